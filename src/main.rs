@@ -1,0 +1,2 @@
+//! Commands: nothing else lives here.
+fn main() {}

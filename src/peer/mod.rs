@@ -1,0 +1,49 @@
+//! A WebRTC peer connection from offer to close.
+//!
+//! - [`sdp`]: offers, answers and trickle fragments as pure data (no IO, no GStreamer).
+//! - `webrtcbin`: the GStreamer engine, default for publishers.
+//! - `direct`: the str0m engine, default for viewers.
+//! - `udp`: the one UDP port of the direct engine.
+//!
+//! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
+
+pub mod sdp;
+
+use crate::media::{Codec, Kind};
+
+/// What a peer connection reports upwards, on a bounded channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// ICE and DTLS are up; media can flow.
+    Connected,
+    /// Publisher: the first frame of a track has arrived, encoded with this codec.
+    Track(Kind, Codec),
+    /// Viewer: its decoder needs a keyframe (PLI, FIR, or a loss that is past repair).
+    KeyframeWanted,
+    /// The connection is over; nothing follows.
+    Closed(End),
+}
+
+/// Why a peer connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// DELETE of the session URL.
+    Deleted,
+    /// The peer said goodbye (DTLS close_notify).
+    PeerClosed,
+    /// No ICE and DTLS within `connect_timeout`.
+    ConnectTimeout,
+    /// The peer vanished: no STUN, RTCP or RTP within `consent_timeout`.
+    Vanished,
+    /// Connected, but no media within `media_timeout`.
+    NoMedia,
+    /// Another publisher took over a stale broadcast.
+    Replaced,
+    /// The broadcast ended, or came back with codecs that this viewer did not negotiate.
+    BroadcastEnded,
+    /// The server is stopping.
+    Shutdown,
+    /// The engine failed; the log has the details.
+    Failed,
+}
