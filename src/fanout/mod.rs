@@ -29,7 +29,6 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet};
 
-pub use self::{gop::Limits, viewer::Timeouts};
 use self::{
     gop::Gop,
     stream::{Batch, Identity, Stream},
@@ -37,6 +36,7 @@ use self::{
     viewer::{Context, Track},
     worker::{Message, Worker},
 };
+pub use self::{gop::Limits, viewer::Timeouts};
 use crate::{
     media::{Codec, Frame, FrameSink, Kind},
     peer::{
@@ -135,10 +135,17 @@ impl Fanout {
             let thread = std::thread::Builder::new()
                 .name(format!("fanout-{number}"))
                 .spawn(move || worker.run(&messages))?;
-            workers.push(Handle { queue, viewers: Arc::default(), totals });
+            workers.push(Handle {
+                queue,
+                viewers: Arc::default(),
+                totals,
+            });
             threads.push(thread);
         }
-        let receiver = receive(port.clone(), workers.iter().map(|w| w.queue.clone()).collect());
+        let receiver = receive(
+            port.clone(),
+            workers.iter().map(|w| w.queue.clone()).collect(),
+        );
         Ok(Self {
             inner: Arc::new(Inner {
                 port,
@@ -157,7 +164,12 @@ impl Fanout {
             feed: Arc::new(Feed {
                 key: self.inner.next_key.fetch_add(1, Ordering::Relaxed),
                 kind,
-                workers: self.inner.workers.iter().map(|worker| worker.queue.clone()).collect(),
+                workers: self
+                    .inner
+                    .workers
+                    .iter()
+                    .map(|worker| worker.queue.clone())
+                    .collect(),
                 number: AtomicU64::new(0),
                 generation: AtomicU64::new(0),
                 frames: AtomicU64::new(0),
@@ -187,20 +199,38 @@ impl Fanout {
             .enumerate()
             .min_by_key(|(_, worker)| worker.viewers.load(Ordering::Relaxed))
         else {
-            return Err(sdp::Error::Unsupported("the server has no workers".to_owned()));
+            return Err(sdp::Error::Unsupported(
+                "the server has no workers".to_owned(),
+            ));
         };
         let now = Instant::now();
-        let route = Route { worker, session: key };
+        let route = Route {
+            worker,
+            session: key,
+        };
         let (session, transport) = Session::accept(offer, &self.inner.port, route, now)?;
         let answer = sdp::viewer_answer(offer, &sections, &transport);
+        let media = (tracks, sdp::stream_id(&sections));
         let counters = Arc::<ViewerCounters>::default();
-        let viewer =
-            viewer::Viewer::new(key, session, tracks, (events, Arc::clone(&counters)), now);
-        if handle.queue.try_send(Message::Join(Box::new(viewer))).is_err() {
-            return Err(sdp::Error::Unsupported("the server is overloaded".to_owned()));
+        let viewer = viewer::Viewer::new(key, session, media, (events, Arc::clone(&counters)), now);
+        if handle
+            .queue
+            .try_send(Message::Join(Box::new(viewer)))
+            .is_err()
+        {
+            return Err(sdp::Error::Unsupported(
+                "the server is overloaded".to_owned(),
+            ));
         }
         handle.viewers.fetch_add(1, Ordering::Relaxed);
-        Ok((Viewer { key, worker: handle.clone(), counters }, answer))
+        Ok((
+            Viewer {
+                key,
+                worker: handle.clone(),
+                counters,
+            },
+            answer,
+        ))
     }
 
     /// The counters, summed over all workers.
@@ -213,11 +243,14 @@ impl Fanout {
             unknown_datagrams: port.unknown.load(Ordering::Relaxed),
             ..Statistics::default()
         };
-        self.inner.workers.iter().fold(start, |sum, worker| Statistics {
-            packets: sum.packets + worker.totals.packets.load(Ordering::Relaxed),
-            bytes: sum.bytes + worker.totals.bytes.load(Ordering::Relaxed),
-            ..sum
-        })
+        self.inner
+            .workers
+            .iter()
+            .fold(start, |sum, worker| Statistics {
+                packets: sum.packets + worker.totals.packets.load(Ordering::Relaxed),
+                bytes: sum.bytes + worker.totals.bytes.load(Ordering::Relaxed),
+                ..sum
+            })
     }
 
     /// Closes every viewer with a close_notify and waits for the workers to end.
@@ -232,7 +265,10 @@ impl Fanout {
         }
         let threads = std::mem::take(&mut *lock(&self.inner.threads));
         let joined = tokio::task::spawn_blocking(move || {
-            threads.into_iter().filter_map(|thread| thread.join().err()).count()
+            threads
+                .into_iter()
+                .filter_map(|thread| thread.join().err())
+                .count()
         });
         if joined.await.unwrap_or(1) > 0 {
             tracing::error!("a fan-out worker had panicked");
@@ -255,7 +291,9 @@ fn receive(port: Port, queues: Vec<SyncSender<Message>>) -> JoinSet<()> {
                 source,
                 datagram: datagram.to_vec(),
             };
-            queues.get(route.worker).is_some_and(|queue| queue.try_send(message).is_ok())
+            queues
+                .get(route.worker)
+                .is_some_and(|queue| queue.try_send(message).is_ok())
         };
         if let Err(error) = port.receive(deliver).await {
             tracing::error!(%error, "UDP port cannot be read");
@@ -297,10 +335,17 @@ impl Tracks<'_> {
             };
             let [ssrc, rtx_ssrc] = [random()?, random()?].map(|r: u64| (r >> 32) as u32 | 1);
             if let Some(section) = sections.get_mut(at) {
-                *section = sdp::Section::Send { format: format.clone(), ssrc, rtx_ssrc };
+                *section = sdp::Section::Send {
+                    format: format.clone(),
+                    ssrc,
+                    rtx_ssrc,
+                };
             }
-            let identity =
-                Identity { ssrc, pt: format.pt, rtx: format.rtx.map(|pt| (rtx_ssrc, pt)) };
+            let identity = Identity {
+                ssrc,
+                pt: format.pt,
+                rtx: format.rtx.map(|pt| (rtx_ssrc, pt)),
+            };
             tracks.push(Track {
                 rendition: rendition.feed.key,
                 codec,
@@ -388,12 +433,17 @@ impl Feed {
             self.number.fetch_add(1, Ordering::Relaxed);
         }
         self.frames.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(frame.data.len() as u64, Ordering::Relaxed);
+        self.bytes
+            .fetch_add(frame.data.len() as u64, Ordering::Relaxed);
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let frame = Arc::new(frame);
         for worker in &self.workers {
             let frame = Arc::clone(&frame);
-            let message = Message::Frame { rendition: self.key, number, frame };
+            let message = Message::Frame {
+                rendition: self.key,
+                number,
+                frame,
+            };
             if worker.try_send(message).is_err() {
                 self.queue_dropped.fetch_add(1, Ordering::Relaxed);
             }
@@ -406,7 +456,9 @@ impl Drop for Feed {
         for worker in &self.workers {
             // A full queue leaves an unused entry behind on that worker: bounded by the number
             // of broadcasts that ended in that very moment.
-            drop(worker.try_send(Message::Forget { rendition: self.key }));
+            drop(worker.try_send(Message::Forget {
+                rendition: self.key,
+            }));
         }
     }
 }
@@ -453,12 +505,23 @@ impl Viewer {
     pub fn add_candidates(&self, candidates: &[SocketAddr]) {
         let candidates = candidates.to_vec();
         // With ICE-lite candidates are a hint only: losing them to a full queue does no harm.
-        drop(self.worker.queue.try_send(Message::Candidates { viewer: self.key, candidates }));
+        drop(self.worker.queue.try_send(Message::Candidates {
+            viewer: self.key,
+            candidates,
+        }));
     }
 
     /// Ends the session with a close_notify; [`Event::Closed`] follows with this reason.
     pub fn close(&self, why: End) {
-        if self.worker.queue.try_send(Message::Close { viewer: self.key, why }).is_err() {
+        if self
+            .worker
+            .queue
+            .try_send(Message::Close {
+                viewer: self.key,
+                why,
+            })
+            .is_err()
+        {
             self.counters.closed.store(true, Ordering::Relaxed);
         }
     }

@@ -97,19 +97,37 @@ impl Stream {
         let wire_timestamp = self.wire_timestamp(timestamp);
         let first = self.next;
         let count = frame.ends.len();
-        let ranges = frame.ranges().enumerate().skip(packets.start).take(packets.len());
+        let ranges = frame
+            .ranges()
+            .enumerate()
+            .skip(packets.start)
+            .take(packets.len());
         for (index, range) in ranges {
             let payload = frame.data.get(range).unwrap_or_default();
             let marker = self.kind == Kind::Video && index + 1 == count;
             let pt = self.identity.pt | u8::from(marker) << 7;
             let start = batch.begin();
-            header(&mut batch.bytes, pt, self.next, wire_timestamp, self.identity.ssrc);
+            header(
+                &mut batch.bytes,
+                pt,
+                self.next,
+                wire_timestamp,
+                self.identity.ssrc,
+            );
             batch.bytes.extend_from_slice(payload);
-            sender.protect_rtp(&mut batch.bytes, start, HEADER, self.identity.ssrc, self.next)?;
+            sender.protect_rtp(
+                &mut batch.bytes,
+                start,
+                HEADER,
+                self.identity.ssrc,
+                self.next,
+            )?;
             batch.end();
             self.next += 1;
             self.packets = self.packets.wrapping_add(1);
-            self.octets = self.octets.wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
+            self.octets = self
+                .octets
+                .wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
         }
         self.remember(Run {
             first,
@@ -122,7 +140,11 @@ impl Stream {
         // Where `timestamp` lies on the server's clock: moved as far as the timestamp was.
         let moved = timestamp.saturating_sub(frame.timestamp);
         let pts = frame.pts + Duration::from_micros(moved * 1_000_000 / clock);
-        self.last = Some(Last { timestamp, pts, at: now });
+        self.last = Some(Last {
+            timestamp,
+            pts,
+            at: now,
+        });
         Ok(())
     }
 
@@ -136,19 +158,28 @@ impl Stream {
         now: Instant,
     ) -> Result<bool, srtp::Error> {
         // The newest index with these low 16 bits.
-        let Some(newest) = self.next.checked_sub(1) else { return Ok(false) };
+        let Some(newest) = self.next.checked_sub(1) else {
+            return Ok(false);
+        };
         let Some(index) = newest.checked_sub(u64::from(low16(newest).wrapping_sub(sequence)))
         else {
             return Ok(false);
         };
-        let found = self.history.partition_point(|run| run.first <= index).checked_sub(1);
-        let Some(run) = found.and_then(|at| self.history.get(at)) else { return Ok(false) };
+        let found = self
+            .history
+            .partition_point(|run| run.first <= index)
+            .checked_sub(1);
+        let Some(run) = found.and_then(|at| self.history.get(at)) else {
+            return Ok(false);
+        };
         let offset = usize::try_from(index - run.first).unwrap_or(usize::MAX);
         if offset >= run.packets.len() || now.saturating_duration_since(run.sent) > HISTORY {
             return Ok(false);
         }
         let packet = run.packets.start + offset;
-        let Some(range) = run.frame.ranges().nth(packet) else { return Ok(false) };
+        let Some(range) = run.frame.ranges().nth(packet) else {
+            return Ok(false);
+        };
         let payload = run.frame.data.get(range).unwrap_or_default();
         let marker = self.kind == Kind::Video && packet + 1 == run.frame.ends.len();
         let marker = u8::from(marker) << 7;
@@ -157,7 +188,13 @@ impl Stream {
             Some((ssrc, pt)) => {
                 let rtx_index = self.rtx_next;
                 self.rtx_next += 1;
-                header(&mut batch.bytes, pt | marker, rtx_index, run.timestamp, ssrc);
+                header(
+                    &mut batch.bytes,
+                    pt | marker,
+                    rtx_index,
+                    run.timestamp,
+                    ssrc,
+                );
                 // RFC 4588 §4: the payload begins with the original sequence number.
                 batch.bytes.extend_from_slice(&sequence.to_be_bytes());
                 (ssrc, rtx_index)
@@ -166,7 +203,13 @@ impl Stream {
                 // The same packet under the same index: the very same bytes again, so that the
                 // nonce is not used for anything new.
                 let pt = self.identity.pt | marker;
-                header(&mut batch.bytes, pt, index, run.timestamp, self.identity.ssrc);
+                header(
+                    &mut batch.bytes,
+                    pt,
+                    index,
+                    run.timestamp,
+                    self.identity.ssrc,
+                );
                 (self.identity.ssrc, index)
             }
         };
@@ -235,12 +278,18 @@ fn header(out: &mut Vec<u8>, marker_and_pt: u8, index: u64, timestamp: u32, ssrc
     out.extend_from_slice(&ssrc.to_be_bytes());
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is wanted"
+)]
 const fn low16(value: u64) -> u16 {
     value as u16
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is wanted"
+)]
 const fn low32(value: u64) -> u32 {
     value as u32
 }
@@ -313,7 +362,10 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{media::Codec, peer::srtp::{MasterKey, Profile}};
+    use crate::{
+        media::Codec,
+        peer::srtp::{MasterKey, Profile},
+    };
 
     fn sender() -> Sender {
         let material: Vec<u8> = (0..88).collect();
@@ -339,7 +391,11 @@ mod tests {
     }
 
     fn identity(rtx: Option<(u32, u8)>) -> Identity {
-        Identity { ssrc: 0x0102_0304, pt: 96, rtx }
+        Identity {
+            ssrc: 0x0102_0304,
+            pt: 96,
+            rtx,
+        }
     }
 
     fn sent(batch: &mut Batch) -> Vec<(usize, usize)> {
@@ -357,10 +413,15 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(None), 0);
         let frame = frame(&[100, 1000, 1000, 500, 20]);
         let now = Instant::now();
-        stream.write(&mut batch, &sender(), (&frame, 0..5), 90_000, now).unwrap();
+        stream
+            .write(&mut batch, &sender(), (&frame, 0..5), 90_000, now)
+            .unwrap();
         assert_eq!(batch.len(), 5);
         // 28 bytes of header and tag each.
-        assert_eq!(sent(&mut batch), [(128, 128), (1028 + 1028 + 528, 1028), (48, 48)]);
+        assert_eq!(
+            sent(&mut batch),
+            [(128, 128), (1028 + 1028 + 528, 1028), (48, 48)]
+        );
     }
 
     #[test]
@@ -369,8 +430,12 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(None), 0x0005_0000_0000_0000);
         let frame = frame(&[100, 100]);
         let now = Instant::now();
-        stream.write(&mut batch, &sender(), (&frame, 0..1), 90_000, now).unwrap();
-        stream.write(&mut batch, &sender(), (&frame, 1..2), 90_000, now).unwrap();
+        stream
+            .write(&mut batch, &sender(), (&frame, 0..1), 90_000, now)
+            .unwrap();
+        stream
+            .write(&mut batch, &sender(), (&frame, 1..2), 90_000, now)
+            .unwrap();
         let second = &batch.bytes[128..];
         assert_eq!(batch.bytes[1..4], [96, 0, 5]);
         assert_eq!(second[1..4], [0x80 | 96, 0, 6]);
@@ -382,12 +447,18 @@ mod tests {
         let mut batch = Batch::default();
         let mut stream = Stream::new(Kind::Video, identity(None), 0x0005_0000_0000_0000);
         let (frame, now) = (frame(&[100, 200, 300]), Instant::now());
-        stream.write(&mut batch, &sender(), (&frame, 0..3), 90_000, now).unwrap();
+        stream
+            .write(&mut batch, &sender(), (&frame, 0..3), 90_000, now)
+            .unwrap();
         let first = std::mem::take(&mut batch);
         assert!(stream.write_again(&mut batch, &sender(), 6, now).unwrap());
         assert_eq!(batch.bytes, first.bytes[128..128 + 228]);
         for unknown in [4, 8, 40_000] {
-            assert!(!stream.write_again(&mut batch, &sender(), unknown, now).unwrap());
+            assert!(
+                !stream
+                    .write_again(&mut batch, &sender(), unknown, now)
+                    .unwrap()
+            );
         }
         let late = now + HISTORY + Duration::from_millis(1);
         assert!(!stream.write_again(&mut batch, &sender(), 6, late).unwrap());
@@ -398,7 +469,9 @@ mod tests {
         let mut batch = Batch::default();
         let mut stream = Stream::new(Kind::Video, identity(Some((9, 97))), 0x0005_0007_0000_0000);
         let (frame, now) = (frame(&[100]), Instant::now());
-        stream.write(&mut batch, &sender(), (&frame, 0..1), 90_000, now).unwrap();
+        stream
+            .write(&mut batch, &sender(), (&frame, 0..1), 90_000, now)
+            .unwrap();
         batch = Batch::default();
         assert!(stream.write_again(&mut batch, &sender(), 5, now).unwrap());
         assert_eq!(batch.bytes[1..4], [0x80 | 97, 0, 7]);
@@ -411,14 +484,20 @@ mod tests {
         let now = Instant::now();
         let mut stream = Stream::new(Kind::Video, identity(None), 0);
         let mut batch = Batch::default();
-        stream.write(&mut batch, &sender(), (&frame(&[10]), 0..1), 99_000, now).unwrap();
+        stream
+            .write(&mut batch, &sender(), (&frame(&[10]), 0..1), 99_000, now)
+            .unwrap();
         let mut report = Vec::new();
         let epoch = Duration::from_secs(1000);
         stream.write_report(&mut report, epoch, now + Duration::from_millis(400));
         assert_eq!(report.len(), 28);
         // 1 s (pts) + 0.1 s (moved by 9000 ticks) + 0.4 s after epoch.
         assert_eq!(report[8..12], 1001_u32.to_be_bytes());
-        assert_eq!(report[12..16], 0x8000_0000_u32.to_be_bytes(), "half a second");
+        assert_eq!(
+            report[12..16],
+            0x8000_0000_u32.to_be_bytes(),
+            "half a second"
+        );
         assert_eq!(report[16..20], (99_000_u32 + 36_000).to_be_bytes());
     }
 

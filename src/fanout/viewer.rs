@@ -21,7 +21,7 @@ use crate::{
     peer::{
         End, Event,
         direct::{Report, Session},
-        sdp, srtp,
+        srtp,
         udp::Port,
     },
 };
@@ -62,7 +62,10 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(15), consent: Duration::from_secs(15) }
+        Self {
+            connect: Duration::from_secs(15),
+            consent: Duration::from_secs(15),
+        }
     }
 }
 
@@ -77,11 +80,16 @@ pub(super) struct Rendition {
 impl Rendition {
     /// The timestamp of a frame that would come now, less a margin.
     fn edge(&self, now: Instant) -> u64 {
-        let Some(newest) = self.gop.newest() else { return 0 };
+        let Some(newest) = self.gop.newest() else {
+            return 0;
+        };
         let since = now.saturating_duration_since(self.newest_at);
         let clock = u64::from(newest.codec.clock_rate());
         let ticks = |time: Duration| {
-            u64::try_from(time.as_micros()).unwrap_or(0).saturating_mul(clock) / 1_000_000
+            u64::try_from(time.as_micros())
+                .unwrap_or(0)
+                .saturating_mul(clock)
+                / 1_000_000
         };
         (newest.timestamp + ticks(since)).saturating_sub(ticks(EDGE_MARGIN))
     }
@@ -112,6 +120,8 @@ pub(super) struct Viewer {
     sender: Option<Box<srtp::Sender>>,
     /// At most one of each kind.
     pub(super) tracks: Vec<Track>,
+    /// The one name of all the viewer's streams (RFC 3550 §6.5.1), as in the answer.
+    cname: String,
     events: mpsc::Sender<Event>,
     counters: Arc<ViewerCounters>,
     joined: Instant,
@@ -131,7 +141,7 @@ impl Viewer {
     pub(super) fn new(
         key: u64,
         session: Session,
-        tracks: Vec<Track>,
+        (tracks, cname): (Vec<Track>, String),
         (events, counters): (mpsc::Sender<Event>, Arc<ViewerCounters>),
         now: Instant,
     ) -> Self {
@@ -140,6 +150,7 @@ impl Viewer {
             session,
             sender: None,
             tracks,
+            cname,
             events,
             counters,
             joined: now,
@@ -156,7 +167,12 @@ impl Viewer {
 
     /// Why the viewer is to be removed, if it is.
     pub(super) fn ended(&self) -> Option<End> {
-        self.ended.or_else(|| self.counters.closed.load(Ordering::Relaxed).then_some(End::Deleted))
+        self.ended.or_else(|| {
+            self.counters
+                .closed
+                .load(Ordering::Relaxed)
+                .then_some(End::Deleted)
+        })
     }
 
     pub(super) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
@@ -171,8 +187,14 @@ impl Viewer {
         (number, frame): (u64, &Arc<Frame>),
         continuity: Continuity,
     ) {
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else { return };
-        let Some(track) = self.tracks.iter_mut().find(|track| track.rendition == rendition) else {
+        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
+            return;
+        };
+        let Some(track) = self
+            .tracks
+            .iter_mut()
+            .find(|track| track.rendition == rendition)
+        else {
             return;
         };
         if frame.codec != track.codec {
@@ -186,7 +208,9 @@ impl Viewer {
             let first = !track.stream.has_sent();
             let packets = 0..frame.ends.len();
             let written =
-                track.stream.write(&mut cx.batch, sender, (frame, packets), timestamp, cx.now);
+                track
+                    .stream
+                    .write(&mut cx.batch, sender, (frame, packets), timestamp, cx.now);
             if !self.flush(cx, remote, written) {
                 self.fall_behind(cx.now, rendition);
             } else if first {
@@ -246,11 +270,19 @@ impl Viewer {
     /// When [`Viewer::tick`] is due next.
     pub(super) fn wake(&self, timeouts: &Timeouts) -> Instant {
         // Once connected, reports come every second, and with them a look at the signs of life.
-        let deadline = self.sender.is_none().then(|| self.joined + timeouts.connect);
-        [deadline, self.next_report, self.next_portion, self.replay_at]
-            .into_iter()
-            .flatten()
-            .fold(self.session.wake(), Instant::min)
+        let deadline = self
+            .sender
+            .is_none()
+            .then(|| self.joined + timeouts.connect);
+        [
+            deadline,
+            self.next_report,
+            self.next_portion,
+            self.replay_at,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.session.wake(), Instant::min)
     }
 
     /// Closes the connection and tells its owner.
@@ -322,10 +354,16 @@ impl Viewer {
     /// Sends the next portion of cached frames.
     fn portion(&mut self, cx: &mut Context, renditions: &HashMap<u64, Rendition>) {
         self.next_portion = None;
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else { return };
+        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
+            return;
+        };
         for at in 0..self.tracks.len() {
-            let Some(track) = self.tracks.get_mut(at) else { continue };
-            let Some(rendition) = renditions.get(&track.rendition) else { continue };
+            let Some(track) = self.tracks.get_mut(at) else {
+                continue;
+            };
+            let Some(rendition) = renditions.get(&track.rendition) else {
+                continue;
+            };
             let rate = rendition.gop.bytes_per_second().unwrap_or(0) * PACE_FACTOR;
             let portion = rate * usize::try_from(PACE_INTERVAL.as_millis()).unwrap_or(1) / 1000;
             let mut left = portion.clamp(*PACE_BYTES.start(), *PACE_BYTES.end());
@@ -353,7 +391,9 @@ impl Viewer {
                 }
                 let part = (&cursor.frame, cursor.packet..end);
                 cursor.packet = end;
-                written = track.stream.write(&mut cx.batch, sender, part, cursor.timestamp, cx.now);
+                written = track
+                    .stream
+                    .write(&mut cx.batch, sender, part, cursor.timestamp, cx.now);
                 edge += 1;
             }
             if track.switcher.is_replaying() {
@@ -398,7 +438,10 @@ impl Viewer {
         match rtcp {
             Rtcp::Nack(nack) => self.nack(cx, &nack),
             Rtcp::Pli(_) | Rtcp::Fir(_) => {
-                let replaying = self.tracks.iter().any(|track| track.switcher.is_replaying());
+                let replaying = self
+                    .tracks
+                    .iter()
+                    .any(|track| track.switcher.is_replaying());
                 if !replaying {
                     self.replay_at.get_or_insert(cx.now + KEYFRAME_PATIENCE);
                 }
@@ -409,10 +452,14 @@ impl Viewer {
     }
 
     fn nack(&mut self, cx: &mut Context, nack: &Nack) {
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else { return };
+        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
+            return;
+        };
         let ssrc = *nack.ssrc;
-        let Some(track) =
-            self.tracks.iter_mut().find(|track| track.stream.identity.ssrc == ssrc)
+        let Some(track) = self
+            .tracks
+            .iter_mut()
+            .find(|track| track.stream.identity.ssrc == ssrc)
         else {
             return;
         };
@@ -425,7 +472,10 @@ impl Viewer {
                     self.counters.refused.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
-                match track.stream.write_again(&mut cx.batch, sender, sequence, cx.now) {
+                match track
+                    .stream
+                    .write_again(&mut cx.batch, sender, sequence, cx.now)
+                {
                     Ok(true) => {
                         self.counters.retransmitted.fetch_add(1, Ordering::Relaxed);
                         let bytes = cx.batch.bytes() - before;
@@ -446,7 +496,7 @@ impl Viewer {
         for track in self.tracks.iter().filter(|track| track.stream.has_sent()) {
             let mut report = Vec::with_capacity(80);
             track.stream.write_report(&mut report, cx.epoch, cx.now);
-            write_source_description(&mut report, track.stream.identity.ssrc, sdp::CNAME);
+            write_source_description(&mut report, track.stream.identity.ssrc, &self.cname);
             match sender.protect_rtcp(&mut report) {
                 Ok(()) => {
                     cx.port.send(remote, &report, report.len());
@@ -460,7 +510,9 @@ impl Viewer {
         let soon = |at: Instant| now.saturating_duration_since(at) < KEYFRAME_INTERVAL;
         if !self.keyframe_asked.is_some_and(soon) {
             self.keyframe_asked = Some(now);
-            self.counters.keyframe_requests.fetch_add(1, Ordering::Relaxed);
+            self.counters
+                .keyframe_requests
+                .fetch_add(1, Ordering::Relaxed);
             self.tell(Event::KeyframeWanted);
         }
     }
@@ -487,8 +539,15 @@ fn flush(
         tracing::warn!(%error, "frame not encrypted");
     }
     let (packets, bytes) = (cx.batch.len() as u64, cx.batch.bytes() as u64);
-    let Context { port, batch, totals, .. } = cx;
-    let sent = batch.flush(port.segments_max(), |data, segment| port.send(remote, data, segment));
+    let Context {
+        port,
+        batch,
+        totals,
+        ..
+    } = cx;
+    let sent = batch.flush(port.segments_max(), |data, segment| {
+        port.send(remote, data, segment)
+    });
     if sent {
         counters.packets.fetch_add(packets, Ordering::Relaxed);
         counters.bytes.fetch_add(bytes, Ordering::Relaxed);

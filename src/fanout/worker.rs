@@ -29,13 +29,24 @@ const MESSAGES_AT_ONCE: usize = 64;
 /// What a worker is told.
 pub(super) enum Message {
     /// The next frame of a rendition.
-    Frame { rendition: u64, number: u64, frame: Arc<Frame> },
+    Frame {
+        rendition: u64,
+        number: u64,
+        frame: Arc<Frame>,
+    },
     /// A datagram for one of the worker's sessions.
-    Datagram { viewer: u64, source: SocketAddr, datagram: Vec<u8> },
+    Datagram {
+        viewer: u64,
+        source: SocketAddr,
+        datagram: Vec<u8>,
+    },
     /// A new viewer.
     Join(Box<Viewer>),
     /// Trickled candidates.
-    Candidates { viewer: u64, candidates: Vec<SocketAddr> },
+    Candidates {
+        viewer: u64,
+        candidates: Vec<SocketAddr>,
+    },
     /// Close one viewer.
     Close { viewer: u64, why: End },
     /// A rendition is gone for good.
@@ -75,7 +86,10 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             self.context.now = Instant::now();
-            for message in message.into_iter().chain(queue.try_iter().take(MESSAGES_AT_ONCE)) {
+            for message in message
+                .into_iter()
+                .chain(queue.try_iter().take(MESSAGES_AT_ONCE))
+            {
                 if matches!(message, Message::Stop) {
                     self.stop();
                     return;
@@ -97,8 +111,16 @@ impl Worker {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Frame { rendition, number, frame } => self.frame(rendition, number, frame),
-            Message::Datagram { viewer, source, datagram } => self.with(viewer, |viewer, cx, all| {
+            Message::Frame {
+                rendition,
+                number,
+                frame,
+            } => self.frame(rendition, number, frame),
+            Message::Datagram {
+                viewer,
+                source,
+                datagram,
+            } => self.with(viewer, |viewer, cx, all| {
                 viewer.datagram(cx, all, source, &datagram);
             }),
             Message::Join(viewer) => self.join(*viewer),
@@ -148,7 +170,9 @@ impl Worker {
         key: u64,
         act: impl FnOnce(&mut Viewer, &mut Context, &HashMap<u64, Rendition>),
     ) {
-        let Some(viewer) = self.viewers.get_mut(&key) else { return };
+        let Some(viewer) = self.viewers.get_mut(&key) else {
+            return;
+        };
         act(viewer, &mut self.context, &self.renditions);
         match viewer.ended() {
             Some(why) => self.remove(key, why),
@@ -173,7 +197,9 @@ impl Worker {
     }
 
     fn remove(&mut self, key: u64, why: End) {
-        let Some(viewer) = self.viewers.remove(&key) else { return };
+        let Some(viewer) = self.viewers.remove(&key) else {
+            return;
+        };
         for track in &viewer.tracks {
             if let Some(rendition) = self.renditions.get_mut(&track.rendition) {
                 rendition.viewers.retain(|other| *other != key);
@@ -208,7 +234,9 @@ fn schedule(
     viewer: &mut Viewer,
     context: &Context,
 ) {
-    let wake = viewer.wake(&context.timeouts).max(context.now + TIMER_RESOLUTION);
+    let wake = viewer
+        .wake(&context.timeouts)
+        .max(context.now + TIMER_RESOLUTION);
     if viewer.scheduled.is_none_or(|at| wake < at) {
         viewer.scheduled = Some(wake);
         timers.push(Reverse((wake, viewer.key)));

@@ -93,7 +93,9 @@ impl Session {
             .enable_raw_packets(true)
             .clear_codecs()
             .build(now);
-        let keys = NEW_SLOT.take().ok_or_else(|| refused("no DTLS instance was made"))?;
+        let keys = NEW_SLOT
+            .take()
+            .ok_or_else(|| refused("no DTLS instance was made"))?;
         for address in port.candidates() {
             rtc.add_local_candidate(Candidate::host(address, "udp").map_err(refused)?);
         }
@@ -107,7 +109,8 @@ impl Session {
             bytes: fingerprint.clone(),
         });
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        api.start_dtls(offer.setup != sdp::Setup::Active).map_err(refused)?;
+        api.start_dtls(offer.setup != sdp::Setup::Active)
+            .map_err(refused)?;
         port.register(ufrag, route);
         let mut session = Self {
             rtc,
@@ -128,6 +131,8 @@ impl Session {
             ice_lite: true,
             fingerprint,
             candidates: port.candidates(),
+            extensions_used: &[],
+            feedback_used: &[],
         };
         Ok((session, transport))
     }
@@ -153,13 +158,22 @@ impl Session {
         datagram: &[u8],
         reports: &mut Vec<Report>,
     ) {
-        let Some(destination) = self.port.local(source) else { return };
+        let Some(destination) = self.port.local(source) else {
+            return;
+        };
         // What str0m cannot read at all it would only count; garbage stops here.
-        let Ok(contents) = datagram.try_into() else { return };
+        let Ok(contents) = datagram.try_into() else {
+            return;
+        };
         let nominated = udp::stun_nominates(datagram);
         let input = Input::Receive(
             now,
-            Receive { proto: Protocol::Udp, source, destination, contents },
+            Receive {
+                proto: Protocol::Udp,
+                source,
+                destination,
+                contents,
+            },
         );
         let result = self.rtc.handle_input(input);
         self.finish(now, result, Some((source, nominated)), reports);
@@ -210,12 +224,7 @@ impl Session {
         }
     }
 
-    fn poll(
-        &mut self,
-        now: Instant,
-        from: Option<(SocketAddr, bool)>,
-        reports: &mut Vec<Report>,
-    ) {
+    fn poll(&mut self, now: Instant, from: Option<(SocketAddr, bool)>, reports: &mut Vec<Report>) {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
@@ -231,7 +240,8 @@ impl Session {
                         self.checked(source, nominated);
                     }
                     let len = datagram.contents.len();
-                    self.port.send(datagram.destination, &datagram.contents, len);
+                    self.port
+                        .send(datagram.destination, &datagram.contents, len);
                 }
                 Ok(Output::Event(event)) => self.event(now, event, reports),
                 Err(error) => {
@@ -288,12 +298,15 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.port.unregister(self.ufrag, self.addresses.drain(..), self.route);
+        self.port
+            .unregister(self.ufrag, self.addresses.drain(..), self.route);
     }
 }
 
 fn refused(error: impl std::fmt::Display) -> sdp::Error {
-    sdp::Error::Unsupported(format!("the offer's transport parameters are unusable: {error}"))
+    sdp::Error::Unsupported(format!(
+        "the offer's transport parameters are unusable: {error}"
+    ))
 }
 
 /// Characters allowed in ICE credentials (RFC 8839 §5.4): 64, so six random bits each.
@@ -302,7 +315,12 @@ const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 fn random_ice_chars<const N: usize>() -> Result<[u8; N], sdp::Error> {
     let mut random = [0; N];
     getrandom::fill(&mut random).map_err(refused)?;
-    Ok(random.map(|byte| ICE_CHARS.get(usize::from(byte & 63)).copied().unwrap_or(b'A')))
+    Ok(random.map(|byte| {
+        ICE_CHARS
+            .get(usize::from(byte & 63))
+            .copied()
+            .unwrap_or(b'A')
+    }))
 }
 
 fn text(chars: &[u8]) -> String {
@@ -329,13 +347,22 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     let stock = str0m::crypto::from_feature_flags();
     // str0m wants a reference that lives as long as the process; this one does.
     let dtls_provider: &'static KeyTap = Box::leak(Box::new(KeyTap(stock.dtls_provider)));
-    Arc::new(CryptoProvider { dtls_provider, ..stock })
+    Arc::new(CryptoProvider {
+        dtls_provider,
+        ..stock
+    })
 });
 
 /// One self-signed certificate for the life of the process: peers check its fingerprint only.
 static CERTIFICATE: LazyLock<DtlsCert> = LazyLock::new(|| {
-    #[expect(clippy::expect_used, reason = "OpenSSL makes an ECDSA certificate or cannot run")]
-    PROVIDER.dtls_provider.generate_certificate().expect("OpenSSL generates certificates")
+    #[expect(
+        clippy::expect_used,
+        reason = "OpenSSL makes an ECDSA certificate or cannot run"
+    )]
+    PROVIDER
+        .dtls_provider
+        .generate_certificate()
+        .expect("OpenSSL generates certificates")
 });
 
 /// A DTLS provider that delegates to the stock one and keeps a copy of the exported keys, so
@@ -383,7 +410,11 @@ impl DtlsInstance for TappedInstance {
         if let DtlsOutput::KeyingMaterial(material, profile) = &output
             && let Some(profile) = known_profile(*profile)
         {
-            let exported = Exported { material: material.to_vec(), profile, client };
+            let exported = Exported {
+                material: material.to_vec(),
+                profile,
+                client,
+            };
             // A second export would be a renegotiation, which DTLS-SRTP does not have.
             drop(self.keys.set(exported));
         }
