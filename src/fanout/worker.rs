@@ -18,7 +18,7 @@ use super::{
 use crate::{media::Frame, peer::End};
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (RFC 5905 §6).
-const NTP_TO_UNIX: Duration = Duration::from_secs(2_208_988_800);
+const NTP_TO_UNIX: Duration = Duration::from_hours(613_608);
 /// Longest sleep with nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
 /// Shortest time between two timer runs of one viewer.
@@ -115,7 +115,7 @@ impl Worker {
                 rendition,
                 number,
                 frame,
-            } => self.frame(rendition, number, frame),
+            } => self.frame(rendition, number, &frame),
             Message::Datagram {
                 viewer,
                 source,
@@ -135,7 +135,7 @@ impl Worker {
         }
     }
 
-    fn frame(&mut self, rendition: u64, number: u64, frame: Arc<Frame>) {
+    fn frame(&mut self, rendition: u64, number: u64, frame: &Arc<Frame>) {
         let pts = frame.pts;
         self.context.epoch = *self.epoch.get_or_init(|| {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -143,11 +143,11 @@ impl Worker {
         });
         let now = self.context.now;
         let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
-        let continuity = state.gop.push(number, Arc::clone(&frame));
+        let continuity = state.gop.push(number, Arc::clone(frame));
         state.newest_at = now;
         for key in &state.viewers {
             if let Some(viewer) = self.viewers.get_mut(key) {
-                viewer.frame(&mut self.context, rendition, (number, &frame), continuity);
+                viewer.frame(&mut self.context, rendition, (number, frame), continuity);
                 schedule(&mut self.timers, viewer, &self.context);
             }
         }

@@ -38,7 +38,7 @@ pub(crate) enum Report {
     /// ICE and DTLS are up: media may be encrypted with this.
     Connected(Box<srtp::Sender>),
     /// Decrypted RTCP from the peer.
-    Rtcp(Rtcp),
+    Rtcp(Box<Rtcp>),
     /// The peer said goodbye, or the session failed. Nothing follows.
     Closed(End),
 }
@@ -185,7 +185,7 @@ impl Session {
         self.finish(now, result, None, reports);
     }
 
-    /// Says goodbye with a DTLS close_notify (RFC 9725 §4.2: the peer learns at once).
+    /// Says goodbye with a DTLS `close_notify` (RFC 9725 §4.2: the peer learns at once).
     pub(crate) fn close(&mut self, now: Instant) {
         if let Err(error) = self.rtc.close() {
             tracing::debug!(%error, "no close_notify");
@@ -280,7 +280,7 @@ impl Session {
             RtcEvent::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
                     self.heard = now;
-                    reports.push(Report::Rtcp(rtcp));
+                    reports.push(Report::Rtcp(Box::new(rtcp)));
                 }
             }
             _ => {}
