@@ -93,7 +93,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// One line with its CRLF: FFmpeg and OBS need it.
+    /// One line with its CRLF: `FFmpeg` and OBS need it.
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing to a `String` cannot fail.
         let _ = self.text.write_fmt(line);
@@ -236,7 +236,8 @@ impl Writer<'_> {
             .iter()
             .flat_map(|fmtp| fmtp.split(';'))
             .map(str::trim)
-            .filter(|p| !p.is_empty() && !(receives && p.starts_with("sprop-")))
+            .filter(|p| !p.is_empty())
+            .filter(|p| !receives || !p.starts_with("sprop-"))
             .collect();
         if !parameters.is_empty() {
             self.line(format_args!("a=fmtp:{pt} {}", parameters.join(";")));

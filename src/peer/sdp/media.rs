@@ -147,9 +147,7 @@ fn read_formats<'a>(
                 }
                 "fmtp" if format.fmtp.is_none() => format.fmtp = Some(value.to_owned()),
                 "rtcp-fb" if format.feedback.len() < FEEDBACK_MAX => {
-                    if !format.feedback.iter().any(|known| known == value) {
-                        format.feedback.push(value.to_owned());
-                    }
+                    format.feedback.push(value.to_owned());
                 }
                 _ => {}
             }

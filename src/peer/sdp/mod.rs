@@ -106,7 +106,8 @@ impl Setup {
     }
 
     /// What the server answers to this offer: active (DTLS client) whenever the offer allows it,
-    /// which RFC 8842 §5.3 recommends and FFmpeg needs.
+    /// which RFC 8842 §5.3 recommends and `FFmpeg` needs.
+    #[must_use]
     pub const fn answer(self) -> Self {
         match self {
             Self::Actpass | Self::Passive => Self::Active,
