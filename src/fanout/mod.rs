@@ -301,3 +301,6 @@ fn receive(port: Port, queues: Vec<SyncSender<Message>>) -> JoinSet<()> {
     });
     tasks
 }
+
+#[cfg(test)]
+mod tests;
