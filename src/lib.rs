@@ -34,3 +34,4 @@
 
 pub mod media;
 pub mod peer;
+pub mod pipeline;
