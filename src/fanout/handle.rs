@@ -6,10 +6,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
+use str0m::IceCreds;
+use tokio::sync::oneshot;
+
 use super::{Handle, worker::Message};
-use crate::peer::End;
+use crate::peer::{End, sdp};
+
+/// How long an ICE restart may take: a worker answers within one frame.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What one viewer has been sent.
 #[derive(Debug, Default)]
@@ -66,6 +73,28 @@ impl Viewer {
             viewer: self.key,
             candidates,
         }));
+    }
+
+    /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
+    /// Media goes on meanwhile.
+    ///
+    /// # Errors
+    /// If the session has ended, or does not answer within a second.
+    pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
+        let gone = || sdp::Error::Unsupported("the session has ended".to_owned());
+        let remote = IceCreds {
+            ufrag: ufrag.to_owned(),
+            pass: pwd.to_owned(),
+        };
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Restart {
+            viewer: self.key,
+            remote,
+            reply,
+        };
+        self.worker.queue.try_send(message).map_err(|_| gone())?;
+        let answer = tokio::time::timeout(RESTART_TIMEOUT, answer).await;
+        answer.ok().and_then(Result::ok).ok_or_else(gone)?
     }
 
     /// Ends the session with a `close_notify`; [`Event::Closed`] follows with this reason.

@@ -67,8 +67,19 @@ fn feed(tasks: &mut JoinSet<()>, video: &Rendition, audio: &Rendition, gop: u64)
     });
 }
 
+fn bound() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(5)))
+        .unwrap();
+    socket
+}
+
 /// A viewer's side of a connection.
 struct Client {
+    answer: String,
+    ufrag: String,
+    pwd: String,
     rtc: Rtc,
     socket: UdpSocket,
     video: Vec<RtpPacket>,
@@ -80,10 +91,7 @@ struct Client {
 
 impl Client {
     fn watch(fanout: &Fanout, tracks: Tracks<'_>) -> (Self, Viewer, mpsc::Receiver<Event>) {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_millis(5)))
-            .unwrap();
+        let socket = bound();
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
         let address = socket.local_addr().unwrap();
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
@@ -94,9 +102,17 @@ impl Client {
         let offer = sdp::Offer::parse(offer.to_sdp_string().as_bytes(), sdp::Role::Viewer).unwrap();
         let (events, received) = mpsc::channel(16);
         let (viewer, answer) = fanout.watch(&offer, tracks, events).unwrap();
-        let answer = SdpAnswer::from_sdp_string(&answer).unwrap();
-        rtc.sdp_api().accept_answer(pending, answer).unwrap();
+        let value = |name: &str| {
+            let line = answer.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap().to_owned()
+        };
+        let (ufrag, pwd) = (value("a=ice-ufrag:"), value("a=ice-pwd:"));
+        let parsed = SdpAnswer::from_sdp_string(&answer).unwrap();
+        rtc.sdp_api().accept_answer(pending, parsed).unwrap();
         let client = Self {
+            answer,
+            ufrag,
+            pwd,
             rtc,
             socket,
             video: Vec::new(),
@@ -277,6 +293,36 @@ async fn a_new_publisher_goes_on_in_the_same_stream() {
     feed(&mut stage.feeder, &stage.video, &stage.audio, 30);
     tokio::task::block_in_place(|| client.run(|c| c.video.len() > before + 60));
     assert!(client.video.len() > before + 60, "it goes on");
+    assert!(has_no_gap(&client.sequence_numbers()));
+    stage.fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ice_restarts_and_the_stream_goes_on() {
+    let stage = Stage::new(30);
+    let (mut client, viewer, _events) = Client::watch(&stage.fanout, stage.tracks());
+    tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
+    let mut api = client.rtc.sdp_api();
+    let own = api.ice_restart(true);
+    let (_offer, pending) = api.apply().unwrap();
+    let transport = viewer.restart(&own.ufrag, &own.pass).await.unwrap();
+    assert_ne!(transport.ice_ufrag, client.ufrag);
+    let answer = client.answer.replace(&client.ufrag, &transport.ice_ufrag);
+    let answer = answer.replace(&client.pwd, &transport.ice_pwd);
+    let answer = SdpAnswer::from_sdp_string(&answer).unwrap();
+    client.rtc.sdp_api().accept_answer(pending, answer).unwrap();
+    // The old port is gone: only the restart can find the way to the new one.
+    client.socket = bound();
+    let address = client.socket.local_addr().unwrap();
+    client
+        .rtc
+        .add_local_candidate(Candidate::host(address, "udp").unwrap());
+    let before = client.video.len();
+    tokio::task::block_in_place(|| client.run(|c| c.video.len() > before + 60));
+    assert!(
+        client.video.len() > before + 60,
+        "it goes on at the new address"
+    );
     assert!(has_no_gap(&client.sequence_numbers()));
     stage.fanout.stop().await;
 }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use str0m::IceCreds;
 use tokio::sync::mpsc;
 
 use super::{
@@ -22,7 +23,7 @@ use crate::{
     peer::{
         End, Event,
         direct::{Report, Session},
-        srtp,
+        sdp, srtp,
         udp::Port,
     },
 };
@@ -186,6 +187,10 @@ impl Viewer {
 
     pub(super) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
         self.session.add_candidates(candidates);
+    }
+
+    pub(super) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
+        self.session.restart(remote)
     }
 
     /// A frame of the rendition of one of this viewer's tracks has come in.

@@ -11,11 +11,17 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use str0m::IceCreds;
+use tokio::sync::oneshot;
+
 use super::{
     gop::{Gop, Limits},
     viewer::{Context, Rendition, Viewer},
 };
-use crate::{media::Frame, peer::End};
+use crate::{
+    media::Frame,
+    peer::{End, sdp},
+};
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (RFC 5905 §6).
 const NTP_TO_UNIX: Duration = Duration::from_hours(613_608);
@@ -46,6 +52,12 @@ pub(super) enum Message {
     Candidates {
         viewer: u64,
         candidates: Vec<SocketAddr>,
+    },
+    /// Restart ICE with the peer's new credentials.
+    Restart {
+        viewer: u64,
+        remote: IceCreds,
+        reply: oneshot::Sender<Result<sdp::Transport, sdp::Error>>,
     },
     /// Close one viewer.
     Close { viewer: u64, why: End },
@@ -127,6 +139,14 @@ impl Worker {
             Message::Candidates { viewer, candidates } => {
                 self.with(viewer, |viewer, _, _| viewer.add_candidates(&candidates));
             }
+            Message::Restart {
+                viewer,
+                remote,
+                reply,
+            } => self.with(viewer, |viewer, _, _| {
+                // Who does not wait for the answer any more has given up the request.
+                drop(reply.send(viewer.restart(remote)));
+            }),
             Message::Close { viewer, why } => self.remove(viewer, why),
             Message::Forget { rendition } => {
                 self.renditions.remove(&rendition);
