@@ -52,7 +52,7 @@ use crate::{
     media::Kind,
     peer::{
         Event,
-        direct::Session,
+        direct::{Incoming, Session},
         sdp,
         udp::{Destination, Port, Route},
     },
@@ -212,7 +212,8 @@ impl Fanout {
             session: key,
             to: Destination::Worker(worker),
         };
-        let (session, transport) = Session::accept(offer, &self.inner.port, route, now)?;
+        let (session, transport) =
+            Session::accept(offer, &self.inner.port, route, Incoming::default())?;
         let answer = sdp::viewer_answer(offer, &sections, &transport);
         let media = (tracks, sdp::stream_id(&sections));
         let counters = Arc::<ViewerCounters>::default();
