@@ -6,7 +6,7 @@
 //!                                                     v
 //!                                packetizer: parse -> payload -> media::Frame -> FrameSink
 //!                                                     ^
-//!                                peer::webrtcbin: depayload
+//!                                peer::webrtcbin: depayload;  Depacketizer: RTP packets of peer::direct
 //! ```
 //!
 //! The packetizer is the one place where a codec's bits are looked at; see [`codec`] for the
@@ -18,12 +18,14 @@
 
 pub(crate) mod clock;
 pub(crate) mod codec;
+mod depacketizer;
 mod elements;
 mod error;
 mod frames;
 mod keyframe;
 pub(crate) mod launch;
 mod log;
+mod nal;
 pub(crate) mod packetizer;
 mod role;
 pub(crate) mod running;
@@ -35,6 +37,8 @@ mod timestamps;
 
 use std::sync::Mutex;
 
+pub use clock::running_time;
+pub use depacketizer::Depacketizer;
 pub use error::Error;
 pub use role::Role;
 pub use source::Source;

@@ -7,6 +7,8 @@ mod incoming;
 mod keys;
 mod publisher;
 mod reorder;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use std::{
