@@ -1,0 +1,253 @@
+//! A session as the rest of the server sees it: identity, what it may be told, how it is ended.
+
+use std::{
+    fmt::{self, Write as _},
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Name;
+use crate::{
+    error::Error,
+    peer::{
+        End,
+        sdp::{self, Fragment, Offer, Role},
+    },
+};
+
+/// Commands waiting for a session's task; trickled candidates come in small batches.
+const COMMANDS_MAX: usize = 32;
+/// PATCH requests a session may send at once.
+const BURST: f64 = 40.0;
+/// PATCH requests a session may send per second in the long run.
+const RATE: f64 = 20.0;
+
+/// The secret part of a session URL: 160 random bits (RFC 9725 §5).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SessionId(String);
+
+impl SessionId {
+    fn random() -> Result<Self, Error> {
+        random_hex::<20>().map(Self)
+    }
+
+    /// The id in a URL, whether or not such a session exists.
+    pub fn from_url(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The id as it stands in a URL. Whoever has it controls the session: never log it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+/// What a running session can be told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// The peer can also be reached here.
+    Candidates(Vec<SocketAddr>),
+    /// A viewer needs a keyframe.
+    Keyframe,
+}
+
+/// What a PATCH asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// More candidates for the running ICE session.
+    Trickle,
+    /// New ICE credentials.
+    Restart,
+}
+
+/// A session: one HTTP resource and its peer connection.
+#[derive(Debug)]
+pub struct Session {
+    /// The secret part of its URL.
+    pub id: SessionId,
+    /// Number in the log, where the id must not stand.
+    pub number: u64,
+    /// Publisher or viewer.
+    pub role: Role,
+    /// The broadcast.
+    pub broadcast: Name,
+    /// Entity tag of its ICE session, with quotes (RFC 9725 §4.3.1).
+    pub etag: String,
+    ice_ufrag: String,
+    ice_pwd: String,
+    mids: Vec<String>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) stop: Stop,
+    allowance: Mutex<Allowance>,
+}
+
+impl Session {
+    /// A new session for `offer`, and where its task receives commands.
+    pub(super) fn new(
+        number: u64,
+        role: Role,
+        broadcast: Name,
+        offer: &Offer,
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Command>), Error> {
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let session = Self {
+            id: SessionId::random()?,
+            number,
+            role,
+            broadcast,
+            etag: format!("\"{}\"", random_hex::<8>()?),
+            ice_ufrag: offer.ice_ufrag.clone(),
+            ice_pwd: offer.ice_pwd.clone(),
+            mids: offer.media.iter().map(|media| media.mid.clone()).collect(),
+            commands,
+            stop: Stop::default(),
+            allowance: Mutex::new(Allowance { left: BURST, at: Instant::now() }),
+        };
+        Ok((Arc::new(session), receiver))
+    }
+
+    /// Counts a PATCH.
+    ///
+    /// # Errors
+    /// [`Error::TooOften`] if there have been too many.
+    pub fn allow(&self) -> Result<(), Error> {
+        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        if allowance.take(Instant::now()) { Ok(()) } else { Err(Error::TooOften) }
+    }
+
+    /// What the fragment asks for (RFC 9725 §4.3). A restart shows in changed credentials.
+    ///
+    /// # Errors
+    /// If it names a section this session does not have, or only half of new credentials.
+    pub fn change(&self, fragment: &Fragment) -> Result<Change, Error> {
+        if let Some(mid) = fragment.mids.iter().find(|mid| !self.mids.contains(mid)) {
+            return Err(malformed(format!("the session has no section `a=mid:{mid}`")));
+        }
+        let changed = |new: &Option<String>, old: &str| new.as_deref().map(|new| new != old);
+        match (
+            changed(&fragment.ice_ufrag, &self.ice_ufrag),
+            changed(&fragment.ice_pwd, &self.ice_pwd),
+        ) {
+            (Some(true), Some(true)) => Ok(Change::Restart),
+            (None | Some(false), None | Some(false)) => Ok(Change::Trickle),
+            // RFC 8839 §4.4.1.1.1: both change or none.
+            _ => Err(malformed("ice-ufrag and ice-pwd must change together".to_owned())),
+        }
+    }
+
+    /// Hands trickled candidates to the peer connection. Those that find the queue full are
+    /// dropped: peer-reflexive candidates make up for them.
+    pub fn trickle(&self, candidates: Vec<SocketAddr>) {
+        if !candidates.is_empty() && self.commands.try_send(Command::Candidates(candidates)).is_err() {
+            tracing::debug!(session = self.number, "trickled candidates dropped");
+        }
+    }
+
+    /// Restarts ICE and returns the new entity tag and fragment (RFC 9725 §4.3.3).
+    ///
+    /// # Errors
+    /// Always for now: neither engine restarts ICE. The running ICE session goes on.
+    pub fn restart(&self, _fragment: &Fragment) -> Result<(String, String), Error> {
+        Err(sdp::Error::Unsupported(
+            "ICE restart is not supported; the session goes on unchanged".to_owned(),
+        )
+        .into())
+    }
+}
+
+fn malformed(message: String) -> Error {
+    sdp::Error::Malformed(message).into()
+}
+
+/// Ends a task, with the reason.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stop {
+    token: CancellationToken,
+    why: Arc<OnceLock<End>>,
+}
+
+impl Stop {
+    /// Ends the task; the first reason given counts.
+    pub(super) fn end(&self, why: End) {
+        // Err: somebody else was first.
+        let _ = self.why.set(why);
+        self.token.cancel();
+    }
+
+    /// Resolves with the reason once the task shall end.
+    pub(super) async fn ended(&self) -> End {
+        self.token.cancelled().await;
+        *self.why.get_or_init(|| End::Shutdown)
+    }
+}
+
+/// A token bucket.
+#[derive(Debug)]
+struct Allowance {
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn take(&mut self, now: Instant) -> bool {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * RATE;
+        self.at = now;
+        self.left = (self.left + gained).min(BURST);
+        if self.left < 1.0 {
+            return false;
+        }
+        self.left -= 1.0;
+        true
+    }
+}
+
+/// `BYTES` random bytes of the system's generator, as hexadecimal digits.
+fn random_hex<const BYTES: usize>() -> Result<String, Error> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
+    Ok(bytes.iter().fold(String::with_capacity(2 * BYTES), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+/// A random share of `span`, for jitter.
+pub(super) fn random_share(span: Duration) -> Duration {
+    let share = getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX));
+    span.mul_f64(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_long_and_different() {
+        let ids: std::collections::HashSet<_> =
+            (0..1000).map(|_| SessionId::random().unwrap()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.as_str().len() == 40));
+    }
+
+    #[test]
+    fn allowance_refills() {
+        let start = Instant::now();
+        let mut allowance = Allowance { left: BURST, at: start };
+        let taken = (0..100).filter(|_| allowance.take(start)).count();
+        assert_eq!(taken, 40);
+        assert!(allowance.take(start + Duration::from_millis(60)));
+        assert!(!allowance.take(start + Duration::from_millis(61)));
+    }
+}
