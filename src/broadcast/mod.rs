@@ -26,7 +26,7 @@ use std::{
 
 pub use claim::Times;
 pub use name::Name;
-pub use session::{Change, Session, SessionId};
+pub use session::{Session, SessionId};
 pub use status::{Counters, SourceKind, State, Status, TrackStatus};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -93,7 +93,7 @@ pub struct Broadcasts {
 /// What the owner tasks share.
 struct Shared {
     options: Options,
-    fanout: Arc<Fanout>,
+    fanout: Fanout,
     // Held for a map operation only, never across an await.
     directory: Mutex<Directory>,
     changes: watch::Sender<u64>,
@@ -116,7 +116,7 @@ struct Entry {
 
 impl Broadcasts {
     /// No broadcasts yet.
-    pub fn new(options: Options, fanout: Arc<Fanout>) -> Self {
+    pub fn new(options: Options, fanout: Fanout) -> Self {
         Self {
             shared: Arc::new(Shared {
                 options,

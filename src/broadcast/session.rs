@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     peer::{
         End,
-        sdp::{self, Fragment, Offer, Role},
+        sdp::{self, Change, Fragment, Offer, Remote, Role},
     },
 };
 
@@ -61,15 +61,6 @@ pub(super) enum Command {
     Keyframe,
 }
 
-/// What a PATCH asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// More candidates for the running ICE session.
-    Trickle,
-    /// New ICE credentials.
-    Restart,
-}
-
 /// A session: one HTTP resource and its peer connection.
 #[derive(Debug)]
 pub struct Session {
@@ -83,9 +74,7 @@ pub struct Session {
     pub broadcast: Name,
     /// Entity tag of its ICE session, with quotes (RFC 9725 §4.3.1).
     pub etag: String,
-    ice_ufrag: String,
-    ice_pwd: String,
-    mids: Vec<String>,
+    remote: Remote,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: Stop,
     allowance: Mutex<Allowance>,
@@ -106,9 +95,7 @@ impl Session {
             role,
             broadcast,
             etag: format!("\"{}\"", random_hex::<8>()?),
-            ice_ufrag: offer.ice_ufrag.clone(),
-            ice_pwd: offer.ice_pwd.clone(),
-            mids: offer.media.iter().map(|media| media.mid.clone()).collect(),
+            remote: offer.remote(),
             commands,
             stop: Stop::default(),
             allowance: Mutex::new(Allowance { left: BURST, at: Instant::now() }),
@@ -130,19 +117,7 @@ impl Session {
     /// # Errors
     /// If it names a section this session does not have, or only half of new credentials.
     pub fn change(&self, fragment: &Fragment) -> Result<Change, Error> {
-        if let Some(mid) = fragment.mids.iter().find(|mid| !self.mids.contains(mid)) {
-            return Err(malformed(format!("the session has no section `a=mid:{mid}`")));
-        }
-        let changed = |new: &Option<String>, old: &str| new.as_deref().map(|new| new != old);
-        match (
-            changed(&fragment.ice_ufrag, &self.ice_ufrag),
-            changed(&fragment.ice_pwd, &self.ice_pwd),
-        ) {
-            (Some(true), Some(true)) => Ok(Change::Restart),
-            (None | Some(false), None | Some(false)) => Ok(Change::Trickle),
-            // RFC 8839 §4.4.1.1.1: both change or none.
-            _ => Err(malformed("ice-ufrag and ice-pwd must change together".to_owned())),
-        }
+        Ok(fragment.change(&self.remote)?)
     }
 
     /// Hands trickled candidates to the peer connection. Those that find the queue full are
@@ -163,10 +138,6 @@ impl Session {
         )
         .into())
     }
-}
-
-fn malformed(message: String) -> Error {
-    sdp::Error::Malformed(message).into()
 }
 
 /// Ends a task, with the reason.

@@ -36,7 +36,7 @@ pub(super) struct Task {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
     pub(super) tracks: Tracks,
-    pub(super) fanout: Arc<Fanout>,
+    pub(super) fanout: Fanout,
     pub(super) keyframe_wanted: Arc<Notify>,
     pub(super) counters: SharedCounters,
 }
@@ -81,7 +81,7 @@ impl Task {
 }
 
 fn watched(track: Option<&Track>) -> Option<(Codec, &fanout::Rendition)> {
-    track.and_then(|track| Some((track.codec?, &*track.rendition)))
+    track.and_then(|track| Some((track.codec?, &track.rendition)))
 }
 
 /// Runs a session that has been answered; returns why it ends.

@@ -64,6 +64,7 @@ impl Owner {
             pulse: pulse.subscribe(),
             tracks: tracks.clone(),
             first_frame: None,
+            started: Vec::new(),
             live_since: None,
         };
         let task = publisher::Task {
@@ -92,6 +93,7 @@ impl Owner {
             pulse: pulse.subscribe(),
             tracks: tracks.clone(),
             first_frame: None,
+            started: Vec::new(),
             live_since: None,
         });
         let task = source::Task {

@@ -82,6 +82,8 @@ struct Feed {
     tracks: Tracks,
     /// Since when there has been a first frame, while other tracks may still show.
     first_frame: Option<Instant>,
+    /// The tracks that have shown.
+    started: Vec<Kind>,
     live_since: Option<SystemTime>,
 }
 

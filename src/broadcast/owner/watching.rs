@@ -42,7 +42,7 @@ impl Owner {
             commands,
             offer,
             tracks: self.tracks.clone(),
-            fanout: Arc::clone(&self.shared.fanout),
+            fanout: self.shared.fanout.clone(),
             keyframe_wanted: Arc::clone(&self.keyframe_wanted),
             counters: Arc::clone(&self.shared.counters),
         };
