@@ -35,3 +35,4 @@
 pub mod fanout;
 pub mod media;
 pub mod peer;
+pub mod pipeline;

@@ -9,15 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::batch::Out;
 use crate::{
     media::{Frame, Kind},
-    peer::srtp::{self, Sender},
+    peer::srtp,
 };
 
 /// RTP header length in bytes: no CSRC, no extension.
 const HEADER: usize = 12;
 /// How long a packet can be asked for again. Later than this it would come too late to be played.
-const HISTORY: Duration = Duration::from_millis(2000);
+const HISTORY: Duration = Duration::from_secs(2);
 /// Bound on runs of packets kept: 2 s at 240 frames per second.
 const HISTORY_RUNS: usize = 512;
 
@@ -63,15 +64,15 @@ struct Last {
 
 impl Stream {
     pub(crate) fn new(kind: Kind, identity: Identity, random: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = random.to_be_bytes();
+        let [.., s0, s1, r0, r1, t0, t1, t2, t3] = random.to_be_bytes();
         Self {
             identity,
             kind,
             // Below 2^15, so that an early loss cannot make the peer guess the rollover counter
             // wrong (RFC 3711 §3.3.1).
-            next: u64::from(u16::from_be_bytes([a, b]) & 0x7fff),
-            rtx_next: u64::from(u16::from_be_bytes([c, d]) & 0x7fff),
-            timestamp_offset: u32::from_be_bytes([e, f, g, h]),
+            next: u64::from(u16::from_be_bytes([s0, s1]) & 0x7fff),
+            rtx_next: u64::from(u16::from_be_bytes([r0, r1]) & 0x7fff),
+            timestamp_offset: u32::from_be_bytes([t0, t1, t2, t3]),
             packets: 0,
             octets: 0,
             history: VecDeque::new(),
@@ -88,12 +89,11 @@ impl Stream {
     /// catching up: `timestamp` says where the viewer shall see it.
     pub(crate) fn write(
         &mut self,
-        batch: &mut Batch,
-        sender: &Sender,
+        out: &mut Out<'_>,
         (frame, packets): (&Arc<Frame>, Range<usize>),
         timestamp: u64,
-        now: Instant,
     ) -> Result<(), srtp::Error> {
+        let Out { batch, sender, now } = out;
         let wire_timestamp = self.wire_timestamp(timestamp);
         let first = self.next;
         let count = frame.ends.len();
@@ -119,8 +119,7 @@ impl Stream {
                 &mut batch.bytes,
                 start,
                 HEADER,
-                self.identity.ssrc,
-                self.next,
+                (self.identity.ssrc, self.next),
             )?;
             batch.end();
             self.next += 1;
@@ -134,7 +133,7 @@ impl Stream {
             packets,
             frame: Arc::clone(frame),
             timestamp: wire_timestamp,
-            sent: now,
+            sent: *now,
         });
         let clock = u64::from(frame.codec.clock_rate());
         // Where `timestamp` lies on the server's clock: moved as far as the timestamp was.
@@ -143,7 +142,7 @@ impl Stream {
         self.last = Some(Last {
             timestamp,
             pts,
-            at: now,
+            at: *now,
         });
         Ok(())
     }
@@ -152,11 +151,10 @@ impl Stream {
     /// is one, else as it was. Returns false if it is not known any more.
     pub(crate) fn write_again(
         &mut self,
-        batch: &mut Batch,
-        sender: &Sender,
+        out: &mut Out<'_>,
         sequence: u16,
-        now: Instant,
     ) -> Result<bool, srtp::Error> {
+        let Out { batch, sender, now } = out;
         // The newest index with these low 16 bits.
         let Some(newest) = self.next.checked_sub(1) else {
             return Ok(false);
@@ -184,37 +182,34 @@ impl Stream {
         let marker = self.kind == Kind::Video && packet + 1 == run.frame.ends.len();
         let marker = u8::from(marker) << 7;
         let start = batch.begin();
-        let (ssrc, index) = match self.identity.rtx {
-            Some((ssrc, pt)) => {
-                let rtx_index = self.rtx_next;
-                self.rtx_next += 1;
-                header(
-                    &mut batch.bytes,
-                    pt | marker,
-                    rtx_index,
-                    run.timestamp,
-                    ssrc,
-                );
-                // RFC 4588 §4: the payload begins with the original sequence number.
-                batch.bytes.extend_from_slice(&sequence.to_be_bytes());
-                (ssrc, rtx_index)
-            }
-            None => {
-                // The same packet under the same index: the very same bytes again, so that the
-                // nonce is not used for anything new.
-                let pt = self.identity.pt | marker;
-                header(
-                    &mut batch.bytes,
-                    pt,
-                    index,
-                    run.timestamp,
-                    self.identity.ssrc,
-                );
-                (self.identity.ssrc, index)
-            }
+        let (ssrc, index) = if let Some((ssrc, pt)) = self.identity.rtx {
+            let rtx_index = self.rtx_next;
+            self.rtx_next += 1;
+            header(
+                &mut batch.bytes,
+                pt | marker,
+                rtx_index,
+                run.timestamp,
+                ssrc,
+            );
+            // RFC 4588 §4: the payload begins with the original sequence number.
+            batch.bytes.extend_from_slice(&sequence.to_be_bytes());
+            (ssrc, rtx_index)
+        } else {
+            // The same packet under the same index: the very same bytes again, so that the
+            // nonce is not used for anything new.
+            let pt = self.identity.pt | marker;
+            header(
+                &mut batch.bytes,
+                pt,
+                index,
+                run.timestamp,
+                self.identity.ssrc,
+            );
+            (self.identity.ssrc, index)
         };
         batch.bytes.extend_from_slice(payload);
-        sender.protect_rtp(&mut batch.bytes, start, HEADER, ssrc, index)?;
+        sender.protect_rtp(&mut batch.bytes, start, HEADER, (ssrc, index))?;
         batch.end();
         Ok(true)
     }
@@ -294,82 +289,27 @@ const fn low32(value: u64) -> u32 {
     value as u32
 }
 
-/// Encrypted packets for one destination, one behind the other, ready for segmented sends.
-#[derive(Default)]
-pub(crate) struct Batch {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Batch {
-    fn begin(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn end(&mut self) {
-        self.ends.push(self.bytes.len());
-    }
-
-    /// Number of packets.
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Number of bytes of all packets.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Empties the batch through `send(bytes, segment size)`: each call gets as many packets of
-    /// equal size (the last may be shorter) as one segmented send may carry. Returns false as
-    /// soon as a send fails; the rest is dropped.
-    pub(crate) fn flush(
-        &mut self,
-        segments_max: usize,
-        mut send: impl FnMut(&[u8], usize) -> bool,
-    ) -> bool {
-        /// Most payload bytes of one UDP datagram before segmentation.
-        const BYTES_MAX: usize = 65_000;
-        let mut sent = true;
-        let mut start = 0;
-        let mut ends = self.ends.iter().copied().peekable();
-        while let Some(mut end) = ends.next() {
-            let segment = end - start;
-            let mut count = 1;
-            let mut last = segment;
-            while let Some(&next) = ends.peek() {
-                let len = next - end;
-                let fits = count < segments_max && next - start <= BYTES_MAX;
-                // Only the last segment may be shorter.
-                if last < segment || len > segment || !fits {
-                    break;
-                }
-                (end, last, count) = (next, len, count + 1);
-                ends.next();
-            }
-            sent = send(self.bytes.get(start..end).unwrap_or_default(), segment);
-            if !sent {
-                break;
-            }
-            start = end;
-        }
-        self.bytes.clear();
-        self.ends.clear();
-        sent
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::LazyLock;
+
+    use super::{super::batch::Batch, *};
     use crate::{
         media::Codec,
-        peer::srtp::{MasterKey, Profile},
+        peer::srtp::{MasterKey, Profile, Sender},
     };
 
-    fn sender() -> Sender {
+    static SENDER: LazyLock<Sender> = LazyLock::new(|| {
         let material: Vec<u8> = (0..88).collect();
         Sender::new(&MasterKey::from_dtls(&material, Profile::Aes128Gcm, true).unwrap()).unwrap()
+    });
+
+    fn out(batch: &mut Batch, now: Instant) -> Out<'_> {
+        Out {
+            batch,
+            sender: &SENDER,
+            now,
+        }
     }
 
     fn frame(packets: &[u32]) -> Arc<Frame> {
@@ -414,7 +354,7 @@ mod tests {
         let frame = frame(&[100, 1000, 1000, 500, 20]);
         let now = Instant::now();
         stream
-            .write(&mut batch, &sender(), (&frame, 0..5), 90_000, now)
+            .write(&mut out(&mut batch, now), (&frame, 0..5), 90_000)
             .unwrap();
         assert_eq!(batch.len(), 5);
         // 28 bytes of header and tag each.
@@ -431,14 +371,14 @@ mod tests {
         let frame = frame(&[100, 100]);
         let now = Instant::now();
         stream
-            .write(&mut batch, &sender(), (&frame, 0..1), 90_000, now)
+            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
             .unwrap();
         stream
-            .write(&mut batch, &sender(), (&frame, 1..2), 90_000, now)
+            .write(&mut out(&mut batch, now), (&frame, 1..2), 90_000)
             .unwrap();
         let second = &batch.bytes[128..];
-        assert_eq!(batch.bytes[1..4], [96, 0, 5]);
-        assert_eq!(second[1..4], [0x80 | 96, 0, 6]);
+        assert_eq!(batch.bytes[1..4], [0x60, 0, 5]);
+        assert_eq!(second[1..4], [0xe0, 0, 6]);
         assert_eq!(second[4..8], batch.bytes[4..8], "one timestamp");
     }
 
@@ -448,20 +388,20 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(None), 0x0005_0000_0000_0000);
         let (frame, now) = (frame(&[100, 200, 300]), Instant::now());
         stream
-            .write(&mut batch, &sender(), (&frame, 0..3), 90_000, now)
+            .write(&mut out(&mut batch, now), (&frame, 0..3), 90_000)
             .unwrap();
         let first = std::mem::take(&mut batch);
-        assert!(stream.write_again(&mut batch, &sender(), 6, now).unwrap());
+        assert!(stream.write_again(&mut out(&mut batch, now), 6).unwrap());
         assert_eq!(batch.bytes, first.bytes[128..128 + 228]);
         for unknown in [4, 8, 40_000] {
             assert!(
                 !stream
-                    .write_again(&mut batch, &sender(), unknown, now)
+                    .write_again(&mut out(&mut batch, now), unknown)
                     .unwrap()
             );
         }
         let late = now + HISTORY + Duration::from_millis(1);
-        assert!(!stream.write_again(&mut batch, &sender(), 6, late).unwrap());
+        assert!(!stream.write_again(&mut out(&mut batch, late), 6).unwrap());
     }
 
     #[test]
@@ -470,11 +410,11 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(Some((9, 97))), 0x0005_0007_0000_0000);
         let (frame, now) = (frame(&[100]), Instant::now());
         stream
-            .write(&mut batch, &sender(), (&frame, 0..1), 90_000, now)
+            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
             .unwrap();
         batch = Batch::default();
-        assert!(stream.write_again(&mut batch, &sender(), 5, now).unwrap());
-        assert_eq!(batch.bytes[1..4], [0x80 | 97, 0, 7]);
+        assert!(stream.write_again(&mut out(&mut batch, now), 5).unwrap());
+        assert_eq!(batch.bytes[1..4], [0xe1, 0, 7]);
         assert_eq!(batch.bytes[8..12], 9_u32.to_be_bytes());
         assert_eq!(batch.bytes.len(), HEADER + 2 + 100 + 16);
     }
@@ -485,7 +425,7 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(None), 0);
         let mut batch = Batch::default();
         stream
-            .write(&mut batch, &sender(), (&frame(&[10]), 0..1), 99_000, now)
+            .write(&mut out(&mut batch, now), (&frame(&[10]), 0..1), 99_000)
             .unwrap();
         let mut report = Vec::new();
         let epoch = Duration::from_secs(1000);

@@ -11,14 +11,20 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use str0m::IceCreds;
+use tokio::sync::oneshot;
+
 use super::{
     gop::{Gop, Limits},
     viewer::{Context, Rendition, Viewer},
 };
-use crate::{media::Frame, peer::End};
+use crate::{
+    media::Frame,
+    peer::{End, sdp},
+};
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (RFC 5905 §6).
-const NTP_TO_UNIX: Duration = Duration::from_secs(2_208_988_800);
+const NTP_TO_UNIX: Duration = Duration::from_hours(613_608);
 /// Longest sleep with nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
 /// Shortest time between two timer runs of one viewer.
@@ -46,6 +52,12 @@ pub(super) enum Message {
     Candidates {
         viewer: u64,
         candidates: Vec<SocketAddr>,
+    },
+    /// Restart ICE with the peer's new credentials.
+    Restart {
+        viewer: u64,
+        remote: IceCreds,
+        reply: oneshot::Sender<Result<sdp::Transport, sdp::Error>>,
     },
     /// Close one viewer.
     Close { viewer: u64, why: End },
@@ -115,7 +127,7 @@ impl Worker {
                 rendition,
                 number,
                 frame,
-            } => self.frame(rendition, number, frame),
+            } => self.frame(rendition, number, &frame),
             Message::Datagram {
                 viewer,
                 source,
@@ -127,6 +139,14 @@ impl Worker {
             Message::Candidates { viewer, candidates } => {
                 self.with(viewer, |viewer, _, _| viewer.add_candidates(&candidates));
             }
+            Message::Restart {
+                viewer,
+                remote,
+                reply,
+            } => self.with(viewer, |viewer, _, _| {
+                // Who does not wait for the answer any more has given up the request.
+                drop(reply.send(viewer.restart(remote)));
+            }),
             Message::Close { viewer, why } => self.remove(viewer, why),
             Message::Forget { rendition } => {
                 self.renditions.remove(&rendition);
@@ -135,7 +155,7 @@ impl Worker {
         }
     }
 
-    fn frame(&mut self, rendition: u64, number: u64, frame: Arc<Frame>) {
+    fn frame(&mut self, rendition: u64, number: u64, frame: &Arc<Frame>) {
         let pts = frame.pts;
         self.context.epoch = *self.epoch.get_or_init(|| {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -143,11 +163,11 @@ impl Worker {
         });
         let now = self.context.now;
         let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
-        let continuity = state.gop.push(number, Arc::clone(&frame));
+        let continuity = state.gop.push(number, Arc::clone(frame));
         state.newest_at = now;
         for key in &state.viewers {
             if let Some(viewer) = self.viewers.get_mut(key) {
-                viewer.frame(&mut self.context, rendition, (number, &frame), continuity);
+                viewer.frame(&mut self.context, rendition, (number, frame), continuity);
                 schedule(&mut self.timers, viewer, &self.context);
             }
         }

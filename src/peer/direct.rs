@@ -38,7 +38,7 @@ pub(crate) enum Report {
     /// ICE and DTLS are up: media may be encrypted with this.
     Connected(Box<srtp::Sender>),
     /// Decrypted RTCP from the peer.
-    Rtcp(Rtcp),
+    Rtcp(Box<Rtcp>),
     /// The peer said goodbye, or the session failed. Nothing follows.
     Closed(End),
 }
@@ -78,12 +78,7 @@ impl Session {
                 "certificate fingerprint uses {hash}: offer a sha-256 one"
             )));
         }
-        let ufrag = random_ice_chars::<UFRAG_CHARS>()?;
-        let credentials = IceCreds {
-            ufrag: text(&ufrag),
-            // RFC 8445 §5.3 asks for at least 128 random bits: 24 characters carry 144.
-            pass: text(&random_ice_chars::<24>()?),
-        };
+        let (ufrag, credentials) = local_credentials()?;
         let mut rtc = Rtc::builder()
             .set_crypto_provider(Arc::clone(&PROVIDER))
             .set_dtls_cert(CERTIFICATE.clone())
@@ -125,16 +120,27 @@ impl Session {
             candidates: 0,
         };
         session.add_candidates(&offer.candidates);
-        let transport = sdp::Transport {
-            ice_ufrag: credentials.ufrag,
-            ice_pwd: credentials.pass,
-            ice_lite: true,
-            fingerprint,
-            candidates: port.candidates(),
-            extensions_used: &[],
-            feedback_used: &[],
-        };
+        let transport = transport(credentials, fingerprint, port);
         Ok((session, transport))
+    }
+
+    /// Restarts ICE (RFC 9725 §4.3.3): new credentials on both sides. Media goes on over the old
+    /// pair until the peer has nominated a new one (RFC 8445 §9).
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub(crate) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
+        let (ufrag, local) = local_credentials()?;
+        let old = std::mem::replace(&mut self.ufrag, ufrag);
+        self.port.unregister(old, [], self.route);
+        self.port.register(ufrag, self.route);
+        let mut api = self.rtc.direct_api();
+        api.set_local_ice_credentials(local.clone());
+        api.set_remote_ice_credentials(remote);
+        let fingerprint = api.local_dtls_fingerprint().bytes.clone();
+        // The peer starts over, and so does its allowance.
+        self.candidates = 0;
+        Ok(transport(local, fingerprint, &self.port))
     }
 
     /// Adds remote candidates; what is more than the session may name is ignored.
@@ -185,7 +191,7 @@ impl Session {
         self.finish(now, result, None, reports);
     }
 
-    /// Says goodbye with a DTLS close_notify (RFC 9725 §4.2: the peer learns at once).
+    /// Says goodbye with a DTLS `close_notify` (RFC 9725 §4.2: the peer learns at once).
     pub(crate) fn close(&mut self, now: Instant) {
         if let Err(error) = self.rtc.close() {
             tracing::debug!(%error, "no close_notify");
@@ -280,7 +286,7 @@ impl Session {
             RtcEvent::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
                     self.heard = now;
-                    reports.push(Report::Rtcp(rtcp));
+                    reports.push(Report::Rtcp(Box::new(rtcp)));
                 }
             }
             _ => {}
@@ -300,6 +306,31 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.port
             .unregister(self.ufrag, self.addresses.drain(..), self.route);
+    }
+}
+
+fn local_credentials() -> Result<([u8; UFRAG_CHARS], IceCreds), sdp::Error> {
+    let ufrag = random_ice_chars::<UFRAG_CHARS>()?;
+    // RFC 8445 §5.3 asks for at least 128 random bits: 24 characters carry 144.
+    let pass = text(&random_ice_chars::<24>()?);
+    Ok((
+        ufrag,
+        IceCreds {
+            ufrag: text(&ufrag),
+            pass,
+        },
+    ))
+}
+
+fn transport(local: IceCreds, fingerprint: Vec<u8>, port: &Port) -> sdp::Transport {
+    sdp::Transport {
+        ice_ufrag: local.ufrag,
+        ice_pwd: local.pass,
+        ice_lite: true,
+        fingerprint,
+        candidates: port.candidates(),
+        extensions_used: &[],
+        feedback_used: &[],
     }
 }
 

@@ -208,8 +208,8 @@ impl Sender {
     }
 
     /// Encrypts the RTP packet that begins at `start` of `buffer` and reaches to its end, in
-    /// place, and appends the tag. `header` is its header length in bytes, `index` its 48-bit
-    /// packet index (rollover counter and sequence number), `ssrc` the one in its header.
+    /// place, and appends the tag. `header` is its header length in bytes, `ssrc` the one in its
+    /// header, `index` its 48-bit packet index (rollover counter and sequence number).
     ///
     /// # Errors
     /// If `start` and `header` do not lie within the buffer.
@@ -218,8 +218,7 @@ impl Sender {
         buffer: &mut Vec<u8>,
         start: usize,
         header: usize,
-        ssrc: u32,
-        index: u64,
+        (ssrc, index): (u32, u64),
     ) -> Result<(), Error> {
         let packet = buffer.get_mut(start..).ok_or(Error("no packet"))?;
         let (head, body) = packet
@@ -334,7 +333,7 @@ mod tests {
     fn hex(text: &str) -> Vec<u8> {
         (0..text.len())
             .step_by(2)
-            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+            .map(|i| u8::from_str_radix(text.get(i..i + 2).unwrap(), 16).unwrap())
             .collect()
     }
 

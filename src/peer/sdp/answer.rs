@@ -148,12 +148,7 @@ impl Writer<'_> {
                 self.head(media, &[format.map(|format| format.pt)]);
                 self.line(format_args!("a=inactive"));
                 if let Some(format) = format {
-                    let format = Format {
-                        rtx: None,
-                        feedback: Vec::new(),
-                        ..format.clone()
-                    };
-                    self.format(media, &format, true);
+                    self.rtpmap(format);
                 }
             }
             Section::Rejected => {
@@ -214,17 +209,7 @@ impl Writer<'_> {
             }
         }
         let pt = format.pt;
-        match (format.codec, &format.rtpmap) {
-            (Some(codec), Some(rtpmap)) => {
-                let rest = rtpmap.split_once('/').map_or("", |(_, rest)| rest);
-                self.line(format_args!(
-                    "a=rtpmap:{pt} {}/{rest}",
-                    codec.encoding_name()
-                ));
-            }
-            (None, Some(rtpmap)) => self.line(format_args!("a=rtpmap:{pt} {rtpmap}")),
-            (_, None) => {}
-        }
+        self.rtpmap(format);
         for value in &format.feedback {
             let value = value.as_str();
             if FEEDBACK.contains(&value) || self.transport.feedback_used.contains(&value) {
@@ -246,6 +231,22 @@ impl Writer<'_> {
             let clock_rate = format.codec.map_or(90_000, crate::media::Codec::clock_rate);
             self.line(format_args!("a=rtpmap:{rtx} rtx/{clock_rate}"));
             self.line(format_args!("a=fmtp:{rtx} apt={pt}"));
+        }
+    }
+
+    /// `a=rtpmap`, with the codec's name in the case that browsers write.
+    fn rtpmap(&mut self, format: &Format) {
+        let pt = format.pt;
+        match (format.codec, &format.rtpmap) {
+            (Some(codec), Some(rtpmap)) => {
+                let rest = rtpmap.split_once('/').map_or("", |(_, rest)| rest);
+                self.line(format_args!(
+                    "a=rtpmap:{pt} {}/{rest}",
+                    codec.encoding_name()
+                ));
+            }
+            (None, Some(rtpmap)) => self.line(format_args!("a=rtpmap:{pt} {rtpmap}")),
+            (_, None) => {}
         }
     }
 

@@ -132,13 +132,16 @@ fn read_formats<'a>(
         }
     }
     for (name, value) in attributes.iter() {
+        if !matches!(name, "rtpmap" | "fmtp" | "rtcp-fb") {
+            continue;
+        }
         let Some((pt, value)) = value.trim().split_once(' ') else {
             continue;
         };
-        let value = value.trim();
+        let (pt, every, value) = (pt.parse::<u8>().ok(), pt == "*", value.trim());
         let concerned = formats
             .iter_mut()
-            .filter(|format| pt.parse() == Ok(format.pt) || (pt == "*" && name == "rtcp-fb"));
+            .filter(|format| Some(format.pt) == pt || (every && name == "rtcp-fb"));
         for format in concerned {
             match name {
                 "rtpmap" if format.rtpmap.is_none() => {

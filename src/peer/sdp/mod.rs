@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 pub use self::{
     answer::{stream_id, viewer_answer},
     choose::Choice,
-    fragment::{Change, Fragment, Remote},
+    fragment::{Change, Fragment, Remote, restart_answer},
     publisher::publisher_answer,
 };
 use crate::media::{Codec, Kind};

@@ -119,6 +119,8 @@ fn read_transport(
             }
         }
     }
+    // `FFmpeg` uses the first candidate alone, and most clients reach IPv4.
+    hosts.sort_by_key(SocketAddr::is_ipv6);
     let mut candidates = Vec::new();
     for public in public_addresses {
         for host in hosts
