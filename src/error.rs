@@ -2,7 +2,12 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use crate::{broadcast::Name, config, peer::sdp, pipeline};
+use crate::{
+    broadcast::Name,
+    config,
+    peer::{self, sdp},
+    pipeline,
+};
 
 /// Why a request is refused. The HTTP layer gives each variant its status.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,15 @@ pub enum Error {
     /// Tell the operator; the log has the details.
     #[error("the server failed: {0}")]
     Failed(String),
+}
+
+impl From<peer::Error> for Error {
+    fn from(error: peer::Error) -> Self {
+        match error {
+            peer::Error::Sdp(error) => Self::Offer(error),
+            peer::Error::Pipeline(_) | peer::Error::Engine(_) => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// Why the server does not start. One line each; nothing is left running.

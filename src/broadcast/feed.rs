@@ -30,7 +30,7 @@ pub(super) enum Report {
 pub(super) struct Track {
     /// Unknown until a source pipeline's first frame.
     pub(super) codec: Option<Codec>,
-    pub(super) rendition: Rendition,
+    pub(super) rendition: Arc<Rendition>,
 }
 
 /// At most one track of each kind.
@@ -53,7 +53,7 @@ impl Tracks {
             let kept = old.filter(|track| track.codec.is_some() && track.codec == codec);
             Some(kept.cloned().unwrap_or_else(|| Track {
                 codec,
-                rendition: fanout.rendition(kind),
+                rendition: Arc::new(fanout.rendition(kind)),
             }))
         };
         Self {
@@ -82,7 +82,7 @@ impl Tracks {
         [Kind::Video, Kind::Audio].into_iter().all(|kind| match (self.of(kind), next.of(kind)) {
             (_, None) => true,
             (None, Some(_)) => false,
-            (Some(old), Some(new)) => old.number == new.number,
+            (Some(old), Some(new)) => Arc::ptr_eq(&old.rendition, &new.rendition),
         })
     }
 }

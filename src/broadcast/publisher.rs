@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     peer::{
         End, Event,
-        sdp::{Offer, Role},
+        sdp::{self, Offer, Role},
         webrtcbin::{Publisher, PublisherOptions},
     },
     pipeline::TrackSinks,
@@ -114,6 +114,11 @@ async fn follow(
             Some(command) = commands.recv() => match command {
                 Command::Candidates(candidates) => publisher.add_candidates(&candidates),
                 Command::Keyframe => publisher.request_keyframe(),
+                Command::Restart { reply, .. } => {
+                    let refusal = "ICE restart is not supported; the session goes on unchanged";
+                    // Err: the client has left.
+                    let _ = reply.send(Err(sdp::Error::Unsupported(refusal.to_owned())));
+                }
             },
             end = session.stop.ended() => return end,
             _ = tick.tick() => {

@@ -3,11 +3,14 @@
 use std::{
     fmt::{self, Write as _},
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::Name;
@@ -15,12 +18,14 @@ use crate::{
     error::Error,
     peer::{
         End,
-        sdp::{self, Change, Fragment, Offer, Remote, Role},
+        sdp::{self, Change, Fragment, Offer, Remote, Role, Transport},
     },
 };
 
 /// Commands waiting for a session's task; trickled candidates come in small batches.
 const COMMANDS_MAX: usize = 32;
+/// Longest ICE restart.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(3);
 /// PATCH requests a session may send at once.
 const BURST: f64 = 40.0;
 /// PATCH requests a session may send per second in the long run.
@@ -59,6 +64,15 @@ pub(super) enum Command {
     Candidates(Vec<SocketAddr>),
     /// A viewer needs a keyframe.
     Keyframe,
+    /// Restart ICE with the peer's new credentials; the reply is the engine's side of it.
+    Restart { ice_ufrag: String, ice_pwd: String, reply: oneshot::Sender<Result<Transport, sdp::Error>> },
+}
+
+/// The ICE session of a session: a restart begins a new one.
+#[derive(Debug)]
+struct Ice {
+    etag: String,
+    remote: Remote,
 }
 
 /// A session: one HTTP resource and its peer connection.
@@ -72,9 +86,7 @@ pub struct Session {
     pub role: Role,
     /// The broadcast.
     pub broadcast: Name,
-    /// Entity tag of its ICE session, with quotes (RFC 9725 §4.3.1).
-    pub etag: String,
-    remote: Remote,
+    ice: Mutex<Ice>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: Stop,
     allowance: Mutex<Allowance>,
@@ -94,8 +106,7 @@ impl Session {
             number,
             role,
             broadcast,
-            etag: format!("\"{}\"", random_hex::<8>()?),
-            remote: offer.remote(),
+            ice: Mutex::new(Ice { etag: etag()?, remote: offer.remote() }),
             commands,
             stop: Stop::default(),
             allowance: Mutex::new(Allowance { left: BURST, at: Instant::now() }),
@@ -112,12 +123,21 @@ impl Session {
         if allowance.take(Instant::now()) { Ok(()) } else { Err(Error::TooOften) }
     }
 
+    /// Entity tag of the present ICE session, with quotes (RFC 9725 §4.3.1).
+    pub fn etag(&self) -> String {
+        self.ice().etag.clone()
+    }
+
     /// What the fragment asks for (RFC 9725 §4.3). A restart shows in changed credentials.
     ///
     /// # Errors
     /// If it names a section this session does not have, or only half of new credentials.
     pub fn change(&self, fragment: &Fragment) -> Result<Change, Error> {
-        Ok(fragment.change(&self.remote)?)
+        Ok(fragment.change(&self.ice().remote)?)
+    }
+
+    fn ice(&self) -> MutexGuard<'_, Ice> {
+        self.ice.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands trickled candidates to the peer connection. Those that find the queue full are
@@ -128,16 +148,41 @@ impl Session {
         }
     }
 
-    /// Restarts ICE and returns the new entity tag and fragment (RFC 9725 §4.3.3).
+    /// Restarts ICE and returns the new entity tag and the fragment with the server's side
+    /// (RFC 9725 §4.3.3).
     ///
     /// # Errors
-    /// Always for now: neither engine restarts ICE. The running ICE session goes on.
-    pub fn restart(&self, _fragment: &Fragment) -> Result<(String, String), Error> {
-        Err(sdp::Error::Unsupported(
-            "ICE restart is not supported; the session goes on unchanged".to_owned(),
-        )
-        .into())
+    /// If the engine cannot (webrtcbin 1.22 keeps its old credentials); then the present ICE
+    /// session goes on.
+    pub async fn restart(&self, fragment: Fragment) -> Result<(String, String), Error> {
+        let (Some(ice_ufrag), Some(ice_pwd)) = (fragment.ice_ufrag, fragment.ice_pwd) else {
+            return Err(unsupported("a restart needs a=ice-ufrag and a=ice-pwd"));
+        };
+        let (reply, transport) = oneshot::channel();
+        let command =
+            Command::Restart { ice_ufrag: ice_ufrag.clone(), ice_pwd: ice_pwd.clone(), reply };
+        self.commands.try_send(command).map_err(|_| Error::TooOften)?;
+        let transport = timeout(RESTART_TIMEOUT, transport)
+            .await
+            .map_err(|_| Error::Failed("the engine did not restart ICE in time".to_owned()))?
+            .map_err(|_| Error::Missing("session"))??;
+        self.trickle(fragment.candidates);
+        let etag = etag()?;
+        let mut ice = self.ice();
+        ice.etag.clone_from(&etag);
+        ice.remote.ice_ufrag = ice_ufrag;
+        ice.remote.ice_pwd = ice_pwd;
+        let mid = ice.remote.mids.first().map(String::as_str).unwrap_or_default();
+        Ok((etag, sdp::restart_answer(mid, &transport)))
     }
+}
+
+fn unsupported(message: &str) -> Error {
+    sdp::Error::Unsupported(message.to_owned()).into()
+}
+
+fn etag() -> Result<String, Error> {
+    Ok(format!("\"{}\"", random_hex::<8>()?))
 }
 
 /// Ends a task, with the reason.

@@ -67,7 +67,7 @@ impl Task {
             // The client has left before the answer.
             close(&viewer, End::Deleted, &mut events).await
         };
-        let stats = viewer.stats();
+        let stats = viewer.statistics();
         tracing::info!(
             broadcast = %session.broadcast,
             session = session.number,
@@ -81,7 +81,7 @@ impl Task {
 }
 
 fn watched(track: Option<&Track>) -> Option<(Codec, &fanout::Rendition)> {
-    track.and_then(|track| Some((track.codec?, &track.rendition)))
+    track.and_then(|track| Some((track.codec?, &*track.rendition)))
 }
 
 /// Runs a session that has been answered; returns why it ends.
@@ -105,6 +105,10 @@ async fn follow(
             Some(command) = commands.recv() => match command {
                 Command::Candidates(candidates) => viewer.add_candidates(&candidates),
                 Command::Keyframe => {}
+                Command::Restart { ice_ufrag, ice_pwd, reply } => {
+                    // Err: the client has left.
+                    let _ = reply.send(viewer.restart(&ice_ufrag, &ice_pwd).await);
+                }
             },
             end = session.stop.ended() => return close(viewer, end, events).await,
         }

@@ -161,6 +161,8 @@ section! {
         stale: Duration = "2s" from "100ms" to "5m",
         /// Without RTP a publisher is gone.
         ended: Duration = "10s" from "200ms" to "10m",
+        /// Without a sign of life from a viewer its session ends (RFC 7675).
+        consent: Duration = "15s" from "1s" to "30s",
         /// How long viewers wait for a publisher that is gone.
         grace: Duration = "5s" from "0s" to "1h",
         /// How long stopping the server may take.

@@ -86,7 +86,7 @@ fn created_response(app: &App, role: Role, created: &Created) -> Response {
         value.set_sensitive(true);
         response.headers_mut().insert(header::LOCATION, value);
     }
-    set(&mut response, &header::ETAG, &session.etag);
+    set(&mut response, &header::ETAG, &session.etag());
     set(&mut response, &cors::ACCEPT_PATCH, FRAGMENT_TYPE);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
     response

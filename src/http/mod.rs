@@ -18,7 +18,6 @@ mod router;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ::http::{Method, StatusCode};
-use futures_util::TryStreamExt;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -32,7 +31,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use warp::{Buf, Filter, reply::Response};
+use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
     pages::Pages,
@@ -68,6 +67,8 @@ pub struct Options {
     pub missing_is_404: bool,
     /// Folder of the pages instead of the built-in ones.
     pub web: Option<PathBuf>,
+    /// How long requests may take to finish when the server stops.
+    pub drain: Duration,
 }
 
 /// What handlers work with.
@@ -80,14 +81,14 @@ struct App {
     stopping: CancellationToken,
 }
 
-/// Serves HTTP on `listener` until `stopping`, then lets requests finish for up to `drain`.
+/// Serves HTTP on `listener` until `stopping`, then lets requests finish.
 pub async fn serve(
     listener: TcpListener,
     options: Options,
     (broadcasts, fanout): (Broadcasts, Fanout),
     stopping: CancellationToken,
-    drain: Duration,
 ) {
+    let drain = options.drain;
     let mut tasks = JoinSet::new();
     let app = Arc::new(App {
         events: events::Feed::start(broadcasts.clone(), &mut tasks),
@@ -152,9 +153,8 @@ fn filter(
     warp::method()
         .and(warp::path::full())
         .and(warp::header::headers_cloned())
-        .and(warp::body::stream())
-        .then(move |method, path: warp::path::FullPath, headers, body| {
-            let body = warp::Stream::map_ok_bytes(body);
+        .and(warp::body::stream().map(request::body))
+        .then(move |method, path: FullPath, headers, body| {
             let request = Request::new(method, path.as_str(), headers, body);
             let app = Arc::clone(&app);
             async move { app.answer(request).await }
@@ -163,7 +163,8 @@ fn filter(
 
 impl App {
     async fn answer(&self, request: Request) -> Response {
-        let Some(route) = Route::of(&request.path) else {
+        let path = request.path.clone();
+        let Some(route) = Route::of(&path) else {
             let mut response = Problem::not_found("resource").into();
             cors::open(&mut response);
             return response;
@@ -207,7 +208,7 @@ impl App {
             Route::Server => api::server(self),
             Route::Health => Ok(reply::text("ok\n")),
             Route::Metrics => Ok(metrics::answer(self)),
-            Route::File(path) => self.pages.answer(path, &request).await,
+            Route::File(path) => self.pages.answer(path, &request.headers).await,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use ::http::{StatusCode, header};
+use ::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use rust_embed::RustEmbed;
 use warp::reply::Response;
@@ -14,7 +14,6 @@ use warp::reply::Response;
 use super::{
     preconditions::is_known,
     reply::{Problem, empty, set, with_body},
-    request::Request,
 };
 use crate::error::Error;
 
@@ -41,13 +40,13 @@ impl Pages {
     }
 
     /// Serves a file. The router lets only harmless paths through: no `..`, nothing hidden.
-    pub(super) async fn answer(&self, path: &str, request: &Request) -> Result<Response, Problem> {
+    pub(super) async fn answer(&self, path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
         let file = match &self.directory {
             Some(directory) => read(&directory.join(path)).await?,
             None => built_in(path),
         };
         let file = file.ok_or_else(|| Problem::not_found("page"))?;
-        let mut response = if is_known(&request.headers, &file.etag) {
+        let mut response = if is_known(headers, &file.etag) {
             empty(StatusCode::NOT_MODIFIED)
         } else {
             with_body(StatusCode::OK, content_type(path), file.content)

@@ -4,9 +4,9 @@ use std::{pin::Pin, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, Method, header};
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout_at};
-use warp::Stream;
+use warp::{Buf, Stream};
 
 use super::reply::Problem;
 
@@ -14,7 +14,15 @@ use super::reply::Problem;
 /// that the client gets to read the answer instead of a reset.
 const DRAIN_FACTOR: usize = 8;
 
-type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+/// A body as it comes in.
+pub(super) type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+
+/// Gives warp's body stream a type that can be named.
+pub(super) fn body<B: Buf>(
+    stream: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
+) -> Body {
+    Box::pin(stream.map_ok(|mut chunk| chunk.copy_to_bytes(chunk.remaining())))
+}
 
 /// What handlers see of a request.
 pub(super) struct Request {
@@ -27,14 +35,8 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        body: impl Stream<Item = Result<Bytes, warp::Error>> + Send + 'static,
-    ) -> Self {
-        let arrived = std::time::Instant::now();
-        Self { method, path: path.to_owned(), headers, arrived, body: Box::pin(body) }
+    pub(super) fn new(method: Method, path: &str, headers: HeaderMap, body: Body) -> Self {
+        Self { method, path: path.to_owned(), headers, arrived: std::time::Instant::now(), body }
     }
 
     /// A header as text.

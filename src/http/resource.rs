@@ -57,7 +57,7 @@ async fn patch(app: &App, session: &Session, mut request: Request) -> Result<Res
     }
     let fragment = Fragment::parse(&body).map_err(Error::from)?;
     let change = session.change(&fragment)?;
-    match if_match(&request.headers, &session.etag) {
+    match if_match(&request.headers, &session.etag()) {
         Precondition::Holds => {}
         Precondition::Missing if app.options.lenient_etag => {}
         Precondition::Missing => return Err(Problem::precondition_required()),
@@ -69,7 +69,7 @@ async fn patch(app: &App, session: &Session, mut request: Request) -> Result<Res
             Ok(empty(StatusCode::NO_CONTENT))
         }
         Change::Restart => {
-            let (etag, fragment) = session.restart(&fragment)?;
+            let (etag, fragment) = session.restart(fragment).await?;
             let mut response = with_body(StatusCode::OK, FRAGMENT_TYPE, fragment);
             set(&mut response, &header::ETAG, &etag);
             Ok(response)
