@@ -34,7 +34,11 @@ fn main() -> ExitCode {
         Err(error) => {
             let not_started = error.is::<Start>() || error.is::<config::Error>();
             // These name their causes themselves.
-            let text = if not_started { error.to_string() } else { format!("{error:#}") };
+            let text = if not_started {
+                error.to_string()
+            } else {
+                format!("{error:#}")
+            };
             say(&format!("aerial: {text}"));
             ExitCode::from(if not_started { NOT_STARTED } else { 1 })
         }
@@ -71,21 +75,38 @@ fn flag(option: &'static Opt) -> Arg {
     } else {
         format!(" [default: {}]", option.default)
     };
-    let help = format!("{} Takes {}.{default}", option.help.trim(), option.expected().trim_end_matches(','));
-    Arg::new(option.key).long(option.key).value_name("VALUE").help(help)
+    let help = format!(
+        "{} Takes {}.{default}",
+        option.help.trim(),
+        option.expected().trim_end_matches(',')
+    );
+    Arg::new(option.key)
+        .long(option.key)
+        .value_name("VALUE")
+        .help(help)
 }
 
 /// What is wrong with the command line, in one line; help and version in full.
 fn complain(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if !error.use_stderr()
+        || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
         // Err: nobody reads.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();
-    let what: Vec<_> = text.split("\n\n").next().unwrap_or(&text).split_whitespace().collect();
+    let what: Vec<_> = text
+        .split("\n\n")
+        .next()
+        .unwrap_or(&text)
+        .split_whitespace()
+        .collect();
     let what = what.join(" ");
-    say(&format!("aerial: {}; see aerial --help", what.trim_start_matches("error: ")));
+    say(&format!(
+        "aerial: {}; see aerial --help",
+        what.trim_start_matches("error: ")
+    ));
     ExitCode::from(NOT_STARTED)
 }
 
@@ -102,20 +123,22 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
         .with_ansi(io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_new(&config.main.log.0).context("log filter")?)
         .init();
-    tokio::runtime::Runtime::new().context("no runtime")?.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
-        let server = server::start(config).await?;
-        server
-            .run_until(async move {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            })
-            .await;
-        Ok(())
-    })
+    tokio::runtime::Runtime::new()
+        .context("no runtime")?
+        .block_on(async {
+            let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
+            let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+            let server = server::start(config).await?;
+            server
+                .run_until(async move {
+                    tokio::select! {
+                        _ = terminate.recv() => {}
+                        _ = interrupt.recv() => {}
+                    }
+                })
+                .await;
+            Ok(())
+        })
 }
 
 fn say(line: &str) {

@@ -45,18 +45,22 @@ pub struct Server {
 /// # Errors
 /// A port in use, a missing GStreamer element, or another refusal of the system.
 pub async fn start(config: Config) -> Result<Server, Start> {
-    spawn_blocking(pipeline::init).await.map_err(|error| Start::System {
-        what: "start GStreamer",
-        source: io::Error::other(error),
-    })??;
+    spawn_blocking(pipeline::init)
+        .await
+        .map_err(|error| Start::System {
+            what: "start GStreamer",
+            source: io::Error::other(error),
+        })??;
     let listen = config.main.listen;
     let loopback = listen.ip().is_loopback();
-    let listener = TcpListener::bind(listen).await.map_err(|source| Start::Listen {
-        protocol: "HTTP",
-        address: listen,
-        source,
-        option: "listen",
-    })?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|source| Start::Listen {
+            protocol: "HTTP",
+            address: listen,
+            source,
+            option: "listen",
+        })?;
     let port = Port::bind(&udp::Options {
         listen: config.main.udp,
         public_addresses: config.webrtc.public_addresses.clone(),
@@ -69,7 +73,9 @@ pub async fn start(config: Config) -> Result<Server, Start> {
         option: "udp",
     })?;
     let system = |what| move |source| Start::System { what, source };
-    let address = listener.local_addr().map_err(system("read the HTTP address"))?;
+    let address = listener
+        .local_addr()
+        .map_err(system("read the HTTP address"))?;
     let publisher_addresses =
         publisher_addresses(&config, loopback).map_err(system("list the network interfaces"))?;
     let candidates = port.candidates();
@@ -98,7 +104,15 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     tracing::info!(url = %format_args!("http://{address}/"), "listening");
     tracing::info!(?candidates, "viewers are sent media from");
     tracing::info!(addresses = ?publisher_addresses, "publishers connect to, on ports of the system's choice");
-    Ok(Server { address, candidates, broadcasts, fanout, stopping, tasks, drain })
+    Ok(Server {
+        address,
+        candidates,
+        broadcasts,
+        fanout,
+        stopping,
+        tasks,
+        drain,
+    })
 }
 
 impl Server {
@@ -164,7 +178,12 @@ fn fanout_options(config: &Config) -> fanout::Options {
 }
 
 fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast::Options {
-    let Config { timeouts, limits, webrtc, .. } = config;
+    let Config {
+        timeouts,
+        limits,
+        webrtc,
+        ..
+    } = config;
     broadcast::Options {
         times: broadcast::Times {
             connect: timeouts.connect,
@@ -182,7 +201,13 @@ fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast:
 }
 
 fn http_options(config: Config) -> http::Options {
-    let Config { main, http, limits, timeouts, .. } = config;
+    let Config {
+        main,
+        http,
+        limits,
+        timeouts,
+        ..
+    } = config;
     http::Options {
         public_url: http.public_url.map(|url| url.0),
         connections_max: http.connections,

@@ -63,11 +63,18 @@ impl Pulse {
         let past = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
         match *self {
             Self { answered: None, .. } => None,
-            Self { last_packet: Some(last), .. } => past(last, times.ended).then_some(End::Vanished),
-            Self { connected: Some(since), .. } => past(since, times.media).then_some(End::NoMedia),
-            Self { answered: Some(since), .. } => {
-                past(since, times.connect).then_some(End::ConnectTimeout)
-            }
+            Self {
+                last_packet: Some(last),
+                ..
+            } => past(last, times.ended).then_some(End::Vanished),
+            Self {
+                connected: Some(since),
+                ..
+            } => past(since, times.media).then_some(End::NoMedia),
+            Self {
+                answered: Some(since),
+                ..
+            } => past(since, times.connect).then_some(End::ConnectTimeout),
         }
     }
 }
@@ -99,10 +106,22 @@ mod tests {
     fn of_overlapping_requests_one_wins() {
         let clock = clock();
         let negotiating = Pulse::default();
-        assert_eq!(negotiating.claim(clock.at(0.0), clock.at(0.0), &TIMES), Verdict::Refuse);
-        let answered = Pulse { answered: Some(clock.at(0.1)), ..negotiating };
-        assert_eq!(answered.claim(clock.at(0.05), clock.at(0.2), &TIMES), Verdict::Refuse);
-        assert_eq!(answered.claim(clock.at(0.15), clock.at(0.2), &TIMES), Verdict::Replace);
+        assert_eq!(
+            negotiating.claim(clock.at(0.0), clock.at(0.0), &TIMES),
+            Verdict::Refuse
+        );
+        let answered = Pulse {
+            answered: Some(clock.at(0.1)),
+            ..negotiating
+        };
+        assert_eq!(
+            answered.claim(clock.at(0.05), clock.at(0.2), &TIMES),
+            Verdict::Refuse
+        );
+        assert_eq!(
+            answered.claim(clock.at(0.15), clock.at(0.2), &TIMES),
+            Verdict::Replace
+        );
     }
 
     #[test]
@@ -114,7 +133,11 @@ mod tests {
             last_packet: Some(clock.at(7.0)),
         };
         for (now, verdict) in [(8.9, Verdict::Refuse), (9.0, Verdict::Replace)] {
-            assert_eq!(live.claim(clock.at(now), clock.at(now), &TIMES), verdict, "{now}");
+            assert_eq!(
+                live.claim(clock.at(now), clock.at(now), &TIMES),
+                verdict,
+                "{now}"
+            );
         }
         assert_eq!(live.overdue(clock.at(16.9), &TIMES), None);
         assert_eq!(live.overdue(clock.at(17.0), &TIMES), Some(End::Vanished));
@@ -128,8 +151,14 @@ mod tests {
             connected: Some(clock.at(1.0)),
             last_packet: None,
         };
-        assert_eq!(silent.claim(clock.at(2.0), clock.at(2.0), &TIMES), Verdict::Refuse);
-        assert_eq!(silent.claim(clock.at(3.0), clock.at(3.0), &TIMES), Verdict::Replace);
+        assert_eq!(
+            silent.claim(clock.at(2.0), clock.at(2.0), &TIMES),
+            Verdict::Refuse
+        );
+        assert_eq!(
+            silent.claim(clock.at(3.0), clock.at(3.0), &TIMES),
+            Verdict::Replace
+        );
         assert_eq!(silent.overdue(clock.at(10.9), &TIMES), None);
         assert_eq!(silent.overdue(clock.at(11.0), &TIMES), Some(End::NoMedia));
     }
@@ -137,8 +166,14 @@ mod tests {
     #[test]
     fn never_connected() {
         let clock = clock();
-        let silent = Pulse { answered: Some(clock.at(0.0)), ..Pulse::default() };
+        let silent = Pulse {
+            answered: Some(clock.at(0.0)),
+            ..Pulse::default()
+        };
         assert_eq!(silent.overdue(clock.at(14.9), &TIMES), None);
-        assert_eq!(silent.overdue(clock.at(15.0), &TIMES), Some(End::ConnectTimeout));
+        assert_eq!(
+            silent.overdue(clock.at(15.0), &TIMES),
+            Some(End::ConnectTimeout)
+        );
     }
 }

@@ -79,11 +79,13 @@ impl Tracks {
     /// Whether viewers of `self` can go on with `next` without a new negotiation: every track of
     /// `next` is one they have.
     pub(super) fn continue_as(&self, next: &Self) -> bool {
-        [Kind::Video, Kind::Audio].into_iter().all(|kind| match (self.of(kind), next.of(kind)) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(old), Some(new)) => Arc::ptr_eq(&old.rendition, &new.rendition),
-        })
+        [Kind::Video, Kind::Audio]
+            .into_iter()
+            .all(|kind| match (self.of(kind), next.of(kind)) {
+                (_, None) => true,
+                (None, Some(_)) => false,
+                (Some(old), Some(new)) => Arc::ptr_eq(&old.rendition, &new.rendition),
+            })
     }
 }
 
@@ -143,7 +145,10 @@ impl Gate {
                 |track| sink(Arc::clone(self), (feed, kind), track, reports.clone()),
             )
         };
-        TrackSinks { video: sink(Kind::Video), audio: sink(Kind::Audio) }
+        TrackSinks {
+            video: sink(Kind::Video),
+            audio: sink(Kind::Audio),
+        }
     }
 }
 

@@ -159,7 +159,12 @@ impl Broadcasts {
         let offer = Arc::new(offer);
         self.ask(|reply| {
             let (offer, codecs) = (Arc::clone(&offer), codecs.clone());
-            let request = Request::Publish { offer, codecs, arrived, reply };
+            let request = Request::Publish {
+                offer,
+                codecs,
+                arrived,
+                reply,
+            };
             Ok((self.owner(name, None)?, request))
         })
         .await
@@ -173,11 +178,20 @@ impl Broadcasts {
         let offer = Arc::new(offer);
         self.ask(|reply| {
             let directory = self.shared.directory();
-            let entry = directory.broadcasts.get(name).ok_or_else(|| Error::NotLive {
-                name: name.clone(),
-                retry_after: owner::RETRY_MISSING,
-            })?;
-            Ok((entry.requests.clone(), Request::Watch { offer: Arc::clone(&offer), reply }))
+            let entry = directory
+                .broadcasts
+                .get(name)
+                .ok_or_else(|| Error::NotLive {
+                    name: name.clone(),
+                    retry_after: owner::RETRY_MISSING,
+                })?;
+            Ok((
+                entry.requests.clone(),
+                Request::Watch {
+                    offer: Arc::clone(&offer),
+                    reply,
+                },
+            ))
         })
         .await
     }
@@ -191,9 +205,17 @@ impl Broadcasts {
         let session = self.session(id)?;
         self.ask(|reply| {
             let directory = self.shared.directory();
-            let entry =
-                directory.broadcasts.get(&session.broadcast).ok_or(Error::Missing("session"))?;
-            Ok((entry.requests.clone(), Request::End { id: id.clone(), reply }))
+            let entry = directory
+                .broadcasts
+                .get(&session.broadcast)
+                .ok_or(Error::Missing("session"))?;
+            Ok((
+                entry.requests.clone(),
+                Request::End {
+                    id: id.clone(),
+                    reply,
+                },
+            ))
         })
         .await
     }
@@ -203,7 +225,12 @@ impl Broadcasts {
     /// # Errors
     /// If there is no such session.
     pub fn session(&self, id: &SessionId) -> Result<Arc<Session>, Error> {
-        self.shared.directory().sessions.get(id).cloned().ok_or(Error::Missing("session"))
+        self.shared
+            .directory()
+            .sessions
+            .get(id)
+            .cloned()
+            .ok_or(Error::Missing("session"))
     }
 
     /// Sessions that are running or being negotiated.
@@ -214,7 +241,11 @@ impl Broadcasts {
     /// All broadcasts, by name.
     pub fn status(&self) -> Vec<Status> {
         let directory = self.shared.directory();
-        directory.broadcasts.values().map(|entry| entry.status.borrow().clone()).collect()
+        directory
+            .broadcasts
+            .values()
+            .map(|entry| entry.status.borrow().clone())
+            .collect()
     }
 
     /// One broadcast.
@@ -223,7 +254,10 @@ impl Broadcasts {
     /// If there is no such broadcast.
     pub fn status_of(&self, name: &Name) -> Result<Status, Error> {
         let directory = self.shared.directory();
-        let entry = directory.broadcasts.get(name).ok_or(Error::Missing("broadcast"))?;
+        let entry = directory
+            .broadcasts
+            .get(name)
+            .ok_or(Error::Missing("broadcast"))?;
         Ok(entry.status.borrow().clone())
     }
 
@@ -267,7 +301,13 @@ impl Broadcasts {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let (owner, status) = Owner::new(name, source, Arc::clone(shared), receiver);
         directory.owners.spawn(owner.run());
-        directory.broadcasts.insert(name.clone(), Entry { requests: requests.clone(), status });
+        directory.broadcasts.insert(
+            name.clone(),
+            Entry {
+                requests: requests.clone(),
+                status,
+            },
+        );
         Ok(requests)
     }
 
@@ -301,7 +341,9 @@ type Reply<T> = oneshot::Sender<Result<T, Error>>;
 impl Shared {
     fn directory(&self) -> MutexGuard<'_, Directory> {
         // Map operations cannot leave the maps half-changed, so a poisoned lock is still good.
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number for the log.
@@ -314,7 +356,9 @@ impl Shared {
         if directory.sessions.len() >= self.options.sessions_max {
             return Err(Error::Full("sessions"));
         }
-        directory.sessions.insert(session.id.clone(), Arc::clone(session));
+        directory
+            .sessions
+            .insert(session.id.clone(), Arc::clone(session));
         Ok(())
     }
 

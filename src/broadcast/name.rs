@@ -10,8 +10,7 @@ impl Name {
     /// Largest length in characters.
     pub const CHARS_MAX: usize = 64;
     /// The rule in words.
-    pub const RULE: &str =
-        "names of 1 to 64 characters A-Z a-z 0-9 . _ - that do not start with a dot and are not `s`";
+    pub const RULE: &str = "names of 1 to 64 characters A-Z a-z 0-9 . _ - that do not start with a dot and are not `s`";
     /// Stands for sessions in `/whip/s/{id}`.
     const RESERVED: &str = "s";
 
@@ -20,7 +19,9 @@ impl Name {
         let legal = (1..=Self::CHARS_MAX).contains(&text.len())
             && !text.starts_with('.')
             && text != Self::RESERVED
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         legal.then(|| Self(text.to_owned()))
     }
 
@@ -45,7 +46,19 @@ mod tests {
         for good in ["a", "demo", "A.b_c-9", "ss", &"x".repeat(64)] {
             assert!(Name::new(good).is_some(), "{good}");
         }
-        for bad in ["", "s", ".", "..", ".a", "a/b", "a b", "ä", "%41", "a\n", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "s",
+            ".",
+            "..",
+            ".a",
+            "a/b",
+            "a b",
+            "ä",
+            "%41",
+            "a\n",
+            &"x".repeat(65),
+        ] {
             assert!(Name::new(bad).is_none(), "{bad}");
         }
     }

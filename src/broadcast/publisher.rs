@@ -42,7 +42,15 @@ pub(super) struct Task {
 impl Task {
     /// Runs the session to its end. `None` if it never began.
     pub(super) async fn run(self, reply: Reply<Created>) -> Option<End> {
-        let Self { session, commands, offer, sinks, options, pulse, counters } = self;
+        let Self {
+            session,
+            commands,
+            offer,
+            sinks,
+            options,
+            pulse,
+            counters,
+        } = self;
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let accepted = timeout(
             ANSWER_TIMEOUT,
@@ -58,7 +66,13 @@ impl Task {
                 pulse.send_modify(|pulse| pulse.answered = Some(began));
                 counters.started(Role::Publisher);
                 tracing::info!(broadcast = %session.broadcast, session = session.number, "publisher begins");
-                let end = if reply.send(Ok(Created { session: Arc::clone(&session), answer })).is_ok() {
+                let end = if reply
+                    .send(Ok(Created {
+                        session: Arc::clone(&session),
+                        answer,
+                    }))
+                    .is_ok()
+                {
                     follow(&session, &publisher, (commands, events), &pulse).await
                 } else {
                     // The client has left before the answer.

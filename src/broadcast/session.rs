@@ -65,7 +65,11 @@ pub(super) enum Command {
     /// A viewer needs a keyframe.
     Keyframe,
     /// Restart ICE with the peer's new credentials; the reply is the engine's side of it.
-    Restart { ice_ufrag: String, ice_pwd: String, reply: oneshot::Sender<Result<Transport, sdp::Error>> },
+    Restart {
+        ice_ufrag: String,
+        ice_pwd: String,
+        reply: oneshot::Sender<Result<Transport, sdp::Error>>,
+    },
 }
 
 /// The ICE session of a session: a restart begins a new one.
@@ -106,10 +110,16 @@ impl Session {
             number,
             role,
             broadcast,
-            ice: Mutex::new(Ice { etag: etag()?, remote: offer.remote() }),
+            ice: Mutex::new(Ice {
+                etag: etag()?,
+                remote: offer.remote(),
+            }),
             commands,
             stop: Stop::default(),
-            allowance: Mutex::new(Allowance { left: BURST, at: Instant::now() }),
+            allowance: Mutex::new(Allowance {
+                left: BURST,
+                at: Instant::now(),
+            }),
         };
         Ok((Arc::new(session), receiver))
     }
@@ -119,8 +129,15 @@ impl Session {
     /// # Errors
     /// [`Error::TooOften`] if there have been too many.
     pub fn allow(&self) -> Result<(), Error> {
-        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
-        if allowance.take(Instant::now()) { Ok(()) } else { Err(Error::TooOften) }
+        let mut allowance = self
+            .allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if allowance.take(Instant::now()) {
+            Ok(())
+        } else {
+            Err(Error::TooOften)
+        }
     }
 
     /// Entity tag of the present ICE session, with quotes (RFC 9725 §4.3.1).
@@ -143,7 +160,12 @@ impl Session {
     /// Hands trickled candidates to the peer connection. Those that find the queue full are
     /// dropped: peer-reflexive candidates make up for them.
     pub fn trickle(&self, candidates: Vec<SocketAddr>) {
-        if !candidates.is_empty() && self.commands.try_send(Command::Candidates(candidates)).is_err() {
+        if !candidates.is_empty()
+            && self
+                .commands
+                .try_send(Command::Candidates(candidates))
+                .is_err()
+        {
             tracing::debug!(session = self.number, "trickled candidates dropped");
         }
     }
@@ -159,9 +181,14 @@ impl Session {
             return Err(unsupported("a restart needs a=ice-ufrag and a=ice-pwd"));
         };
         let (reply, transport) = oneshot::channel();
-        let command =
-            Command::Restart { ice_ufrag: ice_ufrag.clone(), ice_pwd: ice_pwd.clone(), reply };
-        self.commands.try_send(command).map_err(|_| Error::TooOften)?;
+        let command = Command::Restart {
+            ice_ufrag: ice_ufrag.clone(),
+            ice_pwd: ice_pwd.clone(),
+            reply,
+        };
+        self.commands
+            .try_send(command)
+            .map_err(|_| Error::TooOften)?;
         let transport = timeout(RESTART_TIMEOUT, transport)
             .await
             .map_err(|_| Error::Failed("the engine did not restart ICE in time".to_owned()))?
@@ -172,7 +199,12 @@ impl Session {
         ice.etag.clone_from(&etag);
         ice.remote.ice_ufrag = ice_ufrag;
         ice.remote.ice_pwd = ice_pwd;
-        let mid = ice.remote.mids.first().map(String::as_str).unwrap_or_default();
+        let mid = ice
+            .remote
+            .mids
+            .first()
+            .map(String::as_str)
+            .unwrap_or_default();
         Ok((etag, sdp::restart_answer(mid, &transport)))
     }
 }
@@ -232,11 +264,13 @@ fn random_hex<const BYTES: usize>() -> Result<String, Error> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
-    Ok(bytes.iter().fold(String::with_capacity(2 * BYTES), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
+    Ok(bytes
+        .iter()
+        .fold(String::with_capacity(2 * BYTES), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        }))
 }
 
 /// A random share of `span`, for jitter.
@@ -260,7 +294,10 @@ mod tests {
     #[test]
     fn allowance_refills() {
         let start = Instant::now();
-        let mut allowance = Allowance { left: BURST, at: start };
+        let mut allowance = Allowance {
+            left: BURST,
+            at: start,
+        };
         let taken = (0..100).filter(|_| allowance.take(start)).count();
         assert_eq!(taken, 40);
         assert!(allowance.take(start + Duration::from_millis(60)));

@@ -47,7 +47,14 @@ pub(super) struct Task {
 impl Task {
     /// Runs the pipeline to its end. Always `None`: a source is not a session.
     pub(super) async fn run(self) -> Option<End> {
-        let Self { broadcast, description, sinks, gate, pulse, stop } = self;
+        let Self {
+            broadcast,
+            description,
+            sinks,
+            gate,
+            pulse,
+            stop,
+        } = self;
         let (events_sender, mut events) = mpsc::channel(EVENTS_MAX);
         let start = timeout(
             START_TIMEOUT,
@@ -111,9 +118,17 @@ impl Restarts {
 
     /// Notes the end of a run that did or did not make frames.
     pub(super) fn ended(&mut self, now: Instant, made_frames: bool) {
-        let ran = self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
-        self.failures = if made_frames && ran >= GOOD_RUN { 0 } else { self.failures + 1 };
-        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
+        let ran = self
+            .began
+            .map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        self.failures = if made_frames && ran >= GOOD_RUN {
+            0
+        } else {
+            self.failures + 1
+        };
+        let pause = PAUSE_MIN
+            .saturating_mul(1 << self.failures.min(16))
+            .min(PAUSE_MAX);
         self.due = Some(now + pause / 2 + random_share(pause / 2));
     }
 }
@@ -127,7 +142,7 @@ mod tests {
         let now = Instant::now();
         let mut restarts = Restarts::default();
         assert!(restarts.is_due(now));
-        let mut pause = |restarts: &mut Restarts, made_frames, ran| {
+        let pause = |restarts: &mut Restarts, made_frames, ran| {
             restarts.began = now.checked_sub(ran);
             restarts.ended(now, made_frames);
             restarts.due.unwrap() - now

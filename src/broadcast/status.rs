@@ -104,7 +104,11 @@ impl Counters {
     }
 
     pub(super) fn ended(&self, why: End) {
-        let counter = self.ended.iter().zip(ENDS).find(|(_, (end, _))| *end == why);
+        let counter = self
+            .ended
+            .iter()
+            .zip(ENDS)
+            .find(|(_, (end, _))| *end == why);
         if let Some((counter, _)) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
@@ -120,7 +124,10 @@ impl Counters {
 
     /// Sessions that ended, by reason.
     pub fn ends(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.ended.iter().zip(ENDS).map(|(count, (_, name))| (name, count.load(Ordering::Relaxed)))
+        self.ended
+            .iter()
+            .zip(ENDS)
+            .map(|(count, (_, name))| (name, count.load(Ordering::Relaxed)))
     }
 
     /// Keyframes asked of publishers.
@@ -155,7 +162,11 @@ fn timestamp(seconds: u64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
@@ -185,9 +196,12 @@ mod tests {
             name: Name::new("demo").unwrap(),
             state: State::Live,
             viewers: 3,
-            started: Some(UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_600)),
+            started: Some(UNIX_EPOCH + std::time::Duration::from_hours(490_896)),
             source: SourceKind::Pipeline,
-            tracks: vec![TrackStatus { kind: Kind::Video, codec: Codec::H264 }],
+            tracks: vec![TrackStatus {
+                kind: Kind::Video,
+                codec: Codec::H264,
+            }],
             fed: true,
         };
         assert_eq!(
@@ -195,6 +209,10 @@ mod tests {
             r#"{"name":"demo","state":"live","viewers":3,"started":"2026-01-01T00:00:00Z","source":"pipeline","tracks":[{"kind":"video","codec":"h264"}]}"#
         );
         status.started = None;
-        assert!(serde_json::to_string(&status).unwrap().contains(r#""started":null"#));
+        assert!(
+            serde_json::to_string(&status)
+                .unwrap()
+                .contains(r#""started":null"#)
+        );
     }
 }

@@ -61,8 +61,20 @@ impl Task {
         let session = &self.session;
         self.counters.started(Role::Viewer);
         tracing::info!(broadcast = %session.broadcast, session = session.number, "viewer begins");
-        let end = if reply.send(Ok(Created { session: Arc::clone(session), answer })).is_ok() {
-            follow(session, &viewer, (&mut self.commands, &mut events), &self.keyframe_wanted).await
+        let end = if reply
+            .send(Ok(Created {
+                session: Arc::clone(session),
+                answer,
+            }))
+            .is_ok()
+        {
+            follow(
+                session,
+                &viewer,
+                (&mut self.commands, &mut events),
+                &self.keyframe_wanted,
+            )
+            .await
         } else {
             // The client has left before the answer.
             close(&viewer, End::Deleted, &mut events).await
@@ -118,9 +130,7 @@ async fn follow(
 /// Says goodbye and waits until the engine has done so.
 async fn close(viewer: &Viewer, why: End, events: &mut mpsc::Receiver<Event>) -> End {
     viewer.close(why);
-    let closed = async {
-        while !matches!(events.recv().await, Some(Event::Closed(_)) | None) {}
-    };
+    let closed = async { while !matches!(events.recv().await, Some(Event::Closed(_)) | None) {} };
     if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
         tracing::debug!("the engine did not confirm the close");
     }

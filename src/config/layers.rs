@@ -69,22 +69,31 @@ impl Layers {
         variables: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self, Error> {
-        let mut variables: BTreeMap<_, _> =
-            variables.into_iter().filter(|(name, _)| name.starts_with("AERIAL_")).collect();
+        let mut variables: BTreeMap<_, _> = variables
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("AERIAL_"))
+            .collect();
         let named = variables.remove(FILE_VARIABLE).map(PathBuf::from);
         let fallback = PathBuf::from(DEFAULT_FILE);
-        let file = file.map(Path::to_owned).or(named).or_else(|| fallback.exists().then_some(fallback));
+        let file = file
+            .map(Path::to_owned)
+            .or(named)
+            .or_else(|| fallback.exists().then_some(fallback));
         let mut layers = Self::default();
         if let Some(path) = file {
-            let text = fs::read_to_string(&path)
-                .map_err(|source| Error::Unreadable { path: path.clone(), source })?;
+            let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable {
+                path: path.clone(),
+                source,
+            })?;
             layers.add_file(&path, &text)?;
         }
         for (name, value) in variables {
             layers.add_variable(&name, value)?;
         }
         for (key, value) in flags {
-            layers.values.insert(key, (value, Origin::Flag(key.to_owned())));
+            layers
+                .values
+                .insert(key, (value, Origin::Flag(key.to_owned())));
         }
         Ok(layers)
     }
@@ -101,12 +110,14 @@ impl Layers {
                     && T::read(max).is_none_or(|max| *value <= max)
             })
         };
-        T::read(text).filter(in_range).ok_or_else(|| Error::BadValue {
-            origin,
-            key: option.key.to_owned(),
-            expected: option.expected(),
-            given: text.to_owned(),
-        })
+        T::read(text)
+            .filter(in_range)
+            .ok_or_else(|| Error::BadValue {
+                origin,
+                key: option.key.to_owned(),
+                expected: option.expected(),
+                given: text.to_owned(),
+            })
     }
 
     /// The sections `[broadcasts.NAME]`.
@@ -128,7 +139,11 @@ impl Layers {
         let Some(option) = options::all().find(|option| option.variable() == name) else {
             let variables: Vec<_> = options::all().map(Opt::variable).collect();
             let hint = hint(name, variables.iter().map(String::as_str));
-            return Err(Error::UnknownKey { origin, key: name.to_owned(), hint });
+            return Err(Error::UnknownKey {
+                origin,
+                key: name.to_owned(),
+                hint,
+            });
         };
         self.values.insert(option.key, (value, origin));
         Ok(())
@@ -168,7 +183,11 @@ impl Layers {
         let origin = file.origin(offset);
         let Some(option) = options::all().find(|option| option.key == key) else {
             let hint = hint(key, options::all().map(|option| option.key));
-            return Err(Error::UnknownKey { origin, key: key.to_owned(), hint });
+            return Err(Error::UnknownKey {
+                origin,
+                key: key.to_owned(),
+                hint,
+            });
         };
         let text = text(value.get_ref()).ok_or_else(|| Error::BadValue {
             origin: origin.clone(),
@@ -211,13 +230,21 @@ impl Layers {
                     }
                     (other, _) => {
                         let hint = hint(other, ["source"].into_iter());
-                        return Err(Error::UnknownKey { origin, key: full, hint });
+                        return Err(Error::UnknownKey {
+                            origin,
+                            key: full,
+                            hint,
+                        });
                     }
                 }
             }
             let (source, origin) =
                 source.ok_or_else(|| bad("sections with a source = \"FILE.launch\"", written))?;
-            self.broadcasts.push(Section { name, source, origin });
+            self.broadcasts.push(Section {
+                name,
+                source,
+                origin,
+            });
         }
         Ok(())
     }
@@ -230,7 +257,12 @@ struct File<'a> {
 
 impl File<'_> {
     fn origin(&self, offset: usize) -> Origin {
-        let line = 1 + self.text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
+        let line = 1 + self
+            .text
+            .bytes()
+            .take(offset)
+            .filter(|&byte| byte == b'\n')
+            .count();
         Origin::File(self.path.to_owned(), line)
     }
 }
@@ -268,7 +300,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut diagonal = i;
         let mut left = i + 1;
         for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let cost = (diagonal + usize::from(x != y)).min(left + 1).min(*cell + 1);
+            let cost = (diagonal + usize::from(x != y))
+                .min(left + 1)
+                .min(*cell + 1);
             diagonal = *cell;
             left = cost;
             *cell = cost;
@@ -300,7 +334,7 @@ mod tests {
         options::Main::take(&layers).unwrap();
         options::Http::take(&layers).unwrap();
         options::Limits::take(&layers).unwrap();
-        options::Timeouts::take(&layers).unwrap();
+        Timeouts::take(&layers).unwrap();
         options::WebRtc::take(&layers).unwrap();
         let all = variables.len();
         variables.sort();
@@ -310,10 +344,18 @@ mod tests {
 
     #[test]
     fn flags_beat_variables_beat_the_file() {
-        let mut layers = parse("[timeouts]\nstale = \"3s\"\nended = \"20s\"\ngrace = \"7s\"").unwrap();
-        layers.add_variable("AERIAL_TIMEOUTS_ENDED", "30s".into()).unwrap();
-        layers.add_variable("AERIAL_TIMEOUTS_GRACE", "8s".into()).unwrap();
-        layers.values.insert("timeouts.grace", ("9s".into(), Origin::Flag("timeouts.grace".into())));
+        let mut layers =
+            parse("[timeouts]\nstale = \"3s\"\nended = \"20s\"\ngrace = \"7s\"").unwrap();
+        layers
+            .add_variable("AERIAL_TIMEOUTS_ENDED", "30s".into())
+            .unwrap();
+        layers
+            .add_variable("AERIAL_TIMEOUTS_GRACE", "8s".into())
+            .unwrap();
+        layers.values.insert(
+            "timeouts.grace",
+            ("9s".into(), Origin::Flag("timeouts.grace".into())),
+        );
         let timeouts = Timeouts::take(&layers).unwrap();
         assert_eq!(timeouts.connect, Duration::from_secs(15));
         assert_eq!(timeouts.stale, Duration::from_secs(3));
@@ -325,11 +367,26 @@ mod tests {
     fn errors_name_file_line_key_and_remedy() {
         let cases = [
             ("a\n", "aerial.toml:1: not valid TOML"),
-            ("\nlissten = \"x\"", "aerial.toml:2: unknown key `lissten`; did you mean `listen`?"),
-            ("[webrtc]\nzzzz = 1", "aerial.toml:2: unknown key `webrtc.zzzz`; `aerial serve --help`"),
-            ("[broadcasts.a]\nsauce = \"x\"", "aerial.toml:2: unknown key `broadcasts.a.sauce`; did"),
-            ("[broadcasts.\"a b\"]\nsource = \"x\"", "aerial.toml:1: `broadcasts` takes"),
-            ("[broadcasts.a]\n", "aerial.toml:1: `broadcasts` takes sections with a source"),
+            (
+                "\nlissten = \"x\"",
+                "aerial.toml:2: unknown key `lissten`; did you mean `listen`?",
+            ),
+            (
+                "[webrtc]\nzzzz = 1",
+                "aerial.toml:2: unknown key `webrtc.zzzz`; `aerial serve --help`",
+            ),
+            (
+                "[broadcasts.a]\nsauce = \"x\"",
+                "aerial.toml:2: unknown key `broadcasts.a.sauce`; did",
+            ),
+            (
+                "[broadcasts.\"a b\"]\nsource = \"x\"",
+                "aerial.toml:1: `broadcasts` takes",
+            ),
+            (
+                "[broadcasts.a]\n",
+                "aerial.toml:1: `broadcasts` takes sections with a source",
+            ),
         ];
         for (text, expected) in cases {
             let error = parse(text).unwrap_err().to_string();
@@ -351,7 +408,13 @@ mod tests {
     #[test]
     fn lists_and_numbers_of_the_file() {
         let layers = parse("[webrtc]\npublic_addresses = [\"203.0.113.7\", \"2001:db8::1\"]\n[limits]\nsessions = 1_000").unwrap();
-        assert_eq!(options::WebRtc::take(&layers).unwrap().public_addresses.len(), 2);
+        assert_eq!(
+            options::WebRtc::take(&layers)
+                .unwrap()
+                .public_addresses
+                .len(),
+            2
+        );
         assert_eq!(options::Limits::take(&layers).unwrap().sessions, 1000);
     }
 }

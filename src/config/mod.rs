@@ -133,7 +133,9 @@ impl Config {
                 &section.source,
                 &section.origin,
             )?;
-            config.broadcasts.insert(section.name.clone(), Broadcast { source });
+            config
+                .broadcasts
+                .insert(section.name.clone(), Broadcast { source });
         }
         if config.main.demo.unwrap_or(!layers.has_broadcasts())
             && let Some(name) = Name::new(DEMO)

@@ -43,9 +43,15 @@ impl Opt {
 
 /// Every option outside `[broadcasts]`, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Opt> {
-    [Main::OPTIONS, Http::OPTIONS, Limits::OPTIONS, Timeouts::OPTIONS, WebRtc::OPTIONS]
-        .into_iter()
-        .flatten()
+    [
+        Main::OPTIONS,
+        Http::OPTIONS,
+        Limits::OPTIONS,
+        Timeouts::OPTIONS,
+        WebRtc::OPTIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Declares a section: a struct with one field per option, the table row of each, and `take`,

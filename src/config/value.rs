@@ -119,7 +119,10 @@ impl Value for Vec<IpAddr> {
     const TAKES: &'static str = "IP addresses, separated by commas";
 
     fn read(text: &str) -> Option<Self> {
-        text.split(',').filter(|part| !part.trim().is_empty()).map(|part| part.trim().parse().ok()).collect()
+        text.split(',')
+            .filter(|part| !part.trim().is_empty())
+            .map(|part| part.trim().parse().ok())
+            .collect()
     }
 }
 
@@ -127,7 +130,11 @@ impl<T: Value> Value for Option<T> {
     const TAKES: &'static str = T::TAKES;
 
     fn read(text: &str) -> Option<Self> {
-        if text.is_empty() { Some(None) } else { T::read(text).map(Some) }
+        if text.is_empty() {
+            Some(None)
+        } else {
+            T::read(text).map(Some)
+        }
     }
 }
 
@@ -139,7 +146,16 @@ mod tests {
     fn times_need_a_unit() {
         assert_eq!(Duration::read("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(Duration::read("2m"), Some(Duration::from_mins(2)));
-        for wrong in ["", "5", "s", "-1s", "1.5s", "5 s", "99999999999999999999s", "5d"] {
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "5 s",
+            "99999999999999999999s",
+            "5d",
+        ] {
             assert_eq!(Duration::read(wrong), None, "{wrong}");
         }
     }
@@ -162,8 +178,16 @@ mod tests {
 
     #[test]
     fn public_urls_have_no_path() {
-        assert_eq!(PublicUrl::read("https://a.example/"), Some(PublicUrl("https://a.example".into())));
-        for wrong in ["a.example", "ftp://a.example", "https://a.example/x", "https://a/?q"] {
+        assert_eq!(
+            PublicUrl::read("https://a.example/"),
+            Some(PublicUrl("https://a.example".into()))
+        );
+        for wrong in [
+            "a.example",
+            "ftp://a.example",
+            "https://a.example/x",
+            "https://a/?q",
+        ] {
             assert!(PublicUrl::read(wrong).is_none(), "{wrong}");
         }
     }

@@ -17,7 +17,9 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn of(broadcasts: &Broadcasts) -> Self {
-        Self { broadcasts: broadcasts.status() }
+        Self {
+            broadcasts: broadcasts.status(),
+        }
     }
 }
 
@@ -51,7 +53,10 @@ pub(super) fn server(app: &App) -> Result<Response, Problem> {
 
 /// WHIP publishers that are connected.
 pub(super) fn publishers(status: &[Status]) -> usize {
-    status.iter().filter(|status| status.fed && status.source == SourceKind::Whip).count()
+    status
+        .iter()
+        .filter(|status| status.fed && status.source == SourceKind::Whip)
+        .count()
 }
 
 /// Viewers of all broadcasts.

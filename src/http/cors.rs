@@ -20,9 +20,8 @@ pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patc
 /// Also in the answer to a plain OPTIONS: MediaMTX and Eyevinn look for PATCH there before they
 /// trickle.
 const METHODS: &str = "GET, HEAD, OPTIONS, POST, PATCH, DELETE";
-/// `*` would not cover Authorization. ETag: Eyevinn's WHIP client sends it as a request header.
-const REQUEST_HEADERS: &str =
-    "Authorization, Content-Type, If-Match, If-None-Match, ETag, Accept, Cache-Control, Last-Event-ID";
+/// `*` would not cover Authorization. Eyevinn's WHIP client sends `ETag` as a request header.
+const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, If-None-Match, ETag, Accept, Cache-Control, Last-Event-ID";
 /// Without these a page cannot see where its session is.
 const EXPOSED: &str = "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, Retry-After, \
                        WWW-Authenticate, Access-Control-Allow-Methods";
@@ -30,13 +29,23 @@ const EXPOSED: &str = "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, R
 const MAX_AGE: &str = "7200";
 
 pub(super) fn is_preflight(request: &Request) -> bool {
-    request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    request
+        .headers
+        .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 pub(super) fn preflight() -> Response {
     let mut response = empty(StatusCode::OK);
-    set(&mut response, &header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-    set(&mut response, &header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
+    set(
+        &mut response,
+        &header::ACCESS_CONTROL_ALLOW_METHODS,
+        METHODS,
+    );
+    set(
+        &mut response,
+        &header::ACCESS_CONTROL_ALLOW_HEADERS,
+        REQUEST_HEADERS,
+    );
     set(&mut response, &header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     response
 }
@@ -45,7 +54,11 @@ pub(super) fn preflight() -> Response {
 pub(super) fn describe(response: &mut Response, route: &Route<'_>) {
     set(response, &header::ALLOW, route.methods());
     set(response, &header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-    set(response, &header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
+    set(
+        response,
+        &header::ACCESS_CONTROL_ALLOW_HEADERS,
+        REQUEST_HEADERS,
+    );
     match route {
         Route::Endpoint(..) => set(response, &ACCEPT_POST, OFFER_TYPE),
         Route::Session(..) => set(response, &ACCEPT_PATCH, FRAGMENT_TYPE),

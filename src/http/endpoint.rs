@@ -4,8 +4,7 @@ use ::http::{HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 
 use super::{
-    App, cors,
-    prefix,
+    App, cors, prefix,
     reply::{Problem, empty, set, with_body},
     request::Request,
     resource::FRAGMENT_TYPE,
@@ -49,7 +48,9 @@ async fn create(
     mut request: Request,
 ) -> Result<Response, Problem> {
     let name = name(target, &request)?;
-    let body = request.body(app.options.offer_bytes_max, app.options.body_timeout).await?;
+    let body = request
+        .body(app.options.offer_bytes_max, app.options.body_timeout)
+        .await?;
     if !request.has_type(OFFER_TYPE) {
         return Err(Problem::wrong_type(cors::ACCEPT_POST, OFFER_TYPE));
     }
@@ -63,7 +64,7 @@ async fn create(
         Err(error) => {
             let hidden = app.options.missing_is_404 && matches!(error, Error::NotLive { .. });
             let problem = Problem::from(error);
-            Err(if hidden { problem.as_not_found() } else { problem })
+            Err(if hidden { problem.hidden() } else { problem })
         }
     }
 }

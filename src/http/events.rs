@@ -29,9 +29,9 @@ impl Feed {
             while changes.changed().await.is_ok() {
                 let list = list(&broadcasts);
                 sender.send_if_modified(|newest| {
-                    let changed = *newest != list;
+                    let differs = *newest != list;
                     *newest = list;
-                    changed
+                    differs
                 });
                 sleep(INTERVAL).await;
             }

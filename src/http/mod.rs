@@ -174,7 +174,9 @@ impl App {
         } else if request.method == Method::OPTIONS {
             self.answer_options(&route, &request)
         } else {
-            self.dispatch(&route, request).await.unwrap_or_else(Response::from)
+            self.dispatch(&route, request)
+                .await
+                .unwrap_or_else(Response::from)
         };
         if !matches!(route, Route::Metrics) {
             cors::open(&mut response);

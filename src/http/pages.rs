@@ -40,7 +40,11 @@ impl Pages {
     }
 
     /// Serves a file. The router lets only harmless paths through: no `..`, nothing hidden.
-    pub(super) async fn answer(&self, path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    pub(super) async fn answer(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response, Problem> {
         let file = match &self.directory {
             Some(directory) => read(&directory.join(path)).await?,
             None => built_in(path),
@@ -76,7 +80,9 @@ fn built_in(path: &str) -> Option<File> {
 }
 
 async fn read(path: &Path) -> Result<Option<File>, Problem> {
-    let Ok(metadata) = tokio::fs::metadata(path).await else { return Ok(None) };
+    let Ok(metadata) = tokio::fs::metadata(path).await else {
+        return Ok(None);
+    };
     if !metadata.is_file() {
         return Ok(None);
     }
@@ -87,10 +93,16 @@ async fn read(path: &Path) -> Result<Option<File>, Problem> {
         tracing::warn!(path = %path.display(), %error, "page cannot be read");
         Problem::from(Error::Failed("the page cannot be read".to_owned()))
     })?;
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let modified = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let modified = modified.unwrap_or_default().as_nanos();
     let etag = format!("\"{modified:x}-{:x}\"", metadata.len());
-    Ok(Some(File { content: content.into(), etag }))
+    Ok(Some(File {
+        content: content.into(),
+        etag,
+    }))
 }
 
 fn content_type(path: &str) -> &'static str {

@@ -23,7 +23,11 @@ pub(super) fn if_match(headers: &HeaderMap, etag: &str) -> Precondition {
     let holds = values
         .filter_map(|value| value.to_str().ok())
         .any(|value| tags(value).any(|tag| tag == etag || tag == "*" || tag == "\"*\""));
-    if holds { Precondition::Holds } else { Precondition::Fails }
+    if holds {
+        Precondition::Holds
+    } else {
+        Precondition::Fails
+    }
 }
 
 /// Whether `If-None-Match` names `etag`, compared weakly: then the client has the file already.

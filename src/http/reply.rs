@@ -20,19 +20,29 @@ pub(super) fn empty(status: StatusCode) -> Response {
     *response.status_mut() = status;
     // RFC 9110 §8.6: no Content-Length in a 204.
     if status != StatusCode::NO_CONTENT {
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     response
 }
 
 /// A reply with a body.
-pub(super) fn with_body(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response {
+pub(super) fn with_body(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Bytes>,
+) -> Response {
     let body: Bytes = body.into();
     let length = HeaderValue::from(body.len());
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, length);
     response
 }
 
@@ -79,7 +89,12 @@ struct Body<'a> {
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), headers: Vec::new() }
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            headers: Vec::new(),
+        }
     }
 
     fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
@@ -93,7 +108,11 @@ impl Problem {
     }
 
     pub(super) fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", format!("no such {what}"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            format!("no such {what}"),
+        )
     }
 
     pub(super) fn method_not_allowed(method: &Method, allowed: &str) -> Self {
@@ -107,8 +126,12 @@ impl Problem {
     }
 
     pub(super) fn request_timeout() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "the body did not come in time")
-            .with(header::CONNECTION, "close")
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "too-slow",
+            "the body did not come in time",
+        )
+        .with(header::CONNECTION, "close")
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
@@ -120,8 +143,12 @@ impl Problem {
     /// 415 naming the type that `accept` (Accept-Post or Accept-Patch) announces.
     pub(super) fn wrong_type(accept: HeaderName, wanted: &str) -> Self {
         let detail = format!("Content-Type must be {wanted}");
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong-content-type", detail)
-            .with(accept, wanted)
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "wrong-content-type",
+            detail,
+        )
+        .with(accept, wanted)
     }
 
     pub(super) fn name_missing() -> Self {
@@ -135,12 +162,20 @@ impl Problem {
 
     pub(super) fn precondition_required() -> Self {
         let detail = "send If-Match with the session's entity tag, or *";
-        Self::new(StatusCode::PRECONDITION_REQUIRED, "precondition-required", detail)
+        Self::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "precondition-required",
+            detail,
+        )
     }
 
     pub(super) fn precondition_failed() -> Self {
         let detail = "If-Match does not name the session's present entity tag";
-        Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", detail)
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition-failed",
+            detail,
+        )
     }
 
     pub(super) fn unprocessable(detail: &str) -> Self {
@@ -148,8 +183,11 @@ impl Problem {
     }
 
     /// The same refusal as 404, for players that know no 409.
-    pub(super) fn as_not_found(self) -> Self {
-        Self { status: StatusCode::NOT_FOUND, ..self }
+    pub(super) fn hidden(self) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            ..self
+        }
     }
 }
 
@@ -159,9 +197,7 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         match error {
             Error::Offer(error) => match error {
-                sdp::Error::Malformed(_) => {
-                    Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
-                }
+                sdp::Error::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, "malformed", detail),
                 sdp::Error::Unsupported(_) => Self::unprocessable(&detail),
                 sdp::Error::CodecMismatch(_) => {
                     Self::new(StatusCode::UNPROCESSABLE_ENTITY, "codec-mismatch", detail)
@@ -178,8 +214,9 @@ impl From<Error> for Problem {
             Error::Taken { retry_after, .. } => {
                 Self::new(StatusCode::CONFLICT, "name-taken", detail).retry_after(retry_after)
             }
-            Error::Full(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", detail)
-                .retry_after(RETRY_FULL),
+            Error::Full(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", detail).retry_after(RETRY_FULL)
+            }
             Error::TooOften => Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail)
                 .retry_after(RETRY_OFTEN),
             Error::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail)

@@ -36,7 +36,13 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn new(method: Method, path: &str, headers: HeaderMap, body: Body) -> Self {
-        Self { method, path: path.to_owned(), headers, arrived: std::time::Instant::now(), body }
+        Self {
+            method,
+            path: path.to_owned(),
+            headers,
+            arrived: std::time::Instant::now(),
+            body,
+        }
     }
 
     /// A header as text.
@@ -47,7 +53,9 @@ impl Request {
     /// The bearer token (RFC 6750 §2.1), if there is one.
     pub(super) fn bearer(&self) -> Option<&str> {
         let (scheme, token) = self.header(&header::AUTHORIZATION)?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then_some(token.trim())
     }
 
     /// Whether the body is of this media type; parameters do not matter (RFC 9110 §8.3.1).

@@ -24,7 +24,11 @@ pub(super) const FRAGMENT_TYPE: &str = "application/trickle-ice-sdpfrag";
 /// The session behind a URL.
 pub(super) fn find(app: &App, role: Role, id: &str) -> Result<Arc<Session>, Problem> {
     let session = app.broadcasts.session(&SessionId::from_url(id))?;
-    if session.role == role { Ok(session) } else { Err(Problem::not_found("session")) }
+    if session.role == role {
+        Ok(session)
+    } else {
+        Err(Problem::not_found("session"))
+    }
 }
 
 pub(super) async fn answer(
@@ -47,10 +51,14 @@ pub(super) async fn answer(
 
 async fn patch(app: &App, session: &Session, mut request: Request) -> Result<Response, Problem> {
     session.allow()?;
-    let body = request.body(app.options.fragment_bytes_max, app.options.body_timeout).await?;
+    let body = request
+        .body(app.options.fragment_bytes_max, app.options.body_timeout)
+        .await?;
     if session.role == Role::Viewer && request.has_type(OFFER_TYPE) {
         // WHEP §4.3.2: an answer belongs to a session that began with our offer; none does.
-        return Err(Problem::unprocessable("this session waits for no SDP answer"));
+        return Err(Problem::unprocessable(
+            "this session waits for no SDP answer",
+        ));
     }
     if !request.has_type(FRAGMENT_TYPE) {
         return Err(Problem::wrong_type(cors::ACCEPT_PATCH, FRAGMENT_TYPE));

@@ -48,8 +48,12 @@ impl<'a> Route<'a> {
             return None;
         }
         let mut segments = path.strip_prefix('/')?.split('/');
-        let parts =
-            (segments.next(), segments.next(), segments.next(), segments.next().is_none());
+        let parts = (
+            segments.next(),
+            segments.next(),
+            segments.next(),
+            segments.next().is_none(),
+        );
         match parts {
             (Some(first), second, third, true) => Self::of_segments(path, first, second, third),
             _ => Self::of_file(path),
@@ -98,9 +102,13 @@ impl<'a> Route<'a> {
         let harmless = |segment: &str| {
             !segment.is_empty()
                 && !segment.starts_with('.')
-                && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+                && segment
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
-        let known = ["js/", "css/"].iter().any(|folder| path.starts_with(folder))
+        let known = ["js/", "css/"]
+            .iter()
+            .any(|folder| path.starts_with(folder))
             || path == "favicon.svg";
         (known && path.split('/').all(harmless)).then_some(Self::File(path))
     }
@@ -121,7 +129,9 @@ impl<'a> Route<'a> {
     }
 
     pub(super) fn allows(&self, method: &Method) -> bool {
-        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+        self.methods()
+            .split(", ")
+            .any(|allowed| allowed == method.as_str())
     }
 }
 
@@ -149,7 +159,10 @@ mod tests {
         assert_eq!(Route::of("/demo/whip"), demo(Role::Publisher));
         assert_eq!(Route::of("/whep/demo"), demo(Role::Viewer));
         assert_eq!(Route::of("/demo/whep"), demo(Role::Viewer));
-        assert_eq!(Route::of("/whip"), Some(Route::Endpoint(Role::Publisher, Target::Token)));
+        assert_eq!(
+            Route::of("/whip"),
+            Some(Route::Endpoint(Role::Publisher, Target::Token))
+        );
         assert_eq!(
             Route::of("/whip/whep"),
             Some(Route::Endpoint(Role::Publisher, Target::Path("whep")))
@@ -158,8 +171,17 @@ mod tests {
 
     #[test]
     fn sessions() {
-        assert_eq!(Route::of("/whep/s/0af"), Some(Route::Session(Role::Viewer, "0af")));
-        for path in ["/whip/s", "/whip/s/", "/whip/s/a-b", "/whip/s/a/b", "/s/whip"] {
+        assert_eq!(
+            Route::of("/whep/s/0af"),
+            Some(Route::Session(Role::Viewer, "0af"))
+        );
+        for path in [
+            "/whip/s",
+            "/whip/s/",
+            "/whip/s/a-b",
+            "/whip/s/a/b",
+            "/s/whip",
+        ] {
             assert_eq!(Route::of(path), None, "{path}");
         }
     }
@@ -183,12 +205,34 @@ mod tests {
     fn everything_else_is_not_found() {
         let long = format!("/whip/{}", "a".repeat(300));
         for path in [
-            "", "*", "//", "/whip/", "/whip//demo", "/whip/demo/", "/whip/..", "/whip/a%2Fb",
-            "/whip/.a", "/js/../index.html", "/js/.hidden", "/js//a", "/js/", "/watch", "/watch/..",
-            "/index.html", "/css/%2e%2e/x", "/etc/passwd", "/api", "/api/whip", "/js/whip", &long,
+            "",
+            "*",
+            "//",
+            "/whip/",
+            "/whip//demo",
+            "/whip/demo/",
+            "/whip/..",
+            "/whip/a%2Fb",
+            "/whip/.a",
+            "/js/../index.html",
+            "/js/.hidden",
+            "/js//a",
+            "/js/",
+            "/watch",
+            "/watch/..",
+            "/index.html",
+            "/css/%2e%2e/x",
+            "/etc/passwd",
+            "/api",
+            "/api/whip",
+            "/js/whip",
+            &long,
         ] {
             let route = Route::of(path);
-            assert!(route.is_none() || route == Some(Route::File("js/whip")), "{path}: {route:?}");
+            assert!(
+                route.is_none() || route == Some(Route::File("js/whip")),
+                "{path}: {route:?}"
+            );
         }
     }
 

@@ -32,13 +32,19 @@ impl Owner {
         offer: &Offer,
         arrived: Instant,
     ) -> Result<Admitted, Error> {
-        let taken = || Error::Taken { name: self.name.clone(), retry_after: RETRY_TAKEN };
+        let taken = || Error::Taken {
+            name: self.name.clone(),
+            retry_after: RETRY_TAKEN,
+        };
         let options = &self.shared.options;
         if self.source.is_some() {
             return Err(taken());
         }
         if let Some(feed) = &self.feed {
-            let verdict = feed.pulse.borrow().claim(arrived, Instant::now(), &options.times);
+            let verdict = feed
+                .pulse
+                .borrow()
+                .claim(arrived, Instant::now(), &options.times);
             if verdict == Verdict::Refuse && !options.replace_live {
                 return Err(taken());
             }
@@ -124,9 +130,19 @@ impl Owner {
 
     /// Takes note of what a gate has seen.
     pub(super) fn note(&mut self, report: &Report) {
-        let (Report::Started { feed: number, kind, codec }
-        | Report::Mismatch { feed: number, kind, codec }) = *report;
-        let Some(feed) = self.feed.as_mut().filter(|feed| feed.number == number) else { return };
+        let (Report::Started {
+            feed: number,
+            kind,
+            codec,
+        }
+        | Report::Mismatch {
+            feed: number,
+            kind,
+            codec,
+        }) = *report;
+        let Some(feed) = self.feed.as_mut().filter(|feed| feed.number == number) else {
+            return;
+        };
         match report {
             Report::Started { .. } => {
                 if let Some(track) = feed.tracks.of_mut(kind) {
@@ -168,7 +184,12 @@ impl Owner {
         if !self.tracks.continue_as(&tracks) {
             self.close_viewers(End::BroadcastEnded);
         }
-        let codec = |kind| tracks.of(kind).and_then(|track| track.codec).map(tracing::field::display);
+        let codec = |kind| {
+            tracks
+                .of(kind)
+                .and_then(|track| track.codec)
+                .map(tracing::field::display)
+        };
         tracing::info!(
             broadcast = %self.name,
             video = codec(Kind::Video),
@@ -203,7 +224,10 @@ impl Owner {
         {
             let text = Arc::clone(text);
             if restarts.begin() {
-                self.shared.counters.source_restarts.fetch_add(1, Ordering::Relaxed);
+                self.shared
+                    .counters
+                    .source_restarts
+                    .fetch_add(1, Ordering::Relaxed);
             }
             self.start_source(text);
         }
@@ -214,6 +238,9 @@ impl Feed {
     /// The tracks that viewers can be told of: those whose codec is known.
     fn shown(&self) -> Tracks {
         let known = |track: &Option<Track>| track.clone().filter(|track| track.codec.is_some());
-        Tracks { video: known(&self.tracks.video), audio: known(&self.tracks.audio) }
+        Tracks {
+            video: known(&self.tracks.video),
+            audio: known(&self.tracks.audio),
+        }
     }
 }

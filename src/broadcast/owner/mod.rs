@@ -53,9 +53,17 @@ const REPORTS_MAX: usize = 64;
 /// What an owner is asked.
 pub(super) enum Request {
     /// Start a publisher.
-    Publish { offer: Arc<Offer>, codecs: Vec<Codec>, arrived: Instant, reply: Reply<Created> },
+    Publish {
+        offer: Arc<Offer>,
+        codecs: Vec<Codec>,
+        arrived: Instant,
+        reply: Reply<Created>,
+    },
     /// Start a viewer.
-    Watch { offer: Arc<Offer>, reply: Reply<Created> },
+    Watch {
+        offer: Arc<Offer>,
+        reply: Reply<Created>,
+    },
     /// End a session because its client wants so.
     End { id: SessionId, reply: Reply<()> },
 }
@@ -119,7 +127,11 @@ impl Owner {
             state: State::Waiting,
             viewers: 0,
             started: None,
-            source: if source.is_some() { SourceKind::Pipeline } else { SourceKind::Whip },
+            source: if source.is_some() {
+                SourceKind::Pipeline
+            } else {
+                SourceKind::Whip
+            },
             tracks: Vec::new(),
             fed: false,
         });
@@ -197,12 +209,15 @@ impl Owner {
     fn answer(&mut self, request: Request) {
         match request {
             Request::Publish { reply, .. } | Request::Watch { reply, .. } if reply.is_closed() => {}
-            Request::Publish { offer, codecs, arrived, reply } => {
-                match self.admit_publisher(&offer, arrived) {
-                    Ok(admitted) => self.start_publisher(admitted, (offer, codecs), reply),
-                    Err(error) => respond(reply, Err(error)),
-                }
-            }
+            Request::Publish {
+                offer,
+                codecs,
+                arrived,
+                reply,
+            } => match self.admit_publisher(&offer, arrived) {
+                Ok(admitted) => self.start_publisher(admitted, (offer, codecs), reply),
+                Err(error) => respond(reply, Err(error)),
+            },
             Request::Watch { offer, reply } => match self.admit_viewer(&offer) {
                 Ok(admitted) => self.start_viewer(admitted, offer, reply),
                 Err(error) => respond(reply, Err(error)),
@@ -225,7 +240,12 @@ impl Owner {
             self.shared.unregister(id);
             return Ok(());
         }
-        if self.feed.as_ref().and_then(|feed| feed.session.as_ref()).is_some_and(|s| s.id == *id) {
+        if self
+            .feed
+            .as_ref()
+            .and_then(|feed| feed.session.as_ref())
+            .is_some_and(|s| s.id == *id)
+        {
             self.retire_feed(End::Deleted);
             return Ok(());
         }
@@ -249,12 +269,12 @@ impl Owner {
                 self.viewers.remove(&id);
                 self.shared.unregister(&id);
             }
-            Some(Child::Feed(number)) => {
-                if self.feed.as_ref().is_some_and(|feed| feed.number == number) {
-                    self.retire_feed(end.unwrap_or(End::Failed));
-                }
+            Some(Child::Feed(number))
+                if self.feed.as_ref().is_some_and(|feed| feed.number == number) =>
+            {
+                self.retire_feed(end.unwrap_or(End::Failed));
             }
-            None => {}
+            Some(Child::Feed(_)) | None => {}
         }
     }
 
@@ -295,7 +315,11 @@ impl Owner {
         let Some(feed) = self.feed.as_ref().filter(|feed| feed.live_since.is_some()) else {
             return State::Waiting;
         };
-        if feed.pulse.borrow().is_stale(now, &self.shared.options.times) {
+        if feed
+            .pulse
+            .borrow()
+            .is_stale(now, &self.shared.options.times)
+        {
             State::Stale
         } else {
             State::Live

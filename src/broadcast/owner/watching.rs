@@ -5,9 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    Admitted, Child, KEYFRAME_INTERVAL, Owner, RETRY_MISSING, RETRY_STARTING,
-};
+use super::{Admitted, Child, KEYFRAME_INTERVAL, Owner, RETRY_MISSING, RETRY_STARTING};
 use crate::{
     broadcast::{Created, Reply, session::Command, status::State, viewer},
     error::Error,
@@ -20,9 +18,19 @@ use crate::{
 impl Owner {
     pub(super) fn admit_viewer(&mut self, offer: &Offer) -> Result<Admitted, Error> {
         if self.state(Instant::now()) != State::Live {
-            let starting = self.feed.as_ref().is_some_and(|feed| feed.live_since.is_none());
-            let retry_after = if starting { RETRY_STARTING } else { RETRY_MISSING };
-            return Err(Error::NotLive { name: self.name.clone(), retry_after });
+            let starting = self
+                .feed
+                .as_ref()
+                .is_some_and(|feed| feed.live_since.is_none());
+            let retry_after = if starting {
+                RETRY_STARTING
+            } else {
+                RETRY_MISSING
+            };
+            return Err(Error::NotLive {
+                name: self.name.clone(),
+                retry_after,
+            });
         }
         if self.viewers.len() >= self.shared.options.viewers_max {
             return Err(Error::Full("viewers"));
@@ -47,7 +55,8 @@ impl Owner {
             counters: Arc::clone(&self.shared.counters),
         };
         let child = self.children.spawn(task.run(reply));
-        self.child_names.insert(child.id(), Child::Viewer(id.clone()));
+        self.child_names
+            .insert(child.id(), Child::Viewer(id.clone()));
         self.viewers.insert(id, session);
     }
 
@@ -73,7 +82,10 @@ impl Owner {
             && session.commands.try_send(Command::Keyframe).is_ok()
         {
             self.keyframe_asked = Some(now);
-            self.shared.counters.keyframe_requests.fetch_add(1, Ordering::Relaxed);
+            self.shared
+                .counters
+                .keyframe_requests
+                .fetch_add(1, Ordering::Relaxed);
         }
     }
 }
