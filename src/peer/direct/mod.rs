@@ -3,26 +3,23 @@
 //! SDP is ours ([`super::sdp`]), the RTP way out is ours (`fanout`, [`super::srtp`]); str0m keeps
 //! the connection. A session lives on one fan-out worker, which feeds it and asks it for output.
 
+mod keys;
+mod reorder;
+mod timeline;
+
 use std::{
-    cell::RefCell,
     net::SocketAddr,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use str0m::{
     Candidate, Event as RtcEvent, IceCreds, Input, Output, Rtc, RtcError,
-    crypto::{
-        CryptoError, CryptoProvider,
-        dtls::{
-            DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion,
-            ProtocolVersion, SrtpProfile,
-        },
-    },
     net::{Protocol, Receive},
     rtp::{RawPacket, rtcp::Rtcp},
 };
 
+use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
 use super::{
     End, sdp, srtp,
     udp::{self, Port, Route, UFRAG_CHARS},
@@ -106,7 +103,7 @@ impl Session {
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
         api.start_dtls(offer.setup != sdp::Setup::Active)
             .map_err(refused)?;
-        port.register(ufrag, route);
+        port.register(ufrag, route.clone());
         let mut session = Self {
             rtc,
             keys,
@@ -132,8 +129,8 @@ impl Session {
     pub(crate) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
         let (ufrag, local) = local_credentials()?;
         let old = std::mem::replace(&mut self.ufrag, ufrag);
-        self.port.unregister(old, [], self.route);
-        self.port.register(ufrag, self.route);
+        self.port.unregister(old, [], self.route.session);
+        self.port.register(ufrag, self.route.clone());
         let mut api = self.rtc.direct_api();
         api.set_local_ice_credentials(local.clone());
         api.set_remote_ice_credentials(remote);
@@ -270,7 +267,7 @@ impl Session {
                 return;
             }
             self.addresses.push(source);
-            self.port.bind_address(source, self.route);
+            self.port.bind_address(source, self.route.clone());
         }
         if nominated {
             self.remote = Some(source);
@@ -305,7 +302,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.port
-            .unregister(self.ufrag, self.addresses.drain(..), self.route);
+            .unregister(self.ufrag, self.addresses.drain(..), self.route.session);
     }
 }
 
@@ -356,136 +353,4 @@ fn random_ice_chars<const N: usize>() -> Result<[u8; N], sdp::Error> {
 
 fn text(chars: &[u8]) -> String {
     String::from_utf8_lossy(chars).into_owned()
-}
-
-/// The DTLS keys of one session, once the handshake is done.
-type KeySlot = Arc<OnceLock<Exported>>;
-
-#[derive(Debug)]
-struct Exported {
-    material: Vec<u8>,
-    profile: srtp::Profile,
-    client: bool,
-}
-
-thread_local! {
-    /// How [`KeyTap`] hands the slot of the instance just made to [`Session::accept`], which made
-    /// it on this same thread.
-    static NEW_SLOT: RefCell<Option<KeySlot>> = const { RefCell::new(None) };
-}
-
-static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
-    let stock = str0m::crypto::from_feature_flags();
-    // str0m wants a reference that lives as long as the process; this one does.
-    let dtls_provider: &'static KeyTap = Box::leak(Box::new(KeyTap(stock.dtls_provider)));
-    Arc::new(CryptoProvider {
-        dtls_provider,
-        ..stock
-    })
-});
-
-/// One self-signed certificate for the life of the process: peers check its fingerprint only.
-static CERTIFICATE: LazyLock<DtlsCert> = LazyLock::new(|| {
-    #[expect(
-        clippy::expect_used,
-        reason = "OpenSSL makes an ECDSA certificate or cannot run"
-    )]
-    PROVIDER
-        .dtls_provider
-        .generate_certificate()
-        .expect("OpenSSL generates certificates")
-});
-
-/// A DTLS provider that delegates to the stock one and keeps a copy of the exported keys, so
-/// that the media hot path can encrypt by itself.
-#[derive(Debug)]
-struct KeyTap(&'static dyn DtlsProvider);
-
-impl DtlsProvider for KeyTap {
-    fn generate_certificate(&self) -> Option<DtlsCert> {
-        self.0.generate_certificate()
-    }
-
-    fn new_dtls(
-        &self,
-        certificate: &DtlsCert,
-        now: Instant,
-        version: DtlsVersion,
-        mtu: Option<usize>,
-    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let inner = self.0.new_dtls(certificate, now, version, mtu)?;
-        let keys = KeySlot::default();
-        NEW_SLOT.replace(Some(Arc::clone(&keys)));
-        Ok(Box::new(TappedInstance { inner, keys }))
-    }
-}
-
-#[derive(Debug)]
-struct TappedInstance {
-    inner: Box<dyn DtlsInstance>,
-    keys: KeySlot,
-}
-
-impl DtlsInstance for TappedInstance {
-    fn set_active(&mut self, active: bool) {
-        self.inner.set_active(active);
-    }
-
-    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.inner.handle_packet(packet)
-    }
-
-    fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
-        let client = self.inner.is_active();
-        let output = self.inner.poll_output(buffer);
-        if let DtlsOutput::KeyingMaterial(material, profile) = &output
-            && let Some(profile) = known_profile(*profile)
-        {
-            let exported = Exported {
-                material: material.to_vec(),
-                profile,
-                client,
-            };
-            // A second export would be a renegotiation, which DTLS-SRTP does not have.
-            drop(self.keys.set(exported));
-        }
-        output
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
-        self.inner.handle_timeout(now)
-    }
-
-    fn send_application_data(&mut self, data: &[u8]) -> Result<(), DtlsImplError> {
-        self.inner.send_application_data(data)
-    }
-
-    fn is_active(&self) -> bool {
-        self.inner.is_active()
-    }
-
-    fn protocol_version(&self) -> Option<ProtocolVersion> {
-        self.inner.protocol_version()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.inner.is_closing()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.inner.is_closed()
-    }
-
-    fn close(&mut self) -> Result<(), DtlsImplError> {
-        self.inner.close()
-    }
-}
-
-fn known_profile(profile: SrtpProfile) -> Option<srtp::Profile> {
-    match profile {
-        SrtpProfile::AEAD_AES_128_GCM => Some(srtp::Profile::Aes128Gcm),
-        SrtpProfile::AEAD_AES_256_GCM => Some(srtp::Profile::Aes256Gcm),
-        SrtpProfile::AES128_CM_SHA1_80 => Some(srtp::Profile::Aes128CmSha1),
-        _ => None,
-    }
 }
