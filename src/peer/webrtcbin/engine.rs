@@ -104,31 +104,101 @@ fn rtpbin(webrtcbin: &gst::Element) -> Option<gst::Element> {
     webrtcbin.downcast_ref::<gst::Bin>()?.by_name("rtpbin")
 }
 
-/// Reports that the connection is up, and that it is over.
-pub(super) fn report_state(webrtcbin: &gst::Element, events: mpsc::Sender<Event>) {
-    use gst_webrtc::WebRTCPeerConnectionState as State;
-    let connected = AtomicBool::new(false);
-    let closed = AtomicBool::new(false);
-    webrtcbin.connect_notify(Some("connection-state"), move |webrtcbin, _| {
-        let state = webrtcbin.property::<State>("connection-state");
-        tracing::debug!(?state, "publisher's connection");
-        let event = match state {
-            State::Connected if !connected.swap(true, Relaxed) => Event::Connected,
-            State::Closed if !closed.swap(true, Relaxed) => Event::Closed(End::PeerClosed),
-            State::Failed if !closed.swap(true, Relaxed) => {
-                let end = if connected.load(Relaxed) {
-                    End::Vanished
-                } else {
-                    End::Failed
-                };
-                Event::Closed(end)
-            }
-            _ => return,
-        };
-        if let Err(error) = events.try_send(event) {
+/// What the connection's owner hears of its state: each thing once.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    events: mpsc::Sender<Event>,
+    connected: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Reporter {
+    pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
+        Self {
+            events,
+            connected: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// The event that ends a connection; `None` if it has ended already.
+    pub(super) fn close(&self, end: End) -> Option<Event> {
+        (!self.closed.swap(true, Relaxed)).then_some(Event::Closed(end))
+    }
+
+    fn connected(&self) -> Option<Event> {
+        (!self.connected.swap(true, Relaxed)).then_some(Event::Connected)
+    }
+
+    fn lost(&self) -> Option<Event> {
+        self.close(if self.connected.load(Relaxed) {
+            End::Vanished
+        } else {
+            End::Failed
+        })
+    }
+
+    fn send(&self, event: Option<Event>) {
+        if let Some(event) = event
+            && let Err(error) = self.events.try_send(event)
+        {
             tracing::warn!(%error, "event lost");
         }
+    }
+}
+
+/// Watches the connection, and the DTLS transport of its bundle: webrtcbin's own state does not
+/// tell when the peer says goodbye. Call it when the negotiation is done.
+pub(super) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
+    use gst_webrtc::{WebRTCDTLSTransportState as Dtls, WebRTCPeerConnectionState as State};
+    let reports = reporter.clone();
+    let look = move |webrtcbin: &gst::Element| {
+        let state = webrtcbin.property::<State>("connection-state");
+        tracing::debug!(?state, "publisher's connection");
+        reports.send(match state {
+            State::Connected => reports.connected(),
+            State::Closed => reports.close(End::PeerClosed),
+            State::Failed => reports.lost(),
+            _ => None,
+        });
+    };
+    look(webrtcbin);
+    webrtcbin.connect_notify(Some("connection-state"), move |webrtcbin, _| {
+        look(webrtcbin)
     });
+    let Some(transport) = dtls_transport(webrtcbin) else {
+        return;
+    };
+    let reports = reporter.clone();
+    transport.connect_notify(Some("state"), move |transport, _| {
+        let state = transport.state();
+        tracing::debug!(?state, "publisher's DTLS");
+        reports.send(match state {
+            Dtls::Closed => reports.close(End::PeerClosed),
+            Dtls::Failed => reports.lost(),
+            _ => None,
+        });
+    });
+}
+
+fn dtls_transport(webrtcbin: &gst::Element) -> Option<gst_webrtc::WebRTCDTLSTransport> {
+    webrtcbin
+        .emit_by_name::<Option<gst_webrtc::WebRTCRTPTransceiver>>("get-transceiver", &[&0_i32])?
+        .receiver()?
+        .property("transport")
+}
+
+/// Lets feedback (NACK, PLI) go out as soon as it is asked for. By itself the session keeps early
+/// reports back when the bundle has more than three sources (RFC 4585 §3.5.2), for seconds.
+pub(super) fn send_feedback_at_once(webrtcbin: &gst::Element) {
+    let Some(rtpbin) = rtpbin(webrtcbin).and_then(|rtpbin| rtpbin.downcast::<gst::Bin>().ok())
+    else {
+        return;
+    };
+    for session in of_factory(&rtpbin, "rtpsession") {
+        let session = session.property::<glib::Object>("internal-session");
+        session.set_property("rtcp-immediate-feedback-threshold", u32::MAX);
+    }
 }
 
 /// Gives webrtcbin an offer and takes its answer, with every candidate in it.

@@ -13,7 +13,7 @@ use crate::{
 
 const H264: &str = "videotestsrc is-live=true pattern=smpte horizontal-speed=3
     ! video/x-raw,format=I420,width=320,height=180,framerate=30/1
-    ! x264enc name=encoder tune=zerolatency speed-preset=ultrafast key-int-max=300 bitrate=600
+    ! x264enc name=encoder tune=zerolatency speed-preset=veryfast key-int-max=300 bitrate=600
     ! video/x-h264,profile=high ! h264parse ! rtph264pay aggregate-mode=zero-latency
     ! application/x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1 ! w. ";
 const OPUS: &str = "audiotestsrc is-live=true samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2
@@ -40,7 +40,7 @@ impl Client {
             .set_property("upnp", false);
         ice.emit_by_name::<bool>("add-local-ip-address", &[&"127.0.0.1"]);
         let (sender, mut reports) = mpsc::channel(1);
-        let report = |report: Report| report;
+        let report = |report: Report| Some(report);
         let running = Running::start(pipeline, |_, _| {}, sender, report)
             .await
             .unwrap();
@@ -202,4 +202,108 @@ async fn h264_high_and_opus_arrive() {
     }
     call.publisher.close().await;
     call.client.running.stop().await;
+}
+
+const VP8: &str = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=30/1
+    ! vp8enc deadline=1 cpu-used=8 keyframe-max-dist=300 ! rtpvp8pay picture-id-mode=15-bit
+    ! application/x-rtp,media=video,encoding-name=VP8,payload=97,clock-rate=90000 ! w. ";
+const VP9: &str = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=15/1
+    ! vp9enc deadline=1 cpu-used=8 keyframe-max-dist=300 ! rtpvp9pay picture-id-mode=15-bit
+    ! application/x-rtp,media=video,encoding-name=VP9,payload=98,clock-rate=90000 ! w. ";
+const AV1: &str = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=15/1
+    ! av1enc usage-profile=realtime cpu-used=10 lag-in-frames=0 keyframe-max-dist=300 ! av1parse ! rtpav1pay
+    ! application/x-rtp,media=video,encoding-name=AV1,payload=99,clock-rate=90000 ! w. ";
+const H265: &str = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=15/1
+    ! x265enc tune=zerolatency speed-preset=ultrafast key-int-max=300 option-string=bframes=0
+    ! h265parse config-interval=-1 ! rtph265pay aggregate-mode=zero-latency
+    ! application/x-rtp,media=video,encoding-name=H265,payload=100,clock-rate=90000 ! w. ";
+
+/// Frames come in, and a keyframe request brings a keyframe although the next is far away.
+#[tokio::test]
+async fn every_video_codec_arrives_and_takes_keyframe_requests() {
+    let streams = [
+        (Codec::Vp8, VP8),
+        (Codec::Vp9, VP9),
+        (Codec::Av1, AV1),
+        (Codec::H265, H265),
+        (Codec::H264, H264),
+    ];
+    for (codec, stream) in streams {
+        let mut call = call(stream).await;
+        let limit = Duration::from_secs(10);
+        assert_eq!(
+            next(&mut call.events, limit).await,
+            Event::Connected,
+            "{codec}"
+        );
+        assert_eq!(
+            next(&mut call.events, limit).await,
+            Event::Track(Kind::Video, codec)
+        );
+        call.video.more_than(20).await;
+        let before = call.video.count();
+        call.publisher.request_keyframe();
+        let asked = Instant::now();
+        let keyframe = || {
+            let frames = call.video.0.lock().unwrap();
+            frames[before..].iter().any(|(_, frame)| frame.keyframe)
+        };
+        while !keyframe() {
+            assert!(
+                asked.elapsed() < Duration::from_secs(3),
+                "{codec}: no keyframe"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        println!("{codec}: keyframe after {:?}", asked.elapsed());
+        call.publisher.close().await;
+        call.client.running.stop().await;
+    }
+}
+
+/// The peer learns that the publisher's session is over, and the server that the peer has gone.
+#[tokio::test]
+async fn goodbyes_are_said_and_heard() {
+    let mut first = call(OPUS).await;
+    let limit = Duration::from_secs(10);
+    assert_eq!(next(&mut first.events, limit).await, Event::Connected);
+    first.audio.more_than(5).await;
+    let client = first.client.webrtcbin();
+    let sender = transceivers(&client)[0].sender().unwrap();
+    let transport = sender.property::<gst_webrtc::WebRTCDTLSTransport>("transport");
+    let state = || transport.state();
+    assert_eq!(state(), gst_webrtc::WebRTCDTLSTransportState::Connected);
+    let begin = Instant::now();
+    first.publisher.close().await;
+    println!("closed in {:?}", begin.elapsed());
+    while state() != gst_webrtc::WebRTCDTLSTransportState::Closed {
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", state());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop((client, sender, transport));
+    first.client.running.stop().await;
+
+    let mut second = call(OPUS).await;
+    assert_eq!(next(&mut second.events, limit).await, Event::Connected);
+    second.audio.more_than(5).await;
+    assert_eq!(
+        next(&mut second.events, limit).await,
+        Event::Track(Kind::Audio, Codec::Opus)
+    );
+    let begin = Instant::now();
+    engine::say_goodbye(&second.client.webrtcbin());
+    let event = next(&mut second.events, Duration::from_secs(2)).await;
+    assert_eq!(event, Event::Closed(End::PeerClosed));
+    println!("heard after {:?}", begin.elapsed());
+    second.publisher.close().await;
+    second.client.running.stop().await;
+}
+
+fn counts() -> (usize, usize) {
+    let count = |what: &str| {
+        std::fs::read_dir(format!("/proc/self/{what}"))
+            .unwrap()
+            .count()
+    };
+    (count("task"), count("fd"))
 }
