@@ -46,8 +46,8 @@ impl Depacketizer {
         let (pipeline, source) =
             running::blocking("building a depacketizer", running::START_TIMEOUT, build).await??;
         let event = |report| match report {
-            Report::Failed(reason) => Event::Failed(reason),
-            Report::Ended => Event::Ended,
+            Report::Failed(reason) => Some(Event::Failed(reason)),
+            Report::Ended => Some(Event::Ended),
         };
         let running = Running::start(pipeline, |_, _| {}, events, event).await?;
         let source = source.downgrade();

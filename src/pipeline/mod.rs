@@ -102,7 +102,7 @@ pub fn init() -> Result<(), Error> {
     gstreamer::init().map_err(|error| Error::Init(error.to_string()))?;
     gstrsrtp::plugin_register_static().map_err(|error| Error::Init(error.to_string()))?;
     elements::check()?;
-    clock::running_time(); // fixes the base time
+    running_time(); // fixes the base time
     *done = true;
     Ok(())
 }

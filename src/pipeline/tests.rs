@@ -17,7 +17,7 @@ fn sink(seen: &Seen) -> FrameSink {
     Arc::new(move |frame| {
         seen.lock()
             .unwrap()
-            .push((Instant::now(), clock::running_time(), frame));
+            .push((Instant::now(), running_time(), frame));
     })
 }
 
