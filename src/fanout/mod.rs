@@ -230,6 +230,11 @@ impl Fanout {
         Ok((Viewer::new(key, handle.clone(), counters), answer))
     }
 
+    /// The UDP port that the workers send from.
+    pub fn port(&self) -> &Port {
+        &self.inner.port
+    }
+
     /// The counters, summed over all workers.
     pub fn statistics(&self) -> Statistics {
         let port = self.inner.port.counters();
