@@ -7,7 +7,10 @@
 //!
 //! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
 
+pub mod direct;
 pub mod sdp;
+pub mod srtp;
+pub mod udp;
 
 use crate::media::{Codec, Kind};
 
