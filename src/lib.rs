@@ -32,5 +32,6 @@
 //! `http -> broadcast -> {peer, pipeline, fanout}`, `fanout -> peer`, and `peer::webrtcbin ->
 //! pipeline`. Only `pipeline` and `peer::webrtcbin` name GStreamer; only `http` names warp.
 
+pub mod bench;
 pub mod media;
 pub mod peer;
