@@ -33,5 +33,6 @@
 //! pipeline`. Only `pipeline` and `peer::webrtcbin` name GStreamer; only `http` names warp.
 
 pub mod bench;
+pub mod fanout;
 pub mod media;
 pub mod peer;
