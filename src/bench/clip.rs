@@ -90,7 +90,7 @@ pub(super) async fn make() -> Result<Clip> {
             }
             if collected.complete() {
                 // Full means that it has been said already.
-                drop(done.try_send(()));
+                let _ = done.try_send(());
             }
         })
     };

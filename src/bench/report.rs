@@ -192,7 +192,7 @@ fn row_of(name: &str, cells: impl Iterator<Item = String>) -> String {
     let mut line = format!("| {name:<26} |");
     for cell in cells {
         // Writing to a string cannot fail.
-        drop(write!(line, " {cell:>15} |"));
+        let _ = write!(line, " {cell:>15} |");
     }
     line.push('\n');
     line

@@ -211,7 +211,7 @@ impl Viewer {
             }
             if self.playing && let Some(playing) = playing.take() {
                 // Nobody waits any more if the benchmark is being stopped.
-                drop(playing.send(()));
+                let _ = playing.send(());
             }
             if !self.playing && self.posted.elapsed() > JOIN_TIMEOUT {
                 bail!("no keyframe in time");
