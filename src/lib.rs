@@ -36,3 +36,4 @@ pub mod bench;
 pub mod fanout;
 pub mod media;
 pub mod peer;
+pub mod pipeline;

@@ -15,7 +15,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 16 << 20, duration: Duration::from_secs(10) }
+        Self {
+            bytes: 16 << 20,
+            duration: Duration::from_secs(10),
+        }
     }
 }
 
@@ -40,7 +43,12 @@ pub(crate) enum Continuity {
 
 impl Gop {
     pub(crate) const fn new(limits: Limits) -> Self {
-        Self { limits, frames: VecDeque::new(), first: 0, bytes: 0 }
+        Self {
+            limits,
+            frames: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+        }
     }
 
     /// Takes the next frame of the rendition. A jump in `number` says that frames are missing.
@@ -50,7 +58,11 @@ impl Gop {
             self.clear(number);
         } else if self.frames.is_empty() || !continuous || self.is_full(&frame) {
             self.clear(number + 1);
-            return if continuous { Continuity::Continuous } else { Continuity::Broken };
+            return if continuous {
+                Continuity::Continuous
+            } else {
+                Continuity::Broken
+            };
         }
         self.bytes += frame.data.len();
         self.frames.push_back(frame);
@@ -90,7 +102,10 @@ impl Gop {
     }
 
     fn is_full(&self, frame: &Frame) -> bool {
-        let span = self.frames.front().and_then(|first| frame.pts.checked_sub(first.pts));
+        let span = self
+            .frames
+            .front()
+            .and_then(|first| frame.pts.checked_sub(first.pts));
         self.bytes + frame.data.len() > self.limits.bytes
             || span.is_some_and(|span| span > self.limits.duration)
     }
@@ -128,7 +143,11 @@ pub(crate) mod tests {
         assert_eq!((gop.keyframe(), gop.end()), (Some(0), 2));
         assert_eq!(gop.push(2, frame(66, true, 10)), Continuity::Continuous);
         assert_eq!((gop.keyframe(), gop.end()), (Some(2), 3));
-        assert_eq!(gop.at(0).map(|(n, _)| n), Some(2), "who is behind goes on at the keyframe");
+        assert_eq!(
+            gop.at(0).map(|(n, _)| n),
+            Some(2),
+            "who is behind goes on at the keyframe"
+        );
         assert!(gop.at(3).is_none());
     }
 
@@ -146,7 +165,10 @@ pub(crate) mod tests {
 
     #[test]
     fn bytes_and_time_are_bounded() {
-        let limits = Limits { bytes: 25, duration: Duration::from_secs(1) };
+        let limits = Limits {
+            bytes: 25,
+            duration: Duration::from_secs(1),
+        };
         let mut gop = Gop::new(limits);
         gop.push(0, frame(0, true, 10));
         gop.push(1, frame(10, false, 10));

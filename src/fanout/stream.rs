@@ -9,15 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::batch::Out;
 use crate::{
     media::{Frame, Kind},
-    peer::srtp::{self, Sender},
+    peer::srtp,
 };
 
 /// RTP header length in bytes: no CSRC, no extension.
 const HEADER: usize = 12;
 /// How long a packet can be asked for again. Later than this it would come too late to be played.
-const HISTORY: Duration = Duration::from_millis(2000);
+const HISTORY: Duration = Duration::from_secs(2);
 /// Bound on runs of packets kept: 2 s at 240 frames per second.
 const HISTORY_RUNS: usize = 512;
 
@@ -63,15 +64,15 @@ struct Last {
 
 impl Stream {
     pub(crate) fn new(kind: Kind, identity: Identity, random: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = random.to_be_bytes();
+        let [.., s0, s1, r0, r1, t0, t1, t2, t3] = random.to_be_bytes();
         Self {
             identity,
             kind,
             // Below 2^15, so that an early loss cannot make the peer guess the rollover counter
             // wrong (RFC 3711 §3.3.1).
-            next: u64::from(u16::from_be_bytes([a, b]) & 0x7fff),
-            rtx_next: u64::from(u16::from_be_bytes([c, d]) & 0x7fff),
-            timestamp_offset: u32::from_be_bytes([e, f, g, h]),
+            next: u64::from(u16::from_be_bytes([s0, s1]) & 0x7fff),
+            rtx_next: u64::from(u16::from_be_bytes([r0, r1]) & 0x7fff),
+            timestamp_offset: u32::from_be_bytes([t0, t1, t2, t3]),
             packets: 0,
             octets: 0,
             history: VecDeque::new(),
@@ -88,41 +89,61 @@ impl Stream {
     /// catching up: `timestamp` says where the viewer shall see it.
     pub(crate) fn write(
         &mut self,
-        batch: &mut Batch,
-        sender: &Sender,
+        out: &mut Out<'_>,
         (frame, packets): (&Arc<Frame>, Range<usize>),
         timestamp: u64,
-        now: Instant,
     ) -> Result<(), srtp::Error> {
+        let Out { batch, sender, now } = out;
         let wire_timestamp = self.wire_timestamp(timestamp);
         let first = self.next;
         let count = frame.ends.len();
-        let ranges = frame.ranges().enumerate().skip(packets.start).take(packets.len());
+        let ranges = frame
+            .ranges()
+            .enumerate()
+            .skip(packets.start)
+            .take(packets.len());
         for (index, range) in ranges {
             let payload = frame.data.get(range).unwrap_or_default();
             let marker = self.kind == Kind::Video && index + 1 == count;
             let pt = self.identity.pt | u8::from(marker) << 7;
             let start = batch.begin();
-            header(&mut batch.bytes, pt, self.next, wire_timestamp, self.identity.ssrc);
+            header(
+                &mut batch.bytes,
+                pt,
+                self.next,
+                wire_timestamp,
+                self.identity.ssrc,
+            );
             batch.bytes.extend_from_slice(payload);
-            sender.protect_rtp(&mut batch.bytes, start, HEADER, self.identity.ssrc, self.next)?;
+            sender.protect_rtp(
+                &mut batch.bytes,
+                start,
+                HEADER,
+                (self.identity.ssrc, self.next),
+            )?;
             batch.end();
             self.next += 1;
             self.packets = self.packets.wrapping_add(1);
-            self.octets = self.octets.wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
+            self.octets = self
+                .octets
+                .wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
         }
         self.remember(Run {
             first,
             packets,
             frame: Arc::clone(frame),
             timestamp: wire_timestamp,
-            sent: now,
+            sent: *now,
         });
         let clock = u64::from(frame.codec.clock_rate());
         // Where `timestamp` lies on the server's clock: moved as far as the timestamp was.
         let moved = timestamp.saturating_sub(frame.timestamp);
         let pts = frame.pts + Duration::from_micros(moved * 1_000_000 / clock);
-        self.last = Some(Last { timestamp, pts, at: now });
+        self.last = Some(Last {
+            timestamp,
+            pts,
+            at: *now,
+        });
         Ok(())
     }
 
@@ -130,48 +151,65 @@ impl Stream {
     /// is one, else as it was. Returns false if it is not known any more.
     pub(crate) fn write_again(
         &mut self,
-        batch: &mut Batch,
-        sender: &Sender,
+        out: &mut Out<'_>,
         sequence: u16,
-        now: Instant,
     ) -> Result<bool, srtp::Error> {
+        let Out { batch, sender, now } = out;
         // The newest index with these low 16 bits.
-        let Some(newest) = self.next.checked_sub(1) else { return Ok(false) };
+        let Some(newest) = self.next.checked_sub(1) else {
+            return Ok(false);
+        };
         let Some(index) = newest.checked_sub(u64::from(low16(newest).wrapping_sub(sequence)))
         else {
             return Ok(false);
         };
-        let found = self.history.partition_point(|run| run.first <= index).checked_sub(1);
-        let Some(run) = found.and_then(|at| self.history.get(at)) else { return Ok(false) };
+        let found = self
+            .history
+            .partition_point(|run| run.first <= index)
+            .checked_sub(1);
+        let Some(run) = found.and_then(|at| self.history.get(at)) else {
+            return Ok(false);
+        };
         let offset = usize::try_from(index - run.first).unwrap_or(usize::MAX);
         if offset >= run.packets.len() || now.saturating_duration_since(run.sent) > HISTORY {
             return Ok(false);
         }
         let packet = run.packets.start + offset;
-        let Some(range) = run.frame.ranges().nth(packet) else { return Ok(false) };
+        let Some(range) = run.frame.ranges().nth(packet) else {
+            return Ok(false);
+        };
         let payload = run.frame.data.get(range).unwrap_or_default();
         let marker = self.kind == Kind::Video && packet + 1 == run.frame.ends.len();
         let marker = u8::from(marker) << 7;
         let start = batch.begin();
-        let (ssrc, index) = match self.identity.rtx {
-            Some((ssrc, pt)) => {
-                let rtx_index = self.rtx_next;
-                self.rtx_next += 1;
-                header(&mut batch.bytes, pt | marker, rtx_index, run.timestamp, ssrc);
-                // RFC 4588 §4: the payload begins with the original sequence number.
-                batch.bytes.extend_from_slice(&sequence.to_be_bytes());
-                (ssrc, rtx_index)
-            }
-            None => {
-                // The same packet under the same index: the very same bytes again, so that the
-                // nonce is not used for anything new.
-                let pt = self.identity.pt | marker;
-                header(&mut batch.bytes, pt, index, run.timestamp, self.identity.ssrc);
-                (self.identity.ssrc, index)
-            }
+        let (ssrc, index) = if let Some((ssrc, pt)) = self.identity.rtx {
+            let rtx_index = self.rtx_next;
+            self.rtx_next += 1;
+            header(
+                &mut batch.bytes,
+                pt | marker,
+                rtx_index,
+                run.timestamp,
+                ssrc,
+            );
+            // RFC 4588 §4: the payload begins with the original sequence number.
+            batch.bytes.extend_from_slice(&sequence.to_be_bytes());
+            (ssrc, rtx_index)
+        } else {
+            // The same packet under the same index: the very same bytes again, so that the
+            // nonce is not used for anything new.
+            let pt = self.identity.pt | marker;
+            header(
+                &mut batch.bytes,
+                pt,
+                index,
+                run.timestamp,
+                self.identity.ssrc,
+            );
+            (self.identity.ssrc, index)
         };
         batch.bytes.extend_from_slice(payload);
-        sender.protect_rtp(&mut batch.bytes, start, HEADER, ssrc, index)?;
+        sender.protect_rtp(&mut batch.bytes, start, HEADER, (ssrc, index))?;
         batch.end();
         Ok(true)
     }
@@ -235,89 +273,43 @@ fn header(out: &mut Vec<u8>, marker_and_pt: u8, index: u64, timestamp: u32, ssrc
     out.extend_from_slice(&ssrc.to_be_bytes());
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is wanted"
+)]
 const fn low16(value: u64) -> u16 {
     value as u16
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is wanted"
+)]
 const fn low32(value: u64) -> u32 {
     value as u32
 }
 
-/// Encrypted packets for one destination, one behind the other, ready for segmented sends.
-#[derive(Default)]
-pub(crate) struct Batch {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Batch {
-    fn begin(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn end(&mut self) {
-        self.ends.push(self.bytes.len());
-    }
-
-    /// Number of packets.
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Number of bytes of all packets.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Empties the batch through `send(bytes, segment size)`: each call gets as many packets of
-    /// equal size (the last may be shorter) as one segmented send may carry. Returns false as
-    /// soon as a send fails; the rest is dropped.
-    pub(crate) fn flush(
-        &mut self,
-        segments_max: usize,
-        mut send: impl FnMut(&[u8], usize) -> bool,
-    ) -> bool {
-        /// Most payload bytes of one UDP datagram before segmentation.
-        const BYTES_MAX: usize = 65_000;
-        let mut sent = true;
-        let mut start = 0;
-        let mut ends = self.ends.iter().copied().peekable();
-        while let Some(mut end) = ends.next() {
-            let segment = end - start;
-            let mut count = 1;
-            let mut last = segment;
-            while let Some(&next) = ends.peek() {
-                let len = next - end;
-                let fits = count < segments_max && next - start <= BYTES_MAX;
-                // Only the last segment may be shorter.
-                if last < segment || len > segment || !fits {
-                    break;
-                }
-                (end, last, count) = (next, len, count + 1);
-                ends.next();
-            }
-            sent = send(self.bytes.get(start..end).unwrap_or_default(), segment);
-            if !sent {
-                break;
-            }
-            start = end;
-        }
-        self.bytes.clear();
-        self.ends.clear();
-        sent
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{media::Codec, peer::srtp::{MasterKey, Profile}};
+    use std::sync::LazyLock;
 
-    fn sender() -> Sender {
+    use super::{super::batch::Batch, *};
+    use crate::{
+        media::Codec,
+        peer::srtp::{MasterKey, Profile, Sender},
+    };
+
+    static SENDER: LazyLock<Sender> = LazyLock::new(|| {
         let material: Vec<u8> = (0..88).collect();
         Sender::new(&MasterKey::from_dtls(&material, Profile::Aes128Gcm, true).unwrap()).unwrap()
+    });
+
+    fn out(batch: &mut Batch, now: Instant) -> Out<'_> {
+        Out {
+            batch,
+            sender: &SENDER,
+            now,
+        }
     }
 
     fn frame(packets: &[u32]) -> Arc<Frame> {
@@ -339,7 +331,11 @@ mod tests {
     }
 
     fn identity(rtx: Option<(u32, u8)>) -> Identity {
-        Identity { ssrc: 0x0102_0304, pt: 96, rtx }
+        Identity {
+            ssrc: 0x0102_0304,
+            pt: 96,
+            rtx,
+        }
     }
 
     fn sent(batch: &mut Batch) -> Vec<(usize, usize)> {
@@ -357,10 +353,15 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(None), 0);
         let frame = frame(&[100, 1000, 1000, 500, 20]);
         let now = Instant::now();
-        stream.write(&mut batch, &sender(), (&frame, 0..5), 90_000, now).unwrap();
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 0..5), 90_000)
+            .unwrap();
         assert_eq!(batch.len(), 5);
         // 28 bytes of header and tag each.
-        assert_eq!(sent(&mut batch), [(128, 128), (1028 + 1028 + 528, 1028), (48, 48)]);
+        assert_eq!(
+            sent(&mut batch),
+            [(128, 128), (1028 + 1028 + 528, 1028), (48, 48)]
+        );
     }
 
     #[test]
@@ -369,11 +370,15 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(None), 0x0005_0000_0000_0000);
         let frame = frame(&[100, 100]);
         let now = Instant::now();
-        stream.write(&mut batch, &sender(), (&frame, 0..1), 90_000, now).unwrap();
-        stream.write(&mut batch, &sender(), (&frame, 1..2), 90_000, now).unwrap();
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
+            .unwrap();
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 1..2), 90_000)
+            .unwrap();
         let second = &batch.bytes[128..];
-        assert_eq!(batch.bytes[1..4], [96, 0, 5]);
-        assert_eq!(second[1..4], [0x80 | 96, 0, 6]);
+        assert_eq!(batch.bytes[1..4], [0x60, 0, 5]);
+        assert_eq!(second[1..4], [0xe0, 0, 6]);
         assert_eq!(second[4..8], batch.bytes[4..8], "one timestamp");
     }
 
@@ -382,15 +387,21 @@ mod tests {
         let mut batch = Batch::default();
         let mut stream = Stream::new(Kind::Video, identity(None), 0x0005_0000_0000_0000);
         let (frame, now) = (frame(&[100, 200, 300]), Instant::now());
-        stream.write(&mut batch, &sender(), (&frame, 0..3), 90_000, now).unwrap();
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 0..3), 90_000)
+            .unwrap();
         let first = std::mem::take(&mut batch);
-        assert!(stream.write_again(&mut batch, &sender(), 6, now).unwrap());
+        assert!(stream.write_again(&mut out(&mut batch, now), 6).unwrap());
         assert_eq!(batch.bytes, first.bytes[128..128 + 228]);
         for unknown in [4, 8, 40_000] {
-            assert!(!stream.write_again(&mut batch, &sender(), unknown, now).unwrap());
+            assert!(
+                !stream
+                    .write_again(&mut out(&mut batch, now), unknown)
+                    .unwrap()
+            );
         }
         let late = now + HISTORY + Duration::from_millis(1);
-        assert!(!stream.write_again(&mut batch, &sender(), 6, late).unwrap());
+        assert!(!stream.write_again(&mut out(&mut batch, late), 6).unwrap());
     }
 
     #[test]
@@ -398,10 +409,12 @@ mod tests {
         let mut batch = Batch::default();
         let mut stream = Stream::new(Kind::Video, identity(Some((9, 97))), 0x0005_0007_0000_0000);
         let (frame, now) = (frame(&[100]), Instant::now());
-        stream.write(&mut batch, &sender(), (&frame, 0..1), 90_000, now).unwrap();
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
+            .unwrap();
         batch = Batch::default();
-        assert!(stream.write_again(&mut batch, &sender(), 5, now).unwrap());
-        assert_eq!(batch.bytes[1..4], [0x80 | 97, 0, 7]);
+        assert!(stream.write_again(&mut out(&mut batch, now), 5).unwrap());
+        assert_eq!(batch.bytes[1..4], [0xe1, 0, 7]);
         assert_eq!(batch.bytes[8..12], 9_u32.to_be_bytes());
         assert_eq!(batch.bytes.len(), HEADER + 2 + 100 + 16);
     }
@@ -411,14 +424,20 @@ mod tests {
         let now = Instant::now();
         let mut stream = Stream::new(Kind::Video, identity(None), 0);
         let mut batch = Batch::default();
-        stream.write(&mut batch, &sender(), (&frame(&[10]), 0..1), 99_000, now).unwrap();
+        stream
+            .write(&mut out(&mut batch, now), (&frame(&[10]), 0..1), 99_000)
+            .unwrap();
         let mut report = Vec::new();
         let epoch = Duration::from_secs(1000);
         stream.write_report(&mut report, epoch, now + Duration::from_millis(400));
         assert_eq!(report.len(), 28);
         // 1 s (pts) + 0.1 s (moved by 9000 ticks) + 0.4 s after epoch.
         assert_eq!(report[8..12], 1001_u32.to_be_bytes());
-        assert_eq!(report[12..16], 0x8000_0000_u32.to_be_bytes(), "half a second");
+        assert_eq!(
+            report[12..16],
+            0x8000_0000_u32.to_be_bytes(),
+            "half a second"
+        );
         assert_eq!(report[16..20], (99_000_u32 + 36_000).to_be_bytes());
     }
 

@@ -37,15 +37,23 @@ enum Position {
 impl Switcher {
     /// Starts at the cached keyframe if there is one, else at the next.
     pub(crate) fn start(gop: &Gop) -> Self {
-        let mut switcher = Self { position: Position::Waiting, floor: None };
+        let mut switcher = Self {
+            position: Position::Waiting,
+            floor: None,
+        };
         switcher.replay_from_keyframe(gop);
         switcher
     }
 
     /// Goes back to the cached keyframe. Returns false, and changes nothing, if there is none.
     pub(crate) fn replay_from_keyframe(&mut self, gop: &Gop) -> bool {
-        let Some(next) = gop.keyframe() else { return false };
-        self.position = Position::Replaying { next, current: None };
+        let Some(next) = gop.keyframe() else {
+            return false;
+        };
+        self.position = Position::Replaying {
+            next,
+            current: None,
+        };
         true
     }
 
@@ -84,7 +92,10 @@ impl Switcher {
             Position::Waiting | Position::Live => {}
         }
         if frame.data.len() > burst {
-            self.position = Position::Replaying { next: number, current: None };
+            self.position = Position::Replaying {
+                next: number,
+                current: None,
+            };
             return None;
         }
         self.position = Position::Live;
@@ -97,28 +108,26 @@ impl Switcher {
     /// (or the next after the frame before), never its own, older one: to the viewer it has been
     /// made just now, so that its jitter buffer does not grow and playback lands at the live edge.
     pub(crate) fn replay(&mut self, gop: &Gop, edge: u64) -> Option<&mut Cursor> {
-        let Position::Replaying { next, current } = &mut self.position else { return None };
-        if current.as_ref().is_some_and(|cursor| cursor.packet >= cursor.frame.ends.len()) {
-            *current = None;
+        let caught_up = match &mut self.position {
+            Position::Replaying { next, current } => {
+                let done = |cursor: &Cursor| cursor.packet >= cursor.frame.ends.len();
+                if current.as_ref().is_none_or(done) {
+                    *current = advance(&mut self.floor, next, gop, edge);
+                }
+                // If the cache gave up in between, only a keyframe helps.
+                current.is_none().then(|| *next == gop.end())
+            }
+            Position::Waiting | Position::Live => return None,
+        };
+        match caught_up {
+            Some(true) => self.position = Position::Live,
+            Some(false) => self.position = Position::Waiting,
+            None => {}
         }
-        if current.is_none() {
-            let Some((number, frame)) = gop.at(*next) else {
-                // Caught up; but if the cache gave up in between, only a keyframe helps.
-                self.position =
-                    if *next == gop.end() { Position::Live } else { Position::Waiting };
-                return None;
-            };
-            let newest = number + 1 == gop.end();
-            let timestamp = if newest { frame.timestamp } else { frame.timestamp.max(edge) };
-            let timestamp = match self.floor {
-                Some(floor) => timestamp.max(floor + 1),
-                None => timestamp,
-            };
-            self.floor = Some(timestamp);
-            *next = number + 1;
-            *current = Some(Cursor { frame: Arc::clone(frame), timestamp, packet: 0 });
+        match &mut self.position {
+            Position::Replaying { current, .. } => current.as_mut(),
+            Position::Waiting | Position::Live => None,
         }
-        current.as_mut()
     }
 
     fn behind_floor(&mut self, timestamp: u64) -> u64 {
@@ -134,6 +143,25 @@ impl Switcher {
             None => timestamp,
         }
     }
+}
+
+/// The next cached frame, with its timestamp pulled to the live edge.
+fn advance(floor: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Option<Cursor> {
+    let (number, frame) = gop.at(*next)?;
+    let newest = number + 1 == gop.end();
+    let due = if newest {
+        frame.timestamp
+    } else {
+        frame.timestamp.max(edge)
+    };
+    let timestamp = floor.map_or(due, |floor| due.max(floor + 1));
+    *floor = Some(timestamp);
+    *next = number + 1;
+    Some(Cursor {
+        frame: Arc::clone(frame),
+        timestamp,
+        packet: 0,
+    })
 }
 
 #[cfg(test)]
@@ -177,11 +205,20 @@ mod tests {
         let mut switcher = Switcher::start(&gop);
         assert!(switcher.is_waiting());
         let delta = frame(33, false, 10);
-        assert_eq!(switcher.live(1, &delta, Continuity::Continuous, BURST), None);
+        assert_eq!(
+            switcher.live(1, &delta, Continuity::Continuous, BURST),
+            None
+        );
         let key = frame(66, true, 10);
-        assert_eq!(switcher.live(2, &key, Continuity::Continuous, BURST), Some(66 * 90));
+        assert_eq!(
+            switcher.live(2, &key, Continuity::Continuous, BURST),
+            Some(66 * 90)
+        );
         let delta = frame(99, false, 10);
-        assert_eq!(switcher.live(3, &delta, Continuity::Continuous, BURST), Some(99 * 90));
+        assert_eq!(
+            switcher.live(3, &delta, Continuity::Continuous, BURST),
+            Some(99 * 90)
+        );
         assert_eq!(switcher.live(5, &delta, Continuity::Broken, BURST), None);
         assert!(switcher.is_waiting());
     }
@@ -192,7 +229,9 @@ mod tests {
         let mut switcher = Switcher::start(&gop);
         let last = replay_all(&mut switcher, &gop, 200 * 90).pop().unwrap();
         let early = frame(99, false, 10);
-        let sent = switcher.live(3, &early, Continuity::Continuous, BURST).unwrap();
+        let sent = switcher
+            .live(3, &early, Continuity::Continuous, BURST)
+            .unwrap();
         assert!(sent > last);
     }
 

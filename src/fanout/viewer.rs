@@ -7,13 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use str0m::rtp::rtcp::{Nack, Rtcp};
+use str0m::IceCreds;
 use tokio::sync::mpsc;
 
 use super::{
-    Totals, ViewerCounters,
+    Totals,
+    batch::{Batch, Out},
     gop::{Continuity, Gop},
-    stream::{Batch, Stream, write_source_description},
+    handle::ViewerCounters,
+    stream::Stream,
     switcher::Switcher,
 };
 use crate::{
@@ -28,11 +30,9 @@ use crate::{
 
 /// Time between sender reports (RFC 3550 §6.2 lets a session choose below 5 s).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Pause between two keyframe requests of one viewer.
-const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a viewer that asked for a keyframe waits for the publisher's before it gets the
 /// cached one again. OBS ignores requests.
-const KEYFRAME_PATIENCE: Duration = Duration::from_millis(300);
+pub(super) const KEYFRAME_PATIENCE: Duration = Duration::from_millis(300);
 /// Time between two portions while catching up.
 const PACE_INTERVAL: Duration = Duration::from_millis(5);
 /// Least and most bytes of one portion: 25 and 100 Mb/s. A receiver's socket buffer (Chromium
@@ -62,7 +62,10 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(15), consent: Duration::from_secs(15) }
+        Self {
+            connect: Duration::from_secs(15),
+            consent: Duration::from_secs(15),
+        }
     }
 }
 
@@ -77,11 +80,16 @@ pub(super) struct Rendition {
 impl Rendition {
     /// The timestamp of a frame that would come now, less a margin.
     fn edge(&self, now: Instant) -> u64 {
-        let Some(newest) = self.gop.newest() else { return 0 };
+        let Some(newest) = self.gop.newest() else {
+            return 0;
+        };
         let since = now.saturating_duration_since(self.newest_at);
         let clock = u64::from(newest.codec.clock_rate());
         let ticks = |time: Duration| {
-            u64::try_from(time.as_micros()).unwrap_or(0).saturating_mul(clock) / 1_000_000
+            u64::try_from(time.as_micros())
+                .unwrap_or(0)
+                .saturating_mul(clock)
+                / 1_000_000
         };
         (newest.timestamp + ticks(since)).saturating_sub(ticks(EDGE_MARGIN))
     }
@@ -98,6 +106,16 @@ pub(super) struct Context {
     pub(super) now: Instant,
 }
 
+impl Context {
+    pub(super) fn out<'a>(&'a mut self, sender: &'a srtp::Sender) -> Out<'a> {
+        Out {
+            batch: &mut self.batch,
+            sender,
+            now: self.now,
+        }
+    }
+}
+
 /// One track as this viewer gets it.
 pub(super) struct Track {
     pub(super) rendition: u64,
@@ -108,19 +126,21 @@ pub(super) struct Track {
 
 pub(super) struct Viewer {
     pub(super) key: u64,
-    session: Session,
-    sender: Option<Box<srtp::Sender>>,
+    pub(super) session: Session,
+    pub(super) sender: Option<Box<srtp::Sender>>,
     /// At most one of each kind.
     pub(super) tracks: Vec<Track>,
+    /// The one name of all the viewer's streams (RFC 3550 §6.5.1), as in the answer.
+    pub(super) cname: String,
     events: mpsc::Sender<Event>,
-    counters: Arc<ViewerCounters>,
+    pub(super) counters: Arc<ViewerCounters>,
     joined: Instant,
     next_report: Option<Instant>,
     next_portion: Option<Instant>,
     /// When to fall back to the cached keyframe.
-    replay_at: Option<Instant>,
-    keyframe_asked: Option<Instant>,
-    retransmission_bytes: usize,
+    pub(super) replay_at: Option<Instant>,
+    pub(super) keyframe_asked: Option<Instant>,
+    pub(super) retransmission_bytes: usize,
     reports: Vec<Report>,
     ended: Option<End>,
     /// When the worker's timer for this viewer goes off.
@@ -131,7 +151,7 @@ impl Viewer {
     pub(super) fn new(
         key: u64,
         session: Session,
-        tracks: Vec<Track>,
+        (tracks, cname): (Vec<Track>, String),
         (events, counters): (mpsc::Sender<Event>, Arc<ViewerCounters>),
         now: Instant,
     ) -> Self {
@@ -140,6 +160,7 @@ impl Viewer {
             session,
             sender: None,
             tracks,
+            cname,
             events,
             counters,
             joined: now,
@@ -156,11 +177,20 @@ impl Viewer {
 
     /// Why the viewer is to be removed, if it is.
     pub(super) fn ended(&self) -> Option<End> {
-        self.ended.or_else(|| self.counters.closed.load(Ordering::Relaxed).then_some(End::Deleted))
+        self.ended.or_else(|| {
+            self.counters
+                .closed
+                .load(Ordering::Relaxed)
+                .then_some(End::Deleted)
+        })
     }
 
     pub(super) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
         self.session.add_candidates(candidates);
+    }
+
+    pub(super) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
+        self.session.restart(remote)
     }
 
     /// A frame of the rendition of one of this viewer's tracks has come in.
@@ -171,8 +201,14 @@ impl Viewer {
         (number, frame): (u64, &Arc<Frame>),
         continuity: Continuity,
     ) {
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else { return };
-        let Some(track) = self.tracks.iter_mut().find(|track| track.rendition == rendition) else {
+        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
+            return;
+        };
+        let Some(track) = self
+            .tracks
+            .iter_mut()
+            .find(|track| track.rendition == rendition)
+        else {
             return;
         };
         if frame.codec != track.codec {
@@ -185,8 +221,9 @@ impl Viewer {
             }
             let first = !track.stream.has_sent();
             let packets = 0..frame.ends.len();
-            let written =
-                track.stream.write(&mut cx.batch, sender, (frame, packets), timestamp, cx.now);
+            let written = track
+                .stream
+                .write(&mut cx.out(sender), (frame, packets), timestamp);
             if !self.flush(cx, remote, written) {
                 self.fall_behind(cx.now, rendition);
             } else if first {
@@ -246,11 +283,19 @@ impl Viewer {
     /// When [`Viewer::tick`] is due next.
     pub(super) fn wake(&self, timeouts: &Timeouts) -> Instant {
         // Once connected, reports come every second, and with them a look at the signs of life.
-        let deadline = self.sender.is_none().then(|| self.joined + timeouts.connect);
-        [deadline, self.next_report, self.next_portion, self.replay_at]
-            .into_iter()
-            .flatten()
-            .fold(self.session.wake(), Instant::min)
+        let deadline = self
+            .sender
+            .is_none()
+            .then(|| self.joined + timeouts.connect);
+        [
+            deadline,
+            self.next_report,
+            self.next_portion,
+            self.replay_at,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.session.wake(), Instant::min)
     }
 
     /// Closes the connection and tells its owner.
@@ -288,7 +333,7 @@ impl Viewer {
                     self.tell(Event::Connected);
                     self.start(cx.now, renditions);
                 }
-                Report::Rtcp(rtcp) => self.rtcp(cx, rtcp),
+                Report::Rtcp(rtcp) => self.rtcp(cx, *rtcp),
                 Report::Closed(why) => self.end(why),
             }
         }
@@ -322,10 +367,16 @@ impl Viewer {
     /// Sends the next portion of cached frames.
     fn portion(&mut self, cx: &mut Context, renditions: &HashMap<u64, Rendition>) {
         self.next_portion = None;
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else { return };
+        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
+            return;
+        };
         for at in 0..self.tracks.len() {
-            let Some(track) = self.tracks.get_mut(at) else { continue };
-            let Some(rendition) = renditions.get(&track.rendition) else { continue };
+            let Some(track) = self.tracks.get_mut(at) else {
+                continue;
+            };
+            let Some(rendition) = renditions.get(&track.rendition) else {
+                continue;
+            };
             let rate = rendition.gop.bytes_per_second().unwrap_or(0) * PACE_FACTOR;
             let portion = rate * usize::try_from(PACE_INTERVAL.as_millis()).unwrap_or(1) / 1000;
             let mut left = portion.clamp(*PACE_BYTES.start(), *PACE_BYTES.end());
@@ -353,7 +404,9 @@ impl Viewer {
                 }
                 let part = (&cursor.frame, cursor.packet..end);
                 cursor.packet = end;
-                written = track.stream.write(&mut cx.batch, sender, part, cursor.timestamp, cx.now);
+                written = track
+                    .stream
+                    .write(&mut cx.out(sender), part, cursor.timestamp);
                 edge += 1;
             }
             if track.switcher.is_replaying() {
@@ -394,78 +447,7 @@ impl Viewer {
         self.ask_keyframe(now);
     }
 
-    fn rtcp(&mut self, cx: &mut Context, rtcp: Rtcp) {
-        match rtcp {
-            Rtcp::Nack(nack) => self.nack(cx, &nack),
-            Rtcp::Pli(_) | Rtcp::Fir(_) => {
-                let replaying = self.tracks.iter().any(|track| track.switcher.is_replaying());
-                if !replaying {
-                    self.replay_at.get_or_insert(cx.now + KEYFRAME_PATIENCE);
-                }
-                self.ask_keyframe(cx.now);
-            }
-            _ => {}
-        }
-    }
-
-    fn nack(&mut self, cx: &mut Context, nack: &Nack) {
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else { return };
-        let ssrc = *nack.ssrc;
-        let Some(track) =
-            self.tracks.iter_mut().find(|track| track.stream.identity.ssrc == ssrc)
-        else {
-            return;
-        };
-        for entry in nack.reports.iter() {
-            let following = (0..16_u16).filter(|bit| entry.blp >> bit & 1 == 1);
-            let lost = following.map(|bit| entry.pid.wrapping_add(bit + 1));
-            for sequence in std::iter::once(entry.pid).chain(lost) {
-                let before = cx.batch.bytes();
-                if self.retransmission_bytes == 0 {
-                    self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                }
-                match track.stream.write_again(&mut cx.batch, sender, sequence, cx.now) {
-                    Ok(true) => {
-                        self.counters.retransmitted.fetch_add(1, Ordering::Relaxed);
-                        let bytes = cx.batch.bytes() - before;
-                        self.retransmission_bytes = self.retransmission_bytes.saturating_sub(bytes);
-                    }
-                    Ok(false) => {}
-                    Err(error) => tracing::warn!(%error, "packet not repeated"),
-                }
-            }
-        }
-        flush(cx, &self.counters, remote, Ok(()));
-    }
-
-    fn report(&mut self, cx: &mut Context) {
-        let (Some(sender), Some(remote)) = (&mut self.sender, self.session.remote()) else {
-            return;
-        };
-        for track in self.tracks.iter().filter(|track| track.stream.has_sent()) {
-            let mut report = Vec::with_capacity(80);
-            track.stream.write_report(&mut report, cx.epoch, cx.now);
-            write_source_description(&mut report, track.stream.identity.ssrc, sdp::CNAME);
-            match sender.protect_rtcp(&mut report) {
-                Ok(()) => {
-                    cx.port.send(remote, &report, report.len());
-                }
-                Err(error) => tracing::warn!(%error, "no sender report"),
-            }
-        }
-    }
-
-    fn ask_keyframe(&mut self, now: Instant) {
-        let soon = |at: Instant| now.saturating_duration_since(at) < KEYFRAME_INTERVAL;
-        if !self.keyframe_asked.is_some_and(soon) {
-            self.keyframe_asked = Some(now);
-            self.counters.keyframe_requests.fetch_add(1, Ordering::Relaxed);
-            self.tell(Event::KeyframeWanted);
-        }
-    }
-
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         if self.events.try_send(event).is_err() {
             tracing::debug!("viewer's owner is behind; an event is lost");
         }
@@ -477,7 +459,7 @@ impl Viewer {
 }
 
 /// Sends what has been written. Returns false if the kernel did not take all of it.
-fn flush(
+pub(super) fn flush(
     cx: &mut Context,
     counters: &ViewerCounters,
     remote: SocketAddr,
@@ -487,8 +469,15 @@ fn flush(
         tracing::warn!(%error, "frame not encrypted");
     }
     let (packets, bytes) = (cx.batch.len() as u64, cx.batch.bytes() as u64);
-    let Context { port, batch, totals, .. } = cx;
-    let sent = batch.flush(port.segments_max(), |data, segment| port.send(remote, data, segment));
+    let Context {
+        port,
+        batch,
+        totals,
+        ..
+    } = cx;
+    let sent = batch.flush(port.segments_max(), |data, segment| {
+        port.send(remote, data, segment)
+    });
     if sent {
         counters.packets.fetch_add(packets, Ordering::Relaxed);
         counters.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -11,14 +11,20 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use str0m::IceCreds;
+use tokio::sync::oneshot;
+
 use super::{
     gop::{Gop, Limits},
     viewer::{Context, Rendition, Viewer},
 };
-use crate::{media::Frame, peer::End};
+use crate::{
+    media::Frame,
+    peer::{End, sdp},
+};
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (RFC 5905 §6).
-const NTP_TO_UNIX: Duration = Duration::from_secs(2_208_988_800);
+const NTP_TO_UNIX: Duration = Duration::from_hours(613_608);
 /// Longest sleep with nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
 /// Shortest time between two timer runs of one viewer.
@@ -29,13 +35,30 @@ const MESSAGES_AT_ONCE: usize = 64;
 /// What a worker is told.
 pub(super) enum Message {
     /// The next frame of a rendition.
-    Frame { rendition: u64, number: u64, frame: Arc<Frame> },
+    Frame {
+        rendition: u64,
+        number: u64,
+        frame: Arc<Frame>,
+    },
     /// A datagram for one of the worker's sessions.
-    Datagram { viewer: u64, source: SocketAddr, datagram: Vec<u8> },
+    Datagram {
+        viewer: u64,
+        source: SocketAddr,
+        datagram: Vec<u8>,
+    },
     /// A new viewer.
     Join(Box<Viewer>),
     /// Trickled candidates.
-    Candidates { viewer: u64, candidates: Vec<SocketAddr> },
+    Candidates {
+        viewer: u64,
+        candidates: Vec<SocketAddr>,
+    },
+    /// Restart ICE with the peer's new credentials.
+    Restart {
+        viewer: u64,
+        remote: IceCreds,
+        reply: oneshot::Sender<Result<sdp::Transport, sdp::Error>>,
+    },
     /// Close one viewer.
     Close { viewer: u64, why: End },
     /// A rendition is gone for good.
@@ -75,7 +98,10 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             self.context.now = Instant::now();
-            for message in message.into_iter().chain(queue.try_iter().take(MESSAGES_AT_ONCE)) {
+            for message in message
+                .into_iter()
+                .chain(queue.try_iter().take(MESSAGES_AT_ONCE))
+            {
                 if matches!(message, Message::Stop) {
                     self.stop();
                     return;
@@ -97,14 +123,30 @@ impl Worker {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Frame { rendition, number, frame } => self.frame(rendition, number, frame),
-            Message::Datagram { viewer, source, datagram } => self.with(viewer, |viewer, cx, all| {
+            Message::Frame {
+                rendition,
+                number,
+                frame,
+            } => self.frame(rendition, number, &frame),
+            Message::Datagram {
+                viewer,
+                source,
+                datagram,
+            } => self.with(viewer, |viewer, cx, all| {
                 viewer.datagram(cx, all, source, &datagram);
             }),
             Message::Join(viewer) => self.join(*viewer),
             Message::Candidates { viewer, candidates } => {
                 self.with(viewer, |viewer, _, _| viewer.add_candidates(&candidates));
             }
+            Message::Restart {
+                viewer,
+                remote,
+                reply,
+            } => self.with(viewer, |viewer, _, _| {
+                // Who does not wait for the answer any more has given up the request.
+                drop(reply.send(viewer.restart(remote)));
+            }),
             Message::Close { viewer, why } => self.remove(viewer, why),
             Message::Forget { rendition } => {
                 self.renditions.remove(&rendition);
@@ -113,7 +155,7 @@ impl Worker {
         }
     }
 
-    fn frame(&mut self, rendition: u64, number: u64, frame: Arc<Frame>) {
+    fn frame(&mut self, rendition: u64, number: u64, frame: &Arc<Frame>) {
         let pts = frame.pts;
         self.context.epoch = *self.epoch.get_or_init(|| {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -121,11 +163,11 @@ impl Worker {
         });
         let now = self.context.now;
         let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
-        let continuity = state.gop.push(number, Arc::clone(&frame));
+        let continuity = state.gop.push(number, Arc::clone(frame));
         state.newest_at = now;
         for key in &state.viewers {
             if let Some(viewer) = self.viewers.get_mut(key) {
-                viewer.frame(&mut self.context, rendition, (number, &frame), continuity);
+                viewer.frame(&mut self.context, rendition, (number, frame), continuity);
                 schedule(&mut self.timers, viewer, &self.context);
             }
         }
@@ -148,7 +190,9 @@ impl Worker {
         key: u64,
         act: impl FnOnce(&mut Viewer, &mut Context, &HashMap<u64, Rendition>),
     ) {
-        let Some(viewer) = self.viewers.get_mut(&key) else { return };
+        let Some(viewer) = self.viewers.get_mut(&key) else {
+            return;
+        };
         act(viewer, &mut self.context, &self.renditions);
         match viewer.ended() {
             Some(why) => self.remove(key, why),
@@ -173,7 +217,9 @@ impl Worker {
     }
 
     fn remove(&mut self, key: u64, why: End) {
-        let Some(viewer) = self.viewers.remove(&key) else { return };
+        let Some(viewer) = self.viewers.remove(&key) else {
+            return;
+        };
         for track in &viewer.tracks {
             if let Some(rendition) = self.renditions.get_mut(&track.rendition) {
                 rendition.viewers.retain(|other| *other != key);
@@ -208,7 +254,9 @@ fn schedule(
     viewer: &mut Viewer,
     context: &Context,
 ) {
-    let wake = viewer.wake(&context.timeouts).max(context.now + TIMER_RESOLUTION);
+    let wake = viewer
+        .wake(&context.timeouts)
+        .max(context.now + TIMER_RESOLUTION);
     if viewer.scheduled.is_none_or(|at| wake < at) {
         viewer.scheduled = Some(wake);
         timers.push(Reverse((wake, viewer.key)));

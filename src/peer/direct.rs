@@ -38,7 +38,7 @@ pub(crate) enum Report {
     /// ICE and DTLS are up: media may be encrypted with this.
     Connected(Box<srtp::Sender>),
     /// Decrypted RTCP from the peer.
-    Rtcp(Rtcp),
+    Rtcp(Box<Rtcp>),
     /// The peer said goodbye, or the session failed. Nothing follows.
     Closed(End),
 }
@@ -78,12 +78,7 @@ impl Session {
                 "certificate fingerprint uses {hash}: offer a sha-256 one"
             )));
         }
-        let ufrag = random_ice_chars::<UFRAG_CHARS>()?;
-        let credentials = IceCreds {
-            ufrag: text(&ufrag),
-            // RFC 8445 §5.3 asks for at least 128 random bits: 24 characters carry 144.
-            pass: text(&random_ice_chars::<24>()?),
-        };
+        let (ufrag, credentials) = local_credentials()?;
         let mut rtc = Rtc::builder()
             .set_crypto_provider(Arc::clone(&PROVIDER))
             .set_dtls_cert(CERTIFICATE.clone())
@@ -93,7 +88,9 @@ impl Session {
             .enable_raw_packets(true)
             .clear_codecs()
             .build(now);
-        let keys = NEW_SLOT.take().ok_or_else(|| refused("no DTLS instance was made"))?;
+        let keys = NEW_SLOT
+            .take()
+            .ok_or_else(|| refused("no DTLS instance was made"))?;
         for address in port.candidates() {
             rtc.add_local_candidate(Candidate::host(address, "udp").map_err(refused)?);
         }
@@ -107,7 +104,8 @@ impl Session {
             bytes: fingerprint.clone(),
         });
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        api.start_dtls(offer.setup != sdp::Setup::Active).map_err(refused)?;
+        api.start_dtls(offer.setup != sdp::Setup::Active)
+            .map_err(refused)?;
         port.register(ufrag, route);
         let mut session = Self {
             rtc,
@@ -122,14 +120,27 @@ impl Session {
             candidates: 0,
         };
         session.add_candidates(&offer.candidates);
-        let transport = sdp::Transport {
-            ice_ufrag: credentials.ufrag,
-            ice_pwd: credentials.pass,
-            ice_lite: true,
-            fingerprint,
-            candidates: port.candidates(),
-        };
+        let transport = transport(credentials, fingerprint, port);
         Ok((session, transport))
+    }
+
+    /// Restarts ICE (RFC 9725 §4.3.3): new credentials on both sides. Media goes on over the old
+    /// pair until the peer has nominated a new one (RFC 8445 §9).
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub(crate) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
+        let (ufrag, local) = local_credentials()?;
+        let old = std::mem::replace(&mut self.ufrag, ufrag);
+        self.port.unregister(old, [], self.route);
+        self.port.register(ufrag, self.route);
+        let mut api = self.rtc.direct_api();
+        api.set_local_ice_credentials(local.clone());
+        api.set_remote_ice_credentials(remote);
+        let fingerprint = api.local_dtls_fingerprint().bytes.clone();
+        // The peer starts over, and so does its allowance.
+        self.candidates = 0;
+        Ok(transport(local, fingerprint, &self.port))
     }
 
     /// Adds remote candidates; what is more than the session may name is ignored.
@@ -153,13 +164,22 @@ impl Session {
         datagram: &[u8],
         reports: &mut Vec<Report>,
     ) {
-        let Some(destination) = self.port.local(source) else { return };
+        let Some(destination) = self.port.local(source) else {
+            return;
+        };
         // What str0m cannot read at all it would only count; garbage stops here.
-        let Ok(contents) = datagram.try_into() else { return };
+        let Ok(contents) = datagram.try_into() else {
+            return;
+        };
         let nominated = udp::stun_nominates(datagram);
         let input = Input::Receive(
             now,
-            Receive { proto: Protocol::Udp, source, destination, contents },
+            Receive {
+                proto: Protocol::Udp,
+                source,
+                destination,
+                contents,
+            },
         );
         let result = self.rtc.handle_input(input);
         self.finish(now, result, Some((source, nominated)), reports);
@@ -171,7 +191,7 @@ impl Session {
         self.finish(now, result, None, reports);
     }
 
-    /// Says goodbye with a DTLS close_notify (RFC 9725 §4.2: the peer learns at once).
+    /// Says goodbye with a DTLS `close_notify` (RFC 9725 §4.2: the peer learns at once).
     pub(crate) fn close(&mut self, now: Instant) {
         if let Err(error) = self.rtc.close() {
             tracing::debug!(%error, "no close_notify");
@@ -210,12 +230,7 @@ impl Session {
         }
     }
 
-    fn poll(
-        &mut self,
-        now: Instant,
-        from: Option<(SocketAddr, bool)>,
-        reports: &mut Vec<Report>,
-    ) {
+    fn poll(&mut self, now: Instant, from: Option<(SocketAddr, bool)>, reports: &mut Vec<Report>) {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
@@ -231,7 +246,8 @@ impl Session {
                         self.checked(source, nominated);
                     }
                     let len = datagram.contents.len();
-                    self.port.send(datagram.destination, &datagram.contents, len);
+                    self.port
+                        .send(datagram.destination, &datagram.contents, len);
                 }
                 Ok(Output::Event(event)) => self.event(now, event, reports),
                 Err(error) => {
@@ -270,7 +286,7 @@ impl Session {
             RtcEvent::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
                     self.heard = now;
-                    reports.push(Report::Rtcp(rtcp));
+                    reports.push(Report::Rtcp(Box::new(rtcp)));
                 }
             }
             _ => {}
@@ -288,12 +304,40 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.port.unregister(self.ufrag, self.addresses.drain(..), self.route);
+        self.port
+            .unregister(self.ufrag, self.addresses.drain(..), self.route);
+    }
+}
+
+fn local_credentials() -> Result<([u8; UFRAG_CHARS], IceCreds), sdp::Error> {
+    let ufrag = random_ice_chars::<UFRAG_CHARS>()?;
+    // RFC 8445 §5.3 asks for at least 128 random bits: 24 characters carry 144.
+    let pass = text(&random_ice_chars::<24>()?);
+    Ok((
+        ufrag,
+        IceCreds {
+            ufrag: text(&ufrag),
+            pass,
+        },
+    ))
+}
+
+fn transport(local: IceCreds, fingerprint: Vec<u8>, port: &Port) -> sdp::Transport {
+    sdp::Transport {
+        ice_ufrag: local.ufrag,
+        ice_pwd: local.pass,
+        ice_lite: true,
+        fingerprint,
+        candidates: port.candidates(),
+        extensions_used: &[],
+        feedback_used: &[],
     }
 }
 
 fn refused(error: impl std::fmt::Display) -> sdp::Error {
-    sdp::Error::Unsupported(format!("the offer's transport parameters are unusable: {error}"))
+    sdp::Error::Unsupported(format!(
+        "the offer's transport parameters are unusable: {error}"
+    ))
 }
 
 /// Characters allowed in ICE credentials (RFC 8839 §5.4): 64, so six random bits each.
@@ -302,7 +346,12 @@ const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 fn random_ice_chars<const N: usize>() -> Result<[u8; N], sdp::Error> {
     let mut random = [0; N];
     getrandom::fill(&mut random).map_err(refused)?;
-    Ok(random.map(|byte| ICE_CHARS.get(usize::from(byte & 63)).copied().unwrap_or(b'A')))
+    Ok(random.map(|byte| {
+        ICE_CHARS
+            .get(usize::from(byte & 63))
+            .copied()
+            .unwrap_or(b'A')
+    }))
 }
 
 fn text(chars: &[u8]) -> String {
@@ -329,13 +378,22 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     let stock = str0m::crypto::from_feature_flags();
     // str0m wants a reference that lives as long as the process; this one does.
     let dtls_provider: &'static KeyTap = Box::leak(Box::new(KeyTap(stock.dtls_provider)));
-    Arc::new(CryptoProvider { dtls_provider, ..stock })
+    Arc::new(CryptoProvider {
+        dtls_provider,
+        ..stock
+    })
 });
 
 /// One self-signed certificate for the life of the process: peers check its fingerprint only.
 static CERTIFICATE: LazyLock<DtlsCert> = LazyLock::new(|| {
-    #[expect(clippy::expect_used, reason = "OpenSSL makes an ECDSA certificate or cannot run")]
-    PROVIDER.dtls_provider.generate_certificate().expect("OpenSSL generates certificates")
+    #[expect(
+        clippy::expect_used,
+        reason = "OpenSSL makes an ECDSA certificate or cannot run"
+    )]
+    PROVIDER
+        .dtls_provider
+        .generate_certificate()
+        .expect("OpenSSL generates certificates")
 });
 
 /// A DTLS provider that delegates to the stock one and keeps a copy of the exported keys, so
@@ -383,7 +441,11 @@ impl DtlsInstance for TappedInstance {
         if let DtlsOutput::KeyingMaterial(material, profile) = &output
             && let Some(profile) = known_profile(*profile)
         {
-            let exported = Exported { material: material.to_vec(), profile, client };
+            let exported = Exported {
+                material: material.to_vec(),
+                profile,
+                client,
+            };
             // A second export would be a renegotiation, which DTLS-SRTP does not have.
             drop(self.keys.set(exported));
         }

@@ -33,7 +33,7 @@ pub enum Event {
 pub enum End {
     /// DELETE of the session URL.
     Deleted,
-    /// The peer said goodbye (DTLS close_notify).
+    /// The peer said goodbye (DTLS `close_notify`).
     PeerClosed,
     /// No ICE and DTLS within `connect_timeout`.
     ConnectTimeout,

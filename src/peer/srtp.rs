@@ -88,19 +88,45 @@ impl MasterKey {
         for (to, from) in padded.iter_mut().zip(salt) {
             *to = *from;
         }
-        Ok(Self { profile, key: key.to_vec(), salt: padded })
+        Ok(Self {
+            profile,
+            key: key.to_vec(),
+            salt: padded,
+        })
     }
 
     /// The key derivation of RFC 3711 §4.3 with a key derivation rate of zero.
     fn derive<const N: usize>(&self, label: u8) -> Result<[u8; N], Error> {
         let failed = |_| Error("key derivation failed");
-        let algorithm = if self.key.len() == 16 { &AES_128 } else { &AES_256 };
+        let algorithm = if self.key.len() == 16 {
+            &AES_128
+        } else {
+            &AES_256
+        };
         let key = UnboundCipherKey::new(algorithm, &self.key).map_err(failed)?;
         let key = EncryptingKey::ctr(key).map_err(failed)?;
         let [s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13] = self.salt;
-        let iv = [s0, s1, s2, s3, s4, s5, s6, s7 ^ label, s8, s9, s10, s11, s12, s13, 0, 0];
+        let iv = [
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            s6,
+            s7 ^ label,
+            s8,
+            s9,
+            s10,
+            s11,
+            s12,
+            s13,
+            0,
+            0,
+        ];
         let mut out = [0; N];
-        key.less_safe_encrypt(&mut out, EncryptionContext::Iv128(iv.into())).map_err(failed)?;
+        key.less_safe_encrypt(&mut out, EncryptionContext::Iv128(iv.into()))
+            .map_err(failed)?;
         Ok(out)
     }
 
@@ -142,8 +168,15 @@ impl MasterKey {
 }
 
 enum Cipher {
-    Gcm { key: Box<LessSafeKey>, salt: [u8; 12] },
-    Cm { key: Box<EncryptingKey>, salt: [u8; 14], authentication: Box<hmac::Key> },
+    Gcm {
+        key: Box<LessSafeKey>,
+        salt: [u8; 12],
+    },
+    Cm {
+        key: Box<EncryptingKey>,
+        salt: [u8; 14],
+        authentication: Box<hmac::Key>,
+    },
 }
 
 /// Encrypts what one session sends.
@@ -175,8 +208,8 @@ impl Sender {
     }
 
     /// Encrypts the RTP packet that begins at `start` of `buffer` and reaches to its end, in
-    /// place, and appends the tag. `header` is its header length in bytes, `index` its 48-bit
-    /// packet index (rollover counter and sequence number), `ssrc` the one in its header.
+    /// place, and appends the tag. `header` is its header length in bytes, `ssrc` the one in its
+    /// header, `index` its 48-bit packet index (rollover counter and sequence number).
     ///
     /// # Errors
     /// If `start` and `header` do not lie within the buffer.
@@ -185,17 +218,22 @@ impl Sender {
         buffer: &mut Vec<u8>,
         start: usize,
         header: usize,
-        ssrc: u32,
-        index: u64,
+        (ssrc, index): (u32, u64),
     ) -> Result<(), Error> {
         let packet = buffer.get_mut(start..).ok_or(Error("no packet"))?;
-        let (head, body) = packet.split_at_mut_checked(header).ok_or(Error("no header"))?;
+        let (head, body) = packet
+            .split_at_mut_checked(header)
+            .ok_or(Error("no header"))?;
         match &self.rtp {
             Cipher::Gcm { key, salt } => {
                 let tag = gcm_seal(key, gcm_nonce(salt, ssrc, index), head, body)?;
                 buffer.extend_from_slice(&tag);
             }
-            Cipher::Cm { key, salt, authentication } => {
+            Cipher::Cm {
+                key,
+                salt,
+                authentication,
+            } => {
                 cm_encrypt(key, cm_iv(salt, ssrc, index), body)?;
                 let mut mac = hmac::Context::with_key(authentication);
                 mac.update(packet);
@@ -217,8 +255,9 @@ impl Sender {
         self.rtcp_index = (index + 1) & 0x7fff_ffff;
         // The E flag says that the packet is encrypted.
         let trailer = (index | 0x8000_0000).to_be_bytes();
-        let (head, body) =
-            buffer.split_at_mut_checked(RTCP_CLEAR).ok_or(Error("RTCP packet is too short"))?;
+        let (head, body) = buffer
+            .split_at_mut_checked(RTCP_CLEAR)
+            .ok_or(Error("RTCP packet is too short"))?;
         let ssrc = match *head {
             [_, _, _, _, a, b, c, d] => u32::from_be_bytes([a, b, c, d]),
             _ => return Err(Error("RTCP packet is too short")),
@@ -234,7 +273,11 @@ impl Sender {
                 buffer.extend_from_slice(&tag);
                 buffer.extend_from_slice(&trailer);
             }
-            Cipher::Cm { key, salt, authentication } => {
+            Cipher::Cm {
+                key,
+                salt,
+                authentication,
+            } => {
                 cm_encrypt(key, cm_iv(salt, ssrc, u64::from(index)), body)?;
                 buffer.extend_from_slice(&trailer);
                 let tag = hmac::sign(authentication, buffer);
@@ -248,14 +291,18 @@ impl Sender {
 /// RFC 7714 §8.1 (SRTP) and §9.1 (SRTCP): zero, SSRC and packet index, xor the salt.
 fn gcm_nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> [u8; 12] {
     let value = (u128::from(ssrc) << 48) | u128::from(index & 0xffff_ffff_ffff);
-    let salt = salt.iter().fold(0_u128, |all, byte| (all << 8) | u128::from(*byte));
+    let salt = salt
+        .iter()
+        .fold(0_u128, |all, byte| (all << 8) | u128::from(*byte));
     let [_, _, _, _, nonce @ ..] = (value ^ salt).to_be_bytes();
     nonce
 }
 
 /// RFC 3711 §4.1.1: `(salt << 16) xor (ssrc << 64) xor (index << 16)`.
 fn cm_iv(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
-    let salt = salt.iter().fold(0_u128, |all, byte| (all << 8) | u128::from(*byte));
+    let salt = salt
+        .iter()
+        .fold(0_u128, |all, byte| (all << 8) | u128::from(*byte));
     ((salt << 16) ^ (u128::from(ssrc) << 64) ^ (u128::from(index) << 16)).to_be_bytes()
 }
 
@@ -268,7 +315,9 @@ fn gcm_seal(
     let tag = key
         .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), body)
         .map_err(|_| Error("sealing failed"))?;
-    tag.as_ref().try_into().map_err(|_| Error("tag has the wrong length"))
+    tag.as_ref()
+        .try_into()
+        .map_err(|_| Error("tag has the wrong length"))
 }
 
 fn cm_encrypt(key: &EncryptingKey, iv: [u8; 16], body: &mut [u8]) -> Result<(), Error> {
@@ -282,7 +331,10 @@ mod tests {
     use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(text.get(i..i + 2).unwrap(), 16).unwrap())
+            .collect()
     }
 
     /// RFC 3711 appendix B.3.
@@ -293,8 +345,14 @@ mod tests {
             key: hex("E1F97A0D3E018BE0D64FA32C06DE4139"),
             salt: hex("0EC675AD498AFEEBB6960B3AABE6").try_into().unwrap(),
         };
-        assert_eq!(master.derive::<16>(0).unwrap()[..], hex("C61E7A93744F39EE10734AFE3FF7A087"));
-        assert_eq!(master.derive::<14>(2).unwrap()[..], hex("30CBBC08863D8C85D49DB34A9AE1"));
+        assert_eq!(
+            master.derive::<16>(0).unwrap()[..],
+            hex("C61E7A93744F39EE10734AFE3FF7A087")
+        );
+        assert_eq!(
+            master.derive::<14>(2).unwrap()[..],
+            hex("30CBBC08863D8C85D49DB34A9AE1")
+        );
         assert_eq!(
             master.derive::<20>(1).unwrap()[..],
             hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4")
@@ -322,7 +380,8 @@ mod tests {
     /// RFC 3711 appendix B.2: the first keystream block of the counter mode.
     #[test]
     fn counter_mode_starts_as_in_rfc_3711() {
-        let key = UnboundCipherKey::new(&AES_128, &hex("2B7E151628AED2A6ABF7158809CF4F3C")).unwrap();
+        let key =
+            UnboundCipherKey::new(&AES_128, &hex("2B7E151628AED2A6ABF7158809CF4F3C")).unwrap();
         let key = EncryptingKey::ctr(key).unwrap();
         let salt: [u8; 14] = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap();
         let mut body = [0; 16];

@@ -119,7 +119,11 @@ impl Port {
     /// The address that sessions name as their own towards `peer`. Which of the advertised
     /// addresses a datagram really arrived at does not matter: all are the same socket.
     pub(crate) fn local(&self, peer: SocketAddr) -> Option<SocketAddr> {
-        self.shared.candidates.iter().find(|own| own.is_ipv4() == peer.is_ipv4()).copied()
+        self.shared
+            .candidates
+            .iter()
+            .find(|own| own.is_ipv4() == peer.is_ipv4())
+            .copied()
     }
 
     /// Number of datagrams one segmented send may carry: 1 where the kernel cannot segment.
@@ -150,7 +154,10 @@ impl Port {
             .inspect_err(|error| tracing::trace!(%error, %to, "datagram not sent"))
             .is_ok();
         if !sent {
-            self.shared.counters.send_dropped.fetch_add(1, Ordering::Relaxed);
+            self.shared
+                .counters
+                .send_dropped
+                .fetch_add(1, Ordering::Relaxed);
         }
         sent
     }
@@ -182,7 +189,10 @@ impl Port {
     }
 
     fn routes(&self) -> std::sync::MutexGuard<'_, Routes> {
-        self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .routes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn route(&self, source: SocketAddr, datagram: &[u8]) -> Option<Route> {
@@ -207,8 +217,10 @@ impl Port {
         let mut buffers = vec![0; RECEIVE_BYTES * BATCH_SIZE];
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         loop {
-            let mut slices: Vec<IoSliceMut<'_>> =
-                buffers.chunks_mut(RECEIVE_BYTES).map(IoSliceMut::new).collect();
+            let mut slices: Vec<IoSliceMut<'_>> = buffers
+                .chunks_mut(RECEIVE_BYTES)
+                .map(IoSliceMut::new)
+                .collect();
             let received = watched
                 .async_io(Interest::READABLE, || {
                     self.shared.state.recv(
@@ -231,7 +243,10 @@ impl Port {
                         continue;
                     };
                     if !deliver(route, source, datagram) {
-                        self.shared.counters.queue_dropped.fetch_add(1, Ordering::Relaxed);
+                        self.shared
+                            .counters
+                            .queue_dropped
+                            .fetch_add(1, Ordering::Relaxed);
                     }
                 }
             }
@@ -243,7 +258,11 @@ impl Port {
 fn advertised(options: &Options, local: SocketAddr) -> io::Result<Vec<SocketAddr>> {
     let port = local.port();
     if !options.public_addresses.is_empty() {
-        return Ok(options.public_addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
+        return Ok(options
+            .public_addresses
+            .iter()
+            .map(|ip| SocketAddr::new(*ip, port))
+            .collect());
     }
     if !local.ip().is_unspecified() {
         return Ok(vec![local]);
@@ -258,7 +277,10 @@ fn advertised(options: &Options, local: SocketAddr) -> io::Result<Vec<SocketAddr
     if addresses.is_empty() {
         addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    Ok(addresses
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect())
 }
 
 /// The machine's addresses that a peer could reach: no link-local ones.
@@ -270,7 +292,11 @@ pub fn local_addresses() -> io::Result<Vec<IpAddr>> {
         IpAddr::V4(ip) => !ip.is_link_local(),
         IpAddr::V6(ip) => !ip.is_unicast_link_local(),
     };
-    Ok(if_addrs::get_if_addrs()?.into_iter().map(|i| i.ip()).filter(usable).collect())
+    Ok(if_addrs::get_if_addrs()?
+        .into_iter()
+        .map(|i| i.ip())
+        .filter(usable)
+        .collect())
 }
 
 /// The local user name fragment in a STUN binding request (RFC 8489 §5, RFC 8445 §7.1.1: the
@@ -295,7 +321,9 @@ pub(crate) fn is_stun_success(datagram: &[u8]) -> bool {
 
 fn stun_attribute(datagram: &[u8], message: u16, wanted: u16) -> Option<&[u8]> {
     let (header, mut rest) = datagram.split_first_chunk::<20>()?;
-    let [t0, t1, _, _, 0x21, 0x12, 0xa4, 0x42, ..] = *header else { return None };
+    let [t0, t1, _, _, 0x21, 0x12, 0xa4, 0x42, ..] = *header else {
+        return None;
+    };
     if u16::from_be_bytes([t0, t1]) != message {
         return None;
     }
@@ -358,11 +386,16 @@ mod tests {
             loopback: false,
         };
         let port = Port::bind(&options).unwrap();
-        let [candidate] = port.candidates()[..] else { panic!("one candidate") };
+        let [candidate] = port.candidates()[..] else {
+            panic!("one candidate")
+        };
         assert_eq!(candidate.ip(), options.listen.ip());
         assert_ne!(candidate.port(), 0);
 
-        let public = Options { public_addresses: vec!["192.0.2.1".parse().unwrap()], ..options };
+        let public = Options {
+            public_addresses: vec!["192.0.2.1".parse().unwrap()],
+            ..options
+        };
         let port = Port::bind(&public).unwrap();
         assert_eq!(port.candidates()[0].ip(), public.public_addresses[0]);
     }

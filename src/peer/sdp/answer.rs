@@ -93,7 +93,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// One line with its CRLF: FFmpeg and OBS need it.
+    /// One line with its CRLF: `FFmpeg` and OBS need it.
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing to a `String` cannot fail.
         let _ = self.text.write_fmt(line);
@@ -148,12 +148,7 @@ impl Writer<'_> {
                 self.head(media, &[format.map(|format| format.pt)]);
                 self.line(format_args!("a=inactive"));
                 if let Some(format) = format {
-                    let format = Format {
-                        rtx: None,
-                        feedback: Vec::new(),
-                        ..format.clone()
-                    };
-                    self.format(media, &format, true);
+                    self.rtpmap(format);
                 }
             }
             Section::Rejected => {
@@ -214,17 +209,7 @@ impl Writer<'_> {
             }
         }
         let pt = format.pt;
-        match (format.codec, &format.rtpmap) {
-            (Some(codec), Some(rtpmap)) => {
-                let rest = rtpmap.split_once('/').map_or("", |(_, rest)| rest);
-                self.line(format_args!(
-                    "a=rtpmap:{pt} {}/{rest}",
-                    codec.encoding_name()
-                ));
-            }
-            (None, Some(rtpmap)) => self.line(format_args!("a=rtpmap:{pt} {rtpmap}")),
-            (_, None) => {}
-        }
+        self.rtpmap(format);
         for value in &format.feedback {
             let value = value.as_str();
             if FEEDBACK.contains(&value) || self.transport.feedback_used.contains(&value) {
@@ -236,7 +221,8 @@ impl Writer<'_> {
             .iter()
             .flat_map(|fmtp| fmtp.split(';'))
             .map(str::trim)
-            .filter(|p| !p.is_empty() && !(receives && p.starts_with("sprop-")))
+            .filter(|p| !p.is_empty())
+            .filter(|p| !receives || !p.starts_with("sprop-"))
             .collect();
         if !parameters.is_empty() {
             self.line(format_args!("a=fmtp:{pt} {}", parameters.join(";")));
@@ -245,6 +231,22 @@ impl Writer<'_> {
             let clock_rate = format.codec.map_or(90_000, crate::media::Codec::clock_rate);
             self.line(format_args!("a=rtpmap:{rtx} rtx/{clock_rate}"));
             self.line(format_args!("a=fmtp:{rtx} apt={pt}"));
+        }
+    }
+
+    /// `a=rtpmap`, with the codec's name in the case that browsers write.
+    fn rtpmap(&mut self, format: &Format) {
+        let pt = format.pt;
+        match (format.codec, &format.rtpmap) {
+            (Some(codec), Some(rtpmap)) => {
+                let rest = rtpmap.split_once('/').map_or("", |(_, rest)| rest);
+                self.line(format_args!(
+                    "a=rtpmap:{pt} {}/{rest}",
+                    codec.encoding_name()
+                ));
+            }
+            (None, Some(rtpmap)) => self.line(format_args!("a=rtpmap:{pt} {rtpmap}")),
+            (_, None) => {}
         }
     }
 

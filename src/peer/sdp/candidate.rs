@@ -54,7 +54,7 @@ pub(super) fn add(list: &mut Vec<SocketAddr>, address: SocketAddr) {
 }
 
 /// What follows `a=candidate:` for a host candidate of ours; `index` is its place in the order of
-/// preference. Lower-case `udp` before `typ host`: FFmpeg looks for both words.
+/// preference. Lower-case `udp` before `typ host`: `FFmpeg` looks for both words.
 pub(super) fn host_line(index: usize, address: SocketAddr) -> String {
     // RFC 8445 §5.1.2.1 with type preference 126 and component 1.
     let local_preference = 65_535 - u32::try_from(index).unwrap_or(u32::MAX).min(65_535);

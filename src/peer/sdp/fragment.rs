@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    Error, FRAGMENT_BYTES_MAX, Offer,
+    Error, FRAGMENT_BYTES_MAX, Offer, Transport,
     candidate::{self, Candidate},
     lines::{Attributes, Description, malformed, read_lines},
 };
@@ -126,6 +126,29 @@ impl Fragment {
             _ => Ok(Change::Trickle),
         }
     }
+}
+
+/// The body of the answer to an ICE restart (RFC 9725 §4.3.3): the server's new credentials and
+/// all its candidates, for the session whose first section has this mid.
+pub fn restart_answer(mid: &str, transport: &Transport) -> String {
+    let mut text = String::with_capacity(512);
+    if transport.ice_lite {
+        text.push_str("a=ice-lite\r\n");
+    }
+    text.push_str("a=ice-options:trickle\r\n");
+    // The m= line only carries the mid; its other values mean nothing (RFC 8840 §4.4).
+    let head = format!(
+        "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:{mid}\r\n",
+        transport.ice_ufrag, transport.ice_pwd
+    );
+    text.push_str(&head);
+    for (index, address) in transport.candidates.iter().enumerate() {
+        text.push_str("a=candidate:");
+        text.push_str(&candidate::host_line(index, *address).to_string());
+        text.push_str("\r\n");
+    }
+    text.push_str("a=end-of-candidates\r\n");
+    text
 }
 
 /// Takes a credential; different ones in one fragment make no sense in a bundle.

@@ -3,7 +3,7 @@
 use super::Error;
 
 /// Most bytes in one line: the longest that an answer repeats is `a=fmtp`, and the answer must
-/// stay below the 8192 bytes that FFmpeg reads.
+/// stay below the 8192 bytes that `FFmpeg` reads.
 const LINE_BYTES_MAX: usize = 2048;
 /// Most lines in a description. Chromium's offer with every codec has about 300.
 const LINES_MAX: usize = 4096;

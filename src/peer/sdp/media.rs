@@ -132,13 +132,16 @@ fn read_formats<'a>(
         }
     }
     for (name, value) in attributes.iter() {
+        if !matches!(name, "rtpmap" | "fmtp" | "rtcp-fb") {
+            continue;
+        }
         let Some((pt, value)) = value.trim().split_once(' ') else {
             continue;
         };
-        let value = value.trim();
+        let (pt, every, value) = (pt.parse::<u8>().ok(), pt == "*", value.trim());
         let concerned = formats
             .iter_mut()
-            .filter(|format| pt.parse() == Ok(format.pt) || (pt == "*" && name == "rtcp-fb"));
+            .filter(|format| Some(format.pt) == pt || (every && name == "rtcp-fb"));
         for format in concerned {
             match name {
                 "rtpmap" if format.rtpmap.is_none() => {
@@ -147,9 +150,7 @@ fn read_formats<'a>(
                 }
                 "fmtp" if format.fmtp.is_none() => format.fmtp = Some(value.to_owned()),
                 "rtcp-fb" if format.feedback.len() < FEEDBACK_MAX => {
-                    if !format.feedback.iter().any(|known| known == value) {
-                        format.feedback.push(value.to_owned());
-                    }
+                    format.feedback.push(value.to_owned());
                 }
                 _ => {}
             }

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 pub use self::{
     answer::{stream_id, viewer_answer},
     choose::Choice,
-    fragment::{Change, Fragment, Remote},
+    fragment::{Change, Fragment, Remote, restart_answer},
     publisher::publisher_answer,
 };
 use crate::media::{Codec, Kind};
@@ -106,7 +106,8 @@ impl Setup {
     }
 
     /// What the server answers to this offer: active (DTLS client) whenever the offer allows it,
-    /// which RFC 8842 §5.3 recommends and FFmpeg needs.
+    /// which RFC 8842 §5.3 recommends and `FFmpeg` needs.
+    #[must_use]
     pub const fn answer(self) -> Self {
         match self {
             Self::Actpass | Self::Passive => Self::Active,

@@ -88,12 +88,11 @@ impl Offer {
             let rest = rtpmap.split_once('/').map_or("", |(_, rest)| rest);
             lines.push(format!("a=rtpmap:{pt} {}/{rest}", codec.encoding_name()));
         }
-        lines.extend(
-            format
-                .feedback
-                .iter()
-                .map(|value| format!("a=rtcp-fb:{pt} {value}")),
-        );
+        let feedback = format
+            .feedback
+            .iter()
+            .filter(|value| FEEDBACK.contains(&value.as_str()));
+        lines.extend(feedback.map(|value| format!("a=rtcp-fb:{pt} {value}")));
         lines.extend(format.fmtp.iter().map(|fmtp| format!("a=fmtp:{pt} {fmtp}")));
         if let Some(rtx) = format.rtx {
             lines.push(format!("a=rtpmap:{rtx} rtx/90000"));

@@ -66,7 +66,7 @@ impl Offer {
     }
 }
 
-/// The existing mids of the first BUNDLE group. FFmpeg names mids that do not exist.
+/// The existing mids of the first BUNDLE group. `FFmpeg` names mids that do not exist.
 fn read_bundle(session: &Attributes<'_>, media: &[Media]) -> Option<Vec<String>> {
     let group = session.all("group").find_map(|group| {
         let mut words = group.split_ascii_whitespace();

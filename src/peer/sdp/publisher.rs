@@ -21,7 +21,7 @@ const ENGINE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// end-of-candidates), so the answer is written anew, in the order of the original offer.
 ///
 /// With `public_addresses`, each host candidate of the same address family is announced under
-/// them too (1:1 NAT, same port), and first: FFmpeg reads only the first candidate.
+/// them too (1:1 NAT, same port), and first: `FFmpeg` reads only the first candidate.
 ///
 /// # Errors
 ///
@@ -119,6 +119,8 @@ fn read_transport(
             }
         }
     }
+    // `FFmpeg` uses the first candidate alone, and most clients reach IPv4.
+    hosts.sort_by_key(SocketAddr::is_ipv6);
     let mut candidates = Vec::new();
     for public in public_addresses {
         for host in hosts
