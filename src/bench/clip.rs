@@ -144,3 +144,33 @@ fn spread(frames: &[Frame], kind: MediaKind, rate: u32) -> impl Iterator<Item = 
         ClipFrame { kind, at, ticks: rate * seconds / count, payloads, tag }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_clip_is_720p30_at_its_bit_rate_with_opus() {
+        let clip = make().await.unwrap();
+        let of = |kind| clip.frames.iter().filter(move |frame| frame.kind == kind);
+        assert_eq!(of(MediaKind::Video).count(), 120);
+        assert_eq!(of(MediaKind::Audio).count(), 200);
+        let bytes: usize = of(MediaKind::Video).flat_map(|f| &f.payloads).map(|p| p.len()).sum();
+        let megabits_per_second = bytes as f64 * 8.0 / 1e6 / clip.length.as_secs_f64();
+        assert!((2.2..=2.8).contains(&megabits_per_second), "{megabits_per_second} Mb/s");
+        assert!(clip.frames.is_sorted_by_key(|frame| frame.at));
+
+        let mut frames = h264::Frames::default();
+        let mut keyframes = Vec::new();
+        for (number, frame) in (0_u32..).zip(of(MediaKind::Video)) {
+            for (sequence, payload) in (0..).zip(&frame.payloads) {
+                let last = sequence + 1 == frame.payloads.len() as u64;
+                if frames.push(sequence, number, last, payload).is_some_and(|end| end.keyframe) {
+                    keyframes.push(number);
+                }
+            }
+        }
+        assert_eq!(keyframes, [0, 60], "a keyframe every two seconds");
+        assert!(of(MediaKind::Audio).all(|frame| frame.ticks == 960 && frame.payloads.len() == 1));
+    }
+}

@@ -22,20 +22,18 @@ use tokio::{
 };
 
 use super::{clip::Clip, part::Controls, peer::loopback_socket, process::Usage};
-use crate::peer::{
-    srtp::{MasterKey, Profile, Sender},
-    udp::{Options, Port},
+use crate::{
+    fanout::Batch,
+    peer::{
+        srtp::{MasterKey, Profile, Sender},
+        udp::{Options, Port},
+    },
 };
 
 /// Not measured: caches and clock frequency settle.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// Version 2, no extensions (RFC 3550 §5.1).
-const RTP_HEADER_BYTES: usize = 12;
 /// Key and salt of both directions for `AEAD_AES_128_GCM`.
 const KEYING_MATERIAL_BYTES: usize = 2 * (16 + 12);
-/// Most bytes in one segmented send: a UDP datagram's limit.
-const SEND_BYTES_MAX: usize = 65_000;
-
 /// What to send to whom.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
@@ -118,59 +116,31 @@ struct Destination {
     address: SocketAddr,
     keys: Sender,
     index: u64,
-    /// The packets of a send, one behind the other.
-    buffer: Vec<u8>,
+    batch: Batch,
 }
 
 impl Destination {
     fn new(address: SocketAddr) -> Result<Self> {
         let material = [7; KEYING_MATERIAL_BYTES];
         let master = MasterKey::from_dtls(&material, Profile::Aes128Gcm, true)?;
-        Ok(Self { address, keys: Sender::new(&master)?, index: 0, buffer: Vec::new() })
+        Ok(Self { address, keys: Sender::new(&master)?, index: 0, batch: Batch::default() })
     }
 
-    /// Encrypts a frame's packets and sends them in as few pieces as segmentation allows: each
-    /// piece is packets of one size, of which the last may be shorter.
+    /// Encrypts a frame's packets and sends them in as few pieces as segmentation allows.
     fn send(&mut self, port: &Port, payloads: &[usize]) -> Result<()> {
-        let overhead = RTP_HEADER_BYTES + Profile::Aes128Gcm.rtp_overhead();
-        let (mut segment, mut count) = (0, 0);
-        self.buffer.clear();
         for payload in payloads {
-            let size = payload + overhead;
-            let full = count == port.segments_max() || self.buffer.len() + size > SEND_BYTES_MAX;
-            if count > 0 && (size > segment || full) {
-                self.flush(port, segment)?;
-                count = 0;
-            }
-            if count == 0 {
-                segment = size;
-            }
-            self.append(*payload)?;
-            count += 1;
-            if size < segment {
-                self.flush(port, segment)?;
-                count = 0;
-            }
+            let start = self.batch.begin();
+            let [.., high, low] = self.index.to_be_bytes();
+            let header = [0x80, 96, high, low, 0, 0, 0, 0, 0, 0, 0, 1];
+            self.batch.bytes.extend_from_slice(&header);
+            self.batch.bytes.resize(start + header.len() + payload, 0);
+            let id = (1, self.index);
+            self.keys.protect_rtp(&mut self.batch.bytes, start, header.len(), id)?;
+            self.batch.end();
+            self.index += 1;
         }
-        if count > 0 {
-            self.flush(port, segment)?;
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, payload: usize) -> Result<()> {
-        let start = self.buffer.len();
-        let [.., high, low] = self.index.to_be_bytes();
-        self.buffer.extend_from_slice(&[0x80, 96, high, low, 0, 0, 0, 0, 0, 0, 0, 1]);
-        self.buffer.resize(start + RTP_HEADER_BYTES + payload, 0);
-        self.keys.protect_rtp(&mut self.buffer, start, RTP_HEADER_BYTES, 1, self.index)?;
-        self.index += 1;
-        Ok(())
-    }
-
-    fn flush(&mut self, port: &Port, segment: usize) -> Result<()> {
-        let sent = port.send(self.address, &self.buffer, segment);
-        self.buffer.clear();
+        let send = |data: &[u8], segment| port.send(self.address, data, segment);
+        let sent = self.batch.flush(port.segments_max(), send);
         sent.then_some(()).context("the kernel refused to send")
     }
 }

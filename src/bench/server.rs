@@ -39,13 +39,18 @@ impl Server {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let folder = std::env::temp_dir().join(format!("aerial-bench-{}", udp.port()));
         std::fs::create_dir_all(&folder)?;
-        let child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        // Neither a configuration file nor the environment of whoever measures may have a say.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AERIAL_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
             .arg("serve")
             .args(["--listen", &tcp.to_string()])
             .args(["--udp", &udp.to_string()])
-            .args(["--log", "warn"])
-            .arg("--pipelines")
-            .arg(&folder)
+            .args(["--log", "warn", "--demo", "false"])
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -36,11 +36,11 @@ use std::{
 use tokio::{sync::mpsc, task::JoinSet};
 
 use self::{
-    batch::Batch,
     handle::ViewerCounters,
     viewer::Context,
     worker::{Message, Worker},
 };
+pub(crate) use self::batch::Batch;
 pub use self::{
     gop::Limits,
     handle::{Viewer, ViewerStatistics},
