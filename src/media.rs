@@ -138,6 +138,26 @@ impl Frame {
     }
 }
 
+/// One RTP packet on its way into a pipeline's depayloader, in order.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// Server running time at which its media is due, as in [`Frame::pts`].
+    pub pts: Duration,
+    /// RTP sequence number, extended to 64 bits.
+    pub sequence: u64,
+    /// RTP timestamp as sent.
+    pub timestamp: u32,
+    /// RTP marker bit.
+    pub marker: bool,
+    /// True if packets before this one are missing for good.
+    pub gap: bool,
+    /// RTP payload.
+    pub payload: Arc<[u8]>,
+}
+
+/// Where an engine hands over the packets of one track. Must not block.
+pub type PacketSink = Arc<dyn Fn(Packet) + Send + Sync>;
+
 /// Where a pipeline hands over its frames. Called on GStreamer streaming threads: must not block,
 /// take contended locks or panic.
 pub type FrameSink = Arc<dyn Fn(Frame) + Send + Sync>;

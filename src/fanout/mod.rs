@@ -52,9 +52,9 @@ use crate::{
     media::Kind,
     peer::{
         Event,
-        direct::Session,
+        direct::{Incoming, Session},
         sdp,
-        udp::{Port, Route},
+        udp::{Destination, Port, Route},
     },
 };
 
@@ -103,7 +103,6 @@ pub struct Fanout {
 struct Inner {
     port: Port,
     workers: Vec<Handle>,
-    next_key: AtomicU64,
     queue_dropped: Arc<AtomicU64>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The receiving task; it ends with the fan-out.
@@ -161,7 +160,6 @@ impl Fanout {
             inner: Arc::new(Inner {
                 port,
                 workers,
-                next_key: AtomicU64::new(1),
                 queue_dropped: Arc::default(),
                 threads: Mutex::new(threads),
                 receiver: Mutex::new(receiver),
@@ -178,15 +176,11 @@ impl Fanout {
             .map(|worker| worker.queue.clone())
             .collect();
         Rendition::new(
-            self.next_key(),
+            self.inner.port.next_session(),
             kind,
             workers,
             Arc::clone(&self.inner.queue_dropped),
         )
-    }
-
-    fn next_key(&self) -> u64 {
-        self.inner.next_key.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Answers a viewer's offer and sends it the given tracks from now on. `events` gets
@@ -201,7 +195,7 @@ impl Fanout {
         events: mpsc::Sender<Event>,
     ) -> Result<(Viewer, String), sdp::Error> {
         let (sections, tracks) = tracks.choose(offer)?;
-        let key = self.next_key();
+        let key = self.inner.port.next_session();
         let Some((worker, handle)) = self
             .inner
             .workers
@@ -215,10 +209,11 @@ impl Fanout {
         };
         let now = Instant::now();
         let route = Route {
-            worker,
             session: key,
+            to: Destination::Worker(worker),
         };
-        let (session, transport) = Session::accept(offer, &self.inner.port, route, now)?;
+        let (session, transport) =
+            Session::accept(offer, &self.inner.port, route, Incoming::default())?;
         let answer = sdp::viewer_answer(offer, &sections, &transport);
         let media = (tracks, sdp::stream_id(&sections));
         let counters = Arc::<ViewerCounters>::default();
@@ -285,15 +280,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn receive(port: Port, queues: Vec<SyncSender<Message>>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        let deliver = |route: Route, source, datagram: &[u8]| {
+        let deliver = |(worker, viewer): (usize, u64), (source, datagram)| {
             let message = Message::Datagram {
-                viewer: route.session,
+                viewer,
                 source,
-                datagram: datagram.to_vec(),
+                datagram,
             };
-            queues
-                .get(route.worker)
-                .is_some_and(|queue| queue.try_send(message).is_ok())
+            let queue: Option<&SyncSender<Message>> = queues.get(worker);
+            queue.is_some_and(|queue| queue.try_send(message).is_ok())
         };
         if let Err(error) = port.receive(deliver).await {
             tracing::error!(%error, "UDP port cannot be read");

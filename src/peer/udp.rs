@@ -14,7 +14,7 @@ use std::{
 };
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use tokio::io::Interest;
+use tokio::{io::Interest, sync::mpsc};
 
 /// Wanted size of the socket's buffers in bytes; the kernel may grant less (`net.core.wmem_max`).
 const SOCKET_BUFFER_BYTES: usize = 8 << 20;
@@ -34,11 +34,24 @@ pub struct Options {
     pub loopback: bool,
 }
 
-/// Which session a datagram belongs to: a worker, and the session's key there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A datagram and where it came from.
+pub(crate) type Datagram = (SocketAddr, Vec<u8>);
+
+/// Which session a datagram belongs to, and who runs it.
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
-    pub(crate) worker: usize,
+    /// Unique to the session, see [`Port::next_session`].
     pub(crate) session: u64,
+    pub(crate) to: Destination,
+}
+
+/// Who runs a session.
+#[derive(Clone, Debug)]
+pub(crate) enum Destination {
+    /// The fan-out worker with this number.
+    Worker(usize),
+    /// A task of its own.
+    Task(mpsc::Sender<Datagram>),
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +82,7 @@ struct Shared {
     socket: UdpSocket,
     state: UdpSocketState,
     candidates: Vec<SocketAddr>,
+    sessions: AtomicU64,
     /// An IPv6 socket carries IPv4 peers as mapped addresses (RFC 4291 §2.5.5.2).
     ipv6: bool,
     routes: Mutex<Routes>,
@@ -99,6 +113,7 @@ impl Port {
                 socket,
                 state,
                 candidates,
+                sessions: AtomicU64::new(0),
                 ipv6: local.is_ipv6(),
                 routes: Mutex::default(),
                 counters: Counters::default(),
@@ -162,6 +177,11 @@ impl Port {
         sent
     }
 
+    /// A number for a new session, different from all others of this port.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.shared.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn register(&self, ufrag: [u8; UFRAG_CHARS], route: Route) {
         self.routes().by_ufrag.insert(ufrag, route);
     }
@@ -177,12 +197,13 @@ impl Port {
         &self,
         ufrag: [u8; UFRAG_CHARS],
         addresses: impl IntoIterator<Item = SocketAddr>,
-        route: Route,
+        session: u64,
     ) {
         let mut routes = self.routes();
         routes.by_ufrag.remove(&ufrag);
         for address in addresses {
-            if routes.by_address.get(&address) == Some(&route) {
+            let bound = routes.by_address.get(&address);
+            if bound.is_some_and(|route| route.session == session) {
                 routes.by_address.remove(&address);
             }
         }
@@ -199,19 +220,20 @@ impl Port {
         let routes = self.routes();
         match stun_ufrag(datagram) {
             // A binding request names its session; this is how an address is learnt or changes.
-            Some(ufrag) => routes.by_ufrag.get(&ufrag).copied(),
-            None => routes.by_address.get(&source).copied(),
+            Some(ufrag) => routes.by_ufrag.get(&ufrag).cloned(),
+            None => routes.by_address.get(&source).cloned(),
         }
     }
 
-    /// Receives for ever, handing each datagram to `deliver`, which says whether it had room.
+    /// Receives for ever. Datagrams for a worker's session (its number, the session's) go to
+    /// `deliver`, which says whether there was room.
     ///
     /// # Errors
     /// If the socket cannot be watched by the runtime. Errors of single receives are counted by
     /// the kernel and ignored: an ICMP error of one peer must not stop the others.
     pub(crate) async fn receive(
         &self,
-        mut deliver: impl FnMut(Route, SocketAddr, &[u8]) -> bool,
+        mut deliver: impl FnMut((usize, u64), Datagram) -> bool,
     ) -> io::Result<()> {
         let watched = tokio::net::UdpSocket::from_std(self.shared.socket.try_clone()?)?;
         let mut buffers = vec![0; RECEIVE_BYTES * BATCH_SIZE];
@@ -242,7 +264,12 @@ impl Port {
                         self.shared.counters.unknown.fetch_add(1, Ordering::Relaxed);
                         continue;
                     };
-                    if !deliver(route, source, datagram) {
+                    let datagram = (source, datagram.to_vec());
+                    let taken = match route.to {
+                        Destination::Worker(worker) => deliver((worker, route.session), datagram),
+                        Destination::Task(queue) => queue.try_send(datagram).is_ok(),
+                    };
+                    if !taken {
                         self.shared
                             .counters
                             .queue_dropped

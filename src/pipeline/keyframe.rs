@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn h265_needs_an_irap_slice() {
         assert!(check(Codec::H265, &[&[0x40, 1, 0], &[0x26, 1, 0]])); // VPS, IDR_W_RADL
-        assert!(check(Codec::H265, &[&[0x62, 1, 0x80 | 21]])); // fragmented CRA
+        assert!(check(Codec::H265, &[&[0x62, 1, 0x95]])); // fragmented CRA
         assert!(check(
             Codec::H265,
             &[&[0x60, 1, 0, 2, 0x40, 1, 0, 2, 0x26, 1]]

@@ -22,7 +22,7 @@ mod elements;
 mod error;
 mod frames;
 mod keyframe;
-mod launch;
+pub(crate) mod launch;
 mod log;
 pub(crate) mod packetizer;
 mod role;

@@ -31,9 +31,9 @@ pub(crate) enum Report {
 /// thread: at once with [`Running::stop`], on the blocking pool when dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pipeline: gst::Pipeline,
+    /// `None` once it is being stopped.
+    pipeline: Option<Owned>,
     tasks: JoinSet<()>,
-    stopped: bool,
 }
 
 impl Running {
@@ -51,11 +51,11 @@ impl Running {
         let bus = pipeline.bus().map(|bus| bus.stream());
         let mut bus = bus.ok_or_else(|| Error::Failed("the pipeline has no bus".to_owned()))?;
         let mut running = Self {
-            pipeline,
+            pipeline: Some(Owned(pipeline.clone())),
             tasks: JoinSet::new(),
-            stopped: false,
         };
-        if let Err(error) = play(&running.pipeline, ready).await {
+        let weak = pipeline.downgrade();
+        if let Err(error) = play(pipeline, ready).await {
             let reason = tokio::time::timeout(REASON_TIMEOUT, next_report(&mut bus, None)).await;
             running.stop().await;
             return Err(match reason {
@@ -63,7 +63,6 @@ impl Running {
                 _ => error,
             });
         }
-        let weak = running.pipeline.downgrade();
         running.tasks.spawn(async move {
             if let Some(report) = next_report(&mut bus, Some(weak)).await {
                 events.send(event(report)).await.ok();
@@ -73,41 +72,54 @@ impl Running {
     }
 
     /// The pipeline, for queries and events. Keep no reference to it.
-    pub(crate) fn pipeline(&self) -> &gst::Pipeline {
-        &self.pipeline
+    pub(crate) fn pipeline(&self) -> Option<&gst::Pipeline> {
+        self.pipeline.as_ref().map(|owned| &owned.0)
     }
 
-    /// Stops the pipeline: when this returns it is in the NULL state and its threads are gone, or
-    /// [`STOP_TIMEOUT`] has passed.
+    /// Stops the pipeline: when this returns it is in the NULL state, freed, and its threads are
+    /// gone, or [`STOP_TIMEOUT`] has passed.
     pub(crate) async fn stop(mut self) {
-        self.stopped = true;
         self.tasks.abort_all();
-        if let Err(error) = set_state(&self.pipeline, gst::State::Null, STOP_TIMEOUT).await {
-            tracing::warn!(pipeline = %self.pipeline.name(), %error, "pipeline does not stop");
+        if let Some(pipeline) = self.pipeline.take()
+            && let Err(error) = blocking("stopping", STOP_TIMEOUT, move || drop(pipeline)).await
+        {
+            tracing::warn!(%error, "pipeline does not stop");
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.stopped {
+        let Some(pipeline) = self.pipeline.take() else {
             return;
-        }
-        let pipeline = self.pipeline.clone();
+        };
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || to_null(&pipeline))),
-            Err(_) => to_null(&pipeline),
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(pipeline))),
+            Err(_) => drop(pipeline),
+        }
+    }
+}
+
+/// A pipeline that goes to NULL when it is dropped, wherever that is: a runtime that shuts down
+/// drops the work of its blocking pool undone. Blocks then.
+#[derive(Debug)]
+struct Owned(gst::Pipeline);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if change_state(self.0.upcast_ref(), gst::State::Null).is_err() {
+            tracing::warn!(pipeline = %self.0.name(), "pipeline does not stop");
         }
     }
 }
 
 async fn play(
-    pipeline: &gst::Pipeline,
+    pipeline: gst::Pipeline,
     ready: impl FnOnce(&gst::Pipeline, bool),
 ) -> Result<(), Error> {
-    let paused = set_state(pipeline, gst::State::Paused, START_TIMEOUT).await?;
-    ready(pipeline, paused == gst::StateChangeSuccess::NoPreroll);
-    set_state(pipeline, gst::State::Playing, START_TIMEOUT)
+    let paused = set_state(&pipeline, gst::State::Paused, START_TIMEOUT).await?;
+    ready(&pipeline, paused == gst::StateChangeSuccess::NoPreroll);
+    set_state(&pipeline, gst::State::Playing, START_TIMEOUT)
         .await
         .map(|_| ())
 }
@@ -138,12 +150,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Ok(Ok(done)) => Ok(done),
         Ok(Err(panic)) => Err(Error::Failed(format!("{step}: {panic}"))),
         Err(_) => Err(Error::Timeout { step, limit }),
-    }
-}
-
-fn to_null(pipeline: &gst::Pipeline) {
-    if change_state(pipeline.upcast_ref(), gst::State::Null).is_err() {
-        tracing::warn!(pipeline = %pipeline.name(), "pipeline does not stop");
     }
 }
 

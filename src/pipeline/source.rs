@@ -70,8 +70,10 @@ impl Source {
     /// Asks the video encoder for a keyframe. Nothing happens if the pipeline has none that takes
     /// requests.
     pub fn request_keyframe(&self) {
-        if let Some(sink) = self.running.pipeline().by_name(Kind::Video.name()) {
-            sink.send_event(keyframe_request());
+        let pipeline = self.running.pipeline();
+        if let Some(sink) = pipeline.and_then(|pipeline| pipeline.by_name(Kind::Video.name())) {
+            let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", true);
+            sink.send_event(gst::event::CustomUpstream::new(request.build()));
         }
     }
 
@@ -79,14 +81,6 @@ impl Source {
     pub async fn stop(self) {
         self.running.stop().await;
     }
-}
-
-/// The upstream event that makes an encoder begin anew, and a depayloader's peer send a keyframe.
-pub(crate) fn keyframe_request() -> gst::Event {
-    let structure = gst::Structure::builder("GstForceKeyUnit")
-        .field("all-headers", true)
-        .build();
-    gst::event::CustomUpstream::new(structure)
 }
 
 fn take_frames(

@@ -42,17 +42,12 @@ pub(crate) fn opus_duration(packet: &[u8]) -> u32 {
     const DURATION_MAX: u32 = OPUS_RATE / 1000 * 120;
     let Some(&toc) = packet.first() else { return 0 };
     let config = toc >> 3;
-    let frame = match (config, config & 3) {
-        (0..=11, 0) => 480, // SILK: 10, 20, 40, 60 ms
-        (0..=11, 1) => 960,
-        (0..=11, 2) => 1920,
-        (0..=11, _) => 2880,
-        (12..=15, 0 | 2) => 480, // hybrid: 10, 20 ms
-        (12..=15, _) => 960,
-        (_, 0) => 120, // CELT: 2.5, 5, 10, 20 ms
-        (_, 1) => 240,
-        (_, 2) => 480,
-        (_, _) => 960,
+    let size = u32::from(config & 3);
+    let frame = match config {
+        0..=11 if size == 3 => 2880, // SILK: 10, 20, 40, 60 ms
+        0..=11 => 480 << size,
+        12..=15 => 480 << (size & 1), // hybrid: 10, 20 ms
+        _ => 120 << size,             // CELT: 2.5, 5, 10, 20 ms
     };
     let frames = match toc & 3 {
         0 => 1,
@@ -106,7 +101,7 @@ mod tests {
     #[test]
     fn ticks_do_not_overflow() {
         assert_eq!(ticks(ms(1000), 90_000), 90_000);
-        let year = Duration::from_secs(365 * 24 * 3600);
+        let year = Duration::from_hours(365 * 24);
         assert_eq!(ticks(year, 90_000), 365 * 24 * 3600 * 90_000);
     }
 }

@@ -5,8 +5,9 @@
 //!
 //! The way of an offer: [`Offer::parse`] reads and validates it; [`Offer::choose`] (viewers) or
 //! [`Offer::choose_publish`] (publishers) picks one format per section; [`viewer_answer`] writes
-//! the answer. For webrtcbin, [`Offer::normalised`] makes a simpler offer out of it, and
-//! [`publisher_answer`] turns webrtcbin's answer into one that fits the original offer.
+//! the answer. For webrtcbin, [`Offer::normalised`] makes a simpler offer out of it,
+//! [`local_description`] completes what webrtcbin creates, and [`publisher_answer`] turns that
+//! into an answer that fits the original offer.
 
 mod answer;
 mod candidate;
@@ -26,7 +27,7 @@ pub use self::{
     answer::{stream_id, viewer_answer},
     choose::Choice,
     fragment::{Change, Fragment, Remote, restart_answer},
-    publisher::publisher_answer,
+    publisher::{local_description, publisher_answer},
 };
 use crate::media::{Codec, Kind};
 

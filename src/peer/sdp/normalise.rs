@@ -8,10 +8,14 @@
 
 use super::{Choice, Direction, Format, Media, Offer, answer::FEEDBACK};
 
-/// Header extensions that stay in webrtcbin's offer and are mirrored in a publisher's answer.
-/// None: webrtcbin 1.22 mirrors none itself, and a receiver skips extensions that it does not
-/// know (RFC 8285 §4.1.2), as it must anyway for OBS, which sends mid and rid un-negotiated.
-pub(super) const EXTENSIONS: [&str; 0] = [];
+/// Header extensions that stay in webrtcbin's offer: transport-wide congestion control, without
+/// which a browser needs half a minute to dare 1 Mb/s. The others are dropped, as a receiver skips
+/// extensions that it did not negotiate (RFC 8285 §4.1.2); it must do so anyway for OBS, which
+/// sends mid and rid un-negotiated.
+pub(super) const EXTENSIONS: [&str; 1] =
+    ["http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"];
+/// The feedback that goes with [`EXTENSIONS`].
+pub(super) const EXTENSIONS_FEEDBACK: [&str; 1] = ["transport-cc"];
 
 impl Offer {
     /// The offer for webrtcbin, reduced to what was chosen by [`Offer::choose_publish`]. Rejected
@@ -79,20 +83,16 @@ impl Offer {
         if media.rtcp_rsize {
             lines.push("a=rtcp-rsize".to_owned());
         }
-        for (id, uri) in &media.extensions {
-            if EXTENSIONS.contains(&uri.as_str()) {
-                lines.push(format!("a=extmap:{id} {uri}"));
-            }
-        }
+        lines.extend(extension_lines(media));
         if let (Some(codec), Some(rtpmap)) = (format.codec, &format.rtpmap) {
             let rest = rtpmap.split_once('/').map_or("", |(_, rest)| rest);
             lines.push(format!("a=rtpmap:{pt} {}/{rest}", codec.encoding_name()));
         }
-        let feedback = format
-            .feedback
-            .iter()
-            .filter(|value| FEEDBACK.contains(&value.as_str()));
-        lines.extend(feedback.map(|value| format!("a=rtcp-fb:{pt} {value}")));
+        for value in &format.feedback {
+            if FEEDBACK.contains(&value.as_str()) || EXTENSIONS_FEEDBACK.contains(&value.as_str()) {
+                lines.push(format!("a=rtcp-fb:{pt} {value}"));
+            }
+        }
         lines.extend(format.fmtp.iter().map(|fmtp| format!("a=fmtp:{pt} {fmtp}")));
         if let Some(rtx) = format.rtx {
             lines.push(format!("a=rtpmap:{rtx} rtx/90000"));
@@ -100,4 +100,14 @@ impl Offer {
         }
         lines.extend(media.ssrcs.iter().map(|ssrc| format!("a={ssrc}")));
     }
+}
+
+/// `a=extmap` lines of a section for webrtcbin.
+pub(super) fn extension_lines(media: &Media) -> impl Iterator<Item = String> + '_ {
+    let used = |(_, uri): &&(u8, String)| EXTENSIONS.contains(&uri.as_str());
+    media
+        .extensions
+        .iter()
+        .filter(used)
+        .map(|(id, uri)| format!("a=extmap:{id} {uri}"))
 }

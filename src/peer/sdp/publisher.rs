@@ -1,19 +1,40 @@
-//! [`publisher_answer`]: what webrtcbin answered, said as the client needs it.
+//! What webrtcbin answered, said as webrtcbin itself and the client need it.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    Choice, Error, Offer, Section, Transport, answer,
+    Choice, Error, Format, Offer, Section, Transport, answer,
     candidate::{self, Candidate},
     lines::{Description, RawSection, read_lines},
-    normalise::EXTENSIONS,
+    normalise::{EXTENSIONS, EXTENSIONS_FEEDBACK, extension_lines},
     offer::read_hex,
 };
 
 /// Largest answer read from webrtcbin, in bytes: many interfaces make many candidates.
 const ENGINE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// The answer to a publisher, from the one that webrtcbin gave to [`Offer::normalised`].
+/// The local description for webrtcbin, from the answer that it created for
+/// [`Offer::normalised`].
+///
+/// webrtcbin 1.22 drops every header extension from the answers that it creates, but uses those
+/// of its local description: with transport-wide congestion control put back it sends the
+/// feedback. Where that is left out, [`publisher_answer`] does not promise the feedback either.
+pub fn local_description(offer: &Offer, created: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in created.lines().filter(|line| !line.is_empty()) {
+        lines.push(line.to_owned());
+        let mid = line.strip_prefix("a=mid:");
+        let media = offer
+            .media
+            .iter()
+            .find(|media| mid == Some(media.mid.as_str()));
+        lines.extend(media.into_iter().flat_map(extension_lines));
+    }
+    lines.push(String::new());
+    lines.join("\r\n")
+}
+
+/// The answer to a publisher, from webrtcbin's local description once its candidates are in.
 ///
 /// webrtcbin's text is read only for what webrtcbin alone knows: its ICE credentials, fingerprint,
 /// candidates and accepted payload types. The rest of it is wrong in places (webrtcbin 1.22 drops
@@ -38,30 +59,50 @@ pub fn publisher_answer(
     let description =
         Description::from_lines(&lines).map_err(|error| engine(&error.to_string()))?;
     let mut sections = Vec::new();
+    let mut extensions = Vec::new();
     for (media, choice) in offer.media.iter().zip(choices) {
-        sections.push(match choice {
-            Choice::Rejected => Section::Rejected,
-            Choice::Receive(format) => {
-                let answered = description
-                    .sections
-                    .iter()
-                    .find(|section| section.attributes.get("mid") == Some(&media.mid))
-                    .ok_or_else(|| engine(&format!("section {} is missing", media.mid)))?;
-                let mut format = format.clone();
-                if !accepts(answered, format.pt) {
-                    let name = format.rtpmap.as_deref().unwrap_or("an unnamed codec");
-                    return Err(Error::CodecMismatch(format!(
-                        "{name} cannot be received by this server: publish with another codec"
-                    )));
-                }
-                format.rtx = format.rtx.filter(|rtx| accepts(answered, *rtx));
-                check_setup(offer, &description, answered)?;
-                Section::Receive { format }
-            }
-        });
+        let Choice::Receive(format) = choice else {
+            sections.push(Section::Rejected);
+            continue;
+        };
+        let answered = description
+            .sections
+            .iter()
+            .find(|section| section.attributes.get("mid") == Some(&media.mid))
+            .ok_or_else(|| engine(&format!("section {} is missing", media.mid)))?;
+        check_setup(offer, &description, answered)?;
+        sections.push(receive(format, answered)?);
+        extensions.extend(extension_lines(media).map(|line| {
+            let value = line.strip_prefix("a=extmap:");
+            answered
+                .attributes
+                .all("extmap")
+                .any(|answered| Some(answered) == value)
+        }));
     }
-    let transport = read_transport(&description, public_addresses)?;
+    let mut transport = read_transport(&description, public_addresses)?;
+    if !extensions.is_empty() && extensions.into_iter().all(|answered| answered) {
+        transport.extensions_used = &EXTENSIONS;
+        transport.feedback_used = &EXTENSIONS_FEEDBACK;
+    }
     Ok(answer::write(offer, &sections, &transport))
+}
+
+/// The chosen format, with RTX only if webrtcbin accepts that too.
+fn receive(format: &Format, answered: &RawSection<'_>) -> Result<Section, Error> {
+    if !accepts(answered, format.pt) {
+        let name = format.rtpmap.as_deref().unwrap_or("an unnamed codec");
+        return Err(Error::CodecMismatch(format!(
+            "{name} cannot be received by this server: publish with another codec"
+        )));
+    }
+    let rtx = format.rtx.filter(|rtx| accepts(answered, *rtx));
+    Ok(Section::Receive {
+        format: Format {
+            rtx,
+            ..format.clone()
+        },
+    })
 }
 
 /// Whether the section is accepted with this payload type.
@@ -144,7 +185,7 @@ fn read_transport(
         ice_lite: false,
         fingerprint,
         candidates,
-        extensions_used: &EXTENSIONS,
+        extensions_used: &[],
         feedback_used: &[],
     })
 }

@@ -253,3 +253,29 @@ fn rtx_is_answered_only_if_the_engine_takes_it() {
     let answer = publisher_answer(&offer, &choices, &engine, &[]).unwrap();
     assert!(answer.contains("SAVPF 106\r\n") && !answer.contains("105"));
 }
+
+#[test]
+fn congestion_control_is_promised_only_if_webrtcbin_does_it() {
+    let text = fixture!("chrome-whep-av").replace("a=recvonly", "a=sendonly");
+    let offer = publish(&text).unwrap();
+    let choices = offer.choose_publish().unwrap();
+    let created = engine_answer(&offer, &choices);
+    let without = publisher_answer(&offer, &choices, &created, &[]).unwrap();
+    assert!(!without.contains("extmap") && !without.contains("transport-cc"));
+
+    let local = local_description(&offer, &created);
+    let with = publisher_answer(&offer, &choices, &local, &[]).unwrap();
+    let uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+    assert_eq!(
+        with.matches("a=extmap").count(),
+        1,
+        "only the video section offers it"
+    );
+    assert!(with.contains(&format!("\r\na=extmap:4 {uri}\r\n")));
+    assert!(with.contains("\r\na=rtcp-fb:96 transport-cc\r\n"));
+    assert!(!with.contains("goog-remb"));
+
+    let obs = publish(OBS).unwrap();
+    let created = engine_answer(&obs, &obs.choose_publish().unwrap());
+    assert_eq!(local_description(&obs, &created), created);
+}

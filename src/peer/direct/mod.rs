@@ -3,30 +3,32 @@
 //! SDP is ours ([`super::sdp`]), the RTP way out is ours (`fanout`, [`super::srtp`]); str0m keeps
 //! the connection. A session lives on one fan-out worker, which feeds it and asks it for output.
 
+mod incoming;
+mod keys;
+mod publisher;
+mod reorder;
+mod timeline;
+
 use std::{
-    cell::RefCell,
     net::SocketAddr,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use str0m::{
     Candidate, Event as RtcEvent, IceCreds, Input, Output, Rtc, RtcError,
-    crypto::{
-        CryptoError, CryptoProvider,
-        dtls::{
-            DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion,
-            ProtocolVersion, SrtpProfile,
-        },
-    },
     net::{Protocol, Receive},
-    rtp::{RawPacket, rtcp::Rtcp},
+    rtp::{RawPacket, RtpPacket, rtcp::Rtcp},
 };
 
+pub(crate) use self::incoming::Incoming;
+use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
+pub use self::publisher::{Publisher, PublisherOptions, Task, Tracks};
 use super::{
     End, sdp, srtp,
     udp::{self, Port, Route, UFRAG_CHARS},
 };
+use crate::media::{Codec, Kind};
 
 /// Addresses one session may use in its life; NAT rebinding and mobility need a handful.
 const ADDRESSES_MAX: usize = 16;
@@ -37,8 +39,10 @@ const CANDIDATES_MAX: usize = 32;
 pub(crate) enum Report {
     /// ICE and DTLS are up: media may be encrypted with this.
     Connected(Box<srtp::Sender>),
-    /// Decrypted RTCP from the peer.
+    /// Decrypted RTCP from the peer (viewers only).
     Rtcp(Box<Rtcp>),
+    /// A decrypted RTP packet from the peer (publishers only), not yet in order.
+    Rtp(Box<RtpPacket>),
     /// The peer said goodbye, or the session failed. Nothing follows.
     Closed(End),
 }
@@ -59,6 +63,7 @@ pub(crate) struct Session {
     /// When the peer last proved that it is there (RFC 7675).
     heard: Instant,
     candidates: usize,
+    incoming: Incoming,
 }
 
 impl Session {
@@ -70,8 +75,9 @@ impl Session {
         offer: &sdp::Offer,
         port: &Port,
         route: Route,
-        now: Instant,
+        incoming: Incoming,
     ) -> Result<(Self, sdp::Transport), sdp::Error> {
+        let now = Instant::now();
         let (hash, fingerprint) = &offer.fingerprint;
         if hash != "sha-256" {
             return Err(sdp::Error::Unsupported(format!(
@@ -79,21 +85,22 @@ impl Session {
             )));
         }
         let (ufrag, credentials) = local_credentials()?;
-        let mut rtc = Rtc::builder()
+        let config = Rtc::builder()
             .set_crypto_provider(Arc::clone(&PROVIDER))
             .set_dtls_cert(CERTIFICATE.clone())
             .set_local_ice_credentials(credentials.clone())
             .set_ice_lite(true)
             .set_rtp_mode(true)
-            .enable_raw_packets(true)
-            .clear_codecs()
-            .build(now);
+            .enable_raw_packets(incoming.is_empty())
+            .clear_codecs();
+        let mut rtc = incoming.configure(config).build(now);
         let keys = NEW_SLOT
             .take()
             .ok_or_else(|| refused("no DTLS instance was made"))?;
         for address in port.candidates() {
             rtc.add_local_candidate(Candidate::host(address, "udp").map_err(refused)?);
         }
+        incoming.declare(&mut rtc);
         let mut api = rtc.direct_api();
         api.set_remote_ice_credentials(IceCreds {
             ufrag: offer.ice_ufrag.clone(),
@@ -106,7 +113,7 @@ impl Session {
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
         api.start_dtls(offer.setup != sdp::Setup::Active)
             .map_err(refused)?;
-        port.register(ufrag, route);
+        port.register(ufrag, route.clone());
         let mut session = Self {
             rtc,
             keys,
@@ -118,6 +125,7 @@ impl Session {
             wake: now,
             heard: now,
             candidates: 0,
+            incoming,
         };
         session.add_candidates(&offer.candidates);
         let transport = transport(credentials, fingerprint, port);
@@ -132,8 +140,8 @@ impl Session {
     pub(crate) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
         let (ufrag, local) = local_credentials()?;
         let old = std::mem::replace(&mut self.ufrag, ufrag);
-        self.port.unregister(old, [], self.route);
-        self.port.register(ufrag, self.route);
+        self.port.unregister(old, [], self.route.session);
+        self.port.register(ufrag, self.route.clone());
         let mut api = self.rtc.direct_api();
         api.set_local_ice_credentials(local.clone());
         api.set_remote_ice_credentials(remote);
@@ -171,6 +179,7 @@ impl Session {
         let Ok(contents) = datagram.try_into() else {
             return;
         };
+        self.incoming.expect(&mut self.rtc, datagram);
         let nominated = udp::stun_nominates(datagram);
         let input = Input::Receive(
             now,
@@ -197,6 +206,17 @@ impl Session {
             tracing::debug!(%error, "no close_notify");
         }
         self.poll(now, None, &mut Vec::new());
+    }
+
+    /// Asks the peer for a keyframe of every video stream it sends.
+    pub(crate) fn request_keyframe(&mut self, now: Instant) {
+        self.incoming.request_keyframe(&mut self.rtc);
+        self.poll(now, None, &mut Vec::new());
+    }
+
+    /// What a publisher's payload type stands for.
+    pub(crate) fn kind_of(&self, pt: u8) -> Option<(Kind, Codec)> {
+        self.incoming.kind_of(pt)
     }
 
     /// When [`Session::tick`] is due.
@@ -270,7 +290,7 @@ impl Session {
                 return;
             }
             self.addresses.push(source);
-            self.port.bind_address(source, self.route);
+            self.port.bind_address(source, self.route.clone());
         }
         if nominated {
             self.remote = Some(source);
@@ -283,6 +303,10 @@ impl Session {
                 Some(sender) => Report::Connected(Box::new(sender)),
                 None => Report::Closed(End::Failed),
             }),
+            RtcEvent::RtpPacket(packet) => {
+                self.heard = now;
+                reports.push(Report::Rtp(Box::new(packet)));
+            }
             RtcEvent::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
                     self.heard = now;
@@ -305,7 +329,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.port
-            .unregister(self.ufrag, self.addresses.drain(..), self.route);
+            .unregister(self.ufrag, self.addresses.drain(..), self.route.session);
     }
 }
 
@@ -356,136 +380,4 @@ fn random_ice_chars<const N: usize>() -> Result<[u8; N], sdp::Error> {
 
 fn text(chars: &[u8]) -> String {
     String::from_utf8_lossy(chars).into_owned()
-}
-
-/// The DTLS keys of one session, once the handshake is done.
-type KeySlot = Arc<OnceLock<Exported>>;
-
-#[derive(Debug)]
-struct Exported {
-    material: Vec<u8>,
-    profile: srtp::Profile,
-    client: bool,
-}
-
-thread_local! {
-    /// How [`KeyTap`] hands the slot of the instance just made to [`Session::accept`], which made
-    /// it on this same thread.
-    static NEW_SLOT: RefCell<Option<KeySlot>> = const { RefCell::new(None) };
-}
-
-static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
-    let stock = str0m::crypto::from_feature_flags();
-    // str0m wants a reference that lives as long as the process; this one does.
-    let dtls_provider: &'static KeyTap = Box::leak(Box::new(KeyTap(stock.dtls_provider)));
-    Arc::new(CryptoProvider {
-        dtls_provider,
-        ..stock
-    })
-});
-
-/// One self-signed certificate for the life of the process: peers check its fingerprint only.
-static CERTIFICATE: LazyLock<DtlsCert> = LazyLock::new(|| {
-    #[expect(
-        clippy::expect_used,
-        reason = "OpenSSL makes an ECDSA certificate or cannot run"
-    )]
-    PROVIDER
-        .dtls_provider
-        .generate_certificate()
-        .expect("OpenSSL generates certificates")
-});
-
-/// A DTLS provider that delegates to the stock one and keeps a copy of the exported keys, so
-/// that the media hot path can encrypt by itself.
-#[derive(Debug)]
-struct KeyTap(&'static dyn DtlsProvider);
-
-impl DtlsProvider for KeyTap {
-    fn generate_certificate(&self) -> Option<DtlsCert> {
-        self.0.generate_certificate()
-    }
-
-    fn new_dtls(
-        &self,
-        certificate: &DtlsCert,
-        now: Instant,
-        version: DtlsVersion,
-        mtu: Option<usize>,
-    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let inner = self.0.new_dtls(certificate, now, version, mtu)?;
-        let keys = KeySlot::default();
-        NEW_SLOT.replace(Some(Arc::clone(&keys)));
-        Ok(Box::new(TappedInstance { inner, keys }))
-    }
-}
-
-#[derive(Debug)]
-struct TappedInstance {
-    inner: Box<dyn DtlsInstance>,
-    keys: KeySlot,
-}
-
-impl DtlsInstance for TappedInstance {
-    fn set_active(&mut self, active: bool) {
-        self.inner.set_active(active);
-    }
-
-    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.inner.handle_packet(packet)
-    }
-
-    fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
-        let client = self.inner.is_active();
-        let output = self.inner.poll_output(buffer);
-        if let DtlsOutput::KeyingMaterial(material, profile) = &output
-            && let Some(profile) = known_profile(*profile)
-        {
-            let exported = Exported {
-                material: material.to_vec(),
-                profile,
-                client,
-            };
-            // A second export would be a renegotiation, which DTLS-SRTP does not have.
-            drop(self.keys.set(exported));
-        }
-        output
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
-        self.inner.handle_timeout(now)
-    }
-
-    fn send_application_data(&mut self, data: &[u8]) -> Result<(), DtlsImplError> {
-        self.inner.send_application_data(data)
-    }
-
-    fn is_active(&self) -> bool {
-        self.inner.is_active()
-    }
-
-    fn protocol_version(&self) -> Option<ProtocolVersion> {
-        self.inner.protocol_version()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.inner.is_closing()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.inner.is_closed()
-    }
-
-    fn close(&mut self) -> Result<(), DtlsImplError> {
-        self.inner.close()
-    }
-}
-
-fn known_profile(profile: SrtpProfile) -> Option<srtp::Profile> {
-    match profile {
-        SrtpProfile::AEAD_AES_128_GCM => Some(srtp::Profile::Aes128Gcm),
-        SrtpProfile::AEAD_AES_256_GCM => Some(srtp::Profile::Aes256Gcm),
-        SrtpProfile::AES128_CM_SHA1_80 => Some(srtp::Profile::Aes128CmSha1),
-        _ => None,
-    }
 }
