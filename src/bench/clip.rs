@@ -127,21 +127,33 @@ fn arrange(collected: &Collected) -> Result<Clip> {
     if frames.iter().filter(|frame| frame.tag.is_some()).count() < VIDEO_FRAMES as usize / 2 {
         bail!("the clip's frames are too much alike to measure transit times");
     }
-    Ok(Clip { frames, length: LENGTH })
+    Ok(Clip {
+        frames,
+        length: LENGTH,
+    })
 }
 
 fn spread(frames: &[Frame], kind: MediaKind, rate: u32) -> impl Iterator<Item = ClipFrame> + '_ {
     let count = u32::try_from(frames.len()).unwrap_or(u32::MAX).max(1);
     let seconds = u32::try_from(LENGTH.as_secs()).unwrap_or(u32::MAX);
     frames.iter().zip(0..).map(move |(frame, number)| {
-        let payloads: Vec<Arc<[u8]>> =
-            frame.ranges().filter_map(|range| frame.data.get(range)).map(Arc::from).collect();
+        let payloads: Vec<Arc<[u8]>> = frame
+            .ranges()
+            .filter_map(|range| frame.data.get(range))
+            .map(Arc::from)
+            .collect();
         let tag = match kind {
             MediaKind::Video => payloads.last().and_then(|payload| h264::tag(payload)),
             MediaKind::Audio => None,
         };
         let at = LENGTH * number / count;
-        ClipFrame { kind, at, ticks: rate * seconds / count, payloads, tag }
+        ClipFrame {
+            kind,
+            at,
+            ticks: rate * seconds / count,
+            payloads,
+            tag,
+        }
     })
 }
 
@@ -155,9 +167,15 @@ mod tests {
         let of = |kind| clip.frames.iter().filter(move |frame| frame.kind == kind);
         assert_eq!(of(MediaKind::Video).count(), 120);
         assert_eq!(of(MediaKind::Audio).count(), 200);
-        let bytes: usize = of(MediaKind::Video).flat_map(|f| &f.payloads).map(|p| p.len()).sum();
-        let megabits_per_second = bytes as f64 * 8.0 / 1e6 / clip.length.as_secs_f64();
-        assert!((2.2..=2.8).contains(&megabits_per_second), "{megabits_per_second} Mb/s");
+        let bytes: usize = of(MediaKind::Video)
+            .flat_map(|f| &f.payloads)
+            .map(|p| p.len())
+            .sum();
+        let bits_per_second = bytes * 8 / usize::try_from(LENGTH.as_secs()).unwrap();
+        assert!(
+            (2_200_000..=2_800_000).contains(&bits_per_second),
+            "{bits_per_second} bit/s"
+        );
         assert!(clip.frames.is_sorted_by_key(|frame| frame.at));
 
         let mut frames = h264::Frames::default();
@@ -165,7 +183,10 @@ mod tests {
         for (number, frame) in (0_u32..).zip(of(MediaKind::Video)) {
             for (sequence, payload) in (0..).zip(&frame.payloads) {
                 let last = sequence + 1 == frame.payloads.len() as u64;
-                if frames.push(sequence, number, last, payload).is_some_and(|end| end.keyframe) {
+                if frames
+                    .push(sequence, number, last, payload)
+                    .is_some_and(|end| end.keyframe)
+                {
                     keyframes.push(number);
                 }
             }

@@ -56,7 +56,12 @@ impl Job {
             at: frame.at,
             payload_bytes: frame.payloads.iter().map(|payload| payload.len()).collect(),
         });
-        Self { frames: frames.collect(), length: clip.length, ports, measure }
+        Self {
+            frames: frames.collect(),
+            length: clip.length,
+            ports,
+            measure,
+        }
     }
 }
 
@@ -78,7 +83,11 @@ pub(super) struct Report {
 /// If the kernel refuses to send.
 pub(super) async fn run(job: Job, controls: Controls) -> Result<()> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let port = Port::bind(&Options { listen, public_addresses: vec![], loopback: true })?;
+    let port = Port::bind(&Options {
+        listen,
+        public_addresses: vec![],
+        loopback: true,
+    })?;
     let mut destinations = job
         .ports
         .iter()
@@ -123,7 +132,12 @@ impl Destination {
     fn new(address: SocketAddr) -> Result<Self> {
         let material = [7; KEYING_MATERIAL_BYTES];
         let master = MasterKey::from_dtls(&material, Profile::Aes128Gcm, true)?;
-        Ok(Self { address, keys: Sender::new(&master)?, index: 0, batch: Batch::default() })
+        Ok(Self {
+            address,
+            keys: Sender::new(&master)?,
+            index: 0,
+            batch: Batch::default(),
+        })
     }
 
     /// Encrypts a frame's packets and sends them in as few pieces as segmentation allows.
@@ -135,12 +149,13 @@ impl Destination {
             self.batch.bytes.extend_from_slice(&header);
             self.batch.bytes.resize(start + header.len() + payload, 0);
             let id = (1, self.index);
-            self.keys.protect_rtp(&mut self.batch.bytes, start, header.len(), id)?;
+            self.keys
+                .protect_rtp(&mut self.batch.bytes, start, header.len(), id)?;
             self.batch.end();
             self.index += 1;
         }
-        let send = |data: &[u8], segment| port.send(self.address, data, segment);
-        let sent = self.batch.flush(port.segments_max(), send);
+        let to_socket = |data: &[u8], segment| port.send(self.address, data, segment);
+        let sent = self.batch.flush(port.segments_max(), to_socket);
         sent.then_some(()).context("the kernel refused to send")
     }
 }

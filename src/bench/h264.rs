@@ -34,25 +34,50 @@ pub(super) fn tag(last_payload: &[u8]) -> Option<u64> {
 pub(super) struct Frames {
     timestamp: Option<u32>,
     next_sequence: u64,
-    whole: bool,
-    sps: bool,
-    pps: bool,
-    idr_open: bool,
-    idr: bool,
+    gap: bool,
+    parameter_sets: ParameterSets,
+    idr: Idr,
+}
+
+#[derive(Debug, Default)]
+struct ParameterSets {
+    sequence: bool,
+    picture: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Idr {
+    #[default]
+    None,
+    /// The first fragment has come, not the last.
+    Begun,
+    Whole,
 }
 
 impl Frames {
     /// Takes the next packet; answers when it is the last of its frame.
-    pub(super) fn push(&mut self, sequence: u64, timestamp: u32, last: bool, payload: &[u8]) -> Option<FrameEnd> {
+    pub(super) fn push(
+        &mut self,
+        sequence: u64,
+        timestamp: u32,
+        last: bool,
+        payload: &[u8],
+    ) -> Option<FrameEnd> {
         if self.timestamp != Some(timestamp) {
-            *self = Self { timestamp: Some(timestamp), whole: true, ..Self::default() };
+            *self = Self {
+                timestamp: Some(timestamp),
+                ..Self::default()
+            };
         } else if sequence != self.next_sequence {
-            self.whole = false;
+            self.gap = true;
         }
         self.next_sequence = sequence + 1;
         self.payload(payload);
         last.then(|| FrameEnd {
-            keyframe: self.whole && self.sps && self.pps && self.idr,
+            keyframe: !self.gap
+                && self.parameter_sets.sequence
+                && self.parameter_sets.picture
+                && self.idr == Idr::Whole,
             tag: tag(payload),
         })
     }
@@ -60,16 +85,17 @@ impl Frames {
     fn payload(&mut self, payload: &[u8]) {
         match payload {
             [indicator, header, ..] if indicator & 0x1f == FU_A => {
-                let idr = header & 0x1f == NAL_IDR;
-                self.idr_open = idr && (self.idr_open || header & 0x80 != 0);
-                self.idr |= self.idr_open && header & 0x40 != 0;
+                let (begins, ends) = (header & 0x80 != 0, header & 0x40 != 0);
+                if header & 0x1f == NAL_IDR && (begins || self.idr == Idr::Begun) {
+                    self.idr = if ends { Idr::Whole } else { Idr::Begun };
+                }
             }
             [indicator, units @ ..] if indicator & 0x1f == STAP_A => {
                 let mut units = units;
                 while let [high, low, rest @ ..] = units {
                     let size = usize::from(u16::from_be_bytes([*high, *low]));
                     let Some((unit, after)) = rest.split_at_checked(size) else {
-                        self.whole = false;
+                        self.gap = true;
                         break;
                     };
                     self.unit(unit.first());
@@ -82,9 +108,9 @@ impl Frames {
 
     fn unit(&mut self, header: Option<&u8>) {
         match header.map(|header| header & 0x1f) {
-            Some(NAL_SPS) => self.sps = true,
-            Some(NAL_PPS) => self.pps = true,
-            Some(NAL_IDR) => self.idr = true,
+            Some(NAL_SPS) => self.parameter_sets.sequence = true,
+            Some(NAL_PPS) => self.parameter_sets.picture = true,
+            Some(NAL_IDR) => self.idr = Idr::Whole,
             _ => {}
         }
     }
@@ -104,7 +130,13 @@ mod tests {
         assert_eq!(frames.push(1, 90, false, PARAMETER_SETS), None);
         assert_eq!(frames.push(2, 90, false, IDR_START), None);
         let end = frames.push(3, 90, true, IDR_END);
-        assert_eq!(end, Some(FrameEnd { keyframe: true, tag: Some(0x0203_0405_0607_0809) }));
+        assert_eq!(
+            end,
+            Some(FrameEnd {
+                keyframe: true,
+                tag: Some(0x0203_0405_0607_0809)
+            })
+        );
     }
 
     #[test]
@@ -120,9 +152,15 @@ mod tests {
     fn a_keyframe_needs_its_start_and_its_parameter_sets() {
         let mut frames = Frames::default();
         frames.push(1, 90, false, PARAMETER_SETS);
-        assert_eq!(frames.push(2, 90, true, IDR_END).map(|end| end.keyframe), Some(false));
+        assert_eq!(
+            frames.push(2, 90, true, IDR_END).map(|end| end.keyframe),
+            Some(false)
+        );
         frames.push(3, 180, false, IDR_START);
-        assert_eq!(frames.push(4, 180, true, IDR_END).map(|end| end.keyframe), Some(false));
+        assert_eq!(
+            frames.push(4, 180, true, IDR_END).map(|end| end.keyframe),
+            Some(false)
+        );
     }
 
     #[test]

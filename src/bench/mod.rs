@@ -102,7 +102,9 @@ struct Figures<'a> {
 /// If something could not be measured at all.
 pub fn run(options: &Options) -> Result<ExitCode> {
     // The publisher shares this thread with nothing that takes long.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -139,7 +141,9 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
     }
     say(&format!("\n{}", report::table(&rows)))?;
     if let Some(linearity) = figures.linearity {
-        say(&format!("\ncost of a packet, most viewers against fewest: {linearity:.2}\n"))?;
+        say(&format!(
+            "\ncost of a packet, most viewers against fewest: {linearity:.2}\n"
+        ))?;
     }
     if figures.debug_build {
         say("\nThis is a debug build: the figures say nothing about a release.\n")?;
@@ -149,12 +153,20 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
 
 fn verdict(options: &Options, rows: &[Row]) -> Result<ExitCode> {
     let broken = rows.iter().filter_map(Row::broken);
-    let missed = if options.check { report::missed(rows) } else { Vec::new() };
+    let missed = if options.check {
+        report::missed(rows)
+    } else {
+        Vec::new()
+    };
     let faults: Vec<String> = broken.chain(missed).collect();
     for fault in &faults {
         say(&format!("FAILED {fault}\n"))?;
     }
-    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// One run: a fresh server, its publisher, its viewers, then the floor.
@@ -177,10 +189,23 @@ async fn measure(
     drop(server);
     let (floor, floor_received) = measure_floor(viewers, clip, window.min(FLOOR_MAX)).await?;
     let viewers = seen.viewers;
-    Ok(Measured { idle, usage, elapsed, viewers, sends, floor, floor_received })
+    Ok(Measured {
+        idle,
+        usage,
+        elapsed,
+        viewers,
+        sends,
+        floor,
+        floor_received,
+    })
 }
 
-type Watched = (process::Usage, [process::Usage; 2], Duration, viewers::Report);
+type Watched = (
+    process::Usage,
+    [process::Usage; 2],
+    Duration,
+    viewers::Report,
+);
 
 async fn watch(
     options: &Options,
@@ -200,7 +225,8 @@ async fn watch(
         sampled: SAMPLED_VIEWERS,
     }))
     .await?;
-    let joining = Duration::from_secs(u64::try_from(viewers)? / u64::from(options.joins_per_second));
+    let joining =
+        Duration::from_secs(u64::try_from(viewers)? / u64::from(options.joins_per_second));
     part.answer::<String>(joining + ANSWER_TIMEOUT).await?;
     sleep(SETTLE).await;
     part.say("start").await?;
@@ -217,7 +243,10 @@ async fn measure_floor(
     clip: &Clip,
     window: Duration,
 ) -> Result<(floor::Report, u64)> {
-    let mut sinks = Part::start(&Job::Sinks(floor::SinksJob { count: destinations })).await?;
+    let mut sinks = Part::start(&Job::Sinks(floor::SinksJob {
+        count: destinations,
+    }))
+    .await?;
     let ports = sinks.answer(ANSWER_TIMEOUT).await?;
     let mut sender = Part::start(&Job::Floor(floor::Job::new(clip, ports, window))).await?;
     let report = sender.answer(window + ANSWER_TIMEOUT).await?;
@@ -228,7 +257,9 @@ async fn measure_floor(
 /// The clock that all processes of the benchmark share, in nanoseconds. It is the wall clock: a
 /// step while it is measured would show as an impossible transit time.
 fn clock_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -35,10 +35,14 @@ pub(super) enum Job {
 /// If the job cannot be understood or done, or if the controlling process is gone.
 pub fn run() -> Result<()> {
     // One thread: what a part measures must not depend on how its threads are scheduled.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let input = Receiver::from_owned_fd(std::io::stdin().as_fd().try_clone_to_owned()?)?;
-        let mut controls = Controls { lines: BufReader::new(input).lines() };
+        let mut controls = Controls {
+            lines: BufReader::new(input).lines(),
+        };
         let job = serde_json::from_str(&controls.line().await?).context("not a job")?;
         match job {
             Job::Viewers(job) => Box::pin(viewers::run(job, controls)).await,
@@ -55,7 +59,10 @@ pub(super) struct Controls {
 
 impl Controls {
     async fn line(&mut self) -> Result<String> {
-        self.lines.next_line().await?.context("the benchmark is gone")
+        self.lines
+            .next_line()
+            .await?
+            .context("the benchmark is gone")
     }
 
     /// Waits for a word; there is no time limit because the benchmark's end closes the pipe.
@@ -95,7 +102,11 @@ impl Part {
             .context("starting a helper process")?;
         let input = child.stdin.take().context("no pipe")?;
         let output = BufReader::new(child.stdout.take().context("no pipe")?).lines();
-        let mut part = Self { child, input, output };
+        let mut part = Self {
+            child,
+            input,
+            output,
+        };
         part.say(&serde_json::to_string(job)?).await?;
         Ok(part)
     }

@@ -44,7 +44,9 @@ pub(super) fn loopback_socket() -> Result<UdpSocket> {
 
 /// An HTTP client that opens a connection per request, as a new viewer does.
 pub(super) fn http_client() -> Http {
-    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http()
+    Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build_http()
 }
 
 /// See [`http_client`].
@@ -58,10 +60,14 @@ pub(super) async fn request(
     let exchange = async {
         let (parts, body) = http.request(request).await?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| anyhow!("reading the response: {error}"))?.to_bytes();
+        let body = body
+            .map_err(|error| anyhow!("reading the response: {error}"))?
+            .to_bytes();
         Ok(http::Response::from_parts(parts, body))
     };
-    timeout(HTTP_TIMEOUT, exchange).await.context("no response in time")?
+    timeout(HTTP_TIMEOUT, exchange)
+        .await
+        .context("no response in time")?
 }
 
 /// A client's peer connection.
@@ -94,7 +100,14 @@ impl Peer {
         let video = changes.add_media(MediaKind::Video, direction, None, None, None);
         let audio = changes.add_media(MediaKind::Audio, direction, None, None, None);
         let (offer, pending) = changes.apply().context("an offer without changes")?;
-        let peer = Self { rtc: Box::new(rtc), socket, local, wake: now, video, audio };
+        let peer = Self {
+            rtc: Box::new(rtc),
+            socket,
+            local,
+            wake: now,
+            video,
+            audio,
+        };
         Ok((peer, pending, offer.to_sdp_string()))
     }
 
@@ -133,7 +146,9 @@ impl Peer {
         let negotiated = self.rtc.media(mid)?.remote_pts();
         let params = self.rtc.codec_config().params();
         let of_codec = params.iter().filter(|params| params.spec().codec == codec);
-        of_codec.map(str0m::format::PayloadParams::pt).find(|pt| negotiated.contains(pt))
+        of_codec
+            .map(str0m::format::PayloadParams::pt)
+            .find(|pt| negotiated.contains(pt))
     }
 
     /// The str0m session and the mid of the track, to write packets.
@@ -161,8 +176,15 @@ impl Peer {
             return Ok(()); // neither STUN, DTLS, RTP nor RTCP
         };
         let destination = self.local;
-        let receive = Receive { proto: Protocol::Udp, source, destination, contents };
-        Ok(self.rtc.handle_input(Input::Receive(Instant::now(), receive))?)
+        let receive = Receive {
+            proto: Protocol::Udp,
+            source,
+            destination,
+            contents,
+        };
+        Ok(self
+            .rtc
+            .handle_input(Input::Receive(Instant::now(), receive))?)
     }
 
     /// Lets time pass.

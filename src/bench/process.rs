@@ -34,7 +34,11 @@ impl Usage {
         // The name, in parentheses, may contain anything; the state, field 3, comes after it.
         let (_, fields) = stat.rsplit_once(')')?;
         let field = |number: usize| -> Option<u64> {
-            fields.split_ascii_whitespace().nth(number - 3)?.parse().ok()
+            fields
+                .split_ascii_whitespace()
+                .nth(number - 3)?
+                .parse()
+                .ok()
         };
         let ticks = u32::try_from(field(14)? + field(15)?).ok()?;
         let resident = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;

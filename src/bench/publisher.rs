@@ -53,7 +53,11 @@ impl Publisher {
         let run = Run::new(peer, pending, &answer, Arc::clone(&sends))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(run.run(clip, connected));
-        let mut publisher = Self { tasks, sends, session };
+        let mut publisher = Self {
+            tasks,
+            sends,
+            session,
+        };
         tokio::select! {
             connected = timeout(CONNECT_TIMEOUT, wait) => {
                 connected.context("the publisher did not connect in time")??;
@@ -74,7 +78,10 @@ impl Publisher {
 
     /// The frames sent so far.
     pub(super) fn sends(&self) -> Sends {
-        self.sends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends the session.
@@ -83,7 +90,10 @@ impl Publisher {
         let delete = http::Request::delete(&self.session).body(Full::<Bytes>::default())?;
         let response = peer::request(http, delete).await?;
         if !response.status().is_success() {
-            bail!("{} for DELETE of the publisher's session", response.status());
+            bail!(
+                "{} for DELETE of the publisher's session",
+                response.status()
+            );
         }
         Ok(())
     }
@@ -115,11 +125,23 @@ impl Run {
         peer.accept(pending, answer)?;
         let track = |kind| -> Result<Track> {
             let payload_type = peer.payload_type(kind);
-            let payload_type = payload_type.with_context(|| format!("the server refused {kind}"))?;
-            Ok(Track { kind, payload_type, sequence: 1000, timestamp: 0 })
+            let payload_type =
+                payload_type.with_context(|| format!("the server refused {kind}"))?;
+            Ok(Track {
+                kind,
+                payload_type,
+                sequence: 1000,
+                timestamp: 0,
+            })
         };
         let (video, audio) = (track(MediaKind::Video)?, track(MediaKind::Audio)?);
-        Ok(Self { peer, video, audio, sends, connected: false })
+        Ok(Self {
+            peer,
+            video,
+            audio,
+            sends,
+            connected: false,
+        })
     }
 
     async fn run(mut self, clip: Arc<Clip>, connected: oneshot::Sender<()>) -> Result<()> {
@@ -177,15 +199,22 @@ impl Run {
         };
         let (rtc, mid) = self.peer.track(track.kind);
         let mut api = rtc.direct_api();
-        let stream = api.stream_tx_by_mid(mid, None).context("a track without a stream")?;
+        let stream = api
+            .stream_tx_by_mid(mid, None)
+            .context("a track without a stream")?;
         let video = track.kind == MediaKind::Video;
         for (number, payload) in frame.payloads.iter().enumerate() {
             let sequence = SeqNo::from(track.sequence);
             track.sequence += 1;
-            let packet =
-                RtpWrite::new(track.payload_type, sequence, track.timestamp, now, Arc::clone(payload))
-                    .marker(video && number + 1 == frame.payloads.len())
-                    .nackable(video);
+            let packet = RtpWrite::new(
+                track.payload_type,
+                sequence,
+                track.timestamp,
+                now,
+                Arc::clone(payload),
+            )
+            .marker(video && number + 1 == frame.payloads.len())
+            .nackable(video);
             stream.write_rtp(packet);
         }
         track.timestamp = track.timestamp.wrapping_add(frame.ticks);

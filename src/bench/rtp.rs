@@ -12,7 +12,9 @@ pub(super) struct Header {
 impl Header {
     /// The header of an RTP packet; `None` for anything else (RTCP, STUN, DTLS: RFC 7983).
     pub(super) fn parse(datagram: &[u8]) -> Option<Self> {
-        let [first, second, high, low, ..] = datagram else { return None };
+        let [first, second, high, low, ..] = datagram else {
+            return None;
+        };
         let rtp = first >> 6 == 2 && !(192..=223).contains(second) && datagram.len() > 12;
         rtp.then(|| Self {
             payload_type: second & 0x7f,
@@ -35,7 +37,9 @@ impl Sequence {
     /// Counts a packet.
     pub(super) fn push(&mut self, sequence: u16) {
         self.received += 1;
-        let Some(highest) = self.highest.replace(sequence) else { return };
+        let Some(highest) = self.highest.replace(sequence) else {
+            return;
+        };
         match sequence.wrapping_sub(highest) {
             0 => {} // a duplicate
             ahead @ 1..0x8000 => self.missing += u64::from(ahead - 1),
@@ -57,7 +61,10 @@ mod tests {
         let mut packet = [0x80, 0xe0 | 0x60, 0x12, 0x34, 0, 0, 0, 0, 0, 0, 0, 0, 1];
         assert_eq!(
             Header::parse(&packet),
-            Some(Header { payload_type: 0x60, sequence: 0x1234 })
+            Some(Header {
+                payload_type: 0x60,
+                sequence: 0x1234
+            })
         );
         packet[1] = 200;
         assert_eq!(Header::parse(&packet), None);

@@ -57,9 +57,16 @@ impl Server {
             .kill_on_drop(true)
             .spawn()
             .context("starting the server")?;
-        let mut server = Self { child, base: format!("http://{tcp}"), folder };
+        let mut server = Self {
+            child,
+            base: format!("http://{tcp}"),
+            folder,
+        };
         let url = server.url("/healthz");
-        server.wait(http, &url, |_| true).await.context("starting the server")?;
+        server
+            .wait(http, &url, |_| true)
+            .await
+            .context("starting the server")?;
         Ok(server)
     }
 
@@ -79,7 +86,9 @@ impl Server {
                     && tracks.is_some_and(|tracks| tracks.len() == 2)
             })
         };
-        self.wait(http, &url, live).await.context("waiting for the broadcast")
+        self.wait(http, &url, live)
+            .await
+            .context("waiting for the broadcast")
     }
 
     async fn wait(&mut self, http: &Http, url: &str, done: impl Fn(&[u8]) -> bool) -> Result<()> {
@@ -90,7 +99,10 @@ impl Server {
             }
             let get = http::Request::get(url).body(Full::<Bytes>::default())?;
             let answer = peer::request(http, get).await;
-            if answer.as_ref().is_ok_and(|ok| ok.status().is_success() && done(ok.body())) {
+            if answer
+                .as_ref()
+                .is_ok_and(|ok| ok.status().is_success() && done(ok.body()))
+            {
                 return Ok(());
             }
             if begin.elapsed() > START_TIMEOUT {

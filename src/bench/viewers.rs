@@ -92,7 +92,8 @@ impl Stats {
         self.audio_packets -= earlier.audio_packets;
         self.bytes -= earlier.bytes;
         self.lost = self.lost.saturating_sub(earlier.lost);
-        self.arrivals.drain(..earlier.arrivals.len().min(self.arrivals.len()));
+        self.arrivals
+            .drain(..earlier.arrivals.len().min(self.arrivals.len()));
         self
     }
 }
@@ -145,7 +146,9 @@ pub(super) async fn run(job: Job, mut controls: Controls) -> Result<()> {
     let before = snapshot(&viewers);
     controls.expect("stop").await?;
     let after = snapshot(&viewers).into_iter().zip(&before);
-    controls.say(&Report { viewers: after.map(|(after, before)| after.since(before)).collect() })?;
+    controls.say(&Report {
+        viewers: after.map(|(after, before)| after.since(before)).collect(),
+    })?;
     tasks.shutdown().await;
     Ok(())
 }
@@ -169,8 +172,8 @@ struct Media {
     sequence: rtp::Sequence,
 }
 
-fn millis_since(start: Instant) -> Option<f64> {
-    Some(start.elapsed().as_secs_f64() * 1000.0)
+fn millis_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1000.0
 }
 
 impl Viewer {
@@ -178,7 +181,11 @@ impl Viewer {
         let (mut peer, pending, offer) = Peer::new(Direction::RecvOnly).await?;
         let posted = Instant::now();
         let (answer, _session) = Peer::negotiate(http, endpoint, offer).await?;
-        stats.lock().unwrap_or_else(PoisonError::into_inner).times.created = millis_since(posted);
+        stats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .times
+            .created = Some(millis_since(posted));
         peer.accept(pending, &answer)?;
         let media = |kind| Media {
             payload_type: peer.payload_type(kind).map(|pt| *pt),
@@ -186,7 +193,16 @@ impl Viewer {
         };
         let (video, audio) = (media(MediaKind::Video), media(MediaKind::Audio));
         let frames = h264::Frames::default();
-        Ok(Self { peer, stats, posted, video, audio, frames, playing: false, closed: false })
+        Ok(Self {
+            peer,
+            stats,
+            posted,
+            video,
+            audio,
+            frames,
+            playing: false,
+            closed: false,
+        })
     }
 
     /// Watches for ever; says when the viewer is playing.
@@ -209,7 +225,9 @@ impl Viewer {
             if self.closed {
                 bail!("closed by the server");
             }
-            if self.playing && let Some(playing) = playing.take() {
+            if self.playing
+                && let Some(playing) = playing.take()
+            {
                 // Nobody waits any more if the benchmark is being stopped.
                 let _ = playing.send(());
             }
@@ -240,7 +258,10 @@ impl Viewer {
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         let media = [&mut self.video, &mut self.audio];
         let payload_type = Some(header.payload_type);
-        let Some(media) = media.into_iter().find(|media| media.payload_type == payload_type) else {
+        let Some(media) = media
+            .into_iter()
+            .find(|media| media.payload_type == payload_type)
+        else {
             return; // a retransmission on its own stream
         };
         media.sequence.push(header.sequence);
@@ -249,7 +270,7 @@ impl Viewer {
         stats.lost = self.video.sequence.missing + self.audio.sequence.missing;
         stats.bytes += len;
         if stats.times.first_packet.is_none() {
-            stats.times.first_packet = millis_since(self.posted);
+            stats.times.first_packet = Some(millis_since(self.posted));
         }
     }
 
@@ -257,16 +278,20 @@ impl Viewer {
         let (stats, frames, video) = (&self.stats, &mut self.frames, self.video.payload_type);
         let lock = || stats.lock().unwrap_or_else(PoisonError::into_inner);
         self.peer.drain(|event| match event {
-            Event::Connected => lock().times.connected = millis_since(self.posted),
+            Event::Connected => lock().times.connected = Some(millis_since(self.posted)),
             Event::Closed => self.closed = true,
             Event::RtpPacket(packet) if Some(*packet.header.payload_type) == video => {
                 let header = &packet.header;
-                let end =
-                    frames.push(*packet.seq_no, header.timestamp, header.marker, &packet.payload);
+                let end = frames.push(
+                    *packet.seq_no,
+                    header.timestamp,
+                    header.marker,
+                    &packet.payload,
+                );
                 let Some(end) = end else { return };
                 if end.keyframe && !self.playing {
                     self.playing = true;
-                    lock().times.first_keyframe = millis_since(self.posted);
+                    lock().times.first_keyframe = Some(millis_since(self.posted));
                 }
                 if let Some(tag) = end.tag.filter(|_| sampled) {
                     let mut stats = lock();

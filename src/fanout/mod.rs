@@ -35,11 +35,6 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet};
 
-use self::{
-    handle::ViewerCounters,
-    viewer::Context,
-    worker::{Message, Worker},
-};
 pub(crate) use self::batch::Batch;
 pub use self::{
     gop::Limits,
@@ -47,6 +42,11 @@ pub use self::{
     rendition::{Rendition, RenditionStatistics},
     tracks::Tracks,
     viewer::Timeouts,
+};
+use self::{
+    handle::ViewerCounters,
+    viewer::Context,
+    worker::{Message, Worker},
 };
 use crate::{
     media::Kind,
