@@ -33,7 +33,12 @@
 //! pipeline`. Only `pipeline` and `peer::webrtcbin` name GStreamer; only `http` names warp.
 
 pub mod bench;
+pub mod broadcast;
+pub mod config;
+pub mod error;
 pub mod fanout;
+pub mod http;
 pub mod media;
 pub mod peer;
 pub mod pipeline;
+pub mod server;

@@ -192,14 +192,17 @@ pub(super) async fn ask(
     action: &'static str,
     arguments: &[&(dyn ToValue + Sync)],
 ) -> Result<Option<gst::Structure>, Error> {
-    let (promise, reply) = gst::Promise::new_future();
-    let mut values: Vec<_> = arguments
-        .iter()
-        .map(|argument| argument.to_value())
-        .collect();
-    values.push(promise.to_value());
-    webrtcbin.emit_by_name_with_values(action, &values);
-    drop(values);
+    // A block of their own: values are not Send, and the caller's future has to be.
+    let reply = {
+        let (promise, reply) = gst::Promise::new_future();
+        let mut values: Vec<_> = arguments
+            .iter()
+            .map(|argument| argument.to_value())
+            .collect();
+        values.push(promise.to_value());
+        webrtcbin.emit_by_name_with_values(action, &values);
+        reply
+    };
     let reply = tokio::time::timeout(STEP_TIMEOUT, reply).await;
     let reply = reply.map_err(|_| Error::Engine(format!("{action} took too long")))?;
     let reply = reply.map_err(|error| Error::Engine(format!("{action}: {error:?}")))?;

@@ -1,0 +1,122 @@
+/** The server's list of broadcasts, kept current by server-sent events. */
+
+/**
+ * @typedef {object} Broadcast
+ * @property {string} name
+ * @property {'live'|'stale'|'waiting'} state
+ * @property {number} viewers
+ * @property {string|null} started RFC 3339 time.
+ * @property {'pipeline'|'whip'} source
+ * @property {{kind: 'video'|'audio', codec: string}[]} tracks
+ */
+
+/** Pause before a refused or ended event stream is asked for again, in milliseconds; it doubles. */
+const RETRY_MIN = 1_000;
+const RETRY_MAX = 15_000;
+/** A page hidden for this many milliseconds gives its connection back. */
+const HIDDEN_MAX = 30_000;
+
+/** Names a server accepts for a broadcast; the pattern fits `<input pattern>`. */
+export const NAME_PATTERN = '[A-Za-z0-9_\\-][A-Za-z0-9._\\-]{0,63}';
+
+/** @param {string} name */
+export function isName(name) {
+  return new RegExp(`^${NAME_PATTERN}$`).test(name) && name !== 's';
+}
+
+/**
+ * The broadcast that a page's address names: `/watch/{name}`.
+ * @param {string} page First part of the path.
+ * @returns {string} Empty if there is none.
+ */
+export function nameFromPath(page) {
+  const [first, name] = location.pathname.split('/').filter(Boolean);
+  if (first !== page || !name) return '';
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return '';
+  }
+}
+
+/**
+ * Events: `broadcasts` (detail: Broadcast[]) at each change, `connection` (detail: boolean).
+ */
+export class BroadcastFeed extends EventTarget {
+  /** @type {Broadcast[]|null} Null until the first answer. */ broadcasts = null;
+  /** @type {boolean|null} Null until it is known. */ connected = null;
+
+  #url;
+  /** @type {EventSource|null} */ #source = null;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */ #timer;
+  #pause = RETRY_MIN;
+
+  /** @param {string|URL} [url] */
+  constructor(url = '/api/events') {
+    super();
+    this.#url = url;
+  }
+
+  start() {
+    document.addEventListener('visibilitychange', this.#onVisibility);
+    addEventListener('online', this.#open);
+    addEventListener('pagehide', this.#close);
+    addEventListener('pageshow', this.#open);
+    this.#open();
+  }
+
+  /** @param {string} name */
+  find(name) {
+    return this.broadcasts?.find((broadcast) => broadcast.name === name);
+  }
+
+  #open = () => {
+    if (this.#source) return;
+    clearTimeout(this.#timer);
+    const source = new EventSource(this.#url);
+    this.#source = source;
+    source.addEventListener('broadcasts', (event) => this.#onBroadcasts(event));
+    source.addEventListener('error', () => this.#onError());
+  };
+
+  #close = () => {
+    clearTimeout(this.#timer);
+    this.#source?.close();
+    this.#source = null;
+  };
+
+  /** @param {MessageEvent<string>} event */
+  #onBroadcasts(event) {
+    this.#pause = RETRY_MIN;
+    this.#connection(true);
+    try {
+      this.broadcasts = JSON.parse(event.data).broadcasts;
+    } catch (error) {
+      console.warn('event not understood', error);
+      return;
+    }
+    this.dispatchEvent(new CustomEvent('broadcasts', { detail: this.broadcasts }));
+  }
+
+  #onError() {
+    this.#connection(false);
+    // Browsers retry a dropped stream by themselves, but not at a pace of our choice, and a refused
+    // one never.
+    this.#close();
+    this.#timer = setTimeout(this.#open, this.#pause * (0.75 + Math.random() / 2));
+    this.#pause = Math.min(this.#pause * 2, RETRY_MAX);
+  }
+
+  /** @param {boolean} connected */
+  #connection(connected) {
+    if (this.connected === connected) return;
+    this.connected = connected;
+    this.dispatchEvent(new CustomEvent('connection', { detail: connected }));
+  }
+
+  #onVisibility = () => {
+    clearTimeout(this.#timer);
+    if (document.hidden) this.#timer = setTimeout(this.#close, HIDDEN_MAX);
+    else this.#open();
+  };
+}

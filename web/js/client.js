@@ -1,0 +1,319 @@
+/**
+ * What publishing and watching have in common: a client that keeps one session alive, names its
+ * state, and tries again by itself.
+ *
+ * ```text
+ *   idle -> connecting -> live <-> offline        closed: stop() was called
+ *               |   ^                |            failed: trying again would not help
+ *               v   +----------------+
+ *            waiting (the broadcast has not begun)
+ * ```
+ */
+
+import { SessionError } from './errors.js';
+import { Session } from './session.js';
+
+/** @typedef {'idle'|'connecting'|'live'|'waiting'|'offline'|'failed'|'closed'} State */
+
+/**
+ * Detail of the `statechange` event.
+ * @typedef {{state: State, previous: State, error: SessionError|null}} StateChange
+ */
+
+/**
+ * @typedef {object} ClientOptions
+ * @property {string} [token] Bearer token.
+ * @property {AbortSignal} [signal] Stops the client, as stop() does.
+ * @property {RTCIceServer[]} [iceServers] Used besides those that the server names.
+ * @property {boolean} [reconnect] Try again after a loss. Default true.
+ * @property {number} [requestTimeout] Milliseconds for the POST. Default 10 000.
+ * @property {number} [connectTimeout] Milliseconds from the answer to a connection. Default 15 000.
+ * @property {number} [disconnectTimeout] Milliseconds a connection may be interrupted. Default 4 000.
+ * @property {number} [backoffMax] Longest pause between two tries in milliseconds. Default 10 000.
+ */
+
+/** First pause between two tries, in milliseconds; it doubles with each failure. */
+const BACKOFF_MIN = 300;
+/** How often a session is looked at, in milliseconds, before and after it is live. */
+const PROBE_CONNECTING = 100;
+const PROBE_LIVE = 1_000;
+/** How long the end of a lost session may hold up the next one, in milliseconds. */
+const CLOSE_WAIT = 1_000;
+
+/** @abstract */
+export class Client extends EventTarget {
+  /** @type {Required<Omit<ClientOptions, 'signal'>>} */
+  settings;
+  /** Endpoint. */
+  url;
+  /** True once this client has been live. */
+  hasBeenLive = false;
+
+  /** @type {import('./errors.js').Role} */ #role;
+  /** @type {State} */ #state = 'idle';
+  /** @type {SessionError|null} */ #error = null;
+  /** @type {Session|null} */ #session = null;
+  /** @type {AbortController|null} */ #running = null;
+  /** @type {(() => void)|null} */ #wake = null;
+  #suspended = false;
+
+  /**
+   * @param {import('./errors.js').Role} role
+   * @param {string|URL} url
+   * @param {ClientOptions} options
+   */
+  constructor(role, url, options) {
+    super();
+    this.#role = role;
+    this.url = url;
+    const { signal, ...settings } = options;
+    this.settings = {
+      token: '', iceServers: [], reconnect: true, requestTimeout: 10_000, connectTimeout: 15_000,
+      disconnectTimeout: 4_000, backoffMax: 10_000, ...settings,
+    };
+    signal?.addEventListener('abort', () => void this.stop(), { once: true });
+  }
+
+  /** @returns {State} */
+  get state() { return this.#state; }
+
+  /** The last error, null while all is well. */
+  get error() { return this.#error; }
+
+  /** The peer connection in use, null between sessions. */
+  get peer() { return this.#session?.peer ?? null; }
+
+  /** True between start() and stop() or failure. */
+  get running() { return this.#running !== null; }
+
+  /** Begins, or begins again after failed or closed. */
+  start() {
+    if (this.#running) return;
+    this.#running = new AbortController();
+    this.hasBeenLive = false;
+    addEventListener('pagehide', this.#onPageHide);
+    addEventListener('pageshow', this.#onPageShow);
+    addEventListener('online', this.#onOnline);
+    this.#become('connecting');
+    void this.#run(this.#running.signal);
+  }
+
+  /** Ends the session on the server too. Settles when that is done; never rejects. */
+  async stop() {
+    this.#suspended = false;
+    removeEventListener('pageshow', this.#onPageShow);
+    const closing = this.#halt();
+    if (this.#state !== 'idle') this.#become('closed');
+    await closing;
+  }
+
+  /** Ends a pause between two tries at once; starts again after a failure. */
+  retry() {
+    if (this.#running) this.#wake?.();
+    else this.start();
+  }
+
+  /** Gives up the session and makes a new one (for a change that needs new negotiation). */
+  async renew() {
+    if (!this.#running) return;
+    const closing = this.#halt();
+    await closing;
+    const hadBeenLive = this.hasBeenLive;
+    this.start();
+    this.hasBeenLive = hadBeenLive;
+  }
+
+  // --- for subclasses -----------------------------------------------------------------------
+
+  /**
+   * Adds transceivers to a new peer connection.
+   * @param {RTCPeerConnection} _peer
+   */
+  prepare(_peer) {}
+
+  /** @param {string} sdp */
+  adjustOffer(sdp) { return sdp; }
+
+  /** @param {string} sdp */
+  adjustAnswer(sdp) { return sdp; }
+
+  /**
+   * Called after negotiation.
+   * @param {Session} _session
+   * @returns {Promise<void>|void}
+   */
+  negotiated(_session) {}
+
+  /**
+   * Looks at a connected session.
+   * @param {Session} _session
+   * @returns {Promise<State>} `live`, `offline` or `connecting`
+   * @throws {SessionError} if a new session is needed
+   */
+  async probe(_session) { return 'live'; }
+
+  /**
+   * @param {SessionError} error
+   * @returns {boolean}
+   */
+  mayRetry(error) { return error.retryable; }
+
+  // --- inside -------------------------------------------------------------------------------
+
+  /** @param {AbortSignal} signal */
+  async #run(signal) {
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        await this.#connect(signal);
+        await this.#hold(signal, () => { failures = 0; });
+      } catch (thrown) {
+        if (signal.aborted) return;
+        const error = SessionError.from(thrown);
+        await this.#release();
+        if (signal.aborted) return;
+        if (!this.settings.reconnect || !this.mayRetry(error)) {
+          this.#running = null;
+          this.#unlisten();
+          this.#become('failed', error);
+          return;
+        }
+        this.#become(error.kind === 'not-live' ? 'waiting' : 'offline', error);
+        await this.#pause(this.#delay(error, failures), signal);
+        failures += 1;
+      }
+    }
+  }
+
+  /** @param {AbortSignal} signal */
+  async #connect(signal) {
+    const peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers: this.settings.iceServers });
+    const session = new Session(peer, {
+      role: this.#role,
+      url: this.url,
+      token: this.settings.token,
+      timeout: this.settings.requestTimeout,
+      signal,
+      adjustOffer: (sdp) => this.adjustOffer(sdp),
+      adjustAnswer: (sdp) => this.adjustAnswer(sdp),
+    });
+    this.#session = session;
+    peer.addEventListener('connectionstatechange', () => this.#wake?.());
+    this.prepare(peer);
+    await session.open();
+    session.opened = performance.now();
+    for (const transport of session.transports) {
+      transport.addEventListener('statechange', () => this.#wake?.());
+    }
+    await this.negotiated(session);
+    this.#become('connecting');
+  }
+
+  /**
+   * Watches the session until it is lost.
+   * @param {AbortSignal} signal
+   * @param {() => void} onLive
+   */
+  async #hold(signal, onLive) {
+    let interrupted = 0;
+    while (!signal.aborted && this.#session) {
+      const connection = this.#session.connection;
+      const now = performance.now();
+      if (connection !== 'disconnected') interrupted = 0;
+      else interrupted ||= now;
+      if (connection === 'failed' || connection === 'closed') throw new SessionError('lost', `connection ${connection}`);
+      if (interrupted && now - interrupted > this.settings.disconnectTimeout) throw new SessionError('lost', 'connection interrupted');
+      if (connection === 'new' || connection === 'connecting') {
+        if (now - this.#session.opened > this.settings.connectTimeout) throw new SessionError('timeout', 'no connection: UDP may be blocked');
+      } else {
+        const state = interrupted ? 'offline' : await this.probe(this.#session);
+        if (signal.aborted) return;
+        if (state === 'live') {
+          onLive();
+          this.hasBeenLive = true;
+        }
+        this.#become(state, state === 'offline' ? new SessionError('stalled') : null);
+      }
+      await this.#pause(this.#state === 'live' ? PROBE_LIVE : PROBE_CONNECTING, signal);
+    }
+  }
+
+  /**
+   * @param {SessionError} error
+   * @param {number} failures
+   * @returns {number} Milliseconds, with jitter so that many clients do not come back at once.
+   */
+  #delay(error, failures) {
+    const backoff = Math.min(BACKOFF_MIN * 2 ** Math.min(failures, 16), this.settings.backoffMax);
+    const base = error.retryAfter > 0 ? error.retryAfter : backoff;
+    return base * (0.75 + 0.5 * Math.random());
+  }
+
+  /**
+   * @param {number} ms
+   * @param {AbortSignal} signal
+   * @returns {Promise<void>} Settles early when woken or aborted.
+   */
+  #pause(ms, signal) {
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
+        if (this.#wake === done) this.#wake = null;
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal.addEventListener('abort', done);
+      this.#wake = done;
+    });
+  }
+
+  async #release() {
+    const closing = this.#session?.close();
+    this.#session = null;
+    // The old session ends first, so that the server has the name free again.
+    if (closing) await Promise.race([closing, new Promise((resolve) => setTimeout(resolve, CLOSE_WAIT))]);
+  }
+
+  #halt() {
+    this.#running?.abort();
+    this.#running = null;
+    this.#unlisten();
+    return this.#release();
+  }
+
+  #unlisten() {
+    removeEventListener('pagehide', this.#onPageHide);
+    removeEventListener('online', this.#onOnline);
+  }
+
+  #onOnline = () => this.#wake?.();
+
+  #onPageHide = () => {
+    this.#suspended = true;
+    void this.#halt();
+  };
+
+  /** A page that comes back from the back/forward cache goes on. */
+  #onPageShow = (/** @type {PageTransitionEvent} */ event) => {
+    if (!event.persisted || !this.#suspended) return;
+    this.#suspended = false;
+    this.start();
+  };
+
+  /**
+   * @param {State} state
+   * @param {SessionError|null} [error]
+   */
+  #become(state, error = null) {
+    const previous = this.#state;
+    const same = previous === state && this.#error?.kind === error?.kind;
+    this.#state = state;
+    this.#error = error;
+    if (same) return;
+    /** @type {StateChange} */
+    const detail = { state, previous, error };
+    this.dispatchEvent(new CustomEvent('statechange', { detail }));
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * What can go wrong between a page and the server, as one typed error that knows what a program may
+ * do about it (`kind`, `retryable`, `retryAfter`) and what to tell a person (`words`).
+ */
+
+/**
+ * @typedef {'aborted'|'network'|'timeout'|'lost'|'stalled'|'not-live'|'name-taken'|'unauthorized'
+ *   |'forbidden'|'not-found'|'bad-offer'|'unsupported'|'too-large'|'busy'|'server'|'protocol'
+ *   |'browser'} Kind
+ */
+
+/** @typedef {'whip'|'whep'} Role */
+
+/**
+ * RFC 9457 problem details, as the server sends them.
+ * @typedef {{type?: string, title?: string, status?: number, detail?: string, error?: string}} Problem
+ */
+
+/** Kinds that may go away by themselves. */
+const RETRYABLE = new Set(['network', 'timeout', 'lost', 'stalled', 'not-live', 'busy', 'server']);
+
+/** @type {Record<Kind, string>} */
+const WORDS = {
+  'aborted': 'Stopped.',
+  'network': 'The server cannot be reached. Check your network connection.',
+  'timeout': 'The server did not answer in time.',
+  'lost': 'The connection was lost.',
+  'stalled': 'No picture or sound has arrived for a while.',
+  'not-live': 'This broadcast has not started yet.',
+  'name-taken': 'Somebody is already live under this name. Choose another name, or stop the other publisher first.',
+  'unauthorized': 'This server asks for a token, and none or a wrong one was given.',
+  'forbidden': 'The token given does not allow this.',
+  'not-found': 'There is no such broadcast on this server.',
+  'bad-offer': 'The server could not read what this browser offered. Please report this.',
+  'unsupported': 'This browser and the server have no video or audio format in common.',
+  'too-large': 'The server found the request too large.',
+  'busy': 'The server is full at the moment.',
+  'server': 'The server had an internal error.',
+  'protocol': 'The server gave an answer that is not WHIP or WHEP. Check the address.',
+  'browser': 'This browser could not set up the connection.',
+};
+
+export class SessionError extends Error {
+  name = 'SessionError';
+
+  /**
+   * @param {Kind} kind What happened.
+   * @param {string} [message] Detail for the console.
+   * @param {{status?: number, problem?: Problem, retryAfter?: number, cause?: unknown}} [more]
+   */
+  constructor(kind, message = WORDS[kind], more = {}) {
+    super(message, { cause: more.cause });
+    /** @type {Kind} */
+    this.kind = kind;
+    /** HTTP status, 0 if there was none. */
+    this.status = more.status ?? 0;
+    /** @type {Problem|undefined} */
+    this.problem = more.problem;
+    /** Milliseconds the server asked us to wait, 0 if it did not say. */
+    this.retryAfter = more.retryAfter ?? 0;
+  }
+
+  /** A sentence for a person. */
+  get words() {
+    const detail = this.kind === 'unsupported' ? this.problem?.detail : undefined;
+    return detail ? `${WORDS[this.kind]} (${detail})` : WORDS[this.kind];
+  }
+
+  /** True if the same request may work later. */
+  get retryable() {
+    return RETRYABLE.has(this.kind);
+  }
+
+  /**
+   * Any thrown value as a SessionError.
+   * @param {unknown} thrown
+   * @returns {SessionError}
+   */
+  static from(thrown) {
+    if (thrown instanceof SessionError) return thrown;
+    const { name, message } = thrown instanceof Error ? thrown : { name: '', message: String(thrown) };
+    if (name === 'AbortError') return new SessionError('aborted', message, { cause: thrown });
+    if (name === 'TimeoutError') return new SessionError('timeout', message, { cause: thrown });
+    return new SessionError('browser', message, { cause: thrown });
+  }
+
+  /**
+   * The error that a response other than 201 stands for.
+   * @param {Response} response
+   * @param {Role} role
+   * @returns {Promise<SessionError>}
+   */
+  static async fromResponse(response, role) {
+    const problem = await readProblem(response);
+    const message = problem?.detail ?? problem?.title ?? `HTTP ${response.status}`;
+    return new SessionError(kindOf(response.status, role), message, {
+      status: response.status,
+      problem,
+      retryAfter: retryAfter(response.headers.get('Retry-After')),
+    });
+  }
+}
+
+/**
+ * @param {number} status
+ * @param {Role} role
+ * @returns {Kind}
+ */
+function kindOf(status, role) {
+  switch (status) {
+    case 400: return 'bad-offer';
+    case 401: return 'unauthorized';
+    case 403: return 'forbidden';
+    case 404: return 'not-found';
+    case 408: case 504: return 'timeout';
+    case 409: return role === 'whip' ? 'name-taken' : 'not-live';
+    case 413: return 'too-large';
+    case 422: return 'unsupported';
+    case 429: case 503: return 'busy';
+    case 502: return 'network';
+    default: return status >= 500 ? 'server' : 'protocol';
+  }
+}
+
+/**
+ * @param {Response} response
+ * @returns {Promise<Problem|undefined>}
+ */
+async function readProblem(response) {
+  if (!/\bjson\b/.test(response.headers.get('Content-Type') ?? '')) return undefined;
+  try {
+    const problem = await response.json();
+    return typeof problem === 'object' && problem !== null ? problem : undefined;
+  } catch {
+    return undefined; // a truncated body is no better than none; the status says enough
+  }
+}
+
+/**
+ * `Retry-After` (RFC 9110 §10.2.3: seconds or a date) in milliseconds.
+ * @param {string|null} value
+ * @returns {number}
+ */
+export function retryAfter(value) {
+  if (!value) return 0;
+  const seconds = Number(value);
+  const ms = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(value) - Date.now();
+  return ms > 0 ? Math.min(ms, 60_000) : 0;
+}

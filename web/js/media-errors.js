@@ -1,0 +1,76 @@
+/** Why a camera, microphone or screen cannot be had, in words that say what to do. */
+
+/** @typedef {'camera'|'microphone'|'screen'|'camera and microphone'} Thing */
+
+/** A capture that did not work, with a title and advice for a person. */
+export class CaptureError extends Error {
+  name = 'CaptureError';
+
+  /**
+   * @param {string} title
+   * @param {string} advice
+   * @param {unknown} [cause]
+   */
+  constructor(title, advice, cause) {
+    super(`${title}: ${advice}`, { cause });
+    this.title = title;
+    this.advice = advice;
+    /** DOMException name of the cause. */
+    this.reason = cause instanceof Error ? cause.name : '';
+  }
+
+  /**
+   * @param {unknown} cause What getUserMedia or getDisplayMedia threw.
+   * @param {Thing} thing
+   * @returns {CaptureError}
+   */
+  static from(cause, thing) {
+    if (cause instanceof CaptureError) return cause;
+    const name = cause instanceof Error ? cause.name : '';
+    const text = cause instanceof Error ? cause.message : String(cause);
+    const [title, advice] = explain(name, text, thing);
+    return new CaptureError(title, advice, cause);
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string} text
+ * @param {Thing} thing
+ * @returns {[string, string]}
+ */
+function explain(name, text, thing) {
+  switch (name) {
+    case 'NotAllowedError': case 'SecurityError':
+      if (/system/i.test(text)) {
+        return [`Your system does not let the browser use the ${thing}`, 'Allow it in the privacy settings of your system, then try again.'];
+      }
+      return thing === 'screen'
+        ? ['No screen was chosen', 'Pick a screen, window or tab in the dialogue to share it.']
+        : [`Permission for the ${thing} was denied`, 'Click the camera or lock symbol beside the address, allow it for this page, then try again.'];
+    case 'NotFoundError': case 'DevicesNotFoundError':
+      return [`No ${thing} was found`, 'Connect one, or choose to send something else. It is noticed as soon as it is plugged in.'];
+    case 'NotReadableError': case 'TrackStartError': case 'AbortError':
+      return [`The ${thing} cannot be used`, 'Another program may be using it. Close that program, then try again.'];
+    case 'OverconstrainedError':
+      return [`The chosen ${thing} is not there any more`, 'Choose another one from the list.'];
+    case 'TypeError': case 'NotSupportedError':
+      return [`This browser cannot share a ${thing}`, 'Try another browser.'];
+    case 'InvalidStateError':
+      return [`The ${thing} needs a click`, 'Press the button again.'];
+    default:
+      return [`The ${thing} did not start`, text || 'Try again.'];
+  }
+}
+
+/** @returns {CaptureError|null} Why this page can capture nothing at all. */
+export function captureProblem() {
+  if (!window.isSecureContext) {
+    return new CaptureError('This page is not secure',
+      `Browsers give access to cameras only over https:// or on localhost, and this page came from ${location.origin}. Open it over https://, or publish with OBS.`);
+  }
+  if (!navigator.mediaDevices?.getUserMedia) {
+    return new CaptureError('This browser cannot capture', 'It has no access to cameras and microphones. Try another browser, or publish with OBS.');
+  }
+  return null;
+}

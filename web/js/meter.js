@@ -1,0 +1,81 @@
+/** Shows how loud an audio track is. */
+
+/** Quietest level shown, in dB below full scale. */
+const FLOOR = -60;
+/** How fast the bar falls, in dB per second, and how long the peak stands, in milliseconds. */
+const FALL = 30;
+const PEAK_HOLD = 1_200;
+/** A screen reader needs no more than this, in milliseconds. */
+const SPOKEN_EVERY = 1_000;
+
+export class LevelMeter {
+  #element;
+  /** @type {HTMLElement} */ #shade;
+  /** @type {HTMLElement} */ #peakMark;
+  /** @type {AudioContext|null} */ #context = null;
+  /** @type {MediaStreamAudioSourceNode|null} */ #source = null;
+  /** @type {AnalyserNode|null} */ #analyser = null;
+  #frame = 0;
+  #level = FLOOR;
+  #peak = FLOOR;
+  #peakAt = 0;
+  #drawnAt = 0;
+  #spokenAt = 0;
+
+  /** @param {HTMLElement} element With an `<i>` that shades the bar and a `<b>` for the peak. */
+  constructor(element) {
+    this.#element = element;
+    this.#shade = /** @type {HTMLElement} */ (element.querySelector('i'));
+    this.#peakMark = /** @type {HTMLElement} */ (element.querySelector('b'));
+    // A context made before a gesture is suspended until there was one.
+    document.addEventListener('pointerdown', () => void this.#context?.resume());
+    document.addEventListener('keydown', () => void this.#context?.resume());
+    this.#draw(FLOOR, FLOOR);
+  }
+
+  /** @param {MediaStreamTrack|null} track null shows silence. */
+  watch(track) {
+    this.#source?.disconnect();
+    this.#source = null;
+    cancelAnimationFrame(this.#frame);
+    this.#level = this.#peak = FLOOR;
+    this.#draw(FLOOR, FLOOR);
+    if (!track) return;
+    this.#context ??= new AudioContext();
+    this.#analyser ??= new AnalyserNode(this.#context, { fftSize: 1024 });
+    this.#source = this.#context.createMediaStreamSource(new MediaStream([track]));
+    this.#source.connect(this.#analyser);
+    this.#drawnAt = performance.now();
+    this.#frame = requestAnimationFrame(this.#step);
+  }
+
+  #step = (/** @type {number} */ now) => {
+    if (!this.#analyser) return;
+    const samples = new Float32Array(this.#analyser.fftSize);
+    this.#analyser.getFloatTimeDomainData(samples);
+    const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+    const level = Math.max(FLOOR, 10 * Math.log10(power + 1e-9));
+    this.#level = Math.max(level, this.#level - (FALL * (now - this.#drawnAt)) / 1000, FLOOR);
+    if (level >= this.#peak || now - this.#peakAt > PEAK_HOLD) {
+      this.#peak = level;
+      this.#peakAt = now;
+    }
+    this.#drawnAt = now;
+    this.#draw(this.#level, this.#peak);
+    if (now - this.#spokenAt > SPOKEN_EVERY) {
+      this.#spokenAt = now;
+      this.#element.setAttribute('aria-valuenow', String(Math.round(this.#level)));
+      this.#element.setAttribute('aria-valuetext', `${Math.round(this.#level)} decibels`);
+    }
+    this.#frame = requestAnimationFrame(this.#step);
+  };
+
+  /**
+   * @param {number} level
+   * @param {number} peak
+   */
+  #draw(level, peak) {
+    this.#shade.style.transform = `scaleX(${level / FLOOR})`;
+    this.#peakMark.style.transform = `translateX(${(1 - peak / FLOOR) * 100 - (peak <= FLOOR ? 5 : 0)}%)`;
+  }
+}

@@ -1,0 +1,135 @@
+/** Figures of a peer connection, from two readings of getStats(). */
+
+/**
+ * @typedef {object} VideoFigures
+ * @property {string} codec
+ * @property {string} implementation Decoder or encoder in use.
+ * @property {number} width
+ * @property {number} height
+ * @property {number} fps
+ * @property {number} bitrate Bits per second.
+ * @property {number} bufferDelay Jitter buffer delay in milliseconds; 0 when sending.
+ * @property {number} packets
+ * @property {number} lost
+ * @property {number} frames Decoded or encoded in all.
+ * @property {number} dropped
+ * @property {number} freezes
+ * @property {string} limited What keeps the sender below its bitrate: `cpu`, `bandwidth` or empty.
+ */
+
+/**
+ * @typedef {object} AudioFigures
+ * @property {string} codec
+ * @property {number} channels
+ * @property {number} bitrate Bits per second.
+ * @property {number} bufferDelay Milliseconds.
+ * @property {number} packets
+ * @property {number} lost
+ */
+
+/** @typedef {{video: VideoFigures|null, audio: AudioFigures|null, rtt: number|null}} Figures */
+
+export class StatsSampler {
+  /** @type {RTCPeerConnection|null} */ #peer = null;
+  /** @type {Map<string, any>} */ #last = new Map();
+
+  /**
+   * @param {RTCPeerConnection} peer
+   * @param {'inbound-rtp'|'outbound-rtp'} direction
+   * @returns {Promise<Figures>} Rates are since the last call with the same peer.
+   */
+  async sample(peer, direction = 'inbound-rtp') {
+    if (peer !== this.#peer) this.#last.clear();
+    this.#peer = peer;
+    /** @type {Map<string, any>} */
+    const reports = new Map();
+    (await peer.getStats()).forEach((report) => reports.set(report.id, report));
+    /** @type {Figures} */
+    const figures = { video: null, audio: null, rtt: null };
+    for (const report of reports.values()) {
+      if (report.type === direction && report.kind === 'video') figures.video = this.#video(report, reports);
+      if (report.type === direction && report.kind === 'audio') figures.audio = this.#audio(report, reports);
+      if (report.type === 'candidate-pair' && report.nominated && report.currentRoundTripTime !== undefined) {
+        figures.rtt = report.currentRoundTripTime * 1000;
+      }
+    }
+    this.#last = reports;
+    return figures;
+  }
+
+  /**
+   * @param {any} report
+   * @param {Map<string, any>} reports
+   * @returns {VideoFigures}
+   */
+  #video(report, reports) {
+    const frames = report.framesDecoded ?? report.framesEncoded ?? 0;
+    return {
+      ...this.#common(report, reports),
+      implementation: report.decoderImplementation ?? report.encoderImplementation ?? '',
+      width: report.frameWidth ?? 0,
+      height: report.frameHeight ?? 0,
+      fps: report.framesPerSecond ?? this.#rate(report, 'framesDecoded') ?? 0,
+      frames,
+      dropped: report.framesDropped ?? 0,
+      freezes: report.freezeCount ?? 0,
+      limited: ['cpu', 'bandwidth'].includes(report.qualityLimitationReason) ? report.qualityLimitationReason : '',
+    };
+  }
+
+  /**
+   * @param {any} report
+   * @param {Map<string, any>} reports
+   * @returns {AudioFigures}
+   */
+  #audio(report, reports) {
+    const codec = reports.get(report.codecId);
+    const stereo = /\bstereo=1/.test(codec?.sdpFmtpLine ?? '');
+    return { ...this.#common(report, reports), channels: stereo ? 2 : 1 };
+  }
+
+  /**
+   * @param {any} report
+   * @param {Map<string, any>} reports
+   */
+  #common(report, reports) {
+    const remote = reports.get(report.remoteId);
+    const bytes = report.type === 'inbound-rtp' ? 'bytesReceived' : 'bytesSent';
+    const emitted = this.#change(report, 'jitterBufferEmittedCount');
+    return {
+      codec: reports.get(report.codecId)?.mimeType?.split('/')[1] ?? '',
+      bitrate: this.#rate(report, bytes) * 8,
+      bufferDelay: emitted > 0 ? (this.#change(report, 'jitterBufferDelay') / emitted) * 1000 : 0,
+      packets: report.packetsReceived ?? report.packetsSent ?? 0,
+      lost: report.packetsLost ?? remote?.packetsLost ?? 0,
+    };
+  }
+
+  /**
+   * @param {any} report
+   * @param {string} key
+   * @returns {number} Change since the last sample; since the beginning at the first one.
+   */
+  #change(report, key) {
+    return (report[key] ?? 0) - (this.#last.get(report.id)?.[key] ?? 0);
+  }
+
+  /**
+   * @param {any} report
+   * @param {string} key
+   * @returns {number} Per second, 0 at the first sample.
+   */
+  #rate(report, key) {
+    const last = this.#last.get(report.id);
+    const seconds = last ? (report.timestamp - last.timestamp) / 1000 : 0;
+    return seconds > 0 ? this.#change(report, key) / seconds : 0;
+  }
+}
+
+/**
+ * @param {number} bits Per second.
+ * @returns {string}
+ */
+export function bitrateText(bits) {
+  return bits >= 1e6 ? `${(bits / 1e6).toFixed(1)} Mb/s` : `${Math.round(bits / 1e3)} kb/s`;
+}

@@ -1,0 +1,71 @@
+/** The page `/watch/{name}`. With `?embed=1` it is only the player, for frames. */
+
+import { BroadcastFeed, nameFromPath } from './broadcasts.js';
+import { byId, durationText, enableCopyButtons, fillIcons, plural, setText } from './dom.js';
+import { AerialPlayer } from './player.js';
+
+const name = nameFromPath('watch');
+const embedded = new URLSearchParams(location.search).get('embed') === '1';
+const path = encodeURIComponent(name);
+const player = byId('player', AerialPlayer);
+const badge = byId('badge', HTMLElement);
+const viewers = byId('viewers', HTMLElement);
+const since = byId('since', HTMLElement);
+const tracks = byId('tracks', HTMLElement);
+const feed = new BroadcastFeed();
+
+function showFacts() {
+  const broadcast = feed.find(name);
+  const live = player.state === 'live';
+  setText(badge, live ? 'Live' : broadcast?.state === 'live' ? 'On air' : 'Off air');
+  badge.classList.toggle('live', live);
+  viewers.hidden = !broadcast;
+  setText(viewers, broadcast ? `${plural(broadcast.viewers, 'viewer')}` : '');
+  if (broadcast) player.setAttribute('viewers', String(broadcast.viewers));
+  else player.removeAttribute('viewers');
+  const codecs = broadcast?.tracks.map(({ codec }) => codec.toUpperCase()).join(' + ') ?? '';
+  tracks.hidden = codecs === '';
+  setText(tracks, codecs);
+  showSince();
+}
+
+function showSince() {
+  const started = Date.parse(feed.find(name)?.started ?? '');
+  since.hidden = Number.isNaN(started);
+  if (!since.hidden) setText(since, `for ${durationText(Date.now() - started)}`);
+}
+
+function describe() {
+  document.title = `${name} - Aerial`;
+  setText(byId('title', HTMLElement), name);
+  const { origin } = location;
+  setText(byId('link', HTMLElement), `${origin}/watch/${path}`);
+  setText(byId('snippet-frame', HTMLElement),
+    `<iframe src="${origin}/watch/${path}?embed=1" width="960" height="540"\n  allow="autoplay; fullscreen; picture-in-picture" title="${name}"></iframe>`);
+  setText(byId('snippet-element', HTMLElement),
+    `<script type="module" src="${origin}/js/player.js"></script>\n<aerial-player src="${origin}/whep/${path}" label="${name}"></aerial-player>`);
+}
+
+function start() {
+  document.documentElement.classList.toggle('embed', embedded);
+  document.body.classList.add('ready');
+  fillIcons();
+  enableCopyButtons();
+  describe();
+  player.setAttribute('label', name);
+  player.setAttribute('src', `/whep/${path}`);
+  player.addEventListener('statechange', showFacts);
+  feed.addEventListener('broadcasts', () => {
+    showFacts();
+    // No need to wait for the next try when we hear that it has begun.
+    if (feed.find(name)?.state === 'live' && player.state === 'waiting') player.client?.retry();
+  });
+  feed.start();
+  setInterval(showSince, 1_000);
+  document.addEventListener('keydown', (event) => {
+    if (!event.composedPath().includes(player) && !(event.target instanceof Element && event.target.closest('a, button, summary, pre'))) player.onKey(event);
+  });
+}
+
+if (name) start();
+else location.replace('/');

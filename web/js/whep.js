@@ -1,0 +1,144 @@
+/**
+ * Watch a broadcast over WHEP.
+ *
+ * ```js
+ * import { WhepClient } from 'https://your.server/js/whep.js';
+ * const client = new WhepClient('https://your.server/whep/demo', { video: document.querySelector('video') });
+ * client.addEventListener('statechange', ({ detail }) => console.log(detail.state));
+ * client.start();
+ * ```
+ *
+ * States: `idle` `connecting` `live` `waiting` (not begun yet) `offline` (interrupted, comes back by
+ * itself) `failed` (trying again would not help; see `client.error.words`) `closed`.
+ * Events: `statechange`, and `stream` whenever there is a new MediaStream to show.
+ */
+
+import { Client } from './client.js';
+import { SessionError } from './errors.js';
+import { withOpusParameters } from './sdp.js';
+
+/**
+ * @typedef {object} WatchOptions
+ * @property {HTMLMediaElement} [video] Gets each new stream as its srcObject. Playing it is up to you.
+ * @property {boolean} [receiveVideo] Default true.
+ * @property {boolean} [receiveAudio] Default true.
+ * @property {number} [jitterBufferTarget] Milliseconds of buffer the browser should aim at. Default 0: lowest latency.
+ * @property {number} [stallTimeout] Milliseconds without media until the state is `offline`. Default 3 000.
+ * @property {number} [renewTimeout] Milliseconds without media until a new session is made. Default 12 000.
+ */
+
+/** @typedef {import('./client.js').ClientOptions & WatchOptions} WhepOptions */
+
+export class WhepClient extends Client {
+  /** @type {MediaStream|null} */ stream = null;
+
+  /** @type {Required<Omit<WatchOptions, 'video'>> & Pick<WatchOptions, 'video'>} */ #watch;
+  #bytes = 0;
+  #frames = 0;
+  #flowing = 0;
+  #decoding = 0;
+
+  /**
+   * @param {string|URL} url WHEP endpoint, for example `/whep/demo`.
+   * @param {WhepOptions} [options]
+   */
+  constructor(url, options = {}) {
+    const { video, receiveVideo, receiveAudio, jitterBufferTarget, stallTimeout, renewTimeout, ...rest } = options;
+    super('whep', url, rest);
+    this.#watch = {
+      video, receiveVideo: receiveVideo ?? true, receiveAudio: receiveAudio ?? true,
+      jitterBufferTarget: jitterBufferTarget ?? 0, stallTimeout: stallTimeout ?? 3_000,
+      renewTimeout: renewTimeout ?? 12_000,
+    };
+  }
+
+  /** @param {RTCPeerConnection} peer */
+  prepare(peer) {
+    if (this.#watch.receiveVideo) peer.addTransceiver('video', { direction: 'recvonly' });
+    if (this.#watch.receiveAudio) peer.addTransceiver('audio', { direction: 'recvonly' });
+    this.#bytes = this.#frames = this.#decoding = 0;
+    this.#flowing = performance.now();
+    for (const { receiver } of peer.getTransceivers()) this.#hurry(receiver);
+  }
+
+  /** @param {string} sdp */
+  adjustOffer(sdp) {
+    return withOpusParameters(sdp, { stereo: 1 });
+  }
+
+  /**
+   * Asks for the shortest delay, in the words of whichever browser this is.
+   * @param {RTCRtpReceiver & {playoutDelayHint?: number, jitterBufferTarget?: number|null}} receiver
+   */
+  #hurry(receiver) {
+    const target = this.#watch.jitterBufferTarget;
+    if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = target;
+    else if ('playoutDelayHint' in receiver) receiver.playoutDelayHint = target / 1000;
+  }
+
+  /** @param {import('./session.js').Session} session */
+  negotiated({ peer }) {
+    this.#flowing = performance.now();
+    const tracks = peer.getTransceivers()
+      .filter(({ currentDirection }) => currentDirection === 'recvonly' || currentDirection === 'sendrecv')
+      .map(({ receiver }) => receiver.track);
+    if (tracks.length === 0) throw new SessionError('unsupported', 'the server accepted no track');
+    const stream = new MediaStream(tracks);
+    const show = () => {
+      if (this.peer === peer && this.stream !== stream) this.#show(stream);
+    };
+    // A picture that is already there stays until the new one arrives.
+    if (!this.stream) show();
+    else tracks.forEach((track) => track.addEventListener('unmute', show, { once: true }));
+  }
+
+  /** @param {MediaStream} stream */
+  #show(stream) {
+    this.stream = stream;
+    if (this.#watch.video) this.#watch.video.srcObject = stream;
+    this.dispatchEvent(new CustomEvent('stream', { detail: { stream } }));
+  }
+
+  async stop() {
+    await super.stop();
+    this.stream = null;
+    if (this.#watch.video) this.#watch.video.srcObject = null;
+  }
+
+  /**
+   * @param {import('./session.js').Session} session
+   * @returns {Promise<import('./client.js').State>}
+   */
+  async probe({ peer }) {
+    const { bytes, frames, video } = await received(peer);
+    const now = performance.now();
+    if (bytes !== this.#bytes) this.#flowing = now;
+    // A hidden page may decode nothing; that is no stall.
+    if (frames !== this.#frames || !video || document.hidden || this.#decoding === 0) this.#decoding = now;
+    const begun = bytes > 0 && (frames > 0 || !video);
+    this.#bytes = bytes;
+    this.#frames = frames;
+    const quiet = Math.max(now - this.#flowing, now - this.#decoding);
+    if (quiet > this.#watch.renewTimeout) throw new SessionError('stalled', `no media for ${Math.round(quiet)} ms`);
+    if (quiet > this.#watch.stallTimeout) return 'offline';
+    return begun || (this.hasBeenLive && this.state === 'live') ? 'live' : this.state === 'offline' ? 'offline' : 'connecting';
+  }
+}
+
+/**
+ * What has come in so far.
+ * @param {RTCPeerConnection} peer
+ */
+async function received(peer) {
+  let bytes = 0;
+  let frames = 0;
+  let video = false;
+  (await peer.getStats()).forEach((report) => {
+    if (report.type !== 'inbound-rtp') return;
+    bytes += report.bytesReceived ?? 0;
+    if (report.kind !== 'video') return;
+    video ||= (report.bytesReceived ?? 0) > 0;
+    frames += report.framesDecoded ?? 0;
+  });
+  return { bytes, frames, video };
+}

@@ -1,0 +1,201 @@
+/**
+ * Publish a MediaStream over WHIP (RFC 9725).
+ *
+ * ```js
+ * import { WhipClient } from 'https://your.server/js/whip.js';
+ * const stream = await navigator.mediaDevices.getUserMedia({ video: true, audio: true });
+ * const client = new WhipClient('https://your.server/whip/studio', stream, { maxVideoBitrate: 2_500_000 });
+ * client.addEventListener('statechange', ({ detail }) => console.log(detail.state));
+ * client.start();
+ * ```
+ *
+ * States: `idle` `connecting` `live` `offline` (interrupted, comes back by itself) `failed` (see
+ * `client.error.words`) `closed`. Event: `statechange`. The tracks stay yours: stop() does not stop
+ * them.
+ */
+
+import { Client } from './client.js';
+import { withOpusParameters } from './sdp.js';
+
+/**
+ * @typedef {object} PublishOptions
+ * @property {string[]} [codecs] Video codecs in order of preference, lower case. Default
+ *   `['h264', 'vp8']`: every viewer can decode H264; VP8 is for browsers that cannot encode it.
+ *   Codecs not named follow in the browser's own order.
+ * @property {number} [maxVideoBitrate] Bits per second. Default 2 500 000.
+ * @property {number} [maxAudioBitrate] Bits per second. Default 128 000.
+ * @property {number} [maxFramerate] Frames per second. Default 30.
+ * @property {number} [maxHeight] Pictures higher than this many pixels are scaled down. Default: no limit.
+ * @property {'motion'|'detail'|'text'|''} [contentHint] What matters in the picture; `detail` or
+ *   `text` for a screen. Default '': the browser's choice.
+ * @property {boolean} [stereo] Send stereo sound. Default true.
+ */
+
+/** @typedef {import('./client.js').ClientOptions & PublishOptions} WhipOptions */
+
+/** A name that was ours a moment ago may look taken for this many tries after a loss. */
+const TAKEN_RETRIES = 10;
+
+export class WhipClient extends Client {
+  /** @type {Required<PublishOptions>} */ #publish;
+  /** @type {Map<string, MediaStreamTrack>} */ #tracks = new Map();
+  /** @type {Map<string, RTCRtpSender>} */ #senders = new Map();
+  #taken = 0;
+
+  /**
+   * @param {string|URL} url WHIP endpoint, for example `/whip/studio`.
+   * @param {MediaStream} stream At most one video and one audio track of it are sent.
+   * @param {WhipOptions} [options]
+   */
+  constructor(url, stream, options = {}) {
+    const {
+      codecs, maxVideoBitrate, maxAudioBitrate, maxFramerate, maxHeight, contentHint, stereo, ...rest
+    } = options;
+    super('whip', url, rest);
+    this.#publish = {
+      codecs: codecs ?? ['h264', 'vp8'], maxVideoBitrate: maxVideoBitrate ?? 2_500_000,
+      maxAudioBitrate: maxAudioBitrate ?? 128_000, maxFramerate: maxFramerate ?? 30,
+      maxHeight: maxHeight ?? Infinity, contentHint: contentHint ?? '', stereo: stereo ?? true,
+    };
+    for (const track of stream.getTracks()) if (!this.#tracks.has(track.kind)) this.#tracks.set(track.kind, track);
+  }
+
+  /** The tracks being sent. */
+  get tracks() { return [...this.#tracks.values()]; }
+
+  /**
+   * Sends another track instead, while live, without a new session. A kind that was not sent before
+   * (a camera added to a voice) needs a new session, which is made.
+   * @param {'video'|'audio'} kind
+   * @param {MediaStreamTrack|null} track null sends nothing of this kind.
+   */
+  async replaceTrack(kind, track) {
+    if (track) this.#tracks.set(kind, track);
+    else this.#tracks.delete(kind);
+    const sender = this.#senders.get(kind);
+    if (sender && this.peer) {
+      await sender.replaceTrack(track);
+      await this.#tune();
+    } else if (track) {
+      await this.renew();
+    }
+  }
+
+  /**
+   * Changes limits while live.
+   * @param {Partial<PublishOptions>} options
+   */
+  async configure(options) {
+    const codecs = this.#publish.codecs.join();
+    Object.assign(this.#publish, options);
+    if (this.#publish.codecs.join() !== codecs) await this.renew();
+    else await this.#tune();
+  }
+
+  /** @param {RTCPeerConnection} peer */
+  prepare(peer) {
+    this.#senders.clear();
+    const stream = new MediaStream(this.tracks);
+    for (const kind of ['video', 'audio']) {
+      const track = this.#tracks.get(kind);
+      if (!track) continue;
+      const transceiver = peer.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
+      this.#senders.set(kind, transceiver.sender);
+      if (kind === 'video') this.#prefer(transceiver);
+    }
+  }
+
+  /** @param {RTCRtpTransceiver} transceiver */
+  #prefer(transceiver) {
+    const known = RTCRtpSender.getCapabilities?.('video')?.codecs;
+    if (!known || !('setCodecPreferences' in transceiver)) return;
+    try {
+      transceiver.setCodecPreferences(ordered(known, this.#publish.codecs));
+    } catch (error) {
+      console.warn('codec preferences not taken', error); // the browser's own order works as well
+    }
+  }
+
+  /** @param {string} sdp */
+  adjustOffer(sdp) {
+    return this.#publish.stereo ? withOpusParameters(sdp, { 'stereo': 1, 'sprop-stereo': 1 }) : sdp;
+  }
+
+  /** The browser sends what the other side says it wants. @param {string} sdp */
+  adjustAnswer(sdp) {
+    const { stereo, maxAudioBitrate } = this.#publish;
+    return stereo ? withOpusParameters(sdp, { stereo: 1, maxaveragebitrate: maxAudioBitrate }) : sdp;
+  }
+
+  /** @param {import('./session.js').Session} _session */
+  async negotiated(_session) {
+    await this.#tune();
+  }
+
+  /** @param {import('./errors.js').SessionError} error */
+  mayRetry(error) {
+    if (error.kind !== 'name-taken') return super.mayRetry(error);
+    this.#taken += 1;
+    return this.hasBeenLive && this.#taken <= TAKEN_RETRIES;
+  }
+
+  /** @returns {Promise<import('./client.js').State>} */
+  async probe() {
+    this.#taken = 0;
+    return 'live';
+  }
+
+  /** Brings the limits to the senders. */
+  async #tune() {
+    const video = this.#senders.get('video');
+    const audio = this.#senders.get('audio');
+    const { maxVideoBitrate, maxAudioBitrate, maxFramerate, contentHint, maxHeight } = this.#publish;
+    if (video?.track) {
+      if ('contentHint' in video.track) video.track.contentHint = contentHint;
+      const height = video.track.getSettings().height ?? 0;
+      await limit(video, {
+        maxBitrate: maxVideoBitrate,
+        maxFramerate,
+        scaleResolutionDownBy: Math.max(1, height / maxHeight),
+      }, contentHint === 'detail' || contentHint === 'text' ? 'maintain-resolution' : 'balanced');
+    }
+    if (audio?.track) await limit(audio, { maxBitrate: maxAudioBitrate });
+  }
+}
+
+/**
+ * @param {RTCRtpSender} sender
+ * @param {RTCRtpEncodingParameters} limits
+ * @param {RTCDegradationPreference} [preference]
+ */
+async function limit(sender, limits, preference) {
+  const parameters = sender.getParameters();
+  const encoding = parameters.encodings?.[0];
+  if (!encoding) return; // not negotiated yet; negotiated() comes back here
+  Object.assign(encoding, limits);
+  if (preference) parameters.degradationPreference = preference;
+  try {
+    await sender.setParameters(parameters);
+  } catch (error) {
+    console.warn('sending limits not taken', error); // the stream goes on without them
+  }
+}
+
+/**
+ * Codecs by preference; retransmission and redundancy formats stay behind them.
+ * @param {RTCRtpCodec[]} known
+ * @param {string[]} wanted
+ * @returns {RTCRtpCodec[]}
+ */
+function ordered(known, wanted) {
+  const rank = (/** @type {RTCRtpCodec} */ codec) => {
+    const name = codec.mimeType.split('/')[1].toLowerCase();
+    if (['rtx', 'red', 'ulpfec', 'flexfec-03'].includes(name)) return 1_000;
+    const place = wanted.indexOf(name);
+    const fits = name !== 'h264' || /packetization-mode=1/.test(codec.sdpFmtpLine ?? '');
+    return (place < 0 ? 100 : place * 10) + (fits ? 0 : 5) + (/42e0/i.test(codec.sdpFmtpLine ?? '') ? 0 : 1);
+  };
+  return known.map((codec, index) => ({ codec, index, place: rank(codec) }))
+    .sort((a, b) => a.place - b.place || a.index - b.index)
+    .map(({ codec }) => codec);
+}
