@@ -24,6 +24,8 @@ use str0m::{
 };
 use tokio::{net::UdpSocket, time::timeout};
 
+use super::clock_ns;
+
 /// Wanted size of the socket buffers, in bytes: more than a second of the broadcast, so that a
 /// benchmark process that is not scheduled for a while loses nothing. The system may give less.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
@@ -76,6 +78,7 @@ pub(super) struct Peer {
     socket: UdpSocket,
     local: SocketAddr,
     wake: Instant,
+    sent_ns: u64,
     video: Mid,
     audio: Mid,
 }
@@ -105,6 +108,7 @@ impl Peer {
             socket,
             local,
             wake: now,
+            sent_ns: 0,
             video,
             audio,
         };
@@ -165,6 +169,12 @@ impl Peer {
         self.wake
     }
 
+    /// When the last datagram was handed to the kernel, in nanoseconds of [`clock_ns`]. Taken before
+    /// the call, because afterwards the receiver may well run first.
+    pub(super) const fn sent_ns(&self) -> u64 {
+        self.sent_ns
+    }
+
     /// The socket that [`Self::feed`]'s datagrams come from.
     pub(super) const fn socket(&self) -> &UdpSocket {
         &self.socket
@@ -206,6 +216,7 @@ impl Peer {
                     return Ok(());
                 }
                 Output::Transmit(datagram) => {
+                    self.sent_ns = clock_ns();
                     self.socket
                         .try_send_to(&datagram.contents, datagram.destination)
                         .context("sending a datagram")?;

@@ -22,7 +22,6 @@ use tokio::{
 
 use super::{
     clip::{Clip, ClipFrame},
-    clock_ns,
     peer::{self, Http, Peer},
 };
 
@@ -33,7 +32,7 @@ const DATAGRAM_BYTES_MAX: usize = 2048;
 /// Frames whose sending time is kept: twenty minutes of video, far longer than a measurement.
 const SENDS_MAX: usize = 36_000;
 
-/// When each frame's last packet was sent: its tag, and nanoseconds of [`clock_ns`].
+/// When each frame's last packet was sent: its tag, and nanoseconds of [`super::clock_ns`].
 pub(super) type Sends = Vec<(u64, u64)>;
 
 /// A publisher at work.
@@ -223,7 +222,7 @@ impl Run {
         if let Some(tag) = frame.tag {
             let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
             if sends.len() < SENDS_MAX {
-                sends.push((tag, clock_ns()));
+                sends.push((tag, self.peer.sent_ns()));
             }
         }
         Ok(())
