@@ -1,6 +1,9 @@
 //! A webrtcbin client publishes into a [`Publisher`].
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use gst::prelude::*;
 use gstreamer_webrtc as gst_webrtc;
@@ -39,6 +42,13 @@ impl Client {
         ice.property::<glib::Object>("agent")
             .set_property("upnp", false);
         ice.emit_by_name::<bool>("add-local-ip-address", &[&"127.0.0.1"]);
+        let rtpbin = webrtcbin
+            .downcast_ref::<gst::Bin>()
+            .unwrap()
+            .by_name("rtpbin")
+            .unwrap();
+        // sender reports tell capture times, as browsers' do
+        rtpbin.set_property("rtcp-sync-send-time", false);
         let (sender, mut reports) = mpsc::channel(1);
         let report = |report: Report| Some(report);
         let running = Running::start(pipeline, |_, _| {}, sender, report)
@@ -111,6 +121,20 @@ impl Seen {
 
     fn count(&self) -> usize {
         self.0.lock().unwrap().len()
+    }
+
+    /// By how much the last frames came later than they are due, in milliseconds.
+    fn delay_ms(&self) -> i64 {
+        let seen = self.0.lock().unwrap();
+        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap();
+        let mut delays: Vec<_> = seen
+            .iter()
+            .rev()
+            .take(25)
+            .map(|(now, frame)| ms(*now) - ms(frame.pts))
+            .collect();
+        delays.sort_unstable();
+        delays[delays.len() / 2]
     }
 
     async fn more_than(&self, count: usize) {
@@ -298,7 +322,6 @@ async fn goodbyes_are_said_and_heard() {
         next(&mut second.events, limit).await,
         Event::Track(Kind::Audio, Codec::Opus)
     );
-    let begin = Instant::now();
     for encoder in engine::of_factory(&second.client.webrtcbin().downcast().unwrap(), "dtlsenc") {
         for pad in encoder.sink_pads() {
             pad.send_event(gst::event::Eos::new());
@@ -307,6 +330,141 @@ async fn goodbyes_are_said_and_heard() {
     let event = next(&mut second.events, Duration::from_secs(2)).await;
     assert_eq!(event, Event::Closed(End::PeerClosed));
     close(second).await;
+}
+
+/// Drops every 20th RTP packet on its way to the client's socket.
+fn lose_packets(client: &Client) -> Arc<AtomicUsize> {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let sent = AtomicUsize::new(0);
+    let drops = dropped.clone();
+    let lose = move |packet: &gst::BufferRef| {
+        let mut head = [0; 2];
+        packet.copy_to_slice(0, &mut head).unwrap();
+        let is_rtp = (128..192).contains(&head[0]) && !(192..224).contains(&head[1]);
+        let lose = is_rtp && sent.fetch_add(1, Relaxed) % 20 == 19;
+        drops.fetch_add(usize::from(lose), Relaxed);
+        lose
+    };
+    let bin = client.webrtcbin().downcast::<gst::Bin>().unwrap();
+    let sink = engine::of_factory(&bin, "nicesink").next().unwrap();
+    let both = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    sink.static_pad("sink")
+        .unwrap()
+        .add_probe(both, move |_, info| match &mut info.data {
+            Some(gst::PadProbeData::Buffer(packet)) if lose(packet) => gst::PadProbeReturn::Handled,
+            Some(gst::PadProbeData::BufferList(list)) => {
+                let kept = list.iter_owned().filter(|packet| !lose(packet)).collect();
+                *list = kept;
+                gst::PadProbeReturn::Ok
+            }
+            _ => gst::PadProbeReturn::Ok,
+        });
+    dropped
+}
+
+#[tokio::test]
+async fn lost_packets_are_asked_for_again() {
+    let call = call(&format!("{H264}{OPUS}")).await;
+    call.video.more_than(10).await;
+    let dropped = lose_packets(&call.client);
+    call.video.more_than(190).await;
+    let (dropped, stats) = (dropped.load(Relaxed), call.publisher.stats());
+    assert!(dropped > 15, "{dropped} dropped");
+    assert!(
+        stats.lost * 5 <= dropped as u64,
+        "{dropped} dropped, {stats:?}"
+    );
+    close(call).await;
+}
+
+#[tokio::test]
+async fn packets_in_order_are_not_delayed() {
+    let mut call = call(&format!("{H264}{OPUS}")).await;
+    assert_eq!(
+        next(&mut call.events, Duration::from_secs(9)).await,
+        Event::Connected
+    );
+    let connected = crate::pipeline::clock::running_time();
+    call.video.more_than(60).await;
+    call.audio.more_than(100).await;
+    for seen in [&call.video, &call.audio] {
+        let first = seen.0.lock().unwrap()[0].0.saturating_sub(connected);
+        assert!(first < Duration::from_millis(90), "{first:?}");
+        let delay = seen.delay_ms();
+        assert!((-60..60).contains(&delay), "{delay} ms");
+    }
+    close(call).await;
+}
+
+/// Video that is sent 250 ms late has the `pts` of the audio that was captured with it.
+#[tokio::test]
+async fn sender_reports_bring_tracks_in_sync() {
+    let late = H264.replace(
+        "! rtph264pay",
+        "! queue min-threshold-time=250000000 ! rtph264pay",
+    );
+    let call = call(&format!("{late}{OPUS}")).await;
+    call.video.more_than(30).await;
+    call.audio.more_than(50).await;
+    let begin = Instant::now();
+    let shifted = loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let shifted = call.video.delay_ms() - call.audio.delay_ms();
+        if shifted > 200 || begin.elapsed() > Duration::from_secs(12) {
+            break shifted;
+        }
+    };
+    assert!((200..300).contains(&shifted), "{shifted} ms");
+    close(call).await;
+}
+
+/// Offers of real clients: webrtcbin answers each, and the answer has what the client needs.
+#[tokio::test]
+async fn offers_of_real_clients_are_answered() {
+    crate::pipeline::init().unwrap();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut answered = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read(&path).unwrap();
+        let Ok(offer) = sdp::Offer::parse(&text, sdp::Role::Publisher) else {
+            continue;
+        };
+        let none: FrameSink = Arc::new(|_| {});
+        let sinks = TrackSinks {
+            video: none.clone(),
+            audio: none,
+        };
+        let options = PublisherOptions {
+            addresses: vec!["127.0.0.1".parse().unwrap()],
+            public_addresses: vec!["192.0.2.7".parse().unwrap()],
+            ..PublisherOptions::default()
+        };
+        let begin = Instant::now();
+        let (sender, _events) = mpsc::channel(16);
+        let (publisher, answer) = Publisher::accept(&offer, &options, sinks, sender)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(
+            begin.elapsed() < Duration::from_secs(1),
+            "{name}: {:?}",
+            begin.elapsed()
+        );
+        assert_eq!(
+            answer.matches("a=recvonly").count(),
+            offer.media.len(),
+            "{name}: {answer}"
+        );
+        let first = answer
+            .lines()
+            .find(|line| line.starts_with("a=candidate"))
+            .unwrap();
+        assert!(first.contains(" 192.0.2.7 "), "{name}: {first}");
+        publisher.close().await;
+        answered += 1;
+    }
+    assert!(answered >= 9, "{answered}");
 }
 
 /// In a process of its own: other tests' threads come and go.
