@@ -166,8 +166,10 @@ impl Tracks {
 /// Does what the other depayloaders do by themselves (`request-keyframe`).
 fn request_keyframe_after_loss(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
-        let structure = info.event().and_then(gst::EventRef::structure);
-        if structure.is_some_and(|structure| structure.name() == "GstRTPPacketLost") {
+        if info
+            .event()
+            .is_some_and(|event| event.has_name("GstRTPPacketLost"))
+        {
             pad.send_event(keyframe_request());
         }
         gst::PadProbeReturn::Ok
