@@ -227,7 +227,7 @@ async fn demo_plays_in_sync() {
 #[tokio::test]
 async fn file_plays_at_its_own_pace() {
     init().unwrap();
-    let begin = clock::running_time();
+    let begin = running_time();
     let text = "videotestsrc num-buffers=30 ! video/x-raw,width=160,height=90,framerate=30/1
         ! vp8enc deadline=1 cpu-used=8 lag-in-frames=0 ! appsink name=video";
     let (video, _, events) = run(text, usize::MAX).await;
