@@ -308,6 +308,8 @@ impl Broadcasts {
                 status,
             },
         );
+        drop(directory);
+        shared.notify();
         Ok(requests)
     }
 
