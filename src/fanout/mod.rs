@@ -35,12 +35,7 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet};
 
-use self::{
-    batch::Batch,
-    handle::ViewerCounters,
-    viewer::Context,
-    worker::{Message, Worker},
-};
+pub(crate) use self::batch::Batch;
 pub use self::{
     gop::Limits,
     handle::{Viewer, ViewerStatistics},
@@ -48,11 +43,16 @@ pub use self::{
     tracks::Tracks,
     viewer::Timeouts,
 };
+use self::{
+    handle::ViewerCounters,
+    viewer::Context,
+    worker::{Message, Worker},
+};
 use crate::{
     media::Kind,
     peer::{
         Event,
-        direct::Session,
+        direct::{Incoming, Session},
         sdp,
         udp::{Destination, Port, Route},
     },
@@ -212,7 +212,8 @@ impl Fanout {
             session: key,
             to: Destination::Worker(worker),
         };
-        let (session, transport) = Session::accept(offer, &self.inner.port, route, now)?;
+        let (session, transport) =
+            Session::accept(offer, &self.inner.port, route, Incoming::default())?;
         let answer = sdp::viewer_answer(offer, &sections, &transport);
         let media = (tracks, sdp::stream_id(&sections));
         let counters = Arc::<ViewerCounters>::default();
@@ -227,6 +228,11 @@ impl Fanout {
             ));
         }
         Ok((Viewer::new(key, handle.clone(), counters), answer))
+    }
+
+    /// The UDP port that the workers send from.
+    pub fn port(&self) -> &Port {
+        &self.inner.port
     }
 
     /// The counters, summed over all workers.

@@ -334,6 +334,7 @@ impl Viewer {
                     self.start(cx.now, renditions);
                 }
                 Report::Rtcp(rtcp) => self.rtcp(cx, *rtcp),
+                Report::Rtp(_) => {}
                 Report::Closed(why) => self.end(why),
             }
         }

@@ -20,7 +20,7 @@ pub(crate) fn base_time() -> gst::ClockTime {
 }
 
 /// The server's running time now: what the `pts` of a frame is compared with.
-pub(crate) fn running_time() -> Duration {
+pub fn running_time() -> Duration {
     let base = base_time(); // first, so that it is not later than now
     now().saturating_sub(base).into()
 }

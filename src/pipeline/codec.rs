@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
+use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{Error, elements};
+use super::{Error, elements, nal};
 use crate::media::{Codec, Kind};
 
 /// Largest RTP packet that a payloader makes, in bytes with the 12 bytes of the fixed header:
@@ -115,6 +116,12 @@ pub(crate) const fn elements(codec: Codec) -> &'static Elements {
 }
 
 impl Elements {
+    fn codec(&self) -> Option<Codec> {
+        Codec::ALL
+            .into_iter()
+            .find(|&codec| elements(codec).media_type == self.media_type)
+    }
+
     /// What turns the encoded stream into RTP packets: parser, caps filter, payloader.
     pub(crate) fn packetizer(&self) -> Result<Vec<gst::Element>, Error> {
         let mut chain = Vec::new();
@@ -132,7 +139,11 @@ impl Elements {
     /// What turns RTP packets into the encoded stream: depayloader, caps filter.
     pub(crate) fn depayloader(&self) -> Result<Vec<gst::Element>, Error> {
         let (factory, properties) = self.depayloader;
-        let mut chain = vec![elements::make(factory, properties)?];
+        let depayloader = elements::make(factory, properties)?;
+        if let (Some(pad), Some(codec)) = (depayloader.static_pad("sink"), self.codec()) {
+            nal::tidy_pad(&pad, codec);
+        }
+        let mut chain = vec![depayloader];
         if let Some(caps) = self.depayed {
             chain.push(elements::make("capsfilter", &[("caps", caps)])?);
         }

@@ -6,11 +6,11 @@
 //!                                                     v
 //!                                packetizer: parse -> payload -> media::Frame -> FrameSink
 //!                                                     ^
-//!                                peer::webrtcbin: depayload
+//!                                peer::webrtcbin: depayload;  Depacketizer: RTP packets of peer::direct
 //! ```
 //!
-//! The packetizer is the one place where a codec's bits are looked at; see [`codec`] for the
-//! elements. All pipelines share one clock and one base time (see [`clock`]), so that
+//! The packetizer is the one place where a codec's bits are looked at; see `codec` for the
+//! elements. All pipelines share one clock and one base time (see `clock`), so that
 //! [`crate::media::Frame::pts`] is comparable between them and goes on across reconnects.
 //!
 //! What this layer does not do: WebRTC, broadcast rules, restarts. A pipeline string is code:
@@ -18,12 +18,14 @@
 
 pub(crate) mod clock;
 pub(crate) mod codec;
+mod depacketizer;
 mod elements;
 mod error;
 mod frames;
 mod keyframe;
 pub(crate) mod launch;
 mod log;
+mod nal;
 pub(crate) mod packetizer;
 mod role;
 pub(crate) mod running;
@@ -35,6 +37,8 @@ mod timestamps;
 
 use std::sync::Mutex;
 
+pub use clock::running_time;
+pub use depacketizer::Depacketizer;
 pub use error::Error;
 pub use role::Role;
 pub use source::Source;
@@ -98,7 +102,7 @@ pub fn init() -> Result<(), Error> {
     gstreamer::init().map_err(|error| Error::Init(error.to_string()))?;
     gstrsrtp::plugin_register_static().map_err(|error| Error::Init(error.to_string()))?;
     elements::check()?;
-    clock::running_time(); // fixes the base time
+    running_time(); // fixes the base time
     *done = true;
     Ok(())
 }

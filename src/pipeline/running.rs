@@ -38,7 +38,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Brings a pipeline to PAUSED, calls `ready` with it and whether it is live, and plays it.
-    /// What happens to it is sent as `event(report)`, once.
+    /// What happens to it is sent as `event(report)`, once, unless it is `None`.
     ///
     /// # Errors
     /// The element that does not start, and why. The pipeline is stopped then.
@@ -46,7 +46,7 @@ impl Running {
         pipeline: gst::Pipeline,
         ready: impl FnOnce(&gst::Pipeline, bool),
         events: mpsc::Sender<E>,
-        event: impl Fn(Report) -> E + Send + 'static,
+        event: impl FnOnce(Report) -> Option<E> + Send + 'static,
     ) -> Result<Self, Error> {
         let bus = pipeline.bus().map(|bus| bus.stream());
         let mut bus = bus.ok_or_else(|| Error::Failed("the pipeline has no bus".to_owned()))?;
@@ -64,8 +64,8 @@ impl Running {
             });
         }
         running.tasks.spawn(async move {
-            if let Some(report) = next_report(&mut bus, Some(weak)).await {
-                events.send(event(report)).await.ok();
+            if let Some(event) = next_report(&mut bus, Some(weak)).await.and_then(event) {
+                events.send(event).await.ok();
             }
         });
         Ok(running)

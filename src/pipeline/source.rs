@@ -52,8 +52,8 @@ impl Source {
         };
         let pipeline = running::blocking("parsing", running::START_TIMEOUT, build).await??;
         let event = |report| match report {
-            Report::Failed(reason) => Event::Failed(reason),
-            Report::Ended => Event::Ended,
+            Report::Failed(reason) => Some(Event::Failed(reason)),
+            Report::Ended => Some(Event::Ended),
         };
         let ready = |pipeline: &gst::Pipeline, live| {
             for sink in [Kind::Video, Kind::Audio].map(|kind| pipeline.by_name(kind.name())) {

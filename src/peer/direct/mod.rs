@@ -3,8 +3,12 @@
 //! SDP is ours ([`super::sdp`]), the RTP way out is ours (`fanout`, [`super::srtp`]); str0m keeps
 //! the connection. A session lives on one fan-out worker, which feeds it and asks it for output.
 
+mod incoming;
 mod keys;
+mod publisher;
 mod reorder;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use std::{
@@ -16,14 +20,17 @@ use std::{
 use str0m::{
     Candidate, Event as RtcEvent, IceCreds, Input, Output, Rtc, RtcError,
     net::{Protocol, Receive},
-    rtp::{RawPacket, rtcp::Rtcp},
+    rtp::{RawPacket, RtpPacket, rtcp::Rtcp},
 };
 
+pub(crate) use self::incoming::Incoming;
 use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
+pub use self::publisher::{Publisher, PublisherOptions, Task, Tracks};
 use super::{
     End, sdp, srtp,
     udp::{self, Port, Route, UFRAG_CHARS},
 };
+use crate::media::{Codec, Kind};
 
 /// Addresses one session may use in its life; NAT rebinding and mobility need a handful.
 const ADDRESSES_MAX: usize = 16;
@@ -34,8 +41,10 @@ const CANDIDATES_MAX: usize = 32;
 pub(crate) enum Report {
     /// ICE and DTLS are up: media may be encrypted with this.
     Connected(Box<srtp::Sender>),
-    /// Decrypted RTCP from the peer.
+    /// Decrypted RTCP from the peer (viewers only).
     Rtcp(Box<Rtcp>),
+    /// A decrypted RTP packet from the peer (publishers only), not yet in order.
+    Rtp(Box<RtpPacket>),
     /// The peer said goodbye, or the session failed. Nothing follows.
     Closed(End),
 }
@@ -56,6 +65,7 @@ pub(crate) struct Session {
     /// When the peer last proved that it is there (RFC 7675).
     heard: Instant,
     candidates: usize,
+    incoming: Incoming,
 }
 
 impl Session {
@@ -67,8 +77,9 @@ impl Session {
         offer: &sdp::Offer,
         port: &Port,
         route: Route,
-        now: Instant,
+        incoming: Incoming,
     ) -> Result<(Self, sdp::Transport), sdp::Error> {
+        let now = Instant::now();
         let (hash, fingerprint) = &offer.fingerprint;
         if hash != "sha-256" {
             return Err(sdp::Error::Unsupported(format!(
@@ -76,21 +87,22 @@ impl Session {
             )));
         }
         let (ufrag, credentials) = local_credentials()?;
-        let mut rtc = Rtc::builder()
+        let config = Rtc::builder()
             .set_crypto_provider(Arc::clone(&PROVIDER))
             .set_dtls_cert(CERTIFICATE.clone())
             .set_local_ice_credentials(credentials.clone())
             .set_ice_lite(true)
             .set_rtp_mode(true)
-            .enable_raw_packets(true)
-            .clear_codecs()
-            .build(now);
+            .enable_raw_packets(incoming.is_empty())
+            .clear_codecs();
+        let mut rtc = incoming.configure(config).build(now);
         let keys = NEW_SLOT
             .take()
             .ok_or_else(|| refused("no DTLS instance was made"))?;
         for address in port.candidates() {
             rtc.add_local_candidate(Candidate::host(address, "udp").map_err(refused)?);
         }
+        incoming.declare(&mut rtc);
         let mut api = rtc.direct_api();
         api.set_remote_ice_credentials(IceCreds {
             ufrag: offer.ice_ufrag.clone(),
@@ -115,6 +127,7 @@ impl Session {
             wake: now,
             heard: now,
             candidates: 0,
+            incoming,
         };
         session.add_candidates(&offer.candidates);
         let transport = transport(credentials, fingerprint, port);
@@ -168,6 +181,7 @@ impl Session {
         let Ok(contents) = datagram.try_into() else {
             return;
         };
+        self.incoming.expect(&mut self.rtc, datagram);
         let nominated = udp::stun_nominates(datagram);
         let input = Input::Receive(
             now,
@@ -194,6 +208,17 @@ impl Session {
             tracing::debug!(%error, "no close_notify");
         }
         self.poll(now, None, &mut Vec::new());
+    }
+
+    /// Asks the peer for a keyframe of every video stream it sends.
+    pub(crate) fn request_keyframe(&mut self, now: Instant) {
+        self.incoming.request_keyframe(&mut self.rtc);
+        self.poll(now, None, &mut Vec::new());
+    }
+
+    /// What a publisher's payload type stands for.
+    pub(crate) fn kind_of(&self, pt: u8) -> Option<(Kind, Codec)> {
+        self.incoming.kind_of(pt)
     }
 
     /// When [`Session::tick`] is due.
@@ -280,6 +305,10 @@ impl Session {
                 Some(sender) => Report::Connected(Box::new(sender)),
                 None => Report::Closed(End::Failed),
             }),
+            RtcEvent::RtpPacket(packet) => {
+                self.heard = now;
+                reports.push(Report::Rtp(Box::new(packet)));
+            }
             RtcEvent::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
                     self.heard = now;

@@ -34,6 +34,7 @@ use crate::pipeline::{
     TrackSinks,
     running::{self, Running},
 };
+use engine::Reporter;
 use tracks::Tracks;
 
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
@@ -70,6 +71,7 @@ pub struct Publisher {
     running: Running,
     webrtcbin: glib::WeakRef<gst::Element>,
     tracks: Arc<Tracks>,
+    reporter: Arc<Reporter>,
 }
 
 impl Publisher {
@@ -97,17 +99,21 @@ impl Publisher {
         };
         let (pipeline, webrtcbin) =
             running::blocking("building a publisher", running::START_TIMEOUT, work).await??;
-        let failed = |report| {
+        let reporter = Arc::new(Reporter::new(events.clone()));
+        let reports = reporter.clone();
+        let failed = move |report| {
             tracing::warn!(?report, "publisher's pipeline failed");
-            Event::Closed(End::Failed)
+            reports.close(End::Failed)
         };
-        let running = Running::start(pipeline, |_, _| {}, events.clone(), failed).await?;
-        engine::report_state(&webrtcbin, events);
+        let running = Running::start(pipeline, |_, _| {}, events, failed).await?;
         let answered = engine::negotiate(&webrtcbin, &offered).await;
+        engine::speed_up_feedback(&webrtcbin);
+        engine::watch(&webrtcbin, &reporter);
         let publisher = Self {
             running,
             webrtcbin: webrtcbin.downgrade(),
             tracks,
+            reporter,
         };
         drop(webrtcbin); // the pipeline's stop is to free it
         let answer = answered.and_then(|answer| {
@@ -158,6 +164,7 @@ impl Publisher {
     /// Says goodbye to the peer (DTLS `close_notify`), stops the pipeline and frees it, within a
     /// time limit.
     pub async fn close(self) {
+        self.reporter.close(End::Deleted); // nothing is reported of what follows
         let webrtcbin = self.webrtcbin.clone();
         let goodbye = move || {
             webrtcbin
