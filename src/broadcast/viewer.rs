@@ -86,7 +86,10 @@ impl Task {
             session = session.number,
             ?end,
             seconds = began.elapsed().as_secs(),
-            ?stats,
+            packets = stats.packets,
+            bytes = stats.bytes,
+            retransmitted = stats.retransmitted,
+            dropped = stats.dropped,
             "viewer ended"
         );
         Some(end)
