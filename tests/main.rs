@@ -19,3 +19,4 @@ mod start_stop;
 mod support;
 mod takeover;
 mod trickle;
+mod readme;
