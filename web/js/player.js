@@ -30,7 +30,7 @@ const COVERS = {
   idle: ['Ready', ''],
   connecting: ['Connecting…', ''],
   waiting: ['{label} has not started yet', 'Stay here: it begins to play by itself.'],
-  offline: ['Connection interrupted', 'Trying to get it back…'],
+  offline: ['Connection interrupted', 'Trying again…'],
   failed: ['This cannot be played', ''],
   closed: ['Stopped', ''],
 };
@@ -107,7 +107,6 @@ export class AerialPlayer extends HTMLElement {
     if (previous === value) return;
     if (name === 'viewers') this.#showViewers(value);
     if (name === 'label') this.#name();
-    if (name === 'controls') this.#bar.hidden = value === 'off';
     if (name === 'muted' && this.isConnected) this.video.muted = value !== null;
     if ((name === 'src' || name === 'token') && this.isConnected) this.#start();
     this.#show();
@@ -268,8 +267,13 @@ export class AerialPlayer extends HTMLElement {
     this.#live.classList.toggle('off', state !== 'live');
     setText(this.#live, state === 'live' ? 'LIVE' : 'OFF AIR');
     const [title, hint] = state === 'live' ? [this.#paused ? 'Paused' : 'Ready to play', ''] : COVERS[state];
-    setText(this.#title, title.replace('{label}', this.label));
-    setText(this.#hint, state === 'failed' ? this.client?.error?.words ?? '' : hint);
+    const begun = state !== 'offline' || this.client?.hasBeenLive;
+    setText(this.#title, begun ? title.replace('{label}', this.label) : 'Not connected yet');
+    const words = state === 'failed' || state === 'offline' ? this.client?.error?.words ?? '' : '';
+    setText(this.#hint, `${words} ${hint}`.trim());
+    const over = state === 'failed' || state === 'closed';
+    this.#bar.hidden = over || this.getAttribute('controls') === 'off';
+    this.#top.hidden = over;
     this.#action.hidden = !(blocked || state === 'failed' || state === 'closed');
     setText(this.#action, state === 'live' ? 'Play' : state === 'failed' ? 'Try again' : 'Start again');
     setText(this.#spoken, state === 'live' ? `${this.label} is live` : `${this.#title.textContent} ${this.#hint.textContent}`);

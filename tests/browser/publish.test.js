@@ -1,0 +1,159 @@
+/** From `/publish/{name}` to `/watch/{name}`. */
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Server, openBrowser, screenshot, sleep, until } from './harness.js';
+import { hears, keepsDecoding, match, median, moves, played, plays, record, skew } from './media.js';
+
+/** Largest mean difference of a sent and a received picture, of 255; coding costs about 1. */
+const ALIKE = 6;
+/** From the publisher's preview to the viewer's screen, in milliseconds, on one busy machine. */
+const DELAY_MAX = 1_000;
+
+let server;
+before(async () => { server = await Server.start(); });
+after(() => server?.stop());
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} name
+ */
+async function goLive(page, name) {
+  await page.goto(`${server.origin}/publish/${name}`);
+  await page.getByRole('button', { name: 'Go live' }).click();
+  await page.getByText('You are live.').waitFor();
+}
+
+const stop = (page) => page.getByRole('button', { name: 'Stop', exact: true }).click();
+
+test('camera and microphone arrive as they were sent', async (t) => {
+  const publishing = await openBrowser(t);
+  const studio = await publishing.page();
+  await goLive(studio, 'cam');
+  const watching = await openBrowser(t);
+  const viewer = await watching.page();
+  await viewer.goto(`${server.origin}/watch/cam`);
+  await plays(viewer);
+  await keepsDecoding(viewer, { fps: 5 });
+  await moves(viewer);
+  await hears(viewer);
+
+  const [shown, seen] = await Promise.all([
+    record(studio, { count: 80, every: 40 }),
+    sleep(1_500).then(() => record(viewer, { count: 7, every: 220 })),
+  ]);
+  const matches = match(shown, seen);
+  t.diagnostic(`delays ${matches.map(({ delay }) => Math.round(delay))} ms`);
+  t.diagnostic(`differences ${matches.map(({ difference }) => difference.toFixed(2))}`);
+  assert.ok(median(matches.map(({ difference }) => difference)) < ALIKE, 'the viewer sees other pictures than were sent');
+  const delay = median(matches.map((each) => each.delay));
+  assert.ok(delay > -60 && delay < DELAY_MAX, `seen ${delay} ms after it was shown`);
+
+  const apart = await skew(viewer);
+  t.diagnostic(`picture and sound ${apart.toFixed(1)} ms apart`);
+  assert.ok(Math.abs(apart) < 60, `picture and sound are ${apart} ms apart`);
+
+  await studio.locator('#viewers', { hasText: '1 viewer' }).waitFor();
+  await studio.locator('#figures', { hasText: 'fps' }).waitFor();
+  await screenshot(studio, 'publish-live');
+  await screenshot(viewer, 'watch-cam');
+  await stop(studio);
+  await studio.getByText('You are off air.').waitFor();
+  assert.deepEqual([...publishing.faults, ...watching.faults], []);
+});
+
+test('a viewer page goes on when the publisher stops and starts again', async (t) => {
+  const browser = await openBrowser(t);
+  const studio = await browser.page();
+  await goLive(studio, 'again');
+  const viewer = await (await openBrowser(t)).page();
+  await viewer.goto(`${server.origin}/watch/again`);
+  await plays(viewer);
+  await viewer.evaluate(() => { window.notReloaded = true; });
+
+  await stop(studio);
+  await until(async () => (await played(viewer)).state !== 'live', 'the viewer to notice');
+  await screenshot(viewer, 'watch-interrupted');
+  await studio.getByRole('button', { name: 'Go live' }).click();
+  await studio.getByText('You are live.').waitFor();
+  await plays(viewer, 'the viewer to go on');
+  await keepsDecoding(viewer, { seconds: 3 });
+  assert.equal(await viewer.evaluate(() => window.notReloaded), true);
+});
+
+test('a viewer page goes on when the publisher vanishes and another takes over', async (t) => {
+  const first = await openBrowser(t);
+  await goLive(await first.page(), 'vanish');
+  const viewer = await (await openBrowser(t)).page();
+  await viewer.goto(`${server.origin}/watch/vanish`);
+  await plays(viewer);
+  const { pid } = first.browser.process?.() ?? {};
+  t.diagnostic(pid ? `browser ${pid}` : 'browser closed');
+  await first.browser.close(); // no DELETE, no goodbye
+
+  const second = await (await openBrowser(t)).page();
+  await second.goto(`${server.origin}/publish/vanish`);
+  await until(async () => {
+    const button = second.getByRole('button', { name: 'Go live' });
+    if (await button.isVisible()) await button.click();
+    await sleep(700);
+    return second.getByText('You are live.').isVisible();
+  }, 'the name to be free again');
+  await plays(viewer, 'the viewer to go on');
+  await keepsDecoding(viewer, { seconds: 3 });
+});
+
+test('a waiting page begins to play when the broadcast starts', async (t) => {
+  const browser = await openBrowser(t);
+  const viewer = await browser.page();
+  await viewer.goto(`${server.origin}/watch/later`);
+  await viewer.getByText('later has not started yet').first().waitFor();
+  assert.equal((await played(viewer)).state, 'waiting');
+  await screenshot(viewer, 'watch-waiting');
+  const studio = await browser.page();
+  await goLive(studio, 'later');
+  await plays(viewer, 'the waiting page to play');
+  await keepsDecoding(viewer, { seconds: 2 });
+});
+
+test('mute, another quality and sound alone work while live', async (t) => {
+  const browser = await openBrowser(t);
+  const studio = await browser.page();
+  await goLive(studio, 'switch');
+  const viewer = await (await openBrowser(t)).page();
+  await viewer.goto(`${server.origin}/watch/switch`);
+  await plays(viewer);
+
+  const microphone = studio.getByRole('button', { name: 'Mute microphone' });
+  await microphone.click();
+  assert.equal(await microphone.getAttribute('aria-pressed'), 'true');
+  await sleep(1_500);
+  const silent = await played(viewer);
+  await sleep(1_500);
+  const still = await played(viewer);
+  assert.ok(still.energy - silent.energy < 1e-4, 'the muted microphone is heard');
+  await microphone.click();
+  await hears(viewer);
+
+  await studio.getByLabel('Quality').selectOption('360p');
+  await until(async () => {
+    const { width } = await played(viewer);
+    return width > 0 && width <= 640;
+  }, 'the smaller picture');
+  await keepsDecoding(viewer, { seconds: 2 });
+  await studio.getByText('Sound', { exact: true }).click();
+  await studio.getByText('Sound only').waitFor();
+  await hears(viewer);
+});
+
+test('a screen can be shared, and H264 is what the server gets', async (t) => {
+  const flags = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required', '--auto-select-desktop-capture-source=Entire screen'];
+  const browser = await openBrowser(t, flags);
+  const studio = await browser.page();
+  await goLive(studio, 'codec');
+  await server.live('codec');
+  const { tracks } = await server.json('/api/broadcasts/codec');
+  const canEncode = await studio.evaluate(() => RTCRtpSender.getCapabilities('video').codecs.some(({ mimeType }) => mimeType === 'video/H264'));
+  assert.equal(tracks.find(({ kind }) => kind === 'video').codec, canEncode ? 'h264' : 'vp8');
+  assert.equal(tracks.find(({ kind }) => kind === 'audio').codec, 'opus');
+});
