@@ -139,16 +139,24 @@ export async function moves(page) {
   assert.ok(changed >= 3, `the picture changed by ${changes.map((change) => change.toFixed(2))}`);
 }
 
+/** A picture is looked for among those shown at most so long before (and, as clocks go, after) it was seen, in milliseconds. */
+const EARLIEST = 2_000;
+const LATEST = -80;
+
 /**
  * Finds each picture that a viewer saw among those that the publisher showed.
  * @param {{time: number, pixels: number[]}[]} shown
  * @param {{time: number, pixels: number[]}[]} seen
- * @returns {{delay: number, difference: number}[]} Milliseconds from shown to seen; likeness.
+ * @returns {{delay: number, difference: number, others: number}[]} Milliseconds from shown to seen;
+ *   how far the best match is off; how far a random one would be.
  */
 export function match(shown, seen) {
   return seen.map(({ time, pixels }) => {
-    const candidates = shown.map((picture) => ({ delay: time - picture.time, difference: difference(picture.pixels, pixels) }));
-    return candidates.reduce((best, candidate) => (candidate.difference < best.difference ? candidate : best));
+    const candidates = shown
+      .map((picture) => ({ delay: time - picture.time, difference: difference(picture.pixels, pixels) }))
+      .filter(({ delay }) => delay < EARLIEST && delay > LATEST);
+    const best = candidates.reduce((a, b) => (b.difference < a.difference ? b : a));
+    return { ...best, others: median(candidates.map((candidate) => candidate.difference)) };
   });
 }
 

@@ -1,6 +1,8 @@
 /** The page `/watch/{name}`, on the demo broadcast. */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { AUTOPLAY, Server, openBrowser, screenshot, sleep, until } from './harness.js';
 import { hears, keepsDecoding, moves, played, plays, skew } from './media.js';
@@ -26,7 +28,7 @@ test('the demo plays: picture moves, sound is heard, both in step', async (t) =>
   t.diagnostic(`picture and sound ${apart.toFixed(1)} ms apart`);
   assert.ok(Math.abs(apart) < 60, `picture and sound are ${apart} ms apart`);
   assert.equal(await page.locator('#badge').innerText().then((text) => text.toLowerCase()), 'live');
-  await page.locator('#viewers', { hasText: '1 viewer' }).waitFor();
+  await page.locator('#viewers', { hasText: /[1-9]\d* viewer/ }).waitFor();
   await screenshot(page, 'watch-demo');
   assert.deepEqual(browser.faults, []);
 });
@@ -34,12 +36,13 @@ test('the demo plays: picture moves, sound is heard, both in step', async (t) =>
 test('the server hears when a viewer leaves', async (t) => {
   const browser = await openBrowser(t, AUTOPLAY);
   const page = await browser.page();
+  const viewers = async () => (await server.json('/api/broadcasts/demo')).viewers;
+  const before = await viewers();
   await page.goto(`${server.origin}/watch/demo`);
   await plays(page);
-  const viewers = async () => (await server.json('/api/broadcasts/demo')).viewers;
-  await until(async () => (await viewers()) >= 1, 'the viewer to be counted');
+  await until(async () => (await viewers()) > before, 'the viewer to be counted');
   await page.goto('about:blank');
-  await until(async () => (await viewers()) === 0, 'the viewer to be gone', 5_000);
+  await until(async () => (await viewers()) <= before, 'the viewer to be gone', 5_000);
 });
 
 test('where the browser insists, it begins silently with one tap for sound', async (t) => {
@@ -88,17 +91,18 @@ test('keys: i shows figures, m mutes, space pauses', async (t) => {
 });
 
 test('a frame and an element of another origin play too', async (t) => {
+  const embedder = createServer((_request, response) => {
+    response.setHeader('Content-Type', 'text/html');
+    response.end(`<!doctype html><title>Somebody's page</title>
+      <iframe src="${server.origin}/watch/demo?embed=1" width="640" height="360" allow="autoplay"></iframe>
+      <script type="module" src="${server.origin}/js/player.js"></script>
+      <aerial-player src="${server.origin}/whep/demo"></aerial-player>`);
+  }).listen(0, '127.0.0.1');
+  t.after(() => embedder.close());
+  await once(embedder, 'listening');
   const browser = await openBrowser(t, AUTOPLAY);
   const page = await browser.page();
-  const { hostname, port } = new URL(server.origin);
-  assert.equal(hostname, '127.0.0.1');
-  await page.route('http://embedder.test/', (route) => route.fulfill({
-    contentType: 'text/html',
-    body: `<iframe src="${server.origin}/watch/demo?embed=1" width="640" height="360" allow="autoplay"></iframe>
-      <script type="module" src="http://127.0.0.1:${port}/js/player.js"></script>
-      <aerial-player src="http://127.0.0.1:${port}/whep/demo"></aerial-player>`,
-  }));
-  await page.goto('http://embedder.test/');
+  await page.goto(`http://127.0.0.1:${embedder.address().port}/`);
   await plays(page, 'the element of another origin');
   const frame = page.frames().find((each) => each.url().includes('/watch/demo'));
   await until(() => frame.evaluate(() => document.querySelector('aerial-player').state === 'live'), 'the frame');

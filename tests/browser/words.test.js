@@ -76,7 +76,7 @@ test('a name that is taken', async (t) => {
   assert.equal(await first.getByText('You are live.').isVisible(), true);
 });
 
-test('a server that refuses, that is full, that is not there', async (t) => {
+test('a server that refuses and one that is not there', async (t) => {
   const browser = await openBrowser(t);
   const page = await browser.page();
   const answer = (status, body = {}) => page.route('**/whip/words', (route) => route.fulfill({
