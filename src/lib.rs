@@ -32,5 +32,12 @@
 //! `http -> broadcast -> {peer, pipeline, fanout}`, `fanout -> peer`, and `peer::webrtcbin ->
 //! pipeline`. Only `pipeline` and `peer::webrtcbin` name GStreamer; only `http` names warp.
 
+pub mod broadcast;
+pub mod config;
+pub mod error;
+pub mod fanout;
+pub mod http;
 pub mod media;
 pub mod peer;
+pub mod pipeline;
+pub mod server;

@@ -1,2 +1,147 @@
-//! Commands: nothing else lives here.
-fn main() {}
+//! Commands, logging, signals and the exit code: nothing else lives here.
+
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use aerial::{
+    config::{self, Config, Layers, Opt},
+    error::Start,
+    server,
+};
+use anyhow::Context as _;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a server that did not start because of what it was told or what it found.
+const NOT_STARTED: u8 = 2;
+
+fn main() -> ExitCode {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return complain(&error),
+    };
+    let done = match matches.subcommand() {
+        Some(("serve", matches)) => serve(matches),
+        _ => Ok(()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let not_started = error.is::<Start>() || error.is::<config::Error>();
+            // These name their causes themselves.
+            let text = if not_started {
+                error.to_string()
+            } else {
+                format!("{error:#}")
+            };
+            say(&format!("aerial: {text}"));
+            ExitCode::from(if not_started { NOT_STARTED } else { 1 })
+        }
+    }
+}
+
+fn command() -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Configuration file [default: aerial.toml, if it exists; env: AERIAL_CONFIG]");
+    let serve = Command::new("serve")
+        .about("Run the server")
+        .after_help(
+            "Each option is also a key of the configuration file (`a.b` is `b` under `[a]`) and \
+             an environment variable (AERIAL_A_B). Flags beat the environment, the environment \
+             beats the file. Broadcasts that a pipeline feeds are in the file only:\n\n  \
+             [broadcasts.NAME]\n  source = \"demo.launch\"",
+        )
+        .arg(config)
+        .args(config::all().map(flag));
+    Command::new("aerial")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("One-to-many WebRTC broadcast server: publish with WHIP, watch with WHEP")
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .subcommand(serve)
+}
+
+fn flag(option: &'static Opt) -> Arg {
+    let default = if option.default.is_empty() {
+        String::new()
+    } else {
+        format!(" [default: {}]", option.default)
+    };
+    let help = format!(
+        "{} Takes {}.{default}",
+        option.help.trim(),
+        option.expected().trim_end_matches(',')
+    );
+    Arg::new(option.key)
+        .long(option.key)
+        .value_name("VALUE")
+        .help(help)
+}
+
+/// What is wrong with the command line, in one line; help and version in full.
+fn complain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr()
+        || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
+        // Err: nobody reads.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let what: Vec<_> = text
+        .split("\n\n")
+        .next()
+        .unwrap_or(&text)
+        .split_whitespace()
+        .collect();
+    let what = what.join(" ");
+    say(&format!(
+        "aerial: {}; see aerial --help",
+        what.trim_start_matches("error: ")
+    ));
+    ExitCode::from(NOT_STARTED)
+}
+
+fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
+    let flags = config::all()
+        .filter_map(|option| Some((option.key, matches.get_one::<String>(option.key)?.clone())));
+    let file = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    // Variables that are not text cannot be ours.
+    let variables = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = Config::load(&Layers::read(file, variables, flags)?)?;
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(EnvFilter::try_new(&config.main.log.0).context("log filter")?)
+        .init();
+    tokio::runtime::Runtime::new()
+        .context("no runtime")?
+        .block_on(async {
+            let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
+            let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+            let server = server::start(config).await?;
+            server
+                .run_until(async move {
+                    tokio::select! {
+                        _ = terminate.recv() => {}
+                        _ = interrupt.recv() => {}
+                    }
+                })
+                .await;
+            Ok(())
+        })
+}
+
+fn say(line: &str) {
+    // Err: nobody reads.
+    let _ = writeln!(io::stderr(), "{line}");
+}

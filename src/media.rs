@@ -52,8 +52,14 @@ pub enum Codec {
 
 impl Codec {
     /// Every codec, in no particular order.
-    pub const ALL: [Self; 6] =
-        [Self::H264, Self::H265, Self::Vp8, Self::Vp9, Self::Av1, Self::Opus];
+    pub const ALL: [Self; 6] = [
+        Self::H264,
+        Self::H265,
+        Self::Vp8,
+        Self::Vp9,
+        Self::Av1,
+        Self::Opus,
+    ];
 
     /// The track kind this codec encodes.
     pub const fn kind(self) -> Kind {
@@ -85,7 +91,9 @@ impl Codec {
 
     /// The codec with this `a=rtpmap` encoding name, in any case.
     pub fn from_encoding_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|codec| codec.encoding_name().eq_ignore_ascii_case(name))
+        Self::ALL
+            .into_iter()
+            .find(|codec| codec.encoding_name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -129,6 +137,26 @@ impl Frame {
         })
     }
 }
+
+/// One RTP packet on its way into a pipeline's depayloader, in order.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// Server running time at which its media is due, as in [`Frame::pts`].
+    pub pts: Duration,
+    /// RTP sequence number, extended to 64 bits.
+    pub sequence: u64,
+    /// RTP timestamp as sent.
+    pub timestamp: u32,
+    /// RTP marker bit.
+    pub marker: bool,
+    /// True if packets before this one are missing for good.
+    pub gap: bool,
+    /// RTP payload.
+    pub payload: Arc<[u8]>,
+}
+
+/// Where an engine hands over the packets of one track. Must not block.
+pub type PacketSink = Arc<dyn Fn(Packet) + Send + Sync>;
 
 /// Where a pipeline hands over its frames. Called on GStreamer streaming threads: must not block,
 /// take contended locks or panic.

@@ -1,15 +1,22 @@
 //! A WebRTC peer connection from offer to close.
 //!
 //! - [`sdp`]: offers, answers and trickle fragments as pure data (no IO, no GStreamer).
-//! - `webrtcbin`: the GStreamer engine, default for publishers.
+//! - [`webrtcbin`]: the GStreamer engine, default for publishers.
 //! - `direct`: the str0m engine, default for viewers.
 //! - `udp`: the one UDP port of the direct engine.
 //!
 //! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
 
+pub mod direct;
 pub mod sdp;
+pub mod srtp;
+pub mod udp;
+pub mod webrtcbin;
 
-use crate::media::{Codec, Kind};
+use crate::{
+    media::{Codec, Kind},
+    pipeline,
+};
 
 /// What a peer connection reports upwards, on a bounded channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +37,7 @@ pub enum Event {
 pub enum End {
     /// DELETE of the session URL.
     Deleted,
-    /// The peer said goodbye (DTLS close_notify).
+    /// The peer said goodbye (DTLS `close_notify`).
     PeerClosed,
     /// No ICE and DTLS within `connect_timeout`.
     ConnectTimeout,
@@ -46,4 +53,18 @@ pub enum End {
     Shutdown,
     /// The engine failed; the log has the details.
     Failed,
+}
+
+/// Why a peer connection cannot be made.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The offer cannot be accepted.
+    #[error(transparent)]
+    Sdp(#[from] sdp::Error),
+    /// The engine's pipeline does not start.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// The engine does not negotiate.
+    #[error("webrtcbin: {0}")]
+    Engine(String),
 }

@@ -1,0 +1,386 @@
+//! Who publishes and who watches: one owner task per broadcast.
+//!
+//! [`Broadcasts`] is the door for the HTTP layer. Each broadcast has one owner task that decides
+//! everything about it; sessions and sources are child tasks that negotiate, run and close on
+//! their own and report back, so that the owner never waits for GStreamer or for a viewer. This
+//! layer knows neither HTTP nor SDP details nor GStreamer.
+
+mod claim;
+mod feed;
+mod name;
+mod owner;
+mod publisher;
+mod session;
+mod source;
+mod status;
+mod viewer;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub use claim::Times;
+pub use name::Name;
+pub use session::{Session, SessionId};
+pub use status::{Counters, SourceKind, State, Status, TrackStatus};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    owner::{Owner, Request},
+    status::SharedCounters,
+};
+use crate::{
+    error::Error,
+    fanout::Fanout,
+    media::Codec,
+    peer::{
+        sdp::{Choice, Offer},
+        webrtcbin::PublisherOptions,
+    },
+};
+
+/// Requests waiting for the owner of a broadcast, which answers each within microseconds.
+const REQUESTS_MAX: usize = 256;
+/// Longest negotiation; OBS gives up 8 s after its POST.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
+/// How often a request is sent again because the broadcast ended under it.
+const ATTEMPTS_MAX: usize = 4;
+
+/// What this layer is told by the configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a publisher may take and be silent.
+    pub times: Times,
+    /// How long viewers wait for a publisher that is gone.
+    pub grace: Duration,
+    /// Sessions at the same time.
+    pub sessions_max: usize,
+    /// Broadcasts at the same time.
+    pub broadcasts_max: usize,
+    /// Viewers of one broadcast.
+    pub viewers_max: usize,
+    /// Whether a new publisher replaces a live one.
+    pub replace_live: bool,
+    /// How publishers connect.
+    pub publisher: PublisherOptions,
+}
+
+/// A session that has just been made.
+#[derive(Debug)]
+pub struct Created {
+    /// The session.
+    pub session: Arc<Session>,
+    /// The SDP answer.
+    pub answer: String,
+}
+
+/// All broadcasts. Cheap to clone.
+#[derive(Clone)]
+pub struct Broadcasts {
+    shared: Arc<Shared>,
+}
+
+/// What the owner tasks share.
+struct Shared {
+    options: Options,
+    fanout: Fanout,
+    // Held for a map operation only, never across an await.
+    directory: Mutex<Directory>,
+    changes: watch::Sender<u64>,
+    counters: SharedCounters,
+    stopping: CancellationToken,
+    numbers: AtomicU64,
+}
+
+#[derive(Default)]
+struct Directory {
+    broadcasts: BTreeMap<Name, Entry>,
+    sessions: HashMap<SessionId, Arc<Session>>,
+    owners: JoinSet<()>,
+}
+
+struct Entry {
+    requests: mpsc::Sender<Request>,
+    status: watch::Receiver<Status>,
+}
+
+impl Broadcasts {
+    /// No broadcasts yet.
+    pub fn new(options: Options, fanout: Fanout) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                fanout,
+                directory: Mutex::default(),
+                changes: watch::Sender::new(0),
+                counters: SharedCounters::default(),
+                stopping: CancellationToken::new(),
+                numbers: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Starts a broadcast that a pipeline feeds, for as long as the server runs.
+    ///
+    /// # Errors
+    /// If there are too many broadcasts.
+    pub fn add_source(&self, name: &Name, description: &str) -> Result<(), Error> {
+        self.owner(name, Some(description)).map(drop)
+    }
+
+    /// Starts a publisher session. `arrived` is when the request came in.
+    ///
+    /// # Errors
+    /// An offer that cannot be used, a name that is taken, or no room.
+    pub async fn publish(
+        &self,
+        name: &Name,
+        offer: Offer,
+        arrived: Instant,
+    ) -> Result<Created, Error> {
+        let codecs: Vec<Codec> = offer
+            .choose_publish()?
+            .iter()
+            .filter_map(|choice| match choice {
+                Choice::Receive(format) => format.codec,
+                Choice::Rejected => None,
+            })
+            .collect();
+        let offer = Arc::new(offer);
+        self.ask(|reply| {
+            let (offer, codecs) = (Arc::clone(&offer), codecs.clone());
+            let request = Request::Publish {
+                offer,
+                codecs,
+                arrived,
+                reply,
+            };
+            Ok((self.owner(name, None)?, request))
+        })
+        .await
+    }
+
+    /// Starts a viewer session.
+    ///
+    /// # Errors
+    /// An offer that cannot be used, nobody publishing, or no room.
+    pub async fn watch(&self, name: &Name, offer: Offer) -> Result<Created, Error> {
+        let offer = Arc::new(offer);
+        self.ask(|reply| {
+            let directory = self.shared.directory();
+            let entry = directory
+                .broadcasts
+                .get(name)
+                .ok_or_else(|| Error::NotLive {
+                    name: name.clone(),
+                    retry_after: owner::RETRY_MISSING,
+                })?;
+            Ok((
+                entry.requests.clone(),
+                Request::Watch {
+                    offer: Arc::clone(&offer),
+                    reply,
+                },
+            ))
+        })
+        .await
+    }
+
+    /// Ends a session because its client asked for it. Afterwards its broadcast's name is free and
+    /// its URL is unknown; the goodbye to the peer follows.
+    ///
+    /// # Errors
+    /// If there is no such session.
+    pub async fn end(&self, id: &SessionId) -> Result<(), Error> {
+        let session = self.session(id)?;
+        self.ask(|reply| {
+            let directory = self.shared.directory();
+            let entry = directory
+                .broadcasts
+                .get(&session.broadcast)
+                .ok_or(Error::Missing("session"))?;
+            Ok((
+                entry.requests.clone(),
+                Request::End {
+                    id: id.clone(),
+                    reply,
+                },
+            ))
+        })
+        .await
+    }
+
+    /// A running session.
+    ///
+    /// # Errors
+    /// If there is no such session.
+    pub fn session(&self, id: &SessionId) -> Result<Arc<Session>, Error> {
+        self.shared
+            .directory()
+            .sessions
+            .get(id)
+            .cloned()
+            .ok_or(Error::Missing("session"))
+    }
+
+    /// Sessions that are running or being negotiated.
+    pub fn sessions(&self) -> usize {
+        self.shared.directory().sessions.len()
+    }
+
+    /// All broadcasts, by name.
+    pub fn status(&self) -> Vec<Status> {
+        let directory = self.shared.directory();
+        directory
+            .broadcasts
+            .values()
+            .map(|entry| entry.status.borrow().clone())
+            .collect()
+    }
+
+    /// One broadcast.
+    ///
+    /// # Errors
+    /// If there is no such broadcast.
+    pub fn status_of(&self, name: &Name) -> Result<Status, Error> {
+        let directory = self.shared.directory();
+        let entry = directory
+            .broadcasts
+            .get(name)
+            .ok_or(Error::Missing("broadcast"))?;
+        Ok(entry.status.borrow().clone())
+    }
+
+    /// Tells when any status has changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Ends all broadcasts and sessions with a goodbye to every peer. Returns when all are done or
+    /// after `limit`.
+    pub async fn stop(&self, limit: Duration) {
+        self.shared.stopping.cancel();
+        let mut owners = std::mem::take(&mut self.shared.directory().owners);
+        let all = async { while owners.join_next().await.is_some() {} };
+        if timeout(limit, all).await.is_err() {
+            tracing::warn!(broadcasts = owners.len(), "sessions did not close in time");
+            owners.shutdown().await;
+        }
+    }
+
+    /// The owner of the broadcast; a new one if there is none.
+    fn owner(&self, name: &Name, source: Option<&str>) -> Result<mpsc::Sender<Request>, Error> {
+        let shared = &self.shared;
+        let mut directory = shared.directory();
+        if shared.stopping.is_cancelled() {
+            return Err(Error::Stopping);
+        }
+        if let Some(entry) = directory.broadcasts.get(name) {
+            return Ok(entry.requests.clone());
+        }
+        if directory.broadcasts.len() >= shared.options.broadcasts_max {
+            return Err(Error::Full("broadcasts"));
+        }
+        // Owners that have ended leave their results behind: collect them.
+        while directory.owners.try_join_next().is_some() {}
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let (owner, status) = Owner::new(name, source, Arc::clone(shared), receiver);
+        directory.owners.spawn(owner.run());
+        directory.broadcasts.insert(
+            name.clone(),
+            Entry {
+                requests: requests.clone(),
+                status,
+            },
+        );
+        Ok(requests)
+    }
+
+    /// Sends a request to an owner and waits for the answer. An owner that ends meanwhile drops
+    /// the request unanswered; then `request` finds another owner or says that there is none.
+    async fn ask<T>(
+        &self,
+        request: impl Fn(Reply<T>) -> Result<(mpsc::Sender<Request>, Request), Error>,
+    ) -> Result<T, Error> {
+        let attempts = async {
+            for _ in 0..ATTEMPTS_MAX {
+                let (reply, answer) = oneshot::channel();
+                let (owner, request) = request(reply)?;
+                if owner.send(request).await.is_ok()
+                    && let Ok(answer) = answer.await
+                {
+                    return answer;
+                }
+            }
+            Err(Error::Stopping)
+        };
+        timeout(ANSWER_TIMEOUT, attempts)
+            .await
+            .unwrap_or_else(|_| Err(Error::Failed("no answer in time".to_owned())))
+    }
+}
+
+/// Where the answer to a request goes.
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+impl Shared {
+    fn directory(&self) -> MutexGuard<'_, Directory> {
+        // Map operations cannot leave the maps half-changed, so a poisoned lock is still good.
+        self.directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for the log.
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn register(&self, session: &Arc<Session>) -> Result<(), Error> {
+        let mut directory = self.directory();
+        if directory.sessions.len() >= self.options.sessions_max {
+            return Err(Error::Full("sessions"));
+        }
+        directory
+            .sessions
+            .insert(session.id.clone(), Arc::clone(session));
+        Ok(())
+    }
+
+    fn unregister(&self, id: &SessionId) {
+        self.directory().sessions.remove(id);
+    }
+
+    /// Removes a broadcast, unless a request for it is waiting.
+    fn remove(&self, name: &Name, requests: &mut mpsc::Receiver<Request>) -> bool {
+        let mut directory = self.directory();
+        if !requests.is_empty() {
+            return false;
+        }
+        // Requests sent from now on fail, and their senders start over.
+        requests.close();
+        directory.broadcasts.remove(name);
+        drop(directory);
+        self.notify();
+        true
+    }
+
+    fn notify(&self) {
+        self.changes.send_modify(|generation| *generation += 1);
+    }
+}

@@ -1,0 +1,246 @@
+//! The owner's decisions about who feeds the broadcast.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Instant, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use super::{Admitted, Child, Feed, Owner, RETRY_TAKEN, SETTLE};
+use crate::{
+    broadcast::{
+        Created, Reply,
+        claim::{Pulse, Verdict},
+        feed::{Gate, Report, Track, Tracks},
+        publisher,
+        session::Stop,
+        source,
+    },
+    error::Error,
+    media::{Codec, Kind},
+    peer::{
+        End,
+        sdp::{Offer, Role},
+    },
+};
+
+impl Owner {
+    /// Whether a publisher may begin now; the present one makes way if it is stale.
+    pub(super) fn admit_publisher(
+        &mut self,
+        offer: &Offer,
+        arrived: Instant,
+    ) -> Result<Admitted, Error> {
+        let taken = || Error::Taken {
+            name: self.name.clone(),
+            retry_after: RETRY_TAKEN,
+        };
+        let options = &self.shared.options;
+        if self.source.is_some() {
+            return Err(taken());
+        }
+        if let Some(feed) = &self.feed {
+            let verdict = feed
+                .pulse
+                .borrow()
+                .claim(arrived, Instant::now(), &options.times);
+            if verdict == Verdict::Refuse && !options.replace_live {
+                return Err(taken());
+            }
+        }
+        let admitted = self.new_session(Role::Publisher, offer)?;
+        self.retire_feed(End::Replaced);
+        Ok(admitted)
+    }
+
+    pub(super) fn start_publisher(
+        &mut self,
+        (session, commands): Admitted,
+        (offer, codecs): (Arc<Offer>, Vec<Codec>),
+        reply: Reply<Created>,
+    ) {
+        let tracks = self.tracks.next(Some(&codecs), &self.shared.fanout);
+        let (number, gate, pulse) = (session.number, Gate::new(), watch::Sender::default());
+        let feed = Feed {
+            number,
+            session: Some(Arc::clone(&session)),
+            stop: session.stop.clone(),
+            gate: Arc::clone(&gate),
+            pulse: pulse.subscribe(),
+            tracks: tracks.clone(),
+            first_frame: None,
+            started: Vec::new(),
+            live_since: None,
+        };
+        let task = publisher::Task {
+            session,
+            commands,
+            offer,
+            sinks: gate.sinks(number, &tracks, &self.reports.0),
+            options: self.shared.options.publisher.clone(),
+            pulse,
+            counters: Arc::clone(&self.shared.counters),
+        };
+        let child = self.children.spawn(task.run(reply));
+        self.child_names.insert(child.id(), Child::Feed(number));
+        self.feed = Some(feed);
+    }
+
+    fn start_source(&mut self, text: Arc<str>) {
+        let tracks = self.tracks.next(None, &self.shared.fanout);
+        let (number, gate, stop) = (self.shared.number(), Gate::new(), Stop::default());
+        let pulse = watch::Sender::<Pulse>::default();
+        self.feed = Some(Feed {
+            number,
+            session: None,
+            stop: stop.clone(),
+            gate: Arc::clone(&gate),
+            pulse: pulse.subscribe(),
+            tracks: tracks.clone(),
+            first_frame: None,
+            started: Vec::new(),
+            live_since: None,
+        });
+        let task = source::Task {
+            broadcast: self.name.clone(),
+            description: text,
+            sinks: gate.sinks(number, &tracks, &self.reports.0),
+            gate,
+            pulse,
+            stop,
+        };
+        let child = self.children.spawn(task.run());
+        self.child_names.insert(child.id(), Child::Feed(number));
+    }
+
+    /// Ends whatever feeds the broadcast. Viewers stay, for the grace period.
+    pub(super) fn retire_feed(&mut self, why: End) {
+        let Some(feed) = self.feed.take() else { return };
+        feed.gate.shut();
+        feed.stop.end(why);
+        self.vacant_since = Instant::now();
+        if let Some(session) = &feed.session {
+            self.shared.unregister(&session.id);
+        }
+        if let Some((_, restarts)) = &mut self.source {
+            restarts.ended(self.vacant_since, feed.gate.frames() > 0);
+        }
+    }
+
+    /// Takes note of what a gate has seen.
+    pub(super) fn note(&mut self, report: &Report) {
+        let (Report::Started {
+            feed: number,
+            kind,
+            codec,
+        }
+        | Report::Mismatch {
+            feed: number,
+            kind,
+            codec,
+        }) = *report;
+        let Some(feed) = self.feed.as_mut().filter(|feed| feed.number == number) else {
+            return;
+        };
+        match report {
+            Report::Started { .. } => {
+                if let Some(track) = feed.tracks.of_mut(kind) {
+                    track.codec = Some(codec);
+                }
+                feed.first_frame.get_or_insert_with(Instant::now);
+                feed.started.push(kind);
+                self.try_go_live(Instant::now());
+            }
+            Report::Mismatch { .. } => {
+                tracing::warn!(broadcast = %self.name, %kind, %codec, "the codec has changed");
+                // Nobody can go on with what was negotiated; the next start is a fresh one.
+                self.retire_feed(End::Failed);
+                self.close_viewers(End::BroadcastEnded);
+                self.tracks = Tracks::default();
+            }
+        }
+    }
+
+    /// Goes live when viewers can be told what there is: for a publisher at the first keyframe of
+    /// its video (its audio track is known from the negotiation), for a pipeline when all its
+    /// tracks have shown or no more come.
+    fn try_go_live(&mut self, now: Instant) {
+        let Some(feed) = &mut self.feed else { return };
+        let has = |kind| feed.started.contains(&kind);
+        let ready = match (&feed.session, feed.first_frame) {
+            (_, None) => false,
+            (Some(_), Some(_)) => has(Kind::Video) || feed.tracks.video.is_none(),
+            (None, Some(first)) => {
+                (has(Kind::Video) && has(Kind::Audio)) || now.duration_since(first) >= SETTLE
+            }
+        };
+        let late_track = feed.live_since.is_some() && !self.tracks.continue_as(&feed.shown());
+        if !ready || (feed.live_since.is_some() && !late_track) {
+            return;
+        }
+        let tracks = feed.shown();
+        feed.live_since.get_or_insert_with(SystemTime::now);
+        if !self.tracks.continue_as(&tracks) {
+            self.close_viewers(End::BroadcastEnded);
+        }
+        let codec = |kind| {
+            tracks
+                .of(kind)
+                .and_then(|track| track.codec)
+                .map(tracing::field::display)
+        };
+        tracing::info!(
+            broadcast = %self.name,
+            video = codec(Kind::Video),
+            audio = codec(Kind::Audio),
+            viewers = self.viewers.len(),
+            "broadcast is live"
+        );
+        self.tracks = tracks;
+    }
+
+    /// Ends what has been silent for too long and starts what is due.
+    pub(super) fn check_times(&mut self, now: Instant) {
+        let options = &self.shared.options;
+        if let Some(feed) = &self.feed {
+            let overdue = feed.pulse.borrow().overdue(now, &options.times);
+            if let Some(why) = overdue {
+                self.retire_feed(why);
+            } else {
+                self.try_go_live(now);
+            }
+        }
+        if self.feed.is_none()
+            && !self.viewers.is_empty()
+            && now.saturating_duration_since(self.vacant_since) >= self.shared.options.grace
+        {
+            self.close_viewers(End::BroadcastEnded);
+            self.tracks = Tracks::default();
+        }
+        if self.feed.is_none()
+            && let Some((text, restarts)) = &mut self.source
+            && restarts.is_due(now)
+        {
+            let text = Arc::clone(text);
+            if restarts.begin() {
+                self.shared
+                    .counters
+                    .source_restarts
+                    .fetch_add(1, Ordering::Relaxed);
+            }
+            self.start_source(text);
+        }
+    }
+}
+
+impl Feed {
+    /// The tracks that viewers can be told of: those whose codec is known.
+    fn shown(&self) -> Tracks {
+        let known = |track: &Option<Track>| track.clone().filter(|track| track.codec.is_some());
+        Tracks {
+            video: known(&self.tracks.video),
+            audio: known(&self.tracks.audio),
+        }
+    }
+}

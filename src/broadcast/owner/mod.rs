@@ -1,0 +1,333 @@
+//! The owner task of a broadcast: all decisions about it, one after the other.
+
+mod feeding;
+mod watching;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{self, JoinError, JoinSet},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    Created, Name, Reply, Session, SessionId, Shared,
+    claim::Pulse,
+    feed::{Gate, Report, Tracks},
+    session::{Command, Stop},
+    source::Restarts,
+    status::{SourceKind, State, Status, TrackStatus},
+};
+use crate::{
+    error::Error,
+    media::{Codec, Kind},
+    peer::{
+        End,
+        sdp::{Offer, Role},
+    },
+};
+
+/// When to ask again for a broadcast that nobody publishes.
+pub(super) const RETRY_MISSING: Duration = Duration::from_secs(2);
+/// When to ask again while a publisher is about to go live.
+const RETRY_STARTING: Duration = Duration::from_secs(1);
+/// When a second publisher may try again: after that long without RTP the first is stale.
+const RETRY_TAKEN: Duration = Duration::from_secs(2);
+/// How often time limits are checked.
+const TICK: Duration = Duration::from_millis(250);
+/// Shortest time between two keyframe requests to a publisher.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the tracks of a source pipeline are waited for after the first one has shown.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How long a broadcast stays listed after its last publisher: long enough for the request that
+/// made it to arrive.
+const LINGER: Duration = Duration::from_secs(1);
+/// Reports waiting for the owner: a few per feed and kind.
+const REPORTS_MAX: usize = 64;
+
+/// What an owner is asked.
+pub(super) enum Request {
+    /// Start a publisher.
+    Publish {
+        offer: Arc<Offer>,
+        codecs: Vec<Codec>,
+        arrived: Instant,
+        reply: Reply<Created>,
+    },
+    /// Start a viewer.
+    Watch {
+        offer: Arc<Offer>,
+        reply: Reply<Created>,
+    },
+    /// End a session because its client wants so.
+    End { id: SessionId, reply: Reply<()> },
+}
+
+/// A new session and its commands.
+type Admitted = (Arc<Session>, mpsc::Receiver<Command>);
+
+/// What a child task was.
+#[derive(Clone, Debug)]
+enum Child {
+    Feed(u64),
+    Viewer(SessionId),
+}
+
+/// The one that feeds the broadcast now.
+struct Feed {
+    number: u64,
+    /// The publisher's session; `None` for a pipeline.
+    session: Option<Arc<Session>>,
+    stop: Stop,
+    gate: Arc<Gate>,
+    pulse: watch::Receiver<Pulse>,
+    /// What it brings; becomes the broadcast's when it goes live.
+    tracks: Tracks,
+    /// Since when there has been a first frame, while other tracks may still show.
+    first_frame: Option<Instant>,
+    /// The tracks that have shown.
+    started: Vec<Kind>,
+    live_since: Option<SystemTime>,
+}
+
+/// A broadcast.
+pub(super) struct Owner {
+    name: Name,
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    keyframe_wanted: Arc<Notify>,
+    /// Text of the pipeline that feeds it, and when to start that again.
+    source: Option<(Arc<str>, Restarts)>,
+    feed: Option<Feed>,
+    tracks: Tracks,
+    viewers: HashMap<SessionId, Arc<Session>>,
+    children: JoinSet<Option<End>>,
+    child_names: HashMap<task::Id, Child>,
+    vacant_since: Instant,
+    keyframe_asked: Option<Instant>,
+    keyframe_due: bool,
+    status: watch::Sender<Status>,
+}
+
+impl Owner {
+    pub(super) fn new(
+        name: &Name,
+        source: Option<&str>,
+        shared: Arc<Shared>,
+        requests: mpsc::Receiver<Request>,
+    ) -> (Self, watch::Receiver<Status>) {
+        let (status, receiver) = watch::channel(Status {
+            name: name.clone(),
+            state: State::Waiting,
+            viewers: 0,
+            started: None,
+            source: if source.is_some() {
+                SourceKind::Pipeline
+            } else {
+                SourceKind::Whip
+            },
+            tracks: Vec::new(),
+            fed: false,
+        });
+        let owner = Self {
+            name: name.clone(),
+            shared,
+            requests,
+            reports: mpsc::channel(REPORTS_MAX),
+            keyframe_wanted: Arc::default(),
+            source: source.map(|text| (text.into(), Restarts::default())),
+            feed: None,
+            tracks: Tracks::default(),
+            viewers: HashMap::new(),
+            children: JoinSet::new(),
+            child_names: HashMap::new(),
+            vacant_since: Instant::now(),
+            keyframe_asked: None,
+            keyframe_due: false,
+            status,
+        };
+        (owner, receiver)
+    }
+
+    pub(super) async fn run(mut self) {
+        let begun = Instant::now();
+        tracing::info!(broadcast = %self.name, "broadcast begins");
+        let stopping = self.shared.stopping.clone();
+        tokio::select! {
+            () = self.work() => {}
+            () = stopping.cancelled() => self.drain().await,
+        }
+        let seconds = begun.elapsed().as_secs();
+        tracing::info!(broadcast = %self.name, seconds, "broadcast ended");
+    }
+
+    /// Runs until nothing is left of the broadcast and it is removed from the directory.
+    async fn work(&mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(request) = self.requests.recv() => self.answer(request),
+                Some(report) = self.reports.1.recv() => self.note(&report),
+                Some(child) = self.children.join_next_with_id() => self.bury(&child),
+                () = self.keyframe_wanted.notified() => self.keyframe_due = true,
+                _ = tick.tick() => self.check_times(Instant::now()),
+            }
+            self.ask_for_keyframe(Instant::now());
+            self.publish_status();
+            if self.is_idle() && self.shared.remove(&self.name, &mut self.requests) {
+                break;
+            }
+        }
+    }
+
+    /// Ends every session and waits for their goodbyes; the server limits the time.
+    async fn drain(&mut self) {
+        self.requests.close();
+        self.source = None;
+        self.retire_feed(End::Shutdown);
+        self.close_viewers(End::Shutdown);
+        while let Some(child) = self.children.join_next_with_id().await {
+            self.bury(&child);
+        }
+    }
+
+    /// Whether nobody publishes or watches and nobody is about to.
+    fn is_idle(&self) -> bool {
+        self.source.is_none()
+            && self.feed.is_none()
+            && self.children.is_empty()
+            && self.vacant_since.elapsed() >= LINGER
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Publish { reply, .. } | Request::Watch { reply, .. } if reply.is_closed() => {}
+            Request::Publish {
+                offer,
+                codecs,
+                arrived,
+                reply,
+            } => match self.admit_publisher(&offer, arrived) {
+                Ok(admitted) => self.start_publisher(admitted, (offer, codecs), reply),
+                Err(error) => respond(reply, Err(error)),
+            },
+            Request::Watch { offer, reply } => match self.admit_viewer(&offer) {
+                Ok(admitted) => self.start_viewer(admitted, offer, reply),
+                Err(error) => respond(reply, Err(error)),
+            },
+            Request::End { id, reply } => respond(reply, self.end_session(&id)),
+        }
+    }
+
+    /// A session for `offer`, known to the directory from now on.
+    fn new_session(&self, role: Role, offer: &Offer) -> Result<Admitted, Error> {
+        let number = self.shared.number();
+        let (session, commands) = Session::new(number, role, self.name.clone(), offer)?;
+        self.shared.register(&session)?;
+        Ok((session, commands))
+    }
+
+    fn end_session(&mut self, id: &SessionId) -> Result<(), Error> {
+        if let Some(session) = self.viewers.remove(id) {
+            session.stop.end(End::Deleted);
+            self.shared.unregister(id);
+            return Ok(());
+        }
+        if self
+            .feed
+            .as_ref()
+            .and_then(|feed| feed.session.as_ref())
+            .is_some_and(|s| s.id == *id)
+        {
+            self.retire_feed(End::Deleted);
+            return Ok(());
+        }
+        Err(Error::Missing("session"))
+    }
+
+    /// Takes note of a child task that has ended.
+    fn bury(&mut self, child: &Result<(task::Id, Option<End>), JoinError>) {
+        let (id, end) = match child {
+            Ok((id, end)) => (*id, *end),
+            Err(error) => {
+                tracing::error!(broadcast = %self.name, %error, "a session's task failed");
+                (error.id(), Some(End::Failed))
+            }
+        };
+        if let Some(end) = end {
+            self.shared.counters.ended(end);
+        }
+        match self.child_names.remove(&id) {
+            Some(Child::Viewer(id)) => {
+                self.viewers.remove(&id);
+                self.shared.unregister(&id);
+            }
+            Some(Child::Feed(number))
+                if self.feed.as_ref().is_some_and(|feed| feed.number == number) =>
+            {
+                self.retire_feed(end.unwrap_or(End::Failed));
+            }
+            Some(Child::Feed(_)) | None => {}
+        }
+    }
+
+    fn publish_status(&self) {
+        let now = Instant::now();
+        let feed = self.feed.as_ref();
+        let state = self.state(now);
+        let tracks = match state {
+            State::Waiting => Vec::new(),
+            State::Live | State::Stale => [Kind::Video, Kind::Audio]
+                .into_iter()
+                .filter_map(|kind| {
+                    let codec = self.tracks.of(kind)?.codec?;
+                    Some(TrackStatus { kind, codec })
+                })
+                .collect(),
+        };
+        let changed = self.status.send_if_modified(|status| {
+            let new = Status {
+                state,
+                viewers: self.viewers.len(),
+                started: feed.and_then(|feed| feed.live_since),
+                tracks,
+                fed: feed.is_some_and(|feed| feed.pulse.borrow().connected.is_some()),
+                name: status.name.clone(),
+                source: status.source,
+            };
+            let changed = *status != new;
+            *status = new;
+            changed
+        });
+        if changed {
+            self.shared.notify();
+        }
+    }
+
+    fn state(&self, now: Instant) -> State {
+        let Some(feed) = self.feed.as_ref().filter(|feed| feed.live_since.is_some()) else {
+            return State::Waiting;
+        };
+        if feed
+            .pulse
+            .borrow()
+            .is_stale(now, &self.shared.options.times)
+        {
+            State::Stale
+        } else {
+            State::Live
+        }
+    }
+}
+
+fn respond<T>(reply: Reply<T>, answer: Result<T, Error>) {
+    // Err: the client has left.
+    let _ = reply.send(answer);
+}

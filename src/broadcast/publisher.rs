@@ -1,0 +1,148 @@
+//! A publisher's session: negotiate, connect, run, close.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    ANSWER_TIMEOUT, Created, Reply, Session, claim::Pulse, session::Command, status::SharedCounters,
+};
+use crate::{
+    error::Error,
+    peer::{
+        End, Event,
+        sdp::{self, Offer, Role},
+        webrtcbin::{Publisher, PublisherOptions},
+    },
+    pipeline::TrackSinks,
+};
+
+/// How often the engine's counters are read.
+const PULSE: Duration = Duration::from_millis(250);
+/// Events waiting for the task: connected, two tracks, closed.
+const EVENTS_MAX: usize = 16;
+
+/// Everything a publisher's task needs.
+pub(super) struct Task {
+    pub(super) session: Arc<Session>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) offer: Arc<Offer>,
+    pub(super) sinks: TrackSinks,
+    pub(super) options: PublisherOptions,
+    pub(super) pulse: watch::Sender<Pulse>,
+    pub(super) counters: SharedCounters,
+}
+
+impl Task {
+    /// Runs the session to its end. `None` if it never began.
+    pub(super) async fn run(self, reply: Reply<Created>) -> Option<End> {
+        let Self {
+            session,
+            commands,
+            offer,
+            sinks,
+            options,
+            pulse,
+            counters,
+        } = self;
+        let (events_sender, events) = mpsc::channel(EVENTS_MAX);
+        let accepted = timeout(
+            ANSWER_TIMEOUT,
+            Publisher::accept(&offer, &options, sinks, events_sender),
+        );
+        let accepted = tokio::select! {
+            accepted = accepted => accepted,
+            _ = session.stop.ended() => return None,
+        };
+        let error = match accepted {
+            Ok(Ok((publisher, answer))) => {
+                let began = Instant::now();
+                pulse.send_modify(|pulse| pulse.answered = Some(began));
+                counters.started(Role::Publisher);
+                tracing::info!(broadcast = %session.broadcast, session = session.number, "publisher begins");
+                let end = if reply
+                    .send(Ok(Created {
+                        session: Arc::clone(&session),
+                        answer,
+                    }))
+                    .is_ok()
+                {
+                    follow(&session, &publisher, (commands, events), &pulse).await
+                } else {
+                    // The client has left before the answer.
+                    End::Deleted
+                };
+                let stats = publisher.stats();
+                publisher.close().await;
+                tracing::info!(
+                    broadcast = %session.broadcast,
+                    session = session.number,
+                    ?end,
+                    seconds = began.elapsed().as_secs(),
+                    packets = stats.packets,
+                    bytes = stats.bytes,
+                    lost = stats.lost,
+                    "publisher ended"
+                );
+                return Some(end);
+            }
+            Ok(Err(error)) => Error::from(error),
+            Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
+        };
+        tracing::warn!(broadcast = %session.broadcast, session = session.number, %error, "publisher refused");
+        // Err: the client has left.
+        let _ = reply.send(Err(error));
+        None
+    }
+}
+
+/// Runs a session that has been answered; returns why it ends.
+async fn follow(
+    session: &Session,
+    publisher: &Publisher,
+    (mut commands, mut events): (mpsc::Receiver<Command>, mpsc::Receiver<Event>),
+    pulse: &watch::Sender<Pulse>,
+) -> End {
+    let mut tick = interval(PULSE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(Event::Connected) => {
+                    pulse.send_modify(|pulse| pulse.connected = Some(Instant::now()));
+                    tracing::debug!(session = session.number, "publisher connected");
+                }
+                Some(Event::Track(kind, codec)) => {
+                    tracing::debug!(session = session.number, %kind, %codec, "first frame");
+                }
+                Some(Event::KeyframeWanted) => {}
+                Some(Event::Closed(end)) => return end,
+                None => return End::Failed,
+            },
+            Some(command) = commands.recv() => match command {
+                Command::Candidates(candidates) => publisher.add_candidates(&candidates),
+                Command::Keyframe => publisher.request_keyframe(),
+                Command::Restart { reply, .. } => {
+                    let refusal = "ICE restart is not supported; the session goes on unchanged";
+                    // Err: the client has left.
+                    let _ = reply.send(Err(sdp::Error::Unsupported(refusal.to_owned())));
+                }
+            },
+            end = session.stop.ended() => return end,
+            _ = tick.tick() => {
+                let last_packet = publisher.stats().last_packet;
+                pulse.send_if_modified(|pulse| {
+                    let changed = pulse.last_packet != last_packet;
+                    pulse.last_packet = last_packet;
+                    changed
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! A session as the rest of the server sees it: identity, what it may be told, how it is ended.
+
+use std::{
+    fmt::{self, Write as _},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Name;
+use crate::{
+    error::Error,
+    peer::{
+        End,
+        sdp::{self, Change, Fragment, Offer, Remote, Role, Transport},
+    },
+};
+
+/// Commands waiting for a session's task; trickled candidates come in small batches.
+const COMMANDS_MAX: usize = 32;
+/// Longest ICE restart.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(3);
+/// PATCH requests a session may send at once.
+const BURST: f64 = 40.0;
+/// PATCH requests a session may send per second in the long run.
+const RATE: f64 = 20.0;
+
+/// The secret part of a session URL: 160 random bits (RFC 9725 §5).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SessionId(String);
+
+impl SessionId {
+    fn random() -> Result<Self, Error> {
+        random_hex::<20>().map(Self)
+    }
+
+    /// The id in a URL, whether or not such a session exists.
+    pub fn from_url(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The id as it stands in a URL. Whoever has it controls the session: never log it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+/// What a running session can be told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// The peer can also be reached here.
+    Candidates(Vec<SocketAddr>),
+    /// A viewer needs a keyframe.
+    Keyframe,
+    /// Restart ICE with the peer's new credentials; the reply is the engine's side of it.
+    Restart {
+        ice_ufrag: String,
+        ice_pwd: String,
+        reply: oneshot::Sender<Result<Transport, sdp::Error>>,
+    },
+}
+
+/// The ICE session of a session: a restart begins a new one.
+#[derive(Debug)]
+struct Ice {
+    etag: String,
+    remote: Remote,
+}
+
+/// A session: one HTTP resource and its peer connection.
+#[derive(Debug)]
+pub struct Session {
+    /// The secret part of its URL.
+    pub id: SessionId,
+    /// Number in the log, where the id must not stand.
+    pub number: u64,
+    /// Publisher or viewer.
+    pub role: Role,
+    /// The broadcast.
+    pub broadcast: Name,
+    ice: Mutex<Ice>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) stop: Stop,
+    allowance: Mutex<Allowance>,
+}
+
+impl Session {
+    /// A new session for `offer`, and where its task receives commands.
+    pub(super) fn new(
+        number: u64,
+        role: Role,
+        broadcast: Name,
+        offer: &Offer,
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Command>), Error> {
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let session = Self {
+            id: SessionId::random()?,
+            number,
+            role,
+            broadcast,
+            ice: Mutex::new(Ice {
+                etag: etag()?,
+                remote: offer.remote(),
+            }),
+            commands,
+            stop: Stop::default(),
+            allowance: Mutex::new(Allowance {
+                left: BURST,
+                at: Instant::now(),
+            }),
+        };
+        Ok((Arc::new(session), receiver))
+    }
+
+    /// Counts a PATCH.
+    ///
+    /// # Errors
+    /// [`Error::TooOften`] if there have been too many.
+    pub fn allow(&self) -> Result<(), Error> {
+        let mut allowance = self
+            .allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if allowance.take(Instant::now()) {
+            Ok(())
+        } else {
+            Err(Error::TooOften)
+        }
+    }
+
+    /// Entity tag of the present ICE session, with quotes (RFC 9725 §4.3.1).
+    pub fn etag(&self) -> String {
+        self.ice().etag.clone()
+    }
+
+    /// What the fragment asks for (RFC 9725 §4.3). A restart shows in changed credentials.
+    ///
+    /// # Errors
+    /// If it names a section this session does not have, or only half of new credentials.
+    pub fn change(&self, fragment: &Fragment) -> Result<Change, Error> {
+        Ok(fragment.change(&self.ice().remote)?)
+    }
+
+    fn ice(&self) -> MutexGuard<'_, Ice> {
+        self.ice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands trickled candidates to the peer connection. Those that find the queue full are
+    /// dropped: peer-reflexive candidates make up for them.
+    pub fn trickle(&self, candidates: Vec<SocketAddr>) {
+        if !candidates.is_empty()
+            && self
+                .commands
+                .try_send(Command::Candidates(candidates))
+                .is_err()
+        {
+            tracing::debug!(session = self.number, "trickled candidates dropped");
+        }
+    }
+
+    /// Restarts ICE and returns the new entity tag and the fragment with the server's side
+    /// (RFC 9725 §4.3.3).
+    ///
+    /// # Errors
+    /// If the engine cannot (webrtcbin 1.22 keeps its old credentials); then the present ICE
+    /// session goes on.
+    pub async fn restart(&self, fragment: Fragment) -> Result<(String, String), Error> {
+        let (Some(ice_ufrag), Some(ice_pwd)) = (fragment.ice_ufrag, fragment.ice_pwd) else {
+            return Err(unsupported("a restart needs a=ice-ufrag and a=ice-pwd"));
+        };
+        let (reply, transport) = oneshot::channel();
+        let command = Command::Restart {
+            ice_ufrag: ice_ufrag.clone(),
+            ice_pwd: ice_pwd.clone(),
+            reply,
+        };
+        self.commands
+            .try_send(command)
+            .map_err(|_| Error::TooOften)?;
+        let transport = timeout(RESTART_TIMEOUT, transport)
+            .await
+            .map_err(|_| Error::Failed("the engine did not restart ICE in time".to_owned()))?
+            .map_err(|_| Error::Missing("session"))??;
+        self.trickle(fragment.candidates);
+        let etag = etag()?;
+        let mut ice = self.ice();
+        ice.etag.clone_from(&etag);
+        ice.remote.ice_ufrag = ice_ufrag;
+        ice.remote.ice_pwd = ice_pwd;
+        let mid = ice
+            .remote
+            .mids
+            .first()
+            .map(String::as_str)
+            .unwrap_or_default();
+        Ok((etag, sdp::restart_answer(mid, &transport)))
+    }
+}
+
+fn unsupported(message: &str) -> Error {
+    sdp::Error::Unsupported(message.to_owned()).into()
+}
+
+fn etag() -> Result<String, Error> {
+    Ok(format!("\"{}\"", random_hex::<8>()?))
+}
+
+/// Ends a task, with the reason.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stop {
+    token: CancellationToken,
+    why: Arc<OnceLock<End>>,
+}
+
+impl Stop {
+    /// Ends the task; the first reason given counts.
+    pub(super) fn end(&self, why: End) {
+        // Err: somebody else was first.
+        let _ = self.why.set(why);
+        self.token.cancel();
+    }
+
+    /// Resolves with the reason once the task shall end.
+    pub(super) async fn ended(&self) -> End {
+        self.token.cancelled().await;
+        *self.why.get_or_init(|| End::Shutdown)
+    }
+}
+
+/// A token bucket.
+#[derive(Debug)]
+struct Allowance {
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn take(&mut self, now: Instant) -> bool {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * RATE;
+        self.at = now;
+        self.left = (self.left + gained).min(BURST);
+        if self.left < 1.0 {
+            return false;
+        }
+        self.left -= 1.0;
+        true
+    }
+}
+
+/// `BYTES` random bytes of the system's generator, as hexadecimal digits.
+fn random_hex<const BYTES: usize>() -> Result<String, Error> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
+    Ok(bytes
+        .iter()
+        .fold(String::with_capacity(2 * BYTES), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        }))
+}
+
+/// A random share of `span`, for jitter.
+pub(super) fn random_share(span: Duration) -> Duration {
+    let share = getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX));
+    span.mul_f64(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_long_and_different() {
+        let ids: std::collections::HashSet<_> =
+            (0..1000).map(|_| SessionId::random().unwrap()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.as_str().len() == 40));
+    }
+
+    #[test]
+    fn allowance_refills() {
+        let start = Instant::now();
+        let mut allowance = Allowance {
+            left: BURST,
+            at: start,
+        };
+        let taken = (0..100).filter(|_| allowance.take(start)).count();
+        assert_eq!(taken, 40);
+        assert!(allowance.take(start + Duration::from_millis(60)));
+        assert!(!allowance.take(start + Duration::from_millis(61)));
+    }
+}

@@ -1,0 +1,157 @@
+//! A run of a source pipeline, and when the next one is due.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    Name,
+    claim::Pulse,
+    feed::Gate,
+    session::{Stop, random_share},
+};
+use crate::{
+    peer::End,
+    pipeline::{Event, Source, TrackSinks},
+};
+
+/// Longest start of a pipeline; network sources connect in this time.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the gate is looked at.
+const PULSE: Duration = Duration::from_millis(250);
+/// Events waiting for the task: two tracks and an end.
+const EVENTS_MAX: usize = 16;
+/// The first pause before a restart.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+/// The longest pause before a restart.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A run of this length that made frames was a good one: the pauses begin anew.
+const GOOD_RUN: Duration = Duration::from_secs(10);
+
+/// Everything one run needs.
+pub(super) struct Task {
+    pub(super) broadcast: Name,
+    pub(super) description: Arc<str>,
+    pub(super) sinks: TrackSinks,
+    pub(super) gate: Arc<Gate>,
+    pub(super) pulse: watch::Sender<Pulse>,
+    pub(super) stop: Stop,
+}
+
+impl Task {
+    /// Runs the pipeline to its end. Always `None`: a source is not a session.
+    pub(super) async fn run(self) -> Option<End> {
+        let Self {
+            broadcast,
+            description,
+            sinks,
+            gate,
+            pulse,
+            stop,
+        } = self;
+        let (events_sender, mut events) = mpsc::channel(EVENTS_MAX);
+        let start = timeout(
+            START_TIMEOUT,
+            Source::start(broadcast.as_str(), &description, sinks, events_sender),
+        );
+        // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
+        let source = match start.await {
+            Ok(Ok(source)) => source,
+            Ok(Err(error)) => {
+                tracing::warn!(%broadcast, %error, "source does not start");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!(%broadcast, seconds = START_TIMEOUT.as_secs(), "source does not start in time");
+                return None;
+            }
+        };
+        let began = Instant::now();
+        tracing::info!(%broadcast, "source begins");
+        pulse.send_modify(|pulse| {
+            pulse.answered = Some(began);
+            pulse.connected = Some(began);
+        });
+        let mut tick = interval(PULSE);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let why = loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(Event::Track(kind, codec)) => tracing::debug!(%broadcast, %kind, %codec, "first frame"),
+                    Some(Event::Failed(message)) => break message,
+                    Some(Event::Ended) | None => break "end of stream".to_owned(),
+                },
+                end = stop.ended() => break format!("{end:?}"),
+                _ = tick.tick() => pulse.send_modify(|pulse| pulse.last_packet = gate.last_frame()),
+            }
+        };
+        source.stop().await;
+        let seconds = began.elapsed().as_secs();
+        tracing::info!(%broadcast, why, seconds, frames = gate.frames(), "source ended");
+        None
+    }
+}
+
+/// Decides when a source is started again: pauses double up to a limit, with jitter.
+#[derive(Debug, Default)]
+pub(super) struct Restarts {
+    began: Option<Instant>,
+    due: Option<Instant>,
+    failures: u32,
+}
+
+impl Restarts {
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.due.is_none_or(|due| now >= due)
+    }
+
+    /// Notes a start; true if it is not the first.
+    pub(super) fn begin(&mut self) -> bool {
+        self.began.replace(Instant::now()).is_some()
+    }
+
+    /// Notes the end of a run that did or did not make frames.
+    pub(super) fn ended(&mut self, now: Instant, made_frames: bool) {
+        let ran = self
+            .began
+            .map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        self.failures = if made_frames && ran >= GOOD_RUN {
+            0
+        } else {
+            self.failures + 1
+        };
+        let pause = PAUSE_MIN
+            .saturating_mul(1 << self.failures.min(16))
+            .min(PAUSE_MAX);
+        self.due = Some(now + pause / 2 + random_share(pause / 2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_begin_anew_after_a_good_run() {
+        let now = Instant::now();
+        let mut restarts = Restarts::default();
+        assert!(restarts.is_due(now));
+        let pause = |restarts: &mut Restarts, made_frames, ran| {
+            restarts.began = now.checked_sub(ran);
+            restarts.ended(now, made_frames);
+            restarts.due.unwrap() - now
+        };
+        assert!(pause(&mut restarts, false, Duration::ZERO) <= Duration::from_secs(1));
+        for _ in 0..40 {
+            assert!(pause(&mut restarts, false, Duration::ZERO) <= PAUSE_MAX);
+        }
+        assert!(pause(&mut restarts, false, GOOD_RUN) >= PAUSE_MAX / 2);
+        assert!(pause(&mut restarts, true, GOOD_RUN) <= PAUSE_MIN);
+    }
+}

@@ -1,0 +1,218 @@
+//! What the API tells about broadcasts, and the counters behind the metrics.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Serialize, Serializer};
+
+use super::Name;
+use crate::{
+    media::{Codec, Kind},
+    peer::{End, sdp::Role},
+};
+
+/// Whether a broadcast can be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Media flows; viewers are welcome.
+    Live,
+    /// It did, but has paused for longer than `timeouts.stale`.
+    Stale,
+    /// Nothing to watch yet, or no longer.
+    Waiting,
+}
+
+/// What feeds a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// A pipeline of the configuration.
+    Pipeline,
+    /// A WHIP publisher.
+    Whip,
+}
+
+/// One broadcast, as `/api/broadcasts/{name}` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Its name.
+    pub name: Name,
+    /// Whether it can be watched.
+    pub state: State,
+    /// Viewers, connected or connecting.
+    pub viewers: usize,
+    /// Since when it has been live without a break.
+    #[serde(serialize_with = "rfc3339")]
+    pub started: Option<SystemTime>,
+    /// What feeds it.
+    pub source: SourceKind,
+    /// What there is to receive.
+    pub tracks: Vec<TrackStatus>,
+    /// Whether somebody feeds it, live or not.
+    #[serde(skip)]
+    pub fed: bool,
+}
+
+/// One track of a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TrackStatus {
+    /// Video or audio.
+    pub kind: Kind,
+    /// How it is encoded.
+    pub codec: Codec,
+}
+
+/// What has happened since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    publishers: AtomicU64,
+    viewers: AtomicU64,
+    /// Publishers that were told to send a keyframe.
+    pub(super) keyframe_requests: AtomicU64,
+    /// Sources that were started again after they had failed or ended.
+    pub(super) source_restarts: AtomicU64,
+    /// Sessions that ended, by reason in the order of [`ENDS`].
+    ended: [AtomicU64; ENDS.len()],
+}
+
+/// Every reason for which a session ends, with its name in metrics and API.
+const ENDS: [(End, &str); 9] = [
+    (End::Deleted, "deleted"),
+    (End::PeerClosed, "peer_closed"),
+    (End::ConnectTimeout, "connect_timeout"),
+    (End::Vanished, "vanished"),
+    (End::NoMedia, "no_media"),
+    (End::Replaced, "replaced"),
+    (End::BroadcastEnded, "broadcast_ended"),
+    (End::Shutdown, "shutdown"),
+    (End::Failed, "failed"),
+];
+
+impl Counters {
+    pub(super) fn started(&self, role: Role) {
+        let counter = match role {
+            Role::Publisher => &self.publishers,
+            Role::Viewer => &self.viewers,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn ended(&self, why: End) {
+        let counter = self
+            .ended
+            .iter()
+            .zip(ENDS)
+            .find(|(_, (end, _))| *end == why);
+        if let Some((counter, _)) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sessions answered so far.
+    pub fn sessions(&self, role: Role) -> u64 {
+        match role {
+            Role::Publisher => self.publishers.load(Ordering::Relaxed),
+            Role::Viewer => self.viewers.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Sessions that ended, by reason.
+    pub fn ends(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.ended
+            .iter()
+            .zip(ENDS)
+            .map(|(count, (_, name))| (name, count.load(Ordering::Relaxed)))
+    }
+
+    /// Keyframes asked of publishers.
+    pub fn keyframe_requests(&self) -> u64 {
+        self.keyframe_requests.load(Ordering::Relaxed)
+    }
+
+    /// Restarts of source pipelines.
+    pub fn source_restarts(&self) -> u64 {
+        self.source_restarts.load(Ordering::Relaxed)
+    }
+}
+
+/// A shared [`Counters`].
+pub(super) type SharedCounters = Arc<Counters>;
+
+#[expect(clippy::ref_option, reason = "the signature that serde calls")]
+fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
+        Some(since) => serializer.serialize_some(&timestamp(since.as_secs())),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Seconds since 1970 as `2026-01-01T00:00:00Z` (RFC 3339).
+fn timestamp(seconds: u64) -> String {
+    // Days to year, month and day: Howard Hinnant, "chrono-compatible low-level date algorithms".
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_767_225_600, "2026-01-01T00:00:00Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(timestamp(seconds), text);
+        }
+    }
+
+    #[test]
+    fn status_json() {
+        let mut status = Status {
+            name: Name::new("demo").unwrap(),
+            state: State::Live,
+            viewers: 3,
+            started: Some(UNIX_EPOCH + std::time::Duration::from_hours(490_896)),
+            source: SourceKind::Pipeline,
+            tracks: vec![TrackStatus {
+                kind: Kind::Video,
+                codec: Codec::H264,
+            }],
+            fed: true,
+        };
+        assert_eq!(
+            serde_json::to_string(&status).unwrap(),
+            r#"{"name":"demo","state":"live","viewers":3,"started":"2026-01-01T00:00:00Z","source":"pipeline","tracks":[{"kind":"video","codec":"h264"}]}"#
+        );
+        status.started = None;
+        assert!(
+            serde_json::to_string(&status)
+                .unwrap()
+                .contains(r#""started":null"#)
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! Every option: name, unit, default and range in one place ([`options`]), read from flags,
+//! environment and file once, into plain immutable data.
+//!
+//! Flags beat the environment, the environment beats the file, the file beats the defaults. An
+//! option `section.name` is the flag `--section.name`, the variable `AERIAL_SECTION_NAME` and the
+//! key `name` under `[section]` in `aerial.toml`. Nothing here starts anything.
+
+mod layers;
+mod options;
+mod pipelines;
+mod value;
+
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+pub use layers::{Layers, Origin};
+pub use options::{Http, Limits, Main, Opt, Timeouts, WebRtc, all};
+pub use value::{Bytes, LogFilter, PublicUrl, Value};
+
+use crate::broadcast::Name;
+
+/// The file read when no other is named and it exists in the working directory.
+pub const DEFAULT_FILE: &str = "aerial.toml";
+/// The variable that names the configuration file.
+pub const FILE_VARIABLE: &str = "AERIAL_CONFIG";
+/// Name of the broadcast that runs when nothing else is configured, and of its pipeline file.
+const DEMO: &str = "demo";
+
+/// Why the configuration is refused. One line each, naming the place and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that was named cannot be read.
+    #[error("{path}: cannot be read: {source}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{origin}: not valid TOML: {message}")]
+    Syntax {
+        /// Where.
+        origin: Origin,
+        /// What the parser says.
+        message: String,
+    },
+    /// A key that no option has.
+    #[error("{origin}: unknown key `{key}`; {hint}")]
+    UnknownKey {
+        /// Where.
+        origin: Origin,
+        /// The key as written.
+        key: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A value that the option does not take.
+    #[error("{origin}: `{key}` takes {expected}, not `{given}`")]
+    BadValue {
+        /// Where.
+        origin: Origin,
+        /// The option.
+        key: String,
+        /// What it takes.
+        expected: String,
+        /// What was given.
+        given: String,
+    },
+    /// A broadcast names a pipeline file that does not exist.
+    #[error("{origin}: no pipeline file `{file}` in {place}; there are: {known}")]
+    NoPipeline {
+        /// Where.
+        origin: Origin,
+        /// The file as written.
+        file: String,
+        /// Where it was looked for.
+        place: String,
+        /// What is there.
+        known: String,
+    },
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses, folders and the log.
+    pub main: Main,
+    /// The HTTP port.
+    pub http: Http,
+    /// How much clients can make the server do.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Peer connections.
+    pub webrtc: WebRtc,
+    /// `[broadcasts.NAME]`: the broadcasts that exist without a WHIP publisher.
+    pub broadcasts: BTreeMap<Name, Broadcast>,
+}
+
+/// One `[broadcasts.NAME]` section.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    /// `source`: the pipeline that feeds it.
+    pub source: Source,
+}
+
+/// A pipeline file, read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Name of the file in the pipelines folder.
+    pub file: String,
+    /// Its text.
+    pub description: String,
+}
+
+impl Config {
+    /// Puts the layers together.
+    ///
+    /// # Errors
+    /// An unknown key, a bad value or an unreadable file; the first one found.
+    pub fn load(layers: &Layers) -> Result<Self, Error> {
+        let mut config = Self {
+            main: Main::take(layers)?,
+            http: Http::take(layers)?,
+            limits: Limits::take(layers)?,
+            timeouts: Timeouts::take(layers)?,
+            webrtc: WebRtc::take(layers)?,
+            broadcasts: BTreeMap::new(),
+        };
+        for section in layers.broadcasts() {
+            let source = pipelines::read(
+                config.main.pipelines.as_deref(),
+                &section.source,
+                &section.origin,
+            )?;
+            config
+                .broadcasts
+                .insert(section.name.clone(), Broadcast { source });
+        }
+        if config.main.demo.unwrap_or(!layers.has_broadcasts())
+            && let Some(name) = Name::new(DEMO)
+            && !config.broadcasts.contains_key(&name)
+        {
+            let file = format!("{DEMO}.launch");
+            let directory = config.main.pipelines.as_deref();
+            let source = pipelines::read(directory, &file, &Origin::Default)?;
+            config.broadcasts.insert(name, Broadcast { source });
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,192 @@
+//! The table of all options: the structs, their documentation, defaults and ranges, once.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{
+    Error, Layers,
+    value::{Bytes, LogFilter, PublicUrl, Value},
+};
+
+/// One option, as `--help` and error messages show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// `section.name`, or `name` for those outside a section.
+    pub key: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// What its values look like.
+    pub takes: &'static str,
+    /// The value when nobody sets it; empty means unset.
+    pub default: &'static str,
+    /// Smallest and largest value, both allowed.
+    pub range: Option<(&'static str, &'static str)>,
+}
+
+impl Opt {
+    /// The environment variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("AERIAL_{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// What the option takes, with its range.
+    pub fn expected(&self) -> String {
+        match self.range {
+            Some((min, max)) => format!("{} from {min} to {max}", self.takes),
+            None => self.takes.to_owned(),
+        }
+    }
+}
+
+/// Every option outside `[broadcasts]`, in the order of the documentation.
+pub fn all() -> impl Iterator<Item = &'static Opt> {
+    [
+        Main::OPTIONS,
+        Http::OPTIONS,
+        Limits::OPTIONS,
+        Timeouts::OPTIONS,
+        WebRtc::OPTIONS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Declares a section: a struct with one field per option, the table row of each, and `take`,
+/// which fills the struct.
+macro_rules! section {
+    (@option $prefix:literal $field:ident $type:ty, $default:literal, [$($help:literal)+]) => {
+        section!(@option $prefix $field $type, $default, [$($help)+], None)
+    };
+    (@option $prefix:literal $field:ident $type:ty, $default:literal, [$($help:literal)+], $min:literal $max:literal) => {
+        section!(@option $prefix $field $type, $default, [$($help)+], Some(($min, $max)))
+    };
+    (@option $prefix:literal $field:ident $type:ty, $default:literal, [$($help:literal)+], $range:expr) => {
+        Opt {
+            key: concat!($prefix, stringify!($field)),
+            help: concat!($($help),+),
+            takes: <$type as Value>::TAKES,
+            default: $default,
+            range: $range,
+        }
+    };
+    ($(#[doc = $about:literal])+ $name:ident $prefix:literal {
+        $($(#[doc = $help:literal])+
+        $field:ident: $type:ty = $default:literal $(from $min:literal to $max:literal)?,)+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            $($(#[doc = $help])+
+            #[doc = concat!("\n\nDefault: `", $default, "`" $(, "; from `", $min, "` to `", $max, "`")?, ".")]
+            pub $field: $type,)+
+        }
+
+        impl $name {
+            const OPTIONS: &[Opt] =
+                &[$(section!(@option $prefix $field $type, $default, [$($help)+] $(, $min $max)?)),+];
+
+            pub(super) fn take(layers: &Layers) -> Result<Self, Error> {
+                Ok(Self {
+                    $($field: layers.take(&section!(
+                        @option $prefix $field $type, $default, [$($help)+] $(, $min $max)?
+                    ))?,)+
+                })
+            }
+        }
+    };
+}
+
+section! {
+    /// Options outside any section.
+    Main "" {
+        /// Address and port of HTTP. Beyond 127.0.0.1, put TLS in front: browsers give pages
+        /// without it no camera.
+        listen: SocketAddr = "127.0.0.1:8080",
+        /// Address and port of WebRTC media, one UDP port for all viewers. It stays open to the
+        /// machine's own network addresses when HTTP is on loopback, because Firefox never sends
+        /// to 127.0.0.1; it answers only to who has a session.
+        udp: SocketAddr = "0.0.0.0:8189",
+        /// Folder of pipeline files, instead of the built-in ones.
+        pipelines: Option<PathBuf> = "",
+        /// Folder of the pages, instead of the built-in ones.
+        web: Option<PathBuf> = "",
+        /// What is logged to standard error.
+        log: LogFilter = "info",
+        /// Whether the broadcast `demo` runs. Unset: only if no broadcast is configured.
+        demo: Option<bool> = "",
+    }
+}
+
+section! {
+    /// `[http]`: the HTTP port.
+    Http "http." {
+        /// What clients put before paths to reach this server, if they are told whole URLs.
+        public_url: Option<PublicUrl> = "",
+        /// Connections at the same time, event streams included; more wait.
+        connections: usize = "2000" from "1" to "1000000",
+        /// Time for a request's head, and how long an idle connection is kept.
+        header_timeout: Duration = "20s" from "100ms" to "10m",
+        /// Time for a request's body.
+        body_timeout: Duration = "10s" from "100ms" to "10m",
+        /// Size of a request's head.
+        header_bytes: Bytes = "16KiB" from "8KiB" to "1MiB",
+        /// Accept PATCH without If-Match (RFC 9725 section 4.3.1 wants it).
+        lenient_etag: bool = "false",
+        /// Answer 404 instead of 409 to viewers of a broadcast without a publisher.
+        missing_is_404: bool = "false",
+    }
+}
+
+section! {
+    /// `[limits]`: how much clients can make the server do.
+    Limits "limits." {
+        /// Sessions at the same time, publishers and viewers together.
+        sessions: usize = "10000" from "1" to "1000000",
+        /// Broadcasts at the same time.
+        broadcasts: usize = "1000" from "1" to "100000",
+        /// Viewers of one broadcast.
+        viewers: usize = "5000" from "1" to "1000000",
+        /// Size of an offer.
+        offer_bytes: Bytes = "128KiB" from "1KiB" to "128KiB",
+        /// Size of a trickle ICE fragment.
+        fragment_bytes: Bytes = "64KiB" from "1KiB" to "64KiB",
+    }
+}
+
+section! {
+    /// `[timeouts]`: how long things may take.
+    Timeouts "timeouts." {
+        /// From the answer to ICE and DTLS being up; then the session ends.
+        connect: Duration = "15s" from "100ms" to "5m",
+        /// From a publisher's connection to its first packet; then the session ends.
+        media: Duration = "10s" from "100ms" to "5m",
+        /// Without RTP a publisher is stale: another may take its name.
+        stale: Duration = "2s" from "100ms" to "5m",
+        /// Without RTP a publisher is gone.
+        ended: Duration = "10s" from "200ms" to "10m",
+        /// Without a sign of life from a viewer its session ends (RFC 7675).
+        consent: Duration = "15s" from "1s" to "30s",
+        /// How long viewers wait for a publisher that is gone.
+        grace: Duration = "5s" from "0s" to "1h",
+        /// How long stopping the server may take.
+        drain: Duration = "5s" from "100ms" to "1m",
+    }
+}
+
+section! {
+    /// `[webrtc]`: peer connections.
+    WebRtc "webrtc." {
+        /// Addresses to advertise instead of the machine's own, for a server behind NAT.
+        public_addresses: Vec<IpAddr> = "",
+        /// Local addresses on which publishers can connect. Unset: those of the machine's network
+        /// interfaces, and loopback when HTTP is on loopback.
+        publisher_addresses: Vec<IpAddr> = "",
+        /// How long a lost packet of a publisher is waited for.
+        jitter: Duration = "200ms" from "0ms" to "5s",
+        /// Let a new publisher replace a live one; otherwise it gets 409.
+        replace_live: bool = "false",
+    }
+}

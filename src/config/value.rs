@@ -1,0 +1,194 @@
+//! What option values look like as text, the same in files, variables and flags.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// A type of option.
+pub trait Value: Sized + PartialOrd {
+    /// Completes "this option takes ...".
+    const TAKES: &'static str;
+
+    /// Reads the text; `None` if it is not one.
+    fn read(text: &str) -> Option<Self>;
+}
+
+/// A size in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub usize);
+
+/// What is logged: a filter of `tracing-subscriber`, known to be valid.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogFilter(pub String);
+
+/// Scheme and authority, `https://live.example`, without a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublicUrl(pub String);
+
+impl Value for bool {
+    const TAKES: &'static str = "true or false";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for usize {
+    const TAKES: &'static str = "a whole number";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for SocketAddr {
+    const TAKES: &'static str = "an address and port such as 127.0.0.1:8080";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for PathBuf {
+    const TAKES: &'static str = "a path";
+
+    fn read(text: &str) -> Option<Self> {
+        Some(text.into())
+    }
+}
+
+impl Value for Duration {
+    const TAKES: &'static str = "a time with its unit, such as 500ms, 5s or 2m,";
+
+    fn read(text: &str) -> Option<Self> {
+        let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
+        let number: u64 = number.parse().ok()?;
+        match unit {
+            "ms" => Some(Self::from_millis(number)),
+            "s" => Some(Self::from_secs(number)),
+            "m" => Some(Self::from_secs(number.checked_mul(60)?)),
+            "h" => Some(Self::from_secs(number.checked_mul(3600)?)),
+            _ => None,
+        }
+    }
+}
+
+impl Value for Bytes {
+    const TAKES: &'static str = "a size in bytes, such as 65536 or 64KiB,";
+
+    fn read(text: &str) -> Option<Self> {
+        let (number, factor) = match (text.strip_suffix("KiB"), text.strip_suffix("MiB")) {
+            (Some(number), _) => (number, 1 << 10),
+            (_, Some(number)) => (number, 1 << 20),
+            _ => (text, 1),
+        };
+        number.parse::<usize>().ok()?.checked_mul(factor).map(Self)
+    }
+}
+
+impl Value for LogFilter {
+    const TAKES: &'static str =
+        "error, warn, info, debug, trace or off, or a list such as info,aerial=debug";
+
+    fn read(text: &str) -> Option<Self> {
+        // The filter's own parser would take a misspelt level for the name of a module.
+        let level = |text: &str| text.parse::<tracing::level_filters::LevelFilter>().is_ok();
+        let known = text.split(',').all(|part| match part.split_once('=') {
+            Some((target, text)) => !target.is_empty() && level(text),
+            None => level(part) && !part.is_empty(),
+        });
+        known.then(|| Self(text.to_owned()))
+    }
+}
+
+impl Value for PublicUrl {
+    const TAKES: &'static str = "a URL without a path, such as https://live.example";
+
+    fn read(text: &str) -> Option<Self> {
+        let url: http::Uri = text.parse().ok()?;
+        let scheme = matches!(url.scheme_str(), Some("http" | "https"));
+        let bare = url.path_and_query().is_none_or(|path| path == "/");
+        (scheme && bare && url.authority().is_some())
+            .then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl Value for Vec<IpAddr> {
+    const TAKES: &'static str = "IP addresses, separated by commas";
+
+    fn read(text: &str) -> Option<Self> {
+        text.split(',')
+            .filter(|part| !part.trim().is_empty())
+            .map(|part| part.trim().parse().ok())
+            .collect()
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    const TAKES: &'static str = T::TAKES;
+
+    fn read(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            Some(None)
+        } else {
+            T::read(text).map(Some)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!(Duration::read("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(Duration::read("2m"), Some(Duration::from_mins(2)));
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "5 s",
+            "99999999999999999999s",
+            "5d",
+        ] {
+            assert_eq!(Duration::read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(Bytes::read("64KiB"), Some(Bytes(65_536)));
+        assert_eq!(Bytes::read("12"), Some(Bytes(12)));
+        assert_eq!(Bytes::read("12KB"), None);
+    }
+
+    #[test]
+    fn misspelt_levels_are_refused() {
+        assert!(LogFilter::read("debug").is_some());
+        assert!(LogFilter::read("info,aerial::http=trace,gstreamer=warn").is_some());
+        for wrong in ["", "debgu", "info,aerial=loud", "=info"] {
+            assert!(LogFilter::read(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn public_urls_have_no_path() {
+        assert_eq!(
+            PublicUrl::read("https://a.example/"),
+            Some(PublicUrl("https://a.example".into()))
+        );
+        for wrong in [
+            "a.example",
+            "ftp://a.example",
+            "https://a.example/x",
+            "https://a/?q",
+        ] {
+            assert!(PublicUrl::read(wrong).is_none(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What can go wrong, by what the caller can do about it.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use crate::{
+    broadcast::Name,
+    config,
+    peer::{self, sdp},
+    pipeline,
+};
+
+/// Why a request is refused. The HTTP layer gives each variant its status.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Send a better offer or fragment.
+    #[error(transparent)]
+    Offer(#[from] sdp::Error),
+    /// Ask for something that exists.
+    #[error("no such {0}")]
+    Missing(&'static str),
+    /// Try again when somebody publishes.
+    #[error("nobody publishes `{name}` now")]
+    NotLive {
+        /// The broadcast.
+        name: Name,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Wait until the publisher has left, or take another name.
+    #[error("`{name}` has a publisher")]
+    Taken {
+        /// The broadcast.
+        name: Name,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Try again when there is room.
+    #[error("the server carries as many {0} as it is allowed to")]
+    Full(&'static str),
+    /// Send less often.
+    #[error("too many requests to this session")]
+    TooOften,
+    /// Use another server: this one is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// Tell the operator; the log has the details.
+    #[error("the server failed: {0}")]
+    Failed(String),
+}
+
+impl From<peer::Error> for Error {
+    fn from(error: peer::Error) -> Self {
+        match error {
+            peer::Error::Sdp(error) => Self::Offer(error),
+            peer::Error::Pipeline(_) | peer::Error::Engine(_) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Why the server does not start. One line each; nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum Start {
+    /// Correct the configuration.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// Install what is missing.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// Choose another address or stop what uses it.
+    #[error("cannot listen on {protocol} {address}: {source}; set another with --{option}")]
+    Listen {
+        /// `HTTP` or `UDP`.
+        protocol: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+        /// The option that changes it.
+        option: &'static str,
+    },
+    /// Look at what the system refuses.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}

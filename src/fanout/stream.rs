@@ -1,0 +1,454 @@
+//! One outgoing RTP stream of one viewer: sequence numbers, retransmission, sender reports.
+//!
+//! Pure data besides encryption; sending is the caller's.
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::batch::Out;
+use crate::{
+    media::{Frame, Kind},
+    peer::srtp,
+};
+
+/// RTP header length in bytes: no CSRC, no extension.
+const HEADER: usize = 12;
+/// How long a packet can be asked for again. Later than this it would come too late to be played.
+const HISTORY: Duration = Duration::from_secs(2);
+/// Bound on runs of packets kept: 2 s at 240 frames per second.
+const HISTORY_RUNS: usize = 512;
+
+/// The SSRC and payload type of a stream, as announced in the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) ssrc: u32,
+    pub(crate) pt: u8,
+    /// The retransmission stream (RFC 4588): SSRC and payload type.
+    pub(crate) rtx: Option<(u32, u8)>,
+}
+
+/// One outgoing RTP stream.
+pub(crate) struct Stream {
+    pub(crate) identity: Identity,
+    kind: Kind,
+    /// 48-bit index of the next packet (RFC 3711 §3.3.1).
+    next: u64,
+    rtx_next: u64,
+    /// Random, so that timestamps tell nothing (RFC 3550 §5.1).
+    timestamp_offset: u32,
+    packets: u32,
+    octets: u32,
+    history: VecDeque<Run>,
+    last: Option<Last>,
+}
+
+/// Consecutive packets of one frame that have been sent.
+struct Run {
+    first: u64,
+    packets: Range<usize>,
+    frame: Arc<Frame>,
+    timestamp: u32,
+    sent: Instant,
+}
+
+/// The newest frame sent: sender reports count on from it.
+struct Last {
+    timestamp: u64,
+    pts: Duration,
+    at: Instant,
+}
+
+impl Stream {
+    pub(crate) fn new(kind: Kind, identity: Identity, random: u64) -> Self {
+        let [.., s0, s1, r0, r1, t0, t1, t2, t3] = random.to_be_bytes();
+        Self {
+            identity,
+            kind,
+            // Below 2^15, so that an early loss cannot make the peer guess the rollover counter
+            // wrong (RFC 3711 §3.3.1).
+            next: u64::from(u16::from_be_bytes([s0, s1]) & 0x7fff),
+            rtx_next: u64::from(u16::from_be_bytes([r0, r1]) & 0x7fff),
+            timestamp_offset: u32::from_be_bytes([t0, t1, t2, t3]),
+            packets: 0,
+            octets: 0,
+            history: VecDeque::new(),
+            last: None,
+        }
+    }
+
+    /// True once something has been sent.
+    pub(crate) const fn has_sent(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// Appends packets of `frame`, encrypted, to `batch`. `pts` is not the frame's own while
+    /// catching up: `timestamp` says where the viewer shall see it.
+    pub(crate) fn write(
+        &mut self,
+        out: &mut Out<'_>,
+        (frame, packets): (&Arc<Frame>, Range<usize>),
+        timestamp: u64,
+    ) -> Result<(), srtp::Error> {
+        let Out { batch, sender, now } = out;
+        let wire_timestamp = self.wire_timestamp(timestamp);
+        let first = self.next;
+        let count = frame.ends.len();
+        let ranges = frame
+            .ranges()
+            .enumerate()
+            .skip(packets.start)
+            .take(packets.len());
+        for (index, range) in ranges {
+            let payload = frame.data.get(range).unwrap_or_default();
+            let marker = self.kind == Kind::Video && index + 1 == count;
+            let pt = self.identity.pt | u8::from(marker) << 7;
+            let start = batch.begin();
+            header(
+                &mut batch.bytes,
+                pt,
+                self.next,
+                wire_timestamp,
+                self.identity.ssrc,
+            );
+            batch.bytes.extend_from_slice(payload);
+            sender.protect_rtp(
+                &mut batch.bytes,
+                start,
+                HEADER,
+                (self.identity.ssrc, self.next),
+            )?;
+            batch.end();
+            self.next += 1;
+            self.packets = self.packets.wrapping_add(1);
+            self.octets = self
+                .octets
+                .wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
+        }
+        self.remember(Run {
+            first,
+            packets,
+            frame: Arc::clone(frame),
+            timestamp: wire_timestamp,
+            sent: *now,
+        });
+        let clock = u64::from(frame.codec.clock_rate());
+        // Where `timestamp` lies on the server's clock: moved as far as the timestamp was.
+        let moved = timestamp.saturating_sub(frame.timestamp);
+        let pts = frame.pts + Duration::from_micros(moved * 1_000_000 / clock);
+        self.last = Some(Last {
+            timestamp,
+            pts,
+            at: *now,
+        });
+        Ok(())
+    }
+
+    /// Appends the packet with this sequence number again, on the retransmission stream if there
+    /// is one, else as it was. Returns false if it is not known any more.
+    pub(crate) fn write_again(
+        &mut self,
+        out: &mut Out<'_>,
+        sequence: u16,
+    ) -> Result<bool, srtp::Error> {
+        let Out { batch, sender, now } = out;
+        // The newest index with these low 16 bits.
+        let Some(newest) = self.next.checked_sub(1) else {
+            return Ok(false);
+        };
+        let Some(index) = newest.checked_sub(u64::from(low16(newest).wrapping_sub(sequence)))
+        else {
+            return Ok(false);
+        };
+        let found = self
+            .history
+            .partition_point(|run| run.first <= index)
+            .checked_sub(1);
+        let Some(run) = found.and_then(|at| self.history.get(at)) else {
+            return Ok(false);
+        };
+        let offset = usize::try_from(index - run.first).unwrap_or(usize::MAX);
+        if offset >= run.packets.len() || now.saturating_duration_since(run.sent) > HISTORY {
+            return Ok(false);
+        }
+        let packet = run.packets.start + offset;
+        let Some(range) = run.frame.ranges().nth(packet) else {
+            return Ok(false);
+        };
+        let payload = run.frame.data.get(range).unwrap_or_default();
+        let marker = self.kind == Kind::Video && packet + 1 == run.frame.ends.len();
+        let marker = u8::from(marker) << 7;
+        let start = batch.begin();
+        let (ssrc, index) = if let Some((ssrc, pt)) = self.identity.rtx {
+            let rtx_index = self.rtx_next;
+            self.rtx_next += 1;
+            header(
+                &mut batch.bytes,
+                pt | marker,
+                rtx_index,
+                run.timestamp,
+                ssrc,
+            );
+            // RFC 4588 §4: the payload begins with the original sequence number.
+            batch.bytes.extend_from_slice(&sequence.to_be_bytes());
+            (ssrc, rtx_index)
+        } else {
+            // The same packet under the same index: the very same bytes again, so that the
+            // nonce is not used for anything new.
+            let pt = self.identity.pt | marker;
+            header(
+                &mut batch.bytes,
+                pt,
+                index,
+                run.timestamp,
+                self.identity.ssrc,
+            );
+            (self.identity.ssrc, index)
+        };
+        batch.bytes.extend_from_slice(payload);
+        sender.protect_rtp(&mut batch.bytes, start, HEADER, (ssrc, index))?;
+        batch.end();
+        Ok(true)
+    }
+
+    /// Appends a sender report (RFC 3550 §6.4.1) for now. Audio and video share `epoch`, the NTP
+    /// time of the server's running time zero: this is what lip sync rests on.
+    pub(crate) fn write_report(&self, out: &mut Vec<u8>, epoch: Duration, now: Instant) {
+        let Some(last) = &self.last else { return };
+        let since = now.saturating_duration_since(last.at);
+        let ntp = epoch + last.pts + since;
+        let clock = match self.kind {
+            Kind::Video => 90_000,
+            Kind::Audio => 48_000,
+        };
+        let ticks = u64::try_from(since.as_micros()).unwrap_or(0) * clock / 1_000_000;
+        let fraction = (u64::from(ntp.subsec_nanos()) << 32) / 1_000_000_000;
+        out.extend_from_slice(&[0x80, 200, 0, 6]);
+        out.extend_from_slice(&self.identity.ssrc.to_be_bytes());
+        out.extend_from_slice(&low32(ntp.as_secs()).to_be_bytes());
+        out.extend_from_slice(&low32(fraction).to_be_bytes());
+        out.extend_from_slice(&self.wire_timestamp(last.timestamp + ticks).to_be_bytes());
+        out.extend_from_slice(&self.packets.to_be_bytes());
+        out.extend_from_slice(&self.octets.to_be_bytes());
+    }
+
+    fn wire_timestamp(&self, timestamp: u64) -> u32 {
+        low32(timestamp).wrapping_add(self.timestamp_offset)
+    }
+
+    fn remember(&mut self, run: Run) {
+        let oldest = run.sent.checked_sub(HISTORY);
+        while let Some(front) = self.history.front() {
+            let expired = oldest.is_some_and(|oldest| front.sent < oldest);
+            if !expired && self.history.len() < HISTORY_RUNS {
+                break;
+            }
+            self.history.pop_front();
+        }
+        self.history.push_back(run);
+    }
+}
+
+/// Appends the source description that makes a compound packet complete (RFC 3550 §6.1, §6.5).
+pub(crate) fn write_source_description(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
+    let name = cname.as_bytes();
+    // One chunk: SSRC, type, length, text, and at least one zero up to a word boundary.
+    let len = (4 + 2 + name.len() + 1).next_multiple_of(4);
+    let words = u16::try_from(len / 4).unwrap_or(u16::MAX);
+    out.extend_from_slice(&[0x81, 202]);
+    out.extend_from_slice(&words.to_be_bytes());
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    out.extend_from_slice(&[1, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
+    out.extend_from_slice(name);
+    out.resize(out.len() + len - 6 - name.len(), 0);
+}
+
+fn header(out: &mut Vec<u8>, marker_and_pt: u8, index: u64, timestamp: u32, ssrc: u32) {
+    out.extend_from_slice(&[0x80, marker_and_pt]);
+    out.extend_from_slice(&low16(index).to_be_bytes());
+    out.extend_from_slice(&timestamp.to_be_bytes());
+    out.extend_from_slice(&ssrc.to_be_bytes());
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is wanted"
+)]
+const fn low16(value: u64) -> u16 {
+    value as u16
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is wanted"
+)]
+const fn low32(value: u64) -> u32 {
+    value as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::{super::batch::Batch, *};
+    use crate::{
+        media::Codec,
+        peer::srtp::{MasterKey, Profile, Sender},
+    };
+
+    static SENDER: LazyLock<Sender> = LazyLock::new(|| {
+        let material: Vec<u8> = (0..88).collect();
+        Sender::new(&MasterKey::from_dtls(&material, Profile::Aes128Gcm, true).unwrap()).unwrap()
+    });
+
+    fn out(batch: &mut Batch, now: Instant) -> Out<'_> {
+        Out {
+            batch,
+            sender: &SENDER,
+            now,
+        }
+    }
+
+    fn frame(packets: &[u32]) -> Arc<Frame> {
+        let ends: Vec<u32> = packets
+            .iter()
+            .scan(0, |end, len| {
+                *end += len;
+                Some(*end)
+            })
+            .collect();
+        Arc::new(Frame {
+            codec: Codec::H264,
+            keyframe: true,
+            pts: Duration::from_secs(1),
+            timestamp: 90_000,
+            data: vec![7; *ends.last().unwrap() as usize].into(),
+            ends,
+        })
+    }
+
+    fn identity(rtx: Option<(u32, u8)>) -> Identity {
+        Identity {
+            ssrc: 0x0102_0304,
+            pt: 96,
+            rtx,
+        }
+    }
+
+    fn sent(batch: &mut Batch) -> Vec<(usize, usize)> {
+        let mut sends = Vec::new();
+        batch.flush(64, |bytes, segment| {
+            sends.push((bytes.len(), segment));
+            true
+        });
+        sends
+    }
+
+    #[test]
+    fn packets_of_one_size_leave_in_one_send() {
+        let mut batch = Batch::default();
+        let mut stream = Stream::new(Kind::Video, identity(None), 0);
+        let frame = frame(&[100, 1000, 1000, 500, 20]);
+        let now = Instant::now();
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 0..5), 90_000)
+            .unwrap();
+        assert_eq!(batch.len(), 5);
+        // 28 bytes of header and tag each.
+        assert_eq!(
+            sent(&mut batch),
+            [(128, 128), (1028 + 1028 + 528, 1028), (48, 48)]
+        );
+    }
+
+    #[test]
+    fn sequence_numbers_go_on_and_the_last_packet_is_marked() {
+        let mut batch = Batch::default();
+        let mut stream = Stream::new(Kind::Video, identity(None), 0x0005_0000_0000_0000);
+        let frame = frame(&[100, 100]);
+        let now = Instant::now();
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
+            .unwrap();
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 1..2), 90_000)
+            .unwrap();
+        let second = &batch.bytes[128..];
+        assert_eq!(batch.bytes[1..4], [0x60, 0, 5]);
+        assert_eq!(second[1..4], [0xe0, 0, 6]);
+        assert_eq!(second[4..8], batch.bytes[4..8], "one timestamp");
+    }
+
+    #[test]
+    fn plain_retransmission_repeats_the_very_same_bytes() {
+        let mut batch = Batch::default();
+        let mut stream = Stream::new(Kind::Video, identity(None), 0x0005_0000_0000_0000);
+        let (frame, now) = (frame(&[100, 200, 300]), Instant::now());
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 0..3), 90_000)
+            .unwrap();
+        let first = std::mem::take(&mut batch);
+        assert!(stream.write_again(&mut out(&mut batch, now), 6).unwrap());
+        assert_eq!(batch.bytes, first.bytes[128..128 + 228]);
+        for unknown in [4, 8, 40_000] {
+            assert!(
+                !stream
+                    .write_again(&mut out(&mut batch, now), unknown)
+                    .unwrap()
+            );
+        }
+        let late = now + HISTORY + Duration::from_millis(1);
+        assert!(!stream.write_again(&mut out(&mut batch, late), 6).unwrap());
+    }
+
+    #[test]
+    fn rtx_has_its_own_numbers_and_names_the_original() {
+        let mut batch = Batch::default();
+        let mut stream = Stream::new(Kind::Video, identity(Some((9, 97))), 0x0005_0007_0000_0000);
+        let (frame, now) = (frame(&[100]), Instant::now());
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
+            .unwrap();
+        batch = Batch::default();
+        assert!(stream.write_again(&mut out(&mut batch, now), 5).unwrap());
+        assert_eq!(batch.bytes[1..4], [0xe1, 0, 7]);
+        assert_eq!(batch.bytes[8..12], 9_u32.to_be_bytes());
+        assert_eq!(batch.bytes.len(), HEADER + 2 + 100 + 16);
+    }
+
+    #[test]
+    fn reports_of_both_tracks_lie_on_one_clock() {
+        let now = Instant::now();
+        let mut stream = Stream::new(Kind::Video, identity(None), 0);
+        let mut batch = Batch::default();
+        stream
+            .write(&mut out(&mut batch, now), (&frame(&[10]), 0..1), 99_000)
+            .unwrap();
+        let mut report = Vec::new();
+        let epoch = Duration::from_secs(1000);
+        stream.write_report(&mut report, epoch, now + Duration::from_millis(400));
+        assert_eq!(report.len(), 28);
+        // 1 s (pts) + 0.1 s (moved by 9000 ticks) + 0.4 s after epoch.
+        assert_eq!(report[8..12], 1001_u32.to_be_bytes());
+        assert_eq!(
+            report[12..16],
+            0x8000_0000_u32.to_be_bytes(),
+            "half a second"
+        );
+        assert_eq!(report[16..20], (99_000_u32 + 36_000).to_be_bytes());
+    }
+
+    #[test]
+    fn a_source_description_ends_on_a_word() {
+        for name in ["a", "ab", "abc", "abcd", "abcdefgh"] {
+            let mut out = Vec::new();
+            write_source_description(&mut out, 1, name);
+            let words = usize::from(u16::from_be_bytes([out[2], out[3]]));
+            assert_eq!(out.len(), 4 * (words + 1));
+            assert_eq!(out.last(), Some(&0));
+        }
+    }
+}

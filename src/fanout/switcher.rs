@@ -1,0 +1,263 @@
+//! What one viewer sees of one track: one continuous stream across join, drops, and a publisher's
+//! reconnect. Pure: no IO and no clock of its own.
+
+use std::sync::Arc;
+
+use super::gop::{Continuity, Gop};
+use crate::media::Frame;
+
+/// A frame on its way to a viewer, from packet `packet` on.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    pub(crate) frame: Arc<Frame>,
+    /// RTP timestamp in the track's units, as this viewer sees it.
+    pub(crate) timestamp: u64,
+    /// Index of the next packet to send.
+    pub(crate) packet: usize,
+}
+
+/// Decides which frames one viewer gets, and with which timestamps.
+#[derive(Debug)]
+pub(crate) struct Switcher {
+    position: Position,
+    /// The greatest timestamp given to a cached frame: what follows must lie behind it.
+    floor: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Position {
+    /// Nothing is sent before the next keyframe.
+    Waiting,
+    /// Catching up from the cache: the number of the next frame, and what is under way.
+    Replaying { next: u64, current: Option<Cursor> },
+    /// Frames go out as they come.
+    Live,
+}
+
+impl Switcher {
+    /// Starts at the cached keyframe if there is one, else at the next.
+    pub(crate) fn start(gop: &Gop) -> Self {
+        let mut switcher = Self {
+            position: Position::Waiting,
+            floor: None,
+        };
+        switcher.replay_from_keyframe(gop);
+        switcher
+    }
+
+    /// Goes back to the cached keyframe. Returns false, and changes nothing, if there is none.
+    pub(crate) fn replay_from_keyframe(&mut self, gop: &Gop) -> bool {
+        let Some(next) = gop.keyframe() else {
+            return false;
+        };
+        self.position = Position::Replaying {
+            next,
+            current: None,
+        };
+        true
+    }
+
+    /// Sends nothing more before a keyframe.
+    pub(crate) fn wait(&mut self) {
+        self.position = Position::Waiting;
+    }
+
+    /// True while nothing can be sent for want of a keyframe.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        matches!(self.position, Position::Waiting)
+    }
+
+    /// True while frames come from the cache.
+    pub(crate) const fn is_replaying(&self) -> bool {
+        matches!(self.position, Position::Replaying { .. })
+    }
+
+    /// A frame has come in, after [`Gop::push`] said how it continues. Returns the timestamp to
+    /// send it with now, or `None` if it is not to be sent, or not yet.
+    ///
+    /// A frame with more than `burst` payload bytes is sent paced, from the cache.
+    pub(crate) fn live(
+        &mut self,
+        number: u64,
+        frame: &Frame,
+        continuity: Continuity,
+        burst: usize,
+    ) -> Option<u64> {
+        if continuity == Continuity::Broken {
+            self.position = Position::Waiting;
+        }
+        match self.position {
+            Position::Waiting if !frame.keyframe => return None,
+            Position::Replaying { .. } => return None,
+            Position::Waiting | Position::Live => {}
+        }
+        if frame.data.len() > burst {
+            self.position = Position::Replaying {
+                next: number,
+                current: None,
+            };
+            return None;
+        }
+        self.position = Position::Live;
+        Some(self.behind_floor(frame.timestamp))
+    }
+
+    /// The frame to go on with from the cache, or `None` if the viewer has caught up.
+    ///
+    /// `edge` is the timestamp that a frame arriving now would have. A cached frame gets that one
+    /// (or the next after the frame before), never its own, older one: to the viewer it has been
+    /// made just now, so that its jitter buffer does not grow and playback lands at the live edge.
+    pub(crate) fn replay(&mut self, gop: &Gop, edge: u64) -> Option<&mut Cursor> {
+        let caught_up = match &mut self.position {
+            Position::Replaying { next, current } => {
+                let done = |cursor: &Cursor| cursor.packet >= cursor.frame.ends.len();
+                if current.as_ref().is_none_or(done) {
+                    *current = advance(&mut self.floor, next, gop, edge);
+                }
+                // If the cache gave up in between, only a keyframe helps.
+                current.is_none().then(|| *next == gop.end())
+            }
+            Position::Waiting | Position::Live => return None,
+        };
+        match caught_up {
+            Some(true) => self.position = Position::Live,
+            Some(false) => self.position = Position::Waiting,
+            None => {}
+        }
+        match &mut self.position {
+            Position::Replaying { current, .. } => current.as_mut(),
+            Position::Waiting | Position::Live => None,
+        }
+    }
+
+    fn behind_floor(&mut self, timestamp: u64) -> u64 {
+        match self.floor {
+            Some(floor) if timestamp <= floor => {
+                self.floor = Some(floor + 1);
+                floor + 1
+            }
+            Some(_) => {
+                self.floor = None;
+                timestamp
+            }
+            None => timestamp,
+        }
+    }
+}
+
+/// The next cached frame, with its timestamp pulled to the live edge.
+fn advance(floor: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Option<Cursor> {
+    let (number, frame) = gop.at(*next)?;
+    let newest = number + 1 == gop.end();
+    let due = if newest {
+        frame.timestamp
+    } else {
+        frame.timestamp.max(edge)
+    };
+    let timestamp = floor.map_or(due, |floor| due.max(floor + 1));
+    *floor = Some(timestamp);
+    *next = number + 1;
+    Some(Cursor {
+        frame: Arc::clone(frame),
+        timestamp,
+        packet: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fanout::gop::{Limits, tests::frame};
+
+    const BURST: usize = 1000;
+
+    fn gop_of(frames: &[(u64, bool)]) -> Gop {
+        let mut gop = Gop::new(Limits::default());
+        for (number, (millis, keyframe)) in (0..).zip(frames) {
+            gop.push(number, frame(*millis, *keyframe, 10));
+        }
+        gop
+    }
+
+    fn replay_all(switcher: &mut Switcher, gop: &Gop, edge: u64) -> Vec<u64> {
+        let mut timestamps = Vec::new();
+        while let Some(cursor) = switcher.replay(gop, edge) {
+            timestamps.push(cursor.timestamp);
+            cursor.packet = cursor.frame.ends.len();
+        }
+        timestamps
+    }
+
+    #[test]
+    fn a_joining_viewer_gets_the_group_of_pictures_at_the_live_edge() {
+        let mut gop = gop_of(&[(0, true), (33, false), (66, false), (1000, false)]);
+        let mut switcher = Switcher::start(&gop);
+        let timestamps = replay_all(&mut switcher, &gop, 90_000 - 900);
+        assert_eq!(timestamps, [89_100, 89_101, 89_102, 90_000]);
+        let next = frame(1033, false, 10);
+        let continuity = gop.push(4, Arc::clone(&next));
+        assert_eq!(switcher.live(4, &next, continuity, BURST), Some(1033 * 90));
+    }
+
+    #[test]
+    fn without_a_cached_keyframe_it_waits_for_one() {
+        let gop = gop_of(&[(0, false)]);
+        let mut switcher = Switcher::start(&gop);
+        assert!(switcher.is_waiting());
+        let delta = frame(33, false, 10);
+        assert_eq!(
+            switcher.live(1, &delta, Continuity::Continuous, BURST),
+            None
+        );
+        let key = frame(66, true, 10);
+        assert_eq!(
+            switcher.live(2, &key, Continuity::Continuous, BURST),
+            Some(66 * 90)
+        );
+        let delta = frame(99, false, 10);
+        assert_eq!(
+            switcher.live(3, &delta, Continuity::Continuous, BURST),
+            Some(99 * 90)
+        );
+        assert_eq!(switcher.live(5, &delta, Continuity::Broken, BURST), None);
+        assert!(switcher.is_waiting());
+    }
+
+    #[test]
+    fn timestamps_never_go_back_after_a_replay() {
+        let gop = gop_of(&[(0, true), (33, false), (66, false)]);
+        let mut switcher = Switcher::start(&gop);
+        let last = replay_all(&mut switcher, &gop, 200 * 90).pop().unwrap();
+        let early = frame(99, false, 10);
+        let sent = switcher
+            .live(3, &early, Continuity::Continuous, BURST)
+            .unwrap();
+        assert!(sent > last);
+    }
+
+    #[test]
+    fn a_new_keyframe_cuts_a_replay_short_but_no_frame_in_two() {
+        let mut gop = gop_of(&[(0, true), (33, false), (66, false)]);
+        let mut switcher = Switcher::start(&gop);
+        let first = switcher.replay(&gop, 0).unwrap();
+        assert_eq!(first.frame.timestamp, 0);
+        gop.push(3, frame(99, true, 10));
+        let still = switcher.replay(&gop, 0).unwrap();
+        assert_eq!(still.frame.timestamp, 0, "the frame under way is finished");
+        still.packet = still.frame.ends.len();
+        let jumped = switcher.replay(&gop, 0).unwrap();
+        assert_eq!(jumped.frame.timestamp, 99 * 90);
+    }
+
+    #[test]
+    fn a_large_frame_is_paced() {
+        let mut gop = gop_of(&[(0, true)]);
+        let mut switcher = Switcher::start(&gop);
+        replay_all(&mut switcher, &gop, 0);
+        let large = frame(33, false, BURST + 1);
+        let continuity = gop.push(1, Arc::clone(&large));
+        assert_eq!(switcher.live(1, &large, continuity, BURST), None);
+        assert_eq!(replay_all(&mut switcher, &gop, 0), [33 * 90]);
+        assert!(!switcher.is_replaying());
+    }
+}

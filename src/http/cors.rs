@@ -1,0 +1,73 @@
+//! Cross-origin access (Fetch standard): everything here may be used from any page, because
+//! nothing here relies on cookies or on where a request comes from.
+
+use ::http::{HeaderName, StatusCode, header};
+use warp::reply::Response;
+
+use super::{
+    endpoint::OFFER_TYPE,
+    reply::{empty, set},
+    request::Request,
+    resource::FRAGMENT_TYPE,
+    router::Route,
+};
+
+/// `Accept-Post` (Linked Data Platform §7.1).
+pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+/// `Accept-Patch` (RFC 5789 §3.1).
+pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// Also in the answer to a plain OPTIONS: MediaMTX and Eyevinn look for PATCH there before they
+/// trickle.
+const METHODS: &str = "GET, HEAD, OPTIONS, POST, PATCH, DELETE";
+/// `*` would not cover Authorization. Eyevinn's WHIP client sends `ETag` as a request header.
+const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, If-None-Match, ETag, Accept, Cache-Control, Last-Event-ID";
+/// Without these a page cannot see where its session is.
+const EXPOSED: &str = "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, Retry-After, \
+                       WWW-Authenticate, Access-Control-Allow-Methods";
+/// How long a browser may remember a preflight, in seconds: the most that Chromium takes.
+const MAX_AGE: &str = "7200";
+
+pub(super) fn is_preflight(request: &Request) -> bool {
+    request
+        .headers
+        .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+pub(super) fn preflight() -> Response {
+    let mut response = empty(StatusCode::OK);
+    set(
+        &mut response,
+        &header::ACCESS_CONTROL_ALLOW_METHODS,
+        METHODS,
+    );
+    set(
+        &mut response,
+        &header::ACCESS_CONTROL_ALLOW_HEADERS,
+        REQUEST_HEADERS,
+    );
+    set(&mut response, &header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    response
+}
+
+/// What a plain OPTIONS says about a resource.
+pub(super) fn describe(response: &mut Response, route: &Route<'_>) {
+    set(response, &header::ALLOW, route.methods());
+    set(response, &header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    set(
+        response,
+        &header::ACCESS_CONTROL_ALLOW_HEADERS,
+        REQUEST_HEADERS,
+    );
+    match route {
+        Route::Endpoint(..) => set(response, &ACCEPT_POST, OFFER_TYPE),
+        Route::Session(..) => set(response, &ACCEPT_PATCH, FRAGMENT_TYPE),
+        _ => {}
+    }
+}
+
+/// Lets any page read the response.
+pub(super) fn open(response: &mut Response) {
+    set(response, &header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    set(response, &header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+}

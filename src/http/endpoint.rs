@@ -1,0 +1,94 @@
+//! The WHIP and WHEP endpoints: where sessions begin (RFC 9725 §4.2, WHEP §4.3).
+
+use ::http::{HeaderValue, Method, StatusCode, header};
+use warp::reply::Response;
+
+use super::{
+    App, cors, prefix,
+    reply::{Problem, empty, set, with_body},
+    request::Request,
+    resource::FRAGMENT_TYPE,
+    router::Target,
+};
+use crate::{
+    broadcast::{Created, Name},
+    error::Error,
+    peer::sdp::{Offer, Role},
+};
+
+/// Media type of offers and answers.
+pub(super) const OFFER_TYPE: &str = "application/sdp";
+
+pub(super) async fn answer(
+    app: &App,
+    role: Role,
+    target: Target<'_>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if request.method == Method::POST {
+        return create(app, role, target, request).await;
+    }
+    // GET and HEAD. The endpoint exists whether or not anybody publishes.
+    Ok(match role {
+        // RFC 9725 §4.1: a 2xx without content.
+        Role::Publisher => empty(StatusCode::NO_CONTENT),
+        // WHEP §4.2: clients discover an endpoint by this content type.
+        Role::Viewer => {
+            let mut response = empty(StatusCode::OK);
+            set(&mut response, &header::CONTENT_TYPE, OFFER_TYPE);
+            response
+        }
+    })
+}
+
+async fn create(
+    app: &App,
+    role: Role,
+    target: Target<'_>,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    let name = name(target, &request)?;
+    let body = request
+        .body(app.options.offer_bytes_max, app.options.body_timeout)
+        .await?;
+    if !request.has_type(OFFER_TYPE) {
+        return Err(Problem::wrong_type(cors::ACCEPT_POST, OFFER_TYPE));
+    }
+    let offer = Offer::parse(&body, role).map_err(Error::from)?;
+    let created = match role {
+        Role::Publisher => app.broadcasts.publish(&name, offer, request.arrived).await,
+        Role::Viewer => app.broadcasts.watch(&name, offer).await,
+    };
+    match created {
+        Ok(created) => Ok(created_response(app, role, &created)),
+        Err(error) => {
+            let hidden = app.options.missing_is_404 && matches!(error, Error::NotLive { .. });
+            let problem = Problem::from(error);
+            Err(if hidden { problem.hidden() } else { problem })
+        }
+    }
+}
+
+fn name(target: Target<'_>, request: &Request) -> Result<Name, Problem> {
+    let text = match target {
+        Target::Path(name) => name,
+        Target::Token => request.bearer().ok_or_else(Problem::name_missing)?,
+    };
+    Name::new(text).ok_or_else(|| Problem::not_found("broadcast"))
+}
+
+fn created_response(app: &App, role: Role, created: &Created) -> Response {
+    let session = &created.session;
+    let base = app.options.public_url.as_deref().unwrap_or_default();
+    let location = format!("{base}/{}/s/{}", prefix(role), session.id.as_str());
+    let mut response = with_body(StatusCode::CREATED, OFFER_TYPE, created.answer.clone());
+    // The URL is a secret: keep it out of logs that print headers.
+    if let Ok(mut value) = HeaderValue::from_str(&location) {
+        value.set_sensitive(true);
+        response.headers_mut().insert(header::LOCATION, value);
+    }
+    set(&mut response, &header::ETAG, &session.etag());
+    set(&mut response, &cors::ACCEPT_PATCH, FRAGMENT_TYPE);
+    set(&mut response, &header::CACHE_CONTROL, "no-store");
+    response
+}

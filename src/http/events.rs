@@ -1,0 +1,55 @@
+//! Server-sent events: the list of broadcasts whenever it changes.
+
+use std::{convert::Infallible, time::Duration};
+
+use futures_util::StreamExt;
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio_stream::wrappers::WatchStream;
+use warp::{Reply, reply::Response, sse};
+
+use super::{App, api::List};
+use crate::broadcast::Broadcasts;
+
+/// Shortest time between two events.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// After this long without an event a comment is sent, so that proxies keep the connection and
+/// clients that have gone are noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The newest list as JSON, made once for all listeners.
+pub(super) struct Feed {
+    newest: watch::Receiver<String>,
+}
+
+impl Feed {
+    pub(super) fn start(broadcasts: Broadcasts, tasks: &mut JoinSet<()>) -> Self {
+        let (sender, newest) = watch::channel(list(&broadcasts));
+        let mut changes = broadcasts.changes();
+        tasks.spawn(async move {
+            while changes.changed().await.is_ok() {
+                let list = list(&broadcasts);
+                sender.send_if_modified(|newest| {
+                    let differs = *newest != list;
+                    *newest = list;
+                    differs
+                });
+                sleep(INTERVAL).await;
+            }
+        });
+        Self { newest }
+    }
+}
+
+fn list(broadcasts: &Broadcasts) -> String {
+    serde_json::to_string(&List::of(broadcasts)).unwrap_or_else(|error| {
+        tracing::error!(%error, "the list of broadcasts is not JSON");
+        r#"{"broadcasts":[]}"#.to_owned()
+    })
+}
+
+pub(super) fn answer(app: &App) -> Response {
+    let events = WatchStream::new(app.events.newest.clone())
+        .map(|list| Ok::<_, Infallible>(sse::Event::default().event("broadcasts").data(list)))
+        .take_until(app.stopping.clone().cancelled_owned());
+    sse::reply(sse::keep_alive().interval(KEEP_ALIVE).stream(events)).into_response()
+}

@@ -1,0 +1,224 @@
+//! The door: WHIP, WHEP, session URLs, the API, events, metrics and pages over HTTP/1.1.
+//!
+//! The only code that knows warp. One filter collects what a request is; the [`router`] says what
+//! it is for; the handlers return replies, never rejections. Decides nothing about broadcasts.
+
+mod api;
+mod cors;
+mod endpoint;
+mod events;
+mod metrics;
+mod pages;
+mod preconditions;
+mod reply;
+mod request;
+mod resource;
+mod router;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use ::http::{Method, StatusCode};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use warp::{Filter, path::FullPath, reply::Response};
+
+use self::{
+    pages::Pages,
+    reply::{Problem, empty},
+    request::Request,
+    router::Route,
+};
+use crate::{broadcast::Broadcasts, fanout::Fanout, peer::sdp::Role};
+
+/// Pause after the system refuses a connection, for example because files have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What this layer is told by the configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Scheme and authority put before paths in `Location`.
+    pub public_url: Option<String>,
+    /// Connections at the same time.
+    pub connections_max: usize,
+    /// Time for a request's head; also how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// Time for a request's body.
+    pub body_timeout: Duration,
+    /// Size of a request's head.
+    pub header_bytes_max: usize,
+    /// Size of an offer.
+    pub offer_bytes_max: usize,
+    /// Size of a trickle fragment.
+    pub fragment_bytes_max: usize,
+    /// Whether PATCH works without If-Match.
+    pub lenient_etag: bool,
+    /// Whether a broadcast without a publisher is 404 instead of 409 to viewers.
+    pub missing_is_404: bool,
+    /// Folder of the pages instead of the built-in ones.
+    pub web: Option<PathBuf>,
+    /// How long requests may take to finish when the server stops.
+    pub drain: Duration,
+}
+
+/// What handlers work with.
+struct App {
+    options: Options,
+    broadcasts: Broadcasts,
+    fanout: Fanout,
+    pages: Pages,
+    events: events::Feed,
+    stopping: CancellationToken,
+}
+
+/// Serves HTTP on `listener` until `stopping`, then lets requests finish.
+pub async fn serve(
+    listener: TcpListener,
+    options: Options,
+    (broadcasts, fanout): (Broadcasts, Fanout),
+    stopping: CancellationToken,
+) {
+    let drain = options.drain;
+    let mut tasks = JoinSet::new();
+    let app = Arc::new(App {
+        events: events::Feed::start(broadcasts.clone(), &mut tasks),
+        pages: Pages::new(options.web.clone()),
+        options,
+        broadcasts,
+        fanout,
+        stopping: stopping.clone(),
+    });
+    let graceful = GracefulShutdown::new();
+    tokio::select! {
+        () = accept(&listener, &app, &graceful, &mut tasks) => {}
+        () = stopping.cancelled() => {}
+    }
+    drop(listener);
+    if timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::debug!("connections were cut");
+    }
+    tasks.shutdown().await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    app: &Arc<App>,
+    graceful: &GracefulShutdown,
+    tasks: &mut JoinSet<()>,
+) {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(app.options.header_timeout)
+        .max_header_size(app.options.header_bytes_max);
+    let service = TowerToHyperService::new(warp::service(filter(Arc::clone(app))));
+    let permits = Arc::new(Semaphore::new(app.options.connections_max));
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "connection stays with Nagle's algorithm");
+        }
+        let connection = builder.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = graceful.watch(connection);
+        tasks.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection failed");
+            }
+            drop(permit);
+        });
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+fn filter(
+    app: Arc<App>,
+) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
+    warp::method()
+        .and(warp::path::full())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream().map(request::body))
+        .then(move |method, path: FullPath, headers, body| {
+            let request = Request::new(method, path.as_str(), headers, body);
+            let app = Arc::clone(&app);
+            async move { app.answer(request).await }
+        })
+}
+
+impl App {
+    async fn answer(&self, request: Request) -> Response {
+        let path = request.path.clone();
+        let Some(route) = Route::of(&path) else {
+            let mut response = Problem::not_found("resource").into();
+            cors::open(&mut response);
+            return response;
+        };
+        let mut response = if !route.allows(&request.method) {
+            Problem::method_not_allowed(&request.method, route.methods()).into()
+        } else if request.method == Method::OPTIONS {
+            self.answer_options(&route, &request)
+        } else {
+            self.dispatch(&route, request)
+                .await
+                .unwrap_or_else(Response::from)
+        };
+        if !matches!(route, Route::Metrics) {
+            cors::open(&mut response);
+        }
+        response
+    }
+
+    /// Preflight is answered without looking further (RFC 9725 §4.7.1: never 401); so browsers
+    /// can read the real answer whatever it is.
+    fn answer_options(&self, route: &Route<'_>, request: &Request) -> Response {
+        if cors::is_preflight(request) {
+            return cors::preflight();
+        }
+        if let Route::Session(role, id) = route
+            && let Err(problem) = resource::find(self, *role, id)
+        {
+            return problem.into();
+        }
+        let mut response = empty(StatusCode::OK);
+        cors::describe(&mut response, route);
+        response
+    }
+
+    async fn dispatch(&self, route: &Route<'_>, request: Request) -> Result<Response, Problem> {
+        match route {
+            Route::Endpoint(role, target) => endpoint::answer(self, *role, *target, request).await,
+            Route::Session(role, id) => resource::answer(self, *role, id, request).await,
+            Route::Broadcasts => api::broadcasts(self),
+            Route::Broadcast(name) => api::broadcast(self, name),
+            Route::Events => Ok(events::answer(self)),
+            Route::Server => api::server(self),
+            Route::Health => Ok(reply::text("ok\n")),
+            Route::Metrics => Ok(metrics::answer(self)),
+            Route::File(path) => self.pages.answer(path, &request.headers).await,
+        }
+    }
+}
+
+/// The path under which the sessions of a role live.
+fn prefix(role: Role) -> &'static str {
+    match role {
+        Role::Publisher => "whip",
+        Role::Viewer => "whep",
+    }
+}

@@ -1,0 +1,93 @@
+//! A request, and its body read under limits.
+
+use std::{pin::Pin, time::Duration};
+
+use ::http::{HeaderMap, HeaderName, Method, header};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::time::{Instant, timeout_at};
+use warp::{Buf, Stream};
+
+use super::reply::Problem;
+
+/// A body that is too large is read this many times its limit before the connection is cut, so
+/// that the client gets to read the answer instead of a reset.
+const DRAIN_FACTOR: usize = 8;
+
+/// A body as it comes in.
+pub(super) type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+
+/// Gives warp's body stream a type that can be named.
+pub(super) fn body<B: Buf>(
+    stream: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
+) -> Body {
+    Box::pin(stream.map_ok(|mut chunk| chunk.copy_to_bytes(chunk.remaining())))
+}
+
+/// What handlers see of a request.
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    /// When its head had been read.
+    pub(super) arrived: std::time::Instant,
+    body: Body,
+}
+
+impl Request {
+    pub(super) fn new(method: Method, path: &str, headers: HeaderMap, body: Body) -> Self {
+        Self {
+            method,
+            path: path.to_owned(),
+            headers,
+            arrived: std::time::Instant::now(),
+            body,
+        }
+    }
+
+    /// A header as text.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The bearer token (RFC 6750 §2.1), if there is one.
+    pub(super) fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.header(&header::AUTHORIZATION)?.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then_some(token.trim())
+    }
+
+    /// Whether the body is of this media type; parameters do not matter (RFC 9110 §8.3.1).
+    pub(super) fn has_type(&self, wanted: &str) -> bool {
+        self.header(&header::CONTENT_TYPE)
+            .and_then(|value| value.split(';').next())
+            .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(wanted))
+    }
+
+    /// Reads the body, never more than `limit` bytes of it into memory.
+    ///
+    /// # Errors
+    /// 413 if it is larger, 408 if it does not come in time, 400 if it breaks off.
+    pub(super) async fn body(&mut self, limit: usize, time: Duration) -> Result<Bytes, Problem> {
+        let deadline = Instant::now() + time;
+        let mut collected = BytesMut::new();
+        let mut seen = 0_usize;
+        loop {
+            match timeout_at(deadline, self.body.next()).await {
+                Err(_) => return Err(Problem::request_timeout()),
+                Ok(None) if seen > limit => return Err(Problem::too_large(limit)),
+                Ok(None) => return Ok(collected.freeze()),
+                Ok(Some(Err(error))) => return Err(Problem::bad_request(&error.to_string())),
+                Ok(Some(Ok(chunk))) => {
+                    seen = seen.saturating_add(chunk.len());
+                    if seen <= limit {
+                        collected.extend_from_slice(&chunk);
+                    } else if seen > limit.saturating_mul(DRAIN_FACTOR) {
+                        return Err(Problem::too_large(limit));
+                    }
+                }
+            }
+        }
+    }
+}

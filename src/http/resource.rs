@@ -1,0 +1,86 @@
+//! The session resource of WHIP and WHEP: trickle, restart, end (RFC 9725 §4.2, §4.3).
+
+use std::sync::Arc;
+
+use ::http::{Method, StatusCode, header};
+use warp::reply::Response;
+
+use super::{
+    App, cors,
+    endpoint::OFFER_TYPE,
+    preconditions::{Precondition, if_match},
+    reply::{Problem, empty, set, with_body},
+    request::Request,
+};
+use crate::{
+    broadcast::{Session, SessionId},
+    error::Error,
+    peer::sdp::{Change, Fragment, Role},
+};
+
+/// Media type of trickle fragments (RFC 8840 §9).
+pub(super) const FRAGMENT_TYPE: &str = "application/trickle-ice-sdpfrag";
+
+/// The session behind a URL.
+pub(super) fn find(app: &App, role: Role, id: &str) -> Result<Arc<Session>, Problem> {
+    let session = app.broadcasts.session(&SessionId::from_url(id))?;
+    if session.role == role {
+        Ok(session)
+    } else {
+        Err(Problem::not_found("session"))
+    }
+}
+
+pub(super) async fn answer(
+    app: &App,
+    role: Role,
+    id: &str,
+    request: Request,
+) -> Result<Response, Problem> {
+    let session = find(app, role, id)?;
+    if request.method == Method::DELETE {
+        // RFC 9725 §4.3.1: entity tags do not matter here. 200, not 204: several clients insist.
+        app.broadcasts.end(&session.id).await?;
+        Ok(empty(StatusCode::OK))
+    } else if request.method == Method::PATCH {
+        patch(app, &session, request).await
+    } else {
+        Ok(empty(StatusCode::NO_CONTENT))
+    }
+}
+
+async fn patch(app: &App, session: &Session, mut request: Request) -> Result<Response, Problem> {
+    session.allow()?;
+    let body = request
+        .body(app.options.fragment_bytes_max, app.options.body_timeout)
+        .await?;
+    if session.role == Role::Viewer && request.has_type(OFFER_TYPE) {
+        // WHEP §4.3.2: an answer belongs to a session that began with our offer; none does.
+        return Err(Problem::unprocessable(
+            "this session waits for no SDP answer",
+        ));
+    }
+    if !request.has_type(FRAGMENT_TYPE) {
+        return Err(Problem::wrong_type(cors::ACCEPT_PATCH, FRAGMENT_TYPE));
+    }
+    let fragment = Fragment::parse(&body).map_err(Error::from)?;
+    let change = session.change(&fragment)?;
+    match if_match(&request.headers, &session.etag()) {
+        Precondition::Holds => {}
+        Precondition::Missing if app.options.lenient_etag => {}
+        Precondition::Missing => return Err(Problem::precondition_required()),
+        Precondition::Fails => return Err(Problem::precondition_failed()),
+    }
+    match change {
+        Change::Trickle => {
+            session.trickle(fragment.candidates);
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        Change::Restart => {
+            let (etag, fragment) = session.restart(fragment).await?;
+            let mut response = with_body(StatusCode::OK, FRAGMENT_TYPE, fragment);
+            set(&mut response, &header::ETAG, &etag);
+            Ok(response)
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What a path is for, and which methods it takes. Pure.
+
+use ::http::Method;
+
+use crate::{broadcast::Name, peer::sdp::Role};
+
+/// Longest path looked at, in bytes.
+const PATH_BYTES_MAX: usize = 512;
+/// First segments that are no broadcast in the alias `/{broadcast}/whip`.
+const RESERVED: [&str; 7] = ["whip", "whep", "api", "watch", "publish", "js", "css"];
+
+/// What a path is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    /// A WHIP or WHEP endpoint.
+    Endpoint(Role, Target<'a>),
+    /// A session; whether it exists is another question.
+    Session(Role, &'a str),
+    /// `/api/broadcasts`.
+    Broadcasts,
+    /// `/api/broadcasts/{name}`.
+    Broadcast(Name),
+    /// `/api/events`.
+    Events,
+    /// `/api/server`.
+    Server,
+    /// `/healthz`.
+    Health,
+    /// `/metrics`.
+    Metrics,
+    /// A page or what belongs to one: path in the web folder, made of harmless segments.
+    File(&'a str),
+}
+
+/// How an endpoint's request names its broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target<'a> {
+    /// In the path; known to be a legal name.
+    Path(&'a str),
+    /// As bearer token, the way OBS users write it.
+    Token,
+}
+
+impl<'a> Route<'a> {
+    /// The route of a path; `None` is 404. Nothing is decoded: legal names need no escapes.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        if path.len() > PATH_BYTES_MAX {
+            return None;
+        }
+        let mut segments = path.strip_prefix('/')?.split('/');
+        let parts = (
+            segments.next(),
+            segments.next(),
+            segments.next(),
+            segments.next().is_none(),
+        );
+        match parts {
+            (Some(first), second, third, true) => Self::of_segments(path, first, second, third),
+            _ => Self::of_file(path),
+        }
+    }
+
+    fn of_segments(
+        path: &'a str,
+        first: &'a str,
+        second: Option<&'a str>,
+        third: Option<&'a str>,
+    ) -> Option<Self> {
+        if let Some(role) = role(first) {
+            return match (second, third) {
+                (None, None) => Some(Self::Endpoint(role, Target::Token)),
+                (Some("s"), Some(id)) => is_id(id).then_some(Self::Session(role, id)),
+                (Some(name), None) => Self::endpoint(role, name),
+                _ => None,
+            };
+        }
+        match (first, second, third) {
+            ("api", Some("broadcasts"), None) => Some(Self::Broadcasts),
+            ("api", Some("broadcasts"), Some(name)) => Name::new(name).map(Self::Broadcast),
+            ("api", Some("events"), None) => Some(Self::Events),
+            ("api", Some("server"), None) => Some(Self::Server),
+            ("healthz", None, None) => Some(Self::Health),
+            ("metrics", None, None) => Some(Self::Metrics),
+            ("", None, None) => Some(Self::File("index.html")),
+            ("publish", None, None) => Some(Self::File("publish.html")),
+            ("publish", Some(name), None) => Name::new(name).map(|_| Self::File("publish.html")),
+            ("watch", Some(name), None) => Name::new(name).map(|_| Self::File("watch.html")),
+            (name, Some(last), None) if !RESERVED.contains(&name) => {
+                Self::endpoint(role(last)?, name)
+            }
+            _ => Self::of_file(path),
+        }
+    }
+
+    fn endpoint(role: Role, name: &'a str) -> Option<Self> {
+        Name::new(name)?;
+        Some(Self::Endpoint(role, Target::Path(name)))
+    }
+
+    fn of_file(path: &'a str) -> Option<Self> {
+        let path = path.strip_prefix('/')?;
+        let harmless = |segment: &str| {
+            !segment.is_empty()
+                && !segment.starts_with('.')
+                && segment
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        };
+        let known = ["js/", "css/"]
+            .iter()
+            .any(|folder| path.starts_with(folder))
+            || path == "favicon.svg";
+        (known && path.split('/').all(harmless)).then_some(Self::File(path))
+    }
+
+    /// The value of `Allow`.
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Self::Endpoint(..) => "GET, HEAD, OPTIONS, POST",
+            Self::Session(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
+            Self::Broadcasts
+            | Self::Broadcast(_)
+            | Self::Events
+            | Self::Server
+            | Self::Health
+            | Self::Metrics
+            | Self::File(_) => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    pub(super) fn allows(&self, method: &Method) -> bool {
+        self.methods()
+            .split(", ")
+            .any(|allowed| allowed == method.as_str())
+    }
+}
+
+fn role(segment: &str) -> Option<Role> {
+    match segment {
+        "whip" => Some(Role::Publisher),
+        "whep" => Some(Role::Viewer),
+        _ => None,
+    }
+}
+
+/// Whether this can be a session id: hexadecimal digits.
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_and_their_aliases() {
+        let demo = |role| Some(Route::Endpoint(role, Target::Path("demo")));
+        assert_eq!(Route::of("/whip/demo"), demo(Role::Publisher));
+        assert_eq!(Route::of("/demo/whip"), demo(Role::Publisher));
+        assert_eq!(Route::of("/whep/demo"), demo(Role::Viewer));
+        assert_eq!(Route::of("/demo/whep"), demo(Role::Viewer));
+        assert_eq!(
+            Route::of("/whip"),
+            Some(Route::Endpoint(Role::Publisher, Target::Token))
+        );
+        assert_eq!(
+            Route::of("/whip/whep"),
+            Some(Route::Endpoint(Role::Publisher, Target::Path("whep")))
+        );
+    }
+
+    #[test]
+    fn sessions() {
+        assert_eq!(
+            Route::of("/whep/s/0af"),
+            Some(Route::Session(Role::Viewer, "0af"))
+        );
+        for path in [
+            "/whip/s",
+            "/whip/s/",
+            "/whip/s/a-b",
+            "/whip/s/a/b",
+            "/s/whip",
+        ] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_and_files() {
+        for (path, file) in [
+            ("/", "index.html"),
+            ("/watch/demo", "watch.html"),
+            ("/publish", "publish.html"),
+            ("/publish/demo", "publish.html"),
+            ("/js/whip.js", "js/whip.js"),
+            ("/js/a/b/c.js", "js/a/b/c.js"),
+            ("/favicon.svg", "favicon.svg"),
+        ] {
+            assert_eq!(Route::of(path), Some(Route::File(file)), "{path}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_not_found() {
+        let long = format!("/whip/{}", "a".repeat(300));
+        for path in [
+            "",
+            "*",
+            "//",
+            "/whip/",
+            "/whip//demo",
+            "/whip/demo/",
+            "/whip/..",
+            "/whip/a%2Fb",
+            "/whip/.a",
+            "/js/../index.html",
+            "/js/.hidden",
+            "/js//a",
+            "/js/",
+            "/watch",
+            "/watch/..",
+            "/index.html",
+            "/css/%2e%2e/x",
+            "/etc/passwd",
+            "/api",
+            "/api/whip",
+            "/js/whip",
+            &long,
+        ] {
+            let route = Route::of(path);
+            assert!(
+                route.is_none() || route == Some(Route::File("js/whip")),
+                "{path}: {route:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn methods() {
+        let session = Route::Session(Role::Publisher, "a");
+        assert!(session.allows(&Method::PATCH));
+        assert!(!session.allows(&Method::POST));
+        assert!(!Route::Health.allows(&Method::POST));
+    }
+}

@@ -1,0 +1,180 @@
+//! What a publisher sends, as str0m must be told without SDP.
+
+use std::collections::HashSet;
+
+use str0m::{
+    Rtc, RtcConfig,
+    format::{self, FormatParams},
+    media::{Frequency, KeyframeRequestKind, MediaKind, Mid},
+    rtp::{Extension, Ssrc},
+};
+
+use crate::{
+    media::{Codec, Kind},
+    peer::sdp::{Choice, Offer},
+};
+
+/// Streams one session may begin: three layers, their retransmissions, audio, and a restart of
+/// each.
+const STREAMS_MAX: usize = 16;
+
+/// Header extensions the engine reads.
+pub(super) const EXTENSIONS: &[&str] = &[
+    "urn:ietf:params:rtp-hdrext:sdes:mid",
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+];
+
+/// The streams a publisher may send. Empty for a viewer.
+#[derive(Default)]
+pub(crate) struct Incoming {
+    sections: Vec<Section>,
+    extensions: Vec<(u8, Extension)>,
+    /// SSRCs that str0m knows.
+    known: HashSet<u32>,
+}
+
+struct Section {
+    mid: Mid,
+    kind: Kind,
+    codec: Codec,
+    pt: u8,
+    rtx: Option<u8>,
+}
+
+impl Incoming {
+    pub(super) fn new(offer: &Offer, choices: &[Choice]) -> Self {
+        let mut incoming = Self::default();
+        for (media, choice) in offer.media.iter().zip(choices) {
+            let Choice::Receive(format) = choice else {
+                continue;
+            };
+            let (Some(kind), Some(codec)) = (media.kind, format.codec) else {
+                continue;
+            };
+            let mid = Mid::from(media.mid.as_str());
+            incoming.sections.push(Section {
+                mid,
+                kind,
+                codec,
+                pt: format.pt,
+                rtx: format.rtx,
+            });
+            for (id, uri) in &media.extensions {
+                let extension = match uri.as_str() {
+                    uri if Some(&uri) == EXTENSIONS.first() => Extension::RtpMid,
+                    uri if EXTENSIONS.contains(&uri) => Extension::TransportSequenceNumber,
+                    _ => continue,
+                };
+                incoming.extensions.push((*id, extension));
+            }
+        }
+        incoming
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sections.is_empty()
+    }
+
+    pub(super) fn kind_of(&self, pt: u8) -> Option<(Kind, Codec)> {
+        let section = self.sections.iter().find(|section| section.pt == pt)?;
+        Some((section.kind, section.codec))
+    }
+
+    pub(super) fn configure(&self, mut config: RtcConfig) -> RtcConfig {
+        for section in &self.sections {
+            let channels = (section.kind == Kind::Audio).then_some(2);
+            let clock = match section.kind {
+                Kind::Video => Frequency::NINETY_KHZ,
+                Kind::Audio => Frequency::FORTY_EIGHT_KHZ,
+            };
+            config.codec_config().add_config(
+                section.pt.into(),
+                section.rtx.map(Into::into),
+                codec_of(section.codec),
+                clock,
+                channels,
+                FormatParams::default(),
+            );
+        }
+        if !self.is_empty() {
+            config = config.clear_extension_map();
+            for (id, extension) in &self.extensions {
+                config = config.set_extension(*id, extension.clone());
+            }
+        }
+        config
+    }
+
+    pub(super) fn declare(&self, rtc: &mut Rtc) {
+        let mut api = rtc.direct_api();
+        for section in &self.sections {
+            api.declare_media(
+                section.mid,
+                match section.kind {
+                    Kind::Video => MediaKind::Video,
+                    Kind::Audio => MediaKind::Audio,
+                },
+            );
+        }
+        let feedback = |(_, extension): &(u8, Extension)| {
+            matches!(extension, Extension::TransportSequenceNumber)
+        };
+        if self.extensions.iter().any(feedback) {
+            api.enable_twcc_feedback();
+        }
+    }
+
+    /// Tells str0m about an SSRC before its first packet. Neither the offer's `a=ssrc` lines nor
+    /// the mid extension are there in every client's offer; payload types always are, and are
+    /// unique in a bundle (RFC 9143 §9.1). A forged packet costs one of the session's streams, but
+    /// gets no further than decryption.
+    pub(super) fn expect(&mut self, rtc: &mut Rtc, datagram: &[u8]) {
+        let [first, second, _, _, _, _, _, _, s0, s1, s2, s3, ..] = *datagram else {
+            return;
+        };
+        let rtcp = (192..224).contains(&second);
+        if self.is_empty() || first >> 6 != 2 || rtcp {
+            return;
+        }
+        let (pt, ssrc) = (second & 0x7f, u32::from_be_bytes([s0, s1, s2, s3]));
+        if self.known.contains(&ssrc) || self.known.len() == STREAMS_MAX || !rtc.is_connected() {
+            return;
+        }
+        let mut api = rtc.direct_api();
+        for section in &self.sections {
+            if section.pt == pt {
+                self.known.insert(ssrc);
+                api.expect_stream_rx(ssrc.into(), None, section.mid, None);
+            } else if section.rtx == Some(pt)
+                && let Some(main) = api.stream_rx_by_mid(section.mid, None).map(|rx| rx.ssrc())
+            {
+                self.known.insert(ssrc);
+                api.expect_stream_rx(main, Some(Ssrc::from(ssrc)), section.mid, None);
+            }
+        }
+    }
+
+    pub(super) fn request_keyframe(&self, rtc: &mut Rtc) {
+        let mut api = rtc.direct_api();
+        for section in self
+            .sections
+            .iter()
+            .filter(|section| section.kind == Kind::Video)
+        {
+            if let Some(stream) = api.stream_rx_by_mid(section.mid, None) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        }
+    }
+}
+
+fn codec_of(codec: Codec) -> format::Codec {
+    match codec {
+        Codec::H264 => format::Codec::H264,
+        Codec::H265 => format::Codec::H265,
+        Codec::Vp8 => format::Codec::Vp8,
+        Codec::Vp9 => format::Codec::Vp9,
+        Codec::Av1 => format::Codec::Av1,
+        Codec::Opus => format::Codec::Opus,
+    }
+}

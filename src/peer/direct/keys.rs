@@ -1,0 +1,149 @@
+//! DTLS for the direct engine: one certificate, and the SRTP keys it exports.
+
+use std::{
+    cell::RefCell,
+    sync::{Arc, LazyLock, OnceLock},
+    time::Instant,
+};
+
+use str0m::crypto::{
+    CryptoError, CryptoProvider,
+    dtls::{
+        DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion,
+        ProtocolVersion, SrtpProfile,
+    },
+};
+
+use crate::peer::srtp;
+
+/// The DTLS keys of one session, once the handshake is done.
+pub(super) type KeySlot = Arc<OnceLock<Exported>>;
+
+#[derive(Debug)]
+pub(super) struct Exported {
+    pub(super) material: Vec<u8>,
+    pub(super) profile: srtp::Profile,
+    pub(super) client: bool,
+}
+
+thread_local! {
+    /// How [`KeyTap`] hands the slot of the instance just made to `Session::accept`, which made
+    /// it on this same thread.
+    pub(super) static NEW_SLOT: RefCell<Option<KeySlot>> = const { RefCell::new(None) };
+}
+
+pub(super) static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+    let stock = str0m::crypto::from_feature_flags();
+    // str0m wants a reference that lives as long as the process; this one does.
+    let dtls_provider: &'static KeyTap = Box::leak(Box::new(KeyTap(stock.dtls_provider)));
+    Arc::new(CryptoProvider {
+        dtls_provider,
+        ..stock
+    })
+});
+
+/// One self-signed certificate for the life of the process: peers check its fingerprint only.
+pub(super) static CERTIFICATE: LazyLock<DtlsCert> = LazyLock::new(|| {
+    #[expect(
+        clippy::expect_used,
+        reason = "OpenSSL makes an ECDSA certificate or cannot run"
+    )]
+    PROVIDER
+        .dtls_provider
+        .generate_certificate()
+        .expect("OpenSSL generates certificates")
+});
+
+/// A DTLS provider that delegates to the stock one and keeps a copy of the exported keys, so
+/// that the media hot path can encrypt by itself.
+#[derive(Debug)]
+struct KeyTap(&'static dyn DtlsProvider);
+
+impl DtlsProvider for KeyTap {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        self.0.generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        certificate: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let inner = self.0.new_dtls(certificate, now, version, mtu)?;
+        let keys = KeySlot::default();
+        NEW_SLOT.replace(Some(Arc::clone(&keys)));
+        Ok(Box::new(TappedInstance { inner, keys }))
+    }
+}
+
+#[derive(Debug)]
+struct TappedInstance {
+    inner: Box<dyn DtlsInstance>,
+    keys: KeySlot,
+}
+
+impl DtlsInstance for TappedInstance {
+    fn set_active(&mut self, active: bool) {
+        self.inner.set_active(active);
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.inner.handle_packet(packet)
+    }
+
+    fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
+        let client = self.inner.is_active();
+        let output = self.inner.poll_output(buffer);
+        if let DtlsOutput::KeyingMaterial(material, profile) = &output
+            && let Some(profile) = known_profile(*profile)
+        {
+            let exported = Exported {
+                material: material.to_vec(),
+                profile,
+                client,
+            };
+            // A second export would be a renegotiation, which DTLS-SRTP does not have.
+            drop(self.keys.set(exported));
+        }
+        output
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.inner.handle_timeout(now)
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<(), DtlsImplError> {
+        self.inner.send_application_data(data)
+    }
+
+    fn is_active(&self) -> bool {
+        self.inner.is_active()
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.inner.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.inner.is_closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        self.inner.close()
+    }
+}
+
+fn known_profile(profile: SrtpProfile) -> Option<srtp::Profile> {
+    match profile {
+        SrtpProfile::AEAD_AES_128_GCM => Some(srtp::Profile::Aes128Gcm),
+        SrtpProfile::AEAD_AES_256_GCM => Some(srtp::Profile::Aes256Gcm),
+        SrtpProfile::AES128_CM_SHA1_80 => Some(srtp::Profile::Aes128CmSha1),
+        _ => None,
+    }
+}

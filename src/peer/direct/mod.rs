@@ -1,0 +1,385 @@
+//! The direct engine: a str0m session (ICE-lite, DTLS, incoming RTCP) without its media.
+//!
+//! SDP is ours ([`super::sdp`]), the RTP way out is ours (`fanout`, [`super::srtp`]); str0m keeps
+//! the connection. A session lives on one fan-out worker, which feeds it and asks it for output.
+
+mod incoming;
+mod keys;
+mod publisher;
+mod reorder;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use str0m::{
+    Candidate, Event as RtcEvent, IceCreds, Input, Output, Rtc, RtcError,
+    net::{Protocol, Receive},
+    rtp::{RawPacket, RtpPacket, rtcp::Rtcp},
+};
+
+pub(crate) use self::incoming::Incoming;
+use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
+pub use self::publisher::{Publisher, PublisherOptions, Task, Tracks};
+use super::{
+    End, sdp, srtp,
+    udp::{self, Port, Route, UFRAG_CHARS},
+};
+use crate::media::{Codec, Kind};
+
+/// Addresses one session may use in its life; NAT rebinding and mobility need a handful.
+const ADDRESSES_MAX: usize = 16;
+/// Remote candidates one session may name.
+const CANDIDATES_MAX: usize = 32;
+
+/// What a session reports to the worker that drives it.
+pub(crate) enum Report {
+    /// ICE and DTLS are up: media may be encrypted with this.
+    Connected(Box<srtp::Sender>),
+    /// Decrypted RTCP from the peer (viewers only).
+    Rtcp(Box<Rtcp>),
+    /// A decrypted RTP packet from the peer (publishers only), not yet in order.
+    Rtp(Box<RtpPacket>),
+    /// The peer said goodbye, or the session failed. Nothing follows.
+    Closed(End),
+}
+
+/// One peer connection of the direct engine.
+pub(crate) struct Session {
+    rtc: Rtc,
+    keys: KeySlot,
+    port: Port,
+    route: Route,
+    ufrag: [u8; UFRAG_CHARS],
+    /// Every address that has passed ICE's integrity check.
+    addresses: Vec<SocketAddr>,
+    /// Where media goes: the pair nominated last.
+    remote: Option<SocketAddr>,
+    /// When str0m wants to be called again.
+    wake: Instant,
+    /// When the peer last proved that it is there (RFC 7675).
+    heard: Instant,
+    candidates: usize,
+    incoming: Incoming,
+}
+
+impl Session {
+    /// Takes the transport half of an offer and returns the session with its half of the answer.
+    ///
+    /// # Errors
+    /// If the fingerprint cannot be checked, or the engine refuses the parameters.
+    pub(crate) fn accept(
+        offer: &sdp::Offer,
+        port: &Port,
+        route: Route,
+        incoming: Incoming,
+    ) -> Result<(Self, sdp::Transport), sdp::Error> {
+        let now = Instant::now();
+        let (hash, fingerprint) = &offer.fingerprint;
+        if hash != "sha-256" {
+            return Err(sdp::Error::Unsupported(format!(
+                "certificate fingerprint uses {hash}: offer a sha-256 one"
+            )));
+        }
+        let (ufrag, credentials) = local_credentials()?;
+        let config = Rtc::builder()
+            .set_crypto_provider(Arc::clone(&PROVIDER))
+            .set_dtls_cert(CERTIFICATE.clone())
+            .set_local_ice_credentials(credentials.clone())
+            .set_ice_lite(true)
+            .set_rtp_mode(true)
+            .enable_raw_packets(incoming.is_empty())
+            .clear_codecs();
+        let mut rtc = incoming.configure(config).build(now);
+        let keys = NEW_SLOT
+            .take()
+            .ok_or_else(|| refused("no DTLS instance was made"))?;
+        for address in port.candidates() {
+            rtc.add_local_candidate(Candidate::host(address, "udp").map_err(refused)?);
+        }
+        incoming.declare(&mut rtc);
+        let mut api = rtc.direct_api();
+        api.set_remote_ice_credentials(IceCreds {
+            ufrag: offer.ice_ufrag.clone(),
+            pass: offer.ice_pwd.clone(),
+        });
+        api.set_remote_fingerprint(str0m::crypto::Fingerprint {
+            hash_func: hash.clone(),
+            bytes: fingerprint.clone(),
+        });
+        let fingerprint = api.local_dtls_fingerprint().bytes.clone();
+        api.start_dtls(offer.setup != sdp::Setup::Active)
+            .map_err(refused)?;
+        port.register(ufrag, route.clone());
+        let mut session = Self {
+            rtc,
+            keys,
+            port: port.clone(),
+            route,
+            ufrag,
+            addresses: Vec::new(),
+            remote: None,
+            wake: now,
+            heard: now,
+            candidates: 0,
+            incoming,
+        };
+        session.add_candidates(&offer.candidates);
+        let transport = transport(credentials, fingerprint, port);
+        Ok((session, transport))
+    }
+
+    /// Restarts ICE (RFC 9725 §4.3.3): new credentials on both sides. Media goes on over the old
+    /// pair until the peer has nominated a new one (RFC 8445 §9).
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub(crate) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
+        let (ufrag, local) = local_credentials()?;
+        let old = std::mem::replace(&mut self.ufrag, ufrag);
+        self.port.unregister(old, [], self.route.session);
+        self.port.register(ufrag, self.route.clone());
+        let mut api = self.rtc.direct_api();
+        api.set_local_ice_credentials(local.clone());
+        api.set_remote_ice_credentials(remote);
+        let fingerprint = api.local_dtls_fingerprint().bytes.clone();
+        // The peer starts over, and so does its allowance.
+        self.candidates = 0;
+        Ok(transport(local, fingerprint, &self.port))
+    }
+
+    /// Adds remote candidates; what is more than the session may name is ignored.
+    pub(crate) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
+        for address in candidates {
+            if self.candidates == CANDIDATES_MAX {
+                return;
+            }
+            self.candidates += 1;
+            if let Ok(candidate) = Candidate::host(*address, "udp") {
+                self.rtc.add_remote_candidate(candidate);
+            }
+        }
+    }
+
+    /// Takes one datagram.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        datagram: &[u8],
+        reports: &mut Vec<Report>,
+    ) {
+        let Some(destination) = self.port.local(source) else {
+            return;
+        };
+        // What str0m cannot read at all it would only count; garbage stops here.
+        let Ok(contents) = datagram.try_into() else {
+            return;
+        };
+        self.incoming.expect(&mut self.rtc, datagram);
+        let nominated = udp::stun_nominates(datagram);
+        let input = Input::Receive(
+            now,
+            Receive {
+                proto: Protocol::Udp,
+                source,
+                destination,
+                contents,
+            },
+        );
+        let result = self.rtc.handle_input(input);
+        self.finish(now, result, Some((source, nominated)), reports);
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&mut self, now: Instant, reports: &mut Vec<Report>) {
+        let result = self.rtc.handle_input(Input::Timeout(now));
+        self.finish(now, result, None, reports);
+    }
+
+    /// Says goodbye with a DTLS `close_notify` (RFC 9725 §4.2: the peer learns at once).
+    pub(crate) fn close(&mut self, now: Instant) {
+        if let Err(error) = self.rtc.close() {
+            tracing::debug!(%error, "no close_notify");
+        }
+        self.poll(now, None, &mut Vec::new());
+    }
+
+    /// Asks the peer for a keyframe of every video stream it sends.
+    pub(crate) fn request_keyframe(&mut self, now: Instant) {
+        self.incoming.request_keyframe(&mut self.rtc);
+        self.poll(now, None, &mut Vec::new());
+    }
+
+    /// What a publisher's payload type stands for.
+    pub(crate) fn kind_of(&self, pt: u8) -> Option<(Kind, Codec)> {
+        self.incoming.kind_of(pt)
+    }
+
+    /// When [`Session::tick`] is due.
+    pub(crate) const fn wake(&self) -> Instant {
+        self.wake
+    }
+
+    /// Where media goes, once ICE has nominated a pair.
+    pub(crate) const fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    /// How long the peer has shown no sign of life.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard)
+    }
+
+    fn finish(
+        &mut self,
+        now: Instant,
+        result: Result<(), RtcError>,
+        from: Option<(SocketAddr, bool)>,
+        reports: &mut Vec<Report>,
+    ) {
+        match result {
+            Ok(()) => self.poll(now, from, reports),
+            Err(error) => {
+                tracing::debug!(%error, "session failed");
+                reports.push(Report::Closed(End::Failed));
+            }
+        }
+    }
+
+    fn poll(&mut self, now: Instant, from: Option<(SocketAddr, bool)>, reports: &mut Vec<Report>) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.wake = at;
+                    break;
+                }
+                Ok(Output::Transmit(datagram)) => {
+                    if let Some((source, nominated)) = from
+                        && source == datagram.destination
+                        && udp::is_stun_success(&datagram.contents)
+                    {
+                        self.heard = now;
+                        self.checked(source, nominated);
+                    }
+                    let len = datagram.contents.len();
+                    self.port
+                        .send(datagram.destination, &datagram.contents, len);
+                }
+                Ok(Output::Event(event)) => self.event(now, event, reports),
+                Err(error) => {
+                    tracing::debug!(%error, "session failed");
+                    reports.push(Report::Closed(End::Failed));
+                    return;
+                }
+            }
+        }
+        if !self.rtc.is_alive() {
+            reports.push(Report::Closed(End::PeerClosed));
+        }
+    }
+
+    /// A connectivity check from `source` was authentic. An ICE-lite agent sends to the pair that
+    /// the controlling peer nominated last (RFC 8445 §8.2).
+    fn checked(&mut self, source: SocketAddr, nominated: bool) {
+        if !self.addresses.contains(&source) {
+            if self.addresses.len() == ADDRESSES_MAX {
+                return;
+            }
+            self.addresses.push(source);
+            self.port.bind_address(source, self.route.clone());
+        }
+        if nominated {
+            self.remote = Some(source);
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: RtcEvent, reports: &mut Vec<Report>) {
+        match event {
+            RtcEvent::Connected => reports.push(match self.sender() {
+                Some(sender) => Report::Connected(Box::new(sender)),
+                None => Report::Closed(End::Failed),
+            }),
+            RtcEvent::RtpPacket(packet) => {
+                self.heard = now;
+                reports.push(Report::Rtp(Box::new(packet)));
+            }
+            RtcEvent::RawPacket(packet) => {
+                if let RawPacket::RtcpRx(rtcp) = *packet {
+                    self.heard = now;
+                    reports.push(Report::Rtcp(Box::new(rtcp)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn sender(&self) -> Option<srtp::Sender> {
+        let exported = self.keys.get()?;
+        let key = srtp::MasterKey::from_dtls(&exported.material, exported.profile, exported.client);
+        key.and_then(|key| srtp::Sender::new(&key))
+            .inspect_err(|error| tracing::warn!(%error, "no SRTP keys"))
+            .ok()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.port
+            .unregister(self.ufrag, self.addresses.drain(..), self.route.session);
+    }
+}
+
+fn local_credentials() -> Result<([u8; UFRAG_CHARS], IceCreds), sdp::Error> {
+    let ufrag = random_ice_chars::<UFRAG_CHARS>()?;
+    // RFC 8445 §5.3 asks for at least 128 random bits: 24 characters carry 144.
+    let pass = text(&random_ice_chars::<24>()?);
+    Ok((
+        ufrag,
+        IceCreds {
+            ufrag: text(&ufrag),
+            pass,
+        },
+    ))
+}
+
+fn transport(local: IceCreds, fingerprint: Vec<u8>, port: &Port) -> sdp::Transport {
+    sdp::Transport {
+        ice_ufrag: local.ufrag,
+        ice_pwd: local.pass,
+        ice_lite: true,
+        fingerprint,
+        candidates: port.candidates(),
+        extensions_used: &[],
+        feedback_used: &[],
+    }
+}
+
+fn refused(error: impl std::fmt::Display) -> sdp::Error {
+    sdp::Error::Unsupported(format!(
+        "the offer's transport parameters are unusable: {error}"
+    ))
+}
+
+/// Characters allowed in ICE credentials (RFC 8839 §5.4): 64, so six random bits each.
+const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn random_ice_chars<const N: usize>() -> Result<[u8; N], sdp::Error> {
+    let mut random = [0; N];
+    getrandom::fill(&mut random).map_err(refused)?;
+    Ok(random.map(|byte| {
+        ICE_CHARS
+            .get(usize::from(byte & 63))
+            .copied()
+            .unwrap_or(b'A')
+    }))
+}
+
+fn text(chars: &[u8]) -> String {
+    String::from_utf8_lossy(chars).into_owned()
+}

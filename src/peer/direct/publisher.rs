@@ -1,0 +1,358 @@
+//! A publisher on the direct engine: one task per session, packets in order to the pipeline.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use str0m::{IceCreds, rtp::RtpPacket};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Incoming, Report, Session, incoming::EXTENSIONS, reorder::Reorder, timeline::Timeline,
+};
+use crate::{
+    media::{Kind, Packet, PacketSink},
+    peer::{
+        End, Event,
+        sdp::{self, Choice, Offer, Section},
+        udp::{Datagram, Destination, Port, Route},
+    },
+};
+
+/// Datagrams that may wait for the task: 300 ms of a 40 Mb/s stream.
+const DATAGRAMS_MAX: usize = 1024;
+/// Commands that may wait for the task.
+const COMMANDS_MAX: usize = 32;
+
+/// How a publisher is received.
+#[derive(Clone, Copy, Debug)]
+pub struct PublisherOptions {
+    /// How long a missing packet is waited for. Default: 500 ms. Packets in order do not wait.
+    pub jitter: Duration,
+    /// From the answer to ICE and DTLS being up. Default: 15 s.
+    pub connect_timeout: Duration,
+    /// Without any sign of life. Default: 15 s (RFC 7675 §5.1 allows 30 s at most).
+    pub consent_timeout: Duration,
+    /// The server's running time, on which frames' presentation times lie.
+    pub running_time: fn() -> Duration,
+}
+
+/// Where the packets of each track go.
+#[derive(Clone)]
+pub struct Tracks {
+    /// Takes the packets of the video track.
+    pub video: PacketSink,
+    /// Takes the packets of the audio track.
+    pub audio: PacketSink,
+}
+
+/// What a publisher has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PublisherStatistics {
+    /// RTP packets.
+    pub packets: u64,
+    /// Payload bytes of these.
+    pub bytes: u64,
+    /// Packets that did not come, or came too late.
+    pub lost: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    lost: AtomicU64,
+}
+
+enum Command {
+    Candidates(Vec<SocketAddr>),
+    Keyframe,
+    Restart(
+        IceCreds,
+        oneshot::Sender<Result<sdp::Transport, sdp::Error>>,
+    ),
+    Close(End),
+}
+
+/// A publisher's session, held by its owner. Dropping it ends the session.
+pub struct Publisher {
+    commands: mpsc::Sender<Command>,
+    counters: Arc<Counters>,
+}
+
+/// Runs a publisher's session; to be spawned by its owner.
+pub struct Task {
+    session: Session,
+    options: PublisherOptions,
+    tracks: Tracks,
+    datagrams: mpsc::Receiver<Datagram>,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    counters: Arc<Counters>,
+    timeline: Timeline,
+    video: Reorder<RtpPacket>,
+    audio: Reorder<RtpPacket>,
+    started: Instant,
+    connected: bool,
+}
+
+impl Publisher {
+    /// Answers a publisher's offer. Returns its handle, the task to spawn, and the SDP answer.
+    ///
+    /// # Errors
+    /// If the offer cannot be served.
+    pub fn accept(
+        offer: &Offer,
+        port: &Port,
+        options: PublisherOptions,
+        tracks: Tracks,
+        events: mpsc::Sender<Event>,
+    ) -> Result<(Self, Task, String), sdp::Error> {
+        let choices = offer.choose_publish()?;
+        let (queue, datagrams) = mpsc::channel(DATAGRAMS_MAX);
+        let route = Route {
+            session: port.next_session(),
+            to: Destination::Task(queue),
+        };
+        let incoming = Incoming::new(offer, &choices);
+        let (session, transport) = Session::accept(offer, port, route, incoming)?;
+        let transport = sdp::Transport {
+            extensions_used: EXTENSIONS,
+            feedback_used: &["transport-cc"],
+            ..transport
+        };
+        let sections: Vec<Section> = choices
+            .into_iter()
+            .map(|choice| match choice {
+                Choice::Receive(format) => Section::Receive { format },
+                Choice::Rejected => Section::Rejected,
+            })
+            .collect();
+        let answer = sdp::viewer_answer(offer, &sections, &transport);
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let counters = Arc::<Counters>::default();
+        let task = Task {
+            session,
+            options,
+            tracks,
+            datagrams,
+            commands,
+            events,
+            counters: Arc::clone(&counters),
+            timeline: Timeline::default(),
+            video: Reorder::new(options.jitter),
+            audio: Reorder::new(options.jitter),
+            started: Instant::now(),
+            connected: false,
+        };
+        Ok((
+            Self {
+                commands: sender,
+                counters,
+            },
+            task,
+            answer,
+        ))
+    }
+
+    /// Adds trickled candidates. With ICE-lite they are a hint only, so that losing them to a full
+    /// queue does no harm.
+    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
+        self.tell(Command::Candidates(candidates.to_vec()));
+    }
+
+    /// Asks for a keyframe now (PLI).
+    pub fn request_keyframe(&self) {
+        self.tell(Command::Keyframe);
+    }
+
+    /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
+    ///
+    /// # Errors
+    /// If the session has ended.
+    pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
+        let gone = || sdp::Error::Unsupported("the session has ended".to_owned());
+        let (reply, answer) = oneshot::channel();
+        let credentials = IceCreds {
+            ufrag: ufrag.to_owned(),
+            pass: pwd.to_owned(),
+        };
+        let command = Command::Restart(credentials, reply);
+        self.commands.try_send(command).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Ends the session with a `close_notify`; [`Event::Closed`] follows with this reason.
+    pub async fn close(&self, why: End) {
+        if self.commands.send(Command::Close(why)).await.is_err() {
+            tracing::debug!("the session had ended already");
+        }
+    }
+
+    /// What has come in so far.
+    pub fn statistics(&self) -> PublisherStatistics {
+        PublisherStatistics {
+            packets: self.counters.packets.load(Ordering::Relaxed),
+            bytes: self.counters.bytes.load(Ordering::Relaxed),
+            lost: self.counters.lost.load(Ordering::Relaxed),
+        }
+    }
+
+    fn tell(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::debug!("publisher's task is behind; a command is lost");
+        }
+    }
+}
+
+impl Task {
+    /// Runs the session to its end; [`Event::Closed`] is the last thing it reports.
+    pub async fn run(mut self) {
+        let mut reports = Vec::new();
+        let why = loop {
+            for report in reports.drain(..) {
+                match report {
+                    Report::Connected(_) => {
+                        self.connected = true;
+                        self.tell(Event::Connected);
+                    }
+                    Report::Rtp(packet) => self.packet(*packet),
+                    Report::Rtcp(_) => {}
+                    Report::Closed(why) => {
+                        self.tell(Event::Closed(why));
+                        return;
+                    }
+                }
+            }
+            self.release();
+            if let Some(why) = self.overdue() {
+                break why;
+            }
+            let wake = self.wake();
+            tokio::select! {
+                datagram = self.datagrams.recv() => {
+                    let Some((source, data)) = datagram else { break End::Failed };
+                    self.session.receive(Instant::now(), source, &data, &mut reports);
+                }
+                command = self.commands.recv() => match command {
+                    Some(Command::Close(why)) => break why,
+                    Some(command) => self.command(command),
+                    None => break End::Deleted,
+                },
+                () = tokio::time::sleep_until(wake.into()) => {
+                    self.session.tick(Instant::now(), &mut reports);
+                }
+            }
+        };
+        self.session.close(Instant::now());
+        self.tell(Event::Closed(why));
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Candidates(candidates) => self.session.add_candidates(&candidates),
+            Command::Keyframe => self.session.request_keyframe(Instant::now()),
+            Command::Restart(credentials, reply) => {
+                // Who does not wait for the answer any more has given up the request.
+                drop(reply.send(self.session.restart(credentials)));
+            }
+            Command::Close(_) => {}
+        }
+    }
+
+    fn wake(&self) -> Instant {
+        let deadline = match self.connected {
+            // The peer's signs of life move it; it is looked at with every wake.
+            true => Instant::now() + self.options.consent_timeout / 10,
+            false => self.started + self.options.connect_timeout,
+        };
+        [
+            self.video.deadline(),
+            self.audio.deadline(),
+            Some(self.session.wake()),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(deadline, Instant::min)
+    }
+
+    fn overdue(&self) -> Option<End> {
+        let now = Instant::now();
+        if !self.connected {
+            let late = now >= self.started + self.options.connect_timeout;
+            return late.then_some(End::ConnectTimeout);
+        }
+        (self.session.silence(now) >= self.options.consent_timeout).then_some(End::Vanished)
+    }
+
+    /// Takes a packet from the peer.
+    fn packet(&mut self, packet: RtpPacket) {
+        self.counters.packets.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .bytes
+            .fetch_add(packet.payload.len() as u64, Ordering::Relaxed);
+        let Some((kind, codec)) = self.session.kind_of(*packet.header.payload_type) else {
+            return;
+        };
+        if let Some(info) = packet.last_sender_info {
+            let ntp = info
+                .ntp_time
+                .duration_since(std::time::SystemTime::UNIX_EPOCH);
+            let timestamp = extend(packet.time.numer(), info.rtp_time.numer());
+            self.timeline
+                .report(kind, timestamp, codec.clock_rate(), ntp.unwrap_or_default());
+        }
+        let reorder = match kind {
+            Kind::Video => &mut self.video,
+            Kind::Audio => &mut self.audio,
+        };
+        reorder.push(Instant::now(), *packet.seq_no, packet);
+    }
+
+    /// Hands on what is in order by now.
+    fn release(&mut self) {
+        let (now, arrival) = (Instant::now(), (self.options.running_time)());
+        for (kind, reorder, sink) in [
+            (Kind::Video, &mut self.video, &self.tracks.video),
+            (Kind::Audio, &mut self.audio, &self.tracks.audio),
+        ] {
+            while let Some((packet, gap)) = reorder.pop(now) {
+                if packet.payload.is_empty() {
+                    continue; // padding that probes for bandwidth
+                }
+                let clock = match kind {
+                    Kind::Video => 90_000,
+                    Kind::Audio => 48_000,
+                };
+                sink(Packet {
+                    pts: self.timeline.due(kind, packet.time.numer(), clock, arrival),
+                    sequence: *packet.seq_no,
+                    timestamp: packet.header.timestamp,
+                    marker: packet.header.marker,
+                    gap,
+                    payload: packet.payload,
+                });
+            }
+        }
+        let lost = self.video.lost + self.audio.lost;
+        self.counters.lost.store(lost, Ordering::Relaxed);
+    }
+
+    fn tell(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            tracing::debug!("publisher's owner is behind; an event is lost");
+        }
+    }
+}
+
+/// The 64-bit timestamp with these low 32 bits that is nearest to `near`.
+fn extend(near: u64, low: u64) -> u64 {
+    let apart = low.wrapping_sub(near) << 32;
+    let apart = apart.cast_signed() >> 32;
+    near.saturating_add_signed(apart)
+}

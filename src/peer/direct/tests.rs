@@ -1,0 +1,240 @@
+//! A publisher on the direct engine, from a real peer's packets to frames.
+
+use std::{
+    net::UdpSocket,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use str0m::{
+    Candidate, Input, Output, Rtc,
+    change::SdpAnswer,
+    media::{Direction, MediaKind, Mid},
+    net::{Protocol, Receive},
+    rtp::{RtpWrite, SeqNo},
+};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::*;
+use crate::{
+    media::Frame,
+    peer::{Event, udp},
+    pipeline::{self, Depacketizer},
+};
+
+/// The packets of 60 encoded pictures.
+fn packets() -> Vec<Vec<u8>> {
+    let description = "videotestsrc num-buffers=60 ! video/x-raw,width=320,height=240,framerate=30/1 \
+         ! x264enc tune=zerolatency key-int-max=30 ! video/x-h264,profile=constrained-baseline \
+         ! rtph264pay config-interval=-1 mtu=1200 ! appsink name=sink sync=false";
+    #[expect(clippy::disallowed_methods, reason = "a test may block")]
+    let pipeline = gst::parse::launch(description).unwrap();
+    let sink = pipeline
+        .downcast_ref::<gst::Bin>()
+        .unwrap()
+        .by_name("sink")
+        .unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a test may block")]
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let sink = sink.downcast::<gst_app::AppSink>().unwrap();
+    let mut packets = Vec::new();
+    while let Ok(sample) = sink.pull_sample() {
+        let map = sample.buffer().unwrap().map_readable().unwrap();
+        packets.push(map.as_slice().to_vec());
+    }
+    #[expect(clippy::disallowed_methods, reason = "a test may block")]
+    pipeline.set_state(gst::State::Null).unwrap();
+    packets
+}
+
+/// A publisher's side of a connection.
+struct Client {
+    rtc: Rtc,
+    socket: UdpSocket,
+    mid: Mid,
+}
+
+impl Client {
+    /// Serves the connection until `until`; true once it is connected.
+    fn run(&mut self, until: Instant) -> bool {
+        let mut buffer = [0; 2000];
+        loop {
+            while let Ok(output) = self.rtc.poll_output() {
+                match output {
+                    Output::Timeout(_) => break,
+                    Output::Transmit(out) => {
+                        self.socket.send_to(&out.contents, out.destination).unwrap();
+                    }
+                    Output::Event(_) => {}
+                }
+            }
+            if Instant::now() >= until || !self.rtc.is_alive() {
+                return self.rtc.is_connected();
+            }
+            if let Ok((len, source)) = self.socket.recv_from(&mut buffer) {
+                let receive = Receive {
+                    proto: Protocol::Udp,
+                    source,
+                    destination: self.socket.local_addr().unwrap(),
+                    contents: buffer[..len].try_into().unwrap(),
+                };
+                // A failed session shows in is_alive.
+                drop(
+                    self.rtc
+                        .handle_input(Input::Receive(Instant::now(), receive)),
+                );
+            }
+            drop(self.rtc.handle_input(Input::Timeout(Instant::now())));
+        }
+    }
+
+    fn send(&mut self, sequence: u64, packet: &[u8]) {
+        let timestamp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_tx_by_mid(self.mid, None).unwrap();
+        let write = RtpWrite::new(
+            96.into(),
+            SeqNo::from(sequence),
+            timestamp,
+            Instant::now(),
+            Arc::<[u8]>::from(&packet[12..]),
+        );
+        stream.write_rtp(write.marker(packet[1] & 0x80 != 0));
+    }
+}
+
+struct Stage {
+    publisher: Publisher,
+    client: Client,
+    frames: Arc<Mutex<Vec<Frame>>>,
+    events: mpsc::Receiver<Event>,
+    tasks: JoinSet<()>,
+    depacketizer: Depacketizer,
+}
+
+async fn stage() -> Stage {
+    pipeline::init().unwrap();
+    let port = udp::Options {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        public_addresses: Vec::new(),
+        loopback: true,
+    };
+    let port = Port::bind(&port).unwrap();
+    let mut tasks = JoinSet::new();
+    let receiving = port.clone();
+    tasks.spawn(async move {
+        receiving.receive(|_, _| false).await.unwrap();
+    });
+    let frames = Arc::<Mutex<Vec<Frame>>>::default();
+    let collected = Arc::clone(&frames);
+    let sink = Arc::new(move |frame| collected.lock().unwrap().push(frame));
+    let (told, _) = mpsc::channel(8);
+    let (depacketizer, video) = Depacketizer::start(Codec::H264, sink, told, || {})
+        .await
+        .unwrap();
+
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(2)))
+        .unwrap();
+    let mut rtc = Rtc::builder().set_rtp_mode(true).clear_codecs();
+    rtc.codec_config().add_config(
+        96.into(),
+        Some(97.into()),
+        str0m::format::Codec::H264,
+        str0m::media::Frequency::NINETY_KHZ,
+        None,
+        str0m::format::FormatParams::parse_line("packetization-mode=1;profile-level-id=42e01f"),
+    );
+    let mut rtc = rtc.build(Instant::now());
+    rtc.add_local_candidate(Candidate::host(socket.local_addr().unwrap(), "udp").unwrap());
+    let mut api = rtc.sdp_api();
+    let mid = api.add_media(MediaKind::Video, Direction::SendOnly, None, None, None);
+    let (offer, pending) = api.apply().unwrap();
+    let offer = sdp::Offer::parse(offer.to_sdp_string().as_bytes(), sdp::Role::Publisher).unwrap();
+    let options = PublisherOptions {
+        jitter: Duration::from_millis(200),
+        connect_timeout: Duration::from_secs(2),
+        consent_timeout: Duration::from_secs(2),
+        running_time: pipeline::running_time,
+    };
+    let tracks = Tracks {
+        video,
+        audio: Arc::new(|_| ()),
+    };
+    let (events, received) = mpsc::channel(8);
+    let (publisher, task, answer) =
+        Publisher::accept(&offer, &port, options, tracks, events).unwrap();
+    tasks.spawn(task.run());
+    rtc.sdp_api()
+        .accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap())
+        .unwrap();
+    let client = Client { rtc, socket, mid };
+    Stage {
+        publisher,
+        client,
+        frames,
+        events: received,
+        tasks,
+        depacketizer,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_stream_becomes_frames() {
+    let mut stage = stage().await;
+    let packets = packets();
+    tokio::task::block_in_place(|| {
+        let client = &mut stage.client;
+        let patience = Instant::now() + Duration::from_secs(5);
+        while !client.run(Instant::now() + Duration::from_millis(20)) {
+            assert!(Instant::now() < patience, "connected");
+        }
+        let mut due = Instant::now();
+        for (sequence, packet) in (1000..).zip(&packets) {
+            client.send(sequence, packet);
+            if packet[1] & 0x80 != 0 {
+                due += Duration::from_millis(33);
+                client.run(due);
+            }
+        }
+        client.run(Instant::now() + Duration::from_millis(300));
+    });
+    assert_eq!(stage.events.recv().await, Some(Event::Connected));
+    let frames = stage.frames.lock().unwrap().clone();
+    let shape: Vec<_> = frames
+        .iter()
+        .map(|f| (f.timestamp, f.keyframe, f.data.len(), f.ends.len()))
+        .collect();
+    assert_eq!(frames.len(), 60, "{shape:?}");
+    assert!(frames[0].keyframe && frames[30].keyframe && !frames[1].keyframe);
+    assert!(frames.is_sorted_by_key(|frame| frame.timestamp));
+    let span = frames[59].pts.saturating_sub(frames[0].pts);
+    assert!(span.abs_diff(Duration::from_millis(59 * 1000 / 30)) < Duration::from_millis(50));
+    assert_eq!(stage.publisher.statistics().packets, packets.len() as u64);
+    assert_eq!(stage.publisher.statistics().lost, 0);
+    stage.publisher.close(End::Deleted).await;
+    tokio::task::block_in_place(|| {
+        stage
+            .client
+            .run(Instant::now() + Duration::from_millis(300))
+    });
+    assert!(!stage.client.rtc.is_alive(), "close_notify ends the peer");
+    assert_eq!(stage.events.recv().await, Some(Event::Closed(End::Deleted)));
+    stage.depacketizer.stop().await;
+    stage.tasks.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_never_connects_is_given_up() {
+    let mut stage = stage().await;
+    assert_eq!(
+        stage.events.recv().await,
+        Some(Event::Closed(End::ConnectTimeout))
+    );
+    stage.depacketizer.stop().await;
+    stage.tasks.shutdown().await;
+}

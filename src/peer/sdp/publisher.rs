@@ -1,0 +1,195 @@
+//! What webrtcbin answered, said as webrtcbin itself and the client need it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    Choice, Error, Format, Offer, Section, Transport, answer,
+    candidate::{self, Candidate},
+    lines::{Description, RawSection, read_lines},
+    normalise::{EXTENSIONS, EXTENSIONS_FEEDBACK, extension_lines},
+    offer::read_hex,
+};
+
+/// Largest answer read from webrtcbin, in bytes: many interfaces make many candidates.
+const ENGINE_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// The local description for webrtcbin, from the answer that it created for
+/// [`Offer::normalised`].
+///
+/// webrtcbin 1.22 drops every header extension from the answers that it creates, but uses those
+/// of its local description: with transport-wide congestion control put back it sends the
+/// feedback. Where that is left out, [`publisher_answer`] does not promise the feedback either.
+pub fn local_description(offer: &Offer, created: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in created.lines().filter(|line| !line.is_empty()) {
+        lines.push(line.to_owned());
+        let mid = line.strip_prefix("a=mid:");
+        let media = offer
+            .media
+            .iter()
+            .find(|media| mid == Some(media.mid.as_str()));
+        lines.extend(media.into_iter().flat_map(extension_lines));
+    }
+    lines.push(String::new());
+    lines.join("\r\n")
+}
+
+/// The answer to a publisher, from webrtcbin's local description once its candidates are in.
+///
+/// webrtcbin's text is read only for what webrtcbin alone knows: its ICE credentials, fingerprint,
+/// candidates and accepted payload types. The rest of it is wrong in places (webrtcbin 1.22 drops
+/// profile-level-id, writes OPUS, leaks host and user name in the cname, omits
+/// end-of-candidates), so the answer is written anew, in the order of the original offer.
+///
+/// With `public_addresses`, each host candidate of the same address family is announced under
+/// them too (1:1 NAT, same port), and first: `FFmpeg` reads only the first candidate.
+///
+/// # Errors
+///
+/// [`Error::CodecMismatch`] if webrtcbin does not accept a chosen format, [`Error::Engine`] if
+/// its answer is incomplete.
+pub fn publisher_answer(
+    offer: &Offer,
+    choices: &[Choice],
+    webrtcbin_answer: &str,
+    public_addresses: &[IpAddr],
+) -> Result<String, Error> {
+    let lines = read_lines(webrtcbin_answer.as_bytes(), ENGINE_ANSWER_BYTES_MAX)
+        .map_err(|error| engine(&error.to_string()))?;
+    let description =
+        Description::from_lines(&lines).map_err(|error| engine(&error.to_string()))?;
+    let mut sections = Vec::new();
+    let mut extensions = Vec::new();
+    for (media, choice) in offer.media.iter().zip(choices) {
+        let Choice::Receive(format) = choice else {
+            sections.push(Section::Rejected);
+            continue;
+        };
+        let answered = description
+            .sections
+            .iter()
+            .find(|section| section.attributes.get("mid") == Some(&media.mid))
+            .ok_or_else(|| engine(&format!("section {} is missing", media.mid)))?;
+        check_setup(offer, &description, answered)?;
+        sections.push(receive(format, answered)?);
+        extensions.extend(extension_lines(media).map(|line| {
+            let value = line.strip_prefix("a=extmap:");
+            answered
+                .attributes
+                .all("extmap")
+                .any(|answered| Some(answered) == value)
+        }));
+    }
+    let mut transport = read_transport(&description, public_addresses)?;
+    if !extensions.is_empty() && extensions.into_iter().all(|answered| answered) {
+        transport.extensions_used = &EXTENSIONS;
+        transport.feedback_used = &EXTENSIONS_FEEDBACK;
+    }
+    Ok(answer::write(offer, &sections, &transport))
+}
+
+/// The chosen format, with RTX only if webrtcbin accepts that too.
+fn receive(format: &Format, answered: &RawSection<'_>) -> Result<Section, Error> {
+    if !accepts(answered, format.pt) {
+        let name = format.rtpmap.as_deref().unwrap_or("an unnamed codec");
+        return Err(Error::CodecMismatch(format!(
+            "{name} cannot be received by this server: publish with another codec"
+        )));
+    }
+    let rtx = format.rtx.filter(|rtx| accepts(answered, *rtx));
+    Ok(Section::Receive {
+        format: Format {
+            rtx,
+            ..format.clone()
+        },
+    })
+}
+
+/// Whether the section is accepted with this payload type.
+fn accepts(section: &RawSection<'_>, pt: u8) -> bool {
+    let mut words = section.line.split_ascii_whitespace().skip(1);
+    let port_used = words.next().is_some_and(|port| port != "0");
+    let pt_used = words.skip(1).any(|word| word.parse() == Ok(pt));
+    port_used && pt_used && !section.attributes.has("inactive")
+}
+
+/// The DTLS role is decided by the offer; if webrtcbin took the other one, nothing would connect.
+fn check_setup(
+    offer: &Offer,
+    description: &Description<'_>,
+    section: &RawSection<'_>,
+) -> Result<(), Error> {
+    let expected = offer.setup.answer().name();
+    match section.inherited(&description.session, "setup") {
+        Some(setup) if setup == expected => Ok(()),
+        setup => Err(engine(&format!(
+            "a=setup is {}, not {expected}",
+            setup.unwrap_or("missing")
+        ))),
+    }
+}
+
+/// The bundle's transport: credentials of the first section, host candidates of all.
+fn read_transport(
+    description: &Description<'_>,
+    public_addresses: &[IpAddr],
+) -> Result<Transport, Error> {
+    let first = description
+        .sections
+        .first()
+        .ok_or_else(|| engine("it has no m= section"))?;
+    let read = |name: &str| {
+        first
+            .inherited(&description.session, name)
+            .ok_or_else(|| engine(&format!("it has no a={name}")))
+    };
+    let fingerprint = read("fingerprint")?
+        .split_once(' ')
+        .filter(|(hash, _)| hash.eq_ignore_ascii_case("sha-256"))
+        .and_then(|(_, hex)| read_hex(hex.trim()))
+        .ok_or_else(|| engine("its fingerprint is not SHA-256"))?;
+    let mut hosts: Vec<SocketAddr> = Vec::new();
+    let attributes = description
+        .sections
+        .iter()
+        .map(|section| &section.attributes);
+    for attributes in std::iter::once(&description.session).chain(attributes) {
+        for candidate in attributes.all("candidate").filter_map(Candidate::parse) {
+            if candidate.host {
+                candidate::add(&mut hosts, candidate.address);
+            }
+        }
+    }
+    // `FFmpeg` uses the first candidate alone, and most clients reach IPv4.
+    hosts.sort_by_key(SocketAddr::is_ipv6);
+    let mut candidates = Vec::new();
+    for public in public_addresses {
+        for host in hosts
+            .iter()
+            .filter(|host| host.is_ipv4() == public.is_ipv4())
+        {
+            candidate::add(&mut candidates, SocketAddr::new(*public, host.port()));
+        }
+    }
+    for host in hosts {
+        candidate::add(&mut candidates, host);
+    }
+    if candidates.is_empty() {
+        return Err(engine(
+            "it has no host candidate: check the addresses to listen on",
+        ));
+    }
+    Ok(Transport {
+        ice_ufrag: read("ice-ufrag")?.to_owned(),
+        ice_pwd: read("ice-pwd")?.to_owned(),
+        ice_lite: false,
+        fingerprint,
+        candidates,
+        extensions_used: &[],
+        feedback_used: &[],
+    })
+}
+
+fn engine(what: &str) -> Error {
+    Error::Engine(format!("webrtcbin's answer is unusable: {what}"))
+}

@@ -1,0 +1,176 @@
+//! What is linked behind webrtcbin's pads: one depayloader and packetizer per track.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use gst::{glib, prelude::*};
+use gstreamer as gst;
+use tokio::sync::mpsc;
+
+use super::PublisherStats;
+use crate::{
+    media::{Codec, Frame, Kind},
+    peer::Event,
+    pipeline::{Error, TrackSinks, codec, packetizer},
+};
+
+/// The tracks of one publisher.
+#[derive(Debug)]
+pub(super) struct Tracks {
+    sinks: TrackSinks,
+    events: mpsc::Sender<Event>,
+    counters: Arc<Counters>,
+    video: OnceLock<glib::WeakRef<gst::Pad>>,
+    audio: OnceLock<glib::WeakRef<gst::Pad>>,
+}
+
+#[derive(Debug)]
+struct Counters {
+    begin: Instant,
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    /// Nanoseconds from `begin` to the last packet; 0 before the first.
+    last_packet: AtomicU64,
+}
+
+impl Tracks {
+    pub(super) fn new(sinks: TrackSinks, events: mpsc::Sender<Event>) -> Self {
+        let counters = Counters {
+            begin: Instant::now(),
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            last_packet: AtomicU64::new(0),
+        };
+        let (video, audio) = (OnceLock::new(), OnceLock::new());
+        Self {
+            sinks,
+            events,
+            counters: Arc::new(counters),
+            video,
+            audio,
+        }
+    }
+
+    /// Takes a new pad of webrtcbin. Called on a streaming thread.
+    pub(super) fn add(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) {
+        if pad.direction() != gst::PadDirection::Src {
+            return;
+        }
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let codec = caps
+            .structure(0)
+            .and_then(|rtp| rtp.get::<&str>("encoding-name").ok())
+            .and_then(Codec::from_encoding_name);
+        let linked = match codec {
+            Some(codec) if self.remember(codec.kind(), pad) => self.link(pipeline, pad, codec),
+            _ => Err(Error::Failed(
+                "no track, or one too many of its kind".to_owned(),
+            )),
+        };
+        if let Err(error) = linked {
+            tracing::warn!(%error, %caps, "publisher's stream ignored");
+            // an unlinked pad would make the whole pipeline fail
+            let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+            pad.add_probe(all, |_, _| gst::PadProbeReturn::Drop);
+        }
+    }
+
+    /// Whether this is the first pad of its kind.
+    fn remember(&self, kind: Kind, pad: &gst::Pad) -> bool {
+        let track = match kind {
+            Kind::Video => &self.video,
+            Kind::Audio => &self.audio,
+        };
+        track.set(pad.downgrade()).is_ok()
+    }
+
+    fn link(&self, pipeline: &gst::Pipeline, pad: &gst::Pad, codec: Codec) -> Result<(), Error> {
+        let failed = |error: glib::BoolError| Error::Failed(error.to_string());
+        let mut chain = codec::elements(codec).depayloader()?;
+        chain.push(packetizer::bin(codec, self.deliver(codec.kind(), pad))?.upcast());
+        pipeline.add_many(&chain).map_err(failed)?;
+        gst::Element::link_many(&chain).map_err(failed)?;
+        for element in chain.iter().rev() {
+            element.sync_state_with_parent().map_err(failed)?;
+        }
+        let target = chain.first().and_then(|first| first.static_pad("sink"));
+        let target = target.ok_or_else(|| Error::Failed("depayloader has no sink".to_owned()))?;
+        self.count(pad);
+        pad.link(&target)
+            .map_err(|error| Error::Failed(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Passes frames on, and tells the codec with the first one. If that is no keyframe, one is
+    /// asked for: the publisher may have begun to send before the connection was up.
+    fn deliver(&self, kind: Kind, pad: &gst::Pad) -> impl FnMut(Frame) + Send + 'static {
+        let (sink, events) = (self.sinks.of(kind).clone(), self.events.clone());
+        let pad = pad.downgrade();
+        let mut announced = None;
+        move |frame: Frame| {
+            if announced != Some(frame.codec)
+                && events.try_send(Event::Track(kind, frame.codec)).is_ok()
+            {
+                announced = Some(frame.codec);
+                if let Some(pad) = pad.upgrade().filter(|_| !frame.keyframe) {
+                    pad.send_event(keyframe_request());
+                }
+            }
+            sink(frame);
+        }
+    }
+
+    fn count(&self, pad: &gst::Pad) {
+        let counters = self.counters.clone();
+        let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        pad.add_probe(all, move |_, info| {
+            match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => counters.add(1, buffer.size()),
+                Some(gst::PadProbeData::BufferList(list)) => {
+                    counters.add(list.len(), list.calculate_size());
+                }
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Sends a keyframe request upstream from the video pad: webrtcbin makes a PLI of it.
+    pub(super) fn request_keyframe(&self) {
+        if let Some(pad) = self.video.get().and_then(glib::WeakRef::upgrade) {
+            pad.send_event(keyframe_request());
+        }
+    }
+
+    pub(super) fn stats(&self) -> PublisherStats {
+        let counters = &self.counters;
+        let last = Duration::from_nanos(counters.last_packet.load(Relaxed));
+        PublisherStats {
+            packets: counters.packets.load(Relaxed),
+            bytes: counters.bytes.load(Relaxed),
+            lost: 0,
+            last_packet: (!last.is_zero()).then(|| counters.begin + last),
+        }
+    }
+}
+
+/// The event that webrtcbin makes a PLI of. With `all-headers` it would be a FIR, which fewer
+/// publishers know.
+fn keyframe_request() -> gst::Event {
+    let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", false);
+    gst::event::CustomUpstream::new(request.build())
+}
+
+impl Counters {
+    fn add(&self, packets: usize, bytes: usize) {
+        let now = u64::try_from(self.begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.packets.fetch_add(packets as u64, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+        self.last_packet.store(now, Relaxed);
+    }
+}

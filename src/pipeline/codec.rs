@@ -1,0 +1,191 @@
+//! The codec table: caps, parser, payloader and depayloader of every codec that Aerial carries.
+
+use std::str::FromStr;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use super::{Error, elements, nal};
+use crate::media::{Codec, Kind};
+
+/// Largest RTP packet that a payloader makes, in bytes with the 12 bytes of the fixed header:
+/// leaves room for header extensions, the SRTP tag, UDP and IP within an Ethernet frame and the
+/// tunnels that people use.
+pub(crate) const MTU: &str = "1200";
+
+type Properties = &'static [(&'static str, &'static str)];
+
+/// What GStreamer needs to know to carry one codec.
+pub(crate) struct Elements {
+    /// Media type of the encoded stream.
+    pub(crate) media_type: &'static str,
+    /// Caps asked from encoders and depayloaders, best first.
+    pub(crate) caps: &'static str,
+    parser: Option<(&'static str, Properties)>,
+    /// Caps between parser and payloader.
+    parsed: Option<&'static str>,
+    payloader: (&'static str, Properties),
+    depayloader: (&'static str, Properties),
+    /// Caps between depayloader and packetizer.
+    depayed: Option<&'static str>,
+}
+
+const H264: Elements = Elements {
+    media_type: "video/x-h264",
+    caps: "video/x-h264,stream-format=byte-stream,alignment=au;video/x-h264",
+    // -1: parameter sets in front of every IDR picture, as a joining viewer needs
+    parser: Some((
+        "h264parse",
+        &[("config-interval", "-1"), ("disable-passthrough", "true")],
+    )),
+    parsed: Some("video/x-h264,stream-format=byte-stream,alignment=au"),
+    payloader: (
+        "rtph264pay",
+        &[("aggregate-mode", "zero-latency"), ("mtu", MTU)],
+    ),
+    depayloader: ("rtph264depay", &[("request-keyframe", "true")]),
+    depayed: Some("video/x-h264,stream-format=byte-stream,alignment=au"),
+};
+
+const H265: Elements = Elements {
+    media_type: "video/x-h265",
+    caps: "video/x-h265,stream-format=byte-stream,alignment=au;video/x-h265",
+    parser: Some((
+        "h265parse",
+        &[("config-interval", "-1"), ("disable-passthrough", "true")],
+    )),
+    parsed: Some("video/x-h265,stream-format=byte-stream,alignment=au"),
+    payloader: (
+        "rtph265pay",
+        &[("aggregate-mode", "zero-latency"), ("mtu", MTU)],
+    ),
+    depayloader: ("rtph265depay", &[]),
+    depayed: Some("video/x-h265,stream-format=byte-stream,alignment=au"),
+};
+
+const VP8: Elements = Elements {
+    media_type: "video/x-vp8",
+    caps: "video/x-vp8",
+    parser: None,
+    parsed: None,
+    payloader: ("rtpvp8pay", &[("picture-id-mode", "15-bit"), ("mtu", MTU)]),
+    depayloader: ("rtpvp8depay", &[("request-keyframe", "true")]),
+    depayed: None,
+};
+
+const VP9: Elements = Elements {
+    media_type: "video/x-vp9",
+    caps: "video/x-vp9",
+    parser: Some(("vp9parse", &[])),
+    parsed: Some("video/x-vp9,alignment=super-frame"),
+    payloader: ("rtpvp9pay", &[("picture-id-mode", "15-bit"), ("mtu", MTU)]),
+    depayloader: ("rtpvp9depay", &[("request-keyframe", "true")]),
+    depayed: None,
+};
+
+const AV1: Elements = Elements {
+    media_type: "video/x-av1",
+    caps: "video/x-av1,stream-format=obu-stream,alignment=tu;video/x-av1",
+    parser: Some(("av1parse", &[])),
+    parsed: Some("video/x-av1,parsed=true,stream-format=obu-stream,alignment=tu"),
+    payloader: ("rtpav1pay", &[("mtu", MTU)]),
+    depayloader: ("rtpav1depay", &[("request-keyframe", "true")]),
+    depayed: None,
+};
+
+const OPUS: Elements = Elements {
+    media_type: "audio/x-opus",
+    caps: "audio/x-opus,channel-mapping-family=0",
+    parser: None,
+    parsed: None,
+    payloader: ("rtpopuspay", &[("mtu", MTU)]),
+    depayloader: ("rtpopusdepay", &[]),
+    depayed: None,
+};
+
+/// The table's row for a codec.
+pub(crate) const fn elements(codec: Codec) -> &'static Elements {
+    match codec {
+        Codec::H264 => &H264,
+        Codec::H265 => &H265,
+        Codec::Vp8 => &VP8,
+        Codec::Vp9 => &VP9,
+        Codec::Av1 => &AV1,
+        Codec::Opus => &OPUS,
+    }
+}
+
+impl Elements {
+    fn codec(&self) -> Option<Codec> {
+        Codec::ALL
+            .into_iter()
+            .find(|&codec| elements(codec).media_type == self.media_type)
+    }
+
+    /// What turns the encoded stream into RTP packets: parser, caps filter, payloader.
+    pub(crate) fn packetizer(&self) -> Result<Vec<gst::Element>, Error> {
+        let mut chain = Vec::new();
+        if let Some((factory, properties)) = self.parser {
+            chain.push(elements::make(factory, properties)?);
+        }
+        if let Some(caps) = self.parsed {
+            chain.push(elements::make("capsfilter", &[("caps", caps)])?);
+        }
+        let (factory, properties) = self.payloader;
+        chain.push(elements::make(factory, properties)?);
+        Ok(chain)
+    }
+
+    /// What turns RTP packets into the encoded stream: depayloader, caps filter.
+    pub(crate) fn depayloader(&self) -> Result<Vec<gst::Element>, Error> {
+        let (factory, properties) = self.depayloader;
+        let depayloader = elements::make(factory, properties)?;
+        if let (Some(pad), Some(codec)) = (depayloader.static_pad("sink"), self.codec()) {
+            nal::tidy_pad(&pad, codec);
+        }
+        let mut chain = vec![depayloader];
+        if let Some(caps) = self.depayed {
+            chain.push(elements::make("capsfilter", &[("caps", caps)])?);
+        }
+        Ok(chain)
+    }
+}
+
+/// The codec of an encoded stream with these caps, if Aerial carries it.
+pub(crate) fn of_caps(caps: &gst::CapsRef) -> Option<Codec> {
+    let name = caps.structure(0)?.name();
+    Codec::ALL
+        .into_iter()
+        .find(|&codec| elements(codec).media_type == name.as_str())
+}
+
+/// Caps of every codec of a kind.
+pub(crate) fn accepted(kind: Kind) -> gst::Caps {
+    let text: Vec<_> = Codec::ALL
+        .into_iter()
+        .filter(|codec| codec.kind() == kind)
+        .map(|codec| elements(codec).caps)
+        .collect();
+    // the table is constant and tested: the fallback never shows
+    gst::Caps::from_str(&text.join(";")).unwrap_or_else(|_| gst::Caps::new_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_builds() {
+        crate::pipeline::init().unwrap();
+        for codec in Codec::ALL {
+            let row = elements(codec);
+            assert!(!row.packetizer().unwrap().is_empty(), "{codec}");
+            assert!(!row.depayloader().unwrap().is_empty(), "{codec}");
+            let caps = gst::Caps::from_str(row.caps).unwrap();
+            assert_eq!(of_caps(&caps), Some(codec));
+        }
+        assert!(!accepted(Kind::Video).is_any());
+        assert_eq!(accepted(Kind::Video).size(), 8);
+        assert_eq!(accepted(Kind::Audio).size(), 1);
+    }
+}

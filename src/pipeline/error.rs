@@ -1,0 +1,40 @@
+//! What can go wrong with a pipeline.
+
+use std::time::Duration;
+
+/// Why a pipeline does not start, or does not stop in time.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The library itself does not start.
+    #[error("GStreamer does not start: {0}")]
+    Init(String),
+    /// An element is not installed.
+    #[error("no GStreamer element {element}: {}", advice(*.package))]
+    MissingElement {
+        /// The element's factory name.
+        element: String,
+        /// The Debian package that has it, if known.
+        package: Option<&'static str>,
+    },
+    /// The text is not a usable description; the message says what to change.
+    #[error("{0}")]
+    Text(String),
+    /// An element of the pipeline failed.
+    #[error("{0}")]
+    Failed(String),
+    /// A step took longer than its limit.
+    #[error("{step} took longer than {limit:?}")]
+    Timeout {
+        /// What was waited for.
+        step: &'static str,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+fn advice(package: Option<&'static str>) -> String {
+    match package {
+        Some(package) => format!("install the Debian package {package}"),
+        None => "is its name right, and its plugin installed?".to_owned(),
+    }
+}

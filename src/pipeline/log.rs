@@ -1,0 +1,37 @@
+//! GStreamer's log as tracing events of the target `gstreamer`.
+
+use gstreamer as gst;
+use tracing::Level;
+
+/// Sends GStreamer's log to tracing instead of standard error. Levels come from `GST_DEBUG` if it
+/// is set, else warnings and worse; an error of an element is a warning here, because the pipeline
+/// that it belongs to reports it if it matters.
+pub(crate) fn install() {
+    gst::log::remove_default_log_function();
+    if std::env::var_os("GST_DEBUG").is_none() {
+        let warnings = tracing::enabled!(target: "gstreamer", Level::DEBUG);
+        gst::log::set_default_threshold(if warnings {
+            gst::DebugLevel::Warning
+        } else {
+            gst::DebugLevel::Error
+        });
+    }
+    gst::log::add_log_function(|category, level, file, _function, line, object, message| {
+        let category = category.name();
+        let object = object.map(ToString::to_string).unwrap_or_default();
+        let message = message.get();
+        let message = message.as_ref().map_or("", |text| text.as_str());
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(target: "gstreamer", category, object, "{message} ({file}:{line})")
+            };
+        }
+        match level {
+            gst::DebugLevel::Error => log!(warn),
+            gst::DebugLevel::Warning | gst::DebugLevel::Fixme | gst::DebugLevel::Info => {
+                log!(debug);
+            }
+            _ => log!(trace),
+        }
+    });
+}

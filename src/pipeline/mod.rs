@@ -1,0 +1,108 @@
+//! gst-launch text becomes running pipelines, and encoded media becomes frames.
+//!
+//! ```text
+//!  text --expand--> description --role--> Source: appsink name=video / name=audio
+//!                                                     |  encoded buffers, any carried codec
+//!                                                     v
+//!                                packetizer: parse -> payload -> media::Frame -> FrameSink
+//!                                                     ^
+//!                                peer::webrtcbin: depayload;  Depacketizer: RTP packets of peer::direct
+//! ```
+//!
+//! The packetizer is the one place where a codec's bits are looked at; see [`codec`] for the
+//! elements. All pipelines share one clock and one base time (see [`clock`]), so that
+//! [`crate::media::Frame::pts`] is comparable between them and goes on across reconnects.
+//!
+//! What this layer does not do: WebRTC, broadcast rules, restarts. A pipeline string is code:
+//! descriptions come from the configuration, never from a request.
+
+pub(crate) mod clock;
+pub(crate) mod codec;
+mod depacketizer;
+mod elements;
+mod error;
+mod frames;
+mod keyframe;
+pub(crate) mod launch;
+mod log;
+mod nal;
+pub(crate) mod packetizer;
+mod role;
+pub(crate) mod running;
+mod source;
+#[cfg(test)]
+mod tests;
+mod text;
+mod timestamps;
+
+use std::sync::Mutex;
+
+pub use clock::running_time;
+pub use depacketizer::Depacketizer;
+pub use error::Error;
+pub use role::Role;
+pub use source::Source;
+pub use text::expand;
+
+use crate::media::{Codec, FrameSink, Kind};
+
+/// Where a pipeline's frames go, by track. A track that the pipeline lacks is never called.
+#[derive(Clone)]
+pub struct TrackSinks {
+    /// Takes the frames of the video track.
+    pub video: FrameSink,
+    /// Takes the frames of the audio track.
+    pub audio: FrameSink,
+}
+
+impl TrackSinks {
+    /// The sink of one track.
+    pub fn of(&self, kind: Kind) -> &FrameSink {
+        match kind {
+            Kind::Video => &self.video,
+            Kind::Audio => &self.audio,
+        }
+    }
+}
+
+impl std::fmt::Debug for TrackSinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TrackSinks").finish_non_exhaustive()
+    }
+}
+
+/// What a running pipeline reports upwards, on a bounded channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first frame of a track has been made, encoded with this codec.
+    Track(Kind, Codec),
+    /// The pipeline failed: which element, and why. Nothing follows.
+    Failed(String),
+    /// The pipeline came to its end (EOS). Nothing follows.
+    Ended,
+}
+
+/// Starts GStreamer: loads its registry, adds the plugins linked into Aerial, sends its log to the
+/// tracing target `gstreamer`, and checks that every element Aerial always needs exists.
+/// Blocks for some milliseconds (seconds when the registry is new). Call it before anything else
+/// of this module; further calls do nothing.
+///
+/// # Errors
+/// [`Error::Init`] if GStreamer does not start, [`Error::MissingElement`] with the Debian package
+/// that has the first missing element.
+pub fn init() -> Result<(), Error> {
+    static DONE: Mutex<bool> = Mutex::new(false);
+    let mut done = DONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if *done {
+        return Ok(());
+    }
+    log::install();
+    gstreamer::init().map_err(|error| Error::Init(error.to_string()))?;
+    gstrsrtp::plugin_register_static().map_err(|error| Error::Init(error.to_string()))?;
+    elements::check()?;
+    running_time(); // fixes the base time
+    *done = true;
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! A pipeline that plays: its state changes, its messages, and its end.
+//!
+//! State changes block, so they run on the blocking pool, under a time limit, and only here.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use gst::{glib, prelude::*};
+use gstreamer as gst;
+use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
+
+use super::Error;
+
+/// Longest time for a pipeline to start, before whoever waits gives up.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for a pipeline to stop, before whoever waits goes on without it.
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a failed start may take to say why on the bus.
+const REASON_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What a pipeline says while it runs.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// An element failed; names the element and the reason.
+    Failed(String),
+    /// Every sink has got the end of its stream.
+    Ended,
+}
+
+/// A pipeline and the task that reads its messages. Ends in the NULL state, off every streaming
+/// thread: at once with [`Running::stop`], on the blocking pool when dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// `None` once it is being stopped.
+    pipeline: Option<Owned>,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Brings a pipeline to PAUSED, calls `ready` with it and whether it is live, and plays it.
+    /// What happens to it is sent as `event(report)`, once, unless it is `None`.
+    ///
+    /// # Errors
+    /// The element that does not start, and why. The pipeline is stopped then.
+    pub(crate) async fn start<E: Send + 'static>(
+        pipeline: gst::Pipeline,
+        ready: impl FnOnce(&gst::Pipeline, bool),
+        events: mpsc::Sender<E>,
+        event: impl FnOnce(Report) -> Option<E> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let bus = pipeline.bus().map(|bus| bus.stream());
+        let mut bus = bus.ok_or_else(|| Error::Failed("the pipeline has no bus".to_owned()))?;
+        let mut running = Self {
+            pipeline: Some(Owned(pipeline.clone())),
+            tasks: JoinSet::new(),
+        };
+        let weak = pipeline.downgrade();
+        if let Err(error) = play(pipeline, ready).await {
+            let reason = tokio::time::timeout(REASON_TIMEOUT, next_report(&mut bus, None)).await;
+            running.stop().await;
+            return Err(match reason {
+                Ok(Some(Report::Failed(reason))) => Error::Failed(reason),
+                _ => error,
+            });
+        }
+        running.tasks.spawn(async move {
+            if let Some(event) = next_report(&mut bus, Some(weak)).await.and_then(event) {
+                events.send(event).await.ok();
+            }
+        });
+        Ok(running)
+    }
+
+    /// The pipeline, for queries and events. Keep no reference to it.
+    pub(crate) fn pipeline(&self) -> Option<&gst::Pipeline> {
+        self.pipeline.as_ref().map(|owned| &owned.0)
+    }
+
+    /// Stops the pipeline: when this returns it is in the NULL state, freed, and its threads are
+    /// gone, or [`STOP_TIMEOUT`] has passed.
+    pub(crate) async fn stop(mut self) {
+        self.tasks.abort_all();
+        if let Some(pipeline) = self.pipeline.take()
+            && let Err(error) = blocking("stopping", STOP_TIMEOUT, move || drop(pipeline)).await
+        {
+            tracing::warn!(%error, "pipeline does not stop");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(pipeline) = self.pipeline.take() else {
+            return;
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(pipeline))),
+            Err(_) => drop(pipeline),
+        }
+    }
+}
+
+/// A pipeline that goes to NULL when it is dropped, wherever that is: a runtime that shuts down
+/// drops the work of its blocking pool undone. Blocks then.
+#[derive(Debug)]
+struct Owned(gst::Pipeline);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if change_state(self.0.upcast_ref(), gst::State::Null).is_err() {
+            tracing::warn!(pipeline = %self.0.name(), "pipeline does not stop");
+        }
+    }
+}
+
+async fn play(
+    pipeline: gst::Pipeline,
+    ready: impl FnOnce(&gst::Pipeline, bool),
+) -> Result<(), Error> {
+    let paused = set_state(&pipeline, gst::State::Paused, START_TIMEOUT).await?;
+    ready(&pipeline, paused == gst::StateChangeSuccess::NoPreroll);
+    set_state(&pipeline, gst::State::Playing, START_TIMEOUT)
+        .await
+        .map(|_| ())
+}
+
+/// Changes an element's state on the blocking pool. A change that goes on asynchronously counts as
+/// done.
+pub(crate) async fn set_state(
+    element: &impl IsA<gst::Element>,
+    state: gst::State,
+    limit: Duration,
+) -> Result<gst::StateChangeSuccess, Error> {
+    let element = element.upcast_ref::<gst::Element>().clone();
+    let name = element.name();
+    blocking("a state change", limit, move || {
+        change_state(&element, state)
+    })
+    .await?
+    .map_err(|_| Error::Failed(format!("{name} does not become {state:?}")))
+}
+
+/// Runs something that blocks on the blocking pool, and waits for it no longer than `limit`.
+pub(crate) async fn blocking<T: Send + 'static>(
+    step: &'static str,
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(panic)) => Err(Error::Failed(format!("{step}: {panic}"))),
+        Err(_) => Err(Error::Timeout { step, limit }),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place, called on the blocking pool"
+)]
+fn change_state(
+    element: &gst::Element,
+    state: gst::State,
+) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+    element.set_state(state)
+}
+
+/// Reads messages until one of them tells of the pipeline's failure or end.
+async fn next_report(
+    bus: &mut gst::bus::BusStream,
+    pipeline: Option<glib::WeakRef<gst::Pipeline>>,
+) -> Option<Report> {
+    while let Some(message) = bus.next().await {
+        let source = message.src().map(|object| object.path_string().to_string());
+        let source = source.as_deref().unwrap_or("pipeline");
+        match message.view() {
+            gst::MessageView::Error(error) => {
+                return Some(Report::Failed(explain(
+                    source,
+                    &error.error(),
+                    error.debug().as_ref(),
+                )));
+            }
+            gst::MessageView::Eos(_) => return Some(Report::Ended),
+            gst::MessageView::Warning(warning) => {
+                let text = explain(source, &warning.error(), warning.debug().as_ref());
+                tracing::warn!("{text}");
+            }
+            gst::MessageView::Latency(_) => {
+                if let Some(pipeline) = pipeline.as_ref().and_then(glib::WeakRef::upgrade) {
+                    let recalculate = move || pipeline.recalculate_latency().map_err(|_| ());
+                    let done = blocking("recalculating latency", START_TIMEOUT, recalculate).await;
+                    tracing::debug!(?done, source, "latency recalculated");
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `element: what went wrong (details)`, on one line.
+fn explain(source: &str, error: &glib::Error, debug: Option<&glib::GString>) -> String {
+    // details begin with the place in GStreamer's source; the reason is on the lines behind it
+    let details = debug.map_or("", |debug| debug.as_str());
+    let details: Vec<_> = details.lines().skip(1).map(str::trim).collect();
+    let element = source.rsplit('/').next().unwrap_or(source);
+    let element = element.rsplit_once(':').map_or(element, |(_, name)| name);
+    if details.is_empty() {
+        format!("{element}: {error}")
+    } else {
+        format!("{element}: {error} ({})", details.join(" "))
+    }
+}

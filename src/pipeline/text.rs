@@ -1,0 +1,214 @@
+//! Pipeline files: `#` comment lines and `${variables}`.
+//!
+//! A value always stays one value: whatever it contains, it cannot end the string it stands in,
+//! add a property or an element. (GStreamer itself takes a pair of quotation marks off a value that
+//! begins and ends with one.)
+
+use super::Error;
+
+/// Longest pipeline text, in bytes after the variables are filled in.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// Fills in `${variable}` and `${variable:-default}` and blanks out comment lines, whose first
+/// character is `#`. Line numbers stay as they are.
+///
+/// # Errors
+/// [`Error::Text`] with the line: a variable without value or default, a `${` without its `}`, a
+/// value with a control character, text that is too long.
+pub fn expand<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> Result<String, Error> {
+    let mut out = String::with_capacity(text.len());
+    let mut quote = None;
+    for (index, line) in text.lines().enumerate() {
+        if !line.trim_start().starts_with('#') {
+            let failed = |reason: String| Error::Text(format!("line {}: {reason}", index + 1));
+            expand_line(line, &mut quote, &value, &mut out).map_err(failed)?;
+        }
+        out.push('\n');
+        if out.len() > TEXT_BYTES_MAX {
+            return Err(Error::Text(format!("longer than {TEXT_BYTES_MAX} bytes")));
+        }
+    }
+    Ok(out)
+}
+
+/// `quote` is the quotation mark that is open, here and at the end of the line.
+fn expand_line<'a>(
+    line: &str,
+    quote: &mut Option<char>,
+    value: &impl Fn(&str) -> Option<&'a str>,
+    out: &mut String,
+) -> Result<(), String> {
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        if let Some(inside) = rest.strip_prefix("${") {
+            let (variable, tail) = inside
+                .split_once('}')
+                .ok_or_else(|| "${ without }".to_owned())?;
+            insert(variable, *quote, value, out)?;
+            rest = tail;
+            continue;
+        }
+        let mut taken = c.len_utf8();
+        match (c, *quote) {
+            ('\\', _) => taken += rest.chars().nth(1).map_or(0, char::len_utf8),
+            ('"' | '\'', None) => *quote = Some(c),
+            (_, Some(open)) if open == c => *quote = None,
+            _ => {}
+        }
+        let (text, tail) = rest.split_at_checked(taken).unwrap_or((rest, ""));
+        out.push_str(text);
+        rest = tail;
+    }
+    Ok(())
+}
+
+fn insert<'a>(
+    variable: &str,
+    quote: Option<char>,
+    value: &impl Fn(&str) -> Option<&'a str>,
+    out: &mut String,
+) -> Result<(), String> {
+    let (name, default) = match variable.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (variable, None),
+    };
+    let well_formed = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !well_formed {
+        return Err(format!(
+            "${{{name}}} is not a variable: letters, digits and _ only"
+        ));
+    }
+    let text = value(name).or(default);
+    let text = text.ok_or_else(|| format!("variable {name} has no value and no default"))?;
+    if text.chars().any(char::is_control) {
+        return Err(format!("the value of {name} has a control character"));
+    }
+    if quote.is_some() && text.ends_with('\\') {
+        return Err(format!(
+            "the value of {name} ends in a backslash, inside quotation marks"
+        ));
+    }
+    escape(text, quote.is_some(), out);
+    Ok(())
+}
+
+/// Writes a value as gst-launch reads it back: a backslash takes the meaning of what follows.
+fn escape(text: &str, quoted: bool, out: &mut String) {
+    const PLAIN: &str = "_-+./:%@";
+    if text.is_empty() && !quoted {
+        out.push_str("\"\"");
+    }
+    for c in text.chars() {
+        let plain = if quoted {
+            !matches!(c, '"' | '\'' | '\\')
+        } else {
+            c.is_alphanumeric() || PLAIN.contains(c)
+        };
+        if !plain {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gst::prelude::*;
+    use gstreamer as gst;
+
+    fn filled(text: &str, x: &str) -> Result<String, String> {
+        expand(text, |name| (name == "x").then_some(x)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn comments_and_defaults() {
+        let text = "# ${unknown}\n  # more\na width=${w:-1280} ! b name=${x}\n";
+        assert_eq!(
+            filled(text, "me").unwrap(),
+            "\n\na width=1280 ! b name=me\n"
+        );
+        assert_eq!(filled("a ${x:-1}", "2").unwrap(), "a 2\n");
+        assert_eq!(filled("a=${y:-}", "").unwrap(), "a=\"\"\n");
+    }
+
+    #[test]
+    fn mistakes_name_the_line() {
+        assert_eq!(
+            filled("a\nb=${y}", "").unwrap_err(),
+            "line 2: variable y has no value and no default"
+        );
+        assert_eq!(filled("a=${x", "").unwrap_err(), "line 1: ${ without }");
+        assert!(
+            filled("a=${x y}", "")
+                .unwrap_err()
+                .contains("not a variable")
+        );
+        assert!(
+            filled("a=${x}", "1\n2")
+                .unwrap_err()
+                .contains("control character")
+        );
+        assert!(
+            filled("a=\"${x}\"", "1\\")
+                .unwrap_err()
+                .contains("backslash")
+        );
+        assert!(
+            filled(&"a".repeat(70_000), "")
+                .unwrap_err()
+                .contains("longer than")
+        );
+    }
+
+    /// Each value comes out of GStreamer's own parser as it went in, and adds no element.
+    #[test]
+    fn values_stay_values() {
+        gst::init().unwrap();
+        let values = [
+            "plain",
+            "with space",
+            "a ! fakesink name=evil",
+            "\"half quoted",
+            "it's",
+            "back\\slash",
+            "\\\"mixed\\\" \"",
+            "name=x location=\"/etc/passwd\"",
+            "rtsp://user:pa%20ss@host:554/path?a=b&c=d#e",
+            "(bin) { } [ ] ; , . $ # ~ * |",
+            "uml\u{e4}ut \u{1f600}",
+            "' ! fakesink '",
+        ];
+        let templates = [
+            "filesrc name=f location=${x} ! fakesink",
+            "filesrc name=f location=\"${x}\" ! fakesink",
+        ];
+        for template in templates {
+            for value in values {
+                let description = filled(template, value).unwrap();
+                let pipeline = crate::pipeline::launch::parse("test", &description).unwrap();
+                let source = pipeline.by_name("f").unwrap();
+                assert_eq!(
+                    source.property::<String>("location"),
+                    value,
+                    "{description}"
+                );
+                assert_eq!(
+                    pipeline.iterate_elements().into_iter().count(),
+                    2,
+                    "{description}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_in_caps_stay_numbers() {
+        gst::init().unwrap();
+        let text = "videotestsrc ! video/x-raw,width=${x},framerate=${r:-30/1} ! fakesink";
+        let description = filled(text, "1280").unwrap();
+        crate::pipeline::launch::parse("test", &description).unwrap();
+        assert!(description.contains("width=1280,framerate=30/1"));
+    }
+}

@@ -1,0 +1,224 @@
+//! Starts the parts in order, stops them in reverse, within a time limit.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    task::{JoinSet, spawn_blocking},
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    broadcast::{self, Broadcasts},
+    config::Config,
+    error::Start,
+    fanout::{self, Fanout},
+    http,
+    peer::{
+        udp::{self, Port},
+        webrtcbin::PublisherOptions,
+    },
+    pipeline,
+};
+
+/// A running server.
+pub struct Server {
+    /// Where HTTP listens; the real port if the configuration says 0.
+    pub address: SocketAddr,
+    /// Where viewers are told to send media to.
+    pub candidates: Vec<SocketAddr>,
+    broadcasts: Broadcasts,
+    fanout: Fanout,
+    stopping: CancellationToken,
+    tasks: JoinSet<()>,
+    drain: Duration,
+}
+
+/// Starts everything. Ports are taken before anything runs, so that a failure leaves nothing
+/// behind.
+///
+/// # Errors
+/// A port in use, a missing GStreamer element, or another refusal of the system.
+pub async fn start(config: Config) -> Result<Server, Start> {
+    spawn_blocking(pipeline::init)
+        .await
+        .map_err(|error| Start::System {
+            what: "start GStreamer",
+            source: io::Error::other(error),
+        })??;
+    let listen = config.main.listen;
+    let loopback = listen.ip().is_loopback();
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|source| Start::Listen {
+            protocol: "HTTP",
+            address: listen,
+            source,
+            option: "listen",
+        })?;
+    let port = Port::bind(&udp::Options {
+        listen: config.main.udp,
+        public_addresses: config.webrtc.public_addresses.clone(),
+        loopback,
+    })
+    .map_err(|source| Start::Listen {
+        protocol: "UDP",
+        address: config.main.udp,
+        source,
+        option: "udp",
+    })?;
+    let system = |what| move |source| Start::System { what, source };
+    let address = listener
+        .local_addr()
+        .map_err(system("read the HTTP address"))?;
+    let publisher_addresses =
+        publisher_addresses(&config, loopback).map_err(system("list the network interfaces"))?;
+    let candidates = port.candidates();
+    let fanout = Fanout::start(port, fanout_options(&config)).map_err(system("start a thread"))?;
+
+    let publisher = PublisherOptions {
+        addresses: publisher_addresses.clone(),
+        public_addresses: config.webrtc.public_addresses.clone(),
+        jitter: config.webrtc.jitter,
+    };
+    let broadcasts = Broadcasts::new(broadcast_options(&config, publisher), fanout.clone());
+    for (name, broadcast) in &config.broadcasts {
+        if let Err(error) = broadcasts.add_source(name, &broadcast.source.description) {
+            tracing::error!(broadcast = %name, %error, "broadcast not started");
+        }
+    }
+    let drain = config.timeouts.drain;
+    let stopping = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(http::serve(
+        listener,
+        http_options(config),
+        (broadcasts.clone(), fanout.clone()),
+        stopping.clone(),
+    ));
+    tracing::info!(url = %format_args!("http://{address}/"), "listening");
+    tracing::info!(?candidates, "viewers are sent media from");
+    tracing::info!(addresses = ?publisher_addresses, "publishers connect to, on ports of the system's choice");
+    Ok(Server {
+        address,
+        candidates,
+        broadcasts,
+        fanout,
+        stopping,
+        tasks,
+        drain,
+    })
+}
+
+impl Server {
+    /// Serves until `shutdown` resolves, then stops.
+    pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) {
+        tokio::select! {
+            () = shutdown => {}
+            _ = self.tasks.join_next() => tracing::error!("HTTP has ended by itself"),
+        }
+        self.stop().await;
+    }
+
+    /// Stops in reverse order, with a goodbye to every peer, within the drain time.
+    async fn stop(mut self) {
+        let begun = Instant::now();
+        let deadline = begun + self.drain;
+        tracing::info!("stopping");
+        self.stopping.cancel();
+        let parts = async {
+            self.broadcasts.stop(self.drain).await;
+            while self.tasks.join_next().await.is_some() {}
+            self.fanout.stop().await;
+        };
+        if timeout_at(deadline, parts).await.is_err() {
+            tracing::warn!("not everything stopped in time");
+        }
+        self.tasks.shutdown().await;
+        tracing::info!(milliseconds = begun.elapsed().as_millis(), "stopped");
+    }
+}
+
+/// The addresses on which publishers' connections are made.
+fn publisher_addresses(config: &Config, loopback: bool) -> io::Result<Vec<IpAddr>> {
+    let chosen = &config.webrtc.publisher_addresses;
+    if !chosen.is_empty() {
+        return Ok(chosen.clone());
+    }
+    let udp = config.main.udp.ip();
+    if !udp.is_unspecified() {
+        return Ok(vec![udp]);
+    }
+    let mut addresses: Vec<_> = udp::local_addresses()?
+        .into_iter()
+        .filter(|ip| ip.is_ipv4() || udp.is_ipv6())
+        .filter(|ip| loopback || !ip.is_loopback())
+        .collect();
+    // Real interfaces first: FFmpeg takes the first host candidate only.
+    addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    if addresses.is_empty() {
+        addresses.push(IpAddr::from([127, 0, 0, 1]));
+    }
+    Ok(addresses)
+}
+
+fn fanout_options(config: &Config) -> fanout::Options {
+    fanout::Options {
+        timeouts: fanout::Timeouts {
+            connect: config.timeouts.connect,
+            consent: config.timeouts.consent,
+        },
+        ..fanout::Options::default()
+    }
+}
+
+fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast::Options {
+    let Config {
+        timeouts,
+        limits,
+        webrtc,
+        ..
+    } = config;
+    broadcast::Options {
+        times: broadcast::Times {
+            connect: timeouts.connect,
+            media: timeouts.media,
+            stale: timeouts.stale,
+            ended: timeouts.ended,
+        },
+        grace: timeouts.grace,
+        sessions_max: limits.sessions,
+        broadcasts_max: limits.broadcasts,
+        viewers_max: limits.viewers,
+        replace_live: webrtc.replace_live,
+        publisher,
+    }
+}
+
+fn http_options(config: Config) -> http::Options {
+    let Config {
+        main,
+        http,
+        limits,
+        timeouts,
+        ..
+    } = config;
+    http::Options {
+        public_url: http.public_url.map(|url| url.0),
+        connections_max: http.connections,
+        header_timeout: http.header_timeout,
+        body_timeout: http.body_timeout,
+        header_bytes_max: http.header_bytes.0,
+        offer_bytes_max: limits.offer_bytes.0,
+        fragment_bytes_max: limits.fragment_bytes.0,
+        lenient_etag: http.lenient_etag,
+        missing_is_404: http.missing_is_404,
+        web: main.web,
+        drain: timeouts.drain,
+    }
+}
