@@ -1,8 +1,8 @@
 /** Keyboard, screen reader, and that the pages are there at all on a desk and on a phone. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Server, openBrowser, screenshot, sleep } from './harness.js';
+import { after, before } from 'node:test';
+import { Server, openBrowser, screenshot, sleep, test } from './harness.js';
 
 const PAGES = { index: '/', watch: '/watch/demo', waiting: '/watch/nobody', embed: '/watch/demo?embed=1', publish: '/publish/look', naming: '/publish' };
 const SCREENS = { desktop: { width: 1280, height: 800 }, phone: { width: 375, height: 812 } };

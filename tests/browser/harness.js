@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { mkdtemp, mkdir, rm } from 'node:fs/promises';
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
+import { test as nodeTest } from 'node:test';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +19,8 @@ const START_TIMEOUT = 20_000;
 const STOP_TIMEOUT = 10_000;
 /** No single wait of a test is longer than this, in milliseconds. */
 export const WAIT = 20_000;
+/** No test is longer than this, in milliseconds. */
+const TEST_TIMEOUT = 100_000;
 /** Pictures of the pages, kept for a person to look at. */
 export const SCREENSHOTS = process.env.AERIAL_SCREENSHOTS ?? path.join(tmpdir(), 'aerial-screenshots');
 
@@ -47,6 +50,20 @@ async function freeUdpPort() {
   return port;
 }
 
+/** A test file that takes too long is ended by the runner; what it has started ends with it. */
+const running = new Set();
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
+  process.once(signal, () => {
+    for (const child of running) child.kill('SIGKILL');
+    process.exit(1);
+  });
+}
+
+/** The environment without options for the server: those of the tests are none, and others would change it. */
+function environment() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AERIAL_')));
+}
+
 /** A running `aerial serve` in an empty folder of its own. */
 export class Server {
   static async start() {
@@ -55,9 +72,12 @@ export class Server {
     const listen = `127.0.0.1:${await freeTcpPort()}`;
     server.origin = `http://${listen}`;
     server.log = '';
-    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${await freeUdpPort()}`], {
-      cwd: server.folder, stdio: ['ignore', 'pipe', 'pipe'],
+    const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // else those in the binary
+    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${await freeUdpPort()}`, ...pages], {
+      cwd: server.folder, stdio: ['ignore', 'pipe', 'pipe'], env: environment(),
     });
+    running.add(server.process);
+    server.process.once('exit', () => running.delete(server.process));
     for (const stream of [server.process.stdout, server.process.stderr]) {
       stream.on('data', (data) => { server.log = (server.log + data).slice(-20_000); });
     }
@@ -152,6 +172,13 @@ export async function until(probe, what, timeout = WAIT) {
     await sleep(100);
   }
 }
+
+/**
+ * node:test's `test` with a time limit.
+ * @param {string} name
+ * @param {(t: import('node:test').TestContext) => Promise<void>} run
+ */
+export const test = (name, run) => nodeTest(name, { timeout: TEST_TIMEOUT }, run);
 
 /** @param {number} ms */
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

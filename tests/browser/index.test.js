@@ -1,8 +1,8 @@
 /** The page `/`. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Server, openBrowser, screenshot } from './harness.js';
+import { after, before } from 'node:test';
+import { Server, openBrowser, screenshot, test } from './harness.js';
 
 let server;
 before(async () => { server = await Server.start(); });

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { after, before, test } from 'node:test';
-import { AUTOPLAY, Server, openBrowser, screenshot, sleep, until } from './harness.js';
-import { hears, keepsDecoding, moves, played, plays, skew } from './media.js';
+import { after, before } from 'node:test';
+import { AUTOPLAY, Server, openBrowser, screenshot, sleep, test, until } from './harness.js';
+import { hears, inStep, keepsDecoding, moves, played, plays } from './media.js';
 
 let server;
 before(async () => {
@@ -24,9 +24,7 @@ test('the demo plays: picture moves, sound is heard, both in step', async (t) =>
   await keepsDecoding(page, { fps: 10 });
   await moves(page);
   await hears(page);
-  const apart = await skew(page);
-  t.diagnostic(`picture and sound ${apart.toFixed(1)} ms apart`);
-  assert.ok(Math.abs(apart) < 60, `picture and sound are ${apart} ms apart`);
+  t.diagnostic(`picture ahead of sound by ${Math.round(await inStep(page))} ms`);
   assert.equal(await page.locator('#badge').innerText().then((text) => text.toLowerCase()), 'live');
   await page.locator('#viewers', { hasText: /[1-9]\d* viewer/ }).waitFor();
   await screenshot(page, 'watch-demo');

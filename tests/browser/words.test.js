@@ -1,8 +1,8 @@
 /** What people are told when something is in the way. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { FAKE_DEVICES, Server, openBrowser, screenshot, until } from './harness.js';
+import { after, before } from 'node:test';
+import { FAKE_DEVICES, Server, openBrowser, screenshot, test, until } from './harness.js';
 
 let server;
 before(async () => { server = await Server.start(); });
