@@ -31,6 +31,13 @@ function controls(page) {
   });
 }
 
+/** Pages work under the strictest useful policy, whichever the server sends. @param {import('playwright-core').Route} route */
+async function forbidInline(route) {
+  if (route.request().resourceType() !== 'document') return route.fallback();
+  const response = await route.fetch();
+  return route.fulfill({ response, headers: { ...response.headers(), 'content-security-policy': "default-src 'self'" } });
+}
+
 /** How many places the Tab key stops at in one round. @param {import('playwright-core').Page} page */
 async function tabStops(page) {
   const seen = new Set();
@@ -52,6 +59,7 @@ for (const [name, route] of Object.entries(PAGES)) {
   test(`${name}: everything has a name and the Tab key reaches it with a visible focus`, async (t) => {
     const browser = await openBrowser(t);
     const page = await browser.page();
+    await page.route('**', forbidInline);
     await page.goto(server.origin + route);
     await sleep(1_500);
     const found = await controls(page);

@@ -143,6 +143,32 @@ test('mute, another quality and sound alone work while live', async (t) => {
   await hears(viewer);
 });
 
+test('a microphone that is unplugged while live is missed, and used again when it is back', async (t) => {
+  const browser = await openBrowser(t);
+  const studio = await browser.page();
+  await studio.addInitScript(() => {
+    const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (constraints) => {
+      const stream = await original(constraints);
+      window.microphone = stream.getAudioTracks()[0] ?? window.microphone;
+      return stream;
+    };
+  });
+  await goLive(studio, 'unplug');
+  const viewer = await (await openBrowser(t)).page();
+  await viewer.goto(`${server.origin}/watch/unplug`);
+  await plays(viewer);
+  await studio.evaluate(() => {
+    window.microphone.stop(); // as when it is unplugged, but then the browser sends the event itself
+    window.microphone.dispatchEvent(new Event('ended'));
+  });
+  await studio.getByText('The microphone is gone').waitFor();
+  await studio.evaluate(() => navigator.mediaDevices.dispatchEvent(new Event('devicechange')));
+  await studio.getByText('The microphone is gone').waitFor({ state: 'hidden' });
+  await hears(viewer);
+  assert.equal(await studio.getByText('You are live.').isVisible(), true);
+});
+
 test('H264 is what the server gets, and a screen can take the place of the camera', async (t) => {
   const browser = await openBrowser(t);
   const studio = await browser.page();

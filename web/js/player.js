@@ -25,14 +25,19 @@ const VOLUME_KEY = 'aerial-volume';
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLE);
 
-/** Title and hint for each state; `{label}` is the broadcast. */
+/**
+ * Title and hint for each state, `again` for one that has been live before; `{label}` is the broadcast.
+ * @type {Record<string, [string, string]>}
+ */
 const COVERS = {
-  idle: ['Ready', ''],
-  connecting: ['Connecting…', ''],
-  waiting: ['{label} has not started yet', 'Stay here: it begins to play by itself.'],
-  offline: ['Connection interrupted', 'Trying again…'],
-  failed: ['This cannot be played', ''],
-  closed: ['Stopped', ''],
+  'idle': ['Ready', ''],
+  'connecting': ['Connecting…', ''],
+  'waiting': ['{label} has not started yet', 'Stay here: it begins to play by itself.'],
+  'waiting again': ['{label} is off air', 'Stay here: it goes on by itself when it comes back.'],
+  'offline': ['Not connected yet', 'Trying again…'],
+  'offline again': ['Interrupted', 'Trying again…'],
+  'failed': ['This cannot be played', ''],
+  'closed': ['Stopped', ''],
 };
 
 export class AerialPlayer extends HTMLElement {
@@ -266,9 +271,10 @@ export class AerialPlayer extends HTMLElement {
     this.#cover.classList.toggle('clear', blocked || (state === 'offline' && this.video.videoWidth > 0));
     this.#live.classList.toggle('off', state !== 'live');
     setText(this.#live, state === 'live' ? 'LIVE' : 'OFF AIR');
-    const [title, hint] = state === 'live' ? [this.#paused ? 'Paused' : 'Ready to play', ''] : COVERS[state];
-    const begun = state !== 'offline' || this.client?.hasBeenLive;
-    setText(this.#title, begun ? title.replace('{label}', this.label) : 'Not connected yet');
+    const [title, hint] = state === 'live'
+      ? [this.#paused ? 'Paused' : 'Ready to play', '']
+      : COVERS[`${state}${this.client?.hasBeenLive ? ' again' : ''}`] ?? COVERS[state];
+    setText(this.#title, title.replace('{label}', this.label));
     const words = state === 'failed' || state === 'offline' ? this.client?.error?.words ?? '' : '';
     setText(this.#hint, `${words} ${hint}`.trim());
     const over = state === 'failed' || state === 'closed';

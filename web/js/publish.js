@@ -30,6 +30,7 @@ class Studio {
   #liveSince = 0;
   #cameraOff = false;
   #micOff = false;
+  /** A device that was in use is gone. */ #missing = false;
   /** Openings run one after the other. */ #opening = Promise.resolve(false);
 
   #preview = byId('preview', HTMLVideoElement);
@@ -69,8 +70,9 @@ class Studio {
     this.#micButton.addEventListener('click', () => this.#mute('microphone'));
     this.#cameraButton.addEventListener('click', () => this.#mute('camera'));
     this.#sources.addEventListener('tracks', () => void this.#onTracks());
-    this.#sources.addEventListener('devices', () => this.#showDevices());
+    this.#sources.addEventListener('devices', () => this.#onDevices());
     this.#sources.addEventListener('lost', (event) => {
+      this.#missing = this.#choice().mode !== 'screen';
       this.#notify(/** @type {CustomEvent} */ (event).detail);
       this.#showCurtain();
     });
@@ -287,6 +289,14 @@ class Studio {
     press(this.#cameraButton, this.#cameraOff, this.#cameraOff ? 'cameraOff' : 'camera');
     this.#micButton.disabled = !microphone;
     this.#cameraButton.disabled = !video;
+  }
+
+  /** Something was plugged in or out. */
+  #onDevices() {
+    this.#showDevices();
+    if (!this.#missing) return;
+    this.#missing = false;
+    void this.#open(); // it may be back, or there is another one
   }
 
   #showDevices() {
