@@ -55,6 +55,15 @@ pub enum End {
     Failed,
 }
 
+/// What carries a peer connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Engine {
+    /// GStreamer's webrtcbin.
+    Webrtcbin,
+    /// str0m with a media path of our own.
+    Direct,
+}
+
 /// Why a peer connection cannot be made.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {

@@ -164,7 +164,7 @@ pub(super) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     };
     look(webrtcbin);
     webrtcbin.connect_notify(Some("connection-state"), move |webrtcbin, _| {
-        look(webrtcbin)
+        look(webrtcbin);
     });
     let Some(transport) = dtls_transport(webrtcbin) else {
         return;
@@ -309,11 +309,15 @@ pub(super) fn lost(webrtcbin: &gst::Element) -> u64 {
 }
 
 /// Makes every DTLS encoder send `close_notify`, which webrtcbin 1.22 does not do by itself.
-/// Returns whether there was one. Blocks.
+/// Returns whether that was possible: there must be a peer. Blocks.
 pub(super) fn say_goodbye(webrtcbin: &gst::Element) -> bool {
+    let state = dtls_transport(webrtcbin).map(|transport| transport.state());
     let Some(bin) = webrtcbin.downcast_ref::<gst::Bin>() else {
         return false;
     };
+    if state != Some(gst_webrtc::WebRTCDTLSTransportState::Connected) {
+        return false; // an encoder that was never connected takes no end of stream
+    }
     let mut said = false;
     for encoder in of_factory(bin, "dtlsenc") {
         for pad in encoder.sink_pads() {
@@ -323,7 +327,10 @@ pub(super) fn say_goodbye(webrtcbin: &gst::Element) -> bool {
     said
 }
 
-fn of_factory(bin: &gst::Bin, factory: &'static str) -> impl Iterator<Item = gst::Element> {
+pub(super) fn of_factory(
+    bin: &gst::Bin,
+    factory: &'static str,
+) -> impl Iterator<Item = gst::Element> {
     bin.iterate_recurse()
         .into_iter()
         .filter_map(Result::ok)
