@@ -48,6 +48,12 @@ pub enum Error {
     Failed(String),
 }
 
+impl From<pipeline::Error> for Error {
+    fn from(error: pipeline::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl From<webrtcbin::Error> for Error {
     fn from(error: webrtcbin::Error) -> Self {
         match error {

@@ -32,6 +32,7 @@
 //! `http -> broadcast -> {peer, pipeline, fanout}`, `fanout -> peer`, and `peer::webrtcbin ->
 //! pipeline`. Only `pipeline` and `peer::webrtcbin` name GStreamer; only `http` names warp.
 
+pub mod bench;
 pub mod broadcast;
 pub mod config;
 pub mod error;

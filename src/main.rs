@@ -8,12 +8,13 @@ use std::{
 };
 
 use aerial::{
+    bench,
     config::{self, Config, Layers, Opt},
     error::Start,
     server,
 };
 use anyhow::Context as _;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -26,11 +27,15 @@ fn main() -> ExitCode {
         Err(error) => return complain(&error),
     };
     let done = match matches.subcommand() {
-        Some(("serve", matches)) => serve(matches),
-        _ => Ok(()),
+        Some(("serve", matches)) => serve(matches).map(|()| ExitCode::SUCCESS),
+        Some(("bench", matches)) => bench::Options::from_arg_matches(matches)
+            .map_err(anyhow::Error::from)
+            .and_then(|options| bench::run(&options)),
+        Some(("bench-part", _)) => bench::run_part().map(|()| ExitCode::SUCCESS),
+        _ => Ok(ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let not_started = error.is::<Start>() || error.is::<config::Error>();
             // These name their causes themselves.
@@ -67,6 +72,14 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand_required(true)
         .subcommand(serve)
+        .subcommand(bench::Options::augment_args(Command::new("bench").about(
+            "Measure what a server on this machine costs and how fast it is",
+        )))
+        .subcommand(
+            Command::new("bench-part")
+                .about("A helper process of bench")
+                .hide(true),
+        )
 }
 
 fn flag(option: &'static Opt) -> Arg {

@@ -14,14 +14,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broadcast::{self, Broadcasts},
+    broadcast::{self, Broadcasts, PublisherOptions},
     config::Config,
     error::Start,
     fanout::{self, Fanout},
     http,
     peer::{
         udp::{self, Port},
-        webrtcbin::PublisherOptions,
+        webrtcbin,
     },
     pipeline,
 };
@@ -82,9 +82,13 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     let fanout = Fanout::start(port, fanout_options(&config)).map_err(system("start a thread"))?;
 
     let publisher = PublisherOptions {
-        addresses: publisher_addresses.clone(),
-        public_addresses: config.webrtc.public_addresses.clone(),
-        jitter: config.webrtc.jitter,
+        engine: config.webrtc.publisher_engine,
+        webrtcbin: webrtcbin::PublisherOptions {
+            addresses: publisher_addresses.clone(),
+            public_addresses: config.webrtc.public_addresses.clone(),
+            jitter: config.webrtc.jitter,
+        },
+        consent: config.timeouts.consent,
     };
     let broadcasts = Broadcasts::new(broadcast_options(&config, publisher), fanout.clone());
     for (name, broadcast) in &config.broadcasts {

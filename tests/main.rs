@@ -1,4 +1,4 @@
-//! The one integration test binary.
+//! The one integration test binary: black-box tests against the built server over real sockets.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,4 +9,14 @@
     reason = "tests"
 )]
 
+mod api;
+mod cors;
+mod offers;
+mod pages;
+mod robustness;
+mod sessions;
+mod start_stop;
 mod structure;
+mod support;
+mod takeover;
+mod trickle;

@@ -6,6 +6,7 @@
 //! layer knows neither HTTP nor SDP details nor GStreamer.
 
 mod claim;
+mod engine;
 mod feed;
 mod name;
 mod owner;
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub use claim::Times;
+pub use engine::PublisherOptions;
 pub use name::Name;
 pub use session::{Session, SessionId};
 pub use status::{Counters, SourceKind, State, Status, TrackStatus};
@@ -43,10 +45,7 @@ use crate::{
     error::Error,
     fanout::Fanout,
     media::Codec,
-    peer::{
-        sdp::{Choice, Offer},
-        webrtcbin::PublisherOptions,
-    },
+    peer::sdp::{Choice, Offer},
 };
 
 /// Requests waiting for the owner of a broadcast, which answers each within microseconds.
@@ -308,6 +307,8 @@ impl Broadcasts {
                 status,
             },
         );
+        drop(directory);
+        shared.notify();
         Ok(requests)
     }
 

@@ -6,25 +6,28 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Reply, Session, claim::Pulse, session::Command, status::SharedCounters,
+    ANSWER_TIMEOUT, Created, PublisherOptions, Reply, Session, claim::Pulse, engine::Publisher,
+    session::Command, status::SharedCounters,
 };
 use crate::{
     error::Error,
+    fanout::Fanout,
     peer::{
         End, Event,
-        sdp::{self, Offer, Role},
-        webrtcbin::{Publisher, PublisherOptions},
+        sdp::{Offer, Role},
     },
     pipeline::TrackSinks,
 };
 
 /// How often the engine's counters are read.
 const PULSE: Duration = Duration::from_millis(250);
+/// Pause between two keyframe requests because of losses.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// Events waiting for the task: connected, two tracks, closed.
 const EVENTS_MAX: usize = 16;
 
@@ -35,6 +38,7 @@ pub(super) struct Task {
     pub(super) offer: Arc<Offer>,
     pub(super) sinks: TrackSinks,
     pub(super) options: PublisherOptions,
+    pub(super) fanout: Fanout,
     pub(super) pulse: watch::Sender<Pulse>,
     pub(super) counters: SharedCounters,
 }
@@ -48,13 +52,15 @@ impl Task {
             offer,
             sinks,
             options,
+            fanout,
             pulse,
             counters,
         } = self;
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
+        let keyframe = Arc::<Notify>::default();
         let accepted = timeout(
             ANSWER_TIMEOUT,
-            Publisher::accept(&offer, &options, sinks, events_sender),
+            Publisher::accept(&offer, (&options, &fanout), sinks, events_sender, &keyframe),
         );
         let accepted = tokio::select! {
             accepted = accepted => accepted,
@@ -73,13 +79,13 @@ impl Task {
                     }))
                     .is_ok()
                 {
-                    follow(&session, &publisher, (commands, events), &pulse).await
+                    follow(&session, &publisher, (commands, events, &keyframe), &pulse).await
                 } else {
                     // The client has left before the answer.
                     End::Deleted
                 };
-                let stats = publisher.stats();
-                publisher.close().await;
+                let stats = publisher.statistics();
+                publisher.close(end).await;
                 tracing::info!(
                     broadcast = %session.broadcast,
                     session = session.number,
@@ -92,7 +98,7 @@ impl Task {
                 );
                 return Some(end);
             }
-            Ok(Err(error)) => Error::from(error),
+            Ok(Err(error)) => error,
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
         tracing::warn!(broadcast = %session.broadcast, session = session.number, %error, "publisher refused");
@@ -106,9 +112,10 @@ impl Task {
 async fn follow(
     session: &Session,
     publisher: &Publisher,
-    (mut commands, mut events): (mpsc::Receiver<Command>, mpsc::Receiver<Event>),
+    (mut commands, mut events, keyframe): (mpsc::Receiver<Command>, mpsc::Receiver<Event>, &Notify),
     pulse: &watch::Sender<Pulse>,
 ) -> End {
+    let mut last_wish = Instant::now();
     let mut tick = interval(PULSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -128,15 +135,18 @@ async fn follow(
             Some(command) = commands.recv() => match command {
                 Command::Candidates(candidates) => publisher.add_candidates(&candidates),
                 Command::Keyframe => publisher.request_keyframe(),
-                Command::Restart { reply, .. } => {
-                    let refusal = "ICE restart is not supported; the session goes on unchanged";
+                Command::Restart { ice_ufrag, ice_pwd, reply } => {
                     // Err: the client has left.
-                    let _ = reply.send(Err(sdp::Error::Unsupported(refusal.to_owned())));
+                    let _ = reply.send(publisher.restart(&ice_ufrag, &ice_pwd).await);
                 }
             },
+            () = keyframe.notified(), if last_wish.elapsed() >= KEYFRAME_INTERVAL => {
+                last_wish = Instant::now();
+                publisher.request_keyframe();
+            }
             end = session.stop.ended() => return end,
             _ = tick.tick() => {
-                let last_packet = publisher.stats().last_packet;
+                let last_packet = publisher.statistics().last_packet;
                 pulse.send_if_modified(|pulse| {
                     let changed = pulse.last_packet != last_packet;
                     pulse.last_packet = last_packet;

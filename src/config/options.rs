@@ -10,6 +10,7 @@ use super::{
     Error, Layers,
     value::{Bytes, LogFilter, PublicUrl, Value},
 };
+use crate::peer::Engine;
 
 /// One option, as `--help` and error messages show it.
 #[derive(Clone, Copy, Debug)]
@@ -184,6 +185,9 @@ section! {
         /// Local addresses on which publishers can connect. Unset: those of the machine's network
         /// interfaces, and loopback when HTTP is on loopback.
         publisher_addresses: Vec<IpAddr> = "",
+        /// What carries publishers: GStreamer's webrtcbin, or the direct engine, which uses the
+        /// one UDP port and can restart ICE.
+        publisher_engine: Engine = "webrtcbin",
         /// How long a lost packet of a publisher is waited for.
         jitter: Duration = "200ms" from "0ms" to "5s",
         /// Let a new publisher replace a live one; otherwise it gets 409.

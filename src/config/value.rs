@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::peer::Engine;
+
 /// A type of option.
 pub trait Value: Sized + PartialOrd {
     /// Completes "this option takes ...".
@@ -85,6 +87,18 @@ impl Value for Bytes {
             _ => (text, 1),
         };
         number.parse::<usize>().ok()?.checked_mul(factor).map(Self)
+    }
+}
+
+impl Value for Engine {
+    const TAKES: &'static str = "webrtcbin or direct";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "webrtcbin" => Some(Self::Webrtcbin),
+            "direct" => Some(Self::Direct),
+            _ => None,
+        }
     }
 }
 

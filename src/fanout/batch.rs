@@ -14,16 +14,19 @@ pub(crate) struct Out<'a> {
 /// Encrypted packets for one destination, one behind the other, ready for segmented sends.
 #[derive(Default)]
 pub(crate) struct Batch {
-    pub(super) bytes: Vec<u8>,
+    /// The packets; what is being written goes to the end.
+    pub(crate) bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Batch {
-    pub(super) fn begin(&self) -> usize {
+    /// Where the next packet begins.
+    pub(crate) fn begin(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn end(&mut self) {
+    /// Ends a packet: it reaches to the end of the bytes.
+    pub(crate) fn end(&mut self) {
         self.ends.push(self.bytes.len());
     }
 

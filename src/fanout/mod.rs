@@ -35,18 +35,18 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet};
 
-use self::{
-    batch::Batch,
-    handle::ViewerCounters,
-    viewer::Context,
-    worker::{Message, Worker},
-};
+pub(crate) use self::batch::Batch;
 pub use self::{
     gop::Limits,
     handle::{Viewer, ViewerStatistics},
     rendition::{Rendition, RenditionStatistics},
     tracks::Tracks,
     viewer::Timeouts,
+};
+use self::{
+    handle::ViewerCounters,
+    viewer::Context,
+    worker::{Message, Worker},
 };
 use crate::{
     media::Kind,
@@ -228,6 +228,11 @@ impl Fanout {
             ));
         }
         Ok((Viewer::new(key, handle.clone(), counters), answer))
+    }
+
+    /// The UDP port that the workers send from.
+    pub fn port(&self) -> &Port {
+        &self.inner.port
     }
 
     /// The counters, summed over all workers.

@@ -51,3 +51,12 @@ pub enum End {
     /// The engine failed; the log has the details.
     Failed,
 }
+
+/// What carries a peer connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Engine {
+    /// GStreamer's webrtcbin.
+    Webrtcbin,
+    /// str0m with a media path of our own.
+    Direct,
+}

@@ -18,6 +18,7 @@ const HEADER_BYTES: usize = 12;
 /// Gathers the packets of one track into frames.
 pub(crate) struct Frames {
     codec: Codec,
+    video: timestamps::Video,
     opus: timestamps::Opus,
     /// Due time of the frame being gathered; `None` between frames.
     pts: Option<Duration>,
@@ -30,6 +31,7 @@ impl Frames {
     pub(crate) fn new(codec: Codec) -> Self {
         Self {
             codec,
+            video: timestamps::Video::default(),
             opus: timestamps::Opus::default(),
             pts: None,
             data: Vec::new(),
@@ -113,8 +115,8 @@ impl Frames {
             return None;
         }
         let timestamp = match self.codec.kind() {
-            Kind::Video => timestamps::ticks(pts, self.codec.clock_rate()),
-            Kind::Audio => self.opus.stamp(pts, &data),
+            Kind::Video => self.video.stamp(pts, self.codec.clock_rate()),
+            Kind::Audio => self.opus.stamp(pts, &data)?,
         };
         let mut frame = Frame {
             codec: self.codec,

@@ -9,30 +9,71 @@ const OPUS_RATE: u32 = 48_000;
 /// than the jitter of the network, less than anybody hears as a lip-sync fault.
 const DRIFT_MAX: Duration = Duration::from_millis(60);
 
+/// How near to its `pts` it is set right.
+const DRIFT_NONE: Duration = Duration::from_millis(10);
+
+/// A step back in `pts` beyond this is a new beginning. Smaller ones come from the jitter buffer
+/// (a burst at the start) and from sender reports (lip sync); timestamps stand still then.
+const STEP_BACK_MAX: Duration = Duration::from_secs(2);
+
 /// A time in units of a clock rate in Hz.
-pub(crate) fn ticks(time: Duration, rate: u32) -> u64 {
+fn ticks(time: Duration, rate: u32) -> u64 {
     let ticks = time.as_nanos() * u128::from(rate) / 1_000_000_000;
     u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
+/// The timestamps of a video track: its `pts`, always increasing, since two pictures with one
+/// timestamp are one to a receiver.
+#[derive(Debug, Default)]
+pub(crate) struct Video {
+    last: Option<u64>,
+}
+
+impl Video {
+    /// The timestamp of the picture that is due at `pts`, in units of `rate` in Hz.
+    pub(crate) fn stamp(&mut self, pts: Duration, rate: u32) -> u64 {
+        let due = ticks(pts, rate);
+        let back = ticks(STEP_BACK_MAX, rate);
+        let stamp = match self.last {
+            Some(last) if last >= due && last - due <= back => last + 1,
+            _ => due,
+        };
+        self.last = Some(stamp);
+        stamp
+    }
+}
+
 /// The timestamps of an Opus track: consecutive packets differ by exactly their duration, except
-/// where `pts` shows a gap (silence, reconnect) or a shift.
+/// where `pts` shows a gap (silence, reconnect).
 #[derive(Debug, Default)]
 pub(crate) struct Opus {
     next: Option<u64>,
+    /// Whether packets are left out, because there are more of them than time has passed.
+    ahead: bool,
 }
 
 impl Opus {
-    /// The timestamp of the packet that is due at `pts`.
-    pub(crate) fn stamp(&mut self, pts: Duration, packet: &[u8]) -> u64 {
+    /// The timestamp of the packet that is due at `pts`; `None` if it must be left out for the
+    /// track to be in time again.
+    pub(crate) fn stamp(&mut self, pts: Duration, packet: &[u8]) -> Option<u64> {
         let due = ticks(pts, OPUS_RATE);
-        let tolerance = ticks(DRIFT_MAX, OPUS_RATE);
-        let stamp = self
-            .next
-            .filter(|next| next.abs_diff(due) <= tolerance)
-            .unwrap_or(due);
-        self.next = Some(stamp + u64::from(opus_duration(packet)));
-        stamp
+        let duration = u64::from(opus_duration(packet));
+        let stamp = match self.next {
+            Some(next) if due.saturating_sub(next) > ticks(DRIFT_MAX, OPUS_RATE) => due,
+            Some(next) if next.saturating_sub(due) > ticks(STEP_BACK_MAX, OPUS_RATE) => due,
+            Some(next) => {
+                let limit = if self.ahead { DRIFT_NONE } else { DRIFT_MAX };
+                self.ahead = next.saturating_sub(due) > ticks(limit, OPUS_RATE);
+                if self.ahead {
+                    return None;
+                }
+                next
+            }
+            None => due,
+        };
+        self.ahead = false;
+        self.next = Some(stamp + duration);
+        Some(stamp)
     }
 }
 
@@ -85,7 +126,7 @@ mod tests {
         let mut opus = Opus::default();
         let stamps: Vec<_> = [1000, 1024, 1035, 1070, 1075]
             .into_iter()
-            .map(|pts| opus.stamp(ms(pts), &CELT_20_MS))
+            .filter_map(|pts| opus.stamp(ms(pts), &CELT_20_MS))
             .collect();
         assert_eq!(stamps, [48_000, 48_960, 49_920, 50_880, 51_840]);
     }
@@ -94,8 +135,37 @@ mod tests {
     fn gap_is_followed() {
         let mut opus = Opus::default();
         opus.stamp(ms(1000), &CELT_20_MS);
-        assert_eq!(opus.stamp(ms(1400), &CELT_20_MS), 1400 * 48);
-        assert_eq!(opus.stamp(ms(1415), &CELT_20_MS), 1420 * 48);
+        assert_eq!(opus.stamp(ms(1400), &CELT_20_MS), Some(1400 * 48));
+        assert_eq!(opus.stamp(ms(1415), &CELT_20_MS), Some(1420 * 48));
+    }
+
+    #[test]
+    fn too_many_packets_are_left_out() {
+        let mut opus = Opus::default();
+        assert_eq!(opus.stamp(ms(1000), &CELT_20_MS), Some(1000 * 48));
+        let burst = [960, 960, 960, 980, 1000].map(|pts| opus.stamp(ms(pts), &CELT_20_MS));
+        // 20 + 60 ms are tolerated; the packet that is due when the last one ends is taken again
+        assert_eq!(burst, [Some(1020 * 48), None, None, None, None]);
+        assert_eq!(opus.stamp(ms(1020), &CELT_20_MS), None);
+        assert_eq!(opus.stamp(ms(1040), &CELT_20_MS), Some(1040 * 48));
+        assert_eq!(opus.stamp(ms(1060), &CELT_20_MS), Some(1060 * 48));
+    }
+
+    #[test]
+    fn a_far_step_back_is_a_new_beginning() {
+        let mut opus = Opus::default();
+        opus.stamp(ms(9000), &CELT_20_MS);
+        assert_eq!(opus.stamp(ms(1000), &CELT_20_MS), Some(1000 * 48));
+        let mut video = Video::default();
+        video.stamp(ms(9000), 90_000);
+        assert_eq!(video.stamp(ms(1000), 90_000), 90_000);
+    }
+
+    #[test]
+    fn pictures_never_share_a_timestamp() {
+        let mut video = Video::default();
+        let stamps = [1000, 1033, 1033, 1010, 1066].map(|pts| video.stamp(ms(pts), 90_000));
+        assert_eq!(stamps, [90_000, 92_970, 92_971, 92_972, 95_940]);
     }
 
     #[test]

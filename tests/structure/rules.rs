@@ -41,8 +41,8 @@ const LINES: [(&str, &[&str]); 14] = [
             "pipeline",
         ],
     ),
-    // Plain data: the names of broadcasts.
-    ("config", &["broadcast"]),
+    // Plain data, in the words of whom it is for.
+    ("config", &["broadcast", "peer"]),
     ("server", &ALL),
     ("main", &["bench", "config", "error", "server"]),
     ("bench", &ALL),

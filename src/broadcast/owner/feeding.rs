@@ -79,6 +79,7 @@ impl Owner {
             offer,
             sinks: gate.sinks(number, &tracks, &self.reports.0),
             options: self.shared.options.publisher.clone(),
+            fanout: self.shared.fanout.clone(),
             pulse,
             counters: Arc::clone(&self.shared.counters),
         };

@@ -34,8 +34,6 @@ const COMMANDS_MAX: usize = 32;
 pub struct PublisherOptions {
     /// How long a missing packet is waited for. Default: 500 ms. Packets in order do not wait.
     pub jitter: Duration,
-    /// From the answer to ICE and DTLS being up. Default: 15 s.
-    pub connect_timeout: Duration,
     /// Without any sign of life. Default: 15 s (RFC 7675 §5.1 allows 30 s at most).
     pub consent_timeout: Duration,
     /// The server's running time, on which frames' presentation times lie.
@@ -52,7 +50,7 @@ pub struct Tracks {
 }
 
 /// What a publisher has sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PublisherStatistics {
     /// RTP packets.
     pub packets: u64,
@@ -60,6 +58,8 @@ pub struct PublisherStatistics {
     pub bytes: u64,
     /// Packets that did not come, or came too late.
     pub lost: u64,
+    /// When the last packet came.
+    pub last_packet: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +67,8 @@ struct Counters {
     packets: AtomicU64,
     bytes: AtomicU64,
     lost: AtomicU64,
+    /// Nanoseconds from the session's start to the last packet; 0 before the first.
+    last_packet: AtomicU64,
 }
 
 enum Command {
@@ -81,6 +83,7 @@ enum Command {
 
 /// A publisher's session, held by its owner. Dropping it ends the session.
 pub struct Publisher {
+    started: Instant,
     commands: mpsc::Sender<Command>,
     counters: Arc<Counters>,
 }
@@ -134,6 +137,7 @@ impl Publisher {
             })
             .collect();
         let answer = sdp::viewer_answer(offer, &sections, &transport);
+        let started = Instant::now();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let counters = Arc::<Counters>::default();
         let task = Task {
@@ -147,11 +151,12 @@ impl Publisher {
             timeline: Timeline::default(),
             video: Reorder::new(options.jitter),
             audio: Reorder::new(options.jitter),
-            started: Instant::now(),
+            started,
             connected: false,
         };
         Ok((
             Self {
+                started,
                 commands: sender,
                 counters,
             },
@@ -200,6 +205,10 @@ impl Publisher {
             packets: self.counters.packets.load(Ordering::Relaxed),
             bytes: self.counters.bytes.load(Ordering::Relaxed),
             lost: self.counters.lost.load(Ordering::Relaxed),
+            last_packet: match self.counters.last_packet.load(Ordering::Relaxed) {
+                0 => None,
+                nanos => Some(self.started + Duration::from_nanos(nanos)),
+            },
         }
     }
 
@@ -266,11 +275,8 @@ impl Task {
     }
 
     fn wake(&self) -> Instant {
-        let deadline = match self.connected {
-            // The peer's signs of life move it; it is looked at with every wake.
-            true => Instant::now() + self.options.consent_timeout / 10,
-            false => self.started + self.options.connect_timeout,
-        };
+        // The peer's signs of life are looked at with every wake.
+        let deadline = Instant::now() + self.options.consent_timeout / 10;
         [
             self.video.deadline(),
             self.audio.deadline(),
@@ -281,13 +287,10 @@ impl Task {
         .fold(deadline, Instant::min)
     }
 
+    /// The time to connect is for the owner to limit.
     fn overdue(&self) -> Option<End> {
-        let now = Instant::now();
-        if !self.connected {
-            let late = now >= self.started + self.options.connect_timeout;
-            return late.then_some(End::ConnectTimeout);
-        }
-        (self.session.silence(now) >= self.options.consent_timeout).then_some(End::Vanished)
+        let silent = self.session.silence(Instant::now()) >= self.options.consent_timeout;
+        (self.connected && silent).then_some(End::Vanished)
     }
 
     /// Takes a packet from the peer.
@@ -296,6 +299,9 @@ impl Task {
         self.counters
             .bytes
             .fetch_add(packet.payload.len() as u64, Ordering::Relaxed);
+        let since = self.started.elapsed().as_nanos();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.counters.last_packet.store(since, Ordering::Relaxed);
         let Some((kind, codec)) = self.session.kind_of(*packet.header.payload_type) else {
             return;
         };

@@ -121,7 +121,7 @@ impl Publisher {
         };
         let running = Running::start(pipeline, |_, _| {}, events, failed).await?;
         let answered = engine::negotiate(&webrtcbin, &offered).await;
-        engine::send_feedback_at_once(&webrtcbin);
+        engine::speed_up_feedback(&webrtcbin);
         engine::watch(&webrtcbin, &reporter);
         let publisher = Self {
             running,

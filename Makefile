@@ -1,0 +1,54 @@
+# Two commands: `make run` starts Aerial, `make test` runs every check.
+# Both install what they need on Debian 12 first; a second run skips that.
+
+CARGO := .ci/cargo
+# Whole test programs are bounded too, so that nothing can hang a build. In seconds.
+TEST_TIMEOUT := 900
+BROWSER_TIMEOUT := 600
+
+.NOTPARALLEL:
+.PHONY: help run build test setup setup-test format lint unit docs browser bench-smoke bench
+
+help:
+	@echo 'make run    build in release mode and serve http://localhost:8080 (options: make run ARGS="--listen 0.0.0.0:8080")'
+	@echo 'make test   every check: format, lint, unit and integration tests, docs, browser, a short benchmark'
+	@echo 'make bench  the full benchmark (options: make bench ARGS="--viewers 50,100,200,400")'
+
+run: setup
+	$(CARGO) run --release --locked -- serve $(ARGS)
+
+build: setup
+	$(CARGO) build --release --locked
+
+bench: build
+	$(CARGO) run --release --locked -- bench $(ARGS)
+
+test: setup-test format lint unit docs browser bench-smoke
+	@echo 'make test: all checks passed'
+
+setup:
+	.ci/setup run
+
+setup-test:
+	.ci/setup test
+
+format:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+# A GStreamer critical is a bug in how we use it: it ends the test program.
+unit:
+	G_DEBUG=fatal-criticals timeout -k 10 $(TEST_TIMEOUT) $(CARGO) test --locked
+
+docs:
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps --document-private-items
+
+browser:
+	$(CARGO) build --locked
+	cd tests/browser && timeout -k 10 $(BROWSER_TIMEOUT) node --test
+
+# Does it work, with no loss? The figures of a debug build say nothing.
+bench-smoke:
+	timeout -k 10 120 $(CARGO) run --locked -- bench --viewers 5 --seconds 3 --smoke

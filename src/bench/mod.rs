@@ -1,0 +1,270 @@
+//! The benchmark: `aerial bench`.
+//!
+//! Starts a server process, publishes a clip to it over WHIP in real time, connects viewers over
+//! WHEP from a second process, everything over the loopback address, and measures what the
+//! server costs and how long things take. Then it measures the floor, for comparison: the same
+//! packets only encrypted and sent.
+//!
+//! What keeps the figures honest:
+//! - the clip is really encoded, and sent by a real WebRTC client;
+//! - every viewer has its own socket, ICE, DTLS and receiver reports, and must decrypt a whole
+//!   keyframe before it counts as joined; receiving is not batched by the kernel (no `UDP_GRO`),
+//!   because that would make sending over the loopback interface cheaper than it is;
+//! - the CPU time is the server process's, from the operating system.
+//!
+//! What it does not show: real networks (loss, delay), congestion control feedback from viewers
+//! that only count packets, and the cost of a network card.
+
+mod clip;
+mod floor;
+mod h264;
+mod part;
+mod peer;
+mod process;
+mod publisher;
+mod report;
+mod rtp;
+mod server;
+mod viewers;
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+
+pub use part::run as run_part;
+
+use clip::Clip;
+use part::{Job, Part};
+use peer::Http;
+use publisher::Publisher;
+use report::{Measured, Row};
+use server::Server;
+
+/// Name of the broadcast.
+const BROADCAST: &str = "bench";
+/// Viewers that decrypt everything and time every frame.
+const SAMPLED_VIEWERS: usize = 8;
+/// Between the last join and the measurement, and before the first join: until caches are full.
+const SETTLE: Duration = Duration::from_secs(3);
+/// How long the floor is measured, at most.
+const FLOOR_MAX: Duration = Duration::from_secs(5);
+/// How long a helper process may take to answer, beyond what its job takes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Options of `aerial bench`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Number of viewers; several numbers, separated by commas, make several runs
+    #[arg(long, value_delimiter = ',', default_value = "200",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    viewers: Vec<u32>,
+    /// Seconds measured, after all viewers have joined
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Viewers that join each second
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    joins_per_second: u32,
+    /// Also write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Compare with the project's targets; the exit code is 1 if one is missed
+    #[arg(long)]
+    check: bool,
+}
+
+/// Everything that `--json` writes.
+#[derive(serde::Serialize)]
+struct Figures<'a> {
+    version: &'static str,
+    /// Processor cores of this machine.
+    cores: usize,
+    debug_build: bool,
+    runs: &'a [Row],
+    /// CPU time per packet with most viewers against the one with fewest.
+    linearity: Option<f64>,
+}
+
+/// Runs the benchmark and prints what it finds. The exit code is 1 if viewers got no media or
+/// lost packets, or if `--check` found a target missed.
+///
+/// # Errors
+///
+/// If something could not be measured at all.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    // The publisher shares this thread with nothing that takes long.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        // Dropping the work ends the processes.
+        tokio::select! {
+            done = Box::pin(measure_all(options)) => done,
+            _ = interrupt.recv() => Ok(ExitCode::from(130)),
+            _ = terminate.recv() => Ok(ExitCode::from(143)),
+        }
+    })
+}
+
+async fn measure_all(options: &Options) -> Result<ExitCode> {
+    say("encoding the clip\n")?;
+    let clip = Arc::new(clip::make().await?);
+    let http = peer::http_client();
+    let mut rows = Vec::new();
+    for viewers in &options.viewers {
+        say(&format!("{viewers} viewers, {} s\n", options.seconds))?;
+        let viewers = usize::try_from(*viewers)?;
+        let measured = Box::pin(measure(options, viewers, &clip, &http)).await?;
+        rows.push(Row::new(&measured));
+    }
+    let figures = Figures {
+        version: env!("CARGO_PKG_VERSION"),
+        cores: std::thread::available_parallelism()?.get(),
+        debug_build: cfg!(debug_assertions),
+        linearity: report::linearity(&rows),
+        runs: &rows,
+    };
+    if let Some(file) = &options.json {
+        let json = serde_json::to_vec_pretty(&figures)?;
+        std::fs::write(file, json).with_context(|| format!("writing {}", file.display()))?;
+    }
+    say(&format!("\n{}", report::table(&rows)))?;
+    if let Some(linearity) = figures.linearity {
+        say(&format!(
+            "\ncost of a packet, most viewers against fewest: {linearity:.2}\n"
+        ))?;
+    }
+    if figures.debug_build {
+        say("\nThis is a debug build: the figures say nothing about a release.\n")?;
+    }
+    verdict(options, &rows)
+}
+
+fn verdict(options: &Options, rows: &[Row]) -> Result<ExitCode> {
+    let broken = rows.iter().filter_map(Row::broken);
+    let missed = if options.check {
+        report::missed(rows)
+    } else {
+        Vec::new()
+    };
+    let faults: Vec<String> = broken.chain(missed).collect();
+    for fault in &faults {
+        say(&format!("FAILED {fault}\n"))?;
+    }
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// One run: a fresh server, its publisher, its viewers, then the floor.
+async fn measure(
+    options: &Options,
+    viewers: usize,
+    clip: &Arc<Clip>,
+    http: &Http,
+) -> Result<Measured> {
+    let window = Duration::from_secs(options.seconds.into());
+    let mut server = Server::start(http).await?;
+    let endpoint = server.url(&format!("/whip/{BROADCAST}"));
+    let mut publisher = Publisher::start(http, &endpoint, Arc::clone(clip)).await?;
+    let (idle, usage, elapsed, seen) = tokio::select! {
+        failure = publisher.failure() => return Err(failure),
+        watched = Box::pin(watch(options, viewers, http, &mut server)) => watched?,
+    };
+    let sends = publisher.sends();
+    publisher.stop(http).await?;
+    drop(server);
+    let (floor, floor_received) = measure_floor(viewers, clip, window.min(FLOOR_MAX)).await?;
+    let viewers = seen.viewers;
+    Ok(Measured {
+        idle,
+        usage,
+        elapsed,
+        viewers,
+        sends,
+        floor,
+        floor_received,
+    })
+}
+
+type Watched = (
+    process::Usage,
+    [process::Usage; 2],
+    Duration,
+    viewers::Report,
+);
+
+async fn watch(
+    options: &Options,
+    viewers: usize,
+    http: &Http,
+    server: &mut Server,
+) -> Result<Watched> {
+    let window = Duration::from_secs(options.seconds.into());
+    server.wait_live(http, BROADCAST).await?;
+    sleep(SETTLE).await;
+    let idle = server.usage()?;
+    let joins_per_second = f64::from(options.joins_per_second);
+    let mut part = Part::start(&Job::Viewers(viewers::Job {
+        endpoint: server.url(&format!("/whep/{BROADCAST}")),
+        viewers,
+        joins_per_second,
+        sampled: SAMPLED_VIEWERS,
+    }))
+    .await?;
+    let joining =
+        Duration::from_secs(u64::try_from(viewers)? / u64::from(options.joins_per_second));
+    part.answer::<String>(joining + ANSWER_TIMEOUT).await?;
+    sleep(SETTLE).await;
+    part.say("start").await?;
+    let (before, begin) = (server.usage()?, Instant::now());
+    sleep(window).await;
+    part.say("stop").await?;
+    let (after, elapsed) = (server.usage()?, begin.elapsed());
+    let seen = part.answer(ANSWER_TIMEOUT).await?;
+    Ok((idle, [before, after], elapsed, seen))
+}
+
+async fn measure_floor(
+    destinations: usize,
+    clip: &Clip,
+    window: Duration,
+) -> Result<(floor::Report, u64)> {
+    let mut sinks = Part::start(&Job::Sinks(floor::SinksJob {
+        count: destinations,
+    }))
+    .await?;
+    let ports = sinks.answer(ANSWER_TIMEOUT).await?;
+    let mut sender = Part::start(&Job::Floor(floor::Job::new(clip, ports, window))).await?;
+    let report = sender.answer(window + ANSWER_TIMEOUT).await?;
+    sinks.say("stop").await?;
+    Ok((report, sinks.answer(ANSWER_TIMEOUT).await?))
+}
+
+/// The clock that all processes of the benchmark share, in nanoseconds. It is the wall clock: a
+/// step while it is measured would show as an impossible transit time.
+fn clock_ns() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,238 @@
+//! The benchmark's WebRTC client: str0m on a socket of its own, and the HTTP exchange of WHIP
+//! and WHEP in front of it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use str0m::{
+    Candidate, Event, Input, Output, Rtc,
+    change::{SdpAnswer, SdpPendingOffer},
+    crypto,
+    format::Codec,
+    media::{Direction, MediaKind, Mid, Pt},
+    net::{Protocol, Receive},
+};
+use tokio::{net::UdpSocket, time::timeout};
+
+use super::clock_ns;
+
+/// Wanted size of the socket buffers, in bytes: more than a second of the broadcast, so that a
+/// benchmark process that is not scheduled for a while loses nothing. The system may give less.
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// How long one HTTP request may take.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest answer read, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// A UDP socket on the loopback address with large buffers.
+pub(super) fn loopback_socket() -> Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_nonblocking(true)?;
+    let options = socket2::SockRef::from(&socket);
+    options.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    options.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    Ok(UdpSocket::from_std(socket)?)
+}
+
+/// An HTTP client that opens a connection per request, as a new viewer does.
+pub(super) fn http_client() -> Http {
+    Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build_http()
+}
+
+/// See [`http_client`].
+pub(super) type Http = Client<HttpConnector, Full<Bytes>>;
+
+/// Sends one request and reads the whole response.
+pub(super) async fn request(
+    http: &Http,
+    request: http::Request<Full<Bytes>>,
+) -> Result<http::Response<Bytes>> {
+    let exchange = async {
+        let (parts, body) = http.request(request).await?.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body
+            .map_err(|error| anyhow!("reading the response: {error}"))?
+            .to_bytes();
+        Ok(http::Response::from_parts(parts, body))
+    };
+    timeout(HTTP_TIMEOUT, exchange)
+        .await
+        .context("no response in time")?
+}
+
+/// A client's peer connection.
+pub(super) struct Peer {
+    rtc: Box<Rtc>,
+    socket: UdpSocket,
+    local: SocketAddr,
+    wake: Instant,
+    sent_ns: u64,
+    video: Mid,
+    audio: Mid,
+}
+
+impl Peer {
+    /// A peer that sends or receives one H264 and one Opus track, and its offer.
+    pub(super) async fn new(direction: Direction) -> Result<(Self, SdpPendingOffer, String)> {
+        let socket = loopback_socket()?;
+        // Only then does tokio know that the socket can be written to.
+        socket.writable().await?;
+        let local = socket.local_addr()?;
+        let now = Instant::now();
+        let mut rtc = Rtc::builder()
+            .set_crypto_provider(Arc::new(crypto::from_feature_flags()))
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .enable_h264(true)
+            .enable_opus(true, false)
+            .build(now);
+        rtc.add_local_candidate(Candidate::host(local, "udp")?);
+        let mut changes = rtc.sdp_api();
+        let video = changes.add_media(MediaKind::Video, direction, None, None, None);
+        let audio = changes.add_media(MediaKind::Audio, direction, None, None, None);
+        let (offer, pending) = changes.apply().context("an offer without changes")?;
+        let peer = Self {
+            rtc: Box::new(rtc),
+            socket,
+            local,
+            wake: now,
+            sent_ns: 0,
+            video,
+            audio,
+        };
+        Ok((peer, pending, offer.to_sdp_string()))
+    }
+
+    /// Posts the offer and takes the answer, which [`Self::accept`] wants. Also gives the URL of
+    /// the session.
+    pub(super) async fn negotiate(
+        http: &Http,
+        endpoint: &str,
+        offer: String,
+    ) -> Result<(String, String)> {
+        let post = http::Request::post(endpoint)
+            .header(http::header::CONTENT_TYPE, "application/sdp")
+            .body(Full::from(offer))?;
+        let response = request(http, post).await.context("posting an offer")?;
+        let body = String::from_utf8_lossy(response.body()).into_owned();
+        if response.status() != http::StatusCode::CREATED {
+            bail!("{} for an offer: {body}", response.status());
+        }
+        let location = response.headers().get(http::header::LOCATION);
+        let location = location.context("201 without a Location")?.to_str()?;
+        Ok((body, resolve(endpoint, location)?))
+    }
+
+    /// Applies the answer to the offer.
+    pub(super) fn accept(&mut self, pending: SdpPendingOffer, answer: &str) -> Result<()> {
+        let answer = SdpAnswer::from_sdp_string(answer)?;
+        Ok(self.rtc.sdp_api().accept_answer(pending, answer)?)
+    }
+
+    /// The negotiated payload type of the video (H264) or audio (Opus) track.
+    pub(super) fn payload_type(&self, kind: MediaKind) -> Option<Pt> {
+        let (mid, codec) = match kind {
+            MediaKind::Video => (self.video, Codec::H264),
+            MediaKind::Audio => (self.audio, Codec::Opus),
+        };
+        let negotiated = self.rtc.media(mid)?.remote_pts();
+        let params = self.rtc.codec_config().params();
+        let of_codec = params.iter().filter(|params| params.spec().codec == codec);
+        of_codec
+            .map(str0m::format::PayloadParams::pt)
+            .find(|pt| negotiated.contains(pt))
+    }
+
+    /// The str0m session and the mid of the track, to write packets.
+    pub(super) fn track(&mut self, kind: MediaKind) -> (&mut Rtc, Mid) {
+        let mid = match kind {
+            MediaKind::Video => self.video,
+            MediaKind::Audio => self.audio,
+        };
+        (&mut self.rtc, mid)
+    }
+
+    /// When [`Self::tick`] is due.
+    pub(super) const fn wake(&self) -> Instant {
+        self.wake
+    }
+
+    /// When the last datagram was handed to the kernel, in nanoseconds of [`clock_ns`]. Taken before
+    /// the call, because afterwards the receiver may well run first.
+    pub(super) const fn sent_ns(&self) -> u64 {
+        self.sent_ns
+    }
+
+    /// The socket that [`Self::feed`]'s datagrams come from.
+    pub(super) const fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
+    /// Hands a received datagram to the session.
+    pub(super) fn feed(&mut self, datagram: &[u8], source: SocketAddr) -> Result<()> {
+        let Ok(contents) = datagram.try_into() else {
+            return Ok(()); // neither STUN, DTLS, RTP nor RTCP
+        };
+        let destination = self.local;
+        let receive = Receive {
+            proto: Protocol::Udp,
+            source,
+            destination,
+            contents,
+        };
+        Ok(self
+            .rtc
+            .handle_input(Input::Receive(Instant::now(), receive))?)
+    }
+
+    /// Lets time pass.
+    pub(super) fn tick(&mut self) -> Result<()> {
+        Ok(self.rtc.handle_input(Input::Timeout(Instant::now()))?)
+    }
+
+    /// Sends what the session has to send and reports its events.
+    ///
+    /// # Errors
+    ///
+    /// If the session or the socket failed; a datagram that does not fit is an error too, because
+    /// it would falsify the measurement.
+    pub(super) fn drain(&mut self, mut on_event: impl FnMut(Event)) -> Result<()> {
+        loop {
+            match self.rtc.poll_output()? {
+                Output::Timeout(wake) => {
+                    self.wake = wake;
+                    return Ok(());
+                }
+                Output::Transmit(datagram) => {
+                    self.sent_ns = clock_ns();
+                    self.socket
+                        .try_send_to(&datagram.contents, datagram.destination)
+                        .context("sending a datagram")?;
+                }
+                Output::Event(event) => on_event(event),
+            }
+        }
+    }
+}
+
+/// `Location` is an absolute URL or an absolute path.
+fn resolve(base: &str, location: &str) -> Result<String> {
+    if location.starts_with("http") {
+        return Ok(location.to_owned());
+    }
+    let base: http::Uri = base.parse()?;
+    let authority = base.authority().context("an endpoint without a host")?;
+    Ok(format!("http://{authority}{location}"))
+}

@@ -1,0 +1,128 @@
+//! The server under test: a process of its own, as a user would run it.
+
+use std::{
+    net::{Ipv4Addr, TcpListener, UdpSocket},
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http_body_util::Full;
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
+
+use super::{
+    peer::{self, Http},
+    process::Usage,
+};
+
+/// How long starting, and a broadcast's coming alive, may take.
+const START_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time between two looks.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A running server. It is killed when dropped, and its folder removed.
+pub(super) struct Server {
+    child: Child,
+    base: String,
+    folder: PathBuf,
+}
+
+impl Server {
+    /// Starts `aerial serve` on free ports of the loopback address, without a demo broadcast.
+    pub(super) async fn start(http: &Http) -> Result<Self> {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let folder = std::env::temp_dir().join(format!("aerial-bench-{}", udp.port()));
+        std::fs::create_dir_all(&folder)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        // Neither a configuration file nor the environment of whoever measures may have a say.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AERIAL_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
+            .arg("serve")
+            .args(["--listen", &tcp.to_string()])
+            .args(["--udp", &udp.to_string()])
+            .args(["--log", "warn", "--demo", "false"])
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting the server")?;
+        let mut server = Self {
+            child,
+            base: format!("http://{tcp}"),
+            folder,
+        };
+        let url = server.url("/healthz");
+        server
+            .wait(http, &url, |_| true)
+            .await
+            .context("starting the server")?;
+        Ok(server)
+    }
+
+    /// The URL of a path.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// Waits until the broadcast can be watched.
+    pub(super) async fn wait_live(&mut self, http: &Http, broadcast: &str) -> Result<()> {
+        let url = self.url(&format!("/api/broadcasts/{broadcast}"));
+        let live = |body: &[u8]| {
+            let state: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+            state.is_some_and(|state| {
+                let tracks = state.get("tracks").and_then(|tracks| tracks.as_array());
+                state.get("state").is_some_and(|state| state == "live")
+                    && tracks.is_some_and(|tracks| tracks.len() == 2)
+            })
+        };
+        self.wait(http, &url, live)
+            .await
+            .context("waiting for the broadcast")
+    }
+
+    async fn wait(&mut self, http: &Http, url: &str, done: impl Fn(&[u8]) -> bool) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server has ended: {status}");
+            }
+            let get = http::Request::get(url).body(Full::<Bytes>::default())?;
+            let answer = peer::request(http, get).await;
+            if answer
+                .as_ref()
+                .is_ok_and(|ok| ok.status().is_success() && done(ok.body()))
+            {
+                return Ok(());
+            }
+            if begin.elapsed() > START_TIMEOUT {
+                bail!("{url} is not as it should be: {answer:?}");
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// What it has used so far.
+    pub(super) fn usage(&self) -> Result<Usage> {
+        Usage::of(self.child.id().context("the server has ended")?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Kill first, so that nothing is written into the folder any more. Both may fail only
+        // because there is nothing left to do.
+        drop(self.child.start_kill());
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}

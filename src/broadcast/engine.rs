@@ -1,0 +1,228 @@
+//! A publisher on whichever engine carries it.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
+
+use crate::{
+    error::Error,
+    fanout::Fanout,
+    media::{Codec, FrameSink, Kind, PacketSink},
+    peer::{
+        End, Engine, Event,
+        direct::{self, Tracks},
+        sdp::{self, Choice, Offer},
+        webrtcbin,
+    },
+    pipeline::{self, Depacketizer, TrackSinks},
+};
+
+/// How publishers are received.
+#[derive(Clone, Debug)]
+pub struct PublisherOptions {
+    /// The engine that carries them.
+    pub engine: Engine,
+    /// How webrtcbin connects.
+    pub webrtcbin: webrtcbin::PublisherOptions,
+    /// Without any sign of life on the direct engine, a publisher is gone (RFC 7675).
+    pub consent: Duration,
+}
+
+/// A publisher's connection.
+pub(super) enum Publisher {
+    Webrtcbin(webrtcbin::Publisher),
+    Direct(Box<Direct>),
+}
+
+/// A publisher on the direct engine, with the pipelines that make frames of its packets.
+pub(super) struct Direct {
+    publisher: direct::Publisher,
+    depacketizers: Vec<Depacketizer>,
+    tasks: JoinSet<()>,
+}
+
+/// What has come from a publisher.
+pub(super) struct Statistics {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) lost: u64,
+    pub(super) last_packet: Option<Instant>,
+}
+
+impl Publisher {
+    /// Answers an offer on the engine that the options name. `keyframe` is notified when a loss
+    /// has broken the picture.
+    pub(super) async fn accept(
+        offer: &Offer,
+        (options, fanout): (&PublisherOptions, &Fanout),
+        sinks: TrackSinks,
+        events: mpsc::Sender<Event>,
+        keyframe: &Arc<Notify>,
+    ) -> Result<(Self, String), Error> {
+        match options.engine {
+            Engine::Webrtcbin => {
+                let options = &options.webrtcbin;
+                let accepted = webrtcbin::Publisher::accept(offer, options, sinks, events).await?;
+                Ok((Self::Webrtcbin(accepted.0), accepted.1))
+            }
+            Engine::Direct => {
+                let direct = Direct::accept(offer, (options, fanout), sinks, events, keyframe);
+                let (direct, answer) = direct.await?;
+                Ok((Self::Direct(Box::new(direct)), answer))
+            }
+        }
+    }
+
+    pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.add_candidates(candidates),
+            Self::Direct(direct) => direct.publisher.add_candidates(candidates),
+        }
+    }
+
+    pub(super) fn request_keyframe(&self) {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.request_keyframe(),
+            Self::Direct(direct) => direct.publisher.request_keyframe(),
+        }
+    }
+
+    pub(super) async fn restart(
+        &self,
+        ufrag: &str,
+        pwd: &str,
+    ) -> Result<sdp::Transport, sdp::Error> {
+        match self {
+            // webrtcbin 1.22 keeps its credentials whatever it is told.
+            Self::Webrtcbin(_) => Err(sdp::Error::Unsupported(
+                "ICE restart is not supported; the session goes on unchanged".to_owned(),
+            )),
+            Self::Direct(direct) => direct.publisher.restart(ufrag, pwd).await,
+        }
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        match self {
+            Self::Webrtcbin(publisher) => {
+                let stats = publisher.stats();
+                let (packets, bytes, lost) = (stats.packets, stats.bytes, stats.lost);
+                Statistics {
+                    packets,
+                    bytes,
+                    lost,
+                    last_packet: stats.last_packet,
+                }
+            }
+            Self::Direct(direct) => {
+                let stats = direct.publisher.statistics();
+                let (packets, bytes, lost) = (stats.packets, stats.bytes, stats.lost);
+                Statistics {
+                    packets,
+                    bytes,
+                    lost,
+                    last_packet: stats.last_packet,
+                }
+            }
+        }
+    }
+
+    /// Says goodbye and frees everything, within the engines' time limits.
+    pub(super) async fn close(self, why: End) {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.close().await,
+            Self::Direct(direct) => direct.close(why).await,
+        }
+    }
+}
+
+impl Direct {
+    async fn accept(
+        offer: &Offer,
+        (options, fanout): (&PublisherOptions, &Fanout),
+        sinks: TrackSinks,
+        events: mpsc::Sender<Event>,
+        keyframe: &Arc<Notify>,
+    ) -> Result<(Self, String), Error> {
+        let mut depacketizers = Vec::new();
+        let mut tasks = JoinSet::new();
+        let nowhere: PacketSink = Arc::new(|_| ());
+        let mut tracks = Tracks {
+            video: Arc::clone(&nowhere),
+            audio: nowhere,
+        };
+        for codec in codecs(offer)? {
+            let (reports, reported) = mpsc::channel(4);
+            let keyframe = Arc::clone(keyframe);
+            let sink: FrameSink = Arc::clone(sinks.of(codec.kind()));
+            let wanted = move || keyframe.notify_one();
+            let started = Depacketizer::start(codec, sink, reports, wanted).await?;
+            tasks.spawn(watch(reported, events.clone()));
+            depacketizers.push(started.0);
+            match codec.kind() {
+                Kind::Video => tracks.video = started.1,
+                Kind::Audio => tracks.audio = started.1,
+            }
+        }
+        let direct = direct::PublisherOptions {
+            jitter: options.webrtcbin.jitter,
+            consent_timeout: options.consent,
+            running_time: pipeline::running_time,
+        };
+        let (publisher, task, answer) =
+            direct::Publisher::accept(offer, fanout.port(), direct, tracks, events)?;
+        tasks.spawn(task.run());
+        Ok((
+            Self {
+                publisher,
+                depacketizers,
+                tasks,
+            },
+            answer,
+        ))
+    }
+
+    async fn close(mut self, why: End) {
+        self.publisher.close(why).await;
+        for depacketizer in self.depacketizers {
+            depacketizer.stop().await;
+        }
+        // The session's task ends with its goodbye, the others with their pipelines.
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn codecs(offer: &Offer) -> Result<Vec<Codec>, sdp::Error> {
+    let codec = |choice| match choice {
+        Choice::Receive(format) => format.codec,
+        Choice::Rejected => None,
+    };
+    Ok(offer
+        .choose_publish()?
+        .into_iter()
+        .filter_map(codec)
+        .collect())
+}
+
+/// Passes on what a depacketizer says, as an engine would.
+async fn watch(mut reported: mpsc::Receiver<pipeline::Event>, events: mpsc::Sender<Event>) {
+    while let Some(report) = reported.recv().await {
+        let event = match report {
+            pipeline::Event::Track(kind, codec) => Event::Track(kind, codec),
+            pipeline::Event::Failed(reason) => {
+                tracing::warn!(reason, "publisher's pipeline failed");
+                Event::Closed(End::Failed)
+            }
+            pipeline::Event::Ended => continue,
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
