@@ -16,6 +16,7 @@ mod pages;
 mod robustness;
 mod sessions;
 mod start_stop;
+mod structure;
 mod support;
 mod takeover;
 mod trickle;
