@@ -22,6 +22,8 @@ mod pages;
 mod robustness;
 mod sessions;
 mod start_stop;
+mod structure;
 mod support;
 mod takeover;
 mod trickle;
+mod readme;

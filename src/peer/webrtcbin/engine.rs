@@ -15,9 +15,9 @@ use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 use tokio::sync::mpsc;
 
-use super::{PublisherOptions, tracks::Tracks};
+use super::{Error, PublisherOptions, tracks::Tracks};
 use crate::{
-    peer::{End, Error, Event},
+    peer::{End, Event},
     pipeline::{self, clock},
 };
 
