@@ -1,1 +1,23 @@
-//! The one integration test binary.
+//! The one integration test binary: black-box tests against the built server over real sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod api;
+mod cors;
+mod offers;
+mod pages;
+mod robustness;
+mod sessions;
+mod start_stop;
+mod structure;
+mod support;
+mod takeover;
+mod trickle;
+mod readme;

@@ -12,10 +12,11 @@ use tokio::{
 };
 
 use crate::{
+    error::Error,
     fanout::Fanout,
     media::{Codec, FrameSink, Kind, PacketSink},
     peer::{
-        End, Engine, Error, Event,
+        End, Engine, Event,
         direct::{self, Tracks},
         sdp::{self, Choice, Offer},
         webrtcbin,

@@ -307,6 +307,8 @@ impl Broadcasts {
                 status,
             },
         );
+        drop(directory);
+        shared.notify();
         Ok(requests)
     }
 

@@ -98,7 +98,7 @@ impl Task {
                 );
                 return Some(end);
             }
-            Ok(Err(error)) => Error::from(error),
+            Ok(Err(error)) => error,
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
         tracing::warn!(broadcast = %session.broadcast, session = session.number, %error, "publisher refused");

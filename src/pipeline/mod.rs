@@ -9,8 +9,8 @@
 //!                                peer::webrtcbin: depayload;  Depacketizer: RTP packets of peer::direct
 //! ```
 //!
-//! The packetizer is the one place where a codec's bits are looked at; see [`codec`] for the
-//! elements. All pipelines share one clock and one base time (see [`clock`]), so that
+//! The packetizer is the one place where a codec's bits are looked at; see `codec` for the
+//! elements. All pipelines share one clock and one base time (see `clock`), so that
 //! [`crate::media::Frame::pts`] is comparable between them and goes on across reconnects.
 //!
 //! What this layer does not do: WebRTC, broadcast rules, restarts. A pipeline string is code:

@@ -223,6 +223,33 @@ async fn demo_plays_in_sync() {
     assert!((1_500_000..3_500_000).contains(&rate), "{rate} bit/s");
 }
 
+/// A source that is not live is passed on when it is due, not as fast as it can be read.
+#[tokio::test]
+async fn file_plays_at_its_own_pace() {
+    init().unwrap();
+    let begin = running_time();
+    let text = "videotestsrc num-buffers=30 ! video/x-raw,width=160,height=90,framerate=30/1
+        ! vp8enc deadline=1 cpu-used=8 lag-in-frames=0 ! appsink name=video";
+    let (video, _, events) = run(text, usize::MAX).await;
+    assert_eq!(
+        events,
+        [Event::Track(Kind::Video, Codec::Vp8), Event::Ended]
+    );
+    let video = video.lock().unwrap();
+    let (first, last) = (video.first().unwrap(), video.last().unwrap());
+    assert!(
+        last.0 - first.0 > Duration::from_millis(800),
+        "{:?}",
+        last.0 - first.0
+    );
+    assert!(first.2.pts > begin, "on the server's clock");
+    assert!(
+        video
+            .iter()
+            .all(|(_, now, frame)| now.abs_diff(frame.pts).as_millis() < 300)
+    );
+}
+
 #[tokio::test]
 async fn source_that_fails_says_which_element_and_why() {
     init().unwrap();

@@ -29,9 +29,9 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use tokio::sync::mpsc;
 
-use super::{End, Error, Event, sdp};
+use super::{End, Event, sdp};
 use crate::pipeline::{
-    TrackSinks,
+    self, TrackSinks,
     running::{self, Running},
 };
 use engine::Reporter;
@@ -40,6 +40,20 @@ use tracks::Tracks;
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
 /// be scheduled; the wait is not for the peer.
 const GOODBYE_WAIT: Duration = Duration::from_millis(100);
+
+/// Why there is no publisher.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The offer cannot be accepted.
+    #[error(transparent)]
+    Sdp(#[from] sdp::Error),
+    /// The pipeline does not start.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// The element does not negotiate.
+    #[error("webrtcbin: {0}")]
+    Engine(String),
+}
 
 /// How a publisher's connection is made.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +121,7 @@ impl Publisher {
         };
         let running = Running::start(pipeline, |_, _| {}, events, failed).await?;
         let answered = engine::negotiate(&webrtcbin, &offered).await;
-        engine::send_feedback_at_once(&webrtcbin);
+        engine::speed_up_feedback(&webrtcbin);
         engine::watch(&webrtcbin, &reporter);
         let publisher = Self {
             running,

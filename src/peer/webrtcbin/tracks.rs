@@ -74,9 +74,10 @@ impl Tracks {
         };
         if let Err(error) = linked {
             tracing::warn!(%error, %caps, "publisher's stream ignored");
-            // an unlinked pad would make the whole pipeline fail
+            // an unlinked pad would make the whole pipeline fail (gstreamer-rs 0.24: the return
+            // value Drop makes GStreamer 1.22 free the buffer twice)
             let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-            pad.add_probe(all, |_, _| gst::PadProbeReturn::Drop);
+            pad.add_probe(all, |_, _| gst::PadProbeReturn::Handled);
         }
     }
 
@@ -101,6 +102,9 @@ impl Tracks {
         let target = chain.first().and_then(|first| first.static_pad("sink"));
         let target = target.ok_or_else(|| Error::Failed("depayloader has no sink".to_owned()))?;
         self.count(pad);
+        if codec == Codec::H265 {
+            request_keyframe_after_loss(pad);
+        }
         pad.link(&target)
             .map_err(|error| Error::Failed(error.to_string()))?;
         Ok(())
@@ -157,6 +161,19 @@ impl Tracks {
             last_packet: (!last.is_zero()).then(|| counters.begin + last),
         }
     }
+}
+
+/// Does what the other depayloaders do by themselves (`request-keyframe`).
+fn request_keyframe_after_loss(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
+        if info
+            .event()
+            .is_some_and(|event| event.has_name("GstRTPPacketLost"))
+        {
+            pad.send_event(keyframe_request());
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// The event that webrtcbin makes a PLI of. With `all-headers` it would be a FIR, which fewer

@@ -1,0 +1,163 @@
+//! From offer to close: real clients' offers, goodbyes, and nothing left behind.
+
+use super::*;
+
+/// The peer learns that the publisher's session is over, and the server that the peer has gone.
+#[tokio::test]
+async fn goodbyes_are_said_and_heard() {
+    let mut first = call(OPUS).await;
+    let limit = Duration::from_secs(10);
+    assert_eq!(next(&mut first.events, limit).await, Event::Connected);
+    first.audio.more_than(5).await;
+    let client = first.client.webrtcbin();
+    let sender = transceivers(&client)[0].sender().unwrap();
+    let transport = sender.property::<gst_webrtc::WebRTCDTLSTransport>("transport");
+    let state = || transport.state();
+    assert_eq!(state(), gst_webrtc::WebRTCDTLSTransportState::Connected);
+    let begin = Instant::now();
+    first.publisher.close().await;
+    while state() != gst_webrtc::WebRTCDTLSTransportState::Closed {
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", state());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop((client, sender, transport));
+    first.client.running.stop().await;
+
+    let mut second = call(OPUS).await;
+    assert_eq!(next(&mut second.events, limit).await, Event::Connected);
+    second.audio.more_than(5).await;
+    assert_eq!(
+        next(&mut second.events, limit).await,
+        Event::Track(Kind::Audio, Codec::Opus)
+    );
+    for encoder in engine::of_factory(&second.client.webrtcbin().downcast().unwrap(), "dtlsenc") {
+        for pad in encoder.sink_pads() {
+            pad.send_event(gst::event::Eos::new());
+        }
+    }
+    let event = next(&mut second.events, Duration::from_secs(2)).await;
+    assert_eq!(event, Event::Closed(End::PeerClosed));
+    close(second).await;
+}
+
+/// Offers of real clients: webrtcbin answers each, and the answer has what the client needs.
+#[tokio::test]
+async fn offers_of_real_clients_are_answered() {
+    crate::pipeline::init().unwrap();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut answered = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read(&path).unwrap();
+        let Ok(offer) = sdp::Offer::parse(&text, sdp::Role::Publisher) else {
+            continue;
+        };
+        let none: FrameSink = Arc::new(|_| {});
+        let sinks = TrackSinks {
+            video: none.clone(),
+            audio: none,
+        };
+        let options = PublisherOptions {
+            addresses: vec!["127.0.0.1".parse().unwrap()],
+            public_addresses: vec!["192.0.2.7".parse().unwrap()],
+            ..PublisherOptions::default()
+        };
+        let begin = Instant::now();
+        let (sender, _events) = mpsc::channel(16);
+        let (publisher, answer) = Publisher::accept(&offer, &options, sinks, sender)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(
+            begin.elapsed() < Duration::from_secs(1),
+            "{name}: {:?}",
+            begin.elapsed()
+        );
+        assert_eq!(
+            answer.matches("a=recvonly").count(),
+            offer.media.len(),
+            "{name}: {answer}"
+        );
+        let first = answer
+            .lines()
+            .find(|line| line.starts_with("a=candidate"))
+            .unwrap();
+        assert!(first.contains(" 192.0.2.7 "), "{name}: {first}");
+        publisher.close().await;
+        answered += 1;
+    }
+    assert!(answered >= 9, "{answered}");
+}
+
+/// In a process of its own: other tests' threads come and go.
+#[test]
+fn sessions_leave_nothing_behind() {
+    let program = std::env::current_exe().unwrap();
+    let test = "peer::webrtcbin::tests::life::sessions_leave_nothing_behind_alone";
+    let output = std::process::Command::new(program)
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env("G_DEBUG", "fatal-criticals")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}\n{output:?}"
+    );
+}
+
+#[test]
+#[ignore = "run by sessions_leave_nothing_behind"]
+fn sessions_leave_nothing_behind_alone() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_keep_alive(Duration::from_millis(100))
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(many_sessions());
+}
+
+async fn many_sessions() {
+    let count = |what: &str| {
+        std::fs::read_dir(format!("/proc/self/{what}"))
+            .unwrap()
+            .count()
+    };
+    let (_client, offer) = Client::offer(OPUS).await;
+    let offer = sdp::Offer::parse(offer.as_bytes(), sdp::Role::Publisher).unwrap();
+    let mut counts = Vec::new();
+    for (unanswered, connected) in [(3, 3), (90, 10)] {
+        for round in 0..unanswered {
+            let none: FrameSink = Arc::new(|_| {});
+            let sinks = TrackSinks {
+                video: none.clone(),
+                audio: none,
+            };
+            let options = PublisherOptions {
+                addresses: vec!["127.0.0.1".parse().unwrap()],
+                ..PublisherOptions::default()
+            };
+            let (sender, _events) = mpsc::channel(16);
+            let accepted = Publisher::accept(&offer, &options, sinks, sender)
+                .await
+                .unwrap();
+            if round % 10 == 0 {
+                drop(accepted);
+            } else {
+                accepted.0.close().await;
+            }
+        }
+        for _ in 0..connected {
+            let call = call(OPUS).await;
+            call.audio.more_than(3).await;
+            close(call).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        counts.push((count("task"), count("fd")));
+    }
+    assert!(
+        counts[1].0 <= counts[0].0 && counts[1].1 <= counts[0].1,
+        "{counts:?}"
+    );
+}

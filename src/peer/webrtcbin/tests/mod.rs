@@ -1,0 +1,204 @@
+//! A webrtcbin client publishes into a [`Publisher`]: the client. The tests are in the parts.
+
+mod life;
+mod media;
+
+use std::sync::Mutex;
+
+use gst::prelude::*;
+use gstreamer_webrtc as gst_webrtc;
+
+use super::*;
+use crate::{
+    media::{Codec, Frame, FrameSink, Kind},
+    pipeline::{launch, running::Report},
+};
+
+const H264: &str = "videotestsrc is-live=true pattern=smpte horizontal-speed=3
+    ! video/x-raw,format=I420,width=320,height=180,framerate=30/1
+    ! x264enc name=encoder tune=zerolatency speed-preset=veryfast key-int-max=300 bitrate=600
+    ! video/x-h264,profile=high ! h264parse ! rtph264pay aggregate-mode=zero-latency
+    ! application/x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000,
+      packetization-mode=(string)1 ! w. ";
+const OPUS: &str = "audiotestsrc is-live=true samplesperbuffer=960
+    ! audio/x-raw,rate=48000,channels=2
+    ! opusenc ! rtpopuspay
+    ! application/x-rtp,media=audio,encoding-name=OPUS,payload=111,clock-rate=48000,
+      encoding-params=(string)2 ! w. ";
+
+struct Client {
+    running: Running,
+}
+
+impl Client {
+    /// Starts a client and makes its offer, with all candidates.
+    async fn offer(streams: &str) -> (Self, String) {
+        crate::pipeline::init().unwrap();
+        let text = format!("webrtcbin name=w bundle-policy=max-bundle {streams}");
+        let pipeline = launch::parse("client", &text).unwrap();
+        let webrtcbin = pipeline.by_name("w").unwrap();
+        for transceiver in transceivers(&webrtcbin) {
+            transceiver.set_property_from_str("direction", "sendonly");
+            transceiver.set_property("do-nack", true);
+        }
+        let ice = webrtcbin.property::<glib::Object>("ice-agent");
+        ice.property::<glib::Object>("agent")
+            .set_property("upnp", false);
+        ice.emit_by_name::<bool>("add-local-ip-address", &[&"127.0.0.1"]);
+        let rtpbin = webrtcbin
+            .downcast_ref::<gst::Bin>()
+            .unwrap()
+            .by_name("rtpbin")
+            .unwrap();
+        // sender reports tell capture times, as browsers' do
+        rtpbin.set_property("rtcp-sync-send-time", false);
+        let (sender, mut reports) = mpsc::channel(1);
+        let report = |report: Report| Some(report);
+        let running = Running::start(pipeline, |_, _| {}, sender, report)
+            .await
+            .unwrap();
+        // the offer needs the caps of every stream
+        for pad in webrtcbin.sink_pads() {
+            while pad.current_caps().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                assert!(reports.try_recv().is_err(), "client failed");
+            }
+        }
+        let reply = engine::ask(&webrtcbin, "create-offer", &[&None::<gst::Structure>]);
+        let reply = reply.await.unwrap().unwrap();
+        let offer = reply
+            .get::<gst_webrtc::WebRTCSessionDescription>("offer")
+            .unwrap();
+        let local = engine::set_local_description(&webrtcbin, &offer)
+            .await
+            .unwrap();
+        (Self { running }, local)
+    }
+
+    fn webrtcbin(&self) -> gst::Element {
+        self.running.pipeline().unwrap().by_name("w").unwrap()
+    }
+
+    async fn answer(&self, answer: &str) {
+        let message = gstreamer_sdp::SDPMessage::parse_buffer(answer.as_bytes()).unwrap();
+        let kind = gst_webrtc::WebRTCSDPType::Answer;
+        let answer = gst_webrtc::WebRTCSessionDescription::new(kind, message);
+        engine::ask(&self.webrtcbin(), "set-remote-description", &[&answer])
+            .await
+            .unwrap();
+    }
+}
+
+fn transceivers(webrtcbin: &gst::Element) -> Vec<gst_webrtc::WebRTCRTPTransceiver> {
+    webrtcbin
+        .sink_pads()
+        .iter()
+        .map(|pad| pad.property("transceiver"))
+        .collect()
+}
+
+/// Says 42e01f whatever the stream is, as OBS does.
+fn claim_constrained_baseline(offer: &str) -> String {
+    let parts: Vec<_> = offer.split("profile-level-id=").collect();
+    let parts = parts.iter().enumerate().map(|(index, part)| match index {
+        0 => (*part).to_owned(),
+        _ => format!(
+            "profile-level-id=42e01f{}",
+            part.trim_start_matches(|c: char| c.is_ascii_hexdigit())
+        ),
+    });
+    parts.collect()
+}
+
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<(Duration, Frame)>>>);
+
+impl Seen {
+    fn sink(&self) -> FrameSink {
+        let seen = self.0.clone();
+        Arc::new(move |frame| {
+            let now = crate::pipeline::clock::running_time();
+            seen.lock().unwrap().push((now, frame));
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// By how much the last frames came later than they are due, in milliseconds.
+    fn delay_ms(&self) -> i64 {
+        let seen = self.0.lock().unwrap();
+        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap();
+        let mut delays: Vec<_> = seen
+            .iter()
+            .rev()
+            .take(25)
+            .map(|(now, frame)| ms(*now) - ms(frame.pts))
+            .collect();
+        delays.sort_unstable();
+        delays[delays.len() / 2]
+    }
+
+    async fn more_than(&self, count: usize) {
+        let more = async {
+            while self.count() <= count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let limit = Duration::from_secs(15);
+        assert!(
+            tokio::time::timeout(limit, more).await.is_ok(),
+            "{} frames",
+            self.count()
+        );
+    }
+}
+
+struct Call {
+    client: Client,
+    publisher: Publisher,
+    events: mpsc::Receiver<Event>,
+    video: Seen,
+    audio: Seen,
+}
+
+async fn call(streams: &str) -> Call {
+    let (client, offer) = Client::offer(streams).await;
+    let offer = claim_constrained_baseline(&offer);
+    let offer = sdp::Offer::parse(offer.as_bytes(), sdp::Role::Publisher).unwrap();
+    let (video, audio) = (Seen::default(), Seen::default());
+    let sinks = TrackSinks {
+        video: video.sink(),
+        audio: audio.sink(),
+    };
+    let (sender, events) = mpsc::channel(16);
+    let options = PublisherOptions {
+        addresses: vec!["127.0.0.1".parse().unwrap()],
+        public_addresses: Vec::new(),
+        jitter: Duration::from_millis(100),
+    };
+    let (publisher, answer) = Publisher::accept(&offer, &options, sinks, sender)
+        .await
+        .unwrap();
+    client.answer(&answer).await;
+    Call {
+        client,
+        publisher,
+        events,
+        video,
+        audio,
+    }
+}
+
+async fn close(call: Call) {
+    call.publisher.close().await;
+    call.client.running.stop().await;
+}
+
+async fn next(events: &mut mpsc::Receiver<Event>, limit: Duration) -> Event {
+    tokio::time::timeout(limit, events.recv())
+        .await
+        .expect("event in time")
+        .unwrap()
+}
