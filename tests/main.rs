@@ -9,11 +9,16 @@
     reason = "tests"
 )]
 
+mod aiortc;
 mod api;
+mod churn;
 mod cors;
+mod hostile;
 mod offers;
 mod pages;
+mod reconnect;
 mod robustness;
+mod rtc;
 mod sessions;
 mod start_stop;
 mod structure;
