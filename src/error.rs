@@ -86,6 +86,14 @@ pub enum Start {
         /// The option that changes it.
         option: &'static str,
     },
+    /// Configure fewer broadcasts, or allow more.
+    #[error("broadcast {name} cannot be started: {error}")]
+    Broadcast {
+        /// The broadcast.
+        name: Name,
+        /// Why.
+        error: Error,
+    },
     /// Look at what the system refuses.
     #[error("cannot {what}: {source}")]
     System {

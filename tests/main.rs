@@ -25,3 +25,4 @@ mod structure;
 mod support;
 mod takeover;
 mod trickle;
+mod readme;

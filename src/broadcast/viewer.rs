@@ -48,6 +48,7 @@ impl Task {
         let tracks = fanout::Tracks {
             video: watched(self.tracks.video.as_ref()),
             audio: watched(self.tracks.audio.as_ref()),
+            layers: &[],
         };
         let (viewer, answer) = match self.fanout.watch(&self.offer, tracks, events_sender) {
             Ok(watching) => watching,
@@ -85,7 +86,10 @@ impl Task {
             session = session.number,
             ?end,
             seconds = began.elapsed().as_secs(),
-            ?stats,
+            packets = stats.packets,
+            bytes = stats.bytes,
+            retransmitted = stats.retransmitted,
+            dropped = stats.dropped,
             "viewer ended"
         );
         Some(end)

@@ -68,7 +68,7 @@ export class WhepClient extends Client {
 
   /**
    * Asks for the shortest delay, in the words of whichever browser this is.
-   * @param {RTCRtpReceiver & {playoutDelayHint?: number, jitterBufferTarget?: number|null}} receiver
+   * @param {any} receiver RTCRtpReceiver, with what only some browsers have.
    */
   #hurry(receiver) {
     const target = this.#watch.jitterBufferTarget;

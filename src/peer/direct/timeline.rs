@@ -140,7 +140,10 @@ mod tests {
             let arrival = ms(5000 + 20 * count + jitter);
             due.push(timeline.due(Kind::Audio, 77_000 + 960 * count, 48_000, arrival));
         }
-        let steps: Vec<u128> = due.windows(2).map(|w| (w[1] - w[0]).as_micros()).collect();
+        let steps: Vec<u128> = due
+            .windows(2)
+            .map(|w| w[1].saturating_sub(w[0]).as_micros())
+            .collect();
         assert!(
             steps.iter().all(|step| step.abs_diff(20_000) <= 1),
             "{steps:?}"
