@@ -6,7 +6,13 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::print_stdout,
     reason = "tests"
+)]
+#![expect(
+    unreachable_pub,
+    reason = "a binary: `pub` marks what the helpers offer"
 )]
 
 mod aiortc;
