@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     net::TcpListener,
-    task::{JoinSet, spawn_blocking},
+    task::{JoinHandle, JoinSet, spawn_blocking},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ pub struct Server {
     fanout: Fanout,
     stopping: CancellationToken,
     tasks: JoinSet<()>,
+    preparing: JoinHandle<()>,
     drain: Duration,
 }
 
@@ -99,6 +100,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
         fanout,
         stopping,
         tasks,
+        preparing: spawn_blocking(webrtcbin::prepare),
         drain,
     })
 }
@@ -123,6 +125,8 @@ impl Server {
             self.broadcasts.stop(self.drain).await;
             while self.tasks.join_next().await.is_some() {}
             self.fanout.stop().await;
+            // Err: it failed, which shows when somebody publishes.
+            let _ = self.preparing.await;
         };
         if timeout_at(deadline, parts).await.is_err() {
             tracing::warn!("not everything stopped in time");

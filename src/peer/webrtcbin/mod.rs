@@ -55,6 +55,13 @@ pub enum Error {
     Engine(String),
 }
 
+/// Makes what the first session would otherwise wait for: GStreamer generates one DTLS certificate
+/// for the life of the process, with an RSA key that takes 0.2 s, and seconds on a busy machine.
+/// Blocks.
+pub fn prepare() {
+    engine::prepare();
+}
+
 /// How a publisher's connection is made.
 #[derive(Clone, Debug, Default)]
 pub struct PublisherOptions {
