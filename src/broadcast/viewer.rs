@@ -125,6 +125,7 @@ async fn follow(
             Some(command) = commands.recv() => match command {
                 Command::Candidates(candidates) => viewer.add_candidates(&candidates),
                 Command::Keyframe => {}
+                Command::Layer(layer) => viewer.select(layer),
                 Command::Restart { ice_ufrag, ice_pwd, reply } => {
                     // Err: the client has left.
                     let _ = reply.send(viewer.restart(&ice_ufrag, &ice_pwd).await);

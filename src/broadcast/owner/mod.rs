@@ -287,8 +287,13 @@ impl Owner {
             State::Live | State::Stale => [Kind::Video, Kind::Audio]
                 .into_iter()
                 .filter_map(|kind| {
-                    let codec = self.tracks.of(kind)?.codec?;
-                    Some(TrackStatus { kind, codec })
+                    let track = self.tracks.of(kind)?;
+                    let layers = track.layers.iter().map(|layer| layer.rid.clone()).collect();
+                    Some(TrackStatus {
+                        kind,
+                        codec: track.codec?,
+                        layers,
+                    })
                 })
                 .collect(),
         };
