@@ -45,7 +45,7 @@ pub struct Server {
 /// # Errors
 /// A port in use, a missing GStreamer element, or another refusal of the system.
 pub async fn start(config: Config) -> Result<Server, Start> {
-    spawn_blocking(pipeline::init)
+    spawn_blocking(|| pipeline::init().and_then(|()| webrtcbin::prepare()))
         .await
         .map_err(|error| Start::System {
             what: "start GStreamer",

@@ -39,7 +39,7 @@ use tracks::Tracks;
 
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
 /// be scheduled; the wait is not for the peer.
-const GOODBYE_WAIT: Duration = Duration::from_millis(100);
+const GOODBYE_WAIT: Duration = Duration::from_millis(200);
 
 /// Why there is no publisher.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -53,6 +53,22 @@ pub enum Error {
     /// The element does not negotiate.
     #[error("webrtcbin: {0}")]
     Engine(String),
+}
+
+/// Makes the DTLS certificate that all publishers' connections share, and loads the plugins they
+/// need. Blocks; without it the first publisher would wait for that, a quarter of a second on an
+/// idle machine and seconds on a busy one.
+///
+/// # Errors
+/// If an element is missing.
+pub fn prepare() -> Result<(), pipeline::Error> {
+    // The first DTLS decoder of a process generates an RSA key (gstdtlsdec.c, GStreamer 1.22).
+    for factory in ["dtlsdec", "webrtcbin"] {
+        gst::ElementFactory::make(factory)
+            .build()
+            .map_err(|_| pipeline::Error::Init(format!("{factory} cannot be made")))?;
+    }
+    Ok(())
 }
 
 /// How a publisher's connection is made.
