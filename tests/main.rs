@@ -15,12 +15,17 @@
     reason = "a binary: `pub` marks what the helpers offer"
 )]
 
+mod aiortc;
 mod api;
+mod churn;
 mod cors;
+mod hostile;
 mod offers;
 mod pages;
 mod readme;
+mod reconnect;
 mod robustness;
+mod rtc;
 mod sessions;
 mod start_stop;
 mod structure;

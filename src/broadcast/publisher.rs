@@ -14,6 +14,7 @@ use super::{
     ANSWER_TIMEOUT, Created, PublisherOptions, Reply, Session,
     claim::Pulse,
     engine::Publisher,
+    feed::Sinks,
     owner::{Outcome, RETRY_TAKEN},
     session::Command,
     status::SharedCounters,
@@ -25,7 +26,6 @@ use crate::{
         End, Event,
         sdp::{Offer, Role},
     },
-    pipeline::TrackSinks,
 };
 
 /// How often the engine's counters are read.
@@ -40,7 +40,7 @@ pub(super) struct Task {
     pub(super) session: Arc<Session>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
-    pub(super) sinks: TrackSinks,
+    pub(super) sinks: Sinks,
     pub(super) options: PublisherOptions,
     pub(super) fanout: Fanout,
     pub(super) pulse: watch::Sender<Pulse>,

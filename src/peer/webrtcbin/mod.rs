@@ -55,20 +55,11 @@ pub enum Error {
     Engine(String),
 }
 
-/// Makes the DTLS certificate that all publishers' connections share, and loads the plugins they
-/// need. Blocks; without it the first publisher would wait for that, a quarter of a second on an
-/// idle machine and seconds on a busy one.
-///
-/// # Errors
-/// If an element is missing.
-pub fn prepare() -> Result<(), pipeline::Error> {
-    // The first DTLS decoder of a process generates an RSA key (gstdtlsdec.c, GStreamer 1.22).
-    for factory in ["dtlsdec", "webrtcbin"] {
-        gst::ElementFactory::make(factory)
-            .build()
-            .map_err(|_| pipeline::Error::Init(format!("{factory} cannot be made")))?;
-    }
-    Ok(())
+/// Makes what the first session would otherwise wait for: GStreamer generates one DTLS certificate
+/// for the life of the process, with an RSA key that takes 0.2 s, and seconds on a busy machine.
+/// Blocks.
+pub fn prepare() {
+    engine::prepare();
 }
 
 /// How a publisher's connection is made.
