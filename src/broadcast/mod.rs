@@ -330,7 +330,11 @@ impl Broadcasts {
                     return answer;
                 }
             }
-            Err(Error::Stopping)
+            Err(if self.shared.stopping.is_cancelled() {
+                Error::Stopping
+            } else {
+                Error::Failed("nobody answers for the broadcast".to_owned())
+            })
         };
         timeout(ANSWER_TIMEOUT, attempts)
             .await

@@ -39,7 +39,7 @@ use tracks::Tracks;
 
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
 /// be scheduled; the wait is not for the peer.
-const GOODBYE_WAIT: Duration = Duration::from_millis(100);
+const GOODBYE_WAIT: Duration = Duration::from_millis(200);
 
 /// Why there is no publisher.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
