@@ -48,7 +48,11 @@ impl Task {
         let tracks = fanout::Tracks {
             video: watched(self.tracks.video.as_ref()),
             audio: watched(self.tracks.audio.as_ref()),
-            layers: &[],
+            layers: self
+                .tracks
+                .video
+                .as_ref()
+                .map_or(&[], |track| &track.layers),
         };
         let (viewer, answer) = match self.fanout.watch(&self.offer, tracks, events_sender) {
             Ok(watching) => watching,
