@@ -31,9 +31,13 @@ fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
 
 /// Replaces the whole rest of the lines that begin so.
 fn replace(sdp: &str, name: &str, value: &str) -> String {
-    let lines = sdp.lines().map(|line| match line.starts_with(name) {
-        true => format!("{name}{value}\r\n"),
-        false => format!("{line}\r\n"),
+    let lines = sdp.lines().map(|line| {
+        let line = if line.starts_with(name) {
+            format!("{name}{value}")
+        } else {
+            line.to_owned()
+        };
+        line + "\r\n"
     });
     lines.collect()
 }

@@ -185,9 +185,9 @@ impl Drop for Peer {
 
 /// Links a decoder and a counter behind a pad.
 fn decode(pipeline: &gst::Pipeline, pad: &gst::Pad, decoded: &Arc<Decoded>) {
-    let decoder = gst::ElementFactory::make("decodebin").build().unwrap();
+    let decodebin = gst::ElementFactory::make("decodebin").build().unwrap();
     let (weak, decoded) = (pipeline.downgrade(), Arc::clone(decoded));
-    decoder.connect_pad_added(move |_, pad| {
+    decodebin.connect_pad_added(move |_, pad| {
         let Some(pipeline) = weak.upgrade() else {
             return;
         };
@@ -206,9 +206,9 @@ fn decode(pipeline: &gst::Pipeline, pad: &gst::Pad, decoded: &Arc<Decoded>) {
         pad.link(&sink.static_pad("sink").unwrap()).unwrap();
         sink.sync_state_with_parent().unwrap();
     });
-    pipeline.add(&decoder).unwrap();
-    pad.link(&decoder.static_pad("sink").unwrap()).unwrap();
-    decoder.sync_state_with_parent().unwrap();
+    pipeline.add(&decodebin).unwrap();
+    pad.link(&decodebin.static_pad("sink").unwrap()).unwrap();
+    decodebin.sync_state_with_parent().unwrap();
 }
 
 impl Decoded {
