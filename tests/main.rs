@@ -33,3 +33,4 @@ mod structure;
 mod support;
 mod takeover;
 mod trickle;
+mod webrtcbin;
