@@ -73,7 +73,8 @@ export class Server {
     server.origin = `http://${listen}`;
     server.log = '';
     const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // else those in the binary
-    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${await freeUdpPort()}`, ...pages], {
+    server.udpPort = await freeUdpPort();
+    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`, ...pages], {
       cwd: server.folder, stdio: ['ignore', 'pipe', 'pipe'], env: environment(),
     });
     running.add(server.process);
