@@ -45,7 +45,8 @@ pub struct Server {
 /// # Errors
 /// A port in use, a missing GStreamer element, or another refusal of the system.
 pub async fn start(config: Config) -> Result<Server, Start> {
-    spawn_blocking(pipeline::init)
+    // Both before the first request can come: it would have to wait for them.
+    spawn_blocking(|| pipeline::init().map(|()| webrtcbin::prepare()))
         .await
         .map_err(|error| Start::System {
             what: "start GStreamer",

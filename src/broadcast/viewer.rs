@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     Created, Reply, Session,
     feed::{Track, Tracks},
+    owner::Outcome,
     session::Command,
     status::SharedCounters,
 };
@@ -42,21 +43,21 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Runs the session to its end. `None` if it never began.
-    pub(super) async fn run(mut self, reply: Reply<Created>) -> Option<End> {
+    /// Runs the session to its end.
+    pub(super) async fn run(mut self, reply: Reply<Created>) -> Outcome {
         let (events_sender, mut events) = mpsc::channel(EVENTS_MAX);
         let tracks = fanout::Tracks {
             video: watched(self.tracks.video.as_ref()),
             audio: watched(self.tracks.audio.as_ref()),
-            layers: &[],
+            layers: self
+                .tracks
+                .video
+                .as_ref()
+                .map_or(&[], |track| &track.layers),
         };
         let (viewer, answer) = match self.fanout.watch(&self.offer, tracks, events_sender) {
             Ok(watching) => watching,
-            Err(error) => {
-                // Err: the client has left.
-                let _ = reply.send(Err(error.into()));
-                return None;
-            }
+            Err(error) => return Outcome::Refused(reply, error.into()),
         };
         let began = Instant::now();
         let session = &self.session;
@@ -92,7 +93,7 @@ impl Task {
             dropped = stats.dropped,
             "viewer ended"
         );
-        Some(end)
+        Outcome::Ended(end)
     }
 }
 
@@ -121,6 +122,7 @@ async fn follow(
             Some(command) = commands.recv() => match command {
                 Command::Candidates(candidates) => viewer.add_candidates(&candidates),
                 Command::Keyframe => {}
+                Command::Layer(layer) => viewer.select(layer),
                 Command::Restart { ice_ufrag, ice_pwd, reply } => {
                     // Err: the client has left.
                     let _ = reply.send(viewer.restart(&ice_ufrag, &ice_pwd).await);

@@ -36,6 +36,15 @@ const SESSION_BANDWIDTH: f64 = 2_000_000.0;
 /// for its latency.
 const FASTSTART_PACKETS: u32 = 1;
 
+/// Loads the plugins, and makes the DTLS certificate: the element that needs it first does that.
+pub(super) fn prepare() {
+    for element in ["webrtcbin", "dtlssrtpdec"] {
+        if let Err(error) = gst::ElementFactory::make(element).build() {
+            tracing::warn!(element, %error, "cannot be made");
+        }
+    }
+}
+
 /// Makes the pipeline with its webrtcbin, not running yet.
 pub(super) fn build(
     options: &PublisherOptions,

@@ -39,7 +39,7 @@ use tracks::Tracks;
 
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
 /// be scheduled; the wait is not for the peer.
-const GOODBYE_WAIT: Duration = Duration::from_millis(100);
+const GOODBYE_WAIT: Duration = Duration::from_millis(200);
 
 /// Why there is no publisher.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -53,6 +53,13 @@ pub enum Error {
     /// The element does not negotiate.
     #[error("webrtcbin: {0}")]
     Engine(String),
+}
+
+/// Makes what the first session would otherwise wait for: GStreamer generates one DTLS certificate
+/// for the life of the process, with an RSA key that takes 0.2 s, and seconds on a busy machine.
+/// Blocks.
+pub fn prepare() {
+    engine::prepare();
 }
 
 /// How a publisher's connection is made.
