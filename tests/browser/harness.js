@@ -20,7 +20,7 @@ const STOP_TIMEOUT = 10_000;
 /** No single wait of a test is longer than this, in milliseconds. */
 export const WAIT = 20_000;
 /** No test is longer than this, in milliseconds. */
-const TEST_TIMEOUT = 100_000;
+const TEST_TIMEOUT = 120_000;
 /** Pictures of the pages, kept for a person to look at. */
 export const SCREENSHOTS = process.env.AERIAL_SCREENSHOTS ?? path.join(tmpdir(), 'aerial-screenshots');
 
