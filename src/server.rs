@@ -86,6 +86,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
         webrtcbin: webrtcbin::PublisherOptions {
             addresses: publisher_addresses.clone(),
             public_addresses: config.webrtc.public_addresses.clone(),
+            ports: None,
             jitter: config.webrtc.jitter,
         },
         consent: config.timeouts.consent,

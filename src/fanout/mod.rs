@@ -10,8 +10,10 @@
 //! - `stream`, `batch`: one outgoing RTP stream: numbering, retransmission, sender reports.
 //! - `rendition`, `handle`: the ends that other layers hold: frames in, a viewer's session.
 //! - `viewer`, `feedback`, `worker`: who is served what, and when.
+//! - `fed`: viewers whose connection is webrtcbin's.
 
 mod batch;
+mod fed;
 mod feedback;
 mod gop;
 mod handle;
@@ -37,6 +39,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 pub(crate) use self::batch::Batch;
 pub use self::{
+    fed::FedViewer,
     gop::Limits,
     handle::{Viewer, ViewerStatistics},
     rendition::{Rendition, RenditionStatistics},

@@ -277,7 +277,7 @@ fn header(out: &mut Vec<u8>, marker_and_pt: u8, index: u64, timestamp: u32, ssrc
     clippy::cast_possible_truncation,
     reason = "the low bits are what is wanted"
 )]
-const fn low16(value: u64) -> u16 {
+pub(super) const fn low16(value: u64) -> u16 {
     value as u16
 }
 
@@ -285,7 +285,7 @@ const fn low16(value: u64) -> u16 {
     clippy::cast_possible_truncation,
     reason = "the low bits are what is wanted"
 )]
-const fn low32(value: u64) -> u32 {
+pub(super) const fn low32(value: u64) -> u32 {
     value as u32
 }
 

@@ -34,14 +34,14 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// cached one again. OBS ignores requests.
 pub(super) const KEYFRAME_PATIENCE: Duration = Duration::from_millis(300);
 /// Time between two portions while catching up.
-const PACE_INTERVAL: Duration = Duration::from_millis(5);
+pub(super) const PACE_INTERVAL: Duration = Duration::from_millis(5);
 /// Least and most bytes of one portion: 25 and 100 Mb/s. A receiver's socket buffer (Chromium
 /// asks for 128 KiB, which holds about 60 packets) must hold one.
-const PACE_BYTES: std::ops::RangeInclusive<usize> = 16_000..=64_000;
+pub(super) const PACE_BYTES: std::ops::RangeInclusive<usize> = 16_000..=64_000;
 /// Catching up is this much faster than the media.
-const PACE_FACTOR: usize = 8;
+pub(super) const PACE_FACTOR: usize = 8;
 /// A frame with more payload bytes than this is sent in portions.
-const BURST_BYTES: usize = 64_000;
+pub(super) const BURST_BYTES: usize = 64_000;
 /// A cached frame is shown this much behind the live edge, so that the next live frame, early by
 /// a little jitter, still lies behind it.
 const EDGE_MARGIN: Duration = Duration::from_millis(10);
@@ -79,7 +79,7 @@ pub(super) struct Rendition {
 
 impl Rendition {
     /// The timestamp of a frame that would come now, less a margin.
-    fn edge(&self, now: Instant) -> u64 {
+    pub(super) fn edge(&self, now: Instant) -> u64 {
         let Some(newest) = self.gop.newest() else {
             return 0;
         };
