@@ -15,6 +15,7 @@ mod session;
 mod source;
 mod status;
 mod viewer;
+mod viewer_engine;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,6 +31,7 @@ pub use engine::PublisherOptions;
 pub use name::Name;
 pub use session::{Session, SessionId};
 pub use status::{Counters, SourceKind, State, Status, TrackStatus};
+pub use viewer_engine::ViewerOptions;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -72,6 +74,8 @@ pub struct Options {
     pub replace_live: bool,
     /// How publishers connect.
     pub publisher: PublisherOptions,
+    /// How viewers connect.
+    pub viewer: ViewerOptions,
 }
 
 /// A session that has just been made.

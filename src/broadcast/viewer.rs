@@ -11,13 +11,15 @@ use tokio::{
 };
 
 use super::{
-    Created, Reply, Session,
+    ANSWER_TIMEOUT, Created, Reply, Session, ViewerOptions,
     feed::{Track, Tracks},
     session::Command,
     status::SharedCounters,
+    viewer_engine::Viewer,
 };
 use crate::{
-    fanout::{self, Fanout, Viewer},
+    error::Error,
+    fanout::{self, Fanout},
     media::Codec,
     peer::{
         End, Event,
@@ -28,7 +30,7 @@ use crate::{
 /// Events waiting for the task. Keyframe wishes that find it full are not missed: one is in it.
 const EVENTS_MAX: usize = 16;
 /// How long the engine may take to say goodbye.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything a viewer's task needs.
 pub(super) struct Task {
@@ -36,6 +38,7 @@ pub(super) struct Task {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
     pub(super) tracks: Tracks,
+    pub(super) options: ViewerOptions,
     pub(super) fanout: Fanout,
     pub(super) keyframe_wanted: Arc<Notify>,
     pub(super) counters: SharedCounters,
@@ -43,20 +46,35 @@ pub(super) struct Task {
 
 impl Task {
     /// Runs the session to its end. `None` if it never began.
-    pub(super) async fn run(mut self, reply: Reply<Created>) -> Option<End> {
-        let (events_sender, mut events) = mpsc::channel(EVENTS_MAX);
+    pub(super) async fn run(self, reply: Reply<Created>) -> Option<End> {
+        let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let tracks = fanout::Tracks {
             video: watched(self.tracks.video.as_ref()),
             audio: watched(self.tracks.audio.as_ref()),
         };
-        let (viewer, answer) = match self.fanout.watch(&self.offer, tracks, events_sender) {
-            Ok(watching) => watching,
-            Err(error) => {
-                // Err: the client has left.
-                let _ = reply.send(Err(error.into()));
-                return None;
-            }
+        let engines = (&self.options, &self.fanout);
+        let watching = Viewer::watch(&self.offer, engines, tracks, events_sender);
+        let watching = tokio::select! {
+            watching = timeout(ANSWER_TIMEOUT, watching) => watching,
+            _ = self.session.stop.ended() => return None,
         };
+        let error = match watching {
+            Ok(Ok(watching)) => return Some(self.serve(watching, events, reply).await),
+            Ok(Err(error)) => Error::from(error),
+            Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
+        };
+        // Err: the client has left.
+        let _ = reply.send(Err(error));
+        None
+    }
+
+    /// Runs a session that has its answer.
+    async fn serve(
+        mut self,
+        (viewer, answer): (Viewer, String),
+        mut events: mpsc::Receiver<Event>,
+        reply: Reply<Created>,
+    ) -> End {
         let began = Instant::now();
         let session = &self.session;
         self.counters.started(Role::Viewer);
@@ -77,9 +95,10 @@ impl Task {
             .await
         } else {
             // The client has left before the answer.
-            close(&viewer, End::Deleted, &mut events).await
+            End::Deleted
         };
         let stats = viewer.statistics();
+        viewer.close(end, &mut events).await;
         tracing::info!(
             broadcast = %session.broadcast,
             session = session.number,
@@ -88,7 +107,7 @@ impl Task {
             ?stats,
             "viewer ended"
         );
-        Some(end)
+        end
     }
 }
 
@@ -122,17 +141,7 @@ async fn follow(
                     let _ = reply.send(viewer.restart(&ice_ufrag, &ice_pwd).await);
                 }
             },
-            end = session.stop.ended() => return close(viewer, end, events).await,
+            end = session.stop.ended() => return end,
         }
     }
-}
-
-/// Says goodbye and waits until the engine has done so.
-async fn close(viewer: &Viewer, why: End, events: &mut mpsc::Receiver<Event>) -> End {
-    viewer.close(why);
-    let closed = async { while !matches!(events.recv().await, Some(Event::Closed(_)) | None) {} };
-    if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
-        tracing::debug!("the engine did not confirm the close");
-    }
-    why
 }

@@ -173,14 +173,15 @@ impl Worker {
         let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
         let continuity = state.gop.push(number, Arc::clone(frame));
         state.newest_at = now;
-        self.fed
-            .frame(&self.context, rendition, (number, frame), continuity);
         for key in &state.viewers {
             if let Some(viewer) = self.viewers.get_mut(key) {
                 viewer.frame(&mut self.context, rendition, (number, frame), continuity);
                 schedule(&mut self.timers, viewer, &self.context);
             }
         }
+        // Last, because it takes longer.
+        self.fed
+            .frame(&self.context, rendition, (number, frame), continuity);
     }
 
     fn join(&mut self, mut viewer: Viewer) {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Longest time for one step of the negotiation.
-const STEP_TIMEOUT: Duration = Duration::from_secs(3);
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for gathering candidates: only local addresses are asked for.
 const GATHERING_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest shift of one track against the other that sender reports may bring about, in

@@ -5,9 +5,10 @@
 //! - this file: its life from offer to close, and the watch over it.
 //!
 //! What webrtcbin's sink pad does, measured on 1.22: until ICE and DTLS are up a push waits, so
-//! nothing is pushed before that; afterwards a push runs through RTCP accounting, encryption and
-//! one non-blocking send per packet on the caller's thread, and what the socket does not take is
-//! lost as on the network: a slow peer never holds up the caller.
+//! nothing is pushed before that. It also waits until the packets are due by the clock, which is
+//! turned off (`pads`). Then a push runs through RTCP accounting, encryption and one non-blocking
+//! send per packet on the caller's thread, and what the socket does not take is lost as on the
+//! network: a slow peer never holds up the caller.
 
 mod outlet;
 mod pads;

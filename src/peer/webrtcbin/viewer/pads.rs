@@ -80,6 +80,11 @@ pub(super) fn link(
         let pad = source(&sink, &sent, told).map_err(|error| failed(&error.to_string()))?;
         pads.push((track.codec.kind(), pad));
     }
+    // webrtcbin holds packets back until they are due; a worker cannot wait for that.
+    let bin = webrtcbin.downcast_ref::<gst::Bin>();
+    for sync in bin.iter().flat_map(|bin| engine::of_factory(bin, "clocksync")) {
+        sync.set_property("sync", false);
+    }
     Ok(pads)
 }
 
