@@ -19,7 +19,7 @@ use super::{
     switcher::Switcher,
 };
 use crate::{
-    media::{Codec, Frame},
+    media::{Codec, Frame, Kind},
     peer::{
         End, Event,
         direct::{Report, Session},
@@ -216,7 +216,8 @@ impl Viewer {
             return;
         }
         if let Some(timestamp) = track.switcher.live(number, frame, continuity, BURST_BYTES) {
-            if frame.keyframe {
+            // An audio frame is always one.
+            if frame.keyframe && frame.codec.kind() == Kind::Video {
                 self.replay_at = None;
             }
             let first = !track.stream.has_sent();

@@ -21,7 +21,7 @@ use crate::{
             Rendition,
         },
     },
-    media::{Codec, Frame},
+    media::{Codec, Frame, Kind},
     peer::{
         Event,
         webrtcbin::{Header, Outlet, Packets, Pushed},
@@ -134,7 +134,8 @@ impl Fed {
             return;
         }
         if let Some(timestamp) = track.switcher.live(number, frame, continuity, BURST_BYTES) {
-            if frame.keyframe {
+            // An audio frame is always one.
+            if frame.keyframe && frame.codec.kind() == Kind::Video {
                 self.replay_at = None;
             }
             let count = frame.ends.len();
