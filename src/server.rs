@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     net::TcpListener,
-    task::{JoinSet, spawn_blocking},
+    task::{JoinHandle, JoinSet, spawn_blocking},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ pub struct Server {
     fanout: Fanout,
     stopping: CancellationToken,
     tasks: JoinSet<()>,
+    preparing: JoinHandle<()>,
     drain: Duration,
 }
 
@@ -51,27 +52,8 @@ pub async fn start(config: Config) -> Result<Server, Start> {
             what: "start GStreamer",
             source: io::Error::other(error),
         })??;
-    let listen = config.main.listen;
-    let loopback = listen.ip().is_loopback();
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|source| Start::Listen {
-            protocol: "HTTP",
-            address: listen,
-            source,
-            option: "listen",
-        })?;
-    let port = Port::bind(&udp::Options {
-        listen: config.main.udp,
-        public_addresses: config.webrtc.public_addresses.clone(),
-        loopback,
-    })
-    .map_err(|source| Start::Listen {
-        protocol: "UDP",
-        address: config.main.udp,
-        source,
-        option: "udp",
-    })?;
+    let loopback = config.main.listen.ip().is_loopback();
+    let (listener, port) = take_ports(&config, loopback).await?;
     let system = |what| move |source| Start::System { what, source };
     let address = listener
         .local_addr()
@@ -104,9 +86,12 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     let options = broadcast_options(&config, publisher, viewer);
     let broadcasts = Broadcasts::new(options, fanout.clone());
     for (name, broadcast) in &config.broadcasts {
-        if let Err(error) = broadcasts.add_source(name, &broadcast.source.description) {
-            tracing::error!(broadcast = %name, %error, "broadcast not started");
-        }
+        broadcasts
+            .add_source(name, &broadcast.source.description)
+            .map_err(|error| Start::Broadcast {
+                name: name.clone(),
+                error,
+            })?;
     }
     let drain = config.timeouts.drain;
     let stopping = CancellationToken::new();
@@ -127,6 +112,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
         fanout,
         stopping,
         tasks,
+        preparing: spawn_blocking(webrtcbin::prepare),
         drain,
     })
 }
@@ -151,6 +137,8 @@ impl Server {
             self.broadcasts.stop(self.drain).await;
             while self.tasks.join_next().await.is_some() {}
             self.fanout.stop().await;
+            // Err: it failed, which shows when somebody publishes.
+            let _ = self.preparing.await;
         };
         if timeout_at(deadline, parts).await.is_err() {
             tracing::warn!("not everything stopped in time");
@@ -158,6 +146,29 @@ impl Server {
         self.tasks.shutdown().await;
         tracing::info!(milliseconds = begun.elapsed().as_millis(), "stopped");
     }
+}
+
+/// Binds the two ports that are fixed.
+async fn take_ports(config: &Config, loopback: bool) -> Result<(TcpListener, Port), Start> {
+    let refused = |protocol, address, option| {
+        move |source| Start::Listen {
+            protocol,
+            address,
+            source,
+            option,
+        }
+    };
+    let (http, udp) = (config.main.listen, config.main.udp);
+    let listener = TcpListener::bind(http)
+        .await
+        .map_err(refused("HTTP", http, "listen"))?;
+    let options = udp::Options {
+        listen: udp,
+        public_addresses: config.webrtc.public_addresses.clone(),
+        loopback,
+    };
+    let port = Port::bind(&options).map_err(refused("UDP", udp, "udp"))?;
+    Ok((listener, port))
 }
 
 /// The addresses on which publishers' connections are made.

@@ -31,13 +31,13 @@ pub use engine::PublisherOptions;
 pub use name::Name;
 pub use session::{Session, SessionId};
 pub use status::{Counters, SourceKind, State, Status, TrackStatus};
-pub use viewer_engine::ViewerOptions;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+pub use viewer_engine::ViewerOptions;
 
 use self::{
     owner::{Owner, Request},
@@ -311,6 +311,8 @@ impl Broadcasts {
                 status,
             },
         );
+        drop(directory);
+        shared.notify();
         Ok(requests)
     }
 

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     ANSWER_TIMEOUT, Created, PublisherOptions, Reply, Session, claim::Pulse, engine::Publisher,
-    session::Command, status::SharedCounters,
+    feed::Sinks, session::Command, status::SharedCounters,
 };
 use crate::{
     error::Error,
@@ -21,7 +21,6 @@ use crate::{
         End, Event,
         sdp::{Offer, Role},
     },
-    pipeline::TrackSinks,
 };
 
 /// How often the engine's counters are read.
@@ -36,7 +35,7 @@ pub(super) struct Task {
     pub(super) session: Arc<Session>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
-    pub(super) sinks: TrackSinks,
+    pub(super) sinks: Sinks,
     pub(super) options: PublisherOptions,
     pub(super) fanout: Fanout,
     pub(super) pulse: watch::Sender<Pulse>,
@@ -98,7 +97,7 @@ impl Task {
                 );
                 return Some(end);
             }
-            Ok(Err(error)) => Error::from(error),
+            Ok(Err(error)) => error,
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
         tracing::warn!(broadcast = %session.broadcast, session = session.number, %error, "publisher refused");

@@ -51,6 +51,11 @@ impl Task {
         let tracks = fanout::Tracks {
             video: watched(self.tracks.video.as_ref()),
             audio: watched(self.tracks.audio.as_ref()),
+            layers: self
+                .tracks
+                .video
+                .as_ref()
+                .map_or(&[], |track| &track.layers),
         };
         let engines = (&self.options, &self.fanout);
         let watching = Viewer::watch(&self.offer, engines, tracks, events_sender);
@@ -60,7 +65,7 @@ impl Task {
         };
         let error = match watching {
             Ok(Ok(watching)) => return Some(self.serve(watching, events, reply).await),
-            Ok(Err(error)) => Error::from(error),
+            Ok(Err(error)) => error,
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
         // Err: the client has left.
@@ -104,7 +109,10 @@ impl Task {
             session = session.number,
             ?end,
             seconds = began.elapsed().as_secs(),
-            ?stats,
+            packets = stats.packets,
+            bytes = stats.bytes,
+            retransmitted = stats.retransmitted,
+            dropped = stats.dropped,
             "viewer ended"
         );
         end

@@ -6,9 +6,10 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::viewer::CLOSE_TIMEOUT;
 use crate::{
+    error::Error,
     fanout::{self, Fanout, FedViewer, ViewerStatistics},
     peer::{
-        End, Engine, Error, Event,
+        End, Engine, Event,
         sdp::{self, Offer},
         webrtcbin,
     },
@@ -85,8 +86,9 @@ impl Viewer {
         match self {
             Self::Direct(viewer) => {
                 viewer.close(why);
-                let closed =
-                    async { while !matches!(events.recv().await, Some(Event::Closed(_)) | None) {} };
+                let closed = async {
+                    while !matches!(events.recv().await, Some(Event::Closed(_)) | None) {}
+                };
                 if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
                     tracing::debug!("the engine did not confirm the close");
                 }

@@ -10,7 +10,7 @@ mod options;
 mod pipelines;
 mod value;
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 pub use layers::{Layers, Origin};
 pub use options::{Http, Limits, Main, Opt, Timeouts, WebRtc, all};
@@ -127,6 +127,14 @@ impl Config {
             webrtc: WebRtc::take(layers)?,
             broadcasts: BTreeMap::new(),
         };
+        if let Some(web) = &config.main.web {
+            // Looked at now: a wrong folder is a mistake to learn of at the start.
+            let index = web.join("index.html");
+            fs::File::open(&index).map_err(|source| Error::Unreadable {
+                path: index,
+                source,
+            })?;
+        }
         for section in layers.broadcasts() {
             let source = pipelines::read(
                 config.main.pipelines.as_deref(),

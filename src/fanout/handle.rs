@@ -89,6 +89,16 @@ impl Viewer {
         }));
     }
 
+    /// Gives the viewer this layer of a simulcast picture (its index), or, with `None`, leaves the
+    /// choice to the server again. Without simulcast it does nothing.
+    pub fn select(&self, layer: Option<usize>) {
+        // A full queue means overload: the viewer keeps what it has.
+        drop(self.worker.queue.try_send(Message::Select {
+            viewer: self.key,
+            layer,
+        }));
+    }
+
     /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
     /// Media goes on meanwhile.
     ///

@@ -227,6 +227,7 @@ impl Stage {
         Tracks {
             video: Some((Codec::H264, &self.video)),
             audio: Some((Codec::Opus, &self.audio)),
+            layers: &[],
         }
     }
 }
@@ -385,6 +386,7 @@ async fn silent_peers_are_given_up() {
     let tracks = Tracks {
         video: Some((Codec::H264, &video)),
         audio: Some((Codec::Opus, &audio)),
+        layers: &[],
     };
     let (_never_runs, _viewer, mut events) = Client::watch(&fanout, tracks);
     let (mut vanishes, _viewer2, mut events2) = Client::watch(&fanout, tracks);

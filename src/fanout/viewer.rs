@@ -15,6 +15,7 @@ use super::{
     batch::{Batch, Out},
     gop::{Continuity, Gop},
     handle::ViewerCounters,
+    layers::{Layers, Meter},
     stream::Stream,
     switcher::Switcher,
 };
@@ -75,6 +76,7 @@ pub(super) struct Rendition {
     /// When the newest frame came.
     pub(super) newest_at: Instant,
     pub(super) viewers: Vec<u64>,
+    pub(super) meter: Meter,
 }
 
 impl Rendition {
@@ -122,6 +124,8 @@ pub(super) struct Track {
     pub(super) codec: Codec,
     pub(super) stream: Stream,
     pub(super) switcher: Switcher,
+    /// The layers to choose from, if the track is simulcast.
+    pub(super) layers: Option<Layers>,
 }
 
 pub(super) struct Viewer {
@@ -136,7 +140,9 @@ pub(super) struct Viewer {
     pub(super) counters: Arc<ViewerCounters>,
     joined: Instant,
     next_report: Option<Instant>,
-    next_portion: Option<Instant>,
+    pub(super) next_portion: Option<Instant>,
+    /// When the choice of layers is thought about.
+    pub(super) next_selection: Option<Instant>,
     /// When to fall back to the cached keyframe.
     pub(super) replay_at: Option<Instant>,
     pub(super) keyframe_asked: Option<Instant>,
@@ -166,6 +172,7 @@ impl Viewer {
             joined: now,
             next_report: None,
             next_portion: None,
+            next_selection: None,
             replay_at: None,
             keyframe_asked: None,
             retransmission_bytes: RETRANSMISSION_BYTES_MAX / 4,
@@ -204,13 +211,9 @@ impl Viewer {
         let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
             return;
         };
-        let Some(track) = self
-            .tracks
-            .iter_mut()
-            .find(|track| track.rendition == rendition)
-        else {
-            return;
-        };
+        let mut tracks = self.tracks.iter_mut();
+        let taken = tracks.find_map(|it| it.takes(rendition, frame.keyframe).then_some(it));
+        let Some(track) = taken else { return };
         if frame.codec != track.codec {
             // The publisher came back with another codec; the broadcast is about to close us.
             return;
@@ -272,6 +275,9 @@ impl Viewer {
         if self.next_portion.is_some_and(|at| at <= cx.now) {
             self.portion(cx, renditions);
         }
+        if self.next_selection.is_some_and(|at| at <= cx.now) {
+            self.select_layers(cx, renditions);
+        }
         if self.next_report.is_some_and(|at| at <= cx.now) {
             self.next_report = Some(cx.now + REPORT_INTERVAL);
             self.report(cx);
@@ -292,6 +298,7 @@ impl Viewer {
             deadline,
             self.next_report,
             self.next_portion,
+            self.next_selection,
             self.replay_at,
         ]
         .into_iter()
@@ -343,6 +350,10 @@ impl Viewer {
 
     fn start(&mut self, now: Instant, renditions: &HashMap<u64, Rendition>) {
         for track in &mut self.tracks {
+            track.choose_first(renditions, now);
+            if track.layers.is_some() {
+                self.next_selection = Some(now);
+            }
             if let Some(rendition) = renditions.get(&track.rendition) {
                 track.switcher = Switcher::start(&rendition.gop);
             }

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::{
     fed,
     gop::{Gop, Limits},
+    layers::Meter,
     viewer::{Context, Rendition, Viewer},
 };
 use crate::{
@@ -54,6 +55,8 @@ pub(super) enum Message {
         viewer: u64,
         candidates: Vec<SocketAddr>,
     },
+    /// Give a viewer this layer of its picture, or let the server choose.
+    Select { viewer: u64, layer: Option<usize> },
     /// Restart ICE with the peer's new credentials.
     Restart {
         viewer: u64,
@@ -146,6 +149,9 @@ impl Worker {
             Message::Candidates { viewer, candidates } => {
                 self.with(viewer, |viewer, _, _| viewer.add_candidates(&candidates));
             }
+            Message::Select { viewer, layer } => {
+                self.with(viewer, |viewer, cx, _| viewer.select(layer, cx.now));
+            }
             Message::Restart {
                 viewer,
                 remote,
@@ -173,6 +179,7 @@ impl Worker {
         let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
         let continuity = state.gop.push(number, Arc::clone(frame));
         state.newest_at = now;
+        state.meter.count(frame.data.len(), now);
         for key in &state.viewers {
             if let Some(viewer) = self.viewers.get_mut(key) {
                 viewer.frame(&mut self.context, rendition, (number, frame), continuity);
@@ -185,11 +192,10 @@ impl Worker {
     }
 
     fn join(&mut self, mut viewer: Viewer) {
-        for track in &viewer.tracks {
+        for rendition in viewer.renditions() {
             let now = self.context.now;
-            rendition_of(&mut self.renditions, track.rendition, self.limits, now)
-                .viewers
-                .push(viewer.key);
+            let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
+            state.viewers.push(viewer.key);
         }
         schedule(&mut self.timers, &mut viewer, &self.context);
         self.viewers.insert(viewer.key, viewer);
@@ -231,8 +237,8 @@ impl Worker {
         let Some(viewer) = self.viewers.remove(&key) else {
             return;
         };
-        for track in &viewer.tracks {
-            if let Some(rendition) = self.renditions.get_mut(&track.rendition) {
+        for rendition in viewer.renditions() {
+            if let Some(rendition) = self.renditions.get_mut(&rendition) {
                 rendition.viewers.retain(|other| *other != key);
             }
         }
@@ -257,6 +263,7 @@ fn rendition_of(
         gop: Gop::new(limits),
         newest_at: now,
         viewers: Vec::new(),
+        meter: Meter::new(now),
     })
 }
 

@@ -13,10 +13,7 @@ pub mod srtp;
 pub mod udp;
 pub mod webrtcbin;
 
-use crate::{
-    media::{Codec, Kind},
-    pipeline,
-};
+use crate::media::{Codec, Kind};
 
 /// What a peer connection reports upwards, on a bounded channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,18 +59,4 @@ pub enum Engine {
     Webrtcbin,
     /// str0m with a media path of our own.
     Direct,
-}
-
-/// Why a peer connection cannot be made.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Error {
-    /// The offer cannot be accepted.
-    #[error(transparent)]
-    Sdp(#[from] sdp::Error),
-    /// The engine's pipeline does not start.
-    #[error(transparent)]
-    Pipeline(#[from] pipeline::Error),
-    /// The engine does not negotiate.
-    #[error("webrtcbin: {0}")]
-    Engine(String),
 }

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     fanout::{Fanout, Handle, Tracks, ViewerStatistics, handle::ViewerCounters, worker},
     peer::{
-        Error, Event, sdp,
-        webrtcbin::{self, Heard},
+        Event, sdp,
+        webrtcbin::{self, Error, Heard},
     },
 };
 

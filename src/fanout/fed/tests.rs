@@ -47,12 +47,12 @@ async fn a_joining_viewer_starts_at_the_cached_keyframe_and_sees_one_stream() {
     let joined_before = client.video[119].payload[0].wrapping_sub(first.unwrap().payload[0]);
     assert_eq!(joined_before, 39, "it began with the one keyframe there is");
     let timestamps: Vec<u32> = client.video.iter().map(|p| p.header.timestamp).collect();
-    let mut steps = timestamps
-        .windows(2)
-        .map(|two| two[1].wrapping_sub(two[0]));
+    let mut steps = timestamps.windows(2).map(|two| two[1].wrapping_sub(two[0]));
     assert!(steps.all(|step| step < 1 << 31), "timestamps never go back");
     for packets in [&client.video, &client.audio] {
-        let reported = packets.iter().any(|packet| packet.last_sender_info.is_some());
+        let reported = packets
+            .iter()
+            .any(|packet| packet.last_sender_info.is_some());
         assert!(reported, "sender report");
     }
     viewer.close().await;
@@ -114,7 +114,7 @@ async fn keyframe_requests_are_heard_and_answered_from_the_cache() {
     let stage = Stage::new(1_000_000);
     tokio::time::sleep(Duration::from_millis(100)).await;
     let (mut client, viewer, mut events) = watch(&stage, &options()).await;
-    tokio::task::block_in_place(|| client.run(|c| c.video.len() > 30));
+    tokio::task::block_in_place(|| client.run(|c| c.video.len() > 90 && c.audio.len() > 45));
     assert_eq!(events.recv().await, Some(Event::Connected));
     let keyframe = client.video.iter().min_by_key(|packet| *packet.seq_no);
     let number = keyframe.unwrap().payload[0];

@@ -14,7 +14,7 @@ use crate::{
         feedback::KEYFRAME_INTERVAL,
         gop::{Continuity, Gop, Limits},
         handle::ViewerCounters,
-        stream::{low16, low32},
+        packet::{low16, low32},
         switcher::Switcher,
         viewer::{
             BURST_BYTES, Context, KEYFRAME_PATIENCE, PACE_BYTES, PACE_FACTOR, PACE_INTERVAL,
@@ -238,8 +238,12 @@ impl Fed {
             let mut left = portion_bytes(&rendition.gop);
             let mut edge = rendition.edge(cx.now);
             while left > 0
-                && let Some((codec, packets)) =
-                    cached(track_at(&mut self.tracks, at), (rendition, edge), numbering, &mut left)
+                && let Some((codec, packets)) = cached(
+                    track_at(&mut self.tracks, at),
+                    (rendition, edge),
+                    numbering,
+                    &mut left,
+                )
             {
                 if !self.push(cx, key, (codec, &packets)) {
                     return;

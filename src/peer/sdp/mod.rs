@@ -212,6 +212,8 @@ pub enum Section {
     Receive {
         /// The chosen format, one of the offered ones.
         format: Format,
+        /// The layers received, each with this rid (RFC 8853); empty without simulcast.
+        rids: Vec<String>,
     },
     /// `a=inactive`, port 9, in BUNDLE: the broadcast lacks this track.
     Inactive,

@@ -102,6 +102,7 @@ fn receive(format: &Format, answered: &RawSection<'_>) -> Result<Section, Error>
             rtx,
             ..format.clone()
         },
+        rids: Vec::new(),
     })
 }
 

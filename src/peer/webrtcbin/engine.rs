@@ -15,9 +15,9 @@ use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 use tokio::sync::mpsc;
 
-use super::{Ports, PublisherOptions, tracks::Tracks};
+use super::{Error, Ports, PublisherOptions, tracks::Tracks};
 use crate::{
-    peer::{End, Error, Event},
+    peer::{End, Event},
     pipeline::{self, clock},
 };
 
@@ -35,6 +35,15 @@ const SESSION_BANDWIDTH: f64 = 2_000_000.0;
 /// The jitter buffer passes on this many packets in a row at the beginning without first waiting
 /// for its latency.
 const FASTSTART_PACKETS: u32 = 1;
+
+/// Loads the plugins, and makes the DTLS certificate: the element that needs it first does that.
+pub(super) fn prepare() {
+    for element in ["webrtcbin", "dtlssrtpdec"] {
+        if let Err(error) = gst::ElementFactory::make(element).build() {
+            tracing::warn!(element, %error, "cannot be made");
+        }
+    }
+}
 
 /// Makes the pipeline with its webrtcbin, not running yet.
 pub(super) fn build(

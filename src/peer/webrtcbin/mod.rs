@@ -35,14 +35,14 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use tokio::sync::mpsc;
 
-use super::{End, Error, Event, sdp};
+use super::{End, Event, sdp};
 use crate::pipeline::{
-    TrackSinks,
+    self, TrackSinks,
     running::{self, Running},
 };
 use engine::Reporter;
-pub use viewer::{Header, Outlet, Packets, Heard, Pushed, Told, Viewer, ViewerOptions};
 use tracks::Tracks;
+pub use viewer::{Header, Heard, Outlet, Packets, Pushed, Told, Viewer, ViewerOptions};
 
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
 /// be scheduled; the wait is not for the peer.
@@ -55,6 +55,27 @@ pub struct Ports {
     pub first: u16,
     /// The last one.
     pub last: u16,
+}
+
+/// Why there is no publisher.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The offer cannot be accepted.
+    #[error(transparent)]
+    Sdp(#[from] sdp::Error),
+    /// The pipeline does not start.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// The element does not negotiate.
+    #[error("webrtcbin: {0}")]
+    Engine(String),
+}
+
+/// Makes what the first session would otherwise wait for: GStreamer generates one DTLS certificate
+/// for the life of the process, with an RSA key that takes 0.2 s, and seconds on a busy machine.
+/// Blocks.
+pub fn prepare() {
+    engine::prepare();
 }
 
 /// How a publisher's connection is made.

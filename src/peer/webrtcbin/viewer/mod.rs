@@ -32,11 +32,11 @@ use tokio::{
 
 pub use self::outlet::{Header, Outlet, Packets, Pushed};
 use super::{
-    Ports, close,
+    Error, Ports, close,
     engine::{self, Reporter},
 };
 use crate::{
-    peer::{End, Error, Event, sdp},
+    peer::{End, Event, sdp},
     pipeline::running::{self, Running},
 };
 
@@ -225,7 +225,10 @@ fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
         last: AtomicU64::new(0),
     });
     let bin = webrtcbin.downcast_ref::<gst::Bin>();
-    for source in bin.iter().flat_map(|bin| engine::of_factory(bin, "nicesrc")) {
+    for source in bin
+        .iter()
+        .flat_map(|bin| engine::of_factory(bin, "nicesrc"))
+    {
         let Some(pad) = source.static_pad("src") else {
             continue;
         };

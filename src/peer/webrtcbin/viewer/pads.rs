@@ -4,10 +4,13 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use gstreamer_webrtc as gst_webrtc;
 
-use super::{super::engine, Heard, Told, ViewerOptions};
+use super::{
+    super::{Error, engine},
+    Heard, Told, ViewerOptions,
+};
 use crate::{
     media::{Codec, Kind},
-    peer::{Error, sdp::Section},
+    peer::sdp::Section,
     pipeline::{self, clock},
 };
 
@@ -82,7 +85,10 @@ pub(super) fn link(
     }
     // webrtcbin holds packets back until they are due; a worker cannot wait for that.
     let bin = webrtcbin.downcast_ref::<gst::Bin>();
-    for sync in bin.iter().flat_map(|bin| engine::of_factory(bin, "clocksync")) {
+    for sync in bin
+        .iter()
+        .flat_map(|bin| engine::of_factory(bin, "clocksync"))
+    {
         sync.set_property("sync", false);
     }
     Ok(pads)
@@ -93,7 +99,10 @@ fn caps(track: &Track) -> gst::Caps {
     gst::Caps::builder("application/x-rtp")
         .field("media", kind.name())
         .field("encoding-name", codec.encoding_name().to_uppercase())
-        .field("clock-rate", i32::try_from(codec.clock_rate()).unwrap_or(i32::MAX))
+        .field(
+            "clock-rate",
+            i32::try_from(codec.clock_rate()).unwrap_or(i32::MAX),
+        )
         .field("payload", i32::from(track.pt))
         .build()
 }
