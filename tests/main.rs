@@ -32,3 +32,4 @@ mod structure;
 mod support;
 mod takeover;
 mod trickle;
+mod webrtcbin;
