@@ -219,7 +219,6 @@ impl Viewer {
             return;
         }
         if let Some(timestamp) = track.switcher.live(number, frame, continuity, BURST_BYTES) {
-            // An audio frame is always one.
             if frame.keyframe && frame.codec.kind() == Kind::Video {
                 self.replay_at = None;
             }
