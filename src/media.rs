@@ -52,8 +52,14 @@ pub enum Codec {
 
 impl Codec {
     /// Every codec, in no particular order.
-    pub const ALL: [Self; 6] =
-        [Self::H264, Self::H265, Self::Vp8, Self::Vp9, Self::Av1, Self::Opus];
+    pub const ALL: [Self; 6] = [
+        Self::H264,
+        Self::H265,
+        Self::Vp8,
+        Self::Vp9,
+        Self::Av1,
+        Self::Opus,
+    ];
 
     /// The track kind this codec encodes.
     pub const fn kind(self) -> Kind {
@@ -85,7 +91,9 @@ impl Codec {
 
     /// The codec with this `a=rtpmap` encoding name, in any case.
     pub fn from_encoding_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|codec| codec.encoding_name().eq_ignore_ascii_case(name))
+        Self::ALL
+            .into_iter()
+            .find(|codec| codec.encoding_name().eq_ignore_ascii_case(name))
     }
 }
 

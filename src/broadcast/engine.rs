@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     fanout::Fanout,
-    media::{Codec, FrameSink, Kind, PacketSink},
+    media::{Codec, Kind, PacketSink},
     peer::{
         End, Engine, Error, Event,
         direct::{self, Tracks},
@@ -159,9 +159,9 @@ impl Direct {
         for codec in codecs(offer)? {
             let (reports, reported) = mpsc::channel(4);
             let keyframe = Arc::clone(keyframe);
-            let sink: FrameSink = Arc::clone(sinks.of(codec.kind()));
+            let outlet = sinks.outlet(codec.kind());
             let wanted = move || keyframe.notify_one();
-            let started = Depacketizer::start(codec, sink, reports, wanted).await?;
+            let started = Depacketizer::start(codec, outlet, reports, wanted).await?;
             tasks.spawn(watch(reported, events.clone()));
             depacketizers.push(started.0);
             match codec.kind() {
@@ -218,7 +218,10 @@ async fn watch(mut reported: mpsc::Receiver<pipeline::Event>, events: mpsc::Send
                 tracing::warn!(reason, "publisher's pipeline failed");
                 Event::Closed(End::Failed)
             }
-            pipeline::Event::Ended => continue,
+            pipeline::Event::Ended
+            | pipeline::Event::Rendition { .. }
+            | pipeline::Event::Stalled
+            | pipeline::Event::Resumed => continue,
         };
         if events.send(event).await.is_err() {
             return;

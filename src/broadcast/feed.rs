@@ -145,10 +145,7 @@ impl Gate {
                 |track| sink(Arc::clone(self), (feed, kind), track, reports.clone()),
             )
         };
-        TrackSinks {
-            video: sink(Kind::Video),
-            audio: sink(Kind::Audio),
-        }
+        TrackSinks::new(sink(Kind::Video), sink(Kind::Audio))
     }
 }
 
