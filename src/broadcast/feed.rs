@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     fanout::{Fanout, Layer, Rendition},
     media::{Codec, FrameSink, Kind},
-    pipeline::TrackSinks,
+    pipeline::{Outlet, Streams, TrackSinks},
 };
 
 /// What gates and sessions report to the owner of their broadcast.
@@ -60,7 +60,7 @@ impl Track {
 pub(super) struct Sinks {
     pub(super) tracks: TrackSinks,
     /// The layers of a simulcast picture, by rid; empty without simulcast.
-    pub(super) layers: Vec<(String, FrameSink)>,
+    pub(super) layers: Vec<(String, Outlet)>,
 }
 
 /// At most one track of each kind.
@@ -165,7 +165,7 @@ impl Gate {
     pub(super) fn sinks(
         self: &Arc<Self>,
         feed: u64,
-        tracks: &Tracks,
+        (tracks, streams): (&Tracks, &Streams),
         reports: &mpsc::Sender<Report>,
     ) -> Sinks {
         let sink = |track: &Track, rendition: &Rendition, kind| {
@@ -182,8 +182,16 @@ impl Gate {
             track.map_or_else(nowhere, |track| sink(track, &track.rendition, kind))
         };
         let video = tracks.video.as_ref();
+        // Pipelines get the first layer: they know nothing of several.
+        let mut stream = streams.video.clone();
         let layers = video.iter().flat_map(|track| {
-            let layer = |it: &Layer| (it.rid.clone(), sink(track, &it.rendition, Kind::Video));
+            let layer = |it: &Layer| {
+                let outlet = Outlet {
+                    frames: sink(track, &it.rendition, Kind::Video),
+                    stream: stream.take(),
+                };
+                (it.rid.clone(), outlet)
+            };
             track.layers.iter().map(layer).collect::<Vec<_>>()
         });
         Sinks {
@@ -191,6 +199,7 @@ impl Gate {
             tracks: TrackSinks {
                 video: of(Kind::Video),
                 audio: of(Kind::Audio),
+                streams: streams.clone(),
             },
         }
     }

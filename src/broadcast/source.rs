@@ -82,6 +82,9 @@ impl Task {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Event::Track(kind, codec)) => tracing::debug!(%broadcast, %kind, %codec, "first frame"),
+                    Some(Event::Stalled) => tracing::warn!(%broadcast, "source makes nothing"),
+                    Some(Event::Resumed) => tracing::info!(%broadcast, "source makes frames again"),
+                    Some(Event::Rendition { .. }) => {}
                     Some(Event::Failed(message)) => break message,
                     Some(Event::Ended) | None => break "end of stream".to_owned(),
                 },

@@ -71,6 +71,11 @@ impl Running {
         Ok(running)
     }
 
+    /// Runs a task for as long as the pipeline runs.
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
     /// The pipeline, for queries and events. Keep no reference to it.
     pub(crate) fn pipeline(&self) -> Option<&gst::Pipeline> {
         self.pipeline.as_ref().map(|owned| &owned.0)
