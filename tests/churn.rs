@@ -61,7 +61,7 @@ fn leave(server: &Server, client: Client, how: usize) {
 /// One publisher, its viewers, and their ends.
 fn broadcast(server: &Server, number: usize) {
     let name = format!("churn-{number}");
-    let clip = if number % 2 == 0 {
+    let clip = if number.is_multiple_of(2) {
         &clip::H264
     } else {
         &clip::VP8

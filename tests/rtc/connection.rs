@@ -154,7 +154,7 @@ impl Connection {
                 let options = socket2::SockRef::from(&self.socket);
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
             }
-            Mode::Normal | Mode::Mute | Mode::Vanish => {}
+            Mode::Normal | Mode::Vanish => {}
         }
     }
 
@@ -165,6 +165,10 @@ impl Connection {
                 Ok(Output::Timeout(wake)) => return wake,
                 Ok(Output::Transmit(out)) => {
                     self.target = Some(out.destination);
+                    // RFC 3550 §5.1: version 2 with the extension bit.
+                    if out.contents[0] & 0xf0 == 0x90 {
+                        self.seen.extensions.store(true, Relaxed);
+                    }
                     // Err: the other side has gone already.
                     let _ = self.socket.send_to(&out.contents, out.destination);
                 }

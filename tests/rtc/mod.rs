@@ -27,8 +27,6 @@ use connection::Connection;
 pub(crate) enum Mode {
     #[default]
     Normal,
-    /// Sends no media but stays connected.
-    Mute,
     /// Never reads its socket again; says that it is alive as long as it believes so.
     Deaf,
     /// Asks for every packet and for keyframes, all the time.
@@ -71,6 +69,8 @@ pub(crate) struct Seen {
     flooded: AtomicU64,
     keyframe_requests: Mutex<Vec<Instant>>,
     pictures: AtomicU64,
+    /// It has sent packets with header extensions.
+    extensions: AtomicBool,
     keys: keys::Keys,
 }
 
@@ -144,6 +144,11 @@ impl Client {
     /// Pictures sent.
     pub(crate) fn pictures(&self) -> usize {
         self.seen.pictures.load(Relaxed).try_into().unwrap()
+    }
+
+    /// Whether packets went out with header extensions.
+    pub(crate) fn sent_extensions(&self) -> bool {
+        self.seen.extensions.load(Relaxed)
     }
 
     /// Packets sent in [`Mode::Flood`].

@@ -4,7 +4,12 @@
 
 use std::{fmt::Write as _, time::Instant};
 
-use str0m::{Candidate, IceCreds, Rtc, crypto::Fingerprint, media::MediaKind, rtp::Extension};
+use str0m::{
+    Candidate, IceCreds, Rtc,
+    crypto::Fingerprint,
+    media::MediaKind,
+    rtp::{Extension, ExtensionValues},
+};
 
 use super::{
     Client,
@@ -26,9 +31,13 @@ fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
 
 /// Replaces the whole rest of the lines that begin so.
 fn replace(sdp: &str, name: &str, value: &str) -> String {
-    let lines = sdp.lines().map(|line| match line.starts_with(name) {
-        true => format!("{name}{value}\r\n"),
-        false => format!("{line}\r\n"),
+    let lines = sdp.lines().map(|line| {
+        let line = if line.starts_with(name) {
+            format!("{name}{value}")
+        } else {
+            line.to_owned()
+        };
+        line + "\r\n"
     });
     lines.collect()
 }
@@ -62,7 +71,8 @@ pub(crate) fn publish(server: &Server, broadcast: &str) -> Client {
         .set_rtp_mode(true)
         .clear_codecs()
         .clear_extension_map()
-        .set_extension(1, Extension::RtpMid);
+        .set_extension(1, Extension::RtpMid)
+        .set_extension(2, Extension::RtpStreamId);
     H264_HIGH.configure(config.codec_config());
     let mut rtc = config.build(Instant::now());
     let socket = socket();
@@ -88,7 +98,12 @@ pub(crate) fn publish(server: &Server, broadcast: &str) -> Client {
         let ssrc: u32 = ssrc.parse().unwrap();
         api.declare_stream_tx(ssrc.into(), None, mid, None);
     }
-    let playing = Playing::new(&H264_HIGH, video, audio).starting_at(LOST_FRAMES);
+    let extensions = ExtensionValues {
+        mid: Some(video),
+        rid: Some("0".into()),
+        ..ExtensionValues::default()
+    };
+    let playing = Playing::new(&H264_HIGH, video, audio).starting_at(LOST_FRAMES, extensions);
     let offer = (offer, Box::new(answered) as Accept);
     let connection = Connection::of((rtc, socket, keys), offer, Some(playing));
     Client::start(server, &format!("/whip/{broadcast}"), connection)
@@ -103,12 +118,9 @@ fn kind_name(kind: MediaKind) -> &'static str {
 
 /// Takes the answer as OBS does: candidates and keys, nothing else.
 fn answered(rtc: &mut Rtc, answer: &str) {
-    for line in answer
-        .lines()
-        .filter(|line| line.starts_with("a=candidate:"))
-    {
-        if let Ok(candidate) = Candidate::from_sdp_string(line) {
-            rtc.add_remote_candidate(candidate);
+    for line in answer.lines().filter_map(|line| line.strip_prefix("a=")) {
+        if line.starts_with("candidate:") {
+            rtc.add_remote_candidate(Candidate::from_sdp_string(line).unwrap());
         }
     }
     let mut api = rtc.direct_api();

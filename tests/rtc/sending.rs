@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use str0m::{
     Rtc,
     media::Mid,
-    rtp::{RtpWrite, SeqNo},
+    rtp::{ExtensionValues, RtpWrite, SeqNo},
 };
 
 use super::clip::{AUDIO, Clip, FRAME_RATE, SILENCE, VIDEO};
@@ -23,6 +23,8 @@ pub(super) struct Playing {
     begun: Option<Instant>,
     /// The clip's frame to begin with.
     first: usize,
+    /// Header extensions of pictures.
+    extensions: ExtensionValues,
     pub(super) pictures: u32,
     sounds: u32,
     sequence: u64,
@@ -36,14 +38,19 @@ impl Playing {
             audio,
             begun: None,
             first: 0,
+            extensions: ExtensionValues::default(),
             pictures: 0,
             sounds: 0,
             sequence: 1000,
         }
     }
 
-    pub(super) fn starting_at(self, first: usize) -> Self {
-        Self { first, ..self }
+    pub(super) fn starting_at(self, first: usize, extensions: ExtensionValues) -> Self {
+        Self {
+            first,
+            extensions,
+            ..self
+        }
     }
 
     /// When the next packet is due.
@@ -93,6 +100,7 @@ impl Playing {
                 payload.clone(),
             );
             let last = index + 1 == payloads.len();
+            let write = write.ext_vals(self.extensions.clone());
             stream.write_rtp(write.marker(last).nackable(true));
             self.sequence += 1;
         }
