@@ -73,13 +73,10 @@ pub async fn start(config: Config) -> Result<Server, Start> {
         consent: config.timeouts.consent,
     };
     let broadcasts = Broadcasts::new(broadcast_options(&config, publisher), fanout.clone());
-    for (name, broadcast) in &config.broadcasts {
+    for name in config.plans.with_source() {
         broadcasts
-            .add_source(name, &broadcast.source.description)
-            .map_err(|error| Start::Broadcast {
-                name: name.clone(),
-                error,
-            })?;
+            .start_source(&name)
+            .map_err(|error| Start::Broadcast { name, error })?;
     }
     let drain = config.timeouts.drain;
     let stopping = CancellationToken::new();
@@ -194,6 +191,7 @@ fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast:
         timeouts,
         limits,
         webrtc,
+        plans,
         ..
     } = config;
     broadcast::Options {
@@ -209,6 +207,7 @@ fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast:
         viewers_max: limits.viewers,
         replace_live: webrtc.replace_live,
         publisher,
+        plans: plans.clone(),
     }
 }
 

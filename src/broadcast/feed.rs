@@ -23,6 +23,13 @@ pub(super) enum Report {
     Started { feed: u64, kind: Kind, codec: Codec },
     /// A frame came in another codec than viewers of this rendition have negotiated.
     Mismatch { feed: u64, kind: Kind, codec: Codec },
+    /// The first frame of a rendition has been made.
+    Rendition {
+        job: u64,
+        kind: Kind,
+        name: String,
+        codec: Codec,
+    },
 }
 
 /// A track and the rendition that carries it to viewers.

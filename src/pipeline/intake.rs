@@ -43,7 +43,7 @@ pub(crate) fn take(
             intake.push(sink, &sample)
         })
         .eos(move |_| {
-            if let Ok(intake) = ending.lock() {
+            if let Ok(mut intake) = ending.lock() {
                 intake.end();
             }
         })
@@ -63,6 +63,8 @@ struct Chain {
     pad: gst::Pad,
     caps: gst::Caps,
     segment: gst::Segment,
+    /// The end has passed: what follows is a new beginning.
+    ended: bool,
 }
 
 impl Intake {
@@ -103,9 +105,9 @@ impl Intake {
             .map_or(Err(gst::FlowError::Error), |chain| chain.pad.push(buffer))
     }
 
-    fn end(&self) {
-        if let Some(chain) = &self.chain {
-            chain.pad.push_event(gst::event::Eos::new());
+    fn end(&mut self) {
+        if let Some(chain) = &mut self.chain {
+            chain.ended = chain.pad.push_event(gst::event::Eos::new());
         }
     }
 }
@@ -140,11 +142,23 @@ impl Chain {
             pad,
             caps: caps.to_owned(),
             segment: segment.clone(),
+            ended: false,
         })
     }
 
     /// Passes on new caps (another size, new parameter sets) and segments (a file that loops).
     fn follow(&mut self, caps: &gst::CapsRef, segment: &gst::Segment) {
+        if std::mem::take(&mut self.ended) {
+            self.pad.push_event(gst::event::FlushStart::new());
+            self.pad.push_event(gst::event::FlushStop::new(true));
+            self.pad
+                .push_event(gst::event::StreamStart::new(&self.pad.name()));
+            self.caps = caps.to_owned();
+            self.segment = segment.clone();
+            self.pad.push_event(gst::event::Caps::new(&self.caps));
+            self.pad.push_event(gst::event::Segment::new(segment));
+            return;
+        }
         if self.caps.as_ref() != caps {
             self.caps = caps.to_owned();
             self.pad.push_event(gst::event::Caps::new(&self.caps));

@@ -16,6 +16,7 @@
 //! What this layer does not do: WebRTC, broadcast rules, restarts. A pipeline string is code:
 //! descriptions come from the configuration, never from a request.
 
+pub mod check;
 pub(crate) mod clock;
 pub(crate) mod codec;
 mod depacketizer;
@@ -38,6 +39,7 @@ pub mod stream;
 mod tests;
 mod text;
 mod timestamps;
+pub mod tryout;
 mod variables;
 
 use std::sync::Mutex;

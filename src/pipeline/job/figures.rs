@@ -119,12 +119,12 @@ impl Meter {
             time_per_frame_ms: (timed > 0).then_some(()).map(mean),
             time_per_frame_max_ms: (timed > 0)
                 .then(|| milliseconds(self.time_max_us.load(Relaxed))),
-            caps: caps.map(|caps| caps.to_string()),
+            caps: caps.map(readable),
         }
     }
 }
 
-/// When each video frame went in: encoders keep its time stamp.
+/// When each video frame went in, by its running time.
 type OnTheWay = Arc<Mutex<VecDeque<(gst::ClockTime, Instant)>>>;
 
 struct Counted {
@@ -255,12 +255,12 @@ fn count(
     let counter = Arc::clone(&meter);
     pad.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
-        move |_, info| {
+        move |pad, info| {
             match &info.data {
                 Some(gst::PadProbeData::Buffer(buffer)) => {
                     counter.add(1, buffer.size());
-                    if let Some(pts) = buffer.pts() {
-                        seen(&counter, pts);
+                    if let Some(due) = due(pad, buffer) {
+                        seen(&counter, due);
                     }
                 }
                 Some(gst::PadProbeData::BufferList(list)) => {
@@ -278,6 +278,32 @@ fn count(
     }
 }
 
+/// The running time of a buffer: encoders keep it, but not always its time stamp.
+fn due(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+    let event = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
+    segment.to_running_time(buffer.pts()?)
+}
+
+/// Caps without what is only for decoders.
+fn readable(mut caps: gst::Caps) -> String {
+    for structure in caps.make_mut().iter_mut() {
+        structure.remove_fields(["streamheader", "codec_data"]);
+    }
+    caps.to_string()
+}
+
+/// The name of a sink, with that of the bin it is in.
+fn full_name(element: &gst::Element) -> String {
+    let bin = element
+        .parent()
+        .filter(|parent| !parent.is::<gst::Pipeline>());
+    match bin {
+        Some(bin) => format!("{}/{}", bin.name(), element.name()),
+        None => element.name().to_string(),
+    }
+}
+
 fn watch_sink(sinks: &Mutex<Vec<Counted>>, element: &gst::Element) {
     let is_sink = element.element_flags().contains(gst::ElementFlags::SINK);
     if !is_sink || element.is::<gst::Bin>() {
@@ -286,7 +312,7 @@ fn watch_sink(sinks: &Mutex<Vec<Counted>>, element: &gst::Element) {
     if let (Some(pad), Ok(mut sinks)) = (element.static_pad("sink"), sinks.lock())
         && sinks.len() < SINKS_MAX
     {
-        sinks.push(count(&element.name(), &pad, |_, _| ()));
+        sinks.push(count(&full_name(element), &pad, |_, _| ()));
     }
 }
 

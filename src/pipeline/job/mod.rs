@@ -13,6 +13,7 @@ mod watch;
 use std::{collections::BTreeMap, time::Duration};
 
 pub use adjust::Adjustable;
+pub(crate) use adjust::declared;
 pub use figures::{Figures, Input, Output, Queue};
 use gst::prelude::*;
 use gstreamer as gst;
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, watch as channel};
 
 use self::figures::Meters;
 use super::{
-    Error, Event, Outlet, Role, Streams, Variables, clock, intake, launch,
+    Error, Event, Outlet, Role, Stream, Streams, Variables, clock, codec, intake, launch,
     running::{self, Report, Running},
 };
 use crate::media::{Frame, Kind};
@@ -39,7 +40,8 @@ pub struct Setup {
     pub name: String,
     /// The pipeline file's text.
     pub text: String,
-    /// The values of its variables.
+    /// The values of its variables. `video_parser` is set here: the parser of the codec that the
+    /// video input has when the job starts.
     pub variables: Variables,
     /// What its appsrc elements get. An appsrc without a stream gets the end of its stream at
     /// once.
@@ -87,9 +89,15 @@ impl Job {
     /// The text fits no role, a variable has no value, an element is missing, or an element does
     /// not start.
     pub async fn start(setup: Setup, events: mpsc::Sender<Event>) -> Result<Self, Error> {
+        let mut setup = setup;
+        if let Some(codec) = setup.inputs.of(Kind::Video).and_then(Stream::codec) {
+            let parser = codec::elements(codec).parser_name();
+            setup.variables = setup.variables.with("video_parser", parser);
+        }
         let description = setup.variables.expand(&setup.text)?;
         let role = Role::of(&description)?;
-        let adjustables = adjust::declared(&setup.text)?;
+        let loops = loops(&setup.text);
+        let adjustables = declared(&setup.text)?;
         let stall = setup.stall;
         let streams = setup.inputs.clone();
         let (parts, announce) = (role.clone(), events.clone());
@@ -111,7 +119,8 @@ impl Job {
                 render_at_once(pipeline);
             }
         };
-        let mut running = Running::start(pipeline, ready, events.clone(), event).await?;
+        let mut running =
+            Running::start_again(pipeline, ready, events.clone(), event, loops).await?;
         inputs.attach(&streams)?;
         running.spawn(watch::run(meters.progress(&inputs), stall, events));
         Ok(Self {
@@ -204,6 +213,14 @@ impl Job {
         let pipeline = self.running.pipeline().cloned();
         pipeline.ok_or_else(|| Error::Failed("the pipeline is gone".to_owned()))
     }
+}
+
+/// Whether the file says `# loop`: it plays from its beginning again when it has come to its end.
+fn loops(text: &str) -> bool {
+    let comments = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix('#'));
+    comments.map(str::trim).any(|comment| comment == "loop")
 }
 
 /// Live media is passed on when it comes; a file's when it is due.

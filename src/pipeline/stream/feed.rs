@@ -15,7 +15,6 @@ pub(crate) fn tap_pad(pad: &gst::Pad, stream: &Stream, codec: Codec) {
         stream: stream.clone(),
         codec,
         segment: None,
-        offset: None,
     };
     let feed = Mutex::new(feed);
     let kinds = gst::PadProbeType::BUFFER
@@ -43,8 +42,6 @@ struct Feed {
     number: u64,
     codec: Codec,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
-    /// The pipeline's base time minus the server's, in nanoseconds: not 0 if it is not live.
-    offset: Option<i128>,
 }
 
 impl Feed {
@@ -62,11 +59,10 @@ impl Feed {
     }
 
     fn buffer(&mut self, pad: &gst::Pad, buffer: &gst::Buffer) {
-        let offset = *self.offset.get_or_insert_with(|| {
-            let base = pad.parent_element().and_then(|element| element.base_time());
-            let own = base.map_or(0, |base| i128::from(base.nseconds()));
-            own - i128::from(clock::base_time().nseconds())
-        });
+        // Not 0 if the pipeline is not live, and another after each seek.
+        let base = pad.parent_element().and_then(|element| element.base_time());
+        let base = base.map_or(0, |base| i128::from(base.nseconds()));
+        let offset = base - i128::from(clock::base_time().nseconds());
         let segment = self.segment.as_ref();
         let due = |time: Option<gst::ClockTime>| {
             let time = segment?.to_running_time_full(time?)?;

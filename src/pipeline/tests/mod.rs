@@ -5,6 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod outputs;
+mod peers;
+mod renditions;
+mod sources;
+
 use tokio::sync::mpsc;
 
 use super::*;
@@ -197,7 +202,7 @@ async fn frame_does_not_wait_for_the_next() {
 
 #[tokio::test]
 async fn demo_plays_in_sync() {
-    let text = include_str!("../../pipelines/demo.launch");
+    let text = include_str!("../../../pipelines/demo.launch");
     let text = expand(text, |name| {
         (name == "name").then_some("a \"demo\" ! fakesink")
     })
