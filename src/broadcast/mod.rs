@@ -16,6 +16,7 @@ mod session;
 mod source;
 mod status;
 mod viewer;
+mod viewer_engine;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,6 +39,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+pub use viewer_engine::ViewerOptions;
 
 use self::{
     owner::{Owner, Request},
@@ -74,6 +76,8 @@ pub struct Options {
     pub replace_live: bool,
     /// How publishers connect.
     pub publisher: PublisherOptions,
+    /// How viewers connect.
+    pub viewer: ViewerOptions,
 }
 
 /// A session that has just been made.

@@ -173,6 +173,10 @@ impl Client {
         });
     }
 
+    pub(crate) fn wait_for_goodbye(&self) {
+        wait_for("goodbye", || self.heard_goodbye().then_some(()));
+    }
+
     /// Waits until nothing is missing, retransmissions included.
     pub(crate) fn wait_for_all(&self) {
         wait_for("every packet", || {
