@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broadcast::{self, Broadcasts, PublisherOptions, ViewerOptions},
-    config::Config,
+    config::{Config, IceServer},
     error::Start,
     fanout::{self, Fanout},
     http,
@@ -234,6 +234,7 @@ fn http_options(config: Config) -> http::Options {
         http,
         limits,
         timeouts,
+        webrtc,
         ..
     } = config;
     http::Options {
@@ -246,6 +247,10 @@ fn http_options(config: Config) -> http::Options {
         fragment_bytes_max: limits.fragment_bytes.0,
         lenient_etag: http.lenient_etag,
         missing_is_404: http.missing_is_404,
+        redirect_publishers: http.redirect_publishers.map(|url| url.0),
+        redirect_viewers: http.redirect_viewers.map(|url| url.0),
+        source_offers: limits.source_offers,
+        ice_servers: webrtc.ice_servers.iter().map(IceServer::link).collect(),
         web: main.web,
         drain: timeouts.drain,
     }
