@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broadcast::{self, Broadcasts, PublisherOptions},
+    broadcast::{self, Broadcasts, PublisherOptions, ViewerOptions},
     config::Config,
     error::Start,
     fanout::{self, Fanout},
@@ -45,7 +45,8 @@ pub struct Server {
 /// # Errors
 /// A port in use, a missing GStreamer element, or another refusal of the system.
 pub async fn start(config: Config) -> Result<Server, Start> {
-    spawn_blocking(pipeline::init)
+    // Both before the first request can come: it would have to wait for them.
+    spawn_blocking(|| pipeline::init().map(|()| webrtcbin::prepare()))
         .await
         .map_err(|error| Start::System {
             what: "start GStreamer",
@@ -67,11 +68,23 @@ pub async fn start(config: Config) -> Result<Server, Start> {
         webrtcbin: webrtcbin::PublisherOptions {
             addresses: publisher_addresses.clone(),
             public_addresses: config.webrtc.public_addresses.clone(),
+            ports: config.webrtc.webrtcbin_ports,
             jitter: config.webrtc.jitter,
         },
         consent: config.timeouts.consent,
     };
-    let broadcasts = Broadcasts::new(broadcast_options(&config, publisher), fanout.clone());
+    let viewer = ViewerOptions {
+        engine: config.webrtc.viewer_engine,
+        webrtcbin: webrtcbin::ViewerOptions {
+            addresses: publisher_addresses.clone(),
+            public_addresses: config.webrtc.public_addresses.clone(),
+            ports: config.webrtc.webrtcbin_ports,
+            connect: config.timeouts.connect,
+            consent: config.timeouts.consent,
+        },
+    };
+    let options = broadcast_options(&config, publisher, viewer);
+    let broadcasts = Broadcasts::new(options, fanout.clone());
     for (name, broadcast) in &config.broadcasts {
         broadcasts
             .add_source(name, &broadcast.source.description)
@@ -188,7 +201,11 @@ fn fanout_options(config: &Config) -> fanout::Options {
     }
 }
 
-fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast::Options {
+fn broadcast_options(
+    config: &Config,
+    publisher: PublisherOptions,
+    viewer: ViewerOptions,
+) -> broadcast::Options {
     let Config {
         timeouts,
         limits,
@@ -208,6 +225,7 @@ fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast:
         viewers_max: limits.viewers,
         replace_live: webrtc.replace_live,
         publisher,
+        viewer,
     }
 }
 

@@ -28,6 +28,51 @@ fn w_97a_w_97b_w_97c_delete() {
     });
 }
 
+/// Threads and open files of the server.
+fn resources(server: &Server) -> (usize, usize) {
+    let count = |what: &str| {
+        let path = format!("/proc/{}/{what}", server.pid());
+        std::fs::read_dir(path).unwrap().count()
+    };
+    (count("task"), count("fd"))
+}
+
+#[test]
+fn nothing_is_left_of_many_sessions() {
+    let server = Server::demo(&[]);
+    let round = |publishers: usize, viewers: usize| {
+        let publishers =
+            (0..publishers).map(|number| (format!("/whip/a{number}"), "obs-media-level"));
+        let viewers = (0..viewers).map(|_| ("/whep/demo".to_owned(), "chrome-whep-av"));
+        let sessions: Vec<_> = publishers
+            .chain(viewers)
+            .map(|(path, offer)| {
+                server
+                    .post_offer(&path, &fixture(offer))
+                    .expect(201)
+                    .location()
+            })
+            .collect();
+        for session in sessions {
+            server.delete(&session).expect(200);
+        }
+        wait_for("end of sessions", || {
+            (server.count("sessions") == 0 && server.count("broadcasts") == 1).then_some(())
+        });
+    };
+    // The first sessions load plugins and start pools of threads.
+    round(5, 5);
+    let (threads, files) = resources(&server);
+    for _ in 0..4 {
+        round(5, 50);
+    }
+    let (threads_after, files_after) = wait_for("end of threads", || {
+        let now = resources(&server);
+        (now.0 <= threads + 3 && now.1 <= files + 3).then_some(now)
+    });
+    println!("threads {threads} -> {threads_after}, files {files} -> {files_after}");
+}
+
 #[test]
 fn w_97e_the_name_is_free_after_delete() {
     let server = Server::start(&[]);

@@ -130,6 +130,45 @@ fn e_47_viewers_outlive_the_publisher_for_the_grace_period() {
 }
 
 #[test]
+fn w_109_a_broadcast_is_live_at_its_first_picture() {
+    let server = Server::start(&[]);
+    let publisher = Client::publish_video(&server, "/whip/a");
+    wait_for("sound", || (server.count("publishers") == 1).then_some(()));
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(server.state("a").as_deref(), Some("waiting"));
+    let reply = server
+        .post_offer("/whep/a", &fixture("chrome-whep-av"))
+        .expect(409);
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    publisher.show();
+    server.wait_for_state("a", "live");
+    let tracks = server.get("/api/broadcasts/a").json()["tracks"].to_string();
+    assert!(
+        tracks.contains("vp8") && tracks.contains("opus"),
+        "{tracks}"
+    );
+    server
+        .post_offer("/whep/a", &fixture("chrome-whep-av"))
+        .expect(201);
+}
+
+#[test]
+fn e_35_viewers_are_closed_when_the_tracks_have_changed() {
+    let server = Server::start(&[]);
+    let publisher = live(&server);
+    let viewer = Client::watch(&server, "/whep/a");
+    wait_for_packets(&viewer);
+    server.delete(&publisher.session).expect(200);
+    let publisher = Client::publish_video(&server, "/whip/a");
+    publisher.show();
+    server.wait_for_state("a", "live");
+    wait_for("goodbye", || viewer.is_closed().then_some(()));
+    server.get(&viewer.session).expect(404);
+    let viewer = Client::watch(&server, "/whep/a");
+    wait_for_packets(&viewer);
+}
+
+#[test]
 fn e_52_w_97d_delete_says_goodbye() {
     let server = Server::start(&[]);
     let publisher = live(&server);

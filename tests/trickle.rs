@@ -43,10 +43,10 @@ impl Session {
     }
 
     fn fragment(&self) -> String {
-        self.fragment_with(&self.ufrag, &self.pwd, "0")
+        Self::fragment_with(&self.ufrag, &self.pwd, "0")
     }
 
-    fn fragment_with(&self, ufrag: &str, pwd: &str, mid: &str) -> String {
+    fn fragment_with(ufrag: &str, pwd: &str, mid: &str) -> String {
         format!(
             "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n\
              a=mid:{mid}\r\na=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\n\
@@ -130,9 +130,9 @@ fn w_95f_e_41_content_types() {
 #[test]
 fn w_95g_w_95j_w_96d_what_is_no_fragment_is_refused() {
     both(|session| {
-        let wrong_mid = session.fragment_with(&session.ufrag, &session.pwd, "nope");
-        let half = session.fragment_with("new1", &session.pwd, "0");
-        let other_half = session.fragment_with(&session.ufrag, &"n".repeat(22), "0");
+        let wrong_mid = Session::fragment_with(&session.ufrag, &session.pwd, "nope");
+        let half = Session::fragment_with("new1", &session.pwd, "0");
+        let other_half = Session::fragment_with(&session.ufrag, &"n".repeat(22), "0");
         for body in [
             "",
             "{\"candidate\":\"\"}",
@@ -208,7 +208,7 @@ fn w_95m_after_the_end() {
 #[test]
 fn w_96a_w_96c_webrtcbin_restarts_no_ice() {
     let session = Session::publisher();
-    let restart = session.fragment_with("new1new1", &"n".repeat(24), "0");
+    let restart = Session::fragment_with("new1new1", &"n".repeat(24), "0");
     session
         .server
         .patch(&session.path, &[], &restart)
@@ -223,7 +223,7 @@ fn w_96a_w_96c_webrtcbin_restarts_no_ice() {
 #[test]
 fn w_96b_w_96c_the_direct_engine_restarts_ice() {
     let session = Session::viewer();
-    let restart = session.fragment_with("new1new1", &"n".repeat(24), "0");
+    let restart = Session::fragment_with("new1new1", &"n".repeat(24), "0");
     session
         .server
         .patch(&session.path, &[], &restart)

@@ -11,10 +11,12 @@ mod feed;
 mod name;
 mod owner;
 mod publisher;
+mod selections;
 mod session;
 mod source;
 mod status;
 mod viewer;
+mod viewer_engine;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,6 +30,7 @@ use std::{
 pub use claim::Times;
 pub use engine::PublisherOptions;
 pub use name::Name;
+pub use selections::EventKind;
 pub use session::{Session, SessionId};
 pub use status::{Counters, SourceKind, State, Status, TrackStatus};
 use tokio::{
@@ -36,6 +39,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+pub use viewer_engine::ViewerOptions;
 
 use self::{
     owner::{Owner, Request},
@@ -72,6 +76,8 @@ pub struct Options {
     pub replace_live: bool,
     /// How publishers connect.
     pub publisher: PublisherOptions,
+    /// How viewers connect.
+    pub viewer: ViewerOptions,
 }
 
 /// A session that has just been made.
@@ -328,7 +334,11 @@ impl Broadcasts {
                     return answer;
                 }
             }
-            Err(Error::Stopping)
+            Err(if self.shared.stopping.is_cancelled() {
+                Error::Stopping
+            } else {
+                Error::Failed("nobody answers for the broadcast".to_owned())
+            })
         };
         timeout(ANSWER_TIMEOUT, attempts)
             .await

@@ -10,7 +10,7 @@ use super::{
     Error, Layers,
     value::{Bytes, LogFilter, PublicUrl, Value},
 };
-use crate::peer::Engine;
+use crate::peer::{Engine, webrtcbin::Ports};
 
 /// One option, as `--help` and error messages show it.
 #[derive(Clone, Copy, Debug)]
@@ -182,12 +182,18 @@ section! {
     WebRtc "webrtc." {
         /// Addresses to advertise instead of the machine's own, for a server behind NAT.
         public_addresses: Vec<IpAddr> = "",
-        /// Local addresses on which publishers can connect. Unset: those of the machine's network
+        /// Local addresses on which publishers can connect, and viewers on webrtcbin. Unset: those of the machine's network
         /// interfaces, and loopback when HTTP is on loopback.
         publisher_addresses: Vec<IpAddr> = "",
         /// What carries publishers: GStreamer's webrtcbin, or the direct engine, which uses the
         /// one UDP port and can restart ICE.
         publisher_engine: Engine = "webrtcbin",
+        /// What carries viewers: the direct engine, or GStreamer's webrtcbin, which costs several
+        /// times the processor and some threads for each, and cannot restart ICE.
+        viewer_engine: Engine = "direct",
+        /// The UDP ports that webrtcbin connects on, such as 40000-40999: one for each session and
+        /// address. Unset: any that the system gives.
+        webrtcbin_ports: Option<Ports> = "",
         /// How long a lost packet of a publisher is waited for.
         jitter: Duration = "200ms" from "0ms" to "5s",
         /// Let a new publisher replace a live one; otherwise it gets 409.

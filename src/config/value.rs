@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::peer::Engine;
+use crate::peer::{Engine, webrtcbin::Ports};
 
 /// A type of option.
 pub trait Value: Sized + PartialOrd {
@@ -102,6 +102,16 @@ impl Value for Engine {
     }
 }
 
+impl Value for Ports {
+    const TAKES: &'static str = "ports such as 40000-40999";
+
+    fn read(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-')?;
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (0 < first && first <= last).then_some(Self { first, last })
+    }
+}
+
 impl Value for LogFilter {
     const TAKES: &'static str =
         "error, warn, info, debug, trace or off, or a list such as info,aerial=debug";
@@ -171,6 +181,15 @@ mod tests {
             "5d",
         ] {
             assert_eq!(Duration::read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn port_ranges() {
+        let (first, last) = (40_000, 40_999);
+        assert_eq!(Ports::read("40000-40999"), Some(Ports { first, last }));
+        for wrong in ["", "40000", "2-1", "0-9", "1-65536", "a-b"] {
+            assert_eq!(Ports::read(wrong), None, "{wrong}");
         }
     }
 

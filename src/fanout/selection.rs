@@ -19,6 +19,10 @@ const QUIET_MAX: Duration = Duration::from_secs(80);
 const PROBE: Duration = Duration::from_secs(4);
 /// A layer fits if it takes no more than this share (percent) of the estimate.
 const FIT: u64 = 90;
+/// An estimate below this share (percent) of the rate is acted on at once.
+const FAR: u64 = 70;
+/// How long an estimate between that and the rate is tolerated.
+const PATIENCE: Duration = Duration::from_millis(1500);
 /// Loss, in 1/256, above which the estimate is not believed.
 const LOSS_MAX: u8 = 26;
 
@@ -43,6 +47,8 @@ pub(super) struct Selection {
     /// When the last switch, or failed probe, was.
     changed: Instant,
     quiet: Duration,
+    /// Since when the estimate has been below the rate.
+    short_since: Option<Instant>,
     /// The last switch was upwards.
     climbed: bool,
     probing: Option<Instant>,
@@ -56,6 +62,7 @@ impl Selection {
             loss: 0,
             changed: now,
             quiet: QUIET,
+            short_since: None,
             climbed: false,
             probing: None,
         }
@@ -105,10 +112,22 @@ impl Selection {
             self.give_up_probe(now);
             return Decision::Stay;
         }
-        if estimate < rate || self.loss > LOSS_MAX {
+        if estimate >= rate {
+            self.short_since = None;
+        }
+        let short = estimate < rate && {
+            // The estimate follows a growing rate with a delay: a little too low is not believed
+            // at once.
+            let since = *self.short_since.get_or_insert(now);
+            estimate < rate * FAR / 100 || now.duration_since(since) >= PATIENCE
+        };
+        if short || self.loss > LOSS_MAX {
             let below = estimate.min(rate - 1);
             let lower = fitting(rates, below).filter(|&layer| rates.get(layer) < Some(&rate));
             return lower.map_or(Decision::Stay, |layer| self.switch(layer, false, now));
+        }
+        if estimate < rate {
+            return Decision::Stay;
         }
         self.climb(rate, estimate, rates, now)
     }
@@ -148,6 +167,7 @@ impl Selection {
             self.quiet = (self.quiet * 2).min(QUIET_MAX);
         }
         self.climbed = up;
+        self.short_since = None;
         self.changed = now;
         self.probing = None;
         self.loss = 0;

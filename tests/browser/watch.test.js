@@ -49,7 +49,17 @@ test('where the browser insists, it begins silently with one tap for sound', asy
   await page.goto(`${server.origin}/watch/demo`);
   await plays(page);
   const tap = page.getByRole('button', { name: 'Tap for sound' });
-  await tap.waitFor();
+  await until(async () => {
+    if (await tap.isVisible()) return true;
+    // Now and then Chromium lets sound play in spite of its policy; that is well, but not what is tested here.
+    const loud = await page.evaluate(() => {
+      const { video } = document.querySelector('aerial-player');
+      return !video.muted && !video.paused && video.currentTime > 0.5;
+    });
+    if (loud) await page.reload();
+    await sleep(500);
+    return false;
+  }, 'the button for sound');
   assert.equal(await page.evaluate(() => document.querySelector('aerial-player').video.muted), true);
   await keepsDecoding(page, { seconds: 2 });
   await screenshot(page, 'watch-tap-for-sound');

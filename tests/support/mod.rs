@@ -12,7 +12,7 @@ use std::{
 };
 
 /// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 pub const SDP: (&str, &str) = ("Content-Type", "application/sdp");
 pub const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
 
@@ -118,6 +118,10 @@ impl Server {
             address,
             log,
         }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn log(&self) -> String {

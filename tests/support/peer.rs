@@ -1,4 +1,4 @@
-//! A WebRTC client of the tests' own: publishes or receives Opus over loopback.
+//! A WebRTC client of the tests' own: publishes or receives Opus, and VP8, over loopback.
 
 use std::{
     net::UdpSocket,
@@ -13,7 +13,8 @@ use std::{
 use str0m::{
     Candidate, Event, Input, Output, Rtc,
     change::{SdpAnswer, SdpPendingOffer},
-    media::{Direction, MediaKind, MediaTime, Mid},
+    format::PayloadParams,
+    media::{Direction, Frequency, MediaKind, MediaTime, Mid},
     net::{Protocol, Receive},
 };
 
@@ -22,6 +23,13 @@ use super::{Reply, Server};
 /// Twenty milliseconds of silence.
 const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 const FRAME: Duration = Duration::from_millis(20);
+/// A whole VP8 key frame of one grey pixel.
+const PIXEL: [u8; 22] = [
+    0x30, 0x01, 0x00, 0x9d, 0x01, 0x2a, 0x01, 0x00, 0x01, 0x00, 0x0e, 0xc0, 0xfe, 0x25, 0xa4, 0x00,
+    0x03, 0x70, 0x00, 0x00, 0x00, 0x00,
+];
+/// There is a picture with every so many pieces of sound.
+const PICTURE_EVERY: u32 = 5;
 
 /// What other threads see of a client, and can ask of it.
 #[derive(Default)]
@@ -30,6 +38,7 @@ pub struct Seen {
     pub closed: AtomicBool,
     pub packets: AtomicU64,
     mute: AtomicBool,
+    blind: AtomicBool,
     quit: AtomicBool,
 }
 
@@ -41,18 +50,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// Publishes to `path`; fails the test if the server refuses.
+    /// Publishes sound to `path`; fails the test if the server refuses.
     pub fn publish(server: &Server, path: &str) -> Self {
-        Self::start(server, path, Direction::SendOnly)
+        Self::start(server, path, Direction::SendOnly, false)
+    }
+
+    /// Publishes sound and announces pictures, which come after [`Client::show`].
+    pub fn publish_video(server: &Server, path: &str) -> Self {
+        Self::start(server, path, Direction::SendOnly, true)
     }
 
     /// Watches `path`.
     pub fn watch(server: &Server, path: &str) -> Self {
-        Self::start(server, path, Direction::RecvOnly)
+        Self::start(server, path, Direction::RecvOnly, false)
     }
 
-    fn start(server: &Server, path: &str, direction: Direction) -> Self {
-        let mut peer = Peer::new(direction);
+    fn start(server: &Server, path: &str, direction: Direction, video: bool) -> Self {
+        let mut peer = Peer::new(direction, video);
         let reply: Reply = server.post_offer(path, &peer.offer).expect(201);
         peer.accept(reply.text());
         let seen = Arc::clone(&peer.seen);
@@ -66,6 +80,11 @@ impl Client {
     /// Sends no more media but stays connected.
     pub fn mute(&self) {
         self.seen.mute.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends pictures from now on.
+    pub fn show(&self) {
+        self.seen.blind.store(false, Ordering::Relaxed);
     }
 
     pub fn is_connected(&self) -> bool {
@@ -96,31 +115,40 @@ struct Peer {
     rtc: Rtc,
     socket: UdpSocket,
     direction: Direction,
-    mid: Mid,
+    audio: Mid,
+    video: Option<Mid>,
     offer: String,
     pending: Option<SdpPendingOffer>,
     seen: Arc<Seen>,
 }
 
 impl Peer {
-    fn new(direction: Direction) -> Self {
+    fn new(direction: Direction, video: bool) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket
             .set_read_timeout(Some(Duration::from_millis(5)))
             .unwrap();
-        let mut rtc = Rtc::builder().build(Instant::now());
+        let codecs = Rtc::builder()
+            .clear_codecs()
+            .enable_opus(true, false)
+            .enable_vp8(true);
+        let mut rtc = codecs.build(Instant::now());
         let address = socket.local_addr().unwrap();
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         let mut api = rtc.sdp_api();
-        let mid = api.add_media(MediaKind::Audio, direction, None, None, None);
+        let mut media = |kind| api.add_media(kind, direction, None, None, None);
+        let audio = media(MediaKind::Audio);
+        let video = video.then(|| media(MediaKind::Video));
         let (offer, pending) = api.apply().unwrap();
         let offer = offer.to_sdp_string();
-        let (pending, seen) = (Some(pending), Arc::default());
+        let (pending, seen) = (Some(pending), Arc::<Seen>::default());
+        seen.blind.store(true, Ordering::Relaxed);
         Self {
             rtc,
             socket,
             direction,
-            mid,
+            audio,
+            video,
             offer,
             pending,
             seen,
@@ -188,18 +216,25 @@ impl Peer {
         if self.direction != Direction::SendOnly || quiet || !self.rtc.is_connected() {
             return;
         }
-        let Some(writer) = self.rtc.writer(self.mid) else {
+        let time = MediaTime::new(u64::from(number) * 960, Frequency::FORTY_EIGHT_KHZ);
+        self.write(self.audio, time, &SILENCE);
+        if let Some(video) = self.video
+            && !self.seen.blind.load(Ordering::Relaxed)
+            && number.is_multiple_of(PICTURE_EVERY)
+        {
+            let time = MediaTime::new(u64::from(number) * 1800, Frequency::NINETY_KHZ);
+            self.write(video, time, &PIXEL);
+        }
+    }
+
+    fn write(&mut self, mid: Mid, time: MediaTime, frame: &[u8]) {
+        // A session that has just been closed has no writer.
+        let Some(writer) = self.rtc.writer(mid) else {
             return;
         };
-        let Some(payload) = writer.payload_params().next().map(|params| params.pt()) else {
-            return;
-        };
-        let time = MediaTime::new(
-            u64::from(number) * 960,
-            str0m::media::Frequency::FORTY_EIGHT_KHZ,
-        );
-        writer
-            .write(payload, Instant::now(), time, SILENCE.to_vec())
-            .unwrap();
+        let payload_type = writer.payload_params().next().map(PayloadParams::pt);
+        if let Some(payload_type) = payload_type {
+            drop(writer.write(payload_type, Instant::now(), time, frame.to_vec()));
+        }
     }
 }

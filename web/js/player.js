@@ -268,7 +268,7 @@ export class AerialPlayer extends HTMLElement {
     const blocked = state === 'live' && this.video.paused;
     this.#cover.hidden = state === 'live' && !blocked;
     this.#cover.dataset.state = state;
-    this.#cover.classList.toggle('clear', blocked || (state === 'offline' && this.video.videoWidth > 0));
+    this.#cover.classList.toggle('clear', blocked || (state === 'offline' && this.client?.peer != null && this.video.videoWidth > 0));
     this.#live.classList.toggle('off', state !== 'live');
     setText(this.#live, state === 'live' ? 'LIVE' : 'OFF AIR');
     const [title, hint] = state === 'live'

@@ -60,7 +60,8 @@ impl Owner {
         (offer, codecs): (Arc<Offer>, Vec<Codec>),
         reply: Reply<Created>,
     ) {
-        let tracks = self.tracks.next(Some(&codecs), &self.shared.fanout);
+        let rids = offer.layers();
+        let tracks = self.tracks.next(Some(&codecs), rids, &self.shared.fanout);
         let (number, gate, pulse) = (session.number, Gate::new(), watch::Sender::default());
         let feed = Feed {
             number,
@@ -89,7 +90,7 @@ impl Owner {
     }
 
     fn start_source(&mut self, text: Arc<str>) {
-        let tracks = self.tracks.next(None, &self.shared.fanout);
+        let tracks = self.tracks.next(None, &[], &self.shared.fanout);
         let (number, gate, stop) = (self.shared.number(), Gate::new(), Stop::default());
         let pulse = watch::Sender::<Pulse>::default();
         self.feed = Some(Feed {
@@ -106,7 +107,7 @@ impl Owner {
         let task = source::Task {
             broadcast: self.name.clone(),
             description: text,
-            sinks: gate.sinks(number, &tracks, &self.reports.0),
+            sinks: gate.sinks(number, &tracks, &self.reports.0).tracks,
             gate,
             pulse,
             stop,
