@@ -75,9 +75,11 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand_required(true)
         .subcommand(serve)
-        .subcommand(bench::Options::augment_args(Command::new("bench").about(
-            "Measure what a server on this machine costs and how fast it is",
-        )))
+        .subcommand(
+            // The derived options would bring a description of themselves.
+            bench::Options::augment_args(Command::new("bench"))
+                .about("Measure what a server on this machine costs and how fast it is"),
+        )
         .subcommand(
             Command::new("bench-part")
                 .about("A helper process of bench")

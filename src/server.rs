@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     net::TcpListener,
-    task::{JoinHandle, JoinSet, spawn_blocking},
+    task::{JoinSet, spawn_blocking},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,6 @@ pub struct Server {
     fanout: Fanout,
     stopping: CancellationToken,
     tasks: JoinSet<()>,
-    preparing: JoinHandle<()>,
     drain: Duration,
 }
 
@@ -46,7 +45,8 @@ pub struct Server {
 /// # Errors
 /// A port in use, a missing GStreamer element, or another refusal of the system.
 pub async fn start(config: Config) -> Result<Server, Start> {
-    spawn_blocking(pipeline::init)
+    // Both before the first request can come: it would have to wait for them.
+    spawn_blocking(|| pipeline::init().map(|()| webrtcbin::prepare()))
         .await
         .map_err(|error| Start::System {
             what: "start GStreamer",
@@ -112,7 +112,6 @@ pub async fn start(config: Config) -> Result<Server, Start> {
         fanout,
         stopping,
         tasks,
-        preparing: spawn_blocking(webrtcbin::prepare),
         drain,
     })
 }
@@ -137,8 +136,6 @@ impl Server {
             self.broadcasts.stop(self.drain).await;
             while self.tasks.join_next().await.is_some() {}
             self.fanout.stop().await;
-            // Err: it failed, which shows when somebody publishes.
-            let _ = self.preparing.await;
         };
         if timeout_at(deadline, parts).await.is_err() {
             tracing::warn!("not everything stopped in time");

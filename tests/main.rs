@@ -19,6 +19,7 @@ mod aiortc;
 mod api;
 mod churn;
 mod cors;
+mod extensions;
 mod hostile;
 mod offers;
 mod pages;

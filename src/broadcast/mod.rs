@@ -11,6 +11,7 @@ mod feed;
 mod name;
 mod owner;
 mod publisher;
+mod selections;
 mod session;
 mod source;
 mod status;
@@ -29,6 +30,7 @@ use std::{
 pub use claim::Times;
 pub use engine::PublisherOptions;
 pub use name::Name;
+pub use selections::EventKind;
 pub use session::{Session, SessionId};
 pub use status::{Counters, SourceKind, State, Status, TrackStatus};
 use tokio::{
@@ -332,7 +334,11 @@ impl Broadcasts {
                     return answer;
                 }
             }
-            Err(Error::Stopping)
+            Err(if self.shared.stopping.is_cancelled() {
+                Error::Stopping
+            } else {
+                Error::Failed("nobody answers for the broadcast".to_owned())
+            })
         };
         timeout(ANSWER_TIMEOUT, attempts)
             .await

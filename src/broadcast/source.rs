@@ -14,12 +14,10 @@ use super::{
     Name,
     claim::Pulse,
     feed::Gate,
+    owner::Outcome,
     session::{Stop, random_share},
 };
-use crate::{
-    peer::End,
-    pipeline::{Event, Source, TrackSinks},
-};
+use crate::pipeline::{Event, Source, TrackSinks};
 
 /// Longest start of a pipeline; network sources connect in this time.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -45,8 +43,8 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Runs the pipeline to its end. Always `None`: a source is not a session.
-    pub(super) async fn run(self) -> Option<End> {
+    /// Runs the pipeline to its end.
+    pub(super) async fn run(self) -> Outcome {
         let Self {
             broadcast,
             description,
@@ -65,11 +63,11 @@ impl Task {
             Ok(Ok(source)) => source,
             Ok(Err(error)) => {
                 tracing::warn!(%broadcast, %error, "source does not start");
-                return None;
+                return Outcome::SourceEnded;
             }
             Err(_) => {
                 tracing::warn!(%broadcast, seconds = START_TIMEOUT.as_secs(), "source does not start in time");
-                return None;
+                return Outcome::SourceEnded;
             }
         };
         let began = Instant::now();
@@ -94,7 +92,7 @@ impl Task {
         source.stop().await;
         let seconds = began.elapsed().as_secs();
         tracing::info!(%broadcast, why, seconds, frames = gate.frames(), "source ended");
-        None
+        Outcome::SourceEnded
     }
 }
 

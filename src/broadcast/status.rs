@@ -60,12 +60,15 @@ pub struct Status {
 }
 
 /// One track of a broadcast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackStatus {
     /// Video or audio.
     pub kind: Kind,
     /// How it is encoded.
     pub codec: Codec,
+    /// The rids of its layers, if it is simulcast.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
 }
 
 /// What has happened since the start.

@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     ANSWER_TIMEOUT, Created, Reply, Session, ViewerOptions,
     feed::{Track, Tracks},
+    owner::{Outcome, RETRY_MISSING},
     session::Command,
     status::SharedCounters,
     viewer_engine::Viewer,
@@ -45,8 +46,8 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Runs the session to its end. `None` if it never began.
-    pub(super) async fn run(self, reply: Reply<Created>) -> Option<End> {
+    /// Runs the session to its end.
+    pub(super) async fn run(self, reply: Reply<Created>) -> Outcome {
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let tracks = fanout::Tracks {
             video: watched(self.tracks.video.as_ref()),
@@ -61,16 +62,16 @@ impl Task {
         let watching = Viewer::watch(&self.offer, engines, tracks, events_sender);
         let watching = tokio::select! {
             watching = timeout(ANSWER_TIMEOUT, watching) => watching,
-            _ = self.session.stop.ended() => return None,
+            end = self.session.stop.ended() => {
+                return Outcome::Refused(reply, stopped(&self.session, end));
+            }
         };
         let error = match watching {
-            Ok(Ok(watching)) => return Some(self.serve(watching, events, reply).await),
+            Ok(Ok(watching)) => return self.serve(watching, events, reply).await,
             Ok(Err(error)) => error,
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
-        // Err: the client has left.
-        let _ = reply.send(Err(error));
-        None
+        Outcome::Refused(reply, error)
     }
 
     /// Runs a session that has its answer.
@@ -79,7 +80,7 @@ impl Task {
         (viewer, answer): (Viewer, String),
         mut events: mpsc::Receiver<Event>,
         reply: Reply<Created>,
-    ) -> End {
+    ) -> Outcome {
         let began = Instant::now();
         let session = &self.session;
         self.counters.started(Role::Viewer);
@@ -115,7 +116,18 @@ impl Task {
             dropped = stats.dropped,
             "viewer ended"
         );
-        end
+        Outcome::Ended(end)
+    }
+}
+
+/// What a client is told whose session ended before it was answered.
+fn stopped(session: &Session, end: End) -> Error {
+    match end {
+        End::Shutdown => Error::Stopping,
+        _ => Error::NotLive {
+            name: session.broadcast.clone(),
+            retry_after: RETRY_MISSING,
+        },
     }
 }
 
@@ -144,6 +156,7 @@ async fn follow(
             Some(command) = commands.recv() => match command {
                 Command::Candidates(candidates) => viewer.add_candidates(&candidates),
                 Command::Keyframe => {}
+                Command::Layer(layer) => viewer.select(layer),
                 Command::Restart { ice_ufrag, ice_pwd, reply } => {
                     // Err: the client has left.
                     let _ = reply.send(viewer.restart(&ice_ufrag, &ice_pwd).await);

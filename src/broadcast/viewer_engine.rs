@@ -59,6 +59,13 @@ impl Viewer {
         }
     }
 
+    pub(super) fn select(&self, layer: Option<usize>) {
+        match self {
+            Self::Direct(viewer) => viewer.select(layer),
+            Self::Webrtcbin(viewer) => viewer.select(layer),
+        }
+    }
+
     pub(super) async fn restart(
         &self,
         ufrag: &str,

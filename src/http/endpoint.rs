@@ -4,7 +4,7 @@ use ::http::{HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 
 use super::{
-    App, cors, prefix,
+    App, cors, extensions, prefix,
     reply::{Problem, empty, set, with_body},
     request::Request,
     resource::FRAGMENT_TYPE,
@@ -90,5 +90,8 @@ fn created_response(app: &App, role: Role, created: &Created) -> Response {
     set(&mut response, &header::ETAG, &session.etag());
     set(&mut response, &cors::ACCEPT_PATCH, FRAGMENT_TYPE);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
+    if role == Role::Viewer {
+        extensions::announce(&mut response, session);
+    }
     response
 }

@@ -7,6 +7,7 @@ mod api;
 mod cors;
 mod endpoint;
 mod events;
+mod extensions;
 mod metrics;
 mod pages;
 mod preconditions;
@@ -204,6 +205,9 @@ impl App {
         match route {
             Route::Endpoint(role, target) => endpoint::answer(self, *role, *target, request).await,
             Route::Session(role, id) => resource::answer(self, *role, id, request).await,
+            Route::Extension(id, extension) => {
+                extensions::answer(self, (*id, *extension), request).await
+            }
             Route::Broadcasts => api::broadcasts(self),
             Route::Broadcast(name) => api::broadcast(self, name),
             Route::Events => Ok(events::answer(self)),

@@ -37,7 +37,7 @@ pub(super) const RETRY_MISSING: Duration = Duration::from_secs(2);
 /// When to ask again while a publisher is about to go live.
 const RETRY_STARTING: Duration = Duration::from_secs(1);
 /// When a second publisher may try again: after that long without RTP the first is stale.
-const RETRY_TAKEN: Duration = Duration::from_secs(2);
+pub(super) const RETRY_TAKEN: Duration = Duration::from_secs(2);
 /// How often time limits are checked.
 const TICK: Duration = Duration::from_millis(250);
 /// Shortest time between two keyframe requests to a publisher.
@@ -70,6 +70,16 @@ pub(super) enum Request {
 
 /// A new session and its commands.
 type Admitted = (Arc<Session>, mpsc::Receiver<Command>);
+
+/// How a child task ended.
+pub(super) enum Outcome {
+    /// A session that had been answered.
+    Ended(End),
+    /// A session that never began. The owner tells the client, once nothing is left of it.
+    Refused(Reply<Created>, Error),
+    /// A run of a source pipeline.
+    SourceEnded,
+}
 
 /// What a child task was.
 #[derive(Clone, Debug)]
@@ -107,7 +117,7 @@ pub(super) struct Owner {
     feed: Option<Feed>,
     tracks: Tracks,
     viewers: HashMap<SessionId, Arc<Session>>,
-    children: JoinSet<Option<End>>,
+    children: JoinSet<Outcome>,
     child_names: HashMap<task::Id, Child>,
     vacant_since: Instant,
     keyframe_asked: Option<Instant>,
@@ -175,7 +185,7 @@ impl Owner {
             tokio::select! {
                 Some(request) = self.requests.recv() => self.answer(request),
                 Some(report) = self.reports.1.recv() => self.note(&report),
-                Some(child) = self.children.join_next_with_id() => self.bury(&child),
+                Some(child) = self.children.join_next_with_id() => self.bury(child),
                 () = self.keyframe_wanted.notified() => self.keyframe_due = true,
                 _ = tick.tick() => self.check_times(Instant::now()),
             }
@@ -194,7 +204,7 @@ impl Owner {
         self.retire_feed(End::Shutdown);
         self.close_viewers(End::Shutdown);
         while let Some(child) = self.children.join_next_with_id().await {
-            self.bury(&child);
+            self.bury(child);
         }
     }
 
@@ -253,17 +263,15 @@ impl Owner {
     }
 
     /// Takes note of a child task that has ended.
-    fn bury(&mut self, child: &Result<(task::Id, Option<End>), JoinError>) {
-        let (id, end) = match child {
-            Ok((id, end)) => (*id, *end),
-            Err(error) => {
-                tracing::error!(broadcast = %self.name, %error, "a session's task failed");
-                (error.id(), Some(End::Failed))
-            }
+    fn bury(&mut self, child: Result<(task::Id, Outcome), JoinError>) {
+        let (id, outcome) = child.unwrap_or_else(|error| {
+            tracing::error!(broadcast = %self.name, %error, "a session's task failed");
+            (error.id(), Outcome::Ended(End::Failed))
+        });
+        let end = match outcome {
+            Outcome::Ended(end) => end,
+            Outcome::Refused(..) | Outcome::SourceEnded => End::Failed,
         };
-        if let Some(end) = end {
-            self.shared.counters.ended(end);
-        }
         match self.child_names.remove(&id) {
             Some(Child::Viewer(id)) => {
                 self.viewers.remove(&id);
@@ -272,9 +280,17 @@ impl Owner {
             Some(Child::Feed(number))
                 if self.feed.as_ref().is_some_and(|feed| feed.number == number) =>
             {
-                self.retire_feed(end.unwrap_or(End::Failed));
+                self.retire_feed(end);
             }
             Some(Child::Feed(_)) | None => {}
+        }
+        match outcome {
+            Outcome::Ended(end) => self.shared.counters.ended(end),
+            Outcome::Refused(reply, error) => {
+                self.publish_status();
+                respond(reply, Err(error));
+            }
+            Outcome::SourceEnded => {}
         }
     }
 
@@ -287,8 +303,13 @@ impl Owner {
             State::Live | State::Stale => [Kind::Video, Kind::Audio]
                 .into_iter()
                 .filter_map(|kind| {
-                    let codec = self.tracks.of(kind)?.codec?;
-                    Some(TrackStatus { kind, codec })
+                    let track = self.tracks.of(kind)?;
+                    let layers = track.layers.iter().map(|layer| layer.rid.clone()).collect();
+                    Some(TrackStatus {
+                        kind,
+                        codec: track.codec?,
+                        layers,
+                    })
                 })
                 .collect(),
         };

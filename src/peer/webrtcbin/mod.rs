@@ -46,7 +46,7 @@ pub use viewer::{Header, Heard, Outlet, Packets, Pushed, Told, Viewer, ViewerOpt
 
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
 /// be scheduled; the wait is not for the peer.
-const GOODBYE_WAIT: Duration = Duration::from_millis(100);
+const GOODBYE_WAIT: Duration = Duration::from_millis(200);
 
 /// UDP ports, both ends included. Each connection takes one per address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
