@@ -204,6 +204,7 @@ mod tests {
             tracks: vec![TrackStatus {
                 kind: Kind::Video,
                 codec: Codec::H264,
+                layers: Vec::new(),
             }],
             fed: true,
         };
