@@ -68,7 +68,7 @@ impl Track {
 
     /// The headers for the next `count` packets. `number` is the first one's in the rendition:
     /// the viewer's own numbers begin there, and go on without gaps.
-    fn header(&mut self, number: u64, count: usize, timestamp: u64) -> Header {
+    pub(super) fn header(&mut self, number: u64, count: usize, timestamp: u64) -> Header {
         // At first below 2^15, so that an early loss cannot make the peer guess the rollover
         // counter wrong (RFC 3711 §3.3.1).
         let (next, shift) = self.next.unwrap_or((number, low16(number) & 0x8000));
