@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broadcast::{self, Broadcasts, PublisherOptions, ViewerOptions},
-    config::Config,
+    config::{Config, IceServer},
     error::Start,
     fanout::{self, Fanout},
     http,
@@ -85,13 +85,10 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     };
     let options = broadcast_options(&config, publisher, viewer);
     let broadcasts = Broadcasts::new(options, fanout.clone());
-    for (name, broadcast) in &config.broadcasts {
+    for name in config.plans.with_source() {
         broadcasts
-            .add_source(name, &broadcast.source.description)
-            .map_err(|error| Start::Broadcast {
-                name: name.clone(),
-                error,
-            })?;
+            .start_source(&name)
+            .map_err(|error| Start::Broadcast { name, error })?;
     }
     let drain = config.timeouts.drain;
     let stopping = CancellationToken::new();
@@ -210,6 +207,7 @@ fn broadcast_options(
         timeouts,
         limits,
         webrtc,
+        plans,
         ..
     } = config;
     broadcast::Options {
@@ -226,6 +224,7 @@ fn broadcast_options(
         replace_live: webrtc.replace_live,
         publisher,
         viewer,
+        plans: plans.clone(),
     }
 }
 
@@ -235,6 +234,7 @@ fn http_options(config: Config) -> http::Options {
         http,
         limits,
         timeouts,
+        webrtc,
         ..
     } = config;
     http::Options {
@@ -247,6 +247,10 @@ fn http_options(config: Config) -> http::Options {
         fragment_bytes_max: limits.fragment_bytes.0,
         lenient_etag: http.lenient_etag,
         missing_is_404: http.missing_is_404,
+        redirect_publishers: http.redirect_publishers.map(|url| url.0),
+        redirect_viewers: http.redirect_viewers.map(|url| url.0),
+        source_offers: limits.source_offers,
+        ice_servers: webrtc.ice_servers.iter().map(IceServer::link).collect(),
         web: main.web,
         drain: timeouts.drain,
     }

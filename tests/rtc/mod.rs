@@ -44,6 +44,8 @@ pub(crate) struct Received {
     pub(crate) packets: BTreeSet<u64>,
     /// Timestamps, extended.
     pub(crate) frames: BTreeSet<u64>,
+    /// An RTCP sender report came.
+    pub(crate) reported: bool,
 }
 
 impl Received {
