@@ -161,9 +161,7 @@ impl Meters {
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if let Some(buffer) = info.buffer() {
                 meter.add(1, buffer.size());
-                let wanted = !buffer.flags().contains(gst::BufferFlags::DECODE_ONLY);
                 if kind == Kind::Video
-                    && wanted
                     && let Some(pts) = buffer.pts()
                     && let Ok(mut on_the_way) = on_the_way.lock()
                 {
