@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use crate::{
     broadcast::Name,
     config,
-    peer::{self, sdp},
+    peer::{sdp, webrtcbin},
     pipeline,
 };
 
@@ -48,11 +48,19 @@ pub enum Error {
     Failed(String),
 }
 
-impl From<peer::Error> for Error {
-    fn from(error: peer::Error) -> Self {
+impl From<pipeline::Error> for Error {
+    fn from(error: pipeline::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<webrtcbin::Error> for Error {
+    fn from(error: webrtcbin::Error) -> Self {
         match error {
-            peer::Error::Sdp(error) => Self::Offer(error),
-            peer::Error::Pipeline(_) | peer::Error::Engine(_) => Self::Failed(error.to_string()),
+            webrtcbin::Error::Sdp(error) => Self::Offer(error),
+            webrtcbin::Error::Pipeline(_) | webrtcbin::Error::Engine(_) => {
+                Self::Failed(error.to_string())
+            }
         }
     }
 }
@@ -77,6 +85,14 @@ pub enum Start {
         source: io::Error,
         /// The option that changes it.
         option: &'static str,
+    },
+    /// Configure fewer broadcasts, or allow more.
+    #[error("broadcast {name} cannot be started: {error}")]
+    Broadcast {
+        /// The broadcast.
+        name: Name,
+        /// Why.
+        error: Error,
     },
     /// Look at what the system refuses.
     #[error("cannot {what}: {source}")]

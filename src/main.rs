@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use aerial::{
@@ -20,6 +21,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Exit code of a server that did not start because of what it was told or what it found.
 const NOT_STARTED: u8 = 2;
+/// How long the process waits for what did not stop within the drain time.
+const LEFTOVERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let matches = match command().try_get_matches() {
@@ -85,9 +88,11 @@ fn command() -> Command {
         .subcommand(workbench::Try::augment_args(Command::new("try").about(
             "Run one pipeline file alone and show what goes in and comes out each second",
         )))
-        .subcommand(bench::Options::augment_args(Command::new("bench").about(
-            "Measure what a server on this machine costs and how fast it is",
-        )))
+        .subcommand(
+            // The derived options would bring a description of themselves.
+            bench::Options::augment_args(Command::new("bench"))
+                .about("Measure what a server on this machine costs and how fast it is"),
+        )
         .subcommand(
             Command::new("bench-part")
                 .about("A helper process of bench")
@@ -149,22 +154,26 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
         .with_ansi(io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_new(&config.main.log.0).context("log filter")?)
         .init();
-    tokio::runtime::Runtime::new()
-        .context("no runtime")?
-        .block_on(async {
-            let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
-            let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
-            let server = server::start(config).await?;
-            server
-                .run_until(async move {
-                    tokio::select! {
-                        _ = terminate.recv() => {}
-                        _ = interrupt.recv() => {}
-                    }
-                })
-                .await;
-            Ok(())
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    let done = runtime.block_on(run(config));
+    // Work on the blocking pool that has outlived the drain time must not keep the process.
+    runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
+    done
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+    let server = server::start(config).await?;
+    server
+        .run_until(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
         })
+        .await;
+    Ok(())
 }
 
 fn say(line: &str) {

@@ -14,8 +14,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broadcast::{self, Broadcasts, PublisherOptions},
-    config::Config,
+    broadcast::{self, Broadcasts, PublisherOptions, ViewerOptions},
+    config::{Config, IceServer},
     error::Start,
     fanout::{self, Fanout},
     http,
@@ -45,33 +45,15 @@ pub struct Server {
 /// # Errors
 /// A port in use, a missing GStreamer element, or another refusal of the system.
 pub async fn start(config: Config) -> Result<Server, Start> {
-    spawn_blocking(pipeline::init)
+    // Both before the first request can come: it would have to wait for them.
+    spawn_blocking(|| pipeline::init().map(|()| webrtcbin::prepare()))
         .await
         .map_err(|error| Start::System {
             what: "start GStreamer",
             source: io::Error::other(error),
         })??;
-    let listen = config.main.listen;
-    let loopback = listen.ip().is_loopback();
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|source| Start::Listen {
-            protocol: "HTTP",
-            address: listen,
-            source,
-            option: "listen",
-        })?;
-    let port = Port::bind(&udp::Options {
-        listen: config.main.udp,
-        public_addresses: config.webrtc.public_addresses.clone(),
-        loopback,
-    })
-    .map_err(|source| Start::Listen {
-        protocol: "UDP",
-        address: config.main.udp,
-        source,
-        option: "udp",
-    })?;
+    let loopback = config.main.listen.ip().is_loopback();
+    let (listener, port) = take_ports(&config, loopback).await?;
     let system = |what| move |source| Start::System { what, source };
     let address = listener
         .local_addr()
@@ -86,15 +68,27 @@ pub async fn start(config: Config) -> Result<Server, Start> {
         webrtcbin: webrtcbin::PublisherOptions {
             addresses: publisher_addresses.clone(),
             public_addresses: config.webrtc.public_addresses.clone(),
+            ports: config.webrtc.webrtcbin_ports,
             jitter: config.webrtc.jitter,
         },
         consent: config.timeouts.consent,
     };
-    let broadcasts = Broadcasts::new(broadcast_options(&config, publisher), fanout.clone());
-    for (name, broadcast) in &config.broadcasts {
-        if let Err(error) = broadcasts.add_source(name, &broadcast.source.description) {
-            tracing::error!(broadcast = %name, %error, "broadcast not started");
-        }
+    let viewer = ViewerOptions {
+        engine: config.webrtc.viewer_engine,
+        webrtcbin: webrtcbin::ViewerOptions {
+            addresses: publisher_addresses.clone(),
+            public_addresses: config.webrtc.public_addresses.clone(),
+            ports: config.webrtc.webrtcbin_ports,
+            connect: config.timeouts.connect,
+            consent: config.timeouts.consent,
+        },
+    };
+    let options = broadcast_options(&config, publisher, viewer);
+    let broadcasts = Broadcasts::new(options, fanout.clone());
+    for name in config.plans.with_source() {
+        broadcasts
+            .start_source(&name)
+            .map_err(|error| Start::Broadcast { name, error })?;
     }
     let drain = config.timeouts.drain;
     let stopping = CancellationToken::new();
@@ -148,6 +142,29 @@ impl Server {
     }
 }
 
+/// Binds the two ports that are fixed.
+async fn take_ports(config: &Config, loopback: bool) -> Result<(TcpListener, Port), Start> {
+    let refused = |protocol, address, option| {
+        move |source| Start::Listen {
+            protocol,
+            address,
+            source,
+            option,
+        }
+    };
+    let (http, udp) = (config.main.listen, config.main.udp);
+    let listener = TcpListener::bind(http)
+        .await
+        .map_err(refused("HTTP", http, "listen"))?;
+    let options = udp::Options {
+        listen: udp,
+        public_addresses: config.webrtc.public_addresses.clone(),
+        loopback,
+    };
+    let port = Port::bind(&options).map_err(refused("UDP", udp, "udp"))?;
+    Ok((listener, port))
+}
+
 /// The addresses on which publishers' connections are made.
 fn publisher_addresses(config: &Config, loopback: bool) -> io::Result<Vec<IpAddr>> {
     let chosen = &config.webrtc.publisher_addresses;
@@ -181,11 +198,16 @@ fn fanout_options(config: &Config) -> fanout::Options {
     }
 }
 
-fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast::Options {
+fn broadcast_options(
+    config: &Config,
+    publisher: PublisherOptions,
+    viewer: ViewerOptions,
+) -> broadcast::Options {
     let Config {
         timeouts,
         limits,
         webrtc,
+        plans,
         ..
     } = config;
     broadcast::Options {
@@ -201,6 +223,8 @@ fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast:
         viewers_max: limits.viewers,
         replace_live: webrtc.replace_live,
         publisher,
+        viewer,
+        plans: plans.clone(),
     }
 }
 
@@ -210,6 +234,7 @@ fn http_options(config: Config) -> http::Options {
         http,
         limits,
         timeouts,
+        webrtc,
         ..
     } = config;
     http::Options {
@@ -222,6 +247,10 @@ fn http_options(config: Config) -> http::Options {
         fragment_bytes_max: limits.fragment_bytes.0,
         lenient_etag: http.lenient_etag,
         missing_is_404: http.missing_is_404,
+        redirect_publishers: http.redirect_publishers.map(|url| url.0),
+        redirect_viewers: http.redirect_viewers.map(|url| url.0),
+        source_offers: limits.source_offers,
+        ice_servers: webrtc.ice_servers.iter().map(IceServer::link).collect(),
         web: main.web,
         drain: timeouts.drain,
     }

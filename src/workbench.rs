@@ -82,7 +82,11 @@ pub fn check(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         });
         let layers = Layers::read(path, environment, std::iter::empty())?;
         let config = Config::load(&layers)?;
-        files += config.broadcasts.len();
+        files += config
+            .plans
+            .all()
+            .map(|plan| plan.files().count())
+            .sum::<usize>();
         problems.extend(of_config(&config, &variables));
     }
     for problem in &problems {
@@ -98,13 +102,22 @@ pub fn check(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitCode> 
 
 /// The problems of every pipeline file that a configuration uses.
 pub fn of_config(config: &Config, variables: &Variables) -> Vec<Problem> {
-    let sources = config
-        .broadcasts
-        .values()
-        .map(|broadcast| &broadcast.source);
-    sources
-        .flat_map(|source| check::check(&source.file, &source.description, variables))
-        .collect()
+    let mut problems = Vec::new();
+    for plan in config.plans.all() {
+        let given = plan.variables.iter();
+        let variables = given.fold(variables.clone(), |all, (name, value)| {
+            all.with(name, value)
+        });
+        for file in plan.files() {
+            for problem in check::check(&file.file, &file.text, &variables) {
+                // Sections share files and their faults.
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+        }
+    }
+    problems
 }
 
 /// Runs one file alone and tells on `out`, each second, what goes in and out.

@@ -1,1 +1,37 @@
-//! The one integration test binary.
+//! The one integration test binary: black-box tests against the built server over real sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+#![expect(
+    unreachable_pub,
+    reason = "a binary: `pub` marks what the helpers offer"
+)]
+
+mod aiortc;
+mod api;
+mod churn;
+mod conformance;
+mod cors;
+mod extensions;
+mod hostile;
+mod offers;
+mod pages;
+mod readme;
+mod reconnect;
+mod robustness;
+mod rtc;
+mod sessions;
+mod start_stop;
+mod structure;
+mod support;
+mod takeover;
+mod trickle;
+mod webrtcbin;

@@ -18,11 +18,12 @@ use crate::{
 
 /// 720p30 H264 at 2.5 Mb/s with a keyframe every 2 s, as a browser or OBS sends it, and Opus.
 /// The snow in the test picture keeps the encoder busy, so that frames have an even, real size.
+/// One thread makes one slice, and there are no access unit delimiters, as in a browser's stream.
 const PIPELINE: &str = "
     videotestsrc pattern=smpte horizontal-speed=3
         ! video/x-raw,format=I420,width=1280,height=720,framerate=30/1
         ! x264enc tune=zerolatency speed-preset=superfast bitrate=2500 vbv-buf-capacity=600
-            key-int-max=60 option-string=scenecut=0
+            key-int-max=60 option-string=scenecut=0 threads=1 aud=false
         ! video/x-h264,profile=constrained-baseline
         ! appsink name=video
     audiotestsrc wave=pink-noise samplesperbuffer=960

@@ -47,8 +47,10 @@ use clip::Clip;
 use part::{Job, Part};
 use peer::Http;
 use publisher::Publisher;
-use report::{Measured, Row};
+use report::{Measured, Row, Watched};
 use server::Server;
+
+use crate::{config::Value, peer::Engine};
 
 /// Name of the broadcast.
 const BROADCAST: &str = "bench";
@@ -58,6 +60,8 @@ const SAMPLED_VIEWERS: usize = 8;
 const SETTLE: Duration = Duration::from_secs(3);
 /// How long the floor is measured, at most.
 const FLOOR_MAX: Duration = Duration::from_secs(5);
+/// Load of each core above which other work on the machine shows in the figures.
+const BUSY_LOAD: f64 = 0.3;
 /// How long a helper process may take to answer, beyond what its job takes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -68,6 +72,9 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', default_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     viewers: Vec<u32>,
+    /// What carries the viewers: direct, webrtcbin, or both, separated by commas, side by side
+    #[arg(long, value_delimiter = ',', default_value = "direct", value_parser = engine)]
+    engines: Vec<Engine>,
     /// Seconds measured, after all viewers have joined
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
@@ -77,7 +84,8 @@ pub struct Options {
     /// Also write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Compare with the project's targets; the exit code is 1 if one is missed
+    /// Compare with the project's targets, which are for 200 viewers and, with several numbers,
+    /// for how cost grows; the exit code is 1 if one is missed
     #[arg(long)]
     check: bool,
 }
@@ -88,10 +96,16 @@ struct Figures<'a> {
     version: &'static str,
     /// Processor cores of this machine.
     cores: usize,
+    /// Processes that wanted to run in the minute before.
+    load: f64,
     debug_build: bool,
     runs: &'a [Row],
     /// CPU time per packet with most viewers against the one with fewest.
     linearity: Option<f64>,
+}
+
+fn engine(text: &str) -> Result<Engine, String> {
+    Engine::read(text).ok_or_else(|| format!("it takes {}", Engine::TAKES))
 }
 
 /// Runs the benchmark and prints what it finds. The exit code is 1 if viewers got no media or
@@ -118,19 +132,33 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 }
 
 async fn measure_all(options: &Options) -> Result<ExitCode> {
+    let cores = std::thread::available_parallelism()?.get();
+    let load = process::load()?;
+    #[expect(clippy::cast_precision_loss, reason = "the number of cores is small")]
+    if load > BUSY_LOAD * cores as f64 {
+        say(&format!(
+            "this machine is busy (load {load}): times will be too long\n"
+        ))?;
+    }
     say("encoding the clip\n")?;
     let clip = Arc::new(clip::make().await?);
     let http = peer::http_client();
     let mut rows = Vec::new();
-    for viewers in &options.viewers {
-        say(&format!("{viewers} viewers, {} s\n", options.seconds))?;
-        let viewers = usize::try_from(*viewers)?;
-        let measured = Box::pin(measure(options, viewers, &clip, &http)).await?;
-        rows.push(Row::new(&measured));
+    let engines = options.engines.iter().copied();
+    for run in engines.flat_map(|engine| options.viewers.iter().map(move |n| (engine, *n))) {
+        let (engine, viewers) = (run.0, usize::try_from(run.1)?);
+        let name = engine.name();
+        say(&format!(
+            "{viewers} viewers on {name}, {} s\n",
+            options.seconds
+        ))?;
+        let measured = Box::pin(measure(options, (engine, viewers), &clip, &http)).await?;
+        rows.push(Row::new(name, &measured));
     }
     let figures = Figures {
         version: env!("CARGO_PKG_VERSION"),
-        cores: std::thread::available_parallelism()?.get(),
+        cores,
+        load,
         debug_build: cfg!(debug_assertions),
         linearity: report::linearity(&rows),
         runs: &rows,
@@ -172,15 +200,15 @@ fn verdict(options: &Options, rows: &[Row]) -> Result<ExitCode> {
 /// One run: a fresh server, its publisher, its viewers, then the floor.
 async fn measure(
     options: &Options,
-    viewers: usize,
+    (engine, viewers): (Engine, usize),
     clip: &Arc<Clip>,
     http: &Http,
 ) -> Result<Measured> {
     let window = Duration::from_secs(options.seconds.into());
-    let mut server = Server::start(http).await?;
+    let mut server = Server::start(http, engine).await?;
     let endpoint = server.url(&format!("/whip/{BROADCAST}"));
     let mut publisher = Publisher::start(http, &endpoint, Arc::clone(clip)).await?;
-    let (idle, usage, elapsed, seen) = tokio::select! {
+    let watched = tokio::select! {
         failure = publisher.failure() => return Err(failure),
         watched = Box::pin(watch(options, viewers, http, &mut server)) => watched?,
     };
@@ -188,24 +216,13 @@ async fn measure(
     publisher.stop(http).await?;
     drop(server);
     let (floor, floor_received) = measure_floor(viewers, clip, window.min(FLOOR_MAX)).await?;
-    let viewers = seen.viewers;
     Ok(Measured {
-        idle,
-        usage,
-        elapsed,
-        viewers,
+        watched,
         sends,
         floor,
         floor_received,
     })
 }
-
-type Watched = (
-    process::Usage,
-    [process::Usage; 2],
-    Duration,
-    viewers::Report,
-);
 
 async fn watch(
     options: &Options,
@@ -230,12 +247,20 @@ async fn watch(
     part.answer::<String>(joining + ANSWER_TIMEOUT).await?;
     sleep(SETTLE).await;
     part.say("start").await?;
-    let (before, begin) = (server.usage()?, Instant::now());
+    let begin = Instant::now();
+    let before = (server.usage()?, part.usage()?);
     sleep(window).await;
     part.say("stop").await?;
-    let (after, elapsed) = (server.usage()?, begin.elapsed());
-    let seen = part.answer(ANSWER_TIMEOUT).await?;
-    Ok((idle, [before, after], elapsed, seen))
+    let elapsed = begin.elapsed();
+    let after = (server.usage()?, part.usage()?);
+    let seen: viewers::Report = part.answer(ANSWER_TIMEOUT).await?;
+    Ok(Watched {
+        idle,
+        usage: [before.0, after.0],
+        viewers_usage: [before.1, after.1],
+        elapsed,
+        viewers: seen.viewers,
+    })
 }
 
 async fn measure_floor(

@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{floor, viewers};
+use super::{floor, process::Usage, viewers};
 
 /// What a part does.
 #[derive(Debug, Serialize, Deserialize)]
@@ -115,6 +115,11 @@ impl Part {
     pub(super) async fn say(&mut self, line: &str) -> Result<()> {
         self.input.write_all(format!("{line}\n").as_bytes()).await?;
         Ok(self.input.flush().await?)
+    }
+
+    /// What it has used so far.
+    pub(super) fn usage(&self) -> Result<Usage> {
+        Usage::of(self.child.id().context("a helper process has ended")?)
     }
 
     /// The part's next answer.

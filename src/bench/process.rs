@@ -51,6 +51,20 @@ impl Usage {
     }
 }
 
+/// The machine's load average of the last minute.
+///
+/// # Errors
+///
+/// If the system does not say.
+pub(super) fn load() -> Result<f64> {
+    let average = fs::read_to_string("/proc/loadavg")?;
+    let first = average
+        .split_ascii_whitespace()
+        .next()
+        .context("no load average")?;
+    Ok(first.parse()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,16 +11,18 @@ use tokio::{
     task::JoinSet,
 };
 
+use super::feed::Sinks;
 use crate::{
+    error::Error,
     fanout::Fanout,
-    media::{Codec, Kind, PacketSink},
+    media::{Codec, Kind},
     peer::{
-        End, Engine, Error, Event,
-        direct::{self, Tracks},
-        sdp::{self, Choice, Offer},
+        End, Engine, Event,
+        direct::{self, StreamInput},
+        sdp::{self, Choice, Format, Offer},
         webrtcbin,
     },
-    pipeline::{self, Depacketizer, TrackSinks},
+    pipeline::{self, Depacketizer, Outlet},
 };
 
 /// How publishers are received.
@@ -61,14 +63,22 @@ impl Publisher {
     pub(super) async fn accept(
         offer: &Offer,
         (options, fanout): (&PublisherOptions, &Fanout),
-        sinks: TrackSinks,
+        sinks: Sinks,
         events: mpsc::Sender<Event>,
         keyframe: &Arc<Notify>,
     ) -> Result<(Self, String), Error> {
-        match options.engine {
+        // webrtcbin 1.22 does not answer simulcast.
+        let simulcast = !offer.layers().is_empty();
+        let engine = if simulcast {
+            Engine::Direct
+        } else {
+            options.engine
+        };
+        match engine {
             Engine::Webrtcbin => {
                 let options = &options.webrtcbin;
-                let accepted = webrtcbin::Publisher::accept(offer, options, sinks, events).await?;
+                let accepted =
+                    webrtcbin::Publisher::accept(offer, options, sinks.tracks, events).await?;
                 Ok((Self::Webrtcbin(accepted.0), accepted.1))
             }
             Engine::Direct => {
@@ -145,29 +155,25 @@ impl Direct {
     async fn accept(
         offer: &Offer,
         (options, fanout): (&PublisherOptions, &Fanout),
-        sinks: TrackSinks,
+        sinks: Sinks,
         events: mpsc::Sender<Event>,
         keyframe: &Arc<Notify>,
     ) -> Result<(Self, String), Error> {
         let mut depacketizers = Vec::new();
         let mut tasks = JoinSet::new();
-        let nowhere: PacketSink = Arc::new(|_| ());
-        let mut tracks = Tracks {
-            video: Arc::clone(&nowhere),
-            audio: nowhere,
-        };
-        for codec in codecs(offer)? {
+        let mut inputs = Vec::new();
+        for (codec, rid, outlet) in streams(offer, &sinks)? {
             let (reports, reported) = mpsc::channel(4);
             let keyframe = Arc::clone(keyframe);
-            let outlet = sinks.outlet(codec.kind());
             let wanted = move || keyframe.notify_one();
             let started = Depacketizer::start(codec, outlet, reports, wanted).await?;
             tasks.spawn(watch(reported, events.clone()));
             depacketizers.push(started.0);
-            match codec.kind() {
-                Kind::Video => tracks.video = started.1,
-                Kind::Audio => tracks.audio = started.1,
-            }
+            inputs.push(StreamInput {
+                codec,
+                rid,
+                sink: started.1,
+            });
         }
         let direct = direct::PublisherOptions {
             jitter: options.webrtcbin.jitter,
@@ -175,7 +181,7 @@ impl Direct {
             running_time: pipeline::running_time,
         };
         let (publisher, task, answer) =
-            direct::Publisher::accept(offer, fanout.port(), direct, tracks, events)?;
+            direct::Publisher::accept(offer, fanout.port(), direct, inputs, events)?;
         tasks.spawn(task.run());
         Ok((
             Self {
@@ -197,16 +203,27 @@ impl Direct {
     }
 }
 
-fn codecs(offer: &Offer) -> Result<Vec<Codec>, sdp::Error> {
-    let codec = |choice| match choice {
-        Choice::Receive(format) => format.codec,
-        Choice::Rejected => None,
-    };
-    Ok(offer
-        .choose_publish()?
-        .into_iter()
-        .filter_map(codec)
-        .collect())
+/// The streams a publisher sends: codec, rid of the layer, and where its media goes.
+fn streams(
+    offer: &Offer,
+    sinks: &Sinks,
+) -> Result<Vec<(Codec, Option<String>, Outlet)>, sdp::Error> {
+    let mut streams = Vec::new();
+    for choice in offer.choose_publish()? {
+        let Choice::Receive(Format {
+            codec: Some(codec), ..
+        }) = choice
+        else {
+            continue;
+        };
+        if codec.kind() == Kind::Audio || sinks.layers.is_empty() {
+            streams.push((codec, None, sinks.tracks.outlet(codec.kind())));
+        } else {
+            let layers = sinks.layers.iter();
+            streams.extend(layers.map(|(rid, outlet)| (codec, Some(rid.clone()), outlet.clone())));
+        }
+    }
+    Ok(streams)
 }
 
 /// Passes on what a depacketizer says, as an engine would.

@@ -11,9 +11,9 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    fanout::{Fanout, Rendition},
+    fanout::{Fanout, Layer, Rendition},
     media::{Codec, FrameSink, Kind},
-    pipeline::TrackSinks,
+    pipeline::{Outlet, Streams, TrackSinks},
 };
 
 /// What gates and sessions report to the owner of their broadcast.
@@ -23,6 +23,13 @@ pub(super) enum Report {
     Started { feed: u64, kind: Kind, codec: Codec },
     /// A frame came in another codec than viewers of this rendition have negotiated.
     Mismatch { feed: u64, kind: Kind, codec: Codec },
+    /// The first frame of a rendition has been made.
+    Rendition {
+        job: u64,
+        kind: Kind,
+        name: String,
+        codec: Codec,
+    },
 }
 
 /// A track and the rendition that carries it to viewers.
@@ -31,6 +38,36 @@ pub(super) struct Track {
     /// Unknown until a source pipeline's first frame.
     pub(super) codec: Option<Codec>,
     pub(super) rendition: Arc<Rendition>,
+    /// The encodings to choose from, if the publisher sends several; the first is `rendition`.
+    pub(super) layers: Vec<Layer>,
+}
+
+impl Track {
+    fn new(kind: Kind, codec: Option<Codec>, rids: &[String], fanout: &Fanout) -> Self {
+        let layer = |rid: &String| Layer {
+            rid: rid.clone(),
+            rendition: fanout.rendition(kind),
+        };
+        let layers: Vec<Layer> = rids.iter().map(layer).collect();
+        let first = layers.first().map(|layer| layer.rendition.clone());
+        let rendition = Arc::new(first.unwrap_or_else(|| fanout.rendition(kind)));
+        Self {
+            codec,
+            rendition,
+            layers,
+        }
+    }
+
+    fn has_layers(&self, rids: &[String]) -> bool {
+        self.layers.iter().map(|layer| &layer.rid).eq(rids)
+    }
+}
+
+/// Where the frames of a feed go.
+pub(super) struct Sinks {
+    pub(super) tracks: TrackSinks,
+    /// The layers of a simulcast picture, by rid; empty without simulcast.
+    pub(super) layers: Vec<(String, Outlet)>,
 }
 
 /// At most one track of each kind.
@@ -43,18 +80,17 @@ pub(super) struct Tracks {
 impl Tracks {
     /// Tracks for a new feed: a track that goes on in the same codec keeps its rendition, and with
     /// it the viewers. `codecs` is what a publisher negotiated, or `None` for a pipeline that has
-    /// yet to show what it makes.
-    pub(super) fn next(&self, codecs: Option<&[Codec]>, fanout: &Fanout) -> Self {
+    /// yet to show what it makes; `rids` are the layers of its picture.
+    pub(super) fn next(&self, codecs: Option<&[Codec]>, rids: &[String], fanout: &Fanout) -> Self {
         let track = |kind: Kind, old: Option<&Track>| {
+            let rids = if kind == Kind::Video { rids } else { &[] };
             let codec = match codecs {
                 Some(codecs) => Some(codecs.iter().copied().find(|codec| codec.kind() == kind)?),
                 None => old.and_then(|track| track.codec),
             };
             let kept = old.filter(|track| track.codec.is_some() && track.codec == codec);
-            Some(kept.cloned().unwrap_or_else(|| Track {
-                codec,
-                rendition: Arc::new(fanout.rendition(kind)),
-            }))
+            let kept = kept.filter(|track| track.has_layers(rids)).cloned();
+            Some(kept.unwrap_or_else(|| Track::new(kind, codec, rids, fanout)))
         };
         Self {
             video: track(Kind::Video, self.video.as_ref()),
@@ -136,27 +172,54 @@ impl Gate {
     pub(super) fn sinks(
         self: &Arc<Self>,
         feed: u64,
-        tracks: &Tracks,
+        (tracks, streams): (&Tracks, &Streams),
         reports: &mpsc::Sender<Report>,
-    ) -> TrackSinks {
-        let sink = |kind: Kind| {
-            tracks.of(kind).map_or_else(
-                || Arc::new(|_| ()) as FrameSink,
-                |track| sink(Arc::clone(self), (feed, kind), track, reports.clone()),
+    ) -> Sinks {
+        let sink = |track: &Track, rendition: &Rendition, kind| {
+            sink(
+                Arc::clone(self),
+                (feed, kind),
+                (track.codec, rendition),
+                reports.clone(),
             )
         };
-        TrackSinks::new(sink(Kind::Video), sink(Kind::Audio))
+        let of = |kind: Kind| {
+            let nowhere = || Arc::new(|_| ()) as FrameSink;
+            let track = tracks.of(kind).filter(|track| track.layers.is_empty());
+            track.map_or_else(nowhere, |track| sink(track, &track.rendition, kind))
+        };
+        let video = tracks.video.as_ref();
+        // Pipelines get the first layer: they know nothing of several.
+        let mut stream = streams.video.clone();
+        let layers = video.iter().flat_map(|track| {
+            let layer = |it: &Layer| {
+                let outlet = Outlet {
+                    frames: sink(track, &it.rendition, Kind::Video),
+                    stream: stream.take(),
+                };
+                (it.rid.clone(), outlet)
+            };
+            track.layers.iter().map(layer).collect::<Vec<_>>()
+        });
+        Sinks {
+            layers: layers.collect(),
+            tracks: TrackSinks {
+                video: of(Kind::Video),
+                audio: of(Kind::Audio),
+                streams: streams.clone(),
+            },
+        }
     }
 }
 
 fn sink(
     gate: Arc<Gate>,
     (feed, kind): (u64, Kind),
-    track: &Track,
+    (codec, rendition): (Option<Codec>, &Rendition),
     reports: mpsc::Sender<Report>,
 ) -> FrameSink {
-    let next = track.rendition.sink();
-    let expected = track.codec.map_or_else(OnceLock::new, OnceLock::from);
+    let next = rendition.sink();
+    let expected = codec.map_or_else(OnceLock::new, OnceLock::from);
     let (started, reported) = (AtomicBool::new(false), AtomicBool::new(false));
     // A full queue is tried again with the next keyframe.
     let report = move |report| {

@@ -11,8 +11,13 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, PublisherOptions, Reply, Session, claim::Pulse, engine::Publisher,
-    session::Command, status::SharedCounters,
+    ANSWER_TIMEOUT, Created, PublisherOptions, Reply, Session,
+    claim::Pulse,
+    engine::Publisher,
+    feed::Sinks,
+    owner::{Outcome, RETRY_TAKEN},
+    session::Command,
+    status::SharedCounters,
 };
 use crate::{
     error::Error,
@@ -21,7 +26,6 @@ use crate::{
         End, Event,
         sdp::{Offer, Role},
     },
-    pipeline::TrackSinks,
 };
 
 /// How often the engine's counters are read.
@@ -36,7 +40,7 @@ pub(super) struct Task {
     pub(super) session: Arc<Session>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
-    pub(super) sinks: TrackSinks,
+    pub(super) sinks: Sinks,
     pub(super) options: PublisherOptions,
     pub(super) fanout: Fanout,
     pub(super) pulse: watch::Sender<Pulse>,
@@ -44,8 +48,8 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Runs the session to its end. `None` if it never began.
-    pub(super) async fn run(self, reply: Reply<Created>) -> Option<End> {
+    /// Runs the session to its end.
+    pub(super) async fn run(self, reply: Reply<Created>) -> Outcome {
         let Self {
             session,
             commands,
@@ -64,7 +68,7 @@ impl Task {
         );
         let accepted = tokio::select! {
             accepted = accepted => accepted,
-            _ = session.stop.ended() => return None,
+            end = session.stop.ended() => return Outcome::Refused(reply, stopped(&session, end)),
         };
         let error = match accepted {
             Ok(Ok((publisher, answer))) => {
@@ -96,15 +100,24 @@ impl Task {
                     lost = stats.lost,
                     "publisher ended"
                 );
-                return Some(end);
+                return Outcome::Ended(end);
             }
-            Ok(Err(error)) => Error::from(error),
+            Ok(Err(error)) => error,
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
         tracing::warn!(broadcast = %session.broadcast, session = session.number, %error, "publisher refused");
-        // Err: the client has left.
-        let _ = reply.send(Err(error));
-        None
+        Outcome::Refused(reply, error)
+    }
+}
+
+/// What a client is told whose session ended before it was answered.
+fn stopped(session: &Session, end: End) -> Error {
+    match end {
+        End::Shutdown => Error::Stopping,
+        _ => Error::Taken {
+            name: session.broadcast.clone(),
+            retry_after: RETRY_TAKEN,
+        },
     }
 }
 
@@ -135,6 +148,7 @@ async fn follow(
             Some(command) = commands.recv() => match command {
                 Command::Candidates(candidates) => publisher.add_candidates(&candidates),
                 Command::Keyframe => publisher.request_keyframe(),
+                Command::Layer(_) => {}
                 Command::Restart { ice_ufrag, ice_pwd, reply } => {
                     // Err: the client has left.
                     let _ = reply.send(publisher.restart(&ice_ufrag, &ice_pwd).await);

@@ -13,9 +13,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Name;
+use super::{
+    Name,
+    selections::{EventKind, Selections},
+};
 use crate::{
     error::Error,
+    media::Kind,
     peer::{
         End,
         sdp::{self, Change, Fragment, Offer, Remote, Role, Transport},
@@ -64,6 +68,8 @@ pub(super) enum Command {
     Candidates(Vec<SocketAddr>),
     /// A viewer needs a keyframe.
     Keyframe,
+    /// The viewer wants this layer of its picture, or the server's choice.
+    Layer(Option<usize>),
     /// Restart ICE with the peer's new credentials; the reply is the engine's side of it.
     Restart {
         ice_ufrag: String,
@@ -90,7 +96,10 @@ pub struct Session {
     pub role: Role,
     /// The broadcast.
     pub broadcast: Name,
+    /// Index of the offer's m= section with the picture.
+    pub video_section: Option<usize>,
     ice: Mutex<Ice>,
+    selections: Mutex<Selections>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: Stop,
     allowance: Mutex<Allowance>,
@@ -114,6 +123,11 @@ impl Session {
                 etag: etag()?,
                 remote: offer.remote(),
             }),
+            video_section: offer
+                .media
+                .iter()
+                .position(|it| it.kind == Some(Kind::Video)),
+            selections: Mutex::default(),
             commands,
             stop: Stop::default(),
             allowance: Mutex::new(Allowance {
@@ -122,6 +136,48 @@ impl Session {
             }),
         };
         Ok((Arc::new(session), receiver))
+    }
+
+    /// Resolves when the session ends.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.stop.token.clone().cancelled_owned()
+    }
+
+    /// Gives the viewer a layer of its picture, by index; `None` leaves it to the server.
+    pub fn select_layer(&self, layer: Option<usize>) {
+        if self.commands.try_send(Command::Layer(layer)).is_err() {
+            tracing::debug!(
+                session = self.number,
+                "layer not changed: the session is busy"
+            );
+        }
+    }
+
+    /// Remembers a selection of events; returns its number in URLs.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if the session has too many.
+    pub fn select_events(&self, kinds: Vec<EventKind>) -> Result<u64, Error> {
+        self.selections()
+            .add(kinds)
+            .ok_or(Error::Full("event streams of a session"))
+    }
+
+    /// The events of a selection, if it exists.
+    pub fn selected_events(&self, number: &str) -> Option<Vec<EventKind>> {
+        self.selections().find(number)
+    }
+
+    /// Forgets a selection of events.
+    pub fn forget_events(&self, number: &str) {
+        self.selections().forget(number);
+    }
+
+    fn selections(&self) -> MutexGuard<'_, Selections> {
+        // Never half-changed.
+        self.selections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a PATCH.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -14,12 +14,11 @@ use super::{
     Name,
     claim::Pulse,
     feed::Gate,
+    owner::Outcome,
+    plan::{Plan, Text},
     session::{Stop, random_share},
 };
-use crate::{
-    peer::End,
-    pipeline::{Event, Source, TrackSinks},
-};
+use crate::pipeline::{Event, Source, TrackSinks};
 
 /// Longest start of a pipeline; network sources connect in this time.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -37,20 +36,24 @@ const GOOD_RUN: Duration = Duration::from_secs(10);
 /// Everything one run needs.
 pub(super) struct Task {
     pub(super) broadcast: Name,
-    pub(super) description: Arc<str>,
+    pub(super) text: Text,
+    pub(super) plan: Arc<Plan>,
     pub(super) sinks: TrackSinks,
+    pub(super) keyframe: Arc<Notify>,
     pub(super) gate: Arc<Gate>,
     pub(super) pulse: watch::Sender<Pulse>,
     pub(super) stop: Stop,
 }
 
 impl Task {
-    /// Runs the pipeline to its end. Always `None`: a source is not a session.
-    pub(super) async fn run(self) -> Option<End> {
+    /// Runs the pipeline to its end.
+    pub(super) async fn run(self) -> Outcome {
         let Self {
             broadcast,
-            description,
+            text,
+            plan,
             sinks,
+            keyframe,
             gate,
             pulse,
             stop,
@@ -58,18 +61,24 @@ impl Task {
         let (events_sender, mut events) = mpsc::channel(EVENTS_MAX);
         let start = timeout(
             START_TIMEOUT,
-            Source::start(broadcast.as_str(), &description, sinks, events_sender),
+            Source::with_variables(
+                broadcast.as_str(),
+                &text.text,
+                plan.variables(&broadcast),
+                sinks,
+                events_sender,
+            ),
         );
         // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
         let source = match start.await {
             Ok(Ok(source)) => source,
             Ok(Err(error)) => {
                 tracing::warn!(%broadcast, %error, "source does not start");
-                return None;
+                return Outcome::SourceEnded;
             }
             Err(_) => {
                 tracing::warn!(%broadcast, seconds = START_TIMEOUT.as_secs(), "source does not start in time");
-                return None;
+                return Outcome::SourceEnded;
             }
         };
         let began = Instant::now();
@@ -90,6 +99,7 @@ impl Task {
                     Some(Event::Failed(message)) => break message,
                     Some(Event::Ended) | None => break "end of stream".to_owned(),
                 },
+                () = keyframe.notified() => source.request_keyframe(),
                 end = stop.ended() => break format!("{end:?}"),
                 _ = tick.tick() => pulse.send_modify(|pulse| pulse.last_packet = gate.last_frame()),
             }
@@ -97,7 +107,7 @@ impl Task {
         source.stop().await;
         let seconds = began.elapsed().as_secs();
         tracing::info!(%broadcast, why, seconds, frames = gate.frames(), "source ended");
-        None
+        Outcome::SourceEnded
     }
 }
 
@@ -112,6 +122,11 @@ pub(super) struct Restarts {
 impl Restarts {
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.due.is_none_or(|due| now >= due)
+    }
+
+    /// When the next start is due.
+    pub(super) fn due(&self) -> Instant {
+        self.due.unwrap_or_else(Instant::now)
     }
 
     /// Notes a start; true if it is not the first.

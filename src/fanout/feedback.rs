@@ -9,17 +9,32 @@ use str0m::rtp::rtcp::{Nack, Rtcp};
 
 use super::{
     stream::write_source_description,
-    viewer::{Context, KEYFRAME_PATIENCE, Viewer, flush},
+    viewer::{Context, KEYFRAME_PATIENCE, Track, Viewer, flush},
 };
 use crate::peer::Event;
 
 /// Pause between two keyframe requests of one viewer.
-const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Viewer {
     pub(super) fn rtcp(&mut self, cx: &mut Context, rtcp: Rtcp) {
         match rtcp {
             Rtcp::Nack(nack) => self.nack(cx, &nack),
+            Rtcp::Remb(remb) => {
+                let bits = Duration::try_from_secs_f32(remb.bitrate).map_or(0, |it| it.as_secs());
+                for layers in self.tracks.iter_mut().filter_map(|it| it.layers.as_mut()) {
+                    layers.selection.estimated(bits, cx.now);
+                }
+            }
+            Rtcp::ReceiverReport(report) => {
+                for block in report.reports.iter() {
+                    let of_block = |it: &&mut Track| it.stream.identity.ssrc == *block.ssrc;
+                    let track = self.tracks.iter_mut().find(of_block);
+                    if let Some(layers) = track.and_then(|it| it.layers.as_mut()) {
+                        layers.selection.lost(block.fraction_lost);
+                    }
+                }
+            }
             Rtcp::Pli(_) | Rtcp::Fir(_) => {
                 let replaying = self
                     .tracks

@@ -31,6 +31,20 @@ pub(super) struct ViewerCounters {
     pub(super) closed: AtomicBool,
 }
 
+impl ViewerCounters {
+    pub(super) fn statistics(&self) -> ViewerStatistics {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ViewerStatistics {
+            packets: load(&self.packets),
+            bytes: load(&self.bytes),
+            retransmitted: load(&self.retransmitted),
+            retransmissions_refused: load(&self.refused),
+            dropped: load(&self.dropped),
+            keyframe_requests: load(&self.keyframe_requests),
+        }
+    }
+}
+
 /// One viewer's counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ViewerStatistics {
@@ -75,6 +89,16 @@ impl Viewer {
         }));
     }
 
+    /// Gives the viewer this layer of a simulcast picture (its index), or, with `None`, leaves the
+    /// choice to the server again. Without simulcast it does nothing.
+    pub fn select(&self, layer: Option<usize>) {
+        // A full queue means overload: the viewer keeps what it has.
+        drop(self.worker.queue.try_send(Message::Select {
+            viewer: self.key,
+            layer,
+        }));
+    }
+
     /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
     /// Media goes on meanwhile.
     ///
@@ -114,15 +138,7 @@ impl Viewer {
 
     /// What the viewer has been sent.
     pub fn statistics(&self) -> ViewerStatistics {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ViewerStatistics {
-            packets: load(&self.counters.packets),
-            bytes: load(&self.counters.bytes),
-            retransmitted: load(&self.counters.retransmitted),
-            retransmissions_refused: load(&self.counters.refused),
-            dropped: load(&self.counters.dropped),
-            keyframe_requests: load(&self.counters.keyframe_requests),
-        }
+        self.counters.statistics()
     }
 }
 

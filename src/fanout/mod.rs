@@ -7,15 +7,21 @@
 //! - `gop`: the frames since the last keyframe (pure).
 //! - `switcher`: what one viewer sees of a track (pure).
 //! - `tracks`: what a viewer gets, as its answer announces it.
-//! - `stream`, `batch`: one outgoing RTP stream: numbering, retransmission, sender reports.
+//! - `stream`, `packet`, `batch`: one outgoing RTP stream: numbering, retransmission, sender reports.
 //! - `rendition`, `handle`: the ends that other layers hold: frames in, a viewer's session.
-//! - `viewer`, `feedback`, `worker`: who is served what, and when.
+//! - `viewer`, `feedback`, `layers`, `worker`: who is served what, and when.
+//! - `selection`: which layer of a simulcast track fits a viewer's network (pure).
+//! - `fed`: viewers whose connection is webrtcbin's.
 
 mod batch;
+mod fed;
 mod feedback;
 mod gop;
 mod handle;
+mod layers;
+mod packet;
 mod rendition;
+mod selection;
 mod stream;
 mod switcher;
 mod tracks;
@@ -37,10 +43,11 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 pub(crate) use self::batch::Batch;
 pub use self::{
+    fed::FedViewer,
     gop::Limits,
     handle::{Viewer, ViewerStatistics},
     rendition::{Rendition, RenditionStatistics},
-    tracks::Tracks,
+    tracks::{Layer, Tracks},
     viewer::Timeouts,
 };
 use self::{
@@ -214,6 +221,17 @@ impl Fanout {
         };
         let (session, transport) =
             Session::accept(offer, &self.inner.port, route, Incoming::default())?;
+        let transport = if tracks.iter().any(|track| track.layers.is_some()) {
+            // The viewer's receiver estimates its bandwidth, from our send times.
+            let (extensions_used, feedback_used) = (&[tracks::SEND_TIME][..], &["goog-remb"][..]);
+            sdp::Transport {
+                extensions_used,
+                feedback_used,
+                ..transport
+            }
+        } else {
+            transport
+        };
         let answer = sdp::viewer_answer(offer, &sections, &transport);
         let media = (tracks, sdp::stream_id(&sections));
         let counters = Arc::<ViewerCounters>::default();

@@ -9,14 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::batch::Out;
+use super::{
+    batch::Out,
+    packet::{Header, low16, low32},
+};
 use crate::{
     media::{Frame, Kind},
     peer::srtp,
 };
 
-/// RTP header length in bytes: no CSRC, no extension.
-const HEADER: usize = 12;
+/// Most packets of one portion of padding.
+const PADDING_PACKETS_MAX: u64 = 64;
 /// How long a packet can be asked for again. Later than this it would come too late to be played.
 const HISTORY: Duration = Duration::from_secs(2);
 /// Bound on runs of packets kept: 2 s at 240 frames per second.
@@ -29,6 +32,8 @@ pub(crate) struct Identity {
     pub(crate) pt: u8,
     /// The retransmission stream (RFC 4588): SSRC and payload type.
     pub(crate) rtx: Option<(u32, u8)>,
+    /// Id of the header extension with the time of sending, if it is wanted.
+    pub(crate) send_time: Option<u8>,
 }
 
 /// One outgoing RTP stream.
@@ -43,6 +48,8 @@ pub(crate) struct Stream {
     packets: u32,
     octets: u32,
     history: VecDeque<Run>,
+    /// Where the times of sending begin.
+    created: Instant,
     last: Option<Last>,
 }
 
@@ -52,6 +59,7 @@ struct Run {
     packets: Range<usize>,
     frame: Arc<Frame>,
     timestamp: u32,
+    extension: Option<[u8; 4]>,
     sent: Instant,
 }
 
@@ -76,6 +84,7 @@ impl Stream {
             packets: 0,
             octets: 0,
             history: VecDeque::new(),
+            created: Instant::now(),
             last: None,
         }
     }
@@ -96,6 +105,7 @@ impl Stream {
         let Out { batch, sender, now } = out;
         let wire_timestamp = self.wire_timestamp(timestamp);
         let first = self.next;
+        let extension = self.send_time(*now);
         let count = frame.ends.len();
         let ranges = frame
             .ranges()
@@ -105,23 +115,14 @@ impl Stream {
         for (index, range) in ranges {
             let payload = frame.data.get(range).unwrap_or_default();
             let marker = self.kind == Kind::Video && index + 1 == count;
-            let pt = self.identity.pt | u8::from(marker) << 7;
-            let start = batch.begin();
-            header(
-                &mut batch.bytes,
-                pt,
-                self.next,
-                wire_timestamp,
-                self.identity.ssrc,
-            );
-            batch.bytes.extend_from_slice(payload);
-            sender.protect_rtp(
-                &mut batch.bytes,
-                start,
-                HEADER,
-                (self.identity.ssrc, self.next),
-            )?;
-            batch.end();
+            let header = Header {
+                marker_and_pt: self.identity.pt | u8::from(marker) << 7,
+                index: self.next,
+                timestamp: wire_timestamp,
+                ssrc: self.identity.ssrc,
+                extension,
+            };
+            header.write_packet(batch, sender, &[payload])?;
             self.next += 1;
             self.packets = self.packets.wrapping_add(1);
             self.octets = self
@@ -133,6 +134,7 @@ impl Stream {
             packets,
             frame: Arc::clone(frame),
             timestamp: wire_timestamp,
+            extension,
             sent: *now,
         });
         let clock = u64::from(frame.codec.clock_rate());
@@ -181,37 +183,64 @@ impl Stream {
         let payload = run.frame.data.get(range).unwrap_or_default();
         let marker = self.kind == Kind::Video && packet + 1 == run.frame.ends.len();
         let marker = u8::from(marker) << 7;
-        let start = batch.begin();
-        let (ssrc, index) = if let Some((ssrc, pt)) = self.identity.rtx {
-            let rtx_index = self.rtx_next;
-            self.rtx_next += 1;
-            header(
-                &mut batch.bytes,
-                pt | marker,
-                rtx_index,
-                run.timestamp,
+        if let Some((ssrc, pt)) = self.identity.rtx {
+            let header = Header {
+                marker_and_pt: pt | marker,
+                index: self.rtx_next,
+                timestamp: run.timestamp,
                 ssrc,
-            );
+                extension: self.send_time(*now),
+            };
+            self.rtx_next += 1;
             // RFC 4588 §4: the payload begins with the original sequence number.
-            batch.bytes.extend_from_slice(&sequence.to_be_bytes());
-            (ssrc, rtx_index)
+            header.write_packet(batch, sender, &[&sequence.to_be_bytes(), payload])?;
         } else {
             // The same packet under the same index: the very same bytes again, so that the
             // nonce is not used for anything new.
-            let pt = self.identity.pt | marker;
-            header(
-                &mut batch.bytes,
-                pt,
+            let header = Header {
+                marker_and_pt: self.identity.pt | marker,
                 index,
-                run.timestamp,
-                self.identity.ssrc,
-            );
-            (self.identity.ssrc, index)
-        };
-        batch.bytes.extend_from_slice(payload);
-        sender.protect_rtp(&mut batch.bytes, start, HEADER, (ssrc, index))?;
-        batch.end();
+                timestamp: run.timestamp,
+                ssrc: self.identity.ssrc,
+                extension: run.extension,
+            };
+            header.write_packet(batch, sender, &[payload])?;
+        }
         Ok(true)
+    }
+
+    /// Appends about `bytes` of packets sent before, on the retransmission stream: padding that a
+    /// receiver drops, but counts (RFC 4588). None without such a stream.
+    pub(crate) fn write_padding(
+        &mut self,
+        out: &mut Out<'_>,
+        bytes: usize,
+    ) -> Result<(), srtp::Error> {
+        if self.identity.rtx.is_none() {
+            return Ok(());
+        }
+        let before = out.batch.bytes();
+        for back in 1..=PADDING_PACKETS_MAX {
+            let Some(index) = self.next.checked_sub(back) else {
+                break;
+            };
+            let written = self.write_again(out, low16(index))?;
+            if !written || out.batch.bytes() - before >= bytes {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The header extension element with the time of sending, if it is wanted.
+    fn send_time(&self, now: Instant) -> Option<[u8; 4]> {
+        let id = self.identity.send_time?;
+        let since = now.saturating_duration_since(self.created);
+        // 24 bits: 6 of seconds, 18 of their fraction.
+        let time =
+            (since.as_secs() << 18) | ((u64::from(since.subsec_nanos()) << 18) / 1_000_000_000);
+        let [.., t0, t1, t2] = time.to_be_bytes();
+        Some([id << 4 | 2, t0, t1, t2])
     }
 
     /// Appends a sender report (RFC 3550 §6.4.1) for now. Audio and video share `epoch`, the NTP
@@ -266,34 +295,14 @@ pub(crate) fn write_source_description(out: &mut Vec<u8>, ssrc: u32, cname: &str
     out.resize(out.len() + len - 6 - name.len(), 0);
 }
 
-fn header(out: &mut Vec<u8>, marker_and_pt: u8, index: u64, timestamp: u32, ssrc: u32) {
-    out.extend_from_slice(&[0x80, marker_and_pt]);
-    out.extend_from_slice(&low16(index).to_be_bytes());
-    out.extend_from_slice(&timestamp.to_be_bytes());
-    out.extend_from_slice(&ssrc.to_be_bytes());
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are what is wanted"
-)]
-const fn low16(value: u64) -> u16 {
-    value as u16
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are what is wanted"
-)]
-const fn low32(value: u64) -> u32 {
-    value as u32
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
 
-    use super::{super::batch::Batch, *};
+    use super::{
+        super::{batch::Batch, packet::HEADER},
+        *,
+    };
     use crate::{
         media::Codec,
         peer::srtp::{MasterKey, Profile, Sender},
@@ -335,6 +344,7 @@ mod tests {
             ssrc: 0x0102_0304,
             pt: 96,
             rtx,
+            send_time: None,
         }
     }
 
@@ -417,6 +427,30 @@ mod tests {
         assert_eq!(batch.bytes[1..4], [0xe1, 0, 7]);
         assert_eq!(batch.bytes[8..12], 9_u32.to_be_bytes());
         assert_eq!(batch.bytes.len(), HEADER + 2 + 100 + 16);
+    }
+
+    #[test]
+    fn the_time_of_sending_is_a_header_extension_and_part_of_what_is_repeated() {
+        let mut batch = Batch::default();
+        let wanted = Identity {
+            send_time: Some(3),
+            ..identity(None)
+        };
+        let mut stream = Stream::new(Kind::Video, wanted, 0x0005_0000_0000_0000);
+        let (frame, now) = (frame(&[100]), stream.created + Duration::from_millis(1500));
+        stream
+            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
+            .unwrap();
+        assert_eq!(batch.bytes[0], 0x90);
+        assert_eq!(
+            batch.bytes[12..20],
+            [0xbe, 0xde, 0, 1, 0x32, 0x06, 0, 0],
+            "1.5 s"
+        );
+        let first = std::mem::take(&mut batch);
+        let later = now + Duration::from_millis(50);
+        assert!(stream.write_again(&mut out(&mut batch, later), 5).unwrap());
+        assert_eq!(batch.bytes, first.bytes);
     }
 
     #[test]

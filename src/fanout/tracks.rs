@@ -1,7 +1,10 @@
 //! Which tracks a viewer gets, and how they are announced in its answer.
 
+use std::time::Instant;
+
 use super::{
     gop::{Gop, Limits},
+    layers::Layers,
     rendition::Rendition,
     stream::{Identity, Stream},
     switcher::Switcher,
@@ -19,7 +22,22 @@ pub struct Tracks<'a> {
     pub video: Option<(Codec, &'a Rendition)>,
     /// The sound, if the broadcast has any.
     pub audio: Option<(Codec, &'a Rendition)>,
+    /// The encodings of the picture to choose from, for a simulcast publisher; else empty.
+    pub layers: &'a [Layer],
 }
+
+/// One of several encodings of a picture (RFC 8853).
+#[derive(Clone)]
+pub struct Layer {
+    /// The publisher's name for it (RFC 8851).
+    pub rid: String,
+    /// Its frames.
+    pub rendition: Rendition,
+}
+
+/// Header extension with the time of sending, 24 bits of 6.18 fixed-point seconds
+/// (<https://webrtc.googlesource.com/src/+/refs/heads/main/docs/native-code/rtp-hdrext/abs-send-time>).
+pub(super) const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
 
 impl Tracks<'_> {
     /// Finds a format for each track the offer asks for.
@@ -54,16 +72,27 @@ impl Tracks<'_> {
                     rtx_ssrc,
                 };
             }
+            let simulcast = kind == Kind::Video && !self.layers.is_empty();
+            let layers = simulcast.then(|| {
+                let keys = self
+                    .layers
+                    .iter()
+                    .map(|layer| layer.rendition.key())
+                    .collect();
+                Layers::new(keys, Instant::now())
+            });
             let identity = Identity {
                 ssrc,
                 pt: format.pt,
                 rtx: format.rtx.map(|pt| (rtx_ssrc, pt)),
+                send_time: layers.is_some().then(|| extension_id(offer, at)).flatten(),
             };
             tracks.push(Track {
                 rendition: rendition.key(),
                 codec,
                 stream: Stream::new(kind, identity, random()?),
                 switcher: Switcher::start(&Gop::new(Limits::default())),
+                layers,
             });
         }
         if tracks.is_empty() {
@@ -73,6 +102,15 @@ impl Tracks<'_> {
         }
         Ok((sections, tracks))
     }
+}
+
+/// The one-byte id of the send time extension, if offered (RFC 8285 §4.2).
+fn extension_id(offer: &sdp::Offer, section: usize) -> Option<u8> {
+    let extensions = &offer.media.get(section)?.extensions;
+    let offered = extensions
+        .iter()
+        .find(|(id, uri)| uri == SEND_TIME && (1..15).contains(id));
+    offered.map(|(id, _)| *id)
 }
 
 fn random() -> Result<u64, sdp::Error> {

@@ -15,11 +15,12 @@ use super::{
     batch::{Batch, Out},
     gop::{Continuity, Gop},
     handle::ViewerCounters,
+    layers::{Layers, Meter},
     stream::Stream,
     switcher::Switcher,
 };
 use crate::{
-    media::{Codec, Frame},
+    media::{Codec, Frame, Kind},
     peer::{
         End, Event,
         direct::{Report, Session},
@@ -34,14 +35,14 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// cached one again. OBS ignores requests.
 pub(super) const KEYFRAME_PATIENCE: Duration = Duration::from_millis(300);
 /// Time between two portions while catching up.
-const PACE_INTERVAL: Duration = Duration::from_millis(5);
+pub(super) const PACE_INTERVAL: Duration = Duration::from_millis(5);
 /// Least and most bytes of one portion: 25 and 100 Mb/s. A receiver's socket buffer (Chromium
 /// asks for 128 KiB, which holds about 60 packets) must hold one.
-const PACE_BYTES: std::ops::RangeInclusive<usize> = 16_000..=64_000;
+pub(super) const PACE_BYTES: std::ops::RangeInclusive<usize> = 16_000..=64_000;
 /// Catching up is this much faster than the media.
-const PACE_FACTOR: usize = 8;
+pub(super) const PACE_FACTOR: usize = 8;
 /// A frame with more payload bytes than this is sent in portions.
-const BURST_BYTES: usize = 64_000;
+pub(super) const BURST_BYTES: usize = 64_000;
 /// A cached frame is shown this much behind the live edge, so that the next live frame, early by
 /// a little jitter, still lies behind it.
 const EDGE_MARGIN: Duration = Duration::from_millis(10);
@@ -75,11 +76,12 @@ pub(super) struct Rendition {
     /// When the newest frame came.
     pub(super) newest_at: Instant,
     pub(super) viewers: Vec<u64>,
+    pub(super) meter: Meter,
 }
 
 impl Rendition {
     /// The timestamp of a frame that would come now, less a margin.
-    fn edge(&self, now: Instant) -> u64 {
+    pub(super) fn edge(&self, now: Instant) -> u64 {
         let Some(newest) = self.gop.newest() else {
             return 0;
         };
@@ -122,6 +124,8 @@ pub(super) struct Track {
     pub(super) codec: Codec,
     pub(super) stream: Stream,
     pub(super) switcher: Switcher,
+    /// The layers to choose from, if the track is simulcast.
+    pub(super) layers: Option<Layers>,
 }
 
 pub(super) struct Viewer {
@@ -136,7 +140,9 @@ pub(super) struct Viewer {
     pub(super) counters: Arc<ViewerCounters>,
     joined: Instant,
     next_report: Option<Instant>,
-    next_portion: Option<Instant>,
+    pub(super) next_portion: Option<Instant>,
+    /// When the choice of layers is thought about.
+    pub(super) next_selection: Option<Instant>,
     /// When to fall back to the cached keyframe.
     pub(super) replay_at: Option<Instant>,
     pub(super) keyframe_asked: Option<Instant>,
@@ -166,6 +172,7 @@ impl Viewer {
             joined: now,
             next_report: None,
             next_portion: None,
+            next_selection: None,
             replay_at: None,
             keyframe_asked: None,
             retransmission_bytes: RETRANSMISSION_BYTES_MAX / 4,
@@ -204,19 +211,15 @@ impl Viewer {
         let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
             return;
         };
-        let Some(track) = self
-            .tracks
-            .iter_mut()
-            .find(|track| track.rendition == rendition)
-        else {
-            return;
-        };
+        let mut tracks = self.tracks.iter_mut();
+        let taken = tracks.find_map(|it| it.takes(rendition, frame.keyframe).then_some(it));
+        let Some(track) = taken else { return };
         if frame.codec != track.codec {
             // The publisher came back with another codec; the broadcast is about to close us.
             return;
         }
         if let Some(timestamp) = track.switcher.live(number, frame, continuity, BURST_BYTES) {
-            if frame.keyframe {
+            if frame.keyframe && frame.codec.kind() == Kind::Video {
                 self.replay_at = None;
             }
             let first = !track.stream.has_sent();
@@ -271,6 +274,9 @@ impl Viewer {
         if self.next_portion.is_some_and(|at| at <= cx.now) {
             self.portion(cx, renditions);
         }
+        if self.next_selection.is_some_and(|at| at <= cx.now) {
+            self.select_layers(cx, renditions);
+        }
         if self.next_report.is_some_and(|at| at <= cx.now) {
             self.next_report = Some(cx.now + REPORT_INTERVAL);
             self.report(cx);
@@ -291,6 +297,7 @@ impl Viewer {
             deadline,
             self.next_report,
             self.next_portion,
+            self.next_selection,
             self.replay_at,
         ]
         .into_iter()
@@ -342,6 +349,10 @@ impl Viewer {
 
     fn start(&mut self, now: Instant, renditions: &HashMap<u64, Rendition>) {
         for track in &mut self.tracks {
+            track.choose_first(renditions, now);
+            if track.layers.is_some() {
+                self.next_selection = Some(now);
+            }
             if let Some(rendition) = renditions.get(&track.rendition) {
                 track.switcher = Switcher::start(&rendition.gop);
             }

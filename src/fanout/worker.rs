@@ -15,7 +15,9 @@ use str0m::IceCreds;
 use tokio::sync::oneshot;
 
 use super::{
+    fed,
     gop::{Gop, Limits},
+    layers::Meter,
     viewer::{Context, Rendition, Viewer},
 };
 use crate::{
@@ -53,6 +55,8 @@ pub(super) enum Message {
         viewer: u64,
         candidates: Vec<SocketAddr>,
     },
+    /// Give a viewer this layer of its picture, or let the server choose.
+    Select { viewer: u64, layer: Option<usize> },
     /// Restart ICE with the peer's new credentials.
     Restart {
         viewer: u64,
@@ -63,6 +67,8 @@ pub(super) enum Message {
     Close { viewer: u64, why: End },
     /// A rendition is gone for good.
     Forget { rendition: u64 },
+    /// About viewers on webrtcbin.
+    Fed(fed::Message),
     /// Close all viewers and end.
     Stop,
 }
@@ -74,6 +80,7 @@ pub(super) struct Worker {
     epoch: Arc<OnceLock<Duration>>,
     renditions: HashMap<u64, Rendition>,
     viewers: HashMap<u64, Viewer>,
+    fed: fed::Share,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
 }
 
@@ -85,6 +92,7 @@ impl Worker {
             epoch,
             renditions: HashMap::new(),
             viewers: HashMap::new(),
+            fed: fed::Share::default(),
             timers: BinaryHeap::new(),
         }
     }
@@ -110,13 +118,15 @@ impl Worker {
             }
             self.context.now = Instant::now();
             self.run_timers();
+            self.fed.run_timers(&self.context, &self.renditions);
         }
         self.stop();
     }
 
     fn pause(&self) -> Duration {
-        match self.timers.peek() {
-            Some(Reverse((at, _))) => at.saturating_duration_since(Instant::now()).min(IDLE),
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        match timer.into_iter().chain(self.fed.wake()).min() {
+            Some(at) => at.saturating_duration_since(Instant::now()).min(IDLE),
             None => IDLE,
         }
     }
@@ -139,6 +149,9 @@ impl Worker {
             Message::Candidates { viewer, candidates } => {
                 self.with(viewer, |viewer, _, _| viewer.add_candidates(&candidates));
             }
+            Message::Select { viewer, layer } => {
+                self.with(viewer, |viewer, cx, _| viewer.select(layer, cx.now));
+            }
             Message::Restart {
                 viewer,
                 remote,
@@ -151,6 +164,7 @@ impl Worker {
             Message::Forget { rendition } => {
                 self.renditions.remove(&rendition);
             }
+            Message::Fed(message) => self.fed.handle(&self.context, message),
             Message::Stop => {}
         }
     }
@@ -165,20 +179,23 @@ impl Worker {
         let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
         let continuity = state.gop.push(number, Arc::clone(frame));
         state.newest_at = now;
+        state.meter.count(frame.data.len(), now);
         for key in &state.viewers {
             if let Some(viewer) = self.viewers.get_mut(key) {
                 viewer.frame(&mut self.context, rendition, (number, frame), continuity);
                 schedule(&mut self.timers, viewer, &self.context);
             }
         }
+        // Last, because it takes longer.
+        self.fed
+            .frame(&self.context, rendition, (number, frame), continuity);
     }
 
     fn join(&mut self, mut viewer: Viewer) {
-        for track in &viewer.tracks {
+        for rendition in viewer.renditions() {
             let now = self.context.now;
-            rendition_of(&mut self.renditions, track.rendition, self.limits, now)
-                .viewers
-                .push(viewer.key);
+            let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
+            state.viewers.push(viewer.key);
         }
         schedule(&mut self.timers, &mut viewer, &self.context);
         self.viewers.insert(viewer.key, viewer);
@@ -220,8 +237,8 @@ impl Worker {
         let Some(viewer) = self.viewers.remove(&key) else {
             return;
         };
-        for track in &viewer.tracks {
-            if let Some(rendition) = self.renditions.get_mut(&track.rendition) {
+        for rendition in viewer.renditions() {
+            if let Some(rendition) = self.renditions.get_mut(&rendition) {
                 rendition.viewers.retain(|other| *other != key);
             }
         }
@@ -246,6 +263,7 @@ fn rendition_of(
         gop: Gop::new(limits),
         newest_at: now,
         viewers: Vec::new(),
+        meter: Meter::new(now),
     })
 }
 

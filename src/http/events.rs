@@ -22,6 +22,11 @@ pub(super) struct Feed {
 }
 
 impl Feed {
+    /// A receiver that sees every change.
+    pub(super) fn newest(&self) -> watch::Receiver<String> {
+        self.newest.clone()
+    }
+
     pub(super) fn start(broadcasts: Broadcasts, tasks: &mut JoinSet<()>) -> Self {
         let (sender, newest) = watch::channel(list(&broadcasts));
         let mut changes = broadcasts.changes();

@@ -11,108 +11,74 @@ use crate::{broadcast::State, peer::sdp::Role};
 pub(super) fn answer(app: &App) -> Response {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write(app, &mut text);
-    with_body(
-        StatusCode::OK,
-        "text/plain; version=0.0.4; charset=utf-8",
-        text,
-    )
+    let _ = gauges(app, &mut text)
+        .and_then(|()| counters(app, &mut text))
+        .and_then(|()| sessions(app, &mut text));
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    with_body(StatusCode::OK, kind, text)
 }
 
-fn write(app: &App, text: &mut String) -> fmt::Result {
+fn gauges(app: &App, text: &mut String) -> fmt::Result {
     let status = app.broadcasts.status();
-    let live = status
-        .iter()
-        .filter(|status| status.state == State::Live)
-        .count();
-    let counters = app.broadcasts.counters();
-    let fanout = app.fanout.statistics();
+    let live = status.iter().filter(|one| one.state == State::Live).count();
+    let publishers = api::publishers(&status);
+    let viewers = api::viewers(&status);
+    let sessions = app.broadcasts.sessions();
     for (name, help, value) in [
         ("broadcasts", "Broadcasts that exist.", status.len()),
         ("broadcasts_live", "Broadcasts that can be watched.", live),
         (
             "publishers",
             "WHIP publishers that are connected.",
-            api::publishers(&status),
+            publishers,
         ),
-        (
-            "viewers",
-            "Viewers, connected or connecting.",
-            api::viewers(&status),
-        ),
-        (
-            "sessions",
-            "WHIP and WHEP sessions.",
-            app.broadcasts.sessions(),
-        ),
+        ("viewers", "Viewers, connected or connecting.", viewers),
+        ("sessions", "WHIP and WHEP sessions.", sessions),
     ] {
-        writeln!(
-            text,
-            "# HELP aerial_{name} {help}\n# TYPE aerial_{name} gauge"
-        )?;
+        head(text, name, "gauge", help)?;
         writeln!(text, "aerial_{name} {value}")?;
     }
+    Ok(())
+}
+
+#[rustfmt::skip] // a table: one row per line
+fn counters(app: &App, text: &mut String) -> fmt::Result {
+    let own = app.broadcasts.counters();
+    let fanout = app.fanout.statistics();
     for (name, help, value) in [
-        (
-            "keyframe_requests",
-            "Keyframes asked of publishers.",
-            counters.keyframe_requests(),
-        ),
-        (
-            "source_restarts",
-            "Restarts of source pipelines.",
-            counters.source_restarts(),
-        ),
-        (
-            "sent_packets",
-            "RTP packets sent to viewers.",
-            fanout.packets,
-        ),
-        ("sent_bytes", "Bytes of RTP sent to viewers.", fanout.bytes),
-        (
-            "send_dropped",
-            "Sends refused by the kernel.",
-            fanout.send_dropped,
-        ),
-        (
-            "queue_dropped",
-            "Frames and datagrams lost to full queues.",
-            fanout.queue_dropped,
-        ),
-        (
-            "unknown_datagrams",
-            "Datagrams of no session.",
-            fanout.unknown_datagrams,
-        ),
+        ("keyframe_requests_total", "Keyframes asked of publishers.", own.keyframe_requests()),
+        ("source_restarts_total", "Restarts of source pipelines.", own.source_restarts()),
+        ("sent_packets_total", "RTP packets sent to viewers.", fanout.packets),
+        ("sent_bytes_total", "Bytes of RTP sent to viewers.", fanout.bytes),
+        ("send_dropped_total", "Sends refused by the kernel.", fanout.send_dropped),
+        ("queue_dropped_total", "Frames and datagrams lost to full queues.", fanout.queue_dropped),
+        ("unknown_datagrams_total", "Datagrams of no session.", fanout.unknown_datagrams),
     ] {
-        writeln!(
-            text,
-            "# HELP aerial_{name}_total {help}\n# TYPE aerial_{name}_total counter"
-        )?;
-        writeln!(text, "aerial_{name}_total {value}")?;
-    }
-    writeln!(
-        text,
-        "# HELP aerial_sessions_started_total Sessions that were answered."
-    )?;
-    writeln!(text, "# TYPE aerial_sessions_started_total counter")?;
-    for (role, name) in [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")] {
-        let value = counters.sessions(role);
-        writeln!(
-            text,
-            "aerial_sessions_started_total{{role=\"{name}\"}} {value}"
-        )?;
-    }
-    writeln!(
-        text,
-        "# HELP aerial_sessions_ended_total Sessions that ended, by reason."
-    )?;
-    writeln!(text, "# TYPE aerial_sessions_ended_total counter")?;
-    for (reason, value) in counters.ends() {
-        writeln!(
-            text,
-            "aerial_sessions_ended_total{{reason=\"{reason}\"}} {value}"
-        )?;
+        head(text, name, "counter", help)?;
+        writeln!(text, "aerial_{name} {value}")?;
     }
     Ok(())
+}
+
+fn sessions(app: &App, text: &mut String) -> fmt::Result {
+    let counters = app.broadcasts.counters();
+    let name = "sessions_started_total";
+    head(text, name, "counter", "Sessions that were answered.")?;
+    for (role, label) in [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")] {
+        let value = counters.sessions(role);
+        writeln!(text, "aerial_{name}{{role=\"{label}\"}} {value}")?;
+    }
+    let name = "sessions_ended_total";
+    head(text, name, "counter", "Sessions that ended, by reason.")?;
+    for (reason, value) in counters.ends() {
+        writeln!(text, "aerial_{name}{{reason=\"{reason}\"}} {value}")?;
+    }
+    Ok(())
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
+    writeln!(
+        text,
+        "# HELP aerial_{name} {help}\n# TYPE aerial_{name} {kind}"
+    )
 }

@@ -2,6 +2,7 @@
 
 use ::http::Method;
 
+use super::extensions::Extension;
 use crate::{broadcast::Name, peer::sdp::Role};
 
 /// Longest path looked at, in bytes.
@@ -16,6 +17,8 @@ pub(super) enum Route<'a> {
     Endpoint(Role, Target<'a>),
     /// A session; whether it exists is another question.
     Session(Role, &'a str),
+    /// What hangs below a viewer's session: events and layer selection.
+    Extension(&'a str, Extension<'a>),
     /// `/api/broadcasts`.
     Broadcasts,
     /// `/api/broadcasts/{name}`.
@@ -56,8 +59,19 @@ impl<'a> Route<'a> {
         );
         match parts {
             (Some(first), second, third, true) => Self::of_segments(path, first, second, third),
-            _ => Self::of_file(path),
+            _ => Self::of_extension(path).or_else(|| Self::of_file(path)),
         }
+    }
+
+    fn of_extension(path: &'a str) -> Option<Self> {
+        let (id, rest) = path.strip_prefix("/whep/s/")?.split_once('/')?;
+        let extension = match rest.split_once('/') {
+            None if rest == "events" => Extension::Events,
+            None if rest == "layer" => Extension::Layer,
+            Some(("events", number)) if is_id(number) => Extension::Selection(number),
+            _ => return None,
+        };
+        is_id(id).then_some(Self::Extension(id, extension))
     }
 
     fn of_segments(
@@ -116,8 +130,12 @@ impl<'a> Route<'a> {
     /// The value of `Allow`.
     pub(super) fn methods(&self) -> &'static str {
         match self {
-            Self::Endpoint(..) => "GET, HEAD, OPTIONS, POST",
+            Self::Endpoint(..) | Self::Extension(_, Extension::Events) => {
+                "GET, HEAD, OPTIONS, POST"
+            }
             Self::Session(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
+            Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
+            Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
             Self::Broadcasts
             | Self::Broadcast(_)
             | Self::Events
@@ -182,6 +200,20 @@ mod tests {
             "/whip/s/a/b",
             "/s/whip",
         ] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn extensions_hang_below_viewers_sessions() {
+        let of = |extension| Some(Route::Extension("0a", extension));
+        assert_eq!(Route::of("/whep/s/0a/events"), of(Extension::Events));
+        assert_eq!(
+            Route::of("/whep/s/0a/events/7"),
+            of(Extension::Selection("7"))
+        );
+        assert_eq!(Route::of("/whep/s/0a/layer"), of(Extension::Layer));
+        for path in ["/whip/s/0a/events", "/whep/s/0a/x", "/whep/s/0a/events/7/8"] {
             assert_eq!(Route::of(path), None, "{path}");
         }
     }

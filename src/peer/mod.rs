@@ -13,10 +13,7 @@ pub mod srtp;
 pub mod udp;
 pub mod webrtcbin;
 
-use crate::{
-    media::{Codec, Kind},
-    pipeline,
-};
+use crate::media::{Codec, Kind};
 
 /// What a peer connection reports upwards, on a bounded channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,16 +61,12 @@ pub enum Engine {
     Direct,
 }
 
-/// Why a peer connection cannot be made.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Error {
-    /// The offer cannot be accepted.
-    #[error(transparent)]
-    Sdp(#[from] sdp::Error),
-    /// The engine's pipeline does not start.
-    #[error(transparent)]
-    Pipeline(#[from] pipeline::Error),
-    /// The engine does not negotiate.
-    #[error("webrtcbin: {0}")]
-    Engine(String),
+impl Engine {
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Webrtcbin => "webrtcbin",
+            Self::Direct => "direct",
+        }
+    }
 }

@@ -38,7 +38,8 @@ const H264: Elements = Elements {
         "h264parse",
         &[("config-interval", "-1"), ("disable-passthrough", "true")],
     )),
-    parsed: Some("video/x-h264,stream-format=byte-stream,alignment=au"),
+    // not byte-stream: there h264parse puts a delimiter in front of every frame, a packet of its own
+    parsed: Some("video/x-h264,stream-format=avc,alignment=au"),
     payloader: (
         "rtph264pay",
         &[("aggregate-mode", "zero-latency"), ("mtu", MTU)],

@@ -144,8 +144,8 @@ fn kind(codec: Codec, payload: [u8; 3]) -> Nal {
 /// The NAL unit header with the type of filler data.
 fn filler(codec: Codec, header: u8) -> Option<u8> {
     match codec {
-        Codec::H264 => Some(header & 0xe0 | 12),
-        Codec::H265 => Some(header & 0x81 | 38 << 1),
+        Codec::H264 => Some(header & 0xe0 | 0x0c),
+        Codec::H265 => Some(header & 0x81 | 0x4c),
         Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus => None,
     }
 }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn h265_likewise() {
-        let (vps, slice, part) = ([64, 1, 0], [38, 1, 0], [98, 1, 0x80 | 19]);
+        let (vps, slice, part) = ([64, 1, 0], [38, 1, 0], [98, 1, 0x93]);
         let result = tidied(
             Codec::H265,
             &[(1, vps), (1, slice), (1, vps), (2, part), (2, vps)],

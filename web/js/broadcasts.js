@@ -24,6 +24,17 @@ export function isName(name) {
   return new RegExp(`^${NAME_PATTERN}$`).test(name) && name !== 's';
 }
 
+const CODECS = new Map([['h264', 'H.264'], ['h265', 'H.265'], ['vp8', 'VP8'], ['vp9', 'VP9'], ['av1', 'AV1'], ['opus', 'Opus']]);
+
+/**
+ * @param {Broadcast|undefined} broadcast
+ * @returns {string} `H.264 + Opus`, empty if nothing is known.
+ */
+export function codecsText(broadcast) {
+  const tracks = [...broadcast?.tracks ?? []].sort((a, b) => b.kind.localeCompare(a.kind)); // video first
+  return tracks.map(({ codec }) => CODECS.get(codec) ?? codec.toUpperCase()).join(' + ');
+}
+
 /**
  * The broadcast that a page's address names: `/watch/{name}`.
  * @param {string} page First part of the path.

@@ -111,7 +111,8 @@ export function durationText(ms) {
 }
 
 /**
- * Makes every `<button data-copy="#id">` copy the text or value of that element, and say so.
+ * Makes every `<button data-copy="#id">` copy the text or value of that element, and say so in its
+ * `[data-label]`.
  */
 export function enableCopyButtons() {
   document.addEventListener('click', (event) => {
@@ -129,9 +130,12 @@ async function copyFrom(button) {
   button.dataset.was ??= label.textContent ?? '';
   label.textContent = done ? 'Copied' : 'Press Ctrl+C';
   button.classList.toggle('copied', done);
+  const mark = button.querySelector('[data-icon]');
+  if (done) mark?.replaceChildren(icon('check'));
   setTimeout(() => {
     label.textContent = button.dataset.was ?? '';
     button.classList.remove('copied');
+    mark?.replaceChildren(icon('copy'));
   }, 1_800);
 }
 

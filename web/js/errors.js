@@ -63,7 +63,7 @@ export class SessionError extends Error {
   /** A sentence for a person. */
   get words() {
     const detail = this.kind === 'unsupported' ? this.problem?.detail : undefined;
-    return detail ? `${WORDS[this.kind]} (${detail})` : WORDS[this.kind];
+    return detail ? `${WORDS[this.kind]} The server says: ${detail.replace(/\.?$/, '.')}` : WORDS[this.kind];
   }
 
   /** True if the same request may work later. */

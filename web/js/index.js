@@ -1,6 +1,6 @@
 /** The page `/`: what is live, and how to go live. */
 
-import { BroadcastFeed, isName } from './broadcasts.js';
+import { BroadcastFeed, codecsText, isName } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, h, icon, plural, setText } from './dom.js';
 
 /** @typedef {import('./broadcasts.js').Broadcast} Broadcast */
@@ -58,10 +58,7 @@ function makeCard(name) {
     count.replaceChildren(icon('eye'), broadcast.viewers.toLocaleString());
     count.title = `${broadcast.viewers} watching`;
     item.dataset.started = broadcast.started ?? '';
-    item.dataset.facts = [
-      broadcast.tracks.map(({ codec }) => codec.toUpperCase()).join(' + '),
-      plural(broadcast.viewers, 'viewer'),
-    ].filter(Boolean).join(' · ');
+    item.dataset.facts = codecsText(broadcast);
     showFacts(item, facts);
     link.setAttribute('aria-label', `Watch ${name}: ${STATES[broadcast.state]}, ${plural(broadcast.viewers, 'viewer')}`);
   };
@@ -74,8 +71,8 @@ function makeCard(name) {
  */
 function showFacts(item, facts) {
   const started = Date.parse(item.dataset.started ?? '');
-  const since = Number.isNaN(started) ? '' : `${durationText(Date.now() - started)} · `;
-  setText(facts, since + (item.dataset.facts ?? ''));
+  const since = Number.isNaN(started) ? '' : durationText(Date.now() - started);
+  setText(facts, [since, item.dataset.facts].filter(Boolean).join(' · ') || 'No media yet');
 }
 
 /**
@@ -83,9 +80,9 @@ function showFacts(item, facts) {
  * @param {string} name
  */
 function hue(name) {
-  let hash = 7;
-  for (const letter of name) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 3_600;
-  return hash % 360;
+  let hash = 2_166_136_261; // FNV-1a
+  for (const letter of name) hash = Math.imul(hash ^ (letter.codePointAt(0) ?? 0), 16_777_619) >>> 0;
+  return (hash % 12) * 30 + 15;
 }
 
 /** @returns {boolean} */

@@ -98,6 +98,8 @@ input[type=range]::-moz-range-thumb { width: 14px; height: 14px; border: 0; bord
   .sound { bottom: 60px; min-height: 46px; font-size: 15px; }
   .stats { top: 44px; left: 10px; max-height: calc(100% - 56px); padding: 8px 12px; font-size: 11px; line-height: 1.4; }
   .cover { padding: 12px 16px 44px; gap: 3px; }
+  .cover[data-state=failed], .cover[data-state=closed] { padding: 12px 16px; }
+  .cover[data-state=failed] .mark, .cover[data-state=closed] .mark { display: none; }
   .action { margin-top: 8px; min-height: 40px; }
 }
 @media (prefers-reduced-motion: reduce) {

@@ -25,14 +25,19 @@ const VOLUME_KEY = 'aerial-volume';
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLE);
 
-/** Title and hint for each state; `{label}` is the broadcast. */
+/**
+ * Title and hint for each state, `again` for one that has been live before; `{label}` is the broadcast.
+ * @type {Record<string, [string, string]>}
+ */
 const COVERS = {
-  idle: ['Ready', ''],
-  connecting: ['Connecting…', ''],
-  waiting: ['{label} has not started yet', 'Stay here: it begins to play by itself.'],
-  offline: ['Connection interrupted', 'Trying to get it back…'],
-  failed: ['This cannot be played', ''],
-  closed: ['Stopped', ''],
+  'idle': ['Ready', ''],
+  'connecting': ['Connecting…', ''],
+  'waiting': ['{label} has not started yet', 'Stay here: it begins to play by itself.'],
+  'waiting again': ['{label} is off air', 'Stay here: it goes on by itself when it comes back.'],
+  'offline': ['Not connected yet', 'Trying again…'],
+  'offline again': ['Interrupted', 'Trying again…'],
+  'failed': ['This cannot be played', ''],
+  'closed': ['Stopped', ''],
 };
 
 export class AerialPlayer extends HTMLElement {
@@ -107,7 +112,6 @@ export class AerialPlayer extends HTMLElement {
     if (previous === value) return;
     if (name === 'viewers') this.#showViewers(value);
     if (name === 'label') this.#name();
-    if (name === 'controls') this.#bar.hidden = value === 'off';
     if (name === 'muted' && this.isConnected) this.video.muted = value !== null;
     if ((name === 'src' || name === 'token') && this.isConnected) this.#start();
     this.#show();
@@ -264,12 +268,18 @@ export class AerialPlayer extends HTMLElement {
     const blocked = state === 'live' && this.video.paused;
     this.#cover.hidden = state === 'live' && !blocked;
     this.#cover.dataset.state = state;
-    this.#cover.classList.toggle('clear', blocked || (state === 'offline' && this.video.videoWidth > 0));
+    this.#cover.classList.toggle('clear', blocked || (state === 'offline' && this.client?.peer != null && this.video.videoWidth > 0));
     this.#live.classList.toggle('off', state !== 'live');
     setText(this.#live, state === 'live' ? 'LIVE' : 'OFF AIR');
-    const [title, hint] = state === 'live' ? [this.#paused ? 'Paused' : 'Ready to play', ''] : COVERS[state];
+    const [title, hint] = state === 'live'
+      ? [this.#paused ? 'Paused' : 'Ready to play', '']
+      : COVERS[`${state}${this.client?.hasBeenLive ? ' again' : ''}`] ?? COVERS[state];
     setText(this.#title, title.replace('{label}', this.label));
-    setText(this.#hint, state === 'failed' ? this.client?.error?.words ?? '' : hint);
+    const words = state === 'failed' || state === 'offline' ? this.client?.error?.words ?? '' : '';
+    setText(this.#hint, `${words} ${hint}`.trim());
+    const over = state === 'failed' || state === 'closed';
+    this.#bar.hidden = over || this.getAttribute('controls') === 'off';
+    this.#top.hidden = over;
     this.#action.hidden = !(blocked || state === 'failed' || state === 'closed');
     setText(this.#action, state === 'live' ? 'Play' : state === 'failed' ? 'Try again' : 'Start again');
     setText(this.#spoken, state === 'live' ? `${this.label} is live` : `${this.#title.textContent} ${this.#hint.textContent}`);

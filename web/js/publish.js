@@ -10,6 +10,8 @@ import { WhipClient } from './whip.js';
 
 const CHOICE_KEY = 'aerial-publish';
 const FIGURES_EVERY = 1_000;
+/** Encoders need this many milliseconds to find their bitrate. */
+const SETTLE = 10_000;
 
 const STATUS = {
   idle: '', connecting: 'Connecting…', live: 'You are live.', waiting: '', failed: '', closed: 'You are off air.',
@@ -28,6 +30,7 @@ class Studio {
   #liveSince = 0;
   #cameraOff = false;
   #micOff = false;
+  /** A device that was in use is gone. */ #missing = false;
   /** Openings run one after the other. */ #opening = Promise.resolve(false);
 
   #preview = byId('preview', HTMLVideoElement);
@@ -67,8 +70,9 @@ class Studio {
     this.#micButton.addEventListener('click', () => this.#mute('microphone'));
     this.#cameraButton.addEventListener('click', () => this.#mute('camera'));
     this.#sources.addEventListener('tracks', () => void this.#onTracks());
-    this.#sources.addEventListener('devices', () => this.#showDevices());
+    this.#sources.addEventListener('devices', () => this.#onDevices());
     this.#sources.addEventListener('lost', (event) => {
+      this.#missing = this.#choice().mode !== 'screen';
       this.#notify(/** @type {CustomEvent} */ (event).detail);
       this.#showCurtain();
     });
@@ -281,10 +285,18 @@ class Studio {
 
   #showMutes() {
     const { video, microphone } = this.#sources;
-    press(this.#micButton, this.#micOff, this.#micOff ? 'micOff' : 'mic', this.#micOff ? 'Unmute microphone' : 'Mute microphone');
-    press(this.#cameraButton, this.#cameraOff, this.#cameraOff ? 'cameraOff' : 'camera', this.#cameraOff ? 'Turn picture on' : 'Turn picture off');
+    press(this.#micButton, this.#micOff, this.#micOff ? 'micOff' : 'mic');
+    press(this.#cameraButton, this.#cameraOff, this.#cameraOff ? 'cameraOff' : 'camera');
     this.#micButton.disabled = !microphone;
     this.#cameraButton.disabled = !video;
+  }
+
+  /** Something was plugged in or out. */
+  #onDevices() {
+    this.#showDevices();
+    if (!this.#missing) return;
+    this.#missing = false;
+    void this.#open(); // it may be back, or there is another one
   }
 
   #showDevices() {
@@ -324,13 +336,14 @@ class Studio {
     const peer = this.#client?.peer;
     if (!peer) return;
     const { video, audio, rtt } = await this.#sampler.sample(peer, 'outbound-rtp');
+    const settled = this.#liveSince > 0 && Date.now() - this.#liveSince > SETTLE;
     const rows = [
       ...(video ? [
         ['Picture', `${video.width} × ${video.height}, ${Math.round(video.fps)} fps`],
         ['Video', `${video.codec} · ${bitrateText(video.bitrate)}`],
       ] : []),
       ...(audio ? [['Sound', `${audio.codec} · ${bitrateText(audio.bitrate)}`]] : []),
-      ...(video?.limited ? [['Held back by', video.limited === 'cpu' ? 'a busy computer' : 'a slow network']] : []),
+      ...(video?.limited && settled ? [['Held back by', video.limited === 'cpu' ? 'a busy computer' : 'a slow network']] : []),
       ['Lost packets', String((video?.lost ?? 0) + (audio?.lost ?? 0))],
       ...(rtt === null ? [] : [['Round trip', `${Math.round(rtt)} ms`]]),
     ];
@@ -365,13 +378,10 @@ class Studio {
  * @param {HTMLButtonElement} button
  * @param {boolean} pressed
  * @param {import('./dom.js').Icon} name
- * @param {string} label
  */
-function press(button, pressed, name, label) {
-  button.setAttribute('aria-pressed', String(pressed));
+function press(button, pressed, name) {
+  button.setAttribute('aria-pressed', String(pressed)); // the label stays; pressed says the rest
   button.querySelector('[data-icon]')?.replaceChildren(icon(name));
-  setText(/** @type {Element} */ (button.querySelector('[data-label]')), label);
-  button.title = label;
 }
 
 /** @param {string} name @returns {Promise<boolean>} True if it need not be asked for. */

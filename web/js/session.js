@@ -151,8 +151,13 @@ export class Session {
    */
   get connection() {
     const state = this.peer.connectionState;
-    const ended = this.transports.some((transport) => transport.state === 'closed' || transport.state === 'failed');
-    return ended && state !== 'failed' ? 'closed' : state;
+    const broken = this.transports.some((transport) => transport.state === 'failed');
+    return (broken || this.ended) && state !== 'failed' ? 'closed' : state;
+  }
+
+  /** True if the other side has said goodbye (DTLS close_notify). */
+  get ended() {
+    return this.peer.signalingState !== 'closed' && this.transports.some((transport) => transport.state === 'closed');
   }
 
   /** The DTLS transports in use (one, as everything is bundled). */
@@ -169,7 +174,7 @@ export class Session {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
-    const deleted = this.url
+    const deleted = this.url && !this.ended
       ? request(this.url, { method: 'DELETE', headers: this.#headers(), keepalive: KEEPALIVE }, REQUEST_TIMEOUT)
       : undefined;
     this.peer.close();

@@ -101,7 +101,7 @@ export class StatsSampler {
       bitrate: this.#rate(report, bytes) * 8,
       bufferDelay: emitted > 0 ? (this.#change(report, 'jitterBufferDelay') / emitted) * 1000 : 0,
       packets: report.packetsReceived ?? report.packetsSent ?? 0,
-      lost: report.packetsLost ?? remote?.packetsLost ?? 0,
+      lost: Math.max(0, report.packetsLost ?? remote?.packetsLost ?? 0), // duplicates make it negative
     };
   }
 

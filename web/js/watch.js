@@ -1,6 +1,6 @@
 /** The page `/watch/{name}`. With `?embed=1` it is only the player, for frames. */
 
-import { BroadcastFeed, nameFromPath } from './broadcasts.js';
+import { BroadcastFeed, codecsText, nameFromPath } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, plural, setText } from './dom.js';
 import { AerialPlayer } from './player.js';
 
@@ -23,7 +23,7 @@ function showFacts() {
   setText(viewers, broadcast ? `${plural(broadcast.viewers, 'viewer')}` : '');
   if (broadcast) player.setAttribute('viewers', String(broadcast.viewers));
   else player.removeAttribute('viewers');
-  const codecs = broadcast?.tracks.map(({ codec }) => codec.toUpperCase()).join(' + ') ?? '';
+  const codecs = codecsText(broadcast);
   tracks.hidden = codecs === '';
   setText(tracks, codecs);
   showSince();

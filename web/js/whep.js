@@ -23,7 +23,7 @@ import { withOpusParameters } from './sdp.js';
  * @property {boolean} [receiveVideo] Default true.
  * @property {boolean} [receiveAudio] Default true.
  * @property {number} [jitterBufferTarget] Milliseconds of buffer the browser should aim at. Default 0: lowest latency.
- * @property {number} [stallTimeout] Milliseconds without media until the state is `offline`. Default 3 000.
+ * @property {number} [stallTimeout] Milliseconds without media until the state is `offline`. Default 2 500.
  * @property {number} [renewTimeout] Milliseconds without media until a new session is made. Default 12 000.
  */
 
@@ -47,7 +47,7 @@ export class WhepClient extends Client {
     super('whep', url, rest);
     this.#watch = {
       video, receiveVideo: receiveVideo ?? true, receiveAudio: receiveAudio ?? true,
-      jitterBufferTarget: jitterBufferTarget ?? 0, stallTimeout: stallTimeout ?? 3_000,
+      jitterBufferTarget: jitterBufferTarget ?? 0, stallTimeout: stallTimeout ?? 2_500,
       renewTimeout: renewTimeout ?? 12_000,
     };
   }
@@ -68,7 +68,7 @@ export class WhepClient extends Client {
 
   /**
    * Asks for the shortest delay, in the words of whichever browser this is.
-   * @param {RTCRtpReceiver & {playoutDelayHint?: number, jitterBufferTarget?: number|null}} receiver
+   * @param {any} receiver RTCRtpReceiver, with what only some browsers have.
    */
   #hurry(receiver) {
     const target = this.#watch.jitterBufferTarget;

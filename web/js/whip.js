@@ -15,7 +15,7 @@
  */
 
 import { Client } from './client.js';
-import { withOpusParameters } from './sdp.js';
+import { withOpusParameters, withStartBitrate } from './sdp.js';
 
 /**
  * @typedef {object} PublishOptions
@@ -35,6 +35,9 @@ import { withOpusParameters } from './sdp.js';
 
 /** A name that was ours a moment ago may look taken for this many tries after a loss. */
 const TAKEN_RETRIES = 10;
+/** The first guess at what the network carries: this share of the wanted bitrate, at most this many bits per second. */
+const START_SHARE = 0.6;
+const START_MAX = 2_000_000;
 
 export class WhipClient extends Client {
   /** @type {Required<PublishOptions>} */ #publish;
@@ -123,8 +126,9 @@ export class WhipClient extends Client {
 
   /** The browser sends what the other side says it wants. @param {string} sdp */
   adjustAnswer(sdp) {
-    const { stereo, maxAudioBitrate } = this.#publish;
-    return stereo ? withOpusParameters(sdp, { stereo: 1, maxaveragebitrate: maxAudioBitrate }) : sdp;
+    const { stereo, maxAudioBitrate, maxVideoBitrate } = this.#publish;
+    const answer = withStartBitrate(sdp, Math.min(maxVideoBitrate * START_SHARE, START_MAX));
+    return stereo ? withOpusParameters(answer, { stereo: 1, maxaveragebitrate: maxAudioBitrate }) : answer;
   }
 
   /** @param {import('./session.js').Session} _session */

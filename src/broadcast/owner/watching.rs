@@ -50,6 +50,7 @@ impl Owner {
             commands,
             offer,
             tracks: self.tracks.clone(),
+            options: self.shared.options.viewer.clone(),
             fanout: self.shared.fanout.clone(),
             keyframe_wanted: Arc::clone(&self.keyframe_wanted),
             counters: Arc::clone(&self.shared.counters),
@@ -78,6 +79,10 @@ impl Owner {
             return;
         }
         self.keyframe_due = false;
+        if self.source.is_some() {
+            self.keyframe_asked = Some(now);
+            self.source_keyframe.notify_one();
+        }
         if let Some(session) = publisher
             && session.commands.try_send(Command::Keyframe).is_ok()
         {

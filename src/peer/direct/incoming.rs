@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use str0m::{
     Rtc, RtcConfig,
     format::{self, FormatParams},
-    media::{Frequency, KeyframeRequestKind, MediaKind, Mid},
+    media::{Frequency, KeyframeRequestKind, MediaKind, Mid, Rid},
     rtp::{Extension, Ssrc},
 };
 
@@ -21,6 +21,8 @@ const STREAMS_MAX: usize = 16;
 /// Header extensions the engine reads.
 pub(super) const EXTENSIONS: &[&str] = &[
     "urn:ietf:params:rtp-hdrext:sdes:mid",
+    "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+    "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
 ];
 
@@ -39,6 +41,8 @@ struct Section {
     codec: Codec,
     pt: u8,
     rtx: Option<u8>,
+    /// The layers of a simulcast section.
+    rids: Vec<Rid>,
 }
 
 impl Incoming {
@@ -52,18 +56,28 @@ impl Incoming {
                 continue;
             };
             let mid = Mid::from(media.mid.as_str());
+            let rids = media
+                .rids
+                .iter()
+                .map(|rid| Rid::from(rid.as_str()))
+                .collect();
+            let (pt, rtx) = (format.pt, format.rtx);
             incoming.sections.push(Section {
                 mid,
                 kind,
                 codec,
-                pt: format.pt,
-                rtx: format.rtx,
+                pt,
+                rtx,
+                rids,
             });
             for (id, uri) in &media.extensions {
-                let extension = match uri.as_str() {
-                    uri if Some(&uri) == EXTENSIONS.first() => Extension::RtpMid,
-                    uri if EXTENSIONS.contains(&uri) => Extension::TransportSequenceNumber,
-                    _ => continue,
+                let known = EXTENSIONS.iter().position(|known| known == uri);
+                let extension = match known {
+                    Some(0) => Extension::RtpMid,
+                    Some(1) => Extension::RtpStreamId,
+                    Some(2) => Extension::RepairedRtpStreamId,
+                    Some(_) => Extension::TransportSequenceNumber,
+                    None => continue,
                 };
                 incoming.extensions.push((*id, extension));
             }
@@ -75,9 +89,9 @@ impl Incoming {
         self.sections.is_empty()
     }
 
-    pub(super) fn kind_of(&self, pt: u8) -> Option<(Kind, Codec)> {
+    pub(super) fn kind_of(&self, pt: u8) -> Option<Kind> {
         let section = self.sections.iter().find(|section| section.pt == pt)?;
-        Some((section.kind, section.codec))
+        Some(section.kind)
     }
 
     pub(super) fn configure(&self, mut config: RtcConfig) -> RtcConfig {
@@ -108,13 +122,14 @@ impl Incoming {
     pub(super) fn declare(&self, rtc: &mut Rtc) {
         let mut api = rtc.direct_api();
         for section in &self.sections {
-            api.declare_media(
-                section.mid,
-                match section.kind {
-                    Kind::Video => MediaKind::Video,
-                    Kind::Audio => MediaKind::Audio,
-                },
-            );
+            let kind = match section.kind {
+                Kind::Video => MediaKind::Video,
+                Kind::Audio => MediaKind::Audio,
+            };
+            let media = api.declare_media(section.mid, kind);
+            for rid in &section.rids {
+                media.expect_rid_rx(*rid);
+            }
         }
         let feedback = |(_, extension): &(u8, Extension)| {
             matches!(extension, Extension::TransportSequenceNumber)
@@ -141,7 +156,12 @@ impl Incoming {
             return;
         }
         let mut api = rtc.direct_api();
-        for section in &self.sections {
+        // Layers share their payload type; their packets name their rid.
+        for section in self
+            .sections
+            .iter()
+            .filter(|section| section.rids.is_empty())
+        {
             if section.pt == pt {
                 self.known.insert(ssrc);
                 api.expect_stream_rx(ssrc.into(), None, section.mid, None);
@@ -161,8 +181,12 @@ impl Incoming {
             .iter()
             .filter(|section| section.kind == Kind::Video)
         {
-            if let Some(stream) = api.stream_rx_by_mid(section.mid, None) {
-                stream.request_keyframe(KeyframeRequestKind::Pli);
+            let layers = section.rids.iter().copied().map(Some);
+            let plain = section.rids.is_empty().then_some(None);
+            for rid in layers.chain(plain) {
+                if let Some(stream) = api.stream_rx_by_mid(section.mid, rid) {
+                    stream.request_keyframe(KeyframeRequestKind::Pli);
+                }
             }
         }
     }

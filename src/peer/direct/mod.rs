@@ -19,18 +19,19 @@ use std::{
 
 use str0m::{
     Candidate, Event as RtcEvent, IceCreds, Input, Output, Rtc, RtcError,
+    media::Rid,
     net::{Protocol, Receive},
     rtp::{RawPacket, RtpPacket, rtcp::Rtcp},
 };
 
 pub(crate) use self::incoming::Incoming;
 use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
-pub use self::publisher::{Publisher, PublisherOptions, Task, Tracks};
+pub use self::publisher::{Publisher, PublisherOptions, StreamInput, Task};
 use super::{
     End, sdp, srtp,
     udp::{self, Port, Route, UFRAG_CHARS},
 };
-use crate::media::{Codec, Kind};
+use crate::media::Kind;
 
 /// Addresses one session may use in its life; NAT rebinding and mobility need a handful.
 const ADDRESSES_MAX: usize = 16;
@@ -216,9 +217,14 @@ impl Session {
         self.poll(now, None, &mut Vec::new());
     }
 
-    /// What a publisher's payload type stands for.
-    pub(crate) fn kind_of(&self, pt: u8) -> Option<(Kind, Codec)> {
-        self.incoming.kind_of(pt)
+    /// Which of a publisher's streams a packet belongs to: its kind, and the rid of its layer.
+    pub(crate) fn stream_of(&mut self, packet: &RtpPacket) -> Option<(Kind, Option<Rid>)> {
+        let kind = self.incoming.kind_of(*packet.header.payload_type)?;
+        let mut api = self.rtc.direct_api();
+        let rid = api
+            .stream_rx(&packet.header.ssrc)
+            .and_then(|stream| stream.rid());
+        Some((kind, rid))
     }
 
     /// When [`Session::tick`] is due.

@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use str0m::{IceCreds, rtp::RtpPacket};
+use str0m::{IceCreds, media::Rid, rtp::RtpPacket};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Incoming, Report, Session, incoming::EXTENSIONS, reorder::Reorder, timeline::Timeline,
 };
 use crate::{
-    media::{Kind, Packet, PacketSink},
+    media::{Codec, Kind, Packet, PacketSink},
     peer::{
         End, Event,
         sdp::{self, Choice, Offer, Section},
@@ -40,13 +40,23 @@ pub struct PublisherOptions {
     pub running_time: fn() -> Duration,
 }
 
-/// Where the packets of each track go.
+/// Where the packets of one stream go: of a track, or of one layer of a simulcast track.
 #[derive(Clone)]
-pub struct Tracks {
-    /// Takes the packets of the video track.
-    pub video: PacketSink,
-    /// Takes the packets of the audio track.
-    pub audio: PacketSink,
+pub struct StreamInput {
+    /// Payload's codec.
+    pub codec: Codec,
+    /// The layer's rid (RFC 8851); `None` without simulcast.
+    pub rid: Option<String>,
+    /// Takes the packets, in order.
+    pub sink: PacketSink,
+}
+
+/// One stream of a publisher.
+struct Lane {
+    kind: Kind,
+    rid: Option<Rid>,
+    sink: PacketSink,
+    reorder: Reorder<RtpPacket>,
 }
 
 /// What a publisher has sent.
@@ -92,14 +102,12 @@ pub struct Publisher {
 pub struct Task {
     session: Session,
     options: PublisherOptions,
-    tracks: Tracks,
+    lanes: Vec<Lane>,
     datagrams: mpsc::Receiver<Datagram>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
     timeline: Timeline,
-    video: Reorder<RtpPacket>,
-    audio: Reorder<RtpPacket>,
     started: Instant,
     connected: bool,
 }
@@ -113,7 +121,7 @@ impl Publisher {
         offer: &Offer,
         port: &Port,
         options: PublisherOptions,
-        tracks: Tracks,
+        inputs: Vec<StreamInput>,
         events: mpsc::Sender<Event>,
     ) -> Result<(Self, Task, String), sdp::Error> {
         let choices = offer.choose_publish()?;
@@ -131,8 +139,12 @@ impl Publisher {
         };
         let sections: Vec<Section> = choices
             .into_iter()
-            .map(|choice| match choice {
-                Choice::Receive(format) => Section::Receive { format },
+            .zip(&offer.media)
+            .map(|(choice, media)| match choice {
+                Choice::Receive(format) => Section::Receive {
+                    format,
+                    rids: media.rids.clone(),
+                },
                 Choice::Rejected => Section::Rejected,
             })
             .collect();
@@ -143,14 +155,15 @@ impl Publisher {
         let task = Task {
             session,
             options,
-            tracks,
+            timeline: Timeline::new(inputs.iter().map(|input| input.codec.clock_rate())),
+            lanes: inputs
+                .into_iter()
+                .map(|input| Lane::new(input, options.jitter))
+                .collect(),
             datagrams,
             commands,
             events,
             counters: Arc::clone(&counters),
-            timeline: Timeline::default(),
-            video: Reorder::new(options.jitter),
-            audio: Reorder::new(options.jitter),
             started,
             connected: false,
         };
@@ -277,14 +290,9 @@ impl Task {
     fn wake(&self) -> Instant {
         // The peer's signs of life are looked at with every wake.
         let deadline = Instant::now() + self.options.consent_timeout / 10;
-        [
-            self.video.deadline(),
-            self.audio.deadline(),
-            Some(self.session.wake()),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(deadline, Instant::min)
+        let gaps = self.lanes.iter().filter_map(|lane| lane.reorder.deadline());
+        gaps.chain([self.session.wake()])
+            .fold(deadline, Instant::min)
     }
 
     /// The time to connect is for the owner to limit.
@@ -302,7 +310,11 @@ impl Task {
         let since = self.started.elapsed().as_nanos();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
         self.counters.last_packet.store(since, Ordering::Relaxed);
-        let Some((kind, codec)) = self.session.kind_of(*packet.header.payload_type) else {
+        let Some((kind, rid)) = self.session.stream_of(&packet) else {
+            return;
+        };
+        let of_packet = |lane: &Lane| lane.kind == kind && lane.rid == rid;
+        let Some(at) = self.lanes.iter().position(of_packet) else {
             return;
         };
         if let Some(info) = packet.last_sender_info {
@@ -310,33 +322,23 @@ impl Task {
                 .ntp_time
                 .duration_since(std::time::SystemTime::UNIX_EPOCH);
             let timestamp = extend(packet.time.numer(), info.rtp_time.numer());
-            self.timeline
-                .report(kind, timestamp, codec.clock_rate(), ntp.unwrap_or_default());
+            self.timeline.report(at, timestamp, ntp.unwrap_or_default());
         }
-        let reorder = match kind {
-            Kind::Video => &mut self.video,
-            Kind::Audio => &mut self.audio,
-        };
-        reorder.push(Instant::now(), *packet.seq_no, packet);
+        if let Some(lane) = self.lanes.get_mut(at) {
+            lane.reorder.push(Instant::now(), *packet.seq_no, packet);
+        }
     }
 
     /// Hands on what is in order by now.
     fn release(&mut self) {
         let (now, arrival) = (Instant::now(), (self.options.running_time)());
-        for (kind, reorder, sink) in [
-            (Kind::Video, &mut self.video, &self.tracks.video),
-            (Kind::Audio, &mut self.audio, &self.tracks.audio),
-        ] {
-            while let Some((packet, gap)) = reorder.pop(now) {
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            while let Some((packet, gap)) = lane.reorder.pop(now) {
                 if packet.payload.is_empty() {
                     continue; // padding that probes for bandwidth
                 }
-                let clock = match kind {
-                    Kind::Video => 90_000,
-                    Kind::Audio => 48_000,
-                };
-                sink(Packet {
-                    pts: self.timeline.due(kind, packet.time.numer(), clock, arrival),
+                (lane.sink)(Packet {
+                    pts: self.timeline.due(at, packet.time.numer(), arrival),
                     sequence: *packet.seq_no,
                     timestamp: packet.header.timestamp,
                     marker: packet.header.marker,
@@ -345,13 +347,24 @@ impl Task {
                 });
             }
         }
-        let lost = self.video.lost + self.audio.lost;
+        let lost = self.lanes.iter().map(|lane| lane.reorder.lost).sum();
         self.counters.lost.store(lost, Ordering::Relaxed);
     }
 
     fn tell(&self, event: Event) {
         if self.events.try_send(event).is_err() {
             tracing::debug!("publisher's owner is behind; an event is lost");
+        }
+    }
+}
+
+impl Lane {
+    fn new(input: StreamInput, jitter: Duration) -> Self {
+        Self {
+            kind: input.codec.kind(),
+            rid: input.rid.map(|rid| Rid::from(rid.as_str())),
+            sink: input.sink,
+            reorder: Reorder::new(jitter),
         }
     }
 }

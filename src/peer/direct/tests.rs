@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::*;
 use crate::{
-    media::Frame,
+    media::{Codec, Frame},
     peer::{Event, udp},
     pipeline::{self, Depacketizer, Outlet},
 };
@@ -160,13 +160,14 @@ async fn stage() -> Stage {
         consent_timeout: Duration::from_secs(2),
         running_time: pipeline::running_time,
     };
-    let tracks = Tracks {
-        video,
-        audio: Arc::new(|_| ()),
-    };
+    let inputs = vec![StreamInput {
+        codec: Codec::H264,
+        rid: None,
+        sink: video,
+    }];
     let (events, received) = mpsc::channel(8);
     let (publisher, task, answer) =
-        Publisher::accept(&offer, &port, options, tracks, events).unwrap();
+        Publisher::accept(&offer, &port, options, inputs, events).unwrap();
     tasks.spawn(task.run());
     rtc.sdp_api()
         .accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap())

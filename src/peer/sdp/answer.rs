@@ -137,10 +137,17 @@ impl Writer<'_> {
                 self.format(media, format, false);
                 self.ssrcs(*ssrc, format.rtx.map(|_| *rtx_ssrc), stream);
             }
-            Section::Receive { format } => {
+            Section::Receive { format, rids } => {
                 self.head(media, &[Some(format.pt), format.rtx]);
                 self.line(format_args!("a=recvonly"));
                 self.format(media, format, true);
+                for rid in rids {
+                    self.line(format_args!("a=rid:{rid} recv"));
+                }
+                if !rids.is_empty() {
+                    // RFC 8853 §5.3.2: the offer's `send` is the answer's `recv`.
+                    self.line(format_args!("a=simulcast:recv {}", rids.join(";")));
+                }
             }
             Section::Inactive => {
                 let known = media.formats.iter().find(|format| format.codec.is_some());

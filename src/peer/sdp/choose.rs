@@ -27,6 +27,16 @@ impl Offer {
             .find_map(|(index, section)| Some((index, best(section, wanted, self.role)?)))
     }
 
+    /// The rids of the layers of a simulcast publisher's picture (RFC 8853); empty without
+    /// simulcast.
+    pub fn layers(&self) -> &[String] {
+        let video = self
+            .media
+            .iter()
+            .find(|section| section.kind == Some(Kind::Video));
+        video.map_or(&[], |section| &section.rids)
+    }
+
     /// One choice per m= section for a publisher. All tracks are accepted, or none: a broadcast
     /// without its picture helps nobody (RFC 9725 §4.4.3).
     ///

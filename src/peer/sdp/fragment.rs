@@ -144,7 +144,7 @@ pub fn restart_answer(mid: &str, transport: &Transport) -> String {
     text.push_str(&head);
     for (index, address) in transport.candidates.iter().enumerate() {
         text.push_str("a=candidate:");
-        text.push_str(&candidate::host_line(index, *address).to_string());
+        text.push_str(&candidate::host_line(index, *address));
         text.push_str("\r\n");
     }
     text.push_str("a=end-of-candidates\r\n");

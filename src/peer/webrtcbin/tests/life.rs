@@ -43,7 +43,7 @@ async fn goodbyes_are_said_and_heard() {
 /// Offers of real clients: webrtcbin answers each, and the answer has what the client needs.
 #[tokio::test]
 async fn offers_of_real_clients_are_answered() {
-    crate::pipeline::init().unwrap();
+    pipeline::init().unwrap();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let mut answered = 0;
     for entry in std::fs::read_dir(folder).unwrap() {

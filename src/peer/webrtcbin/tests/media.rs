@@ -152,7 +152,7 @@ async fn packets_in_order_are_not_delayed() {
         next(&mut call.events, Duration::from_secs(9)).await,
         Event::Connected
     );
-    let connected = crate::pipeline::clock::running_time();
+    let connected = pipeline::clock::running_time();
     call.video.more_than(60).await;
     call.audio.more_than(100).await;
     for seen in [&call.video, &call.audio] {

@@ -33,7 +33,7 @@ struct Client {
 impl Client {
     /// Starts a client and makes its offer, with all candidates.
     async fn offer(streams: &str) -> (Self, String) {
-        crate::pipeline::init().unwrap();
+        pipeline::init().unwrap();
         let text = format!("webrtcbin name=w bundle-policy=max-bundle {streams}");
         let pipeline = launch::parse("client", &text).unwrap();
         let webrtcbin = pipeline.by_name("w").unwrap();
@@ -117,7 +117,7 @@ impl Seen {
     fn sink(&self) -> FrameSink {
         let seen = self.0.clone();
         Arc::new(move |frame| {
-            let now = crate::pipeline::clock::running_time();
+            let now = pipeline::clock::running_time();
             seen.lock().unwrap().push((now, frame));
         })
     }
@@ -173,6 +173,7 @@ async fn call(streams: &str) -> Call {
     let options = PublisherOptions {
         addresses: vec!["127.0.0.1".parse().unwrap()],
         public_addresses: Vec::new(),
+        ports: None,
         jitter: Duration::from_millis(100),
     };
     let (publisher, answer) = Publisher::accept(&offer, &options, sinks, sender)

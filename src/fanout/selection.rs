@@ -1,0 +1,287 @@
+//! Which layer of a simulcast track a viewer gets. Pure: no IO and no clock of its own.
+//!
+//! The viewer's receiver estimates its bandwidth (REMB). A layer that does not fit is left at
+//! once. A better one is tried only after a quiet time, and only when the estimate allows it; as a
+//! receiver never estimates much more than it gets, the way up is probed with padding. Each failed
+//! try makes the quiet time longer, so that a steady network sees no oscillation.
+
+use std::time::{Duration, Instant};
+
+/// Assumed before the viewer has said anything, in bits per second.
+const FIRST_ESTIMATE: u64 = 2_500_000;
+/// An estimate older than this says nothing; receivers repeat theirs every second or so.
+const ESTIMATE_LIFE: Duration = Duration::from_secs(10);
+/// Quiet time before the first try of a better layer, and at most one switch up in this time.
+const QUIET: Duration = Duration::from_secs(10);
+/// Longest quiet time after failed tries.
+const QUIET_MAX: Duration = Duration::from_secs(80);
+/// How long a probe may take.
+const PROBE: Duration = Duration::from_secs(4);
+/// A layer fits if it takes no more than this share (percent) of the estimate.
+const FIT: u64 = 90;
+/// An estimate below this share (percent) of the rate is acted on at once.
+const FAR: u64 = 70;
+/// How long an estimate between that and the rate is tolerated.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// Loss, in 1/256, above which the estimate is not believed.
+const LOSS_MAX: u8 = 26;
+
+/// What the viewer's track is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Go on as it is.
+    Stay,
+    /// Go on, and send this many bits per second of padding.
+    Probe(u64),
+    /// Take this layer instead.
+    Switch(usize),
+}
+
+/// A viewer's choice, and what is known of its network.
+#[derive(Debug)]
+pub(super) struct Selection {
+    /// The layer the viewer wants; `None` leaves it to the server.
+    pub(super) wanted: Option<usize>,
+    estimate: Option<(u64, Instant)>,
+    loss: u8,
+    /// When the last switch, or failed probe, was.
+    changed: Instant,
+    quiet: Duration,
+    /// Since when the estimate has been below the rate.
+    short_since: Option<Instant>,
+    /// The last switch was upwards.
+    climbed: bool,
+    probing: Option<Instant>,
+}
+
+impl Selection {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            wanted: None,
+            estimate: None,
+            loss: 0,
+            changed: now,
+            quiet: QUIET,
+            short_since: None,
+            climbed: false,
+            probing: None,
+        }
+    }
+
+    /// The receiver's estimate (draft-alvestrand-rmcat-remb) in bits per second.
+    pub(super) fn estimated(&mut self, bits_per_second: u64, now: Instant) {
+        self.estimate = Some((bits_per_second, now));
+    }
+
+    /// The fraction lost of a receiver report, in 1/256 (RFC 3550 §6.4.1).
+    pub(super) fn lost(&mut self, fraction: u8) {
+        self.loss = fraction;
+    }
+
+    /// The layer to begin with. `rates` are the layers' bits per second, 0 for one that is off.
+    pub(super) fn first(&self, rates: &[u64]) -> Option<usize> {
+        let wanted = self.wanted.filter(|&layer| is_on(rates, layer));
+        wanted.or_else(|| fitting(rates, FIRST_ESTIMATE))
+    }
+
+    /// What to do now; to be asked a few times a second.
+    pub(super) fn decide(&mut self, current: usize, rates: &[u64], now: Instant) -> Decision {
+        if let Some(wanted) = self.wanted.filter(|&layer| is_on(rates, layer)) {
+            self.probing = None;
+            return if wanted == current {
+                Decision::Stay
+            } else {
+                Decision::Switch(wanted)
+            };
+        }
+        let rate = rates.get(current).copied().unwrap_or(0);
+        let estimate = self
+            .estimate
+            .filter(|(_, at)| now.duration_since(*at) < ESTIMATE_LIFE);
+        let estimate = estimate.map(|(bits, _)| bits);
+        if rate == 0 {
+            // The publisher has switched this layer off.
+            let other = fitting(rates, estimate.unwrap_or(FIRST_ESTIMATE));
+            return other.map_or(Decision::Stay, |layer| self.switch(layer, false, now));
+        }
+        let Some(estimate) = estimate else {
+            return Decision::Stay;
+        };
+        if (estimate < rate || self.loss > LOSS_MAX) && self.probing.is_some() {
+            // It was the padding that did not fit, not the layer.
+            self.give_up_probe(now);
+            return Decision::Stay;
+        }
+        if estimate >= rate {
+            self.short_since = None;
+        }
+        let short = estimate < rate && {
+            // The estimate follows a growing rate with a delay: a little too low is not believed
+            // at once.
+            let since = *self.short_since.get_or_insert(now);
+            estimate < rate * FAR / 100 || now.duration_since(since) >= PATIENCE
+        };
+        if short || self.loss > LOSS_MAX {
+            let below = estimate.min(rate - 1);
+            let lower = fitting(rates, below).filter(|&layer| rates.get(layer) < Some(&rate));
+            return lower.map_or(Decision::Stay, |layer| self.switch(layer, false, now));
+        }
+        if estimate < rate {
+            return Decision::Stay;
+        }
+        self.climb(rate, estimate, rates, now)
+    }
+
+    fn climb(&mut self, rate: u64, estimate: u64, rates: &[u64], now: Instant) -> Decision {
+        let better = rates.iter().enumerate().filter(|(_, other)| **other > rate);
+        let Some((layer, &next)) = better.min_by_key(|(_, other)| **other) else {
+            return Decision::Stay;
+        };
+        if now.duration_since(self.changed) < self.quiet {
+            return Decision::Stay;
+        }
+        if next <= estimate * FIT / 100 {
+            return self.switch(layer, true, now);
+        }
+        let begun = *self.probing.get_or_insert(now);
+        if now.duration_since(begun) > PROBE {
+            self.give_up_probe(now);
+            return Decision::Stay;
+        }
+        Decision::Probe((next * 120 / 100).saturating_sub(rate))
+    }
+
+    fn give_up_probe(&mut self, now: Instant) {
+        self.probing = None;
+        self.changed = now;
+        self.quiet = (self.quiet * 2).min(QUIET_MAX);
+        self.loss = 0;
+        self.estimate = None;
+    }
+
+    fn switch(&mut self, layer: usize, up: bool, now: Instant) -> Decision {
+        if up {
+            self.quiet = QUIET;
+        } else if self.climbed {
+            // The climb was a mistake.
+            self.quiet = (self.quiet * 2).min(QUIET_MAX);
+        }
+        self.climbed = up;
+        self.short_since = None;
+        self.changed = now;
+        self.probing = None;
+        self.loss = 0;
+        Decision::Switch(layer)
+    }
+}
+
+fn is_on(rates: &[u64], layer: usize) -> bool {
+    rates.get(layer).is_some_and(|&rate| rate > 0)
+}
+
+/// The best layer that fits, or else the cheapest.
+fn fitting(rates: &[u64], estimate: u64) -> Option<usize> {
+    let on = || rates.iter().enumerate().filter(|(_, rate)| **rate > 0);
+    let fits = on().filter(|(_, rate)| **rate <= estimate * FIT / 100);
+    let best = fits.max_by_key(|(_, rate)| **rate);
+    best.or_else(|| on().min_by_key(|(_, rate)| **rate))
+        .map(|(layer, _)| layer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATES: [u64; 3] = [150_000, 500_000, 1_700_000];
+
+    /// Runs `seconds` of a network with this capacity and a receiver that estimates no more than
+    /// half again what it gets. Returns the layer of each quarter second.
+    fn watch(selection: &mut Selection, start: Instant, seconds: u64, capacity: u64) -> Vec<usize> {
+        let mut layer = selection.first(&RATES).unwrap();
+        let mut padding = 0;
+        (0..seconds * 4)
+            .map(|quarter| {
+                let now = start + Duration::from_millis(250 * quarter);
+                let sent = RATES[layer] + padding;
+                selection.estimated(capacity.min(sent * 3 / 2 + 10_000), now);
+                selection.lost(if sent > capacity { 40 } else { 0 });
+                padding = 0;
+                match selection.decide(layer, &RATES, now) {
+                    Decision::Stay => {}
+                    Decision::Probe(bits) => padding = bits,
+                    Decision::Switch(to) => layer = to,
+                }
+                layer
+            })
+            .collect()
+    }
+
+    fn switches(layers: &[usize]) -> usize {
+        layers.windows(2).filter(|two| two[0] != two[1]).count()
+    }
+
+    #[test]
+    fn a_good_network_keeps_the_best_layer() {
+        let now = Instant::now();
+        let layers = watch(&mut Selection::new(now), now, 60, 20_000_000);
+        assert_eq!(layers, vec![2; 240]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_at_once_and_not_tried_all_the_time() {
+        let now = Instant::now();
+        let layers = watch(&mut Selection::new(now), now, 120, 700_000);
+        assert_eq!(layers[0], 1, "down at the first estimate");
+        assert!(
+            layers.iter().all(|layer| *layer == 1),
+            "the probe finds no room"
+        );
+        for window in layers.windows(40) {
+            assert!(switches(window) <= 1, "at most one switch in 10 s");
+        }
+    }
+
+    #[test]
+    fn more_room_is_found_by_probing() {
+        let now = Instant::now();
+        let mut selection = Selection::new(now);
+        let low = watch(&mut selection, now, 5, 300_000);
+        assert_eq!(low.last(), Some(&0));
+        let room = now + Duration::from_secs(5);
+        let mut layer = 0;
+        let mut padding = 0;
+        for quarter in 0..120 {
+            let now = room + Duration::from_millis(250 * quarter);
+            selection.estimated(((RATES[layer] + padding) * 3 / 2).min(5_000_000), now);
+            padding = 0;
+            match selection.decide(layer, &RATES, now) {
+                Decision::Stay => {}
+                Decision::Probe(bits) => padding = bits,
+                Decision::Switch(to) => layer = to,
+            }
+        }
+        assert_eq!(layer, 2, "within 30 s");
+    }
+
+    #[test]
+    fn a_choice_is_kept_whatever_the_network() {
+        let now = Instant::now();
+        let mut selection = Selection::new(now);
+        selection.wanted = Some(2);
+        selection.estimated(100_000, now);
+        assert_eq!(selection.decide(0, &RATES, now), Decision::Switch(2));
+        assert_eq!(selection.decide(2, &RATES, now), Decision::Stay);
+    }
+
+    #[test]
+    fn a_layer_that_is_off_is_left_and_never_chosen() {
+        let now = Instant::now();
+        let mut selection = Selection::new(now);
+        let rates = [150_000, 0, 0];
+        assert_eq!(selection.first(&rates), Some(0));
+        assert_eq!(selection.decide(2, &rates, now), Decision::Switch(0));
+        selection.wanted = Some(2);
+        assert_eq!(selection.decide(0, &rates, now), Decision::Stay);
+        assert_eq!(selection.decide(0, &[0, 0, 0], now), Decision::Stay);
+    }
+}

@@ -1,0 +1,185 @@
+/** Starts the server and browsers for the tests, and ends exactly what it has started. */
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, mkdir, rm } from 'node:fs/promises';
+import { createSocket } from 'node:dgram';
+import { createServer } from 'node:net';
+import { test as nodeTest } from 'node:test';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+const BINARY = path.resolve(process.env.AERIAL_BIN ?? path.join(HERE, '../../target/debug/aerial'));
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+/** Debug builds on small machines are slow to start. */
+const START_TIMEOUT = 20_000;
+const STOP_TIMEOUT = 10_000;
+/** No single wait of a test is longer than this, in milliseconds. */
+export const WAIT = 20_000;
+/** No test is longer than this, in milliseconds. */
+const TEST_TIMEOUT = 120_000;
+/** Pictures of the pages, kept for a person to look at. */
+export const SCREENSHOTS = process.env.AERIAL_SCREENSHOTS ?? path.join(tmpdir(), 'aerial-screenshots');
+
+const FLAGS = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', '--allow-loopback-in-peer-connection',
+  '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+];
+export const FAKE_DEVICES = ['--use-fake-device-for-media-stream'];
+export const AUTOPLAY = ['--autoplay-policy=no-user-gesture-required'];
+
+async function freeTcpPort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function freeUdpPort() {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const { port } = socket.address();
+  socket.close();
+  await once(socket, 'close');
+  return port;
+}
+
+/** A test file that takes too long is ended by the runner; what it has started ends with it. */
+const running = new Set();
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
+  process.once(signal, () => {
+    for (const child of running) child.kill('SIGKILL');
+    process.exit(1);
+  });
+}
+
+/** The environment without options for the server: those of the tests are none, and others would change it. */
+function environment() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AERIAL_')));
+}
+
+/** A running `aerial serve` in an empty folder of its own. */
+export class Server {
+  static async start() {
+    const server = new Server();
+    server.folder = await mkdtemp(path.join(tmpdir(), 'aerial-browser-'));
+    const listen = `127.0.0.1:${await freeTcpPort()}`;
+    server.origin = `http://${listen}`;
+    server.log = '';
+    const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // else those in the binary
+    server.udpPort = await freeUdpPort();
+    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`, ...pages], {
+      cwd: server.folder, stdio: ['ignore', 'pipe', 'pipe'], env: environment(),
+    });
+    running.add(server.process);
+    server.process.once('exit', () => running.delete(server.process));
+    for (const stream of [server.process.stdout, server.process.stderr]) {
+      stream.on('data', (data) => { server.log = (server.log + data).slice(-20_000); });
+    }
+    server.process.on('error', (error) => { server.log += error; });
+    try {
+      await until(() => server.#ready(), `${BINARY} to answer`, START_TIMEOUT);
+    } catch (error) {
+      await server.stop();
+      throw new Error(`the server did not start:\n${server.log}`, { cause: error });
+    }
+    return server;
+  }
+
+  async #ready() {
+    if (this.process.exitCode !== null) throw new Error(`it ended with code ${this.process.exitCode}`);
+    try {
+      return (await fetch(`${this.origin}/healthz`)).ok;
+    } catch {
+      return false; // not listening yet
+    }
+  }
+
+  async stop() {
+    if (this.process.exitCode === null && this.process.pid) {
+      const ended = once(this.process, 'exit');
+      this.process.kill('SIGTERM');
+      const timer = setTimeout(() => this.process.kill('SIGKILL'), STOP_TIMEOUT);
+      await ended;
+      clearTimeout(timer);
+    }
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** @param {string} route */
+  async json(route) {
+    return (await fetch(this.origin + route)).json();
+  }
+
+  /** Waits until the server says that a broadcast is live. @param {string} name */
+  async live(name) {
+    await until(async () => {
+      const { broadcasts } = await this.json('/api/broadcasts');
+      return broadcasts.some((broadcast) => broadcast.name === name && broadcast.state === 'live');
+    }, `${name} to be live`);
+  }
+}
+
+/**
+ * A browser with an empty profile, closed at the end of the test. What its pages complain about is
+ * printed when the test fails.
+ * @param {import('node:test').TestContext} t
+ * @param {string[]} [flags]
+ * @param {import('playwright-core').BrowserContextOptions} [options]
+ */
+export async function openBrowser(t, flags = [...FAKE_DEVICES, '--use-fake-ui-for-media-stream', ...AUTOPLAY], options = {}) {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...FLAGS, ...flags] });
+  t.after(() => browser.close());
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  context.setDefaultTimeout(WAIT);
+  /** Uncaught errors and forbidden resources: there must be none. */
+  const faults = [];
+  context.on('weberror', (error) => faults.push(String(error.error())));
+  context.on('console', (message) => {
+    if (/Content Security Policy|Refused to/.test(message.text())) faults.push(message.text());
+    if (process.env.AERIAL_VERBOSE) t.diagnostic(`${message.page()?.url()}: ${message.text()}`);
+  });
+  return { browser, context, faults, page: () => context.newPage() };
+}
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} name
+ */
+export async function screenshot(page, name) {
+  await mkdir(SCREENSHOTS, { recursive: true });
+  return page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
+}
+
+/**
+ * @template T
+ * @param {() => Promise<T>|T} probe
+ * @param {string} what
+ * @param {number} [timeout] Milliseconds.
+ * @returns {Promise<T>} The first true value.
+ */
+export async function until(probe, what, timeout = WAIT) {
+  const end = Date.now() + timeout;
+  for (;;) {
+    const value = await probe();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`waited ${timeout} ms for ${what}`);
+    await sleep(100);
+  }
+}
+
+/**
+ * node:test's `test` with a time limit.
+ * @param {string} name
+ * @param {(t: import('node:test').TestContext) => Promise<void>} run
+ */
+export const test = (name, run) => nodeTest(name, { timeout: TEST_TIMEOUT }, run);
+
+/** @param {number} ms */
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,0 +1,54 @@
+/** The page `/`. */
+
+import assert from 'node:assert/strict';
+import { after, before } from 'node:test';
+import { Server, openBrowser, screenshot, test } from './harness.js';
+
+let server;
+before(async () => { server = await Server.start(); });
+after(() => server?.stop());
+
+test('the list shows the demo and updates itself', async (t) => {
+  await server.live('demo');
+  const browser = await openBrowser(t);
+  const list = await browser.page();
+  await list.goto(server.origin);
+  const demo = list.locator('.card[data-name=demo]');
+  await demo.waitFor();
+  assert.match(await demo.innerText(), /live/i);
+  assert.equal(await demo.locator('a').getAttribute('href'), '/watch/demo');
+
+  // A broadcast that begins appears, is counted, and goes again; nobody reloads the page.
+  await list.evaluate(() => { window.notReloaded = true; });
+  const studio = await browser.page();
+  await studio.goto(`${server.origin}/publish/extra`);
+  await studio.getByRole('button', { name: 'Go live' }).click();
+  const extra = list.locator('.card[data-name=extra]');
+  await extra.locator('.badge.live').waitFor();
+  const viewer = await browser.page();
+  await viewer.goto(`${server.origin}/watch/extra`);
+  await extra.locator('.count', { hasText: '1' }).waitFor();
+  await screenshot(list, 'index');
+  await viewer.close();
+  await extra.locator('.count', { hasText: '0' }).waitFor();
+  await studio.getByRole('button', { name: 'Stop' }).click();
+  await list.locator('.card[data-name=extra] .badge.live').waitFor({ state: 'detached' });
+  assert.equal(await list.evaluate(() => window.notReloaded), true);
+  assert.deepEqual(browser.faults, []);
+});
+
+test('the go-live box checks the name and knows the OBS settings', async (t) => {
+  const browser = await openBrowser(t);
+  const page = await browser.page();
+  await page.goto(server.origin);
+  assert.equal(await page.locator('#obs-server').innerText(), `${server.origin}/whip`);
+  const name = page.getByLabel('Name of your broadcast');
+  await name.fill('not a name');
+  assert.equal(await name.getAttribute('aria-invalid'), 'true');
+  await page.getByText(/Only letters, digits/).waitFor();
+  await name.fill('my-show');
+  assert.equal(await page.locator('#obs-token').innerText(), 'my-show');
+  await name.press('Enter');
+  await page.waitForURL('**/publish/my-show');
+  assert.deepEqual(browser.faults, []);
+});

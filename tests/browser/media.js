@@ -1,0 +1,170 @@
+/** What is really heard and seen: figures and pixels read inside the pages. */
+
+import assert from 'node:assert/strict';
+import { sleep, until } from './harness.js';
+
+/** Size of the sampled pictures, in pixels. */
+const WIDTH = 80;
+const HEIGHT = 45;
+
+/**
+ * Figures of the player of a watch page.
+ * @param {import('playwright-core').Page} page
+ */
+export function played(page) {
+  return page.evaluate(async () => {
+    const player = document.querySelector('aerial-player');
+    const result = { state: player.state, frames: 0, energy: 0, samples: 0, concealed: 0, videoPlayout: 0, audioPlayout: 0, width: 0, codec: '', sessions: 0 };
+    const reports = new Map();
+    (await player.client?.peer?.getStats())?.forEach((report) => reports.set(report.id, report));
+    for (const report of reports.values()) {
+      if (report.type !== 'inbound-rtp') continue;
+      if (report.kind === 'video') {
+        result.frames = report.framesDecoded ?? 0;
+        result.width = report.frameWidth ?? 0;
+        result.videoPlayout = report.estimatedPlayoutTimestamp ?? 0;
+        result.codec = reports.get(report.codecId)?.mimeType ?? '';
+      } else {
+        result.energy = report.totalAudioEnergy ?? 0;
+        result.samples = report.totalSamplesReceived ?? 0;
+        result.concealed = report.concealedSamples ?? 0;
+        result.audioPlayout = report.estimatedPlayoutTimestamp ?? 0;
+      }
+    }
+    return result;
+  });
+}
+
+/** Waits until a watch page plays. @param {import('playwright-core').Page} page */
+export async function plays(page, what = 'the player to play') {
+  await until(async () => {
+    const { state, frames } = await played(page);
+    return state === 'live' && frames > 0;
+  }, what);
+}
+
+/**
+ * Asserts that frames keep being decoded, second after second.
+ * @param {import('playwright-core').Page} page
+ * @param {{seconds?: number, fps?: number}} [expected] At least so many frames in each second.
+ */
+export async function keepsDecoding(page, { seconds = 4, fps = 5 } = {}) {
+  let before = await played(page);
+  for (let second = 1; second <= seconds; second += 1) {
+    await sleep(1_000);
+    const now = await played(page);
+    assert.ok(now.frames - before.frames >= fps, `second ${second}: ${now.frames - before.frames} frames decoded`);
+    before = now;
+  }
+}
+
+/**
+ * Asserts that sound arrives that is not silence.
+ * @param {import('playwright-core').Page} page
+ */
+export async function hears(page) {
+  const before = await played(page);
+  await sleep(2_500);
+  const now = await played(page);
+  assert.ok(now.energy > before.energy, `audio energy stayed at ${now.energy}`);
+  const concealed = (now.concealed - before.concealed) / (now.samples - before.samples);
+  assert.ok(concealed < 0.1, `${(concealed * 100).toFixed(1)} % of the sound was made up by the browser`);
+}
+
+/** Lips and voice further apart than this many milliseconds are noticed. */
+const APART_MAX = 60;
+/** Readings looked at together: nine seconds, so that passing through zero does not count as being in step. */
+const STEP_READINGS = 45;
+/** A browser moves towards step in small strides, and its sound buffer begins long; milliseconds. */
+const STEP_TIMEOUT = 45_000;
+
+/**
+ * Asserts that picture and sound come to be in step, by the median of nine seconds. They are compared
+ * by the sender's clock, which the browser reconstructs from sender reports.
+ * @param {import('playwright-core').Page} page
+ * @returns {Promise<number>} How far the picture is ahead of the sound in milliseconds.
+ */
+export async function inStep(page) {
+  /** @type {number[]} */
+  const readings = [];
+  const end = Date.now() + STEP_TIMEOUT;
+  while (Date.now() < end) {
+    const { videoPlayout, audioPlayout } = await played(page);
+    if (videoPlayout > 0 && audioPlayout > 0) readings.push(videoPlayout - audioPlayout);
+    const last = readings.slice(-STEP_READINGS);
+    if (last.length === STEP_READINGS && Math.abs(median(last)) < APART_MAX) return median(last);
+    await sleep(200);
+  }
+  return assert.fail(`picture ahead of sound by ${readings.map(Math.round).join(', ') || 'an unknown time: no sender reports'} ms`);
+}
+
+/**
+ * Records what a video element shows, as small grey pictures with times.
+ * @param {import('playwright-core').Page} page
+ * @param {{count: number, every: number}} plan
+ * @returns {Promise<{time: number, pixels: number[]}[]>}
+ */
+export function record(page, { count, every }) {
+  return page.evaluate(async ({ count, every, width, height }) => {
+    const video = document.querySelector('aerial-player')?.video ?? document.querySelector('video');
+    const canvas = new OffscreenCanvas(width, height);
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    const pictures = [];
+    for (let index = 0; index < count; index += 1) {
+      context.drawImage(video, 0, 0, width, height);
+      const time = performance.timeOrigin + performance.now();
+      const { data } = context.getImageData(0, 0, width, height);
+      const pixels = [];
+      for (let at = 0; at < data.length; at += 4) pixels.push(Math.round((data[at] + 2 * data[at + 1] + data[at + 2]) / 4));
+      pictures.push({ time, pixels });
+      await new Promise((resolve) => setTimeout(resolve, every));
+    }
+    return pictures;
+  }, { count, every, width: WIDTH, height: HEIGHT });
+}
+
+/**
+ * Mean difference of two pictures, 0 to 255.
+ * @param {number[]} a
+ * @param {number[]} b
+ */
+export function difference(a, b) {
+  return a.reduce((sum, pixel, index) => sum + Math.abs(pixel - b[index]), 0) / a.length;
+}
+
+/**
+ * Asserts that the picture moves.
+ * @param {import('playwright-core').Page} page
+ */
+export async function moves(page) {
+  const pictures = await record(page, { count: 6, every: 400 });
+  const changes = pictures.slice(1).map((picture, index) => difference(picture.pixels, pictures[index].pixels));
+  const changed = changes.filter((change) => change > 0.2).length;
+  assert.ok(changed >= 3, `the picture changed by ${changes.map((change) => change.toFixed(2))}`);
+}
+
+/** A picture is looked for among those shown at most so long before (and, as clocks go, after) it was seen, in milliseconds. */
+const EARLIEST = 2_000;
+const LATEST = -80;
+
+/**
+ * Finds each picture that a viewer saw among those that the publisher showed.
+ * @param {{time: number, pixels: number[]}[]} shown
+ * @param {{time: number, pixels: number[]}[]} seen
+ * @returns {{delay: number, difference: number, others: number}[]} Milliseconds from shown to seen;
+ *   how far the best match is off; how far a random one would be.
+ */
+export function match(shown, seen) {
+  return seen.map(({ time, pixels }) => {
+    const candidates = shown
+      .map((picture) => ({ delay: time - picture.time, difference: difference(picture.pixels, pixels) }))
+      .filter(({ delay }) => delay < EARLIEST && delay > LATEST);
+    const best = candidates.reduce((a, b) => (b.difference < a.difference ? b : a));
+    return { ...best, others: median(candidates.map((candidate) => candidate.difference)) };
+  });
+}
+
+/** @param {number[]} values */
+export function median(values) {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}

@@ -1,0 +1,132 @@
+//! Sessions that come and go leave nothing behind.
+
+use std::{fs, process::Stdio, thread};
+
+use crate::{
+    rtc::{Client, Mode, clip},
+    support::{Server, aerial, wait_for},
+};
+
+/// Times four broadcasts with ten viewers each.
+const ROUNDS: usize = 5;
+const BROADCASTS: usize = 4;
+const VIEWERS: usize = 10;
+
+/// What the process may have grown by after 200 viewers and 20 publishers: they hold 0.3 MB and
+/// 2 MB each while they are here. The allocator keeps some of what more of them at once needed.
+const GROWTH_KILOBYTES_MAX: usize = 16_000;
+
+/// What the server's process holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    threads: usize,
+    descriptors: usize,
+    kilobytes: usize,
+}
+
+impl Held {
+    fn by(server: &Server) -> Self {
+        let process = format!("/proc/{}", server.pid());
+        let count = |what: &str| fs::read_dir(format!("{process}/{what}")).unwrap().count();
+        let status = fs::read_to_string(format!("{process}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        Self {
+            threads: count("task"),
+            descriptors: count("fd"),
+            kilobytes: kilobytes.parse().unwrap(),
+        }
+    }
+}
+
+fn leave(server: &Server, client: Client, how: usize) {
+    match how % 3 {
+        0 => {
+            // Only who is connected can be said goodbye to.
+            let connected = client.is_connected();
+            server.delete(&client.session).expect(200);
+            wait_for("goodbye", || {
+                (client.is_closed() || !connected).then_some(())
+            });
+        }
+        1 => {
+            client.set(Mode::Close);
+            wait_for("end of the client", || client.is_closed().then_some(()));
+        }
+        // Without a word.
+        _ => drop(client),
+    }
+}
+
+/// One publisher, its viewers, and their ends.
+fn broadcast(server: &Server, number: usize) {
+    let name = format!("churn-{number}");
+    let clip = if number.is_multiple_of(2) {
+        &clip::H264
+    } else {
+        &clip::VP8
+    };
+    let publisher = Client::live(server, &name, clip);
+    let viewers: Vec<_> = (0..VIEWERS).map(|_| Client::watch(server, &name)).collect();
+    for (how, viewer) in viewers.into_iter().enumerate() {
+        // Some go before they are connected.
+        if how % 5 != 4 {
+            wait_for("media", || (viewer.video().frames.len() > 5).then_some(()));
+        }
+        leave(server, viewer, how);
+    }
+    leave(server, publisher, number);
+}
+
+fn round(server: &Server, number: usize) {
+    thread::scope(|scope| {
+        for place in 0..BROADCASTS {
+            scope.spawn(move || broadcast(server, number * BROADCASTS + place));
+        }
+    });
+}
+
+fn wait_until_empty(server: &Server) {
+    for what in ["sessions", "viewers", "publishers", "broadcasts"] {
+        wait_for(&format!("end of all {what}"), || {
+            (server.count(what) == 0).then_some(())
+        });
+    }
+}
+
+#[test]
+fn two_hundred_joins_and_leaves_leave_nothing_behind() {
+    // One arena of the allocator: several grow at random and would hide a leak.
+    let mut command = aerial(&[
+        "serve",
+        "--listen=127.0.0.1:0",
+        "--udp=127.0.0.1:0",
+        "--demo=false",
+        "--timeouts.consent=4s",
+        "--timeouts.ended=4s",
+        "--timeouts.grace=500ms",
+    ]);
+    command.env("MALLOC_ARENA_MAX", "1").stderr(Stdio::piped());
+    let server = Server::attach(command.spawn().unwrap());
+    let cold = Held::by(&server);
+    // What is made once and kept: plugins, thread pools, the allocator's arenas.
+    round(&server, 0);
+    wait_until_empty(&server);
+    let warm = Held::by(&server);
+    println!("{cold:?} {warm:?}");
+    for number in 1..=ROUNDS {
+        round(&server, number);
+        println!("{:?}", Held::by(&server));
+    }
+    wait_until_empty(&server);
+    // Pools keep idle threads: tokio's for 10 s, GLib's for 15 s; and they keep a few descriptors.
+    wait_for("the end of the last threads", || {
+        let held = Held::by(&server);
+        let few = held.threads <= cold.threads + 1 && held.descriptors <= cold.descriptors + 3;
+        few.then_some(())
+    });
+    let held = Held::by(&server);
+    println!("{held:?}");
+    let grown = held.kilobytes.saturating_sub(warm.kilobytes);
+    assert!(grown < GROWTH_KILOBYTES_MAX, "grown by {grown} KB");
+}

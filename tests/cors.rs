@@ -1,0 +1,241 @@
+//! Methods, OPTIONS and cross-origin access: W-02 to W-24, E-01 to E-08.
+
+use std::collections::BTreeSet;
+
+use crate::support::{Reply, SDP, Server, fixture};
+
+const ORIGIN: (&str, &str) = ("Origin", "https://a.example");
+const ENDPOINTS: [&str; 4] = ["/whip/a", "/whep/a", "/a/whip", "/a/whep"];
+
+fn preflight(server: &Server, path: &str, method: &str, headers: &str) -> Reply {
+    let headers = [
+        ORIGIN,
+        ("Access-Control-Request-Method", method),
+        ("Access-Control-Request-Headers", headers),
+    ];
+    server.request("OPTIONS", path, &headers, "").expect(200)
+}
+
+#[test]
+fn w_02_w_03_get_and_head_of_the_whip_endpoint_have_no_content() {
+    let server = Server::start(&[]);
+    for method in ["GET", "HEAD"] {
+        let reply = server.request(method, "/whip/a", &[], "").expect(204);
+        assert!(reply.body.is_empty());
+        assert_eq!(reply.header("content-length"), None);
+    }
+}
+
+#[test]
+fn e_01_e_02_e_03_get_and_head_of_the_whep_endpoint() {
+    let server = Server::start(&[]);
+    let [get, head] =
+        ["GET", "HEAD"].map(|method| server.request(method, "/whep/a", &[], "").expect(200));
+    assert_eq!(get.header("content-type"), Some("application/sdp"));
+    assert_eq!(get.header("content-length"), Some("0"));
+    let but_date = |reply: &Reply| {
+        let headers = reply.headers.iter().filter(|(name, _)| name != "date");
+        headers.cloned().collect::<BTreeSet<_>>()
+    };
+    assert_eq!(but_date(&get), but_date(&head));
+}
+
+#[test]
+fn w_04_e_04_get_of_a_session_is_empty() {
+    let server = Server::demo(&[]);
+    for (path, offer) in [
+        ("/whip/a", "obs-media-level"),
+        ("/whep/demo", "chrome-whep-av"),
+    ] {
+        let session = server
+            .post_offer(path, &fixture(offer))
+            .expect(201)
+            .location();
+        for method in ["GET", "HEAD"] {
+            assert!(
+                server
+                    .request(method, &session, &[], "")
+                    .expect(204)
+                    .body
+                    .is_empty()
+            );
+        }
+    }
+}
+
+#[test]
+fn w_05_e_05_other_methods_of_endpoints() {
+    let server = Server::start(&[]);
+    for path in ENDPOINTS {
+        for method in ["PUT", "PATCH", "DELETE"] {
+            let reply = server.request(method, path, &[SDP], "").expect(405);
+            assert_eq!(reply.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
+        }
+    }
+}
+
+#[test]
+fn w_06_e_05_other_methods_of_sessions_leave_them_alone() {
+    let server = Server::start(&[]);
+    let session = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201)
+        .location();
+    for method in ["POST", "PUT"] {
+        let json = [("Content-Type", "application/json")];
+        let reply = server.request(method, &session, &json, "true").expect(405);
+        assert_eq!(
+            reply.header("allow"),
+            Some("GET, HEAD, OPTIONS, PATCH, DELETE")
+        );
+    }
+    server.get(&session).expect(204);
+}
+
+#[test]
+fn w_07_illegal_names_are_not_found() {
+    let server = Server::start(&[]);
+    let long = "a".repeat(300);
+    for name in [
+        "..", ".", "", "a%2Fb", "%00", "a%0ab", ".hidden", "s", "a/b", "\u{7f}", &long,
+    ] {
+        for role in ["whip", "whep"] {
+            let reply = server.post_offer(&format!("/{role}/{name}"), &fixture("obs-media-level"));
+            // The HTTP library itself refuses control characters in a request line.
+            assert!(
+                matches!(reply.status, 404 | 400),
+                "{name:?}: {}",
+                reply.status
+            );
+        }
+    }
+    assert_eq!(server.count("broadcasts"), 0);
+}
+
+#[test]
+fn w_08_e_08_unknown_sessions_are_not_found() {
+    let server = Server::start(&[]);
+    let session = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201)
+        .location();
+    let id = session.rsplit_once('/').unwrap().1;
+    let other = format!("/whip/s/{}", "0".repeat(id.len()));
+    // A session is only found under its own role.
+    for path in [other, format!("/whep/s/{id}")] {
+        for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
+            server.request(method, &path, &[], "").expect(404);
+        }
+        server.patch(&path, &[], "").expect(404);
+    }
+}
+
+#[test]
+fn w_09_no_redirect_that_turns_a_post_into_a_get() {
+    let server = Server::start(&[]);
+    for path in ["/whip/a/", "/whip//a", "//whip/a"] {
+        let status = server.post_offer(path, &fixture("obs-media-level")).status;
+        assert!(matches!(status, 201 | 308 | 404), "{path}: {status}");
+    }
+}
+
+#[test]
+fn w_12_w_13_w_14_e_06_plain_options_of_endpoints() {
+    let server = Server::start(&[]);
+    for path in ENDPOINTS {
+        let reply = server.request("OPTIONS", path, &[], "").expect(200);
+        assert_eq!(reply.header("content-length"), Some("0"));
+        assert_eq!(reply.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
+        assert_eq!(reply.header("accept-post"), Some("application/sdp"));
+        assert!(reply.lists("access-control-allow-methods", "PATCH"));
+    }
+}
+
+#[test]
+fn w_17_to_w_21_w_98e_e_06_preflights() {
+    let server = Server::start(&[]);
+    let paths = ENDPOINTS.into_iter().chain(["/whip/s/00", "/whep/s/00"]);
+    for path in paths {
+        for method in ["POST", "PATCH", "DELETE", "OPTIONS"] {
+            let reply = preflight(
+                &server,
+                path,
+                method,
+                "authorization,content-type,if-match,etag",
+            );
+            assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+            assert!(reply.lists("access-control-allow-methods", method));
+            for header in ["Authorization", "Content-Type", "If-Match", "ETag"] {
+                assert!(
+                    reply.lists("access-control-allow-headers", header),
+                    "{header}"
+                );
+            }
+            let age: u32 = reply
+                .header("access-control-max-age")
+                .unwrap()
+                .parse()
+                .unwrap();
+            assert!(age > 0);
+            assert_eq!(reply.header("link"), None);
+        }
+    }
+}
+
+#[test]
+fn w_22_w_23_e_07_pages_of_other_origins_can_read_every_reply() {
+    let server = Server::start(&[]);
+    let offer = fixture("obs-media-level");
+    let headers = [ORIGIN, SDP];
+    for (method, path, body) in [
+        ("POST", "/whip/a", offer.as_str()),
+        ("POST", "/whip/a", ""),
+        ("POST", "/whep/nobody", offer.as_str()),
+        ("GET", "/whip/a", ""),
+        ("PUT", "/whip/a", ""),
+        ("DELETE", "/whip/s/00", ""),
+        ("GET", "/nowhere", ""),
+        ("GET", "/api/broadcasts", ""),
+    ] {
+        let reply = server.request(method, path, &headers, body);
+        assert_eq!(
+            reply.header("access-control-allow-origin"),
+            Some("*"),
+            "{method} {path}"
+        );
+        for header in [
+            "Location",
+            "ETag",
+            "Link",
+            "Accept-Patch",
+            "Accept-Post",
+            "Allow",
+            "Retry-After",
+            "WWW-Authenticate",
+            "Access-Control-Allow-Methods",
+        ] {
+            assert!(
+                reply.lists("access-control-expose-headers", header),
+                "{header}"
+            );
+        }
+    }
+}
+
+#[test]
+fn w_24_plain_options_of_a_session() {
+    let server = Server::start(&[]);
+    let session = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201)
+        .location();
+    let reply = server.request("OPTIONS", &session, &[], "").expect(200);
+    assert_eq!(
+        reply.header("allow"),
+        Some("GET, HEAD, OPTIONS, PATCH, DELETE")
+    );
+    assert_eq!(
+        reply.header("accept-patch"),
+        Some("application/trickle-ice-sdpfrag")
+    );
+}

@@ -1,0 +1,124 @@
+//! WHEP extensions: events and layer selection, E-57 to E-68.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+};
+
+use crate::support::{PATIENCE, Server, fixture, peer::Client};
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+/// The lines of an event stream, as they come.
+fn stream(server: &Server, path: &str) -> impl Iterator<Item = String> + use<> {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nAccept: text/event-stream\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    BufReader::new(stream).lines().map_while(Result::ok)
+}
+
+fn viewer(server: &Server) -> (String, String) {
+    let reply = server
+        .post_offer("/whep/demo", &fixture("chrome-whep-av"))
+        .expect(201);
+    (reply.location(), reply.head)
+}
+
+#[test]
+fn e_57_e_64_links_are_announced_on_lines_of_their_own() {
+    let server = Server::demo(&[]);
+    let (session, head) = viewer(&server);
+    let head = head.to_ascii_lowercase();
+    let links: Vec<_> = head
+        .lines()
+        .filter(|line| line.starts_with("link: "))
+        .collect();
+    assert_eq!(links.len(), 2, "{head}");
+    assert!(links[0].contains(&format!(
+        "<{session}/events>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; events=\""
+    )));
+    assert!(links[0].contains("active,inactive,viewercount,layers"));
+    assert!(links[1].contains(&format!(
+        "<{session}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\""
+    )));
+    let publisher = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    assert_eq!(publisher.header("link"), None, "W-111");
+}
+
+#[test]
+fn e_58_e_60_e_63_a_selection_of_events() {
+    let server = Server::demo(&[]);
+    let (session, _) = viewer(&server);
+    let events = format!("{session}/events");
+    let reply = server
+        .request("POST", &events, &[JSON], r#"["viewercount"]"#)
+        .expect(201);
+    let selection = reply.location();
+    let mut lines = stream(&server, &selection);
+    let head: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let head = head.join("\n").to_ascii_lowercase();
+    assert!(head.contains("content-type: text/event-stream"), "{head}");
+    assert!(head.contains("cache-control: no-cache"), "{head}");
+    let second = viewer(&server).0;
+    let data = lines.find(|line| line.contains(r#"{"viewercount":2}"#));
+    assert!(data.is_some(), "the second viewer is told");
+    server.delete(&second).expect(200);
+    let named = lines.find(|line| line.starts_with("event:")).unwrap();
+    assert_eq!(
+        named.trim_start_matches("event:").trim(),
+        "viewercount",
+        "only what was asked for"
+    );
+    server.delete(&selection).expect(200);
+    server.get(&selection).expect(404);
+    server.delete(&session).expect(200);
+    server.get(&events).expect(404);
+}
+
+#[test]
+fn e_59_unknown_events_are_refused() {
+    let server = Server::demo(&[]);
+    let events = format!("{}/events", viewer(&server).0);
+    for body in [r#"["nonsense"]"#, r#"{"active":1}"#, "[1]", "{"] {
+        server.request("POST", &events, &[JSON], body).expect(400);
+    }
+    server
+        .request("POST", &events, &[("Content-Type", "text/plain")], "[]")
+        .expect(415);
+    server.request("PUT", &events, &[], "").expect(405);
+    for _ in 0..8 {
+        server.request("POST", &events, &[], "").expect(201);
+    }
+    server.request("POST", &events, &[], "").expect(503);
+}
+
+#[test]
+fn e_61_e_62_all_events_of_a_broadcast_that_ends() {
+    let server = Server::start(&["--timeouts.grace", "20s"]);
+    let publisher = Client::publish(&server, "/whip/show");
+    server.wait_for_state("show", "live");
+    let watching = Client::watch(&server, "/whep/show");
+    let mut lines = stream(&server, &format!("{}/events", watching.session));
+    let first = lines.find(|line| line.starts_with("event:")).unwrap();
+    assert!(
+        first.ends_with("active") && !first.ends_with("inactive"),
+        "{first}"
+    );
+    server.delete(&publisher.session).expect(200);
+    assert!(lines.any(|line| line.trim_end().ends_with("inactive")));
+}
+
+#[test]
+fn e_66_e_67_layers() {
+    let server = Server::demo(&[]);
+    let layer = format!("{}/layer", viewer(&server).0);
+    let post = |body| server.request("POST", &layer, &[JSON], body);
+    post(r#"{"mediaId":"0"}"#).expect(200);
+    post(r#"{"mediaId":"0","rid":"x"}"#).expect(422);
+    post("[]").expect(400);
+    server.delete(&layer).expect(200);
+    server.get(&layer).expect(405);
+}

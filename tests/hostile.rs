@@ -1,0 +1,66 @@
+//! What one viewer does costs the others nothing.
+
+use std::time::Duration;
+
+use crate::{
+    rtc::{Client, Mode, clip},
+    support::{Server, wait_for},
+};
+
+/// Shortest time between two keyframe requests, less what two clocks and a busy machine make of
+/// it.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(400);
+
+/// Whether viewers that behave well see everything while another one does not.
+fn others_lose_nothing(mode: Mode) -> (Server, Client, Client) {
+    let server = Server::start(&["--timeouts.consent=30s"]);
+    let publisher = Client::live(&server, "a", &clip::H264);
+    let bad = Client::watch(&server, "a");
+    let good: Vec<_> = (0..3).map(|_| Client::watch(&server, "a")).collect();
+    bad.wait_for_frames(10);
+    bad.set(mode);
+    for viewer in &good {
+        // 100 sounds are two seconds.
+        let (video, sent) = (viewer.video().frames.len(), publisher.pictures());
+        viewer.wait_for_frames(100);
+        viewer.wait_for_all();
+        let (came, sent) = (
+            viewer.video().frames.len() - video,
+            publisher.pictures() - sent,
+        );
+        assert!(came + 10 > sent, "{came} of {sent} frames");
+    }
+    // A viewer that joins now is served as well.
+    let late = Client::watch(&server, "a");
+    late.wait_for_frames(30);
+    late.wait_for_all();
+    let metrics = server.get("/metrics");
+    assert!(
+        metrics.text().contains("\naerial_queue_dropped_total 0\n"),
+        "{}",
+        metrics.text()
+    );
+    (server, publisher, bad)
+}
+
+#[test]
+fn a_viewer_that_does_not_read_costs_the_others_nothing() {
+    let (server, _publisher, bad) = others_lose_nothing(Mode::Deaf);
+    server.get(&bad.session).expect(204);
+}
+
+#[test]
+fn w_113_e_34_a_viewer_that_floods_feedback_costs_the_others_nothing() {
+    let (server, publisher, bad) = others_lose_nothing(Mode::Flood);
+    wait_for("flood", || (bad.flooded() > 10_000).then_some(()));
+    server.get(&bad.session).expect(204);
+    let requests = publisher.keyframe_requests();
+    assert!(!requests.is_empty(), "keyframes were asked for");
+    for two in requests.windows(2) {
+        assert!(
+            two[1] - two[0] >= KEYFRAME_INTERVAL,
+            "{:?}",
+            two[1] - two[0]
+        );
+    }
+}

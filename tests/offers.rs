@@ -1,0 +1,389 @@
+//! Offers: W-25 to W-76, E-09 to E-31, E-42 to E-46.
+
+use std::collections::HashSet;
+
+use crate::support::{Reply, SDP, Server, fixture};
+
+fn check_created(reply: &Reply, prefix: &str) {
+    assert_eq!(reply.header("content-type"), Some("application/sdp"));
+    assert_eq!(
+        reply.header("content-length").unwrap(),
+        reply.body.len().to_string()
+    );
+    assert_eq!(reply.header("transfer-encoding"), None);
+    assert_eq!(reply.header("content-encoding"), None);
+    assert_eq!(
+        reply.header("accept-patch"),
+        Some("application/trickle-ice-sdpfrag")
+    );
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert!(reply.location().starts_with(prefix));
+    let etag = reply.etag();
+    assert!(
+        etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2,
+        "{etag}"
+    );
+    // OBS splits the header at its first space.
+    assert!(reply.head.contains("\r\nlocation: /"), "{}", reply.head);
+    let answer = reply.text();
+    assert!(answer.starts_with("v=0\r\n") && answer.ends_with("\r\n"));
+    assert!(answer.split("\r\n").all(|line| !line.contains('\n')));
+    assert!(answer.len() < 8192);
+}
+
+#[test]
+fn w_25_to_w_30_w_33_w_34_w_36_created_exactly() {
+    let server = Server::start(&[]);
+    let reply = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    check_created(&reply, "/whip/s/");
+    assert!(reply.head.starts_with("HTTP/1.1 201 Created\r\n"));
+}
+
+#[test]
+fn e_09_created_exactly() {
+    let server = Server::demo(&[]);
+    let reply = server
+        .post_offer("/whep/demo", &fixture("chrome-whep-av"))
+        .expect(201);
+    check_created(&reply, "/whep/s/");
+}
+
+#[test]
+fn w_11_chunked_bodies_and_expect_100_continue() {
+    let server = Server::start(&[]);
+    let offer = fixture("obs-media-level");
+    let head = "HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/sdp\r\n";
+    let chunked = format!(
+        "POST /whip/a {head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{offer}\r\n0\r\n\r\n",
+        offer.len()
+    );
+    server.raw(&[chunked.as_bytes()]).expect(201);
+    let expecting = format!(
+        "POST /whip/b {head}Expect: 100-continue\r\nContent-Length: {}\r\n\r\n{offer}",
+        offer.len()
+    );
+    server.raw(&[expecting.as_bytes()]).expect(201);
+}
+
+#[test]
+fn w_32_w_33_ids_and_tags_are_unique() {
+    let server = Server::start(&[]);
+    let offer = fixture("ffmpeg-av");
+    let (mut ids, mut tags) = (HashSet::new(), HashSet::new());
+    for _ in 0..20 {
+        let reply = server.post_offer("/whip/a", &offer).expect(201);
+        let id = reply.location().rsplit_once('/').unwrap().1.to_owned();
+        assert!(id.len() >= 32, "{id}");
+        assert!(ids.insert(id) && tags.insert(reply.etag()));
+    }
+    let prefix = |length: usize| {
+        ids.iter()
+            .map(|id| &id[..length])
+            .collect::<HashSet<_>>()
+            .len()
+    };
+    assert!(prefix(6) > 18, "{ids:?}");
+}
+
+#[test]
+fn w_37_a_second_post_is_a_second_session() {
+    let server = Server::start(&[]);
+    let offer = fixture("obs-media-level");
+    let [first, second] =
+        [(), ()].map(|()| server.post_offer("/whip/a", &offer).expect(201).location());
+    assert_ne!(first, second);
+}
+
+#[test]
+fn w_38_w_39_w_40_e_30_content_types() {
+    let server = Server::demo(&[]);
+    for (path, offer) in [
+        ("/whip/a", "obs-media-level"),
+        ("/whep/demo", "chrome-whep-av"),
+    ] {
+        let offer = fixture(offer);
+        for headers in [
+            &[][..],
+            &[("Content-Type", "application/json")],
+            &[("Content-Type", "")],
+        ] {
+            let reply = server.request("POST", path, headers, &offer).expect(415);
+            assert_eq!(reply.header("accept-post"), Some("application/sdp"));
+        }
+        let headers = [("Content-Type", "Application/SDP; charset=utf-8")];
+        server.request("POST", path, &headers, &offer).expect(201);
+    }
+}
+
+#[test]
+fn w_41_w_42_e_30_e_42_what_is_no_offer_is_refused() {
+    let server = Server::demo(&[]);
+    let offer = fixture("obs-media-level");
+    let truncated = &offer[..offer.find("m=video").unwrap() + 5];
+    let session_only = &offer[..offer.find("m=audio").unwrap()];
+    for path in ["/whip/a", "/whep/demo"] {
+        for body in [
+            &b""[..],
+            b"hello",
+            b"\xff\xfe\x00",
+            b"v=0\r\n",
+            truncated.as_bytes(),
+            session_only.as_bytes(),
+        ] {
+            server.request_bytes("POST", path, &[SDP], body).expect(400);
+        }
+    }
+    assert_eq!(server.count("sessions"), 0);
+}
+
+#[test]
+fn w_43_large_bodies_are_refused() {
+    let server = Server::start(&[]);
+    let body = "a".repeat(200 * 1024);
+    server.post_offer("/whip/a", &body).expect(413);
+    let mut chunked = "POST /whip/a HTTP/1.1\r\nHost: test\r\nContent-Type: application/sdp\r\n\
+                       Transfer-Encoding: chunked\r\n\r\n"
+        .to_owned();
+    for _ in 0..50 {
+        chunked += &format!("1000\r\n{}\r\n", "a".repeat(0x1000));
+    }
+    server.raw(&[chunked.as_bytes(), b"0\r\n\r\n"]).expect(413);
+    // The size counts before the type.
+    server.request("POST", "/whip/a", &[], &body).expect(413);
+}
+
+#[test]
+fn w_44_bare_line_feeds() {
+    let server = Server::start(&[]);
+    let offer = fixture("obs-media-level").replace("\r\n", "\n");
+    server.post_offer("/whip/a", &offer).expect(201);
+}
+
+#[test]
+fn w_45_w_46_w_69_what_the_transport_needs() {
+    let server = Server::start(&[]);
+    let offer = fixture("obs-media-level");
+    let without = |what: &str| {
+        offer
+            .lines()
+            .filter(|line| !line.starts_with(what))
+            .fold(String::new(), |text, line| text + line + "\r\n")
+    };
+    for attribute in ["a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup"] {
+        server
+            .post_offer("/whip/a", &without(attribute))
+            .expect(400);
+    }
+}
+
+#[test]
+fn w_50_to_w_52_w_56_w_60_to_w_63_fixtures_are_accepted_or_refused() {
+    let server = Server::start(&[]);
+    for (name, status) in [
+        ("neg-recvonly", 422),
+        ("neg-inactive", 422),
+        ("neg-nomux", 422),
+        ("neg-nobundle", 422),
+        ("neg-sendrecv", 201),
+        ("neg-lsfirst", 201),
+        ("neg-active", 201),
+        ("obs-media-level", 201),
+        ("obs-session-level", 201),
+        ("obs-hevc", 201),
+        ("obs-av1", 201),
+        ("obs-32.1-simulcast", 201),
+        ("ffmpeg-av", 201),
+        ("ffmpeg-video-only", 201),
+        ("rfc9725-example", 201),
+    ] {
+        let reply = server.post_offer(&format!("/whip/{name}"), &fixture(name));
+        assert_eq!(reply.status, status, "{name}: {}", reply.text());
+        let reply = reply.expect(status);
+        if status == 201 {
+            let sections = |text: &str| text.lines().filter(|line| line.starts_with("m=")).count();
+            assert_eq!(sections(reply.text()), sections(&fixture(name)), "{name}");
+            assert!(!reply.text().contains("a=sendrecv"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn w_70_e_23_no_codec_in_common() {
+    let server = Server::demo(&[]);
+    let offer = fixture("obs-media-level");
+    let only_pcmu = offer
+        .replace("opus/48000/2", "PCMU/8000")
+        .replace("H264/90000", "H263/90000");
+    server.post_offer("/whip/a", &only_pcmu).expect(422);
+    let vp8_only = fixture("chrome-whep-av").replace("H264/90000", "H263/90000");
+    let reply = server.post_offer("/whep/demo", &vp8_only).expect(422);
+    assert!(
+        reply.json()["type"]
+            .as_str()
+            .unwrap()
+            .ends_with("codec-mismatch")
+    );
+    assert_eq!(server.count("sessions"), 0);
+}
+
+#[test]
+fn e_15_e_16_e_17_directions_and_transports_of_viewers() {
+    let server = Server::demo(&[]);
+    let offer = fixture("chrome-whep-av");
+    for (from, to, status) in [
+        ("a=recvonly", "a=sendrecv", 201),
+        ("a=recvonly", "a=sendonly", 422),
+        ("a=recvonly", "a=inactive", 422),
+        ("a=rtcp-mux\r\n", "", 422),
+        ("a=group:BUNDLE", "a=group:NONE", 422),
+    ] {
+        let reply = server.post_offer("/whep/demo", &offer.replace(from, to));
+        assert_eq!(reply.status, status, "{from} -> {to}");
+        if status == 201 {
+            assert!(!reply.text().contains("a=sendrecv"));
+            assert!(reply.text().contains("a=sendonly"));
+        }
+    }
+}
+
+#[test]
+fn e_20_data_channels_are_declined() {
+    let server = Server::demo(&[]);
+    let reply = server
+        .post_offer("/whep/demo", &fixture("chrome-whep-datachannel"))
+        .expect(201);
+    assert!(
+        reply.text().contains("m=application 0 "),
+        "{}",
+        reply.text()
+    );
+}
+
+#[test]
+fn e_29_viewers_do_not_touch_each_other() {
+    let server = Server::demo(&[]);
+    let offer = fixture("chrome-whep-av");
+    let [first, second] = [(), ()].map(|()| {
+        server
+            .post_offer("/whep/demo", &offer)
+            .expect(201)
+            .location()
+    });
+    assert_eq!(server.count("viewers"), 2);
+    server.delete(&first).expect(200);
+    server.get(&first).expect(404);
+    server.get(&second).expect(204);
+    assert_eq!(server.count("viewers"), 1);
+}
+
+#[test]
+fn e_43_no_publisher() {
+    let server = Server::start(&[]);
+    let reply = server
+        .post_offer("/whep/nobody", &fixture("chrome-whep-av"))
+        .expect(409);
+    assert_eq!(reply.header("retry-after"), Some("2"));
+    assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+    // Asking makes nothing.
+    assert_eq!(server.count("broadcasts"), 0);
+}
+
+#[test]
+fn e_45_players_that_want_404() {
+    let server = Server::start(&["--http.missing_is_404", "true"]);
+    server
+        .post_offer("/whep/nobody", &fixture("chrome-whep-av"))
+        .expect(404);
+}
+
+#[test]
+fn e_46_a_publisher_without_media_cannot_be_watched() {
+    let server = Server::start(&[]);
+    server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    let reply = server
+        .post_offer("/whep/a", &fixture("chrome-whep-av"))
+        .expect(409);
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(server.state("a").as_deref(), Some("waiting"));
+}
+
+#[test]
+fn w_100a_e_48_limits() {
+    let server = Server::demo(&["--limits.viewers", "1", "--limits.broadcasts", "1"]);
+    let offer = fixture("chrome-whep-av");
+    server.post_offer("/whep/demo", &offer).expect(201);
+    let reply = server.post_offer("/whep/demo", &offer).expect(503);
+    assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+    server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(503);
+    let server = Server::start(&["--limits.sessions", "1"]);
+    server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    server
+        .post_offer("/whip/b", &fixture("obs-media-level"))
+        .expect(503);
+    assert_eq!(server.count("sessions"), 1);
+}
+
+#[test]
+fn aliases_name_the_same_broadcast() {
+    let server = Server::start(&[]);
+    let offer = fixture("obs-media-level");
+    for (path, token) in [
+        ("/whip/a", None),
+        ("/a/whip", None),
+        ("/whip", Some("bearer a")),
+    ] {
+        let headers: Vec<_> = [SDP]
+            .into_iter()
+            .chain(token.map(|token| ("Authorization", token)))
+            .collect();
+        let reply = server.request("POST", path, &headers, &offer).expect(201);
+        assert!(server.state("a").is_some(), "{path}");
+        server.delete(&reply.location()).expect(200);
+    }
+    let reply = server.request("POST", "/whip", &[SDP], &offer).expect(401);
+    assert!(
+        reply
+            .header("www-authenticate")
+            .unwrap()
+            .starts_with("Bearer ")
+    );
+    let headers = [SDP, ("Authorization", "Bearer ../etc")];
+    server
+        .request("POST", "/whip", &headers, &offer)
+        .expect(404);
+    let headers = [SDP, ("Authorization", "Bearer nobody")];
+    server
+        .request("POST", "/whep", &headers, &fixture("chrome-whep-av"))
+        .expect(409);
+}
+
+#[test]
+fn w_98h_tokens_that_nobody_asked_for_are_ignored() {
+    let server = Server::start(&[]);
+    let headers = [SDP, ("Authorization", "Bearer undefined")];
+    server
+        .request("POST", "/whip/a", &headers, &fixture("obs-media-level"))
+        .expect(201);
+}
+
+#[test]
+fn w_31_a_public_url_makes_locations_absolute() {
+    let server = Server::start(&["--http.public_url", "https://live.example"]);
+    let reply = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    assert!(
+        reply
+            .header("location")
+            .unwrap()
+            .starts_with("https://live.example/whip/s/")
+    );
+}

@@ -1,0 +1,91 @@
+//! Pages and static files.
+
+use crate::support::{Server, aerial, output};
+
+#[test]
+fn pages() {
+    let server = Server::start(&[]);
+    for path in ["/", "/watch/demo", "/publish", "/publish/demo"] {
+        let reply = server.get(path).expect(200);
+        assert_eq!(
+            reply.header("content-type"),
+            Some("text/html; charset=utf-8"),
+            "{path}"
+        );
+        assert_eq!(reply.header("cache-control"), Some("no-cache"));
+        assert!(reply.text().starts_with("<!doctype html>"), "{path}");
+        assert!(
+            server
+                .request("HEAD", path, &[], "")
+                .expect(200)
+                .body
+                .is_empty()
+        );
+    }
+    for path in [
+        "/watch",
+        "/watch/..",
+        "/watch/.x",
+        "/publish/a/b",
+        "/index.html",
+        "/nothing",
+    ] {
+        server.get(path).expect(404);
+    }
+    server.request("POST", "/", &[], "").expect(405);
+}
+
+#[test]
+fn files_have_types_and_entity_tags() {
+    let server = Server::start(&[]);
+    for (path, kind) in [
+        ("/js/whip.js", "text/javascript; charset=utf-8"),
+        ("/js/whep.js", "text/javascript; charset=utf-8"),
+        ("/css/aerial.css", "text/css; charset=utf-8"),
+        ("/favicon.svg", "image/svg+xml"),
+    ] {
+        let reply = server.get(path).expect(200);
+        assert_eq!(reply.header("content-type"), Some(kind));
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+        let etag = reply.etag();
+        let again = server
+            .request("GET", path, &[("If-None-Match", &etag)], "")
+            .expect(304);
+        assert!(again.body.is_empty());
+        assert_eq!(again.etag(), etag);
+        server
+            .request("GET", path, &[("If-None-Match", "\"other\"")], "")
+            .expect(200);
+    }
+}
+
+#[test]
+fn a_folder_can_replace_the_pages_and_nothing_leads_out_of_it() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("outer/web");
+    std::fs::create_dir_all(folder.join("js")).unwrap();
+    std::fs::write(folder.join("../secret.js"), "secret").unwrap();
+    std::fs::write(folder.join("index.html"), "<!doctype html>mine").unwrap();
+    std::fs::write(folder.join("js/a.js"), "1").unwrap();
+    let server = Server::start(&["--web", folder.to_str().unwrap()]);
+    assert_eq!(server.get("/").expect(200).text(), "<!doctype html>mine");
+    let reply = server.get("/js/a.js").expect(200);
+    server
+        .request("GET", "/js/a.js", &[("If-None-Match", &reply.etag())], "")
+        .expect(304);
+    for path in [
+        "/../secret.js",
+        "/js/../../secret.js",
+        "/js/%2e%2e/%2e%2e/secret.js",
+        "/js/..%2fsecret.js",
+        "/js",
+        "/js/",
+        "/js//a.js",
+        "//js/a.js",
+        "/js/missing.js",
+    ] {
+        let reply = server.get(path);
+        assert_eq!(reply.status, 404, "{path}");
+    }
+    let output = output(aerial(&["serve", "--web", "/missing"]));
+    assert_eq!(output.status.code(), Some(2));
+}

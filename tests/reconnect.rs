@@ -1,0 +1,79 @@
+//! Publishers come back, and viewers go on.
+
+use crate::{
+    rtc::{Client, Mode, clip},
+    support::{Server, wait_for},
+};
+
+const VIEWERS: usize = 3;
+
+/// A live broadcast and viewers that see it.
+fn audience(server: &Server) -> (Client, Vec<Client>) {
+    let publisher = Client::live(server, "a", &clip::H264);
+    let viewers: Vec<_> = (0..VIEWERS).map(|_| Client::watch(server, "a")).collect();
+    for viewer in &viewers {
+        viewer.wait_for_frames(20);
+    }
+    (publisher, viewers)
+}
+
+/// Every viewer goes on with what it negotiated at first, as if nothing had happened.
+fn goes_on(server: &Server, viewers: &[Client]) {
+    for viewer in viewers {
+        viewer.wait_for_frames(45);
+        viewer.wait_for_all();
+        assert!(!viewer.is_closed() && !viewer.heard_goodbye());
+        server.get(&viewer.session).expect(204);
+    }
+}
+
+#[test]
+fn viewers_go_on_when_the_publisher_starts_anew() {
+    let server = Server::start(&[]);
+    let (mut publisher, viewers) = audience(&server);
+    for _ in 0..2 {
+        server.delete(&publisher.session).expect(200);
+        publisher = Client::live(&server, "a", &clip::H264);
+        goes_on(&server, &viewers);
+    }
+    assert_eq!(server.count("viewers"), VIEWERS as u64);
+}
+
+#[test]
+fn viewers_go_on_when_the_publisher_was_killed() {
+    let server = Server::start(&["--timeouts.stale=500ms"]);
+    let (publisher, viewers) = audience(&server);
+    drop(publisher);
+    server.wait_for_state("a", "stale");
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    goes_on(&server, &viewers);
+}
+
+#[test]
+fn viewers_are_closed_when_the_codec_is_another() {
+    let server = Server::start(&[]);
+    let (publisher, viewers) = audience(&server);
+    server.delete(&publisher.session).expect(200);
+    let _publisher = Client::live(&server, "a", &clip::VP8);
+    for viewer in &viewers {
+        wait_for("goodbye", || viewer.heard_goodbye().then_some(()));
+        wait_for("end", || viewer.is_closed().then_some(()));
+        server.get(&viewer.session).expect(404);
+    }
+    let viewer = Client::watch(&server, "a");
+    assert!(viewer.answer.contains(" VP8/90000"), "{}", viewer.answer);
+    viewer.wait_for_frames(20);
+}
+
+#[test]
+fn a_publisher_that_says_goodbye_can_come_back_at_once() {
+    let server = Server::start(&[]);
+    let (publisher, viewers) = audience(&server);
+    publisher.set(Mode::Close);
+    // Closing a peer connection without DELETE is heard by DTLS.
+    wait_for("end", || {
+        (server.get(&publisher.session).status == 404).then_some(())
+    });
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    goes_on(&server, &viewers);
+}

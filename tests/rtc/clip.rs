@@ -1,0 +1,94 @@
+//! Video made once by GStreamer and played in circles by every publisher of the tests.
+
+use std::sync::{Arc, LazyLock};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app::AppSink;
+use str0m::{
+    format::{CodecConfig, FormatParams},
+    media::{Frequency, Pt},
+};
+
+/// Frames per second; a keyframe every [`GOP`] frames.
+pub(crate) const FRAME_RATE: u32 = 30;
+pub(crate) const GOP: usize = 30;
+const FRAMES: usize = 2 * GOP;
+pub(crate) const VIDEO: u8 = 96;
+const VIDEO_RTX: u8 = 97;
+pub(crate) const AUDIO: u8 = 111;
+/// Twenty milliseconds of silence.
+pub(crate) const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+
+/// Encoded video: the RTP payloads of each frame.
+pub(crate) struct Clip {
+    codec: str0m::format::Codec,
+    parameters: &'static str,
+    pub(crate) frames: Vec<Vec<Arc<[u8]>>>,
+}
+
+pub(crate) static H264: LazyLock<Clip> = LazyLock::new(|| Clip {
+    codec: str0m::format::Codec::H264,
+    parameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    frames: h264("constrained-baseline"),
+});
+/// As OBS makes it: High profile under the name of Constrained Baseline.
+pub(crate) static H264_HIGH: LazyLock<Clip> = LazyLock::new(|| Clip {
+    codec: str0m::format::Codec::H264,
+    parameters: H264.parameters,
+    frames: h264("high"),
+});
+pub(crate) static VP8: LazyLock<Clip> = LazyLock::new(|| Clip {
+    codec: str0m::format::Codec::Vp8,
+    parameters: "",
+    frames: encode(&format!(
+        "vp8enc deadline=1 cpu-used=8 target-bitrate=400000 keyframe-max-dist={GOP}
+         ! rtpvp8pay mtu=1200 picture-id-mode=15-bit"
+    )),
+});
+
+impl Clip {
+    /// Offers the clip's codec, and Opus.
+    pub(crate) fn configure(&self, config: &mut CodecConfig) {
+        let format = FormatParams::parse_line(self.parameters);
+        let (clock, rtx) = (Frequency::NINETY_KHZ, Some(Pt::from(VIDEO_RTX)));
+        config.add_config(VIDEO.into(), rtx, self.codec, clock, None, format);
+        config.enable_opus(true, false);
+    }
+}
+
+fn h264(profile: &str) -> Vec<Vec<Arc<[u8]>>> {
+    encode(&format!(
+        "x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max={GOP}
+             option-string=scenecut=0
+         ! video/x-h264,profile={profile}
+         ! rtph264pay mtu=1200 config-interval=-1 aggregate-mode=zero-latency"
+    ))
+}
+
+fn encode(description: &str) -> Vec<Vec<Arc<[u8]>>> {
+    gst::init().unwrap();
+    let description = format!(
+        "videotestsrc num-buffers={FRAMES} pattern=smpte horizontal-speed=3
+         ! video/x-raw,format=I420,width=320,height=180,framerate={FRAME_RATE}/1
+         ! {description} ! appsink name=sink sync=false max-buffers=0"
+    );
+    let pipeline = gst::parse::launch(&description).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let sink = pipeline.by_name("sink").unwrap();
+    let sink = sink.downcast::<AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let mut frames = vec![Vec::new()];
+    while let Ok(sample) = sink.pull_sample() {
+        let packet = sample.buffer().unwrap().map_readable().unwrap();
+        assert_eq!(packet[0], 0x80, "an RTP header of twelve bytes");
+        frames.last_mut().unwrap().push(Arc::from(&packet[12..]));
+        if packet[1] & 0x80 != 0 {
+            frames.push(Vec::new());
+        }
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    frames.pop();
+    assert_eq!(frames.len(), FRAMES);
+    frames
+}

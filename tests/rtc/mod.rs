@@ -1,0 +1,196 @@
+//! A WebRTC client over loopback that can behave well and badly: str0m as browsers would be.
+
+pub(crate) mod clip;
+mod connection;
+mod keys;
+pub(crate) mod obs;
+mod sending;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use str0m::{crypto::dtls::SrtpProfile, media::Direction};
+
+use crate::support::{Server, wait_for};
+use clip::Clip;
+use connection::Connection;
+
+/// What a client does from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    #[default]
+    Normal,
+    /// Never reads its socket again; says that it is alive as long as it believes so.
+    Deaf,
+    /// Asks for every packet and for keyframes, all the time.
+    Flood,
+    /// Says goodbye (DTLS `close_notify`) and ends.
+    Close,
+    /// Ends without a word.
+    Vanish,
+}
+
+/// What has come of one track.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Received {
+    /// Sequence numbers, extended.
+    pub(crate) packets: BTreeSet<u64>,
+    /// Timestamps, extended.
+    pub(crate) frames: BTreeSet<u64>,
+    /// An RTCP sender report came.
+    pub(crate) reported: bool,
+}
+
+impl Received {
+    /// Packets that are missing between the first and the last.
+    pub(crate) fn missing(&self) -> u64 {
+        match (self.packets.first(), self.packets.last()) {
+            (Some(first), Some(last)) => last - first + 1 - self.packets.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
+/// What other threads see of a client.
+#[derive(Default)]
+pub(crate) struct Seen {
+    mode: Mutex<Mode>,
+    connected: AtomicBool,
+    closed: AtomicBool,
+    /// A DTLS alert came.
+    goodbye: AtomicBool,
+    video: Mutex<Received>,
+    audio: Mutex<Received>,
+    flooded: AtomicU64,
+    keyframe_requests: Mutex<Vec<Instant>>,
+    pictures: AtomicU64,
+    /// It has sent packets with header extensions.
+    extensions: AtomicBool,
+    keys: keys::Keys,
+}
+
+/// A client that runs on a thread of its own until it is dropped.
+pub(crate) struct Client {
+    pub(crate) session: String,
+    pub(crate) answer: String,
+    seen: Arc<Seen>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    /// Publishes `clip` and silence.
+    pub(crate) fn publish(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
+        let connection = Connection::new(Direction::SendOnly, Some(clip));
+        Self::start(server, &format!("/whip/{broadcast}"), connection)
+    }
+
+    /// Publishes and waits until the broadcast can be watched.
+    pub(crate) fn live(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
+        let client = Self::publish(server, broadcast, clip);
+        server.wait_for_state(broadcast, "live");
+        client
+    }
+
+    pub(crate) fn watch(server: &Server, broadcast: &str) -> Self {
+        let connection = Connection::new(Direction::RecvOnly, None);
+        Self::start(server, &format!("/whep/{broadcast}"), connection)
+    }
+
+    fn start(server: &Server, path: &str, mut connection: Connection) -> Self {
+        let reply = server.post_offer(path, &connection.offer).expect(201);
+        connection.answered(reply.text());
+        Self {
+            session: reply.location(),
+            answer: reply.text().to_owned(),
+            seen: Arc::clone(&connection.seen),
+            thread: Some(thread::spawn(move || connection.run())),
+        }
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        *self.seen.mode.lock().unwrap() = mode;
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.seen.connected.load(Relaxed)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.seen.closed.load(Relaxed)
+    }
+
+    /// Whether the server has said goodbye.
+    pub(crate) fn heard_goodbye(&self) -> bool {
+        self.seen.goodbye.load(Relaxed)
+    }
+
+    pub(crate) fn video(&self) -> Received {
+        self.seen.video.lock().unwrap().clone()
+    }
+
+    pub(crate) fn audio(&self) -> Received {
+        self.seen.audio.lock().unwrap().clone()
+    }
+
+    pub(crate) fn srtp_profile(&self) -> Option<SrtpProfile> {
+        self.seen.keys.profile()
+    }
+
+    /// Pictures sent.
+    pub(crate) fn pictures(&self) -> usize {
+        self.seen.pictures.load(Relaxed).try_into().unwrap()
+    }
+
+    /// Whether packets went out with header extensions.
+    pub(crate) fn sent_extensions(&self) -> bool {
+        self.seen.extensions.load(Relaxed)
+    }
+
+    /// Packets sent in [`Mode::Flood`].
+    pub(crate) fn flooded(&self) -> u64 {
+        self.seen.flooded.load(Relaxed)
+    }
+
+    /// When the server asked for keyframes.
+    pub(crate) fn keyframe_requests(&self) -> Vec<Instant> {
+        self.seen.keyframe_requests.lock().unwrap().clone()
+    }
+
+    /// Waits for this many more frames of video and audio.
+    pub(crate) fn wait_for_frames(&self, more: usize) {
+        let (video, audio) = (self.video().frames.len(), self.audio().frames.len());
+        let what = format!("{more} more frames after {video} and {audio}");
+        wait_for(&what, || {
+            let seen = self.video().frames.len() >= video + more;
+            (seen && self.audio().frames.len() >= audio + more).then_some(())
+        });
+    }
+
+    pub(crate) fn wait_for_goodbye(&self) {
+        wait_for("goodbye", || self.heard_goodbye().then_some(()));
+    }
+
+    /// Waits until nothing is missing, retransmissions included.
+    pub(crate) fn wait_for_all(&self) {
+        wait_for("every packet", || {
+            (self.video().missing() == 0 && self.audio().missing() == 0).then_some(())
+        });
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.set(Mode::Vanish);
+        if let Some(thread) = self.thread.take() {
+            // Err: it has panicked, and said so.
+            let _ = thread.join();
+        }
+    }
+}

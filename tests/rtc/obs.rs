@@ -1,0 +1,135 @@
+//! A publisher shaped like OBS: ICE and DTLS at session level, no candidates, no trickle, High
+//! profile under the name 42e01f, header extensions nobody negotiated, the beginning lost, and
+//! keyframe requests ignored.
+
+use std::{fmt::Write as _, time::Instant};
+
+use str0m::{
+    Candidate, IceCreds, Rtc,
+    crypto::Fingerprint,
+    media::MediaKind,
+    rtp::{Extension, ExtensionValues},
+};
+
+use super::{
+    Client,
+    clip::H264_HIGH,
+    connection::{Accept, Connection, socket},
+    keys::Keys,
+    sending::Playing,
+};
+use crate::support::{Server, fixture};
+
+/// The first keyframe is gone before DTLS is up.
+const LOST_FRAMES: usize = 10;
+
+/// The value of the first line that begins so.
+fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
+    let found = sdp.lines().find_map(|line| line.strip_prefix(name));
+    found.unwrap_or_else(|| panic!("no {name} in {sdp}"))
+}
+
+/// Replaces the whole rest of the lines that begin so.
+fn replace(sdp: &str, name: &str, value: &str) -> String {
+    let lines = sdp.lines().map(|line| {
+        let line = if line.starts_with(name) {
+            format!("{name}{value}")
+        } else {
+            line.to_owned()
+        };
+        line + "\r\n"
+    });
+    lines.collect()
+}
+
+fn read_fingerprint(text: &str) -> Fingerprint {
+    let (hash, bytes) = text.split_once(' ').unwrap();
+    Fingerprint {
+        hash_func: hash.to_lowercase(),
+        bytes: bytes
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+            .collect(),
+    }
+}
+
+fn write_fingerprint(fingerprint: &Fingerprint) -> String {
+    let mut text = format!("{} ", fingerprint.hash_func);
+    for (index, byte) in fingerprint.bytes.iter().enumerate() {
+        let colon = if index == 0 { "" } else { ":" };
+        write!(text, "{colon}{byte:02X}").unwrap();
+    }
+    text
+}
+
+/// Publishes as OBS does.
+pub(crate) fn publish(server: &Server, broadcast: &str) -> Client {
+    let offer = fixture("obs-session-level");
+    let keys = Keys::default();
+    let mut config = Rtc::builder()
+        .set_crypto_provider(keys.provider())
+        .set_rtp_mode(true)
+        .clear_codecs()
+        .clear_extension_map()
+        .set_extension(1, Extension::RtpMid)
+        .set_extension(2, Extension::RtpStreamId);
+    H264_HIGH.configure(config.codec_config());
+    let mut rtc = config.build(Instant::now());
+    let socket = socket();
+    let address = socket.local_addr().unwrap();
+    rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+
+    let (audio, video) = ("0".into(), "1".into());
+    let mut api = rtc.direct_api();
+    let IceCreds { ufrag, pass } = api.local_ice_credentials();
+    let fingerprint = write_fingerprint(api.local_dtls_fingerprint());
+    let offer = replace(&offer, "a=ice-ufrag:", &ufrag);
+    let offer = replace(&offer, "a=ice-pwd:", &pass);
+    let offer = replace(&offer, "a=fingerprint:", &fingerprint);
+    for (mid, kind) in [(audio, MediaKind::Audio), (video, MediaKind::Video)] {
+        let section = offer
+            .split("\r\nm=")
+            .find(|m| m.starts_with(kind_name(kind)));
+        let ssrc = value(section.unwrap(), "a=ssrc:")
+            .split(' ')
+            .next()
+            .unwrap();
+        api.declare_media(mid, kind);
+        let ssrc: u32 = ssrc.parse().unwrap();
+        api.declare_stream_tx(ssrc.into(), None, mid, None);
+    }
+    let extensions = ExtensionValues {
+        mid: Some(video),
+        rid: Some("0".into()),
+        ..ExtensionValues::default()
+    };
+    let playing = Playing::new(&H264_HIGH, video, audio).starting_at(LOST_FRAMES, extensions);
+    let offer = (offer, Box::new(answered) as Accept);
+    let connection = Connection::of((rtc, socket, keys), offer, Some(playing));
+    Client::start(server, &format!("/whip/{broadcast}"), connection)
+}
+
+fn kind_name(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
+    }
+}
+
+/// Takes the answer as OBS does: candidates and keys, nothing else.
+fn answered(rtc: &mut Rtc, answer: &str) {
+    for line in answer.lines().filter_map(|line| line.strip_prefix("a=")) {
+        if line.starts_with("candidate:") {
+            rtc.add_remote_candidate(Candidate::from_sdp_string(line).unwrap());
+        }
+    }
+    let mut api = rtc.direct_api();
+    api.set_ice_controlling(true);
+    api.set_remote_ice_credentials(IceCreds {
+        ufrag: value(answer, "a=ice-ufrag:").to_owned(),
+        pass: value(answer, "a=ice-pwd:").to_owned(),
+    });
+    api.set_remote_fingerprint(read_fingerprint(value(answer, "a=fingerprint:")));
+    assert_eq!(value(answer, "a=setup:"), "active");
+    api.start_dtls(false).unwrap();
+}

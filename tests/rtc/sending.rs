@@ -1,0 +1,128 @@
+//! What clients send: media in real time, and complaints.
+
+use std::time::{Duration, Instant};
+
+use str0m::{
+    Rtc,
+    media::Mid,
+    rtp::{ExtensionValues, RtpWrite, SeqNo},
+};
+
+use super::clip::{AUDIO, Clip, FRAME_RATE, SILENCE, VIDEO};
+
+/// Not one of str0m's: two senders must not share an SSRC.
+const COMPLAINER: u32 = 0x0bad_cafe;
+const SECOND: Duration = Duration::from_secs(1);
+const SOUND: Duration = Duration::from_millis(20);
+
+/// What a publisher sends, and how far it is.
+pub(super) struct Playing {
+    clip: &'static Clip,
+    video: Mid,
+    audio: Mid,
+    begun: Option<Instant>,
+    /// The clip's frame to begin with.
+    first: usize,
+    /// Header extensions of pictures.
+    extensions: ExtensionValues,
+    pub(super) pictures: u32,
+    sounds: u32,
+    sequence: u64,
+}
+
+impl Playing {
+    pub(super) fn new(clip: &'static Clip, video: Mid, audio: Mid) -> Self {
+        Self {
+            clip,
+            video,
+            audio,
+            begun: None,
+            first: 0,
+            extensions: ExtensionValues::default(),
+            pictures: 0,
+            sounds: 0,
+            sequence: 1000,
+        }
+    }
+
+    pub(super) fn starting_at(self, first: usize, extensions: ExtensionValues) -> Self {
+        Self {
+            first,
+            extensions,
+            ..self
+        }
+    }
+
+    /// When the next packet is due.
+    pub(super) fn due(&self) -> Instant {
+        match self.begun {
+            Some(begun) => begun + self.picture_at().min(SOUND * self.sounds),
+            None => Instant::now() + SOUND,
+        }
+    }
+
+    fn picture_at(&self) -> Duration {
+        SECOND * self.pictures / FRAME_RATE
+    }
+
+    /// Sends all that is due.
+    pub(super) fn send(&mut self, rtc: &mut Rtc, now: Instant) {
+        let elapsed = now - *self.begun.get_or_insert(now);
+        while self.picture_at() <= elapsed {
+            self.send_picture(rtc, now);
+        }
+        while SOUND * self.sounds <= elapsed {
+            let mut api = rtc.direct_api();
+            let stream = api.stream_tx_by_mid(self.audio, None).unwrap();
+            let (sequence, time) = (u64::from(self.sounds) + 1, 960 * self.sounds);
+            stream.write_rtp(RtpWrite::new(
+                AUDIO.into(),
+                SeqNo::from(sequence),
+                time,
+                now,
+                SILENCE.as_slice(),
+            ));
+            self.sounds += 1;
+        }
+    }
+
+    fn send_picture(&mut self, rtc: &mut Rtc, now: Instant) {
+        let number = self.first + self.pictures as usize;
+        let payloads = &self.clip.frames[number % self.clip.frames.len()];
+        let mut api = rtc.direct_api();
+        let stream = api.stream_tx_by_mid(self.video, None).unwrap();
+        for (index, payload) in payloads.iter().enumerate() {
+            let write = RtpWrite::new(
+                VIDEO.into(),
+                SeqNo::from(self.sequence),
+                90_000 / FRAME_RATE * self.pictures,
+                now,
+                payload.clone(),
+            );
+            let last = index + 1 == payloads.len();
+            let write = write.ext_vals(self.extensions.clone());
+            stream.write_rtp(write.marker(last).nackable(true));
+            self.sequence += 1;
+        }
+        self.pictures += 1;
+    }
+}
+
+/// A request for a keyframe, or for 68 packets up to the newest, as RTCP (RFC 4585 §6).
+pub(super) fn complaint(media: u32, newest: u64, keyframe: bool) -> Vec<u8> {
+    let head: [u8; 4] = if keyframe {
+        [0x81, 206, 0, 2]
+    } else {
+        [0x81, 205, 0, 6]
+    };
+    let mut packet = head.to_vec();
+    packet.extend(COMPLAINER.to_be_bytes());
+    packet.extend(media.to_be_bytes());
+    if !keyframe {
+        for block in 1..=4 {
+            let first = newest.wrapping_sub(17 * block - 1).to_be_bytes();
+            packet.extend([first[6], first[7], 0xff, 0xff]);
+        }
+    }
+    packet
+}

@@ -1,0 +1,113 @@
+//! Ends of sessions: W-97, W-106, E-52, E-56.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{Server, fixture, wait_for};
+
+#[test]
+fn w_97a_w_97b_w_97c_delete() {
+    let server = Server::demo(&[]);
+    for (path, offer) in [
+        ("/whip/a", "obs-media-level"),
+        ("/whep/demo", "chrome-whep-av"),
+    ] {
+        for headers in [&[][..], &[("If-Match", "\"stale\"")]] {
+            let session = server
+                .post_offer(path, &fixture(offer))
+                .expect(201)
+                .location();
+            let reply = server.request("DELETE", &session, headers, "").expect(200);
+            assert_eq!(reply.header("content-length"), Some("0"));
+            server.delete(&session).expect(404);
+            server.get(&session).expect(404);
+        }
+    }
+    wait_for("end of sessions", || {
+        (server.count("sessions") == 0).then_some(())
+    });
+}
+
+/// Threads and open files of the server.
+fn resources(server: &Server) -> (usize, usize) {
+    let count = |what: &str| {
+        let path = format!("/proc/{}/{what}", server.pid());
+        std::fs::read_dir(path).unwrap().count()
+    };
+    (count("task"), count("fd"))
+}
+
+#[test]
+fn nothing_is_left_of_many_sessions() {
+    let server = Server::demo(&[]);
+    let round = |publishers: usize, viewers: usize| {
+        let publishers =
+            (0..publishers).map(|number| (format!("/whip/a{number}"), "obs-media-level"));
+        let viewers = (0..viewers).map(|_| ("/whep/demo".to_owned(), "chrome-whep-av"));
+        let sessions: Vec<_> = publishers
+            .chain(viewers)
+            .map(|(path, offer)| {
+                server
+                    .post_offer(&path, &fixture(offer))
+                    .expect(201)
+                    .location()
+            })
+            .collect();
+        for session in sessions {
+            server.delete(&session).expect(200);
+        }
+        wait_for("end of sessions", || {
+            (server.count("sessions") == 0 && server.count("broadcasts") == 1).then_some(())
+        });
+    };
+    // The first sessions load plugins and start pools of threads.
+    round(5, 5);
+    let (threads, files) = resources(&server);
+    for _ in 0..4 {
+        round(5, 50);
+    }
+    let (threads_after, files_after) = wait_for("end of threads", || {
+        let now = resources(&server);
+        (now.0 <= threads + 3 && now.1 <= files + 3).then_some(now)
+    });
+    println!("threads {threads} -> {threads_after}, files {files} -> {files_after}");
+}
+
+#[test]
+fn w_97e_the_name_is_free_after_delete() {
+    let server = Server::start(&[]);
+    for _ in 0..3 {
+        let reply = server
+            .post_offer("/whip/a", &fixture("obs-media-level"))
+            .expect(201);
+        server.delete(&reply.location()).expect(200);
+    }
+}
+
+#[test]
+fn w_106_e_56_sessions_that_never_connect_end() {
+    let server = Server::demo(&["--timeouts.connect", "1s"]);
+    let sessions = [
+        ("/whip/a", "obs-media-level"),
+        ("/whep/demo", "chrome-whep-av"),
+    ]
+    .map(|(path, offer)| {
+        server
+            .post_offer(path, &fixture(offer))
+            .expect(201)
+            .location()
+    });
+    for session in &sessions {
+        server.get(session).expect(204);
+    }
+    thread::sleep(Duration::from_secs(1));
+    for session in &sessions {
+        wait_for("end", || (server.get(session).status == 404).then_some(()));
+    }
+    wait_for("end of the broadcast", || {
+        server.state("a").is_none().then_some(())
+    });
+    assert_eq!(server.count("sessions"), 0);
+    let log = server.log();
+    assert!(log.matches("end=ConnectTimeout").count() == 2, "{log}");
+}

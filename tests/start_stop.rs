@@ -1,0 +1,182 @@
+//! The command line, refusals to start, and the end.
+
+use std::{net::UdpSocket, path::PathBuf, time::Instant};
+
+use crate::support::{PATIENCE, Server, aerial, fixture, output};
+
+/// Runs a command that must refuse: exit code 2 and one line.
+fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let mut command = aerial(arguments);
+    command.envs(variables.iter().copied());
+    let output = output(command);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn without_a_command_there_is_help() {
+    for arguments in [&[][..], &["--help"]] {
+        let output = output(aerial(arguments));
+        assert!(output.status.success());
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains("serve") && text.contains("Usage:"), "{text}");
+    }
+    let output = output(aerial(&["--version"]));
+    assert_eq!(
+        output.stdout,
+        concat!("aerial ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()
+    );
+}
+
+#[test]
+fn mistakes_are_named_in_one_line() {
+    let config = file(
+        "bad.toml",
+        "listen = \"127.0.0.1:0\"\n\n[webrtc]\njiter = \"1s\"\n",
+    );
+    let config = config.to_str().unwrap();
+    for (arguments, expected) in [
+        (&["serve", "--nonsense"][..], "--nonsense"),
+        (&["nonsense"], "nonsense"),
+        (&["serve", "--listen", "nowhere"], "--listen"),
+        (&["serve", "--log", "loud"], "--log"),
+        (&["serve", "--timeouts.grace", "5"], "such as 500ms"),
+        (&["serve", "--config", "missing.toml"], "missing.toml"),
+        (&["serve", "--pipelines", "/missing"], "/missing"),
+        (
+            &["serve", "--config", config],
+            "bad.toml:4: unknown key `webrtc.jiter`; did you mean",
+        ),
+    ] {
+        let text = refusal(arguments, &[]);
+        assert!(text.contains(expected), "{text}");
+    }
+    let text = refusal(&["serve"], &[("AERIAL_LISTN", "x")]);
+    assert!(text.contains("did you mean `AERIAL_LISTEN`?"), "{text}");
+    let text = refusal(&["serve"], &[("AERIAL_LISTEN", "x")]);
+    assert!(text.contains("AERIAL_LISTEN"), "{text}");
+    let missing = file(
+        "missing_pipeline.toml",
+        "[broadcasts.a]\nsource = \"nope.launch\"\n",
+    );
+    let text = refusal(&["serve", "--config", missing.to_str().unwrap()], &[]);
+    assert!(
+        text.contains("missing_pipeline.toml:2") && text.contains("demo.launch"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let server = Server::start(&[]);
+    let address = server.address.to_string();
+    let text = refusal(
+        &["serve", "--listen", &address, "--udp", "127.0.0.1:0"],
+        &[],
+    );
+    assert!(
+        text.contains(&address) && text.contains("--listen"),
+        "{text}"
+    );
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let text = refusal(
+        &["serve", "--listen", "127.0.0.1:0", "--udp", &address],
+        &[],
+    );
+    assert!(text.contains(&address) && text.contains("--udp"), "{text}");
+}
+
+#[test]
+fn the_environment_and_the_file_configure() {
+    let config = file(
+        "good.toml",
+        "demo = false\nudp = \"127.0.0.1:0\"\nlisten = \"127.0.0.1:1\"\n",
+    );
+    let mut command = aerial(&[
+        "serve",
+        "--config",
+        config.to_str().unwrap(),
+        "--log",
+        "off",
+    ]);
+    // An address that this machine does not have: the server says which one it was told.
+    command.env("AERIAL_LISTEN", "192.0.2.1:1");
+    let output = output(command);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("192.0.2.1:1"), "{text}");
+}
+
+#[test]
+fn a_broadcast_section_turns_the_demo_off() {
+    let config = file(
+        "own.toml",
+        "[broadcasts.camera]\nsource = \"demo.launch\"\n",
+    );
+    let config = config.to_str().unwrap();
+    let text = {
+        let child = aerial(&[
+            "serve",
+            "--config",
+            config,
+            "--listen",
+            "127.0.0.1:0",
+            "--udp",
+            "127.0.0.1:0",
+        ])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+        let server = Server::attach(child);
+        server.wait_for_state("camera", "live");
+        server.get("/api/broadcasts").text().to_owned()
+    };
+    assert!(!text.contains("\"demo\""), "{text}");
+}
+
+#[test]
+fn signals_end_everything_within_the_drain_time() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::demo(&[]);
+        server
+            .post_offer("/whip/a", &fixture("obs-media-level"))
+            .expect(201);
+        server
+            .post_offer("/whep/demo", &fixture("chrome-whep-av"))
+            .expect(201);
+        let begun = Instant::now();
+        server.signal(signal);
+        let status = server.wait_for_exit();
+        assert!(status.success(), "{status}\n{}", server.log());
+        assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+        let log = server.log();
+        assert!(
+            log.contains("end=Shutdown") && log.contains("stopped"),
+            "{log}"
+        );
+        assert!(
+            !log.contains("CRITICAL") && !log.contains("panicked"),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn the_log_has_no_session_urls() {
+    let server = Server::start(&["--log", "trace"]);
+    let created = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    let session = created.location();
+    server.delete(&session).expect(200);
+    let id = session.rsplit_once('/').unwrap().1;
+    assert!(!server.log().contains(id));
+}

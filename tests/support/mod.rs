@@ -1,0 +1,327 @@
+//! The server as a child process, and an HTTP client that shows every byte.
+
+pub mod peer;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const SDP: (&str, &str) = ("Content-Type", "application/sdp");
+pub const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
+
+/// An offer of a real client, with the line ends that it has on the wire.
+pub fn fixture(name: &str) -> String {
+    let path = format!("{}/tests/fixtures/{name}.sdp", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().flat_map(|line| [line, "\r\n"]).collect()
+}
+
+/// The built program with these arguments; no variable of ours gets in.
+pub fn aerial(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aerial"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AERIAL_")) {
+        command.env_remove(name);
+    }
+    command
+        .args(arguments)
+        .current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+/// Runs a command that is to end by itself.
+pub fn output(mut command: Command) -> Output {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("{command:?} does not end");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// Asks again until there is an answer.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("no {what} in time");
+}
+
+/// A running server on free ports of the loopback address.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// A server without the demo.
+    pub fn start(arguments: &[&str]) -> Self {
+        let fixed = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
+        let fixed = fixed.iter().copied().chain(["--demo", "false"]);
+        let arguments: Vec<_> = fixed.chain(arguments.iter().copied()).collect();
+        let child = aerial(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+        Self::attach(child)
+    }
+
+    /// A server whose broadcast `demo` can be watched.
+    pub fn demo(arguments: &[&str]) -> Self {
+        let fixed = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
+        let arguments: Vec<_> = fixed
+            .iter()
+            .copied()
+            .chain(arguments.iter().copied())
+            .collect();
+        let child = aerial(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let server = Self::attach(child);
+        server.wait_for_state("demo", "live");
+        server
+    }
+
+    pub fn attach(mut child: Child) -> Self {
+        let log = Arc::<Mutex<String>>::default();
+        let (lines, copy) = (
+            BufReader::new(child.stderr.take().unwrap()),
+            Arc::clone(&log),
+        );
+        thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                copy.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let address = wait_for("listening server", || {
+            let log = log.lock().unwrap();
+            let (_, rest) = log.split_once("listening url=http://")?;
+            rest.split_once('/')?.0.parse().ok()
+        });
+        Self {
+            child,
+            address,
+            log,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a request and reads the reply.
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        self.request_bytes(method, path, headers, body.as_bytes())
+    }
+
+    pub fn request_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Reply {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() || method == "POST" || method == "PATCH" {
+            head += &format!("Content-Length: {}\r\n", body.len());
+        }
+        head += "\r\n";
+        self.raw(&[head.as_bytes(), body])
+    }
+
+    /// Sends these bytes and reads the reply.
+    pub fn raw(&self, parts: &[&[u8]]) -> Reply {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        for part in parts {
+            // A server may answer and close before it has read everything.
+            let _ = stream.write_all(part);
+        }
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        Reply::parse(&bytes)
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.request("GET", path, &[], "")
+    }
+
+    pub fn post_offer(&self, path: &str, offer: &str) -> Reply {
+        self.request("POST", path, &[SDP], offer)
+    }
+
+    pub fn patch(&self, session: &str, headers: &[(&str, &str)], fragment: &str) -> Reply {
+        let headers: Vec<_> = [FRAGMENT]
+            .into_iter()
+            .chain(headers.iter().copied())
+            .collect();
+        self.request("PATCH", session, &headers, fragment)
+    }
+
+    pub fn delete(&self, session: &str) -> Reply {
+        self.request("DELETE", session, &[], "")
+    }
+
+    /// A member of `/api/server`.
+    pub fn count(&self, what: &str) -> u64 {
+        self.get("/api/server").json()[what].as_u64().unwrap()
+    }
+
+    pub fn state(&self, broadcast: &str) -> Option<String> {
+        let reply = self.get(&format!("/api/broadcasts/{broadcast}"));
+        Some(reply.json().get("state")?.as_str()?.to_owned())
+    }
+
+    pub fn wait_for_state(&self, broadcast: &str, state: &str) {
+        wait_for(&format!("{state} {broadcast}"), || {
+            (self.state(broadcast)?.as_str() == state).then_some(())
+        });
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        wait_for("exit", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Err: it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            println!("log of the server:\n{}", self.log());
+        }
+    }
+}
+
+/// A reply as it came over the wire.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    /// Status line and headers as written.
+    pub head: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    fn parse(bytes: &[u8]) -> Self {
+        let mut rest = bytes;
+        loop {
+            let end = rest.windows(4).position(|four| four == b"\r\n\r\n");
+            let end =
+                end.unwrap_or_else(|| panic!("no reply: {:?}", String::from_utf8_lossy(bytes)));
+            let head = String::from_utf8(rest[..end].to_vec()).unwrap();
+            rest = &rest[end + 4..];
+            let status = head[9..12].parse().unwrap();
+            if status == 100 {
+                continue;
+            }
+            let headers = head
+                .lines()
+                .skip(1)
+                .map(|line| line.split_once(": ").unwrap())
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                .collect();
+            return Self {
+                status,
+                head,
+                headers,
+                body: rest.to_vec(),
+            };
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a header that is a list has this member, in any case.
+    pub fn lists(&self, name: &str, member: &str) -> bool {
+        let members = self.header(name).unwrap_or_default();
+        members
+            .split(',')
+            .any(|found| found.trim().eq_ignore_ascii_case(member))
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Checks the status, and that an error explains itself (W-110).
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(
+            self.status,
+            status,
+            "{}\n\n{}",
+            self.head,
+            String::from_utf8_lossy(&self.body)
+        );
+        if status >= 400 && !self.body.is_empty() {
+            assert_eq!(
+                self.header("content-type"),
+                Some("application/problem+json")
+            );
+            let problem = self.json();
+            assert_eq!(problem["status"], status);
+            for member in ["type", "title", "detail", "error"] {
+                assert!(problem[member].is_string(), "{member} in {problem}");
+            }
+            assert!(problem["type"].as_str().unwrap().contains(':'), "{problem}");
+        }
+        self
+    }
+
+    /// The session's path, checked (W-29, W-30).
+    pub fn location(&self) -> String {
+        let location = self.header("location").expect("a Location");
+        assert!(
+            location.starts_with('/') && !location.contains(['?', '#']),
+            "{location}"
+        );
+        location.to_owned()
+    }
+
+    pub fn etag(&self) -> String {
+        self.header("etag").expect("an ETag").to_owned()
+    }
+}

@@ -1,0 +1,211 @@
+//! Who may publish, and what viewers see of a change: W-101 to W-108, E-35, E-47, E-52.
+
+use std::{thread, time::Duration};
+
+use crate::support::{Server, fixture, peer::Client, wait_for};
+
+fn live(server: &Server) -> Client {
+    let publisher = Client::publish(server, "/whip/a");
+    server.wait_for_state("a", "live");
+    publisher
+}
+
+fn wait_for_packets(viewer: &Client) {
+    let before = viewer.packets();
+    wait_for("packets", || (viewer.packets() > before + 10).then_some(()));
+}
+
+#[test]
+fn w_101_a_live_publisher_is_protected() {
+    let server = Server::start(&[]);
+    let publisher = live(&server);
+    let reply = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(409);
+    assert_eq!(reply.header("retry-after"), Some("2"));
+    server.get(&publisher.session).expect(204);
+    let viewer = Client::watch(&server, "/whep/a");
+    wait_for_packets(&viewer);
+}
+
+#[test]
+fn w_101_a_source_is_protected() {
+    let server = Server::demo(&[]);
+    server
+        .post_offer("/whip/demo", &fixture("obs-media-level"))
+        .expect(409);
+}
+
+#[test]
+fn w_102_replacing_can_be_allowed() {
+    let server = Server::start(&["--webrtc.replace_live", "true"]);
+    let publisher = live(&server);
+    let _second = Client::publish(&server, "/whip/a");
+    server.get(&publisher.session).expect(404);
+}
+
+#[test]
+fn w_102_a_stale_publisher_is_replaced_and_viewers_survive() {
+    let server = Server::start(&[]);
+    let first = live(&server);
+    let viewer = Client::watch(&server, "/whep/a");
+    wait_for_packets(&viewer);
+    first.mute();
+    server.wait_for_state("a", "stale");
+    server
+        .post_offer("/whep/a", &fixture("chrome-whep-av"))
+        .expect(409);
+    let _second = live(&server);
+    server.get(&first.session).expect(404);
+    wait_for_packets(&viewer);
+    assert!(!viewer.is_closed());
+    server.get(&viewer.session).expect(204);
+    wait_for("goodbye", || first.is_closed().then_some(()));
+}
+
+#[test]
+fn w_103_of_two_racing_publishers_one_wins() {
+    let server = Server::start(&[]);
+    for round in 0..5 {
+        let path = format!("/whip/race{round}");
+        let statuses: Vec<_> = thread::scope(|scope| {
+            let post = || server.post_offer(&path, &fixture("obs-media-level")).status;
+            let posts: Vec<_> = (0..2).map(|_| scope.spawn(post)).collect();
+            posts.into_iter().map(|post| post.join().unwrap()).collect()
+        });
+        assert!(
+            statuses.contains(&201) && statuses.contains(&409),
+            "{statuses:?}"
+        );
+    }
+}
+
+#[test]
+fn w_107_a_connection_without_media_ends() {
+    let server = Server::start(&["--timeouts.media", "1s"]);
+    let publisher = {
+        let publisher = Client::publish(&server, "/whip/a");
+        publisher.mute();
+        publisher
+    };
+    wait_for("connection", || publisher.is_connected().then_some(()));
+    assert_eq!(server.state("a").as_deref(), Some("waiting"));
+    wait_for("end", || {
+        (server.get(&publisher.session).status == 404).then_some(())
+    });
+    wait_for("goodbye", || publisher.is_closed().then_some(()));
+    assert!(!server.log().contains("broadcast is live"));
+}
+
+#[test]
+fn w_108_a_publisher_that_never_connected_is_replaced_at_once() {
+    let server = Server::start(&[]);
+    let first = server
+        .post_offer("/whip/a", &fixture("obs-32.1-simulcast"))
+        .expect(201);
+    server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    server.get(&first.location()).expect(404);
+}
+
+#[test]
+fn e_47_viewers_outlive_the_publisher_for_the_grace_period() {
+    let server = Server::start(&["--timeouts.grace", "2s"]);
+    let publisher = live(&server);
+    let viewer = Client::watch(&server, "/whep/a");
+    wait_for_packets(&viewer);
+    server.delete(&publisher.session).expect(200);
+    server.wait_for_state("a", "waiting");
+    server.get(&viewer.session).expect(204);
+    // It comes back: the same session goes on.
+    let publisher = live(&server);
+    wait_for_packets(&viewer);
+    server.delete(&publisher.session).expect(200);
+    wait_for("goodbye", || viewer.is_closed().then_some(()));
+    server.get(&viewer.session).expect(404);
+    wait_for("end of the broadcast", || {
+        server.state("a").is_none().then_some(())
+    });
+}
+
+#[test]
+fn w_109_a_broadcast_is_live_at_its_first_picture() {
+    let server = Server::start(&[]);
+    let publisher = Client::publish_video(&server, "/whip/a");
+    wait_for("sound", || (server.count("publishers") == 1).then_some(()));
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(server.state("a").as_deref(), Some("waiting"));
+    let reply = server
+        .post_offer("/whep/a", &fixture("chrome-whep-av"))
+        .expect(409);
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    publisher.show();
+    server.wait_for_state("a", "live");
+    let tracks = server.get("/api/broadcasts/a").json()["tracks"].to_string();
+    assert!(
+        tracks.contains("vp8") && tracks.contains("opus"),
+        "{tracks}"
+    );
+    server
+        .post_offer("/whep/a", &fixture("chrome-whep-av"))
+        .expect(201);
+}
+
+#[test]
+fn e_35_viewers_are_closed_when_the_tracks_have_changed() {
+    let server = Server::start(&[]);
+    let publisher = live(&server);
+    let viewer = Client::watch(&server, "/whep/a");
+    wait_for_packets(&viewer);
+    server.delete(&publisher.session).expect(200);
+    let publisher = Client::publish_video(&server, "/whip/a");
+    publisher.show();
+    server.wait_for_state("a", "live");
+    wait_for("goodbye", || viewer.is_closed().then_some(()));
+    server.get(&viewer.session).expect(404);
+    let viewer = Client::watch(&server, "/whep/a");
+    wait_for_packets(&viewer);
+}
+
+#[test]
+fn e_52_w_97d_delete_says_goodbye() {
+    let server = Server::start(&[]);
+    let publisher = live(&server);
+    let viewer = Client::watch(&server, "/whep/a");
+    wait_for_packets(&viewer);
+    server.delete(&viewer.session).expect(200);
+    wait_for("goodbye to the viewer", || viewer.is_closed().then_some(()));
+    server.delete(&publisher.session).expect(200);
+    wait_for("goodbye to the publisher", || {
+        publisher.is_closed().then_some(())
+    });
+}
+
+#[test]
+fn w_97g_a_publisher_that_vanishes_is_noticed() {
+    let server = Server::start(&["--timeouts.stale", "500ms", "--timeouts.ended", "2s"]);
+    let publisher = live(&server);
+    let session = publisher.session.clone();
+    drop(publisher);
+    server.wait_for_state("a", "stale");
+    wait_for("end", || (server.get(&session).status == 404).then_some(()));
+    wait_for("reason", || {
+        server.log().contains("end=Vanished").then_some(())
+    });
+}
+
+#[test]
+fn w_97h_stop_says_goodbye() {
+    let mut server = Server::start(&[]);
+    let publisher = live(&server);
+    let viewer = Client::watch(&server, "/whep/a");
+    wait_for_packets(&viewer);
+    server.signal("TERM");
+    assert!(server.wait_for_exit().success());
+    wait_for("goodbye", || {
+        (publisher.is_closed() && viewer.is_closed()).then_some(())
+    });
+    thread::sleep(Duration::from_millis(50));
+    assert!(!server.log().contains("CRITICAL"), "{}", server.log());
+}

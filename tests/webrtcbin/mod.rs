@@ -1,0 +1,40 @@
+//! webrtcbin as a client, with every codec and engine.
+
+mod matrix;
+mod peer;
+
+use gstreamer_webrtc::WebRTCDTLSTransportState;
+
+use crate::{
+    rtc::{Client, Mode, obs},
+    support::{Server, wait_for},
+};
+use peer::Peer;
+
+const OPUS: &str = "application/x-rtp,media=audio,encoding-name=OPUS,payload=111,\
+                    clock-rate=48000,encoding-params=(string)2";
+const H264: &str = "application/x-rtp,media=video,encoding-name=H264,payload=96,\
+                    clock-rate=90000,packetization-mode=(string)1";
+
+#[test]
+fn obs_is_received_although_it_does_little_of_what_it_should() {
+    let server = Server::start(&[]);
+    let publisher = obs::publish(&server, "a");
+    server.wait_for_state("a", "live");
+    let watcher = Peer::watch(&server, "/whep/a", &[H264, OPUS]);
+    // High profile is decoded, from the second keyframe on: the first was lost.
+    watcher.wait_for_pictures(60);
+    let browser = Client::watch(&server, "a");
+    browser.wait_for_frames(60);
+    browser.wait_for_all();
+    assert!(publisher.sent_extensions());
+    // It closes its peer connection first, and sends DELETE afterwards.
+    publisher.set(Mode::Close);
+    wait_for("end of OBS", || publisher.is_closed().then_some(()));
+    let late = server.delete(&publisher.session).status;
+    assert!(matches!(late, 200 | 404), "{late}");
+    wait_for("goodbye", || {
+        (watcher.dtls() == Some(WebRTCDTLSTransportState::Closed)).then_some(())
+    });
+    wait_for("goodbye", || browser.heard_goodbye().then_some(()));
+}
