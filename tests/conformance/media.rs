@@ -29,7 +29,7 @@ fn w_62_w_64_w_114_obs_publishes_without_candidates() {
         let viewer = Client::watch(server, "a");
         viewer.wait_for_frames(FRAMES);
         viewer.wait_for_all();
-        assert!(!publisher.is_closed());
+        assert!(!publisher.is_closed() && publisher.sent_extensions());
     });
 }
 
