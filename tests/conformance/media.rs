@@ -54,8 +54,9 @@ fn e_33_streams_are_continuous_and_have_reports() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     viewer.wait_for_frames(FRAMES);
     viewer.wait_for_all();
+    // What came before the viewer did is played fast; then the stream keeps its time.
     let frames: Vec<_> = viewer.video().frames.into_iter().collect();
-    for two in frames.windows(2) {
+    for two in frames[frames.len() - FRAMES / 2..].windows(2) {
         // 30 frames a second in units of 1/90 000 s.
         assert_eq!(two[1] - two[0], 3000);
     }
@@ -140,7 +141,7 @@ fn w_106_w_107_w_108_publishers_that_do_not_go_on() {
         });
         server.get(&first).expect(404);
         server.get(&second).expect(204);
-        assert_eq!(server.count("publishers"), 1);
+        assert_eq!(server.count("sessions"), 1);
     }
 }
 
