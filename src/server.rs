@@ -85,13 +85,10 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     };
     let options = broadcast_options(&config, publisher, viewer);
     let broadcasts = Broadcasts::new(options, fanout.clone());
-    for (name, broadcast) in &config.broadcasts {
+    for name in config.plans.with_source() {
         broadcasts
-            .add_source(name, &broadcast.source.description)
-            .map_err(|error| Start::Broadcast {
-                name: name.clone(),
-                error,
-            })?;
+            .start_source(&name)
+            .map_err(|error| Start::Broadcast { name, error })?;
     }
     let drain = config.timeouts.drain;
     let stopping = CancellationToken::new();
@@ -210,6 +207,7 @@ fn broadcast_options(
         timeouts,
         limits,
         webrtc,
+        plans,
         ..
     } = config;
     broadcast::Options {
@@ -226,6 +224,7 @@ fn broadcast_options(
         replace_live: webrtc.replace_live,
         publisher,
         viewer,
+        plans: plans.clone(),
     }
 }
 

@@ -10,10 +10,11 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::Name;
+use super::{Name, job::Health};
 use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
+    pipeline::job::Figures,
 };
 
 /// Whether a broadcast can be watched.
@@ -54,9 +55,46 @@ pub struct Status {
     pub source: SourceKind,
     /// What there is to receive.
     pub tracks: Vec<TrackStatus>,
+    /// The pipelines that take its media out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputStatus>,
     /// Whether somebody feeds it, live or not.
     #[serde(skip)]
     pub fed: bool,
+}
+
+/// An output pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutputStatus {
+    /// The file's name, without `.launch`.
+    pub name: String,
+    /// How it is.
+    #[serde(flatten)]
+    pub health: Health,
+}
+
+/// One broadcast with the figures of its pipelines.
+#[derive(Clone, Debug, Serialize)]
+pub struct Details {
+    /// What the list tells of it.
+    #[serde(flatten)]
+    pub status: Status,
+    /// The pipelines that take its media out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputFigures>,
+}
+
+/// An output pipeline with its figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutputFigures {
+    /// The file's name, without `.launch`.
+    pub name: String,
+    /// How it is.
+    #[serde(flatten)]
+    pub health: Health,
+    /// What goes in and out.
+    #[serde(flatten)]
+    pub figures: Figures,
 }
 
 /// One track of a broadcast.
@@ -206,6 +244,7 @@ mod tests {
                 codec: Codec::H264,
                 layers: Vec::new(),
             }],
+            outputs: Vec::new(),
             fed: true,
         };
         assert_eq!(

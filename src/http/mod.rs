@@ -229,7 +229,7 @@ impl App {
                 extensions::answer(self, (*id, *extension), request).await
             }
             Route::Broadcasts => api::broadcasts(self),
-            Route::Broadcast(name) => api::broadcast(self, name),
+            Route::Broadcast(name) => api::broadcast(self, name).await,
             Route::Events => Ok(events::answer(self)),
             Route::Server => api::server(self),
             Route::Health => Ok(reply::text("ok\n")),

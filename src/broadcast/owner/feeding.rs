@@ -13,6 +13,7 @@ use crate::{
         Created, Reply,
         claim::{Pulse, Verdict},
         feed::{Gate, Report, Track, Tracks},
+        plan::Text,
         publisher,
         session::Stop,
         source,
@@ -78,7 +79,7 @@ impl Owner {
             session,
             commands,
             offer,
-            sinks: gate.sinks(number, &tracks, &self.reports.0),
+            sinks: gate.sinks(number, (&tracks, &self.streams), &self.reports.0),
             options: self.shared.options.publisher.clone(),
             fanout: self.shared.fanout.clone(),
             pulse,
@@ -89,7 +90,7 @@ impl Owner {
         self.feed = Some(feed);
     }
 
-    fn start_source(&mut self, text: Arc<str>) {
+    fn start_source(&mut self, text: Text) {
         let tracks = self.tracks.next(None, &[], &self.shared.fanout);
         let (number, gate, stop) = (self.shared.number(), Gate::new(), Stop::default());
         let pulse = watch::Sender::<Pulse>::default();
@@ -106,8 +107,12 @@ impl Owner {
         });
         let task = source::Task {
             broadcast: self.name.clone(),
-            description: text,
-            sinks: gate.sinks(number, &tracks, &self.reports.0).tracks,
+            text,
+            plan: Arc::clone(&self.plan),
+            keyframe: Arc::clone(&self.source_keyframe),
+            sinks: gate
+                .sinks(number, (&tracks, &self.streams), &self.reports.0)
+                .tracks,
             gate,
             pulse,
             stop,
@@ -132,16 +137,12 @@ impl Owner {
 
     /// Takes note of what a gate has seen.
     pub(super) fn note(&mut self, report: &Report) {
-        let (Report::Started {
-            feed: number,
-            kind,
-            codec,
-        }
-        | Report::Mismatch {
-            feed: number,
-            kind,
-            codec,
-        }) = *report;
+        let (number, kind, codec) = match *report {
+            Report::Started { feed, kind, codec } | Report::Mismatch { feed, kind, codec } => {
+                (feed, kind, codec)
+            }
+            Report::Rendition { .. } => return,
+        };
         let Some(feed) = self.feed.as_mut().filter(|feed| feed.number == number) else {
             return;
         };
@@ -161,6 +162,7 @@ impl Owner {
                 self.close_viewers(End::BroadcastEnded);
                 self.tracks = Tracks::default();
             }
+            Report::Rendition { .. } => {}
         }
     }
 
@@ -213,18 +215,12 @@ impl Owner {
                 self.try_go_live(now);
             }
         }
-        if self.feed.is_none()
-            && !self.viewers.is_empty()
-            && now.saturating_duration_since(self.vacant_since) >= self.shared.options.grace
-        {
-            self.close_viewers(End::BroadcastEnded);
-            self.tracks = Tracks::default();
-        }
+        self.give_up(now);
         if self.feed.is_none()
             && let Some((text, restarts)) = &mut self.source
             && restarts.is_due(now)
         {
-            let text = Arc::clone(text);
+            let text = text.clone();
             if restarts.begin() {
                 self.shared
                     .counters

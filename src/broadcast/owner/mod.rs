@@ -1,6 +1,7 @@
 //! The owner task of a broadcast: all decisions about it, one after the other.
 
 mod feeding;
+mod outputs;
 mod watching;
 
 use std::{
@@ -15,13 +16,15 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use self::outputs::Slot;
 use super::{
     Created, Name, Reply, Session, SessionId, Shared,
     claim::Pulse,
     feed::{Gate, Report, Tracks},
+    plan::{Plan, Text},
     session::{Command, Stop},
     source::Restarts,
-    status::{SourceKind, State, Status, TrackStatus},
+    status::{Details, SourceKind, State, Status, TrackStatus},
 };
 use crate::{
     error::Error,
@@ -30,6 +33,7 @@ use crate::{
         End,
         sdp::{Offer, Role},
     },
+    pipeline::{Stream, Streams},
 };
 
 /// When to ask again for a broadcast that nobody publishes.
@@ -66,6 +70,8 @@ pub(super) enum Request {
     },
     /// End a session because its client wants so.
     End { id: SessionId, reply: Reply<()> },
+    /// Tell what there is to know.
+    Describe { reply: Reply<Details> },
 }
 
 /// A new session and its commands.
@@ -79,6 +85,8 @@ pub(super) enum Outcome {
     Refused(Reply<Created>, Error),
     /// A run of a source pipeline.
     SourceEnded,
+    /// An output or a pipeline of renditions.
+    JobEnded,
 }
 
 /// What a child task was.
@@ -86,6 +94,7 @@ pub(super) enum Outcome {
 enum Child {
     Feed(u64),
     Viewer(SessionId),
+    Job(u64),
 }
 
 /// The one that feeds the broadcast now.
@@ -112,8 +121,14 @@ pub(super) struct Owner {
     requests: mpsc::Receiver<Request>,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     keyframe_wanted: Arc<Notify>,
-    /// Text of the pipeline that feeds it, and when to start that again.
-    source: Option<(Arc<str>, Restarts)>,
+    plan: Arc<Plan>,
+    /// The pipeline that feeds it, and when to start that again.
+    source: Option<(Text, Restarts)>,
+    /// Asks the source for a keyframe.
+    source_keyframe: Arc<Notify>,
+    /// Its encoded media, for pipelines.
+    streams: Streams,
+    outputs: Vec<Slot>,
     feed: Option<Feed>,
     tracks: Tracks,
     viewers: HashMap<SessionId, Arc<Session>>,
@@ -128,21 +143,32 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn new(
         name: &Name,
-        source: Option<&str>,
         shared: Arc<Shared>,
         requests: mpsc::Receiver<Request>,
     ) -> (Self, watch::Receiver<Status>) {
+        let plan = Arc::new(shared.options.plans.of(name));
+        let keyframe_wanted = Arc::<Notify>::default();
+        let stream = |kind| {
+            let wanted = Arc::clone(&keyframe_wanted);
+            Some(Stream::new(kind, move || wanted.notify_one()))
+        };
+        let streams = Streams {
+            video: stream(Kind::Video),
+            audio: stream(Kind::Audio),
+        };
+        let outputs: Vec<_> = plan.outputs.iter().cloned().map(Slot::new).collect();
         let (status, receiver) = watch::channel(Status {
             name: name.clone(),
             state: State::Waiting,
             viewers: 0,
             started: None,
-            source: if source.is_some() {
+            source: if plan.source.is_some() {
                 SourceKind::Pipeline
             } else {
                 SourceKind::Whip
             },
             tracks: Vec::new(),
+            outputs: Vec::new(),
             fed: false,
         });
         let owner = Self {
@@ -150,8 +176,12 @@ impl Owner {
             shared,
             requests,
             reports: mpsc::channel(REPORTS_MAX),
-            keyframe_wanted: Arc::default(),
-            source: source.map(|text| (text.into(), Restarts::default())),
+            keyframe_wanted,
+            source: plan.source.clone().map(|text| (text, Restarts::default())),
+            source_keyframe: Arc::default(),
+            plan,
+            streams,
+            outputs,
             feed: None,
             tracks: Tracks::default(),
             viewers: HashMap::new(),
@@ -190,6 +220,7 @@ impl Owner {
                 _ = tick.tick() => self.check_times(Instant::now()),
             }
             self.ask_for_keyframe(Instant::now());
+            self.run_outputs();
             self.publish_status();
             if self.is_idle() && self.shared.remove(&self.name, &mut self.requests) {
                 break;
@@ -203,6 +234,7 @@ impl Owner {
         self.source = None;
         self.retire_feed(End::Shutdown);
         self.close_viewers(End::Shutdown);
+        self.end_outputs(End::Shutdown);
         while let Some(child) = self.children.join_next_with_id().await {
             self.bury(child);
         }
@@ -233,6 +265,7 @@ impl Owner {
                 Err(error) => respond(reply, Err(error)),
             },
             Request::End { id, reply } => respond(reply, self.end_session(&id)),
+            Request::Describe { reply } => respond(reply, Ok(self.details())),
         }
     }
 
@@ -270,7 +303,7 @@ impl Owner {
         });
         let end = match outcome {
             Outcome::Ended(end) => end,
-            Outcome::Refused(..) | Outcome::SourceEnded => End::Failed,
+            Outcome::Refused(..) | Outcome::SourceEnded | Outcome::JobEnded => End::Failed,
         };
         match self.child_names.remove(&id) {
             Some(Child::Viewer(id)) => {
@@ -282,6 +315,9 @@ impl Owner {
             {
                 self.retire_feed(end);
             }
+            Some(Child::Job(number)) => {
+                self.outputs.iter_mut().for_each(|slot| slot.bury(number));
+            }
             Some(Child::Feed(_)) | None => {}
         }
         match outcome {
@@ -290,8 +326,17 @@ impl Owner {
                 self.publish_status();
                 respond(reply, Err(error));
             }
-            Outcome::SourceEnded => {}
+            Outcome::SourceEnded | Outcome::JobEnded => {}
         }
+    }
+
+    fn details(&self) -> Details {
+        let outputs = self.outputs_figures();
+        let status = Status {
+            outputs: Vec::new(),
+            ..self.status.borrow().clone()
+        };
+        Details { status, outputs }
     }
 
     fn publish_status(&self) {
@@ -319,6 +364,7 @@ impl Owner {
                 viewers: self.viewers.len(),
                 started: feed.and_then(|feed| feed.live_since),
                 tracks,
+                outputs: self.outputs_status(),
                 fed: feed.is_some_and(|feed| feed.pulse.borrow().connected.is_some()),
                 name: status.name.clone(),
                 source: status.source,

@@ -79,6 +79,10 @@ impl Owner {
             return;
         }
         self.keyframe_due = false;
+        if self.source.is_some() {
+            self.keyframe_asked = Some(now);
+            self.source_keyframe.notify_one();
+        }
         if let Some(session) = publisher
             && session.commands.try_send(Command::Keyframe).is_ok()
         {

@@ -1,0 +1,158 @@
+//! What a packetizer's pad carries goes into a stream.
+
+use std::sync::Mutex;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use super::{super::clock, Stream};
+use crate::media::Codec;
+
+/// Hands everything that passes `pad` to `stream`, which takes nothing from older feeds any more.
+pub(crate) fn tap_pad(pad: &gst::Pad, stream: &Stream, codec: Codec) {
+    let feed = Feed {
+        number: stream.begin_feed(),
+        stream: stream.clone(),
+        codec,
+        segment: None,
+    };
+    let feed = Mutex::new(feed);
+    let kinds = gst::PadProbeType::BUFFER
+        | gst::PadProbeType::BUFFER_LIST
+        | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(kinds, move |pad, info| {
+        // Never contended: a pad has one streaming thread. Never poisoned: nothing in it panics.
+        if let Ok(mut feed) = feed.lock() {
+            match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => feed.buffer(pad, buffer),
+                Some(gst::PadProbeData::BufferList(list)) => {
+                    list.iter_owned()
+                        .for_each(|buffer| feed.buffer(pad, &buffer));
+                }
+                Some(gst::PadProbeData::Event(event)) => feed.event(event),
+                _ => {}
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+struct Feed {
+    stream: Stream,
+    number: u64,
+    codec: Codec,
+    segment: Option<gst::FormattedSegment<gst::ClockTime>>,
+}
+
+impl Feed {
+    fn event(&mut self, event: &gst::Event) {
+        match event.view() {
+            gst::EventView::Caps(caps) => {
+                self.stream
+                    .set_caps(self.number, self.codec, &caps.caps_owned());
+            }
+            gst::EventView::Segment(segment) => {
+                self.segment = segment.segment().downcast_ref().cloned();
+            }
+            _ => {}
+        }
+    }
+
+    fn buffer(&mut self, pad: &gst::Pad, buffer: &gst::Buffer) {
+        // Not 0 if the pipeline is not live, and another after each seek.
+        let base = pad.parent_element().and_then(|element| element.base_time());
+        let base = base.map_or(0, |base| i128::from(base.nseconds()));
+        let offset = base - i128::from(clock::base_time().nseconds());
+        let segment = self.segment.as_ref();
+        let due = |time: Option<gst::ClockTime>| {
+            let time = segment?.to_running_time_full(time?)?;
+            let running = match time {
+                gst::Signed::Positive(time) => i128::from(time.nseconds()),
+                gst::Signed::Negative(time) => -i128::from(time.nseconds()),
+            };
+            u64::try_from(running + offset)
+                .ok()
+                .map(gst::ClockTime::from_nseconds)
+        };
+        let pts = due(buffer.pts())
+            .unwrap_or_else(|| gst::ClockTime::try_from(clock::running_time()).unwrap_or_default());
+        let dts = due(buffer.dts());
+        let keyframe = starts_here(self.codec, buffer);
+        // Shares the memory: only the times and flags are its own.
+        let mut buffer = buffer.copy();
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(pts);
+            buffer.set_dts(dts);
+            if keyframe {
+                buffer.unset_flags(gst::BufferFlags::DELTA_UNIT);
+            } else {
+                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+        }
+        self.stream.push(self.number, buffer, keyframe);
+    }
+}
+
+/// Whether a decoder can start with this access unit. The flag alone says so only for VP9 and AV1:
+/// depayloaders do not set it for VP8, and `h264parse` leaves it out on pictures that are
+/// intra-coded but not a place to start.
+fn starts_here(codec: Codec, buffer: &gst::BufferRef) -> bool {
+    let flag = || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+    match codec {
+        Codec::Opus => true,
+        Codec::Vp9 | Codec::Av1 => flag(),
+        Codec::Vp8 | Codec::H264 | Codec::H265 => buffer
+            .map_readable()
+            .is_ok_and(|bytes| starts(codec, &bytes)),
+    }
+}
+
+fn starts(codec: Codec, bytes: &[u8]) -> bool {
+    match codec {
+        // RFC 6386 §9.1: the lowest bit is 0 for a keyframe
+        Codec::Vp8 => bytes.first().is_some_and(|first| first & 1 == 0),
+        Codec::H264 => {
+            headers(bytes).find_map(|header| match header & 0x1f {
+                5 => Some(true),
+                1..=4 => Some(false),
+                _ => None,
+            }) == Some(true)
+        }
+        _ => {
+            headers(bytes).find_map(|header| match header >> 1 & 0x3f {
+                16..=23 => Some(true),
+                0..=31 => Some(false),
+                _ => None,
+            }) == Some(true)
+        }
+    }
+}
+
+/// The first byte of each NAL unit of a byte stream (H.264 annex B).
+fn headers(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    bytes.windows(4).filter_map(|window| match window {
+        [0, 0, 1, header] => Some(*header),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyframes_are_told_by_their_first_slice() {
+        let parameters = [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3];
+        let with = |slice: &[u8]| [&parameters, slice].concat();
+        assert!(starts(Codec::H264, &with(&[0, 0, 1, 0x65, 9])));
+        assert!(!starts(
+            Codec::H264,
+            &with(&[0, 0, 1, 0x41, 9, 0, 0, 1, 0x65])
+        ));
+        assert!(!starts(Codec::H264, &parameters));
+        assert!(starts(Codec::H265, &[0, 0, 1, 0x40, 1, 0, 0, 1, 0x26, 1]));
+        assert!(!starts(Codec::H265, &[0, 0, 1, 0x02, 1]));
+        assert!(starts(Codec::Vp8, &[0x10]) && !starts(Codec::Vp8, &[0x11]));
+        assert!(!starts(Codec::Vp8, &[]) && !starts(Codec::H264, &[]));
+    }
+}
