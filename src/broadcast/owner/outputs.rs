@@ -117,7 +117,7 @@ impl Owner {
         let stop = Stop::default();
         let takes = takes(&self.tracks);
         let stream = |kind| {
-            let taken = takes.iter().any(|(taken, _)| *taken == kind);
+            let taken = takes.iter().any(|(of, _)| *of == kind);
             self.streams.of(kind).filter(|_| taken).cloned()
         };
         let number = self.shared.number();
