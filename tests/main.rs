@@ -22,6 +22,7 @@ mod cors;
 mod extensions;
 mod hostile;
 mod offers;
+mod outputs;
 mod pages;
 mod readme;
 mod reconnect;

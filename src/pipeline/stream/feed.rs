@@ -128,12 +128,39 @@ fn starts(codec: Codec, bytes: &[u8]) -> bool {
     }
 }
 
-/// The first byte of each NAL unit of a byte stream (H.264 annex B).
+/// The first byte of each NAL unit: behind its length in four bytes (ISO/IEC 14496-15, what
+/// `h264parse` is told to make), or else behind a start code (H.264 annex B).
 fn headers(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    bytes.windows(4).filter_map(|window| match window {
+    let prefixed = has_lengths(bytes);
+    let mut rest = if prefixed { bytes } else { &[] };
+    let behind_lengths = std::iter::from_fn(move || {
+        let (header, tail) = first_unit(rest)?;
+        rest = tail;
+        Some(header)
+    });
+    let coded = if prefixed { &[] } else { bytes };
+    let behind_codes = coded.windows(4).filter_map(|window| match window {
         [0, 0, 1, header] => Some(*header),
         _ => None,
-    })
+    });
+    behind_lengths.chain(behind_codes)
+}
+
+/// Whether lengths lead from unit to unit exactly to the end.
+fn has_lengths(mut bytes: &[u8]) -> bool {
+    let any = !bytes.is_empty();
+    while let Some((_, tail)) = first_unit(bytes) {
+        bytes = tail;
+    }
+    any && bytes.is_empty()
+}
+
+/// The first byte of the first unit, and what follows that unit.
+fn first_unit(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (unit, tail) = rest.split_at_checked(length)?;
+    Some((*unit.first()?, tail))
 }
 
 #[cfg(test)]
@@ -152,6 +179,11 @@ mod tests {
         assert!(!starts(Codec::H264, &parameters));
         assert!(starts(Codec::H265, &[0, 0, 1, 0x40, 1, 0, 0, 1, 0x26, 1]));
         assert!(!starts(Codec::H265, &[0, 0, 1, 0x02, 1]));
+        let lengths = [0, 0, 0, 2, 0x67, 1, 0, 0, 0, 1, 0x68, 0, 0, 0, 3, 0x65, 0, 9];
+        assert!(starts(Codec::H264, &lengths));
+        // 0x141 bytes: a length that looks like a start code and a header
+        let long = [&[0, 0, 1, 0x45, 0x41][..], &[7; 0x144]].concat();
+        assert!(!starts(Codec::H264, &long));
         assert!(starts(Codec::Vp8, &[0x10]) && !starts(Codec::Vp8, &[0x11]));
         assert!(!starts(Codec::Vp8, &[]) && !starts(Codec::H264, &[]));
     }
