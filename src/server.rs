@@ -14,8 +14,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broadcast::{self, Broadcasts, PublisherOptions},
-    config::Config,
+    broadcast::{self, Broadcasts, PublisherOptions, ViewerOptions},
+    config::{Config, IceServer},
     error::Start,
     fanout::{self, Fanout},
     http,
@@ -68,11 +68,23 @@ pub async fn start(config: Config) -> Result<Server, Start> {
         webrtcbin: webrtcbin::PublisherOptions {
             addresses: publisher_addresses.clone(),
             public_addresses: config.webrtc.public_addresses.clone(),
+            ports: config.webrtc.webrtcbin_ports,
             jitter: config.webrtc.jitter,
         },
         consent: config.timeouts.consent,
     };
-    let broadcasts = Broadcasts::new(broadcast_options(&config, publisher), fanout.clone());
+    let viewer = ViewerOptions {
+        engine: config.webrtc.viewer_engine,
+        webrtcbin: webrtcbin::ViewerOptions {
+            addresses: publisher_addresses.clone(),
+            public_addresses: config.webrtc.public_addresses.clone(),
+            ports: config.webrtc.webrtcbin_ports,
+            connect: config.timeouts.connect,
+            consent: config.timeouts.consent,
+        },
+    };
+    let options = broadcast_options(&config, publisher, viewer);
+    let broadcasts = Broadcasts::new(options, fanout.clone());
     for name in config.plans.with_source() {
         broadcasts
             .start_source(&name)
@@ -186,7 +198,11 @@ fn fanout_options(config: &Config) -> fanout::Options {
     }
 }
 
-fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast::Options {
+fn broadcast_options(
+    config: &Config,
+    publisher: PublisherOptions,
+    viewer: ViewerOptions,
+) -> broadcast::Options {
     let Config {
         timeouts,
         limits,
@@ -207,6 +223,7 @@ fn broadcast_options(config: &Config, publisher: PublisherOptions) -> broadcast:
         viewers_max: limits.viewers,
         replace_live: webrtc.replace_live,
         publisher,
+        viewer,
         plans: plans.clone(),
     }
 }
@@ -217,6 +234,7 @@ fn http_options(config: Config) -> http::Options {
         http,
         limits,
         timeouts,
+        webrtc,
         ..
     } = config;
     http::Options {
@@ -229,6 +247,10 @@ fn http_options(config: Config) -> http::Options {
         fragment_bytes_max: limits.fragment_bytes.0,
         lenient_etag: http.lenient_etag,
         missing_is_404: http.missing_is_404,
+        redirect_publishers: http.redirect_publishers.map(|url| url.0),
+        redirect_viewers: http.redirect_viewers.map(|url| url.0),
+        source_offers: limits.source_offers,
+        ice_servers: webrtc.ice_servers.iter().map(IceServer::link).collect(),
         web: main.web,
         drain: timeouts.drain,
     }

@@ -50,7 +50,7 @@ fn a_viewer_that_does_not_read_costs_the_others_nothing() {
 }
 
 #[test]
-fn a_viewer_that_floods_feedback_costs_the_others_nothing() {
+fn w_113_e_34_a_viewer_that_floods_feedback_costs_the_others_nothing() {
     let (server, publisher, bad) = others_lose_nothing(Mode::Flood);
     wait_for("flood", || (bad.flooded() > 10_000).then_some(()));
     server.get(&bad.session).expect(204);

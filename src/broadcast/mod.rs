@@ -18,6 +18,7 @@ mod session;
 mod source;
 mod status;
 mod viewer;
+mod viewer_engine;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -44,6 +45,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+pub use viewer_engine::ViewerOptions;
 
 use self::{
     owner::{Owner, Request},
@@ -80,6 +82,8 @@ pub struct Options {
     pub replace_live: bool,
     /// How publishers connect.
     pub publisher: PublisherOptions,
+    /// How viewers connect.
+    pub viewer: ViewerOptions,
     /// What each broadcast has: source, outputs, renditions.
     pub plans: Plans,
 }

@@ -11,14 +11,16 @@ use tokio::{
 };
 
 use super::{
-    Created, Reply, Session,
+    ANSWER_TIMEOUT, Created, Reply, Session, ViewerOptions,
     feed::{Track, Tracks},
-    owner::Outcome,
+    owner::{Outcome, RETRY_MISSING},
     session::Command,
     status::SharedCounters,
+    viewer_engine::Viewer,
 };
 use crate::{
-    fanout::{self, Fanout, Viewer},
+    error::Error,
+    fanout::{self, Fanout},
     media::Codec,
     peer::{
         End, Event,
@@ -29,7 +31,7 @@ use crate::{
 /// Events waiting for the task. Keyframe wishes that find it full are not missed: one is in it.
 const EVENTS_MAX: usize = 16;
 /// How long the engine may take to say goodbye.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything a viewer's task needs.
 pub(super) struct Task {
@@ -37,6 +39,7 @@ pub(super) struct Task {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
     pub(super) tracks: Tracks,
+    pub(super) options: ViewerOptions,
     pub(super) fanout: Fanout,
     pub(super) keyframe_wanted: Arc<Notify>,
     pub(super) counters: SharedCounters,
@@ -44,8 +47,8 @@ pub(super) struct Task {
 
 impl Task {
     /// Runs the session to its end.
-    pub(super) async fn run(mut self, reply: Reply<Created>) -> Outcome {
-        let (events_sender, mut events) = mpsc::channel(EVENTS_MAX);
+    pub(super) async fn run(self, reply: Reply<Created>) -> Outcome {
+        let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let tracks = fanout::Tracks {
             video: watched(self.tracks.video.as_ref()),
             audio: watched(self.tracks.audio.as_ref()),
@@ -55,10 +58,29 @@ impl Task {
                 .as_ref()
                 .map_or(&[], |track| &track.layers),
         };
-        let (viewer, answer) = match self.fanout.watch(&self.offer, tracks, events_sender) {
-            Ok(watching) => watching,
-            Err(error) => return Outcome::Refused(reply, error.into()),
+        let engines = (&self.options, &self.fanout);
+        let watching = Viewer::watch(&self.offer, engines, tracks, events_sender);
+        let watching = tokio::select! {
+            watching = timeout(ANSWER_TIMEOUT, watching) => watching,
+            end = self.session.stop.ended() => {
+                return Outcome::Refused(reply, stopped(&self.session, end));
+            }
         };
+        let error = match watching {
+            Ok(Ok(watching)) => return self.serve(watching, events, reply).await,
+            Ok(Err(error)) => error,
+            Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
+        };
+        Outcome::Refused(reply, error)
+    }
+
+    /// Runs a session that has its answer.
+    async fn serve(
+        mut self,
+        (viewer, answer): (Viewer, String),
+        mut events: mpsc::Receiver<Event>,
+        reply: Reply<Created>,
+    ) -> Outcome {
         let began = Instant::now();
         let session = &self.session;
         self.counters.started(Role::Viewer);
@@ -79,9 +101,10 @@ impl Task {
             .await
         } else {
             // The client has left before the answer.
-            close(&viewer, End::Deleted, &mut events).await
+            End::Deleted
         };
         let stats = viewer.statistics();
+        viewer.close(end, &mut events).await;
         tracing::info!(
             broadcast = %session.broadcast,
             session = session.number,
@@ -94,6 +117,17 @@ impl Task {
             "viewer ended"
         );
         Outcome::Ended(end)
+    }
+}
+
+/// What a client is told whose session ended before it was answered.
+fn stopped(session: &Session, end: End) -> Error {
+    match end {
+        End::Shutdown => Error::Stopping,
+        _ => Error::NotLive {
+            name: session.broadcast.clone(),
+            retry_after: RETRY_MISSING,
+        },
     }
 }
 
@@ -128,17 +162,7 @@ async fn follow(
                     let _ = reply.send(viewer.restart(&ice_ufrag, &ice_pwd).await);
                 }
             },
-            end = session.stop.ended() => return close(viewer, end, events).await,
+            end = session.stop.ended() => return end,
         }
     }
-}
-
-/// Says goodbye and waits until the engine has done so.
-async fn close(viewer: &Viewer, why: End, events: &mut mpsc::Receiver<Event>) -> End {
-    viewer.close(why);
-    let closed = async { while !matches!(events.recv().await, Some(Event::Closed(_)) | None) {} };
-    if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
-        tracing::debug!("the engine did not confirm the close");
-    }
-    why
 }

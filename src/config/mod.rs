@@ -15,7 +15,7 @@ use std::{fs, io, path::PathBuf};
 
 pub use layers::{Layers, Origin};
 pub use options::{Http, Limits, Main, Opt, Timeouts, WebRtc, all};
-pub use value::{Bytes, LogFilter, PublicUrl, Value};
+pub use value::{Bytes, IceServer, LogFilter, PublicUrl, Value};
 
 use crate::broadcast::{Pattern, Plans, Settings};
 

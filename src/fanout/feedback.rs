@@ -14,7 +14,7 @@ use super::{
 use crate::peer::Event;
 
 /// Pause between two keyframe requests of one viewer.
-const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Viewer {
     pub(super) fn rtcp(&mut self, cx: &mut Context, rtcp: Rtcp) {

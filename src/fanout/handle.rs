@@ -31,6 +31,20 @@ pub(super) struct ViewerCounters {
     pub(super) closed: AtomicBool,
 }
 
+impl ViewerCounters {
+    pub(super) fn statistics(&self) -> ViewerStatistics {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ViewerStatistics {
+            packets: load(&self.packets),
+            bytes: load(&self.bytes),
+            retransmitted: load(&self.retransmitted),
+            retransmissions_refused: load(&self.refused),
+            dropped: load(&self.dropped),
+            keyframe_requests: load(&self.keyframe_requests),
+        }
+    }
+}
+
 /// One viewer's counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ViewerStatistics {
@@ -124,15 +138,7 @@ impl Viewer {
 
     /// What the viewer has been sent.
     pub fn statistics(&self) -> ViewerStatistics {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ViewerStatistics {
-            packets: load(&self.counters.packets),
-            bytes: load(&self.counters.bytes),
-            retransmitted: load(&self.counters.retransmitted),
-            retransmissions_refused: load(&self.counters.refused),
-            dropped: load(&self.counters.dropped),
-            keyframe_requests: load(&self.counters.keyframe_requests),
-        }
+        self.counters.statistics()
     }
 }
 

@@ -11,8 +11,10 @@
 //! - `rendition`, `handle`: the ends that other layers hold: frames in, a viewer's session.
 //! - `viewer`, `feedback`, `layers`, `worker`: who is served what, and when.
 //! - `selection`: which layer of a simulcast track fits a viewer's network (pure).
+//! - `fed`: viewers whose connection is webrtcbin's.
 
 mod batch;
+mod fed;
 mod feedback;
 mod gop;
 mod handle;
@@ -41,6 +43,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 pub(crate) use self::batch::Batch;
 pub use self::{
+    fed::FedViewer,
     gop::Limits,
     handle::{Viewer, ViewerStatistics},
     rendition::{Rendition, RenditionStatistics},

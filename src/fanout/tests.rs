@@ -8,7 +8,7 @@ use std::{
 
 use str0m::{
     Candidate, Event as RtcEvent, Input, Output, Rtc,
-    change::SdpAnswer,
+    change::{SdpAnswer, SdpPendingOffer},
     media::{Direction, MediaKind},
     net::{Protocol, Receive},
     rtp::RtpPacket,
@@ -52,15 +52,15 @@ fn frame(codec: Codec, number: u8, keyframe: bool, pts: Duration) -> Frame {
 }
 
 /// Feeds 30 frames a second for ever, a keyframe every `gop` frames, and audio beside it.
-fn feed(tasks: &mut JoinSet<()>, video: &Rendition, audio: &Rendition, gop: u64) {
+pub(super) fn feed(tasks: &mut JoinSet<()>, video: &Rendition, audio: &Rendition, gop: u64) {
     let (video, audio) = (video.sink(), audio.sink());
-    let start = Instant::now();
+    crate::pipeline::init().unwrap();
     tasks.spawn(async move {
         let mut interval = tokio::time::interval(Duration::from_millis(33));
         for count in 0_u64.. {
             interval.tick().await;
             let number = count.to_be_bytes()[7];
-            let pts = Duration::from_secs(100) + start.elapsed();
+            let pts = crate::pipeline::running_time();
             video(frame(Codec::H264, number, count % gop == 0, pts));
             audio(frame(Codec::Opus, number, true, pts));
         }
@@ -75,22 +75,32 @@ fn bound() -> UdpSocket {
     socket
 }
 
+/// A client whose offer has not been answered yet.
+type Offering = (Rtc, UdpSocket, SdpPendingOffer);
+
 /// A viewer's side of a connection.
-struct Client {
-    answer: String,
+pub(super) struct Client {
+    pub(super) answer: String,
     ufrag: String,
     pwd: String,
-    rtc: Rtc,
+    pub(super) rtc: Rtc,
     socket: UdpSocket,
-    video: Vec<RtpPacket>,
-    audio: Vec<RtpPacket>,
+    pub(super) video: Vec<RtpPacket>,
+    pub(super) audio: Vec<RtpPacket>,
     /// Sequence numbers of incoming SRTP packets to lose, once each.
-    lose: fn(u16) -> bool,
-    lost: BTreeSet<u16>,
+    pub(super) lose: fn(u16) -> bool,
+    pub(super) lost: BTreeSet<u16>,
 }
 
 impl Client {
     fn watch(fanout: &Fanout, tracks: Tracks<'_>) -> (Self, Viewer, mpsc::Receiver<Event>) {
+        let (offering, offer) = Self::offer();
+        let (events, received) = mpsc::channel(16);
+        let (viewer, answer) = fanout.watch(&offer, tracks, events).unwrap();
+        (Self::answered(offering, answer), viewer, received)
+    }
+
+    pub(super) fn offer() -> (Offering, sdp::Offer) {
         let socket = bound();
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
         let address = socket.local_addr().unwrap();
@@ -100,8 +110,10 @@ impl Client {
         api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
         let (offer, pending) = api.apply().unwrap();
         let offer = sdp::Offer::parse(offer.to_sdp_string().as_bytes(), sdp::Role::Viewer).unwrap();
-        let (events, received) = mpsc::channel(16);
-        let (viewer, answer) = fanout.watch(&offer, tracks, events).unwrap();
+        ((rtc, socket, pending), offer)
+    }
+
+    pub(super) fn answered((mut rtc, socket, pending): Offering, answer: String) -> Self {
         let value = |name: &str| {
             let line = answer.lines().find_map(|line| line.strip_prefix(name));
             line.unwrap().to_owned()
@@ -109,7 +121,7 @@ impl Client {
         let (ufrag, pwd) = (value("a=ice-ufrag:"), value("a=ice-pwd:"));
         let parsed = SdpAnswer::from_sdp_string(&answer).unwrap();
         rtc.sdp_api().accept_answer(pending, parsed).unwrap();
-        let client = Self {
+        Self {
             answer,
             ufrag,
             pwd,
@@ -119,12 +131,11 @@ impl Client {
             audio: Vec::new(),
             lose: |_| false,
             lost: BTreeSet::new(),
-        };
-        (client, viewer, received)
+        }
     }
 
     /// Runs until `done`, or until the connection or the patience ends.
-    fn run(&mut self, done: impl Fn(&Self) -> bool) {
+    pub(super) fn run(&mut self, done: impl Fn(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;
         let mut buffer = [0; 2000];
         while !done(self) && Instant::now() < end && self.rtc.is_alive() {
@@ -173,25 +184,33 @@ impl Client {
         }
     }
 
-    fn sequence_numbers(&self) -> BTreeSet<u64> {
+    /// Sends a PLI for the video.
+    pub(super) fn request_keyframe(&mut self) {
+        let ssrc = self.video[0].header.ssrc;
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_rx(&ssrc).unwrap();
+        stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+    }
+
+    pub(super) fn sequence_numbers(&self) -> BTreeSet<u64> {
         self.video.iter().map(|packet| *packet.seq_no).collect()
     }
 }
 
-fn has_no_gap(numbers: &BTreeSet<u64>) -> bool {
+pub(super) fn has_no_gap(numbers: &BTreeSet<u64>) -> bool {
     let (first, last) = (numbers.first().unwrap(), numbers.last().unwrap());
     last - first + 1 == numbers.len() as u64
 }
 
-struct Stage {
-    fanout: Fanout,
-    video: Rendition,
-    audio: Rendition,
-    feeder: JoinSet<()>,
+pub(super) struct Stage {
+    pub(super) fanout: Fanout,
+    pub(super) video: Rendition,
+    pub(super) audio: Rendition,
+    pub(super) feeder: JoinSet<()>,
 }
 
 impl Stage {
-    fn new(gop: u64) -> Self {
+    pub(super) fn new(gop: u64) -> Self {
         let fanout = fanout(Timeouts::default());
         let (video, audio) = (fanout.rendition(Kind::Video), fanout.rendition(Kind::Audio));
         let mut feeder = JoinSet::new();
@@ -204,7 +223,7 @@ impl Stage {
         }
     }
 
-    fn tracks(&self) -> Tracks<'_> {
+    pub(super) fn tracks(&self) -> Tracks<'_> {
         Tracks {
             video: Some((Codec::H264, &self.video)),
             audio: Some((Codec::Opus, &self.audio)),

@@ -20,7 +20,7 @@ use super::{
     switcher::Switcher,
 };
 use crate::{
-    media::{Codec, Frame},
+    media::{Codec, Frame, Kind},
     peer::{
         End, Event,
         direct::{Report, Session},
@@ -35,14 +35,14 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// cached one again. OBS ignores requests.
 pub(super) const KEYFRAME_PATIENCE: Duration = Duration::from_millis(300);
 /// Time between two portions while catching up.
-const PACE_INTERVAL: Duration = Duration::from_millis(5);
+pub(super) const PACE_INTERVAL: Duration = Duration::from_millis(5);
 /// Least and most bytes of one portion: 25 and 100 Mb/s. A receiver's socket buffer (Chromium
 /// asks for 128 KiB, which holds about 60 packets) must hold one.
-const PACE_BYTES: std::ops::RangeInclusive<usize> = 16_000..=64_000;
+pub(super) const PACE_BYTES: std::ops::RangeInclusive<usize> = 16_000..=64_000;
 /// Catching up is this much faster than the media.
-const PACE_FACTOR: usize = 8;
+pub(super) const PACE_FACTOR: usize = 8;
 /// A frame with more payload bytes than this is sent in portions.
-const BURST_BYTES: usize = 64_000;
+pub(super) const BURST_BYTES: usize = 64_000;
 /// A cached frame is shown this much behind the live edge, so that the next live frame, early by
 /// a little jitter, still lies behind it.
 const EDGE_MARGIN: Duration = Duration::from_millis(10);
@@ -81,7 +81,7 @@ pub(super) struct Rendition {
 
 impl Rendition {
     /// The timestamp of a frame that would come now, less a margin.
-    fn edge(&self, now: Instant) -> u64 {
+    pub(super) fn edge(&self, now: Instant) -> u64 {
         let Some(newest) = self.gop.newest() else {
             return 0;
         };
@@ -219,7 +219,7 @@ impl Viewer {
             return;
         }
         if let Some(timestamp) = track.switcher.live(number, frame, continuity, BURST_BYTES) {
-            if frame.keyframe {
+            if frame.keyframe && frame.codec.kind() == Kind::Video {
                 self.replay_at = None;
             }
             let first = !track.stream.has_sent();

@@ -15,6 +15,7 @@ use str0m::IceCreds;
 use tokio::sync::oneshot;
 
 use super::{
+    fed,
     gop::{Gop, Limits},
     layers::Meter,
     viewer::{Context, Rendition, Viewer},
@@ -66,6 +67,8 @@ pub(super) enum Message {
     Close { viewer: u64, why: End },
     /// A rendition is gone for good.
     Forget { rendition: u64 },
+    /// About viewers on webrtcbin.
+    Fed(fed::Message),
     /// Close all viewers and end.
     Stop,
 }
@@ -77,6 +80,7 @@ pub(super) struct Worker {
     epoch: Arc<OnceLock<Duration>>,
     renditions: HashMap<u64, Rendition>,
     viewers: HashMap<u64, Viewer>,
+    fed: fed::Share,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
 }
 
@@ -88,6 +92,7 @@ impl Worker {
             epoch,
             renditions: HashMap::new(),
             viewers: HashMap::new(),
+            fed: fed::Share::default(),
             timers: BinaryHeap::new(),
         }
     }
@@ -113,13 +118,15 @@ impl Worker {
             }
             self.context.now = Instant::now();
             self.run_timers();
+            self.fed.run_timers(&self.context, &self.renditions);
         }
         self.stop();
     }
 
     fn pause(&self) -> Duration {
-        match self.timers.peek() {
-            Some(Reverse((at, _))) => at.saturating_duration_since(Instant::now()).min(IDLE),
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        match timer.into_iter().chain(self.fed.wake()).min() {
+            Some(at) => at.saturating_duration_since(Instant::now()).min(IDLE),
             None => IDLE,
         }
     }
@@ -157,6 +164,7 @@ impl Worker {
             Message::Forget { rendition } => {
                 self.renditions.remove(&rendition);
             }
+            Message::Fed(message) => self.fed.handle(&self.context, message),
             Message::Stop => {}
         }
     }
@@ -178,6 +186,9 @@ impl Worker {
                 schedule(&mut self.timers, viewer, &self.context);
             }
         }
+        // Last, because it takes longer.
+        self.fed
+            .frame(&self.context, rendition, (number, frame), continuity);
     }
 
     fn join(&mut self, mut viewer: Viewer) {

@@ -67,6 +67,17 @@ pub(super) fn set(response: &mut Response, name: &HeaderName, value: &str) {
     }
 }
 
+/// Adds `Link` headers, each on a line of its own: clients split a combined one wrongly. They may
+/// hold secrets.
+pub(super) fn add_links(response: &mut Response, links: &[String]) {
+    for link in links {
+        if let Ok(mut link) = HeaderValue::from_str(link) {
+            link.set_sensitive(true);
+            response.headers_mut().append(header::LINK, link);
+        }
+    }
+}
+
 /// Why a request is refused: becomes an `application/problem+json` reply.
 #[derive(Debug)]
 pub(super) struct Problem {

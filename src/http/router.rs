@@ -130,9 +130,10 @@ impl<'a> Route<'a> {
     /// The value of `Allow`.
     pub(super) fn methods(&self) -> &'static str {
         match self {
-            Self::Endpoint(..) => "GET, HEAD, OPTIONS, POST",
+            Self::Endpoint(..) | Self::Extension(_, Extension::Events) => {
+                "GET, HEAD, OPTIONS, POST"
+            }
             Self::Session(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
-            Self::Extension(_, Extension::Events) => "GET, HEAD, OPTIONS, POST",
             Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
             Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
             Self::Broadcasts

@@ -20,7 +20,7 @@ const STOP_TIMEOUT = 10_000;
 /** No single wait of a test is longer than this, in milliseconds. */
 export const WAIT = 20_000;
 /** No test is longer than this, in milliseconds. */
-const TEST_TIMEOUT = 100_000;
+const TEST_TIMEOUT = 120_000;
 /** Pictures of the pages, kept for a person to look at. */
 export const SCREENSHOTS = process.env.AERIAL_SCREENSHOTS ?? path.join(tmpdir(), 'aerial-screenshots');
 
@@ -73,7 +73,8 @@ export class Server {
     server.origin = `http://${listen}`;
     server.log = '';
     const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // else those in the binary
-    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${await freeUdpPort()}`, ...pages], {
+    server.udpPort = await freeUdpPort();
+    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`, ...pages], {
       cwd: server.folder, stdio: ['ignore', 'pipe', 'pipe'], env: environment(),
     });
     running.add(server.process);

@@ -73,11 +73,13 @@ export async function hears(page) {
 
 /** Lips and voice further apart than this many milliseconds are noticed. */
 const APART_MAX = 60;
+/** Readings looked at together: nine seconds, so that passing through zero does not count as being in step. */
+const STEP_READINGS = 45;
 /** A browser moves towards step in small strides, and its sound buffer begins long; milliseconds. */
-const STEP_TIMEOUT = 30_000;
+const STEP_TIMEOUT = 45_000;
 
 /**
- * Asserts that picture and sound come to be in step and are so for three seconds. They are compared
+ * Asserts that picture and sound come to be in step, by the median of nine seconds. They are compared
  * by the sender's clock, which the browser reconstructs from sender reports.
  * @param {import('playwright-core').Page} page
  * @returns {Promise<number>} How far the picture is ahead of the sound in milliseconds.
@@ -89,8 +91,8 @@ export async function inStep(page) {
   while (Date.now() < end) {
     const { videoPlayout, audioPlayout } = await played(page);
     if (videoPlayout > 0 && audioPlayout > 0) readings.push(videoPlayout - audioPlayout);
-    const last = readings.slice(-15);
-    if (last.length === 15 && Math.abs(median(last)) < APART_MAX) return median(last);
+    const last = readings.slice(-STEP_READINGS);
+    if (last.length === STEP_READINGS && Math.abs(median(last)) < APART_MAX) return median(last);
     await sleep(200);
   }
   return assert.fail(`picture ahead of sound by ${readings.map(Math.round).join(', ') || 'an unknown time: no sender reports'} ms`);

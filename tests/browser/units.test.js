@@ -1,9 +1,20 @@
 /** The pure parts of the modules, without a browser. */
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { SessionError, retryAfter } from '../../web/js/errors.js';
-import { fragment, iceServers, withOpusParameters, withStartBitrate } from '../../web/js/sdp.js';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+// Browsers know from the page that these files are modules; Node.js 18, which Debian 12 has, knows
+// it only from a package.json beside them.
+const modules = await mkdtemp(path.join(tmpdir(), 'aerial-modules-'));
+after(() => rm(modules, { recursive: true }));
+await cp(fileURLToPath(new URL('../../web/js', import.meta.url)), modules, { recursive: true });
+await writeFile(path.join(modules, 'package.json'), '{ "type": "module" }');
+const { SessionError, retryAfter } = await import(path.join(modules, 'errors.js'));
+const { fragment, iceServers, withOpusParameters, withStartBitrate } = await import(path.join(modules, 'sdp.js'));
 
 const OFFER = [
   'v=0', 'o=- 1 2 IN IP4 127.0.0.1', 's=-', 't=0 0', 'a=group:BUNDLE 0 1',

@@ -196,6 +196,7 @@ impl Connection {
                     &self.seen.video
                 };
                 let mut track = track.lock().unwrap();
+                track.reported |= packet.last_sender_info.is_some();
                 track.packets.insert(*packet.seq_no);
                 track.frames.insert(packet.time.numer());
             }

@@ -44,6 +44,8 @@ pub(crate) struct Received {
     pub(crate) packets: BTreeSet<u64>,
     /// Timestamps, extended.
     pub(crate) frames: BTreeSet<u64>,
+    /// An RTCP sender report came.
+    pub(crate) reported: bool,
 }
 
 impl Received {
@@ -169,6 +171,10 @@ impl Client {
             let seen = self.video().frames.len() >= video + more;
             (seen && self.audio().frames.len() >= audio + more).then_some(())
         });
+    }
+
+    pub(crate) fn wait_for_goodbye(&self) {
+        wait_for("goodbye", || self.heard_goodbye().then_some(()));
     }
 
     /// Waits until nothing is missing, retransmissions included.

@@ -50,6 +50,7 @@ impl Owner {
             commands,
             offer,
             tracks: self.tracks.clone(),
+            options: self.shared.options.viewer.clone(),
             fanout: self.shared.fanout.clone(),
             keyframe_wanted: Arc::clone(&self.keyframe_wanted),
             counters: Arc::clone(&self.shared.counters),

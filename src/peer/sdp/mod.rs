@@ -7,7 +7,8 @@
 //! [`Offer::choose_publish`] (publishers) picks one format per section; [`viewer_answer`] writes
 //! the answer. For webrtcbin, [`Offer::normalised`] makes a simpler offer out of it,
 //! [`local_description`] completes what webrtcbin creates, and [`publisher_answer`] turns that
-//! into an answer that fits the original offer.
+//! into an answer that fits the original offer; for viewers on webrtcbin these are
+//! [`Offer::normalised_for_sending`] and [`engine_viewer_answer`].
 
 mod answer;
 mod candidate;
@@ -20,6 +21,7 @@ mod offer;
 mod publisher;
 #[cfg(test)]
 mod tests;
+mod viewer;
 
 use std::net::SocketAddr;
 
@@ -28,6 +30,7 @@ pub use self::{
     choose::Choice,
     fragment::{Change, Fragment, Remote, restart_answer},
     publisher::{local_description, publisher_answer},
+    viewer::engine_viewer_answer,
 };
 use crate::media::{Codec, Kind};
 

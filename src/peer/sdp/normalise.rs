@@ -6,7 +6,7 @@
 //! one: only the accepted sections, each with one payload type and its RTX, and with everything
 //! it needs in place.
 
-use super::{Choice, Direction, Format, Media, Offer, answer::FEEDBACK};
+use super::{Choice, Direction, Format, Media, Offer, Role, answer::FEEDBACK};
 
 /// Header extensions that stay in webrtcbin's offer: transport-wide congestion control, without
 /// which a browser needs half a minute to dare 1 Mb/s. The others are dropped, as a receiver skips
@@ -65,6 +65,7 @@ impl Offer {
         let (hash, bytes) = &self.fingerprint;
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
         let direction = match media.direction {
+            Direction::Sendrecv if self.role == Role::Viewer => "recvonly",
             Direction::Sendrecv | Direction::Sendonly => "sendonly",
             Direction::Recvonly => "recvonly",
             Direction::Inactive => "inactive",
@@ -83,13 +84,18 @@ impl Offer {
         if media.rtcp_rsize {
             lines.push("a=rtcp-rsize".to_owned());
         }
-        lines.extend(extension_lines(media));
+        // What goes to viewers carries no header extensions.
+        let receives = self.role == Role::Publisher;
+        if receives {
+            lines.extend(extension_lines(media));
+        }
         if let (Some(codec), Some(rtpmap)) = (format.codec, &format.rtpmap) {
             let rest = rtpmap.split_once('/').map_or("", |(_, rest)| rest);
             lines.push(format!("a=rtpmap:{pt} {}/{rest}", codec.encoding_name()));
         }
         for value in &format.feedback {
-            if FEEDBACK.contains(&value.as_str()) || EXTENSIONS_FEEDBACK.contains(&value.as_str()) {
+            let of_extensions = receives && EXTENSIONS_FEEDBACK.contains(&value.as_str());
+            if FEEDBACK.contains(&value.as_str()) || of_extensions {
                 lines.push(format!("a=rtcp-fb:{pt} {value}"));
             }
         }

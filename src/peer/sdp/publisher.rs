@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Largest answer read from webrtcbin, in bytes: many interfaces make many candidates.
-const ENGINE_ANSWER_BYTES_MAX: usize = 64 * 1024;
+pub(super) const ENGINE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// The local description for webrtcbin, from the answer that it created for
 /// [`Offer::normalised`].
@@ -107,7 +107,7 @@ fn receive(format: &Format, answered: &RawSection<'_>) -> Result<Section, Error>
 }
 
 /// Whether the section is accepted with this payload type.
-fn accepts(section: &RawSection<'_>, pt: u8) -> bool {
+pub(super) fn accepts(section: &RawSection<'_>, pt: u8) -> bool {
     let mut words = section.line.split_ascii_whitespace().skip(1);
     let port_used = words.next().is_some_and(|port| port != "0");
     let pt_used = words.skip(1).any(|word| word.parse() == Ok(pt));
@@ -115,7 +115,7 @@ fn accepts(section: &RawSection<'_>, pt: u8) -> bool {
 }
 
 /// The DTLS role is decided by the offer; if webrtcbin took the other one, nothing would connect.
-fn check_setup(
+pub(super) fn check_setup(
     offer: &Offer,
     description: &Description<'_>,
     section: &RawSection<'_>,
@@ -131,7 +131,7 @@ fn check_setup(
 }
 
 /// The bundle's transport: credentials of the first section, host candidates of all.
-fn read_transport(
+pub(super) fn read_transport(
     description: &Description<'_>,
     public_addresses: &[IpAddr],
 ) -> Result<Transport, Error> {
@@ -191,6 +191,6 @@ fn read_transport(
     })
 }
 
-fn engine(what: &str) -> Error {
+pub(super) fn engine(what: &str) -> Error {
     Error::Engine(format!("webrtcbin's answer is unusable: {what}"))
 }

@@ -1,7 +1,7 @@
 //! The element: made, negotiated, watched and asked to say goodbye, here only.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -15,14 +15,14 @@ use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 use tokio::sync::mpsc;
 
-use super::{Error, PublisherOptions, tracks::Tracks};
+use super::{Error, Ports, PublisherOptions, tracks::Tracks};
 use crate::{
     peer::{End, Event},
     pipeline::{self, clock},
 };
 
 /// Longest time for one step of the negotiation.
-const STEP_TIMEOUT: Duration = Duration::from_secs(3);
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for gathering candidates: only local addresses are asked for.
 const GATHERING_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest shift of one track against the other that sender reports may bring about, in
@@ -59,7 +59,7 @@ pub(super) fn build(
         .property("latency", latency)
         .build()
         .map_err(failed)?;
-    set_up_ice(&webrtcbin, options);
+    set_up_ice(&webrtcbin, &options.addresses, options.ports);
     set_up_rtp(&webrtcbin);
     let (weak_pipeline, weak_tracks) = (pipeline.downgrade(), Arc::downgrade(tracks));
     webrtcbin.connect_pad_added(move |_, pad| {
@@ -79,15 +79,19 @@ pub(super) fn build(
     Ok((pipeline, webrtcbin))
 }
 
-/// Candidates are UDP, on the given addresses. `upnp` is off: its discovery costs 200 ms of every
-/// negotiation. Consent is not checked, because some publishers never answer (`FFmpeg` 8.0): that
-/// media comes is the proof of life.
-fn set_up_ice(webrtcbin: &gst::Element, options: &PublisherOptions) {
+/// Candidates are UDP, on the given addresses and ports. `upnp` is off: its discovery costs 200 ms
+/// of every negotiation. Consent is not checked, because some publishers never answer (`FFmpeg`
+/// 8.0): that media or reports come is the proof of life.
+pub(super) fn set_up_ice(webrtcbin: &gst::Element, addresses: &[IpAddr], ports: Option<Ports>) {
     let ice = webrtcbin.property::<glib::Object>("ice-agent");
     let agent = ice.property::<glib::Object>("agent");
     agent.set_property("upnp", false);
     agent.set_property("ice-tcp", false);
-    for address in &options.addresses {
+    if let Some(ports) = ports {
+        ice.set_property("min-rtp-port", u32::from(ports.first));
+        ice.set_property("max-rtp-port", u32::from(ports.last));
+    }
+    for address in addresses {
         let address = address.to_string();
         if !ice.emit_by_name::<bool>("add-local-ip-address", &[&address]) {
             tracing::warn!(address, "cannot gather candidates on this address");
@@ -113,22 +117,33 @@ fn set_up_rtp(webrtcbin: &gst::Element) {
     );
 }
 
-fn rtpbin(webrtcbin: &gst::Element) -> Option<gst::Element> {
+pub(super) fn rtpbin(webrtcbin: &gst::Element) -> Option<gst::Element> {
     webrtcbin.downcast_ref::<gst::Bin>()?.by_name("rtpbin")
 }
 
 /// What the connection's owner hears of its state: each thing once.
-#[derive(Debug)]
 pub(super) struct Reporter {
     events: mpsc::Sender<Event>,
+    /// Told of each event before its receiver; must not wait.
+    first: Box<dyn Fn(&Event) + Send + Sync>,
     connected: AtomicBool,
     closed: AtomicBool,
 }
 
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporter").finish_non_exhaustive()
+    }
+}
+
 impl Reporter {
-    pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(
+        events: mpsc::Sender<Event>,
+        first: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Self {
         Self {
             events,
+            first: Box::new(first),
             connected: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
@@ -151,10 +166,15 @@ impl Reporter {
         })
     }
 
-    fn send(&self, event: Option<Event>) {
-        if let Some(event) = event
-            && let Err(error) = self.events.try_send(event)
-        {
+    /// Whether the connection has come up.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.load(Relaxed)
+    }
+
+    pub(super) fn send(&self, event: Option<Event>) {
+        let Some(event) = event else { return };
+        (self.first)(&event);
+        if let Err(error) = self.events.try_send(event) {
             tracing::warn!(%error, "event lost");
         }
     }
@@ -167,7 +187,7 @@ pub(super) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     let reports = reporter.clone();
     let look = move |webrtcbin: &gst::Element| {
         let state = webrtcbin.property::<State>("connection-state");
-        tracing::debug!(?state, "publisher's connection");
+        tracing::debug!(?state, "connection");
         reports.send(match state {
             State::Connected => reports.connected(),
             State::Closed => reports.close(End::PeerClosed),
@@ -185,7 +205,7 @@ pub(super) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     let reports = reporter.clone();
     transport.connect_notify(Some("state"), move |transport, _| {
         let state = transport.state();
-        tracing::debug!(?state, "publisher's DTLS");
+        tracing::debug!(?state, "DTLS");
         reports.send(match state {
             Dtls::Closed => reports.close(End::PeerClosed),
             Dtls::Failed => reports.lost(),
@@ -214,11 +234,26 @@ pub(super) fn speed_up_feedback(webrtcbin: &gst::Element) {
 
 /// Gives webrtcbin an offer and takes its answer, with every candidate in it.
 pub(super) async fn negotiate(webrtcbin: &gst::Element, offer: &str) -> Result<String, Error> {
+    set_remote_description(webrtcbin, offer).await?;
+    answer(webrtcbin).await
+}
+
+/// Gives webrtcbin an offer.
+pub(super) async fn set_remote_description(
+    webrtcbin: &gst::Element,
+    offer: &str,
+) -> Result<(), Error> {
     let message = gst_sdp::SDPMessage::parse_buffer(offer.as_bytes());
     let message = message.map_err(|error| Error::Engine(format!("offer: {error}")))?;
     let offer =
         gst_webrtc::WebRTCSessionDescription::new(gst_webrtc::WebRTCSDPType::Offer, message);
-    ask(webrtcbin, "set-remote-description", &[&offer]).await?;
+    ask(webrtcbin, "set-remote-description", &[&offer])
+        .await
+        .map(drop)
+}
+
+/// Takes webrtcbin's answer to its offer, with every candidate in it.
+pub(super) async fn answer(webrtcbin: &gst::Element) -> Result<String, Error> {
     let reply = ask(webrtcbin, "create-answer", &[&None::<gst::Structure>]).await?;
     let answer = reply
         .and_then(|reply| {

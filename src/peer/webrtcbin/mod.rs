@@ -1,12 +1,17 @@
-//! The GStreamer engine: a publisher's peer connection as one webrtcbin pipeline.
+//! The GStreamer engine: a peer connection as one webrtcbin pipeline.
 //!
 //! ```text
+//!  publisher:
 //!  webrtcbin (ICE, DTLS, SRTP, jitter buffer, NACK, RTX) -- pad per track --> depayloader
 //!      --> packetizer --> FrameSink
+//!  viewer:
+//!  fan-out worker -- one buffer list per frame --> sink pad per track --> webrtcbin (RTCP, RTX,
+//!      SRTP, DTLS, ICE)
 //! ```
 //!
 //! - `engine`: makes the element and asks it for an answer.
 //! - `tracks`: what is linked behind its pads, and the counters.
+//! - `viewer`: a viewer's life from offer to close, and the pads it is fed through.
 //! - this file: the publisher's life from offer to close.
 //!
 //! What webrtcbin 1.22 does not do is done around it: offers are validated, normalised and answers
@@ -18,6 +23,7 @@ mod engine;
 #[cfg(test)]
 mod tests;
 mod tracks;
+mod viewer;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -36,10 +42,20 @@ use crate::pipeline::{
 };
 use engine::Reporter;
 use tracks::Tracks;
+pub use viewer::{Header, Heard, Outlet, Packets, Pushed, Told, Viewer, ViewerOptions};
 
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
 /// be scheduled; the wait is not for the peer.
 const GOODBYE_WAIT: Duration = Duration::from_millis(200);
+
+/// UDP ports, both ends included. Each connection takes one per address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ports {
+    /// The first one.
+    pub first: u16,
+    /// The last one.
+    pub last: u16,
+}
 
 /// Why there is no publisher.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -69,6 +85,8 @@ pub struct PublisherOptions {
     pub addresses: Vec<IpAddr>,
     /// Addresses announced in front of the local ones: 1:1 NAT with the same ports.
     pub public_addresses: Vec<IpAddr>,
+    /// The ports to use on these addresses; default: the system's choice.
+    pub ports: Option<Ports>,
     /// How long a missing packet is waited for. Packets that arrive in order are not delayed.
     pub jitter: Duration,
 }
@@ -120,7 +138,7 @@ impl Publisher {
         };
         let (pipeline, webrtcbin) =
             running::blocking("building a publisher", running::START_TIMEOUT, work).await??;
-        let reporter = Arc::new(Reporter::new(events.clone()));
+        let reporter = Arc::new(Reporter::new(events.clone(), |_| ()));
         let reports = reporter.clone();
         let failed = move |report| {
             tracing::warn!(?report, "publisher's pipeline failed");
@@ -186,17 +204,21 @@ impl Publisher {
     /// time limit.
     pub async fn close(self) {
         self.reporter.close(End::Deleted); // nothing is reported of what follows
-        let webrtcbin = self.webrtcbin.clone();
-        let goodbye = move || {
-            webrtcbin
-                .upgrade()
-                .is_some_and(|it| engine::say_goodbye(&it))
-        };
-        match running::blocking("a goodbye", running::STOP_TIMEOUT, goodbye).await {
-            Ok(true) => tokio::time::sleep(GOODBYE_WAIT).await,
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "no goodbye"),
-        }
-        self.running.stop().await;
+        close(self.running, self.webrtcbin).await;
     }
+}
+
+/// Says goodbye to the peer, stops the pipeline and frees it.
+async fn close(running: Running, webrtcbin: glib::WeakRef<gst::Element>) {
+    let goodbye = move || {
+        webrtcbin
+            .upgrade()
+            .is_some_and(|it| engine::say_goodbye(&it))
+    };
+    match running::blocking("a goodbye", running::STOP_TIMEOUT, goodbye).await {
+        Ok(true) => tokio::time::sleep(GOODBYE_WAIT).await,
+        Ok(false) => {}
+        Err(error) => tracing::debug!(%error, "no goodbye"),
+    }
+    running.stop().await;
 }

@@ -173,6 +173,7 @@ async fn call(streams: &str) -> Call {
     let options = PublisherOptions {
         addresses: vec!["127.0.0.1".parse().unwrap()],
         public_addresses: Vec::new(),
+        ports: None,
         jitter: Duration::from_millis(100),
     };
     let (publisher, answer) = Publisher::accept(&offer, &options, sinks, sender)

@@ -1,0 +1,278 @@
+//! Viewers on webrtcbin against a real peer (str0m as a browser would be) over loopback.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::{
+    super::{
+        gop::{Gop, Limits},
+        tests::{Client, Stage, feed, has_no_gap},
+    },
+    FedViewer, Numbering,
+    viewer::Track,
+};
+use crate::{
+    media::{Codec, Frame},
+    peer::{
+        End, Event,
+        webrtcbin::{Packets, Ports, ViewerOptions},
+    },
+};
+
+fn options() -> ViewerOptions {
+    ViewerOptions {
+        addresses: vec!["127.0.0.1".parse().unwrap()],
+        public_addresses: Vec::new(),
+        ports: None,
+        connect: Duration::from_secs(5),
+        consent: Duration::from_secs(5),
+    }
+}
+
+async fn watch(
+    stage: &Stage,
+    options: &ViewerOptions,
+) -> (Client, FedViewer, mpsc::Receiver<Event>) {
+    crate::pipeline::init().unwrap();
+    let (offering, offer) = Client::offer();
+    let (events, received) = mpsc::channel(16);
+    let watching = stage
+        .fanout
+        .watch_on_webrtcbin(&offer, stage.tracks(), options, events);
+    let (viewer, answer) = watching.await.unwrap();
+    (Client::answered(offering, answer), viewer, received)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_joining_viewer_starts_at_the_cached_keyframe_and_sees_one_stream() {
+    let stage = Stage::new(1_000_000);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let (mut client, viewer, mut events) = watch(&stage, &options()).await;
+    tokio::task::block_in_place(|| client.run(|c| c.video.len() > 120 && c.audio.len() > 30));
+    assert_eq!(events.recv().await, Some(Event::Connected));
+    assert!(client.video.len() > 120, "{}", client.video.len());
+    assert!(has_no_gap(&client.sequence_numbers()));
+    let first = client.video.iter().min_by_key(|packet| *packet.seq_no);
+    let joined_before = client.video[119].payload[0].wrapping_sub(first.unwrap().payload[0]);
+    assert_eq!(joined_before, 39, "it began with the one keyframe there is");
+    let timestamps: Vec<u32> = client.video.iter().map(|p| p.header.timestamp).collect();
+    let mut steps = timestamps.windows(2).map(|two| two[1].wrapping_sub(two[0]));
+    assert!(steps.all(|step| step < 1 << 31), "timestamps never go back");
+    for packets in [&client.video, &client.audio] {
+        let reported = packets
+            .iter()
+            .any(|packet| packet.last_sender_info.is_some());
+        assert!(reported, "sender report");
+    }
+    viewer.close().await;
+    stage.fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_packets_come_again() {
+    let stage = Stage::new(30);
+    let (mut client, viewer, _events) = watch(&stage, &options()).await;
+    client.lose = |sequence| sequence % 10 == 3;
+    let complete = |c: &Client| c.video.len() > 200 && has_no_gap(&c.sequence_numbers());
+    tokio::task::block_in_place(|| client.run(complete));
+    assert!(client.lost.len() > 10, "some were lost");
+    assert!(complete(&client), "all came again");
+    assert!(viewer.statistics().retransmitted > 10);
+    viewer.close().await;
+    stage.fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_publisher_goes_on_in_the_same_stream() {
+    let mut stage = Stage::new(30);
+    let (mut client, viewer, _events) = watch(&stage, &options()).await;
+    tokio::task::block_in_place(|| client.run(|c| c.video.len() > 60));
+    stage.feeder.shutdown().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = client.video.len();
+    feed(&mut stage.feeder, &stage.video, &stage.audio, 30);
+    tokio::task::block_in_place(|| client.run(|c| c.video.len() > before + 60));
+    assert!(client.video.len() > before + 60, "it goes on");
+    assert!(has_no_gap(&client.sequence_numbers()));
+    viewer.close().await;
+    stage.fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goodbyes_are_said_and_heard() {
+    let stage = Stage::new(30);
+    let (mut client, viewer, mut events) = watch(&stage, &options()).await;
+    tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
+    assert_eq!(events.recv().await, Some(Event::Connected));
+    viewer.close().await;
+    tokio::task::block_in_place(|| client.run(|_| false));
+    assert!(!client.rtc.is_alive(), "close_notify ends the peer at once");
+
+    let (mut client, viewer, mut events) = watch(&stage, &options()).await;
+    tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
+    client.rtc.close().unwrap();
+    tokio::task::block_in_place(|| client.run(|_| false));
+    assert_eq!(events.recv().await, Some(Event::Connected));
+    assert_eq!(events.recv().await, Some(Event::Closed(End::PeerClosed)));
+    viewer.close().await;
+    stage.fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keyframe_requests_are_heard_and_answered_from_the_cache() {
+    let stage = Stage::new(1_000_000);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (mut client, viewer, mut events) = watch(&stage, &options()).await;
+    tokio::task::block_in_place(|| client.run(|c| c.video.len() > 90 && c.audio.len() > 45));
+    assert_eq!(events.recv().await, Some(Event::Connected));
+    let keyframe = client.video.iter().min_by_key(|packet| *packet.seq_no);
+    let number = keyframe.unwrap().payload[0];
+    let keyframes = move |c: &Client| c.video.iter().filter(|p| p.payload[0] == number).count();
+    assert_eq!(keyframes(&client), 3);
+    client.request_keyframe();
+    tokio::task::block_in_place(|| client.run(|c| keyframes(c) > 5));
+    assert_eq!(events.recv().await, Some(Event::KeyframeWanted));
+    // Nobody makes a new one: the viewer gets the cached one again.
+    assert_eq!(keyframes(&client), 6);
+    assert!(has_no_gap(&client.sequence_numbers()));
+    viewer.close().await;
+    stage.fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_peers_are_given_up() {
+    let stage = Stage::new(30);
+    let short = ViewerOptions {
+        connect: Duration::from_secs(1),
+        consent: Duration::from_secs(3),
+        ..options()
+    };
+    let (_never_runs, viewer, mut events) = watch(&stage, &short).await;
+    let end = Some(Event::Closed(End::ConnectTimeout));
+    assert_eq!(events.recv().await, end);
+    viewer.close().await;
+    let patient = ViewerOptions {
+        connect: Duration::from_secs(10),
+        ..short
+    };
+    let (mut vanishes, viewer, mut events) = watch(&stage, &patient).await;
+    tokio::task::block_in_place(|| vanishes.run(|c| !c.video.is_empty()));
+    assert_eq!(events.recv().await, Some(Event::Connected));
+    assert_eq!(events.recv().await, Some(Event::Closed(End::Vanished)));
+    viewer.close().await;
+    stage.fanout.stop().await;
+}
+
+/// In a process of its own: other tests' threads come and go.
+#[test]
+fn sessions_leave_nothing_behind() {
+    let program = std::env::current_exe().unwrap();
+    let test = "fanout::fed::tests::sessions_leave_nothing_behind_alone";
+    let output = std::process::Command::new(program)
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env("G_DEBUG", "fatal-criticals")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}\n{output:?}"
+    );
+}
+
+#[test]
+#[ignore = "run by sessions_leave_nothing_behind"]
+fn sessions_leave_nothing_behind_alone() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_keep_alive(Duration::from_millis(100))
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async { tokio::spawn(many_sessions()).await.unwrap() });
+}
+
+async fn many_sessions() {
+    let count = |what: &str| {
+        let entries = std::fs::read_dir(format!("/proc/self/{what}"));
+        entries.unwrap().count()
+    };
+    let stage = Stage::new(30);
+    let mut counts = Vec::new();
+    for (unanswered, connected) in [(3, 3), (40, 10)] {
+        for round in 0..unanswered {
+            let (client, viewer, _events) = watch(&stage, &options()).await;
+            drop(client);
+            // Some owners just let go.
+            if round % 10 > 0 {
+                viewer.close().await;
+            }
+        }
+        for _ in 0..connected {
+            let (mut client, viewer, _events) = watch(&stage, &options()).await;
+            tokio::task::block_in_place(|| client.run(|c| c.video.len() > 30));
+            assert!(client.video.len() > 30);
+            viewer.close().await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        counts.push((count("task"), count("fd")));
+    }
+    assert!(
+        counts[1].0 <= counts[0].0 && counts[1].1 <= counts[0].1,
+        "{counts:?}"
+    );
+    stage.fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_are_taken_from_the_range() {
+    let stage = Stage::new(30);
+    let (first, last) = (47_310, 47_319);
+    let in_range = ViewerOptions {
+        ports: Some(Ports { first, last }),
+        ..options()
+    };
+    let (mut client, viewer, _events) = watch(&stage, &in_range).await;
+    let candidates = client.answer.matches("a=candidate:").count();
+    assert_eq!(candidates, 1, "{}", client.answer);
+    let port: u16 = client.answer.split(" 127.0.0.1 ").nth(1).unwrap()[..5]
+        .parse()
+        .unwrap();
+    assert!((first..=last).contains(&port), "{port}");
+    tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
+    assert!(!client.video.is_empty());
+    viewer.close().await;
+    stage.fanout.stop().await;
+}
+
+#[test]
+fn who_joins_at_the_cache_shares_packets_from_then_on() {
+    let frame = |keyframe, packets: u32| {
+        let ends = (1..=packets).collect();
+        let frame = Frame {
+            codec: Codec::H264,
+            keyframe,
+            pts: Duration::ZERO,
+            timestamp: 0,
+            data: vec![0; packets as usize].into(),
+            ends,
+        };
+        Arc::new(frame)
+    };
+    let track = || Track::new((7, Codec::H264), Vec::new(), 1, 96);
+    let (mut gop, mut numbering) = (Gop::new(Limits::default()), Numbering::new(7));
+    let (mut early, mut late) = (track(), track());
+    for (number, packets) in [(0, 5), (1, 2), (2, 3)] {
+        gop.push(number, frame(number == 0, packets));
+        early.header(numbering.next, packets as usize, 0);
+        numbering.next += u64::from(packets);
+    }
+    assert_eq!(numbering.of_cache(&gop) + 10, numbering.next);
+    late.header(numbering.of_cache(&gop), 10, 0);
+    let headers = [&mut early, &mut late].map(|track| track.header(numbering.next, 1, 9));
+    assert_eq!(headers[0], headers[1]);
+    let make = || Packets::new(headers[0], &frame(true, 1), 0..1, Duration::ZERO);
+    numbering.packets(headers[0], make);
+    numbering.packets(headers[1], || panic!("made twice"));
+}

@@ -1,0 +1,281 @@
+//! A viewer's peer connection on webrtcbin.
+//!
+//! - `pads`: the pipeline and the pads that feed it.
+//! - `outlet`: packets and how they are pushed.
+//! - this file: its life from offer to close, and the watch over it.
+//!
+//! What webrtcbin's sink pad does, measured on 1.22: until ICE and DTLS are up a push waits, so
+//! nothing is pushed before that. It also waits until the packets are due by the clock, which is
+//! turned off (`pads`). Then a push runs through RTCP accounting, encryption and one non-blocking
+//! send per packet on the caller's thread, and what the socket does not take is lost as on the
+//! network: a slow peer never holds up the caller.
+
+mod outlet;
+mod pads;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use gst::{glib, prelude::*};
+use gstreamer as gst;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+pub use self::outlet::{Header, Outlet, Packets, Pushed};
+use super::{
+    Error, Ports, close,
+    engine::{self, Reporter},
+};
+use crate::{
+    peer::{End, Event, sdp},
+    pipeline::running::{self, Running},
+};
+
+/// How often the signs of life are looked at.
+const WATCH: Duration = Duration::from_millis(250);
+/// A push that has not come back after this ends the session: the worker must go on.
+const STUCK_MAX: Duration = Duration::from_secs(1);
+
+/// A viewer that got its last packets longer ago than this has nothing to report on.
+const FED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How a viewer's connection is made, and when it is given up.
+#[derive(Clone, Debug)]
+pub struct ViewerOptions {
+    /// ICE candidates are gathered on these addresses only; on all if empty.
+    pub addresses: Vec<IpAddr>,
+    /// Addresses announced in front of the local ones: 1:1 NAT with the same ports.
+    pub public_addresses: Vec<IpAddr>,
+    /// The ports to use on these addresses; the system's choice if `None`.
+    pub ports: Option<Ports>,
+    /// From the answer to ICE and DTLS being up.
+    pub connect: Duration,
+    /// Without any RTCP from the viewer while media is sent to it.
+    pub consent: Duration,
+}
+
+/// What a connection tells whoever feeds it, on threads that must not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The outlet is open.
+    Connected,
+    /// The viewer's decoder needs a keyframe (PLI or FIR).
+    KeyframeWanted,
+}
+
+/// Where a connection tells it.
+pub type Told = Arc<dyn Fn(Heard) + Send + Sync>;
+
+/// A viewer's peer connection. Dropping it ends the connection without a goodbye.
+pub struct Viewer {
+    running: Running,
+    webrtcbin: glib::WeakRef<gst::Element>,
+    outlet: Outlet,
+    reporter: Arc<Reporter>,
+    /// The watch; it ends with the viewer.
+    tasks: JoinSet<()>,
+}
+
+impl Viewer {
+    /// Answers an offer whose `sections` have been chosen: starts a pipeline and makes the answer,
+    /// with all candidates. What the viewer shall see is pushed into its [`Viewer::outlet`].
+    ///
+    /// Events are sent without waiting, so the channel must have room: [`Event::Connected`] once,
+    /// [`Event::Closed`] last. Keyframe requests go to `told` only.
+    ///
+    /// # Errors
+    /// [`Error::Sdp`] if webrtcbin does not accept a chosen format, else the engine's failure.
+    pub async fn accept(
+        (offer, sections): (&sdp::Offer, &[sdp::Section]),
+        options: &ViewerOptions,
+        told: Told,
+        events: mpsc::Sender<Event>,
+    ) -> Result<(Self, String), Error> {
+        let (cname, build) = (sdp::stream_id(sections), options.clone());
+        let build = move || pads::build(&build, &cname);
+        let (pipeline, webrtcbin) =
+            running::blocking("building a viewer", running::START_TIMEOUT, build).await??;
+        // The outlet is made in the middle of the negotiation; nothing connects before its end.
+        let outlet = Arc::new(std::sync::OnceLock::<Outlet>::new());
+        let reporter = {
+            let (outlet, told) = (outlet.clone(), told.clone());
+            Reporter::new(events.clone(), move |event| {
+                let connected = *event == Event::Connected;
+                if let Some(outlet) = outlet.get() {
+                    outlet.set_open(connected);
+                }
+                if connected {
+                    told(Heard::Connected);
+                }
+            })
+        };
+        let reporter = Arc::new(reporter);
+        let reports = reporter.clone();
+        let failed = move |report| {
+            tracing::warn!(?report, "viewer's pipeline failed");
+            reports.close(End::Failed)
+        };
+        let running = Running::start(pipeline, |_, _| {}, events, failed).await?;
+        let answered = negotiate(&webrtcbin, (offer, sections), options, &told).await;
+        let (pads, answer) = match answered {
+            Ok(answered) => answered,
+            Err(error) => {
+                drop(webrtcbin);
+                running.stop().await;
+                return Err(error);
+            }
+        };
+        let outlet = outlet.get_or_init(|| Outlet::new(pads)).clone();
+        engine::watch(&webrtcbin, &reporter);
+        let heard = listen(&webrtcbin);
+        let viewer = Self {
+            running,
+            webrtcbin: webrtcbin.downgrade(),
+            tasks: watch((outlet.clone(), heard), reporter.clone(), options),
+            outlet,
+            reporter,
+        };
+        Ok((viewer, answer))
+    }
+
+    /// Where the viewer's packets go.
+    pub const fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    /// Adds remote candidates (trickle ICE) on the bundle's transport.
+    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
+        let Some(webrtcbin) = self.webrtcbin.upgrade() else {
+            return;
+        };
+        for (index, address) in candidates.iter().enumerate() {
+            engine::add_candidate(&webrtcbin, index, *address);
+        }
+    }
+
+    /// RTP packets that have been sent again on request.
+    pub fn retransmitted(&self) -> u64 {
+        let bin = self.webrtcbin.upgrade();
+        bin.and_then(|bin| bin.downcast::<gst::Bin>().ok())
+            .iter()
+            .flat_map(|bin| engine::of_factory(bin, "rtprtxsend"))
+            .map(|sender| u64::from(sender.property::<u32>("num-rtx-packets")))
+            .sum()
+    }
+
+    /// Says goodbye to the peer (DTLS `close_notify`), stops the pipeline and frees it, within a
+    /// time limit.
+    pub async fn close(mut self) {
+        self.reporter.close(End::Deleted); // nothing is reported of what follows
+        self.tasks.abort_all();
+        self.outlet.set_open(false);
+        close(self.running, self.webrtcbin).await;
+    }
+}
+
+type Pads = Vec<(crate::media::Kind, gst::Pad)>;
+
+async fn negotiate(
+    webrtcbin: &gst::Element,
+    (offer, sections): (&sdp::Offer, &[sdp::Section]),
+    options: &ViewerOptions,
+    told: &Told,
+) -> Result<(Pads, String), Error> {
+    let offered = offer.normalised_for_sending(sections);
+    engine::set_remote_description(webrtcbin, &offered).await?;
+    let link = {
+        let (webrtcbin, tracks, told) = (webrtcbin.clone(), pads::tracks(sections), told.clone());
+        move || pads::link(&webrtcbin, &tracks, &told)
+    };
+    let pads = running::blocking("linking a viewer", running::START_TIMEOUT, link).await??;
+    let answer = engine::answer(webrtcbin).await?;
+    let public = &options.public_addresses;
+    let answer = sdp::engine_viewer_answer(offer, sections, &answer, public)?;
+    Ok((pads, answer))
+}
+
+/// When something last came from the viewer, DTLS and RTCP alike.
+struct Ear {
+    begin: Instant,
+    /// Milliseconds from `begin`.
+    last: AtomicU64,
+}
+
+impl Ear {
+    fn silence(&self) -> Duration {
+        let last = Duration::from_millis(self.last.load(Relaxed));
+        self.begin.elapsed().saturating_sub(last)
+    }
+}
+
+/// Listens to what comes in. STUN stays within libnice, so RTCP is what shows that a viewer lives:
+/// receivers report at least every five seconds or so (RFC 3550 §6.2).
+fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
+    let ear = Arc::new(Ear {
+        begin: Instant::now(),
+        last: AtomicU64::new(0),
+    });
+    let bin = webrtcbin.downcast_ref::<gst::Bin>();
+    for source in bin
+        .iter()
+        .flat_map(|bin| engine::of_factory(bin, "nicesrc"))
+    {
+        let Some(pad) = source.static_pad("src") else {
+            continue;
+        };
+        let ear = ear.clone();
+        let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        pad.add_probe(all, move |_, _| {
+            let now = u64::try_from(ear.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+            ear.last.store(now, Relaxed);
+            gst::PadProbeReturn::Ok
+        });
+    }
+    ear
+}
+
+/// Ends the session when its peer does not come, has gone, or holds up who feeds it.
+fn watch(
+    (outlet, ear): (Outlet, Arc<Ear>),
+    reporter: Arc<Reporter>,
+    options: &ViewerOptions,
+) -> JoinSet<()> {
+    let (connect, consent) = (options.connect, options.consent);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let begin = Instant::now();
+        let mut unfed = begin;
+        let mut tick = interval(WATCH);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            if outlet.idle().is_none_or(|idle| idle > FED_WITHIN) {
+                unfed = Instant::now();
+            }
+            let deaf = ear.silence().min(unfed.elapsed());
+            let end = if !reporter.is_connected() {
+                (begin.elapsed() >= connect).then_some(End::ConnectTimeout)
+            } else if outlet.stuck().is_some_and(|time| time >= STUCK_MAX) {
+                tracing::warn!("viewer's connection takes no packets");
+                Some(End::Failed)
+            } else {
+                // Without media there is nothing to report; then libnice's checks are left.
+                (deaf >= consent).then_some(End::Vanished)
+            };
+            if let Some(end) = end {
+                reporter.send(reporter.close(end));
+                return;
+            }
+        }
+    });
+    tasks
+}

@@ -1,0 +1,198 @@
+//! Packets on their way into webrtcbin: made once, pushed from the fan-out's workers.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use crate::media::{Frame, Kind};
+
+/// RTP header length in bytes: no CSRC, no extension.
+const HEADER: usize = 12;
+/// A push that takes longer has been held up by the connection: webrtcbin works in microseconds,
+/// and its UDP socket never waits.
+const PUSH_MAX: Duration = Duration::from_millis(100);
+
+/// What the RTP headers of a run of packets say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// SSRC, as in the answer.
+    pub ssrc: u32,
+    /// Payload type.
+    pub pt: u8,
+    /// Sequence number of the first packet; the others follow.
+    pub sequence: u16,
+    /// RTP timestamp of all.
+    pub timestamp: u32,
+}
+
+/// RTP packets of one frame, ready for any number of viewers. Cheap to clone: shares its memory.
+#[derive(Clone, Debug)]
+pub struct Packets {
+    list: gst::BufferList,
+    bytes: usize,
+}
+
+impl Packets {
+    /// Packets `range` of `frame`. `pts` is the server's running time at which the viewer shall
+    /// see them: sender reports rest on it.
+    pub fn new(header: Header, frame: &Frame, range: Range<usize>, pts: Duration) -> Self {
+        let video = frame.codec.kind() == Kind::Video;
+        let last = frame.ends.len().saturating_sub(1);
+        let payloads = frame
+            .ranges()
+            .enumerate()
+            .skip(range.start)
+            .take(range.len());
+        let mut bytes = Vec::with_capacity(frame.data.len() + range.len() * HEADER);
+        let mut cuts = Vec::with_capacity(range.len());
+        let mut sequence = header.sequence;
+        for (index, payload) in payloads {
+            let start = bytes.len();
+            let marker = u8::from(video && index == last) << 7;
+            bytes.extend_from_slice(&[0x80, header.pt | marker]);
+            bytes.extend_from_slice(&sequence.to_be_bytes());
+            bytes.extend_from_slice(&header.timestamp.to_be_bytes());
+            bytes.extend_from_slice(&header.ssrc.to_be_bytes());
+            bytes.extend_from_slice(frame.data.get(payload).unwrap_or_default());
+            cuts.push(start..bytes.len());
+            sequence = sequence.wrapping_add(1);
+        }
+        let total = bytes.len();
+        // All packets are cut from one piece of memory, in one part each, so that nothing on the
+        // way has to put parts together.
+        let memory = gst::Memory::from_slice(bytes);
+        let pts = gst::ClockTime::try_from(pts).ok();
+        let buffers = cuts.into_iter().map(|cut| {
+            let mut buffer = gst::Buffer::new();
+            if let Some(buffer) = buffer.get_mut() {
+                buffer.append_memory(memory.share(cut));
+                buffer.set_pts(pts);
+            }
+            buffer
+        });
+        Self {
+            list: buffers.collect(),
+            bytes: total,
+        }
+    }
+
+    /// Number of packets.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Bytes of all packets, headers included.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// What became of pushed packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// They are on their way.
+    Sent,
+    /// They are on their way, but were held up: the peer's connection does not keep pace.
+    Late,
+    /// They are lost: there is no such track, or no connection (any more).
+    Refused,
+}
+
+/// The way into one viewer's webrtcbin. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// At most one of each kind.
+    pads: Vec<(Kind, gst::Pad)>,
+    /// Before the connection is up a push would wait for it; after its end it is of no use.
+    open: AtomicBool,
+    begin: Instant,
+    /// Milliseconds from `begin` to the start of the push under way, plus one; 0 without one.
+    pushing: AtomicU64,
+    /// Milliseconds from `begin` to the last push, plus one; 0 before the first.
+    pushed: AtomicU64,
+}
+
+impl Outlet {
+    pub(super) fn new(pads: Vec<(Kind, gst::Pad)>) -> Self {
+        let state = State {
+            pads,
+            open: AtomicBool::new(false),
+            begin: Instant::now(),
+            pushing: AtomicU64::new(0),
+            pushed: AtomicU64::new(0),
+        };
+        Self {
+            state: Arc::new(state),
+        }
+    }
+
+    /// Whether packets can be pushed: ICE and DTLS are up.
+    pub fn is_open(&self) -> bool {
+        self.state.open.load(Relaxed)
+    }
+
+    pub(super) fn set_open(&self, open: bool) {
+        self.state.open.store(open, Relaxed);
+    }
+
+    /// Pushes the packets through to the socket, on the caller's thread.
+    pub fn push(&self, kind: Kind, packets: &Packets) -> Pushed {
+        let state = &self.state;
+        let pad = state.pads.iter().find(|(of, _)| *of == kind);
+        let Some((_, pad)) = pad.filter(|_| self.is_open()) else {
+            return Pushed::Refused;
+        };
+        let begin = self.clock();
+        state.pushing.store(begin, Relaxed);
+        state.pushed.store(begin, Relaxed);
+        let result = pad.push_list(packets.list.clone());
+        state.pushing.store(0, Relaxed);
+        let took = Duration::from_millis(self.clock() - begin);
+        match result {
+            Ok(_) if took > PUSH_MAX => Pushed::Late,
+            Ok(_) => Pushed::Sent,
+            Err(error) => {
+                tracing::debug!(?error, %kind, "viewer takes no more packets");
+                self.set_open(false);
+                Pushed::Refused
+            }
+        }
+    }
+
+    /// How long the push under way has been going on.
+    pub(super) fn stuck(&self) -> Option<Duration> {
+        self.since(&self.state.pushing)
+    }
+
+    /// How long ago the last push began.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        self.since(&self.state.pushed)
+    }
+
+    fn since(&self, moment: &AtomicU64) -> Option<Duration> {
+        let at = moment.load(Relaxed);
+        (at > 0).then(|| Duration::from_millis(self.clock().saturating_sub(at)))
+    }
+
+    fn clock(&self) -> u64 {
+        u64::try_from(self.state.begin.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+}

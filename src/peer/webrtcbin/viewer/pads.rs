@@ -1,0 +1,141 @@
+//! The pipeline of one viewer: webrtcbin alone, with a source pad of ours per track.
+
+use gst::{glib, prelude::*};
+use gstreamer as gst;
+use gstreamer_webrtc as gst_webrtc;
+
+use super::{
+    super::{Error, engine},
+    Heard, Told, ViewerOptions,
+};
+use crate::{
+    media::{Codec, Kind},
+    peer::sdp::Section,
+    pipeline::{self, clock},
+};
+
+/// One track to send.
+pub(super) struct Track {
+    codec: Codec,
+    pt: u8,
+    ssrc: u32,
+}
+
+/// The tracks of the sections that send, in their order.
+pub(super) fn tracks(sections: &[Section]) -> Vec<Track> {
+    let track = |section: &Section| match section {
+        Section::Send { format, ssrc, .. } => Some(Track {
+            codec: format.codec?,
+            pt: format.pt,
+            ssrc: *ssrc,
+        }),
+        _ => None,
+    };
+    sections.iter().filter_map(track).collect()
+}
+
+/// Makes the pipeline with its webrtcbin, not running yet. `cname` names the viewer's streams in
+/// RTCP (RFC 3550 §6.5.1), as in the answer; webrtcbin's own names the user and the host.
+pub(super) fn build(
+    options: &ViewerOptions,
+    cname: &str,
+) -> Result<(gst::Pipeline, gst::Element), pipeline::Error> {
+    let failed = |error: glib::BoolError| pipeline::Error::Failed(error.to_string());
+    let pipeline = gst::Pipeline::new();
+    clock::share(&pipeline);
+    let webrtcbin = gst::ElementFactory::make("webrtcbin")
+        .property_from_str("bundle-policy", "max-bundle")
+        .build()
+        .map_err(failed)?;
+    engine::set_up_ice(&webrtcbin, &options.addresses, options.ports);
+    let ice = webrtcbin.property::<glib::Object>("ice-agent");
+    // Checks take the place of keepalives, so that a peer that answers none is found out.
+    ice.property::<glib::Object>("agent")
+        .set_property("keepalive-conncheck", true);
+    if let Some(rtpbin) = engine::rtpbin(&webrtcbin) {
+        let names = gst::Structure::builder("application/x-rtp-source-sdes").field("cname", cname);
+        rtpbin.set_property("sdes", names.build());
+    }
+    pipeline.add(&webrtcbin).map_err(failed)?;
+    Ok((pipeline, webrtcbin))
+}
+
+/// Binds each track to its section of the offer that webrtcbin has been given. Blocks briefly.
+pub(super) fn link(
+    webrtcbin: &gst::Element,
+    tracks: &[Track],
+    told: &Told,
+) -> Result<Vec<(Kind, gst::Pad)>, Error> {
+    let mut pads = Vec::with_capacity(tracks.len());
+    for (index, track) in tracks.iter().enumerate() {
+        let failed = |what: &str| Error::Engine(format!("track {index}: {what}"));
+        let sink = webrtcbin
+            .request_pad_simple(&format!("sink_{index}"))
+            .ok_or_else(|| failed("no pad for it"))?;
+        let transceiver = sink.property::<gst_webrtc::WebRTCRTPTransceiver>("transceiver");
+        let caps = caps(track);
+        transceiver.set_property_from_str("direction", "sendonly");
+        transceiver.set_property("codec-preferences", &caps);
+        transceiver.set_property("do-nack", true);
+        transceiver.set_property_from_str("fec-type", "none");
+        let mut sent = caps;
+        sent.make_mut().set("ssrc", track.ssrc);
+        let pad = source(&sink, &sent, told).map_err(|error| failed(&error.to_string()))?;
+        pads.push((track.codec.kind(), pad));
+    }
+    // webrtcbin holds packets back until they are due; a worker cannot wait for that.
+    let bin = webrtcbin.downcast_ref::<gst::Bin>();
+    for sync in bin
+        .iter()
+        .flat_map(|bin| engine::of_factory(bin, "clocksync"))
+    {
+        sync.set_property("sync", false);
+    }
+    Ok(pads)
+}
+
+fn caps(track: &Track) -> gst::Caps {
+    let (codec, kind) = (track.codec, track.codec.kind());
+    gst::Caps::builder("application/x-rtp")
+        .field("media", kind.name())
+        .field("encoding-name", codec.encoding_name().to_uppercase())
+        .field(
+            "clock-rate",
+            i32::try_from(codec.clock_rate()).unwrap_or(i32::MAX),
+        )
+        .field("payload", i32::from(track.pt))
+        .build()
+}
+
+/// A source pad of no element, linked and ready to push. Keyframe requests come out of it.
+fn source(
+    sink: &gst::Pad,
+    caps: &gst::Caps,
+    told: &Told,
+) -> Result<gst::Pad, Box<dyn std::error::Error>> {
+    let told = told.clone();
+    let pad = gst::Pad::builder(gst::PadDirection::Src)
+        .event_function(move |pad, parent, event| {
+            let wish = event
+                .structure()
+                .is_some_and(|wish| wish.has_name("GstForceKeyUnit"));
+            if wish {
+                told(Heard::KeyframeWanted);
+                return true;
+            }
+            gst::Pad::event_default(pad, parent, event)
+        })
+        .build();
+    pad.set_active(true)?;
+    pad.link(sink)?;
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    let stream = format!("viewer/{}", sink.name());
+    for event in [
+        gst::event::StreamStart::new(&stream),
+        gst::event::Caps::new(caps),
+        gst::event::Segment::new(&segment),
+    ] {
+        pad.push_event(event);
+    }
+    Ok(pad)
+}

@@ -1,0 +1,129 @@
+/**
+ * A bad network: a UDP relay on loopback between browsers and the server, which loses, delays,
+ * reorders and repeats datagrams as told, from a seeded generator.
+ */
+
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+
+/** Clients at the same time; more are ignored. */
+const CLIENTS_MAX = 32;
+/** Datagrams under way at the same time; more are lost. */
+const QUEUE_MAX = 20_000;
+
+/** A small generator of known quality (mulberry32), so that runs can be repeated. */
+function generator(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/**
+ * @typedef {object} Path
+ * @property {number} [loss] Share of datagrams lost, 0 to 1.
+ * @property {number} [burst] How many are lost in a row.
+ * @property {number} [delay] In milliseconds, one way.
+ * @property {number} [jitter] Up to so many milliseconds more, without changing the order.
+ * @property {number} [reorder] Share of datagrams that overtake others by 30 ms.
+ * @property {number} [duplicate] Share of datagrams that come twice.
+ */
+
+export class Relay {
+  /** @param {number} port The server's UDP port. @param {Path} [path] Both directions. */
+  static async start(port, path = {}, seed = 1) {
+    const relay = new Relay();
+    relay.target = port;
+    relay.path = path;
+    relay.random = generator(seed);
+    relay.blackout = false;
+    relay.pending = 0;
+    relay.counts = { passed: 0, lost: 0 };
+    relay.upstreams = new Map();
+    relay.timers = new Set();
+    relay.socket = createSocket('udp4').bind(0, '127.0.0.1');
+    relay.socket.on('message', (data, client) => relay.#up(data, client));
+    await once(relay.socket, 'listening');
+    relay.port = relay.socket.address().port;
+    return relay;
+  }
+
+  /** From now on the server sees every client at a new address, as after a change of network. */
+  rebind() {
+    for (const { socket } of this.upstreams.values()) socket.close();
+    this.upstreams.clear();
+  }
+
+  stop() {
+    for (const timer of this.timers) clearTimeout(timer);
+    this.rebind();
+    this.socket.close();
+  }
+
+  #up(data, client) {
+    const key = `${client.address}:${client.port}`;
+    let upstream = this.upstreams.get(key);
+    if (!upstream) {
+      if (this.upstreams.size === CLIENTS_MAX) return;
+      const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 }).bind(0, '127.0.0.1');
+      upstream = { socket, up: { until: 0, losing: 0 }, down: { until: 0, losing: 0 } };
+      socket.on('message', (reply) => {
+        this.#pass(upstream.down, () => this.socket.send(reply, client.port, client.address));
+      });
+      this.upstreams.set(key, upstream);
+    }
+    const { socket } = upstream;
+    this.#pass(upstream.up, () => {
+      if (this.upstreams.get(key)?.socket === socket) socket.send(data, this.target, '127.0.0.1');
+    });
+  }
+
+  #pass(direction, send) {
+    const { loss = 0, burst = 1, delay = 0, jitter = 0, reorder = 0, duplicate = 0 } = this.path;
+    if (direction.losing === 0 && this.random() < loss / burst) direction.losing = burst;
+    if (direction.losing > 0) direction.losing -= 1;
+    else if (!this.blackout && this.pending < QUEUE_MAX) {
+      this.counts.passed += 1;
+      const now = performance.now();
+      let at = now + delay + this.random() * jitter;
+      if (this.random() < reorder) at = Math.max(now, at - 30);
+      else direction.until = at = Math.max(at, direction.until);
+      this.#later(at - now, send);
+      if (this.random() < duplicate) this.#later(at - now + 5, send);
+      return;
+    }
+    this.counts.lost += 1;
+  }
+
+  #later(time, send) {
+    if (time < 1) {
+      send();
+      return;
+    }
+    this.pending += 1;
+    const timer = setTimeout(() => {
+      this.timers.delete(timer);
+      this.pending -= 1;
+      send();
+    }, time);
+    this.timers.add(timer);
+  }
+}
+
+/**
+ * Sends a page's media through a relay: the server's candidates in every answer become the relay's.
+ * @param {import('playwright-core').Page} page
+ * @param {Relay} relay
+ */
+export async function through(page, relay) {
+  await page.addInitScript((port) => {
+    const original = RTCPeerConnection.prototype.setRemoteDescription;
+    RTCPeerConnection.prototype.setRemoteDescription = function set(description) {
+      const sdp = description.sdp.replace(/(a=candidate:.* )(127\.0\.0\.1) (\d+)( typ host)/g, `$1$2 ${port}$4`);
+      return original.call(this, { type: description.type, sdp });
+    };
+  }, relay.port);
+}
