@@ -27,6 +27,7 @@ mod outputs;
 mod pages;
 mod readme;
 mod reconnect;
+mod renditions;
 mod robustness;
 mod rtc;
 mod sessions;

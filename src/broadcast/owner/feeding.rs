@@ -136,12 +136,12 @@ impl Owner {
     }
 
     /// Takes note of what a gate has seen.
-    pub(super) fn note(&mut self, report: &Report) {
-        let (number, kind, codec) = match *report {
+    pub(super) fn note(&mut self, report: Report) {
+        let (number, kind, codec) = match report {
             Report::Started { feed, kind, codec } | Report::Mismatch { feed, kind, codec } => {
                 (feed, kind, codec)
             }
-            Report::Rendition { .. } => return,
+            Report::Rendition { .. } => return self.note_rendition(report),
         };
         let Some(feed) = self.feed.as_mut().filter(|feed| feed.number == number) else {
             return;
@@ -216,6 +216,8 @@ impl Owner {
             }
         }
         self.give_up(now);
+        self.check_renditions(now);
+        self.settle_all(now);
         if self.feed.is_none()
             && let Some((text, restarts)) = &mut self.source
             && restarts.is_due(now)

@@ -179,7 +179,9 @@ mod tests {
         assert!(!starts(Codec::H264, &parameters));
         assert!(starts(Codec::H265, &[0, 0, 1, 0x40, 1, 0, 0, 1, 0x26, 1]));
         assert!(!starts(Codec::H265, &[0, 0, 1, 0x02, 1]));
-        let lengths = [0, 0, 0, 2, 0x67, 1, 0, 0, 0, 1, 0x68, 0, 0, 0, 3, 0x65, 0, 9];
+        let lengths = [
+            0, 0, 0, 2, 0x67, 1, 0, 0, 0, 1, 0x68, 0, 0, 0, 3, 0x65, 0, 9,
+        ];
         assert!(starts(Codec::H264, &lengths));
         // 0x141 bytes: a length that looks like a start code and a header
         let long = [&[0, 0, 1, 0x45, 0x41][..], &[7; 0x144]].concat();
