@@ -52,7 +52,8 @@ impl Feed {
         match event.view() {
             gst::EventView::Caps(caps) => {
                 let format = caps
-                    .structure()
+                    .caps()
+                    .structure(0)
                     .and_then(|it| it.get::<&str>("stream-format").ok());
                 self.length_prefixed = matches!(format, Some("avc" | "avc3" | "hvc1" | "hev1"));
                 self.stream
