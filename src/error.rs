@@ -85,6 +85,9 @@ pub enum Start {
     /// Correct the configuration.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// Correct the pipeline files: one problem a line.
+    #[error("{0}")]
+    Files(String),
     /// Install what is missing.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),

@@ -23,6 +23,7 @@ mod cors;
 mod extensions;
 mod hostile;
 mod offers;
+mod on_demand;
 mod outputs;
 mod pages;
 mod readme;

@@ -61,6 +61,9 @@ pub struct Status {
     /// What viewers can ask for besides the source.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub renditions: Vec<RenditionStatus>,
+    /// Whether its source starts with its first viewer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub on_demand: bool,
     /// Whether somebody feeds it, live or not.
     #[serde(skip)]
     pub fed: bool,
@@ -270,6 +273,7 @@ mod tests {
             }],
             outputs: Vec::new(),
             renditions: Vec::new(),
+            on_demand: false,
             fed: true,
         };
         assert_eq!(

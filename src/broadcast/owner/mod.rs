@@ -142,6 +142,8 @@ pub(super) struct Owner {
     streams: Streams,
     outputs: Vec<Slot>,
     feed: Option<Feed>,
+    /// When somebody watched or wanted to last; for a source on demand.
+    demanded: Instant,
     tracks: Tracks,
     ladders: Vec<Ladder>,
     viewers: HashMap<SessionId, Viewing>,
@@ -187,6 +189,7 @@ impl Owner {
             tracks: Vec::new(),
             outputs: Vec::new(),
             renditions: Vec::new(),
+            on_demand: plan.on_demand,
             fed: false,
         });
         let owner = Self {
@@ -203,6 +206,7 @@ impl Owner {
             ladders,
             waiting: Vec::new(),
             feed: None,
+            demanded: Instant::now(),
             tracks: Tracks::default(),
             viewers: HashMap::new(),
             children: JoinSet::new(),
@@ -294,6 +298,9 @@ impl Owner {
                             since,
                         };
                         self.settle(waiting, since);
+                        if self.is_on_demand() {
+                            self.run_source(since);
+                        }
                     }
                     Err(error) => respond(reply, Err(error)),
                 }
@@ -401,6 +408,7 @@ impl Owner {
                 tracks,
                 outputs: self.outputs_status(),
                 renditions: self.renditions_status(),
+                on_demand: self.plan.on_demand,
                 fed: feed.is_some_and(|feed| feed.pulse.borrow().connected.is_some()),
                 name: status.name.clone(),
                 source: status.source,

@@ -140,8 +140,8 @@ impl Owner {
         let stop = Stop::default();
         let takes = takes(&self.tracks);
         let stream = |kind| {
-            let taken = takes.iter().any(|(taken, _)| *taken == kind);
-            self.streams.of(kind).filter(|_| taken).cloned()
+            let known = takes.iter().any(|(taken, _)| *taken == kind);
+            self.streams.of(kind).filter(|_| known).cloned()
         };
         let number = self.shared.number();
         let task = job::Task {

@@ -25,7 +25,7 @@ use crate::{
 
 /// The rendition that is passed on as it comes.
 const SOURCE: &str = "source";
-/// Longest wait of a viewer for the first frame of a rendition.
+/// Longest wait of a viewer for the first frame of a rendition, or of a source on demand.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// When to ask again for a rendition that does not come.
 const RETRY_NOT_READY: Duration = Duration::from_secs(2);
@@ -158,6 +158,10 @@ impl Owner {
 
     fn resolve(&mut self, waiting: &Waiting, now: Instant) -> Resolved {
         if self.state(now) == State::Waiting {
+            let waited = now.saturating_duration_since(waiting.since);
+            if self.is_on_demand() && waited < WAIT_MAX {
+                return Resolved::Later;
+            }
             return Resolved::Refused(self.not_live());
         }
         let mut view = View {

@@ -41,7 +41,7 @@ impl Owner {
         offer: &Offer,
         wish: Option<&str>,
     ) -> Result<Admitted, Error> {
-        if self.state(Instant::now()) != State::Live {
+        if self.state(Instant::now()) != State::Live && !self.is_on_demand() {
             return Err(self.not_live());
         }
         if self.viewers.len() + self.waiting.len() >= self.shared.options.viewers_max {
