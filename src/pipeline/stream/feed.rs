@@ -122,10 +122,8 @@ fn starts(codec: Codec, length_prefixed: bool, bytes: &[u8]) -> bool {
     }
     // Of the first slice: H.264 table 7-1, H.265 table 7-1.
     let slice = |header: u8| match (codec, header & 0x1f, header >> 1 & 0x3f) {
-        (Codec::H264, 5, _) => Some(true),
-        (Codec::H264, 1..=4, _) => Some(false),
-        (Codec::H265, _, 16..=23) => Some(true),
-        (Codec::H265, _, 0..=31) => Some(false),
+        (Codec::H264, 5, _) | (Codec::H265, _, 16..=23) => Some(true),
+        (Codec::H264, 1..=4, _) | (Codec::H265, _, 0..=31) => Some(false),
         _ => None,
     };
     let first = if length_prefixed {
