@@ -64,7 +64,7 @@ fn rows() -> Vec<Row<'static>> {
 fn named(test: &str) -> Vec<String> {
     let mut words = test.split('_').peekable();
     let mut found: Vec<String> = Vec::new();
-    let mut from = None;
+    let mut from: Option<u32> = None;
     while let Some(word) = words.next() {
         match word {
             "w" | "e" => {
@@ -73,12 +73,7 @@ fn named(test: &str) -> Vec<String> {
                 };
                 let row = format!("{word}_{number}");
                 let between = from.take().map(|first| first + 1..number.parse().unwrap());
-                found.extend(
-                    between
-                        .into_iter()
-                        .flatten()
-                        .map(|n: u32| format!("{word}_{n}")),
-                );
+                found.extend(between.into_iter().flatten().map(|n| format!("{word}_{n}")));
                 found.push(row);
             }
             "to" => {
@@ -193,10 +188,6 @@ fn document() -> String {
         )
         .unwrap();
         for row in rows.iter().filter(|row| row.id.starts_with(prefix)) {
-            let of = |tests: &BTreeMap<String, Vec<&'static str>>| -> Vec<&'static str> {
-                tests.get(&row.name()).cloned().unwrap_or_default()
-            };
-            let _ = of;
             let none = Vec::new();
             let black = black.get(&row.name()).unwrap_or(&none);
             let unit = unit.get(&row.name()).unwrap_or(&none);
