@@ -92,7 +92,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
             .start_source(&name)
             .map_err(|error| Start::Broadcast { name, error })?;
     }
-    let drain = config.timeouts.drain;
+    let (drain, ports) = (config.timeouts.drain, config.webrtc.webrtcbin_ports);
     let stopping = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(http::serve(
@@ -103,7 +103,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     ));
     tracing::info!(url = %format_args!("http://{address}/"), "listening");
     tracing::info!(?candidates, "viewers are sent media from");
-    tracing::info!(addresses = ?publisher_addresses, "publishers connect to, on ports of the system's choice");
+    tracing::info!(addresses = ?publisher_addresses, ?ports, "sessions on webrtcbin connect to");
     Ok(Server {
         address,
         candidates,

@@ -279,4 +279,24 @@ mod tests {
         assert_eq!(plan.variables.len(), 3);
         assert_eq!(plan.variables(&name("cam-1")).value("b"), Some("2"));
     }
+
+    #[test]
+    fn the_more_specific_section_chooses_the_engine() {
+        let settings = |viewer_engine, publisher_engine| Settings {
+            viewer_engine,
+            publisher_engine,
+            ..Settings::default()
+        };
+        let (direct, webrtcbin) = (Some(Engine::Direct), Some(Engine::Webrtcbin));
+        let plans = Plans::new(vec![
+            (Pattern::any(), settings(webrtcbin, None)),
+            (Pattern::new("cam-*").unwrap(), settings(direct, direct)),
+        ]);
+        let engines = |text| {
+            let plan = plans.of(&name(text));
+            (plan.viewer_engine, plan.publisher_engine)
+        };
+        assert_eq!(engines("cam-1"), (direct, direct));
+        assert_eq!(engines("x"), (webrtcbin, None));
+    }
 }
