@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::Name;
-use crate::pipeline::Variables;
+use crate::{peer::Engine, pipeline::Variables};
 
 /// How long what nobody watches runs on. See [`Plan::grace`].
 const GRACE_DEFAULT: Duration = Duration::from_secs(10);
@@ -85,6 +85,10 @@ pub struct Settings {
     pub on_demand: bool,
     /// See [`Plan::grace`].
     pub grace: Option<Duration>,
+    /// See [`Plan::publisher_engine`].
+    pub publisher_engine: Option<Engine>,
+    /// See [`Plan::viewer_engine`].
+    pub viewer_engine: Option<Engine>,
 }
 
 /// What one broadcast has.
@@ -102,6 +106,10 @@ pub struct Plan {
     pub on_demand: bool,
     /// How long a rendition, or a source on demand, runs on without viewers. Default: 10 s.
     pub grace: Duration,
+    /// What carries its publisher, instead of what carries those of other broadcasts.
+    pub publisher_engine: Option<Engine>,
+    /// What carries its viewers, instead of what carries those of other broadcasts.
+    pub viewer_engine: Option<Engine>,
 }
 
 impl Plan {
@@ -177,12 +185,16 @@ fn merge<'a>(sections: impl Iterator<Item = &'a (Pattern, Settings)>) -> Plan {
             variables,
             on_demand,
             grace,
+            publisher_engine,
+            viewer_engine,
         } = settings;
         all.source = all.source.or_else(|| source.clone());
         all.outputs = all.outputs.or_else(|| outputs.clone());
         all.renditions = all.renditions.or_else(|| renditions.clone());
         all.on_demand |= on_demand;
         all.grace = all.grace.or(*grace);
+        all.publisher_engine = all.publisher_engine.or(*publisher_engine);
+        all.viewer_engine = all.viewer_engine.or(*viewer_engine);
         for (name, value) in variables {
             let entry = all.variables.entry(name.clone());
             entry.or_insert_with(|| value.clone());
@@ -195,6 +207,8 @@ fn merge<'a>(sections: impl Iterator<Item = &'a (Pattern, Settings)>) -> Plan {
         variables: all.variables,
         on_demand: all.on_demand,
         grace: all.grace.unwrap_or(GRACE_DEFAULT),
+        publisher_engine: all.publisher_engine,
+        viewer_engine: all.viewer_engine,
     }
 }
 

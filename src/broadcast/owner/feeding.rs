@@ -75,12 +75,14 @@ impl Owner {
             started: Vec::new(),
             live_since: None,
         };
+        let mut options = self.shared.options.publisher.clone();
+        options.engine = self.plan.publisher_engine.unwrap_or(options.engine);
         let task = publisher::Task {
             session,
             commands,
             offer,
             sinks: gate.sinks(number, (&tracks, &self.streams), &self.reports.0),
-            options: self.shared.options.publisher.clone(),
+            options,
             fanout: self.shared.fanout.clone(),
             pulse,
             counters: Arc::clone(&self.shared.counters),

@@ -45,12 +45,14 @@ impl Owner {
         reply: Reply<Created>,
     ) {
         let id = session.id.clone();
+        let mut options = self.shared.options.viewer.clone();
+        options.engine = self.plan.viewer_engine.unwrap_or(options.engine);
         let task = viewer::Task {
             session: Arc::clone(&session),
             commands,
             offer,
             tracks: self.tracks.clone(),
-            options: self.shared.options.viewer.clone(),
+            options,
             fanout: self.shared.fanout.clone(),
             keyframe_wanted: Arc::clone(&self.keyframe_wanted),
             counters: Arc::clone(&self.shared.counters),
