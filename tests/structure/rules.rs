@@ -42,7 +42,7 @@ const LINES: [(&str, &[&str]); 15] = [
         ],
     ),
     // Plain data, in the words of whom it is for.
-    ("config", &["broadcast", "peer"]),
+    ("config", &["broadcast", "peer", "peer::webrtcbin"]),
     ("server", &ALL),
     ("workbench", &ALL),
     ("main", &["bench", "config", "error", "server", "workbench"]),
