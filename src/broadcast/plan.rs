@@ -161,16 +161,14 @@ impl Plans {
     /// The plan of each section, with what it gets from the less specific ones for certain.
     pub fn all(&self) -> impl Iterator<Item = Plan> {
         let any = Pattern::any();
-        self.sections
-            .iter()
-            .map(move |(pattern, settings)| match pattern.name() {
-                Some(name) => self.of(&name),
-                None => {
-                    let own = (pattern.clone(), settings.clone());
-                    let rest = self.sections.iter().filter(|(it, _)| *it == any);
-                    merge([&own].into_iter().chain(rest.filter(|_| *pattern != any)))
-                }
-            })
+        self.sections.iter().map(move |section| {
+            if let Some(name) = section.0.name() {
+                return self.of(&name);
+            }
+            let rest = self.sections.iter().filter(|(it, _)| *it == any);
+            let rest = rest.filter(|_| section.0 != any);
+            merge([section].into_iter().chain(rest))
+        })
     }
 }
 

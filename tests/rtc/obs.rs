@@ -107,7 +107,8 @@ fn publish_as(server: &Server, broadcast: &str, offer: &str) -> Client {
         let ssrc = ssrc.unwrap_or(VIDEO_SSRC).split(' ').next().unwrap();
         api.declare_media(mid, kind);
         let ssrc: u32 = ssrc.parse().unwrap();
-        api.declare_stream_tx(ssrc.into(), None, mid, None);
+        let rid = (kind == MediaKind::Video).then(|| "0".into());
+        api.declare_stream_tx(ssrc.into(), None, mid, rid);
     }
     let extensions = ExtensionValues {
         mid: Some(video),
