@@ -161,16 +161,14 @@ impl Plans {
     /// The plan of each section, with what it gets from the less specific ones for certain.
     pub fn all(&self) -> impl Iterator<Item = Plan> {
         let any = Pattern::any();
-        self.sections
-            .iter()
-            .map(move |(pattern, settings)| match pattern.name() {
-                Some(name) => self.of(&name),
-                None => {
-                    let own = (pattern.clone(), settings.clone());
-                    let rest = self.sections.iter().filter(|(it, _)| *it == any);
-                    merge([&own].into_iter().chain(rest.filter(|_| *pattern != any)))
-                }
-            })
+        self.sections.iter().map(move |section| {
+            if let Some(name) = section.0.name() {
+                return self.of(&name);
+            }
+            let rest = self.sections.iter().filter(|(it, _)| *it == any);
+            let rest = rest.filter(|_| section.0 != any);
+            merge([section].into_iter().chain(rest))
+        })
     }
 }
 
@@ -280,5 +278,25 @@ mod tests {
         assert!(plan.outputs.is_empty());
         assert_eq!(plan.variables.len(), 3);
         assert_eq!(plan.variables(&name("cam-1")).value("b"), Some("2"));
+    }
+
+    #[test]
+    fn the_more_specific_section_chooses_the_engine() {
+        let settings = |viewer_engine, publisher_engine| Settings {
+            viewer_engine,
+            publisher_engine,
+            ..Settings::default()
+        };
+        let (direct, webrtcbin) = (Some(Engine::Direct), Some(Engine::Webrtcbin));
+        let plans = Plans::new(vec![
+            (Pattern::any(), settings(webrtcbin, None)),
+            (Pattern::new("cam-*").unwrap(), settings(direct, direct)),
+        ]);
+        let engines = |text| {
+            let plan = plans.of(&name(text));
+            (plan.viewer_engine, plan.publisher_engine)
+        };
+        assert_eq!(engines("cam-1"), (direct, direct));
+        assert_eq!(engines("x"), (webrtcbin, None));
     }
 }

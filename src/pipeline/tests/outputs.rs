@@ -221,8 +221,9 @@ async fn rtsp_push_arrives() {
     let folder = Folder::new();
     let received = folder.file("received.mkv");
     let launch = format!(
-        "( rtph264depay name=depay0 ! h264parse ! queue ! matroskamux name=m
-           ! filesink location={received} rtpopusdepay name=depay1 ! opusparse ! queue ! m. )"
+        // rtspclientsink announces its last pad first
+        "( rtpopusdepay name=depay0 ! opusparse ! queue ! matroskamux name=m
+           ! filesink location={received} rtph264depay name=depay1 ! h264parse ! queue ! m. )"
     );
     let (_server, url) = rtsp_server(&launch, true);
     tokio::time::sleep(Duration::from_secs(2)).await;
