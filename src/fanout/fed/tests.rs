@@ -191,7 +191,7 @@ fn sessions_leave_nothing_behind_alone() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut sessions = JoinSet::new();
+        let mut sessions = tokio::task::JoinSet::new();
         sessions.spawn(many_sessions());
         sessions.join_next().await.unwrap().unwrap();
     });
