@@ -4,7 +4,7 @@
 CARGO := .ci/cargo
 # Running all tests is bounded too, so that nothing can hang a build; compiling is not. In seconds.
 TEST_TIMEOUT := 900
-BROWSER_TIMEOUT := 900
+BROWSER_TIMEOUT := 600
 
 .NOTPARALLEL:
 .PHONY: help run build test setup setup-test format lint unit docs browser bench-smoke bench
@@ -48,7 +48,7 @@ docs:
 
 browser:
 	$(CARGO) build --locked
-	cd tests/browser && timeout -k 10 $(BROWSER_TIMEOUT) ../../.ci/node --test
+	cd tests/browser && timeout -k 10 $(BROWSER_TIMEOUT) node --test
 
 # Do all viewers get everything? The figures of a debug build say nothing.
 bench-smoke:

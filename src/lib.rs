@@ -42,3 +42,4 @@ pub mod media;
 pub mod peer;
 pub mod pipeline;
 pub mod server;
+pub mod workbench;

@@ -12,7 +12,7 @@ use aerial::{
     bench,
     config::{self, Config, Layers, Opt},
     error::Start,
-    server,
+    server, workbench,
 };
 use anyhow::Context as _;
 use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _, value_parser};
@@ -31,6 +31,13 @@ fn main() -> ExitCode {
     };
     let done = match matches.subcommand() {
         Some(("serve", matches)) => serve(matches).map(|()| ExitCode::SUCCESS),
+        Some(("check", matches)) => workbench::Check::from_arg_matches(matches)
+            .map_err(anyhow::Error::from)
+            .and_then(|options| workbench::check(&options, &mut io::stdout().lock())),
+        Some(("try", matches)) => workbench::Try::from_arg_matches(matches)
+            .map_err(anyhow::Error::from)
+            .and_then(|options| workbench::try_out(&options, &mut io::stdout()))
+            .map(|()| ExitCode::SUCCESS),
         Some(("bench", matches)) => bench::Options::from_arg_matches(matches)
             .map_err(anyhow::Error::from)
             .and_then(|options| bench::run(&options)),
@@ -75,6 +82,12 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand_required(true)
         .subcommand(serve)
+        .subcommand(workbench::Check::augment_args(Command::new("check").about(
+            "Tell what is wrong with pipeline files and configuration, without starting anything",
+        )))
+        .subcommand(workbench::Try::augment_args(Command::new("try").about(
+            "Run one pipeline file alone and show what goes in and comes out each second",
+        )))
         .subcommand(
             // The derived options would bring a description of themselves.
             bench::Options::augment_args(Command::new("bench"))

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broadcast::{self, Broadcasts, PublisherOptions, ViewerOptions},
-    config::Config,
+    config::{Config, IceServer},
     error::Start,
     fanout::{self, Fanout},
     http,
@@ -23,7 +23,8 @@ use crate::{
         udp::{self, Port},
         webrtcbin,
     },
-    pipeline,
+    pipeline::{self, Variables},
+    workbench,
 };
 
 /// A running server.
@@ -52,6 +53,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
             what: "start GStreamer",
             source: io::Error::other(error),
         })??;
+    let config = check_pipelines(config).await?;
     let loopback = config.main.listen.ip().is_loopback();
     let (listener, port) = take_ports(&config, loopback).await?;
     let system = |what| move |source| Start::System { what, source };
@@ -85,15 +87,12 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     };
     let options = broadcast_options(&config, publisher, viewer);
     let broadcasts = Broadcasts::new(options, fanout.clone());
-    for (name, broadcast) in &config.broadcasts {
+    for name in config.plans.with_source() {
         broadcasts
-            .add_source(name, &broadcast.source.description)
-            .map_err(|error| Start::Broadcast {
-                name: name.clone(),
-                error,
-            })?;
+            .start_source(&name)
+            .map_err(|error| Start::Broadcast { name, error })?;
     }
-    let drain = config.timeouts.drain;
+    let (drain, ports) = (config.timeouts.drain, config.webrtc.webrtcbin_ports);
     let stopping = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(http::serve(
@@ -104,7 +103,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     ));
     tracing::info!(url = %format_args!("http://{address}/"), "listening");
     tracing::info!(?candidates, "viewers are sent media from");
-    tracing::info!(addresses = ?publisher_addresses, "publishers connect to, on ports of the system's choice");
+    tracing::info!(addresses = ?publisher_addresses, ?ports, "sessions on webrtcbin connect to");
     Ok(Server {
         address,
         candidates,
@@ -143,6 +142,23 @@ impl Server {
         self.tasks.shutdown().await;
         tracing::info!(milliseconds = begun.elapsed().as_millis(), "stopped");
     }
+}
+
+/// What is wrong with a pipeline file is told now, not when somebody wants to watch.
+async fn check_pipelines(config: Config) -> Result<Config, Start> {
+    let checked = spawn_blocking(move || {
+        let problems = workbench::of_config(&config, &Variables::default());
+        (config, problems)
+    });
+    let (config, problems) = checked.await.map_err(|error| Start::System {
+        what: "check the pipeline files",
+        source: io::Error::other(error),
+    })?;
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Err(Start::Files(lines.join("\naerial: ")))
 }
 
 /// Binds the two ports that are fixed.
@@ -210,6 +226,7 @@ fn broadcast_options(
         timeouts,
         limits,
         webrtc,
+        plans,
         ..
     } = config;
     broadcast::Options {
@@ -226,6 +243,7 @@ fn broadcast_options(
         replace_live: webrtc.replace_live,
         publisher,
         viewer,
+        plans: plans.clone(),
     }
 }
 
@@ -235,6 +253,7 @@ fn http_options(config: Config) -> http::Options {
         http,
         limits,
         timeouts,
+        webrtc,
         ..
     } = config;
     http::Options {
@@ -247,6 +266,10 @@ fn http_options(config: Config) -> http::Options {
         fragment_bytes_max: limits.fragment_bytes.0,
         lenient_etag: http.lenient_etag,
         missing_is_404: http.missing_is_404,
+        redirect_publishers: http.redirect_publishers.map(|url| url.0),
+        redirect_viewers: http.redirect_viewers.map(|url| url.0),
+        source_offers: limits.source_offers,
+        ice_servers: webrtc.ice_servers.iter().map(IceServer::link).collect(),
         web: main.web,
         drain: timeouts.drain,
     }

@@ -75,7 +75,7 @@ fn w_05_e_05_other_methods_of_endpoints() {
 }
 
 #[test]
-fn w_06_other_methods_of_sessions_leave_them_alone() {
+fn w_06_e_05_other_methods_of_sessions_leave_them_alone() {
     let server = Server::start(&[]);
     let session = server
         .post_offer("/whip/a", &fixture("obs-media-level"))
@@ -140,7 +140,7 @@ fn w_09_no_redirect_that_turns_a_post_into_a_get() {
 }
 
 #[test]
-fn w_12_w_13_w_14_plain_options_of_endpoints() {
+fn w_12_w_13_w_14_e_06_plain_options_of_endpoints() {
     let server = Server::start(&[]);
     for path in ENDPOINTS {
         let reply = server.request("OPTIONS", path, &[], "").expect(200);
@@ -152,7 +152,7 @@ fn w_12_w_13_w_14_plain_options_of_endpoints() {
 }
 
 #[test]
-fn w_17_w_18_w_19_w_20_w_21_preflights() {
+fn w_17_to_w_21_w_98e_e_06_preflights() {
     let server = Server::start(&[]);
     let paths = ENDPOINTS.into_iter().chain(["/whip/s/00", "/whep/s/00"]);
     for path in paths {

@@ -18,13 +18,17 @@
 mod aiortc;
 mod api;
 mod churn;
+mod conformance;
 mod cors;
 mod extensions;
 mod hostile;
 mod offers;
+mod on_demand;
+mod outputs;
 mod pages;
 mod readme;
 mod reconnect;
+mod renditions;
 mod robustness;
 mod rtc;
 mod sessions;

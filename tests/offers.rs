@@ -32,7 +32,7 @@ fn check_created(reply: &Reply, prefix: &str) {
 }
 
 #[test]
-fn w_25_to_w_36_created_exactly() {
+fn w_25_to_w_30_w_33_w_34_w_36_created_exactly() {
     let server = Server::start(&[]);
     let reply = server
         .post_offer("/whip/a", &fixture("obs-media-level"))
@@ -179,7 +179,7 @@ fn w_45_w_46_w_69_what_the_transport_needs() {
 }
 
 #[test]
-fn w_50_to_w_72_fixtures_are_accepted_or_refused() {
+fn w_50_to_w_52_w_56_w_60_to_w_63_fixtures_are_accepted_or_refused() {
     let server = Server::start(&[]);
     for (name, status) in [
         ("neg-recvonly", 422),

@@ -1,7 +1,7 @@
 //! Publishers come back, and viewers go on.
 
 use crate::{
-    rtc::{Client, Mode, clip},
+    rtc::{Client, Mode, clip, wait_for_frames_of_all},
     support::{Server, wait_for},
 };
 
@@ -11,17 +11,14 @@ const VIEWERS: usize = 3;
 fn audience(server: &Server) -> (Client, Vec<Client>) {
     let publisher = Client::live(server, "a", &clip::H264);
     let viewers: Vec<_> = (0..VIEWERS).map(|_| Client::watch(server, "a")).collect();
-    for viewer in &viewers {
-        viewer.wait_for_frames(20);
-    }
+    wait_for_frames_of_all(&viewers, 20);
     (publisher, viewers)
 }
 
 /// Every viewer goes on with what it negotiated at first, as if nothing had happened.
 fn goes_on(server: &Server, viewers: &[Client]) {
+    wait_for_frames_of_all(viewers, 45);
     for viewer in viewers {
-        viewer.wait_for_frames(45);
-        viewer.wait_for_all();
         assert!(!viewer.is_closed() && !viewer.heard_goodbye());
         server.get(&viewer.session).expect(204);
     }

@@ -196,7 +196,7 @@ fn w_97g_a_publisher_that_vanishes_is_noticed() {
 }
 
 #[test]
-fn stop_says_goodbye() {
+fn w_97h_stop_says_goodbye() {
     let mut server = Server::start(&[]);
     let publisher = live(&server);
     let viewer = Client::watch(&server, "/whep/a");

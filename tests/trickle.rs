@@ -66,7 +66,7 @@ fn both(check: impl Fn(&Session)) {
 }
 
 #[test]
-fn w_95a_w_95b_w_95e_trickle() {
+fn w_95a_w_95b_w_95e_e_50_trickle() {
     both(|session| {
         for if_match in [
             &session.etag,
@@ -221,7 +221,7 @@ fn w_96a_w_96c_webrtcbin_restarts_no_ice() {
 }
 
 #[test]
-fn w_96b_w_96c_the_direct_engine_restarts_ice() {
+fn w_96b_w_96c_e_51_the_direct_engine_restarts_ice() {
     let session = Session::viewer();
     let restart = Session::fragment_with("new1new1", &"n".repeat(24), "0");
     session

@@ -95,10 +95,10 @@ pub(super) async fn make() -> Result<Clip> {
             }
         })
     };
-    let sinks = TrackSinks {
-        video: sink(|all| &mut all.video, VIDEO_FRAMES),
-        audio: sink(|all| &mut all.audio, AUDIO_FRAMES),
-    };
+    let sinks = TrackSinks::new(
+        sink(|all| &mut all.video, VIDEO_FRAMES),
+        sink(|all| &mut all.audio, AUDIO_FRAMES),
+    );
     // Nobody reads the events: what matters is whether the frames come.
     let (events, _ignored) = mpsc::channel(8);
     let source = Source::start("bench", PIPELINE, sinks, events).await?;

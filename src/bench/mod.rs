@@ -50,6 +50,8 @@ use publisher::Publisher;
 use report::{Measured, Row, Watched};
 use server::Server;
 
+use crate::{config::Value, peer::Engine};
+
 /// Name of the broadcast.
 const BROADCAST: &str = "bench";
 /// Viewers that decrypt everything and time every frame.
@@ -70,6 +72,9 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', default_value = "200",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     viewers: Vec<u32>,
+    /// What carries the viewers: direct, webrtcbin, or both, separated by commas, side by side
+    #[arg(long, value_delimiter = ',', default_value = "direct", value_parser = engine)]
+    engines: Vec<Engine>,
     /// Seconds measured, after all viewers have joined
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
@@ -97,6 +102,10 @@ struct Figures<'a> {
     runs: &'a [Row],
     /// CPU time per packet with most viewers against the one with fewest.
     linearity: Option<f64>,
+}
+
+fn engine(text: &str) -> Result<Engine, String> {
+    Engine::read(text).ok_or_else(|| format!("it takes {}", Engine::TAKES))
 }
 
 /// Runs the benchmark and prints what it finds. The exit code is 1 if viewers got no media or
@@ -135,11 +144,16 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
     let clip = Arc::new(clip::make().await?);
     let http = peer::http_client();
     let mut rows = Vec::new();
-    for viewers in &options.viewers {
-        say(&format!("{viewers} viewers, {} s\n", options.seconds))?;
-        let viewers = usize::try_from(*viewers)?;
-        let measured = Box::pin(measure(options, viewers, &clip, &http)).await?;
-        rows.push(Row::new(&measured));
+    let engines = options.engines.iter().copied();
+    for run in engines.flat_map(|engine| options.viewers.iter().map(move |n| (engine, *n))) {
+        let (engine, viewers) = (run.0, usize::try_from(run.1)?);
+        let name = engine.name();
+        say(&format!(
+            "{viewers} viewers on {name}, {} s\n",
+            options.seconds
+        ))?;
+        let measured = Box::pin(measure(options, (engine, viewers), &clip, &http)).await?;
+        rows.push(Row::new(name, &measured));
     }
     let figures = Figures {
         version: env!("CARGO_PKG_VERSION"),
@@ -186,12 +200,12 @@ fn verdict(options: &Options, rows: &[Row]) -> Result<ExitCode> {
 /// One run: a fresh server, its publisher, its viewers, then the floor.
 async fn measure(
     options: &Options,
-    viewers: usize,
+    (engine, viewers): (Engine, usize),
     clip: &Arc<Clip>,
     http: &Http,
 ) -> Result<Measured> {
     let window = Duration::from_secs(options.seconds.into());
-    let mut server = Server::start(http).await?;
+    let mut server = Server::start(http, engine).await?;
     let endpoint = server.url(&format!("/whip/{BROADCAST}"));
     let mut publisher = Publisher::start(http, &endpoint, Arc::clone(clip)).await?;
     let watched = tokio::select! {

@@ -10,6 +10,7 @@ use super::{
     publisher::Sends,
     viewers::{Stats, Times},
 };
+use crate::peer::Engine;
 
 /// Median and 99th percentile, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -40,6 +41,8 @@ impl Percentiles {
 /// One run: so many viewers.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Row {
+    /// What carries the viewers.
+    pub(super) engine: &'static str,
     pub(super) viewers: usize,
     /// Viewers that received both tracks while it was measured.
     pub(super) receiving: usize,
@@ -95,7 +98,7 @@ pub(super) struct Watched {
 
 impl Row {
     #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
-    pub(super) fn new(measured: &Measured) -> Self {
+    pub(super) fn new(engine: &'static str, measured: &Measured) -> Self {
         let Measured { watched, floor, .. } = measured;
         let Watched {
             idle,
@@ -121,6 +124,7 @@ impl Row {
             Percentiles::of(viewers.iter().filter_map(|v| pick(&v.times)))
         };
         Self {
+            engine,
             viewers: viewers.len(),
             receiving: viewers.iter().filter(both).count(),
             failures: viewers.iter().filter_map(|v| v.failure.clone()).collect(),
@@ -181,10 +185,12 @@ fn transit(sends: &Sends, viewers: &[Stats]) -> Percentiles {
     }))
 }
 
-/// CPU per packet with most viewers against the one with fewest: 1 is linear.
+/// CPU per packet of the direct engine, with most viewers against the one with fewest: 1 is
+/// linear.
 pub(super) fn linearity(rows: &[Row]) -> Option<f64> {
-    let fewest = rows.iter().min_by_key(|row| row.viewers)?;
-    let most = rows.iter().max_by_key(|row| row.viewers)?;
+    let direct = || rows.iter().filter(|row| row.engine == DIRECT);
+    let fewest = direct().min_by_key(|row| row.viewers)?;
+    let most = direct().max_by_key(|row| row.viewers)?;
     (fewest.viewers < most.viewers).then(|| most.cpu_us_per_packet / fewest.cpu_us_per_packet)
 }
 
@@ -233,8 +239,9 @@ fn pair(times: Percentiles) -> String {
 pub(super) fn table(rows: &[Row]) -> String {
     let mut lines = vec![
         row_of(
-            "(times: p50 / p99)",
-            rows.iter().map(|row| format!("{} viewers", row.viewers)),
+            "viewers (times: p50 / p99)",
+            rows.iter()
+                .map(|row| format!("{} {}", row.viewers, row.engine)),
         ),
         row_of("---", rows.iter().map(|_| "---:".to_owned())),
     ];
@@ -258,9 +265,19 @@ fn row_of(name: &str, cells: impl Iterator<Item = String>) -> String {
 
 type Target = (&'static str, f64, fn(&Row) -> f64);
 
-/// How many viewers the targets are for.
+/// The engine that most targets are for.
+const DIRECT: &str = Engine::Direct.name();
+/// How many viewers its targets are for.
 const TARGETS_VIEWERS: usize = 200;
-/// The most that each figure may be.
+/// How many viewers webrtcbin's targets are for.
+const WEBRTCBIN_TARGETS_VIEWERS: usize = 40;
+/// The most that each figure may be on webrtcbin.
+const WEBRTCBIN_TARGETS: &[Target] = &[
+    #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
+    ("packets lost", 0.0, |row| row.lost as f64),
+    ("server CPU, us a packet", 50.0, |row| row.cpu_us_per_packet),
+];
+/// The most that each figure may be on the direct engine.
 const TARGETS: &[Target] = &[
     #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
     ("packets lost", 0.0, |row| row.lost as f64),
@@ -289,8 +306,14 @@ const LINEARITY_MAX: f64 = 1.2;
 /// Every target that was missed, in words.
 pub(super) fn missed(rows: &[Row]) -> Vec<String> {
     let mut missed = Vec::new();
-    for row in rows.iter().filter(|row| row.viewers == TARGETS_VIEWERS) {
-        for (name, most, value) in TARGETS {
+    for row in rows {
+        let targets = match (row.engine, row.viewers) {
+            (DIRECT, TARGETS_VIEWERS) => TARGETS,
+            (DIRECT, _) => continue,
+            (_, WEBRTCBIN_TARGETS_VIEWERS) => WEBRTCBIN_TARGETS,
+            _ => continue,
+        };
+        for (name, most, value) in targets {
             let value = value(row);
             if value.is_nan() || value > *most {
                 missed.push(format!(
@@ -356,7 +379,7 @@ mod tests {
 
     #[test]
     fn figures_are_computed_per_packet_and_per_viewer() {
-        let row = Row::new(&measured());
+        let row = Row::new(DIRECT, &measured());
         assert_eq!((row.viewers, row.receiving, row.packets), (2, 2, 2000));
         assert!((row.cpu_us_per_packet - 5.0).abs() < 1e-9);
         assert!((row.floor_ratio - 2.5).abs() < 1e-9);
@@ -368,7 +391,7 @@ mod tests {
 
     #[test]
     fn transit_takes_the_last_send_before_the_arrival() {
-        let row = Row::new(&measured());
+        let row = Row::new(DIRECT, &measured());
         assert_eq!(row.transit_ms.samples, 4);
         assert!((row.transit_ms.p50 - 2.0).abs() < 1e-9);
         assert!((row.transit_ms.p99 - 14.0).abs() < 1e-9);
@@ -391,11 +414,14 @@ mod tests {
     fn lost_packets_and_silent_viewers_break_a_run() {
         let mut lossy = measured();
         lossy.watched.viewers[0].lost = 1;
-        assert_eq!(Row::new(&lossy).broken().as_deref(), Some("1 packets lost"));
+        assert_eq!(
+            Row::new(DIRECT, &lossy).broken().as_deref(),
+            Some("1 packets lost")
+        );
         let mut silent = measured();
         silent.watched.viewers[0].audio_packets = 0;
         assert!(
-            Row::new(&silent)
+            Row::new(DIRECT, &silent)
                 .broken()
                 .unwrap()
                 .starts_with("1 of 2 viewers")
@@ -406,7 +432,7 @@ mod tests {
     fn figures_that_are_missing_miss_their_target() {
         let mut row = Row {
             viewers: 200,
-            ..Row::new(&measured())
+            ..Row::new(DIRECT, &measured())
         };
         assert!(
             missed(std::slice::from_ref(&row))
@@ -425,7 +451,7 @@ mod tests {
 
     #[test]
     fn linearity_compares_fewest_and_most() {
-        let row = Row::new(&measured());
+        let row = Row::new(DIRECT, &measured());
         assert_eq!(linearity(std::slice::from_ref(&row)), None);
         let more = Row {
             viewers: 8,

@@ -19,6 +19,7 @@ use super::{
     peer::{self, Http},
     process::Usage,
 };
+use crate::peer::Engine;
 
 /// How long starting, and a broadcast's coming alive, may take.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
@@ -33,8 +34,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts `aerial serve` on free ports of the loopback address, without a demo broadcast.
-    pub(super) async fn start(http: &Http) -> Result<Self> {
+    /// Starts `aerial serve`, with viewers on this engine, on free ports of the loopback address, without a demo broadcast.
+    pub(super) async fn start(http: &Http, viewers: Engine) -> Result<Self> {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let folder = std::env::temp_dir().join(format!("aerial-bench-{}", udp.port()));
@@ -51,6 +52,7 @@ impl Server {
             .args(["--listen", &tcp.to_string()])
             .args(["--udp", &udp.to_string()])
             .args(["--log", "warn", "--demo", "false"])
+            .args(["--webrtc.viewer_engine", viewers.name()])
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -15,14 +15,14 @@ use super::feed::Sinks;
 use crate::{
     error::Error,
     fanout::Fanout,
-    media::{Codec, FrameSink, Kind},
+    media::{Codec, Kind},
     peer::{
         End, Engine, Event,
         direct::{self, StreamInput},
         sdp::{self, Choice, Format, Offer},
         webrtcbin,
     },
-    pipeline::{self, Depacketizer},
+    pipeline::{self, Depacketizer, Outlet},
 };
 
 /// How publishers are received.
@@ -162,11 +162,11 @@ impl Direct {
         let mut depacketizers = Vec::new();
         let mut tasks = JoinSet::new();
         let mut inputs = Vec::new();
-        for (codec, rid, sink) in streams(offer, &sinks)? {
+        for (codec, rid, outlet) in streams(offer, &sinks)? {
             let (reports, reported) = mpsc::channel(4);
             let keyframe = Arc::clone(keyframe);
             let wanted = move || keyframe.notify_one();
-            let started = Depacketizer::start(codec, sink, reports, wanted).await?;
+            let started = Depacketizer::start(codec, outlet, reports, wanted).await?;
             tasks.spawn(watch(reported, events.clone()));
             depacketizers.push(started.0);
             inputs.push(StreamInput {
@@ -203,11 +203,11 @@ impl Direct {
     }
 }
 
-/// The streams a publisher sends: codec, rid of the layer, and where the frames go.
+/// The streams a publisher sends: codec, rid of the layer, and where its media goes.
 fn streams(
     offer: &Offer,
     sinks: &Sinks,
-) -> Result<Vec<(Codec, Option<String>, FrameSink)>, sdp::Error> {
+) -> Result<Vec<(Codec, Option<String>, Outlet)>, sdp::Error> {
     let mut streams = Vec::new();
     for choice in offer.choose_publish()? {
         let Choice::Receive(Format {
@@ -217,10 +217,10 @@ fn streams(
             continue;
         };
         if codec.kind() == Kind::Audio || sinks.layers.is_empty() {
-            streams.push((codec, None, Arc::clone(sinks.tracks.of(codec.kind()))));
+            streams.push((codec, None, sinks.tracks.outlet(codec.kind())));
         } else {
             let layers = sinks.layers.iter();
-            streams.extend(layers.map(|(rid, sink)| (codec, Some(rid.clone()), Arc::clone(sink))));
+            streams.extend(layers.map(|(rid, outlet)| (codec, Some(rid.clone()), outlet.clone())));
         }
     }
     Ok(streams)
@@ -235,7 +235,10 @@ async fn watch(mut reported: mpsc::Receiver<pipeline::Event>, events: mpsc::Send
                 tracing::warn!(reason, "publisher's pipeline failed");
                 Event::Closed(End::Failed)
             }
-            pipeline::Event::Ended => continue,
+            pipeline::Event::Ended
+            | pipeline::Event::Rendition { .. }
+            | pipeline::Event::Stalled
+            | pipeline::Event::Resumed => continue,
         };
         if events.send(event).await.is_err() {
             return;

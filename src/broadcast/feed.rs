@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     fanout::{Fanout, Layer, Rendition},
     media::{Codec, FrameSink, Kind},
-    pipeline::TrackSinks,
+    pipeline::{Outlet, Streams, TrackSinks},
 };
 
 /// What gates and sessions report to the owner of their broadcast.
@@ -23,6 +23,13 @@ pub(super) enum Report {
     Started { feed: u64, kind: Kind, codec: Codec },
     /// A frame came in another codec than viewers of this rendition have negotiated.
     Mismatch { feed: u64, kind: Kind, codec: Codec },
+    /// The first frame of a rendition has been made.
+    Rendition {
+        job: u64,
+        kind: Kind,
+        name: String,
+        codec: Codec,
+    },
 }
 
 /// A track and the rendition that carries it to viewers.
@@ -60,7 +67,7 @@ impl Track {
 pub(super) struct Sinks {
     pub(super) tracks: TrackSinks,
     /// The layers of a simulcast picture, by rid; empty without simulcast.
-    pub(super) layers: Vec<(String, FrameSink)>,
+    pub(super) layers: Vec<(String, Outlet)>,
 }
 
 /// At most one track of each kind.
@@ -89,6 +96,10 @@ impl Tracks {
             video: track(Kind::Video, self.video.as_ref()),
             audio: track(Kind::Audio, self.audio.as_ref()),
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.video.is_none() && self.audio.is_none()
     }
 
     pub(super) fn of(&self, kind: Kind) -> Option<&Track> {
@@ -165,7 +176,7 @@ impl Gate {
     pub(super) fn sinks(
         self: &Arc<Self>,
         feed: u64,
-        tracks: &Tracks,
+        (tracks, streams): (&Tracks, &Streams),
         reports: &mpsc::Sender<Report>,
     ) -> Sinks {
         let sink = |track: &Track, rendition: &Rendition, kind| {
@@ -182,8 +193,16 @@ impl Gate {
             track.map_or_else(nowhere, |track| sink(track, &track.rendition, kind))
         };
         let video = tracks.video.as_ref();
+        // Pipelines get the first layer: they know nothing of several.
+        let mut stream = streams.video.clone();
         let layers = video.iter().flat_map(|track| {
-            let layer = |it: &Layer| (it.rid.clone(), sink(track, &it.rendition, Kind::Video));
+            let layer = |it: &Layer| {
+                let outlet = Outlet {
+                    frames: sink(track, &it.rendition, Kind::Video),
+                    stream: stream.take(),
+                };
+                (it.rid.clone(), outlet)
+            };
             track.layers.iter().map(layer).collect::<Vec<_>>()
         });
         Sinks {
@@ -191,6 +210,7 @@ impl Gate {
             tracks: TrackSinks {
                 video: of(Kind::Video),
                 audio: of(Kind::Audio),
+                streams: streams.clone(),
             },
         }
     }

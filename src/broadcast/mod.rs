@@ -8,8 +8,10 @@
 mod claim;
 mod engine;
 mod feed;
+mod job;
 mod name;
 mod owner;
+mod plan;
 mod publisher;
 mod selections;
 mod session;
@@ -29,10 +31,15 @@ use std::{
 
 pub use claim::Times;
 pub use engine::PublisherOptions;
+pub use job::{Activity, Health};
 pub use name::Name;
+pub use plan::{Pattern, Plan, Plans, Settings, Text};
 pub use selections::EventKind;
 pub use session::{Session, SessionId};
-pub use status::{Counters, SourceKind, State, Status, TrackStatus};
+pub use status::{
+    Counters, Details, PipelineFigures, PipelineStatus, RenditionStatus, SourceKind, State, Status,
+    TrackStatus,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -78,6 +85,8 @@ pub struct Options {
     pub publisher: PublisherOptions,
     /// How viewers connect.
     pub viewer: ViewerOptions,
+    /// What each broadcast has: source, outputs, renditions.
+    pub plans: Plans,
 }
 
 /// A session that has just been made.
@@ -135,12 +144,12 @@ impl Broadcasts {
         }
     }
 
-    /// Starts a broadcast that a pipeline feeds, for as long as the server runs.
+    /// Starts a broadcast whose plan has a source, for as long as the server runs.
     ///
     /// # Errors
     /// If there are too many broadcasts.
-    pub fn add_source(&self, name: &Name, description: &str) -> Result<(), Error> {
-        self.owner(name, Some(description)).map(drop)
+    pub fn start_source(&self, name: &Name) -> Result<(), Error> {
+        self.owner(name).map(drop)
     }
 
     /// Starts a publisher session. `arrived` is when the request came in.
@@ -170,16 +179,22 @@ impl Broadcasts {
                 arrived,
                 reply,
             };
-            Ok((self.owner(name, None)?, request))
+            Ok((self.owner(name)?, request))
         })
         .await
     }
 
-    /// Starts a viewer session.
+    /// Starts a viewer session. Without `rendition` the viewer gets the source, or a rendition that
+    /// it can decode.
     ///
     /// # Errors
-    /// An offer that cannot be used, nobody publishing, or no room.
-    pub async fn watch(&self, name: &Name, offer: Offer) -> Result<Created, Error> {
+    /// An offer that cannot be used, nobody publishing, no such rendition, or no room.
+    pub async fn watch(
+        &self,
+        name: &Name,
+        offer: Offer,
+        rendition: Option<&str>,
+    ) -> Result<Created, Error> {
         let offer = Arc::new(offer);
         self.ask(|reply| {
             let directory = self.shared.directory();
@@ -194,6 +209,7 @@ impl Broadcasts {
                 entry.requests.clone(),
                 Request::Watch {
                     offer: Arc::clone(&offer),
+                    wish: rendition.map(str::to_owned),
                     reply,
                 },
             ))
@@ -266,6 +282,20 @@ impl Broadcasts {
         Ok(entry.status.borrow().clone())
     }
 
+    /// One broadcast, with the figures of its pipelines.
+    ///
+    /// # Errors
+    /// If there is no such broadcast.
+    pub async fn details_of(&self, name: &Name) -> Result<Details, Error> {
+        self.ask(|reply| {
+            let directory = self.shared.directory();
+            let entry = directory.broadcasts.get(name);
+            let entry = entry.ok_or(Error::Missing("broadcast"))?;
+            Ok((entry.requests.clone(), Request::Describe { reply }))
+        })
+        .await
+    }
+
     /// Tells when any status has changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
@@ -289,7 +319,7 @@ impl Broadcasts {
     }
 
     /// The owner of the broadcast; a new one if there is none.
-    fn owner(&self, name: &Name, source: Option<&str>) -> Result<mpsc::Sender<Request>, Error> {
+    fn owner(&self, name: &Name) -> Result<mpsc::Sender<Request>, Error> {
         let shared = &self.shared;
         let mut directory = shared.directory();
         if shared.stopping.is_cancelled() {
@@ -304,7 +334,7 @@ impl Broadcasts {
         // Owners that have ended leave their results behind: collect them.
         while directory.owners.try_join_next().is_some() {}
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
-        let (owner, status) = Owner::new(name, source, Arc::clone(shared), receiver);
+        let (owner, status) = Owner::new(name, Arc::clone(shared), receiver);
         directory.owners.spawn(owner.run());
         directory.broadcasts.insert(
             name.clone(),

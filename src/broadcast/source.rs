@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -15,6 +15,7 @@ use super::{
     claim::Pulse,
     feed::Gate,
     owner::Outcome,
+    plan::{Plan, Text},
     session::{Stop, random_share},
 };
 use crate::pipeline::{Event, Source, TrackSinks};
@@ -35,8 +36,10 @@ const GOOD_RUN: Duration = Duration::from_secs(10);
 /// Everything one run needs.
 pub(super) struct Task {
     pub(super) broadcast: Name,
-    pub(super) description: Arc<str>,
+    pub(super) text: Text,
+    pub(super) plan: Arc<Plan>,
     pub(super) sinks: TrackSinks,
+    pub(super) keyframe: Arc<Notify>,
     pub(super) gate: Arc<Gate>,
     pub(super) pulse: watch::Sender<Pulse>,
     pub(super) stop: Stop,
@@ -47,8 +50,10 @@ impl Task {
     pub(super) async fn run(self) -> Outcome {
         let Self {
             broadcast,
-            description,
+            text,
+            plan,
             sinks,
+            keyframe,
             gate,
             pulse,
             stop,
@@ -56,7 +61,13 @@ impl Task {
         let (events_sender, mut events) = mpsc::channel(EVENTS_MAX);
         let start = timeout(
             START_TIMEOUT,
-            Source::start(broadcast.as_str(), &description, sinks, events_sender),
+            Source::with_variables(
+                broadcast.as_str(),
+                &text.text,
+                plan.variables(&broadcast),
+                sinks,
+                events_sender,
+            ),
         );
         // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
         let source = match start.await {
@@ -82,9 +93,13 @@ impl Task {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Event::Track(kind, codec)) => tracing::debug!(%broadcast, %kind, %codec, "first frame"),
+                    Some(Event::Stalled) => tracing::warn!(%broadcast, "source makes nothing"),
+                    Some(Event::Resumed) => tracing::info!(%broadcast, "source makes frames again"),
+                    Some(Event::Rendition { .. }) => {}
                     Some(Event::Failed(message)) => break message,
                     Some(Event::Ended) | None => break "end of stream".to_owned(),
                 },
+                () = keyframe.notified() => source.request_keyframe(),
                 end = stop.ended() => break format!("{end:?}"),
                 _ = tick.tick() => pulse.send_modify(|pulse| pulse.last_packet = gate.last_frame()),
             }
@@ -107,6 +122,11 @@ pub(super) struct Restarts {
 impl Restarts {
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.due.is_none_or(|due| now >= due)
+    }
+
+    /// When the next start is due.
+    pub(super) fn due(&self) -> Instant {
+        self.due.unwrap_or_else(Instant::now)
     }
 
     /// Notes a start; true if it is not the first.

@@ -10,10 +10,11 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::Name;
+use super::{Name, job::Health};
 use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
+    pipeline::job::Figures,
 };
 
 /// Whether a broadcast can be watched.
@@ -54,9 +55,73 @@ pub struct Status {
     pub source: SourceKind,
     /// What there is to receive.
     pub tracks: Vec<TrackStatus>,
+    /// The pipelines that take its media out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<PipelineStatus>,
+    /// What viewers can ask for besides the source.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub renditions: Vec<RenditionStatus>,
+    /// Whether its source starts with its first viewer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub on_demand: bool,
     /// Whether somebody feeds it, live or not.
     #[serde(skip)]
     pub fed: bool,
+}
+
+/// A pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PipelineStatus {
+    /// The file's name, without `.launch`.
+    pub name: String,
+    /// How it is.
+    #[serde(flatten)]
+    pub health: Health,
+}
+
+/// One broadcast with the figures of its pipelines.
+#[derive(Clone, Debug, Serialize)]
+pub struct Details {
+    /// What the list tells of it.
+    #[serde(flatten)]
+    pub status: Status,
+    /// The pipelines that take its media out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<PipelineFigures>,
+    /// The pipelines that make its renditions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rendition_pipelines: Vec<PipelineFigures>,
+}
+
+/// A rendition made by a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RenditionStatus {
+    /// Its name: `720p` for `appsink name=video_720p`.
+    pub name: String,
+    /// Video or audio.
+    pub kind: Kind,
+    /// How it is encoded; `null` before its first frame.
+    pub codec: Option<Codec>,
+    /// The pipeline that makes it.
+    pub pipeline: String,
+    /// Viewers that receive it.
+    pub viewers: usize,
+    /// How its pipeline is.
+    #[serde(flatten)]
+    pub health: Health,
+}
+
+/// A pipeline with its figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct PipelineFigures {
+    /// The file's name, without `.launch`.
+    pub name: String,
+    /// How it is.
+    #[serde(flatten)]
+    pub health: Health,
+    /// What goes in and out.
+    #[serde(flatten)]
+    pub figures: Figures,
 }
 
 /// One track of a broadcast.
@@ -206,6 +271,9 @@ mod tests {
                 codec: Codec::H264,
                 layers: Vec::new(),
             }],
+            outputs: Vec::new(),
+            renditions: Vec::new(),
+            on_demand: false,
             fed: true,
         };
         assert_eq!(

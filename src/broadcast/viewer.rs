@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     ANSWER_TIMEOUT, Created, Reply, Session, ViewerOptions,
     feed::{Track, Tracks},
-    owner::Outcome,
+    owner::{Outcome, RETRY_MISSING},
     session::Command,
     status::SharedCounters,
     viewer_engine::Viewer,
@@ -62,10 +62,12 @@ impl Task {
         let watching = Viewer::watch(&self.offer, engines, tracks, events_sender);
         let watching = tokio::select! {
             watching = timeout(ANSWER_TIMEOUT, watching) => watching,
-            end = self.session.stop.ended() => return Outcome::Ended(end),
+            end = self.session.stop.ended() => {
+                return Outcome::Refused(reply, stopped(&self.session, end));
+            }
         };
         let error = match watching {
-            Ok(Ok(watching)) => return Outcome::Ended(self.serve(watching, events, reply).await),
+            Ok(Ok(watching)) => return self.serve(watching, events, reply).await,
             Ok(Err(error)) => error,
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
@@ -78,7 +80,7 @@ impl Task {
         (viewer, answer): (Viewer, String),
         mut events: mpsc::Receiver<Event>,
         reply: Reply<Created>,
-    ) -> End {
+    ) -> Outcome {
         let began = Instant::now();
         let session = &self.session;
         self.counters.started(Role::Viewer);
@@ -114,7 +116,18 @@ impl Task {
             dropped = stats.dropped,
             "viewer ended"
         );
-        end
+        Outcome::Ended(end)
+    }
+}
+
+/// What a client is told whose session ended before it was answered.
+fn stopped(session: &Session, end: End) -> Error {
+    match end {
+        End::Shutdown => Error::Stopping,
+        _ => Error::NotLive {
+            name: session.broadcast.clone(),
+            retry_after: RETRY_MISSING,
+        },
     }
 }
 

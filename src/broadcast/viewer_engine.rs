@@ -59,11 +59,10 @@ impl Viewer {
         }
     }
 
-    /// Gives the viewer a layer of a simulcast picture. webrtcbin's viewers keep the first.
     pub(super) fn select(&self, layer: Option<usize>) {
         match self {
             Self::Direct(viewer) => viewer.select(layer),
-            Self::Webrtcbin(_) => {}
+            Self::Webrtcbin(viewer) => viewer.select(layer),
         }
     }
 

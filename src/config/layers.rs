@@ -13,10 +13,10 @@ use toml::{
 
 use super::{
     DEFAULT_FILE, Error, FILE_VARIABLE,
+    broadcasts::Section,
     options::{self, Opt},
     value::Value,
 };
-use crate::broadcast::Name;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +40,6 @@ impl fmt::Display for Origin {
             Self::Flag(name) => write!(f, "--{name}"),
         }
     }
-}
-
-/// A `[broadcasts.NAME]` section as written.
-#[derive(Clone, Debug)]
-pub(super) struct Section {
-    pub(super) name: Name,
-    pub(super) source: String,
-    pub(super) origin: Origin,
 }
 
 /// What file, environment and flags say; the later beat the earlier.
@@ -120,7 +112,7 @@ impl Layers {
             })
     }
 
-    /// The sections `[broadcasts.NAME]`.
+    /// The sections `[broadcasts.NAME]` and `[defaults]`.
     pub(super) fn broadcasts(&self) -> &[Section] {
         &self.broadcasts
     }
@@ -159,7 +151,12 @@ impl Layers {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("broadcasts", DeValue::Table(sections)) => {
                     self.has_broadcasts = true;
-                    self.add_broadcasts(&file, sections)?;
+                    for (key, value) in sections {
+                        self.broadcasts.push(Section::named(&file, key, value)?);
+                    }
+                }
+                ("defaults", DeValue::Table(table)) => {
+                    self.broadcasts.push(Section::defaults(&file, table)?);
                 }
                 (section, DeValue::Table(table)) => {
                     for (key, value) in table {
@@ -198,65 +195,15 @@ impl Layers {
         self.values.insert(option.key, (text, origin));
         Ok(())
     }
-
-    fn add_broadcasts(&mut self, file: &File<'_>, sections: &DeTable<'_>) -> Result<(), Error> {
-        for (key, value) in sections {
-            let written = key.get_ref();
-            let origin = file.origin(key.span().start);
-            let bad = |expected: &str, given: &str| Error::BadValue {
-                origin: origin.clone(),
-                key: "broadcasts".to_owned(),
-                expected: expected.to_owned(),
-                given: given.to_owned(),
-            };
-            let name = Name::new(written).ok_or_else(|| bad(Name::RULE, written))?;
-            let section = value
-                .get_ref()
-                .as_table()
-                .ok_or_else(|| bad("sections [broadcasts.NAME]", written))?;
-            let mut source = None;
-            for (key, value) in section {
-                let origin = file.origin(key.span().start);
-                let full = format!("broadcasts.{written}.{}", key.get_ref());
-                match (key.get_ref().as_ref(), value.get_ref()) {
-                    ("source", DeValue::String(file)) => source = Some((file.to_string(), origin)),
-                    ("source", other) => {
-                        return Err(Error::BadValue {
-                            origin,
-                            key: full,
-                            expected: "the name of a pipeline file".to_owned(),
-                            given: other.type_str().to_owned(),
-                        });
-                    }
-                    (other, _) => {
-                        let hint = hint(other, ["source"].into_iter());
-                        return Err(Error::UnknownKey {
-                            origin,
-                            key: full,
-                            hint,
-                        });
-                    }
-                }
-            }
-            let (source, origin) =
-                source.ok_or_else(|| bad("sections with a source = \"FILE.launch\"", written))?;
-            self.broadcasts.push(Section {
-                name,
-                source,
-                origin,
-            });
-        }
-        Ok(())
-    }
 }
 
-struct File<'a> {
+pub(super) struct File<'a> {
     path: &'a Path,
     text: &'a str,
 }
 
 impl File<'_> {
-    fn origin(&self, offset: usize) -> Origin {
+    pub(super) fn origin(&self, offset: usize) -> Origin {
         let line = 1 + self
             .text
             .bytes()
@@ -268,7 +215,7 @@ impl File<'_> {
 }
 
 /// A scalar, or a list of scalars, as the text that a variable or flag would have.
-fn text(value: &DeValue<'_>) -> Option<String> {
+pub(super) fn text(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) => (number.radix() == 10).then(|| number.as_str().to_owned()),
@@ -283,7 +230,7 @@ fn text(value: &DeValue<'_>) -> Option<String> {
 }
 
 /// What to do about an unknown key: the nearest known one, if it is near.
-fn hint<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn hint<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
     let nearest = known.map(|known| (distance(key, known), known)).min();
     match nearest {
         Some((distance, known)) if distance <= 2 + known.len() / 6 => {
@@ -384,8 +331,24 @@ mod tests {
                 "aerial.toml:1: `broadcasts` takes",
             ),
             (
-                "[broadcasts.a]\n",
-                "aerial.toml:1: `broadcasts` takes sections with a source",
+                "[broadcasts.a]\nvars = { a = [1] }",
+                "aerial.toml:2: `broadcasts.a.vars` takes",
+            ),
+            (
+                "[broadcasts.\"a-*\"]\nsource = \"x\"",
+                "aerial.toml:2: `broadcasts.a-*.source` takes",
+            ),
+            (
+                "[defaults]\non_demand = true",
+                "aerial.toml:2: `defaults.on_demand` takes",
+            ),
+            (
+                "[defaults]\nviewer_engine = \"str0m\"",
+                "aerial.toml:2: `defaults.viewer_engine` takes webrtcbin or direct, not `str0m`",
+            ),
+            (
+                "[defaults]\noutputs = [\"a\", \"a\"]",
+                "aerial.toml:2: `defaults.outputs` takes",
             ),
         ];
         for (text, expected) in cases {

@@ -5,18 +5,19 @@
 //! option `section.name` is the flag `--section.name`, the variable `AERIAL_SECTION_NAME` and the
 //! key `name` under `[section]` in `aerial.toml`. Nothing here starts anything.
 
+mod broadcasts;
 mod layers;
 mod options;
 mod pipelines;
 mod value;
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 pub use layers::{Layers, Origin};
 pub use options::{Http, Limits, Main, Opt, Timeouts, WebRtc, all};
-pub use value::{Bytes, LogFilter, PublicUrl, Value};
+pub use value::{Bytes, IceServer, LogFilter, PublicUrl, Value};
 
-use crate::broadcast::Name;
+use crate::broadcast::{Pattern, Plans, Settings};
 
 /// The file read when no other is named and it exists in the working directory.
 pub const DEFAULT_FILE: &str = "aerial.toml";
@@ -93,24 +94,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Peer connections.
     pub webrtc: WebRtc,
-    /// `[broadcasts.NAME]`: the broadcasts that exist without a WHIP publisher.
-    pub broadcasts: BTreeMap<Name, Broadcast>,
-}
-
-/// One `[broadcasts.NAME]` section.
-#[derive(Clone, Debug)]
-pub struct Broadcast {
-    /// `source`: the pipeline that feeds it.
-    pub source: Source,
-}
-
-/// A pipeline file, read.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Name of the file in the pipelines folder.
-    pub file: String,
-    /// Its text.
-    pub description: String,
+    /// `[broadcasts.NAME]` and `[defaults]`.
+    pub plans: Plans,
 }
 
 impl Config {
@@ -125,7 +110,7 @@ impl Config {
             limits: Limits::take(layers)?,
             timeouts: Timeouts::take(layers)?,
             webrtc: WebRtc::take(layers)?,
-            broadcasts: BTreeMap::new(),
+            plans: Plans::default(),
         };
         if let Some(web) = &config.main.web {
             // Looked at now: a wrong folder is a mistake to learn of at the start.
@@ -135,25 +120,47 @@ impl Config {
                 source,
             })?;
         }
-        for section in layers.broadcasts() {
-            let source = pipelines::read(
-                config.main.pipelines.as_deref(),
-                &section.source,
-                &section.origin,
-            )?;
-            config
-                .broadcasts
-                .insert(section.name.clone(), Broadcast { source });
-        }
-        if config.main.demo.unwrap_or(!layers.has_broadcasts())
-            && let Some(name) = Name::new(DEMO)
-            && !config.broadcasts.contains_key(&name)
-        {
-            let file = format!("{DEMO}.launch");
-            let directory = config.main.pipelines.as_deref();
-            let source = pipelines::read(directory, &file, &Origin::Default)?;
-            config.broadcasts.insert(name, Broadcast { source });
-        }
+        config.plans = config.plans(layers)?;
         Ok(config)
+    }
+
+    /// Reads the pipeline files that the sections name.
+    fn plans(&self, layers: &Layers) -> Result<Plans, Error> {
+        let directory = self.main.pipelines.as_deref();
+        let read = |(file, origin): &(String, Origin)| pipelines::read(directory, file, origin);
+        let read_all = |files: &Option<Vec<_>>| {
+            let files = files.as_ref();
+            files.map(|files| files.iter().map(read).collect::<Result<Vec<_>, _>>())
+        };
+        let mut sections = Vec::new();
+        for section in layers.broadcasts() {
+            let settings = Settings {
+                source: section.source.as_ref().map(read).transpose()?,
+                outputs: read_all(&section.outputs).transpose()?,
+                renditions: read_all(&section.renditions).transpose()?,
+                variables: section.variables.clone(),
+                on_demand: section.on_demand,
+                grace: section.grace,
+                publisher_engine: section.publisher_engine,
+                viewer_engine: section.viewer_engine,
+            };
+            sections.push((section.pattern.clone(), settings));
+        }
+        let demo = self.main.demo.unwrap_or(!layers.has_broadcasts());
+        let is_fed = |(pattern, settings): &(Pattern, Settings)| {
+            let named = pattern.name().is_some_and(|name| name.as_str() == DEMO);
+            named && settings.source.is_some()
+        };
+        if demo
+            && !sections.iter().any(is_fed)
+            && let Some(pattern) = Pattern::new(DEMO)
+        {
+            let settings = Settings {
+                source: Some(read(&(format!("{DEMO}.launch"), Origin::Default))?),
+                ..Settings::default()
+            };
+            sections.push((pattern, settings));
+        }
+        Ok(Plans::new(sections))
     }
 }

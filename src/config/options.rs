@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Error, Layers,
-    value::{Bytes, LogFilter, PublicUrl, Value},
+    value::{Bytes, IceServer, LogFilter, PublicUrl, Value},
 };
 use crate::peer::{Engine, webrtcbin::Ports};
 
@@ -138,6 +138,11 @@ section! {
         lenient_etag: bool = "false",
         /// Answer 404 instead of 409 to viewers of a broadcast without a publisher.
         missing_is_404: bool = "false",
+        /// Send publishers to this server instead (307). Set its `http.public_url`: some clients
+        /// look for their session at the server that they were told first.
+        redirect_publishers: Option<PublicUrl> = "",
+        /// Send viewers to this server instead (307), which likewise needs `http.public_url`.
+        redirect_viewers: Option<PublicUrl> = "",
     }
 }
 
@@ -150,6 +155,10 @@ section! {
         broadcasts: usize = "1000" from "1" to "100000",
         /// Viewers of one broadcast.
         viewers: usize = "5000" from "1" to "1000000",
+        /// Offers a second from one address (of IPv6, from one /64), and ten times as many at
+        /// once; more are answered 429. Unset: 20, but without a limit from this machine, where
+        /// a proxy would be.
+        source_offers: Option<usize> = "",
         /// Size of an offer.
         offer_bytes: Bytes = "128KiB" from "1KiB" to "128KiB",
         /// Size of a trickle ICE fragment.
@@ -194,6 +203,9 @@ section! {
         /// The UDP ports that webrtcbin connects on, such as 40000-40999: one for each session and
         /// address. Unset: any that the system gives.
         webrtcbin_ports: Option<Ports> = "",
+        /// STUN and TURN servers that clients are told of (RFC 9725 section 4.6). Everybody who may
+        /// publish or watch sees the passwords.
+        ice_servers: Vec<IceServer> = "",
         /// How long a lost packet of a publisher is waited for.
         jitter: Duration = "200ms" from "0ms" to "5s",
         /// Let a new publisher replace a live one; otherwise it gets 409.

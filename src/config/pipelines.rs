@@ -4,7 +4,8 @@ use std::{borrow::Cow, fs, path::Path};
 
 use rust_embed::RustEmbed;
 
-use super::{Error, Origin, Source};
+use super::{Error, Origin};
+use crate::broadcast::Text;
 
 #[derive(RustEmbed)]
 #[folder = "pipelines/"]
@@ -12,16 +13,16 @@ use super::{Error, Origin, Source};
 struct BuiltIn;
 
 /// Reads `file` from `directory`, or from the built-in pipelines.
-pub(super) fn read(directory: Option<&Path>, file: &str, origin: &Origin) -> Result<Source, Error> {
+pub(super) fn read(directory: Option<&Path>, file: &str, origin: &Origin) -> Result<Text, Error> {
     let description = match directory {
         Some(directory) => read_from(directory, file, origin)?,
         None => BuiltIn::get(file)
             .map(|embedded| String::from_utf8_lossy(&embedded.data).into_owned())
             .ok_or_else(|| missing(file, origin, "the built-in pipelines", BuiltIn::iter()))?,
     };
-    Ok(Source {
+    Ok(Text {
         file: file.to_owned(),
-        description,
+        text: description.into(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! What option values look like as text, the same in files, variables and flags.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -28,6 +29,63 @@ pub struct LogFilter(pub String);
 /// Scheme and authority, `https://live.example`, without a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicUrl(pub String);
+
+/// A STUN or TURN server that clients are told of (RFC 7064, RFC 7065).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IceServer {
+    /// `stun:host:port` or `turn:host:port?transport=udp`.
+    url: String,
+    /// User name and password of a TURN server.
+    login: Option<(String, String)>,
+}
+
+impl IceServer {
+    /// The value of a `Link` header (RFC 9725 §4.6), the parameters in the order that clients
+    /// look for them.
+    pub fn link(&self) -> String {
+        let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        let url = &self.url;
+        match &self.login {
+            None => format!("<{url}>; rel=\"ice-server\""),
+            Some((user, password)) => format!(
+                "<{url}>; rel=\"ice-server\"; username=\"{}\"; credential=\"{}\"; \
+                 credential-type=\"password\"",
+                quote(user),
+                quote(password)
+            ),
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        // OBS and MediaMTX cut the header at `,` and `;`, also within quotes.
+        let harmless = |c: char| c.is_ascii_graphic() && !"<>,;".contains(c);
+        let (scheme, rest) = text.split_once(':')?;
+        if rest.is_empty() || !text.chars().all(harmless) {
+            return None;
+        }
+        match (scheme, rest.rsplit_once('@')) {
+            ("stun" | "stuns", None) => Some(Self {
+                url: text.to_owned(),
+                login: None,
+            }),
+            ("turn" | "turns", Some((login, host))) if !host.is_empty() => {
+                let (user, password) = login.split_once(':')?;
+                Some(Self {
+                    url: format!("{scheme}:{host}"),
+                    login: Some((user.to_owned(), password.to_owned())),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
 
 impl Value for bool {
     const TAKES: &'static str = "true or false";
@@ -150,6 +208,19 @@ impl Value for Vec<IpAddr> {
     }
 }
 
+impl Value for Vec<IceServer> {
+    const TAKES: &'static str = "servers such as stun:host:3478 or \
+                                 turn:user:password@host:3478?transport=udp, separated by commas,";
+
+    fn read(text: &str) -> Option<Self> {
+        text.split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(IceServer::read)
+            .collect()
+    }
+}
+
 impl<T: Value> Value for Option<T> {
     const TAKES: &'static str = T::TAKES;
 
@@ -206,6 +277,33 @@ mod tests {
         assert!(LogFilter::read("info,aerial::http=trace,gstreamer=warn").is_some());
         for wrong in ["", "debgu", "info,aerial=loud", "=info"] {
             assert!(LogFilter::read(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ice_servers_as_links() {
+        let read = Vec::<IceServer>::read;
+        let servers = read("stun:a.example:3478, turn:u:p@\"b@a.example?transport=udp").unwrap();
+        assert_eq!(
+            servers.iter().map(IceServer::link).collect::<Vec<_>>(),
+            [
+                r#"<stun:a.example:3478>; rel="ice-server""#,
+                r#"<turn:a.example?transport=udp>; rel="ice-server"; username="u"; credential="p@\"b"; credential-type="password""#,
+            ]
+        );
+        assert!(
+            !format!("{servers:?}").contains("p@"),
+            "passwords stay out of logs"
+        );
+        for wrong in [
+            "a.example",
+            "stun:",
+            "stun:u:p@a",
+            "turn:a.example",
+            "turn:u:p;q@a",
+            "http://a",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 

@@ -36,8 +36,8 @@ pub(super) fn broadcasts(app: &App) -> Result<Response, Problem> {
     json(&List::of(&app.broadcasts))
 }
 
-pub(super) fn broadcast(app: &App, name: &Name) -> Result<Response, Problem> {
-    json(&app.broadcasts.status_of(name)?)
+pub(super) async fn broadcast(app: &App, name: &Name) -> Result<Response, Problem> {
+    json(&app.broadcasts.details_of(name).await?)
 }
 
 pub(super) fn server(app: &App) -> Result<Response, Problem> {

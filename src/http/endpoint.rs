@@ -5,7 +5,7 @@ use warp::reply::Response;
 
 use super::{
     App, cors, extensions, prefix,
-    reply::{Problem, empty, set, with_body},
+    reply::{Problem, add_links, empty, set, with_body},
     request::Request,
     resource::FRAGMENT_TYPE,
     router::Target,
@@ -48,16 +48,23 @@ async fn create(
     mut request: Request,
 ) -> Result<Response, Problem> {
     let name = name(target, &request)?;
+    app.sources.allow(request.source)?;
     let body = request
         .body(app.options.offer_bytes_max, app.options.body_timeout)
         .await?;
+    if let Some(elsewhere) = elsewhere(app, role) {
+        return Ok(redirect(elsewhere, &request));
+    }
     if !request.has_type(OFFER_TYPE) {
         return Err(Problem::wrong_type(cors::ACCEPT_POST, OFFER_TYPE));
     }
     let offer = Offer::parse(&body, role).map_err(Error::from)?;
     let created = match role {
         Role::Publisher => app.broadcasts.publish(&name, offer, request.arrived).await,
-        Role::Viewer => app.broadcasts.watch(&name, offer).await,
+        Role::Viewer => {
+            let rendition = request.parameter("rendition");
+            app.broadcasts.watch(&name, offer, rendition).await
+        }
     };
     match created {
         Ok(created) => Ok(created_response(app, role, &created)),
@@ -67,6 +74,28 @@ async fn create(
             Err(if hidden { problem.hidden() } else { problem })
         }
     }
+}
+
+/// The server that takes new sessions of this role instead of this one.
+fn elsewhere(app: &App, role: Role) -> Option<&str> {
+    let base = match role {
+        Role::Publisher => &app.options.redirect_publishers,
+        Role::Viewer => &app.options.redirect_viewers,
+    };
+    base.as_deref()
+}
+
+/// RFC 9725 §4.5: 307, because clients make a GET of a POST at 301 and 302.
+fn redirect(base: &str, request: &Request) -> Response {
+    let question = if request.query.is_empty() { "" } else { "?" };
+    let location = format!("{base}{}{question}{}", request.path, request.query);
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+    if let Ok(mut value) = HeaderValue::from_str(&location) {
+        // Some clients carry their stream key in the query.
+        value.set_sensitive(true);
+        response.headers_mut().insert(header::LOCATION, value);
+    }
+    response
 }
 
 fn name(target: Target<'_>, request: &Request) -> Result<Name, Problem> {
@@ -90,6 +119,7 @@ fn created_response(app: &App, role: Role, created: &Created) -> Response {
     set(&mut response, &header::ETAG, &session.etag());
     set(&mut response, &cors::ACCEPT_PATCH, FRAGMENT_TYPE);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
+    add_links(&mut response, &app.options.ice_servers);
     if role == Role::Viewer {
         extensions::announce(&mut response, session);
     }

@@ -5,7 +5,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use ::http::{HeaderValue, Method, StatusCode, header};
+use ::http::{Method, StatusCode, header};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio_stream::wrappers::WatchStream;
@@ -17,7 +17,7 @@ use warp::{
 
 use super::{
     App, prefix,
-    reply::{Problem, empty, set},
+    reply::{Problem, add_links, empty, set},
     request::Request,
     resource::find,
 };
@@ -55,12 +55,7 @@ pub(super) fn announce(response: &mut Response, session: &Session) {
         ),
         format!("<{base}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\""),
     ];
-    for link in links {
-        if let Ok(mut link) = HeaderValue::from_str(&link) {
-            link.set_sensitive(true);
-            response.headers_mut().append(header::LINK, link);
-        }
-    }
+    add_links(response, &links);
 }
 
 pub(super) async fn answer(

@@ -15,8 +15,9 @@ mod reply;
 mod request;
 mod resource;
 mod router;
+mod sources;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ::http::{Method, StatusCode};
 use hyper::server::conn::http1;
@@ -39,6 +40,7 @@ use self::{
     reply::{Problem, empty},
     request::Request,
     router::Route,
+    sources::Sources,
 };
 use crate::{broadcast::Broadcasts, fanout::Fanout, peer::sdp::Role};
 
@@ -66,6 +68,14 @@ pub struct Options {
     pub lenient_etag: bool,
     /// Whether a broadcast without a publisher is 404 instead of 409 to viewers.
     pub missing_is_404: bool,
+    /// Scheme and authority of the server that takes the publishers.
+    pub redirect_publishers: Option<String>,
+    /// Scheme and authority of the server that takes the viewers.
+    pub redirect_viewers: Option<String>,
+    /// Offers per second from one source. Default: see [`sources`].
+    pub source_offers: Option<usize>,
+    /// `Link` values of STUN and TURN servers.
+    pub ice_servers: Vec<String>,
     /// Folder of the pages instead of the built-in ones.
     pub web: Option<PathBuf>,
     /// How long requests may take to finish when the server stops.
@@ -78,6 +88,7 @@ struct App {
     broadcasts: Broadcasts,
     fanout: Fanout,
     pages: Pages,
+    sources: Sources,
     events: events::Feed,
     stopping: CancellationToken,
 }
@@ -94,6 +105,7 @@ pub async fn serve(
     let app = Arc::new(App {
         events: events::Feed::start(broadcasts.clone(), &mut tasks),
         pages: Pages::new(options.web.clone()),
+        sources: Sources::new(options.source_offers),
         options,
         broadcasts,
         fanout,
@@ -122,11 +134,10 @@ async fn accept(
         .timer(TokioTimer::new())
         .header_read_timeout(app.options.header_timeout)
         .max_header_size(app.options.header_bytes_max);
-    let service = TowerToHyperService::new(warp::service(filter(Arc::clone(app))));
     let permits = Arc::new(Semaphore::new(app.options.connections_max));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, source) = match listener.accept().await {
+            Ok((stream, address)) => (stream, address.ip()),
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -136,7 +147,9 @@ async fn accept(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection stays with Nagle's algorithm");
         }
-        let connection = builder.serve_connection(TokioIo::new(stream), service.clone());
+        let service = warp::service(filter(Arc::clone(app), source));
+        let service = TowerToHyperService::new(service);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tasks.spawn(async move {
             if let Err(error) = connection.await {
@@ -148,15 +161,19 @@ async fn accept(
     }
 }
 
+/// What answers the requests of one connection.
 fn filter(
     app: Arc<App>,
+    source: IpAddr,
 ) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     warp::method()
         .and(warp::path::full())
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(warp::header::headers_cloned())
         .and(warp::body::stream().map(request::body))
-        .then(move |method, path: FullPath, headers, body| {
-            let request = Request::new(method, path.as_str(), headers, body);
+        .then(move |method, path: FullPath, query, headers, body| {
+            let target = (path.as_str().to_owned(), query);
+            let request = Request::new(source, method, target, headers, body);
             let app = Arc::clone(&app);
             async move { app.answer(request).await }
         })
@@ -198,6 +215,9 @@ impl App {
         }
         let mut response = empty(StatusCode::OK);
         cors::describe(&mut response, route);
+        if matches!(route, Route::Endpoint(..)) {
+            reply::add_links(&mut response, &self.options.ice_servers);
+        }
         response
     }
 
@@ -209,7 +229,7 @@ impl App {
                 extensions::answer(self, (*id, *extension), request).await
             }
             Route::Broadcasts => api::broadcasts(self),
-            Route::Broadcast(name) => api::broadcast(self, name),
+            Route::Broadcast(name) => api::broadcast(self, name).await,
             Route::Events => Ok(events::answer(self)),
             Route::Server => api::server(self),
             Route::Health => Ok(reply::text("ok\n")),

@@ -67,6 +67,17 @@ pub(super) fn set(response: &mut Response, name: &HeaderName, value: &str) {
     }
 }
 
+/// Adds `Link` headers, each on a line of its own: clients split a combined one wrongly. They may
+/// hold secrets.
+pub(super) fn add_links(response: &mut Response, links: &[String]) {
+    for link in links {
+        if let Ok(mut link) = HeaderValue::from_str(link) {
+            link.set_sensitive(true);
+            response.headers_mut().append(header::LINK, link);
+        }
+    }
+}
+
 /// Why a request is refused: becomes an `application/problem+json` reply.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -210,6 +221,11 @@ impl From<Error> for Problem {
             Error::Missing(what) => Self::not_found(what),
             Error::NotLive { retry_after, .. } => {
                 Self::new(StatusCode::CONFLICT, "not-live", detail).retry_after(retry_after)
+            }
+            Error::NoRendition { .. } => Self::new(StatusCode::NOT_FOUND, "no-rendition", detail),
+            Error::NotReady { retry_after } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
+                    .retry_after(retry_after)
             }
             Error::Taken { retry_after, .. } => {
                 Self::new(StatusCode::CONFLICT, "name-taken", detail).retry_after(retry_after)

@@ -1,6 +1,6 @@
 //! A request, and its body read under limits.
 
-use std::{pin::Pin, time::Duration};
+use std::{net::IpAddr, pin::Pin, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, Method, header};
 use bytes::{Bytes, BytesMut};
@@ -26,8 +26,12 @@ pub(super) fn body<B: Buf>(
 
 /// What handlers see of a request.
 pub(super) struct Request {
+    /// Where the connection comes from.
+    pub(super) source: IpAddr,
     pub(super) method: Method,
     pub(super) path: String,
+    /// Without the question mark; empty if there is none.
+    pub(super) query: String,
     pub(super) headers: HeaderMap,
     /// When its head had been read.
     pub(super) arrived: std::time::Instant,
@@ -35,14 +39,31 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(method: Method, path: &str, headers: HeaderMap, body: Body) -> Self {
+    pub(super) fn new(
+        source: IpAddr,
+        method: Method,
+        (path, query): (String, String),
+        headers: HeaderMap,
+        body: Body,
+    ) -> Self {
         Self {
+            source,
             method,
-            path: path.to_owned(),
+            path,
+            query,
             headers,
             arrived: std::time::Instant::now(),
             body,
         }
+    }
+
+    /// A parameter of the query, as written: what it may name needs no escapes.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        let mut pairs = self
+            .query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// A header as text.

@@ -60,3 +60,13 @@ pub enum Engine {
     /// str0m with a media path of our own.
     Direct,
 }
+
+impl Engine {
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Webrtcbin => "webrtcbin",
+            Self::Direct => "direct",
+        }
+    }
+}

@@ -117,6 +117,11 @@ pub(crate) const fn elements(codec: Codec) -> &'static Elements {
 }
 
 impl Elements {
+    /// The parser's factory name; `identity` where none is needed.
+    pub(crate) fn parser_name(&self) -> &'static str {
+        self.parser.map_or("identity", |(factory, _)| factory)
+    }
+
     fn codec(&self) -> Option<Codec> {
         Codec::ALL
             .into_iter()

@@ -10,10 +10,10 @@ use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
 use super::{
-    Error, Event, clock, codec, packetizer,
+    Error, Event, Outlet, clock, codec, packetizer,
     running::{self, Report, Running},
 };
-use crate::media::{Codec, FrameSink, Packet, PacketSink};
+use crate::media::{Codec, Packet, PacketSink};
 
 /// Bytes that may wait in front of the depayloader before packets are dropped: it never waits, so
 /// more than a frame or two means that the machine is overloaded.
@@ -28,7 +28,7 @@ pub struct Depacketizer {
 }
 
 impl Depacketizer {
-    /// Starts the pipeline and returns the entry for its packets. Frames go to `sink` on a
+    /// Starts the pipeline and returns the entry for its packets. Frames go to `outlet` on a
     /// streaming thread. `events` gets [`Event::Track`] with the first frame, and
     /// [`Event::Failed`], after which nothing follows. `keyframe_wanted` is called, without
     /// waiting, when a loss has broken the picture.
@@ -37,12 +37,12 @@ impl Depacketizer {
     /// If an element is missing or does not start.
     pub async fn start(
         codec: Codec,
-        sink: FrameSink,
+        outlet: Outlet,
         events: mpsc::Sender<Event>,
         keyframe_wanted: impl Fn() + Send + Sync + 'static,
     ) -> Result<(Self, PacketSink), Error> {
         let tracks = events.clone();
-        let build = move || build(codec, sink, tracks, keyframe_wanted);
+        let build = move || build(codec, outlet, tracks, keyframe_wanted);
         let (pipeline, source) =
             running::blocking("building a depacketizer", running::START_TIMEOUT, build).await??;
         let event = |report| match report {
@@ -69,7 +69,7 @@ impl Depacketizer {
 
 fn build(
     codec: Codec,
-    sink: FrameSink,
+    outlet: Outlet,
     events: mpsc::Sender<Event>,
     keyframe_wanted: impl Fn() + Send + Sync + 'static,
 ) -> Result<(gst::Pipeline, gst_app::AppSrc), Error> {
@@ -90,14 +90,16 @@ fn build(
         gst::PadProbeReturn::Ok
     });
     let mut announced = false;
+    let stream = outlet.stream;
+    let frames = outlet.frames;
     let deliver = move |frame: crate::media::Frame| {
         let track = Event::Track(codec.kind(), frame.codec);
         announced = announced || events.try_send(track).is_ok();
-        sink(frame);
+        frames(frame);
     };
     let mut chain = vec![source.clone().upcast()];
     chain.extend(codec::elements(codec).depayloader()?);
-    chain.push(packetizer::bin(codec, deliver)?.upcast());
+    chain.push(packetizer::bin(codec, stream.as_ref(), deliver)?.upcast());
     pipeline.add_many(&chain).map_err(failed)?;
     gst::Element::link_many(&chain).map_err(failed)?;
     Ok((pipeline, source))

@@ -16,66 +16,65 @@
 //! What this layer does not do: WebRTC, broadcast rules, restarts. A pipeline string is code:
 //! descriptions come from the configuration, never from a request.
 
+pub mod check;
 pub(crate) mod clock;
 pub(crate) mod codec;
 mod depacketizer;
 mod elements;
 mod error;
 mod frames;
+mod intake;
+pub mod job;
 mod keyframe;
 pub(crate) mod launch;
 mod log;
 mod nal;
+mod outlet;
 pub(crate) mod packetizer;
 mod role;
 pub(crate) mod running;
 mod source;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 mod text;
 mod timestamps;
+pub mod tryout;
+mod variables;
 
 use std::sync::Mutex;
 
 pub use clock::running_time;
 pub use depacketizer::Depacketizer;
 pub use error::Error;
+pub use job::Job;
+pub use outlet::{Outlet, TrackSinks};
 pub use role::Role;
 pub use source::Source;
+pub use stream::{Stream, Streams};
 pub use text::expand;
+pub use variables::Variables;
 
-use crate::media::{Codec, FrameSink, Kind};
-
-/// Where a pipeline's frames go, by track. A track that the pipeline lacks is never called.
-#[derive(Clone)]
-pub struct TrackSinks {
-    /// Takes the frames of the video track.
-    pub video: FrameSink,
-    /// Takes the frames of the audio track.
-    pub audio: FrameSink,
-}
-
-impl TrackSinks {
-    /// The sink of one track.
-    pub fn of(&self, kind: Kind) -> &FrameSink {
-        match kind {
-            Kind::Video => &self.video,
-            Kind::Audio => &self.audio,
-        }
-    }
-}
-
-impl std::fmt::Debug for TrackSinks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TrackSinks").finish_non_exhaustive()
-    }
-}
+use crate::media::{Codec, Kind};
 
 /// What a running pipeline reports upwards, on a bounded channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The first frame of a track has been made, encoded with this codec.
     Track(Kind, Codec),
+    /// The first frame of a rendition has been made.
+    Rendition {
+        /// The kind of media.
+        kind: Kind,
+        /// `720p` for `appsink name=video_720p`.
+        name: String,
+        /// How it is encoded.
+        codec: Codec,
+    },
+    /// Media goes in, but nothing has come out for the time set. The pipeline still runs.
+    Stalled,
+    /// After [`Event::Stalled`]: something comes out again.
+    Resumed,
     /// The pipeline failed: which element, and why. Nothing follows.
     Failed(String),
     /// The pipeline came to its end (EOS). Nothing follows.
@@ -100,7 +99,13 @@ pub fn init() -> Result<(), Error> {
     }
     log::install();
     gstreamer::init().map_err(|error| Error::Init(error.to_string()))?;
-    gstrsrtp::plugin_register_static().map_err(|error| Error::Init(error.to_string()))?;
+    for register in [
+        gstrsrtp::plugin_register_static,
+        gstfmp4::plugin_register_static,
+        gsthlssink3::plugin_register_static,
+    ] {
+        register().map_err(|error| Error::Init(error.to_string()))?;
+    }
     elements::check()?;
     running_time(); // fixes the base time
     *done = true;

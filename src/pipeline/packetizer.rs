@@ -7,16 +7,27 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::{Error, clock, codec, frames::Frames};
+use super::{
+    Error, clock, codec,
+    frames::Frames,
+    stream::{self, Stream},
+};
 use crate::media::{Codec, Frame};
 
 /// A bin with one pad, `sink`, that takes a stream of this codec and calls `deliver` with each
-/// frame, on the streaming thread: it must not block.
+/// frame, on the streaming thread: it must not block. What the parser makes goes to `stream` too.
 pub(crate) fn bin(
     codec: Codec,
+    stream: Option<&Stream>,
     deliver: impl FnMut(Frame) + Send + 'static,
 ) -> Result<gst::Bin, Error> {
     let mut chain = codec::elements(codec).packetizer()?;
+    let payloader = chain
+        .last()
+        .and_then(|payloader| payloader.static_pad("sink"));
+    if let (Some(stream), Some(pad)) = (stream, payloader) {
+        stream::tap_pad(&pad, stream, codec);
+    }
     chain.push(sink(codec, deliver).upcast());
     let bin = gst::Bin::with_name(&format!("packetizer-{}", codec.kind()));
     let failed = |error: glib::BoolError| Error::Failed(format!("packetizer for {codec}: {error}"));

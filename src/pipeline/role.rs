@@ -113,15 +113,15 @@ fn app_elements(description: &str) -> Vec<(String, Option<String>)> {
     let mut found: Vec<(String, Option<String>)> = Vec::new();
     let mut in_app_element = false;
     for token in tokens(description) {
-        match token {
-            Token::Property(property, value) => {
+        match token.kind {
+            TokenKind::Property(property, value) => {
                 if let Some((_, name)) = found.last_mut().filter(|_| in_app_element)
                     && property == "name"
                 {
                     *name = Some(value);
                 }
             }
-            Token::Word(word) => {
+            TokenKind::Word(word) => {
                 in_app_element = word == "appsrc" || word == "appsink";
                 if in_app_element {
                     found.push((word, None));
@@ -132,35 +132,51 @@ fn app_elements(description: &str) -> Vec<(String, Option<String>)> {
     found
 }
 
-/// What gst-launch's grammar sees, as far as roles need it.
-enum Token {
+/// What gst-launch's grammar sees, as far as roles and checks need it.
+pub(crate) struct Token {
+    /// The line it begins in, from 1.
+    pub(crate) line: usize,
+    pub(crate) kind: TokenKind,
+}
+
+pub(crate) enum TokenKind {
     /// `property=value`, without quotation marks.
     Property(String, String),
     /// An element, a pad reference, caps, `!`...
     Word(String),
 }
 
-fn tokens(description: &str) -> Vec<Token> {
+pub(crate) fn tokens(description: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = description.trim_start();
+    let line = |rest: &str| {
+        let seen = description.len().saturating_sub(rest.len());
+        1 + description
+            .get(..seen)
+            .unwrap_or_default()
+            .matches('\n')
+            .count()
+    };
     while !rest.is_empty() {
+        let line = line(rest);
         let end = rest
             .find(|c: char| !(c.is_ascii_alphanumeric() || "_-:".contains(c)))
             .unwrap_or(rest.len());
         let (word, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
-        if let Some(value) = tail
+        let value = tail
             .trim_start()
             .strip_prefix('=')
-            .filter(|_| !word.is_empty())
-        {
+            .filter(|_| !word.is_empty());
+        let kind = if let Some(value) = value {
             let (value, tail) = string(value.trim_start());
-            tokens.push(Token::Property(word.to_owned(), value));
             rest = tail.trim_start();
+            TokenKind::Property(word.to_owned(), value)
         } else {
             let (word, tail) = string(rest);
-            tokens.push(Token::Word(word));
             rest = tail.trim_start();
-        }
+            TokenKind::Word(word)
+        };
+        tokens.push(Token { line, kind });
     }
     tokens
 }

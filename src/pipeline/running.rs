@@ -48,6 +48,21 @@ impl Running {
         events: mpsc::Sender<E>,
         event: impl FnOnce(Report) -> Option<E> + Send + 'static,
     ) -> Result<Self, Error> {
+        Self::start_again(pipeline, ready, events, event, false).await
+    }
+
+    /// As [`Running::start`]. With `loops`, the pipeline plays from its beginning again when it
+    /// has come to its end.
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub(crate) async fn start_again<E: Send + 'static>(
+        pipeline: gst::Pipeline,
+        ready: impl FnOnce(&gst::Pipeline, bool),
+        events: mpsc::Sender<E>,
+        event: impl FnOnce(Report) -> Option<E> + Send + 'static,
+        loops: bool,
+    ) -> Result<Self, Error> {
         let bus = pipeline.bus().map(|bus| bus.stream());
         let mut bus = bus.ok_or_else(|| Error::Failed("the pipeline has no bus".to_owned()))?;
         let mut running = Self {
@@ -64,11 +79,20 @@ impl Running {
             });
         }
         running.tasks.spawn(async move {
-            if let Some(event) = next_report(&mut bus, Some(weak)).await.and_then(event) {
+            let mut report = next_report(&mut bus, Some(&weak)).await;
+            while loops && matches!(report, Some(Report::Ended)) && play_again(&weak).await {
+                report = next_report(&mut bus, Some(&weak)).await;
+            }
+            if let Some(event) = report.and_then(event) {
                 events.send(event).await.ok();
             }
         });
         Ok(running)
+    }
+
+    /// Runs a task for as long as the pipeline runs.
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
     }
 
     /// The pipeline, for queries and events. Keep no reference to it.
@@ -164,10 +188,22 @@ fn change_state(
     element.set_state(state)
 }
 
+/// Plays from the beginning; false if the pipeline cannot.
+async fn play_again(pipeline: &glib::WeakRef<gst::Pipeline>) -> bool {
+    let Some(pipeline) = pipeline.upgrade() else {
+        return false;
+    };
+    let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT;
+    let seek = move || pipeline.seek_simple(flags, gst::ClockTime::ZERO).is_ok();
+    blocking("seeking", START_TIMEOUT, seek)
+        .await
+        .unwrap_or(false)
+}
+
 /// Reads messages until one of them tells of the pipeline's failure or end.
 async fn next_report(
     bus: &mut gst::bus::BusStream,
-    pipeline: Option<glib::WeakRef<gst::Pipeline>>,
+    pipeline: Option<&glib::WeakRef<gst::Pipeline>>,
 ) -> Option<Report> {
     while let Some(message) = bus.next().await {
         let source = message.src().map(|object| object.path_string().to_string());
@@ -186,7 +222,7 @@ async fn next_report(
                 tracing::warn!("{text}");
             }
             gst::MessageView::Latency(_) => {
-                if let Some(pipeline) = pipeline.as_ref().and_then(glib::WeakRef::upgrade) {
+                if let Some(pipeline) = pipeline.and_then(glib::WeakRef::upgrade) {
                     let recalculate = move || pipeline.recalculate_latency().map_err(|_| ());
                     let done = blocking("recalculating latency", START_TIMEOUT, recalculate).await;
                     tracing::debug!(?done, source, "latency recalculated");

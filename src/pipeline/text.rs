@@ -4,7 +4,7 @@
 //! add a property or an element. (GStreamer itself takes a pair of quotation marks off a value that
 //! begins and ends with one.)
 
-use super::Error;
+use super::{Error, Variables};
 
 /// Longest pipeline text, in bytes after the variables are filled in.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -29,6 +29,29 @@ pub fn expand<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> Result
         }
     }
     Ok(out)
+}
+
+/// The variables that have neither a value nor a default, each with its first line.
+pub(crate) fn without_value(text: &str, values: &Variables) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let lines = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| !line.trim_start().starts_with('#'));
+    for (line, number) in lines {
+        for variable in line
+            .split("${")
+            .skip(1)
+            .filter_map(|rest| rest.split_once('}'))
+        {
+            let name = variable.0;
+            let known = name.contains(":-") || values.value(name).is_some();
+            if !known && !found.iter().any(|(_, it)| it == name) {
+                found.push((number, name.to_owned()));
+            }
+        }
+    }
+    found
 }
 
 /// `quote` is the quotation mark that is open, here and at the end of the line.

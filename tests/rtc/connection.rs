@@ -154,7 +154,7 @@ impl Connection {
                 let options = socket2::SockRef::from(&self.socket);
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
             }
-            Mode::Normal | Mode::Vanish => {}
+            Mode::Normal | Mode::Mute | Mode::Vanish => {}
         }
     }
 
@@ -196,6 +196,7 @@ impl Connection {
                     &self.seen.video
                 };
                 let mut track = track.lock().unwrap();
+                track.reported |= packet.last_sender_info.is_some();
                 track.packets.insert(*packet.seq_no);
                 track.frames.insert(packet.time.numer());
             }

@@ -27,6 +27,8 @@ use connection::Connection;
 pub(crate) enum Mode {
     #[default]
     Normal,
+    /// Sends no media but stays connected.
+    Mute,
     /// Never reads its socket again; says that it is alive as long as it believes so.
     Deaf,
     /// Asks for every packet and for keyframes, all the time.
@@ -44,6 +46,8 @@ pub(crate) struct Received {
     pub(crate) packets: BTreeSet<u64>,
     /// Timestamps, extended.
     pub(crate) frames: BTreeSet<u64>,
+    /// An RTCP sender report came.
+    pub(crate) reported: bool,
 }
 
 impl Received {
@@ -161,13 +165,21 @@ impl Client {
         self.seen.keyframe_requests.lock().unwrap().clone()
     }
 
+    fn frames(&self) -> (usize, usize) {
+        let video = self.seen.video.lock().unwrap().frames.len();
+        (video, self.seen.audio.lock().unwrap().frames.len())
+    }
+
     /// Waits for this many more frames of video and audio.
     pub(crate) fn wait_for_frames(&self, more: usize) {
-        let (video, audio) = (self.video().frames.len(), self.audio().frames.len());
+        self.wait_for_frames_after(self.frames(), more);
+    }
+
+    fn wait_for_frames_after(&self, (video, audio): (usize, usize), more: usize) {
         let what = format!("{more} more frames after {video} and {audio}");
         wait_for(&what, || {
-            let seen = self.video().frames.len() >= video + more;
-            (seen && self.audio().frames.len() >= audio + more).then_some(())
+            let now = self.frames();
+            (now.0 >= video + more && now.1 >= audio + more).then_some(())
         });
     }
 
@@ -180,6 +192,15 @@ impl Client {
         wait_for("every packet", || {
             (self.video().missing() == 0 && self.audio().missing() == 0).then_some(())
         });
+    }
+}
+
+/// Waits until each of them has seen this many more frames, and misses nothing in between.
+pub(crate) fn wait_for_frames_of_all(viewers: &[Client], more: usize) {
+    let before: Vec<_> = viewers.iter().map(Client::frames).collect();
+    for (viewer, before) in viewers.iter().zip(before) {
+        viewer.wait_for_frames_after(before, more);
+        viewer.wait_for_all();
     }
 }
 

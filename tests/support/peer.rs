@@ -45,6 +45,7 @@ pub struct Seen {
 /// A client that runs on a thread of its own until it is dropped.
 pub struct Client {
     pub session: String,
+    pub answer: String,
     pub seen: Arc<Seen>,
     thread: Option<JoinHandle<()>>,
 }
@@ -65,13 +66,27 @@ impl Client {
         Self::start(server, path, Direction::RecvOnly, false)
     }
 
+    /// Watches `path`; the offer does not say where from.
+    pub fn watch_without_candidates(server: &Server, path: &str) -> Self {
+        let mut peer = Peer::new(Direction::RecvOnly, false);
+        let lines = peer.offer.split_inclusive("\r\n");
+        peer.offer = lines
+            .filter(|line| !line.starts_with("a=candidate:"))
+            .collect();
+        Self::run(server, path, peer)
+    }
+
     fn start(server: &Server, path: &str, direction: Direction, video: bool) -> Self {
-        let mut peer = Peer::new(direction, video);
+        Self::run(server, path, Peer::new(direction, video))
+    }
+
+    fn run(server: &Server, path: &str, mut peer: Peer) -> Self {
         let reply: Reply = server.post_offer(path, &peer.offer).expect(201);
         peer.accept(reply.text());
         let seen = Arc::clone(&peer.seen);
         Self {
             session: reply.location(),
+            answer: reply.text().to_owned(),
             seen,
             thread: Some(thread::spawn(move || peer.run())),
         }

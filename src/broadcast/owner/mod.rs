@@ -1,6 +1,8 @@
 //! The owner task of a broadcast: all decisions about it, one after the other.
 
 mod feeding;
+mod outputs;
+mod renditions;
 mod watching;
 
 use std::{
@@ -15,13 +17,18 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use self::{
+    outputs::Slot,
+    renditions::{Ladder, Place, Waiting},
+};
 use super::{
     Created, Name, Reply, Session, SessionId, Shared,
     claim::Pulse,
     feed::{Gate, Report, Tracks},
+    plan::{Plan, Text},
     session::{Command, Stop},
     source::Restarts,
-    status::{SourceKind, State, Status, TrackStatus},
+    status::{Details, SourceKind, State, Status, TrackStatus},
 };
 use crate::{
     error::Error,
@@ -30,6 +37,7 @@ use crate::{
         End,
         sdp::{Offer, Role},
     },
+    pipeline::{Stream, Streams},
 };
 
 /// When to ask again for a broadcast that nobody publishes.
@@ -59,13 +67,16 @@ pub(super) enum Request {
         arrived: Instant,
         reply: Reply<Created>,
     },
-    /// Start a viewer.
+    /// Start a viewer, of a rendition that it names or of what fits.
     Watch {
         offer: Arc<Offer>,
+        wish: Option<String>,
         reply: Reply<Created>,
     },
     /// End a session because its client wants so.
     End { id: SessionId, reply: Reply<()> },
+    /// Tell what there is to know.
+    Describe { reply: Reply<Details> },
 }
 
 /// A new session and its commands.
@@ -79,6 +90,8 @@ pub(super) enum Outcome {
     Refused(Reply<Created>, Error),
     /// A run of a source pipeline.
     SourceEnded,
+    /// An output or a pipeline of renditions.
+    JobEnded,
 }
 
 /// What a child task was.
@@ -86,6 +99,14 @@ pub(super) enum Outcome {
 enum Child {
     Feed(u64),
     Viewer(SessionId),
+    Job(u64),
+}
+
+/// A viewer that has been let in.
+struct Viewing {
+    session: Arc<Session>,
+    /// The renditions it gets.
+    places: Vec<Place>,
 }
 
 /// The one that feeds the broadcast now.
@@ -112,11 +133,22 @@ pub(super) struct Owner {
     requests: mpsc::Receiver<Request>,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     keyframe_wanted: Arc<Notify>,
-    /// Text of the pipeline that feeds it, and when to start that again.
-    source: Option<(Arc<str>, Restarts)>,
+    plan: Arc<Plan>,
+    /// The pipeline that feeds it, and when to start that again.
+    source: Option<(Text, Restarts)>,
+    /// Asks the source for a keyframe.
+    source_keyframe: Arc<Notify>,
+    /// Its encoded media, for pipelines.
+    streams: Streams,
+    outputs: Vec<Slot>,
     feed: Option<Feed>,
+    /// When somebody watched or wanted to last; for a source on demand.
+    demanded: Instant,
     tracks: Tracks,
-    viewers: HashMap<SessionId, Arc<Session>>,
+    ladders: Vec<Ladder>,
+    viewers: HashMap<SessionId, Viewing>,
+    /// Viewers whose rendition has no frame yet; they count as viewers.
+    waiting: Vec<Waiting>,
     children: JoinSet<Outcome>,
     child_names: HashMap<task::Id, Child>,
     vacant_since: Instant,
@@ -128,21 +160,36 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn new(
         name: &Name,
-        source: Option<&str>,
         shared: Arc<Shared>,
         requests: mpsc::Receiver<Request>,
     ) -> (Self, watch::Receiver<Status>) {
+        let plan = Arc::new(shared.options.plans.of(name));
+        let keyframe_wanted = Arc::<Notify>::default();
+        let stream = |kind| {
+            let wanted = Arc::clone(&keyframe_wanted);
+            Some(Stream::new(kind, move || wanted.notify_one()))
+        };
+        let streams = Streams {
+            video: stream(Kind::Video),
+            audio: stream(Kind::Audio),
+        };
+        let outputs: Vec<_> = plan.outputs.iter().cloned().map(Slot::new).collect();
+        let texts = plan.renditions.iter().cloned();
+        let ladders = texts.map(|text| Ladder::new(text, &plan, name)).collect();
         let (status, receiver) = watch::channel(Status {
             name: name.clone(),
             state: State::Waiting,
             viewers: 0,
             started: None,
-            source: if source.is_some() {
+            source: if plan.source.is_some() {
                 SourceKind::Pipeline
             } else {
                 SourceKind::Whip
             },
             tracks: Vec::new(),
+            outputs: Vec::new(),
+            renditions: Vec::new(),
+            on_demand: plan.on_demand,
             fed: false,
         });
         let owner = Self {
@@ -150,9 +197,16 @@ impl Owner {
             shared,
             requests,
             reports: mpsc::channel(REPORTS_MAX),
-            keyframe_wanted: Arc::default(),
-            source: source.map(|text| (text.into(), Restarts::default())),
+            keyframe_wanted,
+            source: plan.source.clone().map(|text| (text, Restarts::default())),
+            source_keyframe: Arc::default(),
+            plan,
+            streams,
+            outputs,
+            ladders,
+            waiting: Vec::new(),
             feed: None,
+            demanded: Instant::now(),
             tracks: Tracks::default(),
             viewers: HashMap::new(),
             children: JoinSet::new(),
@@ -184,12 +238,13 @@ impl Owner {
         loop {
             tokio::select! {
                 Some(request) = self.requests.recv() => self.answer(request),
-                Some(report) = self.reports.1.recv() => self.note(&report),
+                Some(report) = self.reports.1.recv() => self.note(report),
                 Some(child) = self.children.join_next_with_id() => self.bury(child),
                 () = self.keyframe_wanted.notified() => self.keyframe_due = true,
                 _ = tick.tick() => self.check_times(Instant::now()),
             }
             self.ask_for_keyframe(Instant::now());
+            self.run_outputs();
             self.publish_status();
             if self.is_idle() && self.shared.remove(&self.name, &mut self.requests) {
                 break;
@@ -203,6 +258,8 @@ impl Owner {
         self.source = None;
         self.retire_feed(End::Shutdown);
         self.close_viewers(End::Shutdown);
+        self.end_jobs(End::Shutdown);
+        self.settle_all(Instant::now());
         while let Some(child) = self.children.join_next_with_id().await {
             self.bury(child);
         }
@@ -213,6 +270,7 @@ impl Owner {
         self.source.is_none()
             && self.feed.is_none()
             && self.children.is_empty()
+            && self.waiting.is_empty()
             && self.vacant_since.elapsed() >= LINGER
     }
 
@@ -228,11 +286,27 @@ impl Owner {
                 Ok(admitted) => self.start_publisher(admitted, (offer, codecs), reply),
                 Err(error) => respond(reply, Err(error)),
             },
-            Request::Watch { offer, reply } => match self.admit_viewer(&offer) {
-                Ok(admitted) => self.start_viewer(admitted, offer, reply),
-                Err(error) => respond(reply, Err(error)),
-            },
+            Request::Watch { offer, wish, reply } => {
+                match self.admit_viewer(&offer, wish.as_deref()) {
+                    Ok(admitted) => {
+                        let since = Instant::now();
+                        let waiting = Waiting {
+                            admitted,
+                            offer,
+                            wish,
+                            reply,
+                            since,
+                        };
+                        self.settle(waiting, since);
+                        if self.is_on_demand() {
+                            self.run_source(since);
+                        }
+                    }
+                    Err(error) => respond(reply, Err(error)),
+                }
+            }
             Request::End { id, reply } => respond(reply, self.end_session(&id)),
+            Request::Describe { reply } => respond(reply, Ok(self.details())),
         }
     }
 
@@ -245,8 +319,8 @@ impl Owner {
     }
 
     fn end_session(&mut self, id: &SessionId) -> Result<(), Error> {
-        if let Some(session) = self.viewers.remove(id) {
-            session.stop.end(End::Deleted);
+        if let Some(viewer) = self.viewers.remove(id) {
+            viewer.session.stop.end(End::Deleted);
             self.shared.unregister(id);
             return Ok(());
         }
@@ -270,7 +344,7 @@ impl Owner {
         });
         let end = match outcome {
             Outcome::Ended(end) => end,
-            Outcome::Refused(..) | Outcome::SourceEnded => End::Failed,
+            Outcome::Refused(..) | Outcome::SourceEnded | Outcome::JobEnded => End::Failed,
         };
         match self.child_names.remove(&id) {
             Some(Child::Viewer(id)) => {
@@ -282,6 +356,7 @@ impl Owner {
             {
                 self.retire_feed(end);
             }
+            Some(Child::Job(number)) => self.bury_job(number),
             Some(Child::Feed(_)) | None => {}
         }
         match outcome {
@@ -290,7 +365,19 @@ impl Owner {
                 self.publish_status();
                 respond(reply, Err(error));
             }
-            Outcome::SourceEnded => {}
+            Outcome::SourceEnded | Outcome::JobEnded => {}
+        }
+    }
+
+    fn details(&self) -> Details {
+        let status = Status {
+            outputs: Vec::new(),
+            ..self.status.borrow().clone()
+        };
+        Details {
+            status,
+            outputs: self.outputs_figures(),
+            rendition_pipelines: self.ladders_figures(),
         }
     }
 
@@ -319,6 +406,9 @@ impl Owner {
                 viewers: self.viewers.len(),
                 started: feed.and_then(|feed| feed.live_since),
                 tracks,
+                outputs: self.outputs_status(),
+                renditions: self.renditions_status(),
+                on_demand: self.plan.on_demand,
                 fed: feed.is_some_and(|feed| feed.pulse.borrow().connected.is_some()),
                 name: status.name.clone(),
                 source: status.source,

@@ -6,10 +6,12 @@
 //! join is everybody with the same payload type, because numbering follows the rendition.
 //!
 //! - `viewer`: one viewer on its worker: what it is fed, and when.
+//! - `layers`: which layer of a simulcast picture it gets.
 //! - `handle`: the viewer as its owner holds it, and how it begins.
 //! - this file: all such viewers of one worker.
 
 mod handle;
+mod layers;
 #[cfg(test)]
 mod tests;
 mod viewer;
@@ -40,6 +42,8 @@ pub(super) enum Message {
     Join(Box<Fed>),
     /// A viewer's connection says something.
     Heard(u64, Heard),
+    /// A viewer shall get this layer, or the best.
+    Select(u64, Option<usize>),
     /// A viewer goes.
     Leave(u64),
 }
@@ -116,6 +120,12 @@ impl Share {
                         Heard::KeyframeWanted => fed.keyframe_wanted(cx.now),
                     }
                     self.wake = earliest(self.wake, Some(fed.wake()));
+                }
+            }
+            Message::Select(key, layer) => {
+                if let Some(fed) = self.viewers.get_mut(&key) {
+                    fed.select(layer, cx.now);
+                    self.wake = Some(cx.now);
                 }
             }
             Message::Leave(key) => self.remove(key),

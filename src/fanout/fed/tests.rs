@@ -1,14 +1,24 @@
 //! Viewers on webrtcbin against a real peer (str0m as a browser would be) over loopback.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
 use super::{
-    super::tests::{Client, Stage, feed, has_no_gap},
-    FedViewer,
+    super::{
+        gop::{Gop, Limits},
+        tests::{Client, Stage, feed, has_no_gap},
+    },
+    FedViewer, Numbering,
+    viewer::Track,
 };
-use crate::peer::{End, Event, webrtcbin::ViewerOptions};
+use crate::{
+    media::{Codec, Frame},
+    peer::{
+        End, Event,
+        webrtcbin::{Packets, Ports, ViewerOptions},
+    },
+};
 
 fn options() -> ViewerOptions {
     ViewerOptions {
@@ -152,4 +162,120 @@ async fn silent_peers_are_given_up() {
     assert_eq!(events.recv().await, Some(Event::Closed(End::Vanished)));
     viewer.close().await;
     stage.fanout.stop().await;
+}
+
+/// In a process of its own: other tests' threads come and go.
+#[test]
+fn sessions_leave_nothing_behind() {
+    let program = std::env::current_exe().unwrap();
+    let test = "fanout::fed::tests::sessions_leave_nothing_behind_alone";
+    let output = std::process::Command::new(program)
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env("G_DEBUG", "fatal-criticals")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}\n{output:?}"
+    );
+}
+
+#[test]
+#[ignore = "run by sessions_leave_nothing_behind"]
+fn sessions_leave_nothing_behind_alone() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_keep_alive(Duration::from_millis(100))
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut sessions = tokio::task::JoinSet::new();
+        sessions.spawn(many_sessions());
+        sessions.join_next().await.unwrap().unwrap();
+    });
+}
+
+async fn many_sessions() {
+    let count = |what: &str| {
+        let entries = std::fs::read_dir(format!("/proc/self/{what}"));
+        entries.unwrap().count()
+    };
+    let stage = Stage::new(30);
+    let mut counts = Vec::new();
+    for (unanswered, connected) in [(3, 3), (40, 10)] {
+        for round in 0..unanswered {
+            let (client, viewer, _events) = watch(&stage, &options()).await;
+            drop(client);
+            // Some owners just let go.
+            if round % 10 > 0 {
+                viewer.close().await;
+            }
+        }
+        for _ in 0..connected {
+            let (mut client, viewer, _events) = watch(&stage, &options()).await;
+            tokio::task::block_in_place(|| client.run(|c| c.video.len() > 30));
+            assert!(client.video.len() > 30);
+            viewer.close().await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        counts.push((count("task"), count("fd")));
+    }
+    assert!(
+        counts[1].0 <= counts[0].0 && counts[1].1 <= counts[0].1,
+        "{counts:?}"
+    );
+    stage.fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_are_taken_from_the_range() {
+    let stage = Stage::new(30);
+    let (first, last) = (47_310, 47_319);
+    let in_range = ViewerOptions {
+        ports: Some(Ports { first, last }),
+        ..options()
+    };
+    let (mut client, viewer, _events) = watch(&stage, &in_range).await;
+    let candidates = client.answer.matches("a=candidate:").count();
+    assert_eq!(candidates, 1, "{}", client.answer);
+    let port = client.answer.split(" 127.0.0.1 ").nth(1).unwrap();
+    let port: u16 = port.split(' ').next().unwrap().parse().unwrap();
+    assert!((first..=last).contains(&port), "{port}");
+    tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
+    assert!(!client.video.is_empty());
+    viewer.close().await;
+    stage.fanout.stop().await;
+}
+
+#[test]
+fn who_joins_at_the_cache_shares_packets_from_then_on() {
+    let frame = |keyframe, packets: u32| {
+        let ends = (1..=packets).collect();
+        let frame = Frame {
+            codec: Codec::H264,
+            keyframe,
+            pts: Duration::ZERO,
+            timestamp: 0,
+            data: vec![0; packets as usize].into(),
+            ends,
+        };
+        Arc::new(frame)
+    };
+    let track = || Track::new((7, Codec::H264), Vec::new(), 1, 96);
+    let (mut gop, mut numbering) = (Gop::new(Limits::default()), Numbering::new(7));
+    let (mut early, mut late) = (track(), track());
+    for (number, packets) in [(0, 5), (1, 2), (2, 3)] {
+        gop.push(number, frame(number == 0, packets));
+        early.header(numbering.next, packets as usize, 0);
+        numbering.next += u64::from(packets);
+    }
+    assert_eq!(numbering.of_cache(&gop) + 10, numbering.next);
+    late.header(numbering.of_cache(&gop), 10, 0);
+    let headers = [&mut early, &mut late].map(|track| track.header(numbering.next, 1, 9));
+    assert_eq!(headers[0], headers[1]);
+    let make = || Packets::new(headers[0], &frame(true, 1), 0..1, Duration::ZERO);
+    numbering.packets(headers[0], make);
+    numbering.packets(headers[1], || panic!("made twice"));
 }

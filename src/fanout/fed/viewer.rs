@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Numbering, timestamp_offset};
+use super::{Numbering, layers::Layers, timestamp_offset};
 use crate::{
     fanout::{
         feedback::KEYFRAME_INTERVAL,
@@ -34,23 +34,33 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One track as such a viewer gets it.
 pub(super) struct Track {
-    rendition: u64,
+    pub(super) rendition: u64,
+    /// The layers to choose from, if the track is simulcast.
+    pub(super) layers: Layers,
     codec: Codec,
     ssrc: u32,
     pt: u8,
-    switcher: Switcher,
+    timestamp_offset: u32,
+    pub(super) switcher: Switcher,
     /// Number of the next packet, and what is subtracted from it on the wire. `None` before the
     /// first.
     next: Option<(u64, u16)>,
 }
 
 impl Track {
-    pub(super) fn new((rendition, codec): (u64, Codec), ssrc: u32, pt: u8) -> Self {
+    pub(super) fn new(
+        (rendition, codec): (u64, Codec),
+        layers: Vec<u64>,
+        ssrc: u32,
+        pt: u8,
+    ) -> Self {
         Self {
             rendition,
+            layers: Layers::new(layers),
             codec,
             ssrc,
             pt,
+            timestamp_offset: timestamp_offset(rendition),
             switcher: Switcher::start(&Gop::new(Limits::default())),
             next: None,
         }
@@ -58,7 +68,7 @@ impl Track {
 
     /// The headers for the next `count` packets. `number` is the first one's in the rendition:
     /// the viewer's own numbers begin there, and go on without gaps.
-    fn header(&mut self, number: u64, count: usize, timestamp: u64) -> Header {
+    pub(super) fn header(&mut self, number: u64, count: usize, timestamp: u64) -> Header {
         // At first below 2^15, so that an early loss cannot make the peer guess the rollover
         // counter wrong (RFC 3711 §3.3.1).
         let (next, shift) = self.next.unwrap_or((number, low16(number) & 0x8000));
@@ -67,7 +77,7 @@ impl Track {
             ssrc: self.ssrc,
             pt: self.pt,
             sequence: low16(next).wrapping_sub(shift),
-            timestamp: low32(timestamp).wrapping_add(timestamp_offset(self.rendition)),
+            timestamp: low32(timestamp).wrapping_add(self.timestamp_offset),
         }
     }
 }
@@ -76,12 +86,12 @@ impl Track {
 pub(in crate::fanout) struct Fed {
     pub(super) key: u64,
     outlet: Outlet,
-    tracks: Vec<Track>,
+    pub(super) tracks: Vec<Track>,
     events: mpsc::Sender<Event>,
     counters: Arc<ViewerCounters>,
     started: bool,
-    next_look: Instant,
-    next_portion: Option<Instant>,
+    pub(super) next_look: Instant,
+    pub(super) next_portion: Option<Instant>,
     /// When to fall back to the cached keyframe.
     replay_at: Option<Instant>,
     keyframe_asked: Option<Instant>,
@@ -108,8 +118,9 @@ impl Fed {
         }
     }
 
-    pub(super) fn renditions(&self) -> impl Iterator<Item = u64> {
-        self.tracks.iter().map(|track| track.rendition)
+    /// All renditions whose frames it may get.
+    pub(super) fn renditions(&self) -> Vec<u64> {
+        self.tracks.iter().flat_map(Track::renditions).collect()
     }
 
     /// Whether it is connected and has begun to be fed.
@@ -126,13 +137,10 @@ impl Fed {
         continuity: Continuity,
     ) {
         let mut tracks = self.tracks.iter_mut();
-        let Some(track) = tracks.find(|track| track.rendition == rendition) else {
-            return;
-        };
+        let taken = tracks.find_map(|it| it.takes(rendition, frame.keyframe).then_some(it));
         // Another codec: the publisher came back with it; the broadcast is about to close us.
-        if !self.started || frame.codec != track.codec {
-            return;
-        }
+        let taken = taken.filter(|track| self.started && frame.codec == track.codec);
+        let Some(track) = taken else { return };
         if let Some(timestamp) = track.switcher.live(number, frame, continuity, BURST_BYTES) {
             // An audio frame is always one.
             if frame.keyframe && frame.codec.kind() == Kind::Video {
@@ -177,6 +185,9 @@ impl Fed {
     ) {
         if self.next_look <= cx.now {
             self.next_look = cx.now + LOOK_INTERVAL;
+            if self.started {
+                self.choose_layers(cx.now, renditions);
+            }
             if self.started && self.is_waiting() {
                 self.ask_keyframe(cx.now);
             }
@@ -196,6 +207,7 @@ impl Fed {
 
     fn start(&mut self, now: Instant, renditions: &HashMap<u64, Rendition>) {
         for track in &mut self.tracks {
+            track.choose_first(renditions, now);
             if let Some(rendition) = renditions.get(&track.rendition) {
                 track.switcher = Switcher::start(&rendition.gop);
             }
@@ -288,7 +300,7 @@ impl Fed {
         self.tracks.iter().any(|track| track.switcher.is_waiting())
     }
 
-    fn ask_keyframe(&mut self, now: Instant) {
+    pub(super) fn ask_keyframe(&mut self, now: Instant) {
         let soon = |at: Instant| now.saturating_duration_since(at) < KEYFRAME_INTERVAL;
         if self.keyframe_asked.is_some_and(soon) {
             return;

@@ -93,7 +93,9 @@ impl Tracks {
     fn link(&self, pipeline: &gst::Pipeline, pad: &gst::Pad, codec: Codec) -> Result<(), Error> {
         let failed = |error: glib::BoolError| Error::Failed(error.to_string());
         let mut chain = codec::elements(codec).depayloader()?;
-        chain.push(packetizer::bin(codec, self.deliver(codec.kind(), pad))?.upcast());
+        let stream = self.sinks.streams.of(codec.kind());
+        let deliver = self.deliver(codec.kind(), pad);
+        chain.push(packetizer::bin(codec, stream, deliver)?.upcast());
         pipeline.add_many(&chain).map_err(failed)?;
         gst::Element::link_many(&chain).map_err(failed)?;
         for element in chain.iter().rev() {

@@ -54,10 +54,7 @@ async fn offers_of_real_clients_are_answered() {
             continue;
         };
         let none: FrameSink = Arc::new(|_| {});
-        let sinks = TrackSinks {
-            video: none.clone(),
-            audio: none,
-        };
+        let sinks = TrackSinks::new(none.clone(), none);
         let options = PublisherOptions {
             addresses: vec!["127.0.0.1".parse().unwrap()],
             public_addresses: vec!["192.0.2.7".parse().unwrap()],
@@ -130,10 +127,7 @@ async fn many_sessions() {
     for (unanswered, connected) in [(3, 3), (90, 10)] {
         for round in 0..unanswered {
             let none: FrameSink = Arc::new(|_| {});
-            let sinks = TrackSinks {
-                video: none.clone(),
-                audio: none,
-            };
+            let sinks = TrackSinks::new(none.clone(), none);
             let options = PublisherOptions {
                 addresses: vec!["127.0.0.1".parse().unwrap()],
                 ..PublisherOptions::default()

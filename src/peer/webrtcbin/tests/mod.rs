@@ -168,10 +168,7 @@ async fn call(streams: &str) -> Call {
     let offer = claim_constrained_baseline(&offer);
     let offer = sdp::Offer::parse(offer.as_bytes(), sdp::Role::Publisher).unwrap();
     let (video, audio) = (Seen::default(), Seen::default());
-    let sinks = TrackSinks {
-        video: video.sink(),
-        audio: audio.sink(),
-    };
+    let sinks = TrackSinks::new(video.sink(), audio.sink());
     let (sender, events) = mpsc::channel(16);
     let options = PublisherOptions {
         addresses: vec!["127.0.0.1".parse().unwrap()],

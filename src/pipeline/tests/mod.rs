@@ -5,10 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod outputs;
+mod peers;
+mod renditions;
+mod sources;
+
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::media::Frame;
+use crate::media::{Frame, FrameSink};
 
 type Seen = Arc<Mutex<Vec<(Instant, Duration, Frame)>>>;
 
@@ -25,10 +30,7 @@ fn sink(seen: &Seen) -> FrameSink {
 async fn run(text: &str, count: usize) -> (Seen, Seen, Vec<Event>) {
     init().unwrap();
     let (video, audio) = (Seen::default(), Seen::default());
-    let sinks = TrackSinks {
-        video: sink(&video),
-        audio: sink(&audio),
-    };
+    let sinks = TrackSinks::new(sink(&video), sink(&audio));
     let (sender, mut events) = mpsc::channel(16);
     let Role::Source { tracks } = Role::of(text).unwrap() else {
         panic!("no source")
@@ -200,7 +202,7 @@ async fn frame_does_not_wait_for_the_next() {
 
 #[tokio::test]
 async fn demo_plays_in_sync() {
-    let text = include_str!("../../pipelines/demo.launch");
+    let text = include_str!("../../../pipelines/demo.launch");
     let text = expand(text, |name| {
         (name == "name").then_some("a \"demo\" ! fakesink")
     })
@@ -254,10 +256,7 @@ async fn file_plays_at_its_own_pace() {
 async fn source_that_fails_says_which_element_and_why() {
     init().unwrap();
     let none: FrameSink = Arc::new(|_| {});
-    let sinks = TrackSinks {
-        video: none.clone(),
-        audio: none,
-    };
+    let sinks = TrackSinks::new(none.clone(), none);
     let start = async |text: &str| {
         let (sender, mut events) = mpsc::channel(4);
         match Source::start("x", text, sinks.clone(), sender).await {
@@ -286,10 +285,7 @@ async fn source_that_fails_says_which_element_and_why() {
 async fn dropped_source_stops() {
     init().unwrap();
     let seen = Seen::default();
-    let sinks = TrackSinks {
-        video: sink(&seen),
-        audio: sink(&seen),
-    };
+    let sinks = TrackSinks::new(sink(&seen), sink(&seen));
     let (sender, mut events) = mpsc::channel(4);
     let text = "videotestsrc is-live=true ! vp8enc deadline=1 ! appsink name=video";
     let source = Source::start("x", text, sinks, sender).await.unwrap();

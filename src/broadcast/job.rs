@@ -1,0 +1,238 @@
+//! A pipeline of a broadcast at work: started, watched, started again after a pause, stopped.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep_until, timeout},
+};
+
+use super::{
+    Name,
+    feed::Report,
+    owner::Outcome,
+    plan::{Plan, Text},
+    session::Stop,
+    source::Restarts,
+};
+use crate::{
+    fanout,
+    media::Kind,
+    pipeline::{
+        Event, Job, Outlet, Streams,
+        job::{Figures, Setup},
+    },
+};
+
+/// Longest start of a pipeline; outputs to the network connect in this time.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Shortest time from one start to the next: files are named by the second.
+const START_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the figures are read.
+const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest time between two keyframes that an encoder is asked for.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+/// Events waiting for the task: one per rendition of a file, and an end.
+const EVENTS_MAX: usize = 64;
+
+/// What a pipeline does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activity {
+    /// Nothing: it is not needed now.
+    #[default]
+    Idle,
+    /// It starts.
+    Starting,
+    /// It runs.
+    Running,
+    /// Media goes in, but nothing comes out.
+    Stalled,
+    /// It has failed and is started again after a pause.
+    Failed,
+}
+
+/// How a pipeline is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// What it does.
+    pub state: Activity,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Why it failed last, if it does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What a job's task tells its owner.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    pub(super) health: Health,
+    pub(super) figures: Figures,
+}
+
+/// What makes one pipeline's run different from another's.
+pub(super) enum Purpose {
+    /// Takes media out. One that stalls is left alone: what it pushes to may come back.
+    Output,
+    /// Makes these renditions, by the names of their appsinks. One that stalls is started again.
+    Renditions(Vec<(String, Arc<fanout::Rendition>)>),
+}
+
+/// Everything one job needs.
+pub(super) struct Task {
+    pub(super) number: u64,
+    pub(super) broadcast: Name,
+    pub(super) text: Text,
+    pub(super) plan: Arc<Plan>,
+    pub(super) inputs: Streams,
+    pub(super) purpose: Purpose,
+    pub(super) keyframe: Arc<Notify>,
+    pub(super) told: watch::Sender<Told>,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) stop: Stop,
+}
+
+impl Task {
+    /// Runs the pipeline, again and again if it fails, until it is stopped.
+    pub(super) async fn run(self) -> Outcome {
+        let mut restarts = Restarts::default();
+        loop {
+            let began = Instant::now();
+            if restarts.begin() {
+                self.tell(|told| told.health.restarts += 1);
+            }
+            let (made, why) = self.run_once().await;
+            let Some(why) = why else { break };
+            let now = Instant::now();
+            restarts.ended(now, made);
+            let due = restarts.due().max(began + START_INTERVAL);
+            tracing::warn!(
+                broadcast = %self.broadcast,
+                pipeline = self.text.name(),
+                error = why,
+                pause_ms = due.saturating_duration_since(now).as_millis(),
+                "pipeline failed; it is started again"
+            );
+            self.tell(|told| {
+                told.health.state = Activity::Failed;
+                told.health.error = Some(why);
+            });
+            tokio::select! {
+                () = sleep_until(due.into()) => {}
+                _ = self.stop.ended() => break,
+            }
+        }
+        self.tell(|told| told.health.state = Activity::Idle);
+        Outcome::JobEnded
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Told)) {
+        self.told.send_modify(change);
+    }
+
+    fn setup(&self) -> Setup {
+        let name = format!("{}-{}", self.broadcast, self.text.name());
+        let mut setup = Setup::new(name, &*self.text.text);
+        setup.variables = self.plan.variables(&self.broadcast);
+        setup.inputs = self.inputs.clone();
+        if let Purpose::Renditions(renditions) = &self.purpose {
+            let outlet = |(sink, rendition): &(String, Arc<fanout::Rendition>)| {
+                let frames = rendition.sink();
+                (sink.clone(), Outlet::new(move |frame| frames(frame)))
+            };
+            setup.outlets = renditions.iter().map(outlet).collect::<BTreeMap<_, _>>();
+        }
+        setup
+    }
+
+    /// One run: whether it made something, and why it failed; `None` if it was stopped.
+    async fn run_once(&self) -> (bool, Option<String>) {
+        self.tell(|told| told.health.state = Activity::Starting);
+        let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+        let began = Instant::now();
+        // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
+        let job = match timeout(START_TIMEOUT, Job::start(self.setup(), sender)).await {
+            Ok(Ok(job)) => job,
+            Ok(Err(error)) => return (false, Some(error.to_string())),
+            Err(_) => return (false, Some("it does not start in time".to_owned())),
+        };
+        let (broadcast, pipeline) = (&self.broadcast, self.text.name());
+        tracing::info!(%broadcast, pipeline, "pipeline begins");
+        self.tell(|told| {
+            told.health.state = Activity::Running;
+            told.health.error = None;
+        });
+        let why = self.follow(&job, &mut events).await;
+        let figures = job.figures();
+        let frames: u64 = figures.outputs.iter().map(|output| output.frames).sum();
+        self.tell(|told| told.figures = figures);
+        job.stop().await;
+        tracing::info!(
+            %broadcast,
+            pipeline,
+            seconds = began.elapsed().as_secs(),
+            frames,
+            "pipeline ended"
+        );
+        (frames > 0, why)
+    }
+
+    /// Runs until the pipeline fails or is stopped.
+    async fn follow(&self, job: &Job, events: &mut mpsc::Receiver<Event>) -> Option<String> {
+        let (broadcast, pipeline) = (&self.broadcast, self.text.name());
+        let mut tick = interval(FIGURES_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut keyframe_due = Instant::now();
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(Event::Rendition { kind, name, codec }) => {
+                        let number = self.number;
+                        tracing::info!(%broadcast, pipeline, %kind, rendition = name, %codec, "first frame");
+                        // Err: the owner is gone, and stops this task.
+                        let _ = self.reports.send(Report::Rendition { job: number, kind, name, codec }).await;
+                    }
+                    Some(Event::Track(..)) => {}
+                    Some(Event::Stalled) if matches!(self.purpose, Purpose::Renditions(_)) => {
+                        return Some("it makes nothing any more".to_owned());
+                    }
+                    Some(Event::Stalled) => {
+                        tracing::warn!(%broadcast, pipeline, "pipeline is stalled");
+                        self.tell(|told| told.health.state = Activity::Stalled);
+                    }
+                    Some(Event::Resumed) => {
+                        tracing::info!(%broadcast, pipeline, "pipeline goes on");
+                        self.tell(|told| told.health.state = Activity::Running);
+                    }
+                    Some(Event::Failed(why)) => return Some(why),
+                    Some(Event::Ended) | None => return Some("it came to its end".to_owned()),
+                },
+                () = self.keyframe.notified(), if Instant::now() >= keyframe_due => {
+                    keyframe_due = Instant::now() + KEYFRAME_INTERVAL;
+                    self.force_keyframes(job);
+                }
+                _ = tick.tick() => {
+                    let figures = job.figures();
+                    self.tell(|told| told.figures = figures);
+                }
+                _ = self.stop.ended() => return None,
+            }
+        }
+    }
+
+    fn force_keyframes(&self, job: &Job) {
+        let Purpose::Renditions(renditions) = &self.purpose else {
+            return;
+        };
+        let pictures = renditions.iter().map(|(sink, _)| sink);
+        for sink in pictures.filter(|sink| sink.starts_with(Kind::Video.name())) {
+            job.force_keyframe(sink);
+        }
+    }
+}

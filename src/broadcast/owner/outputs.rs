@@ -1,0 +1,207 @@
+//! The owner's pipelines: the outputs run while there is something to take out.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::{Notify, watch};
+
+use super::{Child, Owner};
+use crate::{
+    broadcast::{
+        feed::Tracks,
+        job::{self, Health, Purpose, Told},
+        plan::Text,
+        session::Stop,
+        status::{PipelineFigures, PipelineStatus},
+    },
+    media::{Codec, Kind},
+    peer::End,
+    pipeline::Streams,
+};
+
+/// A pipeline file of the broadcast, and its job if it runs.
+pub(super) struct Slot {
+    pub(super) text: Text,
+    pub(super) job: Option<Running>,
+    /// What the last job has told.
+    told: Told,
+}
+
+/// A job that runs, or is about to end.
+pub(super) struct Running {
+    pub(super) number: u64,
+    /// What it takes.
+    takes: Vec<(Kind, Codec)>,
+    stop: Stop,
+    told: watch::Receiver<Told>,
+}
+
+impl Slot {
+    pub(super) fn new(text: Text) -> Self {
+        Self {
+            text,
+            job: None,
+            told: Told::default(),
+        }
+    }
+
+    /// Ends the job; it writes what it holds first.
+    pub(super) fn end(&self, why: End) {
+        if let Some(job) = &self.job {
+            job.stop.end(why);
+        }
+    }
+
+    pub(super) fn told(&self) -> Told {
+        let job = self.job.as_ref();
+        job.map_or_else(|| self.told.clone(), |job| job.told.borrow().clone())
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let job = self.job.as_ref();
+        job.map_or_else(
+            || self.told.health.clone(),
+            |job| job.told.borrow().health.clone(),
+        )
+    }
+
+    /// Whether the job takes something else than there is now.
+    pub(super) fn is_outdated(&self, tracks: &Tracks) -> bool {
+        self.job
+            .as_ref()
+            .is_some_and(|job| job.takes != takes(tracks))
+    }
+
+    /// Takes note of the end of a job, if it was its own.
+    pub(super) fn bury(&mut self, number: u64) -> bool {
+        let job = self.job.take_if(|job| job.number == number);
+        if let Some(job) = &job {
+            self.told = job.told.borrow().clone();
+        }
+        job.is_some()
+    }
+
+    pub(super) fn figures(&self) -> PipelineFigures {
+        let told = self.told();
+        PipelineFigures {
+            name: self.text.name().to_owned(),
+            health: told.health,
+            figures: told.figures,
+        }
+    }
+}
+
+impl Running {
+    /// Whether it has been told to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.stop.is_set()
+    }
+}
+
+/// The tracks that a pipeline can take.
+fn takes(tracks: &Tracks) -> Vec<(Kind, Codec)> {
+    let track = |kind| Some((kind, tracks.of(kind)?.codec?));
+    let kinds = [Kind::Video, Kind::Audio];
+    kinds.into_iter().filter_map(track).collect()
+}
+
+impl Owner {
+    /// Starts and stops outputs: they run from the moment the broadcast is live until it has
+    /// ended, across a publisher's reconnect within the grace period.
+    pub(super) fn run_outputs(&mut self) {
+        let takes = takes(&self.tracks);
+        let live = self.feed.as_ref().is_some_and(|it| it.live_since.is_some());
+        for slot in &self.outputs {
+            if takes.is_empty() || slot.is_outdated(&self.tracks) {
+                slot.end(End::BroadcastEnded);
+            }
+        }
+        if !live || takes.is_empty() {
+            return;
+        }
+        for index in 0..self.outputs.len() {
+            let slot = self.outputs.get(index);
+            if let Some(slot) = slot.filter(|slot| slot.job.is_none()) {
+                let text = slot.text.clone();
+                let job = self.start_job(text, Purpose::Output, Arc::default());
+                if let Some(slot) = self.outputs.get_mut(index) {
+                    slot.job = Some(job);
+                }
+            }
+        }
+    }
+
+    pub(super) fn start_job(
+        &mut self,
+        text: Text,
+        purpose: Purpose,
+        keyframe: Arc<Notify>,
+    ) -> Running {
+        let (sender, told) = watch::channel(Told::default());
+        let stop = Stop::default();
+        let takes = takes(&self.tracks);
+        let stream = |kind| {
+            let known = takes.iter().any(|(taken, _)| *taken == kind);
+            self.streams.of(kind).filter(|_| known).cloned()
+        };
+        let number = self.shared.number();
+        let task = job::Task {
+            number,
+            broadcast: self.name.clone(),
+            text,
+            plan: Arc::clone(&self.plan),
+            inputs: Streams {
+                video: stream(Kind::Video),
+                audio: stream(Kind::Audio),
+            },
+            purpose,
+            keyframe,
+            told: sender,
+            reports: self.reports.0.clone(),
+            stop: stop.clone(),
+        };
+        let child = self.children.spawn(task.run());
+        self.child_names.insert(child.id(), Child::Job(number));
+        Running {
+            number,
+            takes,
+            stop,
+            told,
+        }
+    }
+
+    pub(super) fn end_jobs(&self, why: End) {
+        self.slots().for_each(|slot| slot.end(why));
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        let ladders = self.ladders.iter().map(|ladder| &ladder.slot);
+        self.outputs.iter().chain(ladders)
+    }
+
+    /// Whether a pipeline works on the broadcast's media.
+    pub(super) fn has_jobs(&self) -> bool {
+        self.slots().any(|slot| slot.job.is_some())
+    }
+
+    /// Ends what waited for a publisher to come back.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        let waited = now.saturating_duration_since(self.vacant_since);
+        let vacant = self.feed.is_none() && waited >= self.shared.options.grace;
+        if vacant && (!self.viewers.is_empty() || self.has_jobs()) {
+            self.close_viewers(End::BroadcastEnded);
+            self.tracks = Tracks::default();
+        }
+    }
+
+    pub(super) fn outputs_status(&self) -> Vec<PipelineStatus> {
+        let status = |slot: &Slot| PipelineStatus {
+            name: slot.text.name().to_owned(),
+            health: slot.health(),
+        };
+        self.outputs.iter().map(status).collect()
+    }
+
+    pub(super) fn outputs_figures(&self) -> Vec<PipelineFigures> {
+        self.outputs.iter().map(Slot::figures).collect()
+    }
+}

@@ -1,0 +1,302 @@
+//! What the configuration wants of broadcasts, by name or pattern. Pure data.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::Name;
+use crate::{peer::Engine, pipeline::Variables};
+
+/// How long what nobody watches runs on. See [`Plan::grace`].
+const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// A pipeline file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// Name of the file in the pipelines folder.
+    pub file: String,
+    /// Its text.
+    pub text: Arc<str>,
+}
+
+impl Text {
+    /// The file's name without `.launch`: the pipeline's name in log and API.
+    pub fn name(&self) -> &str {
+        self.file.strip_suffix(".launch").unwrap_or(&self.file)
+    }
+}
+
+/// Which broadcasts a section is for: a name in which each `*` stands for any characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// The pattern, if it could match a name.
+    pub fn new(text: &str) -> Option<Self> {
+        Name::new(&text.replace('*', "x")).map(|_| Self(text.to_owned()))
+    }
+
+    /// Matches every name.
+    pub fn any() -> Self {
+        Self("*".to_owned())
+    }
+
+    /// The one name that it matches, unless it is a pattern.
+    pub fn name(&self) -> Option<Name> {
+        Name::new(&self.0)
+    }
+
+    fn matches(&self, name: &Name) -> bool {
+        let mut parts = self.0.split('*');
+        let Some(rest) = parts
+            .next()
+            .and_then(|first| name.as_str().strip_prefix(first))
+        else {
+            return false;
+        };
+        let mut parts: Vec<_> = parts.collect();
+        let Some(last) = parts.pop() else {
+            return rest.is_empty();
+        };
+        let inner = parts.into_iter().try_fold(rest, |rest, part| {
+            let at = rest.find(part)?;
+            rest.get(at + part.len()..)
+        });
+        inner.is_some_and(|rest| rest.ends_with(last))
+    }
+
+    /// Less is more specific: names, then patterns by how much they say.
+    fn rank(&self) -> (bool, std::cmp::Reverse<usize>) {
+        let stars = self.0.matches('*').count();
+        (stars > 0, std::cmp::Reverse(self.0.len() - stars))
+    }
+}
+
+/// A section of the configuration. What it leaves open, a less specific one may say.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The pipeline that feeds the broadcast.
+    pub source: Option<Text>,
+    /// The pipelines that take its media out.
+    pub outputs: Option<Vec<Text>>,
+    /// The pipelines that make renditions.
+    pub renditions: Option<Vec<Text>>,
+    /// Values of variables; they add to those of less specific sections.
+    pub variables: BTreeMap<String, String>,
+    /// See [`Plan::on_demand`].
+    pub on_demand: bool,
+    /// See [`Plan::grace`].
+    pub grace: Option<Duration>,
+    /// See [`Plan::publisher_engine`].
+    pub publisher_engine: Option<Engine>,
+    /// See [`Plan::viewer_engine`].
+    pub viewer_engine: Option<Engine>,
+}
+
+/// What one broadcast has.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The pipeline that feeds it; `None`: a WHIP publisher does.
+    pub source: Option<Text>,
+    /// The pipelines that take its media out while it is live.
+    pub outputs: Vec<Text>,
+    /// The pipelines that make renditions for those who want them.
+    pub renditions: Vec<Text>,
+    /// Values of the pipelines' variables.
+    pub variables: BTreeMap<String, String>,
+    /// Whether the source runs only while somebody watches.
+    pub on_demand: bool,
+    /// How long a rendition, or a source on demand, runs on without viewers. Default: 10 s.
+    pub grace: Duration,
+    /// What carries its publisher, instead of what carries those of other broadcasts.
+    pub publisher_engine: Option<Engine>,
+    /// What carries its viewers, instead of what carries those of other broadcasts.
+    pub viewer_engine: Option<Engine>,
+}
+
+impl Plan {
+    /// The values of the variables of a pipeline that is started now.
+    pub fn variables(&self, name: &Name) -> Variables {
+        let given = self.variables.iter();
+        given.fold(
+            Variables::of_broadcast(name.as_str()),
+            |all, (name, value)| all.with(name, value),
+        )
+    }
+
+    /// Every pipeline file.
+    pub fn files(&self) -> impl Iterator<Item = &Text> {
+        let rest = self.outputs.iter().chain(&self.renditions);
+        self.source.iter().chain(rest)
+    }
+}
+
+/// All sections of the configuration. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Plans {
+    /// The most specific first.
+    sections: Arc<Vec<(Pattern, Settings)>>,
+}
+
+impl Plans {
+    /// Puts sections in order.
+    pub fn new(mut sections: Vec<(Pattern, Settings)>) -> Self {
+        sections.sort_by_key(|(pattern, _)| pattern.rank());
+        Self {
+            sections: Arc::new(sections),
+        }
+    }
+
+    /// What the broadcast of this name has.
+    pub fn of(&self, name: &Name) -> Plan {
+        let fitting = self.sections.iter();
+        merge(fitting.filter(|(pattern, _)| pattern.matches(name)))
+    }
+
+    /// The broadcasts that have a source.
+    pub fn with_source(&self) -> impl Iterator<Item = Name> {
+        let sections = self.sections.iter();
+        sections
+            .filter_map(|(pattern, settings)| pattern.name().filter(|_| settings.source.is_some()))
+    }
+
+    /// The plan of each section, with what it gets from the less specific ones for certain.
+    pub fn all(&self) -> impl Iterator<Item = Plan> {
+        let any = Pattern::any();
+        self.sections.iter().map(move |section| {
+            if let Some(name) = section.0.name() {
+                return self.of(&name);
+            }
+            let rest = self.sections.iter().filter(|(it, _)| *it == any);
+            let rest = rest.filter(|_| section.0 != any);
+            merge([section].into_iter().chain(rest))
+        })
+    }
+}
+
+/// The first that says something counts.
+fn merge<'a>(sections: impl Iterator<Item = &'a (Pattern, Settings)>) -> Plan {
+    let mut all = Settings::default();
+    for (_, settings) in sections {
+        let Settings {
+            source,
+            outputs,
+            renditions,
+            variables,
+            on_demand,
+            grace,
+            publisher_engine,
+            viewer_engine,
+        } = settings;
+        all.source = all.source.or_else(|| source.clone());
+        all.outputs = all.outputs.or_else(|| outputs.clone());
+        all.renditions = all.renditions.or_else(|| renditions.clone());
+        all.on_demand |= on_demand;
+        all.grace = all.grace.or(*grace);
+        all.publisher_engine = all.publisher_engine.or(*publisher_engine);
+        all.viewer_engine = all.viewer_engine.or(*viewer_engine);
+        for (name, value) in variables {
+            let entry = all.variables.entry(name.clone());
+            entry.or_insert_with(|| value.clone());
+        }
+    }
+    Plan {
+        source: all.source,
+        outputs: all.outputs.unwrap_or_default(),
+        renditions: all.renditions.unwrap_or_default(),
+        variables: all.variables,
+        on_demand: all.on_demand,
+        grace: all.grace.unwrap_or(GRACE_DEFAULT),
+        publisher_engine: all.publisher_engine,
+        viewer_engine: all.viewer_engine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, matches) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "anything", true),
+            ("cam-*", "cam-1", true),
+            ("cam-*", "cam", false),
+            ("*-hd", "cam-hd", true),
+            ("a*b*c", "aXbYbc", true),
+            ("a*b*c", "aXcb", false),
+            ("a*a", "a", false),
+            ("**", "a", true),
+        ] {
+            let pattern = Pattern::new(pattern).unwrap();
+            assert_eq!(pattern.matches(&name(text)), matches, "{pattern:?} {text}");
+        }
+        assert!(Pattern::new("a b*").is_none() && Pattern::new("").is_none());
+    }
+
+    #[test]
+    fn the_most_specific_section_counts() {
+        let files = |names: &[&str]| {
+            let text = |name: &&str| Text {
+                file: format!("{name}.launch"),
+                text: "".into(),
+            };
+            Some(names.iter().map(text).collect::<Vec<_>>())
+        };
+        let settings = |outputs, variables: &[(&str, &str)]| Settings {
+            outputs,
+            variables: variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..Settings::default()
+        };
+        let plans = Plans::new(vec![
+            (
+                Pattern::any(),
+                settings(files(&["all"]), &[("a", "1"), ("b", "1")]),
+            ),
+            (
+                Pattern::new("cam-*").unwrap(),
+                settings(None, &[("b", "2")]),
+            ),
+            (
+                Pattern::new("cam-1").unwrap(),
+                settings(files(&[]), &[("c", "3")]),
+            ),
+        ]);
+        let plan = plans.of(&name("x"));
+        assert_eq!(plan.outputs[0].name(), "all");
+        let plan = plans.of(&name("cam-2"));
+        assert_eq!(plan.outputs.len(), 1);
+        assert_eq!(plan.variables["b"], "2");
+        let plan = plans.of(&name("cam-1"));
+        assert!(plan.outputs.is_empty());
+        assert_eq!(plan.variables.len(), 3);
+        assert_eq!(plan.variables(&name("cam-1")).value("b"), Some("2"));
+    }
+
+    #[test]
+    fn the_more_specific_section_chooses_the_engine() {
+        let settings = |viewer_engine, publisher_engine| Settings {
+            viewer_engine,
+            publisher_engine,
+            ..Settings::default()
+        };
+        let (direct, webrtcbin) = (Some(Engine::Direct), Some(Engine::Webrtcbin));
+        let plans = Plans::new(vec![
+            (Pattern::any(), settings(webrtcbin, None)),
+            (Pattern::new("cam-*").unwrap(), settings(direct, direct)),
+        ]);
+        let engines = |text| {
+            let plan = plans.of(&name(text));
+            (plan.viewer_engine, plan.publisher_engine)
+        };
+        assert_eq!(engines("cam-1"), (direct, direct));
+        assert_eq!(engines("x"), (webrtcbin, None));
+    }
+}

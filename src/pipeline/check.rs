@@ -1,0 +1,244 @@
+//! What is wrong with a pipeline file, told without running it.
+
+mod elements;
+mod links;
+
+use std::fmt;
+
+use gstreamer as gst;
+
+use super::{Error, Role, Variables, codec, job, launch, role, text};
+use crate::media::Codec;
+
+/// Something that must be changed before a file works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// Its line, from 1, if it is about one.
+    pub line: Option<usize>,
+    /// What is wrong, and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file, self.text),
+            None => write!(f, "{}: {}", self.file, self.text),
+        }
+    }
+}
+
+/// Everything that is wrong with a pipeline file's text. `variables` are the values that the
+/// configuration gives; those that the server itself sets need not be among them. Elements are
+/// made, but nothing is started. Blocks: call it on the blocking pool.
+pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<Problem> {
+    let mut found = Found {
+        file,
+        problems: Vec::new(),
+    };
+    let mut values = variables.clone();
+    for (name, value) in server_variables() {
+        if values.value(name).is_none() {
+            values = values.with(name, value);
+        }
+    }
+    let without_value = text::without_value(text, &values);
+    let complete = without_value.is_empty();
+    for (line, name) in without_value {
+        let advice = format!(
+            "variable {name} has no value: set {name} under the broadcast's vars, or write \
+             ${{{name}:-default}}"
+        );
+        found.add(Some(line), advice);
+        values = values.with(name, "0");
+    }
+    let declared = job::declared(text).unwrap_or_else(|error| {
+        found.error(&error);
+        Vec::new()
+    });
+    let description = match values.expand(text) {
+        Ok(description) => description,
+        Err(error) => {
+            found.error(&error);
+            return found.sorted();
+        }
+    };
+    let tokens = role::tokens(&description);
+    let role = Role::of(&description)
+        .map_err(|error| found.at(&tokens, &error))
+        .ok();
+    let unknown = elements::check(&tokens, &mut found);
+    if unknown || !complete {
+        return found.sorted(); // GStreamer would say the same again
+    }
+    match launch::parse("check", &description) {
+        Ok(pipeline) => {
+            if let Some(role) = role {
+                links::check(&pipeline, &role, &tokens, &mut found);
+            }
+            for adjustable in declared {
+                if let Err(error) = adjustable.find(&pipeline) {
+                    found.add(Some(adjustable.line), error.to_string());
+                }
+            }
+        }
+        Err(error) => found.at(&tokens, &error),
+    }
+    found.sorted()
+}
+
+/// What the server gives every pipeline: any value will do here.
+fn server_variables() -> [(&'static str, &'static str); 3] {
+    let parser = codec::elements(Codec::H264).parser_name();
+    [
+        ("name", "check"),
+        ("time", "20260101T000000Z"),
+        ("video_parser", parser),
+    ]
+}
+
+/// The problems found so far.
+struct Found<'a> {
+    file: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Found<'_> {
+    fn sorted(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| problem.line);
+        self.problems
+    }
+
+    fn add(&mut self, line: Option<usize>, text: impl Into<String>) {
+        let problem = Problem {
+            file: self.file.to_owned(),
+            line,
+            text: text.into(),
+        };
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// An error whose text may begin with its line.
+    fn error(&mut self, error: &Error) {
+        let text = error.to_string();
+        let numbered = text.strip_prefix("line ").and_then(|rest| {
+            let (line, rest) = rest.split_once(": ")?;
+            Some((line.parse().ok()?, rest.to_owned()))
+        });
+        match numbered {
+            Some((line, text)) => self.add(Some(line), text),
+            None => self.add(None, text),
+        }
+    }
+
+    /// An error that quotes an element: the line is that of the last token it names.
+    fn at(&mut self, tokens: &[role::Token], error: &Error) {
+        let text = error.to_string();
+        let text = text.strip_prefix("check: ").unwrap_or(&text);
+        let named = |word: &str| {
+            word.len() > 2
+                && word.starts_with(|c: char| c.is_ascii_alphabetic())
+                && text.contains(word)
+        };
+        let line = tokens.iter().rev().find(|token| match &token.kind {
+            role::TokenKind::Word(word) => named(word),
+            role::TokenKind::Property(name, value) => {
+                name == "name" && text.contains(&format!("name={value}"))
+            }
+        });
+        self.add(line.map(|token| token.line), text);
+    }
+}
+
+/// Whether an element exists, with its package if not.
+fn known(element: &str) -> Result<gst::ElementFactory, Error> {
+    gst::ElementFactory::find(element).ok_or_else(|| super::elements::missing(element))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        crate::pipeline::init().unwrap();
+        let found = check("x.launch", text, &Variables::default());
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_file_of_ours_is_without_fault() {
+        crate::pipeline::init().unwrap();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            // what has no default must come from the configuration
+            let given = [("url", "rtsp://127.0.0.1/x"), ("file", "/tmp/x.mp4")];
+            let found = check(
+                &path.display().to_string(),
+                &text,
+                &given.into_iter().collect(),
+            );
+            assert_eq!(found, [], "{}", path.display());
+            seen += 1;
+        }
+        assert!(seen > 15, "{seen}");
+    }
+
+    #[test]
+    fn all_problems_are_named_with_their_lines() {
+        let text = "# a comment\nvideotestsrc patern=ball ! x264encc\n  ! appsink name=video\n\
+                    audiotestsrc freq=${tone} ! opusenc bitrate=fast ! appsink name=sound\n";
+        let found = problems(text);
+        assert_eq!(found.len(), 5, "{found:#?}");
+        let expected = [
+            ("x.launch:2: videotestsrc has no property patern", "pattern"),
+            ("x.launch:2: no GStreamer element x264encc", "plugin"),
+            ("x.launch:4: variable tone has no value", "${tone:-default}"),
+            ("x.launch:4: ", "video or audio"),
+            ("x.launch:4: opusenc: bitrate cannot be fast", ""),
+        ];
+        for (beginning, part) in expected {
+            let fits = |it: &String| it.starts_with(beginning) && it.contains(part);
+            assert!(found.iter().any(fits), "{beginning} {found:#?}");
+        }
+    }
+
+    #[test]
+    fn media_that_does_not_fit_is_found() {
+        let raw = problems("videotestsrc is-live=true\n ! appsink name=video");
+        assert!(
+            raw[0].starts_with("x.launch:2: ") && raw[0].contains("encoder"),
+            "{raw:?}"
+        );
+        let kind = problems("audiotestsrc ! opusenc ! appsink name=video");
+        assert!(
+            kind.len() == 1 && kind[0].contains("appsink name=video"),
+            "{kind:?}"
+        );
+        let undecoded = problems("appsrc name=video ! videoscale ! jpegenc ! filesink location=x");
+        assert!(undecoded[0].contains("decodebin"), "{undecoded:?}");
+        let caps = problems("videotestsrc ! audioconvert ! opusenc ! appsink name=audio");
+        assert!(caps[0].contains("videotestsrc"), "{caps:?}");
+        assert!(
+            problems("appsrc name=audio ! opusparse ! oggmux ! filesink location=x").is_empty()
+        );
+    }
+
+    #[test]
+    fn roles_and_declarations_are_checked() {
+        let found = problems(
+            "# adjustable: enc.bitrat (1..2)\nvideotestsrc ! x264enc name=enc\n ! fakesink",
+        );
+        assert!(found[0].contains("no appsink and no appsrc"), "{found:?}");
+        assert!(
+            found[1].starts_with("x.launch:1: enc has no property bitrat"),
+            "{found:?}"
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Whether what an appsrc brings and an appsink takes can flow.
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use super::Found;
+use crate::{
+    media::Kind,
+    pipeline::{
+        Role, codec,
+        role::{Token, TokenKind},
+    },
+};
+
+/// Asks each appsrc's and appsink's neighbour what it can do.
+pub(super) fn check(
+    pipeline: &gst::Pipeline,
+    role: &Role,
+    tokens: &[Token],
+    found: &mut Found<'_>,
+) {
+    let (inputs, outputs): (&[Kind], Vec<(Kind, String)>) = match role {
+        Role::Source { tracks } => (
+            &[],
+            tracks
+                .iter()
+                .map(|&kind| (kind, kind.name().to_owned()))
+                .collect(),
+        ),
+        Role::Renditions { inputs, outputs } => {
+            let name = |(kind, name): &(Kind, String)| (*kind, format!("{kind}_{name}"));
+            (inputs, outputs.iter().map(name).collect())
+        }
+        Role::Output { inputs } => (inputs, Vec::new()),
+    };
+    for &kind in inputs {
+        let name = kind.name();
+        match neighbour(pipeline, name, "src") {
+            None => found.add(
+                line(tokens, name),
+                format!("appsrc name={name} is linked to nothing"),
+            ),
+            Some(caps) if !caps.can_intersect(&codec::accepted(kind)) => found.add(
+                line(tokens, name),
+                format!(
+                    "appsrc name={name} brings encoded {name}, but what follows takes {}: put \
+                     decodebin behind the appsrc",
+                    names(&caps)
+                ),
+            ),
+            Some(_) => {}
+        }
+    }
+    for (kind, name) in outputs {
+        let encoder = match kind {
+            Kind::Video => "an encoder such as x264enc or vp8enc",
+            Kind::Audio => "opusenc",
+        };
+        match neighbour(pipeline, &name, "sink") {
+            Some(caps) if !caps.can_intersect(&codec::accepted(kind)) => found.add(
+                line(tokens, &name),
+                format!(
+                    "appsink name={name} gets {}, not encoded {kind} that Aerial carries: put \
+                     {encoder} in front of it",
+                    names(&caps)
+                ),
+            ),
+            // None: the link may be made later, when a demuxer shows its pads
+            Some(_) | None => {}
+        }
+    }
+}
+
+/// What the element next to an app element's pad can take or give.
+fn neighbour(pipeline: &gst::Pipeline, name: &str, pad: &str) -> Option<gst::Caps> {
+    let peer = pipeline.by_name(name)?.static_pad(pad)?.peer()?;
+    Some(peer.query_caps(None))
+}
+
+fn names(caps: &gst::Caps) -> String {
+    let mut names: Vec<_> = caps
+        .iter()
+        .map(|structure| structure.name().to_string())
+        .collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(" or ")
+    }
+}
+
+/// The line of `name=...`.
+fn line(tokens: &[Token], name: &str) -> Option<usize> {
+    let named = tokens.iter().find(|token| {
+        matches!(&token.kind, TokenKind::Property(property, value) if property == "name" && value == name)
+    });
+    named.map(|token| token.line)
+}

@@ -1,0 +1,173 @@
+//! What an appsink gets goes into a packetizer.
+
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::{Error, Stream, codec, packetizer};
+use crate::media::{Codec, Frame, Kind};
+
+/// Buffers that may wait in an appsink whose own limit is not set: what comes is taken at once.
+const SINK_BUFFERS_MAX: u32 = 64;
+
+/// Takes everything that an appsink gets. `deliver` is called with each frame on the streaming
+/// thread; the encoded stream goes to `stream`. A packetizer is made when the first buffer shows
+/// the codec.
+pub(crate) fn take(
+    sink: &gst_app::AppSink,
+    kind: Kind,
+    stream: Option<Stream>,
+    deliver: impl FnMut(Frame) + Send + 'static,
+) {
+    if sink.caps().is_none_or(|caps| caps.is_any()) {
+        sink.set_caps(Some(&codec::accepted(kind)));
+    }
+    if sink.max_buffers() == 0 {
+        sink.set_max_buffers(SINK_BUFFERS_MAX);
+    }
+    sink.set_enable_last_sample(false);
+    let intake = Intake {
+        kind,
+        stream,
+        deliver: Some(Box::new(deliver)),
+        chain: None,
+    };
+    let intake = Arc::new(Mutex::new(intake));
+    let ending = Arc::clone(&intake);
+    let callbacks = gst_app::AppSinkCallbacks::builder()
+        .new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let mut intake = intake.lock().map_err(|_| gst::FlowError::Error)?;
+            intake.push(sink, &sample)
+        })
+        .eos(move |_| {
+            if let Ok(mut intake) = ending.lock() {
+                intake.end();
+            }
+        })
+        .build();
+    sink.set_callbacks(callbacks);
+}
+
+struct Intake {
+    kind: Kind,
+    stream: Option<Stream>,
+    deliver: Option<Box<dyn FnMut(Frame) + Send>>,
+    chain: Option<Chain>,
+}
+
+struct Chain {
+    codec: Codec,
+    pad: gst::Pad,
+    caps: gst::Caps,
+    segment: gst::Segment,
+    /// The end has passed: what follows is a new beginning.
+    ended: bool,
+}
+
+impl Intake {
+    fn push(
+        &mut self,
+        sink: &gst_app::AppSink,
+        sample: &gst::Sample,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let (Some(caps), Some(segment), Some(buffer)) =
+            (sample.caps(), sample.segment(), sample.buffer_owned())
+        else {
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        let fail = |reason: String| {
+            gst::element_error!(sink, gst::StreamError::WrongType, ["{}", reason]);
+            gst::FlowError::NotNegotiated
+        };
+        let codec = codec::of_caps(caps).filter(|codec| codec.kind() == self.kind);
+        let Some(codec) = codec else {
+            return Err(fail(format!(
+                "{caps} is not an encoding that Aerial carries"
+            )));
+        };
+        match &mut self.chain {
+            Some(chain) if chain.codec != codec => {
+                return Err(fail(format!("changed from {} to {codec}", chain.codec)));
+            }
+            Some(chain) => chain.follow(caps, segment),
+            none => {
+                let deliver = self.deliver.take();
+                let deliver = deliver.ok_or_else(|| fail("no second packetizer".to_owned()))?;
+                let chain = Chain::new(sink, (codec, self.stream.as_ref()), caps, segment, deliver);
+                *none = Some(chain.map_err(|error| fail(error.to_string()))?);
+            }
+        }
+        self.chain
+            .as_ref()
+            .map_or(Err(gst::FlowError::Error), |chain| chain.pad.push(buffer))
+    }
+
+    fn end(&mut self) {
+        if let Some(chain) = &mut self.chain {
+            chain.ended = chain.pad.push_event(gst::event::Eos::new());
+        }
+    }
+}
+
+impl Chain {
+    /// Adds a packetizer to the appsink's pipeline. It is not linked to anything there: buffers
+    /// are pushed into it through a pad of its own, on the thread that brought them.
+    fn new(
+        sink: &gst_app::AppSink,
+        (codec, stream): (Codec, Option<&Stream>),
+        caps: &gst::CapsRef,
+        segment: &gst::Segment,
+        deliver: Box<dyn FnMut(Frame) + Send>,
+    ) -> Result<Self, Error> {
+        let bin = packetizer::bin(codec, stream, deliver)?;
+        // a ladder has several in one pipeline
+        bin.set_property("name", format!("packetizer-{}", sink.name()));
+        let failed = |error: glib::BoolError| Error::Failed(error.to_string());
+        let gone = || Error::Failed("the pipeline is gone".to_owned());
+        let parent = std::iter::successors(sink.parent(), gst::Object::parent)
+            .find_map(|parent| parent.downcast::<gst::Pipeline>().ok());
+        parent.ok_or_else(gone)?.add(&bin).map_err(failed)?;
+        bin.sync_state_with_parent().map_err(failed)?;
+        let pad = gst::Pad::builder(gst::PadDirection::Src).build();
+        pad.set_active(true).map_err(failed)?;
+        let target = bin.static_pad("sink").ok_or_else(gone)?;
+        pad.link(&target)
+            .map_err(|error| Error::Failed(error.to_string()))?;
+        pad.push_event(gst::event::StreamStart::new(&bin.name()));
+        pad.push_event(gst::event::Caps::new(&caps.to_owned()));
+        pad.push_event(gst::event::Segment::new(segment));
+        Ok(Self {
+            codec,
+            pad,
+            caps: caps.to_owned(),
+            segment: segment.clone(),
+            ended: false,
+        })
+    }
+
+    /// Passes on new caps (another size, new parameter sets) and segments (a file that loops).
+    fn follow(&mut self, caps: &gst::CapsRef, segment: &gst::Segment) {
+        if std::mem::take(&mut self.ended) {
+            self.pad.push_event(gst::event::FlushStart::new());
+            self.pad.push_event(gst::event::FlushStop::new(true));
+            self.pad
+                .push_event(gst::event::StreamStart::new(&self.pad.name()));
+            self.caps = caps.to_owned();
+            self.segment = segment.clone();
+            self.pad.push_event(gst::event::Caps::new(&self.caps));
+            self.pad.push_event(gst::event::Segment::new(segment));
+            return;
+        }
+        if self.caps.as_ref() != caps {
+            self.caps = caps.to_owned();
+            self.pad.push_event(gst::event::Caps::new(&self.caps));
+        }
+        if self.segment != *segment {
+            self.segment = segment.clone();
+            self.pad.push_event(gst::event::Segment::new(segment));
+        }
+    }
+}

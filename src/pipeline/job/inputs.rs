@@ -1,0 +1,153 @@
+//! The appsrc elements of a job, and the streams that feed them.
+
+use std::{sync::Arc, time::Duration};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::figures::{Meter, Meters};
+use crate::{
+    media::Kind,
+    pipeline::{
+        Error, Streams,
+        stream::{Attachment, Counters, Limits, Stream},
+    },
+};
+
+/// Media that may wait in front of renditions: they are late by as much.
+const RENDITIONS_QUEUE: Duration = Duration::from_secs(2);
+/// Media that may wait in front of an output: a disk or a network that is away for as long loses
+/// nothing.
+const OUTPUT_QUEUE: Duration = Duration::from_secs(10);
+/// How late media may come into an output whose appsrc sets no `min-latency`: muxers wait so long
+/// for a track that lags behind the other.
+const OUTPUT_LATENCY: gst::ClockTime = gst::ClockTime::from_seconds(1);
+
+/// The appsrc elements of a job.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    pub(super) list: Vec<Input>,
+    limits: Option<Limits>,
+}
+
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) kind: Kind,
+    pub(super) source: gst_app::AppSrc,
+    /// What has left the appsrc.
+    pub(super) taken: Arc<Meter>,
+    attachment: Option<Attachment>,
+    stream: Arc<std::sync::OnceLock<Stream>>,
+}
+
+impl Inputs {
+    /// Finds the appsrc elements and sets them up. Nothing flows yet.
+    pub(super) fn prepare(
+        pipeline: &gst::Pipeline,
+        kinds: &[Kind],
+        output: bool,
+        meters: &Meters,
+    ) -> Result<Self, Error> {
+        let mut list = Vec::new();
+        for &kind in kinds {
+            let source = pipeline.by_name(kind.name());
+            let source = source.and_then(|it| it.downcast::<gst_app::AppSrc>().ok());
+            let source = source.ok_or_else(|| Error::Text(format!("no appsrc name={kind}")))?;
+            source.set_format(gst::Format::Time);
+            source.set_is_live(true);
+            source.set_do_timestamp(false);
+            source.set_block(false);
+            source.set_property("handle-segment-change", true);
+            let (least, most) = source.latency();
+            if output && least.is_none() {
+                source.set_latency(OUTPUT_LATENCY, most);
+            }
+            let taken = Arc::<Meter>::default();
+            let stream = Arc::default();
+            if let Some(pad) = source.static_pad("src") {
+                meters.watch_input(kind, &pad, &taken);
+                pass_requests(&pad, &stream);
+            }
+            list.push(Input {
+                kind,
+                source,
+                taken,
+                attachment: None,
+                stream,
+            });
+        }
+        let limits = Limits {
+            queue: if output {
+                OUTPUT_QUEUE
+            } else {
+                RENDITIONS_QUEUE
+            },
+            decodes: !output,
+        };
+        Ok(Self {
+            list,
+            limits: Some(limits),
+        })
+    }
+
+    /// Connects each appsrc to its stream, or ends it if there is none.
+    pub(super) fn attach(&mut self, streams: &Streams) -> Result<(), Error> {
+        let Some(limits) = self.limits else {
+            return Ok(());
+        };
+        for input in &mut self.list {
+            let Some(stream) = streams.of(input.kind) else {
+                end(&input.source);
+                continue;
+            };
+            // Err: it has been set, which nobody else does.
+            let _ = input.stream.set(stream.clone());
+            let attachment = stream.attach(&input.source, limits);
+            input.attachment = Some(attachment.ok_or_else(|| {
+                Error::Failed(format!("too many pipelines take the {} track", input.kind))
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Nothing comes in any more.
+    pub(super) fn detach(&mut self) {
+        for input in &mut self.list {
+            input.attachment = None;
+        }
+    }
+
+    /// The end of every input, behind what is queued.
+    pub(super) fn end(&self) {
+        self.list.iter().for_each(|input| end(&input.source));
+    }
+}
+
+impl Input {
+    pub(super) fn counters(&self) -> Option<Arc<Counters>> {
+        self.attachment.as_ref().map(Attachment::counters)
+    }
+}
+
+fn end(source: &gst_app::AppSrc) {
+    if source.end_of_stream().is_err() {
+        tracing::debug!(source = %source.name(), "has ended before");
+    }
+}
+
+/// A decoder that has lost its way asks upstream for a keyframe: the publisher shall hear it.
+fn pass_requests(pad: &gst::Pad, stream: &Arc<std::sync::OnceLock<Stream>>) {
+    let stream = Arc::clone(stream);
+    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+        if let Some(gst::EventView::CustomUpstream(event)) = info.event().map(|it| it.view())
+            && event
+                .structure()
+                .is_some_and(|it| it.name() == "GstForceKeyUnit")
+            && let Some(stream) = stream.get()
+        {
+            stream.want_keyframe();
+        }
+        gst::PadProbeReturn::Ok
+    });
+}

@@ -1,0 +1,318 @@
+//! A pipeline text at work: source, renditions or output.
+//!
+//! A job ends with its pipeline: it is not restarted here. What comes out of it goes to the
+//! [`Outlet`]s of its appsinks; what goes in is taken from the [`Streams`] of the broadcast. A job
+//! that fails or stalls reports it and disturbs nobody.
+
+mod adjust;
+mod figures;
+mod graph;
+mod inputs;
+mod watch;
+
+use std::{collections::BTreeMap, time::Duration};
+
+pub use adjust::Adjustable;
+pub(crate) use adjust::declared;
+pub use figures::{Figures, Input, Output, Queue};
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use inputs::Inputs;
+use tokio::sync::{mpsc, watch as channel};
+
+use self::figures::Meters;
+use super::{
+    Error, Event, Outlet, Role, Stream, Streams, Variables, clock, codec, intake, launch,
+    running::{self, Report, Running},
+};
+use crate::media::{Frame, Kind};
+
+/// How long a job may make nothing, while media goes in, before it counts as stalled.
+pub const STALL_DEFAULT: Duration = Duration::from_secs(10);
+/// Longest time for an output to write what it holds and finish its file, once it is stopped.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a job is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The pipeline's name in the log and in graphs.
+    pub name: String,
+    /// The pipeline file's text.
+    pub text: String,
+    /// The values of its variables. `video_parser` is set here: the parser of the codec that the
+    /// video input has when the job starts.
+    pub variables: Variables,
+    /// What its appsrc elements get. An appsrc without a stream gets the end of its stream at
+    /// once.
+    pub inputs: Streams,
+    /// Where its appsinks' media goes, by the name of the appsink. What no outlet is named for is
+    /// thrown away.
+    pub outlets: BTreeMap<String, Outlet>,
+    /// See [`STALL_DEFAULT`].
+    pub stall: Duration,
+}
+
+impl Setup {
+    /// A job without inputs, outlets and variables.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+            variables: Variables::default(),
+            inputs: Streams::default(),
+            outlets: BTreeMap::new(),
+            stall: STALL_DEFAULT,
+        }
+    }
+}
+
+/// A running pipeline text. Dropping it stops it in the background; see [`Job::stop`].
+#[derive(Debug)]
+pub struct Job {
+    role: Role,
+    running: Running,
+    inputs: Inputs,
+    meters: Meters,
+    adjustables: Vec<Adjustable>,
+    /// Becomes true when the pipeline has failed or come to its end.
+    over: channel::Receiver<bool>,
+}
+
+impl Job {
+    /// Starts a job. Media goes to the outlets on streaming threads. `events` gets
+    /// [`Event::Track`] or [`Event::Rendition`] with the first frame of each, and what happens to
+    /// the pipeline; after [`Event::Failed`] or [`Event::Ended`] nothing follows, and the job
+    /// wants to be stopped.
+    ///
+    /// # Errors
+    /// The text fits no role, a variable has no value, an element is missing, or an element does
+    /// not start.
+    pub async fn start(setup: Setup, events: mpsc::Sender<Event>) -> Result<Self, Error> {
+        let mut setup = setup;
+        if let Some(codec) = setup.inputs.of(Kind::Video).and_then(Stream::codec) {
+            let parser = codec::elements(codec).parser_name();
+            setup.variables = setup.variables.with("video_parser", parser);
+        }
+        let description = setup.variables.expand(&setup.text)?;
+        let role = Role::of(&description)?;
+        let loops = loops(&setup.text);
+        let adjustables = declared(&setup.text)?;
+        let stall = setup.stall;
+        let streams = setup.inputs.clone();
+        let (parts, announce) = (role.clone(), events.clone());
+        let build = move || build(&setup, &description, &parts, &announce);
+        let (pipeline, meters, mut inputs) =
+            running::blocking("parsing", running::START_TIMEOUT, build).await??;
+        let (end, over) = channel::channel(false);
+        let event = move |report| {
+            // Err: nobody waits for it.
+            let _ = end.send(true);
+            Some(match report {
+                Report::Failed(reason) => Event::Failed(reason),
+                Report::Ended => Event::Ended,
+            })
+        };
+        let live_source = matches!(role, Role::Source { .. });
+        let ready = move |pipeline: &gst::Pipeline, live| {
+            if live_source && live {
+                render_at_once(pipeline);
+            }
+        };
+        let mut running =
+            Running::start_again(pipeline, ready, events.clone(), event, loops).await?;
+        inputs.attach(&streams)?;
+        running.spawn(watch::run(meters.progress(&inputs), stall, events));
+        Ok(Self {
+            role,
+            running,
+            inputs,
+            meters,
+            adjustables,
+            over,
+        })
+    }
+
+    /// What the text is for.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// Asks the encoder in front of an appsink for a keyframe; false if there is no such appsink.
+    /// Nothing happens if the encoder takes no requests.
+    pub fn force_keyframe(&self, appsink: &str) -> bool {
+        let pipeline = self.running.pipeline();
+        let sink = pipeline.and_then(|pipeline| pipeline.by_name(appsink));
+        let Some(sink) = sink.filter(ObjectExt::is::<gst_app::AppSink>) else {
+            return false;
+        };
+        let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", true);
+        sink.send_event(gst::event::CustomUpstream::new(request.build()))
+    }
+
+    /// The properties that the file declares adjustable.
+    pub fn adjustables(&self) -> &[Adjustable] {
+        &self.adjustables
+    }
+
+    /// Sets a property that the file declares adjustable, named `element.property`.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if it is not declared, or the value does not fit its type or range.
+    pub async fn adjust(&self, property: &str, value: &str) -> Result<(), Error> {
+        let declared = self.adjustables.iter().find(|it| it.name() == property);
+        let declared = declared.cloned().ok_or_else(|| {
+            Error::Text(format!("{property} is not declared adjustable by the file"))
+        })?;
+        let pipeline = self.pipeline()?;
+        let value = value.to_owned();
+        let set = move || declared.set(&pipeline, &value);
+        running::blocking("setting a property", running::START_TIMEOUT, set).await?
+    }
+
+    /// Figures at this moment.
+    pub fn figures(&self) -> Figures {
+        self.meters.figures(&self.inputs, self.running.pipeline())
+    }
+
+    /// The pipeline's graph with its figures, in Graphviz's language.
+    ///
+    /// # Errors
+    /// If it is not drawn in time.
+    pub async fn dot(&self) -> Result<String, Error> {
+        let pipeline = self.pipeline()?;
+        let figures = self.figures();
+        let draw = move || graph::dot(&pipeline, &figures);
+        running::blocking("drawing a graph", running::START_TIMEOUT, draw).await
+    }
+
+    /// The pipeline's graph as SVG.
+    ///
+    /// # Errors
+    /// If Graphviz is not installed (Debian package graphviz), fails, or takes too long.
+    pub async fn svg(&self) -> Result<String, Error> {
+        graph::svg(&self.dot().await?).await
+    }
+
+    /// Stops the pipeline and frees what it holds, within a time limit. An output first writes
+    /// what it holds, so that its files are complete.
+    pub async fn stop(mut self) {
+        self.inputs.detach();
+        if matches!(self.role, Role::Output { .. }) && !*self.over.borrow() {
+            self.inputs.end();
+            let over = self.over.wait_for(|over| *over);
+            let finished = tokio::time::timeout(FINISH_TIMEOUT, over).await;
+            if finished.is_err() {
+                tracing::warn!(limit = ?FINISH_TIMEOUT, "output does not finish");
+            }
+        }
+        self.running.stop().await;
+    }
+
+    fn pipeline(&self) -> Result<gst::Pipeline, Error> {
+        let pipeline = self.running.pipeline().cloned();
+        pipeline.ok_or_else(|| Error::Failed("the pipeline is gone".to_owned()))
+    }
+}
+
+/// Whether the file says `# loop`: it plays from its beginning again when it has come to its end.
+fn loops(text: &str) -> bool {
+    let comments = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix('#'));
+    comments.map(str::trim).any(|comment| comment == "loop")
+}
+
+/// Live media is passed on when it comes; a file's when it is due.
+fn render_at_once(pipeline: &gst::Pipeline) {
+    let sinks = [Kind::Video, Kind::Audio].map(|kind| pipeline.by_name(kind.name()));
+    for sink in sinks.into_iter().flatten() {
+        sink.set_property("sync", false);
+    }
+}
+
+fn build(
+    setup: &Setup,
+    description: &str,
+    role: &Role,
+    events: &mpsc::Sender<Event>,
+) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
+    let pipeline = launch::parse(&setup.name, description)?;
+    let mut meters = Meters::new();
+    let (takes, makes) = match role {
+        Role::Source { tracks } => {
+            // not the shared base time: a file begins at zero, whenever it is started
+            pipeline.use_clock(Some(&clock::clock()));
+            (&[][..], tracks.iter().map(|&kind| (kind, None)).collect())
+        }
+        Role::Renditions { inputs, outputs } => {
+            let outputs: Vec<_> = outputs
+                .iter()
+                .map(|(kind, name)| (*kind, Some(name.as_str())))
+                .collect();
+            (&inputs[..], outputs)
+        }
+        Role::Output { inputs } => {
+            meters.watch_sinks(&pipeline);
+            (&inputs[..], Vec::new())
+        }
+    };
+    if !takes.is_empty() {
+        clock::share(&pipeline);
+    }
+    let inputs = Inputs::prepare(
+        &pipeline,
+        takes,
+        matches!(role, Role::Output { .. }),
+        &meters,
+    )?;
+    for (kind, rendition) in makes {
+        make(&pipeline, (kind, rendition), setup, events, &mut meters)?;
+    }
+    Ok((pipeline, meters, inputs))
+}
+
+fn make(
+    pipeline: &gst::Pipeline,
+    (kind, rendition): (Kind, Option<&str>),
+    setup: &Setup,
+    events: &mpsc::Sender<Event>,
+    meters: &mut Meters,
+) -> Result<(), Error> {
+    let name = match rendition {
+        Some(rendition) => format!("{kind}_{rendition}"),
+        None => kind.name().to_owned(),
+    };
+    let sink = pipeline
+        .by_name(&name)
+        .and_then(|it| it.downcast::<gst_app::AppSink>().ok());
+    let sink = sink.ok_or_else(|| Error::Text(format!("no appsink name={name}")))?;
+    if rendition.is_some() {
+        sink.set_sync(false);
+        sink.set_async(false);
+    }
+    meters.watch_output(&name, &sink);
+    let outlet = setup
+        .outlets
+        .get(&name)
+        .cloned()
+        .unwrap_or_else(|| Outlet::new(|_| ()));
+    let (events, rendition) = (events.clone(), rendition.map(str::to_owned));
+    let mut announced = None;
+    let frames = outlet.frames;
+    let deliver = move |frame: Frame| {
+        let codec = frame.codec;
+        if announced != Some(codec) {
+            let event = match rendition.clone() {
+                Some(name) => Event::Rendition { kind, name, codec },
+                None => Event::Track(kind, codec),
+            };
+            if events.try_send(event).is_ok() {
+                announced = Some(codec);
+            }
+        }
+        frames(frame);
+    };
+    intake::take(&sink, kind, outlet.stream, deliver);
+    Ok(())
+}

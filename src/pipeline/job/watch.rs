@@ -1,0 +1,111 @@
+//! Tells when a job makes nothing although media goes in, and when its input changes its codec.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::figures::Meter;
+use crate::{
+    media::Kind,
+    pipeline::{Event, stream::Counters},
+};
+
+/// How often the counters are looked at.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// The counters that tell whether a job makes progress.
+pub(super) struct Progress {
+    pub(super) inputs: Vec<(Kind, Arc<Counters>)>,
+    /// What the job makes; for an output, what it takes: a sink that is stuck stops that.
+    pub(super) made: Vec<Arc<Meter>>,
+}
+
+impl Progress {
+    fn offered(&self) -> u64 {
+        self.inputs
+            .iter()
+            .map(|(_, it)| it.frames() + it.dropped())
+            .sum()
+    }
+
+    fn made(&self) -> u64 {
+        self.made.iter().map(|meter| meter.frames()).sum()
+    }
+}
+
+/// Runs until the job is stopped or its codec changes.
+pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sender<Event>) {
+    let mut tick = interval(PERIOD);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stalls = Stalls::default();
+    loop {
+        let now = tick.tick().await.into_std();
+        let changed = progress
+            .inputs
+            .iter()
+            .find(|(_, counters)| counters.codec_changed());
+        if let Some((kind, _)) = changed {
+            let event = Event::Failed(format!("the {kind} track has changed to another codec"));
+            events.send(event).await.ok();
+            return;
+        }
+        let event = stalls.look(now, progress.offered(), progress.made(), stall);
+        if let Some(event) = event {
+            events.send(event).await.ok();
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Stalls {
+    offered: u64,
+    made: u64,
+    /// Since when media goes in and nothing comes out.
+    since: Option<Instant>,
+    stalled: bool,
+}
+
+impl Stalls {
+    fn look(&mut self, now: Instant, offered: u64, made: u64, limit: Duration) -> Option<Event> {
+        let fed = std::mem::replace(&mut self.offered, offered) != offered;
+        if std::mem::replace(&mut self.made, made) != made {
+            self.since = None;
+            return std::mem::take(&mut self.stalled).then_some(Event::Resumed);
+        }
+        if !fed {
+            return None; // the publisher is away: nothing is expected
+        }
+        let since = *self.since.get_or_insert(now);
+        let stalled = !self.stalled && now.saturating_duration_since(since) >= limit;
+        self.stalled |= stalled;
+        stalled.then_some(Event::Stalled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stalls_once_and_resumes_once() {
+        let (begin, limit) = (Instant::now(), Duration::from_secs(2));
+        let mut stalls = Stalls::default();
+        let mut look = |ms, offered, made| {
+            stalls.look(begin + Duration::from_millis(ms), offered, made, limit)
+        };
+        assert_eq!(look(0, 5, 3), None);
+        assert_eq!(look(1000, 10, 3), None);
+        assert_eq!(look(2900, 15, 3), None);
+        assert_eq!(look(3000, 20, 3), Some(Event::Stalled));
+        assert_eq!(look(6000, 25, 3), None);
+        assert_eq!(look(6250, 30, 4), Some(Event::Resumed));
+        assert_eq!(look(6500, 35, 5), None);
+        assert_eq!(look(60_000, 35, 5), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! Where a pipeline's media goes: frames to viewers, the encoded stream to other pipelines.
+
+use std::{fmt, sync::Arc};
+
+use super::{Stream, Streams};
+use crate::media::{Frame, FrameSink, Kind};
+
+/// Where the frames and the encoded stream of one track or rendition go.
+#[derive(Clone)]
+pub struct Outlet {
+    /// Takes the frames.
+    pub frames: FrameSink,
+    /// Gets the encoded stream, if pipelines may want it.
+    pub stream: Option<Stream>,
+}
+
+impl Outlet {
+    /// Calls `frames` with each frame, on a streaming thread: it must not block.
+    pub fn new(frames: impl Fn(Frame) + Send + Sync + 'static) -> Self {
+        Self {
+            frames: Arc::new(frames),
+            stream: None,
+        }
+    }
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a pipeline's frames go, by track. A track that the pipeline lacks is never called.
+#[derive(Clone)]
+pub struct TrackSinks {
+    /// Takes the frames of the video track.
+    pub video: FrameSink,
+    /// Takes the frames of the audio track.
+    pub audio: FrameSink,
+    /// Get the encoded media, for renditions and outputs.
+    pub streams: Streams,
+}
+
+impl TrackSinks {
+    /// Sinks for frames only: no pipeline takes the encoded streams.
+    pub fn new(video: FrameSink, audio: FrameSink) -> Self {
+        let streams = Streams::default();
+        Self {
+            video,
+            audio,
+            streams,
+        }
+    }
+
+    /// The sink of one track.
+    pub fn of(&self, kind: Kind) -> &FrameSink {
+        match kind {
+            Kind::Video => &self.video,
+            Kind::Audio => &self.audio,
+        }
+    }
+
+    /// Frames and stream of one track.
+    pub fn outlet(&self, kind: Kind) -> Outlet {
+        Outlet {
+            frames: Arc::clone(self.of(kind)),
+            stream: self.streams.of(kind).cloned(),
+        }
+    }
+}
+
+impl fmt::Debug for TrackSinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrackSinks").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+//! The frames from the last keyframe on, so that a pipeline that attaches starts at once.
+
+use std::time::Duration;
+
+use gstreamer as gst;
+
+/// Bytes held at most: a GOP of 10 s at 6 Mb/s. A longer one is not held at all: pipelines that
+/// attach wait for the next keyframe then.
+const BYTES_MAX: usize = 8 << 20;
+/// Longest GOP held.
+const TIME_MAX: Duration = Duration::from_secs(10);
+/// Most frames held: 10 s at 120 a second.
+const FRAMES_MAX: usize = 1200;
+
+#[derive(Default)]
+pub(super) struct Gop {
+    buffers: Vec<gst::Buffer>,
+    bytes: usize,
+}
+
+impl Gop {
+    pub(super) fn push(&mut self, buffer: gst::Buffer, keyframe: bool) {
+        if keyframe {
+            self.clear();
+        } else if self.buffers.is_empty() {
+            return;
+        }
+        self.bytes += buffer.size();
+        let begin = self.buffers.first().and_then(|first| first.pts());
+        let length = buffer
+            .pts()
+            .zip(begin)
+            .map(|(now, begin)| now.saturating_sub(begin));
+        let long = length.is_some_and(|length| Duration::from(length) > TIME_MAX);
+        if long || self.bytes > BYTES_MAX || self.buffers.len() >= FRAMES_MAX {
+            self.clear();
+        } else {
+            self.buffers.push(buffer);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.buffers.clear();
+        self.bytes = 0;
+    }
+
+    pub(super) fn buffers(&self) -> &[gst::Buffer] {
+        &self.buffers
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(second: u64, bytes: usize) -> gst::Buffer {
+        let mut buffer = gst::Buffer::with_size(bytes).unwrap();
+        let pts = gst::ClockTime::from_seconds(second);
+        buffer.get_mut().unwrap().set_pts(pts);
+        buffer
+    }
+
+    #[test]
+    fn begins_at_a_keyframe_and_is_bounded() {
+        gst::init().unwrap();
+        let mut gop = Gop::default();
+        gop.push(buffer(0, 10), false);
+        assert!(gop.buffers().is_empty());
+        gop.push(buffer(1, 10), true);
+        gop.push(buffer(2, 10), false);
+        assert_eq!((gop.buffers().len(), gop.bytes()), (2, 20));
+        gop.push(buffer(3, 5), true);
+        assert_eq!((gop.buffers().len(), gop.bytes()), (1, 5));
+        gop.push(buffer(20, 5), false);
+        assert_eq!((gop.buffers().len(), gop.bytes()), (0, 0));
+        gop.push(buffer(21, 5), false);
+        assert!(gop.buffers().is_empty());
+        gop.push(buffer(22, 6 << 20), true);
+        gop.push(buffer(22, 6 << 20), false);
+        assert!(gop.buffers().is_empty());
+    }
+}

@@ -1,0 +1,238 @@
+//! The encoded stream of one track, for the pipelines that take media from a broadcast.
+//!
+//! ```text
+//!  packetizer: parse --+-- payload -> media::Frame -> viewers
+//!                      | pad probe: references, no copies
+//!                      v
+//!                   Stream (GOP cache) --> Tap --> appsrc of a rendition or an output
+//!                                      \-> Tap --> appsrc of another
+//! ```
+//!
+//! A stream lives as long as its track: publishers come and go, pipelines attach and detach. It
+//! never waits: a pipeline that does not keep up loses buffers up to the next keyframe, counted.
+
+mod feed;
+mod gop;
+mod tap;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+pub(crate) use feed::tap_pad;
+use gop::Gop;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use tap::Tap;
+pub(crate) use tap::{Attachment, Counters, Limits};
+
+use crate::media::{Codec, Kind};
+
+/// Pipelines that may take one stream at once: bounds the work per frame.
+const TAPS_MAX: usize = 64;
+
+/// A handle on the encoded stream of one track; clones are the same stream.
+#[derive(Clone)]
+pub struct Stream {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    kind: Kind,
+    keyframe_wanted: Box<dyn Fn() + Send + Sync>,
+    /// Held for as long as it takes to queue one buffer, or a cached GOP, for each tap: nothing in
+    /// it waits.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The number of the newest feed: only it may write.
+    feed: u64,
+    codec: Option<Codec>,
+    caps: Option<gst::Caps>,
+    gop: Gop,
+    taps: Vec<Tap>,
+    last_tap: u64,
+    frames: u64,
+    bytes: u64,
+}
+
+/// What went through a stream, and what it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Figures {
+    /// Codec of the newest buffer.
+    pub codec: Option<Codec>,
+    /// Encoded frames in.
+    pub frames: u64,
+    /// Bytes in.
+    pub bytes: u64,
+    /// Bytes held for pipelines that attach.
+    pub cached_bytes: usize,
+    /// Pipelines attached.
+    pub taps: usize,
+}
+
+impl Stream {
+    /// A stream without a publisher. `keyframe_wanted` is called when a pipeline cannot go on
+    /// without a keyframe; on streaming threads, so it must not block; it limits the rate.
+    pub fn new(kind: Kind, keyframe_wanted: impl Fn() + Send + Sync + 'static) -> Self {
+        let shared = Shared {
+            kind,
+            keyframe_wanted: Box::new(keyframe_wanted),
+            state: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The track's kind.
+    pub fn kind(&self) -> Kind {
+        self.shared.kind
+    }
+
+    /// Codec of the newest feed; `None` before the first.
+    pub fn codec(&self) -> Option<Codec> {
+        self.state().codec
+    }
+
+    /// Figures at this moment.
+    pub fn figures(&self) -> Figures {
+        let state = self.state();
+        Figures {
+            codec: state.codec,
+            frames: state.frames,
+            bytes: state.bytes,
+            cached_bytes: state.gop.bytes(),
+            taps: state.taps.len(),
+        }
+    }
+
+    /// Caps of the newest feed, as GStreamer writes them.
+    pub fn caps(&self) -> Option<String> {
+        self.state().caps.as_ref().map(ToString::to_string)
+    }
+
+    /// Asks for a keyframe.
+    pub(crate) fn want_keyframe(&self) {
+        (self.shared.keyframe_wanted)();
+    }
+
+    /// Feeds an appsrc from now on, beginning with the cached GOP, or else with the next keyframe,
+    /// which is asked for. Ends when the attachment is dropped.
+    pub(crate) fn attach(&self, source: &gst_app::AppSrc, limits: Limits) -> Option<Attachment> {
+        let mut state = self.state();
+        if state.taps.len() >= TAPS_MAX {
+            return None;
+        }
+        state.last_tap += 1;
+        let id = state.last_tap;
+        let counters = Arc::new(Counters::default());
+        let mut tap = Tap::new(id, self.kind(), source, limits, Arc::clone(&counters));
+        let begun = match (state.codec, state.caps.clone()) {
+            (Some(codec), Some(caps)) => tap.begin(codec, &caps, state.gop.buffers()),
+            _ => true, // nobody to ask
+        };
+        state.taps.push(tap);
+        drop(state);
+        if !begun {
+            self.want_keyframe();
+        }
+        Some(Attachment::new(Arc::downgrade(&self.shared), id, counters))
+    }
+
+    /// The number of a new feed. Older feeds are ignored from now on.
+    fn begin_feed(&self) -> u64 {
+        let mut state = self.state();
+        state.feed += 1;
+        state.gop.clear();
+        for tap in &mut state.taps {
+            tap.wait_for_keyframe();
+        }
+        state.feed
+    }
+
+    /// Caps of what a feed brings from now on.
+    fn set_caps(&self, feed: u64, codec: Codec, caps: &gst::Caps) {
+        let mut state = self.state();
+        if state.feed == feed {
+            if state.codec != Some(codec) {
+                state.gop.clear();
+            }
+            state.codec = Some(codec);
+            state.caps = Some(caps.clone());
+        }
+    }
+
+    /// One encoded frame, with its times on the shared clock and base time.
+    fn push(&self, feed: u64, buffer: gst::Buffer, keyframe: bool) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let (Some(codec), Some(caps)) = (state.codec, &state.caps) else {
+            return;
+        };
+        if state.feed != feed {
+            return;
+        }
+        state.frames += 1;
+        state.bytes += buffer.size() as u64;
+        let mut wanted = false;
+        state.taps.retain_mut(|tap| {
+            let outcome = tap.push(codec, caps, &buffer, keyframe);
+            wanted |= outcome == tap::Outcome::KeyframeWanted;
+            outcome != tap::Outcome::Gone
+        });
+        if self.kind() == Kind::Video {
+            state.gop.push(buffer, keyframe);
+        }
+        if wanted {
+            self.want_keyframe();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn detach(&self, id: u64) {
+        let mut state = self.state();
+        if let Some(index) = state.taps.iter().position(|tap| tap.id() == id) {
+            let tap = state.taps.swap_remove(index);
+            drop(state);
+            drop(tap);
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stream").field(&self.kind()).finish()
+    }
+}
+
+/// The streams of a broadcast, or as many of them as it has.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    /// The video track's.
+    pub video: Option<Stream>,
+    /// The audio track's.
+    pub audio: Option<Stream>,
+}
+
+impl Streams {
+    /// The stream of one track.
+    pub fn of(&self, kind: Kind) -> Option<&Stream> {
+        match kind {
+            Kind::Video => self.video.as_ref(),
+            Kind::Audio => self.audio.as_ref(),
+        }
+    }
+}

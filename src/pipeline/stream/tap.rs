@@ -1,0 +1,271 @@
+//! One pipeline's share of a stream: a bounded queue that leaks at its end.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use gst::{glib, prelude::*};
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::Shared;
+use crate::media::{Codec, Kind};
+
+/// Bytes that may wait in front of one pipeline: two of the largest cached GOPs.
+const QUEUE_BYTES_MAX: u64 = 16 << 20;
+/// How often a tap that waits for a keyframe asks for one again.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How a pipeline takes a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Media that may wait in front of the pipeline. A cached GOP may take longer to work off.
+    pub(crate) queue: Duration,
+    /// True if the pipeline decodes: the past of the cached GOP is needed to decode the present,
+    /// but not wanted itself.
+    pub(crate) decodes: bool,
+}
+
+/// What happened to a buffer that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Done,
+    KeyframeWanted,
+    /// The pipeline takes nothing any more.
+    Gone,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    dropped: AtomicU64,
+    codec_changed: AtomicBool,
+}
+
+pub(super) struct Tap {
+    id: u64,
+    kind: Kind,
+    source: glib::WeakRef<gst_app::AppSrc>,
+    limits: Limits,
+    counters: Arc<Counters>,
+    codec: Option<Codec>,
+    caps: Option<gst::Caps>,
+    /// For a keyframe.
+    waiting: bool,
+    asked: Option<Instant>,
+    /// While a cached GOP is worked off, the limit on time does not hold.
+    catching_up: bool,
+    discontinuous: bool,
+    /// To be sent in front of the next buffer.
+    segment: Option<gst::Segment>,
+}
+
+impl Tap {
+    pub(super) fn new(
+        id: u64,
+        kind: Kind,
+        source: &gst_app::AppSrc,
+        limits: Limits,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            source: source.downgrade(),
+            limits,
+            counters,
+            codec: None,
+            caps: None,
+            waiting: kind == Kind::Video,
+            asked: None,
+            catching_up: false,
+            discontinuous: true,
+            segment: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Queues a cached GOP; false if there is none.
+    pub(super) fn begin(&mut self, codec: Codec, caps: &gst::Caps, gop: &[gst::Buffer]) -> bool {
+        let Some(source) = self.source.upgrade() else {
+            return true;
+        };
+        self.follow(codec, caps, &source);
+        let Some((last, past)) = gop.split_last() else {
+            self.asked = Some(Instant::now());
+            return self.kind == Kind::Audio;
+        };
+        self.waiting = false;
+        self.catching_up = true;
+        if let Some(now) = last.pts().filter(|_| self.limits.decodes) {
+            self.segment = Some(from(now));
+        }
+        for buffer in past {
+            self.send(&source, buffer.clone());
+        }
+        self.send(&source, last.clone());
+        true
+    }
+
+    pub(super) fn wait_for_keyframe(&mut self) {
+        self.waiting = self.kind == Kind::Video;
+        self.discontinuous = true;
+    }
+
+    pub(super) fn push(
+        &mut self,
+        codec: Codec,
+        caps: &gst::Caps,
+        buffer: &gst::Buffer,
+        keyframe: bool,
+    ) -> Outcome {
+        let Some(source) = self.source.upgrade() else {
+            return Outcome::Gone;
+        };
+        if !self.follow(codec, caps, &source) {
+            return Outcome::Done;
+        }
+        let full = self.is_full(&source, buffer.size() as u64);
+        if full {
+            self.wait_for_keyframe();
+        }
+        if full || self.waiting && !keyframe {
+            self.counters.dropped.fetch_add(1, Relaxed);
+            let pause = self.asked.is_none_or(|asked| asked.elapsed() >= ASK_PAUSE);
+            if full || self.kind == Kind::Audio || !pause {
+                return Outcome::Done; // a keyframe now would be lost too
+            }
+            self.asked = Some(Instant::now());
+            return Outcome::KeyframeWanted;
+        }
+        self.waiting = false;
+        if self.send(&source, buffer.clone()) {
+            Outcome::Done
+        } else {
+            Outcome::Gone
+        }
+    }
+
+    fn is_full(&mut self, source: &gst_app::AppSrc, more: u64) -> bool {
+        let queued = source
+            .current_level_time()
+            .map_or(Duration::ZERO, Into::into);
+        if queued < self.limits.queue {
+            self.catching_up = false;
+        }
+        let late = queued >= self.limits.queue && !self.catching_up;
+        late || source.current_level_bytes() + more > QUEUE_BYTES_MAX
+    }
+
+    /// Takes new caps over; false if the codec is another one, which no running pipeline follows.
+    fn follow(&mut self, codec: Codec, caps: &gst::Caps, source: &gst_app::AppSrc) -> bool {
+        if *self.codec.get_or_insert(codec) != codec {
+            self.counters.codec_changed.store(true, Relaxed);
+            return false;
+        }
+        if self.caps.as_ref() != Some(caps) {
+            source.set_caps(Some(caps)); // takes its turn in the queue
+            self.caps = Some(caps.clone());
+        }
+        true
+    }
+
+    fn send(&mut self, source: &gst_app::AppSrc, mut buffer: gst::Buffer) -> bool {
+        if std::mem::take(&mut self.discontinuous) {
+            // Shares the memory.
+            buffer = buffer.copy();
+            if let Some(buffer) = buffer.get_mut() {
+                buffer.set_flags(gst::BufferFlags::DISCONT);
+            }
+        }
+        let bytes = buffer.size() as u64;
+        let taken = match self.segment.take() {
+            Some(segment) => {
+                let sample = gst::Sample::builder().buffer(&buffer).segment(&segment);
+                let sample = match &self.caps {
+                    Some(caps) => sample.caps(caps).build(),
+                    None => sample.build(),
+                };
+                source.push_sample(&sample)
+            }
+            None => source.push_buffer(buffer),
+        };
+        let taken = taken.is_ok();
+        if taken {
+            self.counters.frames.fetch_add(1, Relaxed);
+            self.counters.bytes.fetch_add(bytes, Relaxed);
+        }
+        taken
+    }
+}
+
+/// A segment that begins now: a decoder decodes what is before, and shows nothing of it. Running
+/// times are not moved by it.
+fn from(now: gst::ClockTime) -> gst::Segment {
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_start(now);
+    segment.set_base(now);
+    segment.set_time(now);
+    segment.set_position(now);
+    segment.upcast()
+}
+
+/// Keeps an appsrc attached to a stream until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    shared: Weak<Shared>,
+    id: u64,
+    counters: Arc<Counters>,
+}
+
+impl Attachment {
+    pub(super) fn new(shared: Weak<Shared>, id: u64, counters: Arc<Counters>) -> Self {
+        Self {
+            shared,
+            id,
+            counters,
+        }
+    }
+
+    pub(crate) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.detach(self.id);
+        }
+    }
+}
+
+impl Counters {
+    /// Frames queued for the pipeline.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames.load(Relaxed)
+    }
+
+    /// Bytes queued for the pipeline.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Frames that the pipeline lost because it did not keep up, or waited for a keyframe.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Whether the stream has changed to another codec, which the pipeline does not get.
+    pub(crate) fn codec_changed(&self) -> bool {
+        self.codec_changed.load(Relaxed)
+    }
+}

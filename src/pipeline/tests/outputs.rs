@@ -1,0 +1,317 @@
+//! The ready-made outputs, each against a real peer or read back by FFmpeg.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    super::{Event, Job, Stream, Streams, Variables, init, job::Setup, tryout::TestMedia},
+    peers::{
+        Folder, MEDIA, ffmpeg, file, finish, free_port, output, probe, rtmp_server, rtsp_server,
+        run_output, spawn,
+    },
+};
+use crate::media::Kind;
+
+const RUN: Duration = Duration::from_secs(4);
+
+fn into(folder: &Folder) -> Variables {
+    Variables::of_broadcast("demo").with("directory", folder.path().display().to_string())
+}
+
+/// Decodes a whole file: no error, and about so many pictures.
+async fn check(file: &str, codecs: [&str; 2], pictures: std::ops::Range<u32>) {
+    let streams = probe(file).await;
+    let found: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(found, codecs, "{file}");
+    let video = streams.iter().find(|it| it.1 > 0).unwrap();
+    assert_eq!((video.1, video.2), (320, 180), "{file}");
+    assert!(pictures.contains(&video.3), "{file}: {streams:?}");
+    ffmpeg(&format!("-xerror -i {file} -f null -")).await;
+}
+
+#[tokio::test]
+async fn mkv_recording_plays() {
+    let folder = Folder::new();
+    output("record-mkv", into(&folder), RUN).await.unwrap();
+    let files = folder.files(".mkv");
+    assert!(
+        files.len() == 1 && files[0].starts_with("demo-20"),
+        "{files:?}"
+    );
+    check(&folder.file(&files[0]), ["h264", "opus"], 80..130).await;
+}
+
+#[tokio::test]
+async fn mp4_recording_is_cut_by_time_and_begins_at_zero() {
+    let folder = Folder::new();
+    output("record-mp4", into(&folder).with("segment", "2"), RUN)
+        .await
+        .unwrap();
+    let files = folder.files(".mp4");
+    assert!(files.len() >= 2, "{files:?}");
+    for name in files.iter().take(2) {
+        check(&folder.file(name), ["h264", "opus"], 40..80).await;
+        let entry = [
+            "-v",
+            "error",
+            "-show_entries",
+            "format=start_time,duration",
+            "-of",
+            "csv=p=0",
+        ];
+        let text = finish(spawn(
+            "ffprobe",
+            &[&entry[..], &[&folder.file(name)]].concat(),
+        ))
+        .await;
+        let times: Vec<f64> = text
+            .trim()
+            .split(',')
+            .map(|it| it.parse().unwrap())
+            .collect();
+        assert!(times[0] < 0.2 && times[1] < 3.5, "{name}: {times:?}");
+    }
+}
+
+/// A track that the broadcast lacks does not keep the other one from being recorded.
+#[tokio::test]
+async fn recording_without_sound() {
+    init().unwrap();
+    let folder = Folder::new();
+    let media = TestMedia::start_as(MEDIA).await.unwrap();
+    for name in ["record-mkv", "record-mp4"] {
+        let mut setup = Setup::new(name, file(name));
+        setup.variables = into(&folder);
+        setup.inputs.video = media.streams.video.clone();
+        let (sender, mut events) = tokio::sync::mpsc::channel(4);
+        let job = Job::start(setup, sender).await.unwrap();
+        let event = tokio::time::timeout(Duration::from_secs(3), events.recv()).await;
+        assert!(event.is_err(), "{name}: {event:?}");
+        job.stop().await;
+        let ending = name.trim_start_matches("record-");
+        let recorded = folder.file(&folder.files(ending)[0]);
+        let streams = probe(&recorded).await;
+        assert!(
+            streams.iter().any(|it| it.0 == "h264" && it.3 > 50),
+            "{name}: {streams:?}"
+        );
+    }
+    media.stop().await;
+}
+
+/// The child of the test below.
+#[tokio::test]
+#[ignore = "runs in a process of its own, until it is killed"]
+async fn record_until_killed() {
+    let Ok(directory) = std::env::var("AERIAL_TEST_DIRECTORY") else {
+        return;
+    };
+    init().unwrap();
+    let media = TestMedia::start_as(MEDIA).await.unwrap();
+    let variables = Variables::of_broadcast("demo").with("directory", directory);
+    let variables = variables.with("fragment", "1");
+    let other = variables.clone();
+    let length = Duration::from_mins(1);
+    let _ = tokio::join!(
+        run_output("record-mp4", variables, length, &media),
+        run_output("record-mkv", other, length, &media),
+    );
+}
+
+#[tokio::test]
+async fn killed_recorder_leaves_files_that_play() {
+    let folder = Folder::new();
+    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--ignored",
+            "--exact",
+            "pipeline::tests::outputs::record_until_killed",
+        ])
+        .env("AERIAL_TEST_DIRECTORY", folder.path())
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    child.kill().await.unwrap(); // SIGKILL
+    for ending in [".mp4", ".mkv"] {
+        let recorded = folder.file(&folder.files(ending)[0]);
+        let streams = probe(&recorded).await;
+        let video = streams.iter().find(|it| it.0 == "h264").unwrap();
+        assert!(video.3 > 70, "{recorded}: {streams:?}");
+        assert!(
+            streams.iter().any(|it| it.0 == "opus" && it.3 > 100),
+            "{streams:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn hls_plays() {
+    let folder = Folder::new();
+    output("hls", into(&folder).with("target", "1"), RUN)
+        .await
+        .unwrap();
+    let streams = probe(&folder.file("index.m3u8")).await;
+    let codecs: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(codecs, ["aac", "h264"]);
+    assert!(streams[1].3 > 70 && streams[0].3 > 100, "{streams:?}");
+    assert!(folder.files(".m4s").len() >= 6);
+}
+
+#[tokio::test]
+async fn snapshot_is_a_picture() {
+    let folder = Folder::new();
+    let variables = into(&folder).with("every", "1").with("width", "160");
+    output("snapshot", variables, RUN).await.unwrap();
+    let files = folder.files(".jpg");
+    assert_eq!(files.len(), 1, "{files:?}");
+    let streams = probe(&folder.file(&files[0])).await;
+    assert_eq!(streams, [("mjpeg".to_owned(), 160, 90, 1)]);
+}
+
+/// What FFmpeg gets from a place while an output pushes there.
+async fn push(name: &str, url: &str, peer: &str, codecs: [&str; 2]) {
+    let folder = Folder::new();
+    let received = folder.file("received.mkv");
+    let mut arguments = vec!["-v", "error", "-nostdin", "-y"];
+    arguments.extend(peer.split_whitespace());
+    arguments.extend(["-c", "copy", "-t", "2", &received]);
+    let receive = async {
+        // a server has to have something first; a listener is waited for below
+        let wait = if peer.contains("listener") { 0 } else { 2500 };
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        finish(spawn("ffmpeg", &arguments)).await
+    };
+    let send = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let variables = Variables::of_broadcast("demo").with("url", url);
+        output(name, variables, Duration::from_secs(9)).await
+    };
+    // the peer goes away when it has enough, which may well be the end of the output
+    let (_, pushed) = tokio::join!(receive, send);
+    let streams = probe(&received).await;
+    let found: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(found, codecs, "{pushed:?}");
+    assert!(streams.iter().all(|it| it.3 > 20), "{streams:?} {pushed:?}");
+}
+
+#[tokio::test]
+async fn rtmp_push_arrives() {
+    let folder = Folder::new();
+    let (_server, port) = rtmp_server(&folder);
+    let url = format!("rtmp://127.0.0.1:{port}/live/demo");
+    push("rtmp-push", &url, &format!("-i {url}"), ["aac", "h264"]).await;
+}
+
+#[tokio::test]
+async fn srt_push_arrives() {
+    let port = free_port();
+    let listen = format!("-i srt://127.0.0.1:{port}?mode=listener");
+    push(
+        "srt-push",
+        &format!("srt://127.0.0.1:{port}"),
+        &listen,
+        ["aac", "h264"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rtsp_push_arrives() {
+    let folder = Folder::new();
+    let received = folder.file("received.mkv");
+    let launch = format!(
+        // rtspclientsink announces its last pad first
+        "( rtpopusdepay name=depay0 ! opusparse ! queue ! matroskamux name=m
+           ! filesink location={received} rtph264depay name=depay1 ! h264parse ! queue ! m. )"
+    );
+    let (_server, url) = rtsp_server(&launch, true);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    output("rtsp-push", Variables::default().with("url", url), RUN)
+        .await
+        .unwrap();
+    let streams = probe(&received).await;
+    let found: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(found, ["h264", "opus"]);
+    assert!(streams.iter().all(|it| it.3 > 20), "{streams:?}");
+}
+
+/// A FIFO that nobody reads: the output stalls, is told so, loses frames; a recorder of the same
+/// stream loses none.
+#[tokio::test]
+async fn stalled_output_disturbs_nobody() {
+    init().unwrap();
+    let folder = Folder::new();
+    let fifo = folder.file("fifo");
+    finish(spawn("mkfifo", &[&fifo])).await;
+    let reader = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&fifo)
+        .unwrap();
+    let media = TestMedia::start_as(&MEDIA.replace("bitrate=300", "bitrate=4000"))
+        .await
+        .unwrap();
+    let text = format!("appsrc name=video ! filesink buffer-mode=unbuffered location={fifo}");
+    let mut setup = Setup::new("stuck", text);
+    setup.inputs.video = media.streams.video.clone();
+    setup.stall = Duration::from_secs(1);
+    let (sender, mut events) = tokio::sync::mpsc::channel(4);
+    let stuck = Job::start(setup, sender).await.unwrap();
+    let recorded = run_output("record-mkv", into(&folder), Duration::from_secs(4), &media);
+    let (stalled, recorded) = tokio::join!(
+        tokio::time::timeout(Duration::from_secs(10), events.recv()),
+        recorded
+    );
+    recorded.unwrap();
+    assert_eq!(stalled, Ok(Some(Event::Stalled)));
+    let file = folder.file(&folder.files(".mkv")[0]);
+    check(&file, ["h264", "opus"], 80..130).await;
+    let begin = Instant::now();
+    drop(reader); // writing fails now: the stop below would wait for its limit
+    stuck.stop().await;
+    assert!(begin.elapsed() < Duration::from_secs(12));
+    media.stop().await;
+}
+
+/// An output that cannot start or fails says why; the stream goes on.
+#[tokio::test]
+async fn failing_output_is_explained() {
+    init().unwrap();
+    let media = TestMedia::start_as(MEDIA).await.unwrap();
+    let nowhere = Variables::of_broadcast("demo").with("directory", "/nowhere/at/all");
+    let failed = run_output("record-mkv", nowhere, RUN, &media)
+        .await
+        .unwrap_err();
+    assert!(failed.contains("/nowhere/at/all"), "{failed}");
+    let nobody = Variables::of_broadcast("x").with("url", "rtmp://127.0.0.1:1/live/x");
+    let failed = run_output("rtmp-push", nobody, RUN, &media)
+        .await
+        .unwrap_err();
+    assert!(failed.to_lowercase().contains("connect"), "{failed}");
+    let before = media.streams.video.as_ref().unwrap().figures();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let after = media.streams.video.as_ref().unwrap().figures();
+    assert!(after.frames > before.frames && after.taps == 0, "{after:?}");
+    media.stop().await;
+}
+
+/// Without a publisher, an output waits, and stops in order.
+#[tokio::test]
+async fn output_waits_for_a_publisher() {
+    init().unwrap();
+    let folder = Folder::new();
+    let mut setup = Setup::new("waiting", file("record-mkv"));
+    setup.variables = into(&folder);
+    setup.inputs = Streams {
+        video: Some(Stream::new(Kind::Video, || ())),
+        audio: Some(Stream::new(Kind::Audio, || ())),
+    };
+    let (sender, mut events) = tokio::sync::mpsc::channel(4);
+    let job = Job::start(setup, sender).await.unwrap();
+    let event = tokio::time::timeout(Duration::from_millis(500), events.recv()).await;
+    assert!(event.is_err(), "{event:?}");
+    let begin = Instant::now();
+    job.stop().await;
+    assert!(begin.elapsed() < Duration::from_secs(6));
+}

@@ -1,0 +1,248 @@
+//! Real programs at the other end: FFmpeg, and servers made with GStreamer.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use tokio::process::{Child, Command};
+
+use super::super::{Event, Job, init, tryout::TestMedia};
+use crate::pipeline::{Error, Variables, job::Setup};
+
+/// Longest run of a program that ends by itself.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// A folder that is removed with everything in it.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("aerial-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// Names of the files that end so, in order.
+    pub(super) fn files(&self, ending: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.ends_with(ending)).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// A ready-made file's text.
+pub(super) fn file(name: &str) -> String {
+    let path = format!("{}/pipelines/{name}.launch", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// Starts a program that is killed when it is dropped.
+pub(super) fn spawn(program: &str, arguments: &[&str]) -> Child {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"))
+}
+
+/// Waits for a program to end well and returns what it wrote.
+pub(super) async fn finish(child: Child) -> String {
+    let output = tokio::time::timeout(PROGRAM_TIMEOUT, child.wait_with_output()).await;
+    let output = output.expect("ends in time").unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}: {text}", output.status);
+    text
+}
+
+pub(super) async fn ffmpeg(arguments: &str) {
+    let arguments: Vec<_> = arguments.split_whitespace().collect();
+    finish(spawn(
+        "ffmpeg",
+        &[&["-v", "error", "-nostdin", "-y"], &arguments[..]].concat(),
+    ))
+    .await;
+}
+
+/// Six seconds of H.264 and AAC, as MP4.
+pub(super) async fn clip(folder: &Folder) -> String {
+    let clip = folder.file("clip.mp4");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc=size=320x180:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000 \
+         -t 6 -pix_fmt yuv420p -c:v libx264 -preset ultrafast -profile:v baseline -g 25 -c:a aac {clip}"
+    ))
+    .await;
+    clip
+}
+
+/// What FFmpeg finds in a file: codec, width, height and frames decoded, of each stream.
+pub(super) async fn probe(file: &str) -> Vec<(String, u32, u32, u32)> {
+    let entries = "stream=index,codec_name,width,height,nb_read_frames";
+    let text = finish(spawn(
+        "ffprobe",
+        &[
+            "-v",
+            "error",
+            "-count_frames",
+            "-show_entries",
+            entries,
+            "-of",
+            "csv=p=0",
+            file,
+        ],
+    ))
+    .await;
+    let mut streams: Vec<_> = text
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let fields: Vec<_> = line.split(',').collect();
+            let number = |at: usize| fields.get(at).and_then(|it| it.parse().ok()).unwrap_or(0);
+            let frames = fields
+                .iter()
+                .rev()
+                .find_map(|it| it.parse().ok())
+                .unwrap_or(0);
+            let video = fields.len() > 3;
+            let (width, height) = if video {
+                (number(2), number(3))
+            } else {
+                (0, 0)
+            };
+            (
+                fields.get(1).copied().unwrap_or("").to_owned(),
+                width,
+                height,
+                frames,
+            )
+        })
+        .collect();
+    streams.sort();
+    streams.dedup();
+    streams
+}
+
+/// Runs an output file on test media for a time and stops it in order. `Err` if it failed.
+pub(super) async fn output(
+    name: &str,
+    variables: Variables,
+    length: Duration,
+) -> Result<(), String> {
+    init().unwrap();
+    let media = TestMedia::start_as(MEDIA).await.unwrap();
+    let result = run_output(name, variables, length, &media).await;
+    media.stop().await;
+    result
+}
+
+pub(super) async fn run_output(
+    name: &str,
+    variables: Variables,
+    length: Duration,
+    media: &TestMedia,
+) -> Result<(), String> {
+    let mut setup = Setup::new(name, file(name));
+    setup.variables = variables;
+    setup.inputs = media.streams.clone();
+    let (sender, mut events) = tokio::sync::mpsc::channel(16);
+    let job = Job::start(setup, sender)
+        .await
+        .map_err(|error: Error| error.to_string())?;
+    let event = tokio::time::timeout(length, events.recv()).await;
+    let figures = job.figures();
+    job.stop().await;
+    match event {
+        Ok(Some(Event::Failed(reason))) => Err(reason),
+        Ok(event) => Err(format!("{event:?}")),
+        Err(_) => {
+            assert!(
+                figures.inputs.iter().all(|it| it.frames > 20),
+                "{figures:?}"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Small, so that a busy machine keeps up.
+pub(super) const MEDIA: &str = "
+    videotestsrc is-live=true horizontal-speed=2
+      ! video/x-raw,format=I420,width=320,height=180,framerate=25/1
+      ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=300 key-int-max=25 bframes=0
+      ! video/x-h264,profile=constrained-baseline ! appsink name=video
+    audiotestsrc is-live=true volume=0.1 samplesperbuffer=960
+      ! audio/x-raw,rate=48000,channels=2 ! opusenc frame-size=20 ! appsink name=audio";
+
+/// An RTMP server: nginx with its RTMP module. (GStreamer's RTMP elements and FFmpeg's `-listen`
+/// do not understand each other.)
+pub(super) fn rtmp_server(folder: &Folder) -> (Child, u16) {
+    let port = free_port();
+    let at = folder.path().display();
+    let text = format!(
+        "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+         daemon off; master_process off; error_log {at}/nginx.log; pid {at}/nginx.pid;
+         events {{ worker_connections 64; }}
+         rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}"
+    );
+    let configuration = folder.file("nginx.conf");
+    std::fs::write(&configuration, text).unwrap();
+    (spawn("/usr/sbin/nginx", &["-c", &configuration]), port)
+}
+
+/// GStreamer's own RTSP server, from Python: arguments are the port, what it plays or records, and
+/// which of the two.
+pub(super) fn rtsp_server(launch: &str, records: bool) -> (Child, String) {
+    const SERVER: &str = r#"
+import gi, sys
+gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst, GstRtspServer, GLib
+Gst.init(None)
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1"); server.set_service(sys.argv[1])
+factory = GstRtspServer.RTSPMediaFactory()
+factory.set_launch(sys.argv[2])
+if sys.argv[3] == "records":
+    factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+server.get_mount_points().add_factory("/x", factory)
+server.attach(None)
+GLib.MainLoop().run()
+"#;
+    let port = free_port().to_string();
+    let mode = if records { "records" } else { "plays" };
+    let child = spawn("/usr/bin/python3", &["-c", SERVER, &port, launch, mode]);
+    (child, format!("rtsp://127.0.0.1:{port}/x"))
+}

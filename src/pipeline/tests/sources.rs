@@ -1,0 +1,220 @@
+//! The ready-made sources, each fed by a real peer.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::{
+    super::{Event, Source, TrackSinks, Variables, init},
+    Seen,
+    peers::{Folder, clip, ffmpeg, file, free_port, rtmp_server, rtsp_server, spawn},
+    sink,
+};
+use crate::media::{Codec, Kind};
+
+/// Runs a ready-made source until each track has so many frames; tries again while its peer is
+/// not there yet.
+async fn frames(name: &str, variables: &[(&str, &str)], tracks: &[Kind], count: usize) {
+    init().unwrap();
+    let mut said = String::new();
+    for _ in 0..10 {
+        match attempt(name, variables, tracks, count).await {
+            Ok(()) => return,
+            Err(error) => said = error,
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("{name}: {said}");
+}
+
+async fn attempt(
+    name: &str,
+    variables: &[(&str, &str)],
+    tracks: &[Kind],
+    count: usize,
+) -> Result<(), String> {
+    let (video, audio) = (Seen::default(), Seen::default());
+    let sinks = TrackSinks::new(sink(&video), sink(&audio));
+    let (sender, mut events) = mpsc::channel(16);
+    let values: Variables = variables.iter().copied().collect();
+    let source = Source::with_variables("test", &file(name), values, sinks, sender).await;
+    let source = source.map_err(|error| error.to_string())?;
+    let enough = || {
+        tracks.iter().all(|kind| {
+            let seen = if *kind == Kind::Video { &video } else { &audio };
+            seen.lock().unwrap().len() >= count
+        })
+    };
+    let mut outcome = Err("too slow".to_owned());
+    for _ in 0..400 {
+        if enough() {
+            outcome = Ok(());
+            break;
+        }
+        match tokio::time::timeout(Duration::from_millis(50), events.recv()).await {
+            Ok(Some(Event::Track(kind, codec))) => {
+                let expected = if kind == Kind::Video {
+                    Codec::H264
+                } else {
+                    Codec::Opus
+                };
+                assert_eq!(codec, expected);
+            }
+            Ok(event) => {
+                outcome = Err(format!("{event:?}"));
+                break;
+            }
+            Err(_) => {}
+        }
+    }
+    source.stop().await;
+    if outcome.is_ok() && tracks.contains(&Kind::Video) {
+        let video = video.lock().unwrap();
+        assert!(video.iter().any(|(.., frame)| frame.keyframe), "{name}");
+        let backwards = video
+            .windows(2)
+            .find(|pair| pair[1].2.timestamp <= pair[0].2.timestamp);
+        assert!(backwards.is_none(), "{name}");
+    }
+    outcome
+}
+
+const BOTH: &[Kind] = &[Kind::Video, Kind::Audio];
+
+/// 6 s long, played for 8: the end joins the beginning.
+#[tokio::test]
+async fn file_loops() {
+    let folder = Folder::new();
+    let clip = clip(&folder).await;
+    let short = folder.file("short.mp4");
+    ffmpeg(&format!("-i {clip} -t 2 -c copy {short}")).await;
+    frames("file", &[("file", &short)], BOTH, 90).await;
+}
+
+#[tokio::test]
+async fn rtmp_is_pulled() {
+    let folder = Folder::new();
+    let clip = clip(&folder).await;
+    let (_server, port) = rtmp_server(&folder);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let url = format!("rtmp://127.0.0.1:{port}/live/x");
+    let arguments = format!("-v error -nostdin -re -stream_loop 5 -i {clip} -c copy -f flv {url}");
+    let _peer = spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    frames("rtmp", &[("url", &url)], BOTH, 40).await;
+}
+
+#[tokio::test]
+async fn srt_is_pulled() {
+    let folder = Folder::new();
+    let clip = clip(&folder).await;
+    let port = free_port();
+    let arguments = format!(
+        "-v error -nostdin -re -stream_loop 5 -i {clip} -c copy -f mpegts srt://127.0.0.1:{port}?mode=listener"
+    );
+    let _peer = spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    frames(
+        "srt",
+        &[("url", &format!("srt://127.0.0.1:{port}"))],
+        BOTH,
+        40,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn srt_is_received() {
+    let folder = Folder::new();
+    let clip = clip(&folder).await;
+    let port = free_port();
+    // it begins to listen with the source, so the sender tries until it is there
+    let push = format!(
+        "for i in 1 2 3 4 5 6 7 8; do ffmpeg -v quiet -nostdin -re -stream_loop 5 -i {clip} -c copy \
+         -f mpegts srt://127.0.0.1:{port}; sleep 0.5; done"
+    );
+    let _peer = spawn("timeout", &["30", "sh", "-c", &push]);
+    let url = format!("srt://127.0.0.1:{port}?mode=listener");
+    frames("srt", &[("url", &url)], BOTH, 40).await;
+}
+
+#[tokio::test]
+async fn rtsp_is_pulled() {
+    let launch = "( videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1
+        ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0
+        audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! avenc_aac
+        ! rtpmp4gpay name=pay1 )";
+    let (_peer, url) = rtsp_server(launch, false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    frames("rtsp", &[("url", &url)], BOTH, 40).await;
+    frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
+}
+
+#[tokio::test]
+async fn hls_is_pulled() {
+    let folder = Folder::new();
+    let clip = clip(&folder).await;
+    ffmpeg(&format!(
+        "-i {clip} -c copy -hls_time 2 -hls_list_size 0 {}",
+        folder.file("x.m3u8")
+    ))
+    .await;
+    let port = free_port().to_string();
+    let directory = folder.path().display().to_string();
+    let serve = [
+        "30",
+        "/usr/bin/python3",
+        "-m",
+        "http.server",
+        &port,
+        "-b",
+        "127.0.0.1",
+        "-d",
+        &directory,
+    ];
+    let _peer = tokio::process::Command::new("timeout")
+        .args(serve)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    frames(
+        "hls-pull",
+        &[("url", &format!("http://127.0.0.1:{port}/x.m3u8"))],
+        BOTH,
+        40,
+    )
+    .await;
+}
+
+/// A screen without a monitor.
+#[tokio::test]
+async fn screen_is_captured() {
+    let display = format!(":{}", 1000 + u32::from(free_port()) % 50_000);
+    let arguments = [
+        "60",
+        "Xvfb",
+        &display,
+        "-screen",
+        "0",
+        "320x240x24",
+        "-nolisten",
+        "tcp",
+    ];
+    let _peer = spawn("timeout", &arguments);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    frames("screen", &[("display", &display)], &[Kind::Video], 20).await;
+}
+
+/// There is no camera on a build machine: the text is right, and the failure is explained.
+#[tokio::test]
+async fn missing_camera_is_explained() {
+    init().unwrap();
+    let nowhere = [("device", "/dev/video-none")];
+    let said = attempt("v4l2", &nowhere, &[Kind::Video], 1)
+        .await
+        .unwrap_err();
+    assert!(said.contains("v4l2src") || said.contains("pulse"), "{said}");
+}

@@ -1,0 +1,217 @@
+//! One pipeline file run alone: test media goes in, rates and caps of what comes out are told.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    Error, Event, Job, Outlet, Role, Source, Stream, Streams, TrackSinks, Variables,
+    job::{self, Setup},
+};
+use crate::media::{FrameSink, Kind};
+
+/// The test media: like a browser's, with a keyframe every second.
+const TEST_MEDIA: &str = "
+    videotestsrc is-live=true pattern=smpte horizontal-speed=2
+      ! video/x-raw,format=I420,width=1280,height=720,framerate=30/1 ! timeoverlay
+      ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=2500 key-int-max=30 bframes=0
+      ! video/x-h264,profile=constrained-baseline ! appsink name=video
+    audiotestsrc is-live=true wave=ticks volume=0.1 samplesperbuffer=960
+      ! audio/x-raw,rate=48000,channels=2 ! opusenc frame-size=20 ! appsink name=audio";
+/// Longest wait for the test media to begin.
+const MEDIA_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Test media as a broadcast would have it: H.264 and Opus.
+#[derive(Debug)]
+pub struct TestMedia {
+    source: Source,
+    /// What the pipelines take.
+    pub streams: Streams,
+}
+
+impl TestMedia {
+    /// Starts it; returns when both tracks flow.
+    ///
+    /// # Errors
+    /// If an element is missing or it does not begin in time.
+    pub async fn start() -> Result<Self, Error> {
+        Self::start_as(TEST_MEDIA).await
+    }
+
+    /// Starts a source text in its place.
+    ///
+    /// # Errors
+    /// As [`TestMedia::start`].
+    pub async fn start_as(text: &str) -> Result<Self, Error> {
+        let streams = Streams {
+            video: Some(Stream::new(Kind::Video, || ())),
+            audio: Some(Stream::new(Kind::Audio, || ())),
+        };
+        let nowhere: FrameSink = std::sync::Arc::new(|_| ());
+        let mut sinks = TrackSinks::new(nowhere.clone(), nowhere);
+        sinks.streams = streams.clone();
+        let (sender, mut events) = mpsc::channel(4);
+        let source = Source::start("test media", text, sinks, sender).await?;
+        let tracks = [Kind::Video, Kind::Audio]
+            .into_iter()
+            .filter(|kind| text.contains(&format!("name={kind}")))
+            .count();
+        for _ in 0..tracks {
+            let limit = MEDIA_TIMEOUT;
+            let event = tokio::time::timeout(limit, events.recv()).await;
+            let event = event.map_err(|_| Error::Timeout {
+                step: "starting test media",
+                limit,
+            })?;
+            if let Some(Event::Failed(reason)) = event {
+                return Err(Error::Failed(reason));
+            }
+        }
+        Ok(Self { source, streams })
+    }
+
+    /// Stops it.
+    pub async fn stop(self) {
+        self.source.stop().await;
+    }
+}
+
+/// Something to tell about a file that is tried.
+#[derive(Debug)]
+pub enum News {
+    /// It began, in this role.
+    Began(Role),
+    /// Something happened.
+    Happened(Event),
+    /// A second has passed.
+    Second(Second),
+}
+
+/// What a second brought.
+#[derive(Debug)]
+pub struct Second {
+    /// Time since the file began to run.
+    pub at: Duration,
+    before: job::Figures,
+    now: job::Figures,
+    elapsed: Duration,
+}
+
+impl fmt::Display for Second {
+    /// One line for each appsrc, appsink or sink.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rate = |now: u64, before: u64| per_second(now.saturating_sub(before), self.elapsed);
+        let mut lines = Vec::new();
+        for (index, input) in self.now.inputs.iter().enumerate() {
+            let before = self.before.inputs.get(index);
+            let frames = rate(input.frames, before.map_or(0, |it| it.frames));
+            let bits = 8.0 * rate(input.bytes, before.map_or(0, |it| it.bytes)) / 1000.0;
+            let (dropped, queued) = (input.dropped, input.queued_ms);
+            lines.push(format!(
+                "in  {}: {frames:.1} frames/s, {bits:.0} kbit/s, {dropped} dropped, {queued} ms queued",
+                input.kind
+            ));
+        }
+        for (index, output) in self.now.outputs.iter().enumerate() {
+            let before = self.before.outputs.get(index); // sinks are only ever added
+            let frames = rate(output.frames, before.map_or(0, |it| it.frames));
+            let bits = 8.0 * rate(output.bytes, before.map_or(0, |it| it.bytes)) / 1000.0;
+            let time = output
+                .time_per_frame_ms
+                .map(|ms| format!(", {ms:.1} ms a frame"));
+            let time = time.unwrap_or_default();
+            let caps = output.caps.as_deref().unwrap_or("nothing yet");
+            let name = &output.name;
+            lines.push(format!(
+                "out {name}: {frames:.1} buffers/s, {bits:.0} kbit/s{time}: {caps}"
+            ));
+        }
+        write!(
+            f,
+            "{:>4.0} s  {}",
+            self.at.as_secs_f64(),
+            lines.join("\n        ")
+        )
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown to people")]
+fn per_second(count: u64, elapsed: Duration) -> f64 {
+    count as f64 / elapsed.as_secs_f64().max(0.001)
+}
+
+/// Runs a text for a time, or until it ends, and calls `tell` with what happens.
+///
+/// # Errors
+/// If it does not start, or fails.
+pub async fn run(
+    name: &str,
+    text: &str,
+    variables: Variables,
+    length: Duration,
+    mut tell: impl FnMut(News),
+) -> Result<(), Error> {
+    let role = Role::of(
+        &variables
+            .clone()
+            .with("video_parser", "h264parse")
+            .expand(text)?,
+    )?;
+    let media = match role {
+        Role::Source { .. } => None,
+        Role::Renditions { .. } | Role::Output { .. } => Some(TestMedia::start().await?),
+    };
+    let mut setup = Setup::new(name, text);
+    setup.variables = variables;
+    setup.inputs = media
+        .as_ref()
+        .map(|media| media.streams.clone())
+        .unwrap_or_default();
+    setup.outlets = [Kind::Video, Kind::Audio]
+        .map(|kind| (kind.name().to_owned(), Outlet::new(|_| ())))
+        .into_iter()
+        .collect();
+    let (sender, mut events) = mpsc::channel(16);
+    let job = Job::start(setup, sender).await?;
+    tell(News::Began(role));
+    let (begin, period) = (Instant::now(), Duration::from_secs(1));
+    let mut tick = interval(period);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick.tick().await;
+    let (mut before, mut last) = (job.figures(), begin);
+    let outcome = loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(Event::Failed(reason)) => break Err(Error::Failed(reason)),
+                Some(event) => {
+                    let over = event == Event::Ended;
+                    tell(News::Happened(event));
+                    if over {
+                        break Ok(());
+                    }
+                }
+                None => break Ok(()),
+            },
+            _ = tick.tick() => {
+                let (now, at) = (job.figures(), begin.elapsed());
+                let elapsed = std::mem::replace(&mut last, Instant::now()).elapsed();
+                let before = std::mem::replace(&mut before, now.clone());
+                tell(News::Second(Second { at, before, now, elapsed }));
+                if at >= length {
+                    break Ok(());
+                }
+            }
+        }
+    };
+    job.stop().await;
+    if let Some(media) = media {
+        media.stop().await;
+    }
+    outcome
+}

@@ -1,0 +1,50 @@
+//! The values of a pipeline text's variables.
+
+use std::collections::BTreeMap;
+
+use super::{Error, text};
+
+/// The values of a pipeline text's variables, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables(BTreeMap<String, String>);
+
+impl Variables {
+    /// What every pipeline of a broadcast gets: `name`, the broadcast's name, and `time`, the UTC
+    /// time at this moment as `20260131T235959Z`.
+    pub fn of_broadcast(name: &str) -> Self {
+        let now = glib::DateTime::now_utc().and_then(|now| now.format("%Y%m%dT%H%M%SZ"));
+        let time = now.map(|now| now.to_string()).unwrap_or_default();
+        Self::default().with("name", name).with("time", time)
+    }
+
+    /// Sets a value, in place of an older one.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
+    }
+
+    /// The value of a variable.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Fills the values in: see [`super::expand`].
+    ///
+    /// # Errors
+    /// As [`super::expand`].
+    pub fn expand(&self, text: &str) -> Result<String, Error> {
+        text::expand(text, |name| self.value(name))
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Variables {
+    fn from_iter<T: IntoIterator<Item = (K, V)>>(values: T) -> Self {
+        let values = values.into_iter();
+        Self(
+            values
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}

@@ -1,0 +1,108 @@
+//! What the server tells clients of other servers, and how much it takes from one of them:
+//! W-15, W-92 to W-94, W-99, W-100b, W-111, E-49, E-54, E-68.
+
+use crate::support::{Reply, SDP, Server, fixture};
+
+const ICE_SERVERS: &str = "stun:stun.example:3478,turn:user:pa\"ss@turn.example:3478?transport=udp";
+const LINKS: [&str; 2] = [
+    "<stun:stun.example:3478>; rel=\"ice-server\"",
+    "<turn:turn.example:3478?transport=udp>; rel=\"ice-server\"; username=\"user\"; \
+     credential=\"pa\\\"ss\"; credential-type=\"password\"",
+];
+
+/// The `Link` lines that name ICE servers, and the others.
+fn links(reply: &Reply) -> (Vec<&str>, Vec<&str>) {
+    let links = reply.headers.iter().filter(|(name, _)| name == "link");
+    links
+        .map(|(_, value)| value.as_str())
+        .partition(|value| value.contains("ice-server"))
+}
+
+#[test]
+fn w_15_w_18_w_92_w_93_e_54_ice_servers_are_links_of_their_own() {
+    let server = Server::demo(&["--webrtc.ice_servers", ICE_SERVERS]);
+    for (path, offer) in [
+        ("/whip/a", "obs-media-level"),
+        ("/whep/demo", "chrome-whep-av"),
+    ] {
+        let created = server.post_offer(path, &fixture(offer)).expect(201);
+        assert_eq!(links(&created).0, LINKS, "{path}");
+        assert_eq!(created.header("cache-control"), Some("no-store"));
+        let options = server.request("OPTIONS", path, &[], "").expect(200);
+        // MediaMTX takes every other link here for a mistake.
+        assert_eq!(links(&options), (LINKS.to_vec(), Vec::new()), "{path}");
+        let method = ("Access-Control-Request-Method", "POST");
+        let preflight = server.request("OPTIONS", path, &[method], "").expect(200);
+        assert_eq!(preflight.header("link"), None, "{path}");
+    }
+    assert!(!server.log().contains("pa\"ss"));
+}
+
+#[test]
+fn w_94_w_111_e_68_nothing_needs_a_link() {
+    let server = Server::demo(&[]);
+    let created = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    assert_eq!(created.header("link"), None, "no WHIP extension");
+    // Everything else in these tests ignores the links.
+    let created = server
+        .post_offer("/whep/demo", &fixture("chrome-whep-av"))
+        .expect(201);
+    let (ice_servers, extensions) = links(&created);
+    assert!(ice_servers.is_empty());
+    assert!(extensions.iter().all(|link| link.contains("whep:ext:")));
+    server.get(&created.location()).expect(204);
+}
+
+#[test]
+fn w_99a_w_99b_w_99c_e_49_redirects() {
+    let elsewhere = "https://other.example";
+    let server = Server::start(&[
+        "--http.redirect_publishers",
+        elsewhere,
+        "--http.redirect_viewers",
+        elsewhere,
+    ]);
+    for path in ["/whip/a", "/whep/a", "/a/whip", "/whip/a?key=secret"] {
+        let reply = server.post_offer(path, &fixture("obs-media-level"));
+        assert_eq!(reply.status, 307, "{path}");
+        let location = reply.header("location").unwrap();
+        assert_eq!(location, format!("{elsewhere}{path}"));
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+        assert!(reply.lists("access-control-expose-headers", "Location"));
+    }
+    for path in ["/whip/s/00", "/whep/s/00"] {
+        server.delete(path).expect(404);
+        server.patch(path, &[], "").expect(404);
+    }
+    assert_eq!(server.count("sessions"), 0);
+}
+
+#[test]
+fn w_31_a_redirected_client_gets_a_whole_url() {
+    let server = Server::start(&["--http.public_url", "https://edge.example"]);
+    let reply = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    let location = reply.header("location").unwrap();
+    assert!(location.starts_with("https://edge.example/whip/s/"));
+}
+
+#[test]
+fn w_100b_a_flood_of_offers_from_one_source() {
+    let server = Server::start(&["--limits.source_offers", "1"]);
+    let replies: Vec<_> = (0..15)
+        .map(|_| server.request("POST", "/whep/nobody", &[SDP], ""))
+        .collect();
+    assert!(replies.iter().take(10).all(|reply| reply.status == 400));
+    let refused: Vec<_> = replies.iter().filter(|it| it.status == 429).collect();
+    assert!(!refused.is_empty());
+    for reply in refused {
+        let seconds = reply.header("retry-after").unwrap();
+        assert!(seconds.parse::<u32>().unwrap() > 0);
+    }
+    // Only offers count.
+    server.get("/api/server").expect(200);
+    server.get("/whip/a").expect(204);
+}

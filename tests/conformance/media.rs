@@ -1,0 +1,231 @@
+//! Rows that need media or a connection: W-64, W-96, W-97, W-106 to W-114, E-28, E-33, E-55.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{ENGINES, on_both_engines, server};
+use crate::{
+    rtc::{Client, Mode, clip, obs},
+    support::{Server, fixture, peer, wait_for},
+};
+
+/// What a session has sent before a restart is refused, and goes on to send after it.
+const FRAMES: usize = 20;
+
+fn ended(server: &Server, session: &str) {
+    wait_for("end of the session", || {
+        (server.get(session).status == 404).then_some(())
+    });
+}
+
+#[test]
+fn w_62_w_64_w_114_obs_publishes_without_candidates() {
+    on_both_engines(|server, _| {
+        // Its packets carry header extensions that nobody has negotiated.
+        let publisher = obs::publish(server, "a");
+        server.wait_for_state("a", "live");
+        let viewer = Client::watch(server, "a");
+        viewer.wait_for_frames(FRAMES);
+        viewer.wait_for_all();
+        assert!(!publisher.is_closed() && publisher.sent_extensions());
+    });
+}
+
+#[test]
+fn e_28_a_viewer_without_candidates_plays() {
+    let server = Server::start(&[]);
+    let _publisher = peer::Client::publish(&server, "/whip/a");
+    server.wait_for_state("a", "live");
+    let viewer = peer::Client::watch_without_candidates(&server, "/whep/a");
+    wait_for("packets", || (viewer.packets() > 10).then_some(()));
+}
+
+#[test]
+fn e_33_streams_are_continuous_and_have_reports() {
+    let server = Server::start(&[]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let viewer = Client::watch(&server, "a");
+    let begun = Instant::now();
+    wait_for("sender reports", || {
+        (viewer.video().reported && viewer.audio().reported).then_some(())
+    });
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    viewer.wait_for_frames(FRAMES);
+    viewer.wait_for_all();
+    // What came before the viewer did is played fast; then the stream keeps its time.
+    let frames: Vec<_> = viewer.video().frames.into_iter().collect();
+    for two in frames[frames.len() - FRAMES / 2..].windows(2) {
+        // 30 frames a second in units of 1/90 000 s; GStreamer's clock recovery moves them a bit.
+        let step = two[1] - two[0];
+        assert!((2000..4000).contains(&step), "{step}");
+    }
+}
+
+#[test]
+fn w_97d_w_97f_goodbyes() {
+    on_both_engines(|server, engine| {
+        let publisher = Client::live(server, "a", &clip::VP8);
+        let begun = Instant::now();
+        server.delete(&publisher.session).expect(200);
+        wait_for("alert", || publisher.heard_goodbye().then_some(()));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{engine}");
+
+        let publisher = Client::live(server, "b", &clip::VP8);
+        let begun = Instant::now();
+        publisher.set(Mode::Close);
+        ended(server, &publisher.session);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{engine}");
+        // OBS sends DELETE only after it has closed the connection.
+        server.delete(&publisher.session).expect(404);
+    });
+}
+
+#[test]
+fn w_97g_e_55_who_vanishes_is_noticed() {
+    for engine in ENGINES {
+        let times = ["--timeouts.ended=2s", "--timeouts.consent=2s"];
+        let server = server(engine, &times);
+        let publisher = Client::live(&server, "a", &clip::VP8);
+        let viewer = Client::watch(&server, "a");
+        viewer.wait_for_frames(FRAMES);
+        let session = viewer.session.clone();
+        drop(viewer);
+        ended(&server, &session);
+        assert_eq!(server.count("viewers"), 0);
+        let session = publisher.session.clone();
+        drop(publisher);
+        ended(&server, &session);
+    }
+}
+
+#[test]
+fn w_112_a_session_outlives_every_timeout() {
+    for engine in ENGINES {
+        let times = [
+            "--timeouts.connect=2s",
+            "--timeouts.media=1s",
+            "--timeouts.stale=1s",
+            "--timeouts.ended=1s",
+            "--timeouts.consent=2s",
+        ];
+        let server = server(engine, &times);
+        let publisher = Client::live(&server, "a", &clip::VP8);
+        let viewer = Client::watch(&server, "a");
+        thread::sleep(Duration::from_secs(5));
+        viewer.wait_for_frames(FRAMES);
+        for session in [&publisher.session, &viewer.session] {
+            server.get(session).expect(204);
+            server.delete(session).expect(200);
+        }
+    }
+}
+
+#[test]
+fn w_106_w_107_w_108_publishers_that_do_not_go_on() {
+    for engine in ENGINES {
+        let times = ["--timeouts.connect=1s", "--timeouts.media=1s"];
+        let server = server(engine, &times);
+        let silent = server
+            .post_offer("/whip/a", &fixture("obs-media-level"))
+            .expect(201)
+            .location();
+        let mute = Client::publish(&server, "b", &clip::VP8);
+        mute.set(Mode::Mute);
+        ended(&server, &silent);
+        ended(&server, &mute.session);
+        assert!(!server.log().contains("broadcast is live"), "{engine}");
+        let [first, second] = [(), ()].map(|()| {
+            let reply = server.post_offer("/whip/c", &fixture("obs-32.1-simulcast"));
+            reply.expect(201).location()
+        });
+        server.get(&first).expect(404);
+        server.get(&second).expect(204);
+        assert_eq!(server.count("sessions"), 1);
+    }
+}
+
+#[test]
+fn w_101_w_102_w_103_who_holds_a_name() {
+    for engine in ENGINES {
+        let server = server(engine, &["--timeouts.stale=500ms"]);
+        let first = Client::live(&server, "a", &clip::VP8);
+        let offer = fixture("obs-media-level");
+        let reply = server.post_offer("/whip/a", &offer).expect(409);
+        assert!(reply.header("retry-after").is_some());
+        first.set(Mode::Mute);
+        server.wait_for_state("a", "stale");
+        server.post_offer("/whip/a", &offer).expect(201);
+        server.get(&first.session).expect(404);
+        wait_for("goodbye", || first.heard_goodbye().then_some(()));
+        let statuses: Vec<_> = thread::scope(|scope| {
+            let post = || server.post_offer("/whip/race", &offer).status;
+            let posts: Vec<_> = (0..2).map(|_| scope.spawn(post)).collect();
+            posts.into_iter().map(|post| post.join().unwrap()).collect()
+        });
+        assert!(
+            statuses.contains(&201) && statuses.contains(&409),
+            "{engine}: {statuses:?}"
+        );
+    }
+}
+
+/// A fragment with credentials that the session does not know yet.
+const RESTART: &str = "a=ice-ufrag:new1new1\r\na=ice-pwd:nnnnnnnnnnnnnnnnnnnnnnnn\r\n\
+     m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=end-of-candidates\r\n";
+
+#[test]
+fn w_96a_a_refused_restart_disturbs_nothing() {
+    let server = server("webrtcbin", &[]);
+    let publisher = peer::Client::publish(&server, "/whip/a");
+    server.wait_for_state("a", "live");
+    let viewer = peer::Client::watch(&server, "/whep/a");
+    wait_for("packets", || (viewer.packets() > 10).then_some(()));
+    let mid = publisher.answer.split("a=mid:").nth(1).unwrap();
+    let mid = mid.lines().next().unwrap();
+    let fragment = RESTART.replace("a=mid:0", &format!("a=mid:{mid}"));
+    let any = [("If-Match", "*")];
+    server
+        .patch(&publisher.session, &any, &fragment)
+        .expect(422);
+    let before = viewer.packets();
+    wait_for("packets", || (viewer.packets() > before + 50).then_some(()));
+    server.get(&publisher.session).expect(204);
+}
+
+#[test]
+fn w_96b_w_96c_a_publisher_restarts_ice() {
+    let server = server("direct", &[]);
+    let created = server
+        .post_offer("/whip/a", &fixture("obs-media-level"))
+        .expect(201);
+    let session = created.location();
+    server.patch(&session, &[], RESTART).expect(428);
+    let stale = [("If-Match", "\"stale\"")];
+    server.patch(&session, &stale, RESTART).expect(412);
+    let etag = created.etag();
+    let present = [("If-Match", etag.as_str())];
+    let reply = server.patch(&session, &present, RESTART).expect(200);
+    assert_eq!(
+        reply.header("content-type"),
+        Some("application/trickle-ice-sdpfrag")
+    );
+    assert_ne!(reply.etag(), etag);
+    for part in [
+        "a=ice-lite\r\n",
+        "a=ice-ufrag:",
+        "a=ice-pwd:",
+        "a=candidate:",
+        "a=end-of-candidates\r\n",
+    ] {
+        assert!(reply.text().contains(part), "{part} in {}", reply.text());
+    }
+    let line = |text: &str| {
+        let mut lines = text.lines();
+        let found = lines.find(|line| line.starts_with("a=ice-pwd:"));
+        found.unwrap().to_owned()
+    };
+    assert_ne!(line(reply.text()), line(created.text()));
+    server.patch(&session, &present, RESTART).expect(412);
+}

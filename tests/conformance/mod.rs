@@ -1,0 +1,30 @@
+//! What the standards and the clients that exist ask for, row by row; the table of all rows.
+//!
+//! The name of a test begins with the rows it stands for: `w_25`, `e_09`, `w_97a_w_97b`,
+//! `w_25_to_w_30`.
+
+mod answers;
+mod links;
+mod media;
+mod offers;
+mod sdp;
+mod table;
+
+use crate::support::Server;
+
+/// What can carry a publisher.
+const ENGINES: [&str; 2] = ["webrtcbin", "direct"];
+
+/// A server whose publishers are carried by `engine`.
+fn server(engine: &str, arguments: &[&str]) -> Server {
+    let engine = ["--webrtc.publisher_engine", engine];
+    Server::start(&[&engine, arguments].concat())
+}
+
+/// Runs a check on a server of each engine.
+fn on_both_engines(check: impl Fn(&Server, &str)) {
+    for engine in ENGINES {
+        println!("publishers on {engine}");
+        check(&server(engine, &[]), engine);
+    }
+}
