@@ -64,7 +64,7 @@ fn rows() -> Vec<Row<'static>> {
 fn named(test: &str) -> Vec<String> {
     let mut words = test.split('_').peekable();
     let mut found: Vec<String> = Vec::new();
-    let mut from = None;
+    let mut from: Option<u32> = None;
     while let Some(word) = words.next() {
         match word {
             "w" | "e" => {

@@ -154,7 +154,7 @@ impl Connection {
                 let options = socket2::SockRef::from(&self.socket);
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
             }
-            Mode::Normal | Mode::Vanish => {}
+            Mode::Normal | Mode::Mute | Mode::Vanish => {}
         }
     }
 

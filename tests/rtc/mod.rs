@@ -27,6 +27,8 @@ use connection::Connection;
 pub(crate) enum Mode {
     #[default]
     Normal,
+    /// Sends no media but stays connected.
+    Mute,
     /// Never reads its socket again; says that it is alive as long as it believes so.
     Deaf,
     /// Asks for every packet and for keyframes, all the time.
