@@ -26,6 +26,20 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Ask for a rendition that exists.
+    #[error("no rendition `{wanted}`; there are: {known}")]
+    NoRendition {
+        /// The rendition.
+        wanted: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// Try again when its pipeline runs.
+    #[error("the rendition has no frames yet")]
+    NotReady {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// Wait until the publisher has left, or take another name.
     #[error("`{name}` has a publisher")]
     Taken {
@@ -71,6 +85,9 @@ pub enum Start {
     /// Correct the configuration.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// Correct the pipeline files: one problem a line.
+    #[error("{0}")]
+    Files(String),
     /// Install what is missing.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),

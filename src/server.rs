@@ -23,7 +23,8 @@ use crate::{
         udp::{self, Port},
         webrtcbin,
     },
-    pipeline,
+    pipeline::{self, Variables},
+    workbench,
 };
 
 /// A running server.
@@ -52,6 +53,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
             what: "start GStreamer",
             source: io::Error::other(error),
         })??;
+    let config = check_pipelines(config).await?;
     let loopback = config.main.listen.ip().is_loopback();
     let (listener, port) = take_ports(&config, loopback).await?;
     let system = |what| move |source| Start::System { what, source };
@@ -90,7 +92,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
             .start_source(&name)
             .map_err(|error| Start::Broadcast { name, error })?;
     }
-    let drain = config.timeouts.drain;
+    let (drain, ports) = (config.timeouts.drain, config.webrtc.webrtcbin_ports);
     let stopping = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(http::serve(
@@ -101,7 +103,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     ));
     tracing::info!(url = %format_args!("http://{address}/"), "listening");
     tracing::info!(?candidates, "viewers are sent media from");
-    tracing::info!(addresses = ?publisher_addresses, "publishers connect to, on ports of the system's choice");
+    tracing::info!(addresses = ?publisher_addresses, ?ports, "sessions on webrtcbin connect to");
     Ok(Server {
         address,
         candidates,
@@ -140,6 +142,23 @@ impl Server {
         self.tasks.shutdown().await;
         tracing::info!(milliseconds = begun.elapsed().as_millis(), "stopped");
     }
+}
+
+/// What is wrong with a pipeline file is told now, not when somebody wants to watch.
+async fn check_pipelines(config: Config) -> Result<Config, Start> {
+    let checked = spawn_blocking(move || {
+        let problems = workbench::of_config(&config, &Variables::default());
+        (config, problems)
+    });
+    let (config, problems) = checked.await.map_err(|error| Start::System {
+        what: "check the pipeline files",
+        source: io::Error::other(error),
+    })?;
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Err(Start::Files(lines.join("\naerial: ")))
 }
 
 /// Binds the two ports that are fixed.

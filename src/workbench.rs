@@ -11,9 +11,10 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{
+    broadcast::Text,
     config::{Config, Layers},
     pipeline::{
-        self, Variables,
+        self, Role, Variables,
         check::{self, Problem},
         tryout::{self, News},
     },
@@ -108,8 +109,15 @@ pub fn of_config(config: &Config, variables: &Variables) -> Vec<Problem> {
         let variables = given.fold(variables.clone(), |all, (name, value)| {
             all.with(name, value)
         });
-        for file in plan.files() {
-            for problem in check::check(&file.file, &file.text, &variables) {
+        let source = plan.source.iter().map(|file| (file, "source"));
+        let outputs = plan.outputs.iter().map(|file| (file, "output"));
+        let renditions = plan.renditions.iter().map(|file| (file, "renditions"));
+        for (file, used_as) in source.chain(outputs).chain(renditions) {
+            let mut found = check::check(&file.file, &file.text, &variables);
+            if found.is_empty() {
+                found.extend(misused(file, used_as, &variables));
+            }
+            for problem in found {
                 // Sections share files and their faults.
                 if !problems.contains(&problem) {
                     problems.push(problem);
@@ -118,6 +126,40 @@ pub fn of_config(config: &Config, variables: &Variables) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// A file without fault in a place where it does not belong.
+fn misused(file: &Text, used_as: &str, variables: &Variables) -> Option<Problem> {
+    // Any values will do: names of elements do not hang on those that the server sets.
+    let set = [
+        ("name", "check"),
+        ("time", "0"),
+        ("video_parser", "identity"),
+    ];
+    let variables = set
+        .into_iter()
+        .fold(variables.clone(), |all, (name, value)| {
+            if all.value(name).is_some() {
+                all
+            } else {
+                all.with(name, value)
+            }
+        });
+    let role = Role::of(&variables.expand(&file.text).ok()?).ok()?;
+    let is = match role {
+        Role::Source { .. } => "source",
+        Role::Output { .. } => "output",
+        Role::Renditions { .. } => "renditions",
+    };
+    (is != used_as).then(|| Problem {
+        file: file.file.clone(),
+        line: None,
+        text: format!(
+            "configured as {used_as}, but its appsrc and appsink elements make it {is}: put it \
+             under {is}{}",
+            if is == "output" { "s" } else { "" }
+        ),
+    })
 }
 
 /// Runs one file alone and tells on `out`, each second, what goes in and out.
@@ -157,7 +199,7 @@ pub fn try_out(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("{name}: {error}"))
 }
 
-fn describe(role: &pipeline::Role) -> String {
+fn describe(role: &Role) -> String {
     let list = |kinds: &[crate::media::Kind]| {
         kinds
             .iter()
@@ -166,9 +208,9 @@ fn describe(role: &pipeline::Role) -> String {
             .join(" and ")
     };
     match role {
-        pipeline::Role::Source { tracks } => format!("a source of {}", list(tracks)),
-        pipeline::Role::Output { inputs } => format!("an output of {}", list(inputs)),
-        pipeline::Role::Renditions { inputs, outputs } => {
+        Role::Source { tracks } => format!("a source of {}", list(tracks)),
+        Role::Output { inputs } => format!("an output of {}", list(inputs)),
+        Role::Renditions { inputs, outputs } => {
             let outputs: Vec<_> = outputs
                 .iter()
                 .map(|(kind, name)| format!("{kind}_{name}"))

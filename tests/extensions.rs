@@ -5,7 +5,10 @@ use std::{
     net::TcpStream,
 };
 
-use crate::support::{PATIENCE, Server, fixture, peer::Client};
+use crate::{
+    rtc::obs,
+    support::{PATIENCE, Server, fixture, peer::Client},
+};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -121,4 +124,23 @@ fn e_66_e_67_layers() {
     post("[]").expect(400);
     server.delete(&layer).expect(200);
     server.get(&layer).expect(405);
+}
+
+#[test]
+fn w_74_e_65_the_layers_of_a_simulcast_broadcast() {
+    let server = Server::start(&[]);
+    let _publisher = obs::publish_simulcast(&server, "show");
+    server.wait_for_state("show", "live");
+    let reply = server.post_offer("/whep/show", &fixture("chrome-whep-av"));
+    let session = reply.expect(201).location();
+    let mut lines = stream(&server, &format!("{session}/events"));
+    let mut named = lines.by_ref().filter(|line| line.starts_with("event:"));
+    assert!(named.any(|line| line.ends_with("layers")));
+    let data = lines.next().unwrap();
+    // The picture is the first section of the offer.
+    let data = data.trim_start_matches("data:").trim();
+    assert_eq!(data, r#"{"0":[{"rid":"0"},{"rid":"1"},{"rid":"2"}]}"#);
+    let layer = format!("{session}/layer");
+    let chosen = r#"{"mediaId":"0","rid":"1"}"#;
+    server.request("POST", &layer, &[JSON], chosen).expect(200);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{Server, fixture, wait_for};
 
 #[test]
-fn w_97a_w_97b_w_97c_delete() {
+fn w_97a_w_97b_w_97c_w_98f_e_52_delete() {
     let server = Server::demo(&[]);
     for (path, offer) in [
         ("/whip/a", "obs-media-level"),

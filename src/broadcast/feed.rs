@@ -98,6 +98,10 @@ impl Tracks {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.video.is_none() && self.audio.is_none()
+    }
+
     pub(super) fn of(&self, kind: Kind) -> Option<&Track> {
         match kind {
             Kind::Video => self.video.as_ref(),

@@ -37,7 +37,8 @@ pub use plan::{Pattern, Plan, Plans, Settings, Text};
 pub use selections::EventKind;
 pub use session::{Session, SessionId};
 pub use status::{
-    Counters, Details, OutputFigures, OutputStatus, SourceKind, State, Status, TrackStatus,
+    Counters, Details, PipelineFigures, PipelineStatus, RenditionStatus, SourceKind, State, Status,
+    TrackStatus,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -183,11 +184,17 @@ impl Broadcasts {
         .await
     }
 
-    /// Starts a viewer session.
+    /// Starts a viewer session. Without `rendition` the viewer gets the source, or a rendition that
+    /// it can decode.
     ///
     /// # Errors
-    /// An offer that cannot be used, nobody publishing, or no room.
-    pub async fn watch(&self, name: &Name, offer: Offer) -> Result<Created, Error> {
+    /// An offer that cannot be used, nobody publishing, no such rendition, or no room.
+    pub async fn watch(
+        &self,
+        name: &Name,
+        offer: Offer,
+        rendition: Option<&str>,
+    ) -> Result<Created, Error> {
         let offer = Arc::new(offer);
         self.ask(|reply| {
             let directory = self.shared.directory();
@@ -202,6 +209,7 @@ impl Broadcasts {
                 entry.requests.clone(),
                 Request::Watch {
                     offer: Arc::clone(&offer),
+                    wish: rendition.map(str::to_owned),
                     reply,
                 },
             ))

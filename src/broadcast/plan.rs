@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::Name;
-use crate::pipeline::Variables;
+use crate::{peer::Engine, pipeline::Variables};
 
 /// How long what nobody watches runs on. See [`Plan::grace`].
 const GRACE_DEFAULT: Duration = Duration::from_secs(10);
@@ -85,6 +85,10 @@ pub struct Settings {
     pub on_demand: bool,
     /// See [`Plan::grace`].
     pub grace: Option<Duration>,
+    /// See [`Plan::publisher_engine`].
+    pub publisher_engine: Option<Engine>,
+    /// See [`Plan::viewer_engine`].
+    pub viewer_engine: Option<Engine>,
 }
 
 /// What one broadcast has.
@@ -102,6 +106,10 @@ pub struct Plan {
     pub on_demand: bool,
     /// How long a rendition, or a source on demand, runs on without viewers. Default: 10 s.
     pub grace: Duration,
+    /// What carries its publisher, instead of what carries those of other broadcasts.
+    pub publisher_engine: Option<Engine>,
+    /// What carries its viewers, instead of what carries those of other broadcasts.
+    pub viewer_engine: Option<Engine>,
 }
 
 impl Plan {
@@ -153,16 +161,14 @@ impl Plans {
     /// The plan of each section, with what it gets from the less specific ones for certain.
     pub fn all(&self) -> impl Iterator<Item = Plan> {
         let any = Pattern::any();
-        self.sections
-            .iter()
-            .map(move |(pattern, settings)| match pattern.name() {
-                Some(name) => self.of(&name),
-                None => {
-                    let own = (pattern.clone(), settings.clone());
-                    let rest = self.sections.iter().filter(|(it, _)| *it == any);
-                    merge([&own].into_iter().chain(rest.filter(|_| *pattern != any)))
-                }
-            })
+        self.sections.iter().map(move |section| {
+            if let Some(name) = section.0.name() {
+                return self.of(&name);
+            }
+            let rest = self.sections.iter().filter(|(it, _)| *it == any);
+            let rest = rest.filter(|_| section.0 != any);
+            merge([section].into_iter().chain(rest))
+        })
     }
 }
 
@@ -177,12 +183,16 @@ fn merge<'a>(sections: impl Iterator<Item = &'a (Pattern, Settings)>) -> Plan {
             variables,
             on_demand,
             grace,
+            publisher_engine,
+            viewer_engine,
         } = settings;
         all.source = all.source.or_else(|| source.clone());
         all.outputs = all.outputs.or_else(|| outputs.clone());
         all.renditions = all.renditions.or_else(|| renditions.clone());
         all.on_demand |= on_demand;
         all.grace = all.grace.or(*grace);
+        all.publisher_engine = all.publisher_engine.or(*publisher_engine);
+        all.viewer_engine = all.viewer_engine.or(*viewer_engine);
         for (name, value) in variables {
             let entry = all.variables.entry(name.clone());
             entry.or_insert_with(|| value.clone());
@@ -195,6 +205,8 @@ fn merge<'a>(sections: impl Iterator<Item = &'a (Pattern, Settings)>) -> Plan {
         variables: all.variables,
         on_demand: all.on_demand,
         grace: all.grace.unwrap_or(GRACE_DEFAULT),
+        publisher_engine: all.publisher_engine,
+        viewer_engine: all.viewer_engine,
     }
 }
 
@@ -266,5 +278,25 @@ mod tests {
         assert!(plan.outputs.is_empty());
         assert_eq!(plan.variables.len(), 3);
         assert_eq!(plan.variables(&name("cam-1")).value("b"), Some("2"));
+    }
+
+    #[test]
+    fn the_more_specific_section_chooses_the_engine() {
+        let settings = |viewer_engine, publisher_engine| Settings {
+            publisher_engine,
+            viewer_engine,
+            ..Settings::default()
+        };
+        let (direct, webrtcbin) = (Some(Engine::Direct), Some(Engine::Webrtcbin));
+        let plans = Plans::new(vec![
+            (Pattern::any(), settings(webrtcbin, None)),
+            (Pattern::new("cam-*").unwrap(), settings(direct, direct)),
+        ]);
+        let engines = |text| {
+            let plan = plans.of(&name(text));
+            (plan.viewer_engine, plan.publisher_engine)
+        };
+        assert_eq!(engines("cam-1"), (direct, direct));
+        assert_eq!(engines("x"), (webrtcbin, None));
     }
 }

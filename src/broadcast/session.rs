@@ -288,6 +288,11 @@ impl Stop {
         self.token.cancel();
     }
 
+    /// Whether the task has been told to end.
+    pub(super) fn is_set(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Resolves with the reason once the task shall end.
     pub(super) async fn ended(&self) -> End {
         self.token.cancelled().await;

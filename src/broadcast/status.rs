@@ -57,15 +57,21 @@ pub struct Status {
     pub tracks: Vec<TrackStatus>,
     /// The pipelines that take its media out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<OutputStatus>,
+    pub outputs: Vec<PipelineStatus>,
+    /// What viewers can ask for besides the source.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub renditions: Vec<RenditionStatus>,
+    /// Whether its source starts with its first viewer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub on_demand: bool,
     /// Whether somebody feeds it, live or not.
     #[serde(skip)]
     pub fed: bool,
 }
 
-/// An output pipeline.
+/// A pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct OutputStatus {
+pub struct PipelineStatus {
     /// The file's name, without `.launch`.
     pub name: String,
     /// How it is.
@@ -81,12 +87,33 @@ pub struct Details {
     pub status: Status,
     /// The pipelines that take its media out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<OutputFigures>,
+    pub outputs: Vec<PipelineFigures>,
+    /// The pipelines that make its renditions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rendition_pipelines: Vec<PipelineFigures>,
 }
 
-/// An output pipeline with its figures.
+/// A rendition made by a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RenditionStatus {
+    /// Its name: `720p` for `appsink name=video_720p`.
+    pub name: String,
+    /// Video or audio.
+    pub kind: Kind,
+    /// How it is encoded; `null` before its first frame.
+    pub codec: Option<Codec>,
+    /// The pipeline that makes it.
+    pub pipeline: String,
+    /// Viewers that receive it.
+    pub viewers: usize,
+    /// How its pipeline is.
+    #[serde(flatten)]
+    pub health: Health,
+}
+
+/// A pipeline with its figures.
 #[derive(Clone, Debug, Serialize)]
-pub struct OutputFigures {
+pub struct PipelineFigures {
     /// The file's name, without `.launch`.
     pub name: String,
     /// How it is.
@@ -245,6 +272,8 @@ mod tests {
                 layers: Vec::new(),
             }],
             outputs: Vec::new(),
+            renditions: Vec::new(),
+            on_demand: false,
             fed: true,
         };
         assert_eq!(

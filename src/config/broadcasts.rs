@@ -12,20 +12,25 @@ use super::{
     layers::{File, hint, text},
     value::Value,
 };
-use crate::broadcast::{Name, Pattern};
+use crate::{
+    broadcast::{Name, Pattern},
+    peer::Engine,
+};
 
 /// Outputs, or files of renditions, of one broadcast: bounds what one publisher can start.
 const FILES_MAX: usize = 16;
 /// Variables of one section.
 const VARIABLES_MAX: usize = 64;
 /// The keys of a section.
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 8] = [
     "source",
     "on_demand",
     "outputs",
     "renditions",
     "vars",
     "grace",
+    "publisher_engine",
+    "viewer_engine",
 ];
 
 /// A pipeline file that a section names.
@@ -41,6 +46,8 @@ pub(super) struct Section {
     pub(super) variables: BTreeMap<String, String>,
     pub(super) on_demand: bool,
     pub(super) grace: Option<Duration>,
+    pub(super) publisher_engine: Option<Engine>,
+    pub(super) viewer_engine: Option<Engine>,
 }
 
 impl Section {
@@ -53,6 +60,8 @@ impl Section {
             variables: BTreeMap::new(),
             on_demand: false,
             grace: None,
+            publisher_engine: None,
+            viewer_engine: None,
         }
     }
 
@@ -94,6 +103,7 @@ impl Section {
                 let expected = format!("a list of at most {FILES_MAX} pipeline files, each once");
                 files(value, &origin).ok_or_else(|| bad(&expected))
             };
+            let engine = || text(value).and_then(|text| Engine::read(&text));
             match (key.get_ref().as_ref(), value) {
                 ("source", DeValue::String(file)) if self.pattern.name().is_some() => {
                     self.source = Some((file.to_string(), origin));
@@ -116,6 +126,12 @@ impl Section {
                 ("grace", _) => {
                     let grace = text(value).and_then(|text| Duration::read(&text));
                     self.grace = Some(grace.ok_or_else(|| bad(Duration::TAKES))?);
+                }
+                ("publisher_engine", _) => {
+                    self.publisher_engine = Some(engine().ok_or_else(|| bad(Engine::TAKES))?);
+                }
+                ("viewer_engine", _) => {
+                    self.viewer_engine = Some(engine().ok_or_else(|| bad(Engine::TAKES))?);
                 }
                 (other, _) => {
                     let hint = hint(other, KEYS.into_iter());

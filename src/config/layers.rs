@@ -343,6 +343,10 @@ mod tests {
                 "aerial.toml:2: `defaults.on_demand` takes",
             ),
             (
+                "[defaults]\nviewer_engine = \"str0m\"",
+                "aerial.toml:2: `defaults.viewer_engine` takes webrtcbin or direct, not `str0m`",
+            ),
+            (
                 "[defaults]\noutputs = [\"a\", \"a\"]",
                 "aerial.toml:2: `defaults.outputs` takes",
             ),

@@ -141,6 +141,8 @@ impl Config {
                 variables: section.variables.clone(),
                 on_demand: section.on_demand,
                 grace: section.grace,
+                publisher_engine: section.publisher_engine,
+                viewer_engine: section.viewer_engine,
             };
             sections.push((section.pattern.clone(), settings));
         }

@@ -61,7 +61,10 @@ async fn create(
     let offer = Offer::parse(&body, role).map_err(Error::from)?;
     let created = match role {
         Role::Publisher => app.broadcasts.publish(&name, offer, request.arrived).await,
-        Role::Viewer => app.broadcasts.watch(&name, offer).await,
+        Role::Viewer => {
+            let rendition = request.parameter("rendition");
+            app.broadcasts.watch(&name, offer, rendition).await
+        }
     };
     match created {
         Ok(created) => Ok(created_response(app, role, &created)),

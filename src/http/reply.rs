@@ -222,6 +222,11 @@ impl From<Error> for Problem {
             Error::NotLive { retry_after, .. } => {
                 Self::new(StatusCode::CONFLICT, "not-live", detail).retry_after(retry_after)
             }
+            Error::NoRendition { .. } => Self::new(StatusCode::NOT_FOUND, "no-rendition", detail),
+            Error::NotReady { retry_after } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
+                    .retry_after(retry_after)
+            }
             Error::Taken { retry_after, .. } => {
                 Self::new(StatusCode::CONFLICT, "name-taken", detail).retry_after(retry_after)
             }

@@ -121,7 +121,7 @@ mod tests {
         }
         assert!(sources.buckets.lock().unwrap().len() <= SOURCES_MAX);
         // Who has been quiet is forgotten.
-        assert!(sources.take(ip("192.0.2.1"), now + Duration::from_secs(60)));
+        assert!(sources.take(ip("192.0.2.1"), now + Duration::from_mins(1)));
         assert_eq!(sources.buckets.lock().unwrap().len(), 1);
     }
 

@@ -55,19 +55,19 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<Problem> {
         values = values.with(name, "0");
     }
     let declared = job::declared(text).unwrap_or_else(|error| {
-        found.error(error);
+        found.error(&error);
         Vec::new()
     });
     let description = match values.expand(text) {
         Ok(description) => description,
         Err(error) => {
-            found.error(error);
+            found.error(&error);
             return found.sorted();
         }
     };
     let tokens = role::tokens(&description);
     let role = Role::of(&description)
-        .map_err(|error| found.at(&tokens, error))
+        .map_err(|error| found.at(&tokens, &error))
         .ok();
     let unknown = elements::check(&tokens, &mut found);
     if unknown || !complete {
@@ -84,7 +84,7 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<Problem> {
                 }
             }
         }
-        Err(error) => found.at(&tokens, error),
+        Err(error) => found.at(&tokens, &error),
     }
     found.sorted()
 }
@@ -123,7 +123,7 @@ impl Found<'_> {
     }
 
     /// An error whose text may begin with its line.
-    fn error(&mut self, error: Error) {
+    fn error(&mut self, error: &Error) {
         let text = error.to_string();
         let numbered = text.strip_prefix("line ").and_then(|rest| {
             let (line, rest) = rest.split_once(": ")?;
@@ -136,7 +136,7 @@ impl Found<'_> {
     }
 
     /// An error that quotes an element: the line is that of the last token it names.
-    fn at(&mut self, tokens: &[role::Token], error: Error) {
+    fn at(&mut self, tokens: &[role::Token], error: &Error) {
         let text = error.to_string();
         let text = text.strip_prefix("check: ").unwrap_or(&text);
         let named = |word: &str| {

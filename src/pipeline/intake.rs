@@ -123,6 +123,8 @@ impl Chain {
         deliver: Box<dyn FnMut(Frame) + Send>,
     ) -> Result<Self, Error> {
         let bin = packetizer::bin(codec, stream, deliver)?;
+        // a ladder has several in one pipeline
+        bin.set_property("name", format!("packetizer-{}", sink.name()));
         let failed = |error: glib::BoolError| Error::Failed(error.to_string());
         let gone = || Error::Failed("the pipeline is gone".to_owned());
         let parent = std::iter::successors(sink.parent(), gst::Object::parent)

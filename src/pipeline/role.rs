@@ -151,8 +151,11 @@ pub(crate) fn tokens(description: &str) -> Vec<Token> {
     let mut rest = description.trim_start();
     let line = |rest: &str| {
         let seen = description.len().saturating_sub(rest.len());
-        let seen = description.as_bytes().get(..seen).unwrap_or_default();
-        1 + seen.iter().filter(|&&byte| byte == b'\n').count()
+        1 + description
+            .get(..seen)
+            .unwrap_or_default()
+            .matches('\n')
+            .count()
     };
     while !rest.is_empty() {
         let line = line(rest);

@@ -66,7 +66,8 @@ function environment() {
 
 /** A running `aerial serve` in an empty folder of its own. */
 export class Server {
-  static async start() {
+  /** @param {string[]} [options] Flags of `aerial serve`. */
+  static async start(options = []) {
     const server = new Server();
     server.folder = await mkdtemp(path.join(tmpdir(), 'aerial-browser-'));
     const listen = `127.0.0.1:${await freeTcpPort()}`;
@@ -74,7 +75,7 @@ export class Server {
     server.log = '';
     const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // else those in the binary
     server.udpPort = await freeUdpPort();
-    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`, ...pages], {
+    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`, ...pages, ...options], {
       cwd: server.folder, stdio: ['ignore', 'pipe', 'pipe'], env: environment(),
     });
     running.add(server.process);

@@ -5,7 +5,7 @@ use super::{
     sdp::{Sdp, reversed, without, without_section},
     server,
 };
-use crate::support::{Reply, SDP, Server, fixture, peer::Client};
+use crate::support::{Reply, SDP, Server, fixture, peer::Client, wait_for};
 
 const ALL_OFFERS: [&str; 4] = [
     "obs-media-level",
@@ -252,7 +252,9 @@ fn w_104_an_internal_failure_leaves_no_session() {
         .post_offer("/whip/a", &fixture("obs-media-level"))
         .expect(500);
     assert_eq!(server.count("sessions"), 0);
-    assert!(server.state("a").is_none());
+    wait_for("end of the broadcast", || {
+        server.state("a").is_none().then_some(())
+    });
 }
 
 fn watch(server: &Server, what: &str, offer: &str, status: u16) -> Reply {
@@ -303,9 +305,9 @@ fn e_15_to_e_20_e_26_e_27_e_28_liberties_of_viewers() {
             let (offer, answer) = (Sdp::of(&offer), Sdp::of(reply.text()));
             for (offered, answered) in offer.media.iter().zip(&answer.media) {
                 assert_eq!(offered.mid(), answered.mid(), "{what}");
-                let wanted =
-                    ["inactive", "sendonly"][usize::from(offered.medium() != "application")];
-                assert_eq!(answered.direction(), wanted, "{what}");
+                if offered.medium() != "application" {
+                    assert_eq!(answered.direction(), "sendonly", "{what}");
+                }
             }
         }
     }

@@ -73,12 +73,7 @@ fn named(test: &str) -> Vec<String> {
                 };
                 let row = format!("{word}_{number}");
                 let between = from.take().map(|first| first + 1..number.parse().unwrap());
-                found.extend(
-                    between
-                        .into_iter()
-                        .flatten()
-                        .map(|n: u32| format!("{word}_{n}")),
-                );
+                found.extend(between.into_iter().flatten().map(|n| format!("{word}_{n}")));
                 found.push(row);
             }
             "to" => {
@@ -193,10 +188,6 @@ fn document() -> String {
         )
         .unwrap();
         for row in rows.iter().filter(|row| row.id.starts_with(prefix)) {
-            let of = |tests: &BTreeMap<String, Vec<&'static str>>| -> Vec<&'static str> {
-                tests.get(&row.name()).cloned().unwrap_or_default()
-            };
-            let _ = of;
             let none = Vec::new();
             let black = black.get(&row.name()).unwrap_or(&none);
             let unit = unit.get(&row.name()).unwrap_or(&none);

@@ -62,9 +62,21 @@ fn write_fingerprint(fingerprint: &Fingerprint) -> String {
     text
 }
 
+/// Where an offer names none: simulcast goes by rid.
+const VIDEO_SSRC: &str = "3382040869";
+
 /// Publishes as OBS does.
 pub(crate) fn publish(server: &Server, broadcast: &str) -> Client {
-    let offer = fixture("obs-session-level");
+    publish_as(server, broadcast, "obs-session-level")
+}
+
+/// Offers three layers, of which only the first ever comes.
+pub(crate) fn publish_simulcast(server: &Server, broadcast: &str) -> Client {
+    publish_as(server, broadcast, "obs-32.1-simulcast")
+}
+
+fn publish_as(server: &Server, broadcast: &str, offer: &str) -> Client {
+    let offer = fixture(offer);
     let keys = Keys::default();
     let mut config = Rtc::builder()
         .set_crypto_provider(keys.provider())
@@ -90,13 +102,13 @@ pub(crate) fn publish(server: &Server, broadcast: &str) -> Client {
         let section = offer
             .split("\r\nm=")
             .find(|m| m.starts_with(kind_name(kind)));
-        let ssrc = value(section.unwrap(), "a=ssrc:")
-            .split(' ')
-            .next()
-            .unwrap();
+        let mut lines = section.unwrap().lines();
+        let ssrc = lines.find_map(|line| line.strip_prefix("a=ssrc:"));
+        let ssrc = ssrc.unwrap_or(VIDEO_SSRC).split(' ').next().unwrap();
         api.declare_media(mid, kind);
         let ssrc: u32 = ssrc.parse().unwrap();
-        api.declare_stream_tx(ssrc.into(), None, mid, None);
+        let rid = (kind == MediaKind::Video).then(|| "0".into());
+        api.declare_stream_tx(ssrc.into(), None, mid, rid);
     }
     let extensions = ExtensionValues {
         mid: Some(video),

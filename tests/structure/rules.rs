@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::names::{Names, Path, Source};
 
 /// What each part may name besides itself. Parts inside another one have rules of their own.
-const LINES: [(&str, &[&str]); 14] = [
+const LINES: [(&str, &[&str]); 15] = [
     ("media", &[]),
     ("pipeline", &["media"]),
     ("peer", &["media", "peer::sdp"]),
@@ -42,14 +42,15 @@ const LINES: [(&str, &[&str]); 14] = [
         ],
     ),
     // Plain data, in the words of whom it is for.
-    ("config", &["broadcast", "peer"]),
+    ("config", &["broadcast", "peer", "peer::webrtcbin"]),
     ("server", &ALL),
-    ("main", &["bench", "config", "error", "server"]),
+    ("workbench", &ALL),
+    ("main", &["bench", "config", "error", "server", "workbench"]),
     ("bench", &ALL),
     // The list of modules.
     ("", &[]),
 ];
-const ALL: [&str; 10] = [
+const ALL: [&str; 11] = [
     "broadcast",
     "config",
     "error",
@@ -60,6 +61,7 @@ const ALL: [&str; 10] = [
     "peer::sdp",
     "peer::webrtcbin",
     "pipeline",
+    "workbench",
 ];
 /// Libraries by how their names begin, and the only parts that may name them.
 const LIBRARIES: [(&str, &[&str]); 3] = [

@@ -16,7 +16,7 @@ use crate::{
         plan::Text,
         publisher,
         session::Stop,
-        source,
+        source::{self, Restarts},
     },
     error::Error,
     media::{Codec, Kind},
@@ -75,12 +75,14 @@ impl Owner {
             started: Vec::new(),
             live_since: None,
         };
+        let mut options = self.shared.options.publisher.clone();
+        options.engine = self.plan.publisher_engine.unwrap_or(options.engine);
         let task = publisher::Task {
             session,
             commands,
             offer,
             sinks: gate.sinks(number, (&tracks, &self.streams), &self.reports.0),
-            options: self.shared.options.publisher.clone(),
+            options,
             fanout: self.shared.fanout.clone(),
             pulse,
             counters: Arc::clone(&self.shared.counters),
@@ -136,12 +138,12 @@ impl Owner {
     }
 
     /// Takes note of what a gate has seen.
-    pub(super) fn note(&mut self, report: &Report) {
-        let (number, kind, codec) = match *report {
+    pub(super) fn note(&mut self, report: Report) {
+        let (number, kind, codec) = match report {
             Report::Started { feed, kind, codec } | Report::Mismatch { feed, kind, codec } => {
                 (feed, kind, codec)
             }
-            Report::Rendition { .. } => return,
+            Report::Rendition { .. } => return self.note_rendition(report),
         };
         let Some(feed) = self.feed.as_mut().filter(|feed| feed.number == number) else {
             return;
@@ -154,6 +156,7 @@ impl Owner {
                 feed.first_frame.get_or_insert_with(Instant::now);
                 feed.started.push(kind);
                 self.try_go_live(Instant::now());
+                self.settle_all(Instant::now());
             }
             Report::Mismatch { .. } => {
                 tracing::warn!(broadcast = %self.name, %kind, %codec, "the codec has changed");
@@ -216,7 +219,33 @@ impl Owner {
             }
         }
         self.give_up(now);
+        self.check_renditions(now);
+        self.settle_all(now);
+        self.run_source(now);
+    }
+
+    /// Whether the source runs only while somebody watches.
+    pub(super) fn is_on_demand(&self) -> bool {
+        self.plan.on_demand && self.source.is_some()
+    }
+
+    /// Starts the source if it is due and wanted, and stops it if it is not.
+    pub(super) fn run_source(&mut self, now: Instant) {
+        if self.is_on_demand() {
+            if !self.viewers.is_empty() || !self.waiting.is_empty() {
+                self.demanded = now;
+            } else if self.feed.is_none() {
+                return;
+            } else if now.saturating_duration_since(self.demanded) >= self.plan.grace {
+                self.rest();
+                return;
+            }
+        }
+        // A run that is about to end may still hold its device.
+        let mut children = self.child_names.values();
+        let ending = self.is_on_demand() && children.any(|it| matches!(it, Child::Feed(_)));
         if self.feed.is_none()
+            && !ending
             && let Some((text, restarts)) = &mut self.source
             && restarts.is_due(now)
         {
@@ -228,6 +257,16 @@ impl Owner {
                     .fetch_add(1, Ordering::Relaxed);
             }
             self.start_source(text);
+        }
+    }
+
+    /// Stops a source that nobody watches; the next viewer starts it at once.
+    fn rest(&mut self) {
+        tracing::info!(broadcast = %self.name, "nobody watches: the source stops");
+        self.retire_feed(End::BroadcastEnded);
+        self.tracks = Tracks::default();
+        if let Some((_, restarts)) = &mut self.source {
+            *restarts = Restarts::default();
         }
     }
 }

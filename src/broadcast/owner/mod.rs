@@ -2,6 +2,7 @@
 
 mod feeding;
 mod outputs;
+mod renditions;
 mod watching;
 
 use std::{
@@ -16,7 +17,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use self::outputs::Slot;
+use self::{
+    outputs::Slot,
+    renditions::{Ladder, Place, Waiting},
+};
 use super::{
     Created, Name, Reply, Session, SessionId, Shared,
     claim::Pulse,
@@ -63,9 +67,10 @@ pub(super) enum Request {
         arrived: Instant,
         reply: Reply<Created>,
     },
-    /// Start a viewer.
+    /// Start a viewer, of a rendition that it names or of what fits.
     Watch {
         offer: Arc<Offer>,
+        wish: Option<String>,
         reply: Reply<Created>,
     },
     /// End a session because its client wants so.
@@ -95,6 +100,13 @@ enum Child {
     Feed(u64),
     Viewer(SessionId),
     Job(u64),
+}
+
+/// A viewer that has been let in.
+struct Viewing {
+    session: Arc<Session>,
+    /// The renditions it gets.
+    places: Vec<Place>,
 }
 
 /// The one that feeds the broadcast now.
@@ -130,8 +142,13 @@ pub(super) struct Owner {
     streams: Streams,
     outputs: Vec<Slot>,
     feed: Option<Feed>,
+    /// When somebody watched or wanted to last; for a source on demand.
+    demanded: Instant,
     tracks: Tracks,
-    viewers: HashMap<SessionId, Arc<Session>>,
+    ladders: Vec<Ladder>,
+    viewers: HashMap<SessionId, Viewing>,
+    /// Viewers whose rendition has no frame yet; they count as viewers.
+    waiting: Vec<Waiting>,
     children: JoinSet<Outcome>,
     child_names: HashMap<task::Id, Child>,
     vacant_since: Instant,
@@ -157,6 +174,8 @@ impl Owner {
             audio: stream(Kind::Audio),
         };
         let outputs: Vec<_> = plan.outputs.iter().cloned().map(Slot::new).collect();
+        let texts = plan.renditions.iter().cloned();
+        let ladders = texts.map(|text| Ladder::new(text, &plan, name)).collect();
         let (status, receiver) = watch::channel(Status {
             name: name.clone(),
             state: State::Waiting,
@@ -169,6 +188,8 @@ impl Owner {
             },
             tracks: Vec::new(),
             outputs: Vec::new(),
+            renditions: Vec::new(),
+            on_demand: plan.on_demand,
             fed: false,
         });
         let owner = Self {
@@ -182,7 +203,10 @@ impl Owner {
             plan,
             streams,
             outputs,
+            ladders,
+            waiting: Vec::new(),
             feed: None,
+            demanded: Instant::now(),
             tracks: Tracks::default(),
             viewers: HashMap::new(),
             children: JoinSet::new(),
@@ -214,7 +238,7 @@ impl Owner {
         loop {
             tokio::select! {
                 Some(request) = self.requests.recv() => self.answer(request),
-                Some(report) = self.reports.1.recv() => self.note(&report),
+                Some(report) = self.reports.1.recv() => self.note(report),
                 Some(child) = self.children.join_next_with_id() => self.bury(child),
                 () = self.keyframe_wanted.notified() => self.keyframe_due = true,
                 _ = tick.tick() => self.check_times(Instant::now()),
@@ -234,7 +258,8 @@ impl Owner {
         self.source = None;
         self.retire_feed(End::Shutdown);
         self.close_viewers(End::Shutdown);
-        self.end_outputs(End::Shutdown);
+        self.end_jobs(End::Shutdown);
+        self.settle_all(Instant::now());
         while let Some(child) = self.children.join_next_with_id().await {
             self.bury(child);
         }
@@ -245,6 +270,7 @@ impl Owner {
         self.source.is_none()
             && self.feed.is_none()
             && self.children.is_empty()
+            && self.waiting.is_empty()
             && self.vacant_since.elapsed() >= LINGER
     }
 
@@ -260,10 +286,25 @@ impl Owner {
                 Ok(admitted) => self.start_publisher(admitted, (offer, codecs), reply),
                 Err(error) => respond(reply, Err(error)),
             },
-            Request::Watch { offer, reply } => match self.admit_viewer(&offer) {
-                Ok(admitted) => self.start_viewer(admitted, offer, reply),
-                Err(error) => respond(reply, Err(error)),
-            },
+            Request::Watch { offer, wish, reply } => {
+                match self.admit_viewer(&offer, wish.as_deref()) {
+                    Ok(admitted) => {
+                        let since = Instant::now();
+                        let waiting = Waiting {
+                            admitted,
+                            offer,
+                            wish,
+                            reply,
+                            since,
+                        };
+                        self.settle(waiting, since);
+                        if self.is_on_demand() {
+                            self.run_source(since);
+                        }
+                    }
+                    Err(error) => respond(reply, Err(error)),
+                }
+            }
             Request::End { id, reply } => respond(reply, self.end_session(&id)),
             Request::Describe { reply } => respond(reply, Ok(self.details())),
         }
@@ -278,8 +319,8 @@ impl Owner {
     }
 
     fn end_session(&mut self, id: &SessionId) -> Result<(), Error> {
-        if let Some(session) = self.viewers.remove(id) {
-            session.stop.end(End::Deleted);
+        if let Some(viewer) = self.viewers.remove(id) {
+            viewer.session.stop.end(End::Deleted);
             self.shared.unregister(id);
             return Ok(());
         }
@@ -315,9 +356,7 @@ impl Owner {
             {
                 self.retire_feed(end);
             }
-            Some(Child::Job(number)) => {
-                self.outputs.iter_mut().for_each(|slot| slot.bury(number));
-            }
+            Some(Child::Job(number)) => self.bury_job(number),
             Some(Child::Feed(_)) | None => {}
         }
         match outcome {
@@ -331,12 +370,15 @@ impl Owner {
     }
 
     fn details(&self) -> Details {
-        let outputs = self.outputs_figures();
         let status = Status {
             outputs: Vec::new(),
             ..self.status.borrow().clone()
         };
-        Details { status, outputs }
+        Details {
+            status,
+            outputs: self.outputs_figures(),
+            rendition_pipelines: self.ladders_figures(),
+        }
     }
 
     fn publish_status(&self) {
@@ -365,6 +407,8 @@ impl Owner {
                 started: feed.and_then(|feed| feed.live_since),
                 tracks,
                 outputs: self.outputs_status(),
+                renditions: self.renditions_status(),
+                on_demand: self.plan.on_demand,
                 fed: feed.is_some_and(|feed| feed.pulse.borrow().connected.is_some()),
                 name: status.name.clone(),
                 source: status.source,

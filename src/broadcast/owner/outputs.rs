@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{Child, Owner};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         job::{self, Health, Purpose, Told},
         plan::Text,
         session::Stop,
-        status::{OutputFigures, OutputStatus},
+        status::{PipelineFigures, PipelineStatus},
     },
     media::{Codec, Kind},
     peer::End,
@@ -71,11 +71,29 @@ impl Slot {
             .is_some_and(|job| job.takes != takes(tracks))
     }
 
-    /// Takes note of the end of a job.
-    pub(super) fn bury(&mut self, number: u64) {
-        if let Some(job) = self.job.take_if(|job| job.number == number) {
+    /// Takes note of the end of a job, if it was its own.
+    pub(super) fn bury(&mut self, number: u64) -> bool {
+        let job = self.job.take_if(|job| job.number == number);
+        if let Some(job) = &job {
             self.told = job.told.borrow().clone();
         }
+        job.is_some()
+    }
+
+    pub(super) fn figures(&self) -> PipelineFigures {
+        let told = self.told();
+        PipelineFigures {
+            name: self.text.name().to_owned(),
+            health: told.health,
+            figures: told.figures,
+        }
+    }
+}
+
+impl Running {
+    /// Whether it has been told to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.stop.is_set()
     }
 }
 
@@ -104,7 +122,7 @@ impl Owner {
             let slot = self.outputs.get(index);
             if let Some(slot) = slot.filter(|slot| slot.job.is_none()) {
                 let text = slot.text.clone();
-                let job = self.start_job(text, Purpose::Output);
+                let job = self.start_job(text, Purpose::Output, Arc::default());
                 if let Some(slot) = self.outputs.get_mut(index) {
                     slot.job = Some(job);
                 }
@@ -112,13 +130,18 @@ impl Owner {
         }
     }
 
-    pub(super) fn start_job(&mut self, text: Text, purpose: Purpose) -> Running {
+    pub(super) fn start_job(
+        &mut self,
+        text: Text,
+        purpose: Purpose,
+        keyframe: Arc<Notify>,
+    ) -> Running {
         let (sender, told) = watch::channel(Told::default());
         let stop = Stop::default();
         let takes = takes(&self.tracks);
         let stream = |kind| {
-            let taken = takes.iter().any(|(taken, _)| *taken == kind);
-            self.streams.of(kind).filter(|_| taken).cloned()
+            let known = takes.iter().any(|(taken, _)| *taken == kind);
+            self.streams.of(kind).filter(|_| known).cloned()
         };
         let number = self.shared.number();
         let task = job::Task {
@@ -131,7 +154,7 @@ impl Owner {
                 audio: stream(Kind::Audio),
             },
             purpose,
-            keyframe: Arc::default(),
+            keyframe,
             told: sender,
             reports: self.reports.0.clone(),
             stop: stop.clone(),
@@ -146,13 +169,18 @@ impl Owner {
         }
     }
 
-    pub(super) fn end_outputs(&self, why: End) {
-        self.outputs.iter().for_each(|slot| slot.end(why));
+    pub(super) fn end_jobs(&self, why: End) {
+        self.slots().for_each(|slot| slot.end(why));
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        let ladders = self.ladders.iter().map(|ladder| &ladder.slot);
+        self.outputs.iter().chain(ladders)
     }
 
     /// Whether a pipeline works on the broadcast's media.
     pub(super) fn has_jobs(&self) -> bool {
-        self.outputs.iter().any(|slot| slot.job.is_some())
+        self.slots().any(|slot| slot.job.is_some())
     }
 
     /// Ends what waited for a publisher to come back.
@@ -165,23 +193,15 @@ impl Owner {
         }
     }
 
-    pub(super) fn outputs_status(&self) -> Vec<OutputStatus> {
-        let status = |slot: &Slot| OutputStatus {
+    pub(super) fn outputs_status(&self) -> Vec<PipelineStatus> {
+        let status = |slot: &Slot| PipelineStatus {
             name: slot.text.name().to_owned(),
             health: slot.health(),
         };
         self.outputs.iter().map(status).collect()
     }
 
-    pub(super) fn outputs_figures(&self) -> Vec<OutputFigures> {
-        let figures = |slot: &Slot| {
-            let told = slot.told();
-            OutputFigures {
-                name: slot.text.name().to_owned(),
-                health: told.health,
-                figures: told.figures,
-            }
-        };
-        self.outputs.iter().map(figures).collect()
+    pub(super) fn outputs_figures(&self) -> Vec<PipelineFigures> {
+        self.outputs.iter().map(Slot::figures).collect()
     }
 }

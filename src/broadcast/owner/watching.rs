@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
-use super::{Admitted, Child, KEYFRAME_INTERVAL, Owner, RETRY_MISSING, RETRY_STARTING};
+use super::{
+    Admitted, Child, KEYFRAME_INTERVAL, Owner, RETRY_MISSING, RETRY_STARTING, Viewing,
+    renditions::View,
+};
 use crate::{
     broadcast::{Created, Reply, session::Command, status::State, viewer},
     error::Error,
@@ -16,54 +19,70 @@ use crate::{
 };
 
 impl Owner {
-    pub(super) fn admit_viewer(&mut self, offer: &Offer) -> Result<Admitted, Error> {
-        if self.state(Instant::now()) != State::Live {
-            let starting = self
-                .feed
-                .as_ref()
-                .is_some_and(|feed| feed.live_since.is_none());
-            let retry_after = if starting {
-                RETRY_STARTING
-            } else {
-                RETRY_MISSING
-            };
-            return Err(Error::NotLive {
-                name: self.name.clone(),
-                retry_after,
-            });
+    /// Why there is nothing to watch now.
+    pub(super) fn not_live(&self) -> Error {
+        let starting = self
+            .feed
+            .as_ref()
+            .is_some_and(|feed| feed.live_since.is_none());
+        let retry_after = if starting {
+            RETRY_STARTING
+        } else {
+            RETRY_MISSING
+        };
+        Error::NotLive {
+            name: self.name.clone(),
+            retry_after,
         }
-        if self.viewers.len() >= self.shared.options.viewers_max {
+    }
+
+    pub(super) fn admit_viewer(
+        &mut self,
+        offer: &Offer,
+        wish: Option<&str>,
+    ) -> Result<Admitted, Error> {
+        if self.state(Instant::now()) != State::Live && !self.is_on_demand() {
+            return Err(self.not_live());
+        }
+        if self.viewers.len() + self.waiting.len() >= self.shared.options.viewers_max {
             return Err(Error::Full("viewers"));
         }
+        self.check_wish(wish)?;
         self.new_session(Role::Viewer, offer)
     }
 
     pub(super) fn start_viewer(
         &mut self,
         (session, commands): Admitted,
-        offer: Arc<Offer>,
+        (offer, view): (Arc<Offer>, View),
         reply: Reply<Created>,
     ) {
         let id = session.id.clone();
+        let mut options = self.shared.options.viewer.clone();
+        options.engine = self.plan.viewer_engine.unwrap_or(options.engine);
         let task = viewer::Task {
             session: Arc::clone(&session),
             commands,
             offer,
-            tracks: self.tracks.clone(),
-            options: self.shared.options.viewer.clone(),
+            tracks: view.tracks,
+            options,
             fanout: self.shared.fanout.clone(),
-            keyframe_wanted: Arc::clone(&self.keyframe_wanted),
+            keyframe_wanted: view.keyframe,
             counters: Arc::clone(&self.shared.counters),
         };
         let child = self.children.spawn(task.run(reply));
         self.child_names
             .insert(child.id(), Child::Viewer(id.clone()));
-        self.viewers.insert(id, session);
+        let viewer = Viewing {
+            session,
+            places: view.places,
+        };
+        self.viewers.insert(id, viewer);
     }
 
     pub(super) fn close_viewers(&mut self, why: End) {
-        for (id, session) in self.viewers.drain() {
-            session.stop.end(why);
+        for (id, viewer) in self.viewers.drain() {
+            viewer.session.stop.end(why);
             self.shared.unregister(&id);
         }
     }

@@ -223,12 +223,21 @@ fn dtls_transport(webrtcbin: &gst::Element) -> Option<gst_webrtc::WebRTCDTLSTran
 
 /// Lets feedback (NACK, PLI) go out soon after the one before.
 pub(super) fn speed_up_feedback(webrtcbin: &gst::Element) {
+    set_on_sessions(webrtcbin, "bandwidth", SESSION_BANDWIDTH);
+}
+
+/// Sets a property of every RTP session.
+pub(super) fn set_on_sessions(
+    webrtcbin: &gst::Element,
+    property: &str,
+    value: impl Into<glib::Value> + Copy,
+) {
     let rtpbin = rtpbin(webrtcbin).and_then(|rtpbin| rtpbin.downcast::<gst::Bin>().ok());
     for session in rtpbin
         .iter()
         .flat_map(|rtpbin| of_factory(rtpbin, "rtpsession"))
     {
-        session.set_property("bandwidth", SESSION_BANDWIDTH);
+        session.set_property(property, value);
     }
 }
 

@@ -57,8 +57,6 @@ pub(super) fn check(
             Kind::Audio => "opusenc",
         };
         match neighbour(pipeline, &name, "sink") {
-            // the link may be made later, when a demuxer shows its pads
-            None => {}
             Some(caps) if !caps.can_intersect(&codec::accepted(kind)) => found.add(
                 line(tokens, &name),
                 format!(
@@ -67,7 +65,8 @@ pub(super) fn check(
                     names(&caps)
                 ),
             ),
-            Some(_) => {}
+            // None: the link may be made later, when a demuxer shows its pads
+            Some(_) | None => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use gstreamer as gst;
 use serde::Serialize;
 
 use super::{inputs::Inputs, watch::Progress};
-use crate::media::Kind;
+use crate::{media::Kind, pipeline::stream::Counters};
 
 /// Frames on their way through a job whose time is taken.
 const ON_THE_WAY_MAX: usize = 256;
@@ -161,9 +161,7 @@ impl Meters {
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if let Some(buffer) = info.buffer() {
                 meter.add(1, buffer.size());
-                let wanted = !buffer.flags().contains(gst::BufferFlags::DECODE_ONLY);
                 if kind == Kind::Video
-                    && wanted
                     && let Some(pts) = buffer.pts()
                     && let Ok(mut on_the_way) = on_the_way.lock()
                 {
@@ -322,9 +320,9 @@ fn input(input: &super::inputs::Input) -> Input {
     let queued = input.source.current_level_time();
     Input {
         kind: input.kind,
-        frames: counters.map_or(0, |it| it.frames()),
-        bytes: counters.map_or(0, |it| it.bytes()),
-        dropped: counters.map_or(0, |it| it.dropped()),
+        frames: counters.map_or(0, Counters::frames),
+        bytes: counters.map_or(0, Counters::bytes),
+        dropped: counters.map_or(0, Counters::dropped),
         queued_bytes: input.source.current_level_bytes(),
         queued_ms: queued.map_or(0, gst::ClockTime::mseconds),
     }

@@ -58,6 +58,7 @@ impl Inputs {
             source.set_is_live(true);
             source.set_do_timestamp(false);
             source.set_block(false);
+            source.set_property("handle-segment-change", true);
             let (least, most) = source.latency();
             if output && least.is_none() {
                 source.set_latency(OUTPUT_LATENCY, most);

@@ -143,7 +143,7 @@ impl Job {
     pub fn force_keyframe(&self, appsink: &str) -> bool {
         let pipeline = self.running.pipeline();
         let sink = pipeline.and_then(|pipeline| pipeline.by_name(appsink));
-        let Some(sink) = sink.filter(|sink| sink.is::<gst_app::AppSink>()) else {
+        let Some(sink) = sink.filter(ObjectExt::is::<gst_app::AppSink>) else {
             return false;
         };
         let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", true);
@@ -225,10 +225,9 @@ fn loops(text: &str) -> bool {
 
 /// Live media is passed on when it comes; a file's when it is due.
 fn render_at_once(pipeline: &gst::Pipeline) {
-    for sink in [Kind::Video, Kind::Audio].map(|kind| pipeline.by_name(kind.name())) {
-        if let Some(sink) = sink {
-            sink.set_property("sync", false);
-        }
+    let sinks = [Kind::Video, Kind::Audio].map(|kind| pipeline.by_name(kind.name()));
+    for sink in sinks.into_iter().flatten() {
+        sink.set_property("sync", false);
     }
 }
 

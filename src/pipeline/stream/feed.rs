@@ -15,6 +15,7 @@ pub(crate) fn tap_pad(pad: &gst::Pad, stream: &Stream, codec: Codec) {
         stream: stream.clone(),
         codec,
         segment: None,
+        length_prefixed: false,
     };
     let feed = Mutex::new(feed);
     let kinds = gst::PadProbeType::BUFFER
@@ -42,12 +43,19 @@ struct Feed {
     number: u64,
     codec: Codec,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
+    /// NAL units stand behind their length instead of a start code.
+    length_prefixed: bool,
 }
 
 impl Feed {
     fn event(&mut self, event: &gst::Event) {
         match event.view() {
             gst::EventView::Caps(caps) => {
+                let format = caps
+                    .caps()
+                    .structure(0)
+                    .and_then(|it| it.get::<&str>("stream-format").ok());
+                self.length_prefixed = matches!(format, Some("avc" | "avc3" | "hvc1" | "hev1"));
                 self.stream
                     .set_caps(self.number, self.codec, &caps.caps_owned());
             }
@@ -77,7 +85,7 @@ impl Feed {
         let pts = due(buffer.pts())
             .unwrap_or_else(|| gst::ClockTime::try_from(clock::running_time()).unwrap_or_default());
         let dts = due(buffer.dts());
-        let keyframe = starts_here(self.codec, buffer);
+        let keyframe = starts_here(self.codec, self.length_prefixed, buffer);
         // Shares the memory: only the times and flags are its own.
         let mut buffer = buffer.copy();
         if let Some(buffer) = buffer.get_mut() {
@@ -96,44 +104,79 @@ impl Feed {
 /// Whether a decoder can start with this access unit. The flag alone says so only for VP9 and AV1:
 /// depayloaders do not set it for VP8, and `h264parse` leaves it out on pictures that are
 /// intra-coded but not a place to start.
-fn starts_here(codec: Codec, buffer: &gst::BufferRef) -> bool {
+fn starts_here(codec: Codec, length_prefixed: bool, buffer: &gst::BufferRef) -> bool {
     let flag = || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
     match codec {
         Codec::Opus => true,
         Codec::Vp9 | Codec::Av1 => flag(),
         Codec::Vp8 | Codec::H264 | Codec::H265 => buffer
             .map_readable()
-            .is_ok_and(|bytes| starts(codec, &bytes)),
+            .is_ok_and(|bytes| starts(codec, length_prefixed, &bytes)),
     }
 }
 
-fn starts(codec: Codec, bytes: &[u8]) -> bool {
-    match codec {
+fn starts(codec: Codec, length_prefixed: bool, bytes: &[u8]) -> bool {
+    if codec == Codec::Vp8 {
         // RFC 6386 §9.1: the lowest bit is 0 for a keyframe
-        Codec::Vp8 => bytes.first().is_some_and(|first| first & 1 == 0),
-        Codec::H264 => {
-            headers(bytes).find_map(|header| match header & 0x1f {
-                5 => Some(true),
-                1..=4 => Some(false),
-                _ => None,
-            }) == Some(true)
-        }
-        _ => {
-            headers(bytes).find_map(|header| match header >> 1 & 0x3f {
-                16..=23 => Some(true),
-                0..=31 => Some(false),
-                _ => None,
-            }) == Some(true)
-        }
+        return bytes.first().is_some_and(|first| first & 1 == 0);
     }
+    // Of the first slice: H.264 table 7-1, H.265 table 7-1.
+    let slice = |header: u8| match (codec, header & 0x1f, header >> 1 & 0x3f) {
+        (Codec::H264, 5, _) | (Codec::H265, _, 16..=23) => Some(true),
+        (Codec::H264, 1..=4, _) | (Codec::H265, _, 0..=31) => Some(false),
+        _ => None,
+    };
+    let first = if length_prefixed {
+        prefixed_headers(bytes).find_map(slice)
+    } else {
+        headers(bytes).find_map(slice)
+    };
+    first == Some(true)
 }
 
-/// The first byte of each NAL unit of a byte stream (H.264 annex B).
+/// The first byte of each NAL unit, each behind its length of four bytes, as parsers make it.
+fn prefixed_headers(mut bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        bytes = rest.get(length..)?;
+        rest.first().copied()
+    })
+}
+
+/// The first byte of each NAL unit: behind its length in four bytes (ISO/IEC 14496-15, what
+/// `h264parse` is told to make), or else behind a start code (H.264 annex B).
 fn headers(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    bytes.windows(4).filter_map(|window| match window {
+    let prefixed = has_lengths(bytes);
+    let mut rest = if prefixed { bytes } else { &[] };
+    let behind_lengths = std::iter::from_fn(move || {
+        let (header, tail) = first_unit(rest)?;
+        rest = tail;
+        Some(header)
+    });
+    let coded = if prefixed { &[] } else { bytes };
+    let behind_codes = coded.windows(4).filter_map(|window| match window {
         [0, 0, 1, header] => Some(*header),
         _ => None,
-    })
+    });
+    behind_lengths.chain(behind_codes)
+}
+
+/// Whether lengths lead from unit to unit exactly to the end.
+fn has_lengths(mut bytes: &[u8]) -> bool {
+    let any = !bytes.is_empty();
+    while let Some((_, tail)) = first_unit(bytes) {
+        bytes = tail;
+    }
+    any && bytes.is_empty()
+}
+
+/// The first byte of the first unit, and what follows that unit.
+fn first_unit(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (unit, tail) = rest.split_at_checked(length)?;
+    Some((*unit.first()?, tail))
 }
 
 #[cfg(test)]
@@ -142,6 +185,7 @@ mod tests {
 
     #[test]
     fn keyframes_are_told_by_their_first_slice() {
+        let starts = |codec, bytes: &[u8]| starts(codec, false, bytes);
         let parameters = [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3];
         let with = |slice: &[u8]| [&parameters, slice].concat();
         assert!(starts(Codec::H264, &with(&[0, 0, 1, 0x65, 9])));
@@ -152,7 +196,23 @@ mod tests {
         assert!(!starts(Codec::H264, &parameters));
         assert!(starts(Codec::H265, &[0, 0, 1, 0x40, 1, 0, 0, 1, 0x26, 1]));
         assert!(!starts(Codec::H265, &[0, 0, 1, 0x02, 1]));
+        let lengths = [
+            0, 0, 0, 2, 0x67, 1, 0, 0, 0, 1, 0x68, 0, 0, 0, 3, 0x65, 0, 9,
+        ];
+        assert!(starts(Codec::H264, &lengths));
+        // 0x141 bytes: a length that looks like a start code and a header
+        let long = [&[0, 0, 1, 0x45, 0x41][..], &[7; 0x144]].concat();
+        assert!(!starts(Codec::H264, &long));
         assert!(starts(Codec::Vp8, &[0x10]) && !starts(Codec::Vp8, &[0x11]));
         assert!(!starts(Codec::Vp8, &[]) && !starts(Codec::H264, &[]));
+    }
+
+    #[test]
+    fn lengths_in_place_of_start_codes() {
+        let idr = [0, 0, 0, 2, 0x67, 1, 0, 0, 0, 2, 0x65, 9];
+        assert!(starts(Codec::H264, true, &idr));
+        assert!(!starts(Codec::H264, true, &[0, 0, 0, 2, 0x41, 9]));
+        assert!(!starts(Codec::H264, true, &[0, 0, 0, 9, 0x65]));
+        assert!(starts(Codec::H265, true, &[0, 0, 0, 2, 0x26, 1]));
     }
 }

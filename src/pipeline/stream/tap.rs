@@ -61,6 +61,8 @@ pub(super) struct Tap {
     /// While a cached GOP is worked off, the limit on time does not hold.
     catching_up: bool,
     discontinuous: bool,
+    /// To be sent in front of the next buffer.
+    segment: Option<gst::Segment>,
 }
 
 impl Tap {
@@ -83,6 +85,7 @@ impl Tap {
             asked: None,
             catching_up: false,
             discontinuous: true,
+            segment: None,
         }
     }
 
@@ -102,14 +105,11 @@ impl Tap {
         };
         self.waiting = false;
         self.catching_up = true;
+        if let Some(now) = last.pts().filter(|_| self.limits.decodes) {
+            self.segment = Some(from(now));
+        }
         for buffer in past {
-            let mut buffer = buffer.copy();
-            if self.limits.decodes
-                && let Some(buffer) = buffer.get_mut()
-            {
-                buffer.set_flags(gst::BufferFlags::DECODE_ONLY);
-            }
-            self.send(&source, buffer);
+            self.send(&source, buffer.clone());
         }
         self.send(&source, last.clone());
         true
@@ -187,13 +187,35 @@ impl Tap {
             }
         }
         let bytes = buffer.size() as u64;
-        let taken = source.push_buffer(buffer).is_ok();
+        let taken = match self.segment.take() {
+            Some(segment) => {
+                let sample = gst::Sample::builder().buffer(&buffer).segment(&segment);
+                let sample = match &self.caps {
+                    Some(caps) => sample.caps(caps).build(),
+                    None => sample.build(),
+                };
+                source.push_sample(&sample)
+            }
+            None => source.push_buffer(buffer),
+        };
+        let taken = taken.is_ok();
         if taken {
             self.counters.frames.fetch_add(1, Relaxed);
             self.counters.bytes.fetch_add(bytes, Relaxed);
         }
         taken
     }
+}
+
+/// A segment that begins now: a decoder decodes what is before, and shows nothing of it. Running
+/// times are not moved by it.
+fn from(now: gst::ClockTime) -> gst::Segment {
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_start(now);
+    segment.set_base(now);
+    segment.set_time(now);
+    segment.set_position(now);
+    segment.upcast()
 }
 
 /// Keeps an appsrc attached to a stream until it is dropped.

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{
     super::{Event, Job, Stream, Streams, Variables, init, job::Setup, tryout::TestMedia},
-    peers::{Folder, MEDIA, ffmpeg, file, finish, free_port, output, probe, run_output, spawn},
+    peers::{
+        Folder, MEDIA, ffmpeg, file, finish, free_port, output, probe, rtmp_server, rtsp_server,
+        run_output, spawn,
+    },
 };
 use crate::media::Kind;
 
@@ -107,7 +110,7 @@ async fn record_until_killed() {
     let variables = Variables::of_broadcast("demo").with("directory", directory);
     let variables = variables.with("fragment", "1");
     let other = variables.clone();
-    let length = Duration::from_secs(60);
+    let length = Duration::from_mins(1);
     let _ = tokio::join!(
         run_output("record-mp4", variables, length, &media),
         run_output("record-mkv", other, length, &media),
@@ -166,35 +169,38 @@ async fn snapshot_is_a_picture() {
     assert_eq!(streams, [("mjpeg".to_owned(), 160, 90, 1)]);
 }
 
-/// FFmpeg listens and writes down what comes.
-async fn push(name: &str, listen: &str, url: &str, codecs: [&str; 2]) {
+/// What FFmpeg gets from a place while an output pushes there.
+async fn push(name: &str, url: &str, peer: &str, codecs: [&str; 2]) {
     let folder = Folder::new();
     let received = folder.file("received.mkv");
-    let mut arguments: Vec<_> = listen.split_whitespace().collect();
-    arguments.extend(["-c", "copy", "-t", "3", &received]);
-    let arguments = [&["-v", "error", "-nostdin", "-y"], &arguments[..]].concat();
-    let peer = spawn("ffmpeg", &arguments);
-    tokio::time::sleep(Duration::from_secs(1)).await; // until it listens
-    let variables = Variables::of_broadcast("demo").with("url", url);
-    // it goes away after 3 s of media, which may well be the end of the output
-    let pushed = output(name, variables, Duration::from_secs(7)).await;
-    finish(peer).await;
+    let mut arguments = vec!["-v", "error", "-nostdin", "-y"];
+    arguments.extend(peer.split_whitespace());
+    arguments.extend(["-c", "copy", "-t", "2", &received]);
+    let receive = async {
+        // a server has to have something first; a listener is waited for below
+        let wait = if peer.contains("listener") { 0 } else { 2500 };
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        finish(spawn("ffmpeg", &arguments)).await
+    };
+    let send = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let variables = Variables::of_broadcast("demo").with("url", url);
+        output(name, variables, Duration::from_secs(9)).await
+    };
+    // the peer goes away when it has enough, which may well be the end of the output
+    let (_, pushed) = tokio::join!(receive, send);
     let streams = probe(&received).await;
     let found: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
     assert_eq!(found, codecs, "{pushed:?}");
-    assert!(streams.iter().all(|it| it.3 > 30), "{streams:?} {pushed:?}");
+    assert!(streams.iter().all(|it| it.3 > 20), "{streams:?} {pushed:?}");
 }
 
 #[tokio::test]
 async fn rtmp_push_arrives() {
-    let url = format!("rtmp://127.0.0.1:{}/live/demo", free_port());
-    push(
-        "rtmp-push",
-        &format!("-listen 1 -i {url}"),
-        &url,
-        ["aac", "h264"],
-    )
-    .await;
+    let folder = Folder::new();
+    let (_server, port) = rtmp_server(&folder);
+    let url = format!("rtmp://127.0.0.1:{port}/live/demo");
+    push("rtmp-push", &url, &format!("-i {url}"), ["aac", "h264"]).await;
 }
 
 #[tokio::test]
@@ -203,8 +209,8 @@ async fn srt_push_arrives() {
     let listen = format!("-i srt://127.0.0.1:{port}?mode=listener");
     push(
         "srt-push",
-        &listen,
         &format!("srt://127.0.0.1:{port}"),
+        &listen,
         ["aac", "h264"],
     )
     .await;
@@ -212,14 +218,22 @@ async fn srt_push_arrives() {
 
 #[tokio::test]
 async fn rtsp_push_arrives() {
-    let url = format!("rtsp://127.0.0.1:{}/demo", free_port());
-    push(
-        "rtsp-push",
-        &format!("-rtsp_flags listen -i {url}"),
-        &url,
-        ["h264", "opus"],
-    )
-    .await;
+    let folder = Folder::new();
+    let received = folder.file("received.mkv");
+    let launch = format!(
+        // rtspclientsink announces its last pad first
+        "( rtpopusdepay name=depay0 ! opusparse ! queue ! matroskamux name=m
+           ! filesink location={received} rtph264depay name=depay1 ! h264parse ! queue ! m. )"
+    );
+    let (_server, url) = rtsp_server(&launch, true);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    output("rtsp-push", Variables::default().with("url", url), RUN)
+        .await
+        .unwrap();
+    let streams = probe(&received).await;
+    let found: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(found, ["h264", "opus"]);
+    assert!(streams.iter().all(|it| it.3 > 20), "{streams:?}");
 }
 
 /// A FIFO that nobody reads: the output stalls, is told so, loses frames; a recorder of the same

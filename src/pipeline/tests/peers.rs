@@ -206,3 +206,43 @@ pub(super) const MEDIA: &str = "
       ! video/x-h264,profile=constrained-baseline ! appsink name=video
     audiotestsrc is-live=true volume=0.1 samplesperbuffer=960
       ! audio/x-raw,rate=48000,channels=2 ! opusenc frame-size=20 ! appsink name=audio";
+
+/// An RTMP server: nginx with its RTMP module. (GStreamer's RTMP elements and FFmpeg's `-listen`
+/// do not understand each other.)
+pub(super) fn rtmp_server(folder: &Folder) -> (Child, u16) {
+    let port = free_port();
+    let at = folder.path().display();
+    let text = format!(
+        "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+         daemon off; master_process off; error_log {at}/nginx.log; pid {at}/nginx.pid;
+         events {{ worker_connections 64; }}
+         rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}"
+    );
+    let configuration = folder.file("nginx.conf");
+    std::fs::write(&configuration, text).unwrap();
+    (spawn("/usr/sbin/nginx", &["-c", &configuration]), port)
+}
+
+/// GStreamer's own RTSP server, from Python: arguments are the port, what it plays or records, and
+/// which of the two.
+pub(super) fn rtsp_server(launch: &str, records: bool) -> (Child, String) {
+    const SERVER: &str = r#"
+import gi, sys
+gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst, GstRtspServer, GLib
+Gst.init(None)
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1"); server.set_service(sys.argv[1])
+factory = GstRtspServer.RTSPMediaFactory()
+factory.set_launch(sys.argv[2])
+if sys.argv[3] == "records":
+    factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+server.get_mount_points().add_factory("/x", factory)
+server.attach(None)
+GLib.MainLoop().run()
+"#;
+    let port = free_port().to_string();
+    let mode = if records { "records" } else { "plays" };
+    let child = spawn("/usr/bin/python3", &["-c", SERVER, &port, launch, mode]);
+    (child, format!("rtsp://127.0.0.1:{port}/x"))
+}

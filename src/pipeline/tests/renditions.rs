@@ -253,9 +253,12 @@ async fn keyframes_and_bit_rate_on_demand() {
     assert!(running.job.adjust("encoder.tune", "1").await.is_err());
 
     let dot = running.job.dot().await.unwrap();
-    assert!(dot.contains("x264enc") && dot.contains("frames"), "{dot}");
+    assert!(
+        dot.contains("GstX264Enc") && dot.contains("frames"),
+        "{dot}"
+    );
     let svg = running.job.svg().await.unwrap();
-    assert!(svg.contains("<svg") && svg.contains("x264enc"));
+    assert!(svg.contains("<svg") && svg.contains("GstX264Enc"));
     running.stop().await;
 }
 

@@ -48,6 +48,10 @@ const STUCK_MAX: Duration = Duration::from_secs(1);
 /// A viewer that got its last packets longer ago than this has nothing to report on.
 const FED_WITHIN: Duration = Duration::from_secs(1);
 
+/// Nanoseconds between two sender reports at least; the first comes after half of it. Players
+/// cannot bring picture and sound together before that. GStreamer's default is 5 s.
+const REPORT_INTERVAL: u64 = 1_000_000_000;
+
 /// How a viewer's connection is made, and when it is given up.
 #[derive(Clone, Debug)]
 pub struct ViewerOptions {
@@ -135,6 +139,7 @@ impl Viewer {
             }
         };
         let outlet = outlet.get_or_init(|| Outlet::new(pads)).clone();
+        engine::set_on_sessions(&webrtcbin, "rtcp-min-interval", REPORT_INTERVAL);
         engine::watch(&webrtcbin, &reporter);
         let heard = listen(&webrtcbin);
         let viewer = Self {

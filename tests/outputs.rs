@@ -1,0 +1,179 @@
+//! Output pipelines: they run while a broadcast is live, and disturb nobody.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    rtc::{Client, clip},
+    support::{Server, output, wait_for},
+};
+
+/// A folder of the test's own, with built-in pipelines and these.
+pub(crate) fn folder(name: &str, built_in: &[&str], own: &[(&str, &str)]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // Err: there is none from an earlier run.
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    for file in built_in {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+        std::fs::copy(from.join(file), folder.join(file)).unwrap();
+    }
+    for (file, text) in own {
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+    folder
+}
+
+/// A server with this configuration, where `FOLDER` stands for the folder's path.
+pub(crate) fn server(folder: &Path, config: &str, arguments: &[&str]) -> Server {
+    let path = folder.display().to_string();
+    let file = folder.join("aerial.toml");
+    std::fs::write(&file, config.replace("FOLDER", &path)).unwrap();
+    let fixed = ["--config", file.to_str().unwrap(), "--pipelines", &path];
+    let arguments: Vec<_> = fixed.iter().chain(arguments).copied().collect();
+    Server::start(&arguments)
+}
+
+/// An output as the API shows it.
+fn status(server: &Server, broadcast: &str, output: &str) -> Option<Value> {
+    let reply = server.get(&format!("/api/broadcasts/{broadcast}")).json();
+    let outputs = reply.get("outputs")?.as_array()?;
+    outputs.iter().find(|it| it["name"] == output).cloned()
+}
+
+fn wait_for_output(server: &Server, (broadcast, output): (&str, &str), state: &str) -> Value {
+    wait_for(&format!("{state} {output}"), || {
+        status(server, broadcast, output).filter(|it| it["state"] == state)
+    })
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.to_str().unwrap().ends_with(ending))
+        .collect()
+}
+
+/// Codec and number of frames of each stream that FFmpeg decodes, without a complaint.
+fn decoded(file: &Path) -> Vec<(String, u64)> {
+    let mut probe = Command::new("ffprobe");
+    probe
+        .args(["-v", "error", "-count_frames", "-of", "csv=p=0"])
+        .args(["-show_entries", "stream=codec_name,nb_read_frames"])
+        .arg(file);
+    let result = output(probe);
+    assert_eq!(
+        String::from_utf8_lossy(&result.stderr),
+        "",
+        "{}",
+        file.display()
+    );
+    let text = String::from_utf8(result.stdout).unwrap();
+    text.lines()
+        .map(|line| line.split_once(',').unwrap())
+        .map(|(codec, frames)| (codec.to_owned(), frames.trim_matches(',').parse().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_publisher_is_recorded_across_its_reconnect() {
+    let folder = folder("record", &["record-mkv.launch"], &[]);
+    let config = "[broadcasts.\"rec-*\"]\noutputs = [\"record-mkv.launch\"]\n\
+                  vars = { directory = \"FOLDER\" }\n";
+    let server = server(&folder, config, &["--timeouts.grace=2s"]);
+    let publisher = Client::live(&server, "rec-a", &clip::H264);
+    let other = Client::live(&server, "other", &clip::H264);
+    let running = wait_for_output(&server, ("rec-a", "record-mkv"), "running");
+    assert_eq!(running["restarts"], 0, "{running}");
+    let written = wait_for("30 frames", || {
+        let status = status(&server, "rec-a", "record-mkv")?;
+        let frames = status["inputs"][0]["frames"].as_u64()?;
+        (frames > 30).then_some(status)
+    });
+    assert_eq!(written["inputs"].as_array().unwrap().len(), 2, "{written}");
+    assert!(
+        written["outputs"][0]["bytes"].as_u64() > Some(1000),
+        "{written}"
+    );
+    let list = server.get("/api/broadcasts").json();
+    let listed = &list["broadcasts"][1]["outputs"][0];
+    assert_eq!(listed["state"], "running", "{list}");
+    assert!(listed["inputs"].is_null(), "{list}");
+
+    server.delete(&publisher.session).expect(200);
+    let publisher = Client::live(&server, "rec-a", &clip::H264);
+    let viewer = Client::watch(&server, "rec-a");
+    viewer.wait_for_frames(60);
+    assert_eq!(files(&folder, ".mkv").len(), 1);
+    server.delete(&publisher.session).expect(200);
+    wait_for("end", || {
+        (server.get("/api/broadcasts/rec-a").status == 404).then_some(())
+    });
+    let recorded = files(&folder, ".mkv");
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    let name = recorded[0].file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("rec-a-2"), "{name}");
+    let streams = decoded(&recorded[0]);
+    assert_eq!(streams[0].0, "h264");
+    assert_eq!(streams[1].0, "opus");
+    assert!(streams[0].1 >= 90 && streams[1].1 >= 100, "{streams:?}");
+    assert!(server.log().contains("pipeline ended"));
+    drop(other);
+}
+
+#[test]
+fn a_failing_output_is_started_again_and_disturbs_nobody() {
+    let broken = "appsrc name=video ! h264parse ! matroskamux ! filesink location=/nowhere/x.mkv";
+    let folder = folder(
+        "failing",
+        &["record-mkv.launch"],
+        &[("broken.launch", broken)],
+    );
+    let config = "[defaults]\noutputs = [\"broken.launch\", \"record-mkv.launch\"]\n\
+                  vars = { directory = \"FOLDER\" }\n";
+    let server = server(&folder, config, &["--timeouts.grace=500ms"]);
+    let publisher = Client::live(&server, "a", &clip::H264);
+    let viewer = Client::watch(&server, "a");
+    viewer.wait_for_frames(10);
+    let failed = wait_for("two restarts", || {
+        let failed = status(&server, "a", "broken")?;
+        (failed["restarts"].as_u64()? >= 2 && failed["state"] == "failed").then_some(failed)
+    });
+    let error = failed["error"].as_str().unwrap();
+    assert!(error.contains("/nowhere/x.mkv"), "{error}");
+    viewer.wait_for_frames(20);
+    viewer.wait_for_all();
+    assert!(!viewer.is_closed() && !publisher.is_closed());
+    let good = status(&server, "a", "record-mkv").unwrap();
+    assert_eq!(
+        (&good["state"], &good["restarts"]),
+        (&"running".into(), &0.into())
+    );
+    assert_eq!(good["inputs"][0]["dropped"], 0, "{good}");
+    // The pauses grow: it is no loop.
+    assert!(server.log().matches("it is started again").count() < 10);
+}
+
+#[test]
+fn a_source_has_outputs_too_and_stopping_finishes_their_files() {
+    let folder = folder("source", &["demo.launch", "record-mkv.launch"], &[]);
+    let config = "[broadcasts.card]\nsource = \"demo.launch\"\n\
+                  outputs = [\"record-mkv.launch\"]\nvars = { directory = \"FOLDER\" }\n";
+    let mut server = server(&folder, config, &[]);
+    wait_for("a second of recording", || {
+        let status = status(&server, "card", "record-mkv")?;
+        (status["inputs"][0]["frames"].as_u64()? > 30).then_some(())
+    });
+    let begun = Instant::now();
+    server.signal("TERM");
+    assert!(server.wait_for_exit().success());
+    assert!(begun.elapsed() < Duration::from_secs(6));
+    let streams = decoded(&files(&folder, ".mkv")[0]);
+    assert!(streams[0].1 > 30, "{streams:?}");
+}
