@@ -283,8 +283,8 @@ mod tests {
     #[test]
     fn the_more_specific_section_chooses_the_engine() {
         let settings = |viewer_engine, publisher_engine| Settings {
-            viewer_engine,
             publisher_engine,
+            viewer_engine,
             ..Settings::default()
         };
         let (direct, webrtcbin) = (Some(Engine::Direct), Some(Engine::Webrtcbin));
