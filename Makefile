@@ -2,7 +2,7 @@
 # Both install what they need on Debian 12 first; a second run skips that.
 
 CARGO := .ci/cargo
-# Whole test programs are bounded too, so that nothing can hang a build. In seconds.
+# Running all tests is bounded too, so that nothing can hang a build; compiling is not. In seconds.
 TEST_TIMEOUT := 900
 BROWSER_TIMEOUT := 600
 
@@ -40,6 +40,7 @@ lint:
 
 # A GStreamer critical is a bug in how we use it: it ends the test program.
 unit:
+	$(CARGO) test --locked --no-run
 	G_DEBUG=fatal-criticals timeout -k 10 $(TEST_TIMEOUT) $(CARGO) test --locked
 
 docs:
@@ -51,4 +52,5 @@ browser:
 
 # Do all viewers get everything? The figures of a debug build say nothing.
 bench-smoke:
+	$(CARGO) build --locked
 	timeout -k 10 120 $(CARGO) run --locked -- bench --viewers 5 --seconds 3

@@ -15,7 +15,7 @@ use crate::{
     config::{Config, Layers},
     pipeline::{
         self, Role, Variables,
-        check::{self, Problem},
+        check::{Problem, check as problems_in},
         tryout::{self, News},
     },
 };
@@ -66,7 +66,7 @@ pub fn check(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         {
             configurations.push(Some(path.as_path()));
         } else {
-            problems.extend(check::check(
+            problems.extend(problems_in(
                 &path.display().to_string(),
                 &read(path)?,
                 &variables,
@@ -113,7 +113,7 @@ pub fn of_config(config: &Config, variables: &Variables) -> Vec<Problem> {
         let outputs = plan.outputs.iter().map(|file| (file, "output"));
         let renditions = plan.renditions.iter().map(|file| (file, "renditions"));
         for (file, used_as) in source.chain(outputs).chain(renditions) {
-            let mut found = check::check(&file.file, &file.text, &variables);
+            let mut found = problems_in(&file.file, &file.text, &variables);
             if found.is_empty() {
                 found.extend(misused(file, used_as, &variables));
             }
@@ -171,7 +171,7 @@ pub fn try_out(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
     let text = read(&options.file)?;
     let name = options.file.display().to_string();
     let given: Variables = options.variables.iter().cloned().collect();
-    let problems = check::check(&name, &text, &given);
+    let problems = problems_in(&name, &text, &given);
     if !problems.is_empty() {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         bail!("{}", lines.join("\n"));

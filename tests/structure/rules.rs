@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::names::{Names, Path, Source};
 
 /// What each part may name besides itself. Parts inside another one have rules of their own.
-const LINES: [(&str, &[&str]); 15] = [
+const LINES: [(&str, &[&str]); 16] = [
     ("media", &[]),
     ("pipeline", &["media"]),
     ("peer", &["media", "peer::sdp"]),
@@ -14,12 +14,18 @@ const LINES: [(&str, &[&str]); 15] = [
         "peer::webrtcbin",
         &["media", "peer", "peer::sdp", "pipeline"],
     ),
-    ("fanout", &["media", "peer", "peer::sdp"]),
+    ("fanout", &["fanout::fed", "media", "peer", "peer::sdp"]),
+    // Viewers on webrtcbin: workers feed its pads frame by frame.
+    (
+        "fanout::fed",
+        &["fanout", "media", "peer", "peer::sdp", "peer::webrtcbin"],
+    ),
     (
         "broadcast",
         &[
             "error",
             "fanout",
+            "fanout::fed",
             "media",
             "peer",
             "peer::sdp",
@@ -42,7 +48,7 @@ const LINES: [(&str, &[&str]); 15] = [
         ],
     ),
     // Plain data, in the words of whom it is for.
-    ("config", &["broadcast", "peer"]),
+    ("config", &["broadcast", "peer", "peer::webrtcbin"]),
     ("server", &ALL),
     ("workbench", &ALL),
     ("main", &["bench", "config", "error", "server", "workbench"]),
