@@ -56,8 +56,23 @@ pub(super) fn build(
         let names = gst::Structure::builder("application/x-rtp-source-sdes").field("cname", cname);
         rtpbin.set_property("sdes", names.build());
     }
+    send_at_once(&webrtcbin);
     pipeline.add(&webrtcbin).map_err(failed)?;
     Ok((pipeline, webrtcbin))
+}
+
+/// webrtcbin holds packets back until they are due, in an element that it adds when the answer is
+/// set; a worker cannot wait for that.
+fn send_at_once(webrtcbin: &gst::Element) {
+    let Some(bin) = webrtcbin.downcast_ref::<gst::Bin>() else {
+        return;
+    };
+    bin.connect_deep_element_added(|_, _, element| {
+        let factory = element.factory();
+        if factory.is_some_and(|factory| factory.name() == "clocksync") {
+            element.set_property("sync", false);
+        }
+    });
 }
 
 /// Binds each track to its section of the offer that webrtcbin has been given. Blocks briefly.
@@ -82,14 +97,6 @@ pub(super) fn link(
         sent.make_mut().set("ssrc", track.ssrc);
         let pad = source(&sink, &sent, told).map_err(|error| failed(&error.to_string()))?;
         pads.push((track.codec.kind(), pad));
-    }
-    // webrtcbin holds packets back until they are due; a worker cannot wait for that.
-    let bin = webrtcbin.downcast_ref::<gst::Bin>();
-    for sync in bin
-        .iter()
-        .flat_map(|bin| engine::of_factory(bin, "clocksync"))
-    {
-        sync.set_property("sync", false);
     }
     Ok(pads)
 }
