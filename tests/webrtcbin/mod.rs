@@ -19,7 +19,16 @@ const H264: &str = "application/x-rtp,media=video,encoding-name=H264,payload=96,
 
 #[test]
 fn obs_is_received_although_it_does_little_of_what_it_should() {
-    let server = Server::start(&[]);
+    obs_is_received("webrtcbin");
+}
+
+#[test]
+fn obs_is_received_by_the_direct_engine() {
+    obs_is_received("direct");
+}
+
+fn obs_is_received(engine: &str) {
+    let server = Server::start(&["--webrtc.publisher_engine", engine]);
     let publisher = obs::publish(&server, "a");
     server.wait_for_state("a", "live");
     let watcher = Peer::watch(&server, "/whep/a", &[H264, OPUS]);

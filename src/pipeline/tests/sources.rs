@@ -133,7 +133,7 @@ async fn srt_is_received() {
         "for i in 1 2 3 4 5 6 7 8; do ffmpeg -v quiet -nostdin -re -stream_loop 5 -i {clip} -c copy \
          -f mpegts srt://127.0.0.1:{port}; sleep 0.5; done"
     );
-    let _peer = spawn("timeout", &["30", "sh", "-c", &push]);
+    let _peer = spawn("sh", &["-c", &push]);
     let url = format!("srt://127.0.0.1:{port}?mode=listener");
     frames("srt", &[("url", &url)], BOTH, 40).await;
 }
@@ -162,8 +162,6 @@ async fn hls_is_pulled() {
     let port = free_port().to_string();
     let directory = folder.path().display().to_string();
     let serve = [
-        "30",
-        "/usr/bin/python3",
         "-m",
         "http.server",
         &port,
@@ -172,7 +170,7 @@ async fn hls_is_pulled() {
         "-d",
         &directory,
     ];
-    let _peer = tokio::process::Command::new("timeout")
+    let _peer = tokio::process::Command::new("/usr/bin/python3")
         .args(serve)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -194,16 +192,14 @@ async fn hls_is_pulled() {
 async fn screen_is_captured() {
     let display = format!(":{}", 1000 + u32::from(free_port()) % 50_000);
     let arguments = [
-        "60",
-        "Xvfb",
-        &display,
+        display.as_str(),
         "-screen",
         "0",
         "320x240x24",
         "-nolisten",
         "tcp",
     ];
-    let _peer = spawn("timeout", &arguments);
+    let _peer = spawn("Xvfb", &arguments);
     tokio::time::sleep(Duration::from_millis(700)).await;
     frames("screen", &[("display", &display)], &[Kind::Video], 20).await;
 }
