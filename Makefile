@@ -3,8 +3,8 @@
 
 CARGO := .ci/cargo
 # Running all tests is bounded too, so that nothing can hang a build; compiling is not. In seconds.
-TEST_TIMEOUT := 900
-BROWSER_TIMEOUT := 600
+TEST_TIMEOUT := 1500
+BROWSER_TIMEOUT := 1200
 
 .NOTPARALLEL:
 .PHONY: help run build test setup setup-test format lint unit docs browser bench-smoke bench

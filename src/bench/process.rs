@@ -26,7 +26,9 @@ impl Usage {
     /// If the process is gone.
     pub(super) fn of(pid: u32) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("no such process")?;
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        // A process that has ended and not been waited for has times, but no memory.
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+        let rollup = rollup.unwrap_or_else(|_| "Rss: 0 kB".to_owned());
         Self::parse(&stat, &rollup).context("unreadable process statistics")
     }
 

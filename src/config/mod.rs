@@ -1,4 +1,4 @@
-//! Every option: name, unit, default and range in one place ([`options`]), read from flags,
+//! Every option: name, unit, default and range in one place (`options`), read from flags,
 //! environment and file once, into plain immutable data.
 //!
 //! Flags beat the environment, the environment beats the file, the file beats the defaults. An

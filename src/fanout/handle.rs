@@ -121,7 +121,7 @@ impl Viewer {
         answer.ok().and_then(Result::ok).ok_or_else(gone)?
     }
 
-    /// Ends the session with a `close_notify`; [`Event::Closed`] follows with this reason.
+    /// Ends the session with a `close_notify`; `Event::Closed` follows with this reason.
     pub fn close(&self, why: End) {
         if self
             .worker

@@ -1,6 +1,6 @@
 //! The door: WHIP, WHEP, session URLs, the API, events, metrics and pages over HTTP/1.1.
 //!
-//! The only code that knows warp. One filter collects what a request is; the [`router`] says what
+//! The only code that knows warp. One filter collects what a request is; the `router` says what
 //! it is for; the handlers return replies, never rejections. Decides nothing about broadcasts.
 
 mod api;
@@ -72,7 +72,7 @@ pub struct Options {
     pub redirect_publishers: Option<String>,
     /// Scheme and authority of the server that takes the viewers.
     pub redirect_viewers: Option<String>,
-    /// Offers per second from one source. Default: see [`sources`].
+    /// Offers per second from one source. Default: see `sources`.
     pub source_offers: Option<usize>,
     /// `Link` values of STUN and TURN servers.
     pub ice_servers: Vec<String>,

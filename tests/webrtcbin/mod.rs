@@ -2,6 +2,7 @@
 
 mod matrix;
 mod peer;
+mod viewers;
 
 use gstreamer_webrtc::WebRTCDTLSTransportState;
 
