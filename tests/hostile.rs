@@ -7,9 +7,8 @@ use crate::{
     support::{Server, wait_for},
 };
 
-/// Shortest time between two keyframe requests, less what two clocks and a busy machine make of
-/// it.
-const KEYFRAME_INTERVAL: Duration = Duration::from_millis(400);
+/// Shortest time between two keyframe requests to a publisher.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Whether viewers that behave well see everything while another one does not.
 fn others_lose_nothing(mode: Mode) -> (Server, Client, Client) {
@@ -54,12 +53,10 @@ fn w_113_e_34_a_viewer_that_floods_feedback_costs_the_others_nothing() {
     wait_for("flood", || (bad.flooded() > 10_000).then_some(()));
     server.get(&bad.session).expect(204);
     let requests = publisher.keyframe_requests();
-    assert!(!requests.is_empty(), "keyframes were asked for");
-    for two in requests.windows(2) {
-        assert!(
-            two[1] - two[0] >= KEYFRAME_INTERVAL,
-            "{:?}",
-            two[1] - two[0]
-        );
-    }
+    let (Some(first), Some(last)) = (requests.first(), requests.last()) else {
+        panic!("keyframes were asked for");
+    };
+    // Each may be late on its way, so it is their number that counts.
+    let allowed = (*last - *first).as_millis() / KEYFRAME_INTERVAL.as_millis() + 2;
+    assert!(requests.len() as u128 <= allowed, "{requests:?}");
 }
