@@ -51,6 +51,9 @@ fn frame(codec: Codec, number: u8, keyframe: bool, pts: Duration) -> Frame {
     }
 }
 
+/// By how much frames come before they are due: nobody may wait for that.
+const AHEAD: Duration = Duration::from_secs(100);
+
 /// Feeds 30 frames a second for ever, a keyframe every `gop` frames, and audio beside it.
 pub(super) fn feed(tasks: &mut JoinSet<()>, video: &Rendition, audio: &Rendition, gop: u64) {
     let (video, audio) = (video.sink(), audio.sink());
@@ -60,7 +63,7 @@ pub(super) fn feed(tasks: &mut JoinSet<()>, video: &Rendition, audio: &Rendition
         for count in 0_u64.. {
             interval.tick().await;
             let number = count.to_be_bytes()[7];
-            let pts = crate::pipeline::running_time();
+            let pts = AHEAD + crate::pipeline::running_time();
             video(frame(Codec::H264, number, count % gop == 0, pts));
             audio(frame(Codec::Opus, number, true, pts));
         }
