@@ -5,8 +5,11 @@ use tracing::Level;
 
 /// Sends GStreamer's log to tracing instead of standard error. Levels come from `GST_DEBUG` if it
 /// is set, else warnings and worse; an error of an element is a warning here, because the pipeline
-/// that it belongs to reports it if it matters.
+/// that it belongs to reports it if it matters. With `GST_DEBUG_FILE`, GStreamer writes it there.
 pub(crate) fn install() {
+    if std::env::var_os("GST_DEBUG_FILE").is_some() {
+        return;
+    }
     gst::log::remove_default_log_function();
     if std::env::var_os("GST_DEBUG").is_none() {
         let warnings = tracing::enabled!(target: "gstreamer", Level::DEBUG);

@@ -74,7 +74,8 @@ impl Peer {
     fn new(streams: &str) -> Self {
         // Its AV1 payloader is linked into Aerial.
         aerial::pipeline::init().unwrap();
-        let webrtcbin = "webrtcbin name=w bundle-policy=max-bundle latency=100";
+        // Its jitter buffer does not adapt: an encoder on a busy machine is up to a second late.
+        let webrtcbin = "webrtcbin name=w bundle-policy=max-bundle latency=1000";
         let element = gst::parse::launch(&format!("{webrtcbin} {streams}")).unwrap();
         // A description of one element makes just that.
         let pipeline = element
