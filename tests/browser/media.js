@@ -58,6 +58,19 @@ export async function keepsDecoding(page, { seconds = 4, fps = 5 } = {}) {
   }
 }
 
+/** So many frames more than before are decoded within this many milliseconds, however busy the machine is. */
+const MORE_TIMEOUT = 60_000;
+
+/**
+ * Waits until so many more frames have been decoded.
+ * @param {import('playwright-core').Page} page
+ * @param {number} [more]
+ */
+export async function decodesMore(page, more = 60) {
+  const before = (await played(page)).frames;
+  await until(async () => (await played(page)).frames >= before + more, `${more} more frames`, MORE_TIMEOUT);
+}
+
 /**
  * Asserts that sound arrives that is not silence.
  * @param {import('playwright-core').Page} page
