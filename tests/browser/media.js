@@ -62,6 +62,18 @@ export async function keepsDecoding(page, { seconds = 4, fps = 5 } = {}) {
 const CONCEALED_MAX = 0.1;
 /** Milliseconds until sound flows; a busy machine has some stutter at the beginning. */
 const SOUND_TIMEOUT = 25_000;
+/** So many frames more than before are decoded within this many milliseconds, however busy the machine is. */
+const MORE_TIMEOUT = 60_000;
+
+/**
+ * Waits until so many more frames have been decoded.
+ * @param {import('playwright-core').Page} page
+ * @param {number} [more]
+ */
+export async function decodesMore(page, more = 60) {
+  const before = (await played(page)).frames;
+  await until(async () => (await played(page)).frames >= before + more, `${more} more frames`, MORE_TIMEOUT);
+}
 
 /**
  * Asserts that sound arrives that is not silence.
