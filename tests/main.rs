@@ -21,6 +21,7 @@ mod churn;
 mod conformance;
 mod cors;
 mod extensions;
+mod fallback;
 mod hostile;
 mod offers;
 mod on_demand;
