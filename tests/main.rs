@@ -22,6 +22,7 @@ mod clients;
 mod conformance;
 mod cors;
 mod extensions;
+mod fallback;
 mod hostile;
 mod offers;
 mod on_demand;

@@ -25,6 +25,8 @@ pub enum State {
     Live,
     /// It did, but has paused for longer than `timeouts.stale`.
     Stale,
+    /// Nobody feeds it; viewers see the slate.
+    Slate,
     /// Nothing to watch yet, or no longer.
     Waiting,
 }
@@ -106,6 +108,9 @@ pub struct RenditionStatus {
     pub pipeline: String,
     /// Viewers that receive it.
     pub viewers: usize,
+    /// Why it is made, if the server has decided to: nobody can ask for it by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<String>,
     /// How its pipeline is.
     #[serde(flatten)]
     pub health: Health,

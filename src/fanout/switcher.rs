@@ -22,6 +22,8 @@ pub(crate) struct Switcher {
     position: Position,
     /// The greatest timestamp given to a cached frame: what follows must lie behind it.
     floor: Option<u64>,
+    /// The newest timestamp given to any frame.
+    last: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,7 @@ impl Switcher {
         let mut switcher = Self {
             position: Position::Waiting,
             floor: None,
+            last: None,
         };
         switcher.replay_from_keyframe(gop);
         switcher
@@ -55,6 +58,15 @@ impl Switcher {
             current: None,
         };
         true
+    }
+
+    /// Goes on with another rendition: at its cached keyframe if there is one, else at its next.
+    /// Its timestamps may lag behind those of the one before; what the viewer sees never goes back.
+    pub(crate) fn go_over(&mut self, gop: Option<&Gop>) {
+        self.floor = self.last;
+        if !gop.is_some_and(|gop| self.replay_from_keyframe(gop)) {
+            self.wait();
+        }
     }
 
     /// Sends nothing more before a keyframe.
@@ -113,6 +125,7 @@ impl Switcher {
                 let done = |cursor: &Cursor| cursor.packet >= cursor.frame.ends.len();
                 if current.as_ref().is_none_or(done) {
                     *current = advance(&mut self.floor, next, gop, edge);
+                    self.last = self.floor.max(self.last);
                 }
                 // If the cache gave up in between, only a keyframe helps.
                 current.is_none().then(|| *next == gop.end())
@@ -131,6 +144,12 @@ impl Switcher {
     }
 
     fn behind_floor(&mut self, timestamp: u64) -> u64 {
+        let timestamp = self.beyond(timestamp);
+        self.last = Some(timestamp);
+        timestamp
+    }
+
+    fn beyond(&mut self, timestamp: u64) -> u64 {
         match self.floor {
             Some(floor) if timestamp <= floor => {
                 self.floor = Some(floor + 1);
@@ -247,6 +266,26 @@ mod tests {
         still.packet = still.frame.ends.len();
         let jumped = switcher.replay(&gop, 0).unwrap();
         assert_eq!(jumped.frame.timestamp, 99 * 90);
+    }
+
+    #[test]
+    fn timestamps_never_go_back_when_going_over_to_a_rendition_that_lags() {
+        let key = frame(1000, true, 10);
+        let mut switcher = Switcher::start(&Gop::new(Limits::default()));
+        let last = switcher.live(0, &key, Continuity::Continuous, BURST);
+        let gop = gop_of(&[(800, true), (833, false)]);
+        switcher.go_over(Some(&gop));
+        let timestamps = replay_all(&mut switcher, &gop, 0);
+        assert!(timestamps[0] > last.unwrap() && timestamps[1] > timestamps[0]);
+        let late = frame(866, false, 10);
+        let sent = switcher.live(2, &late, Continuity::Continuous, BURST);
+        assert!(sent.unwrap() > timestamps[1]);
+        // Without a cached keyframe it waits for one.
+        switcher.go_over(None);
+        assert!(switcher.is_waiting());
+        let key = frame(880, true, 10);
+        let next = switcher.live(9, &key, Continuity::Continuous, BURST);
+        assert!(next > sent);
     }
 
     #[test]

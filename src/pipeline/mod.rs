@@ -31,6 +31,7 @@ mod log;
 mod nal;
 mod outlet;
 pub(crate) mod packetizer;
+mod reorder;
 mod role;
 pub(crate) mod running;
 mod source;

@@ -10,7 +10,7 @@ mod graph;
 mod inputs;
 mod watch;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use adjust::Adjustable;
 pub(crate) use adjust::declared;
@@ -51,6 +51,9 @@ pub struct Setup {
     pub outlets: BTreeMap<String, Outlet>,
     /// See [`STALL_DEFAULT`].
     pub stall: Duration,
+    /// Held for as long as anything of the pipeline is left: a sink that is stuck can hold it longer
+    /// than [`Job::stop`] waits.
+    pub life: Arc<()>,
 }
 
 impl Setup {
@@ -63,6 +66,7 @@ impl Setup {
             inputs: Streams::default(),
             outlets: BTreeMap::new(),
             stall: STALL_DEFAULT,
+            life: Arc::default(),
         }
     }
 }
@@ -238,6 +242,12 @@ fn build(
     events: &mpsc::Sender<Event>,
 ) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
     let pipeline = launch::parse(&setup.name, description)?;
+    let life = Arc::clone(&setup.life);
+    // The handler is freed with the pipeline, and with it what it holds.
+    pipeline.connect_deep_element_removed(move |_, _, element| {
+        let others = Arc::weak_count(&life);
+        tracing::trace!(element = %element.name(), others, "removed");
+    });
     let mut meters = Meters::new();
     let (takes, makes) = match role {
         Role::Source { tracks } => {
