@@ -19,6 +19,7 @@ mod aiortc;
 mod api;
 mod churn;
 mod conformance;
+mod control;
 mod cors;
 mod extensions;
 mod hostile;

@@ -14,7 +14,7 @@ use crate::{
         feed::{Report, Track, Tracks},
         job::Purpose,
         plan::{Plan, Text},
-        status::{PipelineFigures, RenditionStatus, State},
+        status::{PipelineFigures, PipelineKind, RenditionStatus, State},
     },
     error::Error,
     fanout,
@@ -34,7 +34,7 @@ const RETRY_NOT_READY: Duration = Duration::from_secs(2);
 pub(super) struct Ladder {
     pub(super) slot: Slot,
     steps: Vec<Step>,
-    keyframe: Arc<Notify>,
+    pub(super) keyframe: Arc<Notify>,
     /// When somebody watched or wanted one of them last.
     used: Instant,
 }
@@ -342,7 +342,7 @@ impl Owner {
     pub(super) fn ladders_figures(&self) -> Vec<PipelineFigures> {
         self.ladders
             .iter()
-            .map(|ladder| ladder.slot.figures())
+            .map(|ladder| ladder.slot.figures(PipelineKind::Renditions))
             .collect()
     }
 }
