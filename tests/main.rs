@@ -20,6 +20,7 @@ mod api;
 mod churn;
 mod clients;
 mod conformance;
+mod control;
 mod cors;
 mod extensions;
 mod fallback;

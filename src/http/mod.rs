@@ -9,7 +9,9 @@ mod endpoint;
 mod events;
 mod extensions;
 mod metrics;
+mod operator;
 mod pages;
+mod pipelines;
 mod preconditions;
 mod reply;
 mod request;
@@ -68,6 +70,8 @@ pub struct Options {
     pub lenient_etag: bool,
     /// Whether a broadcast without a publisher is 404 instead of 409 to viewers.
     pub missing_is_404: bool,
+    /// Whether requests from this machine may look into pipelines and change them.
+    pub local_control: bool,
     /// Scheme and authority of the server that takes the publishers.
     pub redirect_publishers: Option<String>,
     /// Scheme and authority of the server that takes the viewers.
@@ -89,6 +93,7 @@ struct App {
     fanout: Fanout,
     pages: Pages,
     sources: Sources,
+    drawings: Semaphore,
     events: events::Feed,
     stopping: CancellationToken,
 }
@@ -106,6 +111,7 @@ pub async fn serve(
         events: events::Feed::start(broadcasts.clone(), &mut tasks),
         pages: Pages::new(options.web.clone()),
         sources: Sources::new(options.source_offers),
+        drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         options,
         broadcasts,
         fanout,
@@ -230,6 +236,10 @@ impl App {
             }
             Route::Broadcasts => api::broadcasts(self),
             Route::Broadcast(name) => api::broadcast(self, name).await,
+            Route::Pipelines(name) => pipelines::list(self, name).await,
+            Route::Pipeline(name, pipeline, part) => {
+                pipelines::answer(self, (name, pipeline, *part), request).await
+            }
             Route::Events => Ok(events::answer(self)),
             Route::Server => api::server(self),
             Route::Health => Ok(reply::text("ok\n")),

@@ -19,7 +19,7 @@ use crate::{
         Created, Reply,
         feed::{Report, Track, Tracks},
         job::{Made, Purpose},
-        status::{PipelineFigures, RenditionStatus, State},
+        status::{PipelineFigures, PipelineKind, RenditionStatus, State},
     },
     error::Error,
     media::Kind,
@@ -314,7 +314,7 @@ impl Owner {
         let ladders = self.ladders.iter();
         ladders
             .filter(|it| it.purpose == Use::Configured || it.slot.job.is_some())
-            .map(|ladder| ladder.slot.figures())
+            .map(|ladder| ladder.slot.figures(PipelineKind::Renditions))
             .collect()
     }
 }
