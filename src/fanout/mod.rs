@@ -16,8 +16,6 @@
 mod batch;
 mod fed;
 mod feedback;
-#[cfg(any(test, feature = "fuzz"))]
-pub(crate) mod fuzz;
 mod gop;
 mod handle;
 mod layers;

@@ -25,8 +25,6 @@ use str0m::{
 };
 
 pub(crate) use self::incoming::Incoming;
-#[cfg(any(test, feature = "fuzz"))]
-pub(crate) use self::incoming::rtp_stream;
 use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
 pub use self::publisher::{Publisher, PublisherOptions, StreamInput, Task};
 use super::{
