@@ -18,6 +18,7 @@
 mod aiortc;
 mod api;
 mod churn;
+mod clients;
 mod conformance;
 mod cors;
 mod extensions;

@@ -21,6 +21,7 @@ mod handle;
 mod layers;
 mod packet;
 mod rendition;
+mod retransmission;
 mod selection;
 mod stream;
 mod switcher;

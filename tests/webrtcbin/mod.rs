@@ -10,11 +10,11 @@ use crate::{
     rtc::{Client, Mode, obs},
     support::{Server, wait_for},
 };
-use peer::Peer;
+pub(crate) use peer::Peer;
 
-const OPUS: &str = "application/x-rtp,media=audio,encoding-name=OPUS,payload=111,\
+pub(crate) const OPUS: &str = "application/x-rtp,media=audio,encoding-name=OPUS,payload=111,\
                     clock-rate=48000,encoding-params=(string)2";
-const H264: &str = "application/x-rtp,media=video,encoding-name=H264,payload=96,\
+pub(crate) const H264: &str = "application/x-rtp,media=video,encoding-name=H264,payload=96,\
                     clock-rate=90000,packetization-mode=(string)1";
 
 #[test]

@@ -1,0 +1,3 @@
+//! Programs that people really publish and watch with. Browsers are in `tests/browser`.
+
+mod ffmpeg;
