@@ -1,6 +1,7 @@
-/** Publishing and watching through the pages of a server that wants tokens. */
+/** Publishing and watching through the pages of a server that wants tokens, over HTTPS. */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -18,13 +19,22 @@ token = "for-watching"
 watch = ["*"]
 `;
 
+/** Nobody vouches for the certificate of this test. */
+const TRUST = { ignoreHTTPSErrors: true };
+process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+
 let server;
 let folder;
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'aerial-tokens-'));
   const file = path.join(folder, 'aerial.toml');
   await writeFile(file, CONFIG);
-  server = await Server.start(['--config', file]);
+  const [certificate, key] = ['certificate.pem', 'key.pem'].map((name) => path.join(folder, name));
+  execFileSync('openssl', [
+    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=aerial',
+    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate,
+  ], { stdio: 'ignore' });
+  server = await Server.start(['--config', file, '--http.tls_certificate', certificate, '--http.tls_key', key], 'https');
 });
 after(async () => {
   await server?.stop();
@@ -42,9 +52,10 @@ async function give(page, token) {
 }
 
 test('pages ask for a token, take one from their address, and say what is wrong with it', async (t) => {
-  const publishing = await openBrowser(t);
+  const publishing = await openBrowser(t, undefined, TRUST);
   const studio = await publishing.page();
   await studio.goto(`${server.origin}/publish/show`);
+  await studio.getByLabel('Quality').selectOption('480p');
   await studio.getByRole('button', { name: 'Go live' }).click();
   await studio.getByRole('alert').getByText('This server asks for a token').waitFor();
   await screenshot(studio, 'publish-token');
@@ -58,7 +69,7 @@ test('pages ask for a token, take one from their address, and say what is wrong 
   // The list has the broadcast for whoever may publish it.
   await studio.locator('#viewers').waitFor();
 
-  const watching = await openBrowser(t);
+  const watching = await openBrowser(t, undefined, TRUST);
   const viewer = await watching.page();
   await viewer.goto(`${server.origin}/watch/show`);
   await viewer.locator('form.token').waitFor();
@@ -73,7 +84,7 @@ test('pages ask for a token, take one from their address, and say what is wrong 
   await viewer.reload();
   await plays(viewer, 'the player after a reload');
 
-  const invited = await (await openBrowser(t)).page();
+  const invited = await (await openBrowser(t, undefined, TRUST)).page();
   await invited.goto(`${server.origin}/watch/show?token=for-watching&embed=1`);
   await plays(invited, 'the player of an address with a token');
   assert.equal(new URL(invited.url()).search, '?embed=1', 'the token stays in the address');
@@ -81,7 +92,7 @@ test('pages ask for a token, take one from their address, and say what is wrong 
 });
 
 test('the list shows what may be watched', async (t) => {
-  const browser = await openBrowser(t);
+  const browser = await openBrowser(t, undefined, TRUST);
   const page = await browser.page();
   await page.goto(server.origin);
   await page.getByText('listed only for those who have a token').waitFor();

@@ -83,7 +83,9 @@ export class TokenForm {
     setText(this.#hint, why);
     if (!this.element.hidden) return;
     this.element.hidden = false;
-    if (focus) this.#input.focus();
+    if (!focus) return;
+    this.#input.focus();
+    this.element.scrollIntoView({ block: 'nearest' });
   }
 
   hide() {
