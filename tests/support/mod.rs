@@ -1,5 +1,6 @@
 //! The server as a child process, and an HTTP client that shows every byte.
 
+pub mod damage;
 pub mod peer;
 
 use std::{
