@@ -22,6 +22,7 @@ mod clients;
 mod conformance;
 mod cors;
 mod extensions;
+mod fuzz;
 mod hostile;
 mod offers;
 mod on_demand;

@@ -20,7 +20,7 @@ pub(crate) struct Cursor {
 #[derive(Debug)]
 pub(crate) struct Switcher {
     position: Position,
-    /// The greatest timestamp given to a cached frame: what follows must lie behind it.
+    /// The timestamp given last: what follows must lie behind it, also a frame that is sent again.
     floor: Option<u64>,
 }
 
@@ -131,17 +131,11 @@ impl Switcher {
     }
 
     fn behind_floor(&mut self, timestamp: u64) -> u64 {
-        match self.floor {
-            Some(floor) if timestamp <= floor => {
-                self.floor = Some(floor + 1);
-                floor + 1
-            }
-            Some(_) => {
-                self.floor = None;
-                timestamp
-            }
-            None => timestamp,
-        }
+        let timestamp = self
+            .floor
+            .map_or(timestamp, |floor| timestamp.max(floor + 1));
+        self.floor = Some(timestamp);
+        timestamp
     }
 }
 
@@ -233,6 +227,17 @@ mod tests {
             .live(3, &early, Continuity::Continuous, BURST)
             .unwrap();
         assert!(sent > last);
+    }
+
+    #[test]
+    fn a_keyframe_that_is_sent_again_is_a_new_frame() {
+        let mut gop = gop_of(&[]);
+        let mut switcher = Switcher::start(&gop);
+        let key = frame(33, true, 10);
+        let continuity = gop.push(0, Arc::clone(&key));
+        assert_eq!(switcher.live(0, &key, continuity, BURST), Some(33 * 90));
+        assert!(switcher.replay_from_keyframe(&gop));
+        assert_eq!(replay_all(&mut switcher, &gop, 40 * 90), [33 * 90 + 1]);
     }
 
     #[test]
