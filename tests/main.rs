@@ -24,6 +24,7 @@ mod control;
 mod cors;
 mod extensions;
 mod fallback;
+mod fuzz;
 mod hostile;
 mod offers;
 mod on_demand;

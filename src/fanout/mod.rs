@@ -16,6 +16,8 @@
 mod batch;
 mod fed;
 mod feedback;
+#[doc(hidden)]
+pub mod fuzz;
 mod gop;
 mod handle;
 mod layers;

@@ -3,6 +3,8 @@
 //! SDP is ours ([`super::sdp`]), the RTP way out is ours (`fanout`, [`super::srtp`]); str0m keeps
 //! the connection. A session lives on one fan-out worker, which feeds it and asks it for output.
 
+#[doc(hidden)]
+pub mod fuzz;
 mod incoming;
 mod keys;
 mod publisher;
