@@ -38,31 +38,3 @@ test('Firefox: what its publish page sends plays in Firefox and in Chromium, unt
     await until(async () => (await played(viewer)).state !== 'live', 'the viewer to notice');
   }
 });
-
-test('Firefox: VP9 and AV1, on the other engines', async (t) => {
-  const server = await Server.start(['--webrtc.publisher_engine', 'direct', '--webrtc.viewer_engine', 'webrtcbin']);
-  t.after(() => server.stop());
-  const browser = await openFirefox(t);
-  for (const codec of ['vp9', 'av1']) {
-    const studio = await browser.page();
-    await studio.goto(`${server.origin}/publish/${codec}`);
-    await studio.evaluate(publishAs, `/whip/${codec}`, codec);
-    await server.live(codec);
-    const { tracks } = await server.json(`/api/broadcasts/${codec}`);
-    assert.equal(tracks[0].codec, codec);
-    const viewer = await browser.page();
-    await viewer.goto(`${server.origin}/watch/${codec}`);
-    await plays(viewer);
-    await decodesMore(viewer, 30);
-    await studio.close();
-    await viewer.close();
-  }
-});
-
-/** In the page: publishes a small picture and a tone. */
-async function publishAs(url, codec) {
-  const { WhipClient } = await import('/js/whip.js');
-  const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 180 }, audio: true });
-  window.client = new WhipClient(url, stream, { codecs: [codec], maxHeight: 180 });
-  window.client.start();
-}

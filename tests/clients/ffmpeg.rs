@@ -14,6 +14,9 @@ use crate::{
     webrtcbin::{H264, OPUS, Peer},
 };
 
+/// The one that is in the wheel.
+pub(super) const VERSION: &str = "9.0";
+
 const INPUTS: &str = "-re -f lavfi -i testsrc2=size=320x180:rate=30 \
                       -re -f lavfi -i sine=frequency=500:sample_rate=48000";
 const ENCODERS: &str = "-c:v libx264 -preset ultrafast -tune zerolatency -bf 0 -g 30 \
@@ -79,7 +82,9 @@ fn program() -> String {
         "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())",
     ]);
     let found = output(command);
-    String::from_utf8(found.stdout).unwrap().trim().to_owned()
+    let program = String::from_utf8(found.stdout).unwrap().trim().to_owned();
+    assert!(program.contains(&format!("-v{VERSION}.")), "{program}");
+    program
 }
 
 /// It publishes what others decode, and leaves by DELETE.
