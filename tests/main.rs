@@ -23,6 +23,7 @@ mod control;
 mod cors;
 mod extensions;
 mod hostile;
+mod kill;
 mod offers;
 mod on_demand;
 mod outputs;
