@@ -26,6 +26,7 @@ mod extensions;
 mod fallback;
 mod fuzz;
 mod hostile;
+mod kill;
 mod offers;
 mod on_demand;
 mod outputs;

@@ -20,6 +20,7 @@ pub(crate) fn tap_pad(pad: &gst::Pad, stream: &Stream, codec: Codec) {
         segment: None,
         length_prefixed: false,
         reordered: false,
+        decoded: None,
     };
     let feed = Mutex::new(feed);
     let kinds = gst::PadProbeType::BUFFER
@@ -51,6 +52,8 @@ struct Feed {
     length_prefixed: bool,
     /// There are B-frames.
     reordered: bool,
+    /// The decoding time of the last buffer.
+    decoded: Option<gst::ClockTime>,
 }
 
 impl Feed {
@@ -90,7 +93,7 @@ impl Feed {
         };
         let pts = due(buffer.pts())
             .unwrap_or_else(|| gst::ClockTime::try_from(clock::running_time()).unwrap_or_default());
-        let dts = due(buffer.dts());
+        let dts = self.decoding_time(pts, due(buffer.dts()));
         let keyframe = starts_here(self.codec, self.length_prefixed, buffer);
         self.look_at_order(buffer);
         // Shares the memory: only the times and flags are its own.
@@ -125,6 +128,22 @@ impl Feed {
         if self.reordered {
             self.stream.note_reordered(self.number);
         }
+    }
+
+    /// Muxers want a decoding time of every H.264 and H.265 buffer, later than the one before.
+    /// What comes over RTP often has none; without B-frames it is the time of presentation.
+    fn decoding_time(
+        &mut self,
+        pts: gst::ClockTime,
+        dts: Option<gst::ClockTime>,
+    ) -> Option<gst::ClockTime> {
+        if !matches!(self.codec, Codec::H264 | Codec::H265) {
+            return dts;
+        }
+        let next = self.decoded.map(|it| it + gst::ClockTime::from_nseconds(1));
+        let dts = dts.unwrap_or(pts);
+        self.decoded = Some(next.map_or(dts, |next| dts.max(next)));
+        self.decoded
     }
 }
 
