@@ -30,13 +30,14 @@ pub(crate) struct Clip {
 pub(crate) static H264: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::H264,
     parameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-    frames: h264("constrained-baseline"),
+    frames: h264("bframes=0", "constrained-baseline"),
 });
 /// As OBS makes it: High profile under the name of Constrained Baseline.
 pub(crate) static H264_HIGH: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::H264,
     parameters: H264.parameters,
-    frames: h264("high"),
+    // By itself the encoder says what it uses.
+    frames: h264("cabac=true dct8x8=true", "high"),
 });
 pub(crate) static VP8: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::Vp8,
@@ -57,9 +58,9 @@ impl Clip {
     }
 }
 
-fn h264(profile: &str) -> Vec<Vec<Arc<[u8]>>> {
+fn h264(features: &str, profile: &str) -> Vec<Vec<Arc<[u8]>>> {
     encode(&format!(
-        "x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max={GOP}
+        "x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max={GOP} {features}
              option-string=scenecut=0
          ! video/x-h264,profile={profile}
          ! rtph264pay mtu=1200 config-interval=-1 aggregate-mode=zero-latency"

@@ -5,8 +5,8 @@ import { byId, durationText, enableCopyButtons, fillIcons, h, icon, plural, setT
 
 /** @typedef {import('./broadcasts.js').Broadcast} Broadcast */
 
-const STATES = { live: 'Live', stale: 'Interrupted', waiting: 'Soon' };
-const ORDER = { live: 0, stale: 1, waiting: 2 };
+const STATES = { live: 'Live', stale: 'Interrupted', slate: 'Paused', waiting: 'Soon' };
+const ORDER = { live: 0, stale: 1, slate: 2, waiting: 3 };
 
 const list = byId('broadcasts', HTMLUListElement);
 const empty = byId('empty', HTMLElement);

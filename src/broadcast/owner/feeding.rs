@@ -24,6 +24,7 @@ use crate::{
         End,
         sdp::{Offer, Role},
     },
+    pipeline::TrackSinks,
 };
 
 impl Owner {
@@ -107,14 +108,16 @@ impl Owner {
             started: Vec::new(),
             live_since: None,
         });
+        let sinks = gate.sinks(number, (&tracks, &self.streams), &self.reports.0);
         let task = source::Task {
             broadcast: self.name.clone(),
             text,
             plan: Arc::clone(&self.plan),
             keyframe: Arc::clone(&self.source_keyframe),
-            sinks: gate
-                .sinks(number, (&tracks, &self.streams), &self.reports.0)
-                .tracks,
+            sinks: TrackSinks {
+                transcode: self.transcodes(),
+                ..sinks.tracks
+            },
             gate,
             pulse,
             stop,

@@ -43,7 +43,7 @@ use crate::{
         End,
         sdp::{Offer, Role},
     },
-    pipeline::{Stream, Streams},
+    pipeline::{Demands, Stream, Streams},
 };
 
 /// When to ask again for a broadcast that nobody publishes.
@@ -125,6 +125,8 @@ struct Seat {
     codec: Codec,
     at: At,
     rendition: Arc<fanout::Rendition>,
+    /// Whether the viewer can show the source well.
+    source_fits: bool,
 }
 
 /// The one that feeds the broadcast now.
@@ -170,6 +172,8 @@ pub(super) struct Owner {
     slate_watched: Instant,
     slate_streams: Streams,
     gop: GopWatch,
+    /// The picture's codec, and what it demanded of decoders, when viewers were judged last.
+    judged: (Option<Codec>, Demands),
     viewers: HashMap<SessionId, Viewing>,
     /// Viewers whose rendition has no frame yet; they count as viewers.
     waiting: Vec<Waiting>,
@@ -232,6 +236,7 @@ impl Owner {
             slate_watched: Instant::now(),
             slate_streams: ladder::slate_streams(&ladders),
             gop: GopWatch::default(),
+            judged: Default::default(),
             ladders,
             waiting: Vec::new(),
             feed: None,
@@ -423,9 +428,11 @@ impl Owner {
                 .filter_map(|kind| {
                     let track = self.tracks.of(kind)?;
                     let layers = track.layers.iter().map(|layer| layer.rid.clone()).collect();
+                    let stream = self.streams.of(kind);
                     Some(TrackStatus {
                         kind,
                         codec: track.codec?,
+                        transcoded_from: stream.and_then(|stream| stream.demands().origin),
                         layers,
                     })
                 })

@@ -327,6 +327,7 @@ impl View {
                 codec,
                 at,
                 rendition: Arc::clone(&track.rendition),
+                source_fits: true,
             });
         }
         *self.tracks.of_mut(kind) = Some(track);

@@ -81,7 +81,8 @@ impl Owner {
             wish,
             seats: view.seats,
         };
-        self.viewers.insert(id, viewer);
+        self.viewers.insert(id.clone(), viewer);
+        self.judge(&id);
     }
 
     pub(super) fn close_viewers(&mut self, why: End) {

@@ -323,6 +323,6 @@ fn make(
         }
         frames(frame);
     };
-    intake::take(&sink, kind, outlet.stream, deliver);
+    intake::take(&sink, kind, (outlet.stream, outlet.transcode), deliver);
     Ok(())
 }

@@ -60,6 +60,7 @@ struct State {
     bytes: u64,
     reordered: bool,
     keyframe_at: Option<Instant>,
+    origin: Option<String>,
 }
 
 /// What decoders must be able to do.
@@ -72,6 +73,8 @@ pub struct Demands {
     pub reordered: bool,
     /// When the newest keyframe of the present feed came.
     pub keyframe_at: Option<Instant>,
+    /// The media type that it has been transcoded from on its way in.
+    pub origin: Option<String>,
 }
 
 /// What went through a stream, and what it holds.
@@ -134,6 +137,7 @@ impl Stream {
             profile,
             reordered: state.reordered,
             keyframe_at: state.keyframe_at,
+            origin: state.origin.clone(),
         }
     }
 
@@ -177,6 +181,7 @@ impl Stream {
         state.gop.clear();
         state.reordered = false;
         state.keyframe_at = None;
+        state.origin = None;
         for tap in &mut state.taps {
             tap.wait_for_keyframe();
         }
@@ -193,6 +198,11 @@ impl Stream {
             state.codec = Some(codec);
             state.caps = Some(caps.clone());
         }
+    }
+
+    /// The present feed is transcoded from this media type.
+    pub(crate) fn set_origin(&self, origin: &str) {
+        self.state().origin = Some(origin.to_owned());
     }
 
     /// A feed's frames come in another order than they are shown in.
