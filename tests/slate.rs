@@ -130,3 +130,24 @@ fn a_pipeline_is_shown_with_its_sound() {
     });
     assert_eq!(server.count("sessions"), 0);
 }
+
+#[test]
+fn a_broadcast_with_a_name_can_be_watched_before_anybody_publishes() {
+    let folder = folder("slate-before", &[], &[]);
+    draw(&folder.join("soon.jpg.png"));
+    let config = "[broadcasts.show]\nslate = \"soon.jpg.png\"\n\
+                  [broadcasts.\"other-*\"]\nslate = \"soon.jpg.png\"\n";
+    let server = server(&folder, config, GRACE);
+    assert_eq!(server.get("/api/broadcasts/show").status, 404);
+    let viewer = Client::watch(&server, "show");
+    wait_for_pictures(&[&viewer], 20);
+    let offer = crate::support::fixture("chrome-whep-av");
+    server.post_offer("/whep/other-a", &offer).expect(409);
+    let publisher = Client::live(&server, "show", &clip::VP8);
+    viewer.wait_for_frames(45);
+    viewer.wait_for_all();
+    server.delete(&publisher.session).expect(200);
+    server.wait_for_state("show", "slate");
+    wait_for_pictures(&[&viewer], 20);
+    assert!(!viewer.is_closed() && !viewer.heard_goodbye());
+}

@@ -180,8 +180,8 @@ pub(super) struct Owner {
     children: JoinSet<Outcome>,
     child_names: HashMap<task::Id, Child>,
     vacant_since: Instant,
-    /// Since when nobody feeds it who went live; for the grace period.
-    gone_since: Instant,
+    /// When the last one who went live had gone; for the grace period.
+    gone_since: Option<Instant>,
     keyframe_asked: Option<Instant>,
     keyframe_due: bool,
     status: watch::Sender<Status>,
@@ -246,7 +246,7 @@ impl Owner {
             children: JoinSet::new(),
             child_names: HashMap::new(),
             vacant_since: Instant::now(),
-            gone_since: Instant::now(),
+            gone_since: None,
             keyframe_asked: None,
             keyframe_due: false,
             status,

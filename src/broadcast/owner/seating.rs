@@ -115,6 +115,7 @@ impl Owner {
         let video = self.streams.of(Kind::Video);
         let demands = video.map(|stream| Demands {
             keyframe_at: None,
+            frame_at: None,
             ..stream.demands()
         });
         let codec = self.tracks.of(Kind::Video).and_then(|track| track.codec);

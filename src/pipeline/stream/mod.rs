@@ -60,6 +60,7 @@ struct State {
     bytes: u64,
     reordered: bool,
     keyframe_at: Option<Instant>,
+    frame_at: Option<Instant>,
     origin: Option<String>,
 }
 
@@ -73,6 +74,8 @@ pub struct Demands {
     pub reordered: bool,
     /// When the newest keyframe of the present feed came.
     pub keyframe_at: Option<Instant>,
+    /// When its newest frame came.
+    pub frame_at: Option<Instant>,
     /// The media type that it has been transcoded from on its way in.
     pub origin: Option<String>,
 }
@@ -137,6 +140,7 @@ impl Stream {
             profile,
             reordered: state.reordered,
             keyframe_at: state.keyframe_at,
+            frame_at: state.frame_at,
             origin: state.origin.clone(),
         }
     }
@@ -180,7 +184,7 @@ impl Stream {
         state.feed += 1;
         state.gop.clear();
         state.reordered = false;
-        state.keyframe_at = None;
+        (state.keyframe_at, state.frame_at) = (None, None);
         state.origin = None;
         for tap in &mut state.taps {
             tap.wait_for_keyframe();
@@ -222,8 +226,9 @@ impl Stream {
             return;
         }
         state.frames += 1;
+        state.frame_at = Some(Instant::now());
         if keyframe {
-            state.keyframe_at = Some(Instant::now());
+            state.keyframe_at = state.frame_at;
         }
         state.bytes += buffer.size() as u64;
         let mut wanted = false;
