@@ -202,6 +202,7 @@ impl Gate {
                 let outlet = Outlet {
                     frames: sink(track, &it.rendition, Kind::Video),
                     stream: stream.take(),
+                    transcode: false,
                 };
                 (it.rid.clone(), outlet)
             };
@@ -213,6 +214,7 @@ impl Gate {
                 video: of(Kind::Video),
                 audio: of(Kind::Audio),
                 streams: streams.clone(),
+                transcode: false,
             },
         }
     }

@@ -204,6 +204,7 @@ impl Task {
                 let frames = made.rendition.sink();
                 let mut outlet = Outlet::new(move |frame| frames(frame));
                 outlet.stream.clone_from(&made.stream);
+                outlet.transcode = true;
                 (made.sink.clone(), outlet)
             };
             setup.outlets = renditions.iter().map(outlet).collect::<BTreeMap<_, _>>();

@@ -180,6 +180,14 @@ impl Plans {
         self.merge(fitting.filter(|(pattern, _)| pattern.matches(name)))
     }
 
+    /// Whether the configuration names a broadcast, not only a pattern for it, that has a slate:
+    /// it can be watched before anybody publishes.
+    pub fn has_slate(&self, name: &Name) -> bool {
+        let mut sections = self.sections.iter();
+        let named = sections.any(|(pattern, _)| pattern.name().as_ref() == Some(name));
+        named && self.of(name).slate.is_some()
+    }
+
     /// The broadcasts that have a source.
     pub fn with_source(&self) -> impl Iterator<Item = Name> {
         let sections = self.sections.iter();

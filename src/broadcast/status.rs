@@ -171,6 +171,9 @@ pub struct TrackStatus {
     pub kind: Kind,
     /// How it is encoded.
     pub codec: Codec,
+    /// The media type that a source makes it of, if no browser receives that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcoded_from: Option<String>,
     /// The rids of its layers, if it is simulcast.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<String>,
@@ -309,6 +312,7 @@ mod tests {
             tracks: vec![TrackStatus {
                 kind: Kind::Video,
                 codec: Codec::H264,
+                transcoded_from: None,
                 layers: Vec::new(),
             }],
             outputs: Vec::new(),

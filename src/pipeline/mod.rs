@@ -54,7 +54,7 @@ pub use job::Job;
 pub use outlet::{Outlet, TrackSinks};
 pub use role::Role;
 pub use source::Source;
-pub use stream::{Stream, Streams};
+pub use stream::{Demands, Stream, Streams};
 pub use text::expand;
 pub use variables::Variables;
 

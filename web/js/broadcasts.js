@@ -5,11 +5,13 @@ import { EventStream } from './event-stream.js';
 /**
  * @typedef {object} Broadcast
  * @property {string} name
- * @property {'live'|'stale'|'waiting'} state
+ * @property {'live'|'stale'|'slate'|'waiting'} state
  * @property {number} viewers
  * @property {string|null} started RFC 3339 time.
  * @property {'pipeline'|'whip'} source
- * @property {{kind: 'video'|'audio', codec: string}[]} tracks
+ * @property {{kind: 'video'|'audio', codec: string, transcoded_from?: string}[]} tracks
+ * @property {{name: string, codec: string|null, viewers: number, automatic?: string}[]} [renditions] `automatic` says why
+ *   the server has added one.
  */
 
 /** Pause before a refused or ended event stream is asked for again, in milliseconds; it doubles. */
@@ -35,6 +37,19 @@ const CODECS = new Map([['h264', 'H.264'], ['h265', 'H.265'], ['vp8', 'VP8'], ['
 export function codecsText(broadcast) {
   const tracks = [...broadcast?.tracks ?? []].sort((a, b) => b.kind.localeCompare(a.kind)); // video first
   return tracks.map(({ codec }) => CODECS.get(codec) ?? codec.toUpperCase()).join(' + ');
+}
+
+/**
+ * @param {Broadcast|undefined} broadcast
+ * @returns {string} `H.264 for 2 viewers: a viewer does not take VP8`, empty if nothing is transcoded unasked.
+ */
+export function transcodingText(broadcast) {
+  const made = (broadcast?.renditions ?? []).filter(({ automatic }) => automatic);
+  const texts = made.map(({ codec, viewers, automatic }) =>
+    `${CODECS.get(codec ?? '') ?? 'another codec'} for ${viewers === 1 ? '1 viewer' : `${viewers} viewers`}: ${automatic}`);
+  const foreign = (broadcast?.tracks ?? []).filter((track) => track.transcoded_from);
+  texts.push(...foreign.map(({ codec, transcoded_from }) => `${CODECS.get(codec) ?? codec} from ${transcoded_from}`));
+  return texts.join('; ');
 }
 
 /**

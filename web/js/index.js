@@ -6,8 +6,8 @@ import { TokenForm, pageToken } from './token.js';
 
 /** @typedef {import('./broadcasts.js').Broadcast} Broadcast */
 
-const STATES = { live: 'Live', stale: 'Interrupted', waiting: 'Soon' };
-const ORDER = { live: 0, stale: 1, waiting: 2 };
+const STATES = { live: 'Live', stale: 'Interrupted', slate: 'Paused', waiting: 'Soon' };
+const ORDER = { live: 0, stale: 1, slate: 2, waiting: 3 };
 
 const list = byId('broadcasts', HTMLUListElement);
 const empty = byId('empty', HTMLElement);

@@ -142,7 +142,7 @@ impl Owner {
 
     /// Why the source will not do for a viewer; `None` if it will. Without automatic transcoding
     /// only the codec counts.
-    fn unfit(&self, source: Codec, wants: &Wants<'_>) -> Option<String> {
+    pub(super) fn unfit(&self, source: Codec, wants: &Wants<'_>) -> Option<String> {
         let kind = source.kind();
         if !wants.takes(source) {
             return Some(format!("a viewer does not take {source}"));

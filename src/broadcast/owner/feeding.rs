@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::watch;
@@ -25,7 +25,11 @@ use crate::{
         End,
         sdp::{Offer, Role},
     },
+    pipeline::TrackSinks,
 };
+
+/// A picture with a frame as new as this is on its way.
+const FLOWING: Duration = Duration::from_secs(1);
 
 impl Owner {
     /// Whether a publisher may begin now; the present one makes way if it is stale.
@@ -111,14 +115,16 @@ impl Owner {
             started: Vec::new(),
             live_since: None,
         });
+        let sinks = gate.sinks(number, (&tracks, &self.streams), &self.reports.0);
         let task = source::Task {
             broadcast: self.name.clone(),
             text,
             plan: Arc::clone(&self.plan),
             keyframe: Arc::clone(&self.source_keyframe),
-            sinks: gate
-                .sinks(number, (&tracks, &self.streams), &self.reports.0)
-                .tracks,
+            sinks: TrackSinks {
+                transcode: self.transcodes(),
+                ..sinks.tracks
+            },
             gate,
             pulse,
             told,
@@ -135,7 +141,7 @@ impl Owner {
         feed.stop.end(why);
         self.vacant_since = Instant::now();
         if feed.live_since.is_some() {
-            self.gone_since = self.vacant_since;
+            self.gone_since = Some(self.vacant_since);
         }
         self.gop = GopWatch::default();
         if let Some(session) = &feed.session {
@@ -245,7 +251,12 @@ impl Owner {
     fn look_at_source(&mut self, now: Instant) {
         let video = self.streams.of(Kind::Video);
         if let Some(video) = video.filter(|_| self.transcodes() && self.is_live()) {
-            let keyframe_at = video.demands().keyframe_at;
+            let demands = video.demands();
+            // Without frames there is nothing to learn: the publisher is away, or shows nothing.
+            let flows = |at: Instant| now.saturating_duration_since(at) < FLOWING;
+            let keyframe_at = demands
+                .keyframe_at
+                .filter(|_| demands.frame_at.is_some_and(flows));
             let was_long = self.gop.is_long;
             self.keyframe_due |= self.gop.look(now, keyframe_at, self.plan.gop_max);
             if self.gop.is_long && !was_long {

@@ -45,7 +45,7 @@ use crate::{
         End,
         sdp::{Offer, Role},
     },
-    pipeline::{Stream, Streams},
+    pipeline::{Demands, Stream, Streams},
 };
 
 /// When to ask again for a broadcast that nobody publishes.
@@ -131,6 +131,8 @@ struct Seat {
     codec: Codec,
     at: At,
     rendition: Arc<fanout::Rendition>,
+    /// Whether the viewer can show the source well.
+    source_fits: bool,
 }
 
 /// The one that feeds the broadcast now.
@@ -178,14 +180,16 @@ pub(super) struct Owner {
     slate_watched: Instant,
     slate_streams: Streams,
     gop: GopWatch,
+    /// The picture's codec, and what it demanded of decoders, when viewers were judged last.
+    judged: (Option<Codec>, Demands),
     viewers: HashMap<SessionId, Viewing>,
     /// Viewers whose rendition has no frame yet; they count as viewers.
     waiting: Vec<Waiting>,
     children: JoinSet<Outcome>,
     child_names: HashMap<task::Id, Child>,
     vacant_since: Instant,
-    /// Since when nobody feeds it who went live; for the grace period.
-    gone_since: Instant,
+    /// When the last one who went live had gone; for the grace period.
+    gone_since: Option<Instant>,
     keyframe_asked: Option<Instant>,
     keyframe_due: bool,
     status: watch::Sender<Status>,
@@ -241,6 +245,7 @@ impl Owner {
             slate_watched: Instant::now(),
             slate_streams: ladder::slate_streams(&ladders),
             gop: GopWatch::default(),
+            judged: Default::default(),
             ladders,
             waiting: Vec::new(),
             feed: None,
@@ -250,7 +255,7 @@ impl Owner {
             children: JoinSet::new(),
             child_names: HashMap::new(),
             vacant_since: Instant::now(),
-            gone_since: Instant::now(),
+            gone_since: None,
             keyframe_asked: None,
             keyframe_due: false,
             status,
@@ -436,9 +441,11 @@ impl Owner {
                 .filter_map(|kind| {
                     let track = self.tracks.of(kind)?;
                     let layers = track.layers.iter().map(|layer| layer.rid.clone()).collect();
+                    let stream = self.streams.of(kind);
                     Some(TrackStatus {
                         kind,
                         codec: track.codec?,
+                        transcoded_from: stream.and_then(|stream| stream.demands().origin),
                         layers,
                     })
                 })

@@ -195,8 +195,9 @@ impl Owner {
 
     /// Ends what waited for a publisher to come back.
     pub(super) fn give_up(&mut self, now: Instant) {
-        let waited = now.saturating_duration_since(self.gone_since);
-        let gone = !self.is_live() && waited >= self.shared.options.grace;
+        let grace = self.shared.options.grace;
+        let waits = |since: Instant| now.saturating_duration_since(since) < grace;
+        let gone = !self.is_live() && !self.gone_since.is_some_and(waits);
         if gone && self.show_slate(now) {
             return;
         }
@@ -207,9 +208,9 @@ impl Owner {
     }
 
     /// Shows the slate while there are viewers; false if there is none to show.
-    fn show_slate(&mut self, now: Instant) -> bool {
+    pub(super) fn show_slate(&mut self, now: Instant) -> bool {
         let watched = !self.viewers.is_empty() || !self.waiting.is_empty();
-        if watched && self.plan.slate.is_some() && !self.tracks.is_empty() {
+        if watched && self.plan.slate.is_some() {
             if !self.slate {
                 tracing::info!(broadcast = %self.name, viewers = self.viewers.len(), "slate begins");
             }

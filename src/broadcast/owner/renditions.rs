@@ -22,7 +22,7 @@ use crate::{
         status::{PipelineFigures, PipelineKind, RenditionStatus, State},
     },
     error::Error,
-    media::Kind,
+    media::{Codec, Kind},
     peer::{End, sdp::Offer},
 };
 
@@ -95,7 +95,7 @@ impl Owner {
     fn resolve(&mut self, waiting: &Waiting, now: Instant) -> Resolved {
         let waits = now.saturating_duration_since(waiting.since) < WAIT_MAX;
         if self.state(now) == State::Waiting {
-            if self.is_on_demand() && waits {
+            if (self.is_on_demand() || self.plan.slate.is_some()) && waits {
                 return Resolved::Later;
             }
             return Resolved::Refused(self.not_live());
@@ -119,10 +119,26 @@ impl Owner {
                         retry_after: RETRY_NOT_READY,
                     });
                 }
-                Found::Nothing => view.add_source(kind, &waiting.offer, self.slate),
+                Found::Nothing => {
+                    self.expect_sound(kind);
+                    let track = self.tracks.of(kind).cloned();
+                    view.add_source(kind, track, (&waiting.offer, self.slate));
+                }
             }
         }
         Resolved::View(view)
+    }
+
+    /// Sound is negotiated with who sees the slate before anybody has published, so that the
+    /// publisher's will be heard.
+    fn expect_sound(&mut self, kind: Kind) {
+        if self.slate && kind == Kind::Audio && self.tracks.audio.is_none() {
+            self.tracks.audio = Some(Track {
+                codec: Some(Codec::Opus),
+                rendition: Arc::new(self.shared.fanout.rendition(kind)),
+                layers: Vec::new(),
+            });
+        }
     }
 
     /// The best there is for one kind. What is wanted is started.
@@ -327,6 +343,7 @@ impl View {
                 codec,
                 at,
                 rendition: Arc::clone(&track.rendition),
+                source_fits: true,
             });
         }
         *self.tracks.of_mut(kind) = Some(track);
@@ -334,11 +351,10 @@ impl View {
 
     /// Nothing will do for this kind: the engine shall say so, unless nobody feeds the broadcast;
     /// then the viewer gets this track when somebody does, if it can.
-    fn add_source(&mut self, kind: Kind, offer: &Offer, slate: bool) {
-        let track = self.tracks.of(kind);
-        let codec = track.and_then(|track| track.codec);
+    fn add_source(&mut self, kind: Kind, track: Option<Track>, (offer, slate): (&Offer, bool)) {
+        let codec = track.as_ref().and_then(|track| track.codec);
         let offered = codec.is_some_and(|codec| offer.choose(kind, &[codec]).is_some());
-        if offered && let Some(track) = track.cloned() {
+        if offered && let Some(track) = track {
             self.add(kind, At::Source, track);
         } else if slate {
             *self.tracks.of_mut(kind) = None;

@@ -22,6 +22,7 @@ use crate::{
     },
     media::{Codec, Kind},
     peer::End,
+    pipeline::Demands,
 };
 
 const KINDS: [Kind; 2] = [Kind::Video, Kind::Audio];
@@ -46,6 +47,7 @@ impl Owner {
         if !self.is_live() && !self.slate {
             return; // the publisher may come back
         }
+        self.judge_all();
         let viewers = self.viewers.iter();
         let unsettled = viewers.filter(|(_, viewer)| {
             let mut seats = viewer.seats.iter();
@@ -79,7 +81,7 @@ impl Owner {
                 let same =
                     track.is_some_and(|track| Arc::ptr_eq(&track.rendition, &seat.rendition));
                 let as_it_is = !self.transcodes() || viewer.wish.as_deref() == Some(SOURCE);
-                !self.slate && same && (as_it_is || !self.is_reordered(seat.kind))
+                !self.slate && same && (as_it_is || seat.source_fits)
             }
             At::Step(place) => {
                 let ladder = self.ladder(place);
@@ -92,9 +94,39 @@ impl Owner {
         }
     }
 
-    fn is_reordered(&self, kind: Kind) -> bool {
-        let stream = self.streams.of(kind);
-        stream.is_some_and(|stream| stream.demands().reordered)
+    /// Looks whether a viewer can show the source well.
+    pub(super) fn judge(&mut self, id: &SessionId) {
+        let Some(viewer) = self.viewers.get(id) else {
+            return;
+        };
+        let fits = |seat: &Seat| {
+            let source = self.tracks.of(seat.kind).and_then(|track| track.codec);
+            source.is_none_or(|source| self.unfit(source, &viewer.wants(seat.codec)).is_none())
+        };
+        let fits: Vec<bool> = viewer.seats.iter().map(fits).collect();
+        let seats = self.viewers.get_mut(id).into_iter();
+        for (seat, fits) in seats.flat_map(|viewer| &mut viewer.seats).zip(fits) {
+            seat.source_fits = fits;
+        }
+    }
+
+    /// Looks at all viewers again if the source has become another.
+    fn judge_all(&mut self) {
+        let video = self.streams.of(Kind::Video);
+        let demands = video.map(|stream| Demands {
+            keyframe_at: None,
+            frame_at: None,
+            ..stream.demands()
+        });
+        let codec = self.tracks.of(Kind::Video).and_then(|track| track.codec);
+        let present = (codec, demands.unwrap_or_default());
+        if present != self.judged {
+            self.judged = present;
+            let ids: Vec<SessionId> = self.viewers.keys().cloned().collect();
+            for id in &ids {
+                self.judge(id);
+            }
+        }
     }
 
     /// Returns from where to where the viewer goes, if it does.
@@ -104,7 +136,8 @@ impl Owner {
         if self.is_settled(viewer, seat) {
             return None;
         }
-        let (at, codec, good) = (seat.at, seat.codec, self.is_good(viewer, seat));
+        let (at, codec, fits) = (seat.at, seat.codec, seat.source_fits);
+        let good = self.is_good(viewer, seat);
         let home = self.home(kind, viewer.wish.as_deref());
         let mut choices = self.choices(kind, &viewer.wants(codec));
         if good {
@@ -112,6 +145,9 @@ impl Owner {
         }
         let mut wanted = None;
         for choice in choices {
+            if choice == At::Source && wanted.is_some() && !fits {
+                break; // it is there for want of a better one, which is about to come
+            }
             if let Some((track, keyframe)) = self.live(choice, kind, codec) {
                 let same = choice == at
                     && self
@@ -119,11 +155,10 @@ impl Owner {
                         .get(id)?
                         .seat(kind)
                         .is_some_and(|seat| Arc::ptr_eq(&seat.rendition, &track.rendition));
-                return if same {
-                    None
-                } else {
-                    self.go_over(id, (kind, choice), (track, keyframe))
-                };
+                if same {
+                    return None;
+                }
+                return self.go_over(id, (kind, choice), (track, keyframe));
             }
             if let At::Step(place) = choice {
                 let failed = self.ladder(place).is_none_or(|ladder| ladder.failed);

@@ -42,7 +42,8 @@ impl Owner {
         wish: Option<&str>,
     ) -> Result<Admitted, Error> {
         let state = self.state(Instant::now());
-        if !matches!(state, State::Live | State::Slate) && !self.is_on_demand() {
+        let waits = self.is_on_demand() || self.plan.slate.is_some() && state != State::Stale;
+        if state != State::Live && !waits {
             return Err(self.not_live());
         }
         if self.viewers.len() + self.waiting.len() >= self.shared.options.viewers_max {
@@ -81,7 +82,8 @@ impl Owner {
             wish,
             seats: view.seats,
         };
-        self.viewers.insert(id, viewer);
+        self.viewers.insert(id.clone(), viewer);
+        self.judge(&id);
     }
 
     pub(super) fn close_viewers(&mut self, why: End) {

@@ -293,6 +293,6 @@ fn make(
         }
         frames(frame);
     };
-    intake::take(&sink, kind, outlet.stream, deliver);
+    intake::take(&sink, kind, (outlet.stream, outlet.transcode), deliver);
     Ok(())
 }

@@ -60,11 +60,8 @@ pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sende
         }
         let made = progress.made();
         // It may have to wait for a keyframe first.
-        let limit = if made == 0 {
-            stall * FIRST_FACTOR
-        } else {
-            stall
-        };
+        let factor = if made == 0 { FIRST_FACTOR } else { 1 };
+        let limit = stall.saturating_mul(factor);
         let event = stalls.look(now, progress.offered(), made, limit);
         if let Some(event) = event {
             events.send(event).await.ok();

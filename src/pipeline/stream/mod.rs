@@ -60,6 +60,8 @@ struct State {
     bytes: u64,
     reordered: bool,
     keyframe_at: Option<Instant>,
+    frame_at: Option<Instant>,
+    origin: Option<String>,
 }
 
 /// What decoders must be able to do.
@@ -72,6 +74,10 @@ pub struct Demands {
     pub reordered: bool,
     /// When the newest keyframe of the present feed came.
     pub keyframe_at: Option<Instant>,
+    /// When its newest frame came.
+    pub frame_at: Option<Instant>,
+    /// The media type that it has been transcoded from on its way in.
+    pub origin: Option<String>,
 }
 
 /// What went through a stream, and what it holds.
@@ -134,6 +140,8 @@ impl Stream {
             profile,
             reordered: state.reordered,
             keyframe_at: state.keyframe_at,
+            frame_at: state.frame_at,
+            origin: state.origin.clone(),
         }
     }
 
@@ -176,7 +184,8 @@ impl Stream {
         state.feed += 1;
         state.gop.clear();
         state.reordered = false;
-        state.keyframe_at = None;
+        (state.keyframe_at, state.frame_at) = (None, None);
+        state.origin = None;
         for tap in &mut state.taps {
             tap.wait_for_keyframe();
         }
@@ -193,6 +202,11 @@ impl Stream {
             state.codec = Some(codec);
             state.caps = Some(caps.clone());
         }
+    }
+
+    /// The present feed is transcoded from this media type.
+    pub(crate) fn set_origin(&self, origin: &str) {
+        self.state().origin = Some(origin.to_owned());
     }
 
     /// A feed's frames come in another order than they are shown in.
@@ -212,8 +226,9 @@ impl Stream {
             return;
         }
         state.frames += 1;
+        state.frame_at = Some(Instant::now());
         if keyframe {
-            state.keyframe_at = Some(Instant::now());
+            state.keyframe_at = state.frame_at;
         }
         state.bytes += buffer.size() as u64;
         let mut wanted = false;
