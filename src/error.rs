@@ -26,6 +26,15 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Try again when the pipeline runs.
+    #[error("the pipeline {0} does not run now")]
+    Idle(String),
+    /// Ask for what the pipeline's file allows.
+    #[error("{0}")]
+    Unfit(String),
+    /// Install what is missing.
+    #[error("{0}")]
+    Lacking(String),
     /// Ask for a rendition that exists.
     #[error("no rendition `{wanted}`; there are: {known}")]
     NoRendition {

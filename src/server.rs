@@ -311,6 +311,7 @@ fn http_options(config: Config, tls: Option<Tls>) -> http::Options {
         fragment_bytes_max: limits.fragment_bytes.0,
         lenient_etag: http.lenient_etag,
         missing_is_404: http.missing_is_404,
+        local_control: http.local_control,
         redirect_publishers: http.redirect_publishers.map(|url| url.0),
         redirect_viewers: http.redirect_viewers.map(|url| url.0),
         source_offers: limits.source_offers,

@@ -30,6 +30,8 @@ pub(super) enum Report {
         name: String,
         codec: Codec,
     },
+    /// A pipeline has failed; it is started again after a pause.
+    JobFailed { job: u64 },
 }
 
 /// A track and the rendition that carries it to viewers.

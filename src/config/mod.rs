@@ -196,11 +196,19 @@ impl Config {
                 source: section.source.as_ref().map(read).transpose()?,
                 outputs: read_all(&section.outputs).transpose()?,
                 renditions: read_all(&section.renditions).transpose()?,
+                slate: None,
+                transcode: section.transcode,
+                gop_max: section.gop_max,
+                stall: section.stall,
                 variables: section.variables.clone(),
                 on_demand: section.on_demand,
                 grace: section.grace,
                 publisher_engine: section.publisher_engine,
                 viewer_engine: section.viewer_engine,
+            };
+            let settings = match &section.slate {
+                Some(slate) => pipelines::with_slate(settings, directory, slate)?,
+                None => settings,
             };
             sections.push((section.pattern.clone(), settings));
         }
@@ -219,6 +227,6 @@ impl Config {
             };
             sections.push((pattern, settings));
         }
-        Ok(Plans::new(sections))
+        Ok(Plans::new(sections, pipelines::automatic()))
     }
 }

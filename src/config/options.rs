@@ -148,6 +148,9 @@ section! {
         lenient_etag: bool = "false",
         /// Answer 404 instead of 409 to viewers of a broadcast without a publisher.
         missing_is_404: bool = "false",
+        /// Let requests that come from this machine, to `localhost` and not through a proxy, look
+        /// into pipelines and change them.
+        local_control: bool = "true",
         /// Send publishers to this server instead (307). Set its `http.public_url`: some clients
         /// look for their session at the server that they were told first.
         redirect_publishers: Option<PublicUrl> = "",

@@ -11,7 +11,9 @@ mod endpoint;
 mod events;
 mod extensions;
 mod metrics;
+mod operator;
 mod pages;
+mod pipelines;
 mod preconditions;
 mod reply;
 mod request;
@@ -74,6 +76,8 @@ pub struct Options {
     pub lenient_etag: bool,
     /// Whether a broadcast without a publisher is 404 instead of 409 to viewers.
     pub missing_is_404: bool,
+    /// Whether requests from this machine may look into pipelines and change them.
+    pub local_control: bool,
     /// Scheme and authority of the server that takes the publishers.
     pub redirect_publishers: Option<String>,
     /// Scheme and authority of the server that takes the viewers.
@@ -100,6 +104,7 @@ struct App {
     pages: Pages,
     sources: Sources,
     auth: Auth,
+    drawings: Semaphore,
     events: events::Feed,
     stopping: CancellationToken,
 }
@@ -118,6 +123,7 @@ pub async fn serve(
         pages: Pages::new(options.web.clone()),
         sources: Sources::of_offers(options.source_offers),
         auth: Auth::new(options.auth.clone()),
+        drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         options,
         broadcasts,
         fanout,
@@ -272,6 +278,13 @@ impl App {
             Route::Broadcast(name) => {
                 self.auth.permit_view(&request, name)?;
                 api::broadcast(self, name).await
+            }
+            Route::Pipelines(name) => {
+                self.auth.permit_view(&request, name)?;
+                pipelines::list(self, name).await
+            }
+            Route::Pipeline(name, pipeline, part) => {
+                pipelines::answer(self, (name, pipeline, *part), request).await
             }
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),

@@ -199,6 +199,10 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail).retry_after(RETRY_OFTEN)
     }
 
+    pub(super) fn not_allowed(why: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not-allowed", why)
+    }
+
     pub(super) fn precondition_required() -> Self {
         let detail = "send If-Match with the session's entity tag, or *";
         Self::new(
@@ -250,6 +254,9 @@ impl From<Error> for Problem {
             Error::NotLive { retry_after, .. } => {
                 Self::new(StatusCode::CONFLICT, "not-live", detail).retry_after(retry_after)
             }
+            Error::Idle(_) => Self::new(StatusCode::CONFLICT, "not-running", detail),
+            Error::Unfit(_) => Self::unprocessable(&detail),
+            Error::Lacking(_) => Self::new(StatusCode::NOT_IMPLEMENTED, "missing-program", detail),
             Error::NoRendition { .. } => Self::new(StatusCode::NOT_FOUND, "no-rendition", detail),
             Error::NotReady { retry_after } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)

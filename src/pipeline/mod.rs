@@ -23,8 +23,8 @@ mod depacketizer;
 mod elements;
 mod error;
 mod frames;
-#[doc(hidden)]
-pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod intake;
 pub mod job;
 mod keyframe;
@@ -33,6 +33,7 @@ mod log;
 mod nal;
 mod outlet;
 pub(crate) mod packetizer;
+mod reorder;
 mod role;
 pub(crate) mod running;
 mod source;

@@ -58,6 +58,13 @@ impl Received {
             _ => 0,
         }
     }
+
+    /// The longest time without a frame since the `first` ones, in milliseconds of video.
+    pub(crate) fn longest_gap_ms(&self, first: usize) -> u64 {
+        let frames: Vec<_> = self.frames.iter().skip(first).collect();
+        let gaps = frames.windows(2).map(|two| two[1] - two[0]);
+        gaps.max().unwrap_or(0) / 90
+    }
 }
 
 /// What other threads see of a client.
@@ -102,6 +109,12 @@ impl Client {
 
     pub(crate) fn watch(server: &Server, broadcast: &str) -> Self {
         let connection = Connection::new(Direction::RecvOnly, None);
+        Self::start(server, &format!("/whep/{broadcast}"), connection)
+    }
+
+    /// Watches, and takes only what this clip is encoded with.
+    pub(crate) fn watch_only(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
+        let connection = Connection::new(Direction::RecvOnly, Some(clip));
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 

@@ -41,7 +41,8 @@ impl Owner {
         offer: &Offer,
         wish: Option<&str>,
     ) -> Result<Admitted, Error> {
-        if self.state(Instant::now()) != State::Live && !self.is_on_demand() {
+        let state = self.state(Instant::now());
+        if !matches!(state, State::Live | State::Slate) && !self.is_on_demand() {
             return Err(self.not_live());
         }
         if self.viewers.len() + self.waiting.len() >= self.shared.options.viewers_max {
@@ -54,7 +55,8 @@ impl Owner {
     pub(super) fn start_viewer(
         &mut self,
         (session, commands): Admitted,
-        (offer, view): (Arc<Offer>, View),
+        (offer, wish): (Arc<Offer>, Option<String>),
+        view: View,
         reply: Reply<Created>,
     ) {
         let id = session.id.clone();
@@ -63,7 +65,7 @@ impl Owner {
         let task = viewer::Task {
             session: Arc::clone(&session),
             commands,
-            offer,
+            offer: Arc::clone(&offer),
             tracks: view.tracks,
             options,
             fanout: self.shared.fanout.clone(),
@@ -75,7 +77,9 @@ impl Owner {
             .insert(child.id(), Child::Viewer(id.clone()));
         let viewer = Viewing {
             session,
-            places: view.places,
+            offer,
+            wish,
+            seats: view.seats,
         };
         self.viewers.insert(id, viewer);
     }

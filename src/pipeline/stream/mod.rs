@@ -18,6 +18,7 @@ mod tap;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 pub(crate) use feed::tap_pad;
@@ -57,6 +58,20 @@ struct State {
     last_tap: u64,
     frames: u64,
     bytes: u64,
+    reordered: bool,
+    keyframe_at: Option<Instant>,
+}
+
+/// What decoders must be able to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// The profile, as GStreamer names it in caps; `None` if the codec has none or the parser
+    /// does not tell.
+    pub profile: Option<String>,
+    /// Frames come in another order than they are shown in: there are B-frames.
+    pub reordered: bool,
+    /// When the newest keyframe of the present feed came.
+    pub keyframe_at: Option<Instant>,
 }
 
 /// What went through a stream, and what it holds.
@@ -110,6 +125,18 @@ impl Stream {
         }
     }
 
+    /// What the newest feed demands of decoders.
+    pub fn demands(&self) -> Demands {
+        let state = self.state();
+        let caps = state.caps.as_ref().and_then(|caps| caps.structure(0));
+        let profile = caps.and_then(|caps| caps.get::<String>("profile").ok());
+        Demands {
+            profile,
+            reordered: state.reordered,
+            keyframe_at: state.keyframe_at,
+        }
+    }
+
     /// Caps of the newest feed, as GStreamer writes them.
     pub fn caps(&self) -> Option<String> {
         self.state().caps.as_ref().map(ToString::to_string)
@@ -148,6 +175,8 @@ impl Stream {
         let mut state = self.state();
         state.feed += 1;
         state.gop.clear();
+        state.reordered = false;
+        state.keyframe_at = None;
         for tap in &mut state.taps {
             tap.wait_for_keyframe();
         }
@@ -166,6 +195,12 @@ impl Stream {
         }
     }
 
+    /// A feed's frames come in another order than they are shown in.
+    fn note_reordered(&self, feed: u64) {
+        let mut state = self.state();
+        state.reordered |= state.feed == feed;
+    }
+
     /// One encoded frame, with its times on the shared clock and base time.
     fn push(&self, feed: u64, buffer: gst::Buffer, keyframe: bool) {
         let mut state = self.state();
@@ -177,6 +212,9 @@ impl Stream {
             return;
         }
         state.frames += 1;
+        if keyframe {
+            state.keyframe_at = Some(Instant::now());
+        }
         state.bytes += buffer.size() as u64;
         let mut wanted = false;
         state.taps.retain_mut(|tap| {
