@@ -38,6 +38,8 @@ pub mod broadcast;
 pub mod config;
 pub mod error;
 pub mod fanout;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod http;
 pub mod media;
 pub mod peer;

@@ -24,7 +24,6 @@ mod control;
 mod cors;
 mod extensions;
 mod fallback;
-mod fuzz;
 mod hostile;
 mod kill;
 mod offers;

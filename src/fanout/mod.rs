@@ -16,8 +16,8 @@
 mod batch;
 mod fed;
 mod feedback;
-#[doc(hidden)]
-pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod gop;
 mod handle;
 mod layers;

@@ -20,8 +20,9 @@ pub(crate) struct Cursor {
 #[derive(Debug)]
 pub(crate) struct Switcher {
     position: Position,
-    /// The timestamp given last: what follows must lie behind it, also a frame that is sent again.
-    floor: Option<u64>,
+    /// The timestamp given last: what follows must lie behind it, be it a frame that is sent again
+    /// or one of another rendition.
+    last: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Switcher {
     pub(crate) fn start(gop: &Gop) -> Self {
         let mut switcher = Self {
             position: Position::Waiting,
-            floor: None,
+            last: None,
         };
         switcher.replay_from_keyframe(gop);
         switcher
@@ -107,7 +108,7 @@ impl Switcher {
             return None;
         }
         self.position = Position::Live;
-        Some(self.behind_floor(frame.timestamp))
+        Some(self.beyond_last(frame.timestamp))
     }
 
     /// The frame to go on with from the cache, or `None` if the viewer has caught up.
@@ -120,7 +121,7 @@ impl Switcher {
             Position::Replaying { next, current } => {
                 let done = |cursor: &Cursor| cursor.packet >= cursor.frame.ends.len();
                 if current.as_ref().is_none_or(done) {
-                    *current = advance(&mut self.floor, next, gop, edge);
+                    *current = advance(&mut self.last, next, gop, edge);
                 }
                 // If the cache gave up in between, only a keyframe helps.
                 current.is_none().then(|| *next == gop.end())
@@ -138,17 +139,15 @@ impl Switcher {
         }
     }
 
-    fn behind_floor(&mut self, timestamp: u64) -> u64 {
-        let timestamp = self
-            .floor
-            .map_or(timestamp, |floor| timestamp.max(floor + 1));
-        self.floor = Some(timestamp);
+    fn beyond_last(&mut self, timestamp: u64) -> u64 {
+        let timestamp = self.last.map_or(timestamp, |last| timestamp.max(last + 1));
+        self.last = Some(timestamp);
         timestamp
     }
 }
 
 /// The next cached frame, with its timestamp pulled to the live edge.
-fn advance(floor: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Option<Cursor> {
+fn advance(last: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Option<Cursor> {
     let (number, frame) = gop.at(*next)?;
     let newest = number + 1 == gop.end();
     let due = if newest {
@@ -156,8 +155,8 @@ fn advance(floor: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Opt
     } else {
         frame.timestamp.max(edge)
     };
-    let timestamp = floor.map_or(due, |floor| due.max(floor + 1));
-    *floor = Some(timestamp);
+    let timestamp = last.map_or(due, |last| due.max(last + 1));
+    *last = Some(timestamp);
     *next = number + 1;
     Some(Cursor {
         frame: Arc::clone(frame),

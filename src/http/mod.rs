@@ -103,8 +103,8 @@ struct App {
     fanout: Fanout,
     pages: Pages,
     sources: Sources,
-    drawings: Semaphore,
     auth: Auth,
+    drawings: Semaphore,
     events: events::Feed,
     stopping: CancellationToken,
 }

@@ -1,4 +1,4 @@
-//! What is read of RTP packets, for the fuzz targets. Not part of the interface.
+//! What is read of RTP packets, for [`crate::fuzz`].
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const CODECS: [Codec; 6] = [
 ///
 /// # Panics
 /// If a frame is not made of its packets. [`super::init`] must have been called.
-pub fn packets(data: &[u8]) {
+pub(crate) fn packets(data: &[u8]) {
     let mut packets = Vec::new();
     let mut rest = data;
     while let Some((&length, tail)) = rest.split_first() {

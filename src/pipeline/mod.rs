@@ -23,8 +23,8 @@ mod depacketizer;
 mod elements;
 mod error;
 mod frames;
-#[doc(hidden)]
-pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod intake;
 pub mod job;
 mod keyframe;

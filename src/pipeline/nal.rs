@@ -66,6 +66,7 @@ struct Tidy {
 }
 
 /// Looks at packets as [`tidy_pad`] does.
+#[cfg(any(test, feature = "fuzz"))]
 pub(super) fn look(codec: Codec, packets: &[gst::Buffer]) {
     let mut tidy = Tidy {
         codec,

@@ -1,4 +1,4 @@
-//! Datagrams to a session of the direct engine, for the fuzz targets. Not part of the interface.
+//! Datagrams to a session of the direct engine, for [`crate::fuzz`].
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use crate::peer::{
 ///
 /// # Errors
 /// If the offers cannot be used, or the system has no port.
-pub fn datagrams(publish: &str, watch: &str, data: &[u8]) -> io::Result<()> {
+pub(crate) fn datagrams(publish: &str, watch: &str, data: &[u8]) -> io::Result<()> {
     let here = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     let port = Port::bind(&udp::Options {
         listen: here(0),
