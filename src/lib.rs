@@ -29,9 +29,10 @@
 //!
 //! # Layers
 //!
-//! `http -> broadcast -> {peer, pipeline, fanout}`, `fanout -> peer`, and `peer::webrtcbin ->
+//! `http -> {access, broadcast}`, `broadcast -> {peer, pipeline, fanout}`, `fanout -> peer`, and `peer::webrtcbin ->
 //! pipeline`. Only `pipeline` and `peer::webrtcbin` name GStreamer; only `http` names warp.
 
+pub mod access;
 pub mod bench;
 pub mod broadcast;
 pub mod config;

@@ -18,10 +18,13 @@
 mod aiortc;
 mod api;
 mod churn;
+mod clients;
 mod conformance;
+mod control;
 mod cors;
 mod extensions;
 mod fallback;
+mod fuzz;
 mod hostile;
 mod offers;
 mod on_demand;

@@ -25,7 +25,7 @@ use crate::{
     media::{Codec, Kind},
     pipeline::{
         Event, Job, Outlet, Stream, Streams,
-        job::{Figures, Setup},
+        job::{Control, Figures, Setup},
     },
 };
 
@@ -34,7 +34,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Shortest time from one start to the next: files are named by the second.
 const START_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the figures are read.
-const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
 /// Shortest time between two keyframes that an encoder is asked for.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a pipeline that does not stop is looked at.
@@ -76,6 +76,23 @@ pub struct Health {
 pub(super) struct Told {
     pub(super) health: Health,
     pub(super) figures: Figures,
+    /// While it runs.
+    pub(super) control: Option<Control>,
+}
+
+impl Told {
+    /// A pipeline that has been started again this many times.
+    pub(super) fn starting(restarts: u64) -> Self {
+        let health = Health {
+            state: Activity::Starting,
+            restarts,
+            error: None,
+        };
+        Self {
+            health,
+            ..Self::default()
+        }
+    }
 }
 
 /// What makes one pipeline's run different from another's.
@@ -211,11 +228,15 @@ impl Task {
         self.tell(|told| {
             told.health.state = Activity::Running;
             told.health.error = None;
+            told.control = Some(job.control());
         });
         let why = self.follow(&job, &mut events).await;
         let figures = job.figures();
         let frames: u64 = figures.outputs.iter().map(|output| output.frames).sum();
-        self.tell(|told| told.figures = figures);
+        self.tell(|told| {
+            told.figures = figures;
+            told.control = None;
+        });
         job.stop().await;
         tracing::info!(
             %broadcast,

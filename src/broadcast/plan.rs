@@ -50,7 +50,8 @@ impl Pattern {
         Name::new(&self.0)
     }
 
-    fn matches(&self, name: &Name) -> bool {
+    /// Whether a broadcast of this name is meant.
+    pub fn matches(&self, name: &Name) -> bool {
         let mut parts = self.0.split('*');
         let Some(rest) = parts
             .next()

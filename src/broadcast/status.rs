@@ -10,11 +10,14 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{Name, job::Health};
+use super::{
+    Name, Text,
+    job::{Health, Told},
+};
 use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
-    pipeline::job::Figures,
+    pipeline::job::{Control, Figures},
 };
 
 /// Whether a broadcast can be watched.
@@ -116,17 +119,49 @@ pub struct RenditionStatus {
     pub health: Health,
 }
 
+/// What a pipeline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PipelineKind {
+    /// It feeds the broadcast.
+    Source,
+    /// It makes renditions.
+    Renditions,
+    /// It takes media out.
+    Output,
+}
+
 /// A pipeline with its figures.
 #[derive(Clone, Debug, Serialize)]
 pub struct PipelineFigures {
     /// The file's name, without `.launch`.
     pub name: String,
+    /// The file's name.
+    pub file: String,
+    /// What it is for.
+    pub kind: PipelineKind,
     /// How it is.
     #[serde(flatten)]
     pub health: Health,
     /// What goes in and out.
     #[serde(flatten)]
     pub figures: Figures,
+    /// While it runs.
+    #[serde(skip)]
+    pub(super) control: Option<Control>,
+}
+
+impl PipelineFigures {
+    pub(super) fn new(text: &Text, kind: PipelineKind, told: Told) -> Self {
+        Self {
+            name: text.name().to_owned(),
+            file: text.file.clone(),
+            kind,
+            health: told.health,
+            figures: told.figures,
+            control: told.control,
+        }
+    }
 }
 
 /// One track of a broadcast.

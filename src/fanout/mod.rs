@@ -16,11 +16,14 @@
 mod batch;
 mod fed;
 mod feedback;
+#[doc(hidden)]
+pub mod fuzz;
 mod gop;
 mod handle;
 mod layers;
 mod packet;
 mod rendition;
+mod retransmission;
 mod selection;
 mod stream;
 mod switcher;

@@ -20,10 +20,8 @@ pub(crate) struct Cursor {
 #[derive(Debug)]
 pub(crate) struct Switcher {
     position: Position,
-    /// The greatest timestamp given to a cached frame: what follows must lie behind it.
+    /// The timestamp given last: what follows must lie behind it, also a frame that is sent again.
     floor: Option<u64>,
-    /// The newest timestamp given to any frame.
-    last: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -42,7 +40,6 @@ impl Switcher {
         let mut switcher = Self {
             position: Position::Waiting,
             floor: None,
-            last: None,
         };
         switcher.replay_from_keyframe(gop);
         switcher
@@ -63,7 +60,6 @@ impl Switcher {
     /// Goes on with another rendition: at its cached keyframe if there is one, else at its next.
     /// Its timestamps may lag behind those of the one before; what the viewer sees never goes back.
     pub(crate) fn go_over(&mut self, gop: Option<&Gop>) {
-        self.floor = self.last;
         if !gop.is_some_and(|gop| self.replay_from_keyframe(gop)) {
             self.wait();
         }
@@ -125,7 +121,6 @@ impl Switcher {
                 let done = |cursor: &Cursor| cursor.packet >= cursor.frame.ends.len();
                 if current.as_ref().is_none_or(done) {
                     *current = advance(&mut self.floor, next, gop, edge);
-                    self.last = self.floor.max(self.last);
                 }
                 // If the cache gave up in between, only a keyframe helps.
                 current.is_none().then(|| *next == gop.end())
@@ -144,23 +139,11 @@ impl Switcher {
     }
 
     fn behind_floor(&mut self, timestamp: u64) -> u64 {
-        let timestamp = self.beyond(timestamp);
-        self.last = Some(timestamp);
+        let timestamp = self
+            .floor
+            .map_or(timestamp, |floor| timestamp.max(floor + 1));
+        self.floor = Some(timestamp);
         timestamp
-    }
-
-    fn beyond(&mut self, timestamp: u64) -> u64 {
-        match self.floor {
-            Some(floor) if timestamp <= floor => {
-                self.floor = Some(floor + 1);
-                floor + 1
-            }
-            Some(_) => {
-                self.floor = None;
-                timestamp
-            }
-            None => timestamp,
-        }
     }
 }
 
@@ -252,6 +235,17 @@ mod tests {
             .live(3, &early, Continuity::Continuous, BURST)
             .unwrap();
         assert!(sent > last);
+    }
+
+    #[test]
+    fn a_keyframe_that_is_sent_again_is_a_new_frame() {
+        let mut gop = gop_of(&[]);
+        let mut switcher = Switcher::start(&gop);
+        let key = frame(33, true, 10);
+        let continuity = gop.push(0, Arc::clone(&key));
+        assert_eq!(switcher.live(0, &key, continuity, BURST), Some(33 * 90));
+        assert!(switcher.replay_from_keyframe(&gop));
+        assert_eq!(replay_all(&mut switcher, &gop, 40 * 90), [33 * 90 + 1]);
     }
 
     #[test]

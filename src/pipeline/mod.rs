@@ -23,6 +23,8 @@ mod depacketizer;
 mod elements;
 mod error;
 mod frames;
+#[doc(hidden)]
+pub mod fuzz;
 mod intake;
 pub mod job;
 mod keyframe;

@@ -1,5 +1,7 @@
 /** The server's list of broadcasts, kept current by server-sent events. */
 
+import { EventStream } from './event-stream.js';
+
 /**
  * @typedef {object} Broadcast
  * @property {string} name
@@ -66,21 +68,34 @@ export function nameFromPath(page) {
 }
 
 /**
- * Events: `broadcasts` (detail: Broadcast[]) at each change, `connection` (detail: boolean).
+ * Events: `broadcasts` (detail: Broadcast[]) at each change, `connection` (detail: boolean),
+ * `refused` when the token is wrong: another one starts it again.
  */
 export class BroadcastFeed extends EventTarget {
   /** @type {Broadcast[]|null} Null until the first answer. */ broadcasts = null;
   /** @type {boolean|null} Null until it is known. */ connected = null;
 
   #url;
-  /** @type {EventSource|null} */ #source = null;
+  #token;
+  /** @type {EventSource|EventStream|null} */ #source = null;
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #timer;
   #pause = RETRY_MIN;
 
-  /** @param {string|URL} [url] */
-  constructor(url = '/api/events') {
+  /**
+   * @param {string} [token] Bearer token; without one, only what everybody may watch is listed.
+   * @param {string|URL} [url]
+   */
+  constructor(token = '', url = '/api/events') {
     super();
+    this.#token = token;
     this.#url = url;
+  }
+
+  /** @param {string} token */
+  set token(token) {
+    this.#token = token;
+    this.#close();
+    this.#open();
   }
 
   start() {
@@ -99,10 +114,10 @@ export class BroadcastFeed extends EventTarget {
   #open = () => {
     if (this.#source) return;
     clearTimeout(this.#timer);
-    const source = new EventSource(this.#url);
+    const source = this.#token ? new EventStream(this.#url, this.#token) : new EventSource(this.#url);
     this.#source = source;
-    source.addEventListener('broadcasts', (event) => this.#onBroadcasts(event));
-    source.addEventListener('error', () => this.#onError());
+    source.addEventListener('broadcasts', (event) => this.#onBroadcasts(/** @type {MessageEvent<string>} */ (event)));
+    source.addEventListener('error', () => this.#onError(source));
   };
 
   #close = () => {
@@ -124,7 +139,13 @@ export class BroadcastFeed extends EventTarget {
     this.dispatchEvent(new CustomEvent('broadcasts', { detail: this.broadcasts }));
   }
 
-  #onError() {
+  /** @param {EventSource|EventStream} source */
+  #onError(source) {
+    if (source !== this.#source) return;
+    if ('refused' in source && source.refused) {
+      this.dispatchEvent(new Event('refused')); // asking again would not help
+      return;
+    }
     this.#connection(false);
     // Browsers retry a dropped stream by themselves, but not at a pace of our choice, and a refused
     // one never.

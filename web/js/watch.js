@@ -3,6 +3,7 @@
 import { BroadcastFeed, codecsText, nameFromPath, transcodingText } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, plural, setText } from './dom.js';
 import { AerialPlayer } from './player.js';
+import { TokenForm, pageToken, wantsToken } from './token.js';
 
 const name = nameFromPath('watch');
 const embedded = new URLSearchParams(location.search).get('embed') === '1';
@@ -13,7 +14,13 @@ const viewers = byId('viewers', HTMLElement);
 const since = byId('since', HTMLElement);
 const tracks = byId('tracks', HTMLElement);
 const transcoding = byId('transcoding', HTMLElement);
-const feed = new BroadcastFeed();
+const token = pageToken('watch');
+const feed = new BroadcastFeed(token);
+const tokenForm = new TokenForm('watch', (token) => {
+  feed.token = token;
+  player.setAttribute('token', token);
+  player.client?.retry(); // the same one again
+});
 
 function showFacts() {
   const broadcast = feed.find(name);
@@ -58,8 +65,15 @@ function start() {
   enableCopyButtons();
   describe();
   player.setAttribute('label', name);
+  if (token) player.setAttribute('token', token);
   player.setAttribute('src', `/whep/${path}`);
-  player.addEventListener('statechange', showFacts);
+  player.after(tokenForm.element);
+  player.addEventListener('statechange', () => {
+    showFacts();
+    const error = player.client?.error;
+    if (wantsToken(error)) tokenForm.ask(error?.words ?? '');
+    else tokenForm.hide();
+  });
   feed.addEventListener('broadcasts', () => {
     showFacts();
     // No need to wait for the next try when we hear that it has begun.

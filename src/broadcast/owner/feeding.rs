@@ -13,6 +13,7 @@ use crate::{
         Created, Reply,
         claim::{Pulse, Verdict},
         feed::{Gate, Report, Track, Tracks},
+        job::Told,
         plan::Text,
         publisher,
         session::Stop,
@@ -96,10 +97,13 @@ impl Owner {
         self.feed = Some(feed);
     }
 
-    fn start_source(&mut self, text: Text) {
+    fn start_source(&mut self, text: Text, again: bool) {
         let tracks = self.tracks.next(None, &[], &self.shared.fanout);
         let (number, gate, stop) = (self.shared.number(), Gate::new(), Stop::default());
         let pulse = watch::Sender::<Pulse>::default();
+        let restarts = self.source_told.borrow().health.restarts + u64::from(again);
+        let (told, source_told) = watch::channel(Told::starting(restarts));
+        self.source_told = source_told;
         self.feed = Some(Feed {
             number,
             session: None,
@@ -123,6 +127,7 @@ impl Owner {
             },
             gate,
             pulse,
+            told,
             stop,
         };
         let child = self.children.spawn(task.run());
@@ -287,13 +292,14 @@ impl Owner {
             && restarts.is_due(now)
         {
             let text = text.clone();
-            if restarts.begin() {
+            let again = restarts.begin();
+            if again {
                 self.shared
                     .counters
                     .source_restarts
                     .fetch_add(1, Ordering::Relaxed);
             }
-            self.start_source(text);
+            self.start_source(text, again);
         }
     }
 

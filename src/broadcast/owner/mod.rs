@@ -1,6 +1,7 @@
 //! The owner task of a broadcast: all decisions about it, one after the other.
 
 mod choosing;
+mod control;
 mod feeding;
 mod ladder;
 mod outputs;
@@ -30,10 +31,11 @@ use super::{
     Created, Name, Reply, Session, SessionId, Shared,
     claim::Pulse,
     feed::{Gate, Report, Tracks},
+    job::Told,
     plan::{Plan, Text},
     session::{Command, Stop},
     source::Restarts,
-    status::{Details, SourceKind, State, Status, TrackStatus},
+    status::{Details, PipelineFigures, SourceKind, State, Status, TrackStatus},
 };
 use crate::{
     error::Error,
@@ -83,6 +85,10 @@ pub(super) enum Request {
     End { id: SessionId, reply: Reply<()> },
     /// Tell what there is to know.
     Describe { reply: Reply<Details> },
+    /// Tell of the pipelines.
+    Pipelines { reply: Reply<Vec<PipelineFigures>> },
+    /// Have a pipeline make a keyframe.
+    Keyframe { pipeline: String, reply: Reply<()> },
 }
 
 /// A new session and its commands.
@@ -158,6 +164,8 @@ pub(super) struct Owner {
     source: Option<(Text, Restarts)>,
     /// Asks the source for a keyframe.
     source_keyframe: Arc<Notify>,
+    /// What its last run has told.
+    source_told: watch::Receiver<Told>,
     /// Its encoded media, for pipelines.
     streams: Streams,
     outputs: Vec<Slot>,
@@ -229,6 +237,7 @@ impl Owner {
             keyframe_wanted,
             source: plan.source.clone().map(|text| (text, Restarts::default())),
             source_keyframe: Arc::default(),
+            source_told: watch::channel(Told::default()).1,
             plan,
             streams,
             outputs,
@@ -343,6 +352,10 @@ impl Owner {
             }
             Request::End { id, reply } => respond(reply, self.end_session(&id)),
             Request::Describe { reply } => respond(reply, Ok(self.details())),
+            Request::Pipelines { reply } => respond(reply, Ok(self.pipelines())),
+            Request::Keyframe { pipeline, reply } => {
+                respond(reply, self.force_keyframe(&pipeline));
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
         job::{self, Health, Purpose, Told},
         plan::{Plan, Text},
         session::Stop,
-        status::{PipelineFigures, PipelineStatus},
+        status::{PipelineFigures, PipelineKind, PipelineStatus},
     },
     media::{Codec, Kind},
     peer::End,
@@ -89,13 +89,8 @@ impl Slot {
         job.is_some()
     }
 
-    pub(super) fn figures(&self) -> PipelineFigures {
-        let told = self.told();
-        PipelineFigures {
-            name: self.text.name().to_owned(),
-            health: told.health,
-            figures: told.figures,
-        }
+    pub(super) fn figures(&self, kind: PipelineKind) -> PipelineFigures {
+        PipelineFigures::new(&self.text, kind, self.told())
     }
 }
 
@@ -237,6 +232,9 @@ impl Owner {
     }
 
     pub(super) fn outputs_figures(&self) -> Vec<PipelineFigures> {
-        self.outputs.iter().map(Slot::figures).collect()
+        let slots = self.outputs.iter();
+        slots
+            .map(|slot| slot.figures(PipelineKind::Output))
+            .collect()
     }
 }

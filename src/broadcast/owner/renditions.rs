@@ -19,7 +19,7 @@ use crate::{
         Created, Reply,
         feed::{Report, Track, Tracks},
         job::{Made, Purpose},
-        status::{PipelineFigures, RenditionStatus, State},
+        status::{PipelineFigures, PipelineKind, RenditionStatus, State},
     },
     error::Error,
     media::{Codec, Kind},
@@ -330,7 +330,7 @@ impl Owner {
         let ladders = self.ladders.iter();
         ladders
             .filter(|it| it.purpose == Use::Configured || it.slot.job.is_some())
-            .map(|ladder| ladder.slot.figures())
+            .map(|ladder| ladder.slot.figures(PipelineKind::Renditions))
             .collect()
     }
 }

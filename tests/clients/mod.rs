@@ -1,0 +1,4 @@
+//! Programs that people really publish and watch with. Browsers are in `tests/browser`.
+
+mod ffmpeg;
+mod table;
