@@ -30,17 +30,17 @@ pub(crate) struct Clip {
 pub(crate) static H264: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::H264,
     parameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-    frames: h264("constrained-baseline", "bitrate=400", ""),
+    frames: h264("constrained-baseline", "bitrate=400 bframes=0", ""),
 });
 /// As OBS makes it: High profile under the name of Constrained Baseline, and at a constant bitrate,
 /// so that NAL units of filler (type 12) make up what the picture does not need.
 pub(crate) static H264_HIGH: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::H264,
     parameters: H264.parameters,
-    // By itself the encoder says which profile it uses.
+    // By itself the encoder names what it uses.
     frames: h264(
         "high",
-        "pass=cbr bitrate=2500 cabac=true dct8x8=true",
+        "cabac=true dct8x8=true pass=cbr bitrate=2500",
         "nal-hrd=cbr:",
     ),
 });

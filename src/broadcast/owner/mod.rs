@@ -7,6 +7,7 @@ mod ladder;
 mod outputs;
 mod renditions;
 mod seating;
+mod status;
 mod watching;
 
 use std::{
@@ -35,7 +36,7 @@ use super::{
     plan::{Plan, Text},
     session::{Command, Stop},
     source::Restarts,
-    status::{Details, PipelineFigures, SourceKind, State, Status, TrackStatus},
+    status::{Details, PipelineFigures, SourceKind, State, Status},
 };
 use crate::{
     error::Error,
@@ -415,84 +416,6 @@ impl Owner {
                 respond(reply, Err(error));
             }
             Outcome::SourceEnded | Outcome::JobEnded => {}
-        }
-    }
-
-    fn details(&self) -> Details {
-        let status = Status {
-            outputs: Vec::new(),
-            ..self.status.borrow().clone()
-        };
-        Details {
-            status,
-            outputs: self.outputs_figures(),
-            rendition_pipelines: self.ladders_figures(),
-        }
-    }
-
-    fn publish_status(&self) {
-        let now = Instant::now();
-        let feed = self.feed.as_ref();
-        let state = self.state(now);
-        let tracks = match state {
-            State::Waiting => Vec::new(),
-            State::Live | State::Stale | State::Slate => [Kind::Video, Kind::Audio]
-                .into_iter()
-                .filter_map(|kind| {
-                    let track = self.tracks.of(kind)?;
-                    let layers = track.layers.iter().map(|layer| layer.rid.clone()).collect();
-                    let stream = self.streams.of(kind);
-                    Some(TrackStatus {
-                        kind,
-                        codec: track.codec?,
-                        transcoded_from: stream.and_then(|stream| stream.demands().origin),
-                        layers,
-                    })
-                })
-                .collect(),
-        };
-        let changed = self.status.send_if_modified(|status| {
-            let new = Status {
-                state,
-                viewers: self.viewers.len(),
-                started: feed.and_then(|feed| feed.live_since),
-                tracks,
-                outputs: self.outputs_status(),
-                renditions: self.renditions_status(),
-                on_demand: self.plan.on_demand,
-                fed: feed.is_some_and(|feed| feed.pulse.borrow().connected.is_some()),
-                name: status.name.clone(),
-                source: status.source,
-            };
-            let changed = *status != new;
-            *status = new;
-            changed
-        });
-        if changed {
-            self.shared.notify();
-        }
-    }
-
-    fn is_live(&self) -> bool {
-        self.feed.as_ref().is_some_and(|it| it.live_since.is_some())
-    }
-
-    fn state(&self, now: Instant) -> State {
-        let Some(feed) = self.feed.as_ref().filter(|feed| feed.live_since.is_some()) else {
-            return if self.slate {
-                State::Slate
-            } else {
-                State::Waiting
-            };
-        };
-        if feed
-            .pulse
-            .borrow()
-            .is_stale(now, &self.shared.options.times)
-        {
-            State::Stale
-        } else {
-            State::Live
         }
     }
 }
