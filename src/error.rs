@@ -1,6 +1,6 @@
 //! What can go wrong, by what the caller can do about it.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     broadcast::Name,
@@ -26,6 +26,15 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Try again when the pipeline runs.
+    #[error("the pipeline {0} does not run now")]
+    Idle(String),
+    /// Ask for what the pipeline's file allows.
+    #[error("{0}")]
+    Unfit(String),
+    /// Install what is missing.
+    #[error("{0}")]
+    Lacking(String),
     /// Ask for a rendition that exists.
     #[error("no rendition `{wanted}`; there are: {known}")]
     NoRendition {
@@ -91,6 +100,14 @@ pub enum Start {
     /// Install what is missing.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
+    /// Correct the certificate's files.
+    #[error("{path}: {problem}", path = .path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Choose another address or stop what uses it.
     #[error("cannot listen on {protocol} {address}: {source}; set another with --{option}")]
     Listen {

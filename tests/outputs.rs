@@ -40,19 +40,23 @@ pub(crate) fn server(folder: &Path, config: &str, arguments: &[&str]) -> Server 
 }
 
 /// An output as the API shows it.
-fn status(server: &Server, broadcast: &str, output: &str) -> Option<Value> {
+pub(crate) fn status(server: &Server, broadcast: &str, output: &str) -> Option<Value> {
     let reply = server.get(&format!("/api/broadcasts/{broadcast}")).json();
     let outputs = reply.get("outputs")?.as_array()?;
     outputs.iter().find(|it| it["name"] == output).cloned()
 }
 
-fn wait_for_output(server: &Server, (broadcast, output): (&str, &str), state: &str) -> Value {
+pub(crate) fn wait_for_output(
+    server: &Server,
+    (broadcast, output): (&str, &str),
+    state: &str,
+) -> Value {
     wait_for(&format!("{state} {output}"), || {
         status(server, broadcast, output).filter(|it| it["state"] == state)
     })
 }
 
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
@@ -61,7 +65,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// Codec and number of frames of each stream that FFmpeg decodes, without a complaint.
-fn decoded(file: &Path) -> Vec<(String, u64)> {
+pub(crate) fn decoded(file: &Path) -> Vec<(String, u64)> {
     let mut probe = Command::new("ffprobe");
     probe
         .args(["-v", "error", "-count_frames", "-of", "csv=p=0"])

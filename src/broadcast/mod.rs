@@ -6,6 +6,7 @@
 //! layer knows neither HTTP nor SDP details nor GStreamer.
 
 mod claim;
+mod control;
 mod engine;
 mod feed;
 mod job;
@@ -30,6 +31,7 @@ use std::{
 };
 
 pub use claim::Times;
+pub use control::Drawing;
 pub use engine::PublisherOptions;
 pub use job::{Activity, Health};
 pub use name::Name;
@@ -37,8 +39,8 @@ pub use plan::{Pattern, Plan, Plans, Settings, Text};
 pub use selections::EventKind;
 pub use session::{Session, SessionId};
 pub use status::{
-    Counters, Details, PipelineFigures, PipelineStatus, RenditionStatus, SourceKind, State, Status,
-    TrackStatus,
+    Counters, Details, PipelineFigures, PipelineKind, PipelineStatus, RenditionStatus, SourceKind,
+    State, Status, TrackStatus,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -197,22 +199,21 @@ impl Broadcasts {
     ) -> Result<Created, Error> {
         let offer = Arc::new(offer);
         self.ask(|reply| {
+            let request = Request::Watch {
+                offer: Arc::clone(&offer),
+                wish: rendition.map(str::to_owned),
+                reply,
+            };
+            if self.shared.options.plans.has_slate(name) {
+                return Ok((self.owner(name)?, request));
+            }
             let directory = self.shared.directory();
-            let entry = directory
-                .broadcasts
-                .get(name)
-                .ok_or_else(|| Error::NotLive {
-                    name: name.clone(),
-                    retry_after: owner::RETRY_MISSING,
-                })?;
-            Ok((
-                entry.requests.clone(),
-                Request::Watch {
-                    offer: Arc::clone(&offer),
-                    wish: rendition.map(str::to_owned),
-                    reply,
-                },
-            ))
+            let entry = directory.broadcasts.get(name);
+            let entry = entry.ok_or_else(|| Error::NotLive {
+                name: name.clone(),
+                retry_after: owner::RETRY_MISSING,
+            })?;
+            Ok((entry.requests.clone(), request))
         })
         .await
     }
@@ -287,13 +288,8 @@ impl Broadcasts {
     /// # Errors
     /// If there is no such broadcast.
     pub async fn details_of(&self, name: &Name) -> Result<Details, Error> {
-        self.ask(|reply| {
-            let directory = self.shared.directory();
-            let entry = directory.broadcasts.get(name);
-            let entry = entry.ok_or(Error::Missing("broadcast"))?;
-            Ok((entry.requests.clone(), Request::Describe { reply }))
-        })
-        .await
+        self.ask_existing(name, |reply| Request::Describe { reply })
+            .await
     }
 
     /// Tells when any status has changed.
@@ -346,6 +342,21 @@ impl Broadcasts {
         drop(directory);
         shared.notify();
         Ok(requests)
+    }
+
+    /// Sends a request to the owner of a broadcast that exists.
+    async fn ask_existing<T>(
+        &self,
+        name: &Name,
+        request: impl Fn(Reply<T>) -> Request,
+    ) -> Result<T, Error> {
+        self.ask(|reply| {
+            let directory = self.shared.directory();
+            let entry = directory.broadcasts.get(name);
+            let entry = entry.ok_or(Error::Missing("broadcast"))?;
+            Ok((entry.requests.clone(), request(reply)))
+        })
+        .await
     }
 
     /// Sends a request to an owner and waits for the answer. An owner that ends meanwhile drops

@@ -14,11 +14,15 @@ use super::{
     Name,
     claim::Pulse,
     feed::Gate,
+    job::{Activity, FIGURES_INTERVAL, Told},
     owner::Outcome,
     plan::{Plan, Text},
     session::{Stop, random_share},
 };
-use crate::pipeline::{Event, Source, TrackSinks};
+use crate::{
+    peer::End,
+    pipeline::{Event, Source, TrackSinks},
+};
 
 /// Longest start of a pipeline; network sources connect in this time.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -42,30 +46,22 @@ pub(super) struct Task {
     pub(super) keyframe: Arc<Notify>,
     pub(super) gate: Arc<Gate>,
     pub(super) pulse: watch::Sender<Pulse>,
+    pub(super) told: watch::Sender<Told>,
     pub(super) stop: Stop,
 }
 
 impl Task {
     /// Runs the pipeline to its end.
     pub(super) async fn run(self) -> Outcome {
-        let Self {
-            broadcast,
-            text,
-            plan,
-            sinks,
-            keyframe,
-            gate,
-            pulse,
-            stop,
-        } = self;
+        let broadcast = &self.broadcast;
         let (events_sender, mut events) = mpsc::channel(EVENTS_MAX);
         let start = timeout(
             START_TIMEOUT,
             Source::with_variables(
                 broadcast.as_str(),
-                &text.text,
-                plan.variables(&broadcast),
-                sinks,
+                &self.text.text,
+                self.plan.variables(broadcast),
+                self.sinks.clone(),
                 events_sender,
             ),
         );
@@ -74,40 +70,80 @@ impl Task {
             Ok(Ok(source)) => source,
             Ok(Err(error)) => {
                 tracing::warn!(%broadcast, %error, "source does not start");
+                self.tell_end(Some(error.to_string()));
                 return Outcome::SourceEnded;
             }
             Err(_) => {
                 tracing::warn!(%broadcast, seconds = START_TIMEOUT.as_secs(), "source does not start in time");
+                self.tell_end(Some("it does not start in time".to_owned()));
                 return Outcome::SourceEnded;
             }
         };
         let began = Instant::now();
         tracing::info!(%broadcast, "source begins");
-        pulse.send_modify(|pulse| {
+        self.pulse.send_modify(|pulse| {
             pulse.answered = Some(began);
             pulse.connected = Some(began);
         });
+        self.told.send_modify(|told| {
+            told.health.state = Activity::Running;
+            told.control = Some(source.job().control());
+        });
+        let (why, failed) = self.follow(&source, &mut events).await;
+        self.tell_end(failed.then(|| why.clone()));
+        source.stop().await;
+        let seconds = began.elapsed().as_secs();
+        tracing::info!(%broadcast, why, seconds, frames = self.gate.frames(), "source ended");
+        Outcome::SourceEnded
+    }
+
+    /// Runs until the pipeline ends or is stopped: why, and whether that is a failure.
+    async fn follow(&self, source: &Source, events: &mut mpsc::Receiver<Event>) -> (String, bool) {
+        let broadcast = &self.broadcast;
+        let tell = |state| self.told.send_modify(|told| told.health.state = state);
+        let mut figures = interval(FIGURES_INTERVAL);
+        figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick = interval(PULSE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let why = loop {
+        loop {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Event::Track(kind, codec)) => tracing::debug!(%broadcast, %kind, %codec, "first frame"),
-                    Some(Event::Stalled) => tracing::warn!(%broadcast, "source makes nothing"),
-                    Some(Event::Resumed) => tracing::info!(%broadcast, "source makes frames again"),
+                    Some(Event::Stalled) => {
+                        tracing::warn!(%broadcast, "source makes nothing");
+                        tell(Activity::Stalled);
+                    }
+                    Some(Event::Resumed) => {
+                        tracing::info!(%broadcast, "source makes frames again");
+                        tell(Activity::Running);
+                    }
                     Some(Event::Rendition { .. }) => {}
-                    Some(Event::Failed(message)) => break message,
-                    Some(Event::Ended) | None => break "end of stream".to_owned(),
+                    Some(Event::Failed(message)) => return (message, true),
+                    Some(Event::Ended) | None => return ("end of stream".to_owned(), true),
                 },
-                () = keyframe.notified() => source.request_keyframe(),
-                end = stop.ended() => break format!("{end:?}"),
-                _ = tick.tick() => pulse.send_modify(|pulse| pulse.last_packet = gate.last_frame()),
+                () = self.keyframe.notified() => source.request_keyframe(),
+                end = self.stop.ended() => {
+                    let failed = matches!(end, End::Failed | End::NoMedia | End::Vanished);
+                    return (format!("{end:?}"), failed);
+                }
+                _ = figures.tick() => {
+                    let figures = source.job().figures();
+                    self.told.send_modify(|told| told.figures = figures);
+                }
+                _ = tick.tick() => self.pulse.send_modify(|pulse| pulse.last_packet = self.gate.last_frame()),
             }
-        };
-        source.stop().await;
-        let seconds = began.elapsed().as_secs();
-        tracing::info!(%broadcast, why, seconds, frames = gate.frames(), "source ended");
-        Outcome::SourceEnded
+        }
+    }
+
+    fn tell_end(&self, error: Option<String>) {
+        self.told.send_modify(|told| {
+            told.health.state = match error {
+                Some(_) => Activity::Failed,
+                None => Activity::Idle,
+            };
+            told.health.error = error;
+            told.control = None;
+        });
     }
 }
 

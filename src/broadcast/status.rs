@@ -10,11 +10,14 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{Name, job::Health};
+use super::{
+    Name, Text,
+    job::{Health, Told},
+};
 use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
-    pipeline::job::Figures,
+    pipeline::job::{Control, Figures},
 };
 
 /// Whether a broadcast can be watched.
@@ -25,6 +28,8 @@ pub enum State {
     Live,
     /// It did, but has paused for longer than `timeouts.stale`.
     Stale,
+    /// Nobody feeds it; viewers see the slate.
+    Slate,
     /// Nothing to watch yet, or no longer.
     Waiting,
 }
@@ -106,9 +111,24 @@ pub struct RenditionStatus {
     pub pipeline: String,
     /// Viewers that receive it.
     pub viewers: usize,
+    /// Why it is made, if the server has decided to: nobody can ask for it by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<String>,
     /// How its pipeline is.
     #[serde(flatten)]
     pub health: Health,
+}
+
+/// What a pipeline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PipelineKind {
+    /// It feeds the broadcast.
+    Source,
+    /// It makes renditions.
+    Renditions,
+    /// It takes media out.
+    Output,
 }
 
 /// A pipeline with its figures.
@@ -116,12 +136,32 @@ pub struct RenditionStatus {
 pub struct PipelineFigures {
     /// The file's name, without `.launch`.
     pub name: String,
+    /// The file's name.
+    pub file: String,
+    /// What it is for.
+    pub kind: PipelineKind,
     /// How it is.
     #[serde(flatten)]
     pub health: Health,
     /// What goes in and out.
     #[serde(flatten)]
     pub figures: Figures,
+    /// While it runs.
+    #[serde(skip)]
+    pub(super) control: Option<Control>,
+}
+
+impl PipelineFigures {
+    pub(super) fn new(text: &Text, kind: PipelineKind, told: Told) -> Self {
+        Self {
+            name: text.name().to_owned(),
+            file: text.file.clone(),
+            kind,
+            health: told.health,
+            figures: told.figures,
+            control: told.control,
+        }
+    }
 }
 
 /// One track of a broadcast.
@@ -131,6 +171,9 @@ pub struct TrackStatus {
     pub kind: Kind,
     /// How it is encoded.
     pub codec: Codec,
+    /// The media type that a source makes it of, if no browser receives that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcoded_from: Option<String>,
     /// The rids of its layers, if it is simulcast.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<String>,
@@ -269,6 +312,7 @@ mod tests {
             tracks: vec![TrackStatus {
                 kind: Kind::Video,
                 codec: Codec::H264,
+                transcoded_from: None,
                 layers: Vec::new(),
             }],
             outputs: Vec::new(),

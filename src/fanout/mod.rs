@@ -16,6 +16,8 @@
 mod batch;
 mod fed;
 mod feedback;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod gop;
 mod handle;
 mod layers;

@@ -6,6 +6,7 @@ use warp::reply::Response;
 
 use super::{
     endpoint::OFFER_TYPE,
+    pipelines::Part,
     reply::{empty, set},
     request::Request,
     resource::FRAGMENT_TYPE,
@@ -62,6 +63,9 @@ pub(super) fn describe(response: &mut Response, route: &Route<'_>) {
     match route {
         Route::Endpoint(..) => set(response, &ACCEPT_POST, OFFER_TYPE),
         Route::Session(..) => set(response, &ACCEPT_PATCH, FRAGMENT_TYPE),
+        Route::Pipeline(_, _, Part::Properties) => {
+            set(response, &ACCEPT_PATCH, "application/json");
+        }
         _ => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use ::http::Method;
 
-use super::extensions::Extension;
+use super::{extensions::Extension, pipelines::Part};
 use crate::{broadcast::Name, peer::sdp::Role};
 
 /// Longest path looked at, in bytes.
@@ -23,6 +23,10 @@ pub(super) enum Route<'a> {
     Broadcasts,
     /// `/api/broadcasts/{name}`.
     Broadcast(Name),
+    /// `/api/broadcasts/{name}/pipelines`.
+    Pipelines(Name),
+    /// `/api/broadcasts/{name}/pipelines/{pipeline}/...`.
+    Pipeline(Name, &'a str, Part),
     /// `/api/events`.
     Events,
     /// `/api/server`.
@@ -40,7 +44,7 @@ pub(super) enum Route<'a> {
 pub(super) enum Target<'a> {
     /// In the path; known to be a legal name.
     Path(&'a str),
-    /// As bearer token, the way OBS users write it.
+    /// As `?broadcast=`, or as or by the bearer token, the way OBS users write it.
     Token,
 }
 
@@ -59,7 +63,9 @@ impl<'a> Route<'a> {
         );
         match parts {
             (Some(first), second, third, true) => Self::of_segments(path, first, second, third),
-            _ => Self::of_extension(path).or_else(|| Self::of_file(path)),
+            _ => Self::of_extension(path)
+                .or_else(|| Self::of_pipeline(path))
+                .or_else(|| Self::of_file(path)),
         }
     }
 
@@ -72,6 +78,16 @@ impl<'a> Route<'a> {
             _ => return None,
         };
         is_id(id).then_some(Self::Extension(id, extension))
+    }
+
+    fn of_pipeline(path: &'a str) -> Option<Self> {
+        let (name, rest) = path.strip_prefix("/api/broadcasts/")?.split_once('/')?;
+        let (name, rest) = (Name::new(name)?, rest.strip_prefix("pipelines")?);
+        if rest.is_empty() {
+            return Some(Self::Pipelines(name));
+        }
+        let (pipeline, last) = rest.strip_prefix('/')?.split_once('/')?;
+        Some(Self::Pipeline(name, pipeline, Part::of(last)?))
     }
 
     fn of_segments(
@@ -136,8 +152,10 @@ impl<'a> Route<'a> {
             Self::Session(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
             Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
             Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
+            Self::Pipeline(_, _, part) => part.methods(),
             Self::Broadcasts
             | Self::Broadcast(_)
+            | Self::Pipelines(_)
             | Self::Events
             | Self::Server
             | Self::Health
@@ -169,6 +187,7 @@ fn is_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broadcast::Drawing;
 
     #[test]
     fn endpoints_and_their_aliases() {
@@ -215,6 +234,34 @@ mod tests {
         assert_eq!(Route::of("/whep/s/0a/layer"), of(Extension::Layer));
         for path in ["/whip/s/0a/events", "/whep/s/0a/x", "/whep/s/0a/events/7/8"] {
             assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn pipelines_hang_below_broadcasts() {
+        let name = || Name::new("a").unwrap();
+        let of = |path| Route::of(path);
+        assert_eq!(
+            of("/api/broadcasts/a/pipelines"),
+            Some(Route::Pipelines(name()))
+        );
+        for (last, part) in [
+            ("graph.svg", Part::Graph(Drawing::Svg)),
+            ("graph.dot", Part::Graph(Drawing::Dot)),
+            ("force-keyframe", Part::Keyframe),
+            ("properties", Part::Properties),
+        ] {
+            let path = format!("/api/broadcasts/a/pipelines/x-1/{last}");
+            assert_eq!(Route::of(&path), Some(Route::Pipeline(name(), "x-1", part)));
+        }
+        for path in [
+            "/api/broadcasts/a/pipelinesx",
+            "/api/broadcasts/a/pipelines/x",
+            "/api/broadcasts/a/pipelines/x/y",
+            "/api/broadcasts/a/pipelines/x/graph.svg/y",
+            "/api/broadcasts/.a/pipelines",
+        ] {
+            assert_eq!(of(path), None, "{path}");
         }
     }
 

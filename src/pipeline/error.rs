@@ -16,6 +16,16 @@ pub enum Error {
         /// The Debian package that has it, if known.
         package: Option<&'static str>,
     },
+    /// A program is not installed.
+    #[error("{program} does not start ({error}): install the Debian package {package}")]
+    MissingProgram {
+        /// The program.
+        program: &'static str,
+        /// The Debian package that has it.
+        package: &'static str,
+        /// What the system says.
+        error: String,
+    },
     /// The text is not a usable description; the message says what to change.
     #[error("{0}")]
     Text(String),

@@ -2,7 +2,13 @@
 //!
 //! State changes block, so they run on the blocking pool, under a time limit, and only here.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use gst::{glib, prelude::*};
@@ -17,6 +23,11 @@ pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a failed start may take to say why on the bus.
 const REASON_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Pipelines with a state change that has outlived its time limit and holds a thread: one that
+/// opens what does not answer, such as a FIFO that nobody reads. None of the same name is started
+/// until it has come back: one that is started again and again must not take thread after thread.
+static HANGING: Mutex<Vec<Arc<Change>>> = Mutex::new(Vec::new());
 
 /// What a pipeline says while it runs.
 #[derive(Debug)]
@@ -63,6 +74,9 @@ impl Running {
         event: impl FnOnce(Report) -> Option<E> + Send + 'static,
         loops: bool,
     ) -> Result<Self, Error> {
+        if hanging(|changes| changes.iter().any(|it| it.name == pipeline.name())) {
+            return Err(Error::Failed("its last run still hangs".to_owned()));
+        }
         let bus = pipeline.bus().map(|bus| bus.stream());
         let mut bus = bus.ok_or_else(|| Error::Failed("the pipeline has no bus".to_owned()))?;
         let mut running = Self {
@@ -157,11 +171,52 @@ pub(crate) async fn set_state(
 ) -> Result<gst::StateChangeSuccess, Error> {
     let element = element.upcast_ref::<gst::Element>().clone();
     let name = element.name();
-    blocking("a state change", limit, move || {
-        change_state(&element, state)
-    })
-    .await?
-    .map_err(|_| Error::Failed(format!("{name} does not become {state:?}")))
+    let change = Arc::new(Change {
+        name: name.to_string(),
+        over: AtomicBool::new(false),
+    });
+    let inner = Arc::clone(&change);
+    let work = move || {
+        let changed = change_state(&element, state);
+        inner.end();
+        changed
+    };
+    let changed = blocking("a state change", limit, work).await;
+    if changed.is_err() {
+        change.outlives();
+    }
+    changed?.map_err(|_| Error::Failed(format!("{name} does not become {state:?}")))
+}
+
+/// A state change on its way.
+struct Change {
+    name: String,
+    /// Changed while the list is locked.
+    over: AtomicBool,
+}
+
+impl Change {
+    /// Its time is over.
+    fn outlives(self: &Arc<Self>) {
+        hanging(|changes| {
+            if !self.over.load(Relaxed) {
+                changes.push(Arc::clone(self));
+            }
+        });
+    }
+
+    /// It has come back.
+    fn end(self: &Arc<Self>) {
+        hanging(|changes| {
+            self.over.store(true, Relaxed);
+            changes.retain(|change| !Arc::ptr_eq(change, self));
+        });
+    }
+}
+
+fn hanging<T>(work: impl FnOnce(&mut Vec<Arc<Change>>) -> T) -> T {
+    // Nothing in there can leave the list half-changed.
+    work(&mut HANGING.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Runs something that blocks on the blocking pool, and waits for it no longer than `limit`.

@@ -37,7 +37,12 @@ pub(crate) static H264: LazyLock<Clip> = LazyLock::new(|| Clip {
 pub(crate) static H264_HIGH: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::H264,
     parameters: H264.parameters,
-    frames: h264("high", "pass=cbr bitrate=2500", "nal-hrd=cbr:"),
+    // By itself the encoder says which profile it uses.
+    frames: h264(
+        "high",
+        "pass=cbr bitrate=2500 cabac=true dct8x8=true",
+        "nal-hrd=cbr:",
+    ),
 });
 pub(crate) static VP8: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::Vp8,

@@ -1,8 +1,12 @@
 //! The owner task of a broadcast: all decisions about it, one after the other.
 
+mod choosing;
+mod control;
 mod feeding;
+mod ladder;
 mod outputs;
 mod renditions;
+mod seating;
 mod watching;
 
 use std::{
@@ -18,26 +22,30 @@ use tokio::{
 };
 
 use self::{
+    choosing::GopWatch,
+    ladder::{At, Ladder},
     outputs::Slot,
-    renditions::{Ladder, Place, Waiting},
+    renditions::Waiting,
 };
 use super::{
     Created, Name, Reply, Session, SessionId, Shared,
     claim::Pulse,
     feed::{Gate, Report, Tracks},
+    job::Told,
     plan::{Plan, Text},
     session::{Command, Stop},
     source::Restarts,
-    status::{Details, SourceKind, State, Status, TrackStatus},
+    status::{Details, PipelineFigures, SourceKind, State, Status, TrackStatus},
 };
 use crate::{
     error::Error,
+    fanout,
     media::{Codec, Kind},
     peer::{
         End,
         sdp::{Offer, Role},
     },
-    pipeline::{Stream, Streams},
+    pipeline::{Demands, Stream, Streams},
 };
 
 /// When to ask again for a broadcast that nobody publishes.
@@ -77,6 +85,10 @@ pub(super) enum Request {
     End { id: SessionId, reply: Reply<()> },
     /// Tell what there is to know.
     Describe { reply: Reply<Details> },
+    /// Tell of the pipelines.
+    Pipelines { reply: Reply<Vec<PipelineFigures>> },
+    /// Have a pipeline make a keyframe.
+    Keyframe { pipeline: String, reply: Reply<()> },
 }
 
 /// A new session and its commands.
@@ -105,8 +117,22 @@ enum Child {
 /// A viewer that has been let in.
 struct Viewing {
     session: Arc<Session>,
-    /// The renditions it gets.
-    places: Vec<Place>,
+    offer: Arc<Offer>,
+    /// The rendition that it asks for by name.
+    wish: Option<String>,
+    /// At most one of each kind.
+    seats: Vec<Seat>,
+}
+
+/// What a viewer gets of one kind.
+struct Seat {
+    kind: Kind,
+    /// How it is encoded: that is negotiated, and stays.
+    codec: Codec,
+    at: At,
+    rendition: Arc<fanout::Rendition>,
+    /// Whether the viewer can show the source well.
+    source_fits: bool,
 }
 
 /// The one that feeds the broadcast now.
@@ -138,6 +164,8 @@ pub(super) struct Owner {
     source: Option<(Text, Restarts)>,
     /// Asks the source for a keyframe.
     source_keyframe: Arc<Notify>,
+    /// What its last run has told.
+    source_told: watch::Receiver<Told>,
     /// Its encoded media, for pipelines.
     streams: Streams,
     outputs: Vec<Slot>,
@@ -146,12 +174,22 @@ pub(super) struct Owner {
     demanded: Instant,
     tracks: Tracks,
     ladders: Vec<Ladder>,
+    /// Whether viewers see the slate: nobody feeds the broadcast.
+    slate: bool,
+    /// When somebody watched the slate last.
+    slate_watched: Instant,
+    slate_streams: Streams,
+    gop: GopWatch,
+    /// The picture's codec, and what it demanded of decoders, when viewers were judged last.
+    judged: (Option<Codec>, Demands),
     viewers: HashMap<SessionId, Viewing>,
     /// Viewers whose rendition has no frame yet; they count as viewers.
     waiting: Vec<Waiting>,
     children: JoinSet<Outcome>,
     child_names: HashMap<task::Id, Child>,
     vacant_since: Instant,
+    /// When the last one who went live had gone; for the grace period.
+    gone_since: Option<Instant>,
     keyframe_asked: Option<Instant>,
     keyframe_due: bool,
     status: watch::Sender<Status>,
@@ -174,8 +212,7 @@ impl Owner {
             audio: stream(Kind::Audio),
         };
         let outputs: Vec<_> = plan.outputs.iter().cloned().map(Slot::new).collect();
-        let texts = plan.renditions.iter().cloned();
-        let ladders = texts.map(|text| Ladder::new(text, &plan, name)).collect();
+        let ladders = ladder::all(&plan, name);
         let (status, receiver) = watch::channel(Status {
             name: name.clone(),
             state: State::Waiting,
@@ -200,9 +237,15 @@ impl Owner {
             keyframe_wanted,
             source: plan.source.clone().map(|text| (text, Restarts::default())),
             source_keyframe: Arc::default(),
+            source_told: watch::channel(Told::default()).1,
             plan,
             streams,
             outputs,
+            slate: false,
+            slate_watched: Instant::now(),
+            slate_streams: ladder::slate_streams(&ladders),
+            gop: GopWatch::default(),
+            judged: Default::default(),
             ladders,
             waiting: Vec::new(),
             feed: None,
@@ -212,6 +255,7 @@ impl Owner {
             children: JoinSet::new(),
             child_names: HashMap::new(),
             vacant_since: Instant::now(),
+            gone_since: None,
             keyframe_asked: None,
             keyframe_due: false,
             status,
@@ -271,6 +315,7 @@ impl Owner {
             && self.feed.is_none()
             && self.children.is_empty()
             && self.waiting.is_empty()
+            && !self.slate
             && self.vacant_since.elapsed() >= LINGER
     }
 
@@ -307,6 +352,10 @@ impl Owner {
             }
             Request::End { id, reply } => respond(reply, self.end_session(&id)),
             Request::Describe { reply } => respond(reply, Ok(self.details())),
+            Request::Pipelines { reply } => respond(reply, Ok(self.pipelines())),
+            Request::Keyframe { pipeline, reply } => {
+                respond(reply, self.force_keyframe(&pipeline));
+            }
         }
     }
 
@@ -387,14 +436,16 @@ impl Owner {
         let state = self.state(now);
         let tracks = match state {
             State::Waiting => Vec::new(),
-            State::Live | State::Stale => [Kind::Video, Kind::Audio]
+            State::Live | State::Stale | State::Slate => [Kind::Video, Kind::Audio]
                 .into_iter()
                 .filter_map(|kind| {
                     let track = self.tracks.of(kind)?;
                     let layers = track.layers.iter().map(|layer| layer.rid.clone()).collect();
+                    let stream = self.streams.of(kind);
                     Some(TrackStatus {
                         kind,
                         codec: track.codec?,
+                        transcoded_from: stream.and_then(|stream| stream.demands().origin),
                         layers,
                     })
                 })
@@ -422,9 +473,17 @@ impl Owner {
         }
     }
 
+    fn is_live(&self) -> bool {
+        self.feed.as_ref().is_some_and(|it| it.live_since.is_some())
+    }
+
     fn state(&self, now: Instant) -> State {
         let Some(feed) = self.feed.as_ref().filter(|feed| feed.live_since.is_some()) else {
-            return State::Waiting;
+            return if self.slate {
+                State::Slate
+            } else {
+                State::Waiting
+            };
         };
         if feed
             .pulse

@@ -3,6 +3,8 @@
 //! SDP is ours ([`super::sdp`]), the RTP way out is ours (`fanout`, [`super::srtp`]); str0m keeps
 //! the connection. A session lives on one fan-out worker, which feeds it and asks it for output.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod incoming;
 mod keys;
 mod publisher;
@@ -25,6 +27,8 @@ use str0m::{
 };
 
 pub(crate) use self::incoming::Incoming;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use self::incoming::rtp_stream;
 use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
 pub use self::publisher::{Publisher, PublisherOptions, StreamInput, Task};
 use super::{

@@ -11,15 +11,16 @@
 
 use gst::prelude::*;
 use gstreamer as gst;
-use serde::Serialize;
+use serde_json as json;
 
+use super::Property;
 use crate::pipeline::Error;
 
 /// What stands in front of a declaration.
 const MARK: &str = "adjustable:";
 
 /// A property that a file declares adjustable.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Adjustable {
     /// The element's name in the text.
     pub element: String,
@@ -32,7 +33,6 @@ pub struct Adjustable {
     /// What the number counts, as the file says it.
     pub unit: String,
     /// The line of the declaration, from 1.
-    #[serde(skip)]
     pub line: usize,
 }
 
@@ -79,17 +79,50 @@ impl Adjustable {
         format!("{}.{}", self.element, self.property)
     }
 
-    /// Sets the property of a pipeline's element.
+    /// The element of a pipeline and the value that its property is to get.
     ///
     /// # Errors
     /// [`Error::Text`] says what does not fit.
-    pub(crate) fn set(&self, pipeline: &gst::Pipeline, text: &str) -> Result<(), Error> {
+    pub(super) fn check(
+        &self,
+        pipeline: &gst::Pipeline,
+        text: &str,
+    ) -> Result<(gst::Element, glib::Value), Error> {
         let (element, spec) = self.find(pipeline)?;
         let value = self
             .value(&spec, text)
             .map_err(|why| Error::Text(format!("{} cannot be {text:?}: {why}", self.name())))?;
-        element.set_property_from_value(&self.property, &value);
-        Ok(())
+        Ok((element, value))
+    }
+
+    /// What the property of a pipeline's element is now.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if there is no such property.
+    pub(super) fn read(&self, pipeline: &gst::Pipeline) -> Result<Property, Error> {
+        let (element, spec) = self.find(pipeline)?;
+        let value = element.property_value(&self.property);
+        let value = if let Ok(text) = value.get::<Option<String>>() {
+            json::Value::String(text.unwrap_or_default())
+        } else if let Ok(truth) = value.get::<bool>() {
+            json::Value::Bool(truth)
+        } else if let Some((_, choice)) = glib::EnumValue::from_value(&value) {
+            json::Value::String(choice.nick().to_owned())
+        } else if let Some((_, set)) = glib::FlagsValue::from_value(&value) {
+            let nicks: Vec<_> = set.iter().map(|flag| flag.nick()).collect();
+            json::Value::String(nicks.join("+"))
+        } else {
+            let text = value.serialize().map(String::from).unwrap_or_default();
+            let number = bounds(&spec).and_then(|_| text.parse().ok());
+            number.map_or(json::Value::String(text), json::Value::Number)
+        };
+        Ok(Property {
+            name: self.name(),
+            value,
+            least: self.least,
+            most: self.most,
+            unit: self.unit.clone(),
+        })
     }
 
     /// The element and the property's description.
@@ -185,9 +218,10 @@ mod tests {
         let pipeline = launch::parse("test", description).unwrap();
         let set = |name: &str, value: &str| {
             let found = declared.iter().find(|it| it.name() == name).unwrap();
-            found
-                .set(&pipeline, value)
-                .map_err(|error| error.to_string())
+            let checked = found.check(&pipeline, value);
+            let (element, value) = checked.map_err(|error| error.to_string())?;
+            element.set_property_from_value(&found.property, &value);
+            Ok::<_, String>(())
         };
         set("enc.bitrate", "800").unwrap();
         let encoder = pipeline.by_name("enc").unwrap();
@@ -213,6 +247,14 @@ mod tests {
         set("v.volume", "0.5").unwrap();
         set("enc.tune", "zerolatency").unwrap();
         assert!(set("enc.tune", "nonsense").is_err());
+        let values: Vec<_> = declared
+            .iter()
+            .map(|it| it.read(&pipeline).unwrap().value)
+            .collect();
+        assert_eq!(
+            json::json!(values),
+            json::json!([800, "h\" i", 0.5, "zerolatency"])
+        );
     }
 
     #[test]

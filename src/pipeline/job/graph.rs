@@ -4,26 +4,40 @@ use std::{fmt::Write as _, process::Stdio, time::Duration};
 
 use gst::prelude::*;
 use gstreamer as gst;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::Command,
+};
 
 use super::Figures;
 use crate::pipeline::Error;
 
 /// Longest time for Graphviz to draw.
 const DRAW_TIMEOUT: Duration = Duration::from_secs(10);
+/// Size of a graph in Graphviz's language: some thousand elements.
+const DOT_BYTES_MAX: usize = 4 << 20;
+/// Size of a drawing.
+const SVG_BYTES_MAX: u64 = 16 << 20;
 /// Graphviz's program, of the Debian package graphviz.
 const DOT: &str = "dot";
 
 /// The graph in Graphviz's language.
-pub(super) fn dot(pipeline: &gst::Pipeline, figures: &Figures) -> String {
+///
+/// # Errors
+/// If it is too large.
+pub(super) fn dot(pipeline: &gst::Pipeline, figures: &Figures) -> Result<String, Error> {
     let details = gst::DebugGraphDetails::MEDIA_TYPE | gst::DebugGraphDetails::NON_DEFAULT_PARAMS;
     let drawn = pipeline.debug_to_dot_data(details).to_string();
     let label = label(figures);
     // GStreamer's own label is the first attribute of the graph: ours goes into it.
-    match drawn.split_once("label=\"") {
+    let annotated = match drawn.split_once("label=\"") {
         Some((head, tail)) if !label.is_empty() => format!("{head}label=\"{label}\\n{tail}"),
         _ => drawn,
+    };
+    if annotated.len() > DOT_BYTES_MAX {
+        return Err(Error::Failed("graph: it is too large".to_owned()));
     }
+    Ok(annotated)
 }
 
 fn label(figures: &Figures) -> String {
@@ -48,6 +62,14 @@ fn label(figures: &Figures) -> String {
         }
         text.push_str("\\n");
     }
+    for queue in &figures.queues {
+        let name = queue.name.replace(['"', '\\'], "");
+        let _ = write!(
+            text,
+            "queue {name}: {} buffers, {} bytes, {} ms\\n",
+            queue.buffers, queue.bytes, queue.queued_ms
+        );
+    }
     text
 }
 
@@ -61,12 +83,12 @@ pub(super) async fn svg(dot: &str) -> Result<String, Error> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn();
-    let mut child = spawned.map_err(|error| {
-        failed(&format!(
-            "{DOT} does not start ({error}): install the Debian package graphviz"
-        ))
+    let mut child = spawned.map_err(|error| Error::MissingProgram {
+        program: DOT,
+        package: "graphviz",
+        error: error.to_string(),
     })?;
-    let input = child.stdin.take();
+    let (input, output) = (child.stdin.take(), child.stdout.take());
     let draw = async {
         let write = async {
             if let Some(mut input) = input {
@@ -74,18 +96,34 @@ pub(super) async fn svg(dot: &str) -> Result<String, Error> {
             }
             Ok::<_, std::io::Error>(())
         };
-        let (written, output) = tokio::join!(write, child.wait_with_output());
-        written.and(output)
+        let read = async {
+            let mut drawn = Vec::new();
+            if let Some(output) = output {
+                output
+                    .take(SVG_BYTES_MAX + 1)
+                    .read_to_end(&mut drawn)
+                    .await?;
+            }
+            Ok::<_, std::io::Error>(drawn)
+        };
+        let (written, drawn) = tokio::join!(write, read);
+        let drawn = drawn?;
+        if drawn.len() as u64 > SVG_BYTES_MAX {
+            return Ok((None, drawn)); // dropping the child ends it
+        }
+        written?;
+        Ok::<_, std::io::Error>((Some(child.wait().await?), drawn))
     };
-    let output = tokio::time::timeout(DRAW_TIMEOUT, draw).await;
-    let output = output
+    let drawn = tokio::time::timeout(DRAW_TIMEOUT, draw).await;
+    let (status, drawn) = drawn
         .map_err(|_| Error::Timeout {
             step: "drawing a graph",
             limit: DRAW_TIMEOUT,
         })?
         .map_err(|error| failed(&error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(&format!("{DOT} ended with {}", output.status)));
+    let status = status.ok_or_else(|| failed("the drawing is too large"))?;
+    if !status.success() {
+        return Err(failed(&format!("{DOT} ended with {status}")));
     }
-    String::from_utf8(output.stdout).map_err(|error| failed(&error.to_string()))
+    String::from_utf8(drawn).map_err(|error| failed(&error.to_string()))
 }

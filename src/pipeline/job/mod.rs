@@ -5,15 +5,17 @@
 //! that fails or stalls reports it and disturbs nobody.
 
 mod adjust;
+mod control;
 mod figures;
 mod graph;
 mod inputs;
 mod watch;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use adjust::Adjustable;
 pub(crate) use adjust::declared;
+pub use control::{Control, Property};
 pub use figures::{Figures, Input, Output, Queue};
 use gst::prelude::*;
 use gstreamer as gst;
@@ -51,6 +53,9 @@ pub struct Setup {
     pub outlets: BTreeMap<String, Outlet>,
     /// See [`STALL_DEFAULT`].
     pub stall: Duration,
+    /// Held for as long as anything of the pipeline is left: a sink that is stuck can hold it longer
+    /// than [`Job::stop`] waits.
+    pub life: Arc<()>,
 }
 
 impl Setup {
@@ -63,6 +68,7 @@ impl Setup {
             inputs: Streams::default(),
             outlets: BTreeMap::new(),
             stall: STALL_DEFAULT,
+            life: Arc::default(),
         }
     }
 }
@@ -74,7 +80,7 @@ pub struct Job {
     running: Running,
     inputs: Inputs,
     meters: Meters,
-    adjustables: Vec<Adjustable>,
+    adjustables: Arc<[Adjustable]>,
     /// Becomes true when the pipeline has failed or come to its end.
     over: channel::Receiver<bool>,
 }
@@ -97,7 +103,7 @@ impl Job {
         let description = setup.variables.expand(&setup.text)?;
         let role = Role::of(&description)?;
         let loops = loops(&setup.text);
-        let adjustables = declared(&setup.text)?;
+        let adjustables = declared(&setup.text)?.into();
         let stall = setup.stall;
         let streams = setup.inputs.clone();
         let (parts, announce) = (role.clone(), events.clone());
@@ -150,48 +156,21 @@ impl Job {
         sink.send_event(gst::event::CustomUpstream::new(request.build()))
     }
 
-    /// The properties that the file declares adjustable.
-    pub fn adjustables(&self) -> &[Adjustable] {
-        &self.adjustables
-    }
-
-    /// Sets a property that the file declares adjustable, named `element.property`.
-    ///
-    /// # Errors
-    /// [`Error::Text`] if it is not declared, or the value does not fit its type or range.
-    pub async fn adjust(&self, property: &str, value: &str) -> Result<(), Error> {
-        let declared = self.adjustables.iter().find(|it| it.name() == property);
-        let declared = declared.cloned().ok_or_else(|| {
-            Error::Text(format!("{property} is not declared adjustable by the file"))
-        })?;
-        let pipeline = self.pipeline()?;
-        let value = value.to_owned();
-        let set = move || declared.set(&pipeline, &value);
-        running::blocking("setting a property", running::START_TIMEOUT, set).await?
+    /// What an operator may do with it.
+    pub fn control(&self) -> Control {
+        Control {
+            pipeline: self
+                .running
+                .pipeline()
+                .map(ObjectExt::downgrade)
+                .unwrap_or_default(),
+            adjustables: Arc::clone(&self.adjustables),
+        }
     }
 
     /// Figures at this moment.
     pub fn figures(&self) -> Figures {
         self.meters.figures(&self.inputs, self.running.pipeline())
-    }
-
-    /// The pipeline's graph with its figures, in Graphviz's language.
-    ///
-    /// # Errors
-    /// If it is not drawn in time.
-    pub async fn dot(&self) -> Result<String, Error> {
-        let pipeline = self.pipeline()?;
-        let figures = self.figures();
-        let draw = move || graph::dot(&pipeline, &figures);
-        running::blocking("drawing a graph", running::START_TIMEOUT, draw).await
-    }
-
-    /// The pipeline's graph as SVG.
-    ///
-    /// # Errors
-    /// If Graphviz is not installed (Debian package graphviz), fails, or takes too long.
-    pub async fn svg(&self) -> Result<String, Error> {
-        graph::svg(&self.dot().await?).await
     }
 
     /// Stops the pipeline and frees what it holds, within a time limit. An output first writes
@@ -207,11 +186,6 @@ impl Job {
             }
         }
         self.running.stop().await;
-    }
-
-    fn pipeline(&self) -> Result<gst::Pipeline, Error> {
-        let pipeline = self.running.pipeline().cloned();
-        pipeline.ok_or_else(|| Error::Failed("the pipeline is gone".to_owned()))
     }
 }
 
@@ -238,6 +212,12 @@ fn build(
     events: &mpsc::Sender<Event>,
 ) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
     let pipeline = launch::parse(&setup.name, description)?;
+    let life = Arc::clone(&setup.life);
+    // The handler is freed with the pipeline, and with it what it holds.
+    pipeline.connect_deep_element_removed(move |_, _, element| {
+        let others = Arc::weak_count(&life);
+        tracing::trace!(element = %element.name(), others, "removed");
+    });
     let mut meters = Meters::new();
     let (takes, makes) = match role {
         Role::Source { tracks } => {
@@ -313,6 +293,6 @@ fn make(
         }
         frames(frame);
     };
-    intake::take(&sink, kind, outlet.stream, deliver);
+    intake::take(&sink, kind, (outlet.stream, outlet.transcode), deliver);
     Ok(())
 }

@@ -241,25 +241,37 @@ async fn keyframes_and_bit_rate_on_demand() {
     running.wait(frames + 10).await;
     assert_eq!(made.lock().unwrap().keyframes, before + 1);
 
-    assert_eq!(running.job.adjustables().len(), 1);
-    running.job.adjust("encoder.bitrate", "200").await.unwrap();
-    let refused = running
-        .job
-        .adjust("encoder.bitrate", "1")
+    let control = running.job.control();
+    let change = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    control
+        .adjust(change("encoder.bitrate", "200"))
         .await
-        .unwrap_err()
-        .to_string();
+        .unwrap();
+    let mut mixed = change("encoder.bitrate", "300");
+    mixed.extend(change("encoder.bitrate", "1"));
+    let refused = control.adjust(mixed).await.unwrap_err().to_string();
     assert!(refused.contains("100 to 20000"), "{refused}");
-    assert!(running.job.adjust("encoder.tune", "1").await.is_err());
+    assert!(control.adjust(change("encoder.tune", "1")).await.is_err());
+    let properties = control.properties().await.unwrap();
+    assert_eq!(properties.len(), 1);
+    assert_eq!(
+        (&*properties[0].name, &properties[0].value),
+        ("encoder.bitrate", &200.into())
+    );
 
-    let dot = running.job.dot().await.unwrap();
+    let figures = running.job.figures();
+    let dot = control.dot(&figures).await.unwrap();
     assert!(
         dot.contains("GstX264Enc") && dot.contains("frames"),
         "{dot}"
     );
-    let svg = running.job.svg().await.unwrap();
+    let svg = control.svg(&figures).await.unwrap();
     assert!(svg.contains("<svg") && svg.contains("GstX264Enc"));
     running.stop().await;
+    assert!(
+        control.properties().await.is_err(),
+        "it keeps nothing alive"
+    );
 }
 
 /// A rendition that fails says so; another one of the same stream goes on.

@@ -1,0 +1,112 @@
+//! What operators may do with the pipelines of a broadcast while they run.
+//!
+//! The owner only hands out what belongs to a pipeline; the work itself is done by whoever asks.
+
+use super::{Broadcasts, Name, PipelineFigures, owner::Request};
+use crate::{
+    error::Error,
+    pipeline::{
+        self,
+        job::{self, Property},
+    },
+};
+
+/// How a graph is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawing {
+    /// In Graphviz's language.
+    Dot,
+    /// As a picture, by Graphviz.
+    Svg,
+}
+
+impl Broadcasts {
+    /// The pipelines of a broadcast.
+    ///
+    /// # Errors
+    /// If there is no such broadcast.
+    pub async fn pipelines_of(&self, name: &Name) -> Result<Vec<PipelineFigures>, Error> {
+        self.ask_existing(name, |reply| Request::Pipelines { reply })
+            .await
+    }
+
+    /// Has the encoders of a pipeline make a keyframe; for an output, whoever feeds the
+    /// broadcast. At most one is made every 500 ms; more requests become one.
+    ///
+    /// # Errors
+    /// If there is no such pipeline, or it does not run.
+    pub async fn force_keyframe(&self, name: &Name, pipeline: &str) -> Result<(), Error> {
+        self.ask_existing(name, |reply| Request::Keyframe {
+            pipeline: pipeline.to_owned(),
+            reply,
+        })
+        .await
+    }
+
+    /// The properties of a pipeline that its file declares adjustable.
+    ///
+    /// # Errors
+    /// If there is no such pipeline, or it does not run.
+    pub async fn properties(&self, name: &Name, pipeline: &str) -> Result<Vec<Property>, Error> {
+        let (control, _) = self.control(name, pipeline).await?;
+        Ok(control.properties().await?)
+    }
+
+    /// Sets such properties: all of them, or none. They are as the file says again when the
+    /// pipeline is started anew.
+    ///
+    /// # Errors
+    /// Also if one is not declared adjustable, or a value does not fit its type or range.
+    pub async fn adjust(
+        &self,
+        name: &Name,
+        pipeline: &str,
+        changes: Vec<(String, String)>,
+    ) -> Result<(), Error> {
+        let (control, _) = self.control(name, pipeline).await?;
+        let adjusted = control.adjust(changes.clone()).await;
+        adjusted.map_err(|error| match error {
+            pipeline::Error::Text(why) => Error::Unfit(why),
+            error => error.into(),
+        })?;
+        for (property, value) in changes {
+            tracing::info!(broadcast = %name, pipeline, property, value, "property is set");
+        }
+        Ok(())
+    }
+
+    /// A running pipeline's graph, with its figures. May hold secrets: the values of properties.
+    ///
+    /// # Errors
+    /// If there is no such pipeline, it does not run, or what draws it is missing.
+    pub async fn graph(
+        &self,
+        name: &Name,
+        pipeline: &str,
+        drawing: Drawing,
+    ) -> Result<String, Error> {
+        let (control, figures) = self.control(name, pipeline).await?;
+        let drawn = match drawing {
+            Drawing::Dot => control.dot(&figures).await,
+            Drawing::Svg => control.svg(&figures).await,
+        };
+        drawn.map_err(|error| match error {
+            pipeline::Error::MissingProgram { .. } => Error::Lacking(error.to_string()),
+            error => error.into(),
+        })
+    }
+
+    async fn control(
+        &self,
+        name: &Name,
+        pipeline: &str,
+    ) -> Result<(job::Control, job::Figures), Error> {
+        let mut pipelines = self.pipelines_of(name).await?.into_iter();
+        let found = pipelines.find(|it| it.name == pipeline);
+        let found = found.ok_or(Error::Missing("pipeline"))?;
+        let control = found
+            .control
+            .ok_or_else(|| Error::Idle(pipeline.to_owned()))?;
+        Ok((control, found.figures))
+    }
+}

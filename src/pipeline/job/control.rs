@@ -1,0 +1,95 @@
+//! A job in an operator's hands: its graph and its adjustable properties, while it runs.
+
+use std::sync::Arc;
+
+use gst::prelude::*;
+use gstreamer as gst;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Adjustable, Figures, graph};
+use crate::pipeline::{Error, running};
+
+/// A handle to a running job. Keeps nothing alive; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Control {
+    pub(super) pipeline: glib::WeakRef<gst::Pipeline>,
+    pub(super) adjustables: Arc<[Adjustable]>,
+}
+
+/// An adjustable property and what it is now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Property {
+    /// `element.property`.
+    pub name: String,
+    /// A number, a text, or true or false.
+    pub value: Value,
+    /// The least value, or number of characters.
+    pub least: f64,
+    /// The largest value, or number of characters.
+    pub most: f64,
+    /// What the number counts, as the file says it.
+    pub unit: String,
+}
+
+impl Control {
+    /// The properties that the file declares adjustable, as they are now.
+    ///
+    /// # Errors
+    /// The pipeline is gone, or lacks a declared property.
+    pub async fn properties(&self) -> Result<Vec<Property>, Error> {
+        let (pipeline, adjustables) = (self.pipeline()?, Arc::clone(&self.adjustables));
+        let read = move || {
+            let read = |adjustable: &Adjustable| adjustable.read(&pipeline);
+            adjustables.iter().map(read).collect()
+        };
+        running::blocking("reading properties", running::START_TIMEOUT, read).await?
+    }
+
+    /// Sets properties that the file declares adjustable, named `element.property`: all of them,
+    /// or none.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if one is not declared, or a value does not fit its type or range.
+    pub async fn adjust(&self, changes: Vec<(String, String)>) -> Result<(), Error> {
+        let (pipeline, adjustables) = (self.pipeline()?, Arc::clone(&self.adjustables));
+        let set = move || {
+            let check = |(name, value): &(String, String)| {
+                let declared = adjustables.iter().find(|it| it.name() == *name);
+                let declared = declared.ok_or_else(|| {
+                    Error::Text(format!("{name} is not declared adjustable by the file"))
+                })?;
+                Ok((declared, declared.check(&pipeline, value)?))
+            };
+            let checked: Vec<_> = changes.iter().map(check).collect::<Result<_, Error>>()?;
+            for (declared, (element, value)) in checked {
+                element.set_property_from_value(&declared.property, &value);
+            }
+            Ok(())
+        };
+        running::blocking("setting a property", running::START_TIMEOUT, set).await?
+    }
+
+    /// The pipeline's graph with these figures, in Graphviz's language.
+    ///
+    /// # Errors
+    /// If it is not drawn in time.
+    pub async fn dot(&self, figures: &Figures) -> Result<String, Error> {
+        let (pipeline, figures) = (self.pipeline()?, figures.clone());
+        let draw = move || graph::dot(&pipeline, &figures);
+        running::blocking("drawing a graph", running::START_TIMEOUT, draw).await?
+    }
+
+    /// The pipeline's graph as SVG.
+    ///
+    /// # Errors
+    /// If Graphviz is not installed (Debian package graphviz), fails, or takes too long.
+    pub async fn svg(&self, figures: &Figures) -> Result<String, Error> {
+        graph::svg(&self.dot(figures).await?).await
+    }
+
+    fn pipeline(&self) -> Result<gst::Pipeline, Error> {
+        let pipeline = self.pipeline.upgrade();
+        pipeline.ok_or_else(|| Error::Failed("the pipeline is gone".to_owned()))
+    }
+}

@@ -1,0 +1,283 @@
+//! What breaks off, fails, stalls or fills up costs nobody else a frame, seen from the viewers.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Read,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    outputs::{decoded, files, folder, server, status, wait_for_output},
+    rtc::{Client, Mode, clip},
+    support::{Server, aerial, output, wait_for},
+};
+
+/// A viewer, and how far it and its publisher were at a moment.
+struct Watched {
+    publisher: Client,
+    viewer: Client,
+    pictures: usize,
+    frames: usize,
+}
+
+impl Watched {
+    fn new(server: &Server, broadcast: &str) -> Self {
+        let publisher = Client::live(server, broadcast, &clip::H264);
+        let viewer = Client::watch(server, broadcast);
+        viewer.wait_for_frames(clip::GOP);
+        Self {
+            pictures: publisher.pictures(),
+            frames: viewer.video().frames.len(),
+            publisher,
+            viewer,
+        }
+    }
+
+    /// Checks that the viewer has got every picture sent since, and every packet.
+    fn assert_complete(self) {
+        self.viewer.wait_for_frames(clip::GOP);
+        assert!(!self.publisher.is_closed() && !self.viewer.is_closed());
+        self.publisher.set(Mode::Mute);
+        let sent = wait_for("the last picture", || {
+            let before = self.publisher.pictures();
+            thread::sleep(Duration::from_millis(200));
+            (self.publisher.pictures() == before).then_some(before)
+        });
+        wait_for("every picture", || {
+            let seen = self.viewer.video().frames.len();
+            (seen - self.frames >= sent - self.pictures).then_some(())
+        });
+        self.viewer.wait_for_all();
+    }
+}
+
+/// A process that is killed at the end at the latest.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Err: it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// FFmpeg serving a test picture to one client.
+fn feeder(address: &str) -> Process {
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-v", "error", "-re", "-f", "lavfi", "-i"])
+        .arg("testsrc=size=320x180:rate=30")
+        .args(["-c:v", "libx264", "-preset", "ultrafast"])
+        .args(["-tune", "zerolatency", "-g", "30", "-pix_fmt", "yuv420p"])
+        .args(["-f", "mpegts", &format!("tcp://{address}?listen=1")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Process(command.spawn().unwrap())
+}
+
+#[test]
+fn a_killed_source_comes_back_to_its_viewers_and_disturbs_nobody() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let address = address.unwrap();
+    let text = format!(
+        "tcpclientsrc host=127.0.0.1 port={} ! tsdemux ! h264parse ! appsink name=video",
+        address.port()
+    );
+    let folder = folder("kill-source", &[], &[("far.launch", &text)]);
+    let config = "[broadcasts.far]\nsource = \"far.launch\"\n";
+    let arguments = ["--timeouts.grace=1m", "--webrtc.publisher_engine=direct"];
+    let first = feeder(&address.to_string());
+    let server = server(&folder, config, &arguments);
+    let near = Watched::new(&server, "near");
+    server.wait_for_state("far", "live");
+    let far = Client::watch(&server, "far");
+    let more_frames = |than: usize| {
+        wait_for("frames from far", || {
+            (far.video().frames.len() > than).then_some(())
+        });
+    };
+    more_frames(30);
+    drop(first);
+    server.wait_for_state("far", "waiting");
+    near.viewer.wait_for_frames(30);
+    let before = far.video().frames.len();
+    let _second = feeder(&address.to_string());
+    more_frames(before + 30);
+    let pipelines = server.get("/api/broadcasts/far/pipelines").json();
+    let source = &pipelines["pipelines"][0];
+    assert!(source["restarts"].as_u64() >= Some(1), "{source}");
+    assert_eq!(source["state"], "running", "{source}");
+    assert!(!far.is_closed());
+    near.assert_complete();
+}
+
+#[test]
+fn an_output_that_stalls_goes_on_when_it_can_and_disturbs_nobody() {
+    let stalled = "appsrc name=video ! h264parse ! mpegtsmux\n\
+                   ! filesink buffer-mode=unbuffered location=\"${directory}/fifo\"";
+    let files = [("stalled.launch", stalled)];
+    let folder = folder("stalled", &["record-mkv.launch"], &files);
+    let fifo = folder.join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let config = "[defaults]\noutputs = [\"stalled.launch\", \"record-mkv.launch\"]\n\
+                  vars = { directory = \"FOLDER\" }\n";
+    let server = server(&folder, config, &["--webrtc.publisher_engine=direct"]);
+    // Open for reading and writing, so that neither side waits for the other; but nobody reads.
+    let mut reader = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&fifo)
+        .unwrap();
+    let watched = Watched::new(&server, "a");
+    wait_for_output(&server, ("a", "stalled"), "stalled");
+    let good = wait_for_output(&server, ("a", "record-mkv"), "running");
+    assert_eq!(good["inputs"][0]["dropped"], 0, "{good}");
+    watched.viewer.wait_for_frames(30);
+    assert!(server.log().contains("pipeline is stalled"));
+
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while reader.read(&mut buffer).is_ok_and(|read| read > 0) {}
+    });
+    let resumed = wait_for_output(&server, ("a", "stalled"), "running");
+    assert_eq!(resumed["restarts"], 0, "{resumed}");
+    watched.assert_complete();
+}
+
+#[test]
+fn an_output_that_hangs_at_its_start_is_not_started_again_and_again() {
+    let hanging = "appsrc name=video ! h264parse ! mpegtsmux\n\
+                   ! filesink location=\"${directory}/fifo\"";
+    let folder = folder("hanging", &[], &[("hanging.launch", hanging)]);
+    let made = Command::new("mkfifo").arg(folder.join("fifo")).status();
+    assert!(made.unwrap().success());
+    let config = "[broadcasts.a]\noutputs = [\"hanging.launch\"]\n\
+                  vars = { directory = \"FOLDER\" }\n";
+    let mut server = server(&folder, config, &["--webrtc.publisher_engine=direct"]);
+    let watched = Watched::new(&server, "a");
+    wait_for("refusal", || {
+        let failed = status(&server, "a", "hanging")?;
+        let error = failed["error"].as_str()?;
+        error.contains("its last run still hangs").then_some(())
+    });
+    watched.assert_complete();
+    let begun = Instant::now();
+    server.signal("TERM");
+    assert!(server.wait_for_exit().success());
+    assert!(begun.elapsed() < Duration::from_secs(15));
+}
+
+/// A server whose recordings go to a file system with room for some seconds; `None` where that
+/// cannot be made.
+fn server_on_small_disk(folder: &Path) -> Option<Server> {
+    let disk = folder.join("disk");
+    fs::create_dir_all(&disk).unwrap();
+    let isolated = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-ec", script, "sh"]);
+        command.arg(&disk);
+        command
+    };
+    let mount = "mount -t tmpfs -o size=256k tmpfs \"$1\"";
+    if !output(isolated(mount)).status.success() {
+        return None;
+    }
+    let config = folder.join("aerial.toml");
+    let server = aerial(&["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+    let mut command = isolated(&format!("{mount}; shift; exec \"$@\""));
+    command
+        .arg(server.get_program())
+        .args(server.get_args())
+        .args(["--demo", "false"])
+        .args(["--webrtc.publisher_engine", "direct", "--pipelines"])
+        .arg(folder)
+        .arg("--config")
+        .arg(config)
+        .stderr(Stdio::piped());
+    Some(Server::attach(command.spawn().unwrap()))
+}
+
+#[test]
+fn a_full_disk_stops_only_the_recording() {
+    let count = "appsrc name=video ! fakesink async=false";
+    let files = [("count.launch", count)];
+    let folder = folder("full", &["record-mp4.launch"], &files);
+    let directory = folder.join("disk").display().to_string();
+    let config = format!(
+        "[defaults]\noutputs = [\"record-mp4.launch\", \"count.launch\"]\n\
+         vars = {{ directory = \"{directory}\", fragment = \"1\" }}\n"
+    );
+    fs::write(folder.join("aerial.toml"), config).unwrap();
+    let Some(server) = server_on_small_disk(&folder) else {
+        println!("skipped: a small file system cannot be mounted here");
+        return;
+    };
+    let watched = Watched::new(&server, "a");
+    let full = wait_for("full disk", || {
+        let recording = status(&server, "a", "record-mp4")?;
+        let error = recording["error"].as_str()?.to_owned();
+        (recording["state"] == "failed").then_some(error)
+    });
+    assert!(full.contains("No space left"), "{full}");
+    watched.viewer.wait_for_frames(30);
+    assert!(server.log().contains("No space left"));
+    let other = status(&server, "a", "count").unwrap();
+    assert_eq!(
+        (
+            &other["state"],
+            &other["restarts"],
+            &other["inputs"][0]["dropped"]
+        ),
+        (&"running".into(), &0.into(), &0.into()),
+        "{other}"
+    );
+    watched.assert_complete();
+}
+
+/// Recordings until the server is killed: frames put in, frames that FFmpeg then finds.
+fn record_and_kill(pipeline: &str, after: Duration) -> (u64, u64) {
+    let file = format!("{pipeline}.launch");
+    let name = format!("killed-{pipeline}-{}", after.as_millis());
+    let folder = folder(&name, &[&file], &[]);
+    let config = format!(
+        "[broadcasts.a]\noutputs = [\"{file}\"]\n\
+         vars = {{ directory = \"FOLDER\", fragment = \"1\" }}\n"
+    );
+    let mut server = server(&folder, &config, &[]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    wait_for_output(&server, ("a", pipeline), "running");
+    thread::sleep(after);
+    let written = status(&server, "a", pipeline).unwrap();
+    server.signal("KILL");
+    server.wait_for_exit();
+    let recorded = [files(&folder, ".mp4"), files(&folder, ".mkv")].concat();
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    let streams = decoded(&recorded[0]);
+    assert_eq!((&*streams[0].0, &*streams[1].0), ("h264", "opus"));
+    (
+        written["inputs"][0]["frames"].as_u64().unwrap(),
+        streams[0].1,
+    )
+}
+
+#[test]
+fn recordings_play_after_the_server_was_killed_at_any_moment() {
+    let moments = [7000, 7400, 7900].map(Duration::from_millis);
+    for pipeline in ["record-mp4", "record-mkv"] {
+        let runs = moments.map(|after| thread::spawn(move || record_and_kill(pipeline, after)));
+        for run in runs {
+            let (written, found) = run.join().unwrap();
+            println!("{pipeline}: {found} of at least {written} frames");
+            // A fragment of a second ends at a keyframe, which comes once a second; and an output
+            // waits a second for its tracks.
+            assert!(found + 110 >= written, "{pipeline}: {found} of {written}");
+        }
+    }
+}
