@@ -7,6 +7,7 @@ use serde_json::Value;
 const README: &str = include_str!("../../README.md");
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
 const PACKAGES: &str = include_str!("../browser/package.json");
+const LOCK: &str = include_str!("../gstreamer/Cargo.lock");
 const HEAD: &str = "| Client | Version | Publishes | Watches |";
 
 /// A row, and what shows that it is true.
@@ -26,6 +27,8 @@ enum Version {
     Python(&'static str),
     /// As `tests/browser/package.json` pins it.
     Npm(&'static str),
+    /// As `tests/gstreamer/Cargo.lock` pins it.
+    Crate(&'static str),
     /// What a pinned package brings, as its test checks.
     Within(&'static str, &'static str),
 }
@@ -39,6 +42,11 @@ impl Version {
                 let packages: Value = serde_json::from_str(PACKAGES).unwrap();
                 let version = packages["devDependencies"][package].as_str();
                 version.unwrap().to_owned()
+            }
+            Self::Crate(name) => {
+                let (_, after) = LOCK.split_once(&format!("name = \"{name}\"\n")).unwrap();
+                let version = after.strip_prefix("version = \"").unwrap();
+                version.split('"').next().unwrap().to_owned()
             }
             Self::Within(version, package) => {
                 format!("{version} (`{package}` {})", python(package))
@@ -59,7 +67,7 @@ fn python(package: &str) -> String {
 const NOTHING: &str = "–";
 const ALL: &str = "H264, H265, VP8, VP9, AV1";
 
-const CLIENTS: [Tested; 8] = [
+const CLIENTS: [Tested; 9] = [
     Tested {
         client: "Chromium",
         version: Version::Debian("156"),
@@ -117,6 +125,19 @@ const CLIENTS: [Tested; 8] = [
             ("webrtcbin/matrix.rs", "vp8"),
             ("webrtcbin/matrix.rs", "vp9"),
             ("webrtcbin/matrix.rs", "av1"),
+        ],
+    },
+    Tested {
+        client: "GStreamer's `whipclientsink`, `whepclientsrc`",
+        version: Version::Crate("gst-plugin-webrtc"),
+        publishes: "H264, VP8",
+        watches: "H264, VP8",
+        tests: &[
+            ("clients/gstreamer.rs", "gst_plugins_rs_with_h264"),
+            (
+                "clients/gstreamer.rs",
+                "gst_plugins_rs_with_vp8_on_the_other_engines",
+            ),
         ],
     },
     Tested {
