@@ -55,7 +55,7 @@ fn blocks<'a>(chapter: &str, language: &str) -> Vec<&'a str> {
 /// The examples of "Shape the media" as files; the recordings go there too.
 fn examples(name: &str) -> std::path::PathBuf {
     let folder = folder(name, &[], &[]);
-    let config = blocks("Shape the media", "toml").concat();
+    let config = blocks("Shape the media", "toml").join("\n");
     let path = folder.display().to_string();
     let config = config.replace("/srv/recordings", &path);
     let picture = folder.join("pause.png");

@@ -48,7 +48,8 @@ impl Source {
         }
     }
 
-    /// `#[cfg(test)]` and its item; the length of both.
+    /// `#[cfg(test)]` and its item; the length of both. What else may compile it is no part of the
+    /// server either.
     fn test_item(&mut self, tokens: &[TokenTree], module: &[String]) -> Option<usize> {
         let attribute = |at: usize| match (tokens.get(at)?, tokens.get(at + 1)?) {
             (TokenTree::Punct(hash), TokenTree::Group(group)) if hash.as_char() == '#' => {
@@ -56,7 +57,8 @@ impl Source {
             }
             _ => None,
         };
-        if attribute(0)? != "cfg(test)" {
+        let condition = attribute(0)?;
+        if condition != "cfg(test)" && !condition.starts_with("cfg(any(test,") {
             return None;
         }
         let mut at = 2;
