@@ -40,3 +40,4 @@ mod support;
 mod takeover;
 mod trickle;
 mod webrtcbin;
+mod whip_push;

@@ -9,6 +9,7 @@ mod control;
 mod figures;
 mod graph;
 mod inputs;
+mod peers;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -208,6 +209,7 @@ fn build(
     events: &mpsc::Sender<Event>,
 ) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
     let pipeline = launch::parse(&setup.name, description)?;
+    peers::set_up(&pipeline);
     let mut meters = Meters::new();
     let (takes, makes) = match role {
         Role::Source { tracks } => {
