@@ -34,6 +34,7 @@ setup-test:
 
 format:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/gstreamer/Cargo.toml
 
 lint:
 	$(CARGO) clippy --all-targets --locked -- -D warnings

@@ -1,6 +1,6 @@
 //! What can go wrong, by what the caller can do about it.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     broadcast::Name,
@@ -100,6 +100,14 @@ pub enum Start {
     /// Install what is missing.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
+    /// Correct the certificate's files.
+    #[error("{path}: {problem}", path = .path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Choose another address or stop what uses it.
     #[error("cannot listen on {protocol} {address}: {source}; set another with --{option}")]
     Listen {

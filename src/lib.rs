@@ -29,14 +29,17 @@
 //!
 //! # Layers
 //!
-//! `http -> broadcast -> {peer, pipeline, fanout}`, `fanout -> peer`, and `peer::webrtcbin ->
+//! `http -> {access, broadcast}`, `broadcast -> {peer, pipeline, fanout}`, `fanout -> peer`, and `peer::webrtcbin ->
 //! pipeline`. Only `pipeline` and `peer::webrtcbin` name GStreamer; only `http` names warp.
 
+pub mod access;
 pub mod bench;
 pub mod broadcast;
 pub mod config;
 pub mod error;
 pub mod fanout;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod http;
 pub mod media;
 pub mod peer;

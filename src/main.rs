@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +17,10 @@ use aerial::{
 };
 use anyhow::Context as _;
 use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _, value_parser};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Exit code of a server that did not start because of what it was told or what it found.
@@ -165,15 +169,31 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
     let server = server::start(config).await?;
+    let reload = server.reload.clone();
+    // Without TLS a hangup ends the process as ever: it comes when the terminal is closed.
+    let hangup = reload.map(|reload| Ok((reload, signal(SignalKind::hangup())?)));
+    let hangup: io::Result<_> = hangup.transpose();
+    let reload = reload_at(hangup.context("no signal handler")?);
     server
         .run_until(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                () = reload => {}
             }
         })
         .await;
     Ok(())
+}
+
+/// Has the certificate read again at each signal. Never ends.
+async fn reload_at(hangup: Option<(Arc<Notify>, Signal)>) {
+    if let Some((reload, mut signal)) = hangup {
+        while signal.recv().await.is_some() {
+            reload.notify_one();
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 fn say(line: &str) {

@@ -3,11 +3,13 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     net::TcpListener,
+    sync::Notify,
     task::{JoinSet, spawn_blocking},
     time::{Instant, timeout_at},
 };
@@ -18,7 +20,7 @@ use crate::{
     config::{Config, IceServer},
     error::Start,
     fanout::{self, Fanout},
-    http,
+    http::{self, Tls},
     peer::{
         udp::{self, Port},
         webrtcbin,
@@ -31,6 +33,8 @@ use crate::{
 pub struct Server {
     /// Where HTTP listens; the real port if the configuration says 0.
     pub address: SocketAddr,
+    /// Notified, it makes certificate and key be read again. `None` without TLS.
+    pub reload: Option<Arc<Notify>>,
     /// Where viewers are told to send media to.
     pub candidates: Vec<SocketAddr>,
     broadcasts: Broadcasts,
@@ -54,6 +58,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
             source: io::Error::other(error),
         })??;
     let config = check_pipelines(config).await?;
+    let tls = tls(&config)?;
     let loopback = config.main.listen.ip().is_loopback();
     let (listener, port) = take_ports(&config, loopback).await?;
     let system = |what| move |source| Start::System { what, source };
@@ -95,17 +100,19 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     let (drain, ports) = (config.timeouts.drain, config.webrtc.webrtcbin_ports);
     let stopping = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    let reload = tls.as_ref().map(Tls::reload);
+    tell(&config, address);
     tasks.spawn(http::serve(
         listener,
-        http_options(config),
+        http_options(config, tls),
         (broadcasts.clone(), fanout.clone()),
         stopping.clone(),
     ));
-    tracing::info!(url = %format_args!("http://{address}/"), "listening");
     tracing::info!(?candidates, "viewers are sent media from");
     tracing::info!(addresses = ?publisher_addresses, ?ports, "sessions on webrtcbin connect to");
     Ok(Server {
         address,
+        reload,
         candidates,
         broadcasts,
         fanout,
@@ -247,13 +254,51 @@ fn broadcast_options(
     }
 }
 
-fn http_options(config: Config) -> http::Options {
+fn tls(config: &Config) -> Result<Option<Tls>, Start> {
+    let http = &config.http;
+    let files = http.tls_certificate.clone().zip(http.tls_key.clone());
+    files
+        .map(|(certificate, key)| Tls::load(certificate, key))
+        .transpose()
+}
+
+/// Says in the log where HTTP is and who can do what, and warns of what can be overheard
+/// (RFC 9725 §5).
+fn tell(config: &Config, address: SocketAddr) {
+    let tls = config.http.tls_certificate.is_some();
+    let scheme = if tls { "https" } else { "http" };
+    tracing::info!(url = %format_args!("{scheme}://{address}/"), "listening");
+    let access = &config.access;
+    if access.tokens() > 0 {
+        let (tokens, public) = (access.tokens(), access.public());
+        tracing::info!(
+            tokens,
+            ?public,
+            "publishing needs a token, and watching what is not public"
+        );
+    }
+    let proxy = &config.http.public_url;
+    let behind_tls = proxy
+        .as_ref()
+        .is_some_and(|url| url.0.starts_with("https:"));
+    if !(tls || behind_tls || address.ip().is_loopback()) {
+        tracing::warn!(
+            "HTTP without TLS beyond this machine: tokens can be overheard, and browsers give the \
+             pages no camera. Set http.tls_certificate and http.tls_key, or put a proxy with TLS \
+             in front and set http.public_url to its https:// address"
+        );
+    }
+}
+
+fn http_options(config: Config, tls: Option<Tls>) -> http::Options {
     let Config {
         main,
         http,
         limits,
         timeouts,
         webrtc,
+        auth,
+        access,
         ..
     } = config;
     http::Options {
@@ -270,6 +315,14 @@ fn http_options(config: Config) -> http::Options {
         redirect_publishers: http.redirect_publishers.map(|url| url.0),
         redirect_viewers: http.redirect_viewers.map(|url| url.0),
         source_offers: limits.source_offers,
+        tls,
+        auth: http::AuthOptions {
+            access,
+            query: auth.query,
+            basic: auth.basic,
+            sessions: auth.sessions,
+            source_failures: limits.source_failures,
+        },
         ice_servers: webrtc.ice_servers.iter().map(IceServer::link).collect(),
         web: main.web,
         drain: timeouts.drain,

@@ -112,7 +112,8 @@ pub fn of_config(config: &Config, variables: &Variables) -> Vec<Problem> {
         let source = plan.source.iter().map(|file| (file, "source"));
         let outputs = plan.outputs.iter().map(|file| (file, "output"));
         let renditions = plan.renditions.iter().map(|file| (file, "renditions"));
-        for (file, used_as) in source.chain(outputs).chain(renditions) {
+        let slate = plan.slate.iter().map(|file| (file, "source"));
+        for (file, used_as) in source.chain(outputs).chain(renditions).chain(slate) {
             let mut found = problems_in(&file.file, &file.text, &variables);
             if found.is_empty() {
                 found.extend(misused(file, used_as, &variables));

@@ -1,4 +1,7 @@
-//! What one viewer does costs the others nothing.
+//! What one client does, or a stranger, costs the others nothing.
+
+mod requests;
+mod strangers;
 
 use std::time::Duration;
 
@@ -39,6 +42,28 @@ fn others_lose_nothing(mode: Mode) -> (Server, Client, Client) {
         metrics.text()
     );
     (server, publisher, bad)
+}
+
+/// Whether viewers see everything while `harm` is done. It gets the server and the answer
+/// that a viewer has got.
+fn a_broadcast_goes_on(server: &Server, harm: impl FnOnce(&Server, &str)) {
+    let publisher = Client::live(server, "live", &clip::H264);
+    let viewers: Vec<_> = (0..2).map(|_| Client::watch(server, "live")).collect();
+    wait_for_frames_of_all(&viewers, 10);
+    let seen = || viewers.iter().map(|viewer| viewer.video().frames.len());
+    let (before, sent) = (seen().collect::<Vec<_>>(), publisher.pictures());
+    harm(server, &viewers[0].answer);
+    let sent = publisher.pictures() - sent;
+    wait_for("every frame", || {
+        let came = seen().zip(&before).map(|(now, before)| now - before);
+        came.min().filter(|&came| came >= sent)
+    });
+    let late = Client::watch(server, "live");
+    late.wait_for_frames(30);
+    for viewer in &viewers {
+        server.get(&viewer.session).expect(204);
+    }
+    server.get(&publisher.session).expect(204);
 }
 
 #[test]

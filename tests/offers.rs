@@ -217,8 +217,11 @@ fn w_70_e_23_no_codec_in_common() {
         .replace("opus/48000/2", "PCMU/8000")
         .replace("H264/90000", "H263/90000");
     server.post_offer("/whip/a", &only_pcmu).expect(422);
-    let vp8_only = fixture("chrome-whep-av").replace("H264/90000", "H263/90000");
-    let reply = server.post_offer("/whep/demo", &vp8_only).expect(422);
+    // Neither what the broadcast has nor what can be made of it.
+    let others = fixture("chrome-whep-av")
+        .replace("H264/90000", "H263/90000")
+        .replace("VP8/90000", "VP7/90000");
+    let reply = server.post_offer("/whep/demo", &others).expect(422);
     assert!(
         reply.json()["type"]
             .as_str()

@@ -1,6 +1,7 @@
 //! Publishers come back, and viewers go on.
 
 use crate::{
+    outputs::{folder, server as shaping},
     rtc::{Client, Mode, clip, wait_for_frames_of_all},
     support::{Server, wait_for},
 };
@@ -47,8 +48,20 @@ fn viewers_go_on_when_the_publisher_was_killed() {
 }
 
 #[test]
-fn viewers_are_closed_when_the_codec_is_another() {
+fn viewers_go_on_when_the_codec_is_another() {
     let server = Server::start(&[]);
+    let (publisher, viewers) = audience(&server);
+    server.delete(&publisher.session).expect(200);
+    let _publisher = Client::live(&server, "a", &clip::VP8);
+    goes_on(&server, &viewers);
+    let viewer = Client::watch_only(&server, "a", &clip::VP8);
+    viewer.wait_for_frames(20);
+}
+
+#[test]
+fn viewers_are_closed_when_the_codec_is_another_and_nothing_is_transcoded() {
+    let folder = folder("closed", &[], &[]);
+    let server = shaping(&folder, "[defaults]\ntranscode = false\n", &[]);
     let (publisher, viewers) = audience(&server);
     server.delete(&publisher.session).expect(200);
     let _publisher = Client::live(&server, "a", &clip::VP8);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A rendition as the API shows it.
-fn status(server: &Server, broadcast: &str, rendition: &str) -> Value {
+pub(crate) fn status(server: &Server, broadcast: &str, rendition: &str) -> Value {
     let reply = server.get(&format!("/api/broadcasts/{broadcast}")).json();
     let renditions = reply["renditions"].as_array().unwrap();
     let found = renditions.iter().find(|it| it["name"] == rendition);

@@ -156,14 +156,18 @@ fn w_109_a_broadcast_is_live_at_its_first_picture() {
 fn e_35_viewers_are_closed_when_the_tracks_have_changed() {
     let server = Server::start(&[]);
     let publisher = live(&server);
-    let viewer = Client::watch(&server, "/whep/a");
-    wait_for_packets(&viewer);
+    let all = crate::rtc::Client::watch(&server, "a");
+    // Its offer asks for sound only.
+    let listener = Client::watch(&server, "/whep/a");
+    wait_for_packets(&listener);
     server.delete(&publisher.session).expect(200);
     let publisher = Client::publish_video(&server, "/whip/a");
     publisher.show();
     server.wait_for_state("a", "live");
-    wait_for("goodbye", || viewer.is_closed().then_some(()));
-    server.get(&viewer.session).expect(404);
+    // There is a picture now, which it has asked for and not got.
+    wait_for("goodbye", || all.is_closed().then_some(()));
+    server.get(&all.session).expect(404);
+    wait_for_packets(&listener);
     let viewer = Client::watch(&server, "/whep/a");
     wait_for_packets(&viewer);
 }

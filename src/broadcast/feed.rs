@@ -30,6 +30,8 @@ pub(super) enum Report {
         name: String,
         codec: Codec,
     },
+    /// A pipeline has failed; it is started again after a pause.
+    JobFailed { job: u64 },
 }
 
 /// A track and the rendition that carries it to viewers.
@@ -200,6 +202,7 @@ impl Gate {
                 let outlet = Outlet {
                     frames: sink(track, &it.rendition, Kind::Video),
                     stream: stream.take(),
+                    transcode: false,
                 };
                 (it.rid.clone(), outlet)
             };
@@ -211,6 +214,7 @@ impl Gate {
                 video: of(Kind::Video),
                 audio: of(Kind::Audio),
                 streams: streams.clone(),
+                transcode: false,
             },
         }
     }

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep_until, timeout},
+    time::{MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -22,9 +22,9 @@ use super::{
 };
 use crate::{
     fanout,
-    media::Kind,
+    media::{Codec, Kind},
     pipeline::{
-        Event, Job, Outlet, Streams,
+        Event, Job, Outlet, Stream, Streams,
         job::{Control, Figures, Setup},
     },
 };
@@ -37,6 +37,8 @@ const START_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
 /// Shortest time between two keyframes that an encoder is asked for.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a pipeline that does not stop is looked at.
+const REMAINS_INTERVAL: Duration = Duration::from_millis(250);
 /// Events waiting for the task: one per rendition of a file, and an end.
 const EVENTS_MAX: usize = 64;
 
@@ -95,10 +97,21 @@ impl Told {
 
 /// What makes one pipeline's run different from another's.
 pub(super) enum Purpose {
-    /// Takes media out. One that stalls is left alone: what it pushes to may come back.
+    /// Takes media out.
     Output,
-    /// Makes these renditions, by the names of their appsinks. One that stalls is started again.
-    Renditions(Vec<(String, Arc<fanout::Rendition>)>),
+    /// Makes these renditions.
+    Renditions(Vec<Made>),
+}
+
+/// A rendition that a pipeline makes.
+pub(super) struct Made {
+    /// Name of the appsink.
+    pub(super) sink: String,
+    /// Name of the rendition.
+    pub(super) name: String,
+    pub(super) rendition: Arc<fanout::Rendition>,
+    /// Where other pipelines take it from.
+    pub(super) stream: Option<Stream>,
 }
 
 /// Everything one job needs.
@@ -119,12 +132,19 @@ impl Task {
     /// Runs the pipeline, again and again if it fails, until it is stopped.
     pub(super) async fn run(self) -> Outcome {
         let mut restarts = Restarts::default();
+        let mut remains = Weak::new();
         loop {
+            self.wait_for_the_end_of(&mut remains).await;
+            if self.stop.is_set() {
+                break;
+            }
             let began = Instant::now();
             if restarts.begin() {
                 self.tell(|told| told.health.restarts += 1);
             }
-            let (made, why) = self.run_once().await;
+            let life = Arc::<()>::default();
+            remains = Arc::downgrade(&life);
+            let (made, why) = self.run_once(life).await;
             let Some(why) = why else { break };
             let now = Instant::now();
             restarts.ended(now, made);
@@ -140,6 +160,9 @@ impl Task {
                 told.health.state = Activity::Failed;
                 told.health.error = Some(why);
             });
+            let job = self.number;
+            // Err: the owner is gone, and stops this task.
+            let _ = self.reports.send(Report::JobFailed { job }).await;
             tokio::select! {
                 () = sleep_until(due.into()) => {}
                 _ = self.stop.ended() => break,
@@ -149,19 +172,40 @@ impl Task {
         Outcome::JobEnded
     }
 
+    /// A pipeline whose sink is stuck, such as in a FIFO that nobody reads, holds its thread until
+    /// that is over. There is never a second one beside it.
+    async fn wait_for_the_end_of(&self, remains: &mut Weak<()>) {
+        if remains.strong_count() == 0 {
+            return;
+        }
+        let (broadcast, pipeline) = (&self.broadcast, self.text.name());
+        tracing::warn!(%broadcast, pipeline, "the pipeline of before does not stop; it is waited for");
+        while remains.strong_count() > 0 {
+            tokio::select! {
+                () = sleep(REMAINS_INTERVAL) => {}
+                _ = self.stop.ended() => return,
+            }
+        }
+    }
+
     fn tell(&self, change: impl FnOnce(&mut Told)) {
         self.told.send_modify(change);
     }
 
-    fn setup(&self) -> Setup {
+    fn setup(&self, life: Arc<()>) -> Setup {
         let name = format!("{}-{}", self.broadcast, self.text.name());
         let mut setup = Setup::new(name, &*self.text.text);
         setup.variables = self.plan.variables(&self.broadcast);
         setup.inputs = self.inputs.clone();
+        setup.stall = self.plan.stall;
+        setup.life = life;
         if let Purpose::Renditions(renditions) = &self.purpose {
-            let outlet = |(sink, rendition): &(String, Arc<fanout::Rendition>)| {
-                let frames = rendition.sink();
-                (sink.clone(), Outlet::new(move |frame| frames(frame)))
+            let outlet = |made: &Made| {
+                let frames = made.rendition.sink();
+                let mut outlet = Outlet::new(move |frame| frames(frame));
+                outlet.stream.clone_from(&made.stream);
+                outlet.transcode = true;
+                (made.sink.clone(), outlet)
             };
             setup.outlets = renditions.iter().map(outlet).collect::<BTreeMap<_, _>>();
         }
@@ -169,12 +213,12 @@ impl Task {
     }
 
     /// One run: whether it made something, and why it failed; `None` if it was stopped.
-    async fn run_once(&self) -> (bool, Option<String>) {
+    async fn run_once(&self, life: Arc<()>) -> (bool, Option<String>) {
         self.tell(|told| told.health.state = Activity::Starting);
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let began = Instant::now();
         // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
-        let job = match timeout(START_TIMEOUT, Job::start(self.setup(), sender)).await {
+        let job = match timeout(START_TIMEOUT, Job::start(self.setup(life), sender)).await {
             Ok(Ok(job)) => job,
             Ok(Err(error)) => return (false, Some(error.to_string())),
             Err(_) => return (false, Some("it does not start in time".to_owned())),
@@ -206,7 +250,6 @@ impl Task {
 
     /// Runs until the pipeline fails or is stopped.
     async fn follow(&self, job: &Job, events: &mut mpsc::Receiver<Event>) -> Option<String> {
-        let (broadcast, pipeline) = (&self.broadcast, self.text.name());
         let mut tick = interval(FIGURES_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut keyframe_due = Instant::now();
@@ -214,23 +257,18 @@ impl Task {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Event::Rendition { kind, name, codec }) => {
-                        let number = self.number;
-                        tracing::info!(%broadcast, pipeline, %kind, rendition = name, %codec, "first frame");
-                        // Err: the owner is gone, and stops this task.
-                        let _ = self.reports.send(Report::Rendition { job: number, kind, name, codec }).await;
+                        self.report(kind, &format!("{kind}_{name}"), codec).await;
                     }
-                    Some(Event::Track(..)) => {}
-                    Some(Event::Stalled) if matches!(self.purpose, Purpose::Renditions(_)) => {
-                        return Some("it makes nothing any more".to_owned());
-                    }
+                    Some(Event::Track(kind, codec)) => self.report(kind, kind.name(), codec).await,
                     Some(Event::Stalled) => {
-                        tracing::warn!(%broadcast, pipeline, "pipeline is stalled");
                         self.tell(|told| told.health.state = Activity::Stalled);
+                        let seconds = self.plan.stall.as_secs_f32();
+                        return Some(match self.purpose {
+                            Purpose::Renditions(_) => format!("it has made nothing for {seconds} s"),
+                            Purpose::Output => format!("it has taken nothing for {seconds} s"),
+                        });
                     }
-                    Some(Event::Resumed) => {
-                        tracing::info!(%broadcast, pipeline, "pipeline goes on");
-                        self.tell(|told| told.health.state = Activity::Running);
-                    }
+                    Some(Event::Resumed) => {}
                     Some(Event::Failed(why)) => return Some(why),
                     Some(Event::Ended) | None => return Some("it came to its end".to_owned()),
                 },
@@ -247,11 +285,31 @@ impl Task {
         }
     }
 
+    /// Tells the owner of the first frame of a rendition.
+    async fn report(&self, kind: Kind, sink: &str, codec: Codec) {
+        let Purpose::Renditions(renditions) = &self.purpose else {
+            return;
+        };
+        let Some(made) = renditions.iter().find(|made| made.sink == sink) else {
+            return;
+        };
+        let (broadcast, pipeline, rendition) = (&self.broadcast, self.text.name(), &made.name);
+        tracing::info!(%broadcast, pipeline, %kind, rendition, %codec, "first frame");
+        let report = Report::Rendition {
+            job: self.number,
+            kind,
+            name: rendition.clone(),
+            codec,
+        };
+        // Err: the owner is gone, and stops this task.
+        let _ = self.reports.send(report).await;
+    }
+
     fn force_keyframes(&self, job: &Job) {
         let Purpose::Renditions(renditions) = &self.purpose else {
             return;
         };
-        let pictures = renditions.iter().map(|(sink, _)| sink);
+        let pictures = renditions.iter().map(|made| &made.sink);
         for sink in pictures.filter(|sink| sink.starts_with(Kind::Video.name())) {
             job.force_keyframe(sink);
         }

@@ -199,22 +199,21 @@ impl Broadcasts {
     ) -> Result<Created, Error> {
         let offer = Arc::new(offer);
         self.ask(|reply| {
+            let request = Request::Watch {
+                offer: Arc::clone(&offer),
+                wish: rendition.map(str::to_owned),
+                reply,
+            };
+            if self.shared.options.plans.has_slate(name) {
+                return Ok((self.owner(name)?, request));
+            }
             let directory = self.shared.directory();
-            let entry = directory
-                .broadcasts
-                .get(name)
-                .ok_or_else(|| Error::NotLive {
-                    name: name.clone(),
-                    retry_after: owner::RETRY_MISSING,
-                })?;
-            Ok((
-                entry.requests.clone(),
-                Request::Watch {
-                    offer: Arc::clone(&offer),
-                    wish: rendition.map(str::to_owned),
-                    reply,
-                },
-            ))
+            let entry = directory.broadcasts.get(name);
+            let entry = entry.ok_or_else(|| Error::NotLive {
+                name: name.clone(),
+                retry_after: owner::RETRY_MISSING,
+            })?;
+            Ok((entry.requests.clone(), request))
         })
         .await
     }

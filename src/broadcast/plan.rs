@@ -3,10 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::Name;
-use crate::{peer::Engine, pipeline::Variables};
+use crate::{
+    peer::Engine,
+    pipeline::{Variables, job::STALL_DEFAULT},
+};
 
 /// How long what nobody watches runs on. See [`Plan::grace`].
 const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// See [`Plan::gop_max`].
+const GOP_MAX_DEFAULT: Duration = Duration::from_secs(10);
 
 /// A pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +50,8 @@ impl Pattern {
         Name::new(&self.0)
     }
 
-    fn matches(&self, name: &Name) -> bool {
+    /// Whether a broadcast of this name is meant.
+    pub fn matches(&self, name: &Name) -> bool {
         let mut parts = self.0.split('*');
         let Some(rest) = parts
             .next()
@@ -85,6 +92,14 @@ pub struct Settings {
     pub on_demand: bool,
     /// See [`Plan::grace`].
     pub grace: Option<Duration>,
+    /// The pipeline that is shown when nobody feeds it.
+    pub slate: Option<Text>,
+    /// Whether there are [`Plan::automatic`] pipelines.
+    pub transcode: Option<bool>,
+    /// See [`Plan::gop_max`].
+    pub gop_max: Option<Duration>,
+    /// See [`Plan::stall`].
+    pub stall: Option<Duration>,
     /// See [`Plan::publisher_engine`].
     pub publisher_engine: Option<Engine>,
     /// See [`Plan::viewer_engine`].
@@ -106,6 +121,17 @@ pub struct Plan {
     pub on_demand: bool,
     /// How long a rendition, or a source on demand, runs on without viewers. Default: 10 s.
     pub grace: Duration,
+    /// The pipeline that is shown when its publisher or source has been gone for the grace period.
+    pub slate: Option<Text>,
+    /// The pipelines that make what viewers can decode of what they cannot; none if the
+    /// broadcast's media shall never be transcoded unasked.
+    pub automatic: Vec<Text>,
+    /// A source that leaves more time between keyframes, and makes none when asked, is transcoded
+    /// for who joins. Default: 10 s.
+    pub gop_max: Duration,
+    /// A rendition that makes nothing, or an output that takes nothing, for this long has failed.
+    /// Default: [`STALL_DEFAULT`].
+    pub stall: Duration,
     /// What carries its publisher, instead of what carries those of other broadcasts.
     pub publisher_engine: Option<Engine>,
     /// What carries its viewers, instead of what carries those of other broadcasts.
@@ -122,10 +148,10 @@ impl Plan {
         )
     }
 
-    /// Every pipeline file.
+    /// Every pipeline file that the configuration names.
     pub fn files(&self) -> impl Iterator<Item = &Text> {
         let rest = self.outputs.iter().chain(&self.renditions);
-        self.source.iter().chain(rest)
+        self.source.iter().chain(rest).chain(&self.slate)
     }
 }
 
@@ -134,21 +160,32 @@ impl Plan {
 pub struct Plans {
     /// The most specific first.
     sections: Arc<Vec<(Pattern, Settings)>>,
+    /// See [`Plan::automatic`].
+    automatic: Arc<[Text]>,
 }
 
 impl Plans {
-    /// Puts sections in order.
-    pub fn new(mut sections: Vec<(Pattern, Settings)>) -> Self {
+    /// Puts sections in order. `automatic` are the pipelines of [`Plan::automatic`].
+    pub fn new(mut sections: Vec<(Pattern, Settings)>, automatic: Vec<Text>) -> Self {
         sections.sort_by_key(|(pattern, _)| pattern.rank());
         Self {
             sections: Arc::new(sections),
+            automatic: automatic.into(),
         }
     }
 
     /// What the broadcast of this name has.
     pub fn of(&self, name: &Name) -> Plan {
         let fitting = self.sections.iter();
-        merge(fitting.filter(|(pattern, _)| pattern.matches(name)))
+        self.merge(fitting.filter(|(pattern, _)| pattern.matches(name)))
+    }
+
+    /// Whether the configuration names a broadcast, not only a pattern for it, that has a slate:
+    /// it can be watched before anybody publishes.
+    pub fn has_slate(&self, name: &Name) -> bool {
+        let mut sections = self.sections.iter();
+        let named = sections.any(|(pattern, _)| pattern.name().as_ref() == Some(name));
+        named && self.of(name).slate.is_some()
     }
 
     /// The broadcasts that have a source.
@@ -167,46 +204,51 @@ impl Plans {
             }
             let rest = self.sections.iter().filter(|(it, _)| *it == any);
             let rest = rest.filter(|_| section.0 != any);
-            merge([section].into_iter().chain(rest))
+            self.merge([section].into_iter().chain(rest))
         })
     }
 }
 
-/// The first that says something counts.
-fn merge<'a>(sections: impl Iterator<Item = &'a (Pattern, Settings)>) -> Plan {
-    let mut all = Settings::default();
-    for (_, settings) in sections {
-        let Settings {
-            source,
-            outputs,
-            renditions,
-            variables,
-            on_demand,
-            grace,
-            publisher_engine,
-            viewer_engine,
-        } = settings;
-        all.source = all.source.or_else(|| source.clone());
-        all.outputs = all.outputs.or_else(|| outputs.clone());
-        all.renditions = all.renditions.or_else(|| renditions.clone());
-        all.on_demand |= on_demand;
-        all.grace = all.grace.or(*grace);
-        all.publisher_engine = all.publisher_engine.or(*publisher_engine);
-        all.viewer_engine = all.viewer_engine.or(*viewer_engine);
-        for (name, value) in variables {
-            let entry = all.variables.entry(name.clone());
-            entry.or_insert_with(|| value.clone());
+impl Plans {
+    /// The first that says something counts.
+    fn merge<'a>(&self, sections: impl Iterator<Item = &'a (Pattern, Settings)>) -> Plan {
+        let mut all = Settings::default();
+        for (_, settings) in sections {
+            let it = settings.clone();
+            all.source = all.source.or(it.source);
+            all.outputs = all.outputs.or(it.outputs);
+            all.renditions = all.renditions.or(it.renditions);
+            all.on_demand |= it.on_demand;
+            all.grace = all.grace.or(it.grace);
+            all.slate = all.slate.or(it.slate);
+            all.transcode = all.transcode.or(it.transcode);
+            all.gop_max = all.gop_max.or(it.gop_max);
+            all.stall = all.stall.or(it.stall);
+            all.publisher_engine = all.publisher_engine.or(it.publisher_engine);
+            all.viewer_engine = all.viewer_engine.or(it.viewer_engine);
+            for (name, value) in it.variables {
+                all.variables.entry(name).or_insert(value);
+            }
         }
-    }
-    Plan {
-        source: all.source,
-        outputs: all.outputs.unwrap_or_default(),
-        renditions: all.renditions.unwrap_or_default(),
-        variables: all.variables,
-        on_demand: all.on_demand,
-        grace: all.grace.unwrap_or(GRACE_DEFAULT),
-        publisher_engine: all.publisher_engine,
-        viewer_engine: all.viewer_engine,
+        let automatic: &[Text] = if all.transcode.unwrap_or(true) {
+            &self.automatic
+        } else {
+            &[]
+        };
+        Plan {
+            source: all.source,
+            outputs: all.outputs.unwrap_or_default(),
+            renditions: all.renditions.unwrap_or_default(),
+            variables: all.variables,
+            on_demand: all.on_demand,
+            grace: all.grace.unwrap_or(GRACE_DEFAULT),
+            slate: all.slate,
+            automatic: automatic.to_vec(),
+            gop_max: all.gop_max.unwrap_or(GOP_MAX_DEFAULT),
+            stall: all.stall.unwrap_or(STALL_DEFAULT),
+            publisher_engine: all.publisher_engine,
+            viewer_engine: all.viewer_engine,
+        }
     }
 }
 
@@ -255,20 +297,23 @@ mod tests {
                 .collect(),
             ..Settings::default()
         };
-        let plans = Plans::new(vec![
-            (
-                Pattern::any(),
-                settings(files(&["all"]), &[("a", "1"), ("b", "1")]),
-            ),
-            (
-                Pattern::new("cam-*").unwrap(),
-                settings(None, &[("b", "2")]),
-            ),
-            (
-                Pattern::new("cam-1").unwrap(),
-                settings(files(&[]), &[("c", "3")]),
-            ),
-        ]);
+        let plans = Plans::new(
+            vec![
+                (
+                    Pattern::any(),
+                    settings(files(&["all"]), &[("a", "1"), ("b", "1")]),
+                ),
+                (
+                    Pattern::new("cam-*").unwrap(),
+                    settings(None, &[("b", "2")]),
+                ),
+                (
+                    Pattern::new("cam-1").unwrap(),
+                    settings(files(&[]), &[("c", "3")]),
+                ),
+            ],
+            Vec::new(),
+        );
         let plan = plans.of(&name("x"));
         assert_eq!(plan.outputs[0].name(), "all");
         let plan = plans.of(&name("cam-2"));
@@ -288,10 +333,13 @@ mod tests {
             ..Settings::default()
         };
         let (direct, webrtcbin) = (Some(Engine::Direct), Some(Engine::Webrtcbin));
-        let plans = Plans::new(vec![
-            (Pattern::any(), settings(webrtcbin, None)),
-            (Pattern::new("cam-*").unwrap(), settings(direct, direct)),
-        ]);
+        let plans = Plans::new(
+            vec![
+                (Pattern::any(), settings(webrtcbin, None)),
+                (Pattern::new("cam-*").unwrap(), settings(direct, direct)),
+            ],
+            Vec::new(),
+        );
         let engines = |text| {
             let plan = plans.of(&name(text));
             (plan.viewer_engine, plan.publisher_engine)

@@ -148,7 +148,7 @@ async fn follow(
             Some(command) = commands.recv() => match command {
                 Command::Candidates(candidates) => publisher.add_candidates(&candidates),
                 Command::Keyframe => publisher.request_keyframe(),
-                Command::Layer(_) => {}
+                Command::Layer(_) | Command::GoOver(_) => {}
                 Command::Restart { ice_ufrag, ice_pwd, reply } => {
                     // Err: the client has left.
                     let _ = reply.send(publisher.restart(&ice_ufrag, &ice_pwd).await);

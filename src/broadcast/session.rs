@@ -8,13 +8,14 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Name,
+    feed::Track,
     selections::{EventKind, Selections},
 };
 use crate::{
@@ -70,12 +71,28 @@ pub(super) enum Command {
     Keyframe,
     /// The viewer wants this layer of its picture, or the server's choice.
     Layer(Option<usize>),
+    /// The viewer shall get another rendition.
+    GoOver(GoOver),
     /// Restart ICE with the peer's new credentials; the reply is the engine's side of it.
     Restart {
         ice_ufrag: String,
         ice_pwd: String,
         reply: oneshot::Sender<Result<Transport, sdp::Error>>,
     },
+}
+
+/// Where a viewer's track comes from, from now on.
+pub(super) struct GoOver {
+    pub(super) kind: Kind,
+    pub(super) track: Track,
+    /// Who makes its keyframes, if it is the picture.
+    pub(super) keyframe: Option<Arc<Notify>>,
+}
+
+impl fmt::Debug for GoOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GoOver").field(&self.kind).finish()
+    }
 }
 
 /// The ICE session of a session: a restart begins a new one.

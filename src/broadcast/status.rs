@@ -28,6 +28,8 @@ pub enum State {
     Live,
     /// It did, but has paused for longer than `timeouts.stale`.
     Stale,
+    /// Nobody feeds it; viewers see the slate.
+    Slate,
     /// Nothing to watch yet, or no longer.
     Waiting,
 }
@@ -109,6 +111,9 @@ pub struct RenditionStatus {
     pub pipeline: String,
     /// Viewers that receive it.
     pub viewers: usize,
+    /// Why it is made, if the server has decided to: nobody can ask for it by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<String>,
     /// How its pipeline is.
     #[serde(flatten)]
     pub health: Health,
@@ -166,6 +171,9 @@ pub struct TrackStatus {
     pub kind: Kind,
     /// How it is encoded.
     pub codec: Codec,
+    /// The media type that a source makes it of, if no browser receives that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcoded_from: Option<String>,
     /// The rids of its layers, if it is simulcast.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<String>,
@@ -304,6 +312,7 @@ mod tests {
             tracks: vec![TrackStatus {
                 kind: Kind::Video,
                 codec: Codec::H264,
+                transcoded_from: None,
                 layers: Vec::new(),
             }],
             outputs: Vec::new(),

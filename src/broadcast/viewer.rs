@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -30,6 +30,8 @@ use crate::{
 
 /// Events waiting for the task. Keyframe wishes that find it full are not missed: one is in it.
 const EVENTS_MAX: usize = 16;
+/// Pause before an overloaded engine is told again.
+const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
 /// How long the engine may take to say goodbye.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -92,13 +94,8 @@ impl Task {
             }))
             .is_ok()
         {
-            follow(
-                session,
-                &viewer,
-                (&mut self.commands, &mut events),
-                &self.keyframe_wanted,
-            )
-            .await
+            let queues = (&mut self.commands, &mut events);
+            follow(session, &viewer, queues, self.keyframe_wanted).await
         } else {
             // The client has left before the answer.
             End::Deleted
@@ -140,7 +137,7 @@ async fn follow(
     session: &Session,
     viewer: &Viewer,
     (commands, events): (&mut mpsc::Receiver<Command>, &mut mpsc::Receiver<Event>),
-    keyframe_wanted: &Notify,
+    mut keyframe_wanted: Arc<Notify>,
 ) -> End {
     loop {
         tokio::select! {
@@ -157,6 +154,12 @@ async fn follow(
                 Command::Candidates(candidates) => viewer.add_candidates(&candidates),
                 Command::Keyframe => {}
                 Command::Layer(layer) => viewer.select(layer),
+                Command::GoOver(to) => {
+                    keyframe_wanted = to.keyframe.clone().unwrap_or(keyframe_wanted);
+                    while !viewer.go_over(to.kind, &to.track) && !session.stop.is_set() {
+                        sleep(OVERLOAD_PAUSE).await;
+                    }
+                }
                 Command::Restart { ice_ufrag, ice_pwd, reply } => {
                     // Err: the client has left.
                     let _ = reply.send(viewer.restart(&ice_ufrag, &ice_pwd).await);

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use tokio::{sync::mpsc, time::timeout};
 
-use super::viewer::CLOSE_TIMEOUT;
+use super::{feed::Track, viewer::CLOSE_TIMEOUT};
 use crate::{
     error::Error,
     fanout::{self, Fanout, FedViewer, ViewerStatistics},
+    media::Kind,
     peer::{
         End, Engine, Event,
         sdp::{self, Offer},
@@ -63,6 +64,14 @@ impl Viewer {
         match self {
             Self::Direct(viewer) => viewer.select(layer),
             Self::Webrtcbin(viewer) => viewer.select(layer),
+        }
+    }
+
+    /// Sends another rendition of a track from now on; false if the engine is overloaded.
+    pub(super) fn go_over(&self, kind: Kind, to: &Track) -> bool {
+        match self {
+            Self::Direct(viewer) => viewer.go_over(kind, &to.rendition, &to.layers),
+            Self::Webrtcbin(viewer) => viewer.go_over(kind, &to.rendition, &to.layers),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The sections `[broadcasts.NAME]` and `[defaults]`, as written.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use toml::{
     Spanned,
@@ -21,14 +21,22 @@ use crate::{
 const FILES_MAX: usize = 16;
 /// Variables of one section.
 const VARIABLES_MAX: usize = 64;
+/// Limits of `gop_max`.
+const GOP_MAX: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(5);
+/// Limits of `stall`.
+const STALL: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_mins(10);
 /// The keys of a section.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 12] = [
     "source",
     "on_demand",
     "outputs",
     "renditions",
     "vars",
     "grace",
+    "slate",
+    "transcode",
+    "gop_max",
+    "stall",
     "publisher_engine",
     "viewer_engine",
 ];
@@ -46,6 +54,10 @@ pub(super) struct Section {
     pub(super) variables: BTreeMap<String, String>,
     pub(super) on_demand: bool,
     pub(super) grace: Option<Duration>,
+    pub(super) slate: Option<Named>,
+    pub(super) transcode: Option<bool>,
+    pub(super) gop_max: Option<Duration>,
+    pub(super) stall: Option<Duration>,
     pub(super) publisher_engine: Option<Engine>,
     pub(super) viewer_engine: Option<Engine>,
 }
@@ -60,6 +72,10 @@ impl Section {
             variables: BTreeMap::new(),
             on_demand: false,
             grace: None,
+            slate: None,
+            transcode: None,
+            gop_max: None,
+            stall: None,
             publisher_engine: None,
             viewer_engine: None,
         }
@@ -103,6 +119,9 @@ impl Section {
                 let expected = format!("a list of at most {FILES_MAX} pipeline files, each once");
                 files(value, &origin).ok_or_else(|| bad(&expected))
             };
+            let flag = || value.as_bool();
+            let time = || text(value).and_then(|text| Duration::read(&text));
+            let within = |limits: RangeInclusive<_>| time().filter(|time| limits.contains(time));
             let engine = || text(value).and_then(|text| Engine::read(&text));
             match (key.get_ref().as_ref(), value) {
                 ("source", DeValue::String(file)) if self.pattern.name().is_some() => {
@@ -112,20 +131,27 @@ impl Section {
                     return Err(bad("a place under the one broadcast that it feeds"));
                 }
                 ("source", _) => return Err(bad("the name of a pipeline file")),
-                ("on_demand", DeValue::Boolean(value)) => {
-                    self.on_demand = *value;
+                ("on_demand", _) => {
+                    self.on_demand = flag().ok_or_else(|| bad("true or false"))?;
                     on_demand_at = Some((origin, full));
                 }
-                ("on_demand", _) => return Err(bad("true or false")),
                 ("outputs", _) => self.outputs = Some(files()?),
                 ("renditions", _) => self.renditions = Some(files()?),
                 ("vars", _) => {
                     let expected = format!("a table of at most {VARIABLES_MAX} texts and numbers");
                     self.variables = variables(value).ok_or_else(|| bad(&expected))?;
                 }
-                ("grace", _) => {
-                    let grace = text(value).and_then(|text| Duration::read(&text));
-                    self.grace = Some(grace.ok_or_else(|| bad(Duration::TAKES))?);
+                ("grace", _) => self.grace = Some(time().ok_or_else(|| bad(Duration::TAKES))?),
+                ("slate", DeValue::String(file)) => self.slate = Some((file.to_string(), origin)),
+                ("slate", _) => return Err(bad("a pipeline file, or a picture (png or jpg)")),
+                ("transcode", _) => {
+                    self.transcode = Some(flag().ok_or_else(|| bad("true or false"))?);
+                }
+                ("gop_max", _) => {
+                    self.gop_max = Some(within(GOP_MAX).ok_or_else(|| bad("from 1s to 5m"))?);
+                }
+                ("stall", _) => {
+                    self.stall = Some(within(STALL).ok_or_else(|| bad("from 500ms to 10m"))?);
                 }
                 ("publisher_engine", _) => {
                     self.publisher_engine = Some(engine().ok_or_else(|| bad(Engine::TAKES))?);
@@ -143,6 +169,11 @@ impl Section {
                 }
             }
         }
+        self.checked(on_demand_at)
+    }
+
+    /// What is on demand has a source. `on_demand_at` is where it says so.
+    fn checked(self, on_demand_at: Option<(Origin, String)>) -> Result<Self, Error> {
         match on_demand_at {
             Some((origin, key)) if self.on_demand && self.source.is_none() => Err(bad(
                 &origin,

@@ -15,8 +15,10 @@ use super::{
     DEFAULT_FILE, Error, FILE_VARIABLE,
     broadcasts::Section,
     options::{self, Opt},
+    tokens,
     value::Value,
 };
+use crate::access::Token;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub struct Layers {
     values: BTreeMap<&'static str, (String, Origin)>,
     broadcasts: Vec<Section>,
     has_broadcasts: bool,
+    tokens: Vec<Token>,
 }
 
 impl Layers {
@@ -61,10 +64,7 @@ impl Layers {
         variables: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self, Error> {
-        let mut variables: BTreeMap<_, _> = variables
-            .into_iter()
-            .filter(|(name, _)| name.starts_with("AERIAL_"))
-            .collect();
+        let mut variables: BTreeMap<_, _> = variables.into_iter().collect();
         let named = variables.remove(FILE_VARIABLE).map(PathBuf::from);
         let fallback = PathBuf::from(DEFAULT_FILE);
         let file = file
@@ -77,8 +77,11 @@ impl Layers {
                 path: path.clone(),
                 source,
             })?;
-            layers.add_file(&path, &text)?;
+            let tokens = layers.add_file(&path, &text)?;
+            let tokens = tokens.iter().map(|token| token.resolve(&variables));
+            layers.tokens = tokens.collect::<Result<_, _>>()?;
         }
+        variables.retain(|name, _| name.starts_with("AERIAL_"));
         for (name, value) in variables {
             layers.add_variable(&name, value)?;
         }
@@ -108,8 +111,25 @@ impl Layers {
                 origin,
                 key: option.key.to_owned(),
                 expected: option.expected(),
-                given: text.to_owned(),
+                given: if T::SECRET {
+                    "what is there (not shown)"
+                } else {
+                    text
+                }
+                .to_owned(),
             })
+    }
+
+    /// Where an option of this section is set, if any is: the first by name, and its key.
+    pub(super) fn first_of(&self, section: &str) -> Option<(&'static str, &Origin)> {
+        let mut values = self.values.iter();
+        let (key, (_, origin)) = values.find(|(key, _)| key.starts_with(section))?;
+        Some((key, origin))
+    }
+
+    /// The sections `[[auth.tokens]]`.
+    pub(super) fn tokens(&self) -> &[Token] {
+        &self.tokens
     }
 
     /// The sections `[broadcasts.NAME]` and `[defaults]`.
@@ -141,8 +161,10 @@ impl Layers {
         Ok(())
     }
 
-    fn add_file(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+    /// Returns the tokens, which may stand somewhere else.
+    fn add_file(&mut self, path: &Path, text: &str) -> Result<Vec<tokens::Section>, Error> {
         let file = File { path, text };
+        let mut tokens = Vec::new();
         let table = DeTable::parse(text).map_err(|error| Error::Syntax {
             origin: file.origin(error.span().map_or(0, |span| span.start)),
             message: error.message().replace('\n', ", "),
@@ -161,13 +183,17 @@ impl Layers {
                 (section, DeValue::Table(table)) => {
                     for (key, value) in table {
                         let name = format!("{section}.{}", key.get_ref());
+                        if name == "auth.tokens" {
+                            tokens = tokens::read(&file, value)?;
+                            continue;
+                        }
                         self.add_key(&file, &name, key.span().start, value)?;
                     }
                 }
                 (name, _) => self.add_key(&file, name, key.span().start, value)?,
             }
         }
-        Ok(())
+        Ok(tokens)
     }
 
     fn add_key(
@@ -280,6 +306,7 @@ mod tests {
         let layers = Layers::default();
         options::Main::take(&layers).unwrap();
         options::Http::take(&layers).unwrap();
+        options::Auth::take(&layers).unwrap();
         options::Limits::take(&layers).unwrap();
         Timeouts::take(&layers).unwrap();
         options::WebRtc::take(&layers).unwrap();

@@ -9,15 +9,19 @@ mod broadcasts;
 mod layers;
 mod options;
 mod pipelines;
+mod tokens;
 mod value;
 
 use std::{fs, io, path::PathBuf};
 
 pub use layers::{Layers, Origin};
-pub use options::{Http, Limits, Main, Opt, Timeouts, WebRtc, all};
+pub use options::{Auth, Http, Limits, Main, Opt, Timeouts, WebRtc, all};
 pub use value::{Bytes, IceServer, LogFilter, PublicUrl, Value};
 
-use crate::broadcast::{Pattern, Plans, Settings};
+use crate::{
+    access::{Access, Secret, Token},
+    broadcast::{Pattern, Plans, Settings},
+};
 
 /// The file read when no other is named and it exists in the working directory.
 pub const DEFAULT_FILE: &str = "aerial.toml";
@@ -88,6 +92,10 @@ pub struct Config {
     pub main: Main,
     /// The HTTP port.
     pub http: Http,
+    /// How tokens are taken.
+    pub auth: Auth,
+    /// Who may publish and watch.
+    pub access: Access,
     /// How much clients can make the server do.
     pub limits: Limits,
     /// How long things may take.
@@ -107,6 +115,8 @@ impl Config {
         let mut config = Self {
             main: Main::take(layers)?,
             http: Http::take(layers)?,
+            auth: Auth::take(layers)?,
+            access: Access::default(),
             limits: Limits::take(layers)?,
             timeouts: Timeouts::take(layers)?,
             webrtc: WebRtc::take(layers)?,
@@ -120,8 +130,56 @@ impl Config {
                 source,
             })?;
         }
+        config.check_tls(layers)?;
+        config.access = config.access(layers)?;
         config.plans = config.plans(layers)?;
         Ok(config)
+    }
+
+    fn check_tls(&self, layers: &Layers) -> Result<(), Error> {
+        let Http {
+            tls_certificate,
+            tls_key,
+            ..
+        } = &self.http;
+        match layers.first_of("http.tls_") {
+            Some((key, origin)) if tls_certificate.is_some() != tls_key.is_some() => {
+                Err(Error::BadValue {
+                    origin: origin.clone(),
+                    key: key.to_owned(),
+                    expected: "both http.tls_certificate and http.tls_key".to_owned(),
+                    given: "one of them".to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn access(&self, layers: &Layers) -> Result<Access, Error> {
+        let Auth {
+            publish_token,
+            watch_token,
+            public,
+            ..
+        } = &self.auth;
+        let everything = || vec![Pattern::any()];
+        let publish = |secret: &Secret| Token::new(secret, everything(), Vec::new());
+        let watch = |secret: &Secret| Token::new(secret, Vec::new(), everything());
+        let mut tokens = layers.tokens().to_vec();
+        tokens.extend(publish_token.as_ref().map(publish));
+        tokens.extend(watch_token.as_ref().map(watch));
+        match layers.first_of("auth.") {
+            // Whoever sets any of it wants it: an empty variable must not open the server.
+            Some((key, origin)) if tokens.is_empty() => Err(Error::BadValue {
+                origin: origin.clone(),
+                key: key.to_owned(),
+                expected: "a token beside it: auth.publish_token, auth.watch_token or \
+                           [[auth.tokens]]"
+                    .to_owned(),
+                given: "none".to_owned(),
+            }),
+            _ => Ok(Access::new(tokens, public.clone())),
+        }
     }
 
     /// Reads the pipeline files that the sections name.
@@ -138,11 +196,19 @@ impl Config {
                 source: section.source.as_ref().map(read).transpose()?,
                 outputs: read_all(&section.outputs).transpose()?,
                 renditions: read_all(&section.renditions).transpose()?,
+                slate: None,
+                transcode: section.transcode,
+                gop_max: section.gop_max,
+                stall: section.stall,
                 variables: section.variables.clone(),
                 on_demand: section.on_demand,
                 grace: section.grace,
                 publisher_engine: section.publisher_engine,
                 viewer_engine: section.viewer_engine,
+            };
+            let settings = match &section.slate {
+                Some(slate) => pipelines::with_slate(settings, directory, slate)?,
+                None => settings,
             };
             sections.push((section.pattern.clone(), settings));
         }
@@ -161,6 +227,6 @@ impl Config {
             };
             sections.push((pattern, settings));
         }
-        Ok(Plans::new(sections))
+        Ok(Plans::new(sections, pipelines::automatic()))
     }
 }

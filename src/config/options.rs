@@ -10,7 +10,11 @@ use super::{
     Error, Layers,
     value::{Bytes, IceServer, LogFilter, PublicUrl, Value},
 };
-use crate::peer::{Engine, webrtcbin::Ports};
+use crate::{
+    access::Secret,
+    broadcast::Pattern,
+    peer::{Engine, webrtcbin::Ports},
+};
 
 /// One option, as `--help` and error messages show it.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +51,7 @@ pub fn all() -> impl Iterator<Item = &'static Opt> {
     [
         Main::OPTIONS,
         Http::OPTIONS,
+        Auth::OPTIONS,
         Limits::OPTIONS,
         Timeouts::OPTIONS,
         WebRtc::OPTIONS,
@@ -103,8 +108,8 @@ macro_rules! section {
 section! {
     /// Options outside any section.
     Main "" {
-        /// Address and port of HTTP. Beyond 127.0.0.1, put TLS in front: browsers give pages
-        /// without it no camera.
+        /// Address and port of HTTP. Beyond 127.0.0.1, use TLS (`http.tls_certificate`) or put a
+        /// proxy with TLS in front: browsers give pages without it no camera.
         listen: SocketAddr = "127.0.0.1:8080",
         /// Address and port of WebRTC media, one UDP port for all viewers. It stays open to the
         /// machine's own network addresses when HTTP is on loopback, because Firefox never sends
@@ -124,6 +129,11 @@ section! {
 section! {
     /// `[http]`: the HTTP port.
     Http "http." {
+        /// Certificate chain for HTTPS, a PEM file with the server's own certificate first. Read
+        /// again when it changes, and at SIGHUP. Unset: HTTP without TLS.
+        tls_certificate: Option<PathBuf> = "",
+        /// The certificate's private key, a PEM file without a password.
+        tls_key: Option<PathBuf> = "",
         /// What clients put before paths to reach this server, if they are told whole URLs.
         public_url: Option<PublicUrl> = "",
         /// Connections at the same time, event streams included; more wait.
@@ -150,6 +160,27 @@ section! {
 }
 
 section! {
+    /// `[auth]`: who may publish and watch. Off without tokens.
+    Auth "auth." {
+        /// A token with which everything may be published. As a flag, other users of the machine
+        /// can see it.
+        publish_token: Option<Secret> = "",
+        /// A token with which everything may be watched.
+        watch_token: Option<Secret> = "",
+        /// Broadcasts that everybody may watch, without a token. Unset: all, as long as no token
+        /// is for watching.
+        public: Option<Vec<Pattern>> = "",
+        /// Take tokens from URLs too, as `?token=`. They are then in the logs of proxies.
+        query: bool = "false",
+        /// Take tokens as the password of Basic authentication too, with any user name.
+        basic: bool = "false",
+        /// Require the token at the URLs of sessions too. Off: whoever knows such a URL, which is
+        /// secret, may end the session; several clients send no token there.
+        sessions: bool = "false",
+    }
+}
+
+section! {
     /// `[limits]`: how much clients can make the server do.
     Limits "limits." {
         /// Sessions at the same time, publishers and viewers together.
@@ -162,6 +193,10 @@ section! {
         /// once; more are answered 429. Unset: 20, but without a limit from this machine, where
         /// a proxy would be.
         source_offers: Option<usize> = "",
+        /// Wrong tokens a minute from one address (of IPv6, from one /64); more are answered 429,
+        /// and right ones too. Unset: 60, but without a limit from this machine, where a proxy
+        /// would be.
+        source_failures: Option<usize> = "",
         /// Size of an offer.
         offer_bytes: Bytes = "128KiB" from "1KiB" to "128KiB",
         /// Size of a trickle ICE fragment.

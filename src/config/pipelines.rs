@@ -5,12 +5,17 @@ use std::{borrow::Cow, fs, path::Path};
 use rust_embed::RustEmbed;
 
 use super::{Error, Origin};
-use crate::broadcast::Text;
+use crate::broadcast::{Settings, Text};
 
 #[derive(RustEmbed)]
 #[folder = "pipelines/"]
 #[include = "*.launch"]
 struct BuiltIn;
+
+/// What makes media that every browser decodes, best first.
+const AUTOMATIC: [&str; 3] = ["h264.launch", "vp8.launch", "opus.launch"];
+/// Shows a picture.
+const PICTURE: &str = "picture.launch";
 
 /// Reads `file` from `directory`, or from the built-in pipelines.
 pub(super) fn read(directory: Option<&Path>, file: &str, origin: &Origin) -> Result<Text, Error> {
@@ -24,6 +29,45 @@ pub(super) fn read(directory: Option<&Path>, file: &str, origin: &Origin) -> Res
         file: file.to_owned(),
         text: description.into(),
     })
+}
+
+/// The built-in pipelines that make what viewers can decode.
+pub(super) fn automatic() -> Vec<Text> {
+    let texts = AUTOMATIC.into_iter().filter_map(built_in);
+    texts.collect()
+}
+
+fn built_in(file: &str) -> Option<Text> {
+    let embedded = BuiltIn::get(file)?;
+    Some(Text {
+        file: file.to_owned(),
+        text: String::from_utf8_lossy(&embedded.data).into(),
+    })
+}
+
+/// Adds a slate: a pipeline file, or a picture from the same folder or elsewhere.
+pub(super) fn with_slate(
+    mut settings: Settings,
+    directory: Option<&Path>,
+    (file, origin): &(String, Origin),
+) -> Result<Settings, Error> {
+    let ending = Path::new(file).extension().and_then(|it| it.to_str());
+    let ending = ending.unwrap_or_default().to_ascii_lowercase();
+    if !["png", "jpg", "jpeg"].contains(&ending.as_str()) {
+        settings.slate = Some(read(directory, file, origin)?);
+        return Ok(settings);
+    }
+    let beside = directory.map(|directory| directory.join(file));
+    let picture = beside.filter(|path| path.is_file());
+    let picture = picture.unwrap_or_else(|| file.into());
+    fs::File::open(&picture).map_err(|source| Error::Unreadable {
+        path: picture.clone(),
+        source,
+    })?;
+    settings.slate = built_in(PICTURE);
+    let value = picture.display().to_string();
+    settings.variables.insert("picture".to_owned(), value);
+    Ok(settings)
 }
 
 fn read_from(directory: &Path, file: &str, origin: &Origin) -> Result<String, Error> {

@@ -7,12 +7,18 @@ use std::{
     time::Duration,
 };
 
-use crate::peer::{Engine, webrtcbin::Ports};
+use crate::{
+    access::Secret,
+    broadcast::Pattern,
+    peer::{Engine, webrtcbin::Ports},
+};
 
 /// A type of option.
 pub trait Value: Sized + PartialOrd {
     /// Completes "this option takes ...".
     const TAKES: &'static str;
+    /// Whether nobody may see its values.
+    const SECRET: bool = false;
 
     /// Reads the text; `None` if it is not one.
     fn read(text: &str) -> Option<Self>;
@@ -160,6 +166,28 @@ impl Value for Engine {
     }
 }
 
+impl Value for Secret {
+    const TAKES: &'static str = "a token of 1 to 256 visible ASCII characters without spaces";
+    const SECRET: bool = true;
+
+    fn read(text: &str) -> Option<Self> {
+        Self::new(text)
+    }
+}
+
+impl Value for Vec<Pattern> {
+    const TAKES: &'static str =
+        "names of broadcasts, or patterns such as live-*, separated by commas";
+
+    fn read(text: &str) -> Option<Self> {
+        text.split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(Pattern::new)
+            .collect()
+    }
+}
+
 impl Value for Ports {
     const TAKES: &'static str = "ports such as 40000-40999";
 
@@ -223,6 +251,7 @@ impl Value for Vec<IceServer> {
 
 impl<T: Value> Value for Option<T> {
     const TAKES: &'static str = T::TAKES;
+    const SECRET: bool = T::SECRET;
 
     fn read(text: &str) -> Option<Self> {
         if text.is_empty() {

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use str0m::rtp::rtcp::{Nack, Rtcp};
+use str0m::rtp::rtcp::Rtcp;
 
 use super::{
     stream::write_source_description,
-    viewer::{Context, KEYFRAME_PATIENCE, Track, Viewer, flush},
+    viewer::{Context, KEYFRAME_PATIENCE, Track, Viewer},
 };
 use crate::peer::Event;
 
@@ -28,6 +28,7 @@ impl Viewer {
             }
             Rtcp::ReceiverReport(report) => {
                 for block in report.reports.iter() {
+                    self.retransmission.lost(block.fraction_lost, cx.now);
                     let of_block = |it: &&mut Track| it.stream.identity.ssrc == *block.ssrc;
                     let track = self.tracks.iter_mut().find(of_block);
                     if let Some(layers) = track.and_then(|it| it.layers.as_mut()) {
@@ -47,41 +48,6 @@ impl Viewer {
             }
             _ => {}
         }
-    }
-
-    fn nack(&mut self, cx: &mut Context, nack: &Nack) {
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
-            return;
-        };
-        let ssrc = *nack.ssrc;
-        let Some(track) = self
-            .tracks
-            .iter_mut()
-            .find(|track| track.stream.identity.ssrc == ssrc)
-        else {
-            return;
-        };
-        for entry in nack.reports.iter() {
-            let following = (0..16_u16).filter(|bit| entry.blp >> bit & 1 == 1);
-            let lost = following.map(|bit| entry.pid.wrapping_add(bit + 1));
-            for sequence in std::iter::once(entry.pid).chain(lost) {
-                let before = cx.batch.bytes();
-                if self.retransmission_bytes == 0 {
-                    self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                }
-                match track.stream.write_again(&mut cx.out(sender), sequence) {
-                    Ok(true) => {
-                        self.counters.retransmitted.fetch_add(1, Ordering::Relaxed);
-                        let bytes = cx.batch.bytes() - before;
-                        self.retransmission_bytes = self.retransmission_bytes.saturating_sub(bytes);
-                    }
-                    Ok(false) => {}
-                    Err(error) => tracing::warn!(%error, "packet not repeated"),
-                }
-            }
-        }
-        flush(cx, &self.counters, remote, Ok(()));
     }
 
     pub(super) fn report(&mut self, cx: &mut Context) {

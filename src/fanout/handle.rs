@@ -12,8 +12,11 @@ use std::{
 use str0m::IceCreds;
 use tokio::sync::oneshot;
 
-use super::{Handle, worker::Message};
-use crate::peer::{End, sdp};
+use super::{Handle, Layer, Rendition, tracks::Target, worker::Message};
+use crate::{
+    media::Kind,
+    peer::{End, sdp},
+};
 
 /// How long an ICE restart may take: a worker answers within one frame.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(1);
@@ -97,6 +100,18 @@ impl Viewer {
             viewer: self.key,
             layer,
         }));
+    }
+
+    /// Sends the viewer another rendition of the track of this kind, of the same codec, beginning
+    /// with that rendition's keyframe. With `layers` it is one of several, as in [`Layer`].
+    /// Returns false if the viewer's worker is overloaded: then nothing has changed.
+    pub fn go_over(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
+        let message = Message::GoOver {
+            viewer: self.key,
+            kind,
+            to: Target::new(to, layers),
+        };
+        self.worker.queue.try_send(message).is_ok()
     }
 
     /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).

@@ -7,8 +7,10 @@ use std::{
 
 use super::{
     selection::{Decision, Selection},
+    tracks::Target,
     viewer::{Context, Rendition, Track, Viewer, flush},
 };
+use crate::media::Kind;
 
 /// How often a viewer's layer is thought about.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -135,6 +137,44 @@ impl Viewer {
             None => vec![track.rendition],
         };
         self.tracks.iter().flat_map(of).collect()
+    }
+
+    /// Makes the track of this kind take another rendition. [`Viewer::go_over`] follows.
+    pub(super) fn set_rendition(&mut self, kind: Kind, to: Target, now: Instant) {
+        let mut tracks = self.tracks.iter_mut();
+        if let Some(track) = tracks.find(|track| track.codec.kind() == kind) {
+            track.rendition = to.rendition;
+            let simulcast = !to.layers.is_empty();
+            track.layers = simulcast.then(|| Layers::new(to.layers, now));
+        }
+    }
+
+    /// Begins with the rendition that has been set, at a keyframe.
+    pub(super) fn go_over(
+        &mut self,
+        kind: Kind,
+        now: Instant,
+        renditions: &HashMap<u64, Rendition>,
+    ) {
+        if self.sender.is_none() {
+            return; // not connected: it has not begun
+        }
+        let mut tracks = self.tracks.iter_mut();
+        let Some(track) = tracks.find(|track| track.codec.kind() == kind) else {
+            return;
+        };
+        track.choose_first(renditions, now);
+        let gop = renditions.get(&track.rendition).map(|it| &it.gop);
+        track.switcher.go_over(gop);
+        let (layers, waiting) = (track.layers.is_some(), track.switcher.is_waiting());
+        if layers {
+            self.next_selection = Some(now);
+        }
+        if waiting {
+            self.ask_keyframe(now);
+        } else {
+            self.next_portion = Some(now);
+        }
     }
 
     /// The viewer wants this layer of its picture, or (`None`) the server's choice.

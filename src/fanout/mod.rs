@@ -16,11 +16,14 @@
 mod batch;
 mod fed;
 mod feedback;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod gop;
 mod handle;
 mod layers;
 mod packet;
 mod rendition;
+mod retransmission;
 mod selection;
 mod stream;
 mod switcher;

@@ -20,8 +20,9 @@ pub(crate) struct Cursor {
 #[derive(Debug)]
 pub(crate) struct Switcher {
     position: Position,
-    /// The greatest timestamp given to a cached frame: what follows must lie behind it.
-    floor: Option<u64>,
+    /// The timestamp given last: what follows must lie behind it, be it a frame that is sent again
+    /// or one of another rendition.
+    last: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Switcher {
     pub(crate) fn start(gop: &Gop) -> Self {
         let mut switcher = Self {
             position: Position::Waiting,
-            floor: None,
+            last: None,
         };
         switcher.replay_from_keyframe(gop);
         switcher
@@ -55,6 +56,14 @@ impl Switcher {
             current: None,
         };
         true
+    }
+
+    /// Goes on with another rendition: at its cached keyframe if there is one, else at its next.
+    /// Its timestamps may lag behind those of the one before; what the viewer sees never goes back.
+    pub(crate) fn go_over(&mut self, gop: Option<&Gop>) {
+        if !gop.is_some_and(|gop| self.replay_from_keyframe(gop)) {
+            self.wait();
+        }
     }
 
     /// Sends nothing more before a keyframe.
@@ -99,7 +108,7 @@ impl Switcher {
             return None;
         }
         self.position = Position::Live;
-        Some(self.behind_floor(frame.timestamp))
+        Some(self.beyond_last(frame.timestamp))
     }
 
     /// The frame to go on with from the cache, or `None` if the viewer has caught up.
@@ -112,7 +121,7 @@ impl Switcher {
             Position::Replaying { next, current } => {
                 let done = |cursor: &Cursor| cursor.packet >= cursor.frame.ends.len();
                 if current.as_ref().is_none_or(done) {
-                    *current = advance(&mut self.floor, next, gop, edge);
+                    *current = advance(&mut self.last, next, gop, edge);
                 }
                 // If the cache gave up in between, only a keyframe helps.
                 current.is_none().then(|| *next == gop.end())
@@ -130,23 +139,15 @@ impl Switcher {
         }
     }
 
-    fn behind_floor(&mut self, timestamp: u64) -> u64 {
-        match self.floor {
-            Some(floor) if timestamp <= floor => {
-                self.floor = Some(floor + 1);
-                floor + 1
-            }
-            Some(_) => {
-                self.floor = None;
-                timestamp
-            }
-            None => timestamp,
-        }
+    fn beyond_last(&mut self, timestamp: u64) -> u64 {
+        let timestamp = self.last.map_or(timestamp, |last| timestamp.max(last + 1));
+        self.last = Some(timestamp);
+        timestamp
     }
 }
 
 /// The next cached frame, with its timestamp pulled to the live edge.
-fn advance(floor: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Option<Cursor> {
+fn advance(last: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Option<Cursor> {
     let (number, frame) = gop.at(*next)?;
     let newest = number + 1 == gop.end();
     let due = if newest {
@@ -154,8 +155,8 @@ fn advance(floor: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Opt
     } else {
         frame.timestamp.max(edge)
     };
-    let timestamp = floor.map_or(due, |floor| due.max(floor + 1));
-    *floor = Some(timestamp);
+    let timestamp = last.map_or(due, |last| due.max(last + 1));
+    *last = Some(timestamp);
     *next = number + 1;
     Some(Cursor {
         frame: Arc::clone(frame),
@@ -236,6 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn a_keyframe_that_is_sent_again_is_a_new_frame() {
+        let mut gop = gop_of(&[]);
+        let mut switcher = Switcher::start(&gop);
+        let key = frame(33, true, 10);
+        let continuity = gop.push(0, Arc::clone(&key));
+        assert_eq!(switcher.live(0, &key, continuity, BURST), Some(33 * 90));
+        assert!(switcher.replay_from_keyframe(&gop));
+        assert_eq!(replay_all(&mut switcher, &gop, 40 * 90), [33 * 90 + 1]);
+    }
+
+    #[test]
     fn a_new_keyframe_cuts_a_replay_short_but_no_frame_in_two() {
         let mut gop = gop_of(&[(0, true), (33, false), (66, false)]);
         let mut switcher = Switcher::start(&gop);
@@ -247,6 +259,26 @@ mod tests {
         still.packet = still.frame.ends.len();
         let jumped = switcher.replay(&gop, 0).unwrap();
         assert_eq!(jumped.frame.timestamp, 99 * 90);
+    }
+
+    #[test]
+    fn timestamps_never_go_back_when_going_over_to_a_rendition_that_lags() {
+        let key = frame(1000, true, 10);
+        let mut switcher = Switcher::start(&Gop::new(Limits::default()));
+        let last = switcher.live(0, &key, Continuity::Continuous, BURST);
+        let gop = gop_of(&[(800, true), (833, false)]);
+        switcher.go_over(Some(&gop));
+        let timestamps = replay_all(&mut switcher, &gop, 0);
+        assert!(timestamps[0] > last.unwrap() && timestamps[1] > timestamps[0]);
+        let late = frame(866, false, 10);
+        let sent = switcher.live(2, &late, Continuity::Continuous, BURST);
+        assert!(sent.unwrap() > timestamps[1]);
+        // Without a cached keyframe it waits for one.
+        switcher.go_over(None);
+        assert!(switcher.is_waiting());
+        let key = frame(880, true, 10);
+        let next = switcher.live(9, &key, Continuity::Continuous, BURST);
+        assert!(next > sent);
     }
 
     #[test]

@@ -35,6 +35,23 @@ pub struct Layer {
     pub rendition: Rendition,
 }
 
+/// The rendition that a track goes over to, by its key.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) rendition: u64,
+    /// All layers of a simulcast picture; else empty.
+    pub(super) layers: Vec<u64>,
+}
+
+impl Target {
+    pub(super) fn new(rendition: &Rendition, layers: &[Layer]) -> Self {
+        Self {
+            rendition: rendition.key(),
+            layers: layers.iter().map(|layer| layer.rendition.key()).collect(),
+        }
+    }
+}
+
 /// Header extension with the time of sending, 24 bits of 6.18 fixed-point seconds
 /// (<https://webrtc.googlesource.com/src/+/refs/heads/main/docs/native-code/rtp-hdrext/abs-send-time>).
 pub(super) const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";

@@ -16,6 +16,7 @@ use super::{
     gop::{Continuity, Gop},
     handle::ViewerCounters,
     layers::{Layers, Meter},
+    retransmission::Retransmission,
     stream::Stream,
     switcher::Switcher,
 };
@@ -46,12 +47,6 @@ pub(super) const BURST_BYTES: usize = 64_000;
 /// A cached frame is shown this much behind the live edge, so that the next live frame, early by
 /// a little jitter, still lies behind it.
 const EDGE_MARGIN: Duration = Duration::from_millis(10);
-/// One byte of retransmission is allowed for this many bytes sent: a bad link costs its viewer,
-/// nobody else.
-const RETRANSMISSION_SHARE: usize = 2;
-/// Most bytes of retransmission saved up.
-const RETRANSMISSION_BYTES_MAX: usize = 256 << 10;
-
 /// Times after which a viewer is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -146,7 +141,7 @@ pub(super) struct Viewer {
     /// When to fall back to the cached keyframe.
     pub(super) replay_at: Option<Instant>,
     pub(super) keyframe_asked: Option<Instant>,
-    pub(super) retransmission_bytes: usize,
+    pub(super) retransmission: Retransmission,
     reports: Vec<Report>,
     ended: Option<End>,
     /// When the worker's timer for this viewer goes off.
@@ -175,7 +170,7 @@ impl Viewer {
             next_selection: None,
             replay_at: None,
             keyframe_asked: None,
-            retransmission_bytes: RETRANSMISSION_BYTES_MAX / 4,
+            retransmission: Retransmission::new(),
             reports: Vec::new(),
             ended: None,
             scheduled: None,
@@ -271,6 +266,9 @@ impl Viewer {
             self.replay_at = None;
             self.replay(cx.now, renditions);
         }
+        if self.retransmission.wake().is_some_and(|at| at <= cx.now) {
+            self.send_seconds(cx);
+        }
         if self.next_portion.is_some_and(|at| at <= cx.now) {
             self.portion(cx, renditions);
         }
@@ -299,6 +297,7 @@ impl Viewer {
             self.next_portion,
             self.next_selection,
             self.replay_at,
+            self.retransmission.wake(),
         ]
         .into_iter()
         .flatten()
@@ -430,8 +429,7 @@ impl Viewer {
                 self.fall_behind(cx.now, rendition);
                 return;
             }
-            self.retransmission_bytes = RETRANSMISSION_BYTES_MAX
-                .min(self.retransmission_bytes + bytes / RETRANSMISSION_SHARE);
+            self.retransmission.sent(bytes);
         }
     }
 
@@ -441,9 +439,7 @@ impl Viewer {
         remote: SocketAddr,
         written: Result<(), srtp::Error>,
     ) -> bool {
-        let bytes = cx.batch.bytes();
-        self.retransmission_bytes =
-            RETRANSMISSION_BYTES_MAX.min(self.retransmission_bytes + bytes / RETRANSMISSION_SHARE);
+        self.retransmission.sent(cx.batch.bytes());
         flush(cx, &self.counters, remote, written)
     }
 

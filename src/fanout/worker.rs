@@ -18,10 +18,11 @@ use super::{
     fed,
     gop::{Gop, Limits},
     layers::Meter,
+    tracks::Target,
     viewer::{Context, Rendition, Viewer},
 };
 use crate::{
-    media::Frame,
+    media::{Frame, Kind},
     peer::{End, sdp},
 };
 
@@ -57,6 +58,8 @@ pub(super) enum Message {
     },
     /// Give a viewer this layer of its picture, or let the server choose.
     Select { viewer: u64, layer: Option<usize> },
+    /// Send a viewer another rendition of a track.
+    GoOver { viewer: u64, kind: Kind, to: Target },
     /// Restart ICE with the peer's new credentials.
     Restart {
         viewer: u64,
@@ -152,6 +155,7 @@ impl Worker {
             Message::Select { viewer, layer } => {
                 self.with(viewer, |viewer, cx, _| viewer.select(layer, cx.now));
             }
+            Message::GoOver { viewer, kind, to } => self.go_over(viewer, kind, to),
             Message::Restart {
                 viewer,
                 remote,
@@ -164,7 +168,7 @@ impl Worker {
             Message::Forget { rendition } => {
                 self.renditions.remove(&rendition);
             }
-            Message::Fed(message) => self.fed.handle(&self.context, message),
+            Message::Fed(message) => self.fed.handle(&self.context, &self.renditions, message),
             Message::Stop => {}
         }
     }
@@ -199,6 +203,24 @@ impl Worker {
         }
         schedule(&mut self.timers, &mut viewer, &self.context);
         self.viewers.insert(viewer.key, viewer);
+    }
+
+    fn go_over(&mut self, key: u64, kind: Kind, to: Target) {
+        let Some(viewer) = self.viewers.get_mut(&key) else {
+            return;
+        };
+        for rendition in viewer.renditions() {
+            if let Some(state) = self.renditions.get_mut(&rendition) {
+                state.viewers.retain(|other| *other != key);
+            }
+        }
+        viewer.set_rendition(kind, to, self.context.now);
+        for rendition in viewer.renditions() {
+            let now = self.context.now;
+            let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
+            state.viewers.push(key);
+        }
+        self.with(key, |viewer, cx, all| viewer.go_over(kind, cx.now, all));
     }
 
     /// Does something with one viewer, then looks whether it has ended or wants a timer.

@@ -1,11 +1,13 @@
-//! The JSON API.
+//! The JSON API. Lists have what the caller may watch or publish; totals are for everybody.
 
 use serde::Serialize;
 use warp::reply::Response;
 
 use super::{
     App,
+    auth::View,
     reply::{Problem, json},
+    request::Request,
 };
 use crate::broadcast::{Broadcasts, Name, SourceKind, Status};
 
@@ -21,6 +23,12 @@ impl List {
             broadcasts: broadcasts.status(),
         }
     }
+
+    /// Without what this view hides.
+    pub(super) fn seen(mut self, view: &View) -> Self {
+        self.broadcasts.retain(|status| view.shows(&status.name));
+        self
+    }
 }
 
 #[derive(Serialize)]
@@ -30,10 +38,19 @@ struct Server {
     publishers: usize,
     viewers: usize,
     sessions: usize,
+    needs_token: NeedsToken,
 }
 
-pub(super) fn broadcasts(app: &App) -> Result<Response, Problem> {
-    json(&List::of(&app.broadcasts))
+/// What cannot be done with every broadcast without a token.
+#[derive(Serialize)]
+struct NeedsToken {
+    publish: bool,
+    watch: bool,
+}
+
+pub(super) fn broadcasts(app: &App, request: &Request) -> Result<Response, Problem> {
+    let view = app.auth.view(request)?;
+    json(&List::of(&app.broadcasts).seen(&view))
 }
 
 pub(super) async fn broadcast(app: &App, name: &Name) -> Result<Response, Problem> {
@@ -48,6 +65,10 @@ pub(super) fn server(app: &App) -> Result<Response, Problem> {
         publishers: publishers(&status),
         viewers: viewers(&status),
         sessions: app.broadcasts.sessions(),
+        needs_token: NeedsToken {
+            publish: app.auth.is_on(),
+            watch: app.auth.is_on_for_viewers(),
+        },
     })
 }
 

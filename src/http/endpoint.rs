@@ -47,8 +47,11 @@ async fn create(
     target: Target<'_>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let name = name(target, &request)?;
-    app.sources.allow(request.source)?;
+    let name = name(app, role, target, &request)?;
+    app.auth.permit(&request, role, &name)?;
+    if !app.sources.allow(request.source) {
+        return Err(Error::TooOften.into());
+    }
     let body = request
         .body(app.options.offer_bytes_max, app.options.body_timeout)
         .await?;
@@ -76,6 +79,15 @@ async fn create(
     }
 }
 
+/// Whether a POST of this request would get past authentication.
+pub(super) fn may_begin(app: &App, role: Role, target: Target<'_>, request: &Request) -> bool {
+    if !app.auth.is_on() {
+        return true;
+    }
+    let name = name(app, role, target, request);
+    name.is_ok_and(|name| app.auth.permit(request, role, &name).is_ok())
+}
+
 /// The server that takes new sessions of this role instead of this one.
 fn elsewhere(app: &App, role: Role) -> Option<&str> {
     let base = match role {
@@ -98,10 +110,21 @@ fn redirect(base: &str, request: &Request) -> Response {
     response
 }
 
-fn name(target: Target<'_>, request: &Request) -> Result<Name, Problem> {
-    let text = match target {
-        Target::Path(name) => name,
-        Target::Token => request.bearer().ok_or_else(Problem::name_missing)?,
+/// The broadcast that a request is about.
+///
+/// # Errors
+/// 404 for no name; 400 or 401 if it is nowhere.
+pub(super) fn name(
+    app: &App,
+    role: Role,
+    target: Target<'_>,
+    request: &Request,
+) -> Result<Name, Problem> {
+    let text = match (target, request.parameter("broadcast")) {
+        (Target::Path(name), _) | (Target::Token, Some(name)) => name,
+        // Here a bearer token proves who sends, and is no name.
+        (Target::Token, None) if app.auth.is_on() => return app.auth.name(request, role),
+        (Target::Token, None) => request.bearer().ok_or_else(Problem::name_missing)?,
     };
     Name::new(text).ok_or_else(|| Problem::not_found("broadcast"))
 }

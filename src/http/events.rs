@@ -1,13 +1,13 @@
 //! Server-sent events: the list of broadcasts whenever it changes.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, future::ready, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tokio_stream::wrappers::WatchStream;
 use warp::{Reply, reply::Response, sse};
 
-use super::{App, api::List};
+use super::{App, api::List, auth::View, reply::Problem, request::Request};
 use crate::broadcast::Broadcasts;
 
 /// Shortest time between two events.
@@ -28,11 +28,11 @@ impl Feed {
     }
 
     pub(super) fn start(broadcasts: Broadcasts, tasks: &mut JoinSet<()>) -> Self {
-        let (sender, newest) = watch::channel(list(&broadcasts));
+        let (sender, newest) = watch::channel(json(&List::of(&broadcasts)));
         let mut changes = broadcasts.changes();
         tasks.spawn(async move {
             while changes.changed().await.is_ok() {
-                let list = list(&broadcasts);
+                let list = json(&List::of(&broadcasts));
                 sender.send_if_modified(|newest| {
                     let differs = *newest != list;
                     *newest = list;
@@ -45,15 +45,34 @@ impl Feed {
     }
 }
 
-fn list(broadcasts: &Broadcasts) -> String {
-    serde_json::to_string(&List::of(broadcasts)).unwrap_or_else(|error| {
+fn json(list: &List) -> String {
+    serde_json::to_string(list).unwrap_or_else(|error| {
         tracing::error!(%error, "the list of broadcasts is not JSON");
         r#"{"broadcasts":[]}"#.to_owned()
     })
 }
 
-pub(super) fn answer(app: &App) -> Response {
-    let events = WatchStream::new(app.events.newest.clone())
+/// The events of everybody, or of one who does not get to see everything.
+pub(super) fn answer(app: &App, request: &Request) -> Result<Response, Problem> {
+    let everything = WatchStream::new(app.events.newest());
+    Ok(match app.auth.view(request)? {
+        View::Everything => reply(app, everything),
+        view @ View::Part(..) => {
+            let broadcasts = app.broadcasts.clone();
+            let mut told = None;
+            let part = everything.filter_map(move |_| {
+                let list = json(&List::of(&broadcasts).seen(&view));
+                let news = told.as_ref() != Some(&list);
+                told = Some(list.clone());
+                ready(news.then_some(list))
+            });
+            reply(app, part)
+        }
+    })
+}
+
+fn reply(app: &App, lists: impl Stream<Item = String> + Send + Sync + 'static) -> Response {
+    let events = lists
         .map(|list| Ok::<_, Infallible>(sse::Event::default().event("broadcasts").data(list)))
         .take_until(app.stopping.clone().cancelled_owned());
     sse::reply(sse::keep_alive().interval(KEEP_ALIVE).stream(events)).into_response()

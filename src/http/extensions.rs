@@ -64,6 +64,10 @@ pub(super) async fn answer(
     request: Request,
 ) -> Result<Response, Problem> {
     let session = find(app, Role::Viewer, id)?;
+    // `EventSource` cannot send a token: what it reads is as secret as its URL.
+    if ![Method::GET, Method::HEAD].contains(&request.method) {
+        app.auth.permit_session(&request, &session)?;
+    }
     match extension {
         Extension::Events if request.method == Method::POST => select(app, &session, request).await,
         Extension::Events => Ok(events(app, &session, EventKind::ALL.to_vec())),

@@ -1,9 +1,11 @@
-//! The door: WHIP, WHEP, session URLs, the API, events, metrics and pages over HTTP/1.1.
+//! The door: WHIP, WHEP, session URLs, the API, events, metrics and pages over HTTP/1.1, with or
+//! without TLS.
 //!
 //! The only code that knows warp. One filter collects what a request is; the `router` says what
 //! it is for; the handlers return replies, never rejections. Decides nothing about broadcasts.
 
 mod api;
+mod auth;
 mod cors;
 mod endpoint;
 mod events;
@@ -18,6 +20,7 @@ mod request;
 mod resource;
 mod router;
 mod sources;
+mod tls;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,10 +28,11 @@ use ::http::{Method, StatusCode};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     sync::Semaphore,
     task::JoinSet,
@@ -38,12 +42,14 @@ use tokio_util::sync::CancellationToken;
 use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
+    auth::Auth,
     pages::Pages,
     reply::{Problem, empty},
     request::Request,
     router::Route,
     sources::Sources,
 };
+pub use self::{auth::Options as AuthOptions, tls::Tls};
 use crate::{broadcast::Broadcasts, fanout::Fanout, peer::sdp::Role};
 
 /// Pause after the system refuses a connection, for example because files have run out.
@@ -78,6 +84,10 @@ pub struct Options {
     pub redirect_viewers: Option<String>,
     /// Offers per second from one source. Default: see `sources`.
     pub source_offers: Option<usize>,
+    /// How connections are encrypted, if they are.
+    pub tls: Option<Tls>,
+    /// Who may publish and watch, and how they say so.
+    pub auth: AuthOptions,
     /// `Link` values of STUN and TURN servers.
     pub ice_servers: Vec<String>,
     /// Folder of the pages instead of the built-in ones.
@@ -93,6 +103,7 @@ struct App {
     fanout: Fanout,
     pages: Pages,
     sources: Sources,
+    auth: Auth,
     drawings: Semaphore,
     events: events::Feed,
     stopping: CancellationToken,
@@ -110,13 +121,17 @@ pub async fn serve(
     let app = Arc::new(App {
         events: events::Feed::start(broadcasts.clone(), &mut tasks),
         pages: Pages::new(options.web.clone()),
-        sources: Sources::new(options.source_offers),
+        sources: Sources::of_offers(options.source_offers),
+        auth: Auth::new(options.auth.clone()),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         options,
         broadcasts,
         fanout,
         stopping: stopping.clone(),
     });
+    if let Some(tls) = app.options.tls.clone() {
+        tasks.spawn(tls.keep());
+    }
     let graceful = GracefulShutdown::new();
     tokio::select! {
         () = accept(&listener, &app, &graceful, &mut tasks) => {}
@@ -153,17 +168,39 @@ async fn accept(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection stays with Nagle's algorithm");
         }
-        let service = warp::service(filter(Arc::clone(app), source));
-        let service = TowerToHyperService::new(service);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
+        let (app, builder, watcher) = (Arc::clone(app), builder.clone(), graceful.watcher());
         tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection failed");
+            let Some(tls) = app.options.tls.clone() else {
+                converse(stream, source, app, (builder, watcher)).await;
+                return drop(permit);
+            };
+            let handshake = timeout(app.options.header_timeout, tls.accept(stream));
+            let stopping = app.stopping.clone();
+            match stopping.run_until_cancelled(handshake).await {
+                Some(Ok(Ok(stream))) => converse(stream, source, app, (builder, watcher)).await,
+                Some(Ok(Err(error))) => tracing::debug!(%error, "no TLS"),
+                Some(Err(_)) => tracing::debug!("TLS took too long"),
+                None => {}
             }
             drop(permit);
         });
         while tasks.try_join_next().is_some() {}
+    }
+}
+
+/// Answers the requests of one connection until it ends.
+async fn converse<S>(
+    stream: S,
+    source: IpAddr,
+    app: Arc<App>,
+    (builder, watcher): (http1::Builder, Watcher),
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(warp::service(filter(app, source)));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "connection failed");
     }
 }
 
@@ -221,7 +258,10 @@ impl App {
         }
         let mut response = empty(StatusCode::OK);
         cors::describe(&mut response, route);
-        if matches!(route, Route::Endpoint(..)) {
+        // They may have passwords: only for those who may begin a session (RFC 9725 §4.6).
+        if let Route::Endpoint(role, target) = route
+            && endpoint::may_begin(self, *role, *target, request)
+        {
             reply::add_links(&mut response, &self.options.ice_servers);
         }
         response
@@ -234,13 +274,19 @@ impl App {
             Route::Extension(id, extension) => {
                 extensions::answer(self, (*id, *extension), request).await
             }
-            Route::Broadcasts => api::broadcasts(self),
-            Route::Broadcast(name) => api::broadcast(self, name).await,
-            Route::Pipelines(name) => pipelines::list(self, name).await,
+            Route::Broadcasts => api::broadcasts(self, &request),
+            Route::Broadcast(name) => {
+                self.auth.permit_view(&request, name)?;
+                api::broadcast(self, name).await
+            }
+            Route::Pipelines(name) => {
+                self.auth.permit_view(&request, name)?;
+                pipelines::list(self, name).await
+            }
             Route::Pipeline(name, pipeline, part) => {
                 pipelines::answer(self, (name, pipeline, *part), request).await
             }
-            Route::Events => Ok(events::answer(self)),
+            Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),
             Route::Health => Ok(reply::text("ok\n")),
             Route::Metrics => Ok(metrics::answer(self)),

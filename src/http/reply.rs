@@ -14,6 +14,10 @@ const RETRY_FULL: Duration = Duration::from_secs(5);
 /// When a client that sent too often may go on.
 const RETRY_OFTEN: Duration = Duration::from_secs(1);
 
+/// What is asked of who may not do something (RFC 6750 §3). Never Basic, which would make browsers
+/// open a dialog.
+const CHALLENGE: &str = "Bearer realm=\"aerial\"";
+
 /// A reply with nothing in it.
 pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = Response::default();
@@ -166,9 +170,33 @@ impl Problem {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "name-missing",
-            "name the broadcast in the path or as bearer token",
+            "name the broadcast in the path, as ?broadcast= or as bearer token",
         )
-        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"aerial\"")
+        .with(header::WWW_AUTHENTICATE, CHALLENGE)
+    }
+
+    /// 401 without `error`: nothing was sent that could be wrong (RFC 6750 §3.1).
+    pub(super) fn token_missing() -> Self {
+        let detail = "this needs a token: send Authorization: Bearer TOKEN";
+        Self::new(StatusCode::UNAUTHORIZED, "token-missing", detail)
+            .with(header::WWW_AUTHENTICATE, CHALLENGE)
+    }
+
+    pub(super) fn token_wrong(detail: &str) -> Self {
+        let challenge = format!("{CHALLENGE}, error=\"invalid_token\"");
+        Self::new(StatusCode::UNAUTHORIZED, "token-wrong", detail)
+            .with(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    pub(super) fn token_insufficient(detail: &str) -> Self {
+        let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\"");
+        Self::new(StatusCode::FORBIDDEN, "token-insufficient", detail)
+            .with(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    pub(super) fn tokens_wrong_too_often() -> Self {
+        let detail = "too many wrong tokens came from this address";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail).retry_after(RETRY_OFTEN)
     }
 
     pub(super) fn not_allowed(why: &str) -> Self {

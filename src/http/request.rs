@@ -73,10 +73,15 @@ impl Request {
 
     /// The bearer token (RFC 6750 §2.1), if there is one.
     pub(super) fn bearer(&self) -> Option<&str> {
-        let (scheme, token) = self.header(&header::AUTHORIZATION)?.split_once(' ')?;
+        self.authorization("bearer")
+    }
+
+    /// What `Authorization` says after this scheme (RFC 9110 §11.4: in any case).
+    pub(super) fn authorization(&self, wanted: &str) -> Option<&str> {
+        let (scheme, credentials) = self.header(&header::AUTHORIZATION)?.split_once(' ')?;
         scheme
-            .eq_ignore_ascii_case("bearer")
-            .then_some(token.trim())
+            .eq_ignore_ascii_case(wanted)
+            .then_some(credentials.trim())
     }
 
     /// Whether the body is of this media type; parameters do not matter (RFC 9110 §8.3.1).

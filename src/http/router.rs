@@ -44,7 +44,7 @@ pub(super) enum Route<'a> {
 pub(super) enum Target<'a> {
     /// In the path; known to be a legal name.
     Path(&'a str),
-    /// As bearer token, the way OBS users write it.
+    /// As `?broadcast=`, or as or by the bearer token, the way OBS users write it.
     Token,
 }
 

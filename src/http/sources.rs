@@ -1,4 +1,5 @@
-//! How many offers one source may send (RFC 9725 §5). Counts; knows nothing about requests.
+//! How much one source may send: offers (RFC 9725 §5), wrong tokens. Counts; knows nothing about
+//! requests.
 
 use std::{
     collections::HashMap,
@@ -7,13 +8,12 @@ use std::{
     time::Instant,
 };
 
-use super::reply::Problem;
-use crate::error::Error;
-
 /// Offers per second from one source, if nothing is configured.
-const RATE: usize = 20;
+const OFFERS: usize = 20;
 /// Seconds whose offers may come at once: an audience behind one address begins together.
-const BURST_SECONDS: f64 = 10.0;
+const OFFERS_BURST: f64 = 10.0;
+/// Wrong tokens per minute from one source, if nothing is configured; all may come at once.
+const FAILURES: usize = 60;
 /// Sources that are remembered. With more at once nobody is counted: such a flood comes from
 /// everywhere.
 const SOURCES_MAX: usize = 10_000;
@@ -22,7 +22,10 @@ const NETWORK: u128 = !0 << 64;
 
 /// Who has sent how much.
 pub(super) struct Sources {
+    /// Per second.
     rate: f64,
+    /// At once.
+    burst: f64,
     /// Whether this machine is exempt: behind a proxy everybody comes from here.
     trusts_loopback: bool,
     buckets: Mutex<HashMap<IpAddr, Bucket>>,
@@ -35,57 +38,87 @@ struct Bucket {
 }
 
 impl Sources {
-    pub(super) fn new(rate: Option<usize>) -> Self {
-        let per_second = u32::try_from(rate.unwrap_or(RATE)).unwrap_or(u32::MAX);
+    /// Counts offers; `configured` are those per second.
+    pub(super) fn of_offers(configured: Option<usize>) -> Self {
+        let rate = count(configured.unwrap_or(OFFERS));
+        Self::new(rate, rate * OFFERS_BURST, configured.is_none())
+    }
+
+    /// Counts wrong tokens; `configured` are those per minute.
+    pub(super) fn of_failures(configured: Option<usize>) -> Self {
+        let burst = count(configured.unwrap_or(FAILURES));
+        Self::new(burst / 60.0, burst, configured.is_none())
+    }
+
+    fn new(rate: f64, burst: f64, trusts_loopback: bool) -> Self {
         Self {
-            rate: f64::from(per_second.max(1)),
-            trusts_loopback: rate.is_none(),
+            rate,
+            burst,
+            trusts_loopback,
             buckets: Mutex::default(),
         }
     }
 
-    /// Counts an offer.
-    ///
-    /// # Errors
-    /// 429 if the source has sent too many.
-    pub(super) fn allow(&self, source: IpAddr) -> Result<(), Problem> {
+    /// Counts one; false if the source has sent too many.
+    pub(super) fn allow(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        if (self.trusts_loopback && source.is_loopback()) || self.take(source, Instant::now()) {
-            Ok(())
-        } else {
-            Err(Error::TooOften.into())
+        self.trusts(source) || self.take(source, Instant::now())
+    }
+
+    /// Whether the next one would be allowed. Counts nothing.
+    pub(super) fn would_allow(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        if self.trusts(source) {
+            return true;
         }
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = buckets.get(&network(source));
+        bucket.is_none_or(|bucket| self.refilled(*bucket, Instant::now()) >= 1.0)
+    }
+
+    fn trusts(&self, source: IpAddr) -> bool {
+        self.trusts_loopback && source.is_loopback()
+    }
+
+    fn refilled(&self, bucket: Bucket, now: Instant) -> f64 {
+        let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * self.rate;
+        (bucket.left + gained).min(self.burst)
     }
 
     fn take(&self, source: IpAddr, now: Instant) -> bool {
-        let burst = self.rate * BURST_SECONDS;
-        let network = match source {
-            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & NETWORK).into(),
-            ip @ IpAddr::V4(_) => ip,
-        };
+        let network = network(source);
         // Never half-changed.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let refilled = |bucket: &Bucket| {
-            let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * self.rate;
-            (bucket.left + gained).min(burst)
-        };
         if buckets.len() >= SOURCES_MAX && !buckets.contains_key(&network) {
-            buckets.retain(|_, bucket| refilled(bucket) < burst);
+            buckets.retain(|_, bucket| self.refilled(*bucket, now) < self.burst);
             if buckets.len() >= SOURCES_MAX {
                 return true;
             }
         }
         let bucket = buckets.entry(network).or_insert(Bucket {
-            left: burst,
+            left: self.burst,
             at: now,
         });
-        let left = refilled(bucket);
+        let left = self.refilled(*bucket, now);
         let allowed = left >= 1.0;
         *bucket = Bucket {
             left: if allowed { left - 1.0 } else { left },
             at: now,
         };
         allowed
+    }
+}
+
+/// A number of things, at least one.
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX).max(1))
+}
+
+/// What is counted together.
+fn network(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & NETWORK).into(),
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 
@@ -101,7 +134,7 @@ mod tests {
 
     #[test]
     fn each_source_has_its_own_allowance() {
-        let sources = Sources::new(Some(2));
+        let sources = Sources::of_offers(Some(2));
         let now = Instant::now();
         let taken = |source, now| (0..100).filter(|_| sources.take(ip(source), now)).count();
         assert_eq!(taken("192.0.2.1", now), 20);
@@ -114,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let sources = Sources::new(None);
+        let sources = Sources::of_offers(None);
         let now = Instant::now();
         for number in 0..20_000_u32 {
             assert!(sources.take(IpAddr::V4(number.into()), now));
@@ -127,11 +160,21 @@ mod tests {
 
     #[test]
     fn a_proxy_on_this_machine_is_not_limited_unless_asked_for() {
-        let sources = Sources::new(None);
+        let sources = Sources::of_offers(None);
         for loopback in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert!((0..1000).all(|_| sources.allow(ip(loopback)).is_ok()));
+            assert!((0..1000).all(|_| sources.allow(ip(loopback))));
         }
-        let sources = Sources::new(Some(1));
-        assert!((0..1000).any(|_| sources.allow(ip("127.0.0.1")).is_err()));
+        let sources = Sources::of_offers(Some(1));
+        assert!((0..1000).any(|_| !sources.allow(ip("127.0.0.1"))));
+    }
+
+    #[test]
+    fn looking_counts_nothing() {
+        let sources = Sources::of_failures(Some(3));
+        let source = ip("192.0.2.1");
+        assert!((0..100).all(|_| sources.would_allow(source)));
+        assert!((0..3).all(|_| sources.allow(source)));
+        assert!(!sources.would_allow(source));
+        assert!(sources.would_allow(ip("192.0.2.2")));
     }
 }

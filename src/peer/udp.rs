@@ -346,6 +346,16 @@ pub(crate) fn is_stun_success(datagram: &[u8]) -> bool {
     matches!(datagram, [1, 1, _, _, 0x21, 0x12, 0xa4, 0x42, ..])
 }
 
+/// Everything that is read from a datagram before it is known whose it is.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn look(datagram: &[u8]) {
+    let _ = (
+        stun_ufrag(datagram),
+        stun_nominates(datagram),
+        is_stun_success(datagram),
+    );
+}
+
 fn stun_attribute(datagram: &[u8], message: u16, wanted: u16) -> Option<&[u8]> {
     let (header, mut rest) = datagram.split_first_chunk::<20>()?;
     let [t0, t1, _, _, 0x21, 0x12, 0xa4, 0x42, ..] = *header else {

@@ -178,7 +178,11 @@ mod tests {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
             // what has no default must come from the configuration
-            let given = [("url", "rtsp://127.0.0.1/x"), ("file", "/tmp/x.mp4")];
+            let given = [
+                ("url", "rtsp://127.0.0.1/x"),
+                ("file", "/tmp/x.mp4"),
+                ("picture", "/tmp/x.png"),
+            ];
             let found = check(
                 &path.display().to_string(),
                 &text,

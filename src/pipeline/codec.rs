@@ -176,6 +176,20 @@ pub(crate) fn accepted(kind: Kind) -> gst::Caps {
     gst::Caps::from_str(&text.join(";")).unwrap_or_else(|_| gst::Caps::new_any())
 }
 
+/// Encodings of sound that no browser receives; a source that makes them gets an Opus encoder.
+pub(crate) const FOREIGN_AUDIO: &str = "audio/mpeg;audio/x-ac3;audio/x-eac3;audio/x-flac;\
+    audio/x-vorbis;audio/x-mulaw;audio/x-alaw;audio/AMR;audio/AMR-WB;audio/x-speex";
+
+/// Caps of what [`FOREIGN_AUDIO`] lists.
+pub(crate) fn foreign(kind: Kind) -> gst::Caps {
+    match kind {
+        Kind::Audio => {
+            gst::Caps::from_str(FOREIGN_AUDIO).unwrap_or_else(|_| gst::Caps::new_empty())
+        }
+        Kind::Video => gst::Caps::new_empty(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +207,7 @@ mod tests {
         assert!(!accepted(Kind::Video).is_any());
         assert_eq!(accepted(Kind::Video).size(), 8);
         assert_eq!(accepted(Kind::Audio).size(), 1);
+        assert_eq!(foreign(Kind::Audio).size(), 10);
+        assert!(foreign(Kind::Video).is_empty());
     }
 }

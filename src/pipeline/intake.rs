@@ -12,17 +12,25 @@ use crate::media::{Codec, Frame, Kind};
 /// Buffers that may wait in an appsink whose own limit is not set: what comes is taken at once.
 const SINK_BUFFERS_MAX: u32 = 64;
 
-/// Takes everything that an appsink gets. `deliver` is called with each frame on the streaming
+/// What makes Opus of other sound.
+const TRANSCODER: &str = "decodebin name=decoder ! audioconvert ! audioresample \
+    ! audio/x-raw,rate=48000,channels=2 ! opusenc name=encoder frame-size=20";
+
+/// Takes everything that an appsink gets. `deliver` is called with each frame on a streaming
 /// thread; the encoded stream goes to `stream`. A packetizer is made when the first buffer shows
-/// the codec.
+/// the codec. With `transcode`, sound that no browser receives is made Opus first.
 pub(crate) fn take(
     sink: &gst_app::AppSink,
     kind: Kind,
-    stream: Option<Stream>,
+    (stream, transcode): (Option<Stream>, bool),
     deliver: impl FnMut(Frame) + Send + 'static,
 ) {
     if sink.caps().is_none_or(|caps| caps.is_any()) {
-        sink.set_caps(Some(&codec::accepted(kind)));
+        let mut caps = codec::accepted(kind);
+        if transcode {
+            caps.merge(codec::foreign(kind));
+        }
+        sink.set_caps(Some(&caps));
     }
     if sink.max_buffers() == 0 {
         sink.set_max_buffers(SINK_BUFFERS_MAX);
@@ -31,6 +39,7 @@ pub(crate) fn take(
     let intake = Intake {
         kind,
         stream,
+        transcode,
         deliver: Some(Box::new(deliver)),
         chain: None,
     };
@@ -54,12 +63,15 @@ pub(crate) fn take(
 struct Intake {
     kind: Kind,
     stream: Option<Stream>,
+    transcode: bool,
     deliver: Option<Box<dyn FnMut(Frame) + Send>>,
     chain: Option<Chain>,
 }
 
 struct Chain {
     codec: Codec,
+    /// It is made this codec first.
+    foreign: bool,
     pad: gst::Pad,
     caps: gst::Caps,
     segment: gst::Segment,
@@ -83,19 +95,22 @@ impl Intake {
             gst::FlowError::NotNegotiated
         };
         let codec = codec::of_caps(caps).filter(|codec| codec.kind() == self.kind);
-        let Some(codec) = codec else {
+        let foreign =
+            codec.is_none() && self.transcode && codec::foreign(self.kind).can_intersect(caps);
+        let Some(codec) = codec.or_else(|| foreign.then_some(Codec::Opus)) else {
             return Err(fail(format!(
                 "{caps} is not an encoding that Aerial carries"
             )));
         };
         match &mut self.chain {
-            Some(chain) if chain.codec != codec => {
+            Some(chain) if chain.codec != codec || chain.foreign != foreign => {
                 return Err(fail(format!("changed from {} to {codec}", chain.codec)));
             }
             Some(chain) => chain.follow(caps, segment),
             none => {
                 let deliver = self.deliver.take();
                 let deliver = deliver.ok_or_else(|| fail("no second packetizer".to_owned()))?;
+                let codec = (codec, foreign);
                 let chain = Chain::new(sink, (codec, self.stream.as_ref()), caps, segment, deliver);
                 *none = Some(chain.map_err(|error| fail(error.to_string()))?);
             }
@@ -117,7 +132,7 @@ impl Chain {
     /// are pushed into it through a pad of its own, on the thread that brought them.
     fn new(
         sink: &gst_app::AppSink,
-        (codec, stream): (Codec, Option<&Stream>),
+        ((codec, foreign), stream): ((Codec, bool), Option<&Stream>),
         caps: &gst::CapsRef,
         segment: &gst::Segment,
         deliver: Box<dyn FnMut(Frame) + Send>,
@@ -129,11 +144,25 @@ impl Chain {
         let gone = || Error::Failed("the pipeline is gone".to_owned());
         let parent = std::iter::successors(sink.parent(), gst::Object::parent)
             .find_map(|parent| parent.downcast::<gst::Pipeline>().ok());
-        parent.ok_or_else(gone)?.add(&bin).map_err(failed)?;
+        let parent = parent.ok_or_else(gone)?;
+        parent.add(&bin).map_err(failed)?;
         bin.sync_state_with_parent().map_err(failed)?;
         let pad = gst::Pad::builder(gst::PadDirection::Src).build();
         pad.set_active(true).map_err(failed)?;
-        let target = bin.static_pad("sink").ok_or_else(gone)?;
+        let mut target = bin.static_pad("sink").ok_or_else(gone)?;
+        if foreign {
+            let from = caps.structure(0).map_or("?", |it| it.name().as_str());
+            tracing::info!(sink = %sink.name(), from, to = %codec, "sound is transcoded");
+            if let Some(stream) = stream {
+                stream.set_origin(from);
+            }
+            let transcoder = transcoder()?;
+            transcoder.set_property("name", format!("transcoder-{}", sink.name()));
+            parent.add(&transcoder).map_err(failed)?;
+            transcoder.link(&bin).map_err(failed)?;
+            transcoder.sync_state_with_parent().map_err(failed)?;
+            target = transcoder.static_pad("sink").ok_or_else(gone)?;
+        }
         pad.link(&target)
             .map_err(|error| Error::Failed(error.to_string()))?;
         pad.push_event(gst::event::StreamStart::new(&bin.name()));
@@ -141,6 +170,7 @@ impl Chain {
         pad.push_event(gst::event::Segment::new(segment));
         Ok(Self {
             codec,
+            foreign,
             pad,
             caps: caps.to_owned(),
             segment: segment.clone(),
@@ -170,4 +200,19 @@ impl Chain {
             self.pad.push_event(gst::event::Segment::new(segment));
         }
     }
+}
+
+/// A bin with the pads `sink` and `src`.
+fn transcoder() -> Result<gst::Bin, Error> {
+    let failed = |error: glib::BoolError| Error::Failed(error.to_string());
+    // Not ghosted by the parser, which would take the converter's pad: it is not linked yet.
+    let bin = gst::parse::bin_from_description(TRANSCODER, false);
+    let bin = bin.map_err(|error| Error::Failed(error.to_string()))?;
+    for (element, name) in [("decoder", "sink"), ("encoder", "src")] {
+        let target = bin.by_name(element).and_then(|it| it.static_pad(name));
+        let target = target.ok_or_else(|| Error::Failed(format!("{element} has no pad")))?;
+        let pad = gst::GhostPad::builder_with_target(&target).map_err(failed)?;
+        bin.add_pad(&pad.name(name).build()).map_err(failed)?;
+    }
+    Ok(bin)
 }

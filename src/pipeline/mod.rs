@@ -23,6 +23,8 @@ mod depacketizer;
 mod elements;
 mod error;
 mod frames;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod intake;
 pub mod job;
 mod keyframe;
@@ -31,6 +33,7 @@ mod log;
 mod nal;
 mod outlet;
 pub(crate) mod packetizer;
+mod reorder;
 mod role;
 pub(crate) mod running;
 mod source;
@@ -51,7 +54,7 @@ pub use job::Job;
 pub use outlet::{Outlet, TrackSinks};
 pub use role::Role;
 pub use source::Source;
-pub use stream::{Stream, Streams};
+pub use stream::{Demands, Stream, Streams};
 pub use text::expand;
 pub use variables::Variables;
 

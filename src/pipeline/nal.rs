@@ -65,6 +65,19 @@ struct Tidy {
     slice_seen: bool,
 }
 
+/// Looks at packets as [`tidy_pad`] does.
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) fn look(codec: Codec, packets: &[gst::Buffer]) {
+    let mut tidy = Tidy {
+        codec,
+        timestamp: 0,
+        slice_seen: false,
+    };
+    for packet in packets {
+        tidy.replacement(packet);
+    }
+}
+
 /// What a packet carries, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Nal {

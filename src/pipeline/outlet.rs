@@ -12,6 +12,8 @@ pub struct Outlet {
     pub frames: FrameSink,
     /// Gets the encoded stream, if pipelines may want it.
     pub stream: Option<Stream>,
+    /// Whether sound that no browser receives is made Opus; else it is an error.
+    pub transcode: bool,
 }
 
 impl Outlet {
@@ -20,6 +22,7 @@ impl Outlet {
         Self {
             frames: Arc::new(frames),
             stream: None,
+            transcode: false,
         }
     }
 }
@@ -41,6 +44,8 @@ pub struct TrackSinks {
     pub audio: FrameSink,
     /// Get the encoded media, for renditions and outputs.
     pub streams: Streams,
+    /// See [`Outlet::transcode`].
+    pub transcode: bool,
 }
 
 impl TrackSinks {
@@ -51,6 +56,7 @@ impl TrackSinks {
             video,
             audio,
             streams,
+            transcode: false,
         }
     }
 
@@ -67,6 +73,7 @@ impl TrackSinks {
         Outlet {
             frames: Arc::clone(self.of(kind)),
             stream: self.streams.of(kind).cloned(),
+            transcode: self.transcode,
         }
     }
 }

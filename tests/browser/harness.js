@@ -66,12 +66,15 @@ function environment() {
 
 /** A running `aerial serve` in an empty folder of its own. */
 export class Server {
-  /** @param {string[]} [options] Flags of `aerial serve`. */
-  static async start(options = []) {
+  /**
+   * @param {string[]} [options] Flags of `aerial serve`.
+   * @param {'http'|'https'} [scheme]
+   */
+  static async start(options = [], scheme = 'http') {
     const server = new Server();
     server.folder = await mkdtemp(path.join(tmpdir(), 'aerial-browser-'));
     const listen = `127.0.0.1:${await freeTcpPort()}`;
-    server.origin = `http://${listen}`;
+    server.origin = `${scheme}://${listen}`;
     server.log = '';
     const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // else those in the binary
     server.udpPort = await freeUdpPort();

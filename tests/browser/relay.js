@@ -33,10 +33,10 @@ function generator(seed) {
  */
 
 export class Relay {
-  /** @param {number} port The server's UDP port. @param {Path} [path] Both directions. */
-  static async start(port, path = {}, seed = 1) {
+  /** @param {Path} [path] Both directions. */
+  static async start(path = {}, seed = 1) {
     const relay = new Relay();
-    relay.target = port;
+    relay.target = 0;
     relay.path = path;
     relay.random = generator(seed);
     relay.blackout = false;
@@ -114,16 +114,20 @@ export class Relay {
 }
 
 /**
- * Sends a page's media through a relay: the server's candidates in every answer become the relay's.
+ * Sends a page's media through a relay: the server's candidates in every answer become the relay's,
+ * which passes on to them.
  * @param {import('playwright-core').Page} page
  * @param {Relay} relay
  */
 export async function through(page, relay) {
+  await page.exposeFunction('relayTo', (/** @type {number} */ port) => { relay.target = port; });
   await page.addInitScript((port) => {
     const original = RTCPeerConnection.prototype.setRemoteDescription;
-    RTCPeerConnection.prototype.setRemoteDescription = function set(description) {
-      const sdp = description.sdp.replace(/(a=candidate:.* )(127\.0\.0\.1) (\d+)( typ host)/g, `$1$2 ${port}$4`);
-      return original.call(this, { type: description.type, sdp });
+    RTCPeerConnection.prototype.setRemoteDescription = async function set(description) {
+      const candidate = /(a=candidate:.* udp .* )(127\.0\.0\.1) (\d+)( typ host)/gi;
+      const [, , , target] = [...description.sdp.matchAll(candidate)][0] ?? [];
+      if (target) await window.relayTo(Number(target));
+      return original.call(this, { type: description.type, sdp: description.sdp.replace(candidate, `$1$2 ${port}$4`) });
     };
   }, relay.port);
 }

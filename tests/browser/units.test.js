@@ -16,6 +16,8 @@ await writeFile(path.join(modules, 'package.json'), '{ "type": "module" }');
 const { SessionError, retryAfter } = await import(path.join(modules, 'errors.js'));
 const { fragment, iceServers, withOpusParameters, withStartBitrate } = await import(path.join(modules, 'sdp.js'));
 
+const { transcodingText } = await import(path.join(modules, 'broadcasts.js'));
+
 const OFFER = [
   'v=0', 'o=- 1 2 IN IP4 127.0.0.1', 's=-', 't=0 0', 'a=group:BUNDLE 0 1',
   'm=video 9 UDP/TLS/RTP/SAVPF 96', 'a=ice-ufrag:abcd', 'a=ice-pwd:0123456789012345678901', 'a=mid:0', 'a=rtpmap:96 VP8/90000',
@@ -70,4 +72,14 @@ test('Retry-After is seconds or a date, and bounded', () => {
   assert.equal(retryAfter('100000'), 60_000);
   const soon = retryAfter(new Date(Date.now() + 5_000).toUTCString());
   assert.ok(soon > 3_000 && soon <= 5_000);
+});
+
+test('what is transcoded unasked is said, and why', () => {
+  assert.equal(transcodingText(undefined), '');
+  const renditions = [
+    { name: '720p', codec: 'h264', viewers: 3 },
+    { name: 'vp8', codec: 'vp8', viewers: 1, automatic: 'a viewer does not take H264' },
+  ];
+  const tracks = [{ kind: 'audio', codec: 'opus', transcoded_from: 'audio/mpeg' }];
+  assert.equal(transcodingText({ renditions, tracks }), 'VP8 for 1 viewer: a viewer does not take H264; Opus from audio/mpeg');
 });

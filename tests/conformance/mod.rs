@@ -4,11 +4,13 @@
 //! `w_25_to_w_30`.
 
 mod answers;
+mod auth;
 mod links;
 mod media;
 mod offers;
 mod sdp;
 mod table;
+mod tls;
 
 use crate::support::Server;
 

@@ -30,13 +30,19 @@ pub(crate) struct Clip {
 pub(crate) static H264: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::H264,
     parameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-    frames: h264("constrained-baseline"),
+    frames: h264("constrained-baseline", "bitrate=400 bframes=0", ""),
 });
-/// As OBS makes it: High profile under the name of Constrained Baseline.
+/// As OBS makes it: High profile under the name of Constrained Baseline, and at a constant bitrate,
+/// so that NAL units of filler (type 12) make up what the picture does not need.
 pub(crate) static H264_HIGH: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::H264,
     parameters: H264.parameters,
-    frames: h264("high"),
+    // By itself the encoder names what it uses.
+    frames: h264(
+        "high",
+        "cabac=true dct8x8=true pass=cbr bitrate=2500",
+        "nal-hrd=cbr:",
+    ),
 });
 pub(crate) static VP8: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::Vp8,
@@ -57,13 +63,50 @@ impl Clip {
     }
 }
 
-fn h264(profile: &str) -> Vec<Vec<Arc<[u8]>>> {
+fn h264(profile: &str, rate: &str, options: &str) -> Vec<Vec<Arc<[u8]>>> {
     encode(&format!(
-        "x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max={GOP}
-             option-string=scenecut=0
+        "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={GOP} {rate}
+             option-string={options}scenecut=0
          ! video/x-h264,profile={profile}
          ! rtph264pay mtu=1200 config-interval=-1 aggregate-mode=zero-latency"
     ))
+}
+
+/// Whether a payload is or contains filler (RFC 6184 §5.2).
+fn has_filler(payload: &[u8]) -> bool {
+    match payload[0] & 0x1f {
+        FILLER => true,
+        // STAP-A: units behind their lengths.
+        24 => {
+            let mut rest = &payload[1..];
+            while let [high, low, unit @ ..] = rest {
+                if unit[0] & 0x1f == FILLER {
+                    return true;
+                }
+                rest = &unit[usize::from(u16::from_be_bytes([*high, *low]))..];
+            }
+            false
+        }
+        // FU-A.
+        28 => payload[1] & 0x1f == FILLER,
+        _ => false,
+    }
+}
+
+/// The type of NAL units that only fill (H.264 §7.4.1).
+const FILLER: u8 = 12;
+
+#[test]
+fn the_clip_of_obs_has_filler() {
+    let count = |clip: &Clip| {
+        clip.frames
+            .iter()
+            .flatten()
+            .filter(|payload| has_filler(payload))
+            .count()
+    };
+    assert!(count(&H264_HIGH) >= FRAMES / 2, "{}", count(&H264_HIGH));
+    assert_eq!(count(&H264), 0);
 }
 
 fn encode(description: &str) -> Vec<Vec<Arc<[u8]>>> {

@@ -74,6 +74,8 @@ impl Connection {
             // str0m draws three characters at random.
             return Self::new(direction, clip);
         }
+        // A viewer only offers what the clip is encoded with.
+        let clip = clip.filter(|_| direction == Direction::SendOnly);
         let playing = clip.map(|clip| Playing::new(clip, video, audio));
         let accept = Box::new(|rtc: &mut Rtc, answer: &str| {
             let answer = SdpAnswer::from_sdp_string(answer).unwrap();

@@ -58,6 +58,20 @@ impl Received {
             _ => 0,
         }
     }
+
+    /// Fails if frames of the picture are missing, going by their times, but for the `first` ones.
+    /// A few are forgiven: on a busy machine a publisher's come late, and its times are corrected.
+    pub(crate) fn expect_no_glitch(&self, first: usize) {
+        let frames: Vec<_> = self.frames.iter().skip(first).collect();
+        let gaps = frames.windows(2).map(|two| (two[1] - two[0]) / 90);
+        let longest = gaps.max().unwrap_or(0);
+        let span = frames.last().zip(frames.first());
+        let span = span.map_or(0, |(last, first)| *last - *first);
+        let due = span * u64::from(clip::FRAME_RATE) / 90_000 + 1;
+        let count = frames.len() as u64;
+        assert!(longest < 900, "{longest} ms without a frame");
+        assert!(count * 10 >= due * 9, "{count} of {due} frames");
+    }
 }
 
 /// What other threads see of a client.
@@ -102,6 +116,12 @@ impl Client {
 
     pub(crate) fn watch(server: &Server, broadcast: &str) -> Self {
         let connection = Connection::new(Direction::RecvOnly, None);
+        Self::start(server, &format!("/whep/{broadcast}"), connection)
+    }
+
+    /// Watches, and takes only what this clip is encoded with.
+    pub(crate) fn watch_only(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
+        let connection = Connection::new(Direction::RecvOnly, Some(clip));
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 

@@ -75,13 +75,19 @@ impl Playing {
             let mut api = rtc.direct_api();
             let stream = api.stream_tx_by_mid(self.audio, None).unwrap();
             let (sequence, time) = (u64::from(self.sounds) + 1, 960 * self.sounds);
-            stream.write_rtp(RtpWrite::new(
+            let write = RtpWrite::new(
                 AUDIO.into(),
                 SeqNo::from(sequence),
                 time,
                 now,
                 SILENCE.as_slice(),
-            ));
+            );
+            // Only pictures have layers.
+            let extensions = ExtensionValues {
+                mid: self.extensions.mid.map(|_| self.audio),
+                ..ExtensionValues::default()
+            };
+            stream.write_rtp(write.ext_vals(extensions));
             self.sounds += 1;
         }
     }

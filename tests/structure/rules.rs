@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::names::{Names, Path, Source};
 
 /// What each part may name besides itself. Parts inside another one have rules of their own.
-const LINES: [(&str, &[&str]); 16] = [
+const LINES: [(&str, &[&str]); 17] = [
     ("media", &[]),
     ("pipeline", &["media"]),
     ("peer", &["media", "peer::sdp"]),
@@ -33,7 +33,12 @@ const LINES: [(&str, &[&str]); 16] = [
             "pipeline",
         ],
     ),
-    ("http", &["broadcast", "error", "fanout", "peer::sdp"]),
+    // Rules only: who may do what with which broadcast.
+    ("access", &["broadcast", "peer::sdp"]),
+    (
+        "http",
+        &["access", "broadcast", "error", "fanout", "peer::sdp"],
+    ),
     // What can go wrong, in the words of whom it goes wrong for.
     (
         "error",
@@ -48,7 +53,10 @@ const LINES: [(&str, &[&str]); 16] = [
         ],
     ),
     // Plain data, in the words of whom it is for.
-    ("config", &["broadcast", "peer", "peer::webrtcbin"]),
+    (
+        "config",
+        &["access", "broadcast", "peer", "peer::webrtcbin"],
+    ),
     ("server", &ALL),
     ("workbench", &ALL),
     ("main", &["bench", "config", "error", "server", "workbench"]),
@@ -56,7 +64,8 @@ const LINES: [(&str, &[&str]); 16] = [
     // The list of modules.
     ("", &[]),
 ];
-const ALL: [&str; 11] = [
+const ALL: [&str; 12] = [
+    "access",
     "broadcast",
     "config",
     "error",

@@ -1,10 +1,12 @@
 //! The server as a child process, and an HTTP client that shows every byte.
 
+pub mod damage;
 pub mod peer;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -83,8 +85,24 @@ impl Server {
         Self::attach(child)
     }
 
+    /// A server with this configuration file.
+    pub fn configured(file: &Path, arguments: &[&str]) -> Self {
+        let file = ["serve", "--config", file.to_str().unwrap()];
+        let fixed = ["--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
+        let arguments = [&file[..], &fixed[..], arguments].concat();
+        let child = aerial(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+        Self::attach(child)
+    }
+
     /// A server whose broadcast `demo` can be watched.
     pub fn demo(arguments: &[&str]) -> Self {
+        let server = Self::with_demo(arguments);
+        server.wait_for_state("demo", "live");
+        server
+    }
+
+    /// A server whose demo begins; who needs it must wait for it.
+    pub fn with_demo(arguments: &[&str]) -> Self {
         let fixed = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
         let arguments: Vec<_> = fixed
             .iter()
@@ -92,9 +110,7 @@ impl Server {
             .chain(arguments.iter().copied())
             .collect();
         let child = aerial(&arguments).stderr(Stdio::piped()).spawn().unwrap();
-        let server = Self::attach(child);
-        server.wait_for_state("demo", "live");
-        server
+        Self::attach(child)
     }
 
     pub fn attach(mut child: Child) -> Self {
@@ -110,7 +126,8 @@ impl Server {
         });
         let address = wait_for("listening server", || {
             let log = log.lock().unwrap();
-            let (_, rest) = log.split_once("listening url=http://")?;
+            let (_, rest) = log.split_once("listening url=http")?;
+            let (_, rest) = rest.split_once("://")?;
             rest.split_once('/')?.0.parse().ok()
         });
         Self {

@@ -8,13 +8,13 @@ use gstreamer_webrtc::WebRTCDTLSTransportState;
 
 use crate::{
     rtc::{Client, Mode, obs},
-    support::{Server, wait_for},
+    support::{Server, fixture, wait_for},
 };
-use peer::Peer;
+pub(crate) use peer::Peer;
 
-const OPUS: &str = "application/x-rtp,media=audio,encoding-name=OPUS,payload=111,\
+pub(crate) const OPUS: &str = "application/x-rtp,media=audio,encoding-name=OPUS,payload=111,\
                     clock-rate=48000,encoding-params=(string)2";
-const H264: &str = "application/x-rtp,media=video,encoding-name=H264,payload=96,\
+pub(crate) const H264: &str = "application/x-rtp,media=video,encoding-name=H264,payload=96,\
                     clock-rate=90000,packetization-mode=(string)1";
 
 #[test]
@@ -47,4 +47,18 @@ fn obs_is_received(engine: &str) {
         (watcher.dtls() == Some(WebRTCDTLSTransportState::Closed)).then_some(())
     });
     wait_for("goodbye", || browser.heard_goodbye().then_some(()));
+}
+
+/// OBS ends without a word where it does not like the answer: no DELETE, not even a connection.
+#[test]
+fn obs_that_gives_up_silently_does_not_keep_the_name() {
+    let server = Server::start(&["--timeouts.connect", "1s"]);
+    let offer = fixture("obs-32.1-simulcast");
+    let session = server.post_offer("/whip/a", &offer).expect(201).location();
+    wait_for("end of the session", || {
+        (server.get(&session).status == 404).then_some(())
+    });
+    assert_eq!(server.count("publishers"), 0);
+    let _publisher = obs::publish_simulcast(&server, "a");
+    server.wait_for_state("a", "live");
 }

@@ -17,24 +17,24 @@ use crate::support::{Server, wait_for};
 
 /// What a watcher has decoded.
 #[derive(Default)]
-pub(super) struct Decoded {
-    pub(super) pictures: AtomicU64,
+pub(crate) struct Decoded {
+    pub(crate) pictures: AtomicU64,
     /// Pictures that differ from the one before.
-    pub(super) moved: AtomicU64,
+    pub(crate) moved: AtomicU64,
     last: Mutex<Option<u64>>,
-    pub(super) sounds: AtomicU64,
+    pub(crate) sounds: AtomicU64,
 }
 
 /// A client that runs until it is dropped.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     pipeline: gst::Pipeline,
-    pub(super) session: String,
-    pub(super) decoded: Arc<Decoded>,
+    pub(crate) session: String,
+    pub(crate) decoded: Arc<Decoded>,
 }
 
 impl Peer {
     /// Publishes what the description feeds into the element `w`.
-    pub(super) fn publish(server: &Server, path: &str, streams: &str) -> Self {
+    pub(crate) fn publish(server: &Server, path: &str, streams: &str) -> Self {
         let peer = Self::new(streams);
         let webrtcbin = peer.webrtcbin();
         for pad in webrtcbin.sink_pads() {
@@ -51,7 +51,7 @@ impl Peer {
     }
 
     /// Watches and decodes streams with these caps.
-    pub(super) fn watch(server: &Server, path: &str, streams: &[&str]) -> Self {
+    pub(crate) fn watch(server: &Server, path: &str, streams: &[&str]) -> Self {
         let peer = Self::new("");
         let webrtcbin = peer.webrtcbin();
         let direction = gstreamer_webrtc::WebRTCRTPTransceiverDirection::Recvonly;
@@ -133,7 +133,7 @@ impl Peer {
     }
 
     /// The DTLS state of the bundle.
-    pub(super) fn dtls(&self) -> Option<WebRTCDTLSTransportState> {
+    pub(crate) fn dtls(&self) -> Option<WebRTCDTLSTransportState> {
         let webrtcbin = self.webrtcbin();
         let transceiver = webrtcbin.emit_by_name::<glib::Object>("get-transceiver", &[&0]);
         ["sender", "receiver"].iter().find_map(|end| {
@@ -145,7 +145,7 @@ impl Peer {
 
     /// Whether the SRTP that comes in is `AES128_CM_HMAC_SHA1_80`, the one profile that both
     /// engines and GStreamer have.
-    pub(super) fn is_aes_cm(&self) -> bool {
+    pub(crate) fn is_aes_cm(&self) -> bool {
         let webrtcbin = self.webrtcbin().downcast::<gst::Bin>().unwrap();
         let decoders = webrtcbin.iterate_all_by_element_factory_name("dtlsdec");
         let decoder = decoders.into_iter().next().unwrap().unwrap();
@@ -156,7 +156,7 @@ impl Peer {
     }
 
     /// Waits for that many more decoded, moving pictures, and sound.
-    pub(super) fn wait_for_pictures(&self, more: u64) {
+    pub(crate) fn wait_for_pictures(&self, more: u64) {
         let decoded = &self.decoded;
         let (pictures, sounds) = (decoded.pictures.load(Relaxed), decoded.sounds.load(Relaxed));
         wait_for(&format!("{more} decoded pictures after {pictures}"), || {
@@ -168,7 +168,7 @@ impl Peer {
     }
 
     /// Fails if an element has.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         let error = self
             .pipeline
             .bus()

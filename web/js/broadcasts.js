@@ -1,13 +1,17 @@
 /** The server's list of broadcasts, kept current by server-sent events. */
 
+import { EventStream } from './event-stream.js';
+
 /**
  * @typedef {object} Broadcast
  * @property {string} name
- * @property {'live'|'stale'|'waiting'} state
+ * @property {'live'|'stale'|'slate'|'waiting'} state
  * @property {number} viewers
  * @property {string|null} started RFC 3339 time.
  * @property {'pipeline'|'whip'} source
- * @property {{kind: 'video'|'audio', codec: string}[]} tracks
+ * @property {{kind: 'video'|'audio', codec: string, transcoded_from?: string}[]} tracks
+ * @property {{name: string, codec: string|null, viewers: number, automatic?: string}[]} [renditions] `automatic` says why
+ *   the server has added one.
  */
 
 /** Pause before a refused or ended event stream is asked for again, in milliseconds; it doubles. */
@@ -36,6 +40,19 @@ export function codecsText(broadcast) {
 }
 
 /**
+ * @param {Broadcast|undefined} broadcast
+ * @returns {string} `H.264 for 2 viewers: a viewer does not take VP8`, empty if nothing is transcoded unasked.
+ */
+export function transcodingText(broadcast) {
+  const made = (broadcast?.renditions ?? []).filter(({ automatic }) => automatic);
+  const texts = made.map(({ codec, viewers, automatic }) =>
+    `${CODECS.get(codec ?? '') ?? 'another codec'} for ${viewers === 1 ? '1 viewer' : `${viewers} viewers`}: ${automatic}`);
+  const foreign = (broadcast?.tracks ?? []).filter((track) => track.transcoded_from);
+  texts.push(...foreign.map(({ codec, transcoded_from }) => `${CODECS.get(codec) ?? codec} from ${transcoded_from}`));
+  return texts.join('; ');
+}
+
+/**
  * The broadcast that a page's address names: `/watch/{name}`.
  * @param {string} page First part of the path.
  * @returns {string} Empty if there is none.
@@ -51,21 +68,34 @@ export function nameFromPath(page) {
 }
 
 /**
- * Events: `broadcasts` (detail: Broadcast[]) at each change, `connection` (detail: boolean).
+ * Events: `broadcasts` (detail: Broadcast[]) at each change, `connection` (detail: boolean),
+ * `refused` when the token is wrong: another one starts it again.
  */
 export class BroadcastFeed extends EventTarget {
   /** @type {Broadcast[]|null} Null until the first answer. */ broadcasts = null;
   /** @type {boolean|null} Null until it is known. */ connected = null;
 
   #url;
-  /** @type {EventSource|null} */ #source = null;
+  #token;
+  /** @type {EventSource|EventStream|null} */ #source = null;
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #timer;
   #pause = RETRY_MIN;
 
-  /** @param {string|URL} [url] */
-  constructor(url = '/api/events') {
+  /**
+   * @param {string} [token] Bearer token; without one, only what everybody may watch is listed.
+   * @param {string|URL} [url]
+   */
+  constructor(token = '', url = '/api/events') {
     super();
+    this.#token = token;
     this.#url = url;
+  }
+
+  /** @param {string} token */
+  set token(token) {
+    this.#token = token;
+    this.#close();
+    this.#open();
   }
 
   start() {
@@ -84,10 +114,10 @@ export class BroadcastFeed extends EventTarget {
   #open = () => {
     if (this.#source) return;
     clearTimeout(this.#timer);
-    const source = new EventSource(this.#url);
+    const source = this.#token ? new EventStream(this.#url, this.#token) : new EventSource(this.#url);
     this.#source = source;
-    source.addEventListener('broadcasts', (event) => this.#onBroadcasts(event));
-    source.addEventListener('error', () => this.#onError());
+    source.addEventListener('broadcasts', (event) => this.#onBroadcasts(/** @type {MessageEvent<string>} */ (event)));
+    source.addEventListener('error', () => this.#onError(source));
   };
 
   #close = () => {
@@ -109,7 +139,13 @@ export class BroadcastFeed extends EventTarget {
     this.dispatchEvent(new CustomEvent('broadcasts', { detail: this.broadcasts }));
   }
 
-  #onError() {
+  /** @param {EventSource|EventStream} source */
+  #onError(source) {
+    if (source !== this.#source) return;
+    if ('refused' in source && source.refused) {
+      this.dispatchEvent(new Event('refused')); // asking again would not help
+      return;
+    }
     this.#connection(false);
     // Browsers retry a dropped stream by themselves, but not at a pace of our choice, and a refused
     // one never.

@@ -2,11 +2,12 @@
 
 import { BroadcastFeed, codecsText, isName } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, h, icon, plural, setText } from './dom.js';
+import { TokenForm, pageToken } from './token.js';
 
 /** @typedef {import('./broadcasts.js').Broadcast} Broadcast */
 
-const STATES = { live: 'Live', stale: 'Interrupted', waiting: 'Soon' };
-const ORDER = { live: 0, stale: 1, waiting: 2 };
+const STATES = { live: 'Live', stale: 'Interrupted', slate: 'Paused', waiting: 'Soon' };
+const ORDER = { live: 0, stale: 1, slate: 2, waiting: 3 };
 
 const list = byId('broadcasts', HTMLUListElement);
 const empty = byId('empty', HTMLElement);
@@ -14,7 +15,11 @@ const summary = byId('summary', HTMLElement);
 const connection = byId('connection', HTMLElement);
 const nameInput = byId('name', HTMLInputElement);
 const nameHint = byId('name-hint', HTMLElement);
-const feed = new BroadcastFeed();
+const token = pageToken('watch');
+const feed = new BroadcastFeed(token);
+const tokenForm = new TokenForm('watch', (token) => { feed.token = token; });
+/** Whether OBS needs the token of a person, so that the name goes into the address. */
+let publishingNeedsToken = false;
 /** @type {Map<string, {item: HTMLLIElement, update: (broadcast: Broadcast) => void}>} */
 const cards = new Map();
 
@@ -94,16 +99,26 @@ function checkName() {
   setText(nameHint, !good
     ? 'Only letters, digits, dot, dash and underscore, not beginning with a dot.'
     : taken ? 'Somebody is live under this name right now.' : 'Letters, digits, dot, dash and underscore.');
-  setText(byId('obs-token', HTMLElement), good && name ? name : 'studio');
+  showObs(good && name ? name : 'studio');
   return good && name !== '';
+}
+
+/** @param {string} name */
+function showObs(name) {
+  const endpoint = `${location.origin}/whip`;
+  setText(byId('obs-server', HTMLElement), publishingNeedsToken ? `${endpoint}/${name}` : endpoint);
+  setText(byId('obs-token', HTMLElement), publishingNeedsToken ? 'your token' : name);
 }
 
 async function showServer() {
   try {
     const response = await fetch('/api/server');
     if (!response.ok) return;
-    const { version } = await response.json();
+    const { version, needs_token: needs } = await response.json();
     if (version) setText(byId('server', HTMLElement), `Aerial ${version}`);
+    publishingNeedsToken = Boolean(needs?.publish);
+    checkName();
+    if (needs?.watch && !token) tokenForm.ask('Some broadcasts are listed only for those who have a token.', { focus: false });
   } catch {
     // the footer goes on without a version
   }
@@ -111,7 +126,8 @@ async function showServer() {
 
 fillIcons();
 enableCopyButtons();
-setText(byId('obs-server', HTMLElement), `${location.origin}/whip`);
+empty.after(tokenForm.element);
+showObs('studio');
 nameInput.addEventListener('input', checkName);
 byId('go-live-form', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault();
@@ -125,6 +141,11 @@ byId('go-live-form', HTMLFormElement).addEventListener('submit', (event) => {
 });
 
 feed.addEventListener('broadcasts', () => show(feed.broadcasts ?? []));
+feed.addEventListener('refused', () => {
+  setText(summary, '');
+  list.hidden = true;
+  tokenForm.ask('The server does not know this token.');
+});
 feed.addEventListener('connection', () => {
   connection.hidden = feed.connected !== false;
   setText(connection, feed.connected ? '' : 'Reconnecting…');

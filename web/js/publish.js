@@ -6,6 +6,7 @@ import { CaptureError, captureProblem } from './media-errors.js';
 import { LevelMeter } from './meter.js';
 import { PRESETS, Sources } from './sources.js';
 import { StatsSampler, bitrateText } from './stats.js';
+import { TokenForm, pageToken, wantsToken } from './token.js';
 import { WhipClient } from './whip.js';
 
 const CHOICE_KEY = 'aerial-publish';
@@ -22,7 +23,9 @@ const BADGES = { idle: 'Preview', connecting: 'Connecting', live: 'Live', waitin
 class Studio {
   #name;
   #sources = new Sources();
-  #feed = new BroadcastFeed();
+  #token = pageToken('publish');
+  #tokenForm = new TokenForm('publish', (token) => this.#onToken(token));
+  #feed = new BroadcastFeed(this.#token);
   #meter = new LevelMeter(byId('meter', HTMLElement));
   #sampler = new StatsSampler();
   /** @type {WhipClient|null} */ #client = null;
@@ -53,6 +56,7 @@ class Studio {
     byId('quality', HTMLSelectElement).append(...PRESETS.map(({ id, label }) => h('option', { value: id }, label)));
     this.#field('quality').value = '720p';
     if (!Sources.canShareScreen) byId('screen-choice', HTMLElement).hidden = true;
+    byId('notice', HTMLElement).after(this.#tokenForm.element);
     this.#restore();
     this.#listen();
     this.#feed.start();
@@ -201,7 +205,7 @@ class Studio {
     }
     if (!this.#sources.open && !(await this.#open())) return;
     const tracks = [this.#sources.video, this.#sources.audio].filter((track) => track !== null);
-    const client = new WhipClient(`/whip/${encodeURIComponent(this.#name)}`, new MediaStream(tracks), this.#limits());
+    const client = new WhipClient(`/whip/${encodeURIComponent(this.#name)}`, new MediaStream(tracks), { ...this.#limits(), token: this.#token });
     this.#client = client;
     this.#liveSince = 0;
     this.#notify(null);
@@ -209,9 +213,18 @@ class Studio {
     client.start();
   }
 
+  /** Tries again with a token that the person has given. @param {string} token */
+  #onToken(token) {
+    this.#token = token;
+    this.#feed.token = token;
+    void this.#goOrStop();
+  }
+
   /** @param {WhipClient} client */
   #onState(client) {
     if (client !== this.#client) return;
+    if (wantsToken(client.error)) this.#tokenForm.ask('It goes to this server only, and is kept until this tab is closed.');
+    else this.#tokenForm.hide();
     if (client.state === 'live') this.#liveSince ||= Date.now();
     if (client.state === 'failed' && client.error) {
       this.#notify({ title: client.error.kind === 'name-taken' ? 'This name is taken' : 'You are not live', advice: client.error.words });

@@ -1,8 +1,9 @@
 /** The page `/watch/{name}`. With `?embed=1` it is only the player, for frames. */
 
-import { BroadcastFeed, codecsText, nameFromPath } from './broadcasts.js';
+import { BroadcastFeed, codecsText, nameFromPath, transcodingText } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, plural, setText } from './dom.js';
 import { AerialPlayer } from './player.js';
+import { TokenForm, pageToken, wantsToken } from './token.js';
 
 const name = nameFromPath('watch');
 const embedded = new URLSearchParams(location.search).get('embed') === '1';
@@ -12,13 +13,21 @@ const badge = byId('badge', HTMLElement);
 const viewers = byId('viewers', HTMLElement);
 const since = byId('since', HTMLElement);
 const tracks = byId('tracks', HTMLElement);
-const feed = new BroadcastFeed();
+const transcoding = byId('transcoding', HTMLElement);
+const token = pageToken('watch');
+const feed = new BroadcastFeed(token);
+const tokenForm = new TokenForm('watch', (token) => {
+  feed.token = token;
+  player.setAttribute('token', token);
+  player.client?.retry(); // the same one again
+});
 
 function showFacts() {
   const broadcast = feed.find(name);
   const live = player.state === 'live';
-  setText(badge, live ? 'Live' : broadcast?.state === 'live' ? 'On air' : 'Off air');
-  badge.classList.toggle('live', live);
+  const slate = broadcast?.state === 'slate';
+  setText(badge, slate ? 'Paused' : live ? 'Live' : broadcast?.state === 'live' ? 'On air' : 'Off air');
+  badge.classList.toggle('live', live && !slate);
   viewers.hidden = !broadcast;
   setText(viewers, broadcast ? `${plural(broadcast.viewers, 'viewer')}` : '');
   if (broadcast) player.setAttribute('viewers', String(broadcast.viewers));
@@ -26,6 +35,9 @@ function showFacts() {
   const codecs = codecsText(broadcast);
   tracks.hidden = codecs === '';
   setText(tracks, codecs);
+  const made = transcodingText(broadcast);
+  transcoding.hidden = made === '';
+  setText(transcoding, made === '' ? '' : `Transcoded: ${made}`);
   showSince();
 }
 
@@ -53,12 +65,19 @@ function start() {
   enableCopyButtons();
   describe();
   player.setAttribute('label', name);
+  if (token) player.setAttribute('token', token);
   player.setAttribute('src', `/whep/${path}`);
-  player.addEventListener('statechange', showFacts);
+  player.after(tokenForm.element);
+  player.addEventListener('statechange', () => {
+    showFacts();
+    const error = player.client?.error;
+    if (wantsToken(error)) tokenForm.ask(error?.words ?? '');
+    else tokenForm.hide();
+  });
   feed.addEventListener('broadcasts', () => {
     showFacts();
     // No need to wait for the next try when we hear that it has begun.
-    if (feed.find(name)?.state === 'live' && player.state === 'waiting') player.client?.retry();
+    if (['live', 'slate'].includes(feed.find(name)?.state ?? '') && player.state === 'waiting') player.client?.retry();
   });
   feed.start();
   setInterval(showSince, 1_000);

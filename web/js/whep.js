@@ -23,11 +23,17 @@ import { withOpusParameters } from './sdp.js';
  * @property {boolean} [receiveVideo] Default true.
  * @property {boolean} [receiveAudio] Default true.
  * @property {number} [jitterBufferTarget] Milliseconds of buffer the browser should aim at. Default 0: lowest latency.
+ * @property {number} [lossyJitterBufferTarget] The same while packets are being lost, so that the picture need not stop while they come again. Default 250.
  * @property {number} [stallTimeout] Milliseconds without media until the state is `offline`. Default 2 500.
  * @property {number} [renewTimeout] Milliseconds without media until a new session is made. Default 12 000.
  */
 
 /** @typedef {import('./client.js').ClientOptions & WatchOptions} WhepOptions */
+
+/** Share of packets lost from which on a link is lossy. */
+const LOSSY_SHARE = 0.01;
+/** Milliseconds without such a loss until it no longer is. */
+const LOSSY_TIME = 30_000;
 
 export class WhepClient extends Client {
   /** @type {MediaStream|null} */ stream = null;
@@ -37,17 +43,20 @@ export class WhepClient extends Client {
   #frames = 0;
   #flowing = 0;
   #decoding = 0;
+  #packets = { received: 0, lost: 0 };
+  #lossyUntil = 0;
 
   /**
    * @param {string|URL} url WHEP endpoint, for example `/whep/demo`.
    * @param {WhepOptions} [options]
    */
   constructor(url, options = {}) {
-    const { video, receiveVideo, receiveAudio, jitterBufferTarget, stallTimeout, renewTimeout, ...rest } = options;
+    const { video, receiveVideo, receiveAudio, jitterBufferTarget, lossyJitterBufferTarget, stallTimeout, renewTimeout, ...rest } = options;
     super('whep', url, rest);
     this.#watch = {
       video, receiveVideo: receiveVideo ?? true, receiveAudio: receiveAudio ?? true,
-      jitterBufferTarget: jitterBufferTarget ?? 0, stallTimeout: stallTimeout ?? 2_500,
+      jitterBufferTarget: jitterBufferTarget ?? 0, lossyJitterBufferTarget: lossyJitterBufferTarget ?? 250,
+      stallTimeout: stallTimeout ?? 2_500,
       renewTimeout: renewTimeout ?? 12_000,
     };
   }
@@ -58,7 +67,8 @@ export class WhepClient extends Client {
     if (this.#watch.receiveAudio) peer.addTransceiver('audio', { direction: 'recvonly' });
     this.#bytes = this.#frames = this.#decoding = 0;
     this.#flowing = performance.now();
-    for (const { receiver } of peer.getTransceivers()) this.#hurry(receiver);
+    this.#packets = { received: 0, lost: 0 };
+    this.#buffer(peer);
   }
 
   /** @param {string} sdp */
@@ -67,13 +77,32 @@ export class WhepClient extends Client {
   }
 
   /**
-   * Asks for the shortest delay, in the words of whichever browser this is.
-   * @param {any} receiver RTCRtpReceiver, with what only some browsers have.
+   * Asks for the shortest delay that the link allows, in the words of whichever browser this is.
+   * @param {RTCPeerConnection} peer
    */
-  #hurry(receiver) {
-    const target = this.#watch.jitterBufferTarget;
-    if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = target;
-    else if ('playoutDelayHint' in receiver) receiver.playoutDelayHint = target / 1000;
+  #buffer(peer) {
+    const { jitterBufferTarget, lossyJitterBufferTarget } = this.#watch;
+    const lossy = performance.now() < this.#lossyUntil;
+    const target = lossy ? Math.max(jitterBufferTarget, lossyJitterBufferTarget) : jitterBufferTarget;
+    for (const transceiver of peer.getTransceivers()) {
+      /** @type {any} RTCRtpReceiver, with what only some browsers have. */
+      const receiver = transceiver.receiver;
+      if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = target;
+      else if ('playoutDelayHint' in receiver) receiver.playoutDelayHint = target / 1000;
+    }
+  }
+
+  /**
+   * Notes what was lost since the last time; of what comes again, the first sending counts as lost.
+   * @param {RTCPeerConnection} peer
+   * @param {{ received: number, lost: number }} packets
+   */
+  #noteLoss(peer, packets) {
+    const received = packets.received - this.#packets.received;
+    const lost = packets.lost - this.#packets.lost;
+    this.#packets = packets;
+    if (lost > received * LOSSY_SHARE) this.#lossyUntil = performance.now() + LOSSY_TIME;
+    this.#buffer(peer);
   }
 
   /** @param {import('./session.js').Session} session */
@@ -110,7 +139,8 @@ export class WhepClient extends Client {
    * @returns {Promise<import('./client.js').State>}
    */
   async probe({ peer }) {
-    const { bytes, frames, video } = await received(peer);
+    const { bytes, frames, video, packets } = await received(peer);
+    this.#noteLoss(peer, packets);
     const now = performance.now();
     if (bytes !== this.#bytes) this.#flowing = now;
     // A hidden page may decode nothing; that is no stall.
@@ -133,12 +163,15 @@ async function received(peer) {
   let bytes = 0;
   let frames = 0;
   let video = false;
+  const packets = { received: 0, lost: 0 };
   (await peer.getStats()).forEach((report) => {
     if (report.type !== 'inbound-rtp') return;
     bytes += report.bytesReceived ?? 0;
+    packets.received += report.packetsReceived ?? 0;
+    packets.lost += report.packetsLost ?? 0;
     if (report.kind !== 'video') return;
     video ||= (report.bytesReceived ?? 0) > 0;
     frames += report.framesDecoded ?? 0;
   });
-  return { bytes, frames, video };
+  return { bytes, frames, video, packets };
 }

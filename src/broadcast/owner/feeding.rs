@@ -2,12 +2,12 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::watch;
 
-use super::{Admitted, Child, Feed, Owner, RETRY_TAKEN, SETTLE};
+use super::{Admitted, Child, Feed, Owner, RETRY_TAKEN, SETTLE, choosing::GopWatch};
 use crate::{
     broadcast::{
         Created, Reply,
@@ -25,7 +25,11 @@ use crate::{
         End,
         sdp::{Offer, Role},
     },
+    pipeline::TrackSinks,
 };
+
+/// A picture with a frame as new as this is on its way.
+const FLOWING: Duration = Duration::from_secs(1);
 
 impl Owner {
     /// Whether a publisher may begin now; the present one makes way if it is stale.
@@ -111,14 +115,16 @@ impl Owner {
             started: Vec::new(),
             live_since: None,
         });
+        let sinks = gate.sinks(number, (&tracks, &self.streams), &self.reports.0);
         let task = source::Task {
             broadcast: self.name.clone(),
             text,
             plan: Arc::clone(&self.plan),
             keyframe: Arc::clone(&self.source_keyframe),
-            sinks: gate
-                .sinks(number, (&tracks, &self.streams), &self.reports.0)
-                .tracks,
+            sinks: TrackSinks {
+                transcode: self.transcodes(),
+                ..sinks.tracks
+            },
             gate,
             pulse,
             told,
@@ -134,6 +140,10 @@ impl Owner {
         feed.gate.shut();
         feed.stop.end(why);
         self.vacant_since = Instant::now();
+        if feed.live_since.is_some() {
+            self.gone_since = Some(self.vacant_since);
+        }
+        self.gop = GopWatch::default();
         if let Some(session) = &feed.session {
             self.shared.unregister(&session.id);
         }
@@ -148,7 +158,9 @@ impl Owner {
             Report::Started { feed, kind, codec } | Report::Mismatch { feed, kind, codec } => {
                 (feed, kind, codec)
             }
-            Report::Rendition { .. } => return self.note_rendition(report),
+            Report::Rendition { .. } | Report::JobFailed { .. } => {
+                return self.note_rendition(report, Instant::now());
+            }
         };
         let Some(feed) = self.feed.as_mut().filter(|feed| feed.number == number) else {
             return;
@@ -162,6 +174,7 @@ impl Owner {
                 feed.started.push(kind);
                 self.try_go_live(Instant::now());
                 self.settle_all(Instant::now());
+                self.reseat(Instant::now());
             }
             Report::Mismatch { .. } => {
                 tracing::warn!(broadcast = %self.name, %kind, %codec, "the codec has changed");
@@ -170,7 +183,7 @@ impl Owner {
                 self.close_viewers(End::BroadcastEnded);
                 self.tracks = Tracks::default();
             }
-            Report::Rendition { .. } => {}
+            Report::Rendition { .. } | Report::JobFailed { .. } => {}
         }
     }
 
@@ -194,7 +207,10 @@ impl Owner {
         let tracks = feed.shown();
         feed.live_since.get_or_insert_with(SystemTime::now);
         if !self.tracks.continue_as(&tracks) {
-            self.close_viewers(End::BroadcastEnded);
+            self.close_strangers(&tracks);
+        }
+        if std::mem::take(&mut self.slate) {
+            tracing::info!(broadcast = %self.name, "slate ends");
         }
         let codec = |kind| {
             tracks
@@ -223,10 +239,31 @@ impl Owner {
                 self.try_go_live(now);
             }
         }
+        self.look_at_source(now);
         self.give_up(now);
+        self.reseat(now);
         self.check_renditions(now);
         self.settle_all(now);
         self.run_source(now);
+    }
+
+    /// Looks how the source makes keyframes, and has it make one if it is late.
+    fn look_at_source(&mut self, now: Instant) {
+        let video = self.streams.of(Kind::Video);
+        if let Some(video) = video.filter(|_| self.transcodes() && self.is_live()) {
+            let demands = video.demands();
+            // Without frames there is nothing to learn: the publisher is away, or shows nothing.
+            let flows = |at: Instant| now.saturating_duration_since(at) < FLOWING;
+            let keyframe_at = demands
+                .keyframe_at
+                .filter(|_| demands.frame_at.is_some_and(flows));
+            let was_long = self.gop.is_long;
+            self.keyframe_due |= self.gop.look(now, keyframe_at, self.plan.gop_max);
+            if self.gop.is_long && !was_long {
+                let limit = self.plan.gop_max;
+                tracing::info!(broadcast = %self.name, ?limit, "the source makes keyframes too seldom");
+            }
+        }
     }
 
     /// Whether the source runs only while somebody watches.

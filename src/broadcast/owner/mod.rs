@@ -1,9 +1,13 @@
 //! The owner task of a broadcast: all decisions about it, one after the other.
 
+mod choosing;
 mod control;
 mod feeding;
+mod ladder;
 mod outputs;
 mod renditions;
+mod seating;
+mod status;
 mod watching;
 
 use std::{
@@ -19,8 +23,10 @@ use tokio::{
 };
 
 use self::{
+    choosing::GopWatch,
+    ladder::{At, Ladder},
     outputs::Slot,
-    renditions::{Ladder, Place, Waiting},
+    renditions::Waiting,
 };
 use super::{
     Created, Name, Reply, Session, SessionId, Shared,
@@ -30,16 +36,17 @@ use super::{
     plan::{Plan, Text},
     session::{Command, Stop},
     source::Restarts,
-    status::{Details, PipelineFigures, SourceKind, State, Status, TrackStatus},
+    status::{Details, PipelineFigures, SourceKind, State, Status},
 };
 use crate::{
     error::Error,
+    fanout,
     media::{Codec, Kind},
     peer::{
         End,
         sdp::{Offer, Role},
     },
-    pipeline::{Stream, Streams},
+    pipeline::{Demands, Stream, Streams},
 };
 
 /// When to ask again for a broadcast that nobody publishes.
@@ -111,8 +118,22 @@ enum Child {
 /// A viewer that has been let in.
 struct Viewing {
     session: Arc<Session>,
-    /// The renditions it gets.
-    places: Vec<Place>,
+    offer: Arc<Offer>,
+    /// The rendition that it asks for by name.
+    wish: Option<String>,
+    /// At most one of each kind.
+    seats: Vec<Seat>,
+}
+
+/// What a viewer gets of one kind.
+struct Seat {
+    kind: Kind,
+    /// How it is encoded: that is negotiated, and stays.
+    codec: Codec,
+    at: At,
+    rendition: Arc<fanout::Rendition>,
+    /// Whether the viewer can show the source well.
+    source_fits: bool,
 }
 
 /// The one that feeds the broadcast now.
@@ -154,12 +175,22 @@ pub(super) struct Owner {
     demanded: Instant,
     tracks: Tracks,
     ladders: Vec<Ladder>,
+    /// Whether viewers see the slate: nobody feeds the broadcast.
+    slate: bool,
+    /// When somebody watched the slate last.
+    slate_watched: Instant,
+    slate_streams: Streams,
+    gop: GopWatch,
+    /// The picture's codec, and what it demanded of decoders, when viewers were judged last.
+    judged: (Option<Codec>, Demands),
     viewers: HashMap<SessionId, Viewing>,
     /// Viewers whose rendition has no frame yet; they count as viewers.
     waiting: Vec<Waiting>,
     children: JoinSet<Outcome>,
     child_names: HashMap<task::Id, Child>,
     vacant_since: Instant,
+    /// When the last one who went live had gone; for the grace period.
+    gone_since: Option<Instant>,
     keyframe_asked: Option<Instant>,
     keyframe_due: bool,
     status: watch::Sender<Status>,
@@ -182,8 +213,7 @@ impl Owner {
             audio: stream(Kind::Audio),
         };
         let outputs: Vec<_> = plan.outputs.iter().cloned().map(Slot::new).collect();
-        let texts = plan.renditions.iter().cloned();
-        let ladders = texts.map(|text| Ladder::new(text, &plan, name)).collect();
+        let ladders = ladder::all(&plan, name);
         let (status, receiver) = watch::channel(Status {
             name: name.clone(),
             state: State::Waiting,
@@ -212,6 +242,11 @@ impl Owner {
             plan,
             streams,
             outputs,
+            slate: false,
+            slate_watched: Instant::now(),
+            slate_streams: ladder::slate_streams(&ladders),
+            gop: GopWatch::default(),
+            judged: Default::default(),
             ladders,
             waiting: Vec::new(),
             feed: None,
@@ -221,6 +256,7 @@ impl Owner {
             children: JoinSet::new(),
             child_names: HashMap::new(),
             vacant_since: Instant::now(),
+            gone_since: None,
             keyframe_asked: None,
             keyframe_due: false,
             status,
@@ -280,6 +316,7 @@ impl Owner {
             && self.feed.is_none()
             && self.children.is_empty()
             && self.waiting.is_empty()
+            && !self.slate
             && self.vacant_since.elapsed() >= LINGER
     }
 
@@ -379,74 +416,6 @@ impl Owner {
                 respond(reply, Err(error));
             }
             Outcome::SourceEnded | Outcome::JobEnded => {}
-        }
-    }
-
-    fn details(&self) -> Details {
-        let status = Status {
-            outputs: Vec::new(),
-            ..self.status.borrow().clone()
-        };
-        Details {
-            status,
-            outputs: self.outputs_figures(),
-            rendition_pipelines: self.ladders_figures(),
-        }
-    }
-
-    fn publish_status(&self) {
-        let now = Instant::now();
-        let feed = self.feed.as_ref();
-        let state = self.state(now);
-        let tracks = match state {
-            State::Waiting => Vec::new(),
-            State::Live | State::Stale => [Kind::Video, Kind::Audio]
-                .into_iter()
-                .filter_map(|kind| {
-                    let track = self.tracks.of(kind)?;
-                    let layers = track.layers.iter().map(|layer| layer.rid.clone()).collect();
-                    Some(TrackStatus {
-                        kind,
-                        codec: track.codec?,
-                        layers,
-                    })
-                })
-                .collect(),
-        };
-        let changed = self.status.send_if_modified(|status| {
-            let new = Status {
-                state,
-                viewers: self.viewers.len(),
-                started: feed.and_then(|feed| feed.live_since),
-                tracks,
-                outputs: self.outputs_status(),
-                renditions: self.renditions_status(),
-                on_demand: self.plan.on_demand,
-                fed: feed.is_some_and(|feed| feed.pulse.borrow().connected.is_some()),
-                name: status.name.clone(),
-                source: status.source,
-            };
-            let changed = *status != new;
-            *status = new;
-            changed
-        });
-        if changed {
-            self.shared.notify();
-        }
-    }
-
-    fn state(&self, now: Instant) -> State {
-        let Some(feed) = self.feed.as_ref().filter(|feed| feed.live_since.is_some()) else {
-            return State::Waiting;
-        };
-        if feed
-            .pulse
-            .borrow()
-            .is_stale(now, &self.shared.options.times)
-        {
-            State::Stale
-        } else {
-            State::Live
         }
     }
 }

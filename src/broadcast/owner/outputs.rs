@@ -9,7 +9,7 @@ use crate::{
     broadcast::{
         feed::Tracks,
         job::{self, Health, Purpose, Told},
-        plan::Text,
+        plan::{Plan, Text},
         session::Stop,
         status::{PipelineFigures, PipelineKind, PipelineStatus},
     },
@@ -24,6 +24,15 @@ pub(super) struct Slot {
     pub(super) job: Option<Running>,
     /// What the last job has told.
     told: Told,
+}
+
+/// What a job is started with.
+pub(super) struct Start {
+    pub(super) text: Text,
+    pub(super) purpose: Purpose,
+    pub(super) keyframe: Arc<Notify>,
+    /// What its variables are taken from.
+    pub(super) plan: Arc<Plan>,
 }
 
 /// A job that runs, or is about to end.
@@ -104,9 +113,9 @@ impl Owner {
     /// ended, across a publisher's reconnect within the grace period.
     pub(super) fn run_outputs(&mut self) {
         let takes = takes(&self.tracks);
-        let live = self.feed.as_ref().is_some_and(|it| it.live_since.is_some());
+        let live = self.is_live();
         for slot in &self.outputs {
-            if takes.is_empty() || slot.is_outdated(&self.tracks) {
+            if self.slate || takes.is_empty() || slot.is_outdated(&self.tracks) {
                 slot.end(End::BroadcastEnded);
             }
         }
@@ -116,8 +125,13 @@ impl Owner {
         for index in 0..self.outputs.len() {
             let slot = self.outputs.get(index);
             if let Some(slot) = slot.filter(|slot| slot.job.is_none()) {
-                let text = slot.text.clone();
-                let job = self.start_job(text, Purpose::Output, Arc::default());
+                let start = Start {
+                    text: slot.text.clone(),
+                    purpose: Purpose::Output,
+                    keyframe: Arc::default(),
+                    plan: Arc::clone(&self.plan),
+                };
+                let job = self.start_job(start, false);
                 if let Some(slot) = self.outputs.get_mut(index) {
                     slot.job = Some(job);
                 }
@@ -125,12 +139,8 @@ impl Owner {
         }
     }
 
-    pub(super) fn start_job(
-        &mut self,
-        text: Text,
-        purpose: Purpose,
-        keyframe: Arc<Notify>,
-    ) -> Running {
+    /// Starts a job on the broadcast's media, or, with `of_slate`, on the slate's.
+    pub(super) fn start_job(&mut self, start: Start, of_slate: bool) -> Running {
         let (sender, told) = watch::channel(Told::default());
         let stop = Stop::default();
         let takes = takes(&self.tracks);
@@ -138,18 +148,23 @@ impl Owner {
             let known = takes.iter().any(|(taken, _)| *taken == kind);
             self.streams.of(kind).filter(|_| known).cloned()
         };
+        let inputs = if of_slate {
+            self.slate_streams.clone()
+        } else {
+            Streams {
+                video: stream(Kind::Video),
+                audio: stream(Kind::Audio),
+            }
+        };
         let number = self.shared.number();
         let task = job::Task {
             number,
             broadcast: self.name.clone(),
-            text,
-            plan: Arc::clone(&self.plan),
-            inputs: Streams {
-                video: stream(Kind::Video),
-                audio: stream(Kind::Audio),
-            },
-            purpose,
-            keyframe,
+            text: start.text,
+            plan: start.plan,
+            inputs,
+            purpose: start.purpose,
+            keyframe: start.keyframe,
             told: sender,
             reports: self.reports.0.clone(),
             stop: stop.clone(),
@@ -180,12 +195,32 @@ impl Owner {
 
     /// Ends what waited for a publisher to come back.
     pub(super) fn give_up(&mut self, now: Instant) {
-        let waited = now.saturating_duration_since(self.vacant_since);
-        let vacant = self.feed.is_none() && waited >= self.shared.options.grace;
-        if vacant && (!self.viewers.is_empty() || self.has_jobs()) {
+        let grace = self.shared.options.grace;
+        let waits = |since: Instant| now.saturating_duration_since(since) < grace;
+        let gone = !self.is_live() && !self.gone_since.is_some_and(waits);
+        if gone && self.show_slate(now) {
+            return;
+        }
+        if gone && self.feed.is_none() && (!self.viewers.is_empty() || self.has_jobs()) {
             self.close_viewers(End::BroadcastEnded);
             self.tracks = Tracks::default();
         }
+    }
+
+    /// Shows the slate while there are viewers; false if there is none to show.
+    pub(super) fn show_slate(&mut self, now: Instant) -> bool {
+        let watched = !self.viewers.is_empty() || !self.waiting.is_empty();
+        if watched && self.plan.slate.is_some() {
+            if !self.slate {
+                tracing::info!(broadcast = %self.name, viewers = self.viewers.len(), "slate begins");
+            }
+            (self.slate, self.slate_watched) = (true, now);
+        } else if self.slate && now.saturating_duration_since(self.slate_watched) >= self.plan.grace
+        {
+            tracing::info!(broadcast = %self.name, "nobody watches the slate: it ends");
+            self.slate = false;
+        }
+        self.slate
     }
 
     pub(super) fn outputs_status(&self) -> Vec<PipelineStatus> {

@@ -7,52 +7,29 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Admitted, Owner, outputs::Slot, respond};
+use super::{
+    Admitted, Owner, Seat,
+    choosing::Wants,
+    ladder::{At, Place, Use},
+    outputs::Start,
+    respond,
+};
 use crate::{
     broadcast::{
-        Created, Name, Reply,
+        Created, Reply,
         feed::{Report, Track, Tracks},
-        job::Purpose,
-        plan::{Plan, Text},
+        job::{Made, Purpose},
         status::{PipelineFigures, PipelineKind, RenditionStatus, State},
     },
     error::Error,
-    fanout,
     media::{Codec, Kind},
     peer::{End, sdp::Offer},
-    pipeline::{self, Role},
 };
 
-/// The rendition that is passed on as it comes.
-const SOURCE: &str = "source";
 /// Longest wait of a viewer for the first frame of a rendition, or of a source on demand.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// When to ask again for a rendition that does not come.
 const RETRY_NOT_READY: Duration = Duration::from_secs(2);
-
-/// A pipeline that makes renditions.
-pub(super) struct Ladder {
-    pub(super) slot: Slot,
-    steps: Vec<Step>,
-    pub(super) keyframe: Arc<Notify>,
-    /// When somebody watched or wanted one of them last.
-    used: Instant,
-}
-
-/// One rendition.
-struct Step {
-    /// Name of the appsink: `video_720p`.
-    sink: String,
-    kind: Kind,
-    name: String,
-    /// Unknown before its first frame.
-    codec: Option<Codec>,
-    /// While its pipeline runs.
-    rendition: Option<Arc<fanout::Rendition>>,
-}
-
-/// A rendition by ladder and step.
-pub(super) type Place = (usize, usize);
 
 /// A viewer that has not been answered yet.
 pub(super) struct Waiting {
@@ -69,8 +46,7 @@ pub(super) struct View {
     pub(super) tracks: Tracks,
     /// Who makes its keyframes.
     pub(super) keyframe: Arc<Notify>,
-    /// The renditions among the tracks.
-    pub(super) places: Vec<Place>,
+    pub(super) seats: Vec<Seat>,
 }
 
 enum Resolved {
@@ -79,58 +55,17 @@ enum Resolved {
     Refused(Error),
 }
 
-impl Ladder {
-    pub(super) fn new(text: Text, plan: &Plan, broadcast: &Name) -> Self {
-        let steps = steps(&text, plan, broadcast).unwrap_or_else(|error| {
-            tracing::error!(%broadcast, pipeline = text.name(), %error, "no renditions");
-            Vec::new()
-        });
-        Self {
-            slot: Slot::new(text),
-            steps,
-            keyframe: Arc::default(),
-            used: Instant::now(),
-        }
-    }
-}
-
-fn steps(text: &Text, plan: &Plan, broadcast: &Name) -> Result<Vec<Step>, pipeline::Error> {
-    // The parser does not matter for the names.
-    let variables = plan.variables(broadcast).with("video_parser", "identity");
-    let Role::Renditions { outputs, .. } = Role::of(&variables.expand(&text.text)?)? else {
-        return Err(pipeline::Error::Text(format!(
-            "{}: no renditions: they need appsrc and appsink name=video_<rendition>",
-            text.file
-        )));
-    };
-    let step = |(kind, name): (Kind, String)| Step {
-        sink: format!("{kind}_{name}"),
-        kind,
-        name,
-        codec: None,
-        rendition: None,
-    };
-    Ok(outputs.into_iter().map(step).collect())
+/// One track of a view.
+enum Found {
+    /// It comes from here; a pipeline says who makes its keyframes.
+    Track(At, Track, Option<Arc<Notify>>),
+    /// Something is about to come.
+    Later,
+    /// Nothing will do.
+    Nothing,
 }
 
 impl Owner {
-    /// Whether there is such a rendition.
-    pub(super) fn check_wish(&self, wish: Option<&str>) -> Result<(), Error> {
-        let steps = || self.ladders.iter().flat_map(|ladder| &ladder.steps);
-        match wish {
-            Some(wish) if wish != SOURCE && !steps().any(|step| step.name == wish) => {
-                let mut known = vec![SOURCE.to_owned()];
-                known.extend(steps().map(|step| step.name.clone()));
-                known.dedup();
-                Err(Error::NoRendition {
-                    wanted: wish.to_owned(),
-                    known: known.join(", "),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Answers a viewer, or keeps it until there is what it wants.
     pub(super) fn settle(&mut self, waiting: Waiting, now: Instant) {
         let id = waiting.admitted.0.id.clone();
@@ -140,7 +75,8 @@ impl Owner {
         }
         match self.resolve(&waiting, now) {
             Resolved::View(view) => {
-                self.start_viewer(waiting.admitted, (waiting.offer, view), waiting.reply);
+                let (offer, wish) = (waiting.offer, waiting.wish);
+                self.start_viewer(waiting.admitted, (offer, wish), view, waiting.reply);
             }
             Resolved::Later => self.waiting.push(waiting),
             Resolved::Refused(error) => {
@@ -157,9 +93,9 @@ impl Owner {
     }
 
     fn resolve(&mut self, waiting: &Waiting, now: Instant) -> Resolved {
+        let waits = now.saturating_duration_since(waiting.since) < WAIT_MAX;
         if self.state(now) == State::Waiting {
-            let waited = now.saturating_duration_since(waiting.since);
-            if self.is_on_demand() && waited < WAIT_MAX {
+            if (self.is_on_demand() || self.plan.slate.is_some()) && waits {
                 return Resolved::Later;
             }
             return Resolved::Refused(self.not_live());
@@ -167,73 +103,84 @@ impl Owner {
         let mut view = View {
             tracks: self.tracks.clone(),
             keyframe: Arc::clone(&self.keyframe_wanted),
-            places: Vec::new(),
+            seats: Vec::new(),
         };
         for kind in [Kind::Video, Kind::Audio] {
-            for place in self.candidates(kind, waiting) {
-                let fits = self.fits(place, waiting);
-                if fits == Some(false) {
-                    continue;
-                }
-                let rendition = self.rendition(place, now);
-                let (Some(true), Some((track, keyframe))) = (fits, rendition) else {
-                    if now.saturating_duration_since(waiting.since) < WAIT_MAX {
-                        return Resolved::Later;
+            match self.find(kind, waiting, now) {
+                Found::Track(at, track, keyframe) => {
+                    if let (Kind::Video, Some(keyframe)) = (kind, keyframe) {
+                        view.keyframe = keyframe;
                     }
+                    view.add(kind, at, track);
+                }
+                Found::Later if waits => return Resolved::Later,
+                Found::Later => {
                     return Resolved::Refused(Error::NotReady {
                         retry_after: RETRY_NOT_READY,
                     });
-                };
-                *view.tracks.of_mut(kind) = Some(track);
-                if kind == Kind::Video {
-                    view.keyframe = keyframe;
                 }
-                view.places.push(place);
-                break;
+                Found::Nothing => {
+                    self.expect_sound(kind);
+                    let track = self.tracks.of(kind).cloned();
+                    view.add_source(kind, track, (&waiting.offer, self.slate));
+                }
             }
         }
         Resolved::View(view)
     }
 
-    /// The renditions of one kind that will do for a viewer; empty if the source does.
-    fn candidates(&self, kind: Kind, waiting: &Waiting) -> Vec<Place> {
-        let offered = |codecs: &[Codec]| waiting.offer.choose(kind, codecs).is_some();
-        let source = self.tracks.of(kind).and_then(|track| track.codec);
-        let Some(source) = source.filter(|_| offered(&Codec::ALL)) else {
-            return Vec::new();
-        };
-        let wish = waiting.wish.as_deref();
-        if wish == Some(SOURCE) || wish.is_none() && offered(&[source]) {
-            return Vec::new();
+    /// Sound is negotiated with who sees the slate before anybody has published, so that the
+    /// publisher's will be heard.
+    fn expect_sound(&mut self, kind: Kind) {
+        if self.slate && kind == Kind::Audio && self.tracks.audio.is_none() {
+            self.tracks.audio = Some(Track {
+                codec: Some(Codec::Opus),
+                rendition: Arc::new(self.shared.fanout.rendition(kind)),
+                layers: Vec::new(),
+            });
         }
-        let fits = |step: &Step| step.kind == kind && wish.is_none_or(|wish| step.name == wish);
-        let ladders = self.ladders.iter().enumerate();
-        let places = ladders.flat_map(|(at, ladder)| {
-            let steps = ladder.steps.iter().enumerate();
-            steps
-                .filter(|(_, step)| fits(step))
-                .map(move |(step, _)| (at, step))
-        });
-        places.collect()
     }
 
-    /// Whether the viewer can decode a rendition; `None` if that is not known yet. What it asks
-    /// for by name is not second-guessed.
-    fn fits(&self, (ladder, step): Place, waiting: &Waiting) -> Option<bool> {
-        let step = self.ladders.get(ladder)?.steps.get(step)?;
-        let codec = step.codec?;
-        Some(waiting.wish.is_some() || waiting.offer.choose(step.kind, &[codec]).is_some())
+    /// The best there is for one kind. What is wanted is started.
+    fn find(&mut self, kind: Kind, waiting: &Waiting, now: Instant) -> Found {
+        let wants = Wants {
+            offer: &waiting.offer,
+            wish: waiting.wish.as_deref(),
+            codec: None,
+        };
+        let patient = now.saturating_duration_since(waiting.since) < WAIT_MAX;
+        let mut later = false;
+        for at in self.choices(kind, &wants) {
+            let At::Step(place) = at else {
+                return match self.tracks.of(kind) {
+                    Some(track) => Found::Track(at, track.clone(), None),
+                    None => Found::Nothing,
+                };
+            };
+            if self.ladder(place).is_none_or(|ladder| ladder.failed) {
+                later = true;
+                continue;
+            }
+            self.note_reason(place, &wants);
+            match self.rendition(place, now) {
+                Some((track, keyframe)) if track.codec.is_some() => {
+                    return Found::Track(at, track, Some(keyframe));
+                }
+                _ if patient => return Found::Later,
+                _ => later = true,
+            }
+        }
+        if later { Found::Later } else { Found::Nothing }
     }
 
     /// A rendition whose pipeline runs; starts that if it does not.
-    fn rendition(&mut self, (ladder, step): Place, now: Instant) -> Option<(Track, Arc<Notify>)> {
-        self.start_ladder(ladder, now);
-        let ladder = self.ladders.get(ladder)?;
-        let step = ladder.steps.get(step)?;
-        let running = ladder.slot.job.as_ref().is_some_and(|job| !job.is_ending());
+    pub(super) fn rendition(&mut self, place: Place, now: Instant) -> Option<(Track, Arc<Notify>)> {
+        self.start_ladder(place.0, now);
+        let (ladder, step) = (self.ladder(place)?, self.step(place)?);
+        let rendition = step.rendition.as_ref().filter(|_| ladder.is_running())?;
         let track = Track {
             codec: step.codec,
-            rendition: Arc::clone(step.rendition.as_ref().filter(|_| running)?),
+            rendition: Arc::clone(rendition),
             layers: Vec::new(),
         };
         Some((track, Arc::clone(&ladder.keyframe)))
@@ -241,6 +188,10 @@ impl Owner {
 
     fn start_ladder(&mut self, index: usize, now: Instant) {
         let fanout = self.shared.fanout.clone();
+        let takes_slate = self.ladders.get(index).map(|it| it.purpose);
+        if takes_slate == Some(Use::SlateAutomatic) {
+            self.start_slate(now);
+        }
         let Some(ladder) = self.ladders.get_mut(index) else {
             return;
         };
@@ -248,54 +199,90 @@ impl Owner {
         if ladder.slot.job.is_some() {
             return;
         }
+        let slate = (ladder.purpose == Use::Slate).then_some(&self.slate_streams);
         let renditions = ladder.steps.iter_mut().map(|step| {
             let rendition = Arc::new(fanout.rendition(step.kind));
             step.rendition = Some(Arc::clone(&rendition));
-            (step.sink.clone(), rendition)
+            Made {
+                sink: step.sink.clone(),
+                name: step.name.clone(),
+                rendition,
+                stream: slate.and_then(|streams| streams.of(step.kind)).cloned(),
+            }
         });
         let purpose = Purpose::Renditions(renditions.collect());
-        let (text, keyframe) = (ladder.slot.text.clone(), Arc::clone(&ladder.keyframe));
-        let job = self.start_job(text, purpose, keyframe);
+        let start = Start {
+            text: ladder.slot.text.clone(),
+            purpose,
+            keyframe: Arc::clone(&ladder.keyframe),
+            plan: Arc::clone(&ladder.plan),
+        };
+        let of_slate = ladder.purpose.is_slate();
+        let job = self.start_job(start, of_slate);
         if let Some(ladder) = self.ladders.get_mut(index) {
             ladder.slot.job = Some(job);
+        }
+    }
+
+    /// Starts the slate itself, for a pipeline that takes it.
+    fn start_slate(&mut self, now: Instant) {
+        let mut ladders = self.ladders.iter();
+        if let Some(index) = ladders.position(|ladder| ladder.purpose == Use::Slate) {
+            self.start_ladder(index, now);
         }
     }
 
     /// Stops the pipelines that nobody needs.
     pub(super) fn check_renditions(&mut self, now: Instant) {
         let gone = self.tracks.is_empty();
-        for (index, ladder) in self.ladders.iter_mut().enumerate() {
-            if gone || ladder.slot.is_outdated(&self.tracks) {
+        let seats = || self.viewers.values().flat_map(|viewer| &viewer.seats);
+        let watched = |index: usize| {
+            seats().any(|seat| matches!(seat.at, At::Step((ladder, _)) if ladder == index))
+        };
+        let mut watched: Vec<bool> = (0..self.ladders.len()).map(watched).collect();
+        let ladders = || self.ladders.iter().zip(&watched);
+        if ladders().any(|(it, watched)| *watched && it.purpose == Use::SlateAutomatic) {
+            // What they take must go on.
+            let slate = self.ladders.iter().map(|it| it.purpose == Use::Slate);
+            watched = watched.iter().zip(slate).map(|(a, b)| *a || b).collect();
+        }
+        for (ladder, watched) in self.ladders.iter_mut().zip(watched) {
+            let of_slate = ladder.purpose.is_slate();
+            if gone || !of_slate && ladder.slot.is_outdated(&self.tracks) {
                 ladder.slot.end(End::BroadcastEnded);
-                continue;
-            }
-            let places = || self.viewers.values().flat_map(|viewer| &viewer.places);
-            if places().any(|place| place.0 == index) {
+            } else if watched {
                 ladder.used = now;
-            } else if now.saturating_duration_since(ladder.used) >= self.plan.grace {
+            } else if of_slate && !self.slate
+                || now.saturating_duration_since(ladder.used) >= self.plan.grace
+            {
                 ladder.slot.end(End::BroadcastEnded);
             }
         }
     }
 
-    /// Takes note of the first frame of a rendition.
-    pub(super) fn note_rendition(&mut self, report: Report) {
-        let Report::Rendition {
-            job,
-            kind,
-            name,
-            codec,
-        } = report
-        else {
+    /// Takes note of the first frame of a rendition, or of the failure of its pipeline.
+    pub(super) fn note_rendition(&mut self, report: Report, now: Instant) {
+        let (Report::Rendition { job, .. } | Report::JobFailed { job }) = report else {
             return;
         };
         let mut ladders = self.ladders.iter_mut();
         let ladder = ladders.find(|it| it.slot.job.as_ref().is_some_and(|it| it.number == job));
-        let mut steps = ladder.into_iter().flat_map(|ladder| &mut ladder.steps);
-        if let Some(step) = steps.find(|step| step.kind == kind && step.name == name) {
-            step.codec = Some(codec);
+        let Some(ladder) = ladder else { return };
+        if let Report::Rendition {
+            kind, name, codec, ..
+        } = report
+        {
+            ladder.failed = false;
+            let mut steps = ladder.steps.iter_mut();
+            if let Some(step) = steps.find(|step| step.kind == kind && step.name == name) {
+                step.codec = Some(codec);
+                step.live = true;
+            }
+        } else {
+            ladder.fail();
         }
-        self.settle_all(Instant::now());
+        self.settle_all(now);
+        self.reseat(now);
     }
 
     /// Takes note of the end of a job. What it made is forgotten: it is old when the next begins.
@@ -305,9 +292,7 @@ impl Owner {
         }
         for ladder in &mut self.ladders {
             if ladder.slot.bury(number) {
-                for step in &mut ladder.steps {
-                    step.rendition = None;
-                }
+                ladder.forget();
             }
         }
         self.settle_all(Instant::now());
@@ -315,34 +300,64 @@ impl Owner {
 
     pub(super) fn renditions_status(&self) -> Vec<RenditionStatus> {
         let viewers = |place| {
-            let viewers = self.viewers.values();
-            viewers
-                .filter(|viewer| viewer.places.contains(&place))
-                .count()
+            let seats = self.viewers.values().flat_map(|viewer| &viewer.seats);
+            seats.filter(|seat| seat.at == At::Step(place)).count()
         };
         let ladders = self.ladders.iter().enumerate();
-        let all = ladders.flat_map(|(at, ladder)| {
+        // What nobody can ask for is shown while it runs.
+        let shown =
+            ladders.filter(|(_, it)| it.purpose == Use::Configured || it.slot.job.is_some());
+        let all = shown.flat_map(|(at, ladder)| {
             let health = ladder.slot.health();
-            ladder
-                .steps
-                .iter()
-                .enumerate()
-                .map(move |(number, step)| RenditionStatus {
-                    name: step.name.clone(),
-                    kind: step.kind,
-                    codec: step.codec,
-                    pipeline: ladder.slot.text.name().to_owned(),
-                    viewers: viewers((at, number)),
-                    health: health.clone(),
-                })
+            let steps = ladder.steps.iter().enumerate();
+            steps.map(move |(number, step)| RenditionStatus {
+                name: step.name.clone(),
+                kind: step.kind,
+                codec: step.codec,
+                pipeline: ladder.slot.text.name().to_owned(),
+                viewers: viewers((at, number)),
+                automatic: ladder
+                    .reason
+                    .clone()
+                    .filter(|_| ladder.purpose.is_automatic()),
+                health: health.clone(),
+            })
         });
         all.collect()
     }
 
     pub(super) fn ladders_figures(&self) -> Vec<PipelineFigures> {
-        self.ladders
-            .iter()
+        let ladders = self.ladders.iter();
+        ladders
+            .filter(|it| it.purpose == Use::Configured || it.slot.job.is_some())
             .map(|ladder| ladder.slot.figures(PipelineKind::Renditions))
             .collect()
+    }
+}
+
+impl View {
+    fn add(&mut self, kind: Kind, at: At, track: Track) {
+        if let Some(codec) = track.codec {
+            self.seats.push(Seat {
+                kind,
+                codec,
+                at,
+                rendition: Arc::clone(&track.rendition),
+                source_fits: true,
+            });
+        }
+        *self.tracks.of_mut(kind) = Some(track);
+    }
+
+    /// Nothing will do for this kind: the engine shall say so, unless nobody feeds the broadcast;
+    /// then the viewer gets this track when somebody does, if it can.
+    fn add_source(&mut self, kind: Kind, track: Option<Track>, (offer, slate): (&Offer, bool)) {
+        let codec = track.as_ref().and_then(|track| track.codec);
+        let offered = codec.is_some_and(|codec| offer.choose(kind, &[codec]).is_some());
+        if offered && let Some(track) = track {
+            self.add(kind, At::Source, track);
+        } else if slate {
+            *self.tracks.of_mut(kind) = None;
+        }
     }
 }

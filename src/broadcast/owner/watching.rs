@@ -41,7 +41,9 @@ impl Owner {
         offer: &Offer,
         wish: Option<&str>,
     ) -> Result<Admitted, Error> {
-        if self.state(Instant::now()) != State::Live && !self.is_on_demand() {
+        let state = self.state(Instant::now());
+        let waits = self.is_on_demand() || self.plan.slate.is_some() && state != State::Stale;
+        if state != State::Live && !waits {
             return Err(self.not_live());
         }
         if self.viewers.len() + self.waiting.len() >= self.shared.options.viewers_max {
@@ -54,7 +56,8 @@ impl Owner {
     pub(super) fn start_viewer(
         &mut self,
         (session, commands): Admitted,
-        (offer, view): (Arc<Offer>, View),
+        (offer, wish): (Arc<Offer>, Option<String>),
+        view: View,
         reply: Reply<Created>,
     ) {
         let id = session.id.clone();
@@ -63,7 +66,7 @@ impl Owner {
         let task = viewer::Task {
             session: Arc::clone(&session),
             commands,
-            offer,
+            offer: Arc::clone(&offer),
             tracks: view.tracks,
             options,
             fanout: self.shared.fanout.clone(),
@@ -75,9 +78,12 @@ impl Owner {
             .insert(child.id(), Child::Viewer(id.clone()));
         let viewer = Viewing {
             session,
-            places: view.places,
+            offer,
+            wish,
+            seats: view.seats,
         };
-        self.viewers.insert(id, viewer);
+        self.viewers.insert(id.clone(), viewer);
+        self.judge(&id);
     }
 
     pub(super) fn close_viewers(&mut self, why: End) {

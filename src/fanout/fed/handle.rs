@@ -12,7 +12,11 @@ use super::{
     viewer::{Fed, Track},
 };
 use crate::{
-    fanout::{Fanout, Handle, Tracks, ViewerStatistics, handle::ViewerCounters, worker},
+    fanout::{
+        Fanout, Handle, Layer, Rendition, Tracks, ViewerStatistics, handle::ViewerCounters,
+        tracks::Target, worker,
+    },
+    media::Kind,
     peer::{
         Event, sdp,
         webrtcbin::{self, Error, Heard},
@@ -137,6 +141,12 @@ impl FedViewer {
     /// bandwidth. Without simulcast it does nothing.
     pub fn select(&self, layer: Option<usize>) {
         self.place.tell(Message::Select(self.place.key, layer));
+    }
+
+    /// Sends the viewer another rendition, as [`crate::fanout::Viewer::go_over`] does.
+    pub fn go_over(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
+        let to = Target::new(to, layers);
+        self.place.tell(Message::GoOver(self.place.key, kind, to))
     }
 
     /// Ends the session with a `close_notify`, and frees everything, within the engine's time

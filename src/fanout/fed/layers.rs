@@ -3,7 +3,10 @@
 use std::{collections::HashMap, time::Instant};
 
 use super::viewer::{Fed, Track};
-use crate::fanout::viewer::Rendition;
+use crate::{
+    fanout::{tracks::Target, viewer::Rendition},
+    media::Kind,
+};
 
 /// The layers of a track; none if it is not simulcast.
 #[derive(Debug)]
@@ -70,6 +73,39 @@ impl Track {
 }
 
 impl Fed {
+    /// Makes the track of this kind take another rendition. [`Fed::go_over`] follows.
+    pub(super) fn set_rendition(&mut self, kind: Kind, to: Target) {
+        let mut tracks = self.tracks.iter_mut();
+        if let Some(track) = tracks.find(|track| track.kind() == kind) {
+            track.rendition = to.rendition;
+            track.layers = Layers::new(to.layers);
+        }
+    }
+
+    /// Begins with the rendition that has been set, at a keyframe.
+    pub(super) fn go_over(
+        &mut self,
+        kind: Kind,
+        now: Instant,
+        renditions: &HashMap<u64, Rendition>,
+    ) {
+        if !self.has_started() {
+            return;
+        }
+        let mut tracks = self.tracks.iter_mut();
+        let Some(track) = tracks.find(|track| track.kind() == kind) else {
+            return;
+        };
+        track.choose_first(renditions, now);
+        let gop = renditions.get(&track.rendition).map(|it| &it.gop);
+        track.switcher.go_over(gop);
+        if track.switcher.is_waiting() {
+            self.ask_keyframe(now);
+        } else {
+            self.next_portion = Some(now);
+        }
+    }
+
     /// The viewer asks for a layer of its picture, or leaves the choice to the server.
     pub(super) fn select(&mut self, layer: Option<usize>, now: Instant) {
         for track in &mut self.tracks {

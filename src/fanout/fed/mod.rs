@@ -28,6 +28,7 @@ pub use self::handle::FedViewer;
 use self::viewer::Fed;
 use super::{
     gop::{Continuity, Gop},
+    tracks::Target,
     viewer::{Context, Rendition},
 };
 use crate::{
@@ -46,6 +47,8 @@ pub(super) enum Message {
     Heard(u64, Heard),
     /// A viewer shall get this layer, or the best.
     Select(u64, Option<usize>),
+    /// A viewer shall get another rendition of a track.
+    GoOver(u64, Kind, Target),
     /// A viewer goes.
     Leave(u64),
 }
@@ -102,16 +105,15 @@ impl Numbering {
 }
 
 impl Share {
-    pub(super) fn handle(&mut self, cx: &Context, message: Message) {
+    pub(super) fn handle(
+        &mut self,
+        cx: &Context,
+        renditions: &HashMap<u64, Rendition>,
+        message: Message,
+    ) {
         match message {
             Message::Join(fed) => {
-                for rendition in fed.renditions() {
-                    self.numberings
-                        .entry(rendition)
-                        .or_insert_with(|| Numbering::new(rendition))
-                        .viewers
-                        .push(fed.key);
-                }
+                self.enter(fed.key, &fed.renditions());
                 self.wake = Some(cx.now);
                 self.viewers.insert(fed.key, *fed);
             }
@@ -130,7 +132,39 @@ impl Share {
                     self.wake = Some(cx.now);
                 }
             }
+            Message::GoOver(key, kind, to) => {
+                let Some(mut fed) = self.viewers.remove(&key) else {
+                    return;
+                };
+                self.leave(key, &fed.renditions());
+                fed.set_rendition(kind, to);
+                self.enter(key, &fed.renditions());
+                fed.go_over(kind, cx.now, renditions);
+                self.viewers.insert(key, fed);
+                self.wake = Some(cx.now);
+            }
             Message::Leave(key) => self.remove(key),
+        }
+    }
+
+    fn enter(&mut self, key: u64, renditions: &[u64]) {
+        for &rendition in renditions {
+            self.numberings
+                .entry(rendition)
+                .or_insert_with(|| Numbering::new(rendition))
+                .viewers
+                .push(key);
+        }
+    }
+
+    fn leave(&mut self, key: u64, renditions: &[u64]) {
+        for rendition in renditions {
+            if let Some(numbering) = self.numberings.get_mut(rendition) {
+                numbering.viewers.retain(|other| *other != key);
+                if numbering.viewers.is_empty() {
+                    self.numberings.remove(rendition);
+                }
+            }
         }
     }
 
@@ -177,16 +211,8 @@ impl Share {
     }
 
     fn remove(&mut self, key: u64) {
-        let Some(fed) = self.viewers.remove(&key) else {
-            return;
-        };
-        for rendition in fed.renditions() {
-            if let Some(numbering) = self.numberings.get_mut(&rendition) {
-                numbering.viewers.retain(|other| *other != key);
-                if numbering.viewers.is_empty() {
-                    self.numberings.remove(&rendition);
-                }
-            }
+        if let Some(fed) = self.viewers.remove(&key) {
+            self.leave(key, &fed.renditions());
         }
     }
 }

@@ -66,6 +66,10 @@ impl Track {
         }
     }
 
+    pub(super) const fn kind(&self) -> Kind {
+        self.codec.kind()
+    }
+
     /// The headers for the next `count` packets. `number` is the first one's in the rendition:
     /// the viewer's own numbers begin there, and go on without gaps.
     pub(super) fn header(&mut self, number: u64, count: usize, timestamp: u64) -> Header {

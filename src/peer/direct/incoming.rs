@@ -144,14 +144,9 @@ impl Incoming {
     /// unique in a bundle (RFC 9143 §9.1). A forged packet costs one of the session's streams, but
     /// gets no further than decryption.
     pub(super) fn expect(&mut self, rtc: &mut Rtc, datagram: &[u8]) {
-        let [first, second, _, _, _, _, _, _, s0, s1, s2, s3, ..] = *datagram else {
+        let Some((pt, ssrc)) = rtp_stream(datagram).filter(|_| !self.is_empty()) else {
             return;
         };
-        let rtcp = (192..224).contains(&second);
-        if self.is_empty() || first >> 6 != 2 || rtcp {
-            return;
-        }
-        let (pt, ssrc) = (second & 0x7f, u32::from_be_bytes([s0, s1, s2, s3]));
         if self.known.contains(&ssrc) || self.known.len() == STREAMS_MAX || !rtc.is_connected() {
             return;
         }
@@ -190,6 +185,17 @@ impl Incoming {
             }
         }
     }
+}
+
+/// Payload type and SSRC of an RTP packet; `None` for RTCP and anything else (RFC 7983 §7, RFC 5761
+/// §4).
+pub(crate) fn rtp_stream(datagram: &[u8]) -> Option<(u8, u32)> {
+    let [first, second, _, _, _, _, _, _, s0, s1, s2, s3, ..] = *datagram else {
+        return None;
+    };
+    let rtcp = (192..224).contains(&second);
+    let stream = (second & 0x7f, u32::from_be_bytes([s0, s1, s2, s3]));
+    (first >> 6 == 2 && !rtcp).then_some(stream)
 }
 
 fn codec_of(codec: Codec) -> format::Codec {

@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     sync::{Arc, LazyLock, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use str0m::crypto::{
@@ -74,14 +74,32 @@ impl DtlsProvider for KeyTap {
         let inner = self.0.new_dtls(certificate, now, version, mtu)?;
         let keys = KeySlot::default();
         NEW_SLOT.replace(Some(Arc::clone(&keys)));
-        Ok(Box::new(TappedInstance { inner, keys }))
+        Ok(Box::new(TappedInstance {
+            inner,
+            keys,
+            look: now,
+        }))
     }
 }
 
+/// How often OpenSSL is made to look whether a flight of the handshake may be lost. It repeats one
+/// after a second, then after two, and so on (RFC 6347 §4.2.4.1).
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The stock instance forgets its timer when it is asked for output twice, and does nothing when
+/// it is due: a flight that was lost would stay lost. This one keeps time itself.
 #[derive(Debug)]
 struct TappedInstance {
     inner: Box<dyn DtlsInstance>,
     keys: KeySlot,
+    /// When OpenSSL is to look next, during the handshake.
+    look: Instant,
+}
+
+impl TappedInstance {
+    fn is_handshaking(&self) -> bool {
+        self.keys.get().is_none()
+    }
 }
 
 impl DtlsInstance for TappedInstance {
@@ -107,10 +125,19 @@ impl DtlsInstance for TappedInstance {
             // A second export would be a renegotiation, which DTLS-SRTP does not have.
             drop(self.keys.set(exported));
         }
-        output
+        match output {
+            DtlsOutput::Timeout(at) if self.is_handshaking() => {
+                DtlsOutput::Timeout(at.min(self.look))
+            }
+            output => output,
+        }
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        if self.is_handshaking() && now >= self.look {
+            self.inner.handle_packet(&[])?;
+            self.look = now + LOOK_EVERY;
+        }
         self.inner.handle_timeout(now)
     }
 

@@ -3,6 +3,8 @@
 //! SDP is ours ([`super::sdp`]), the RTP way out is ours (`fanout`, [`super::srtp`]); str0m keeps
 //! the connection. A session lives on one fan-out worker, which feeds it and asks it for output.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod incoming;
 mod keys;
 mod publisher;
@@ -25,6 +27,8 @@ use str0m::{
 };
 
 pub(crate) use self::incoming::Incoming;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use self::incoming::rtp_stream;
 use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
 pub use self::publisher::{Publisher, PublisherOptions, StreamInput, Task};
 use super::{
@@ -65,6 +69,9 @@ pub(crate) struct Session {
     wake: Instant,
     /// When the peer last proved that it is there (RFC 7675).
     heard: Instant,
+    /// The DTLS handshake has not begun: the timers of its flights run only when there is
+    /// somebody to send them to. True if ours is the first.
+    dtls: Option<bool>,
     candidates: usize,
     incoming: Incoming,
 }
@@ -114,8 +121,6 @@ impl Session {
             bytes: fingerprint.clone(),
         });
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        api.start_dtls(offer.setup != sdp::Setup::Active)
-            .map_err(refused)?;
         port.register(ufrag, route.clone());
         let mut session = Self {
             rtc,
@@ -127,6 +132,7 @@ impl Session {
             remote: None,
             wake: now,
             heard: now,
+            dtls: Some(offer.setup != sdp::Setup::Active),
             candidates: 0,
             incoming,
         };
@@ -302,6 +308,12 @@ impl Session {
         }
         if nominated {
             self.remote = Some(source);
+        }
+        if let Some(first) = self.dtls.take_if(|first| nominated || !*first)
+            && let Err(error) = self.rtc.direct_api().start_dtls(first)
+        {
+            // The session ends when its time to connect is over.
+            tracing::debug!(%error, "no DTLS handshake");
         }
     }
 

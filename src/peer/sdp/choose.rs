@@ -84,7 +84,7 @@ fn best<'a>(section: &'a Media, wanted: &[Codec], role: Role) -> Option<&'a Form
 
 /// Frames go out in packetization mode 1, which a receiver of mode 0 cannot read (RFC 6184 §5.4).
 /// A missing mode means 0 too, but GStreamer and other viewers that leave it out read mode 1.
-fn acceptable(format: &Format, role: Role) -> bool {
+pub(super) fn acceptable(format: &Format, role: Role) -> bool {
     match (format.codec, role) {
         (Some(Codec::H264), Role::Viewer) => format
             .parameter("packetization-mode")

@@ -178,7 +178,8 @@ fn codec(kind: Kind, rtpmap: &str) -> Option<Codec> {
     let fits = codec.kind() == kind
         && codec.clock_rate() == clock_rate
         && match codec.kind() {
-            Kind::Audio => channels == Some("2"), // RFC 7587 §7: always 2
+            // RFC 7587 §7: always 2; GStreamer's whepclientsrc does not say it.
+            Kind::Audio => matches!(channels, None | Some("2")),
             Kind::Video => true,
         };
     fits.then_some(codec)

@@ -18,6 +18,7 @@ mod lines;
 mod media;
 mod normalise;
 mod offer;
+mod profile;
 mod publisher;
 #[cfg(test)]
 mod tests;

@@ -56,8 +56,12 @@ pub(super) fn check(
             Kind::Video => "an encoder such as x264enc or vp8enc",
             Kind::Audio => "opusenc",
         };
+        let mut accepted = codec::accepted(kind);
+        if matches!(role, Role::Source { .. }) {
+            accepted.merge(codec::foreign(kind));
+        }
         match neighbour(pipeline, &name, "sink") {
-            Some(caps) if !caps.can_intersect(&codec::accepted(kind)) => found.add(
+            Some(caps) if !caps.can_intersect(&accepted) => found.add(
                 line(tokens, &name),
                 format!(
                     "appsink name={name} gets {}, not encoded {kind} that Aerial carries: put \

@@ -54,6 +54,9 @@ pub struct Setup {
     pub outlets: BTreeMap<String, Outlet>,
     /// See [`STALL_DEFAULT`].
     pub stall: Duration,
+    /// Held for as long as anything of the pipeline is left: a sink that is stuck can hold it longer
+    /// than [`Job::stop`] waits.
+    pub life: Arc<()>,
 }
 
 impl Setup {
@@ -66,6 +69,7 @@ impl Setup {
             inputs: Streams::default(),
             outlets: BTreeMap::new(),
             stall: STALL_DEFAULT,
+            life: Arc::default(),
         }
     }
 }
@@ -210,6 +214,12 @@ fn build(
 ) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
     let pipeline = launch::parse(&setup.name, description)?;
     peers::set_up(&pipeline);
+    let life = Arc::clone(&setup.life);
+    // The handler is freed with the pipeline, and with it what it holds.
+    pipeline.connect_deep_element_removed(move |_, _, element| {
+        let others = Arc::weak_count(&life);
+        tracing::trace!(element = %element.name(), others, "removed");
+    });
     let mut meters = Meters::new();
     let (takes, makes) = match role {
         Role::Source { tracks } => {
@@ -285,6 +295,6 @@ fn make(
         }
         frames(frame);
     };
-    intake::take(&sink, kind, outlet.stream, deliver);
+    intake::take(&sink, kind, (outlet.stream, outlet.transcode), deliver);
     Ok(())
 }

@@ -19,6 +19,9 @@ use crate::{
 /// How often the counters are looked at.
 const PERIOD: Duration = Duration::from_millis(250);
 
+/// A job that has made nothing yet may take so many times longer.
+const FIRST_FACTOR: u32 = 3;
+
 /// The counters that tell whether a job makes progress.
 pub(super) struct Progress {
     pub(super) inputs: Vec<(Kind, Arc<Counters>)>,
@@ -55,7 +58,11 @@ pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sende
             events.send(event).await.ok();
             return;
         }
-        let event = stalls.look(now, progress.offered(), progress.made(), stall);
+        let made = progress.made();
+        // It may have to wait for a keyframe first.
+        let factor = if made == 0 { FIRST_FACTOR } else { 1 };
+        let limit = stall.saturating_mul(factor);
+        let event = stalls.look(now, progress.offered(), made, limit);
         if let Some(event) = event {
             events.send(event).await.ok();
         }

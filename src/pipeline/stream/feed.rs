@@ -5,7 +5,10 @@ use std::sync::Mutex;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{super::clock, Stream};
+use super::{
+    super::{clock, reorder},
+    Stream,
+};
 use crate::media::Codec;
 
 /// Hands everything that passes `pad` to `stream`, which takes nothing from older feeds any more.
@@ -16,6 +19,7 @@ pub(crate) fn tap_pad(pad: &gst::Pad, stream: &Stream, codec: Codec) {
         codec,
         segment: None,
         length_prefixed: false,
+        reordered: false,
         decoded: None,
     };
     let feed = Mutex::new(feed);
@@ -46,6 +50,8 @@ struct Feed {
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     /// NAL units stand behind their length instead of a start code.
     length_prefixed: bool,
+    /// There are B-frames.
+    reordered: bool,
     /// The decoding time of the last buffer.
     decoded: Option<gst::ClockTime>,
 }
@@ -89,6 +95,7 @@ impl Feed {
             .unwrap_or_else(|| gst::ClockTime::try_from(clock::running_time()).unwrap_or_default());
         let dts = self.decoding_time(pts, due(buffer.dts()));
         let keyframe = starts_here(self.codec, self.length_prefixed, buffer);
+        self.look_at_order(buffer);
         // Shares the memory: only the times and flags are its own.
         let mut buffer = buffer.copy();
         if let Some(buffer) = buffer.get_mut() {
@@ -105,6 +112,24 @@ impl Feed {
 }
 
 impl Feed {
+    /// Takes note of the first B-frame.
+    fn look_at_order(&mut self, buffer: &gst::BufferRef) {
+        if self.reordered || !matches!(self.codec, Codec::H264 | Codec::H265) {
+            return;
+        }
+        let Ok(bytes) = buffer.map_readable() else {
+            return;
+        };
+        self.reordered = if has_lengths(&bytes) {
+            reorder::is_reordered(self.codec, units(&bytes))
+        } else {
+            reorder::is_reordered(self.codec, coded_units(&bytes))
+        };
+        if self.reordered {
+            self.stream.note_reordered(self.number);
+        }
+    }
+
     /// Muxers want a decoding time of every H.264 and H.265 buffer, later than the one before.
     /// What comes over RTP often has none; without B-frames it is the time of presentation.
     fn decoding_time(
@@ -120,6 +145,24 @@ impl Feed {
         self.decoded = Some(next.map_or(dts, |next| dts.max(next)));
         self.decoded
     }
+}
+
+/// The NAL units behind their lengths.
+fn units(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (unit, tail) = rest.split_at_checked(length)?;
+        bytes = tail;
+        Some(unit)
+    })
+}
+
+/// Each NAL unit behind its start code, and all that follows it.
+fn coded_units(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let starts = bytes.windows(3).enumerate();
+    let starts = starts.filter(|(_, three)| *three == [0, 0, 1]);
+    starts.filter_map(|(at, _)| bytes.get(at + 3..))
 }
 
 /// Whether a decoder can start with this access unit. The flag alone says so only for VP9 and AV1:

@@ -18,6 +18,7 @@ mod tap;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 pub(crate) use feed::tap_pad;
@@ -57,6 +58,26 @@ struct State {
     last_tap: u64,
     frames: u64,
     bytes: u64,
+    reordered: bool,
+    keyframe_at: Option<Instant>,
+    frame_at: Option<Instant>,
+    origin: Option<String>,
+}
+
+/// What decoders must be able to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// The profile, as GStreamer names it in caps; `None` if the codec has none or the parser
+    /// does not tell.
+    pub profile: Option<String>,
+    /// Frames come in another order than they are shown in: there are B-frames.
+    pub reordered: bool,
+    /// When the newest keyframe of the present feed came.
+    pub keyframe_at: Option<Instant>,
+    /// When its newest frame came.
+    pub frame_at: Option<Instant>,
+    /// The media type that it has been transcoded from on its way in.
+    pub origin: Option<String>,
 }
 
 /// What went through a stream, and what it holds.
@@ -110,6 +131,20 @@ impl Stream {
         }
     }
 
+    /// What the newest feed demands of decoders.
+    pub fn demands(&self) -> Demands {
+        let state = self.state();
+        let caps = state.caps.as_ref().and_then(|caps| caps.structure(0));
+        let profile = caps.and_then(|caps| caps.get::<String>("profile").ok());
+        Demands {
+            profile,
+            reordered: state.reordered,
+            keyframe_at: state.keyframe_at,
+            frame_at: state.frame_at,
+            origin: state.origin.clone(),
+        }
+    }
+
     /// Caps of the newest feed, as GStreamer writes them.
     pub fn caps(&self) -> Option<String> {
         self.state().caps.as_ref().map(ToString::to_string)
@@ -148,6 +183,9 @@ impl Stream {
         let mut state = self.state();
         state.feed += 1;
         state.gop.clear();
+        state.reordered = false;
+        (state.keyframe_at, state.frame_at) = (None, None);
+        state.origin = None;
         for tap in &mut state.taps {
             tap.wait_for_keyframe();
         }
@@ -166,6 +204,17 @@ impl Stream {
         }
     }
 
+    /// The present feed is transcoded from this media type.
+    pub(crate) fn set_origin(&self, origin: &str) {
+        self.state().origin = Some(origin.to_owned());
+    }
+
+    /// A feed's frames come in another order than they are shown in.
+    fn note_reordered(&self, feed: u64) {
+        let mut state = self.state();
+        state.reordered |= state.feed == feed;
+    }
+
     /// One encoded frame, with its times on the shared clock and base time.
     fn push(&self, feed: u64, buffer: gst::Buffer, keyframe: bool) {
         let mut state = self.state();
@@ -177,6 +226,10 @@ impl Stream {
             return;
         }
         state.frames += 1;
+        state.frame_at = Some(Instant::now());
+        if keyframe {
+            state.keyframe_at = state.frame_at;
+        }
         state.bytes += buffer.size() as u64;
         let mut wanted = false;
         state.taps.retain_mut(|tap| {

@@ -203,6 +203,14 @@ fn w_70_w_71_a_track_without_usable_codec_refuses_the_offer() {
     );
     assert!(mismatch(&OBS.replace("H264/90000", "theora/90000")), "W-71");
     assert!(mismatch(&OBS.replace("opus/48000/2", "PCMU/8000")), "W-71");
+    assert!(
+        mismatch(&OBS.replace("opus/48000/2", "opus/48000/1")),
+        "W-71"
+    );
+    assert!(
+        !mismatch(&OBS.replace("opus/48000/2", "OPUS/48000")),
+        "GStreamer"
+    );
 }
 
 #[test]

@@ -1,0 +1,266 @@
+//! The owner's choice of a rendition for a viewer.
+
+use std::time::Instant;
+
+use super::{
+    Owner,
+    ladder::{At, Ladder, Place, Step, Use},
+};
+use crate::{
+    error::Error,
+    media::{Codec, Kind},
+    peer::sdp::Offer,
+};
+
+/// The rendition that is passed on as it comes.
+pub(super) const SOURCE: &str = "source";
+
+/// What a viewer wants and can do.
+#[derive(Clone, Copy)]
+pub(super) struct Wants<'a> {
+    pub(super) offer: &'a Offer,
+    /// The rendition that it asks for by name.
+    pub(super) wish: Option<&'a str>,
+    /// What has been negotiated already.
+    pub(super) codec: Option<Codec>,
+}
+
+impl Wants<'_> {
+    fn takes(&self, codec: Codec) -> bool {
+        self.codec.is_none_or(|negotiated| negotiated == codec)
+            && self.offer.choose(codec.kind(), &[codec]).is_some()
+    }
+}
+
+impl Owner {
+    /// Whether there is such a rendition.
+    pub(super) fn check_wish(&self, wish: Option<&str>) -> Result<(), Error> {
+        let steps = || {
+            let ladders = self.ladders.iter();
+            let configured = ladders.filter(|ladder| ladder.purpose == Use::Configured);
+            configured.flat_map(|ladder| &ladder.steps)
+        };
+        match wish {
+            Some(wish) if wish != SOURCE && !steps().any(|step| step.name == wish) => {
+                let mut known = vec![SOURCE.to_owned()];
+                known.extend(steps().map(|step| step.name.clone()));
+                known.dedup();
+                Err(Error::NoRendition {
+                    wanted: wish.to_owned(),
+                    known: known.join(", "),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What will do for a viewer's track of this kind, best first. Empty if nothing does.
+    pub(super) fn choices(&self, kind: Kind, wants: &Wants<'_>) -> Vec<At> {
+        if wants.offer.choose(kind, &Codec::ALL).is_none() {
+            return Vec::new();
+        }
+        if self.slate {
+            return self.slate_choices(kind, wants);
+        }
+        let source = self.tracks.of(kind).and_then(|track| track.codec);
+        let Some(source) = source else {
+            return Vec::new();
+        };
+        let unfit = self.unfit(source, wants);
+        if wants.wish == Some(SOURCE) {
+            return wants
+                .takes(source)
+                .then_some(At::Source)
+                .into_iter()
+                .collect();
+        }
+        let mut choices: Vec<At> = self.home(kind, wants.wish).into_iter().collect();
+        if unfit.is_none() {
+            choices.push(At::Source);
+        }
+        for purpose in [Use::Configured, Use::Automatic] {
+            let more = self.steps(kind, purpose, wants);
+            choices.extend(more.map(|(place, _)| At::Step(place)));
+        }
+        if unfit.is_some() && wants.takes(source) {
+            // Better than nothing.
+            choices.push(At::Source);
+        }
+        choices
+    }
+
+    /// As [`Owner::choices`], when nobody feeds the broadcast. What the publisher would send, if
+    /// it came back, comes first.
+    fn slate_choices(&self, kind: Kind, wants: &Wants<'_>) -> Vec<At> {
+        let usual = self.tracks.of(kind).and_then(|track| track.codec);
+        let slate = self.steps(kind, Use::Slate, wants);
+        let mut steps: Vec<_> = slate
+            .chain(self.steps(kind, Use::SlateAutomatic, wants))
+            .collect();
+        let has_slate = self.ladders.iter().any(|ladder| {
+            ladder.purpose == Use::Slate && ladder.steps.iter().any(|step| step.kind == kind)
+        });
+        if !has_slate {
+            return Vec::new();
+        }
+        steps.sort_by_key(|(_, codec)| codec.is_some() && *codec != usual);
+        let places = steps.into_iter().map(|(place, _)| At::Step(place));
+        places.collect()
+    }
+
+    /// The renditions of one kind that may do for a viewer: those whose codec is unknown yet, too.
+    fn steps<'a>(
+        &'a self,
+        kind: Kind,
+        purpose: Use,
+        wants: &'a Wants<'_>,
+    ) -> impl Iterator<Item = (Place, Option<Codec>)> + 'a {
+        let ladders = self.ladders.iter().enumerate();
+        let ladders = ladders.filter(move |(_, ladder)| ladder.purpose == purpose);
+        ladders.flat_map(move |(at, ladder)| {
+            let steps = ladder.steps.iter().enumerate();
+            let fits = |step: &&Step| step.codec.is_none_or(|codec| wants.takes(codec));
+            let of_kind = steps.filter(move |(_, step)| step.kind == kind && fits(step));
+            of_kind.map(move |(number, step)| ((at, number), step.codec))
+        })
+    }
+
+    /// The place of the rendition that a viewer asks for by name, if it is of this kind.
+    pub(super) fn home(&self, kind: Kind, wish: Option<&str>) -> Option<At> {
+        let wish = wish?;
+        if wish == SOURCE {
+            return Some(At::Source);
+        }
+        let ladders = self.ladders.iter().enumerate();
+        let mut configured = ladders.filter(|(_, ladder)| ladder.purpose == Use::Configured);
+        configured.find_map(|(at, ladder)| {
+            let mut steps = ladder.steps.iter();
+            let step = steps.position(|step| step.kind == kind && step.name == wish)?;
+            Some(At::Step((at, step)))
+        })
+    }
+
+    /// Why the source will not do for a viewer; `None` if it will. Without automatic transcoding
+    /// only the codec counts.
+    pub(super) fn unfit(&self, source: Codec, wants: &Wants<'_>) -> Option<String> {
+        let kind = source.kind();
+        if !wants.takes(source) {
+            return Some(format!("a viewer does not take {source}"));
+        }
+        let demands = self
+            .streams
+            .of(kind)
+            .filter(|_| self.transcodes())?
+            .demands();
+        let profile = demands.profile.as_deref();
+        if !wants.offer.decodes(kind, source, profile) {
+            let profile = profile.unwrap_or_default();
+            return Some(format!(
+                "a viewer does not take {source} of profile {profile}"
+            ));
+        }
+        if demands.reordered {
+            return Some("the source has B-frames".to_owned());
+        }
+        // Who watches already has its keyframe.
+        let joins = kind == Kind::Video && wants.codec.is_none();
+        (joins && self.gop.is_long).then(|| "the source makes keyframes too seldom".to_owned())
+    }
+
+    /// Whether media is transcoded unasked.
+    pub(super) fn transcodes(&self) -> bool {
+        !self.plan.automatic.is_empty()
+    }
+
+    /// Notes why an automatic rendition is needed.
+    pub(super) fn note_reason(&mut self, (at, step): Place, wants: &Wants<'_>) {
+        let Some(ladder) = self.ladders.get(at) else {
+            return;
+        };
+        if !ladder.purpose.is_automatic() || ladder.reason.is_some() && ladder.is_running() {
+            return;
+        }
+        let kind = ladder.steps.get(step).map_or(Kind::Video, |step| step.kind);
+        let source = self.tracks.of(kind).and_then(|track| track.codec);
+        let reason = match source.filter(|_| !ladder.purpose.is_slate()) {
+            Some(source) => self.unfit(source, wants),
+            None => Some("viewers do not take the slate as it is".to_owned()),
+        };
+        let (broadcast, pipeline) = (&self.name, ladder.slot.text.name());
+        if let Some(reason) = &reason {
+            tracing::info!(%broadcast, pipeline, %kind, reason, "transcoding is needed");
+        }
+        if let Some(ladder) = self.ladders.get_mut(at) {
+            ladder.reason = reason.or_else(|| Some("the usual rendition has failed".to_owned()));
+        }
+    }
+
+    pub(super) fn ladder(&self, (at, _): Place) -> Option<&Ladder> {
+        self.ladders.get(at)
+    }
+
+    pub(super) fn step(&self, (at, step): Place) -> Option<&Step> {
+        self.ladders.get(at)?.steps.get(step)
+    }
+}
+
+/// Looks whether the source makes keyframes often enough, or at least when it is asked: otherwise
+/// who joins would wait.
+#[derive(Debug, Default)]
+pub(super) struct GopWatch {
+    asked: Option<Instant>,
+    /// Too much time is between keyframes; until the feed ends.
+    pub(super) is_long: bool,
+}
+
+/// How long a source may take to make a keyframe that it is asked for.
+const KEYFRAME_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+impl GopWatch {
+    /// Returns true if the source is to be asked for a keyframe.
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        keyframe_at: Option<Instant>,
+        limit: std::time::Duration,
+    ) -> bool {
+        let Some(keyframe_at) = keyframe_at.filter(|_| !self.is_long) else {
+            return false;
+        };
+        if now.saturating_duration_since(keyframe_at) < limit {
+            self.asked = None;
+            return false;
+        }
+        match self.asked {
+            None => {
+                self.asked = Some(now);
+                true
+            }
+            Some(asked) => {
+                self.is_long = now.saturating_duration_since(asked) >= KEYFRAME_PATIENCE;
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_a_source_that_does_not_answer_has_long_gops() {
+        let (begin, limit) = (Instant::now(), Duration::from_secs(10));
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut watch = GopWatch::default();
+        assert!(!watch.look(at(100), None, limit), "nothing there");
+        assert!(!watch.look(at(9), Some(begin), limit));
+        assert!(watch.look(at(10), Some(begin), limit), "ask");
+        assert!(!watch.look(at(11), Some(begin), limit) && !watch.is_long);
+        assert!(!watch.look(at(12), Some(at(11)), limit) && !watch.is_long);
+        assert!(watch.look(at(21), Some(at(11)), limit), "ask again");
+        assert!(!watch.look(at(23), Some(at(11)), limit) && watch.is_long);
+    }
+}

@@ -1,0 +1,269 @@
+//! Viewers that go over to another rendition on the session they have.
+//!
+//! A viewer keeps its place for as long as that is good. It leaves a place that makes nothing any
+//! more (a pipeline has failed, nobody feeds the broadcast, the slate has ended) or that it cannot
+//! show well (B-frames), and comes back by itself only to what it has asked for by name. It never
+//! goes to what makes no frames, and always at a keyframe.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use tokio::sync::Notify;
+
+use super::{
+    Owner, Seat, Viewing,
+    choosing::{SOURCE, Wants},
+    ladder::{At, Place},
+};
+use crate::{
+    broadcast::{
+        SessionId,
+        feed::{Track, Tracks},
+        session::{Command, GoOver},
+    },
+    media::{Codec, Kind},
+    peer::End,
+    pipeline::Demands,
+};
+
+const KINDS: [Kind; 2] = [Kind::Video, Kind::Audio];
+
+impl Viewing {
+    fn wants(&self, codec: Codec) -> Wants<'_> {
+        Wants {
+            offer: &self.offer,
+            wish: self.wish.as_deref(),
+            codec: Some(codec),
+        }
+    }
+
+    fn seat(&self, kind: Kind) -> Option<&Seat> {
+        self.seats.iter().find(|seat| seat.kind == kind)
+    }
+}
+
+impl Owner {
+    /// Gives every viewer the best place there is for it now.
+    pub(super) fn reseat(&mut self, now: Instant) {
+        if !self.is_live() && !self.slate {
+            return; // the publisher may come back
+        }
+        self.judge_all();
+        let viewers = self.viewers.iter();
+        let unsettled = viewers.filter(|(_, viewer)| {
+            let mut seats = viewer.seats.iter();
+            seats.any(|seat| !self.is_settled(viewer, seat))
+        });
+        let unsettled: Vec<SessionId> = unsettled.map(|(id, _)| id.clone()).collect();
+        let mut moved = BTreeMap::<(Kind, String, String), usize>::new();
+        for id in unsettled {
+            for kind in KINDS {
+                if let Some((from, to)) = self.reseat_one(&id, kind, now) {
+                    *moved.entry((kind, from, to)).or_default() += 1;
+                }
+            }
+        }
+        for ((kind, from, to), viewers) in moved {
+            tracing::info!(broadcast = %self.name, %kind, from, to, viewers, "viewers go over");
+        }
+    }
+
+    /// Whether a viewer is where it should be.
+    fn is_settled(&self, viewer: &Viewing, seat: &Seat) -> bool {
+        let home = self.home(seat.kind, viewer.wish.as_deref());
+        self.is_good(viewer, seat) && (self.slate || home.is_none_or(|home| home == seat.at))
+    }
+
+    /// Whether a viewer gets what it can show.
+    fn is_good(&self, viewer: &Viewing, seat: &Seat) -> bool {
+        match seat.at {
+            At::Source => {
+                let track = self.tracks.of(seat.kind);
+                let same =
+                    track.is_some_and(|track| Arc::ptr_eq(&track.rendition, &seat.rendition));
+                let as_it_is = !self.transcodes() || viewer.wish.as_deref() == Some(SOURCE);
+                !self.slate && same && (as_it_is || seat.source_fits)
+            }
+            At::Step(place) => {
+                let ladder = self.ladder(place);
+                let step = self.step(place).and_then(|step| step.rendition.as_ref());
+                let same = step.is_some_and(|it| Arc::ptr_eq(it, &seat.rendition));
+                let fits =
+                    ladder.is_some_and(|it| it.purpose.is_slate() == self.slate && !it.failed);
+                same && fits
+            }
+        }
+    }
+
+    /// Looks whether a viewer can show the source well.
+    pub(super) fn judge(&mut self, id: &SessionId) {
+        let Some(viewer) = self.viewers.get(id) else {
+            return;
+        };
+        let fits = |seat: &Seat| {
+            let source = self.tracks.of(seat.kind).and_then(|track| track.codec);
+            source.is_none_or(|source| self.unfit(source, &viewer.wants(seat.codec)).is_none())
+        };
+        let fits: Vec<bool> = viewer.seats.iter().map(fits).collect();
+        let seats = self.viewers.get_mut(id).into_iter();
+        for (seat, fits) in seats.flat_map(|viewer| &mut viewer.seats).zip(fits) {
+            seat.source_fits = fits;
+        }
+    }
+
+    /// Looks at all viewers again if the source has become another.
+    fn judge_all(&mut self) {
+        let video = self.streams.of(Kind::Video);
+        let demands = video.map(|stream| Demands {
+            keyframe_at: None,
+            frame_at: None,
+            ..stream.demands()
+        });
+        let codec = self.tracks.of(Kind::Video).and_then(|track| track.codec);
+        let present = (codec, demands.unwrap_or_default());
+        if present != self.judged {
+            self.judged = present;
+            let ids: Vec<SessionId> = self.viewers.keys().cloned().collect();
+            for id in &ids {
+                self.judge(id);
+            }
+        }
+    }
+
+    /// Returns from where to where the viewer goes, if it does.
+    fn reseat_one(&mut self, id: &SessionId, kind: Kind, now: Instant) -> Option<(String, String)> {
+        let viewer = self.viewers.get(id)?;
+        let seat = viewer.seat(kind)?;
+        if self.is_settled(viewer, seat) {
+            return None;
+        }
+        let (at, codec, fits) = (seat.at, seat.codec, seat.source_fits);
+        let good = self.is_good(viewer, seat);
+        let home = self.home(kind, viewer.wish.as_deref());
+        let mut choices = self.choices(kind, &viewer.wants(codec));
+        if good {
+            choices.retain(|choice| home == Some(*choice));
+        }
+        let mut wanted = None;
+        for choice in choices {
+            if choice == At::Source && wanted.is_some() && !fits {
+                break; // it is there for want of a better one, which is about to come
+            }
+            if let Some((track, keyframe)) = self.live(choice, kind, codec) {
+                let same = choice == at
+                    && self
+                        .viewers
+                        .get(id)?
+                        .seat(kind)
+                        .is_some_and(|seat| Arc::ptr_eq(&seat.rendition, &track.rendition));
+                if same {
+                    return None;
+                }
+                return self.go_over(id, (kind, choice), (track, keyframe));
+            }
+            if let At::Step(place) = choice {
+                let failed = self.ladder(place).is_none_or(|ladder| ladder.failed);
+                wanted = wanted.or_else(|| (!failed).then_some(place));
+            }
+        }
+        if let Some(place) = wanted {
+            self.want(id, codec, place, now);
+        }
+        None
+    }
+
+    /// Starts what a viewer shall go over to.
+    fn want(&mut self, id: &SessionId, codec: Codec, place: Place, now: Instant) {
+        let Some(viewer) = self.viewers.get(id) else {
+            return;
+        };
+        let offer = Arc::clone(&viewer.offer);
+        let wish = viewer.wish.clone();
+        let wants = Wants {
+            offer: &offer,
+            wish: wish.as_deref(),
+            codec: Some(codec),
+        };
+        self.note_reason(place, &wants);
+        self.rendition(place, now);
+    }
+
+    /// A track of this codec that makes frames, and who makes its keyframes.
+    fn live(&self, at: At, kind: Kind, codec: Codec) -> Option<(Track, Arc<Notify>)> {
+        match at {
+            At::Source => {
+                let track = self.tracks.of(kind).filter(|_| self.is_live());
+                let track = track.filter(|track| track.codec == Some(codec)).cloned()?;
+                Some((track, Arc::clone(&self.keyframe_wanted)))
+            }
+            At::Step(place) => {
+                let ladder = self
+                    .ladder(place)
+                    .filter(|it| it.is_running() && !it.failed)?;
+                let step = self.step(place).filter(|step| step.live)?;
+                let track = Track {
+                    codec: step.codec.filter(|it| *it == codec),
+                    rendition: Arc::clone(step.rendition.as_ref()?),
+                    layers: Vec::new(),
+                };
+                track.codec?;
+                Some((track, Arc::clone(&ladder.keyframe)))
+            }
+        }
+    }
+
+    fn go_over(
+        &mut self,
+        id: &SessionId,
+        (kind, at): (Kind, At),
+        (track, keyframe): (Track, Arc<Notify>),
+    ) -> Option<(String, String)> {
+        let to = self.name_of(at);
+        let viewer = self.viewers.get_mut(id)?;
+        let seat = viewer.seats.iter_mut().find(|seat| seat.kind == kind)?;
+        let rendition = Arc::clone(&track.rendition);
+        let command = Command::GoOver(GoOver {
+            kind,
+            track,
+            keyframe: (kind == Kind::Video).then_some(keyframe),
+        });
+        if viewer.session.commands.try_send(command).is_err() {
+            return None; // its task is busy: it is tried again
+        }
+        seat.rendition = rendition;
+        let from = std::mem::replace(&mut seat.at, at);
+        Some((self.name_of(from), to))
+    }
+
+    /// The rendition's name in the log.
+    fn name_of(&self, at: At) -> String {
+        match at {
+            At::Source => SOURCE.to_owned(),
+            At::Step(place) => self
+                .step(place)
+                .map_or_else(String::new, |step| step.name.clone()),
+        }
+    }
+
+    /// Closes the viewers that have no use for what there is now: they lack a track that they have
+    /// asked for, or its codec.
+    pub(super) fn close_strangers(&mut self, next: &Tracks) {
+        let before = std::mem::replace(&mut self.tracks, next.clone());
+        let slate = std::mem::replace(&mut self.slate, false);
+        let viewers = self.viewers.iter();
+        let strangers = viewers.filter(|(_, viewer)| {
+            let mut kinds = KINDS.into_iter().filter(|kind| next.of(*kind).is_some());
+            kinds.any(|kind| match viewer.seat(kind) {
+                None => viewer.offer.choose(kind, &Codec::ALL).is_some(),
+                Some(seat) => self.choices(kind, &viewer.wants(seat.codec)).is_empty(),
+            })
+        });
+        let strangers: Vec<SessionId> = strangers.map(|(id, _)| id.clone()).collect();
+        (self.tracks, self.slate) = (before, slate);
+        for id in strangers {
+            if let Some(viewer) = self.viewers.remove(&id) {
+                viewer.session.stop.end(End::BroadcastEnded);
+                self.shared.unregister(&id);
+            }
+        }
+    }
+}

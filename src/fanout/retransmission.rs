@@ -1,0 +1,184 @@
+//! Lost packets again: how many a viewer may have, and a second time where the link loses these
+//! too.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use str0m::rtp::rtcp::Nack;
+
+use super::viewer::{Context, Viewer, flush};
+
+/// One byte of retransmission is allowed for this many bytes sent: a bad link costs its viewer,
+/// nobody else.
+const SHARE: usize = 2;
+/// Most bytes of retransmission saved up.
+const BYTES_MAX: usize = 256 << 10;
+/// From this loss on, in 256ths (1.5 %), as a receiver reports it (RFC 3550 §6.4.1), what is sent
+/// again is sent twice: a receiver that loses it asks anew only after 100 ms (Chromium), which
+/// the picture does not wait for.
+const LOSSY: u8 = 4;
+/// How long after such a report.
+const LOSSY_FOR: Duration = Duration::from_secs(10);
+/// Time to the second copy, so that a short burst of losses does not hit both.
+const SECOND_AFTER: Duration = Duration::from_millis(15);
+/// Second copies waiting; what is lost beyond is sent once.
+const SECONDS_MAX: usize = 128;
+
+/// What one viewer may have again.
+pub(super) struct Retransmission {
+    /// How much, in bytes.
+    allowed: usize,
+    lossy_until: Option<Instant>,
+    seconds: VecDeque<Second>,
+}
+
+/// A packet to be sent for the second time.
+struct Second {
+    at: Instant,
+    ssrc: u32,
+    sequence: u16,
+}
+
+impl Retransmission {
+    pub(super) const fn new() -> Self {
+        Self {
+            allowed: BYTES_MAX / 4,
+            lossy_until: None,
+            seconds: VecDeque::new(),
+        }
+    }
+
+    /// So many bytes of media have been sent.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.allowed = BYTES_MAX.min(self.allowed + bytes / SHARE);
+    }
+
+    /// The receiver reports that so many 256ths were lost.
+    pub(super) fn lost(&mut self, fraction: u8, now: Instant) {
+        if fraction >= LOSSY {
+            self.lossy_until = Some(now + LOSSY_FOR);
+        }
+    }
+
+    /// When the next second copy is due.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        self.seconds.front().map(|second| second.at)
+    }
+
+    fn again_later(&mut self, ssrc: u32, sequence: u16, now: Instant) {
+        let lossy = self.lossy_until.is_some_and(|until| now < until);
+        if lossy && self.seconds.len() < SECONDS_MAX {
+            self.seconds.push_back(Second {
+                at: now + SECOND_AFTER,
+                ssrc,
+                sequence,
+            });
+        }
+    }
+}
+
+impl Viewer {
+    pub(super) fn nack(&mut self, cx: &mut Context, nack: &Nack) {
+        for entry in nack.reports.iter() {
+            let following = (0..16_u16).filter(|bit| entry.blp >> bit & 1 == 1);
+            let lost = following.map(|bit| entry.pid.wrapping_add(bit + 1));
+            for sequence in std::iter::once(entry.pid).chain(lost) {
+                if self.send_again(cx, *nack.ssrc, sequence) {
+                    self.retransmission
+                        .again_later(*nack.ssrc, sequence, cx.now);
+                }
+            }
+        }
+        self.flush_again(cx);
+    }
+
+    /// Sends the second copies that are due.
+    pub(super) fn send_seconds(&mut self, cx: &mut Context) {
+        while let Some(second) = self.retransmission.seconds.front()
+            && second.at <= cx.now
+        {
+            let (ssrc, sequence) = (second.ssrc, second.sequence);
+            self.retransmission.seconds.pop_front();
+            self.send_again(cx, ssrc, sequence);
+        }
+        self.flush_again(cx);
+    }
+
+    /// Returns false if the packet is not known any more or the viewer has had enough.
+    fn send_again(&mut self, cx: &mut Context, ssrc: u32, sequence: u16) -> bool {
+        let of_ssrc = |it: &&mut super::viewer::Track| it.stream.identity.ssrc == ssrc;
+        let (Some(sender), Some(track)) = (&self.sender, self.tracks.iter_mut().find(of_ssrc))
+        else {
+            return false;
+        };
+        if self.retransmission.allowed == 0 {
+            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        let before = cx.batch.bytes();
+        match track.stream.write_again(&mut cx.out(sender), sequence) {
+            Ok(true) => {
+                self.counters.retransmitted.fetch_add(1, Ordering::Relaxed);
+                let bytes = cx.batch.bytes() - before;
+                self.retransmission.allowed = self.retransmission.allowed.saturating_sub(bytes);
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                tracing::warn!(%error, "packet not repeated");
+                false
+            }
+        }
+    }
+
+    fn flush_again(&mut self, cx: &mut Context) {
+        if let Some(remote) = self.session.remote() {
+            flush(cx, &self.counters, remote, Ok(()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_copies_are_for_links_that_lose() {
+        let mut it = Retransmission::new();
+        let now = Instant::now();
+        it.lost(LOSSY - 1, now);
+        it.again_later(1, 7, now);
+        assert_eq!(it.wake(), None);
+        it.lost(LOSSY, now);
+        it.again_later(1, 7, now);
+        assert_eq!(it.wake(), Some(now + SECOND_AFTER));
+        let later = now + LOSSY_FOR;
+        it.seconds.clear();
+        it.again_later(1, 8, later);
+        assert_eq!(it.wake(), None, "the link is good again");
+    }
+
+    #[test]
+    fn second_copies_are_bounded() {
+        let mut it = Retransmission::new();
+        let now = Instant::now();
+        it.lost(255, now);
+        for sequence in 0..1000 {
+            it.again_later(1, sequence, now);
+        }
+        assert_eq!(it.seconds.len(), SECONDS_MAX);
+    }
+
+    #[test]
+    fn what_is_sent_allows_half_as_much_again() {
+        let mut it = Retransmission::new();
+        it.allowed = 0;
+        it.sent(1000);
+        assert_eq!(it.allowed, 500);
+        it.sent(usize::MAX / 4);
+        assert_eq!(it.allowed, BYTES_MAX);
+    }
+}

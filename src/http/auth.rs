@@ -1,0 +1,214 @@
+//! Tokens in requests (RFC 6750): where they stand, and what is answered to who has none.
+//!
+//! What a token is for is decided in `access`. What is open to everybody is open whatever token
+//! comes: clients send `Bearer undefined`.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use super::{reply::Problem, request::Request, sources::Sources};
+use crate::{
+    access::{Access, Holder},
+    broadcast::{Name, Session},
+    peer::sdp::Role,
+};
+
+/// How requests prove who sends them.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who may do what.
+    pub access: Access,
+    /// Whether `?token=` counts.
+    pub query: bool,
+    /// Whether the password of Basic authentication counts.
+    pub basic: bool,
+    /// Whether the URLs of sessions need a token too.
+    pub sessions: bool,
+    /// Wrong tokens per minute from one source. Default: see `sources`.
+    pub source_failures: Option<usize>,
+}
+
+/// Who is let in.
+pub(super) struct Auth {
+    options: Options,
+    failures: Sources,
+}
+
+/// The broadcasts that somebody gets to see.
+pub(super) enum View {
+    /// All.
+    Everything,
+    /// Those that everybody may watch, and those that the holder may watch or publish.
+    Part(Access, Option<Holder>),
+}
+
+impl View {
+    pub(super) fn shows(&self, name: &Name) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Part(access, holder) => {
+                let may = |holder: &Holder| {
+                    holder.may(Role::Viewer, name) || holder.may(Role::Publisher, name)
+                };
+                access.is_open(Role::Viewer, name) || holder.as_ref().is_some_and(may)
+            }
+        }
+    }
+}
+
+impl Auth {
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            failures: Sources::of_failures(options.source_failures),
+            options,
+        }
+    }
+
+    /// Whether there is anything that needs a token.
+    pub(super) fn is_on(&self) -> bool {
+        self.options.access.tokens() > 0
+    }
+
+    /// Whether some broadcasts can only be watched with a token.
+    pub(super) fn is_on_for_viewers(&self) -> bool {
+        !self.options.access.is_open_to_viewers()
+    }
+
+    /// Lets a session begin.
+    ///
+    /// # Errors
+    /// 401 without a token that is known, 403 if it is for something else, 429 after too many wrong
+    /// ones.
+    pub(super) fn permit(&self, request: &Request, role: Role, name: &Name) -> Result<(), Problem> {
+        if self.options.access.is_open(role, name) {
+            return Ok(());
+        }
+        let holder = self.holder(request)?.ok_or_else(Problem::token_missing)?;
+        let done = match role {
+            Role::Publisher => "publishing",
+            Role::Viewer => "watching",
+        };
+        if holder.may(role, name) {
+            Ok(())
+        } else {
+            let detail = format!("this token is not for {done} `{name}`");
+            Err(Problem::token_insufficient(&detail))
+        }
+    }
+
+    /// Lets a request to a session through: its URL is secret, and proof enough if nothing else is
+    /// configured. A token that comes must be right all the same.
+    pub(super) fn permit_session(
+        &self,
+        request: &Request,
+        session: &Session,
+    ) -> Result<(), Problem> {
+        if !self.options.sessions && self.token(request).is_none() {
+            return Ok(());
+        }
+        self.permit(request, session.role, &session.broadcast)
+    }
+
+    /// The broadcast that the token is for, if it is only for one.
+    pub(super) fn name(&self, request: &Request, role: Role) -> Result<Name, Problem> {
+        let holder = self.holder(request)?.ok_or_else(Problem::token_missing)?;
+        if !holder.may_any(role) {
+            return Err(Problem::token_insufficient(
+                "this token is for something else",
+            ));
+        }
+        holder.only(role).ok_or_else(|| {
+            let detail = "name the broadcast in the path or as ?broadcast=: this token is for \
+                          more than one";
+            Problem::bad_request(detail)
+        })
+    }
+
+    /// What the sender gets to see of all broadcasts.
+    pub(super) fn view(&self, request: &Request) -> Result<View, Problem> {
+        let access = &self.options.access;
+        if access.is_open_to_viewers() {
+            return Ok(View::Everything);
+        }
+        Ok(View::Part(access.clone(), self.holder(request)?))
+    }
+
+    /// Lets somebody see one broadcast, whether it exists or not.
+    pub(super) fn permit_view(&self, request: &Request, name: &Name) -> Result<(), Problem> {
+        if self.options.access.is_open(Role::Viewer, name) {
+            return Ok(());
+        }
+        match self.view(request)? {
+            view if view.shows(name) => Ok(()),
+            View::Part(_, Some(_)) => {
+                let detail = format!("this token is not for `{name}`");
+                Err(Problem::token_insufficient(&detail))
+            }
+            _ => Err(Problem::token_missing()),
+        }
+    }
+
+    /// Who sends this; `None` if it does not say.
+    fn holder(&self, request: &Request) -> Result<Option<Holder>, Problem> {
+        let Some(token) = self.token(request) else {
+            return Ok(None);
+        };
+        // Looked at first: otherwise a flood of guesses would still find the right one.
+        if !self.failures.would_allow(request.source) {
+            return Err(Problem::tokens_wrong_too_often());
+        }
+        let Some(holder) = self.options.access.holder(&token) else {
+            self.failures.allow(request.source);
+            let detail = "no such token; a broadcast is named in the path or as ?broadcast=, not \
+                          by the token";
+            return Err(Problem::token_wrong(detail));
+        };
+        Ok(Some(holder))
+    }
+
+    /// The token, wherever it may stand.
+    fn token(&self, request: &Request) -> Option<String> {
+        let bearer = || request.bearer().map(str::to_owned);
+        let basic = || {
+            let credentials = request.authorization("basic")?;
+            let decoded = BASE64_STANDARD.decode(credentials).ok()?;
+            let text = String::from_utf8(decoded).ok()?;
+            let (_user, password) = text.split_once(':')?;
+            Some(password.to_owned())
+        };
+        let query = || request.parameter("token").and_then(decoded);
+        let token = bearer()
+            .or_else(|| self.options.basic.then(basic)?)
+            .or_else(|| self.options.query.then(query)?);
+        token.filter(|token| !token.is_empty())
+    }
+}
+
+/// A value of a query without percent encoding (RFC 3986 §2.1). A plus stays one: no token has
+/// spaces.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(bytes.next()?).to_digit(16);
+            let value = digit()? * 16 + digit()?;
+            decoded.push(u8::try_from(value).ok()?);
+        } else {
+            decoded.push(byte);
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_decoded() {
+        assert_eq!(decoded("a+b%2Bc%2f"), Some("a+b+c/".to_owned()));
+        for wrong in ["%", "%2", "%zz", "%ff"] {
+            assert_eq!(decoded(wrong), None, "{wrong}");
+        }
+    }
+}

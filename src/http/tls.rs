@@ -1,0 +1,190 @@
+//! TLS of the HTTP port: certificate and key from files, read again when they change.
+//!
+//! A change is for new connections; those that are there go on.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Notify,
+    task::spawn_blocking,
+    time::sleep,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, ServerConfig,
+        crypto::aws_lc_rs,
+        pki_types::{
+            CertificateDer, PrivateKeyDer,
+            pem::{self, PemObject as _},
+        },
+    },
+    server::TlsStream,
+};
+
+use crate::error::Start;
+
+/// How often the files are looked at.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// First byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
+/// What a client without TLS is told, in its own words.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks HTTPS: use https://\n";
+/// How much of such a client's request is read before, in bytes: else it would see a reset.
+const NOT_TLS_BYTES: usize = 16 << 10;
+
+/// How connections are encrypted now.
+#[derive(Clone)]
+pub struct Tls(Arc<Shared>);
+
+struct Shared {
+    certificate: PathBuf,
+    key: PathBuf,
+    config: RwLock<Arc<ServerConfig>>,
+    wanted: Arc<Notify>,
+}
+
+/// When the files were changed, and their sizes.
+type Stamp = [Option<(SystemTime, u64)>; 2];
+
+impl Tls {
+    /// Reads a certificate chain and its key, both PEM.
+    ///
+    /// # Errors
+    /// A file that cannot be read or used; which and why.
+    pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Self, Start> {
+        let config = read(&certificate, &key)?;
+        Ok(Self(Arc::new(Shared {
+            certificate,
+            key,
+            config: RwLock::new(Arc::new(config)),
+            wanted: Arc::default(),
+        })))
+    }
+
+    /// Notified, it makes the files be read again.
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.0.wanted)
+    }
+
+    /// Reads the files again whenever they change. Never ends.
+    pub(super) async fn keep(self) {
+        let Shared {
+            certificate, key, ..
+        } = &*self.0;
+        let mut seen = stamp(certificate, key);
+        loop {
+            let asked = tokio::select! {
+                () = self.0.wanted.notified() => true,
+                () = sleep(CHECK_INTERVAL) => false,
+            };
+            let now = stamp(certificate, key);
+            if !asked && now == seen {
+                continue;
+            }
+            seen = now;
+            let (certificate, key) = (certificate.clone(), key.clone());
+            match spawn_blocking(move || read(&certificate, &key)).await {
+                Ok(Ok(config)) => {
+                    // Never half-changed.
+                    let mut current = self
+                        .0
+                        .config
+                        .write()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    *current = Arc::new(config);
+                    tracing::info!("the certificate was read again");
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "the certificate stays as it was"),
+                Err(error) => tracing::error!(%error, "the certificate was not read"),
+            }
+        }
+    }
+
+    /// Begins TLS on a connection.
+    ///
+    /// # Errors
+    /// What the client does wrong, or a connection that breaks off.
+    pub(super) async fn accept(&self, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
+            let mut request = vec![0; NOT_TLS_BYTES];
+            // How much has come does not matter.
+            let _ = stream.read(&mut request).await?;
+            stream.write_all(NOT_TLS).await?;
+            stream.shutdown().await?;
+            return Err(io::Error::other("not TLS"));
+        }
+        let config = self.0.config.read();
+        let config = Arc::clone(&config.unwrap_or_else(PoisonError::into_inner));
+        TlsAcceptor::from(config).accept(stream).await
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tls").field(&self.0.certificate).finish()
+    }
+}
+
+fn stamp(certificate: &Path, key: &Path) -> Stamp {
+    [certificate, key].map(|path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    })
+}
+
+/// TLS 1.2 and 1.3 with this certificate.
+fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, Start> {
+    let refused = |path: &Path, problem: String| Start::Tls {
+        path: path.to_owned(),
+        problem,
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| refused(certificate, describe(&error)))?;
+    if chain.is_empty() {
+        return Err(refused(certificate, "no PEM certificate in it".to_owned()));
+    }
+    let secret =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| refused(key, describe(&error)))?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| {
+            builder
+                .with_no_client_auth()
+                .with_single_cert(chain, secret)
+        })
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let certificate = certificate.display();
+                refused(
+                    key,
+                    format!("not the key of the certificate in {certificate}"),
+                )
+            }
+            error => refused(certificate, format!("cannot be used: {error}")),
+        })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn describe(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => format!("cannot be read: {error}"),
+        pem::Error::NoItemsFound => {
+            "no PEM private key in it that can be used; one with a password cannot".to_owned()
+        }
+        error => format!("not PEM: {error}"),
+    }
+}

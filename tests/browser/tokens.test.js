@@ -1,0 +1,107 @@
+/** Publishing and watching through the pages of a server that wants tokens, over HTTPS. */
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before } from 'node:test';
+import { Server, openBrowser, screenshot, test, until } from './harness.js';
+import { keepsDecoding, plays } from './media.js';
+
+const CONFIG = `
+[[auth.tokens]]
+token = "for+publishing/1="
+publish = ["show"]
+
+[[auth.tokens]]
+token = "for-watching"
+watch = ["*"]
+`;
+
+/** Nobody vouches for the certificate of this test. */
+const TRUST = { ignoreHTTPSErrors: true };
+process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+
+let server;
+let folder;
+before(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'aerial-tokens-'));
+  const file = path.join(folder, 'aerial.toml');
+  await writeFile(file, CONFIG);
+  const [certificate, key] = ['certificate.pem', 'key.pem'].map((name) => path.join(folder, name));
+  execFileSync('openssl', [
+    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=aerial',
+    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate,
+  ], { stdio: 'ignore' });
+  server = await Server.start(['--config', file, '--http.tls_certificate', certificate, '--http.tls_key', key], 'https');
+});
+after(async () => {
+  await server?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/**
+ * Types a token into the field that a page shows.
+ * @param {import('playwright-core').Page} page
+ * @param {string} token
+ */
+async function give(page, token) {
+  await page.getByLabel('Token', { exact: true }).and(page.locator('input')).fill(token);
+  await page.getByRole('button', { name: 'Continue' }).click();
+}
+
+test('pages ask for a token, take one from their address, and say what is wrong with it', async (t) => {
+  const publishing = await openBrowser(t, undefined, TRUST);
+  const studio = await publishing.page();
+  await studio.goto(`${server.origin}/publish/show`);
+  await studio.getByLabel('Quality').selectOption('480p');
+  await studio.getByRole('button', { name: 'Go live' }).click();
+  await studio.getByRole('alert').getByText('This server asks for a token').waitFor();
+  await screenshot(studio, 'publish-token');
+  await give(studio, 'wrong');
+  await studio.getByRole('alert').getByText('none or a wrong one').waitFor();
+  await give(studio, 'for-watching');
+  await studio.getByRole('alert').getByText('does not allow this').waitFor();
+  await give(studio, 'for+publishing/1=');
+  await studio.getByText('You are live.').waitFor();
+  assert.equal(await studio.locator('form.token').isVisible(), false);
+  // The list has the broadcast for whoever may publish it.
+  await studio.locator('#viewers').waitFor();
+
+  const watching = await openBrowser(t, undefined, TRUST);
+  const viewer = await watching.page();
+  await viewer.goto(`${server.origin}/watch/show`);
+  await viewer.locator('form.token').waitFor();
+  await screenshot(viewer, 'watch-token');
+  await give(viewer, 'for+publishing/1=');
+  await until(async () => (await viewer.locator('aerial-player').evaluate((player) => player.client?.error?.kind)) === 'forbidden', 'the refusal');
+  await give(viewer, 'for-watching');
+  await plays(viewer);
+  await keepsDecoding(viewer, { seconds: 2 });
+  await viewer.locator('#viewers', { hasText: '1 viewer' }).waitFor();
+  // Kept while the tab is open.
+  await viewer.reload();
+  await plays(viewer, 'the player after a reload');
+
+  const invited = await (await openBrowser(t, undefined, TRUST)).page();
+  await invited.goto(`${server.origin}/watch/show?token=for-watching&embed=1`);
+  await plays(invited, 'the player of an address with a token');
+  assert.equal(new URL(invited.url()).search, '?embed=1', 'the token stays in the address');
+  assert.deepEqual([...publishing.faults, ...watching.faults], []);
+});
+
+test('the list shows what may be watched', async (t) => {
+  const browser = await openBrowser(t, undefined, TRUST);
+  const page = await browser.page();
+  await page.goto(server.origin);
+  await page.getByText('listed only for those who have a token').waitFor();
+  assert.equal(await page.locator('.card[data-name=demo]').count(), 0);
+  assert.match(await page.locator('#obs-server').innerText(), /\/whip\/studio$/);
+  await give(page, 'wrong');
+  await page.getByText('does not know this token').waitFor();
+  await give(page, 'for-watching');
+  await page.locator('.card[data-name=demo] .badge.live').waitFor();
+  await screenshot(page, 'index-token');
+  assert.deepEqual(browser.faults, []);
+});

@@ -1,0 +1,5 @@
+//! Programs that people really publish and watch with. Browsers are in `tests/browser`.
+
+mod ffmpeg;
+mod gstreamer;
+mod table;

@@ -1,0 +1,266 @@
+//! HTTPS: W-01, certificates that change, and what is said about those that cannot be used. The
+//! client is the command `openssl`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use crate::support::{Server, aerial, fixture, output, wait_for};
+
+/// A folder with a certificate for 127.0.0.1 and its key.
+struct Certificate {
+    folder: PathBuf,
+}
+
+impl Certificate {
+    /// `subject` tells certificates apart.
+    fn new(subject: &str) -> Self {
+        let name = format!("tls-{}-{subject}", std::process::id());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let certificate = Self { folder };
+        certificate.make(subject);
+        certificate
+    }
+
+    fn make(&self, subject: &str) {
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+            ])
+            .args(["-nodes", "-days", "2", "-subj", &format!("/CN={subject}")])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-keyout", &self.key(), "-out", &self.file()])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+
+    fn file(&self) -> String {
+        self.folder.join("cert.pem").to_str().unwrap().to_owned()
+    }
+
+    fn key(&self) -> String {
+        self.folder.join("key.pem").to_str().unwrap().to_owned()
+    }
+
+    fn server(&self) -> Server {
+        let files = [self.file(), self.key()];
+        let [certificate, key] = &files;
+        Server::with_demo(&["--http.tls_certificate", certificate, "--http.tls_key", key])
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        // Err: a later run takes another folder.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What comes back over TLS, with these options of `openssl s_client`.
+fn exchange(address: SocketAddr, options: &[&str], request: &str) -> Output {
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-connect", &address.to_string(), "-ign_eof"])
+        .args(options)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Err: it has been refused.
+    let _ = client.stdin.take().unwrap().write_all(request.as_bytes());
+    client.wait_with_output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+const GET: &str = "GET /healthz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn w_01_https_with_tls_1_2_and_1_3() {
+    let certificate = Certificate::new("versions");
+    let server = certificate.server();
+    let file = certificate.file();
+    let trust = [
+        "-CAfile",
+        &file,
+        "-verify_return_error",
+        "-verify_ip",
+        "127.0.0.1",
+    ];
+    for version in ["-tls1_2", "-tls1_3"] {
+        let options = [&trust[..], &[version]].concat();
+        let reply = exchange(server.address, &options, GET);
+        assert!(
+            text(&reply).contains("HTTP/1.1 200 OK"),
+            "{version}: {reply:?}"
+        );
+    }
+    // Older ones are refused, also to clients that would do it.
+    for version in ["-tls1", "-tls1_1"] {
+        let old = [version, "-cipher", "DEFAULT@SECLEVEL=0"];
+        let reply = exchange(server.address, &old, GET);
+        assert!(!reply.status.success(), "{version}: {reply:?}");
+    }
+    // Sessions begin as ever; their URLs have no scheme of their own.
+    let offer = fixture("chrome-whep-av");
+    let head = format!(
+        "POST /whep/demo HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n",
+        offer.len()
+    );
+    let request = head + &offer;
+    let reply = wait_for("session", || {
+        let reply = text(&exchange(server.address, &trust, &request));
+        reply.contains("HTTP/1.1 201 Created").then_some(reply)
+    });
+    assert!(reply.contains("location: /whep/s/"), "{reply}");
+    // Without TLS nothing is served here; people are told why.
+    let plain = server.raw(&[GET.as_bytes()]);
+    assert_eq!(plain.status, 400);
+    assert!(plain.text().contains("https://"), "{plain:?}");
+}
+
+#[test]
+fn w_01_beyond_this_machine_http_is_warned_of() {
+    let warned = |arguments: &[&str]| {
+        let all = [
+            "serve",
+            "--listen",
+            "0.0.0.0:0",
+            "--udp",
+            "127.0.0.1:0",
+            "--demo",
+            "false",
+        ];
+        let all = [&all[..], arguments].concat();
+        let server = Server::attach(aerial(&all).stderr(Stdio::piped()).spawn().unwrap());
+        wait_for("end of the start", || {
+            let started = server.log().contains("sessions on webrtcbin");
+            started.then_some(())
+        });
+        server
+            .log()
+            .contains("HTTP without TLS beyond this machine")
+    };
+    assert!(warned(&[]));
+    // Who names the address of a proxy with TLS has one.
+    assert!(!warned(&["--http.public_url", "https://live.example"]));
+    assert!(warned(&["--http.public_url", "http://live.example"]));
+}
+
+/// The subject of the certificate that the server shows.
+fn subject(server: &Server) -> String {
+    let reply = text(&exchange(server.address, &["-showcerts"], GET));
+    let line = reply.lines().find_map(|line| line.strip_prefix("subject="));
+    line.unwrap_or_else(|| panic!("no subject in {reply}"))
+        .replace("CN = ", "")
+}
+
+#[test]
+fn certificates_that_change_are_read_again() {
+    let certificate = Certificate::new("first");
+    let server = certificate.server();
+    assert_eq!(subject(&server), "first");
+    // One connection stays all the time.
+    let mut held = Held::open(server.address);
+    certificate.make("second");
+    server.signal("HUP");
+    wait_for("second certificate", || {
+        (subject(&server) == "second").then_some(())
+    });
+    fs::write(certificate.key(), "rubbish").unwrap();
+    server.signal("HUP");
+    wait_for("complaint", || {
+        server.log().contains("stays as it was").then_some(())
+    });
+    assert_eq!(subject(&server), "second");
+    // Without a signal, too.
+    certificate.make("third");
+    wait_for("third certificate", || {
+        (subject(&server) == "third").then_some(())
+    });
+    assert!(held.is_open(), "the connection was dropped");
+}
+
+/// A client that stays connected, to an event stream.
+struct Held(Child);
+
+impl Held {
+    fn open(address: SocketAddr) -> Self {
+        let mut child = Command::new("openssl")
+            .args(["s_client", "-connect", &address.to_string(), "-quiet"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let request = b"GET /api/events HTTP/1.1\r\nHost: t\r\n\r\n";
+        child.stdin.as_mut().unwrap().write_all(request).unwrap();
+        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.as_mut().unwrap());
+        lines.read_line(&mut line).unwrap();
+        assert!(line.contains("200 OK"), "{line}");
+        Self(child)
+    }
+
+    /// It ends when the server closes.
+    fn is_open(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Err: it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_told_at_the_start() {
+    let (one, other) = (Certificate::new("one"), Certificate::new("other"));
+    let (file, key) = (one.file(), one.key());
+    for (certificate, secret, words) in [
+        (
+            file.as_str(),
+            "",
+            "both http.tls_certificate and http.tls_key",
+        ),
+        (
+            "/nowhere/cert.pem",
+            &key,
+            "/nowhere/cert.pem: cannot be read",
+        ),
+        (
+            &file,
+            "/nowhere/key.pem",
+            "/nowhere/key.pem: cannot be read",
+        ),
+        (&key, &key, "no PEM certificate in it"),
+        (&file, &file, "no PEM private key in it"),
+        (&file, &other.key(), "not the key of the certificate in"),
+    ] {
+        let mut command = aerial(&["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+        command.args(["--demo", "false", "--http.tls_certificate", certificate]);
+        command.args(["--http.tls_key", secret]);
+        let ended = output(command);
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Pipelines that fail or stall: their viewers fall back, and nobody else sees anything.
+
+use std::{io::Read, time::Instant};
+
+use crate::{
+    outputs::{folder, server},
+    renditions::status,
+    rtc::{Client, clip},
+    support::{Server, wait_for},
+};
+
+/// Encoded H264 whose encoder gets `faulty` in front.
+fn rendition(name: &str, faulty: &str) -> String {
+    format!(
+        "appsrc name=video ! decodebin ! {faulty} ! videoconvert\n\
+         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15\n\
+         ! video/x-h264,profile=constrained-baseline ! appsink name=video_{name}\n"
+    )
+}
+
+fn viewers(server: &Server, rendition: &str) -> u64 {
+    let viewers = status(server, "a", rendition)["viewers"].as_u64();
+    viewers.unwrap()
+}
+
+#[test]
+fn viewers_of_a_failing_rendition_see_the_source_until_it_runs_again() {
+    for engine in ["direct", "webrtcbin"] {
+        let bad = rendition("bad", "identity error-after=60");
+        let folder = folder(&format!("fall-{engine}"), &[], &[("bad.launch", &bad)]);
+        let config =
+            format!("[defaults]\nrenditions = [\"bad.launch\"]\nviewer_engine = \"{engine}\"\n");
+        let server = server(&folder, &config, &[]);
+        let publisher = Client::live(&server, "a", &clip::H264);
+        let other = Client::watch(&server, "a");
+        other.wait_for_frames(10);
+        let asked = Client::watch(&server, "a?rendition=bad");
+        wait_for("failure", || {
+            server.log().contains("pipeline failed").then_some(())
+        });
+        let seen = asked.video().frames.len();
+        wait_for("way to the source", || {
+            let log = server.log();
+            (log.contains("from=\"bad\" to=\"source\"")).then_some(())
+        });
+        // It comes back, because it has asked for it.
+        wait_for("way back", || {
+            let log = server.log();
+            (log.contains("from=\"source\" to=\"bad\"")).then_some(())
+        });
+        wait_for("frames on the way", || {
+            (asked.video().frames.len() > seen + 60).then_some(())
+        });
+        asked.wait_for_all();
+        other.wait_for_frames(10);
+        other.wait_for_all();
+        other.video().expect_no_glitch(5);
+        for client in [&publisher, &other, &asked] {
+            assert!(!client.is_closed() && !client.heard_goodbye());
+        }
+    }
+}
+
+/// Makes sixty frames, and then nothing more.
+const STALLS: &str = "appsrc name=video ! fakesink async=false\n\
+    videotestsrc num-buffers=60 is-live=true ! video/x-raw,width=320,height=180,framerate=30/1\n\
+    ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15\n\
+    ! video/x-h264,profile=constrained-baseline ! appsink name=video_slow\n";
+
+#[test]
+fn viewers_of_a_stalled_rendition_fall_back_and_stay_where_they_are() {
+    let good = rendition("good", "identity");
+    let files = [("slow.launch", STALLS), ("good.launch", &good)];
+    let folder = folder("stalled", &[], &files);
+    let config = "[defaults]\nrenditions = [\"slow.launch\", \"good.launch\"]\n\
+                  stall = \"1s\"\n";
+    let server = server(&folder, config, &[]);
+    let _publisher = Client::live(&server, "a", &clip::VP8);
+    let other = Client::watch(&server, "a");
+    other.wait_for_frames(10);
+    // It cannot decode the source, and gets the first that it can.
+    let viewer = Client::watch_only(&server, "a", &clip::H264);
+    assert_eq!(viewers(&server, "slow"), 1);
+    wait_for("the other rendition", || {
+        (viewers(&server, "good") == 1).then_some(())
+    });
+    viewer.wait_for_frames(30);
+    wait_for("restart of the stalled one", || {
+        (status(&server, "a", "slow")["restarts"].as_u64()? >= 1).then_some(())
+    });
+    viewer.wait_for_frames(60);
+    viewer.wait_for_all();
+    assert_eq!((viewers(&server, "slow"), viewers(&server, "good")), (0, 1));
+    other.wait_for_frames(10);
+    other.wait_for_all();
+    other.video().expect_no_glitch(5);
+    assert!(!viewer.is_closed() && !other.is_closed());
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_started_again_and_disturbs_nobody() {
+    let fifo = "appsrc name=video max-bytes=200000 ! h264parse ! matroskamux streamable=true\n\
+                ! filesink location=\"${directory}/fifo\" buffer-mode=unbuffered";
+    let files = [("fifo.launch", fifo)];
+    let folder = folder("fifo", &["record-mkv.launch"], &files);
+    let path = folder.join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    // Open on both sides, so that nobody waits to open it; nobody reads.
+    let both = std::fs::File::options().read(true).write(true).open(&path);
+    let mut both = both.unwrap();
+    let config = "[defaults]\noutputs = [\"fifo.launch\", \"record-mkv.launch\"]\n\
+                  stall = \"1s\"\nvars = { directory = \"FOLDER\" }\n";
+    let server = server(&folder, config, &["--timeouts.drain=1s"]);
+    let publisher = Client::live(&server, "a", &clip::H264);
+    let viewer = Client::watch(&server, "a");
+    viewer.wait_for_frames(10);
+    let output = |name: &str| {
+        let reply = server.get("/api/broadcasts/a").json();
+        let outputs = reply["outputs"].as_array().unwrap().clone();
+        outputs.into_iter().find(|it| it["name"] == name).unwrap()
+    };
+    wait_for("stall", || {
+        server.log().contains("it has taken nothing").then_some(())
+    });
+    assert_eq!(output("record-mkv")["state"], "running");
+    // Somebody reads again: it is started again.
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while both.read(&mut bytes).is_ok_and(|length| length > 0) {}
+    });
+    let begun = Instant::now();
+    wait_for("restart", || {
+        let fifo = output("fifo");
+        (fifo["restarts"].as_u64()? >= 1 && fifo["state"] == "running").then_some(())
+    });
+    println!("restarted {:?} after it was read", begun.elapsed());
+    viewer.wait_for_frames(20);
+    viewer.wait_for_all();
+    viewer.video().expect_no_glitch(5);
+    let good = output("record-mkv");
+    assert_eq!(good["restarts"], 0, "{good}");
+    assert_eq!(good["inputs"][0]["dropped"], 0, "{good}");
+    assert!(!viewer.is_closed() && !publisher.is_closed());
+}

@@ -1,0 +1,184 @@
+//! Any viewer plays any broadcast: what it cannot decode is transcoded, on demand and shared.
+
+use serde_json::Value;
+
+use crate::{
+    outputs::{folder, server},
+    rtc::{Client, clip},
+    support::{Server, wait_for},
+};
+
+/// A rendition that the server has added, while it is there.
+fn automatic(server: &Server, broadcast: &str, name: &str) -> Option<Value> {
+    let reply = server.get(&format!("/api/broadcasts/{broadcast}")).json();
+    let renditions = reply.get("renditions")?.as_array()?;
+    let mut automatic = renditions.iter().filter(|it| it["automatic"].is_string());
+    automatic.find(|it| it["name"] == name).cloned()
+}
+
+fn wait_for_automatic(server: &Server, broadcast: &str, name: &str, viewers: u64) -> Value {
+    wait_for(&format!("{viewers} viewers of {name}"), || {
+        automatic(server, broadcast, name).filter(|it| it["viewers"] == viewers)
+    })
+}
+
+fn reason(rendition: &Value) -> &str {
+    rendition["automatic"].as_str().unwrap()
+}
+
+#[test]
+fn a_codec_that_a_viewer_lacks_is_made_once_for_all_and_only_while_needed() {
+    for engine in ["direct", "webrtcbin"] {
+        let folder = folder(&format!("lacking-{engine}"), &[], &[]);
+        let config = format!("[defaults]\nviewer_engine = \"{engine}\"\ngrace = \"500ms\"\n");
+        let server = server(&folder, &config, &[]);
+        let publisher = Client::live(&server, "a", &clip::H264);
+        let source = Client::watch(&server, "a");
+        source.wait_for_frames(10);
+        assert!(!server.log().contains("pipeline begins"), "on demand");
+        let first = Client::watch_only(&server, "a", &clip::VP8);
+        let second = Client::watch_only(&server, "a", &clip::VP8);
+        assert!(first.answer.contains(" VP8/90000"), "{}", first.answer);
+        for viewer in [&first, &second] {
+            viewer.wait_for_frames(30);
+            viewer.wait_for_all();
+        }
+        let made = wait_for_automatic(&server, "a", "vp8", 2);
+        assert_eq!(reason(&made), "a viewer does not take H264");
+        assert_eq!(
+            (&made["kind"], &made["codec"]),
+            (&"video".into(), &"vp8".into())
+        );
+        assert_eq!(server.log().matches("pipeline begins").count(), 1);
+        assert!(server.log().contains("transcoding is needed"));
+        // Nobody can ask for it by name.
+        let offer = crate::support::fixture("chrome-whep-av");
+        server
+            .post_offer("/whep/a?rendition=vp8", &offer)
+            .expect(404);
+        for viewer in [&first, &second] {
+            server.delete(&viewer.session).expect(200);
+        }
+        wait_for("end", || {
+            automatic(&server, "a", "vp8").is_none().then_some(())
+        });
+        source.wait_for_frames(10);
+        source.wait_for_all();
+        source.video().expect_no_glitch(5);
+        assert!(!source.is_closed() && !publisher.is_closed());
+    }
+}
+
+#[test]
+fn a_profile_that_a_viewer_does_not_take_is_transcoded() {
+    let server = Server::start(&[]);
+    let _publisher = Client::live(&server, "a", &clip::H264_HIGH);
+    let baseline = Client::watch_only(&server, "a", &clip::H264);
+    baseline.wait_for_frames(30);
+    let made = wait_for_automatic(&server, "a", "h264", 1);
+    let reason = reason(&made);
+    assert_eq!(reason, "a viewer does not take H264 of profile high");
+    // This one takes High, too.
+    let all = Client::watch(&server, "a");
+    all.wait_for_frames(10);
+    wait_for_automatic(&server, "a", "h264", 1);
+    // Constrained baseline passes as it is.
+    let _publisher = Client::live(&server, "b", &clip::H264);
+    let baseline = Client::watch_only(&server, "b", &clip::H264);
+    baseline.wait_for_frames(10);
+    assert_eq!(automatic(&server, "b", "h264"), None);
+}
+
+/// A live test picture, made by this encoder.
+fn picture(encoder: &str) -> String {
+    format!(
+        "videotestsrc is-live=true pattern=smpte horizontal-speed=2\n\
+         ! video/x-raw,format=I420,width=320,height=180,framerate=30/1\n\
+         ! {encoder} ! appsink name=video\n"
+    )
+}
+
+const TONE: &str = "audiotestsrc is-live=true samplesperbuffer=960 ! audioconvert\n\
+                    ! audio/x-raw,rate=48000,channels=2 ! opusenc ! appsink name=audio\n";
+
+fn source(name: &str, text: &str, more: &str) -> Server {
+    let folder = folder(name, &[], &[("x.launch", text)]);
+    let config = format!("[broadcasts.a]\nsource = \"x.launch\"\n{more}");
+    let server = server(&folder, &config, &[]);
+    server.wait_for_state("a", "live");
+    server
+}
+
+#[test]
+fn b_frames_are_transcoded_for_those_who_watch_and_those_who_join() {
+    let encoder = "x264enc bframes=2 b-adapt=false speed-preset=ultrafast key-int-max=30\n\
+                   ! video/x-h264,profile=main";
+    let text = picture(encoder) + TONE;
+    let server = source("b-frames", &text, "");
+    let viewers: Vec<_> = (0..2).map(|_| Client::watch(&server, "a")).collect();
+    let made = wait_for_automatic(&server, "a", "h264", 2);
+    assert_eq!(reason(&made), "the source has B-frames");
+    for viewer in &viewers {
+        viewer.wait_for_frames(30);
+        viewer.wait_for_all();
+        assert!(!viewer.is_closed());
+    }
+    // Who asks for the source gets it.
+    let asked = Client::watch(&server, "a?rendition=source");
+    asked.wait_for_frames(20);
+    wait_for_automatic(&server, "a", "h264", 2);
+
+    let server = source("b-frames-off", &text, "transcode = false\n");
+    let viewer = Client::watch(&server, "a");
+    viewer.wait_for_frames(30);
+    assert!(!server.log().contains("pipeline begins"));
+}
+
+#[test]
+fn h265_plays_for_a_viewer_without_it() {
+    let encoder = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=30";
+    let text = picture(encoder) + TONE;
+    let server = source("h265", &text, "");
+    let viewer = Client::watch_only(&server, "a", &clip::H264);
+    viewer.wait_for_frames(30);
+    viewer.wait_for_all();
+    let made = wait_for_automatic(&server, "a", "h264", 1);
+    assert_eq!(reason(&made), "a viewer does not take H265");
+}
+
+#[test]
+fn aac_of_a_source_is_heard_as_opus() {
+    let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30";
+    let tone = "audiotestsrc is-live=true ! audioconvert ! audio/x-raw,rate=44100,channels=2\n\
+                ! avenc_aac ! aacparse ! appsink name=audio\n";
+    let server = source("aac", &(picture(encoder) + tone), "");
+    let viewer = Client::watch(&server, "a");
+    viewer.wait_for_frames(60);
+    viewer.wait_for_all();
+    let reply = server.get("/api/broadcasts/a").json();
+    let tracks = reply["tracks"].as_array().unwrap();
+    let audio = tracks.iter().find(|track| track["kind"] == "audio");
+    let audio = audio.unwrap();
+    assert_eq!(
+        (&audio["codec"], &audio["transcoded_from"]),
+        (&"opus".into(), &"audio/mpeg".into())
+    );
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let folder = folder("off", &[], &[]);
+    let config = "[broadcasts.\"plain-*\"]\ntranscode = false\n";
+    let server = server(&folder, config, &[]);
+    let _publisher = Client::live(&server, "plain-a", &clip::VP8);
+    let offer = crate::support::fixture("chrome-whep-h264-only");
+    let refused = server.post_offer("/whep/plain-a", &offer).expect(422);
+    assert!(
+        refused.json()["type"]
+            .as_str()
+            .unwrap()
+            .ends_with("codec-mismatch")
+    );
+    let _publisher = Client::live(&server, "other", &clip::VP8);
+    server.post_offer("/whep/other", &offer).expect(201);
+}

@@ -1,0 +1,95 @@
+/**
+ * The token of a page: from `?token=` in its address, or asked for when the server wants one.
+ *
+ * It is kept until the tab is closed, apart for publishing and for watching, and taken out of the
+ * address so that a copied one does not carry it.
+ */
+
+import { h, setText } from './dom.js';
+
+/** @typedef {'publish'|'watch'} Purpose */
+
+/** Errors that another token may help with. */
+const KINDS = new Set(['unauthorized', 'forbidden']);
+
+/** @param {import('./errors.js').SessionError|null|undefined} error */
+export function wantsToken(error) {
+  return error ? KINDS.has(error.kind) : false;
+}
+
+/**
+ * @param {Purpose} purpose
+ * @returns {string} Empty if there is none.
+ */
+export function pageToken(purpose) {
+  const address = new URL(location.href);
+  const given = address.searchParams.get('token');
+  if (given === null) return stored(purpose);
+  address.searchParams.delete('token');
+  history.replaceState(history.state, '', address);
+  keep(purpose, given);
+  return given;
+}
+
+/** @param {Purpose} purpose */
+function stored(purpose) {
+  try {
+    return sessionStorage.getItem(`aerial-token-${purpose}`) ?? '';
+  } catch {
+    return ''; // storage is blocked in some embeddings
+  }
+}
+
+/** @param {Purpose} purpose @param {string} token */
+function keep(purpose, token) {
+  try {
+    sessionStorage.setItem(`aerial-token-${purpose}`, token);
+  } catch {
+    // see stored
+  }
+}
+
+/** A field for the token. Hidden until it is asked for. */
+export class TokenForm {
+  #input = h('input', { 'id': 'token', 'type': 'password', 'autocomplete': 'off', 'maxlength': '256', 'aria-describedby': 'token-hint', 'required': true });
+  #hint = h('p', { 'class': 'hint', 'id': 'token-hint', 'aria-live': 'polite' });
+  /** The element to put into the page. */
+  element = h('form', { 'class': 'panel token', 'aria-label': 'Token', 'hidden': true, 'novalidate': true },
+    h('label', { for: 'token' }, 'Token'), this.#input, this.#hint, h('button', { class: 'button primary', type: 'submit' }, 'Continue'));
+
+  /**
+   * @param {Purpose} purpose
+   * @param {(token: string) => void} onToken
+   */
+  constructor(purpose, onToken) {
+    this.element.addEventListener('submit', (event) => {
+      event.preventDefault();
+      const token = this.#input.value.trim();
+      if (!token) {
+        this.#input.focus();
+        return;
+      }
+      keep(purpose, token);
+      this.hide();
+      onToken(token);
+    });
+  }
+
+  /**
+   * @param {string} why A sentence for a person.
+   * @param {{focus?: boolean}} [options] Default: the field gets the focus.
+   */
+  ask(why, { focus = true } = {}) {
+    setText(this.#hint, why);
+    if (!this.element.hidden) return;
+    this.element.hidden = false;
+    if (!focus) return;
+    this.#input.focus();
+    this.element.scrollIntoView({ block: 'nearest' });
+  }
+
+  hide() {
+    this.element.hidden = true;
+    this.#input.value = '';
+  }
+}
