@@ -140,14 +140,19 @@ fn an_output_that_stalls_goes_on_when_it_can_and_disturbs_nobody() {
     let good = wait_for_output(&server, ("a", "record-mkv"), "running");
     assert_eq!(good["inputs"][0]["dropped"], 0, "{good}");
     watched.viewer.wait_for_frames(30);
-    assert!(server.log().contains("pipeline is stalled"));
+    wait_for("the log", || {
+        server
+            .log()
+            .contains("it has taken nothing for")
+            .then_some(())
+    });
 
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while reader.read(&mut buffer).is_ok_and(|read| read > 0) {}
     });
     let resumed = wait_for_output(&server, ("a", "stalled"), "running");
-    assert_eq!(resumed["restarts"], 0, "{resumed}");
+    assert!(resumed["restarts"].as_u64() >= Some(1), "{resumed}");
     watched.assert_complete();
 }
 
@@ -162,11 +167,13 @@ fn an_output_that_hangs_at_its_start_is_not_started_again_and_again() {
                   vars = { directory = \"FOLDER\" }\n";
     let mut server = server(&folder, config, &["--webrtc.publisher_engine=direct"]);
     let watched = Watched::new(&server, "a");
-    wait_for("refusal", || {
-        let failed = status(&server, "a", "hanging")?;
-        let error = failed["error"].as_str()?;
-        error.contains("its last run still hangs").then_some(())
+    wait_for("the log", || {
+        let log = server.log();
+        log.contains("pipeline of before does not stop")
+            .then_some(())
     });
+    let failed = status(&server, "a", "hanging").unwrap();
+    assert_eq!(failed["state"], "failed", "{failed}");
     watched.assert_complete();
     let begun = Instant::now();
     server.signal("TERM");

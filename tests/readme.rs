@@ -58,6 +58,9 @@ fn examples(name: &str) -> std::path::PathBuf {
     let config = blocks("Shape the media", "toml").concat();
     let path = folder.display().to_string();
     let config = config.replace("/srv/recordings", &path);
+    let picture = folder.join("pause.png");
+    crate::slate::draw(&picture);
+    let config = config.replace("pause.png", picture.to_str().unwrap());
     assert!(config.contains(&path));
     fs::write(folder.join("aerial.toml"), config).unwrap();
     for text in blocks("Shape the media", "launch") {

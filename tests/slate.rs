@@ -17,7 +17,7 @@ use crate::{
 const GRACE: &[&str] = &["--timeouts.grace=500ms"];
 
 /// Writes a picture.
-fn draw(path: &Path) {
+pub(crate) fn draw(path: &Path) {
     gst::init().unwrap();
     let text = format!(
         "videotestsrc num-buffers=1 pattern=ball ! video/x-raw,width=300,height=200 ! pngenc \
