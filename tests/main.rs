@@ -44,3 +44,4 @@ mod takeover;
 mod transcoding;
 mod trickle;
 mod webrtcbin;
+mod whip_push;

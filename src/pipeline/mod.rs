@@ -106,6 +106,7 @@ pub fn init() -> Result<(), Error> {
         gstrsrtp::plugin_register_static,
         gstfmp4::plugin_register_static,
         gsthlssink3::plugin_register_static,
+        gstwebrtchttp::plugin_register_static,
     ] {
         register().map_err(|error| Error::Init(error.to_string()))?;
     }

@@ -61,7 +61,10 @@ const LINES: [(&str, &[&str]); 18] = [
     ("workbench", &ALL),
     ("main", &["bench", "config", "error", "server", "workbench"]),
     ("bench", &ALL),
-    ("fuzz", &["fanout", "media", "peer", "peer::sdp", "pipeline"]),
+    (
+        "fuzz",
+        &["fanout", "media", "peer", "peer::sdp", "pipeline"],
+    ),
     // The list of modules.
     ("", &[]),
 ];

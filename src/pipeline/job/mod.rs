@@ -9,6 +9,7 @@ mod control;
 mod figures;
 mod graph;
 mod inputs;
+mod peers;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -212,6 +213,7 @@ fn build(
     events: &mpsc::Sender<Event>,
 ) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
     let pipeline = launch::parse(&setup.name, description)?;
+    peers::set_up(&pipeline);
     let life = Arc::clone(&setup.life);
     // The handler is freed with the pipeline, and with it what it holds.
     pipeline.connect_deep_element_removed(move |_, _, element| {
