@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::names::{Names, Path, Source};
 
 /// What each part may name besides itself. Parts inside another one have rules of their own.
-const LINES: [(&str, &[&str]); 17] = [
+const LINES: [(&str, &[&str]); 18] = [
     ("media", &[]),
     ("pipeline", &["media"]),
     ("peer", &["media", "peer::sdp"]),
@@ -59,6 +59,7 @@ const LINES: [(&str, &[&str]); 17] = [
     ),
     ("server", &ALL),
     ("workbench", &ALL),
+    ("fuzz", &ALL),
     ("main", &["bench", "config", "error", "server", "workbench"]),
     ("bench", &ALL),
     // The list of modules.
