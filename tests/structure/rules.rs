@@ -59,7 +59,6 @@ const LINES: [(&str, &[&str]); 18] = [
     ),
     ("server", &ALL),
     ("workbench", &ALL),
-    ("fuzz", &ALL),
     ("main", &["bench", "config", "error", "server", "workbench"]),
     ("bench", &ALL),
     (
