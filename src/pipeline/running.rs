@@ -1,19 +1,25 @@
 //! A pipeline that plays: its state changes, its messages, and its end.
 //!
-//! State changes block, so they run on the blocking pool, under a time limit, and only here.
+//! State changes block, so each runs on a thread of its own, under a time limit, and only here. Not
+//! on the runtime's blocking pool: an element that hangs for ever would hold up its shutdown.
 
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    thread,
     time::Duration,
 };
 
 use futures_util::StreamExt;
 use gst::{glib, prelude::*};
 use gstreamer as gst;
-use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
 use super::Error;
 
@@ -39,7 +45,7 @@ pub(crate) enum Report {
 }
 
 /// A pipeline and the task that reads its messages. Ends in the NULL state, off every streaming
-/// thread: at once with [`Running::stop`], on the blocking pool when dropped.
+/// thread: at once with [`Running::stop`], on a thread of its own when dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
     /// `None` once it is being stopped.
@@ -131,15 +137,12 @@ impl Drop for Running {
         let Some(pipeline) = self.pipeline.take() else {
             return;
         };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(pipeline))),
-            Err(_) => drop(pipeline),
-        }
+        // Without a thread to be had it is dropped here, with the closure.
+        drop(on_a_thread(move || drop(pipeline)));
     }
 }
 
-/// A pipeline that goes to NULL when it is dropped, wherever that is: a runtime that shuts down
-/// drops the work of its blocking pool undone. Blocks then.
+/// A pipeline that goes to NULL when it is dropped, wherever that is. Blocks.
 #[derive(Debug)]
 struct Owned(gst::Pipeline);
 
@@ -162,7 +165,7 @@ async fn play(
         .map(|_| ())
 }
 
-/// Changes an element's state on the blocking pool. A change that goes on asynchronously counts as
+/// Changes an element's state on a thread of its own. A change that goes on asynchronously counts as
 /// done.
 pub(crate) async fn set_state(
     element: &impl IsA<gst::Element>,
@@ -219,22 +222,37 @@ fn hanging<T>(work: impl FnOnce(&mut Vec<Arc<Change>>) -> T) -> T {
     work(&mut HANGING.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Runs something that blocks on the blocking pool, and waits for it no longer than `limit`.
+/// Runs something that blocks on a thread of its own, and waits for it no longer than `limit`.
 pub(crate) async fn blocking<T: Send + 'static>(
     step: &'static str,
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    match tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await {
+    let (sender, done) = oneshot::channel();
+    // Err: nobody waits any more.
+    let work = move || drop(sender.send(work()));
+    on_a_thread(work).map_err(|error| Error::Failed(format!("{step}: no thread: {error}")))?;
+    match tokio::time::timeout(limit, done).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(panic)) => Err(Error::Failed(format!("{step}: {panic}"))),
+        Ok(Err(_)) => Err(Error::Failed(format!("{step}: it panicked"))),
         Err(_) => Err(Error::Timeout { step, limit }),
     }
 }
 
+/// Starts a thread, in the context of the runtime if there is one.
+fn on_a_thread(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let runtime = Handle::try_current();
+    let work = move || {
+        let _context = runtime.as_ref().map(Handle::enter);
+        work();
+    };
+    let thread = thread::Builder::new().name("pipeline".to_owned());
+    thread.spawn(work).map(drop)
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place, called on the blocking pool"
+    reason = "the one place, called on a thread of its own"
 )]
 fn change_state(
     element: &gst::Element,
