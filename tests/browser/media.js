@@ -121,13 +121,13 @@ export async function inStep(page) {
 }
 
 /**
- * Records what a video element shows, as small grey pictures with times.
+ * Records what a video element shows, as small pictures with times: grey ones, or all three colours.
  * @param {import('playwright-core').Page} page
- * @param {{count: number, every: number}} plan
+ * @param {{count: number, every: number, colours?: boolean}} plan
  * @returns {Promise<{time: number, pixels: number[]}[]>}
  */
-export function record(page, { count, every }) {
-  return page.evaluate(async ({ count, every, width, height }) => {
+export function record(page, { count, every, colours = false }) {
+  return page.evaluate(async ({ count, every, colours, width, height }) => {
     const video = document.querySelector('aerial-player')?.video ?? document.querySelector('video');
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext('2d', { willReadFrequently: true });
@@ -137,12 +137,16 @@ export function record(page, { count, every }) {
       const time = performance.timeOrigin + performance.now();
       const { data } = context.getImageData(0, 0, width, height);
       const pixels = [];
-      for (let at = 0; at < data.length; at += 4) pixels.push(Math.round((data[at] + 2 * data[at + 1] + data[at + 2]) / 4));
+      for (let at = 0; at < data.length; at += 4) {
+        const [red, green, blue] = data.subarray(at, at + 3);
+        if (colours) pixels.push(red, green, blue);
+        else pixels.push(Math.round((red + 2 * green + blue) / 4));
+      }
       pictures.push({ time, pixels });
       await new Promise((resolve) => setTimeout(resolve, every));
     }
     return pictures;
-  }, { count, every, width: WIDTH, height: HEIGHT });
+  }, { count, every, colours, width: WIDTH, height: HEIGHT });
 }
 
 /**
@@ -155,13 +159,13 @@ export function difference(a, b) {
 }
 
 /**
- * Asserts that the picture moves.
+ * Asserts that the picture moves, or at least its colour: that is all that Firefox's fake camera does.
  * @param {import('playwright-core').Page} page
  */
 export async function moves(page) {
-  const pictures = await record(page, { count: 6, every: 400 });
+  const pictures = await record(page, { count: 6, every: 400, colours: true });
   const changes = pictures.slice(1).map((picture, index) => difference(picture.pixels, pictures[index].pixels));
-  const changed = changes.filter((change) => change > 0.2).length;
+  const changed = changes.filter((change) => change > 0.13).length;
   assert.ok(changed >= 3, `the picture changed by ${changes.map((change) => change.toFixed(2))}`);
 }
 
