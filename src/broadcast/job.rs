@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,7 +24,7 @@ use crate::{
     fanout,
     media::{Codec, Kind},
     pipeline::{
-        Event, Job, Outlet, Stream, Streams,
+        Event, Job, Outlet, Stream, Streams, hangs,
         job::{Control, Figures, Setup},
     },
 };
@@ -132,9 +132,8 @@ impl Task {
     /// Runs the pipeline, again and again if it fails, until it is stopped.
     pub(super) async fn run(self) -> Outcome {
         let mut restarts = Restarts::default();
-        let mut remains = Weak::new();
         loop {
-            self.wait_for_the_end_of(&mut remains).await;
+            self.wait_for_the_end_of_the_last().await;
             if self.stop.is_set() {
                 break;
             }
@@ -142,9 +141,7 @@ impl Task {
             if restarts.begin() {
                 self.tell(|told| told.health.restarts += 1);
             }
-            let life = Arc::<()>::default();
-            remains = Arc::downgrade(&life);
-            let (made, why) = self.run_once(life).await;
+            let (made, why) = self.run_once().await;
             let Some(why) = why else { break };
             let now = Instant::now();
             restarts.ended(now, made);
@@ -174,13 +171,14 @@ impl Task {
 
     /// A pipeline whose sink is stuck, such as in a FIFO that nobody reads, holds its thread until
     /// that is over. There is never a second one beside it.
-    async fn wait_for_the_end_of(&self, remains: &mut Weak<()>) {
-        if remains.strong_count() == 0 {
+    async fn wait_for_the_end_of_the_last(&self) {
+        let name = self.pipeline_name();
+        if !hangs(&name) {
             return;
         }
         let (broadcast, pipeline) = (&self.broadcast, self.text.name());
         tracing::warn!(%broadcast, pipeline, "the pipeline of before does not stop; it is waited for");
-        while remains.strong_count() > 0 {
+        while hangs(&name) {
             tokio::select! {
                 () = sleep(REMAINS_INTERVAL) => {}
                 _ = self.stop.ended() => return,
@@ -192,13 +190,15 @@ impl Task {
         self.told.send_modify(change);
     }
 
-    fn setup(&self, life: Arc<()>) -> Setup {
-        let name = format!("{}-{}", self.broadcast, self.text.name());
-        let mut setup = Setup::new(name, &*self.text.text);
+    fn pipeline_name(&self) -> String {
+        format!("{}-{}", self.broadcast, self.text.name())
+    }
+
+    fn setup(&self) -> Setup {
+        let mut setup = Setup::new(self.pipeline_name(), &*self.text.text);
         setup.variables = self.plan.variables(&self.broadcast);
         setup.inputs = self.inputs.clone();
         setup.stall = self.plan.stall;
-        setup.life = life;
         if let Purpose::Renditions(renditions) = &self.purpose {
             let outlet = |made: &Made| {
                 let frames = made.rendition.sink();
@@ -213,12 +213,12 @@ impl Task {
     }
 
     /// One run: whether it made something, and why it failed; `None` if it was stopped.
-    async fn run_once(&self, life: Arc<()>) -> (bool, Option<String>) {
+    async fn run_once(&self) -> (bool, Option<String>) {
         self.tell(|told| told.health.state = Activity::Starting);
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let began = Instant::now();
         // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
-        let job = match timeout(START_TIMEOUT, Job::start(self.setup(life), sender)).await {
+        let job = match timeout(START_TIMEOUT, Job::start(self.setup(), sender)).await {
             Ok(Ok(job)) => job,
             Ok(Err(error)) => return (false, Some(error.to_string())),
             Err(_) => return (false, Some("it does not start in time".to_owned())),

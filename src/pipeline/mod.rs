@@ -53,6 +53,7 @@ pub use error::Error;
 pub use job::Job;
 pub use outlet::{Outlet, TrackSinks};
 pub use role::Role;
+pub(crate) use running::hangs;
 pub use source::Source;
 pub use stream::{Demands, Stream, Streams};
 pub use text::expand;

@@ -80,7 +80,7 @@ impl Running {
         event: impl FnOnce(Report) -> Option<E> + Send + 'static,
         loops: bool,
     ) -> Result<Self, Error> {
-        if hanging(|changes| changes.iter().any(|it| it.name == pipeline.name())) {
+        if hangs(&pipeline.name()) {
             return Err(Error::Failed("its last run still hangs".to_owned()));
         }
         let bus = pipeline.bus().map(|bus| bus.stream());
@@ -124,9 +124,11 @@ impl Running {
     /// gone, or [`STOP_TIMEOUT`] has passed.
     pub(crate) async fn stop(mut self) {
         self.tasks.abort_all();
-        if let Some(pipeline) = self.pipeline.take()
-            && let Err(error) = blocking("stopping", STOP_TIMEOUT, move || drop(pipeline)).await
-        {
+        let Some(pipeline) = self.pipeline.take() else {
+            return;
+        };
+        let name = pipeline.0.name().to_string();
+        if let Err(error) = guarded("stopping", name, STOP_TIMEOUT, move || drop(pipeline)).await {
             tracing::warn!(%error, "pipeline does not stop");
         }
     }
@@ -174,21 +176,37 @@ pub(crate) async fn set_state(
 ) -> Result<gst::StateChangeSuccess, Error> {
     let element = element.upcast_ref::<gst::Element>().clone();
     let name = element.name();
-    let change = Arc::new(Change {
-        name: name.to_string(),
-        over: AtomicBool::new(false),
-    });
+    let work = move || change_state(&element, state);
+    let changed = guarded("a state change", name.to_string(), limit, work).await;
+    changed?.map_err(|_| Error::Failed(format!("{name} does not become {state:?}")))
+}
+
+/// As [`blocking`], with the pipeline of this name in the list of those that hang from when its
+/// time is over until it has come back.
+pub(crate) async fn guarded<T: Send + 'static>(
+    step: &'static str,
+    name: String,
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let over = AtomicBool::new(false);
+    let change = Arc::new(Change { name, over });
     let inner = Arc::clone(&change);
     let work = move || {
-        let changed = change_state(&element, state);
+        let done = work();
         inner.end();
-        changed
+        done
     };
-    let changed = blocking("a state change", limit, work).await;
-    if changed.is_err() {
+    let done = blocking(step, limit, work).await;
+    if done.is_err() {
         change.outlives();
     }
-    changed?.map_err(|_| Error::Failed(format!("{name} does not become {state:?}")))
+    done
+}
+
+/// Whether a pipeline of this name has a state change that has outlived its time limit.
+pub(crate) fn hangs(name: &str) -> bool {
+    hanging(|changes| changes.iter().any(|it| it.name == name))
 }
 
 /// A state change on its way.

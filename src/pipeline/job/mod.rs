@@ -54,9 +54,6 @@ pub struct Setup {
     pub outlets: BTreeMap<String, Outlet>,
     /// See [`STALL_DEFAULT`].
     pub stall: Duration,
-    /// Held for as long as anything of the pipeline is left: a sink that is stuck can hold it longer
-    /// than [`Job::stop`] waits.
-    pub life: Arc<()>,
 }
 
 impl Setup {
@@ -69,7 +66,6 @@ impl Setup {
             inputs: Streams::default(),
             outlets: BTreeMap::new(),
             stall: STALL_DEFAULT,
-            life: Arc::default(),
         }
     }
 }
@@ -108,9 +104,10 @@ impl Job {
         let stall = setup.stall;
         let streams = setup.inputs.clone();
         let (parts, announce) = (role.clone(), events.clone());
+        let name = setup.name.clone();
         let build = move || build(&setup, &description, &parts, &announce);
         let (pipeline, meters, mut inputs) =
-            running::blocking("parsing", running::START_TIMEOUT, build).await??;
+            running::guarded("parsing", name, running::START_TIMEOUT, build).await??;
         let (end, over) = channel::channel(false);
         let event = move |report| {
             // Err: nobody waits for it.
@@ -214,12 +211,6 @@ fn build(
 ) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
     let pipeline = launch::parse(&setup.name, description)?;
     peers::set_up(&pipeline);
-    let life = Arc::clone(&setup.life);
-    // The handler is freed with the pipeline, and with it what it holds.
-    pipeline.connect_deep_element_removed(move |_, _, element| {
-        let others = Arc::weak_count(&life);
-        tracing::trace!(element = %element.name(), others, "removed");
-    });
     let mut meters = Meters::new();
     let (takes, makes) = match role {
         Role::Source { tracks } => {
