@@ -200,6 +200,9 @@ impl Connection {
                 let mut track = track.lock().unwrap();
                 track.reported |= packet.last_sender_info.is_some();
                 track.packets.insert(*packet.seq_no);
+                if track.packets.first() == Some(&*packet.seq_no) {
+                    track.beginning = packet.payload.to_vec();
+                }
                 track.frames.insert(packet.time.numer());
             }
             _ => {}

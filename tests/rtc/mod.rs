@@ -44,6 +44,8 @@ pub(crate) enum Mode {
 pub(crate) struct Received {
     /// Sequence numbers, extended.
     pub(crate) packets: BTreeSet<u64>,
+    /// The payload of the first one.
+    pub(crate) beginning: Vec<u8>,
     /// Timestamps, extended.
     pub(crate) frames: BTreeSet<u64>,
     /// An RTCP sender report came.
