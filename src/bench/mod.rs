@@ -74,8 +74,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Options of `aerial bench`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Number of viewers; several numbers, separated by commas, make several runs [default with
-    /// --ladder: 10,50]
+    /// Number of viewers; several numbers, separated by commas, make several runs; 10,50 unless
+    /// given with --ladder
     #[arg(long, value_delimiter = ',', default_value = "200",
           default_value_if("ladder", "true", "10,50"),
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
