@@ -88,14 +88,14 @@ async function open(t, path) {
   if (!far) await through(page, relay);
   await page.goto(`${server.origin}/watch/demo`);
   await plays(page);
-  return { relay, page };
+  return { relay, page, server };
 }
 
 async function run(path) {
   const ends = [];
   const t = { after: (end) => ends.unshift(end), diagnostic: console.error };
   try {
-    const { relay, page } = await open(t, path);
+    const { relay, page, server } = await open(t, path);
     await sleep(SETTLE);
     await watchPictures(page);
     const [from, passed, lost, used] = [await received(page), relay.counts.passed, relay.counts.lost, cpus()];
@@ -112,7 +112,7 @@ async function run(path) {
       });
     }
     const total = relay.counts.lost - lost;
-    return {
+    const figures = {
       'loss %': ((100 * total) / (total + relay.counts.passed - passed)).toFixed(1),
       'fps decoded': (since('framesDecoded') / ((to.timestamp - from.timestamp) / 1000)).toFixed(2),
       'fps shown': (pauses.length / ((pictures.at(-1).now - pictures[0].now) / 1000)).toFixed(2),
@@ -123,6 +123,10 @@ async function run(path) {
       nacks: since('nackCount'), plis: since('pliCount'), again: since('retransmittedPacketsReceived'), dropped: since('framesDropped'),
       'busy %': Math.round(100 * busy(used, usedAfter)), load: loadavg()[0].toFixed(1),
     };
+    // What the server never got of its publisher.
+    await server.stop();
+    const [, unrecovered] = server.log.match(/publisher ended.* lost=(\d+)/) ?? [];
+    return unrecovered ? { ...figures, unrecovered: Number(unrecovered) } : figures;
   } finally {
     for (const end of ends) await end();
   }
