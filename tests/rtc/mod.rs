@@ -18,7 +18,10 @@ use std::{
 
 use str0m::{crypto::dtls::SrtpProfile, media::Direction};
 
-use crate::support::{Server, wait_for};
+use crate::{
+    networks::Relay,
+    support::{Server, wait_for},
+};
 use clip::Clip;
 use connection::Connection;
 
@@ -109,6 +112,19 @@ impl Client {
         Self::start(server, &format!("/whip/{broadcast}"), connection)
     }
 
+    /// Publishes through a bad network.
+    pub(crate) fn publish_through(
+        server: &Server,
+        broadcast: &str,
+        clip: &'static Clip,
+        relay: &Relay,
+    ) -> Self {
+        let mut connection = Connection::new(Direction::SendOnly, Some(clip));
+        connection.offer = Relay::offer(&connection.offer);
+        let adjust = |answer: &str| relay.answer(answer);
+        Self::negotiate(server, &format!("/whip/{broadcast}"), connection, adjust)
+    }
+
     /// Publishes and waits until the broadcast can be watched.
     pub(crate) fn live(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
         let client = Self::publish(server, broadcast, clip);
@@ -127,9 +143,18 @@ impl Client {
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
-    fn start(server: &Server, path: &str, mut connection: Connection) -> Self {
+    fn start(server: &Server, path: &str, connection: Connection) -> Self {
+        Self::negotiate(server, path, connection, str::to_owned)
+    }
+
+    fn negotiate(
+        server: &Server,
+        path: &str,
+        mut connection: Connection,
+        adjust: impl FnOnce(&str) -> String,
+    ) -> Self {
         let reply = server.post_offer(path, &connection.offer).expect(201);
-        connection.answered(reply.text());
+        connection.answered(&adjust(reply.text()));
         Self {
             session: reply.location(),
             answer: reply.text().to_owned(),
