@@ -1,11 +1,14 @@
 //! Any viewer plays any broadcast: what it cannot decode is transcoded, on demand and shared.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::{
     outputs::{folder, server},
     rtc::{Client, clip},
-    support::{Server, wait_for},
+    support::{Server, run_to_end, wait_for},
+    webrtcbin::{H264, OPUS, Peer},
 };
 
 /// A rendition that the server has added, while it is there.
@@ -16,7 +19,12 @@ fn automatic(server: &Server, broadcast: &str, name: &str) -> Option<Value> {
     automatic.find(|it| it["name"] == name).cloned()
 }
 
-fn wait_for_automatic(server: &Server, broadcast: &str, name: &str, viewers: u64) -> Value {
+pub(crate) fn wait_for_automatic(
+    server: &Server,
+    broadcast: &str,
+    name: &str,
+    viewers: u64,
+) -> Value {
     wait_for(&format!("{viewers} viewers of {name}"), || {
         automatic(server, broadcast, name).filter(|it| it["viewers"] == viewers)
     })
@@ -163,6 +171,62 @@ fn aac_of_a_source_is_heard_as_opus() {
         (&audio["codec"], &audio["transcoded_from"]),
         (&"opus".into(), &"audio/mpeg".into())
     );
+}
+
+/// A viewer decodes H.264 and Opus, and the API says what they were made of.
+fn plays_although_made_of(server: &Server, origin: &str) {
+    let viewer = Peer::watch(server, "/whep/a", &[H264, OPUS]);
+    viewer.wait_for_pictures(30);
+    let tracks = server.get("/api/broadcasts/a").json()["tracks"].clone();
+    let video = (&tracks[0]["codec"], &tracks[0]["transcoded_from"]);
+    assert_eq!(video, (&"h264".into(), &origin.into()));
+    assert!(server.log().contains("a source's media is transcoded"));
+    // Who joins gets a keyframe at once, although the source knows of none.
+    let late = Peer::watch(server, "/whep/a", &[H264, OPUS]);
+    late.wait_for_pictures(10);
+    assert_eq!(server.log().matches("is transcoded").count(), 1, "shared");
+}
+
+#[test]
+fn motion_jpeg_of_a_source_is_seen_as_h264() {
+    let text = picture("jpegenc") + TONE;
+    let server = source("mjpeg", &text, "");
+    plays_although_made_of(&server, "image/jpeg");
+    let dark = "transcode = false\ngrace = \"500ms\"\n";
+    let folder = folder("mjpeg-off", &[], &[("x.launch", &text)]);
+    let config = format!("[broadcasts.a]\nsource = \"x.launch\"\n{dark}");
+    let server = crate::outputs::server(&folder, &config, &[]);
+    wait_for("failure", || {
+        server.log().contains("source ended").then_some(())
+    });
+    assert_ne!(server.get("/api/broadcasts/a").json()["state"], "live");
+}
+
+#[test]
+fn mpeg_2_of_a_file_is_seen_as_h264() {
+    let folder = folder("mpeg-2", &[], &[]);
+    let path = folder.join("old.ts");
+    encode_mpeg_2(&path);
+    let text = format!(
+        "# loop\nfilesrc location={} ! tsdemux ! mpegvideoparse ! appsink name=video\n{TONE}",
+        path.display()
+    );
+    std::fs::write(folder.join("x.launch"), text).unwrap();
+    let config = "[broadcasts.a]\nsource = \"x.launch\"\n";
+    let server = server(&folder, config, &[]);
+    server.wait_for_state("a", "live");
+    plays_although_made_of(&server, "video/mpeg");
+}
+
+/// Four seconds of moving pictures with B-frames, in a transport stream.
+fn encode_mpeg_2(path: &Path) {
+    run_to_end(&format!(
+        "videotestsrc num-buffers=100 pattern=smpte horizontal-speed=5
+         ! video/x-raw,format=I420,width=320,height=180,framerate=25/1
+         ! avenc_mpeg2video max-bframes=2 gop-size=25 ! mpegvideoparse ! mpegtsmux
+         ! filesink location={}",
+        path.display()
+    ));
 }
 
 #[test]

@@ -130,11 +130,7 @@ impl Connection {
                 return;
             }
             let media = self.playing.as_ref().map_or(now + TICK, Playing::due);
-            let media = if mode == Mode::Normal {
-                media
-            } else {
-                now + TICK
-            };
+            let media = if mode.sends() { media } else { now + TICK };
             let due = wake.min(media).min(now + TICK);
             let wait = due.saturating_duration_since(now);
             let wait = wait.max(Duration::from_millis(1));
@@ -156,7 +152,7 @@ impl Connection {
                 let options = socket2::SockRef::from(&self.socket);
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
             }
-            Mode::Normal | Mode::Mute | Mode::Vanish => {}
+            Mode::Normal | Mode::Reduced | Mode::Mute | Mode::Vanish => {}
         }
     }
 
@@ -238,9 +234,10 @@ impl Connection {
             self.complain();
         }
         if let Some(playing) = &mut self.playing
-            && mode == Mode::Normal
+            && mode.sends()
             && self.rtc.is_connected()
         {
+            playing.reduced = mode == Mode::Reduced;
             playing.send(&mut self.rtc, now);
             self.seen.pictures.store(playing.pictures.into(), Relaxed);
         }

@@ -30,6 +30,8 @@ use connection::Connection;
 pub(crate) enum Mode {
     #[default]
     Normal,
+    /// Sends only the first layer of a simulcast picture.
+    Reduced,
     /// Sends no media but stays connected.
     Mute,
     /// Never reads its socket again; says that it is alive as long as it believes so.
@@ -40,6 +42,13 @@ pub(crate) enum Mode {
     Close,
     /// Ends without a word.
     Vanish,
+}
+
+impl Mode {
+    /// Whether it sends media, if it has any.
+    const fn sends(self) -> bool {
+        matches!(self, Self::Normal | Self::Reduced)
+    }
 }
 
 /// What has come of one track.

@@ -132,8 +132,8 @@ struct Seat {
     codec: Codec,
     at: At,
     rendition: Arc<fanout::Rendition>,
-    /// Whether the viewer can show the source well.
-    source_fits: bool,
+    /// Whether the viewer can show well what is there.
+    fits: bool,
 }
 
 /// The one that feeds the broadcast now.
@@ -204,8 +204,8 @@ pub(super) struct Owner {
     slate_watched: Instant,
     slate_streams: Streams,
     gop: GopWatch,
-    /// The picture's codec, and what it demanded of decoders, when viewers were judged last.
-    judged: (Option<Codec>, Demands),
+    /// What the source and each rendition demanded of decoders when viewers were judged last.
+    judged: Vec<(Option<Codec>, Demands)>,
     viewers: HashMap<SessionId, Viewing>,
     /// Viewers whose rendition has no frame yet; they count as viewers.
     waiting: Vec<Waiting>,
@@ -269,7 +269,7 @@ impl Owner {
             slate_watched: Instant::now(),
             slate_streams: ladder::slate_streams(&ladders),
             gop: GopWatch::default(),
-            judged: Default::default(),
+            judged: Vec::new(),
             ladders,
             waiting: Vec::new(),
             feed: None,

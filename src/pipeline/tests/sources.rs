@@ -34,7 +34,10 @@ async fn attempt(
     count: usize,
 ) -> Result<(), String> {
     let (video, audio) = (Seen::default(), Seen::default());
-    let sinks = TrackSinks::new(sink(&video), sink(&audio));
+    let sinks = TrackSinks {
+        transcode: true,
+        ..TrackSinks::new(sink(&video), sink(&audio))
+    };
     let (sender, mut events) = mpsc::channel(16);
     let values: Variables = variables.iter().copied().collect();
     let source = Source::with_variables("test", &file(name), values, sinks, sender).await;
@@ -124,6 +127,24 @@ async fn srt_is_pulled() {
 }
 
 #[tokio::test]
+async fn mpeg_2_over_srt_is_made_h264() {
+    let folder = Folder::new();
+    let (clip, old) = (clip(&folder).await, folder.file("old.ts"));
+    ffmpeg(&format!(
+        "-i {clip} -c:v mpeg2video -g 25 -bf 2 -b:v 1M -c:a mp2 {old}"
+    ))
+    .await;
+    let port = free_port();
+    let arguments = format!(
+        "-v error -nostdin -re -stream_loop 5 -i {old} -c copy -f mpegts srt://127.0.0.1:{port}?mode=listener"
+    );
+    let _peer = spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let url = format!("srt://127.0.0.1:{port}");
+    frames("srt", &[("url", &url)], BOTH, 40).await;
+}
+
+#[tokio::test]
 async fn srt_is_received() {
     let folder = Folder::new();
     let clip = clip(&folder).await;
@@ -147,6 +168,16 @@ async fn rtsp_is_pulled() {
     let (_peer, url) = rtsp_server(launch, false);
     tokio::time::sleep(Duration::from_secs(2)).await;
     frames("rtsp", &[("url", &url)], BOTH, 40).await;
+    frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
+}
+
+#[tokio::test]
+async fn motion_jpeg_over_rtsp_is_made_h264() {
+    let launch =
+        "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=25/1
+        ! jpegenc ! rtpjpegpay name=pay0 )";
+    let (_peer, url) = rtsp_server(launch, false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
     frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
 }
 

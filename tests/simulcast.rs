@@ -1,0 +1,45 @@
+//! Pipelines of a publisher that sends its picture several times: they get the best that comes.
+
+use crate::{
+    outputs::{files, folder, server},
+    rtc::{Client, Mode, clip, obs},
+    support::{Server, wait_for},
+};
+
+/// Waits for a rendition of this width.
+fn wait_for_width(server: &Server, width: u32) {
+    wait_for(&format!("pictures {width} wide"), || {
+        let reply = server.get("/api/broadcasts/a").json();
+        let output = &reply["rendition_pipelines"][0]["outputs"][0];
+        let caps = output["caps"].as_str()?;
+        caps.contains(&format!("width=(int){width},")).then_some(())
+    });
+}
+
+#[test]
+fn pipelines_get_the_best_layer_and_go_on_without_it() {
+    let folder = folder("simulcast", &["h264.launch", "record-mp4.launch"], &[]);
+    let config = "[defaults]\nrenditions = [\"h264.launch\"]\noutputs = [\"record-mp4.launch\"]\n\
+                  vars = { directory = \"FOLDER\" }\n";
+    let server = server(&folder, config, &[]);
+    let publisher = obs::publish_layers(&server, "a", &[&clip::H264, &clip::H264_LARGE]);
+    server.wait_for_state("a", "live");
+    let viewer = Client::watch(&server, "a?rendition=h264");
+    viewer.wait_for_frames(20);
+    wait_for_width(&server, 640);
+    publisher.set(Mode::Reduced);
+    wait_for_width(&server, 320);
+    viewer.wait_for_frames(30);
+    publisher.set(Mode::Normal);
+    wait_for_width(&server, 640);
+    viewer.wait_for_frames(30);
+    viewer.wait_for_all();
+    assert!(!viewer.is_closed());
+    let log = server.log();
+    assert!(!log.contains("pipeline failed"), "{log}");
+    server.delete(&publisher.session).expect(200);
+    wait_for("end", || {
+        server.log().contains("pipeline ended").then_some(())
+    });
+    assert!(!files(&folder, ".mp4").is_empty());
+}
