@@ -86,9 +86,10 @@ const CLIENTS: [Tested; 9] = [
         client: "Firefox ESR",
         version: Version::Debian("153"),
         publishes: "VP8, VP9, AV1",
-        watches: "VP8, VP9, AV1",
+        watches: "H264, VP8, VP9, AV1",
         tests: &[
             ("browser/codecs.test.js", "Firefox: VP8, VP9 and AV1"),
+            ("browser/firefox.test.js", "Firefox: H264 plays"),
             (
                 "browser/firefox.test.js",
                 "Firefox: what its publish page sends plays in Firefox and in Chromium, until it stops",

@@ -19,6 +19,7 @@ use super::{
     clip::{AUDIO, Clip},
     keys::Keys,
     sending::{Playing, complaint},
+    wire::Wire,
 };
 
 /// A system gives what it allows: on Linux 208 KiB by default.
@@ -92,6 +93,7 @@ impl Connection {
     ) -> Self {
         let seen = Arc::new(Seen {
             keys,
+            wire: Wire::new(&socket),
             ..Seen::default()
         });
         Self {
@@ -167,6 +169,7 @@ impl Connection {
                     if out.contents[0] & 0xf0 == 0x90 {
                         self.seen.extensions.store(true, Relaxed);
                     }
+                    self.seen.wire.note(&out.contents, out.destination);
                     // Err: the other side has gone already.
                     let _ = self.socket.send_to(&out.contents, out.destination);
                 }

@@ -5,6 +5,7 @@ mod connection;
 mod keys;
 pub(crate) mod obs;
 mod sending;
+pub(crate) mod wire;
 
 use std::{
     collections::BTreeSet,
@@ -24,6 +25,7 @@ use crate::{
 };
 use clip::Clip;
 use connection::Connection;
+use wire::Wire;
 
 /// What a client does from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +106,7 @@ pub(crate) struct Seen {
     /// It has sent packets with header extensions.
     extensions: AtomicBool,
     keys: keys::Keys,
+    wire: Wire,
 }
 
 /// A client that runs on a thread of its own until it is dropped.
@@ -209,6 +212,11 @@ impl Client {
     /// Whether packets went out with header extensions.
     pub(crate) fn sent_extensions(&self) -> bool {
         self.seen.extensions.load(Relaxed)
+    }
+
+    /// What it has sent, and the way to send more from its address.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.seen.wire
     }
 
     /// Packets sent in [`Mode::Flood`].
