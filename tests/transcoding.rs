@@ -143,6 +143,30 @@ fn b_frames_are_transcoded_for_those_who_watch_and_those_who_join() {
 }
 
 #[test]
+fn keyframes_that_come_too_seldom_are_made_for_those_who_join() {
+    // It makes none when asked, either.
+    let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=9000
+                   option-string=scenecut=0 min-force-key-unit-interval=3600000000000
+                   ! video/x-h264,profile=constrained-baseline";
+    let text = picture(encoder) + TONE;
+    let server = source("long-gops", &text, "gop_max = \"1s\"\n");
+    let early = Client::watch(&server, "a");
+    early.wait_for_frames(10);
+    wait_for("the judgement", || {
+        let log = server.log();
+        log.contains("makes keyframes too seldom").then_some(())
+    });
+    let late = Client::watch(&server, "a");
+    late.wait_for_frames(20);
+    late.wait_for_all();
+    let made = wait_for_automatic(&server, "a", "h264", 1);
+    assert_eq!(reason(&made), "the source makes keyframes too seldom");
+    // Who has its keyframe stays.
+    early.wait_for_frames(10);
+    wait_for_automatic(&server, "a", "h264", 1);
+}
+
+#[test]
 fn h265_plays_for_a_viewer_without_it() {
     let encoder = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=30";
     let text = picture(encoder) + TONE;
@@ -218,12 +242,12 @@ fn mpeg_2_of_a_file_is_seen_as_h264() {
     plays_although_made_of(&server, "video/mpeg");
 }
 
-/// Four seconds of moving pictures with B-frames, in a transport stream.
+/// Four seconds of moving pictures in a transport stream.
 fn encode_mpeg_2(path: &Path) {
     run_to_end(&format!(
         "videotestsrc num-buffers=100 pattern=smpte horizontal-speed=5
          ! video/x-raw,format=I420,width=320,height=180,framerate=25/1
-         ! avenc_mpeg2video max-bframes=2 gop-size=25 ! mpegvideoparse ! mpegtsmux
+         ! mpeg2enc ! mpegvideoparse ! mpegtsmux
          ! filesink location={}",
         path.display()
     ));
