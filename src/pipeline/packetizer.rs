@@ -1,11 +1,15 @@
-//! Encoded stream in, frames out: parser, payloader and sink in one bin.
+//! Encoded stream in, frames out: parser and payloader in one bin.
 //!
 //! Nothing in here waits: what comes in is parsed, cut into packets and handed to the frame sink
 //! before the call that brought it returns.
 
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_app as gst_app;
 
 use super::{
     Error, clock, codec,
@@ -21,14 +25,14 @@ pub(crate) fn bin(
     stream: Option<&Stream>,
     deliver: impl FnMut(Frame) + Send + 'static,
 ) -> Result<gst::Bin, Error> {
-    let mut chain = codec::elements(codec).packetizer()?;
-    let payloader = chain
-        .last()
-        .and_then(|payloader| payloader.static_pad("sink"));
-    if let (Some(stream), Some(pad)) = (stream, payloader) {
+    let chain = codec::elements(codec).packetizer()?;
+    let payloader = chain.last().and_then(|last| last.static_pad("src"));
+    let payloader =
+        payloader.ok_or_else(|| Error::Failed(format!("payloader for {codec}: no pad")))?;
+    let encoded = chain.last().and_then(|last| last.static_pad("sink"));
+    if let (Some(stream), Some(pad)) = (stream, encoded) {
         stream::tap_pad(&pad, stream, codec);
     }
-    chain.push(sink(codec, deliver).upcast());
     let bin = gst::Bin::with_name(&format!("packetizer-{}", codec.kind()));
     let failed = |error: glib::BoolError| Error::Failed(format!("packetizer for {codec}: {error}"));
     bin.add_many(&chain).map_err(failed)?;
@@ -40,55 +44,114 @@ pub(crate) fn bin(
         .name("sink")
         .build();
     bin.add_pad(&pad).map_err(failed)?;
+    let end = end(codec, deliver);
+    payloader
+        .link(&end)
+        .map_err(|error| Error::Failed(format!("packetizer for {codec}: {error}")))?;
+    // It is nobody's: the payloader's pad keeps it for as long as itself.
+    payloader.connect_unlinked(move |_, _| drop(end.clone()));
     Ok(bin)
 }
 
-fn sink(codec: Codec, mut deliver: impl FnMut(Frame) + Send + 'static) -> gst_app::AppSink {
-    let mut frames = Frames::new(codec);
-    let callbacks = gst_app::AppSinkCallbacks::builder()
-        .new_sample(move |sink| {
-            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            take(&mut frames, sink, &sample, &mut deliver);
+/// What the payloader pushes into. A pad of no element, not a sink: a sink waits while the pipeline
+/// pauses, on its way to its end too. In a packetizer that an appsink pushes into, that would be
+/// for ever: the pipeline waits for the appsink then, and the appsink for the packetizer.
+fn end(codec: Codec, deliver: impl FnMut(Frame) + Send + 'static) -> gst::Pad {
+    let state = Arc::new(Mutex::new((Frames::new(codec), deliver)));
+    let lists = Arc::clone(&state);
+    let pad = gst::Pad::builder(gst::PadDirection::Sink)
+        .chain_function(move |pad, _, buffer| {
+            let (frames, deliver) = &mut *lock(&state);
+            let pts = due(pad, &buffer).unwrap_or_else(clock::running_time);
+            frames.push(std::iter::once(&*buffer), buffer.size(), pts, deliver);
             Ok(gst::FlowSuccess::Ok)
         })
+        // a payloader's packets of one frame
+        .chain_list_function(move |pad, _, list| {
+            if let Some(first) = list.get(0) {
+                let (frames, deliver) = &mut *lock(&lists);
+                let pts = due(pad, first).unwrap_or_else(clock::running_time);
+                frames.push(list.iter(), list.calculate_size(), pts, deliver);
+            }
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .event_function(|_, _, _| true) // the pad itself remembers the segment
+        .query_function(|_, _, query| match query.view_mut() {
+            gst::QueryViewMut::Caps(query) => {
+                let any = query.filter_owned().unwrap_or_else(gst::Caps::new_any);
+                query.set_result(&any);
+                true
+            }
+            gst::QueryViewMut::AcceptCaps(query) => {
+                query.set_result(true);
+                true
+            }
+            _ => false,
+        })
         .build();
-    let sink = gst_app::AppSink::builder()
-        .name(format!("frames-{}", codec.kind()))
-        .buffer_list(true) // a payloader's packets of one frame stay together
-        .sync(false)
-        .async_(false) // joins pipelines that already play
-        .enable_last_sample(false)
-        .callbacks(callbacks)
-        .build();
-    sink.set_max_buffers(1);
-    sink
+    // Cannot fail: it has no element whose state would have a say.
+    let _ = pad.set_active(true);
+    pad
 }
 
-fn take(
-    frames: &mut Frames,
-    sink: &gst_app::AppSink,
-    sample: &gst::Sample,
-    deliver: &mut impl FnMut(Frame),
-) {
-    let pts = |first| due(sink, sample, first).unwrap_or_else(clock::running_time);
-    if let Some(list) = sample.buffer_list() {
-        if let Some(first) = list.get(0) {
-            frames.push(list.iter(), list.calculate_size(), pts(first), deliver);
-        }
-    } else if let Some(buffer) = sample.buffer() {
-        frames.push(std::iter::once(buffer), buffer.size(), pts(buffer), deliver);
-    }
+/// Never contended: a pad has one streaming thread. Never poisoned: nothing in it panics.
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The server's running time at which a buffer is due. The pipeline's own base time is taken into
 /// account, because a pipeline that is not live begins at zero.
-fn due(
-    sink: &gst_app::AppSink,
-    sample: &gst::Sample,
-    buffer: &gst::BufferRef,
-) -> Option<std::time::Duration> {
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+fn due(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<Duration> {
+    let event = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
     let running = segment.to_running_time(buffer.pts().or(buffer.dts())?)?;
-    let base = sink.base_time()?;
+    let base = pad.peer()?.parent_element()?.base_time()?;
     Some((base + running).saturating_sub(clock::base_time()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_pipeline_on_its_way_to_its_end_is_not_waited_for() {
+        crate::pipeline::init().unwrap();
+        let (sender, frames) = mpsc::channel();
+        let bin = bin(Codec::Opus, None, move |frame| sender.send(frame).unwrap()).unwrap();
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(&bin).unwrap();
+        // From PLAYING to NULL it is that for a moment, while media still comes.
+        for state in [gst::State::Playing, gst::State::Paused] {
+            pipeline.set_state(state).unwrap();
+        }
+        let pad = gst::Pad::builder(gst::PadDirection::Src).build();
+        pad.set_active(true).unwrap();
+        pad.link(&bin.static_pad("sink").unwrap()).unwrap();
+        let caps = gst::Caps::builder("audio/x-opus")
+            .field("rate", 48_000)
+            .field("channels", 2)
+            .field("channel-mapping-family", 0)
+            .build();
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        pad.push_event(gst::event::StreamStart::new("test"));
+        pad.push_event(gst::event::Caps::new(&caps));
+        pad.push_event(gst::event::Segment::new(&segment));
+        let streaming = pad.clone();
+        let pushing = std::thread::spawn(move || {
+            for number in 0..5 {
+                let mut buffer = gst::Buffer::from_slice([0xfc, 0xff, 0xfe]);
+                let at = gst::ClockTime::from_mseconds(20 * number);
+                buffer.get_mut().unwrap().set_pts(at);
+                streaming.push(buffer).unwrap();
+            }
+        });
+        let frame = frames.recv_timeout(TIMEOUT);
+        pipeline.set_state(gst::State::Null).unwrap();
+        assert_eq!(frame.unwrap().codec, Codec::Opus);
+        drop(pushing.join());
+    }
 }
