@@ -16,7 +16,7 @@ use str0m::media::Direction;
 use tokio::sync::mpsc;
 
 use self::peer::{Peer, port};
-use super::{Incoming, Publisher, PublisherOptions, Session, StreamInput, reorder::JUMP};
+use super::{Incoming, Publisher, PublisherOptions, Session, StreamInput, Task, reorder::JUMP};
 use crate::{
     media::{Codec, Packet},
     peer::{
@@ -63,20 +63,9 @@ pub(crate) fn steps(data: &[u8]) -> impl Iterator<Item = Step<'_>> {
 /// # Errors
 /// If the connection does not come about.
 pub(crate) fn publisher(data: &[u8]) -> io::Result<u64> {
-    let wrong = |error: sdp::Error| io::Error::other(error);
-    let (port, mut now) = (port()?, Instant::now());
+    let (mut now, seen) = (Instant::now(), Arc::default());
     let mut peer = Peer::new(Direction::SendOnly)?;
-    let offer = Offer::parse(peer.offer.as_bytes(), Role::Publisher).map_err(wrong)?;
-    let options = PublisherOptions {
-        jitter: Duration::from_millis(50),
-        consent_timeout: Duration::from_hours(1),
-        running_time: || Duration::from_secs(1),
-    };
-    let seen = Arc::<AtomicU64>::default();
-    let (events, _received) = mpsc::channel(4);
-    let inputs = vec![in_order(Codec::Vp8, &seen), in_order(Codec::Opus, &seen)];
-    let (_publisher, mut task, answer) =
-        Publisher::accept(&offer, &port, options, inputs, events).map_err(wrong)?;
+    let (mut task, answer) = accept(&peer, &seen)?;
     peer.connect(&mut now, &answer, |now, source, datagram| {
         task.step(now, Some((source, datagram)));
         task.is_connected()
@@ -96,6 +85,21 @@ pub(crate) fn publisher(data: &[u8]) -> io::Result<u64> {
         assert!(ended.is_none(), "{ended:?}");
     }
     Ok(seen.load(Ordering::Relaxed))
+}
+
+/// The server's end of a publisher, without a runtime, and its answer.
+fn accept(peer: &Peer, seen: &Arc<AtomicU64>) -> io::Result<(Task, String)> {
+    let offer = Offer::parse(peer.offer.as_bytes(), Role::Publisher).map_err(io::Error::other)?;
+    let options = PublisherOptions {
+        jitter: Duration::from_millis(50),
+        consent_timeout: Duration::from_hours(1),
+        running_time: || Duration::from_secs(1),
+    };
+    let (events, _) = mpsc::channel(4);
+    let inputs = vec![in_order(Codec::Vp8, seen), in_order(Codec::Opus, seen)];
+    let (_, task, answer) =
+        Publisher::accept(&offer, &port()?, options, inputs, events).map_err(io::Error::other)?;
+    Ok((task, answer))
 }
 
 /// A stream whose packets must come in order.
@@ -145,4 +149,28 @@ pub(crate) fn datagrams(publish: &str, watch: &str, data: &[u8]) -> io::Result<(
         session.close(Instant::now());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_that_has_failed_is_left_alone() {
+        // RFC 5246 §7.2: fatal, and still in clear.
+        let alert = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40];
+        let mut peer = Peer::new(Direction::SendOnly).unwrap();
+        let (mut task, answer) = accept(&peer, &Arc::default()).unwrap();
+        let mut ended = false;
+        let connected = peer.connect(&mut Instant::now(), &answer, |now, source, datagram| {
+            let dtls = (20..64).contains(&datagram[0]);
+            let datagram = if dtls { &alert } else { datagram };
+            ended |= task.step(now, Some((source, datagram))).is_some();
+            for _ in 0..3 {
+                task.step(now + Duration::from_secs(1), None);
+            }
+            false
+        });
+        assert!(connected.is_err() && ended);
+    }
 }
