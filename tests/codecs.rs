@@ -1,10 +1,15 @@
 //! Viewers of every codec: what they have negotiated is made for them, whatever feeds their
 //! broadcast.
 
+use std::{os::unix::fs::symlink, process::Stdio};
+
+use gstreamer as gst;
+
 use crate::{
     outputs::{folder, server},
     renditions::status,
     rtc::{Client, clip},
+    support::{Server, aerial, fixture},
     transcoding::wait_for_automatic,
     webrtcbin::{OPUS, Peer, matrix::Video},
 };
@@ -63,6 +68,36 @@ fn av1_goes_on() {
 #[test]
 fn h265_goes_on() {
     goes_on("h265", "webrtcbin");
+}
+
+/// A machine without x265: a folder of plugins that leaves it out.
+#[test]
+fn without_an_encoder_only_those_who_need_it_are_refused() {
+    gst::init().unwrap();
+    let plugin = gst::Registry::get().find_plugin("x265").unwrap();
+    let from = plugin.filename().unwrap();
+    let folder = folder("without-x265", &[], &[]);
+    for entry in std::fs::read_dir(from.parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "so") && path != from {
+            symlink(&path, folder.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
+    let mut command = aerial(&[&arguments[..], &["--demo", "false"]].concat());
+    command
+        .env("GST_PLUGIN_SYSTEM_PATH_1_0", &folder)
+        .env("GST_REGISTRY_1_0", folder.join("registry"));
+    let server = Server::attach(command.stderr(Stdio::piped()).spawn().unwrap());
+    let log = server.log();
+    let told = log.lines().find(|line| line.contains("is transcoded into"));
+    assert!(told.unwrap().contains("x265enc"), "{log}");
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let offer = fixture("chrome-whep-h264-only").replace("H264/90000", "H265/90000");
+    let refused = server.post_offer("/whep/a", &offer).expect(422);
+    assert!(refused.text().contains("codec"), "{}", refused.text());
+    let viewer = Client::watch_only(&server, "a", &clip::VP8);
+    viewer.wait_for_frames(10);
 }
 
 /// A rendition with a name, encoded like this.

@@ -181,6 +181,37 @@ async fn motion_jpeg_over_rtsp_is_made_h264() {
     frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
 }
 
+/// The encoder behind the appsink hears of it.
+#[tokio::test]
+async fn motion_jpeg_has_a_keyframe_when_asked() {
+    init().unwrap();
+    let text = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,\
+                framerate=25/1 ! jpegenc ! appsink name=video";
+    let video = Seen::default();
+    let sinks = TrackSinks {
+        transcode: true,
+        ..TrackSinks::new(sink(&video), sink(&Seen::default()))
+    };
+    let (sender, _events) = mpsc::channel(16);
+    let source = Source::start("test", text, sinks, sender).await.unwrap();
+    let wait_for = async |count| {
+        for _ in 0..400 {
+            if video.lock().unwrap().len() >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("too slow");
+    };
+    wait_for(5).await;
+    source.request_keyframe();
+    wait_for(50).await;
+    source.stop().await;
+    let seen = video.lock().unwrap();
+    let keyframes = seen.iter().take(50).filter(|(.., frame)| frame.keyframe);
+    assert_eq!(keyframes.count(), 2, "by itself it makes one in 60");
+}
+
 #[tokio::test]
 async fn hls_is_pulled() {
     let folder = Folder::new();
