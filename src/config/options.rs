@@ -236,7 +236,8 @@ section! {
         /// one UDP port and can restart ICE.
         publisher_engine: Engine = "webrtcbin",
         /// What carries viewers: the direct engine, or GStreamer's webrtcbin, which costs several
-        /// times the processor and some threads for each, and cannot restart ICE.
+        /// times the processor and some threads for each, cannot restart ICE, and does not follow
+        /// a viewer to a new address (the page begins a new session then).
         viewer_engine: Engine = "direct",
         /// The UDP ports that webrtcbin connects on, such as 40000-40999: one for each session and
         /// address. Unset: any that the system gives.

@@ -168,7 +168,7 @@ impl Outlet {
         state.pushed.store(begin, Relaxed);
         let result = pad.push_list(packets.list.clone());
         state.pushing.store(0, Relaxed);
-        state.again.earn(packets.bytes());
+        state.again.earn(kind, packets.bytes(), packets.len());
         let took = Duration::from_millis(self.clock() - begin);
         match result {
             Ok(_) if took > PUSH_MAX => Pushed::Late,
