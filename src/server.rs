@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broadcast::{self, Broadcasts, PublisherOptions, ViewerOptions},
+    broadcast::{self, Broadcasts, PublisherOptions, Text, ViewerOptions},
     config::{Config, IceServer},
     error::Start,
     fanout::{self, Fanout},
@@ -153,7 +153,9 @@ impl Server {
 
 /// What is wrong with a pipeline file is told now, not when somebody wants to watch.
 async fn check_pipelines(config: Config) -> Result<Config, Start> {
+    let mut config = config;
     let checked = spawn_blocking(move || {
+        config.plans.retain_automatic(can_run);
         let problems = workbench::of_config(&config, &Variables::default());
         (config, problems)
     });
@@ -166,6 +168,17 @@ async fn check_pipelines(config: Config) -> Result<Config, Start> {
     }
     let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
     Err(Start::Files(lines.join("\naerial: ")))
+}
+
+/// Whether this machine has what a built-in pipeline needs. Those whom it was for see what there
+/// is without it.
+fn can_run(text: &Text) -> bool {
+    let has = pipeline::check::has_elements(&text.text);
+    if let Err(error) = &has {
+        let pipeline = text.name();
+        tracing::warn!(pipeline, %error, "nothing is transcoded into this codec");
+    }
+    has.is_ok()
 }
 
 /// Binds the two ports that are fixed.

@@ -1,6 +1,7 @@
 //! What one client does, or a stranger, costs the others nothing.
 
 mod requests;
+mod spoofed;
 mod strangers;
 
 use std::time::Duration;
@@ -44,15 +45,14 @@ fn others_lose_nothing(mode: Mode, engine: &str) -> (Server, Client, Client) {
     (server, publisher, bad)
 }
 
-/// Whether viewers see everything while `harm` is done. It gets the server and the answer
-/// that a viewer has got.
-fn a_broadcast_goes_on(server: &Server, harm: impl FnOnce(&Server, &str)) {
+/// Whether viewers see everything while `harm` is done. It gets the publisher and the viewers.
+fn a_broadcast_goes_on(server: &Server, harm: impl FnOnce(&Client, &[Client])) {
     let publisher = Client::live(server, "live", &clip::H264);
     let viewers: Vec<_> = (0..2).map(|_| Client::watch(server, "live")).collect();
     wait_for_frames_of_all(&viewers, 10);
     let seen = || viewers.iter().map(|viewer| viewer.video().frames.len());
     let (before, sent) = (seen().collect::<Vec<_>>(), publisher.pictures());
-    harm(server, &viewers[0].answer);
+    harm(&publisher, &viewers);
     let sent = publisher.pictures() - sent;
     wait_for("every frame", || {
         let came = seen().zip(&before).map(|(now, before)| now - before);

@@ -282,9 +282,9 @@ fn recordings_play_after_the_server_was_killed_at_any_moment() {
         for run in runs {
             let (written, found) = run.join().unwrap();
             println!("{pipeline}: {found} of at least {written} frames");
-            // A fragment of a second ends at a keyframe, which comes once a second; and an output
-            // waits a second for its tracks.
-            assert!(found + 110 >= written, "{pipeline}: {found} of {written}");
+            // What came after the last keyframe, which comes once a second, some tenths of a second
+            // before it, and what a busy machine has on its way.
+            assert!(found + 75 >= written, "{pipeline}: {found} of {written}");
         }
     }
 }

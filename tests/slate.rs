@@ -2,35 +2,24 @@
 
 use std::path::Path;
 
-use gst::prelude::*;
-use gstreamer as gst;
-
 use crate::{
     outputs::{folder, server},
     rtc::{
         Client,
         clip::{self, Clip},
     },
-    support::{Server, wait_for},
+    support::{Server, run_to_end, wait_for},
 };
 
 const GRACE: &[&str] = &["--timeouts.grace=500ms"];
 
 /// Writes a picture.
 pub(crate) fn draw(path: &Path) {
-    gst::init().unwrap();
-    let text = format!(
+    run_to_end(&format!(
         "videotestsrc num-buffers=1 pattern=ball ! video/x-raw,width=300,height=200 ! pngenc \
          ! filesink location={}",
         path.display()
-    );
-    let pipeline = gst::parse::launch(&text).unwrap();
-    let bus = pipeline.bus().unwrap();
-    pipeline.set_state(gst::State::Playing).unwrap();
-    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(30), &kinds);
-    assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
-    pipeline.set_state(gst::State::Null).unwrap();
+    ));
 }
 
 fn pictures(viewer: &Client) -> usize {

@@ -1,11 +1,14 @@
 //! Any viewer plays any broadcast: what it cannot decode is transcoded, on demand and shared.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::{
     outputs::{folder, server},
     rtc::{Client, clip},
-    support::{Server, wait_for},
+    support::{Server, run_to_end, wait_for},
+    webrtcbin::{H264, OPUS, Peer},
 };
 
 /// A rendition that the server has added, while it is there.
@@ -16,7 +19,12 @@ fn automatic(server: &Server, broadcast: &str, name: &str) -> Option<Value> {
     automatic.find(|it| it["name"] == name).cloned()
 }
 
-fn wait_for_automatic(server: &Server, broadcast: &str, name: &str, viewers: u64) -> Value {
+pub(crate) fn wait_for_automatic(
+    server: &Server,
+    broadcast: &str,
+    name: &str,
+    viewers: u64,
+) -> Value {
     wait_for(&format!("{viewers} viewers of {name}"), || {
         automatic(server, broadcast, name).filter(|it| it["viewers"] == viewers)
     })
@@ -135,6 +143,30 @@ fn b_frames_are_transcoded_for_those_who_watch_and_those_who_join() {
 }
 
 #[test]
+fn keyframes_that_come_too_seldom_are_made_for_those_who_join() {
+    // It makes none when asked, either.
+    let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=9000
+                   option-string=scenecut=0 min-force-key-unit-interval=3600000000000
+                   ! video/x-h264,profile=constrained-baseline";
+    let text = picture(encoder) + TONE;
+    let server = source("long-gops", &text, "gop_max = \"1s\"\n");
+    let early = Client::watch(&server, "a");
+    early.wait_for_frames(10);
+    wait_for("the judgement", || {
+        let log = server.log();
+        log.contains("makes keyframes too seldom").then_some(())
+    });
+    let late = Client::watch(&server, "a");
+    late.wait_for_frames(20);
+    late.wait_for_all();
+    let made = wait_for_automatic(&server, "a", "h264", 1);
+    assert_eq!(reason(&made), "the source makes keyframes too seldom");
+    // Who has its keyframe stays.
+    early.wait_for_frames(10);
+    wait_for_automatic(&server, "a", "h264", 1);
+}
+
+#[test]
 fn h265_plays_for_a_viewer_without_it() {
     let encoder = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=30";
     let text = picture(encoder) + TONE;
@@ -163,6 +195,62 @@ fn aac_of_a_source_is_heard_as_opus() {
         (&audio["codec"], &audio["transcoded_from"]),
         (&"opus".into(), &"audio/mpeg".into())
     );
+}
+
+/// A viewer decodes H.264 and Opus, and the API says what they were made of.
+fn plays_although_made_of(server: &Server, origin: &str) {
+    let viewer = Peer::watch(server, "/whep/a", &[H264, OPUS]);
+    viewer.wait_for_pictures(30);
+    let tracks = server.get("/api/broadcasts/a").json()["tracks"].clone();
+    let video = (&tracks[0]["codec"], &tracks[0]["transcoded_from"]);
+    assert_eq!(video, (&"h264".into(), &origin.into()));
+    assert!(server.log().contains("a source's media is transcoded"));
+    // Who joins gets a keyframe at once, although the source knows of none.
+    let late = Peer::watch(server, "/whep/a", &[H264, OPUS]);
+    late.wait_for_pictures(10);
+    assert_eq!(server.log().matches("is transcoded").count(), 1, "shared");
+}
+
+#[test]
+fn motion_jpeg_of_a_source_is_seen_as_h264() {
+    let text = picture("jpegenc") + TONE;
+    let server = source("mjpeg", &text, "");
+    plays_although_made_of(&server, "image/jpeg");
+    let dark = "transcode = false\ngrace = \"500ms\"\n";
+    let folder = folder("mjpeg-off", &[], &[("x.launch", &text)]);
+    let config = format!("[broadcasts.a]\nsource = \"x.launch\"\n{dark}");
+    let server = crate::outputs::server(&folder, &config, &[]);
+    wait_for("failure", || {
+        server.log().contains("source ended").then_some(())
+    });
+    assert_ne!(server.get("/api/broadcasts/a").json()["state"], "live");
+}
+
+#[test]
+fn mpeg_2_of_a_file_is_seen_as_h264() {
+    let folder = folder("mpeg-2", &[], &[]);
+    let path = folder.join("old.ts");
+    encode_mpeg_2(&path);
+    let text = format!(
+        "# loop\nfilesrc location={} ! tsdemux ! mpegvideoparse ! appsink name=video\n{TONE}",
+        path.display()
+    );
+    std::fs::write(folder.join("x.launch"), text).unwrap();
+    let config = "[broadcasts.a]\nsource = \"x.launch\"\n";
+    let server = server(&folder, config, &[]);
+    server.wait_for_state("a", "live");
+    plays_although_made_of(&server, "video/mpeg");
+}
+
+/// Four seconds of moving pictures in a transport stream.
+fn encode_mpeg_2(path: &Path) {
+    run_to_end(&format!(
+        "videotestsrc num-buffers=100 pattern=smpte horizontal-speed=5
+         ! video/x-raw,format=I420,width=320,height=180,framerate=25/1
+         ! mpeg2enc ! mpegvideoparse ! mpegtsmux
+         ! filesink location={}",
+        path.display()
+    ));
 }
 
 #[test]

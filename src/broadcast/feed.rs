@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     fanout::{Fanout, Layer, Rendition},
     media::{Codec, FrameSink, Kind},
-    pipeline::{Outlet, Streams, TrackSinks},
+    pipeline::{Outlet, Stream, Streams, TrackSinks},
 };
 
 /// What gates and sessions report to the owner of their broadcast.
@@ -195,13 +195,14 @@ impl Gate {
             track.map_or_else(nowhere, |track| sink(track, &track.rendition, kind))
         };
         let video = tracks.video.as_ref();
-        // Pipelines get the first layer: they know nothing of several.
-        let mut stream = streams.video.clone();
         let layers = video.iter().flat_map(|track| {
+            // Pipelines know nothing of layers: they get the best.
+            let layered = streams.video.as_ref().filter(|_| !track.layers.is_empty());
+            let stream = layered.map(Stream::layered);
             let layer = |it: &Layer| {
                 let outlet = Outlet {
                     frames: sink(track, &it.rendition, Kind::Video),
-                    stream: stream.take(),
+                    stream: stream.clone(),
                     transcode: false,
                 };
                 (it.rid.clone(), outlet)

@@ -174,6 +174,12 @@ impl Plans {
         }
     }
 
+    /// Leaves out the pipelines of [`Plan::automatic`] that this machine cannot run.
+    pub fn retain_automatic(&mut self, can_run: impl Fn(&Text) -> bool) {
+        let automatic = self.automatic.iter();
+        self.automatic = automatic.filter(|text| can_run(text)).cloned().collect();
+    }
+
     /// What the broadcast of this name has.
     pub fn of(&self, name: &Name) -> Plan {
         let fitting = self.sections.iter();

@@ -119,7 +119,7 @@ section! {
         pipelines: Option<PathBuf> = "",
         /// Folder of the pages, instead of the built-in ones.
         web: Option<PathBuf> = "",
-        /// What is logged to standard error.
+        /// What is logged to standard error. The WebRTC library `str0m` says errors only, unless it is named.
         log: LogFilter = "info",
         /// Whether the broadcast `demo` runs. Unset: only if no broadcast is configured.
         demo: Option<bool> = "",

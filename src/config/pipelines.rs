@@ -12,8 +12,16 @@ use crate::broadcast::{Settings, Text};
 #[include = "*.launch"]
 struct BuiltIn;
 
-/// What makes media that every browser decodes, best first.
-const AUTOMATIC: [&str; 3] = ["h264.launch", "vp8.launch", "opus.launch"];
+/// What makes media that viewers decode, best first.
+const AUTOMATIC: [&str; 7] = [
+    "h264.launch",
+    "vp8.launch",
+    "opus.launch",
+    "h264-small.launch",
+    "vp9.launch",
+    "av1.launch",
+    "h265.launch",
+];
 /// Shows a picture.
 const PICTURE: &str = "picture.launch";
 

@@ -89,6 +89,17 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<Problem> {
     found.sorted()
 }
 
+/// The first element that a text without variables in its elements' names needs and this machine
+/// lacks, with its package.
+///
+/// # Errors
+/// [`Error::MissingElement`] if there is one.
+pub fn has_elements(text: &str) -> Result<(), Error> {
+    let description = Variables::default().expand(text)?;
+    let tokens = role::tokens(&description);
+    elements::named(&tokens).try_for_each(|name| known(name).map(drop))
+}
+
 /// What the server gives every pipeline: any value will do here.
 fn server_variables() -> [(&'static str, &'static str); 3] {
     let parser = codec::elements(Codec::H264).parser_name();
@@ -192,6 +203,18 @@ mod tests {
             seen += 1;
         }
         assert!(seen > 15, "{seen}");
+    }
+
+    #[test]
+    fn elements_that_this_machine_lacks() {
+        crate::pipeline::init().unwrap();
+        let has = |text| has_elements(text).map_err(|error| error.to_string());
+        assert_eq!(
+            has("videotestsrc ! x264enc tune=4 ! appsink name=video"),
+            Ok(())
+        );
+        let lacks = has("appsrc name=video ! decodebin ! nvh264enc ! appsink name=video_x");
+        assert!(lacks.unwrap_err().contains("gstreamer1.0-plugins-bad"));
     }
 
     #[test]

@@ -177,16 +177,28 @@ pub(crate) fn accepted(kind: Kind) -> gst::Caps {
 }
 
 /// Encodings of sound that no browser receives; a source that makes them gets an Opus encoder.
-pub(crate) const FOREIGN_AUDIO: &str = "audio/mpeg;audio/x-ac3;audio/x-eac3;audio/x-flac;\
+const FOREIGN_AUDIO: &str = "audio/mpeg;audio/x-ac3;audio/x-eac3;audio/x-flac;\
     audio/x-vorbis;audio/x-mulaw;audio/x-alaw;audio/AMR;audio/AMR-WB;audio/x-speex";
 
-/// Caps of what [`FOREIGN_AUDIO`] lists.
+/// Encodings of pictures that no browser receives; a source that makes them gets an H.264 encoder.
+const FOREIGN_VIDEO: &str = "image/jpeg;video/mpeg,systemstream=(boolean)false;video/x-h263;\
+    video/x-theora;video/x-flash-video;video/x-wmv;video/x-prores";
+
+/// Caps of what sources may make although no browser receives it.
 pub(crate) fn foreign(kind: Kind) -> gst::Caps {
+    let text = match kind {
+        Kind::Audio => FOREIGN_AUDIO,
+        Kind::Video => FOREIGN_VIDEO,
+    };
+    // constant and tested: the fallback never shows
+    gst::Caps::from_str(text).unwrap_or_else(|_| gst::Caps::new_empty())
+}
+
+/// What a browser receives instead.
+pub(crate) const fn instead_of_foreign(kind: Kind) -> Codec {
     match kind {
-        Kind::Audio => {
-            gst::Caps::from_str(FOREIGN_AUDIO).unwrap_or_else(|_| gst::Caps::new_empty())
-        }
-        Kind::Video => gst::Caps::new_empty(),
+        Kind::Audio => Codec::Opus,
+        Kind::Video => Codec::H264,
     }
 }
 
@@ -208,6 +220,6 @@ mod tests {
         assert_eq!(accepted(Kind::Video).size(), 8);
         assert_eq!(accepted(Kind::Audio).size(), 1);
         assert_eq!(foreign(Kind::Audio).size(), 10);
-        assert!(foreign(Kind::Video).is_empty());
+        assert_eq!(foreign(Kind::Video).size(), 7);
     }
 }

@@ -13,12 +13,18 @@ use crate::media::{Codec, Frame, Kind};
 const SINK_BUFFERS_MAX: u32 = 64;
 
 /// What makes Opus of other sound.
-const TRANSCODER: &str = "decodebin name=decoder ! audioconvert ! audioresample \
-    ! audio/x-raw,rate=48000,channels=2 ! opusenc name=encoder frame-size=20";
+const TRANSCODER_AUDIO: &str = "decodebin name=first ! audioconvert ! audioresample \
+    ! audio/x-raw,rate=48000,channels=2 ! opusenc name=last frame-size=20";
+
+/// What makes H.264 of other pictures. Old ones are left out if it does not keep up.
+const TRANSCODER_VIDEO: &str = "decodebin name=first ! videoconvert ! video/x-raw,format=I420 \
+    ! deinterlace ! queue leaky=downstream max-size-buffers=5 \
+    ! x264enc tune=zerolatency speed-preset=superfast bitrate=2500 key-int-max=60 bframes=0 \
+    ! capsfilter name=last caps=video/x-h264,profile=constrained-baseline";
 
 /// Takes everything that an appsink gets. `deliver` is called with each frame on a streaming
 /// thread; the encoded stream goes to `stream`. A packetizer is made when the first buffer shows
-/// the codec. With `transcode`, sound that no browser receives is made Opus first.
+/// the codec. With `transcode`, what no browser receives is made Opus or H.264 first.
 pub(crate) fn take(
     sink: &gst_app::AppSink,
     kind: Kind,
@@ -97,7 +103,8 @@ impl Intake {
         let codec = codec::of_caps(caps).filter(|codec| codec.kind() == self.kind);
         let foreign =
             codec.is_none() && self.transcode && codec::foreign(self.kind).can_intersect(caps);
-        let Some(codec) = codec.or_else(|| foreign.then_some(Codec::Opus)) else {
+        let made = || foreign.then(|| codec::instead_of_foreign(self.kind));
+        let Some(codec) = codec.or_else(made) else {
             return Err(fail(format!(
                 "{caps} is not an encoding that Aerial carries"
             )));
@@ -122,7 +129,8 @@ impl Intake {
 
     fn end(&mut self) {
         if let Some(chain) = &mut self.chain {
-            chain.ended = chain.pad.push_event(gst::event::Eos::new());
+            chain.pad.push_event(gst::event::Eos::new());
+            chain.ended = true;
         }
     }
 }
@@ -152,15 +160,16 @@ impl Chain {
         let mut target = bin.static_pad("sink").ok_or_else(gone)?;
         if foreign {
             let from = caps.structure(0).map_or("?", |it| it.name().as_str());
-            tracing::info!(sink = %sink.name(), from, to = %codec, "sound is transcoded");
+            tracing::info!(sink = %sink.name(), from, to = %codec, "a source's media is transcoded");
             if let Some(stream) = stream {
                 stream.set_origin(from);
             }
-            let transcoder = transcoder()?;
+            let transcoder = transcoder(codec.kind())?;
             transcoder.set_property("name", format!("transcoder-{}", sink.name()));
             parent.add(&transcoder).map_err(failed)?;
             transcoder.link(&bin).map_err(failed)?;
             transcoder.sync_state_with_parent().map_err(failed)?;
+            pass_requests(sink, &transcoder);
             target = transcoder.static_pad("sink").ok_or_else(gone)?;
         }
         pad.link(&target)
@@ -202,13 +211,36 @@ impl Chain {
     }
 }
 
+/// Has requests for keyframes reach the encoder: the appsink's own upstream has none.
+fn pass_requests(sink: &gst_app::AppSink, transcoder: &gst::Bin) {
+    let (Some(pad), Some(encoded)) = (sink.static_pad("sink"), transcoder.static_pad("src")) else {
+        return;
+    };
+    let encoded = encoded.downgrade();
+    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+        let request = info.event().filter(|event| {
+            let structure = event.structure();
+            structure.is_some_and(|it| it.name() == "GstForceKeyUnit")
+        });
+        if let (Some(event), Some(encoded)) = (request, encoded.upgrade()) {
+            // False: it has not begun, and begins with a keyframe.
+            encoded.send_event(event.clone());
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
 /// A bin with the pads `sink` and `src`.
-fn transcoder() -> Result<gst::Bin, Error> {
+fn transcoder(kind: Kind) -> Result<gst::Bin, Error> {
     let failed = |error: glib::BoolError| Error::Failed(error.to_string());
+    let description = match kind {
+        Kind::Audio => TRANSCODER_AUDIO,
+        Kind::Video => TRANSCODER_VIDEO,
+    };
     // Not ghosted by the parser, which would take the converter's pad: it is not linked yet.
-    let bin = gst::parse::bin_from_description(TRANSCODER, false);
+    let bin = gst::parse::bin_from_description(description, false);
     let bin = bin.map_err(|error| Error::Failed(error.to_string()))?;
-    for (element, name) in [("decoder", "sink"), ("encoder", "src")] {
+    for (element, name) in [("first", "sink"), ("last", "src")] {
         let target = bin.by_name(element).and_then(|it| it.static_pad(name));
         let target = target.ok_or_else(|| Error::Failed(format!("{element} has no pad")))?;
         let pad = gst::GhostPad::builder_with_target(&target).map_err(failed)?;

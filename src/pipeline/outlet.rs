@@ -12,7 +12,7 @@ pub struct Outlet {
     pub frames: FrameSink,
     /// Gets the encoded stream, if pipelines may want it.
     pub stream: Option<Stream>,
-    /// Whether sound that no browser receives is made Opus; else it is an error.
+    /// Whether what no browser receives is made Opus or H.264; else it is an error.
     pub transcode: bool,
 }
 

@@ -29,7 +29,7 @@ async function publish([url, codec]) {
   window.client.start();
 }
 
-for (const codec of ['h264', 'vp8']) {
+for (const codec of ['h264', 'vp8', 'vp9', 'av1']) {
   test(`${codec}: the picture goes on from the publisher to the slate and back`, async (t) => {
     const broadcast = `slate-${codec}`;
     const browser = await openBrowser(t);

@@ -30,7 +30,13 @@ pub(crate) struct Clip {
 pub(crate) static H264: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::H264,
     parameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-    frames: h264("constrained-baseline", "bitrate=400 bframes=0", ""),
+    frames: h264(180, "constrained-baseline", "bitrate=400 bframes=0", ""),
+});
+/// Twice as large.
+pub(crate) static H264_LARGE: LazyLock<Clip> = LazyLock::new(|| Clip {
+    codec: str0m::format::Codec::H264,
+    parameters: H264.parameters,
+    frames: h264(360, "constrained-baseline", "bitrate=900 bframes=0", ""),
 });
 /// As OBS makes it: High profile under the name of Constrained Baseline, and at a constant bitrate,
 /// so that NAL units of filler (type 12) make up what the picture does not need.
@@ -39,37 +45,65 @@ pub(crate) static H264_HIGH: LazyLock<Clip> = LazyLock::new(|| Clip {
     parameters: H264.parameters,
     // By itself the encoder names what it uses.
     frames: h264(
+        180,
         "high",
         "cabac=true dct8x8=true pass=cbr bitrate=2500",
         "nal-hrd=cbr:",
     ),
 });
+/// What a viewer takes that decodes High.
+pub(crate) static H264_TO_HIGH: Clip = Clip {
+    codec: str0m::format::Codec::H264,
+    parameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=64001f",
+    frames: Vec::new(),
+};
+/// What a viewer takes that decodes level 3.1, and nothing above.
+pub(crate) static H264_LIMITED: Clip = Clip {
+    codec: str0m::format::Codec::H264,
+    parameters: "level-asymmetry-allowed=0;packetization-mode=1;profile-level-id=42e01f",
+    frames: Vec::new(),
+};
 pub(crate) static VP8: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::Vp8,
     parameters: "",
-    frames: encode(&format!(
-        "vp8enc deadline=1 cpu-used=8 target-bitrate=400000 keyframe-max-dist={GOP}
+    frames: encode(
+        180,
+        &format!(
+            "vp8enc deadline=1 cpu-used=8 target-bitrate=400000 keyframe-max-dist={GOP}
          ! rtpvp8pay mtu=1200 picture-id-mode=15-bit"
-    )),
+        ),
+    ),
 });
 
 impl Clip {
     /// Offers the clip's codec, and Opus.
     pub(crate) fn configure(&self, config: &mut CodecConfig) {
+        self.configure_as(config, Some(Pt::from(VIDEO_RTX)));
+    }
+
+    /// As [`Clip::configure`], for one who does not send anything twice.
+    pub(crate) fn configure_without_rtx(&self, config: &mut CodecConfig) {
+        self.configure_as(config, None);
+    }
+
+    fn configure_as(&self, config: &mut CodecConfig, rtx: Option<Pt>) {
         let format = FormatParams::parse_line(self.parameters);
-        let (clock, rtx) = (Frequency::NINETY_KHZ, Some(Pt::from(VIDEO_RTX)));
+        let clock = Frequency::NINETY_KHZ;
         config.add_config(VIDEO.into(), rtx, self.codec, clock, None, format);
         config.enable_opus(true, false);
     }
 }
 
-fn h264(profile: &str, rate: &str, options: &str) -> Vec<Vec<Arc<[u8]>>> {
-    encode(&format!(
-        "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={GOP} {rate}
+fn h264(height: u32, profile: &str, rate: &str, options: &str) -> Vec<Vec<Arc<[u8]>>> {
+    encode(
+        height,
+        &format!(
+            "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={GOP} {rate}
              option-string={options}scenecut=0
          ! video/x-h264,profile={profile}
          ! rtph264pay mtu=1200 config-interval=-1 aggregate-mode=zero-latency"
-    ))
+        ),
+    )
 }
 
 /// Whether a payload is or contains filler (RFC 6184 §5.2).
@@ -109,11 +143,12 @@ fn the_clip_of_obs_has_filler() {
     assert_eq!(count(&H264), 0);
 }
 
-fn encode(description: &str) -> Vec<Vec<Arc<[u8]>>> {
+fn encode(height: u32, description: &str) -> Vec<Vec<Arc<[u8]>>> {
     gst::init().unwrap();
+    let width = height * 16 / 9;
     let description = format!(
         "videotestsrc num-buffers={FRAMES} pattern=smpte horizontal-speed=3
-         ! video/x-raw,format=I420,width=320,height=180,framerate={FRAME_RATE}/1
+         ! video/x-raw,format=I420,width={width},height={height},framerate={FRAME_RATE}/1
          ! {description} ! appsink name=sink sync=false max-buffers=0"
     );
     let pipeline = gst::parse::launch(&description).unwrap();

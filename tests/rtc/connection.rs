@@ -19,6 +19,7 @@ use super::{
     clip::{AUDIO, Clip},
     keys::Keys,
     sending::{Playing, complaint},
+    wire::Wire,
 };
 
 /// A system gives what it allows: on Linux 208 KiB by default.
@@ -92,6 +93,7 @@ impl Connection {
     ) -> Self {
         let seen = Arc::new(Seen {
             keys,
+            wire: Wire::new(&socket),
             ..Seen::default()
         });
         Self {
@@ -130,11 +132,7 @@ impl Connection {
                 return;
             }
             let media = self.playing.as_ref().map_or(now + TICK, Playing::due);
-            let media = if mode == Mode::Normal {
-                media
-            } else {
-                now + TICK
-            };
+            let media = if mode.sends() { media } else { now + TICK };
             let due = wake.min(media).min(now + TICK);
             let wait = due.saturating_duration_since(now);
             let wait = wait.max(Duration::from_millis(1));
@@ -156,7 +154,7 @@ impl Connection {
                 let options = socket2::SockRef::from(&self.socket);
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
             }
-            Mode::Normal | Mode::Mute | Mode::Vanish => {}
+            Mode::Normal | Mode::Reduced | Mode::Mute | Mode::Vanish => {}
         }
     }
 
@@ -171,6 +169,7 @@ impl Connection {
                     if out.contents[0] & 0xf0 == 0x90 {
                         self.seen.extensions.store(true, Relaxed);
                     }
+                    self.seen.wire.note(&out.contents, out.destination);
                     // Err: the other side has gone already.
                     let _ = self.socket.send_to(&out.contents, out.destination);
                 }
@@ -200,6 +199,9 @@ impl Connection {
                 let mut track = track.lock().unwrap();
                 track.reported |= packet.last_sender_info.is_some();
                 track.packets.insert(*packet.seq_no);
+                if track.packets.first() == Some(&*packet.seq_no) {
+                    track.beginning = packet.payload.to_vec();
+                }
                 track.frames.insert(packet.time.numer());
             }
             _ => {}
@@ -235,9 +237,10 @@ impl Connection {
             self.complain();
         }
         if let Some(playing) = &mut self.playing
-            && mode == Mode::Normal
+            && mode.sends()
             && self.rtc.is_connected()
         {
+            playing.reduced = mode == Mode::Reduced;
             playing.send(&mut self.rtc, now);
             self.seen.pictures.store(playing.pictures.into(), Relaxed);
         }

@@ -5,6 +5,7 @@ mod connection;
 mod keys;
 pub(crate) mod obs;
 mod sending;
+pub(crate) mod wire;
 
 use std::{
     collections::BTreeSet,
@@ -24,12 +25,15 @@ use crate::{
 };
 use clip::Clip;
 use connection::Connection;
+use wire::Wire;
 
 /// What a client does from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mode {
     #[default]
     Normal,
+    /// Sends only the first layer of a simulcast picture.
+    Reduced,
     /// Sends no media but stays connected.
     Mute,
     /// Never reads its socket again; says that it is alive as long as it believes so.
@@ -42,11 +46,20 @@ pub(crate) enum Mode {
     Vanish,
 }
 
+impl Mode {
+    /// Whether it sends media, if it has any.
+    const fn sends(self) -> bool {
+        matches!(self, Self::Normal | Self::Reduced)
+    }
+}
+
 /// What has come of one track.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Received {
     /// Sequence numbers, extended.
     pub(crate) packets: BTreeSet<u64>,
+    /// The payload of the first one.
+    pub(crate) beginning: Vec<u8>,
     /// Timestamps, extended.
     pub(crate) frames: BTreeSet<u64>,
     /// An RTCP sender report came.
@@ -93,6 +106,7 @@ pub(crate) struct Seen {
     /// It has sent packets with header extensions.
     extensions: AtomicBool,
     keys: keys::Keys,
+    wire: Wire,
 }
 
 /// A client that runs on a thread of its own until it is dropped.
@@ -198,6 +212,11 @@ impl Client {
     /// Whether packets went out with header extensions.
     pub(crate) fn sent_extensions(&self) -> bool {
         self.seen.extensions.load(Relaxed)
+    }
+
+    /// What it has sent, and the way to send more from its address.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.seen.wire
     }
 
     /// Packets sent in [`Mode::Flood`].

@@ -13,7 +13,7 @@ use str0m::{
 
 use super::{
     Client,
-    clip::H264_HIGH,
+    clip::{Clip, H264_HIGH},
     connection::{Accept, Connection, socket},
     keys::Keys,
     sending::Playing,
@@ -62,20 +62,26 @@ fn write_fingerprint(fingerprint: &Fingerprint) -> String {
     text
 }
 
+const RIDS: [&str; 3] = ["0", "1", "2"];
 /// Where an offer names none: simulcast goes by rid.
 const VIDEO_SSRC: &str = "3382040869";
 
 /// Publishes as OBS does.
 pub(crate) fn publish(server: &Server, broadcast: &str) -> Client {
-    publish_as(server, broadcast, "obs-session-level")
+    publish_as(server, broadcast, "obs-session-level", &[&H264_HIGH])
 }
 
 /// Offers three layers, of which only the first ever comes.
 pub(crate) fn publish_simulcast(server: &Server, broadcast: &str) -> Client {
-    publish_as(server, broadcast, "obs-32.1-simulcast")
+    publish_layers(server, broadcast, &[&H264_HIGH])
 }
 
-fn publish_as(server: &Server, broadcast: &str, offer: &str) -> Client {
+/// Offers three layers, of which the first ones come.
+pub(crate) fn publish_layers(server: &Server, broadcast: &str, layers: &[&'static Clip]) -> Client {
+    publish_as(server, broadcast, "obs-32.1-simulcast", layers)
+}
+
+fn publish_as(server: &Server, broadcast: &str, offer: &str, layers: &[&'static Clip]) -> Client {
     let offer = fixture(offer);
     let keys = Keys::default();
     let mut config = Rtc::builder()
@@ -85,7 +91,7 @@ fn publish_as(server: &Server, broadcast: &str, offer: &str) -> Client {
         .clear_extension_map()
         .set_extension(1, Extension::RtpMid)
         .set_extension(2, Extension::RtpStreamId);
-    H264_HIGH.configure(config.codec_config());
+    H264_HIGH.configure_without_rtx(config.codec_config());
     let mut rtc = config.build(Instant::now());
     let socket = socket();
     let address = socket.local_addr().unwrap();
@@ -107,15 +113,22 @@ fn publish_as(server: &Server, broadcast: &str, offer: &str) -> Client {
         let ssrc = ssrc.unwrap_or(VIDEO_SSRC).split(' ').next().unwrap();
         api.declare_media(mid, kind);
         let ssrc: u32 = ssrc.parse().unwrap();
-        let rid = (kind == MediaKind::Video).then(|| "0".into());
-        api.declare_stream_tx(ssrc.into(), None, mid, rid);
+        if kind == MediaKind::Audio {
+            api.declare_stream_tx(ssrc.into(), None, mid, None);
+            continue;
+        }
+        for (rid, ssrc) in RIDS.into_iter().zip(ssrc..).take(layers.len()) {
+            api.declare_stream_tx(ssrc.into(), None, mid, Some(rid.into()));
+        }
     }
     let extensions = ExtensionValues {
         mid: Some(video),
         rid: Some("0".into()),
         ..ExtensionValues::default()
     };
-    let playing = Playing::new(&H264_HIGH, video, audio).starting_at(LOST_FRAMES, extensions);
+    let rids = RIDS.into_iter().map(|rid| Some(rid.into()));
+    let layers = rids.zip(layers.iter().copied()).collect();
+    let playing = Playing::with_layers(layers, video, audio).starting_at(LOST_FRAMES, extensions);
     let offer = (offer, Box::new(answered) as Accept);
     let connection = Connection::of((rtc, socket, keys), offer, Some(playing));
     Client::start(server, &format!("/whip/{broadcast}"), connection)

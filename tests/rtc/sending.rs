@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use str0m::{
     Rtc,
-    media::Mid,
+    media::{Mid, Rid},
     rtp::{ExtensionValues, RtpWrite, SeqNo},
 };
 
@@ -19,7 +19,9 @@ const SOUND: Duration = Duration::from_millis(20);
 
 /// What a publisher sends, and how far it is.
 pub(super) struct Playing {
-    clip: &'static Clip,
+    layers: Vec<Layer>,
+    /// Only the first layer is sent.
+    pub(super) reduced: bool,
     video: Mid,
     audio: Mid,
     begun: Option<Instant>,
@@ -29,13 +31,35 @@ pub(super) struct Playing {
     extensions: ExtensionValues,
     pub(super) pictures: u32,
     sounds: u32,
+}
+
+/// A stream of pictures.
+struct Layer {
+    clip: &'static Clip,
+    /// `None` without simulcast.
+    rid: Option<Rid>,
     sequence: u64,
 }
 
 impl Playing {
     pub(super) fn new(clip: &'static Clip, video: Mid, audio: Mid) -> Self {
-        Self {
+        Self::with_layers(vec![(None, clip)], video, audio)
+    }
+
+    /// Sends the same pictures several times.
+    pub(super) fn with_layers(
+        layers: Vec<(Option<Rid>, &'static Clip)>,
+        video: Mid,
+        audio: Mid,
+    ) -> Self {
+        let layer = |(rid, clip)| Layer {
             clip,
+            rid,
+            sequence: 1000,
+        };
+        Self {
+            layers: layers.into_iter().map(layer).collect(),
+            reduced: false,
             video,
             audio,
             begun: None,
@@ -43,7 +67,6 @@ impl Playing {
             extensions: ExtensionValues::default(),
             pictures: 0,
             sounds: 0,
-            sequence: 1000,
         }
     }
 
@@ -102,21 +125,28 @@ impl Playing {
 
     fn send_picture(&mut self, rtc: &mut Rtc, now: Instant) {
         let number = self.first + self.pictures as usize;
-        let payloads = &self.clip.frames[number % self.clip.frames.len()];
-        let mut api = rtc.direct_api();
-        let stream = api.stream_tx_by_mid(self.video, None).unwrap();
-        for (index, payload) in payloads.iter().enumerate() {
-            let write = RtpWrite::new(
-                VIDEO.into(),
-                SeqNo::from(self.sequence),
-                90_000 / FRAME_RATE * self.pictures,
-                now,
-                payload.clone(),
-            );
-            let last = index + 1 == payloads.len();
-            let write = write.ext_vals(self.extensions.clone());
-            stream.write_rtp(write.marker(last).nackable(true));
-            self.sequence += 1;
+        let sent = if self.reduced { 1 } else { self.layers.len() };
+        for layer in &mut self.layers[..sent] {
+            let payloads = &layer.clip.frames[number % layer.clip.frames.len()];
+            let mut api = rtc.direct_api();
+            let stream = api.stream_tx_by_mid(self.video, layer.rid).unwrap();
+            let extensions = ExtensionValues {
+                rid: layer.rid.or(self.extensions.rid),
+                ..self.extensions.clone()
+            };
+            for (index, payload) in payloads.iter().enumerate() {
+                let write = RtpWrite::new(
+                    VIDEO.into(),
+                    SeqNo::from(layer.sequence),
+                    90_000 / FRAME_RATE * self.pictures,
+                    now,
+                    payload.clone(),
+                );
+                let last = index + 1 == payloads.len();
+                let write = write.ext_vals(extensions.clone());
+                stream.write_rtp(write.marker(last).nackable(true));
+                layer.sequence += 1;
+            }
         }
         self.pictures += 1;
     }

@@ -13,6 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gst::prelude::*;
+use gstreamer as gst;
+
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 pub const SDP: (&str, &str) = ("Content-Type", "application/sdp");
@@ -54,6 +57,18 @@ pub fn output(mut command: Command) -> Output {
         thread::sleep(Duration::from_millis(10));
     }
     child.wait_with_output().unwrap()
+}
+
+/// Runs a GStreamer pipeline to its end.
+pub fn run_to_end(text: &str) {
+    gst::init().unwrap();
+    let pipeline = gst::parse::launch(text).unwrap();
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+    let end = bus.timed_pop_filtered(PATIENCE.try_into().ok(), &kinds);
+    assert_eq!(end.unwrap().type_(), gst::MessageType::Eos, "{text}");
+    pipeline.set_state(gst::State::Null).unwrap();
 }
 
 /// Asks again until there is an answer.

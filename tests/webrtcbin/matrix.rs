@@ -6,11 +6,11 @@ use super::{H264, OPUS, peer::Peer};
 use crate::{rtc::Client, support::Server};
 
 /// What a publisher sends.
-struct Video {
+pub(crate) struct Video {
     name: &'static str,
     frame_rate: u32,
     encoder: &'static str,
-    caps: &'static str,
+    pub(crate) caps: &'static str,
 }
 
 const VIDEOS: [Video; 5] = [
@@ -53,8 +53,13 @@ const VIDEOS: [Video; 5] = [
 ];
 
 impl Video {
+    /// The codec of this name.
+    pub(crate) fn of(name: &str) -> &'static Self {
+        VIDEOS.iter().find(|video| video.name == name).unwrap()
+    }
+
     /// Sends moving pictures through the encoder, and a tone.
-    fn streams(&self) -> String {
+    pub(crate) fn streams(&self) -> String {
         let Self {
             frame_rate,
             encoder,
@@ -73,7 +78,7 @@ impl Video {
 
 /// webrtcbin publishes; webrtcbin decodes it, and a second viewer loses nothing.
 fn carries(name: &str, publisher_engine: &str, viewer_engine: &str) {
-    let video = VIDEOS.iter().find(|video| video.name == name).unwrap();
+    let video = Video::of(name);
     let server = Server::start(&[
         "--webrtc.publisher_engine",
         publisher_engine,

@@ -1,6 +1,6 @@
 //! webrtcbin as a client, with every codec and engine.
 
-mod matrix;
+pub(crate) mod matrix;
 mod peer;
 mod viewers;
 

@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     media::{Codec, Kind},
     peer::sdp::Offer,
+    pipeline::{Demands, Stream},
 };
 
 /// The rendition that is passed on as it comes.
@@ -29,6 +30,23 @@ impl Wants<'_> {
     fn takes(&self, codec: Codec) -> bool {
         self.codec.is_none_or(|negotiated| negotiated == codec)
             && self.offer.choose(codec.kind(), &[codec]).is_some()
+    }
+
+    /// Why a source that is encoded like this will not do; `None` if it will.
+    fn unfit(&self, codec: Codec, demands: &Demands) -> Option<String> {
+        let not_taken = |what: String| Some(format!("a viewer does not take {codec}{what}"));
+        if !self.takes(codec) {
+            return not_taken(String::new());
+        }
+        let (profile, level) = (demands.profile.as_deref(), demands.level.as_deref());
+        if !self.offer.decodes(codec, profile, None) {
+            return not_taken(format!(" of profile {}", profile.unwrap_or_default()));
+        }
+        if !self.offer.decodes(codec, profile, level) {
+            return not_taken(format!(" of level {}", level.unwrap_or_default()));
+        }
+        let reordered = "the source has B-frames";
+        demands.reordered.then(|| reordered.to_owned())
     }
 }
 
@@ -78,15 +96,37 @@ impl Owner {
         if unfit.is_none() {
             choices.push(At::Source);
         }
-        for purpose in [Use::Configured, Use::Automatic] {
-            let more = self.steps(kind, purpose, wants);
-            choices.extend(more.map(|(place, _)| At::Step(place)));
-        }
+        let steps =
+            [Use::Configured, Use::Automatic].map(|purpose| self.steps(kind, purpose, wants));
+        let steps = steps.into_iter().flatten().map(|(place, _)| place);
+        let (good, poor): (Vec<_>, Vec<_>) = steps.partition(|place| self.step_fits(*place, wants));
+        choices.extend(good.into_iter().map(At::Step));
+        // Better than nothing.
         if unfit.is_some() && wants.takes(source) {
-            // Better than nothing.
             choices.push(At::Source);
         }
+        choices.extend(poor.into_iter().map(At::Step));
         choices
+    }
+
+    /// Whether a viewer can show what comes from there well.
+    pub(super) fn fits(&self, at: At, kind: Kind, wants: &Wants<'_>) -> bool {
+        match at {
+            At::Source => {
+                let source = self.tracks.of(kind).and_then(|track| track.codec);
+                source.is_none_or(|source| self.unfit(source, wants).is_none())
+            }
+            At::Step(place) => self.step_fits(place, wants),
+        }
+    }
+
+    /// What has not run yet is believed to fit.
+    fn step_fits(&self, place: Place, wants: &Wants<'_>) -> bool {
+        let fits = |step: &Step| {
+            let codec = step.codec?;
+            wants.unfit(codec, &step.stream.demands())
+        };
+        self.step(place).is_some_and(|step| fits(step).is_none())
     }
 
     /// As [`Owner::choices`], when nobody feeds the broadcast. What the publisher would send, if
@@ -103,7 +143,10 @@ impl Owner {
         if !has_slate {
             return Vec::new();
         }
-        steps.sort_by_key(|(_, codec)| codec.is_some() && *codec != usual);
+        steps.sort_by_key(|(place, codec)| {
+            let other = codec.is_some() && *codec != usual;
+            (!self.step_fits(*place, wants), other)
+        });
         let places = steps.into_iter().map(|(place, _)| At::Step(place));
         places.collect()
     }
@@ -144,27 +187,15 @@ impl Owner {
     /// only the codec counts.
     pub(super) fn unfit(&self, source: Codec, wants: &Wants<'_>) -> Option<String> {
         let kind = source.kind();
-        if !wants.takes(source) {
-            return Some(format!("a viewer does not take {source}"));
-        }
-        let demands = self
-            .streams
-            .of(kind)
-            .filter(|_| self.transcodes())?
-            .demands();
-        let profile = demands.profile.as_deref();
-        if !wants.offer.decodes(kind, source, profile) {
-            let profile = profile.unwrap_or_default();
-            return Some(format!(
-                "a viewer does not take {source} of profile {profile}"
-            ));
-        }
-        if demands.reordered {
-            return Some("the source has B-frames".to_owned());
+        let stream = self.streams.of(kind).filter(|_| self.transcodes());
+        let demands = stream.map(Stream::demands).unwrap_or_default();
+        if let Some(reason) = wants.unfit(source, &demands) {
+            return Some(reason);
         }
         // Who watches already has its keyframe.
         let joins = kind == Kind::Video && wants.codec.is_none();
-        (joins && self.gop.is_long).then(|| "the source makes keyframes too seldom".to_owned())
+        (joins && self.gop.is_long && self.transcodes())
+            .then(|| "the source makes keyframes too seldom".to_owned())
     }
 
     /// Whether media is transcoded unasked.

@@ -69,6 +69,8 @@ pub(super) struct Step {
     pub(super) codec: Option<Codec>,
     /// While its pipeline runs.
     pub(super) rendition: Option<Arc<fanout::Rendition>>,
+    /// What its pipeline makes, or made last.
+    pub(super) stream: Stream,
     /// Whether it makes frames.
     pub(super) live: bool,
 }
@@ -114,11 +116,11 @@ pub(super) fn all(plan: &Arc<Plan>, broadcast: &Name) -> Vec<Ladder> {
 
 /// The slate's encoded media, for the pipelines that transcode it.
 pub(super) fn slate_streams(ladders: &[Ladder]) -> Streams {
-    let slate = ladders.iter().find(|ladder| ladder.purpose == Use::Slate);
-    let keyframe = slate.map(|slate| Arc::clone(&slate.keyframe));
+    let mut slates = ladders.iter().filter(|ladder| ladder.purpose == Use::Slate);
+    let steps = slates.next().map_or(&[][..], |slate| &slate.steps);
     let stream = |kind| {
-        let keyframe = keyframe.clone()?;
-        Some(Stream::new(kind, move || keyframe.notify_one()))
+        let step = steps.iter().find(|step| step.kind == kind)?;
+        Some(step.stream.clone())
     };
     Streams {
         video: stream(Kind::Video),
@@ -128,14 +130,32 @@ pub(super) fn slate_streams(ladders: &[Ladder]) -> Streams {
 
 impl Ladder {
     fn new(text: Text, purpose: Use, plan: &Arc<Plan>, broadcast: &Name) -> Self {
-        let steps = steps(&text, purpose, plan, broadcast).unwrap_or_else(|error| {
+        let keyframe = Arc::<Notify>::default();
+        let stream = |kind| {
+            let keyframe = Arc::clone(&keyframe);
+            match purpose {
+                Use::Slate => Stream::new(kind, move || keyframe.notify_one()),
+                _ => Stream::observed(kind),
+            }
+        };
+        let names = names(&text, purpose, plan, broadcast).unwrap_or_else(|error| {
             tracing::error!(%broadcast, pipeline = text.name(), %error, "no renditions");
             Vec::new()
         });
+        let step = |(sink, kind, name): (String, Kind, String)| Step {
+            sink,
+            kind,
+            // The built-in ones are named for it: viewers need not wait to learn it.
+            codec: codec_named(&name).filter(|_| purpose.is_automatic()),
+            name,
+            rendition: None,
+            stream: stream(kind),
+            live: false,
+        };
         Self {
             slot: Slot::new(text),
-            steps,
-            keyframe: Arc::default(),
+            steps: names.into_iter().map(step).collect(),
+            keyframe,
             used: Instant::now(),
             purpose,
             plan: Arc::clone(plan),
@@ -168,23 +188,30 @@ impl Ladder {
     }
 }
 
-fn steps(
+/// The codec that a built-in rendition is named for: `h264`, `h264-small`.
+fn codec_named(rendition: &str) -> Option<Codec> {
+    let (codec, _) = rendition.split_once('-').unwrap_or((rendition, ""));
+    Codec::from_encoding_name(codec)
+}
+
+/// The appsink, kind and name of each rendition.
+fn names(
     text: &Text,
     purpose: Use,
     plan: &Plan,
     broadcast: &Name,
-) -> Result<Vec<Step>, pipeline::Error> {
+) -> Result<Vec<(String, Kind, String)>, pipeline::Error> {
     // The parser does not matter for the names.
     let variables = plan.variables(broadcast).with("video_parser", "identity");
     let role = Role::of(&variables.expand(&text.text)?)?;
-    let made: Vec<(String, Kind, String)> = match (role, purpose) {
+    match (role, purpose) {
         (Role::Source { tracks }, Use::Slate) => {
             let step = |kind: Kind| (kind.name().to_owned(), kind, SLATE.to_owned());
-            tracks.into_iter().map(step).collect()
+            Ok(tracks.into_iter().map(step).collect())
         }
         (Role::Renditions { outputs, .. }, _) if purpose != Use::Slate => {
             let step = |(kind, name)| (format!("{kind}_{name}"), kind, name);
-            outputs.into_iter().map(step).collect()
+            Ok(outputs.into_iter().map(step).collect())
         }
         _ => {
             let needed = if purpose == Use::Slate {
@@ -192,17 +219,7 @@ fn steps(
             } else {
                 "no renditions: they need appsrc and appsink name=video_<rendition>"
             };
-            return Err(pipeline::Error::Text(format!("{}: {needed}", text.file)));
+            Err(pipeline::Error::Text(format!("{}: {needed}", text.file)))
         }
-    };
-    let step = |(sink, kind, name): (String, Kind, String)| Step {
-        sink,
-        kind,
-        // The built-in ones are named for it: viewers need not wait to learn it.
-        codec: Codec::from_encoding_name(&name).filter(|_| purpose.is_automatic()),
-        name,
-        rendition: None,
-        live: false,
-    };
-    Ok(made.into_iter().map(step).collect())
+    }
 }

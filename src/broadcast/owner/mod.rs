@@ -132,8 +132,8 @@ struct Seat {
     codec: Codec,
     at: At,
     rendition: Arc<fanout::Rendition>,
-    /// Whether the viewer can show the source well.
-    source_fits: bool,
+    /// Whether the viewer can show well what is there.
+    fits: bool,
 }
 
 /// The one that feeds the broadcast now.
@@ -151,6 +151,29 @@ struct Feed {
     /// The tracks that have shown.
     started: Vec<Kind>,
     live_since: Option<SystemTime>,
+}
+
+impl Feed {
+    /// A pipeline that has not shown anything yet.
+    fn new(
+        number: u64,
+        stop: Stop,
+        gate: &Arc<Gate>,
+        pulse: &watch::Sender<Pulse>,
+        tracks: &Tracks,
+    ) -> Self {
+        Self {
+            number,
+            session: None,
+            stop,
+            gate: Arc::clone(gate),
+            pulse: pulse.subscribe(),
+            tracks: tracks.clone(),
+            first_frame: None,
+            started: Vec::new(),
+            live_since: None,
+        }
+    }
 }
 
 /// A broadcast.
@@ -181,8 +204,8 @@ pub(super) struct Owner {
     slate_watched: Instant,
     slate_streams: Streams,
     gop: GopWatch,
-    /// The picture's codec, and what it demanded of decoders, when viewers were judged last.
-    judged: (Option<Codec>, Demands),
+    /// What the source and each rendition demanded of decoders when viewers were judged last.
+    judged: Vec<(Option<Codec>, Demands)>,
     viewers: HashMap<SessionId, Viewing>,
     /// Viewers whose rendition has no frame yet; they count as viewers.
     waiting: Vec<Waiting>,
@@ -246,7 +269,7 @@ impl Owner {
             slate_watched: Instant::now(),
             slate_streams: ladder::slate_streams(&ladders),
             gop: GopWatch::default(),
-            judged: Default::default(),
+            judged: Vec::new(),
             ladders,
             waiting: Vec::new(),
             feed: None,

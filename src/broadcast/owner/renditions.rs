@@ -199,7 +199,6 @@ impl Owner {
         if ladder.slot.job.is_some() {
             return;
         }
-        let slate = (ladder.purpose == Use::Slate).then_some(&self.slate_streams);
         let renditions = ladder.steps.iter_mut().map(|step| {
             let rendition = Arc::new(fanout.rendition(step.kind));
             step.rendition = Some(Arc::clone(&rendition));
@@ -207,7 +206,7 @@ impl Owner {
                 sink: step.sink.clone(),
                 name: step.name.clone(),
                 rendition,
-                stream: slate.and_then(|streams| streams.of(step.kind)).cloned(),
+                stream: Some(step.stream.clone()),
             }
         });
         let purpose = Purpose::Renditions(renditions.collect());
@@ -343,7 +342,7 @@ impl View {
                 codec,
                 at,
                 rendition: Arc::clone(&track.rendition),
-                source_fits: true,
+                fits: true,
             });
         }
         *self.tracks.of_mut(kind) = Some(track);

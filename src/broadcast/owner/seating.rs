@@ -22,7 +22,7 @@ use crate::{
     },
     media::{Codec, Kind},
     peer::End,
-    pipeline::Demands,
+    pipeline::{Demands, Stream},
 };
 
 const KINDS: [Kind; 2] = [Kind::Video, Kind::Audio];
@@ -81,7 +81,7 @@ impl Owner {
                 let same =
                     track.is_some_and(|track| Arc::ptr_eq(&track.rendition, &seat.rendition));
                 let as_it_is = !self.transcodes() || viewer.wish.as_deref() == Some(SOURCE);
-                !self.slate && same && (as_it_is || seat.source_fits)
+                !self.slate && same && (as_it_is || seat.fits)
             }
             At::Step(place) => {
                 let ladder = self.ladder(place);
@@ -89,37 +89,45 @@ impl Owner {
                 let same = step.is_some_and(|it| Arc::ptr_eq(it, &seat.rendition));
                 let fits =
                     ladder.is_some_and(|it| it.purpose.is_slate() == self.slate && !it.failed);
-                same && fits
+                let asked = self.home(seat.kind, viewer.wish.as_deref()) == Some(seat.at);
+                same && fits && (asked || seat.fits)
             }
         }
     }
 
-    /// Looks whether a viewer can show the source well.
+    /// Looks whether a viewer can show what it gets well.
     pub(super) fn judge(&mut self, id: &SessionId) {
         let Some(viewer) = self.viewers.get(id) else {
             return;
         };
-        let fits = |seat: &Seat| {
-            let source = self.tracks.of(seat.kind).and_then(|track| track.codec);
-            source.is_none_or(|source| self.unfit(source, &viewer.wants(seat.codec)).is_none())
-        };
+        let fits = |seat: &Seat| self.fits(seat.at, seat.kind, &viewer.wants(seat.codec));
         let fits: Vec<bool> = viewer.seats.iter().map(fits).collect();
         let seats = self.viewers.get_mut(id).into_iter();
         for (seat, fits) in seats.flat_map(|viewer| &mut viewer.seats).zip(fits) {
-            seat.source_fits = fits;
+            seat.fits = fits;
         }
     }
 
-    /// Looks at all viewers again if the source has become another.
+    /// Looks at all viewers again if the source or a rendition has become another.
     fn judge_all(&mut self) {
-        let video = self.streams.of(Kind::Video);
-        let demands = video.map(|stream| Demands {
+        let demands = |stream: &Stream| Demands {
             keyframe_at: None,
             frame_at: None,
             ..stream.demands()
-        });
+        };
         let codec = self.tracks.of(Kind::Video).and_then(|track| track.codec);
-        let present = (codec, demands.unwrap_or_default());
+        let video = self.streams.of(Kind::Video).map(demands);
+        let source = (codec, video.unwrap_or_default());
+        if self.judged.first() != Some(&source) {
+            // What is made of another source may be another, too.
+            let idle = self.ladders.iter().filter(|it| !it.is_running());
+            let automatic = idle.filter(|it| it.purpose.is_automatic());
+            let steps = automatic.flat_map(|ladder| &ladder.steps);
+            steps.for_each(|step| step.stream.forget());
+        }
+        let steps = self.ladders.iter().flat_map(|ladder| &ladder.steps);
+        let steps = steps.map(|step| (step.codec, demands(&step.stream)));
+        let present: Vec<_> = [source].into_iter().chain(steps).collect();
         if present != self.judged {
             self.judged = present;
             let ids: Vec<SessionId> = self.viewers.keys().cloned().collect();
@@ -136,7 +144,7 @@ impl Owner {
         if self.is_settled(viewer, seat) {
             return None;
         }
-        let (at, codec, fits) = (seat.at, seat.codec, seat.source_fits);
+        let (at, codec) = (seat.at, seat.codec);
         let good = self.is_good(viewer, seat);
         let home = self.home(kind, viewer.wish.as_deref());
         let mut choices = self.choices(kind, &viewer.wants(codec));
@@ -145,7 +153,7 @@ impl Owner {
         }
         let mut wanted = None;
         for choice in choices {
-            if choice == At::Source && wanted.is_some() && !fits {
+            if wanted.is_some() && !self.fits(choice, kind, &self.viewers.get(id)?.wants(codec)) {
                 break; // it is there for want of a better one, which is about to come
             }
             if let Some((track, keyframe)) = self.live(choice, kind, codec) {
@@ -231,6 +239,7 @@ impl Owner {
         }
         seat.rendition = rendition;
         let from = std::mem::replace(&mut seat.at, at);
+        self.judge(id);
         Some((self.name_of(from), to))
     }
 

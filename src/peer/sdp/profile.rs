@@ -1,10 +1,10 @@
 //! Whether a viewer that offers a codec can decode the profile that a stream really has.
 //!
-//! Levels are not compared: browsers say level 3.1 (`42e01f`) whatever they decode, and everybody
-//! sends them 1080p.
+//! Levels are compared only for a viewer that says `level-asymmetry-allowed=0`: browsers say level
+//! 3.1 (`42e01f`) whatever they decode, and everybody sends them 1080p.
 
 use super::{Format, Offer, choose};
-use crate::media::{Codec, Kind};
+use crate::media::Codec;
 
 /// The profiles of H.264 that matter (RFC 6184 §8.1, table 5), by what decodes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,22 +20,43 @@ enum H264 {
 }
 
 impl Offer {
-    /// Whether one of the offered formats of this codec covers a stream of this profile, named as
-    /// GStreamer names it in caps (`constrained-baseline`, `main-10`). An unknown profile is
-    /// believed to be covered.
-    pub fn decodes(&self, kind: Kind, codec: Codec, profile: Option<&str>) -> bool {
+    /// Whether one of the offered formats of this codec covers a stream of this profile and level,
+    /// named as GStreamer names them in caps (`constrained-baseline`, `main-10`; `3.1`). What is
+    /// unknown is believed to be covered.
+    pub fn decodes(&self, codec: Codec, profile: Option<&str>, level: Option<&str>) -> bool {
+        let kind = codec.kind();
         if self.choose(kind, &[codec]).is_none() {
             return false;
         }
-        let Some(profile) = profile else {
-            return true;
-        };
         let sections = self.media.iter().filter(|it| it.kind == Some(kind));
         sections
             .flat_map(|section| &section.formats)
             .filter(|format| format.codec == Some(codec) && choose::acceptable(format, self.role))
-            .any(|format| covers(codec, format, profile))
+            .any(|format| {
+                profile.is_none_or(|profile| covers(codec, format, profile))
+                    && level.is_none_or(|level| reaches(codec, format, level))
+            })
     }
+}
+
+/// Whether a format's level is high enough, if it limits what is sent at all (RFC 6184 §8.1).
+fn reaches(codec: Codec, format: &Format, level: &str) -> bool {
+    let limits = format.parameter("level-asymmetry-allowed") == Some("0");
+    if codec != Codec::H264 || !limits {
+        return true;
+    }
+    let offered = format.parameter("profile-level-id").and_then(|id| {
+        let level = id.get(4..6)?;
+        u32::from_str_radix(level, 16).ok()
+    });
+    // H.264 table A-1: `level_idc` is ten times the level.
+    let (whole, tenths) = level.split_once('.').unwrap_or((level, "0"));
+    let needed = whole.parse::<u32>().ok().zip(tenths.parse::<u32>().ok());
+    let needed = needed.map(|(whole, tenths)| whole * 10 + tenths);
+    // Level 1b is written as 1 or 1.1, and small enough for everybody.
+    offered
+        .zip(needed)
+        .is_none_or(|(offered, needed)| offered >= needed)
 }
 
 fn covers(codec: Codec, format: &Format, profile: &str) -> bool {
@@ -111,16 +132,19 @@ fn named_h264(name: &str) -> Option<H264> {
 mod tests {
     use super::*;
 
-    fn covers(codec: Codec, fmtp: &str, profile: &str) -> bool {
-        let format = Format {
+    fn format(codec: Codec, fmtp: &str) -> Format {
+        Format {
             pt: 96,
             codec: Some(codec),
             rtpmap: None,
             fmtp: (!fmtp.is_empty()).then(|| fmtp.to_owned()),
             rtx: None,
             feedback: Vec::new(),
-        };
-        super::covers(codec, &format, profile)
+        }
+    }
+
+    fn covers(codec: Codec, fmtp: &str, profile: &str) -> bool {
+        super::covers(codec, &format(codec, fmtp), profile)
     }
 
     #[test]
@@ -153,6 +177,20 @@ mod tests {
         }
         assert!(covers(Codec::H264, "", "constrained-baseline"));
         assert!(!covers(Codec::H264, "packetization-mode=1", "high"));
+    }
+
+    #[test]
+    fn h264_levels_count_only_where_they_are_a_limit() {
+        let fits = |asymmetry: &str, level| {
+            let fmtp = format!("profile-level-id=42e01f{asymmetry}");
+            reaches(Codec::H264, &format(Codec::H264, &fmtp), level)
+        };
+        for (level, expected) in [("3.1", true), ("3", true), ("3.2", false), ("4", false)] {
+            let limited = ";level-asymmetry-allowed=0";
+            assert_eq!(fits(limited, level), expected, "{level}");
+            assert!(fits("", level) && fits(";level-asymmetry-allowed=1", level));
+        }
+        assert!(fits(";level-asymmetry-allowed=0", "1b"));
     }
 
     #[test]

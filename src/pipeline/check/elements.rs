@@ -34,6 +34,14 @@ pub(super) fn check(tokens: &[Token], found: &mut Found<'_>) -> bool {
     found.problems.len() > before
 }
 
+/// The elements that are named, in order.
+pub(super) fn named(tokens: &[Token]) -> impl Iterator<Item = &str> {
+    tokens.iter().filter_map(|token| match &token.kind {
+        TokenKind::Word(word) if is_element(word) => Some(word.as_str()),
+        _ => None,
+    })
+}
+
 /// A word that can only be an element: no caps, pad reference, bracket or `!`.
 fn is_element(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_alphabetic())

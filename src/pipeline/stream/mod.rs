@@ -10,9 +10,11 @@
 //!
 //! A stream lives as long as its track: publishers come and go, pipelines attach and detach. It
 //! never waits: a pipeline that does not keep up loses buffers up to the next keyframe, counted.
+//! Of a simulcast picture it carries the best layer that comes; see `layers`.
 
 mod feed;
 mod gop;
+mod layers;
 mod tap;
 
 use std::{
@@ -25,10 +27,14 @@ pub(crate) use feed::tap_pad;
 use gop::Gop;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use layers::{Layers, Verdict};
 use tap::Tap;
 pub(crate) use tap::{Attachment, Counters, Limits};
 
 use crate::media::{Codec, Kind};
+
+/// Shortest time from frame to frame of a simulcast picture.
+const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 
 /// Pipelines that may take one stream at once: bounds the work per frame.
 const TAPS_MAX: usize = 64;
@@ -37,10 +43,14 @@ const TAPS_MAX: usize = 64;
 #[derive(Clone)]
 pub struct Stream {
     shared: Arc<Shared>,
+    /// Feeds that begin with this handle are layers of one picture.
+    group: Option<u64>,
 }
 
 struct Shared {
     kind: Kind,
+    /// Whether a GOP is kept for pipelines that attach.
+    cached: bool,
     keyframe_wanted: Box<dyn Fn() + Send + Sync>,
     /// Held for as long as it takes to queue one buffer, or a cached GOP, for each tap: nothing in
     /// it waits.
@@ -49,8 +59,14 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// The number of the newest feed: only it may write.
+    /// The number of the feed that may write: the newest, or the best layer of the newest.
     feed: u64,
+    /// The number of the newest feed or group of layers.
+    last_feed: u64,
+    /// The layers that the feed is one of.
+    layers: Option<Layers>,
+    /// The newest time of presentation; for layers.
+    newest: Option<gst::ClockTime>,
     codec: Option<Codec>,
     caps: Option<gst::Caps>,
     gop: Gop,
@@ -70,6 +86,8 @@ pub struct Demands {
     /// The profile, as GStreamer names it in caps; `None` if the codec has none or the parser
     /// does not tell.
     pub profile: Option<String>,
+    /// The level (`3.1`); `None` likewise.
+    pub level: Option<String>,
     /// Frames come in another order than they are shown in: there are B-frames.
     pub reordered: bool,
     /// When the newest keyframe of the present feed came.
@@ -99,13 +117,36 @@ impl Stream {
     /// A stream without a publisher. `keyframe_wanted` is called when a pipeline cannot go on
     /// without a keyframe; on streaming threads, so it must not block; it limits the rate.
     pub fn new(kind: Kind, keyframe_wanted: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::build(kind, kind == Kind::Video, Box::new(keyframe_wanted))
+    }
+
+    /// A stream that no pipeline takes: it only tells what its feed demands of decoders.
+    pub fn observed(kind: Kind) -> Self {
+        Self::build(kind, false, Box::new(|| ()))
+    }
+
+    fn build(kind: Kind, cached: bool, keyframe_wanted: Box<dyn Fn() + Send + Sync>) -> Self {
         let shared = Shared {
             kind,
-            keyframe_wanted: Box::new(keyframe_wanted),
+            cached,
+            keyframe_wanted,
             state: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
+            group: None,
+        }
+    }
+
+    /// The same stream for the layers of a publisher's picture: each begins a feed with a clone of
+    /// this handle.
+    #[must_use]
+    pub fn layered(&self) -> Self {
+        let mut state = self.state();
+        state.last_feed += 1;
+        Self {
+            shared: Arc::clone(&self.shared),
+            group: Some(state.last_feed),
         }
     }
 
@@ -135,14 +176,22 @@ impl Stream {
     pub fn demands(&self) -> Demands {
         let state = self.state();
         let caps = state.caps.as_ref().and_then(|caps| caps.structure(0));
-        let profile = caps.and_then(|caps| caps.get::<String>("profile").ok());
+        let named = |field| caps.and_then(|caps| caps.get::<String>(field).ok());
         Demands {
-            profile,
+            profile: named("profile"),
+            level: named("level"),
             reordered: state.reordered,
             keyframe_at: state.keyframe_at,
             frame_at: state.frame_at,
             origin: state.origin.clone(),
         }
+    }
+
+    /// Forgets what a feed that has ended demanded: the next may demand something else.
+    pub fn forget(&self) {
+        let mut state = self.state();
+        state.caps = None;
+        state.reordered = false;
     }
 
     /// Caps of the newest feed, as GStreamer writes them.
@@ -178,29 +227,39 @@ impl Stream {
         Some(Attachment::new(Arc::downgrade(&self.shared), id, counters))
     }
 
-    /// The number of a new feed. Older feeds are ignored from now on.
+    /// The number of a new feed. Older feeds are ignored from now on, but for the other layers of
+    /// the same picture.
     fn begin_feed(&self) -> u64 {
         let mut state = self.state();
-        state.feed += 1;
-        state.gop.clear();
-        state.reordered = false;
-        (state.keyframe_at, state.frame_at) = (None, None);
-        state.origin = None;
-        for tap in &mut state.taps {
-            tap.wait_for_keyframe();
+        state.last_feed += 1;
+        let feed = state.last_feed;
+        if let Some(group) = self.group {
+            let newest = state.layers.as_ref().map(|layers| layers.group);
+            if newest.is_some_and(|newest| newest > group) || newest.is_none() && state.feed > group
+            {
+                return feed; // another publisher has begun
+            }
+            if newest != Some(group) {
+                state.begin(feed);
+                state.layers = Some(Layers::new(group));
+            }
+            if let Some(layers) = &mut state.layers {
+                layers.add(feed);
+            }
+        } else {
+            state.begin(feed);
         }
-        state.feed
+        feed
     }
 
     /// Caps of what a feed brings from now on.
     fn set_caps(&self, feed: u64, codec: Codec, caps: &gst::Caps) {
         let mut state = self.state();
+        if let Some(layer) = state.layers.as_mut().and_then(|it| it.layer(feed)) {
+            layer.format = Some((codec, caps.clone()));
+        }
         if state.feed == feed {
-            if state.codec != Some(codec) {
-                state.gop.clear();
-            }
-            state.codec = Some(codec);
-            state.caps = Some(caps.clone());
+            state.set_format(codec, caps);
         }
     }
 
@@ -212,13 +271,26 @@ impl Stream {
     /// A feed's frames come in another order than they are shown in.
     fn note_reordered(&self, feed: u64) {
         let mut state = self.state();
+        if let Some(layer) = state.layers.as_mut().and_then(|it| it.layer(feed)) {
+            layer.reordered = true;
+        }
         state.reordered |= state.feed == feed;
     }
 
     /// One encoded frame, with its times on the shared clock and base time.
-    fn push(&self, feed: u64, buffer: gst::Buffer, keyframe: bool) {
+    fn push(&self, feed: u64, mut buffer: gst::Buffer, keyframe: bool) {
         let mut state = self.state();
         let state = &mut *state;
+        let now = Instant::now();
+        if let Some(layers) = &mut state.layers {
+            match layers.look(state.feed, (feed, buffer.size(), keyframe), now) {
+                Verdict::Pass => {}
+                Verdict::Switch => state.switch(feed),
+                Verdict::KeyframeWanted => return self.want_keyframe(),
+                Verdict::Ignore => return,
+            }
+            state.put_in_order(&mut buffer);
+        }
         let (Some(codec), Some(caps)) = (state.codec, &state.caps) else {
             return;
         };
@@ -226,7 +298,7 @@ impl Stream {
             return;
         }
         state.frames += 1;
-        state.frame_at = Some(Instant::now());
+        state.frame_at = Some(now);
         if keyframe {
             state.keyframe_at = state.frame_at;
         }
@@ -237,7 +309,7 @@ impl Stream {
             wanted |= outcome == tap::Outcome::KeyframeWanted;
             outcome != tap::Outcome::Gone
         });
-        if self.kind() == Kind::Video {
+        if self.shared.cached {
             state.gop.push(buffer, keyframe);
         }
         if wanted {
@@ -247,6 +319,59 @@ impl Stream {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state()
+    }
+}
+
+impl State {
+    /// A feed has begun.
+    fn begin(&mut self, feed: u64) {
+        self.feed = feed;
+        self.layers = None;
+        self.gop.clear();
+        self.reordered = false;
+        (self.keyframe_at, self.frame_at) = (None, None);
+        (self.origin, self.newest) = (None, None);
+        for tap in &mut self.taps {
+            tap.wait_for_keyframe();
+        }
+    }
+
+    fn set_format(&mut self, codec: Codec, caps: &gst::Caps) {
+        if self.codec != Some(codec) {
+            self.gop.clear();
+        }
+        self.codec = Some(codec);
+        self.caps = Some(caps.clone());
+    }
+
+    /// Goes over to another layer, whose keyframe is there.
+    fn switch(&mut self, feed: u64) {
+        self.feed = feed;
+        let layer = self.layers.as_mut().and_then(|layers| layers.layer(feed));
+        let Some((format, reordered)) = layer.map(|it| (it.format.clone(), it.reordered)) else {
+            return;
+        };
+        self.reordered = reordered;
+        if let Some((codec, caps)) = format {
+            tracing::debug!(%caps, "pipelines get another layer");
+            self.set_format(codec, &caps);
+        }
+        for tap in &mut self.taps {
+            tap.wait_for_keyframe();
+        }
+    }
+
+    /// Layers have times of their own, a little apart: after a change they must not go back.
+    fn put_in_order(&mut self, buffer: &mut gst::Buffer) {
+        let Some(pts) = buffer.pts() else { return };
+        let next = self.newest.map(|newest| newest + TICK);
+        let later = next.map_or(pts, |next| pts.max(next));
+        self.newest = Some(later);
+        if later > pts {
+            let buffer = buffer.make_mut();
+            buffer.set_pts(later);
+            buffer.set_dts(buffer.dts().map(|_| later));
+        }
     }
 }
 

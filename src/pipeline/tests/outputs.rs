@@ -133,6 +133,7 @@ async fn killed_recorder_leaves_files_that_play() {
         .unwrap();
     tokio::time::sleep(Duration::from_secs(8)).await;
     child.kill().await.unwrap(); // SIGKILL
+    let mut pictures = Vec::new();
     for ending in [".mp4", ".mkv"] {
         let recorded = folder.file(&folder.files(ending)[0]);
         let streams = probe(&recorded).await;
@@ -142,7 +143,11 @@ async fn killed_recorder_leaves_files_that_play() {
             streams.iter().any(|it| it.0 == "opus" && it.3 > 100),
             "{streams:?}"
         );
+        pictures.push(video.3);
     }
+    // 25 of them are a second, from keyframe to keyframe and in a fragment. Of the other file at
+    // most half a second is missing.
+    assert!(pictures[0] + 50 >= pictures[1], "{pictures:?}");
 }
 
 #[tokio::test]

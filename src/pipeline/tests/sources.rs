@@ -34,7 +34,10 @@ async fn attempt(
     count: usize,
 ) -> Result<(), String> {
     let (video, audio) = (Seen::default(), Seen::default());
-    let sinks = TrackSinks::new(sink(&video), sink(&audio));
+    let sinks = TrackSinks {
+        transcode: true,
+        ..TrackSinks::new(sink(&video), sink(&audio))
+    };
     let (sender, mut events) = mpsc::channel(16);
     let values: Variables = variables.iter().copied().collect();
     let source = Source::with_variables("test", &file(name), values, sinks, sender).await;
@@ -124,6 +127,24 @@ async fn srt_is_pulled() {
 }
 
 #[tokio::test]
+async fn mpeg_2_over_srt_is_made_h264() {
+    let folder = Folder::new();
+    let (clip, old) = (clip(&folder).await, folder.file("old.ts"));
+    ffmpeg(&format!(
+        "-i {clip} -c:v mpeg2video -g 25 -bf 2 -b:v 1M -c:a mp2 {old}"
+    ))
+    .await;
+    let port = free_port();
+    let arguments = format!(
+        "-v error -nostdin -re -stream_loop 5 -i {old} -c copy -f mpegts srt://127.0.0.1:{port}?mode=listener"
+    );
+    let _peer = spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let url = format!("srt://127.0.0.1:{port}");
+    frames("srt", &[("url", &url)], BOTH, 40).await;
+}
+
+#[tokio::test]
 async fn srt_is_received() {
     let folder = Folder::new();
     let clip = clip(&folder).await;
@@ -148,6 +169,47 @@ async fn rtsp_is_pulled() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     frames("rtsp", &[("url", &url)], BOTH, 40).await;
     frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
+}
+
+#[tokio::test]
+async fn motion_jpeg_over_rtsp_is_made_h264() {
+    let launch =
+        "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=25/1
+        ! jpegenc ! rtpjpegpay name=pay0 )";
+    let (_peer, url) = rtsp_server(launch, false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
+}
+
+/// The encoder behind the appsink hears of it.
+#[tokio::test]
+async fn motion_jpeg_has_a_keyframe_when_asked() {
+    init().unwrap();
+    let text = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,\
+                framerate=25/1 ! jpegenc ! appsink name=video";
+    let video = Seen::default();
+    let sinks = TrackSinks {
+        transcode: true,
+        ..TrackSinks::new(sink(&video), sink(&Seen::default()))
+    };
+    let (sender, _events) = mpsc::channel(16);
+    let source = Source::start("test", text, sinks, sender).await.unwrap();
+    let wait_for = async |count| {
+        for _ in 0..400 {
+            if video.lock().unwrap().len() >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("too slow");
+    };
+    wait_for(5).await;
+    source.request_keyframe();
+    wait_for(50).await;
+    source.stop().await;
+    let seen = video.lock().unwrap();
+    let keyframes = seen.iter().take(50).filter(|(.., frame)| frame.keyframe);
+    assert_eq!(keyframes.count(), 2, "by itself it makes one in 60");
 }
 
 #[tokio::test]

@@ -1,0 +1,222 @@
+//! Which layer of a simulcast picture pipelines get: the best that comes.
+//!
+//! The layers of one publisher are feeds of one stream, of which one writes. The others are only
+//! measured. It changes at a keyframe of the layer that is to come: up when a better one has
+//! begun, down when the present one has ended.
+
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+
+use crate::media::Codec;
+
+/// A layer without a frame for this long has ended.
+const OFF: Duration = Duration::from_secs(1);
+/// Over how long a layer's bit rate is measured.
+const WINDOW: Duration = Duration::from_secs(1);
+/// How often the keyframe is asked for that a change waits for.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// Of layers of one size, only one with so many times the bit rate (in hundredths) is better:
+/// rates vary.
+const BETTER_PERCENT: u64 = 150;
+
+/// What is done with a frame of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is of the present layer.
+    Pass,
+    /// Its layer is the present one from now on.
+    Switch,
+    /// Its layer is the better one, but a decoder cannot begin here.
+    KeyframeWanted,
+    Ignore,
+}
+
+/// The layers of one publisher's picture.
+pub(super) struct Layers {
+    pub(super) group: u64,
+    all: Vec<Layer>,
+    asked: Option<Instant>,
+}
+
+/// One layer.
+pub(super) struct Layer {
+    feed: u64,
+    pub(super) format: Option<(Codec, gst::Caps)>,
+    /// There are B-frames.
+    pub(super) reordered: bool,
+    last: Option<Instant>,
+    bytes: u64,
+    since: Option<Instant>,
+    /// Bits per second; `None` before the first window is over.
+    rate: Option<u64>,
+}
+
+impl Layers {
+    pub(super) fn new(group: u64) -> Self {
+        Self {
+            group,
+            all: Vec::new(),
+            asked: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, feed: u64) {
+        self.all.push(Layer {
+            feed,
+            format: None,
+            reordered: false,
+            last: None,
+            bytes: 0,
+            since: None,
+            rate: None,
+        });
+    }
+
+    pub(super) fn layer(&mut self, feed: u64) -> Option<&mut Layer> {
+        self.all.iter_mut().find(|layer| layer.feed == feed)
+    }
+
+    /// What to do with a frame of the layer `feed`, while `present` is the one that writes.
+    pub(super) fn look(
+        &mut self,
+        present: u64,
+        (feed, bytes, keyframe): (u64, usize, bool),
+        now: Instant,
+    ) -> Verdict {
+        let Some(layer) = self.layer(feed) else {
+            return Verdict::Ignore;
+        };
+        layer.note(bytes, now);
+        if feed == present {
+            return Verdict::Pass;
+        }
+        let of = |number| self.all.iter().find(|layer| layer.feed == number);
+        let better = match (of(feed), of(present)) {
+            (Some(new), Some(present)) => new.is_better(present, now),
+            (new, _) => new.is_some(),
+        };
+        if !better {
+            return Verdict::Ignore;
+        }
+        if keyframe {
+            self.asked = None;
+            return Verdict::Switch;
+        }
+        let asked = self.asked;
+        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_PAUSE) {
+            return Verdict::Ignore;
+        }
+        self.asked = Some(now);
+        Verdict::KeyframeWanted
+    }
+}
+
+impl Layer {
+    fn note(&mut self, bytes: usize, now: Instant) {
+        self.last = Some(now);
+        let since = *self.since.get_or_insert(now);
+        let time = now.saturating_duration_since(since);
+        if time >= WINDOW {
+            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+            self.rate = Some(self.bytes * 8000 / millis);
+            (self.bytes, self.since) = (0, Some(now));
+        }
+        self.bytes += bytes as u64;
+    }
+
+    fn is_off(&self, now: Instant) -> bool {
+        self.last
+            .is_none_or(|last| now.saturating_duration_since(last) >= OFF)
+    }
+
+    /// Pixels of a picture, if the caps tell.
+    fn size(&self) -> Option<i64> {
+        let (_, caps) = self.format.as_ref()?;
+        let caps = caps.structure(0)?;
+        let side = |name| caps.get::<i32>(name).ok().map(i64::from);
+        Some(side("width")? * side("height")?)
+    }
+
+    fn is_better(&self, other: &Self, now: Instant) -> bool {
+        if other.is_off(now) {
+            return true;
+        }
+        match (self.size(), other.size()) {
+            (Some(size), Some(other)) if size != other => size > other,
+            _ => self.rate.zip(other.rate).is_some_and(|(rate, other)| {
+                rate.saturating_mul(100) > other.saturating_mul(BETTER_PERCENT)
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Layers 1 and 2, of these heights.
+    fn layers(heights: [Option<i32>; 2]) -> Layers {
+        gst::init().unwrap();
+        let mut layers = Layers::new(0);
+        for (feed, height) in (1..).zip(heights) {
+            layers.add(feed);
+            let mut caps = gst::Caps::builder("video/x-vp8");
+            if let Some(height) = height {
+                caps = caps.field("width", 2 * height).field("height", height);
+            }
+            layers.layer(feed).unwrap().format = Some((Codec::Vp8, caps.build()));
+        }
+        layers
+    }
+
+    #[test]
+    fn the_larger_one_is_taken_at_its_keyframe_and_left_when_it_ends() {
+        let mut layers = layers([Some(180), Some(720)]);
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let (small, large) = (1, 2);
+        assert_eq!(layers.look(small, (small, 9, true), at(0)), Verdict::Pass);
+        let wanted = layers.look(small, (large, 9, false), at(0));
+        assert_eq!(wanted, Verdict::KeyframeWanted);
+        assert_eq!(
+            layers.look(small, (large, 9, false), at(30)),
+            Verdict::Ignore
+        );
+        assert_eq!(
+            layers.look(small, (large, 9, true), at(60)),
+            Verdict::Switch
+        );
+        assert_eq!(
+            layers.look(large, (small, 9, true), at(90)),
+            Verdict::Ignore
+        );
+        assert_eq!(
+            layers.look(large, (large, 9, false), at(120)),
+            Verdict::Pass
+        );
+        let wanted = layers.look(large, (small, 9, false), at(1130));
+        assert_eq!(wanted, Verdict::KeyframeWanted);
+        assert_eq!(
+            layers.look(large, (small, 9, true), at(1160)),
+            Verdict::Switch
+        );
+        assert_eq!(layers.look(small, (3, 9, true), at(1190)), Verdict::Ignore);
+    }
+
+    #[test]
+    fn of_one_size_the_one_of_a_higher_rate_is_taken() {
+        for heights in [[None, None], [Some(180), Some(180)]] {
+            let mut layers = layers(heights);
+            let begin = Instant::now();
+            let mut verdicts = Vec::new();
+            for frame in 0..60 {
+                let now = begin + Duration::from_millis(33) * frame;
+                layers.look(1, (1, 1000, false), now);
+                verdicts.push(layers.look(1, (2, 1600, frame % 15 == 0), now));
+            }
+            let switch = verdicts.iter().position(|it| *it == Verdict::Switch);
+            assert_eq!(switch, Some(45), "measured for a second first");
+        }
+    }
+}
