@@ -73,6 +73,31 @@ pub fn session(data: &[u8]) -> std::io::Result<()> {
     direct::fuzz::datagrams(publish, watch, data)
 }
 
+/// What a connected publisher of the direct engine may send, in steps of two bytes and what they
+/// announce: RTCP and RTP, which are encrypted first, forged datagrams, and time that passes.
+///
+/// # Errors
+/// If the connection does not come about.
+///
+/// # Panics
+///
+/// If the session ends, or packets come out in the wrong order.
+pub fn publisher(data: &[u8]) -> std::io::Result<()> {
+    direct::fuzz::publisher(data).map(|_| ())
+}
+
+/// What a connected viewer of the direct engine may send, in the same steps.
+///
+/// # Errors
+/// If the connection does not come about.
+///
+/// # Panics
+///
+/// If the session ends.
+pub fn viewer(data: &[u8]) -> std::io::Result<()> {
+    fanout::fuzz::connected::viewer(data).map(|_| ())
+}
+
 /// RTP packets, each behind its length in one byte, as they come out of the jitter buffer: frames
 /// are made of them and of nothing else.
 ///
@@ -122,6 +147,26 @@ fn frame(millis: u64, keyframe: bool, [bytes, packets]: [u8; 2]) -> Arc<Frame> {
     })
 }
 
+/// A small generator of known quality (`SplitMix64`): the same inputs in every run.
+#[cfg(test)]
+pub(crate) struct Random(pub(crate) u64);
+
+#[cfg(test)]
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`; 0 if that is 0.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound.max(1) as u64).unwrap_or(0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -130,23 +175,6 @@ mod tests {
 
     /// Changed inputs of one target in one run.
     const INPUTS: usize = 10_000;
-
-    /// A small generator of known quality (`SplitMix64`): the same inputs in every run.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = self.0;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ (mixed >> 31)
-        }
-
-        fn below(&mut self, bound: usize) -> usize {
-            usize::try_from(self.next() % bound.max(1) as u64).unwrap()
-        }
-    }
 
     /// Every file of a folder of the repository.
     fn files(folder: &str) -> Vec<Vec<u8>> {
@@ -227,6 +255,37 @@ mod tests {
         let seeds = files("fuzz/corpus/session");
         // Each makes two sessions and binds a port.
         run_some(|data| session(data).unwrap(), &seeds, INPUTS / 20);
+    }
+
+    #[test]
+    fn what_clients_say_is_understood() {
+        let seed = |name: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+            std::fs::read(path.join(name)).unwrap()
+        };
+        let packets = |data: &[u8]| direct::fuzz::publisher(data).unwrap();
+        // One comes too late, and one twice.
+        assert_eq!(packets(&seed("publisher/streams")), 4);
+        assert_eq!(packets(&seed("publisher/mid")), 2);
+        assert_eq!(packets(&seed("publisher/forged")), 0);
+        // Forged packets that name the section of a stream do not take its place.
+        assert_eq!(packets(&seed("publisher/stolen")), 3);
+        let asked = |data: &[u8]| fanout::fuzz::connected::viewer(data).unwrap();
+        let nothing = asked(&seed("viewer/forged"));
+        assert!(asked(&seed("viewer/nack-pli")) > nothing + 3);
+    }
+
+    #[test]
+    fn publishers() {
+        let seeds = files("fuzz/corpus/publisher");
+        // Each is a whole connection.
+        run_some(|data| publisher(data).unwrap(), &seeds, INPUTS / 100);
+    }
+
+    #[test]
+    fn viewers() {
+        let seeds = files("fuzz/corpus/viewer");
+        run_some(|data| viewer(data).unwrap(), &seeds, INPUTS / 100);
     }
 
     #[test]

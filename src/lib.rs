@@ -45,4 +45,6 @@ pub mod media;
 pub mod peer;
 pub mod pipeline;
 pub mod server;
+#[cfg(test)]
+mod testing;
 pub mod workbench;

@@ -14,7 +14,7 @@ use crate::{
     broadcast::Text,
     config::{Config, Layers},
     pipeline::{
-        self, Role, Variables,
+        self, Event, Role, Variables,
         check::{Problem, check as problems_in},
         tryout::{self, News},
     },
@@ -97,7 +97,8 @@ pub fn check(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         writeln!(out, "{files} pipeline files, no problems")?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(out, "{} problems", problems.len())?;
+    let plural = if problems.len() == 1 { "" } else { "s" };
+    writeln!(out, "{} problem{plural}", problems.len())?;
     Ok(ExitCode::FAILURE)
 }
 
@@ -189,7 +190,7 @@ pub fn try_out(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
         // Err: nobody reads.
         let _ = match news {
             News::Began(role) => writeln!(out, "{}", describe(&role)),
-            News::Happened(event) => writeln!(out, "        {event:?}"),
+            News::Happened(event) => writeln!(out, "        {}", happened(&event)),
             News::Second(second) => writeln!(out, "{second}"),
         };
     };
@@ -218,6 +219,17 @@ fn describe(role: &Role) -> String {
                 .collect();
             format!("renditions of {}: {}", list(inputs), outputs.join(", "))
         }
+    }
+}
+
+fn happened(event: &Event) -> String {
+    match event {
+        Event::Track(kind, codec) => format!("first frame of {kind}: {codec}"),
+        Event::Rendition { kind, name, codec } => format!("first frame of {kind}_{name}: {codec}"),
+        Event::Stalled => "stalled: media goes in, and nothing comes out".to_owned(),
+        Event::Resumed => "media comes out again".to_owned(),
+        Event::Failed(reason) => format!("failed: {reason}"),
+        Event::Ended => "ended".to_owned(),
     }
 }
 

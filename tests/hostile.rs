@@ -1,6 +1,7 @@
 //! What one client does, or a stranger, costs the others nothing.
 
 mod requests;
+mod spoofed;
 mod strangers;
 
 use std::time::Duration;
@@ -14,8 +15,8 @@ use crate::{
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Whether viewers that behave well see everything while another one does not.
-fn others_lose_nothing(mode: Mode) -> (Server, Client, Client) {
-    let server = Server::start(&["--timeouts.consent=30s"]);
+fn others_lose_nothing(mode: Mode, engine: &str) -> (Server, Client, Client) {
+    let server = Server::start(&["--timeouts.consent=30s", "--webrtc.viewer_engine", engine]);
     let publisher = Client::live(&server, "a", &clip::H264);
     let bad = Client::watch(&server, "a");
     let good: Vec<_> = (0..3).map(|_| Client::watch(&server, "a")).collect();
@@ -44,15 +45,14 @@ fn others_lose_nothing(mode: Mode) -> (Server, Client, Client) {
     (server, publisher, bad)
 }
 
-/// Whether viewers see everything while `harm` is done. It gets the server and the answer
-/// that a viewer has got.
-fn a_broadcast_goes_on(server: &Server, harm: impl FnOnce(&Server, &str)) {
+/// Whether viewers see everything while `harm` is done. It gets the publisher and the viewers.
+fn a_broadcast_goes_on(server: &Server, harm: impl FnOnce(&Client, &[Client])) {
     let publisher = Client::live(server, "live", &clip::H264);
     let viewers: Vec<_> = (0..2).map(|_| Client::watch(server, "live")).collect();
     wait_for_frames_of_all(&viewers, 10);
     let seen = || viewers.iter().map(|viewer| viewer.video().frames.len());
     let (before, sent) = (seen().collect::<Vec<_>>(), publisher.pictures());
-    harm(server, &viewers[0].answer);
+    harm(&publisher, &viewers);
     let sent = publisher.pictures() - sent;
     wait_for("every frame", || {
         let came = seen().zip(&before).map(|(now, before)| now - before);
@@ -68,15 +68,39 @@ fn a_broadcast_goes_on(server: &Server, harm: impl FnOnce(&Server, &str)) {
 
 #[test]
 fn a_viewer_that_does_not_read_costs_the_others_nothing() {
-    let (server, _publisher, bad) = others_lose_nothing(Mode::Deaf);
+    let (server, _publisher, bad) = others_lose_nothing(Mode::Deaf, "direct");
     server.get(&bad.session).expect(204);
 }
 
 #[test]
 fn w_113_e_34_a_viewer_that_floods_feedback_costs_the_others_nothing() {
-    let (server, publisher, bad) = others_lose_nothing(Mode::Flood);
+    a_flood_is_capped("direct");
+}
+
+#[test]
+fn w_113_e_34_a_viewer_on_webrtcbin_that_floods_feedback_costs_the_others_nothing() {
+    a_flood_is_capped("webrtcbin");
+}
+
+/// A counter of `/metrics`.
+fn counter(server: &Server, name: &str) -> u64 {
+    let metrics = server.get("/metrics");
+    let (_, rest) = metrics.text().split_once(&format!("\n{name} ")).unwrap();
+    rest.lines().next().unwrap().parse().unwrap()
+}
+
+fn a_flood_is_capped(engine: &str) {
+    let (server, publisher, bad) = others_lose_nothing(Mode::Flood, engine);
     wait_for("flood", || (bad.flooded() > 10_000).then_some(()));
     server.get(&bad.session).expect(204);
+    let sent = counter(&server, "aerial_sent_packets_total");
+    server.delete(&bad.session).expect(200);
+    // Thousands of packets were asked for again; of those that were sent, half as many came.
+    wait_for("count of refusals", || {
+        (counter(&server, "aerial_retransmissions_refused_total") > 1000).then_some(())
+    });
+    let again = counter(&server, "aerial_retransmitted_packets_total");
+    assert!(0 < again && again < sent, "{again} again beside {sent}");
     let requests = publisher.keyframe_requests();
     let (Some(first), Some(last)) = (requests.first(), requests.last()) else {
         panic!("keyframes were asked for");

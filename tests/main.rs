@@ -27,6 +27,7 @@ mod extensions;
 mod fallback;
 mod hostile;
 mod kill;
+mod networks;
 mod offers;
 mod on_demand;
 mod outputs;

@@ -29,6 +29,44 @@ pub(super) fn tag(last_payload: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*picture.last_chunk::<TAG_BYTES>()?))
 }
 
+/// The RTP payloads of one frame as a byte stream with start codes (H.264 annex B).
+pub(super) fn byte_stream(payloads: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    const START_CODE: [u8; 4] = [0, 0, 0, 1];
+    let mut bytes = Vec::new();
+    for payload in payloads {
+        match payload.as_ref() {
+            [indicator, header, fragment @ ..] if indicator & 0x1f == FU_A => {
+                if header & 0x80 != 0 {
+                    bytes.extend(START_CODE);
+                    bytes.push(indicator & 0xe0 | header & 0x1f);
+                }
+                bytes.extend(fragment);
+            }
+            [indicator, units @ ..] if indicator & 0x1f == STAP_A => {
+                for unit in aggregated(units) {
+                    bytes.extend(START_CODE);
+                    bytes.extend(unit);
+                }
+            }
+            unit => {
+                bytes.extend(START_CODE);
+                bytes.extend(unit);
+            }
+        }
+    }
+    bytes
+}
+
+/// The NAL units of an aggregation packet, each behind its size.
+fn aggregated(mut units: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (size, rest) = units.split_first_chunk()?;
+        let (unit, after) = rest.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
+        units = after;
+        Some(unit)
+    })
+}
+
 /// Follows the packets of one video stream.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
@@ -160,6 +198,18 @@ mod tests {
         assert_eq!(
             frames.push(4, 180, true, IDR_END).map(|end| end.keyframe),
             Some(false)
+        );
+    }
+
+    #[test]
+    fn payloads_become_a_byte_stream() {
+        let idr = [0, 0, 0, 1, 0x65, 1, 2, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let parameters = [0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2];
+        let single = [0x41, 7];
+        let stream = byte_stream(&[PARAMETER_SETS, IDR_START, IDR_END, &single]);
+        assert_eq!(
+            stream,
+            [&parameters[..], &idr, &[0, 0, 0, 1, 0x41, 7]].concat()
         );
     }
 

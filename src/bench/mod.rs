@@ -12,12 +12,15 @@
 //!   because that would make sending over the loopback interface cheaper than it is;
 //! - the CPU time is the server process's, from the operating system.
 //!
+//! With `--ladder` it measures renditions instead: see `ladder`.
+//!
 //! What it does not show: real networks (loss, delay), congestion control feedback from viewers
 //! that only count packets, and the cost of a network card.
 
 mod clip;
 mod floor;
 mod h264;
+mod ladder;
 mod part;
 mod peer;
 mod process;
@@ -26,13 +29,14 @@ mod report;
 mod rtp;
 mod server;
 mod viewers;
+mod watch;
 
 use std::{
     io::Write,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -44,11 +48,13 @@ use tokio::{
 pub use part::run as run_part;
 
 use clip::Clip;
+use ladder::Ladder;
 use part::{Job, Part};
 use peer::Http;
 use publisher::Publisher;
 use report::{Measured, Row, Watched};
 use server::Server;
+use watch::Time;
 
 use crate::{config::Value, peer::Engine};
 
@@ -68,13 +74,23 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Options of `aerial bench`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Number of viewers; several numbers, separated by commas, make several runs
+    /// Number of viewers; several numbers, separated by commas, make several runs; 10,50 unless
+    /// given with --ladder
     #[arg(long, value_delimiter = ',', default_value = "200",
+          default_value_if("ladder", "true", "10,50"),
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     viewers: Vec<u32>,
     /// What carries the viewers: direct, webrtcbin, or both, separated by commas, side by side
     #[arg(long, value_delimiter = ',', default_value = "direct", value_parser = engine)]
     engines: Vec<Engine>,
+    /// Measure what three renditions of one publisher cost, beside gst-launch-1.0 with the same
+    /// pipeline, and how soon a rendition plays that nobody has watched
+    #[arg(long, conflicts_with = "engines")]
+    ladder: bool,
+    /// How often all is measured; the medians count
+    #[arg(long, default_value_t = 5, requires = "ladder",
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
     /// Seconds measured, after all viewers have joined
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
@@ -84,8 +100,8 @@ pub struct Options {
     /// Also write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Compare with the project's targets, which are for 200 viewers and, with several numbers,
-    /// for how cost grows; the exit code is 1 if one is missed
+    /// Compare with the project's targets, which are for 200 viewers, for how cost grows with
+    /// several numbers, and for the ladder; the exit code is 1 if one is missed
     #[arg(long)]
     check: bool,
 }
@@ -100,6 +116,9 @@ struct Figures<'a> {
     load: f64,
     debug_build: bool,
     runs: &'a [Row],
+    /// What `--ladder` found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ladder: Option<Ladder>,
     /// CPU time per packet with most viewers against the one with fewest.
     linearity: Option<f64>,
 }
@@ -144,17 +163,12 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
     let clip = Arc::new(clip::make().await?);
     let http = peer::http_client();
     let mut rows = Vec::new();
-    let engines = options.engines.iter().copied();
-    for run in engines.flat_map(|engine| options.viewers.iter().map(move |n| (engine, *n))) {
-        let (engine, viewers) = (run.0, usize::try_from(run.1)?);
-        let name = engine.name();
-        say(&format!(
-            "{viewers} viewers on {name}, {} s\n",
-            options.seconds
-        ))?;
-        let measured = Box::pin(measure(options, (engine, viewers), &clip, &http)).await?;
-        rows.push(Row::new(name, &measured));
-    }
+    let ladder = if options.ladder {
+        Some(Box::pin(ladder::run(options, &clip, &http)).await?)
+    } else {
+        rows = measure_rows(options, &clip, &http).await?;
+        None
+    };
     let figures = Figures {
         version: env!("CARGO_PKG_VERSION"),
         cores,
@@ -162,12 +176,17 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
         debug_build: cfg!(debug_assertions),
         linearity: report::linearity(&rows),
         runs: &rows,
+        ladder,
     };
     if let Some(file) = &options.json {
         let json = serde_json::to_vec_pretty(&figures)?;
         std::fs::write(file, json).with_context(|| format!("writing {}", file.display()))?;
     }
-    say(&format!("\n{}", report::table(&rows)))?;
+    let tables = figures.ladder.as_ref().map(Ladder::tables);
+    say(&format!(
+        "\n{}",
+        tables.unwrap_or_else(|| report::table(&rows))
+    ))?;
     if let Some(linearity) = figures.linearity {
         say(&format!(
             "\ncost of a packet, most viewers against fewest: {linearity:.2}\n"
@@ -176,17 +195,33 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
     if figures.debug_build {
         say("\nThis is a debug build: the figures say nothing about a release.\n")?;
     }
-    verdict(options, &rows)
+    verdict(options, &figures)
 }
 
-fn verdict(options: &Options, rows: &[Row]) -> Result<ExitCode> {
-    let broken = rows.iter().filter_map(Row::broken);
-    let missed = if options.check {
-        report::missed(rows)
-    } else {
-        Vec::new()
-    };
-    let faults: Vec<String> = broken.chain(missed).collect();
+async fn measure_rows(options: &Options, clip: &Arc<Clip>, http: &Http) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let engines = options.engines.iter().copied();
+    for run in engines.flat_map(|engine| options.viewers.iter().map(move |n| (engine, *n))) {
+        let (engine, viewers) = (run.0, usize::try_from(run.1)?);
+        let name = engine.name();
+        say(&format!(
+            "{viewers} viewers on {name}, {} s\n",
+            options.seconds
+        ))?;
+        let measured = Box::pin(measure(options, (engine, viewers), clip, http)).await?;
+        rows.push(Row::new(name, &measured));
+    }
+    Ok(rows)
+}
+
+fn verdict(options: &Options, figures: &Figures<'_>) -> Result<ExitCode> {
+    let broken = figures.runs.iter().filter_map(Row::broken);
+    let mut faults: Vec<String> = broken.collect();
+    faults.extend(figures.ladder.iter().flat_map(Ladder::broken));
+    if options.check {
+        faults.extend(report::missed(figures.runs));
+        faults.extend(figures.ladder.iter().flat_map(Ladder::missed));
+    }
     for fault in &faults {
         say(&format!("FAILED {fault}\n"))?;
     }
@@ -205,7 +240,7 @@ async fn measure(
     http: &Http,
 ) -> Result<Measured> {
     let window = Duration::from_secs(options.seconds.into());
-    let mut server = Server::start(http, engine).await?;
+    let mut server = Server::start(http, engine, "").await?;
     let endpoint = server.url(&format!("/whip/{BROADCAST}"));
     let mut publisher = Publisher::start(http, &endpoint, Arc::clone(clip)).await?;
     let watched = tokio::select! {
@@ -230,36 +265,26 @@ async fn watch(
     http: &Http,
     server: &mut Server,
 ) -> Result<Watched> {
-    let window = Duration::from_secs(options.seconds.into());
     server.wait_live(http, BROADCAST).await?;
     sleep(SETTLE).await;
     let idle = server.usage()?;
-    let joins_per_second = f64::from(options.joins_per_second);
-    let mut part = Part::start(&Job::Viewers(viewers::Job {
-        endpoint: server.url(&format!("/whep/{BROADCAST}")),
+    let job = viewers::Job {
+        endpoints: vec![server.url(&format!("/whep/{BROADCAST}"))],
         viewers,
-        joins_per_second,
+        joins_per_second: f64::from(options.joins_per_second),
         sampled: SAMPLED_VIEWERS,
-    }))
-    .await?;
-    let joining =
-        Duration::from_secs(u64::try_from(viewers)? / u64::from(options.joins_per_second));
-    part.answer::<String>(joining + ANSWER_TIMEOUT).await?;
-    sleep(SETTLE).await;
-    part.say("start").await?;
-    let begin = Instant::now();
-    let before = (server.usage()?, part.usage()?);
-    sleep(window).await;
-    part.say("stop").await?;
-    let elapsed = begin.elapsed();
-    let after = (server.usage()?, part.usage()?);
-    let seen: viewers::Report = part.answer(ANSWER_TIMEOUT).await?;
+    };
+    let time = Time {
+        settle: SETTLE,
+        window: Duration::from_secs(options.seconds.into()),
+    };
+    let viewed = watch::measure(job, time, || server.usage()).await?;
     Ok(Watched {
         idle,
-        usage: [before.0, after.0],
-        viewers_usage: [before.1, after.1],
-        elapsed,
-        viewers: seen.viewers,
+        usage: viewed.looks,
+        viewers_usage: viewed.viewers_usage,
+        elapsed: viewed.elapsed,
+        viewers: viewed.viewers,
     })
 }
 

@@ -72,6 +72,16 @@ pub(super) async fn request(
         .context("no response in time")?
 }
 
+/// Ends a session of WHIP or WHEP.
+pub(super) async fn end_session(http: &Http, session: &str) -> Result<()> {
+    let delete = http::Request::delete(session).body(Full::<Bytes>::default())?;
+    let response = request(http, delete).await?;
+    if !response.status().is_success() {
+        bail!("{} for DELETE of a session", response.status());
+    }
+    Ok(())
+}
+
 /// A client's peer connection.
 pub(super) struct Peer {
     rtc: Box<Rtc>,

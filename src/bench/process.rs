@@ -33,24 +33,48 @@ impl Usage {
     }
 
     fn parse(stat: &str, rollup: &str) -> Option<Self> {
-        // The name, in parentheses, may contain anything; the state, field 3, comes after it.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let field = |number: usize| -> Option<u64> {
-            fields
-                .split_ascii_whitespace()
-                .nth(number - 3)?
-                .parse()
-                .ok()
-        };
-        let ticks = u32::try_from(field(14)? + field(15)?).ok()?;
+        let (_, cpu) = name_and_cpu(stat)?;
         let resident = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
         let kilobytes: u64 = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(Self {
-            cpu: TICK * ticks,
-            threads: field(20)?,
+            cpu,
+            threads: field(stat, 20)?,
             resident_bytes: kilobytes * 1024,
         })
     }
+}
+
+/// The name of a process or thread, and its user and system time.
+fn name_and_cpu(stat: &str) -> Option<(&str, Duration)> {
+    let ticks = u32::try_from(field(stat, 14)? + field(stat, 15)?).ok()?;
+    let (head, _) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    Some((name, TICK * ticks))
+}
+
+/// A number behind the name: that, in parentheses, may contain anything. The state, field 3, comes
+/// after it.
+fn field(stat: &str, number: usize) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace();
+    fields.nth(number - 3)?.parse().ok()
+}
+
+/// User and system time of the threads of a process whose names begin so.
+///
+/// # Errors
+///
+/// If the process is gone.
+pub(super) fn threads_cpu(pid: u32, prefix: &str) -> Result<Duration> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).context("no such process")?;
+    // A thread may end meanwhile.
+    let stats =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    let of_one = |stat: String| {
+        let (name, cpu) = name_and_cpu(&stat)?;
+        name.starts_with(prefix).then_some(cpu)
+    };
+    Ok(stats.filter_map(of_one).sum())
 }
 
 /// The machine's load average of the last minute.
@@ -79,6 +103,16 @@ mod tests {
         assert_eq!(usage.cpu, Duration::from_secs(3));
         assert_eq!(usage.threads, 9);
         assert_eq!(usage.resident_bytes, 1752 * 1024);
+    }
+
+    #[test]
+    fn threads_are_found_by_name() {
+        let stat = "7 (fanout-1) S 1 7 7 0 -1 4 3 0 0 0 25 5 0 0 20 0 9 0 1 2 3";
+        let found = name_and_cpu(stat).unwrap();
+        assert_eq!(found, ("fanout-1", Duration::from_millis(300)));
+        let none = threads_cpu(std::process::id(), "no such name").unwrap();
+        assert_eq!(none, Duration::ZERO);
+        assert!(threads_cpu(0, "").is_err());
     }
 
     #[test]

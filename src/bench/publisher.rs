@@ -6,8 +6,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
-use http_body_util::Full;
 use str0m::{
     Event,
     change::SdpPendingOffer,
@@ -86,15 +84,7 @@ impl Publisher {
     /// Ends the session.
     pub(super) async fn stop(mut self, http: &Http) -> Result<()> {
         self.tasks.shutdown().await;
-        let delete = http::Request::delete(&self.session).body(Full::<Bytes>::default())?;
-        let response = peer::request(http, delete).await?;
-        if !response.status().is_success() {
-            bail!(
-                "{} for DELETE of the publisher's session",
-                response.status()
-            );
-        }
-        Ok(())
+        peer::end_session(http, &self.session).await
     }
 }
 

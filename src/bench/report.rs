@@ -253,8 +253,9 @@ pub(super) fn table(rows: &[Row]) -> String {
     lines.concat()
 }
 
-fn row_of(name: &str, cells: impl Iterator<Item = String>) -> String {
-    let mut line = format!("| {name:<26} |");
+/// A row of a table in Markdown.
+pub(super) fn row_of(name: &str, cells: impl Iterator<Item = String>) -> String {
+    let mut line = format!("| {name:<33} |");
     for cell in cells {
         // Writing to a string cannot fail.
         let _ = write!(line, " {cell:>15} |");

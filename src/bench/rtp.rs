@@ -3,6 +3,8 @@
 /// What the benchmark reads of an RTP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
+    /// The last packet of a frame, in video.
+    pub(super) marker: bool,
     /// Payload type.
     pub(super) payload_type: u8,
     /// Sequence number.
@@ -17,6 +19,7 @@ impl Header {
         };
         let rtp = first >> 6 == 2 && !(192..=223).contains(second) && datagram.len() > 12;
         rtp.then(|| Self {
+            marker: second & 0x80 != 0,
             payload_type: second & 0x7f,
             sequence: u16::from_be_bytes([*high, *low]),
         })
@@ -62,6 +65,7 @@ mod tests {
         assert_eq!(
             Header::parse(&packet),
             Some(Header {
+                marker: true,
                 payload_type: 0x60,
                 sequence: 0x1234
             })

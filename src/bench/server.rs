@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::Full;
+use serde_json::Value;
 use tokio::{
     process::{Child, Command},
     time::sleep,
@@ -17,7 +18,7 @@ use tokio::{
 
 use super::{
     peer::{self, Http},
-    process::Usage,
+    process::{Usage, threads_cpu},
 };
 use crate::peer::Engine;
 
@@ -34,14 +35,16 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts `aerial serve`, with viewers on this engine, on free ports of the loopback address, without a demo broadcast.
-    pub(super) async fn start(http: &Http, viewers: Engine) -> Result<Self> {
+    /// Starts `aerial serve`, with viewers on this engine and this configuration file, on free
+    /// ports of the loopback address, without a demo broadcast.
+    pub(super) async fn start(http: &Http, viewers: Engine, config: &str) -> Result<Self> {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let folder = std::env::temp_dir().join(format!("aerial-bench-{}", udp.port()));
         std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("aerial.toml"), config)?;
         let mut command = Command::new(std::env::current_exe()?);
-        // Neither a configuration file nor the environment of whoever measures may have a say.
+        // The environment of whoever measures may have no say.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("AERIAL_") {
                 command.env_remove(name);
@@ -79,18 +82,35 @@ impl Server {
 
     /// Waits until the broadcast can be watched.
     pub(super) async fn wait_live(&mut self, http: &Http, broadcast: &str) -> Result<()> {
-        let url = self.url(&format!("/api/broadcasts/{broadcast}"));
-        let live = |body: &[u8]| {
-            let state: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-            state.is_some_and(|state| {
-                let tracks = state.get("tracks").and_then(|tracks| tracks.as_array());
-                state.get("state").is_some_and(|state| state == "live")
-                    && tracks.is_some_and(|tracks| tracks.len() == 2)
-            })
+        let live = |status: &Value| {
+            let tracks = status.get("tracks").and_then(Value::as_array);
+            state_is(status, "live") && tracks.is_some_and(|tracks| tracks.len() == 2)
         };
-        self.wait(http, &url, live)
+        self.wait_status(http, broadcast, live)
             .await
             .context("waiting for the broadcast")
+    }
+
+    /// Waits until none of its renditions is made.
+    pub(super) async fn wait_idle(&mut self, http: &Http, broadcast: &str) -> Result<()> {
+        let idle = |status: &Value| {
+            let renditions = status.get("renditions").and_then(Value::as_array);
+            renditions.is_some_and(|all| all.iter().all(|it| state_is(it, "idle")))
+        };
+        self.wait_status(http, broadcast, idle)
+            .await
+            .context("waiting for the renditions' end")
+    }
+
+    async fn wait_status(
+        &mut self,
+        http: &Http,
+        broadcast: &str,
+        done: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
+        let url = self.url(&format!("/api/broadcasts/{broadcast}"));
+        let done = |body: &[u8]| serde_json::from_slice(body).is_ok_and(|status| done(&status));
+        self.wait(http, &url, done).await
     }
 
     async fn wait(&mut self, http: &Http, url: &str, done: impl Fn(&[u8]) -> bool) -> Result<()> {
@@ -116,8 +136,21 @@ impl Server {
 
     /// What it has used so far.
     pub(super) fn usage(&self) -> Result<Usage> {
-        Usage::of(self.child.id().context("the server has ended")?)
+        Usage::of(self.pid()?)
     }
+
+    /// What its fan-out threads have used so far.
+    pub(super) fn fanout_cpu(&self) -> Result<Duration> {
+        threads_cpu(self.pid()?, "fanout-")
+    }
+
+    fn pid(&self) -> Result<u32> {
+        self.child.id().context("the server has ended")
+    }
+}
+
+fn state_is(status: &Value, wanted: &str) -> bool {
+    status.get("state").is_some_and(|state| state == wanted)
 }
 
 impl Drop for Server {

@@ -21,7 +21,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::sleep_until};
 use super::{
     clock_ns, h264,
     part::Controls,
-    peer::{Http, Peer, http_client},
+    peer::{Http, Peer, end_session, http_client},
     rtp,
 };
 
@@ -35,8 +35,8 @@ const ARRIVALS_MAX: usize = 18_000;
 /// What the process is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
-    /// WHEP endpoint.
-    pub(super) endpoint: String,
+    /// WHEP endpoints; the viewers are spread over them.
+    pub(super) endpoints: Vec<String>,
     /// How many viewers.
     pub(super) viewers: usize,
     /// How many begin each second.
@@ -72,6 +72,8 @@ pub(super) struct Stats {
     pub(super) times: Times,
     /// RTP packets of the video track.
     pub(super) video_packets: u64,
+    /// Packets that end a frame of it.
+    pub(super) video_frames: u64,
     /// RTP packets of the audio track.
     pub(super) audio_packets: u64,
     /// UDP payload bytes of these packets.
@@ -89,6 +91,7 @@ impl Stats {
     /// What was seen since `earlier`; the times stay.
     fn since(mut self, earlier: &Self) -> Self {
         self.video_packets -= earlier.video_packets;
+        self.video_frames -= earlier.video_frames;
         self.audio_packets -= earlier.audio_packets;
         self.bytes -= earlier.bytes;
         self.lost = self.lost.saturating_sub(earlier.lost);
@@ -105,7 +108,7 @@ fn snapshot(viewers: &[Shared]) -> Vec<Stats> {
     viewers.iter().map(lock).collect()
 }
 
-/// Runs the viewers: joins them, says so, counts between `start` and `stop`.
+/// Runs the viewers: joins them, says so, counts between `start` and `stop`, and has them leave.
 ///
 /// # Errors
 ///
@@ -116,19 +119,27 @@ pub(super) async fn run(job: Job, mut controls: Controls) -> Result<()> {
     let mut joining = Vec::new();
     let mut tasks = JoinSet::new();
     let begin = Instant::now();
-    for (number, stats) in viewers.iter().enumerate() {
+    let sessions = Arc::new(Mutex::new(Vec::new()));
+    let places = job.endpoints.iter().cycle();
+    for ((number, stats), endpoint) in viewers.iter().enumerate().zip(places) {
         #[expect(clippy::cast_precision_loss, reason = "the number of viewers is small")]
         let due = begin + Duration::from_secs_f64(number as f64 / job.joins_per_second);
         let (stats, http) = (Arc::clone(stats), http.clone());
         let (playing, wait) = oneshot::channel();
         joining.push(wait);
-        let endpoint = job.endpoint.clone();
+        let (endpoint, sessions) = (endpoint.clone(), Arc::clone(&sessions));
         let sampled = number % job.viewers.div_ceil(job.sampled.max(1)) == 0;
         tasks.spawn(async move {
             sleep_until(due.into()).await;
             let viewer = Box::pin(Viewer::join(&http, &endpoint, Arc::clone(&stats))).await;
             let failure = match viewer {
-                Ok(viewer) => viewer.watch(sampled, playing).await,
+                Ok((viewer, session)) => {
+                    sessions
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(session);
+                    viewer.watch(sampled, playing).await
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = failure {
@@ -150,7 +161,12 @@ pub(super) async fn run(job: Job, mut controls: Controls) -> Result<()> {
         viewers: after.map(|(after, before)| after.since(before)).collect(),
     })?;
     tasks.shutdown().await;
-    Ok(())
+    let sessions = std::mem::take(&mut *sessions.lock().unwrap_or_else(PoisonError::into_inner));
+    for session in sessions {
+        // Err: the server has ended it before; its viewer says why.
+        drop(end_session(&http, &session).await);
+    }
+    controls.say(&"left")
 }
 
 /// One viewer after its POST.
@@ -177,10 +193,11 @@ fn millis_since(start: Instant) -> f64 {
 }
 
 impl Viewer {
-    async fn join(http: &Http, endpoint: &str, stats: Shared) -> Result<Self> {
+    /// Posts the offer. Also gives the URL of the session.
+    async fn join(http: &Http, endpoint: &str, stats: Shared) -> Result<(Self, String)> {
         let (mut peer, pending, offer) = Peer::new(Direction::RecvOnly).await?;
         let posted = Instant::now();
-        let (answer, _session) = Peer::negotiate(http, endpoint, offer).await?;
+        let (answer, session) = Peer::negotiate(http, endpoint, offer).await?;
         stats
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -193,7 +210,7 @@ impl Viewer {
         };
         let (video, audio) = (media(MediaKind::Video), media(MediaKind::Audio));
         let frames = h264::Frames::default();
-        Ok(Self {
+        let viewer = Self {
             peer,
             stats,
             posted,
@@ -202,7 +219,8 @@ impl Viewer {
             frames,
             playing: false,
             closed: false,
-        })
+        };
+        Ok((viewer, session))
     }
 
     /// Watches for ever; says when the viewer is playing.
@@ -265,6 +283,8 @@ impl Viewer {
             return; // a retransmission on its own stream
         };
         media.sequence.push(header.sequence);
+        let ends = header.marker && self.video.payload_type == payload_type;
+        stats.video_frames += u64::from(ends);
         stats.video_packets = self.video.sequence.received;
         stats.audio_packets = self.audio.sequence.received;
         stats.lost = self.video.sequence.missing + self.audio.sequence.missing;

@@ -110,6 +110,7 @@ impl Task {
             packets = stats.packets,
             bytes = stats.bytes,
             retransmitted = stats.retransmitted,
+            refused = stats.retransmissions_refused,
             dropped = stats.dropped,
             "viewer ended"
         );

@@ -119,7 +119,7 @@ section! {
         pipelines: Option<PathBuf> = "",
         /// Folder of the pages, instead of the built-in ones.
         web: Option<PathBuf> = "",
-        /// What is logged to standard error.
+        /// What is logged to standard error. The WebRTC library `str0m` says errors only, unless it is named.
         log: LogFilter = "info",
         /// Whether the broadcast `demo` runs. Unset: only if no broadcast is configured.
         demo: Option<bool> = "",
@@ -236,7 +236,8 @@ section! {
         /// one UDP port and can restart ICE.
         publisher_engine: Engine = "webrtcbin",
         /// What carries viewers: the direct engine, or GStreamer's webrtcbin, which costs several
-        /// times the processor and some threads for each, and cannot restart ICE.
+        /// times the processor and some threads for each, cannot restart ICE, and does not follow
+        /// a viewer to a new address (the page begins a new session then).
         viewer_engine: Engine = "direct",
         /// The UDP ports that webrtcbin connects on, such as 40000-40999: one for each session and
         /// address. Unset: any that the system gives.

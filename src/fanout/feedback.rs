@@ -44,7 +44,9 @@ impl Viewer {
                 if !replaying {
                     self.replay_at.get_or_insert(cx.now + KEYFRAME_PATIENCE);
                 }
-                self.ask_keyframe(cx.now);
+                if !self.ask_keyframe(cx.now) {
+                    cx.totals.capped.fetch_add(1, Ordering::Relaxed);
+                }
             }
             _ => {}
         }
@@ -67,14 +69,17 @@ impl Viewer {
         }
     }
 
-    pub(super) fn ask_keyframe(&mut self, now: Instant) {
+    /// Returns false if it is too soon after the last time.
+    pub(super) fn ask_keyframe(&mut self, now: Instant) -> bool {
         let soon = |at: Instant| now.saturating_duration_since(at) < KEYFRAME_INTERVAL;
-        if !self.keyframe_asked.is_some_and(soon) {
-            self.keyframe_asked = Some(now);
-            self.counters
-                .keyframe_requests
-                .fetch_add(1, Ordering::Relaxed);
-            self.tell(Event::KeyframeWanted);
+        if self.keyframe_asked.is_some_and(soon) {
+            return false;
         }
+        self.keyframe_asked = Some(now);
+        self.counters
+            .keyframe_requests
+            .fetch_add(1, Ordering::Relaxed);
+        self.tell(Event::KeyframeWanted);
+        true
     }
 }

@@ -1,5 +1,7 @@
 //! A viewer of one track without network, for [`crate::fuzz`].
 
+pub(crate) mod connected;
+
 use std::sync::Arc;
 
 use super::{

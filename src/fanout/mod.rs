@@ -87,6 +87,9 @@ pub struct Options {
 struct Totals {
     packets: AtomicU64,
     bytes: AtomicU64,
+    retransmitted: AtomicU64,
+    refused: AtomicU64,
+    capped: AtomicU64,
 }
 
 /// The fan-out's counters at one moment.
@@ -96,6 +99,12 @@ pub struct Statistics {
     pub packets: u64,
     /// Bytes of these, encrypted, without UDP and IP headers.
     pub bytes: u64,
+    /// Packets sent again on request. Those of a viewer on webrtcbin are added at its end.
+    pub retransmitted: u64,
+    /// Requests for packets past a viewer's retransmission budget, counted likewise.
+    pub retransmissions_refused: u64,
+    /// Viewers' requests for keyframes that came too soon after the one before.
+    pub keyframe_requests_capped: u64,
     /// Sends that the kernel refused because its buffer was full.
     pub send_dropped: u64,
     /// Datagrams or frames that found a worker's queue full.
@@ -258,6 +267,7 @@ impl Fanout {
 
     /// The counters, summed over all workers.
     pub fn statistics(&self) -> Statistics {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let port = self.inner.port.counters();
         let dropped = self.inner.queue_dropped.load(Ordering::Relaxed);
         let start = Statistics {
@@ -270,8 +280,12 @@ impl Fanout {
             .workers
             .iter()
             .fold(start, |sum, worker| Statistics {
-                packets: sum.packets + worker.totals.packets.load(Ordering::Relaxed),
-                bytes: sum.bytes + worker.totals.bytes.load(Ordering::Relaxed),
+                packets: sum.packets + load(&worker.totals.packets),
+                bytes: sum.bytes + load(&worker.totals.bytes),
+                retransmitted: sum.retransmitted + load(&worker.totals.retransmitted),
+                retransmissions_refused: sum.retransmissions_refused + load(&worker.totals.refused),
+                keyframe_requests_capped: sum.keyframe_requests_capped
+                    + load(&worker.totals.capped),
                 ..sum
             })
     }

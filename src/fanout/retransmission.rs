@@ -10,12 +10,8 @@ use std::{
 use str0m::rtp::rtcp::Nack;
 
 use super::viewer::{Context, Viewer, flush};
+use crate::peer::budget::Budget;
 
-/// One byte of retransmission is allowed for this many bytes sent: a bad link costs its viewer,
-/// nobody else.
-const SHARE: usize = 2;
-/// Most bytes of retransmission saved up.
-const BYTES_MAX: usize = 256 << 10;
 /// From this loss on, in 256ths (1.5 %), as a receiver reports it (RFC 3550 §6.4.1), what is sent
 /// again is sent twice: a receiver that loses it asks anew only after 100 ms (Chromium), which
 /// the picture does not wait for.
@@ -29,8 +25,7 @@ const SECONDS_MAX: usize = 128;
 
 /// What one viewer may have again.
 pub(super) struct Retransmission {
-    /// How much, in bytes.
-    allowed: usize,
+    budget: Budget,
     lossy_until: Option<Instant>,
     seconds: VecDeque<Second>,
 }
@@ -45,7 +40,7 @@ struct Second {
 impl Retransmission {
     pub(super) const fn new() -> Self {
         Self {
-            allowed: BYTES_MAX / 4,
+            budget: Budget::new(),
             lossy_until: None,
             seconds: VecDeque::new(),
         }
@@ -53,7 +48,7 @@ impl Retransmission {
 
     /// So many bytes of media have been sent.
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.allowed = BYTES_MAX.min(self.allowed + bytes / SHARE);
+        self.budget.earn(bytes);
     }
 
     /// The receiver reports that so many 256ths were lost.
@@ -114,16 +109,18 @@ impl Viewer {
         else {
             return false;
         };
-        if self.retransmission.allowed == 0 {
+        if self.retransmission.budget.is_spent() {
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
+            cx.totals.refused.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         let before = cx.batch.bytes();
         match track.stream.write_again(&mut cx.out(sender), sequence) {
             Ok(true) => {
                 self.counters.retransmitted.fetch_add(1, Ordering::Relaxed);
+                cx.totals.retransmitted.fetch_add(1, Ordering::Relaxed);
                 let bytes = cx.batch.bytes() - before;
-                self.retransmission.allowed = self.retransmission.allowed.saturating_sub(bytes);
+                self.retransmission.budget.spend(bytes);
                 true
             }
             Ok(false) => false,
@@ -170,15 +167,5 @@ mod tests {
             it.again_later(1, sequence, now);
         }
         assert_eq!(it.seconds.len(), SECONDS_MAX);
-    }
-
-    #[test]
-    fn what_is_sent_allows_half_as_much_again() {
-        let mut it = Retransmission::new();
-        it.allowed = 0;
-        it.sent(1000);
-        assert_eq!(it.allowed, 500);
-        it.sent(usize::MAX / 4);
-        assert_eq!(it.allowed, BYTES_MAX);
     }
 }

@@ -126,6 +126,20 @@ impl Worker {
         self.stop();
     }
 
+    /// Handles a message at this moment, and what is due by then.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn step(&mut self, now: Instant, message: Message) {
+        self.context.now = now;
+        self.handle(message);
+        self.run_timers();
+    }
+
+    /// Whether this viewer is still there.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn serves(&self, viewer: u64) -> bool {
+        self.viewers.contains_key(&viewer)
+    }
+
     fn pause(&self) -> Duration {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         match timer.into_iter().chain(self.fed.wake()).min() {

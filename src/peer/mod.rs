@@ -4,9 +4,11 @@
 //! - [`webrtcbin`]: the GStreamer engine, default for publishers.
 //! - `direct`: the str0m engine, default for viewers.
 //! - `udp`: the one UDP port of the direct engine.
+//! - `budget`: how much a viewer may have again (pure).
 //!
 //! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
 
+pub(crate) mod budget;
 pub mod direct;
 pub mod sdp;
 pub mod srtp;

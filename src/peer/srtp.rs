@@ -1,14 +1,18 @@
 //! SRTP and SRTCP encryption for the way out (RFC 3711, RFC 7714), keyed by DTLS (RFC 5764).
 //!
 //! Only the sending half lives here: it is the hot path. What comes in is decrypted by the engine
-//! that owns the session. One [`Sender`] belongs to one session; two senders must never use the
+//! that owns the session; [`Verifier`] looks at the first packets of a stream before. One [`Sender`] belongs to one session; two senders must never use the
 //! same SSRC under one key, for that would repeat nonces.
+
+mod verifier;
 
 use aws_lc_rs::{
     aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
     cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
     hmac,
 };
+
+pub use self::verifier::Verifier;
 
 /// Length of an AEAD tag in bytes (RFC 7714 §13).
 const GCM_TAG: usize = 16;

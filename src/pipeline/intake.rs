@@ -129,7 +129,8 @@ impl Intake {
 
     fn end(&mut self) {
         if let Some(chain) = &mut self.chain {
-            chain.ended = chain.pad.push_event(gst::event::Eos::new());
+            chain.pad.push_event(gst::event::Eos::new());
+            chain.ended = true;
         }
     }
 }

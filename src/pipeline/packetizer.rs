@@ -1,11 +1,12 @@
-//! Encoded stream in, frames out: parser, payloader and sink in one bin.
+//! Encoded stream in, frames out: parser and payloader in one bin.
 //!
 //! Nothing in here waits: what comes in is parsed, cut into packets and handed to the frame sink
 //! before the call that brought it returns.
 
+use std::sync::{Mutex, PoisonError};
+
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_app as gst_app;
 
 use super::{
     Error, clock, codec,
@@ -21,74 +22,92 @@ pub(crate) fn bin(
     stream: Option<&Stream>,
     deliver: impl FnMut(Frame) + Send + 'static,
 ) -> Result<gst::Bin, Error> {
-    let mut chain = codec::elements(codec).packetizer()?;
-    let payloader = chain
-        .last()
-        .and_then(|payloader| payloader.static_pad("sink"));
-    if let (Some(stream), Some(pad)) = (stream, payloader) {
-        stream::tap_pad(&pad, stream, codec);
+    let chain = codec::elements(codec).packetizer()?;
+    let pad = |element: Option<&gst::Element>, name| {
+        let pad = element.and_then(|element| element.static_pad(name));
+        pad.ok_or_else(|| Error::Failed(format!("packetizer for {codec}: no pad {name}")))
+    };
+    if let Some(stream) = stream {
+        stream::tap_pad(&pad(chain.last(), "sink")?, stream, codec);
     }
-    chain.push(sink(codec, deliver).upcast());
+    take(&pad(chain.last(), "src")?, codec, deliver);
     let bin = gst::Bin::with_name(&format!("packetizer-{}", codec.kind()));
     let failed = |error: glib::BoolError| Error::Failed(format!("packetizer for {codec}: {error}"));
     bin.add_many(&chain).map_err(failed)?;
     gst::Element::link_many(&chain).map_err(failed)?;
-    let target = chain.first().and_then(|first| first.static_pad("sink"));
-    let target = target.ok_or_else(|| Error::Failed(format!("packetizer for {codec}: no pad")))?;
-    let pad = gst::GhostPad::builder_with_target(&target)
-        .map_err(failed)?
-        .name("sink")
-        .build();
-    bin.add_pad(&pad).map_err(failed)?;
+    let ghost = gst::GhostPad::builder_with_target(&pad(chain.first(), "sink")?);
+    let ghost = ghost.map_err(failed)?.name("sink").build();
+    bin.add_pad(&ghost).map_err(failed)?;
     Ok(bin)
 }
 
-fn sink(codec: Codec, mut deliver: impl FnMut(Frame) + Send + 'static) -> gst_app::AppSink {
-    let mut frames = Frames::new(codec);
-    let callbacks = gst_app::AppSinkCallbacks::builder()
-        .new_sample(move |sink| {
-            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            take(&mut frames, sink, &sample, &mut deliver);
-            Ok(gst::FlowSuccess::Ok)
-        })
-        .build();
-    let sink = gst_app::AppSink::builder()
-        .name(format!("frames-{}", codec.kind()))
-        .buffer_list(true) // a payloader's packets of one frame stay together
-        .sync(false)
-        .async_(false) // joins pipelines that already play
-        .enable_last_sample(false)
-        .callbacks(callbacks)
-        .build();
-    sink.set_max_buffers(1);
-    sink
-}
-
-fn take(
-    frames: &mut Frames,
-    sink: &gst_app::AppSink,
-    sample: &gst::Sample,
-    deliver: &mut impl FnMut(Frame),
-) {
-    let pts = |first| due(sink, sample, first).unwrap_or_else(clock::running_time);
-    if let Some(list) = sample.buffer_list() {
-        if let Some(first) = list.get(0) {
-            frames.push(list.iter(), list.calculate_size(), pts(first), deliver);
+/// Takes all that leaves the payloader. A probe, not an appsink: a sink of a pipeline waits in its
+/// chain function while it is PAUSED. When the buffers come from another appsink's callback, that
+/// one then waits as well, and holds the lock that its own way to PAUSED or READY needs: which of
+/// the two sinks the pipeline stops first would decide whether it ever stops.
+fn take(payloader: &gst::Pad, codec: Codec, deliver: impl FnMut(Frame) + Send + 'static) {
+    let output = Mutex::new((Frames::new(codec), deliver));
+    let all = gst::PadProbeType::DATA_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+    payloader.add_probe(all, move |pad, info| {
+        // A panic in there has cost one frame; the next one is whole again.
+        let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+        let (frames, deliver) = &mut *output;
+        let pts = |first| due(pad, first).unwrap_or_else(clock::running_time);
+        match &info.data {
+            Some(gst::PadProbeData::BufferList(list)) => {
+                if let Some(first) = list.get(0) {
+                    frames.push(list.iter(), list.calculate_size(), pts(first), deliver);
+                }
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                let one = std::iter::once(buffer.as_ref());
+                frames.push(one, buffer.size(), pts(buffer), deliver);
+            }
+            _ => {}
         }
-    } else if let Some(buffer) = sample.buffer() {
-        frames.push(std::iter::once(buffer), buffer.size(), pts(buffer), deliver);
-    }
+        gst::PadProbeReturn::Handled
+    });
 }
 
 /// The server's running time at which a buffer is due. The pipeline's own base time is taken into
 /// account, because a pipeline that is not live begins at zero.
-fn due(
-    sink: &gst_app::AppSink,
-    sample: &gst::Sample,
-    buffer: &gst::BufferRef,
-) -> Option<std::time::Duration> {
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+fn due(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<std::time::Duration> {
+    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
     let running = segment.to_running_time(buffer.pts().or(buffer.dts())?)?;
-    let base = sink.base_time()?;
+    let base = pad.parent_element()?.base_time()?;
     Some((base + running).saturating_sub(clock::base_time()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pipeline::running::{blocking, set_state};
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn nothing_waits_in_a_pipeline_that_is_being_stopped() {
+        crate::pipeline::init().unwrap();
+        let bin = bin(Codec::Opus, None, |_| ()).unwrap();
+        set_state(&bin, gst::State::Paused, LIMIT).await.unwrap();
+        let pad = gst::Pad::builder(gst::PadDirection::Src).build();
+        pad.set_active(true).unwrap();
+        pad.link(&bin.static_pad("sink").unwrap()).unwrap();
+        let push = move || {
+            let caps = gst::Caps::builder("audio/x-opus").field("channel-mapping-family", 0);
+            let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+            pad.push_event(gst::event::StreamStart::new("sound"));
+            pad.push_event(gst::event::Caps::new(&caps.build()));
+            pad.push_event(gst::event::Segment::new(&segment));
+            let pushed = pad.push(gst::Buffer::from_slice([0xf8_u8, 0xff, 0xfe]));
+            pad.push_event(gst::event::Eos::new());
+            pushed
+        };
+        let pushed = blocking("pushing", LIMIT, push).await.unwrap();
+        assert_eq!(pushed, Ok(gst::FlowSuccess::Ok));
+        set_state(&bin, gst::State::Null, LIMIT).await.unwrap();
+    }
 }

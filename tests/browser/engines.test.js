@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { AUTOPLAY, Server, openBrowser, test, until } from './harness.js';
-import { hears, inStep, keepsDecoding, moves, plays } from './media.js';
+import { playsWhole } from './media.js';
 
 let server;
 before(async () => {
@@ -15,14 +15,7 @@ after(() => server?.stop());
 test('webrtcbin: picture moves, sound is heard, both in step, and the end is noticed', async (t) => {
   const browser = await openBrowser(t, AUTOPLAY);
   const page = await browser.page();
-  const from = Date.now();
-  await page.goto(`${server.origin}/watch/demo`);
-  await plays(page);
-  t.diagnostic(`playing ${Date.now() - from} ms after navigation`);
-  await keepsDecoding(page, { fps: 10 });
-  await moves(page);
-  await hears(page);
-  t.diagnostic(`picture ahead of sound by ${Math.round(await inStep(page))} ms`);
+  await playsWhole(t, page, `${server.origin}/watch/demo`);
   const viewers = async () => (await server.json('/api/broadcasts/demo')).viewers;
   assert.equal(await viewers(), 1);
   await page.goto('about:blank');

@@ -17,6 +17,16 @@ const MEDIA = {
   'media.peerconnection.ice.obfuscate_host_addresses': false,
 };
 
+/**
+ * H264 without Mozilla's OpenH264 plugin, which Firefox would download: the decoder of the system's libavcodec. Firefox
+ * offers H264 in WebRTC if it has the plugin or believes in hardware for it.
+ */
+export const SYSTEM_H264 = {
+  'gfx.blacklist.webrtc.hw.acceleration.h264': 1, // "works", whatever the driver
+  'media.webrtc.hw.h264.enabled': true,
+  'media.navigator.mediadatadecoder_h264_enabled': true,
+};
+
 /** Puppeteer's profile keeps most of Firefox's own traffic down; this is the rest. */
 const SILENCE = {
   'app.normandy.enabled': false,
@@ -42,10 +52,11 @@ const SILENCE = {
 /**
  * A Firefox with an empty profile, closed at the end of the test.
  * @param {import('node:test').TestContext} t
+ * @param {Record<string, unknown>} [preferences] Beside those that all tests need.
  */
-export async function openFirefox(t) {
+export async function openFirefox(t, preferences = {}) {
   const browser = await puppeteer.launch({
-    browser: 'firefox', executablePath: FIREFOX, headless: true, extraPrefsFirefox: { ...SILENCE, ...MEDIA },
+    browser: 'firefox', executablePath: FIREFOX, headless: true, extraPrefsFirefox: { ...SILENCE, ...MEDIA, ...preferences },
   });
   t.after(() => browser.close());
   t.diagnostic(await browser.version());

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { openFirefox } from './firefox.js';
+import { SYSTEM_H264, openFirefox } from './firefox.js';
 import { AUTOPLAY, Server, openBrowser, test, until } from './harness.js';
 import { decodesMore, hears, moves, played, plays } from './media.js';
 
@@ -37,4 +37,16 @@ test('Firefox: what its publish page sends plays in Firefox and in Chromium, unt
   for (const viewer of viewers) {
     await until(async () => (await played(viewer)).state !== 'live', 'the viewer to notice');
   }
+});
+
+test('Firefox: H264 plays', async (t) => {
+  const firefox = await openFirefox(t, SYSTEM_H264);
+  await server.live('demo');
+  const viewer = await firefox.page();
+  await viewer.goto(`${server.origin}/watch/demo`);
+  await plays(viewer);
+  await decodesMore(viewer);
+  await moves(viewer);
+  await hears(viewer);
+  assert.equal((await played(viewer)).codec, 'video/H264');
 });

@@ -44,6 +44,23 @@ export async function plays(page, what = 'the player to play') {
 }
 
 /**
+ * Opens a watch page and asserts that its picture moves, and that its sound is heard, in step with it.
+ * @param {import('node:test').TestContext} t
+ * @param {import('playwright-core').Page} page
+ * @param {string} url
+ */
+export async function playsWhole(t, page, url) {
+  const from = Date.now();
+  await page.goto(url);
+  await plays(page);
+  t.diagnostic(`playing ${Date.now() - from} ms after navigation`);
+  await keepsDecoding(page, { fps: 10 });
+  await moves(page);
+  await hears(page);
+  t.diagnostic(`picture ahead of sound by ${Math.round(await inStep(page))} ms`);
+}
+
+/**
  * Asserts that frames keep being decoded, second after second.
  * @param {import('playwright-core').Page} page
  * @param {{seconds?: number, fps?: number}} [expected] At least so many frames in each second.

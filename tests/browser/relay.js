@@ -115,19 +115,25 @@ export class Relay {
 
 /**
  * Sends a page's media through a relay: the server's candidates in every answer become the relay's,
- * which passes on to them.
+ * which passes on to them, and the page tells none of its own, to which a server could send directly.
+ * A connection takes the relay that its property `relay` counts, else the first.
  * @param {import('playwright-core').Page} page
- * @param {Relay} relay
+ * @param {...Relay} relays
  */
-export async function through(page, relay) {
-  await page.exposeFunction('relayTo', (/** @type {number} */ port) => { relay.target = port; });
-  await page.addInitScript((port) => {
+export async function through(page, ...relays) {
+  await page.exposeFunction('relayTo', (/** @type {number} */ index, /** @type {number} */ port) => { relays[index].target = port; });
+  await page.addInitScript((ports) => {
+    RTCPeerConnection.prototype.addEventListener = function listen(type, listener, options) {
+      const last = (event) => { if (!event.candidate?.candidate) listener.call(this, event); };
+      EventTarget.prototype.addEventListener.call(this, type, type === 'icecandidate' ? last : listener, options);
+    };
     const original = RTCPeerConnection.prototype.setRemoteDescription;
     RTCPeerConnection.prototype.setRemoteDescription = async function set(description) {
       const candidate = /(a=candidate:.* udp .* )(127\.0\.0\.1) (\d+)( typ host)/gi;
       const [, , , target] = [...description.sdp.matchAll(candidate)][0] ?? [];
-      if (target) await window.relayTo(Number(target));
-      return original.call(this, { type: description.type, sdp: description.sdp.replace(candidate, `$1$2 ${port}$4`) });
+      const index = this.relay ?? 0;
+      if (target) await window.relayTo(index, Number(target));
+      return original.call(this, { type: description.type, sdp: description.sdp.replace(candidate, `$1$2 ${ports[index]}$4`) });
     };
-  }, relay.port);
+  }, relays.map(({ port }) => port));
 }

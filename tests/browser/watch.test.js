@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { after, before } from 'node:test';
 import { AUTOPLAY, Server, openBrowser, screenshot, sleep, test, until } from './harness.js';
-import { hears, inStep, keepsDecoding, moves, played, plays } from './media.js';
+import { keepsDecoding, played, plays, playsWhole } from './media.js';
 
 let server;
 before(async () => {
@@ -17,14 +17,7 @@ after(() => server?.stop());
 test('the demo plays: picture moves, sound is heard, both in step', async (t) => {
   const browser = await openBrowser(t, AUTOPLAY);
   const page = await browser.page();
-  const from = Date.now();
-  await page.goto(`${server.origin}/watch/demo`);
-  await plays(page);
-  t.diagnostic(`playing ${Date.now() - from} ms after navigation`);
-  await keepsDecoding(page, { fps: 10 });
-  await moves(page);
-  await hears(page);
-  t.diagnostic(`picture ahead of sound by ${Math.round(await inStep(page))} ms`);
+  await playsWhole(t, page, `${server.origin}/watch/demo`);
   assert.equal(await page.locator('#badge').innerText().then((text) => text.toLowerCase()), 'live');
   await page.locator('#viewers', { hasText: /[1-9]\d* viewer/ }).waitFor();
   await screenshot(page, 'watch-demo');

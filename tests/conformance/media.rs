@@ -1,4 +1,4 @@
-//! Rows that need media or a connection: W-64, W-96, W-97, W-106 to W-114, E-28, E-33, E-55.
+//! Rows that need media or a connection: W-64, W-96, W-97, W-106 to W-114, E-28, E-32, E-33, E-55.
 
 use std::{
     thread,
@@ -40,6 +40,35 @@ fn e_28_a_viewer_without_candidates_plays() {
     server.wait_for_state("a", "live");
     let viewer = peer::Client::watch_without_candidates(&server, "/whep/a");
     wait_for("packets", || (viewer.packets() > 10).then_some(()));
+}
+
+#[test]
+fn e_32_the_first_picture_waits_for_no_keyframe() {
+    // The publisher has fallen silent: what comes is what the server has kept.
+    let server = Server::start(&["--timeouts.stale", "1m", "--timeouts.ended", "2m"]);
+    let publisher = Client::live(&server, "a", &clip::H264);
+    let sent = publisher.pictures();
+    wait_for("pictures", || {
+        (publisher.pictures() > sent + clip::GOP).then_some(())
+    });
+    publisher.set(Mode::Mute);
+    for _ in 0..2 {
+        let viewer = Client::watch(&server, "a");
+        wait_for("a picture", || {
+            (!viewer.video().frames.is_empty()).then_some(())
+        });
+        let beginning = viewer.video().beginning;
+        // RFC 6184 section 5.7.1: an aggregation packet, here with the parameter sets in it.
+        assert_eq!(beginning[0] & 0x1f, 24, "{beginning:?}");
+        let mut units = &beginning[1..];
+        let mut sets = false;
+        while let [high, low, rest @ ..] = units {
+            let (unit, rest) = rest.split_at(u16::from_be_bytes([*high, *low]).into());
+            sets |= unit[0] & 0x1f == 7;
+            units = rest;
+        }
+        assert!(sets, "{beginning:?}");
+    }
 }
 
 #[test]

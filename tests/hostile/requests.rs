@@ -101,8 +101,8 @@ fn mutations(server: &Server, thread: u64, done: &AtomicUsize, end: Instant) {
 
 #[test]
 fn w_49_ten_thousand_mutated_offers_and_fragments() {
-    let server = Server::start(&["--webrtc.publisher_engine", "direct"]);
-    a_broadcast_goes_on(&server, |server, _| {
+    let server = &Server::start(&["--webrtc.publisher_engine", "direct"]);
+    a_broadcast_goes_on(server, |_, _| {
         let before = server.count("sessions");
         let (done, end) = (AtomicUsize::new(0), Instant::now() + MUTATIONS_TIME);
         let after_the_beginning = thread::scope(|scope| {
@@ -151,10 +151,10 @@ fn drip(server: &Server, head: &str) -> bool {
 
 #[test]
 fn requests_that_come_byte_by_byte_are_cut_off_and_hold_up_nobody() {
-    let server = Server::start(&["--http.header_timeout", "2s", "--http.body_timeout", "2s"]);
+    let server = &Server::start(&["--http.header_timeout", "2s", "--http.body_timeout", "2s"]);
     let body = "POST /whip/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n\
                 Content-Length: 100000\r\n\r\n";
-    a_broadcast_goes_on(&server, |server, _| {
+    a_broadcast_goes_on(server, |_, _| {
         let cut = AtomicUsize::new(0);
         thread::scope(|scope| {
             for number in 0..40 {
@@ -176,7 +176,7 @@ fn requests_that_come_byte_by_byte_are_cut_off_and_hold_up_nobody() {
 
 #[test]
 fn w_100b_floods_of_posts_are_limited_and_hold_up_nobody() {
-    let server = Server::start(&[
+    let server = &Server::start(&[
         "--webrtc.publisher_engine",
         "direct",
         "--limits.source_offers",
@@ -186,7 +186,7 @@ fn w_100b_floods_of_posts_are_limited_and_hold_up_nobody() {
     ]);
     let (offer, limited) = (fixture("obs-media-level"), AtomicBool::new(false));
     let last = std::sync::Mutex::new(Vec::new());
-    a_broadcast_goes_on(&server, |server, _| {
+    a_broadcast_goes_on(server, |_, _| {
         thread::scope(|scope| {
             for number in 0..8 {
                 let (offer, limited, last) = (&offer, &limited, &last);

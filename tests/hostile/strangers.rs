@@ -15,7 +15,7 @@ const BURST: usize = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The value of the first line of an answer that begins so.
-fn line<'a>(answer: &'a str, start: &str) -> &'a str {
+pub(super) fn line<'a>(answer: &'a str, start: &str) -> &'a str {
     let line = answer.lines().find_map(|line| line.strip_prefix(start));
     line.unwrap_or_else(|| panic!("no {start} in {answer}"))
 }
@@ -27,7 +27,7 @@ fn port(answer: &str) -> SocketAddr {
 }
 
 /// A binding request (RFC 8489 §5) with this user name, nominating, with rubbish as integrity.
-fn binding(user: &str, random: &mut Random) -> Vec<u8> {
+pub(super) fn binding(user: &str, random: &mut Random) -> Vec<u8> {
     let mut attributes = Vec::new();
     let mut add = |kind: u16, value: &[u8]| {
         attributes.extend(kind.to_be_bytes());
@@ -78,7 +78,8 @@ fn datagram(ufrag: &str, random: &mut Random) -> Vec<u8> {
 #[test]
 fn datagrams_of_strangers_cost_nobody_anything() {
     let server = Server::start(&[]);
-    a_broadcast_goes_on(&server, |server, answer| {
+    a_broadcast_goes_on(&server, |_, viewers| {
+        let answer = &viewers[0].answer;
         let (port, ufrag) = (port(answer), line(answer, "a=ice-ufrag:"));
         let mut random = Random(0x5eed);
         // All of 127.0.0.0/8 is this machine: strangers from several addresses.

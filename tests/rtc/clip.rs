@@ -78,8 +78,17 @@ pub(crate) static VP8: LazyLock<Clip> = LazyLock::new(|| Clip {
 impl Clip {
     /// Offers the clip's codec, and Opus.
     pub(crate) fn configure(&self, config: &mut CodecConfig) {
+        self.configure_as(config, Some(Pt::from(VIDEO_RTX)));
+    }
+
+    /// As [`Clip::configure`], for one who does not send anything twice.
+    pub(crate) fn configure_without_rtx(&self, config: &mut CodecConfig) {
+        self.configure_as(config, None);
+    }
+
+    fn configure_as(&self, config: &mut CodecConfig, rtx: Option<Pt>) {
         let format = FormatParams::parse_line(self.parameters);
-        let (clock, rtx) = (Frequency::NINETY_KHZ, Some(Pt::from(VIDEO_RTX)));
+        let clock = Frequency::NINETY_KHZ;
         config.add_config(VIDEO.into(), rtx, self.codec, clock, None, format);
         config.enable_opus(true, false);
     }

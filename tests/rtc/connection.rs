@@ -19,6 +19,7 @@ use super::{
     clip::{AUDIO, Clip},
     keys::Keys,
     sending::{Playing, complaint},
+    wire::Wire,
 };
 
 /// A system gives what it allows: on Linux 208 KiB by default.
@@ -92,6 +93,7 @@ impl Connection {
     ) -> Self {
         let seen = Arc::new(Seen {
             keys,
+            wire: Wire::new(&socket),
             ..Seen::default()
         });
         Self {
@@ -167,6 +169,7 @@ impl Connection {
                     if out.contents[0] & 0xf0 == 0x90 {
                         self.seen.extensions.store(true, Relaxed);
                     }
+                    self.seen.wire.note(&out.contents, out.destination);
                     // Err: the other side has gone already.
                     let _ = self.socket.send_to(&out.contents, out.destination);
                 }
@@ -196,6 +199,9 @@ impl Connection {
                 let mut track = track.lock().unwrap();
                 track.reported |= packet.last_sender_info.is_some();
                 track.packets.insert(*packet.seq_no);
+                if track.packets.first() == Some(&*packet.seq_no) {
+                    track.beginning = packet.payload.to_vec();
+                }
                 track.frames.insert(packet.time.numer());
             }
             _ => {}

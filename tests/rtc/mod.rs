@@ -5,6 +5,7 @@ mod connection;
 mod keys;
 pub(crate) mod obs;
 mod sending;
+pub(crate) mod wire;
 
 use std::{
     collections::BTreeSet,
@@ -18,9 +19,13 @@ use std::{
 
 use str0m::{crypto::dtls::SrtpProfile, media::Direction};
 
-use crate::support::{Server, wait_for};
+use crate::{
+    networks::Relay,
+    support::{Server, wait_for},
+};
 use clip::Clip;
 use connection::Connection;
+use wire::Wire;
 
 /// What a client does from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +58,8 @@ impl Mode {
 pub(crate) struct Received {
     /// Sequence numbers, extended.
     pub(crate) packets: BTreeSet<u64>,
+    /// The payload of the first one.
+    pub(crate) beginning: Vec<u8>,
     /// Timestamps, extended.
     pub(crate) frames: BTreeSet<u64>,
     /// An RTCP sender report came.
@@ -99,6 +106,7 @@ pub(crate) struct Seen {
     /// It has sent packets with header extensions.
     extensions: AtomicBool,
     keys: keys::Keys,
+    wire: Wire,
 }
 
 /// A client that runs on a thread of its own until it is dropped.
@@ -114,6 +122,19 @@ impl Client {
     pub(crate) fn publish(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
         let connection = Connection::new(Direction::SendOnly, Some(clip));
         Self::start(server, &format!("/whip/{broadcast}"), connection)
+    }
+
+    /// Publishes through a bad network.
+    pub(crate) fn publish_through(
+        server: &Server,
+        broadcast: &str,
+        clip: &'static Clip,
+        relay: &Relay,
+    ) -> Self {
+        let mut connection = Connection::new(Direction::SendOnly, Some(clip));
+        connection.offer = Relay::offer(&connection.offer);
+        let adjust = |answer: &str| relay.answer(answer);
+        Self::negotiate(server, &format!("/whip/{broadcast}"), connection, adjust)
     }
 
     /// Publishes and waits until the broadcast can be watched.
@@ -134,9 +155,18 @@ impl Client {
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
-    fn start(server: &Server, path: &str, mut connection: Connection) -> Self {
+    fn start(server: &Server, path: &str, connection: Connection) -> Self {
+        Self::negotiate(server, path, connection, str::to_owned)
+    }
+
+    fn negotiate(
+        server: &Server,
+        path: &str,
+        mut connection: Connection,
+        adjust: impl FnOnce(&str) -> String,
+    ) -> Self {
         let reply = server.post_offer(path, &connection.offer).expect(201);
-        connection.answered(reply.text());
+        connection.answered(&adjust(reply.text()));
         Self {
             session: reply.location(),
             answer: reply.text().to_owned(),
@@ -182,6 +212,11 @@ impl Client {
     /// Whether packets went out with header extensions.
     pub(crate) fn sent_extensions(&self) -> bool {
         self.seen.extensions.load(Relaxed)
+    }
+
+    /// What it has sent, and the way to send more from its address.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.seen.wire
     }
 
     /// Packets sent in [`Mode::Flood`].

@@ -91,7 +91,7 @@ fn publish_as(server: &Server, broadcast: &str, offer: &str, layers: &[&'static 
         .clear_extension_map()
         .set_extension(1, Extension::RtpMid)
         .set_extension(2, Extension::RtpStreamId);
-    H264_HIGH.configure(config.codec_config());
+    H264_HIGH.configure_without_rtx(config.codec_config());
     let mut rtc = config.build(Instant::now());
     let socket = socket();
     let address = socket.local_addr().unwrap();

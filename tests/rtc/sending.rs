@@ -13,6 +13,8 @@ use super::clip::{AUDIO, Clip, FRAME_RATE, SILENCE, VIDEO};
 /// Not one of str0m's: two senders must not share an SSRC.
 const COMPLAINER: u32 = 0x0bad_cafe;
 const SECOND: Duration = Duration::from_secs(1);
+/// Packets that can be sent again.
+const CACHED: usize = 1024;
 const SOUND: Duration = Duration::from_millis(20);
 
 /// What a publisher sends, and how far it is.
@@ -90,6 +92,12 @@ impl Playing {
 
     /// Sends all that is due.
     pub(super) fn send(&mut self, rtc: &mut Rtc, now: Instant) {
+        if self.begun.is_none() {
+            // By itself str0m stops sending again where that is more than 15 %; browsers do not.
+            let mut api = rtc.direct_api();
+            let stream = api.stream_tx_by_mid(self.video, None).unwrap();
+            stream.set_rtx_cache(CACHED, Duration::from_secs(3), None);
+        }
         let elapsed = now - *self.begun.get_or_insert(now);
         while self.picture_at() <= elapsed {
             self.send_picture(rtc, now);

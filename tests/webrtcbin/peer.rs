@@ -13,7 +13,10 @@ use gstreamer_webrtc::{
     WebRTCSessionDescription,
 };
 
-use crate::support::{Server, wait_for};
+use crate::{
+    networks::Relay,
+    support::{Server, wait_for},
+};
 
 /// What a watcher has decoded.
 #[derive(Default)]
@@ -47,11 +50,25 @@ impl Peer {
         for pad in webrtcbin.sink_pads() {
             wait_for("caps", || pad.current_caps());
         }
-        peer.negotiate(server, path)
+        peer.negotiate(server, path, None)
     }
 
     /// Watches and decodes streams with these caps.
     pub(crate) fn watch(server: &Server, path: &str, streams: &[&str]) -> Self {
+        Self::watcher(streams).negotiate(server, path, None)
+    }
+
+    /// Watches and decodes through a bad network.
+    pub(crate) fn watch_through(
+        server: &Server,
+        path: &str,
+        streams: &[&str],
+        relay: &Relay,
+    ) -> Self {
+        Self::watcher(streams).negotiate(server, path, Some(relay))
+    }
+
+    fn watcher(streams: &[&str]) -> Self {
         let peer = Self::new("");
         let webrtcbin = peer.webrtcbin();
         let direction = gstreamer_webrtc::WebRTCRTPTransceiverDirection::Recvonly;
@@ -68,7 +85,7 @@ impl Peer {
             }
         });
         peer.pipeline.set_state(gst::State::Playing).unwrap();
-        peer.negotiate(server, path)
+        peer
     }
 
     fn new(streams: &str) -> Self {
@@ -101,7 +118,7 @@ impl Peer {
         self.pipeline.by_name("w").unwrap()
     }
 
-    fn negotiate(mut self, server: &Server, path: &str) -> Self {
+    fn negotiate(mut self, server: &Server, path: &str, relay: Option<&Relay>) -> Self {
         let webrtcbin = self.webrtcbin();
         let promise = gst::Promise::new();
         webrtcbin.emit_by_name::<()>("create-offer", &[&None::<gst::Structure>, &promise]);
@@ -116,10 +133,12 @@ impl Peer {
             (state == WebRTCICEGatheringState::Complete).then_some(())
         });
         let offer = webrtcbin.property::<WebRTCSessionDescription>("local-description");
-        let reply = server
-            .post_offer(path, &offer.sdp().as_text().unwrap())
-            .expect(201);
-        let answer = gstreamer_sdp::SDPMessage::parse_buffer(&reply.body).unwrap();
+        let offer = offer.sdp().as_text().unwrap();
+        let offer = relay.map_or_else(|| offer.clone(), |_| Relay::offer(&offer));
+        let reply = server.post_offer(path, &offer).expect(201);
+        let answer = reply.text();
+        let answer = relay.map_or_else(|| answer.to_owned(), |relay| relay.answer(answer));
+        let answer = gstreamer_sdp::SDPMessage::parse_buffer(answer.as_bytes()).unwrap();
         let answer = WebRTCSessionDescription::new(WebRTCSDPType::Answer, answer);
         let promise = gst::Promise::new();
         webrtcbin.emit_by_name::<()>("set-remote-description", &[&answer, &promise]);

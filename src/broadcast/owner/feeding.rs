@@ -70,15 +70,8 @@ impl Owner {
         let tracks = self.tracks.next(Some(&codecs), rids, &self.shared.fanout);
         let (number, gate, pulse) = (session.number, Gate::new(), watch::Sender::default());
         let feed = Feed {
-            number,
             session: Some(Arc::clone(&session)),
-            stop: session.stop.clone(),
-            gate: Arc::clone(&gate),
-            pulse: pulse.subscribe(),
-            tracks: tracks.clone(),
-            first_frame: None,
-            started: Vec::new(),
-            live_since: None,
+            ..Feed::new(number, session.stop.clone(), &gate, &pulse, &tracks)
         };
         let mut options = self.shared.options.publisher.clone();
         options.engine = self.plan.publisher_engine.unwrap_or(options.engine);
@@ -104,17 +97,7 @@ impl Owner {
         let restarts = self.source_told.borrow().health.restarts + u64::from(again);
         let (told, source_told) = watch::channel(Told::starting(restarts));
         self.source_told = source_told;
-        self.feed = Some(Feed {
-            number,
-            session: None,
-            stop: stop.clone(),
-            gate: Arc::clone(&gate),
-            pulse: pulse.subscribe(),
-            tracks: tracks.clone(),
-            first_frame: None,
-            started: Vec::new(),
-            live_since: None,
-        });
+        self.feed = Some(Feed::new(number, stop.clone(), &gate, &pulse, &tracks));
         let sinks = gate.sinks(number, (&tracks, &self.streams), &self.reports.0);
         let task = source::Task {
             broadcast: self.name.clone(),

@@ -153,6 +153,29 @@ struct Feed {
     live_since: Option<SystemTime>,
 }
 
+impl Feed {
+    /// A pipeline that has not shown anything yet.
+    fn new(
+        number: u64,
+        stop: Stop,
+        gate: &Arc<Gate>,
+        pulse: &watch::Sender<Pulse>,
+        tracks: &Tracks,
+    ) -> Self {
+        Self {
+            number,
+            session: None,
+            stop,
+            gate: Arc::clone(gate),
+            pulse: pulse.subscribe(),
+            tracks: tracks.clone(),
+            first_frame: None,
+            started: Vec::new(),
+            live_since: None,
+        }
+    }
+}
+
 /// A broadcast.
 pub(super) struct Owner {
     name: Name,

@@ -153,6 +153,13 @@ impl FedViewer {
     /// limits. No event follows.
     pub async fn close(mut self) {
         self.place.tell(Message::Leave(self.place.key));
+        let (totals, own) = (&self.place.worker.totals, self.statistics());
+        for (total, own) in [
+            (&totals.retransmitted, own.retransmitted),
+            (&totals.refused, own.retransmissions_refused),
+        ] {
+            total.fetch_add(own, Ordering::Relaxed);
+        }
         if let Some(peer) = self.peer.take() {
             peer.close().await;
         }
@@ -163,6 +170,7 @@ impl FedViewer {
         let peer = self.peer.as_ref();
         ViewerStatistics {
             retransmitted: peer.map_or(0, webrtcbin::Viewer::retransmitted),
+            retransmissions_refused: peer.map_or(0, webrtcbin::Viewer::refused),
             ..self.counters.statistics()
         }
     }

@@ -121,7 +121,7 @@ impl Share {
                 if let Some(fed) = self.viewers.get_mut(&key) {
                     match heard {
                         Heard::Connected => self.wake = Some(cx.now),
-                        Heard::KeyframeWanted => fed.keyframe_wanted(cx.now),
+                        Heard::KeyframeWanted => fed.keyframe_wanted(cx),
                     }
                     self.wake = earliest(self.wake, Some(fed.wake()));
                 }

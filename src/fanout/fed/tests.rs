@@ -19,6 +19,7 @@ use crate::{
         End, Event,
         webrtcbin::{Packets, Ports, ViewerOptions},
     },
+    testing,
 };
 
 fn options() -> ViewerOptions {
@@ -166,40 +167,18 @@ async fn silent_peers_are_given_up() {
     stage.fanout.stop().await;
 }
 
-/// In a process of its own: other tests' threads come and go.
 #[test]
 fn sessions_leave_nothing_behind() {
-    let program = std::env::current_exe().unwrap();
-    let test = "fanout::fed::tests::sessions_leave_nothing_behind_alone";
-    let output = std::process::Command::new(program)
-        .args(["--exact", test, "--ignored", "--nocapture"])
-        .env("G_DEBUG", "fatal-criticals")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}\n{output:?}"
-    );
+    testing::run_alone("fanout::fed::tests::sessions_leave_nothing_behind_alone");
 }
 
 #[test]
 #[ignore = "run by sessions_leave_nothing_behind"]
 fn sessions_leave_nothing_behind_alone() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_keep_alive(Duration::from_millis(100))
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(many_sessions());
+    testing::block_on(many_sessions());
 }
 
 async fn many_sessions() {
-    let count = |what: &str| {
-        let entries = std::fs::read_dir(format!("/proc/self/{what}"));
-        entries.unwrap().count()
-    };
     let stage = Stage::new(30);
     let mut counts = Vec::new();
     for (unanswered, connected) in [(3, 3), (40, 10)] {
@@ -217,8 +196,7 @@ async fn many_sessions() {
             assert!(client.video.len() > 30);
             viewer.close().await;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        counts.push((count("task"), count("fd")));
+        counts.push(testing::count_threads_and_files().await);
     }
     assert!(
         counts[1].0 <= counts[0].0 && counts[1].1 <= counts[0].1,

@@ -164,12 +164,14 @@ impl Fed {
     }
 
     /// The viewer's decoder needs a keyframe.
-    pub(super) fn keyframe_wanted(&mut self, now: Instant) {
+    pub(super) fn keyframe_wanted(&mut self, cx: &Context) {
         let mut tracks = self.tracks.iter();
         if !tracks.any(|track| track.switcher.is_replaying()) {
-            self.replay_at.get_or_insert(now + KEYFRAME_PATIENCE);
+            self.replay_at.get_or_insert(cx.now + KEYFRAME_PATIENCE);
         }
-        self.ask_keyframe(now);
+        if !self.ask_keyframe(cx.now) {
+            cx.totals.capped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// When [`Fed::tick`] is due next.
@@ -304,10 +306,11 @@ impl Fed {
         self.tracks.iter().any(|track| track.switcher.is_waiting())
     }
 
-    pub(super) fn ask_keyframe(&mut self, now: Instant) {
+    /// Returns false if it is too soon after the last time.
+    pub(super) fn ask_keyframe(&mut self, now: Instant) -> bool {
         let soon = |at: Instant| now.saturating_duration_since(at) < KEYFRAME_INTERVAL;
         if self.keyframe_asked.is_some_and(soon) {
-            return;
+            return false;
         }
         self.keyframe_asked = Some(now);
         let requests = &self.counters.keyframe_requests;
@@ -315,6 +318,7 @@ impl Fed {
         if self.events.try_send(Event::KeyframeWanted).is_err() {
             tracing::debug!("viewer's owner is behind; an event is lost");
         }
+        true
     }
 }
 

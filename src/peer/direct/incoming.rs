@@ -31,7 +31,7 @@ pub(super) const EXTENSIONS: &[&str] = &[
 pub(crate) struct Incoming {
     sections: Vec<Section>,
     extensions: Vec<(u8, Extension)>,
-    /// SSRCs that str0m knows.
+    /// SSRCs of which an authentic packet has come.
     known: HashSet<u32>,
 }
 
@@ -139,17 +139,36 @@ impl Incoming {
         }
     }
 
+    /// Whether str0m shall see an RTP packet: only what belongs to a stream whose first packet was
+    /// authentic. str0m makes room for a stream, and lets a new SSRC take the place of an old one
+    /// (by the mid extension), before it decrypts.
+    pub(super) fn admits(
+        &mut self,
+        rtc: &mut Rtc,
+        datagram: &[u8],
+        authentic: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        let Some((pt, ssrc)) = rtp_stream(datagram) else {
+            return false;
+        };
+        if self.known.contains(&ssrc) {
+            return true;
+        }
+        let room = !self.is_empty() && self.known.len() < STREAMS_MAX;
+        if !room || !rtc.is_connected() || !authentic(datagram) {
+            return false;
+        }
+        if self.expect(rtc, pt, ssrc) {
+            self.known.insert(ssrc);
+        }
+        true
+    }
+
     /// Tells str0m about an SSRC before its first packet. Neither the offer's `a=ssrc` lines nor
     /// the mid extension are there in every client's offer; payload types always are, and are
-    /// unique in a bundle (RFC 9143 §9.1). A forged packet costs one of the session's streams, but
-    /// gets no further than decryption.
-    pub(super) fn expect(&mut self, rtc: &mut Rtc, datagram: &[u8]) {
-        let Some((pt, ssrc)) = rtp_stream(datagram).filter(|_| !self.is_empty()) else {
-            return;
-        };
-        if self.known.contains(&ssrc) || self.known.len() == STREAMS_MAX || !rtc.is_connected() {
-            return;
-        }
+    /// unique in a bundle (RFC 9143 §9.1). False for a retransmission before anything else: its
+    /// stream is not known yet.
+    fn expect(&self, rtc: &mut Rtc, pt: u8, ssrc: u32) -> bool {
         let mut api = rtc.direct_api();
         // Layers share their payload type; their packets name their rid.
         for section in self
@@ -158,15 +177,14 @@ impl Incoming {
             .filter(|section| section.rids.is_empty())
         {
             if section.pt == pt {
-                self.known.insert(ssrc);
                 api.expect_stream_rx(ssrc.into(), None, section.mid, None);
-            } else if section.rtx == Some(pt)
-                && let Some(main) = api.stream_rx_by_mid(section.mid, None).map(|rx| rx.ssrc())
-            {
-                self.known.insert(ssrc);
+            } else if section.rtx == Some(pt) {
+                let main = api.stream_rx_by_mid(section.mid, None).map(|rx| rx.ssrc());
+                let Some(main) = main else { return false };
                 api.expect_stream_rx(main, Some(Ssrc::from(ssrc)), section.mid, None);
             }
         }
+        true
     }
 
     pub(super) fn request_keyframe(&self, rtc: &mut Rtc) {

@@ -78,6 +78,7 @@ impl DtlsProvider for KeyTap {
             inner,
             keys,
             look: now,
+            failed: false,
         }))
     }
 }
@@ -94,11 +95,22 @@ struct TappedInstance {
     keys: KeySlot,
     /// When OpenSSL is to look next, during the handshake.
     look: Instant,
+    /// The stock instance panics at what comes after a handshake that has failed.
+    failed: bool,
 }
 
 impl TappedInstance {
     fn is_handshaking(&self) -> bool {
         self.keys.get().is_none()
+    }
+
+    fn take(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        if self.failed {
+            return Ok(());
+        }
+        let taken = self.inner.handle_packet(packet);
+        self.failed = taken.is_err();
+        taken
     }
 }
 
@@ -108,7 +120,7 @@ impl DtlsInstance for TappedInstance {
     }
 
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.inner.handle_packet(packet)
+        self.take(packet)
     }
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
@@ -135,7 +147,7 @@ impl DtlsInstance for TappedInstance {
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
         if self.is_handshaking() && now >= self.look {
-            self.inner.handle_packet(&[])?;
+            self.take(&[])?;
             self.look = now + LOOK_EVERY;
         }
         self.inner.handle_timeout(now)

@@ -29,7 +29,7 @@ use str0m::{
 pub(crate) use self::incoming::Incoming;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::incoming::rtp_stream;
-use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
+use self::keys::{CERTIFICATE, Exported, KeySlot, NEW_SLOT, PROVIDER};
 pub use self::publisher::{Publisher, PublisherOptions, StreamInput, Task};
 use super::{
     End, sdp, srtp,
@@ -39,6 +39,8 @@ use crate::media::Kind;
 
 /// Addresses one session may use in its life; NAT rebinding and mobility need a handful.
 const ADDRESSES_MAX: usize = 16;
+/// A longer datagram is nobody's: jumbo frames are no longer. str0m's DTLS panics at 30 000 bytes.
+const DATAGRAM_BYTES_MAX: usize = 9216;
 /// Remote candidates one session may name.
 const CANDIDATES_MAX: usize = 32;
 
@@ -74,6 +76,8 @@ pub(crate) struct Session {
     dtls: Option<bool>,
     candidates: usize,
     incoming: Incoming,
+    /// What tells the peer's packets from forged ones, once there are keys.
+    verifier: Option<srtp::Verifier>,
 }
 
 impl Session {
@@ -135,6 +139,7 @@ impl Session {
             dtls: Some(offer.setup != sdp::Setup::Active),
             candidates: 0,
             incoming,
+            verifier: None,
         };
         session.add_candidates(&offer.candidates);
         let transport = transport(credentials, fingerprint, port);
@@ -184,11 +189,16 @@ impl Session {
         let Some(destination) = self.port.local(source) else {
             return;
         };
+        if datagram.len() > DATAGRAM_BYTES_MAX {
+            return;
+        }
         // What str0m cannot read at all it would only count; garbage stops here.
         let Ok(contents) = datagram.try_into() else {
             return;
         };
-        self.incoming.expect(&mut self.rtc, datagram);
+        if !self.admits(datagram) {
+            return;
+        }
         let nominated = udp::stun_nominates(datagram);
         let input = Input::Receive(
             now,
@@ -201,6 +211,20 @@ impl Session {
         );
         let result = self.rtc.handle_input(input);
         self.finish(now, result, Some((source, nominated)), reports);
+    }
+
+    /// Whether str0m shall see a datagram. Of SRTCP, and of new streams, only what the peer has
+    /// encrypted: str0m would log each forged packet, and make room for each forged stream.
+    fn admits(&mut self, datagram: &[u8]) -> bool {
+        let verifier = self.verifier.as_mut();
+        match datagram {
+            // RFC 7983 §7, RFC 5761 §4.
+            [128..192, 192..224, ..] => verifier.is_some_and(|it| it.admits_rtcp(datagram)),
+            [128..192, ..] => self.incoming.admits(&mut self.rtc, datagram, |packet| {
+                verifier.is_some_and(|it| it.is_authentic(packet))
+            }),
+            _ => true,
+        }
     }
 
     /// Lets time pass.
@@ -319,8 +343,11 @@ impl Session {
 
     fn event(&mut self, now: Instant, event: RtcEvent, reports: &mut Vec<Report>) {
         match event {
-            RtcEvent::Connected => reports.push(match self.sender() {
-                Some(sender) => Report::Connected(Box::new(sender)),
+            RtcEvent::Connected => reports.push(match self.keys() {
+                Some((sender, verifier)) => {
+                    self.verifier = Some(verifier);
+                    Report::Connected(Box::new(sender))
+                }
                 None => Report::Closed(End::Failed),
             }),
             RtcEvent::RtpPacket(packet) => {
@@ -337,10 +364,18 @@ impl Session {
         }
     }
 
-    fn sender(&self) -> Option<srtp::Sender> {
-        let exported = self.keys.get()?;
-        let key = srtp::MasterKey::from_dtls(&exported.material, exported.profile, exported.client);
-        key.and_then(|key| srtp::Sender::new(&key))
+    /// What encrypts for the peer, and what recognises what it has encrypted.
+    fn keys(&self) -> Option<(srtp::Sender, srtp::Verifier)> {
+        let Exported {
+            material,
+            profile,
+            client,
+        } = self.keys.get()?;
+        let key = |client| srtp::MasterKey::from_dtls(material, *profile, client);
+        let sender = key(*client).and_then(|key| srtp::Sender::new(&key));
+        let verifier = key(!client).and_then(|key| srtp::Verifier::new(&key));
+        sender
+            .and_then(|sender| Ok((sender, verifier?)))
             .inspect_err(|error| tracing::warn!(%error, "no SRTP keys"))
             .ok()
     }

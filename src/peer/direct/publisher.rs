@@ -237,21 +237,10 @@ impl Task {
     pub async fn run(mut self) {
         let mut reports = Vec::new();
         let why = loop {
-            for report in reports.drain(..) {
-                match report {
-                    Report::Connected(_) => {
-                        self.connected = true;
-                        self.tell(Event::Connected);
-                    }
-                    Report::Rtp(packet) => self.packet(*packet),
-                    Report::Rtcp(_) => {}
-                    Report::Closed(why) => {
-                        self.tell(Event::Closed(why));
-                        return;
-                    }
-                }
+            if let Some(why) = self.handle(&mut reports) {
+                self.tell(Event::Closed(why));
+                return;
             }
-            self.release();
             if let Some(why) = self.overdue() {
                 break why;
             }
@@ -273,6 +262,43 @@ impl Task {
         };
         self.session.close(Instant::now());
         self.tell(Event::Closed(why));
+    }
+
+    /// Takes what the session reports; why it has ended, if it has.
+    fn handle(&mut self, reports: &mut Vec<Report>) -> Option<End> {
+        for report in reports.drain(..) {
+            match report {
+                Report::Connected(_) => {
+                    self.connected = true;
+                    self.tell(Event::Connected);
+                }
+                Report::Rtp(packet) => self.packet(*packet),
+                Report::Rtcp(_) => {}
+                Report::Closed(why) => return Some(why),
+            }
+        }
+        self.release();
+        None
+    }
+
+    /// Takes a datagram, or lets time pass, without a runtime.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn step(
+        &mut self,
+        now: Instant,
+        datagram: Option<(SocketAddr, &[u8])>,
+    ) -> Option<End> {
+        let mut reports = Vec::new();
+        match datagram {
+            Some((source, data)) => self.session.receive(now, source, data, &mut reports),
+            None => self.session.tick(now, &mut reports),
+        }
+        self.handle(&mut reports)
+    }
+
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) const fn is_connected(&self) -> bool {
+        self.connected
     }
 
     fn command(&mut self, command: Command) {

@@ -8,7 +8,7 @@ use std::{
 /// Packets that may wait behind a gap: a second of a 10 Mb/s stream.
 const WAITING_MAX: usize = 1024;
 /// A jump in sequence numbers larger than this is a new start, not a gap.
-const JUMP: u64 = 3000;
+pub(super) const JUMP: u64 = 3000;
 
 /// Holds packets behind a gap until what is missing has come, or has not come in time. Packets in
 /// order pass without any delay.

@@ -3,22 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{answers::assert_well_formed, *};
+use crate::fuzz::Random;
 
 const MUTATIONS: usize = 200;
 /// Far above what the largest offer takes (milliseconds), far below a hang.
 const TIME_MAX: Duration = Duration::from_secs(2);
-
-/// xorshift64: the same mutations in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(limit.max(1)).unwrap()).unwrap()
-    }
-}
 
 /// One to three damages.
 fn mutate(text: &str, random: &mut Random) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! From offer to close: real clients' offers, goodbyes, and nothing left behind.
 
 use super::*;
+use crate::testing;
 
 /// The peer learns that the publisher's session is over, and the server that the peer has gone.
 #[tokio::test]
@@ -86,41 +87,18 @@ async fn offers_of_real_clients_are_answered() {
     assert!(answered >= 9, "{answered}");
 }
 
-/// In a process of its own: other tests' threads come and go.
 #[test]
 fn sessions_leave_nothing_behind() {
-    let program = std::env::current_exe().unwrap();
-    let test = "peer::webrtcbin::tests::life::sessions_leave_nothing_behind_alone";
-    let output = std::process::Command::new(program)
-        .args(["--exact", test, "--ignored", "--nocapture"])
-        .env("G_DEBUG", "fatal-criticals")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}\n{output:?}"
-    );
+    testing::run_alone("peer::webrtcbin::tests::life::sessions_leave_nothing_behind_alone");
 }
 
 #[test]
 #[ignore = "run by sessions_leave_nothing_behind"]
 fn sessions_leave_nothing_behind_alone() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_keep_alive(Duration::from_millis(100))
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(many_sessions());
+    testing::block_on(many_sessions());
 }
 
 async fn many_sessions() {
-    let count = |what: &str| {
-        std::fs::read_dir(format!("/proc/self/{what}"))
-            .unwrap()
-            .count()
-    };
     let (_client, offer) = Client::offer(OPUS).await;
     let offer = sdp::Offer::parse(offer.as_bytes(), sdp::Role::Publisher).unwrap();
     let mut counts = Vec::new();
@@ -147,8 +125,7 @@ async fn many_sessions() {
             call.audio.more_than(3).await;
             close(call).await;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        counts.push((count("task"), count("fd")));
+        counts.push(testing::count_threads_and_files().await);
     }
     assert!(
         counts[1].0 <= counts[0].0 && counts[1].1 <= counts[0].1,

@@ -10,6 +10,7 @@
 //! send per packet on the caller's thread, and what the socket does not take is lost as on the
 //! network: a slow peer never holds up the caller.
 
+mod again;
 mod outlet;
 mod pads;
 
@@ -30,6 +31,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use self::again::Again;
 pub use self::outlet::{Header, Outlet, Packets, Pushed};
 use super::{
     Error, Ports, close,
@@ -84,6 +86,7 @@ pub struct Viewer {
     running: Running,
     webrtcbin: glib::WeakRef<gst::Element>,
     outlet: Outlet,
+    again: Arc<Again>,
     reporter: Arc<Reporter>,
     /// The watch; it ends with the viewer.
     tasks: JoinSet<()>,
@@ -105,7 +108,9 @@ impl Viewer {
         events: mpsc::Sender<Event>,
     ) -> Result<(Self, String), Error> {
         let (cname, build) = (sdp::stream_id(sections), options.clone());
-        let build = move || pads::build(&build, &cname);
+        let again = Arc::new(Again::new());
+        let guard = Arc::clone(&again);
+        let build = move || pads::build(&build, &cname, &guard);
         let (pipeline, webrtcbin) =
             running::blocking("building a viewer", running::START_TIMEOUT, build).await??;
         // The outlet is made in the middle of the negotiation; nothing connects before its end.
@@ -138,7 +143,9 @@ impl Viewer {
                 return Err(error);
             }
         };
-        let outlet = outlet.get_or_init(|| Outlet::new(pads)).clone();
+        let outlet = outlet
+            .get_or_init(|| Outlet::new(pads, Arc::clone(&again)))
+            .clone();
         engine::set_on_sessions(&webrtcbin, "rtcp-min-interval", REPORT_INTERVAL);
         engine::watch(&webrtcbin, &reporter);
         let heard = listen(&webrtcbin);
@@ -147,6 +154,7 @@ impl Viewer {
             webrtcbin: webrtcbin.downgrade(),
             tasks: watch((outlet.clone(), heard), reporter.clone(), options),
             outlet,
+            again,
             reporter,
         };
         Ok((viewer, answer))
@@ -175,6 +183,11 @@ impl Viewer {
             .flat_map(|bin| engine::of_factory(bin, "rtprtxsend"))
             .map(|sender| u64::from(sender.property::<u32>("num-rtx-packets")))
             .sum()
+    }
+
+    /// Requests for packets that were past the viewer's budget.
+    pub fn refused(&self) -> u64 {
+        self.again.refused()
     }
 
     /// Says goodbye to the peer (DTLS `close_notify`), stops the pipeline and frees it, within a

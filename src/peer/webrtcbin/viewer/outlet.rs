@@ -12,6 +12,7 @@ use std::{
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::again::Again;
 use crate::media::{Frame, Kind};
 
 /// RTP header length in bytes: no CSRC, no extension.
@@ -121,6 +122,7 @@ pub struct Outlet {
 struct State {
     /// At most one of each kind.
     pads: Vec<(Kind, gst::Pad)>,
+    again: Arc<Again>,
     /// Before the connection is up a push would wait for it; after its end it is of no use.
     open: AtomicBool,
     begin: Instant,
@@ -131,9 +133,10 @@ struct State {
 }
 
 impl Outlet {
-    pub(super) fn new(pads: Vec<(Kind, gst::Pad)>) -> Self {
+    pub(super) fn new(pads: Vec<(Kind, gst::Pad)>, again: Arc<Again>) -> Self {
         let state = State {
             pads,
+            again,
             open: AtomicBool::new(false),
             begin: Instant::now(),
             pushing: AtomicU64::new(0),
@@ -165,6 +168,7 @@ impl Outlet {
         state.pushed.store(begin, Relaxed);
         let result = pad.push_list(packets.list.clone());
         state.pushing.store(0, Relaxed);
+        state.again.earn(kind, packets.bytes(), packets.len());
         let took = Duration::from_millis(self.clock() - begin);
         match result {
             Ok(_) if took > PUSH_MAX => Pushed::Late,

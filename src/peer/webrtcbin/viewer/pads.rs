@@ -1,5 +1,7 @@
 //! The pipeline of one viewer: webrtcbin alone, with a source pad of ours per track.
 
+use std::sync::Arc;
+
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 use gstreamer_webrtc as gst_webrtc;
@@ -7,6 +9,7 @@ use gstreamer_webrtc as gst_webrtc;
 use super::{
     super::{Error, engine},
     Heard, Told, ViewerOptions,
+    again::Again,
 };
 use crate::{
     media::{Codec, Kind},
@@ -39,6 +42,7 @@ pub(super) fn tracks(sections: &[Section]) -> Vec<Track> {
 pub(super) fn build(
     options: &ViewerOptions,
     cname: &str,
+    again: &Arc<Again>,
 ) -> Result<(gst::Pipeline, gst::Element), pipeline::Error> {
     let failed = |error: glib::BoolError| pipeline::Error::Failed(error.to_string());
     let pipeline = gst::Pipeline::new();
@@ -56,21 +60,24 @@ pub(super) fn build(
         let names = gst::Structure::builder("application/x-rtp-source-sdes").field("cname", cname);
         rtpbin.set_property("sdes", names.build());
     }
-    send_at_once(&webrtcbin);
+    adjust_inside(&webrtcbin, again);
     pipeline.add(&webrtcbin).map_err(failed)?;
     Ok((pipeline, webrtcbin))
 }
 
-/// webrtcbin holds packets back until they are due, in an element that it adds when the answer is
-/// set; a worker cannot wait for that.
-fn send_at_once(webrtcbin: &gst::Element) {
+/// Adjusts what webrtcbin adds when the answer is set. It holds packets back until they are due,
+/// which a worker cannot wait for; and it sends again whatever it is asked for.
+fn adjust_inside(webrtcbin: &gst::Element, again: &Arc<Again>) {
     let Some(bin) = webrtcbin.downcast_ref::<gst::Bin>() else {
         return;
     };
-    bin.connect_deep_element_added(|_, _, element| {
-        let factory = element.factory();
-        if factory.is_some_and(|factory| factory.name() == "clocksync") {
-            element.set_property("sync", false);
+    let again = Arc::clone(again);
+    bin.connect_deep_element_added(move |_, _, element| {
+        let factory = element.factory().map(|factory| factory.name());
+        match factory.as_deref() {
+            Some("clocksync") => element.set_property("sync", false),
+            Some("rtprtxsend") => again.guard(element),
+            _ => {}
         }
     });
 }

@@ -1,0 +1,210 @@
+//! `aerial bench --ladder`: what renditions cost, and how soon a cold one plays.
+//!
+//! A server makes three renditions of the clip from one decode, and beside it, on the same machine
+//! at the same time, `gst-launch-1.0` runs the same text on the same pictures. The server does
+//! more: it receives, cuts the renditions into packets and serves viewers. Receiving is measured
+//! without viewers, when no rendition is made; what a viewer costs, and what the rest costs in
+//! units of `gst-launch-1.0`, comes from several numbers of viewers. Since both processes always
+//! run at once, what else the machine does troubles both alike.
+
+mod report;
+mod twin;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use tokio::time::sleep;
+
+pub(super) use report::Ladder;
+use report::{ColdTry, Round, Window};
+use twin::Twin;
+
+use super::{
+    BROADCAST, Options, SETTLE,
+    clip::Clip,
+    peer::Http,
+    process::Usage,
+    publisher::Publisher,
+    say,
+    server::Server,
+    viewers,
+    watch::{self, Time, Viewed},
+};
+use crate::peer::Engine;
+
+/// The text, which the server knows by its name.
+const TEXT: &str = include_str!("../../../pipelines/h264-ladder.launch");
+/// What the server is to make.
+const CONFIG: &str = "[broadcasts.bench]\nrenditions = [\"h264-ladder.launch\"]\ngrace = \"1s\"\n";
+/// The renditions that the text makes.
+const RENDITIONS: [&str; 3] = ["720p", "480p", "240p"];
+/// Of cold tries: each finds another place between the publisher's keyframes, 2 s apart.
+const STAGGER: Duration = Duration::from_millis(370);
+
+/// What the processes have used so far.
+struct Look {
+    at: Instant,
+    server: Usage,
+    /// Of the server: its fan-out threads.
+    fanout: Duration,
+    twin: Usage,
+}
+
+/// All that a run needs.
+struct Bench<'a> {
+    options: &'a Options,
+    clip: &'a Arc<Clip>,
+    http: &'a Http,
+    server: Server,
+}
+
+/// Measures all.
+///
+/// # Errors
+///
+/// If something could not be measured at all.
+pub(super) async fn run(options: &Options, clip: &Arc<Clip>, http: &Http) -> Result<Ladder> {
+    let mut counts: Vec<usize> = Vec::new();
+    for &viewers in &options.viewers {
+        counts.push(usize::try_from(viewers)?);
+    }
+    counts.sort_unstable();
+    counts.dedup();
+    ensure!(
+        counts.len() > 1,
+        "--ladder needs two numbers of viewers, to tell what one more costs"
+    );
+    let server = Server::start(http, Engine::Direct, CONFIG).await?;
+    let endpoint = server.url(&format!("/whip/{BROADCAST}"));
+    let mut publisher = Publisher::start(http, &endpoint, Arc::clone(clip)).await?;
+    let mut bench = Bench {
+        options,
+        clip,
+        http,
+        server,
+    };
+    let ladder = tokio::select! {
+        failure = publisher.failure() => return Err(failure),
+        ladder = Box::pin(bench.measure(&counts)) => ladder?,
+    };
+    publisher.stop(http).await?;
+    Ok(ladder)
+}
+
+impl Bench<'_> {
+    async fn measure(&mut self, counts: &[usize]) -> Result<Ladder> {
+        self.server.wait_live(self.http, BROADCAST).await?;
+        sleep(self.settle()).await;
+        let mut cold = Vec::new();
+        for number in 0..self.options.rounds {
+            say(&format!("cold renditions, try {}\n", number + 1))?;
+            for rendition in RENDITIONS {
+                cold.push(self.cold(rendition, STAGGER * number).await?);
+            }
+        }
+        let mut twin = Twin::start(TEXT, self.clip)?;
+        let mut rounds = Vec::new();
+        for number in 0..self.options.rounds {
+            say(&format!("round {}, {counts:?} viewers\n", number + 1))?;
+            rounds.push(self.round(counts, &mut twin).await?);
+        }
+        Ok(Ladder::new(rounds, cold))
+    }
+
+    fn settle(&self) -> Duration {
+        SETTLE.min(self.time(Duration::ZERO).window)
+    }
+
+    fn time(&self, settle: Duration) -> Time {
+        Time {
+            settle,
+            window: Duration::from_secs(self.options.seconds.into()),
+        }
+    }
+
+    /// The first viewer of a rendition that nobody has watched.
+    async fn cold(&mut self, rendition: &str, after: Duration) -> Result<ColdTry> {
+        self.server.wait_idle(self.http, BROADCAST).await?;
+        sleep(after).await;
+        let at_once = Time {
+            settle: Duration::ZERO,
+            window: Duration::ZERO,
+        };
+        let job = self.job(1, &[rendition]);
+        let measured = watch::measure(job, at_once, || Ok(())).await?;
+        let viewer = measured.viewers.into_iter().next();
+        Ok(ColdTry::new(rendition, viewer.context("no viewer")?))
+    }
+
+    async fn round(&mut self, counts: &[usize], twin: &mut Twin) -> Result<Round> {
+        self.server.wait_idle(self.http, BROADCAST).await?;
+        sleep(self.settle()).await;
+        let begin = self.look(twin)?;
+        tokio::select! {
+            failure = twin.failure() => return Err(failure),
+            () = sleep(self.time(Duration::ZERO).window) => {}
+        }
+        let idle = Viewed {
+            elapsed: begin.at.elapsed(),
+            looks: [begin, self.look(twin)?],
+            viewers_usage: [Usage::of(std::process::id())?; 2],
+            viewers: Vec::new(),
+        };
+        let mut watched = Vec::new();
+        for &viewers in counts {
+            watched.push(self.watched(self.job(viewers, &RENDITIONS), twin).await?);
+        }
+        self.server.wait_idle(self.http, BROADCAST).await?;
+        let most = counts.last().copied().unwrap_or_default();
+        let source = self.watched(self.job(most, &["source"]), twin).await?;
+        Ok(Round {
+            idle: window(&idle, twin),
+            watched,
+            source,
+        })
+    }
+
+    async fn watched(&self, job: viewers::Job, twin: &Twin) -> Result<Window> {
+        let time = self.time(self.settle());
+        let viewed = watch::measure(job, time, || self.look(twin)).await?;
+        Ok(window(&viewed, twin))
+    }
+
+    fn job(&self, viewers: usize, renditions: &[&str]) -> viewers::Job {
+        let endpoint = |rendition: &&str| {
+            self.server
+                .url(&format!("/whep/{BROADCAST}?rendition={rendition}"))
+        };
+        viewers::Job {
+            endpoints: renditions.iter().map(endpoint).collect(),
+            viewers,
+            joins_per_second: f64::from(self.options.joins_per_second),
+            sampled: 1,
+        }
+    }
+
+    fn look(&self, twin: &Twin) -> Result<Look> {
+        Ok(Look {
+            at: Instant::now(),
+            server: self.server.usage()?,
+            fanout: self.server.fanout_cpu()?,
+            twin: twin.usage()?,
+        })
+    }
+}
+
+fn window(viewed: &Viewed<Look>, twin: &Twin) -> Window {
+    let [before, after] = &viewed.looks;
+    let used = |pick: fn(&Look) -> Duration| pick(after).saturating_sub(pick(before));
+    let used = report::Used {
+        elapsed: viewed.elapsed,
+        server: used(|look| look.server.cpu),
+        fanout: used(|look| look.fanout),
+        twin: used(|look| look.twin.cpu),
+        twin_frames_per_second: twin.frames_per_second([before.at, after.at]),
+    };
+    Window::new(&used, &viewed.viewers)
+}

@@ -1,0 +1,60 @@
+//! The benchmark's side of the viewers: has them join, and measures while they watch.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::time::sleep;
+
+use super::{
+    ANSWER_TIMEOUT,
+    part::{Job, Part},
+    process::Usage,
+    viewers::{self, Report, Stats},
+};
+
+/// How long to measure, and how long to wait after the last join before that.
+#[derive(Clone, Copy)]
+pub(super) struct Time {
+    pub(super) settle: Duration,
+    pub(super) window: Duration,
+}
+
+/// What was measured.
+pub(super) struct Viewed<T> {
+    /// What was looked at, at the beginning and the end.
+    pub(super) looks: [T; 2],
+    /// The viewers' process likewise.
+    pub(super) viewers_usage: [Usage; 2],
+    /// How long it took.
+    pub(super) elapsed: Duration,
+    /// What the viewers saw meanwhile.
+    pub(super) viewers: Vec<Stats>,
+}
+
+/// Viewers join; after a while it is measured; they leave.
+pub(super) async fn measure<T>(
+    job: viewers::Job,
+    time: Time,
+    look: impl Fn() -> Result<T>,
+) -> Result<Viewed<T>> {
+    #[expect(clippy::cast_precision_loss, reason = "the number of viewers is small")]
+    let joining = Duration::from_secs_f64(job.viewers as f64 / job.joins_per_second);
+    let mut part = Part::start(&Job::Viewers(job)).await?;
+    part.answer::<String>(joining + ANSWER_TIMEOUT).await?;
+    sleep(time.settle).await;
+    part.say("start").await?;
+    let begin = Instant::now();
+    let before = (look()?, part.usage()?);
+    sleep(time.window).await;
+    part.say("stop").await?;
+    let elapsed = begin.elapsed();
+    let after = (look()?, part.usage()?);
+    let seen: Report = part.answer(ANSWER_TIMEOUT).await?;
+    part.answer::<String>(ANSWER_TIMEOUT).await?;
+    Ok(Viewed {
+        looks: [before.0, after.0],
+        viewers_usage: [before.1, after.1],
+        elapsed,
+        viewers: seen.viewers,
+    })
+}

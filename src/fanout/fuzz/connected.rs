@@ -1,0 +1,224 @@
+//! A viewer on a worker, connected to a client that can say anything.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use str0m::media::Direction;
+use tokio::sync::mpsc;
+
+use super::super::{
+    Incoming, Layer, Rendition, Session, Tracks,
+    batch::Batch,
+    gop::Limits,
+    handle::ViewerCounters,
+    viewer::{self, Context},
+    worker::{Message, Worker},
+};
+use crate::{
+    media::{Codec, Frame, Kind},
+    peer::{
+        Event,
+        direct::fuzz::{
+            Step,
+            peer::{Peer, port},
+            steps,
+        },
+        sdp::{self, Offer, Role},
+        udp::{Destination, Port, Route},
+    },
+};
+
+/// Time between two frames of a picture.
+const FRAME: Duration = Duration::from_millis(33);
+/// Every so many frames is a keyframe.
+const GOP: u64 = 8;
+
+/// A worker with one viewer of a simulcast picture and of sound.
+struct Stage {
+    worker: Worker,
+    viewer: u64,
+    counters: Arc<ViewerCounters>,
+    /// SSRCs of what it is sent.
+    ssrcs: Vec<u32>,
+    renditions: Vec<(Codec, Rendition)>,
+    frames: u64,
+    now: Instant,
+    begun: Instant,
+}
+
+/// No bytes from a viewer's address end its session, whatever it asks for. Returns how many packets
+/// and keyframes it got it to repeat or ask for.
+///
+/// # Errors
+/// If the connection does not come about.
+pub(crate) fn viewer(data: &[u8]) -> io::Result<u64> {
+    let mut peer = Peer::new(Direction::RecvOnly)?;
+    let (events, mut received) = mpsc::channel(16);
+    let (mut stage, answer) = Stage::new(&peer.offer, events).map_err(io::Error::other)?;
+    let (mut now, mut connected) = (stage.now, false);
+    peer.connect(&mut now, &answer, |now, source, datagram| {
+        stage.now = now;
+        stage.datagram(source, datagram.to_vec());
+        connected |= received.try_recv() == Ok(Event::Connected);
+        connected
+    })?;
+    stage.frame(&[]);
+    for step in steps(data) {
+        let datagram = match step {
+            Step::Rtcp(bytes) => {
+                let newest = peer.newest(&stage.ssrcs);
+                peer.rtcp(&aimed(bytes, &stage.ssrcs, newest))
+            }
+            Step::Rtp(bytes) => peer.rtp(bytes),
+            Step::Forged(bytes) => Some(bytes.to_vec()),
+            Step::Time(later, bytes) => {
+                stage.now += later;
+                stage.frame(bytes);
+                None
+            }
+        };
+        if let Some(datagram) = datagram {
+            stage.datagram(peer.address, datagram);
+        }
+        while received.try_recv().is_ok() {}
+        assert!(stage.worker.serves(stage.viewer), "the session has ended");
+    }
+    let asked = stage.counters.keyframe_requests.load(Ordering::Relaxed);
+    Ok(asked + stage.counters.retransmitted.load(Ordering::Relaxed))
+}
+
+/// RTCP about the streams that there are: an SSRC of 1 is the first stream's, and a first NACK
+/// counts back from the newest packet.
+fn aimed(bytes: &[u8], ssrcs: &[u32], newest: u16) -> Vec<u8> {
+    let mut words: Vec<[u8; 4]> = bytes.as_chunks().0.to_vec();
+    let nack = words
+        .first()
+        .is_some_and(|it| it[0] & 31 == 1 && it[1] == 205);
+    for (at, word) in words.iter_mut().enumerate() {
+        let stream = u32::from_be_bytes(*word).wrapping_sub(1);
+        if let Some(ssrc) = usize::try_from(stream).ok().and_then(|it| ssrcs.get(it)) {
+            *word = ssrc.to_be_bytes();
+        } else if nack && at > 2 {
+            let back = u16::from_be_bytes([word[0], word[1]]);
+            [word[0], word[1]] = newest.wrapping_sub(back).to_be_bytes();
+        }
+    }
+    words.concat()
+}
+
+impl Stage {
+    /// The stage, and the answer to the viewer's offer.
+    fn new(offer: &str, events: mpsc::Sender<Event>) -> Result<(Self, String), sdp::Error> {
+        let refused = |error: io::Error| sdp::Error::Unsupported(error.to_string());
+        let (port, now) = (port().map_err(refused)?, Instant::now());
+        let offer = Offer::parse(offer.as_bytes(), Role::Viewer)?;
+        let rendition =
+            |kind| Rendition::new(port.next_session(), kind, Vec::new(), Arc::default());
+        let audio = rendition(Kind::Audio);
+        let layers = ["high", "low"].map(|rid| Layer {
+            rid: rid.to_owned(),
+            rendition: rendition(Kind::Video),
+        });
+        let [high, low] = &layers;
+        let tracks = Tracks {
+            video: Some((Codec::Vp8, &high.rendition)),
+            audio: Some((Codec::Opus, &audio)),
+            layers: &layers,
+        };
+        let (sections, tracks) = tracks.choose(&offer)?;
+        let viewer = port.next_session();
+        let route = Route {
+            session: viewer,
+            to: Destination::Worker(0),
+        };
+        let (session, transport) = Session::accept(&offer, &port, route, Incoming::default())?;
+        let answer = sdp::viewer_answer(&offer, &sections, &transport);
+        let counters = Arc::<ViewerCounters>::default();
+        let (media, told) = (
+            (tracks, sdp::stream_id(&sections)),
+            (events, Arc::clone(&counters)),
+        );
+        let joined = viewer::Viewer::new(viewer, session, media, told, now);
+        let mut stage = Self {
+            worker: worker(port.clone(), now),
+            viewer,
+            counters,
+            ssrcs: sections.iter().filter_map(ssrc).collect(),
+            renditions: vec![
+                (Codec::Opus, audio.clone()),
+                (Codec::Vp8, high.rendition.clone()),
+                (Codec::Vp8, low.rendition.clone()),
+            ],
+            frames: 0,
+            now,
+            begun: now,
+        };
+        stage.handle(Message::Join(Box::new(joined)));
+        Ok((stage, answer))
+    }
+
+    fn handle(&mut self, message: Message) {
+        self.worker.step(self.now, message);
+    }
+
+    fn datagram(&mut self, source: SocketAddr, datagram: Vec<u8>) {
+        self.handle(Message::Datagram {
+            viewer: self.viewer,
+            source,
+            datagram,
+        });
+    }
+
+    /// A frame of every rendition; a byte for each says how large it is.
+    fn frame(&mut self, sizes: &[u8]) {
+        let pts = self.now - self.begun;
+        for (at, (codec, rendition)) in self.renditions.iter().enumerate() {
+            let size = sizes.get(at).copied().unwrap_or(3);
+            let ends: Vec<u32> = (1..=u32::from(size % 16) + 1).map(|it| 1100 * it).collect();
+            let clock = u64::from(codec.clock_rate());
+            let timestamp = u64::try_from(pts.as_micros()).unwrap_or(0) * clock / 1_000_000;
+            let frame = Frame {
+                codec: *codec,
+                keyframe: *codec == Codec::Opus || self.frames.is_multiple_of(GOP),
+                pts,
+                timestamp,
+                data: vec![0; 1100 * ends.len()].into(),
+                ends,
+            };
+            let message = Message::Frame {
+                rendition: rendition.key(),
+                number: self.frames,
+                frame: Arc::new(frame),
+            };
+            self.worker.step(self.now, message);
+        }
+        self.frames += 1;
+        self.now += FRAME;
+    }
+}
+
+fn worker(port: Port, now: Instant) -> Worker {
+    let context = Context {
+        port,
+        batch: Batch::default(),
+        totals: Arc::default(),
+        timeouts: viewer::Timeouts {
+            connect: Duration::from_hours(1),
+            consent: Duration::from_hours(1),
+        },
+        epoch: Duration::ZERO,
+        now,
+    };
+    Worker::new(context, Limits::default(), Arc::new(OnceLock::new()))
+}
+
+const fn ssrc(section: &sdp::Section) -> Option<u32> {
+    match section {
+        sdp::Section::Send { ssrc, .. } => Some(*ssrc),
+        _ => None,
+    }
+}

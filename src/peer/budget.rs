@@ -1,0 +1,53 @@
+//! How much a peer may have again of what it has lost: a bad link costs its viewer, nobody else.
+
+/// One byte again is allowed for this many bytes sent.
+const SHARE: usize = 2;
+/// Most bytes saved up.
+const BYTES_MAX: usize = 256 << 10;
+
+/// What one peer may still have again.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    bytes: usize,
+}
+
+impl Budget {
+    pub(crate) const fn new() -> Self {
+        Self {
+            bytes: BYTES_MAX / 4,
+        }
+    }
+
+    /// So many bytes of media have been sent for the first time.
+    pub(crate) fn earn(&mut self, bytes: usize) {
+        self.bytes = BYTES_MAX.min(self.bytes.saturating_add(bytes / SHARE));
+    }
+
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// So many bytes have been sent again; the last packet may be larger than what was left.
+    pub(crate) const fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_allows_half_as_much_again() {
+        let mut budget = Budget::new();
+        budget.spend(BYTES_MAX);
+        assert!(budget.is_spent());
+        budget.earn(1000);
+        budget.spend(499);
+        assert!(!budget.is_spent());
+        budget.spend(1);
+        assert!(budget.is_spent());
+        budget.earn(usize::MAX);
+        assert_eq!(budget.bytes, BYTES_MAX);
+    }
+}

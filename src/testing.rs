@@ -1,0 +1,36 @@
+//! What unit tests share.
+
+use std::{env, fs, process::Command, time::Duration};
+
+use tokio::runtime;
+
+/// Runs an ignored test of this program in a process of its own: other tests' threads come and go.
+pub(crate) fn run_alone(test: &str) {
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env("G_DEBUG", "fatal-criticals")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}\n{output:?}"
+    );
+}
+
+/// Runs something on a runtime whose idle threads end at once, so that those left over count.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_keep_alive(Duration::from_millis(100))
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(work)
+}
+
+/// Counts threads and open files of this process, each once the last ones have had time to end.
+pub(crate) async fn count_threads_and_files() -> (usize, usize) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let count = |what: &str| fs::read_dir(format!("/proc/self/{what}")).unwrap().count();
+    (count("task"), count("fd"))
+}

@@ -1,0 +1,233 @@
+//! Bad networks, before the publisher and before the viewer, with each engine: pictures go on being
+//! decoded, what is lost comes again, and every session stays the one it was.
+
+mod relay;
+
+use std::{thread, time::Duration};
+
+use crate::{
+    rtc::{Client, clip},
+    support::{Server, wait_for},
+    webrtcbin::{H264, OPUS, Peer},
+};
+use relay::Path;
+pub(crate) use relay::Relay;
+
+/// How long nothing gets through in the case `BLACKOUT`.
+const DARK: Duration = Duration::from_secs(5);
+const BLACKOUT: &str = "blackout";
+const REBOUND: &str = "address";
+/// So many sessions at once are slow on a busy machine.
+const PATIENT: &[&str] = &["--timeouts.connect=30s", "--timeouts.consent=30s"];
+/// With fewer packets lost than this, nothing is said about those that came again.
+const LOST_MIN: u64 = 8;
+
+/// Names are those of broadcasts too.
+type Case = (&'static str, Path);
+
+const CLEAN: Path = Path {
+    lost: 0,
+    burst: 1,
+    overtaking: 0,
+    twice: 0,
+    delay: 10,
+    jitter: 0,
+};
+const LOSS_5: Path = losing(50);
+const BURSTS: Path = Path { burst: 5, ..LOSS_5 };
+const ALL: Path = Path {
+    overtaking: 50,
+    twice: 50,
+    jitter: 20,
+    ..LOSS_5
+};
+const FAR: Path = Path {
+    delay: 200,
+    ..CLEAN
+};
+
+const fn losing(lost: u32) -> Path {
+    Path {
+        lost,
+        delay: 25,
+        ..CLEAN
+    }
+}
+
+/// What a publisher is behind.
+const PUBLISHERS: [Case; 11] = [
+    ("loss-1", losing(10)),
+    ("loss-3", losing(30)),
+    ("loss-5", LOSS_5),
+    ("loss-10", losing(100)),
+    ("bursts", BURSTS),
+    ("far", FAR),
+    (
+        "jitter",
+        Path {
+            delay: 20,
+            jitter: 60,
+            ..CLEAN
+        },
+    ),
+    (
+        "order",
+        Path {
+            overtaking: 50,
+            delay: 40,
+            ..CLEAN
+        },
+    ),
+    (
+        "twice",
+        Path {
+            twice: 100,
+            ..CLEAN
+        },
+    ),
+    (BLACKOUT, CLEAN),
+    (REBOUND, CLEAN),
+];
+/// What a viewer is behind. Browsers try all (`tests/browser/network.test.js`): GStreamer as a
+/// client never checks its connection again, so that its new address would not be seen.
+const VIEWERS: [Case; 5] = [
+    ("loss-5", LOSS_5),
+    ("bursts", BURSTS),
+    ("far", FAR),
+    ("all", ALL),
+    (BLACKOUT, CLEAN),
+];
+
+/// Someone behind a relay, and who decodes.
+struct Far<'a> {
+    name: &'static str,
+    relay: &'a Relay,
+    watcher: &'a Peer,
+}
+
+/// Waits for pictures behind each relay, interrupts those that are to be, and waits again.
+fn survive(server: &Server, all: &[Far<'_>]) {
+    for far in all {
+        far.watcher.wait_for_pictures(20);
+    }
+    let dark = |on| {
+        let all = all.iter().filter(|far| far.name == BLACKOUT);
+        all.for_each(|far| far.relay.set_blackout(on));
+    };
+    dark(true);
+    for far in all.iter().filter(|far| far.name == REBOUND) {
+        far.relay.rebind();
+    }
+    thread::sleep(DARK);
+    dark(false);
+    for far in all {
+        far.watcher.wait_for_pictures(60);
+        server.get(&far.watcher.session).expect(204);
+    }
+}
+
+/// A number in the newest line that the server has logged of a session's end.
+fn logged(server: &Server, line: &str, ends: usize, what: &str) -> u64 {
+    let what = format!(" {what}=");
+    wait_for(line, || {
+        let log = server.log();
+        let lines: Vec<_> = log.lines().filter(|it| it.contains(line)).collect();
+        let newest = lines.last().filter(|_| lines.len() == ends)?;
+        let (_, value) = newest.split_once(&what)?;
+        value.split(' ').next()?.parse().ok()
+    })
+}
+
+fn publishers(engine: &str) {
+    let server = Server::start(&[PATIENT, &["--webrtc.publisher_engine", engine]].concat());
+    let begin = |(name, path)| {
+        let relay = Relay::start(path);
+        let publisher = Client::publish_through(&server, name, &clip::H264, &relay);
+        (name, relay, publisher)
+    };
+    let publishing: Vec<_> = PUBLISHERS.into_iter().map(begin).collect();
+    let watch = |(name, ..): &(&str, Relay, Client)| {
+        server.wait_for_state(name, "live");
+        Peer::watch(&server, &format!("/whep/{name}"), &[H264, OPUS])
+    };
+    let watching: Vec<_> = publishing.iter().map(watch).collect();
+    let all: Vec<_> = publishing
+        .iter()
+        .zip(&watching)
+        .map(|((name, relay, _), watcher)| Far {
+            name,
+            relay,
+            watcher,
+        })
+        .collect();
+    survive(&server, &all);
+    for (index, (name, relay, publisher)) in publishing.iter().enumerate() {
+        assert!(!publisher.is_closed(), "{name}");
+        server.delete(&publisher.session).expect(200);
+        let missing = logged(&server, "publisher ended", index + 1, "lost");
+        // Sound does not come again everywhere; in the dark nothing can.
+        let (sounds, pictures) = relay.lost();
+        let missing = missing.saturating_sub(sounds);
+        println!("{engine}, {name}: {missing} of {pictures} did not come again");
+        if *name != BLACKOUT && pictures >= LOST_MIN {
+            assert!(missing < pictures / 2, "{name}: {missing} of {pictures}");
+        }
+    }
+}
+
+fn viewers(engine: &str) {
+    let server = Server::start(&[PATIENT, &["--webrtc.viewer_engine", engine]].concat());
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let begin = |(name, path)| {
+        let relay = Relay::start(path);
+        let watcher = Peer::watch_through(&server, "/whep/a", &[H264, OPUS], &relay);
+        (name, relay, watcher)
+    };
+    let watching: Vec<_> = VIEWERS.into_iter().map(begin).collect();
+    let all: Vec<_> = watching
+        .iter()
+        .map(|(name, relay, watcher)| Far {
+            name,
+            relay,
+            watcher,
+        })
+        .collect();
+    survive(&server, &all);
+    for (
+        index,
+        Far {
+            name,
+            relay,
+            watcher,
+        },
+    ) in all.iter().enumerate()
+    {
+        server.delete(&watcher.session).expect(200);
+        let again = logged(&server, "viewer ended", index + 1, "retransmitted");
+        let (_, pictures) = relay.lost();
+        println!("{engine}, {name}: {pictures} lost, {again} sent again");
+        if *name != BLACKOUT && pictures >= LOST_MIN {
+            assert!(again >= pictures / 2, "{name}: {again} of {pictures}");
+        }
+    }
+}
+
+#[test]
+fn publishers_on_the_direct_engine_survive() {
+    publishers("direct");
+}
+
+#[test]
+fn publishers_on_webrtcbin_survive() {
+    publishers("webrtcbin");
+}
+
+#[test]
+fn viewers_on_the_direct_engine_survive() {
+    viewers("direct");
+}
+
+#[test]
+fn viewers_on_webrtcbin_survive() {
+    viewers("webrtcbin");
+}
