@@ -9,6 +9,7 @@
  *   --delay=25          milliseconds one way
  *   --jitter, --burst, --reorder, --duplicate                    as of `Path` in relay.js
  *   --seconds=60        length of a run
+ *   --settle=10         seconds from the first picture until it begins: the receiver knows its network by then
  *   --side=viewer       who is behind the bad network: viewer or publisher
  *   --engine=direct     publisher's engine, with --side=publisher
  *   --seed=1            of the relay's generator
@@ -21,8 +22,6 @@ import { AUTOPLAY, Server, openBrowser, sleep } from './harness.js';
 import { plays } from './media.js';
 import { Relay, through } from './relay.js';
 
-/** Time from the first picture until a run begins, in milliseconds: the receiver has measured its network by then. */
-const SETTLE = 10_000;
 /** Pauses between two pictures longer than these are counted, in milliseconds. */
 const LONG = [150, 250, 500];
 
@@ -34,7 +33,7 @@ const { values: options } = parseArgs({
     loss: { type: 'string', default: '5' }, delay: { type: 'string', default: '25' }, jitter: { type: 'string', default: '0' },
     burst: { type: 'string', default: '1' }, reorder: { type: 'string', default: '0' }, duplicate: { type: 'string', default: '0' },
     seconds: { type: 'string', default: '60' }, side: { type: 'string', default: 'viewer' }, engine: { type: 'string', default: 'direct' },
-    seed: { type: 'string', default: '1' }, verbose: { type: 'boolean', default: false },
+    settle: { type: 'string', default: '10' }, seed: { type: 'string', default: '1' }, verbose: { type: 'boolean', default: false },
   },
 });
 
@@ -96,7 +95,7 @@ async function run(path) {
   const t = { after: (end) => ends.unshift(end), diagnostic: console.error };
   try {
     const { relay, page, server } = await open(t, path);
-    await sleep(SETTLE);
+    await sleep(Number(options.settle) * 1000);
     await watchPictures(page);
     const [from, passed, lost, used] = [await received(page), relay.counts.passed, relay.counts.lost, cpus()];
     await sleep(Number(options.seconds) * 1000);

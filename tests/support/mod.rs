@@ -67,8 +67,10 @@ pub fn run_to_end(text: &str) {
     pipeline.set_state(gst::State::Playing).unwrap();
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
     let end = bus.timed_pop_filtered(PATIENCE.try_into().ok(), &kinds);
-    assert_eq!(end.unwrap().type_(), gst::MessageType::Eos, "{text}");
+    // Before anything else: GStreamer ends the whole program if a running pipeline is dropped.
     pipeline.set_state(gst::State::Null).unwrap();
+    let is_end = |message: &gst::Message| message.type_() == gst::MessageType::Eos;
+    assert!(end.as_ref().is_some_and(is_end), "{text}\n{end:?}");
 }
 
 /// Asks again until there is an answer.
