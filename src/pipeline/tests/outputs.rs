@@ -145,9 +145,9 @@ async fn killed_recorder_leaves_files_that_play() {
         );
         pictures.push(video.3);
     }
-    // 25 of them are a second, from keyframe to keyframe and in a fragment. Of the other file at
-    // most half a second is missing.
-    assert!(pictures[0] + 50 >= pictures[1], "{pictures:?}");
+    // 25 of them are a second, from keyframe to keyframe and in a fragment. A second was lost on a
+    // quiet machine, two on a busy one; of the other file at most half a second is missing.
+    assert!(pictures[0] + 75 >= pictures[1], "{pictures:?}");
 }
 
 #[tokio::test]
