@@ -111,22 +111,24 @@ fn due(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 
     use super::*;
+    use crate::pipeline::running::set_state;
 
     const TIMEOUT: Duration = Duration::from_secs(10);
 
-    #[test]
-    fn a_pipeline_on_its_way_to_its_end_is_not_waited_for() {
+    #[tokio::test]
+    async fn a_pipeline_on_its_way_to_its_end_is_not_waited_for() {
         crate::pipeline::init().unwrap();
-        let (sender, frames) = mpsc::channel();
-        let bin = bin(Codec::Opus, None, move |frame| sender.send(frame).unwrap()).unwrap();
+        let (sender, mut frames) = mpsc::channel(8);
+        let deliver = move |frame| sender.try_send(frame).unwrap();
+        let bin = bin(Codec::Opus, None, deliver).unwrap();
         let pipeline = gst::Pipeline::new();
         pipeline.add(&bin).unwrap();
         // From PLAYING to NULL it is that for a moment, while media still comes.
         for state in [gst::State::Playing, gst::State::Paused] {
-            pipeline.set_state(state).unwrap();
+            set_state(&pipeline, state, TIMEOUT).await.unwrap();
         }
         let pad = gst::Pad::builder(gst::PadDirection::Src).build();
         pad.set_active(true).unwrap();
@@ -140,18 +142,20 @@ mod tests {
         pad.push_event(gst::event::StreamStart::new("test"));
         pad.push_event(gst::event::Caps::new(&caps));
         pad.push_event(gst::event::Segment::new(&segment));
-        let streaming = pad.clone();
-        let pushing = std::thread::spawn(move || {
+        let pushing = spawn_blocking(move || {
             for number in 0..5 {
                 let mut buffer = gst::Buffer::from_slice([0xfc, 0xff, 0xfe]);
                 let at = gst::ClockTime::from_mseconds(20 * number);
                 buffer.get_mut().unwrap().set_pts(at);
-                streaming.push(buffer).unwrap();
+                // Err: the test has seen enough.
+                let _ = pad.push(buffer);
             }
         });
-        let frame = frames.recv_timeout(TIMEOUT);
-        pipeline.set_state(gst::State::Null).unwrap();
-        assert_eq!(frame.unwrap().codec, Codec::Opus);
-        drop(pushing.join());
+        let frame = timeout(TIMEOUT, frames.recv()).await;
+        set_state(&pipeline, gst::State::Null, TIMEOUT)
+            .await
+            .unwrap();
+        assert_eq!(frame.unwrap().unwrap().codec, Codec::Opus);
+        pushing.await.unwrap();
     }
 }
