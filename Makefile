@@ -55,3 +55,4 @@ browser:
 bench-smoke:
 	$(CARGO) build --locked
 	timeout -k 10 120 $(CARGO) run --locked -- bench --viewers 5 --seconds 3
+	timeout -k 10 120 $(CARGO) run --locked -- bench --ladder --viewers 2,4 --seconds 1 --rounds 1

@@ -38,7 +38,8 @@ use crate::peer::Engine;
 /// The text, which the server knows by its name.
 const TEXT: &str = include_str!("../../../pipelines/h264-ladder.launch");
 /// What the server is to make.
-const CONFIG: &str = "[broadcasts.bench]\nrenditions = [\"h264-ladder.launch\"]\ngrace = \"1s\"\n";
+const CONFIG: &str =
+    "[broadcasts.bench]\nrenditions = [\"h264-ladder.launch\"]\ngrace = \"500ms\"\n";
 /// The renditions that the text makes.
 const RENDITIONS: [&str; 3] = ["720p", "480p", "240p"];
 /// Of cold tries: each finds another place between the publisher's keyframes, 2 s apart.
@@ -115,7 +116,7 @@ impl Bench<'_> {
     }
 
     fn settle(&self) -> Duration {
-        SETTLE.min(self.time(Duration::ZERO).window)
+        SETTLE.min(self.time(Duration::ZERO).window / 2)
     }
 
     fn time(&self, settle: Duration) -> Time {

@@ -29,13 +29,14 @@ pub(super) struct Window {
     server_cores: f64,
     /// That of its fan-out threads, which is part of it.
     fanout_cores: f64,
-    launched_cores: f64,
+    /// That of `gst-launch-1.0`.
+    twin_cores: f64,
     packets_per_second: f64,
     lost: u64,
     /// Of the viewer that got fewest.
     frames_per_second: f64,
     /// Of the sink that got fewest.
-    launched_frames_per_second: f64,
+    twin_frames_per_second: f64,
 }
 
 impl Window {
@@ -51,7 +52,7 @@ impl Window {
             seconds,
             server_cores: cores(used.server),
             fanout_cores: cores(used.fanout),
-            launched_cores: cores(used.twin),
+            twin_cores: cores(used.twin),
             packets_per_second: viewers.iter().map(packets).sum::<u64>() as f64 / seconds,
             lost: viewers.iter().map(|it| it.lost).sum(),
             frames_per_second: viewers
@@ -59,7 +60,7 @@ impl Window {
                 .map(rate)
                 .reduce(f64::min)
                 .unwrap_or(f64::NAN),
-            launched_frames_per_second: used.twin_frames_per_second,
+            twin_frames_per_second: used.twin_frames_per_second,
         }
     }
 
@@ -87,8 +88,8 @@ impl Window {
     /// The least of both processes: pictures that one of them leaves out cost it nothing.
     fn frames_per_second_least(&self) -> f64 {
         let viewers = (self.viewers > 0).then_some(self.frames_per_second);
-        viewers.map_or(self.launched_frames_per_second, |it| {
-            it.min(self.launched_frames_per_second)
+        viewers.map_or(self.twin_frames_per_second, |it| {
+            it.min(self.twin_frames_per_second)
         })
     }
 }
@@ -118,10 +119,10 @@ impl Round {
     fn costs(&self) -> Costs {
         let sum = |term: &dyn Fn(&Window) -> f64| self.watched.iter().map(term).sum::<f64>();
         let added = |it: &Window| it.server_cores - self.idle.server_cores;
-        let tt = sum(&|it| it.launched_cores * it.launched_cores);
-        let tn = sum(&|it| it.launched_cores * it.count());
+        let tt = sum(&|it| it.twin_cores * it.twin_cores);
+        let tn = sum(&|it| it.twin_cores * it.count());
         let nn = sum(&|it| it.count() * it.count());
-        let ty = sum(&|it| it.launched_cores * added(it));
+        let ty = sum(&|it| it.twin_cores * added(it));
         let ny = sum(&|it| it.count() * added(it));
         let determinant = tt * nn - tn * tn;
         Costs {
@@ -272,18 +273,18 @@ impl Ladder {
                 figures.push((format!("{viewers} viewers: {name}"), digits, of(at, pick)));
             };
             add("server, cores", 3, |it| it.server_cores);
-            add("gst-launch, cores", 3, |it| it.launched_cores);
+            add("gst-launch, cores", 3, |it| it.twin_cores);
             add("fan-out, us a packet", 2, |it| {
                 it.per_packet(it.fanout_cores)
             });
             add("frames a second", 2, |it| it.frames_per_second);
-            add("gst-launch's", 2, |it| it.launched_frames_per_second);
+            add("gst-launch's", 2, |it| it.twin_frames_per_second);
         }
         let last: [(&str, usize, Show); 4] = [
             (
                 "decode and encodes, cores",
                 3,
-                Box::new(|round| round.costs().ratio * round.most().launched_cores),
+                Box::new(|round| round.costs().ratio * round.most().twin_cores),
             ),
             ("... / gst-launch", 3, Box::new(|round| round.costs().ratio)),
             (
@@ -346,15 +347,15 @@ const LEFT_OUT_MAX: f64 = 1.0;
 mod tests {
     use super::*;
 
-    fn window(viewers: usize, server_cores: f64, launched_cores: f64) -> Window {
+    fn window(viewers: usize, server_cores: f64, twin_cores: f64) -> Window {
         Window {
             viewers,
             server_cores,
-            launched_cores,
+            twin_cores,
             #[expect(clippy::cast_precision_loss, reason = "few")]
             packets_per_second: 100.0 * viewers as f64,
             frames_per_second: 30.0,
-            launched_frames_per_second: 30.0,
+            twin_frames_per_second: 30.0,
             ..Window::default()
         }
     }
@@ -401,7 +402,7 @@ mod tests {
         let ladder = Ladder::new(vec![round()], vec![cold(900.0), cold(1001.0)]);
         assert!(ladder.missed().iter().any(|text| text.contains("1001")));
         let mut lazy = round();
-        lazy.watched[0].launched_frames_per_second = 25.0;
+        lazy.watched[0].twin_frames_per_second = 25.0;
         let failed = Ladder::new(vec![lazy], vec![cold(f64::NAN)]).missed();
         assert!(failed.iter().any(|text| text.contains("NaN")));
         assert!(failed.iter().any(|text| text.contains("5.00, at most 1")));
