@@ -16,7 +16,7 @@ use str0m::{
 };
 
 use super::super::{
-    keys::{KeySlot, NEW_SLOT, PROVIDER},
+    keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER},
     rtp_stream,
 };
 use crate::peer::{
@@ -60,6 +60,7 @@ impl Peer {
         let address = socket.local_addr()?;
         let mut rtc = Rtc::builder()
             .set_crypto_provider(Arc::clone(&PROVIDER))
+            .set_dtls_cert(CERTIFICATE.clone())
             .set_rtp_mode(true)
             .build(Instant::now());
         let keys = NEW_SLOT
