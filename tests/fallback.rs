@@ -97,6 +97,35 @@ fn viewers_of_a_stalled_rendition_fall_back_and_stay_where_they_are() {
     assert!(!viewer.is_closed() && !other.is_closed());
 }
 
+/// Pictures as fast as the machine can make them.
+const FLOODS: &str = "appsrc name=video ! fakesink async=false\n\
+    videotestsrc ! video/x-raw,width=64,height=64,framerate=30/1\n\
+    ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15\n\
+    ! video/x-h264,profile=constrained-baseline ! appsink name=video_wild\n";
+
+#[test]
+fn a_rendition_that_floods_fails_and_disturbs_nobody() {
+    let folder = folder("floods", &[], &[("wild.launch", FLOODS)]);
+    let config = "[defaults]\nrenditions = [\"wild.launch\"]\n";
+    let server = server(&folder, config, &[]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let other = Client::watch(&server, "a");
+    other.wait_for_frames(10);
+    let asked = Client::watch(&server, "a?rendition=wild");
+    wait_for("failure", || {
+        let log = server.log();
+        (log.contains("pipeline failed") && log.contains("floods: more than")).then_some(())
+    });
+    wait_for("way to the source", || {
+        let log = server.log();
+        (log.contains("from=\"wild\" to=\"source\"")).then_some(())
+    });
+    other.wait_for_frames(10);
+    other.wait_for_all();
+    other.video().expect_no_glitch(5);
+    assert!(!asked.is_closed() && !other.is_closed());
+}
+
 #[test]
 fn an_output_that_takes_nothing_is_started_again_and_disturbs_nobody() {
     let fifo = "appsrc name=video max-bytes=200000 ! h264parse ! matroskamux streamable=true\n\

@@ -7,12 +7,17 @@
 mod adjust;
 mod control;
 mod figures;
+mod flood;
 mod graph;
 mod inputs;
 mod peers;
 mod watch;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use adjust::Adjustable;
 pub(crate) use adjust::declared;
@@ -24,7 +29,7 @@ use gstreamer_app as gst_app;
 use inputs::Inputs;
 use tokio::sync::{mpsc, watch as channel};
 
-use self::figures::Meters;
+use self::{figures::Meters, flood::Flood};
 use super::{
     Error, Event, Outlet, Role, Stream, Streams, Variables, clock, codec, intake, launch,
     running::{self, Report, Running},
@@ -273,7 +278,19 @@ fn make(
     let (events, rendition) = (events.clone(), rendition.map(str::to_owned));
     let mut announced = None;
     let frames = outlet.frames;
+    let mut flood = Some(Flood::new(kind, Instant::now()));
+    let failing = sink.downgrade();
     let deliver = move |frame: Frame| {
+        let Some(limit) = &mut flood else {
+            return; // it has failed, and is being stopped
+        };
+        if let Err(reason) = limit.note(frame.data.len(), Instant::now()) {
+            flood = None;
+            if let Some(sink) = failing.upgrade() {
+                gst::element_error!(sink, gst::StreamError::Failed, ["{}", reason]);
+            }
+            return;
+        }
         let codec = frame.codec;
         if announced != Some(codec) {
             let event = match rendition.clone() {
