@@ -27,5 +27,36 @@ pub(crate) fn parse(name: &str, description: &str) -> Result<gst::Pipeline, Erro
         }
     };
     pipeline.set_property("name", name);
+    bound_quantizers(&pipeline);
     Ok(pipeline)
+}
+
+/// `av1enc` (GStreamer 1.22) allows no quantizer but zero unless it is told otherwise. With a
+/// constant bit rate libaom then aborts the whole process. 63 is libaom's own default.
+fn bound_quantizers(pipeline: &gst::Pipeline) {
+    let elements = pipeline.iterate_recurse().into_iter().flatten();
+    for element in elements {
+        let factory = element.factory();
+        if factory.is_some_and(|factory| factory.name() == "av1enc")
+            && element.property::<u32>("max-quantizer") == 0
+        {
+            element.set_property("max-quantizer", 63_u32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_av1_encoder_aborts_the_process() {
+        crate::pipeline::init().unwrap();
+        let text = "videotestsrc ! tee name=t ! av1enc name=a end-usage=cbr ! appsink \
+                    t. ! av1enc name=b max-quantizer=40 ! appsink";
+        let pipeline = parse("test", text).unwrap();
+        let quantizer = |name| pipeline.by_name(name).unwrap().property("max-quantizer");
+        let (unset, set): (u32, u32) = (quantizer("a"), quantizer("b"));
+        assert_eq!((unset, set), (63, 40));
+    }
 }
