@@ -1,5 +1,6 @@
 //! Which Debian package has which element, and which elements Aerial cannot do without.
 
+use gst::prelude::*;
 use gstreamer as gst;
 
 use super::Error;
@@ -114,6 +115,15 @@ pub(crate) fn make(
         builder = builder.property_from_str(name, value);
     }
     builder.build().map_err(|_| missing(factory))
+}
+
+/// The elements in a pipeline, and in its bins, that a factory has made.
+pub(crate) fn of_factory(
+    pipeline: &gst::Pipeline,
+    factory: &'static str,
+) -> impl Iterator<Item = gst::Element> {
+    let elements = pipeline.iterate_recurse().into_iter().flatten();
+    elements.filter(move |element| element.factory().is_some_and(|it| it.name() == factory))
 }
 
 #[cfg(test)]

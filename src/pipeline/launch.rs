@@ -34,13 +34,9 @@ pub(crate) fn parse(name: &str, description: &str) -> Result<gst::Pipeline, Erro
 /// `av1enc` (GStreamer 1.22) allows no quantizer but zero unless it is told otherwise. With a
 /// constant bit rate libaom then aborts the whole process. 63 is libaom's own default.
 fn bound_quantizers(pipeline: &gst::Pipeline) {
-    let elements = pipeline.iterate_recurse().into_iter().flatten();
-    for element in elements {
-        let factory = element.factory();
-        if factory.is_some_and(|factory| factory.name() == "av1enc")
-            && element.property::<u32>("max-quantizer") == 0
-        {
-            element.set_property("max-quantizer", 63_u32);
+    for encoder in elements::of_factory(pipeline, "av1enc") {
+        if encoder.property::<u32>("max-quantizer") == 0 {
+            encoder.set_property("max-quantizer", 63_u32);
         }
     }
 }

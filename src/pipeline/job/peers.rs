@@ -3,18 +3,15 @@
 use gst::prelude::*;
 use gstreamer as gst;
 
+use crate::pipeline::elements;
+
 /// Addresses that candidates are gathered on: each costs a socket.
 const ADDRESSES_MAX: usize = 16;
 
 /// Candidates are UDP, on the addresses of this machine, loopback included: the other server may
 /// be here. `upnp` is off: its discovery costs 200 ms and more.
 pub(super) fn set_up(pipeline: &gst::Pipeline) {
-    let elements = pipeline.iterate_recurse().into_iter().flatten();
-    let named = |element: &gst::Element| {
-        let factory = element.factory();
-        factory.is_some_and(|factory| factory.name() == "webrtcbin")
-    };
-    for webrtcbin in elements.filter(named) {
+    for webrtcbin in elements::of_factory(pipeline, "webrtcbin") {
         let ice = webrtcbin.property::<glib::Object>("ice-agent");
         let agent = ice.property::<glib::Object>("agent");
         agent.set_property("upnp", false);
