@@ -1,11 +1,12 @@
-//! The table of tested clients in the README says what tests show, and nothing else.
+//! `docs/clients.md` says what tests show, and nothing else.
 
 use std::fs;
 
 use serde_json::Value;
 
-use crate::readme::expect_table;
+use crate::documents::expect_table;
 
+const DOCUMENT: &str = include_str!("../../docs/clients.md");
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
 const PACKAGES: &str = include_str!("../browser/package.json");
 const LOCK: &str = include_str!("../gstreamer/Cargo.lock");
@@ -189,7 +190,7 @@ fn has(file: &str, name: &str) -> bool {
 }
 
 #[test]
-fn the_readme_lists_the_clients_that_have_tests() {
+fn the_clients_that_are_listed_have_tests() {
     let rows = CLIENTS.map(|tested| {
         for (file, name) in tested.tests {
             assert!(
@@ -210,5 +211,5 @@ fn the_readme_lists_the_clients_that_have_tests() {
             version.text()
         )
     });
-    expect_table(HEAD, &rows);
+    expect_table(DOCUMENT, HEAD, &rows);
 }

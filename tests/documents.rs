@@ -1,4 +1,4 @@
-//! The README says what the code does.
+//! The documents say what the code does.
 
 use std::{fs, path::Path, process::Command};
 
@@ -10,7 +10,8 @@ use crate::{
     support::{Server, aerial, output},
 };
 
-const README: &str = include_str!("../README.md");
+const CONFIGURATION: &str = include_str!("../docs/configuration.md");
+const PIPELINES: &str = include_str!("../docs/pipelines.md");
 
 fn row(option: &Opt) -> String {
     let default = Some(option.default).filter(|default| !default.is_empty());
@@ -25,38 +26,37 @@ fn row(option: &Opt) -> String {
 }
 
 #[test]
-fn the_readme_lists_every_option_as_it_is() {
+fn every_option_is_documented_as_it_is() {
     let wanted: Vec<_> = config::all().map(row).collect();
-    expect_table("| Key in `aerial.toml` | Default | What it does |", &wanted);
+    let head = "| Key in `aerial.toml` | Default | What it does |";
+    expect_table(CONFIGURATION, head, &wanted);
 }
 
-/// The README has a table of exactly these rows below this head.
-pub(crate) fn expect_table(head: &str, rows: &[String]) {
-    let (_, after) = README.split_once(head).unwrap_or_default();
+/// The document has a table of exactly these rows below this head.
+pub(crate) fn expect_table(document: &str, head: &str, rows: &[String]) {
+    let (_, after) = document.split_once(head).unwrap_or_default();
     let lines = after.lines().skip(2);
     let listed: Vec<_> = lines.take_while(|line| line.starts_with('|')).collect();
     let wanted = rows.join("\n");
     assert_eq!(
         listed, rows,
-        "the table in README.md should be:\n{wanted}\n"
+        "the table below {head} should be:\n{wanted}\n"
     );
 }
 
-/// The blocks of a chapter, by their language.
-fn blocks<'a>(chapter: &str, language: &str) -> Vec<&'a str> {
-    let (_, text) = README.split_once(&format!("\n## {chapter}\n")).unwrap();
-    let text = text.split_once("\n## ").map_or(text, |(text, _)| text);
+/// The blocks of docs/pipelines.md in one language.
+fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("\n```{language}\n");
-    let found = text.split(&fence).skip(1);
+    let found = PIPELINES.split(&fence).skip(1);
     found
         .map(|rest| rest.split_once("\n```\n").unwrap().0)
         .collect()
 }
 
-/// The examples of "Shape the media" as files; the recordings go there too.
+/// The examples of docs/pipelines.md as files; the recordings go there too.
 fn examples(name: &str) -> std::path::PathBuf {
     let folder = folder(name, &[], &[]);
-    let config = blocks("Shape the media", "toml").join("\n");
+    let config = blocks("toml").join("\n");
     let path = folder.display().to_string();
     let config = config.replace("/srv/recordings", &path);
     let picture = folder.join("pause.png");
@@ -64,7 +64,7 @@ fn examples(name: &str) -> std::path::PathBuf {
     let config = config.replace("pause.png", picture.to_str().unwrap());
     assert!(config.contains(&path));
     fs::write(folder.join("aerial.toml"), config).unwrap();
-    for text in blocks("Shape the media", "launch") {
+    for text in blocks("launch") {
         let (name, _) = text.strip_prefix("# ").unwrap().split_once(": ").unwrap();
         assert!(name.ends_with(".launch"), "{name}");
         fs::write(folder.join(name), text).unwrap();
@@ -73,8 +73,8 @@ fn examples(name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn the_configuration_of_shape_the_media_serves() {
-    let folder = examples("readme-serve");
+fn the_documented_configuration_of_pipelines_serves() {
+    let folder = examples("documents-serve");
     let config = folder.join("aerial.toml");
     let server = Server::start(&["--config", config.to_str().unwrap()]);
     let _publisher = Client::live(&server, "cam-1", &clip::H264);
@@ -85,14 +85,14 @@ fn the_configuration_of_shape_the_media_serves() {
 }
 
 #[test]
-fn the_commands_of_shape_the_media_work() {
-    let folder = examples("readme-commands");
+fn the_documented_commands_for_pipelines_work() {
+    let folder = examples("documents-commands");
     fs::write(folder.join(".curlrc"), "fail\nsilent\nshow-error\n").unwrap();
     let server = Server::demo(&[]);
     let program = aerial(&[]).get_program().to_owned();
     let programs = Path::new(&program).parent().unwrap().display().to_string();
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
-    let scripts = blocks("Shape the media", "sh");
+    let scripts = blocks("sh");
     assert!(scripts.len() >= 2);
     for script in scripts {
         let address = format!("localhost:{}", server.address.port());
