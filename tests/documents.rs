@@ -1,6 +1,11 @@
 //! The documents say what the code does.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use aerial::config::{self, Opt};
 
@@ -10,6 +15,7 @@ use crate::{
     support::{Server, aerial, output},
 };
 
+const API: &str = include_str!("../docs/api.md");
 const CONFIGURATION: &str = include_str!("../docs/configuration.md");
 const PIPELINES: &str = include_str!("../docs/pipelines.md");
 
@@ -110,4 +116,76 @@ fn the_documented_commands_for_pipelines_work() {
     }
     let graph = fs::read_to_string(folder.join("graph.svg")).unwrap();
     assert!(graph.contains("<svg"));
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let server = Server::start(&[]);
+    let metrics = server.get("/metrics").expect(200);
+    let served: BTreeSet<_> = metrics
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE aerial_")?.split_once(' '))
+        .collect();
+    let documented: BTreeSet<_> = API
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `aerial_")?.split_once("` | "))
+        .map(|(name, rest)| (name, rest.split(' ').next().unwrap()))
+        .collect();
+    assert_eq!(documented, served);
+}
+
+/// The documents: Markdown files of the root, of `docs` and of its folders.
+fn documents() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ["", "docs", "docs/decisions"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+/// The anchor that a forge gives a heading.
+fn anchor(heading: &str) -> String {
+    heading
+        .to_lowercase()
+        .chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            c => (c.is_alphanumeric() || "-_".contains(c)).then_some(c),
+        })
+        .collect()
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut broken = Vec::new();
+    let documents = documents();
+    assert!(documents.len() > 10, "{documents:?}");
+    for document in &documents {
+        let text = fs::read_to_string(document).unwrap();
+        for after in text.split("](").skip(1) {
+            let link = after.split(')').next().unwrap();
+            if link.contains("://") {
+                continue;
+            }
+            let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => document.with_file_name("").join(path),
+            };
+            let found = target.exists()
+                && (fragment.is_empty()
+                    || fs::read_to_string(&target)
+                        .unwrap()
+                        .lines()
+                        .filter_map(|line| line.strip_prefix('#'))
+                        .any(|line| anchor(line.trim_start_matches('#').trim()) == fragment));
+            if !found {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
