@@ -2,6 +2,7 @@
 # Both install what they need on Debian 12 first; a second run skips that.
 
 CARGO := .ci/cargo
+NODE_TOOLS := tests/browser/node_modules/.bin
 # Running all tests is bounded too, so that nothing can hang a build; compiling is not. In seconds.
 TEST_TIMEOUT := 1500
 BROWSER_TIMEOUT := 1200
@@ -35,6 +36,7 @@ setup-test:
 format:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path tests/gstreamer/Cargo.toml
+	$(NODE_TOOLS)/prettier --check --log-level warn web tests/browser
 
 lint:
 	$(CARGO) clippy --all-targets --locked -- -D warnings

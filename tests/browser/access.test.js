@@ -4,7 +4,14 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { Server, openBrowser, screenshot, sleep, test } from './harness.js';
 
-const PAGES = { index: '/', watch: '/watch/demo', waiting: '/watch/nobody', embed: '/watch/demo?embed=1', publish: '/publish/look', naming: '/publish' };
+const PAGES = {
+  index: '/',
+  watch: '/watch/demo',
+  waiting: '/watch/nobody',
+  embed: '/watch/demo?embed=1',
+  publish: '/publish/look',
+  naming: '/publish',
+};
 const SCREENS = { desktop: { width: 1280, height: 800 }, phone: { width: 375, height: 812 } };
 
 let server;
@@ -21,12 +28,24 @@ after(() => server?.stop());
 function controls(page) {
   return page.evaluate(() => {
     const roots = [document, ...[...document.querySelectorAll('aerial-player')].map((player) => player.shadowRoot)];
-    return roots.flatMap((root) => [...root.querySelectorAll('button, input, select, textarea, summary, a[href], [role=button], [role=meter], [tabindex]')])
+    return roots
+      .flatMap((root) => [
+        ...root.querySelectorAll(
+          'button, input, select, textarea, summary, a[href], [role=button], [role=meter], [tabindex]',
+        ),
+      ])
       .filter((element) => element.checkVisibility({ opacityProperty: false, visibilityProperty: true }))
       .map((element) => ({
         what: `${element.localName}#${element.id}.${element.className}`,
-        name: (element.getAttribute('aria-label') ?? ([...(element.labels ?? [])].map((label) => label.textContent).join(' ') || element.textContent) ?? '').trim(),
-        stop: element.matches('button:not(:disabled), input:not(:disabled), select:not(:disabled), summary, a[href]') && element.tabIndex >= 0 && element.type !== 'radio',
+        name: (
+          element.getAttribute('aria-label') ??
+          ([...(element.labels ?? [])].map((label) => label.textContent).join(' ') || element.textContent) ??
+          ''
+        ).trim(),
+        stop:
+          element.matches('button:not(:disabled), input:not(:disabled), select:not(:disabled), summary, a[href]') &&
+          element.tabIndex >= 0 &&
+          element.type !== 'radio',
       }));
   });
 }
@@ -35,7 +54,10 @@ function controls(page) {
 async function forbidInline(route) {
   if (route.request().resourceType() !== 'document') return route.fallback();
   const response = await route.fetch();
-  return route.fulfill({ response, headers: { ...response.headers(), 'content-security-policy': "default-src 'self'" } });
+  return route.fulfill({
+    response,
+    headers: { ...response.headers(), 'content-security-policy': "default-src 'self'" },
+  });
 }
 
 /** How many places the Tab key stops at in one round. @param {import('playwright-core').Page} page */
@@ -47,7 +69,10 @@ async function tabStops(page) {
       let active = document.activeElement;
       while (active?.shadowRoot?.activeElement) active = active.shadowRoot.activeElement;
       if (!active || active === document.body) return '';
-      const visible = getComputedStyle(active).outlineStyle !== 'none' || active.matches('input[type=radio]') || active.closest('.card') !== null;
+      const visible =
+        getComputedStyle(active).outlineStyle !== 'none' ||
+        active.matches('input[type=radio]') ||
+        active.closest('.card') !== null;
       return `${active.localName}#${active.id}.${active.className}|${active.getAttribute('aria-label') ?? active.textContent?.trim().slice(0, 20)}|${visible}`;
     });
     if (at) seen.add(at);
@@ -64,15 +89,31 @@ for (const [name, route] of Object.entries(PAGES)) {
     await sleep(1_500);
     const found = await controls(page);
     assert.ok(found.length > 0);
-    assert.deepEqual(found.filter((control) => control.name === ''), [], 'controls without a name');
+    assert.deepEqual(
+      found.filter((control) => control.name === ''),
+      [],
+      'controls without a name',
+    );
     const stops = await tabStops(page);
     const expected = found.filter(({ stop }) => stop);
-    assert.ok(stops.length >= expected.length, `${stops.length} stops for ${expected.length} controls:\n${stops.join('\n')}\nof\n${expected.map(({ what }) => what).join('\n')}`);
-    assert.deepEqual(stops.filter((stop) => stop.endsWith('|false')), [], 'focus that cannot be seen');
+    assert.ok(
+      stops.length >= expected.length,
+      `${stops.length} stops for ${expected.length} controls:\n${stops.join('\n')}\nof\n${expected.map(({ what }) => what).join('\n')}`,
+    );
+    assert.deepEqual(
+      stops.filter((stop) => stop.endsWith('|false')),
+      [],
+      'focus that cannot be seen',
+    );
     assert.equal(await page.locator('html').getAttribute('lang'), 'en');
     assert.ok((await page.title()).length > 5);
     if (name !== 'embed') assert.equal(await page.locator('h1:visible').count(), 1, 'one heading');
-    assert.equal(await page.locator('[role=status]').count() > 0 || (await page.locator('aerial-player').count()) > 0 || name === 'naming', true);
+    assert.equal(
+      (await page.locator('[role=status]').count()) > 0 ||
+        (await page.locator('aerial-player').count()) > 0 ||
+        name === 'naming',
+      true,
+    );
     assert.deepEqual(browser.faults, []);
   });
 }
@@ -89,7 +130,10 @@ for (const [screen, viewport] of Object.entries(SCREENS)) {
         const picture = await screenshot(page, `${name}-${screen}-${colorScheme}`);
         const colours = await blank.evaluate(countColours, picture.toString('base64'));
         assert.ok(colours > 12, `${name} shows only ${colours} colours`);
-        const [wide, ground] = await page.evaluate(() => [document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor]);
+        const [wide, ground] = await page.evaluate(() => [
+          document.documentElement.scrollWidth,
+          getComputedStyle(document.body).backgroundColor,
+        ]);
         assert.ok(wide <= viewport.width, `${name} is ${wide} pixels wide`);
         if (name === 'index') assert.equal(ground, colorScheme === 'dark' ? 'rgb(11, 14, 20)' : 'rgb(245, 246, 248)');
         await page.close();
@@ -107,6 +151,7 @@ async function countColours(base64) {
   context.drawImage(bitmap, 0, 0, 200, 200);
   const { data } = context.getImageData(0, 0, 200, 200);
   const colours = new Set();
-  for (let at = 0; at < data.length; at += 4) colours.add((data[at] >> 3 << 10) | (data[at + 1] >> 3 << 5) | (data[at + 2] >> 3));
+  for (let at = 0; at < data.length; at += 4)
+    colours.add(((data[at] >> 3) << 10) | ((data[at + 1] >> 3) << 5) | (data[at + 2] >> 3));
   return colours.size;
 }

@@ -21,7 +21,10 @@ async function carries(browser, name, codecs) {
     await studio.evaluate(publish, [`/whip/${broadcast}`, codec]);
     await server.live(broadcast);
     const { tracks } = await server.json(`/api/broadcasts/${broadcast}`);
-    assert.deepEqual(tracks.map((track) => track.codec), [codec, 'opus']);
+    assert.deepEqual(
+      tracks.map((track) => track.codec),
+      [codec, 'opus'],
+    );
     const viewer = await browser.page();
     await viewer.goto(`${server.origin}/watch/${broadcast}`);
     await plays(viewer);

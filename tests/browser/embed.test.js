@@ -15,11 +15,17 @@ let origin;
 let pages;
 before(async () => {
   const entryPoints = [fileURLToPath(new URL('embed.js', import.meta.url))];
-  const { outputFiles: [script] } = await build({ entryPoints, bundle: true, write: false, format: 'iife', platform: 'browser' });
+  const {
+    outputFiles: [script],
+  } = await build({ entryPoints, bundle: true, write: false, format: 'iife', platform: 'browser' });
   pages = createServer((request, response) => {
-    const [type, body] = request.url === '/embed.js'
-      ? ['text/javascript', script.contents]
-      : ['text/html', '<!doctype html><title>Embed</title><video autoplay muted></video><script src="/embed.js"></script>'];
+    const [type, body] =
+      request.url === '/embed.js'
+        ? ['text/javascript', script.contents]
+        : [
+            'text/html',
+            '<!doctype html><title>Embed</title><video autoplay muted></video><script src="/embed.js"></script>',
+          ];
     response.setHeader('Content-Type', type).end(body);
   }).listen(0, '127.0.0.1');
   await once(pages, 'listening');
@@ -38,7 +44,7 @@ async function started(browser, name, url) {
 async function decodesMore(page, more = 60) {
   const decoded = () => page.evaluate(() => window.decoded());
   const before = await decoded();
-  await until(async () => await decoded() >= before + more, `${more} more frames`, FRAMES_TIMEOUT);
+  await until(async () => (await decoded()) >= before + more, `${more} more frames`, FRAMES_TIMEOUT);
 }
 
 /** Stops it: its session is deleted, unless closing the peer connection first has ended it already. */
@@ -57,7 +63,10 @@ async function plays(t, { whip, whep, options = [], codec }) {
   const studio = await started(browser, whip, `${server.origin}/whip/show`);
   await server.live('show');
   const { tracks } = await server.json('/api/broadcasts/show');
-  assert.deepEqual(tracks.map((track) => track.codec), [codec, 'opus']);
+  assert.deepEqual(
+    tracks.map((track) => track.codec),
+    [codec, 'opus'],
+  );
   const viewer = await started(browser, whep, `${server.origin}/whep/show`);
   await decodesMore(viewer);
   return { server, studio, viewer };
@@ -71,7 +80,12 @@ test('Eyevinn: whip-web-client publishes, webrtc-player watches', async (t) => {
 
 test('medooze: whip-whep publishes and watches, and both restart ICE', async (t) => {
   const options = ['--webrtc.publisher_engine', 'direct'];
-  const { server, studio, viewer } = await plays(t, { whip: 'medoozeWhip', whep: 'medoozeWhep', options, codec: 'h264' });
+  const { server, studio, viewer } = await plays(t, {
+    whip: 'medoozeWhip',
+    whep: 'medoozeWhep',
+    options,
+    codec: 'h264',
+  });
   for (const page of [viewer, studio]) {
     await page.evaluate(() => window.restart());
     await decodesMore(viewer);

@@ -56,7 +56,10 @@ const SILENCE = {
  */
 export async function openFirefox(t, preferences = {}) {
   const browser = await puppeteer.launch({
-    browser: 'firefox', executablePath: FIREFOX, headless: true, extraPrefsFirefox: { ...SILENCE, ...MEDIA, ...preferences },
+    browser: 'firefox',
+    executablePath: FIREFOX,
+    headless: true,
+    extraPrefsFirefox: { ...SILENCE, ...MEDIA, ...preferences },
   });
   t.after(() => browser.close());
   t.diagnostic(await browser.version());

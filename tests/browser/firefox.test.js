@@ -7,7 +7,9 @@ import { AUTOPLAY, Server, openBrowser, test, until } from './harness.js';
 import { decodesMore, hears, moves, played, plays } from './media.js';
 
 let server;
-before(async () => { server = await Server.start(); });
+before(async () => {
+  server = await Server.start();
+});
 after(() => server?.stop());
 
 /** A page's button that says this. */
@@ -21,7 +23,10 @@ test('Firefox: what its publish page sends plays in Firefox and in Chromium, unt
   await button(studio, 'Go live').click();
   await server.live('fox');
   const { tracks } = await server.json('/api/broadcasts/fox');
-  assert.deepEqual(tracks.map(({ codec }) => codec), ['vp8', 'opus']);
+  assert.deepEqual(
+    tracks.map(({ codec }) => codec),
+    ['vp8', 'opus'],
+  );
 
   const chromium = await openBrowser(t, AUTOPLAY);
   const viewers = [await firefox.page(), await chromium.page()];

@@ -30,10 +30,18 @@ const CAMERA = ['--use-fake-device-for-media-stream=fps=30', '--use-fake-ui-for-
 
 const { values: options } = parseArgs({
   options: {
-    loss: { type: 'string', default: '5' }, delay: { type: 'string', default: '25' }, jitter: { type: 'string', default: '0' },
-    burst: { type: 'string', default: '1' }, reorder: { type: 'string', default: '0' }, duplicate: { type: 'string', default: '0' },
-    seconds: { type: 'string', default: '60' }, side: { type: 'string', default: 'viewer' }, engine: { type: 'string', default: 'direct' },
-    settle: { type: 'string', default: '10' }, seed: { type: 'string', default: '1' }, verbose: { type: 'boolean', default: false },
+    loss: { type: 'string', default: '5' },
+    delay: { type: 'string', default: '25' },
+    jitter: { type: 'string', default: '0' },
+    burst: { type: 'string', default: '1' },
+    reorder: { type: 'string', default: '0' },
+    duplicate: { type: 'string', default: '0' },
+    seconds: { type: 'string', default: '60' },
+    side: { type: 'string', default: 'viewer' },
+    engine: { type: 'string', default: 'direct' },
+    settle: { type: 'string', default: '10' },
+    seed: { type: 'string', default: '1' },
+    verbose: { type: 'boolean', default: false },
   },
 });
 
@@ -55,14 +63,17 @@ function received(page) {
   return page.evaluate(async () => {
     let video = {};
     const reports = await document.querySelector('aerial-player').client.peer.getStats();
-    reports.forEach((report) => { if (report.type === 'inbound-rtp' && report.kind === 'video') video = { ...report }; });
+    reports.forEach((report) => {
+      if (report.type === 'inbound-rtp' && report.kind === 'video') video = { ...report };
+    });
     return video;
   });
 }
 
 /** Share of the machine's time that was used by anything. */
 function busy(from, to) {
-  const sum = (all, kinds) => all.reduce((total, { times }) => total + kinds.reduce((part, kind) => part + times[kind], 0), 0);
+  const sum = (all, kinds) =>
+    all.reduce((total, { times }) => total + kinds.reduce((part, kind) => part + times[kind], 0), 0);
   const all = Object.keys(to[0].times);
   return 1 - (sum(to, ['idle']) - sum(from, ['idle'])) / (sum(to, all) - sum(from, all));
 }
@@ -107,7 +118,11 @@ async function run(path) {
     const media = pictures.slice(1).map((picture, index) => (picture.rtpTimestamp - pictures[index].rtpTimestamp) / 90);
     if (options.verbose) {
       pauses.forEach((pause, index) => {
-        if (pause > LONG[0]) console.error(`${Math.round(pictures[index].now)}: ${Math.round(pause)} ms`, JSON.stringify(pictures.slice(index - 1, index + 4)));
+        if (pause > LONG[0])
+          console.error(
+            `${Math.round(pictures[index].now)}: ${Math.round(pause)} ms`,
+            JSON.stringify(pictures.slice(index - 1, index + 4)),
+          );
       });
     }
     const total = relay.counts.lost - lost;
@@ -115,12 +130,18 @@ async function run(path) {
       'loss %': ((100 * total) / (total + relay.counts.passed - passed)).toFixed(1),
       'fps decoded': (since('framesDecoded') / ((to.timestamp - from.timestamp) / 1000)).toFixed(2),
       'fps shown': (pauses.length / ((pictures.at(-1).now - pictures[0].now) / 1000)).toFixed(2),
-      'longest ms': Math.round(Math.max(...pauses)), 'of media': Math.round(media[pauses.indexOf(Math.max(...pauses))]),
+      'longest ms': Math.round(Math.max(...pauses)),
+      'of media': Math.round(media[pauses.indexOf(Math.max(...pauses))]),
       ...Object.fromEntries(LONG.map((long) => [`> ${long}`, pauses.filter((pause) => pause > long).length])),
-      'freezes (getStats)': since('freezeCount'), 'frozen s': since('totalFreezesDuration').toFixed(2),
+      'freezes (getStats)': since('freezeCount'),
+      'frozen s': since('totalFreezesDuration').toFixed(2),
       'buffer ms': Math.round((1000 * since('jitterBufferDelay')) / since('jitterBufferEmittedCount')),
-      nacks: since('nackCount'), plis: since('pliCount'), again: since('retransmittedPacketsReceived'), dropped: since('framesDropped'),
-      'busy %': Math.round(100 * busy(used, usedAfter)), load: loadavg()[0].toFixed(1),
+      'nacks': since('nackCount'),
+      'plis': since('pliCount'),
+      'again': since('retransmittedPacketsReceived'),
+      'dropped': since('framesDropped'),
+      'busy %': Math.round(100 * busy(used, usedAfter)),
+      'load': loadavg()[0].toFixed(1),
     };
     // What the server never got of its publisher.
     await server.stop();
@@ -133,7 +154,9 @@ async function run(path) {
 
 const results = {};
 for (const loss of options.loss.split(',').map(Number)) {
-  const { delay, jitter, burst, reorder, duplicate } = Object.fromEntries(Object.entries(options).map(([name, value]) => [name, Number(value)]));
+  const { delay, jitter, burst, reorder, duplicate } = Object.fromEntries(
+    Object.entries(options).map(([name, value]) => [name, Number(value)]),
+  );
   results[`${loss} %`] = await run({ loss: loss / 100, delay, jitter, burst, reorder, duplicate });
   console.log(`${loss} % loss, ${delay} ms one way:`, JSON.stringify(results[`${loss} %`]));
 }

@@ -25,9 +25,17 @@ const TEST_TIMEOUT = 120_000;
 export const SCREENSHOTS = process.env.AERIAL_SCREENSHOTS ?? path.join(tmpdir(), 'aerial-screenshots');
 
 const FLAGS = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--allow-loopback-in-peer-connection',
-  '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--allow-loopback-in-peer-connection',
+  '--disable-background-timer-throttling',
+  '--disable-renderer-backgrounding',
+  '--disable-backgrounding-occluded-windows',
 ];
 export const FAKE_DEVICES = ['--use-fake-device-for-media-stream'];
 export const AUTOPLAY = ['--autoplay-policy=no-user-gesture-required'];
@@ -78,15 +86,25 @@ export class Server {
     server.log = '';
     const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // else those in the binary
     server.udpPort = await freeUdpPort();
-    server.process = spawn(BINARY, ['serve', '--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`, ...pages, ...options], {
-      cwd: server.folder, stdio: ['ignore', 'pipe', 'pipe'], env: environment(),
-    });
+    server.process = spawn(
+      BINARY,
+      ['serve', '--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`, ...pages, ...options],
+      {
+        cwd: server.folder,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: environment(),
+      },
+    );
     running.add(server.process);
     server.process.once('exit', () => running.delete(server.process));
     for (const stream of [server.process.stdout, server.process.stderr]) {
-      stream.on('data', (data) => { server.log = (server.log + data).slice(-20_000); });
+      stream.on('data', (data) => {
+        server.log = (server.log + data).slice(-20_000);
+      });
     }
-    server.process.on('error', (error) => { server.log += error; });
+    server.process.on('error', (error) => {
+      server.log += error;
+    });
     try {
       await until(() => server.#ready(), `${BINARY} to answer`, START_TIMEOUT);
     } catch (error) {
@@ -137,7 +155,11 @@ export class Server {
  * @param {string[]} [flags]
  * @param {import('playwright-core').BrowserContextOptions} [options]
  */
-export async function openBrowser(t, flags = [...FAKE_DEVICES, '--use-fake-ui-for-media-stream', ...AUTOPLAY], options = {}) {
+export async function openBrowser(
+  t,
+  flags = [...FAKE_DEVICES, '--use-fake-ui-for-media-stream', ...AUTOPLAY],
+  options = {},
+) {
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...FLAGS, ...flags] });
   t.after(() => browser.close());
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });

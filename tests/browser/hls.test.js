@@ -29,23 +29,47 @@ async function deliver(t, folder) {
     try {
       if (request.url === '/') response.setHeader('Content-Type', 'text/html').end(PAGE);
       else if (name === 'hls.js') response.setHeader('Content-Type', 'text/javascript').end(await readFile(PLAYER));
-      else response.setHeader('Content-Type', TYPES[path.extname(name)] ?? 'text/plain').end(await readFile(path.join(folder, name)));
+      else
+        response
+          .setHeader('Content-Type', TYPES[path.extname(name)] ?? 'text/plain')
+          .end(await readFile(path.join(folder, name)));
     } catch {
       response.writeHead(404).end();
     }
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  t.after(() => { server.close(); server.closeAllConnections(); });
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
   return `http://127.0.0.1:${server.address().port}`;
 }
 
 /** Codec and number of frames of each stream in the first seconds, as FFmpeg decodes them. */
 async function decoded(playlist) {
-  const probe = spawn('ffprobe', ['-v', 'error', '-count_frames', '-read_intervals', '%+4', '-of', 'json',
-    '-show_entries', 'stream=codec_name,nb_read_frames', playlist], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const probe = spawn(
+    'ffprobe',
+    [
+      '-v',
+      'error',
+      '-count_frames',
+      '-read_intervals',
+      '%+4',
+      '-of',
+      'json',
+      '-show_entries',
+      'stream=codec_name,nb_read_frames',
+      playlist,
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
   let [text, complaints] = ['', ''];
-  probe.stdout.on('data', (data) => { text += data; });
-  probe.stderr.on('data', (data) => { complaints += data; });
+  probe.stdout.on('data', (data) => {
+    text += data;
+  });
+  probe.stderr.on('data', (data) => {
+    complaints += data;
+  });
   const timer = setTimeout(() => probe.kill('SIGKILL'), 60_000);
   const [code] = await once(probe, 'close');
   clearTimeout(timer);
@@ -58,32 +82,45 @@ test('HLS plays in Chromium and in FFmpeg', async (t) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'aerial-hls-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const config = path.join(folder, 'aerial.toml');
-  await writeFile(config, `[broadcasts.card]\nsource = "demo.launch"\noutputs = ["hls.launch"]\n`
-    + `vars = { directory = "${folder}", target = "1", width = "640", height = "360", gop = "30" }\n`);
+  await writeFile(
+    config,
+    `[broadcasts.card]\nsource = "demo.launch"\noutputs = ["hls.launch"]\n` +
+      `vars = { directory = "${folder}", target = "1", width = "640", height = "360", gop = "30" }\n`,
+  );
   const server = await Server.start(['--config', config]);
   t.after(() => server.stop());
   const playlist = (name) => readFile(path.join(folder, name), 'utf8').catch(() => '');
-  await until(async () => (await playlist('video.m3u8')).includes('.m4s') && (await playlist('audio.m3u8')).includes('.m4s'),
-    'segments of video and audio', 60_000);
+  await until(
+    async () => (await playlist('video.m3u8')).includes('.m4s') && (await playlist('audio.m3u8')).includes('.m4s'),
+    'segments of video and audio',
+    60_000,
+  );
   const origin = await deliver(t, folder);
 
   const browser = await openBrowser(t, AUTOPLAY);
   const page = await browser.page();
   await page.goto(origin);
-  const figures = () => page.evaluate(() => {
-    const video = document.querySelector('video');
-    return {
-      frames: video.getVideoPlaybackQuality().totalVideoFrames, sound: video.webkitAudioDecodedByteCount,
-      width: video.videoWidth, faults: window.faults,
-    };
-  });
+  const figures = () =>
+    page.evaluate(() => {
+      const video = document.querySelector('video');
+      return {
+        frames: video.getVideoPlaybackQuality().totalVideoFrames,
+        sound: video.webkitAudioDecodedByteCount,
+        width: video.videoWidth,
+        faults: window.faults,
+      };
+    });
   const plays = async (more) => {
     const before = await figures();
-    await until(async () => {
-      const now = await figures();
-      assert.deepEqual(now.faults, []);
-      return now.frames >= before.frames + more && now.sound > before.sound;
-    }, `${more} more frames, and sound`, 60_000);
+    await until(
+      async () => {
+        const now = await figures();
+        assert.deepEqual(now.faults, []);
+        return now.frames >= before.frames + more && now.sound > before.sound;
+      },
+      `${more} more frames, and sound`,
+      60_000,
+    );
   };
   await plays(30);
   await plays(60); // across segments

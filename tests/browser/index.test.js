@@ -5,7 +5,9 @@ import { after, before } from 'node:test';
 import { Server, openBrowser, screenshot, test } from './harness.js';
 
 let server;
-before(async () => { server = await Server.start(); });
+before(async () => {
+  server = await Server.start();
+});
 after(() => server?.stop());
 
 test('the list shows the demo and updates itself', async (t) => {
@@ -19,7 +21,9 @@ test('the list shows the demo and updates itself', async (t) => {
   assert.equal(await demo.locator('a').getAttribute('href'), '/watch/demo');
 
   // A broadcast that begins appears, is counted, and goes again; nobody reloads the page.
-  await list.evaluate(() => { window.notReloaded = true; });
+  await list.evaluate(() => {
+    window.notReloaded = true;
+  });
   const studio = await browser.page();
   await studio.goto(`${server.origin}/publish/extra`);
   await studio.getByRole('button', { name: 'Go live' }).click();

@@ -14,7 +14,18 @@ const HEIGHT = 45;
 export function played(page) {
   return page.evaluate(async () => {
     const player = document.querySelector('aerial-player');
-    const result = { state: player.state, frames: 0, energy: 0, samples: 0, concealed: 0, videoPlayout: 0, audioPlayout: 0, width: 0, codec: '', sessions: 0 };
+    const result = {
+      state: player.state,
+      frames: 0,
+      energy: 0,
+      samples: 0,
+      concealed: 0,
+      videoPlayout: 0,
+      audioPlayout: 0,
+      width: 0,
+      codec: '',
+      sessions: 0,
+    };
     const reports = new Map();
     (await player.client?.peer?.getStats())?.forEach((report) => reports.set(report.id, report));
     for (const report of reports.values()) {
@@ -104,7 +115,9 @@ export async function hears(page) {
     const now = await played(page);
     const concealed = (now.concealed - before.concealed) / (now.samples - before.samples);
     if (now.energy > before.energy && concealed < CONCEALED_MAX) return;
-    seen.push(`energy ${(now.energy - before.energy).toFixed(4)}, ${(concealed * 100).toFixed(1)} % made up by the browser`);
+    seen.push(
+      `energy ${(now.energy - before.energy).toFixed(4)}, ${(concealed * 100).toFixed(1)} % made up by the browser`,
+    );
     before = now;
   }
   assert.fail(`no sound, or too little: ${seen.join('; ')}`);
@@ -134,7 +147,9 @@ export async function inStep(page) {
     if (last.length === STEP_READINGS && Math.abs(median(last)) < APART_MAX) return median(last);
     await sleep(200);
   }
-  return assert.fail(`picture ahead of sound by ${readings.map(Math.round).join(', ') || 'an unknown time: no sender reports'} ms`);
+  return assert.fail(
+    `picture ahead of sound by ${readings.map(Math.round).join(', ') || 'an unknown time: no sender reports'} ms`,
+  );
 }
 
 /**
@@ -144,26 +159,29 @@ export async function inStep(page) {
  * @returns {Promise<{time: number, pixels: number[]}[]>}
  */
 export function record(page, { count, every, colours = false }) {
-  return page.evaluate(async ({ count, every, colours, width, height }) => {
-    const video = document.querySelector('aerial-player')?.video ?? document.querySelector('video');
-    const canvas = new OffscreenCanvas(width, height);
-    const context = canvas.getContext('2d', { willReadFrequently: true });
-    const pictures = [];
-    for (let index = 0; index < count; index += 1) {
-      context.drawImage(video, 0, 0, width, height);
-      const time = performance.timeOrigin + performance.now();
-      const { data } = context.getImageData(0, 0, width, height);
-      const pixels = [];
-      for (let at = 0; at < data.length; at += 4) {
-        const [red, green, blue] = data.subarray(at, at + 3);
-        if (colours) pixels.push(red, green, blue);
-        else pixels.push(Math.round((red + 2 * green + blue) / 4));
+  return page.evaluate(
+    async ({ count, every, colours, width, height }) => {
+      const video = document.querySelector('aerial-player')?.video ?? document.querySelector('video');
+      const canvas = new OffscreenCanvas(width, height);
+      const context = canvas.getContext('2d', { willReadFrequently: true });
+      const pictures = [];
+      for (let index = 0; index < count; index += 1) {
+        context.drawImage(video, 0, 0, width, height);
+        const time = performance.timeOrigin + performance.now();
+        const { data } = context.getImageData(0, 0, width, height);
+        const pixels = [];
+        for (let at = 0; at < data.length; at += 4) {
+          const [red, green, blue] = data.subarray(at, at + 3);
+          if (colours) pixels.push(red, green, blue);
+          else pixels.push(Math.round((red + 2 * green + blue) / 4));
+        }
+        pictures.push({ time, pixels });
+        await new Promise((resolve) => setTimeout(resolve, every));
       }
-      pictures.push({ time, pixels });
-      await new Promise((resolve) => setTimeout(resolve, every));
-    }
-    return pictures;
-  }, { count, every, colours, width: WIDTH, height: HEIGHT });
+      return pictures;
+    },
+    { count, every, colours, width: WIDTH, height: HEIGHT },
+  );
 }
 
 /**

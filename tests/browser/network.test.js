@@ -50,22 +50,27 @@ async function watching(t, network) {
 
 /** Frames decoded, freezes and losses of a page within some seconds. */
 async function figures(page, seconds) {
-  const read = () => page.evaluate(async () => {
-    const player = document.querySelector('aerial-player');
-    let video = {};
-    (await player.client.peer.getStats()).forEach((report) => {
-      if (report.type === 'inbound-rtp' && report.kind === 'video') video = { ...report };
+  const read = () =>
+    page.evaluate(async () => {
+      const player = document.querySelector('aerial-player');
+      let video = {};
+      (await player.client.peer.getStats()).forEach((report) => {
+        if (report.type === 'inbound-rtp' && report.kind === 'video') video = { ...report };
+      });
+      return video;
     });
-    return video;
-  });
   const from = await read();
   await sleep(seconds * 1000);
   const to = await read();
   const since = (name) => (to[name] ?? 0) - (from[name] ?? 0);
   return {
     fps: since('framesDecoded') / ((to.timestamp - from.timestamp) / 1000),
-    freezes: since('freezeCount'), frozen: since('totalFreezesDuration'),
-    nacks: since('nackCount'), plis: since('pliCount'), again: since('retransmittedPacketsReceived'), lost: since('packetsLost'),
+    freezes: since('freezeCount'),
+    frozen: since('totalFreezesDuration'),
+    nacks: since('nackCount'),
+    plis: since('pliCount'),
+    again: since('retransmittedPacketsReceived'),
+    lost: since('packetsLost'),
   };
 }
 
@@ -78,9 +83,9 @@ const PATHS = {
   '10 % loss in bursts of 5': { loss: 0.1, burst: 5, delay: 10 },
   '20 ms of delay': { delay: 20 },
   '200 ms of delay': { delay: 200 },
-  jitter: { delay: 20, jitter: 60 },
-  reordering: { delay: 40, reorder: 0.05 },
-  duplicates: { delay: 10, duplicate: 0.1 },
+  'jitter': { delay: 20, jitter: 60 },
+  'reordering': { delay: 40, reorder: 0.05 },
+  'duplicates': { delay: 10, duplicate: 0.1 },
   'all of it': { loss: 0.05, delay: 40, jitter: 20, reorder: 0.05, duplicate: 0.05 },
 };
 
@@ -91,14 +96,22 @@ test('on every bad network pictures go on, and what is lost comes again', async 
   await through(page, ...relays);
   await page.goto(server.origin);
   await page.evaluate(watchAll, relays.length);
-  const begun = await until(async () => {
-    const all = await page.evaluate(readAll);
-    return all.every(({ frames }) => frames > 0) && all;
-  }, 'all to play', PATIENCE);
-  const ended = await until(async () => {
-    const all = await page.evaluate(readAll);
-    return all.every(({ frames }, index) => frames > begun[index].frames + 150) && all;
-  }, '150 more frames behind each relay', PATIENCE);
+  const begun = await until(
+    async () => {
+      const all = await page.evaluate(readAll);
+      return all.every(({ frames }) => frames > 0) && all;
+    },
+    'all to play',
+    PATIENCE,
+  );
+  const ended = await until(
+    async () => {
+      const all = await page.evaluate(readAll);
+      return all.every(({ frames }, index) => frames > begun[index].frames + 150) && all;
+    },
+    '150 more frames behind each relay',
+    PATIENCE,
+  );
   Object.entries(PATHS).forEach(([name, { loss = 0 }], index) => {
     const { connections, again, ...rest } = ended[index];
     t.diagnostic(`${name}: ${JSON.stringify({ again, ...rest, ...relays[index].counts })}`);
@@ -126,15 +139,22 @@ async function watchAll(count) {
 
 /** In the page: what each of them has got so far. */
 function readAll() {
-  return Promise.all(window.clients.map(async (client) => {
-    const figures = { state: client.state, connections: client.connections, frames: 0, nacks: 0, plis: 0, again: 0 };
-    (await client.peer?.getStats())?.forEach((report) => {
-      if (report.type !== 'inbound-rtp' || report.kind !== 'video') return;
-      const { framesDecoded, nackCount, pliCount, retransmittedPacketsReceived } = report;
-      Object.assign(figures, { frames: framesDecoded, nacks: nackCount, plis: pliCount, again: retransmittedPacketsReceived ?? 0 });
-    });
-    return figures;
-  }));
+  return Promise.all(
+    window.clients.map(async (client) => {
+      const figures = { state: client.state, connections: client.connections, frames: 0, nacks: 0, plis: 0, again: 0 };
+      (await client.peer?.getStats())?.forEach((report) => {
+        if (report.type !== 'inbound-rtp' || report.kind !== 'video') return;
+        const { framesDecoded, nackCount, pliCount, retransmittedPacketsReceived } = report;
+        Object.assign(figures, {
+          frames: framesDecoded,
+          nacks: nackCount,
+          plis: pliCount,
+          again: retransmittedPacketsReceived ?? 0,
+        });
+      });
+      return figures;
+    }),
+  );
 }
 
 for (const engine of ['webrtcbin', 'direct']) {
@@ -161,7 +181,9 @@ for (const engine of ['webrtcbin', 'direct']) {
 
 test('after a blackout of 5 s the same session plays again', async (t) => {
   const { relay, page } = await watching(t, { delay: 10 });
-  await page.evaluate(() => { window.firstPeer = document.querySelector('aerial-player').client.peer; });
+  await page.evaluate(() => {
+    window.firstPeer = document.querySelector('aerial-player').client.peer;
+  });
   relay.blackout = true;
   await sleep(5_000);
   const before = (await played(page)).frames;
@@ -169,7 +191,10 @@ test('after a blackout of 5 s the same session plays again', async (t) => {
   const from = Date.now();
   await until(async () => (await played(page)).frames > before + 10, 'the picture to go on', 10_000);
   t.diagnostic(`playing again after ${Date.now() - from} ms`);
-  assert.ok(await page.evaluate(() => window.firstPeer === document.querySelector('aerial-player').client.peer), 'the same session');
+  assert.ok(
+    await page.evaluate(() => window.firstPeer === document.querySelector('aerial-player').client.peer),
+    'the same session',
+  );
 });
 
 test('a changed address of the client is followed', async (t) => {

@@ -11,7 +11,9 @@ const ALIKE = 6;
 const DELAY_MAX = 1_000;
 
 let server;
-before(async () => { server = await Server.start(); });
+before(async () => {
+  server = await Server.start();
+});
 after(() => server?.stop());
 
 /**
@@ -47,7 +49,9 @@ test('camera and microphone arrive as they were sent', async (t) => {
   ]);
   const matches = match(shown, seen);
   t.diagnostic(`delays ${matches.map(({ delay }) => Math.round(delay))} ms`);
-  t.diagnostic(`differences ${matches.map((each) => `${each.difference.toFixed(2)} (others ${each.others.toFixed(2)})`)}`);
+  t.diagnostic(
+    `differences ${matches.map((each) => `${each.difference.toFixed(2)} (others ${each.others.toFixed(2)})`)}`,
+  );
   assert.ok(median(matches.map((each) => each.difference)) < ALIKE, 'the viewer sees other pictures than were sent');
   assert.ok(median(matches.map((each) => each.others / each.difference)) > 2, 'any picture would have matched');
   const delay = median(matches.map((each) => each.delay));
@@ -71,7 +75,9 @@ test('a viewer page goes on when the publisher stops and starts again', async (t
   const viewer = await (await openBrowser(t)).page();
   await viewer.goto(`${server.origin}/watch/again`);
   await plays(viewer);
-  await viewer.evaluate(() => { window.notReloaded = true; });
+  await viewer.evaluate(() => {
+    window.notReloaded = true;
+  });
 
   await stop(studio);
   await until(async () => (await played(viewer)).state !== 'live', 'the viewer to notice');
@@ -179,7 +185,9 @@ test('H264 is what the server gets, and a screen can take the place of the camer
   await goLive(studio, 'screen');
   await server.live('screen');
   const { tracks } = await server.json('/api/broadcasts/screen');
-  const canEncode = await studio.evaluate(() => RTCRtpSender.getCapabilities('video').codecs.some(({ mimeType }) => mimeType === 'video/H264'));
+  const canEncode = await studio.evaluate(() =>
+    RTCRtpSender.getCapabilities('video').codecs.some(({ mimeType }) => mimeType === 'video/H264'),
+  );
   assert.equal(tracks.find(({ kind }) => kind === 'video').codec, canEncode ? 'h264' : 'vp8');
   assert.equal(tracks.find(({ kind }) => kind === 'audio').codec, 'opus');
 
@@ -191,7 +199,12 @@ test('H264 is what the server gets, and a screen can take the place of the camer
   await studio.getByRole('radio', { name: 'Screen' }).check();
   await until(async () => {
     const [{ pixels }] = await record(viewer, { count: 1, every: 0 });
-    return difference(pixels, pixels.map(() => RED)) < 12;
+    return (
+      difference(
+        pixels,
+        pixels.map(() => RED),
+      ) < 12
+    );
   }, 'the screen to be seen');
   assert.equal(await session(), before);
   await hears(viewer);

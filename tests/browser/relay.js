@@ -121,19 +121,29 @@ export class Relay {
  * @param {...Relay} relays
  */
 export async function through(page, ...relays) {
-  await page.exposeFunction('relayTo', (/** @type {number} */ index, /** @type {number} */ port) => { relays[index].target = port; });
-  await page.addInitScript((ports) => {
-    RTCPeerConnection.prototype.addEventListener = function listen(type, listener, options) {
-      const last = (event) => { if (!event.candidate?.candidate) listener.call(this, event); };
-      EventTarget.prototype.addEventListener.call(this, type, type === 'icecandidate' ? last : listener, options);
-    };
-    const original = RTCPeerConnection.prototype.setRemoteDescription;
-    RTCPeerConnection.prototype.setRemoteDescription = async function set(description) {
-      const candidate = /(a=candidate:.* udp .* )(127\.0\.0\.1) (\d+)( typ host)/gi;
-      const [, , , target] = [...description.sdp.matchAll(candidate)][0] ?? [];
-      const index = this.relay ?? 0;
-      if (target) await window.relayTo(index, Number(target));
-      return original.call(this, { type: description.type, sdp: description.sdp.replace(candidate, `$1$2 ${ports[index]}$4`) });
-    };
-  }, relays.map(({ port }) => port));
+  await page.exposeFunction('relayTo', (/** @type {number} */ index, /** @type {number} */ port) => {
+    relays[index].target = port;
+  });
+  await page.addInitScript(
+    (ports) => {
+      RTCPeerConnection.prototype.addEventListener = function listen(type, listener, options) {
+        const last = (event) => {
+          if (!event.candidate?.candidate) listener.call(this, event);
+        };
+        EventTarget.prototype.addEventListener.call(this, type, type === 'icecandidate' ? last : listener, options);
+      };
+      const original = RTCPeerConnection.prototype.setRemoteDescription;
+      RTCPeerConnection.prototype.setRemoteDescription = async function set(description) {
+        const candidate = /(a=candidate:.* udp .* )(127\.0\.0\.1) (\d+)( typ host)/gi;
+        const [, , , target] = [...description.sdp.matchAll(candidate)][0] ?? [];
+        const index = this.relay ?? 0;
+        if (target) await window.relayTo(index, Number(target));
+        return original.call(this, {
+          type: description.type,
+          sdp: description.sdp.replace(candidate, `$1$2 ${ports[index]}$4`),
+        });
+      };
+    },
+    relays.map(({ port }) => port),
+  );
 }

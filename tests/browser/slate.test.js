@@ -45,7 +45,9 @@ for (const codec of ['h264', 'vp8', 'vp9', 'av1']) {
     await viewer.goto(`${server.origin}/watch/${broadcast}`);
     await plays(viewer);
     await decodesMore(viewer, 30);
-    await viewer.evaluate(() => { window.peer = document.querySelector('aerial-player').client.peer; });
+    await viewer.evaluate(() => {
+      window.peer = document.querySelector('aerial-player').client.peer;
+    });
     await studio.close();
     const state = async () => (await server.json(`/api/broadcasts/${broadcast}`)).state;
     await until(async () => (await state()) === 'slate', 'the slate');
@@ -56,7 +58,10 @@ for (const codec of ['h264', 'vp8', 'vp9', 'av1']) {
     await until(async () => (await played(viewer)).width === 320, 'the size of the publisher');
     await decodesMore(viewer, 60);
     assert.equal((await played(viewer)).codec, `video/${codec.toUpperCase()}`);
-    assert.ok(await viewer.evaluate(() => window.peer === document.querySelector('aerial-player').client.peer), 'one connection');
+    assert.ok(
+      await viewer.evaluate(() => window.peer === document.querySelector('aerial-player').client.peer),
+      'one connection',
+    );
     assert.deepEqual(browser.faults, []);
   });
 }

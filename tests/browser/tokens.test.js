@@ -30,11 +30,33 @@ before(async () => {
   const file = path.join(folder, 'aerial.toml');
   await writeFile(file, CONFIG);
   const [certificate, key] = ['certificate.pem', 'key.pem'].map((name) => path.join(folder, name));
-  execFileSync('openssl', [
-    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=aerial',
-    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate,
-  ], { stdio: 'ignore' });
-  server = await Server.start(['--config', file, '--http.tls_certificate', certificate, '--http.tls_key', key], 'https');
+  execFileSync(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      '/CN=aerial',
+      '-addext',
+      'subjectAltName=IP:127.0.0.1',
+      '-keyout',
+      key,
+      '-out',
+      certificate,
+    ],
+    { stdio: 'ignore' },
+  );
+  server = await Server.start(
+    ['--config', file, '--http.tls_certificate', certificate, '--http.tls_key', key],
+    'https',
+  );
 });
 after(async () => {
   await server?.stop();
@@ -75,7 +97,11 @@ test('pages ask for a token, take one from their address, and say what is wrong 
   await viewer.locator('form.token').waitFor();
   await screenshot(viewer, 'watch-token');
   await give(viewer, 'for+publishing/1=');
-  await until(async () => (await viewer.locator('aerial-player').evaluate((player) => player.client?.error?.kind)) === 'forbidden', 'the refusal');
+  await until(
+    async () =>
+      (await viewer.locator('aerial-player').evaluate((player) => player.client?.error?.kind)) === 'forbidden',
+    'the refusal',
+  );
   await give(viewer, 'for-watching');
   await plays(viewer);
   await keepsDecoding(viewer, { seconds: 2 });

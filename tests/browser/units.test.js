@@ -19,9 +19,22 @@ const { fragment, iceServers, withOpusParameters, withStartBitrate } = await imp
 const { transcodingText } = await import(path.join(modules, 'broadcasts.js'));
 
 const OFFER = [
-  'v=0', 'o=- 1 2 IN IP4 127.0.0.1', 's=-', 't=0 0', 'a=group:BUNDLE 0 1',
-  'm=video 9 UDP/TLS/RTP/SAVPF 96', 'a=ice-ufrag:abcd', 'a=ice-pwd:0123456789012345678901', 'a=mid:0', 'a=rtpmap:96 VP8/90000',
-  'm=audio 9 UDP/TLS/RTP/SAVPF 111 0', 'a=mid:1', 'a=rtpmap:111 opus/48000/2', 'a=fmtp:111 minptime=10;useinbandfec=1', 'a=rtpmap:0 PCMU/8000', '',
+  'v=0',
+  'o=- 1 2 IN IP4 127.0.0.1',
+  's=-',
+  't=0 0',
+  'a=group:BUNDLE 0 1',
+  'm=video 9 UDP/TLS/RTP/SAVPF 96',
+  'a=ice-ufrag:abcd',
+  'a=ice-pwd:0123456789012345678901',
+  'a=mid:0',
+  'a=rtpmap:96 VP8/90000',
+  'm=audio 9 UDP/TLS/RTP/SAVPF 111 0',
+  'a=mid:1',
+  'a=rtpmap:111 opus/48000/2',
+  'a=fmtp:111 minptime=10;useinbandfec=1',
+  'a=rtpmap:0 PCMU/8000',
+  '',
 ].join('\r\n');
 
 test('opus parameters are added to the fmtp that is there', () => {
@@ -33,20 +46,33 @@ test('opus parameters are added to the fmtp that is there', () => {
 test('an fmtp that is missing is made, line ends stay', () => {
   const sdp = withOpusParameters(OFFER.replace(/a=fmtp.*\r\n/, ''), { stereo: 1 });
   assert.match(sdp, /a=rtpmap:111 opus\/48000\/2\r\na=fmtp:111 stereo=1\r\n/);
-  assert.match(withStartBitrate(OFFER, 1_500_000), /a=rtpmap:96 VP8\/90000\r\na=fmtp:96 x-google-start-bitrate=1500\r\n/);
+  assert.match(
+    withStartBitrate(OFFER, 1_500_000),
+    /a=rtpmap:96 VP8\/90000\r\na=fmtp:96 x-google-start-bitrate=1500\r\n/,
+  );
 });
 
 test('a fragment has the credentials, the candidates by section and the end', () => {
   const candidates = [{ sdpMid: '0', candidate: 'candidate:1 1 udp 1 127.0.0.1 5000 typ host' }];
-  assert.equal(fragment(OFFER, candidates, true), [
-    'a=group:BUNDLE 0 1', 'a=ice-ufrag:abcd', 'a=ice-pwd:0123456789012345678901',
-    'm=video 9 UDP/TLS/RTP/SAVPF 0', 'a=mid:0', 'a=candidate:1 1 udp 1 127.0.0.1 5000 typ host', 'a=end-of-candidates', '',
-  ].join('\r\n'));
+  assert.equal(
+    fragment(OFFER, candidates, true),
+    [
+      'a=group:BUNDLE 0 1',
+      'a=ice-ufrag:abcd',
+      'a=ice-pwd:0123456789012345678901',
+      'm=video 9 UDP/TLS/RTP/SAVPF 0',
+      'a=mid:0',
+      'a=candidate:1 1 udp 1 127.0.0.1 5000 typ host',
+      'a=end-of-candidates',
+      '',
+    ].join('\r\n'),
+  );
   assert.doesNotMatch(fragment(OFFER, candidates, false), /end-of-candidates/);
 });
 
 test('ice servers come from Link headers, other links do not', () => {
-  const header = '<stun:stun.example:3478>; rel="ice-server", <turn:turn.example?transport=udp>; rel="ice-server"; username="a,b"; credential="p\\"w"; credential-type="password", <https://x.example>; rel="next"';
+  const header =
+    '<stun:stun.example:3478>; rel="ice-server", <turn:turn.example?transport=udp>; rel="ice-server"; username="a,b"; credential="p\\"w"; credential-type="password", <https://x.example>; rel="next"';
   assert.deepEqual(iceServers(header), [
     { urls: 'stun:stun.example:3478' },
     { urls: 'turn:turn.example?transport=udp', username: 'a,b', credential: 'p"w' },
@@ -55,13 +81,25 @@ test('ice servers come from Link headers, other links do not', () => {
 });
 
 test('errors know what to do and what to say', async () => {
-  const conflict = () => new Response('{"detail":"taken"}', { status: 409, headers: { 'Content-Type': 'application/problem+json', 'Retry-After': '2' } });
+  const conflict = () =>
+    new Response('{"detail":"taken"}', {
+      status: 409,
+      headers: { 'Content-Type': 'application/problem+json', 'Retry-After': '2' },
+    });
   const publisher = await SessionError.fromResponse(conflict(), 'whip');
   assert.deepEqual([publisher.kind, publisher.retryable, publisher.problem.detail], ['name-taken', false, 'taken']);
   const viewer = await SessionError.fromResponse(conflict(), 'whep');
   assert.deepEqual([viewer.kind, viewer.retryable, viewer.retryAfter], ['not-live', true, 2_000]);
   assert.equal((await SessionError.fromResponse(new Response('', { status: 503 }), 'whep')).kind, 'busy');
-  assert.equal((await SessionError.fromResponse(new Response('{', { status: 422, headers: { 'Content-Type': 'application/json' } }), 'whep')).kind, 'unsupported');
+  assert.equal(
+    (
+      await SessionError.fromResponse(
+        new Response('{', { status: 422, headers: { 'Content-Type': 'application/json' } }),
+        'whep',
+      )
+    ).kind,
+    'unsupported',
+  );
   assert.match(publisher.words, /another name/);
 });
 
@@ -81,5 +119,8 @@ test('what is transcoded unasked is said, and why', () => {
     { name: 'vp8', codec: 'vp8', viewers: 1, automatic: 'a viewer does not take H264' },
   ];
   const tracks = [{ kind: 'audio', codec: 'opus', transcoded_from: 'audio/mpeg' }];
-  assert.equal(transcodingText({ renditions, tracks }), 'VP8 for 1 viewer: a viewer does not take H264; Opus from audio/mpeg');
+  assert.equal(
+    transcodingText({ renditions, tracks }),
+    'VP8 for 1 viewer: a viewer does not take H264; Opus from audio/mpeg',
+  );
 });

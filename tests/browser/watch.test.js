@@ -18,7 +18,13 @@ test('the demo plays: picture moves, sound is heard, both in step', async (t) =>
   const browser = await openBrowser(t, AUTOPLAY);
   const page = await browser.page();
   await playsWhole(t, page, `${server.origin}/watch/demo`);
-  assert.equal(await page.locator('#badge').innerText().then((text) => text.toLowerCase()), 'live');
+  assert.equal(
+    await page
+      .locator('#badge')
+      .innerText()
+      .then((text) => text.toLowerCase()),
+    'live',
+  );
   await page.locator('#viewers', { hasText: /[1-9]\d* viewer/ }).waitFor();
   await screenshot(page, 'watch-demo');
   assert.deepEqual(browser.faults, []);
@@ -58,10 +64,13 @@ test('where the browser insists, it begins silently with one tap for sound', asy
   await screenshot(page, 'watch-tap-for-sound');
   await tap.click();
   await tap.waitFor({ state: 'hidden' });
-  assert.deepEqual(await page.evaluate(() => {
-    const { muted, paused } = document.querySelector('aerial-player').video;
-    return { muted, paused };
-  }), { muted: false, paused: false });
+  assert.deepEqual(
+    await page.evaluate(() => {
+      const { muted, paused } = document.querySelector('aerial-player').video;
+      return { muted, paused };
+    }),
+    { muted: false, paused: false },
+  );
 });
 
 test('keys: i shows figures, m mutes, space pauses', async (t) => {
@@ -77,10 +86,11 @@ test('keys: i shows figures, m mutes, space pauses', async (t) => {
   }, 'figures');
   assert.match(figures, /Resolution\s+\d{3,4} × \d{3,4}/);
   await screenshot(page, 'watch-figures');
-  const video = () => page.evaluate(() => {
-    const { muted, paused } = document.querySelector('aerial-player').video;
-    return { muted, paused };
-  });
+  const video = () =>
+    page.evaluate(() => {
+      const { muted, paused } = document.querySelector('aerial-player').video;
+      return { muted, paused };
+    });
   await page.keyboard.press('m');
   assert.equal((await video()).muted, true);
   await page.keyboard.press('m');

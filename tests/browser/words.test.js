@@ -5,7 +5,9 @@ import { after, before } from 'node:test';
 import { FAKE_DEVICES, Server, openBrowser, screenshot, test, until } from './harness.js';
 
 let server;
-before(async () => { server = await Server.start(); });
+before(async () => {
+  server = await Server.start();
+});
 after(() => server?.stop());
 
 /**
@@ -31,7 +33,10 @@ test('permission denied', async (t) => {
 });
 
 test('no device', async (t) => {
-  const browser = await openBrowser(t, ['--use-fake-device-for-media-stream=device-count=0', '--use-fake-ui-for-media-stream']);
+  const browser = await openBrowser(t, [
+    '--use-fake-device-for-media-stream=device-count=0',
+    '--use-fake-ui-for-media-stream',
+  ]);
   const page = await browser.page();
   await page.addInitScript(() => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('none', 'NotFoundError'));
@@ -79,9 +84,14 @@ test('a name that is taken', async (t) => {
 test('a server that refuses and one that is not there', async (t) => {
   const browser = await openBrowser(t);
   const page = await browser.page();
-  const answer = (status, body = {}) => page.route('**/whip/words', (route) => route.fulfill({
-    status, contentType: 'application/problem+json', body: JSON.stringify(body),
-  }));
+  const answer = (status, body = {}) =>
+    page.route('**/whip/words', (route) =>
+      route.fulfill({
+        status,
+        contentType: 'application/problem+json',
+        body: JSON.stringify(body),
+      }),
+    );
   await page.goto(`${server.origin}/publish/words`);
   const goLive = page.getByRole('button', { name: 'Go live' });
   await answer(422, { title: 'unsupported', detail: 'no H264 here' });
@@ -94,7 +104,11 @@ test('a server that refuses and one that is not there', async (t) => {
   await page.unrouteAll();
   await page.route('**/whip/words', (route) => route.abort('connectionrefused'));
   await goLive.click();
-  await page.getByText('The connection was lost. Getting it back').or(page.getByText('cannot be reached')).first().waitFor();
+  await page
+    .getByText('The connection was lost. Getting it back')
+    .or(page.getByText('cannot be reached'))
+    .first()
+    .waitFor();
   await page.unrouteAll();
   await page.getByText('You are live.').waitFor(); // it went on trying
 });
@@ -111,9 +125,13 @@ test('a page without a secure context explains itself', async (t) => {
 test('a viewer without a common format is told so and may try again', async (t) => {
   const browser = await openBrowser(t);
   const page = await browser.page();
-  await page.route('**/whep/odd', (route) => route.fulfill({
-    status: 422, contentType: 'application/problem+json', body: JSON.stringify({ detail: 'the broadcast is H265' }),
-  }));
+  await page.route('**/whep/odd', (route) =>
+    route.fulfill({
+      status: 422,
+      contentType: 'application/problem+json',
+      body: JSON.stringify({ detail: 'the broadcast is H265' }),
+    }),
+  );
   await page.goto(`${server.origin}/watch/odd`);
   await page.getByText('The server says: the broadcast is H265.').first().waitFor();
   await page.unrouteAll();

@@ -28,14 +28,21 @@ export function isName(name) {
   return new RegExp(`^${NAME_PATTERN}$`).test(name) && name !== 's';
 }
 
-const CODECS = new Map([['h264', 'H.264'], ['h265', 'H.265'], ['vp8', 'VP8'], ['vp9', 'VP9'], ['av1', 'AV1'], ['opus', 'Opus']]);
+const CODECS = new Map([
+  ['h264', 'H.264'],
+  ['h265', 'H.265'],
+  ['vp8', 'VP8'],
+  ['vp9', 'VP9'],
+  ['av1', 'AV1'],
+  ['opus', 'Opus'],
+]);
 
 /**
  * @param {Broadcast|undefined} broadcast
  * @returns {string} `H.264 + Opus`, empty if nothing is known.
  */
 export function codecsText(broadcast) {
-  const tracks = [...broadcast?.tracks ?? []].sort((a, b) => b.kind.localeCompare(a.kind)); // video first
+  const tracks = [...(broadcast?.tracks ?? [])].sort((a, b) => b.kind.localeCompare(a.kind)); // video first
   return tracks.map(({ codec }) => CODECS.get(codec) ?? codec.toUpperCase()).join(' + ');
 }
 
@@ -45,8 +52,10 @@ export function codecsText(broadcast) {
  */
 export function transcodingText(broadcast) {
   const made = (broadcast?.renditions ?? []).filter(({ automatic }) => automatic);
-  const texts = made.map(({ codec, viewers, automatic }) =>
-    `${CODECS.get(codec ?? '') ?? 'another codec'} for ${viewers === 1 ? '1 viewer' : `${viewers} viewers`}: ${automatic}`);
+  const texts = made.map(
+    ({ codec, viewers, automatic }) =>
+      `${CODECS.get(codec ?? '') ?? 'another codec'} for ${viewers === 1 ? '1 viewer' : `${viewers} viewers`}: ${automatic}`,
+  );
   const foreign = (broadcast?.tracks ?? []).filter((track) => track.transcoded_from);
   texts.push(...foreign.map(({ codec, transcoded_from }) => `${CODECS.get(codec) ?? codec} from ${transcoded_from}`));
   return texts.join('; ');

@@ -68,23 +68,37 @@ export class Client extends EventTarget {
     this.url = url;
     const { signal, ...settings } = options;
     this.settings = {
-      token: '', iceServers: [], reconnect: true, requestTimeout: 10_000, connectTimeout: 15_000,
-      disconnectTimeout: 4_000, backoffMax: 10_000, ...settings,
+      token: '',
+      iceServers: [],
+      reconnect: true,
+      requestTimeout: 10_000,
+      connectTimeout: 15_000,
+      disconnectTimeout: 4_000,
+      backoffMax: 10_000,
+      ...settings,
     };
     signal?.addEventListener('abort', () => void this.stop(), { once: true });
   }
 
   /** @returns {State} */
-  get state() { return this.#state; }
+  get state() {
+    return this.#state;
+  }
 
   /** The last error, null while all is well. */
-  get error() { return this.#error; }
+  get error() {
+    return this.#error;
+  }
 
   /** The peer connection in use, null between sessions. */
-  get peer() { return this.#session?.peer ?? null; }
+  get peer() {
+    return this.#session?.peer ?? null;
+  }
 
   /** True between start() and stop() or failure. */
-  get running() { return this.#running !== null; }
+  get running() {
+    return this.#running !== null;
+  }
 
   /** Begins, or begins again after failed or closed. */
   start() {
@@ -132,10 +146,14 @@ export class Client extends EventTarget {
   prepare(_peer) {}
 
   /** @param {string} sdp */
-  adjustOffer(sdp) { return sdp; }
+  adjustOffer(sdp) {
+    return sdp;
+  }
 
   /** @param {string} sdp */
-  adjustAnswer(sdp) { return sdp; }
+  adjustAnswer(sdp) {
+    return sdp;
+  }
 
   /**
    * Called after negotiation.
@@ -150,13 +168,17 @@ export class Client extends EventTarget {
    * @returns {Promise<State>} `live`, `offline` or `connecting`
    * @throws {SessionError} if a new session is needed
    */
-  async probe(_session) { return 'live'; }
+  async probe(_session) {
+    return 'live';
+  }
 
   /**
    * @param {SessionError} error
    * @returns {boolean}
    */
-  mayRetry(error) { return error.retryable; }
+  mayRetry(error) {
+    return error.retryable;
+  }
 
   // --- inside -------------------------------------------------------------------------------
 
@@ -166,7 +188,9 @@ export class Client extends EventTarget {
     while (!signal.aborted) {
       try {
         await this.#connect(signal);
-        await this.#hold(signal, () => { failures = 0; });
+        await this.#hold(signal, () => {
+          failures = 0;
+        });
       } catch (thrown) {
         if (signal.aborted) return;
         const error = SessionError.from(thrown);
@@ -221,10 +245,13 @@ export class Client extends EventTarget {
       const now = performance.now();
       if (connection !== 'disconnected') interrupted = 0;
       else interrupted ||= now;
-      if (connection === 'failed' || connection === 'closed') throw new SessionError('lost', `connection ${connection}`);
-      if (interrupted && now - interrupted > this.settings.disconnectTimeout) throw new SessionError('lost', 'connection interrupted');
+      if (connection === 'failed' || connection === 'closed')
+        throw new SessionError('lost', `connection ${connection}`);
+      if (interrupted && now - interrupted > this.settings.disconnectTimeout)
+        throw new SessionError('lost', 'connection interrupted');
       if (connection === 'new' || connection === 'connecting') {
-        if (now - this.#session.opened > this.settings.connectTimeout) throw new SessionError('timeout', 'no connection: UDP may be blocked');
+        if (now - this.#session.opened > this.settings.connectTimeout)
+          throw new SessionError('timeout', 'no connection: UDP may be blocked');
       } else {
         const state = interrupted ? 'offline' : await this.probe(this.#session);
         if (signal.aborted) return;

@@ -18,11 +18,13 @@ const PATHS = {
   camera: 'M3 7h12v10H3zM15 11l6-3.5v9L15 13',
   cameraOff: 'M3 7h8M15 11l6-3.5v9L15 13v4H5M3 3l18 18',
   mic: 'M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM5.5 11a6.5 6.5 0 0 0 13 0M12 17.5V21',
-  micOff: 'M9 9v2a3 3 0 0 0 5 2.2M15 11V6a3 3 0 0 0-5.7-1.2M5.5 11a6.5 6.5 0 0 0 10.6 5M18.5 11c0 1-.2 1.9-.6 2.700M12 17.500V21M3 3l18 18',
+  micOff:
+    'M9 9v2a3 3 0 0 0 5 2.2M15 11V6a3 3 0 0 0-5.7-1.2M5.5 11a6.5 6.5 0 0 0 10.6 5M18.5 11c0 1-.2 1.9-.6 2.700M12 17.500V21M3 3l18 18',
   screen: 'M3 4h18v12H3zM8 20h8M12 16v4',
   alert: 'M12 3.500l9.5 16.500h-19zM12 10v4.500M12 17.200v.1',
   stop: 'M6 6h12v12H6z',
-  signal: 'M12 13.500a1.5 1.5 0 1 0 0-3 1.5 1.5 0 0 0 0 3zM8.2 15.800a5.4 5.4 0 0 1 0-7.600M15.8 8.200a5.4 5.4 0 0 1 0 7.600M5.3 18.700a9.5 9.5 0 0 1 0-13.400M18.7 5.300a9.5 9.5 0 0 1 0 13.4',
+  signal:
+    'M12 13.500a1.5 1.5 0 1 0 0-3 1.5 1.5 0 0 0 0 3zM8.2 15.800a5.4 5.4 0 0 1 0-7.600M15.8 8.200a5.4 5.4 0 0 1 0 7.600M5.3 18.700a9.5 9.5 0 0 1 0-13.400M18.7 5.300a9.5 9.5 0 0 1 0 13.4',
 };
 
 /** @typedef {keyof typeof PATHS} Icon */
@@ -34,9 +36,18 @@ const PATHS = {
 export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');
   for (const [key, value] of Object.entries({
-    'viewBox': '0 0 24 24', 'width': '24', 'height': '24', 'fill': 'none', 'stroke': 'currentColor',
-    'stroke-width': '1.8', 'stroke-linecap': 'round', 'stroke-linejoin': 'round', 'aria-hidden': 'true', 'class': 'icon',
-  })) svg.setAttribute(key, value);
+    'viewBox': '0 0 24 24',
+    'width': '24',
+    'height': '24',
+    'fill': 'none',
+    'stroke': 'currentColor',
+    'stroke-width': '1.8',
+    'stroke-linecap': 'round',
+    'stroke-linejoin': 'round',
+    'aria-hidden': 'true',
+    'class': 'icon',
+  }))
+    svg.setAttribute(key, value);
   const path = document.createElementNS(SVG, 'path');
   path.setAttribute('d', PATHS[name]);
   svg.append(path);
@@ -144,7 +155,10 @@ async function copyFrom(button) {
  * @returns {Promise<boolean>} False if the person has to copy the text that is now selected.
  */
 async function copyText(source) {
-  const text = source instanceof HTMLInputElement || source instanceof HTMLTextAreaElement ? source.value : source.textContent ?? '';
+  const text =
+    source instanceof HTMLInputElement || source instanceof HTMLTextAreaElement
+      ? source.value
+      : (source.textContent ?? '');
   try {
     await navigator.clipboard.writeText(text); // not there in an insecure context
     return true;

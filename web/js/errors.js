@@ -108,17 +108,30 @@ export class SessionError extends Error {
  */
 function kindOf(status, role) {
   switch (status) {
-    case 400: return 'bad-offer';
-    case 401: return 'unauthorized';
-    case 403: return 'forbidden';
-    case 404: return 'not-found';
-    case 408: case 504: return 'timeout';
-    case 409: return role === 'whip' ? 'name-taken' : 'not-live';
-    case 413: return 'too-large';
-    case 422: return 'unsupported';
-    case 429: case 503: return 'busy';
-    case 502: return 'network';
-    default: return status >= 500 ? 'server' : 'protocol';
+    case 400:
+      return 'bad-offer';
+    case 401:
+      return 'unauthorized';
+    case 403:
+      return 'forbidden';
+    case 404:
+      return 'not-found';
+    case 408:
+    case 504:
+      return 'timeout';
+    case 409:
+      return role === 'whip' ? 'name-taken' : 'not-live';
+    case 413:
+      return 'too-large';
+    case 422:
+      return 'unsupported';
+    case 429:
+    case 503:
+      return 'busy';
+    case 502:
+      return 'network';
+    default:
+      return status >= 500 ? 'server' : 'protocol';
   }
 }
 

@@ -17,7 +17,9 @@ const nameInput = byId('name', HTMLInputElement);
 const nameHint = byId('name-hint', HTMLElement);
 const token = pageToken('watch');
 const feed = new BroadcastFeed(token);
-const tokenForm = new TokenForm('watch', (token) => { feed.token = token; });
+const tokenForm = new TokenForm('watch', (token) => {
+  feed.token = token;
+});
 /** Whether OBS needs the token of a person, so that the name goes into the address. */
 let publishingNeedsToken = false;
 /** @type {Map<string, {item: HTMLLIElement, update: (broadcast: Broadcast) => void}>} */
@@ -25,8 +27,9 @@ const cards = new Map();
 
 /** @param {Broadcast[]} broadcasts */
 function show(broadcasts) {
-  const sorted = [...broadcasts].sort((a, b) =>
-    ORDER[a.state] - ORDER[b.state] || b.viewers - a.viewers || a.name.localeCompare(b.name));
+  const sorted = [...broadcasts].sort(
+    (a, b) => ORDER[a.state] - ORDER[b.state] || b.viewers - a.viewers || a.name.localeCompare(b.name),
+  );
   list.removeAttribute('aria-busy');
   for (const skeleton of list.querySelectorAll('.skeleton')) skeleton.remove();
   for (const [name, { item }] of cards) {
@@ -65,7 +68,10 @@ function makeCard(name) {
     item.dataset.started = broadcast.started ?? '';
     item.dataset.facts = codecsText(broadcast);
     showFacts(item, facts);
-    link.setAttribute('aria-label', `Watch ${name}: ${STATES[broadcast.state]}, ${plural(broadcast.viewers, 'viewer')}`);
+    link.setAttribute(
+      'aria-label',
+      `Watch ${name}: ${STATES[broadcast.state]}, ${plural(broadcast.viewers, 'viewer')}`,
+    );
   };
   return { item, update };
 }
@@ -96,9 +102,14 @@ function checkName() {
   const good = name === '' || isName(name);
   const taken = feed.find(name)?.state === 'live';
   nameInput.setAttribute('aria-invalid', String(!good || taken));
-  setText(nameHint, !good
-    ? 'Only letters, digits, dot, dash and underscore, not beginning with a dot.'
-    : taken ? 'Somebody is live under this name right now.' : 'Letters, digits, dot, dash and underscore.');
+  setText(
+    nameHint,
+    !good
+      ? 'Only letters, digits, dot, dash and underscore, not beginning with a dot.'
+      : taken
+        ? 'Somebody is live under this name right now.'
+        : 'Letters, digits, dot, dash and underscore.',
+  );
   showObs(good && name ? name : 'studio');
   return good && name !== '';
 }
@@ -118,7 +129,8 @@ async function showServer() {
     if (version) setText(byId('server', HTMLElement), `Aerial ${version}`);
     publishingNeedsToken = Boolean(needs?.publish);
     checkName();
-    if (needs?.watch && !token) tokenForm.ask('Some broadcasts are listed only for those who have a token.', { focus: false });
+    if (needs?.watch && !token)
+      tokenForm.ask('Some broadcasts are listed only for those who have a token.', { focus: false });
   } catch {
     // the footer goes on without a version
   }

@@ -41,20 +41,34 @@ export class CaptureError extends Error {
  */
 function explain(name, text, thing) {
   switch (name) {
-    case 'NotAllowedError': case 'SecurityError':
+    case 'NotAllowedError':
+    case 'SecurityError':
       if (/system/i.test(text)) {
-        return [`Your system does not let the browser use the ${thing}`, 'Allow it in the privacy settings of your system, then try again.'];
+        return [
+          `Your system does not let the browser use the ${thing}`,
+          'Allow it in the privacy settings of your system, then try again.',
+        ];
       }
       return thing === 'screen'
         ? ['No screen was chosen', 'Pick a screen, window or tab in the dialogue to share it.']
-        : [`Permission for the ${thing} was denied`, 'Click the camera or lock symbol beside the address, allow it for this page, then try again.'];
-    case 'NotFoundError': case 'DevicesNotFoundError':
-      return [`No ${thing} was found`, 'Connect one, or choose to send something else. It is noticed as soon as it is plugged in.'];
-    case 'NotReadableError': case 'TrackStartError': case 'AbortError':
+        : [
+            `Permission for the ${thing} was denied`,
+            'Click the camera or lock symbol beside the address, allow it for this page, then try again.',
+          ];
+    case 'NotFoundError':
+    case 'DevicesNotFoundError':
+      return [
+        `No ${thing} was found`,
+        'Connect one, or choose to send something else. It is noticed as soon as it is plugged in.',
+      ];
+    case 'NotReadableError':
+    case 'TrackStartError':
+    case 'AbortError':
       return [`The ${thing} cannot be used`, 'Another program may be using it. Close that program, then try again.'];
     case 'OverconstrainedError':
       return [`The chosen ${thing} is not there any more`, 'Choose another one from the list.'];
-    case 'TypeError': case 'NotSupportedError':
+    case 'TypeError':
+    case 'NotSupportedError':
       return [`This browser cannot share a ${thing}`, 'Try another browser.'];
     case 'InvalidStateError':
       return [`The ${thing} needs a click`, 'Press the button again.'];
@@ -66,11 +80,16 @@ function explain(name, text, thing) {
 /** @returns {CaptureError|null} Why this page can capture nothing at all. */
 export function captureProblem() {
   if (!window.isSecureContext) {
-    return new CaptureError('This page is not secure',
-      `Browsers give access to cameras only over https:// or on localhost, and this page came from ${location.origin}. Open it over https://, or publish with OBS.`);
+    return new CaptureError(
+      'This page is not secure',
+      `Browsers give access to cameras only over https:// or on localhost, and this page came from ${location.origin}. Open it over https://, or publish with OBS.`,
+    );
   }
   if (!navigator.mediaDevices?.getUserMedia) {
-    return new CaptureError('This browser cannot capture', 'It has no access to cameras and microphones. Try another browser, or publish with OBS.');
+    return new CaptureError(
+      'This browser cannot capture',
+      'It has no access to cameras and microphones. Try another browser, or publish with OBS.',
+    );
   }
   return null;
 }

@@ -18,11 +18,17 @@ export class StatsPanel {
   /** @param {() => RTCPeerConnection|null} peer Where the figures come from. */
   constructor(peer) {
     this.#peer = peer;
-    this.element = h('div', { 'class': 'stats', 'part': 'stats', 'role': 'group', 'aria-label': 'Statistics', 'tabindex': '0' }, this.#list);
+    this.element = h(
+      'div',
+      { 'class': 'stats', 'part': 'stats', 'role': 'group', 'aria-label': 'Statistics', 'tabindex': '0' },
+      this.#list,
+    );
     this.element.hidden = true;
   }
 
-  get shown() { return !this.element.hidden; }
+  get shown() {
+    return !this.element.hidden;
+  }
 
   toggle() {
     this.element.hidden = !this.element.hidden;

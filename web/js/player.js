@@ -53,18 +53,64 @@ export class AerialPlayer extends HTMLElement {
   #title = h('div', { class: 'title' });
   #hint = h('div', { class: 'hint' });
   #action = h('button', { class: 'action', type: 'button', hidden: true, click: () => this.#act() }, 'Try again');
-  #cover = h('div', { class: 'cover', part: 'cover' },
-    h('div', { 'class': 'mark', 'aria-hidden': 'true' }, h('i'), h('i'), icon('signal')), this.#title, this.#hint, this.#action);
+  #cover = h(
+    'div',
+    { class: 'cover', part: 'cover' },
+    h('div', { 'class': 'mark', 'aria-hidden': 'true' }, h('i'), h('i'), icon('signal')),
+    this.#title,
+    this.#hint,
+    this.#action,
+  );
   #spoken = h('div', { class: 'unseen', role: 'status' });
-  #sound = h('button', { class: 'sound', type: 'button', hidden: true, click: () => this.#unmute() }, icon('muted'), 'Tap for sound');
+  #sound = h(
+    'button',
+    { class: 'sound', type: 'button', hidden: true, click: () => this.#unmute() },
+    icon('muted'),
+    'Tap for sound',
+  );
   #playButton = h('button', { type: 'button', click: () => this.#togglePlay() });
   #muteButton = h('button', { type: 'button', click: () => this.toggleMute() });
-  #volume = h('input', { 'type': 'range', 'min': '0', 'max': '1', 'step': '0.05', 'aria-label': 'Volume', 'input': () => this.#onVolumeInput() });
-  #statsButton = h('button', { 'type': 'button', 'aria-label': 'Statistics', 'title': 'Statistics (i)', 'aria-pressed': 'false', 'click': () => this.toggleStats() }, icon('stats'));
-  #pipButton = h('button', { 'type': 'button', 'aria-label': 'Picture in picture', 'title': 'Picture in picture (p)', 'click': () => void this.togglePip() }, icon('pip'));
+  #volume = h('input', {
+    'type': 'range',
+    'min': '0',
+    'max': '1',
+    'step': '0.05',
+    'aria-label': 'Volume',
+    'input': () => this.#onVolumeInput(),
+  });
+  #statsButton = h(
+    'button',
+    {
+      'type': 'button',
+      'aria-label': 'Statistics',
+      'title': 'Statistics (i)',
+      'aria-pressed': 'false',
+      'click': () => this.toggleStats(),
+    },
+    icon('stats'),
+  );
+  #pipButton = h(
+    'button',
+    {
+      'type': 'button',
+      'aria-label': 'Picture in picture',
+      'title': 'Picture in picture (p)',
+      'click': () => void this.togglePip(),
+    },
+    icon('pip'),
+  );
   #fullButton = h('button', { type: 'button', click: () => void this.toggleFullscreen() });
-  #bar = h('div', { 'class': 'bar', 'role': 'group', 'aria-label': 'Player controls' },
-    this.#playButton, this.#muteButton, this.#volume, h('span', { class: 'spacer' }), this.#statsButton, this.#pipButton, this.#fullButton);
+  #bar = h(
+    'div',
+    { 'class': 'bar', 'role': 'group', 'aria-label': 'Player controls' },
+    this.#playButton,
+    this.#muteButton,
+    this.#volume,
+    h('span', { class: 'spacer' }),
+    this.#statsButton,
+    this.#pipButton,
+    this.#fullButton,
+  );
   #top = h('div', { class: 'top' }, this.#live, this.#viewers);
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #quietTimer;
   #paused = false;
@@ -84,7 +130,8 @@ export class AerialPlayer extends HTMLElement {
     for (const name of ['play', 'pause']) this.video.addEventListener(name, () => this.#showPlay());
     this.addEventListener('fullscreenchange', () => this.#showFullscreen());
     this.addEventListener('keydown', (event) => this.onKey(event));
-    for (const name of ['pointermove', 'pointerdown', 'focusin', 'keydown']) this.addEventListener(name, () => this.#stir());
+    for (const name of ['pointermove', 'pointerdown', 'focusin', 'keydown'])
+      this.addEventListener(name, () => this.#stir());
     this.addEventListener('pointerleave', () => this.#settle(600));
     this.#showVolume();
     this.#showPlay();
@@ -118,11 +165,17 @@ export class AerialPlayer extends HTMLElement {
   }
 
   /** @returns {import('./client.js').State} */
-  get state() { return this.client?.state ?? 'idle'; }
+  get state() {
+    return this.client?.state ?? 'idle';
+  }
 
   /** What is shown, in words. */
   get label() {
-    const last = (this.getAttribute('src') ?? '').split(/[?#]/)[0].split('/').filter((part) => part && part !== 'whep').pop();
+    const last = (this.getAttribute('src') ?? '')
+      .split(/[?#]/)[0]
+      .split('/')
+      .filter((part) => part && part !== 'whep')
+      .pop();
     return this.getAttribute('label') || last || 'This broadcast';
   }
 
@@ -251,9 +304,14 @@ export class AerialPlayer extends HTMLElement {
     };
     /** @type {Record<string, () => void>} */
     const keys = {
-      'i': () => this.toggleStats(), 'm': () => this.toggleMute(), 'f': () => void this.toggleFullscreen(),
-      'p': () => void this.togglePip(), ' ': () => this.#togglePlay(), 'k': () => this.#togglePlay(),
-      'ArrowUp': () => step(0.1), 'ArrowDown': () => step(-0.1),
+      'i': () => this.toggleStats(),
+      'm': () => this.toggleMute(),
+      'f': () => void this.toggleFullscreen(),
+      'p': () => void this.togglePip(),
+      ' ': () => this.#togglePlay(),
+      'k': () => this.#togglePlay(),
+      'ArrowUp': () => step(0.1),
+      'ArrowDown': () => step(-0.1),
     };
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
@@ -268,21 +326,28 @@ export class AerialPlayer extends HTMLElement {
     const blocked = state === 'live' && this.video.paused;
     this.#cover.hidden = state === 'live' && !blocked;
     this.#cover.dataset.state = state;
-    this.#cover.classList.toggle('clear', blocked || (state === 'offline' && this.client?.peer != null && this.video.videoWidth > 0));
+    this.#cover.classList.toggle(
+      'clear',
+      blocked || (state === 'offline' && this.client?.peer != null && this.video.videoWidth > 0),
+    );
     this.#live.classList.toggle('off', state !== 'live');
     setText(this.#live, state === 'live' ? 'LIVE' : 'OFF AIR');
-    const [title, hint] = state === 'live'
-      ? [this.#paused ? 'Paused' : 'Ready to play', '']
-      : COVERS[`${state}${this.client?.hasBeenLive ? ' again' : ''}`] ?? COVERS[state];
+    const [title, hint] =
+      state === 'live'
+        ? [this.#paused ? 'Paused' : 'Ready to play', '']
+        : (COVERS[`${state}${this.client?.hasBeenLive ? ' again' : ''}`] ?? COVERS[state]);
     setText(this.#title, title.replace('{label}', this.label));
-    const words = state === 'failed' || state === 'offline' ? this.client?.error?.words ?? '' : '';
+    const words = state === 'failed' || state === 'offline' ? (this.client?.error?.words ?? '') : '';
     setText(this.#hint, `${words} ${hint}`.trim());
     const over = state === 'failed' || state === 'closed';
     this.#bar.hidden = over || this.getAttribute('controls') === 'off';
     this.#top.hidden = over;
     this.#action.hidden = !(blocked || state === 'failed' || state === 'closed');
     setText(this.#action, state === 'live' ? 'Play' : state === 'failed' ? 'Try again' : 'Start again');
-    setText(this.#spoken, state === 'live' ? `${this.label} is live` : `${this.#title.textContent} ${this.#hint.textContent}`);
+    setText(
+      this.#spoken,
+      state === 'live' ? `${this.label} is live` : `${this.#title.textContent} ${this.#hint.textContent}`,
+    );
   }
 
   /** @param {string|null} value */

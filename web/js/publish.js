@@ -15,10 +15,23 @@ const FIGURES_EVERY = 1_000;
 const SETTLE = 10_000;
 
 const STATUS = {
-  idle: '', connecting: 'Connecting…', live: 'You are live.', waiting: '', failed: '', closed: 'You are off air.',
+  idle: '',
+  connecting: 'Connecting…',
+  live: 'You are live.',
+  waiting: '',
+  failed: '',
+  closed: 'You are off air.',
   offline: 'The connection was lost. Getting it back…',
 };
-const BADGES = { idle: 'Preview', connecting: 'Connecting', live: 'Live', waiting: 'Preview', offline: 'Reconnecting', failed: 'Preview', closed: 'Preview' };
+const BADGES = {
+  idle: 'Preview',
+  connecting: 'Connecting',
+  live: 'Live',
+  waiting: 'Preview',
+  offline: 'Reconnecting',
+  failed: 'Preview',
+  closed: 'Preview',
+};
 
 class Studio {
   #name;
@@ -162,15 +175,21 @@ class Studio {
   #limits() {
     const { mode, preset } = this.#choice();
     return {
-      maxVideoBitrate: preset.bitrate, maxFramerate: preset.fps, maxHeight: preset.height,
-      maxAudioBitrate: 128_000, contentHint: /** @type {'detail'|'motion'} */ (mode === 'screen' ? 'detail' : 'motion'),
+      maxVideoBitrate: preset.bitrate,
+      maxFramerate: preset.fps,
+      maxHeight: preset.height,
+      maxAudioBitrate: 128_000,
+      contentHint: /** @type {'detail'|'motion'} */ (mode === 'screen' ? 'detail' : 'motion'),
     };
   }
 
   async #onTracks() {
     const { video, audio } = this.#sources;
     this.#preview.srcObject = video ? new MediaStream([video]) : null;
-    this.#preview.classList.toggle('mirror', this.#choice().mode === 'camera' && video?.getSettings().facingMode !== 'environment');
+    this.#preview.classList.toggle(
+      'mirror',
+      this.#choice().mode === 'camera' && video?.getSettings().facingMode !== 'environment',
+    );
     if (video) video.enabled = !this.#cameraOff;
     this.#meter.watch(audio);
     this.#showMutes();
@@ -196,7 +215,9 @@ class Studio {
 
   // --- on air -------------------------------------------------------------------------------
 
-  get #state() { return this.#client?.state ?? 'idle'; }
+  get #state() {
+    return this.#client?.state ?? 'idle';
+  }
 
   async #goOrStop() {
     if (this.#client?.running) {
@@ -205,7 +226,10 @@ class Studio {
     }
     if (!this.#sources.open && !(await this.#open())) return;
     const tracks = [this.#sources.video, this.#sources.audio].filter((track) => track !== null);
-    const client = new WhipClient(`/whip/${encodeURIComponent(this.#name)}`, new MediaStream(tracks), { ...this.#limits(), token: this.#token });
+    const client = new WhipClient(`/whip/${encodeURIComponent(this.#name)}`, new MediaStream(tracks), {
+      ...this.#limits(),
+      token: this.#token,
+    });
     this.#client = client;
     this.#liveSince = 0;
     this.#notify(null);
@@ -223,11 +247,15 @@ class Studio {
   /** @param {WhipClient} client */
   #onState(client) {
     if (client !== this.#client) return;
-    if (wantsToken(client.error)) this.#tokenForm.ask('It goes to this server only, and is kept until this tab is closed.');
+    if (wantsToken(client.error))
+      this.#tokenForm.ask('It goes to this server only, and is kept until this tab is closed.');
     else this.#tokenForm.hide();
     if (client.state === 'live') this.#liveSince ||= Date.now();
     if (client.state === 'failed' && client.error) {
-      this.#notify({ title: client.error.kind === 'name-taken' ? 'This name is taken' : 'You are not live', advice: client.error.words });
+      this.#notify({
+        title: client.error.kind === 'name-taken' ? 'This name is taken' : 'You are not live',
+        advice: client.error.words,
+      });
     } else if (client.state === 'live') {
       this.#notify(null);
     }
@@ -282,13 +310,18 @@ class Studio {
     if (picture) return;
     const ready = video?.readyState === 'live' || audio !== null;
     /** @type {[import('./dom.js').Icon, string, string]} */
-    const [mark, title, text] = this.#cameraOff && video
-      ? ['cameraOff', 'Your picture is off', 'Viewers see black.']
-      : ready
-        ? ['mic', mode === 'audio' ? 'Sound only' : 'No picture', 'Viewers hear you, and see nothing.']
-        : mode === 'screen'
-          ? ['screen', 'Share your screen', 'Choose a screen, window or tab. Nothing is sent before you go live.']
-          : ['camera', mode === 'audio' ? 'Microphone' : 'Camera and microphone', 'Your browser will ask for permission. Nothing is sent before you go live.'];
+    const [mark, title, text] =
+      this.#cameraOff && video
+        ? ['cameraOff', 'Your picture is off', 'Viewers see black.']
+        : ready
+          ? ['mic', mode === 'audio' ? 'Sound only' : 'No picture', 'Viewers hear you, and see nothing.']
+          : mode === 'screen'
+            ? ['screen', 'Share your screen', 'Choose a screen, window or tab. Nothing is sent before you go live.']
+            : [
+                'camera',
+                mode === 'audio' ? 'Microphone' : 'Camera and microphone',
+                'Your browser will ask for permission. Nothing is sent before you go live.',
+              ];
     byId('curtain-mark', HTMLElement).replaceChildren(icon(mark));
     setText(byId('curtain-title', HTMLElement), title);
     setText(byId('curtain-text', HTMLElement), text);
@@ -314,7 +347,10 @@ class Studio {
 
   #showDevices() {
     this.#fill('camera', 'videoinput', [['', 'Default camera']]);
-    this.#fill('microphone', 'audioinput', [['', 'Default microphone'], ['none', 'No microphone']]);
+    this.#fill('microphone', 'audioinput', [
+      ['', 'Default microphone'],
+      ['none', 'No microphone'],
+    ]);
   }
 
   /**
@@ -351,16 +387,22 @@ class Studio {
     const { video, audio, rtt } = await this.#sampler.sample(peer, 'outbound-rtp');
     const settled = this.#liveSince > 0 && Date.now() - this.#liveSince > SETTLE;
     const rows = [
-      ...(video ? [
-        ['Picture', `${video.width} × ${video.height}, ${Math.round(video.fps)} fps`],
-        ['Video', `${video.codec} · ${bitrateText(video.bitrate)}`],
-      ] : []),
+      ...(video
+        ? [
+            ['Picture', `${video.width} × ${video.height}, ${Math.round(video.fps)} fps`],
+            ['Video', `${video.codec} · ${bitrateText(video.bitrate)}`],
+          ]
+        : []),
       ...(audio ? [['Sound', `${audio.codec} · ${bitrateText(audio.bitrate)}`]] : []),
-      ...(video?.limited && settled ? [['Held back by', video.limited === 'cpu' ? 'a busy computer' : 'a slow network']] : []),
+      ...(video?.limited && settled
+        ? [['Held back by', video.limited === 'cpu' ? 'a busy computer' : 'a slow network']]
+        : []),
       ['Lost packets', String((video?.lost ?? 0) + (audio?.lost ?? 0))],
       ...(rtt === null ? [] : [['Round trip', `${Math.round(rtt)} ms`]]),
     ];
-    byId('figures', HTMLElement).replaceChildren(...rows.flatMap(([term, text]) => [h('dt', {}, term), h('dd', {}, text)]));
+    byId('figures', HTMLElement).replaceChildren(
+      ...rows.flatMap(([term, text]) => [h('dt', {}, term), h('dd', {}, text)]),
+    );
   }
 
   // --- remembered ---------------------------------------------------------------------------
@@ -419,7 +461,12 @@ function askForName() {
       return;
     }
     input.setAttribute('aria-invalid', 'true');
-    setText(byId('name-hint', HTMLElement), name ? 'Only letters, digits, dot, dash and underscore, not beginning with a dot.' : 'Give your broadcast a name first.');
+    setText(
+      byId('name-hint', HTMLElement),
+      name
+        ? 'Only letters, digits, dot, dash and underscore, not beginning with a dot.'
+        : 'Give your broadcast a name first.',
+    );
     input.focus();
   });
 }

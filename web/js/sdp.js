@@ -9,7 +9,10 @@
  */
 export function withStartBitrate(sdp, bitrate) {
   const video = [...sdp.matchAll(/^a=rtpmap:(\d+) (?:H26[45]|VP[89]|AV1)\/90000/gim)].map((match) => match[1]);
-  return video.reduce((text, type) => withFmtp(text, type, { 'x-google-start-bitrate': Math.round(bitrate / 1000) }), sdp);
+  return video.reduce(
+    (text, type) => withFmtp(text, type, { 'x-google-start-bitrate': Math.round(bitrate / 1000) }),
+    sdp,
+  );
 }
 
 /**
@@ -32,7 +35,12 @@ export function withOpusParameters(sdp, parameters) {
  */
 function withFmtp(sdp, type, parameters) {
   const line = new RegExp(`^a=fmtp:${type} (.*?)(\\r?)$`, 'm');
-  const had = line.exec(sdp)?.[1].split(';').map((part) => part.trim()).filter(Boolean) ?? [];
+  const had =
+    line
+      .exec(sdp)?.[1]
+      .split(';')
+      .map((part) => part.trim())
+      .filter(Boolean) ?? [];
   const kept = had.filter((part) => !(part.split('=')[0].toLowerCase() in parameters));
   const added = Object.entries(parameters).map(([key, value]) => `${key}=${value}`);
   const fmtp = `a=fmtp:${type} ${[...kept, ...added].join(';')}`;
@@ -78,11 +86,14 @@ function attribute(sdp, name) {
  * @returns {{kind: string, mid: string, first: boolean}[]}
  */
 function sections(sdp) {
-  return sdp.split(/^m=/m).slice(1).map((text, index) => ({
-    kind: text.split(' ', 1)[0],
-    mid: attribute(text, 'mid'),
-    first: index === 0,
-  }));
+  return sdp
+    .split(/^m=/m)
+    .slice(1)
+    .map((text, index) => ({
+      kind: text.split(' ', 1)[0],
+      mid: attribute(text, 'mid'),
+      first: index === 0,
+    }));
 }
 
 /**
@@ -100,6 +111,8 @@ export function iceServers(header) {
       new RegExp(`;\\s*${key}="((?:[^"\\\\]|\\\\.)*)"`, 'i').exec(link)?.[1].replace(/\\(.)/g, '$1');
     const username = value('username');
     const credential = value('credential');
-    return [{ urls: url, ...(username !== undefined && { username }), ...(credential !== undefined && { credential }) }];
+    return [
+      { urls: url, ...(username !== undefined && { username }), ...(credential !== undefined && { credential }) },
+    ];
   });
 }

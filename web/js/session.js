@@ -85,11 +85,16 @@ export class Session {
   /** @returns {Promise<{answer: string, servers: RTCIceServer[]}>} */
   async #post() {
     const { url, role, signal, timeout } = this.#options;
-    const response = await request(new URL(url, document.baseURI), {
-      method: 'POST',
-      headers: this.#headers({ 'Content-Type': 'application/sdp' }),
-      body: this.#offer,
-    }, timeout, signal);
+    const response = await request(
+      new URL(url, document.baseURI),
+      {
+        method: 'POST',
+        headers: this.#headers({ 'Content-Type': 'application/sdp' }),
+        body: this.#offer,
+      },
+      timeout,
+      signal,
+    );
     if (response.status !== 201 && response.status !== 200) {
       throw await SessionError.fromResponse(response, role);
     }
@@ -129,11 +134,15 @@ export class Session {
     this.#patching = true;
     try {
       const headers = { 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': this.#etag || '*' };
-      const response = await request(this.url, {
-        method: 'PATCH',
-        headers: this.#headers(headers),
-        body: fragment(this.#offer, batch, complete),
-      }, REQUEST_TIMEOUT);
+      const response = await request(
+        this.url,
+        {
+          method: 'PATCH',
+          headers: this.#headers(headers),
+          body: fragment(this.#offer, batch, complete),
+        },
+        REQUEST_TIMEOUT,
+      );
       // Trickling is a help, not a need: the server learns our addresses from our checks as well.
       this.#trickling = response.ok && !complete;
     } catch {
@@ -174,9 +183,10 @@ export class Session {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
-    const deleted = this.url && !this.ended
-      ? request(this.url, { method: 'DELETE', headers: this.#headers(), keepalive: KEEPALIVE }, REQUEST_TIMEOUT)
-      : undefined;
+    const deleted =
+      this.url && !this.ended
+        ? request(this.url, { method: 'DELETE', headers: this.#headers(), keepalive: KEEPALIVE }, REQUEST_TIMEOUT)
+        : undefined;
     this.peer.close();
     try {
       await deleted;

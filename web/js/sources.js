@@ -46,11 +46,17 @@ export class Sources extends EventTarget {
   }
 
   /** True if this browser can share a screen (phones cannot). */
-  static get canShareScreen() { return Boolean(navigator.mediaDevices?.getDisplayMedia); }
+  static get canShareScreen() {
+    return Boolean(navigator.mediaDevices?.getDisplayMedia);
+  }
 
-  get microphone() { return this.#microphone; }
+  get microphone() {
+    return this.#microphone;
+  }
 
-  get open() { return this.video !== null || this.audio !== null; }
+  get open() {
+    return this.video !== null || this.audio !== null;
+  }
 
   /**
    * Opens what is chosen and not open yet.
@@ -150,9 +156,13 @@ export class Sources extends EventTarget {
   #guard(track, thing) {
     track.addEventListener('ended', () => {
       if (track !== this.video && track !== this.#microphone) return; // we closed it
-      const detail = thing === 'screen'
-        ? new CaptureError('Sharing of the screen has ended', 'Choose what to send now.')
-        : new CaptureError(`The ${thing} is gone`, 'It was unplugged or taken away. Connect it again or choose another one.');
+      const detail =
+        thing === 'screen'
+          ? new CaptureError('Sharing of the screen has ended', 'Choose what to send now.')
+          : new CaptureError(
+              `The ${thing} is gone`,
+              'It was unplugged or taken away. Connect it again or choose another one.',
+            );
       this.dispatchEvent(new CustomEvent('lost', { detail }));
     });
     return track;
@@ -191,7 +201,9 @@ export class Sources extends EventTarget {
     if (this.video?.readyState !== 'live') return;
     const frameRate = { ideal: fps };
     try {
-      await this.video.applyConstraints(this.#videoKey === 'screen' ? { frameRate } : { width: { ideal: width }, height: { ideal: height }, frameRate });
+      await this.video.applyConstraints(
+        this.#videoKey === 'screen' ? { frameRate } : { width: { ideal: width }, height: { ideal: height }, frameRate },
+      );
     } catch (error) {
       console.warn('the camera keeps its size', error); // the sender scales down
     }
@@ -233,7 +245,9 @@ export class Sources extends EventTarget {
 function cameraConstraints({ camera, preset }) {
   return {
     ...(camera ? { deviceId: { exact: camera } } : { facingMode: 'user' }),
-    width: { ideal: preset.width }, height: { ideal: preset.height }, frameRate: { ideal: preset.fps },
+    width: { ideal: preset.width },
+    height: { ideal: preset.height },
+    frameRate: { ideal: preset.fps },
   };
 }
 
@@ -245,6 +259,9 @@ function microphoneConstraints({ microphone, sound }) {
   const voice = sound === 'voice';
   return {
     ...(microphone && { deviceId: { exact: microphone } }),
-    echoCancellation: voice, noiseSuppression: voice, autoGainControl: voice, channelCount: { ideal: voice ? 1 : 2 },
+    echoCancellation: voice,
+    noiseSuppression: voice,
+    autoGainControl: voice,
+    channelCount: { ideal: voice ? 1 : 2 },
   };
 }

@@ -51,11 +51,24 @@ function keep(purpose, token) {
 
 /** A field for the token. Hidden until it is asked for. */
 export class TokenForm {
-  #input = h('input', { 'id': 'token', 'type': 'password', 'autocomplete': 'off', 'maxlength': '256', 'aria-describedby': 'token-hint', 'required': true });
+  #input = h('input', {
+    'id': 'token',
+    'type': 'password',
+    'autocomplete': 'off',
+    'maxlength': '256',
+    'aria-describedby': 'token-hint',
+    'required': true,
+  });
   #hint = h('p', { 'class': 'hint', 'id': 'token-hint', 'aria-live': 'polite' });
   /** The element to put into the page. */
-  element = h('form', { 'class': 'panel token', 'aria-label': 'Token', 'hidden': true, 'novalidate': true },
-    h('label', { for: 'token' }, 'Token'), this.#input, this.#hint, h('button', { class: 'button primary', type: 'submit' }, 'Continue'));
+  element = h(
+    'form',
+    { 'class': 'panel token', 'aria-label': 'Token', 'hidden': true, 'novalidate': true },
+    h('label', { for: 'token' }, 'Token'),
+    this.#input,
+    this.#hint,
+    h('button', { class: 'button primary', type: 'submit' }, 'Continue'),
+  );
 
   /**
    * @param {Purpose} purpose

@@ -52,10 +52,14 @@ function describe() {
   setText(byId('title', HTMLElement), name);
   const { origin } = location;
   setText(byId('link', HTMLElement), `${origin}/watch/${path}`);
-  setText(byId('snippet-frame', HTMLElement),
-    `<iframe src="${origin}/watch/${path}?embed=1" width="960" height="540"\n  allow="autoplay; fullscreen; picture-in-picture" title="${name}"></iframe>`);
-  setText(byId('snippet-element', HTMLElement),
-    `<script type="module" src="${origin}/js/player.js"></script>\n<aerial-player src="${origin}/whep/${path}" label="${name}"></aerial-player>`);
+  setText(
+    byId('snippet-frame', HTMLElement),
+    `<iframe src="${origin}/watch/${path}?embed=1" width="960" height="540"\n  allow="autoplay; fullscreen; picture-in-picture" title="${name}"></iframe>`,
+  );
+  setText(
+    byId('snippet-element', HTMLElement),
+    `<script type="module" src="${origin}/js/player.js"></script>\n<aerial-player src="${origin}/whep/${path}" label="${name}"></aerial-player>`,
+  );
 }
 
 function start() {
@@ -82,7 +86,11 @@ function start() {
   feed.start();
   setInterval(showSince, 1_000);
   document.addEventListener('keydown', (event) => {
-    if (!event.composedPath().includes(player) && !(event.target instanceof Element && event.target.closest('a, button, summary, pre'))) player.onKey(event);
+    if (
+      !event.composedPath().includes(player) &&
+      !(event.target instanceof Element && event.target.closest('a, button, summary, pre'))
+    )
+      player.onKey(event);
   });
 }
 

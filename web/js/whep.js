@@ -51,11 +51,23 @@ export class WhepClient extends Client {
    * @param {WhepOptions} [options]
    */
   constructor(url, options = {}) {
-    const { video, receiveVideo, receiveAudio, jitterBufferTarget, lossyJitterBufferTarget, stallTimeout, renewTimeout, ...rest } = options;
+    const {
+      video,
+      receiveVideo,
+      receiveAudio,
+      jitterBufferTarget,
+      lossyJitterBufferTarget,
+      stallTimeout,
+      renewTimeout,
+      ...rest
+    } = options;
     super('whep', url, rest);
     this.#watch = {
-      video, receiveVideo: receiveVideo ?? true, receiveAudio: receiveAudio ?? true,
-      jitterBufferTarget: jitterBufferTarget ?? 0, lossyJitterBufferTarget: lossyJitterBufferTarget ?? 250,
+      video,
+      receiveVideo: receiveVideo ?? true,
+      receiveAudio: receiveAudio ?? true,
+      jitterBufferTarget: jitterBufferTarget ?? 0,
+      lossyJitterBufferTarget: lossyJitterBufferTarget ?? 250,
       stallTimeout: stallTimeout ?? 2_500,
       renewTimeout: renewTimeout ?? 12_000,
     };
@@ -108,7 +120,8 @@ export class WhepClient extends Client {
   /** @param {import('./session.js').Session} session */
   negotiated({ peer }) {
     this.#flowing = performance.now();
-    const tracks = peer.getTransceivers()
+    const tracks = peer
+      .getTransceivers()
       .filter(({ currentDirection }) => currentDirection === 'recvonly' || currentDirection === 'sendrecv')
       .map(({ receiver }) => receiver.track);
     if (tracks.length === 0) throw new SessionError('unsupported', 'the server accepted no track');
@@ -151,7 +164,11 @@ export class WhepClient extends Client {
     const quiet = Math.max(now - this.#flowing, now - this.#decoding);
     if (quiet > this.#watch.renewTimeout) throw new SessionError('stalled', `no media for ${Math.round(quiet)} ms`);
     if (quiet > this.#watch.stallTimeout) return 'offline';
-    return begun || (this.hasBeenLive && this.state === 'live') ? 'live' : this.state === 'offline' ? 'offline' : 'connecting';
+    return begun || (this.hasBeenLive && this.state === 'live')
+      ? 'live'
+      : this.state === 'offline'
+        ? 'offline'
+        : 'connecting';
   }
 }
 

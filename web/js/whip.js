@@ -51,20 +51,24 @@ export class WhipClient extends Client {
    * @param {WhipOptions} [options]
    */
   constructor(url, stream, options = {}) {
-    const {
-      codecs, maxVideoBitrate, maxAudioBitrate, maxFramerate, maxHeight, contentHint, stereo, ...rest
-    } = options;
+    const { codecs, maxVideoBitrate, maxAudioBitrate, maxFramerate, maxHeight, contentHint, stereo, ...rest } = options;
     super('whip', url, rest);
     this.#publish = {
-      codecs: codecs ?? ['h264', 'vp8'], maxVideoBitrate: maxVideoBitrate ?? 2_500_000,
-      maxAudioBitrate: maxAudioBitrate ?? 128_000, maxFramerate: maxFramerate ?? 30,
-      maxHeight: maxHeight ?? Infinity, contentHint: contentHint ?? '', stereo: stereo ?? true,
+      codecs: codecs ?? ['h264', 'vp8'],
+      maxVideoBitrate: maxVideoBitrate ?? 2_500_000,
+      maxAudioBitrate: maxAudioBitrate ?? 128_000,
+      maxFramerate: maxFramerate ?? 30,
+      maxHeight: maxHeight ?? Infinity,
+      contentHint: contentHint ?? '',
+      stereo: stereo ?? true,
     };
     for (const track of stream.getTracks()) if (!this.#tracks.has(track.kind)) this.#tracks.set(track.kind, track);
   }
 
   /** The tracks being sent. */
-  get tracks() { return [...this.#tracks.values()]; }
+  get tracks() {
+    return [...this.#tracks.values()];
+  }
 
   /**
    * Sends another track instead, while live, without a new session. A kind that was not sent before
@@ -157,11 +161,15 @@ export class WhipClient extends Client {
     if (video?.track) {
       if ('contentHint' in video.track) video.track.contentHint = contentHint;
       const height = video.track.getSettings().height ?? 0;
-      await limit(video, {
-        maxBitrate: maxVideoBitrate,
-        maxFramerate,
-        scaleResolutionDownBy: Math.max(1, height / maxHeight),
-      }, contentHint === 'detail' || contentHint === 'text' ? 'maintain-resolution' : 'balanced');
+      await limit(
+        video,
+        {
+          maxBitrate: maxVideoBitrate,
+          maxFramerate,
+          scaleResolutionDownBy: Math.max(1, height / maxHeight),
+        },
+        contentHint === 'detail' || contentHint === 'text' ? 'maintain-resolution' : 'balanced',
+      );
     }
     if (audio?.track) await limit(audio, { maxBitrate: maxAudioBitrate });
   }
@@ -199,7 +207,8 @@ function ordered(known, wanted) {
     const fits = name !== 'h264' || /packetization-mode=1/.test(codec.sdpFmtpLine ?? '');
     return (place < 0 ? 100 : place * 10) + (fits ? 0 : 5) + (/42e0/i.test(codec.sdpFmtpLine ?? '') ? 0 : 1);
   };
-  return known.map((codec, index) => ({ codec, index, place: rank(codec) }))
+  return known
+    .map((codec, index) => ({ codec, index, place: rank(codec) }))
     .sort((a, b) => a.place - b.place || a.index - b.index)
     .map(({ codec }) => codec);
 }
