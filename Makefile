@@ -40,6 +40,8 @@ format:
 
 lint:
 	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(NODE_TOOLS)/tsc --project tests/browser/tsconfig.web.json
+	$(NODE_TOOLS)/tsc --project tests/browser/tsconfig.json
 
 # A GStreamer critical is a bug in how we use it: it ends the test program.
 unit:

@@ -14,6 +14,7 @@ const PAGES = {
 };
 const SCREENS = { desktop: { width: 1280, height: 800 }, phone: { width: 375, height: 812 } };
 
+/** @type {Server} */
 let server;
 before(async () => {
   server = await Server.start();
@@ -30,8 +31,10 @@ function controls(page) {
     const roots = [document, ...[...document.querySelectorAll('aerial-player')].map((player) => player.shadowRoot)];
     return roots
       .flatMap((root) => [
-        ...root.querySelectorAll(
-          'button, input, select, textarea, summary, a[href], [role=button], [role=meter], [tabindex]',
+        .../** @type {NodeListOf<HTMLInputElement>} */ (
+          root.querySelectorAll(
+            'button, input, select, textarea, summary, a[href], [role=button], [role=meter], [tabindex]',
+          )
         ),
       ])
       .filter((element) => element.checkVisibility({ opacityProperty: false, visibilityProperty: true }))
@@ -119,7 +122,7 @@ for (const [name, route] of Object.entries(PAGES)) {
 }
 
 for (const [screen, viewport] of Object.entries(SCREENS)) {
-  for (const colorScheme of ['light', 'dark']) {
+  for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     test(`${screen}, ${colorScheme}: pages are not blank and not wider than the screen`, async (t) => {
       const browser = await openBrowser(t, undefined, { viewport, colorScheme, reducedMotion: 'reduce' });
       const blank = await browser.page();

@@ -6,13 +6,20 @@ import { openFirefox } from './firefox.js';
 import { Server, openBrowser, test } from './harness.js';
 import { decodesMore, played, plays } from './media.js';
 
+/** @type {Server} */
 let server;
 before(async () => {
   server = await Server.start(['--webrtc.publisher_engine', 'direct', '--webrtc.viewer_engine', 'webrtcbin']);
 });
 after(() => server?.stop());
 
-/** Publishes and watches in one browser, with one codec after the other. */
+/**
+ * Publishes and watches in one browser, with one codec after the other.
+ * @template {import('./page.d.ts').AnyPage & {goto: (url: string) => Promise<unknown>, close: () => Promise<void>}} Page
+ * @param {{page: () => Promise<Page>}} browser
+ * @param {string} name
+ * @param {string[]} codecs
+ */
 async function carries(browser, name, codecs) {
   for (const codec of codecs) {
     const broadcast = `${name}-${codec}`;
@@ -22,7 +29,7 @@ async function carries(browser, name, codecs) {
     await server.live(broadcast);
     const { tracks } = await server.json(`/api/broadcasts/${broadcast}`);
     assert.deepEqual(
-      tracks.map((track) => track.codec),
+      tracks.map((/** @type {{codec: string}} */ track) => track.codec),
       [codec, 'opus'],
     );
     const viewer = await browser.page();
@@ -35,7 +42,10 @@ async function carries(browser, name, codecs) {
   }
 }
 
-/** In the page: publishes a small picture and a tone. */
+/**
+ * In the page: publishes a small picture and a tone.
+ * @param {string[]} what URL and codec.
+ */
 async function publish([url, codec]) {
   const { WhipClient } = await import('/js/whip.js');
   const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 180 }, audio: true });

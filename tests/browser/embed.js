@@ -5,12 +5,16 @@ import { WHIPClient as EyevinnWhip } from '@eyevinn/whip-web-client';
 import { WHEPClient as MedoozeWhep } from 'whip-whep/whep.js';
 import { WHIPClient as MedoozeWhip } from 'whip-whep/whip.js';
 
-/** Every peer connection that the packages make. */
+/**
+ * Every peer connection that the packages make.
+ * @type {RTCPeerConnection[]}
+ */
 const peers = [];
 const NativePeer = window.RTCPeerConnection;
 window.RTCPeerConnection = class extends NativePeer {
-  constructor(...options) {
-    super(...options);
+  /** @param {RTCConfiguration} [configuration] */
+  constructor(configuration) {
+    super(configuration);
     peers.push(this);
   }
 };
@@ -72,6 +76,7 @@ window.start = {
   },
 };
 
+/** @param {RTCRtpTransceiver} transceiver */
 function preferH264(transceiver) {
   const { codecs } = RTCRtpSender.getCapabilities('video');
   const first = codecs.filter(({ mimeType }) => mimeType === 'video/H264');

@@ -11,7 +11,9 @@ import { Server, openBrowser, test, until } from './harness.js';
 /** Frames come as fast as a busy machine can, milliseconds. */
 const FRAMES_TIMEOUT = 60_000;
 
+/** @type {string} */
 let origin;
+/** @type {import('node:http').Server} */
 let pages;
 before(async () => {
   const entryPoints = [fileURLToPath(new URL('embed.js', import.meta.url))];
@@ -29,11 +31,16 @@ before(async () => {
     response.setHeader('Content-Type', type).end(body);
   }).listen(0, '127.0.0.1');
   await once(pages, 'listening');
-  origin = `http://127.0.0.1:${pages.address().port}`;
+  origin = `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (pages.address()).port}`;
 });
 after(() => pages?.close());
 
-/** A page with one of the packages started. */
+/**
+ * A page with one of the packages started.
+ * @param {Awaited<ReturnType<typeof openBrowser>>} browser
+ * @param {string} name
+ * @param {string} url
+ */
 async function started(browser, name, url) {
   const page = await browser.page();
   await page.goto(origin);
@@ -41,13 +48,19 @@ async function started(browser, name, url) {
   return page;
 }
 
+/** @param {import('playwright-core').Page} page */
 async function decodesMore(page, more = 60) {
   const decoded = () => page.evaluate(() => window.decoded());
   const before = await decoded();
   await until(async () => (await decoded()) >= before + more, `${more} more frames`, FRAMES_TIMEOUT);
 }
 
-/** Stops it: its session is deleted, unless closing the peer connection first has ended it already. */
+/**
+ * Stops it: its session is deleted, unless closing the peer connection first has ended it already.
+ * @param {Server} server
+ * @param {import('playwright-core').Page} page
+ * @param {'publishers'|'viewers'} name
+ */
 async function stops(server, page, name) {
   const deleted = page.waitForResponse((response) => response.request().method() === 'DELETE');
   await page.evaluate(() => window.stop());
@@ -55,7 +68,11 @@ async function stops(server, page, name) {
   await until(async () => (await server.json('/api/server'))[name] === 0, `no more ${name}`);
 }
 
-/** Publishes with one package and watches with another. */
+/**
+ * Publishes with one package and watches with another.
+ * @param {import('node:test').TestContext} t
+ * @param {{whip: string, whep: string, options?: string[], codec: string}} plan
+ */
 async function plays(t, { whip, whep, options = [], codec }) {
   const server = await Server.start(['--demo', 'false', ...options]);
   t.after(() => server.stop());
@@ -64,7 +81,7 @@ async function plays(t, { whip, whep, options = [], codec }) {
   await server.live('show');
   const { tracks } = await server.json('/api/broadcasts/show');
   assert.deepEqual(
-    tracks.map((track) => track.codec),
+    tracks.map((/** @type {{codec: string}} */ track) => track.codec),
     [codec, 'opus'],
   );
   const viewer = await started(browser, whep, `${server.origin}/whep/show`);

@@ -5,6 +5,7 @@ import { after, before } from 'node:test';
 import { AUTOPLAY, Server, openBrowser, test, until } from './harness.js';
 import { playsWhole } from './media.js';
 
+/** @type {Server} */
 let server;
 before(async () => {
   server = await Server.start(['--webrtc.viewer_engine', 'webrtcbin']);

@@ -51,7 +51,7 @@ const SILENCE = {
 
 /**
  * A Firefox with an empty profile, closed at the end of the test.
- * @param {import('node:test').TestContext} t
+ * @param {import('./harness.js').Context} t
  * @param {Record<string, unknown>} [preferences] Beside those that all tests need.
  */
 export async function openFirefox(t, preferences = {}) {
@@ -69,7 +69,8 @@ export async function openFirefox(t, preferences = {}) {
       const page = await browser.newPage();
       page.setDefaultTimeout(WAIT);
       if (process.env.AERIAL_VERBOSE) page.on('console', (message) => t.diagnostic(`${page.url()}: ${message.text()}`));
-      return page;
+      // Puppeteer's own type of `evaluate` allows more than the one argument that all browsers here take.
+      return /** @type {import('puppeteer-core').Page & import('./page.d.ts').AnyPage} */ (page);
     },
   };
 }

@@ -6,13 +6,18 @@ import { SYSTEM_H264, openFirefox } from './firefox.js';
 import { AUTOPLAY, Server, openBrowser, test, until } from './harness.js';
 import { decodesMore, hears, moves, played, plays } from './media.js';
 
+/** @type {Server} */
 let server;
 before(async () => {
   server = await Server.start();
 });
 after(() => server?.stop());
 
-/** A page's button that says this. */
+/**
+ * A page's button that says this.
+ * @param {import('puppeteer-core').Page} page
+ * @param {string} words
+ */
 const button = (page, words) => page.locator(`::-p-aria(${words}[role="button"])`);
 
 test('Firefox: what its publish page sends plays in Firefox and in Chromium, until it stops', async (t) => {
@@ -24,7 +29,7 @@ test('Firefox: what its publish page sends plays in Firefox and in Chromium, unt
   await server.live('fox');
   const { tracks } = await server.json('/api/broadcasts/fox');
   assert.deepEqual(
-    tracks.map(({ codec }) => codec),
+    tracks.map((/** @type {{codec: string}} */ { codec }) => codec),
     ['vp8', 'opus'],
   );
 

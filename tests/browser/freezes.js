@@ -50,6 +50,7 @@ function watchPictures(page) {
   return page.evaluate(() => {
     const { video } = document.querySelector('aerial-player');
     window.pictures = [];
+    /** @type {VideoFrameRequestCallback} */
     const note = (now, { presentedFrames, receiveTime, rtpTimestamp }) => {
       window.pictures.push({ now, presentedFrames, receiveTime, rtpTimestamp });
       video.requestVideoFrameCallback(note);
@@ -61,6 +62,7 @@ function watchPictures(page) {
 /** The receiver's figures of the picture. @param {import('playwright-core').Page} page */
 function received(page) {
   return page.evaluate(async () => {
+    /** @type {Record<string, number>} */
     let video = {};
     const reports = await document.querySelector('aerial-player').client.peer.getStats();
     reports.forEach((report) => {
@@ -70,15 +72,23 @@ function received(page) {
   });
 }
 
-/** Share of the machine's time that was used by anything. */
+/**
+ * Share of the machine's time that was used by anything.
+ * @param {import('node:os').CpuInfo[]} from
+ * @param {import('node:os').CpuInfo[]} to
+ */
 function busy(from, to) {
-  const sum = (all, kinds) =>
+  /** @typedef {keyof import('node:os').CpuInfo['times']} Time */
+  const sum = (/** @type {import('node:os').CpuInfo[]} */ all, /** @type {Time[]} */ kinds) =>
     all.reduce((total, { times }) => total + kinds.reduce((part, kind) => part + times[kind], 0), 0);
-  const all = Object.keys(to[0].times);
+  const all = /** @type {Time[]} */ (Object.keys(to[0].times));
   return 1 - (sum(to, ['idle']) - sum(from, ['idle'])) / (sum(to, all) - sum(from, all));
 }
 
-/** @param {{after: (end: () => Promise<void>|void) => void}} t */
+/**
+ * @param {import('./harness.js').Context} t
+ * @param {import('./relay.js').Path} path
+ */
 async function open(t, path) {
   const relay = await Relay.start(path, Number(options.seed));
   t.after(() => relay.stop());
@@ -101,9 +111,12 @@ async function open(t, path) {
   return { relay, page, server };
 }
 
+/** @param {import('./relay.js').Path} path */
 async function run(path) {
+  /** @type {(() => unknown)[]} */
   const ends = [];
-  const t = { after: (end) => ends.unshift(end), diagnostic: console.error };
+  /** @type {import('./harness.js').Context} */
+  const t = { after: (end) => void ends.unshift(end), diagnostic: console.error };
   try {
     const { relay, page, server } = await open(t, path);
     await sleep(Number(options.settle) * 1000);
@@ -112,7 +125,7 @@ async function run(path) {
     await sleep(Number(options.seconds) * 1000);
     const [to, usedAfter] = [await received(page), cpus()];
     const pictures = await page.evaluate(() => window.pictures);
-    const since = (name) => (to[name] ?? 0) - (from[name] ?? 0);
+    const since = (/** @type {string} */ name) => (to[name] ?? 0) - (from[name] ?? 0);
     const pauses = pictures.slice(1).map((picture, index) => picture.now - pictures[index].now);
     // What the source itself left out (an encoder without CPU does) is in the timestamps, at 90 kHz.
     const media = pictures.slice(1).map((picture, index) => (picture.rtpTimestamp - pictures[index].rtpTimestamp) / 90);
@@ -152,6 +165,7 @@ async function run(path) {
   }
 }
 
+/** @type {Record<string, Awaited<ReturnType<typeof run>>>} */
 const results = {};
 for (const loss of options.loss.split(',').map(Number)) {
   const { delay, jitter, burst, reorder, duplicate } = Object.fromEntries(

@@ -43,7 +43,7 @@ export const AUTOPLAY = ['--autoplay-policy=no-user-gesture-required'];
 async function freeTcpPort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address();
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   server.close();
   await once(server, 'close');
   return port;
@@ -58,7 +58,10 @@ async function freeUdpPort() {
   return port;
 }
 
-/** A test file that takes too long is ended by the runner; what it has started ends with it. */
+/**
+ * A test file that takes too long is ended by the runner; what it has started ends with it.
+ * @type {Set<import('node:child_process').ChildProcess>}
+ */
 const running = new Set();
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
   process.once(signal, () => {
@@ -74,6 +77,13 @@ function environment() {
 
 /** A running `aerial serve` in an empty folder of its own. */
 export class Server {
+  /** @type {string} */ folder;
+  /** @type {string} */ origin;
+  /** The end of what it has said. */ log = '';
+  /** @type {number} */ udpPort;
+  /** @type {import('node:child_process').ChildProcessByStdio<null, import('node:stream').Readable, import('node:stream').Readable>} */
+  process;
+
   /**
    * @param {string[]} [options] Flags of `aerial serve`.
    * @param {'http'|'https'} [scheme]
@@ -83,7 +93,6 @@ export class Server {
     server.folder = await mkdtemp(path.join(tmpdir(), 'aerial-browser-'));
     const listen = `127.0.0.1:${await freeTcpPort()}`;
     server.origin = `${scheme}://${listen}`;
-    server.log = '';
     const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // else those in the binary
     server.udpPort = await freeUdpPort();
     server.process = spawn(
@@ -143,15 +152,23 @@ export class Server {
   async live(name) {
     await until(async () => {
       const { broadcasts } = await this.json('/api/broadcasts');
-      return broadcasts.some((broadcast) => broadcast.name === name && broadcast.state === 'live');
+      return broadcasts.some(
+        (/** @type {{name: string, state: string}} */ broadcast) =>
+          broadcast.name === name && broadcast.state === 'live',
+      );
     }, `${name} to be live`);
   }
 }
 
 /**
+ * What of a test's context the helpers need.
+ * @typedef {{after: (end: () => unknown) => void, diagnostic: (text: string) => void}} Context
+ */
+
+/**
  * A browser with an empty profile, closed at the end of the test. What its pages complain about is
  * printed when the test fails.
- * @param {import('node:test').TestContext} t
+ * @param {Context} t
  * @param {string[]} [flags]
  * @param {import('playwright-core').BrowserContextOptions} [options]
  */
@@ -164,7 +181,10 @@ export async function openBrowser(
   t.after(() => browser.close());
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   context.setDefaultTimeout(WAIT);
-  /** Uncaught errors and forbidden resources: there must be none. */
+  /**
+   * Uncaught errors and forbidden resources: there must be none.
+   * @type {string[]}
+   */
   const faults = [];
   context.on('weberror', (error) => faults.push(String(error.error())));
   context.on('console', (message) => {

@@ -20,9 +20,14 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>HLS</title><link rel="
   hls.loadSource('/index.m3u8');
   hls.attachMedia(document.querySelector('video'));
 </script>`;
+/** @type {Record<string, string>} */
 const TYPES = { '.m3u8': 'application/vnd.apple.mpegurl', '.mp4': 'video/mp4', '.m4s': 'video/iso.segment' };
 
-/** Serves the files of a folder, as any web server would, and a page that plays them. */
+/**
+ * Serves the files of a folder, as any web server would, and a page that plays them.
+ * @param {import('node:test').TestContext} t
+ * @param {string} folder
+ */
 async function deliver(t, folder) {
   const server = createServer(async (request, response) => {
     const name = path.basename(request.url);
@@ -42,27 +47,16 @@ async function deliver(t, folder) {
     server.close();
     server.closeAllConnections();
   });
-  return `http://127.0.0.1:${server.address().port}`;
+  return `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`;
 }
 
-/** Codec and number of frames of each stream in the first seconds, as FFmpeg decodes them. */
+/**
+ * Codec and number of frames of each stream in the first seconds, as FFmpeg decodes them.
+ * @param {string} playlist
+ */
 async function decoded(playlist) {
-  const probe = spawn(
-    'ffprobe',
-    [
-      '-v',
-      'error',
-      '-count_frames',
-      '-read_intervals',
-      '%+4',
-      '-of',
-      'json',
-      '-show_entries',
-      'stream=codec_name,nb_read_frames',
-      playlist,
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const options = '-v error -count_frames -read_intervals %+4 -of json -show_entries stream=codec_name,nb_read_frames';
+  const probe = spawn('ffprobe', [...options.split(' '), playlist], { stdio: ['ignore', 'pipe', 'pipe'] });
   let [text, complaints] = ['', ''];
   probe.stdout.on('data', (data) => {
     text += data;
@@ -75,7 +69,9 @@ async function decoded(playlist) {
   clearTimeout(timer);
   assert.equal(code, 0, complaints);
   const { streams } = JSON.parse(text);
-  return Object.fromEntries(streams.map((stream) => [stream.codec_name, Number(stream.nb_read_frames)]));
+  return Object.fromEntries(
+    streams.map((/** @type {Record<string, string>} */ stream) => [stream.codec_name, Number(stream.nb_read_frames)]),
+  );
 }
 
 test('HLS plays in Chromium and in FFmpeg', async (t) => {
@@ -89,7 +85,7 @@ test('HLS plays in Chromium and in FFmpeg', async (t) => {
   );
   const server = await Server.start(['--config', config]);
   t.after(() => server.stop());
-  const playlist = (name) => readFile(path.join(folder, name), 'utf8').catch(() => '');
+  const playlist = (/** @type {string} */ name) => readFile(path.join(folder, name), 'utf8').catch(() => '');
   await until(
     async () => (await playlist('video.m3u8')).includes('.m4s') && (await playlist('audio.m3u8')).includes('.m4s'),
     'segments of video and audio',
@@ -110,7 +106,7 @@ test('HLS plays in Chromium and in FFmpeg', async (t) => {
         faults: window.faults,
       };
     });
-  const plays = async (more) => {
+  const plays = async (/** @type {number} */ more) => {
     const before = await figures();
     await until(
       async () => {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { Server, openBrowser, screenshot, test } from './harness.js';
 
+/** @type {Server} */
 let server;
 before(async () => {
   server = await Server.start();

@@ -3,13 +3,15 @@
 import assert from 'node:assert/strict';
 import { sleep, until } from './harness.js';
 
+/** @typedef {import('./page.d.ts').AnyPage} AnyPage */
+
 /** Size of the sampled pictures, in pixels. */
 const WIDTH = 80;
 const HEIGHT = 45;
 
 /**
  * Figures of the player of a watch page.
- * @param {import('playwright-core').Page} page
+ * @param {AnyPage} page
  */
 export function played(page) {
   return page.evaluate(async () => {
@@ -46,7 +48,7 @@ export function played(page) {
   });
 }
 
-/** Waits until a watch page plays. @param {import('playwright-core').Page} page */
+/** Waits until a watch page plays. @param {AnyPage} page */
 export async function plays(page, what = 'the player to play') {
   await until(async () => {
     const { state, frames } = await played(page);
@@ -73,7 +75,7 @@ export async function playsWhole(t, page, url) {
 
 /**
  * Asserts that frames keep being decoded, second after second.
- * @param {import('playwright-core').Page} page
+ * @param {AnyPage} page
  * @param {{seconds?: number, fps?: number}} [expected] At least so many frames in each second.
  */
 export async function keepsDecoding(page, { seconds = 4, fps = 5 } = {}) {
@@ -95,7 +97,7 @@ const MORE_TIMEOUT = 60_000;
 
 /**
  * Waits until so many more frames have been decoded.
- * @param {import('playwright-core').Page} page
+ * @param {AnyPage} page
  * @param {number} [more]
  */
 export async function decodesMore(page, more = 60) {
@@ -105,7 +107,7 @@ export async function decodesMore(page, more = 60) {
 
 /**
  * Asserts that sound arrives that is not silence.
- * @param {import('playwright-core').Page} page
+ * @param {AnyPage} page
  */
 export async function hears(page) {
   let before = await played(page);
@@ -133,7 +135,7 @@ const STEP_TIMEOUT = 45_000;
 /**
  * Asserts that picture and sound come to be in step, by the median of nine seconds. They are compared
  * by the sender's clock, which the browser reconstructs from sender reports.
- * @param {import('playwright-core').Page} page
+ * @param {AnyPage} page
  * @returns {Promise<number>} How far the picture is ahead of the sound in milliseconds.
  */
 export async function inStep(page) {
@@ -154,7 +156,7 @@ export async function inStep(page) {
 
 /**
  * Records what a video element shows, as small pictures with times: grey ones, or all three colours.
- * @param {import('playwright-core').Page} page
+ * @param {AnyPage} page
  * @param {{count: number, every: number, colours?: boolean}} plan
  * @returns {Promise<{time: number, pixels: number[]}[]>}
  */
@@ -195,7 +197,7 @@ export function difference(a, b) {
 
 /**
  * Asserts that the picture moves, or at least its colour: that is all that Firefox's fake camera does.
- * @param {import('playwright-core').Page} page
+ * @param {AnyPage} page
  */
 export async function moves(page) {
   const pictures = await record(page, { count: 6, every: 400, colours: true });

@@ -21,7 +21,9 @@ const BROADCASTS = `
   vars = { width = "320", height = "180", bitrate = "500" }
 `;
 
+/** @type {string} */
 let folder;
+/** @type {Server} */
 let server;
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'aerial-network-'));
@@ -36,7 +38,11 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** Opens the demo behind a relay. */
+/**
+ * Opens the demo behind a relay.
+ * @param {import('node:test').TestContext} t
+ * @param {import('./relay.js').Path} network
+ */
 async function watching(t, network) {
   const relay = await Relay.start(network);
   t.after(() => relay.stop());
@@ -48,11 +54,16 @@ async function watching(t, network) {
   return { relay, page };
 }
 
-/** Frames decoded, freezes and losses of a page within some seconds. */
+/**
+ * Frames decoded, freezes and losses of a page within some seconds.
+ * @param {import('playwright-core').Page} page
+ * @param {number} seconds
+ */
 async function figures(page, seconds) {
   const read = () =>
     page.evaluate(async () => {
       const player = document.querySelector('aerial-player');
+      /** @type {Record<string, number>} */
       let video = {};
       (await player.client.peer.getStats()).forEach((report) => {
         if (report.type === 'inbound-rtp' && report.kind === 'video') video = { ...report };
@@ -62,7 +73,7 @@ async function figures(page, seconds) {
   const from = await read();
   await sleep(seconds * 1000);
   const to = await read();
-  const since = (name) => (to[name] ?? 0) - (from[name] ?? 0);
+  const since = (/** @type {string} */ name) => (to[name] ?? 0) - (from[name] ?? 0);
   return {
     fps: since('framesDecoded') / ((to.timestamp - from.timestamp) / 1000),
     freezes: since('freezeCount'),
@@ -74,7 +85,10 @@ async function figures(page, seconds) {
   };
 }
 
-/** Viewers behind all of these watch at once. */
+/**
+ * Viewers behind all of these watch at once.
+ * @type {Record<string, import('./relay.js').Path>}
+ */
 const PATHS = {
   '1 % loss': { loss: 0.01, delay: 25 },
   '3 % loss': { loss: 0.03, delay: 25 },
@@ -120,13 +134,12 @@ test('on every bad network pictures go on, and what is lost comes again', async 
   });
 });
 
-/** In the page: a viewer behind each relay. */
+/** In the page: a viewer behind each relay. @param {number} count */
 async function watchAll(count) {
   const { WhepClient } = await import('/js/whep.js');
   window.clients = Array.from({ length: count }, (_, relay) => {
     const video = Object.assign(document.createElement('video'), { muted: true, autoplay: true });
-    const client = new WhepClient('/whep/small', { video });
-    client.connections = 0;
+    const client = Object.assign(new WhepClient('/whep/small', { video }), { connections: 0 });
     client.prepare = (peer) => {
       peer.relay = relay;
       client.connections += 1;

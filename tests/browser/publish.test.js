@@ -10,6 +10,7 @@ const ALIKE = 6;
 /** From the publisher's preview to the viewer's screen, in milliseconds, on one busy machine. */
 const DELAY_MAX = 1_000;
 
+/** @type {Server} */
 let server;
 before(async () => {
   server = await Server.start();
@@ -26,6 +27,7 @@ async function goLive(page, name) {
   await page.getByText('You are live.').waitFor();
 }
 
+/** @param {import('playwright-core').Page} page */
 const stop = (page) => page.getByRole('button', { name: 'Stop', exact: true }).click();
 
 test('camera and microphone arrive as they were sent', async (t) => {
@@ -184,6 +186,7 @@ test('H264 is what the server gets, and a screen can take the place of the camer
   await studio.addInitScript(shareRed);
   await goLive(studio, 'screen');
   await server.live('screen');
+  /** @type {{tracks: {kind: string, codec: string}[]}} */
   const { tracks } = await server.json('/api/broadcasts/screen');
   const canEncode = await studio.evaluate(() =>
     RTCRtpSender.getCapabilities('video').codecs.some(({ mimeType }) => mimeType === 'video/H264'),

@@ -11,7 +11,10 @@ const CLIENTS_MAX = 32;
 /** Datagrams under way at the same time; more are lost. */
 const QUEUE_MAX = 20_000;
 
-/** A small generator of known quality (mulberry32), so that runs can be repeated. */
+/**
+ * A small generator of known quality (mulberry32), so that runs can be repeated.
+ * @param {number} seed
+ */
 function generator(seed) {
   let state = seed;
   return () => {
@@ -32,84 +35,116 @@ function generator(seed) {
  * @property {number} [duplicate] Share of datagrams that come twice.
  */
 
+/**
+ * One way of one client.
+ * @typedef {{until: number, losing: number}} Direction
+ */
+
 export class Relay {
+  /** Where the server is. */
+  target = 0;
+  /** Loses everything. */
+  blackout = false;
+  counts = { passed: 0, lost: 0 };
+  /** @type {number} */ port;
+
+  #path;
+  #random;
+  #pending = 0;
+  /** @type {Map<string, {socket: import('node:dgram').Socket, up: Direction, down: Direction}>} */ #upstreams =
+    new Map();
+  /** @type {Set<NodeJS.Timeout>} */ #timers = new Set();
+  #socket = createSocket('udp4').bind(0, '127.0.0.1');
+
+  /**
+   * @param {Path} path
+   * @param {number} seed
+   */
+  constructor(path, seed) {
+    this.#path = path;
+    this.#random = generator(seed);
+  }
+
   /** @param {Path} [path] Both directions. */
   static async start(path = {}, seed = 1) {
-    const relay = new Relay();
-    relay.target = 0;
-    relay.path = path;
-    relay.random = generator(seed);
-    relay.blackout = false;
-    relay.pending = 0;
-    relay.counts = { passed: 0, lost: 0 };
-    relay.upstreams = new Map();
-    relay.timers = new Set();
-    relay.socket = createSocket('udp4').bind(0, '127.0.0.1');
-    relay.socket.on('message', (data, client) => relay.#up(data, client));
-    await once(relay.socket, 'listening');
-    relay.port = relay.socket.address().port;
+    const relay = new Relay(path, seed);
+    relay.#socket.on('message', (data, client) => relay.#up(data, client));
+    await once(relay.#socket, 'listening');
+    relay.port = relay.#socket.address().port;
     return relay;
   }
 
   /** From now on the server sees every client at a new address, as after a change of network. */
   rebind() {
-    for (const { socket } of this.upstreams.values()) socket.close();
-    this.upstreams.clear();
+    for (const { socket } of this.#upstreams.values()) socket.close();
+    this.#upstreams.clear();
   }
 
   stop() {
-    for (const timer of this.timers) clearTimeout(timer);
+    for (const timer of this.#timers) clearTimeout(timer);
     this.rebind();
-    this.socket.close();
+    this.#socket.close();
   }
 
+  /**
+   * @param {Buffer} data
+   * @param {import('node:dgram').RemoteInfo} client
+   */
   #up(data, client) {
     const key = `${client.address}:${client.port}`;
-    let upstream = this.upstreams.get(key);
+    let upstream = this.#upstreams.get(key);
     if (!upstream) {
-      if (this.upstreams.size === CLIENTS_MAX) return;
+      if (this.#upstreams.size === CLIENTS_MAX) return;
       const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 }).bind(0, '127.0.0.1');
       upstream = { socket, up: { until: 0, losing: 0 }, down: { until: 0, losing: 0 } };
       socket.on('message', (reply) => {
-        this.#pass(upstream.down, () => this.socket.send(reply, client.port, client.address));
+        this.#pass(upstream.down, () => this.#socket.send(reply, client.port, client.address));
       });
-      this.upstreams.set(key, upstream);
+      this.#upstreams.set(key, upstream);
     }
     const { socket } = upstream;
     this.#pass(upstream.up, () => {
-      if (this.upstreams.get(key)?.socket === socket) socket.send(data, this.target, '127.0.0.1');
+      if (this.#upstreams.get(key)?.socket === socket) socket.send(data, this.target, '127.0.0.1');
     });
   }
 
+  /**
+   * @param {Direction} direction
+   * @param {() => void} send
+   */
   #pass(direction, send) {
-    const { loss = 0, burst = 1, delay = 0, jitter = 0, reorder = 0, duplicate = 0 } = this.path;
-    if (direction.losing === 0 && this.random() < loss / burst) direction.losing = burst;
+    const { loss = 0, burst = 1, delay = 0, jitter = 0, reorder = 0, duplicate = 0 } = this.#path;
+    if (direction.losing === 0 && this.#random() < loss / burst) direction.losing = burst;
     if (direction.losing > 0) direction.losing -= 1;
-    else if (!this.blackout && this.pending < QUEUE_MAX) {
+    else if (!this.blackout && this.#pending < QUEUE_MAX) {
       this.counts.passed += 1;
       const now = performance.now();
-      let at = now + delay + this.random() * jitter;
-      if (this.random() < reorder) at = Math.max(now, at - 30);
+      let at = now + delay + this.#random() * jitter;
+      if (this.#random() < reorder) at = Math.max(now, at - 30);
       else direction.until = at = Math.max(at, direction.until);
       this.#later(at - now, send);
-      if (this.random() < duplicate) this.#later(at - now + 5, send);
+      if (this.#random() < duplicate) this.#later(at - now + 5, send);
       return;
     }
     this.counts.lost += 1;
   }
 
+  /**
+   * @param {number} time Milliseconds.
+   * @param {() => void} send
+   */
   #later(time, send) {
     if (time < 1) {
       send();
       return;
     }
-    this.pending += 1;
+    this.#pending += 1;
     const timer = setTimeout(() => {
-      this.timers.delete(timer);
-      this.pending -= 1;
+      this.#timers.delete(timer);
+      this.#pending -= 1;
       send();
     }, time);
-    this.timers.add(timer);
+    this.#timers.add(timer);
   }
 }
 
@@ -126,12 +161,19 @@ export async function through(page, ...relays) {
   });
   await page.addInitScript(
     (ports) => {
+      /**
+       * @param {string} type
+       * @param {EventListenerOrEventListenerObject} listener
+       * @param {boolean|AddEventListenerOptions} [options]
+       */
       RTCPeerConnection.prototype.addEventListener = function listen(type, listener, options) {
-        const last = (event) => {
-          if (!event.candidate?.candidate) listener.call(this, event);
+        const last = (/** @type {Event} */ event) => {
+          const { candidate } = /** @type {RTCPeerConnectionIceEvent} */ (event);
+          if (!candidate?.candidate) /** @type {EventListener} */ (listener).call(this, event);
         };
         EventTarget.prototype.addEventListener.call(this, type, type === 'icecandidate' ? last : listener, options);
       };
+      /** @type {(description: RTCSessionDescriptionInit) => Promise<void>} */
       const original = RTCPeerConnection.prototype.setRemoteDescription;
       RTCPeerConnection.prototype.setRemoteDescription = async function set(description) {
         const candidate = /(a=candidate:.* udp .* )(127\.0\.0\.1) (\d+)( typ host)/gi;

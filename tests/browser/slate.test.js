@@ -8,7 +8,9 @@ import { after, before } from 'node:test';
 import { Server, openBrowser, test, until } from './harness.js';
 import { decodesMore, played, plays } from './media.js';
 
+/** @type {Server} */
 let server;
+/** @type {string} */
 let folder;
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'aerial-slate-'));
@@ -21,7 +23,10 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** In the page: publishes a small picture and a tone. */
+/**
+ * In the page: publishes a small picture and a tone.
+ * @param {string[]} what URL and codec.
+ */
 async function publish([url, codec]) {
   const { WhipClient } = await import('/js/whip.js');
   const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 180 }, audio: true });
@@ -46,7 +51,7 @@ for (const codec of ['h264', 'vp8', 'vp9', 'av1']) {
     await plays(viewer);
     await decodesMore(viewer, 30);
     await viewer.evaluate(() => {
-      window.peer = document.querySelector('aerial-player').client.peer;
+      window.firstPeer = document.querySelector('aerial-player').client.peer;
     });
     await studio.close();
     const state = async () => (await server.json(`/api/broadcasts/${broadcast}`)).state;
@@ -59,7 +64,7 @@ for (const codec of ['h264', 'vp8', 'vp9', 'av1']) {
     await decodesMore(viewer, 60);
     assert.equal((await played(viewer)).codec, `video/${codec.toUpperCase()}`);
     assert.ok(
-      await viewer.evaluate(() => window.peer === document.querySelector('aerial-player').client.peer),
+      await viewer.evaluate(() => window.firstPeer === document.querySelector('aerial-player').client.peer),
       'one connection',
     );
     assert.deepEqual(browser.faults, []);

@@ -23,36 +23,18 @@ watch = ["*"]
 const TRUST = { ignoreHTTPSErrors: true };
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
 
+/** @type {Server} */
 let server;
+/** @type {string} */
 let folder;
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'aerial-tokens-'));
   const file = path.join(folder, 'aerial.toml');
   await writeFile(file, CONFIG);
   const [certificate, key] = ['certificate.pem', 'key.pem'].map((name) => path.join(folder, name));
-  execFileSync(
-    'openssl',
-    [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      '/CN=aerial',
-      '-addext',
-      'subjectAltName=IP:127.0.0.1',
-      '-keyout',
-      key,
-      '-out',
-      certificate,
-    ],
-    { stdio: 'ignore' },
-  );
+  const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=aerial';
+  const names = ['-addext', 'subjectAltName=IP:127.0.0.1'];
+  execFileSync('openssl', [...request.split(' '), ...names, '-keyout', key, '-out', certificate], { stdio: 'ignore' });
   server = await Server.start(
     ['--config', file, '--http.tls_certificate', certificate, '--http.tls_key', key],
     'https',
@@ -99,7 +81,11 @@ test('pages ask for a token, take one from their address, and say what is wrong 
   await give(viewer, 'for+publishing/1=');
   await until(
     async () =>
-      (await viewer.locator('aerial-player').evaluate((player) => player.client?.error?.kind)) === 'forbidden',
+      (await viewer
+        .locator('aerial-player')
+        .evaluate(
+          (/** @type {import('../../web/js/player.js').AerialPlayer} */ player) => player.client?.error?.kind,
+        )) === 'forbidden',
     'the refusal',
   );
   await give(viewer, 'for-watching');

@@ -7,6 +7,7 @@ import { after, before } from 'node:test';
 import { AUTOPLAY, Server, openBrowser, screenshot, sleep, test, until } from './harness.js';
 import { keepsDecoding, played, plays, playsWhole } from './media.js';
 
+/** @type {Server} */
 let server;
 before(async () => {
   server = await Server.start();
@@ -113,7 +114,7 @@ test('a frame and an element of another origin play too', async (t) => {
   await once(embedder, 'listening');
   const browser = await openBrowser(t, AUTOPLAY);
   const page = await browser.page();
-  await page.goto(`http://127.0.0.1:${embedder.address().port}/`);
+  await page.goto(`http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (embedder.address()).port}/`);
   await plays(page, 'the element of another origin');
   const frame = page.frames().find((each) => each.url().includes('/watch/demo'));
   await until(() => frame.evaluate(() => document.querySelector('aerial-player').state === 'live'), 'the frame');
@@ -128,7 +129,9 @@ test('a viewer comes back by itself after its connection is lost', async (t) => 
   const lost = await page.evaluate(() => {
     const { client } = document.querySelector('aerial-player');
     window.states = [];
-    client.addEventListener('statechange', ({ detail }) => window.states.push(detail.state));
+    client.addEventListener('statechange', (event) => {
+      window.states.push(/** @type {CustomEvent} */ (event).detail.state);
+    });
     const { peer } = client;
     peer.close(); // what a broken network looks like from above
     return peer.connectionState;

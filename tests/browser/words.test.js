@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { FAKE_DEVICES, Server, openBrowser, screenshot, test, until } from './harness.js';
 
+/** @type {Server} */
 let server;
 before(async () => {
   server = await Server.start();
@@ -46,9 +47,9 @@ test('no device', async (t) => {
   assert.match(await notice(page), /No camera was found/);
 });
 
-for (const [name, words] of [
-  ['NotReadableError', /Another program may be using it/],
-  ['OverconstrainedError', /is not there any more/],
+for (const { name, words } of [
+  { name: 'NotReadableError', words: /Another program may be using it/ },
+  { name: 'OverconstrainedError', words: /is not there any more/ },
 ]) {
   test(`${name} of one device leaves the other`, async (t) => {
     const browser = await openBrowser(t);
@@ -84,7 +85,7 @@ test('a name that is taken', async (t) => {
 test('a server that refuses and one that is not there', async (t) => {
   const browser = await openBrowser(t);
   const page = await browser.page();
-  const answer = (status, body = {}) =>
+  const answer = (/** @type {number} */ status, body = {}) =>
     page.route('**/whip/words', (route) =>
       route.fulfill({
         status,

@@ -53,7 +53,7 @@ export class AerialPlayer extends HTMLElement {
   #title = h('div', { class: 'title' });
   #hint = h('div', { class: 'hint' });
   #action = h('button', { class: 'action', type: 'button', hidden: true, click: () => this.#act() }, 'Try again');
-  #cover = h(
+  /** @type {HTMLDivElement} */ #cover = h(
     'div',
     { class: 'cover', part: 'cover' },
     h('div', { 'class': 'mark', 'aria-hidden': 'true' }, h('i'), h('i'), icon('signal')),
@@ -100,7 +100,7 @@ export class AerialPlayer extends HTMLElement {
     icon('pip'),
   );
   #fullButton = h('button', { type: 'button', click: () => void this.toggleFullscreen() });
-  #bar = h(
+  /** @type {HTMLDivElement} */ #bar = h(
     'div',
     { 'class': 'bar', 'role': 'group', 'aria-label': 'Player controls' },
     this.#playButton,
