@@ -3,16 +3,18 @@
 
 CARGO := .ci/cargo
 NODE_TOOLS := tests/browser/node_modules/.bin
+CARGO_DENY := $(CURDIR)/target/tools/cargo-deny/bin
 # Running all tests is bounded too, so that nothing can hang a build; compiling is not. In seconds.
 TEST_TIMEOUT := 1500
 BROWSER_TIMEOUT := 1200
 
 .NOTPARALLEL:
-.PHONY: help run build test setup setup-test format lint unit docs browser bench-smoke bench
+.PHONY: help run build test setup setup-test format lint deny audit unit docs browser bench-smoke bench
 
 help:
 	@echo 'make run    build in release mode and serve http://localhost:8080 (options: make run ARGS="--listen 0.0.0.0:8080")'
-	@echo 'make test   every check: format, lint, unit and integration tests, docs, browser, a short benchmark'
+	@echo 'make test   every check: format, lint, dependencies, unit and integration tests, docs, browser, a short benchmark'
+	@echo 'make audit  dependencies with known vulnerabilities'
 	@echo 'make bench  the full benchmark (options: make bench ARGS="--viewers 50,100,200,400")'
 
 run: setup
@@ -24,7 +26,7 @@ build: setup
 bench: build
 	$(CARGO) run --release --locked -- bench $(ARGS)
 
-test: setup-test format lint unit docs browser bench-smoke
+test: setup-test format lint deny unit docs browser bench-smoke
 	@echo 'make test: all checks passed'
 
 setup:
@@ -42,6 +44,13 @@ lint:
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(NODE_TOOLS)/tsc --project tests/browser/tsconfig.web.json
 	$(NODE_TOOLS)/tsc --project tests/browser/tsconfig.json
+
+deny:
+	PATH=$(CARGO_DENY):$$PATH $(CARGO) deny --locked check --hide-inclusion-graph licenses bans sources
+
+# Not in `make test`: it fetches the database of advisories, and fails when one appears, not when the code changes.
+audit: setup-test
+	PATH=$(CARGO_DENY):$$PATH $(CARGO) deny --locked check advisories
 
 # A GStreamer critical is a bug in how we use it: it ends the test program.
 unit:
