@@ -173,9 +173,9 @@ test('a microphone that is unplugged while live is missed, and used again when i
     window.microphone.stop(); // as when it is unplugged, but then the browser sends the event itself
     window.microphone.dispatchEvent(new Event('ended'));
   });
-  await studio.getByText('The microphone is gone').waitFor();
+  await studio.getByText('The microphone was disconnected').waitFor();
   await studio.evaluate(() => navigator.mediaDevices.dispatchEvent(new Event('devicechange')));
-  await studio.getByText('The microphone is gone').waitFor({ state: 'hidden' });
+  await studio.getByText('The microphone was disconnected').waitFor({ state: 'hidden' });
   await hears(viewer);
   assert.equal(await studio.getByText('You are live.').isVisible(), true);
 });

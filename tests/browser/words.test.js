@@ -49,7 +49,7 @@ test('no device', async (t) => {
 
 for (const { name, words } of [
   { name: 'NotReadableError', words: /Another program may be using it/ },
-  { name: 'OverconstrainedError', words: /is not there any more/ },
+  { name: 'OverconstrainedError', words: /is no longer available/ },
 ]) {
   test(`${name} of one device leaves the other`, async (t) => {
     const browser = await openBrowser(t);
@@ -101,12 +101,12 @@ test('a server that refuses and one that is not there', async (t) => {
   await page.unrouteAll();
   await answer(401);
   await goLive.click();
-  await page.getByText(/asks for a token/).waitFor();
+  await page.getByText(/requires a token/).waitFor();
   await page.unrouteAll();
   await page.route('**/whip/words', (route) => route.abort('connectionrefused'));
   await goLive.click();
   await page
-    .getByText('The connection was lost. Getting it back')
+    .getByText('The connection was lost. Reconnecting')
     .or(page.getByText('cannot be reached'))
     .first()
     .waitFor();
@@ -147,7 +147,7 @@ test('/publish asks for a name', async (t) => {
   const name = page.getByLabel('Name of your broadcast');
   await name.fill('.hidden');
   await name.press('Enter');
-  await page.getByText(/not beginning with a dot/).waitFor();
+  await page.getByText(/no leading dot/).waitFor();
   await name.fill('good.name');
   await name.press('Enter');
   await page.waitForURL('**/publish/good.name');

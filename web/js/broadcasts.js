@@ -14,10 +14,10 @@ import { EventStream } from './event-stream.js';
  *   the server has added one.
  */
 
-/** Pause before a refused or ended event stream is asked for again, in milliseconds; it doubles. */
+/** Pause before an event stream that was refused or has ended is reopened, in milliseconds; it doubles. */
 const RETRY_MIN = 1_000;
 const RETRY_MAX = 15_000;
-/** A page hidden for this many milliseconds gives its connection back. */
+/** A page that has been hidden for this many milliseconds closes its connection. */
 const HIDDEN_MAX = 30_000;
 
 /** Names a server accepts for a broadcast; the pattern fits `<input pattern>`. */
@@ -48,7 +48,7 @@ export function codecsText(broadcast) {
 
 /**
  * @param {Broadcast|undefined} broadcast
- * @returns {string} `H.264 for 2 viewers: a viewer does not take VP8`, empty if nothing is transcoded unasked.
+ * @returns {string} `H.264 for 2 viewers: a viewer does not take VP8`, empty if nothing is transcoded automatically.
  */
 export function transcodingText(broadcast) {
   const made = (broadcast?.renditions ?? []).filter(({ automatic }) => automatic);
@@ -78,7 +78,7 @@ export function nameFromPath(page) {
 
 /**
  * Events: `broadcasts` (detail: Broadcast[]) at each change, `connection` (detail: boolean),
- * `refused` when the token is wrong: another one starts it again.
+ * `refused` when the token is wrong: setting another one reopens the stream.
  */
 export class BroadcastFeed extends EventTarget {
   /** @type {Broadcast[]|null} Null until the first answer. */ broadcasts = null;
@@ -91,7 +91,7 @@ export class BroadcastFeed extends EventTarget {
   #pause = RETRY_MIN;
 
   /**
-   * @param {string} [token] Bearer token; without one, only what everybody may watch is listed.
+   * @param {string} [token] Bearer token; without one, only public broadcasts are listed.
    * @param {string|URL} [url]
    */
   constructor(token = '', url = '/api/events') {
@@ -142,7 +142,7 @@ export class BroadcastFeed extends EventTarget {
     try {
       this.broadcasts = JSON.parse(event.data).broadcasts;
     } catch (error) {
-      console.warn('event not understood', error);
+      console.warn('unreadable event', error);
       return;
     }
     this.dispatchEvent(new CustomEvent('broadcasts', { detail: this.broadcasts }));
@@ -156,8 +156,8 @@ export class BroadcastFeed extends EventTarget {
       return;
     }
     this.#connection(false);
-    // Browsers retry a dropped stream by themselves, but not at a pace of our choice, and a refused
-    // one never.
+    // Browsers reopen a dropped stream by themselves, but at their own pace, and a refused one
+    // never.
     this.#close();
     this.#timer = setTimeout(this.#open, this.#pause * (0.75 + Math.random() / 2));
     this.#pause = Math.min(this.#pause * 2, RETRY_MAX);

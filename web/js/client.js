@@ -1,12 +1,12 @@
 /**
- * What publishing and watching have in common: a client that keeps one session alive, names its
- * state, and tries again by itself.
+ * What publishing and watching have in common: a client that keeps one session alive, reports its
+ * state, and reconnects by itself.
  *
  * ```text
  *   idle -> connecting -> live <-> offline        closed: stop() was called
- *               |   ^                |            failed: trying again would not help
+ *               |   ^                |            failed: retrying would not help
  *               v   +----------------+
- *            waiting (the broadcast has not begun)
+ *            waiting (the broadcast has not started)
  * ```
  */
 
@@ -24,20 +24,20 @@ import { Session } from './session.js';
  * @typedef {object} ClientOptions
  * @property {string} [token] Bearer token.
  * @property {AbortSignal} [signal] Stops the client, as stop() does.
- * @property {RTCIceServer[]} [iceServers] Used besides those that the server names.
- * @property {boolean} [reconnect] Try again after a loss. Default true.
+ * @property {RTCIceServer[]} [iceServers] Used in addition to those that the server provides.
+ * @property {boolean} [reconnect] Reconnect after a loss. Default true.
  * @property {number} [requestTimeout] Milliseconds for the POST. Default 10 000.
  * @property {number} [connectTimeout] Milliseconds from the answer to a connection. Default 15 000.
  * @property {number} [disconnectTimeout] Milliseconds a connection may be interrupted. Default 4 000.
- * @property {number} [backoffMax] Longest pause between two tries in milliseconds. Default 10 000.
+ * @property {number} [backoffMax] Longest pause between two attempts in milliseconds. Default 10 000.
  */
 
-/** First pause between two tries, in milliseconds; it doubles with each failure. */
+/** First pause between two attempts, in milliseconds; it doubles with each failure. */
 const BACKOFF_MIN = 300;
-/** How often a session is looked at, in milliseconds, before and after it is live. */
+/** How often a session is checked, in milliseconds, before and after it is live. */
 const PROBE_CONNECTING = 100;
 const PROBE_LIVE = 1_000;
-/** How long the end of a lost session may hold up the next one, in milliseconds. */
+/** How long ending a lost session may delay the next one, in milliseconds. */
 const CLOSE_WAIT = 1_000;
 
 /** @abstract */
@@ -100,7 +100,7 @@ export class Client extends EventTarget {
     return this.#running !== null;
   }
 
-  /** Begins, or begins again after failed or closed. */
+  /** Starts, or starts again after failed or closed. */
   start() {
     if (this.#running) return;
     this.#running = new AbortController();
@@ -121,13 +121,13 @@ export class Client extends EventTarget {
     await closing;
   }
 
-  /** Ends a pause between two tries at once; starts again after a failure. */
+  /** Cuts the pause between two attempts short; starts again after a failure. */
   retry() {
     if (this.#running) this.#wake?.();
     else this.start();
   }
 
-  /** Gives up the session and makes a new one (for a change that needs new negotiation). */
+  /** Replaces the session with a new one, for changes that need a new negotiation. */
   async renew() {
     if (!this.#running) return;
     const closing = this.#halt();
@@ -163,7 +163,7 @@ export class Client extends EventTarget {
   negotiated(_session) {}
 
   /**
-   * Looks at a connected session.
+   * Checks a connected session.
    * @param {Session} _session
    * @returns {Promise<State>} `live`, `offline` or `connecting`
    * @throws {SessionError} if a new session is needed
@@ -268,7 +268,7 @@ export class Client extends EventTarget {
   /**
    * @param {SessionError} error
    * @param {number} failures
-   * @returns {number} Milliseconds, with jitter so that many clients do not come back at once.
+   * @returns {number} Milliseconds, with jitter, so that many clients do not return at once.
    */
   #delay(error, failures) {
     const backoff = Math.min(BACKOFF_MIN * 2 ** Math.min(failures, 16), this.settings.backoffMax);
@@ -322,7 +322,7 @@ export class Client extends EventTarget {
     void this.#halt();
   };
 
-  /** A page that comes back from the back/forward cache goes on. */
+  /** A page restored from the back/forward cache resumes. */
   #onPageShow = (/** @type {PageTransitionEvent} */ event) => {
     if (!event.persisted || !this.#suspended) return;
     this.#suspended = false;

@@ -94,7 +94,7 @@ export function byId(id, type) {
 }
 
 /**
- * Writes text only when it differs, so that screen readers do not hear it again.
+ * Writes text only when it differs, so that screen readers do not announce it again.
  * @param {Element} element
  * @param {string} text
  */
@@ -152,7 +152,7 @@ async function copyFrom(button) {
 
 /**
  * @param {Element} source
- * @returns {Promise<boolean>} False if the person has to copy the text that is now selected.
+ * @returns {Promise<boolean>} False if the user has to copy the text that is now selected.
  */
 async function copyText(source) {
   const text =
@@ -160,7 +160,7 @@ async function copyText(source) {
       ? source.value
       : (source.textContent ?? '');
   try {
-    await navigator.clipboard.writeText(text); // not there in an insecure context
+    await navigator.clipboard.writeText(text); // missing in insecure contexts
     return true;
   } catch {
     getSelection()?.selectAllChildren(source);

@@ -1,6 +1,6 @@
 /**
- * What can go wrong between a page and the server, as one typed error that knows what a program may
- * do about it (`kind`, `retryable`, `retryAfter`) and what to tell a person (`words`).
+ * Everything that can go wrong between a page and the server, as one typed error: what a program can
+ * do about it (`kind`, `retryable`, `retryAfter`), and what to tell the user (`words`).
  */
 
 /**
@@ -16,7 +16,7 @@
  * @typedef {{type?: string, title?: string, status?: number, detail?: string, error?: string}} Problem
  */
 
-/** Kinds that may go away by themselves. */
+/** Kinds worth retrying. */
 const RETRYABLE = new Set(['network', 'timeout', 'lost', 'stalled', 'not-live', 'busy', 'server']);
 
 /** @type {Record<Kind, string>} */
@@ -27,16 +27,16 @@ const WORDS = {
   'lost': 'The connection was lost.',
   'stalled': 'No picture or sound has arrived for a while.',
   'not-live': 'This broadcast has not started yet.',
-  'name-taken': 'Somebody is already live under this name. Choose another name, or stop the other publisher first.',
-  'unauthorized': 'This server asks for a token, and none or a wrong one was given.',
-  'forbidden': 'The token given does not allow this.',
+  'name-taken': 'Someone is already live under this name. Choose another name, or stop the other publisher first.',
+  'unauthorized': 'This server requires a token. Yours is missing or wrong.',
+  'forbidden': 'This token does not allow that.',
   'not-found': 'There is no such broadcast on this server.',
-  'bad-offer': 'The server could not read what this browser offered. Please report this.',
+  'bad-offer': 'The server could not read the offer of this browser. Please report this.',
   'unsupported': 'This browser and the server have no video or audio format in common.',
-  'too-large': 'The server found the request too large.',
-  'busy': 'The server is full at the moment.',
+  'too-large': 'The server rejected the request as too large.',
+  'busy': 'The server is busy at the moment.',
   'server': 'The server had an internal error.',
-  'protocol': 'The server gave an answer that is not WHIP or WHEP. Check the address.',
+  'protocol': 'The answer was not WHIP or WHEP. Check the address.',
   'browser': 'This browser could not set up the connection.',
 };
 
@@ -60,7 +60,7 @@ export class SessionError extends Error {
     this.retryAfter = more.retryAfter ?? 0;
   }
 
-  /** A sentence for a person. */
+  /** A sentence for the user. */
   get words() {
     const detail = this.kind === 'unsupported' ? this.problem?.detail : undefined;
     return detail ? `${WORDS[this.kind]} The server says: ${detail.replace(/\.?$/, '.')}` : WORDS[this.kind];

@@ -1,11 +1,10 @@
 /** Server-sent events with a token, which an EventSource cannot send. */
 
-/** Longest event, in characters; a stream that sends more is no event stream. */
+/** Longest event, in characters; a stream that sends more is not an event stream. */
 const EVENT_MAX = 4_000_000;
 
 /**
- * Like EventSource: dispatches the events by their names, and `error` when the stream ends. Does not
- * try again.
+ * Like EventSource: dispatches the events by their names, and `error` when the stream ends. Does not reconnect.
  */
 export class EventStream extends EventTarget {
   #abort = new AbortController();
@@ -33,7 +32,7 @@ export class EventStream extends EventTarget {
       this.refused = response.status === 401;
       if (response.ok && response.body) await this.#follow(response.body);
     } catch {
-      // as an end of the stream
+      // the same as the end of the stream
     }
     if (!signal.aborted) this.dispatchEvent(new Event('error'));
   }
@@ -48,12 +47,12 @@ export class EventStream extends EventTarget {
       if (done || text.length > EVENT_MAX) return;
       const events = (text + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/);
       text = events.pop() ?? '';
-      for (const event of events) this.#tell(event);
+      for (const event of events) this.#dispatch(event);
     }
   }
 
   /** @param {string} event */
-  #tell(event) {
+  #dispatch(event) {
     let name = 'message';
     const data = [];
     for (const line of event.split(/\r?\n/)) {

@@ -20,7 +20,7 @@ const feed = new BroadcastFeed(token);
 const tokenForm = new TokenForm('watch', (token) => {
   feed.token = token;
 });
-/** Whether OBS needs the token of a person, so that the name goes into the address. */
+/** Whether OBS must send a token, so that the name has to be in the address. */
 let publishingNeedsToken = false;
 /** @type {Map<string, {item: HTMLLIElement, update: (broadcast: Broadcast) => void}>} */
 const cards = new Map();
@@ -41,7 +41,7 @@ function show(broadcasts) {
     const card = cards.get(broadcast.name) ?? makeCard(broadcast.name);
     cards.set(broadcast.name, card);
     card.update(broadcast);
-    // Moving an element takes the focus from it, so only those out of place are moved.
+    // Moving an element takes the focus away from it, so only misplaced ones are moved.
     if (list.children[index] !== card.item) list.insertBefore(card.item, list.children[index] ?? null);
   });
   list.hidden = sorted.length === 0;
@@ -105,10 +105,10 @@ function checkName() {
   setText(
     nameHint,
     !good
-      ? 'Only letters, digits, dot, dash and underscore, not beginning with a dot.'
+      ? 'Only letters, digits, dots, dashes and underscores, and no leading dot.'
       : taken
-        ? 'Somebody is live under this name right now.'
-        : 'Letters, digits, dot, dash and underscore.',
+        ? 'Someone is live under this name right now.'
+        : 'Letters, digits, dots, dashes and underscores.',
   );
   showObs(good && name ? name : 'studio');
   return good && name !== '';
@@ -129,10 +129,9 @@ async function showServer() {
     if (version) setText(byId('server', HTMLElement), `Aerial ${version}`);
     publishingNeedsToken = Boolean(needs?.publish);
     checkName();
-    if (needs?.watch && !token)
-      tokenForm.ask('Some broadcasts are listed only for those who have a token.', { focus: false });
+    if (needs?.watch && !token) tokenForm.ask('Some broadcasts are listed only with a token.', { focus: false });
   } catch {
-    // the footer goes on without a version
+    // the footer does without a version
   }
 }
 
@@ -156,7 +155,7 @@ feed.addEventListener('broadcasts', () => show(feed.broadcasts ?? []));
 feed.addEventListener('refused', () => {
   setText(summary, '');
   list.hidden = true;
-  tokenForm.ask('The server does not know this token.');
+  tokenForm.ask('The server does not recognise this token.');
 });
 feed.addEventListener('connection', () => {
   connection.hidden = feed.connected !== false;

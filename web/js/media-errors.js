@@ -1,8 +1,8 @@
-/** Why a camera, microphone or screen cannot be had, in words that say what to do. */
+/** Why a camera, microphone or screen is not available, and what to do about it. */
 
 /** @typedef {'camera'|'microphone'|'screen'|'camera and microphone'} Thing */
 
-/** A capture that did not work, with a title and advice for a person. */
+/** A failed capture, with a title and advice for the user. */
 export class CaptureError extends Error {
   name = 'CaptureError';
 
@@ -53,20 +53,20 @@ function explain(name, text, thing) {
         ? ['No screen was chosen', 'Pick a screen, window or tab in the dialogue to share it.']
         : [
             `Permission for the ${thing} was denied`,
-            'Click the camera or lock symbol beside the address, allow it for this page, then try again.',
+            'Click the camera or lock icon in the address bar, allow it for this page, then try again.',
           ];
     case 'NotFoundError':
     case 'DevicesNotFoundError':
       return [
         `No ${thing} was found`,
-        'Connect one, or choose to send something else. It is noticed as soon as it is plugged in.',
+        'Connect one, or choose something else to send. It is detected as soon as you plug it in.',
       ];
     case 'NotReadableError':
     case 'TrackStartError':
     case 'AbortError':
       return [`The ${thing} cannot be used`, 'Another program may be using it. Close that program, then try again.'];
     case 'OverconstrainedError':
-      return [`The chosen ${thing} is not there any more`, 'Choose another one from the list.'];
+      return [`The selected ${thing} is no longer available`, 'Choose another one from the list.'];
     case 'TypeError':
     case 'NotSupportedError':
       return [`This browser cannot share a ${thing}`, 'Try another browser.'];
@@ -82,12 +82,12 @@ export function captureProblem() {
   if (!window.isSecureContext) {
     return new CaptureError(
       'This page is not secure',
-      `Browsers give access to cameras only over https:// or on localhost, and this page came from ${location.origin}. Open it over https://, or publish with OBS.`,
+      `Browsers allow cameras only on https:// pages and on localhost, but this page came from ${location.origin}. Open it over https://, or publish with OBS.`,
     );
   }
   if (!navigator.mediaDevices?.getUserMedia) {
     return new CaptureError(
-      'This browser cannot capture',
+      'This browser cannot capture media',
       'It has no access to cameras and microphones. Try another browser, or publish with OBS.',
     );
   }

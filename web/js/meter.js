@@ -2,10 +2,10 @@
 
 /** Quietest level shown, in dB below full scale. */
 const FLOOR = -60;
-/** How fast the bar falls, in dB per second, and how long the peak stands, in milliseconds. */
+/** How fast the bar falls, in dB per second, and how long the peak is held, in milliseconds. */
 const FALL = 30;
 const PEAK_HOLD = 1_200;
-/** A screen reader needs no more than this, in milliseconds. */
+/** How often a screen reader needs the level, in milliseconds. */
 const SPOKEN_EVERY = 1_000;
 
 export class LevelMeter {
@@ -27,7 +27,7 @@ export class LevelMeter {
     this.#element = element;
     this.#shade = /** @type {HTMLElement} */ (element.querySelector('i'));
     this.#peakMark = /** @type {HTMLElement} */ (element.querySelector('b'));
-    // A context made before a gesture is suspended until there was one.
+    // A context created before a user gesture stays suspended until there is one.
     document.addEventListener('pointerdown', () => void this.#context?.resume());
     document.addEventListener('keydown', () => void this.#context?.resume());
     this.#draw(FLOOR, FLOOR);

@@ -1,4 +1,4 @@
-/** The panel of figures in `<aerial-player>`. */
+/** The statistics panel of `<aerial-player>`. */
 
 import { h } from './dom.js';
 import { StatsSampler, bitrateText } from './stats.js';

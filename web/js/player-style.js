@@ -1,4 +1,4 @@
-/** The looks of `<aerial-player>`; a constructed sheet, so that no inline style is needed. */
+/** The style of `<aerial-player>`: a constructed sheet, so that no inline style is needed. */
 
 export const STYLE = `
 :host {

@@ -1,14 +1,14 @@
 /**
- * `<aerial-player src="/whep/demo">`: a live player as one element, for the pages of Aerial and for
- * anybody else's.
+ * `<aerial-player src="/whep/demo">`: a live player as one element, for Aerial's own pages and for
+ * anyone else's.
  *
  * ```html
  * <script type="module" src="https://your.server/js/player.js"></script>
  * <aerial-player src="https://your.server/whep/demo"></aerial-player>
  * ```
  *
- * Attributes: `src` (WHEP endpoint), `label` (what is shown, for people), `muted`, `token` (bearer
- * token), `viewers` (a number to show), `controls="off"`. Event: `statechange`, as of WhepClient.
+ * Attributes: `src` (WHEP endpoint), `label` (the name to show), `muted`, `token` (bearer
+ * token), `viewers` (the number to show), `controls="off"`. Event: `statechange`, as of WhepClient.
  * Keys, when focused: space pause, `m` mute, up and down volume, `f` fullscreen, `p` picture in
  * picture, `i` statistics.
  */
@@ -18,7 +18,7 @@ import { StatsPanel } from './player-stats.js';
 import { STYLE } from './player-style.js';
 import { WhepClient } from './whep.js';
 
-/** Controls hide after this many milliseconds without a movement. */
+/** Controls hide after this many milliseconds without movement. */
 const QUIET_AFTER = 2_800;
 const VOLUME_KEY = 'aerial-volume';
 
@@ -32,11 +32,11 @@ sheet.replaceSync(STYLE);
 const COVERS = {
   'idle': ['Ready', ''],
   'connecting': ['Connecting…', ''],
-  'waiting': ['{label} has not started yet', 'Stay here: it begins to play by itself.'],
-  'waiting again': ['{label} is off air', 'Stay here: it goes on by itself when it comes back.'],
+  'waiting': ['{label} has not started yet', 'Stay on this page: it will start by itself.'],
+  'waiting again': ['{label} is off air', 'Stay on this page: it will resume by itself.'],
   'offline': ['Not connected yet', 'Trying again…'],
   'offline again': ['Interrupted', 'Trying again…'],
-  'failed': ['This cannot be played', ''],
+  'failed': ['This broadcast cannot be played', ''],
   'closed': ['Stopped', ''],
 };
 

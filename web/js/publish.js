@@ -11,7 +11,7 @@ import { WhipClient } from './whip.js';
 
 const CHOICE_KEY = 'aerial-publish';
 const FIGURES_EVERY = 1_000;
-/** Encoders need this many milliseconds to find their bitrate. */
+/** Encoders take this many milliseconds to settle on a bitrate. */
 const SETTLE = 10_000;
 
 const STATUS = {
@@ -21,7 +21,7 @@ const STATUS = {
   waiting: '',
   failed: '',
   closed: 'You are off air.',
-  offline: 'The connection was lost. Getting it back…',
+  offline: 'The connection was lost. Reconnecting…',
 };
 const BADGES = {
   idle: 'Preview',
@@ -100,7 +100,7 @@ class Studio {
     document.addEventListener('visibilitychange', () => void this.#stayAwake());
   }
 
-  /** Opens at once what has been allowed before; asks first otherwise. */
+  /** Opens devices that are already permitted; otherwise waits for a click. */
   async #begin() {
     const problem = captureProblem();
     if (problem) {
@@ -237,7 +237,7 @@ class Studio {
     client.start();
   }
 
-  /** Tries again with a token that the person has given. @param {string} token */
+  /** Tries again with the token that the user has entered. @param {string} token */
   #onToken(token) {
     this.#token = token;
     this.#feed.token = token;
@@ -248,7 +248,7 @@ class Studio {
   #onState(client) {
     if (client !== this.#client) return;
     if (wantsToken(client.error))
-      this.#tokenForm.ask('It goes to this server only, and is kept until this tab is closed.');
+      this.#tokenForm.ask('It is sent to this server only and kept until you close this tab.');
     else this.#tokenForm.hide();
     if (client.state === 'live') this.#liveSince ||= Date.now();
     if (client.state === 'failed' && client.error) {
@@ -314,7 +314,7 @@ class Studio {
       this.#cameraOff && video
         ? ['cameraOff', 'Your picture is off', 'Viewers see black.']
         : ready
-          ? ['mic', mode === 'audio' ? 'Sound only' : 'No picture', 'Viewers hear you, and see nothing.']
+          ? ['mic', mode === 'audio' ? 'Sound only' : 'No picture', 'Viewers hear you but see nothing.']
           : mode === 'screen'
             ? ['screen', 'Share your screen', 'Choose a screen, window or tab. Nothing is sent before you go live.']
             : [
@@ -395,7 +395,7 @@ class Studio {
         : []),
       ...(audio ? [['Sound', `${audio.codec} · ${bitrateText(audio.bitrate)}`]] : []),
       ...(video?.limited && settled
-        ? [['Held back by', video.limited === 'cpu' ? 'a busy computer' : 'a slow network']]
+        ? [['Limited by', video.limited === 'cpu' ? 'a busy computer' : 'a slow network']]
         : []),
       ['Lost packets', String((video?.lost ?? 0) + (audio?.lost ?? 0))],
       ...(rtt === null ? [] : [['Round trip', `${Math.round(rtt)} ms`]]),
@@ -439,12 +439,12 @@ function press(button, pressed, name) {
   button.querySelector('[data-icon]')?.replaceChildren(icon(name));
 }
 
-/** @param {string} name @returns {Promise<boolean>} True if it need not be asked for. */
+/** @param {string} name @returns {Promise<boolean>} True if the browser will not ask. */
 async function permission(name) {
   try {
     return (await navigator.permissions.query({ name: /** @type {PermissionName} */ (name) })).state === 'granted';
   } catch {
-    return false; // not every browser tells
+    return false; // not every browser can be asked
   }
 }
 
@@ -464,7 +464,7 @@ function askForName() {
     setText(
       byId('name-hint', HTMLElement),
       name
-        ? 'Only letters, digits, dot, dash and underscore, not beginning with a dot.'
+        ? 'Only letters, digits, dots, dashes and underscores, and no leading dot.'
         : 'Give your broadcast a name first.',
     );
     input.focus();

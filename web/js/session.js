@@ -1,7 +1,7 @@
 /**
  * One WHIP (RFC 9725) or WHEP (draft-ietf-wish-whep) session: the HTTP resource and its peer
- * connection. It is opened once, trickles its candidates, and is closed once; trying again means a
- * new session, which is the business of {@link ./client.js}.
+ * connection. It is opened once, trickles its candidates, and is closed once; retrying means a new
+ * session, which is up to {@link ./client.js}.
  */
 
 import { SessionError } from './errors.js';
@@ -9,7 +9,7 @@ import { fragment, iceServers } from './sdp.js';
 
 /** Candidates found within this many milliseconds share one PATCH. */
 const TRICKLE_BATCH = 60;
-/** A PATCH or DELETE is given up after this many milliseconds. */
+/** Time limit of a PATCH or DELETE in milliseconds. */
 const REQUEST_TIMEOUT = 5_000;
 /** `fetch(keepalive)` is limited to 64 KiB of body; ours has none. */
 const KEEPALIVE = true;
@@ -54,7 +54,7 @@ export class Session {
   }
 
   /**
-   * Negotiates. On failure everything is released, also a resource that the server already made.
+   * Negotiates. On failure everything is released, including a resource that the server has already created.
    * @throws {SessionError}
    */
   async open() {
@@ -143,7 +143,7 @@ export class Session {
         },
         REQUEST_TIMEOUT,
       );
-      // Trickling is a help, not a need: the server learns our addresses from our checks as well.
+      // Trickling helps but is not required: the server also learns our addresses from our checks.
       this.#trickling = response.ok && !complete;
     } catch {
       this.#trickling = false;
@@ -176,7 +176,7 @@ export class Session {
   }
 
   /**
-   * Ends the session on both sides. Also works while the page is being left.
+   * Ends the session on both sides. Also works while the page is unloading.
    * @returns {Promise<void>} Settles when the server has answered; never rejects.
    */
   async close() {
@@ -200,7 +200,7 @@ export class Session {
  * fetch with a time limit, failing only with SessionError.
  * @param {string|URL} url
  * @param {RequestInit} init
- * @param {number} timeout Milliseconds until the headers have come.
+ * @param {number} timeout Milliseconds until the headers have arrived.
  * @param {AbortSignal} [signal]
  * @returns {Promise<Response>}
  */

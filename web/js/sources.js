@@ -3,7 +3,7 @@
 import { CaptureError, captureProblem } from './media-errors.js';
 
 /**
- * What a person has chosen.
+ * What the user has chosen.
  * @typedef {object} Choice
  * @property {'camera'|'screen'|'audio'} mode
  * @property {string} camera Device id, empty for the default.
@@ -24,8 +24,8 @@ export const PRESETS = [
 ];
 
 /**
- * Events: `tracks` when `video` or `audio` is another track; `devices` when something was plugged in
- * or out; `lost` (detail: CaptureError) when a device or screen share ended by itself.
+ * Events: `tracks` when `video` or `audio` has changed; `devices` when something was plugged in or
+ * out; `lost` (detail: CaptureError) when a device or screen share ended by itself.
  */
 export class Sources extends EventTarget {
   /** Track to send, null if none. @type {MediaStreamTrack|null} */ video = null;
@@ -59,9 +59,9 @@ export class Sources extends EventTarget {
   }
 
   /**
-   * Opens what is chosen and not open yet.
+   * Opens what has been chosen and is not open yet.
    * @param {Choice} choice
-   * @returns {Promise<CaptureError[]>} What could not be had, if something else could.
+   * @returns {Promise<CaptureError[]>} What could not be opened, if something else could.
    * @throws {CaptureError} if nothing could.
    */
   async select(choice) {
@@ -76,7 +76,7 @@ export class Sources extends EventTarget {
     if (needVideo && choice.mode === 'screen') await this.#openScreen(choice);
     const wantCamera = needVideo && choice.mode === 'camera';
     const wantMicrophone = needAudio && audioKey !== '';
-    // A phone cannot open its second camera, nor some drivers the same one again, before the first is closed.
+    // Phones cannot open their second camera, nor some drivers the same one again, until the first is closed.
     if (wantCamera || choice.mode === 'audio') this.#closeVideo();
     if (needAudio) this.#closeMicrophone();
     await this.#openDevices(choice, wantCamera, wantMicrophone, problems);
@@ -101,7 +101,7 @@ export class Sources extends EventTarget {
     const audio = microphone && microphoneConstraints(choice);
     if (video && audio) {
       try {
-        return this.#take(await navigator.mediaDevices.getUserMedia({ video, audio })); // one question for both
+        return this.#take(await navigator.mediaDevices.getUserMedia({ video, audio })); // one permission prompt for both
       } catch (error) {
         if (error instanceof Error && error.name === 'NotAllowedError') {
           problems.push(CaptureError.from(error, 'camera and microphone'));
@@ -158,17 +158,14 @@ export class Sources extends EventTarget {
       if (track !== this.video && track !== this.#microphone) return; // we closed it
       const detail =
         thing === 'screen'
-          ? new CaptureError('Sharing of the screen has ended', 'Choose what to send now.')
-          : new CaptureError(
-              `The ${thing} is gone`,
-              'It was unplugged or taken away. Connect it again or choose another one.',
-            );
+          ? new CaptureError('Screen sharing has ended', 'Choose what to send next.')
+          : new CaptureError(`The ${thing} was disconnected`, 'Connect it again or choose another one.');
       this.dispatchEvent(new CustomEvent('lost', { detail }));
     });
     return track;
   }
 
-  /** Makes `audio` from what is there. */
+  /** Builds `audio` from the open tracks. */
   #mix() {
     const parts = [this.#microphone, this.#screenSound].filter((track) => track !== null);
     void this.#mixer?.close();
@@ -185,7 +182,7 @@ export class Sources extends EventTarget {
   }
 
   /**
-   * Silence instead of the microphone; the sound of a shared screen goes on.
+   * Mutes the microphone; the sound of a shared screen continues.
    * @param {boolean} muted
    */
   setMicrophoneMuted(muted) {
@@ -194,7 +191,7 @@ export class Sources extends EventTarget {
   }
 
   /**
-   * Another size or rate from the open camera or screen.
+   * Changes size and frame rate of the open camera or screen.
    * @param {Preset} preset
    */
   async resize({ width, height, fps }) {
@@ -205,13 +202,13 @@ export class Sources extends EventTarget {
         this.#videoKey === 'screen' ? { frameRate } : { width: { ideal: width }, height: { ideal: height }, frameRate },
       );
     } catch (error) {
-      console.warn('the camera keeps its size', error); // the sender scales down
+      console.warn('the camera did not change its size', error); // the sender scales down
     }
   }
 
   async listDevices() {
     const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-    // Before permission there are entries without ids; they tell nothing.
+    // Until permission is granted, entries have no ids and say nothing.
     this.devices = devices.filter(({ deviceId }) => deviceId !== '');
     this.dispatchEvent(new Event('devices'));
   }

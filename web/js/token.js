@@ -1,15 +1,15 @@
 /**
- * The token of a page: from `?token=` in its address, or asked for when the server wants one.
+ * The token of a page: from `?token=` in its address, or entered when the server requires one.
  *
- * It is kept until the tab is closed, apart for publishing and for watching, and taken out of the
- * address so that a copied one does not carry it.
+ * It is kept until the tab is closed, separately for publishing and watching, and removed from the
+ * address, so that a copied link does not contain it.
  */
 
 import { h, setText } from './dom.js';
 
 /** @typedef {'publish'|'watch'} Purpose */
 
-/** Errors that another token may help with. */
+/** Errors that another token may fix. */
 const KINDS = new Set(['unauthorized', 'forbidden']);
 
 /** @param {import('./errors.js').SessionError|null|undefined} error */
@@ -49,7 +49,7 @@ function keep(purpose, token) {
   }
 }
 
-/** A field for the token. Hidden until it is asked for. */
+/** A field for the token, hidden until one is needed. */
 export class TokenForm {
   #input = h('input', {
     'id': 'token',
@@ -89,7 +89,7 @@ export class TokenForm {
   }
 
   /**
-   * @param {string} why A sentence for a person.
+   * @param {string} why A sentence for the user.
    * @param {{focus?: boolean}} [options] Default: the field gets the focus.
    */
   ask(why, { focus = true } = {}) {

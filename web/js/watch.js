@@ -19,7 +19,7 @@ const feed = new BroadcastFeed(token);
 const tokenForm = new TokenForm('watch', (token) => {
   feed.token = token;
   player.setAttribute('token', token);
-  player.client?.retry(); // the same one again
+  player.client?.retry(); // even if it is the same token
 });
 
 function showFacts() {
@@ -44,7 +44,7 @@ function showFacts() {
 function showSince() {
   const started = Date.parse(feed.find(name)?.started ?? '');
   since.hidden = Number.isNaN(started);
-  if (!since.hidden) setText(since, `for ${durationText(Date.now() - started)}`);
+  if (!since.hidden) setText(since, `on air for ${durationText(Date.now() - started)}`);
 }
 
 function describe() {
@@ -80,7 +80,7 @@ function start() {
   });
   feed.addEventListener('broadcasts', () => {
     showFacts();
-    // No need to wait for the next try when we hear that it has begun.
+    // Do not wait for the next attempt once the broadcast has started.
     if (['live', 'slate'].includes(feed.find(name)?.state ?? '') && player.state === 'waiting') player.client?.retry();
   });
   feed.start();

@@ -8,8 +8,8 @@
  * client.start();
  * ```
  *
- * States: `idle` `connecting` `live` `waiting` (not begun yet) `offline` (interrupted, comes back by
- * itself) `failed` (trying again would not help; see `client.error.words`) `closed`.
+ * States: `idle` `connecting` `live` `waiting` (not started yet) `offline`
+ * (interrupted, reconnecting) `failed` (retrying would not help; see `client.error.words`) `closed`.
  * Events: `statechange`, and `stream` whenever there is a new MediaStream to show.
  */
 
@@ -23,16 +23,17 @@ import { withOpusParameters } from './sdp.js';
  * @property {boolean} [receiveVideo] Default true.
  * @property {boolean} [receiveAudio] Default true.
  * @property {number} [jitterBufferTarget] Milliseconds of buffer the browser should aim at. Default 0: lowest latency.
- * @property {number} [lossyJitterBufferTarget] The same while packets are being lost, so that the picture need not stop while they come again. Default 250.
+ * @property {number} [lossyJitterBufferTarget] The same while packets are being lost, so that the picture
+ *   does not freeze while they are sent again. Default 250.
  * @property {number} [stallTimeout] Milliseconds without media until the state is `offline`. Default 2 500.
- * @property {number} [renewTimeout] Milliseconds without media until a new session is made. Default 12 000.
+ * @property {number} [renewTimeout] Milliseconds without media until the client starts a new session. Default 12 000.
  */
 
 /** @typedef {import('./client.js').ClientOptions & WatchOptions} WhepOptions */
 
-/** Share of packets lost from which on a link is lossy. */
+/** Share of lost packets above which a link counts as lossy. */
 const LOSSY_SHARE = 0.01;
-/** Milliseconds without such a loss until it no longer is. */
+/** Milliseconds without such a loss until it no longer does. */
 const LOSSY_TIME = 30_000;
 
 export class WhepClient extends Client {
@@ -89,7 +90,7 @@ export class WhepClient extends Client {
   }
 
   /**
-   * Asks for the shortest delay that the link allows, in the words of whichever browser this is.
+   * Asks for the shortest delay that the link allows, in whichever way this browser offers.
    * @param {RTCPeerConnection} peer
    */
   #buffer(peer) {
@@ -105,7 +106,7 @@ export class WhepClient extends Client {
   }
 
   /**
-   * Notes what was lost since the last time; of what comes again, the first sending counts as lost.
+   * Notes what was lost since the last call; a packet counts as lost even if it arrives when sent again.
    * @param {RTCPeerConnection} peer
    * @param {{ received: number, lost: number }} packets
    */
@@ -156,7 +157,7 @@ export class WhepClient extends Client {
     this.#noteLoss(peer, packets);
     const now = performance.now();
     if (bytes !== this.#bytes) this.#flowing = now;
-    // A hidden page may decode nothing; that is no stall.
+    // A hidden page may decode nothing; that is not a stall.
     if (frames !== this.#frames || !video || document.hidden || this.#decoding === 0) this.#decoding = now;
     const begun = bytes > 0 && (frames > 0 || !video);
     this.#bytes = bytes;
@@ -173,7 +174,7 @@ export class WhepClient extends Client {
 }
 
 /**
- * What has come in so far.
+ * What has been received so far.
  * @param {RTCPeerConnection} peer
  */
 async function received(peer) {

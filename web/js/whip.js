@@ -9,7 +9,7 @@
  * client.start();
  * ```
  *
- * States: `idle` `connecting` `live` `offline` (interrupted, comes back by itself) `failed` (see
+ * States: `idle` `connecting` `live` `offline` (interrupted, reconnecting) `failed` (see
  * `client.error.words`) `closed`. Event: `statechange`. The tracks stay yours: stop() does not stop
  * them.
  */
@@ -33,9 +33,9 @@ import { withOpusParameters, withStartBitrate } from './sdp.js';
 
 /** @typedef {import('./client.js').ClientOptions & PublishOptions} WhipOptions */
 
-/** A name that was ours a moment ago may look taken for this many tries after a loss. */
+/** After a loss, our own name may look taken for this many attempts. */
 const TAKEN_RETRIES = 10;
-/** The first guess at what the network carries: this share of the wanted bitrate, at most this many bits per second. */
+/** First estimate of what the network carries: this share of the wanted bitrate, at most this many bits per second. */
 const START_SHARE = 0.6;
 const START_MAX = 2_000_000;
 
@@ -71,8 +71,8 @@ export class WhipClient extends Client {
   }
 
   /**
-   * Sends another track instead, while live, without a new session. A kind that was not sent before
-   * (a camera added to a voice) needs a new session, which is made.
+   * Replaces a track while live, within the same session. A kind that was not sent before (a camera in
+   * addition to a voice) gets a new session.
    * @param {'video'|'audio'} kind
    * @param {MediaStreamTrack|null} track null sends nothing of this kind.
    */
@@ -119,7 +119,7 @@ export class WhipClient extends Client {
     try {
       transceiver.setCodecPreferences(ordered(known, this.#publish.codecs));
     } catch (error) {
-      console.warn('codec preferences not taken', error); // the browser's own order works as well
+      console.warn('codec preferences refused', error); // the browser's own order works as well
     }
   }
 
@@ -153,7 +153,7 @@ export class WhipClient extends Client {
     return 'live';
   }
 
-  /** Brings the limits to the senders. */
+  /** Applies the limits to the senders. */
   async #tune() {
     const video = this.#senders.get('video');
     const audio = this.#senders.get('audio');
@@ -189,7 +189,7 @@ async function limit(sender, limits, preference) {
   try {
     await sender.setParameters(parameters);
   } catch (error) {
-    console.warn('sending limits not taken', error); // the stream goes on without them
+    console.warn('sending limits refused', error); // the stream continues without them
   }
 }
 
