@@ -1,8 +1,8 @@
 //! What operators may do with the pipelines of a broadcast while they run.
 //!
-//! The owner only hands out what belongs to a pipeline; the work itself is done by whoever asks.
+//! The actor only hands out what belongs to a pipeline; the work itself is done by whoever asks.
 
-use super::{Broadcasts, Name, PipelineFigures, owner::Request};
+use super::{Broadcasts, Name, PipelineFigures, actor::Request};
 use crate::{
     error::Error,
     pipeline::{

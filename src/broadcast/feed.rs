@@ -16,7 +16,7 @@ use crate::{
     pipeline::{Outlet, Stream, Streams, TrackSinks},
 };
 
-/// What gates and sessions report to the owner of their broadcast.
+/// What gates and sessions report to the actor of their broadcast.
 #[derive(Debug)]
 pub(super) enum Report {
     /// The first frame that a decoder can start with has passed.

@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{
     Name,
+    actor::Outcome,
     feed::Report,
-    owner::Outcome,
     plan::{Plan, Text},
     session::Stop,
     source::Restarts,
@@ -71,16 +71,16 @@ pub struct Health {
     pub error: Option<String>,
 }
 
-/// What a job's task tells its owner.
+/// What a job's task tells its actor.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Snapshot {
     pub(super) health: Health,
     pub(super) figures: Figures,
     /// While it runs.
     pub(super) control: Option<Control>,
 }
 
-impl Told {
+impl Snapshot {
     /// A pipeline that has been started again this many times.
     pub(super) fn starting(restarts: u64) -> Self {
         let health = Health {
@@ -123,7 +123,7 @@ pub(super) struct Task {
     pub(super) inputs: Streams,
     pub(super) purpose: Purpose,
     pub(super) keyframe: Arc<Notify>,
-    pub(super) told: watch::Sender<Told>,
+    pub(super) snapshot: watch::Sender<Snapshot>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) stop: Stop,
 }
@@ -139,7 +139,7 @@ impl Task {
             }
             let began = Instant::now();
             if restarts.begin() {
-                self.tell(|told| told.health.restarts += 1);
+                self.tell(|snapshot| snapshot.health.restarts += 1);
             }
             let (made, why) = self.run_once().await;
             let Some(why) = why else { break };
@@ -153,19 +153,19 @@ impl Task {
                 pause_ms = due.saturating_duration_since(now).as_millis(),
                 "pipeline failed; it is started again"
             );
-            self.tell(|told| {
-                told.health.state = Activity::Failed;
-                told.health.error = Some(why);
+            self.tell(|snapshot| {
+                snapshot.health.state = Activity::Failed;
+                snapshot.health.error = Some(why);
             });
             let job = self.number;
-            // Err: the owner is gone, and stops this task.
+            // Err: the actor is gone, and stops this task.
             let _ = self.reports.send(Report::JobFailed { job }).await;
             tokio::select! {
                 () = sleep_until(due.into()) => {}
                 _ = self.stop.ended() => break,
             }
         }
-        self.tell(|told| told.health.state = Activity::Idle);
+        self.tell(|snapshot| snapshot.health.state = Activity::Idle);
         Outcome::JobEnded
     }
 
@@ -186,8 +186,8 @@ impl Task {
         }
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Told)) {
-        self.told.send_modify(change);
+    fn tell(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshot.send_modify(change);
     }
 
     fn pipeline_name(&self) -> String {
@@ -214,7 +214,7 @@ impl Task {
 
     /// One run: whether it made something, and why it failed; `None` if it was stopped.
     async fn run_once(&self) -> (bool, Option<String>) {
-        self.tell(|told| told.health.state = Activity::Starting);
+        self.tell(|snapshot| snapshot.health.state = Activity::Starting);
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let began = Instant::now();
         // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
@@ -225,17 +225,17 @@ impl Task {
         };
         let (broadcast, pipeline) = (&self.broadcast, self.text.name());
         tracing::info!(%broadcast, pipeline, "pipeline begins");
-        self.tell(|told| {
-            told.health.state = Activity::Running;
-            told.health.error = None;
-            told.control = Some(job.control());
+        self.tell(|snapshot| {
+            snapshot.health.state = Activity::Running;
+            snapshot.health.error = None;
+            snapshot.control = Some(job.control());
         });
         let why = self.follow(&job, &mut events).await;
         let figures = job.figures();
         let frames: u64 = figures.outputs.iter().map(|output| output.frames).sum();
-        self.tell(|told| {
-            told.figures = figures;
-            told.control = None;
+        self.tell(|snapshot| {
+            snapshot.figures = figures;
+            snapshot.control = None;
         });
         job.stop().await;
         tracing::info!(
@@ -261,7 +261,7 @@ impl Task {
                     }
                     Some(Event::Track(kind, codec)) => self.report(kind, kind.name(), codec).await,
                     Some(Event::Stalled) => {
-                        self.tell(|told| told.health.state = Activity::Stalled);
+                        self.tell(|snapshot| snapshot.health.state = Activity::Stalled);
                         let seconds = self.plan.stall.as_secs_f32();
                         return Some(match self.purpose {
                             Purpose::Renditions(_) => format!("it has made nothing for {seconds} s"),
@@ -278,14 +278,14 @@ impl Task {
                 }
                 _ = tick.tick() => {
                     let figures = job.figures();
-                    self.tell(|told| told.figures = figures);
+                    self.tell(|snapshot| snapshot.figures = figures);
                 }
                 _ = self.stop.ended() => return None,
             }
         }
     }
 
-    /// Tells the owner of the first frame of a rendition.
+    /// Tells the actor of the first frame of a rendition.
     async fn report(&self, kind: Kind, sink: &str, codec: Codec) {
         let Purpose::Renditions(renditions) = &self.purpose else {
             return;
@@ -301,7 +301,7 @@ impl Task {
             name: rendition.clone(),
             codec,
         };
-        // Err: the owner is gone, and stops this task.
+        // Err: the actor is gone, and stops this task.
         let _ = self.reports.send(report).await;
     }
 

@@ -1,23 +1,23 @@
-//! Who publishes and who watches: one owner task per broadcast.
+//! Who publishes and who watches: one actor task per broadcast.
 //!
-//! [`Broadcasts`] is the door for the HTTP layer. Each broadcast has one owner task that decides
+//! [`Broadcasts`] is the door for the HTTP layer. Each broadcast has one actor task that decides
 //! everything about it; sessions and sources are child tasks that negotiate, run and close on
-//! their own and report back, so that the owner never waits for GStreamer or for a viewer. This
+//! their own and report back, so that the actor never waits for GStreamer or for a viewer. This
 //! layer knows neither HTTP nor SDP details nor GStreamer.
 
-mod claim;
+mod actor;
 mod control;
 mod engine;
+mod event_types;
 mod feed;
 mod job;
 mod name;
-mod owner;
 mod plan;
 mod publisher;
-mod selections;
 mod session;
 mod source;
 mod status;
+mod takeover;
 mod viewer;
 mod viewer_engine;
 
@@ -30,18 +30,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use claim::Times;
 pub use control::Drawing;
 pub use engine::PublisherOptions;
+pub use event_types::EventKind;
 pub use job::{Activity, Health};
 pub use name::Name;
 pub use plan::{Pattern, Plan, Plans, Settings, Text};
-pub use selections::EventKind;
 pub use session::{Session, SessionId};
 pub use status::{
     Counters, Details, PipelineFigures, PipelineKind, PipelineStatus, RenditionStatus, SourceKind,
     State, Status, TrackStatus,
 };
+pub use takeover::Times;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -51,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 pub use viewer_engine::ViewerOptions;
 
 use self::{
-    owner::{Owner, Request},
+    actor::{Actor, Request},
     status::SharedCounters,
 };
 use crate::{
@@ -61,7 +61,7 @@ use crate::{
     peer::sdp::{Choice, Offer},
 };
 
-/// Requests waiting for the owner of a broadcast, which answers each within microseconds.
+/// Requests waiting for the actor of a broadcast, which answers each within microseconds.
 const REQUESTS_MAX: usize = 256;
 /// Longest negotiation; OBS gives up 8 s after its POST.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
@@ -106,7 +106,7 @@ pub struct Broadcasts {
     shared: Arc<Shared>,
 }
 
-/// What the owner tasks share.
+/// What the actor tasks share.
 struct Shared {
     options: Options,
     fanout: Fanout,
@@ -122,7 +122,7 @@ struct Shared {
 struct Directory {
     broadcasts: BTreeMap<Name, Entry>,
     sessions: HashMap<SessionId, Arc<Session>>,
-    owners: JoinSet<()>,
+    actors: JoinSet<()>,
 }
 
 struct Entry {
@@ -151,7 +151,7 @@ impl Broadcasts {
     /// # Errors
     /// If there are too many broadcasts.
     pub fn start_source(&self, name: &Name) -> Result<(), Error> {
-        self.owner(name).map(drop)
+        self.actor(name).map(drop)
     }
 
     /// Starts a publisher session. `arrived` is when the request came in.
@@ -181,7 +181,7 @@ impl Broadcasts {
                 arrived,
                 reply,
             };
-            Ok((self.owner(name)?, request))
+            Ok((self.actor(name)?, request))
         })
         .await
     }
@@ -201,17 +201,17 @@ impl Broadcasts {
         self.ask(|reply| {
             let request = Request::Watch {
                 offer: Arc::clone(&offer),
-                wish: rendition.map(str::to_owned),
+                requested: rendition.map(str::to_owned),
                 reply,
             };
             if self.shared.options.plans.has_slate(name) {
-                return Ok((self.owner(name)?, request));
+                return Ok((self.actor(name)?, request));
             }
             let directory = self.shared.directory();
             let entry = directory.broadcasts.get(name);
             let entry = entry.ok_or_else(|| Error::NotLive {
                 name: name.clone(),
-                retry_after: owner::RETRY_MISSING,
+                retry_after: actor::RETRY_MISSING,
             })?;
             Ok((entry.requests.clone(), request))
         })
@@ -306,16 +306,16 @@ impl Broadcasts {
     /// after `limit`.
     pub async fn stop(&self, limit: Duration) {
         self.shared.stopping.cancel();
-        let mut owners = std::mem::take(&mut self.shared.directory().owners);
-        let all = async { while owners.join_next().await.is_some() {} };
+        let mut actors = std::mem::take(&mut self.shared.directory().actors);
+        let all = async { while actors.join_next().await.is_some() {} };
         if timeout(limit, all).await.is_err() {
-            tracing::warn!(broadcasts = owners.len(), "sessions did not close in time");
-            owners.shutdown().await;
+            tracing::warn!(broadcasts = actors.len(), "sessions did not close in time");
+            actors.shutdown().await;
         }
     }
 
-    /// The owner of the broadcast; a new one if there is none.
-    fn owner(&self, name: &Name) -> Result<mpsc::Sender<Request>, Error> {
+    /// The actor of the broadcast; a new one if there is none.
+    fn actor(&self, name: &Name) -> Result<mpsc::Sender<Request>, Error> {
         let shared = &self.shared;
         let mut directory = shared.directory();
         if shared.stopping.is_cancelled() {
@@ -327,11 +327,11 @@ impl Broadcasts {
         if directory.broadcasts.len() >= shared.options.broadcasts_max {
             return Err(Error::Full("broadcasts"));
         }
-        // Owners that have ended leave their results behind: collect them.
-        while directory.owners.try_join_next().is_some() {}
+        // Actors that have ended leave their results behind: collect them.
+        while directory.actors.try_join_next().is_some() {}
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
-        let (owner, status) = Owner::new(name, Arc::clone(shared), receiver);
-        directory.owners.spawn(owner.run());
+        let (actor, status) = Actor::new(name, Arc::clone(shared), receiver);
+        directory.actors.spawn(actor.run());
         directory.broadcasts.insert(
             name.clone(),
             Entry {
@@ -344,7 +344,7 @@ impl Broadcasts {
         Ok(requests)
     }
 
-    /// Sends a request to the owner of a broadcast that exists.
+    /// Sends a request to the actor of a broadcast that exists.
     async fn ask_existing<T>(
         &self,
         name: &Name,
@@ -359,8 +359,8 @@ impl Broadcasts {
         .await
     }
 
-    /// Sends a request to an owner and waits for the answer. An owner that ends meanwhile drops
-    /// the request unanswered; then `request` finds another owner or says that there is none.
+    /// Sends a request to an actor and waits for the answer. An actor that ends meanwhile drops
+    /// the request unanswered; then `request` finds another actor or says that there is none.
     async fn ask<T>(
         &self,
         request: impl Fn(Reply<T>) -> Result<(mpsc::Sender<Request>, Request), Error>,
@@ -368,8 +368,8 @@ impl Broadcasts {
         let attempts = async {
             for _ in 0..ATTEMPTS_MAX {
                 let (reply, answer) = oneshot::channel();
-                let (owner, request) = request(reply)?;
-                if owner.send(request).await.is_ok()
+                let (actor, request) = request(reply)?;
+                if actor.send(request).await.is_ok()
                     && let Ok(answer) = answer.await
                 {
                     return answer;

@@ -12,12 +12,12 @@ use tokio::{
 
 use super::{
     ANSWER_TIMEOUT, Created, PublisherOptions, Reply, Session,
-    claim::Pulse,
+    actor::{Outcome, RETRY_TAKEN},
     engine::Publisher,
     feed::Sinks,
-    owner::{Outcome, RETRY_TAKEN},
     session::Command,
     status::SharedCounters,
+    takeover::Pulse,
 };
 use crate::{
     error::Error,
@@ -128,7 +128,7 @@ async fn follow(
     (mut commands, mut events, keyframe): (mpsc::Receiver<Command>, mpsc::Receiver<Event>, &Notify),
     pulse: &watch::Sender<Pulse>,
 ) -> End {
-    let mut last_wish = Instant::now();
+    let mut last_request = Instant::now();
     let mut tick = interval(PULSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -148,14 +148,14 @@ async fn follow(
             Some(command) = commands.recv() => match command {
                 Command::Candidates(candidates) => publisher.add_candidates(&candidates),
                 Command::Keyframe => publisher.request_keyframe(),
-                Command::Layer(_) | Command::GoOver(_) => {}
+                Command::Layer(_) | Command::Switch(_) => {}
                 Command::Restart { ice_ufrag, ice_pwd, reply } => {
                     // Err: the client has left.
                     let _ = reply.send(publisher.restart(&ice_ufrag, &ice_pwd).await);
                 }
             },
-            () = keyframe.notified(), if last_wish.elapsed() >= KEYFRAME_INTERVAL => {
-                last_wish = Instant::now();
+            () = keyframe.notified(), if last_request.elapsed() >= KEYFRAME_INTERVAL => {
+                last_request = Instant::now();
                 publisher.request_keyframe();
             }
             end = session.stop.ended() => return end,

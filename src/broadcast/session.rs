@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Name,
+    event_types::{EventKind, EventStreams},
     feed::Track,
-    selections::{EventKind, Selections},
 };
 use crate::{
     error::Error,
@@ -72,7 +72,7 @@ pub(super) enum Command {
     /// The viewer wants this layer of its picture, or the server's choice.
     Layer(Option<usize>),
     /// The viewer shall get another rendition.
-    GoOver(GoOver),
+    Switch(Switch),
     /// Restart ICE with the peer's new credentials; the reply is the engine's side of it.
     Restart {
         ice_ufrag: String,
@@ -82,16 +82,16 @@ pub(super) enum Command {
 }
 
 /// Where a viewer's track comes from, from now on.
-pub(super) struct GoOver {
+pub(super) struct Switch {
     pub(super) kind: Kind,
     pub(super) track: Track,
     /// Who makes its keyframes, if it is the picture.
     pub(super) keyframe: Option<Arc<Notify>>,
 }
 
-impl fmt::Debug for GoOver {
+impl fmt::Debug for Switch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GoOver").field(&self.kind).finish()
+        f.debug_tuple("Switch").field(&self.kind).finish()
     }
 }
 
@@ -116,7 +116,7 @@ pub struct Session {
     /// Index of the offer's m= section with the picture.
     pub video_section: Option<usize>,
     ice: Mutex<Ice>,
-    selections: Mutex<Selections>,
+    selections: Mutex<EventStreams>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: Stop,
     allowance: Mutex<Allowance>,
@@ -190,7 +190,7 @@ impl Session {
         self.selections().forget(number);
     }
 
-    fn selections(&self) -> MutexGuard<'_, Selections> {
+    fn selections(&self) -> MutexGuard<'_, EventStreams> {
         // Never half-changed.
         self.selections
             .lock()

@@ -12,12 +12,12 @@ use tokio::{
 
 use super::{
     Name,
-    claim::Pulse,
+    actor::Outcome,
     feed::Gate,
-    job::{Activity, FIGURES_INTERVAL, Told},
-    owner::Outcome,
+    job::{Activity, FIGURES_INTERVAL, Snapshot},
     plan::{Plan, Text},
     session::{Stop, random_share},
+    takeover::Pulse,
 };
 use crate::{
     peer::End,
@@ -46,7 +46,7 @@ pub(super) struct Task {
     pub(super) keyframe: Arc<Notify>,
     pub(super) gate: Arc<Gate>,
     pub(super) pulse: watch::Sender<Pulse>,
-    pub(super) told: watch::Sender<Told>,
+    pub(super) snapshot: watch::Sender<Snapshot>,
     pub(super) stop: Stop,
 }
 
@@ -85,9 +85,9 @@ impl Task {
             pulse.answered = Some(began);
             pulse.connected = Some(began);
         });
-        self.told.send_modify(|told| {
-            told.health.state = Activity::Running;
-            told.control = Some(source.job().control());
+        self.snapshot.send_modify(|snapshot| {
+            snapshot.health.state = Activity::Running;
+            snapshot.control = Some(source.job().control());
         });
         let (why, failed) = self.follow(&source, &mut events).await;
         self.tell_end(failed.then(|| why.clone()));
@@ -100,7 +100,10 @@ impl Task {
     /// Runs until the pipeline ends or is stopped: why, and whether that is a failure.
     async fn follow(&self, source: &Source, events: &mut mpsc::Receiver<Event>) -> (String, bool) {
         let broadcast = &self.broadcast;
-        let tell = |state| self.told.send_modify(|told| told.health.state = state);
+        let tell = |state| {
+            self.snapshot
+                .send_modify(|snapshot| snapshot.health.state = state)
+        };
         let mut figures = interval(FIGURES_INTERVAL);
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick = interval(PULSE);
@@ -128,7 +131,7 @@ impl Task {
                 }
                 _ = figures.tick() => {
                     let figures = source.job().figures();
-                    self.told.send_modify(|told| told.figures = figures);
+                    self.snapshot.send_modify(|snapshot| snapshot.figures = figures);
                 }
                 _ = tick.tick() => self.pulse.send_modify(|pulse| pulse.last_packet = self.gate.last_frame()),
             }
@@ -136,13 +139,13 @@ impl Task {
     }
 
     fn tell_end(&self, error: Option<String>) {
-        self.told.send_modify(|told| {
-            told.health.state = match error {
+        self.snapshot.send_modify(|snapshot| {
+            snapshot.health.state = match error {
                 Some(_) => Activity::Failed,
                 None => Activity::Idle,
             };
-            told.health.error = error;
-            told.control = None;
+            snapshot.health.error = error;
+            snapshot.control = None;
         });
     }
 }

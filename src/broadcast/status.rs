@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     Name, Text,
-    job::{Health, Told},
+    job::{Health, Snapshot},
 };
 use crate::{
     media::{Codec, Kind},
@@ -71,7 +71,7 @@ pub struct Status {
     pub on_demand: bool,
     /// Whether somebody feeds it, live or not.
     #[serde(skip)]
-    pub fed: bool,
+    pub live: bool,
 }
 
 /// A pipeline.
@@ -152,14 +152,14 @@ pub struct PipelineFigures {
 }
 
 impl PipelineFigures {
-    pub(super) fn new(text: &Text, kind: PipelineKind, told: Told) -> Self {
+    pub(super) fn new(text: &Text, kind: PipelineKind, snapshot: Snapshot) -> Self {
         Self {
             name: text.name().to_owned(),
             file: text.file.clone(),
             kind,
-            health: told.health,
-            figures: told.figures,
-            control: told.control,
+            health: snapshot.health,
+            figures: snapshot.figures,
+            control: snapshot.control,
         }
     }
 }
@@ -318,7 +318,7 @@ mod tests {
             outputs: Vec::new(),
             renditions: Vec::new(),
             on_demand: false,
-            fed: true,
+            live: true,
         };
         assert_eq!(
             serde_json::to_string(&status).unwrap(),

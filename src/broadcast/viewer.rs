@@ -12,8 +12,8 @@ use tokio::{
 
 use super::{
     ANSWER_TIMEOUT, Created, Reply, Session, ViewerOptions,
+    actor::{Outcome, RETRY_MISSING},
     feed::{Track, Tracks},
-    owner::{Outcome, RETRY_MISSING},
     session::Command,
     status::SharedCounters,
     viewer_engine::Viewer,
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// Events waiting for the task. Keyframe wishes that find it full are not missed: one is in it.
+/// Events waiting for the task. Keyframe requests that find it full are not missed: one is in it.
 const EVENTS_MAX: usize = 16;
 /// Pause before an overloaded engine is told again.
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
@@ -155,7 +155,7 @@ async fn follow(
                 Command::Candidates(candidates) => viewer.add_candidates(&candidates),
                 Command::Keyframe => {}
                 Command::Layer(layer) => viewer.select(layer),
-                Command::GoOver(to) => {
+                Command::Switch(to) => {
                     keyframe_wanted = to.keyframe.clone().unwrap_or(keyframe_wanted);
                     while !viewer.go_over(to.kind, &to.track) && !session.stop.is_set() {
                         sleep(OVERLOAD_PAUSE).await;

@@ -97,7 +97,7 @@ fn check(place: &str, text: &str) -> Vec<String> {
 fn what_is_allowed_is_not_reported() {
     for (place, text) in [
         (
-            "broadcast::owner",
+            "broadcast::actor",
             "use crate::{fanout::Fanout, peer::{End, webrtcbin::Publisher}};",
         ),
         (
@@ -171,8 +171,8 @@ fn every_way_to_cross_a_line_is_found() {
             "use super::super::webrtcbin::Publisher;",
         ),
         ("pipeline::clock", "pub(crate) use crate::peer::End;"),
-        ("broadcast::owner", "use glib::object::Cast;"),
-        ("broadcast::owner", "use warp::Filter;"),
+        ("broadcast::actor", "use glib::object::Cast;"),
+        ("broadcast::actor", "use warp::Filter;"),
         ("http::router", "use crate::pipeline::init;"),
         ("http::router", "#[cfg(not(test))] use gstreamer_app as x;"),
         (

@@ -10,15 +10,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tokio::sync::Notify;
 
 use super::{
-    Owner, Seat, Viewing,
-    choosing::{SOURCE, Wants},
-    ladder::{At, Place},
+    Actor, Subscription, Viewing,
+    choice::{SOURCE, Wants},
+    pipelines::{At, Place},
 };
 use crate::{
     broadcast::{
         SessionId,
         feed::{Track, Tracks},
-        session::{Command, GoOver},
+        session::{Command, Switch},
     },
     media::{Codec, Kind},
     peer::End,
@@ -31,33 +31,35 @@ impl Viewing {
     fn wants(&self, codec: Codec) -> Wants<'_> {
         Wants {
             offer: &self.offer,
-            wish: self.wish.as_deref(),
+            requested: self.requested.as_deref(),
             codec: Some(codec),
         }
     }
 
-    fn seat(&self, kind: Kind) -> Option<&Seat> {
-        self.seats.iter().find(|seat| seat.kind == kind)
+    fn subscription(&self, kind: Kind) -> Option<&Subscription> {
+        self.subscriptions
+            .iter()
+            .find(|subscription| subscription.kind == kind)
     }
 }
 
-impl Owner {
+impl Actor {
     /// Gives every viewer the best place there is for it now.
-    pub(super) fn reseat(&mut self, now: Instant) {
+    pub(super) fn switch(&mut self, now: Instant) {
         if !self.is_live() && !self.slate {
             return; // the publisher may come back
         }
         self.judge_all();
         let viewers = self.viewers.iter();
         let unsettled = viewers.filter(|(_, viewer)| {
-            let mut seats = viewer.seats.iter();
-            seats.any(|seat| !self.is_settled(viewer, seat))
+            let mut subscriptions = viewer.subscriptions.iter();
+            subscriptions.any(|subscription| !self.is_settled(viewer, subscription))
         });
         let unsettled: Vec<SessionId> = unsettled.map(|(id, _)| id.clone()).collect();
         let mut moved = BTreeMap::<(Kind, String, String), usize>::new();
         for id in unsettled {
             for kind in KINDS {
-                if let Some((from, to)) = self.reseat_one(&id, kind, now) {
+                if let Some((from, to)) = self.switch_one(&id, kind, now) {
                     *moved.entry((kind, from, to)).or_default() += 1;
                 }
             }
@@ -68,29 +70,31 @@ impl Owner {
     }
 
     /// Whether a viewer is where it should be.
-    fn is_settled(&self, viewer: &Viewing, seat: &Seat) -> bool {
-        let home = self.home(seat.kind, viewer.wish.as_deref());
-        self.is_good(viewer, seat) && (self.slate || home.is_none_or(|home| home == seat.at))
+    fn is_settled(&self, viewer: &Viewing, subscription: &Subscription) -> bool {
+        let preferred = self.preferred(subscription.kind, viewer.requested.as_deref());
+        self.is_good(viewer, subscription)
+            && (self.slate || preferred.is_none_or(|preferred| preferred == subscription.at))
     }
 
     /// Whether a viewer gets what it can show.
-    fn is_good(&self, viewer: &Viewing, seat: &Seat) -> bool {
-        match seat.at {
+    fn is_good(&self, viewer: &Viewing, subscription: &Subscription) -> bool {
+        match subscription.at {
             At::Source => {
-                let track = self.tracks.of(seat.kind);
-                let same =
-                    track.is_some_and(|track| Arc::ptr_eq(&track.rendition, &seat.rendition));
-                let as_it_is = !self.transcodes() || viewer.wish.as_deref() == Some(SOURCE);
-                !self.slate && same && (as_it_is || seat.fits)
+                let track = self.tracks.of(subscription.kind);
+                let same = track
+                    .is_some_and(|track| Arc::ptr_eq(&track.rendition, &subscription.rendition));
+                let as_it_is = !self.transcodes() || viewer.requested.as_deref() == Some(SOURCE);
+                !self.slate && same && (as_it_is || subscription.fits)
             }
             At::Step(place) => {
-                let ladder = self.ladder(place);
+                let pipeline = self.pipeline(place);
                 let step = self.step(place).and_then(|step| step.rendition.as_ref());
-                let same = step.is_some_and(|it| Arc::ptr_eq(it, &seat.rendition));
+                let same = step.is_some_and(|it| Arc::ptr_eq(it, &subscription.rendition));
                 let fits =
-                    ladder.is_some_and(|it| it.purpose.is_slate() == self.slate && !it.failed);
-                let asked = self.home(seat.kind, viewer.wish.as_deref()) == Some(seat.at);
-                same && fits && (asked || seat.fits)
+                    pipeline.is_some_and(|it| it.purpose.is_slate() == self.slate && !it.failed);
+                let asked = self.preferred(subscription.kind, viewer.requested.as_deref())
+                    == Some(subscription.at);
+                same && fits && (asked || subscription.fits)
             }
         }
     }
@@ -100,11 +104,20 @@ impl Owner {
         let Some(viewer) = self.viewers.get(id) else {
             return;
         };
-        let fits = |seat: &Seat| self.fits(seat.at, seat.kind, &viewer.wants(seat.codec));
-        let fits: Vec<bool> = viewer.seats.iter().map(fits).collect();
-        let seats = self.viewers.get_mut(id).into_iter();
-        for (seat, fits) in seats.flat_map(|viewer| &mut viewer.seats).zip(fits) {
-            seat.fits = fits;
+        let fits = |subscription: &Subscription| {
+            self.fits(
+                subscription.at,
+                subscription.kind,
+                &viewer.wants(subscription.codec),
+            )
+        };
+        let fits: Vec<bool> = viewer.subscriptions.iter().map(fits).collect();
+        let subscriptions = self.viewers.get_mut(id).into_iter();
+        for (subscription, fits) in subscriptions
+            .flat_map(|viewer| &mut viewer.subscriptions)
+            .zip(fits)
+        {
+            subscription.fits = fits;
         }
     }
 
@@ -120,12 +133,18 @@ impl Owner {
         let source = (codec, video.unwrap_or_default());
         if self.judged.first() != Some(&source) {
             // What is made of another source may be another, too.
-            let idle = self.ladders.iter().filter(|it| !it.is_running());
+            let idle = self
+                .rendition_pipelines
+                .iter()
+                .filter(|it| !it.is_running());
             let automatic = idle.filter(|it| it.purpose.is_automatic());
-            let steps = automatic.flat_map(|ladder| &ladder.steps);
+            let steps = automatic.flat_map(|pipeline| &pipeline.steps);
             steps.for_each(|step| step.stream.forget());
         }
-        let steps = self.ladders.iter().flat_map(|ladder| &ladder.steps);
+        let steps = self
+            .rendition_pipelines
+            .iter()
+            .flat_map(|pipeline| &pipeline.steps);
         let steps = steps.map(|step| (step.codec, demands(&step.stream)));
         let present: Vec<_> = [source].into_iter().chain(steps).collect();
         if present != self.judged {
@@ -138,18 +157,18 @@ impl Owner {
     }
 
     /// Returns from where to where the viewer goes, if it does.
-    fn reseat_one(&mut self, id: &SessionId, kind: Kind, now: Instant) -> Option<(String, String)> {
+    fn switch_one(&mut self, id: &SessionId, kind: Kind, now: Instant) -> Option<(String, String)> {
         let viewer = self.viewers.get(id)?;
-        let seat = viewer.seat(kind)?;
-        if self.is_settled(viewer, seat) {
+        let subscription = viewer.subscription(kind)?;
+        if self.is_settled(viewer, subscription) {
             return None;
         }
-        let (at, codec) = (seat.at, seat.codec);
-        let good = self.is_good(viewer, seat);
-        let home = self.home(kind, viewer.wish.as_deref());
+        let (at, codec) = (subscription.at, subscription.codec);
+        let good = self.is_good(viewer, subscription);
+        let preferred = self.preferred(kind, viewer.requested.as_deref());
         let mut choices = self.choices(kind, &viewer.wants(codec));
         if good {
-            choices.retain(|choice| home == Some(*choice));
+            choices.retain(|choice| preferred == Some(*choice));
         }
         let mut wanted = None;
         for choice in choices {
@@ -161,15 +180,17 @@ impl Owner {
                     && self
                         .viewers
                         .get(id)?
-                        .seat(kind)
-                        .is_some_and(|seat| Arc::ptr_eq(&seat.rendition, &track.rendition));
+                        .subscription(kind)
+                        .is_some_and(|subscription| {
+                            Arc::ptr_eq(&subscription.rendition, &track.rendition)
+                        });
                 if same {
                     return None;
                 }
                 return self.go_over(id, (kind, choice), (track, keyframe));
             }
             if let At::Step(place) = choice {
-                let failed = self.ladder(place).is_none_or(|ladder| ladder.failed);
+                let failed = self.pipeline(place).is_none_or(|pipeline| pipeline.failed);
                 wanted = wanted.or_else(|| (!failed).then_some(place));
             }
         }
@@ -185,10 +206,10 @@ impl Owner {
             return;
         };
         let offer = Arc::clone(&viewer.offer);
-        let wish = viewer.wish.clone();
+        let requested = viewer.requested.clone();
         let wants = Wants {
             offer: &offer,
-            wish: wish.as_deref(),
+            requested: requested.as_deref(),
             codec: Some(codec),
         };
         self.note_reason(place, &wants);
@@ -204,8 +225,8 @@ impl Owner {
                 Some((track, Arc::clone(&self.keyframe_wanted)))
             }
             At::Step(place) => {
-                let ladder = self
-                    .ladder(place)
+                let pipeline = self
+                    .pipeline(place)
                     .filter(|it| it.is_running() && !it.failed)?;
                 let step = self.step(place).filter(|step| step.live)?;
                 let track = Track {
@@ -214,7 +235,7 @@ impl Owner {
                     layers: Vec::new(),
                 };
                 track.codec?;
-                Some((track, Arc::clone(&ladder.keyframe)))
+                Some((track, Arc::clone(&pipeline.keyframe)))
             }
         }
     }
@@ -227,9 +248,12 @@ impl Owner {
     ) -> Option<(String, String)> {
         let to = self.name_of(at);
         let viewer = self.viewers.get_mut(id)?;
-        let seat = viewer.seats.iter_mut().find(|seat| seat.kind == kind)?;
+        let subscription = viewer
+            .subscriptions
+            .iter_mut()
+            .find(|subscription| subscription.kind == kind)?;
         let rendition = Arc::clone(&track.rendition);
-        let command = Command::GoOver(GoOver {
+        let command = Command::Switch(Switch {
             kind,
             track,
             keyframe: (kind == Kind::Video).then_some(keyframe),
@@ -237,8 +261,8 @@ impl Owner {
         if viewer.session.commands.try_send(command).is_err() {
             return None; // its task is busy: it is tried again
         }
-        seat.rendition = rendition;
-        let from = std::mem::replace(&mut seat.at, at);
+        subscription.rendition = rendition;
+        let from = std::mem::replace(&mut subscription.at, at);
         self.judge(id);
         Some((self.name_of(from), to))
     }
@@ -255,20 +279,22 @@ impl Owner {
 
     /// Closes the viewers that have no use for what there is now: they lack a track that they have
     /// asked for, or its codec.
-    pub(super) fn close_strangers(&mut self, next: &Tracks) {
+    pub(super) fn close_incompatible(&mut self, next: &Tracks) {
         let before = std::mem::replace(&mut self.tracks, next.clone());
         let slate = std::mem::replace(&mut self.slate, false);
         let viewers = self.viewers.iter();
-        let strangers = viewers.filter(|(_, viewer)| {
+        let incompatible = viewers.filter(|(_, viewer)| {
             let mut kinds = KINDS.into_iter().filter(|kind| next.of(*kind).is_some());
-            kinds.any(|kind| match viewer.seat(kind) {
+            kinds.any(|kind| match viewer.subscription(kind) {
                 None => viewer.offer.choose(kind, &Codec::ALL).is_some(),
-                Some(seat) => self.choices(kind, &viewer.wants(seat.codec)).is_empty(),
+                Some(subscription) => self
+                    .choices(kind, &viewer.wants(subscription.codec))
+                    .is_empty(),
             })
         });
-        let strangers: Vec<SessionId> = strangers.map(|(id, _)| id.clone()).collect();
+        let incompatible: Vec<SessionId> = incompatible.map(|(id, _)| id.clone()).collect();
         (self.tracks, self.slate) = (before, slate);
-        for id in strangers {
+        for id in incompatible {
             if let Some(viewer) = self.viewers.remove(&id) {
                 viewer.session.stop.end(End::BroadcastEnded);
                 self.shared.unregister(&id);

@@ -42,7 +42,7 @@ impl Pulse {
     ///
     /// Of requests that overlap in time exactly one wins. After its answer a publisher that has
     /// not connected protects nothing: OBS leaves without a word when it dislikes an answer.
-    pub(super) fn claim(&self, arrived: Instant, now: Instant, times: &Times) -> Verdict {
+    pub(super) fn takeover(&self, arrived: Instant, now: Instant, times: &Times) -> Verdict {
         let overlaps = self.answered.is_none_or(|answered| arrived <= answered);
         if overlaps || (self.connected.is_some() && !self.is_stale(now, times)) {
             Verdict::Refuse
@@ -107,7 +107,7 @@ mod tests {
         let clock = clock();
         let negotiating = Pulse::default();
         assert_eq!(
-            negotiating.claim(clock.at(0.0), clock.at(0.0), &TIMES),
+            negotiating.takeover(clock.at(0.0), clock.at(0.0), &TIMES),
             Verdict::Refuse
         );
         let answered = Pulse {
@@ -115,11 +115,11 @@ mod tests {
             ..negotiating
         };
         assert_eq!(
-            answered.claim(clock.at(0.05), clock.at(0.2), &TIMES),
+            answered.takeover(clock.at(0.05), clock.at(0.2), &TIMES),
             Verdict::Refuse
         );
         assert_eq!(
-            answered.claim(clock.at(0.15), clock.at(0.2), &TIMES),
+            answered.takeover(clock.at(0.15), clock.at(0.2), &TIMES),
             Verdict::Replace
         );
     }
@@ -134,7 +134,7 @@ mod tests {
         };
         for (now, verdict) in [(8.9, Verdict::Refuse), (9.0, Verdict::Replace)] {
             assert_eq!(
-                live.claim(clock.at(now), clock.at(now), &TIMES),
+                live.takeover(clock.at(now), clock.at(now), &TIMES),
                 verdict,
                 "{now}"
             );
@@ -152,11 +152,11 @@ mod tests {
             last_packet: None,
         };
         assert_eq!(
-            silent.claim(clock.at(2.0), clock.at(2.0), &TIMES),
+            silent.takeover(clock.at(2.0), clock.at(2.0), &TIMES),
             Verdict::Refuse
         );
         assert_eq!(
-            silent.claim(clock.at(3.0), clock.at(3.0), &TIMES),
+            silent.takeover(clock.at(3.0), clock.at(3.0), &TIMES),
             Verdict::Replace
         );
         assert_eq!(silent.overdue(clock.at(10.9), &TIMES), None);

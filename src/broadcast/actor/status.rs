@@ -1,14 +1,14 @@
-//! What the owner tells of its broadcast.
+//! What the actor tells of its broadcast.
 
 use std::time::Instant;
 
-use super::Owner;
+use super::Actor;
 use crate::{
     broadcast::status::{Details, State, Status, TrackStatus},
     media::Kind,
 };
 
-impl Owner {
+impl Actor {
     pub(super) fn details(&self) -> Details {
         let status = Status {
             outputs: Vec::new(),
@@ -17,7 +17,7 @@ impl Owner {
         Details {
             status,
             outputs: self.outputs_figures(),
-            rendition_pipelines: self.ladders_figures(),
+            rendition_pipelines: self.rendition_pipelines_figures(),
         }
     }
 
@@ -51,7 +51,7 @@ impl Owner {
                 outputs: self.outputs_status(),
                 renditions: self.renditions_status(),
                 on_demand: self.plan.on_demand,
-                fed: feed.is_some_and(|feed| feed.pulse.borrow().connected.is_some()),
+                live: feed.is_some_and(|feed| feed.pulse.borrow().connected.is_some()),
                 name: status.name.clone(),
                 source: status.source,
             };

@@ -1,4 +1,4 @@
-//! The owner's decisions about viewers.
+//! The actor's decisions about viewers.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Admitted, Child, KEYFRAME_INTERVAL, Owner, RETRY_MISSING, RETRY_STARTING, Viewing,
+    Actor, Admitted, Child, KEYFRAME_INTERVAL, RETRY_MISSING, RETRY_STARTING, Viewing,
     renditions::View,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-impl Owner {
+impl Actor {
     /// Why there is nothing to watch now.
     pub(super) fn not_live(&self) -> Error {
         let starting = self
@@ -39,7 +39,7 @@ impl Owner {
     pub(super) fn admit_viewer(
         &mut self,
         offer: &Offer,
-        wish: Option<&str>,
+        requested: Option<&str>,
     ) -> Result<Admitted, Error> {
         let state = self.state(Instant::now());
         let waits = self.is_on_demand() || self.plan.slate.is_some() && state != State::Stale;
@@ -49,14 +49,14 @@ impl Owner {
         if self.viewers.len() + self.waiting.len() >= self.shared.options.viewers_max {
             return Err(Error::Full("viewers"));
         }
-        self.check_wish(wish)?;
+        self.check_requested(requested)?;
         self.new_session(Role::Viewer, offer)
     }
 
     pub(super) fn start_viewer(
         &mut self,
         (session, commands): Admitted,
-        (offer, wish): (Arc<Offer>, Option<String>),
+        (offer, requested): (Arc<Offer>, Option<String>),
         view: View,
         reply: Reply<Created>,
     ) {
@@ -79,8 +79,8 @@ impl Owner {
         let viewer = Viewing {
             session,
             offer,
-            wish,
-            seats: view.seats,
+            requested,
+            subscriptions: view.subscriptions,
         };
         self.viewers.insert(id.clone(), viewer);
         self.judge(&id);

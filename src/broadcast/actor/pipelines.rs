@@ -44,7 +44,7 @@ impl Use {
 }
 
 /// A pipeline that makes renditions.
-pub(super) struct Ladder {
+pub(super) struct RenditionPipeline {
     pub(super) slot: Slot,
     pub(super) steps: Vec<Step>,
     pub(super) keyframe: Arc<Notify>,
@@ -75,7 +75,7 @@ pub(super) struct Step {
     pub(super) live: bool,
 }
 
-/// A rendition by ladder and step.
+/// A rendition by pipeline and step.
 pub(super) type Place = (usize, usize);
 
 /// Where the frames of a track come from.
@@ -88,13 +88,13 @@ pub(super) enum At {
 }
 
 /// All that a broadcast may run.
-pub(super) fn all(plan: &Arc<Plan>, broadcast: &Name) -> Vec<Ladder> {
+pub(super) fn all(plan: &Arc<Plan>, broadcast: &Name) -> Vec<RenditionPipeline> {
     // Variables are meant for the files that the configuration names.
     let bare = Arc::new(Plan {
         variables: std::collections::BTreeMap::new(),
         ..Plan::clone(plan)
     });
-    let ladders = |texts: &[Text], purpose| {
+    let rendition_pipelines = |texts: &[Text], purpose| {
         let plan = if matches!(purpose, Use::Configured | Use::Slate) {
             plan
         } else {
@@ -102,21 +102,23 @@ pub(super) fn all(plan: &Arc<Plan>, broadcast: &Name) -> Vec<Ladder> {
         };
         let texts = texts.iter().cloned();
         texts
-            .map(|text| Ladder::new(text, purpose, plan, broadcast))
+            .map(|text| RenditionPipeline::new(text, purpose, plan, broadcast))
             .collect::<Vec<_>>()
     };
-    let mut all = ladders(&plan.renditions, Use::Configured);
-    all.extend(ladders(&plan.automatic, Use::Automatic));
+    let mut all = rendition_pipelines(&plan.renditions, Use::Configured);
+    all.extend(rendition_pipelines(&plan.automatic, Use::Automatic));
     if let Some(slate) = &plan.slate {
-        all.extend(ladders(std::slice::from_ref(slate), Use::Slate));
-        all.extend(ladders(&plan.automatic, Use::SlateAutomatic));
+        all.extend(rendition_pipelines(std::slice::from_ref(slate), Use::Slate));
+        all.extend(rendition_pipelines(&plan.automatic, Use::SlateAutomatic));
     }
     all
 }
 
 /// The slate's encoded media, for the pipelines that transcode it.
-pub(super) fn slate_streams(ladders: &[Ladder]) -> Streams {
-    let mut slates = ladders.iter().filter(|ladder| ladder.purpose == Use::Slate);
+pub(super) fn slate_streams(rendition_pipelines: &[RenditionPipeline]) -> Streams {
+    let mut slates = rendition_pipelines
+        .iter()
+        .filter(|pipeline| pipeline.purpose == Use::Slate);
     let steps = slates.next().map_or(&[][..], |slate| &slate.steps);
     let stream = |kind| {
         let step = steps.iter().find(|step| step.kind == kind)?;
@@ -128,7 +130,7 @@ pub(super) fn slate_streams(ladders: &[Ladder]) -> Streams {
     }
 }
 
-impl Ladder {
+impl RenditionPipeline {
     fn new(text: Text, purpose: Use, plan: &Arc<Plan>, broadcast: &Name) -> Self {
         let keyframe = Arc::<Notify>::default();
         let stream = |kind| {

@@ -1,20 +1,20 @@
-//! The owner's pipelines as operators see them.
+//! The actor's pipelines as operators see them.
 
-use super::{Owner, outputs::Slot};
+use super::{Actor, outputs::Slot};
 use crate::{
     broadcast::status::{PipelineFigures, PipelineKind},
     error::Error,
 };
 
-impl Owner {
+impl Actor {
     /// Every pipeline of the broadcast, running or not.
     pub(super) fn pipelines(&self) -> Vec<PipelineFigures> {
         let source = self.source.iter().map(|(text, _)| {
-            let told = self.source_told.borrow().clone();
-            PipelineFigures::new(text, PipelineKind::Source, told)
+            let snapshot = self.source_snapshot.borrow().clone();
+            PipelineFigures::new(text, PipelineKind::Source, snapshot)
         });
         source
-            .chain(self.ladders_figures())
+            .chain(self.rendition_pipelines_figures())
             .chain(self.outputs_figures())
             .collect()
     }
@@ -23,19 +23,19 @@ impl Owner {
     pub(super) fn force_keyframe(&mut self, pipeline: &str) -> Result<(), Error> {
         let named = |slot: &Slot| slot.text.name() == pipeline;
         let idle = || Error::Idle(pipeline.to_owned());
-        if let Some(ladder) = self.ladders.iter().find(|it| named(&it.slot)) {
-            let running = ladder.slot.told().control.is_some();
+        if let Some(pipeline) = self.rendition_pipelines.iter().find(|it| named(&it.slot)) {
+            let running = pipeline.slot.snapshot().control.is_some();
             running.then_some(()).ok_or_else(idle)?;
-            ladder.keyframe.notify_one();
+            pipeline.keyframe.notify_one();
             return Ok(());
         }
         let running = if let Some(slot) = self.outputs.iter().find(|slot| named(slot)) {
-            slot.told().control.is_some()
+            slot.snapshot().control.is_some()
         } else {
             let mut source = self.source.iter();
             let source = source.find(|(text, _)| text.name() == pipeline);
             source.ok_or(Error::Missing("pipeline"))?;
-            self.source_told.borrow().control.is_some()
+            self.source_snapshot.borrow().control.is_some()
         };
         running.then_some(()).ok_or_else(idle)?;
         self.keyframe_due = true;

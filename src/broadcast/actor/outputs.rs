@@ -1,14 +1,14 @@
-//! The owner's pipelines: the outputs run while there is something to take out.
+//! The actor's pipelines: the outputs run while there is something to take out.
 
 use std::{sync::Arc, time::Instant};
 
 use tokio::sync::{Notify, watch};
 
-use super::{Child, Owner};
+use super::{Actor, Child};
 use crate::{
     broadcast::{
         feed::Tracks,
-        job::{self, Health, Purpose, Told},
+        job::{self, Health, Purpose, Snapshot},
         plan::{Plan, Text},
         session::Stop,
         status::{PipelineFigures, PipelineKind, PipelineStatus},
@@ -23,7 +23,7 @@ pub(super) struct Slot {
     pub(super) text: Text,
     pub(super) job: Option<Running>,
     /// What the last job has told.
-    told: Told,
+    snapshot: Snapshot,
 }
 
 /// What a job is started with.
@@ -41,7 +41,7 @@ pub(super) struct Running {
     /// What it takes.
     takes: Vec<(Kind, Codec)>,
     stop: Stop,
-    told: watch::Receiver<Told>,
+    snapshot: watch::Receiver<Snapshot>,
 }
 
 impl Slot {
@@ -49,7 +49,7 @@ impl Slot {
         Self {
             text,
             job: None,
-            told: Told::default(),
+            snapshot: Snapshot::default(),
         }
     }
 
@@ -60,16 +60,19 @@ impl Slot {
         }
     }
 
-    pub(super) fn told(&self) -> Told {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let job = self.job.as_ref();
-        job.map_or_else(|| self.told.clone(), |job| job.told.borrow().clone())
+        job.map_or_else(
+            || self.snapshot.clone(),
+            |job| job.snapshot.borrow().clone(),
+        )
     }
 
     pub(super) fn health(&self) -> Health {
         let job = self.job.as_ref();
         job.map_or_else(
-            || self.told.health.clone(),
-            |job| job.told.borrow().health.clone(),
+            || self.snapshot.health.clone(),
+            |job| job.snapshot.borrow().health.clone(),
         )
     }
 
@@ -81,16 +84,16 @@ impl Slot {
     }
 
     /// Takes note of the end of a job, if it was its own.
-    pub(super) fn bury(&mut self, number: u64) -> bool {
+    pub(super) fn reap(&mut self, number: u64) -> bool {
         let job = self.job.take_if(|job| job.number == number);
         if let Some(job) = &job {
-            self.told = job.told.borrow().clone();
+            self.snapshot = job.snapshot.borrow().clone();
         }
         job.is_some()
     }
 
     pub(super) fn figures(&self, kind: PipelineKind) -> PipelineFigures {
-        PipelineFigures::new(&self.text, kind, self.told())
+        PipelineFigures::new(&self.text, kind, self.snapshot())
     }
 }
 
@@ -108,7 +111,7 @@ fn takes(tracks: &Tracks) -> Vec<(Kind, Codec)> {
     kinds.into_iter().filter_map(track).collect()
 }
 
-impl Owner {
+impl Actor {
     /// Starts and stops outputs: they run from the moment the broadcast is live until it has
     /// ended, across a publisher's reconnect within the grace period.
     pub(super) fn run_outputs(&mut self) {
@@ -141,7 +144,7 @@ impl Owner {
 
     /// Starts a job on the broadcast's media, or, with `of_slate`, on the slate's.
     pub(super) fn start_job(&mut self, start: Start, of_slate: bool) -> Running {
-        let (sender, told) = watch::channel(Told::default());
+        let (sender, snapshot) = watch::channel(Snapshot::default());
         let stop = Stop::default();
         let takes = takes(&self.tracks);
         let stream = |kind| {
@@ -165,7 +168,7 @@ impl Owner {
             inputs,
             purpose: start.purpose,
             keyframe: start.keyframe,
-            told: sender,
+            snapshot: sender,
             reports: self.reports.0.clone(),
             stop: stop.clone(),
         };
@@ -175,7 +178,7 @@ impl Owner {
             number,
             takes,
             stop,
-            told,
+            snapshot,
         }
     }
 
@@ -184,8 +187,11 @@ impl Owner {
     }
 
     fn slots(&self) -> impl Iterator<Item = &Slot> {
-        let ladders = self.ladders.iter().map(|ladder| &ladder.slot);
-        self.outputs.iter().chain(ladders)
+        let rendition_pipelines = self
+            .rendition_pipelines
+            .iter()
+            .map(|pipeline| &pipeline.slot);
+        self.outputs.iter().chain(rendition_pipelines)
     }
 
     /// Whether a pipeline works on the broadcast's media.

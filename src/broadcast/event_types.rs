@@ -1,6 +1,6 @@
 //! The events that a viewer's streams carry (WHEP events document).
 
-/// Selections one session may have at the same time.
+/// EventStreams one session may have at the same time.
 const SELECTIONS_MAX: usize = 8;
 
 /// A kind of event.
@@ -47,12 +47,12 @@ impl EventKind {
 
 /// The selections of one session.
 #[derive(Debug, Default)]
-pub(super) struct Selections {
+pub(super) struct EventStreams {
     next: u64,
     known: Vec<(String, Vec<EventKind>)>,
 }
 
-impl Selections {
+impl EventStreams {
     pub(super) fn add(&mut self, kinds: Vec<EventKind>) -> Option<u64> {
         if self.known.len() == SELECTIONS_MAX {
             return None;
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn selections_are_bounded_and_forgotten() {
-        let mut selections = Selections::default();
+        let mut selections = EventStreams::default();
         let first = selections.add(vec![EventKind::Active]).unwrap().to_string();
         assert_eq!(selections.find(&first), Some(vec![EventKind::Active]));
         while selections.add(EventKind::ALL.to_vec()).is_some() {}

@@ -1,4 +1,4 @@
-//! The owner's renditions: made for those who watch them, shared, and stopped when nobody does.
+//! The actor's renditions: made for those who watch them, shared, and stopped when nobody does.
 
 use std::{
     sync::Arc,
@@ -8,10 +8,10 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Admitted, Owner, Seat,
-    choosing::Wants,
-    ladder::{At, Place, Use},
+    Actor, Admitted, Subscription,
+    choice::Wants,
     outputs::Start,
+    pipelines::{At, Place, Use},
     respond,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) struct Waiting {
     pub(super) admitted: Admitted,
     pub(super) offer: Arc<Offer>,
     /// The rendition that it asks for.
-    pub(super) wish: Option<String>,
+    pub(super) requested: Option<String>,
     pub(super) reply: Reply<Created>,
     pub(super) since: Instant,
 }
@@ -46,7 +46,7 @@ pub(super) struct View {
     pub(super) tracks: Tracks,
     /// Who makes its keyframes.
     pub(super) keyframe: Arc<Notify>,
-    pub(super) seats: Vec<Seat>,
+    pub(super) subscriptions: Vec<Subscription>,
 }
 
 enum Resolved {
@@ -65,7 +65,7 @@ enum Found {
     Nothing,
 }
 
-impl Owner {
+impl Actor {
     /// Answers a viewer, or keeps it until there is what it wants.
     pub(super) fn settle(&mut self, waiting: Waiting, now: Instant) {
         let id = waiting.admitted.0.id.clone();
@@ -75,8 +75,8 @@ impl Owner {
         }
         match self.resolve(&waiting, now) {
             Resolved::View(view) => {
-                let (offer, wish) = (waiting.offer, waiting.wish);
-                self.start_viewer(waiting.admitted, (offer, wish), view, waiting.reply);
+                let (offer, requested) = (waiting.offer, waiting.requested);
+                self.start_viewer(waiting.admitted, (offer, requested), view, waiting.reply);
             }
             Resolved::Later => self.waiting.push(waiting),
             Resolved::Refused(error) => {
@@ -103,7 +103,7 @@ impl Owner {
         let mut view = View {
             tracks: self.tracks.clone(),
             keyframe: Arc::clone(&self.keyframe_wanted),
-            seats: Vec::new(),
+            subscriptions: Vec::new(),
         };
         for kind in [Kind::Video, Kind::Audio] {
             match self.find(kind, waiting, now) {
@@ -145,7 +145,7 @@ impl Owner {
     fn find(&mut self, kind: Kind, waiting: &Waiting, now: Instant) -> Found {
         let wants = Wants {
             offer: &waiting.offer,
-            wish: waiting.wish.as_deref(),
+            requested: waiting.requested.as_deref(),
             codec: None,
         };
         let patient = now.saturating_duration_since(waiting.since) < WAIT_MAX;
@@ -157,7 +157,7 @@ impl Owner {
                     None => Found::Nothing,
                 };
             };
-            if self.ladder(place).is_none_or(|ladder| ladder.failed) {
+            if self.pipeline(place).is_none_or(|pipeline| pipeline.failed) {
                 later = true;
                 continue;
             }
@@ -175,31 +175,31 @@ impl Owner {
 
     /// A rendition whose pipeline runs; starts that if it does not.
     pub(super) fn rendition(&mut self, place: Place, now: Instant) -> Option<(Track, Arc<Notify>)> {
-        self.start_ladder(place.0, now);
-        let (ladder, step) = (self.ladder(place)?, self.step(place)?);
-        let rendition = step.rendition.as_ref().filter(|_| ladder.is_running())?;
+        self.start_pipeline(place.0, now);
+        let (pipeline, step) = (self.pipeline(place)?, self.step(place)?);
+        let rendition = step.rendition.as_ref().filter(|_| pipeline.is_running())?;
         let track = Track {
             codec: step.codec,
             rendition: Arc::clone(rendition),
             layers: Vec::new(),
         };
-        Some((track, Arc::clone(&ladder.keyframe)))
+        Some((track, Arc::clone(&pipeline.keyframe)))
     }
 
-    fn start_ladder(&mut self, index: usize, now: Instant) {
+    fn start_pipeline(&mut self, index: usize, now: Instant) {
         let fanout = self.shared.fanout.clone();
-        let takes_slate = self.ladders.get(index).map(|it| it.purpose);
+        let takes_slate = self.rendition_pipelines.get(index).map(|it| it.purpose);
         if takes_slate == Some(Use::SlateAutomatic) {
             self.start_slate(now);
         }
-        let Some(ladder) = self.ladders.get_mut(index) else {
+        let Some(pipeline) = self.rendition_pipelines.get_mut(index) else {
             return;
         };
-        ladder.used = now;
-        if ladder.slot.job.is_some() {
+        pipeline.used = now;
+        if pipeline.slot.job.is_some() {
             return;
         }
-        let renditions = ladder.steps.iter_mut().map(|step| {
+        let renditions = pipeline.steps.iter_mut().map(|step| {
             let rendition = Arc::new(fanout.rendition(step.kind));
             step.rendition = Some(Arc::clone(&rendition));
             Made {
@@ -211,50 +211,59 @@ impl Owner {
         });
         let purpose = Purpose::Renditions(renditions.collect());
         let start = Start {
-            text: ladder.slot.text.clone(),
+            text: pipeline.slot.text.clone(),
             purpose,
-            keyframe: Arc::clone(&ladder.keyframe),
-            plan: Arc::clone(&ladder.plan),
+            keyframe: Arc::clone(&pipeline.keyframe),
+            plan: Arc::clone(&pipeline.plan),
         };
-        let of_slate = ladder.purpose.is_slate();
+        let of_slate = pipeline.purpose.is_slate();
         let job = self.start_job(start, of_slate);
-        if let Some(ladder) = self.ladders.get_mut(index) {
-            ladder.slot.job = Some(job);
+        if let Some(pipeline) = self.rendition_pipelines.get_mut(index) {
+            pipeline.slot.job = Some(job);
         }
     }
 
     /// Starts the slate itself, for a pipeline that takes it.
     fn start_slate(&mut self, now: Instant) {
-        let mut ladders = self.ladders.iter();
-        if let Some(index) = ladders.position(|ladder| ladder.purpose == Use::Slate) {
-            self.start_ladder(index, now);
+        let mut rendition_pipelines = self.rendition_pipelines.iter();
+        if let Some(index) = rendition_pipelines.position(|pipeline| pipeline.purpose == Use::Slate)
+        {
+            self.start_pipeline(index, now);
         }
     }
 
     /// Stops the pipelines that nobody needs.
     pub(super) fn check_renditions(&mut self, now: Instant) {
         let gone = self.tracks.is_empty();
-        let seats = || self.viewers.values().flat_map(|viewer| &viewer.seats);
-        let watched = |index: usize| {
-            seats().any(|seat| matches!(seat.at, At::Step((ladder, _)) if ladder == index))
+        let subscriptions = || {
+            self.viewers
+                .values()
+                .flat_map(|viewer| &viewer.subscriptions)
         };
-        let mut watched: Vec<bool> = (0..self.ladders.len()).map(watched).collect();
-        let ladders = || self.ladders.iter().zip(&watched);
-        if ladders().any(|(it, watched)| *watched && it.purpose == Use::SlateAutomatic) {
+        let watched = |index: usize| {
+            subscriptions().any(|subscription| matches!(subscription.at, At::Step((pipeline, _)) if pipeline == index))
+        };
+        let mut watched: Vec<bool> = (0..self.rendition_pipelines.len()).map(watched).collect();
+        let rendition_pipelines = || self.rendition_pipelines.iter().zip(&watched);
+        if rendition_pipelines().any(|(it, watched)| *watched && it.purpose == Use::SlateAutomatic)
+        {
             // What they take must go on.
-            let slate = self.ladders.iter().map(|it| it.purpose == Use::Slate);
+            let slate = self
+                .rendition_pipelines
+                .iter()
+                .map(|it| it.purpose == Use::Slate);
             watched = watched.iter().zip(slate).map(|(a, b)| *a || b).collect();
         }
-        for (ladder, watched) in self.ladders.iter_mut().zip(watched) {
-            let of_slate = ladder.purpose.is_slate();
-            if gone || !of_slate && ladder.slot.is_outdated(&self.tracks) {
-                ladder.slot.end(End::BroadcastEnded);
+        for (pipeline, watched) in self.rendition_pipelines.iter_mut().zip(watched) {
+            let of_slate = pipeline.purpose.is_slate();
+            if gone || !of_slate && pipeline.slot.is_outdated(&self.tracks) {
+                pipeline.slot.end(End::BroadcastEnded);
             } else if watched {
-                ladder.used = now;
+                pipeline.used = now;
             } else if of_slate && !self.slate
-                || now.saturating_duration_since(ladder.used) >= self.plan.grace
+                || now.saturating_duration_since(pipeline.used) >= self.plan.grace
             {
-                ladder.slot.end(End::BroadcastEnded);
+                pipeline.slot.end(End::BroadcastEnded);
             }
         }
     }
@@ -264,34 +273,35 @@ impl Owner {
         let (Report::Rendition { job, .. } | Report::JobFailed { job }) = report else {
             return;
         };
-        let mut ladders = self.ladders.iter_mut();
-        let ladder = ladders.find(|it| it.slot.job.as_ref().is_some_and(|it| it.number == job));
-        let Some(ladder) = ladder else { return };
+        let mut rendition_pipelines = self.rendition_pipelines.iter_mut();
+        let pipeline =
+            rendition_pipelines.find(|it| it.slot.job.as_ref().is_some_and(|it| it.number == job));
+        let Some(pipeline) = pipeline else { return };
         if let Report::Rendition {
             kind, name, codec, ..
         } = report
         {
-            ladder.failed = false;
-            let mut steps = ladder.steps.iter_mut();
+            pipeline.failed = false;
+            let mut steps = pipeline.steps.iter_mut();
             if let Some(step) = steps.find(|step| step.kind == kind && step.name == name) {
                 step.codec = Some(codec);
                 step.live = true;
             }
         } else {
-            ladder.fail();
+            pipeline.fail();
         }
         self.settle_all(now);
-        self.reseat(now);
+        self.switch(now);
     }
 
     /// Takes note of the end of a job. What it made is forgotten: it is old when the next begins.
-    pub(super) fn bury_job(&mut self, number: u64) {
+    pub(super) fn reap_job(&mut self, number: u64) {
         for slot in &mut self.outputs {
-            slot.bury(number);
+            slot.reap(number);
         }
-        for ladder in &mut self.ladders {
-            if ladder.slot.bury(number) {
-                ladder.forget();
+        for pipeline in &mut self.rendition_pipelines {
+            if pipeline.slot.reap(number) {
+                pipeline.forget();
             }
         }
         self.settle_all(Instant::now());
@@ -299,37 +309,42 @@ impl Owner {
 
     pub(super) fn renditions_status(&self) -> Vec<RenditionStatus> {
         let viewers = |place| {
-            let seats = self.viewers.values().flat_map(|viewer| &viewer.seats);
-            seats.filter(|seat| seat.at == At::Step(place)).count()
+            let subscriptions = self
+                .viewers
+                .values()
+                .flat_map(|viewer| &viewer.subscriptions);
+            subscriptions
+                .filter(|subscription| subscription.at == At::Step(place))
+                .count()
         };
-        let ladders = self.ladders.iter().enumerate();
+        let rendition_pipelines = self.rendition_pipelines.iter().enumerate();
         // What nobody can ask for is shown while it runs.
-        let shown =
-            ladders.filter(|(_, it)| it.purpose == Use::Configured || it.slot.job.is_some());
-        let all = shown.flat_map(|(at, ladder)| {
-            let health = ladder.slot.health();
-            let steps = ladder.steps.iter().enumerate();
+        let shown = rendition_pipelines
+            .filter(|(_, it)| it.purpose == Use::Configured || it.slot.job.is_some());
+        let all = shown.flat_map(|(at, pipeline)| {
+            let health = pipeline.slot.health();
+            let steps = pipeline.steps.iter().enumerate();
             steps.map(move |(number, step)| RenditionStatus {
                 name: step.name.clone(),
                 kind: step.kind,
                 codec: step.codec,
-                pipeline: ladder.slot.text.name().to_owned(),
+                pipeline: pipeline.slot.text.name().to_owned(),
                 viewers: viewers((at, number)),
-                automatic: ladder
+                automatic: pipeline
                     .reason
                     .clone()
-                    .filter(|_| ladder.purpose.is_automatic()),
+                    .filter(|_| pipeline.purpose.is_automatic()),
                 health: health.clone(),
             })
         });
         all.collect()
     }
 
-    pub(super) fn ladders_figures(&self) -> Vec<PipelineFigures> {
-        let ladders = self.ladders.iter();
-        ladders
+    pub(super) fn rendition_pipelines_figures(&self) -> Vec<PipelineFigures> {
+        let rendition_pipelines = self.rendition_pipelines.iter();
+        rendition_pipelines
             .filter(|it| it.purpose == Use::Configured || it.slot.job.is_some())
-            .map(|ladder| ladder.slot.figures(PipelineKind::Renditions))
+            .map(|pipeline| pipeline.slot.figures(PipelineKind::Renditions))
             .collect()
     }
 }
@@ -337,7 +352,7 @@ impl Owner {
 impl View {
     fn add(&mut self, kind: Kind, at: At, track: Track) {
         if let Some(codec) = track.codec {
-            self.seats.push(Seat {
+            self.subscriptions.push(Subscription {
                 kind,
                 codec,
                 at,

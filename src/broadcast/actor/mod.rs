@@ -1,14 +1,14 @@
-//! The owner task of a broadcast: all decisions about it, one after the other.
+//! The actor task of a broadcast: all decisions about it, one after the other.
 
-mod choosing;
+mod audience;
+mod choice;
 mod control;
-mod feeding;
-mod ladder;
 mod outputs;
+mod pipelines;
 mod renditions;
-mod seating;
 mod status;
-mod watching;
+mod supply;
+mod switching;
 
 use std::{
     collections::HashMap,
@@ -23,20 +23,20 @@ use tokio::{
 };
 
 use self::{
-    choosing::GopWatch,
-    ladder::{At, Ladder},
+    choice::GopWatch,
     outputs::Slot,
+    pipelines::{At, RenditionPipeline},
     renditions::Waiting,
 };
 use super::{
     Created, Name, Reply, Session, SessionId, Shared,
-    claim::Pulse,
     feed::{Gate, Report, Tracks},
-    job::Told,
+    job::Snapshot,
     plan::{Plan, Text},
     session::{Command, Stop},
     source::Restarts,
     status::{Details, PipelineFigures, SourceKind, State, Status},
+    takeover::Pulse,
 };
 use crate::{
     error::Error,
@@ -64,10 +64,10 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// How long a broadcast stays listed after its last publisher: long enough for the request that
 /// made it to arrive.
 const LINGER: Duration = Duration::from_secs(1);
-/// Reports waiting for the owner: a few per feed and kind.
+/// Reports waiting for the actor: a few per feed and kind.
 const REPORTS_MAX: usize = 64;
 
-/// What an owner is asked.
+/// What an actor is asked.
 pub(super) enum Request {
     /// Start a publisher.
     Publish {
@@ -79,7 +79,7 @@ pub(super) enum Request {
     /// Start a viewer, of a rendition that it names or of what fits.
     Watch {
         offer: Arc<Offer>,
-        wish: Option<String>,
+        requested: Option<String>,
         reply: Reply<Created>,
     },
     /// End a session because its client wants so.
@@ -99,7 +99,7 @@ type Admitted = (Arc<Session>, mpsc::Receiver<Command>);
 pub(super) enum Outcome {
     /// A session that had been answered.
     Ended(End),
-    /// A session that never began. The owner tells the client, once nothing is left of it.
+    /// A session that never began. The actor tells the client, once nothing is left of it.
     Refused(Reply<Created>, Error),
     /// A run of a source pipeline.
     SourceEnded,
@@ -120,13 +120,13 @@ struct Viewing {
     session: Arc<Session>,
     offer: Arc<Offer>,
     /// The rendition that it asks for by name.
-    wish: Option<String>,
+    requested: Option<String>,
     /// At most one of each kind.
-    seats: Vec<Seat>,
+    subscriptions: Vec<Subscription>,
 }
 
 /// What a viewer gets of one kind.
-struct Seat {
+struct Subscription {
     kind: Kind,
     /// How it is encoded: that is negotiated, and stays.
     codec: Codec,
@@ -177,7 +177,7 @@ impl Feed {
 }
 
 /// A broadcast.
-pub(super) struct Owner {
+pub(super) struct Actor {
     name: Name,
     shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
@@ -189,7 +189,7 @@ pub(super) struct Owner {
     /// Asks the source for a keyframe.
     source_keyframe: Arc<Notify>,
     /// What its last run has told.
-    source_told: watch::Receiver<Told>,
+    source_snapshot: watch::Receiver<Snapshot>,
     /// Its encoded media, for pipelines.
     streams: Streams,
     outputs: Vec<Slot>,
@@ -197,7 +197,7 @@ pub(super) struct Owner {
     /// When somebody watched or wanted to last; for a source on demand.
     demanded: Instant,
     tracks: Tracks,
-    ladders: Vec<Ladder>,
+    rendition_pipelines: Vec<RenditionPipeline>,
     /// Whether viewers see the slate: nobody feeds the broadcast.
     slate: bool,
     /// When somebody watched the slate last.
@@ -219,7 +219,7 @@ pub(super) struct Owner {
     status: watch::Sender<Status>,
 }
 
-impl Owner {
+impl Actor {
     pub(super) fn new(
         name: &Name,
         shared: Arc<Shared>,
@@ -236,7 +236,7 @@ impl Owner {
             audio: stream(Kind::Audio),
         };
         let outputs: Vec<_> = plan.outputs.iter().cloned().map(Slot::new).collect();
-        let ladders = ladder::all(&plan, name);
+        let rendition_pipelines = pipelines::all(&plan, name);
         let (status, receiver) = watch::channel(Status {
             name: name.clone(),
             state: State::Waiting,
@@ -251,9 +251,9 @@ impl Owner {
             outputs: Vec::new(),
             renditions: Vec::new(),
             on_demand: plan.on_demand,
-            fed: false,
+            live: false,
         });
-        let owner = Self {
+        let actor = Self {
             name: name.clone(),
             shared,
             requests,
@@ -261,16 +261,16 @@ impl Owner {
             keyframe_wanted,
             source: plan.source.clone().map(|text| (text, Restarts::default())),
             source_keyframe: Arc::default(),
-            source_told: watch::channel(Told::default()).1,
+            source_snapshot: watch::channel(Snapshot::default()).1,
             plan,
             streams,
             outputs,
             slate: false,
             slate_watched: Instant::now(),
-            slate_streams: ladder::slate_streams(&ladders),
+            slate_streams: pipelines::slate_streams(&rendition_pipelines),
             gop: GopWatch::default(),
             judged: Vec::new(),
-            ladders,
+            rendition_pipelines,
             waiting: Vec::new(),
             feed: None,
             demanded: Instant::now(),
@@ -284,7 +284,7 @@ impl Owner {
             keyframe_due: false,
             status,
         };
-        (owner, receiver)
+        (actor, receiver)
     }
 
     pub(super) async fn run(mut self) {
@@ -307,7 +307,7 @@ impl Owner {
             tokio::select! {
                 Some(request) = self.requests.recv() => self.answer(request),
                 Some(report) = self.reports.1.recv() => self.note(report),
-                Some(child) = self.children.join_next_with_id() => self.bury(child),
+                Some(child) = self.children.join_next_with_id() => self.reap(child),
                 () = self.keyframe_wanted.notified() => self.keyframe_due = true,
                 _ = tick.tick() => self.check_times(Instant::now()),
             }
@@ -329,7 +329,7 @@ impl Owner {
         self.end_jobs(End::Shutdown);
         self.settle_all(Instant::now());
         while let Some(child) = self.children.join_next_with_id().await {
-            self.bury(child);
+            self.reap(child);
         }
     }
 
@@ -355,25 +355,27 @@ impl Owner {
                 Ok(admitted) => self.start_publisher(admitted, (offer, codecs), reply),
                 Err(error) => respond(reply, Err(error)),
             },
-            Request::Watch { offer, wish, reply } => {
-                match self.admit_viewer(&offer, wish.as_deref()) {
-                    Ok(admitted) => {
-                        let since = Instant::now();
-                        let waiting = Waiting {
-                            admitted,
-                            offer,
-                            wish,
-                            reply,
-                            since,
-                        };
-                        self.settle(waiting, since);
-                        if self.is_on_demand() {
-                            self.run_source(since);
-                        }
+            Request::Watch {
+                offer,
+                requested,
+                reply,
+            } => match self.admit_viewer(&offer, requested.as_deref()) {
+                Ok(admitted) => {
+                    let since = Instant::now();
+                    let waiting = Waiting {
+                        admitted,
+                        offer,
+                        requested,
+                        reply,
+                        since,
+                    };
+                    self.settle(waiting, since);
+                    if self.is_on_demand() {
+                        self.run_source(since);
                     }
-                    Err(error) => respond(reply, Err(error)),
                 }
-            }
+                Err(error) => respond(reply, Err(error)),
+            },
             Request::End { id, reply } => respond(reply, self.end_session(&id)),
             Request::Describe { reply } => respond(reply, Ok(self.details())),
             Request::Pipelines { reply } => respond(reply, Ok(self.pipelines())),
@@ -410,7 +412,7 @@ impl Owner {
     }
 
     /// Takes note of a child task that has ended.
-    fn bury(&mut self, child: Result<(task::Id, Outcome), JoinError>) {
+    fn reap(&mut self, child: Result<(task::Id, Outcome), JoinError>) {
         let (id, outcome) = child.unwrap_or_else(|error| {
             tracing::error!(broadcast = %self.name, %error, "a session's task failed");
             (error.id(), Outcome::Ended(End::Failed))
@@ -429,7 +431,7 @@ impl Owner {
             {
                 self.retire_feed(end);
             }
-            Some(Child::Job(number)) => self.bury_job(number),
+            Some(Child::Job(number)) => self.reap_job(number),
             Some(Child::Feed(_)) | None => {}
         }
         match outcome {

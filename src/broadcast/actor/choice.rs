@@ -1,10 +1,10 @@
-//! The owner's choice of a rendition for a viewer.
+//! The actor's choice of a rendition for a viewer.
 
 use std::time::Instant;
 
 use super::{
-    Owner,
-    ladder::{At, Ladder, Place, Step, Use},
+    Actor,
+    pipelines::{At, Place, RenditionPipeline, Step, Use},
 };
 use crate::{
     error::Error,
@@ -21,7 +21,7 @@ pub(super) const SOURCE: &str = "source";
 pub(super) struct Wants<'a> {
     pub(super) offer: &'a Offer,
     /// The rendition that it asks for by name.
-    pub(super) wish: Option<&'a str>,
+    pub(super) requested: Option<&'a str>,
     /// What has been negotiated already.
     pub(super) codec: Option<Codec>,
 }
@@ -50,21 +50,24 @@ impl Wants<'_> {
     }
 }
 
-impl Owner {
+impl Actor {
     /// Whether there is such a rendition.
-    pub(super) fn check_wish(&self, wish: Option<&str>) -> Result<(), Error> {
+    pub(super) fn check_requested(&self, requested: Option<&str>) -> Result<(), Error> {
         let steps = || {
-            let ladders = self.ladders.iter();
-            let configured = ladders.filter(|ladder| ladder.purpose == Use::Configured);
-            configured.flat_map(|ladder| &ladder.steps)
+            let rendition_pipelines = self.rendition_pipelines.iter();
+            let configured =
+                rendition_pipelines.filter(|pipeline| pipeline.purpose == Use::Configured);
+            configured.flat_map(|pipeline| &pipeline.steps)
         };
-        match wish {
-            Some(wish) if wish != SOURCE && !steps().any(|step| step.name == wish) => {
+        match requested {
+            Some(requested)
+                if requested != SOURCE && !steps().any(|step| step.name == requested) =>
+            {
                 let mut known = vec![SOURCE.to_owned()];
                 known.extend(steps().map(|step| step.name.clone()));
                 known.dedup();
                 Err(Error::NoRendition {
-                    wanted: wish.to_owned(),
+                    wanted: requested.to_owned(),
                     known: known.join(", "),
                 })
             }
@@ -85,14 +88,14 @@ impl Owner {
             return Vec::new();
         };
         let unfit = self.unfit(source, wants);
-        if wants.wish == Some(SOURCE) {
+        if wants.requested == Some(SOURCE) {
             return wants
                 .takes(source)
                 .then_some(At::Source)
                 .into_iter()
                 .collect();
         }
-        let mut choices: Vec<At> = self.home(kind, wants.wish).into_iter().collect();
+        let mut choices: Vec<At> = self.preferred(kind, wants.requested).into_iter().collect();
         if unfit.is_none() {
             choices.push(At::Source);
         }
@@ -129,7 +132,7 @@ impl Owner {
         self.step(place).is_some_and(|step| fits(step).is_none())
     }
 
-    /// As [`Owner::choices`], when nobody feeds the broadcast. What the publisher would send, if
+    /// As [`Actor::choices`], when nobody feeds the broadcast. What the publisher would send, if
     /// it came back, comes first.
     fn slate_choices(&self, kind: Kind, wants: &Wants<'_>) -> Vec<At> {
         let usual = self.tracks.of(kind).and_then(|track| track.codec);
@@ -137,8 +140,8 @@ impl Owner {
         let mut steps: Vec<_> = slate
             .chain(self.steps(kind, Use::SlateAutomatic, wants))
             .collect();
-        let has_slate = self.ladders.iter().any(|ladder| {
-            ladder.purpose == Use::Slate && ladder.steps.iter().any(|step| step.kind == kind)
+        let has_slate = self.rendition_pipelines.iter().any(|pipeline| {
+            pipeline.purpose == Use::Slate && pipeline.steps.iter().any(|step| step.kind == kind)
         });
         if !has_slate {
             return Vec::new();
@@ -158,10 +161,11 @@ impl Owner {
         purpose: Use,
         wants: &'a Wants<'_>,
     ) -> impl Iterator<Item = (Place, Option<Codec>)> + 'a {
-        let ladders = self.ladders.iter().enumerate();
-        let ladders = ladders.filter(move |(_, ladder)| ladder.purpose == purpose);
-        ladders.flat_map(move |(at, ladder)| {
-            let steps = ladder.steps.iter().enumerate();
+        let rendition_pipelines = self.rendition_pipelines.iter().enumerate();
+        let rendition_pipelines =
+            rendition_pipelines.filter(move |(_, pipeline)| pipeline.purpose == purpose);
+        rendition_pipelines.flat_map(move |(at, pipeline)| {
+            let steps = pipeline.steps.iter().enumerate();
             let fits = |step: &&Step| step.codec.is_none_or(|codec| wants.takes(codec));
             let of_kind = steps.filter(move |(_, step)| step.kind == kind && fits(step));
             of_kind.map(move |(number, step)| ((at, number), step.codec))
@@ -169,16 +173,17 @@ impl Owner {
     }
 
     /// The place of the rendition that a viewer asks for by name, if it is of this kind.
-    pub(super) fn home(&self, kind: Kind, wish: Option<&str>) -> Option<At> {
-        let wish = wish?;
-        if wish == SOURCE {
+    pub(super) fn preferred(&self, kind: Kind, requested: Option<&str>) -> Option<At> {
+        let requested = requested?;
+        if requested == SOURCE {
             return Some(At::Source);
         }
-        let ladders = self.ladders.iter().enumerate();
-        let mut configured = ladders.filter(|(_, ladder)| ladder.purpose == Use::Configured);
-        configured.find_map(|(at, ladder)| {
-            let mut steps = ladder.steps.iter();
-            let step = steps.position(|step| step.kind == kind && step.name == wish)?;
+        let rendition_pipelines = self.rendition_pipelines.iter().enumerate();
+        let mut configured =
+            rendition_pipelines.filter(|(_, pipeline)| pipeline.purpose == Use::Configured);
+        configured.find_map(|(at, pipeline)| {
+            let mut steps = pipeline.steps.iter();
+            let step = steps.position(|step| step.kind == kind && step.name == requested)?;
             Some(At::Step((at, step)))
         })
     }
@@ -205,33 +210,36 @@ impl Owner {
 
     /// Notes why an automatic rendition is needed.
     pub(super) fn note_reason(&mut self, (at, step): Place, wants: &Wants<'_>) {
-        let Some(ladder) = self.ladders.get(at) else {
+        let Some(pipeline) = self.rendition_pipelines.get(at) else {
             return;
         };
-        if !ladder.purpose.is_automatic() || ladder.reason.is_some() && ladder.is_running() {
+        if !pipeline.purpose.is_automatic() || pipeline.reason.is_some() && pipeline.is_running() {
             return;
         }
-        let kind = ladder.steps.get(step).map_or(Kind::Video, |step| step.kind);
+        let kind = pipeline
+            .steps
+            .get(step)
+            .map_or(Kind::Video, |step| step.kind);
         let source = self.tracks.of(kind).and_then(|track| track.codec);
-        let reason = match source.filter(|_| !ladder.purpose.is_slate()) {
+        let reason = match source.filter(|_| !pipeline.purpose.is_slate()) {
             Some(source) => self.unfit(source, wants),
             None => Some("viewers do not take the slate as it is".to_owned()),
         };
-        let (broadcast, pipeline) = (&self.name, ladder.slot.text.name());
+        let (broadcast, pipeline) = (&self.name, pipeline.slot.text.name());
         if let Some(reason) = &reason {
             tracing::info!(%broadcast, pipeline, %kind, reason, "transcoding is needed");
         }
-        if let Some(ladder) = self.ladders.get_mut(at) {
-            ladder.reason = reason.or_else(|| Some("the usual rendition has failed".to_owned()));
+        if let Some(pipeline) = self.rendition_pipelines.get_mut(at) {
+            pipeline.reason = reason.or_else(|| Some("the usual rendition has failed".to_owned()));
         }
     }
 
-    pub(super) fn ladder(&self, (at, _): Place) -> Option<&Ladder> {
-        self.ladders.get(at)
+    pub(super) fn pipeline(&self, (at, _): Place) -> Option<&RenditionPipeline> {
+        self.rendition_pipelines.get(at)
     }
 
     pub(super) fn step(&self, (at, step): Place) -> Option<&Step> {
-        self.ladders.get(at)?.steps.get(step)
+        self.rendition_pipelines.get(at)?.steps.get(step)
     }
 }
 

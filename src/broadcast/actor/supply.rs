@@ -1,4 +1,4 @@
-//! The owner's decisions about who feeds the broadcast.
+//! The actor's decisions about who feeds the broadcast.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -7,17 +7,17 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Admitted, Child, Feed, Owner, RETRY_TAKEN, SETTLE, choosing::GopWatch};
+use super::{Actor, Admitted, Child, Feed, RETRY_TAKEN, SETTLE, choice::GopWatch};
 use crate::{
     broadcast::{
         Created, Reply,
-        claim::{Pulse, Verdict},
         feed::{Gate, Report, Track, Tracks},
-        job::Told,
+        job::Snapshot,
         plan::Text,
         publisher,
         session::Stop,
         source::{self, Restarts},
+        takeover::{Pulse, Verdict},
     },
     error::Error,
     media::{Codec, Kind},
@@ -31,7 +31,7 @@ use crate::{
 /// A picture with a frame as new as this is on its way.
 const FLOWING: Duration = Duration::from_secs(1);
 
-impl Owner {
+impl Actor {
     /// Whether a publisher may begin now; the present one makes way if it is stale.
     pub(super) fn admit_publisher(
         &mut self,
@@ -50,7 +50,7 @@ impl Owner {
             let verdict = feed
                 .pulse
                 .borrow()
-                .claim(arrived, Instant::now(), &options.times);
+                .takeover(arrived, Instant::now(), &options.times);
             if verdict == Verdict::Refuse && !options.replace_live {
                 return Err(taken());
             }
@@ -94,9 +94,9 @@ impl Owner {
         let tracks = self.tracks.next(None, &[], &self.shared.fanout);
         let (number, gate, stop) = (self.shared.number(), Gate::new(), Stop::default());
         let pulse = watch::Sender::<Pulse>::default();
-        let restarts = self.source_told.borrow().health.restarts + u64::from(again);
-        let (told, source_told) = watch::channel(Told::starting(restarts));
-        self.source_told = source_told;
+        let restarts = self.source_snapshot.borrow().health.restarts + u64::from(again);
+        let (snapshot, source_snapshot) = watch::channel(Snapshot::starting(restarts));
+        self.source_snapshot = source_snapshot;
         self.feed = Some(Feed::new(number, stop.clone(), &gate, &pulse, &tracks));
         let sinks = gate.sinks(number, (&tracks, &self.streams), &self.reports.0);
         let task = source::Task {
@@ -110,7 +110,7 @@ impl Owner {
             },
             gate,
             pulse,
-            told,
+            snapshot,
             stop,
         };
         let child = self.children.spawn(task.run());
@@ -157,7 +157,7 @@ impl Owner {
                 feed.started.push(kind);
                 self.try_go_live(Instant::now());
                 self.settle_all(Instant::now());
-                self.reseat(Instant::now());
+                self.switch(Instant::now());
             }
             Report::Mismatch { .. } => {
                 tracing::warn!(broadcast = %self.name, %kind, %codec, "the codec has changed");
@@ -190,7 +190,7 @@ impl Owner {
         let tracks = feed.shown();
         feed.live_since.get_or_insert_with(SystemTime::now);
         if !self.tracks.continue_as(&tracks) {
-            self.close_strangers(&tracks);
+            self.close_incompatible(&tracks);
         }
         if std::mem::take(&mut self.slate) {
             tracing::info!(broadcast = %self.name, "slate ends");
@@ -224,7 +224,7 @@ impl Owner {
         }
         self.look_at_source(now);
         self.give_up(now);
-        self.reseat(now);
+        self.switch(now);
         self.check_renditions(now);
         self.settle_all(now);
         self.run_source(now);
