@@ -60,7 +60,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 }
 
 /// The examples of docs/pipelines.md as files; the recordings go there too.
-fn examples(name: &str) -> std::path::PathBuf {
+fn examples(name: &str) -> PathBuf {
     let folder = folder(name, &[], &[]);
     let config = blocks("toml").join("\n");
     let path = folder.display().to_string();
