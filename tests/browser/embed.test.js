@@ -56,7 +56,7 @@ async function decodesMore(page, more = 60) {
 }
 
 /**
- * Stops it: its session is deleted, unless closing the peer connection first has ended it already.
+ * Stops the client and checks that its session was deleted, or had already ended with its peer connection.
  * @param {Server} server
  * @param {import('playwright-core').Page} page
  * @param {'publishers'|'viewers'} name

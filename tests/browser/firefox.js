@@ -10,7 +10,7 @@ const MEDIA = {
   'media.navigator.streams.fake': true,
   'media.navigator.permission.disabled': true,
   'media.autoplay.default': 0,
-  // Who may not use the microphone gets the address of the default route only, never loopback.
+  // Pages without microphone permission get only the address of the default route, never loopback.
   'permissions.default.camera': 1,
   'permissions.default.microphone': 1,
   'media.peerconnection.ice.loopback': true,
@@ -19,7 +19,7 @@ const MEDIA = {
 
 /**
  * H264 without Mozilla's OpenH264 plugin, which Firefox would download: the decoder of the system's libavcodec. Firefox
- * offers H264 in WebRTC if it has the plugin or believes in hardware for it.
+ * offers H264 in WebRTC if it has the plugin or believes that there is hardware support.
  */
 export const SYSTEM_H264 = {
   'gfx.blacklist.webrtc.hw.acceleration.h264': 1, // "works", whatever the driver

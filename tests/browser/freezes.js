@@ -1,6 +1,6 @@
 /**
- * Measures what a bad network does to the picture: frames a second and freezes that Chromium shows.
- * Run by hand, on a machine with nothing else to do; it is no test. See CONTRIBUTING.md.
+ * Measures what a bad network does to the picture: the frame rate and the freezes that Chromium shows.
+ * Run it by hand on an idle machine; it is not a test. See CONTRIBUTING.md.
  *
  *   cargo build --release
  *   AERIAL_BIN=../../target/release/aerial node freezes.js [--option=value ...]
@@ -9,11 +9,11 @@
  *   --delay=25          milliseconds one way
  *   --jitter, --burst, --reorder, --duplicate                    as of `Path` in relay.js
  *   --seconds=60        length of a run
- *   --settle=10         seconds from the first picture until it begins: the receiver knows its network by then
+ *   --settle=10         seconds from the first picture to the measurement, so that the receiver knows its network
  *   --side=viewer       who is behind the bad network: viewer or publisher
  *   --engine=direct     publisher's engine, with --side=publisher
  *   --seed=1            of the relay's generator
- *   --verbose           every freeze, with what came in around it
+ *   --verbose           prints every freeze, with what arrived around it
  */
 
 import { cpus, loadavg } from 'node:os';
@@ -127,7 +127,7 @@ async function run(path) {
     const pictures = await page.evaluate(() => window.pictures);
     const since = (/** @type {string} */ name) => (to[name] ?? 0) - (from[name] ?? 0);
     const pauses = pictures.slice(1).map((picture, index) => picture.now - pictures[index].now);
-    // What the source itself left out (an encoder without CPU does) is in the timestamps, at 90 kHz.
+    // The timestamps (90 kHz) show what the source itself left out, as an encoder short of CPU does.
     const media = pictures.slice(1).map((picture, index) => (picture.rtpTimestamp - pictures[index].rtpTimestamp) / 90);
     if (options.verbose) {
       pauses.forEach((pause, index) => {
@@ -156,7 +156,7 @@ async function run(path) {
       'busy %': Math.round(100 * busy(used, usedAfter)),
       'load': loadavg()[0].toFixed(1),
     };
-    // What the server never got of its publisher.
+    // What the server never received from its publisher.
     await server.stop();
     const [, unrecovered] = server.log.match(/publisher ended.* lost=(\d+)/) ?? [];
     return unrecovered ? { ...figures, unrecovered: Number(unrecovered) } : figures;

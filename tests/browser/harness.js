@@ -1,4 +1,4 @@
-/** Starts the server and browsers for the tests, and ends exactly what it has started. */
+/** Starts the server and the browsers for the tests, and ends exactly what it has started. */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -59,7 +59,7 @@ async function freeUdpPort() {
 }
 
 /**
- * A test file that takes too long is ended by the runner; what it has started ends with it.
+ * If the runner ends a test file that takes too long, everything that it has started ends as well.
  * @type {Set<import('node:child_process').ChildProcess>}
  */
 const running = new Set();
@@ -70,7 +70,7 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
   });
 }
 
-/** The environment without options for the server: those of the tests are none, and others would change it. */
+/** The environment without options for the server, which would change its behaviour. */
 function environment() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AERIAL_')));
 }
@@ -79,7 +79,7 @@ function environment() {
 export class Server {
   /** @type {string} */ folder;
   /** @type {string} */ origin;
-  /** The end of what it has said. */ log = '';
+  /** The end of its log. */ log = '';
   /** @type {number} */ udpPort;
   /** @type {import('node:child_process').ChildProcessByStdio<null, import('node:stream').Readable, import('node:stream').Readable>} */
   process;
@@ -93,7 +93,7 @@ export class Server {
     server.folder = await mkdtemp(path.join(tmpdir(), 'aerial-browser-'));
     const listen = `127.0.0.1:${await freeTcpPort()}`;
     server.origin = `${scheme}://${listen}`;
-    const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // else those in the binary
+    const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // otherwise those in the binary
     server.udpPort = await freeUdpPort();
     server.process = spawn(
       BINARY,
@@ -161,13 +161,13 @@ export class Server {
 }
 
 /**
- * What of a test's context the helpers need.
+ * The part of a test's context that the helpers need.
  * @typedef {{after: (end: () => unknown) => void, diagnostic: (text: string) => void}} Context
  */
 
 /**
- * A browser with an empty profile, closed at the end of the test. What its pages complain about is
- * printed when the test fails.
+ * A browser with an empty profile, closed at the end of the test. Errors of its pages
+ * are printed when the test fails.
  * @param {Context} t
  * @param {string[]} [flags]
  * @param {import('playwright-core').BrowserContextOptions} [options]

@@ -21,7 +21,7 @@ test('the list shows the demo and updates itself', async (t) => {
   assert.match(await demo.innerText(), /live/i);
   assert.equal(await demo.locator('a').getAttribute('href'), '/watch/demo');
 
-  // A broadcast that begins appears, is counted, and goes again; nobody reloads the page.
+  // A new broadcast appears, its viewers are counted, and it disappears again, without a reload.
   await list.evaluate(() => {
     window.notReloaded = true;
   });

@@ -1,4 +1,4 @@
-/** What is really heard and seen: figures and pixels read inside the pages. */
+/** What viewers really hear and see: figures and pixels read inside the pages. */
 
 import assert from 'node:assert/strict';
 import { sleep, until } from './harness.js';
@@ -96,7 +96,7 @@ const SOUND_TIMEOUT = 25_000;
 const MORE_TIMEOUT = 60_000;
 
 /**
- * Waits until so many more frames have been decoded.
+ * Waits until this many more frames have been decoded.
  * @param {AnyPage} page
  * @param {number} [more]
  */
@@ -106,7 +106,7 @@ export async function decodesMore(page, more = 60) {
 }
 
 /**
- * Asserts that sound arrives that is not silence.
+ * Asserts that sound arrives, and not silence.
  * @param {AnyPage} page
  */
 export async function hears(page) {
@@ -133,7 +133,7 @@ const STEP_READINGS = 45;
 const STEP_TIMEOUT = 45_000;
 
 /**
- * Asserts that picture and sound come to be in step, by the median of nine seconds. They are compared
+ * Waits until picture and sound are in step, by the median of nine seconds. They are compared
  * by the sender's clock, which the browser reconstructs from sender reports.
  * @param {AnyPage} page
  * @returns {Promise<number>} How far the picture is ahead of the sound in milliseconds.
@@ -206,7 +206,7 @@ export async function moves(page) {
   assert.ok(changed >= 3, `the picture changed by ${changes.map((change) => change.toFixed(2))}`);
 }
 
-/** A picture is looked for among those shown at most so long before (and, as clocks go, after) it was seen, in milliseconds. */
+/** How long before it was seen (or after, as clocks go) a picture may have been shown, in milliseconds. */
 const EARLIEST = 2_000;
 const LATEST = -80;
 

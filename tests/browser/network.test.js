@@ -86,7 +86,7 @@ async function figures(page, seconds) {
 }
 
 /**
- * Viewers behind all of these watch at once.
+ * The networks of viewers that watch at the same time.
  * @type {Record<string, import('./relay.js').Path>}
  */
 const PATHS = {

@@ -34,7 +34,7 @@ test('camera and microphone arrive as they were sent', async (t) => {
   const publishing = await openBrowser(t);
   const studio = await publishing.page();
   await studio.goto(`${server.origin}/publish/cam`);
-  // One machine encodes, serves and decodes here: a smaller picture leaves it time to be in step.
+  // One machine encodes, serves and decodes here: a smaller picture leaves it enough time.
   await studio.getByLabel('Quality').selectOption('480p');
   await goLive(studio, 'cam');
   const watching = await openBrowser(t);
@@ -170,7 +170,7 @@ test('a microphone that is unplugged while live is missed, and used again when i
   await viewer.goto(`${server.origin}/watch/unplug`);
   await plays(viewer);
   await studio.evaluate(() => {
-    window.microphone.stop(); // as when it is unplugged, but then the browser sends the event itself
+    window.microphone.stop(); // like unplugging it, except that then the browser sends the event itself
     window.microphone.dispatchEvent(new Event('ended'));
   });
   await studio.getByText('The microphone was disconnected').waitFor();

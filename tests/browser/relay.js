@@ -1,18 +1,18 @@
 /**
- * A bad network: a UDP relay on loopback between browsers and the server, which loses, delays,
- * reorders and repeats datagrams as told, from a seeded generator.
+ * A bad network: a UDP relay on loopback between browsers and the server, which drops, delays,
+ * reorders and repeats datagrams according to a seeded generator.
  */
 
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
-/** Clients at the same time; more are ignored. */
+/** Clients at the same time; further ones are ignored. */
 const CLIENTS_MAX = 32;
-/** Datagrams under way at the same time; more are lost. */
+/** Datagrams in flight at the same time; further ones are dropped. */
 const QUEUE_MAX = 20_000;
 
 /**
- * A small generator of known quality (mulberry32), so that runs can be repeated.
+ * A small generator of known quality (mulberry32), so that runs are repeatable.
  * @param {number} seed
  */
 function generator(seed) {
@@ -36,7 +36,7 @@ function generator(seed) {
  */
 
 /**
- * One way of one client.
+ * One direction of one client.
  * @typedef {{until: number, losing: number}} Direction
  */
 
@@ -149,9 +149,9 @@ export class Relay {
 }
 
 /**
- * Sends a page's media through a relay: the server's candidates in every answer become the relay's,
- * which passes on to them, and the page tells none of its own, to which a server could send directly.
- * A connection takes the relay that its property `relay` counts, else the first.
+ * Sends a page's media through a relay. The server's candidates in every answer are replaced by the relay, and the
+ * page announces none of its own, because a server could send to them directly. A connection takes the relay with the
+ * index in its property `relay`, or the first one.
  * @param {import('playwright-core').Page} page
  * @param {...Relay} relays
  */

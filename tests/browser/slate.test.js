@@ -1,4 +1,4 @@
-/** Chromium watches on one connection while the publisher goes, the slate comes and the publisher comes back. */
+/** Chromium keeps watching on one connection while the publisher leaves, the slate appears and the publisher returns. */
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** Publishing and watching through the pages of a server that wants tokens, over HTTPS. */
+/** Publishing and watching through the pages of a server that requires tokens, over HTTPS. */
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -70,7 +70,7 @@ test('pages ask for a token, take one from their address, and say what is wrong 
   await give(studio, 'for+publishing/1=');
   await studio.getByText('You are live.').waitFor();
   assert.equal(await studio.locator('form.token').isVisible(), false);
-  // The list has the broadcast for whoever may publish it.
+  // The list includes the broadcast for those who may publish it.
   await studio.locator('#viewers').waitFor();
 
   const watching = await openBrowser(t, undefined, TRUST);

@@ -7,8 +7,8 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-// Browsers know from the page that these files are modules; Node.js 18, which Debian 12 has, knows
-// it only from a package.json beside them.
+// Browsers learn from the page that these files are modules. Node.js 18, which Debian 12 has, needs a package.json
+// beside them.
 const modules = await mkdtemp(path.join(tmpdir(), 'aerial-modules-'));
 after(() => rm(modules, { recursive: true }));
 await cp(fileURLToPath(new URL('../../web/js', import.meta.url)), modules, { recursive: true });
@@ -43,7 +43,7 @@ test('opus parameters are added to the fmtp that is there', () => {
   assert.equal(withOpusParameters(sdp, { stereo: 1 }).match(/stereo=1/g).length, 2);
 });
 
-test('an fmtp that is missing is made, line ends stay', () => {
+test('a missing fmtp is created, line ends stay', () => {
   const sdp = withOpusParameters(OFFER.replace(/a=fmtp.*\r\n/, ''), { stereo: 1 });
   assert.match(sdp, /a=rtpmap:111 opus\/48000\/2\r\na=fmtp:111 stereo=1\r\n/);
   assert.match(
@@ -52,7 +52,7 @@ test('an fmtp that is missing is made, line ends stay', () => {
   );
 });
 
-test('a fragment has the credentials, the candidates by section and the end', () => {
+test('a fragment has credentials, candidates by section, and the end', () => {
   const candidates = [{ sdpMid: '0', candidate: 'candidate:1 1 udp 1 127.0.0.1 5000 typ host' }];
   assert.equal(
     fragment(OFFER, candidates, true),
@@ -112,7 +112,7 @@ test('Retry-After is seconds or a date, and bounded', () => {
   assert.ok(soon > 3_000 && soon <= 5_000);
 });
 
-test('what is transcoded unasked is said, and why', () => {
+test('automatic transcoding is shown, with the reason', () => {
   assert.equal(transcodingText(undefined), '');
   const renditions = [
     { name: '720p', codec: 'h264', viewers: 3 },

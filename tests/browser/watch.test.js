@@ -31,7 +31,7 @@ test('the demo plays: picture moves, sound is heard, both in step', async (t) =>
   assert.deepEqual(browser.faults, []);
 });
 
-test('the server hears when a viewer leaves', async (t) => {
+test('the server notices when a viewer leaves', async (t) => {
   const browser = await openBrowser(t, AUTOPLAY);
   const page = await browser.page();
   const viewers = async () => (await server.json('/api/broadcasts/demo')).viewers;
@@ -43,7 +43,7 @@ test('the server hears when a viewer leaves', async (t) => {
   await until(async () => (await viewers()) <= before, 'the viewer to be gone', 5_000);
 });
 
-test('where the browser insists, it begins silently with one tap for sound', async (t) => {
+test('if the browser insists, playback starts silently and one tap turns on the sound', async (t) => {
   const browser = await openBrowser(t, ['--autoplay-policy=document-user-activation-required']);
   const page = await browser.page();
   await page.goto(`${server.origin}/watch/demo`);
@@ -51,7 +51,7 @@ test('where the browser insists, it begins silently with one tap for sound', asy
   const tap = page.getByRole('button', { name: 'Tap for sound' });
   await until(async () => {
     if (await tap.isVisible()) return true;
-    // Now and then Chromium lets sound play in spite of its policy; that is well, but not what is tested here.
+    // Now and then Chromium plays sound in spite of its policy, which is fine, but not what is tested here.
     const loud = await page.evaluate(() => {
       const { video } = document.querySelector('aerial-player');
       return !video.muted && !video.paused && video.currentTime > 0.5;
@@ -121,7 +121,7 @@ test('a frame and an element of another origin play too', async (t) => {
   assert.equal(await frame.locator('header').isVisible(), false);
 });
 
-test('a viewer comes back by itself after its connection is lost', async (t) => {
+test('a viewer reconnects by itself after losing its connection', async (t) => {
   const browser = await openBrowser(t, AUTOPLAY);
   const page = await browser.page();
   await page.goto(`${server.origin}/watch/demo`);

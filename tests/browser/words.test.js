@@ -1,4 +1,4 @@
-/** What people are told when something is in the way. */
+/** What users are told when something goes wrong. */
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
@@ -82,7 +82,7 @@ test('a name that is taken', async (t) => {
   assert.equal(await first.getByText('You are live.').isVisible(), true);
 });
 
-test('a server that refuses and one that is not there', async (t) => {
+test('a server that refuses, and one that is not running', async (t) => {
   const browser = await openBrowser(t);
   const page = await browser.page();
   const answer = (/** @type {number} */ status, body = {}) =>
@@ -111,7 +111,7 @@ test('a server that refuses and one that is not there', async (t) => {
     .first()
     .waitFor();
   await page.unrouteAll();
-  await page.getByText('You are live.').waitFor(); // it went on trying
+  await page.getByText('You are live.').waitFor(); // it kept trying
 });
 
 test('a page without a secure context explains itself', async (t) => {
@@ -123,7 +123,7 @@ test('a page without a secure context explains itself', async (t) => {
   assert.equal(await page.getByRole('button', { name: 'Go live' }).isDisabled(), true);
 });
 
-test('a viewer without a common format is told so and may try again', async (t) => {
+test('a viewer without a common format is told so and can try again', async (t) => {
   const browser = await openBrowser(t);
   const page = await browser.page();
   await page.route('**/whep/odd', (route) =>
