@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     broadcast::Name,
-    config,
+    config, fanout,
     peer::{sdp, webrtcbin},
     pipeline,
 };
@@ -84,6 +84,15 @@ impl From<webrtcbin::Error> for Error {
             webrtcbin::Error::Pipeline(_) | webrtcbin::Error::Engine(_) => {
                 Self::Failed(error.to_string())
             }
+        }
+    }
+}
+
+impl From<fanout::Error> for Error {
+    fn from(error: fanout::Error) -> Self {
+        match error {
+            fanout::Error::Offer(error) => Self::Offer(error),
+            fanout::Error::Overloaded | fanout::Error::Failed(_) => Self::Failed(error.to_string()),
         }
     }
 }

@@ -16,10 +16,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broadcast::{self, Broadcasts, PublisherOptions, Text, ViewerOptions},
+    broadcast::{self, Broadcasts, PublisherOptions, Text},
     config::{Config, IceServer},
     error::Start,
-    fanout::{self, Fanout},
+    fanout::{self, Fanout, ViewerOptions},
     http::{self, Tls},
     peer::{
         udp::{self, Port},
@@ -82,7 +82,7 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     };
     let viewer = ViewerOptions {
         engine: config.webrtc.viewer_engine,
-        webrtcbin: webrtcbin::ViewerOptions {
+        webrtcbin: fanout::webrtcbin::ConnectionOptions {
             addresses: publisher_addresses.clone(),
             public_addresses: config.webrtc.public_addresses.clone(),
             ports: config.webrtc.webrtcbin_ports,

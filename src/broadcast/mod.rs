@@ -19,7 +19,6 @@ mod source;
 mod status;
 mod takeover;
 mod viewer;
-mod viewer_engine;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -48,7 +47,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-pub use viewer_engine::ViewerOptions;
 
 use self::{
     actor::{Actor, Request},
@@ -56,7 +54,7 @@ use self::{
 };
 use crate::{
     error::Error,
-    fanout::Fanout,
+    fanout::{Fanout, ViewerOptions},
     media::Codec,
     peer::sdp::{Choice, Offer},
 };

@@ -11,16 +11,15 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Reply, Session, ViewerOptions,
+    ANSWER_TIMEOUT, Created, Reply, Session,
     actor::{Outcome, RETRY_MISSING},
     feed::{Track, Tracks},
     session::Command,
     status::SharedCounters,
-    viewer_engine::Viewer,
 };
 use crate::{
     error::Error,
-    fanout::{self, Fanout},
+    fanout::{self, Fanout, Viewer, ViewerOptions},
     media::Codec,
     peer::{
         End, Event,
@@ -32,8 +31,6 @@ use crate::{
 const EVENTS_MAX: usize = 16;
 /// Pause before an overloaded engine is told again.
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
-/// How long the engine may take to say goodbye.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything a viewer's task needs.
 pub(super) struct Task {
@@ -60,8 +57,9 @@ impl Task {
                 .as_ref()
                 .map_or(&[], |track| &track.layers),
         };
-        let engines = (&self.options, &self.fanout);
-        let watching = Viewer::watch(&self.offer, engines, tracks, events_sender);
+        let watching = self
+            .fanout
+            .watch(&self.offer, tracks, &self.options, events_sender);
         let watching = tokio::select! {
             watching = timeout(ANSWER_TIMEOUT, watching) => watching,
             end = self.session.stop.ended() => {
@@ -70,7 +68,7 @@ impl Task {
         };
         let error = match watching {
             Ok(Ok(watching)) => return self.serve(watching, events, reply).await,
-            Ok(Err(error)) => error,
+            Ok(Err(error)) => error.into(),
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
         Outcome::Refused(reply, error)
@@ -157,7 +155,10 @@ async fn follow(
                 Command::Layer(layer) => viewer.select(layer),
                 Command::Switch(to) => {
                     keyframe_wanted = to.keyframe.clone().unwrap_or(keyframe_wanted);
-                    while !viewer.go_over(to.kind, &to.track) && !session.stop.is_set() {
+                    let track = &to.track;
+                    while !viewer.switch(to.kind, &track.rendition, &track.layers)
+                        && !session.stop.is_set()
+                    {
                         sleep(OVERLOAD_PAUSE).await;
                     }
                 }

@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
+    direct::{Context, DirectViewer, RenditionState, Track, flush},
     selection::{Decision, Selection},
     tracks::Target,
-    viewer::{Context, Rendition, Track, Viewer, flush},
 };
 use crate::media::Kind;
 
@@ -42,7 +42,7 @@ impl Layers {
         }
     }
 
-    fn rates(&self, renditions: &HashMap<u64, Rendition>, now: Instant) -> Vec<u64> {
+    fn rates(&self, renditions: &HashMap<u64, RenditionState>, now: Instant) -> Vec<u64> {
         let rate = |key| {
             renditions
                 .get(key)
@@ -118,7 +118,7 @@ impl Track {
     }
 
     /// Takes the layer to begin with.
-    pub(super) fn choose_first(&mut self, renditions: &HashMap<u64, Rendition>, now: Instant) {
+    pub(super) fn choose_first(&mut self, renditions: &HashMap<u64, RenditionState>, now: Instant) {
         let Some(layers) = &self.layers else { return };
         let rates = layers.rates(renditions, now);
         if let Some(first) = layers.selection.first(&rates)
@@ -129,7 +129,7 @@ impl Track {
     }
 }
 
-impl Viewer {
+impl DirectViewer {
     /// Every rendition the viewer may be sent.
     pub(super) fn renditions(&self) -> Vec<u64> {
         let of = |track: &Track| match &track.layers {
@@ -139,7 +139,7 @@ impl Viewer {
         self.tracks.iter().flat_map(of).collect()
     }
 
-    /// Makes the track of this kind take another rendition. [`Viewer::go_over`] follows.
+    /// Makes the track of this kind take another rendition. [`DirectViewer::switch_rendition`] follows.
     pub(super) fn set_rendition(&mut self, kind: Kind, to: Target, now: Instant) {
         let mut tracks = self.tracks.iter_mut();
         if let Some(track) = tracks.find(|track| track.codec.kind() == kind) {
@@ -150,11 +150,11 @@ impl Viewer {
     }
 
     /// Begins with the rendition that has been set, at a keyframe.
-    pub(super) fn go_over(
+    pub(super) fn switch_rendition(
         &mut self,
         kind: Kind,
         now: Instant,
-        renditions: &HashMap<u64, Rendition>,
+        renditions: &HashMap<u64, RenditionState>,
     ) {
         if self.sender.is_none() {
             return; // not connected: it has not begun
@@ -165,7 +165,7 @@ impl Viewer {
         };
         track.choose_first(renditions, now);
         let gop = renditions.get(&track.rendition).map(|it| &it.gop);
-        track.switcher.go_over(gop);
+        track.switcher.switch_rendition(gop);
         let (layers, waiting) = (track.layers.is_some(), track.switcher.is_waiting());
         if layers {
             self.next_selection = Some(now);
@@ -190,7 +190,11 @@ impl Viewer {
     }
 
     /// Decides about the layer of each track, and pads if a better one is probed for.
-    pub(super) fn select_layers(&mut self, cx: &mut Context, renditions: &HashMap<u64, Rendition>) {
+    pub(super) fn select_layers(
+        &mut self,
+        cx: &mut Context,
+        renditions: &HashMap<u64, RenditionState>,
+    ) {
         self.next_selection = None;
         let (mut replay, mut ask) = (false, false);
         for track in &mut self.tracks {

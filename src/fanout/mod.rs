@@ -4,31 +4,27 @@
 //! once and costs a viewer only its headers, its encryption and one send. Nothing here knows
 //! broadcasts, HTTP or GStreamer.
 //!
+//! - `rendition`, `viewer`: the ends that other rooms hold: frames in, a viewer's connection.
+//! - `worker`: one thread, its renditions and its viewers.
 //! - `gop`: the frames since the last keyframe (pure).
 //! - `switcher`: what one viewer sees of a track (pure).
 //! - `tracks`: what a viewer gets, as its answer announces it.
-//! - `stream`, `packet`, `batch`: one outgoing RTP stream: numbering, retransmission, sender reports.
-//! - `rendition`, `handle`: the ends that other layers hold: frames in, a viewer's session.
-//! - `viewer`, `feedback`, `layers`, `worker`: who is served what, and when.
-//! - `selection`: which layer of a simulcast track fits a viewer's network (pure).
-//! - `fed`: viewers whose connection is webrtcbin's.
+//! - `layers`, `selection`: which layer of a simulcast track a viewer gets.
+//! - `direct`: viewers on the direct engine: encryption and segmented sends.
+//! - `webrtcbin`: viewers on webrtcbin: packets pushed into its pads.
 
-mod batch;
-mod fed;
-mod feedback;
+mod direct;
+mod error;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod gop;
-mod handle;
 mod layers;
-mod packet;
 mod rendition;
-mod retransmission;
 mod selection;
-mod stream;
 mod switcher;
 mod tracks;
 mod viewer;
+pub mod webrtcbin;
 mod worker;
 
 use std::{
@@ -42,31 +38,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::task::JoinSet;
 
-pub(crate) use self::batch::Batch;
-pub use self::{
-    fed::FedViewer,
-    gop::Limits,
-    handle::{Viewer, ViewerStatistics},
-    rendition::{Rendition, RenditionStatistics},
-    tracks::{Layer, Tracks},
-    viewer::Timeouts,
-};
+pub(crate) use self::direct::Batch;
 use self::{
-    handle::ViewerCounters,
-    viewer::Context,
+    direct::Context,
     worker::{Message, Worker},
 };
-use crate::{
-    media::Kind,
-    peer::{
-        Event,
-        direct::{Incoming, Session},
-        sdp,
-        udp::{Destination, Port, Route},
-    },
+pub use self::{
+    direct::{DirectHandle, Timeouts},
+    error::Error,
+    gop::Limits,
+    rendition::{Rendition, RenditionStatistics},
+    tracks::{Layer, Tracks},
+    viewer::{Viewer, ViewerOptions, ViewerStatistics},
 };
+use crate::{media::Kind, peer::udp::Port};
 
 /// Messages that may wait for one worker: two seconds of frames of several hundred tracks.
 const QUEUE: usize = 8192;
@@ -121,7 +108,7 @@ pub struct Fanout {
 
 struct Inner {
     port: Port,
-    workers: Vec<Handle>,
+    workers: Vec<WorkerHandle>,
     queue_dropped: Arc<AtomicU64>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The receiving task; it ends with the fan-out.
@@ -130,7 +117,7 @@ struct Inner {
 
 /// The way to one worker.
 #[derive(Clone)]
-struct Handle {
+struct WorkerHandle {
     queue: SyncSender<Message>,
     viewers: Arc<AtomicUsize>,
     totals: Arc<Totals>,
@@ -164,7 +151,7 @@ impl Fanout {
             let thread = std::thread::Builder::new()
                 .name(format!("fanout-{number}"))
                 .spawn(move || worker.run(&messages))?;
-            workers.push(Handle {
+            workers.push(WorkerHandle {
                 queue,
                 viewers: Arc::default(),
                 totals,
@@ -200,64 +187,6 @@ impl Fanout {
             workers,
             Arc::clone(&self.inner.queue_dropped),
         )
-    }
-
-    /// Answers a viewer's offer and sends it the given tracks from now on. `events` gets
-    /// [`Event::Connected`], [`Event::KeyframeWanted`] and, last, [`Event::Closed`].
-    ///
-    /// # Errors
-    /// If the offer has no codec that fits a track it asks for, or cannot be served at all.
-    pub fn watch(
-        &self,
-        offer: &sdp::Offer,
-        tracks: Tracks<'_>,
-        events: mpsc::Sender<Event>,
-    ) -> Result<(Viewer, String), sdp::Error> {
-        let (sections, tracks) = tracks.choose(offer)?;
-        let key = self.inner.port.next_session();
-        let Some((worker, handle)) = self
-            .inner
-            .workers
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, worker)| worker.viewers.load(Ordering::Relaxed))
-        else {
-            return Err(sdp::Error::Unsupported(
-                "the server has no workers".to_owned(),
-            ));
-        };
-        let now = Instant::now();
-        let route = Route {
-            session: key,
-            to: Destination::Worker(worker),
-        };
-        let (session, transport) =
-            Session::accept(offer, &self.inner.port, route, Incoming::default())?;
-        let transport = if tracks.iter().any(|track| track.layers.is_some()) {
-            // The viewer's receiver estimates its bandwidth, from our send times.
-            let (extensions_used, feedback_used) = (&[tracks::SEND_TIME][..], &["goog-remb"][..]);
-            sdp::Transport {
-                extensions_used,
-                feedback_used,
-                ..transport
-            }
-        } else {
-            transport
-        };
-        let answer = sdp::viewer_answer(offer, &sections, &transport);
-        let media = (tracks, sdp::stream_id(&sections));
-        let counters = Arc::<ViewerCounters>::default();
-        let viewer = viewer::Viewer::new(key, session, media, (events, Arc::clone(&counters)), now);
-        if handle
-            .queue
-            .try_send(Message::Join(Box::new(viewer)))
-            .is_err()
-        {
-            return Err(sdp::Error::Unsupported(
-                "the server is overloaded".to_owned(),
-            ));
-        }
-        Ok((Viewer::new(key, handle.clone(), counters), answer))
     }
 
     /// The UDP port that the workers send from.

@@ -60,7 +60,7 @@ impl Switcher {
 
     /// Goes on with another rendition: at its cached keyframe if there is one, else at its next.
     /// Its timestamps may lag behind those of the one before; what the viewer sees never goes back.
-    pub(crate) fn go_over(&mut self, gop: Option<&Gop>) {
+    pub(crate) fn switch_rendition(&mut self, gop: Option<&Gop>) {
         if !gop.is_some_and(|gop| self.replay_from_keyframe(gop)) {
             self.wait();
         }
@@ -267,14 +267,14 @@ mod tests {
         let mut switcher = Switcher::start(&Gop::new(Limits::default()));
         let last = switcher.live(0, &key, Continuity::Continuous, BURST);
         let gop = gop_of(&[(800, true), (833, false)]);
-        switcher.go_over(Some(&gop));
+        switcher.switch_rendition(Some(&gop));
         let timestamps = replay_all(&mut switcher, &gop, 0);
         assert!(timestamps[0] > last.unwrap() && timestamps[1] > timestamps[0]);
         let late = frame(866, false, 10);
         let sent = switcher.live(2, &late, Continuity::Continuous, BURST);
         assert!(sent.unwrap() > timestamps[1]);
         // Without a cached keyframe it waits for one.
-        switcher.go_over(None);
+        switcher.switch_rendition(None);
         assert!(switcher.is_waiting());
         let key = frame(880, true, 10);
         let next = switcher.live(9, &key, Continuity::Continuous, BURST);

@@ -14,10 +14,12 @@ use str0m::{
     rtp::RtpPacket,
 };
 
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::{
     media::{Codec, Frame},
-    peer::{End, udp},
+    peer::{End, Event, sdp, udp},
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -96,10 +98,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    fn watch(fanout: &Fanout, tracks: Tracks<'_>) -> (Self, Viewer, mpsc::Receiver<Event>) {
+    fn watch(fanout: &Fanout, tracks: Tracks<'_>) -> (Self, DirectHandle, mpsc::Receiver<Event>) {
         let (offering, offer) = Self::offer();
         let (events, received) = mpsc::channel(16);
-        let (viewer, answer) = fanout.watch(&offer, tracks, events).unwrap();
+        let (viewer, answer) = fanout.watch_on_direct(&offer, tracks, events).unwrap();
         (Self::answered(offering, answer), viewer, received)
     }
 

@@ -3,12 +3,11 @@
 use std::time::Instant;
 
 use super::{
+    direct::{Identity, Stream, Track},
     gop::{Gop, Limits},
     layers::Layers,
     rendition::Rendition,
-    stream::{Identity, Stream},
     switcher::Switcher,
-    viewer::Track,
 };
 use crate::{
     media::{Codec, Kind},

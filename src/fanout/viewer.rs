@@ -1,496 +1,184 @@
-//! One viewer on its worker: what it is sent, and what it asks for.
+//! A viewer on whichever engine carries it.
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
 };
 
-use str0m::IceCreds;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Totals,
-    batch::{Batch, Out},
-    gop::{Continuity, Gop},
-    handle::ViewerCounters,
-    layers::{Layers, Meter},
-    retransmission::Retransmission,
-    stream::Stream,
-    switcher::Switcher,
+    Fanout, Layer, Rendition, Tracks,
+    direct::DirectHandle,
+    error::Error,
+    webrtcbin::{ConnectionOptions, WebrtcbinHandle},
 };
 use crate::{
-    media::{Codec, Frame, Kind},
+    media::Kind,
     peer::{
-        End, Event,
-        direct::{Report, Session},
-        sdp, srtp,
-        udp::Port,
+        End, Engine, Event,
+        sdp::{self, Offer},
     },
 };
 
-/// Time between sender reports (RFC 3550 §6.2 lets a session choose below 5 s).
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a viewer that asked for a keyframe waits for the publisher's before it gets the
-/// cached one again. OBS ignores requests.
-pub(super) const KEYFRAME_PATIENCE: Duration = Duration::from_millis(300);
-/// Time between two portions while catching up.
-pub(super) const PACE_INTERVAL: Duration = Duration::from_millis(5);
-/// Least and most bytes of one portion: 25 and 100 Mb/s. A receiver's socket buffer (Chromium
-/// asks for 128 KiB, which holds about 60 packets) must hold one.
-pub(super) const PACE_BYTES: std::ops::RangeInclusive<usize> = 16_000..=64_000;
-/// Catching up is this much faster than the media.
-pub(super) const PACE_FACTOR: usize = 8;
-/// A frame with more payload bytes than this is sent in portions.
-pub(super) const BURST_BYTES: usize = 64_000;
-/// A cached frame is shown this much behind the live edge, so that the next live frame, early by
-/// a little jitter, still lies behind it.
-const EDGE_MARGIN: Duration = Duration::from_millis(10);
-/// Times after which a viewer is given up.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From the answer to ICE and DTLS being up. Default: 15 s.
-    pub connect: Duration,
-    /// Without any STUN or RTCP from the viewer. Default: 15 s; RFC 7675 §5.1 allows 30 s at most.
-    pub consent: Duration,
+/// How long the engine may take to say goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How viewers are served.
+#[derive(Clone, Debug)]
+pub struct ViewerOptions {
+    /// The engine that carries them.
+    pub engine: Engine,
+    /// How webrtcbin connects.
+    pub webrtcbin: ConnectionOptions,
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(15),
-            consent: Duration::from_secs(15),
+/// What one viewer has been sent.
+#[derive(Debug, Default)]
+pub(super) struct ViewerCounters {
+    pub(super) packets: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) retransmitted: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) keyframe_requests: AtomicU64,
+    /// The handle is gone, so the viewer shall go too.
+    pub(super) closed: AtomicBool,
+}
+
+impl ViewerCounters {
+    pub(super) fn statistics(&self) -> ViewerStatistics {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ViewerStatistics {
+            packets: load(&self.packets),
+            bytes: load(&self.bytes),
+            retransmitted: load(&self.retransmitted),
+            retransmissions_refused: load(&self.refused),
+            dropped: load(&self.dropped),
+            keyframe_requests: load(&self.keyframe_requests),
         }
     }
 }
 
-/// What a worker keeps of one rendition.
-pub(super) struct Rendition {
-    pub(super) gop: Gop,
-    /// When the newest frame came.
-    pub(super) newest_at: Instant,
-    pub(super) viewers: Vec<u64>,
-    pub(super) meter: Meter,
+/// One viewer's counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ViewerStatistics {
+    /// RTP packets sent.
+    pub packets: u64,
+    /// Bytes of these: encrypted on the direct engine, before encryption on webrtcbin.
+    pub bytes: u64,
+    /// Packets sent again on request.
+    pub retransmitted: u64,
+    /// Requests past the viewer's retransmission budget.
+    pub retransmissions_refused: u64,
+    /// Frames lost because the connection did not take them.
+    pub dropped: u64,
+    /// Keyframes this viewer has asked for.
+    pub keyframe_requests: u64,
 }
 
-impl Rendition {
-    /// The timestamp of a frame that would come now, less a margin.
-    pub(super) fn edge(&self, now: Instant) -> u64 {
-        let Some(newest) = self.gop.newest() else {
-            return 0;
-        };
-        let since = now.saturating_duration_since(self.newest_at);
-        let clock = u64::from(newest.codec.clock_rate());
-        let ticks = |time: Duration| {
-            u64::try_from(time.as_micros())
-                .unwrap_or(0)
-                .saturating_mul(clock)
-                / 1_000_000
-        };
-        (newest.timestamp + ticks(since)).saturating_sub(ticks(EDGE_MARGIN))
-    }
+/// A viewer's connection, held by its session. Dropping it ends the connection.
+pub enum Viewer {
+    /// On the direct engine.
+    Direct(DirectHandle),
+    /// On webrtcbin.
+    Webrtcbin(Box<WebrtcbinHandle>),
 }
 
-/// What all viewers of a worker share while one of them is served.
-pub(super) struct Context {
-    pub(super) port: Port,
-    pub(super) batch: Batch,
-    pub(super) totals: Arc<Totals>,
-    pub(super) timeouts: Timeouts,
-    /// NTP time of running time zero.
-    pub(super) epoch: Duration,
-    pub(super) now: Instant,
-}
-
-impl Context {
-    pub(super) fn out<'a>(&'a mut self, sender: &'a srtp::Sender) -> Out<'a> {
-        Out {
-            batch: &mut self.batch,
-            sender,
-            now: self.now,
+impl Fanout {
+    /// Answers a viewer's offer on the engine that the options name, and sends it the given
+    /// tracks from now on. `events` gets [`Event::Connected`], [`Event::KeyframeWanted`] and,
+    /// last, [`Event::Closed`].
+    ///
+    /// # Errors
+    /// If the offer has no codec that fits a track it asks for, or cannot be served at all.
+    pub async fn watch(
+        &self,
+        offer: &Offer,
+        tracks: Tracks<'_>,
+        options: &ViewerOptions,
+        events: mpsc::Sender<Event>,
+    ) -> Result<(Viewer, String), Error> {
+        match options.engine {
+            Engine::Direct => {
+                let (viewer, answer) = self.watch_on_direct(offer, tracks, events)?;
+                Ok((Viewer::Direct(viewer), answer))
+            }
+            Engine::Webrtcbin => {
+                let watching = self.watch_on_webrtcbin(offer, tracks, &options.webrtcbin, events);
+                let (viewer, answer) = watching.await?;
+                Ok((Viewer::Webrtcbin(Box::new(viewer)), answer))
+            }
         }
     }
-}
-
-/// One track as this viewer gets it.
-pub(super) struct Track {
-    pub(super) rendition: u64,
-    pub(super) codec: Codec,
-    pub(super) stream: Stream,
-    pub(super) switcher: Switcher,
-    /// The layers to choose from, if the track is simulcast.
-    pub(super) layers: Option<Layers>,
-}
-
-pub(super) struct Viewer {
-    pub(super) key: u64,
-    pub(super) session: Session,
-    pub(super) sender: Option<Box<srtp::Sender>>,
-    /// At most one of each kind.
-    pub(super) tracks: Vec<Track>,
-    /// The one name of all the viewer's streams (RFC 3550 §6.5.1), as in the answer.
-    pub(super) cname: String,
-    events: mpsc::Sender<Event>,
-    pub(super) counters: Arc<ViewerCounters>,
-    joined: Instant,
-    next_report: Option<Instant>,
-    pub(super) next_portion: Option<Instant>,
-    /// When the choice of layers is thought about.
-    pub(super) next_selection: Option<Instant>,
-    /// When to fall back to the cached keyframe.
-    pub(super) replay_at: Option<Instant>,
-    pub(super) keyframe_asked: Option<Instant>,
-    pub(super) retransmission: Retransmission,
-    reports: Vec<Report>,
-    ended: Option<End>,
-    /// When the worker's timer for this viewer goes off.
-    pub(super) scheduled: Option<Instant>,
 }
 
 impl Viewer {
-    pub(super) fn new(
-        key: u64,
-        session: Session,
-        (tracks, cname): (Vec<Track>, String),
-        (events, counters): (mpsc::Sender<Event>, Arc<ViewerCounters>),
-        now: Instant,
-    ) -> Self {
-        Self {
-            key,
-            session,
-            sender: None,
-            tracks,
-            cname,
-            events,
-            counters,
-            joined: now,
-            next_report: None,
-            next_portion: None,
-            next_selection: None,
-            replay_at: None,
-            keyframe_asked: None,
-            retransmission: Retransmission::new(),
-            reports: Vec::new(),
-            ended: None,
-            scheduled: None,
+    /// Adds trickled candidates (RFC 8840).
+    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
+        match self {
+            Self::Direct(viewer) => viewer.add_candidates(candidates),
+            Self::Webrtcbin(viewer) => viewer.add_candidates(candidates),
         }
     }
 
-    /// Why the viewer is to be removed, if it is.
-    pub(super) fn ended(&self) -> Option<End> {
-        self.ended.or_else(|| {
-            self.counters
-                .closed
-                .load(Ordering::Relaxed)
-                .then_some(End::Deleted)
-        })
-    }
-
-    pub(super) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
-        self.session.add_candidates(candidates);
-    }
-
-    pub(super) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
-        self.session.restart(remote)
-    }
-
-    /// A frame of the rendition of one of this viewer's tracks has come in.
-    pub(super) fn frame(
-        &mut self,
-        cx: &mut Context,
-        rendition: u64,
-        (number, frame): (u64, &Arc<Frame>),
-        continuity: Continuity,
-    ) {
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
-            return;
-        };
-        let mut tracks = self.tracks.iter_mut();
-        let taken = tracks.find_map(|it| it.takes(rendition, frame.keyframe).then_some(it));
-        let Some(track) = taken else { return };
-        if frame.codec != track.codec {
-            // The publisher came back with another codec; the broadcast is about to close us.
-            return;
-        }
-        if let Some(timestamp) = track.switcher.live(number, frame, continuity, BURST_BYTES) {
-            if frame.keyframe && frame.codec.kind() == Kind::Video {
-                self.replay_at = None;
-            }
-            let first = !track.stream.has_sent();
-            let packets = 0..frame.ends.len();
-            let written = track
-                .stream
-                .write(&mut cx.out(sender), (frame, packets), timestamp);
-            if !self.flush(cx, remote, written) {
-                self.fall_behind(cx.now, rendition);
-            } else if first {
-                self.next_report = Some(cx.now);
-            }
-        } else if track.switcher.is_replaying() {
-            self.next_portion.get_or_insert(cx.now);
-        } else {
-            self.ask_keyframe(cx.now);
+    /// Gives the viewer this layer of a simulcast picture (its index), or, with `None`, leaves the
+    /// choice to the server again. Does nothing without simulcast.
+    pub fn select(&self, layer: Option<usize>) {
+        match self {
+            Self::Direct(viewer) => viewer.select(layer),
+            Self::Webrtcbin(viewer) => viewer.select(layer),
         }
     }
 
-    /// A datagram from the viewer's peer.
-    pub(super) fn datagram(
-        &mut self,
-        cx: &mut Context,
-        renditions: &HashMap<u64, Rendition>,
-        source: SocketAddr,
-        datagram: &[u8],
-    ) {
-        let mut reports = std::mem::take(&mut self.reports);
-        self.session.receive(cx.now, source, datagram, &mut reports);
-        self.handle(cx, renditions, &mut reports);
-        self.reports = reports;
-    }
-
-    /// Whatever is due by now.
-    pub(super) fn tick(&mut self, cx: &mut Context, renditions: &HashMap<u64, Rendition>) {
-        if self.session.wake() <= cx.now {
-            let mut reports = std::mem::take(&mut self.reports);
-            self.session.tick(cx.now, &mut reports);
-            self.handle(cx, renditions, &mut reports);
-            self.reports = reports;
-        }
-        let connecting = self.sender.is_none();
-        if connecting && cx.now >= self.joined + cx.timeouts.connect {
-            self.end(End::ConnectTimeout);
-        } else if !connecting && self.session.silence(cx.now) >= cx.timeouts.consent {
-            self.end(End::Vanished);
-        }
-        if self.replay_at.is_some_and(|at| at <= cx.now) {
-            self.replay_at = None;
-            self.replay(cx.now, renditions);
-        }
-        if self.retransmission.wake().is_some_and(|at| at <= cx.now) {
-            self.send_seconds(cx);
-        }
-        if self.next_portion.is_some_and(|at| at <= cx.now) {
-            self.portion(cx, renditions);
-        }
-        if self.next_selection.is_some_and(|at| at <= cx.now) {
-            self.select_layers(cx, renditions);
-        }
-        if self.next_report.is_some_and(|at| at <= cx.now) {
-            self.next_report = Some(cx.now + REPORT_INTERVAL);
-            self.report(cx);
-            if self.tracks.iter().any(|track| track.switcher.is_waiting()) {
-                self.ask_keyframe(cx.now);
-            }
+    /// Sends another rendition of the track of this kind, of the same codec, from that rendition's
+    /// keyframe on. With `layers` it is one of several, as in [`Layer`]. Returns false if the
+    /// viewer's worker is overloaded: then nothing has changed.
+    pub fn switch(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
+        match self {
+            Self::Direct(viewer) => viewer.switch(kind, to, layers),
+            Self::Webrtcbin(viewer) => viewer.switch(kind, to, layers),
         }
     }
 
-    /// When [`Viewer::tick`] is due next.
-    pub(super) fn wake(&self, timeouts: &Timeouts) -> Instant {
-        // Once connected, reports come every second, and with them a look at the signs of life.
-        let deadline = self
-            .sender
-            .is_none()
-            .then(|| self.joined + timeouts.connect);
-        [
-            deadline,
-            self.next_report,
-            self.next_portion,
-            self.next_selection,
-            self.replay_at,
-            self.retransmission.wake(),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(self.session.wake(), Instant::min)
-    }
-
-    /// Closes the connection and tells its owner.
-    pub(super) fn close(mut self, cx: &mut Context, why: End) {
-        if let (Some(sender), Some(remote)) = (&mut self.sender, self.session.remote()) {
-            let mut goodbye = Vec::new();
-            for track in &self.tracks {
-                // RFC 3550 §6.6: a compound packet with BYE.
-                track.stream.write_report(&mut goodbye, cx.epoch, cx.now);
-                goodbye.extend_from_slice(&[0x81, 203, 0, 1]);
-                goodbye.extend_from_slice(&track.stream.identity.ssrc.to_be_bytes());
-            }
-            if !goodbye.is_empty() && sender.protect_rtcp(&mut goodbye).is_ok() {
-                cx.port.send(remote, &goodbye, goodbye.len());
-            }
-        }
-        if why != End::PeerClosed && why != End::Vanished {
-            self.session.close(cx.now);
-        }
-        if self.events.try_send(Event::Closed(why)).is_err() {
-            tracing::debug!("nobody listens to the end of this viewer");
+    /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
+    /// Media goes on meanwhile.
+    ///
+    /// # Errors
+    /// If the engine cannot do it, the session has ended, or no answer comes within a second.
+    pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
+        match self {
+            Self::Direct(viewer) => viewer.restart(ufrag, pwd).await,
+            // webrtcbin 1.22 keeps its credentials whatever it is told.
+            Self::Webrtcbin(_) => Err(sdp::Error::Unsupported(
+                "ICE restart is not supported; the session goes on unchanged".to_owned(),
+            )),
         }
     }
 
-    fn handle(
-        &mut self,
-        cx: &mut Context,
-        renditions: &HashMap<u64, Rendition>,
-        reports: &mut Vec<Report>,
-    ) {
-        for report in reports.drain(..) {
-            match report {
-                Report::Connected(sender) => {
-                    self.sender = Some(sender);
-                    self.tell(Event::Connected);
-                    self.start(cx.now, renditions);
+    /// What the viewer has been sent.
+    pub fn statistics(&self) -> ViewerStatistics {
+        match self {
+            Self::Direct(viewer) => viewer.statistics(),
+            Self::Webrtcbin(viewer) => viewer.statistics(),
+        }
+    }
+
+    /// Says goodbye and waits until the engine has done so and freed everything, within a time
+    /// limit. `events` is what was given to [`Fanout::watch`].
+    pub async fn close(self, why: End, events: &mut mpsc::Receiver<Event>) {
+        match self {
+            Self::Direct(viewer) => {
+                viewer.close(why);
+                let closed = async {
+                    while !matches!(events.recv().await, Some(Event::Closed(_)) | None) {}
+                };
+                if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+                    tracing::debug!("engine did not confirm the close");
                 }
-                Report::Rtcp(rtcp) => self.rtcp(cx, *rtcp),
-                Report::Rtp(_) => {}
-                Report::Closed(why) => self.end(why),
             }
+            Self::Webrtcbin(viewer) => viewer.close().await,
         }
     }
-
-    fn start(&mut self, now: Instant, renditions: &HashMap<u64, Rendition>) {
-        for track in &mut self.tracks {
-            track.choose_first(renditions, now);
-            if track.layers.is_some() {
-                self.next_selection = Some(now);
-            }
-            if let Some(rendition) = renditions.get(&track.rendition) {
-                track.switcher = Switcher::start(&rendition.gop);
-            }
-        }
-        self.next_portion = Some(now);
-        self.next_report = Some(now + REPORT_INTERVAL);
-        if self.tracks.iter().any(|track| track.switcher.is_waiting()) {
-            self.ask_keyframe(now);
-        }
-    }
-
-    /// Starts the cached group of pictures again.
-    fn replay(&mut self, now: Instant, renditions: &HashMap<u64, Rendition>) {
-        for track in &mut self.tracks {
-            if let Some(rendition) = renditions.get(&track.rendition)
-                && track.codec != Codec::Opus
-                && track.switcher.replay_from_keyframe(&rendition.gop)
-            {
-                self.next_portion = Some(now);
-            }
-        }
-    }
-
-    /// Sends the next portion of cached frames.
-    fn portion(&mut self, cx: &mut Context, renditions: &HashMap<u64, Rendition>) {
-        self.next_portion = None;
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
-            return;
-        };
-        for at in 0..self.tracks.len() {
-            let Some(track) = self.tracks.get_mut(at) else {
-                continue;
-            };
-            let Some(rendition) = renditions.get(&track.rendition) else {
-                continue;
-            };
-            let rate = rendition.gop.bytes_per_second().unwrap_or(0) * PACE_FACTOR;
-            let portion = rate * usize::try_from(PACE_INTERVAL.as_millis()).unwrap_or(1) / 1000;
-            let mut left = portion.clamp(*PACE_BYTES.start(), *PACE_BYTES.end());
-            let mut edge = rendition.edge(cx.now);
-            let mut written = Ok(());
-            while left > 0
-                && written.is_ok()
-                && let Some(cursor) = track.switcher.replay(&rendition.gop, edge)
-            {
-                if cursor.frame.codec != track.codec {
-                    cursor.packet = cursor.frame.ends.len();
-                    continue;
-                }
-                if !track.stream.has_sent() {
-                    self.next_report = Some(cx.now);
-                }
-                let packets = cursor.frame.ranges().skip(cursor.packet);
-                let mut end = cursor.packet;
-                for packet in packets {
-                    if left == 0 {
-                        break;
-                    }
-                    left = left.saturating_sub(packet.len());
-                    end += 1;
-                }
-                let part = (&cursor.frame, cursor.packet..end);
-                cursor.packet = end;
-                written = track
-                    .stream
-                    .write(&mut cx.out(sender), part, cursor.timestamp);
-                edge += 1;
-            }
-            if track.switcher.is_replaying() {
-                self.next_portion = Some(cx.now + PACE_INTERVAL);
-            }
-            let rendition = track.rendition;
-            let bytes = cx.batch.bytes();
-            if !flush(cx, &self.counters, remote, written) {
-                self.fall_behind(cx.now, rendition);
-                return;
-            }
-            self.retransmission.sent(bytes);
-        }
-    }
-
-    fn flush(
-        &mut self,
-        cx: &mut Context,
-        remote: SocketAddr,
-        written: Result<(), srtp::Error>,
-    ) -> bool {
-        self.retransmission.sent(cx.batch.bytes());
-        flush(cx, &self.counters, remote, written)
-    }
-
-    /// The kernel did not take a frame: what follows is of no use before a keyframe.
-    fn fall_behind(&mut self, now: Instant, rendition: u64) {
-        self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-        for track in &mut self.tracks {
-            if track.rendition == rendition && track.codec != Codec::Opus {
-                track.switcher.wait();
-            }
-        }
-        self.replay_at = Some(now + KEYFRAME_PATIENCE);
-        self.ask_keyframe(now);
-    }
-
-    pub(super) fn tell(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
-            tracing::debug!("viewer's owner is behind; an event is lost");
-        }
-    }
-
-    fn end(&mut self, why: End) {
-        self.ended.get_or_insert(why);
-    }
-}
-
-/// Sends what has been written. Returns false if the kernel did not take all of it.
-pub(super) fn flush(
-    cx: &mut Context,
-    counters: &ViewerCounters,
-    remote: SocketAddr,
-    written: Result<(), srtp::Error>,
-) -> bool {
-    if let Err(error) = written {
-        tracing::warn!(%error, "frame not encrypted");
-    }
-    let (packets, bytes) = (cx.batch.len() as u64, cx.batch.bytes() as u64);
-    let Context {
-        port,
-        batch,
-        totals,
-        ..
-    } = cx;
-    let sent = batch.flush(port.segments_max(), |data, segment| {
-        port.send(remote, data, segment)
-    });
-    if sent {
-        counters.packets.fetch_add(packets, Ordering::Relaxed);
-        counters.bytes.fetch_add(bytes, Ordering::Relaxed);
-        totals.packets.fetch_add(packets, Ordering::Relaxed);
-        totals.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-    sent
 }

@@ -15,11 +15,11 @@ use str0m::IceCreds;
 use tokio::sync::oneshot;
 
 use super::{
-    fed,
+    direct::{Context, DirectViewer, RenditionState},
     gop::{Gop, Limits},
     layers::Meter,
     tracks::Target,
-    viewer::{Context, Rendition, Viewer},
+    webrtcbin::{self, WebrtcbinViewers},
 };
 use crate::{
     media::{Frame, Kind},
@@ -50,7 +50,7 @@ pub(super) enum Message {
         datagram: Vec<u8>,
     },
     /// A new viewer.
-    Join(Box<Viewer>),
+    Join(Box<DirectViewer>),
     /// Trickled candidates.
     Candidates {
         viewer: u64,
@@ -59,7 +59,7 @@ pub(super) enum Message {
     /// Give a viewer this layer of its picture, or let the server choose.
     Select { viewer: u64, layer: Option<usize> },
     /// Send a viewer another rendition of a track.
-    GoOver { viewer: u64, kind: Kind, to: Target },
+    Switch { viewer: u64, kind: Kind, to: Target },
     /// Restart ICE with the peer's new credentials.
     Restart {
         viewer: u64,
@@ -71,7 +71,7 @@ pub(super) enum Message {
     /// A rendition is gone for good.
     Forget { rendition: u64 },
     /// About viewers on webrtcbin.
-    Fed(fed::Message),
+    Webrtcbin(webrtcbin::Message),
     /// Close all viewers and end.
     Stop,
 }
@@ -81,9 +81,9 @@ pub(super) struct Worker {
     limits: Limits,
     /// NTP time of running time zero, found at the first frame, the same on every worker.
     epoch: Arc<OnceLock<Duration>>,
-    renditions: HashMap<u64, Rendition>,
-    viewers: HashMap<u64, Viewer>,
-    fed: fed::Share,
+    renditions: HashMap<u64, RenditionState>,
+    viewers: HashMap<u64, DirectViewer>,
+    webrtcbin: WebrtcbinViewers,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
 }
 
@@ -95,7 +95,7 @@ impl Worker {
             epoch,
             renditions: HashMap::new(),
             viewers: HashMap::new(),
-            fed: fed::Share::default(),
+            webrtcbin: WebrtcbinViewers::default(),
             timers: BinaryHeap::new(),
         }
     }
@@ -121,7 +121,7 @@ impl Worker {
             }
             self.context.now = Instant::now();
             self.run_timers();
-            self.fed.run_timers(&self.context, &self.renditions);
+            self.webrtcbin.run_timers(&self.context, &self.renditions);
         }
         self.stop();
     }
@@ -142,7 +142,7 @@ impl Worker {
 
     fn pause(&self) -> Duration {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        match timer.into_iter().chain(self.fed.wake()).min() {
+        match timer.into_iter().chain(self.webrtcbin.wake()).min() {
             Some(at) => at.saturating_duration_since(Instant::now()).min(IDLE),
             None => IDLE,
         }
@@ -169,7 +169,7 @@ impl Worker {
             Message::Select { viewer, layer } => {
                 self.with(viewer, |viewer, cx, _| viewer.select(layer, cx.now));
             }
-            Message::GoOver { viewer, kind, to } => self.go_over(viewer, kind, to),
+            Message::Switch { viewer, kind, to } => self.switch_rendition(viewer, kind, to),
             Message::Restart {
                 viewer,
                 remote,
@@ -182,7 +182,10 @@ impl Worker {
             Message::Forget { rendition } => {
                 self.renditions.remove(&rendition);
             }
-            Message::Fed(message) => self.fed.handle(&self.context, &self.renditions, message),
+            Message::Webrtcbin(message) => {
+                self.webrtcbin
+                    .handle(&self.context, &self.renditions, message);
+            }
             Message::Stop => {}
         }
     }
@@ -205,11 +208,11 @@ impl Worker {
             }
         }
         // Last, because it takes longer.
-        self.fed
+        self.webrtcbin
             .frame(&self.context, rendition, (number, frame), continuity);
     }
 
-    fn join(&mut self, mut viewer: Viewer) {
+    fn join(&mut self, mut viewer: DirectViewer) {
         for rendition in viewer.renditions() {
             let now = self.context.now;
             let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
@@ -219,7 +222,7 @@ impl Worker {
         self.viewers.insert(viewer.key, viewer);
     }
 
-    fn go_over(&mut self, key: u64, kind: Kind, to: Target) {
+    fn switch_rendition(&mut self, key: u64, kind: Kind, to: Target) {
         let Some(viewer) = self.viewers.get_mut(&key) else {
             return;
         };
@@ -234,14 +237,16 @@ impl Worker {
             let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
             state.viewers.push(key);
         }
-        self.with(key, |viewer, cx, all| viewer.go_over(kind, cx.now, all));
+        self.with(key, |viewer, cx, all| {
+            viewer.switch_rendition(kind, cx.now, all);
+        });
     }
 
     /// Does something with one viewer, then looks whether it has ended or wants a timer.
     fn with(
         &mut self,
         key: u64,
-        act: impl FnOnce(&mut Viewer, &mut Context, &HashMap<u64, Rendition>),
+        act: impl FnOnce(&mut DirectViewer, &mut Context, &HashMap<u64, RenditionState>),
     ) {
         let Some(viewer) = self.viewers.get_mut(&key) else {
             return;
@@ -290,12 +295,12 @@ impl Worker {
 }
 
 fn rendition_of(
-    renditions: &mut HashMap<u64, Rendition>,
+    renditions: &mut HashMap<u64, RenditionState>,
     key: u64,
     limits: Limits,
     now: Instant,
-) -> &mut Rendition {
-    renditions.entry(key).or_insert_with(|| Rendition {
+) -> &mut RenditionState {
+    renditions.entry(key).or_insert_with(|| RenditionState {
         gop: Gop::new(limits),
         newest_at: now,
         viewers: Vec::new(),
@@ -305,7 +310,7 @@ fn rendition_of(
 
 fn schedule(
     timers: &mut BinaryHeap<Reverse<(Instant, u64)>>,
-    viewer: &mut Viewer,
+    viewer: &mut DirectViewer,
     context: &Context,
 ) {
     let wake = viewer

@@ -14,18 +14,33 @@ const LINES: [(&str, &[&str]); 18] = [
         "peer::webrtcbin",
         &["media", "peer", "peer::sdp", "pipeline"],
     ),
-    ("fanout", &["fanout::fed", "media", "peer", "peer::sdp"]),
-    // Viewers on webrtcbin: workers feed its pads frame by frame.
     (
-        "fanout::fed",
-        &["fanout", "media", "peer", "peer::sdp", "peer::webrtcbin"],
+        "fanout",
+        &[
+            "fanout::webrtcbin",
+            "media",
+            "peer",
+            "peer::sdp",
+            "peer::webrtcbin",
+        ],
+    ),
+    // Viewers on webrtcbin: workers push frames into its pads.
+    (
+        "fanout::webrtcbin",
+        &[
+            "fanout",
+            "media",
+            "peer",
+            "peer::sdp",
+            "peer::webrtcbin",
+            "pipeline",
+        ],
     ),
     (
         "broadcast",
         &[
             "error",
             "fanout",
-            "fanout::fed",
             "media",
             "peer",
             "peer::sdp",
@@ -45,6 +60,7 @@ const LINES: [(&str, &[&str]); 18] = [
         &[
             "broadcast",
             "config",
+            "fanout",
             "media",
             "peer",
             "peer::sdp",
@@ -68,12 +84,13 @@ const LINES: [(&str, &[&str]); 18] = [
     // The list of modules.
     ("", &[]),
 ];
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
     "access",
     "broadcast",
     "config",
     "error",
     "fanout",
+    "fanout::webrtcbin",
     "http",
     "media",
     "peer",
@@ -84,8 +101,11 @@ const ALL: [&str; 12] = [
 ];
 /// Libraries by how their names begin, and the only parts that may name them.
 const LIBRARIES: [(&str, &[&str]); 3] = [
-    ("gst", &["pipeline", "peer::webrtcbin"]),
-    ("glib", &["pipeline", "peer::webrtcbin"]),
+    ("gst", &["pipeline", "peer::webrtcbin", "fanout::webrtcbin"]),
+    (
+        "glib",
+        &["pipeline", "peer::webrtcbin", "fanout::webrtcbin"],
+    ),
     ("warp", &["http"]),
 ];
 /// A chain of re-exports longer than this is a circle.

@@ -11,21 +11,23 @@ use str0m::media::Direction;
 use tokio::sync::mpsc;
 
 use super::super::{
-    Incoming, Layer, Rendition, Session, Tracks,
-    batch::Batch,
+    Layer, Rendition, Timeouts, Tracks,
+    direct::{Batch, Context, DirectViewer},
     gop::Limits,
-    handle::ViewerCounters,
-    viewer::{self, Context},
+    viewer::ViewerCounters,
     worker::{Message, Worker},
 };
 use crate::{
     media::{Codec, Frame, Kind},
     peer::{
         Event,
-        direct::fuzz::{
-            Step,
-            peer::{Peer, port},
-            steps,
+        direct::{
+            Incoming, Session,
+            fuzz::{
+                Step,
+                peer::{Peer, port},
+                steps,
+            },
         },
         sdp::{self, Offer, Role},
         udp::{Destination, Port, Route},
@@ -138,11 +140,11 @@ impl Stage {
         let (session, transport) = Session::accept(&offer, &port, route, Incoming::default())?;
         let answer = sdp::viewer_answer(&offer, &sections, &transport);
         let counters = Arc::<ViewerCounters>::default();
-        let (media, told) = (
+        let (media, on_feedback) = (
             (tracks, sdp::stream_id(&sections)),
             (events, Arc::clone(&counters)),
         );
-        let joined = viewer::Viewer::new(viewer, session, media, told, now);
+        let joined = DirectViewer::new(viewer, session, media, on_feedback, now);
         let mut stage = Self {
             worker: worker(port.clone(), now),
             viewer,
@@ -206,7 +208,7 @@ fn worker(port: Port, now: Instant) -> Worker {
         port,
         batch: Batch::default(),
         totals: Arc::default(),
-        timeouts: viewer::Timeouts {
+        timeouts: Timeouts {
             connect: Duration::from_hours(1),
             consent: Duration::from_hours(1),
         },

@@ -82,7 +82,7 @@ pub(super) fn build(
 /// Candidates are UDP, on the given addresses and ports. `upnp` is off: its discovery costs 200 ms
 /// of every negotiation. Consent is not checked, because some publishers never answer (`FFmpeg`
 /// 8.0): that media or reports come is the proof of life.
-pub(super) fn set_up_ice(webrtcbin: &gst::Element, addresses: &[IpAddr], ports: Option<Ports>) {
+pub(crate) fn set_up_ice(webrtcbin: &gst::Element, addresses: &[IpAddr], ports: Option<Ports>) {
     let ice = webrtcbin.property::<glib::Object>("ice-agent");
     let agent = ice.property::<glib::Object>("agent");
     agent.set_property("upnp", false);
@@ -117,12 +117,12 @@ fn set_up_rtp(webrtcbin: &gst::Element) {
     );
 }
 
-pub(super) fn rtpbin(webrtcbin: &gst::Element) -> Option<gst::Element> {
+pub(crate) fn rtpbin(webrtcbin: &gst::Element) -> Option<gst::Element> {
     webrtcbin.downcast_ref::<gst::Bin>()?.by_name("rtpbin")
 }
 
 /// What the connection's owner hears of its state: each thing once.
-pub(super) struct Reporter {
+pub(crate) struct Reporter {
     events: mpsc::Sender<Event>,
     /// Told of each event before its receiver; must not wait.
     first: Box<dyn Fn(&Event) + Send + Sync>,
@@ -137,7 +137,7 @@ impl std::fmt::Debug for Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(
+    pub(crate) fn new(
         events: mpsc::Sender<Event>,
         first: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Self {
@@ -150,7 +150,7 @@ impl Reporter {
     }
 
     /// The event that ends a connection; `None` if it has ended already.
-    pub(super) fn close(&self, end: End) -> Option<Event> {
+    pub(crate) fn close(&self, end: End) -> Option<Event> {
         (!self.closed.swap(true, Relaxed)).then_some(Event::Closed(end))
     }
 
@@ -167,11 +167,11 @@ impl Reporter {
     }
 
     /// Whether the connection has come up.
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Relaxed)
     }
 
-    pub(super) fn send(&self, event: Option<Event>) {
+    pub(crate) fn send(&self, event: Option<Event>) {
         let Some(event) = event else { return };
         (self.first)(&event);
         if let Err(error) = self.events.try_send(event) {
@@ -182,7 +182,7 @@ impl Reporter {
 
 /// Watches the connection, and the DTLS transport of its bundle: webrtcbin's own state does not
 /// tell when the peer says goodbye. Call it when the negotiation is done.
-pub(super) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
+pub(crate) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     use gst_webrtc::{WebRTCDTLSTransportState as Dtls, WebRTCPeerConnectionState as State};
     let reports = reporter.clone();
     let look = move |webrtcbin: &gst::Element| {
@@ -227,7 +227,7 @@ pub(super) fn speed_up_feedback(webrtcbin: &gst::Element) {
 }
 
 /// Sets a property of every RTP session.
-pub(super) fn set_on_sessions(
+pub(crate) fn set_on_sessions(
     webrtcbin: &gst::Element,
     property: &str,
     value: impl Into<glib::Value> + Copy,
@@ -248,7 +248,7 @@ pub(super) async fn negotiate(webrtcbin: &gst::Element, offer: &str) -> Result<S
 }
 
 /// Gives webrtcbin an offer.
-pub(super) async fn set_remote_description(
+pub(crate) async fn set_remote_description(
     webrtcbin: &gst::Element,
     offer: &str,
 ) -> Result<(), Error> {
@@ -262,7 +262,7 @@ pub(super) async fn set_remote_description(
 }
 
 /// Takes webrtcbin's answer to its offer, with every candidate in it.
-pub(super) async fn answer(webrtcbin: &gst::Element) -> Result<String, Error> {
+pub(crate) async fn answer(webrtcbin: &gst::Element) -> Result<String, Error> {
     let reply = ask(webrtcbin, "create-answer", &[&None::<gst::Structure>]).await?;
     let answer = reply
         .and_then(|reply| {
@@ -341,7 +341,7 @@ pub(super) async fn ask(
 }
 
 /// Adds a remote host candidate. All sections share the bundle's transport: it is of the first.
-pub(super) fn add_candidate(webrtcbin: &gst::Element, index: usize, address: SocketAddr) {
+pub(crate) fn add_candidate(webrtcbin: &gst::Element, index: usize, address: SocketAddr) {
     let (ip, port) = (address.ip(), address.port());
     let candidate = format!("candidate:{index} 1 UDP 2130706431 {ip} {port} typ host");
     webrtcbin.emit_by_name::<()>("add-ice-candidate", &[&0_u32, &candidate]);
@@ -382,7 +382,7 @@ pub(super) fn say_goodbye(webrtcbin: &gst::Element) -> bool {
     said
 }
 
-pub(super) fn of_factory(
+pub(crate) fn of_factory(
     bin: &gst::Bin,
     factory: &'static str,
 ) -> impl Iterator<Item = gst::Element> {

@@ -4,14 +4,10 @@
 //!  publisher:
 //!  webrtcbin (ICE, DTLS, SRTP, jitter buffer, NACK, RTX) -- pad per track --> depayloader
 //!      --> packetizer --> FrameSink
-//!  viewer:
-//!  fan-out worker -- one buffer list per frame --> sink pad per track --> webrtcbin (RTCP, RTX,
-//!      SRTP, DTLS, ICE)
 //! ```
 //!
 //! - `engine`: makes the element and asks it for an answer.
 //! - `tracks`: what is linked behind its pads, and the counters.
-//! - `viewer`: a viewer's life from offer to close, and the pads it is fed through.
 //! - this file: the publisher's life from offer to close.
 //!
 //! What webrtcbin 1.22 does not do is done around it: offers are validated, normalised and answers
@@ -19,11 +15,10 @@
 //! and whether media still comes is for the broadcast to judge by [`Publisher::stats`], because
 //! webrtcbin never gives up a vanished peer.
 
-mod engine;
+pub(crate) mod engine;
 #[cfg(test)]
 mod tests;
 mod tracks;
-mod viewer;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -42,7 +37,6 @@ use crate::pipeline::{
 };
 use engine::Reporter;
 use tracks::Tracks;
-pub use viewer::{Header, Heard, Outlet, Packets, Pushed, Told, Viewer, ViewerOptions};
 
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
 /// be scheduled; the wait is not for the peer.
@@ -209,7 +203,7 @@ impl Publisher {
 }
 
 /// Says goodbye to the peer, stops the pipeline and frees it.
-async fn close(running: Running, webrtcbin: glib::WeakRef<gst::Element>) {
+pub(crate) async fn close(running: Running, webrtcbin: glib::WeakRef<gst::Element>) {
     let goodbye = move || {
         webrtcbin
             .upgrade()

@@ -12,7 +12,7 @@ use std::{
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::again::Again;
+use super::retransmission::RetransmissionGuard;
 use crate::media::{Frame, Kind};
 
 /// RTP header length in bytes: no CSRC, no extension.
@@ -23,20 +23,20 @@ const PUSH_MAX: Duration = Duration::from_millis(100);
 
 /// What the RTP headers of a run of packets say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(super) struct RunHeader {
     /// SSRC, as in the answer.
-    pub ssrc: u32,
+    pub(super) ssrc: u32,
     /// Payload type.
-    pub pt: u8,
+    pub(super) pt: u8,
     /// Sequence number of the first packet; the others follow.
-    pub sequence: u16,
+    pub(super) sequence: u16,
     /// RTP timestamp of all.
-    pub timestamp: u32,
+    pub(super) timestamp: u32,
 }
 
 /// RTP packets of one frame, ready for any number of viewers. Cheap to clone: shares its memory.
 #[derive(Clone, Debug)]
-pub struct Packets {
+pub(super) struct Packets {
     list: gst::BufferList,
     bytes: usize,
 }
@@ -44,7 +44,12 @@ pub struct Packets {
 impl Packets {
     /// Packets `range` of `frame`. `pts` is the server's running time at which the viewer shall
     /// see them: sender reports rest on it.
-    pub fn new(header: Header, frame: &Frame, range: Range<usize>, pts: Duration) -> Self {
+    pub(super) fn new(
+        header: RunHeader,
+        frame: &Frame,
+        range: Range<usize>,
+        pts: Duration,
+    ) -> Self {
         let video = frame.codec.kind() == Kind::Video;
         let last = frame.ends.len().saturating_sub(1);
         let payloads = frame
@@ -86,24 +91,19 @@ impl Packets {
     }
 
     /// Number of packets.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// Bytes of all packets, headers included.
-    pub const fn bytes(&self) -> usize {
+    pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
 /// What became of pushed packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub(super) enum Pushed {
     /// They are on their way.
     Sent,
     /// They are on their way, but were held up: the peer's connection does not keep pace.
@@ -114,7 +114,7 @@ pub enum Pushed {
 
 /// The way into one viewer's webrtcbin. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Outlet {
+pub(super) struct ViewerOutlet {
     state: Arc<State>,
 }
 
@@ -122,7 +122,7 @@ pub struct Outlet {
 struct State {
     /// At most one of each kind.
     pads: Vec<(Kind, gst::Pad)>,
-    again: Arc<Again>,
+    again: Arc<RetransmissionGuard>,
     /// Before the connection is up a push would wait for it; after its end it is of no use.
     open: AtomicBool,
     begin: Instant,
@@ -132,8 +132,8 @@ struct State {
     pushed: AtomicU64,
 }
 
-impl Outlet {
-    pub(super) fn new(pads: Vec<(Kind, gst::Pad)>, again: Arc<Again>) -> Self {
+impl ViewerOutlet {
+    pub(super) fn new(pads: Vec<(Kind, gst::Pad)>, again: Arc<RetransmissionGuard>) -> Self {
         let state = State {
             pads,
             again,
@@ -148,7 +148,7 @@ impl Outlet {
     }
 
     /// Whether packets can be pushed: ICE and DTLS are up.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.state.open.load(Relaxed)
     }
 
@@ -157,7 +157,7 @@ impl Outlet {
     }
 
     /// Pushes the packets through to the socket, on the caller's thread.
-    pub fn push(&self, kind: Kind, packets: &Packets) -> Pushed {
+    pub(super) fn push(&self, kind: Kind, packets: &Packets) -> Pushed {
         let state = &self.state;
         let pad = state.pads.iter().find(|(of, _)| *of == kind);
         let Some((_, pad)) = pad.filter(|_| self.is_open()) else {

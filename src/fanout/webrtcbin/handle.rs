@@ -1,4 +1,4 @@
-//! A fed viewer as its owner holds it, and how it begins.
+//! A viewer on webrtcbin as its session holds it, and how it begins.
 
 use std::{
     net::SocketAddr,
@@ -8,25 +8,27 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Message, ssrc,
-    viewer::{Fed, Track},
+    Message,
+    connection::{Connection, ConnectionOptions, Feedback},
+    ssrc,
+    viewer::{Track, WebrtcbinViewer},
 };
 use crate::{
     fanout::{
-        Fanout, Handle, Layer, Rendition, Tracks, ViewerStatistics, handle::ViewerCounters,
-        tracks::Target, worker,
+        Fanout, Layer, Rendition, Tracks, WorkerHandle,
+        error::Error,
+        tracks::Target,
+        viewer::{ViewerCounters, ViewerStatistics},
+        worker,
     },
     media::Kind,
-    peer::{
-        Event, sdp,
-        webrtcbin::{self, Error, Heard},
-    },
+    peer::{Event, sdp},
 };
 
 /// A viewer on webrtcbin, held by its owner. Dropping it ends the session without a goodbye.
-pub struct FedViewer {
-    /// Taken out by [`FedViewer::close`].
-    peer: Option<webrtcbin::Viewer>,
+pub struct WebrtcbinHandle {
+    /// Taken out by [`WebrtcbinHandle::close`].
+    peer: Option<Connection>,
     place: Place,
     counters: Arc<ViewerCounters>,
 }
@@ -34,13 +36,13 @@ pub struct FedViewer {
 /// A place on a worker; given up when dropped.
 struct Place {
     key: u64,
-    worker: Handle,
+    worker: WorkerHandle,
 }
 
 impl Place {
     fn tell(&self, message: Message) -> bool {
         let queue = &self.worker.queue;
-        queue.try_send(worker::Message::Fed(message)).is_ok()
+        queue.try_send(worker::Message::Webrtcbin(message)).is_ok()
     }
 }
 
@@ -60,13 +62,13 @@ impl Fanout {
     ///
     /// # Errors
     /// If the offer has no codec that fits a track it asks for, or the engine fails.
-    pub async fn watch_on_webrtcbin(
+    pub(in crate::fanout) async fn watch_on_webrtcbin(
         &self,
         offer: &sdp::Offer,
         tracks: Tracks<'_>,
-        options: &webrtcbin::ViewerOptions,
+        options: &ConnectionOptions,
         events: mpsc::Sender<Event>,
-    ) -> Result<(FedViewer, String), Error> {
+    ) -> Result<(WebrtcbinHandle, String), Error> {
         let (mut sections, chosen) = tracks.choose(offer)?;
         let mut tracks = Vec::with_capacity(chosen.len());
         for track in chosen {
@@ -88,27 +90,26 @@ impl Fanout {
                 identity.pt,
             ));
         }
-        let overloaded = || sdp::Error::Unsupported("the server is overloaded".to_owned());
-        let place = self.place().ok_or_else(overloaded)?;
-        let told = {
+        let place = self.place().ok_or(Error::Overloaded)?;
+        let on_feedback = {
             let (key, queue) = (place.key, place.worker.queue.clone());
-            move |heard: Heard| {
+            move |heard: Feedback| {
                 // A lost one is made up for: the worker looks by itself, and viewers ask again.
-                drop(queue.try_send(worker::Message::Fed(Message::Heard(key, heard))));
+                drop(queue.try_send(worker::Message::Webrtcbin(Message::Feedback(key, heard))));
             }
         };
         let asked = (offer, sections.as_slice());
         let accepted =
-            webrtcbin::Viewer::accept(asked, options, Arc::new(told), events.clone()).await?;
+            Connection::accept(asked, options, Arc::new(on_feedback), events.clone()).await?;
         let (peer, answer) = accepted;
         let counters = Arc::<ViewerCounters>::default();
         let outlet = peer.outlet().clone();
-        let fed = Fed::new(place.key, outlet, tracks, (events, Arc::clone(&counters)));
+        let fed = WebrtcbinViewer::new(place.key, outlet, tracks, (events, Arc::clone(&counters)));
         if !place.tell(Message::Join(Box::new(fed))) {
             peer.close().await;
-            return Err(overloaded().into());
+            return Err(Error::Overloaded);
         }
-        let viewer = FedViewer {
+        let viewer = WebrtcbinHandle {
             peer: Some(peer),
             place,
             counters,
@@ -128,7 +129,7 @@ impl Fanout {
     }
 }
 
-impl FedViewer {
+impl WebrtcbinHandle {
     /// Adds trickled candidates (RFC 8840).
     pub fn add_candidates(&self, candidates: &[SocketAddr]) {
         if let Some(peer) = &self.peer {
@@ -143,10 +144,10 @@ impl FedViewer {
         self.place.tell(Message::Select(self.place.key, layer));
     }
 
-    /// Sends the viewer another rendition, as [`crate::fanout::Viewer::go_over`] does.
-    pub fn go_over(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
+    /// Sends the viewer another rendition, as [`crate::fanout::Viewer::switch`] does.
+    pub fn switch(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
         let to = Target::new(to, layers);
-        self.place.tell(Message::GoOver(self.place.key, kind, to))
+        self.place.tell(Message::Switch(self.place.key, kind, to))
     }
 
     /// Ends the session with a `close_notify`, and frees everything, within the engine's time
@@ -169,8 +170,8 @@ impl FedViewer {
     pub fn statistics(&self) -> ViewerStatistics {
         let peer = self.peer.as_ref();
         ViewerStatistics {
-            retransmitted: peer.map_or(0, webrtcbin::Viewer::retransmitted),
-            retransmissions_refused: peer.map_or(0, webrtcbin::Viewer::refused),
+            retransmitted: peer.map_or(0, Connection::retransmitted),
+            retransmissions_refused: peer.map_or(0, Connection::refused),
             ..self.counters.statistics()
         }
     }

@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use super::viewer::{Fed, Track};
+use super::viewer::{Track, WebrtcbinViewer};
 use crate::{
-    fanout::{tracks::Target, viewer::Rendition},
+    fanout::{direct::RenditionState, tracks::Target},
     media::Kind,
 };
 
@@ -28,7 +28,7 @@ impl Layers {
     }
 
     /// The rendition that the viewer should get of those that the publisher sends.
-    fn best(&self, renditions: &HashMap<u64, Rendition>, now: Instant) -> Option<u64> {
+    fn best(&self, renditions: &HashMap<u64, RenditionState>, now: Instant) -> Option<u64> {
         let rate = |key: &u64| renditions.get(key).map_or(0, |it| it.meter.rate(now));
         let wanted = self.wanted.and_then(|at| self.renditions.get(at));
         if let Some(wanted) = wanted.filter(|key| rate(key) > 0) {
@@ -65,15 +65,15 @@ impl Track {
     }
 
     /// Chooses the layer to begin with.
-    pub(super) fn choose_first(&mut self, renditions: &HashMap<u64, Rendition>, now: Instant) {
+    pub(super) fn choose_first(&mut self, renditions: &HashMap<u64, RenditionState>, now: Instant) {
         if let Some(best) = self.layers.best(renditions, now) {
             self.rendition = best;
         }
     }
 }
 
-impl Fed {
-    /// Makes the track of this kind take another rendition. [`Fed::go_over`] follows.
+impl WebrtcbinViewer {
+    /// Makes the track of this kind take another rendition. [`WebrtcbinViewer::switch_rendition`] follows.
     pub(super) fn set_rendition(&mut self, kind: Kind, to: Target) {
         let mut tracks = self.tracks.iter_mut();
         if let Some(track) = tracks.find(|track| track.kind() == kind) {
@@ -83,11 +83,11 @@ impl Fed {
     }
 
     /// Begins with the rendition that has been set, at a keyframe.
-    pub(super) fn go_over(
+    pub(super) fn switch_rendition(
         &mut self,
         kind: Kind,
         now: Instant,
-        renditions: &HashMap<u64, Rendition>,
+        renditions: &HashMap<u64, RenditionState>,
     ) {
         if !self.has_started() {
             return;
@@ -98,7 +98,7 @@ impl Fed {
         };
         track.choose_first(renditions, now);
         let gop = renditions.get(&track.rendition).map(|it| &it.gop);
-        track.switcher.go_over(gop);
+        track.switcher.switch_rendition(gop);
         if track.switcher.is_waiting() {
             self.ask_keyframe(now);
         } else {
@@ -116,7 +116,11 @@ impl Fed {
 
     /// Goes over to better layers than the present ones: at once if the present one has ended or
     /// a smaller one is wanted, which the cache has; else at the next keyframe.
-    pub(super) fn choose_layers(&mut self, now: Instant, renditions: &HashMap<u64, Rendition>) {
+    pub(super) fn choose_layers(
+        &mut self,
+        now: Instant,
+        renditions: &HashMap<u64, RenditionState>,
+    ) {
         let (mut replays, mut asks) = (false, false);
         let rate = |key: u64| renditions.get(&key).map_or(0, |it| it.meter.rate(now));
         for track in &mut self.tracks {

@@ -1,18 +1,10 @@
 //! A viewer's peer connection on webrtcbin.
 //!
-//! - `pads`: the pipeline and the pads that feed it.
-//! - `outlet`: packets and how they are pushed.
-//! - this file: its life from offer to close, and the watch over it.
-//!
 //! What webrtcbin's sink pad does, measured on 1.22: until ICE and DTLS are up a push waits, so
 //! nothing is pushed before that. It also waits until the packets are due by the clock, which is
 //! turned off (`pads`). Then a push runs through RTCP accounting, encryption and one non-blocking
 //! send per packet on the caller's thread, and what the socket does not take is lost as on the
 //! network: a slow peer never holds up the caller.
-
-mod again;
-mod outlet;
-mod pads;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -31,14 +23,15 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use self::again::Again;
-pub use self::outlet::{Header, Outlet, Packets, Pushed};
-use super::{
-    Error, Ports, close,
-    engine::{self, Reporter},
-};
+use super::{outlet::ViewerOutlet, pads, retransmission::RetransmissionGuard};
 use crate::{
-    peer::{End, Event, sdp},
+    peer::{
+        End, Event, sdp,
+        webrtcbin::{
+            Error, Ports, close,
+            engine::{self, Reporter},
+        },
+    },
     pipeline::running::{self, Running},
 };
 
@@ -56,7 +49,7 @@ const REPORT_INTERVAL: u64 = 1_000_000_000;
 
 /// How a viewer's connection is made, and when it is given up.
 #[derive(Clone, Debug)]
-pub struct ViewerOptions {
+pub struct ConnectionOptions {
     /// ICE candidates are gathered on these addresses only; on all if empty.
     pub addresses: Vec<IpAddr>,
     /// Addresses announced in front of the local ones: 1:1 NAT with the same ports.
@@ -71,7 +64,7 @@ pub struct ViewerOptions {
 
 /// What a connection tells whoever feeds it, on threads that must not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub(in crate::fanout) enum Feedback {
     /// The outlet is open.
     Connected,
     /// The viewer's decoder needs a keyframe (PLI or FIR).
@@ -79,51 +72,51 @@ pub enum Heard {
 }
 
 /// Where a connection tells it.
-pub type Told = Arc<dyn Fn(Heard) + Send + Sync>;
+pub(super) type OnFeedback = Arc<dyn Fn(Feedback) + Send + Sync>;
 
 /// A viewer's peer connection. Dropping it ends the connection without a goodbye.
-pub struct Viewer {
+pub(super) struct Connection {
     running: Running,
     webrtcbin: glib::WeakRef<gst::Element>,
-    outlet: Outlet,
-    again: Arc<Again>,
+    outlet: ViewerOutlet,
+    again: Arc<RetransmissionGuard>,
     reporter: Arc<Reporter>,
     /// The watch; it ends with the viewer.
     tasks: JoinSet<()>,
 }
 
-impl Viewer {
+impl Connection {
     /// Answers an offer whose `sections` have been chosen: starts a pipeline and makes the answer,
-    /// with all candidates. What the viewer shall see is pushed into its [`Viewer::outlet`].
+    /// with all candidates. What the viewer shall see is pushed into its [`Connection::outlet`].
     ///
     /// Events are sent without waiting, so the channel must have room: [`Event::Connected`] once,
-    /// [`Event::Closed`] last. Keyframe requests go to `told` only.
+    /// [`Event::Closed`] last. Keyframe requests go to `on_feedback` only.
     ///
     /// # Errors
     /// [`Error::Sdp`] if webrtcbin does not accept a chosen format, else the engine's failure.
-    pub async fn accept(
+    pub(super) async fn accept(
         (offer, sections): (&sdp::Offer, &[sdp::Section]),
-        options: &ViewerOptions,
-        told: Told,
+        options: &ConnectionOptions,
+        on_feedback: OnFeedback,
         events: mpsc::Sender<Event>,
     ) -> Result<(Self, String), Error> {
         let (cname, build) = (sdp::stream_id(sections), options.clone());
-        let again = Arc::new(Again::new());
+        let again = Arc::new(RetransmissionGuard::new());
         let guard = Arc::clone(&again);
         let build = move || pads::build(&build, &cname, &guard);
         let (pipeline, webrtcbin) =
             running::blocking("building a viewer", running::START_TIMEOUT, build).await??;
         // The outlet is made in the middle of the negotiation; nothing connects before its end.
-        let outlet = Arc::new(std::sync::OnceLock::<Outlet>::new());
+        let outlet = Arc::new(std::sync::OnceLock::<ViewerOutlet>::new());
         let reporter = {
-            let (outlet, told) = (outlet.clone(), told.clone());
+            let (outlet, on_feedback) = (outlet.clone(), on_feedback.clone());
             Reporter::new(events.clone(), move |event| {
                 let connected = *event == Event::Connected;
                 if let Some(outlet) = outlet.get() {
                     outlet.set_open(connected);
                 }
                 if connected {
-                    told(Heard::Connected);
+                    on_feedback(Feedback::Connected);
                 }
             })
         };
@@ -134,7 +127,7 @@ impl Viewer {
             reports.close(End::Failed)
         };
         let running = Running::start(pipeline, |_, _| {}, events, failed).await?;
-        let answered = negotiate(&webrtcbin, (offer, sections), options, &told).await;
+        let answered = negotiate(&webrtcbin, (offer, sections), options, &on_feedback).await;
         let (pads, answer) = match answered {
             Ok(answered) => answered,
             Err(error) => {
@@ -144,7 +137,7 @@ impl Viewer {
             }
         };
         let outlet = outlet
-            .get_or_init(|| Outlet::new(pads, Arc::clone(&again)))
+            .get_or_init(|| ViewerOutlet::new(pads, Arc::clone(&again)))
             .clone();
         engine::set_on_sessions(&webrtcbin, "rtcp-min-interval", REPORT_INTERVAL);
         engine::watch(&webrtcbin, &reporter);
@@ -161,12 +154,12 @@ impl Viewer {
     }
 
     /// Where the viewer's packets go.
-    pub const fn outlet(&self) -> &Outlet {
+    pub(super) const fn outlet(&self) -> &ViewerOutlet {
         &self.outlet
     }
 
     /// Adds remote candidates (trickle ICE) on the bundle's transport.
-    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
+    pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
         let Some(webrtcbin) = self.webrtcbin.upgrade() else {
             return;
         };
@@ -176,7 +169,7 @@ impl Viewer {
     }
 
     /// RTP packets that have been sent again on request.
-    pub fn retransmitted(&self) -> u64 {
+    pub(super) fn retransmitted(&self) -> u64 {
         let bin = self.webrtcbin.upgrade();
         bin.and_then(|bin| bin.downcast::<gst::Bin>().ok())
             .iter()
@@ -186,13 +179,13 @@ impl Viewer {
     }
 
     /// Requests for packets that were past the viewer's budget.
-    pub fn refused(&self) -> u64 {
+    pub(super) fn refused(&self) -> u64 {
         self.again.refused()
     }
 
     /// Says goodbye to the peer (DTLS `close_notify`), stops the pipeline and frees it, within a
     /// time limit.
-    pub async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         self.reporter.close(End::Deleted); // nothing is reported of what follows
         self.tasks.abort_all();
         self.outlet.set_open(false);
@@ -205,14 +198,18 @@ type Pads = Vec<(crate::media::Kind, gst::Pad)>;
 async fn negotiate(
     webrtcbin: &gst::Element,
     (offer, sections): (&sdp::Offer, &[sdp::Section]),
-    options: &ViewerOptions,
-    told: &Told,
+    options: &ConnectionOptions,
+    on_feedback: &OnFeedback,
 ) -> Result<(Pads, String), Error> {
     let offered = offer.normalised_for_sending(sections);
     engine::set_remote_description(webrtcbin, &offered).await?;
     let link = {
-        let (webrtcbin, tracks, told) = (webrtcbin.clone(), pads::tracks(sections), told.clone());
-        move || pads::link(&webrtcbin, &tracks, &told)
+        let (webrtcbin, tracks, on_feedback) = (
+            webrtcbin.clone(),
+            pads::tracks(sections),
+            on_feedback.clone(),
+        );
+        move || pads::link(&webrtcbin, &tracks, &on_feedback)
     };
     let pads = running::blocking("linking a viewer", running::START_TIMEOUT, link).await??;
     let answer = engine::answer(webrtcbin).await?;
@@ -263,9 +260,9 @@ fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
 
 /// Ends the session when its peer does not come, has gone, or holds up who feeds it.
 fn watch(
-    (outlet, ear): (Outlet, Arc<Ear>),
+    (outlet, ear): (ViewerOutlet, Arc<Ear>),
     reporter: Arc<Reporter>,
-    options: &ViewerOptions,
+    options: &ConnectionOptions,
 ) -> JoinSet<()> {
     let (connect, consent) = (options.connect, options.consent);
     let mut tasks = JoinSet::new();

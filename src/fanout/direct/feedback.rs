@@ -9,15 +9,15 @@ use str0m::rtp::rtcp::Rtcp;
 
 use super::{
     stream::write_source_description,
-    viewer::{Context, KEYFRAME_PATIENCE, Track, Viewer},
+    viewer::{Context, DirectViewer, KEYFRAME_PATIENCE, Track},
 };
 use crate::peer::Event;
 
 /// Pause between two keyframe requests of one viewer.
-pub(super) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+pub(in crate::fanout) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
-impl Viewer {
-    pub(super) fn rtcp(&mut self, cx: &mut Context, rtcp: Rtcp) {
+impl DirectViewer {
+    pub(in crate::fanout) fn rtcp(&mut self, cx: &mut Context, rtcp: Rtcp) {
         match rtcp {
             Rtcp::Nack(nack) => self.nack(cx, &nack),
             Rtcp::Remb(remb) => {
@@ -52,7 +52,7 @@ impl Viewer {
         }
     }
 
-    pub(super) fn report(&mut self, cx: &mut Context) {
+    pub(in crate::fanout) fn report(&mut self, cx: &mut Context) {
         let (Some(sender), Some(remote)) = (&mut self.sender, self.session.remote()) else {
             return;
         };
@@ -70,7 +70,7 @@ impl Viewer {
     }
 
     /// Returns false if it is too soon after the last time.
-    pub(super) fn ask_keyframe(&mut self, now: Instant) -> bool {
+    pub(in crate::fanout) fn ask_keyframe(&mut self, now: Instant) -> bool {
         let soon = |at: Instant| now.saturating_duration_since(at) < KEYFRAME_INTERVAL;
         if self.keyframe_asked.is_some_and(soon) {
             return false;

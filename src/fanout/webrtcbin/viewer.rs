@@ -8,24 +8,24 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Numbering, layers::Layers, timestamp_offset};
+use super::{
+    Numbering,
+    layers::Layers,
+    outlet::{Packets, Pushed, RunHeader, ViewerOutlet},
+    timestamp_offset,
+};
 use crate::{
     fanout::{
-        feedback::KEYFRAME_INTERVAL,
-        gop::{Continuity, Gop, Limits},
-        handle::ViewerCounters,
-        packet::{low16, low32},
-        switcher::Switcher,
-        viewer::{
-            BURST_BYTES, Context, KEYFRAME_PATIENCE, PACE_BYTES, PACE_FACTOR, PACE_INTERVAL,
-            Rendition,
+        direct::{
+            BURST_BYTES, Context, KEYFRAME_INTERVAL, KEYFRAME_PATIENCE, PACE_BYTES, PACE_FACTOR,
+            PACE_INTERVAL, RenditionState, low16, low32,
         },
+        gop::{Continuity, Gop, Limits},
+        switcher::Switcher,
+        viewer::ViewerCounters,
     },
     media::{Codec, Frame, Kind},
-    peer::{
-        Event,
-        webrtcbin::{Header, Outlet, Packets, Pushed},
-    },
+    peer::Event,
 };
 
 /// How often a viewer is looked at if nothing else happens: whether it is connected, and whether
@@ -72,12 +72,12 @@ impl Track {
 
     /// The headers for the next `count` packets. `number` is the first one's in the rendition:
     /// the viewer's own numbers begin there, and go on without gaps.
-    pub(super) fn header(&mut self, number: u64, count: usize, timestamp: u64) -> Header {
+    pub(super) fn header(&mut self, number: u64, count: usize, timestamp: u64) -> RunHeader {
         // At first below 2^15, so that an early loss cannot make the peer guess the rollover
         // counter wrong (RFC 3711 §3.3.1).
         let (next, shift) = self.next.unwrap_or((number, low16(number) & 0x8000));
         self.next = Some((next + count as u64, shift));
-        Header {
+        RunHeader {
             ssrc: self.ssrc,
             pt: self.pt,
             sequence: low16(next).wrapping_sub(shift),
@@ -87,9 +87,9 @@ impl Track {
 }
 
 /// One such viewer on its worker.
-pub(in crate::fanout) struct Fed {
+pub(in crate::fanout) struct WebrtcbinViewer {
     pub(super) key: u64,
-    outlet: Outlet,
+    outlet: ViewerOutlet,
     pub(super) tracks: Vec<Track>,
     events: mpsc::Sender<Event>,
     counters: Arc<ViewerCounters>,
@@ -101,10 +101,10 @@ pub(in crate::fanout) struct Fed {
     keyframe_asked: Option<Instant>,
 }
 
-impl Fed {
+impl WebrtcbinViewer {
     pub(super) fn new(
         key: u64,
-        outlet: Outlet,
+        outlet: ViewerOutlet,
         tracks: Vec<Track>,
         (events, counters): (mpsc::Sender<Event>, Arc<ViewerCounters>),
     ) -> Self {
@@ -174,7 +174,7 @@ impl Fed {
         }
     }
 
-    /// When [`Fed::tick`] is due next.
+    /// When [`WebrtcbinViewer::tick`] is due next.
     pub(super) fn wake(&self) -> Instant {
         [self.next_portion, self.replay_at]
             .into_iter()
@@ -186,7 +186,7 @@ impl Fed {
     pub(super) fn tick(
         &mut self,
         cx: &Context,
-        renditions: &HashMap<u64, Rendition>,
+        renditions: &HashMap<u64, RenditionState>,
         numberings: &HashMap<u64, Numbering>,
     ) {
         if self.next_look <= cx.now {
@@ -211,7 +211,7 @@ impl Fed {
         }
     }
 
-    fn start(&mut self, now: Instant, renditions: &HashMap<u64, Rendition>) {
+    fn start(&mut self, now: Instant, renditions: &HashMap<u64, RenditionState>) {
         for track in &mut self.tracks {
             track.choose_first(renditions, now);
             if let Some(rendition) = renditions.get(&track.rendition) {
@@ -225,7 +225,7 @@ impl Fed {
     }
 
     /// Starts the cached group of pictures again.
-    fn replay(&mut self, now: Instant, renditions: &HashMap<u64, Rendition>) {
+    fn replay(&mut self, now: Instant, renditions: &HashMap<u64, RenditionState>) {
         for track in &mut self.tracks {
             if let Some(rendition) = renditions.get(&track.rendition)
                 && track.codec != Codec::Opus
@@ -240,7 +240,7 @@ impl Fed {
     fn portion(
         &mut self,
         cx: &Context,
-        renditions: &HashMap<u64, Rendition>,
+        renditions: &HashMap<u64, RenditionState>,
         numberings: &HashMap<u64, Numbering>,
     ) {
         self.next_portion = None;
@@ -329,7 +329,7 @@ fn track_at(tracks: &mut [Track], at: usize) -> Option<&mut Track> {
 /// The next packets from the cache, at most about `left` bytes of one frame.
 fn cached(
     track: Option<&mut Track>,
-    (rendition, edge): (&Rendition, u64),
+    (rendition, edge): (&RenditionState, u64),
     numbering: &Numbering,
     left: &mut usize,
 ) -> Option<(Codec, Packets)> {

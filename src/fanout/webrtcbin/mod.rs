@@ -7,13 +7,19 @@
 //! That saves memory more than time: the engine keeps what it may have to send again (1.4 instead of
 //! 1.9 MB a viewer at 2.5 Mb/s), while encrypting and sending takes most of the 30 us a packet.
 //!
-//! - `viewer`: one viewer on its worker: what it is fed, and when.
+//! - `viewer`: one viewer on its worker: what is pushed, and when.
 //! - `layers`: which layer of a simulcast picture it gets.
-//! - `handle`: the viewer as its owner holds it, and how it begins.
+//! - `handle`: the viewer as its session holds it, and how it begins.
+//! - `connection`, `pads`, `retransmission`: its peer connection, and the pipeline around it.
+//! - `outlet`: packets on their way into it.
 //! - this file: all such viewers of one worker.
 
+mod connection;
 mod handle;
 mod layers;
+mod outlet;
+mod pads;
+mod retransmission;
 #[cfg(test)]
 mod tests;
 mod viewer;
@@ -24,17 +30,18 @@ use std::{
     time::Instant,
 };
 
-pub use self::handle::FedViewer;
-use self::viewer::Fed;
+pub use self::{connection::ConnectionOptions, handle::WebrtcbinHandle};
+use self::{
+    connection::Feedback,
+    outlet::{Packets, RunHeader},
+    viewer::WebrtcbinViewer,
+};
 use super::{
+    direct::{Context, RenditionState},
     gop::{Continuity, Gop},
     tracks::Target,
-    viewer::{Context, Rendition},
 };
-use crate::{
-    media::{Frame, Kind},
-    peer::webrtcbin::{Header, Heard, Packets},
-};
+use crate::media::{Frame, Kind};
 
 /// Variants of one frame that are kept for others to share.
 const SHARED_MAX: usize = 16;
@@ -42,21 +49,21 @@ const SHARED_MAX: usize = 16;
 /// What a worker is told about these viewers.
 pub(super) enum Message {
     /// A new viewer; it may not be connected yet.
-    Join(Box<Fed>),
+    Join(Box<WebrtcbinViewer>),
     /// A viewer's connection says something.
-    Heard(u64, Heard),
+    Feedback(u64, Feedback),
     /// A viewer shall get this layer, or the best.
     Select(u64, Option<usize>),
     /// A viewer shall get another rendition of a track.
-    GoOver(u64, Kind, Target),
+    Switch(u64, Kind, Target),
     /// A viewer goes.
     Leave(u64),
 }
 
 /// All such viewers of one worker.
 #[derive(Default)]
-pub(super) struct Share {
-    viewers: HashMap<u64, Fed>,
+pub(super) struct WebrtcbinViewers {
+    viewers: HashMap<u64, WebrtcbinViewer>,
     numberings: HashMap<u64, Numbering>,
     /// No viewer wants anything before this.
     wake: Option<Instant>,
@@ -68,7 +75,7 @@ struct Numbering {
     next: u64,
     viewers: Vec<u64>,
     /// Packets of the newest frame.
-    shared: Vec<(Header, Packets)>,
+    shared: Vec<(RunHeader, Packets)>,
 }
 
 impl Numbering {
@@ -92,7 +99,7 @@ impl Numbering {
     }
 
     /// The packets of the newest frame with these headers.
-    fn packets(&mut self, header: Header, make: impl FnOnce() -> Packets) -> Packets {
+    fn packets(&mut self, header: RunHeader, make: impl FnOnce() -> Packets) -> Packets {
         if let Some((_, packets)) = self.shared.iter().find(|(of, _)| *of == header) {
             return packets.clone();
         }
@@ -104,11 +111,11 @@ impl Numbering {
     }
 }
 
-impl Share {
+impl WebrtcbinViewers {
     pub(super) fn handle(
         &mut self,
         cx: &Context,
-        renditions: &HashMap<u64, Rendition>,
+        renditions: &HashMap<u64, RenditionState>,
         message: Message,
     ) {
         match message {
@@ -117,11 +124,11 @@ impl Share {
                 self.wake = Some(cx.now);
                 self.viewers.insert(fed.key, *fed);
             }
-            Message::Heard(key, heard) => {
+            Message::Feedback(key, heard) => {
                 if let Some(fed) = self.viewers.get_mut(&key) {
                     match heard {
-                        Heard::Connected => self.wake = Some(cx.now),
-                        Heard::KeyframeWanted => fed.keyframe_wanted(cx),
+                        Feedback::Connected => self.wake = Some(cx.now),
+                        Feedback::KeyframeWanted => fed.keyframe_wanted(cx),
                     }
                     self.wake = earliest(self.wake, Some(fed.wake()));
                 }
@@ -132,14 +139,14 @@ impl Share {
                     self.wake = Some(cx.now);
                 }
             }
-            Message::GoOver(key, kind, to) => {
+            Message::Switch(key, kind, to) => {
                 let Some(mut fed) = self.viewers.remove(&key) else {
                     return;
                 };
                 self.leave(key, &fed.renditions());
                 fed.set_rendition(kind, to);
                 self.enter(key, &fed.renditions());
-                fed.go_over(kind, cx.now, renditions);
+                fed.switch_rendition(kind, cx.now, renditions);
                 self.viewers.insert(key, fed);
                 self.wake = Some(cx.now);
             }
@@ -191,13 +198,13 @@ impl Share {
         numbering.next += frame.ends.len() as u64;
     }
 
-    /// When [`Share::run_timers`] is due next.
+    /// When [`WebrtcbinViewers::run_timers`] is due next.
     pub(super) const fn wake(&self) -> Option<Instant> {
         self.wake
     }
 
     /// Does whatever is due by now.
-    pub(super) fn run_timers(&mut self, cx: &Context, renditions: &HashMap<u64, Rendition>) {
+    pub(super) fn run_timers(&mut self, cx: &Context, renditions: &HashMap<u64, RenditionState>) {
         if self.wake.is_none_or(|at| at > cx.now) {
             return;
         }

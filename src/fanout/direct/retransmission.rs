@@ -9,7 +9,7 @@ use std::{
 
 use str0m::rtp::rtcp::Nack;
 
-use super::viewer::{Context, Viewer, flush};
+use super::viewer::{Context, DirectViewer, flush};
 use crate::peer::budget::Budget;
 
 /// From this loss on, in 256ths (1.5 %), as a receiver reports it (RFC 3550 §6.4.1), what is sent
@@ -75,7 +75,7 @@ impl Retransmission {
     }
 }
 
-impl Viewer {
+impl DirectViewer {
     pub(super) fn nack(&mut self, cx: &mut Context, nack: &Nack) {
         for entry in nack.reports.iter() {
             let following = (0..16_u16).filter(|bit| entry.blp >> bit & 1 == 1);

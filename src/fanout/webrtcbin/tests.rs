@@ -10,20 +10,18 @@ use super::{
         gop::{Gop, Limits},
         tests::{Client, Stage, feed, has_no_gap},
     },
-    FedViewer, Numbering,
+    ConnectionOptions, Numbering, WebrtcbinHandle,
+    outlet::Packets,
     viewer::Track,
 };
 use crate::{
     media::{Codec, Frame},
-    peer::{
-        End, Event,
-        webrtcbin::{Packets, Ports, ViewerOptions},
-    },
+    peer::{End, Event, webrtcbin::Ports},
     testing,
 };
 
-fn options() -> ViewerOptions {
-    ViewerOptions {
+fn options() -> ConnectionOptions {
+    ConnectionOptions {
         addresses: vec!["127.0.0.1".parse().unwrap()],
         public_addresses: Vec::new(),
         ports: None,
@@ -34,8 +32,8 @@ fn options() -> ViewerOptions {
 
 async fn watch(
     stage: &Stage,
-    options: &ViewerOptions,
-) -> (Client, FedViewer, mpsc::Receiver<Event>) {
+    options: &ConnectionOptions,
+) -> (Client, WebrtcbinHandle, mpsc::Receiver<Event>) {
     crate::pipeline::init().unwrap();
     let (offering, offer) = Client::offer();
     let (events, received) = mpsc::channel(16);
@@ -146,7 +144,7 @@ async fn keyframe_requests_are_heard_and_answered_from_the_cache() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_peers_are_given_up() {
     let stage = Stage::new(30);
-    let short = ViewerOptions {
+    let short = ConnectionOptions {
         connect: Duration::from_secs(1),
         consent: Duration::from_secs(3),
         ..options()
@@ -155,7 +153,7 @@ async fn silent_peers_are_given_up() {
     let end = Some(Event::Closed(End::ConnectTimeout));
     assert_eq!(events.recv().await, end);
     viewer.close().await;
-    let patient = ViewerOptions {
+    let patient = ConnectionOptions {
         connect: Duration::from_secs(10),
         ..short
     };
@@ -169,7 +167,7 @@ async fn silent_peers_are_given_up() {
 
 #[test]
 fn sessions_leave_nothing_behind() {
-    testing::run_alone("fanout::fed::tests::sessions_leave_nothing_behind_alone");
+    testing::run_alone("fanout::webrtcbin::tests::sessions_leave_nothing_behind_alone");
 }
 
 #[test]
@@ -209,7 +207,7 @@ async fn many_sessions() {
 async fn ports_are_taken_from_the_range() {
     let stage = Stage::new(30);
     let (first, last) = (47_310, 47_319);
-    let in_range = ViewerOptions {
+    let in_range = ConnectionOptions {
         ports: Some(Ports { first, last }),
         ..options()
     };

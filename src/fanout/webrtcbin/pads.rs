@@ -7,13 +7,15 @@ use gstreamer as gst;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::{
-    super::{Error, engine},
-    Heard, Told, ViewerOptions,
-    again::Again,
+    connection::{ConnectionOptions, Feedback, OnFeedback},
+    retransmission::RetransmissionGuard,
 };
 use crate::{
     media::{Codec, Kind},
-    peer::sdp::Section,
+    peer::{
+        sdp::Section,
+        webrtcbin::{Error, engine},
+    },
     pipeline::{self, clock},
 };
 
@@ -40,9 +42,9 @@ pub(super) fn tracks(sections: &[Section]) -> Vec<Track> {
 /// Makes the pipeline with its webrtcbin, not running yet. `cname` names the viewer's streams in
 /// RTCP (RFC 3550 §6.5.1), as in the answer; webrtcbin's own names the user and the host.
 pub(super) fn build(
-    options: &ViewerOptions,
+    options: &ConnectionOptions,
     cname: &str,
-    again: &Arc<Again>,
+    again: &Arc<RetransmissionGuard>,
 ) -> Result<(gst::Pipeline, gst::Element), pipeline::Error> {
     let failed = |error: glib::BoolError| pipeline::Error::Failed(error.to_string());
     let pipeline = gst::Pipeline::new();
@@ -67,7 +69,7 @@ pub(super) fn build(
 
 /// Adjusts what webrtcbin adds when the answer is set. It holds packets back until they are due,
 /// which a worker cannot wait for; and it sends again whatever it is asked for.
-fn adjust_inside(webrtcbin: &gst::Element, again: &Arc<Again>) {
+fn adjust_inside(webrtcbin: &gst::Element, again: &Arc<RetransmissionGuard>) {
     let Some(bin) = webrtcbin.downcast_ref::<gst::Bin>() else {
         return;
     };
@@ -86,7 +88,7 @@ fn adjust_inside(webrtcbin: &gst::Element, again: &Arc<Again>) {
 pub(super) fn link(
     webrtcbin: &gst::Element,
     tracks: &[Track],
-    told: &Told,
+    on_feedback: &OnFeedback,
 ) -> Result<Vec<(Kind, gst::Pad)>, Error> {
     let mut pads = Vec::with_capacity(tracks.len());
     for (index, track) in tracks.iter().enumerate() {
@@ -102,7 +104,7 @@ pub(super) fn link(
         transceiver.set_property_from_str("fec-type", "none");
         let mut sent = caps;
         sent.make_mut().set("ssrc", track.ssrc);
-        let pad = source(&sink, &sent, told).map_err(|error| failed(&error.to_string()))?;
+        let pad = source(&sink, &sent, on_feedback).map_err(|error| failed(&error.to_string()))?;
         pads.push((track.codec.kind(), pad));
     }
     Ok(pads)
@@ -125,16 +127,16 @@ fn caps(track: &Track) -> gst::Caps {
 fn source(
     sink: &gst::Pad,
     caps: &gst::Caps,
-    told: &Told,
+    on_feedback: &OnFeedback,
 ) -> Result<gst::Pad, Box<dyn std::error::Error>> {
-    let told = told.clone();
+    let on_feedback = on_feedback.clone();
     let pad = gst::Pad::builder(gst::PadDirection::Src)
         .event_function(move |pad, parent, event| {
             let wish = event
                 .structure()
                 .is_some_and(|wish| wish.has_name("GstForceKeyUnit"));
             if wish {
-                told(Heard::KeyframeWanted);
+                on_feedback(Feedback::KeyframeWanted);
                 return true;
             }
             gst::Pad::event_default(pad, parent, event)

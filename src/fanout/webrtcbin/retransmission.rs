@@ -15,7 +15,7 @@ const PACKET_BYTES: usize = 1200;
 
 /// What one viewer may have again, and how often it was refused that.
 #[derive(Debug)]
-pub(super) struct Again {
+pub(super) struct RetransmissionGuard {
     budget: Mutex<Budget>,
     /// Bytes of a packet, on average: what one that is asked for costs, since nothing tells how
     /// large it was.
@@ -23,7 +23,7 @@ pub(super) struct Again {
     refused: AtomicU64,
 }
 
-impl Again {
+impl RetransmissionGuard {
     pub(super) const fn new() -> Self {
         Self {
             budget: Mutex::new(Budget::new()),
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn as_much_comes_again_as_was_earned_and_no_more() {
-        let again = Again::new();
+        let again = RetransmissionGuard::new();
         while again.take() {}
         assert_eq!(again.refused(), 1);
         for _ in 0..100 {

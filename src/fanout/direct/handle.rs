@@ -1,79 +1,100 @@
-//! A viewer as its owner holds it.
+//! A viewer on the direct engine as its session holds it, and how it begins.
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use str0m::IceCreds;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{Handle, Layer, Rendition, tracks::Target, worker::Message};
+use super::viewer::DirectViewer;
 use crate::{
+    fanout::{
+        Fanout, Layer, Rendition, Tracks, WorkerHandle,
+        error::Error,
+        tracks::{self, Target},
+        viewer::{ViewerCounters, ViewerStatistics},
+        worker::Message,
+    },
     media::Kind,
-    peer::{End, sdp},
+    peer::{
+        End, Event,
+        direct::{Incoming, Session},
+        sdp,
+        udp::{Destination, Route},
+    },
 };
 
 /// How long an ICE restart may take: a worker answers within one frame.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What one viewer has been sent.
-#[derive(Debug, Default)]
-pub(super) struct ViewerCounters {
-    pub(super) packets: AtomicU64,
-    pub(super) bytes: AtomicU64,
-    pub(super) retransmitted: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) dropped: AtomicU64,
-    pub(super) keyframe_requests: AtomicU64,
-    /// The handle is gone, so the viewer shall go too.
-    pub(super) closed: AtomicBool,
-}
-
-impl ViewerCounters {
-    pub(super) fn statistics(&self) -> ViewerStatistics {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ViewerStatistics {
-            packets: load(&self.packets),
-            bytes: load(&self.bytes),
-            retransmitted: load(&self.retransmitted),
-            retransmissions_refused: load(&self.refused),
-            dropped: load(&self.dropped),
-            keyframe_requests: load(&self.keyframe_requests),
-        }
-    }
-}
-
-/// One viewer's counters at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct ViewerStatistics {
-    /// RTP packets sent.
-    pub packets: u64,
-    /// Encrypted bytes of these.
-    pub bytes: u64,
-    /// Packets sent again on request.
-    pub retransmitted: u64,
-    /// Requests past the viewer's retransmission budget.
-    pub retransmissions_refused: u64,
-    /// Frames lost because the kernel did not take them.
-    pub dropped: u64,
-    /// Keyframes this viewer has asked for.
-    pub keyframe_requests: u64,
-}
-
-/// A viewer's session, held by its owner. Dropping it ends the session.
-pub struct Viewer {
+/// A viewer on the direct engine, held by its session. Dropping it ends the connection.
+pub struct DirectHandle {
     key: u64,
-    worker: Handle,
+    worker: WorkerHandle,
     counters: Arc<ViewerCounters>,
 }
 
-impl Viewer {
-    pub(super) fn new(key: u64, worker: Handle, counters: Arc<ViewerCounters>) -> Self {
+impl Fanout {
+    /// [`Fanout::watch`] on the direct engine.
+    pub(in crate::fanout) fn watch_on_direct(
+        &self,
+        offer: &sdp::Offer,
+        tracks: Tracks<'_>,
+        events: mpsc::Sender<Event>,
+    ) -> Result<(DirectHandle, String), Error> {
+        let (sections, tracks) = tracks.choose(offer)?;
+        let key = self.inner.port.next_session();
+        let Some((worker, handle)) = self
+            .inner
+            .workers
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, worker)| worker.viewers.load(Ordering::Relaxed))
+        else {
+            return Err(Error::Overloaded);
+        };
+        let now = Instant::now();
+        let route = Route {
+            session: key,
+            to: Destination::Worker(worker),
+        };
+        let (session, transport) =
+            Session::accept(offer, &self.inner.port, route, Incoming::default())?;
+        let transport = if tracks.iter().any(|track| track.layers.is_some()) {
+            // The viewer's receiver estimates its bandwidth, from our send times.
+            let (extensions_used, feedback_used) = (&[tracks::SEND_TIME][..], &["goog-remb"][..]);
+            sdp::Transport {
+                extensions_used,
+                feedback_used,
+                ..transport
+            }
+        } else {
+            transport
+        };
+        let answer = sdp::viewer_answer(offer, &sections, &transport);
+        let media = (tracks, sdp::stream_id(&sections));
+        let counters = Arc::<ViewerCounters>::default();
+        let viewer = DirectViewer::new(key, session, media, (events, Arc::clone(&counters)), now);
+        if handle
+            .queue
+            .try_send(Message::Join(Box::new(viewer)))
+            .is_err()
+        {
+            return Err(Error::Overloaded);
+        }
+        Ok((DirectHandle::new(key, handle.clone(), counters), answer))
+    }
+}
+
+impl DirectHandle {
+    pub(in crate::fanout) fn new(
+        key: u64,
+        worker: WorkerHandle,
+        counters: Arc<ViewerCounters>,
+    ) -> Self {
         worker.viewers.fetch_add(1, Ordering::Relaxed);
         Self {
             key,
@@ -105,8 +126,8 @@ impl Viewer {
     /// Sends the viewer another rendition of the track of this kind, of the same codec, beginning
     /// with that rendition's keyframe. With `layers` it is one of several, as in [`Layer`].
     /// Returns false if the viewer's worker is overloaded: then nothing has changed.
-    pub fn go_over(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
-        let message = Message::GoOver {
+    pub fn switch(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
+        let message = Message::Switch {
             viewer: self.key,
             kind,
             to: Target::new(to, layers),
@@ -157,7 +178,7 @@ impl Viewer {
     }
 }
 
-impl Drop for Viewer {
+impl Drop for DirectHandle {
     fn drop(&mut self) {
         self.worker.viewers.fetch_sub(1, Ordering::Relaxed);
         self.close(End::Deleted);
