@@ -16,7 +16,7 @@ use crate::{
     pipeline::{
         self, Event, Role, Variables,
         check::{Problem, check as problems_in},
-        tryout::{self, News},
+        trial::{self, News},
     },
 };
 
@@ -197,7 +197,7 @@ pub fn try_out(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
     let length = Duration::from_secs(options.seconds);
     tokio::runtime::Runtime::new()
         .context("no runtime")?
-        .block_on(tryout::run(&stem, &text, variables, length, &mut tell))
+        .block_on(trial::run(&stem, &text, variables, length, &mut tell))
         .map_err(|error| anyhow::anyhow!("{name}: {error}"))
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use gstreamer as gst;
 
-use super::{Error, Role, Variables, codec, job, launch, role, text};
+use super::{Error, Role, Variables, codec, expand, job, launch, lexer};
 use crate::media::Codec;
 
 /// Something that must be changed before a file works.
@@ -44,7 +44,7 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<Problem> {
             values = values.with(name, value);
         }
     }
-    let without_value = text::without_value(text, &values);
+    let without_value = expand::without_value(text, &values);
     let complete = without_value.is_empty();
     for (line, name) in without_value {
         let advice = format!(
@@ -65,7 +65,7 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<Problem> {
             return found.sorted();
         }
     };
-    let tokens = role::tokens(&description);
+    let tokens = lexer::tokens(&description);
     let role = Role::of(&description)
         .map_err(|error| found.at(&tokens, &error))
         .ok();
@@ -96,7 +96,7 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<Problem> {
 /// [`Error::MissingElement`] if there is one.
 pub fn has_elements(text: &str) -> Result<(), Error> {
     let description = Variables::default().expand(text)?;
-    let tokens = role::tokens(&description);
+    let tokens = lexer::tokens(&description);
     elements::named(&tokens).try_for_each(|name| known(name).map(drop))
 }
 
@@ -147,7 +147,7 @@ impl Found<'_> {
     }
 
     /// An error that quotes an element: the line is that of the last token it names.
-    fn at(&mut self, tokens: &[role::Token], error: &Error) {
+    fn at(&mut self, tokens: &[lexer::Token], error: &Error) {
         let text = error.to_string();
         let text = text.strip_prefix("check: ").unwrap_or(&text);
         let named = |word: &str| {
@@ -156,8 +156,8 @@ impl Found<'_> {
                 && text.contains(word)
         };
         let line = tokens.iter().rev().find(|token| match &token.kind {
-            role::TokenKind::Word(word) => named(word),
-            role::TokenKind::Property(name, value) => {
+            lexer::TokenKind::Word(word) => named(word),
+            lexer::TokenKind::Property(name, value) => {
                 name == "name" && text.contains(&format!("name={value}"))
             }
         });

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{Error, elements, nal};
+use super::{Error, elements, tidy};
 use crate::media::{Codec, Kind};
 
 /// Largest RTP packet that a payloader makes, in bytes with the 12 bytes of the fixed header:
@@ -147,7 +147,7 @@ impl Elements {
         let (factory, properties) = self.depayloader;
         let depayloader = elements::make(factory, properties)?;
         if let (Some(pad), Some(codec)) = (depayloader.static_pad("sink"), self.codec()) {
-            nal::tidy_pad(&pad, codec);
+            tidy::tidy_pad(&pad, codec);
         }
         let mut chain = vec![depayloader];
         if let Some(caps) = self.depayed {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use gstreamer as gst;
 
-use super::{frames::Frames, keyframe, nal, timestamps};
-use crate::media::Codec;
+use super::{framing::Frames, tidy, timestamps};
+use crate::media::{Codec, keyframe};
 
 const CODECS: [Codec; 6] = [
     Codec::H264,
@@ -32,7 +32,7 @@ pub(crate) fn packets(data: &[u8]) {
     for codec in CODECS {
         keyframe::starts_here(codec, packets_of(data));
         let mut frames = Frames::new(codec);
-        nal::look(codec, &packets);
+        tidy::look(codec, &packets);
         for (millis, packet) in (0..).zip(packets.chunks(2)) {
             let bytes = packet.iter().map(|packet| packet.size()).sum();
             let parts = packet.iter().map(AsRef::as_ref);

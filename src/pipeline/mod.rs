@@ -22,27 +22,26 @@ pub(crate) mod codec;
 mod depacketizer;
 mod elements;
 mod error;
-mod frames;
+mod expand;
+mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod intake;
 pub mod job;
-mod keyframe;
 pub(crate) mod launch;
+mod lexer;
 mod log;
-mod nal;
 mod outlet;
 pub(crate) mod packetizer;
-mod reorder;
 mod role;
 pub(crate) mod running;
 mod source;
 pub mod stream;
 #[cfg(test)]
 mod tests;
-mod text;
+mod tidy;
 mod timestamps;
-pub mod tryout;
+pub mod trial;
 mod variables;
 
 use std::sync::Mutex;
@@ -50,13 +49,13 @@ use std::sync::Mutex;
 pub use clock::running_time;
 pub use depacketizer::Depacketizer;
 pub use error::Error;
+pub use expand::expand;
 pub use job::Job;
 pub use outlet::{Outlet, TrackSinks};
 pub use role::Role;
 pub(crate) use running::hangs;
 pub use source::Source;
 pub use stream::{Demands, Stream, Streams};
-pub use text::expand;
 pub use variables::Variables;
 
 use crate::media::{Codec, Kind};

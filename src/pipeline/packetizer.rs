@@ -10,7 +10,7 @@ use gstreamer as gst;
 
 use super::{
     Error, clock, codec,
-    frames::Frames,
+    framing::Frames,
     stream::{self, Stream},
 };
 use crate::media::{Codec, Frame};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, text};
+use super::{Error, expand};
 
 /// The values of a pipeline text's variables, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Variables {
     /// # Errors
     /// As [`super::expand`].
     pub fn expand(&self, text: &str) -> Result<String, Error> {
-        text::expand(text, |name| self.value(name))
+        expand::expand(text, |name| self.value(name))
     }
 }
 

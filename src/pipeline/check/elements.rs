@@ -4,7 +4,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::{Found, known};
-use crate::pipeline::role::{Token, TokenKind};
+use crate::pipeline::lexer::{Token, TokenKind};
 
 /// Looks at every element and its properties. True if one does not exist or is set wrongly.
 pub(super) fn check(tokens: &[Token], found: &mut Found<'_>) -> bool {

@@ -8,7 +8,7 @@ use crate::{
     media::Kind,
     pipeline::{
         Role, codec,
-        role::{Token, TokenKind},
+        lexer::{Token, TokenKind},
     },
 };
 

@@ -12,10 +12,10 @@
 //! never waits: a pipeline that does not keep up loses buffers up to the next keyframe, counted.
 //! Of a simulcast picture it carries the best layer that comes; see `layers`.
 
-mod feed;
 mod gop;
 mod layers;
 mod tap;
+mod writer;
 
 use std::{
     fmt,
@@ -23,13 +23,13 @@ use std::{
     time::Instant,
 };
 
-pub(crate) use feed::tap_pad;
 use gop::Gop;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use layers::{Layers, Verdict};
 use tap::Tap;
 pub(crate) use tap::{Attachment, Counters, Limits};
+pub(crate) use writer::tap_pad;
 
 use crate::media::{Codec, Kind};
 

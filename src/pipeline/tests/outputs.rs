@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    super::{Event, Job, Stream, Streams, Variables, init, job::Setup, tryout::TestMedia},
+    super::{Event, Job, Stream, Streams, Variables, init, job::Setup, trial::TestMedia},
     peers::{
         Folder, MEDIA, ffmpeg, file, finish, free_port, output, probe, rtmp_server, rtsp_server,
         run_output, spawn,

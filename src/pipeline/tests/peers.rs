@@ -10,7 +10,7 @@ use std::{
 
 use tokio::process::{Child, Command};
 
-use super::super::{Event, Job, init, tryout::TestMedia};
+use super::super::{Event, Job, init, trial::TestMedia};
 use crate::pipeline::{Error, Variables, job::Setup};
 
 /// Longest run of a program that ends by itself.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    super::{Event, Job, Outlet, Stream, init, job::Setup, tryout::TestMedia},
+    super::{Event, Job, Outlet, Stream, init, job::Setup, trial::TestMedia},
     peers::{MEDIA, file},
 };
 use crate::media::{Codec, Kind};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use gstreamer as gst;
 
-use super::{keyframe, timestamps};
-use crate::media::{Codec, Frame, Kind};
+use super::timestamps;
+use crate::media::{Codec, Frame, Kind, keyframe};
 
 /// Largest frame carried, in bytes of RTP payload: more than a keyframe of a 4K stream at the
 /// highest rates in use. Larger ones are left out.

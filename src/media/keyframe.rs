@@ -4,10 +4,10 @@
 //! depayloaders do not set it for every codec, and `h264parse` leaves it out on pictures that are
 //! intra-coded but not a place to start.
 
-use crate::media::Codec;
+use super::Codec;
 
 /// Whether a decoder can start with the frame that these payloads carry, in sending order.
-pub(crate) fn starts_here<'a>(codec: Codec, mut payloads: impl Iterator<Item = &'a [u8]>) -> bool {
+pub fn starts_here<'a>(codec: Codec, mut payloads: impl Iterator<Item = &'a [u8]>) -> bool {
     match codec {
         Codec::Opus => true,
         Codec::H264 => payloads.find_map(h264).unwrap_or(false),

@@ -5,11 +5,8 @@ use std::sync::Mutex;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{
-    super::{clock, reorder},
-    Stream,
-};
-use crate::media::Codec;
+use super::{super::clock, Stream};
+use crate::media::{Codec, order};
 
 /// Hands everything that passes `pad` to `stream`, which takes nothing from older feeds any more.
 pub(crate) fn tap_pad(pad: &gst::Pad, stream: &Stream, codec: Codec) {
@@ -121,9 +118,9 @@ impl Feed {
             return;
         };
         self.reordered = if has_lengths(&bytes) {
-            reorder::is_reordered(self.codec, units(&bytes))
+            order::is_reordered(self.codec, units(&bytes))
         } else {
-            reorder::is_reordered(self.codec, coded_units(&bytes))
+            order::is_reordered(self.codec, coded_units(&bytes))
         };
         if self.reordered {
             self.stream.note_reordered(self.number);

@@ -3,12 +3,12 @@
 //! Times would tell, too, but those of a publisher's first frames are corrected as its clock
 //! becomes known, and jump back then.
 
-use crate::media::Codec;
+use super::Codec;
 
 /// Whether these NAL units, of one frame, say that frames come in another order than they are
 /// shown in. H.264: the first slice is a B slice (§7.3.3). H.265, where B slices are used without
 /// that: the video parameter set says so (§7.3.2.1), which stands in front of every keyframe.
-pub(super) fn is_reordered<'a>(codec: Codec, mut units: impl Iterator<Item = &'a [u8]>) -> bool {
+pub fn is_reordered<'a>(codec: Codec, mut units: impl Iterator<Item = &'a [u8]>) -> bool {
     match codec {
         Codec::H264 => units.find_map(h264).unwrap_or(false),
         Codec::H265 => units.find_map(h265).unwrap_or(false),

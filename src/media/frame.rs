@@ -1,0 +1,66 @@
+//! Encoded media on its way: frames and packets.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::Codec;
+
+/// One encoded access unit, already cut into RTP payloads.
+///
+/// Made once by the pipeline's packetizer and shared, never copied, by every viewer.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// What the payloads contain.
+    pub codec: Codec,
+    /// True if a decoder can start here. Always true for audio.
+    pub keyframe: bool,
+    /// Server running time at which the frame is due, on the one clock and base time shared by
+    /// every pipeline. Audio and video of a broadcast are in sync on it, and it goes on across a
+    /// publisher's reconnect.
+    pub pts: Duration,
+    /// RTP timestamp in units of [`Codec::clock_rate`], not wrapped. Derived from `pts`, but free
+    /// of jitter: consecutive audio frames differ by exactly their duration.
+    pub timestamp: u64,
+    /// All RTP payloads, one behind the other.
+    pub data: Bytes,
+    /// Where each payload ends in `data`, in bytes; the first begins at 0. The marker bit belongs
+    /// on the last packet (for audio: on none).
+    pub ends: Vec<u32>,
+}
+
+impl Frame {
+    /// The byte range of each payload in [`Frame::data`], in sending order.
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = Range<usize>> + '_ {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let range = start..end as usize;
+            start = range.end;
+            range
+        })
+    }
+}
+
+/// One RTP packet on its way into a pipeline's depayloader, in order.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// Server running time at which its media is due, as in [`Frame::pts`].
+    pub pts: Duration,
+    /// RTP sequence number, extended to 64 bits.
+    pub sequence: u64,
+    /// RTP timestamp as sent.
+    pub timestamp: u32,
+    /// RTP marker bit.
+    pub marker: bool,
+    /// True if packets before this one are missing for good.
+    pub gap: bool,
+    /// RTP payload.
+    pub payload: Arc<[u8]>,
+}
+
+/// Where an engine hands over the packets of one track. Must not block.
+pub type PacketSink = Arc<dyn Fn(Packet) + Send + Sync>;
+
+/// Where a pipeline hands over its frames. Called on GStreamer streaming threads: must not block,
+/// take contended locks or panic.
+pub type FrameSink = Arc<dyn Fn(Frame) + Send + Sync>;
