@@ -14,9 +14,9 @@ use crate::{
     broadcast::Text,
     config::{Config, Layers},
     pipeline::{
-        self, Event, Role, Variables,
-        check::{Problem, check as problems_in},
-        trial::{self, News},
+        self, Event, PipelineRole, Variables,
+        check::{FileProblem, check as problems_in},
+        trial::{self, TrialNews},
     },
 };
 
@@ -103,7 +103,7 @@ pub fn check(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitCode> 
 }
 
 /// The problems of every pipeline file that a configuration uses.
-pub fn of_config(config: &Config, variables: &Variables) -> Vec<Problem> {
+pub fn of_config(config: &Config, variables: &Variables) -> Vec<FileProblem> {
     let mut problems = Vec::new();
     for plan in config.plans.all() {
         let given = plan.variables.iter();
@@ -131,7 +131,7 @@ pub fn of_config(config: &Config, variables: &Variables) -> Vec<Problem> {
 }
 
 /// A file without fault in a place where it does not belong.
-fn misused(file: &Text, used_as: &str, variables: &Variables) -> Option<Problem> {
+fn misused(file: &Text, used_as: &str, variables: &Variables) -> Option<FileProblem> {
     // Any values will do: names of elements do not hang on those that the server sets.
     let set = [
         ("name", "check"),
@@ -147,13 +147,13 @@ fn misused(file: &Text, used_as: &str, variables: &Variables) -> Option<Problem>
                 all.with(name, value)
             }
         });
-    let role = Role::of(&variables.expand(&file.text).ok()?).ok()?;
+    let role = PipelineRole::of(&variables.expand(&file.text).ok()?).ok()?;
     let is = match role {
-        Role::Source { .. } => "source",
-        Role::Output { .. } => "output",
-        Role::Renditions { .. } => "renditions",
+        PipelineRole::Source { .. } => "source",
+        PipelineRole::Output { .. } => "output",
+        PipelineRole::Renditions { .. } => "renditions",
     };
-    (is != used_as).then(|| Problem {
+    (is != used_as).then(|| FileProblem {
         file: file.file.clone(),
         line: None,
         text: format!(
@@ -189,9 +189,9 @@ pub fn try_out(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
     let mut tell = |news| {
         // Err: nobody reads.
         let _ = match news {
-            News::Began(role) => writeln!(out, "{}", describe(&role)),
-            News::Happened(event) => writeln!(out, "        {}", happened(&event)),
-            News::Second(second) => writeln!(out, "{second}"),
+            TrialNews::Began(role) => writeln!(out, "{}", describe(&role)),
+            TrialNews::Happened(event) => writeln!(out, "        {}", happened(&event)),
+            TrialNews::Second(second) => writeln!(out, "{second}"),
         };
     };
     let length = Duration::from_secs(options.seconds);
@@ -201,7 +201,7 @@ pub fn try_out(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("{name}: {error}"))
 }
 
-fn describe(role: &Role) -> String {
+fn describe(role: &PipelineRole) -> String {
     let list = |kinds: &[crate::media::Kind]| {
         kinds
             .iter()
@@ -210,9 +210,9 @@ fn describe(role: &Role) -> String {
             .join(" and ")
     };
     match role {
-        Role::Source { tracks } => format!("a source of {}", list(tracks)),
-        Role::Output { inputs } => format!("an output of {}", list(inputs)),
-        Role::Renditions { inputs, outputs } => {
+        PipelineRole::Source { tracks } => format!("a source of {}", list(tracks)),
+        PipelineRole::Output { inputs } => format!("an output of {}", list(inputs)),
+        PipelineRole::Renditions { inputs, outputs } => {
             let outputs: Vec<_> = outputs
                 .iter()
                 .map(|(kind, name)| format!("{kind}_{name}"))

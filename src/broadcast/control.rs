@@ -100,7 +100,7 @@ impl Broadcasts {
         &self,
         name: &Name,
         pipeline: &str,
-    ) -> Result<(job::Control, job::Figures), Error> {
+    ) -> Result<(job::Control, job::JobFigures), Error> {
         let mut pipelines = self.pipelines_of(name).await?.into_iter();
         let found = pipelines.find(|it| it.name == pipeline);
         let found = found.ok_or(Error::Missing("pipeline"))?;

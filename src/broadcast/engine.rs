@@ -22,7 +22,7 @@ use crate::{
         sdp::{self, Choice, Format, Offer},
         webrtcbin,
     },
-    pipeline::{self, Depacketizer, Outlet},
+    pipeline::{self, Depacketizer, TrackOutlet},
 };
 
 /// How publishers are received.
@@ -207,7 +207,7 @@ impl Direct {
 fn streams(
     offer: &Offer,
     sinks: &Sinks,
-) -> Result<Vec<(Codec, Option<String>, Outlet)>, sdp::Error> {
+) -> Result<Vec<(Codec, Option<String>, TrackOutlet)>, sdp::Error> {
     let mut streams = Vec::new();
     for choice in offer.choose_publish()? {
         let Choice::Receive(Format {

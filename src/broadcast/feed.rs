@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     fanout::{Fanout, Layer, Rendition},
     media::{Codec, FrameSink, Kind},
-    pipeline::{Outlet, Stream, Streams, TrackSinks},
+    pipeline::{EncodedStream, EncodedStreams, TrackOutlet, TrackSinks},
 };
 
 /// What gates and sessions report to the actor of their broadcast.
@@ -69,7 +69,7 @@ impl Track {
 pub(super) struct Sinks {
     pub(super) tracks: TrackSinks,
     /// The layers of a simulcast picture, by rid; empty without simulcast.
-    pub(super) layers: Vec<(String, Outlet)>,
+    pub(super) layers: Vec<(String, TrackOutlet)>,
 }
 
 /// At most one track of each kind.
@@ -178,7 +178,7 @@ impl Gate {
     pub(super) fn sinks(
         self: &Arc<Self>,
         feed: u64,
-        (tracks, streams): (&Tracks, &Streams),
+        (tracks, streams): (&Tracks, &EncodedStreams),
         reports: &mpsc::Sender<Report>,
     ) -> Sinks {
         let sink = |track: &Track, rendition: &Rendition, kind| {
@@ -198,9 +198,9 @@ impl Gate {
         let layers = video.iter().flat_map(|track| {
             // Pipelines know nothing of layers: they get the best.
             let layered = streams.video.as_ref().filter(|_| !track.layers.is_empty());
-            let stream = layered.map(Stream::layered);
+            let stream = layered.map(EncodedStream::layered);
             let layer = |it: &Layer| {
-                let outlet = Outlet {
+                let outlet = TrackOutlet {
                     frames: sink(track, &it.rendition, Kind::Video),
                     stream: stream.clone(),
                     transcode: false,

@@ -24,8 +24,8 @@ use crate::{
     fanout,
     media::{Codec, Kind},
     pipeline::{
-        Event, Job, Outlet, Stream, Streams, hangs,
-        job::{Control, Figures, Setup},
+        EncodedStream, EncodedStreams, Event, Job, TrackOutlet, hangs,
+        job::{Control, JobFigures, JobSetup},
     },
 };
 
@@ -75,7 +75,7 @@ pub struct Health {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) health: Health,
-    pub(super) figures: Figures,
+    pub(super) figures: JobFigures,
     /// While it runs.
     pub(super) control: Option<Control>,
 }
@@ -111,7 +111,7 @@ pub(super) struct Made {
     pub(super) name: String,
     pub(super) rendition: Arc<fanout::Rendition>,
     /// Where other pipelines take it from.
-    pub(super) stream: Option<Stream>,
+    pub(super) stream: Option<EncodedStream>,
 }
 
 /// Everything one job needs.
@@ -120,7 +120,7 @@ pub(super) struct Task {
     pub(super) broadcast: Name,
     pub(super) text: Text,
     pub(super) plan: Arc<Plan>,
-    pub(super) inputs: Streams,
+    pub(super) inputs: EncodedStreams,
     pub(super) purpose: Purpose,
     pub(super) keyframe: Arc<Notify>,
     pub(super) snapshot: watch::Sender<Snapshot>,
@@ -194,15 +194,15 @@ impl Task {
         format!("{}-{}", self.broadcast, self.text.name())
     }
 
-    fn setup(&self) -> Setup {
-        let mut setup = Setup::new(self.pipeline_name(), &*self.text.text);
+    fn setup(&self) -> JobSetup {
+        let mut setup = JobSetup::new(self.pipeline_name(), &*self.text.text);
         setup.variables = self.plan.variables(&self.broadcast);
         setup.inputs = self.inputs.clone();
         setup.stall = self.plan.stall;
         if let Purpose::Renditions(renditions) = &self.purpose {
             let outlet = |made: &Made| {
                 let frames = made.rendition.sink();
-                let mut outlet = Outlet::new(move |frame| frames(frame));
+                let mut outlet = TrackOutlet::new(move |frame| frames(frame));
                 outlet.stream.clone_from(&made.stream);
                 outlet.transcode = true;
                 (made.sink.clone(), outlet)

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
-    pipeline::job::{Control, Figures},
+    pipeline::job::{Control, JobFigures},
 };
 
 /// Whether a broadcast can be watched.
@@ -145,7 +145,7 @@ pub struct PipelineFigures {
     pub health: Health,
     /// What goes in and out.
     #[serde(flatten)]
-    pub figures: Figures,
+    pub figures: JobFigures,
     /// While it runs.
     #[serde(skip)]
     pub(super) control: Option<Control>,

@@ -7,12 +7,12 @@ use std::fmt;
 
 use gstreamer as gst;
 
-use super::{Error, Role, Variables, codec, expand, job, launch, lexer};
+use super::{Error, PipelineRole, Variables, codec, expand, job, launch, lexer};
 use crate::media::Codec;
 
 /// Something that must be changed before a file works.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct FileProblem {
     /// The file.
     pub file: String,
     /// Its line, from 1, if it is about one.
@@ -21,7 +21,7 @@ pub struct Problem {
     pub text: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some(line) => write!(f, "{}:{line}: {}", self.file, self.text),
@@ -33,8 +33,8 @@ impl fmt::Display for Problem {
 /// Everything that is wrong with a pipeline file's text. `variables` are the values that the
 /// configuration gives; those that the server itself sets need not be among them. Elements are
 /// made, but nothing is started. Blocks: call it on the blocking pool.
-pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<Problem> {
-    let mut found = Found {
+pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<FileProblem> {
+    let mut found = Findings {
         file,
         problems: Vec::new(),
     };
@@ -66,7 +66,7 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<Problem> {
         }
     };
     let tokens = lexer::tokens(&description);
-    let role = Role::of(&description)
+    let role = PipelineRole::of(&description)
         .map_err(|error| found.at(&tokens, &error))
         .ok();
     let unknown = elements::check(&tokens, &mut found);
@@ -111,19 +111,19 @@ fn server_variables() -> [(&'static str, &'static str); 3] {
 }
 
 /// The problems found so far.
-struct Found<'a> {
+struct Findings<'a> {
     file: &'a str,
-    problems: Vec<Problem>,
+    problems: Vec<FileProblem>,
 }
 
-impl Found<'_> {
-    fn sorted(mut self) -> Vec<Problem> {
+impl Findings<'_> {
+    fn sorted(mut self) -> Vec<FileProblem> {
         self.problems.sort_by_key(|problem| problem.line);
         self.problems
     }
 
     fn add(&mut self, line: Option<usize>, text: impl Into<String>) {
-        let problem = Problem {
+        let problem = FileProblem {
             file: self.file.to_owned(),
             line,
             text: text.into(),
@@ -147,7 +147,7 @@ impl Found<'_> {
     }
 
     /// An error that quotes an element: the line is that of the last token it names.
-    fn at(&mut self, tokens: &[lexer::Token], error: &Error) {
+    fn at(&mut self, tokens: &[lexer::LaunchToken], error: &Error) {
         let text = error.to_string();
         let text = text.strip_prefix("check: ").unwrap_or(&text);
         let named = |word: &str| {

@@ -10,8 +10,8 @@ use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
 use super::{
-    Error, Event, Outlet, clock, codec, packetizer,
-    running::{self, Report, Running},
+    Error, Event, TrackOutlet, clock, codec, packetizer,
+    running::{self, PipelineEnd, RunningPipeline},
 };
 use crate::media::{Codec, Packet, PacketSink};
 
@@ -24,7 +24,7 @@ const PAYLOAD_TYPE: u8 = 96;
 /// A running depayloader and packetizer for one track. Dropping it stops it in the background.
 #[derive(Debug)]
 pub struct Depacketizer {
-    running: Running,
+    running: RunningPipeline,
 }
 
 impl Depacketizer {
@@ -37,7 +37,7 @@ impl Depacketizer {
     /// If an element is missing or does not start.
     pub async fn start(
         codec: Codec,
-        outlet: Outlet,
+        outlet: TrackOutlet,
         events: mpsc::Sender<Event>,
         keyframe_wanted: impl Fn() + Send + Sync + 'static,
     ) -> Result<(Self, PacketSink), Error> {
@@ -46,10 +46,10 @@ impl Depacketizer {
         let (pipeline, source) =
             running::blocking("building a depacketizer", running::START_TIMEOUT, build).await??;
         let event = |report| match report {
-            Report::Failed(reason) => Some(Event::Failed(reason)),
-            Report::Ended => Some(Event::Ended),
+            PipelineEnd::Failed(reason) => Some(Event::Failed(reason)),
+            PipelineEnd::Ended => Some(Event::Ended),
         };
-        let running = Running::start(pipeline, |_, _| {}, events, event).await?;
+        let running = RunningPipeline::start(pipeline, |_, _| {}, events, event).await?;
         let source = source.downgrade();
         let packets: PacketSink = Arc::new(move |packet| {
             if let Some(source) = source.upgrade()
@@ -69,7 +69,7 @@ impl Depacketizer {
 
 fn build(
     codec: Codec,
-    outlet: Outlet,
+    outlet: TrackOutlet,
     events: mpsc::Sender<Event>,
     keyframe_wanted: impl Fn() + Send + Sync + 'static,
 ) -> Result<(gst::Pipeline, gst_app::AppSrc), Error> {

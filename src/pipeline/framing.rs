@@ -16,10 +16,10 @@ const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 const HEADER_BYTES: usize = 12;
 
 /// Gathers the packets of one track into frames.
-pub(crate) struct Frames {
+pub(crate) struct FrameAssembler {
     codec: Codec,
-    video: timestamps::Video,
-    opus: timestamps::Opus,
+    video: timestamps::VideoTimestamps,
+    opus: timestamps::OpusTimestamps,
     /// Due time of the frame being gathered; `None` between frames.
     pts: Option<Duration>,
     data: Vec<u8>,
@@ -27,12 +27,12 @@ pub(crate) struct Frames {
     too_large: bool,
 }
 
-impl Frames {
+impl FrameAssembler {
     pub(crate) fn new(codec: Codec) -> Self {
         Self {
             codec,
-            video: timestamps::Video::default(),
-            opus: timestamps::Opus::default(),
+            video: timestamps::VideoTimestamps::default(),
+            opus: timestamps::OpusTimestamps::default(),
             pts: None,
             data: Vec::new(),
             ends: Vec::new(),
@@ -163,7 +163,7 @@ mod tests {
         gst::Buffer::from_slice(bytes)
     }
 
-    fn push(frames: &mut Frames, ms: u64, packets: &[gst::Buffer]) -> Vec<Frame> {
+    fn push(frames: &mut FrameAssembler, ms: u64, packets: &[gst::Buffer]) -> Vec<Frame> {
         let mut made = Vec::new();
         let bytes = packets.iter().map(|packet| packet.size()).sum();
         let packets = packets.iter().map(AsRef::as_ref);
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn h264_frame_ends_with_the_marker() {
         gst::init().unwrap();
-        let mut frames = Frames::new(Codec::H264);
+        let mut frames = FrameAssembler::new(Codec::H264);
         assert!(push(&mut frames, 40, &[packet(false, &[0x67, 1])]).is_empty());
         let made = push(
             &mut frames,
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn new_time_ends_a_frame_without_marker() {
         gst::init().unwrap();
-        let mut frames = Frames::new(Codec::H264);
+        let mut frames = FrameAssembler::new(Codec::H264);
         assert!(push(&mut frames, 40, &[packet(false, &[0x41])]).is_empty());
         let made = push(&mut frames, 80, &[packet(true, &[0x41, 2])]);
         assert_eq!(
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn av1_frame_is_what_was_pushed_at_once() {
         gst::init().unwrap();
-        let mut frames = Frames::new(Codec::Av1);
+        let mut frames = FrameAssembler::new(Codec::Av1);
         let early_marker = [packet(true, &[0x18, 1]), packet(true, &[0x10, 2])];
         assert_eq!(push(&mut frames, 0, &early_marker).len(), 1);
     }
@@ -222,12 +222,12 @@ mod tests {
         bytes.extend([0xbe, 0xde, 0, 1, 0x10, 7, 0, 0]);
         bytes.extend([0x41, 5]);
         let made = push(
-            &mut Frames::new(Codec::H264),
+            &mut FrameAssembler::new(Codec::H264),
             0,
             &[gst::Buffer::from_slice(bytes)],
         );
         assert_eq!(made[0].data.as_ref(), [0x41, 5]);
         let short = gst::Buffer::from_slice([0x91, 0x80, 0, 1]);
-        assert!(push(&mut Frames::new(Codec::Vp8), 0, &[short]).is_empty());
+        assert!(push(&mut FrameAssembler::new(Codec::Vp8), 0, &[short]).is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gstreamer as gst;
 
-use super::{framing::Frames, tidy, timestamps};
+use super::{framing::FrameAssembler, tidy, timestamps};
 use crate::media::{Codec, keyframe};
 
 const CODECS: [Codec; 6] = [
@@ -31,7 +31,7 @@ pub(crate) fn packets(data: &[u8]) {
     timestamps::opus_duration(data);
     for codec in CODECS {
         keyframe::starts_here(codec, packets_of(data));
-        let mut frames = Frames::new(codec);
+        let mut frames = FrameAssembler::new(codec);
         tidy::look(codec, &packets);
         for (millis, packet) in (0..).zip(packets.chunks(2)) {
             let bytes = packet.iter().map(|packet| packet.size()).sum();

@@ -6,7 +6,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::{Error, Stream, codec, packetizer};
+use super::{EncodedStream, Error, codec, packetizer};
 use crate::media::{Codec, Frame, Kind};
 
 /// Buffers that may wait in an appsink whose own limit is not set: what comes is taken at once.
@@ -28,7 +28,7 @@ const TRANSCODER_VIDEO: &str = "decodebin name=first ! videoconvert ! video/x-ra
 pub(crate) fn take(
     sink: &gst_app::AppSink,
     kind: Kind,
-    (stream, transcode): (Option<Stream>, bool),
+    (stream, transcode): (Option<EncodedStream>, bool),
     deliver: impl FnMut(Frame) + Send + 'static,
 ) {
     if sink.caps().is_none_or(|caps| caps.is_any()) {
@@ -68,7 +68,7 @@ pub(crate) fn take(
 
 struct Intake {
     kind: Kind,
-    stream: Option<Stream>,
+    stream: Option<EncodedStream>,
     transcode: bool,
     deliver: Option<Box<dyn FnMut(Frame) + Send>>,
     chain: Option<Chain>,
@@ -140,7 +140,7 @@ impl Chain {
     /// are pushed into it through a pad of its own, on the thread that brought them.
     fn new(
         sink: &gst_app::AppSink,
-        ((codec, foreign), stream): ((Codec, bool), Option<&Stream>),
+        ((codec, foreign), stream): ((Codec, bool), Option<&EncodedStream>),
         caps: &gst::CapsRef,
         segment: &gst::Segment,
         deliver: Box<dyn FnMut(Frame) + Send>,

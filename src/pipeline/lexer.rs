@@ -1,7 +1,7 @@
 //! The words of a gst-launch description, as far as roles and checks need them.
 
 /// What gst-launch's grammar sees, as far as roles and checks need it.
-pub(crate) struct Token {
+pub(crate) struct LaunchToken {
     /// The line it begins in, from 1.
     pub(crate) line: usize,
     pub(crate) kind: TokenKind,
@@ -14,7 +14,7 @@ pub(crate) enum TokenKind {
     Word(String),
 }
 
-pub(crate) fn tokens(description: &str) -> Vec<Token> {
+pub(crate) fn tokens(description: &str) -> Vec<LaunchToken> {
     let mut tokens = Vec::new();
     let mut rest = description.trim_start();
     let line = |rest: &str| {
@@ -44,7 +44,7 @@ pub(crate) fn tokens(description: &str) -> Vec<Token> {
             rest = tail.trim_start();
             TokenKind::Word(word)
         };
-        tokens.push(Token { line, kind });
+        tokens.push(LaunchToken { line, kind });
     }
     tokens
 }

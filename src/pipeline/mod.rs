@@ -51,11 +51,11 @@ pub use depacketizer::Depacketizer;
 pub use error::Error;
 pub use expand::expand;
 pub use job::Job;
-pub use outlet::{Outlet, TrackSinks};
-pub use role::Role;
+pub use outlet::{TrackOutlet, TrackSinks};
+pub use role::PipelineRole;
 pub(crate) use running::hangs;
 pub use source::Source;
-pub use stream::{Demands, Stream, Streams};
+pub use stream::{Demands, EncodedStream, EncodedStreams};
 pub use variables::Variables;
 
 use crate::media::{Codec, Kind};

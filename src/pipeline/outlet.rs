@@ -2,21 +2,21 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Stream, Streams};
+use super::{EncodedStream, EncodedStreams};
 use crate::media::{Frame, FrameSink, Kind};
 
 /// Where the frames and the encoded stream of one track or rendition go.
 #[derive(Clone)]
-pub struct Outlet {
+pub struct TrackOutlet {
     /// Takes the frames.
     pub frames: FrameSink,
     /// Gets the encoded stream, if pipelines may want it.
-    pub stream: Option<Stream>,
+    pub stream: Option<EncodedStream>,
     /// Whether what no browser receives is made Opus or H.264; else it is an error.
     pub transcode: bool,
 }
 
-impl Outlet {
+impl TrackOutlet {
     /// Calls `frames` with each frame, on a streaming thread: it must not block.
     pub fn new(frames: impl Fn(Frame) + Send + Sync + 'static) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Outlet {
     }
 }
 
-impl fmt::Debug for Outlet {
+impl fmt::Debug for TrackOutlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outlet")
             .field("stream", &self.stream)
@@ -43,15 +43,15 @@ pub struct TrackSinks {
     /// Takes the frames of the audio track.
     pub audio: FrameSink,
     /// Get the encoded media, for renditions and outputs.
-    pub streams: Streams,
-    /// See [`Outlet::transcode`].
+    pub streams: EncodedStreams,
+    /// See [`TrackOutlet::transcode`].
     pub transcode: bool,
 }
 
 impl TrackSinks {
     /// Sinks for frames only: no pipeline takes the encoded streams.
     pub fn new(video: FrameSink, audio: FrameSink) -> Self {
-        let streams = Streams::default();
+        let streams = EncodedStreams::default();
         Self {
             video,
             audio,
@@ -69,8 +69,8 @@ impl TrackSinks {
     }
 
     /// Frames and stream of one track.
-    pub fn outlet(&self, kind: Kind) -> Outlet {
-        Outlet {
+    pub fn outlet(&self, kind: Kind) -> TrackOutlet {
+        TrackOutlet {
             frames: Arc::clone(self.of(kind)),
             stream: self.streams.of(kind).cloned(),
             transcode: self.transcode,

@@ -10,8 +10,8 @@ use gstreamer as gst;
 
 use super::{
     Error, clock, codec,
-    framing::Frames,
-    stream::{self, Stream},
+    framing::FrameAssembler,
+    stream::{self, EncodedStream},
 };
 use crate::media::{Codec, Frame};
 
@@ -19,7 +19,7 @@ use crate::media::{Codec, Frame};
 /// frame, on the streaming thread: it must not block. What the parser makes goes to `stream` too.
 pub(crate) fn bin(
     codec: Codec,
-    stream: Option<&Stream>,
+    stream: Option<&EncodedStream>,
     deliver: impl FnMut(Frame) + Send + 'static,
 ) -> Result<gst::Bin, Error> {
     let chain = codec::elements(codec).packetizer()?;
@@ -46,7 +46,7 @@ pub(crate) fn bin(
 /// one then waits as well, and holds the lock that its own way to PAUSED or READY needs: which of
 /// the two sinks the pipeline stops first would decide whether it ever stops.
 fn take(payloader: &gst::Pad, codec: Codec, deliver: impl FnMut(Frame) + Send + 'static) {
-    let output = Mutex::new((Frames::new(codec), deliver));
+    let output = Mutex::new((FrameAssembler::new(codec), deliver));
     let all = gst::PadProbeType::DATA_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
     payloader.add_probe(all, move |pad, info| {
         // A panic in there has cost one frame; the next one is whole again.

@@ -11,7 +11,7 @@ const RENDITION_CHARS_MAX: usize = 64;
 
 /// The role of a pipeline text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum PipelineRole {
     /// `appsink name=video` and/or `name=audio`, no appsrc: makes media.
     Source {
         /// The tracks it makes.
@@ -31,7 +31,7 @@ pub enum Role {
     },
 }
 
-impl Role {
+impl PipelineRole {
     /// The role of an expanded description.
     ///
     /// # Errors
@@ -139,15 +139,15 @@ fn app_elements(description: &str) -> Vec<(String, Option<String>)> {
 mod tests {
     use super::*;
 
-    fn role(text: &str) -> Result<Role, String> {
-        Role::of(text).map_err(|error| error.to_string())
+    fn role(text: &str) -> Result<PipelineRole, String> {
+        PipelineRole::of(text).map_err(|error| error.to_string())
     }
 
     #[test]
     fn sources() {
         assert_eq!(
             role("videotestsrc ! x264enc ! appsink name=video audiotestsrc ! appsink name=audio"),
-            Ok(Role::Source {
+            Ok(PipelineRole::Source {
                 tracks: vec![Kind::Video, Kind::Audio]
             })
         );
@@ -155,13 +155,13 @@ mod tests {
             role(
                 "rtspsrc location=\"rtsp://a/?x=appsrc name=b\" ! appsink sync=false name = \"audio\""
             ),
-            Ok(Role::Source {
+            Ok(PipelineRole::Source {
                 tracks: vec![Kind::Audio]
             })
         );
         assert_eq!(
             role("t ! video/x-raw, name=5 ! queue name=video ! appsink\n name=video max-buffers=1"),
-            Ok(Role::Source {
+            Ok(PipelineRole::Source {
                 tracks: vec![Kind::Video]
             })
         );
@@ -174,7 +174,7 @@ mod tests {
                 "appsrc name=video ! d ! tee name=t ! x ! appsink name=video_720p \
                  t. ! x ! appsink name=video_low-2 appsrc name=audio ! appsink name=audio_a"
             ),
-            Ok(Role::Renditions {
+            Ok(PipelineRole::Renditions {
                 inputs: vec![Kind::Video, Kind::Audio],
                 outputs: vec![
                     (Kind::Video, "720p".to_owned()),
@@ -185,7 +185,7 @@ mod tests {
         );
         assert_eq!(
             role("appsrc name=audio is-live=true ! filesink location=a"),
-            Ok(Role::Output {
+            Ok(PipelineRole::Output {
                 inputs: vec![Kind::Audio]
             })
         );

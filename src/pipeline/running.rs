@@ -37,7 +37,7 @@ static HANGING: Mutex<Vec<Arc<Change>>> = Mutex::new(Vec::new());
 
 /// What a pipeline says while it runs.
 #[derive(Debug)]
-pub(crate) enum Report {
+pub(crate) enum PipelineEnd {
     /// An element failed; names the element and the reason.
     Failed(String),
     /// Every sink has got the end of its stream.
@@ -45,15 +45,15 @@ pub(crate) enum Report {
 }
 
 /// A pipeline and the task that reads its messages. Ends in the NULL state, off every streaming
-/// thread: at once with [`Running::stop`], on a thread of its own when dropped.
+/// thread: at once with [`RunningPipeline::stop`], on a thread of its own when dropped.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningPipeline {
     /// `None` once it is being stopped.
     pipeline: Option<Owned>,
     tasks: JoinSet<()>,
 }
 
-impl Running {
+impl RunningPipeline {
     /// Brings a pipeline to PAUSED, calls `ready` with it and whether it is live, and plays it.
     /// What happens to it is sent as `event(report)`, once, unless it is `None`.
     ///
@@ -63,21 +63,21 @@ impl Running {
         pipeline: gst::Pipeline,
         ready: impl FnOnce(&gst::Pipeline, bool),
         events: mpsc::Sender<E>,
-        event: impl FnOnce(Report) -> Option<E> + Send + 'static,
+        event: impl FnOnce(PipelineEnd) -> Option<E> + Send + 'static,
     ) -> Result<Self, Error> {
         Self::start_again(pipeline, ready, events, event, false).await
     }
 
-    /// As [`Running::start`]. With `loops`, the pipeline plays from its beginning again when it
+    /// As [`RunningPipeline::start`]. With `loops`, the pipeline plays from its beginning again when it
     /// has come to its end.
     ///
     /// # Errors
-    /// As [`Running::start`].
+    /// As [`RunningPipeline::start`].
     pub(crate) async fn start_again<E: Send + 'static>(
         pipeline: gst::Pipeline,
         ready: impl FnOnce(&gst::Pipeline, bool),
         events: mpsc::Sender<E>,
-        event: impl FnOnce(Report) -> Option<E> + Send + 'static,
+        event: impl FnOnce(PipelineEnd) -> Option<E> + Send + 'static,
         loops: bool,
     ) -> Result<Self, Error> {
         if hangs(&pipeline.name()) {
@@ -94,13 +94,13 @@ impl Running {
             let reason = tokio::time::timeout(REASON_TIMEOUT, next_report(&mut bus, None)).await;
             running.stop().await;
             return Err(match reason {
-                Ok(Some(Report::Failed(reason))) => Error::Failed(reason),
+                Ok(Some(PipelineEnd::Failed(reason))) => Error::Failed(reason),
                 _ => error,
             });
         }
         running.tasks.spawn(async move {
             let mut report = next_report(&mut bus, Some(&weak)).await;
-            while loops && matches!(report, Some(Report::Ended)) && play_again(&weak).await {
+            while loops && matches!(report, Some(PipelineEnd::Ended)) && play_again(&weak).await {
                 report = next_report(&mut bus, Some(&weak)).await;
             }
             if let Some(event) = report.and_then(event) {
@@ -134,7 +134,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningPipeline {
     fn drop(&mut self) {
         let Some(pipeline) = self.pipeline.take() else {
             return;
@@ -295,19 +295,19 @@ async fn play_again(pipeline: &glib::WeakRef<gst::Pipeline>) -> bool {
 async fn next_report(
     bus: &mut gst::bus::BusStream,
     pipeline: Option<&glib::WeakRef<gst::Pipeline>>,
-) -> Option<Report> {
+) -> Option<PipelineEnd> {
     while let Some(message) = bus.next().await {
         let source = message.src().map(|object| object.path_string().to_string());
         let source = source.as_deref().unwrap_or("pipeline");
         match message.view() {
             gst::MessageView::Error(error) => {
-                return Some(Report::Failed(explain(
+                return Some(PipelineEnd::Failed(explain(
                     source,
                     &error.error(),
                     error.debug().as_ref(),
                 )));
             }
-            gst::MessageView::Eos(_) => return Some(Report::Ended),
+            gst::MessageView::Eos(_) => return Some(PipelineEnd::Ended),
             gst::MessageView::Warning(warning) => {
                 let text = explain(source, &warning.error(), warning.debug().as_ref());
                 tracing::warn!("{text}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Error, Event, Job, Role, TrackSinks, Variables, job::Setup};
+use super::{Error, Event, Job, PipelineRole, TrackSinks, Variables, job::JobSetup};
 use crate::media::Kind;
 
 /// A running source pipeline. Dropping it stops it in the background.
@@ -42,12 +42,13 @@ impl Source {
         sinks: TrackSinks,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
-        let Role::Source { tracks } = Role::of(&variables.expand(description)?)? else {
+        let PipelineRole::Source { tracks } = PipelineRole::of(&variables.expand(description)?)?
+        else {
             return Err(Error::Text(format!(
                 "{name}: not a source: it has an appsrc; a source has only appsinks"
             )));
         };
-        let mut setup = Setup::new(format!("source-{name}"), description);
+        let mut setup = JobSetup::new(format!("source-{name}"), description);
         setup.variables = variables;
         setup.stall = Duration::MAX; // the owner looks at the frames
         setup.outlets = tracks

@@ -25,11 +25,11 @@ fn ticks(time: Duration, rate: u32) -> u64 {
 /// The timestamps of a video track: its `pts`, always increasing, since two pictures with one
 /// timestamp are one to a receiver.
 #[derive(Debug, Default)]
-pub(crate) struct Video {
+pub(crate) struct VideoTimestamps {
     last: Option<u64>,
 }
 
-impl Video {
+impl VideoTimestamps {
     /// The timestamp of the picture that is due at `pts`, in units of `rate` in Hz.
     pub(crate) fn stamp(&mut self, pts: Duration, rate: u32) -> u64 {
         let due = ticks(pts, rate);
@@ -46,13 +46,13 @@ impl Video {
 /// The timestamps of an Opus track: consecutive packets differ by exactly their duration, except
 /// where `pts` shows a gap (silence, reconnect).
 #[derive(Debug, Default)]
-pub(crate) struct Opus {
+pub(crate) struct OpusTimestamps {
     next: Option<u64>,
     /// Whether packets are left out, because there are more of them than time has passed.
     ahead: bool,
 }
 
-impl Opus {
+impl OpusTimestamps {
     /// The timestamp of the packet that is due at `pts`; `None` if it must be left out for the
     /// track to be in time again.
     pub(crate) fn stamp(&mut self, pts: Duration, packet: &[u8]) -> Option<u64> {
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn jitter_does_not_show() {
-        let mut opus = Opus::default();
+        let mut opus = OpusTimestamps::default();
         let stamps: Vec<_> = [1000, 1024, 1035, 1070, 1075]
             .into_iter()
             .filter_map(|pts| opus.stamp(ms(pts), &CELT_20_MS))
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn gap_is_followed() {
-        let mut opus = Opus::default();
+        let mut opus = OpusTimestamps::default();
         opus.stamp(ms(1000), &CELT_20_MS);
         assert_eq!(opus.stamp(ms(1400), &CELT_20_MS), Some(1400 * 48));
         assert_eq!(opus.stamp(ms(1415), &CELT_20_MS), Some(1420 * 48));
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn too_many_packets_are_left_out() {
-        let mut opus = Opus::default();
+        let mut opus = OpusTimestamps::default();
         assert_eq!(opus.stamp(ms(1000), &CELT_20_MS), Some(1000 * 48));
         let burst = [960, 960, 960, 980, 1000].map(|pts| opus.stamp(ms(pts), &CELT_20_MS));
         // 20 + 60 ms are tolerated; the packet that is due when the last one ends is taken again
@@ -153,17 +153,17 @@ mod tests {
 
     #[test]
     fn a_far_step_back_is_a_new_beginning() {
-        let mut opus = Opus::default();
+        let mut opus = OpusTimestamps::default();
         opus.stamp(ms(9000), &CELT_20_MS);
         assert_eq!(opus.stamp(ms(1000), &CELT_20_MS), Some(1000 * 48));
-        let mut video = Video::default();
+        let mut video = VideoTimestamps::default();
         video.stamp(ms(9000), 90_000);
         assert_eq!(video.stamp(ms(1000), 90_000), 90_000);
     }
 
     #[test]
     fn pictures_never_share_a_timestamp() {
-        let mut video = Video::default();
+        let mut video = VideoTimestamps::default();
         let stamps = [1000, 1033, 1033, 1010, 1066].map(|pts| video.stamp(ms(pts), 90_000));
         assert_eq!(stamps, [90_000, 92_970, 92_971, 92_972, 95_940]);
     }

@@ -11,8 +11,9 @@ use tokio::{
 };
 
 use super::{
-    Error, Event, Job, Outlet, Role, Source, Stream, Streams, TrackSinks, Variables,
-    job::{self, Setup},
+    EncodedStream, EncodedStreams, Error, Event, Job, PipelineRole, Source, TrackOutlet,
+    TrackSinks, Variables,
+    job::{self, JobSetup},
 };
 use crate::media::{FrameSink, Kind};
 
@@ -32,7 +33,7 @@ const MEDIA_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct TestMedia {
     source: Source,
     /// What the pipelines take.
-    pub streams: Streams,
+    pub streams: EncodedStreams,
 }
 
 impl TestMedia {
@@ -49,9 +50,9 @@ impl TestMedia {
     /// # Errors
     /// As [`TestMedia::start`].
     pub async fn start_as(text: &str) -> Result<Self, Error> {
-        let streams = Streams {
-            video: Some(Stream::new(Kind::Video, || ())),
-            audio: Some(Stream::new(Kind::Audio, || ())),
+        let streams = EncodedStreams {
+            video: Some(EncodedStream::new(Kind::Video, || ())),
+            audio: Some(EncodedStream::new(Kind::Audio, || ())),
         };
         let nowhere: FrameSink = std::sync::Arc::new(|_| ());
         let mut sinks = TrackSinks::new(nowhere.clone(), nowhere);
@@ -84,18 +85,18 @@ impl TestMedia {
 
 /// Something to tell about a file that is tried.
 #[derive(Debug)]
-pub enum News {
+pub enum TrialNews {
     /// It began, in this role.
-    Began(Role),
+    Began(PipelineRole),
     /// Something happened.
     Happened(Event),
     /// A second has passed.
-    Second(Second),
+    TrialSecond(TrialSecond),
 }
 
 /// What a second brought.
 #[derive(Debug)]
-pub struct Second {
+pub struct TrialSecond {
     /// Time since the file began to run.
     pub at: Duration,
     before: job::Figures,
@@ -103,7 +104,7 @@ pub struct Second {
     elapsed: Duration,
 }
 
-impl fmt::Display for Second {
+impl fmt::Display for TrialSecond {
     /// One line for each appsrc, appsink or sink.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = |now: u64, before: u64| per_second(now.saturating_sub(before), self.elapsed);
@@ -155,31 +156,33 @@ pub async fn run(
     text: &str,
     variables: Variables,
     length: Duration,
-    mut tell: impl FnMut(News),
+    mut tell: impl FnMut(TrialNews),
 ) -> Result<(), Error> {
-    let role = Role::of(
+    let role = PipelineRole::of(
         &variables
             .clone()
             .with("video_parser", "h264parse")
             .expand(text)?,
     )?;
     let media = match role {
-        Role::Source { .. } => None,
-        Role::Renditions { .. } | Role::Output { .. } => Some(TestMedia::start().await?),
+        PipelineRole::Source { .. } => None,
+        PipelineRole::Renditions { .. } | PipelineRole::Output { .. } => {
+            Some(TestMedia::start().await?)
+        }
     };
-    let mut setup = Setup::new(name, text);
+    let mut setup = JobSetup::new(name, text);
     setup.variables = variables;
     setup.inputs = media
         .as_ref()
         .map(|media| media.streams.clone())
         .unwrap_or_default();
     setup.outlets = [Kind::Video, Kind::Audio]
-        .map(|kind| (kind.name().to_owned(), Outlet::new(|_| ())))
+        .map(|kind| (kind.name().to_owned(), TrackOutlet::new(|_| ())))
         .into_iter()
         .collect();
     let (sender, mut events) = mpsc::channel(16);
     let job = Job::start(setup, sender).await?;
-    tell(News::Began(role));
+    tell(TrialNews::Began(role));
     let (begin, period) = (Instant::now(), Duration::from_secs(1));
     let mut tick = interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -191,7 +194,7 @@ pub async fn run(
                 Some(Event::Failed(reason)) => break Err(Error::Failed(reason)),
                 Some(event) => {
                     let over = event == Event::Ended;
-                    tell(News::Happened(event));
+                    tell(TrialNews::Happened(event));
                     if over {
                         break Ok(());
                     }
@@ -202,7 +205,7 @@ pub async fn run(
                 let (now, at) = (job.figures(), begin.elapsed());
                 let elapsed = std::mem::replace(&mut last, Instant::now()).elapsed();
                 let before = std::mem::replace(&mut before, now.clone());
-                tell(News::Second(Second { at, before, now, elapsed }));
+                tell(TrialNews::TrialSecond(TrialSecond { at, before, now, elapsed }));
                 if at >= length {
                     break Ok(());
                 }

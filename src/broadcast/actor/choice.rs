@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     media::{Codec, Kind},
     peer::sdp::Offer,
-    pipeline::{Demands, Stream},
+    pipeline::{Demands, EncodedStream},
 };
 
 /// The rendition that is passed on as it comes.
@@ -193,7 +193,7 @@ impl Actor {
     pub(super) fn unfit(&self, source: Codec, wants: &Wants<'_>) -> Option<String> {
         let kind = source.kind();
         let stream = self.streams.of(kind).filter(|_| self.transcodes());
-        let demands = stream.map(Stream::demands).unwrap_or_default();
+        let demands = stream.map(EncodedStream::demands).unwrap_or_default();
         if let Some(reason) = wants.unfit(source, &demands) {
             return Some(reason);
         }

@@ -46,7 +46,7 @@ use crate::{
         End,
         sdp::{Offer, Role},
     },
-    pipeline::{Demands, Stream, Streams},
+    pipeline::{Demands, EncodedStream, EncodedStreams},
 };
 
 /// When to ask again for a broadcast that nobody publishes.
@@ -191,7 +191,7 @@ pub(super) struct Actor {
     /// What its last run has told.
     source_snapshot: watch::Receiver<Snapshot>,
     /// Its encoded media, for pipelines.
-    streams: Streams,
+    streams: EncodedStreams,
     outputs: Vec<Slot>,
     feed: Option<Feed>,
     /// When somebody watched or wanted to last; for a source on demand.
@@ -202,7 +202,7 @@ pub(super) struct Actor {
     slate: bool,
     /// When somebody watched the slate last.
     slate_watched: Instant,
-    slate_streams: Streams,
+    slate_streams: EncodedStreams,
     gop: GopWatch,
     /// What the source and each rendition demanded of decoders when viewers were judged last.
     judged: Vec<(Option<Codec>, Demands)>,
@@ -229,9 +229,9 @@ impl Actor {
         let keyframe_wanted = Arc::<Notify>::default();
         let stream = |kind| {
             let wanted = Arc::clone(&keyframe_wanted);
-            Some(Stream::new(kind, move || wanted.notify_one()))
+            Some(EncodedStream::new(kind, move || wanted.notify_one()))
         };
-        let streams = Streams {
+        let streams = EncodedStreams {
             video: stream(Kind::Video),
             audio: stream(Kind::Audio),
         };

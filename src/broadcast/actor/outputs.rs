@@ -15,7 +15,7 @@ use crate::{
     },
     media::{Codec, Kind},
     peer::End,
-    pipeline::Streams,
+    pipeline::EncodedStreams,
 };
 
 /// A pipeline file of the broadcast, and its job if it runs.
@@ -154,7 +154,7 @@ impl Actor {
         let inputs = if of_slate {
             self.slate_streams.clone()
         } else {
-            Streams {
+            EncodedStreams {
                 video: stream(Kind::Video),
                 audio: stream(Kind::Audio),
             }

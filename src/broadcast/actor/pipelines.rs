@@ -12,7 +12,7 @@ use crate::{
     },
     fanout,
     media::{Codec, Kind},
-    pipeline::{self, Role, Stream, Streams},
+    pipeline::{self, EncodedStream, EncodedStreams, PipelineRole},
 };
 
 /// The name of what is shown when nobody feeds the broadcast.
@@ -70,7 +70,7 @@ pub(super) struct Step {
     /// While its pipeline runs.
     pub(super) rendition: Option<Arc<fanout::Rendition>>,
     /// What its pipeline makes, or made last.
-    pub(super) stream: Stream,
+    pub(super) stream: EncodedStream,
     /// Whether it makes frames.
     pub(super) live: bool,
 }
@@ -115,7 +115,7 @@ pub(super) fn all(plan: &Arc<Plan>, broadcast: &Name) -> Vec<RenditionPipeline> 
 }
 
 /// The slate's encoded media, for the pipelines that transcode it.
-pub(super) fn slate_streams(rendition_pipelines: &[RenditionPipeline]) -> Streams {
+pub(super) fn slate_streams(rendition_pipelines: &[RenditionPipeline]) -> EncodedStreams {
     let mut slates = rendition_pipelines
         .iter()
         .filter(|pipeline| pipeline.purpose == Use::Slate);
@@ -124,7 +124,7 @@ pub(super) fn slate_streams(rendition_pipelines: &[RenditionPipeline]) -> Stream
         let step = steps.iter().find(|step| step.kind == kind)?;
         Some(step.stream.clone())
     };
-    Streams {
+    EncodedStreams {
         video: stream(Kind::Video),
         audio: stream(Kind::Audio),
     }
@@ -136,8 +136,8 @@ impl RenditionPipeline {
         let stream = |kind| {
             let keyframe = Arc::clone(&keyframe);
             match purpose {
-                Use::Slate => Stream::new(kind, move || keyframe.notify_one()),
-                _ => Stream::observed(kind),
+                Use::Slate => EncodedStream::new(kind, move || keyframe.notify_one()),
+                _ => EncodedStream::observed(kind),
             }
         };
         let names = names(&text, purpose, plan, broadcast).unwrap_or_else(|error| {
@@ -205,13 +205,13 @@ fn names(
 ) -> Result<Vec<(String, Kind, String)>, pipeline::Error> {
     // The parser does not matter for the names.
     let variables = plan.variables(broadcast).with("video_parser", "identity");
-    let role = Role::of(&variables.expand(&text.text)?)?;
+    let role = PipelineRole::of(&variables.expand(&text.text)?)?;
     match (role, purpose) {
-        (Role::Source { tracks }, Use::Slate) => {
+        (PipelineRole::Source { tracks }, Use::Slate) => {
             let step = |kind: Kind| (kind.name().to_owned(), kind, SLATE.to_owned());
             Ok(tracks.into_iter().map(step).collect())
         }
-        (Role::Renditions { outputs, .. }, _) if purpose != Use::Slate => {
+        (PipelineRole::Renditions { outputs, .. }, _) if purpose != Use::Slate => {
             let step = |(kind, name)| (format!("{kind}_{name}"), kind, name);
             Ok(outputs.into_iter().map(step).collect())
         }

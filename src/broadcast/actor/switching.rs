@@ -22,7 +22,7 @@ use crate::{
     },
     media::{Codec, Kind},
     peer::End,
-    pipeline::{Demands, Stream},
+    pipeline::{Demands, EncodedStream},
 };
 
 const KINDS: [Kind; 2] = [Kind::Video, Kind::Audio];
@@ -123,7 +123,7 @@ impl Actor {
 
     /// Looks at all viewers again if the source or a rendition has become another.
     fn judge_all(&mut self) {
-        let demands = |stream: &Stream| Demands {
+        let demands = |stream: &EncodedStream| Demands {
             keyframe_at: None,
             frame_at: None,
             ..stream.demands()

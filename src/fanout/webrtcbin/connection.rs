@@ -32,7 +32,7 @@ use crate::{
             engine::{self, Reporter},
         },
     },
-    pipeline::running::{self, Running},
+    pipeline::running::{self, RunningPipeline},
 };
 
 /// How often the signs of life are looked at.
@@ -76,7 +76,7 @@ pub(super) type OnFeedback = Arc<dyn Fn(Feedback) + Send + Sync>;
 
 /// A viewer's peer connection. Dropping it ends the connection without a goodbye.
 pub(super) struct Connection {
-    running: Running,
+    running: RunningPipeline,
     webrtcbin: glib::WeakRef<gst::Element>,
     outlet: ViewerOutlet,
     again: Arc<RetransmissionGuard>,
@@ -126,7 +126,7 @@ impl Connection {
             tracing::warn!(?report, "viewer's pipeline failed");
             reports.close(End::Failed)
         };
-        let running = Running::start(pipeline, |_, _| {}, events, failed).await?;
+        let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;
         let answered = negotiate(&webrtcbin, (offer, sections), options, &on_feedback).await;
         let (pads, answer) = match answered {
             Ok(answered) => answered,

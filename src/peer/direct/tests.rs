@@ -22,7 +22,7 @@ use super::*;
 use crate::{
     media::{Codec, Frame},
     peer::{Event, udp},
-    pipeline::{self, Depacketizer, Outlet},
+    pipeline::{self, Depacketizer, TrackOutlet},
 };
 
 /// The packets of 60 encoded pictures.
@@ -151,7 +151,7 @@ async fn stage() -> Stage {
     });
     let frames = Arc::<Mutex<Vec<Frame>>>::default();
     let collected = Arc::clone(&frames);
-    let outlet = Outlet::new(move |frame| collected.lock().unwrap().push(frame));
+    let outlet = TrackOutlet::new(move |frame| collected.lock().unwrap().push(frame));
     let (told, _) = mpsc::channel(8);
     let (depacketizer, video) = Depacketizer::start(Codec::H264, outlet, told, || {})
         .await

@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 use super::{End, Event, sdp};
 use crate::pipeline::{
     self, TrackSinks,
-    running::{self, Running},
+    running::{self, RunningPipeline},
 };
 use engine::Reporter;
 use tracks::Tracks;
@@ -101,7 +101,7 @@ pub struct PublisherStats {
 /// A publisher's peer connection. Dropping it ends the connection without a goodbye.
 #[derive(Debug)]
 pub struct Publisher {
-    running: Running,
+    running: RunningPipeline,
     webrtcbin: glib::WeakRef<gst::Element>,
     tracks: Arc<Tracks>,
     reporter: Arc<Reporter>,
@@ -138,7 +138,7 @@ impl Publisher {
             tracing::warn!(?report, "publisher's pipeline failed");
             reports.close(End::Failed)
         };
-        let running = Running::start(pipeline, |_, _| {}, events, failed).await?;
+        let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;
         let answered = engine::negotiate(&webrtcbin, &offered).await;
         engine::speed_up_feedback(&webrtcbin);
         engine::watch(&webrtcbin, &reporter);
@@ -203,7 +203,7 @@ impl Publisher {
 }
 
 /// Says goodbye to the peer, stops the pipeline and frees it.
-pub(crate) async fn close(running: Running, webrtcbin: glib::WeakRef<gst::Element>) {
+pub(crate) async fn close(running: RunningPipeline, webrtcbin: glib::WeakRef<gst::Element>) {
     let goodbye = move || {
         webrtcbin
             .upgrade()

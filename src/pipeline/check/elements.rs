@@ -3,11 +3,11 @@
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{Found, known};
-use crate::pipeline::lexer::{Token, TokenKind};
+use super::{Findings, known};
+use crate::pipeline::lexer::{LaunchToken, TokenKind};
 
 /// Looks at every element and its properties. True if one does not exist or is set wrongly.
-pub(super) fn check(tokens: &[Token], found: &mut Found<'_>) -> bool {
+pub(super) fn check(tokens: &[LaunchToken], found: &mut Findings<'_>) -> bool {
     let before = found.problems.len();
     let mut current = None;
     for token in tokens {
@@ -35,7 +35,7 @@ pub(super) fn check(tokens: &[Token], found: &mut Found<'_>) -> bool {
 }
 
 /// The elements that are named, in order.
-pub(super) fn named(tokens: &[Token]) -> impl Iterator<Item = &str> {
+pub(super) fn named(tokens: &[LaunchToken]) -> impl Iterator<Item = &str> {
     tokens.iter().filter_map(|token| match &token.kind {
         TokenKind::Word(word) if is_element(word) => Some(word.as_str()),
         _ => None,

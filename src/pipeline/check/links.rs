@@ -3,35 +3,35 @@
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::Found;
+use super::Findings;
 use crate::{
     media::Kind,
     pipeline::{
-        Role, codec,
-        lexer::{Token, TokenKind},
+        PipelineRole, codec,
+        lexer::{LaunchToken, TokenKind},
     },
 };
 
 /// Asks each appsrc's and appsink's neighbour what it can do.
 pub(super) fn check(
     pipeline: &gst::Pipeline,
-    role: &Role,
-    tokens: &[Token],
-    found: &mut Found<'_>,
+    role: &PipelineRole,
+    tokens: &[LaunchToken],
+    found: &mut Findings<'_>,
 ) {
     let (inputs, outputs): (&[Kind], Vec<(Kind, String)>) = match role {
-        Role::Source { tracks } => (
+        PipelineRole::Source { tracks } => (
             &[],
             tracks
                 .iter()
                 .map(|&kind| (kind, kind.name().to_owned()))
                 .collect(),
         ),
-        Role::Renditions { inputs, outputs } => {
+        PipelineRole::Renditions { inputs, outputs } => {
             let name = |(kind, name): &(Kind, String)| (*kind, format!("{kind}_{name}"));
             (inputs, outputs.iter().map(name).collect())
         }
-        Role::Output { inputs } => (inputs, Vec::new()),
+        PipelineRole::Output { inputs } => (inputs, Vec::new()),
     };
     for &kind in inputs {
         let name = kind.name();
@@ -57,7 +57,7 @@ pub(super) fn check(
             Kind::Audio => "opusenc",
         };
         let mut accepted = codec::accepted(kind);
-        if matches!(role, Role::Source { .. }) {
+        if matches!(role, PipelineRole::Source { .. }) {
             accepted.merge(codec::foreign(kind));
         }
         match neighbour(pipeline, &name, "sink") {
@@ -96,7 +96,7 @@ fn names(caps: &gst::Caps) -> String {
 }
 
 /// The line of `name=...`.
-fn line(tokens: &[Token], name: &str) -> Option<usize> {
+fn line(tokens: &[LaunchToken], name: &str) -> Option<usize> {
     let named = tokens.iter().find(|token| {
         matches!(&token.kind, TokenKind::Property(property, value) if property == "name" && value == name)
     });

@@ -7,7 +7,7 @@ use gstreamer as gst;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Adjustable, Figures, graph};
+use super::{Adjustable, JobFigures, graph};
 use crate::pipeline::{Error, running};
 
 /// A handle to a running job. Keeps nothing alive; cheap to clone.
@@ -74,7 +74,7 @@ impl Control {
     ///
     /// # Errors
     /// If it is not drawn in time.
-    pub async fn dot(&self, figures: &Figures) -> Result<String, Error> {
+    pub async fn dot(&self, figures: &JobFigures) -> Result<String, Error> {
         let (pipeline, figures) = (self.pipeline()?, figures.clone());
         let draw = move || graph::dot(&pipeline, &figures);
         running::blocking("drawing a graph", running::START_TIMEOUT, draw).await?
@@ -84,7 +84,7 @@ impl Control {
     ///
     /// # Errors
     /// If Graphviz is not installed (Debian package graphviz), fails, or takes too long.
-    pub async fn svg(&self, figures: &Figures) -> Result<String, Error> {
+    pub async fn svg(&self, figures: &JobFigures) -> Result<String, Error> {
         graph::svg(&self.dot(figures).await?).await
     }
 

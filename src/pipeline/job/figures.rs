@@ -14,7 +14,7 @@ use gstreamer as gst;
 use serde::Serialize;
 
 use super::{inputs::Inputs, watch::Progress};
-use crate::{media::Kind, pipeline::stream::Counters};
+use crate::{media::Kind, pipeline::stream::TapCounters};
 
 /// Frames on their way through a job whose time is taken.
 const ON_THE_WAY_MAX: usize = 256;
@@ -23,18 +23,18 @@ const SINKS_MAX: usize = 32;
 
 /// The figures of a job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Figures {
+pub struct JobFigures {
     /// One entry per appsrc.
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<InputFigures>,
     /// One entry per appsink; for an output, per sink.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<OutputFigures>,
     /// One entry per queue of the text.
-    pub queues: Vec<Queue>,
+    pub queues: Vec<QueueFigures>,
 }
 
 /// What went into an appsrc.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Input {
+pub struct InputFigures {
     /// The track.
     pub kind: Kind,
     /// Frames queued for the pipeline.
@@ -51,7 +51,7 @@ pub struct Input {
 
 /// What came out of an appsink or of a sink of an output.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Output {
+pub struct OutputFigures {
     /// The element's name.
     pub name: String,
     /// Buffers out: frames, or what a muxer writes.
@@ -68,7 +68,7 @@ pub struct Output {
 
 /// How full a queue element is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Queue {
+pub struct QueueFigures {
     /// The element's name.
     pub name: String,
     /// Buffers in it.
@@ -81,7 +81,7 @@ pub struct Queue {
 
 /// Counts buffers.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(super) struct BufferMeter {
     frames: AtomicU64,
     bytes: AtomicU64,
     timed: AtomicU64,
@@ -89,7 +89,7 @@ pub(super) struct Meter {
     time_max_us: AtomicU64,
 }
 
-impl Meter {
+impl BufferMeter {
     pub(super) fn frames(&self) -> u64 {
         self.frames.load(Relaxed)
     }
@@ -107,12 +107,12 @@ impl Meter {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "shown to people")]
-    fn output(&self, name: &str, pad: Option<gst::Pad>) -> Output {
+    fn output(&self, name: &str, pad: Option<gst::Pad>) -> OutputFigures {
         let timed = self.timed.load(Relaxed);
         let milliseconds = |micros: u64| micros as f64 / 1000.0;
         let mean = |()| milliseconds(self.time_us.load(Relaxed) / timed.max(1));
         let caps = pad.and_then(|pad| pad.current_caps());
-        Output {
+        OutputFigures {
             name: name.to_owned(),
             frames: self.frames(),
             bytes: self.bytes.load(Relaxed),
@@ -130,7 +130,7 @@ type OnTheWay = Arc<Mutex<VecDeque<(gst::ClockTime, Instant)>>>;
 struct Counted {
     name: String,
     pad: glib::WeakRef<gst::Pad>,
-    meter: Arc<Meter>,
+    meter: Arc<BufferMeter>,
 }
 
 /// The meters of a job.
@@ -156,7 +156,7 @@ impl Meters {
         }
     }
 
-    pub(super) fn watch_input(&self, kind: Kind, pad: &gst::Pad, meter: &Arc<Meter>) {
+    pub(super) fn watch_input(&self, kind: Kind, pad: &gst::Pad, meter: &Arc<BufferMeter>) {
         let (meter, on_the_way) = (Arc::clone(meter), Arc::clone(&self.on_the_way));
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if let Some(buffer) = info.buffer() {
@@ -206,7 +206,7 @@ impl Meters {
 
     /// What tells whether the job makes progress.
     pub(super) fn progress(&self, inputs: &Inputs) -> Progress {
-        let counters = |input: &super::inputs::Input| Some((input.kind, input.counters()?));
+        let counters = |input: &super::inputs::JobInput| Some((input.kind, input.counters()?));
         let made: Vec<_> = if self.outputs.is_empty() {
             inputs
                 .list
@@ -225,12 +225,12 @@ impl Meters {
         }
     }
 
-    pub(super) fn figures(&self, inputs: &Inputs, pipeline: Option<&gst::Pipeline>) -> Figures {
+    pub(super) fn figures(&self, inputs: &Inputs, pipeline: Option<&gst::Pipeline>) -> JobFigures {
         let mut outputs: Vec<_> = self.outputs.iter().map(Counted::output).collect();
         if let Ok(sinks) = self.sinks.lock() {
             outputs.extend(sinks.iter().map(Counted::output));
         }
-        Figures {
+        JobFigures {
             inputs: inputs.list.iter().map(input).collect(),
             outputs,
             queues: pipeline.map(queues).unwrap_or_default(),
@@ -239,7 +239,7 @@ impl Meters {
 }
 
 impl Counted {
-    fn output(&self) -> Output {
+    fn output(&self) -> OutputFigures {
         self.meter.output(&self.name, self.pad.upgrade())
     }
 }
@@ -247,9 +247,9 @@ impl Counted {
 fn count(
     name: &str,
     pad: &gst::Pad,
-    seen: impl Fn(&Meter, gst::ClockTime) + Send + Sync + 'static,
+    seen: impl Fn(&BufferMeter, gst::ClockTime) + Send + Sync + 'static,
 ) -> Counted {
-    let meter = Arc::<Meter>::default();
+    let meter = Arc::<BufferMeter>::default();
     let counter = Arc::clone(&meter);
     pad.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
@@ -314,21 +314,21 @@ fn watch_sink(sinks: &Mutex<Vec<Counted>>, element: &gst::Element) {
     }
 }
 
-fn input(input: &super::inputs::Input) -> Input {
+fn input(input: &super::inputs::JobInput) -> InputFigures {
     let counters = input.counters();
     let counters = counters.as_deref();
     let queued = input.source.current_level_time();
-    Input {
+    InputFigures {
         kind: input.kind,
-        frames: counters.map_or(0, Counters::frames),
-        bytes: counters.map_or(0, Counters::bytes),
-        dropped: counters.map_or(0, Counters::dropped),
+        frames: counters.map_or(0, TapCounters::frames),
+        bytes: counters.map_or(0, TapCounters::bytes),
+        dropped: counters.map_or(0, TapCounters::dropped),
         queued_bytes: input.source.current_level_bytes(),
         queued_ms: queued.map_or(0, gst::ClockTime::mseconds),
     }
 }
 
-fn queues(pipeline: &gst::Pipeline) -> Vec<Queue> {
+fn queues(pipeline: &gst::Pipeline) -> Vec<QueueFigures> {
     let elements = pipeline.iterate_recurse().into_iter().flatten();
     let queues = elements.filter(|element| {
         element
@@ -336,7 +336,7 @@ fn queues(pipeline: &gst::Pipeline) -> Vec<Queue> {
             .is_some_and(|factory| matches!(factory.name().as_str(), "queue" | "queue2"))
     });
     queues
-        .map(|queue| Queue {
+        .map(|queue| QueueFigures {
             name: queue.name().to_string(),
             buffers: queue.property::<u32>("current-level-buffers").into(),
             bytes: queue.property::<u32>("current-level-bytes").into(),

@@ -9,7 +9,7 @@ use tokio::{
     process::Command,
 };
 
-use super::Figures;
+use super::JobFigures;
 use crate::pipeline::Error;
 
 /// Longest time for Graphviz to draw.
@@ -25,7 +25,7 @@ const DOT: &str = "dot";
 ///
 /// # Errors
 /// If it is too large.
-pub(super) fn dot(pipeline: &gst::Pipeline, figures: &Figures) -> Result<String, Error> {
+pub(super) fn dot(pipeline: &gst::Pipeline, figures: &JobFigures) -> Result<String, Error> {
     let details = gst::DebugGraphDetails::MEDIA_TYPE | gst::DebugGraphDetails::NON_DEFAULT_PARAMS;
     let drawn = pipeline.debug_to_dot_data(details).to_string();
     let label = label(figures);
@@ -40,7 +40,7 @@ pub(super) fn dot(pipeline: &gst::Pipeline, figures: &Figures) -> Result<String,
     Ok(annotated)
 }
 
-fn label(figures: &Figures) -> String {
+fn label(figures: &JobFigures) -> String {
     let mut text = String::new();
     // Writing to a String does not fail.
     for input in &figures.inputs {

@@ -6,12 +6,12 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::figures::{Meter, Meters};
+use super::figures::{BufferMeter, Meters};
 use crate::{
     media::Kind,
     pipeline::{
-        Error, Streams,
-        stream::{Attachment, Counters, Limits, Stream},
+        EncodedStreams, Error,
+        stream::{Attachment, EncodedStream, TapCounters, TapLimits},
     },
 };
 
@@ -27,18 +27,18 @@ const OUTPUT_LATENCY: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// The appsrc elements of a job.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
-    pub(super) list: Vec<Input>,
-    limits: Option<Limits>,
+    pub(super) list: Vec<JobInput>,
+    limits: Option<TapLimits>,
 }
 
 #[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct JobInput {
     pub(super) kind: Kind,
     pub(super) source: gst_app::AppSrc,
     /// What has left the appsrc.
-    pub(super) taken: Arc<Meter>,
+    pub(super) taken: Arc<BufferMeter>,
     attachment: Option<Attachment>,
-    stream: Arc<std::sync::OnceLock<Stream>>,
+    stream: Arc<std::sync::OnceLock<EncodedStream>>,
 }
 
 impl Inputs {
@@ -63,13 +63,13 @@ impl Inputs {
             if output && least.is_none() {
                 source.set_latency(OUTPUT_LATENCY, most);
             }
-            let taken = Arc::<Meter>::default();
+            let taken = Arc::<BufferMeter>::default();
             let stream = Arc::default();
             if let Some(pad) = source.static_pad("src") {
                 meters.watch_input(kind, &pad, &taken);
                 pass_requests(&pad, &stream);
             }
-            list.push(Input {
+            list.push(JobInput {
                 kind,
                 source,
                 taken,
@@ -77,7 +77,7 @@ impl Inputs {
                 stream,
             });
         }
-        let limits = Limits {
+        let limits = TapLimits {
             queue: if output {
                 OUTPUT_QUEUE
             } else {
@@ -92,7 +92,7 @@ impl Inputs {
     }
 
     /// Connects each appsrc to its stream, or ends it if there is none.
-    pub(super) fn attach(&mut self, streams: &Streams) -> Result<(), Error> {
+    pub(super) fn attach(&mut self, streams: &EncodedStreams) -> Result<(), Error> {
         let Some(limits) = self.limits else {
             return Ok(());
         };
@@ -124,8 +124,8 @@ impl Inputs {
     }
 }
 
-impl Input {
-    pub(super) fn counters(&self) -> Option<Arc<Counters>> {
+impl JobInput {
+    pub(super) fn counters(&self) -> Option<Arc<TapCounters>> {
         self.attachment.as_ref().map(Attachment::counters)
     }
 }
@@ -137,7 +137,7 @@ fn end(source: &gst_app::AppSrc) {
 }
 
 /// A decoder that has lost its way asks upstream for a keyframe: the publisher shall hear it.
-fn pass_requests(pad: &gst::Pad, stream: &Arc<std::sync::OnceLock<Stream>>) {
+fn pass_requests(pad: &gst::Pad, stream: &Arc<std::sync::OnceLock<EncodedStream>>) {
     let stream = Arc::clone(stream);
     pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
         if let Some(gst::EventView::CustomUpstream(event)) = info.event().map(|it| it.view())

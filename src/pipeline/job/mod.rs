@@ -1,7 +1,7 @@
 //! A pipeline text at work: source, renditions or output.
 //!
 //! A job ends with its pipeline: it is not restarted here. What comes out of it goes to the
-//! [`Outlet`]s of its appsinks; what goes in is taken from the [`Streams`] of the broadcast. A job
+//! [`TrackOutlet`]s of its appsinks; what goes in is taken from the [`EncodedStreams`] of the broadcast. A job
 //! that fails or stalls reports it and disturbs nobody.
 
 mod adjust;
@@ -22,7 +22,7 @@ use std::{
 pub use adjust::Adjustable;
 pub(crate) use adjust::declared;
 pub use control::{Control, Property};
-pub use figures::{Figures, Input, Output, Queue};
+pub use figures::{InputFigures, JobFigures, OutputFigures, QueueFigures};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -31,8 +31,9 @@ use tokio::sync::{mpsc, watch as channel};
 
 use self::{figures::Meters, flood::Flood};
 use super::{
-    Error, Event, Outlet, Role, Stream, Streams, Variables, clock, codec, intake, launch,
-    running::{self, Report, Running},
+    EncodedStream, EncodedStreams, Error, Event, PipelineRole, TrackOutlet, Variables, clock,
+    codec, intake, launch,
+    running::{self, PipelineEnd, RunningPipeline},
 };
 use crate::media::{Frame, Kind};
 
@@ -43,7 +44,7 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a job is started with.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct JobSetup {
     /// The pipeline's name in the log and in graphs.
     pub name: String,
     /// The pipeline file's text.
@@ -53,22 +54,22 @@ pub struct Setup {
     pub variables: Variables,
     /// What its appsrc elements get. An appsrc without a stream gets the end of its stream at
     /// once.
-    pub inputs: Streams,
+    pub inputs: EncodedStreams,
     /// Where its appsinks' media goes, by the name of the appsink. What no outlet is named for is
     /// thrown away.
-    pub outlets: BTreeMap<String, Outlet>,
+    pub outlets: BTreeMap<String, TrackOutlet>,
     /// See [`STALL_DEFAULT`].
     pub stall: Duration,
 }
 
-impl Setup {
+impl JobSetup {
     /// A job without inputs, outlets and variables.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             text: text.into(),
             variables: Variables::default(),
-            inputs: Streams::default(),
+            inputs: EncodedStreams::default(),
             outlets: BTreeMap::new(),
             stall: STALL_DEFAULT,
         }
@@ -78,8 +79,8 @@ impl Setup {
 /// A running pipeline text. Dropping it stops it in the background; see [`Job::stop`].
 #[derive(Debug)]
 pub struct Job {
-    role: Role,
-    running: Running,
+    role: PipelineRole,
+    running: RunningPipeline,
     inputs: Inputs,
     meters: Meters,
     adjustables: Arc<[Adjustable]>,
@@ -96,14 +97,14 @@ impl Job {
     /// # Errors
     /// The text fits no role, a variable has no value, an element is missing, or an element does
     /// not start.
-    pub async fn start(setup: Setup, events: mpsc::Sender<Event>) -> Result<Self, Error> {
+    pub async fn start(setup: JobSetup, events: mpsc::Sender<Event>) -> Result<Self, Error> {
         let mut setup = setup;
-        if let Some(codec) = setup.inputs.of(Kind::Video).and_then(Stream::codec) {
+        if let Some(codec) = setup.inputs.of(Kind::Video).and_then(EncodedStream::codec) {
             let parser = codec::elements(codec).parser_name();
             setup.variables = setup.variables.with("video_parser", parser);
         }
         let description = setup.variables.expand(&setup.text)?;
-        let role = Role::of(&description)?;
+        let role = PipelineRole::of(&description)?;
         let loops = loops(&setup.text);
         let adjustables = declared(&setup.text)?.into();
         let stall = setup.stall;
@@ -118,18 +119,18 @@ impl Job {
             // Err: nobody waits for it.
             let _ = end.send(true);
             Some(match report {
-                Report::Failed(reason) => Event::Failed(reason),
-                Report::Ended => Event::Ended,
+                PipelineEnd::Failed(reason) => Event::Failed(reason),
+                PipelineEnd::Ended => Event::Ended,
             })
         };
-        let live_source = matches!(role, Role::Source { .. });
+        let live_source = matches!(role, PipelineRole::Source { .. });
         let ready = move |pipeline: &gst::Pipeline, live| {
             if live_source && live {
                 render_at_once(pipeline);
             }
         };
         let mut running =
-            Running::start_again(pipeline, ready, events.clone(), event, loops).await?;
+            RunningPipeline::start_again(pipeline, ready, events.clone(), event, loops).await?;
         inputs.attach(&streams)?;
         running.spawn(watch::run(meters.progress(&inputs), stall, events));
         Ok(Self {
@@ -143,7 +144,7 @@ impl Job {
     }
 
     /// What the text is for.
-    pub fn role(&self) -> &Role {
+    pub fn role(&self) -> &PipelineRole {
         &self.role
     }
 
@@ -172,7 +173,7 @@ impl Job {
     }
 
     /// Figures at this moment.
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> JobFigures {
         self.meters.figures(&self.inputs, self.running.pipeline())
     }
 
@@ -180,7 +181,7 @@ impl Job {
     /// what it holds, so that its files are complete.
     pub async fn stop(mut self) {
         self.inputs.detach();
-        if matches!(self.role, Role::Output { .. }) && !*self.over.borrow() {
+        if matches!(self.role, PipelineRole::Output { .. }) && !*self.over.borrow() {
             self.inputs.end();
             let over = self.over.wait_for(|over| *over);
             let finished = tokio::time::timeout(FINISH_TIMEOUT, over).await;
@@ -209,28 +210,28 @@ fn render_at_once(pipeline: &gst::Pipeline) {
 }
 
 fn build(
-    setup: &Setup,
+    setup: &JobSetup,
     description: &str,
-    role: &Role,
+    role: &PipelineRole,
     events: &mpsc::Sender<Event>,
 ) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
     let pipeline = launch::parse(&setup.name, description)?;
     peers::set_up(&pipeline);
     let mut meters = Meters::new();
     let (takes, makes) = match role {
-        Role::Source { tracks } => {
+        PipelineRole::Source { tracks } => {
             // not the shared base time: a file begins at zero, whenever it is started
             pipeline.use_clock(Some(&clock::clock()));
             (&[][..], tracks.iter().map(|&kind| (kind, None)).collect())
         }
-        Role::Renditions { inputs, outputs } => {
+        PipelineRole::Renditions { inputs, outputs } => {
             let outputs: Vec<_> = outputs
                 .iter()
                 .map(|(kind, name)| (*kind, Some(name.as_str())))
                 .collect();
             (&inputs[..], outputs)
         }
-        Role::Output { inputs } => {
+        PipelineRole::Output { inputs } => {
             meters.watch_sinks(&pipeline);
             (&inputs[..], Vec::new())
         }
@@ -241,7 +242,7 @@ fn build(
     let inputs = Inputs::prepare(
         &pipeline,
         takes,
-        matches!(role, Role::Output { .. }),
+        matches!(role, PipelineRole::Output { .. }),
         &meters,
     )?;
     for (kind, rendition) in makes {
@@ -253,7 +254,7 @@ fn build(
 fn make(
     pipeline: &gst::Pipeline,
     (kind, rendition): (Kind, Option<&str>),
-    setup: &Setup,
+    setup: &JobSetup,
     events: &mpsc::Sender<Event>,
     meters: &mut Meters,
 ) -> Result<(), Error> {
@@ -274,7 +275,7 @@ fn make(
         .outlets
         .get(&name)
         .cloned()
-        .unwrap_or_else(|| Outlet::new(|_| ()));
+        .unwrap_or_else(|| TrackOutlet::new(|_| ()));
     let (events, rendition) = (events.clone(), rendition.map(str::to_owned));
     let mut announced = None;
     let frames = outlet.frames;

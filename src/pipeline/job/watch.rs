@@ -10,10 +10,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::figures::Meter;
+use super::figures::BufferMeter;
 use crate::{
     media::Kind,
-    pipeline::{Event, stream::Counters},
+    pipeline::{Event, stream::TapCounters},
 };
 
 /// How often the counters are looked at.
@@ -24,9 +24,9 @@ const FIRST_FACTOR: u32 = 3;
 
 /// The counters that tell whether a job makes progress.
 pub(super) struct Progress {
-    pub(super) inputs: Vec<(Kind, Arc<Counters>)>,
+    pub(super) inputs: Vec<(Kind, Arc<TapCounters>)>,
     /// What the job makes; for an output, what it takes: a sink that is stuck stops that.
-    pub(super) made: Vec<Arc<Meter>>,
+    pub(super) made: Vec<Arc<BufferMeter>>,
 }
 
 impl Progress {

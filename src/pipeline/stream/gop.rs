@@ -13,12 +13,12 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 const FRAMES_MAX: usize = 1200;
 
 #[derive(Default)]
-pub(super) struct Gop {
+pub(super) struct BufferedGop {
     buffers: Vec<gst::Buffer>,
     bytes: usize,
 }
 
-impl Gop {
+impl BufferedGop {
     pub(super) fn push(&mut self, buffer: gst::Buffer, keyframe: bool) {
         if keyframe {
             self.clear();
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn begins_at_a_keyframe_and_is_bounded() {
         gst::init().unwrap();
-        let mut gop = Gop::default();
+        let mut gop = BufferedGop::default();
         gop.push(buffer(0, 10), false);
         assert!(gop.buffers().is_empty());
         gop.push(buffer(1, 10), true);

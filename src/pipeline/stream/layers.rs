@@ -22,7 +22,7 @@ const BETTER_PERCENT: u64 = 150;
 
 /// What is done with a frame of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum LayerVerdict {
     /// It is of the present layer.
     Pass,
     /// Its layer is the present one from now on.
@@ -33,14 +33,14 @@ pub(super) enum Verdict {
 }
 
 /// The layers of one publisher's picture.
-pub(super) struct Layers {
+pub(super) struct SimulcastLayers {
     pub(super) group: u64,
-    all: Vec<Layer>,
+    all: Vec<SimulcastLayer>,
     asked: Option<Instant>,
 }
 
 /// One layer.
-pub(super) struct Layer {
+pub(super) struct SimulcastLayer {
     feed: u64,
     pub(super) format: Option<(Codec, gst::Caps)>,
     /// There are B-frames.
@@ -52,7 +52,7 @@ pub(super) struct Layer {
     rate: Option<u64>,
 }
 
-impl Layers {
+impl SimulcastLayers {
     pub(super) fn new(group: u64) -> Self {
         Self {
             group,
@@ -62,7 +62,7 @@ impl Layers {
     }
 
     pub(super) fn add(&mut self, feed: u64) {
-        self.all.push(Layer {
+        self.all.push(SimulcastLayer {
             feed,
             format: None,
             reordered: false,
@@ -73,7 +73,7 @@ impl Layers {
         });
     }
 
-    pub(super) fn layer(&mut self, feed: u64) -> Option<&mut Layer> {
+    pub(super) fn layer(&mut self, feed: u64) -> Option<&mut SimulcastLayer> {
         self.all.iter_mut().find(|layer| layer.feed == feed)
     }
 
@@ -83,13 +83,13 @@ impl Layers {
         present: u64,
         (feed, bytes, keyframe): (u64, usize, bool),
         now: Instant,
-    ) -> Verdict {
+    ) -> LayerVerdict {
         let Some(layer) = self.layer(feed) else {
-            return Verdict::Ignore;
+            return LayerVerdict::Ignore;
         };
         layer.note(bytes, now);
         if feed == present {
-            return Verdict::Pass;
+            return LayerVerdict::Pass;
         }
         let of = |number| self.all.iter().find(|layer| layer.feed == number);
         let better = match (of(feed), of(present)) {
@@ -97,22 +97,22 @@ impl Layers {
             (new, _) => new.is_some(),
         };
         if !better {
-            return Verdict::Ignore;
+            return LayerVerdict::Ignore;
         }
         if keyframe {
             self.asked = None;
-            return Verdict::Switch;
+            return LayerVerdict::Switch;
         }
         let asked = self.asked;
         if asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_PAUSE) {
-            return Verdict::Ignore;
+            return LayerVerdict::Ignore;
         }
         self.asked = Some(now);
-        Verdict::KeyframeWanted
+        LayerVerdict::KeyframeWanted
     }
 }
 
-impl Layer {
+impl SimulcastLayer {
     fn note(&mut self, bytes: usize, now: Instant) {
         self.last = Some(now);
         let since = *self.since.get_or_insert(now);
@@ -156,9 +156,9 @@ mod tests {
     use super::*;
 
     /// Layers 1 and 2, of these heights.
-    fn layers(heights: [Option<i32>; 2]) -> Layers {
+    fn layers(heights: [Option<i32>; 2]) -> SimulcastLayers {
         gst::init().unwrap();
-        let mut layers = Layers::new(0);
+        let mut layers = SimulcastLayers::new(0);
         for (feed, height) in (1..).zip(heights) {
             layers.add(feed);
             let mut caps = gst::Caps::builder("video/x-vp8");
@@ -176,32 +176,38 @@ mod tests {
         let begin = Instant::now();
         let at = |ms| begin + Duration::from_millis(ms);
         let (small, large) = (1, 2);
-        assert_eq!(layers.look(small, (small, 9, true), at(0)), Verdict::Pass);
+        assert_eq!(
+            layers.look(small, (small, 9, true), at(0)),
+            LayerVerdict::Pass
+        );
         let wanted = layers.look(small, (large, 9, false), at(0));
-        assert_eq!(wanted, Verdict::KeyframeWanted);
+        assert_eq!(wanted, LayerVerdict::KeyframeWanted);
         assert_eq!(
             layers.look(small, (large, 9, false), at(30)),
-            Verdict::Ignore
+            LayerVerdict::Ignore
         );
         assert_eq!(
             layers.look(small, (large, 9, true), at(60)),
-            Verdict::Switch
+            LayerVerdict::Switch
         );
         assert_eq!(
             layers.look(large, (small, 9, true), at(90)),
-            Verdict::Ignore
+            LayerVerdict::Ignore
         );
         assert_eq!(
             layers.look(large, (large, 9, false), at(120)),
-            Verdict::Pass
+            LayerVerdict::Pass
         );
         let wanted = layers.look(large, (small, 9, false), at(1130));
-        assert_eq!(wanted, Verdict::KeyframeWanted);
+        assert_eq!(wanted, LayerVerdict::KeyframeWanted);
         assert_eq!(
             layers.look(large, (small, 9, true), at(1160)),
-            Verdict::Switch
+            LayerVerdict::Switch
         );
-        assert_eq!(layers.look(small, (3, 9, true), at(1190)), Verdict::Ignore);
+        assert_eq!(
+            layers.look(small, (3, 9, true), at(1190)),
+            LayerVerdict::Ignore
+        );
     }
 
     #[test]
@@ -215,7 +221,7 @@ mod tests {
                 layers.look(1, (1, 1000, false), now);
                 verdicts.push(layers.look(1, (2, 1600, frame % 15 == 0), now));
             }
-            let switch = verdicts.iter().position(|it| *it == Verdict::Switch);
+            let switch = verdicts.iter().position(|it| *it == LayerVerdict::Switch);
             assert_eq!(switch, Some(45), "measured for a second first");
         }
     }

@@ -23,12 +23,12 @@ use std::{
     time::Instant,
 };
 
-use gop::Gop;
+use gop::BufferedGop;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
-use layers::{Layers, Verdict};
+use layers::{LayerVerdict, SimulcastLayers};
 use tap::Tap;
-pub(crate) use tap::{Attachment, Counters, Limits};
+pub(crate) use tap::{Attachment, TapCounters, TapLimits};
 pub(crate) use writer::tap_pad;
 
 use crate::media::{Codec, Kind};
@@ -41,13 +41,13 @@ const TAPS_MAX: usize = 64;
 
 /// A handle on the encoded stream of one track; clones are the same stream.
 #[derive(Clone)]
-pub struct Stream {
-    shared: Arc<Shared>,
+pub struct EncodedStream {
+    shared: Arc<SharedStream>,
     /// Feeds that begin with this handle are layers of one picture.
     group: Option<u64>,
 }
 
-struct Shared {
+struct SharedStream {
     kind: Kind,
     /// Whether a GOP is kept for pipelines that attach.
     cached: bool,
@@ -64,12 +64,12 @@ struct State {
     /// The number of the newest feed or group of layers.
     last_feed: u64,
     /// The layers that the feed is one of.
-    layers: Option<Layers>,
+    layers: Option<SimulcastLayers>,
     /// The newest time of presentation; for layers.
     newest: Option<gst::ClockTime>,
     codec: Option<Codec>,
     caps: Option<gst::Caps>,
-    gop: Gop,
+    gop: BufferedGop,
     taps: Vec<Tap>,
     last_tap: u64,
     frames: u64,
@@ -100,7 +100,7 @@ pub struct Demands {
 
 /// What went through a stream, and what it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Figures {
+pub struct StreamFigures {
     /// Codec of the newest buffer.
     pub codec: Option<Codec>,
     /// Encoded frames in.
@@ -113,7 +113,7 @@ pub struct Figures {
     pub taps: usize,
 }
 
-impl Stream {
+impl EncodedStream {
     /// A stream without a publisher. `keyframe_wanted` is called when a pipeline cannot go on
     /// without a keyframe; on streaming threads, so it must not block; it limits the rate.
     pub fn new(kind: Kind, keyframe_wanted: impl Fn() + Send + Sync + 'static) -> Self {
@@ -126,7 +126,7 @@ impl Stream {
     }
 
     fn build(kind: Kind, cached: bool, keyframe_wanted: Box<dyn Fn() + Send + Sync>) -> Self {
-        let shared = Shared {
+        let shared = SharedStream {
             kind,
             cached,
             keyframe_wanted,
@@ -161,9 +161,9 @@ impl Stream {
     }
 
     /// Figures at this moment.
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> StreamFigures {
         let state = self.state();
-        Figures {
+        StreamFigures {
             codec: state.codec,
             frames: state.frames,
             bytes: state.bytes,
@@ -206,14 +206,14 @@ impl Stream {
 
     /// Feeds an appsrc from now on, beginning with the cached GOP, or else with the next keyframe,
     /// which is asked for. Ends when the attachment is dropped.
-    pub(crate) fn attach(&self, source: &gst_app::AppSrc, limits: Limits) -> Option<Attachment> {
+    pub(crate) fn attach(&self, source: &gst_app::AppSrc, limits: TapLimits) -> Option<Attachment> {
         let mut state = self.state();
         if state.taps.len() >= TAPS_MAX {
             return None;
         }
         state.last_tap += 1;
         let id = state.last_tap;
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(TapCounters::default());
         let mut tap = Tap::new(id, self.kind(), source, limits, Arc::clone(&counters));
         let begun = match (state.codec, state.caps.clone()) {
             (Some(codec), Some(caps)) => tap.begin(codec, &caps, state.gop.buffers()),
@@ -241,7 +241,7 @@ impl Stream {
             }
             if newest != Some(group) {
                 state.begin(feed);
-                state.layers = Some(Layers::new(group));
+                state.layers = Some(SimulcastLayers::new(group));
             }
             if let Some(layers) = &mut state.layers {
                 layers.add(feed);
@@ -284,10 +284,10 @@ impl Stream {
         let now = Instant::now();
         if let Some(layers) = &mut state.layers {
             match layers.look(state.feed, (feed, buffer.size(), keyframe), now) {
-                Verdict::Pass => {}
-                Verdict::Switch => state.switch(feed),
-                Verdict::KeyframeWanted => return self.want_keyframe(),
-                Verdict::Ignore => return,
+                LayerVerdict::Pass => {}
+                LayerVerdict::Switch => state.switch(feed),
+                LayerVerdict::KeyframeWanted => return self.want_keyframe(),
+                LayerVerdict::Ignore => return,
             }
             state.put_in_order(&mut buffer);
         }
@@ -306,8 +306,8 @@ impl Stream {
         let mut wanted = false;
         state.taps.retain_mut(|tap| {
             let outcome = tap.push(codec, caps, &buffer, keyframe);
-            wanted |= outcome == tap::Outcome::KeyframeWanted;
-            outcome != tap::Outcome::Gone
+            wanted |= outcome == tap::TapOutcome::KeyframeWanted;
+            outcome != tap::TapOutcome::Gone
         });
         if self.shared.cached {
             state.gop.push(buffer, keyframe);
@@ -375,7 +375,7 @@ impl State {
     }
 }
 
-impl Shared {
+impl SharedStream {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -390,7 +390,7 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Stream {
+impl fmt::Debug for EncodedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Stream").field(&self.kind()).finish()
     }
@@ -398,16 +398,16 @@ impl fmt::Debug for Stream {
 
 /// The streams of a broadcast, or as many of them as it has.
 #[derive(Clone, Debug, Default)]
-pub struct Streams {
+pub struct EncodedStreams {
     /// The video track's.
-    pub video: Option<Stream>,
+    pub video: Option<EncodedStream>,
     /// The audio track's.
-    pub audio: Option<Stream>,
+    pub audio: Option<EncodedStream>,
 }
 
-impl Streams {
+impl EncodedStreams {
     /// The stream of one track.
-    pub fn of(&self, kind: Kind) -> Option<&Stream> {
+    pub fn of(&self, kind: Kind) -> Option<&EncodedStream> {
         match kind {
             Kind::Video => self.video.as_ref(),
             Kind::Audio => self.audio.as_ref(),

@@ -12,7 +12,7 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::Shared;
+use super::SharedStream;
 use crate::media::{Codec, Kind};
 
 /// Bytes that may wait in front of one pipeline: two of the largest cached GOPs.
@@ -22,7 +22,7 @@ const ASK_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a pipeline takes a stream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct TapLimits {
     /// Media that may wait in front of the pipeline. A cached GOP may take longer to work off.
     pub(crate) queue: Duration,
     /// True if the pipeline decodes: the past of the cached GOP is needed to decode the present,
@@ -32,7 +32,7 @@ pub(crate) struct Limits {
 
 /// What happened to a buffer that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum TapOutcome {
     Done,
     KeyframeWanted,
     /// The pipeline takes nothing any more.
@@ -40,7 +40,7 @@ pub(super) enum Outcome {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct TapCounters {
     frames: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
@@ -51,8 +51,8 @@ pub(super) struct Tap {
     id: u64,
     kind: Kind,
     source: glib::WeakRef<gst_app::AppSrc>,
-    limits: Limits,
-    counters: Arc<Counters>,
+    limits: TapLimits,
+    counters: Arc<TapCounters>,
     codec: Option<Codec>,
     caps: Option<gst::Caps>,
     /// For a keyframe.
@@ -70,8 +70,8 @@ impl Tap {
         id: u64,
         kind: Kind,
         source: &gst_app::AppSrc,
-        limits: Limits,
-        counters: Arc<Counters>,
+        limits: TapLimits,
+        counters: Arc<TapCounters>,
     ) -> Self {
         Self {
             id,
@@ -126,12 +126,12 @@ impl Tap {
         caps: &gst::Caps,
         buffer: &gst::Buffer,
         keyframe: bool,
-    ) -> Outcome {
+    ) -> TapOutcome {
         let Some(source) = self.source.upgrade() else {
-            return Outcome::Gone;
+            return TapOutcome::Gone;
         };
         if !self.follow(codec, caps, &source) {
-            return Outcome::Done;
+            return TapOutcome::Done;
         }
         let full = self.is_full(&source, buffer.size() as u64);
         if full {
@@ -141,16 +141,16 @@ impl Tap {
             self.counters.dropped.fetch_add(1, Relaxed);
             let pause = self.asked.is_none_or(|asked| asked.elapsed() >= ASK_PAUSE);
             if full || self.kind == Kind::Audio || !pause {
-                return Outcome::Done; // a keyframe now would be lost too
+                return TapOutcome::Done; // a keyframe now would be lost too
             }
             self.asked = Some(Instant::now());
-            return Outcome::KeyframeWanted;
+            return TapOutcome::KeyframeWanted;
         }
         self.waiting = false;
         if self.send(&source, buffer.clone()) {
-            Outcome::Done
+            TapOutcome::Done
         } else {
-            Outcome::Gone
+            TapOutcome::Gone
         }
     }
 
@@ -221,13 +221,13 @@ fn from(now: gst::ClockTime) -> gst::Segment {
 /// Keeps an appsrc attached to a stream until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Attachment {
-    shared: Weak<Shared>,
+    shared: Weak<SharedStream>,
     id: u64,
-    counters: Arc<Counters>,
+    counters: Arc<TapCounters>,
 }
 
 impl Attachment {
-    pub(super) fn new(shared: Weak<Shared>, id: u64, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(shared: Weak<SharedStream>, id: u64, counters: Arc<TapCounters>) -> Self {
         Self {
             shared,
             id,
@@ -235,7 +235,7 @@ impl Attachment {
         }
     }
 
-    pub(crate) fn counters(&self) -> Arc<Counters> {
+    pub(crate) fn counters(&self) -> Arc<TapCounters> {
         Arc::clone(&self.counters)
     }
 }
@@ -248,7 +248,7 @@ impl Drop for Attachment {
     }
 }
 
-impl Counters {
+impl TapCounters {
     /// Frames queued for the pipeline.
     pub(crate) fn frames(&self) -> u64 {
         self.frames.load(Relaxed)

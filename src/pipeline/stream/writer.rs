@@ -5,12 +5,12 @@ use std::sync::Mutex;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{super::clock, Stream};
+use super::{super::clock, EncodedStream};
 use crate::media::{Codec, order};
 
 /// Hands everything that passes `pad` to `stream`, which takes nothing from older feeds any more.
-pub(crate) fn tap_pad(pad: &gst::Pad, stream: &Stream, codec: Codec) {
-    let feed = Feed {
+pub(crate) fn tap_pad(pad: &gst::Pad, stream: &EncodedStream, codec: Codec) {
+    let feed = StreamWriter {
         number: stream.begin_feed(),
         stream: stream.clone(),
         codec,
@@ -40,8 +40,8 @@ pub(crate) fn tap_pad(pad: &gst::Pad, stream: &Stream, codec: Codec) {
     });
 }
 
-struct Feed {
-    stream: Stream,
+struct StreamWriter {
+    stream: EncodedStream,
     number: u64,
     codec: Codec,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
@@ -53,7 +53,7 @@ struct Feed {
     decoded: Option<gst::ClockTime>,
 }
 
-impl Feed {
+impl StreamWriter {
     fn event(&mut self, event: &gst::Event) {
         match event.view() {
             gst::EventView::Caps(caps) => {
@@ -108,7 +108,7 @@ impl Feed {
     }
 }
 
-impl Feed {
+impl StreamWriter {
     /// Takes note of the first B-frame.
     fn look_at_order(&mut self, buffer: &gst::BufferRef) {
         if self.reordered || !matches!(self.codec, Codec::H264 | Codec::H265) {

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::media::{Frame, FrameSink};
 
-type Seen = Arc<Mutex<Vec<(Instant, Duration, Frame)>>>;
+type SeenFrames = Arc<Mutex<Vec<(Instant, Duration, Frame)>>>;
 
-fn sink(seen: &Seen) -> FrameSink {
+fn sink(seen: &SeenFrames) -> FrameSink {
     let seen = seen.clone();
     Arc::new(move |frame| {
         seen.lock()
@@ -27,12 +27,12 @@ fn sink(seen: &Seen) -> FrameSink {
 }
 
 /// Runs a source until it ends or has made `count` frames of each given kind.
-async fn run(text: &str, count: usize) -> (Seen, Seen, Vec<Event>) {
+async fn run(text: &str, count: usize) -> (SeenFrames, SeenFrames, Vec<Event>) {
     init().unwrap();
-    let (video, audio) = (Seen::default(), Seen::default());
+    let (video, audio) = (SeenFrames::default(), SeenFrames::default());
     let sinks = TrackSinks::new(sink(&video), sink(&audio));
     let (sender, mut events) = mpsc::channel(16);
-    let Role::Source { tracks } = Role::of(text).unwrap() else {
+    let PipelineRole::Source { tracks } = PipelineRole::of(text).unwrap() else {
         panic!("no source")
     };
     let source = Source::start("test", text, sinks, sender).await.unwrap();
@@ -286,7 +286,7 @@ async fn source_that_fails_says_which_element_and_why() {
 #[tokio::test]
 async fn dropped_source_stops() {
     init().unwrap();
-    let seen = Seen::default();
+    let seen = SeenFrames::default();
     let sinks = TrackSinks::new(sink(&seen), sink(&seen));
     let (sender, mut events) = mpsc::channel(4);
     let text = "videotestsrc is-live=true ! vp8enc deadline=1 ! appsink name=video";

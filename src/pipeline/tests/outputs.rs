@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    super::{Event, Job, Stream, Streams, Variables, init, job::Setup, trial::TestMedia},
+    super::{
+        EncodedStream, EncodedStreams, Event, Job, Variables, init, job::JobSetup, trial::TestMedia,
+    },
     peers::{
         Folder, MEDIA, ffmpeg, file, finish, free_port, output, probe, rtmp_server, rtsp_server,
         run_output, spawn,
@@ -79,7 +81,7 @@ async fn recording_without_sound() {
     let folder = Folder::new();
     let media = TestMedia::start_as(MEDIA).await.unwrap();
     for name in ["record-mkv", "record-mp4"] {
-        let mut setup = Setup::new(name, file(name));
+        let mut setup = JobSetup::new(name, file(name));
         setup.variables = into(&folder);
         setup.inputs.video = media.streams.video.clone();
         let (sender, mut events) = tokio::sync::mpsc::channel(4);
@@ -258,7 +260,7 @@ async fn stalled_output_disturbs_nobody() {
         .await
         .unwrap();
     let text = format!("appsrc name=video ! filesink buffer-mode=unbuffered location={fifo}");
-    let mut setup = Setup::new("stuck", text);
+    let mut setup = JobSetup::new("stuck", text);
     setup.inputs.video = media.streams.video.clone();
     setup.stall = Duration::from_secs(1);
     let (sender, mut events) = tokio::sync::mpsc::channel(4);
@@ -306,11 +308,11 @@ async fn failing_output_is_explained() {
 async fn output_waits_for_a_publisher() {
     init().unwrap();
     let folder = Folder::new();
-    let mut setup = Setup::new("waiting", file("record-mkv"));
+    let mut setup = JobSetup::new("waiting", file("record-mkv"));
     setup.variables = into(&folder);
-    setup.inputs = Streams {
-        video: Some(Stream::new(Kind::Video, || ())),
-        audio: Some(Stream::new(Kind::Audio, || ())),
+    setup.inputs = EncodedStreams {
+        video: Some(EncodedStream::new(Kind::Video, || ())),
+        audio: Some(EncodedStream::new(Kind::Audio, || ())),
     };
     let (sender, mut events) = tokio::sync::mpsc::channel(4);
     let job = Job::start(setup, sender).await.unwrap();

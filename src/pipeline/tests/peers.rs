@@ -11,7 +11,7 @@ use std::{
 use tokio::process::{Child, Command};
 
 use super::super::{Event, Job, init, trial::TestMedia};
-use crate::pipeline::{Error, Variables, job::Setup};
+use crate::pipeline::{Error, Variables, job::JobSetup};
 
 /// Longest run of a program that ends by itself.
 const PROGRAM_TIMEOUT: Duration = Duration::from_secs(40);
@@ -175,7 +175,7 @@ pub(super) async fn run_output(
     length: Duration,
     media: &TestMedia,
 ) -> Result<(), String> {
-    let mut setup = Setup::new(name, file(name));
+    let mut setup = JobSetup::new(name, file(name));
     setup.variables = variables;
     setup.inputs = media.streams.clone();
     let (sender, mut events) = tokio::sync::mpsc::channel(16);

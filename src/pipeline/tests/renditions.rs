@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    super::{Event, Job, Outlet, Stream, init, job::Setup, trial::TestMedia},
+    super::{EncodedStream, Event, Job, TrackOutlet, init, job::JobSetup, trial::TestMedia},
     peers::{MEDIA, file},
 };
 use crate::media::{Codec, Kind};
@@ -29,7 +29,7 @@ struct Running {
     job: Job,
     media: TestMedia,
     made: BTreeMap<String, Arc<Mutex<Made>>>,
-    streams: BTreeMap<String, Stream>,
+    streams: BTreeMap<String, EncodedStream>,
     events: tokio::sync::mpsc::Receiver<Event>,
 }
 
@@ -39,7 +39,7 @@ async fn start(text: &str, outputs: &[&str]) -> Running {
     // a GOP is half over
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (mut made, mut streams) = (BTreeMap::new(), BTreeMap::new());
-    let mut setup = Setup::new("test", text);
+    let mut setup = JobSetup::new("test", text);
     setup.inputs = media.streams.clone();
     for &name in outputs {
         let seen = Arc::<Mutex<Made>>::default();
@@ -48,10 +48,10 @@ async fn start(text: &str, outputs: &[&str]) -> Running {
         } else {
             Kind::Audio
         };
-        let stream = Stream::new(kind, || ());
+        let stream = EncodedStream::new(kind, || ());
         made.insert(name.to_owned(), Arc::clone(&seen));
         streams.insert(name.to_owned(), stream.clone());
-        let mut outlet = Outlet::new(move |frame| {
+        let mut outlet = TrackOutlet::new(move |frame| {
             let mut seen = seen.lock().unwrap();
             seen.frames += 1;
             seen.keyframes += u32::from(frame.keyframe);
@@ -173,8 +173,8 @@ async fn ladder_has_its_sizes() {
 }
 
 /// Decodes what a stream carries, as any output would, and counts the pictures of a second.
-async fn decoded(stream: &Stream) -> u64 {
-    let mut setup = Setup::new(
+async fn decoded(stream: &EncodedStream) -> u64 {
+    let mut setup = JobSetup::new(
         "decode",
         "appsrc name=video ! decodebin ! fakesink sync=false",
     );
@@ -202,9 +202,9 @@ async fn first_picture_does_not_wait_for_a_keyframe() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let made = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&made);
-    let mut setup = Setup::new("late", file("h264"));
+    let mut setup = JobSetup::new("late", file("h264"));
     setup.inputs = media.streams.clone();
-    let outlet = Outlet::new(move |_| {
+    let outlet = TrackOutlet::new(move |_| {
         counter.fetch_add(1, Ordering::Relaxed);
     });
     setup.outlets.insert("video_h264".to_owned(), outlet);
@@ -280,7 +280,7 @@ async fn failing_rendition_disturbs_nobody() {
     let running = start(&file("h264"), &["video_h264"]).await;
     let text = "appsrc name=video ! decodebin ! identity error-after=5 ! videoconvert
         ! vp8enc deadline=1 ! appsink name=video_bad";
-    let mut setup = Setup::new("bad", text);
+    let mut setup = JobSetup::new("bad", text);
     setup.inputs = running.media.streams.clone();
     let (sender, mut events) = tokio::sync::mpsc::channel(16);
     let bad = Job::start(setup, sender).await.unwrap();

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{Event, Source, TrackSinks, Variables, init},
-    Seen,
+    SeenFrames,
     peers::{Folder, clip, ffmpeg, file, free_port, rtmp_server, rtsp_server, spawn},
     sink,
 };
@@ -33,7 +33,7 @@ async fn attempt(
     tracks: &[Kind],
     count: usize,
 ) -> Result<(), String> {
-    let (video, audio) = (Seen::default(), Seen::default());
+    let (video, audio) = (SeenFrames::default(), SeenFrames::default());
     let sinks = TrackSinks {
         transcode: true,
         ..TrackSinks::new(sink(&video), sink(&audio))
@@ -187,10 +187,10 @@ async fn motion_jpeg_has_a_keyframe_when_asked() {
     init().unwrap();
     let text = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,\
                 framerate=25/1 ! jpegenc ! appsink name=video";
-    let video = Seen::default();
+    let video = SeenFrames::default();
     let sinks = TrackSinks {
         transcode: true,
-        ..TrackSinks::new(sink(&video), sink(&Seen::default()))
+        ..TrackSinks::new(sink(&video), sink(&SeenFrames::default()))
     };
     let (sender, _events) = mpsc::channel(16);
     let source = Source::start("test", text, sinks, sender).await.unwrap();

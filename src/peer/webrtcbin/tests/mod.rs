@@ -11,7 +11,7 @@ use gstreamer_webrtc as gst_webrtc;
 use super::*;
 use crate::{
     media::{Codec, Frame, FrameSink, Kind},
-    pipeline::{launch, running::Report},
+    pipeline::{launch, running::PipelineEnd},
 };
 
 const H264: &str = "videotestsrc is-live=true pattern=smpte horizontal-speed=3
@@ -27,7 +27,7 @@ const OPUS: &str = "audiotestsrc is-live=true samplesperbuffer=960
       encoding-params=(string)2 ! w. ";
 
 struct Client {
-    running: Running,
+    running: RunningPipeline,
 }
 
 impl Client {
@@ -53,8 +53,8 @@ impl Client {
         // sender reports tell capture times, as browsers' do
         rtpbin.set_property("rtcp-sync-send-time", false);
         let (sender, mut reports) = mpsc::channel(1);
-        let report = |report: Report| Some(report);
-        let running = Running::start(pipeline, |_, _| {}, sender, report)
+        let report = |report: PipelineEnd| Some(report);
+        let running = RunningPipeline::start(pipeline, |_, _| {}, sender, report)
             .await
             .unwrap();
         // the offer needs the caps of every stream
