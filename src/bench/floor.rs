@@ -24,6 +24,7 @@ use tokio::{
 use super::{clip::Clip, part::Controls, peer::loopback_socket, process::Usage};
 use crate::{
     fanout::Batch,
+    media::rtp::RtpHeader,
     peer::{
         srtp::{MasterKey, Profile, Sender},
         udp::{Options, Port},
@@ -34,6 +35,9 @@ use crate::{
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Key and salt of both directions for `AEAD_AES_128_GCM`.
 const KEYING_MATERIAL_BYTES: usize = 2 * (16 + 12);
+/// Of every destination's only stream.
+const SSRC: u32 = 1;
+
 /// What to send to whom.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
@@ -145,12 +149,18 @@ impl Destination {
         for payload in payloads {
             let start = self.batch.begin();
             let [.., high, low] = self.index.to_be_bytes();
-            let header = [0x80, 96, high, low, 0, 0, 0, 0, 0, 0, 0, 1];
-            self.batch.bytes.extend_from_slice(&header);
-            self.batch.bytes.resize(start + header.len() + payload, 0);
-            let id = (1, self.index);
+            let header = RtpHeader {
+                marker: false,
+                payload_type: 96,
+                sequence: u16::from_be_bytes([high, low]),
+                timestamp: 0,
+                ssrc: SSRC,
+            };
+            let bytes = &mut self.batch.bytes;
+            let length = header.write(bytes, &[]);
+            bytes.resize(start + length + payload, 0);
             self.keys
-                .protect_rtp(&mut self.batch.bytes, start, header.len(), id)?;
+                .protect_rtp(bytes, start, length, (SSRC, self.index))?;
             self.batch.end();
             self.index += 1;
         }

@@ -1,17 +1,16 @@
-//! As much of the H264 payload format (RFC 6184) as proves that a viewer could start decoding,
-//! and the name that a frame keeps on its way through the server.
+//! Proof from H264 payloads (RFC 6184) that a viewer can start decoding, and the tag by which a
+//! frame is recognised behind the server.
 
-/// Last bytes of a frame that make its name, in bytes. They are entropy-coded picture data, so
-/// two frames with the same ones are as good as impossible; a clip is checked for it.
+use crate::media::{
+    Codec,
+    nal::{Payload, UnitKind},
+};
+
+/// How many of a frame's last bytes make up its tag. They are entropy-coded picture data, so two
+/// frames hardly ever share them; clips are checked for it.
 const TAG_BYTES: usize = 8;
 
-const NAL_IDR: u8 = 5;
-const NAL_SPS: u8 = 7;
-const NAL_PPS: u8 = 8;
-const STAP_A: u8 = 24;
-const FU_A: u8 = 28;
-
-/// A frame that has just ended.
+/// What is known of a frame once its last packet is there.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FrameEnd {
     /// Parameter sets and a whole IDR picture came without a gap: a decoder can start.
@@ -20,9 +19,9 @@ pub(super) struct FrameEnd {
     pub(super) tag: Option<u64>,
 }
 
-/// The name of a frame, from its last RTP payload: the last bytes of the picture, which no server
-/// changes that passes frames through, however it cuts them into packets. `None` if the payload
-/// is too short to tell.
+/// The tag of a frame, from its last RTP payload: the last bytes of the picture. A server that
+/// passes frames through keeps them, however it cuts the frame into packets. `None` if the payload
+/// is too short.
 pub(super) fn tag(last_payload: &[u8]) -> Option<u64> {
     // A fragment unit begins with two bytes of its own.
     let picture = last_payload.get(2..)?;
@@ -34,37 +33,24 @@ pub(super) fn byte_stream(payloads: &[impl AsRef<[u8]>]) -> Vec<u8> {
     const START_CODE: [u8; 4] = [0, 0, 0, 1];
     let mut bytes = Vec::new();
     for payload in payloads {
-        match payload.as_ref() {
-            [indicator, header, fragment @ ..] if indicator & 0x1f == FU_A => {
-                if header & 0x80 != 0 {
+        let payload = payload.as_ref();
+        match Payload::read(Codec::H264, payload) {
+            Payload::Fragment(fragment) => {
+                if fragment.begins {
                     bytes.extend(START_CODE);
-                    bytes.push(indicator & 0xe0 | header & 0x1f);
+                    bytes.extend(fragment.header());
                 }
-                bytes.extend(fragment);
+                bytes.extend(fragment.body);
             }
-            [indicator, units @ ..] if indicator & 0x1f == STAP_A => {
-                for unit in aggregated(units) {
+            Payload::Units(units) => {
+                for unit in units.filter_map(|range| payload.get(range)) {
                     bytes.extend(START_CODE);
                     bytes.extend(unit);
                 }
             }
-            unit => {
-                bytes.extend(START_CODE);
-                bytes.extend(unit);
-            }
         }
     }
     bytes
-}
-
-/// The NAL units of an aggregation packet, each behind its size.
-fn aggregated(mut units: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (size, rest) = units.split_first_chunk()?;
-        let (unit, after) = rest.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
-        units = after;
-        Some(unit)
-    })
 }
 
 /// Follows the packets of one video stream.
@@ -121,34 +107,26 @@ impl Frames {
     }
 
     fn payload(&mut self, payload: &[u8]) {
-        match payload {
-            [indicator, header, ..] if indicator & 0x1f == FU_A => {
-                let (begins, ends) = (header & 0x80 != 0, header & 0x40 != 0);
-                if header & 0x1f == NAL_IDR && (begins || self.idr == Idr::Begun) {
-                    self.idr = if ends { Idr::Whole } else { Idr::Begun };
+        match Payload::read(Codec::H264, payload) {
+            Payload::Fragment(part) => {
+                if part.kind == UnitKind::StartingSlice && (part.begins || self.idr == Idr::Begun) {
+                    self.idr = if part.ends { Idr::Whole } else { Idr::Begun };
                 }
             }
-            [indicator, units @ ..] if indicator & 0x1f == STAP_A => {
-                let mut units = units;
-                while let [high, low, rest @ ..] = units {
-                    let size = usize::from(u16::from_be_bytes([*high, *low]));
-                    let Some((unit, after)) = rest.split_at_checked(size) else {
-                        self.gap = true;
-                        break;
-                    };
-                    self.unit(unit.first());
-                    units = after;
+            Payload::Units(mut units) => {
+                for unit in units.by_ref().filter_map(|range| payload.get(range)) {
+                    self.unit(unit);
                 }
+                self.gap |= !units.is_exhausted();
             }
-            _ => self.unit(payload.first()),
         }
     }
 
-    fn unit(&mut self, header: Option<&u8>) {
-        match header.map(|header| header & 0x1f) {
-            Some(NAL_SPS) => self.parameter_sets.sequence = true,
-            Some(NAL_PPS) => self.parameter_sets.picture = true,
-            Some(NAL_IDR) => self.idr = Idr::Whole,
+    fn unit(&mut self, unit: &[u8]) {
+        match UnitKind::of(Codec::H264, unit) {
+            UnitKind::SequenceParameters => self.parameter_sets.sequence = true,
+            UnitKind::PictureParameters => self.parameter_sets.picture = true,
+            UnitKind::StartingSlice => self.idr = Idr::Whole,
             _ => {}
         }
     }
@@ -158,7 +136,7 @@ impl Frames {
 mod tests {
     use super::*;
 
-    const PARAMETER_SETS: &[u8] = &[STAP_A, 0, 2, 0x67, 1, 0, 2, 0x68, 2];
+    const PARAMETER_SETS: &[u8] = &[24, 0, 2, 0x67, 1, 0, 2, 0x68, 2];
     const IDR_START: &[u8] = &[0x7c, 0x85, 1, 2, 3];
     const IDR_END: &[u8] = &[0x7c, 0x45, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 

@@ -1,30 +1,4 @@
-//! RTP headers (RFC 3550 §5.1), which SRTP leaves in the clear, and loss counted from them.
-
-/// What the benchmark reads of an RTP header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    /// The last packet of a frame, in video.
-    pub(super) marker: bool,
-    /// Payload type.
-    pub(super) payload_type: u8,
-    /// Sequence number.
-    pub(super) sequence: u16,
-}
-
-impl Header {
-    /// The header of an RTP packet; `None` for anything else (RTCP, STUN, DTLS: RFC 7983).
-    pub(super) fn parse(datagram: &[u8]) -> Option<Self> {
-        let [first, second, high, low, ..] = datagram else {
-            return None;
-        };
-        let rtp = first >> 6 == 2 && !(192..=223).contains(second) && datagram.len() > 12;
-        rtp.then(|| Self {
-            marker: second & 0x80 != 0,
-            payload_type: second & 0x7f,
-            sequence: u16::from_be_bytes([*high, *low]),
-        })
-    }
-}
+//! Loss, counted from the sequence numbers that SRTP leaves in the clear.
 
 /// Packets of one stream, received and missing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,23 +32,6 @@ impl Sequence {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rtp_is_told_from_rtcp_and_stun() {
-        let mut packet = [0x80, 0xe0 | 0x60, 0x12, 0x34, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-        assert_eq!(
-            Header::parse(&packet),
-            Some(Header {
-                marker: true,
-                payload_type: 0x60,
-                sequence: 0x1234
-            })
-        );
-        packet[1] = 200;
-        assert_eq!(Header::parse(&packet), None);
-        packet[0] = 0;
-        assert_eq!(Header::parse(&packet), None);
-    }
 
     #[test]
     fn gaps_are_missing_until_they_are_filled() {

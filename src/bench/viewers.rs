@@ -24,6 +24,7 @@ use super::{
     peer::{Http, Peer, end_session, http_client},
     rtp,
 };
+use crate::media::rtp::RtpHeader;
 
 /// Largest datagram received, in bytes.
 const DATAGRAM_BYTES_MAX: usize = 2048;
@@ -260,7 +261,7 @@ impl Viewer {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         while let Ok((len, source)) = self.peer.socket().try_recv_from(&mut buffer) {
             let datagram = buffer.get(..len).unwrap_or_default();
-            if let Some(header) = rtp::Header::parse(datagram) {
+            if let Some(header) = RtpHeader::read(datagram) {
                 self.count(header, len as u64);
                 if self.playing && !sampled {
                     continue;
@@ -272,7 +273,7 @@ impl Viewer {
         Ok(())
     }
 
-    fn count(&mut self, header: rtp::Header, len: u64) {
+    fn count(&mut self, header: RtpHeader, len: u64) {
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         let media = [&mut self.video, &mut self.audio];
         let payload_type = Some(header.payload_type);

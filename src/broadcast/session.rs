@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    media::Kind,
+    media::{Kind, TokenBucket},
     peer::{
         End,
         sdp::{self, Change, Fragment, Offer, Remote, Role, Transport},
@@ -119,7 +119,7 @@ pub struct Session {
     selections: Mutex<EventStreams>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: Stop,
-    allowance: Mutex<Allowance>,
+    allowance: Mutex<TokenBucket>,
 }
 
 impl Session {
@@ -147,10 +147,7 @@ impl Session {
             selections: Mutex::default(),
             commands,
             stop: Stop::default(),
-            allowance: Mutex::new(Allowance {
-                left: BURST,
-                at: Instant::now(),
-            }),
+            allowance: Mutex::new(TokenBucket::new(RATE, BURST, Instant::now())),
         };
         Ok((Arc::new(session), receiver))
     }
@@ -206,7 +203,7 @@ impl Session {
             .allowance
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if allowance.take(Instant::now()) {
+        if allowance.take(1.0, Instant::now()) {
             Ok(())
         } else {
             Err(Error::TooOften)
@@ -317,26 +314,6 @@ impl Stop {
     }
 }
 
-/// A token bucket.
-#[derive(Debug)]
-struct Allowance {
-    left: f64,
-    at: Instant,
-}
-
-impl Allowance {
-    fn take(&mut self, now: Instant) -> bool {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64() * RATE;
-        self.at = now;
-        self.left = (self.left + gained).min(BURST);
-        if self.left < 1.0 {
-            return false;
-        }
-        self.left -= 1.0;
-        true
-    }
-}
-
 /// `BYTES` random bytes of the system's generator, as hexadecimal digits.
 fn random_hex<const BYTES: usize>() -> Result<String, Error> {
     let mut bytes = [0; BYTES];
@@ -367,18 +344,5 @@ mod tests {
             (0..1000).map(|_| SessionId::random().unwrap()).collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| id.as_str().len() == 40));
-    }
-
-    #[test]
-    fn allowance_refills() {
-        let start = Instant::now();
-        let mut allowance = Allowance {
-            left: BURST,
-            at: start,
-        };
-        let taken = (0..100).filter(|_| allowance.take(start)).count();
-        assert_eq!(taken, 40);
-        assert!(allowance.take(start + Duration::from_millis(60)));
-        assert!(!allowance.take(start + Duration::from_millis(61)));
     }
 }

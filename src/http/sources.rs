@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+use crate::media::TokenBucket;
+
 /// Offers per second from one source, if nothing is configured.
 const OFFERS: usize = 20;
 /// Seconds whose offers may come at once: an audience behind one address begins together.
@@ -28,13 +30,7 @@ pub(super) struct Sources {
     burst: f64,
     /// Whether this machine is exempt: behind a proxy everybody comes from here.
     trusts_loopback: bool,
-    buckets: Mutex<HashMap<IpAddr, Bucket>>,
-}
-
-#[derive(Clone, Copy)]
-struct Bucket {
-    left: f64,
-    at: Instant,
+    buckets: Mutex<HashMap<IpAddr, TokenBucket>>,
 }
 
 impl Sources {
@@ -73,16 +69,11 @@ impl Sources {
         }
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets.get(&network(source));
-        bucket.is_none_or(|bucket| self.refilled(*bucket, Instant::now()) >= 1.0)
+        bucket.is_none_or(|bucket| bucket.left(Instant::now()) >= 1.0)
     }
 
     fn trusts(&self, source: IpAddr) -> bool {
         self.trusts_loopback && source.is_loopback()
-    }
-
-    fn refilled(&self, bucket: Bucket, now: Instant) -> f64 {
-        let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * self.rate;
-        (bucket.left + gained).min(self.burst)
     }
 
     fn take(&self, source: IpAddr, now: Instant) -> bool {
@@ -90,22 +81,14 @@ impl Sources {
         // Never half-changed.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= SOURCES_MAX && !buckets.contains_key(&network) {
-            buckets.retain(|_, bucket| self.refilled(*bucket, now) < self.burst);
+            buckets.retain(|_, bucket| !bucket.is_full(now));
             if buckets.len() >= SOURCES_MAX {
                 return true;
             }
         }
-        let bucket = buckets.entry(network).or_insert(Bucket {
-            left: self.burst,
-            at: now,
-        });
-        let left = self.refilled(*bucket, now);
-        let allowed = left >= 1.0;
-        *bucket = Bucket {
-            left: if allowed { left - 1.0 } else { left },
-            at: now,
-        };
-        allowed
+        let bucket = buckets.entry(network);
+        let new = || TokenBucket::new(self.rate, self.burst, now);
+        bucket.or_insert_with(new).take(1.0, now)
     }
 }
 

@@ -1,69 +1,66 @@
-//! Tells from the RTP payloads of a frame whether a decoder can start with it.
+//! Whether a decoder can start with a frame, told by its bits.
 //!
-//! Looks at payloads rather than at GStreamer's `DELTA_UNIT` flag: payloaders lose the flag,
-//! depayloaders do not set it for every codec, and `h264parse` leaves it out on pictures that are
-//! intra-coded but not a place to start.
+//! GStreamer's `DELTA_UNIT` flag does not tell: payloaders lose it, depayloaders do not set it for
+//! every codec, and `h264parse` leaves it out on pictures that are intra-coded but not a place to
+//! start.
 
-use super::Codec;
+use super::{
+    Codec,
+    nal::{self, Separation, UnitKind},
+    obu,
+};
 
-/// Whether a decoder can start with the frame that these payloads carry, in sending order.
-pub fn starts_here<'a>(codec: Codec, mut payloads: impl Iterator<Item = &'a [u8]>) -> bool {
+/// Whether a decoder can start with the frame that these RTP payloads carry, in sending order.
+pub fn in_payloads<'a>(codec: Codec, mut payloads: impl Iterator<Item = &'a [u8]>) -> bool {
     match codec {
         Codec::Opus => true,
-        Codec::H264 => payloads.find_map(h264).unwrap_or(false),
-        Codec::H265 => payloads.find_map(h265).unwrap_or(false),
-        Codec::Vp8 => payloads.next().and_then(vp8).unwrap_or(false),
-        Codec::Vp9 => payloads.next().and_then(vp9).unwrap_or(false),
-        Codec::Av1 => payloads.next().and_then(av1).unwrap_or(false),
+        Codec::H264 | Codec::H265 => {
+            let first = payloads.find_map(|payload| nal::first_slice(codec, payload));
+            first == Some(UnitKind::StartingSlice)
+        }
+        Codec::Vp8 => payloads.next().and_then(vp8_payload).unwrap_or(false),
+        Codec::Vp9 => payloads.next().is_some_and(vp9_payload),
+        Codec::Av1 => payloads.next().is_some_and(obu::begins_sequence),
     }
 }
 
-/// IDR or not; `None` if the payload begins no slice (RFC 6184 §5.2, §5.7, §5.8).
-fn h264(payload: &[u8]) -> Option<bool> {
-    const STAP_A: u8 = 24;
-    const FU_A: u8 = 28;
-    let slice = |header: u8| match header & 0x1f {
-        5 => Some(true),
-        1..=4 => Some(false),
-        _ => None,
+/// Whether a decoder can start with this frame of an encoded stream. `separation` is that of NAL
+/// units, for codecs that have them. `None` if the bytes do not tell.
+pub fn in_frame(codec: Codec, separation: Separation, frame: &[u8]) -> Option<bool> {
+    match codec {
+        Codec::Opus => Some(true),
+        Codec::H264 | Codec::H265 => {
+            let kinds = separation.units(frame);
+            let mut kinds = kinds.map(|unit| UnitKind::of(codec, unit));
+            let first = kinds.find(|kind| kind.is_slice())?;
+            Some(first == UnitKind::StartingSlice)
+        }
+        Codec::Vp8 => frame.first().map(|&first| vp8_starts(first)),
+        Codec::Vp9 => frame.first().map(|&first| vp9_starts(first)),
+        Codec::Av1 => obu::starts_here(frame),
+    }
+}
+
+/// The inverse key frame flag in the first byte of a VP8 frame (RFC 6386 §9.1).
+const fn vp8_starts(first: u8) -> bool {
+    first & 1 == 0
+}
+
+/// A shown frame of the type "key" (VP9 bitstream specification §6.2).
+const fn vp9_starts(first: u8) -> bool {
+    const MARKER: u8 = 0b1000_0000;
+    let of_profile_3 = first & 0b0011_0000 == 0b0011_0000;
+    // In profile 3 a reserved bit stands in front of `show_existing_frame` and `frame_type`.
+    let (existing, inter) = if of_profile_3 {
+        (first & 0b0100 != 0, first & 0b0010 != 0)
+    } else {
+        (first & 0b1000 != 0, first & 0b0100 != 0)
     };
-    let (&header, rest) = payload.split_first()?;
-    match header & 0x1f {
-        STAP_A => aggregated(rest).find_map(|unit| slice(*unit.first()?)),
-        FU_A => slice(*rest.first()?),
-        _ => slice(header),
-    }
+    first & 0b1100_0000 == MARKER && !existing && !inter
 }
 
-/// IRAP or not; `None` if the payload begins no slice (RFC 7798 §4.4).
-fn h265(payload: &[u8]) -> Option<bool> {
-    const AGGREGATION: u8 = 48;
-    const FRAGMENT: u8 = 49;
-    let slice = |kind: u8| match kind {
-        16..=23 => Some(true),
-        0..=31 => Some(false),
-        _ => None,
-    };
-    let kind = |header: u8| header >> 1 & 0x3f;
-    match kind(*payload.first()?) {
-        AGGREGATION => aggregated(payload.get(2..)?).find_map(|unit| slice(kind(*unit.first()?))),
-        FRAGMENT => slice(payload.get(2)? & 0x3f),
-        other => slice(other),
-    }
-}
-
-/// The NAL units of an aggregation packet, each behind a 16-bit length.
-fn aggregated(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, tail) = rest.split_first_chunk::<2>()?;
-        let (unit, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-        rest = tail;
-        Some(unit)
-    })
-}
-
-/// The inverse key frame flag behind the payload descriptor (RFC 7741 §4.2, §4.3).
-fn vp8(payload: &[u8]) -> Option<bool> {
+/// The key frame flag behind the payload descriptor (RFC 7741 §4.2, §4.3).
+fn vp8_payload(payload: &[u8]) -> Option<bool> {
     let mut bytes = payload.iter().copied();
     let first = bytes.next()?;
     let starts_frame = first & 0x17 == 0x10; // S set, partition 0
@@ -79,18 +76,12 @@ fn vp8(payload: &[u8]) -> Option<bool> {
             bytes.next()?; // TID, KEYIDX
         }
     }
-    Some(starts_frame && bytes.next()? & 1 == 0)
+    Some(starts_frame && vp8_starts(bytes.next()?))
 }
 
 /// Not predicted from other pictures, and the beginning of a frame (RFC 9628 §4.2).
-fn vp9(payload: &[u8]) -> Option<bool> {
-    let first = *payload.first()?;
-    Some(first & 0x40 == 0 && first & 0x08 != 0)
-}
-
-/// First packet of a coded video sequence (AV1 RTP §4.4, the N bit).
-fn av1(payload: &[u8]) -> Option<bool> {
-    Some(payload.first()? & 0x08 != 0)
+const fn vp9_payload(payload: &[u8]) -> bool {
+    matches!(payload, [first, ..] if first & 0x40 == 0 && first & 0x08 != 0)
 }
 
 #[cfg(test)]
@@ -98,7 +89,7 @@ mod tests {
     use super::*;
 
     fn check(codec: Codec, payloads: &[&[u8]]) -> bool {
-        starts_here(codec, payloads.iter().copied())
+        in_payloads(codec, payloads.iter().copied())
     }
 
     #[test]
@@ -117,10 +108,8 @@ mod tests {
     fn h265_needs_an_irap_slice() {
         assert!(check(Codec::H265, &[&[0x40, 1, 0], &[0x26, 1, 0]])); // VPS, IDR_W_RADL
         assert!(check(Codec::H265, &[&[0x62, 1, 0x95]])); // fragmented CRA
-        assert!(check(
-            Codec::H265,
-            &[&[0x60, 1, 0, 2, 0x40, 1, 0, 2, 0x26, 1]]
-        ));
+        let aggregated: &[u8] = &[0x60, 1, 0, 2, 0x40, 1, 0, 2, 0x26, 1];
+        assert!(check(Codec::H265, &[aggregated]));
         assert!(!check(Codec::H265, &[&[0x02, 1, 0]]));
     }
 
@@ -139,5 +128,47 @@ mod tests {
         assert!(!check(Codec::Vp9, &[&[0xc8, 0x80, 1]]));
         assert!(check(Codec::Av1, &[&[0x18, 0], &[0x80]]));
         assert!(!check(Codec::Av1, &[&[0x10, 0]]));
+    }
+
+    #[test]
+    fn frames_of_a_stream() {
+        let coded = |codec, frame: &[u8]| in_frame(codec, Separation::StartCodes, frame);
+        let parameters = [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3];
+        let with = |slice: &[u8]| [&parameters, slice].concat();
+        assert_eq!(coded(Codec::H264, &with(&[0, 0, 1, 0x65, 9])), Some(true));
+        let mixed = with(&[0, 0, 1, 0x41, 9, 0, 0, 1, 0x65]);
+        assert_eq!(
+            coded(Codec::H264, &mixed),
+            Some(false),
+            "the first slice counts"
+        );
+        assert_eq!(coded(Codec::H264, &parameters), None);
+        let irap = [0, 0, 1, 0x40, 1, 0, 0, 1, 0x26, 1];
+        assert_eq!(coded(Codec::H265, &irap), Some(true));
+        assert_eq!(coded(Codec::H265, &[0, 0, 1, 0x02, 1]), Some(false));
+        let prefixed = |codec, frame: &[u8]| in_frame(codec, Separation::Lengths, frame);
+        let idr = [0, 0, 0, 2, 0x67, 1, 0, 0, 0, 2, 0x65, 9];
+        assert_eq!(prefixed(Codec::H264, &idr), Some(true));
+        assert_eq!(prefixed(Codec::H264, &[0, 0, 0, 2, 0x41, 9]), Some(false));
+        assert_eq!(prefixed(Codec::H264, &[0, 0, 0, 9, 0x65]), None);
+        assert_eq!(prefixed(Codec::H265, &[0, 0, 0, 2, 0x26, 1]), Some(true));
+        assert_eq!(coded(Codec::Vp8, &[0x10]), Some(true));
+        assert_eq!(coded(Codec::Vp8, &[0x11]), Some(false));
+        assert_eq!(coded(Codec::Vp8, &[]), None);
+    }
+
+    #[test]
+    fn vp9_frames_of_every_profile() {
+        let starts = |first| in_frame(Codec::Vp9, Separation::StartCodes, &[first]);
+        assert_eq!(starts(0b1000_0010), Some(true));
+        assert_eq!(starts(0b1000_0110), Some(false), "an inter frame");
+        assert_eq!(starts(0b1000_1000), Some(false), "shows an older frame");
+        assert_eq!(starts(0b1011_0001), Some(true), "profile 3");
+        assert_eq!(
+            starts(0b1011_0011),
+            Some(false),
+            "profile 3, an inter frame"
+        );
+        assert_eq!(starts(0b0100_0000), Some(false), "no VP9");
     }
 }

@@ -13,7 +13,10 @@ use super::{
     Error, Event, TrackOutlet, clock, codec, packetizer,
     running::{self, PipelineEnd, RunningPipeline},
 };
-use crate::media::{Codec, Packet, PacketSink};
+use crate::media::{
+    Codec, Packet, PacketSink,
+    rtp::{self, RtpHeader},
+};
 
 /// Bytes that may wait in front of the depayloader before packets are dropped: it never waits, so
 /// more than a frame or two means that the machine is overloaded.
@@ -127,24 +130,16 @@ fn source(codec: Codec) -> gst_app::AppSrc {
 }
 
 fn rtp(packet: &Packet) -> gst::Buffer {
-    let [.., s0, s1] = packet.sequence.to_be_bytes();
-    let [t0, t1, t2, t3] = packet.timestamp.to_be_bytes();
-    let marker = u8::from(packet.marker) << 7;
-    let mut bytes = Vec::with_capacity(12 + packet.payload.len());
-    bytes.extend_from_slice(&[
-        0x80,
-        PAYLOAD_TYPE | marker,
-        s0,
-        s1,
-        t0,
-        t1,
-        t2,
-        t3,
-        0,
-        0,
-        0,
-        1,
-    ]);
+    let [.., high, low] = packet.sequence.to_be_bytes();
+    let header = RtpHeader {
+        marker: packet.marker,
+        payload_type: PAYLOAD_TYPE,
+        sequence: u16::from_be_bytes([high, low]),
+        timestamp: packet.timestamp,
+        ssrc: 1,
+    };
+    let mut bytes = Vec::with_capacity(rtp::FIXED_BYTES + packet.payload.len());
+    header.write(&mut bytes, &[]);
     bytes.extend_from_slice(&packet.payload);
     let mut buffer = gst::Buffer::from_slice(bytes);
     if let Some(buffer) = buffer.get_mut() {

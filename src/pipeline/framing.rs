@@ -6,14 +6,14 @@ use bytes::Bytes;
 use gstreamer as gst;
 
 use super::timestamps;
-use crate::media::{Codec, Frame, Kind, keyframe};
+use crate::media::{
+    Codec, Frame, Kind, keyframe,
+    rtp::{self, RtpHeader},
+};
 
 /// Largest frame carried, in bytes of RTP payload: more than a keyframe of a 4K stream at the
 /// highest rates in use. Larger ones are left out.
 const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// The fixed part of the RTP header (RFC 3550 §5.1).
-const HEADER_BYTES: usize = 12;
 
 /// Gathers the packets of one track into frames.
 pub(crate) struct FrameAssembler {
@@ -58,7 +58,7 @@ impl FrameAssembler {
         if self.pts.replace(pts).is_none() {
             let (count, _) = packets.size_hint();
             self.data
-                .reserve_exact(bytes.saturating_sub(HEADER_BYTES * count));
+                .reserve_exact(bytes.saturating_sub(rtp::FIXED_BYTES * count));
             self.ends.reserve_exact(count);
         }
         let mut marker = false;
@@ -73,21 +73,16 @@ impl FrameAssembler {
 
     /// Appends one packet's payload and tells its marker bit; `None` if it is no RTP packet.
     fn add(&mut self, packet: &gst::BufferRef) -> Option<bool> {
-        let mut header = [0; HEADER_BYTES];
-        read(packet, 0, &mut header)?;
-        let [flags, kind, ..] = header;
-        let sources = usize::from(flags & 0x0f);
-        let mut start = header.len() + 4 * sources;
-        if flags & 0x10 != 0 {
-            let mut extension = [0; 4];
-            read(packet, start, &mut extension)?;
-            let [.., high, low] = extension;
-            start += extension.len() + 4 * usize::from(u16::from_be_bytes([high, low]));
+        // Copied: mapping would merge the memories of header and payload.
+        let mut prefix = [0; rtp::PREFIX_BYTES_MAX];
+        let prefix = prefix.get_mut(..packet.size().min(rtp::PREFIX_BYTES_MAX))?;
+        packet.copy_to_slice(0, prefix).ok()?;
+        let header = RtpHeader::read(prefix)?;
+        let start = rtp::payload_start(prefix)?;
+        let length = packet.size().checked_sub(start)?;
+        if length == 0 {
+            return None;
         }
-        let length = packet
-            .size()
-            .checked_sub(start)
-            .filter(|&length| length > 0)?;
         let old = self.data.len();
         let end = old + length;
         if end > FRAME_BYTES_MAX {
@@ -100,7 +95,7 @@ impl FrameAssembler {
                 .ok()?;
             self.ends.push(u32::try_from(end).ok()?);
         }
-        Some(kind & 0x80 != 0)
+        Some(header.marker)
     }
 
     fn finish(&mut self) -> Option<Frame> {
@@ -126,7 +121,7 @@ impl FrameAssembler {
             data: Bytes::from(data),
             ends,
         };
-        frame.keyframe = keyframe::starts_here(
+        frame.keyframe = keyframe::in_payloads(
             frame.codec,
             frame.ranges().filter_map(|range| frame.data.get(range)),
         );
@@ -134,31 +129,20 @@ impl FrameAssembler {
     }
 }
 
-/// Copies bytes out of a buffer without merging its memories; `None` if they are not all there.
-fn read(buffer: &gst::BufferRef, from: usize, to: &mut [u8]) -> Option<()> {
-    let there = buffer.size().checked_sub(from)? >= to.len();
-    there.then(|| buffer.copy_to_slice(from, to).ok())?
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn packet(marker: bool, payload: &[u8]) -> gst::Buffer {
-        let mut bytes = vec![
-            0x80,
-            u8::from(marker) << 7 | 0x60,
-            0,
-            1,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            1,
-        ];
+        let header = RtpHeader {
+            marker,
+            payload_type: 96,
+            sequence: 1,
+            timestamp: 0,
+            ssrc: 1,
+        };
+        let mut bytes = Vec::new();
+        header.write(&mut bytes, &[]);
         bytes.extend_from_slice(payload);
         gst::Buffer::from_slice(bytes)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gstreamer as gst;
 
 use super::{framing::FrameAssembler, tidy, timestamps};
-use crate::media::{Codec, keyframe};
+use crate::media::{Codec, keyframe, nal::Separation, order, rtp};
 
 const CODECS: [Codec; 6] = [
     Codec::H264,
@@ -29,8 +29,16 @@ pub(crate) fn packets(data: &[u8]) {
         rest = tail;
     }
     timestamps::opus_duration(data);
+    Separation::of(data);
+    if let Some(payload) = rtp::payload(data) {
+        assert!(payload.end <= data.len(), "a payload from nowhere");
+    }
     for codec in CODECS {
-        keyframe::starts_here(codec, packets_of(data));
+        keyframe::in_payloads(codec, packets_of(data));
+        for separation in [Separation::StartCodes, Separation::Lengths] {
+            keyframe::in_frame(codec, separation, data);
+            order::is_reordered(codec, separation, data);
+        }
         let mut frames = FrameAssembler::new(codec);
         tidy::look(codec, &packets);
         for (millis, packet) in (0..).zip(packets.chunks(2)) {

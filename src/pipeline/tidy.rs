@@ -3,10 +3,11 @@
 use gst::prelude::*;
 use gstreamer as gst;
 
-use crate::media::Codec;
-
-/// Length of the fixed RTP header in bytes.
-const HEADER: usize = 12;
+use crate::media::{
+    Codec,
+    nal::{self, Payload, UnitKind},
+    rtp::{self, RtpHeader},
+};
 
 /// Makes parameter sets and delimiters that stand between the slices of a picture harmless, in
 /// every RTP packet that passes `pad`.
@@ -16,11 +17,7 @@ const HEADER: usize = 12;
 /// falls apart: a viewer who starts at the second half sees half of it. They become filler data,
 /// not nothing: a gap in sequence numbers would look like a loss.
 pub(super) fn tidy_pad(pad: &gst::Pad, codec: Codec) {
-    let mut tidy = Tidy {
-        codec,
-        timestamp: 0,
-        slice_seen: false,
-    };
+    let mut tidy = Tidy::new(codec);
     let state = std::sync::Mutex::new(move |packet: &gst::BufferRef| tidy.buffer(packet));
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
     pad.add_probe(kinds, move |_, info| {
@@ -51,12 +48,16 @@ pub(super) fn tidy_pad(pad: &gst::Pad, codec: Codec) {
     });
 }
 
-/// Places in a packet, and what to write there.
-type Headers = Vec<(usize, u8)>;
+/// A byte to be written into a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Replacement {
+    place: usize,
+    byte: u8,
+}
 
-fn overwrite(buffer: &mut gst::BufferRef, headers: &Headers) {
+fn overwrite(buffer: &mut gst::BufferRef, replacements: &[Replacement]) {
     if let Ok(mut map) = buffer.map_writable() {
-        for &(place, byte) in headers {
+        for &Replacement { place, byte } in replacements {
             if let Some(header) = map.get_mut(place) {
                 *header = byte;
             }
@@ -64,6 +65,7 @@ fn overwrite(buffer: &mut gst::BufferRef, headers: &Headers) {
     }
 }
 
+/// Follows the packets of one track.
 struct Tidy {
     codec: Codec,
     /// RTP timestamp of the picture.
@@ -74,120 +76,59 @@ struct Tidy {
 /// Looks at packets as [`tidy_pad`] does.
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) fn look(codec: Codec, packets: &[gst::Buffer]) {
-    let mut tidy = Tidy {
-        codec,
-        timestamp: 0,
-        slice_seen: false,
-    };
+    let mut tidy = Tidy::new(codec);
     for packet in packets {
         tidy.buffer(packet);
     }
 }
 
-/// What a NAL unit is, as far as it matters here.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Nal {
-    /// A coded slice, or a part of one.
-    Slice,
-    /// A parameter set or delimiter: it may only stand before the first slice.
-    Leading,
-    /// Several NAL units, behind so many bytes.
-    Several(usize),
-    Other,
-}
-
 impl Tidy {
-    fn buffer(&mut self, buffer: &gst::BufferRef) -> Headers {
+    const fn new(codec: Codec) -> Self {
+        Self {
+            codec,
+            timestamp: 0,
+            slice_seen: false,
+        }
+    }
+
+    fn buffer(&mut self, buffer: &gst::BufferRef) -> Vec<Replacement> {
         let map = buffer.map_readable();
-        map.map_or_else(|_| Headers::new(), |packet| self.look(&packet))
+        map.map_or_else(|_| Vec::new(), |packet| self.look(&packet))
     }
 
     /// The headers of NAL units that are out of place, as those of filler data.
-    fn look(&mut self, packet: &[u8]) -> Headers {
-        let mut misplaced = Headers::new();
-        let (&[_, _, _, _, t0, t1, t2, t3, ..], Some(start)) = (packet, payload(packet)) else {
+    fn look(&mut self, packet: &[u8]) -> Vec<Replacement> {
+        let mut misplaced = Vec::new();
+        let (Some(header), Some(start)) = (RtpHeader::read(packet), rtp::payload_start(packet))
+        else {
             return misplaced;
         };
-        let timestamp = u32::from_be_bytes([t0, t1, t2, t3]);
-        if timestamp != self.timestamp {
-            self.timestamp = timestamp;
+        if header.timestamp != self.timestamp {
+            self.timestamp = header.timestamp;
             self.slice_seen = false;
         }
         let payload = packet.get(start..).unwrap_or_default();
-        let Nal::Several(behind) = kind(self.codec, payload) else {
-            self.unit(payload, start, &mut misplaced);
-            return misplaced;
-        };
-        let mut place = start + behind;
-        while let Some(&[high, low]) = packet.get(place..place + 2) {
-            let (start, length) = (place + 2, usize::from(u16::from_be_bytes([high, low])));
-            let Some(unit) = packet.get(start..start + length) else {
-                break;
-            };
-            self.unit(unit, start, &mut misplaced);
-            place = start + length;
+        match Payload::read(self.codec, payload) {
+            Payload::Fragment(fragment) => self.slice_seen |= fragment.kind.is_slice(),
+            Payload::Units(units) => {
+                for range in units {
+                    let unit = payload.get(range.clone()).unwrap_or_default();
+                    let place = start + range.start;
+                    misplaced.extend(self.unit(unit, place));
+                }
+            }
         }
         misplaced
     }
 
-    fn unit(&mut self, unit: &[u8], place: usize, misplaced: &mut Headers) {
-        match kind(self.codec, unit) {
-            Nal::Slice => self.slice_seen = true,
-            Nal::Leading if self.slice_seen => {
-                let header = unit.first().and_then(|&header| filler(self.codec, header));
-                misplaced.extend(header.map(|header| (place, header)));
-            }
-            Nal::Leading | Nal::Several(_) | Nal::Other => {}
+    fn unit(&mut self, unit: &[u8], place: usize) -> Option<Replacement> {
+        let kind = UnitKind::of(self.codec, unit);
+        self.slice_seen |= kind.is_slice();
+        if !self.slice_seen || !kind.leads() {
+            return None;
         }
-    }
-}
-
-/// Where an RTP packet's payload begins, behind contributing sources and extension (RFC 3550 §5.1).
-fn payload(packet: &[u8]) -> Option<usize> {
-    let &flags = packet.first()?;
-    let start = HEADER + 4 * usize::from(flags & 0x0f);
-    if flags & 0x10 == 0 {
-        return Some(start);
-    }
-    let &[_, _, high, low] = packet.get(start..start + 4)? else {
-        return None;
-    };
-    Some(start + 4 + 4 * usize::from(u16::from_be_bytes([high, low])))
-}
-
-/// H.264: RFC 6184 §5.2 and H.264 table 7-1. H.265: RFC 7798 §4.4 and H.265 table 7-1.
-fn kind(codec: Codec, payload: &[u8]) -> Nal {
-    const STAP_A: u8 = 24;
-    const FU_A: u8 = 28;
-    const AGGREGATION: u8 = 48;
-    const FU: u8 = 49;
-    let at = |index| payload.get(index).copied().unwrap_or_default();
-    let Some(&header) = payload.first() else {
-        return Nal::Other;
-    };
-    match codec {
-        Codec::H264 => match (header & 0x1f, at(1) & 0x1f) {
-            (1..=5, _) | (FU_A, 1..=5) => Nal::Slice,
-            (7..=9, _) => Nal::Leading,
-            (STAP_A, _) => Nal::Several(1),
-            _ => Nal::Other,
-        },
-        Codec::H265 => match (header >> 1 & 0x3f, at(2) & 0x3f) {
-            (0..=31, _) | (FU, 0..=31) => Nal::Slice,
-            (32..=35, _) => Nal::Leading,
-            (AGGREGATION, _) => Nal::Several(2),
-            _ => Nal::Other,
-        },
-        Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus => Nal::Other,
-    }
-}
-
-/// The NAL unit header with the type of filler data.
-fn filler(codec: Codec, header: u8) -> Option<u8> {
-    match codec {
-        Codec::H264 => Some(header & 0xe0 | 0x0c),
-        Codec::H265 => Some(header & 0x81 | 0x4c),
-        Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus => None,
+        let byte = nal::as_filler(self.codec, *unit.first()?)?;
+        Some(Replacement { place, byte })
     }
 }
 
@@ -195,16 +136,16 @@ fn filler(codec: Codec, header: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
+    fn pairs(replacements: &[Replacement]) -> Vec<(usize, u8)> {
+        replacements.iter().map(|it| (it.place, it.byte)).collect()
+    }
+
     /// What becomes of packets with these timestamps and payloads.
-    fn tidied(codec: Codec, packets: &[(u8, &[u8])]) -> Vec<Headers> {
-        let mut tidy = Tidy {
-            codec,
-            timestamp: 0,
-            slice_seen: false,
-        };
+    fn tidied(codec: Codec, packets: &[(u8, &[u8])]) -> Vec<Vec<(usize, u8)>> {
+        let mut tidy = Tidy::new(codec);
         let packets = packets.iter().map(|(timestamp, payload)| {
             let header = [0x80, 96, 0, 1, 0, 0, 0, *timestamp, 0, 0, 0, 1];
-            tidy.look(&[&header, *payload].concat())
+            pairs(&tidy.look(&[&header, *payload].concat()))
         });
         packets.collect()
     }
@@ -246,12 +187,8 @@ mod tests {
         // one contributing source, one word of extension
         let header = [0x91, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2];
         let header = [&header[..], &[0xbe, 0xde, 0, 1, 0x10, 0x30, 0, 0]].concat();
-        let mut tidy = Tidy {
-            codec: Codec::H264,
-            timestamp: 0,
-            slice_seen: false,
-        };
-        let mut look = |payload: &[u8]| tidy.look(&[&header, payload].concat());
+        let mut tidy = Tidy::new(Codec::H264);
+        let mut look = |payload: &[u8]| pairs(&tidy.look(&[&header, payload].concat()));
         assert_eq!(look(SPS), []);
         assert_eq!(look(IDR), []);
         assert_eq!(look(SPS), [(24, 0x6c)]);

@@ -52,7 +52,14 @@ const LINES: [(&str, &[&str]); 18] = [
     ("access", &["broadcast", "peer::sdp"]),
     (
         "http",
-        &["access", "broadcast", "error", "fanout", "peer::sdp"],
+        &[
+            "access",
+            "broadcast",
+            "error",
+            "fanout",
+            "media",
+            "peer::sdp",
+        ],
     ),
     // What can go wrong, in the words of whom it goes wrong for.
     (

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::media::Kind;
+use crate::media::{Kind, TokenBucket};
 
 /// Frames a second that an output may make in the long run. Video: more than any camera. Audio:
 /// Opus has up to 400 packets a second (RFC 6716 §2.1.4).
@@ -22,41 +22,16 @@ const BURST_SECONDS: f64 = 5.0;
 /// What one output may still make.
 #[derive(Debug)]
 pub(super) struct Flood {
-    frames: Bucket,
-    bytes: Bucket,
-}
-
-/// Filled with time, up to [`BURST_SECONDS`].
-#[derive(Debug)]
-struct Bucket {
-    a_second: f64,
-    left: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn new(a_second: f64, now: Instant) -> Self {
-        Self {
-            a_second,
-            left: a_second * BURST_SECONDS,
-            at: now,
-        }
-    }
-
-    /// Takes so much; false if it is not there.
-    fn take(&mut self, amount: f64, now: Instant) -> bool {
-        let more = now.duration_since(self.at).as_secs_f64() * self.a_second;
-        self.at = now;
-        self.left = (self.left + more).min(self.a_second * BURST_SECONDS) - amount;
-        self.left >= 0.0
-    }
+    frames: TokenBucket,
+    bytes: TokenBucket,
 }
 
 impl Flood {
     pub(super) fn new(kind: Kind, now: Instant) -> Self {
+        let bucket = |rate| TokenBucket::new(rate, rate * BURST_SECONDS, now);
         Self {
-            frames: Bucket::new(frames_a_second(kind), now),
-            bytes: Bucket::new(BYTES_A_SECOND, now),
+            frames: bucket(frames_a_second(kind)),
+            bytes: bucket(BYTES_A_SECOND),
         }
     }
 
@@ -70,8 +45,8 @@ impl Flood {
         let bytes = self.bytes.take(bytes as f64, now);
         let (limit, what) = match (frames, bytes) {
             (true, true) => return Ok(()),
-            (false, _) => (self.frames.a_second, "frames"),
-            (true, false) => (self.bytes.a_second, "bytes"),
+            (false, _) => (self.frames.per_second(), "frames"),
+            (true, false) => (self.bytes.per_second(), "bytes"),
         };
         Err(format!(
             "floods: more than {limit} {what} a second; a source that does not keep to the clock needs \

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod bitstreams;
 mod outputs;
 mod peers;
 mod renditions;
