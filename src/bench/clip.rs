@@ -179,7 +179,7 @@ mod tests {
         );
         assert!(clip.frames.is_sorted_by_key(|frame| frame.at));
 
-        let mut frames = h264::Frames::default();
+        let mut frames = h264::FrameChecker::default();
         let mut keyframes = Vec::new();
         for (number, frame) in (0_u32..).zip(of(MediaKind::Video)) {
             for (sequence, payload) in (0..).zip(&frame.payloads) {

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{clip::Clip, part::Controls, peer::loopback_socket, process::Usage};
+use super::{clip::Clip, helper::HelperControls, peer::loopback_socket, process::Usage};
 use crate::{
     fanout::Batch,
     media::rtp::RtpHeader,
@@ -40,23 +40,23 @@ const SSRC: u32 = 1;
 
 /// What to send to whom.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Job {
-    frames: Vec<Frame>,
+pub(super) struct FloorJob {
+    frames: Vec<FrameSizes>,
     length: Duration,
     ports: Vec<u16>,
     measure: Duration,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Frame {
+struct FrameSizes {
     at: Duration,
     payload_bytes: Vec<usize>,
 }
 
-impl Job {
+impl FloorJob {
     /// The clip's packets to these ports of the loopback address.
     pub(super) fn new(clip: &Clip, ports: Vec<u16>, measure: Duration) -> Self {
-        let frames = clip.frames.iter().map(|frame| Frame {
+        let frames = clip.frames.iter().map(|frame| FrameSizes {
             at: frame.at,
             payload_bytes: frame.payloads.iter().map(|payload| payload.len()).collect(),
         });
@@ -71,7 +71,7 @@ impl Job {
 
 /// What sending cost.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Report {
+pub(super) struct FloorReport {
     /// Packets sent while it was measured.
     pub(super) packets: u64,
     /// CPU time of the sending process meanwhile, in microseconds.
@@ -85,7 +85,7 @@ pub(super) struct Report {
 /// # Errors
 ///
 /// If the kernel refuses to send.
-pub(super) async fn run(job: Job, controls: Controls) -> Result<()> {
+pub(super) async fn run(job: FloorJob, controls: HelperControls) -> Result<()> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let port = Port::bind(&Options {
         listen,
@@ -95,7 +95,7 @@ pub(super) async fn run(job: Job, controls: Controls) -> Result<()> {
     let mut destinations = job
         .ports
         .iter()
-        .map(|to| Destination::new(SocketAddr::from((Ipv4Addr::LOCALHOST, *to))))
+        .map(|to| FloorDestination::new(SocketAddr::from((Ipv4Addr::LOCALHOST, *to))))
         .collect::<Result<Vec<_>>>()?;
     let begin = Instant::now();
     let (mut packets_in_all, mut measured) = (0, None);
@@ -110,7 +110,7 @@ pub(super) async fn run(job: Job, controls: Controls) -> Result<()> {
                 && elapsed > WARM_UP + job.measure
             {
                 let cpu = Usage::of(std::process::id())?.cpu.saturating_sub(cpu);
-                return controls.say(&Report {
+                return controls.say(&FloorReport {
                     packets: packets_in_all - packets,
                     cpu_us: cpu.as_secs_f64() * 1e6,
                     packets_in_all,
@@ -125,14 +125,14 @@ pub(super) async fn run(job: Job, controls: Controls) -> Result<()> {
     Ok(())
 }
 
-struct Destination {
+struct FloorDestination {
     address: SocketAddr,
     keys: Sender,
     index: u64,
     batch: Batch,
 }
 
-impl Destination {
+impl FloorDestination {
     fn new(address: SocketAddr) -> Result<Self> {
         let material = [7; KEYING_MATERIAL_BYTES];
         let master = MasterKey::from_dtls(&material, Profile::Aes128Gcm, true)?;
@@ -182,7 +182,7 @@ pub(super) struct SinksJob {
 /// # Errors
 ///
 /// If the controlling process is gone.
-pub(super) async fn sinks(job: SinksJob, mut controls: Controls) -> Result<()> {
+pub(super) async fn sinks(job: SinksJob, mut controls: HelperControls) -> Result<()> {
     let mut tasks = JoinSet::new();
     let mut ports = Vec::new();
     let packets = Arc::new(AtomicU64::new(0));

@@ -55,7 +55,7 @@ pub(super) fn byte_stream(payloads: &[impl AsRef<[u8]>]) -> Vec<u8> {
 
 /// Follows the packets of one video stream.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(super) struct FrameChecker {
     timestamp: Option<u32>,
     next_sequence: u64,
     gap: bool,
@@ -78,7 +78,7 @@ enum Idr {
     Whole,
 }
 
-impl Frames {
+impl FrameChecker {
     /// Takes the next packet; answers when it is the last of its frame.
     pub(super) fn push(
         &mut self,
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_whole_fragmented_keyframe_counts() {
-        let mut frames = Frames::default();
+        let mut frames = FrameChecker::default();
         assert_eq!(frames.push(1, 90, false, PARAMETER_SETS), None);
         assert_eq!(frames.push(2, 90, false, IDR_START), None);
         let end = frames.push(3, 90, true, IDR_END);
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_keyframe_with_a_gap_does_not_count() {
-        let mut frames = Frames::default();
+        let mut frames = FrameChecker::default();
         frames.push(1, 90, false, PARAMETER_SETS);
         frames.push(2, 90, false, IDR_START);
         let end = frames.push(4, 90, true, IDR_END);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_keyframe_needs_its_start_and_its_parameter_sets() {
-        let mut frames = Frames::default();
+        let mut frames = FrameChecker::default();
         frames.push(1, 90, false, PARAMETER_SETS);
         assert_eq!(
             frames.push(2, 90, true, IDR_END).map(|end| end.keyframe),

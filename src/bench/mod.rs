@@ -20,8 +20,9 @@
 mod clip;
 mod floor;
 mod h264;
+mod helper;
+mod job;
 mod ladder;
-mod part;
 mod peer;
 mod process;
 mod publisher;
@@ -45,16 +46,17 @@ use tokio::{
     time::sleep,
 };
 
-pub use part::run as run_part;
+pub use job::run as run_part;
 
 use clip::Clip;
+use helper::Helper;
+use job::HelperJob;
 use ladder::Ladder;
-use part::{Job, Part};
 use peer::Http;
-use publisher::Publisher;
+use publisher::ClipPublisher;
 use report::{Measured, Row, Watched};
-use server::Server;
-use watch::Time;
+use server::BenchServer;
+use watch::Schedule;
 
 use crate::{config::Value, peer::Engine};
 
@@ -108,7 +110,7 @@ pub struct Options {
 
 /// Everything that `--json` writes.
 #[derive(serde::Serialize)]
-struct Figures<'a> {
+struct BenchFigures<'a> {
     version: &'static str,
     /// Processor cores of this machine.
     cores: usize,
@@ -169,7 +171,7 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
         rows = measure_rows(options, &clip, &http).await?;
         None
     };
-    let figures = Figures {
+    let figures = BenchFigures {
         version: env!("CARGO_PKG_VERSION"),
         cores,
         load,
@@ -214,7 +216,7 @@ async fn measure_rows(options: &Options, clip: &Arc<Clip>, http: &Http) -> Resul
     Ok(rows)
 }
 
-fn verdict(options: &Options, figures: &Figures<'_>) -> Result<ExitCode> {
+fn verdict(options: &Options, figures: &BenchFigures<'_>) -> Result<ExitCode> {
     let broken = figures.runs.iter().filter_map(Row::broken);
     let mut faults: Vec<String> = broken.collect();
     faults.extend(figures.ladder.iter().flat_map(Ladder::broken));
@@ -240,9 +242,9 @@ async fn measure(
     http: &Http,
 ) -> Result<Measured> {
     let window = Duration::from_secs(options.seconds.into());
-    let mut server = Server::start(http, engine, "").await?;
+    let mut server = BenchServer::start(http, engine, "").await?;
     let endpoint = server.url(&format!("/whip/{BROADCAST}"));
-    let mut publisher = Publisher::start(http, &endpoint, Arc::clone(clip)).await?;
+    let mut publisher = ClipPublisher::start(http, &endpoint, Arc::clone(clip)).await?;
     let watched = tokio::select! {
         failure = publisher.failure() => return Err(failure),
         watched = Box::pin(watch(options, viewers, http, &mut server)) => watched?,
@@ -263,18 +265,18 @@ async fn watch(
     options: &Options,
     viewers: usize,
     http: &Http,
-    server: &mut Server,
+    server: &mut BenchServer,
 ) -> Result<Watched> {
     server.wait_live(http, BROADCAST).await?;
     sleep(SETTLE).await;
     let idle = server.usage()?;
-    let job = viewers::Job {
+    let job = viewers::ViewersJob {
         endpoints: vec![server.url(&format!("/whep/{BROADCAST}"))],
         viewers,
         joins_per_second: f64::from(options.joins_per_second),
         sampled: SAMPLED_VIEWERS,
     };
-    let time = Time {
+    let time = Schedule {
         settle: SETTLE,
         window: Duration::from_secs(options.seconds.into()),
     };
@@ -292,13 +294,14 @@ async fn measure_floor(
     destinations: usize,
     clip: &Clip,
     window: Duration,
-) -> Result<(floor::Report, u64)> {
-    let mut sinks = Part::start(&Job::Sinks(floor::SinksJob {
+) -> Result<(floor::FloorReport, u64)> {
+    let mut sinks = Helper::start(&HelperJob::Sinks(floor::SinksJob {
         count: destinations,
     }))
     .await?;
     let ports = sinks.answer(ANSWER_TIMEOUT).await?;
-    let mut sender = Part::start(&Job::Floor(floor::Job::new(clip, ports, window))).await?;
+    let mut sender =
+        Helper::start(&HelperJob::Floor(floor::FloorJob::new(clip, ports, window))).await?;
     let report = sender.answer(window + ANSWER_TIMEOUT).await?;
     sinks.say("stop").await?;
     Ok((report, sinks.answer(ANSWER_TIMEOUT).await?))

@@ -34,20 +34,20 @@ const SENDS_MAX: usize = 36_000;
 pub(super) type Sends = Vec<(u64, u64)>;
 
 /// A publisher at work.
-pub(super) struct Publisher {
+pub(super) struct ClipPublisher {
     tasks: JoinSet<Result<()>>,
     sends: Arc<Mutex<Sends>>,
     session: String,
 }
 
-impl Publisher {
+impl ClipPublisher {
     /// Publishes to `endpoint`; returns when media flows.
     pub(super) async fn start(http: &Http, endpoint: &str, clip: Arc<Clip>) -> Result<Self> {
         let (peer, pending, offer) = Peer::new(Direction::SendOnly).await?;
         let (answer, session) = Peer::negotiate(http, endpoint, offer).await?;
         let sends = Arc::new(Mutex::new(Sends::new()));
         let (connected, wait) = oneshot::channel();
-        let run = Run::new(peer, pending, &answer, Arc::clone(&sends))?;
+        let run = Publishing::new(peer, pending, &answer, Arc::clone(&sends))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(run.run(clip, connected));
         let mut publisher = Self {
@@ -89,22 +89,22 @@ impl Publisher {
 }
 
 /// One track's counters.
-struct Track {
+struct ClipTrack {
     kind: MediaKind,
     payload_type: Pt,
     sequence: u64,
     timestamp: u32,
 }
 
-struct Run {
+struct Publishing {
     peer: Peer,
-    video: Track,
-    audio: Track,
+    video: ClipTrack,
+    audio: ClipTrack,
     sends: Arc<Mutex<Sends>>,
     connected: bool,
 }
 
-impl Run {
+impl Publishing {
     fn new(
         mut peer: Peer,
         pending: SdpPendingOffer,
@@ -112,11 +112,11 @@ impl Run {
         sends: Arc<Mutex<Sends>>,
     ) -> Result<Self> {
         peer.accept(pending, answer)?;
-        let track = |kind| -> Result<Track> {
+        let track = |kind| -> Result<ClipTrack> {
             let payload_type = peer.payload_type(kind);
             let payload_type =
                 payload_type.with_context(|| format!("the server refused {kind}"))?;
-            Ok(Track {
+            Ok(ClipTrack {
                 kind,
                 payload_type,
                 sequence: 1000,

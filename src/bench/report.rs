@@ -8,7 +8,7 @@ use super::{
     floor,
     process::Usage,
     publisher::Sends,
-    viewers::{Stats, Times},
+    viewers::{JoinTimes, ViewerStats},
 };
 use crate::peer::Engine;
 
@@ -77,7 +77,7 @@ pub(super) struct Measured {
     /// What the publisher sent.
     pub(super) sends: Sends,
     /// What the floor cost.
-    pub(super) floor: floor::Report,
+    pub(super) floor: floor::FloorReport,
     /// What arrived of it.
     pub(super) floor_received: u64,
 }
@@ -93,7 +93,7 @@ pub(super) struct Watched {
     /// How long the measurement was.
     pub(super) elapsed: Duration,
     /// What the viewers saw meanwhile.
-    pub(super) viewers: Vec<Stats>,
+    pub(super) viewers: Vec<ViewerStats>,
 }
 
 impl Row {
@@ -108,7 +108,7 @@ impl Row {
             ..
         } = watched;
         let seconds = elapsed.as_secs_f64();
-        let both = |stats: &&Stats| stats.video_packets > 0 && stats.audio_packets > 0;
+        let both = |stats: &&ViewerStats| stats.video_packets > 0 && stats.audio_packets > 0;
         let packets: u64 = viewers
             .iter()
             .map(|v| v.video_packets + v.audio_packets)
@@ -120,7 +120,7 @@ impl Row {
         let cpu_us_per_packet = cpu * 1e6 / packets as f64;
         let floor_us_per_packet = floor.cpu_us / floor.packets as f64;
         let memory = after.resident_bytes as f64 - idle.resident_bytes as f64;
-        let times = |pick: fn(&Times) -> Option<f64>| {
+        let times = |pick: fn(&JoinTimes) -> Option<f64>| {
             Percentiles::of(viewers.iter().filter_map(|v| pick(&v.times)))
         };
         Self {
@@ -173,7 +173,7 @@ impl Row {
 }
 
 /// Each frame that a sampled viewer got, against the last time before that the publisher sent it.
-fn transit(sends: &Sends, viewers: &[Stats]) -> Percentiles {
+fn transit(sends: &Sends, viewers: &[ViewerStats]) -> Percentiles {
     let mut by_tag: HashMap<u64, Vec<u64>> = HashMap::new();
     for (tag, at) in sends {
         by_tag.entry(*tag).or_default().push(*at);
@@ -264,7 +264,7 @@ pub(super) fn row_of(name: &str, cells: impl Iterator<Item = String>) -> String 
     line
 }
 
-type Target = (&'static str, f64, fn(&Row) -> f64);
+type BenchTarget = (&'static str, f64, fn(&Row) -> f64);
 
 /// The engine that most targets are for.
 const DIRECT: &str = Engine::Direct.name();
@@ -273,13 +273,13 @@ const TARGETS_VIEWERS: usize = 200;
 /// How many viewers webrtcbin's targets are for.
 const WEBRTCBIN_TARGETS_VIEWERS: usize = 40;
 /// The most that each figure may be on webrtcbin.
-const WEBRTCBIN_TARGETS: &[Target] = &[
+const WEBRTCBIN_TARGETS: &[BenchTarget] = &[
     #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
     ("packets lost", 0.0, |row| row.lost as f64),
     ("server CPU, us a packet", 50.0, |row| row.cpu_us_per_packet),
 ];
 /// The most that each figure may be on the direct engine.
-const TARGETS: &[Target] = &[
+const TARGETS: &[BenchTarget] = &[
     #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
     ("packets lost", 0.0, |row| row.lost as f64),
     ("server CPU, us a packet", 5.0, |row| row.cpu_us_per_packet),
@@ -342,17 +342,17 @@ mod tests {
             threads,
             resident_bytes,
         };
-        let times = Times {
+        let times = JoinTimes {
             created: Some(4.0),
-            ..Times::default()
+            ..JoinTimes::default()
         };
-        let viewer = Stats {
+        let viewer = ViewerStats {
             times,
             video_packets: 900,
             audio_packets: 100,
             bytes: 1_000_000,
             arrivals: vec![(1, 12_000_000), (2, 20_000_000), (3, 1)],
-            ..Stats::default()
+            ..ViewerStats::default()
         };
         let watched = Watched {
             idle: usage(0, 9, 1_000_000),
@@ -369,7 +369,7 @@ mod tests {
                 (1, 10_000_000),
                 (1, 30_000_000),
             ],
-            floor: floor::Report {
+            floor: floor::FloorReport {
                 packets: 1000,
                 cpu_us: 2000.0,
                 packets_in_all: 1500,

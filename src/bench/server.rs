@@ -28,13 +28,13 @@ const START_TIMEOUT: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A running server. It is killed when dropped, and its folder removed.
-pub(super) struct Server {
+pub(super) struct BenchServer {
     child: Child,
     base: String,
     folder: PathBuf,
 }
 
-impl Server {
+impl BenchServer {
     /// Starts `aerial serve`, with viewers on this engine and this configuration file, on free
     /// ports of the loopback address, without a demo broadcast.
     pub(super) async fn start(http: &Http, viewers: Engine, config: &str) -> Result<Self> {
@@ -153,7 +153,7 @@ fn state_is(status: &Value, wanted: &str) -> bool {
     status.get("state").is_some_and(|state| state == wanted)
 }
 
-impl Drop for Server {
+impl Drop for BenchServer {
     fn drop(&mut self) {
         // Kill first, so that nothing is written into the folder any more. Both may fail only
         // because there is nothing left to do.

@@ -20,7 +20,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::sleep_until};
 
 use super::{
     clock_ns, h264,
-    part::Controls,
+    helper::HelperControls,
     peer::{Http, Peer, end_session, http_client},
     rtp,
 };
@@ -35,7 +35,7 @@ const ARRIVALS_MAX: usize = 18_000;
 
 /// What the process is to do.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Job {
+pub(super) struct ViewersJob {
     /// WHEP endpoints; the viewers are spread over them.
     pub(super) endpoints: Vec<String>,
     /// How many viewers.
@@ -48,14 +48,14 @@ pub(super) struct Job {
 
 /// What the viewers saw.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Report {
+pub(super) struct ViewersReport {
     /// One for each viewer.
-    pub(super) viewers: Vec<Stats>,
+    pub(super) viewers: Vec<ViewerStats>,
 }
 
 /// Times from a viewer's POST, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Times {
+pub(super) struct JoinTimes {
     /// 201 received.
     pub(super) created: Option<f64>,
     /// ICE and DTLS done.
@@ -68,9 +68,9 @@ pub(super) struct Times {
 
 /// What one viewer saw.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Stats {
+pub(super) struct ViewerStats {
     /// How joining went.
-    pub(super) times: Times,
+    pub(super) times: JoinTimes,
     /// RTP packets of the video track.
     pub(super) video_packets: u64,
     /// Packets that end a frame of it.
@@ -88,7 +88,7 @@ pub(super) struct Stats {
     pub(super) failure: Option<String>,
 }
 
-impl Stats {
+impl ViewerStats {
     /// What was seen since `earlier`; the times stay.
     fn since(mut self, earlier: &Self) -> Self {
         self.video_packets -= earlier.video_packets;
@@ -102,10 +102,10 @@ impl Stats {
     }
 }
 
-type Shared = Arc<Mutex<Stats>>;
+type SharedStats = Arc<Mutex<ViewerStats>>;
 
-fn snapshot(viewers: &[Shared]) -> Vec<Stats> {
-    let lock = |stats: &Shared| stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
+fn snapshot(viewers: &[SharedStats]) -> Vec<ViewerStats> {
+    let lock = |stats: &SharedStats| stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
     viewers.iter().map(lock).collect()
 }
 
@@ -114,8 +114,8 @@ fn snapshot(viewers: &[Shared]) -> Vec<Stats> {
 /// # Errors
 ///
 /// If the controlling process is gone. Failures of viewers are part of the report.
-pub(super) async fn run(job: Job, mut controls: Controls) -> Result<()> {
-    let viewers: Vec<Shared> = (0..job.viewers).map(|_| Shared::default()).collect();
+pub(super) async fn run(job: ViewersJob, mut controls: HelperControls) -> Result<()> {
+    let viewers: Vec<SharedStats> = (0..job.viewers).map(|_| SharedStats::default()).collect();
     let http = http_client();
     let mut joining = Vec::new();
     let mut tasks = JoinSet::new();
@@ -132,7 +132,7 @@ pub(super) async fn run(job: Job, mut controls: Controls) -> Result<()> {
         let sampled = number % job.viewers.div_ceil(job.sampled.max(1)) == 0;
         tasks.spawn(async move {
             sleep_until(due.into()).await;
-            let viewer = Box::pin(Viewer::join(&http, &endpoint, Arc::clone(&stats))).await;
+            let viewer = Box::pin(BenchViewer::join(&http, &endpoint, Arc::clone(&stats))).await;
             let failure = match viewer {
                 Ok((viewer, session)) => {
                     sessions
@@ -158,7 +158,7 @@ pub(super) async fn run(job: Job, mut controls: Controls) -> Result<()> {
     let before = snapshot(&viewers);
     controls.expect("stop").await?;
     let after = snapshot(&viewers).into_iter().zip(&before);
-    controls.say(&Report {
+    controls.say(&ViewersReport {
         viewers: after.map(|(after, before)| after.since(before)).collect(),
     })?;
     tasks.shutdown().await;
@@ -171,20 +171,20 @@ pub(super) async fn run(job: Job, mut controls: Controls) -> Result<()> {
 }
 
 /// One viewer after its POST.
-struct Viewer {
+struct BenchViewer {
     peer: Peer,
-    stats: Shared,
+    stats: SharedStats,
     posted: Instant,
-    video: Media,
-    audio: Media,
-    frames: h264::Frames,
+    video: CountedTrack,
+    audio: CountedTrack,
+    frames: h264::FrameChecker,
     /// The first keyframe is complete.
     playing: bool,
     closed: bool,
 }
 
 /// A track as its RTP headers show it.
-struct Media {
+struct CountedTrack {
     payload_type: Option<u8>,
     sequence: rtp::Sequence,
 }
@@ -193,9 +193,9 @@ fn millis_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1000.0
 }
 
-impl Viewer {
+impl BenchViewer {
     /// Posts the offer. Also gives the URL of the session.
-    async fn join(http: &Http, endpoint: &str, stats: Shared) -> Result<(Self, String)> {
+    async fn join(http: &Http, endpoint: &str, stats: SharedStats) -> Result<(Self, String)> {
         let (mut peer, pending, offer) = Peer::new(Direction::RecvOnly).await?;
         let posted = Instant::now();
         let (answer, session) = Peer::negotiate(http, endpoint, offer).await?;
@@ -205,12 +205,12 @@ impl Viewer {
             .times
             .created = Some(millis_since(posted));
         peer.accept(pending, &answer)?;
-        let media = |kind| Media {
+        let media = |kind| CountedTrack {
             payload_type: peer.payload_type(kind).map(|pt| *pt),
             sequence: rtp::Sequence::default(),
         };
         let (video, audio) = (media(MediaKind::Video), media(MediaKind::Audio));
-        let frames = h264::Frames::default();
+        let frames = h264::FrameChecker::default();
         let viewer = Self {
             peer,
             stats,

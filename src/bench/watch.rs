@@ -7,14 +7,15 @@ use tokio::time::sleep;
 
 use super::{
     ANSWER_TIMEOUT,
-    part::{Job, Part},
+    helper::Helper,
+    job::HelperJob,
     process::Usage,
-    viewers::{self, Report, Stats},
+    viewers::{self, ViewerStats, ViewersReport},
 };
 
 /// How long to measure, and how long to wait after the last join before that.
 #[derive(Clone, Copy)]
-pub(super) struct Time {
+pub(super) struct Schedule {
     pub(super) settle: Duration,
     pub(super) window: Duration,
 }
@@ -28,29 +29,29 @@ pub(super) struct Viewed<T> {
     /// How long it took.
     pub(super) elapsed: Duration,
     /// What the viewers saw meanwhile.
-    pub(super) viewers: Vec<Stats>,
+    pub(super) viewers: Vec<ViewerStats>,
 }
 
 /// Viewers join; after a while it is measured; they leave.
 pub(super) async fn measure<T>(
-    job: viewers::Job,
-    time: Time,
+    job: viewers::ViewersJob,
+    time: Schedule,
     look: impl Fn() -> Result<T>,
 ) -> Result<Viewed<T>> {
     #[expect(clippy::cast_precision_loss, reason = "the number of viewers is small")]
     let joining = Duration::from_secs_f64(job.viewers as f64 / job.joins_per_second);
-    let mut part = Part::start(&Job::Viewers(job)).await?;
-    part.answer::<String>(joining + ANSWER_TIMEOUT).await?;
+    let mut helper = Helper::start(&HelperJob::Viewers(job)).await?;
+    helper.answer::<String>(joining + ANSWER_TIMEOUT).await?;
     sleep(time.settle).await;
-    part.say("start").await?;
+    helper.say("start").await?;
     let begin = Instant::now();
-    let before = (look()?, part.usage()?);
+    let before = (look()?, helper.usage()?);
     sleep(time.window).await;
-    part.say("stop").await?;
+    helper.say("stop").await?;
     let elapsed = begin.elapsed();
-    let after = (look()?, part.usage()?);
-    let seen: Report = part.answer(ANSWER_TIMEOUT).await?;
-    part.answer::<String>(ANSWER_TIMEOUT).await?;
+    let after = (look()?, helper.usage()?);
+    let seen: ViewersReport = helper.answer(ANSWER_TIMEOUT).await?;
+    helper.answer::<String>(ANSWER_TIMEOUT).await?;
     Ok(Viewed {
         looks: [before.0, after.0],
         viewers_usage: [before.1, after.1],

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::time::sleep;
 
 pub(super) use report::Ladder;
-use report::{ColdTry, Round, Window};
+use report::{ColdTry, LadderRound, LadderWindow};
 use twin::Twin;
 
 use super::{
@@ -27,11 +27,11 @@ use super::{
     clip::Clip,
     peer::Http,
     process::Usage,
-    publisher::Publisher,
+    publisher::ClipPublisher,
     say,
-    server::Server,
+    server::BenchServer,
     viewers,
-    watch::{self, Time, Viewed},
+    watch::{self, Schedule, Viewed},
 };
 use crate::peer::Engine;
 
@@ -59,7 +59,7 @@ struct Bench<'a> {
     options: &'a Options,
     clip: &'a Arc<Clip>,
     http: &'a Http,
-    server: Server,
+    server: BenchServer,
 }
 
 /// Measures all.
@@ -78,9 +78,9 @@ pub(super) async fn run(options: &Options, clip: &Arc<Clip>, http: &Http) -> Res
         counts.len() > 1,
         "--ladder needs two numbers of viewers, to tell what one more costs"
     );
-    let server = Server::start(http, Engine::Direct, CONFIG).await?;
+    let server = BenchServer::start(http, Engine::Direct, CONFIG).await?;
     let endpoint = server.url(&format!("/whip/{BROADCAST}"));
-    let mut publisher = Publisher::start(http, &endpoint, Arc::clone(clip)).await?;
+    let mut publisher = ClipPublisher::start(http, &endpoint, Arc::clone(clip)).await?;
     let mut bench = Bench {
         options,
         clip,
@@ -119,8 +119,8 @@ impl Bench<'_> {
         SETTLE.min(self.time(Duration::ZERO).window / 2)
     }
 
-    fn time(&self, settle: Duration) -> Time {
-        Time {
+    fn time(&self, settle: Duration) -> Schedule {
+        Schedule {
             settle,
             window: Duration::from_secs(self.options.seconds.into()),
         }
@@ -130,7 +130,7 @@ impl Bench<'_> {
     async fn cold(&mut self, rendition: &str, after: Duration) -> Result<ColdTry> {
         self.server.wait_idle(self.http, BROADCAST).await?;
         sleep(after).await;
-        let at_once = Time {
+        let at_once = Schedule {
             settle: Duration::ZERO,
             window: Duration::ZERO,
         };
@@ -140,7 +140,7 @@ impl Bench<'_> {
         Ok(ColdTry::new(rendition, viewer.context("no viewer")?))
     }
 
-    async fn round(&mut self, counts: &[usize], twin: &mut Twin) -> Result<Round> {
+    async fn round(&mut self, counts: &[usize], twin: &mut Twin) -> Result<LadderRound> {
         self.server.wait_idle(self.http, BROADCAST).await?;
         sleep(self.settle()).await;
         let begin = self.look(twin)?;
@@ -161,25 +161,25 @@ impl Bench<'_> {
         self.server.wait_idle(self.http, BROADCAST).await?;
         let most = counts.last().copied().unwrap_or_default();
         let source = self.watched(self.job(most, &["source"]), twin).await?;
-        Ok(Round {
+        Ok(LadderRound {
             idle: window(&idle, twin),
             watched,
             source,
         })
     }
 
-    async fn watched(&self, job: viewers::Job, twin: &Twin) -> Result<Window> {
+    async fn watched(&self, job: viewers::ViewersJob, twin: &Twin) -> Result<LadderWindow> {
         let time = self.time(self.settle());
         let viewed = watch::measure(job, time, || self.look(twin)).await?;
         Ok(window(&viewed, twin))
     }
 
-    fn job(&self, viewers: usize, renditions: &[&str]) -> viewers::Job {
+    fn job(&self, viewers: usize, renditions: &[&str]) -> viewers::ViewersJob {
         let endpoint = |rendition: &&str| {
             self.server
                 .url(&format!("/whep/{BROADCAST}?rendition={rendition}"))
         };
-        viewers::Job {
+        viewers::ViewersJob {
             endpoints: renditions.iter().map(endpoint).collect(),
             viewers,
             joins_per_second: f64::from(self.options.joins_per_second),
@@ -197,7 +197,7 @@ impl Bench<'_> {
     }
 }
 
-fn window(viewed: &Viewed<Look>, twin: &Twin) -> Window {
+fn window(viewed: &Viewed<Look>, twin: &Twin) -> LadderWindow {
     let [before, after] = &viewed.looks;
     let used = |pick: fn(&Look) -> Duration| pick(after).saturating_sub(pick(before));
     let used = report::Used {
@@ -207,5 +207,5 @@ fn window(viewed: &Viewed<Look>, twin: &Twin) -> Window {
         twin: used(|look| look.twin.cpu),
         twin_frames_per_second: twin.frames_per_second([before.at, after.at]),
     };
-    Window::new(&used, &viewed.viewers)
+    LadderWindow::new(&used, &viewed.viewers)
 }

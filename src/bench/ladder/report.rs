@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    super::{report::row_of, viewers::Stats},
+    super::{report::row_of, viewers::ViewerStats},
     RENDITIONS,
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Used {
 
 /// One measurement.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Window {
+pub(super) struct LadderWindow {
     viewers: usize,
     /// Why viewers did not watch.
     failures: Vec<String>,
@@ -39,13 +39,13 @@ pub(super) struct Window {
     twin_frames_per_second: f64,
 }
 
-impl Window {
+impl LadderWindow {
     #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
-    pub(super) fn new(used: &Used, viewers: &[Stats]) -> Self {
+    pub(super) fn new(used: &Used, viewers: &[ViewerStats]) -> Self {
         let seconds = used.elapsed.as_secs_f64();
         let cores = |cpu: Duration| cpu.as_secs_f64() / seconds;
-        let packets = |it: &Stats| it.video_packets + it.audio_packets;
-        let rate = |it: &Stats| it.video_frames as f64 / seconds;
+        let packets = |it: &ViewerStats| it.video_packets + it.audio_packets;
+        let rate = |it: &ViewerStats| it.video_frames as f64 / seconds;
         Self {
             viewers: viewers.len(),
             failures: viewers.iter().filter_map(|it| it.failure.clone()).collect(),
@@ -96,13 +96,13 @@ impl Window {
 
 /// All measurements of one round.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Round {
+pub(super) struct LadderRound {
     /// Nobody watches: the server receives, and makes no rendition.
-    pub(super) idle: Window,
+    pub(super) idle: LadderWindow,
     /// Viewers spread over the renditions.
-    pub(super) watched: Vec<Window>,
+    pub(super) watched: Vec<LadderWindow>,
     /// The most viewers, all of the source: no rendition is made.
-    pub(super) source: Window,
+    pub(super) source: LadderWindow,
 }
 
 /// What a round says.
@@ -114,11 +114,11 @@ struct Costs {
     viewer_cores: f64,
 }
 
-impl Round {
+impl LadderRound {
     /// The least squares of server = idle + ratio * gst-launch + viewers * a viewer's cost.
     fn costs(&self) -> Costs {
-        let sum = |term: &dyn Fn(&Window) -> f64| self.watched.iter().map(term).sum::<f64>();
-        let added = |it: &Window| it.server_cores - self.idle.server_cores;
+        let sum = |term: &dyn Fn(&LadderWindow) -> f64| self.watched.iter().map(term).sum::<f64>();
+        let added = |it: &LadderWindow| it.server_cores - self.idle.server_cores;
         let tt = sum(&|it| it.twin_cores * it.twin_cores);
         let tn = sum(&|it| it.twin_cores * it.count());
         let nn = sum(&|it| it.count() * it.count());
@@ -131,7 +131,7 @@ impl Round {
         }
     }
 
-    fn most(&self) -> &Window {
+    fn most(&self) -> &LadderWindow {
         self.watched.last().unwrap_or(&self.idle)
     }
 
@@ -146,7 +146,7 @@ impl Round {
         self.source.per_packet(added)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Window> {
+    fn all(&self) -> impl Iterator<Item = &LadderWindow> {
         let watched = self.watched.iter();
         std::iter::once(&self.idle)
             .chain(watched)
@@ -154,7 +154,7 @@ impl Round {
     }
 
     fn broken(&self) -> Option<String> {
-        self.all().find_map(Window::broken)
+        self.all().find_map(LadderWindow::broken)
     }
 }
 
@@ -168,7 +168,7 @@ pub(super) struct ColdTry {
 }
 
 impl ColdTry {
-    pub(super) fn new(rendition: &str, viewer: Stats) -> Self {
+    pub(super) fn new(rendition: &str, viewer: ViewerStats) -> Self {
         Self {
             rendition: rendition.to_owned(),
             created_ms: viewer.times.created.unwrap_or(f64::NAN),
@@ -190,14 +190,14 @@ pub(in super::super) struct Ladder {
     rounds: Vec<RoundFigures>,
     cold: Vec<ColdTry>,
     #[serde(skip)]
-    raw: Vec<Round>,
+    raw: Vec<LadderRound>,
 }
 
 #[derive(Debug, Serialize)]
 struct RoundFigures {
     #[serde(flatten)]
     costs: Costs,
-    windows: Vec<Window>,
+    windows: Vec<LadderWindow>,
 }
 
 /// The middle one; of an even number, the lower one.
@@ -208,19 +208,19 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.get(middle).copied().unwrap_or(f64::NAN)
 }
 
-type Show = Box<dyn Fn(&Round) -> f64>;
+type Show = Box<dyn Fn(&LadderRound) -> f64>;
 
 impl Ladder {
-    pub(super) fn new(raw: Vec<Round>, cold: Vec<ColdTry>) -> Self {
+    pub(super) fn new(raw: Vec<LadderRound>, cold: Vec<ColdTry>) -> Self {
         let times = cold.iter().map(|it| it.first_keyframe_ms);
-        let figures = |round: &Round| RoundFigures {
+        let figures = |round: &LadderRound| RoundFigures {
             costs: round.costs(),
             windows: round.all().cloned().collect(),
         };
         Self {
             ratio: median(raw.iter().map(|it| it.costs().ratio)),
-            viewer_us_per_packet: median(raw.iter().map(Round::viewer_us_per_packet)),
-            source_us_per_packet: median(raw.iter().map(Round::source_us_per_packet)),
+            viewer_us_per_packet: median(raw.iter().map(LadderRound::viewer_us_per_packet)),
+            source_us_per_packet: median(raw.iter().map(LadderRound::source_us_per_packet)),
             first_keyframe_max_ms: times.max_by(f64::total_cmp).unwrap_or(f64::NAN),
             rounds: raw.iter().map(figures).collect(),
             cold,
@@ -259,7 +259,7 @@ impl Ladder {
 
     fn figures(&self) -> Vec<(String, usize, Show)> {
         let windows = self.raw.first().map_or(&[][..], |round| &round.watched);
-        let of = |at: usize, pick: fn(&Window) -> f64| -> Show {
+        let of = |at: usize, pick: fn(&LadderWindow) -> f64| -> Show {
             Box::new(move |round| round.watched.get(at).map_or(f64::NAN, pick))
         };
         let mut figures: Vec<(String, usize, Show)> = vec![(
@@ -269,7 +269,7 @@ impl Ladder {
         )];
         for (at, window) in windows.iter().enumerate() {
             let viewers = window.viewers;
-            let mut add = |name: &str, digits, pick: fn(&Window) -> f64| {
+            let mut add = |name: &str, digits, pick: fn(&LadderWindow) -> f64| {
                 figures.push((format!("{viewers} viewers: {name}"), digits, of(at, pick)));
             };
             add("server, cores", 3, |it| it.server_cores);
@@ -290,12 +290,12 @@ impl Ladder {
             (
                 "one viewer more, us a packet",
                 2,
-                Box::new(Round::viewer_us_per_packet),
+                Box::new(LadderRound::viewer_us_per_packet),
             ),
             (
                 "viewers of the source, likewise",
                 2,
-                Box::new(Round::source_us_per_packet),
+                Box::new(LadderRound::source_us_per_packet),
             ),
         ];
         figures.extend(last.map(|(name, digits, show)| (name.to_owned(), digits, show)));
@@ -305,15 +305,15 @@ impl Ladder {
     /// Why this is no measurement at all.
     pub(in super::super) fn broken(&self) -> Vec<String> {
         let cold = self.cold.iter().filter_map(|it| it.failure.clone());
-        let rounds = self.raw.iter().filter_map(Round::broken);
+        let rounds = self.raw.iter().filter_map(LadderRound::broken);
         cold.chain(rounds).collect()
     }
 
     /// Every target that was missed, in words.
     pub(in super::super) fn missed(&self) -> Vec<String> {
-        let windows = self.raw.iter().flat_map(Round::all);
+        let windows = self.raw.iter().flat_map(LadderRound::all);
         let least = windows
-            .map(Window::frames_per_second_least)
+            .map(LadderWindow::frames_per_second_least)
             .min_by(f64::total_cmp);
         let left_out = FRAMES_PER_SECOND - least.unwrap_or(f64::NAN);
         let targets = [
@@ -347,8 +347,8 @@ const LEFT_OUT_MAX: f64 = 1.0;
 mod tests {
     use super::*;
 
-    fn window(viewers: usize, server_cores: f64, twin_cores: f64) -> Window {
-        Window {
+    fn window(viewers: usize, server_cores: f64, twin_cores: f64) -> LadderWindow {
+        LadderWindow {
             viewers,
             server_cores,
             twin_cores,
@@ -356,13 +356,13 @@ mod tests {
             packets_per_second: 100.0 * viewers as f64,
             frames_per_second: 30.0,
             twin_frames_per_second: 30.0,
-            ..Window::default()
+            ..LadderWindow::default()
         }
     }
 
-    fn round() -> Round {
+    fn round() -> LadderRound {
         // The machine was slower in the second window.
-        Round {
+        LadderRound {
             idle: window(0, 0.05, 0.3),
             watched: vec![
                 window(10, 0.05 + 1.1 * 0.3 + 10.0 * 0.001, 0.3),

@@ -1,12 +1,12 @@
-//! The benchmark's helper processes: what they do, and how the benchmark talks to them.
+//! The conversation with a helper process of the benchmark.
 //!
-//! A part is the same executable, started as `aerial bench-part`. Its first line of input is the
-//! job as JSON; then come single words. It answers in lines of JSON.
+//! A helper is the same executable, started as `aerial bench-part`. The first line it reads is its
+//! job as JSON; single words follow. It answers in lines of JSON.
 
 use std::{io::Write, os::fd::AsFd, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::unix::pipe::Receiver,
@@ -14,50 +14,27 @@ use tokio::{
     time::timeout,
 };
 
-use super::{floor, process::Usage, viewers};
+use super::process::Usage;
 
-/// What a part does.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "job", rename_all = "snake_case")]
-pub(super) enum Job {
-    /// WHEP viewers.
-    Viewers(viewers::Job),
-    /// Sockets that count what arrives, for the floor.
-    Sinks(floor::SinksJob),
-    /// Encrypting and sending, and nothing else.
-    Floor(floor::Job),
-}
-
-/// Runs as a part, as told on the standard input.
-///
-/// # Errors
-///
-/// If the job cannot be understood or done, or if the controlling process is gone.
-pub fn run() -> Result<()> {
-    // One thread: what a part measures must not depend on how its threads are scheduled.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let input = Receiver::from_owned_fd(std::io::stdin().as_fd().try_clone_to_owned()?)?;
-        let mut controls = Controls {
-            lines: BufReader::new(input).lines(),
-        };
-        let job = serde_json::from_str(&controls.line().await?).context("not a job")?;
-        match job {
-            Job::Viewers(job) => Box::pin(viewers::run(job, controls)).await,
-            Job::Sinks(job) => floor::sinks(job, controls).await,
-            Job::Floor(job) => floor::run(job, controls).await,
-        }
-    })
-}
-
-/// The part's side of the conversation.
-pub(super) struct Controls {
+/// The helper's side of the conversation: its standard input and output.
+pub(super) struct HelperControls {
     lines: Lines<BufReader<Receiver>>,
 }
 
-impl Controls {
+impl HelperControls {
+    /// Takes over this process's standard input.
+    pub(super) fn new() -> Result<Self> {
+        let input = Receiver::from_owned_fd(std::io::stdin().as_fd().try_clone_to_owned()?)?;
+        Ok(Self {
+            lines: BufReader::new(input).lines(),
+        })
+    }
+
+    /// The job, which comes first.
+    pub(super) async fn job<T: DeserializeOwned>(&mut self) -> Result<T> {
+        serde_json::from_str(&self.line().await?).context("not a job")
+    }
+
     async fn line(&mut self) -> Result<String> {
         self.lines
             .next_line()
@@ -72,8 +49,8 @@ impl Controls {
         Ok(())
     }
 
-    /// Answers.
-    #[expect(clippy::unused_self, reason = "only a part may speak")]
+    /// Sends an answer.
+    #[expect(clippy::unused_self, reason = "only a helper may speak")]
     pub(super) fn say(&self, what: &impl Serialize) -> Result<()> {
         let mut line = serde_json::to_vec(what)?;
         line.push(b'\n');
@@ -83,16 +60,16 @@ impl Controls {
     }
 }
 
-/// The benchmark's side: a running part. It is killed when dropped.
-pub(super) struct Part {
+/// The benchmark's side: a running helper, killed when dropped.
+pub(super) struct Helper {
     child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
 }
 
-impl Part {
-    /// Starts a part.
-    pub(super) async fn start(job: &Job) -> Result<Self> {
+impl Helper {
+    /// Starts a helper and gives it its job.
+    pub(super) async fn start(job: &impl Serialize) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bench-part")
             .stdin(Stdio::piped())
@@ -102,16 +79,16 @@ impl Part {
             .context("starting a helper process")?;
         let input = child.stdin.take().context("no pipe")?;
         let output = BufReader::new(child.stdout.take().context("no pipe")?).lines();
-        let mut part = Self {
+        let mut helper = Self {
             child,
             input,
             output,
         };
-        part.say(&serde_json::to_string(job)?).await?;
-        Ok(part)
+        helper.say(&serde_json::to_string(job)?).await?;
+        Ok(helper)
     }
 
-    /// Gives the part its next line.
+    /// Sends the next line.
     pub(super) async fn say(&mut self, line: &str) -> Result<()> {
         self.input.write_all(format!("{line}\n").as_bytes()).await?;
         Ok(self.input.flush().await?)
@@ -122,7 +99,7 @@ impl Part {
         Usage::of(self.child.id().context("a helper process has ended")?)
     }
 
-    /// The part's next answer.
+    /// The next answer.
     pub(super) async fn answer<T: DeserializeOwned>(&mut self, within: Duration) -> Result<T> {
         let line = timeout(within, self.output.next_line()).await;
         let line = line.context("a helper process did not answer in time")??;
