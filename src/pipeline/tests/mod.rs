@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod arrivals;
 mod bitstreams;
 mod outputs;
 mod peers;
