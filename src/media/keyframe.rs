@@ -80,7 +80,7 @@ fn vp8_payload(payload: &[u8]) -> Option<bool> {
 }
 
 /// Not predicted from other pictures, and the beginning of a frame (RFC 9628 §4.2).
-const fn vp9_payload(payload: &[u8]) -> bool {
+fn vp9_payload(payload: &[u8]) -> bool {
     matches!(payload, [first, ..] if first & 0x40 == 0 && first & 0x08 != 0)
 }
 

@@ -16,5 +16,5 @@ mod token_bucket;
 
 pub use codec::Codec;
 pub use frame::{Frame, FrameSink, Packet, PacketSink};
-pub use kind::Kind;
+pub use kind::{ByKind, Kind};
 pub use token_bucket::TokenBucket;

@@ -54,7 +54,7 @@ fn leb128(bytes: &mut &[u8]) -> Option<usize> {
 
 /// Whether a decoder can start with this temporal unit: a sequence header and, as the first frame, a
 /// shown key frame. `None` if there is no frame in it.
-pub fn starts_here(temporal_unit: &[u8]) -> Option<bool> {
+pub(super) fn starts_here(temporal_unit: &[u8]) -> Option<bool> {
     let mut still_picture = None;
     for obu in obus(temporal_unit) {
         match obu.obu_type {
@@ -84,7 +84,7 @@ fn is_shown_key_frame(header: &[u8]) -> Option<bool> {
 
 /// Whether an RTP payload is the first of a coded video sequence: the N bit of its aggregation
 /// header (AV1 RTP §4.4).
-pub const fn begins_sequence(payload: &[u8]) -> bool {
+pub(super) fn begins_sequence(payload: &[u8]) -> bool {
     matches!(payload, [header, ..] if header & 8 != 0)
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a pipeline file, told without running it.
+//! Finds what is wrong with a pipeline file without running it.
 
 mod elements;
 mod links;
@@ -10,14 +10,14 @@ use gstreamer as gst;
 use super::{Error, PipelineRole, Variables, codec, expand, job, launch, lexer};
 use crate::media::Codec;
 
-/// Something that must be changed before a file works.
+/// Something to fix before a file works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileProblem {
     /// The file.
     pub file: String,
-    /// Its line, from 1, if it is about one.
+    /// The line, counted from 1, if the problem has one.
     pub line: Option<usize>,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     pub text: String,
 }
 
@@ -30,9 +30,9 @@ impl fmt::Display for FileProblem {
     }
 }
 
-/// Everything that is wrong with a pipeline file's text. `variables` are the values that the
-/// configuration gives; those that the server itself sets need not be among them. Elements are
-/// made, but nothing is started. Blocks: call it on the blocking pool.
+/// Everything that is wrong with a pipeline file's text. `variables` are the configured values;
+/// those that the server sets itself may be left out. Elements are created, but nothing is started.
+/// Blocks: call it on the blocking pool.
 pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<FileProblem> {
     let mut found = Findings {
         file,
@@ -71,7 +71,7 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<FileProblem> 
         .ok();
     let unknown = elements::check(&tokens, &mut found);
     if unknown || !complete {
-        return found.sorted(); // GStreamer would say the same again
+        return found.sorted(); // GStreamer would only repeat it
     }
     match launch::parse("check", &description) {
         Ok(pipeline) => {
@@ -89,18 +89,18 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<FileProblem> 
     found.sorted()
 }
 
-/// The first element that a text without variables in its elements' names needs and this machine
-/// lacks, with its package.
+/// Checks that this machine has every element that a text names. Element names must not contain
+/// variables.
 ///
 /// # Errors
-/// [`Error::MissingElement`] if there is one.
+/// [`Error::MissingElement`] for the first one that is missing.
 pub fn has_elements(text: &str) -> Result<(), Error> {
     let description = Variables::default().expand(text)?;
     let tokens = lexer::tokens(&description);
     elements::named(&tokens).try_for_each(|name| known(name).map(drop))
 }
 
-/// What the server gives every pipeline: any value will do here.
+/// The variables that the server sets for every pipeline; any value will do here.
 fn server_variables() -> [(&'static str, &'static str); 3] {
     let parser = codec::elements(Codec::H264).parser_name();
     [
@@ -133,7 +133,7 @@ impl Findings<'_> {
         }
     }
 
-    /// An error whose text may begin with its line.
+    /// Adds an error whose text may begin with its line.
     fn error(&mut self, error: &Error) {
         let text = error.to_string();
         let numbered = text.strip_prefix("line ").and_then(|rest| {
@@ -146,7 +146,7 @@ impl Findings<'_> {
         }
     }
 
-    /// An error that quotes an element: the line is that of the last token it names.
+    /// Adds an error that quotes an element; its line is that of the last token named in it.
     fn at(&mut self, tokens: &[lexer::LaunchToken], error: &Error) {
         let text = error.to_string();
         let text = text.strip_prefix("check: ").unwrap_or(&text);
@@ -165,7 +165,7 @@ impl Findings<'_> {
     }
 }
 
-/// Whether an element exists, with its package if not.
+/// The factory of an element; the error names the package to install.
 fn known(element: &str) -> Result<gst::ElementFactory, Error> {
     gst::ElementFactory::find(element).ok_or_else(|| super::elements::missing(element))
 }

@@ -13,15 +13,15 @@ pub(crate) fn clock() -> gst::Clock {
     gst::SystemClock::obtain()
 }
 
-/// The clock time that counts as zero: the time of the first call, at start-up.
+/// The clock time that counts as zero: that of the first call, at startup.
 pub(crate) fn base_time() -> gst::ClockTime {
     static BASE: OnceLock<gst::ClockTime> = OnceLock::new();
     *BASE.get_or_init(now)
 }
 
-/// The server's running time now: what the `pts` of a frame is compared with.
+/// The server's current running time, to compare a frame's `pts` with.
 pub fn running_time() -> Duration {
-    let base = base_time(); // first, so that it is not later than now
+    let base = base_time(); // first, so that it is never later than now
     now().saturating_sub(base).into()
 }
 

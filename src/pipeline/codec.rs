@@ -8,9 +8,9 @@ use gstreamer as gst;
 use super::{Error, elements, tidy};
 use crate::media::{Codec, Kind};
 
-/// Largest RTP packet that a payloader makes, in bytes with the 12 bytes of the fixed header:
-/// leaves room for header extensions, the SRTP tag, UDP and IP within an Ethernet frame and the
-/// tunnels that people use.
+/// Largest RTP packet that a payloader makes, in bytes, including the fixed header of 12. Leaves
+/// room for header extensions, the SRTP tag, UDP and IP within an Ethernet frame, and for common
+/// tunnels.
 pub(crate) const MTU: &str = "1200";
 
 type Properties = &'static [(&'static str, &'static str)];
@@ -19,7 +19,7 @@ type Properties = &'static [(&'static str, &'static str)];
 pub(crate) struct Elements {
     /// Media type of the encoded stream.
     pub(crate) media_type: &'static str,
-    /// Caps asked from encoders and depayloaders, best first.
+    /// Caps requested from encoders and depayloaders, best first.
     pub(crate) caps: &'static str,
     parser: Option<(&'static str, Properties)>,
     /// Caps between parser and payloader.
@@ -33,12 +33,12 @@ pub(crate) struct Elements {
 const H264: Elements = Elements {
     media_type: "video/x-h264",
     caps: "video/x-h264,stream-format=byte-stream,alignment=au;video/x-h264",
-    // -1: parameter sets in front of every IDR picture, as a joining viewer needs
+    // -1: parameter sets before every IDR picture, for viewers that join
     parser: Some((
         "h264parse",
         &[("config-interval", "-1"), ("disable-passthrough", "true")],
     )),
-    // not byte-stream: there h264parse puts a delimiter in front of every frame, a packet of its own
+    // not byte-stream: h264parse would add a delimiter to every frame, in a packet of its own
     parsed: Some("video/x-h264,stream-format=avc,alignment=au"),
     payloader: (
         "rtph264pay",
@@ -104,7 +104,7 @@ const OPUS: Elements = Elements {
     depayed: None,
 };
 
-/// The table's row for a codec.
+/// The row of a codec.
 pub(crate) const fn elements(codec: Codec) -> &'static Elements {
     match codec {
         Codec::H264 => &H264,
@@ -128,7 +128,7 @@ impl Elements {
             .find(|&codec| elements(codec).media_type == self.media_type)
     }
 
-    /// What turns the encoded stream into RTP packets: parser, caps filter, payloader.
+    /// The elements that turn the encoded stream into RTP packets: parser, caps filter, payloader.
     pub(crate) fn packetizer(&self) -> Result<Vec<gst::Element>, Error> {
         let mut chain = Vec::new();
         if let Some((factory, properties)) = self.parser {
@@ -142,7 +142,7 @@ impl Elements {
         Ok(chain)
     }
 
-    /// What turns RTP packets into the encoded stream: depayloader, caps filter.
+    /// The elements that turn RTP packets into the encoded stream: depayloader, caps filter.
     pub(crate) fn depayloader(&self) -> Result<Vec<gst::Element>, Error> {
         let (factory, properties) = self.depayloader;
         let depayloader = elements::make(factory, properties)?;
@@ -172,29 +172,29 @@ pub(crate) fn accepted(kind: Kind) -> gst::Caps {
         .filter(|codec| codec.kind() == kind)
         .map(|codec| elements(codec).caps)
         .collect();
-    // the table is constant and tested: the fallback never shows
+    // the table is constant and tested: the fallback is never used
     gst::Caps::from_str(&text.join(";")).unwrap_or_else(|_| gst::Caps::new_any())
 }
 
-/// Encodings of sound that no browser receives; a source that makes them gets an Opus encoder.
+/// Audio encodings that no browser plays: a source that makes them gets an Opus encoder.
 const FOREIGN_AUDIO: &str = "audio/mpeg;audio/x-ac3;audio/x-eac3;audio/x-flac;\
     audio/x-vorbis;audio/x-mulaw;audio/x-alaw;audio/AMR;audio/AMR-WB;audio/x-speex";
 
-/// Encodings of pictures that no browser receives; a source that makes them gets an H.264 encoder.
+/// Video encodings that no browser plays: a source that makes them gets an H.264 encoder.
 const FOREIGN_VIDEO: &str = "image/jpeg;video/mpeg,systemstream=(boolean)false;video/x-h263;\
     video/x-theora;video/x-flash-video;video/x-wmv;video/x-prores";
 
-/// Caps of what sources may make although no browser receives it.
+/// Caps that sources may make although no browser plays them.
 pub(crate) fn foreign(kind: Kind) -> gst::Caps {
     let text = match kind {
         Kind::Audio => FOREIGN_AUDIO,
         Kind::Video => FOREIGN_VIDEO,
     };
-    // constant and tested: the fallback never shows
+    // constant and tested: the fallback is never used
     gst::Caps::from_str(text).unwrap_or_else(|_| gst::Caps::new_empty())
 }
 
-/// What a browser receives instead.
+/// The codec that foreign media is transcoded to.
 pub(crate) const fn instead_of_foreign(kind: Kind) -> Codec {
     match kind {
         Kind::Audio => Codec::Opus,

@@ -117,13 +117,17 @@ pub(crate) fn make(
     builder.build().map_err(|_| missing(factory))
 }
 
-/// The elements in a pipeline, and in its bins, that a factory has made.
+/// The elements in a bin or pipeline, and in the bins inside it, that a factory has made.
 pub(crate) fn of_factory(
-    pipeline: &gst::Pipeline,
+    bin: &gst::Bin,
     factory: &'static str,
-) -> impl Iterator<Item = gst::Element> {
-    let elements = pipeline.iterate_recurse().into_iter().flatten();
-    elements.filter(move |element| element.factory().is_some_and(|it| it.name() == factory))
+) -> impl Iterator<Item = gst::Element> + use<> {
+    let elements = bin.iterate_recurse().into_iter().flatten();
+    elements.filter(move |element: &gst::Element| {
+        element
+            .factory()
+            .is_some_and(|made_by| made_by.name() == factory)
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Why a pipeline does not start, or does not stop in time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
-    /// The library itself does not start.
+    /// GStreamer itself does not start.
     #[error("GStreamer does not start: {0}")]
     Init(String),
     /// An element is not installed.
@@ -23,7 +23,7 @@ pub enum Error {
         program: &'static str,
         /// The Debian package that has it.
         package: &'static str,
-        /// What the system says.
+        /// The system's reason.
         error: String,
     },
     /// The text is not a usable description; the message says what to change.

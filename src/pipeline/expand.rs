@@ -6,7 +6,7 @@
 
 use super::{Error, Variables};
 
-/// Longest pipeline text, in bytes after the variables are filled in.
+/// Longest pipeline text, in bytes, with its variables filled in.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// Fills in `${variable}` and `${variable:-default}` and blanks out comment lines, whose first
@@ -31,7 +31,7 @@ pub fn expand<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> Result
     Ok(out)
 }
 
-/// The variables that have neither a value nor a default, each with its first line.
+/// The variables that have neither a value nor a default, each with the line of its first use.
 pub(crate) fn without_value(text: &str, values: &Variables) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     let lines = text
@@ -54,7 +54,7 @@ pub(crate) fn without_value(text: &str, values: &Variables) -> Vec<(usize, Strin
     found
 }
 
-/// `quote` is the quotation mark that is open, here and at the end of the line.
+/// `quote` is the quotation mark that is open, before the line and after it.
 fn expand_line<'a>(
     line: &str,
     quote: &mut Option<char>,
@@ -109,14 +109,14 @@ fn insert<'a>(
     }
     if quote.is_some() && text.ends_with('\\') {
         return Err(format!(
-            "the value of {name} ends in a backslash, inside quotation marks"
+            "the value of {name} ends with a backslash, inside quotation marks"
         ));
     }
     escape(text, quote.is_some(), out);
     Ok(())
 }
 
-/// Writes a value as gst-launch reads it back: a backslash takes the meaning of what follows.
+/// Writes a value so that gst-launch reads it back: a backslash makes the next character literal.
 fn escape(text: &str, quoted: bool, out: &mut String) {
     const PLAIN: &str = "_-+./:%@";
     if text.is_empty() && !quoted {

@@ -11,8 +11,8 @@ use crate::media::{
     rtp::{self, RtpHeader},
 };
 
-/// Largest frame carried, in bytes of RTP payload: more than a keyframe of a 4K stream at the
-/// highest rates in use. Larger ones are left out.
+/// Largest frame carried, in bytes of RTP payload: more than a 4K keyframe at the highest rates in
+/// use. Larger ones are dropped.
 const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Gathers the packets of one track into frames.
@@ -40,8 +40,8 @@ impl FrameAssembler {
         }
     }
 
-    /// Takes what the payloader pushed at once, `bytes` in all, due at `pts`; hands over each
-    /// frame that is complete by it.
+    /// Takes what the payloader pushed in one go, `bytes` in all, due at `pts`, and delivers each
+    /// frame that it completes.
     ///
     /// `rtph264pay` and `rtph265pay` push once per NAL unit or group of them, and set the marker
     /// on the last packet of a frame; all other payloaders push once per frame.
@@ -53,7 +53,7 @@ impl FrameAssembler {
         mut deliver: impl FnMut(Frame),
     ) {
         if self.pts.is_some_and(|pending| pending != pts) {
-            self.finish().map(&mut deliver); // its marker never came
+            self.finish().map(&mut deliver); // without its marker
         }
         if self.pts.replace(pts).is_none() {
             let (count, _) = packets.size_hint();
@@ -71,7 +71,7 @@ impl FrameAssembler {
         }
     }
 
-    /// Appends one packet's payload and tells its marker bit; `None` if it is no RTP packet.
+    /// Appends one packet's payload and returns its marker bit; `None` if it is no RTP packet.
     fn add(&mut self, packet: &gst::BufferRef) -> Option<bool> {
         // Copied: mapping would merge the memories of header and payload.
         let mut prefix = [0; rtp::PREFIX_BYTES_MAX];
@@ -103,7 +103,7 @@ impl FrameAssembler {
         let data = std::mem::take(&mut self.data);
         let ends = std::mem::take(&mut self.ends);
         if std::mem::take(&mut self.too_large) {
-            tracing::warn!(codec = %self.codec, bytes = data.len(), "frame too large, left out");
+            tracing::warn!(codec = %self.codec, bytes = data.len(), "frame dropped: too large");
             return None;
         }
         if ends.is_empty() {

@@ -1,11 +1,11 @@
-//! GStreamer's log as tracing events of the target `gstreamer`.
+//! GStreamer's log as tracing events with the target `gstreamer`.
 
 use gstreamer as gst;
 use tracing::Level;
 
-/// Sends GStreamer's log to tracing instead of standard error. Levels come from `GST_DEBUG` if it
-/// is set, else warnings and worse; an error of an element is a warning here, because the pipeline
-/// that it belongs to reports it if it matters. With `GST_DEBUG_FILE`, GStreamer writes it there.
+/// Sends GStreamer's log to tracing instead of standard error. `GST_DEBUG` sets the levels; without
+/// it, warnings and errors are logged. An element's error is logged as a warning, because its
+/// pipeline reports it if it matters. With `GST_DEBUG_FILE`, GStreamer writes to that file instead.
 pub(crate) fn install() {
     if std::env::var_os("GST_DEBUG_FILE").is_some() {
         return;

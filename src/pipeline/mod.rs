@@ -9,23 +9,24 @@
 //!                                peer::webrtcbin: depayload;  Depacketizer: RTP packets of peer::direct
 //! ```
 //!
-//! The packetizer is the one place where a codec's bits are looked at; see `codec` for the
-//! elements. All pipelines share one clock and one base time (see `clock`), so that
-//! [`crate::media::Frame::pts`] is comparable between them and goes on across reconnects.
+//! What differs from codec to codec is in `codec` (elements) and in `media` (bits). All pipelines
+//! share one clock and one base time (see `clock`), so that [`crate::media::Frame::pts`] can be
+//! compared between them and continues across reconnects.
 //!
-//! What this layer does not do: WebRTC, broadcast rules, restarts. A pipeline string is code:
-//! descriptions come from the configuration, never from a request.
+//! Not here: WebRTC, the rules of a broadcast, restarts. A pipeline text is code: it comes from the
+//! configuration, never from a request.
 
 pub mod check;
 pub(crate) mod clock;
 pub(crate) mod codec;
 mod depacketizer;
-mod elements;
+pub(crate) mod elements;
 mod error;
 mod expand;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod guards;
 mod intake;
 pub mod job;
 pub(crate) mod launch;
@@ -74,13 +75,13 @@ pub enum Event {
         /// How it is encoded.
         codec: Codec,
     },
-    /// Media goes in, but nothing has come out for the time set. The pipeline still runs.
+    /// Media goes in, but nothing has come out for the time limit. The pipeline still runs.
     Stalled,
-    /// After [`Event::Stalled`]: something comes out again.
+    /// After [`Event::Stalled`]: media comes out again.
     Resumed,
-    /// The pipeline failed: which element, and why. Nothing follows.
+    /// The pipeline failed; names the element and the reason. Nothing follows.
     Failed(String),
-    /// The pipeline came to its end (EOS). Nothing follows.
+    /// The pipeline reached its end (EOS). Nothing follows.
     Ended,
 }
 

@@ -10,9 +10,9 @@ use crate::media::{Frame, FrameSink, Kind};
 pub struct TrackOutlet {
     /// Takes the frames.
     pub frames: FrameSink,
-    /// Gets the encoded stream, if pipelines may want it.
+    /// Takes the encoded stream, if other pipelines may use it.
     pub stream: Option<EncodedStream>,
-    /// Whether what no browser receives is made Opus or H.264; else it is an error.
+    /// Whether media that no browser plays is transcoded to Opus or H.264; otherwise it is an error.
     pub transcode: bool,
 }
 
@@ -35,21 +35,22 @@ impl fmt::Debug for TrackOutlet {
     }
 }
 
-/// Where a pipeline's frames go, by track. A track that the pipeline lacks is never called.
+/// Where a pipeline's frames go, by track. The sink of a track that the pipeline lacks is never
+/// called.
 #[derive(Clone)]
 pub struct TrackSinks {
     /// Takes the frames of the video track.
     pub video: FrameSink,
     /// Takes the frames of the audio track.
     pub audio: FrameSink,
-    /// Get the encoded media, for renditions and outputs.
+    /// Take the encoded media, for renditions and outputs.
     pub streams: EncodedStreams,
     /// See [`TrackOutlet::transcode`].
     pub transcode: bool,
 }
 
 impl TrackSinks {
-    /// Sinks for frames only: no pipeline takes the encoded streams.
+    /// Sinks for frames only, without encoded streams.
     pub fn new(video: FrameSink, audio: FrameSink) -> Self {
         let streams = EncodedStreams::default();
         Self {

@@ -1,7 +1,7 @@
 //! Encoded stream in, frames out: parser and payloader in one bin.
 //!
-//! Nothing in here waits: what comes in is parsed, cut into packets and handed to the frame sink
-//! before the call that brought it returns.
+//! Nothing in here waits: each buffer is parsed, cut into packets and delivered as a frame before the
+//! push that brought it returns.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ use super::{
 use crate::media::{Codec, Frame};
 
 /// A bin with one pad, `sink`, that takes a stream of this codec and calls `deliver` with each
-/// frame, on the streaming thread: it must not block. What the parser makes goes to `stream` too.
+/// frame on the streaming thread: it must not block. The parsed stream also goes to `stream`.
 pub(crate) fn bin(
     codec: Codec,
     stream: Option<&EncodedStream>,
@@ -41,15 +41,15 @@ pub(crate) fn bin(
     Ok(bin)
 }
 
-/// Takes all that leaves the payloader. A probe, not an appsink: a sink of a pipeline waits in its
-/// chain function while it is PAUSED. When the buffers come from another appsink's callback, that
-/// one then waits as well, and holds the lock that its own way to PAUSED or READY needs: which of
-/// the two sinks the pipeline stops first would decide whether it ever stops.
+/// Takes everything that leaves the payloader. By a probe, not an appsink: while PAUSED, a sink
+/// blocks in its chain function. If its buffers come from another appsink's callback, that one blocks
+/// too, holding the lock that its own change to PAUSED or READY needs. Whether the pipeline ever
+/// stops would then depend on which of the two it stops first.
 fn take(payloader: &gst::Pad, codec: Codec, deliver: impl FnMut(Frame) + Send + 'static) {
     let output = Mutex::new((FrameAssembler::new(codec), deliver));
     let all = gst::PadProbeType::DATA_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
     payloader.add_probe(all, move |pad, info| {
-        // A panic in there has cost one frame; the next one is whole again.
+        // A panic in there loses one frame; the next one is whole again.
         let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
         let (frames, deliver) = &mut *output;
         let pts = |first| due(pad, first).unwrap_or_else(clock::running_time);
@@ -69,8 +69,8 @@ fn take(payloader: &gst::Pad, codec: Codec, deliver: impl FnMut(Frame) + Send + 
     });
 }
 
-/// The server's running time at which a buffer is due. The pipeline's own base time is taken into
-/// account, because a pipeline that is not live begins at zero.
+/// The server's running time at which a buffer is due. Accounts for the pipeline's own base time,
+/// because a pipeline that is not live begins at zero.
 fn due(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<std::time::Duration> {
     let segment = pad.sticky_event::<gst::event::Segment>(0)?;
     let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;

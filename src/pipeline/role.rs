@@ -1,4 +1,4 @@
-//! What a pipeline is for, told by the names of its appsrc and appsink elements.
+//! What a pipeline is for, according to the names of its appsrc and appsink elements.
 
 use super::{
     Error,
@@ -97,9 +97,7 @@ fn add<T: PartialEq>(
 }
 
 fn track(name: &str) -> Option<Kind> {
-    [Kind::Video, Kind::Audio]
-        .into_iter()
-        .find(|kind| kind.name() == name)
+    Kind::ALL.into_iter().find(|kind| kind.name() == name)
 }
 
 fn rendition(name: &str) -> Option<(Kind, String)> {
@@ -148,7 +146,7 @@ mod tests {
         assert_eq!(
             role("videotestsrc ! x264enc ! appsink name=video audiotestsrc ! appsink name=audio"),
             Ok(PipelineRole::Source {
-                tracks: vec![Kind::Video, Kind::Audio]
+                tracks: Kind::ALL.to_vec()
             })
         );
         assert_eq!(

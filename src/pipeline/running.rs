@@ -1,7 +1,7 @@
-//! A pipeline that plays: its state changes, its messages, and its end.
+//! A running pipeline: its state changes, its messages, and its end.
 //!
 //! State changes block, so each runs on a thread of its own, under a time limit, and only here. Not
-//! on the runtime's blocking pool: an element that hangs for ever would hold up its shutdown.
+//! on the runtime's blocking pool: an element that hangs forever would hold up its shutdown.
 
 use std::{
     sync::{
@@ -23,42 +23,42 @@ use tokio::{
 
 use super::Error;
 
-/// Longest time for a pipeline to start, before whoever waits gives up.
+/// How long to wait for a pipeline to start.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time for a pipeline to stop, before whoever waits goes on without it.
+/// How long to wait for a pipeline to stop.
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a failed start may take to say why on the bus.
+/// How long to wait for the reason of a failed start on the bus.
 const REASON_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Pipelines with a state change that has outlived its time limit and holds a thread: one that
-/// opens what does not answer, such as a FIFO that nobody reads. None of the same name is started
-/// until it has come back: one that is started again and again must not take thread after thread.
+/// Pipelines with a state change that has exceeded its time limit and occupies a thread, because it
+/// opens something that does not answer, such as a FIFO that nobody reads. No pipeline of the same
+/// name starts until it returns: restarts must not occupy one thread after another.
 static HANGING: Mutex<Vec<Arc<Change>>> = Mutex::new(Vec::new());
 
-/// What a pipeline says while it runs.
+/// How a pipeline ended.
 #[derive(Debug)]
 pub(crate) enum PipelineEnd {
     /// An element failed; names the element and the reason.
     Failed(String),
-    /// Every sink has got the end of its stream.
+    /// Every sink has received the end of its stream.
     Ended,
 }
 
-/// A pipeline and the task that reads its messages. Ends in the NULL state, off every streaming
-/// thread: at once with [`RunningPipeline::stop`], on a thread of its own when dropped.
+/// A pipeline and the task that reads its messages. It goes to the NULL state outside its streaming
+/// threads: at once with [`RunningPipeline::stop`], on a thread of its own when dropped.
 #[derive(Debug)]
 pub(crate) struct RunningPipeline {
-    /// `None` once it is being stopped.
+    /// `None` once stopping has begun.
     pipeline: Option<Owned>,
     tasks: JoinSet<()>,
 }
 
 impl RunningPipeline {
     /// Brings a pipeline to PAUSED, calls `ready` with it and whether it is live, and plays it.
-    /// What happens to it is sent as `event(report)`, once, unless it is `None`.
+    /// Its end is sent as `event(end)`, unless that is `None`.
     ///
     /// # Errors
-    /// The element that does not start, and why. The pipeline is stopped then.
+    /// The element that does not start, and why. The pipeline has been stopped.
     pub(crate) async fn start<E: Send + 'static>(
         pipeline: gst::Pipeline,
         ready: impl FnOnce(&gst::Pipeline, bool),
@@ -68,8 +68,8 @@ impl RunningPipeline {
         Self::start_again(pipeline, ready, events, event, false).await
     }
 
-    /// As [`RunningPipeline::start`]. With `loops`, the pipeline plays from its beginning again when it
-    /// has come to its end.
+    /// As [`RunningPipeline::start`]. With `loops`, the pipeline starts over whenever it reaches its
+    /// end.
     ///
     /// # Errors
     /// As [`RunningPipeline::start`].
@@ -81,7 +81,7 @@ impl RunningPipeline {
         loops: bool,
     ) -> Result<Self, Error> {
         if hangs(&pipeline.name()) {
-            return Err(Error::Failed("its last run still hangs".to_owned()));
+            return Err(Error::Failed("its previous run still hangs".to_owned()));
         }
         let bus = pipeline.bus().map(|bus| bus.stream());
         let mut bus = bus.ok_or_else(|| Error::Failed("the pipeline has no bus".to_owned()))?;
@@ -110,18 +110,18 @@ impl RunningPipeline {
         Ok(running)
     }
 
-    /// Runs a task for as long as the pipeline runs.
+    /// Runs a task while the pipeline runs.
     pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
-    /// The pipeline, for queries and events. Keep no reference to it.
+    /// The pipeline, for queries and events. Do not keep a reference.
     pub(crate) fn pipeline(&self) -> Option<&gst::Pipeline> {
         self.pipeline.as_ref().map(|owned| &owned.0)
     }
 
-    /// Stops the pipeline: when this returns it is in the NULL state, freed, and its threads are
-    /// gone, or [`STOP_TIMEOUT`] has passed.
+    /// Stops the pipeline. When this returns, either the pipeline is in the NULL state, freed, and
+    /// its threads are gone, or [`STOP_TIMEOUT`] has passed.
     pub(crate) async fn stop(mut self) {
         self.tasks.abort_all();
         let Some(pipeline) = self.pipeline.take() else {
@@ -139,12 +139,12 @@ impl Drop for RunningPipeline {
         let Some(pipeline) = self.pipeline.take() else {
             return;
         };
-        // Without a thread to be had it is dropped here, with the closure.
+        // If no thread can be had, it is dropped here, with the closure.
         drop(on_a_thread(move || drop(pipeline)));
     }
 }
 
-/// A pipeline that goes to NULL when it is dropped, wherever that is. Blocks.
+/// A pipeline that goes to NULL when dropped, which blocks.
 #[derive(Debug)]
 struct Owned(gst::Pipeline);
 
@@ -167,8 +167,8 @@ async fn play(
         .map(|_| ())
 }
 
-/// Changes an element's state on a thread of its own. A change that goes on asynchronously counts as
-/// done.
+/// Changes an element's state on a thread of its own. A change that continues asynchronously counts
+/// as done.
 pub(crate) async fn set_state(
     element: &impl IsA<gst::Element>,
     state: gst::State,
@@ -181,8 +181,8 @@ pub(crate) async fn set_state(
     changed?.map_err(|_| Error::Failed(format!("{name} does not become {state:?}")))
 }
 
-/// As [`blocking`], with the pipeline of this name in the list of those that hang from when its
-/// time is over until it has come back.
+/// As [`blocking`]; from when `work` exceeds its limit until it returns, the pipeline of this name
+/// counts as hanging.
 pub(crate) async fn guarded<T: Send + 'static>(
     step: &'static str,
     name: String,
@@ -199,17 +199,17 @@ pub(crate) async fn guarded<T: Send + 'static>(
     };
     let done = blocking(step, limit, work).await;
     if done.is_err() {
-        change.outlives();
+        change.exceed_limit();
     }
     done
 }
 
-/// Whether a pipeline of this name has a state change that has outlived its time limit.
+/// Whether a pipeline of this name has a state change that has exceeded its time limit.
 pub(crate) fn hangs(name: &str) -> bool {
     hanging(|changes| changes.iter().any(|it| it.name == name))
 }
 
-/// A state change on its way.
+/// A state change in progress.
 struct Change {
     name: String,
     /// Changed while the list is locked.
@@ -217,8 +217,8 @@ struct Change {
 }
 
 impl Change {
-    /// Its time is over.
-    fn outlives(self: &Arc<Self>) {
+    /// It has exceeded its limit.
+    fn exceed_limit(self: &Arc<Self>) {
         hanging(|changes| {
             if !self.over.load(Relaxed) {
                 changes.push(Arc::clone(self));
@@ -226,7 +226,7 @@ impl Change {
         });
     }
 
-    /// It has come back.
+    /// It has returned.
     fn end(self: &Arc<Self>) {
         hanging(|changes| {
             self.over.store(true, Relaxed);
@@ -240,7 +240,7 @@ fn hanging<T>(work: impl FnOnce(&mut Vec<Arc<Change>>) -> T) -> T {
     work(&mut HANGING.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Runs something that blocks on a thread of its own, and waits for it no longer than `limit`.
+/// Runs blocking work on a thread of its own, and waits for it at most `limit`.
 pub(crate) async fn blocking<T: Send + 'static>(
     step: &'static str,
     limit: Duration,
@@ -270,7 +270,7 @@ fn on_a_thread(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place, called on a thread of its own"
+    reason = "the one place, on a thread of its own"
 )]
 fn change_state(
     element: &gst::Element,
@@ -279,7 +279,7 @@ fn change_state(
     element.set_state(state)
 }
 
-/// Plays from the beginning; false if the pipeline cannot.
+/// Seeks to the beginning; false if the pipeline cannot.
 async fn play_again(pipeline: &glib::WeakRef<gst::Pipeline>) -> bool {
     let Some(pipeline) = pipeline.upgrade() else {
         return false;
@@ -291,7 +291,7 @@ async fn play_again(pipeline: &glib::WeakRef<gst::Pipeline>) -> bool {
         .unwrap_or(false)
 }
 
-/// Reads messages until one of them tells of the pipeline's failure or end.
+/// Reads messages until the pipeline fails or ends.
 async fn next_report(
     bus: &mut gst::bus::BusStream,
     pipeline: Option<&glib::WeakRef<gst::Pipeline>>,
@@ -327,7 +327,7 @@ async fn next_report(
 
 /// `element: what went wrong (details)`, on one line.
 fn explain(source: &str, error: &glib::Error, debug: Option<&glib::GString>) -> String {
-    // details begin with the place in GStreamer's source; the reason is on the lines behind it
+    // the first line is a place in GStreamer's source code; the reason follows
     let details = debug.map_or("", |debug| debug.as_str());
     let details: Vec<_> = details.lines().skip(1).map(str::trim).collect();
     let element = source.rsplit('/').next().unwrap_or(source);

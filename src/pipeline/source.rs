@@ -1,4 +1,4 @@
-//! A source: a pipeline file that makes a broadcast's media.
+//! A source: a pipeline that makes a broadcast's media.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub struct Source {
 impl Source {
     /// Starts a source from the text of a pipeline file. The variable `name` is the broadcast's
     /// name; others have their defaults. Each appsink's frames go to the sink of its track, at
-    /// the pace of the pipeline. Events come in the order in which things happen; after
-    /// [`Event::Failed`] or [`Event::Ended`] nothing follows, and the source wants to be stopped.
+    /// the pace of the pipeline. After [`Event::Failed`] or [`Event::Ended`] nothing follows, and the
+    /// source must be stopped.
     ///
     /// # Errors
     /// The text is not a source, an element is missing, or an element does not start.
@@ -31,7 +31,7 @@ impl Source {
         Self::with_variables(name, description, variables, sinks, events).await
     }
 
-    /// As [`Source::start`], with the values of the text's variables.
+    /// As [`Source::start`], with values for the text's variables.
     ///
     /// # Errors
     /// As [`Source::start`].
@@ -45,12 +45,12 @@ impl Source {
         let PipelineRole::Source { tracks } = PipelineRole::of(&variables.expand(description)?)?
         else {
             return Err(Error::Text(format!(
-                "{name}: not a source: it has an appsrc; a source has only appsinks"
+                "{name}: not a source: it has an appsrc, and sources only have appsinks"
             )));
         };
         let mut setup = JobSetup::new(format!("source-{name}"), description);
         setup.variables = variables;
-        setup.stall = Duration::MAX; // the owner looks at the frames
+        setup.stall = Duration::MAX; // the broadcast watches the frames itself
         setup.outlets = tracks
             .into_iter()
             .map(|kind| (kind.name().to_owned(), sinks.outlet(kind)))
@@ -64,7 +64,7 @@ impl Source {
         &self.job
     }
 
-    /// Asks the video encoder for a keyframe. Nothing happens if the pipeline has none that takes
+    /// Requests a keyframe from the video encoder. Does nothing if the pipeline has none that takes
     /// requests.
     pub fn request_keyframe(&self) {
         self.job.force_keyframe(Kind::Video.name());

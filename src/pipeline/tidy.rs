@@ -1,4 +1,4 @@
-//! RTP packets of H.264 and H.265: what some publishers put in the wrong place.
+//! Tidies up RTP packets of H.264 and H.265 in which publishers misplace parameter sets.
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -9,13 +9,13 @@ use crate::media::{
     rtp::{self, RtpHeader},
 };
 
-/// Makes parameter sets and delimiters that stand between the slices of a picture harmless, in
-/// every RTP packet that passes `pad`.
+/// Neutralises parameter sets and delimiters between the slices of a picture, in every RTP packet
+/// that passes `pad`.
 ///
-/// `rtph264pay config-interval=-1` (GStreamer 1.22) repeats the parameter sets before each slice
-/// of an IDR picture. They begin a new access unit there (H.264 §7.4.1.2.3), so that the picture
-/// falls apart: a viewer who starts at the second half sees half of it. They become filler data,
-/// not nothing: a gap in sequence numbers would look like a loss.
+/// `rtph264pay config-interval=-1` (GStreamer 1.22) repeats the parameter sets before each slice of
+/// an IDR picture. There they begin a new access unit (H.264 §7.4.1.2.3) and split the picture: a
+/// viewer who starts at the second half sees only that. They are turned into filler data rather than
+/// removed, because a gap in the sequence numbers would look like a loss.
 pub(super) fn tidy_pad(pad: &gst::Pad, codec: Codec) {
     let mut tidy = Tidy::new(codec);
     let state = std::sync::Mutex::new(move |packet: &gst::BufferRef| tidy.buffer(packet));

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// Opus counts in 48 kHz whatever its bandwidth (RFC 7587 §4.1).
+/// Opus timestamps count at 48 kHz whatever the bandwidth (RFC 7587 §4.1).
 const OPUS_RATE: u32 = 48_000;
 
-/// How far the counted time of an audio track may be from its `pts` before it is set right: more
-/// than the jitter of the network, less than anybody hears as a lip-sync fault.
+/// How far the counted time of an audio track may stray from its `pts` before it is corrected: more
+/// than network jitter, less than an audible lip-sync error.
 const DRIFT_MAX: Duration = Duration::from_millis(60);
 
-/// How near to its `pts` it is set right.
+/// How close to its `pts` a correction brings it.
 const DRIFT_NONE: Duration = Duration::from_millis(10);
 
-/// A step back in `pts` beyond this is a new beginning. Smaller ones come from the jitter buffer
-/// (a burst at the start) and from sender reports (lip sync); timestamps stand still then.
+/// A larger step back in `pts` is a new beginning. Smaller ones come from the jitter buffer (a burst
+/// at the start) and from sender reports (lip sync); meanwhile timestamps stand still.
 const STEP_BACK_MAX: Duration = Duration::from_secs(2);
 
 /// A time in units of a clock rate in Hz.
@@ -22,8 +22,8 @@ fn ticks(time: Duration, rate: u32) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
-/// The timestamps of a video track: its `pts`, always increasing, since two pictures with one
-/// timestamp are one to a receiver.
+/// The timestamps of a video track: its `pts`, but always increasing, because receivers take two
+/// pictures with one timestamp for one.
 #[derive(Debug, Default)]
 pub(crate) struct VideoTimestamps {
     last: Option<u64>,
@@ -48,13 +48,13 @@ impl VideoTimestamps {
 #[derive(Debug, Default)]
 pub(crate) struct OpusTimestamps {
     next: Option<u64>,
-    /// Whether packets are left out, because there are more of them than time has passed.
+    /// Whether packets are being dropped because they cover more time than has passed.
     ahead: bool,
 }
 
 impl OpusTimestamps {
-    /// The timestamp of the packet that is due at `pts`; `None` if it must be left out for the
-    /// track to be in time again.
+    /// The timestamp of the packet that is due at `pts`; `None` if it must be dropped for the track
+    /// to catch up with time.
     pub(crate) fn stamp(&mut self, pts: Duration, packet: &[u8]) -> Option<u64> {
         let due = ticks(pts, OPUS_RATE);
         let duration = u64::from(opus_duration(packet));

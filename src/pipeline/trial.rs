@@ -1,4 +1,4 @@
-//! One pipeline file run alone: test media goes in, rates and caps of what comes out are told.
+//! Runs one pipeline file alone: test media goes in, rates and caps of what comes out are reported.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ const TEST_MEDIA: &str = "
 /// Longest wait for the test media to begin.
 const MEDIA_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Test media as a broadcast would have it: H.264 and Opus.
+/// Test media as a broadcast has it: H.264 and Opus.
 #[derive(Debug)]
 pub struct TestMedia {
     source: Source,
@@ -37,15 +37,15 @@ pub struct TestMedia {
 }
 
 impl TestMedia {
-    /// Starts it; returns when both tracks flow.
+    /// Starts the test media; returns once both tracks flow.
     ///
     /// # Errors
-    /// If an element is missing or it does not begin in time.
+    /// If an element is missing, or the media does not flow in time.
     pub async fn start() -> Result<Self, Error> {
         Self::start_as(TEST_MEDIA).await
     }
 
-    /// Starts a source text in its place.
+    /// Starts another source text in its place.
     ///
     /// # Errors
     /// As [`TestMedia::start`].
@@ -59,7 +59,7 @@ impl TestMedia {
         sinks.streams = streams.clone();
         let (sender, mut events) = mpsc::channel(4);
         let source = Source::start("test media", text, sinks, sender).await?;
-        let tracks = [Kind::Video, Kind::Audio]
+        let tracks = Kind::ALL
             .into_iter()
             .filter(|kind| text.contains(&format!("name={kind}")))
             .count();
@@ -77,30 +77,30 @@ impl TestMedia {
         Ok(Self { source, streams })
     }
 
-    /// Stops it.
+    /// Stops the test media.
     pub async fn stop(self) {
         self.source.stop().await;
     }
 }
 
-/// Something to tell about a file that is tried.
+/// What happens to a file on trial.
 #[derive(Debug)]
 pub enum TrialNews {
-    /// It began, in this role.
+    /// It has started, in this role.
     Began(PipelineRole),
     /// Something happened.
     Happened(Event),
     /// A second has passed.
-    TrialSecond(TrialSecond),
+    Second(TrialSecond),
 }
 
-/// What a second brought.
+/// What happened within a second.
 #[derive(Debug)]
 pub struct TrialSecond {
-    /// Time since the file began to run.
+    /// Time since the file started.
     pub at: Duration,
-    before: job::Figures,
-    now: job::Figures,
+    before: job::JobFigures,
+    now: job::JobFigures,
     elapsed: Duration,
 }
 
@@ -120,7 +120,7 @@ impl fmt::Display for TrialSecond {
             ));
         }
         for (index, output) in self.now.outputs.iter().enumerate() {
-            let before = self.before.outputs.get(index); // sinks are only ever added
+            let before = self.before.outputs.get(index); // sinks are never removed
             let frames = rate(output.frames, before.map_or(0, |it| it.frames));
             let bits = 8.0 * rate(output.bytes, before.map_or(0, |it| it.bytes)) / 1000.0;
             let time = output
@@ -147,7 +147,7 @@ fn per_second(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64().max(0.001)
 }
 
-/// Runs a text for a time, or until it ends, and calls `tell` with what happens.
+/// Runs a text for `length`, or until it ends, and calls `tell` with what happens.
 ///
 /// # Errors
 /// If it does not start, or fails.
@@ -176,7 +176,7 @@ pub async fn run(
         .as_ref()
         .map(|media| media.streams.clone())
         .unwrap_or_default();
-    setup.outlets = [Kind::Video, Kind::Audio]
+    setup.outlets = Kind::ALL
         .map(|kind| (kind.name().to_owned(), TrackOutlet::new(|_| ())))
         .into_iter()
         .collect();
@@ -205,7 +205,7 @@ pub async fn run(
                 let (now, at) = (job.figures(), begin.elapsed());
                 let elapsed = std::mem::replace(&mut last, Instant::now()).elapsed();
                 let before = std::mem::replace(&mut before, now.clone());
-                tell(TrialNews::TrialSecond(TrialSecond { at, before, now, elapsed }));
+                tell(TrialNews::Second(TrialSecond { at, before, now, elapsed }));
                 if at >= length {
                     break Ok(());
                 }

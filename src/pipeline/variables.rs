@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, expand};
+use super::{Error, expand::expand};
 
 /// The values of a pipeline text's variables, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variables(BTreeMap<String, String>);
 
 impl Variables {
-    /// What every pipeline of a broadcast gets: `name`, the broadcast's name, and `time`, the UTC
-    /// time at this moment as `20260131T235959Z`.
+    /// What every pipeline of a broadcast gets: `name`, the broadcast's name, and `time`, the current
+    /// UTC time as `20260131T235959Z`.
     pub fn of_broadcast(name: &str) -> Self {
         let now = glib::DateTime::now_utc().and_then(|now| now.format("%Y%m%dT%H%M%SZ"));
         let time = now.map(|now| now.to_string()).unwrap_or_default();
         Self::default().with("name", name).with("time", time)
     }
 
-    /// Sets a value, in place of an older one.
+    /// Sets a value, replacing an older one.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.insert(name.into(), value.into());
@@ -34,7 +34,7 @@ impl Variables {
     /// # Errors
     /// As [`super::expand`].
     pub fn expand(&self, text: &str) -> Result<String, Error> {
-        expand::expand(text, |name| self.value(name))
+        expand(text, |name| self.value(name))
     }
 }
 

@@ -16,6 +16,7 @@ use gstreamer_webrtc as gst_webrtc;
 use tokio::sync::mpsc;
 
 use super::{Error, Ports, PublisherOptions, tracks::Tracks};
+pub(crate) use crate::pipeline::elements::of_factory;
 use crate::{
     peer::{End, Event},
     pipeline::{self, clock},
@@ -380,18 +381,4 @@ pub(super) fn say_goodbye(webrtcbin: &gst::Element) -> bool {
         }
     }
     said
-}
-
-pub(crate) fn of_factory(
-    bin: &gst::Bin,
-    factory: &'static str,
-) -> impl Iterator<Item = gst::Element> {
-    bin.iterate_recurse()
-        .into_iter()
-        .filter_map(Result::ok)
-        .filter(move |element| {
-            element
-                .factory()
-                .is_some_and(|made_by| made_by.name() == factory)
-        })
 }

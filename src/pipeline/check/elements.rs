@@ -1,4 +1,4 @@
-//! Elements and properties that do not exist, and values that do not fit.
+//! Finds elements and properties that do not exist, and values that do not fit.
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -6,7 +6,7 @@ use gstreamer as gst;
 use super::{Findings, known};
 use crate::pipeline::lexer::{LaunchToken, TokenKind};
 
-/// Looks at every element and its properties. True if one does not exist or is set wrongly.
+/// Checks every element and its properties. Returns true if there is a problem.
 pub(super) fn check(tokens: &[LaunchToken], found: &mut Findings<'_>) -> bool {
     let before = found.problems.len();
     let mut current = None;
@@ -34,7 +34,7 @@ pub(super) fn check(tokens: &[LaunchToken], found: &mut Findings<'_>) -> bool {
     found.problems.len() > before
 }
 
-/// The elements that are named, in order.
+/// The names of elements, in order.
 pub(super) fn named(tokens: &[LaunchToken]) -> impl Iterator<Item = &str> {
     tokens.iter().filter_map(|token| match &token.kind {
         TokenKind::Word(word) if is_element(word) => Some(word.as_str()),
@@ -42,7 +42,7 @@ pub(super) fn named(tokens: &[LaunchToken]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A word that can only be an element: no caps, pad reference, bracket or `!`.
+/// Whether a word can only be an element: no caps, pad reference, bracket or `!`.
 fn is_element(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_alphabetic())
         && word
@@ -55,7 +55,7 @@ fn property(element: &gst::Element, name: &str, value: &str) -> Result<(), Strin
     let factory = element.factory().map(|factory| factory.name().to_string());
     let factory = factory.unwrap_or_default();
     if name.contains("::") {
-        return Ok(()); // a property of a child, which may not exist yet
+        return Ok(()); // belongs to a child, which may not exist yet
     }
     let Some(spec) = element.find_property(name) else {
         return Err(format!(
@@ -64,9 +64,9 @@ fn property(element: &gst::Element, name: &str, value: &str) -> Result<(), Strin
         ));
     };
     if !spec.flags().contains(glib::ParamFlags::WRITABLE) {
-        return Err(format!("{factory}: {name} can only be read"));
+        return Err(format!("{factory}: {name} is read-only"));
     }
-    // Objects, caps and structures have a grammar of their own: GStreamer's parser looks at them.
+    // Objects, caps and structures have a grammar of their own, which GStreamer's parser checks.
     let kind = spec.value_type();
     let plain = kind.is_a(glib::Type::ENUM)
         || kind.is_a(glib::Type::FLAGS)
@@ -87,7 +87,7 @@ fn property(element: &gst::Element, name: &str, value: &str) -> Result<(), Strin
     Ok(())
 }
 
-/// A property whose name is nearly the same.
+/// Suggests the property with the most similar name.
 fn alike(element: &gst::Element, name: &str) -> String {
     let same = |a: &str, b: &str| a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
     let properties = element.list_properties();
@@ -102,7 +102,7 @@ fn alike(element: &gst::Element, name: &str) -> String {
         first + last
     });
     match best {
-        Some(spec) if same(spec.name(), name) >= 2 => format!(": is {} meant?", spec.name()),
+        Some(spec) if same(spec.name(), name) >= 2 => format!(": did you mean {}?", spec.name()),
         _ => String::new(),
     }
 }

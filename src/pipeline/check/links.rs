@@ -1,4 +1,4 @@
-//! Whether what an appsrc brings and an appsink takes can flow.
+//! Checks that media can flow from each appsrc and into each appsink.
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Asks each appsrc's and appsink's neighbour what it can do.
+/// Compares each appsrc and appsink with the caps of its neighbour.
 pub(super) fn check(
     pipeline: &gst::Pipeline,
     role: &PipelineRole,
@@ -43,8 +43,8 @@ pub(super) fn check(
             Some(caps) if !caps.can_intersect(&codec::accepted(kind)) => found.add(
                 line(tokens, name),
                 format!(
-                    "appsrc name={name} brings encoded {name}, but what follows takes {}: put \
-                     decodebin behind the appsrc",
+                    "appsrc name={name} delivers encoded {name}, but the next element takes {}: put \
+                     decodebin after the appsrc",
                     names(&caps)
                 ),
             ),
@@ -64,18 +64,18 @@ pub(super) fn check(
             Some(caps) if !caps.can_intersect(&accepted) => found.add(
                 line(tokens, &name),
                 format!(
-                    "appsink name={name} gets {}, not encoded {kind} that Aerial carries: put \
-                     {encoder} in front of it",
+                    "appsink name={name} gets {}, which is not encoded {kind} that Aerial carries: put \
+                     {encoder} before it",
                     names(&caps)
                 ),
             ),
-            // None: the link may be made later, when a demuxer shows its pads
+            // None: the link may come later, when a demuxer adds its pads
             Some(_) | None => {}
         }
     }
 }
 
-/// What the element next to an app element's pad can take or give.
+/// The caps of the element next to an app element's pad.
 fn neighbour(pipeline: &gst::Pipeline, name: &str, pad: &str) -> Option<gst::Caps> {
     let peer = pipeline.by_name(name)?.static_pad(pad)?.peer()?;
     Some(peer.query_caps(None))

@@ -1,22 +1,22 @@
 //! Properties that may be changed while a pipeline runs.
 //!
-//! A file declares them in its comments, one a line, `element` being the name of an element:
+//! A file declares them in comments, one per line, by the name of the element:
 //!
 //! ```text
 //! # adjustable: encoder.bitrate (100..20000) kbit/s
 //! # adjustable: title.text (0..80) characters
 //! ```
 //!
-//! The range is of the number, or of the number of characters of a text.
+//! The range limits the number, or the number of characters of a text.
 
 use gst::prelude::*;
 use gstreamer as gst;
+use serde::Serialize;
 use serde_json as json;
 
-use super::Property;
 use crate::pipeline::Error;
 
-/// What stands in front of a declaration.
+/// Begins a declaration.
 const MARK: &str = "adjustable:";
 
 /// A property that a file declares adjustable.
@@ -30,16 +30,31 @@ pub struct Adjustable {
     pub least: f64,
     /// The largest value, or number of characters.
     pub most: f64,
-    /// What the number counts, as the file says it.
+    /// The unit, as the file writes it.
     pub unit: String,
     /// The line of the declaration, from 1.
     pub line: usize,
 }
 
+/// An adjustable property and its current value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Property {
+    /// `element.property`.
+    pub name: String,
+    /// A number, a text, or true or false.
+    pub value: json::Value,
+    /// The least value, or number of characters.
+    pub least: f64,
+    /// The largest value, or number of characters.
+    pub most: f64,
+    /// The unit, as the file writes it.
+    pub unit: String,
+}
+
 /// The declarations of a file's text.
 ///
 /// # Errors
-/// [`Error::Text`] with the line of one that cannot be read.
+/// [`Error::Text`] with the line of a declaration that cannot be read.
 pub(crate) fn declared(text: &str) -> Result<Vec<Adjustable>, Error> {
     let comments = text.lines().zip(1..).filter_map(|(line, number)| {
         let comment = line.trim_start().strip_prefix('#')?.trim_start();
@@ -79,10 +94,10 @@ impl Adjustable {
         format!("{}.{}", self.element, self.property)
     }
 
-    /// The element of a pipeline and the value that its property is to get.
+    /// The element in a pipeline and the new value of its property.
     ///
     /// # Errors
-    /// [`Error::Text`] says what does not fit.
+    /// [`Error::Text`] says what is wrong.
     pub(super) fn check(
         &self,
         pipeline: &gst::Pipeline,
@@ -95,7 +110,7 @@ impl Adjustable {
         Ok((element, value))
     }
 
-    /// What the property of a pipeline's element is now.
+    /// The property's current value in a pipeline.
     ///
     /// # Errors
     /// [`Error::Text`] if there is no such property.
@@ -125,7 +140,7 @@ impl Adjustable {
         })
     }
 
-    /// The element and the property's description.
+    /// The element and the property's specification.
     pub(crate) fn find(
         &self,
         pipeline: &gst::Pipeline,
@@ -148,7 +163,7 @@ impl Adjustable {
         let kind = spec.value_type();
         let size = if kind == glib::Type::STRING {
             if text.chars().any(char::is_control) {
-                return Err("it has a control character".to_owned());
+                return Err("it contains a control character".to_owned());
             }
             Some(f64::from(
                 u32::try_from(text.chars().count()).unwrap_or(u32::MAX),
@@ -179,8 +194,8 @@ impl Adjustable {
     }
 }
 
-/// The range that the element itself gives a number; `None` if it is none.
-#[expect(clippy::cast_precision_loss, reason = "limits, compared roughly")]
+/// The range that the element itself allows; `None` if the property is no number.
+#[expect(clippy::cast_precision_loss, reason = "limits need no precision")]
 fn bounds(spec: &glib::ParamSpec) -> Option<(f64, f64)> {
     if let Some(spec) = spec.downcast_ref::<glib::ParamSpecInt>() {
         return Some((spec.minimum().into(), spec.maximum().into()));

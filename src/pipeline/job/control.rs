@@ -1,13 +1,15 @@
-//! A job in an operator's hands: its graph and its adjustable properties, while it runs.
+//! What operators may do with a running job: see its graph, and change adjustable properties.
 
 use std::sync::Arc;
 
 use gst::prelude::*;
 use gstreamer as gst;
-use serde::Serialize;
-use serde_json::Value;
 
-use super::{Adjustable, JobFigures, graph};
+use super::{
+    adjust::{Adjustable, Property},
+    figures::JobFigures,
+    graph,
+};
 use crate::pipeline::{Error, running};
 
 /// A handle to a running job. Keeps nothing alive; cheap to clone.
@@ -17,26 +19,11 @@ pub struct Control {
     pub(super) adjustables: Arc<[Adjustable]>,
 }
 
-/// An adjustable property and what it is now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Property {
-    /// `element.property`.
-    pub name: String,
-    /// A number, a text, or true or false.
-    pub value: Value,
-    /// The least value, or number of characters.
-    pub least: f64,
-    /// The largest value, or number of characters.
-    pub most: f64,
-    /// What the number counts, as the file says it.
-    pub unit: String,
-}
-
 impl Control {
-    /// The properties that the file declares adjustable, as they are now.
+    /// The properties that the file declares adjustable, with their current values.
     ///
     /// # Errors
-    /// The pipeline is gone, or lacks a declared property.
+    /// If the pipeline is gone or lacks a declared property.
     pub async fn properties(&self) -> Result<Vec<Property>, Error> {
         let (pipeline, adjustables) = (self.pipeline()?, Arc::clone(&self.adjustables));
         let read = move || {
@@ -46,8 +33,8 @@ impl Control {
         running::blocking("reading properties", running::START_TIMEOUT, read).await?
     }
 
-    /// Sets properties that the file declares adjustable, named `element.property`: all of them,
-    /// or none.
+    /// Sets properties that the file declares adjustable, by `element.property`: either all of them or
+    /// none.
     ///
     /// # Errors
     /// [`Error::Text`] if one is not declared, or a value does not fit its type or range.
@@ -73,7 +60,7 @@ impl Control {
     /// The pipeline's graph with these figures, in Graphviz's language.
     ///
     /// # Errors
-    /// If it is not drawn in time.
+    /// If drawing takes too long.
     pub async fn dot(&self, figures: &JobFigures) -> Result<String, Error> {
         let (pipeline, figures) = (self.pipeline()?, figures.clone());
         let draw = move || graph::dot(&pipeline, &figures);

@@ -1,11 +1,11 @@
-//! Pipelines that make more than anybody could watch: an endless source without a clock, or an
-//! encoder without a limit. Each frame costs the fan-out, so they fail before others notice.
+//! Detects pipelines that produce more than anybody could watch: an endless source without a clock,
+//! or an encoder without a limit. Every frame costs the fan-out, so they fail before others suffer.
 
 use std::time::Instant;
 
 use crate::media::{Kind, TokenBucket};
 
-/// Frames a second that an output may make in the long run. Video: more than any camera. Audio:
+/// Frames per second that an appsink may produce in the long run. Video: more than any camera. Audio:
 /// Opus has up to 400 packets a second (RFC 6716 §2.1.4).
 const fn frames_a_second(kind: Kind) -> f64 {
     match kind {
@@ -13,13 +13,13 @@ const fn frames_a_second(kind: Kind) -> f64 {
         Kind::Audio => 500.0,
     }
 }
-/// Bytes a second that an output may make in the long run: 400 Mbit/s.
+/// Bytes per second that an appsink may produce in the long run: 400 Mbit/s.
 const BYTES_A_SECOND: f64 = 50e6;
-/// Seconds' worth of both that may come at once: a rendition begins with all that its input has
-/// kept, and a file is read ahead.
+/// How many seconds' worth of both may come at once: a rendition begins with everything its input has
+/// cached, and files are read ahead.
 const BURST_SECONDS: f64 = 5.0;
 
-/// What one output may still make.
+/// What one appsink may still produce.
 #[derive(Debug)]
 pub(super) struct Flood {
     frames: TokenBucket,
@@ -35,7 +35,7 @@ impl Flood {
         }
     }
 
-    /// Notes a frame of so many bytes. An error, in words, if there have been too many.
+    /// Counts a frame of `bytes`. The error says which limit is exceeded and what to do.
     pub(super) fn note(&mut self, bytes: usize, now: Instant) -> Result<(), String> {
         let frames = self.frames.take(1.0, now);
         #[expect(
@@ -49,7 +49,7 @@ impl Flood {
             (true, false) => (self.bytes.per_second(), "bytes"),
         };
         Err(format!(
-            "floods: more than {limit} {what} a second; a source that does not keep to the clock needs \
+            "floods: more than {limit} {what} per second; a source that does not follow the clock needs \
              is-live=true or `clocksync`"
         ))
     }

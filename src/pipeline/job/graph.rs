@@ -1,4 +1,4 @@
-//! A job's graph: GStreamer's own drawing, with the job's figures on it.
+//! A job's graph: GStreamer's own drawing, labelled with the job's figures.
 
 use std::{fmt::Write as _, process::Stdio, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio::{
     process::Command,
 };
 
-use super::JobFigures;
+use super::figures::JobFigures;
 use crate::pipeline::Error;
 
-/// Longest time for Graphviz to draw.
+/// How long Graphviz may take.
 const DRAW_TIMEOUT: Duration = Duration::from_secs(10);
-/// Size of a graph in Graphviz's language: some thousand elements.
+/// Largest graph in Graphviz's language, in bytes: some thousand elements.
 const DOT_BYTES_MAX: usize = 4 << 20;
-/// Size of a drawing.
+/// Largest drawing, in bytes.
 const SVG_BYTES_MAX: u64 = 16 << 20;
 /// Graphviz's program, of the Debian package graphviz.
 const DOT: &str = "dot";

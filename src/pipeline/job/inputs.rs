@@ -1,4 +1,4 @@
-//! The appsrc elements of a job, and the streams that feed them.
+//! The appsrc elements of a job, and the streams they are attached to.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,10 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::figures::{BufferMeter, Meters};
+use super::{
+    figures::InputFigures,
+    meters::{BufferMeter, Meters},
+};
 use crate::{
     media::Kind,
     pipeline::{
@@ -15,28 +18,28 @@ use crate::{
     },
 };
 
-/// Media that may wait in front of renditions: they are late by as much.
+/// Media that may wait before renditions: they lag by as much.
 const RENDITIONS_QUEUE: Duration = Duration::from_secs(2);
-/// Media that may wait in front of an output: a disk or a network that is away for as long loses
-/// nothing.
+/// Media that may wait before an output: nothing is lost when a disk or network is away for as long.
 const OUTPUT_QUEUE: Duration = Duration::from_secs(10);
-/// How late media may come into an output whose appsrc sets no `min-latency`: muxers wait so long
-/// for a track that lags behind the other.
+/// How late media may reach an output whose appsrc sets no `min-latency`: muxers wait that long for a
+/// track that lags behind the other.
 const OUTPUT_LATENCY: gst::ClockTime = gst::ClockTime::from_seconds(1);
 
 /// The appsrc elements of a job.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
-    pub(super) list: Vec<JobInput>,
+    list: Vec<JobInput>,
     limits: Option<TapLimits>,
 }
 
+/// One appsrc.
 #[derive(Debug)]
-pub(super) struct JobInput {
-    pub(super) kind: Kind,
-    pub(super) source: gst_app::AppSrc,
-    /// What has left the appsrc.
-    pub(super) taken: Arc<BufferMeter>,
+struct JobInput {
+    kind: Kind,
+    source: gst_app::AppSrc,
+    /// Counts what has left the appsrc.
+    taken: Arc<BufferMeter>,
     attachment: Option<Attachment>,
     stream: Arc<std::sync::OnceLock<EncodedStream>>,
 }
@@ -101,7 +104,7 @@ impl Inputs {
                 end(&input.source);
                 continue;
             };
-            // Err: it has been set, which nobody else does.
+            // Err: set already; attached once only.
             let _ = input.stream.set(stream.clone());
             let attachment = stream.attach(&input.source, limits);
             input.attachment = Some(attachment.ok_or_else(|| {
@@ -111,32 +114,63 @@ impl Inputs {
         Ok(())
     }
 
-    /// Nothing comes in any more.
+    /// Detaches every appsrc from its stream.
     pub(super) fn detach(&mut self) {
         for input in &mut self.list {
             input.attachment = None;
         }
     }
 
-    /// The end of every input, behind what is queued.
+    /// What has gone in so far.
+    pub(super) fn figures(&self) -> Vec<InputFigures> {
+        self.list.iter().map(JobInput::figures).collect()
+    }
+
+    /// The counters of the streams, by kind.
+    pub(super) fn counters(&self) -> Vec<(Kind, Arc<TapCounters>)> {
+        let counters = |input: &JobInput| Some((input.kind, input.counters()?));
+        self.list.iter().filter_map(counters).collect()
+    }
+
+    /// Meters of what the pipeline has taken.
+    pub(super) fn taken(&self) -> Vec<Arc<BufferMeter>> {
+        let meters = self.list.iter().map(|input| &input.taken);
+        meters.cloned().collect()
+    }
+
+    /// Ends every input, after what is queued.
     pub(super) fn end(&self) {
         self.list.iter().for_each(|input| end(&input.source));
     }
 }
 
 impl JobInput {
-    pub(super) fn counters(&self) -> Option<Arc<TapCounters>> {
+    fn counters(&self) -> Option<Arc<TapCounters>> {
         self.attachment.as_ref().map(Attachment::counters)
+    }
+
+    fn figures(&self) -> InputFigures {
+        let counters = self.counters();
+        let counters = counters.as_deref();
+        let queued = self.source.current_level_time();
+        InputFigures {
+            kind: self.kind,
+            frames: counters.map_or(0, TapCounters::frames),
+            bytes: counters.map_or(0, TapCounters::bytes),
+            dropped: counters.map_or(0, TapCounters::dropped),
+            queued_bytes: self.source.current_level_bytes(),
+            queued_ms: queued.map_or(0, gst::ClockTime::mseconds),
+        }
     }
 }
 
 fn end(source: &gst_app::AppSrc) {
     if source.end_of_stream().is_err() {
-        tracing::debug!(source = %source.name(), "has ended before");
+        tracing::debug!(source = %source.name(), "already ended");
     }
 }
 
-/// A decoder that has lost its way asks upstream for a keyframe: the publisher shall hear it.
+/// Passes keyframe requests of a decoder that has lost data on to the publisher.
 fn pass_requests(pad: &gst::Pad, stream: &Arc<std::sync::OnceLock<EncodedStream>>) {
     let stream = Arc::clone(stream);
     pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {

@@ -1,8 +1,8 @@
-//! A pipeline text at work: source, renditions or output.
+//! A running pipeline text: source, renditions or output.
 //!
-//! A job ends with its pipeline: it is not restarted here. What comes out of it goes to the
-//! [`TrackOutlet`]s of its appsinks; what goes in is taken from the [`EncodedStreams`] of the broadcast. A job
-//! that fails or stalls reports it and disturbs nobody.
+//! Its surface: encoded streams in, frames out through outlets, [`Event`]s, [`Control`], and figures as
+//! plain data. A job ends with its pipeline; restarts are decided elsewhere. A job that fails or stalls
+//! reports it and disturbs nothing else.
 
 mod adjust;
 mod control;
@@ -10,6 +10,7 @@ mod figures;
 mod flood;
 mod graph;
 mod inputs;
+mod meters;
 mod peers;
 mod watch;
 
@@ -19,9 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use adjust::Adjustable;
 pub(crate) use adjust::declared;
-pub use control::{Control, Property};
+pub use adjust::{Adjustable, Property};
+pub use control::Control;
 pub use figures::{InputFigures, JobFigures, OutputFigures, QueueFigures};
 use gst::prelude::*;
 use gstreamer as gst;
@@ -29,7 +30,7 @@ use gstreamer_app as gst_app;
 use inputs::Inputs;
 use tokio::sync::{mpsc, watch as channel};
 
-use self::{figures::Meters, flood::Flood};
+use self::{flood::Flood, meters::Meters, watch::Progress};
 use super::{
     EncodedStream, EncodedStreams, Error, Event, PipelineRole, TrackOutlet, Variables, clock,
     codec, intake, launch,
@@ -37,12 +38,12 @@ use super::{
 };
 use crate::media::{Frame, Kind};
 
-/// How long a job may make nothing, while media goes in, before it counts as stalled.
+/// How long a job may produce nothing, while media goes in, before it counts as stalled.
 pub const STALL_DEFAULT: Duration = Duration::from_secs(10);
-/// Longest time for an output to write what it holds and finish its file, once it is stopped.
+/// How long an output may take to write what it holds and finish its files when it is stopped.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a job is started with.
+/// How to start a job.
 #[derive(Clone, Debug)]
 pub struct JobSetup {
     /// The pipeline's name in the log and in graphs.
@@ -52,11 +53,10 @@ pub struct JobSetup {
     /// The values of its variables. `video_parser` is set here: the parser of the codec that the
     /// video input has when the job starts.
     pub variables: Variables,
-    /// What its appsrc elements get. An appsrc without a stream gets the end of its stream at
-    /// once.
+    /// What its appsrc elements get. An appsrc without a stream is ended at once.
     pub inputs: EncodedStreams,
-    /// Where its appsinks' media goes, by the name of the appsink. What no outlet is named for is
-    /// thrown away.
+    /// Where its appsinks' media goes, by the name of the appsink. Media without an outlet is
+    /// discarded.
     pub outlets: BTreeMap<String, TrackOutlet>,
     /// See [`STALL_DEFAULT`].
     pub stall: Duration,
@@ -84,15 +84,15 @@ pub struct Job {
     inputs: Inputs,
     meters: Meters,
     adjustables: Arc<[Adjustable]>,
-    /// Becomes true when the pipeline has failed or come to its end.
+    /// Becomes true when the pipeline has failed or ended.
     over: channel::Receiver<bool>,
 }
 
 impl Job {
     /// Starts a job. Media goes to the outlets on streaming threads. `events` gets
     /// [`Event::Track`] or [`Event::Rendition`] with the first frame of each, and what happens to
-    /// the pipeline; after [`Event::Failed`] or [`Event::Ended`] nothing follows, and the job
-    /// wants to be stopped.
+    /// the pipeline. After [`Event::Failed`] or [`Event::Ended`] nothing follows, and the job must be
+    /// stopped.
     ///
     /// # Errors
     /// The text fits no role, a variable has no value, an element is missing, or an element does
@@ -132,7 +132,7 @@ impl Job {
         let mut running =
             RunningPipeline::start_again(pipeline, ready, events.clone(), event, loops).await?;
         inputs.attach(&streams)?;
-        running.spawn(watch::run(meters.progress(&inputs), stall, events));
+        running.spawn(watch::run(progress(&meters, &inputs), stall, events));
         Ok(Self {
             role,
             running,
@@ -143,13 +143,13 @@ impl Job {
         })
     }
 
-    /// What the text is for.
+    /// The role of the text.
     pub fn role(&self) -> &PipelineRole {
         &self.role
     }
 
-    /// Asks the encoder in front of an appsink for a keyframe; false if there is no such appsink.
-    /// Nothing happens if the encoder takes no requests.
+    /// Requests a keyframe from the encoder before an appsink; false if there is no such appsink.
+    /// Does nothing if the encoder takes no requests.
     pub fn force_keyframe(&self, appsink: &str) -> bool {
         let pipeline = self.running.pipeline();
         let sink = pipeline.and_then(|pipeline| pipeline.by_name(appsink));
@@ -160,7 +160,7 @@ impl Job {
         sink.send_event(gst::event::CustomUpstream::new(request.build()))
     }
 
-    /// What an operator may do with it.
+    /// What an operator may do with the job.
     pub fn control(&self) -> Control {
         Control {
             pipeline: self
@@ -174,11 +174,19 @@ impl Job {
 
     /// Figures at this moment.
     pub fn figures(&self) -> JobFigures {
-        self.meters.figures(&self.inputs, self.running.pipeline())
+        JobFigures {
+            inputs: self.inputs.figures(),
+            outputs: self.meters.figures(),
+            queues: self
+                .running
+                .pipeline()
+                .map(meters::queues)
+                .unwrap_or_default(),
+        }
     }
 
-    /// Stops the pipeline and frees what it holds, within a time limit. An output first writes
-    /// what it holds, so that its files are complete.
+    /// Stops the pipeline and frees it, within a time limit. An output first writes what it holds, so
+    /// that its files are complete.
     pub async fn stop(mut self) {
         self.inputs.detach();
         if matches!(self.role, PipelineRole::Output { .. }) && !*self.over.borrow() {
@@ -186,14 +194,27 @@ impl Job {
             let over = self.over.wait_for(|over| *over);
             let finished = tokio::time::timeout(FINISH_TIMEOUT, over).await;
             if finished.is_err() {
-                tracing::warn!(limit = ?FINISH_TIMEOUT, "output does not finish");
+                tracing::warn!(limit = ?FINISH_TIMEOUT, "output did not finish in time");
             }
         }
         self.running.stop().await;
     }
 }
 
-/// Whether the file says `# loop`: it plays from its beginning again when it has come to its end.
+/// What tells whether a job makes progress.
+fn progress(meters: &Meters, inputs: &Inputs) -> Progress {
+    let made = meters.made();
+    Progress {
+        inputs: inputs.counters(),
+        made: if made.is_empty() {
+            inputs.taken()
+        } else {
+            made
+        },
+    }
+}
+
+/// Whether the file says `# loop`: it starts over when it reaches its end.
 fn loops(text: &str) -> bool {
     let comments = text
         .lines()
@@ -201,9 +222,9 @@ fn loops(text: &str) -> bool {
     comments.map(str::trim).any(|comment| comment == "loop")
 }
 
-/// Live media is passed on when it comes; a file's when it is due.
+/// Live media is passed on as it comes; a file's media when it is due.
 fn render_at_once(pipeline: &gst::Pipeline) {
-    let sinks = [Kind::Video, Kind::Audio].map(|kind| pipeline.by_name(kind.name()));
+    let sinks = Kind::ALL.map(|kind| pipeline.by_name(kind.name()));
     for sink in sinks.into_iter().flatten() {
         sink.set_property("sync", false);
     }
@@ -220,7 +241,7 @@ fn build(
     let mut meters = Meters::new();
     let (takes, makes) = match role {
         PipelineRole::Source { tracks } => {
-            // not the shared base time: a file begins at zero, whenever it is started
+            // not the shared base time: a file begins at zero whenever it starts
             pipeline.use_clock(Some(&clock::clock()));
             (&[][..], tracks.iter().map(|&kind| (kind, None)).collect())
         }
@@ -283,7 +304,7 @@ fn make(
     let failing = sink.downgrade();
     let deliver = move |frame: Frame| {
         let Some(limit) = &mut flood else {
-            return; // it has failed, and is being stopped
+            return; // it has failed and is about to be stopped
         };
         if let Err(reason) = limit.note(frame.data.len(), Instant::now()) {
             flood = None;

@@ -1,17 +1,17 @@
-//! Peer connections that a pipeline file makes by itself, such as those of `whipsink`.
+//! Peer connections that a pipeline file opens itself, such as those of `whipsink`.
 
 use gst::prelude::*;
 use gstreamer as gst;
 
 use crate::pipeline::elements;
 
-/// Addresses that candidates are gathered on: each costs a socket.
+/// Addresses on which candidates are gathered at most: each costs a socket.
 const ADDRESSES_MAX: usize = 16;
 
-/// Candidates are UDP, on the addresses of this machine, loopback included: the other server may
-/// be here. `upnp` is off: its discovery costs 200 ms and more.
+/// Gathers UDP candidates on the addresses of this machine, including loopback, because the other
+/// server may run here. Turns off UPnP, whose discovery takes 200 ms or more.
 pub(super) fn set_up(pipeline: &gst::Pipeline) {
-    for webrtcbin in elements::of_factory(pipeline, "webrtcbin") {
+    for webrtcbin in elements::of_factory(pipeline.upcast_ref(), "webrtcbin") {
         let ice = webrtcbin.property::<glib::Object>("ice-agent");
         let agent = ice.property::<glib::Object>("agent");
         agent.set_property("upnp", false);
@@ -21,7 +21,7 @@ pub(super) fn set_up(pipeline: &gst::Pipeline) {
         for interface in usable.take(ADDRESSES_MAX) {
             let address = interface.ip().to_string();
             if !ice.emit_by_name::<bool>("add-local-ip-address", &[&address]) {
-                tracing::debug!(address, "cannot gather candidates on this address");
+                tracing::debug!(address, "no candidates on this address");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Tells when a job makes nothing although media goes in, and when its input changes its codec.
+//! Notices when a job produces nothing although media goes in, and when its input changes codec.
 
 use std::{
     sync::Arc,
@@ -10,22 +10,22 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::figures::BufferMeter;
+use super::meters::BufferMeter;
 use crate::{
     media::Kind,
     pipeline::{Event, stream::TapCounters},
 };
 
-/// How often the counters are looked at.
+/// How often the counters are checked.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// A job that has made nothing yet may take so many times longer.
+/// A job that has produced nothing yet may take this many times longer.
 const FIRST_FACTOR: u32 = 3;
 
 /// The counters that tell whether a job makes progress.
 pub(super) struct Progress {
     pub(super) inputs: Vec<(Kind, Arc<TapCounters>)>,
-    /// What the job makes; for an output, what it takes: a sink that is stuck stops that.
+    /// What the job produces. For an output, what it consumes: a stuck sink stops that.
     pub(super) made: Vec<Arc<BufferMeter>>,
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sende
             .iter()
             .find(|(_, counters)| counters.codec_changed());
         if let Some((kind, _)) = changed {
-            let event = Event::Failed(format!("the {kind} track has changed to another codec"));
+            let event = Event::Failed(format!("the {kind} track has changed its codec"));
             events.send(event).await.ok();
             return;
         }
@@ -73,20 +73,20 @@ pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sende
 struct Stalls {
     offered: u64,
     made: u64,
-    /// Since when media goes in and nothing comes out.
+    /// Since when media has gone in and nothing has come out.
     since: Option<Instant>,
     stalled: bool,
 }
 
 impl Stalls {
     fn look(&mut self, now: Instant, offered: u64, made: u64, limit: Duration) -> Option<Event> {
-        let fed = std::mem::replace(&mut self.offered, offered) != offered;
+        let offered_more = std::mem::replace(&mut self.offered, offered) != offered;
         if std::mem::replace(&mut self.made, made) != made {
             self.since = None;
             return std::mem::take(&mut self.stalled).then_some(Event::Resumed);
         }
-        if !fed {
-            return None; // the publisher is away: nothing is expected
+        if !offered_more {
+            return None; // no publisher: nothing is expected
         }
         let since = *self.since.get_or_insert(now);
         let stalled = !self.stalled && now.saturating_duration_since(since) >= limit;

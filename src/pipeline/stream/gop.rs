@@ -1,15 +1,15 @@
-//! The frames from the last keyframe on, so that a pipeline that attaches starts at once.
+//! The frames since the last keyframe, so that a pipeline that attaches starts at once.
 
 use std::time::Duration;
 
 use gstreamer as gst;
 
-/// Bytes held at most: a GOP of 10 s at 6 Mb/s. A longer one is not held at all: pipelines that
-/// attach wait for the next keyframe then.
+/// Most bytes held: a GOP of 10 s at 6 Mb/s. A longer one is not held at all, and pipelines that
+/// attach wait for the next keyframe.
 const BYTES_MAX: usize = 8 << 20;
 /// Longest GOP held.
 const TIME_MAX: Duration = Duration::from_secs(10);
-/// Most frames held: 10 s at 120 a second.
+/// Most frames held: 10 s at 120 per second.
 const FRAMES_MAX: usize = 1200;
 
 #[derive(Default)]

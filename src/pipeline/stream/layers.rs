@@ -14,20 +14,20 @@ use crate::media::Codec;
 const OFF: Duration = Duration::from_secs(1);
 /// Over how long a layer's bit rate is measured.
 const WINDOW: Duration = Duration::from_secs(1);
-/// How often the keyframe is asked for that a change waits for.
+/// How often a switch requests the keyframe it waits for.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
-/// Of layers of one size, only one with so many times the bit rate (in hundredths) is better:
-/// rates vary.
+/// Of two layers of the same size, one is better only at this percentage of the other's bit rate,
+/// because rates vary.
 const BETTER_PERCENT: u64 = 150;
 
-/// What is done with a frame of a layer.
+/// What to do with a frame of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LayerVerdict {
-    /// It is of the present layer.
+    /// Its layer is the current one.
     Pass,
-    /// Its layer is the present one from now on.
+    /// Its layer becomes the current one.
     Switch,
-    /// Its layer is the better one, but a decoder cannot begin here.
+    /// Its layer is better, but a decoder cannot start here.
     KeyframeWanted,
     Ignore,
 }
@@ -41,7 +41,7 @@ pub(super) struct SimulcastLayers {
 
 /// One layer.
 pub(super) struct SimulcastLayer {
-    feed: u64,
+    writer: u64,
     pub(super) format: Option<(Codec, gst::Caps)>,
     /// There are B-frames.
     pub(super) reordered: bool,
@@ -61,9 +61,9 @@ impl SimulcastLayers {
         }
     }
 
-    pub(super) fn add(&mut self, feed: u64) {
+    pub(super) fn add(&mut self, writer: u64) {
         self.all.push(SimulcastLayer {
-            feed,
+            writer,
             format: None,
             reordered: false,
             last: None,
@@ -73,26 +73,26 @@ impl SimulcastLayers {
         });
     }
 
-    pub(super) fn layer(&mut self, feed: u64) -> Option<&mut SimulcastLayer> {
-        self.all.iter_mut().find(|layer| layer.feed == feed)
+    pub(super) fn layer(&mut self, writer: u64) -> Option<&mut SimulcastLayer> {
+        self.all.iter_mut().find(|layer| layer.writer == writer)
     }
 
-    /// What to do with a frame of the layer `feed`, while `present` is the one that writes.
+    /// What to do with a frame of the layer `writer`, while `present` is the current one.
     pub(super) fn look(
         &mut self,
         present: u64,
-        (feed, bytes, keyframe): (u64, usize, bool),
+        (writer, bytes, keyframe): (u64, usize, bool),
         now: Instant,
     ) -> LayerVerdict {
-        let Some(layer) = self.layer(feed) else {
+        let Some(layer) = self.layer(writer) else {
             return LayerVerdict::Ignore;
         };
         layer.note(bytes, now);
-        if feed == present {
+        if writer == present {
             return LayerVerdict::Pass;
         }
-        let of = |number| self.all.iter().find(|layer| layer.feed == number);
-        let better = match (of(feed), of(present)) {
+        let of = |number| self.all.iter().find(|layer| layer.writer == number);
+        let better = match (of(writer), of(present)) {
             (Some(new), Some(present)) => new.is_better(present, now),
             (new, _) => new.is_some(),
         };
@@ -130,7 +130,7 @@ impl SimulcastLayer {
             .is_none_or(|last| now.saturating_duration_since(last) >= OFF)
     }
 
-    /// Pixels of a picture, if the caps tell.
+    /// Pixels per picture, if the caps tell.
     fn size(&self) -> Option<i64> {
         let (_, caps) = self.format.as_ref()?;
         let caps = caps.structure(0)?;
@@ -159,13 +159,13 @@ mod tests {
     fn layers(heights: [Option<i32>; 2]) -> SimulcastLayers {
         gst::init().unwrap();
         let mut layers = SimulcastLayers::new(0);
-        for (feed, height) in (1..).zip(heights) {
-            layers.add(feed);
+        for (writer, height) in (1..).zip(heights) {
+            layers.add(writer);
             let mut caps = gst::Caps::builder("video/x-vp8");
             if let Some(height) = height {
                 caps = caps.field("width", 2 * height).field("height", height);
             }
-            layers.layer(feed).unwrap().format = Some((Codec::Vp8, caps.build()));
+            layers.layer(writer).unwrap().format = Some((Codec::Vp8, caps.build()));
         }
         layers
     }

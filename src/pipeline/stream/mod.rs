@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A stream lives as long as its track: publishers come and go, pipelines attach and detach. It
-//! never waits: a pipeline that does not keep up loses buffers up to the next keyframe, counted.
-//! Of a simulcast picture it carries the best layer that comes; see `layers`.
+//! never waits: a pipeline that does not keep up loses buffers up to the next keyframe, and they are
+//! counted. Of a simulcast picture it carries the best layer that arrives; see `layers`.
 
 mod gop;
 mod layers;
@@ -31,39 +31,38 @@ use tap::Tap;
 pub(crate) use tap::{Attachment, TapCounters, TapLimits};
 pub(crate) use writer::tap_pad;
 
-use crate::media::{Codec, Kind};
+use crate::media::{ByKind, Codec, Kind};
 
-/// Shortest time from frame to frame of a simulcast picture.
+/// Shortest time between frames of a simulcast picture.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 
-/// Pipelines that may take one stream at once: bounds the work per frame.
+/// Pipelines that may be attached to one stream: bounds the work per frame.
 const TAPS_MAX: usize = 64;
 
 /// A handle on the encoded stream of one track; clones are the same stream.
 #[derive(Clone)]
 pub struct EncodedStream {
     shared: Arc<SharedStream>,
-    /// Feeds that begin with this handle are layers of one picture.
+    /// Writers that begin with this handle are layers of one picture.
     group: Option<u64>,
 }
 
 struct SharedStream {
     kind: Kind,
-    /// Whether a GOP is kept for pipelines that attach.
+    /// Whether a GOP is cached for pipelines that attach.
     cached: bool,
     keyframe_wanted: Box<dyn Fn() + Send + Sync>,
-    /// Held for as long as it takes to queue one buffer, or a cached GOP, for each tap: nothing in
-    /// it waits.
+    /// Held while one buffer, or a cached GOP, is queued for each tap, which never waits.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The number of the feed that may write: the newest, or the best layer of the newest.
-    feed: u64,
-    /// The number of the newest feed or group of layers.
-    last_feed: u64,
-    /// The layers that the feed is one of.
+    /// The number of the writer that counts: the newest, or the best layer of the newest.
+    writer: u64,
+    /// The number of the newest writer or group of layers.
+    last_writer: u64,
+    /// The layers that the writer is one of.
     layers: Option<SimulcastLayers>,
     /// The newest time of presentation; for layers.
     newest: Option<gst::ClockTime>,
@@ -80,7 +79,7 @@ struct State {
     origin: Option<String>,
 }
 
-/// What decoders must be able to do.
+/// What a stream demands of decoders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
     /// The profile, as GStreamer names it in caps; `None` if the codec has none or the parser
@@ -88,17 +87,17 @@ pub struct Demands {
     pub profile: Option<String>,
     /// The level (`3.1`); `None` likewise.
     pub level: Option<String>,
-    /// Frames come in another order than they are shown in: there are B-frames.
+    /// Frames arrive in another order than they are shown in: there are B-frames.
     pub reordered: bool,
-    /// When the newest keyframe of the present feed came.
+    /// When the newest keyframe of the current writer arrived.
     pub keyframe_at: Option<Instant>,
-    /// When its newest frame came.
+    /// When its newest frame arrived.
     pub frame_at: Option<Instant>,
-    /// The media type that it has been transcoded from on its way in.
+    /// The media type it was transcoded from on its way in.
     pub origin: Option<String>,
 }
 
-/// What went through a stream, and what it holds.
+/// What has gone through a stream, and what it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StreamFigures {
     /// Codec of the newest buffer.
@@ -114,13 +113,13 @@ pub struct StreamFigures {
 }
 
 impl EncodedStream {
-    /// A stream without a publisher. `keyframe_wanted` is called when a pipeline cannot go on
-    /// without a keyframe; on streaming threads, so it must not block; it limits the rate.
+    /// A stream without a publisher. `keyframe_wanted` is called on streaming threads when a pipeline
+    /// cannot continue without a keyframe: it must not block, and must limit the rate itself.
     pub fn new(kind: Kind, keyframe_wanted: impl Fn() + Send + Sync + 'static) -> Self {
         Self::build(kind, kind == Kind::Video, Box::new(keyframe_wanted))
     }
 
-    /// A stream that no pipeline takes: it only tells what its feed demands of decoders.
+    /// A stream that no pipeline attaches to: it only tells what its media demands of decoders.
     pub fn observed(kind: Kind) -> Self {
         Self::build(kind, false, Box::new(|| ()))
     }
@@ -138,15 +137,15 @@ impl EncodedStream {
         }
     }
 
-    /// The same stream for the layers of a publisher's picture: each begins a feed with a clone of
+    /// The same stream for the layers of a publisher's picture: each layer writes through a clone of
     /// this handle.
     #[must_use]
     pub fn layered(&self) -> Self {
         let mut state = self.state();
-        state.last_feed += 1;
+        state.last_writer += 1;
         Self {
             shared: Arc::clone(&self.shared),
-            group: Some(state.last_feed),
+            group: Some(state.last_writer),
         }
     }
 
@@ -155,7 +154,7 @@ impl EncodedStream {
         self.shared.kind
     }
 
-    /// Codec of the newest feed; `None` before the first.
+    /// Codec of the newest writer; `None` before the first.
     pub fn codec(&self) -> Option<Codec> {
         self.state().codec
     }
@@ -172,7 +171,7 @@ impl EncodedStream {
         }
     }
 
-    /// What the newest feed demands of decoders.
+    /// What the newest writer's media demands of decoders.
     pub fn demands(&self) -> Demands {
         let state = self.state();
         let caps = state.caps.as_ref().and_then(|caps| caps.structure(0));
@@ -187,25 +186,26 @@ impl EncodedStream {
         }
     }
 
-    /// Forgets what a feed that has ended demanded: the next may demand something else.
+    /// Forgets the demands of a writer that has ended.
     pub fn forget(&self) {
         let mut state = self.state();
         state.caps = None;
         state.reordered = false;
     }
 
-    /// Caps of the newest feed, as GStreamer writes them.
+    /// Caps of the newest writer, as text.
     pub fn caps(&self) -> Option<String> {
         self.state().caps.as_ref().map(ToString::to_string)
     }
 
-    /// Asks for a keyframe.
+    /// Requests a keyframe from whoever writes.
     pub(crate) fn want_keyframe(&self) {
         (self.shared.keyframe_wanted)();
     }
 
-    /// Feeds an appsrc from now on, beginning with the cached GOP, or else with the next keyframe,
-    /// which is asked for. Ends when the attachment is dropped.
+    /// Supplies an appsrc from now on, beginning with the cached GOP, or else with the next keyframe,
+    /// which is requested. Ends when the attachment is dropped. `None` if too many pipelines are
+    /// attached.
     pub(crate) fn attach(&self, source: &gst_app::AppSrc, limits: TapLimits) -> Option<Attachment> {
         let mut state = self.state();
         if state.taps.len() >= TAPS_MAX {
@@ -217,7 +217,7 @@ impl EncodedStream {
         let mut tap = Tap::new(id, self.kind(), source, limits, Arc::clone(&counters));
         let begun = match (state.codec, state.caps.clone()) {
             (Some(codec), Some(caps)) => tap.begin(codec, &caps, state.gop.buffers()),
-            _ => true, // nobody to ask
+            _ => true, // nobody to request it from
         };
         state.taps.push(tap);
         drop(state);
@@ -227,65 +227,66 @@ impl EncodedStream {
         Some(Attachment::new(Arc::downgrade(&self.shared), id, counters))
     }
 
-    /// The number of a new feed. Older feeds are ignored from now on, but for the other layers of
+    /// The number of a new writer. Older writers are ignored from now on, except for other layers of
     /// the same picture.
-    fn begin_feed(&self) -> u64 {
+    fn begin_writer(&self) -> u64 {
         let mut state = self.state();
-        state.last_feed += 1;
-        let feed = state.last_feed;
+        state.last_writer += 1;
+        let writer = state.last_writer;
         if let Some(group) = self.group {
             let newest = state.layers.as_ref().map(|layers| layers.group);
-            if newest.is_some_and(|newest| newest > group) || newest.is_none() && state.feed > group
+            if newest.is_some_and(|newest| newest > group)
+                || newest.is_none() && state.writer > group
             {
-                return feed; // another publisher has begun
+                return writer; // another publisher has begun
             }
             if newest != Some(group) {
-                state.begin(feed);
+                state.begin(writer);
                 state.layers = Some(SimulcastLayers::new(group));
             }
             if let Some(layers) = &mut state.layers {
-                layers.add(feed);
+                layers.add(writer);
             }
         } else {
-            state.begin(feed);
+            state.begin(writer);
         }
-        feed
+        writer
     }
 
-    /// Caps of what a feed brings from now on.
-    fn set_caps(&self, feed: u64, codec: Codec, caps: &gst::Caps) {
+    /// Sets the caps of what a writer brings from now on.
+    fn set_caps(&self, writer: u64, codec: Codec, caps: &gst::Caps) {
         let mut state = self.state();
-        if let Some(layer) = state.layers.as_mut().and_then(|it| it.layer(feed)) {
+        if let Some(layer) = state.layers.as_mut().and_then(|it| it.layer(writer)) {
             layer.format = Some((codec, caps.clone()));
         }
-        if state.feed == feed {
+        if state.writer == writer {
             state.set_format(codec, caps);
         }
     }
 
-    /// The present feed is transcoded from this media type.
+    /// Notes that the current writer's media is transcoded from this media type.
     pub(crate) fn set_origin(&self, origin: &str) {
         self.state().origin = Some(origin.to_owned());
     }
 
-    /// A feed's frames come in another order than they are shown in.
-    fn note_reordered(&self, feed: u64) {
+    /// Notes that a writer's frames arrive in another order than they are shown in.
+    fn note_reordered(&self, writer: u64) {
         let mut state = self.state();
-        if let Some(layer) = state.layers.as_mut().and_then(|it| it.layer(feed)) {
+        if let Some(layer) = state.layers.as_mut().and_then(|it| it.layer(writer)) {
             layer.reordered = true;
         }
-        state.reordered |= state.feed == feed;
+        state.reordered |= state.writer == writer;
     }
 
     /// One encoded frame, with its times on the shared clock and base time.
-    fn push(&self, feed: u64, mut buffer: gst::Buffer, keyframe: bool) {
+    fn push(&self, writer: u64, mut buffer: gst::Buffer, keyframe: bool) {
         let mut state = self.state();
         let state = &mut *state;
         let now = Instant::now();
         if let Some(layers) = &mut state.layers {
-            match layers.look(state.feed, (feed, buffer.size(), keyframe), now) {
+            match layers.look(state.writer, (writer, buffer.size(), keyframe), now) {
                 LayerVerdict::Pass => {}
-                LayerVerdict::Switch => state.switch(feed),
+                LayerVerdict::Switch => state.switch(writer),
                 LayerVerdict::KeyframeWanted => return self.want_keyframe(),
                 LayerVerdict::Ignore => return,
             }
@@ -294,7 +295,7 @@ impl EncodedStream {
         let (Some(codec), Some(caps)) = (state.codec, &state.caps) else {
             return;
         };
-        if state.feed != feed {
+        if state.writer != writer {
             return;
         }
         state.frames += 1;
@@ -323,9 +324,9 @@ impl EncodedStream {
 }
 
 impl State {
-    /// A feed has begun.
-    fn begin(&mut self, feed: u64) {
-        self.feed = feed;
+    /// A writer has begun.
+    fn begin(&mut self, writer: u64) {
+        self.writer = writer;
         self.layers = None;
         self.gop.clear();
         self.reordered = false;
@@ -344,16 +345,16 @@ impl State {
         self.caps = Some(caps.clone());
     }
 
-    /// Goes over to another layer, whose keyframe is there.
-    fn switch(&mut self, feed: u64) {
-        self.feed = feed;
-        let layer = self.layers.as_mut().and_then(|layers| layers.layer(feed));
+    /// Switches to another layer, whose keyframe has arrived.
+    fn switch(&mut self, writer: u64) {
+        self.writer = writer;
+        let layer = self.layers.as_mut().and_then(|layers| layers.layer(writer));
         let Some((format, reordered)) = layer.map(|it| (it.format.clone(), it.reordered)) else {
             return;
         };
         self.reordered = reordered;
         if let Some((codec, caps)) = format {
-            tracing::debug!(%caps, "pipelines get another layer");
+            tracing::debug!(%caps, "pipelines switch to another layer");
             self.set_format(codec, &caps);
         }
         for tap in &mut self.taps {
@@ -361,7 +362,7 @@ impl State {
         }
     }
 
-    /// Layers have times of their own, a little apart: after a change they must not go back.
+    /// Layers have slightly different times of their own: a switch must not step back.
     fn put_in_order(&mut self, buffer: &mut gst::Buffer) {
         let Some(pts) = buffer.pts() else { return };
         let next = self.newest.map(|newest| newest + TICK);
@@ -396,21 +397,5 @@ impl fmt::Debug for EncodedStream {
     }
 }
 
-/// The streams of a broadcast, or as many of them as it has.
-#[derive(Clone, Debug, Default)]
-pub struct EncodedStreams {
-    /// The video track's.
-    pub video: Option<EncodedStream>,
-    /// The audio track's.
-    pub audio: Option<EncodedStream>,
-}
-
-impl EncodedStreams {
-    /// The stream of one track.
-    pub fn of(&self, kind: Kind) -> Option<&EncodedStream> {
-        match kind {
-            Kind::Video => self.video.as_ref(),
-            Kind::Audio => self.audio.as_ref(),
-        }
-    }
-}
+/// The streams of a broadcast, as far as it has them.
+pub type EncodedStreams = ByKind<Option<EncodedStream>>;

@@ -1,4 +1,4 @@
-//! One pipeline's share of a stream: a bounded queue that leaks at its end.
+//! One pipeline's share of a stream: a bounded queue that drops what does not fit.
 
 use std::{
     sync::{
@@ -15,27 +15,27 @@ use gstreamer_app as gst_app;
 use super::SharedStream;
 use crate::media::{Codec, Kind};
 
-/// Bytes that may wait in front of one pipeline: two of the largest cached GOPs.
+/// Bytes that may wait before one pipeline: two of the largest cached GOPs.
 const QUEUE_BYTES_MAX: u64 = 16 << 20;
-/// How often a tap that waits for a keyframe asks for one again.
+/// How often a tap that waits for a keyframe requests one again.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
 
-/// How a pipeline takes a stream.
+/// How a pipeline consumes a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TapLimits {
-    /// Media that may wait in front of the pipeline. A cached GOP may take longer to work off.
+    /// Media that may wait before the pipeline. Working off a cached GOP may take longer.
     pub(crate) queue: Duration,
-    /// True if the pipeline decodes: the past of the cached GOP is needed to decode the present,
-    /// but not wanted itself.
+    /// True if the pipeline decodes: it needs the past of the cached GOP to decode the present, but
+    /// does not want it itself.
     pub(crate) decodes: bool,
 }
 
-/// What happened to a buffer that was offered.
+/// What became of an offered buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TapOutcome {
     Done,
     KeyframeWanted,
-    /// The pipeline takes nothing any more.
+    /// The pipeline takes nothing more.
     Gone,
 }
 
@@ -55,13 +55,13 @@ pub(super) struct Tap {
     counters: Arc<TapCounters>,
     codec: Option<Codec>,
     caps: Option<gst::Caps>,
-    /// For a keyframe.
+    /// Whether it waits for a keyframe.
     waiting: bool,
     asked: Option<Instant>,
-    /// While a cached GOP is worked off, the limit on time does not hold.
+    /// While it works off a cached GOP, the time limit does not apply.
     catching_up: bool,
     discontinuous: bool,
-    /// To be sent in front of the next buffer.
+    /// To be sent before the next buffer.
     segment: Option<gst::Segment>,
 }
 
@@ -165,14 +165,14 @@ impl Tap {
         late || source.current_level_bytes() + more > QUEUE_BYTES_MAX
     }
 
-    /// Takes new caps over; false if the codec is another one, which no running pipeline follows.
+    /// Adopts new caps; false if the codec has changed, which no running pipeline can follow.
     fn follow(&mut self, codec: Codec, caps: &gst::Caps, source: &gst_app::AppSrc) -> bool {
         if *self.codec.get_or_insert(codec) != codec {
             self.counters.codec_changed.store(true, Relaxed);
             return false;
         }
         if self.caps.as_ref() != Some(caps) {
-            source.set_caps(Some(caps)); // takes its turn in the queue
+            source.set_caps(Some(caps)); // queued like a buffer
             self.caps = Some(caps.clone());
         }
         true
@@ -207,8 +207,8 @@ impl Tap {
     }
 }
 
-/// A segment that begins now: a decoder decodes what is before, and shows nothing of it. Running
-/// times are not moved by it.
+/// A segment that begins now: a decoder decodes what is before it, but outputs none of that. Running
+/// times stay the same.
 fn from(now: gst::ClockTime) -> gst::Segment {
     let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
     segment.set_start(now);
@@ -259,7 +259,7 @@ impl TapCounters {
         self.bytes.load(Relaxed)
     }
 
-    /// Frames that the pipeline lost because it did not keep up, or waited for a keyframe.
+    /// Frames that the pipeline lost because it did not keep up or waited for a keyframe.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }

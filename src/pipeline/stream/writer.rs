@@ -1,4 +1,4 @@
-//! What a packetizer's pad carries goes into a stream.
+//! Writes what a packetizer's pad carries into a stream.
 
 use std::sync::Mutex;
 
@@ -8,10 +8,10 @@ use gstreamer as gst;
 use super::{super::clock, EncodedStream};
 use crate::media::{Codec, keyframe, nal::Separation, order};
 
-/// Hands everything that passes `pad` to `stream`, which takes nothing from older feeds any more.
+/// Hands everything that passes `pad` to `stream`, which then ignores older writers.
 pub(crate) fn tap_pad(pad: &gst::Pad, stream: &EncodedStream, codec: Codec) {
-    let feed = StreamWriter {
-        number: stream.begin_feed(),
+    let writer = StreamWriter {
+        number: stream.begin_writer(),
         stream: stream.clone(),
         codec,
         segment: None,
@@ -19,20 +19,20 @@ pub(crate) fn tap_pad(pad: &gst::Pad, stream: &EncodedStream, codec: Codec) {
         reordered: false,
         decoded: None,
     };
-    let feed = Mutex::new(feed);
+    let writer = Mutex::new(writer);
     let kinds = gst::PadProbeType::BUFFER
         | gst::PadProbeType::BUFFER_LIST
         | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, move |pad, info| {
         // Never contended: a pad has one streaming thread. Never poisoned: nothing in it panics.
-        if let Ok(mut feed) = feed.lock() {
+        if let Ok(mut writer) = writer.lock() {
             match &info.data {
-                Some(gst::PadProbeData::Buffer(buffer)) => feed.buffer(pad, buffer),
+                Some(gst::PadProbeData::Buffer(buffer)) => writer.buffer(pad, buffer),
                 Some(gst::PadProbeData::BufferList(list)) => {
                     list.iter_owned()
-                        .for_each(|buffer| feed.buffer(pad, &buffer));
+                        .for_each(|buffer| writer.buffer(pad, &buffer));
                 }
-                Some(gst::PadProbeData::Event(event)) => feed.event(event),
+                Some(gst::PadProbeData::Event(event)) => writer.event(event),
                 _ => {}
             }
         }
@@ -77,7 +77,7 @@ impl StreamWriter {
     }
 
     fn buffer(&mut self, pad: &gst::Pad, buffer: &gst::Buffer) {
-        // Not 0 if the pipeline is not live, and another after each seek.
+        // Not 0 if the pipeline is not live, and different after each seek.
         let base = pad.parent_element().and_then(|element| element.base_time());
         let base = base.map_or(0, |base| i128::from(base.nseconds()));
         let offset = base - i128::from(clock::base_time().nseconds());
@@ -97,7 +97,7 @@ impl StreamWriter {
         let dts = self.decoding_time(pts, due(buffer.dts()));
         let keyframe = self.starts_here(buffer);
         self.look_at_order(buffer);
-        // Shares the memory: only the times and flags are its own.
+        // Shares the memory; only times and flags are its own.
         let mut buffer = buffer.copy();
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(pts);
@@ -121,7 +121,7 @@ impl StreamWriter {
         read.unwrap_or_else(|| !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT))
     }
 
-    /// Takes note of the first B-frame.
+    /// Notes the first B-frame.
     fn look_at_order(&mut self, buffer: &gst::BufferRef) {
         if self.reordered || !matches!(self.codec, Codec::H264 | Codec::H265) {
             return;
@@ -136,8 +136,8 @@ impl StreamWriter {
         }
     }
 
-    /// Muxers want a decoding time of every H.264 and H.265 buffer, later than the one before.
-    /// What comes over RTP often has none; without B-frames it is the time of presentation.
+    /// Muxers expect every H.264 and H.265 buffer to have a decoding time later than the one before.
+    /// What comes over RTP often has none; without B-frames it equals the presentation time.
     fn decoding_time(
         &mut self,
         pts: gst::ClockTime,
