@@ -296,6 +296,7 @@ fn tell(config: &Config, address: SocketAddr) {
         .is_some_and(|url| url.0.starts_with("https:"));
     if !(tls || behind_tls || address.ip().is_loopback()) {
         tracing::warn!(
+            %address,
             "HTTP without TLS beyond this machine: tokens can be overheard, and browsers give the \
              pages no camera. Set http.tls_certificate and http.tls_key, or put a proxy with TLS \
              in front and set http.public_url to its https:// address"

@@ -36,12 +36,7 @@ fn others_lose_nothing(mode: Mode, engine: &str) -> (Server, Client, Client) {
     let late = Client::watch(&server, "a");
     late.wait_for_frames(30);
     late.wait_for_all();
-    let metrics = server.get("/metrics");
-    assert!(
-        metrics.text().contains("\naerial_queue_dropped_total 0\n"),
-        "{}",
-        metrics.text()
-    );
+    assert_eq!(server.metric("aerial_queue_dropped_total"), 0);
     (server, publisher, bad)
 }
 
@@ -82,24 +77,17 @@ fn w_113_e_34_a_viewer_on_webrtcbin_that_floods_feedback_costs_the_others_nothin
     a_flood_is_capped("webrtcbin");
 }
 
-/// A counter of `/metrics`.
-fn counter(server: &Server, name: &str) -> u64 {
-    let metrics = server.get("/metrics");
-    let (_, rest) = metrics.text().split_once(&format!("\n{name} ")).unwrap();
-    rest.lines().next().unwrap().parse().unwrap()
-}
-
 fn a_flood_is_capped(engine: &str) {
     let (server, publisher, bad) = others_lose_nothing(Mode::Flood, engine);
     wait_for("flood", || (bad.flooded() > 10_000).then_some(()));
     server.get(&bad.session).expect(204);
-    let sent = counter(&server, "aerial_sent_packets_total");
+    let sent = server.metric("aerial_sent_packets_total");
     server.delete(&bad.session).expect(200);
     // Thousands of packets were asked for again; of those that were sent, half as many came.
     wait_for("count of refusals", || {
-        (counter(&server, "aerial_retransmissions_refused_total") > 1000).then_some(())
+        (server.metric("aerial_retransmissions_refused_total") > 1000).then_some(())
     });
-    let again = counter(&server, "aerial_retransmitted_packets_total");
+    let again = server.metric("aerial_retransmitted_packets_total");
     assert!(0 < again && again < sent, "{again} again beside {sent}");
     let requests = publisher.keyframe_requests();
     let (Some(first), Some(last)) = (requests.first(), requests.last()) else {

@@ -127,7 +127,6 @@ fn a_publisher_is_recorded_across_its_reconnect() {
     assert_eq!(streams[0].0, "h264");
     assert_eq!(streams[1].0, "opus");
     assert!(streams[0].1 >= 90 && streams[1].1 >= 100, "{streams:?}");
-    assert!(server.log().contains("pipeline ended"));
     drop(other);
 }
 
@@ -161,7 +160,8 @@ fn a_failing_output_is_started_again_and_disturbs_nobody() {
     );
     assert_eq!(good["inputs"][0]["dropped"], 0, "{good}");
     // The pauses grow: it is no loop.
-    assert!(server.log().matches("it is started again").count() < 10);
+    let failed = status(&server, "a", "broken").unwrap();
+    assert!(failed["restarts"].as_u64() < Some(10), "{failed}");
 }
 
 #[test]

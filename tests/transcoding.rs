@@ -43,7 +43,7 @@ fn a_codec_that_a_viewer_lacks_is_made_once_for_all_and_only_while_needed() {
         let publisher = Client::live(&server, "a", &clip::H264);
         let source = Client::watch(&server, "a");
         source.wait_for_frames(10);
-        assert!(!server.log().contains("pipeline begins"), "on demand");
+        assert_eq!(server.pipeline_starts("renditions"), 0, "on demand");
         let first = Client::watch_only(&server, "a", &clip::VP8);
         let second = Client::watch_only(&server, "a", &clip::VP8);
         assert!(first.answer.contains(" VP8/90000"), "{}", first.answer);
@@ -52,13 +52,12 @@ fn a_codec_that_a_viewer_lacks_is_made_once_for_all_and_only_while_needed() {
             viewer.wait_for_all();
         }
         let made = wait_for_automatic(&server, "a", "vp8", 2);
-        assert_eq!(reason(&made), "a viewer does not take H264");
+        assert!(reason(&made).contains("H264"), "{made}");
         assert_eq!(
             (&made["kind"], &made["codec"]),
             (&"video".into(), &"vp8".into())
         );
-        assert_eq!(server.log().matches("pipeline begins").count(), 1);
-        assert!(server.log().contains("transcoding is needed"));
+        assert_eq!(server.pipeline_starts("renditions"), 1);
         // Nobody can ask for it by name.
         let offer = crate::support::fixture("chrome-whep-av");
         server
@@ -84,8 +83,7 @@ fn a_profile_that_a_viewer_does_not_take_is_transcoded() {
     let baseline = Client::watch_only(&server, "a", &clip::H264);
     baseline.wait_for_frames(30);
     let made = wait_for_automatic(&server, "a", "h264", 1);
-    let reason = reason(&made);
-    assert_eq!(reason, "a viewer does not take H264 of profile high");
+    assert!(reason(&made).contains("profile high"), "{made}");
     // This one takes High, too.
     let all = Client::watch(&server, "a");
     all.wait_for_frames(10);
@@ -125,7 +123,7 @@ fn b_frames_are_transcoded_for_those_who_watch_and_those_who_join() {
     let server = source("b-frames", &text, "");
     let viewers: Vec<_> = (0..2).map(|_| Client::watch(&server, "a")).collect();
     let made = wait_for_automatic(&server, "a", "h264", 2);
-    assert_eq!(reason(&made), "the source has B-frames");
+    assert!(reason(&made).contains("B-frames"), "{made}");
     for viewer in &viewers {
         viewer.wait_for_frames(30);
         viewer.wait_for_all();
@@ -139,7 +137,7 @@ fn b_frames_are_transcoded_for_those_who_watch_and_those_who_join() {
     let server = source("b-frames-off", &text, "transcode = false\n");
     let viewer = Client::watch(&server, "a");
     viewer.wait_for_frames(30);
-    assert!(!server.log().contains("pipeline begins"));
+    assert_eq!(server.pipeline_starts("renditions"), 0);
 }
 
 #[test]
@@ -152,15 +150,12 @@ fn keyframes_that_come_too_seldom_are_made_for_those_who_join() {
     let server = source("long-gops", &text, "gop_max = \"1s\"\n");
     let early = Client::watch(&server, "a");
     early.wait_for_frames(10);
-    wait_for("the judgement", || {
-        let log = server.log();
-        log.contains("makes keyframes too seldom").then_some(())
-    });
+    server.wait_for_line("the judgement", |line| line.field("gop_max").is_some());
     let late = Client::watch(&server, "a");
     late.wait_for_frames(20);
     late.wait_for_all();
     let made = wait_for_automatic(&server, "a", "h264", 1);
-    assert_eq!(reason(&made), "the source makes keyframes too seldom");
+    assert!(reason(&made).contains("keyframes"), "{made}");
     // Who has its keyframe stays.
     early.wait_for_frames(10);
     wait_for_automatic(&server, "a", "h264", 1);
@@ -175,7 +170,7 @@ fn h265_plays_for_a_viewer_without_it() {
     viewer.wait_for_frames(30);
     viewer.wait_for_all();
     let made = wait_for_automatic(&server, "a", "h264", 1);
-    assert_eq!(reason(&made), "a viewer does not take H265");
+    assert!(reason(&made).contains("H265"), "{made}");
 }
 
 #[test]
@@ -204,11 +199,10 @@ fn plays_although_made_of(server: &Server, origin: &str) {
     let tracks = server.get("/api/broadcasts/a").json()["tracks"].clone();
     let video = (&tracks[0]["codec"], &tracks[0]["transcoded_from"]);
     assert_eq!(video, (&"h264".into(), &origin.into()));
-    assert!(server.log().contains("a source's media is transcoded"));
     // Who joins gets a keyframe at once, although the source knows of none.
     let late = Peer::watch(server, "/whep/a", &[H264, OPUS]);
     late.wait_for_pictures(10);
-    assert_eq!(server.log().matches("is transcoded").count(), 1, "shared");
+    assert_eq!(server.pipeline_starts("renditions"), 0, "shared");
 }
 
 #[test]
@@ -221,9 +215,10 @@ fn motion_jpeg_of_a_source_is_seen_as_h264() {
     let config = format!("[broadcasts.a]\nsource = \"x.launch\"\n{dark}");
     let server = crate::outputs::server(&folder, &config, &[]);
     wait_for("failure", || {
-        server.log().contains("source ended").then_some(())
+        let shown = server.get("/api/broadcasts/a/pipelines").json();
+        (shown["pipelines"][0]["state"] == "failed").then_some(())
     });
-    assert_ne!(server.get("/api/broadcasts/a").json()["state"], "live");
+    assert_ne!(server.state("a").as_deref(), Some("live"));
 }
 
 #[test]
@@ -261,12 +256,7 @@ fn it_can_be_switched_off() {
     let _publisher = Client::live(&server, "plain-a", &clip::VP8);
     let offer = crate::support::fixture("chrome-whep-h264-only");
     let refused = server.post_offer("/whep/plain-a", &offer).expect(422);
-    assert!(
-        refused.json()["type"]
-            .as_str()
-            .unwrap()
-            .ends_with("codec-mismatch")
-    );
+    assert_eq!(refused.problem(), "codec-mismatch");
     let _publisher = Client::live(&server, "other", &clip::VP8);
     server.post_offer("/whep/other", &offer).expect(201);
 }

@@ -19,6 +19,7 @@ use super::{
     plan::{Plan, Text},
     session::Stop,
     source::Restarts,
+    status::{PipelineKind, SharedCounters},
 };
 use crate::{
     fanout,
@@ -125,7 +126,17 @@ pub(super) struct Task {
     pub(super) keyframe: Arc<Notify>,
     pub(super) snapshot: watch::Sender<Snapshot>,
     pub(super) reports: mpsc::Sender<Report>,
+    pub(super) counters: SharedCounters,
     pub(super) stop: Stop,
+}
+
+impl Purpose {
+    const fn kind(&self) -> PipelineKind {
+        match self {
+            Self::Output => PipelineKind::Output,
+            Self::Renditions(_) => PipelineKind::Renditions,
+        }
+    }
 }
 
 impl Task {
@@ -225,6 +236,7 @@ impl Task {
         };
         let (broadcast, pipeline) = (&self.broadcast, self.text.name());
         tracing::info!(%broadcast, pipeline, "pipeline begins");
+        self.counters.pipeline_started(self.purpose.kind());
         self.tell(|snapshot| {
             snapshot.health.state = Activity::Running;
             snapshot.health.error = None;

@@ -57,6 +57,7 @@ use crate::{
     fanout::{Fanout, ViewerOptions},
     media::Codec,
     peer::sdp::{Choice, Offer},
+    pipeline,
 };
 
 /// Requests waiting for the actor of a broadcast, which answers each within microseconds.
@@ -298,6 +299,11 @@ impl Broadcasts {
     /// What has happened so far.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    /// Pipelines whose start or stop has outlived its time limit and still holds a thread.
+    pub fn hanging_pipelines(&self) -> usize {
+        pipeline::hanging_pipelines()
     }
 
     /// Ends all broadcasts and sessions with a goodbye to every peer. Returns when all are done or

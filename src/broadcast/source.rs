@@ -17,6 +17,7 @@ use super::{
     job::{Activity, FIGURES_INTERVAL, Snapshot},
     plan::{Plan, Text},
     session::{Stop, random_share},
+    status::{PipelineKind, SharedCounters},
     takeover::Pulse,
 };
 use crate::{
@@ -47,6 +48,7 @@ pub(super) struct Task {
     pub(super) gate: Arc<Gate>,
     pub(super) pulse: watch::Sender<Pulse>,
     pub(super) snapshot: watch::Sender<Snapshot>,
+    pub(super) counters: SharedCounters,
     pub(super) stop: Stop,
 }
 
@@ -81,6 +83,7 @@ impl Task {
         };
         let began = Instant::now();
         tracing::info!(%broadcast, "source begins");
+        self.counters.pipeline_started(PipelineKind::Source);
         self.pulse.send_modify(|pulse| {
             pulse.answered = Some(began);
             pulse.connected = Some(began);

@@ -188,6 +188,8 @@ pub struct Counters {
     pub(super) keyframe_requests: AtomicU64,
     /// Sources that were started again after they had failed or ended.
     pub(super) source_restarts: AtomicU64,
+    /// Pipelines that came to run, by kind in the order of [`PIPELINE_KINDS`].
+    pipelines: [AtomicU64; PIPELINE_KINDS.len()],
     /// Sessions that ended, by reason in the order of [`ENDS`].
     ended: [AtomicU64; ENDS.len()],
 }
@@ -203,6 +205,13 @@ const ENDS: [(End, &str); 9] = [
     (End::BroadcastEnded, "broadcast_ended"),
     (End::Shutdown, "shutdown"),
     (End::Failed, "failed"),
+];
+
+/// Every kind of pipeline, with its name in metrics.
+const PIPELINE_KINDS: [(PipelineKind, &str); 3] = [
+    (PipelineKind::Source, "source"),
+    (PipelineKind::Renditions, "renditions"),
+    (PipelineKind::Output, "output"),
 ];
 
 impl Counters {
@@ -238,6 +247,21 @@ impl Counters {
         self.ended
             .iter()
             .zip(ENDS)
+            .map(|(count, (_, name))| (name, count.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn pipeline_started(&self, kind: PipelineKind) {
+        let mut counters = self.pipelines.iter().zip(PIPELINE_KINDS);
+        if let Some((counter, _)) = counters.find(|(_, (counted, _))| *counted == kind) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Pipelines that came to run, by kind.
+    pub fn pipeline_starts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.pipelines
+            .iter()
+            .zip(PIPELINE_KINDS)
             .map(|(count, (_, name))| (name, count.load(Ordering::Relaxed)))
     }
 

@@ -34,6 +34,11 @@ fn gauges(app: &App, text: &mut String) -> fmt::Result {
         ),
         ("viewers", "Viewers, connected or connecting.", viewers),
         ("sessions", "WHIP and WHEP sessions.", sessions),
+        (
+            "pipelines_hanging",
+            "Pipelines that do not finish starting or stopping.",
+            app.broadcasts.hanging_pipelines(),
+        ),
     ] {
         head(text, name, "gauge", help)?;
         writeln!(text, "aerial_{name} {value}")?;
@@ -65,6 +70,16 @@ fn counters(app: &App, text: &mut String) -> fmt::Result {
 
 fn sessions(app: &App, text: &mut String) -> fmt::Result {
     let counters = app.broadcasts.counters();
+    let name = "pipeline_starts_total";
+    head(
+        text,
+        name,
+        "counter",
+        "Pipelines that came to run, by kind.",
+    )?;
+    for (kind, value) in counters.pipeline_starts() {
+        writeln!(text, "aerial_{name}{{kind=\"{kind}\"}} {value}")?;
+    }
     let name = "sessions_started_total";
     head(text, name, "counter", "Sessions that were answered.")?;
     for (role, label) in [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")] {

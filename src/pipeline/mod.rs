@@ -54,7 +54,7 @@ pub use expand::expand;
 pub use job::Job;
 pub use outlet::{TrackOutlet, TrackSinks};
 pub use role::PipelineRole;
-pub(crate) use running::hangs;
+pub(crate) use running::{hanging_pipelines, hangs};
 pub use source::Source;
 pub use stream::{Demands, EncodedStream, EncodedStreams};
 pub use variables::Variables;

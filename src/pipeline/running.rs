@@ -4,6 +4,7 @@
 //! on the runtime's blocking pool: an element that hangs forever would hold up its shutdown.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -207,6 +208,15 @@ pub(crate) async fn guarded<T: Send + 'static>(
 /// Whether a pipeline of this name has a state change that has exceeded its time limit.
 pub(crate) fn hangs(name: &str) -> bool {
     hanging(|changes| changes.iter().any(|it| it.name == name))
+}
+
+/// How many pipelines have a state change that has outlived its time limit.
+pub(crate) fn hanging_pipelines() -> usize {
+    let names = |changes: &[Arc<Change>]| {
+        let names = changes.iter().map(|change| change.name.clone());
+        names.collect::<BTreeSet<_>>()
+    };
+    hanging(|changes| names(changes).len())
 }
 
 /// A state change in progress.

@@ -18,7 +18,7 @@
 
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { AUTOPLAY, Server, openBrowser, sleep } from './harness.js';
+import { AUTOPLAY, Server, onAir, openBrowser, sleep } from './harness.js';
 import { plays } from './media.js';
 import { Relay, through } from './relay.js';
 
@@ -99,9 +99,9 @@ async function open(t, path) {
     const studio = await (await openBrowser(t, CAMERA)).page();
     await through(studio, relay);
     await studio.goto(`${server.origin}/publish/demo`);
-    await studio.getByLabel('Quality').selectOption('480p');
-    await studio.getByRole('button', { name: 'Go live' }).click();
-    await studio.getByText('You are live.').waitFor();
+    await studio.locator('#quality').selectOption('480p');
+    await studio.locator('#go').click();
+    await onAir(studio);
   }
   await server.live('demo');
   const page = await (await openBrowser(t, AUTOPLAY)).page();

@@ -203,6 +203,12 @@ export async function screenshot(page, name) {
   return page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
 }
 
+/** What shows that a publishing page is live. */
+export const ON_AIR = '#screen[data-state=live]';
+
+/** Waits until a publishing page is live. @param {import('playwright-core').Page} page */
+export const onAir = (page) => page.locator(ON_AIR).waitFor();
+
 /**
  * @template T
  * @param {() => Promise<T>|T} probe

@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
-import { AUTOPLAY, Server, openBrowser, sleep, test, until } from './harness.js';
+import { AUTOPLAY, Server, onAir, openBrowser, sleep, test, until } from './harness.js';
 import { keepsDecoding, played, plays } from './media.js';
 import { Relay, through } from './relay.js';
 
@@ -179,9 +179,9 @@ for (const engine of ['webrtcbin', 'direct']) {
     const studio = await (await openBrowser(t)).page();
     await through(studio, relay);
     await studio.goto(`${server.origin}/publish/far`);
-    await studio.getByLabel('Quality').selectOption('480p');
-    await studio.getByRole('button', { name: 'Go live' }).click();
-    await studio.getByText('You are live.').waitFor();
+    await studio.locator('#quality').selectOption('480p');
+    await studio.locator('#go').click();
+    await onAir(studio);
     const viewer = await (await openBrowser(t, AUTOPLAY)).page();
     await viewer.goto(`${server.origin}/watch/far`);
     await plays(viewer);

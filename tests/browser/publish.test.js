@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { Server, openBrowser, screenshot, sleep, test, until } from './harness.js';
+import { ON_AIR, Server, onAir, openBrowser, screenshot, sleep, test, until } from './harness.js';
 import { difference, hears, inStep, keepsDecoding, match, median, moves, played, plays, record } from './media.js';
 
 /** Largest mean difference of a sent and a received picture, of 255; coding costs about 1. */
@@ -23,19 +23,19 @@ after(() => server?.stop());
  */
 async function goLive(page, name) {
   await page.goto(`${server.origin}/publish/${name}`);
-  await page.getByRole('button', { name: 'Go live' }).click();
-  await page.getByText('You are live.').waitFor();
+  await page.locator('#go').click();
+  await onAir(page);
 }
 
 /** @param {import('playwright-core').Page} page */
-const stop = (page) => page.getByRole('button', { name: 'Stop', exact: true }).click();
+const stop = (page) => page.locator('#go.stop').click();
 
 test('camera and microphone arrive as they were sent', async (t) => {
   const publishing = await openBrowser(t);
   const studio = await publishing.page();
   await studio.goto(`${server.origin}/publish/cam`);
   // One machine encodes, serves and decodes here: a smaller picture leaves it enough time.
-  await studio.getByLabel('Quality').selectOption('480p');
+  await studio.locator('#quality').selectOption('480p');
   await goLive(studio, 'cam');
   const watching = await openBrowser(t);
   const viewer = await watching.page();
@@ -61,12 +61,12 @@ test('camera and microphone arrive as they were sent', async (t) => {
 
   t.diagnostic(`picture ahead of sound by ${Math.round(await inStep(viewer))} ms`);
 
-  await studio.locator('#viewers', { hasText: '1 viewer' }).waitFor();
+  await studio.locator('#viewers', { hasText: '1' }).waitFor();
   await studio.locator('#figures', { hasText: 'fps' }).waitFor();
   await screenshot(studio, 'publish-live');
   await screenshot(viewer, 'watch-cam');
   await stop(studio);
-  await studio.getByText('You are off air.').waitFor();
+  await studio.locator('#screen[data-state=closed]').waitFor();
   assert.deepEqual([...publishing.faults, ...watching.faults], []);
 });
 
@@ -84,8 +84,8 @@ test('a viewer page goes on when the publisher stops and starts again', async (t
   await stop(studio);
   await until(async () => (await played(viewer)).state !== 'live', 'the viewer to notice');
   await screenshot(viewer, 'watch-interrupted');
-  await studio.getByRole('button', { name: 'Go live' }).click();
-  await studio.getByText('You are live.').waitFor();
+  await studio.locator('#go').click();
+  await onAir(studio);
   await plays(viewer, 'the viewer to go on');
   await keepsDecoding(viewer, { seconds: 3 });
   assert.equal(await viewer.evaluate(() => window.notReloaded), true);
@@ -102,10 +102,10 @@ test('a viewer page goes on when the publisher vanishes and another takes over',
   const second = await (await openBrowser(t)).page();
   await second.goto(`${server.origin}/publish/vanish`);
   await until(async () => {
-    const button = second.getByRole('button', { name: 'Go live' });
+    const button = second.locator('#go.primary');
     if (await button.isVisible()) await button.click();
     await sleep(700);
-    return second.getByText('You are live.').isVisible();
+    return second.locator(ON_AIR).isVisible();
   }, 'the name to be free again');
   await plays(viewer, 'the viewer to go on');
   await keepsDecoding(viewer, { seconds: 3 });
@@ -115,8 +115,7 @@ test('a waiting page begins to play when the broadcast starts', async (t) => {
   const browser = await openBrowser(t);
   const viewer = await browser.page();
   await viewer.goto(`${server.origin}/watch/later`);
-  await viewer.getByText('later has not started yet').first().waitFor();
-  assert.equal((await played(viewer)).state, 'waiting');
+  await until(async () => (await played(viewer)).state === 'waiting', 'the page to wait');
   await screenshot(viewer, 'watch-waiting');
   const studio = await browser.page();
   await goLive(studio, 'later');
@@ -132,7 +131,7 @@ test('mute, another quality and sound alone work while live', async (t) => {
   await viewer.goto(`${server.origin}/watch/switch`);
   await plays(viewer);
 
-  const microphone = studio.getByRole('button', { name: 'Mute microphone' });
+  const microphone = studio.locator('#mute-mic');
   await microphone.click();
   assert.equal(await microphone.getAttribute('aria-pressed'), 'true');
   await sleep(1_500);
@@ -143,14 +142,14 @@ test('mute, another quality and sound alone work while live', async (t) => {
   await microphone.click();
   await hears(viewer);
 
-  await studio.getByLabel('Quality').selectOption('360p');
+  await studio.locator('#quality').selectOption('360p');
   await until(async () => {
     const { width } = await played(viewer);
     return width > 0 && width <= 640;
   }, 'the smaller picture');
   await keepsDecoding(viewer, { seconds: 2 });
-  await studio.getByRole('radio', { name: 'Sound' }).check();
-  await studio.getByText('Sound only').waitFor();
+  await studio.locator('[name=source][value=audio]').check();
+  await studio.locator('#curtain[data-mark=mic]').waitFor();
   await hears(viewer);
 });
 
@@ -173,11 +172,12 @@ test('a microphone that is unplugged while live is missed, and used again when i
     window.microphone.stop(); // like unplugging it, except that then the browser sends the event itself
     window.microphone.dispatchEvent(new Event('ended'));
   });
-  await studio.getByText('The microphone was disconnected').waitFor();
+  const missing = studio.locator('#notice[data-reason=microphone-gone]');
+  await missing.waitFor();
   await studio.evaluate(() => navigator.mediaDevices.dispatchEvent(new Event('devicechange')));
-  await studio.getByText('The microphone was disconnected').waitFor({ state: 'hidden' });
+  await missing.waitFor({ state: 'hidden' });
   await hears(viewer);
-  assert.equal(await studio.getByText('You are live.').isVisible(), true);
+  assert.equal(await studio.locator(ON_AIR).isVisible(), true);
 });
 
 test('H264 is what the server gets, and a screen can take the place of the camera', async (t) => {
@@ -199,7 +199,7 @@ test('H264 is what the server gets, and a screen can take the place of the camer
   await plays(viewer);
   const session = () => viewer.evaluate(() => document.querySelector('aerial-player').client.stream.id);
   const before = await session();
-  await studio.getByRole('radio', { name: 'Screen' }).check();
+  await studio.locator('[name=source][value=screen]').check();
   await until(async () => {
     const [{ pixels }] = await record(viewer, { count: 1, every: 0 });
     return (

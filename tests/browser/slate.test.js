@@ -58,7 +58,7 @@ for (const codec of ['h264', 'vp8', 'vp9', 'av1']) {
     await until(async () => (await state()) === 'slate', 'the slate');
     await until(async () => (await played(viewer)).width === 1280, 'the size of the slate');
     await decodesMore(viewer, 30);
-    assert.equal(await viewer.locator('#badge').textContent(), 'Paused');
+    await viewer.locator('#badge.slate').waitFor();
     await goLive();
     await until(async () => (await played(viewer)).width === 320, 'the size of the publisher');
     await decodesMore(viewer, 60);

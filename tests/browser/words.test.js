@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { FAKE_DEVICES, Server, openBrowser, screenshot, test, until } from './harness.js';
+import { FAKE_DEVICES, ON_AIR, Server, onAir, openBrowser, screenshot, test, until } from './harness.js';
 
 /** @type {Server} */
 let server;
@@ -12,23 +12,21 @@ before(async () => {
 after(() => server?.stop());
 
 /**
+ * Waits until a page has said what is in the way, to people and to programs.
  * @param {import('playwright-core').Page} page
- * @returns {Promise<string>}
+ * @param {string} reason
  */
-async function notice(page) {
-  const alert = page.getByRole('alert');
-  await alert.waitFor();
-  return alert.innerText();
+async function told(page, reason) {
+  await page.locator(`#notice[data-reason="${reason}"]`).waitFor();
+  for (const words of ['#notice-title', '#notice-text']) assert.notEqual(await page.locator(words).innerText(), '');
 }
 
 test('permission denied', async (t) => {
   const browser = await openBrowser(t, [...FAKE_DEVICES, '--deny-permission-prompts']);
   const page = await browser.page();
   await page.goto(`${server.origin}/publish/denied`);
-  await page.getByRole('button', { name: 'Turn on' }).click();
-  const text = await notice(page);
-  assert.match(text, /Permission for the camera and microphone was denied/);
-  assert.match(text, /allow it for this page/);
+  await page.locator('#allow').click();
+  await told(page, 'NotAllowedError');
   await screenshot(page, 'publish-denied');
   assert.deepEqual(browser.faults, []);
 });
@@ -43,14 +41,11 @@ test('no device', async (t) => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('none', 'NotFoundError'));
   });
   await page.goto(`${server.origin}/publish/nothing`);
-  await page.getByRole('button', { name: 'Go live' }).click();
-  assert.match(await notice(page), /No camera was found/);
+  await page.locator('#go').click();
+  await told(page, 'NotFoundError');
 });
 
-for (const { name, words } of [
-  { name: 'NotReadableError', words: /Another program may be using it/ },
-  { name: 'OverconstrainedError', words: /is no longer available/ },
-]) {
+for (const name of ['NotReadableError', 'OverconstrainedError']) {
   test(`${name} of one device leaves the other`, async (t) => {
     const browser = await openBrowser(t);
     const page = await browser.page();
@@ -60,9 +55,9 @@ for (const { name, words } of [
         constraints.video ? Promise.reject(new DOMException('broken', name)) : original(constraints);
     }, name);
     await page.goto(`${server.origin}/publish/half`);
-    assert.match(await notice(page), words);
-    await page.getByText('Viewers hear you').waitFor();
-    assert.equal(await page.getByRole('button', { name: 'Mute microphone' }).isEnabled(), true);
+    await told(page, name);
+    await page.locator('#curtain[data-mark=mic]').waitFor();
+    assert.equal(await page.locator('#mute-mic').isEnabled(), true);
   });
 }
 
@@ -70,16 +65,16 @@ test('a name that is taken', async (t) => {
   const browser = await openBrowser(t);
   const first = await browser.page();
   await first.goto(`${server.origin}/publish/mine`);
-  await first.getByRole('button', { name: 'Go live' }).click();
-  await first.getByText('You are live.').waitFor();
+  await first.locator('#go').click();
+  await onAir(first);
   await server.live('mine');
   const second = await browser.page();
   await second.goto(`${server.origin}/publish/mine`);
-  await second.getByRole('button', { name: 'Go live' }).click();
-  assert.match(await notice(second), /already live under this name/);
-  assert.equal(await second.getByRole('button', { name: 'Go live' }).isVisible(), true);
+  await second.locator('#go').click();
+  await told(second, 'name-taken');
+  await second.locator('#go.primary').waitFor();
   await screenshot(second, 'publish-taken');
-  assert.equal(await first.getByText('You are live.').isVisible(), true);
+  assert.equal(await first.locator(ON_AIR).isVisible(), true);
 });
 
 test('a server that refuses, and one that is not running', async (t) => {
@@ -94,24 +89,21 @@ test('a server that refuses, and one that is not running', async (t) => {
       }),
     );
   await page.goto(`${server.origin}/publish/words`);
-  const goLive = page.getByRole('button', { name: 'Go live' });
+  const goLive = page.locator('#go');
   await answer(422, { title: 'unsupported', detail: 'no H264 here' });
   await goLive.click();
-  assert.match(await notice(page), /no video or audio format in common. The server says: no H264 here/);
+  await told(page, 'unsupported');
+  assert.match(await page.locator('#notice-text').innerText(), /no H264 here/, 'what the server says is passed on');
   await page.unrouteAll();
   await answer(401);
   await goLive.click();
-  await page.getByText(/requires a token/).waitFor();
+  await told(page, 'unauthorized');
   await page.unrouteAll();
   await page.route('**/whip/words', (route) => route.abort('connectionrefused'));
   await goLive.click();
-  await page
-    .getByText('The connection was lost. Reconnecting')
-    .or(page.getByText('cannot be reached'))
-    .first()
-    .waitFor();
+  await page.locator('#screen[data-state=offline]').waitFor();
   await page.unrouteAll();
-  await page.getByText('You are live.').waitFor(); // it kept trying
+  await onAir(page); // it kept trying
 });
 
 test('a page without a secure context explains itself', async (t) => {
@@ -119,8 +111,9 @@ test('a page without a secure context explains itself', async (t) => {
   const page = await browser.page();
   await page.addInitScript(() => Object.defineProperty(window, 'isSecureContext', { value: false }));
   await page.goto(`${server.origin}/publish/insecure`);
-  assert.match(await notice(page), /not secure[\s\S]*https:\/\//);
-  assert.equal(await page.getByRole('button', { name: 'Go live' }).isDisabled(), true);
+  await told(page, 'insecure');
+  assert.match(await page.locator('#notice-text').innerText(), /https:\/\//, 'it says what would help');
+  assert.equal(await page.locator('#go').isDisabled(), true);
 });
 
 test('a viewer without a common format is told so and can try again', async (t) => {
@@ -134,20 +127,23 @@ test('a viewer without a common format is told so and can try again', async (t) 
     }),
   );
   await page.goto(`${server.origin}/watch/odd`);
-  await page.getByText('The server says: the broadcast is H265.').first().waitFor();
+  await page.getByText('the broadcast is H265').first().waitFor();
   await page.unrouteAll();
-  await page.getByRole('button', { name: 'Try again' }).click();
-  await page.getByText('odd has not started yet').first().waitFor();
+  await page.locator('aerial-player button.action').click();
+  await until(
+    () => page.evaluate(() => document.querySelector('aerial-player').state === 'waiting'),
+    'the page to wait',
+  );
 });
 
 test('/publish asks for a name', async (t) => {
   const browser = await openBrowser(t);
   const page = await browser.page();
   await page.goto(`${server.origin}/publish`);
-  const name = page.getByLabel('Name of your broadcast');
+  const name = page.locator('#name');
   await name.fill('.hidden');
   await name.press('Enter');
-  await page.getByText(/no leading dot/).waitFor();
+  await page.locator('#name[aria-invalid=true]').waitFor();
   await name.fill('good.name');
   await name.press('Enter');
   await page.waitForURL('**/publish/good.name');

@@ -103,7 +103,7 @@ fn publishes(engine: &str) {
     watcher.wait_for_pictures(30);
     publisher.quit();
     wait_for("end by DELETE", || {
-        server.log().contains("end=Deleted").then_some(())
+        (server.ended("deleted") == 1).then_some(())
     });
     assert_eq!(server.count("publishers"), 0);
 }

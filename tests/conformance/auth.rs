@@ -289,19 +289,9 @@ fn endpoints_without_a_name_take_it_from_the_query_or_the_token() {
     let publish = |path: &str, token: &str| post(&server, path, "obs-media-level", &bearer(token));
     let reply = publish("/whip", "live-1").expect(401);
     assert_eq!(challenge(&reply), INVALID);
-    assert!(
-        reply.json()["detail"]
-            .as_str()
-            .unwrap()
-            .contains("?broadcast=")
-    );
+    assert!(reply.text().contains("?broadcast="), "{}", reply.text());
     let several = publish("/whip", "publisher-secret").expect(400);
-    assert!(
-        several.json()["detail"]
-            .as_str()
-            .unwrap()
-            .contains("?broadcast=")
-    );
+    assert!(several.text().contains("?broadcast="), "{}", several.text());
     publish("/whip", "viewer-secret").expect(403);
     publish("/whip?broadcast=live-7", "publisher-secret").expect(201);
     publish("/whip?broadcast=other", "publisher-secret").expect(403);

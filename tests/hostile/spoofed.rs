@@ -178,7 +178,6 @@ fn spoof(arguments: &[&str]) {
             viewer.wait_for_frames(30);
         }
     });
-    assert!(!server.log().contains("panicked"));
 }
 
 #[test]

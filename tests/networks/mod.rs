@@ -126,15 +126,12 @@ fn survive(server: &Server, all: &[Far<'_>]) {
     }
 }
 
-/// A number in the newest line that the server has logged of a session's end.
-fn logged(server: &Server, line: &str, ends: usize, what: &str) -> u64 {
-    let what = format!(" {what}=");
-    wait_for(line, || {
-        let log = server.log();
-        let lines: Vec<_> = log.lines().filter(|it| it.contains(line)).collect();
-        let newest = lines.last().filter(|_| lines.len() == ends)?;
-        let (_, value) = newest.split_once(&what)?;
-        value.split(' ').next()?.parse().ok()
+/// A number that the server logs at the end of a session, of the session that ended as the `ends`th.
+fn logged(server: &Server, ends: usize, figure: &str) -> u64 {
+    wait_for(figure, || {
+        let lines = server.lines();
+        let mut figures = lines.iter().filter_map(|line| line.field(figure));
+        figures.nth(ends - 1)?.parse().ok()
     })
 }
 
@@ -164,7 +161,7 @@ fn publishers(engine: &str) {
     for (index, (name, relay, publisher)) in publishing.iter().enumerate() {
         assert!(!publisher.is_closed(), "{name}");
         server.delete(&publisher.session).expect(200);
-        let missing = logged(&server, "publisher ended", index + 1, "lost");
+        let missing = logged(&server, index + 1, "lost");
         // Sound does not come again everywhere; in the dark nothing can.
         let (sounds, pictures) = relay.lost();
         let missing = missing.saturating_sub(sounds);
@@ -203,7 +200,7 @@ fn viewers(engine: &str) {
     ) in all.iter().enumerate()
     {
         server.delete(&watcher.session).expect(200);
-        let again = logged(&server, "viewer ended", index + 1, "retransmitted");
+        let again = logged(&server, index + 1, "retransmitted");
         let (_, pictures) = relay.lost();
         println!("{engine}, {name}: {pictures} lost, {again} sent again");
         if *name != BLACKOUT && pictures >= LOST_MIN {

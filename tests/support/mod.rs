@@ -1,6 +1,7 @@
 //! The server as a child process, and an HTTP client that shows every byte.
 
 pub mod damage;
+pub mod log;
 pub mod peer;
 
 use std::{
@@ -9,12 +10,14 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use gst::prelude::*;
 use gstreamer as gst;
+
+use self::log::Line;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -90,6 +93,7 @@ pub struct Server {
     child: Child,
     pub address: SocketAddr,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -136,21 +140,23 @@ impl Server {
             BufReader::new(child.stderr.take().unwrap()),
             Arc::clone(&log),
         );
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 copy.lock().unwrap().push_str(&(line + "\n"));
             }
         });
         let address = wait_for("listening server", || {
             let log = log.lock().unwrap();
-            let (_, rest) = log.split_once("listening url=http")?;
-            let (_, rest) = rest.split_once("://")?;
+            let mut lines = log.lines().filter_map(Line::parse);
+            let url = lines.find_map(|line| line.field("url").map(str::to_owned))?;
+            let (_, rest) = url.split_once("://")?;
             rest.split_once('/')?.0.parse().ok()
         });
         Self {
             child,
             address,
             log,
+            reader: Some(reader),
         }
     }
 
@@ -160,6 +166,43 @@ impl Server {
 
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// The lines that the server has logged so far.
+    pub fn lines(&self) -> Vec<Line> {
+        self.log().lines().filter_map(Line::parse).collect()
+    }
+
+    /// Waits until the server has logged a line like this.
+    pub fn wait_for_line(&self, what: &str, is_it: impl Fn(&Line) -> bool) -> Line {
+        wait_for(what, || self.lines().into_iter().find(&is_it))
+    }
+
+    /// Whether neither a task of the server has panicked nor GLib has found fault with it.
+    fn is_sound(&self) -> bool {
+        let log = self.log();
+        !log.contains("panicked at") && !log.contains("CRITICAL")
+    }
+
+    /// A value of `/metrics`, by its name and labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics").expect(200);
+        let mut lines = metrics.text().lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.unwrap_or_else(|| panic!("no {name} in {}", metrics.text()));
+        value.parse().unwrap()
+    }
+
+    /// Sessions that have ended for this reason.
+    pub fn ended(&self, reason: &str) -> u64 {
+        self.metric(&format!(
+            "aerial_sessions_ended_total{{reason=\"{reason}\"}}"
+        ))
+    }
+
+    /// Pipelines of this kind that have come to run.
+    pub fn pipeline_starts(&self, kind: &str) -> u64 {
+        self.metric(&format!("aerial_pipeline_starts_total{{kind=\"{kind}\"}}"))
     }
 
     /// Sends a request and reads the reply.
@@ -247,7 +290,16 @@ impl Server {
     }
 
     pub fn wait_for_exit(&mut self) -> ExitStatus {
-        wait_for("exit", || self.child.try_wait().unwrap())
+        let status = wait_for("exit", || self.child.try_wait().unwrap());
+        self.read_log_to_end();
+        status
+    }
+
+    fn read_log_to_end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            // Err: it has panicked, and said so.
+            let _ = reader.join();
+        }
     }
 }
 
@@ -256,8 +308,11 @@ impl Drop for Server {
         // Err: it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.read_log_to_end();
         if thread::panicking() {
             println!("log of the server:\n{}", self.log());
+        } else {
+            assert!(self.is_sound(), "{}", self.log());
         }
     }
 }
@@ -343,6 +398,14 @@ impl Reply {
             assert!(problem["type"].as_str().unwrap().contains(':'), "{problem}");
         }
         self
+    }
+
+    /// What programs know the problem by: the last part of its `type`.
+    pub fn problem(&self) -> String {
+        let problem = self.json();
+        let kind = problem["type"].as_str().unwrap();
+        let (_, kind) = kind.rsplit_once(':').unwrap();
+        kind.to_owned()
     }
 
     /// The session's path, checked (W-29, W-30).

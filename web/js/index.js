@@ -129,7 +129,8 @@ async function showServer() {
     if (version) setText(byId('server', HTMLElement), `Aerial ${version}`);
     publishingNeedsToken = Boolean(needs?.publish);
     checkName();
-    if (needs?.watch && !token) tokenForm.ask('Some broadcasts are listed only with a token.', { focus: false });
+    if (needs?.watch && !token)
+      tokenForm.ask('Some broadcasts are listed only with a token.', 'listed', { focus: false });
   } catch {
     // the footer does without a version
   }
@@ -155,7 +156,7 @@ feed.addEventListener('broadcasts', () => show(feed.broadcasts ?? []));
 feed.addEventListener('refused', () => {
   setText(summary, '');
   list.hidden = true;
-  tokenForm.ask('The server does not recognise this token.');
+  tokenForm.ask('The server does not recognise this token.', 'unauthorized');
 });
 feed.addEventListener('connection', () => {
   connection.hidden = feed.connected !== false;

@@ -10,13 +10,14 @@ export class CaptureError extends Error {
    * @param {string} title
    * @param {string} advice
    * @param {unknown} [cause]
+   * @param {string} [reason]
    */
-  constructor(title, advice, cause) {
+  constructor(title, advice, cause, reason = cause instanceof Error ? cause.name : '') {
     super(`${title}: ${advice}`, { cause });
     this.title = title;
     this.advice = advice;
-    /** DOMException name of the cause. */
-    this.reason = cause instanceof Error ? cause.name : '';
+    /** For programs: the DOMException name of the cause, or a word of ours. */
+    this.reason = reason;
   }
 
   /**
@@ -83,12 +84,16 @@ export function captureProblem() {
     return new CaptureError(
       'This page is not secure',
       `Browsers allow cameras only on https:// pages and on localhost, but this page came from ${location.origin}. Open it over https://, or publish with OBS.`,
+      undefined,
+      'insecure',
     );
   }
   if (!navigator.mediaDevices?.getUserMedia) {
     return new CaptureError(
       'This browser cannot capture media',
       'It has no access to cameras and microphones. Try another browser, or publish with OBS.',
+      undefined,
+      'unsupported',
     );
   }
   return null;

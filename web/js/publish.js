@@ -247,14 +247,16 @@ class Studio {
   /** @param {WhipClient} client */
   #onState(client) {
     if (client !== this.#client) return;
-    if (wantsToken(client.error))
-      this.#tokenForm.ask('It is sent to this server only and kept until you close this tab.');
+    const { error } = client;
+    if (error && wantsToken(error))
+      this.#tokenForm.ask('It is sent to this server only and kept until you close this tab.', error.kind);
     else this.#tokenForm.hide();
     if (client.state === 'live') this.#liveSince ||= Date.now();
-    if (client.state === 'failed' && client.error) {
+    if (client.state === 'failed' && error) {
       this.#notify({
-        title: client.error.kind === 'name-taken' ? 'This name is taken' : 'You are not live',
-        advice: client.error.words,
+        title: error.kind === 'name-taken' ? 'This name is taken' : 'You are not live',
+        advice: error.words,
+        reason: error.kind,
       });
     } else if (client.state === 'live') {
       this.#notify(null);
@@ -280,9 +282,11 @@ class Studio {
 
   // --- what is seen -------------------------------------------------------------------------
 
-  /** @param {{title: string, advice: string}|null} problem */
+  /** @param {{title: string, advice: string, reason: string}|null} problem */
   #notify(problem) {
-    byId('notice', HTMLElement).hidden = !problem;
+    const notice = byId('notice', HTMLElement);
+    notice.hidden = !problem;
+    notice.dataset.reason = problem?.reason ?? '';
     setText(byId('notice-title', HTMLElement), problem?.title ?? '');
     setText(byId('notice-text', HTMLElement), problem?.advice ?? '');
   }
@@ -294,6 +298,7 @@ class Studio {
     setText(byId('badge', HTMLElement), BADGES[state]);
     byId('badge', HTMLElement).classList.toggle('live', state === 'live');
     byId('screen', HTMLElement).classList.toggle('on-air', state === 'live');
+    byId('screen', HTMLElement).dataset.state = state;
     this.#go.classList.toggle('stop', running);
     this.#go.classList.toggle('primary', !running);
     setText(this.#go, !running ? 'Go live' : state === 'connecting' ? 'Cancel' : 'Stop');
@@ -322,6 +327,7 @@ class Studio {
                 mode === 'audio' ? 'Microphone' : 'Camera and microphone',
                 'Your browser will ask for permission. Nothing is sent before you go live.',
               ];
+    byId('curtain', HTMLElement).dataset.mark = mark;
     byId('curtain-mark', HTMLElement).replaceChildren(icon(mark));
     setText(byId('curtain-title', HTMLElement), title);
     setText(byId('curtain-text', HTMLElement), text);

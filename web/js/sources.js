@@ -158,8 +158,13 @@ export class Sources extends EventTarget {
       if (track !== this.video && track !== this.#microphone) return; // we closed it
       const detail =
         thing === 'screen'
-          ? new CaptureError('Screen sharing has ended', 'Choose what to send next.')
-          : new CaptureError(`The ${thing} was disconnected`, 'Connect it again or choose another one.');
+          ? new CaptureError('Screen sharing has ended', 'Choose what to send next.', undefined, 'screen-ended')
+          : new CaptureError(
+              `The ${thing} was disconnected`,
+              'Connect it again or choose another one.',
+              undefined,
+              `${thing}-gone`,
+            );
       this.dispatchEvent(new CustomEvent('lost', { detail }));
     });
     return track;

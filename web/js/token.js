@@ -90,10 +90,12 @@ export class TokenForm {
 
   /**
    * @param {string} why A sentence for the user.
+   * @param {string} reason The same for programs.
    * @param {{focus?: boolean}} [options] Default: the field gets the focus.
    */
-  ask(why, { focus = true } = {}) {
+  ask(why, reason, { focus = true } = {}) {
     setText(this.#hint, why);
+    this.element.dataset.reason = reason;
     if (!this.element.hidden) return;
     this.element.hidden = false;
     if (!focus) return;

@@ -28,6 +28,7 @@ function showFacts() {
   const slate = broadcast?.state === 'slate';
   setText(badge, slate ? 'Paused' : live ? 'Live' : broadcast?.state === 'live' ? 'On air' : 'Off air');
   badge.classList.toggle('live', live && !slate);
+  badge.classList.toggle('slate', slate);
   viewers.hidden = !broadcast;
   setText(viewers, broadcast ? `${plural(broadcast.viewers, 'viewer')}` : '');
   if (broadcast) player.setAttribute('viewers', String(broadcast.viewers));
@@ -75,7 +76,7 @@ function start() {
   player.addEventListener('statechange', () => {
     showFacts();
     const error = player.client?.error;
-    if (wantsToken(error)) tokenForm.ask(error?.words ?? '');
+    if (error && wantsToken(error)) tokenForm.ask(error.words, error.kind);
     else tokenForm.hide();
   });
   feed.addEventListener('broadcasts', () => {

@@ -170,6 +170,7 @@ impl Actor {
             keyframe: start.keyframe,
             snapshot: sender,
             reports: self.reports.0.clone(),
+            counters: Arc::clone(&self.shared.counters),
             stop: stop.clone(),
         };
         let child = self.children.spawn(task.run());

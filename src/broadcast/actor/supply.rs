@@ -111,6 +111,7 @@ impl Actor {
             gate,
             pulse,
             snapshot,
+            counters: Arc::clone(&self.shared.counters),
             stop,
         };
         let child = self.children.spawn(task.run());
@@ -243,8 +244,8 @@ impl Actor {
             let was_long = self.gop.is_long;
             self.keyframe_due |= self.gop.look(now, keyframe_at, self.plan.gop_max);
             if self.gop.is_long && !was_long {
-                let limit = self.plan.gop_max;
-                tracing::info!(broadcast = %self.name, ?limit, "the source makes keyframes too seldom");
+                let gop_max = self.plan.gop_max;
+                tracing::info!(broadcast = %self.name, ?gop_max, "the source makes keyframes too seldom");
             }
         }
     }
