@@ -16,8 +16,9 @@ fn preflight(server: &Server, path: &str, method: &str, headers: &str) -> Reply 
     server.request("OPTIONS", path, &headers, "").expect(200)
 }
 
+/// Rows W-02, W-03.
 #[test]
-fn w_02_w_03_get_and_head_of_the_whip_endpoint_have_no_content() {
+fn get_and_head_of_the_whip_endpoint_have_no_content() {
     let server = Server::start(&[]);
     for method in ["GET", "HEAD"] {
         let reply = server.request(method, "/whip/a", &[], "").expect(204);
@@ -26,8 +27,9 @@ fn w_02_w_03_get_and_head_of_the_whip_endpoint_have_no_content() {
     }
 }
 
+/// Rows E-01, E-02, E-03.
 #[test]
-fn e_01_e_02_e_03_get_and_head_of_the_whep_endpoint() {
+fn get_and_head_of_the_whep_endpoint_are_empty_sdp() {
     let server = Server::start(&[]);
     let [get, head] =
         ["GET", "HEAD"].map(|method| server.request(method, "/whep/a", &[], "").expect(200));
@@ -40,8 +42,9 @@ fn e_01_e_02_e_03_get_and_head_of_the_whep_endpoint() {
     assert_eq!(but_date(&get), but_date(&head));
 }
 
+/// Rows W-04, E-04.
 #[test]
-fn w_04_e_04_get_of_a_session_is_empty() {
+fn get_of_a_session_is_empty() {
     let server = Server::demo(&[]);
     for (path, offer) in [
         ("/whip/a", "obs-media-level"),
@@ -63,8 +66,9 @@ fn w_04_e_04_get_of_a_session_is_empty() {
     }
 }
 
+/// Rows W-05, E-05.
 #[test]
-fn w_05_e_05_other_methods_of_endpoints() {
+fn other_methods_of_endpoints_are_refused() {
     let server = Server::start(&[]);
     for path in ENDPOINTS {
         for method in ["PUT", "PATCH", "DELETE"] {
@@ -74,8 +78,9 @@ fn w_05_e_05_other_methods_of_endpoints() {
     }
 }
 
+/// Rows W-06, E-05.
 #[test]
-fn w_06_e_05_other_methods_of_sessions_leave_them_alone() {
+fn other_methods_of_sessions_leave_them_alone() {
     let server = Server::start(&[]);
     let session = server
         .post_offer("/whip/a", &fixture("obs-media-level"))
@@ -92,8 +97,9 @@ fn w_06_e_05_other_methods_of_sessions_leave_them_alone() {
     server.get(&session).expect(204);
 }
 
+/// Row W-07.
 #[test]
-fn w_07_illegal_names_are_not_found() {
+fn illegal_names_are_not_found() {
     let server = Server::start(&[]);
     let long = "a".repeat(300);
     for name in [
@@ -112,8 +118,9 @@ fn w_07_illegal_names_are_not_found() {
     assert_eq!(server.count("broadcasts"), 0);
 }
 
+/// Rows W-08, E-08.
 #[test]
-fn w_08_e_08_unknown_sessions_are_not_found() {
+fn unknown_sessions_are_not_found() {
     let server = Server::start(&[]);
     let session = server
         .post_offer("/whip/a", &fixture("obs-media-level"))
@@ -130,8 +137,9 @@ fn w_08_e_08_unknown_sessions_are_not_found() {
     }
 }
 
+/// Row W-09.
 #[test]
-fn w_09_no_redirect_that_turns_a_post_into_a_get() {
+fn no_redirect_that_turns_a_post_into_a_get() {
     let server = Server::start(&[]);
     for path in ["/whip/a/", "/whip//a", "//whip/a"] {
         let status = server.post_offer(path, &fixture("obs-media-level")).status;
@@ -139,8 +147,9 @@ fn w_09_no_redirect_that_turns_a_post_into_a_get() {
     }
 }
 
+/// Rows W-12, W-13, W-14, E-06.
 #[test]
-fn w_12_w_13_w_14_e_06_plain_options_of_endpoints() {
+fn plain_options_of_endpoints_say_what_can_be_posted() {
     let server = Server::start(&[]);
     for path in ENDPOINTS {
         let reply = server.request("OPTIONS", path, &[], "").expect(200);
@@ -151,8 +160,9 @@ fn w_12_w_13_w_14_e_06_plain_options_of_endpoints() {
     }
 }
 
+/// Rows W-17 to W-21, W-98e, E-06.
 #[test]
-fn w_17_to_w_21_w_98e_e_06_preflights() {
+fn preflights_allow_what_clients_send() {
     let server = Server::start(&[]);
     let paths = ENDPOINTS.into_iter().chain(["/whip/s/00", "/whep/s/00"]);
     for path in paths {
@@ -182,8 +192,9 @@ fn w_17_to_w_21_w_98e_e_06_preflights() {
     }
 }
 
+/// Rows W-22, W-23, E-07.
 #[test]
-fn w_22_w_23_e_07_pages_of_other_origins_can_read_every_reply() {
+fn pages_of_other_origins_can_read_every_reply() {
     let server = Server::start(&[]);
     let offer = fixture("obs-media-level");
     let headers = [ORIGIN, SDP];
@@ -222,8 +233,9 @@ fn w_22_w_23_e_07_pages_of_other_origins_can_read_every_reply() {
     }
 }
 
+/// Row W-24.
 #[test]
-fn w_24_plain_options_of_a_session() {
+fn plain_options_of_a_session_say_what_can_be_patched() {
     let server = Server::start(&[]);
     let session = server
         .post_offer("/whip/a", &fixture("obs-media-level"))

@@ -28,8 +28,9 @@ fn viewer(server: &Server) -> (String, String) {
     (reply.location(), reply.head)
 }
 
+/// Rows E-57, E-64.
 #[test]
-fn e_57_e_64_links_are_announced_on_lines_of_their_own() {
+fn links_are_announced_on_lines_of_their_own() {
     let server = Server::demo(&[]);
     let (session, head) = viewer(&server);
     let head = head.to_ascii_lowercase();
@@ -51,8 +52,9 @@ fn e_57_e_64_links_are_announced_on_lines_of_their_own() {
     assert_eq!(publisher.header("link"), None, "W-111");
 }
 
+/// Rows E-58, E-60, E-63.
 #[test]
-fn e_58_e_60_e_63_a_selection_of_events() {
+fn a_viewer_gets_the_events_it_selected() {
     let server = Server::demo(&[]);
     let (session, _) = viewer(&server);
     let events = format!("{session}/events");
@@ -81,8 +83,9 @@ fn e_58_e_60_e_63_a_selection_of_events() {
     server.get(&events).expect(404);
 }
 
+/// Row E-59.
 #[test]
-fn e_59_unknown_events_are_refused() {
+fn unknown_events_are_refused() {
     let server = Server::demo(&[]);
     let events = format!("{}/events", viewer(&server).0);
     for body in [r#"["nonsense"]"#, r#"{"active":1}"#, "[1]", "{"] {
@@ -98,8 +101,9 @@ fn e_59_unknown_events_are_refused() {
     server.request("POST", &events, &[], "").expect(503);
 }
 
+/// Rows E-61, E-62.
 #[test]
-fn e_61_e_62_all_events_of_a_broadcast_that_ends() {
+fn without_a_selection_all_events_come() {
     let server = Server::start(&["--timeouts.grace", "20s"]);
     let publisher = Client::publish(&server, "/whip/show");
     server.wait_for_state("show", "live");
@@ -114,8 +118,9 @@ fn e_61_e_62_all_events_of_a_broadcast_that_ends() {
     assert!(lines.any(|line| line.trim_end().ends_with("inactive")));
 }
 
+/// Rows E-66, E-67.
 #[test]
-fn e_66_e_67_layers() {
+fn a_layer_is_selected_by_its_rid() {
     let server = Server::demo(&[]);
     let layer = format!("{}/layer", viewer(&server).0);
     let post = |body| server.request("POST", &layer, &[JSON], body);
@@ -126,8 +131,9 @@ fn e_66_e_67_layers() {
     server.get(&layer).expect(405);
 }
 
+/// Rows W-74, E-65.
 #[test]
-fn w_74_e_65_the_layers_of_a_simulcast_broadcast() {
+fn the_layers_of_a_simulcast_broadcast_are_listed() {
     let server = Server::start(&[]);
     let _publisher = obs::publish_simulcast(&server, "show");
     server.wait_for_state("show", "live");

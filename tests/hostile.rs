@@ -67,13 +67,15 @@ fn a_viewer_that_does_not_read_costs_the_others_nothing() {
     server.get(&bad.session).expect(204);
 }
 
+/// Rows W-113, E-34.
 #[test]
-fn w_113_e_34_a_viewer_that_floods_feedback_costs_the_others_nothing() {
+fn a_viewer_that_floods_feedback_costs_the_others_nothing() {
     a_flood_is_capped("direct");
 }
 
+/// Rows W-113, E-34.
 #[test]
-fn w_113_e_34_a_viewer_on_webrtcbin_that_floods_feedback_costs_the_others_nothing() {
+fn a_viewer_on_webrtcbin_that_floods_feedback_costs_the_others_nothing() {
     a_flood_is_capped("webrtcbin");
 }
 

@@ -31,8 +31,9 @@ fn check_created(reply: &Reply, prefix: &str) {
     assert!(answer.len() < 8192);
 }
 
+/// Rows W-25 to W-30, W-33, W-34, W-36.
 #[test]
-fn w_25_to_w_30_w_33_w_34_w_36_created_exactly() {
+fn a_publisher_is_answered_with_everything_it_needs() {
     let server = Server::start(&[]);
     let reply = server
         .post_offer("/whip/a", &fixture("obs-media-level"))
@@ -41,8 +42,9 @@ fn w_25_to_w_30_w_33_w_34_w_36_created_exactly() {
     assert!(reply.head.starts_with("HTTP/1.1 201 Created\r\n"));
 }
 
+/// Row E-09.
 #[test]
-fn e_09_created_exactly() {
+fn a_viewer_is_answered_with_everything_it_needs() {
     let server = Server::demo(&[]);
     let reply = server
         .post_offer("/whep/demo", &fixture("chrome-whep-av"))
@@ -50,8 +52,9 @@ fn e_09_created_exactly() {
     check_created(&reply, "/whep/s/");
 }
 
+/// Row W-11.
 #[test]
-fn w_11_chunked_bodies_and_expect_100_continue() {
+fn chunked_bodies_and_expect_100_continue_work() {
     let server = Server::start(&[]);
     let offer = fixture("obs-media-level");
     let head = "HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/sdp\r\n";
@@ -67,8 +70,9 @@ fn w_11_chunked_bodies_and_expect_100_continue() {
     server.raw(&[expecting.as_bytes()]).expect(201);
 }
 
+/// Rows W-32, W-33.
 #[test]
-fn w_32_w_33_ids_and_tags_are_unique() {
+fn ids_and_tags_are_unique() {
     let server = Server::start(&[]);
     let offer = fixture("ffmpeg-av");
     let (mut ids, mut tags) = (HashSet::new(), HashSet::new());
@@ -87,8 +91,9 @@ fn w_32_w_33_ids_and_tags_are_unique() {
     assert!(prefix(6) > 18, "{ids:?}");
 }
 
+/// Row W-37.
 #[test]
-fn w_37_a_second_post_is_a_second_session() {
+fn a_second_post_is_a_second_session() {
     let server = Server::start(&[]);
     let offer = fixture("obs-media-level");
     let [first, second] =
@@ -96,8 +101,9 @@ fn w_37_a_second_post_is_a_second_session() {
     assert_ne!(first, second);
 }
 
+/// Rows W-38, W-39, W-40, E-30.
 #[test]
-fn w_38_w_39_w_40_e_30_content_types() {
+fn only_sdp_is_taken_as_an_offer() {
     let server = Server::demo(&[]);
     for (path, offer) in [
         ("/whip/a", "obs-media-level"),
@@ -117,8 +123,9 @@ fn w_38_w_39_w_40_e_30_content_types() {
     }
 }
 
+/// Rows W-41, W-42, E-30, E-42.
 #[test]
-fn w_41_w_42_e_30_e_42_what_is_no_offer_is_refused() {
+fn what_is_no_offer_is_refused() {
     let server = Server::demo(&[]);
     let offer = fixture("obs-media-level");
     let truncated = &offer[..offer.find("m=video").unwrap() + 5];
@@ -138,8 +145,9 @@ fn w_41_w_42_e_30_e_42_what_is_no_offer_is_refused() {
     assert_eq!(server.count("sessions"), 0);
 }
 
+/// Row W-43.
 #[test]
-fn w_43_large_bodies_are_refused() {
+fn large_bodies_are_refused() {
     let server = Server::start(&[]);
     let body = "a".repeat(200 * 1024);
     server.post_offer("/whip/a", &body).expect(413);
@@ -154,15 +162,17 @@ fn w_43_large_bodies_are_refused() {
     server.request("POST", "/whip/a", &[], &body).expect(413);
 }
 
+/// Row W-44.
 #[test]
-fn w_44_bare_line_feeds() {
+fn bare_line_feeds_are_accepted() {
     let server = Server::start(&[]);
     let offer = fixture("obs-media-level").replace("\r\n", "\n");
     server.post_offer("/whip/a", &offer).expect(201);
 }
 
+/// Rows W-45, W-46, W-69.
 #[test]
-fn w_45_w_46_w_69_what_the_transport_needs() {
+fn offers_without_ice_or_dtls_are_refused() {
     let server = Server::start(&[]);
     let offer = fixture("obs-media-level");
     let without = |what: &str| {
@@ -178,8 +188,9 @@ fn w_45_w_46_w_69_what_the_transport_needs() {
     }
 }
 
+/// Rows W-50 to W-52, W-56, W-60 to W-63.
 #[test]
-fn w_50_to_w_52_w_56_w_60_to_w_63_fixtures_are_accepted_or_refused() {
+fn fixtures_are_accepted_or_refused() {
     let server = Server::start(&[]);
     for (name, status) in [
         ("neg-recvonly", 422),
@@ -209,8 +220,9 @@ fn w_50_to_w_52_w_56_w_60_to_w_63_fixtures_are_accepted_or_refused() {
     }
 }
 
+/// Rows W-70, E-23.
 #[test]
-fn w_70_e_23_no_codec_in_common() {
+fn without_a_codec_in_common_offers_are_refused() {
     let server = Server::demo(&[]);
     let offer = fixture("obs-media-level");
     let only_pcmu = offer
@@ -226,8 +238,9 @@ fn w_70_e_23_no_codec_in_common() {
     assert_eq!(server.count("sessions"), 0);
 }
 
+/// Rows E-15, E-16, E-17.
 #[test]
-fn e_15_e_16_e_17_directions_and_transports_of_viewers() {
+fn viewers_must_receive_over_one_multiplexed_transport() {
     let server = Server::demo(&[]);
     let offer = fixture("chrome-whep-av");
     for (from, to, status) in [
@@ -246,8 +259,9 @@ fn e_15_e_16_e_17_directions_and_transports_of_viewers() {
     }
 }
 
+/// Row E-20.
 #[test]
-fn e_20_data_channels_are_declined() {
+fn data_channels_are_declined() {
     let server = Server::demo(&[]);
     let reply = server
         .post_offer("/whep/demo", &fixture("chrome-whep-datachannel"))
@@ -259,8 +273,9 @@ fn e_20_data_channels_are_declined() {
     );
 }
 
+/// Row E-29.
 #[test]
-fn e_29_viewers_do_not_touch_each_other() {
+fn viewers_do_not_touch_each_other() {
     let server = Server::demo(&[]);
     let offer = fixture("chrome-whep-av");
     let [first, second] = [(), ()].map(|()| {
@@ -276,8 +291,9 @@ fn e_29_viewers_do_not_touch_each_other() {
     assert_eq!(server.count("viewers"), 1);
 }
 
+/// Row E-43.
 #[test]
-fn e_43_no_publisher() {
+fn watching_is_a_conflict_while_nobody_publishes() {
     let server = Server::start(&[]);
     let reply = server
         .post_offer("/whep/nobody", &fixture("chrome-whep-av"))
@@ -288,16 +304,18 @@ fn e_43_no_publisher() {
     assert_eq!(server.count("broadcasts"), 0);
 }
 
+/// Row E-45.
 #[test]
-fn e_45_players_that_want_404() {
+fn players_that_know_no_409_can_have_404() {
     let server = Server::start(&["--http.missing_is_404", "true"]);
     server
         .post_offer("/whep/nobody", &fixture("chrome-whep-av"))
         .expect(404);
 }
 
+/// Row E-46.
 #[test]
-fn e_46_a_publisher_without_media_cannot_be_watched() {
+fn a_publisher_without_media_cannot_be_watched() {
     let server = Server::start(&[]);
     server
         .post_offer("/whip/a", &fixture("obs-media-level"))
@@ -309,8 +327,9 @@ fn e_46_a_publisher_without_media_cannot_be_watched() {
     assert_eq!(server.state("a").as_deref(), Some("waiting"));
 }
 
+/// Rows W-100a, E-48.
 #[test]
-fn w_100a_e_48_limits() {
+fn sessions_beyond_a_limit_are_refused() {
     let server = Server::demo(&["--limits.viewers", "1", "--limits.broadcasts", "1"]);
     let offer = fixture("chrome-whep-av");
     server.post_offer("/whep/demo", &offer).expect(201);
@@ -363,8 +382,9 @@ fn aliases_name_the_same_broadcast() {
         .expect(409);
 }
 
+/// Row W-98h.
 #[test]
-fn w_98h_tokens_that_nobody_asked_for_are_ignored() {
+fn tokens_that_nobody_asked_for_are_ignored() {
     let server = Server::start(&[]);
     let headers = [SDP, ("Authorization", "Bearer undefined")];
     server
@@ -372,8 +392,9 @@ fn w_98h_tokens_that_nobody_asked_for_are_ignored() {
         .expect(201);
 }
 
+/// Row W-31.
 #[test]
-fn w_31_a_public_url_makes_locations_absolute() {
+fn a_public_url_makes_locations_absolute() {
     let server = Server::start(&["--http.public_url", "https://live.example"]);
     let reply = server
         .post_offer("/whip/a", &fixture("obs-media-level"))

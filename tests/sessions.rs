@@ -2,8 +2,9 @@
 
 use crate::support::{Server, fixture, wait_for};
 
+/// Rows W-97a, W-97b, W-97c, W-98f, E-52.
 #[test]
-fn w_97a_w_97b_w_97c_w_98f_e_52_delete() {
+fn a_session_is_deleted_once() {
     let server = Server::demo(&[]);
     for (path, offer) in [
         ("/whip/a", "obs-media-level"),
@@ -70,8 +71,9 @@ fn nothing_is_left_of_many_sessions() {
     println!("threads {threads} -> {threads_after}, files {files} -> {files_after}");
 }
 
+/// Row W-97e.
 #[test]
-fn w_97e_the_name_is_free_after_delete() {
+fn the_name_is_free_after_delete() {
     let server = Server::start(&[]);
     for _ in 0..3 {
         let reply = server
@@ -81,8 +83,9 @@ fn w_97e_the_name_is_free_after_delete() {
     }
 }
 
+/// Rows W-106, E-56.
 #[test]
-fn w_106_e_56_sessions_that_never_connect_end() {
+fn sessions_that_never_connect_end() {
     let server = Server::demo(&["--timeouts.connect", "1s"]);
     let sessions = [
         ("/whip/a", "obs-media-level"),

@@ -15,8 +15,9 @@ fn wait_for_packets(viewer: &Client) {
     wait_for("packets", || (viewer.packets() > before + 10).then_some(()));
 }
 
+/// Row W-101.
 #[test]
-fn w_101_a_live_publisher_is_protected() {
+fn a_live_publisher_is_protected() {
     let server = Server::start(&[]);
     let publisher = live(&server);
     let reply = server
@@ -28,24 +29,27 @@ fn w_101_a_live_publisher_is_protected() {
     wait_for_packets(&viewer);
 }
 
+/// Row W-101.
 #[test]
-fn w_101_a_source_is_protected() {
+fn a_source_is_protected() {
     let server = Server::demo(&[]);
     server
         .post_offer("/whip/demo", &fixture("obs-media-level"))
         .expect(409);
 }
 
+/// Row W-102.
 #[test]
-fn w_102_replacing_can_be_allowed() {
+fn replacing_can_be_allowed() {
     let server = Server::start(&["--webrtc.replace_live", "true"]);
     let publisher = live(&server);
     let _second = Client::publish(&server, "/whip/a");
     server.get(&publisher.session).expect(404);
 }
 
+/// Row W-102.
 #[test]
-fn w_102_a_stale_publisher_is_replaced_and_viewers_survive() {
+fn a_stale_publisher_is_replaced_and_viewers_survive() {
     let server = Server::start(&[]);
     let first = live(&server);
     let viewer = Client::watch(&server, "/whep/a");
@@ -63,8 +67,9 @@ fn w_102_a_stale_publisher_is_replaced_and_viewers_survive() {
     wait_for("goodbye", || first.is_closed().then_some(()));
 }
 
+/// Row W-103.
 #[test]
-fn w_103_of_two_racing_publishers_one_wins() {
+fn of_two_racing_publishers_one_wins() {
     let server = Server::start(&[]);
     for round in 0..5 {
         let path = format!("/whip/race{round}");
@@ -80,8 +85,9 @@ fn w_103_of_two_racing_publishers_one_wins() {
     }
 }
 
+/// Row W-107.
 #[test]
-fn w_107_a_connection_without_media_ends() {
+fn a_connection_without_media_ends() {
     let server = Server::start(&["--timeouts.media", "1s"]);
     let publisher = {
         let publisher = Client::publish(&server, "/whip/a");
@@ -97,8 +103,9 @@ fn w_107_a_connection_without_media_ends() {
     assert_eq!(server.ended("no_media"), 1);
 }
 
+/// Row W-108.
 #[test]
-fn w_108_a_publisher_that_never_connected_is_replaced_at_once() {
+fn a_publisher_that_never_connected_is_replaced_at_once() {
     let server = Server::start(&[]);
     let first = server
         .post_offer("/whip/a", &fixture("obs-32.1-simulcast"))
@@ -109,8 +116,9 @@ fn w_108_a_publisher_that_never_connected_is_replaced_at_once() {
     server.get(&first.location()).expect(404);
 }
 
+/// Row E-47.
 #[test]
-fn e_47_viewers_outlive_the_publisher_for_the_grace_period() {
+fn viewers_outlive_the_publisher_for_the_grace_period() {
     let server = Server::start(&["--timeouts.grace", "2s"]);
     let publisher = live(&server);
     let viewer = Client::watch(&server, "/whep/a");
@@ -129,8 +137,9 @@ fn e_47_viewers_outlive_the_publisher_for_the_grace_period() {
     });
 }
 
+/// Row W-109.
 #[test]
-fn w_109_a_broadcast_is_live_at_its_first_picture() {
+fn a_broadcast_is_live_at_its_first_picture() {
     let server = Server::start(&[]);
     let publisher = Client::publish_video(&server, "/whip/a");
     wait_for("sound", || (server.count("publishers") == 1).then_some(()));
@@ -152,8 +161,9 @@ fn w_109_a_broadcast_is_live_at_its_first_picture() {
         .expect(201);
 }
 
+/// Row E-35.
 #[test]
-fn e_35_viewers_are_closed_when_the_tracks_have_changed() {
+fn viewers_are_closed_when_the_tracks_have_changed() {
     let server = Server::start(&[]);
     let publisher = live(&server);
     let all = crate::rtc::Client::watch(&server, "a");
@@ -172,8 +182,9 @@ fn e_35_viewers_are_closed_when_the_tracks_have_changed() {
     wait_for_packets(&viewer);
 }
 
+/// Rows E-52, W-97d.
 #[test]
-fn e_52_w_97d_delete_says_goodbye() {
+fn delete_says_goodbye() {
     let server = Server::start(&[]);
     let publisher = live(&server);
     let viewer = Client::watch(&server, "/whep/a");
@@ -186,8 +197,9 @@ fn e_52_w_97d_delete_says_goodbye() {
     });
 }
 
+/// Row W-97g.
 #[test]
-fn w_97g_a_publisher_that_vanishes_is_noticed() {
+fn a_publisher_that_vanishes_is_noticed() {
     let server = Server::start(&["--timeouts.stale", "500ms", "--timeouts.ended", "2s"]);
     let publisher = live(&server);
     let session = publisher.session.clone();
@@ -197,8 +209,9 @@ fn w_97g_a_publisher_that_vanishes_is_noticed() {
     wait_for("reason", || (server.ended("vanished") == 1).then_some(()));
 }
 
+/// Row W-97h.
 #[test]
-fn w_97h_stop_says_goodbye() {
+fn stop_says_goodbye() {
     let mut server = Server::start(&[]);
     let publisher = live(&server);
     let viewer = Client::watch(&server, "/whep/a");

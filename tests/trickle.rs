@@ -65,8 +65,9 @@ fn both(check: impl Fn(&Session)) {
     check(&Session::viewer());
 }
 
+/// Rows W-95a, W-95b, W-95e, E-50.
 #[test]
-fn w_95a_w_95b_w_95e_e_50_trickle() {
+fn trickled_candidates_are_accepted() {
     both(|session| {
         for if_match in [
             &session.etag,
@@ -81,8 +82,9 @@ fn w_95a_w_95b_w_95e_e_50_trickle() {
     });
 }
 
+/// Rows W-95c, W-95d.
 #[test]
-fn w_95c_w_95d_preconditions() {
+fn patches_need_the_present_entity_tag() {
     both(|session| {
         session
             .server
@@ -101,8 +103,9 @@ fn w_95c_w_95d_preconditions() {
         .expect(204);
 }
 
+/// Rows W-95f, E-41.
 #[test]
-fn w_95f_e_41_content_types() {
+fn only_fragments_are_taken_as_patches() {
     both(|session| {
         let viewer = session.path.starts_with("/whep");
         let types = [
@@ -127,8 +130,9 @@ fn w_95f_e_41_content_types() {
     });
 }
 
+/// Rows W-95g, W-95j, W-96d.
 #[test]
-fn w_95g_w_95j_w_96d_what_is_no_fragment_is_refused() {
+fn what_is_no_fragment_is_refused() {
     both(|session| {
         let wrong_mid = Session::fragment_with(&session.ufrag, &session.pwd, "nope");
         let half = Session::fragment_with("new1", &session.pwd, "0");
@@ -151,8 +155,9 @@ fn w_95g_w_95j_w_96d_what_is_no_fragment_is_refused() {
     });
 }
 
+/// Rows W-95h, W-95i.
 #[test]
-fn w_95h_w_95i_fragments_of_real_clients() {
+fn fragments_of_real_clients_are_accepted() {
     both(|session| {
         let (ufrag, pwd) = (&session.ufrag, &session.pwd);
         let credentials = format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n");
@@ -179,14 +184,16 @@ fn w_95h_w_95i_fragments_of_real_clients() {
     });
 }
 
+/// Row W-95k.
 #[test]
-fn w_95k_large_fragments_are_refused() {
+fn large_fragments_are_refused() {
     let session = Session::publisher();
     session.patch("*", &"a".repeat(70 * 1024)).expect(413);
 }
 
+/// Row W-95l.
 #[test]
-fn w_95l_overlapping_patches() {
+fn overlapping_patches_are_all_answered() {
     both(|session| {
         thread::scope(|scope| {
             for _ in 0..20 {
@@ -196,8 +203,9 @@ fn w_95l_overlapping_patches() {
     });
 }
 
+/// Row W-95m.
 #[test]
-fn w_95m_after_the_end() {
+fn patches_of_ended_sessions_are_not_found() {
     both(|session| {
         session.server.delete(&session.path).expect(200);
         session.patch("*", &session.fragment()).expect(404);
@@ -205,8 +213,9 @@ fn w_95m_after_the_end() {
     });
 }
 
+/// Rows W-96a, W-96c.
 #[test]
-fn w_96a_w_96c_webrtcbin_restarts_no_ice() {
+fn webrtcbin_restarts_no_ice() {
     let session = Session::publisher();
     let restart = Session::fragment_with("new1new1", &"n".repeat(24), "0");
     session
@@ -220,8 +229,9 @@ fn w_96a_w_96c_webrtcbin_restarts_no_ice() {
         .expect(204);
 }
 
+/// Rows W-96b, W-96c, E-51.
 #[test]
-fn w_96b_w_96c_e_51_the_direct_engine_restarts_ice() {
+fn the_direct_engine_restarts_ice() {
     let session = Session::viewer();
     let restart = Session::fragment_with("new1new1", &"n".repeat(24), "0");
     session
@@ -248,8 +258,9 @@ fn w_96b_w_96c_e_51_the_direct_engine_restarts_ice() {
     session.patch(&reply.etag(), &restart).expect(204);
 }
 
+/// Row W-96e.
 #[test]
-fn w_96e_floods_are_answered_with_429() {
+fn floods_are_answered_with_429() {
     let session = Session::publisher();
     let statuses: Vec<_> = (0..60)
         .map(|_| session.patch("*", &session.fragment()).status)

@@ -121,8 +121,9 @@ fn check_privacy(name: &str, answer: &str) {
     }
 }
 
+/// Rows W-77 to W-91.
 #[test]
-fn w_77_to_w_91_answers_to_publishers() {
+fn answers_to_publishers_are_well_formed() {
     on_both_engines(|server, engine| {
         for name in PUBLISHERS {
             let offer = fixture(name);
@@ -137,8 +138,9 @@ fn w_77_to_w_91_answers_to_publishers() {
     });
 }
 
+/// Rows E-09 to E-14.
 #[test]
-fn e_09_to_e_14_answers_to_viewers() {
+fn answers_to_viewers_are_well_formed() {
     let server = Server::demo(&[]);
     for name in VIEWERS {
         let offer = fixture(name);
@@ -175,8 +177,9 @@ fn e_09_to_e_14_answers_to_viewers() {
     }
 }
 
+/// Row W-84.
 #[test]
-fn w_84_the_address_for_others_is_the_first_candidate() {
+fn the_address_for_others_is_the_first_candidate() {
     let public = ["--webrtc.public_addresses", "203.0.113.7"];
     let first = |answer: &str| {
         let host = |line: &&str| {

@@ -83,8 +83,9 @@ fn challenge(reply: &Reply) -> &str {
     reply.header("www-authenticate").expect("a challenge")
 }
 
+/// Rows W-98a, W-98b, W-98c, W-98d, E-53.
 #[test]
-fn w_98a_w_98b_w_98c_w_98d_e_53_tokens_at_the_endpoints() {
+fn endpoints_take_the_right_token_alone() {
     let server = server("", &[]);
     let before = server.count("sessions");
     for (path, offer, right, other) in ENDPOINTS {
@@ -125,8 +126,9 @@ fn w_98a_w_98b_w_98c_w_98d_e_53_tokens_at_the_endpoints() {
     }
 }
 
+/// Rows W-98e, E-53.
 #[test]
-fn w_98e_e_53_preflights_need_no_token() {
+fn preflights_need_no_token() {
     let server = server("", &[]);
     for path in [
         "/whip/live-1",
@@ -147,8 +149,9 @@ fn w_98e_e_53_preflights_need_no_token() {
     }
 }
 
+/// Rows W-98f, W-98g, E-53.
 #[test]
-fn w_98f_w_98g_e_53_session_urls_are_the_capability() {
+fn session_urls_are_the_capability() {
     let server = server("", &[]);
     for (path, offer, right, other) in ENDPOINTS {
         let created = post(&server, path, offer, &bearer(right)).expect(201);
@@ -173,8 +176,9 @@ fn w_98f_w_98g_e_53_session_urls_are_the_capability() {
     }
 }
 
+/// Rows W-98f, E-53.
 #[test]
-fn w_98f_e_53_a_switch_makes_session_urls_need_the_token() {
+fn a_switch_makes_session_urls_need_the_token() {
     let server = server("sessions = true", &[]);
     for (path, offer, right, _) in ENDPOINTS {
         let session = post(&server, path, offer, &bearer(right))
@@ -188,8 +192,9 @@ fn w_98f_e_53_a_switch_makes_session_urls_need_the_token() {
     }
 }
 
+/// Rows W-98h, E-53.
 #[test]
-fn w_98h_e_53_what_is_open_is_open_whatever_token_comes() {
+fn what_is_open_is_open_whatever_token_comes() {
     let server = Server::demo(&[]);
     for token in ["Bearer undefined", "Bearer wrong", "Basic dTpw", "x"] {
         for (path, offer) in [
@@ -208,8 +213,9 @@ fn w_98h_e_53_what_is_open_is_open_whatever_token_comes() {
     post(&server, "/whip/a", "obs-media-level", "Bearer secret").expect(201);
 }
 
+/// Rows W-98i, E-53.
 #[test]
-fn w_98i_e_53_tokens_in_the_query_if_configured() {
+fn tokens_in_the_query_work_if_configured() {
     for (more, status) in [("", 401), ("query = true", 201)] {
         let server = server(more, &[]);
         for (path, offer, right, _) in ENDPOINTS {
@@ -224,8 +230,9 @@ fn w_98i_e_53_tokens_in_the_query_if_configured() {
     }
 }
 
+/// Rows W-98j, E-53.
 #[test]
-fn w_98j_e_53_wrong_tokens_are_limited_per_source() {
+fn wrong_tokens_are_limited_per_source() {
     let server = server("", &["--limits.source_failures", "5"]);
     let (path, offer, right, _) = ENDPOINTS[1];
     for _ in 0..5 {
@@ -239,8 +246,9 @@ fn w_98j_e_53_wrong_tokens_are_limited_per_source() {
     server.post_offer(path, &fixture(offer)).expect(401);
 }
 
+/// Rows W-98k, E-53.
 #[test]
-fn w_98k_e_53_basic_if_configured() {
+fn basic_authentication_works_if_configured() {
     // u:viewer-secret and u:wrong
     let (right, wrong) = ("Basic dTp2aWV3ZXItc2VjcmV0", "Basic dTp3cm9uZw==");
     let (path, offer, ..) = ENDPOINTS[1];
@@ -260,8 +268,9 @@ fn w_98k_e_53_basic_if_configured() {
     }
 }
 
+/// Rows W-15, W-16.
 #[test]
-fn w_15_w_16_turn_passwords_are_for_those_who_may_begin() {
+fn turn_passwords_are_for_those_who_may_begin() {
     let turn = "turn:user:password@turn.example:3478";
     let server = server("", &["--webrtc.ice_servers", turn]);
     for (path, _, right, other) in ENDPOINTS {

@@ -18,8 +18,9 @@ fn links(reply: &Reply) -> (Vec<&str>, Vec<&str>) {
         .partition(|value| value.contains("ice-server"))
 }
 
+/// Rows W-15, W-18, W-92, W-93, E-54.
 #[test]
-fn w_15_w_18_w_92_w_93_e_54_ice_servers_are_links_of_their_own() {
+fn ice_servers_are_links_of_their_own() {
     let server = Server::demo(&["--webrtc.ice_servers", ICE_SERVERS]);
     for (path, offer) in [
         ("/whip/a", "obs-media-level"),
@@ -38,8 +39,9 @@ fn w_15_w_18_w_92_w_93_e_54_ice_servers_are_links_of_their_own() {
     assert!(!server.log().contains("pa\"ss"));
 }
 
+/// Rows W-94, W-111, E-68.
 #[test]
-fn w_94_w_111_e_68_nothing_needs_a_link() {
+fn nothing_needs_a_link() {
     let server = Server::demo(&[]);
     let created = server
         .post_offer("/whip/a", &fixture("obs-media-level"))
@@ -55,8 +57,9 @@ fn w_94_w_111_e_68_nothing_needs_a_link() {
     server.get(&created.location()).expect(204);
 }
 
+/// Rows W-99a, W-99b, W-99c, E-49.
 #[test]
-fn w_99a_w_99b_w_99c_e_49_redirects() {
+fn offers_are_redirected_and_sessions_are_not() {
     let elsewhere = "https://other.example";
     let server = Server::start(&[
         "--http.redirect_publishers",
@@ -79,8 +82,9 @@ fn w_99a_w_99b_w_99c_e_49_redirects() {
     assert_eq!(server.count("sessions"), 0);
 }
 
+/// Row W-31.
 #[test]
-fn w_31_a_redirected_client_gets_a_whole_url() {
+fn a_redirected_client_gets_a_whole_url() {
     let server = Server::start(&["--http.public_url", "https://edge.example"]);
     let reply = server
         .post_offer("/whip/a", &fixture("obs-media-level"))
@@ -89,8 +93,9 @@ fn w_31_a_redirected_client_gets_a_whole_url() {
     assert!(location.starts_with("https://edge.example/whip/s/"));
 }
 
+/// Row W-100b.
 #[test]
-fn w_100b_a_flood_of_offers_from_one_source() {
+fn a_flood_of_offers_from_one_client_is_limited() {
     let server = Server::start(&["--limits.source_offers", "1"]);
     let replies: Vec<_> = (0..15)
         .map(|_| server.request("POST", "/whep/nobody", &[SDP], ""))

@@ -20,8 +20,9 @@ fn ended(server: &Server, session: &str) {
     });
 }
 
+/// Rows W-62, W-64, W-114.
 #[test]
-fn w_62_w_64_w_114_obs_publishes_without_candidates() {
+fn obs_publishes_without_candidates() {
     on_both_engines(|server, _| {
         // Its packets carry header extensions that nobody has negotiated.
         let publisher = obs::publish(server, "a");
@@ -33,8 +34,9 @@ fn w_62_w_64_w_114_obs_publishes_without_candidates() {
     });
 }
 
+/// Row E-28.
 #[test]
-fn e_28_a_viewer_without_candidates_plays() {
+fn a_viewer_without_candidates_plays() {
     let server = Server::start(&[]);
     let _publisher = peer::Client::publish(&server, "/whip/a");
     server.wait_for_state("a", "live");
@@ -42,8 +44,9 @@ fn e_28_a_viewer_without_candidates_plays() {
     wait_for("packets", || (viewer.packets() > 10).then_some(()));
 }
 
+/// Row E-32.
 #[test]
-fn e_32_the_first_picture_waits_for_no_keyframe() {
+fn the_first_picture_waits_for_no_keyframe() {
     // The publisher has fallen silent: what comes is what the server has kept.
     let server = Server::start(&["--timeouts.stale", "1m", "--timeouts.ended", "2m"]);
     let publisher = Client::live(&server, "a", &clip::H264);
@@ -71,8 +74,9 @@ fn e_32_the_first_picture_waits_for_no_keyframe() {
     }
 }
 
+/// Row E-33.
 #[test]
-fn e_33_streams_are_continuous_and_have_reports() {
+fn streams_are_continuous_and_have_reports() {
     let server = Server::start(&[]);
     let _publisher = Client::live(&server, "a", &clip::H264);
     let viewer = Client::watch(&server, "a");
@@ -92,8 +96,9 @@ fn e_33_streams_are_continuous_and_have_reports() {
     }
 }
 
+/// Rows W-97d, W-97f.
 #[test]
-fn w_97d_w_97f_goodbyes() {
+fn whoever_leaves_hears_and_says_goodbye() {
     on_both_engines(|server, engine| {
         let publisher = Client::live(server, "a", &clip::VP8);
         let begun = Instant::now();
@@ -111,8 +116,9 @@ fn w_97d_w_97f_goodbyes() {
     });
 }
 
+/// Rows W-97g, E-55.
 #[test]
-fn w_97g_e_55_who_vanishes_is_noticed() {
+fn who_vanishes_is_noticed() {
     for engine in ENGINES {
         let times = ["--timeouts.ended=2s", "--timeouts.consent=2s"];
         let server = server(engine, &times);
@@ -129,8 +135,9 @@ fn w_97g_e_55_who_vanishes_is_noticed() {
     }
 }
 
+/// Row W-112.
 #[test]
-fn w_112_a_session_outlives_every_timeout() {
+fn a_session_outlives_every_timeout() {
     for engine in ENGINES {
         let times = [
             "--timeouts.connect=2s",
@@ -151,8 +158,9 @@ fn w_112_a_session_outlives_every_timeout() {
     }
 }
 
+/// Rows W-106, W-107, W-108.
 #[test]
-fn w_106_w_107_w_108_publishers_that_do_not_go_on() {
+fn publishers_that_do_not_go_on_lose_the_name() {
     for engine in ENGINES {
         let times = ["--timeouts.connect=1s", "--timeouts.media=1s"];
         let server = server(engine, &times);
@@ -175,8 +183,9 @@ fn w_106_w_107_w_108_publishers_that_do_not_go_on() {
     }
 }
 
+/// Rows W-101, W-102, W-103.
 #[test]
-fn w_101_w_102_w_103_who_holds_a_name() {
+fn a_live_publisher_holds_its_name() {
     for engine in ENGINES {
         let server = server(engine, &["--timeouts.stale=500ms"]);
         let first = Client::live(&server, "a", &clip::VP8);
@@ -204,8 +213,9 @@ fn w_101_w_102_w_103_who_holds_a_name() {
 const RESTART: &str = "a=ice-ufrag:new1new1\r\na=ice-pwd:nnnnnnnnnnnnnnnnnnnnnnnn\r\n\
      m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=end-of-candidates\r\n";
 
+/// Row W-96a.
 #[test]
-fn w_96a_a_refused_restart_disturbs_nothing() {
+fn a_refused_restart_disturbs_nothing() {
     let server = server("webrtcbin", &[]);
     let publisher = peer::Client::publish(&server, "/whip/a");
     server.wait_for_state("a", "live");
@@ -223,8 +233,9 @@ fn w_96a_a_refused_restart_disturbs_nothing() {
     server.get(&publisher.session).expect(204);
 }
 
+/// Rows W-96b, W-96c.
 #[test]
-fn w_96b_w_96c_a_publisher_restarts_ice() {
+fn a_publisher_restarts_ice() {
     let server = server("direct", &[]);
     let created = server
         .post_offer("/whip/a", &fixture("obs-media-level"))

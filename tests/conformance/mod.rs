@@ -1,7 +1,6 @@
 //! What the standards and the clients that exist ask for, row by row; the table of all rows.
 //!
-//! The name of a test begins with the rows it stands for: `w_25`, `e_09`, `w_97a_w_97b`,
-//! `w_25_to_w_30`.
+//! A comment above a test lists the rows it stands for: `Row W-25.`, `Rows W-25 to W-30, E-09.`
 
 mod answers;
 mod auth;

@@ -36,8 +36,9 @@ fn refused(rows: &[(&str, u16, String)]) {
     });
 }
 
+/// Rows W-45 to W-48, W-69.
 #[test]
-fn w_45_to_w_48_w_69_what_the_transport_needs() {
+fn offers_without_ice_or_dtls_are_refused() {
     let obs = fixture("obs-media-level");
     let no_dtls = without(&obs, "a=fingerprint");
     let md5 = "a=fingerprint:md5 01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10\r\nm=audio";
@@ -56,8 +57,9 @@ fn w_45_to_w_48_w_69_what_the_transport_needs() {
     ]);
 }
 
+/// Rows W-50, W-51, W-53, W-56, W-58, W-70, W-71.
 #[test]
-fn w_50_w_51_w_53_w_56_w_58_w_70_w_71_unsuitable_offers() {
+fn unsuitable_offers_are_refused() {
     let obs = fixture("obs-media-level");
     let video = &obs[obs.find("m=video").unwrap()..];
     let two_videos = obs.replace("BUNDLE 0 1", "BUNDLE 0 1 2") + &video.replace("mid:1", "mid:2");
@@ -75,8 +77,9 @@ fn w_50_w_51_w_53_w_56_w_58_w_70_w_71_unsuitable_offers() {
     ]);
 }
 
+/// Rows W-52, W-54, W-55, W-57, W-59, W-73.
 #[test]
-fn w_52_w_54_w_55_w_57_w_59_w_73_liberties() {
+fn liberties_of_publishers_are_accepted() {
     let obs = fixture("obs-media-level");
     let [audio, video] = ["video", "audio"].map(|other| without_section(&obs, other));
     let alone = without(&without(&video, "a=group"), "a=mid");
@@ -102,8 +105,9 @@ fn w_52_w_54_w_55_w_57_w_59_w_73_liberties() {
     ]);
 }
 
+/// Rows W-52, W-60 to W-63.
 #[test]
-fn w_52_w_60_to_w_63_offers_that_webrtcbin_alone_would_reject() {
+fn offers_that_webrtcbin_alone_would_reject_are_accepted() {
     on_both_engines(|server, _| {
         let answer = |name: &str| {
             let reply = publish(server, name, &fixture(name), 201);
@@ -141,8 +145,9 @@ const USELESS: &str = "a=candidate:1 1 udp 2122260223 0f3c5b7e.local 5000 typ ho
      a=candidate:nonsense\r\n\
      a=end-of-candidates\r\n";
 
+/// Rows W-64, W-65, E-28.
 #[test]
-fn w_64_w_65_e_28_candidates_may_be_missing_or_useless() {
+fn candidates_may_be_missing_or_useless() {
     let offers = ["obs-media-level", "ffmpeg-av"].map(fixture);
     on_both_engines(|server, _| {
         for offer in &offers {
@@ -153,8 +158,9 @@ fn w_64_w_65_e_28_candidates_may_be_missing_or_useless() {
     });
 }
 
+/// Rows W-66, W-67, W-68.
 #[test]
-fn w_66_w_67_w_68_who_begins_dtls() {
+fn the_answer_says_who_begins_dtls() {
     let obs = fixture("obs-media-level");
     on_both_engines(|server, _| {
         for (offered, answered) in [
@@ -172,8 +178,9 @@ fn w_66_w_67_w_68_who_begins_dtls() {
     });
 }
 
+/// Row W-72.
 #[test]
-fn w_72_a_data_channel_beside_media() {
+fn a_data_channel_beside_media_is_declined() {
     let offer = fixture("chrome-whep-datachannel").replace("a=recvonly", "a=sendonly");
     on_both_engines(|server, _| {
         let reply = publish(server, "w72", &offer, 201);
@@ -183,8 +190,9 @@ fn w_72_a_data_channel_beside_media() {
     });
 }
 
+/// Row W-76.
 #[test]
-fn w_76_one_codec_in_the_order_of_the_offer() {
+fn the_codec_offered_first_is_answered_alone() {
     let offer = fixture("chrome-whep-av").replace("a=recvonly", "a=sendonly");
     on_both_engines(|server, _| {
         let reply = publish(server, "w76", &offer, 201);
@@ -198,8 +206,9 @@ fn w_76_one_codec_in_the_order_of_the_offer() {
     });
 }
 
+/// Row W-35.
 #[test]
-fn w_35_answers_come_soon() {
+fn answers_come_soon() {
     on_both_engines(|server, engine| {
         for name in ALL_OFFERS {
             let begun = std::time::Instant::now();
@@ -210,8 +219,9 @@ fn w_35_answers_come_soon() {
     });
 }
 
+/// Row W-10.
 #[test]
-fn w_10_a_query_does_no_harm() {
+fn a_query_does_no_harm() {
     let server = Server::start(&[]);
     let reply = server
         .post_offer("/whip/a?x=1&token=abc", &fixture("obs-media-level"))
@@ -219,8 +229,9 @@ fn w_10_a_query_does_no_harm() {
     assert!(reply.location().starts_with("/whip/s/"));
 }
 
+/// Row W-110.
 #[test]
-fn w_110_problems_explain_themselves() {
+fn problems_explain_themselves() {
     let server = Server::start(&[]);
     let session = server
         .post_offer("/whip/a", &fixture("obs-media-level"))
@@ -244,8 +255,9 @@ fn w_110_problems_explain_themselves() {
         .expect(409);
 }
 
+/// Row W-104.
 #[test]
-fn w_104_an_internal_failure_leaves_no_session() {
+fn an_internal_failure_leaves_no_session() {
     // webrtcbin has to connect from an address that this machine does not have.
     let server = server("webrtcbin", &["--webrtc.publisher_addresses", "192.0.2.1"]);
     server
@@ -268,8 +280,9 @@ fn watch(server: &Server, what: &str, offer: &str, status: u16) -> Reply {
     reply
 }
 
+/// Rows E-15 to E-20, E-26, E-27, E-28.
 #[test]
-fn e_15_to_e_20_e_26_e_27_e_28_liberties_of_viewers() {
+fn liberties_of_viewers_are_accepted() {
     let server = Server::demo(&[]);
     let chrome = fixture("chrome-whep-av");
     let exotic = "m=audio 9 UDP/TLS/RTP/SAVPF 111 63 112 113 110";
@@ -317,8 +330,9 @@ fn e_15_to_e_20_e_26_e_27_e_28_liberties_of_viewers() {
     assert_eq!(answer.bundle(), ["0", "1"]);
 }
 
+/// Rows E-30, E-31.
 #[test]
-fn e_30_e_31_shapes_of_viewers_offers() {
+fn viewers_offers_are_read_as_those_of_publishers() {
     let server = Server::demo(&[]);
     let chrome = fixture("chrome-whep-av");
     let md5 = "a=fingerprint:md5 01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10";
@@ -360,8 +374,9 @@ fn e_30_e_31_shapes_of_viewers_offers() {
     }
 }
 
+/// Rows E-21, E-22, E-44.
 #[test]
-fn e_21_e_22_e_44_tracks_that_only_one_side_has() {
+fn tracks_that_only_one_side_has_are_left_out() {
     let server = Server::demo(&[]);
     let offer = without_section(&fixture("chrome-whep-av"), "video");
     let reply = watch(&server, "E-22", &offer, 201);
@@ -386,8 +401,9 @@ fn e_21_e_22_e_44_tracks_that_only_one_side_has() {
     }
 }
 
+/// Rows E-23, E-36.
 #[test]
-fn e_23_e_36_no_codec_in_common_and_never_406() {
+fn without_a_codec_in_common_the_status_is_422_and_never_406() {
     let server = Server::start(&[]);
     let publisher = Client::publish_video(&server, "/whip/a");
     publisher.show();
@@ -404,8 +420,9 @@ fn e_23_e_36_no_codec_in_common_and_never_406() {
     }
 }
 
+/// Rows W-74, W-75.
 #[test]
-fn w_74_w_75_simulcast_is_answered_on_either_engine() {
+fn simulcast_is_answered_on_either_engine() {
     let offer = fixture("obs-32.1-simulcast");
     for engine in ENGINES {
         // webrtcbin cannot answer simulcast: such publishers are always on the direct engine.

@@ -1,4 +1,5 @@
-//! The table of all rows: `docs/conformance.md` is made of `rows.txt` and of the tests' names.
+//! The table of all rows: `docs/conformance.md` is made of `rows.txt` and of the rows that tests
+//! name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,16 +41,15 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// `W-97a` is `w_97a` in names.
-    fn name(&self) -> String {
-        self.id.replace('-', "_").to_lowercase()
-    }
-
     /// Whether the remark says why the row is not met.
     fn is_open(&self) -> bool {
         ["open:", "not applicable:"]
             .iter()
             .any(|start| self.remark.starts_with(start))
+    }
+
+    fn is_binding(&self) -> bool {
+        BINDING.contains(&self.level)
     }
 }
 
@@ -60,68 +60,73 @@ fn rows() -> Vec<Row<'static>> {
         .collect()
 }
 
-/// The rows that the name of a test begins with: `w_25_to_w_28_e_09_created` stands for five.
-fn named(test: &str) -> Vec<String> {
-    let mut words = test.split('_').peekable();
-    let mut found: Vec<String> = Vec::new();
-    let mut from: Option<u32> = None;
-    while let Some(word) = words.next() {
-        match word {
-            "w" | "e" => {
-                let Some(number) = words.next_if(|number| is_number(number)) else {
-                    break;
-                };
-                let row = format!("{word}_{number}");
-                let between = from.take().map(|first| first + 1..number.parse().unwrap());
-                found.extend(between.into_iter().flatten().map(|n| format!("{word}_{n}")));
-                found.push(row);
-            }
-            "to" => {
-                let Some((_, number)) = found.last().and_then(|last| last.split_once('_')) else {
-                    break;
-                };
-                from = Some(number.parse().expect("ranges of whole numbers"));
-            }
-            _ => break,
-        }
-    }
-    found
+/// A test that stands for rows.
+struct Test {
+    /// As `cargo test` takes it.
+    name: String,
+    /// Their ids.
+    rows: Vec<String>,
 }
 
-/// `35`, or `97a`.
-fn is_number(text: &str) -> bool {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    digits.len() >= 2 && text.len() - digits.len() < 2 && digits.parse::<u32>().is_ok()
+/// The rows in a comment above a test: `Rows W-25 to W-28, E-09.` stands for five.
+fn listed(comment: &str) -> Option<Vec<String>> {
+    let list = comment
+        .strip_prefix("/// Rows ")
+        .or_else(|| comment.strip_prefix("/// Row "))?;
+    let list = list.trim_end_matches('.').split(", ");
+    Some(list.flat_map(range).collect())
 }
 
-/// The names of all tests below a folder.
-fn tests(folder: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![root().join(folder)];
+/// `W-97a` is one row; `W-25 to W-28` are four.
+fn range(text: &str) -> Vec<String> {
+    let Some((first, last)) = text.split_once(" to ") else {
+        return vec![text.to_owned()];
+    };
+    let split = |id: &str| {
+        let (prefix, number) = id.split_once('-').expect("a row, such as W-25");
+        (prefix.to_owned(), number.parse::<u32>().unwrap())
+    };
+    let ((prefix, first), (_, last)) = (split(first), split(last));
+    let id = |number| format!("{prefix}-{number:02}");
+    (first..=last).map(id).collect()
+}
+
+/// The tests below a folder that stand for rows, in the order of their names.
+fn tests(folder: &str) -> Vec<Test> {
+    let top = root().join(folder);
+    let mut found = Vec::new();
+    let mut folders = vec![top.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let hidden = path.file_name().unwrap().to_str().unwrap().starts_with('.');
             if path.is_dir() && !hidden && !path.ends_with("node_modules") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|it| it == "rs") {
-                found.extend(tests_in(&fs::read_to_string(path).unwrap()));
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let module = path.strip_prefix(&top).unwrap().with_extension("");
+                let module = module.to_str().unwrap().replace('/', "::");
+                let module = module.trim_end_matches("::mod");
+                found.extend(tests_in(&fs::read_to_string(&path).unwrap(), module));
             }
         }
     }
+    found.sort_by(|one: &Test, other| one.name.cmp(&other.name));
     found
 }
 
-/// The functions of a file that have the attribute `#[test]`.
-fn tests_in(text: &str) -> Vec<String> {
-    let mut is_test = false;
+/// The functions of a module that have the attribute `#[test]` and rows above it.
+fn tests_in(text: &str, module: &str) -> Vec<Test> {
+    let (mut is_test, mut rows) = (false, None);
     let mut found = Vec::new();
     for line in text.lines().map(str::trim) {
         is_test |= line == "#[test]" || line.starts_with("#[tokio::test");
+        rows = listed(line).or(rows);
         let name = line.trim_start_matches("async ").strip_prefix("fn ");
         if let Some((name, _)) = name.and_then(|rest| rest.split_once('(')) {
-            if is_test {
-                found.push(name.to_owned());
+            if let Some(rows) = rows.take() {
+                assert!(is_test, "{module}::{name} has rows and is no test");
+                let name = format!("{module}::{name}");
+                found.push(Test { name, rows });
             }
             is_test = false;
         }
@@ -134,11 +139,14 @@ fn root() -> &'static Path {
 }
 
 /// The names of the tests of each row.
-fn by_row(tests: &BTreeSet<String>) -> BTreeMap<String, Vec<&str>> {
+fn by_row(tests: &[Test]) -> BTreeMap<&str, Vec<&str>> {
     let mut found = BTreeMap::<_, Vec<_>>::new();
     for test in tests {
-        for row in named(test) {
-            found.entry(row).or_default().push(test.as_str());
+        for row in &test.rows {
+            found
+                .entry(row.as_str())
+                .or_default()
+                .push(test.name.as_str());
         }
     }
     found
@@ -150,12 +158,17 @@ fn line(row: &Row<'_>, tests: &[&str], units: &[&str]) -> String {
         let names = tests.iter().map(|test| format!("`{test}`"));
         names.collect::<Vec<_>>().join("<br>")
     };
+    // Modules of the server come and go.
+    let units: Vec<_> = units
+        .iter()
+        .filter_map(|test| test.rsplit("::").next())
+        .collect();
     let result = match (row.remark, tests.is_empty() && units.is_empty()) {
         ("", true) => "no test",
         ("", false) => "tested",
         (remark, _) => remark,
     };
-    let (black, unit) = (names(tests), names(units));
+    let (black, unit) = (names(tests), names(&units));
     let tests = match (black.is_empty(), unit.is_empty()) {
         (_, true) => black,
         (true, false) => format!("unit: {unit}"),
@@ -172,8 +185,8 @@ fn document() -> String {
     let (black, unit) = (by_row(&black), by_row(&unit));
     let mut text = INTRODUCTION.to_owned();
     let rows = rows();
-    let open = rows.iter().filter(|row| row.is_open() && is_binding(row));
-    let tested = rows.iter().filter(|row| black.contains_key(&row.name()));
+    let open = rows.iter().filter(|row| row.is_open() && row.is_binding());
+    let tested = rows.iter().filter(|row| black.contains_key(row.id));
     let (open, tested) = (open.count(), tested.count());
     writeln!(
         text,
@@ -189,16 +202,12 @@ fn document() -> String {
         .unwrap();
         for row in rows.iter().filter(|row| row.id.starts_with(prefix)) {
             let none = Vec::new();
-            let black = black.get(&row.name()).unwrap_or(&none);
-            let unit = unit.get(&row.name()).unwrap_or(&none);
+            let black = black.get(row.id).unwrap_or(&none);
+            let unit = unit.get(row.id).unwrap_or(&none);
             text += &(line(row, black, unit) + "\n");
         }
     }
     text
-}
-
-fn is_binding(row: &Row<'_>) -> bool {
-    BINDING.contains(&row.level)
 }
 
 #[test]
@@ -208,11 +217,11 @@ fn every_binding_row_has_a_test_or_a_reason() {
     let rows = rows();
     let missing: Vec<_> = rows
         .iter()
-        .filter(|row| is_binding(row) && !row.is_open() && !tests.contains_key(&row.name()))
+        .filter(|row| row.is_binding() && !row.is_open() && !tests.contains_key(row.id))
         .map(|row| row.id)
         .collect();
     assert!(missing.is_empty(), "no black-box test for {missing:?}");
-    let known: BTreeSet<_> = rows.iter().map(Row::name).collect();
+    let known: BTreeSet<_> = rows.iter().map(|row| row.id).collect();
     assert_eq!(known.len(), rows.len(), "a row is there twice");
     let unknown: Vec<_> = tests.keys().filter(|row| !known.contains(*row)).collect();
     assert!(
@@ -236,17 +245,18 @@ fn the_document_is_fresh() {
 }
 
 #[test]
-fn names_of_rows() {
+fn rows_are_read_from_comments() {
     assert_eq!(
-        named("w_25_to_w_27_e_09_created_exactly"),
-        ["w_25", "w_26", "w_27", "e_09"]
+        listed("/// Rows W-25 to W-27, E-09.").unwrap(),
+        ["W-25", "W-26", "W-27", "E-09"]
     );
-    assert_eq!(named("w_97a_w_97b_delete"), ["w_97a", "w_97b"]);
-    assert_eq!(named("w_95c_if_match"), ["w_95c"]);
-    assert!(named("words_with_w").is_empty());
-    assert!(named("e_mail").is_empty());
+    assert_eq!(listed("/// Row W-97a.").unwrap(), ["W-97a"]);
+    assert_eq!(listed("/// Something else."), None);
+    let text = "/// Row W-01.\n#[test]\nfn a() {\n}\nfn b() {}\n#[tokio::test]\nasync fn c() {}\n";
+    let found = tests_in(text, "x");
+    assert_eq!(found.len(), 1);
     assert_eq!(
-        tests_in("#[test]\nfn a() {\n}\nfn b() {}\n#[tokio::test]\nasync fn c() {}\n"),
-        ["a", "c"]
+        (found[0].name.as_str(), &*found[0].rows[0]),
+        ("x::a", "W-01")
     );
 }

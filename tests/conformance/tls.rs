@@ -88,8 +88,9 @@ fn text(output: &Output) -> String {
 
 const GET: &str = "GET /healthz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
 
+/// Row W-01.
 #[test]
-fn w_01_https_with_tls_1_2_and_1_3() {
+fn https_takes_tls_1_2_and_1_3_alone() {
     let certificate = Certificate::new("versions");
     let server = certificate.server();
     let file = certificate.file();
@@ -133,8 +134,9 @@ fn w_01_https_with_tls_1_2_and_1_3() {
     assert!(plain.text().contains("https://"), "{plain:?}");
 }
 
+/// Row W-01.
 #[test]
-fn w_01_beyond_this_machine_http_is_warned_of() {
+fn plain_http_beyond_this_machine_is_warned_of() {
     let warned = |arguments: &[&str]| {
         let all = [
             "serve",

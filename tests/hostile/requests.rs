@@ -99,8 +99,9 @@ fn mutations(server: &Server, thread: u64, done: &AtomicUsize, end: Instant) {
     }
 }
 
+/// Row W-49.
 #[test]
-fn w_49_ten_thousand_mutated_offers_and_fragments() {
+fn mutated_offers_and_fragments_harm_nobody() {
     let server = &Server::start(&["--webrtc.publisher_engine", "direct"]);
     a_broadcast_goes_on(server, |_, _| {
         let before = server.count("sessions");
@@ -172,8 +173,9 @@ fn requests_that_come_byte_by_byte_are_cut_off_and_hold_up_nobody() {
     });
 }
 
+/// Row W-100b.
 #[test]
-fn w_100b_floods_of_posts_are_limited_and_hold_up_nobody() {
+fn floods_of_posts_are_limited_and_hold_up_nobody() {
     let server = &Server::start(&[
         "--webrtc.publisher_engine",
         "direct",

@@ -71,8 +71,9 @@ pub(super) fn host_line(index: usize, address: SocketAddr) -> String {
 mod tests {
     use super::*;
 
+    /// Row W-65.
     #[test]
-    fn w_65_only_usable_candidates_are_kept() {
+    fn only_usable_candidates_are_kept() {
         let good = [
             "1 1 udp 2122260223 192.0.2.1 61764 typ host",
             "a 1 UDP 1 2001:db8::1 5 typ relay raddr 0.0.0.0 rport 0",

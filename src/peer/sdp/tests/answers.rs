@@ -146,8 +146,9 @@ fn the_answer_offers_what_the_engine_implements() {
     assert!(!answer.contains("goog-remb") && !answer.contains("ice-lite"));
 }
 
+/// Row E-21.
 #[test]
-fn e_21_a_track_that_the_broadcast_lacks_is_inactive_in_the_bundle() {
+fn a_track_that_the_broadcast_lacks_is_inactive_in_the_bundle() {
     let offer = view(fixture!("chrome-whep-av")).unwrap();
     let mut sections = sections(&offer, Codec::Vp8);
     sections[0] = Section::Inactive;
@@ -197,8 +198,9 @@ fn publishers_answers() {
     }
 }
 
+/// Row W-80.
 #[test]
-fn w_80_the_offered_h264_parameters_are_repeated() {
+fn the_offered_h264_parameters_are_repeated() {
     let offer = publish(OBS).unwrap();
     let choices = offer.choose_publish().unwrap();
     let answer = publisher_answer(&offer, &choices, &engine_answer(&offer, &choices), &[]).unwrap();
@@ -208,8 +210,9 @@ fn w_80_the_offered_h264_parameters_are_repeated() {
     assert!(answer.contains("a=rtpmap:111 opus/48000/2\r\n"));
 }
 
+/// Row W-84.
 #[test]
-fn w_84_public_addresses_come_first() {
+fn public_addresses_come_first() {
     let offer = publish(OBS).unwrap();
     let choices = offer.choose_publish().unwrap();
     let engine = engine_answer(&offer, &choices);

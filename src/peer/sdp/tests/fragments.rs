@@ -14,8 +14,9 @@ fn remote() -> Remote {
     publish(OBS).unwrap().remote()
 }
 
+/// Row W-95a.
 #[test]
-fn w_95a_a_fragment_is_read() {
+fn a_fragment_is_read() {
     let fragment = read(GOOD);
     assert_eq!(fragment.candidates, ["192.0.2.1:61764".parse().unwrap()]);
     assert_eq!(fragment.mids, ["0"]);
@@ -23,8 +24,9 @@ fn w_95a_a_fragment_is_read() {
     assert_eq!(fragment.change(&remote()), Ok(Change::Trickle));
 }
 
+/// Row W-95g.
 #[test]
-fn w_95g_what_is_no_fragment_is_malformed() {
+fn what_is_no_fragment_is_malformed() {
     for text in [
         "",
         "\r\n",
@@ -40,8 +42,9 @@ fn w_95g_what_is_no_fragment_is_malformed() {
     assert!(Fragment::parse(&vec![b'\n'; FRAGMENT_BYTES_MAX + 1]).is_err());
 }
 
+/// Row W-95h.
 #[test]
-fn w_95h_unusable_candidates_are_dropped() {
+fn unusable_candidates_are_dropped() {
     let text = GOOD.replace(
         "a=end",
         "a=candidate:2 1 udp 2122260223 a1b2.local 61764 typ host\r\n\
@@ -54,8 +57,9 @@ fn w_95h_unusable_candidates_are_dropped() {
     assert_eq!(read(&text).candidates, ["192.0.2.1:61764".parse().unwrap()]);
 }
 
+/// Row W-95i.
 #[test]
-fn w_95i_shapes_seen_in_the_wild() {
+fn fragments_seen_in_the_wild_are_read() {
     let candidate = "a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\n";
     let credentials = "a=ice-ufrag:riAt\r\na=ice-pwd:liagNiLAe0isiLRg66/jA5\r\n";
     let shapes = [
@@ -76,14 +80,16 @@ fn w_95i_shapes_seen_in_the_wild() {
     }
 }
 
+/// Row W-95j.
 #[test]
-fn w_95j_an_unknown_mid_is_malformed() {
+fn an_unknown_mid_is_malformed() {
     let change = read(&GOOD.replace("a=mid:0", "a=mid:9")).change(&remote());
     assert!(matches!(change, Err(Error::Malformed(_))));
 }
 
+/// Row W-96b.
 #[test]
-fn w_96_a_restart_changes_both_credentials() {
+fn a_restart_changes_both_credentials() {
     let pwd = GOOD.replace("liag", "LIAG");
     let ufrag = GOOD.replace("riAt", "RIAT");
     let both = pwd.replace("riAt", "RIAT");

@@ -73,8 +73,9 @@ fn try_view(name: &str, text: &[u8]) -> bool {
     true
 }
 
+/// Row W-49.
 #[test]
-fn w_49_mutated_offers() {
+fn mutated_offers_are_answered_or_refused_at_once() {
     let refused = REFUSED
         .into_iter()
         .map(|(name, text)| (name, text.to_owned()));
@@ -103,8 +104,9 @@ fn w_49_mutated_offers() {
     );
 }
 
+/// Row W-49.
 #[test]
-fn w_49_the_worst_of_the_largest_offers() {
+fn the_worst_of_the_largest_offers_is_answered_soon() {
     let wildcards = format!("{OBS}{}", "a=rtcp-fb:* nack\r\n".repeat(4000));
     let pts = (0..128).fold(String::new(), |pts, pt| format!("{pts} {pt}"));
     let formats = wildcards.replace("SAVPF 96", &format!("SAVPF{pts}"));

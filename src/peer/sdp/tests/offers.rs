@@ -25,8 +25,9 @@ fn without(text: &str, start: &str) -> String {
     kept.join("\r\n") + "\r\n"
 }
 
+/// Rows W-41, W-42.
 #[test]
-fn w_41_w_42_what_is_no_sdp_is_malformed() {
+fn what_is_no_sdp_is_malformed() {
     for text in [
         "",
         "\r\n",
@@ -49,8 +50,9 @@ fn w_41_w_42_what_is_no_sdp_is_malformed() {
     );
 }
 
+/// Row W-42.
 #[test]
-fn w_42_an_offer_cut_in_an_m_line_is_malformed() {
+fn an_offer_cut_in_an_m_line_is_malformed() {
     for (name, text) in publishers() {
         for (start, _) in text.match_indices("\nm=") {
             let end = text.get(start + 1..).unwrap().find('\n').unwrap() + start + 1;
@@ -61,8 +63,9 @@ fn w_42_an_offer_cut_in_an_m_line_is_malformed() {
     }
 }
 
+/// Row W-44.
 #[test]
-fn w_44_line_ends_do_not_matter() {
+fn line_ends_do_not_matter() {
     let crlf = OBS.replace('\n', "\r\n");
     assert_eq!(
         publish(&crlf).unwrap().media.len(),
@@ -71,8 +74,9 @@ fn w_44_line_ends_do_not_matter() {
     assert!(publish(OBS.trim_end()).is_ok());
 }
 
+/// Rows W-45 to W-48.
 #[test]
-fn w_45_to_w_48_transport_attributes_are_needed() {
+fn transport_attributes_are_needed() {
     assert_malformed("W-45", &without(OBS, "a=ice-ufrag"));
     assert_malformed("W-45", &without(OBS, "a=ice-pwd"));
     assert_malformed("W-45", &OBS.replace("a=ice-ufrag:riAt", "a=ice-ufrag:riA"));
@@ -132,8 +136,9 @@ fn publishers_fixtures_are_accepted() {
     );
 }
 
+/// Rows W-50 to W-58.
 #[test]
-fn w_50_to_w_58_unsuitable_offers_are_unsupported() {
+fn unsuitable_offers_are_unsupported() {
     for (row, text) in REFUSED {
         assert_unsupported(row, text);
     }
@@ -150,8 +155,9 @@ fn w_50_to_w_58_unsuitable_offers_are_unsupported() {
     assert_malformed("no mid", &OBS.replace("a=mid:1\n", ""));
 }
 
+/// Rows W-52 to W-61.
 #[test]
-fn w_52_to_w_61_liberties_are_accepted() {
+fn liberties_are_accepted() {
     assert!(publish(&without(OBS, "a=sendonly")).is_ok(), "W-52");
     assert!(publish(&without(OBS, "a=msid")).is_ok(), "W-55");
     let single = without(fixture!("ffmpeg-video-only"), "a=group");
@@ -165,8 +171,9 @@ fn w_52_to_w_61_liberties_are_accepted() {
     assert!(offer.media.iter().all(|section| !section.rejected), "W-61");
 }
 
+/// Rows W-64, W-65.
 #[test]
-fn w_64_w_65_candidates_may_be_missing_or_useless() {
+fn candidates_may_be_missing_or_useless() {
     let candidates = "a=rtcp-mux\n\
          a=candidate:1 1 udp 2122260223 6ba1.local 50000 typ host\n\
          a=candidate:2 1 udp 2122260223 192.0.2.3 50000 typ host generation 0 ufrag riAt\n\
@@ -189,8 +196,9 @@ fn w_64_w_65_candidates_may_be_missing_or_useless() {
     );
 }
 
+/// Rows W-70, W-71.
 #[test]
-fn w_70_w_71_a_track_without_usable_codec_refuses_the_offer() {
+fn a_track_without_usable_codec_refuses_the_offer() {
     let mismatch = |text: &str| {
         matches!(
             publish(text).unwrap().choose_publish(),
@@ -213,8 +221,9 @@ fn w_70_w_71_a_track_without_usable_codec_refuses_the_offer() {
     );
 }
 
+/// Row W-72.
 #[test]
-fn w_72_a_data_channel_is_rejected_and_no_more() {
+fn a_data_channel_is_rejected_and_no_more() {
     let text = fixture!("chrome-whep-datachannel").replace("a=recvonly", "a=sendonly");
     let offer = publish(&text).unwrap();
     let choices = offer.choose_publish().unwrap();
@@ -233,8 +242,9 @@ fn w_72_a_data_channel_is_rejected_and_no_more() {
     assert_unsupported("no tracks", &data_only);
 }
 
+/// Rows E-15 to E-19.
 #[test]
-fn e_15_to_e_19_viewers_directions_and_order() {
+fn viewers_may_offer_in_any_direction_that_receives_and_order() {
     for (name, text) in VIEWERS {
         assert!(view(text).is_ok(), "{name}");
         let sendrecv = view(&text.replace("a=recvonly", "a=sendrecv")).unwrap();
@@ -264,8 +274,9 @@ fn e_15_to_e_19_viewers_directions_and_order() {
     );
 }
 
+/// Rows E-23 to E-27.
 #[test]
-fn e_23_to_e_27_choice_of_codec() {
+fn the_codec_is_chosen_from_what_both_sides_have() {
     let h264_only = view(fixture!("chrome-whep-h264-only")).unwrap();
     assert_eq!(h264_only.choose(Kind::Video, &[Codec::Vp8]), None, "E-23");
 
