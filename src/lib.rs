@@ -45,6 +45,5 @@ pub mod media;
 pub mod peer;
 pub mod pipeline;
 pub mod server;
-#[cfg(test)]
 mod testing;
 pub mod workbench;

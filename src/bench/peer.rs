@@ -15,16 +15,15 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use str0m::{
-    Candidate, Event, Input, Output, Rtc,
-    change::{SdpAnswer, SdpPendingOffer},
-    crypto,
+    Event, Rtc, crypto,
     format::Codec,
     media::{Direction, MediaKind, Mid, Pt},
-    net::{Protocol, Receive},
+    net::Transmit,
 };
 use tokio::{net::UdpSocket, time::timeout};
 
 use super::clock_ns;
+use crate::testing::peer::Peer;
 
 /// Wanted size of the socket buffers, in bytes: more than a second of the broadcast, so that a
 /// benchmark process that is not scheduled for a while loses nothing. The system may give less.
@@ -83,46 +82,35 @@ pub(super) async fn end_session(http: &Http, session: &str) -> Result<()> {
 }
 
 /// A client's peer connection.
-pub(super) struct Peer {
-    rtc: Box<Rtc>,
+pub(super) struct Connection {
+    inner: Peer,
     socket: UdpSocket,
-    local: SocketAddr,
     wake: Instant,
     sent_ns: u64,
-    video: Mid,
-    audio: Mid,
 }
 
-impl Peer {
+impl Connection {
     /// A peer that sends or receives one H264 and one Opus track, and its offer.
-    pub(super) async fn new(direction: Direction) -> Result<(Self, SdpPendingOffer, String)> {
+    pub(super) async fn new(direction: Direction) -> Result<(Self, String)> {
         let socket = loopback_socket()?;
         // Only then does tokio know that the socket can be written to.
         socket.writable().await?;
-        let local = socket.local_addr()?;
-        let now = Instant::now();
-        let mut rtc = Rtc::builder()
+        let config = Rtc::builder()
             .set_crypto_provider(Arc::new(crypto::from_feature_flags()))
             .set_rtp_mode(true)
             .clear_codecs()
             .enable_h264(true)
-            .enable_opus(true, false)
-            .build(now);
-        rtc.add_local_candidate(Candidate::host(local, "udp")?);
-        let mut changes = rtc.sdp_api();
-        let video = changes.add_media(MediaKind::Video, direction, None, None, None);
-        let audio = changes.add_media(MediaKind::Audio, direction, None, None, None);
-        let (offer, pending) = changes.apply().context("an offer without changes")?;
+            .enable_opus(true, false);
+        let kinds = [MediaKind::Video, MediaKind::Audio];
+        let (inner, offer) =
+            Peer::offering(&config, socket.local_addr()?, direction, &kinds)?;
         let peer = Self {
-            rtc: Box::new(rtc),
+            inner,
             socket,
-            local,
-            wake: now,
+            wake: Instant::now(),
             sent_ns: 0,
-            video,
-            audio,
         };
-        Ok((peer, pending, offer.to_sdp_string()))
+        Ok((peer, offer))
     }
 
     /// Posts the offer and takes the answer, which [`Self::accept`] wants. Also gives the URL of
@@ -146,19 +134,19 @@ impl Peer {
     }
 
     /// Applies the answer to the offer.
-    pub(super) fn accept(&mut self, pending: SdpPendingOffer, answer: &str) -> Result<()> {
-        let answer = SdpAnswer::from_sdp_string(answer)?;
-        Ok(self.rtc.sdp_api().accept_answer(pending, answer)?)
+    pub(super) fn accept(&mut self, answer: &str) -> Result<()> {
+        Ok(self.inner.accept(answer)?)
     }
 
     /// The negotiated payload type of the video (H264) or audio (Opus) track.
     pub(super) fn payload_type(&self, kind: MediaKind) -> Option<Pt> {
-        let (mid, codec) = match kind {
-            MediaKind::Video => (self.video, Codec::H264),
-            MediaKind::Audio => (self.audio, Codec::Opus),
+        let codec = match kind {
+            MediaKind::Video => Codec::H264,
+            MediaKind::Audio => Codec::Opus,
         };
-        let negotiated = self.rtc.media(mid)?.remote_pts();
-        let params = self.rtc.codec_config().params();
+        let rtc = &self.inner.rtc;
+        let negotiated = rtc.media(self.inner.mid(kind)?)?.remote_pts();
+        let params = rtc.codec_config().params();
         let of_codec = params.iter().filter(|params| params.spec().codec == codec);
         of_codec
             .map(str0m::format::PayloadParams::pt)
@@ -166,12 +154,9 @@ impl Peer {
     }
 
     /// The str0m session and the mid of the track, to write packets.
-    pub(super) fn track(&mut self, kind: MediaKind) -> (&mut Rtc, Mid) {
-        let mid = match kind {
-            MediaKind::Video => self.video,
-            MediaKind::Audio => self.audio,
-        };
-        (&mut self.rtc, mid)
+    pub(super) fn track(&mut self, kind: MediaKind) -> Option<(&mut Rtc, Mid)> {
+        let mid = self.inner.mid(kind)?;
+        Some((&mut self.inner.rtc, mid))
     }
 
     /// When [`Self::tick`] is due.
@@ -192,24 +177,12 @@ impl Peer {
 
     /// Hands a received datagram to the session.
     pub(super) fn feed(&mut self, datagram: &[u8], source: SocketAddr) -> Result<()> {
-        let Ok(contents) = datagram.try_into() else {
-            return Ok(()); // neither STUN, DTLS, RTP nor RTCP
-        };
-        let destination = self.local;
-        let receive = Receive {
-            proto: Protocol::Udp,
-            source,
-            destination,
-            contents,
-        };
-        Ok(self
-            .rtc
-            .handle_input(Input::Receive(Instant::now(), receive))?)
+        Ok(self.inner.receive(Instant::now(), source, datagram)?)
     }
 
     /// Lets time pass.
     pub(super) fn tick(&mut self) -> Result<()> {
-        Ok(self.rtc.handle_input(Input::Timeout(Instant::now()))?)
+        Ok(self.inner.tick(Instant::now())?)
     }
 
     /// Sends what the session has to send and reports its events.
@@ -218,22 +191,15 @@ impl Peer {
     ///
     /// If the session or the socket failed; a datagram that does not fit is an error too, because
     /// it would falsify the measurement.
-    pub(super) fn drain(&mut self, mut on_event: impl FnMut(Event)) -> Result<()> {
-        loop {
-            match self.rtc.poll_output()? {
-                Output::Timeout(wake) => {
-                    self.wake = wake;
-                    return Ok(());
-                }
-                Output::Transmit(datagram) => {
-                    self.sent_ns = clock_ns();
-                    self.socket
-                        .try_send_to(&datagram.contents, datagram.destination)
-                        .context("sending a datagram")?;
-                }
-                Output::Event(event) => on_event(event),
-            }
-        }
+    pub(super) fn drain(&mut self, on_event: impl FnMut(Event)) -> Result<()> {
+        let (socket, sent_ns) = (&self.socket, &mut self.sent_ns);
+        let send = |datagram: &Transmit| {
+            *sent_ns = clock_ns();
+            let sent = socket.try_send_to(&datagram.contents, datagram.destination);
+            sent.map(drop)
+        };
+        self.wake = self.inner.poll(send, on_event)?;
+        Ok(())
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
 use anyhow::{Context, Result, bail};
 use str0m::{
     Event,
-    change::SdpPendingOffer,
     media::{Direction, MediaKind, Pt},
     rtp::{RtpWrite, SeqNo},
 };
@@ -20,7 +19,7 @@ use tokio::{
 
 use super::{
     clip::{Clip, ClipFrame},
-    peer::{self, Http, Peer},
+    peer::{self, Http, Connection},
 };
 
 /// How long connecting may take.
@@ -43,11 +42,11 @@ pub(super) struct ClipPublisher {
 impl ClipPublisher {
     /// Publishes to `endpoint`; returns when media flows.
     pub(super) async fn start(http: &Http, endpoint: &str, clip: Arc<Clip>) -> Result<Self> {
-        let (peer, pending, offer) = Peer::new(Direction::SendOnly).await?;
-        let (answer, session) = Peer::negotiate(http, endpoint, offer).await?;
+        let (peer, offer) = Connection::new(Direction::SendOnly).await?;
+        let (answer, session) = Connection::negotiate(http, endpoint, offer).await?;
         let sends = Arc::new(Mutex::new(Sends::new()));
         let (connected, wait) = oneshot::channel();
-        let run = Publishing::new(peer, pending, &answer, Arc::clone(&sends))?;
+        let run = Publishing::new(peer, &answer, Arc::clone(&sends))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(run.run(clip, connected));
         let mut publisher = Self {
@@ -97,7 +96,7 @@ struct ClipTrack {
 }
 
 struct Publishing {
-    peer: Peer,
+    peer: Connection,
     video: ClipTrack,
     audio: ClipTrack,
     sends: Arc<Mutex<Sends>>,
@@ -105,13 +104,8 @@ struct Publishing {
 }
 
 impl Publishing {
-    fn new(
-        mut peer: Peer,
-        pending: SdpPendingOffer,
-        answer: &str,
-        sends: Arc<Mutex<Sends>>,
-    ) -> Result<Self> {
-        peer.accept(pending, answer)?;
+    fn new(mut peer: Connection, answer: &str, sends: Arc<Mutex<Sends>>) -> Result<Self> {
+        peer.accept(answer)?;
         let track = |kind| -> Result<ClipTrack> {
             let payload_type = peer.payload_type(kind);
             let payload_type =
@@ -186,7 +180,7 @@ impl Publishing {
             MediaKind::Video => &mut self.video,
             MediaKind::Audio => &mut self.audio,
         };
-        let (rtc, mid) = self.peer.track(track.kind);
+        let (rtc, mid) = self.peer.track(track.kind).context("no such track")?;
         let mut api = rtc.direct_api();
         let stream = api
             .stream_tx_by_mid(mid, None)

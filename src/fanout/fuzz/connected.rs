@@ -25,7 +25,7 @@ use crate::{
             Incoming, Session,
             fuzz::{
                 Step,
-                peer::{Peer, port},
+                peer::{Adversary, port},
                 steps,
             },
         },
@@ -58,7 +58,7 @@ struct Stage {
 /// # Errors
 /// If the connection does not come about.
 pub(crate) fn viewer(data: &[u8]) -> io::Result<u64> {
-    let mut peer = Peer::new(Direction::RecvOnly)?;
+    let mut peer = Adversary::new(Direction::RecvOnly)?;
     let (events, mut received) = mpsc::channel(16);
     let (mut stage, answer) = Stage::new(&peer.offer, events).map_err(io::Error::other)?;
     let (mut now, mut connected) = (stage.now, false);

@@ -15,7 +15,7 @@ use std::{
 use str0m::media::Direction;
 use tokio::sync::mpsc;
 
-use self::peer::{Peer, port};
+use self::peer::{Adversary, port};
 use super::{Incoming, Publisher, PublisherOptions, Session, StreamInput, Task, reorder::JUMP};
 use crate::{
     media::{Codec, Packet},
@@ -64,7 +64,7 @@ pub(crate) fn steps(data: &[u8]) -> impl Iterator<Item = Step<'_>> {
 /// If the connection does not come about.
 pub(crate) fn publisher(data: &[u8]) -> io::Result<u64> {
     let (mut now, seen) = (Instant::now(), Arc::default());
-    let mut peer = Peer::new(Direction::SendOnly)?;
+    let mut peer = Adversary::new(Direction::SendOnly)?;
     let (mut task, answer) = accept(&peer, &seen)?;
     peer.connect(&mut now, &answer, |now, source, datagram| {
         task.step(now, Some((source, datagram)));
@@ -88,7 +88,7 @@ pub(crate) fn publisher(data: &[u8]) -> io::Result<u64> {
 }
 
 /// The server's end of a publisher, without a runtime, and its answer.
-fn accept(peer: &Peer, seen: &Arc<AtomicU64>) -> io::Result<(Task, String)> {
+fn accept(peer: &Adversary, seen: &Arc<AtomicU64>) -> io::Result<(Task, String)> {
     let offer = Offer::parse(peer.offer.as_bytes(), Role::Publisher).map_err(io::Error::other)?;
     let options = PublisherOptions {
         jitter: Duration::from_millis(50),
@@ -159,7 +159,7 @@ mod tests {
     fn a_handshake_that_has_failed_is_left_alone() {
         // RFC 5246 §7.2: fatal, and still in clear.
         let alert = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40];
-        let mut peer = Peer::new(Direction::SendOnly).unwrap();
+        let mut peer = Adversary::new(Direction::SendOnly).unwrap();
         let (mut task, answer) = accept(&peer, &Arc::default()).unwrap();
         let mut ended = false;
         let connected = peer.connect(&mut Instant::now(), &answer, |now, source, datagram| {

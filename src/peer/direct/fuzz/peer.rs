@@ -9,19 +9,21 @@ use std::{
 };
 
 use str0m::{
-    Candidate, Input, Output, Rtc,
-    change::{SdpAnswer, SdpPendingOffer},
+    Rtc,
     media::{Direction, MediaKind},
-    net::{Protocol, Receive},
+    net::Transmit,
 };
 
 use super::super::{
     keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER},
     rtp_stream,
 };
-use crate::peer::{
-    srtp,
-    udp::{self, Port},
+use crate::{
+    peer::{
+        srtp,
+        udp::{self, Port},
+    },
+    testing::peer::Peer,
 };
 
 /// A handshake is done after three turns; these are for clients that wait between their checks.
@@ -40,49 +42,38 @@ pub(crate) fn port() -> io::Result<Port> {
     })
 }
 
-pub(crate) struct Peer {
-    rtc: Rtc,
+pub(crate) struct Adversary {
+    inner: Peer,
     keys: KeySlot,
     /// Where the server's datagrams come; its own do not need the network.
     socket: UdpSocket,
     pub(crate) address: SocketAddr,
     pub(crate) offer: String,
-    pending: Option<SdpPendingOffer>,
     sender: Option<srtp::Sender>,
     newest: u16,
 }
 
-impl Peer {
+impl Adversary {
     /// A client that publishes or watches a picture and sound.
     pub(crate) fn new(direction: Direction) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
-        let mut rtc = Rtc::builder()
+        let config = Rtc::builder()
             .set_crypto_provider(Arc::clone(&PROVIDER))
             .set_dtls_cert(CERTIFICATE.clone())
-            .set_rtp_mode(true)
-            .build(Instant::now());
+            .set_rtp_mode(true);
+        let kinds = [MediaKind::Video, MediaKind::Audio];
+        let (inner, offer) = Peer::offering(&config, address, direction, &kinds)?;
         let keys = NEW_SLOT
             .take()
             .ok_or_else(|| io::Error::other("no DTLS instance was made"))?;
-        let host = Candidate::host(address, "udp").map_err(io::Error::other)?;
-        rtc.add_local_candidate(host);
-        let mut api = rtc.sdp_api();
-        let video = api.add_media(MediaKind::Video, direction, None, None, None);
-        let audio = api.add_media(MediaKind::Audio, direction, None, None, None);
-        if video == audio {
-            // str0m draws three characters at random.
-            return Self::new(direction);
-        }
-        let (offer, pending) = api.apply().ok_or_else(|| io::Error::other("no offer"))?;
         Ok(Self {
-            rtc,
+            inner,
             keys,
             socket,
             address,
-            offer: offer.to_sdp_string(),
-            pending: Some(pending),
+            offer,
             sender: None,
             newest: 0,
         })
@@ -96,22 +87,15 @@ impl Peer {
         answer: &str,
         mut deliver: impl FnMut(Instant, SocketAddr, &[u8]) -> bool,
     ) -> io::Result<()> {
-        let answer = SdpAnswer::from_sdp_string(answer).map_err(io::Error::other)?;
-        if let Some(pending) = self.pending.take() {
-            let api = self.rtc.sdp_api();
-            api.accept_answer(pending, answer)
-                .map_err(io::Error::other)?;
-        }
+        self.inner.accept(answer)?;
         let mut connected = false;
         for _ in 0..TURNS {
-            if connected && self.rtc.is_connected() {
+            if connected && self.inner.rtc.is_connected() {
                 break;
             }
             *now += TURN;
-            self.rtc
-                .handle_input(Input::Timeout(*now))
-                .map_err(io::Error::other)?;
-            while let Some(datagram) = self.output()? {
+            self.inner.tick(*now)?;
+            for datagram in self.output()? {
                 connected = deliver(*now, self.address, &datagram);
                 self.read(*now)?;
             }
@@ -178,14 +162,14 @@ impl Peer {
         self.newest
     }
 
-    fn output(&mut self) -> io::Result<Option<Vec<u8>>> {
-        loop {
-            match self.rtc.poll_output().map_err(io::Error::other)? {
-                Output::Timeout(_) => return Ok(None),
-                Output::Transmit(datagram) => return Ok(Some(datagram.contents.to_vec())),
-                Output::Event(_) => {}
-            }
-        }
+    fn output(&mut self) -> io::Result<Vec<Vec<u8>>> {
+        let mut datagrams = Vec::new();
+        let send = |datagram: &Transmit| {
+            datagrams.push(datagram.contents.to_vec());
+            Ok(())
+        };
+        self.inner.poll(send, |_| {})?;
+        Ok(datagrams)
     }
 
     /// Takes what the server has sent.
@@ -193,15 +177,7 @@ impl Peer {
         let mut buffer = [0; 2000];
         while let Ok((length, source)) = self.socket.recv_from(&mut buffer) {
             let datagram = buffer.get(..length).unwrap_or_default();
-            let receive = Receive {
-                proto: Protocol::Udp,
-                source,
-                destination: self.address,
-                contents: datagram.try_into().map_err(io::Error::other)?,
-            };
-            self.rtc
-                .handle_input(Input::Receive(now, receive))
-                .map_err(io::Error::other)?;
+            self.inner.receive(now, source, datagram)?;
         }
         Ok(())
     }

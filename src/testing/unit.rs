@@ -1,4 +1,4 @@
-//! What unit tests share.
+//! Processes, runtimes and counts for unit tests.
 
 use std::{env, fs, process::Command, time::Duration};
 

@@ -1,0 +1,8 @@
+//! What measures and tests the server: a WebRTC client, and helpers for unit tests.
+
+pub(crate) mod peer;
+#[cfg(test)]
+mod unit;
+
+#[cfg(test)]
+pub(crate) use unit::{block_on, count_threads_and_files, run_alone};
