@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    rtc::obs,
-    support::{PATIENCE, Server, fixture, peer::Client},
+    rtc::{Client, obs},
+    support::{PATIENCE, Server, fixture},
 };
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -105,9 +105,9 @@ fn unknown_events_are_refused() {
 #[test]
 fn without_a_selection_all_events_come() {
     let server = Server::start(&["--timeouts.grace", "20s"]);
-    let publisher = Client::publish(&server, "/whip/show");
+    let publisher = Client::talk(&server, "show");
     server.wait_for_state("show", "live");
-    let watching = Client::watch(&server, "/whep/show");
+    let watching = Client::listen(&server, "show");
     let mut lines = stream(&server, &format!("{}/events", watching.session));
     let first = lines.find(|line| line.starts_with("event:")).unwrap();
     assert!(

@@ -2,17 +2,16 @@
 
 use std::{thread, time::Duration};
 
-use crate::support::{Server, fixture, peer::Client, wait_for};
+use crate::{
+    rtc::{Client, Mode, clip},
+    support::{Server, fixture, wait_for},
+};
 
+/// A live publisher of sound.
 fn live(server: &Server) -> Client {
-    let publisher = Client::publish(server, "/whip/a");
+    let publisher = Client::talk(server, "a");
     server.wait_for_state("a", "live");
     publisher
-}
-
-fn wait_for_packets(viewer: &Client) {
-    let before = viewer.packets();
-    wait_for("packets", || (viewer.packets() > before + 10).then_some(()));
 }
 
 /// Row W-101.
@@ -25,8 +24,8 @@ fn a_live_publisher_is_protected() {
         .expect(409);
     assert_eq!(reply.header("retry-after"), Some("2"));
     server.get(&publisher.session).expect(204);
-    let viewer = Client::watch(&server, "/whep/a");
-    wait_for_packets(&viewer);
+    let viewer = Client::listen(&server, "a");
+    viewer.wait_for_sound(10);
 }
 
 /// Row W-101.
@@ -43,7 +42,7 @@ fn a_source_is_protected() {
 fn replacing_can_be_allowed() {
     let server = Server::start(&["--webrtc.replace_live", "true"]);
     let publisher = live(&server);
-    let _second = Client::publish(&server, "/whip/a");
+    let _second = Client::talk(&server, "a");
     server.get(&publisher.session).expect(404);
 }
 
@@ -52,16 +51,16 @@ fn replacing_can_be_allowed() {
 fn a_stale_publisher_is_replaced_and_viewers_survive() {
     let server = Server::start(&[]);
     let first = live(&server);
-    let viewer = Client::watch(&server, "/whep/a");
-    wait_for_packets(&viewer);
-    first.mute();
+    let viewer = Client::listen(&server, "a");
+    viewer.wait_for_sound(10);
+    first.set(Mode::Mute);
     server.wait_for_state("a", "stale");
     server
         .post_offer("/whep/a", &fixture("chrome-whep-av"))
         .expect(409);
     let _second = live(&server);
     server.get(&first.session).expect(404);
-    wait_for_packets(&viewer);
+    viewer.wait_for_sound(10);
     assert!(!viewer.is_closed());
     server.get(&viewer.session).expect(204);
     wait_for("goodbye", || first.is_closed().then_some(()));
@@ -89,11 +88,7 @@ fn of_two_racing_publishers_one_wins() {
 #[test]
 fn a_connection_without_media_ends() {
     let server = Server::start(&["--timeouts.media", "1s"]);
-    let publisher = {
-        let publisher = Client::publish(&server, "/whip/a");
-        publisher.mute();
-        publisher
-    };
+    let publisher = Client::publish_in(Mode::Mute, &server, "a", &clip::VP8);
     wait_for("connection", || publisher.is_connected().then_some(()));
     assert_eq!(server.state("a").as_deref(), Some("waiting"));
     wait_for("end", || {
@@ -121,14 +116,14 @@ fn a_publisher_that_never_connected_is_replaced_at_once() {
 fn viewers_outlive_the_publisher_for_the_grace_period() {
     let server = Server::start(&["--timeouts.grace", "2s"]);
     let publisher = live(&server);
-    let viewer = Client::watch(&server, "/whep/a");
-    wait_for_packets(&viewer);
+    let viewer = Client::listen(&server, "a");
+    viewer.wait_for_sound(10);
     server.delete(&publisher.session).expect(200);
     server.wait_for_state("a", "waiting");
     server.get(&viewer.session).expect(204);
     // It comes back: the same session goes on.
     let publisher = live(&server);
-    wait_for_packets(&viewer);
+    viewer.wait_for_sound(10);
     server.delete(&publisher.session).expect(200);
     wait_for("goodbye", || viewer.is_closed().then_some(()));
     server.get(&viewer.session).expect(404);
@@ -141,7 +136,7 @@ fn viewers_outlive_the_publisher_for_the_grace_period() {
 #[test]
 fn a_broadcast_is_live_at_its_first_picture() {
     let server = Server::start(&[]);
-    let publisher = Client::publish_video(&server, "/whip/a");
+    let publisher = Client::publish_in(Mode::Blind, &server, "a", &clip::VP8);
     wait_for("sound", || (server.count("publishers") == 1).then_some(()));
     thread::sleep(Duration::from_millis(500));
     assert_eq!(server.state("a").as_deref(), Some("waiting"));
@@ -149,7 +144,7 @@ fn a_broadcast_is_live_at_its_first_picture() {
         .post_offer("/whep/a", &fixture("chrome-whep-av"))
         .expect(409);
     assert_eq!(reply.header("retry-after"), Some("1"));
-    publisher.show();
+    publisher.set(Mode::Normal);
     server.wait_for_state("a", "live");
     let tracks = server.get("/api/broadcasts/a").json()["tracks"].to_string();
     assert!(
@@ -166,20 +161,18 @@ fn a_broadcast_is_live_at_its_first_picture() {
 fn viewers_are_closed_when_the_tracks_have_changed() {
     let server = Server::start(&[]);
     let publisher = live(&server);
-    let all = crate::rtc::Client::watch(&server, "a");
+    let all = Client::watch(&server, "a");
     // Its offer asks for sound only.
-    let listener = Client::watch(&server, "/whep/a");
-    wait_for_packets(&listener);
+    let listener = Client::listen(&server, "a");
+    listener.wait_for_sound(10);
     server.delete(&publisher.session).expect(200);
-    let publisher = Client::publish_video(&server, "/whip/a");
-    publisher.show();
-    server.wait_for_state("a", "live");
+    let _publisher = Client::live(&server, "a", &clip::VP8);
     // There is a picture now, which it has asked for and not got.
     wait_for("goodbye", || all.is_closed().then_some(()));
     server.get(&all.session).expect(404);
-    wait_for_packets(&listener);
-    let viewer = Client::watch(&server, "/whep/a");
-    wait_for_packets(&viewer);
+    listener.wait_for_sound(10);
+    let viewer = Client::listen(&server, "a");
+    viewer.wait_for_sound(10);
 }
 
 /// Rows E-52, W-97d.
@@ -187,8 +180,8 @@ fn viewers_are_closed_when_the_tracks_have_changed() {
 fn delete_says_goodbye() {
     let server = Server::start(&[]);
     let publisher = live(&server);
-    let viewer = Client::watch(&server, "/whep/a");
-    wait_for_packets(&viewer);
+    let viewer = Client::listen(&server, "a");
+    viewer.wait_for_sound(10);
     server.delete(&viewer.session).expect(200);
     wait_for("goodbye to the viewer", || viewer.is_closed().then_some(()));
     server.delete(&publisher.session).expect(200);
@@ -214,8 +207,8 @@ fn a_publisher_that_vanishes_is_noticed() {
 fn stop_says_goodbye() {
     let mut server = Server::start(&[]);
     let publisher = live(&server);
-    let viewer = Client::watch(&server, "/whep/a");
-    wait_for_packets(&viewer);
+    let viewer = Client::listen(&server, "a");
+    viewer.wait_for_sound(10);
     server.signal("TERM");
     assert!(server.wait_for_exit().success());
     wait_for("goodbye", || {

@@ -102,8 +102,7 @@ impl Connection {
             .enable_h264(true)
             .enable_opus(true, false);
         let kinds = [MediaKind::Video, MediaKind::Audio];
-        let (inner, offer) =
-            Peer::offering(&config, socket.local_addr()?, direction, &kinds)?;
+        let (inner, offer) = Peer::offering(&config, socket.local_addr()?, direction, &kinds)?;
         let peer = Self {
             inner,
             socket,

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     clip::{Clip, ClipFrame},
-    peer::{self, Http, Connection},
+    peer::{self, Connection, Http},
 };
 
 /// How long connecting may take.

@@ -21,7 +21,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::sleep_until};
 use super::{
     clock_ns, h264,
     helper::HelperControls,
-    peer::{Http, Connection, end_session, http_client},
+    peer::{Connection, Http, end_session, http_client},
     rtp,
 };
 use crate::media::rtp::RtpHeader;

@@ -75,7 +75,9 @@ impl Peer {
     /// The name of the track of this kind.
     pub(crate) fn mid(&self, kind: MediaKind) -> Option<Mid> {
         let mut tracks = self.tracks.iter();
-        tracks.find(|(offered, _)| *offered == kind).map(|(_, mid)| *mid)
+        tracks
+            .find(|(offered, _)| *offered == kind)
+            .map(|(_, mid)| *mid)
     }
 
     /// Takes a datagram; what is neither STUN, DTLS, RTP nor RTCP is left out.

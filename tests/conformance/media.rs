@@ -8,7 +8,7 @@ use std::{
 use super::{ENGINES, on_both_engines, server};
 use crate::{
     rtc::{Client, Mode, clip, obs},
-    support::{Server, fixture, peer, wait_for},
+    support::{Server, fixture, wait_for},
 };
 
 /// What a session has sent before a restart is refused, and goes on to send after it.
@@ -38,10 +38,10 @@ fn obs_publishes_without_candidates() {
 #[test]
 fn a_viewer_without_candidates_plays() {
     let server = Server::start(&[]);
-    let _publisher = peer::Client::publish(&server, "/whip/a");
+    let _publisher = Client::talk(&server, "a");
     server.wait_for_state("a", "live");
-    let viewer = peer::Client::watch_without_candidates(&server, "/whep/a");
-    wait_for("packets", || (viewer.packets() > 10).then_some(()));
+    let viewer = Client::listen_without_candidates(&server, "a");
+    viewer.wait_for_sound(10);
 }
 
 /// Row E-32.
@@ -168,8 +168,7 @@ fn publishers_that_do_not_go_on_lose_the_name() {
             .post_offer("/whip/a", &fixture("obs-media-level"))
             .expect(201)
             .location();
-        let mute = Client::publish(&server, "b", &clip::VP8);
-        mute.set(Mode::Mute);
+        let mute = Client::publish_in(Mode::Mute, &server, "b", &clip::VP8);
         ended(&server, &silent);
         ended(&server, &mute.session);
         assert_eq!(server.ended("no_media"), 1, "{engine}");
@@ -217,10 +216,10 @@ const RESTART: &str = "a=ice-ufrag:new1new1\r\na=ice-pwd:nnnnnnnnnnnnnnnnnnnnnnn
 #[test]
 fn a_refused_restart_disturbs_nothing() {
     let server = server("webrtcbin", &[]);
-    let publisher = peer::Client::publish(&server, "/whip/a");
+    let publisher = Client::talk(&server, "a");
     server.wait_for_state("a", "live");
-    let viewer = peer::Client::watch(&server, "/whep/a");
-    wait_for("packets", || (viewer.packets() > 10).then_some(()));
+    let viewer = Client::listen(&server, "a");
+    viewer.wait_for_sound(10);
     let mid = publisher.answer.split("a=mid:").nth(1).unwrap();
     let mid = mid.lines().next().unwrap();
     let fragment = RESTART.replace("a=mid:0", &format!("a=mid:{mid}"));
@@ -228,8 +227,7 @@ fn a_refused_restart_disturbs_nothing() {
     server
         .patch(&publisher.session, &any, &fragment)
         .expect(422);
-    let before = viewer.packets();
-    wait_for("packets", || (viewer.packets() > before + 50).then_some(()));
+    viewer.wait_for_sound(50);
     server.get(&publisher.session).expect(204);
 }
 

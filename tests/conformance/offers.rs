@@ -5,7 +5,10 @@ use super::{
     sdp::{Sdp, reversed, without, without_section},
     server,
 };
-use crate::support::{Reply, SDP, Server, fixture, peer::Client, wait_for};
+use crate::{
+    rtc::{Client, clip},
+    support::{Reply, SDP, Server, fixture, wait_for},
+};
 
 const ALL_OFFERS: [&str; 4] = [
     "obs-media-level",
@@ -384,7 +387,7 @@ fn tracks_that_only_one_side_has_are_left_out() {
     assert_eq!(answer.media.len(), 1);
     assert_eq!(answer.section("1").direction(), "sendonly");
 
-    let _sound = Client::publish(&server, "/whip/sound");
+    let _sound = Client::talk(&server, "sound");
     server.wait_for_state("sound", "live");
     let reply = server
         .post_offer("/whep/sound", &fixture("chrome-whep-av"))
@@ -405,9 +408,7 @@ fn tracks_that_only_one_side_has_are_left_out() {
 #[test]
 fn without_a_codec_in_common_the_status_is_422_and_never_406() {
     let server = Server::start(&[]);
-    let publisher = Client::publish_video(&server, "/whip/a");
-    publisher.show();
-    server.wait_for_state("a", "live");
+    let _publisher = Client::live(&server, "a", &clip::VP8);
     // Neither what the broadcast has nor what can be made of it.
     let other = fixture("chrome-whep-h264-only").replace("H264/90000", "H263/90000");
     let reply = server.post_offer("/whep/a", &other).expect(422);

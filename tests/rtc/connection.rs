@@ -8,16 +8,16 @@ use std::{
 };
 
 use str0m::{
-    Candidate, Event, Input, Output, Rtc,
-    change::SdpAnswer,
+    Event, Rtc,
     media::{Direction, MediaKind},
-    net::{Protocol, Receive},
+    net::Transmit,
 };
 
 use super::{
     Mode, Seen,
     clip::{AUDIO, Clip},
     keys::Keys,
+    peer::Peer,
     sending::{Playing, complaint},
     wire::Wire,
 };
@@ -29,16 +29,24 @@ const RECEIVE_BUFFER_DEAF: usize = 2048;
 const TICK: Duration = Duration::from_millis(10);
 /// Feedback packets per millisecond of a flood.
 const FLOOD: usize = 20;
+const BOTH: [MediaKind; 2] = [MediaKind::Video, MediaKind::Audio];
 
-/// How a client takes the answer.
-pub(super) type Accept = Box<dyn FnOnce(&mut Rtc, &str) + Send>;
+/// A client that waits for the answer to its offer.
+pub(super) struct Offering {
+    pub(super) peer: Peer,
+    pub(super) socket: UdpSocket,
+    pub(super) keys: Keys,
+    pub(super) offer: String,
+    /// How it takes the answer.
+    pub(super) accept: fn(&mut Peer, &str),
+}
 
 pub(super) struct Connection {
-    rtc: Rtc,
+    peer: Peer,
     socket: UdpSocket,
     pub(super) offer: String,
     pub(super) seen: Arc<Seen>,
-    accept: Option<Accept>,
+    accept: fn(&mut Peer, &str),
     playing: Option<Playing>,
     /// The SSRC of the video that comes, and where it comes from.
     watched: Option<u32>,
@@ -53,10 +61,10 @@ pub(super) fn socket() -> UdpSocket {
     socket
 }
 
-impl Connection {
-    pub(super) fn new(direction: Direction, clip: Option<&'static Clip>) -> Self {
-        let socket = socket();
-        let keys = Keys::default();
+impl Offering {
+    /// Offers what a clip is encoded with, and Opus; without a clip everything that str0m knows.
+    fn new(direction: Direction, clip: Option<&'static Clip>, kinds: &[MediaKind]) -> Self {
+        let (socket, keys) = (socket(), Keys::default());
         let mut config = Rtc::builder()
             .set_crypto_provider(keys.provider())
             .set_rtp_mode(true);
@@ -64,44 +72,63 @@ impl Connection {
             config = config.clear_codecs();
             clip.configure(config.codec_config());
         }
-        let mut rtc = config.build(Instant::now());
         let address = socket.local_addr().unwrap();
-        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
-        let mut api = rtc.sdp_api();
-        let video = api.add_media(MediaKind::Video, direction, None, None, None);
-        let audio = api.add_media(MediaKind::Audio, direction, None, None, None);
-        let (offer, pending) = api.apply().unwrap();
-        if video == audio {
-            // str0m draws three characters at random.
-            return Self::new(direction, clip);
+        let (peer, offer) = Peer::offering(&config, address, direction, kinds).unwrap();
+        Self {
+            peer,
+            socket,
+            keys,
+            offer,
+            accept: |peer, answer| peer.accept(answer).unwrap(),
         }
-        // A viewer only offers what the clip is encoded with.
-        let clip = clip.filter(|_| direction == Direction::SendOnly);
-        let playing = clip.map(|clip| Playing::new(clip, video, audio));
-        let accept = Box::new(|rtc: &mut Rtc, answer: &str| {
-            let answer = SdpAnswer::from_sdp_string(answer).unwrap();
-            rtc.sdp_api().accept_answer(pending, answer).unwrap();
-        });
-        let offer = (offer.to_sdp_string(), accept as Accept);
-        Self::of((rtc, socket, keys), offer, playing)
+    }
+}
+
+impl Connection {
+    /// Publishes this clip and silence.
+    pub(super) fn publishing(clip: &'static Clip) -> Self {
+        let offering = Offering::new(Direction::SendOnly, Some(clip), &BOTH);
+        let [video, audio] = BOTH.map(|kind| offering.peer.mid(kind).unwrap());
+        Self::of(offering, Some(Playing::new(clip, video, audio)))
     }
 
-    pub(super) fn of(
-        (rtc, socket, keys): (Rtc, UdpSocket, Keys),
-        (offer, accept): (String, Accept),
-        playing: Option<Playing>,
-    ) -> Self {
+    /// Publishes silence.
+    pub(super) fn talking() -> Self {
+        let offering = Offering::new(Direction::SendOnly, None, &[MediaKind::Audio]);
+        let audio = offering.peer.mid(MediaKind::Audio).unwrap();
+        Self::of(offering, Some(Playing::without_pictures(audio)))
+    }
+
+    /// Takes everything, or only what this clip is encoded with.
+    pub(super) fn watching(clip: Option<&'static Clip>) -> Self {
+        Self::of(Offering::new(Direction::RecvOnly, clip, &BOTH), None)
+    }
+
+    /// Takes sound only.
+    pub(super) fn listening() -> Self {
+        let kinds = [MediaKind::Audio];
+        Self::of(Offering::new(Direction::RecvOnly, None, &kinds), None)
+    }
+
+    pub(super) fn of(offering: Offering, playing: Option<Playing>) -> Self {
+        let Offering {
+            peer,
+            socket,
+            keys,
+            offer,
+            accept,
+        } = offering;
         let seen = Arc::new(Seen {
             keys,
             wire: Wire::new(&socket),
             ..Seen::default()
         });
         Self {
-            rtc,
+            peer,
             socket,
             offer,
             seen,
-            accept: Some(accept),
+            accept,
             playing,
             watched: None,
             target: None,
@@ -110,7 +137,7 @@ impl Connection {
     }
 
     pub(super) fn answered(&mut self, answer: &str) {
-        (self.accept.take().unwrap())(&mut self.rtc, answer);
+        (self.accept)(&mut self.peer, answer);
     }
 
     pub(super) fn run(mut self) {
@@ -127,7 +154,7 @@ impl Connection {
             let now = Instant::now();
             self.send_due(now, mode);
             let wake = self.drain();
-            if !self.rtc.is_alive() {
+            if !self.peer.rtc.is_alive() {
                 self.seen.closed.store(true, Relaxed);
                 return;
             }
@@ -141,71 +168,45 @@ impl Connection {
             } else {
                 self.receive(wait);
             }
-            // A session that fails shows in is_alive.
-            let _ = self.rtc.handle_input(Input::Timeout(Instant::now()));
+            let _ = self.peer.tick(Instant::now());
         }
     }
 
     fn change(&mut self, mode: Mode) {
         match mode {
-            Mode::Close => self.rtc.close().unwrap(),
+            Mode::Close => self.peer.rtc.close().unwrap(),
             Mode::Flood => self.flood = self.seen.keys.sender(),
             Mode::Deaf => {
                 let options = socket2::SockRef::from(&self.socket);
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
             }
-            Mode::Normal | Mode::Reduced | Mode::Mute | Mode::Vanish => {}
+            Mode::Normal | Mode::Reduced | Mode::Blind | Mode::Mute | Mode::Vanish => {}
         }
     }
 
     /// Sends what str0m has to send; when it wants to be called again.
     fn drain(&mut self) -> Instant {
-        loop {
-            match self.rtc.poll_output() {
-                Ok(Output::Timeout(wake)) => return wake,
-                Ok(Output::Transmit(out)) => {
-                    self.target = Some(out.destination);
-                    // RFC 3550 §5.1: version 2 with the extension bit.
-                    if out.contents[0] & 0xf0 == 0x90 {
-                        self.seen.extensions.store(true, Relaxed);
-                    }
-                    self.seen.wire.note(&out.contents, out.destination);
-                    // Err: the other side has gone already.
-                    let _ = self.socket.send_to(&out.contents, out.destination);
-                }
-                Ok(Output::Event(event)) => self.note(event),
-                Err(_) => return Instant::now(),
+        let Self {
+            peer,
+            socket,
+            seen,
+            watched,
+            target,
+            ..
+        } = self;
+        let send = |out: &Transmit| {
+            *target = Some(out.destination);
+            // RFC 3550 §5.1: version 2 with the extension bit.
+            if out.contents[0] & 0xf0 == 0x90 {
+                seen.extensions.store(true, Relaxed);
             }
-        }
-    }
-
-    fn note(&mut self, event: Event) {
-        match event {
-            Event::Connected => self.seen.connected.store(true, Relaxed),
-            Event::KeyframeRequest(_) => {
-                let mut requests = self.seen.keyframe_requests.lock().unwrap();
-                requests.push(Instant::now());
-            }
-            Event::RtpPacket(packet) => {
-                let audio = packet.header.payload_type == AUDIO.into();
-                if !audio {
-                    self.watched = Some(*packet.header.ssrc);
-                }
-                let track = if audio {
-                    &self.seen.audio
-                } else {
-                    &self.seen.video
-                };
-                let mut track = track.lock().unwrap();
-                track.reported |= packet.last_sender_info.is_some();
-                track.packets.insert(*packet.seq_no);
-                if track.packets.first() == Some(&*packet.seq_no) {
-                    track.beginning = packet.payload.to_vec();
-                }
-                track.frames.insert(packet.time.numer());
-            }
-            _ => {}
-        }
+            seen.wire.note(&out.contents, out.destination);
+            // Err: the other side has gone already.
+            let _ = socket.send_to(&out.contents, out.destination);
+            Ok(())
+        };
+        let due = peer.poll(send, |event| *watched = seen.note(event).or(*watched));
+        due.unwrap_or_else(|_| Instant::now())
     }
 
     fn receive(&mut self, wait: Duration) {
@@ -218,18 +219,8 @@ impl Connection {
         if buffer[0] == 21 {
             self.seen.goodbye.store(true, Relaxed);
         }
-        let Ok(contents) = (&buffer[..length]).try_into() else {
-            return;
-        };
-        let receive = Receive {
-            proto: Protocol::Udp,
-            source,
-            destination: self.socket.local_addr().unwrap(),
-            contents,
-        };
-        let _ = self
-            .rtc
-            .handle_input(Input::Receive(Instant::now(), receive));
+        // A session that fails shows in is_alive.
+        let _ = self.peer.receive(Instant::now(), source, &buffer[..length]);
     }
 
     fn send_due(&mut self, now: Instant, mode: Mode) {
@@ -238,10 +229,14 @@ impl Connection {
         }
         if let Some(playing) = &mut self.playing
             && mode.sends()
-            && self.rtc.is_connected()
+            && self.peer.rtc.is_connected()
         {
-            playing.reduced = mode == Mode::Reduced;
-            playing.send(&mut self.rtc, now);
+            playing.layers_max = match mode {
+                Mode::Reduced => 1,
+                Mode::Blind => 0,
+                _ => usize::MAX,
+            };
+            playing.send(&mut self.peer.rtc, now);
             self.seen.pictures.store(playing.pictures.into(), Relaxed);
         }
     }

@@ -4,6 +4,8 @@ pub(crate) mod clip;
 mod connection;
 mod keys;
 pub(crate) mod obs;
+#[path = "../../src/testing/peer.rs"]
+mod peer;
 mod sending;
 pub(crate) mod wire;
 
@@ -17,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-use str0m::{crypto::dtls::SrtpProfile, media::Direction};
+use str0m::{Event, crypto::dtls::SrtpProfile};
 
 use crate::{
     networks::Relay,
@@ -34,6 +36,8 @@ pub(crate) enum Mode {
     Normal,
     /// Sends only the first layer of a simulcast picture.
     Reduced,
+    /// Sends sound, and no picture.
+    Blind,
     /// Sends no media but stays connected.
     Mute,
     /// Never reads its socket again; says that it is alive as long as it believes so.
@@ -49,7 +53,7 @@ pub(crate) enum Mode {
 impl Mode {
     /// Whether it sends media, if it has any.
     const fn sends(self) -> bool {
-        matches!(self, Self::Normal | Self::Reduced)
+        matches!(self, Self::Normal | Self::Reduced | Self::Blind)
     }
 }
 
@@ -109,6 +113,33 @@ pub(crate) struct Seen {
     wire: Wire,
 }
 
+impl Seen {
+    /// Takes note of what has happened; the SSRC of a picture.
+    fn note(&self, event: Event) -> Option<u32> {
+        match event {
+            Event::Connected => self.connected.store(true, Relaxed),
+            Event::KeyframeRequest(_) => {
+                let mut requests = self.keyframe_requests.lock().unwrap();
+                requests.push(Instant::now());
+            }
+            Event::RtpPacket(packet) => {
+                let audio = packet.header.payload_type == clip::AUDIO.into();
+                let track = if audio { &self.audio } else { &self.video };
+                let mut track = track.lock().unwrap();
+                track.reported |= packet.last_sender_info.is_some();
+                track.packets.insert(*packet.seq_no);
+                if track.packets.first() == Some(&*packet.seq_no) {
+                    track.beginning = packet.payload.to_vec();
+                }
+                track.frames.insert(packet.time.numer());
+                return (!audio).then_some(*packet.header.ssrc);
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
 /// A client that runs on a thread of its own until it is dropped.
 pub(crate) struct Client {
     pub(crate) session: String,
@@ -120,7 +151,18 @@ pub(crate) struct Client {
 impl Client {
     /// Publishes `clip` and silence.
     pub(crate) fn publish(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
-        let connection = Connection::new(Direction::SendOnly, Some(clip));
+        Self::publish_in(Mode::Normal, server, broadcast, clip)
+    }
+
+    /// Publishes in this mode from the first moment.
+    pub(crate) fn publish_in(
+        mode: Mode,
+        server: &Server,
+        broadcast: &str,
+        clip: &'static Clip,
+    ) -> Self {
+        let connection = Connection::publishing(clip);
+        *connection.seen.mode.lock().unwrap() = mode;
         Self::start(server, &format!("/whip/{broadcast}"), connection)
     }
 
@@ -131,7 +173,7 @@ impl Client {
         clip: &'static Clip,
         relay: &Relay,
     ) -> Self {
-        let mut connection = Connection::new(Direction::SendOnly, Some(clip));
+        let mut connection = Connection::publishing(clip);
         connection.offer = Relay::offer(&connection.offer);
         let adjust = |answer: &str| relay.answer(answer);
         Self::negotiate(server, &format!("/whip/{broadcast}"), connection, adjust)
@@ -144,14 +186,35 @@ impl Client {
         client
     }
 
+    /// Publishes silence and no picture.
+    pub(crate) fn talk(server: &Server, broadcast: &str) -> Self {
+        Self::start(server, &format!("/whip/{broadcast}"), Connection::talking())
+    }
+
     pub(crate) fn watch(server: &Server, broadcast: &str) -> Self {
-        let connection = Connection::new(Direction::RecvOnly, None);
+        let connection = Connection::watching(None);
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
     /// Watches, and takes only what this clip is encoded with.
     pub(crate) fn watch_only(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
-        let connection = Connection::new(Direction::RecvOnly, Some(clip));
+        let connection = Connection::watching(Some(clip));
+        Self::start(server, &format!("/whep/{broadcast}"), connection)
+    }
+
+    /// Takes sound only.
+    pub(crate) fn listen(server: &Server, broadcast: &str) -> Self {
+        let connection = Connection::listening();
+        Self::start(server, &format!("/whep/{broadcast}"), connection)
+    }
+
+    /// Takes sound only; its offer does not say where it is.
+    pub(crate) fn listen_without_candidates(server: &Server, broadcast: &str) -> Self {
+        let mut connection = Connection::listening();
+        let lines = connection.offer.split_inclusive("\r\n");
+        connection.offer = lines
+            .filter(|line| !line.starts_with("a=candidate:"))
+            .collect();
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
@@ -244,6 +307,14 @@ impl Client {
         wait_for(&what, || {
             let now = self.frames();
             (now.0 >= video + more && now.1 >= audio + more).then_some(())
+        });
+    }
+
+    /// Waits for this many more frames of sound.
+    pub(crate) fn wait_for_sound(&self, more: usize) {
+        let (_, before) = self.frames();
+        wait_for(&format!("{more} more sounds after {before}"), || {
+            (self.frames().1 >= before + more).then_some(())
         });
     }
 

@@ -14,8 +14,9 @@ use str0m::{
 use super::{
     Client,
     clip::{Clip, H264_HIGH},
-    connection::{Accept, Connection, socket},
+    connection::{Connection, Offering, socket},
     keys::Keys,
+    peer::Peer,
     sending::Playing,
 };
 use crate::support::{Server, fixture};
@@ -129,8 +130,19 @@ fn publish_as(server: &Server, broadcast: &str, offer: &str, layers: &[&'static 
     let rids = RIDS.into_iter().map(|rid| Some(rid.into()));
     let layers = rids.zip(layers.iter().copied()).collect();
     let playing = Playing::with_layers(layers, video, audio).starting_at(LOST_FRAMES, extensions);
-    let offer = (offer, Box::new(answered) as Accept);
-    let connection = Connection::of((rtc, socket, keys), offer, Some(playing));
+    let offering = Offering {
+        peer: Peer {
+            rtc: Box::new(rtc),
+            address,
+            tracks: vec![(MediaKind::Audio, audio), (MediaKind::Video, video)],
+            pending: None,
+        },
+        socket,
+        keys,
+        offer,
+        accept: |peer, answer| answered(&mut peer.rtc, answer),
+    };
+    let connection = Connection::of(offering, Some(playing));
     Client::start(server, &format!("/whip/{broadcast}"), connection)
 }
 

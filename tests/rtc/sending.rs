@@ -20,8 +20,8 @@ const SOUND: Duration = Duration::from_millis(20);
 /// What a publisher sends, and how far it is.
 pub(super) struct Playing {
     layers: Vec<Layer>,
-    /// Only the first layer is sent.
-    pub(super) reduced: bool,
+    /// How many layers are sent.
+    pub(super) layers_max: usize,
     video: Mid,
     audio: Mid,
     begun: Option<Instant>,
@@ -59,7 +59,7 @@ impl Playing {
         };
         Self {
             layers: layers.into_iter().map(layer).collect(),
-            reduced: false,
+            layers_max: usize::MAX,
             video,
             audio,
             begun: None,
@@ -68,6 +68,12 @@ impl Playing {
             pictures: 0,
             sounds: 0,
         }
+    }
+
+    pub(super) fn without_pictures(audio: Mid) -> Self {
+        // Never used: there are no layers.
+        let video = audio;
+        Self::with_layers(Vec::new(), video, audio)
     }
 
     pub(super) fn starting_at(self, first: usize, extensions: ExtensionValues) -> Self {
@@ -92,7 +98,7 @@ impl Playing {
 
     /// Sends all that is due.
     pub(super) fn send(&mut self, rtc: &mut Rtc, now: Instant) {
-        if self.begun.is_none() {
+        if self.begun.is_none() && !self.layers.is_empty() {
             // By itself str0m stops sending again where that is more than 15 %; browsers do not.
             let mut api = rtc.direct_api();
             let stream = api.stream_tx_by_mid(self.video, None).unwrap();
@@ -125,8 +131,7 @@ impl Playing {
 
     fn send_picture(&mut self, rtc: &mut Rtc, now: Instant) {
         let number = self.first + self.pictures as usize;
-        let sent = if self.reduced { 1 } else { self.layers.len() };
-        for layer in &mut self.layers[..sent] {
+        for layer in self.layers.iter_mut().take(self.layers_max) {
             let payloads = &layer.clip.frames[number % layer.clip.frames.len()];
             let mut api = rtc.direct_api();
             let stream = api.stream_tx_by_mid(self.video, layer.rid).unwrap();

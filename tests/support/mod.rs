@@ -2,7 +2,6 @@
 
 pub mod damage;
 pub mod log;
-pub mod peer;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
