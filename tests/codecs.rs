@@ -1,5 +1,4 @@
-//! Viewers of every codec: what they have negotiated is made for them, whatever feeds their
-//! broadcast.
+//! Viewers of every codec keep getting what they negotiated, whatever feeds their broadcast.
 
 use std::{os::unix::fs::symlink, process::Stdio};
 
@@ -14,7 +13,7 @@ use crate::{
     webrtcbin::{OPUS, Peer, matrix::Video},
 };
 
-/// A small slate that moves and sounds.
+/// A small slate with a moving picture and sound.
 const SLATE: &str = "videotestsrc is-live=true pattern=ball
       ! video/x-raw,format=I420,width=320,height=180,framerate=15/1
       ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15
@@ -22,7 +21,8 @@ const SLATE: &str = "videotestsrc is-live=true pattern=ball
     audiotestsrc is-live=true samplesperbuffer=960
       ! audio/x-raw,rate=48000,channels=2 ! opusenc ! appsink name=audio";
 
-/// One viewer decodes the publisher, the slate, and what is made of a publisher of another codec.
+/// Checks that one viewer decodes the publisher, then the slate, then the transcoded picture of a
+/// publisher with another codec.
 fn goes_on(codec: &str, engine: &str) {
     let video = Video::of(codec);
     let folder = folder(&format!("codec-{codec}"), &[], &[("x.launch", SLATE)]);
@@ -46,7 +46,7 @@ fn goes_on(codec: &str, engine: &str) {
         "{made}"
     );
     viewer.wait_for_pictures(40);
-    // Who joins now shares it.
+    // A viewer that joins now shares it.
     let late = Peer::watch(&server, "/whep/a", &[video.caps, OPUS]);
     late.wait_for_pictures(20);
     wait_for_automatic(&server, "a", codec, 2);
@@ -70,7 +70,7 @@ fn h265_goes_on() {
     goes_on("h265", "webrtcbin");
 }
 
-/// A machine without x265: a folder of plugins that leaves it out.
+/// Runs the server with a plugin folder that lacks x265.
 #[test]
 fn without_an_encoder_only_those_who_need_it_are_refused() {
     gst::init().unwrap();
@@ -100,7 +100,7 @@ fn without_an_encoder_only_those_who_need_it_are_refused() {
     viewer.wait_for_frames(10);
 }
 
-/// A rendition with a name, encoded like this.
+/// A rendition pipeline with this encoder.
 fn rendition(name: &str, encoder: &str) -> String {
     format!(
         "appsrc name=video ! decodebin ! videoconvert ! video/x-raw,format=I420
@@ -123,7 +123,7 @@ fn a_rendition_that_a_viewer_cannot_decode_is_not_chosen_for_it() {
     let server = server(&folder, config, &[]);
     let _publishers = ["a", "b"].map(|name| Client::live(&server, name, &clip::VP8));
 
-    // Its profile: only for who offers it.
+    // Profile: only viewers that offer it get it.
     let baseline = Client::watch_only(&server, "a", &clip::H264);
     baseline.wait_for_frames(20);
     wait_for_automatic(&server, "a", "h264", 1);
@@ -131,12 +131,12 @@ fn a_rendition_that_a_viewer_cannot_decode_is_not_chosen_for_it() {
     all.wait_for_frames(20);
     assert_eq!(status(&server, "a", "high")["viewers"], 1);
     wait_for_automatic(&server, "a", "h264", 1);
-    // Who asks for it gets it.
+    // A viewer that requests it by name gets it.
     let asks = Client::watch_only(&server, "a?rendition=high", &clip::H264);
     asks.wait_for_frames(20);
     assert_eq!(status(&server, "a", "high")["viewers"], 2);
 
-    // Its level: only where that is a limit.
+    // Level: it matters only to viewers for which it is a limit.
     let limited = Client::watch_only(&server, "b", &clip::H264_LIMITED);
     limited.wait_for_frames(20);
     wait_for_automatic(&server, "b", "h264", 1);

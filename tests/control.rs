@@ -1,4 +1,4 @@
-//! Pipelines over HTTP: figures, graphs, keyframes and properties, and who may do what.
+//! Pipelines over HTTP: figures, graphs, keyframes, properties, and who may use them.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use crate::{
     support::{Reply, Server, aerial, wait_for},
 };
 
-/// A request as an operator's curl on this machine sends it.
+/// Sends a request as curl on the same machine would.
 fn operate(server: &Server, (method, path): (&str, &str), headers: &[&str], body: &str) -> Reply {
     let headers: String = headers.iter().flat_map(|it| [*it, "\r\n"]).collect();
     let host = if headers.starts_with("Host: ") {
@@ -145,7 +145,7 @@ fn properties_change_within_what_the_file_declares() {
     assert_eq!(value(&after, "encoder.bitrate"), 800);
     assert_eq!(value(&after, "title.text"), "Hello, \"world\"");
 
-    // The problem names the property and, where there is a range, its ends.
+    // The problem names the property and, if there is a range, its bounds.
     for (status, body, names) in [
         (
             422,
@@ -205,7 +205,7 @@ fn a_keyframe_can_be_forced() {
         operate(&server, ("POST", &path), &[], "")
     };
     force("rare").expect(202);
-    // An output's keyframe is the publisher's.
+    // For an output, the publisher is asked for the keyframe.
     let asked = publisher.keyframe_requests().len();
     force("record-mkv").expect(202);
     wait_for("request", || {

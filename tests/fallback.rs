@@ -1,4 +1,4 @@
-//! Pipelines that fail or stall: their viewers fall back, and nobody else sees anything.
+//! Viewers of pipelines that fail or stall fall back, and nobody else notices.
 
 use std::{io::Read, time::Instant};
 
@@ -37,7 +37,7 @@ fn viewers_of_a_failing_rendition_see_the_source_until_it_runs_again() {
         let asked = Client::watch(&server, "a?rendition=bad");
         wait_for_way(&server, "bad", "source");
         let seen = asked.video().frames.len();
-        // It comes back, because it has asked for it.
+        // It comes back, because the viewer requested it.
         wait_for_way(&server, "source", "bad");
         assert_ne!(status(&server, "a", "bad")["restarts"], 0);
         wait_for("frames on the way", || {
@@ -53,14 +53,14 @@ fn viewers_of_a_failing_rendition_see_the_source_until_it_runs_again() {
     }
 }
 
-/// Waits until viewers have gone from one rendition to another.
+/// Waits until viewers have switched from one rendition to another.
 fn wait_for_way(server: &Server, from: &str, to: &str) {
     server.wait_for_line(&format!("way from {from} to {to}"), |line| {
         line.has("from", from) && line.has("to", to)
     });
 }
 
-/// Makes sixty frames, and then nothing more.
+/// Makes sixty frames and nothing more.
 const STALLS: &str = "appsrc name=video ! fakesink async=false\n\
     videotestsrc num-buffers=60 is-live=true ! video/x-raw,width=320,height=180,framerate=30/1\n\
     ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15\n\
@@ -77,7 +77,7 @@ fn viewers_of_a_stalled_rendition_fall_back_and_stay_where_they_are() {
     let _publisher = Client::live(&server, "a", &clip::VP8);
     let other = Client::watch(&server, "a");
     other.wait_for_frames(10);
-    // It cannot decode the source, and gets the first that it can.
+    // It cannot decode the source, so it gets the first rendition that it can decode.
     let viewer = Client::watch_only(&server, "a", &clip::H264);
     assert_eq!(viewers(&server, "slow"), 1);
     wait_for("the other rendition", || {
@@ -131,7 +131,7 @@ fn an_output_that_takes_nothing_is_started_again_and_disturbs_nobody() {
     let path = folder.join("fifo");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.unwrap().success());
-    // Open on both sides, so that nobody waits to open it; nobody reads.
+    // Open for reading and writing, so that neither side waits for the other. Nobody reads yet.
     let both = std::fs::File::options().read(true).write(true).open(&path);
     let mut both = both.unwrap();
     let config = "[defaults]\noutputs = [\"fifo.launch\", \"record-mkv.launch\"]\n\
@@ -149,7 +149,7 @@ fn an_output_that_takes_nothing_is_started_again_and_disturbs_nobody() {
         (output("fifo")["state"] == "failed").then_some(())
     });
     assert_eq!(output("record-mkv")["state"], "running");
-    // Somebody reads again: it is started again.
+    // Once somebody reads, it is restarted.
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];
         while both.read(&mut bytes).is_ok_and(|length| length > 0) {}

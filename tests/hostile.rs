@@ -1,4 +1,4 @@
-//! What one client does, or a stranger, costs the others nothing.
+//! Nothing that a client or a stranger does costs the other clients anything.
 
 mod requests;
 mod spoofed;
@@ -14,7 +14,7 @@ use crate::{
 /// Shortest time between two keyframe requests to a publisher.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Whether viewers that behave well see everything while another one does not.
+/// Checks that well-behaved viewers see everything while another one misbehaves.
 fn others_lose_nothing(mode: Mode, engine: &str) -> (Server, Client, Client) {
     let server = Server::start(&["--timeouts.consent=30s", "--webrtc.viewer_engine", engine]);
     let publisher = Client::live(&server, "a", &clip::H264);
@@ -24,10 +24,10 @@ fn others_lose_nothing(mode: Mode, engine: &str) -> (Server, Client, Client) {
     bad.set(mode);
     let seen = || good.iter().map(|viewer| viewer.video().frames.len());
     let (before, sent) = (seen().collect::<Vec<_>>(), publisher.pictures());
-    // 100 sounds are two seconds.
+    // 100 frames of sound are two seconds.
     wait_for_frames_of_all(&good, 100);
     let sent = publisher.pictures() - sent;
-    // As many as were sent in between; those on their way may come first.
+    // As many frames as were sent in the meantime; those in flight may arrive first.
     wait_for("every frame", || {
         let came = seen().zip(&before).map(|(now, before)| now - before);
         came.min().filter(|&came| came >= sent)
@@ -40,7 +40,7 @@ fn others_lose_nothing(mode: Mode, engine: &str) -> (Server, Client, Client) {
     (server, publisher, bad)
 }
 
-/// Whether viewers see everything while `harm` is done. It gets the publisher and the viewers.
+/// Checks that viewers see everything while `harm` runs, which gets the publisher and the viewers.
 fn a_broadcast_goes_on(server: &Server, harm: impl FnOnce(&Client, &[Client])) {
     let publisher = Client::live(server, "live", &clip::H264);
     let viewers: Vec<_> = (0..2).map(|_| Client::watch(server, "live")).collect();
@@ -85,7 +85,7 @@ fn a_flood_is_capped(engine: &str) {
     server.get(&bad.session).expect(204);
     let sent = server.metric("aerial_sent_packets_total");
     server.delete(&bad.session).expect(200);
-    // Thousands of packets were asked for again; of those that were sent, half as many came.
+    // It requested thousands of packets; at most half of what it is sent may be repeated.
     wait_for("count of refusals", || {
         (server.metric("aerial_retransmissions_refused_total") > 1000).then_some(())
     });
@@ -95,7 +95,7 @@ fn a_flood_is_capped(engine: &str) {
     let (Some(first), Some(last)) = (requests.first(), requests.last()) else {
         panic!("keyframes were asked for");
     };
-    // Each may be late on its way, so it is their number that counts.
+    // Any of them may have been delayed, so only their number counts.
     let allowed = (*last - *first).as_millis() / KEYFRAME_INTERVAL.as_millis() + 2;
     assert!(requests.len() as u128 <= allowed, "{requests:?}");
 }

@@ -1,4 +1,4 @@
-//! What breaks off, fails, stalls or fills up costs nobody else a frame, seen from the viewers.
+//! Pipelines that break off, fail, stall or fill the disk cost nobody else a frame.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,7 +16,7 @@ use crate::{
     support::{Server, aerial, output, wait_for},
 };
 
-/// A viewer, and how far it and its publisher were at a moment.
+/// A viewer, and how far it and its publisher had got at some moment.
 struct Watched {
     publisher: Client,
     viewer: Client,
@@ -37,7 +37,7 @@ impl Watched {
         }
     }
 
-    /// Checks that the viewer has got every picture sent since, and every packet.
+    /// Checks that the viewer has received every picture and packet sent since.
     fn assert_complete(self) {
         self.viewer.wait_for_frames(clip::GOP);
         assert!(!self.publisher.is_closed() && !self.viewer.is_closed());
@@ -55,7 +55,7 @@ impl Watched {
     }
 }
 
-/// A process that is killed at the end at the latest.
+/// A process that is killed when dropped.
 struct Process(Child);
 
 impl Drop for Process {
@@ -129,7 +129,7 @@ fn an_output_that_stalls_goes_on_when_it_can_and_disturbs_nobody() {
     let config = "[defaults]\noutputs = [\"stalled.launch\", \"record-mkv.launch\"]\n\
                   vars = { directory = \"FOLDER\" }\n";
     let server = server(&folder, config, &["--webrtc.publisher_engine=direct"]);
-    // Open for reading and writing, so that neither side waits for the other; but nobody reads.
+    // Open for reading and writing, so that neither side waits for the other. Nobody reads yet.
     let mut reader = OpenOptions::new()
         .read(true)
         .write(true)
@@ -165,7 +165,7 @@ fn an_output_that_hangs_at_its_start_is_not_started_again_and_again() {
     wait_for_output(&server, ("a", "hanging"), "failed");
     assert_eq!(server.metric("aerial_pipelines_hanging"), 1);
     watched.assert_complete();
-    // Another start has long been due, and waits.
+    // The restart is overdue, because it waits for the first run to end.
     let waits = status(&server, "a", "hanging").unwrap();
     assert_eq!(
         (&waits["state"], &waits["restarts"]),
@@ -178,8 +178,8 @@ fn an_output_that_hangs_at_its_start_is_not_started_again_and_again() {
     assert!(begun.elapsed() < Duration::from_secs(15));
 }
 
-/// A server whose recordings go to a file system with room for some seconds; `None` where that
-/// cannot be made.
+/// A server whose recordings go to a file system with room for a few seconds; `None` where such a
+/// file system cannot be mounted.
 fn server_on_small_disk(folder: &Path) -> Option<Server> {
     let disk = folder.join("disk");
     fs::create_dir_all(&disk).unwrap();
@@ -244,7 +244,7 @@ fn a_full_disk_stops_only_the_recording() {
     watched.assert_complete();
 }
 
-/// Recordings until the server is killed: frames put in, frames that FFmpeg then finds.
+/// Records until the server is killed. Returns the frames put in and the frames FFmpeg then finds.
 fn record_and_kill(pipeline: &str, after: Duration) -> (u64, u64) {
     let file = format!("{pipeline}.launch");
     let name = format!("killed-{pipeline}-{}", after.as_millis());
@@ -278,8 +278,8 @@ fn recordings_play_after_the_server_was_killed_at_any_moment() {
         for run in runs {
             let (written, found) = run.join().unwrap();
             println!("{pipeline}: {found} of at least {written} frames");
-            // What came after the last keyframe, which comes once a second, some tenths of a second
-            // before it, and what a busy machine has on its way.
+            // Missing: what came after the last keyframe (one a second), some tenths of a second
+            // before it, and what was still in flight on a busy machine.
             assert!(found + 75 >= written, "{pipeline}: {found} of {written}");
         }
     }

@@ -1,4 +1,4 @@
-//! The one integration test binary: black-box tests against the built server over real sockets.
+//! The only integration test binary: black-box tests of the built server over real sockets.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Offers: W-25 to W-76, E-09 to E-31, E-42 to E-46.
+//! Offers: what is answered and what is refused.
 
 use std::collections::HashSet;
 
@@ -158,7 +158,7 @@ fn large_bodies_are_refused() {
         chunked += &format!("1000\r\n{}\r\n", "a".repeat(0x1000));
     }
     server.raw(&[chunked.as_bytes(), b"0\r\n\r\n"]).expect(413);
-    // The size counts before the type.
+    // Size is checked before type.
     server.request("POST", "/whip/a", &[], &body).expect(413);
 }
 
@@ -229,7 +229,7 @@ fn without_a_codec_in_common_offers_are_refused() {
         .replace("opus/48000/2", "PCMU/8000")
         .replace("H264/90000", "H263/90000");
     server.post_offer("/whip/a", &only_pcmu).expect(422);
-    // Neither what the broadcast has nor what can be made of it.
+    // Neither a codec of the broadcast nor one that it can be transcoded into.
     let others = fixture("chrome-whep-av")
         .replace("H264/90000", "H263/90000")
         .replace("VP8/90000", "VP7/90000");
@@ -300,7 +300,7 @@ fn watching_is_a_conflict_while_nobody_publishes() {
         .expect(409);
     assert_eq!(reply.header("retry-after"), Some("2"));
     assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
-    // Asking makes nothing.
+    // Asking for a broadcast does not create it.
     assert_eq!(server.count("broadcasts"), 0);
 }
 

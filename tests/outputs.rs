@@ -1,4 +1,4 @@
-//! Output pipelines: they run while a broadcast is live, and disturb nobody.
+//! Output pipelines run while a broadcast is live, and disturb nobody.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,10 +13,10 @@ use crate::{
     support::{Server, output, wait_for},
 };
 
-/// A folder of the test's own, with built-in pipelines and these.
+/// Creates a folder for the test with these built-in pipelines and these files.
 pub(crate) fn folder(name: &str, built_in: &[&str], own: &[(&str, &str)]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    // Err: there is none from an earlier run.
+    // Err: no earlier run has left one.
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     for file in built_in {
@@ -29,7 +29,7 @@ pub(crate) fn folder(name: &str, built_in: &[&str], own: &[(&str, &str)]) -> Pat
     folder
 }
 
-/// A server with this configuration, where `FOLDER` stands for the folder's path.
+/// Starts a server with this configuration, in which `FOLDER` stands for the folder's path.
 pub(crate) fn server(folder: &Path, config: &str, arguments: &[&str]) -> Server {
     let path = folder.display().to_string();
     let file = folder.join("aerial.toml");
@@ -64,7 +64,7 @@ pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Codec and number of frames of each stream that FFmpeg decodes, without a complaint.
+/// Codec and number of frames of each stream, which FFmpeg must decode without an error.
 pub(crate) fn decoded(file: &Path) -> Vec<(String, u64)> {
     let mut probe = Command::new("ffprobe");
     probe
@@ -159,7 +159,7 @@ fn a_failing_output_is_started_again_and_disturbs_nobody() {
         (&"running".into(), &0.into())
     );
     assert_eq!(good["inputs"][0]["dropped"], 0, "{good}");
-    // The pauses grow: it is no loop.
+    // The pauses grow, so this is no busy loop.
     let failed = status(&server, "a", "broken").unwrap();
     assert!(failed["restarts"].as_u64() < Some(10), "{failed}");
 }

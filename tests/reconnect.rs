@@ -1,4 +1,4 @@
-//! Publishers come back, and viewers go on.
+//! A publisher reconnects and its viewers keep playing.
 
 use crate::{
     outputs::{folder, server as shaping},
@@ -16,7 +16,7 @@ fn audience(server: &Server) -> (Client, Vec<Client>) {
     (publisher, viewers)
 }
 
-/// Every viewer goes on with what it negotiated at first, as if nothing had happened.
+/// Every viewer keeps playing on the session it negotiated at first.
 fn goes_on(server: &Server, viewers: &[Client]) {
     wait_for_frames_of_all(viewers, 45);
     for viewer in viewers {
@@ -80,7 +80,7 @@ fn a_publisher_that_says_goodbye_can_come_back_at_once() {
     let server = Server::start(&[]);
     let (publisher, viewers) = audience(&server);
     publisher.set(Mode::Close);
-    // Closing a peer connection without DELETE is heard by DTLS.
+    // Without a DELETE, the DTLS close_notify tells the server.
     wait_for("end", || {
         (server.get(&publisher.session).status == 404).then_some(())
     });

@@ -1,4 +1,4 @@
-//! Renditions: made for those who watch them, shared, and stopped when nobody does.
+//! Renditions are made on demand, shared by their viewers, and stopped after the last one.
 
 use std::time::Instant;
 
@@ -64,7 +64,7 @@ fn a_ladder_starts_with_its_first_viewer_is_shared_and_stops_after_its_last() {
         (status(&server, "a", "240p")["state"] == "idle").then_some(())
     });
     source.wait_for_frames(20);
-    // It starts again, and shows nothing old.
+    // It starts again, without anything from its first run.
     let again = Client::watch(&server, "a?rendition=240p");
     again.wait_for_frames(30);
     assert_eq!(server.pipeline_starts("renditions"), 2);

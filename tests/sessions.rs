@@ -1,4 +1,4 @@
-//! Ends of sessions: W-97, W-106, E-52, E-56.
+//! How sessions end.
 
 use crate::support::{Server, fixture, wait_for};
 
@@ -58,7 +58,7 @@ fn nothing_is_left_of_many_sessions() {
             (server.count("sessions") == 0 && server.count("broadcasts") == 1).then_some(())
         });
     };
-    // The first sessions load plugins and start pools of threads.
+    // The first sessions load plugins and start thread pools.
     round(5, 5);
     let (threads, files) = resources(&server);
     for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! Pipelines of a publisher that sends its picture several times: they get the best that comes.
+//! Pipelines of a simulcast publisher get the best layer that arrives.
 
 use crate::{
     outputs::{decoded, files, folder, server},
@@ -41,7 +41,7 @@ fn pipelines_get_the_best_layer_and_go_on_without_it() {
     }
     server.delete(&publisher.session).expect(200);
     wait_for("end", || server.state("a").is_none().then_some(()));
-    // FFmpeg decodes every size without a complaint.
+    // FFmpeg decodes every size without an error.
     let mut recorded = files(&folder, ".mp4");
     recorded.sort();
     let pictures = recorded.iter().map(|file| decoded(file)[0].1);

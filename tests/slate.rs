@@ -1,4 +1,4 @@
-//! What viewers see when nobody feeds their broadcast, on the session they have.
+//! The slate: what viewers see, on the session they have, while nobody publishes.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ fn wait_for_pictures(viewers: &[&Client], more: usize) {
     }
 }
 
-/// A publisher goes, the slate comes, a viewer joins, the publisher comes back.
+/// Twice: the publisher leaves, the slate comes, a viewer joins, the publisher returns.
 fn comes_and_goes(server: &Server, clip: &'static Clip) {
     let publisher = Client::live(server, "a", clip);
     let viewer = Client::watch_only(server, "a", clip);
@@ -108,13 +108,13 @@ fn a_pipeline_is_shown_with_its_sound() {
     server.wait_for_state("a", "slate");
     viewer.wait_for_frames(30);
     viewer.wait_for_all();
-    // Nobody watches it: there is no slate.
+    // Without viewers there is no slate.
     wait_for("end", || {
         let state = server.state("lonely");
         assert_ne!(state.as_deref(), Some("slate"));
         state.is_none().then_some(())
     });
-    // Without viewers it ends, and the broadcast with it.
+    // When its last viewer leaves, the slate ends, and so does the broadcast.
     server.delete(&viewer.session).expect(200);
     wait_for("end", || {
         (server.get("/api/broadcasts/a").status == 404).then_some(())

@@ -1,10 +1,10 @@
-//! The command line, refusals to start, and the end.
+//! The command line, refusals to start, and shutdown.
 
 use std::{net::UdpSocket, path::PathBuf, time::Instant};
 
 use crate::support::{PATIENCE, Server, aerial, fixture, output};
 
-/// Runs a command that must refuse: exit code 2 and one line.
+/// Runs a command that must be refused with exit code 2 and one line.
 fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let mut command = aerial(arguments);
     command.envs(variables.iter().copied());
@@ -56,7 +56,7 @@ fn mistakes_are_named_in_one_line() {
         let text = refusal(arguments, &[]);
         assert!(text.contains(expected), "{text}");
     }
-    // Who nearly knows a name is told it.
+    // A near miss gets the right name as advice.
     for variable in ["AERIAL_LISTN", "AERIAL_LISTEN"] {
         let text = refusal(&["serve"], &[(variable, "x")]);
         assert!(text.contains("AERIAL_LISTEN"), "{text}");
@@ -106,7 +106,7 @@ fn the_environment_and_the_file_configure() {
         "--log",
         "off",
     ]);
-    // An address that this machine does not have: the server says which one it was told.
+    // This machine does not have the address, so the error says which one took precedence.
     command.env("AERIAL_LISTEN", "192.0.2.1:1");
     let output = output(command);
     let text = String::from_utf8(output.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! Who may publish, and what viewers see of a change: W-101 to W-108, E-35, E-47, E-52.
+//! Who may publish under a name, and what viewers see when the publisher changes.
 
 use std::{thread, time::Duration};
 
@@ -121,7 +121,7 @@ fn viewers_outlive_the_publisher_for_the_grace_period() {
     server.delete(&publisher.session).expect(200);
     server.wait_for_state("a", "waiting");
     server.get(&viewer.session).expect(204);
-    // It comes back: the same session goes on.
+    // It comes back, and the same session goes on.
     let publisher = live(&server);
     viewer.wait_for_sound(10);
     server.delete(&publisher.session).expect(200);
@@ -167,7 +167,7 @@ fn viewers_are_closed_when_the_tracks_have_changed() {
     listener.wait_for_sound(10);
     server.delete(&publisher.session).expect(200);
     let _publisher = Client::live(&server, "a", &clip::VP8);
-    // There is a picture now, which it has asked for and not got.
+    // It asked for a picture that did not exist then and does now.
     wait_for("goodbye", || all.is_closed().then_some(()));
     server.get(&all.session).expect(404);
     listener.wait_for_sound(10);

@@ -1,4 +1,4 @@
-//! Any viewer plays any broadcast: what it cannot decode is transcoded, on demand and shared.
+//! Any viewer plays any broadcast: what it cannot decode is transcoded on demand, once for all.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{
     webrtcbin::{H264, OPUS, Peer},
 };
 
-/// A rendition that the server has added, while it is there.
+/// A rendition that the server has added by itself, while it exists.
 fn automatic(server: &Server, broadcast: &str, name: &str) -> Option<Value> {
     let reply = server.get(&format!("/api/broadcasts/{broadcast}")).json();
     let renditions = reply.get("renditions")?.as_array()?;
@@ -58,7 +58,7 @@ fn a_codec_that_a_viewer_lacks_is_made_once_for_all_and_only_while_needed() {
             (&"video".into(), &"vp8".into())
         );
         assert_eq!(server.pipeline_starts("renditions"), 1);
-        // Nobody can ask for it by name.
+        // It cannot be requested by name.
         let offer = crate::support::fixture("chrome-whep-av");
         server
             .post_offer("/whep/a?rendition=vp8", &offer)
@@ -84,11 +84,11 @@ fn a_profile_that_a_viewer_does_not_take_is_transcoded() {
     baseline.wait_for_frames(30);
     let made = wait_for_automatic(&server, "a", "h264", 1);
     assert!(reason(&made).contains("profile high"), "{made}");
-    // This one takes High, too.
+    // This one accepts High as well.
     let all = Client::watch(&server, "a");
     all.wait_for_frames(10);
     wait_for_automatic(&server, "a", "h264", 1);
-    // Constrained baseline passes as it is.
+    // Constrained Baseline passes through.
     let _publisher = Client::live(&server, "b", &clip::H264);
     let baseline = Client::watch_only(&server, "b", &clip::H264);
     baseline.wait_for_frames(10);
@@ -129,7 +129,7 @@ fn b_frames_are_transcoded_for_those_who_watch_and_those_who_join() {
         viewer.wait_for_all();
         assert!(!viewer.is_closed());
     }
-    // Who asks for the source gets it.
+    // A viewer that requests the source gets it.
     let asked = Client::watch(&server, "a?rendition=source");
     asked.wait_for_frames(20);
     wait_for_automatic(&server, "a", "h264", 2);
@@ -142,7 +142,7 @@ fn b_frames_are_transcoded_for_those_who_watch_and_those_who_join() {
 
 #[test]
 fn keyframes_that_come_too_seldom_are_made_for_those_who_join() {
-    // It makes none when asked, either.
+    // The encoder ignores keyframe requests too.
     let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=9000
                    option-string=scenecut=0 min-force-key-unit-interval=3600000000000
                    ! video/x-h264,profile=constrained-baseline";
@@ -156,7 +156,7 @@ fn keyframes_that_come_too_seldom_are_made_for_those_who_join() {
     late.wait_for_all();
     let made = wait_for_automatic(&server, "a", "h264", 1);
     assert!(reason(&made).contains("keyframes"), "{made}");
-    // Who has its keyframe stays.
+    // A viewer that already has its keyframe stays.
     early.wait_for_frames(10);
     wait_for_automatic(&server, "a", "h264", 1);
 }
@@ -192,14 +192,14 @@ fn aac_of_a_source_is_heard_as_opus() {
     );
 }
 
-/// A viewer decodes H.264 and Opus, and the API says what they were made of.
+/// Checks that a viewer decodes H.264 and Opus, and that the API says what they were made from.
 fn plays_although_made_of(server: &Server, origin: &str) {
     let viewer = Peer::watch(server, "/whep/a", &[H264, OPUS]);
     viewer.wait_for_pictures(30);
     let tracks = server.get("/api/broadcasts/a").json()["tracks"].clone();
     let video = (&tracks[0]["codec"], &tracks[0]["transcoded_from"]);
     assert_eq!(video, (&"h264".into(), &origin.into()));
-    // Who joins gets a keyframe at once, although the source knows of none.
+    // A later viewer gets a keyframe at once, although the source makes none on request.
     let late = Peer::watch(server, "/whep/a", &[H264, OPUS]);
     late.wait_for_pictures(10);
     assert_eq!(server.pipeline_starts("renditions"), 0, "shared");
@@ -237,7 +237,7 @@ fn mpeg_2_of_a_file_is_seen_as_h264() {
     plays_although_made_of(&server, "video/mpeg");
 }
 
-/// Moving pictures in a transport stream, for longer than the test takes.
+/// Writes moving pictures in a transport stream that lasts longer than the test.
 fn encode_mpeg_2(path: &Path) {
     run_to_end(&format!(
         "videotestsrc num-buffers=750 pattern=smpte horizontal-speed=5

@@ -1,4 +1,4 @@
-//! The output `whip-push.launch`: a broadcast is published to another server.
+//! The output `whip-push.launch` publishes a broadcast to another server.
 
 use crate::{
     outputs::{folder, server, status, wait_for_output},
@@ -24,14 +24,14 @@ fn a_broadcast_is_pushed_to_another_server_and_again_when_that_comes_back() {
     viewer.wait_for_all();
     assert_eq!(far.count("publishers"), 1);
 
-    // It says goodbye when there is nothing more to push.
+    // It says goodbye when there is nothing left to push.
     server.delete(&publisher.session).expect(200);
     wait_for("end of the push", || {
         (far.count("publishers") == 0).then_some(())
     });
     drop(viewer);
     drop(far);
-    // Nobody answers: it is tried again, and nobody else notices.
+    // When nobody answers it is retried, and nobody else notices.
     let _publisher = Client::live(&server, "near", &clip::H264);
     let near = Client::watch(&server, "near");
     wait_for("failure", || {

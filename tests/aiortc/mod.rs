@@ -47,7 +47,7 @@ impl Peer {
         Self { child, said }
     }
 
-    /// The last thing said about something.
+    /// The latest message about something.
     fn last(&self, what: &str) -> Option<Value> {
         let said = self.said.lock().unwrap();
         said.iter()
@@ -67,7 +67,7 @@ impl Peer {
         })
     }
 
-    /// Waits for pictures, each a later one than the one before, and for sound.
+    /// Waits for sound and for pictures in ascending order.
     fn wait_for_media(&self, pictures: u64) {
         let before = self.number("video");
         wait_for(&format!("{pictures} pictures"), || {
@@ -78,12 +78,12 @@ impl Peer {
     }
 }
 
-/// The tone's samples reach 12 000; silence and noise do not reach this.
+/// The tone's samples reach 12 000; silence and noise stay below this.
 const LOUD: u64 = 4_000;
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Without its standard input it leaves by itself.
+        // It leaves by itself when its standard input closes.
         drop(self.child.stdin.take());
         if thread::panicking() {
             let said = self.said.lock().unwrap();
@@ -98,7 +98,7 @@ fn publish(server: &Server, codec: &str) -> Peer {
     let publisher = Peer::start(server, "publish", "/whip/a", &["--codec", codec]);
     server.wait_for_state("a", "live");
     let state = publisher.wait_for_state("connected");
-    // The one profile that GStreamer has.
+    // The only profile that GStreamer supports.
     assert_eq!(state["srtp"], "SRTP_AES128_CM_SHA1_80");
     publisher
 }
@@ -124,7 +124,7 @@ fn vp8_with_every_srtp_profile() {
         watcher.wait_for_media(30);
     }
     assert_eq!(server.count("viewers"), 3);
-    // It leaves by DELETE; the viewers hear that the broadcast is over.
+    // It leaves by DELETE, and the viewers are told that the broadcast is over.
     drop(publisher);
     for watcher in &watchers {
         watcher.wait_for_state("closed");

@@ -409,7 +409,7 @@ fn tracks_that_only_one_side_has_are_left_out() {
 fn without_a_codec_in_common_the_status_is_422_and_never_406() {
     let server = Server::start(&[]);
     let _publisher = Client::live(&server, "a", &clip::VP8);
-    // Neither what the broadcast has nor what can be made of it.
+    // Neither a codec of the broadcast nor one that it can be transcoded into.
     let other = fixture("chrome-whep-h264-only").replace("H264/90000", "H263/90000");
     let reply = server.post_offer("/whep/a", &other).expect(422);
     assert_eq!(reply.problem(), "codec-mismatch");

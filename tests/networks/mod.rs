@@ -1,5 +1,5 @@
-//! Bad networks, before the publisher and before the viewer, with each engine: pictures go on being
-//! decoded, what is lost comes again, and every session stays the one it was.
+//! Bad networks in front of the publisher and in front of the viewer, on each engine: pictures are
+//! still decoded, lost packets are retransmitted, and no session is replaced.
 
 mod relay;
 
@@ -13,16 +13,16 @@ use crate::{
 use relay::Path;
 pub(crate) use relay::Relay;
 
-/// How long nothing gets through in the case `BLACKOUT`.
+/// How long nothing gets through in a [`BLACKOUT`].
 const DARK: Duration = Duration::from_secs(5);
 const BLACKOUT: &str = "blackout";
 const REBOUND: &str = "address";
-/// So many sessions at once are slow on a busy machine.
+/// This many sessions at once are slow on a busy machine.
 const PATIENT: &[&str] = &["--timeouts.connect=30s", "--timeouts.consent=30s"];
-/// With fewer packets lost than this, nothing is said about those that came again.
+/// With fewer lost packets than this, retransmissions are not checked.
 const LOST_MIN: u64 = 8;
 
-/// Names are those of broadcasts too.
+/// The name is also the broadcast's.
 type Case = (&'static str, Path);
 
 const CLEAN: Path = Path {
@@ -54,7 +54,7 @@ const fn losing(lost: u32) -> Path {
     }
 }
 
-/// What a publisher is behind.
+/// Networks in front of a publisher.
 const PUBLISHERS: [Case; 11] = [
     ("loss-1", losing(10)),
     ("loss-3", losing(30)),
@@ -88,8 +88,8 @@ const PUBLISHERS: [Case; 11] = [
     (BLACKOUT, CLEAN),
     (REBOUND, CLEAN),
 ];
-/// What a viewer is behind. Browsers try all (`tests/browser/network.test.js`): GStreamer as a
-/// client never checks its connection again, so that its new address would not be seen.
+/// Networks in front of a viewer. Browsers try all of them (`tests/browser/network.test.js`):
+/// GStreamer as a client never checks its connection again, so its new address would go unseen.
 const VIEWERS: [Case; 5] = [
     ("loss-5", LOSS_5),
     ("bursts", BURSTS),
@@ -98,14 +98,14 @@ const VIEWERS: [Case; 5] = [
     (BLACKOUT, CLEAN),
 ];
 
-/// Someone behind a relay, and who decodes.
+/// A client behind a relay, and the viewer that decodes.
 struct Far<'a> {
     name: &'static str,
     relay: &'a Relay,
     watcher: &'a Peer,
 }
 
-/// Waits for pictures behind each relay, interrupts those that are to be, and waits again.
+/// Waits for pictures behind each relay, interrupts some relays, and waits again.
 fn survive(server: &Server, all: &[Far<'_>]) {
     for far in all {
         far.watcher.wait_for_pictures(20);
@@ -126,7 +126,7 @@ fn survive(server: &Server, all: &[Far<'_>]) {
     }
 }
 
-/// A number that the server logs at the end of a session, of the session that ended as the `ends`th.
+/// A figure that the server logs at the end of a session, for the `ends`th session to end.
 fn logged(server: &Server, ends: usize, figure: &str) -> u64 {
     wait_for(figure, || {
         let lines = server.lines();
@@ -162,7 +162,7 @@ fn publishers(engine: &str) {
         assert!(!publisher.is_closed(), "{name}");
         server.delete(&publisher.session).expect(200);
         let missing = logged(&server, index + 1, "lost");
-        // Sound does not come again everywhere; in the dark nothing can.
+        // Not every engine retransmits sound, and during a blackout nothing gets through.
         let (sounds, pictures) = relay.lost();
         let missing = missing.saturating_sub(sounds);
         println!("{engine}, {name}: {missing} of {pictures} did not come again");

@@ -15,24 +15,24 @@ use std::{
 
 use crate::rtc::clip::AUDIO;
 
-/// Datagrams under way in one direction; more are lost.
+/// Datagrams in flight in one direction; any beyond that are lost.
 const QUEUE_MAX: usize = 10_000;
-/// How often orders are looked at.
+/// How often commands are checked.
 const TICK: Duration = Duration::from_millis(20);
-/// So much earlier arrives what overtakes.
+/// How much earlier a datagram arrives that overtakes others.
 const OVERTAKING: Duration = Duration::from_millis(30);
 
-/// What happens on the way, in both directions. Shares are in thousandths.
+/// What happens to datagrams in either direction. Shares are in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Path {
     pub(crate) lost: u32,
-    /// How many are lost in a row; 0 is 1.
+    /// How many are lost in a row; 0 means 1.
     pub(crate) burst: u32,
     pub(crate) overtaking: u32,
     pub(crate) twice: u32,
     /// Milliseconds, one way.
     pub(crate) delay: u64,
-    /// Up to so many milliseconds more, without changing the order.
+    /// Up to this many milliseconds more, without changing the order.
     pub(crate) jitter: u32,
 }
 
@@ -115,7 +115,7 @@ impl Relay {
         self.way.blackout.store(dark, Relaxed);
     }
 
-    /// From now on the server sees the client at a new address, as after a change of network.
+    /// Makes the server see the client at a new address, as after a change of network.
     pub(crate) fn rebind(&self) {
         *self.way.far.lock().unwrap() = Arc::new(socket());
     }
@@ -133,7 +133,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.way.quit.store(true, Relaxed);
         for thread in self.threads.drain(..) {
-            // Err: it has panicked, which the test has seen as a dead network.
+            // Err: it has panicked, which the test has noticed as a dead network.
             let _ = thread.join();
         }
     }
@@ -150,7 +150,7 @@ struct Direction {
     up: bool,
     random: Random,
     losing: u32,
-    /// Nothing that keeps its place arrives before this.
+    /// Datagrams that stay in order arrive no earlier than this.
     until: Instant,
     under_way: BTreeMap<(Instant, u64), Vec<u8>>,
     number: u64,
@@ -182,7 +182,7 @@ impl Direction {
                 Arc::clone(&self.way.far.lock().unwrap())
             };
             socket.set_read_timeout(Some(wait)).unwrap();
-            // Err: nothing came, or the other side has gone.
+            // Err: nothing has come, or the other side is gone.
             if let Ok((length, source)) = socket.recv_from(&mut buffer) {
                 if self.up {
                     *self.way.client.lock().unwrap() = Some(source);
@@ -242,7 +242,7 @@ impl Direction {
                 Arc::clone(&self.way.near)
             };
             if let Some(target) = target {
-                // Err: the other side has gone.
+                // Err: the other side is gone.
                 let _ = socket.send_to(&datagram, target);
             }
         }
@@ -266,7 +266,7 @@ impl Direction {
     }
 }
 
-/// Numbers that look random (Knuth's linear congruential generator).
+/// Pseudorandom numbers (Knuth's linear congruential generator).
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! Video made once by GStreamer and played in circles by every publisher of the tests.
+//! Video encoded once by GStreamer and played in a loop by every publisher of the tests.
 
 use std::sync::{Arc, LazyLock};
 
@@ -38,12 +38,12 @@ pub(crate) static H264_LARGE: LazyLock<Clip> = LazyLock::new(|| Clip {
     parameters: H264.parameters,
     frames: h264(360, "constrained-baseline", "bitrate=900 bframes=0", ""),
 });
-/// As OBS makes it: High profile under the name of Constrained Baseline, and at a constant bitrate,
-/// so that NAL units of filler (type 12) make up what the picture does not need.
+/// As OBS makes it: High profile announced as Constrained Baseline, and a constant bitrate, so that
+/// filler NAL units (type 12) take up what the picture does not need.
 pub(crate) static H264_HIGH: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::H264,
     parameters: H264.parameters,
-    // By itself the encoder names what it uses.
+    // The encoder announces the profile that it uses.
     frames: h264(
         180,
         "high",
@@ -51,13 +51,13 @@ pub(crate) static H264_HIGH: LazyLock<Clip> = LazyLock::new(|| Clip {
         "nal-hrd=cbr:",
     ),
 });
-/// What a viewer takes that decodes High.
+/// What a viewer accepts that decodes High.
 pub(crate) static H264_TO_HIGH: Clip = Clip {
     codec: str0m::format::Codec::H264,
     parameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=64001f",
     frames: Vec::new(),
 };
-/// What a viewer takes that decodes level 3.1, and nothing above.
+/// What a viewer accepts that decodes no level above 3.1.
 pub(crate) static H264_LIMITED: Clip = Clip {
     codec: str0m::format::Codec::H264,
     parameters: "level-asymmetry-allowed=0;packetization-mode=1;profile-level-id=42e01f",
@@ -81,7 +81,7 @@ impl Clip {
         self.configure_as(config, Some(Pt::from(VIDEO_RTX)));
     }
 
-    /// As [`Clip::configure`], for one who does not send anything twice.
+    /// As [`Clip::configure`], without retransmission.
     pub(crate) fn configure_without_rtx(&self, config: &mut CodecConfig) {
         self.configure_as(config, None);
     }
@@ -110,7 +110,7 @@ fn h264(height: u32, profile: &str, rate: &str, options: &str) -> Vec<Vec<Arc<[u
 fn has_filler(payload: &[u8]) -> bool {
     match payload[0] & 0x1f {
         FILLER => true,
-        // STAP-A: units behind their lengths.
+        // STAP-A: each unit follows its length.
         24 => {
             let mut rest = &payload[1..];
             while let [high, low, unit @ ..] = rest {
@@ -127,7 +127,7 @@ fn has_filler(payload: &[u8]) -> bool {
     }
 }
 
-/// The type of NAL units that only fill (H.264 §7.4.1).
+/// The type of filler NAL units (H.264 §7.4.1).
 const FILLER: u8 = 12;
 
 #[test]

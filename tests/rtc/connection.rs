@@ -22,10 +22,10 @@ use super::{
     wire::Wire,
 };
 
-/// A system gives what it allows: on Linux 208 KiB by default.
+/// The system may grant less: Linux allows 208 KiB by default.
 const RECEIVE_BUFFER: usize = 4 << 20;
 const RECEIVE_BUFFER_DEAF: usize = 2048;
-/// How often orders are looked at.
+/// How often commands are checked.
 const TICK: Duration = Duration::from_millis(10);
 /// Feedback packets per millisecond of a flood.
 const FLOOD: usize = 20;
@@ -184,7 +184,7 @@ impl Connection {
         }
     }
 
-    /// Sends what str0m has to send; when it wants to be called again.
+    /// Sends what str0m has to send. Returns when it wants to be called again.
     fn drain(&mut self) -> Instant {
         let Self {
             peer,
@@ -201,7 +201,7 @@ impl Connection {
                 seen.extensions.store(true, Relaxed);
             }
             seen.wire.note(&out.contents, out.destination);
-            // Err: the other side has gone already.
+            // Err: the other side is already gone.
             let _ = socket.send_to(&out.contents, out.destination);
             Ok(())
         };
@@ -241,7 +241,7 @@ impl Connection {
         }
     }
 
-    /// One share of a flood of feedback.
+    /// Sends one batch of a flood of feedback.
     fn complain(&mut self) {
         let newest = self.seen.video.lock().unwrap().packets.last().copied();
         let (Some(sender), Some(media), Some(target), Some(newest)) =
@@ -252,7 +252,7 @@ impl Connection {
         for round in 0..FLOOD {
             let mut packet = complaint(media, newest, round % 4 == 0);
             sender.protect_rtcp(&mut packet).unwrap();
-            // Err: the buffer is full, which is as good.
+            // Err: the buffer is full, which serves the purpose too.
             let _ = self.socket.send_to(&packet, target);
             self.seen.flooded.fetch_add(1, Relaxed);
         }

@@ -1,4 +1,4 @@
-//! The SRTP keys of a client, so that it can misbehave in ways that str0m does not.
+//! The SRTP keys of a client, so that it can misbehave in ways that str0m would not.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -14,16 +14,16 @@ use str0m::crypto::{
     },
 };
 
-/// The keying material of a session, once there is one.
+/// The keying material of a session, once it exists.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keys(Arc<OnceLock<(Vec<u8>, SrtpProfile, bool)>>);
 
 impl Keys {
-    /// str0m's own cryptography, watched.
+    /// str0m's own cryptography with a tap.
     pub(crate) fn provider(&self) -> Arc<CryptoProvider> {
         let stock = str0m::crypto::from_feature_flags();
         let tap = Tap(stock.dtls_provider, self.clone());
-        // str0m wants a reference that lives for ever; tests are short.
+        // str0m wants a `'static` reference; tests are short-lived.
         let dtls_provider: &'static Tap = Box::leak(Box::new(tap));
         Arc::new(CryptoProvider {
             dtls_provider,
@@ -35,7 +35,7 @@ impl Keys {
         self.0.get().map(|(_, profile, _)| *profile)
     }
 
-    /// Encrypts what this client sends, beside str0m: give it SSRCs of its own.
+    /// Encrypts packets beside str0m's own. Give it SSRCs of its own.
     pub(crate) fn sender(&self) -> Option<Sender> {
         let (material, profile, client) = self.0.get()?;
         let profile = match *profile {

@@ -1,4 +1,4 @@
-//! A WebRTC client over loopback that can behave well and badly: str0m as browsers would be.
+//! A WebRTC client over loopback that can behave well or badly: str0m in place of a browser.
 
 pub(crate) mod clip;
 mod connection;
@@ -40,9 +40,9 @@ pub(crate) enum Mode {
     Blind,
     /// Sends no media but stays connected.
     Mute,
-    /// Never reads its socket again; says that it is alive as long as it believes so.
+    /// Never reads its socket again, and keeps up its consent checks for as long as str0m does.
     Deaf,
-    /// Asks for every packet and for keyframes, all the time.
+    /// Requests every packet and keyframes all the time.
     Flood,
     /// Says goodbye (DTLS `close_notify`) and ends.
     Close,
@@ -57,7 +57,7 @@ impl Mode {
     }
 }
 
-/// What has come of one track.
+/// What has been received of one track.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Received {
     /// Sequence numbers, extended.
@@ -66,7 +66,7 @@ pub(crate) struct Received {
     pub(crate) beginning: Vec<u8>,
     /// Timestamps, extended.
     pub(crate) frames: BTreeSet<u64>,
-    /// An RTCP sender report came.
+    /// An RTCP sender report was received.
     pub(crate) reported: bool,
 }
 
@@ -79,8 +79,9 @@ impl Received {
         }
     }
 
-    /// Fails if frames of the picture are missing, going by their times, but for the `first` ones.
-    /// A few are forgiven: on a busy machine a publisher's come late, and its times are corrected.
+    /// Fails if the times of the pictures after the `first` ones have gaps.
+    /// A few missing frames are tolerated: on a busy machine a publisher is late and its times are
+    /// corrected.
     pub(crate) fn expect_no_glitch(&self, first: usize) {
         let frames: Vec<_> = self.frames.iter().skip(first).collect();
         let gaps = frames.windows(2).map(|two| (two[1] - two[0]) / 90);
@@ -100,7 +101,7 @@ pub(crate) struct Seen {
     mode: Mutex<Mode>,
     connected: AtomicBool,
     closed: AtomicBool,
-    /// A DTLS alert came.
+    /// A DTLS alert was received.
     goodbye: AtomicBool,
     video: Mutex<Received>,
     audio: Mutex<Received>,
@@ -114,7 +115,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Takes note of what has happened; the SSRC of a picture.
+    /// Notes an event. Returns the SSRC if it is a packet of the picture.
     fn note(&self, event: Event) -> Option<u32> {
         match event {
             Event::Connected => self.connected.store(true, Relaxed),
@@ -272,12 +273,12 @@ impl Client {
         self.seen.pictures.load(Relaxed).try_into().unwrap()
     }
 
-    /// Whether packets went out with header extensions.
+    /// Whether it has sent packets with header extensions.
     pub(crate) fn sent_extensions(&self) -> bool {
         self.seen.extensions.load(Relaxed)
     }
 
-    /// What it has sent, and the way to send more from its address.
+    /// What it has sent, and a way to send more from its address.
     pub(crate) fn wire(&self) -> &Wire {
         &self.seen.wire
     }
@@ -287,7 +288,7 @@ impl Client {
         self.seen.flooded.load(Relaxed)
     }
 
-    /// When the server asked for keyframes.
+    /// When the server requested keyframes.
     pub(crate) fn keyframe_requests(&self) -> Vec<Instant> {
         self.seen.keyframe_requests.lock().unwrap().clone()
     }
@@ -322,7 +323,7 @@ impl Client {
         wait_for("goodbye", || self.heard_goodbye().then_some(()));
     }
 
-    /// Waits until nothing is missing, retransmissions included.
+    /// Waits until no packet is missing, counting retransmissions.
     pub(crate) fn wait_for_all(&self) {
         wait_for("every packet", || {
             (self.video().missing() == 0 && self.audio().missing() == 0).then_some(())
@@ -330,7 +331,7 @@ impl Client {
     }
 }
 
-/// Waits until each of them has seen this many more frames, and misses nothing in between.
+/// Waits until each viewer has received this many more frames without a gap.
 pub(crate) fn wait_for_frames_of_all(viewers: &[Client], more: usize) {
     let before: Vec<_> = viewers.iter().map(Client::frames).collect();
     for (viewer, before) in viewers.iter().zip(before) {
@@ -343,7 +344,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.set(Mode::Vanish);
         if let Some(thread) = self.thread.take() {
-            // Err: it has panicked, and said so.
+            // Err: it has panicked and printed why.
             let _ = thread.join();
         }
     }

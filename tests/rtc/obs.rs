@@ -21,16 +21,16 @@ use super::{
 };
 use crate::support::{Server, fixture};
 
-/// The first keyframe is gone before DTLS is up.
+/// The first keyframe is lost before DTLS is up.
 const LOST_FRAMES: usize = 10;
 
-/// The value of the first line that begins so.
+/// The rest of the first line with this prefix.
 fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
     let found = sdp.lines().find_map(|line| line.strip_prefix(name));
     found.unwrap_or_else(|| panic!("no {name} in {sdp}"))
 }
 
-/// Replaces the whole rest of the lines that begin so.
+/// Replaces the rest of every line with this prefix.
 fn replace(sdp: &str, name: &str, value: &str) -> String {
     let lines = sdp.lines().map(|line| {
         let line = if line.starts_with(name) {
@@ -64,7 +64,7 @@ fn write_fingerprint(fingerprint: &Fingerprint) -> String {
 }
 
 const RIDS: [&str; 3] = ["0", "1", "2"];
-/// Where an offer names none: simulcast goes by rid.
+/// For offers that name none, because simulcast goes by rid.
 const VIDEO_SSRC: &str = "3382040869";
 
 /// Publishes as OBS does.
@@ -72,12 +72,12 @@ pub(crate) fn publish(server: &Server, broadcast: &str) -> Client {
     publish_as(server, broadcast, "obs-session-level", &[&H264_HIGH])
 }
 
-/// Offers three layers, of which only the first ever comes.
+/// Offers three layers and sends only the first.
 pub(crate) fn publish_simulcast(server: &Server, broadcast: &str) -> Client {
     publish_layers(server, broadcast, &[&H264_HIGH])
 }
 
-/// Offers three layers, of which the first ones come.
+/// Offers three layers and sends the first ones.
 pub(crate) fn publish_layers(server: &Server, broadcast: &str, layers: &[&'static Clip]) -> Client {
     publish_as(server, broadcast, "obs-32.1-simulcast", layers)
 }

@@ -1,4 +1,4 @@
-//! What clients send: media in real time, and complaints.
+//! What clients send: media in real time, and feedback.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use str0m::{
 
 use super::clip::{AUDIO, Clip, FRAME_RATE, SILENCE, VIDEO};
 
-/// Not one of str0m's: two senders must not share an SSRC.
+/// Not one of str0m's SSRCs: two senders must not share one.
 const COMPLAINER: u32 = 0x0bad_cafe;
 const SECOND: Duration = Duration::from_secs(1);
-/// Packets that can be sent again.
+/// Packets kept for retransmission.
 const CACHED: usize = 1024;
 const SOUND: Duration = Duration::from_millis(20);
 
-/// What a publisher sends, and how far it is.
+/// What a publisher sends, and how far it has got.
 pub(super) struct Playing {
     layers: Vec<Layer>,
     /// How many layers are sent.
@@ -25,7 +25,7 @@ pub(super) struct Playing {
     video: Mid,
     audio: Mid,
     begun: Option<Instant>,
-    /// The clip's frame to begin with.
+    /// The first frame of the clip to send.
     first: usize,
     /// Header extensions of pictures.
     extensions: ExtensionValues,
@@ -46,7 +46,7 @@ impl Playing {
         Self::with_layers(vec![(None, clip)], video, audio)
     }
 
-    /// Sends the same pictures several times.
+    /// Sends the pictures of several clips as simulcast layers.
     pub(super) fn with_layers(
         layers: Vec<(Option<Rid>, &'static Clip)>,
         video: Mid,
@@ -71,7 +71,7 @@ impl Playing {
     }
 
     pub(super) fn without_pictures(audio: Mid) -> Self {
-        // Never used: there are no layers.
+        // Never used, because there are no layers.
         let video = audio;
         Self::with_layers(Vec::new(), video, audio)
     }
@@ -99,7 +99,7 @@ impl Playing {
     /// Sends all that is due.
     pub(super) fn send(&mut self, rtc: &mut Rtc, now: Instant) {
         if self.begun.is_none() && !self.layers.is_empty() {
-            // By itself str0m stops sending again where that is more than 15 %; browsers do not.
+            // By default str0m stops retransmitting above 15 % of what it sends; browsers do not.
             let mut api = rtc.direct_api();
             let stream = api.stream_tx_by_mid(self.video, None).unwrap();
             stream.set_rtx_cache(CACHED, Duration::from_secs(3), None);

@@ -1,12 +1,12 @@
-//! The wire under a client: what it has sent, and a way for others to send from its address. So a
-//! forged source address looks to the server.
+//! The wire below a client: what it has sent, and a way for others to send from its address, which
+//! is what a forged source address looks like to the server.
 
 use std::{
     net::{SocketAddr, UdpSocket},
     sync::{Mutex, MutexGuard},
 };
 
-/// Of each kind of datagram, so many of the first and of the last are kept.
+/// How many of the first and of the last datagrams of each kind are kept.
 const KEPT: usize = 16;
 
 /// A kind of datagram (RFC 7983 §7, RFC 5761 §4).
@@ -33,7 +33,7 @@ impl Content {
 
 #[derive(Default)]
 pub(crate) struct Wire {
-    /// `None` if nobody is there.
+    /// `None` in a client that never ran.
     socket: Option<UdpSocket>,
     log: Mutex<Log>,
 }
@@ -62,7 +62,7 @@ impl Wire {
         sent.push(datagram.to_vec());
     }
 
-    /// Some of what was sent of this kind, the first and the last.
+    /// The first and the last datagrams of this kind that were sent.
     pub(crate) fn sent(&self, content: Content) -> Vec<Vec<u8>> {
         self.log().sent[content as usize].clone()
     }
@@ -70,7 +70,7 @@ impl Wire {
     /// Sends a datagram to the server, from the client's own address.
     pub(crate) fn forge(&self, datagram: &[u8]) {
         let target = self.log().target.unwrap();
-        // Err: the kernel has no room.
+        // Err: the kernel's buffer is full.
         let _ = self.socket.as_ref().unwrap().send_to(datagram, target);
     }
 

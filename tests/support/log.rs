@@ -1,4 +1,4 @@
-//! The server's log as operators' tools read it: levels and fields, never the words between them.
+//! The server's log as operators' tools read it: levels and fields, never the message.
 
 /// A line of the log.
 #[derive(Debug)]
@@ -9,7 +9,7 @@ pub struct Line {
 
 impl Line {
     /// A line as `tracing_subscriber` writes it: time, level, spans, target, message and fields.
-    /// `None` for what others have written, such as GStreamer.
+    /// `None` if something else has written it, such as GStreamer.
     pub fn parse(line: &str) -> Option<Self> {
         let (_time, rest) = line.split_once('Z')?;
         let rest = rest.trim_start();

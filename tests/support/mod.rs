@@ -1,4 +1,4 @@
-//! The server as a child process, and an HTTP client that shows every byte.
+//! The server as a child process, and an HTTP client that exposes every byte.
 
 pub mod damage;
 pub mod log;
@@ -23,14 +23,14 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 pub const SDP: (&str, &str) = ("Content-Type", "application/sdp");
 pub const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
 
-/// An offer of a real client, with the line ends that it has on the wire.
+/// An offer of a real client, with the line ends it has on the wire.
 pub fn fixture(name: &str) -> String {
     let path = format!("{}/tests/fixtures/{name}.sdp", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
     text.lines().flat_map(|line| [line, "\r\n"]).collect()
 }
 
-/// The built program with these arguments; no variable of ours gets in.
+/// The built program with these arguments, and without environment variables of its own.
 pub fn aerial(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aerial"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AERIAL_")) {
@@ -42,7 +42,7 @@ pub fn aerial(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command that is to end by itself.
+/// Runs a command that must end by itself.
 pub fn output(mut command: Command) -> Output {
     let mut child = command
         .stdin(Stdio::null())
@@ -69,13 +69,13 @@ pub fn run_to_end(text: &str) {
     pipeline.set_state(gst::State::Playing).unwrap();
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
     let end = bus.timed_pop_filtered(PATIENCE.try_into().ok(), &kinds);
-    // Before anything else: GStreamer ends the whole program if a running pipeline is dropped.
+    // Before any check: GStreamer aborts if a running pipeline is dropped.
     pipeline.set_state(gst::State::Null).unwrap();
     let is_end = |message: &gst::Message| message.type_() == gst::MessageType::Eos;
     assert!(end.as_ref().is_some_and(is_end), "{text}\n{end:?}");
 }
 
-/// Asks again until there is an answer.
+/// Asks again and again until there is an answer.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
@@ -121,7 +121,7 @@ impl Server {
         server
     }
 
-    /// A server whose demo begins; who needs it must wait for it.
+    /// A server whose broadcast `demo` is starting.
     pub fn with_demo(arguments: &[&str]) -> Self {
         let fixed = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
         let arguments: Vec<_> = fixed
@@ -167,17 +167,17 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
-    /// The lines that the server has logged so far.
+    /// What the server has logged so far, without lines that others wrote.
     pub fn lines(&self) -> Vec<Line> {
         self.log().lines().filter_map(Line::parse).collect()
     }
 
-    /// Waits until the server has logged a line like this.
+    /// Waits until the server has logged such a line.
     pub fn wait_for_line(&self, what: &str, is_it: impl Fn(&Line) -> bool) -> Line {
         wait_for(what, || self.lines().into_iter().find(&is_it))
     }
 
-    /// Whether neither a task of the server has panicked nor GLib has found fault with it.
+    /// Whether no task of the server has panicked and GLib has raised no critical warning.
     fn is_sound(&self) -> bool {
         let log = self.log();
         !log.contains("panicked at") && !log.contains("CRITICAL")
@@ -192,14 +192,14 @@ impl Server {
         value.parse().unwrap()
     }
 
-    /// Sessions that have ended for this reason.
+    /// How many sessions have ended for this reason.
     pub fn ended(&self, reason: &str) -> u64 {
         self.metric(&format!(
             "aerial_sessions_ended_total{{reason=\"{reason}\"}}"
         ))
     }
 
-    /// Pipelines of this kind that have come to run.
+    /// How many pipelines of this kind have started.
     pub fn pipeline_starts(&self, kind: &str) -> u64 {
         self.metric(&format!("aerial_pipeline_starts_total{{kind=\"{kind}\"}}"))
     }
@@ -296,7 +296,7 @@ impl Server {
 
     fn read_log_to_end(&mut self) {
         if let Some(reader) = self.reader.take() {
-            // Err: it has panicked, and said so.
+            // Err: it has panicked and printed why.
             let _ = reader.join();
         }
     }

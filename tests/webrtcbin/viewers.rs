@@ -45,7 +45,7 @@ fn data_channels_are_rejected_and_restarts_refused() {
 fn without_a_codec_in_common_there_is_no_session() {
     let server = Server::start(&ENGINE);
     let _publisher = Client::live(&server, "a", &clip::VP8);
-    // Neither what the broadcast has nor what can be made of it.
+    // Neither a codec of the broadcast nor one that it can be transcoded into.
     let offer = fixture("chrome-whep-h264-only").replace("H264/90000", "H263/90000");
     let refused = server.post_offer("/whep/a", &offer).expect(422);
     assert_eq!(refused.problem(), "codec-mismatch");
