@@ -7,13 +7,13 @@ use crate::{
     support::{Server, aerial, wait_for},
 };
 
-/// Times four broadcasts with ten viewers each: 200 joins, done twice.
+/// Each round has four broadcasts with ten viewers each: 200 joins in five rounds, done twice.
 const ROUNDS: usize = 5;
 const BROADCASTS: usize = 4;
 const VIEWERS: usize = 10;
 
 /// How much more memory the process may hold after the second 200 viewers and 20 publishers than
-/// after the first: they hold 0.3 MB and 2 MB each while they are here.
+/// after the first. While connected, each takes 0.3 MB and 2 MB.
 const GROWTH_KILOBYTES_MAX: usize = 8_000;
 
 /// What the server's process holds.
@@ -42,7 +42,7 @@ impl Held {
 fn leave(server: &Server, client: Client, how: usize) {
     match how % 3 {
         0 => {
-            // Only who is connected can be said goodbye to.
+            // Only connected clients can be told goodbye.
             let connected = client.is_connected();
             server.delete(&client.session).expect(200);
             wait_for("goodbye", || {
@@ -53,7 +53,7 @@ fn leave(server: &Server, client: Client, how: usize) {
             client.set(Mode::Close);
             wait_for("end of the client", || client.is_closed().then_some(()));
         }
-        // Without a word.
+        // Silently.
         _ => drop(client),
     }
 }
@@ -69,7 +69,7 @@ fn broadcast(server: &Server, number: usize) {
     let publisher = Client::live(server, &name, clip);
     let viewers: Vec<_> = (0..VIEWERS).map(|_| Client::watch(server, &name)).collect();
     for (how, viewer) in viewers.into_iter().enumerate() {
-        // Some go before they are connected.
+        // Some leave before they are connected.
         if how % 5 != 4 {
             wait_for("media", || (viewer.video().frames.len() > 5).then_some(()));
         }
@@ -96,7 +96,7 @@ fn wait_until_empty(server: &Server) {
 
 #[test]
 fn two_hundred_joins_and_leaves_leave_nothing_behind() {
-    // One arena of the allocator: several grow at random and would hide a leak.
+    // A single arena of the allocator: several would grow at random and hide a leak.
     let mut command = aerial(&[
         "serve",
         "--listen=127.0.0.1:0",
@@ -109,13 +109,13 @@ fn two_hundred_joins_and_leaves_leave_nothing_behind() {
     command.env("MALLOC_ARENA_MAX", "1").stderr(Stdio::piped());
     let server = Server::attach(command.spawn().unwrap());
     let cold = Held::by(&server);
-    // What is made once and kept: plugins, thread pools, memory for as many sessions at once.
+    // What is allocated once and kept: plugins, thread pools, memory for as many sessions.
     (0..ROUNDS).for_each(|number| round(&server, number));
     wait_until_empty(&server);
     let warm = Held::by(&server);
     (ROUNDS..2 * ROUNDS).for_each(|number| round(&server, number));
     wait_until_empty(&server);
-    // Pools keep idle threads: tokio's for 10 s, GLib's for 15 s; and they keep a few descriptors.
+    // Pools keep idle threads (tokio's for 10 s, GLib's for 15 s) and a few descriptors.
     wait_for("the end of the last threads", || {
         let held = Held::by(&server);
         let few = held.threads <= cold.threads + 1 && held.descriptors <= cold.descriptors + 3;

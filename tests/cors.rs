@@ -1,4 +1,4 @@
-//! Methods, OPTIONS and cross-origin access: W-02 to W-24, E-01 to E-08.
+//! Methods, OPTIONS and cross-origin access.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! WHEP extensions: events and layer selection, E-57 to E-68.
+//! WHEP extensions: events and layer selection.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -12,7 +12,7 @@ use crate::{
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// The lines of an event stream, as they come.
+/// The lines of an event stream as they arrive.
 fn stream(server: &Server, path: &str) -> impl Iterator<Item = String> + use<> {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

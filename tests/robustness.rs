@@ -1,4 +1,4 @@
-//! Requests that are slow, huge or broken: W-49, W-105 and the limits of the HTTP port.
+//! Requests that are slow, huge or broken, and the limits of the HTTP port.
 
 use std::{
     io::{Read, Write},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{Server, fixture, wait_for};
 
-/// Sends bytes and returns what the server says until it closes, and how long that took.
+/// Sends bytes. Returns what the server sends until it closes, and how long that took.
 fn until_closed(server: &Server, bytes: &[u8]) -> (String, Duration) {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(server.address).unwrap();
@@ -106,7 +106,7 @@ fn mutated_offers_never_fail_the_server() {
         .lines()
         .map(str::to_owned)
         .collect();
-    // A fixed sequence that looks random (Knuth's linear congruential generator).
+    // A fixed pseudorandom sequence (Knuth's linear congruential generator).
     let mut state = 1_u64;
     let mut random = |below: usize| {
         state = state

@@ -1,4 +1,4 @@
-//! PATCH: W-95, W-96, E-41, E-50, E-51.
+//! PATCH: trickled candidates and ICE restarts.
 
 use std::thread;
 
@@ -147,7 +147,7 @@ fn what_is_no_fragment_is_refused() {
         ] {
             session.patch(&session.etag, body).expect(400);
         }
-        // 400 comes before 428.
+        // 400 takes precedence over 428.
         session
             .server
             .patch(&session.path, &[], "garbage")

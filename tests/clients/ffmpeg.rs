@@ -1,4 +1,4 @@
-//! FFmpeg's WHIP muxer, from the wheel that carries a current FFmpeg.
+//! FFmpeg's WHIP muxer, from a Python wheel that contains a current FFmpeg.
 
 use std::{
     io::{Read, Write},
@@ -14,7 +14,7 @@ use crate::{
     webrtcbin::{H264, OPUS, Peer},
 };
 
-/// The one that is in the wheel.
+/// The version in the wheel.
 pub(super) const VERSION: &str = "9.0";
 
 const INPUTS: &str = "-re -f lavfi -i testsrc2=size=320x180:rate=30 \
@@ -53,7 +53,7 @@ impl Ffmpeg {
         Self { child, said }
     }
 
-    /// Ends it as its user would.
+    /// Ends it as a user would.
     fn quit(mut self) {
         self.child.stdin.take().unwrap().write_all(b"q").unwrap();
         let status = wait_for("end of FFmpeg", || self.child.try_wait().unwrap());
@@ -87,7 +87,7 @@ fn program() -> String {
     program
 }
 
-/// It publishes what others decode, and leaves by DELETE.
+/// Checks that it publishes what others decode, and leaves by DELETE.
 fn publishes(engine: &str) {
     let server = Server::start(&["--webrtc.publisher_engine", engine]);
     let publisher = Ffmpeg::publish(&server, "/whip/a");
@@ -113,7 +113,7 @@ fn ffmpeg_publishes() {
     publishes("webrtcbin");
 }
 
-/// It loses the first packet of the DTLS handshake while it waits for the answer of ICE: the
+/// It loses the first packet of the DTLS handshake while it waits for the ICE response, so the
 /// engine has to repeat it.
 #[test]
 fn ffmpeg_publishes_to_the_direct_engine() {

@@ -1,4 +1,4 @@
-//! The WHIP and WHEP clients of gst-plugins-rs, as GStreamer's users launch them.
+//! The WHIP and WHEP clients of gst-plugins-rs, launched as GStreamer's users do.
 
 use std::{
     io::{BufRead, BufReader},
@@ -13,7 +13,7 @@ use crate::{
     support::{Server, wait_for},
 };
 
-/// `tests/gstreamer` with a pipeline, until it is dropped.
+/// `tests/gstreamer` running a pipeline until dropped.
 struct Launched {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -30,7 +30,7 @@ impl Launched {
             .arg(description)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Other people's elements.
+            // These elements are not ours: their criticals must not end the program.
             .env_remove("G_DEBUG")
             .spawn()
             .unwrap();
@@ -62,7 +62,7 @@ impl Launched {
         });
     }
 
-    /// Ends it by itself.
+    /// Lets it end by itself.
     fn quit(mut self) {
         drop(self.stdin.take());
         let status = wait_for("end of the clients", || self.child.try_wait().unwrap());
@@ -78,10 +78,10 @@ impl Drop for Launched {
     }
 }
 
-/// By default they ask a server on the Internet.
+/// By default they query a STUN server on the Internet.
 const NO_STUN: &str = "stun-server=\"\"";
 
-/// Publishes and watches with one codec, and leaves by DELETE.
+/// Checks that they publish and watch with one codec, and leave by DELETE.
 fn carries(codec: &str, caps: &str, engines: [&str; 2]) {
     let [publisher, viewer] = engines;
     let server = Server::start(&[

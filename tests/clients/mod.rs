@@ -1,4 +1,4 @@
-//! Programs that people really publish and watch with. Browsers are in `tests/browser`.
+//! Programs that people publish and watch with. Browsers are in `tests/browser`.
 
 mod ffmpeg;
 mod gstreamer;

@@ -1,4 +1,4 @@
-//! `docs/clients.md` says what tests show, and nothing else.
+//! `docs/clients.md` says what tests show and nothing else.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ const PACKAGES: &str = include_str!("../browser/package.json");
 const LOCK: &str = include_str!("../gstreamer/Cargo.lock");
 const HEAD: &str = "| Client | Version | Publishes | Watches |";
 
-/// A row, and what shows that it is true.
+/// A row and the tests that prove it.
 struct Tested {
     client: &'static str,
     version: Version,
@@ -23,7 +23,7 @@ struct Tested {
 }
 
 enum Version {
-    /// Whatever Debian 12 has; the newest one seen.
+    /// Whatever Debian 12 has: the newest version seen.
     Debian(&'static str),
     /// As `tests/requirements.txt` pins it.
     Python(&'static str),
@@ -31,7 +31,7 @@ enum Version {
     Npm(&'static str),
     /// As `tests/gstreamer/Cargo.lock` pins it.
     Crate(&'static str),
-    /// What a pinned package brings, as its test checks.
+    /// What a pinned package contains, as its test checks.
     Within(&'static str, &'static str),
 }
 

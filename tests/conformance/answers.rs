@@ -1,4 +1,4 @@
-//! What answers say: W-77 to W-91, E-09 to E-14.
+//! What answers contain.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ const VIEWERS: [&str; 3] = [
     "chrome-whep-h264-only",
 ];
 
-/// What holds for the answers of both roles.
+/// Checks what holds for the answers to both roles.
 fn check(name: &str, offer: &str, answer: &str, direction: &str) {
     assert!(answer.starts_with("v=0\r\n") && answer.len() < 8192);
     let (offered, answered) = (Sdp::of(offer), Sdp::of(answer));
@@ -105,7 +105,7 @@ fn check_bundle(name: &str, offered: &Sdp<'_>, answered: &Sdp<'_>, accepted: &[&
     }
 }
 
-/// W-90: nothing of the machine or of who runs the server.
+/// W-90: nothing about the machine or its operator.
 fn check_privacy(name: &str, answer: &str) {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let named = |line: &&str| {
@@ -131,7 +131,7 @@ fn answers_to_publishers_are_well_formed() {
                 .post_offer(&format!("/whip/{name}"), &offer)
                 .expect(201);
             check(name, &offer, reply.text(), "recvonly");
-            // W-87: said if and only if it is so.
+            // W-87: announced if and only if it is true.
             let lite = reply.text().contains("a=ice-lite\r\n");
             assert_eq!(lite, engine == "direct", "W-87 {engine} {name}");
         }

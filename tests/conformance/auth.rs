@@ -1,4 +1,4 @@
-//! Tokens: W-16, W-98a to W-98k and E-53, at both endpoints; what is open, and what lists show.
+//! Tokens at both endpoints, what is open without one, and what lists show.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::support::{FRAGMENT, PATIENCE, Reply, SDP, Server, fixture, wait_for};
 
-/// For publishing `live-*` and watching `vip`; for watching the demo; for both of one broadcast.
+/// Tokens for publishing `live-*` and watching `vip`, for watching, and for one broadcast.
 const CONFIG: &str = r#"
 [auth]
 public = ["lobby"]
@@ -30,7 +30,7 @@ publish = ["studio"]
 const CHALLENGE: &str = "Bearer realm=\"aerial\"";
 const INVALID: &str = "Bearer realm=\"aerial\", error=\"invalid_token\"";
 const INSUFFICIENT: &str = "Bearer realm=\"aerial\", error=\"insufficient_scope\"";
-/// Endpoint, offer, a token that is for it, and one that is for the other role.
+/// Endpoint, offer, a token for it, and a token for the other role.
 const ENDPOINTS: [(&str, &str, &str, &str); 2] = [
     (
         "/whip/live-1",
@@ -238,10 +238,10 @@ fn wrong_tokens_are_limited_per_source() {
     for _ in 0..5 {
         post(&server, path, offer, &bearer("wrong")).expect(401);
     }
-    // The right one too: otherwise guessing would go on. One comes back every twelve seconds.
+    // The right token too, or else guessing could go on. One attempt is returned every 12 s.
     let reply = post(&server, path, offer, &bearer(right)).expect(429);
     assert!(reply.header("retry-after").is_some());
-    // What needs no token goes on.
+    // What needs no token still works.
     server.get("/api/server").expect(200);
     server.post_offer(path, &fixture(offer)).expect(401);
 }
@@ -291,7 +291,7 @@ fn turn_passwords_are_for_those_who_may_begin() {
     }
 }
 
-/// `/whip` with the broadcast's name as bearer token is for servers without tokens.
+/// The broadcast's name as bearer token works only on servers without tokens.
 #[test]
 fn endpoints_without_a_name_take_it_from_the_query_or_the_token() {
     let server = server("", &[]);
@@ -310,7 +310,7 @@ fn endpoints_without_a_name_take_it_from_the_query_or_the_token() {
     assert!(names.contains(&"studio".to_owned()), "{names:?}");
 }
 
-/// The names in a list, as somebody with this token sees it.
+/// The names that a list shows to the holder of this token.
 fn names(server: &Server, token: Option<&str>) -> Vec<String> {
     let token = token.map(bearer);
     let headers: Vec<_> = token
@@ -354,7 +354,7 @@ fn lists_have_what_the_caller_may_watch_or_publish() {
         .request("GET", "/api/broadcasts", &wrong, "")
         .expect(401);
     server.request("GET", "/api/events", &wrong, "").expect(401);
-    // A name that is hidden looks the same whether it exists or not.
+    // A hidden name looks the same whether it exists or not.
     for path in ["/api/broadcasts/demo", "/api/broadcasts/nothing"] {
         server.get(path).expect(401);
         let other = [("Authorization", "Bearer publisher-secret")];

@@ -1,5 +1,4 @@
-//! What the server tells clients of other servers, and how much it takes from one of them:
-//! W-15, W-92 to W-94, W-99, W-100b, W-111, E-49, E-54, E-68.
+//! What the server tells clients about other servers, and how much it accepts from one client.
 
 use crate::support::{Reply, SDP, Server, fixture};
 
@@ -30,7 +29,7 @@ fn ice_servers_are_links_of_their_own() {
         assert_eq!(links(&created).0, LINKS, "{path}");
         assert_eq!(created.header("cache-control"), Some("no-store"));
         let options = server.request("OPTIONS", path, &[], "").expect(200);
-        // MediaMTX takes every other link here for a mistake.
+        // MediaMTX treats any other link here as an error.
         assert_eq!(links(&options), (LINKS.to_vec(), Vec::new()), "{path}");
         let method = ("Access-Control-Request-Method", "POST");
         let preflight = server.request("OPTIONS", path, &[method], "").expect(200);
@@ -47,7 +46,7 @@ fn nothing_needs_a_link() {
         .post_offer("/whip/a", &fixture("obs-media-level"))
         .expect(201);
     assert_eq!(created.header("link"), None, "no WHIP extension");
-    // Everything else in these tests ignores the links.
+    // Every other test ignores the links.
     let created = server
         .post_offer("/whep/demo", &fixture("chrome-whep-av"))
         .expect(201);

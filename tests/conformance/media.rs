@@ -1,4 +1,4 @@
-//! Rows that need media or a connection: W-64, W-96, W-97, W-106 to W-114, E-28, E-32, E-33, E-55.
+//! Rows that need media or a connection.
 
 use std::{
     thread,
@@ -11,7 +11,7 @@ use crate::{
     support::{Server, fixture, wait_for},
 };
 
-/// What a session has sent before a restart is refused, and goes on to send after it.
+/// Frames to wait for.
 const FRAMES: usize = 20;
 
 fn ended(server: &Server, session: &str) {
@@ -47,7 +47,7 @@ fn a_viewer_without_candidates_plays() {
 /// Row E-32.
 #[test]
 fn the_first_picture_waits_for_no_keyframe() {
-    // The publisher has fallen silent: what comes is what the server has kept.
+    // The publisher is silent, so what arrives is what the server has kept.
     let server = Server::start(&["--timeouts.stale", "1m", "--timeouts.ended", "2m"]);
     let publisher = Client::live(&server, "a", &clip::H264);
     let sent = publisher.pictures();
@@ -87,10 +87,10 @@ fn streams_are_continuous_and_have_reports() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     viewer.wait_for_frames(FRAMES);
     viewer.wait_for_all();
-    // What came before the viewer did is played fast; then the stream keeps its time.
+    // What precedes the viewer is played fast; from then on the stream runs in real time.
     let frames: Vec<_> = viewer.video().frames.into_iter().collect();
     for two in frames[frames.len() - FRAMES / 2..].windows(2) {
-        // 30 frames a second in units of 1/90 000 s; GStreamer's clock recovery moves them a bit.
+        // 30 frames a second in units of 1/90 000 s, which GStreamer's clock recovery shifts a bit.
         let step = two[1] - two[0];
         assert!((2000..4000).contains(&step), "{step}");
     }

@@ -1,4 +1,4 @@
-//! What the standards and the clients that exist ask for, row by row; the table of all rows.
+//! What the standards and existing clients ask for, row by row, and the table of all rows.
 //!
 //! A comment above a test lists the rows it stands for: `Row W-25.`, `Rows W-25 to W-30, E-09.`
 
@@ -13,16 +13,16 @@ mod tls;
 
 use crate::support::Server;
 
-/// What can carry a publisher.
+/// The engines for publishers.
 const ENGINES: [&str; 2] = ["webrtcbin", "direct"];
 
-/// A server whose publishers are carried by `engine`.
+/// A server with this engine for publishers.
 fn server(engine: &str, arguments: &[&str]) -> Server {
     let engine = ["--webrtc.publisher_engine", engine];
     Server::start(&[&engine, arguments].concat())
 }
 
-/// Runs a check on a server of each engine.
+/// Runs a check on a server with each engine.
 fn on_both_engines(check: impl Fn(&Server, &str)) {
     for engine in ENGINES {
         println!("publishers on {engine}");

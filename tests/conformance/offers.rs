@@ -1,4 +1,4 @@
-//! What is accepted and what is refused: W-45 to W-76, E-15 to E-31, on both engines.
+//! Which offers are accepted and which are refused, on both engines.
 
 use super::{
     ENGINES, on_both_engines,
@@ -17,7 +17,7 @@ const ALL_OFFERS: [&str; 4] = [
     "rfc9725-example",
 ];
 
-/// Publishes under a name of its own, which is free again after it.
+/// Publishes under a name of its own and frees it again.
 fn publish(server: &Server, row: &str, offer: &str, status: u16) -> Reply {
     let before = server.count("sessions");
     let reply = server.post_offer(&format!("/whip/{row}"), offer);
@@ -123,7 +123,7 @@ fn offers_that_webrtcbin_alone_would_reject_are_accepted() {
         let text = answer("rfc9725-example");
         assert!(Sdp::of(&text).media.iter().all(|m| m.port() != "0"));
         assert_eq!(Sdp::of(&text).bundle().len(), 2);
-        // W-62: the transport is described once for all.
+        // W-62: the transport is described once, at session level.
         answer("obs-session-level");
         // W-63: another group comes first.
         let text = answer("neg-lsfirst");
@@ -216,7 +216,7 @@ fn answers_come_soon() {
         for name in ALL_OFFERS {
             let begun = std::time::Instant::now();
             publish(server, "w35", &fixture(name), 201);
-            // OBS gives up after 8 s; a second is meant, on a busy machine.
+            // OBS gives up after 8 s. Usually this takes well below a second.
             assert!(begun.elapsed().as_secs() < 4, "{engine} {name}");
         }
     });
@@ -426,7 +426,7 @@ fn without_a_codec_in_common_the_status_is_422_and_never_406() {
 fn simulcast_is_answered_on_either_engine() {
     let offer = fixture("obs-32.1-simulcast");
     for engine in ENGINES {
-        // webrtcbin cannot answer simulcast: such publishers are always on the direct engine.
+        // webrtcbin cannot answer simulcast, so such publishers always get the direct engine.
         let server = server(engine, &[]);
         let reply = publish(&server, "w74", &offer, 201);
         let answer = Sdp::of(reply.text());

@@ -1,6 +1,6 @@
-//! Offers changed, and answers read.
+//! Changes to offers, and a reader for answers.
 
-/// A session description taken apart.
+/// A session description, split into its sections.
 pub(super) struct Sdp<'a> {
     pub(super) session: Vec<&'a str>,
     pub(super) media: Vec<Section<'a>>,
@@ -99,14 +99,14 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Whether the lines of the text that begin so are all equal.
+/// Whether all lines of the text with this prefix are equal.
 pub(super) fn all_equal(text: &str, start: &str) -> bool {
     let mut found = text.lines().filter(|line| line.starts_with(start));
     let first = found.next();
     first.is_some() && found.all(|line| Some(line) == first)
 }
 
-/// The text without the lines that begin so.
+/// The text without the lines with this prefix.
 pub(super) fn without(text: &str, start: &str) -> String {
     let kept = text.split_inclusive("\r\n");
     kept.filter(|line| !line.starts_with(start)).collect()
@@ -129,7 +129,7 @@ pub(super) fn without_section(text: &str, medium: &str) -> String {
     lines.collect()
 }
 
-/// The text with its sections the other way round, and the bundle in the new order.
+/// The text with its sections in reverse order, and the bundle in the new order.
 pub(super) fn reversed(text: &str) -> String {
     let mut sections: Vec<_> = text.split("\r\nm=").collect();
     let session = sections.remove(0);

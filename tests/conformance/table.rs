@@ -1,5 +1,5 @@
-//! The table of all rows: `docs/conformance.md` is made of `rows.txt` and of the rows that tests
-//! name.
+//! The table of all rows: `docs/conformance.md` is generated from `rows.txt` and the rows listed
+//! above tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,14 +10,14 @@ use std::{
 
 const ROWS: &str = include_str!("rows.txt");
 const DOCUMENT: &str = "docs/conformance.md";
-/// Set to anything, it makes the test write the document.
+/// If this is set, the test writes the document.
 const REWRITE: &str = "CONFORMANCE_REWRITE";
 const INTRODUCTION: &str = include_str!("introduction.md");
 /// Levels that need a black-box test.
 const BINDING: [&str; 4] = ["MUST", "MUST*", "MUST(c)", "POL"];
 
-/// One line of `rows.txt`: id, level, source, text, and why there is no test or what it cannot
-/// show.
+/// One line of `rows.txt`: id, level, source, text, and a remark that says why there is no test or
+/// what it cannot show.
 struct Row<'a> {
     id: &'a str,
     level: &'a str,
@@ -158,7 +158,7 @@ fn line(row: &Row<'_>, tests: &[&str], units: &[&str]) -> String {
         let names = tests.iter().map(|test| format!("`{test}`"));
         names.collect::<Vec<_>>().join("<br>")
     };
-    // Modules of the server come and go.
+    // Without the module, which may move.
     let units: Vec<_> = units
         .iter()
         .filter_map(|test| test.rsplit("::").next())

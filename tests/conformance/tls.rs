@@ -1,5 +1,5 @@
-//! HTTPS: W-01, certificates that change, and what is said about those that cannot be used. The
-//! client is the command `openssl`.
+//! HTTPS: certificates, their replacement at run time, and errors about unusable ones. The client
+//! is the command `openssl`.
 
 use std::{
     fs,
@@ -67,7 +67,7 @@ impl Drop for Certificate {
     }
 }
 
-/// What comes back over TLS, with these options of `openssl s_client`.
+/// Sends a request over TLS with these options of `openssl s_client`, and returns its output.
 fn exchange(address: SocketAddr, options: &[&str], request: &str) -> Output {
     let mut client = Command::new("openssl")
         .args(["s_client", "-connect", &address.to_string(), "-ign_eof"])
@@ -109,13 +109,13 @@ fn https_takes_tls_1_2_and_1_3_alone() {
             "{version}: {reply:?}"
         );
     }
-    // Older ones are refused, also to clients that would do it.
+    // Older versions are refused even to clients that allow them.
     for version in ["-tls1", "-tls1_1"] {
         let old = [version, "-cipher", "DEFAULT@SECLEVEL=0"];
         let reply = exchange(server.address, &old, GET);
         assert!(!reply.status.success(), "{version}: {reply:?}");
     }
-    // Sessions begin as ever; their URLs have no scheme of their own.
+    // Sessions work as usual; their URLs are paths without a scheme.
     let offer = fixture("chrome-whep-av");
     let head = format!(
         "POST /whep/demo HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\
@@ -128,7 +128,7 @@ fn https_takes_tls_1_2_and_1_3_alone() {
         reply.contains("HTTP/1.1 201 Created").then_some(reply)
     });
     assert!(reply.contains("location: /whep/s/"), "{reply}");
-    // Without TLS nothing is served here; people are told why.
+    // Plain HTTP on this port is answered with an explanation.
     let plain = server.raw(&[GET.as_bytes()]);
     assert_eq!(plain.status, 400);
     assert!(plain.text().contains("https://"), "{plain:?}");
@@ -149,18 +149,18 @@ fn plain_http_beyond_this_machine_is_warned_of() {
         ];
         let all = [&all[..], arguments].concat();
         let server = Server::attach(aerial(&all).stderr(Stdio::piped()).spawn().unwrap());
-        // Written once everything has started.
+        // The last line of the start.
         server.wait_for_line("webrtcbin's ports", |line| line.field("ports").is_some());
         let warns = |line: &Line| line.level == "WARN" && line.field("address").is_some();
         server.lines().iter().any(warns)
     };
     assert!(warned(&[]));
-    // Who names the address of a proxy with TLS has one.
+    // An https:// public URL means that there is a proxy with TLS.
     assert!(!warned(&["--http.public_url", "https://live.example"]));
     assert!(warned(&["--http.public_url", "http://live.example"]));
 }
 
-/// The subject of the certificate that the server shows.
+/// The subject of the certificate that the server presents.
 fn subject(server: &Server) -> String {
     let reply = text(&exchange(server.address, &["-showcerts"], GET));
     let line = reply.lines().find_map(|line| line.strip_prefix("subject="));
@@ -173,7 +173,7 @@ fn certificates_that_change_are_read_again() {
     let certificate = Certificate::new("first");
     let server = certificate.server();
     assert_eq!(subject(&server), "first");
-    // One connection stays all the time.
+    // One connection stays open all the time.
     let mut held = Held::open(server.address);
     certificate.make("second");
     server.signal("HUP");
@@ -187,7 +187,7 @@ fn certificates_that_change_are_read_again() {
         line.level == "WARN" && line.field("error").is_some_and(|it| it.contains(&key))
     });
     assert_eq!(subject(&server), "second");
-    // Without a signal, too.
+    // It also works without a signal.
     certificate.make("third");
     wait_for("third certificate", || {
         (subject(&server) == "third").then_some(())
@@ -195,7 +195,7 @@ fn certificates_that_change_are_read_again() {
     assert!(held.is_open(), "the connection was dropped");
 }
 
-/// A client that stays connected, to an event stream.
+/// A client that stays connected to an event stream.
 struct Held(Child);
 
 impl Held {
@@ -235,7 +235,7 @@ fn certificates_that_cannot_be_used_are_told_at_the_start() {
     let (one, other) = (Certificate::new("one"), Certificate::new("other"));
     let (file, key) = (one.file(), one.key());
     let other_key = other.key();
-    // Certificate, key, and what is named as the one that is wrong.
+    // Certificate, key, and what the error must name.
     for (certificate, secret, culprit) in [
         (file.as_str(), "", "http.tls_key"),
         ("/nowhere/cert.pem", &*key, "/nowhere/cert.pem: "),

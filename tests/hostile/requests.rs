@@ -11,15 +11,15 @@ use std::{
 use super::a_broadcast_goes_on;
 use crate::support::{FRAGMENT, PATIENCE, SDP, Server, damage, damage::Random, fixture, wait_for};
 
-/// Offers and fragments in all, as far as they fit into the time.
+/// How many offers and fragments to send, as far as the time allows.
 const MUTATIONS: usize = 10_000;
 const MUTATIONS_TIME: Duration = Duration::from_secs(40);
-/// The least that a slow machine must manage.
+/// How many even a slow machine must manage.
 const MUTATIONS_MIN: usize = 300;
 const THREADS: u64 = 2;
-/// Fragments that one session takes at once, without its limit.
+/// Fragments that one session accepts at once without reaching its limit.
 const PATCHES: usize = 30;
-/// How much more memory the server may have than after the beginning, in kilobytes.
+/// How much more memory than at the start the server may use, in kilobytes.
 const GROWTH_MAX: u64 = 150_000;
 const OFFERS: [&str; 8] = [
     "obs-media-level",
@@ -56,7 +56,7 @@ fn fragment(offer: &str) -> String {
     )
 }
 
-/// Sends damaged offers and fragments in turns until enough have been sent.
+/// Sends damaged offers and fragments until enough have been sent.
 fn mutations(server: &Server, thread: u64, done: &AtomicUsize, end: Instant) {
     let mut random = Random(0x5eed_0000 + thread);
     let over = || done.load(Relaxed) >= MUTATIONS || Instant::now() > end;
@@ -124,7 +124,7 @@ fn mutated_offers_and_fragments_harm_nobody() {
     });
 }
 
-/// A request that comes byte by byte, until it is cut off. True if the server closed it.
+/// Sends a request byte by byte. True if the server closed the connection.
 fn drip(server: &Server, head: &str) -> bool {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream
@@ -209,7 +209,7 @@ fn floods_of_posts_are_limited_and_hold_up_nobody() {
         for session in last.lock().unwrap().drain(..) {
             server.delete(&session);
         }
-        // A viewer from here may join again after a moment.
+        // After a moment, viewers at this address may join again.
         wait_for("allowance", || {
             let reply = server.post_offer("/whep/live", &fixture("chrome-whep-av"));
             (reply.status == 201).then(|| server.delete(&reply.location()))

@@ -11,16 +11,16 @@ use crate::{
     support::{Server, damage, damage::Random},
 };
 
-/// Datagrams in the name of each client, and how many at once.
+/// Datagrams sent in the name of each client, and how many at once.
 const DATAGRAMS: usize = 3000;
 const BURST: usize = 10;
 const PAUSE: Duration = Duration::from_millis(10);
-/// What the server may have more of afterwards.
+/// How much more the server may have of each afterwards.
 const MEMORY_MAX: u64 = 60_000;
 const THREADS_MAX: u64 = 4;
 const LOG_LINES_MAX: usize = 20;
 
-/// A number of `/proc/PID/status`.
+/// A number from `/proc/PID/status`.
 fn status(server: &Server, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let mut words = line(&status, name).split_whitespace();
@@ -42,17 +42,17 @@ fn byte(random: &mut Random) -> u8 {
     u8::try_from(random.below(256)).unwrap()
 }
 
-/// What an attacker makes of DTLS without keys.
+/// DTLS records that an attacker can make without keys.
 fn dtls(random: &mut Random) -> Vec<u8> {
     const CLOSE_NOTIFY: [u8; 2] = [1, 0];
     let epoch = u16::try_from(random.below(4)).unwrap();
     let sequence = [0, 1, 2, 1 << 40][random.below(4)];
     let length = random.below(400);
     match random.below(8) {
-        // Alerts that end a session if they are believed.
+        // Alerts that would end a session if they were believed.
         0 => record(21, epoch, sequence, &CLOSE_NOTIFY),
         1 => record(21, epoch, sequence, &[2, byte(random)]),
-        // HelloRequest, and fragments of handshakes that never end.
+        // HelloRequest, and fragments of handshake messages that are never completed.
         2 => record(22, epoch, sequence, &[0; 12]),
         3 => {
             let mut body = vec![byte(random) % 21, 0xff, 0xff, 0xff, 0, 0];
@@ -61,13 +61,13 @@ fn dtls(random: &mut Random) -> Vec<u8> {
         }
         4 => record(20, epoch, sequence, &[1]),
         5 => record(23, epoch, sequence, &random.bytes(length)),
-        // Records that are shorter than they say.
+        // Records that are shorter than they claim.
         6 => {
             let mut cut = record(22, epoch, sequence, &random.bytes(length));
             cut.truncate(random.below(cut.len()));
             cut
         }
-        // As long as a datagram may be.
+        // As long as a datagram can be.
         _ => {
             let length = [15_000, 17_000, 31_000, 60_000][random.below(4)];
             record(23, epoch, sequence, &random.bytes(length))
@@ -75,7 +75,7 @@ fn dtls(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// RTP or RTCP like a real packet, with a tag that cannot be right.
+/// RTP or RTCP that resembles a real packet, with an authentication tag that cannot be right.
 fn media(real: &[u8], answer: &str, random: &mut Random) -> Vec<u8> {
     let mut packet = real.to_vec();
     let tag = packet.len().saturating_sub(10);
@@ -84,7 +84,7 @@ fn media(real: &[u8], answer: &str, random: &mut Random) -> Vec<u8> {
         // A sequence number or an index far ahead.
         1 => packet[2] = packet[2].wrapping_add(byte(random)),
         2 => packet[tag.saturating_sub(2)] ^= byte(random),
-        // A stream that nobody has heard of, without and with the name of its section.
+        // An unknown stream, with or without the mid of a section.
         3 => packet[8..12].copy_from_slice(&random.bytes(4)),
         _ => {
             let mut forged = vec![0x90, packet[1] & 0x7f];
@@ -114,7 +114,7 @@ fn section_name(answer: &str, random: &mut Random) -> Vec<u8> {
     [&[0xbe, 0xde, 0, words][..], &element].concat()
 }
 
-/// One forged datagram, made from what the client has sent.
+/// A forged datagram, made from what the client has sent.
 fn datagram(client: &Client, number: usize, random: &mut Random) -> Vec<u8> {
     let content = Content::ALL[number % Content::ALL.len()];
     let real = client.wire().sent(content);
@@ -122,7 +122,7 @@ fn datagram(client: &Client, number: usize, random: &mut Random) -> Vec<u8> {
     let length = random.below(1200);
     let ufrag = line(&client.answer, "a=ice-ufrag:");
     match (random.below(8), content, real) {
-        // Sent again as it was.
+        // Replayed.
         (0 | 1, _, Some(real)) => real,
         // With a few bytes changed.
         (2, _, Some(real)) => damage::bytes(&real, random),
@@ -131,7 +131,7 @@ fn datagram(client: &Client, number: usize, random: &mut Random) -> Vec<u8> {
             [&[first][..], &random.bytes(length)].concat()
         }
         (4 | 5, Content::Stun, Some(mut real)) => {
-            // The right names under another key.
+            // The right user name with the wrong key.
             let tag = real.len() - random.below(20) - 1;
             real[tag] ^= byte(random) | 1;
             real
@@ -173,7 +173,7 @@ fn spoof(arguments: &[&str]) {
         let lines = lines() - before.3;
         assert!(lines < LOG_LINES_MAX, "{lines} lines more");
         println!("{memory} kB, {threads} threads, {lines} lines more");
-        // What the publisher sends now still arrives.
+        // Media still arrives.
         for viewer in viewers {
             viewer.wait_for_frames(30);
         }

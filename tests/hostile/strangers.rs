@@ -9,12 +9,12 @@ use std::{
 use super::a_broadcast_goes_on;
 use crate::support::{Server, damage, damage::Random};
 
-/// Datagrams in all, and how many at once.
+/// How many datagrams, and how many at once.
 const DATAGRAMS: usize = 30_000;
 const BURST: usize = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The value of the first line of an answer that begins so.
+/// The rest of the first line of an answer with this prefix.
 pub(super) fn line<'a>(answer: &'a str, start: &str) -> &'a str {
     let line = answer.lines().find_map(|line| line.strip_prefix(start));
     line.unwrap_or_else(|| panic!("no {start} in {answer}"))
@@ -26,7 +26,7 @@ fn port(answer: &str) -> SocketAddr {
     format!("{ip}:{port}").parse().unwrap()
 }
 
-/// A binding request (RFC 8489 §5) with this user name, nominating, with rubbish as integrity.
+/// A nominating binding request (RFC 8489 §5) with this user name and a random integrity value.
 pub(super) fn binding(user: &str, random: &mut Random) -> Vec<u8> {
     let mut attributes = Vec::new();
     let mut add = |kind: u16, value: &[u8]| {
@@ -47,7 +47,7 @@ pub(super) fn binding(user: &str, random: &mut Random) -> Vec<u8> {
     request
 }
 
-/// One datagram of a kind that the port takes, or of none.
+/// A datagram of a kind that the port accepts, or of no kind at all.
 fn datagram(ufrag: &str, random: &mut Random) -> Vec<u8> {
     let known = format!("{ufrag}:stranger");
     let (length, rest) = (random.below(1200), random.below(60));
@@ -82,13 +82,13 @@ fn datagrams_of_strangers_cost_nobody_anything() {
         let answer = &viewers[0].answer;
         let (port, ufrag) = (port(answer), line(answer, "a=ice-ufrag:"));
         let mut random = Random(0x5eed);
-        // All of 127.0.0.0/8 is this machine: strangers from several addresses.
+        // All of 127.0.0.0/8 is this machine, so the strangers have several addresses.
         let from = |last: usize| UdpSocket::bind(format!("127.0.0.{last}:0")).unwrap();
         let sockets: Vec<_> = (1..=8).map(from).collect();
         let before = server.count("sessions");
         for number in 0..DATAGRAMS {
             let socket = &sockets[number % sockets.len()];
-            // Err: the kernel has no room, or the server has answered that nobody is there.
+            // Err: the kernel's buffer is full, or an earlier datagram was answered with an error.
             let _ = socket.send_to(&datagram(ufrag, &mut random), port);
             if number % BURST == 0 {
                 thread::sleep(PAUSE);

@@ -8,14 +8,14 @@ use std::{
 };
 
 use str0m::{
-    Event, Rtc,
+    Rtc,
     media::{Direction, MediaKind},
     net::Transmit,
 };
 
 use super::{
     Mode, Seen,
-    clip::{AUDIO, Clip},
+    clip::Clip,
     keys::Keys,
     peer::Peer,
     sending::{Playing, complaint},

@@ -1,4 +1,4 @@
-//! Damage to texts and bytes, the same in every run.
+//! Random damage to texts and bytes, the same in every run.
 
 /// xorshift64.
 pub struct Random(pub u64);

@@ -177,7 +177,7 @@ impl Server {
         wait_for(what, || self.lines().into_iter().find(&is_it))
     }
 
-    /// Whether no task of the server has panicked and GLib has raised no critical warning.
+    /// Whether no task of the server has panicked and `GLib` has raised no critical warning.
     fn is_sound(&self) -> bool {
         let log = self.log();
         !log.contains("panicked at") && !log.contains("CRITICAL")

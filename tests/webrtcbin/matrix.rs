@@ -76,7 +76,7 @@ impl Video {
     }
 }
 
-/// webrtcbin publishes; webrtcbin decodes it, and a second viewer loses nothing.
+/// Checks that webrtcbin publishes, webrtcbin decodes, and a second viewer loses nothing.
 fn carries(name: &str, publisher_engine: &str, viewer_engine: &str) {
     let video = Video::of(name);
     let server = Server::start(&[
@@ -98,7 +98,7 @@ fn carries(name: &str, publisher_engine: &str, viewer_engine: &str) {
     publisher.check();
     assert!(publisher.is_aes_cm() && watcher.is_aes_cm());
     if viewer_engine == "direct" {
-        // str0m prefers the larger key; GStreamer has one profile.
+        // str0m prefers the larger key; GStreamer supports a single profile.
         assert_eq!(browser.srtp_profile(), Some(SrtpProfile::AEAD_AES_256_GCM));
     }
     for session in [&browser.session, &watcher.session] {

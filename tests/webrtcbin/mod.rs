@@ -32,13 +32,13 @@ fn obs_is_received(engine: &str) {
     let publisher = obs::publish(&server, "a");
     server.wait_for_state("a", "live");
     let watcher = Peer::watch(&server, "/whep/a", &[H264, OPUS]);
-    // High profile is decoded, from the second keyframe on: the first was lost.
+    // High profile is decoded from the second keyframe on, because the first was lost.
     watcher.wait_for_pictures(60);
     let browser = Client::watch(&server, "a");
     browser.wait_for_frames(60);
     browser.wait_for_all();
     assert!(publisher.sent_extensions());
-    // It closes its peer connection first, and sends DELETE afterwards.
+    // It closes its peer connection before it sends DELETE.
     publisher.set(Mode::Close);
     wait_for("end of OBS", || publisher.is_closed().then_some(()));
     let late = server.delete(&publisher.session).status;
@@ -49,7 +49,7 @@ fn obs_is_received(engine: &str) {
     wait_for("goodbye", || browser.heard_goodbye().then_some(()));
 }
 
-/// OBS ends without a word where it does not like the answer: no DELETE, not even a connection.
+/// OBS gives up silently if it does not like the answer: no DELETE, not even a connection.
 #[test]
 fn obs_that_gives_up_silently_does_not_keep_the_name() {
     let server = Server::start(&["--timeouts.connect", "1s"]);

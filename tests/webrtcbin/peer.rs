@@ -46,7 +46,7 @@ impl Peer {
             transceiver.set_property("do-nack", true);
         }
         peer.pipeline.set_state(gst::State::Playing).unwrap();
-        // An offer needs the caps of every stream.
+        // An offer requires the caps of every stream.
         for pad in webrtcbin.sink_pads() {
             wait_for("caps", || pad.current_caps());
         }
@@ -89,12 +89,12 @@ impl Peer {
     }
 
     fn new(streams: &str) -> Self {
-        // Its AV1 payloader is linked into Aerial.
+        // Debian 12 has no AV1 payloader; Aerial links it in.
         aerial::pipeline::init().unwrap();
-        // Its jitter buffer does not adapt: an encoder on a busy machine is up to a second late.
+        // Its jitter buffer does not adapt, and an encoder on a busy machine can be a second late.
         let webrtcbin = "webrtcbin name=w bundle-policy=max-bundle latency=1000";
         let element = gst::parse::launch(&format!("{webrtcbin} {streams}")).unwrap();
-        // A description of one element makes just that.
+        // A description of a single element yields that element without a bin.
         let pipeline = element
             .downcast::<gst::Pipeline>()
             .unwrap_or_else(|element| {
@@ -162,8 +162,8 @@ impl Peer {
         })
     }
 
-    /// Whether the SRTP that comes in is `AES128_CM_HMAC_SHA1_80`, the one profile that both
-    /// engines and GStreamer have.
+    /// Whether incoming SRTP is `AES128_CM_HMAC_SHA1_80`, the only profile that both engines and
+    /// GStreamer support.
     pub(crate) fn is_aes_cm(&self) -> bool {
         let webrtcbin = self.webrtcbin().downcast::<gst::Bin>().unwrap();
         let decoders = webrtcbin.iterate_all_by_element_factory_name("dtlsdec");
@@ -174,7 +174,7 @@ impl Peer {
             && decoder.property::<u32>("srtp-auth") == hmac_sha1_80
     }
 
-    /// Waits for that many more decoded, moving pictures, and sound.
+    /// Waits for this many more decoded, changing pictures, and for sound.
     pub(crate) fn wait_for_pictures(&self, more: u64) {
         let decoded = &self.decoded;
         let (pictures, sounds) = (decoded.pictures.load(Relaxed), decoded.sounds.load(Relaxed));
@@ -186,7 +186,7 @@ impl Peer {
         assert!(decoded.moved.load(Relaxed) > decoded.pictures.load(Relaxed) / 2);
     }
 
-    /// Fails if an element has.
+    /// Panics if an element has failed.
     pub(crate) fn check(&self) {
         let error = self
             .pipeline

@@ -1,7 +1,8 @@
 //! `gstreamer-clients DESCRIPTION` is gst-launch with whipclientsink and whepclientsrc linked in.
 //!
-//! Of these, the one that sends is to be named `publishing`. What comes out of the one named `watched` is decoded and counted: each line of the output
-//! says how many `video` and `audio` buffers there have been. It ends with its standard input.
+//! The sender must be named `publishing`. What the element named `watched` puts out is decoded and
+//! counted: each line of the output tells how many `video` and `audio` buffers there have been. The
+//! program ends with its standard input.
 
 use std::{
     env,
@@ -19,7 +20,7 @@ use std::{
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 
-/// How often is said what has come.
+/// How often the counts are printed.
 const EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
@@ -33,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     gstrswebrtc::plugin_register_static()?;
     let description = env::args().nth(1).ok_or("what to launch?")?;
     let element = gst::parse::launch(&description)?;
-    // A description of one element makes just that.
+    // A description of a single element yields that element without a bin.
     let pipeline = element.downcast::<gst::Pipeline>().or_else(|element| {
         let pipeline = gst::Pipeline::new();
         pipeline.add(&element).map(|()| pipeline)
@@ -92,7 +93,7 @@ fn fail(why: &str) {
     exit(1);
 }
 
-/// The tests use nothing but the loopback address, which ICE leaves out by itself.
+/// The tests use only the loopback address, which ICE leaves out by default.
 fn stay_here(webrtcbin: &gst::Element) {
     let ice = webrtcbin.property::<glib::Object>("ice-agent");
     ice.property::<glib::Object>("agent")
@@ -102,7 +103,7 @@ fn stay_here(webrtcbin: &gst::Element) {
     }
 }
 
-/// Links a decoder behind a pad, and a counter behind that.
+/// Links a decoder and a counter behind a pad.
 fn decode(
     pipeline: &gst::Pipeline,
     pad: &gst::Pad,
