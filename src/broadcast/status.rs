@@ -257,7 +257,7 @@ impl Counters {
         }
     }
 
-    /// Pipelines that came to run, by kind.
+    /// Pipelines that have started, by kind.
     pub fn pipeline_starts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.pipelines
             .iter()

@@ -75,7 +75,7 @@ fn sessions(app: &App, text: &mut String) -> fmt::Result {
         text,
         name,
         "counter",
-        "Pipelines that came to run, by kind.",
+        "Pipelines that have started, by kind.",
     )?;
     for (kind, value) in counters.pipeline_starts() {
         writeln!(text, "aerial_{name}{{kind=\"{kind}\"}} {value}")?;
