@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use crate::{
     broadcast::Name,
     config, fanout,
-    peer::{sdp, webrtcbin},
+    peer::{element, sdp},
     pipeline,
 };
 
@@ -77,11 +77,11 @@ impl From<pipeline::Error> for Error {
     }
 }
 
-impl From<webrtcbin::Error> for Error {
-    fn from(error: webrtcbin::Error) -> Self {
+impl From<element::Error> for Error {
+    fn from(error: element::Error) -> Self {
         match error {
-            webrtcbin::Error::Sdp(error) => Self::Offer(error),
-            webrtcbin::Error::Pipeline(_) | webrtcbin::Error::Engine(_) => {
+            element::Error::Sdp(error) => Self::Offer(error),
+            element::Error::Pipeline(_) | element::Error::Engine(_) => {
                 Self::Failed(error.to_string())
             }
         }

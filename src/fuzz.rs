@@ -4,12 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    fanout,
+    fanout, ingest,
     media::{Codec, Frame, Kind},
     peer::{
-        direct,
         sdp::{self, Fragment, Offer, Role, Section, Transport},
-        udp,
+        session, udp,
     },
     pipeline,
 };
@@ -57,7 +56,7 @@ pub fn fragment(data: &[u8]) {
 /// A datagram on the port of all sessions: to whom does it go, and to which stream?
 pub fn datagram(data: &[u8]) {
     udp::look(data);
-    direct::rtp_stream(data);
+    session::rtp_stream(data);
 }
 
 /// Datagrams, each behind its length in two bytes, at a session of each role that has begun but
@@ -70,7 +69,7 @@ pub fn session(data: &[u8]) -> std::io::Result<()> {
         include_str!("../tests/fixtures/obs-32.1-simulcast.sdp"),
         include_str!("../tests/fixtures/chrome-whep-av.sdp"),
     );
-    direct::fuzz::datagrams(publish, watch, data)
+    session::fuzz::datagrams(publish, watch, data)
 }
 
 /// What a connected publisher of the direct engine may send, in steps of two bytes and what they
@@ -83,7 +82,7 @@ pub fn session(data: &[u8]) -> std::io::Result<()> {
 ///
 /// If the session ends, or packets come out in the wrong order.
 pub fn publisher(data: &[u8]) -> std::io::Result<()> {
-    direct::fuzz::publisher(data).map(|_| ())
+    ingest::direct::fuzz::publisher(data).map(|_| ())
 }
 
 /// What a connected viewer of the direct engine may send, in the same steps.
@@ -263,7 +262,7 @@ mod tests {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
             std::fs::read(path.join(name)).unwrap()
         };
-        let packets = |data: &[u8]| direct::fuzz::publisher(data).unwrap();
+        let packets = |data: &[u8]| ingest::direct::fuzz::publisher(data).unwrap();
         // One comes too late, and one twice.
         assert_eq!(packets(&seed("publisher/streams")), 4);
         assert_eq!(packets(&seed("publisher/mid")), 2);

@@ -7,7 +7,7 @@
 //!  browser / OBS                                                     browsers
 //!      | WHIP                                                           ^ WHEP
 //!      v                                                                |
-//!  http -> broadcast -> peer::webrtcbin (ICE, DTLS, jitter buffer)      |
+//!  http -> broadcast -> ingest (ICE, DTLS, packets in order)            |
 //!                           | RTP                                       |
 //!                           v                                           |
 //!                       pipeline: depay -> parse -> packetize once --> fanout (GOP cache,
@@ -29,8 +29,9 @@
 //!
 //! # Layers
 //!
-//! `http -> {access, broadcast}`, `broadcast -> {peer, pipeline, fanout}`, `fanout -> peer`, and `peer::webrtcbin ->
-//! pipeline`. Only `pipeline` and `peer::webrtcbin` name GStreamer; only `http` names warp.
+//! `http -> {access, broadcast}`, `broadcast -> {ingest, fanout, pipeline}`, `ingest -> {peer,
+//! pipeline}`, `fanout -> peer`. Only `pipeline` and what lies behind the engine `webrtcbin` name
+//! GStreamer; only `http` names warp.
 
 pub mod access;
 pub mod bench;
@@ -41,6 +42,7 @@ pub mod fanout;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod http;
+pub mod ingest;
 pub mod media;
 pub mod peer;
 pub mod pipeline;

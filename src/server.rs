@@ -16,14 +16,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broadcast::{self, Broadcasts, PublisherOptions, Text},
+    broadcast::{self, Broadcasts, Text},
     config::{Config, IceServer},
     error::Start,
     fanout::{self, Fanout, ViewerOptions},
     http::{self, Tls},
+    ingest,
     peer::{
+        element,
         udp::{self, Port},
-        webrtcbin,
     },
     pipeline::{self, Variables},
     workbench,
@@ -51,7 +52,7 @@ pub struct Server {
 /// A port in use, a missing GStreamer element, or another refusal of the system.
 pub async fn start(config: Config) -> Result<Server, Start> {
     // Both before the first request can come: it would have to wait for them.
-    spawn_blocking(|| pipeline::init().map(|()| webrtcbin::prepare()))
+    spawn_blocking(|| pipeline::init().map(|()| element::prepare()))
         .await
         .map_err(|error| Start::System {
             what: "start GStreamer",
@@ -70,15 +71,13 @@ pub async fn start(config: Config) -> Result<Server, Start> {
     let candidates = port.candidates();
     let fanout = Fanout::start(port, fanout_options(&config)).map_err(system("start a thread"))?;
 
-    let publisher = PublisherOptions {
+    let publisher = ingest::Options {
         engine: config.webrtc.publisher_engine,
-        webrtcbin: webrtcbin::PublisherOptions {
-            addresses: publisher_addresses.clone(),
-            public_addresses: config.webrtc.public_addresses.clone(),
-            ports: config.webrtc.webrtcbin_ports,
-            jitter: config.webrtc.jitter,
-        },
+        jitter: config.webrtc.jitter,
         consent: config.timeouts.consent,
+        addresses: publisher_addresses.clone(),
+        public_addresses: config.webrtc.public_addresses.clone(),
+        ports: config.webrtc.webrtcbin_ports,
     };
     let viewer = ViewerOptions {
         engine: config.webrtc.viewer_engine,
@@ -239,7 +238,7 @@ fn fanout_options(config: &Config) -> fanout::Options {
 
 fn broadcast_options(
     config: &Config,
-    publisher: PublisherOptions,
+    publisher: ingest::Options,
     viewer: ViewerOptions,
 ) -> broadcast::Options {
     let Config {

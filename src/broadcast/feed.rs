@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     fanout::{Fanout, Layer, Rendition},
+    ingest::{LayerSink, Sinks},
     media::{Codec, FrameSink, Kind},
     pipeline::{EncodedStream, EncodedStreams, TrackOutlet, TrackSinks},
 };
@@ -63,13 +64,6 @@ impl Track {
     fn has_layers(&self, rids: &[String]) -> bool {
         self.layers.iter().map(|layer| &layer.rid).eq(rids)
     }
-}
-
-/// Where the frames of a feed go.
-pub(super) struct Sinks {
-    pub(super) tracks: TrackSinks,
-    /// The layers of a simulcast picture, by rid; empty without simulcast.
-    pub(super) layers: Vec<(String, TrackOutlet)>,
 }
 
 /// At most one track of each kind.
@@ -205,7 +199,10 @@ impl Gate {
                     stream: stream.clone(),
                     transcode: false,
                 };
-                (it.rid.clone(), outlet)
+                LayerSink {
+                    rid: it.rid.clone(),
+                    outlet,
+                }
             };
             track.layers.iter().map(layer).collect::<Vec<_>>()
         });

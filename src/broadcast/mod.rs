@@ -7,7 +7,6 @@
 
 mod actor;
 mod control;
-mod engine;
 mod event_types;
 mod feed;
 mod job;
@@ -30,7 +29,6 @@ use std::{
 };
 
 pub use control::Drawing;
-pub use engine::PublisherOptions;
 pub use event_types::EventKind;
 pub use job::{Activity, Health};
 pub use name::Name;
@@ -55,6 +53,7 @@ use self::{
 use crate::{
     error::Error,
     fanout::{Fanout, ViewerOptions},
+    ingest,
     media::Codec,
     peer::sdp::{Choice, Offer},
     pipeline,
@@ -83,7 +82,7 @@ pub struct Options {
     /// Whether a new publisher replaces a live one.
     pub replace_live: bool,
     /// How publishers connect.
-    pub publisher: PublisherOptions,
+    pub publisher: ingest::Options,
     /// How viewers connect.
     pub viewer: ViewerOptions,
     /// What each broadcast has: source, outputs, renditions.

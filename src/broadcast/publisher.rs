@@ -11,10 +11,8 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, PublisherOptions, Reply, Session,
+    ANSWER_TIMEOUT, Created, Reply, Session,
     actor::{Outcome, RETRY_TAKEN},
-    engine::Publisher,
-    feed::Sinks,
     session::Command,
     status::SharedCounters,
     takeover::Pulse,
@@ -22,6 +20,7 @@ use super::{
 use crate::{
     error::Error,
     fanout::Fanout,
+    ingest::{self, Publisher, Reports, Sinks},
     peer::{
         End, Event,
         sdp::{Offer, Role},
@@ -41,7 +40,7 @@ pub(super) struct Task {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
     pub(super) sinks: Sinks,
-    pub(super) options: PublisherOptions,
+    pub(super) options: ingest::Options,
     pub(super) fanout: Fanout,
     pub(super) pulse: watch::Sender<Pulse>,
     pub(super) counters: SharedCounters,
@@ -62,9 +61,13 @@ impl Task {
         } = self;
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let keyframe = Arc::<Notify>::default();
+        let reports = Reports {
+            events: events_sender,
+            keyframe_wanted: Arc::clone(&keyframe),
+        };
         let accepted = timeout(
             ANSWER_TIMEOUT,
-            Publisher::accept(&offer, (&options, &fanout), sinks, events_sender, &keyframe),
+            Publisher::accept(&offer, &options, fanout.port(), sinks, reports),
         );
         let accepted = tokio::select! {
             accepted = accepted => accepted,
@@ -102,7 +105,7 @@ impl Task {
                 );
                 return Outcome::Ended(end);
             }
-            Ok(Err(error)) => error,
+            Ok(Err(error)) => error.into(),
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
         tracing::warn!(broadcast = %session.broadcast, session = session.number, %error, "publisher refused");

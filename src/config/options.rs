@@ -13,7 +13,7 @@ use super::{
 use crate::{
     access::Secret,
     broadcast::Pattern,
-    peer::{Engine, webrtcbin::Ports},
+    peer::{Engine, element::Ports},
 };
 
 /// One option, as `--help` and error messages show it.

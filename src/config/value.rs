@@ -10,7 +10,7 @@ use std::{
 use crate::{
     access::Secret,
     broadcast::Pattern,
-    peer::{Engine, webrtcbin::Ports},
+    peer::{Engine, element::Ports},
 };
 
 /// A type of option.

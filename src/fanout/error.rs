@@ -1,6 +1,6 @@
 //! Why a viewer cannot be served.
 
-use crate::peer::{sdp, webrtcbin};
+use crate::peer::{element, sdp};
 
 /// Why a viewer cannot be served, by what its client can do about it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -16,11 +16,11 @@ pub enum Error {
     Failed(String),
 }
 
-impl From<webrtcbin::Error> for Error {
-    fn from(error: webrtcbin::Error) -> Self {
+impl From<element::Error> for Error {
+    fn from(error: element::Error) -> Self {
         match error {
-            webrtcbin::Error::Sdp(error) => Self::Offer(error),
-            webrtcbin::Error::Pipeline(_) | webrtcbin::Error::Engine(_) => {
+            element::Error::Sdp(error) => Self::Offer(error),
+            element::Error::Pipeline(_) | element::Error::Engine(_) => {
                 Self::Failed(error.to_string())
             }
         }

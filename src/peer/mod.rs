@@ -1,19 +1,22 @@
 //! A WebRTC peer connection from offer to close.
 //!
+//! What both directions share; publishers' connections are in `ingest`, viewers' in `fanout`.
+//!
 //! - [`sdp`]: offers, answers and trickle fragments as pure data (no IO, no GStreamer).
-//! - [`webrtcbin`]: the GStreamer engine, default for publishers.
-//! - `direct`: the str0m engine, default for viewers.
-//! - `udp`: the one UDP port of the direct engine.
-//! - `budget`: how much a viewer may have again (pure).
+//! - [`element`]: a connection on the engine `webrtcbin`, GStreamer's element.
+//! - [`session`]: a connection on the engine `direct`, a str0m session.
+//! - [`srtp`]: its encryption.
+//! - [`udp`]: its one UDP port.
+//! - `budget`: how many retransmissions a viewer may have (pure).
 //!
 //! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
 
 pub(crate) mod budget;
-pub mod direct;
+pub mod element;
 pub mod sdp;
+pub mod session;
 pub mod srtp;
 pub mod udp;
-pub mod webrtcbin;
 
 use crate::media::{Codec, Kind};
 

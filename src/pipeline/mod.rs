@@ -6,7 +6,7 @@
 //!                                                     v
 //!                                packetizer: parse -> payload -> media::Frame -> FrameSink
 //!                                                     ^
-//!                                peer::webrtcbin: depayload;  Depacketizer: RTP packets of peer::direct
+//!                                publishers' RTP, depayloaded by ingest
 //! ```
 //!
 //! What differs from codec to codec is in `codec` (elements) and in `media` (bits). All pipelines
@@ -19,7 +19,6 @@
 pub mod check;
 pub(crate) mod clock;
 pub(crate) mod codec;
-mod depacketizer;
 pub(crate) mod elements;
 mod error;
 mod expand;
@@ -48,7 +47,6 @@ mod variables;
 use std::sync::Mutex;
 
 pub use clock::running_time;
-pub use depacketizer::Depacketizer;
 pub use error::Error;
 pub use expand::expand;
 pub use job::Job;

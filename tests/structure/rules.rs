@@ -5,14 +5,36 @@ use std::collections::BTreeMap;
 use super::names::{Names, Path, Source};
 
 /// What each part may name besides itself. Parts inside another one have rules of their own.
-const LINES: [(&str, &[&str]); 18] = [
+const LINES: [(&str, &[&str]); 21] = [
     ("media", &[]),
     ("pipeline", &["media"]),
     ("peer", &["media", "peer::sdp"]),
     ("peer::sdp", &["media"]),
+    ("peer::element", &["media", "peer", "peer::sdp", "pipeline"]),
+    // Publishers to frames, on both engines.
     (
-        "peer::webrtcbin",
-        &["media", "peer", "peer::sdp", "pipeline"],
+        "ingest",
+        &[
+            "ingest::depacketizer",
+            "ingest::webrtcbin",
+            "media",
+            "peer",
+            "peer::element",
+            "peer::sdp",
+            "pipeline",
+        ],
+    ),
+    ("ingest::depacketizer", &["media", "pipeline"]),
+    (
+        "ingest::webrtcbin",
+        &[
+            "ingest",
+            "media",
+            "peer",
+            "peer::element",
+            "peer::sdp",
+            "pipeline",
+        ],
     ),
     (
         "fanout",
@@ -21,7 +43,7 @@ const LINES: [(&str, &[&str]); 18] = [
             "media",
             "peer",
             "peer::sdp",
-            "peer::webrtcbin",
+            "peer::element",
         ],
     ),
     // Viewers on webrtcbin: workers push frames into its pads.
@@ -32,7 +54,7 @@ const LINES: [(&str, &[&str]); 18] = [
             "media",
             "peer",
             "peer::sdp",
-            "peer::webrtcbin",
+            "peer::element",
             "pipeline",
         ],
     ),
@@ -41,10 +63,10 @@ const LINES: [(&str, &[&str]); 18] = [
         &[
             "error",
             "fanout",
+            "ingest",
             "media",
             "peer",
             "peer::sdp",
-            "peer::webrtcbin",
             "pipeline",
         ],
     ),
@@ -71,27 +93,24 @@ const LINES: [(&str, &[&str]); 18] = [
             "media",
             "peer",
             "peer::sdp",
-            "peer::webrtcbin",
+            "peer::element",
             "pipeline",
         ],
     ),
     // Plain data, in the words of whom it is for.
-    (
-        "config",
-        &["access", "broadcast", "peer", "peer::webrtcbin"],
-    ),
+    ("config", &["access", "broadcast", "peer", "peer::element"]),
     ("server", &ALL),
     ("workbench", &ALL),
     ("main", &["bench", "config", "error", "server", "workbench"]),
     ("bench", &ALL),
     (
         "fuzz",
-        &["fanout", "media", "peer", "peer::sdp", "pipeline"],
+        &["fanout", "ingest", "media", "peer", "peer::sdp", "pipeline"],
     ),
     // The list of modules.
     ("", &[]),
 ];
-const ALL: [&str; 13] = [
+const ALL: [&str; 14] = [
     "access",
     "broadcast",
     "config",
@@ -99,21 +118,27 @@ const ALL: [&str; 13] = [
     "fanout",
     "fanout::webrtcbin",
     "http",
+    "ingest",
     "media",
     "peer",
     "peer::sdp",
-    "peer::webrtcbin",
+    "peer::element",
     "pipeline",
     "workbench",
 ];
 /// Libraries by how their names begin, and the only parts that may name them.
 const LIBRARIES: [(&str, &[&str]); 3] = [
-    ("gst", &["pipeline", "peer::webrtcbin", "fanout::webrtcbin"]),
-    (
-        "glib",
-        &["pipeline", "peer::webrtcbin", "fanout::webrtcbin"],
-    ),
+    ("gst", &GSTREAMER),
+    ("glib", &GSTREAMER),
     ("warp", &["http"]),
+];
+/// The parts that run GStreamer's elements.
+const GSTREAMER: [&str; 5] = [
+    "fanout::webrtcbin",
+    "ingest::depacketizer",
+    "ingest::webrtcbin",
+    "peer::element",
+    "pipeline",
 ];
 /// A chain of re-exports longer than this is a circle.
 const STEPS_MAX: usize = 32;

@@ -20,9 +20,8 @@ use crate::{
     },
     media::Kind,
     peer::{
-        End, Event,
-        direct::{Incoming, Session},
-        sdp,
+        End, Event, sdp,
+        session::{Incoming, Session},
         udp::{Destination, Route},
     },
 };

@@ -25,9 +25,9 @@ use crate::{
     },
     media::{Codec, Frame, Kind},
     peer::{
-        End, Event,
-        direct::{Report, Session},
-        sdp, srtp,
+        End, Event, sdp,
+        session::{Report, Session},
+        srtp,
         udp::Port,
     },
 };

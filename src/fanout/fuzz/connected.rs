@@ -21,7 +21,8 @@ use crate::{
     media::{Codec, Frame, Kind},
     peer::{
         Event,
-        direct::{
+        sdp::{self, Offer, Role},
+        session::{
             Incoming, Session,
             fuzz::{
                 Step,
@@ -29,7 +30,6 @@ use crate::{
                 steps,
             },
         },
-        sdp::{self, Offer, Role},
         udp::{Destination, Port, Route},
     },
 };

@@ -26,11 +26,9 @@ use tokio::{
 use super::{outlet::ViewerOutlet, pads, retransmission::RetransmissionGuard};
 use crate::{
     peer::{
-        End, Event, sdp,
-        webrtcbin::{
-            Error, Ports, close,
-            engine::{self, Reporter},
-        },
+        End, Event,
+        element::{self, Error, Ports, Reporter},
+        sdp,
     },
     pipeline::running::{self, RunningPipeline},
 };
@@ -139,8 +137,8 @@ impl Connection {
         let outlet = outlet
             .get_or_init(|| ViewerOutlet::new(pads, Arc::clone(&again)))
             .clone();
-        engine::set_on_sessions(&webrtcbin, "rtcp-min-interval", REPORT_INTERVAL);
-        engine::watch(&webrtcbin, &reporter);
+        element::set_on_sessions(&webrtcbin, "rtcp-min-interval", REPORT_INTERVAL);
+        element::watch(&webrtcbin, &reporter);
         let heard = listen(&webrtcbin);
         let viewer = Self {
             running,
@@ -164,7 +162,7 @@ impl Connection {
             return;
         };
         for (index, address) in candidates.iter().enumerate() {
-            engine::add_candidate(&webrtcbin, index, *address);
+            element::add_candidate(&webrtcbin, index, *address);
         }
     }
 
@@ -173,7 +171,7 @@ impl Connection {
         let bin = self.webrtcbin.upgrade();
         bin.and_then(|bin| bin.downcast::<gst::Bin>().ok())
             .iter()
-            .flat_map(|bin| engine::of_factory(bin, "rtprtxsend"))
+            .flat_map(|bin| element::of_factory(bin, "rtprtxsend"))
             .map(|sender| u64::from(sender.property::<u32>("num-rtx-packets")))
             .sum()
     }
@@ -189,7 +187,7 @@ impl Connection {
         self.reporter.close(End::Deleted); // nothing is reported of what follows
         self.tasks.abort_all();
         self.outlet.set_open(false);
-        close(self.running, self.webrtcbin).await;
+        element::close(self.running, self.webrtcbin).await;
     }
 }
 
@@ -202,7 +200,7 @@ async fn negotiate(
     on_feedback: &OnFeedback,
 ) -> Result<(Pads, String), Error> {
     let offered = offer.normalised_for_sending(sections);
-    engine::set_remote_description(webrtcbin, &offered).await?;
+    element::set_remote_description(webrtcbin, &offered).await?;
     let link = {
         let (webrtcbin, tracks, on_feedback) = (
             webrtcbin.clone(),
@@ -212,7 +210,7 @@ async fn negotiate(
         move || pads::link(&webrtcbin, &tracks, &on_feedback)
     };
     let pads = running::blocking("linking a viewer", running::START_TIMEOUT, link).await??;
-    let answer = engine::answer(webrtcbin).await?;
+    let answer = element::answer(webrtcbin, |created| created).await?;
     let public = &options.public_addresses;
     let answer = sdp::engine_viewer_answer(offer, sections, &answer, public)?;
     Ok((pads, answer))
@@ -242,7 +240,7 @@ fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
     let bin = webrtcbin.downcast_ref::<gst::Bin>();
     for source in bin
         .iter()
-        .flat_map(|bin| engine::of_factory(bin, "nicesrc"))
+        .flat_map(|bin| element::of_factory(bin, "nicesrc"))
     {
         let Some(pad) = source.static_pad("src") else {
             continue;

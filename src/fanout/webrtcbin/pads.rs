@@ -13,8 +13,8 @@ use super::{
 use crate::{
     media::{Codec, Kind},
     peer::{
+        element::{self, Error},
         sdp::Section,
-        webrtcbin::{Error, engine},
     },
     pipeline::{self, clock},
 };
@@ -53,12 +53,12 @@ pub(super) fn build(
         .property_from_str("bundle-policy", "max-bundle")
         .build()
         .map_err(failed)?;
-    engine::set_up_ice(&webrtcbin, &options.addresses, options.ports);
+    element::set_up_ice(&webrtcbin, &options.addresses, options.ports);
     let ice = webrtcbin.property::<glib::Object>("ice-agent");
     // Checks take the place of keepalives, so that a peer that answers none is found out.
     ice.property::<glib::Object>("agent")
         .set_property("keepalive-conncheck", true);
-    if let Some(rtpbin) = engine::rtpbin(&webrtcbin) {
+    if let Some(rtpbin) = element::rtpbin(&webrtcbin) {
         let names = gst::Structure::builder("application/x-rtp-source-sdes").field("cname", cname);
         rtpbin.set_property("sdes", names.build());
     }

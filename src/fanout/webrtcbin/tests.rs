@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     media::{Codec, Frame},
-    peer::{End, Event, webrtcbin::Ports},
+    peer::{End, Event, element::Ports},
     testing,
 };
 

@@ -19,7 +19,7 @@ use crate::{
 const STREAMS_MAX: usize = 16;
 
 /// Header extensions the engine reads.
-pub(super) const EXTENSIONS: &[&str] = &[
+pub(crate) const EXTENSIONS: &[&str] = &[
     "urn:ietf:params:rtp-hdrext:sdes:mid",
     "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
     "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
@@ -46,7 +46,7 @@ struct Section {
 }
 
 impl Incoming {
-    pub(super) fn new(offer: &Offer, choices: &[Choice]) -> Self {
+    pub(crate) fn new(offer: &Offer, choices: &[Choice]) -> Self {
         let mut incoming = Self::default();
         for (media, choice) in offer.media.iter().zip(choices) {
             let Choice::Receive(format) = choice else {

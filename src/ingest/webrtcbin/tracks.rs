@@ -12,8 +12,8 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use tokio::sync::mpsc;
 
-use super::PublisherStats;
 use crate::{
+    ingest::Statistics,
     media::{Codec, Frame, Kind},
     peer::Event,
     pipeline::{Error, TrackSinks, codec, packetizer},
@@ -153,10 +153,10 @@ impl Tracks {
         }
     }
 
-    pub(super) fn stats(&self) -> PublisherStats {
+    pub(super) fn statistics(&self) -> Statistics {
         let counters = &self.counters;
         let last = Duration::from_nanos(counters.last_packet.load(Relaxed));
-        PublisherStats {
+        Statistics {
             packets: counters.packets.load(Relaxed),
             bytes: counters.bytes.load(Relaxed),
             lost: 0,

@@ -1,17 +1,14 @@
-//! The direct engine: a str0m session (ICE-lite, DTLS, incoming RTCP) without its media.
+//! A peer connection on the direct engine, for both directions: a str0m session (ICE-lite, DTLS,
+//! RTCP, and a publisher's RTP).
 //!
-//! SDP is ours ([`super::sdp`]), the RTP way out is ours (`fanout`, [`super::srtp`]); str0m keeps
-//! the connection. A session lives on one fan-out worker, which feeds it and asks it for output.
+//! SDP is ours ([`super::sdp`]), and so is the RTP sent to viewers (`fanout`, [`super::srtp`]);
+//! str0m keeps the connection. A session does nothing by itself: a fan-out worker (viewers) or a
+//! task (publishers) gives it datagrams and time, and takes its reports.
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod incoming;
 mod keys;
-mod publisher;
-mod reorder;
-#[cfg(test)]
-mod tests;
-mod timeline;
 
 use std::{
     net::SocketAddr,
@@ -26,11 +23,10 @@ use str0m::{
     rtp::{RawPacket, RtpPacket, rtcp::Rtcp},
 };
 
-pub(crate) use self::incoming::Incoming;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::incoming::rtp_stream;
+pub(crate) use self::incoming::{EXTENSIONS, Incoming};
 use self::keys::{CERTIFICATE, Exported, KeySlot, NEW_SLOT, PROVIDER};
-pub use self::publisher::{Publisher, PublisherOptions, StreamInput, Task};
 use super::{
     End, sdp, srtp,
     udp::{self, Port, Route, UFRAG_CHARS},

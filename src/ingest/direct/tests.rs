@@ -20,9 +20,10 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::*;
 use crate::{
+    ingest::depacketizer::Depacketizer,
     media::{Codec, Frame},
-    peer::{Event, udp},
-    pipeline::{self, Depacketizer, TrackOutlet},
+    peer::{Engine, Event, udp},
+    pipeline::{self, TrackOutlet},
 };
 
 /// The packets of 60 encoded pictures.
@@ -114,7 +115,7 @@ impl Client {
 }
 
 struct Stage {
-    publisher: Publisher,
+    publisher: ReceptionHandle,
     client: Client,
     frames: Arc<Mutex<Vec<Frame>>>,
     events: mpsc::Receiver<Event>,
@@ -166,11 +167,14 @@ async fn stage() -> Stage {
     let mut api = rtc.sdp_api();
     let mid = api.add_media(MediaKind::Video, Direction::SendOnly, None, None, None);
     let (offer, pending) = api.apply().unwrap();
-    let offer = sdp::Offer::parse(offer.to_sdp_string().as_bytes(), sdp::Role::Publisher).unwrap();
-    let options = PublisherOptions {
+    let offer = Offer::parse(offer.to_sdp_string().as_bytes(), sdp::Role::Publisher).unwrap();
+    let options = Options {
+        engine: Engine::Direct,
         jitter: Duration::from_millis(200),
-        consent_timeout: Duration::from_secs(2),
-        running_time: pipeline::running_time,
+        consent: Duration::from_secs(2),
+        addresses: Vec::new(),
+        public_addresses: Vec::new(),
+        ports: None,
     };
     let inputs = vec![StreamInput {
         codec: Codec::H264,
@@ -179,7 +183,7 @@ async fn stage() -> Stage {
     }];
     let (events, received) = mpsc::channel(8);
     let (publisher, task, answer) =
-        Publisher::accept(&offer, &port, options, inputs, events).unwrap();
+        Reception::accept(&offer, &port, &options, inputs, events).unwrap();
     tasks.spawn(task.run());
     rtc.sdp_api()
         .accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap())

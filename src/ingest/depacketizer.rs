@@ -9,13 +9,15 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
-use super::{
-    Error, Event, TrackOutlet, clock, codec, packetizer,
-    running::{self, PipelineEnd, RunningPipeline},
-};
-use crate::media::{
-    Codec, Packet, PacketSink,
-    rtp::{self, RtpHeader},
+use crate::{
+    media::{
+        Codec, Packet, PacketSink,
+        rtp::{self, RtpHeader},
+    },
+    pipeline::{
+        Error, Event, TrackOutlet, clock, codec, packetizer,
+        running::{self, PipelineEnd, RunningPipeline},
+    },
 };
 
 /// Bytes that may wait in front of the depayloader before packets are dropped: it never waits, so
@@ -26,7 +28,7 @@ const PAYLOAD_TYPE: u8 = 96;
 
 /// A running depayloader and packetizer for one track. Dropping it stops it in the background.
 #[derive(Debug)]
-pub struct Depacketizer {
+pub(super) struct Depacketizer {
     running: RunningPipeline,
 }
 
@@ -38,7 +40,7 @@ impl Depacketizer {
     ///
     /// # Errors
     /// If an element is missing or does not start.
-    pub async fn start(
+    pub(super) async fn start(
         codec: Codec,
         outlet: TrackOutlet,
         events: mpsc::Sender<Event>,
@@ -56,7 +58,7 @@ impl Depacketizer {
         let source = source.downgrade();
         let packets: PacketSink = Arc::new(move |packet| {
             if let Some(source) = source.upgrade()
-                && source.push_buffer(rtp(&packet)).is_err()
+                && source.push_buffer(buffer_of(&packet)).is_err()
             {
                 tracing::trace!("packet after the end of its pipeline");
             }
@@ -65,7 +67,7 @@ impl Depacketizer {
     }
 
     /// Stops the pipeline and frees it, within a time limit.
-    pub async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.running.stop().await;
     }
 }
@@ -129,7 +131,7 @@ fn source(codec: Codec) -> gst_app::AppSrc {
     source
 }
 
-fn rtp(packet: &Packet) -> gst::Buffer {
+fn buffer_of(packet: &Packet) -> gst::Buffer {
     let [.., high, low] = packet.sequence.to_be_bytes();
     let header = RtpHeader {
         marker: packet.marker,

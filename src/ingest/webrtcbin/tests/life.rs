@@ -31,7 +31,7 @@ async fn goodbyes_are_said_and_heard() {
         next(&mut second.events, limit).await,
         Event::Track(Kind::Audio, Codec::Opus)
     );
-    for encoder in engine::of_factory(&second.client.webrtcbin().downcast().unwrap(), "dtlsenc") {
+    for encoder in element::of_factory(&second.client.webrtcbin().downcast().unwrap(), "dtlsenc") {
         for pad in encoder.sink_pads() {
             pad.send_event(gst::event::Eos::new());
         }
@@ -56,14 +56,13 @@ async fn offers_of_real_clients_are_answered() {
         };
         let none: FrameSink = Arc::new(|_| {});
         let sinks = TrackSinks::new(none.clone(), none);
-        let options = PublisherOptions {
-            addresses: vec!["127.0.0.1".parse().unwrap()],
+        let options = Options {
             public_addresses: vec!["192.0.2.7".parse().unwrap()],
-            ..PublisherOptions::default()
+            ..options()
         };
         let begin = Instant::now();
         let (sender, _events) = mpsc::channel(16);
-        let (publisher, answer) = Publisher::accept(&offer, &options, sinks, sender)
+        let (publisher, answer) = WebrtcbinPublisher::accept(&offer, &options, sinks, sender)
             .await
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(
@@ -89,7 +88,7 @@ async fn offers_of_real_clients_are_answered() {
 
 #[test]
 fn sessions_leave_nothing_behind() {
-    testing::run_alone("peer::webrtcbin::tests::life::sessions_leave_nothing_behind_alone");
+    testing::run_alone("ingest::webrtcbin::tests::life::sessions_leave_nothing_behind_alone");
 }
 
 #[test]
@@ -106,12 +105,9 @@ async fn many_sessions() {
         for round in 0..unanswered {
             let none: FrameSink = Arc::new(|_| {});
             let sinks = TrackSinks::new(none.clone(), none);
-            let options = PublisherOptions {
-                addresses: vec!["127.0.0.1".parse().unwrap()],
-                ..PublisherOptions::default()
-            };
+            let options = Options { ..options() };
             let (sender, _events) = mpsc::channel(16);
-            let accepted = Publisher::accept(&offer, &options, sinks, sender)
+            let accepted = WebrtcbinPublisher::accept(&offer, &options, sinks, sender)
                 .await
                 .unwrap();
             if round % 10 == 0 {

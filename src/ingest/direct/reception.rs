@@ -1,4 +1,4 @@
-//! A publisher on the direct engine: one task per session, packets in order to the pipeline.
+//! A publisher's session: one task, packets in order to the pipelines.
 
 use std::{
     net::SocketAddr,
@@ -6,22 +6,22 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use str0m::{IceCreds, media::Rid, rtp::RtpPacket};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    Incoming, Report, Session, incoming::EXTENSIONS, reorder::Reorder, timeline::Timeline,
-};
 use crate::{
+    ingest::{Options, Statistics, reorder::Reorder, timeline::Timeline},
     media::{Codec, Kind, Packet, PacketSink},
     peer::{
         End, Event,
         sdp::{self, Choice, Offer, Section},
+        session::{EXTENSIONS, Incoming, Report, Session},
         udp::{Datagram, Destination, Port, Route},
     },
+    pipeline,
 };
 
 /// Datagrams that may wait for the task: 300 ms of a 40 Mb/s stream.
@@ -29,26 +29,15 @@ const DATAGRAMS_MAX: usize = 1024;
 /// Commands that may wait for the task.
 const COMMANDS_MAX: usize = 32;
 
-/// How a publisher is received.
-#[derive(Clone, Copy, Debug)]
-pub struct PublisherOptions {
-    /// How long a missing packet is waited for. Default: 500 ms. Packets in order do not wait.
-    pub jitter: Duration,
-    /// Without any sign of life. Default: 15 s (RFC 7675 §5.1 allows 30 s at most).
-    pub consent_timeout: Duration,
-    /// The server's running time, on which frames' presentation times lie.
-    pub running_time: fn() -> Duration,
-}
-
 /// Where the packets of one stream go: of a track, or of one layer of a simulcast track.
 #[derive(Clone)]
-pub struct StreamInput {
+pub(super) struct StreamInput {
     /// Payload's codec.
-    pub codec: Codec,
+    pub(super) codec: Codec,
     /// The layer's rid (RFC 8851); `None` without simulcast.
-    pub rid: Option<String>,
+    pub(super) rid: Option<String>,
     /// Takes the packets, in order.
-    pub sink: PacketSink,
+    pub(super) sink: PacketSink,
 }
 
 /// One stream of a publisher.
@@ -57,19 +46,9 @@ struct Lane {
     rid: Option<Rid>,
     sink: PacketSink,
     reorder: Reorder<RtpPacket>,
-}
-
-/// What a publisher has sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PublisherStatistics {
-    /// RTP packets.
-    pub packets: u64,
-    /// Payload bytes of these.
-    pub bytes: u64,
-    /// Packets that did not come, or came too late.
-    pub lost: u64,
-    /// When the last packet came.
-    pub last_packet: Option<Instant>,
+    /// When the sender sent the report that was taken last, by its clock. str0m repeats it with
+    /// every packet.
+    reported: Option<SystemTime>,
 }
 
 #[derive(Debug, Default)]
@@ -91,17 +70,19 @@ enum Command {
     Close(End),
 }
 
-/// A publisher's session, held by its owner. Dropping it ends the session.
-pub struct Publisher {
+/// The handle of a [`Reception`]. Dropping it ends the session.
+pub(super) struct ReceptionHandle {
     started: Instant,
     commands: mpsc::Sender<Command>,
     counters: Arc<Counters>,
 }
 
-/// Runs a publisher's session; to be spawned by its owner.
-pub struct Task {
+/// The task that runs a publisher's session.
+pub(super) struct Reception {
     session: Session,
-    options: PublisherOptions,
+    consent: Duration,
+    /// The server's clock, on which frames' presentation times lie.
+    pub(super) running_time: fn() -> Duration,
     lanes: Vec<Lane>,
     datagrams: mpsc::Receiver<Datagram>,
     commands: mpsc::Receiver<Command>,
@@ -112,18 +93,18 @@ pub struct Task {
     connected: bool,
 }
 
-impl Publisher {
-    /// Answers a publisher's offer. Returns its handle, the task to spawn, and the SDP answer.
+impl Reception {
+    /// Answers a publisher's offer. Returns the handle, the task to spawn, and the SDP answer.
     ///
     /// # Errors
     /// If the offer cannot be served.
-    pub fn accept(
+    pub(super) fn accept(
         offer: &Offer,
         port: &Port,
-        options: PublisherOptions,
+        options: &Options,
         inputs: Vec<StreamInput>,
         events: mpsc::Sender<Event>,
-    ) -> Result<(Self, Task, String), sdp::Error> {
+    ) -> Result<(ReceptionHandle, Self, String), sdp::Error> {
         let choices = offer.choose_publish()?;
         let (queue, datagrams) = mpsc::channel(DATAGRAMS_MAX);
         let route = Route {
@@ -152,9 +133,10 @@ impl Publisher {
         let started = Instant::now();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let counters = Arc::<Counters>::default();
-        let task = Task {
+        let task = Self {
             session,
-            options,
+            consent: options.consent,
+            running_time: pipeline::running_time,
             timeline: Timeline::new(inputs.iter().map(|input| input.codec.clock_rate())),
             lanes: inputs
                 .into_iter()
@@ -168,7 +150,7 @@ impl Publisher {
             connected: false,
         };
         Ok((
-            Self {
+            ReceptionHandle {
                 started,
                 commands: sender,
                 counters,
@@ -177,15 +159,17 @@ impl Publisher {
             answer,
         ))
     }
+}
 
+impl ReceptionHandle {
     /// Adds trickled candidates. With ICE-lite they are a hint only, so that losing them to a full
     /// queue does no harm.
-    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
+    pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
         self.tell(Command::Candidates(candidates.to_vec()));
     }
 
     /// Asks for a keyframe now (PLI).
-    pub fn request_keyframe(&self) {
+    pub(super) fn request_keyframe(&self) {
         self.tell(Command::Keyframe);
     }
 
@@ -193,7 +177,11 @@ impl Publisher {
     ///
     /// # Errors
     /// If the session has ended.
-    pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
+    pub(super) async fn restart(
+        &self,
+        ufrag: &str,
+        pwd: &str,
+    ) -> Result<sdp::Transport, sdp::Error> {
         let gone = || sdp::Error::Unsupported("the session has ended".to_owned());
         let (reply, answer) = oneshot::channel();
         let credentials = IceCreds {
@@ -206,15 +194,15 @@ impl Publisher {
     }
 
     /// Ends the session with a `close_notify`; [`Event::Closed`] follows with this reason.
-    pub async fn close(&self, why: End) {
+    pub(super) async fn close(&self, why: End) {
         if self.commands.send(Command::Close(why)).await.is_err() {
             tracing::debug!("the session had ended already");
         }
     }
 
     /// What has come in so far.
-    pub fn statistics(&self) -> PublisherStatistics {
-        PublisherStatistics {
+    pub(super) fn statistics(&self) -> Statistics {
+        Statistics {
             packets: self.counters.packets.load(Ordering::Relaxed),
             bytes: self.counters.bytes.load(Ordering::Relaxed),
             lost: self.counters.lost.load(Ordering::Relaxed),
@@ -232,9 +220,9 @@ impl Publisher {
     }
 }
 
-impl Task {
+impl Reception {
     /// Runs the session to its end; [`Event::Closed`] is the last thing it reports.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let mut reports = Vec::new();
         let why = loop {
             if let Some(why) = self.handle(&mut reports) {
@@ -315,7 +303,7 @@ impl Task {
 
     fn wake(&self) -> Instant {
         // The peer's signs of life are looked at with every wake.
-        let deadline = Instant::now() + self.options.consent_timeout / 10;
+        let deadline = Instant::now() + self.consent / 10;
         let gaps = self.lanes.iter().filter_map(|lane| lane.reorder.deadline());
         gaps.chain([self.session.wake()])
             .fold(deadline, Instant::min)
@@ -323,7 +311,7 @@ impl Task {
 
     /// The time to connect is for the owner to limit.
     fn overdue(&self) -> Option<End> {
-        let silent = self.session.silence(Instant::now()) >= self.options.consent_timeout;
+        let silent = self.session.silence(Instant::now()) >= self.consent;
         (self.connected && silent).then_some(End::Vanished)
     }
 
@@ -343,21 +331,24 @@ impl Task {
         let Some(at) = self.lanes.iter().position(of_packet) else {
             return;
         };
-        if let Some(info) = packet.last_sender_info {
-            let ntp = info
-                .ntp_time
-                .duration_since(std::time::SystemTime::UNIX_EPOCH);
+        let Some(lane) = self.lanes.get_mut(at) else {
+            return;
+        };
+        if let Some(info) = packet.last_sender_info
+            && lane.reported.replace(info.ntp_time) != Some(info.ntp_time)
+        {
+            let sender_time = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH);
             let timestamp = extend(packet.time.numer(), info.rtp_time.numer());
-            self.timeline.report(at, timestamp, ntp.unwrap_or_default());
+            let arrival = (self.running_time)();
+            self.timeline
+                .report(at, timestamp, sender_time.unwrap_or_default(), arrival);
         }
-        if let Some(lane) = self.lanes.get_mut(at) {
-            lane.reorder.push(Instant::now(), *packet.seq_no, packet);
-        }
+        lane.reorder.push(Instant::now(), *packet.seq_no, packet);
     }
 
     /// Hands on what is in order by now.
     fn release(&mut self) {
-        let (now, arrival) = (Instant::now(), (self.options.running_time)());
+        let (now, arrival) = (Instant::now(), (self.running_time)());
         for (at, lane) in self.lanes.iter_mut().enumerate() {
             while let Some((packet, gap)) = lane.reorder.pop(now) {
                 if packet.payload.is_empty() {
@@ -391,6 +382,7 @@ impl Lane {
             rid: input.rid.map(|rid| Rid::from(rid.as_str())),
             sink: input.sink,
             reorder: Reorder::new(jitter),
+            reported: None,
         }
     }
 }

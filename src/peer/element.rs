@@ -1,4 +1,4 @@
-//! The element: made, negotiated, watched and asked to say goodbye, here only.
+//! webrtcbin as both directions use it: negotiated, watched and asked to say goodbye, here only.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,69 +15,53 @@ use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 use tokio::sync::mpsc;
 
-use super::{Error, Ports, PublisherOptions, tracks::Tracks};
+use super::{End, Event, sdp};
 pub(crate) use crate::pipeline::elements::of_factory;
-use crate::{
-    peer::{End, Event},
-    pipeline::{self, clock},
+use crate::pipeline::{
+    self,
+    running::{self, RunningPipeline},
 };
 
 /// Longest time for one step of the negotiation.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for gathering candidates: only local addresses are asked for.
 const GATHERING_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest shift of one track against the other that sender reports may bring about, in
-/// nanoseconds: beyond a second a report is wrong rather than the stream late.
-const SYNC_SHIFT_MAX: i64 = 1_000_000_000;
-/// The session's bandwidth in bit/s, from which RTCP gets a share. It is what sets the pace of
-/// feedback (RFC 4585 §3.5.2): at GStreamer's default, a voice call's 64 kbit/s, a NACK waits up
-/// to 600 ms for the one before; at this, 20 to 30 ms.
-const SESSION_BANDWIDTH: f64 = 2_000_000.0;
-/// The jitter buffer passes on this many packets in a row at the beginning without first waiting
-/// for its latency.
-const FASTSTART_PACKETS: u32 = 1;
+/// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
+/// be scheduled; the wait is not for the peer.
+const GOODBYE_WAIT: Duration = Duration::from_millis(200);
 
-/// Loads the plugins, and makes the DTLS certificate: the element that needs it first does that.
-pub(super) fn prepare() {
+/// UDP ports, both ends included. Each connection takes one per address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ports {
+    /// The first one.
+    pub first: u16,
+    /// The last one.
+    pub last: u16,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The offer cannot be accepted.
+    #[error(transparent)]
+    Sdp(#[from] sdp::Error),
+    /// The pipeline does not start.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// The element does not negotiate.
+    #[error("webrtcbin: {0}")]
+    Engine(String),
+}
+
+/// Makes what the first session would otherwise wait for: GStreamer generates one DTLS certificate
+/// for the life of the process, with an RSA key that takes 0.2 s, and seconds on a busy machine.
+/// Blocks.
+pub fn prepare() {
     for element in ["webrtcbin", "dtlssrtpdec"] {
         if let Err(error) = gst::ElementFactory::make(element).build() {
             tracing::warn!(element, %error, "cannot be made");
         }
     }
-}
-
-/// Makes the pipeline with its webrtcbin, not running yet.
-pub(super) fn build(
-    options: &PublisherOptions,
-    tracks: &Arc<Tracks>,
-) -> Result<(gst::Pipeline, gst::Element), pipeline::Error> {
-    let failed = |error: glib::BoolError| pipeline::Error::Failed(error.to_string());
-    let pipeline = gst::Pipeline::new();
-    clock::share(&pipeline);
-    let latency = u32::try_from(options.jitter.as_millis()).unwrap_or(u32::MAX);
-    let webrtcbin = gst::ElementFactory::make("webrtcbin")
-        .property_from_str("bundle-policy", "max-bundle")
-        .property("latency", latency)
-        .build()
-        .map_err(failed)?;
-    set_up_ice(&webrtcbin, &options.addresses, options.ports);
-    set_up_rtp(&webrtcbin);
-    let (weak_pipeline, weak_tracks) = (pipeline.downgrade(), Arc::downgrade(tracks));
-    webrtcbin.connect_pad_added(move |_, pad| {
-        if let (Some(pipeline), Some(tracks)) = (weak_pipeline.upgrade(), weak_tracks.upgrade()) {
-            tracks.add(&pipeline, pad);
-        }
-    });
-    webrtcbin.connect_closure(
-        "on-new-transceiver",
-        false,
-        glib::closure!(|_: &gst::Element, transceiver: &glib::Object| {
-            transceiver.set_property("do-nack", true);
-            transceiver.set_property_from_str("fec-type", "none");
-        }),
-    );
-    pipeline.add(&webrtcbin).map_err(failed)?;
-    Ok((pipeline, webrtcbin))
 }
 
 /// Candidates are UDP, on the given addresses and ports. `upnp` is off: its discovery costs 200 ms
@@ -98,24 +82,6 @@ pub(crate) fn set_up_ice(webrtcbin: &gst::Element, addresses: &[IpAddr], ports: 
             tracing::warn!(address, "cannot gather candidates on this address");
         }
     }
-}
-
-fn set_up_rtp(webrtcbin: &gst::Element) {
-    let Some(rtpbin) = rtpbin(webrtcbin) else {
-        return;
-    };
-    rtpbin.set_property("max-ts-offset", SYNC_SHIFT_MAX);
-    rtpbin.connect_closure(
-        "new-jitterbuffer",
-        false,
-        glib::closure!(
-            |_: &gst::Element, jitterbuffer: &gst::Element, _: u32, _: u32| {
-                jitterbuffer.set_property("faststart-min-packets", FASTSTART_PACKETS);
-                // only gaps are asked for, not packets that are merely late: video comes in bursts
-                jitterbuffer.set_property("rtx-next-seqnum", false);
-            }
-        ),
-    );
 }
 
 pub(crate) fn rtpbin(webrtcbin: &gst::Element) -> Option<gst::Element> {
@@ -222,11 +188,6 @@ fn dtls_transport(webrtcbin: &gst::Element) -> Option<gst_webrtc::WebRTCDTLSTran
         .property("transport")
 }
 
-/// Lets feedback (NACK, PLI) go out soon after the one before.
-pub(super) fn speed_up_feedback(webrtcbin: &gst::Element) {
-    set_on_sessions(webrtcbin, "bandwidth", SESSION_BANDWIDTH);
-}
-
 /// Sets a property of every RTP session.
 pub(crate) fn set_on_sessions(
     webrtcbin: &gst::Element,
@@ -242,41 +203,52 @@ pub(crate) fn set_on_sessions(
     }
 }
 
-/// Gives webrtcbin an offer and takes its answer, with every candidate in it.
-pub(super) async fn negotiate(webrtcbin: &gst::Element, offer: &str) -> Result<String, Error> {
-    set_remote_description(webrtcbin, offer).await?;
-    answer(webrtcbin).await
-}
-
 /// Gives webrtcbin an offer.
 pub(crate) async fn set_remote_description(
     webrtcbin: &gst::Element,
     offer: &str,
 ) -> Result<(), Error> {
-    let message = gst_sdp::SDPMessage::parse_buffer(offer.as_bytes());
-    let message = message.map_err(|error| Error::Engine(format!("offer: {error}")))?;
-    let offer =
-        gst_webrtc::WebRTCSessionDescription::new(gst_webrtc::WebRTCSDPType::Offer, message);
+    let offer = description(gst_webrtc::WebRTCSDPType::Offer, offer)?;
     ask(webrtcbin, "set-remote-description", &[&offer])
         .await
         .map(drop)
 }
 
-/// Takes webrtcbin's answer to its offer, with every candidate in it.
-pub(crate) async fn answer(webrtcbin: &gst::Element) -> Result<String, Error> {
+/// Takes webrtcbin's answer to its offer, with every candidate in it. `complete` makes the local
+/// description of what webrtcbin has created.
+pub(crate) async fn answer(
+    webrtcbin: &gst::Element,
+    complete: impl FnOnce(String) -> String,
+) -> Result<String, Error> {
     let reply = ask(webrtcbin, "create-answer", &[&None::<gst::Structure>]).await?;
-    let answer = reply
+    let created = reply
         .and_then(|reply| {
             reply
                 .get::<gst_webrtc::WebRTCSessionDescription>("answer")
                 .ok()
         })
         .ok_or_else(|| Error::Engine("create-answer gave no answer".to_owned()))?;
-    set_local_description(webrtcbin, &answer).await
+    let local = complete(text(&created)?);
+    let local = description(gst_webrtc::WebRTCSDPType::Answer, &local)?;
+    set_local_description(webrtcbin, &local).await
+}
+
+fn description(
+    kind: gst_webrtc::WebRTCSDPType,
+    text: &str,
+) -> Result<gst_webrtc::WebRTCSessionDescription, Error> {
+    let message = gst_sdp::SDPMessage::parse_buffer(text.as_bytes());
+    let message = message.map_err(|error| Error::Engine(format!("{kind:?}: {error}")))?;
+    Ok(gst_webrtc::WebRTCSessionDescription::new(kind, message))
+}
+
+fn text(description: &gst_webrtc::WebRTCSessionDescription) -> Result<String, Error> {
+    let text = description.sdp().as_text();
+    text.map_err(|error| Error::Engine(format!("description: {error}")))
 }
 
 /// Sets the local description; returns it with every candidate in it.
-pub(super) async fn set_local_description(
+pub(crate) async fn set_local_description(
     webrtcbin: &gst::Element,
     description: &gst_webrtc::WebRTCSessionDescription,
 ) -> Result<String, Error> {
@@ -301,10 +273,7 @@ pub(super) async fn set_local_description(
     let local = webrtcbin
         .property::<Option<gst_webrtc::WebRTCSessionDescription>>("local-description")
         .ok_or_else(|| Error::Engine("no local description".to_owned()))?;
-    local
-        .sdp()
-        .as_text()
-        .map_err(|error| Error::Engine(format!("description: {error}")))
+    text(&local)
 }
 
 fn is_gathered(webrtcbin: &gst::Element) -> bool {
@@ -313,7 +282,7 @@ fn is_gathered(webrtcbin: &gst::Element) -> bool {
 }
 
 /// Emits an action signal that replies through a promise, and waits for the reply.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     webrtcbin: &gst::Element,
     action: &'static str,
     arguments: &[&(dyn ToValue + Sync)],
@@ -348,25 +317,9 @@ pub(crate) fn add_candidate(webrtcbin: &gst::Element, index: usize, address: Soc
     webrtcbin.emit_by_name::<()>("add-ice-candidate", &[&0_u32, &candidate]);
 }
 
-/// RTP packets that the jitter buffers have given up.
-pub(super) fn lost(webrtcbin: &gst::Element) -> u64 {
-    let Some(rtpbin) = rtpbin(webrtcbin).and_then(|rtpbin| rtpbin.downcast::<gst::Bin>().ok())
-    else {
-        return 0;
-    };
-    of_factory(&rtpbin, "rtpjitterbuffer")
-        .filter_map(|buffer| {
-            buffer
-                .property::<gst::Structure>("stats")
-                .get::<u64>("num-lost")
-                .ok()
-        })
-        .sum()
-}
-
 /// Makes every DTLS encoder send `close_notify`, which webrtcbin 1.22 does not do by itself.
 /// Returns whether that was possible: there must be a peer. Blocks.
-pub(super) fn say_goodbye(webrtcbin: &gst::Element) -> bool {
+fn say_goodbye(webrtcbin: &gst::Element) -> bool {
     let state = dtls_transport(webrtcbin).map(|transport| transport.state());
     let Some(bin) = webrtcbin.downcast_ref::<gst::Bin>() else {
         return false;
@@ -381,4 +334,15 @@ pub(super) fn say_goodbye(webrtcbin: &gst::Element) -> bool {
         }
     }
     said
+}
+
+/// Says goodbye to the peer, stops the pipeline and frees it.
+pub(crate) async fn close(running: RunningPipeline, webrtcbin: glib::WeakRef<gst::Element>) {
+    let goodbye = move || webrtcbin.upgrade().is_some_and(|it| say_goodbye(&it));
+    match running::blocking("a goodbye", running::STOP_TIMEOUT, goodbye).await {
+        Ok(true) => tokio::time::sleep(GOODBYE_WAIT).await,
+        Ok(false) => {}
+        Err(error) => tracing::debug!(%error, "no goodbye"),
+    }
+    running.stop().await;
 }

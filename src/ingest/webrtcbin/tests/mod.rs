@@ -1,9 +1,12 @@
-//! A webrtcbin client publishes into a [`Publisher`]: the client. The tests are in the parts.
+//! A webrtcbin client publishes into a [`WebrtcbinPublisher`]: the client. The tests are in the parts.
 
 mod life;
 mod media;
 
-use std::sync::Mutex;
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use gst::prelude::*;
 use gstreamer_webrtc as gst_webrtc;
@@ -11,7 +14,8 @@ use gstreamer_webrtc as gst_webrtc;
 use super::*;
 use crate::{
     media::{Codec, Frame, FrameSink, Kind},
-    pipeline::{launch, running::PipelineEnd},
+    peer::Engine,
+    pipeline::{self, launch, running::PipelineEnd},
 };
 
 const H264: &str = "videotestsrc is-live=true pattern=smpte horizontal-speed=3
@@ -64,12 +68,12 @@ impl Client {
                 assert!(reports.try_recv().is_err(), "client failed");
             }
         }
-        let reply = engine::ask(&webrtcbin, "create-offer", &[&None::<gst::Structure>]);
+        let reply = element::ask(&webrtcbin, "create-offer", &[&None::<gst::Structure>]);
         let reply = reply.await.unwrap().unwrap();
         let offer = reply
             .get::<gst_webrtc::WebRTCSessionDescription>("offer")
             .unwrap();
-        let local = engine::set_local_description(&webrtcbin, &offer)
+        let local = element::set_local_description(&webrtcbin, &offer)
             .await
             .unwrap();
         (Self { running }, local)
@@ -83,7 +87,7 @@ impl Client {
         let message = gstreamer_sdp::SDPMessage::parse_buffer(answer.as_bytes()).unwrap();
         let kind = gst_webrtc::WebRTCSDPType::Answer;
         let answer = gst_webrtc::WebRTCSessionDescription::new(kind, message);
-        engine::ask(&self.webrtcbin(), "set-remote-description", &[&answer])
+        element::ask(&self.webrtcbin(), "set-remote-description", &[&answer])
             .await
             .unwrap();
     }
@@ -157,7 +161,7 @@ impl Seen {
 
 struct Call {
     client: Client,
-    publisher: Publisher,
+    publisher: WebrtcbinPublisher,
     events: mpsc::Receiver<Event>,
     video: Seen,
     audio: Seen,
@@ -170,13 +174,7 @@ async fn call(streams: &str) -> Call {
     let (video, audio) = (Seen::default(), Seen::default());
     let sinks = TrackSinks::new(video.sink(), audio.sink());
     let (sender, events) = mpsc::channel(16);
-    let options = PublisherOptions {
-        addresses: vec!["127.0.0.1".parse().unwrap()],
-        public_addresses: Vec::new(),
-        ports: None,
-        jitter: Duration::from_millis(100),
-    };
-    let (publisher, answer) = Publisher::accept(&offer, &options, sinks, sender)
+    let (publisher, answer) = WebrtcbinPublisher::accept(&offer, &options(), sinks, sender)
         .await
         .unwrap();
     client.answer(&answer).await;
@@ -186,6 +184,17 @@ async fn call(streams: &str) -> Call {
         events,
         video,
         audio,
+    }
+}
+
+fn options() -> Options {
+    Options {
+        engine: Engine::Webrtcbin,
+        jitter: Duration::from_millis(100),
+        consent: Duration::from_secs(15),
+        addresses: vec!["127.0.0.1".parse().unwrap()],
+        public_addresses: Vec::new(),
+        ports: None,
     }
 }
 

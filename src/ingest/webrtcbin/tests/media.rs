@@ -18,7 +18,7 @@ async fn h264_high_and_opus_arrive() {
     assert_eq!(tracks[1], Event::Track(Kind::Audio, Codec::Opus));
     call.video.more_than(60).await;
     call.audio.more_than(100).await;
-    let stats = call.publisher.stats();
+    let stats = call.publisher.statistics();
     assert!(
         stats.packets > 160 && stats.bytes > 50_000 && stats.lost == 0,
         "{stats:?}"
@@ -114,7 +114,7 @@ fn lose_packets(client: &Client) -> Arc<AtomicUsize> {
         lose
     };
     let bin = client.webrtcbin().downcast::<gst::Bin>().unwrap();
-    let sink = engine::of_factory(&bin, "nicesink").next().unwrap();
+    let sink = element::of_factory(&bin, "nicesink").next().unwrap();
     let both = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
     sink.static_pad("sink")
         .unwrap()
@@ -136,7 +136,7 @@ async fn lost_packets_are_asked_for_again() {
     call.video.more_than(10).await;
     let dropped = lose_packets(&call.client);
     call.video.more_than(190).await;
-    let (dropped, stats) = (dropped.load(Relaxed), call.publisher.stats());
+    let (dropped, stats) = (dropped.load(Relaxed), call.publisher.statistics());
     assert!(dropped > 15, "{dropped} dropped");
     assert!(
         stats.lost * 5 <= dropped as u64,

@@ -1,0 +1,117 @@
+//! What a publisher of the direct engine may send, for [`crate::fuzz`].
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use str0m::media::Direction;
+use tokio::sync::mpsc;
+
+use super::reception::{Reception, StreamInput};
+use crate::{
+    ingest::{Options, reorder::JUMP},
+    media::{Codec, Packet},
+    peer::{
+        Engine,
+        sdp::{Offer, Role},
+        session::fuzz::{
+            Step,
+            peer::{Adversary, port},
+            steps,
+        },
+    },
+};
+
+/// What a connected publisher may send: no bytes from its address end the session, and packets
+/// come out in order. Returns how many.
+///
+/// # Errors
+/// If the connection does not come about.
+pub(crate) fn publisher(data: &[u8]) -> io::Result<u64> {
+    let (mut now, seen) = (Instant::now(), Arc::default());
+    let mut peer = Adversary::new(Direction::SendOnly)?;
+    let (mut task, answer) = accept(&peer, &seen)?;
+    peer.connect(&mut now, &answer, |now, source, datagram| {
+        task.step(now, Some((source, datagram)));
+        task.is_connected()
+    })?;
+    for step in steps(data) {
+        let datagram = match step {
+            Step::Rtcp(bytes) => peer.rtcp(bytes),
+            Step::Rtp(bytes) => peer.rtp(&peer.named(bytes)),
+            Step::Forged(bytes) => Some(peer.named(bytes)),
+            Step::Time(later, _) => {
+                now += later;
+                None
+            }
+        };
+        let datagram = datagram.as_ref().map(|it| (peer.address, it.as_slice()));
+        let ended = task.step(now, datagram);
+        assert!(ended.is_none(), "{ended:?}");
+    }
+    Ok(seen.load(Ordering::Relaxed))
+}
+
+/// The server's end of a publisher, without a runtime, and its answer.
+fn accept(peer: &Adversary, seen: &Arc<AtomicU64>) -> io::Result<(Reception, String)> {
+    let offer = Offer::parse(peer.offer.as_bytes(), Role::Publisher).map_err(io::Error::other)?;
+    let options = Options {
+        engine: Engine::Direct,
+        jitter: Duration::from_millis(50),
+        consent: Duration::from_hours(1),
+        addresses: Vec::new(),
+        public_addresses: Vec::new(),
+        ports: None,
+    };
+    let (events, _) = mpsc::channel(4);
+    let inputs = vec![in_order(Codec::Vp8, seen), in_order(Codec::Opus, seen)];
+    let (_, mut task, answer) =
+        Reception::accept(&offer, &port()?, &options, inputs, events).map_err(io::Error::other)?;
+    task.running_time = || Duration::from_secs(1);
+    Ok((task, answer))
+}
+
+/// A stream whose packets must come in order.
+fn in_order(codec: Codec, seen: &Arc<AtomicU64>) -> StreamInput {
+    let seen = Arc::clone(seen);
+    let next = AtomicU64::new(0);
+    StreamInput {
+        codec,
+        rid: None,
+        sink: Arc::new(move |packet: Packet| {
+            let before = next.swap(packet.sequence + 1, Ordering::Relaxed);
+            let back = before.saturating_sub(packet.sequence);
+            assert!(back == 0 || back > JUMP, "{before} {}", packet.sequence);
+            seen.fetch_add(1, Ordering::Relaxed);
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_that_has_failed_is_left_alone() {
+        // RFC 5246 §7.2: fatal, and still in clear.
+        let alert = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40];
+        let mut peer = Adversary::new(Direction::SendOnly).unwrap();
+        let (mut task, answer) = accept(&peer, &Arc::default()).unwrap();
+        let mut ended = false;
+        let connected = peer.connect(&mut Instant::now(), &answer, |now, source, datagram| {
+            let dtls = (20..64).contains(&datagram[0]);
+            let datagram = if dtls { &alert } else { datagram };
+            ended |= task.step(now, Some((source, datagram))).is_some();
+            for _ in 0..3 {
+                task.step(now + Duration::from_secs(1), None);
+            }
+            false
+        });
+        assert!(connected.is_err() && ended);
+    }
+}

@@ -1,0 +1,181 @@
+//! The way in: what publishers send becomes frames, on both engines.
+//!
+//! ```text
+//!  webrtcbin: webrtcbin (ICE, DTLS, SRTP, jitter buffer, NACK, RTX) -- RTP, a pad per track ---+
+//!                                                                                              |
+//!  direct: peer::session (ICE, DTLS, SRTP, NACK, RTX) --> reorder --> timeline --> depacketizer|
+//!                                                                                       |      |
+//!                                                                                       v      v
+//!                                              depayload -> parse -> packetize -> frames, encoded stream
+//! ```
+//!
+//! - [`Publisher`]: a publisher's connection, whichever engine carries it.
+//! - `webrtcbin`: the GStreamer engine, default for publishers.
+//! - `direct`: the str0m engine; it carries every publisher that offers simulcast.
+//! - `reorder`, `timeline`: packets in order, and when they are due (pure).
+//! - `depacketizer`: a pipeline that takes RTP packets.
+//!
+//! What this layer does not do: HTTP, broadcast rules, deciding whether media still comes.
+
+mod depacketizer;
+pub(crate) mod direct;
+mod reorder;
+mod timeline;
+mod webrtcbin;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use self::{direct::DirectPublisher, webrtcbin::WebrtcbinPublisher};
+pub use crate::peer::element::Error;
+use crate::{
+    peer::{
+        End, Engine, Event,
+        element::Ports,
+        sdp::{self, Offer},
+        udp::Port,
+    },
+    pipeline::{TrackOutlet, TrackSinks},
+};
+
+/// How publishers are received.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The engine that carries them, unless they offer simulcast.
+    pub engine: Engine,
+    /// How long a missing packet is waited for. Packets that arrive in order are not delayed.
+    pub jitter: Duration,
+    /// A publisher on the direct engine that shows no sign of life for this long is gone (RFC 7675
+    /// §5.1 allows 30 s).
+    pub consent: Duration,
+    /// webrtcbin gathers ICE candidates on these addresses only; on all if empty.
+    pub addresses: Vec<IpAddr>,
+    /// webrtcbin announces these addresses in front of the local ones: 1:1 NAT with the same ports.
+    pub public_addresses: Vec<IpAddr>,
+    /// The UDP ports that webrtcbin uses; the system's choice if `None`.
+    pub ports: Option<Ports>,
+}
+
+/// Where a publisher's media goes.
+pub struct Sinks {
+    /// Its tracks.
+    pub tracks: TrackSinks,
+    /// The layers of a simulcast picture; empty without simulcast.
+    pub layers: Vec<LayerSink>,
+}
+
+/// Where one layer of a simulcast picture goes.
+pub struct LayerSink {
+    /// The layer's name (RFC 8851).
+    pub rid: String,
+    /// Takes its media.
+    pub outlet: TrackOutlet,
+}
+
+/// Where a connection reports to.
+#[derive(Clone, Debug)]
+pub struct Reports {
+    /// Gets [`Event::Connected`] once, [`Event::Track`] once per track and codec, [`Event::Closed`]
+    /// last. Events are sent without waiting: there must be room for all of them.
+    pub events: mpsc::Sender<Event>,
+    /// Notified when a loss has broken the picture.
+    pub keyframe_wanted: Arc<Notify>,
+}
+
+/// What has come from a publisher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// RTP packets received.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// RTP packets that did not come in time, retransmissions included.
+    pub lost: u64,
+    /// When the last RTP packet came.
+    pub last_packet: Option<Instant>,
+}
+
+/// A publisher's connection. Dropping it ends the session without a goodbye.
+pub enum Publisher {
+    /// It is carried by webrtcbin.
+    Webrtcbin(Box<WebrtcbinPublisher>),
+    /// It is carried by the direct engine.
+    Direct(Box<DirectPublisher>),
+}
+
+impl Publisher {
+    /// Answers an offer. Frames go to the sinks as soon as media flows.
+    ///
+    /// # Errors
+    /// [`Error::Sdp`] if the offer cannot be accepted, else the engine's failure.
+    pub async fn accept(
+        offer: &Offer,
+        options: &Options,
+        port: &Port,
+        sinks: Sinks,
+        reports: Reports,
+    ) -> Result<(Self, String), Error> {
+        // webrtcbin 1.22 does not answer simulcast.
+        let simulcast = !offer.layers().is_empty();
+        if simulcast || options.engine == Engine::Direct {
+            let accepting = DirectPublisher::accept(offer, options, port, &sinks, reports);
+            let (publisher, answer) = accepting.await?;
+            return Ok((Self::Direct(Box::new(publisher)), answer));
+        }
+        let accepting = WebrtcbinPublisher::accept(offer, options, sinks.tracks, reports.events);
+        let (publisher, answer) = accepting.await?;
+        Ok((Self::Webrtcbin(Box::new(publisher)), answer))
+    }
+
+    /// Adds remote candidates (trickle ICE) on the bundle's transport.
+    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.add_candidates(candidates),
+            Self::Direct(publisher) => publisher.add_candidates(candidates),
+        }
+    }
+
+    /// Asks for a video keyframe now. Nothing happens before video flows, and some publishers (OBS)
+    /// never listen.
+    pub fn request_keyframe(&self) {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.request_keyframe(),
+            Self::Direct(publisher) => publisher.request_keyframe(),
+        }
+    }
+
+    /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
+    ///
+    /// # Errors
+    /// If the engine does not restart ICE, or the session has ended.
+    pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
+        match self {
+            // webrtcbin 1.22 keeps its credentials whatever it is told.
+            Self::Webrtcbin(_) => Err(sdp::Error::Unsupported(
+                "ICE restart is not supported; the session goes on unchanged".to_owned(),
+            )),
+            Self::Direct(publisher) => publisher.restart(ufrag, pwd).await,
+        }
+    }
+
+    /// What has come so far.
+    pub fn statistics(&self) -> Statistics {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.statistics(),
+            Self::Direct(publisher) => publisher.statistics(),
+        }
+    }
+
+    /// Says goodbye and frees everything, within the engines' time limits.
+    pub async fn close(self, why: End) {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.close().await,
+            Self::Direct(publisher) => publisher.close(why).await,
+        }
+    }
+}

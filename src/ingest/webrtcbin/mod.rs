@@ -1,0 +1,143 @@
+//! A publisher on webrtcbin: one pipeline that receives RTP and makes frames of it.
+//!
+//! ```text
+//!  webrtcbin (ICE, DTLS, SRTP, jitter buffer, NACK, RTX) -- a pad per track --> depayloader
+//!      --> packetizer --> frames
+//! ```
+//!
+//! - `receiver`: webrtcbin set up to receive.
+//! - `tracks`: what is linked behind its pads, and the counters.
+//! - this file: the publisher's life from offer to close.
+//!
+//! webrtcbin 1.22 lacks some things, which are done around it: [`sdp`] validates and normalises
+//! offers and rewrites answers; [`element`] says goodbye (DTLS `close_notify`); and webrtcbin never
+//! gives up on a vanished peer, so the broadcast judges by [`WebrtcbinPublisher::statistics`]
+//! whether media still comes.
+
+mod receiver;
+#[cfg(test)]
+mod tests;
+mod tracks;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use gst::{glib, prelude::*};
+use gstreamer as gst;
+use tokio::sync::mpsc;
+
+use self::tracks::Tracks;
+use super::{Options, Statistics};
+use crate::{
+    peer::{
+        End, Event,
+        element::{self, Error, Reporter},
+        sdp,
+    },
+    pipeline::{
+        TrackSinks,
+        running::{self, RunningPipeline},
+    },
+};
+
+/// A publisher's peer connection. Dropping it ends the connection without a goodbye.
+#[derive(Debug)]
+pub struct WebrtcbinPublisher {
+    running: RunningPipeline,
+    webrtcbin: glib::WeakRef<gst::Element>,
+    tracks: Arc<Tracks>,
+    reporter: Arc<Reporter>,
+}
+
+impl WebrtcbinPublisher {
+    /// Accepts an offer: starts a pipeline and makes the answer, with all candidates. Frames go to
+    /// the sinks as soon as media flows.
+    ///
+    /// Events are sent without waiting, so the channel must have room for the few there are:
+    /// [`Event::Connected`] once, [`Event::Track`] once per track and codec, [`Event::Closed`]
+    /// last.
+    ///
+    /// # Errors
+    /// [`Error::Sdp`] if the offer cannot be accepted, else the engine's failure.
+    pub(super) async fn accept(
+        offer: &sdp::Offer,
+        options: &Options,
+        sinks: TrackSinks,
+        events: mpsc::Sender<Event>,
+    ) -> Result<(Self, String), Error> {
+        let choices = offer.choose_publish()?;
+        let tracks = Arc::new(Tracks::new(sinks, events.clone()));
+        let work = {
+            let (options, tracks) = (options.clone(), tracks.clone());
+            move || receiver::build(&options, &tracks)
+        };
+        let (pipeline, webrtcbin) =
+            running::blocking("building a publisher", running::START_TIMEOUT, work).await??;
+        let reporter = Arc::new(Reporter::new(events.clone(), |_| ()));
+        let reports = reporter.clone();
+        let failed = move |report| {
+            tracing::warn!(?report, "publisher's pipeline failed");
+            reports.close(End::Failed)
+        };
+        let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;
+        let answered = receiver::negotiate(&webrtcbin, offer, &choices).await;
+        receiver::speed_up_feedback(&webrtcbin);
+        element::watch(&webrtcbin, &reporter);
+        let publisher = Self {
+            running,
+            webrtcbin: webrtcbin.downgrade(),
+            tracks,
+            reporter,
+        };
+        drop(webrtcbin); // the pipeline's stop is to free it
+        let answer = answered.and_then(|answer| {
+            Ok(sdp::publisher_answer(
+                offer,
+                &choices,
+                &answer,
+                &options.public_addresses,
+            )?)
+        });
+        match answer {
+            Ok(answer) => Ok((publisher, answer)),
+            Err(error) => {
+                publisher.running.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds remote candidates (trickle ICE) on the bundle's transport.
+    pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
+        let Some(webrtcbin) = self.webrtcbin.upgrade() else {
+            return;
+        };
+        for (index, address) in candidates.iter().enumerate() {
+            element::add_candidate(&webrtcbin, index, *address);
+        }
+    }
+
+    /// Asks the publisher for a video keyframe now (PLI). Nothing happens before video flows; and
+    /// some publishers (OBS) never listen.
+    pub(super) fn request_keyframe(&self) {
+        self.tracks.request_keyframe();
+    }
+
+    /// What has come so far.
+    pub(super) fn statistics(&self) -> Statistics {
+        let lost = self
+            .webrtcbin
+            .upgrade()
+            .map_or(0, |webrtcbin| receiver::lost(&webrtcbin));
+        Statistics {
+            lost,
+            ..self.tracks.statistics()
+        }
+    }
+
+    /// Says goodbye to the peer (DTLS `close_notify`), stops the pipeline and frees it, within a
+    /// time limit.
+    pub(super) async fn close(self) {
+        self.reporter.close(End::Deleted); // nothing is reported of what follows
+        element::close(self.running, self.webrtcbin).await;
+    }
+}
