@@ -95,7 +95,7 @@ fn a_connection_without_media_ends() {
         (server.get(&publisher.session).status == 404).then_some(())
     });
     wait_for("goodbye", || publisher.is_closed().then_some(()));
-    assert_eq!(server.ended("no_media"), 1);
+    wait_for("reason", || (server.ended("no_media") == 1).then_some(()));
 }
 
 /// Row W-108.

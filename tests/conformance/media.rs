@@ -171,7 +171,7 @@ fn publishers_that_do_not_go_on_lose_the_name() {
         let mute = Client::publish_in(Mode::Mute, &server, "b", &clip::VP8);
         ended(&server, &silent);
         ended(&server, &mute.session);
-        assert_eq!(server.ended("no_media"), 1, "{engine}");
+        wait_for("reason", || (server.ended("no_media") == 1).then_some(()));
         let [first, second] = [(), ()].map(|()| {
             let reply = server.post_offer("/whip/c", &fixture("obs-32.1-simulcast"));
             reply.expect(201).location()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::names::{Names, Path, Source};
 
 /// What each part may name besides itself. Parts inside another one have rules of their own.
-const LINES: [(&str, &[&str]); 21] = [
+const LINES: [(&str, &[&str]); 22] = [
     ("media", &[]),
     ("pipeline", &["media"]),
     ("peer", &["media", "peer::sdp"]),
@@ -107,10 +107,12 @@ const LINES: [(&str, &[&str]); 21] = [
         "fuzz",
         &["fanout", "ingest", "media", "peer", "peer::sdp", "pipeline"],
     ),
+    // The client of the benchmark and the tests.
+    ("testing", &[]),
     // The list of modules.
     ("", &[]),
 ];
-const ALL: [&str; 14] = [
+const ALL: [&str; 15] = [
     "access",
     "broadcast",
     "config",
@@ -124,6 +126,7 @@ const ALL: [&str; 14] = [
     "peer::sdp",
     "peer::element",
     "pipeline",
+    "testing",
     "workbench",
 ];
 /// Libraries by how their names begin, and the only parts that may name them.
