@@ -1,4 +1,5 @@
-//! Keeps elements from aborting the whole process on what a pipeline file or a publisher brings.
+//! Works around elements of GStreamer 1.22 that fail, or abort the whole process, on what pipeline
+//! files or publishers bring.
 
 use std::sync::Mutex;
 
@@ -9,10 +10,12 @@ use super::elements;
 
 /// What a frame without a duration lasts if there is no frame before it to tell.
 const FRAME: gst::ClockTime = gst::ClockTime::from_mseconds(33);
+/// The frame rate of a stream that tells none.
+const FRAME_RATE: gst::Fraction = gst::Fraction::new_raw(30, 1);
 /// A longer pause between two frames says nothing about how long a frame lasts.
 const FRAME_MAX: gst::ClockTime = gst::ClockTime::from_seconds(1);
 
-/// Makes a pipeline safe that does not run yet.
+/// Prepares a pipeline that does not run yet.
 pub(super) fn set_up(pipeline: &gst::Pipeline) {
     bound_quantizers(pipeline);
     for videorate in elements::of_factory(pipeline.upcast_ref(), "videorate") {
@@ -20,9 +23,14 @@ pub(super) fn set_up(pipeline: &gst::Pipeline) {
             give_durations(&pad);
         }
     }
+    for encoder in elements::of_factory(pipeline.upcast_ref(), "x265enc") {
+        if let Some(pad) = encoder.static_pad("sink") {
+            give_frame_rate(&pad);
+        }
+    }
 }
 
-/// `av1enc` (GStreamer 1.22) allows no quantizer but zero unless it is told otherwise. With a
+/// `av1enc` allows no quantizer but zero unless it is told otherwise. With a
 /// constant bit rate libaom then aborts the process. 63 is libaom's own default.
 fn bound_quantizers(pipeline: &gst::Pipeline) {
     for encoder in elements::of_factory(pipeline.upcast_ref(), "av1enc") {
@@ -32,7 +40,7 @@ fn bound_quantizers(pipeline: &gst::Pipeline) {
     }
 }
 
-/// `videorate` (GStreamer 1.22) asserts that every frame has a duration if the frame rate varies.
+/// `videorate` asserts that every frame has a duration if the frame rate varies.
 /// VP8 and VP9 from RTP have none: a frame lasts as long as the one before it did.
 fn give_durations(pad: &gst::Pad) {
     let durations = Mutex::new(Durations::default());
@@ -49,6 +57,31 @@ fn give_durations(pad: &gst::Pad) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+/// `x265enc` refuses pictures whose frame rate varies, such as all that come over RTP. The rate only
+/// guides its rate control.
+fn give_frame_rate(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &mut info.data
+            && let gst::EventView::Caps(caps) = event.view()
+            && let Some(caps) = with_frame_rate(caps.caps())
+        {
+            *event = gst::event::Caps::new(&caps);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// The caps with [`FRAME_RATE`], if they have no fixed one.
+fn with_frame_rate(caps: &gst::CapsRef) -> Option<gst::Caps> {
+    let rate = caps.structure(0)?.get::<gst::Fraction>("framerate");
+    if rate.is_ok_and(|rate| rate.numer() > 0) {
+        return None;
+    }
+    let mut caps = caps.to_owned();
+    caps.make_mut().set("framerate", FRAME_RATE);
+    Some(caps)
 }
 
 /// How long the frames of a stream last.

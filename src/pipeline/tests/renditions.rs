@@ -320,7 +320,7 @@ async fn another_codec_is_told() {
             break reason;
         }
     };
-    assert_eq!(failed, "the video track has changed to another codec");
+    assert_eq!(failed, "the video track has changed its codec");
     other.stop().await;
     running.stop().await;
 }
