@@ -10,8 +10,8 @@ use std::fmt;
 use aws_lc_rs::{constant_time, digest};
 
 use crate::{
-    broadcast::{Name, Pattern},
     peer::sdp::Role,
+    plan::{Name, Pattern},
 };
 
 /// What somebody must know: 1 to 256 visible ASCII characters. Never shown.

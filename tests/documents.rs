@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use aerial::config::{self, Opt};
+use aerial::for_tests::{Opt, broadcast_keys, options};
 
 use crate::{
     outputs::{folder, wait_for_output},
@@ -33,8 +33,15 @@ fn row(option: &Opt) -> String {
 
 #[test]
 fn every_option_is_documented_as_it_is() {
-    let wanted: Vec<_> = config::all().map(row).collect();
+    let wanted: Vec<_> = options().map(row).collect();
     let head = "| Key in `aerial.toml` | Default | What it does |";
+    expect_table(CONFIGURATION, head, &wanted);
+}
+
+#[test]
+fn every_key_of_broadcasts_is_documented_as_it_is() {
+    let wanted: Vec<_> = broadcast_keys().map(row).collect();
+    let head = "| Key under `[broadcasts.NAME]` | Default | What it does |";
     expect_table(CONFIGURATION, head, &wanted);
 }
 

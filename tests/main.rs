@@ -10,10 +10,6 @@
     clippy::print_stdout,
     reason = "tests"
 )]
-#![expect(
-    unreachable_pub,
-    reason = "a binary: `pub` marks what the helpers offer"
-)]
 
 mod aiortc;
 mod api;

@@ -107,5 +107,7 @@ fn sessions_that_never_connect_end() {
         server.state("a").is_none().then_some(())
     });
     assert_eq!(server.count("sessions"), 0);
-    wait_for("reasons", || (server.ended("connect_timeout") == 2).then_some(()));
+    wait_for("reasons", || {
+        (server.ended("connect_timeout") == 2).then_some(())
+    });
 }

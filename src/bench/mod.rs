@@ -58,7 +58,7 @@ use report::{Measured, Row, Watched};
 use server::BenchServer;
 use watch::Schedule;
 
-use crate::{config::Value, peer::Engine};
+use crate::plan::{Engine, Value};
 
 /// Name of the broadcast.
 const BROADCAST: &str = "bench";

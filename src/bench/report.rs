@@ -10,7 +10,7 @@ use super::{
     publisher::Sends,
     viewers::{JoinTimes, ViewerStats},
 };
-use crate::peer::Engine;
+use crate::plan::Engine;
 
 /// Median and 99th percentile, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

@@ -20,7 +20,7 @@ use super::{
     peer::{self, Http},
     process::{Usage, threads_cpu},
 };
-use crate::peer::Engine;
+use crate::plan::Engine;
 
 /// How long starting, and a broadcast's coming alive, may take.
 const START_TIMEOUT: Duration = Duration::from_secs(15);

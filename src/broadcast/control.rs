@@ -2,13 +2,13 @@
 //!
 //! The actor only hands out what belongs to a pipeline; the work itself is done by whoever asks.
 
-use super::{Broadcasts, Name, PipelineFigures, actor::Request};
+use super::{Broadcasts, Error, PipelineFigures, actor::Request};
 use crate::{
-    error::Error,
     pipeline::{
         self,
         job::{self, Property},
     },
+    plan::Name,
 };
 
 /// How a graph is drawn.

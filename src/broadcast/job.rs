@@ -13,10 +13,8 @@ use tokio::{
 };
 
 use super::{
-    Name,
     actor::Outcome,
     feed::Report,
-    plan::{Plan, Text},
     session::Stop,
     source::Restarts,
     status::{PipelineKind, SharedCounters},
@@ -25,9 +23,10 @@ use crate::{
     fanout,
     media::{Codec, Kind},
     pipeline::{
-        EncodedStream, EncodedStreams, Event, Job, TrackOutlet, hangs,
+        EncodedStream, EncodedStreams, Event, Job, TrackOutlet, Variables, hangs,
         job::{Control, JobFigures, JobSetup},
     },
+    plan::{Name, PipelineFile, Plan},
 };
 
 /// Longest start of a pipeline; outputs to the network connect in this time.
@@ -119,7 +118,7 @@ pub(super) struct Made {
 pub(super) struct Task {
     pub(super) number: u64,
     pub(super) broadcast: Name,
-    pub(super) text: Text,
+    pub(super) text: PipelineFile,
     pub(super) plan: Arc<Plan>,
     pub(super) inputs: EncodedStreams,
     pub(super) purpose: Purpose,
@@ -207,7 +206,8 @@ impl Task {
 
     fn setup(&self) -> JobSetup {
         let mut setup = JobSetup::new(self.pipeline_name(), &*self.text.text);
-        setup.variables = self.plan.variables(&self.broadcast);
+        setup.variables =
+            Variables::of_broadcast(self.broadcast.as_str()).with_all(&self.plan.vars);
         setup.inputs = self.inputs.clone();
         setup.stall = self.plan.stall;
         if let Purpose::Renditions(renditions) = &self.purpose {

@@ -7,11 +7,10 @@
 
 mod actor;
 mod control;
+mod error;
 mod event_types;
 mod feed;
 mod job;
-mod name;
-mod plan;
 mod publisher;
 mod session;
 mod source;
@@ -29,15 +28,10 @@ use std::{
 };
 
 pub use control::Drawing;
+pub use error::Error;
 pub use event_types::EventKind;
-pub use job::{Activity, Health};
-pub use name::Name;
-pub use plan::{Pattern, Plan, Plans, Settings, Text};
 pub use session::{Session, SessionId};
-pub use status::{
-    Counters, Details, PipelineFigures, PipelineKind, PipelineStatus, RenditionStatus, SourceKind,
-    State, Status, TrackStatus,
-};
+pub use status::{Counters, Details, PipelineFigures, SourceKind, State, Status};
 pub use takeover::Times;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -51,12 +45,12 @@ use self::{
     status::SharedCounters,
 };
 use crate::{
-    error::Error,
     fanout::{Fanout, ViewerOptions},
     ingest,
     media::Codec,
     peer::sdp::{Choice, Offer},
     pipeline,
+    plan::{Name, Plans},
 };
 
 /// Requests waiting for the actor of a broadcast, which answers each within microseconds.

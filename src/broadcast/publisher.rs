@@ -11,14 +11,13 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Reply, Session,
+    ANSWER_TIMEOUT, Created, Error, Reply, Session,
     actor::{Outcome, RETRY_TAKEN},
     session::Command,
     status::SharedCounters,
     takeover::Pulse,
 };
 use crate::{
-    error::Error,
     fanout::Fanout,
     ingest::{self, Publisher, Reports, Sinks},
     peer::{

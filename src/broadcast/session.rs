@@ -14,17 +14,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Name,
+    Error,
     event_types::{EventKind, EventStreams},
     feed::Track,
 };
 use crate::{
-    error::Error,
     media::{Kind, TokenBucket},
     peer::{
         End,
         sdp::{self, Change, Fragment, Offer, Remote, Role, Transport},
     },
+    plan::Name,
 };
 
 /// Commands waiting for a session's task; trickled candidates come in small batches.

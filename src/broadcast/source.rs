@@ -11,18 +11,17 @@ use tokio::{
 };
 
 use super::{
-    Name,
     actor::Outcome,
     feed::Gate,
     job::{Activity, FIGURES_INTERVAL, Snapshot},
-    plan::{Plan, Text},
     session::{Stop, random_share},
     status::{PipelineKind, SharedCounters},
     takeover::Pulse,
 };
 use crate::{
     peer::End,
-    pipeline::{Event, Source, TrackSinks},
+    pipeline::{Event, Source, TrackSinks, Variables},
+    plan::{Name, PipelineFile, Plan},
 };
 
 /// Longest start of a pipeline; network sources connect in this time.
@@ -41,7 +40,7 @@ const GOOD_RUN: Duration = Duration::from_secs(10);
 /// Everything one run needs.
 pub(super) struct Task {
     pub(super) broadcast: Name,
-    pub(super) text: Text,
+    pub(super) text: PipelineFile,
     pub(super) plan: Arc<Plan>,
     pub(super) sinks: TrackSinks,
     pub(super) keyframe: Arc<Notify>,
@@ -62,7 +61,7 @@ impl Task {
             Source::with_variables(
                 broadcast.as_str(),
                 &self.text.text,
-                self.plan.variables(broadcast),
+                Variables::of_broadcast(broadcast.as_str()).with_all(&self.plan.vars),
                 self.sinks.clone(),
                 events_sender,
             ),

@@ -10,14 +10,12 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{
-    Name, Text,
-    job::{Health, Snapshot},
-};
+use super::job::{Health, Snapshot};
 use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
     pipeline::job::{Control, JobFigures},
+    plan::{Name, PipelineFile},
 };
 
 /// Whether a broadcast can be watched.
@@ -152,7 +150,7 @@ pub struct PipelineFigures {
 }
 
 impl PipelineFigures {
-    pub(super) fn new(text: &Text, kind: PipelineKind, snapshot: Snapshot) -> Self {
+    pub(super) fn new(text: &PipelineFile, kind: PipelineKind, snapshot: Snapshot) -> Self {
         Self {
             name: text.name().to_owned(),
             file: text.file.clone(),

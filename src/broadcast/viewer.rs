@@ -11,14 +11,13 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Reply, Session,
+    ANSWER_TIMEOUT, Created, Error, Reply, Session,
     actor::{Outcome, RETRY_MISSING},
     feed::{Track, Tracks},
     session::Command,
     status::SharedCounters,
 };
 use crate::{
-    error::Error,
     fanout::{self, Fanout, Viewer, ViewerOptions},
     media::Codec,
     peer::{

@@ -6,21 +6,29 @@
 //! key `name` under `[section]` in `aerial.toml`. Nothing here starts anything.
 
 mod broadcasts;
-mod layers;
+mod file;
+mod hint;
+mod option;
 mod options;
+mod origin;
 mod pipelines;
+mod raw;
+mod reading;
 mod tokens;
 mod value;
 
 use std::{fs, io, path::PathBuf};
 
-pub use layers::{Layers, Origin};
-pub use options::{Auth, Http, Limits, Main, Opt, Timeouts, WebRtc, all};
-pub use value::{Bytes, IceServer, LogFilter, PublicUrl, Value};
+pub use broadcasts::broadcast_keys;
+pub use option::Opt;
+pub use options::{Auth, Http, Limits, Main, Timeouts, WebRtc, all};
+pub use origin::Origin;
+pub use raw::RawConfig;
+pub use value::IceServer;
 
 use crate::{
     access::{Access, Secret, Token},
-    broadcast::{Pattern, Plans, Settings},
+    plan::{Pattern, Plans, Settings},
 };
 
 /// The file read when no other is named and it exists in the working directory.
@@ -85,6 +93,20 @@ pub enum Error {
     },
 }
 
+/// Stands for a value that is a secret.
+const NOT_SHOWN: &str = "what is there (not shown)";
+
+impl Error {
+    fn bad_value(origin: &Origin, key: &str, expected: &str, given: &str) -> Self {
+        Self::BadValue {
+            origin: origin.clone(),
+            key: key.to_owned(),
+            expected: expected.to_owned(),
+            given: given.to_owned(),
+        }
+    }
+}
+
 /// The whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -107,19 +129,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// Puts the layers together.
+    /// Checks everything and reads the files that are named.
     ///
     /// # Errors
     /// An unknown key, a bad value or an unreadable file; the first one found.
-    pub fn load(layers: &Layers) -> Result<Self, Error> {
+    pub fn load(raw: &RawConfig) -> Result<Self, Error> {
         let mut config = Self {
-            main: Main::take(layers)?,
-            http: Http::take(layers)?,
-            auth: Auth::take(layers)?,
+            main: Main::take(raw)?,
+            http: Http::take(raw)?,
+            auth: Auth::take(raw)?,
             access: Access::default(),
-            limits: Limits::take(layers)?,
-            timeouts: Timeouts::take(layers)?,
-            webrtc: WebRtc::take(layers)?,
+            limits: Limits::take(raw)?,
+            timeouts: Timeouts::take(raw)?,
+            webrtc: WebRtc::take(raw)?,
             plans: Plans::default(),
         };
         if let Some(web) = &config.main.web {
@@ -130,19 +152,19 @@ impl Config {
                 source,
             })?;
         }
-        config.check_tls(layers)?;
-        config.access = config.access(layers)?;
-        config.plans = config.plans(layers)?;
+        config.check_tls(raw)?;
+        config.access = config.access(raw)?;
+        config.plans = config.plans(raw)?;
         Ok(config)
     }
 
-    fn check_tls(&self, layers: &Layers) -> Result<(), Error> {
+    fn check_tls(&self, raw: &RawConfig) -> Result<(), Error> {
         let Http {
             tls_certificate,
             tls_key,
             ..
         } = &self.http;
-        match layers.first_of("http.tls_") {
+        match raw.first_of("http.tls_") {
             Some((key, origin)) if tls_certificate.is_some() != tls_key.is_some() => {
                 Err(Error::BadValue {
                     origin: origin.clone(),
@@ -155,7 +177,7 @@ impl Config {
         }
     }
 
-    fn access(&self, layers: &Layers) -> Result<Access, Error> {
+    fn access(&self, raw: &RawConfig) -> Result<Access, Error> {
         let Auth {
             publish_token,
             watch_token,
@@ -165,10 +187,10 @@ impl Config {
         let everything = || vec![Pattern::any()];
         let publish = |secret: &Secret| Token::new(secret, everything(), Vec::new());
         let watch = |secret: &Secret| Token::new(secret, Vec::new(), everything());
-        let mut tokens = layers.tokens().to_vec();
+        let mut tokens = raw.tokens.clone();
         tokens.extend(publish_token.as_ref().map(publish));
         tokens.extend(watch_token.as_ref().map(watch));
-        match layers.first_of("auth.") {
+        match raw.first_of("auth.") {
             // Whoever sets any of it wants it: an empty variable must not open the server.
             Some((key, origin)) if tokens.is_empty() => Err(Error::BadValue {
                 origin: origin.clone(),
@@ -183,36 +205,13 @@ impl Config {
     }
 
     /// Reads the pipeline files that the sections name.
-    fn plans(&self, layers: &Layers) -> Result<Plans, Error> {
+    fn plans(&self, raw: &RawConfig) -> Result<Plans, Error> {
         let directory = self.main.pipelines.as_deref();
-        let read = |(file, origin): &(String, Origin)| pipelines::read(directory, file, origin);
-        let read_all = |files: &Option<Vec<_>>| {
-            let files = files.as_ref();
-            files.map(|files| files.iter().map(read).collect::<Result<Vec<_>, _>>())
-        };
-        let mut sections = Vec::new();
-        for section in layers.broadcasts() {
-            let settings = Settings {
-                source: section.source.as_ref().map(read).transpose()?,
-                outputs: read_all(&section.outputs).transpose()?,
-                renditions: read_all(&section.renditions).transpose()?,
-                slate: None,
-                transcode: section.transcode,
-                gop_max: section.gop_max,
-                stall: section.stall,
-                variables: section.variables.clone(),
-                on_demand: section.on_demand,
-                grace: section.grace,
-                publisher_engine: section.publisher_engine,
-                viewer_engine: section.viewer_engine,
-            };
-            let settings = match &section.slate {
-                Some(slate) => pipelines::with_slate(settings, directory, slate)?,
-                None => settings,
-            };
-            sections.push((section.pattern.clone(), settings));
-        }
-        let demo = self.main.demo.unwrap_or(!layers.has_broadcasts());
+        let sections = raw.broadcasts.iter();
+        let mut sections = sections
+            .map(|section| section.load(directory))
+            .collect::<Result<Vec<_>, _>>()?;
+        let demo = self.main.demo.unwrap_or(!raw.has_broadcasts);
         let is_fed = |(pattern, settings): &(Pattern, Settings)| {
             let named = pattern.name().is_some_and(|name| name.as_str() == DEMO);
             named && settings.source.is_some()
@@ -222,7 +221,11 @@ impl Config {
             && let Some(pattern) = Pattern::new(DEMO)
         {
             let settings = Settings {
-                source: Some(read(&(format!("{DEMO}.launch"), Origin::Default))?),
+                source: Some(pipelines::read(
+                    directory,
+                    &format!("{DEMO}.launch"),
+                    &Origin::Default,
+                )?),
                 ..Settings::default()
             };
             sections.push((pattern, settings));

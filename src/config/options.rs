@@ -7,44 +7,15 @@ use std::{
 };
 
 use super::{
-    Error, Layers,
-    value::{Bytes, IceServer, LogFilter, PublicUrl, Value},
+    Error, Opt, RawConfig,
+    option::range,
+    value::{Bytes, IceServer, LogFilter, PublicUrl},
 };
 use crate::{
     access::Secret,
-    broadcast::Pattern,
-    peer::{Engine, element::Ports},
+    peer::element::Ports,
+    plan::{Engine, Pattern, Value},
 };
-
-/// One option, as `--help` and error messages show it.
-#[derive(Clone, Copy, Debug)]
-pub struct Opt {
-    /// `section.name`, or `name` for those outside a section.
-    pub key: &'static str,
-    /// What it does.
-    pub help: &'static str,
-    /// What its values look like.
-    pub takes: &'static str,
-    /// The value when nobody sets it; empty means unset.
-    pub default: &'static str,
-    /// Smallest and largest value, both allowed.
-    pub range: Option<(&'static str, &'static str)>,
-}
-
-impl Opt {
-    /// The environment variable that sets it.
-    pub fn variable(&self) -> String {
-        format!("AERIAL_{}", self.key.replace('.', "_").to_uppercase())
-    }
-
-    /// What the option takes, with its range.
-    pub fn expected(&self) -> String {
-        match self.range {
-            Some((min, max)) => format!("{} from {min} to {max}", self.takes),
-            None => self.takes.to_owned(),
-        }
-    }
-}
 
 /// Every option outside `[broadcasts]`, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Opt> {
@@ -63,19 +34,13 @@ pub fn all() -> impl Iterator<Item = &'static Opt> {
 /// Declares a section: a struct with one field per option, the table row of each, and `take`,
 /// which fills the struct.
 macro_rules! section {
-    (@option $prefix:literal $field:ident $type:ty, $default:literal, [$($help:literal)+]) => {
-        section!(@option $prefix $field $type, $default, [$($help)+], None)
-    };
-    (@option $prefix:literal $field:ident $type:ty, $default:literal, [$($help:literal)+], $min:literal $max:literal) => {
-        section!(@option $prefix $field $type, $default, [$($help)+], Some(($min, $max)))
-    };
-    (@option $prefix:literal $field:ident $type:ty, $default:literal, [$($help:literal)+], $range:expr) => {
+    (@option $prefix:literal $field:ident $type:ty, $default:literal, [$($help:literal)+] $($range:literal)*) => {
         Opt {
             key: concat!($prefix, stringify!($field)),
             help: concat!($($help),+),
             takes: <$type as Value>::TAKES,
             default: $default,
-            range: $range,
+            range: range!($($range)*),
         }
     };
     ($(#[doc = $about:literal])+ $name:ident $prefix:literal {
@@ -92,12 +57,12 @@ macro_rules! section {
 
         impl $name {
             const OPTIONS: &[Opt] =
-                &[$(section!(@option $prefix $field $type, $default, [$($help)+] $(, $min $max)?)),+];
+                &[$(section!(@option $prefix $field $type, $default, [$($help)+] $($min $max)?)),+];
 
-            pub(super) fn take(layers: &Layers) -> Result<Self, Error> {
+            pub(super) fn take(raw: &RawConfig) -> Result<Self, Error> {
                 Ok(Self {
-                    $($field: layers.take(&section!(
-                        @option $prefix $field $type, $default, [$($help)+] $(, $min $max)?
+                    $($field: raw.take(&section!(
+                        @option $prefix $field $type, $default, [$($help)+] $($min $max)?
                     ))?,)+
                 })
             }

@@ -1,11 +1,11 @@
 //! Pipeline files: from the operator's folder, or the built-in ones.
 
-use std::{borrow::Cow, fs, path::Path};
+use std::{borrow::Cow, ffi::OsStr, fs, path::Path};
 
 use rust_embed::RustEmbed;
 
 use super::{Error, Origin};
-use crate::broadcast::{Settings, Text};
+use crate::plan::{PipelineFile, Slate};
 
 #[derive(RustEmbed)]
 #[folder = "pipelines/"]
@@ -26,44 +26,46 @@ const AUTOMATIC: [&str; 7] = [
 const PICTURE: &str = "picture.launch";
 
 /// Reads `file` from `directory`, or from the built-in pipelines.
-pub(super) fn read(directory: Option<&Path>, file: &str, origin: &Origin) -> Result<Text, Error> {
+pub(super) fn read(
+    directory: Option<&Path>,
+    file: &str,
+    origin: &Origin,
+) -> Result<PipelineFile, Error> {
     let description = match directory {
         Some(directory) => read_from(directory, file, origin)?,
         None => BuiltIn::get(file)
             .map(|embedded| String::from_utf8_lossy(&embedded.data).into_owned())
             .ok_or_else(|| missing(file, origin, "the built-in pipelines", BuiltIn::iter()))?,
     };
-    Ok(Text {
+    Ok(PipelineFile {
         file: file.to_owned(),
         text: description.into(),
     })
 }
 
 /// The built-in pipelines that make what viewers can decode.
-pub(super) fn automatic() -> Vec<Text> {
+pub(super) fn automatic() -> Vec<PipelineFile> {
     let texts = AUTOMATIC.into_iter().filter_map(built_in);
     texts.collect()
 }
 
-fn built_in(file: &str) -> Option<Text> {
+fn built_in(file: &str) -> Option<PipelineFile> {
     let embedded = BuiltIn::get(file)?;
-    Some(Text {
+    Some(PipelineFile {
         file: file.to_owned(),
         text: String::from_utf8_lossy(&embedded.data).into(),
     })
 }
 
-/// Adds a slate: a pipeline file, or a picture from the same folder or elsewhere.
-pub(super) fn with_slate(
-    mut settings: Settings,
-    directory: Option<&Path>,
-    (file, origin): &(String, Origin),
-) -> Result<Settings, Error> {
-    let ending = Path::new(file).extension().and_then(|it| it.to_str());
+/// Reads a slate: a pipeline file, or a picture from the same folder or elsewhere.
+pub(super) fn slate(directory: Option<&Path>, file: &str, origin: &Origin) -> Result<Slate, Error> {
+    let ending = Path::new(file).extension().and_then(OsStr::to_str);
     let ending = ending.unwrap_or_default().to_ascii_lowercase();
     if !["png", "jpg", "jpeg"].contains(&ending.as_str()) {
-        settings.slate = Some(read(directory, file, origin)?);
-        return Ok(settings);
+        return Ok(Slate {
+            file: read(directory, file, origin)?,
+            picture: None,
+        });
     }
     let beside = directory.map(|directory| directory.join(file));
     let picture = beside.filter(|path| path.is_file());
@@ -72,10 +74,10 @@ pub(super) fn with_slate(
         path: picture.clone(),
         source,
     })?;
-    settings.slate = built_in(PICTURE);
-    let value = picture.display().to_string();
-    settings.variables.insert("picture".to_owned(), value);
-    Ok(settings)
+    Ok(Slate {
+        file: read(None, PICTURE, origin)?,
+        picture: Some(picture.display().to_string()),
+    })
 }
 
 fn read_from(directory: &Path, file: &str, origin: &Origin) -> Result<String, Error> {

@@ -8,21 +8,19 @@ use toml::{
 };
 
 use super::{
-    Error, Origin,
-    layers::{File, hint, text},
-    value::Value,
+    Error, NOT_SHOWN, Origin,
+    file::{File, text},
+    hint::hint,
 };
 use crate::{
     access::{Secret, Token},
-    broadcast::Pattern,
+    plan::{Pattern, Value},
 };
 
 /// Tokens of one file: each is compared with each token that comes.
 const TOKENS_MAX: usize = 1000;
 /// The keys of a section.
 const KEYS: [&str; 5] = ["token", "token_file", "token_env", "publish", "watch"];
-/// Instead of a value that is a secret.
-const HIDDEN: &str = "what is there (not shown)";
 const PLACES: &str = "one of token, token_file and token_env in each section";
 
 /// Where a token stands.
@@ -35,7 +33,7 @@ enum Place {
 
 /// A section as written.
 #[derive(Clone, Debug)]
-pub(super) struct Section {
+pub(super) struct TokenSection {
     place: Place,
     origin: Origin,
     publish: Vec<Pattern>,
@@ -43,11 +41,14 @@ pub(super) struct Section {
 }
 
 /// Reads the list under `tokens`.
-pub(super) fn read(file: &File<'_>, value: &Spanned<DeValue<'_>>) -> Result<Vec<Section>, Error> {
+pub(super) fn read(
+    file: &File<'_>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<Vec<TokenSection>, Error> {
     let origin = file.origin(value.span().start);
     let wrong = || {
         let expected = format!("at most {TOKENS_MAX} sections [[auth.tokens]]");
-        bad(
+        Error::bad_value(
             &origin,
             "auth.tokens",
             &expected,
@@ -62,12 +63,12 @@ pub(super) fn read(file: &File<'_>, value: &Spanned<DeValue<'_>>) -> Result<Vec<
     }
     let section = |item: &Spanned<DeValue<'_>>| {
         let table = item.get_ref().as_table().ok_or_else(wrong)?;
-        Section::read(file, item.span().start, table)
+        TokenSection::read(file, item.span().start, table)
     };
     items.iter().map(section).collect()
 }
 
-impl Section {
+impl TokenSection {
     fn read(file: &File<'_>, offset: usize, table: &DeTable<'_>) -> Result<Self, Error> {
         let mut places = Vec::new();
         let (mut publish, mut watch) = (Vec::new(), Vec::new());
@@ -76,13 +77,16 @@ impl Section {
             let full = format!("auth.tokens.{}", key.get_ref());
             let written = || {
                 let text = text(value.get_ref()).filter(|text| !text.is_empty());
-                text.ok_or_else(|| bad(&origin, &full, "a text", value.get_ref().type_str()))
+                text.ok_or_else(|| {
+                    Error::bad_value(&origin, &full, "a text", value.get_ref().type_str())
+                })
             };
             match key.get_ref().as_ref() {
                 "token" => {
                     let secret = Secret::read(&written()?);
-                    let secret =
-                        secret.ok_or_else(|| bad(&origin, &full, Secret::TAKES, HIDDEN))?;
+                    let secret = secret.ok_or_else(|| {
+                        Error::bad_value(&origin, &full, Secret::TAKES, NOT_SHOWN)
+                    })?;
                     places.push((Place::Here(secret), origin));
                 }
                 "token_file" => places.push((Place::File(written()?.into()), origin)),
@@ -90,7 +94,7 @@ impl Section {
                 "publish" | "watch" => {
                     let patterns = Vec::<Pattern>::read(&written()?).ok_or_else(|| {
                         let given = text(value.get_ref()).unwrap_or_default();
-                        bad(&origin, &full, Vec::<Pattern>::TAKES, &given)
+                        Error::bad_value(&origin, &full, Vec::<Pattern>::TAKES, &given)
                     })?;
                     let role = if key.get_ref() == "publish" {
                         &mut publish
@@ -111,11 +115,21 @@ impl Section {
         }
         let count = places.len().to_string();
         let Ok([(place, origin)]) = <[_; 1]>::try_from(places) else {
-            return Err(bad(&file.origin(offset), "auth.tokens", PLACES, &count));
+            return Err(Error::bad_value(
+                &file.origin(offset),
+                "auth.tokens",
+                PLACES,
+                &count,
+            ));
         };
         if publish.is_empty() && watch.is_empty() {
             let expected = "publish or watch beside the token, with names of broadcasts";
-            return Err(bad(&origin, "auth.tokens", expected, "neither"));
+            return Err(Error::bad_value(
+                &origin,
+                "auth.tokens",
+                expected,
+                "neither",
+            ));
         }
         Ok(Self {
             place,
@@ -137,34 +151,33 @@ impl Section {
                 })?;
                 (format!("auth.tokens.token_file = {}", path.display()), text)
             }
-            Place::Variable(name) => {
-                // Those are options.
-                let text = variables.get(name).filter(|_| !name.starts_with("AERIAL_"));
-                let expected =
-                    "an environment variable that is set and does not begin with AERIAL_";
-                let text =
-                    text.ok_or_else(|| bad(&self.origin, "auth.tokens.token_env", expected, name))?;
-                (format!("auth.tokens.token_env = {name}"), text.clone())
-            }
+            Place::Variable(name) => match variables.get(name) {
+                Some(text) if !is_option(name) => {
+                    (format!("auth.tokens.token_env = {name}"), text.clone())
+                }
+                _ => {
+                    let expected =
+                        "an environment variable that is set and does not begin with AERIAL_";
+                    let key = "auth.tokens.token_env";
+                    return Err(Error::bad_value(&self.origin, key, expected, name));
+                }
+            },
         };
         let secret = Secret::new(text.trim());
-        let secret = secret.ok_or_else(|| bad(&self.origin, &key, Secret::TAKES, HIDDEN))?;
+        let secret =
+            secret.ok_or_else(|| Error::bad_value(&self.origin, &key, Secret::TAKES, NOT_SHOWN))?;
         Ok(token(&secret))
     }
 }
 
-fn bad(origin: &Origin, key: &str, expected: &str, given: &str) -> Error {
-    Error::BadValue {
-        origin: origin.clone(),
-        key: key.to_owned(),
-        expected: expected.to_owned(),
-        given: given.to_owned(),
-    }
+/// Whether an environment variable is one of the server's own.
+fn is_option(variable: &str) -> bool {
+    variable.starts_with("AERIAL_")
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Layers};
+    use crate::config::{Config, RawConfig};
 
     /// The configuration of a file with this text, in words if it is refused.
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -174,8 +187,7 @@ mod tests {
         let variables = variables
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()));
-        let loaded =
-            Layers::read(Some(&path), variables, []).and_then(|layers| Config::load(&layers));
+        let loaded = RawConfig::read(Some(&path), variables, []).and_then(|raw| Config::load(&raw));
         std::fs::remove_file(&path).unwrap();
         loaded.map_err(|error| error.to_string())
     }

@@ -1,28 +1,13 @@
-//! What option values look like as text, the same in files, variables and flags.
+//! Values that only options have, as text. What they have in common with the keys of broadcasts
+//! lies in `plan`.
 
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    time::Duration,
 };
 
-use crate::{
-    access::Secret,
-    broadcast::Pattern,
-    peer::{Engine, element::Ports},
-};
-
-/// A type of option.
-pub trait Value: Sized + PartialOrd {
-    /// Completes "this option takes ...".
-    const TAKES: &'static str;
-    /// Whether nobody may see its values.
-    const SECRET: bool = false;
-
-    /// Reads the text; `None` if it is not one.
-    fn read(text: &str) -> Option<Self>;
-}
+use crate::{access::Secret, peer::element::Ports, plan::Value};
 
 /// A size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,22 +78,6 @@ impl fmt::Debug for IceServer {
     }
 }
 
-impl Value for bool {
-    const TAKES: &'static str = "true or false";
-
-    fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-}
-
-impl Value for usize {
-    const TAKES: &'static str = "a whole number";
-
-    fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-}
-
 impl Value for SocketAddr {
     const TAKES: &'static str = "an address and port such as 127.0.0.1:8080";
 
@@ -125,22 +94,6 @@ impl Value for PathBuf {
     }
 }
 
-impl Value for Duration {
-    const TAKES: &'static str = "a time with its unit, such as 500ms, 5s or 2m,";
-
-    fn read(text: &str) -> Option<Self> {
-        let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
-        let number: u64 = number.parse().ok()?;
-        match unit {
-            "ms" => Some(Self::from_millis(number)),
-            "s" => Some(Self::from_secs(number)),
-            "m" => Some(Self::from_secs(number.checked_mul(60)?)),
-            "h" => Some(Self::from_secs(number.checked_mul(3600)?)),
-            _ => None,
-        }
-    }
-}
-
 impl Value for Bytes {
     const TAKES: &'static str = "a size in bytes, such as 65536 or 64KiB,";
 
@@ -154,37 +107,12 @@ impl Value for Bytes {
     }
 }
 
-impl Value for Engine {
-    const TAKES: &'static str = "webrtcbin or direct";
-
-    fn read(text: &str) -> Option<Self> {
-        match text {
-            "webrtcbin" => Some(Self::Webrtcbin),
-            "direct" => Some(Self::Direct),
-            _ => None,
-        }
-    }
-}
-
 impl Value for Secret {
     const TAKES: &'static str = "a token of 1 to 256 visible ASCII characters without spaces";
     const SECRET: bool = true;
 
     fn read(text: &str) -> Option<Self> {
         Self::new(text)
-    }
-}
-
-impl Value for Vec<Pattern> {
-    const TAKES: &'static str =
-        "names of broadcasts, or patterns such as live-*, separated by commas";
-
-    fn read(text: &str) -> Option<Self> {
-        text.split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(Pattern::new)
-            .collect()
     }
 }
 
@@ -249,40 +177,9 @@ impl Value for Vec<IceServer> {
     }
 }
 
-impl<T: Value> Value for Option<T> {
-    const TAKES: &'static str = T::TAKES;
-    const SECRET: bool = T::SECRET;
-
-    fn read(text: &str) -> Option<Self> {
-        if text.is_empty() {
-            Some(None)
-        } else {
-            T::read(text).map(Some)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_need_a_unit() {
-        assert_eq!(Duration::read("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(Duration::read("2m"), Some(Duration::from_mins(2)));
-        for wrong in [
-            "",
-            "5",
-            "s",
-            "-1s",
-            "1.5s",
-            "5 s",
-            "99999999999999999999s",
-            "5d",
-        ] {
-            assert_eq!(Duration::read(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn port_ranges() {

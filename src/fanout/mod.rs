@@ -46,12 +46,12 @@ use self::{
     worker::{Message, Worker},
 };
 pub use self::{
-    direct::{DirectHandle, Timeouts},
+    direct::Timeouts,
     error::Error,
     gop::Limits,
-    rendition::{Rendition, RenditionStatistics},
+    rendition::Rendition,
     tracks::{Layer, Tracks},
-    viewer::{Viewer, ViewerOptions, ViewerStatistics},
+    viewer::{Viewer, ViewerOptions},
 };
 use crate::{media::Kind, peer::udp::Port};
 

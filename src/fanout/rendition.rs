@@ -23,18 +23,7 @@ struct Feed {
     number: AtomicU64,
     /// Counts the sinks; only the newest may feed.
     generation: AtomicU64,
-    frames: AtomicU64,
-    bytes: AtomicU64,
     queue_dropped: Arc<AtomicU64>,
-}
-
-/// What has gone into a rendition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct RenditionStatistics {
-    /// Frames.
-    pub frames: u64,
-    /// Payload bytes.
-    pub bytes: u64,
 }
 
 impl Rendition {
@@ -50,8 +39,6 @@ impl Rendition {
             workers,
             number: AtomicU64::new(0),
             generation: AtomicU64::new(0),
-            frames: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
             queue_dropped,
         };
         Self {
@@ -75,14 +62,6 @@ impl Rendition {
             }
         })
     }
-
-    /// What has gone in so far.
-    pub fn statistics(&self) -> RenditionStatistics {
-        RenditionStatistics {
-            frames: self.feed.frames.load(Ordering::Relaxed),
-            bytes: self.feed.bytes.load(Ordering::Relaxed),
-        }
-    }
 }
 
 impl Feed {
@@ -99,9 +78,6 @@ impl Feed {
             // What the publisher before has sent does not go on.
             self.number.fetch_add(1, Ordering::Relaxed);
         }
-        self.frames.fetch_add(1, Ordering::Relaxed);
-        self.bytes
-            .fetch_add(frame.data.len() as u64, Ordering::Relaxed);
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let frame = Arc::new(frame);
         for worker in &self.workers {

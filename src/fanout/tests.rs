@@ -16,7 +16,7 @@ use str0m::{
 
 use tokio::sync::mpsc;
 
-use super::*;
+use super::{direct::DirectHandle, *};
 use crate::{
     media::{Codec, Frame},
     peer::{End, Event, sdp, udp},

@@ -17,9 +17,10 @@ use super::{
 use crate::{
     media::Kind,
     peer::{
-        End, Engine, Event,
+        End, Event,
         sdp::{self, Offer},
     },
+    plan::Engine,
 };
 
 /// How long the engine may take to say goodbye.

@@ -3,13 +3,11 @@
 use serde::Serialize;
 use warp::reply::Response;
 
-use super::{
-    App,
-    auth::View,
-    reply::{Problem, json},
-    request::Request,
+use super::{App, auth::Visible, problem::Problem, request::Request, wire::json};
+use crate::{
+    broadcast::{Broadcasts, SourceKind, Status},
+    plan::Name,
 };
-use crate::broadcast::{Broadcasts, Name, SourceKind, Status};
 
 /// The document of `/api/broadcasts` and of its events.
 #[derive(Serialize)]
@@ -25,7 +23,7 @@ impl List {
     }
 
     /// Without what this view hides.
-    pub(super) fn seen(mut self, view: &View) -> Self {
+    pub(super) fn seen(mut self, view: &Visible) -> Self {
         self.broadcasts.retain(|status| view.shows(&status.name));
         self
     }

@@ -1,22 +1,16 @@
 //! Cross-origin access (Fetch standard): everything here may be used from any page, because
 //! nothing here relies on cookies or on where a request comes from.
 
-use ::http::{HeaderName, StatusCode, header};
+use ::http::{StatusCode, header};
 use warp::reply::Response;
 
 use super::{
-    endpoint::OFFER_TYPE,
-    pipelines::Part,
+    headers::{ACCEPT_PATCH, ACCEPT_POST, FRAGMENT_TYPE, OFFER_TYPE},
+    pipelines::PipelinePart,
     reply::{empty, set},
     request::Request,
-    resource::FRAGMENT_TYPE,
     router::Route,
 };
-
-/// `Accept-Post` (Linked Data Platform §7.1).
-pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-/// `Accept-Patch` (RFC 5789 §3.1).
-pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// Also in the answer to a plain OPTIONS: MediaMTX and Eyevinn look for PATCH there before they
 /// trickle.
@@ -63,7 +57,7 @@ pub(super) fn describe(response: &mut Response, route: &Route<'_>) {
     match route {
         Route::Endpoint(..) => set(response, &ACCEPT_POST, OFFER_TYPE),
         Route::Session(..) => set(response, &ACCEPT_PATCH, FRAGMENT_TYPE),
-        Route::Pipeline(_, _, Part::Properties) => {
+        Route::Pipeline(_, _, PipelinePart::Properties) => {
             set(response, &ACCEPT_PATCH, "application/json");
         }
         _ => {}

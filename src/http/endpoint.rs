@@ -4,29 +4,28 @@ use ::http::{HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 
 use super::{
-    App, cors, extensions, prefix,
-    reply::{Problem, add_links, empty, set, with_body},
+    App, extensions,
+    headers::{ACCEPT_PATCH, ACCEPT_POST, FRAGMENT_TYPE, OFFER_TYPE},
+    problem::Problem,
+    reply::{add_links, empty, set, with_body},
     request::Request,
-    resource::FRAGMENT_TYPE,
-    router::Target,
+    router::Naming,
+    urls,
 };
 use crate::{
-    broadcast::{Created, Name},
-    error::Error,
+    broadcast::{self, Created},
     peer::sdp::{Offer, Role},
+    plan::Name,
 };
-
-/// Media type of offers and answers.
-pub(super) const OFFER_TYPE: &str = "application/sdp";
 
 pub(super) async fn answer(
     app: &App,
     role: Role,
-    target: Target<'_>,
+    naming: Naming<'_>,
     request: Request,
 ) -> Result<Response, Problem> {
     if request.method == Method::POST {
-        return create(app, role, target, request).await;
+        return create(app, role, naming, request).await;
     }
     // GET and HEAD. The endpoint exists whether or not anybody publishes.
     Ok(match role {
@@ -44,13 +43,13 @@ pub(super) async fn answer(
 async fn create(
     app: &App,
     role: Role,
-    target: Target<'_>,
+    naming: Naming<'_>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let name = name(app, role, target, &request)?;
+    let name = name(app, role, naming, &request)?;
     app.auth.permit(&request, role, &name)?;
     if !app.sources.allow(request.source) {
-        return Err(Error::TooOften.into());
+        return Err(Problem::too_often("too many offers came from this address"));
     }
     let body = request
         .body(app.options.offer_bytes_max, app.options.body_timeout)
@@ -59,9 +58,9 @@ async fn create(
         return Ok(redirect(elsewhere, &request));
     }
     if !request.has_type(OFFER_TYPE) {
-        return Err(Problem::wrong_type(cors::ACCEPT_POST, OFFER_TYPE));
+        return Err(Problem::wrong_type(ACCEPT_POST, OFFER_TYPE));
     }
-    let offer = Offer::parse(&body, role).map_err(Error::from)?;
+    let offer = Offer::parse(&body, role)?;
     let created = match role {
         Role::Publisher => app.broadcasts.publish(&name, offer, request.arrived).await,
         Role::Viewer => {
@@ -72,7 +71,8 @@ async fn create(
     match created {
         Ok(created) => Ok(created_response(app, role, &created)),
         Err(error) => {
-            let hidden = app.options.missing_is_404 && matches!(error, Error::NotLive { .. });
+            let hidden =
+                app.options.missing_is_404 && matches!(error, broadcast::Error::NotLive { .. });
             let problem = Problem::from(error);
             Err(if hidden { problem.hidden() } else { problem })
         }
@@ -80,11 +80,11 @@ async fn create(
 }
 
 /// Whether a POST of this request would get past authentication.
-pub(super) fn may_begin(app: &App, role: Role, target: Target<'_>, request: &Request) -> bool {
+pub(super) fn may_begin(app: &App, role: Role, naming: Naming<'_>, request: &Request) -> bool {
     if !app.auth.is_on() {
         return true;
     }
-    let name = name(app, role, target, request);
+    let name = name(app, role, naming, request);
     name.is_ok_and(|name| app.auth.permit(request, role, &name).is_ok())
 }
 
@@ -117,22 +117,25 @@ fn redirect(base: &str, request: &Request) -> Response {
 pub(super) fn name(
     app: &App,
     role: Role,
-    target: Target<'_>,
+    naming: Naming<'_>,
     request: &Request,
 ) -> Result<Name, Problem> {
-    let text = match (target, request.parameter("broadcast")) {
-        (Target::Path(name), _) | (Target::Token, Some(name)) => name,
+    let name = match (naming, request.parameter("broadcast")) {
+        (Naming::Path(name), _) | (Naming::Token, Some(name)) => Name::new(name),
         // Here a bearer token proves who sends, and is no name.
-        (Target::Token, None) if app.auth.is_on() => return app.auth.name(request, role),
-        (Target::Token, None) => request.bearer().ok_or_else(Problem::name_missing)?,
+        (Naming::Token, None) if app.auth.is_on() => return app.auth.name(request, role),
+        (Naming::Token, None) => {
+            let token = request.bearer().ok_or_else(Problem::name_missing)?;
+            Name::new(&token)
+        }
     };
-    Name::new(text).ok_or_else(|| Problem::not_found("broadcast"))
+    name.ok_or_else(|| Problem::not_found("broadcast"))
 }
 
 fn created_response(app: &App, role: Role, created: &Created) -> Response {
     let session = &created.session;
     let base = app.options.public_url.as_deref().unwrap_or_default();
-    let location = format!("{base}/{}/s/{}", prefix(role), session.id.as_str());
+    let location = format!("{base}{}", urls::session(role, &session.id));
     let mut response = with_body(StatusCode::CREATED, OFFER_TYPE, created.answer.clone());
     // The URL is a secret: keep it out of logs that print headers.
     if let Ok(mut value) = HeaderValue::from_str(&location) {
@@ -140,7 +143,7 @@ fn created_response(app: &App, role: Role, created: &Created) -> Response {
         response.headers_mut().insert(header::LOCATION, value);
     }
     set(&mut response, &header::ETAG, &session.etag());
-    set(&mut response, &cors::ACCEPT_PATCH, FRAGMENT_TYPE);
+    set(&mut response, &ACCEPT_PATCH, FRAGMENT_TYPE);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
     add_links(&mut response, &app.options.ice_servers);
     if role == Role::Viewer {

@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tokio_stream::wrappers::WatchStream;
 use warp::{Reply, reply::Response, sse};
 
-use super::{App, api::List, auth::View, reply::Problem, request::Request};
+use super::{App, api::List, auth::Visible, problem::Problem, request::Request};
 use crate::broadcast::Broadcasts;
 
 /// Shortest time between two events.
@@ -17,11 +17,11 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The newest list as JSON, made once for all listeners.
-pub(super) struct Feed {
+pub(super) struct ListUpdates {
     newest: watch::Receiver<String>,
 }
 
-impl Feed {
+impl ListUpdates {
     /// A receiver that sees every change.
     pub(super) fn newest(&self) -> watch::Receiver<String> {
         self.newest.clone()
@@ -56,14 +56,14 @@ fn json(list: &List) -> String {
 pub(super) fn answer(app: &App, request: &Request) -> Result<Response, Problem> {
     let everything = WatchStream::new(app.events.newest());
     Ok(match app.auth.view(request)? {
-        View::Everything => reply(app, everything),
-        view @ View::Part(..) => {
+        Visible::Everything => reply(app, everything),
+        view @ Visible::Part(..) => {
             let broadcasts = app.broadcasts.clone();
-            let mut told = None;
+            let mut previous = None;
             let part = everything.filter_map(move |_| {
                 let list = json(&List::of(&broadcasts).seen(&view));
-                let news = told.as_ref() != Some(&list);
-                told = Some(list.clone());
+                let news = previous.as_ref() != Some(&list);
+                previous = Some(list.clone());
                 ready(news.then_some(list))
             });
             reply(app, part)

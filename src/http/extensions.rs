@@ -16,15 +16,17 @@ use warp::{
 };
 
 use super::{
-    App, prefix,
-    reply::{Problem, add_links, empty, set},
+    App,
+    headers::ACCEPT_POST,
+    problem::Problem,
+    reply::{add_links, empty, set},
     request::Request,
     resource::find,
+    urls,
 };
 use crate::{
     broadcast::{EventKind, Session, State, Status},
-    error::Error,
-    peer::sdp::{self, Role},
+    peer::sdp::Role,
 };
 
 /// Size of a request to an extension, in bytes: a short JSON document.
@@ -45,7 +47,7 @@ pub(super) enum Extension<'a> {
 
 /// Names the extensions in the 201 (RFC 8288), each on a line of its own.
 pub(super) fn announce(response: &mut Response, session: &Session) {
-    let base = format!("/{}/s/{}", prefix(Role::Viewer), session.id.as_str());
+    let base = urls::session(Role::Viewer, &session.id);
     let names: Vec<_> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
     let links = [
         format!(
@@ -60,7 +62,8 @@ pub(super) fn announce(response: &mut Response, session: &Session) {
 
 pub(super) async fn answer(
     app: &App,
-    (id, extension): (&str, Extension<'_>),
+    id: &str,
+    extension: Extension<'_>,
     request: Request,
 ) -> Result<Response, Problem> {
     let session = find(app, Role::Viewer, id)?;
@@ -92,16 +95,17 @@ async fn select(app: &App, session: &Session, request: Request) -> Result<Respon
             .iter()
             .map(|name| {
                 let known = name.as_str().and_then(EventKind::from_name);
-                known.ok_or_else(|| malformed(format!("no such event: {name}")))
+                known.ok_or_else(|| Problem::bad_request(&format!("no such event: {name}")))
             })
             .collect::<Result<_, _>>()?,
         _ => {
-            return Err(malformed("send a JSON array of event names".to_owned()));
+            return Err(Problem::bad_request("send a JSON array of event names"));
         }
     };
     let number = session.select_events(wanted)?;
     let mut response = empty(StatusCode::CREATED);
-    let location = format!("/whep/s/{}/events/{number}", session.id.as_str());
+    let base = urls::session(Role::Viewer, &session.id);
+    let location = format!("{base}/events/{number}");
     set(&mut response, &header::LOCATION, &location);
     Ok(response)
 }
@@ -113,10 +117,10 @@ fn events(app: &App, session: &Session, kinds: Vec<EventKind>) -> Response {
     let ended = session.ended();
     let stopping = app.stopping.clone();
     let changes = WatchStream::new(app.events.newest());
-    let told = changes
-        .scan(Told::default(), move |told, _| {
+    let events = changes
+        .scan(Snapshot::default(), move |snapshot, _| {
             let status = broadcasts.status_of(&name).ok();
-            std::future::ready(Some(told.changes(status.as_ref(), section)))
+            std::future::ready(Some(snapshot.changes(status.as_ref(), section)))
         })
         .flat_map(stream::iter)
         .take_until(app.stopping.clone().cancelled_owned());
@@ -127,7 +131,7 @@ fn events(app: &App, session: &Session, kinds: Vec<EventKind>) -> Response {
             .is_cancelled()
             .then(|| (EventKind::Reconnect, json!({ "url": url })))
     });
-    let wanted = told
+    let wanted = events
         .chain(goodbye.filter_map(std::future::ready))
         .filter(move |(kind, _)| std::future::ready(kinds.contains(kind)))
         .map(|(kind, data)| Event::default().event(kind.name()).data(data.to_string()));
@@ -141,15 +145,15 @@ fn reply(events: impl Stream<Item = Event> + Send + Sync + 'static) -> Response 
     sse::reply(sse::keep_alive().interval(KEEP_ALIVE).stream(events)).into_response()
 }
 
-/// What a stream has told.
+/// What was last sent on a stream.
 #[derive(Default)]
-struct Told {
+struct Snapshot {
     live: Option<bool>,
     viewers: Option<usize>,
     layers: Option<Vec<String>>,
 }
 
-impl Told {
+impl Snapshot {
     fn changes(
         &mut self,
         status: Option<&Status>,
@@ -175,7 +179,9 @@ impl Told {
             .flat_map(|t| t.layers.clone())
             .collect();
         if self.layers.as_ref() != Some(&layers) {
-            if let Some(section) = section.filter(|_| !layers.is_empty()) {
+            if let Some(section) = section
+                && !layers.is_empty()
+            {
                 let rids: Vec<Value> = layers.iter().map(|rid| json!({ "rid": rid })).collect();
                 events.push((EventKind::Layers, json!({ section.to_string(): rids })));
             }
@@ -192,13 +198,13 @@ async fn layer(app: &App, session: &Session, request: Request) -> Result<Respons
     } else {
         let body = body(app, request).await?;
         let Value::Object(wanted) = body else {
-            return Err(malformed(r#"send {"mediaId":"0","rid":"..."}"#.to_owned()));
+            return Err(Problem::bad_request(r#"send {"mediaId":"0","rid":"..."}"#));
         };
         let rid = wanted.get("rid").or_else(|| wanted.get("encodingId"));
         match rid {
             None | Some(Value::Null) => None,
             Some(Value::String(rid)) => Some(rid.clone()),
-            Some(_) => return Err(malformed("rid is a string".to_owned())),
+            Some(_) => return Err(Problem::bad_request("rid must be a string")),
         }
     };
     let index = match rid {
@@ -220,10 +226,6 @@ async fn layer(app: &App, session: &Session, request: Request) -> Result<Respons
     Ok(empty(StatusCode::OK))
 }
 
-fn malformed(detail: String) -> Problem {
-    Error::Offer(sdp::Error::Malformed(detail)).into()
-}
-
 /// The request's JSON document; `null` if it is empty.
 async fn body(app: &App, mut request: Request) -> Result<Value, Problem> {
     let body = request
@@ -233,10 +235,8 @@ async fn body(app: &App, mut request: Request) -> Result<Value, Problem> {
         return Ok(Value::Null);
     }
     if !request.has_type("application/json") {
-        return Err(Problem::wrong_type(
-            super::cors::ACCEPT_POST,
-            "application/json",
-        ));
+        return Err(Problem::wrong_type(ACCEPT_POST, "application/json"));
     }
-    serde_json::from_slice(&body).map_err(|error| malformed(format!("not JSON: {error}")))
+    serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(&format!("not JSON: {error}")))
 }

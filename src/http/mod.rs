@@ -10,17 +10,21 @@ mod cors;
 mod endpoint;
 mod events;
 mod extensions;
+mod headers;
 mod metrics;
 mod operator;
 mod pages;
 mod pipelines;
 mod preconditions;
+mod problem;
 mod reply;
 mod request;
 mod resource;
 mod router;
 mod sources;
 mod tls;
+mod urls;
+mod wire;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -42,15 +46,14 @@ use tokio_util::sync::CancellationToken;
 use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
-    auth::Auth,
-    pages::Pages,
-    reply::{Problem, empty},
-    request::Request,
-    router::Route,
+    auth::Auth, pages::Pages, problem::Problem, reply::empty, request::Request, router::Route,
     sources::Sources,
 };
-pub use self::{auth::Options as AuthOptions, tls::Tls};
-use crate::{broadcast::Broadcasts, fanout::Fanout, peer::sdp::Role};
+pub use self::{
+    auth::Options as AuthOptions,
+    tls::{Tls, TlsError},
+};
+use crate::{broadcast::Broadcasts, fanout::Fanout};
 
 /// Pause after the system refuses a connection, for example because files have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -105,7 +108,7 @@ struct App {
     sources: Sources,
     auth: Auth,
     drawings: Semaphore,
-    events: events::Feed,
+    events: events::ListUpdates,
     stopping: CancellationToken,
 }
 
@@ -113,13 +116,14 @@ struct App {
 pub async fn serve(
     listener: TcpListener,
     options: Options,
-    (broadcasts, fanout): (Broadcasts, Fanout),
+    broadcasts: Broadcasts,
+    fanout: Fanout,
     stopping: CancellationToken,
 ) {
     let drain = options.drain;
     let mut tasks = JoinSet::new();
     let app = Arc::new(App {
-        events: events::Feed::start(broadcasts.clone(), &mut tasks),
+        events: events::ListUpdates::start(broadcasts.clone(), &mut tasks),
         pages: Pages::new(options.web.clone()),
         sources: Sources::of_offers(options.source_offers),
         auth: Auth::new(options.auth.clone()),
@@ -171,13 +175,13 @@ async fn accept(
         let (app, builder, watcher) = (Arc::clone(app), builder.clone(), graceful.watcher());
         tasks.spawn(async move {
             let Some(tls) = app.options.tls.clone() else {
-                converse(stream, source, app, (builder, watcher)).await;
+                converse(stream, source, app, builder, watcher).await;
                 return drop(permit);
             };
             let handshake = timeout(app.options.header_timeout, tls.accept(stream));
             let stopping = app.stopping.clone();
             match stopping.run_until_cancelled(handshake).await {
-                Some(Ok(Ok(stream))) => converse(stream, source, app, (builder, watcher)).await,
+                Some(Ok(Ok(stream))) => converse(stream, source, app, builder, watcher).await,
                 Some(Ok(Err(error))) => tracing::debug!(%error, "no TLS"),
                 Some(Err(_)) => tracing::debug!("TLS took too long"),
                 None => {}
@@ -193,7 +197,8 @@ async fn converse<S>(
     stream: S,
     source: IpAddr,
     app: Arc<App>,
-    (builder, watcher): (http1::Builder, Watcher),
+    builder: http1::Builder,
+    watcher: Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -215,8 +220,8 @@ fn filter(
         .and(warp::header::headers_cloned())
         .and(warp::body::stream().map(request::body))
         .then(move |method, path: FullPath, query, headers, body| {
-            let target = (path.as_str().to_owned(), query);
-            let request = Request::new(source, method, target, headers, body);
+            let path = path.as_str().to_owned();
+            let request = Request::new(source, method, path, query, headers, body);
             let app = Arc::clone(&app);
             async move { app.answer(request).await }
         })
@@ -259,8 +264,8 @@ impl App {
         let mut response = empty(StatusCode::OK);
         cors::describe(&mut response, route);
         // They may have passwords: only for those who may begin a session (RFC 9725 §4.6).
-        if let Route::Endpoint(role, target) = route
-            && endpoint::may_begin(self, *role, *target, request)
+        if let Route::Endpoint(role, naming) = route
+            && endpoint::may_begin(self, *role, *naming, request)
         {
             reply::add_links(&mut response, &self.options.ice_servers);
         }
@@ -269,10 +274,10 @@ impl App {
 
     async fn dispatch(&self, route: &Route<'_>, request: Request) -> Result<Response, Problem> {
         match route {
-            Route::Endpoint(role, target) => endpoint::answer(self, *role, *target, request).await,
+            Route::Endpoint(role, naming) => endpoint::answer(self, *role, *naming, request).await,
             Route::Session(role, id) => resource::answer(self, *role, id, request).await,
             Route::Extension(id, extension) => {
-                extensions::answer(self, (*id, *extension), request).await
+                extensions::answer(self, id, *extension, request).await
             }
             Route::Broadcasts => api::broadcasts(self, &request),
             Route::Broadcast(name) => {
@@ -284,7 +289,7 @@ impl App {
                 pipelines::list(self, name).await
             }
             Route::Pipeline(name, pipeline, part) => {
-                pipelines::answer(self, (name, pipeline, *part), request).await
+                pipelines::answer(self, name, pipeline, *part, request).await
             }
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),
@@ -292,13 +297,5 @@ impl App {
             Route::Metrics => Ok(metrics::answer(self)),
             Route::File(path) => self.pages.answer(path, &request.headers).await,
         }
-    }
-}
-
-/// The path under which the sessions of a role live.
-fn prefix(role: Role) -> &'static str {
-    match role {
-        Role::Publisher => "whip",
-        Role::Viewer => "whep",
     }
 }

@@ -2,7 +2,7 @@
 
 use ::http::{HeaderName, header};
 
-use super::{App, reply::Problem, request::Request};
+use super::{App, problem::Problem, request::Request};
 
 /// What proxies add: such a request comes from somewhere else than its connection.
 const FORWARDED: [HeaderName; 6] = [

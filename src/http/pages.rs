@@ -13,9 +13,9 @@ use warp::reply::Response;
 
 use super::{
     preconditions::is_known,
-    reply::{Problem, empty, set, with_body},
+    problem::Problem,
+    reply::{empty, set, with_body},
 };
-use crate::error::Error;
 
 /// Largest file served from a folder, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -53,7 +53,7 @@ impl Pages {
         let mut response = if is_known(headers, &file.etag) {
             empty(StatusCode::NOT_MODIFIED)
         } else {
-            with_body(StatusCode::OK, content_type(path), file.content)
+            with_body(StatusCode::OK, &content_type(path), file.content)
         };
         set(&mut response, &header::ETAG, &file.etag);
         // Kept, but asked for again each time: a new server brings new pages at once.
@@ -87,11 +87,11 @@ async fn read(path: &Path) -> Result<Option<File>, Problem> {
         return Ok(None);
     }
     if metadata.len() > FILE_BYTES_MAX {
-        return Err(Error::Failed(format!("{} is too large", path.display())).into());
+        return Err(Problem::failed(format!("{} is too large", path.display())));
     }
     let content = tokio::fs::read(path).await.map_err(|error| {
         tracing::warn!(path = %path.display(), %error, "page cannot be read");
-        Problem::from(Error::Failed("the page cannot be read".to_owned()))
+        Problem::failed("the page cannot be read")
     })?;
     let modified = metadata
         .modified()
@@ -105,17 +105,31 @@ async fn read(path: &Path) -> Result<Option<File>, Problem> {
     }))
 }
 
-fn content_type(path: &str) -> &'static str {
-    match path.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js" | "mjs") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        Some("json" | "map") => "application/json",
-        Some("webmanifest") => "application/manifest+json",
-        Some("woff2") => "font/woff2",
-        Some("txt") => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
+/// The media type of a file, by its name.
+fn content_type(path: &str) -> String {
+    let guess = mime_guess::from_path(path).first_or_octet_stream();
+    if guess.type_() == mime_guess::mime::TEXT {
+        format!("{guess}; charset=utf-8")
+    } else {
+        guess.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_of_the_pages() {
+        for (path, expected) in [
+            ("index.html", "text/html; charset=utf-8"),
+            ("js/whip.js", "text/javascript; charset=utf-8"),
+            ("css/a.css", "text/css; charset=utf-8"),
+            ("favicon.svg", "image/svg+xml"),
+            ("pause.png", "image/png"),
+            ("js/unknown", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(path), expected, "{path}");
+        }
     }
 }

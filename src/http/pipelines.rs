@@ -1,19 +1,23 @@
 //! The pipelines of a broadcast: figures for everybody; graph, properties and keyframes for the
 //! operator.
 
-use ::http::{HeaderName, Method, StatusCode, header};
+use ::http::{Method, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 use warp::reply::Response;
 
 use super::{
-    App, cors, operator,
-    reply::{Problem, empty, json, set, with_body},
+    App,
+    headers::ACCEPT_PATCH,
+    operator,
+    problem::Problem,
+    reply::{empty, set, with_body},
     request::Request,
+    wire::json,
 };
 use crate::{
-    broadcast::{Drawing, Name, PipelineFigures},
-    error::Error,
+    broadcast::{Drawing, PipelineFigures},
+    plan::Name,
 };
 
 /// Size of a change of properties, in bytes.
@@ -25,7 +29,7 @@ pub(super) const DRAWINGS_MAX: usize = 2;
 
 /// What hangs below a pipeline's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum PipelinePart {
     /// `graph.dot` and `graph.svg`.
     Graph(Drawing),
     /// `force-keyframe`.
@@ -34,7 +38,7 @@ pub(super) enum Part {
     Properties,
 }
 
-impl Part {
+impl PipelinePart {
     pub(super) fn of(last: &str) -> Option<Self> {
         match last {
             "graph.dot" => Some(Self::Graph(Drawing::Dot)),
@@ -67,17 +71,19 @@ pub(super) async fn list(app: &App, name: &Name) -> Result<Response, Problem> {
 
 pub(super) async fn answer(
     app: &App,
-    (name, pipeline, part): (&Name, &str, Part),
+    name: &Name,
+    pipeline: &str,
+    part: PipelinePart,
     request: Request,
 ) -> Result<Response, Problem> {
     operator::check(app, &request)?;
     match part {
-        Part::Graph(drawing) => graph(app, (name, pipeline), drawing).await,
-        Part::Keyframe => {
+        PipelinePart::Graph(drawing) => graph(app, name, pipeline, drawing).await,
+        PipelinePart::Keyframe => {
             app.broadcasts.force_keyframe(name, pipeline).await?;
             Ok(empty(StatusCode::ACCEPTED))
         }
-        Part::Properties => {
+        PipelinePart::Properties => {
             if request.method == Method::PATCH {
                 let changes = changes(app, request).await?;
                 app.broadcasts.adjust(name, pipeline, changes).await?;
@@ -90,11 +96,13 @@ pub(super) async fn answer(
 
 async fn graph(
     app: &App,
-    (name, pipeline): (&Name, &str),
+    name: &Name,
+    pipeline: &str,
     drawing: Drawing,
 ) -> Result<Response, Problem> {
     let permit = app.drawings.try_acquire();
-    let permit = permit.map_err(|_| Error::Full("drawings of graphs"))?;
+    let permit = permit
+        .map_err(|_| Problem::full("the server has reached its limit of drawings of graphs"))?;
     let drawn = app.broadcasts.graph(name, pipeline, drawing).await?;
     drop(permit);
     let kind = match drawing {
@@ -113,8 +121,7 @@ async fn changes(app: &App, mut request: Request) -> Result<Vec<(String, String)
     let body = request.body(CHANGES_BYTES_MAX, app.options.body_timeout);
     let body = body.await?;
     if !request.has_type(CHANGES_TYPE) {
-        let accept: HeaderName = cors::ACCEPT_PATCH;
-        return Err(Problem::wrong_type(accept, CHANGES_TYPE));
+        return Err(Problem::wrong_type(ACCEPT_PATCH, CHANGES_TYPE));
     }
     let wanted = r#"send {"element.property": value}"#;
     let read = serde_json::from_slice(&body);

@@ -1,22 +1,8 @@
-//! Replies: plain ones, and problems (RFC 9457).
+//! Plain replies.
 
-use std::time::Duration;
-
-use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use ::http::{HeaderName, HeaderValue, StatusCode, header};
 use bytes::Bytes;
-use serde::Serialize;
 use warp::reply::Response;
-
-use crate::{error::Error, peer::sdp};
-
-/// When a client may try again on a server that is full or stopping.
-const RETRY_FULL: Duration = Duration::from_secs(5);
-/// When a client that sent too often may go on.
-const RETRY_OFTEN: Duration = Duration::from_secs(1);
-
-/// What is asked of who may not do something (RFC 6750 §3). Never Basic, which would make browsers
-/// open a dialog.
-const CHALLENGE: &str = "Bearer realm=\"aerial\"";
 
 /// A reply with nothing in it.
 pub(super) fn empty(status: StatusCode) -> Response {
@@ -31,19 +17,13 @@ pub(super) fn empty(status: StatusCode) -> Response {
     response
 }
 
-/// A reply with a body.
-pub(super) fn with_body(
-    status: StatusCode,
-    kind: &'static str,
-    body: impl Into<Bytes>,
-) -> Response {
+/// A reply with a body of this media type.
+pub(super) fn with_body(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> Response {
     let body: Bytes = body.into();
     let length = HeaderValue::from(body.len());
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    set(&mut response, &header::CONTENT_TYPE, kind);
     response
         .headers_mut()
         .insert(header::CONTENT_LENGTH, length);
@@ -53,15 +33,6 @@ pub(super) fn with_body(
 /// A line of text.
 pub(super) fn text(body: impl Into<Bytes>) -> Response {
     with_body(StatusCode::OK, "text/plain; charset=utf-8", body)
-}
-
-/// A JSON document that changes from moment to moment.
-pub(super) fn json(value: &impl Serialize) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(value)
-        .map_err(|error| Problem::from(Error::Failed(error.to_string())))?;
-    let mut response = with_body(StatusCode::OK, "application/json", body);
-    set(&mut response, &header::CACHE_CONTROL, "no-store");
-    Ok(response)
 }
 
 /// Sets a header whose value is one of ours. A value that no header can hold is left out.
@@ -79,220 +50,5 @@ pub(super) fn add_links(response: &mut Response, links: &[String]) {
             link.set_sensitive(true);
             response.headers_mut().append(header::LINK, link);
         }
-    }
-}
-
-/// Why a request is refused: becomes an `application/problem+json` reply.
-#[derive(Debug)]
-pub(super) struct Problem {
-    status: StatusCode,
-    /// Last part of the `type` URI, stable for programs.
-    kind: &'static str,
-    detail: String,
-    headers: Vec<(HeaderName, String)>,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    /// MediaMTX's player reads this member.
-    error: &'a str,
-}
-
-impl Problem {
-    fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            kind,
-            detail: detail.into(),
-            headers: Vec::new(),
-        }
-    }
-
-    fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    fn retry_after(self, time: Duration) -> Self {
-        let seconds = time.as_secs().max(1);
-        self.with(header::RETRY_AFTER, seconds.to_string())
-    }
-
-    pub(super) fn not_found(what: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            format!("no such {what}"),
-        )
-    }
-
-    pub(super) fn method_not_allowed(method: &Method, allowed: &str) -> Self {
-        let detail = format!("{method} is not for this resource; it takes {allowed}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
-            .with(header::ALLOW, allowed)
-    }
-
-    pub(super) fn bad_request(detail: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
-    }
-
-    pub(super) fn request_timeout() -> Self {
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "too-slow",
-            "the body did not come in time",
-        )
-        .with(header::CONNECTION, "close")
-    }
-
-    pub(super) fn too_large(limit: usize) -> Self {
-        let detail = format!("the body may have {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
-            .with(header::CONNECTION, "close")
-    }
-
-    /// 415 naming the type that `accept` (Accept-Post or Accept-Patch) announces.
-    pub(super) fn wrong_type(accept: HeaderName, wanted: &str) -> Self {
-        let detail = format!("Content-Type must be {wanted}");
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wrong-content-type",
-            detail,
-        )
-        .with(accept, wanted)
-    }
-
-    pub(super) fn name_missing() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "name-missing",
-            "name the broadcast in the path, as ?broadcast= or as bearer token",
-        )
-        .with(header::WWW_AUTHENTICATE, CHALLENGE)
-    }
-
-    /// 401 without `error`: nothing was sent that could be wrong (RFC 6750 §3.1).
-    pub(super) fn token_missing() -> Self {
-        let detail = "this needs a token: send Authorization: Bearer TOKEN";
-        Self::new(StatusCode::UNAUTHORIZED, "token-missing", detail)
-            .with(header::WWW_AUTHENTICATE, CHALLENGE)
-    }
-
-    pub(super) fn token_wrong(detail: &str) -> Self {
-        let challenge = format!("{CHALLENGE}, error=\"invalid_token\"");
-        Self::new(StatusCode::UNAUTHORIZED, "token-wrong", detail)
-            .with(header::WWW_AUTHENTICATE, challenge)
-    }
-
-    pub(super) fn token_insufficient(detail: &str) -> Self {
-        let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\"");
-        Self::new(StatusCode::FORBIDDEN, "token-insufficient", detail)
-            .with(header::WWW_AUTHENTICATE, challenge)
-    }
-
-    pub(super) fn tokens_wrong_too_often() -> Self {
-        let detail = "too many wrong tokens came from this address";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail).retry_after(RETRY_OFTEN)
-    }
-
-    pub(super) fn not_allowed(why: &str) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "not-allowed", why)
-    }
-
-    pub(super) fn precondition_required() -> Self {
-        let detail = "send If-Match with the session's entity tag, or *";
-        Self::new(
-            StatusCode::PRECONDITION_REQUIRED,
-            "precondition-required",
-            detail,
-        )
-    }
-
-    pub(super) fn precondition_failed() -> Self {
-        let detail = "If-Match does not name the session's present entity tag";
-        Self::new(
-            StatusCode::PRECONDITION_FAILED,
-            "precondition-failed",
-            detail,
-        )
-    }
-
-    pub(super) fn unprocessable(detail: &str) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unsupported", detail)
-    }
-
-    /// The same refusal as 404, for players that know no 409.
-    pub(super) fn hidden(self) -> Self {
-        Self {
-            status: StatusCode::NOT_FOUND,
-            ..self
-        }
-    }
-}
-
-/// The HTTP contract: a status per way of failing.
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        let detail = error.to_string();
-        match error {
-            Error::Offer(error) => match error {
-                sdp::Error::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, "malformed", detail),
-                sdp::Error::Unsupported(_) => Self::unprocessable(&detail),
-                sdp::Error::CodecMismatch(_) => {
-                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, "codec-mismatch", detail)
-                }
-                sdp::Error::Engine(_) => {
-                    tracing::error!(%error, "the engine's answer is unusable");
-                    Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail)
-                }
-            },
-            Error::Missing(what) => Self::not_found(what),
-            Error::NotLive { retry_after, .. } => {
-                Self::new(StatusCode::CONFLICT, "not-live", detail).retry_after(retry_after)
-            }
-            Error::Idle(_) => Self::new(StatusCode::CONFLICT, "not-running", detail),
-            Error::Unfit(_) => Self::unprocessable(&detail),
-            Error::Lacking(_) => Self::new(StatusCode::NOT_IMPLEMENTED, "missing-program", detail),
-            Error::NoRendition { .. } => Self::new(StatusCode::NOT_FOUND, "no-rendition", detail),
-            Error::NotReady { retry_after } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
-                    .retry_after(retry_after)
-            }
-            Error::Taken { retry_after, .. } => {
-                Self::new(StatusCode::CONFLICT, "name-taken", detail).retry_after(retry_after)
-            }
-            Error::Full(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", detail).retry_after(RETRY_FULL)
-            }
-            Error::TooOften => Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail)
-                .retry_after(RETRY_OFTEN),
-            Error::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail)
-                .retry_after(RETRY_FULL),
-            Error::Failed(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail),
-        }
-    }
-}
-
-impl From<Problem> for Response {
-    fn from(problem: Problem) -> Self {
-        let body = serde_json::to_vec(&Body {
-            r#type: format!("urn:aerial:problem:{}", problem.kind),
-            title: problem.status.canonical_reason().unwrap_or_default(),
-            status: problem.status.as_u16(),
-            detail: &problem.detail,
-            error: &problem.detail,
-        });
-        // Strings and a number always serialize; an empty body would still carry the status.
-        let body = body.unwrap_or_default();
-        let mut response = with_body(problem.status, "application/problem+json", body);
-        set(&mut response, &header::CACHE_CONTROL, "no-store");
-        for (name, value) in problem.headers {
-            set(&mut response, &name, &value);
-        }
-        response
     }
 }

@@ -5,10 +5,14 @@ use std::{net::IpAddr, pin::Pin, time::Duration};
 use ::http::{HeaderMap, HeaderName, Method, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
+use headers::{
+    Authorization, HeaderMapExt as _,
+    authorization::{Bearer, Credentials},
+};
 use tokio::time::{Instant, timeout_at};
 use warp::{Buf, Stream};
 
-use super::reply::Problem;
+use super::problem::Problem;
 
 /// A body that is too large is read this many times its limit before the connection is cut, so
 /// that the client gets to read the answer instead of a reset.
@@ -39,10 +43,15 @@ pub(super) struct Request {
 }
 
 impl Request {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a request as warp has them"
+    )]
     pub(super) fn new(
         source: IpAddr,
         method: Method,
-        (path, query): (String, String),
+        path: String,
+        query: String,
         headers: HeaderMap,
         body: Body,
     ) -> Self {
@@ -72,16 +81,15 @@ impl Request {
     }
 
     /// The bearer token (RFC 6750 §2.1), if there is one.
-    pub(super) fn bearer(&self) -> Option<&str> {
-        self.authorization("bearer")
+    pub(super) fn bearer(&self) -> Option<String> {
+        let bearer = self.credentials::<Bearer>()?;
+        Some(bearer.token().to_owned())
     }
 
-    /// What `Authorization` says after this scheme (RFC 9110 §11.4: in any case).
-    pub(super) fn authorization(&self, wanted: &str) -> Option<&str> {
-        let (scheme, credentials) = self.header(&header::AUTHORIZATION)?.split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case(wanted)
-            .then_some(credentials.trim())
+    /// What `Authorization` says in this scheme.
+    pub(super) fn credentials<C: Credentials>(&self) -> Option<C> {
+        let Authorization(credentials) = self.headers.typed_get()?;
+        Some(credentials)
     }
 
     /// Whether the body is of this media type; parameters do not matter (RFC 9110 §8.3.1).

@@ -6,20 +6,17 @@ use ::http::{Method, StatusCode, header};
 use warp::reply::Response;
 
 use super::{
-    App, cors,
-    endpoint::OFFER_TYPE,
+    App,
+    headers::{ACCEPT_PATCH, FRAGMENT_TYPE, OFFER_TYPE},
     preconditions::{Precondition, if_match},
-    reply::{Problem, empty, set, with_body},
+    problem::Problem,
+    reply::{empty, set, with_body},
     request::Request,
 };
 use crate::{
     broadcast::{Session, SessionId},
-    error::Error,
     peer::sdp::{Change, Fragment, Role},
 };
-
-/// Media type of trickle fragments (RFC 8840 §9).
-pub(super) const FRAGMENT_TYPE: &str = "application/trickle-ice-sdpfrag";
 
 /// The session behind a URL.
 pub(super) fn find(app: &App, role: Role, id: &str) -> Result<Arc<Session>, Problem> {
@@ -62,9 +59,9 @@ async fn patch(app: &App, session: &Session, mut request: Request) -> Result<Res
         ));
     }
     if !request.has_type(FRAGMENT_TYPE) {
-        return Err(Problem::wrong_type(cors::ACCEPT_PATCH, FRAGMENT_TYPE));
+        return Err(Problem::wrong_type(ACCEPT_PATCH, FRAGMENT_TYPE));
     }
-    let fragment = Fragment::parse(&body).map_err(Error::from)?;
+    let fragment = Fragment::parse(&body)?;
     let change = session.change(&fragment)?;
     match if_match(&request.headers, &session.etag()) {
         Precondition::Holds => {}

@@ -2,8 +2,8 @@
 
 use ::http::Method;
 
-use super::{extensions::Extension, pipelines::Part};
-use crate::{broadcast::Name, peer::sdp::Role};
+use super::{extensions::Extension, pipelines::PipelinePart};
+use crate::{peer::sdp::Role, plan::Name};
 
 /// Longest path looked at, in bytes.
 const PATH_BYTES_MAX: usize = 512;
@@ -14,7 +14,7 @@ const RESERVED: [&str; 7] = ["whip", "whep", "api", "watch", "publish", "js", "c
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     /// A WHIP or WHEP endpoint.
-    Endpoint(Role, Target<'a>),
+    Endpoint(Role, Naming<'a>),
     /// A session; whether it exists is another question.
     Session(Role, &'a str),
     /// What hangs below a viewer's session: events and layer selection.
@@ -26,7 +26,7 @@ pub(super) enum Route<'a> {
     /// `/api/broadcasts/{name}/pipelines`.
     Pipelines(Name),
     /// `/api/broadcasts/{name}/pipelines/{pipeline}/...`.
-    Pipeline(Name, &'a str, Part),
+    Pipeline(Name, &'a str, PipelinePart),
     /// `/api/events`.
     Events,
     /// `/api/server`.
@@ -41,7 +41,7 @@ pub(super) enum Route<'a> {
 
 /// How an endpoint's request names its broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target<'a> {
+pub(super) enum Naming<'a> {
     /// In the path; known to be a legal name.
     Path(&'a str),
     /// As `?broadcast=`, or as or by the bearer token, the way OBS users write it.
@@ -87,7 +87,7 @@ impl<'a> Route<'a> {
             return Some(Self::Pipelines(name));
         }
         let (pipeline, last) = rest.strip_prefix('/')?.split_once('/')?;
-        Some(Self::Pipeline(name, pipeline, Part::of(last)?))
+        Some(Self::Pipeline(name, pipeline, PipelinePart::of(last)?))
     }
 
     fn of_segments(
@@ -98,7 +98,7 @@ impl<'a> Route<'a> {
     ) -> Option<Self> {
         if let Some(role) = role(first) {
             return match (second, third) {
-                (None, None) => Some(Self::Endpoint(role, Target::Token)),
+                (None, None) => Some(Self::Endpoint(role, Naming::Token)),
                 (Some("s"), Some(id)) => is_id(id).then_some(Self::Session(role, id)),
                 (Some(name), None) => Self::endpoint(role, name),
                 _ => None,
@@ -124,7 +124,7 @@ impl<'a> Route<'a> {
 
     fn endpoint(role: Role, name: &'a str) -> Option<Self> {
         Name::new(name)?;
-        Some(Self::Endpoint(role, Target::Path(name)))
+        Some(Self::Endpoint(role, Naming::Path(name)))
     }
 
     fn of_file(path: &'a str) -> Option<Self> {
@@ -179,7 +179,7 @@ fn role(segment: &str) -> Option<Role> {
     }
 }
 
-/// Whether this can be a session id: hexadecimal digits.
+/// Whether this can be the id of a session or of an event stream: letters and digits.
 fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
@@ -191,18 +191,18 @@ mod tests {
 
     #[test]
     fn endpoints_and_their_aliases() {
-        let demo = |role| Some(Route::Endpoint(role, Target::Path("demo")));
+        let demo = |role| Some(Route::Endpoint(role, Naming::Path("demo")));
         assert_eq!(Route::of("/whip/demo"), demo(Role::Publisher));
         assert_eq!(Route::of("/demo/whip"), demo(Role::Publisher));
         assert_eq!(Route::of("/whep/demo"), demo(Role::Viewer));
         assert_eq!(Route::of("/demo/whep"), demo(Role::Viewer));
         assert_eq!(
             Route::of("/whip"),
-            Some(Route::Endpoint(Role::Publisher, Target::Token))
+            Some(Route::Endpoint(Role::Publisher, Naming::Token))
         );
         assert_eq!(
             Route::of("/whip/whep"),
-            Some(Route::Endpoint(Role::Publisher, Target::Path("whep")))
+            Some(Route::Endpoint(Role::Publisher, Naming::Path("whep")))
         );
     }
 
@@ -246,10 +246,10 @@ mod tests {
             Some(Route::Pipelines(name()))
         );
         for (last, part) in [
-            ("graph.svg", Part::Graph(Drawing::Svg)),
-            ("graph.dot", Part::Graph(Drawing::Dot)),
-            ("force-keyframe", Part::Keyframe),
-            ("properties", Part::Properties),
+            ("graph.svg", PipelinePart::Graph(Drawing::Svg)),
+            ("graph.dot", PipelinePart::Graph(Drawing::Dot)),
+            ("force-keyframe", PipelinePart::Keyframe),
+            ("properties", PipelinePart::Properties),
         ] {
             let path = format!("/api/broadcasts/a/pipelines/x-1/{last}");
             assert_eq!(Route::of(&path), Some(Route::Pipeline(name(), "x-1", part)));

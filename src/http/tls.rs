@@ -29,8 +29,6 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use crate::error::Start;
-
 /// How often the files are looked at.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// First byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
@@ -40,6 +38,14 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks HTTPS: use https://\n";
 /// How much of such a client's request is read before, in bytes: else it would see a reset.
 const NOT_TLS_BYTES: usize = 16 << 10;
+
+/// What is wrong with a file of the certificate.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {problem}", path = .path.display())]
+pub struct TlsError {
+    path: PathBuf,
+    problem: String,
+}
 
 /// How connections are encrypted now.
 #[derive(Clone)]
@@ -60,7 +66,7 @@ impl Tls {
     ///
     /// # Errors
     /// A file that cannot be read or used; which and why.
-    pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Self, Start> {
+    pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
         let config = read(&certificate, &key)?;
         Ok(Self(Arc::new(Shared {
             certificate,
@@ -144,8 +150,8 @@ fn stamp(certificate: &Path, key: &Path) -> Stamp {
 }
 
 /// TLS 1.2 and 1.3 with this certificate.
-fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, Start> {
-    let refused = |path: &Path, problem: String| Start::Tls {
+fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+    let refused = |path: &Path, problem: String| TlsError {
         path: path.to_owned(),
         problem,
     };

@@ -35,12 +35,13 @@ use self::{direct::DirectPublisher, webrtcbin::WebrtcbinPublisher};
 pub use crate::peer::element::Error;
 use crate::{
     peer::{
-        End, Engine, Event,
+        End, Event,
         element::Ports,
         sdp::{self, Offer},
         udp::Port,
     },
     pipeline::{TrackOutlet, TrackSinks},
+    plan::Engine,
 };
 
 /// How publishers are received.

@@ -24,6 +24,15 @@ impl Variables {
         self
     }
 
+    /// Sets each of these values.
+    #[must_use]
+    pub fn with_all(mut self, values: &BTreeMap<String, String>) -> Self {
+        let values = values.iter();
+        self.0
+            .extend(values.map(|(name, value)| (name.clone(), value.clone())));
+        self
+    }
+
     /// The value of a variable.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

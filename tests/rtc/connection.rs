@@ -51,7 +51,7 @@ pub(super) struct Connection {
     /// The SSRC of the video that comes, and where it comes from.
     watched: Option<u32>,
     target: Option<SocketAddr>,
-    flood: Option<aerial::peer::srtp::Sender>,
+    flood: Option<aerial::for_tests::Sender>,
 }
 
 pub(super) fn socket() -> UdpSocket {

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use aerial::peer::srtp::{MasterKey, Profile, Sender};
+use aerial::for_tests::{MasterKey, Profile, Sender};
 use str0m::crypto::{
     CryptoError, CryptoProvider,
     dtls::{

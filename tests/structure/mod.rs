@@ -1,10 +1,14 @@
 //! The shape of the code: who may name whom, and how long a file may be.
 
+mod circles;
+mod code;
 mod names;
 mod rules;
+mod types;
 
 use std::path::{Path as FilePath, PathBuf};
 
+use code::Code;
 use names::Path;
 use rules::crossings;
 
@@ -46,14 +50,37 @@ fn module(file: &FilePath) -> Path {
     module
 }
 
-#[test]
-fn no_dependency_line_is_crossed() {
+/// The code of the server.
+fn server() -> Code {
     let sources: Vec<_> = files(&root().join("src"), &[".rs"])
         .into_iter()
         .map(|file| (module(&file), std::fs::read_to_string(&file).unwrap()))
         .collect();
     assert!(sources.len() > 50, "{} files", sources.len());
-    let found = crossings(&sources);
+    Code::read(&sources)
+}
+
+#[test]
+fn no_dependency_line_is_crossed() {
+    let found = crossings(&server());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn no_rooms_form_a_circle() {
+    let found = circles::between_rooms(&server());
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn no_files_form_a_circle() {
+    let found = circles::between_files(&server());
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_type_name_stands_for_one_thing() {
+    let found = types::ambiguous(&server());
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -72,9 +99,64 @@ fn no_file_is_long() {
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
+/// Made-up files.
+fn made_up(files: &[(&str, &str)]) -> Code {
+    let files: Vec<_> = files
+        .iter()
+        .map(|(module, text)| (split(module), (*text).to_owned()))
+        .collect();
+    Code::read(&files)
+}
+
+fn split(path: &str) -> Path {
+    path.split("::").map(str::to_owned).collect()
+}
+
+#[test]
+fn circles_are_found_through_others_and_through_re_exports() {
+    let code = made_up(&[
+        ("a", "pub use x::T; mod x;"),
+        ("a::x", "use crate::b::f; pub struct T;"),
+        ("b", "mod y; pub use self::y::f;"),
+        ("b::y", "use crate::c::g; pub fn f() {}"),
+        ("c", "pub fn g() { crate::a::T }"),
+        ("d", "use crate::a::T;"),
+    ]);
+    assert_eq!(circles::between_rooms(&code), [["a", "b", "c"]]);
+    assert_eq!(circles::between_files(&code), [["a::x", "b::y", "c"]]);
+}
+
+#[test]
+fn what_files_share_in_their_folder_and_tests_make_no_circle() {
+    let code = made_up(&[
+        ("a", "mod x; use x::f; pub struct Shared;"),
+        ("a::x", "use super::Shared; pub fn f() {}"),
+        (
+            "b",
+            "pub fn f() {} #[cfg(test)] mod tests { use crate::c::g; }",
+        ),
+        ("c", "pub fn g() { crate::b::f() }"),
+    ]);
+    let none: [Vec<String>; 0] = [];
+    assert_eq!(circles::between_rooms(&code), none);
+    assert_eq!(circles::between_files(&code), none);
+}
+
+#[test]
+fn type_names_count_when_other_files_can_say_them() {
+    let code = made_up(&[
+        ("a", "pub struct Twice; struct Private; pub enum Options {}"),
+        ("b", "pub(super) type Twice = u8; pub enum Options {}"),
+        (
+            "c",
+            "struct Private; #[cfg(test)] mod t { pub struct Twice; }",
+        ),
+    ]);
+    assert_eq!(types::ambiguous(&code), ["Twice: a, b"]);
+}
+
 /// The crossings of one made-up file beside the module files it needs.
 fn check(place: &str, text: &str) -> Vec<String> {
-    let split = |path: &str| path.split("::").map(str::to_owned).collect::<Path>();
     let mut files: Vec<_> = [
         "broadcast",
         "fanout",
@@ -90,7 +172,7 @@ fn check(place: &str, text: &str) -> Vec<String> {
     files.push((split("peer::webrtcbin"), "use crate::pipeline;".to_owned()));
     files.retain(|(module, _)| *module != split(place));
     files.push((split(place), text.to_owned()));
-    crossings(&files)
+    crossings(&Code::read(&files))
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(super) struct Names {
     pub(super) paths: Vec<Path>,
     /// What `use` gives other names: name to path, as written.
     pub(super) imports: BTreeMap<String, Vec<Path>>,
+    /// Types, traits and aliases that other files can name.
+    pub(super) types: Vec<String>,
     /// Every identifier.
     pub(super) words: BTreeSet<String>,
 }
@@ -36,6 +38,10 @@ impl Source {
         let mut at = 0;
         while at < tokens.len() {
             let rest = &tokens[at..];
+            if let Some(name) = visible_type(rest) {
+                let names = self.modules.entry(module.to_vec()).or_default();
+                names.types.push(name);
+            }
             at += if let Some(length) = self.test_item(rest, module) {
                 length
             } else if word(rest, 0).as_deref() == Some("use") {
@@ -131,6 +137,18 @@ impl Source {
         }
         length
     }
+}
+
+/// The name of a type that is declared here and not private.
+fn visible_type(tokens: &[TokenTree]) -> Option<String> {
+    if word(tokens, 0)? != "pub" {
+        return None;
+    }
+    let at = 1 + usize::from(matches!(tokens.get(1), Some(TokenTree::Group(_))));
+    let item = word(tokens, at)?;
+    ["struct", "enum", "trait", "type", "union"]
+        .contains(&&*item)
+        .then(|| word(tokens, at + 1))?
 }
 
 /// Writes a `use` tree out: `a::{b, c as d}` is `a::b` and `a::c`.

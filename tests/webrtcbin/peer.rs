@@ -90,7 +90,7 @@ impl Peer {
 
     fn new(streams: &str) -> Self {
         // Debian 12 has no AV1 payloader; Aerial links it in.
-        aerial::pipeline::init().unwrap();
+        aerial::for_tests::init().unwrap();
         // Its jitter buffer does not adapt, and an encoder on a busy machine can be a second late.
         let webrtcbin = "webrtcbin name=w bundle-policy=max-bundle latency=1000";
         let element = gst::parse::launch(&format!("{webrtcbin} {streams}")).unwrap();

@@ -33,7 +33,7 @@ use super::{
     viewers,
     watch::{self, Schedule, Viewed},
 };
-use crate::peer::Engine;
+use crate::plan::Engine;
 
 /// The text, which the server knows by its name.
 const TEXT: &str = include_str!("../../../pipelines/h264-ladder.launch");

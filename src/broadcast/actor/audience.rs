@@ -10,8 +10,7 @@ use super::{
     renditions::View,
 };
 use crate::{
-    broadcast::{Created, Reply, session::Command, status::State, viewer},
-    error::Error,
+    broadcast::{Created, Error, Reply, session::Command, status::State, viewer},
     peer::{
         End,
         sdp::{Offer, Role},

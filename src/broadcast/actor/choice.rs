@@ -7,7 +7,7 @@ use super::{
     pipelines::{At, Place, RenditionPipeline, Step, Use},
 };
 use crate::{
-    error::Error,
+    broadcast::Error,
     media::{Codec, Kind},
     peer::sdp::Offer,
     pipeline::{Demands, EncodedStream},

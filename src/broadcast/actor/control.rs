@@ -2,8 +2,8 @@
 
 use super::{Actor, outputs::Slot};
 use crate::{
+    broadcast::Error,
     broadcast::status::{PipelineFigures, PipelineKind},
-    error::Error,
 };
 
 impl Actor {

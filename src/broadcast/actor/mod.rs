@@ -29,17 +29,15 @@ use self::{
     renditions::Waiting,
 };
 use super::{
-    Created, Name, Reply, Session, SessionId, Shared,
+    Created, Error, Reply, Session, SessionId, Shared,
     feed::{Gate, Report, Tracks},
     job::Snapshot,
-    plan::{Plan, Text},
     session::{Command, Stop},
     source::Restarts,
     status::{Details, PipelineFigures, SourceKind, State, Status},
     takeover::Pulse,
 };
 use crate::{
-    error::Error,
     fanout,
     media::{Codec, Kind},
     peer::{
@@ -47,6 +45,7 @@ use crate::{
         sdp::{Offer, Role},
     },
     pipeline::{Demands, EncodedStream, EncodedStreams},
+    plan::{Name, PipelineFile, Plan},
 };
 
 /// When to ask again for a broadcast that nobody publishes.
@@ -185,7 +184,7 @@ pub(super) struct Actor {
     keyframe_wanted: Arc<Notify>,
     plan: Arc<Plan>,
     /// The pipeline that feeds it, and when to start that again.
-    source: Option<(Text, Restarts)>,
+    source: Option<(PipelineFile, Restarts)>,
     /// Asks the source for a keyframe.
     source_keyframe: Arc<Notify>,
     /// What its last run has told.

@@ -9,18 +9,18 @@ use crate::{
     broadcast::{
         feed::Tracks,
         job::{self, Health, Purpose, Snapshot},
-        plan::{Plan, Text},
         session::Stop,
         status::{PipelineFigures, PipelineKind, PipelineStatus},
     },
     media::{Codec, Kind},
     peer::End,
     pipeline::EncodedStreams,
+    plan::{PipelineFile, Plan},
 };
 
 /// A pipeline file of the broadcast, and its job if it runs.
 pub(super) struct Slot {
-    pub(super) text: Text,
+    pub(super) text: PipelineFile,
     pub(super) job: Option<Running>,
     /// What the last job has told.
     snapshot: Snapshot,
@@ -28,7 +28,7 @@ pub(super) struct Slot {
 
 /// What a job is started with.
 pub(super) struct Start {
-    pub(super) text: Text,
+    pub(super) text: PipelineFile,
     pub(super) purpose: Purpose,
     pub(super) keyframe: Arc<Notify>,
     /// What its variables are taken from.
@@ -45,7 +45,7 @@ pub(super) struct Running {
 }
 
 impl Slot {
-    pub(super) fn new(text: Text) -> Self {
+    pub(super) fn new(text: PipelineFile) -> Self {
         Self {
             text,
             job: None,

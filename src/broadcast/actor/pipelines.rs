@@ -6,13 +6,10 @@ use tokio::sync::Notify;
 
 use super::outputs::Slot;
 use crate::{
-    broadcast::{
-        Name,
-        plan::{Plan, Text},
-    },
     fanout,
     media::{Codec, Kind},
-    pipeline::{self, EncodedStream, EncodedStreams, PipelineRole},
+    pipeline::{self, EncodedStream, EncodedStreams, PipelineRole, Variables},
+    plan::{Name, PipelineFile, Plan},
 };
 
 /// The name of what is shown when nobody feeds the broadcast.
@@ -91,10 +88,10 @@ pub(super) enum At {
 pub(super) fn all(plan: &Arc<Plan>, broadcast: &Name) -> Vec<RenditionPipeline> {
     // Variables are meant for the files that the configuration names.
     let bare = Arc::new(Plan {
-        variables: std::collections::BTreeMap::new(),
+        vars: std::collections::BTreeMap::new(),
         ..Plan::clone(plan)
     });
-    let rendition_pipelines = |texts: &[Text], purpose| {
+    let rendition_pipelines = |texts: &[PipelineFile], purpose| {
         let plan = if matches!(purpose, Use::Configured | Use::Slate) {
             plan
         } else {
@@ -131,7 +128,7 @@ pub(super) fn slate_streams(rendition_pipelines: &[RenditionPipeline]) -> Encode
 }
 
 impl RenditionPipeline {
-    fn new(text: Text, purpose: Use, plan: &Arc<Plan>, broadcast: &Name) -> Self {
+    fn new(text: PipelineFile, purpose: Use, plan: &Arc<Plan>, broadcast: &Name) -> Self {
         let keyframe = Arc::<Notify>::default();
         let stream = |kind| {
             let keyframe = Arc::clone(&keyframe);
@@ -198,13 +195,15 @@ fn codec_named(rendition: &str) -> Option<Codec> {
 
 /// The appsink, kind and name of each rendition.
 fn names(
-    text: &Text,
+    text: &PipelineFile,
     purpose: Use,
     plan: &Plan,
     broadcast: &Name,
 ) -> Result<Vec<(String, Kind, String)>, pipeline::Error> {
     // The parser does not matter for the names.
-    let variables = plan.variables(broadcast).with("video_parser", "identity");
+    let variables = Variables::of_broadcast(broadcast.as_str())
+        .with_all(&plan.vars)
+        .with("video_parser", "identity");
     let role = PipelineRole::of(&variables.expand(&text.text)?)?;
     match (role, purpose) {
         (PipelineRole::Source { tracks }, Use::Slate) => {

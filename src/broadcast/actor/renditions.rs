@@ -16,12 +16,11 @@ use super::{
 };
 use crate::{
     broadcast::{
-        Created, Reply,
+        Created, Error, Reply,
         feed::{Report, Track, Tracks},
         job::{Made, Purpose},
         status::{PipelineFigures, PipelineKind, RenditionStatus, State},
     },
-    error::Error,
     media::{Codec, Kind},
     peer::{End, sdp::Offer},
 };

@@ -10,22 +10,21 @@ use tokio::sync::watch;
 use super::{Actor, Admitted, Child, Feed, RETRY_TAKEN, SETTLE, choice::GopWatch};
 use crate::{
     broadcast::{
-        Created, Reply,
+        Created, Error, Reply,
         feed::{Gate, Report, Track, Tracks},
         job::Snapshot,
-        plan::Text,
         publisher,
         session::Stop,
         source::{self, Restarts},
         takeover::{Pulse, Verdict},
     },
-    error::Error,
     media::{Codec, Kind},
     peer::{
         End,
         sdp::{Offer, Role},
     },
     pipeline::TrackSinks,
+    plan::PipelineFile,
 };
 
 /// A picture with a frame as new as this is on its way.
@@ -90,7 +89,7 @@ impl Actor {
         self.feed = Some(feed);
     }
 
-    fn start_source(&mut self, text: Text, again: bool) {
+    fn start_source(&mut self, text: PipelineFile, again: bool) {
         let tracks = self.tracks.next(None, &[], &self.shared.fanout);
         let (number, gate, stop) = (self.shared.number(), Gate::new(), Stop::default());
         let pulse = watch::Sender::<Pulse>::default();

@@ -17,7 +17,6 @@ use crate::{
     ingest::{Options, reorder::JUMP},
     media::{Codec, Packet},
     peer::{
-        Engine,
         sdp::{Offer, Role},
         session::fuzz::{
             Step,
@@ -25,6 +24,7 @@ use crate::{
             steps,
         },
     },
+    plan::Engine,
 };
 
 /// What a connected publisher may send: no bytes from its address end the session, and packets

@@ -22,8 +22,9 @@ use super::*;
 use crate::{
     ingest::depacketizer::Depacketizer,
     media::{Codec, Frame},
-    peer::{Engine, Event, udp},
+    peer::{Event, udp},
     pipeline::{self, TrackOutlet},
+    plan::Engine,
 };
 
 /// The packets of 60 encoded pictures.

@@ -23,7 +23,7 @@ use std::{
 pub(crate) use adjust::declared;
 pub use adjust::{Adjustable, Property};
 pub use control::Control;
-pub use figures::{InputFigures, JobFigures, OutputFigures, QueueFigures};
+pub use figures::JobFigures;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -141,11 +141,6 @@ impl Job {
             adjustables,
             over,
         })
-    }
-
-    /// The role of the text.
-    pub fn role(&self) -> &PipelineRole {
-        &self.role
     }
 
     /// Requests a keyframe from the encoder before an appsink; false if there is no such appsink.

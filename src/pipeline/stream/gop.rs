@@ -48,6 +48,7 @@ impl BufferedGop {
         &self.buffers
     }
 
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -97,6 +97,7 @@ pub struct Demands {
     pub origin: Option<String>,
 }
 
+#[cfg(test)]
 /// What has gone through a stream, and what it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StreamFigures {
@@ -160,6 +161,7 @@ impl EncodedStream {
     }
 
     /// Figures at this moment.
+    #[cfg(test)]
     pub fn figures(&self) -> StreamFigures {
         let state = self.state();
         StreamFigures {
@@ -194,6 +196,7 @@ impl EncodedStream {
     }
 
     /// Caps of the newest writer, as text.
+    #[cfg(test)]
     pub fn caps(&self) -> Option<String> {
         self.state().caps.as_ref().map(ToString::to_string)
     }

@@ -14,8 +14,8 @@ use gstreamer_webrtc as gst_webrtc;
 use super::*;
 use crate::{
     media::{Codec, Frame, FrameSink, Kind},
-    peer::Engine,
     pipeline::{self, launch, running::PipelineEnd},
+    plan::Engine,
 };
 
 const H264: &str = "videotestsrc is-live=true pattern=smpte horizontal-speed=3

@@ -1,15 +1,15 @@
-//! What can go wrong, by what the caller can do about it.
+//! Why a request to a broadcast is refused, by what the caller can do about it.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use crate::{
-    broadcast::Name,
-    config, fanout,
+    fanout,
     peer::{element, sdp},
     pipeline,
+    plan::Name,
 };
 
-/// Why a request is refused. The HTTP layer gives each variant its status.
+/// Why a request is refused. `http` gives each variant its status.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Send a better offer or fragment.
@@ -58,7 +58,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// Try again when there is room.
-    #[error("the server carries as many {0} as it is allowed to")]
+    #[error("the server has reached its limit of {0}")]
     Full(&'static str),
     /// Send less often.
     #[error("too many requests to this session")]
@@ -95,54 +95,4 @@ impl From<fanout::Error> for Error {
             fanout::Error::Overloaded | fanout::Error::Failed(_) => Self::Failed(error.to_string()),
         }
     }
-}
-
-/// Why the server does not start. One line each; nothing is left running.
-#[derive(Debug, thiserror::Error)]
-pub enum Start {
-    /// Correct the configuration.
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    /// Correct the pipeline files: one problem a line.
-    #[error("{0}")]
-    Files(String),
-    /// Install what is missing.
-    #[error(transparent)]
-    Pipeline(#[from] pipeline::Error),
-    /// Correct the certificate's files.
-    #[error("{path}: {problem}", path = .path.display())]
-    Tls {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Choose another address or stop what uses it.
-    #[error("cannot listen on {protocol} {address}: {source}; set another with --{option}")]
-    Listen {
-        /// `HTTP` or `UDP`.
-        protocol: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-        /// The option that changes it.
-        option: &'static str,
-    },
-    /// Configure fewer broadcasts, or allow more.
-    #[error("broadcast {name} cannot be started: {error}")]
-    Broadcast {
-        /// The broadcast.
-        name: Name,
-        /// Why.
-        error: Error,
-    },
-    /// Look at what the system refuses.
-    #[error("cannot {what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the system says.
-        source: io::Error,
-    },
 }

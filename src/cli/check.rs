@@ -1,0 +1,70 @@
+//! `aerial check`: what is wrong with pipeline files and configuration.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use crate::{
+    config::{Config, RawConfig},
+    pipeline::{self, Variables, check::check as problems_in},
+    server::check,
+};
+
+/// Options of `aerial check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Pipeline files (*.launch) and configuration files (*.toml) [default: the configuration
+    /// file that `aerial serve` would read]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Value of a variable in the pipeline files; may be given several times
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = super::variable)]
+    variables: Vec<(String, String)>,
+}
+
+/// Tells every problem of the files on `out`; the exit code is 1 if there is one.
+///
+/// # Errors
+/// If GStreamer does not start, or a file cannot be read.
+pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    pipeline::init()?;
+    let variables: Variables = options.variables.iter().cloned().collect();
+    let mut problems = Vec::new();
+    let (mut files, mut configurations) = (0, Vec::new());
+    for path in &options.files {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            configurations.push(Some(path.as_path()));
+        } else {
+            problems.extend(problems_in(
+                &path.display().to_string(),
+                &super::read(path)?,
+                &variables,
+            ));
+            files += 1;
+        }
+    }
+    if options.files.is_empty() {
+        configurations.push(None);
+    }
+    for path in configurations {
+        let raw = RawConfig::read(path, super::environment(), std::iter::empty())?;
+        let config = Config::load(&raw)?;
+        files += config
+            .plans
+            .all()
+            .map(|plan| plan.files().count())
+            .sum::<usize>();
+        problems.extend(check::problems(&config.plans, &variables));
+    }
+    for problem in &problems {
+        writeln!(out, "{problem}")?;
+    }
+    if problems.is_empty() {
+        writeln!(out, "{files} pipeline files, no problems")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plural = if problems.len() == 1 { "" } else { "s" };
+    writeln!(out, "{} problem{plural}", problems.len())?;
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,127 @@
+//! The commands: what they are told, what they print, and the exit code.
+
+mod check;
+mod serve;
+mod tryout;
+
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args as _, Command, FromArgMatches as _};
+
+use self::{check::Check, tryout::Try};
+use crate::{bench, config, server::StartError};
+
+/// Exit code of a server that did not start because of what it was told or what it found.
+const NOT_STARTED: u8 = 2;
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return complain(&error),
+    };
+    let done = match matches.subcommand() {
+        Some(("serve", matches)) => serve::run(matches).map(|()| ExitCode::SUCCESS),
+        Some(("check", matches)) => Check::from_arg_matches(matches)
+            .map_err(anyhow::Error::from)
+            .and_then(|options| check::run(&options, &mut io::stdout().lock())),
+        Some(("try", matches)) => Try::from_arg_matches(matches)
+            .map_err(anyhow::Error::from)
+            .and_then(|options| tryout::run(&options, &mut io::stdout()))
+            .map(|()| ExitCode::SUCCESS),
+        Some(("bench", matches)) => bench::Options::from_arg_matches(matches)
+            .map_err(anyhow::Error::from)
+            .and_then(|options| bench::run(&options)),
+        Some(("bench-part", _)) => bench::run_part().map(|()| ExitCode::SUCCESS),
+        _ => Ok(ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            let not_started = error.is::<StartError>() || error.is::<config::Error>();
+            // These name their causes themselves.
+            let text = if not_started {
+                error.to_string()
+            } else {
+                format!("{error:#}")
+            };
+            say(&format!("aerial: {text}"));
+            ExitCode::from(if not_started { NOT_STARTED } else { 1 })
+        }
+    }
+}
+
+fn command() -> Command {
+    Command::new("aerial")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("One-to-many WebRTC broadcast server: publish with WHIP, watch with WHEP")
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .subcommand(serve::command())
+        .subcommand(Check::augment_args(Command::new("check").about(
+            "Tell what is wrong with pipeline files and configuration, without starting anything",
+        )))
+        .subcommand(Try::augment_args(Command::new("try").about(
+            "Run one pipeline file alone and show what goes in and comes out each second",
+        )))
+        .subcommand(
+            // The derived options would bring a description of themselves.
+            bench::Options::augment_args(Command::new("bench"))
+                .about("Measure what a server on this machine costs and how fast it is"),
+        )
+        .subcommand(
+            Command::new("bench-part")
+                .about("A helper process of bench")
+                .hide(true),
+        )
+}
+
+/// What is wrong with the command line, in one line; help and version in full.
+fn complain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr()
+        || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
+        // Err: nobody reads.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let what: Vec<_> = text
+        .split("\n\n")
+        .next()
+        .unwrap_or(&text)
+        .split_whitespace()
+        .collect();
+    let what = what.join(" ");
+    say(&format!(
+        "aerial: {}; see aerial --help",
+        what.trim_start_matches("error: ")
+    ));
+    ExitCode::from(NOT_STARTED)
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it takes NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The environment, without variables that are not text: they cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+fn say(line: &str) {
+    // Err: nobody reads.
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,117 @@
+//! `aerial serve`: configuration, logging and signals.
+
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{self, Config, Opt, RawConfig},
+    server,
+};
+
+/// How long the process waits for what did not stop within the drain time.
+const LEFTOVERS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The command and its flags: one for each option of the configuration.
+pub(super) fn command() -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Configuration file [default: aerial.toml, if it exists; env: AERIAL_CONFIG]");
+    Command::new("serve")
+        .about("Run the server")
+        .after_help(
+            "Each option is also a key of the configuration file (`a.b` is `b` under `[a]`) and \
+             an environment variable (AERIAL_A_B). Flags beat the environment, the environment \
+             beats the file. Broadcasts that a pipeline feeds are in the file only:\n\n  \
+             [broadcasts.NAME]\n  source = \"demo.launch\"",
+        )
+        .arg(config)
+        .args(config::all().map(flag))
+}
+
+fn flag(option: &'static Opt) -> Arg {
+    let default = if option.default.is_empty() {
+        String::new()
+    } else {
+        format!(" [default: {}]", option.default)
+    };
+    let help = format!(
+        "{} Takes {}.{default}",
+        option.help.trim(),
+        option.expected().trim_end_matches(',')
+    );
+    Arg::new(option.key)
+        .long(option.key)
+        .value_name("VALUE")
+        .help(help)
+}
+
+/// Runs the server until a signal.
+pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let flags = config::all()
+        .filter_map(|option| Some((option.key, matches.get_one::<String>(option.key)?.clone())));
+    let file = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    let config = Config::load(&RawConfig::read(file, super::environment(), flags)?)?;
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(log_filter(&config.main.log.0)?)
+        .init();
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    let done = runtime.block_on(until_signal(config));
+    // Work on the blocking pool that has outlived the drain time must not keep the process.
+    runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
+    done
+}
+
+/// The filter, without what str0m says unless it is named: anybody who sends forged packets to the
+/// UDP port can make it warn of each.
+fn log_filter(wanted: &str) -> anyhow::Result<EnvFilter> {
+    let named = wanted.contains("str0m");
+    let quiet = if named { "" } else { ",str0m=error" };
+    EnvFilter::try_new(format!("{wanted}{quiet}")).context("log filter")
+}
+
+async fn until_signal(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+    let server = server::start(config).await?;
+    let reload = server.reload.clone();
+    // Without TLS a hangup ends the process as ever: it comes when the terminal is closed.
+    let hangup = reload.map(|reload| Ok((reload, signal(SignalKind::hangup())?)));
+    let hangup: io::Result<_> = hangup.transpose();
+    let reload = reload_at(hangup.context("no signal handler")?);
+    server
+        .run_until(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                () = reload => {}
+            }
+        })
+        .await;
+    Ok(())
+}
+
+/// Has the certificate read again at each signal. Never ends.
+async fn reload_at(hangup: Option<(Arc<Notify>, Signal)>) {
+    if let Some((reload, mut signal)) = hangup {
+        while signal.recv().await.is_some() {
+            reload.notify_one();
+        }
+    }
+    std::future::pending::<()>().await;
+}

@@ -1,0 +1,257 @@
+//! Reads flags, environment and file.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    DEFAULT_FILE, Error, FILE_VARIABLE, Opt, Origin, RawConfig,
+    broadcasts::BroadcastSection,
+    file::{File, text},
+    hint::hint,
+    options,
+    tokens::{self, TokenSection},
+};
+
+impl RawConfig {
+    /// Reads the file (`file`, else the one named by `AERIAL_CONFIG`, else `aerial.toml` if it
+    /// exists), then `variables`, then `flags` (key and value).
+    ///
+    /// # Errors
+    /// An unreadable or malformed file, or an unknown key.
+    pub fn read(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Self, Error> {
+        let mut variables: BTreeMap<_, _> = variables.into_iter().collect();
+        let named = variables.remove(FILE_VARIABLE).map(PathBuf::from);
+        let fallback = PathBuf::from(DEFAULT_FILE);
+        let file = file
+            .map(Path::to_owned)
+            .or(named)
+            .or_else(|| fallback.exists().then_some(fallback));
+        let mut raw = Self::default();
+        if let Some(path) = file {
+            let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable {
+                path: path.clone(),
+                source,
+            })?;
+            let tokens = raw.add_file(&path, &text)?;
+            let tokens = tokens.iter().map(|token| token.resolve(&variables));
+            raw.tokens = tokens.collect::<Result<_, _>>()?;
+        }
+        variables.retain(|name, _| name.starts_with("AERIAL_"));
+        for (name, value) in variables {
+            raw.add_variable(&name, value)?;
+        }
+        for (key, value) in flags {
+            raw.values
+                .insert(key, (value, Origin::Flag(key.to_owned())));
+        }
+        Ok(raw)
+    }
+
+    fn add_variable(&mut self, name: &str, value: String) -> Result<(), Error> {
+        // Kubernetes puts such variables into every container next to a service `aerial`.
+        if name.starts_with("AERIAL_SERVICE_") || name.starts_with("AERIAL_PORT") {
+            return Ok(());
+        }
+        let origin = Origin::Variable(name.to_owned());
+        let Some(option) = options::all().find(|option| option.variable() == name) else {
+            let variables: Vec<_> = options::all().map(Opt::variable).collect();
+            let hint = hint(name, variables.iter().map(String::as_str));
+            return Err(Error::UnknownKey {
+                origin,
+                key: name.to_owned(),
+                hint,
+            });
+        };
+        self.values.insert(option.key, (value, origin));
+        Ok(())
+    }
+
+    /// Returns the tokens, which may stand somewhere else.
+    fn add_file(&mut self, path: &Path, text: &str) -> Result<Vec<TokenSection>, Error> {
+        let file = File { path, text };
+        let mut tokens = Vec::new();
+        let table = DeTable::parse(text).map_err(|error| Error::Syntax {
+            origin: file.origin(error.span().map_or(0, |span| span.start)),
+            message: error.message().replace('\n', ", "),
+        })?;
+        for (key, value) in table.get_ref() {
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("broadcasts", DeValue::Table(sections)) => {
+                    self.has_broadcasts = true;
+                    for (key, value) in sections {
+                        self.broadcasts
+                            .push(BroadcastSection::named(&file, key, value)?);
+                    }
+                }
+                ("defaults", DeValue::Table(table)) => {
+                    self.broadcasts
+                        .push(BroadcastSection::defaults(&file, table)?);
+                }
+                (section, DeValue::Table(table)) => {
+                    for (key, value) in table {
+                        let name = format!("{section}.{}", key.get_ref());
+                        if name == "auth.tokens" {
+                            tokens = tokens::read(&file, value)?;
+                            continue;
+                        }
+                        self.add_key(&file, &name, key.span().start, value)?;
+                    }
+                }
+                (name, _) => self.add_key(&file, name, key.span().start, value)?,
+            }
+        }
+        Ok(tokens)
+    }
+
+    fn add_key(
+        &mut self,
+        file: &File<'_>,
+        key: &str,
+        offset: usize,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(), Error> {
+        let origin = file.origin(offset);
+        let Some(option) = options::all().find(|option| option.key == key) else {
+            let hint = hint(key, options::all().map(|option| option.key));
+            return Err(Error::UnknownKey {
+                origin,
+                key: key.to_owned(),
+                hint,
+            });
+        };
+        let text = text(value.get_ref()).ok_or_else(|| {
+            let given = value.get_ref().type_str();
+            Error::bad_value(&origin, key, &option.expected(), given)
+        })?;
+        self.values.insert(option.key, (text, origin));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Timeouts;
+
+    fn parse(text: &str) -> Result<RawConfig, Error> {
+        let mut raw = RawConfig::default();
+        raw.add_file(Path::new("aerial.toml"), text)?;
+        Ok(raw)
+    }
+
+    #[test]
+    fn every_default_is_valid_and_every_variable_is_unique() {
+        let mut variables: Vec<_> = options::all().map(Opt::variable).collect();
+        let raw = RawConfig::default();
+        options::Main::take(&raw).unwrap();
+        options::Http::take(&raw).unwrap();
+        options::Auth::take(&raw).unwrap();
+        options::Limits::take(&raw).unwrap();
+        Timeouts::take(&raw).unwrap();
+        options::WebRtc::take(&raw).unwrap();
+        let all = variables.len();
+        variables.sort();
+        variables.dedup();
+        assert_eq!(variables.len(), all);
+    }
+
+    #[test]
+    fn flags_beat_variables_beat_the_file() {
+        let mut raw = parse("[timeouts]\nstale = \"3s\"\nended = \"20s\"\ngrace = \"7s\"").unwrap();
+        raw.add_variable("AERIAL_TIMEOUTS_ENDED", "30s".into())
+            .unwrap();
+        raw.add_variable("AERIAL_TIMEOUTS_GRACE", "8s".into())
+            .unwrap();
+        raw.values.insert(
+            "timeouts.grace",
+            ("9s".into(), Origin::Flag("timeouts.grace".into())),
+        );
+        let timeouts = Timeouts::take(&raw).unwrap();
+        assert_eq!(timeouts.connect, Duration::from_secs(15));
+        assert_eq!(timeouts.stale, Duration::from_secs(3));
+        assert_eq!(timeouts.ended, Duration::from_secs(30));
+        assert_eq!(timeouts.grace, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn errors_name_file_line_key_and_remedy() {
+        let cases = [
+            ("a\n", "aerial.toml:1: not valid TOML"),
+            (
+                "\nlissten = \"x\"",
+                "aerial.toml:2: unknown key `lissten`; did you mean `listen`?",
+            ),
+            (
+                "[webrtc]\nzzzz = 1",
+                "aerial.toml:2: unknown key `webrtc.zzzz`; `aerial serve --help`",
+            ),
+            (
+                "[broadcasts.a]\nsauce = \"x\"",
+                "aerial.toml:2: unknown key `broadcasts.a.sauce`; did",
+            ),
+            (
+                "[broadcasts.\"a b\"]\nsource = \"x\"",
+                "aerial.toml:1: `broadcasts` takes",
+            ),
+            (
+                "[broadcasts.a]\nvars = { a = [1] }",
+                "aerial.toml:2: `broadcasts.a.vars` takes",
+            ),
+            (
+                "[broadcasts.\"a-*\"]\nsource = \"x\"",
+                "aerial.toml:2: `broadcasts.a-*.source` takes",
+            ),
+            (
+                "[defaults]\non_demand = true",
+                "aerial.toml:2: `defaults.on_demand` takes",
+            ),
+            (
+                "[defaults]\nviewer_engine = \"str0m\"",
+                "aerial.toml:2: `defaults.viewer_engine` takes webrtcbin or direct, not `str0m`",
+            ),
+            (
+                "[defaults]\noutputs = [\"a\", \"a\"]",
+                "aerial.toml:2: `defaults.outputs` takes",
+            ),
+        ];
+        for (text, expected) in cases {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        let raw = parse("[timeouts]\n\nconnect = \"0s\"").unwrap();
+        assert_eq!(
+            Timeouts::take(&raw).unwrap_err().to_string(),
+            "aerial.toml:3: `timeouts.connect` takes a time with its unit, such as 500ms, 5s or \
+             2m, from 100ms to 5m, not `0s`",
+        );
+    }
+
+    #[test]
+    fn lists_and_numbers_of_the_file() {
+        let raw = parse("[webrtc]\npublic_addresses = [\"203.0.113.7\", \"2001:db8::1\"]\n[limits]\nsessions = 1_000").unwrap();
+        assert_eq!(
+            options::WebRtc::take(&raw).unwrap().public_addresses.len(),
+            2
+        );
+        assert_eq!(options::Limits::take(&raw).unwrap().sessions, 1000);
+    }
+}

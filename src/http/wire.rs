@@ -1,0 +1,18 @@
+//! What goes over the wire as JSON.
+
+use ::http::{StatusCode, header};
+use serde::Serialize;
+use warp::reply::Response;
+
+use super::{
+    problem::Problem,
+    reply::{set, with_body},
+};
+
+/// A JSON document that changes from moment to moment.
+pub(super) fn json(value: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(value).map_err(|error| Problem::failed(error.to_string()))?;
+    let mut response = with_body(StatusCode::OK, "application/json", body);
+    set(&mut response, &header::CACHE_CONTROL, "no-store");
+    Ok(response)
+}

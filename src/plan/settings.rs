@@ -1,0 +1,179 @@
+//! What a section of the configuration says, and what a broadcast gets of several.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Engine, PipelineFile, Value, keys};
+
+/// Values of variables in pipeline files.
+pub type Vars = BTreeMap<String, String>;
+
+/// What is shown when nobody feeds a broadcast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slate {
+    /// The pipeline that shows it.
+    pub file: PipelineFile,
+    /// The picture that it shows: its variable `picture`.
+    pub picture: Option<String>,
+}
+
+/// A type of key: what a broadcast gets if sections say something or nothing.
+pub trait Setting: Sized {
+    /// What a [`Plan`] has.
+    type Planned;
+
+    /// What is set, else the default.
+    fn planned(set: Option<Self>, default: &str) -> Self::Planned;
+}
+
+/// Types whose keys always have a value.
+macro_rules! always_set {
+    ($($type:ty: $read:expr,)+) => {
+        $(impl Setting for $type {
+            type Planned = Self;
+
+            fn planned(set: Option<Self>, default: &str) -> Self {
+                set.or_else(|| $read(default)).unwrap_or_default()
+            }
+        })+
+    };
+}
+
+/// Types whose keys may stay unset.
+macro_rules! optional {
+    ($($type:ty,)+) => {
+        $(impl Setting for $type {
+            type Planned = Option<Self>;
+
+            fn planned(set: Option<Self>, _: &str) -> Option<Self> {
+                set
+            }
+        })+
+    };
+}
+
+always_set! {
+    bool: Value::read,
+    Duration: Value::read,
+    Vec<PipelineFile>: |_| None,
+    Vars: |_| None,
+}
+optional! {
+    PipelineFile,
+    Engine,
+}
+
+impl Setting for Slate {
+    type Planned = Option<PipelineFile>;
+
+    fn planned(set: Option<Self>, _: &str) -> Option<PipelineFile> {
+        set.map(|slate| slate.file)
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $help:literal])+
+        $key:ident: $type:ty = $default:literal $(from $min:literal to $max:literal)?,)+) => {
+        /// A section of the configuration. What it leaves open, a less specific one may say.
+        #[derive(Clone, Debug, Default)]
+        pub struct Settings {
+            $($(#[doc = $help])+ pub $key: Option<$type>,)+
+        }
+
+        /// What one broadcast has.
+        #[derive(Clone, Debug)]
+        pub struct Plan {
+            $($(#[doc = $help])+
+            pub $key: <$type as Setting>::Planned,)+
+            /// The pipelines that make what viewers can decode of what they cannot; none if the
+            /// broadcast's media shall never be transcoded unasked.
+            pub automatic: Vec<PipelineFile>,
+        }
+
+        impl Settings {
+            /// These, and what `less` says where they say nothing.
+            fn first_said(self, less: Self) -> Self {
+                Self { $($key: self.$key.or(less.$key),)+ }
+            }
+
+            fn defaulted(self) -> Plan {
+                Plan {
+                    $($key: Setting::planned(self.$key, $default),)+
+                    automatic: Vec::new(),
+                }
+            }
+        }
+    };
+}
+keys!(settings);
+
+impl Settings {
+    /// Fills these up from a less specific section: what is said first counts, but variables add
+    /// up.
+    pub(super) fn or(mut self, mut less: Self) -> Self {
+        let mut vars = less.vars.take().unwrap_or_default();
+        vars.extend(self.vars.take().unwrap_or_default());
+        Self {
+            vars: Some(vars),
+            ..self.first_said(less)
+        }
+    }
+
+    /// What a broadcast gets that has these settings. `automatic` is for those that may be
+    /// transcoded unasked.
+    pub(super) fn planned(mut self, automatic: &[PipelineFile]) -> Plan {
+        let picture = self.slate.as_mut().and_then(|slate| slate.picture.take());
+        if let Some(picture) = picture {
+            let vars = self.vars.get_or_insert_default();
+            vars.insert("picture".to_owned(), picture);
+        }
+        let mut plan = self.defaulted();
+        if plan.transcode {
+            plan.automatic = automatic.to_vec();
+        }
+        plan
+    }
+}
+
+impl Plan {
+    /// Every pipeline file that the configuration names.
+    pub fn files(&self) -> impl Iterator<Item = &PipelineFile> {
+        let rest = self.outputs.iter().chain(&self.renditions);
+        self.source.iter().chain(rest).chain(&self.slate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_can_be_read() {
+        let plan = Settings::default().planned(&[]);
+        assert_eq!(plan.grace, Duration::from_secs(10));
+        assert_eq!(plan.gop_max, Duration::from_secs(10));
+        assert_eq!(plan.stall, Duration::from_secs(10));
+        assert!(plan.transcode && !plan.on_demand);
+    }
+
+    #[test]
+    fn a_slate_brings_its_picture() {
+        let file = PipelineFile {
+            file: "picture.launch".into(),
+            text: "".into(),
+        };
+        let settings = Settings {
+            slate: Some(Slate {
+                file: file.clone(),
+                picture: Some("/a.png".into()),
+            }),
+            ..Settings::default()
+        };
+        let less = Settings {
+            vars: Some(Vars::from([("a".into(), "1".into())])),
+            ..Settings::default()
+        };
+        let plan = settings.or(less).planned(&[]);
+        assert_eq!(plan.slate, Some(file));
+        assert_eq!((&*plan.vars["picture"], &*plan.vars["a"]), ("/a.png", "1"));
+    }
+}

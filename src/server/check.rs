@@ -1,0 +1,68 @@
+//! What is wrong with the pipeline files of a configuration.
+
+use crate::{
+    pipeline::{
+        PipelineRole, Variables,
+        check::{FileProblem, check as problems_in},
+    },
+    plan::{PipelineFile, Plans},
+};
+
+/// The problems of every pipeline file that the configuration names.
+pub fn problems(plans: &Plans, variables: &Variables) -> Vec<FileProblem> {
+    let mut problems = Vec::new();
+    for plan in plans.all() {
+        let variables = variables.clone().with_all(&plan.vars);
+        let source = plan.source.iter().map(|file| (file, "source"));
+        let outputs = plan.outputs.iter().map(|file| (file, "output"));
+        let renditions = plan.renditions.iter().map(|file| (file, "renditions"));
+        let slate = plan.slate.iter().map(|file| (file, "source"));
+        for (file, used_as) in source.chain(outputs).chain(renditions).chain(slate) {
+            let mut found = problems_in(&file.file, &file.text, &variables);
+            if found.is_empty() {
+                found.extend(misused(file, used_as, &variables));
+            }
+            for problem in found {
+                // Sections share files and their faults.
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// A file without fault in a place where it does not belong.
+fn misused(file: &PipelineFile, used_as: &str, variables: &Variables) -> Option<FileProblem> {
+    // Any values will do: names of elements do not hang on those that the server sets.
+    let set = [
+        ("name", "check"),
+        ("time", "0"),
+        ("video_parser", "identity"),
+    ];
+    let variables = set
+        .into_iter()
+        .fold(variables.clone(), |all, (name, value)| {
+            if all.value(name).is_some() {
+                all
+            } else {
+                all.with(name, value)
+            }
+        });
+    let role = PipelineRole::of(&variables.expand(&file.text).ok()?).ok()?;
+    let is = match role {
+        PipelineRole::Source { .. } => "source",
+        PipelineRole::Output { .. } => "output",
+        PipelineRole::Renditions { .. } => "renditions",
+    };
+    (is != used_as).then(|| FileProblem {
+        file: file.file.clone(),
+        line: None,
+        text: format!(
+            "configured as {used_as}, but its appsrc and appsink elements make it {is}: put it \
+             under {is}{}",
+            if is == "output" { "s" } else { "" }
+        ),
+    })
+}

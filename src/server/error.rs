@@ -1,0 +1,50 @@
+//! Why the server does not start.
+
+use std::{io, net::SocketAddr};
+
+use crate::{broadcast, config, http::TlsError, pipeline, plan::Name};
+
+/// Why the server does not start. One line each; nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Correct the configuration.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// Correct the pipeline files: one problem a line.
+    #[error("{0}")]
+    Files(String),
+    /// Install what is missing.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// Correct the certificate's files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Choose another address or stop what uses it.
+    #[error("cannot listen on {protocol} {address}: {source}; set another with --{option}")]
+    Listen {
+        /// `HTTP` or `UDP`.
+        protocol: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+        /// The option that changes it.
+        option: &'static str,
+    },
+    /// Configure fewer broadcasts, or allow more.
+    #[error("broadcast {name} cannot be started: {error}")]
+    Broadcast {
+        /// The broadcast.
+        name: Name,
+        /// Why.
+        error: broadcast::Error,
+    },
+    /// Look at what the system refuses.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}

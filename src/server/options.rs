@@ -1,0 +1,129 @@
+//! What each room is told of the configuration.
+
+use std::{io, net::IpAddr};
+
+use crate::{
+    broadcast,
+    config::{Config, IceServer},
+    fanout::{self, ViewerOptions},
+    http::{self, Tls},
+    ingest,
+    peer::udp,
+};
+
+/// The addresses on which publishers' connections are made.
+pub(super) fn publisher_addresses(config: &Config, loopback: bool) -> io::Result<Vec<IpAddr>> {
+    let chosen = &config.webrtc.publisher_addresses;
+    if !chosen.is_empty() {
+        return Ok(chosen.clone());
+    }
+    let udp = config.main.udp.ip();
+    if !udp.is_unspecified() {
+        return Ok(vec![udp]);
+    }
+    let mut addresses: Vec<_> = udp::local_addresses()?
+        .into_iter()
+        .filter(|ip| ip.is_ipv4() || udp.is_ipv6())
+        .filter(|ip| loopback || !ip.is_loopback())
+        .collect();
+    // Real interfaces first: FFmpeg takes the first host candidate only.
+    addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    if addresses.is_empty() {
+        addresses.push(IpAddr::from([127, 0, 0, 1]));
+    }
+    Ok(addresses)
+}
+
+pub(super) fn fanout(config: &Config) -> fanout::Options {
+    fanout::Options {
+        timeouts: fanout::Timeouts {
+            connect: config.timeouts.connect,
+            consent: config.timeouts.consent,
+        },
+        ..fanout::Options::default()
+    }
+}
+
+/// What `broadcast` is told. Sessions on webrtcbin use these local addresses.
+pub(super) fn broadcasts(config: &Config, addresses: Vec<IpAddr>) -> broadcast::Options {
+    let Config {
+        timeouts,
+        limits,
+        webrtc,
+        plans,
+        ..
+    } = config;
+    let publisher = ingest::Options {
+        engine: webrtc.publisher_engine,
+        jitter: webrtc.jitter,
+        consent: timeouts.consent,
+        addresses: addresses.clone(),
+        public_addresses: webrtc.public_addresses.clone(),
+        ports: webrtc.webrtcbin_ports,
+    };
+    let viewer = ViewerOptions {
+        engine: webrtc.viewer_engine,
+        webrtcbin: fanout::webrtcbin::ConnectionOptions {
+            addresses,
+            public_addresses: webrtc.public_addresses.clone(),
+            ports: webrtc.webrtcbin_ports,
+            connect: timeouts.connect,
+            consent: timeouts.consent,
+        },
+    };
+    broadcast::Options {
+        times: broadcast::Times {
+            connect: timeouts.connect,
+            media: timeouts.media,
+            stale: timeouts.stale,
+            ended: timeouts.ended,
+        },
+        grace: timeouts.grace,
+        sessions_max: limits.sessions,
+        broadcasts_max: limits.broadcasts,
+        viewers_max: limits.viewers,
+        replace_live: webrtc.replace_live,
+        publisher,
+        viewer,
+        plans: plans.clone(),
+    }
+}
+
+pub(super) fn http(config: Config, tls: Option<Tls>) -> http::Options {
+    let Config {
+        main,
+        http,
+        limits,
+        timeouts,
+        webrtc,
+        auth,
+        access,
+        ..
+    } = config;
+    http::Options {
+        public_url: http.public_url.map(|url| url.0),
+        connections_max: http.connections,
+        header_timeout: http.header_timeout,
+        body_timeout: http.body_timeout,
+        header_bytes_max: http.header_bytes.0,
+        offer_bytes_max: limits.offer_bytes.0,
+        fragment_bytes_max: limits.fragment_bytes.0,
+        lenient_etag: http.lenient_etag,
+        missing_is_404: http.missing_is_404,
+        local_control: http.local_control,
+        redirect_publishers: http.redirect_publishers.map(|url| url.0),
+        redirect_viewers: http.redirect_viewers.map(|url| url.0),
+        source_offers: limits.source_offers,
+        tls,
+        auth: http::AuthOptions {
+            access,
+            query: auth.query,
+            basic: auth.basic,
+            sessions: auth.sessions,
+            source_failures: limits.source_failures,
+        },
+        ice_servers: webrtc.ice_servers.iter().map(IceServer::link).collect(),
+        web: main.web,
+        drain: timeouts.drain,
+    }
+}
