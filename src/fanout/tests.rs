@@ -7,19 +7,18 @@ use std::{
 };
 
 use str0m::{
-    Candidate, Event as RtcEvent, Input, Output, Rtc,
-    change::{SdpAnswer, SdpPendingOffer},
+    Candidate, Event as RtcEvent, Rtc,
     media::{Direction, MediaKind},
-    net::{Protocol, Receive},
+    net::Transmit,
     rtp::RtpPacket,
 };
-
 use tokio::sync::mpsc;
 
 use super::{direct::DirectHandle, *};
 use crate::{
     media::{Codec, Frame},
     peer::{End, Event, sdp, udp},
+    testing::peer::Peer,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -81,14 +80,17 @@ fn bound() -> UdpSocket {
 }
 
 /// A client whose offer has not been answered yet.
-type Offering = (Rtc, UdpSocket, SdpPendingOffer);
+pub(super) struct Offering {
+    peer: Peer,
+    socket: UdpSocket,
+}
 
 /// A viewer's side of a connection.
 pub(super) struct Client {
     pub(super) answer: String,
     ufrag: String,
     pwd: String,
-    pub(super) rtc: Rtc,
+    pub(super) peer: Peer,
     socket: UdpSocket,
     pub(super) video: Vec<RtpPacket>,
     pub(super) audio: Vec<RtpPacket>,
@@ -107,30 +109,27 @@ impl Client {
 
     pub(super) fn offer() -> (Offering, sdp::Offer) {
         let socket = bound();
-        let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
+        let config = Rtc::builder().set_rtp_mode(true);
         let address = socket.local_addr().unwrap();
-        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
-        let mut api = rtc.sdp_api();
-        api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
-        api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
-        let (offer, pending) = api.apply().unwrap();
-        let offer = sdp::Offer::parse(offer.to_sdp_string().as_bytes(), sdp::Role::Viewer).unwrap();
-        ((rtc, socket, pending), offer)
+        let kinds = [MediaKind::Video, MediaKind::Audio];
+        let (peer, offer) = Peer::offering(&config, address, Direction::RecvOnly, &kinds).unwrap();
+        let offer = sdp::Offer::parse(offer.as_bytes(), sdp::Role::Viewer).unwrap();
+        (Offering { peer, socket }, offer)
     }
 
-    pub(super) fn answered((mut rtc, socket, pending): Offering, answer: String) -> Self {
+    pub(super) fn answered(offering: Offering, answer: String) -> Self {
+        let Offering { mut peer, socket } = offering;
         let value = |name: &str| {
             let line = answer.lines().find_map(|line| line.strip_prefix(name));
             line.unwrap().to_owned()
         };
         let (ufrag, pwd) = (value("a=ice-ufrag:"), value("a=ice-pwd:"));
-        let parsed = SdpAnswer::from_sdp_string(&answer).unwrap();
-        rtc.sdp_api().accept_answer(pending, parsed).unwrap();
+        peer.accept(&answer).unwrap();
         Self {
             answer,
             ufrag,
             pwd,
-            rtc,
+            peer,
             socket,
             video: Vec::new(),
             audio: Vec::new(),
@@ -143,28 +142,24 @@ impl Client {
     pub(super) fn run(&mut self, done: impl Fn(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;
         let mut buffer = [0; 2000];
-        while !done(self) && Instant::now() < end && self.rtc.is_alive() {
-            while let Ok(output) = self.rtc.poll_output() {
-                match output {
-                    Output::Timeout(_) => break,
-                    Output::Transmit(datagram) => {
-                        self.socket
-                            .send_to(&datagram.contents, datagram.destination)
-                            .unwrap();
-                    }
-                    Output::Event(RtcEvent::RtpPacket(packet)) => {
-                        let audio =
-                            packet.payload.len() > 2 && packet.header.payload_type == 111.into();
-                        if audio {
-                            &mut self.audio
-                        } else {
-                            &mut self.video
-                        }
-                        .push(packet);
-                    }
-                    Output::Event(_) => {}
+        while !done(self) && Instant::now() < end && self.peer.rtc.is_alive() {
+            let send = |datagram: &Transmit| {
+                self.socket
+                    .send_to(&datagram.contents, datagram.destination)
+                    .map(drop)
+            };
+            let tell = |event| {
+                let RtcEvent::RtpPacket(packet) = event else {
+                    return;
+                };
+                if packet.payload.len() > 2 && packet.header.payload_type == 111.into() {
+                    self.audio.push(packet);
+                } else {
+                    self.video.push(packet);
                 }
-            }
+            };
+            // A session that fails shows in is_alive.
+            let _ = self.peer.poll(send, tell);
             if let Ok((len, source)) = self.socket.recv_from(&mut buffer) {
                 let datagram = &buffer[..len];
                 if datagram[0] & 0xc0 == 0x80 && !(192..224).contains(&datagram[1]) {
@@ -173,26 +168,16 @@ impl Client {
                         continue;
                     }
                 }
-                let receive = Receive {
-                    proto: Protocol::Udp,
-                    source,
-                    destination: self.socket.local_addr().unwrap(),
-                    contents: datagram.try_into().unwrap(),
-                };
-                // A failed session shows in is_alive.
-                drop(
-                    self.rtc
-                        .handle_input(Input::Receive(Instant::now(), receive)),
-                );
+                let _ = self.peer.receive(Instant::now(), source, datagram);
             }
-            drop(self.rtc.handle_input(Input::Timeout(Instant::now())));
+            let _ = self.peer.tick(Instant::now());
         }
     }
 
     /// Sends a PLI for the video.
     pub(super) fn request_keyframe(&mut self) {
         let ssrc = self.video[0].header.ssrc;
-        let mut api = self.rtc.direct_api();
+        let mut api = self.peer.rtc.direct_api();
         let stream = api.stream_rx(&ssrc).unwrap();
         stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
     }
@@ -327,21 +312,21 @@ async fn ice_restarts_and_the_stream_goes_on() {
     let stage = Stage::new(30);
     let (mut client, viewer, _events) = Client::watch(&stage.fanout, stage.tracks());
     tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
-    let mut api = client.rtc.sdp_api();
+    let mut api = client.peer.rtc.sdp_api();
     let own = api.ice_restart(true);
     let (_offer, pending) = api.apply().unwrap();
+    client.peer.pending = Some(pending);
     let transport = viewer.restart(&own.ufrag, &own.pass).await.unwrap();
     assert_ne!(transport.ice_ufrag, client.ufrag);
     let answer = client.answer.replace(&client.ufrag, &transport.ice_ufrag);
     let answer = answer.replace(&client.pwd, &transport.ice_pwd);
-    let answer = SdpAnswer::from_sdp_string(&answer).unwrap();
-    client.rtc.sdp_api().accept_answer(pending, answer).unwrap();
+    client.peer.accept(&answer).unwrap();
     // The old port is gone: only the restart can find the way to the new one.
     client.socket = bound();
     let address = client.socket.local_addr().unwrap();
-    client
-        .rtc
-        .add_local_candidate(Candidate::host(address, "udp").unwrap());
+    client.peer.address = address;
+    let candidate = Candidate::host(address, "udp").unwrap();
+    client.peer.rtc.add_local_candidate(candidate);
     let before = client.video.len();
     tokio::task::block_in_place(|| client.run(|c| c.video.len() > before + 60));
     assert!(
@@ -359,7 +344,10 @@ async fn a_closed_session_says_goodbye() {
     tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
     drop(viewer);
     tokio::task::block_in_place(|| client.run(|_| false));
-    assert!(!client.rtc.is_alive(), "close_notify ends the peer at once");
+    assert!(
+        !client.peer.rtc.is_alive(),
+        "close_notify ends the peer at once"
+    );
     assert_eq!(events.recv().await, Some(Event::Connected));
     assert_eq!(events.recv().await, Some(Event::Closed(End::Deleted)));
     stage.fanout.stop().await;
@@ -370,7 +358,7 @@ async fn a_peer_that_says_goodbye_is_gone() {
     let stage = Stage::new(30);
     let (mut client, _viewer, mut events) = Client::watch(&stage.fanout, stage.tracks());
     tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
-    client.rtc.close().unwrap();
+    client.peer.rtc.close().unwrap();
     tokio::task::block_in_place(|| client.run(|_| false));
     assert_eq!(events.recv().await, Some(Event::Connected));
     assert_eq!(events.recv().await, Some(Event::Closed(End::PeerClosed)));

@@ -108,11 +108,14 @@ async fn goodbyes_are_said_and_heard() {
     assert_eq!(events.recv().await, Some(Event::Connected));
     viewer.close().await;
     tokio::task::block_in_place(|| client.run(|_| false));
-    assert!(!client.rtc.is_alive(), "close_notify ends the peer at once");
+    assert!(
+        !client.peer.rtc.is_alive(),
+        "close_notify ends the peer at once"
+    );
 
     let (mut client, viewer, mut events) = watch(&stage, &options()).await;
     tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
-    client.rtc.close().unwrap();
+    client.peer.rtc.close().unwrap();
     tokio::task::block_in_place(|| client.run(|_| false));
     assert_eq!(events.recv().await, Some(Event::Connected));
     assert_eq!(events.recv().await, Some(Event::Closed(End::PeerClosed)));

@@ -10,10 +10,9 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use str0m::{
-    Candidate, Input, Output, Rtc,
-    change::SdpAnswer,
-    media::{Direction, MediaKind, Mid},
-    net::{Protocol, Receive},
+    Rtc, RtcConfig,
+    media::{Direction, MediaKind},
+    net::Transmit,
     rtp::{RtpWrite, SeqNo},
 };
 use tokio::{sync::mpsc, task::JoinSet};
@@ -25,6 +24,7 @@ use crate::{
     peer::{Event, udp},
     pipeline::{self, TrackOutlet},
     plan::Engine,
+    testing::peer::Peer,
 };
 
 /// The packets of 60 encoded pictures.
@@ -54,9 +54,8 @@ fn packets() -> Vec<Vec<u8>> {
 
 /// A publisher's side of a connection.
 struct Client {
-    rtc: Rtc,
+    peer: Peer,
     socket: UdpSocket,
-    mid: Mid,
     /// How many more DTLS packets to lose on the way in.
     lose: usize,
 }
@@ -66,17 +65,16 @@ impl Client {
     fn run(&mut self, until: Instant) -> bool {
         let mut buffer = [0; 2000];
         loop {
-            while let Ok(output) = self.rtc.poll_output() {
-                match output {
-                    Output::Timeout(_) => break,
-                    Output::Transmit(out) => {
-                        self.socket.send_to(&out.contents, out.destination).unwrap();
-                    }
-                    Output::Event(_) => {}
-                }
-            }
-            if Instant::now() >= until || !self.rtc.is_alive() {
-                return self.rtc.is_connected();
+            let send = |out: &Transmit| {
+                self.socket
+                    .send_to(&out.contents, out.destination)
+                    .map(drop)
+            };
+            // A session that fails shows in is_alive.
+            let _ = self.peer.poll(send, |_| {});
+            let rtc = &self.peer.rtc;
+            if Instant::now() >= until || !rtc.is_alive() {
+                return rtc.is_connected();
             }
             if let Ok((len, source)) = self.socket.recv_from(&mut buffer) {
                 // RFC 7983 §7: the first byte of DTLS.
@@ -84,26 +82,17 @@ impl Client {
                     self.lose -= 1;
                     continue;
                 }
-                let receive = Receive {
-                    proto: Protocol::Udp,
-                    source,
-                    destination: self.socket.local_addr().unwrap(),
-                    contents: buffer[..len].try_into().unwrap(),
-                };
-                // A failed session shows in is_alive.
-                drop(
-                    self.rtc
-                        .handle_input(Input::Receive(Instant::now(), receive)),
-                );
+                let _ = self.peer.receive(Instant::now(), source, &buffer[..len]);
             }
-            drop(self.rtc.handle_input(Input::Timeout(Instant::now())));
+            let _ = self.peer.tick(Instant::now());
         }
     }
 
     fn send(&mut self, sequence: u64, packet: &[u8]) {
         let timestamp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
-        let mut api = self.rtc.direct_api();
-        let stream = api.stream_tx_by_mid(self.mid, None).unwrap();
+        let mid = self.peer.mid(MediaKind::Video).unwrap();
+        let mut api = self.peer.rtc.direct_api();
+        let stream = api.stream_tx_by_mid(mid, None).unwrap();
         let write = RtpWrite::new(
             96.into(),
             SeqNo::from(sequence),
@@ -124,10 +113,10 @@ struct Stage {
     depacketizer: Depacketizer,
 }
 
-/// A session that can send H264.
-fn publisher() -> Rtc {
-    let mut rtc = Rtc::builder().set_rtp_mode(true).clear_codecs();
-    rtc.codec_config().add_config(
+/// A client that can send H264.
+fn publisher() -> RtcConfig {
+    let mut config = Rtc::builder().set_rtp_mode(true).clear_codecs();
+    config.codec_config().add_config(
         96.into(),
         Some(97.into()),
         str0m::format::Codec::H264,
@@ -135,7 +124,7 @@ fn publisher() -> Rtc {
         None,
         str0m::format::FormatParams::parse_line("packetization-mode=1;profile-level-id=42e01f"),
     );
-    rtc.build(Instant::now())
+    config
 }
 
 async fn stage() -> Stage {
@@ -163,12 +152,11 @@ async fn stage() -> Stage {
     socket
         .set_read_timeout(Some(Duration::from_millis(2)))
         .unwrap();
-    let mut rtc = publisher();
-    rtc.add_local_candidate(Candidate::host(socket.local_addr().unwrap(), "udp").unwrap());
-    let mut api = rtc.sdp_api();
-    let mid = api.add_media(MediaKind::Video, Direction::SendOnly, None, None, None);
-    let (offer, pending) = api.apply().unwrap();
-    let offer = Offer::parse(offer.to_sdp_string().as_bytes(), sdp::Role::Publisher).unwrap();
+    let address = socket.local_addr().unwrap();
+    let kinds = [MediaKind::Video];
+    let (mut peer, offer) =
+        Peer::offering(&publisher(), address, Direction::SendOnly, &kinds).unwrap();
+    let offer = Offer::parse(offer.as_bytes(), sdp::Role::Publisher).unwrap();
     let options = Options {
         engine: Engine::Direct,
         jitter: Duration::from_millis(200),
@@ -186,13 +174,10 @@ async fn stage() -> Stage {
     let (publisher, task, answer) =
         Reception::accept(&offer, &port, &options, inputs, events).unwrap();
     tasks.spawn(task.run());
-    rtc.sdp_api()
-        .accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap())
-        .unwrap();
+    peer.accept(&answer).unwrap();
     let client = Client {
-        rtc,
+        peer,
         socket,
-        mid,
         lose: 0,
     };
     Stage {
@@ -262,7 +247,10 @@ async fn a_published_stream_becomes_frames() {
             .client
             .run(Instant::now() + Duration::from_millis(300))
     });
-    assert!(!stage.client.rtc.is_alive(), "close_notify ends the peer");
+    assert!(
+        !stage.client.peer.rtc.is_alive(),
+        "close_notify ends the peer"
+    );
     assert_eq!(stage.events.recv().await, Some(Event::Closed(End::Deleted)));
     stage.depacketizer.stop().await;
     stage.tasks.shutdown().await;
