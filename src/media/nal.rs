@@ -84,6 +84,21 @@ pub const fn as_filler(codec: Codec, header: u8) -> Option<u8> {
     }
 }
 
+/// Length of a unit's header in bytes; 0 for codecs without NAL units.
+pub const fn header_bytes(codec: Codec) -> usize {
+    match codec {
+        Codec::H264 => 1,
+        Codec::H265 => 2,
+        Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus => 0,
+    }
+}
+
+/// Whether a slice is the first of its picture, from what stands behind its header: its first bit
+/// is `first_mb_in_slice` 0 (H.264 §7.3.3) or `first_slice_segment_in_pic_flag` (H.265 §7.3.6.1).
+pub fn begins_picture(slice: &[u8]) -> bool {
+    slice.first().is_some_and(|byte| byte & 0x80 != 0)
+}
+
 /// What separates the units of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separation {

@@ -16,6 +16,7 @@
 //! Not here: WebRTC, the rules of a broadcast, restarts. A pipeline text is code: it comes from the
 //! configuration, never from a request.
 
+mod access_unit;
 pub mod check;
 pub(crate) mod clock;
 pub(crate) mod codec;

@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::{
-    Error, clock, codec,
+    Error, access_unit, clock, codec,
     framing::FrameAssembler,
     stream::{self, EncodedStream},
 };
@@ -31,6 +31,7 @@ pub(crate) fn bin(
         stream::tap_pad(&pad(chain.last(), "sink")?, stream, codec);
     }
     take(&pad(chain.last(), "src")?, codec, deliver);
+    access_unit::join_pad(&pad(chain.first(), "sink")?, codec);
     let bin = gst::Bin::with_name(&format!("packetizer-{}", codec.kind()));
     let failed = |error: glib::BoolError| Error::Failed(format!("packetizer for {codec}: {error}"));
     bin.add_many(&chain).map_err(failed)?;

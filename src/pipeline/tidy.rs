@@ -1,4 +1,4 @@
-//! Tidies up RTP packets of H.264 and H.265 in which publishers misplace parameter sets.
+//! Tidies up RTP packets of H.264 and H.265 in which senders misplace parameter sets or marker bits.
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -9,42 +9,74 @@ use crate::media::{
     rtp::{self, RtpHeader},
 };
 
-/// Neutralises parameter sets and delimiters between the slices of a picture, in every RTP packet
-/// that passes `pad`.
+/// Corrects every RTP packet that passes `pad`, on its way into a depayloader.
 ///
-/// `rtph264pay config-interval=-1` (GStreamer 1.22) repeats the parameter sets before each slice of
-/// an IDR picture. There they begin a new access unit (H.264 §7.4.1.2.3) and split the picture: a
-/// viewer who starts at the second half sees only that. They are turned into filler data rather than
+/// Parameter sets and delimiters between the slices of a picture are neutralised. `rtph264pay
+/// config-interval=-1` (GStreamer 1.22) repeats the parameter sets before each slice of an IDR
+/// picture. There they begin a new access unit (H.264 §7.4.1.2.3) and split the picture: a viewer
+/// who starts at the second half sees only that. They are turned into filler data rather than
 /// removed, because a gap in the sequence numbers would look like a loss.
+///
+/// Marker bits stay only where a picture can end, because depayloaders end the access unit there.
+/// Some senders mark parameter sets too, which would separate them from their picture. Others mark
+/// every slice: once a picture has continued behind a marker, the markers of the stream are no
+/// longer trusted, and each picture ends where the next one begins.
 pub(super) fn tidy_pad(pad: &gst::Pad, codec: Codec) {
-    let mut tidy = Tidy::new(codec);
-    let state = std::sync::Mutex::new(move |packet: &gst::BufferRef| tidy.buffer(packet));
+    if nal::header_bytes(codec) == 0 {
+        return;
+    }
+    let state = std::sync::Mutex::new(Tidy::new(codec));
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-    pad.add_probe(kinds, move |_, info| {
+    pad.add_probe(kinds, move |pad, info| {
         // Never contended: a pad has one streaming thread. Never poisoned: nothing in it panics.
-        let Ok(mut misplaced) = state.lock() else {
+        let Ok(mut tidy) = state.lock() else {
             return gst::PadProbeReturn::Ok;
         };
+        let trusted = !tidy.distrusts_markers;
         match &mut info.data {
             Some(gst::PadProbeData::Buffer(buffer)) => {
-                let headers = misplaced(buffer);
-                if !headers.is_empty() {
-                    overwrite(buffer.make_mut(), &headers);
+                let replacements = tidy.buffer(buffer);
+                if !replacements.is_empty() {
+                    overwrite(buffer.make_mut(), &replacements);
                 }
             }
             Some(gst::PadProbeData::BufferList(list)) => {
-                let found: Vec<_> = list.iter().map(&mut *misplaced).collect();
-                for (index, headers) in (0..).zip(found) {
-                    if !headers.is_empty()
+                let found: Vec<_> = list.iter().map(|buffer| tidy.buffer(buffer)).collect();
+                for (index, replacements) in (0..).zip(found) {
+                    if !replacements.is_empty()
                         && let Some(buffer) = list.make_mut().get_mut(index)
                     {
-                        overwrite(buffer, &headers);
+                        overwrite(buffer, &replacements);
                     }
                 }
             }
             _ => {}
         }
+        if trusted && tidy.distrusts_markers {
+            // Pictures were cut into pieces so far.
+            let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", false);
+            pad.push_event(gst::event::CustomUpstream::new(request.build()));
+        }
         gst::PadProbeReturn::Ok
+    });
+}
+
+/// Corrects what reaches the depayloaders of a pipeline, including those that it adds later.
+pub(super) fn tidy_pipeline(pipeline: &gst::Pipeline) {
+    let tidy = |element: &gst::Element| {
+        let codec = match element.factory()?.name().as_str() {
+            "rtph264depay" => Codec::H264,
+            "rtph265depay" => Codec::H265,
+            _ => return None,
+        };
+        tidy_pad(&element.static_pad("sink")?, codec);
+        Some(())
+    };
+    for element in pipeline.iterate_recurse().into_iter().flatten() {
+        tidy(&element);
+    }
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        tidy(element);
     });
 }
 
@@ -65,12 +97,31 @@ fn overwrite(buffer: &mut gst::BufferRef, replacements: &[Replacement]) {
     }
 }
 
+/// Where the marker stands in the RTP header (RFC 3550 §5.1).
+const MARKER_BYTE: usize = 1;
+const MARKER_BIT: u8 = 0x80;
+
+/// Whether a picture can end with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PictureEnd {
+    /// Nothing in it belongs to a picture.
+    None,
+    /// A slice goes on behind it, unless its sender has forgotten to say that it ends.
+    Possible,
+    /// A slice ends in it.
+    Certain,
+}
+
 /// Follows the packets of one track.
 struct Tidy {
     codec: Codec,
     /// RTP timestamp of the picture.
     timestamp: u32,
     slice_seen: bool,
+    /// A marker has ended the picture, although its timestamp may go on.
+    ended: bool,
+    /// Pictures have gone on behind a marker.
+    distrusts_markers: bool,
 }
 
 /// Looks at packets as [`tidy_pad`] does.
@@ -88,6 +139,8 @@ impl Tidy {
             codec,
             timestamp: 0,
             slice_seen: false,
+            ended: false,
+            distrusts_markers: false,
         }
     }
 
@@ -96,7 +149,8 @@ impl Tidy {
         map.map_or_else(|_| Vec::new(), |packet| self.look(&packet))
     }
 
-    /// The headers of NAL units that are out of place, as those of filler data.
+    /// What to write into a packet: the headers of NAL units that are out of place, as those of
+    /// filler data, and the second byte without a marker that is wrong.
     fn look(&mut self, packet: &[u8]) -> Vec<Replacement> {
         let mut misplaced = Vec::new();
         let (Some(header), Some(start)) = (RtpHeader::read(packet), rtp::payload_start(packet))
@@ -106,24 +160,68 @@ impl Tidy {
         if header.timestamp != self.timestamp {
             self.timestamp = header.timestamp;
             self.slice_seen = false;
+            self.ended = false;
         }
         let payload = packet.get(start..).unwrap_or_default();
+        let mut end = PictureEnd::None;
         match Payload::read(self.codec, payload) {
-            Payload::Fragment(fragment) => self.slice_seen |= fragment.kind.is_slice(),
+            Payload::Fragment(fragment) if fragment.kind.is_slice() => {
+                self.slice(fragment.begins && nal::begins_picture(fragment.body));
+                end = if fragment.ends {
+                    PictureEnd::Certain
+                } else {
+                    PictureEnd::Possible
+                };
+            }
+            Payload::Fragment(_) => {}
             Payload::Units(units) => {
                 for range in units {
                     let unit = payload.get(range.clone()).unwrap_or_default();
+                    if UnitKind::of(self.codec, unit).is_slice() {
+                        end = PictureEnd::Certain;
+                    }
                     let place = start + range.start;
                     misplaced.extend(self.unit(unit, place));
                 }
             }
         }
+        if header.marker {
+            misplaced.extend(self.marker(packet, end));
+        }
         misplaced
+    }
+
+    /// Takes the marker of a packet; what to write if it is wrong.
+    fn marker(&mut self, packet: &[u8], end: PictureEnd) -> Option<Replacement> {
+        if self.distrusts_markers || end == PictureEnd::None {
+            return Some(Replacement {
+                place: MARKER_BYTE,
+                byte: packet.get(MARKER_BYTE)? & !MARKER_BIT,
+            });
+        }
+        if end == PictureEnd::Certain {
+            // What follows belongs to the next picture, whatever its timestamp.
+            self.ended = true;
+            self.slice_seen = false;
+        }
+        None
+    }
+
+    /// Takes a slice, or a part of one. `begins_picture`: the first one of a picture begins here.
+    fn slice(&mut self, begins_picture: bool) {
+        self.slice_seen = true;
+        if std::mem::take(&mut self.ended) && !begins_picture && !self.distrusts_markers {
+            tracing::debug!(codec = %self.codec, "markers within pictures are ignored");
+            self.distrusts_markers = true;
+        }
     }
 
     fn unit(&mut self, unit: &[u8], place: usize) -> Option<Replacement> {
         let kind = UnitKind::of(self.codec, unit);
-        self.slice_seen |= kind.is_slice();
+        if kind.is_slice() {
+            let header = nal::header_bytes(self.codec);
+            self.slice(unit.get(header..).is_some_and(nal::begins_picture));
+        }
         if !self.slice_seen || !kind.leads() {
             return None;
         }
@@ -195,6 +293,61 @@ mod tests {
         for length in 0..header.len() {
             tidy.look(&header[..length]);
         }
+    }
+
+    /// Whether the markers of packets with these timestamps, markers and payloads stay.
+    fn markers(codec: Codec, packets: &[(u8, bool, &[u8])]) -> Vec<bool> {
+        let mut tidy = Tidy::new(codec);
+        let packets = packets.iter().map(|(timestamp, marker, payload)| {
+            let second = 96 | u8::from(*marker) << 7;
+            let header = [0x80, second, 0, 1, 0, 0, 0, *timestamp, 0, 0, 0, 1];
+            let replacements = pairs(&tidy.look(&[&header, *payload].concat()));
+            *marker && !replacements.contains(&(MARKER_BYTE, 96))
+        });
+        packets.collect()
+    }
+
+    #[test]
+    fn markers_on_parameter_sets_end_nothing() {
+        let packets = [
+            (1, true, SPS),
+            (1, true, PPS),
+            (1, true, SEI),
+            (1, false, PART),
+            (1, true, &[0x7c, 0x45, 0]),
+            (2, true, &[0x41, 0x80]),
+        ];
+        let expected = [false, false, false, false, true, true];
+        assert_eq!(markers(Codec::H264, &packets), expected);
+        let vps: &[u8] = &[64, 1, 0];
+        let packets = [(1, true, vps), (1, true, &[38, 1, 0x80])];
+        assert_eq!(markers(Codec::H265, &packets), [false, true]);
+    }
+
+    #[test]
+    fn parameter_sets_behind_a_marker_belong_to_the_next_picture() {
+        let mut tidy = Tidy::new(Codec::H264);
+        let mut look = |timestamp, second, payload: &[u8]| {
+            let header = [0x80, second, 0, 1, 0, 0, 0, timestamp, 0, 0, 0, 1];
+            pairs(&tidy.look(&[&header, payload].concat()))
+        };
+        assert_eq!(look(1, 0xe0, &[0x41, 0x80]), []);
+        // As Reolink's cameras send them: with the timestamp of the picture before.
+        assert_eq!(look(1, 0xe0, SPS), [(MARKER_BYTE, 0x60)]);
+        assert_eq!(look(1, 0xe0, PPS), [(MARKER_BYTE, 0x60)]);
+        assert_eq!(look(2, 0xe0, IDR), []);
+    }
+
+    #[test]
+    fn markers_within_a_picture_are_not_believed_any_more() {
+        let (first, second): (&[u8], &[u8]) = (&[0x41, 0x80], &[0x41, 0x40]);
+        let picture = |timestamp| [(timestamp, true, first), (timestamp, true, second)];
+        let packets = [picture(1), picture(2), picture(3)].concat();
+        let expected = [true, false, false, false, false, false];
+        assert_eq!(markers(Codec::H264, &packets), expected);
+        // Two pictures with one timestamp are two pictures.
+        let twice = [(1, true, first), (1, true, first), (2, true, first)];
+        assert_eq!(markers(Codec::H264, &twice), [true; 3]);
     }
 
     #[test]

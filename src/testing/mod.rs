@@ -1,8 +1,12 @@
 //! What measures and tests the server: a WebRTC client, and helpers for unit tests.
 
+#[cfg(test)]
+mod h264;
 pub(crate) mod peer;
 #[cfg(test)]
 mod unit;
 
+#[cfg(test)]
+pub(crate) use h264::{H264Packets, RtpPacket};
 #[cfg(test)]
 pub(crate) use unit::{block_on, count_threads_and_files, run_alone};

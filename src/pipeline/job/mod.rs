@@ -35,6 +35,7 @@ use super::{
     EncodedStream, EncodedStreams, Error, Event, PipelineRole, TrackOutlet, Variables, clock,
     codec, intake, launch,
     running::{self, PipelineEnd, RunningPipeline},
+    tidy,
 };
 use crate::media::{Frame, Kind};
 
@@ -238,6 +239,7 @@ fn build(
         PipelineRole::Source { tracks } => {
             // not the shared base time: a file begins at zero whenever it starts
             pipeline.use_clock(Some(&clock::clock()));
+            tidy::tidy_pipeline(&pipeline);
             (&[][..], tracks.iter().map(|&kind| (kind, None)).collect())
         }
         PipelineRole::Renditions { inputs, outputs } => {

@@ -7,6 +7,7 @@ use std::{
 
 mod arrivals;
 mod bitstreams;
+mod framing;
 mod outputs;
 mod peers;
 mod renditions;

@@ -2,6 +2,9 @@
 //!
 //! Packets come in order and with the time they are due; this pipeline has no jitter buffer.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use gst::prelude::*;
