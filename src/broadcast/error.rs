@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    fanout,
-    peer::{element, sdp},
-    pipeline,
-    plan::Name,
-};
+use crate::{fanout, ingest, peer::sdp, pipeline, plan::Name};
 
 /// Why a request is refused. `http` gives each variant its status.
 #[derive(Debug, thiserror::Error)]
@@ -77,13 +72,11 @@ impl From<pipeline::Error> for Error {
     }
 }
 
-impl From<element::Error> for Error {
-    fn from(error: element::Error) -> Self {
+impl From<ingest::Error> for Error {
+    fn from(error: ingest::Error) -> Self {
         match error {
-            element::Error::Sdp(error) => Self::Offer(error),
-            element::Error::Pipeline(_) | element::Error::Engine(_) => {
-                Self::Failed(error.to_string())
-            }
+            ingest::Error::Offer(error) => Self::Offer(error),
+            ingest::Error::Failed(why) => Self::Failed(why),
         }
     }
 }

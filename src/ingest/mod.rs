@@ -19,6 +19,7 @@
 
 mod depacketizer;
 pub(crate) mod direct;
+mod error;
 mod reorder;
 mod timeline;
 mod webrtcbin;
@@ -31,8 +32,8 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
+pub use self::error::Error;
 use self::{direct::DirectPublisher, webrtcbin::WebrtcbinPublisher};
-pub use crate::peer::element::Error;
 use crate::{
     peer::{
         End, Event,
@@ -113,7 +114,7 @@ impl Publisher {
     /// Answers an offer. Frames go to the sinks as soon as media flows.
     ///
     /// # Errors
-    /// [`Error::Sdp`] if the offer cannot be accepted, else the engine's failure.
+    /// [`Error::Offer`] if the offer cannot be accepted, else the engine's failure.
     pub async fn accept(
         offer: &Offer,
         options: &Options,

@@ -161,15 +161,17 @@ fn check(place: &str, text: &str) -> Vec<String> {
         "broadcast",
         "fanout",
         "http",
+        "ingest",
         "media",
         "peer::sdp",
         "pipeline",
+        "plan",
     ]
     .iter()
     .map(|name| (split(name), String::new()))
     .collect();
     files.push((split("peer"), "pub use crate::media::Kind;".to_owned()));
-    files.push((split("peer::webrtcbin"), "use crate::pipeline;".to_owned()));
+    files.push((split("peer::element"), "use crate::pipeline;".to_owned()));
     files.retain(|(module, _)| *module != split(place));
     files.push((split(place), text.to_owned()));
     crossings(&Code::read(&files))
@@ -180,20 +182,17 @@ fn what_is_allowed_is_not_reported() {
     for (place, text) in [
         (
             "broadcast::actor",
-            "use crate::{fanout::Fanout, peer::{End, webrtcbin::Publisher}};",
+            "use crate::{fanout::Fanout, ingest::Publisher, peer::End};",
         ),
         (
             "fanout::viewer",
             "use super::batch; use crate::peer::End; fn f() { crate::media::x() }",
         ),
         (
-            "peer::webrtcbin::engine",
-            "use gstreamer as gst; use super::super::sdp; use crate::pipeline;",
+            "peer::element",
+            "use gstreamer as gst; use super::sdp; use crate::pipeline;",
         ),
-        (
-            "http::router",
-            "use warp::Filter; use crate::broadcast::Name;",
-        ),
+        ("http::router", "use warp::Filter; use crate::plan::Name;"),
         (
             "media",
             "//! crate::http and gstreamer\nconst A: &str = \"crate::http\"; // crate::http",
@@ -219,20 +218,20 @@ fn what_is_allowed_is_not_reported() {
 #[test]
 fn every_way_to_cross_a_line_is_found() {
     for (place, text) in [
-        ("fanout::viewer", "use crate::broadcast::Name;"),
+        ("fanout::viewer", "use crate::broadcast::Session;"),
         (
-            "fanout::viewer",
-            "use crate::{media::Frame, peer::{End, webrtcbin::Publisher}};",
+            "broadcast::actor",
+            "use crate::{media::Frame, peer::{End, element::Connection}};",
         ),
         ("fanout::viewer", "fn f() { crate::pipeline::init() }"),
         ("fanout::viewer", "use super::super::http;"),
         (
-            "fanout::viewer",
-            "use crate::peer; fn f() -> peer::webrtcbin::Publisher {}",
+            "broadcast::actor",
+            "use crate::peer; fn f() -> peer::element::Connection {}",
         ),
         (
-            "fanout::viewer",
-            "use crate::peer as p; mod x { fn f() { super::p::webrtcbin::f() } }",
+            "broadcast::actor",
+            "use crate::peer as p; mod x { fn f() { super::p::element::f() } }",
         ),
         (
             "fanout::viewer",
@@ -246,12 +245,9 @@ fn every_way_to_cross_a_line_is_found() {
         ("fanout::viewer", "use crate::*;"),
         ("fanout::viewer", "use crate::peer::*;"),
         ("fanout::viewer", "fn f() { gstreamer::init() }"),
-        ("peer", "mod webrtcbin; fn f() { webrtcbin::f() }"),
+        ("peer", "mod element; fn f() { element::f() }"),
         ("peer", "use crate::pipeline::Error;"),
-        (
-            "peer::sdp::offer",
-            "use super::super::webrtcbin::Publisher;",
-        ),
+        ("peer::sdp::offer", "use super::super::element::Connection;"),
         ("pipeline::clock", "pub(crate) use crate::peer::End;"),
         ("broadcast::actor", "use glib::object::Cast;"),
         ("broadcast::actor", "use warp::Filter;"),

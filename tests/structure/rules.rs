@@ -20,6 +20,7 @@ const LINES: &[(&str, &[&str])] = &[
             "peer::element",
             "peer::sdp",
             "pipeline",
+            "plan",
         ],
     ),
     ("ingest::depacketizer", &["media", "pipeline"]),
@@ -42,6 +43,7 @@ const LINES: &[(&str, &[&str])] = &[
             "peer",
             "peer::sdp",
             "peer::element",
+            "plan",
         ],
     ),
     // Viewers on webrtcbin: workers push frames into its pads.

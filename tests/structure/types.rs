@@ -6,51 +6,26 @@ use super::code::Code;
 
 /// Names that several rooms may give to a type of their own, because they are said with the
 /// room's name (`fanout::Options`).
-const SHARED: [(&str, &str); 4] = [
+const SHARED: &[(&str, &str)] = &[
     ("Error", "each room's ways to fail"),
     ("Event", "what a room's parts report"),
     ("Options", "what a room is told by the configuration"),
     ("Statistics", "what a room counts"),
 ];
 /// Names that still stand for several things.
-const LEFT: [&str; 37] = [
+const LEFT: &[&str] = &[
+    "Connection",
     "Counters",
-    "Figures",
-    "Frames",
-    "Gop",
-    "Header",
-    "Input",
-    "Job",
-    "Ladder",
-    "Layer",
+    "Fragment",
     "Layers",
-    "Limits",
     "Message",
-    "Meter",
-    "Outcome",
-    "Outlet",
-    "Problem",
-    "Publisher",
-    "PublisherOptions",
-    "Rendition",
     "Report",
     "Request",
-    "Role",
     "Route",
-    "Running",
-    "Server",
     "Session",
-    "Setup",
-    "Stream",
     "Task",
-    "Times",
-    "Token",
-    "Told",
     "Track",
     "Tracks",
-    "Verdict",
-    "Viewer",
-    "ViewerOptions",
 ];
 
 /// Every name that stands for several types, with the modules that declare them.

@@ -1,0 +1,34 @@
+//! Why a publisher cannot be received.
+
+use crate::{
+    peer::{element, sdp},
+    pipeline,
+};
+
+/// Why a publisher cannot be received, by what its client can do about it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// Send a better offer.
+    #[error(transparent)]
+    Offer(#[from] sdp::Error),
+    /// Tell the operator; the log has the details.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<element::Error> for Error {
+    fn from(error: element::Error) -> Self {
+        match error {
+            element::Error::Sdp(error) => Self::Offer(error),
+            element::Error::Pipeline(_) | element::Error::Engine(_) => {
+                Self::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<pipeline::Error> for Error {
+    fn from(error: pipeline::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
