@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn exp_golomb_codes_are_read_and_bounded() {
-        let mut bits = Bits::plain(&[0b1_010_011_0, 0b0100_0010, 0b1000_0000]);
+        let mut bits = Bits::plain(&[0b1010_0110, 0b0100_0010, 0b1000_0000]);
         let read: Vec<_> = (0..5).filter_map(|_| bits.exp_golomb()).collect();
         assert_eq!(read, [0, 1, 2, 3, 4]);
         assert_eq!(Bits::plain(&[0; 8]).exp_golomb(), None);

@@ -56,14 +56,6 @@ impl<T> ByKind<T> {
             Kind::Audio => &self.audio,
         }
     }
-
-    /// The value for a kind.
-    pub const fn get_mut(&mut self, kind: Kind) -> &mut T {
-        match kind {
-            Kind::Video => &mut self.video,
-            Kind::Audio => &mut self.audio,
-        }
-    }
 }
 
 impl<T> ByKind<Option<T>> {

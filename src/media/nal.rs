@@ -78,8 +78,8 @@ const fn unit_type(codec: Codec, header: u8) -> u8 {
 /// codecs without NAL units.
 pub const fn as_filler(codec: Codec, header: u8) -> Option<u8> {
     match codec {
-        Codec::H264 => Some(header & 0xe0 | 12),
-        Codec::H265 => Some(header & 0x81 | 38 << 1),
+        Codec::H264 => Some(header & 0xe0 | 0x0c),
+        Codec::H265 => Some(header & 0x81 | 0x26 << 1),
         Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus => None,
     }
 }
@@ -135,11 +135,13 @@ impl Separation {
             prefixed = tail;
             Some(unit)
         });
-        let codes = coded.windows(3).enumerate();
-        let behind_codes = codes.filter_map(move |(at, window)| {
-            let unit = coded.get(at + 3..)?;
-            (window == [0, 0, 1] && !unit.is_empty()).then_some(unit)
-        });
+        let behind_codes = coded
+            .windows(3)
+            .enumerate()
+            .filter_map(move |(at, window)| {
+                let unit = coded.get(at + 3..)?;
+                (window == [0, 0, 1] && !unit.is_empty()).then_some(unit)
+            });
         behind_lengths.chain(behind_codes)
     }
 }
@@ -153,7 +155,7 @@ fn first_behind_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// What an RTP payload carries (RFC 6184 §5.2 with packetization mode 1, RFC 7798 §4.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Payload<'a> {
     /// Whole units.
     Units(PayloadUnits<'a>),
@@ -220,7 +222,7 @@ pub fn first_slice(codec: Codec, payload: &[u8]) -> Option<UnitKind> {
 }
 
 /// The whole units of an RTP payload: where each stands in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct PayloadUnits<'a> {
     payload: &'a [u8],
     /// Each stands behind its length in two bytes.

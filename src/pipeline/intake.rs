@@ -1,4 +1,4 @@
-//! What an appsink gets goes into a packetizer.
+//! Passes what an appsink receives into a packetizer.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,29 +6,31 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::{EncodedStream, Error, codec, packetizer};
+use super::{EncodedStream, Error, codec, keyframe_request, packetizer};
 use crate::media::{Codec, Frame, Kind};
 
-/// Buffers that may wait in an appsink whose own limit is not set: what comes is taken at once.
+/// Buffers that may wait in an appsink that sets no limit itself: they are taken at once.
 const SINK_BUFFERS_MAX: u32 = 64;
 
-/// What makes Opus of other sound.
+/// Transcodes other audio to Opus.
 const TRANSCODER_AUDIO: &str = "decodebin name=first ! audioconvert ! audioresample \
     ! audio/x-raw,rate=48000,channels=2 ! opusenc name=last frame-size=20";
 
-/// What makes H.264 of other pictures. Old ones are left out if it does not keep up.
-const TRANSCODER_VIDEO: &str = "decodebin name=first ! videoconvert ! video/x-raw,format=I420 \
-    ! deinterlace ! queue leaky=downstream max-size-buffers=5 \
+/// Transcodes other video to H.264. Drops old pictures if it does not keep up.
+const TRANSCODER_VIDEO: &str = "decodebin name=first ! videoconvert ! deinterlace ! videoscale \
+    ! video/x-raw,format=I420,width=[2,8192,2],height=[2,8192,2],pixel-aspect-ratio=1/1 \
+    ! queue leaky=downstream max-size-buffers=5 \
     ! x264enc tune=zerolatency speed-preset=superfast bitrate=2500 key-int-max=60 bframes=0 \
     ! capsfilter name=last caps=video/x-h264,profile=constrained-baseline";
 
-/// Takes everything that an appsink gets. `deliver` is called with each frame on a streaming
-/// thread; the encoded stream goes to `stream`. A packetizer is made when the first buffer shows
-/// the codec. With `transcode`, what no browser receives is made Opus or H.264 first.
+/// Takes everything that an appsink receives. `deliver` is called with each frame on a streaming
+/// thread; the encoded stream goes to `stream`. The packetizer is created when the first buffer shows
+/// the codec. With `transcode`, media that no browser plays is first transcoded to Opus or H.264.
 pub(crate) fn take(
     sink: &gst_app::AppSink,
     kind: Kind,
-    (stream, transcode): (Option<EncodedStream>, bool),
+    stream: Option<EncodedStream>,
+    transcode: bool,
     deliver: impl FnMut(Frame) + Send + 'static,
 ) {
     if sink.caps().is_none_or(|caps| caps.is_any()) {
@@ -66,21 +68,37 @@ pub(crate) fn take(
     sink.set_callbacks(callbacks);
 }
 
+/// What an appsink receives, and where it goes.
 struct Intake {
     kind: Kind,
     stream: Option<EncodedStream>,
     transcode: bool,
+    /// Until the chain is created.
     deliver: Option<Box<dyn FnMut(Frame) + Send>>,
     chain: Option<Chain>,
 }
 
-struct Chain {
+/// What becomes of an appsink's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Encoding {
+    /// The codec that viewers receive.
     codec: Codec,
-    /// It is made this codec first.
-    foreign: bool,
-    pad: gst::Pad,
+    /// Whether the media is transcoded to it first.
+    transcoded: bool,
+}
+
+/// How buffers are to be understood.
+#[derive(Clone, Debug)]
+struct Format {
     caps: gst::Caps,
     segment: gst::Segment,
+}
+
+/// A packetizer, with a transcoder before it if need be.
+struct Chain {
+    encoding: Encoding,
+    pad: gst::Pad,
+    format: Format,
     /// The end has passed: what follows is a new beginning.
     ended: bool,
 }
@@ -92,7 +110,7 @@ impl Intake {
         sample: &gst::Sample,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let (Some(caps), Some(segment), Some(buffer)) =
-            (sample.caps(), sample.segment(), sample.buffer_owned())
+            (sample.caps_owned(), sample.segment(), sample.buffer_owned())
         else {
             return Ok(gst::FlowSuccess::Ok);
         };
@@ -100,31 +118,44 @@ impl Intake {
             gst::element_error!(sink, gst::StreamError::WrongType, ["{}", reason]);
             gst::FlowError::NotNegotiated
         };
-        let codec = codec::of_caps(caps).filter(|codec| codec.kind() == self.kind);
-        let foreign =
-            codec.is_none() && self.transcode && codec::foreign(self.kind).can_intersect(caps);
-        let made = || foreign.then(|| codec::instead_of_foreign(self.kind));
-        let Some(codec) = codec.or_else(made) else {
+        let Some(encoding) = self.encoding(&caps) else {
             return Err(fail(format!(
                 "{caps} is not an encoding that Aerial carries"
             )));
         };
+        let segment = segment.clone();
+        let format = Format { caps, segment };
         match &mut self.chain {
-            Some(chain) if chain.codec != codec || chain.foreign != foreign => {
-                return Err(fail(format!("changed from {} to {codec}", chain.codec)));
+            Some(chain) if chain.encoding != encoding => {
+                let (before, now) = (chain.encoding.codec, encoding.codec);
+                return Err(fail(format!("changed from {before} to {now}")));
             }
-            Some(chain) => chain.follow(caps, segment),
+            Some(chain) => chain.follow(format),
             none => {
                 let deliver = self.deliver.take();
                 let deliver = deliver.ok_or_else(|| fail("no second packetizer".to_owned()))?;
-                let codec = (codec, foreign);
-                let chain = Chain::new(sink, (codec, self.stream.as_ref()), caps, segment, deliver);
+                let chain = Chain::new(sink, encoding, self.stream.as_ref(), format, deliver);
                 *none = Some(chain.map_err(|error| fail(error.to_string()))?);
             }
         }
         self.chain
             .as_ref()
             .map_or(Err(gst::FlowError::Error), |chain| chain.pad.push(buffer))
+    }
+
+    fn encoding(&self, caps: &gst::Caps) -> Option<Encoding> {
+        match codec::of_caps(caps) {
+            Some(codec) => (codec.kind() == self.kind).then_some(Encoding {
+                codec,
+                transcoded: false,
+            }),
+            None => (self.transcode && codec::foreign(self.kind).can_intersect(caps)).then(|| {
+                Encoding {
+                    codec: codec::instead_of_foreign(self.kind),
+                    transcoded: true,
+                }
+            }),
+        }
     }
 
     fn end(&mut self) {
@@ -140,93 +171,90 @@ impl Chain {
     /// are pushed into it through a pad of its own, on the thread that brought them.
     fn new(
         sink: &gst_app::AppSink,
-        ((codec, foreign), stream): ((Codec, bool), Option<&EncodedStream>),
-        caps: &gst::CapsRef,
-        segment: &gst::Segment,
+        encoding: Encoding,
+        stream: Option<&EncodedStream>,
+        format: Format,
         deliver: Box<dyn FnMut(Frame) + Send>,
     ) -> Result<Self, Error> {
-        let bin = packetizer::bin(codec, stream, deliver)?;
-        // a ladder has several in one pipeline
-        bin.set_property("name", format!("packetizer-{}", sink.name()));
+        let codec = encoding.codec;
+        let packetizer = packetizer::bin(codec, stream, deliver)?;
+        // one pipeline may have several
+        packetizer.set_property("name", format!("packetizer-{}", sink.name()));
         let failed = |error: glib::BoolError| Error::Failed(error.to_string());
         let gone = || Error::Failed("the pipeline is gone".to_owned());
         let parent = std::iter::successors(sink.parent(), gst::Object::parent)
             .find_map(|parent| parent.downcast::<gst::Pipeline>().ok());
         let parent = parent.ok_or_else(gone)?;
-        parent.add(&bin).map_err(failed)?;
-        bin.sync_state_with_parent().map_err(failed)?;
-        let pad = gst::Pad::builder(gst::PadDirection::Src).build();
-        pad.set_active(true).map_err(failed)?;
-        let mut target = bin.static_pad("sink").ok_or_else(gone)?;
-        if foreign {
-            let from = caps.structure(0).map_or("?", |it| it.name().as_str());
-            tracing::info!(sink = %sink.name(), from, to = %codec, "a source's media is transcoded");
+        parent.add(&packetizer).map_err(failed)?;
+        packetizer.sync_state_with_parent().map_err(failed)?;
+        let mut first = packetizer.clone();
+        if encoding.transcoded {
+            let name = format.caps.structure(0).map(gst::StructureRef::name);
+            let from = name.map_or("?", |name| name.as_str());
+            tracing::info!(sink = %sink.name(), from, to = %codec, "transcoding a source's media");
             if let Some(stream) = stream {
                 stream.set_origin(from);
             }
             let transcoder = transcoder(codec.kind())?;
             transcoder.set_property("name", format!("transcoder-{}", sink.name()));
             parent.add(&transcoder).map_err(failed)?;
-            transcoder.link(&bin).map_err(failed)?;
+            transcoder.link(&packetizer).map_err(failed)?;
             transcoder.sync_state_with_parent().map_err(failed)?;
             pass_requests(sink, &transcoder);
-            target = transcoder.static_pad("sink").ok_or_else(gone)?;
+            first = transcoder;
         }
-        pad.link(&target)
+        let pad = gst::Pad::builder(gst::PadDirection::Src).build();
+        pad.set_active(true).map_err(failed)?;
+        pad.link(&first.static_pad("sink").ok_or_else(gone)?)
             .map_err(|error| Error::Failed(error.to_string()))?;
-        pad.push_event(gst::event::StreamStart::new(&bin.name()));
-        pad.push_event(gst::event::Caps::new(&caps.to_owned()));
-        pad.push_event(gst::event::Segment::new(segment));
-        Ok(Self {
-            codec,
-            foreign,
+        let chain = Self {
+            encoding,
             pad,
-            caps: caps.to_owned(),
-            segment: segment.clone(),
+            format,
             ended: false,
-        })
+        };
+        chain.begin();
+        Ok(chain)
+    }
+
+    fn begin(&self) {
+        let Format { caps, segment } = &self.format;
+        self.pad
+            .push_event(gst::event::StreamStart::new(&self.pad.name()));
+        self.pad.push_event(gst::event::Caps::new(caps));
+        self.pad.push_event(gst::event::Segment::new(segment));
     }
 
     /// Passes on new caps (another size, new parameter sets) and segments (a file that loops).
-    fn follow(&mut self, caps: &gst::CapsRef, segment: &gst::Segment) {
+    fn follow(&mut self, format: Format) {
+        let before = std::mem::replace(&mut self.format, format);
         if std::mem::take(&mut self.ended) {
             self.pad.push_event(gst::event::FlushStart::new());
             self.pad.push_event(gst::event::FlushStop::new(true));
-            self.pad
-                .push_event(gst::event::StreamStart::new(&self.pad.name()));
-            self.caps = caps.to_owned();
-            self.segment = segment.clone();
-            self.pad.push_event(gst::event::Caps::new(&self.caps));
-            self.pad.push_event(gst::event::Segment::new(segment));
+            self.begin();
             return;
         }
-        if self.caps.as_ref() != caps {
-            self.caps = caps.to_owned();
-            self.pad.push_event(gst::event::Caps::new(&self.caps));
+        let Format { caps, segment } = &self.format;
+        if before.caps != *caps {
+            self.pad.push_event(gst::event::Caps::new(caps));
         }
-        if self.segment != *segment {
-            self.segment = segment.clone();
+        if before.segment != *segment {
             self.pad.push_event(gst::event::Segment::new(segment));
         }
     }
 }
 
-/// Has requests for keyframes reach the encoder: the appsink's own upstream has none.
+/// Passes keyframe requests on to the encoder, which is not upstream of the appsink.
 fn pass_requests(sink: &gst_app::AppSink, transcoder: &gst::Bin) {
     let (Some(pad), Some(encoded)) = (sink.static_pad("sink"), transcoder.static_pad("src")) else {
         return;
     };
     let encoded = encoded.downgrade();
-    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        let request = info.event().filter(|event| {
-            let structure = event.structure();
-            structure.is_some_and(|it| it.name() == "GstForceKeyUnit")
-        });
-        if let (Some(event), Some(encoded)) = (request, encoded.upgrade()) {
-            // False: it has not begun, and begins with a keyframe.
+    keyframe_request::watch(&pad, move |event| {
+        if let Some(encoded) = encoded.upgrade() {
+            // False: it has not started, and will start with a keyframe.
             encoded.send_event(event.clone());
         }
-        gst::PadProbeReturn::Ok
     });
 }
 
@@ -237,7 +265,7 @@ fn transcoder(kind: Kind) -> Result<gst::Bin, Error> {
         Kind::Audio => TRANSCODER_AUDIO,
         Kind::Video => TRANSCODER_VIDEO,
     };
-    // Not ghosted by the parser, which would take the converter's pad: it is not linked yet.
+    // Not ghosted by the parser: it would pick the converter's pad, which is not linked yet.
     let bin = gst::parse::bin_from_description(description, false);
     let bin = bin.map_err(|error| Error::Failed(error.to_string()))?;
     for (element, name) in [("first", "sink"), ("last", "src")] {

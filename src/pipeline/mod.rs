@@ -29,6 +29,7 @@ pub(crate) mod fuzz;
 mod guards;
 mod intake;
 pub mod job;
+pub(crate) mod keyframe_request;
 pub(crate) mod launch;
 mod lexer;
 mod log;

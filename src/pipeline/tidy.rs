@@ -153,8 +153,7 @@ impl Tidy {
     /// filler data, and the second byte without a marker that is wrong.
     fn look(&mut self, packet: &[u8]) -> Vec<Replacement> {
         let mut misplaced = Vec::new();
-        let (Some(header), Some(start)) = (RtpHeader::read(packet), rtp::payload_start(packet))
-        else {
+        let (Some(header), Some(range)) = (RtpHeader::read(packet), rtp::payload(packet)) else {
             return misplaced;
         };
         if header.timestamp != self.timestamp {
@@ -162,7 +161,8 @@ impl Tidy {
             self.slice_seen = false;
             self.ended = false;
         }
-        let payload = packet.get(start..).unwrap_or_default();
+        let start = range.start;
+        let payload = packet.get(range).unwrap_or_default();
         let mut end = PictureEnd::None;
         match Payload::read(self.codec, payload) {
             Payload::Fragment(fragment) if fragment.kind.is_slice() => {

@@ -50,10 +50,7 @@ impl TestMedia {
     /// # Errors
     /// As [`TestMedia::start`].
     pub async fn start_as(text: &str) -> Result<Self, Error> {
-        let streams = EncodedStreams {
-            video: Some(EncodedStream::new(Kind::Video, || ())),
-            audio: Some(EncodedStream::new(Kind::Audio, || ())),
-        };
+        let streams = EncodedStreams::from_fn(|kind| Some(EncodedStream::new(kind, || ())));
         let nowhere: FrameSink = std::sync::Arc::new(|_| ());
         let mut sinks = TrackSinks::new(nowhere.clone(), nowhere);
         sinks.streams = streams.clone();

@@ -16,7 +16,7 @@ use crate::{
         element::{self, Error},
         sdp::Section,
     },
-    pipeline::{self, clock},
+    pipeline::{self, clock, keyframe_request},
 };
 
 /// One track to send.
@@ -132,10 +132,7 @@ fn source(
     let on_feedback = on_feedback.clone();
     let pad = gst::Pad::builder(gst::PadDirection::Src)
         .event_function(move |pad, parent, event| {
-            let wish = event
-                .structure()
-                .is_some_and(|wish| wish.has_name("GstForceKeyUnit"));
-            if wish {
+            if keyframe_request::is_request(&event) {
                 on_feedback(Feedback::KeyframeWanted);
                 return true;
             }

@@ -18,7 +18,7 @@ use crate::{
         rtp::{self, RtpHeader},
     },
     pipeline::{
-        Error, Event, TrackOutlet, clock, codec, packetizer,
+        Error, Event, TrackOutlet, clock, codec, keyframe_request, packetizer,
         running::{self, PipelineEnd, RunningPipeline},
     },
 };
@@ -87,16 +87,7 @@ fn build(
     let source = source(codec);
     let pad = source.static_pad("src");
     let pad = pad.ok_or_else(|| Error::Failed("appsrc has no pad".to_owned()))?;
-    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        if let Some(gst::EventView::CustomUpstream(event)) = info.event().map(|it| it.view())
-            && event
-                .structure()
-                .is_some_and(|it| it.name() == "GstForceKeyUnit")
-        {
-            keyframe_wanted();
-        }
-        gst::PadProbeReturn::Ok
-    });
+    keyframe_request::watch(&pad, move |_| keyframe_wanted());
     let mut announced = false;
     let stream = outlet.stream;
     let frames = outlet.frames;

@@ -16,8 +16,11 @@ use crate::{
     ingest::Statistics,
     media::{Codec, Frame, Kind},
     peer::Event,
-    pipeline::{Error, TrackSinks, codec, packetizer},
+    pipeline::{Error, TrackSinks, codec, keyframe_request, packetizer},
 };
+
+/// Of keyframe requests: webrtcbin sends a PLI without, a FIR with it, which fewer publishers know.
+const ALL_HEADERS: bool = false;
 
 /// The tracks of one publisher.
 #[derive(Debug)]
@@ -124,7 +127,7 @@ impl Tracks {
             {
                 announced = Some(frame.codec);
                 if let Some(pad) = pad.upgrade().filter(|_| !frame.keyframe) {
-                    pad.send_event(keyframe_request());
+                    pad.send_event(keyframe_request::event(ALL_HEADERS));
                 }
             }
             sink(frame);
@@ -149,7 +152,7 @@ impl Tracks {
     /// Sends a keyframe request upstream from the video pad: webrtcbin makes a PLI of it.
     pub(super) fn request_keyframe(&self) {
         if let Some(pad) = self.video.get().and_then(glib::WeakRef::upgrade) {
-            pad.send_event(keyframe_request());
+            pad.send_event(keyframe_request::event(ALL_HEADERS));
         }
     }
 
@@ -172,17 +175,10 @@ fn request_keyframe_after_loss(pad: &gst::Pad) {
             .event()
             .is_some_and(|event| event.has_name("GstRTPPacketLost"))
         {
-            pad.send_event(keyframe_request());
+            pad.send_event(keyframe_request::event(ALL_HEADERS));
         }
         gst::PadProbeReturn::Ok
     });
-}
-
-/// The event that webrtcbin makes a PLI of. With `all-headers` it would be a FIR, which fewer
-/// publishers know.
-fn keyframe_request() -> gst::Event {
-    let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", false);
-    gst::event::CustomUpstream::new(request.build())
 }
 
 impl Counters {

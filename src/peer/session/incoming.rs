@@ -10,7 +10,7 @@ use str0m::{
 };
 
 use crate::{
-    media::{Codec, Kind},
+    media::{Codec, Kind, rtp::RtpHeader},
     peer::sdp::{Choice, Offer},
 };
 
@@ -208,12 +208,8 @@ impl Incoming {
 /// Payload type and SSRC of an RTP packet; `None` for RTCP and anything else (RFC 7983 §7, RFC 5761
 /// §4).
 pub(crate) fn rtp_stream(datagram: &[u8]) -> Option<(u8, u32)> {
-    let [first, second, _, _, _, _, _, _, s0, s1, s2, s3, ..] = *datagram else {
-        return None;
-    };
-    let rtcp = (192..224).contains(&second);
-    let stream = (second & 0x7f, u32::from_be_bytes([s0, s1, s2, s3]));
-    (first >> 6 == 2 && !rtcp).then_some(stream)
+    let header = RtpHeader::read(datagram)?;
+    Some((header.payload_type, header.ssrc))
 }
 
 fn codec_of(codec: Codec) -> format::Codec {

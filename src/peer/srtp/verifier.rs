@@ -9,6 +9,7 @@ use aws_lc_rs::{
 };
 
 use super::{CM_TAG, Cipher, Error, MasterKey, RTCP_CLEAR, gcm_nonce};
+use crate::media::rtp::{self, RtpHeader};
 
 /// SSRCs from which one peer may send RTCP: one for each track it sends or receives, and some more.
 const RTCP_SENDERS_MAX: usize = 16;
@@ -109,20 +110,11 @@ impl Verifier {
     }
 
     fn verify(&self, packet: &[u8]) -> Option<()> {
-        let [first, _, q0, q1, _, _, _, _, s0, s1, s2, s3, ..] = *packet else {
-            return None;
-        };
+        let header = RtpHeader::read(packet)?;
         match &self.rtp {
             Cipher::Gcm { key, salt } => {
-                // RFC 3550 §5.1: contributing sources, then the extension behind its length.
-                let mut header = 12 + 4 * usize::from(first & 0xf);
-                if first & 0x10 != 0 {
-                    let [_, _, l0, l1] = packet.get(header..)?.first_chunk::<4>()?;
-                    header += 4 + 4 * usize::from(u16::from_be_bytes([*l0, *l1]));
-                }
-                let (head, body) = packet.split_at_checked(header)?;
-                let ssrc = u32::from_be_bytes([s0, s1, s2, s3]);
-                let nonce = gcm_nonce(salt, ssrc, u64::from(u16::from_be_bytes([q0, q1])));
+                let (head, body) = packet.split_at_checked(rtp::payload_start(packet)?)?;
+                let nonce = gcm_nonce(salt, header.ssrc, u64::from(header.sequence));
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 let mut body = body.to_vec();
                 let opened = key.open_in_place(nonce, Aad::from(head), &mut body);

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     media::Kind,
     pipeline::{
-        EncodedStreams, Error,
+        EncodedStreams, Error, keyframe_request,
         stream::{Attachment, EncodedStream, TapCounters, TapLimits},
     },
 };
@@ -173,15 +173,9 @@ fn end(source: &gst_app::AppSrc) {
 /// Passes keyframe requests of a decoder that has lost data on to the publisher.
 fn pass_requests(pad: &gst::Pad, stream: &Arc<std::sync::OnceLock<EncodedStream>>) {
     let stream = Arc::clone(stream);
-    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        if let Some(gst::EventView::CustomUpstream(event)) = info.event().map(|it| it.view())
-            && event
-                .structure()
-                .is_some_and(|it| it.name() == "GstForceKeyUnit")
-            && let Some(stream) = stream.get()
-        {
+    keyframe_request::watch(pad, move |_| {
+        if let Some(stream) = stream.get() {
             stream.want_keyframe();
         }
-        gst::PadProbeReturn::Ok
     });
 }

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, watch as channel};
 use self::{flood::Flood, meters::Meters, watch::Progress};
 use super::{
     EncodedStream, EncodedStreams, Error, Event, PipelineRole, TrackOutlet, Variables, clock,
-    codec, intake, launch,
+    codec, intake, keyframe_request, launch,
     running::{self, PipelineEnd, RunningPipeline},
     tidy,
 };
@@ -152,8 +152,7 @@ impl Job {
         let Some(sink) = sink.filter(ObjectExt::is::<gst_app::AppSink>) else {
             return false;
         };
-        let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", true);
-        sink.send_event(gst::event::CustomUpstream::new(request.build()))
+        sink.send_event(keyframe_request::event(true))
     }
 
     /// What an operator may do with the job.
@@ -322,6 +321,6 @@ fn make(
         }
         frames(frame);
     };
-    intake::take(&sink, kind, (outlet.stream, outlet.transcode), deliver);
+    intake::take(&sink, kind, outlet.stream, outlet.transcode, deliver);
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::pipeline::elements;
 const ADDRESSES_MAX: usize = 16;
 
 /// Gathers UDP candidates on the addresses of this machine, including loopback, because the other
-/// server may run here. Turns off UPnP, whose discovery takes 200 ms or more.
+/// server may run here. Turns `upnp` off, whose discovery takes 200 ms or more.
 pub(super) fn set_up(pipeline: &gst::Pipeline) {
     for webrtcbin in elements::of_factory(pipeline.upcast_ref(), "webrtcbin") {
         let ice = webrtcbin.property::<glib::Object>("ice-agent");

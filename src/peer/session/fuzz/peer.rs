@@ -19,6 +19,7 @@ use super::super::{
     rtp_stream,
 };
 use crate::{
+    media::rtp,
     peer::{
         srtp,
         udp::{self, Port},
@@ -30,8 +31,6 @@ use crate::{
 const TURNS: usize = 100;
 /// How much later it is at every turn.
 const TURN: Duration = Duration::from_millis(20);
-/// RTP header without extensions, in bytes.
-const RTP_HEADER: usize = 12;
 
 /// A port of the server on the loopback address.
 pub(crate) fn port() -> io::Result<Port> {
@@ -124,13 +123,8 @@ impl Adversary {
 
     /// Encrypts an RTP packet, if it is long enough to be one.
     pub(crate) fn rtp(&self, packet: &[u8]) -> Option<Vec<u8>> {
-        let (header, _) = packet.split_first_chunk::<RTP_HEADER>()?;
-        let [first, _, q0, q1, _, _, _, _, s0, s1, s2, s3] = *header;
-        let mut length = RTP_HEADER + 4 * usize::from(first & 0xf);
-        if first & 0x10 != 0 {
-            let [_, _, l0, l1] = packet.get(length..)?.first_chunk::<4>()?;
-            length += 4 + 4 * usize::from(u16::from_be_bytes([*l0, *l1]));
-        }
+        let [_, _, q0, q1, _, _, _, _, s0, s1, s2, s3] = *packet.first_chunk::<12>()?;
+        let length = rtp::payload_start(packet)?;
         let ssrc = u32::from_be_bytes([s0, s1, s2, s3]);
         let index = u64::from(u16::from_be_bytes([q0, q1]));
         let mut packet = packet.to_vec();
