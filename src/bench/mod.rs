@@ -202,16 +202,15 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
 
 async fn measure_rows(options: &Options, clip: &Arc<Clip>, http: &Http) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let engines = options.engines.iter().copied();
-    for run in engines.flat_map(|engine| options.viewers.iter().map(move |n| (engine, *n))) {
-        let (engine, viewers) = (run.0, usize::try_from(run.1)?);
-        let name = engine.name();
-        say(&format!(
-            "{viewers} viewers on {name}, {} s\n",
-            options.seconds
-        ))?;
-        let measured = Box::pin(measure(options, (engine, viewers), clip, http)).await?;
-        rows.push(Row::new(name, &measured));
+    for &engine in &options.engines {
+        for &viewers in &options.viewers {
+            let name = engine.name();
+            let seconds = options.seconds;
+            say(&format!("{viewers} viewers on {name}, {seconds} s\n"))?;
+            let viewers = usize::try_from(viewers)?;
+            let measured = Box::pin(measure(options, engine, viewers, clip, http)).await?;
+            rows.push(Row::new(name, &measured));
+        }
     }
     Ok(rows)
 }
@@ -237,7 +236,8 @@ fn verdict(options: &Options, figures: &BenchFigures<'_>) -> Result<ExitCode> {
 /// One run: a fresh server, its publisher, its viewers, then the floor.
 async fn measure(
     options: &Options,
-    (engine, viewers): (Engine, usize),
+    engine: Engine,
+    viewers: usize,
     clip: &Arc<Clip>,
     http: &Http,
 ) -> Result<Measured> {

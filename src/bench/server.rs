@@ -95,7 +95,7 @@ impl BenchServer {
     pub(super) async fn wait_idle(&mut self, http: &Http, broadcast: &str) -> Result<()> {
         let idle = |status: &Value| {
             let renditions = status.get("renditions").and_then(Value::as_array);
-            renditions.is_some_and(|all| all.iter().all(|it| state_is(it, "idle")))
+            renditions.is_some_and(|all| all.iter().all(|rendition| state_is(rendition, "idle")))
         };
         self.wait_status(http, broadcast, idle)
             .await

@@ -314,7 +314,7 @@ impl BenchViewer {
                     self.playing = true;
                     lock().times.first_keyframe = Some(millis_since(self.posted));
                 }
-                if let Some(tag) = end.tag.filter(|_| sampled) {
+                if sampled && let Some(tag) = end.tag {
                     let mut stats = lock();
                     if stats.arrivals.len() < ARRIVALS_MAX {
                         stats.arrivals.push((tag, clock_ns()));

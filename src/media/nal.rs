@@ -160,7 +160,7 @@ pub enum Payload<'a> {
     /// Whole units.
     Units(PayloadUnits<'a>),
     /// A part of one unit.
-    Fragment(Fragment<'a>),
+    Fragment(UnitFragment<'a>),
 }
 
 impl<'a> Payload<'a> {
@@ -185,7 +185,7 @@ impl<'a> Payload<'a> {
             (Codec::H265, AGGREGATION, _) => units(2),
             (Codec::H264, FU_A, &[indicator, header, ref body @ ..]) => {
                 let unit_type = header & 0x1f;
-                Self::Fragment(Fragment {
+                Self::Fragment(UnitFragment {
                     kind: UnitKind::of_type(codec, unit_type),
                     header: [indicator & 0xe0 | unit_type, 0],
                     header_bytes: 1,
@@ -196,7 +196,7 @@ impl<'a> Payload<'a> {
             }
             (Codec::H265, FRAGMENT, &[first, second, header, ref body @ ..]) => {
                 let unit_type = header & 0x3f;
-                Self::Fragment(Fragment {
+                Self::Fragment(UnitFragment {
                     kind: UnitKind::of_type(codec, unit_type),
                     header: [first & 0x81 | unit_type << 1, second],
                     header_bytes: 2,
@@ -259,7 +259,7 @@ impl Iterator for PayloadUnits<'_> {
 
 /// A part of a NAL unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fragment<'a> {
+pub struct UnitFragment<'a> {
     /// What the whole unit is.
     pub kind: UnitKind,
     header: [u8; 2],
@@ -272,7 +272,7 @@ pub struct Fragment<'a> {
     pub body: &'a [u8],
 }
 
-impl Fragment<'_> {
+impl UnitFragment<'_> {
     /// The header of the whole unit.
     pub fn header(&self) -> &[u8] {
         self.header.get(..self.header_bytes).unwrap_or_default()

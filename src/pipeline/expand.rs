@@ -46,7 +46,7 @@ pub(crate) fn without_value(text: &str, values: &Variables) -> Vec<(usize, Strin
         {
             let name = variable.0;
             let known = name.contains(":-") || values.value(name).is_some();
-            if !known && !found.iter().any(|(_, it)| it == name) {
+            if !known && !found.iter().any(|(_, found)| found == name) {
                 found.push((number, name.to_owned()));
             }
         }

@@ -269,7 +269,9 @@ fn transcoder(kind: Kind) -> Result<gst::Bin, Error> {
     let bin = gst::parse::bin_from_description(description, false);
     let bin = bin.map_err(|error| Error::Failed(error.to_string()))?;
     for (element, name) in [("first", "sink"), ("last", "src")] {
-        let target = bin.by_name(element).and_then(|it| it.static_pad(name));
+        let target = bin
+            .by_name(element)
+            .and_then(|element| element.static_pad(name));
         let target = target.ok_or_else(|| Error::Failed(format!("{element} has no pad")))?;
         let pad = gst::GhostPad::builder_with_target(&target).map_err(failed)?;
         bin.add_pad(&pad.name(name).build()).map_err(failed)?;

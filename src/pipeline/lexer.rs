@@ -31,11 +31,9 @@ pub(crate) fn tokens(description: &str) -> Vec<LaunchToken> {
             .find(|c: char| !(c.is_ascii_alphanumeric() || "_-:".contains(c)))
             .unwrap_or(rest.len());
         let (word, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
-        let value = tail
-            .trim_start()
-            .strip_prefix('=')
-            .filter(|_| !word.is_empty());
-        let kind = if let Some(value) = value {
+        let kind = if !word.is_empty()
+            && let Some(value) = tail.trim_start().strip_prefix('=')
+        {
             let (value, tail) = string(value.trim_start());
             rest = tail.trim_start();
             TokenKind::Property(word.to_owned(), value)

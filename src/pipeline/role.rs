@@ -116,8 +116,9 @@ fn app_elements(description: &str) -> Vec<(String, Option<String>)> {
     for token in tokens(description) {
         match token.kind {
             TokenKind::Property(property, value) => {
-                if let Some((_, name)) = found.last_mut().filter(|_| in_app_element)
+                if in_app_element
                     && property == "name"
+                    && let Some((_, name)) = found.last_mut()
                 {
                     *name = Some(value);
                 }

@@ -207,7 +207,7 @@ pub(crate) async fn guarded<T: Send + 'static>(
 
 /// Whether a pipeline of this name has a state change that has exceeded its time limit.
 pub(crate) fn hangs(name: &str) -> bool {
-    hanging(|changes| changes.iter().any(|it| it.name == name))
+    hanging(|changes| changes.iter().any(|change| change.name == name))
 }
 
 /// How many pipelines have a state change that has outlived its time limit.

@@ -235,7 +235,10 @@ mod tests {
     use super::*;
 
     fn pairs(replacements: &[Replacement]) -> Vec<(usize, u8)> {
-        replacements.iter().map(|it| (it.place, it.byte)).collect()
+        replacements
+            .iter()
+            .map(|replacement| (replacement.place, replacement.byte))
+            .collect()
     }
 
     /// What becomes of packets with these timestamps and payloads.
@@ -299,7 +302,7 @@ mod tests {
     fn markers(codec: Codec, packets: &[(u8, bool, &[u8])]) -> Vec<bool> {
         let mut tidy = Tidy::new(codec);
         let packets = packets.iter().map(|(timestamp, marker, payload)| {
-            let second = 96 | u8::from(*marker) << 7;
+            let second = 0x60 | u8::from(*marker) << 7;
             let header = [0x80, second, 0, 1, 0, 0, 0, *timestamp, 0, 0, 0, 1];
             let replacements = pairs(&tidy.look(&[&header, *payload].concat()));
             *marker && !replacements.contains(&(MARKER_BYTE, 96))

@@ -108,8 +108,8 @@ impl fmt::Display for TrialSecond {
         let mut lines = Vec::new();
         for (index, input) in self.now.inputs.iter().enumerate() {
             let before = self.before.inputs.get(index);
-            let frames = rate(input.frames, before.map_or(0, |it| it.frames));
-            let bits = 8.0 * rate(input.bytes, before.map_or(0, |it| it.bytes)) / 1000.0;
+            let frames = rate(input.frames, before.map_or(0, |before| before.frames));
+            let bits = 8.0 * rate(input.bytes, before.map_or(0, |before| before.bytes)) / 1000.0;
             let (dropped, queued) = (input.dropped, input.queued_ms);
             lines.push(format!(
                 "in  {}: {frames:.1} frames/s, {bits:.0} kbit/s, {dropped} dropped, {queued} ms queued",
@@ -118,8 +118,8 @@ impl fmt::Display for TrialSecond {
         }
         for (index, output) in self.now.outputs.iter().enumerate() {
             let before = self.before.outputs.get(index); // sinks are never removed
-            let frames = rate(output.frames, before.map_or(0, |it| it.frames));
-            let bits = 8.0 * rate(output.bytes, before.map_or(0, |it| it.bytes)) / 1000.0;
+            let frames = rate(output.frames, before.map_or(0, |before| before.frames));
+            let bits = 8.0 * rate(output.bytes, before.map_or(0, |before| before.bytes)) / 1000.0;
             let time = output
                 .time_per_frame_ms
                 .map(|ms| format!(", {ms:.1} ms a frame"));

@@ -48,13 +48,16 @@ impl LadderWindow {
         let rate = |it: &ViewerStats| it.video_frames as f64 / seconds;
         Self {
             viewers: viewers.len(),
-            failures: viewers.iter().filter_map(|it| it.failure.clone()).collect(),
+            failures: viewers
+                .iter()
+                .filter_map(|viewer| viewer.failure.clone())
+                .collect(),
             seconds,
             server_cores: cores(used.server),
             fanout_cores: cores(used.fanout),
             twin_cores: cores(used.twin),
             packets_per_second: viewers.iter().map(packets).sum::<u64>() as f64 / seconds,
-            lost: viewers.iter().map(|it| it.lost).sum(),
+            lost: viewers.iter().map(|viewer| viewer.lost).sum(),
             frames_per_second: viewers
                 .iter()
                 .map(rate)
@@ -88,8 +91,8 @@ impl LadderWindow {
     /// The least of both processes: pictures that one of them leaves out cost it nothing.
     fn frames_per_second_least(&self) -> f64 {
         let viewers = (self.viewers > 0).then_some(self.frames_per_second);
-        viewers.map_or(self.twin_frames_per_second, |it| {
-            it.min(self.twin_frames_per_second)
+        viewers.map_or(self.twin_frames_per_second, |rate| {
+            rate.min(self.twin_frames_per_second)
         })
     }
 }
@@ -119,11 +122,11 @@ impl LadderRound {
     fn costs(&self) -> Costs {
         let sum = |term: &dyn Fn(&LadderWindow) -> f64| self.watched.iter().map(term).sum::<f64>();
         let added = |it: &LadderWindow| it.server_cores - self.idle.server_cores;
-        let tt = sum(&|it| it.twin_cores * it.twin_cores);
-        let tn = sum(&|it| it.twin_cores * it.count());
-        let nn = sum(&|it| it.count() * it.count());
-        let ty = sum(&|it| it.twin_cores * added(it));
-        let ny = sum(&|it| it.count() * added(it));
+        let tt = sum(&|window| window.twin_cores * window.twin_cores);
+        let tn = sum(&|window| window.twin_cores * window.count());
+        let nn = sum(&|window| window.count() * window.count());
+        let ty = sum(&|window| window.twin_cores * added(window));
+        let ny = sum(&|window| window.count() * added(window));
         let determinant = tt * nn - tn * tn;
         Costs {
             ratio: (ty * nn - ny * tn) / determinant,
@@ -212,13 +215,13 @@ type Show = Box<dyn Fn(&LadderRound) -> f64>;
 
 impl Ladder {
     pub(super) fn new(raw: Vec<LadderRound>, cold: Vec<ColdTry>) -> Self {
-        let times = cold.iter().map(|it| it.first_keyframe_ms);
+        let times = cold.iter().map(|tried| tried.first_keyframe_ms);
         let figures = |round: &LadderRound| RoundFigures {
             costs: round.costs(),
             windows: round.all().cloned().collect(),
         };
         Self {
-            ratio: median(raw.iter().map(|it| it.costs().ratio)),
+            ratio: median(raw.iter().map(|round| round.costs().ratio)),
             viewer_us_per_packet: median(raw.iter().map(LadderRound::viewer_us_per_packet)),
             source_us_per_packet: median(raw.iter().map(LadderRound::source_us_per_packet)),
             first_keyframe_max_ms: times.max_by(f64::total_cmp).unwrap_or(f64::NAN),
@@ -245,13 +248,19 @@ impl Ladder {
         text += &row_of("cold rendition (p50 / max)", heads.into_iter());
         text += &row_of("---", ["---:", "---:"].map(str::to_owned).into_iter());
         for rendition in RENDITIONS {
-            let tries = self.cold.iter().filter(|it| it.rendition == rendition);
+            let tries = self
+                .cold
+                .iter()
+                .filter(|tried| tried.rendition == rendition);
             let pair = |pick: fn(&ColdTry) -> f64| {
                 let times = tries.clone().map(pick);
                 let most = times.clone().max_by(f64::total_cmp).unwrap_or(f64::NAN);
                 format!("{:.0} / {most:.0}", median(times))
             };
-            let cells = [pair(|it| it.created_ms), pair(|it| it.first_keyframe_ms)];
+            let cells = [
+                pair(|tried| tried.created_ms),
+                pair(|tried| tried.first_keyframe_ms),
+            ];
             text += &row_of(rendition, cells.into_iter());
         }
         text
@@ -272,13 +281,13 @@ impl Ladder {
             let mut add = |name: &str, digits, pick: fn(&LadderWindow) -> f64| {
                 figures.push((format!("{viewers} viewers: {name}"), digits, of(at, pick)));
             };
-            add("server, cores", 3, |it| it.server_cores);
-            add("gst-launch, cores", 3, |it| it.twin_cores);
-            add("fan-out, us a packet", 2, |it| {
-                it.per_packet(it.fanout_cores)
+            add("server, cores", 3, |window| window.server_cores);
+            add("gst-launch, cores", 3, |window| window.twin_cores);
+            add("fan-out, us a packet", 2, |window| {
+                window.per_packet(window.fanout_cores)
             });
-            add("frames a second", 2, |it| it.frames_per_second);
-            add("gst-launch's", 2, |it| it.twin_frames_per_second);
+            add("frames a second", 2, |window| window.frames_per_second);
+            add("gst-launch's", 2, |window| window.twin_frames_per_second);
         }
         let last: [(&str, usize, Show); 4] = [
             (
@@ -304,7 +313,7 @@ impl Ladder {
 
     /// Why this is no measurement at all.
     pub(in super::super) fn broken(&self) -> Vec<String> {
-        let cold = self.cold.iter().filter_map(|it| it.failure.clone());
+        let cold = self.cold.iter().filter_map(|tried| tried.failure.clone());
         let rounds = self.raw.iter().filter_map(LadderRound::broken);
         cold.chain(rounds).collect()
     }
@@ -393,7 +402,7 @@ mod tests {
         outlier
             .watched
             .iter_mut()
-            .for_each(|it| it.server_cores *= 2.0);
+            .for_each(|window| window.server_cores *= 2.0);
         let ladder = Ladder::new(vec![outlier, round(), round()], vec![cold(900.0)]);
         assert!((ladder.ratio - 1.1).abs() < 1e-9);
         assert_eq!((ladder.broken(), ladder.missed()), (vec![], vec![]));

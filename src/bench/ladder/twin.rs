@@ -113,7 +113,10 @@ fn description(text: &str) -> Result<String> {
 
 /// Writes the clip's pictures, in real time, again and again.
 async fn feed(clip: Arc<Clip>, mut input: ChildStdin) -> Result<()> {
-    let video = clip.frames.iter().filter(|it| it.kind == MediaKind::Video);
+    let video = clip
+        .frames
+        .iter()
+        .filter(|frame| frame.kind == MediaKind::Video);
     let pictures: Vec<(Duration, Vec<u8>)> = video
         .map(|frame| (frame.at, h264::byte_stream(&frame.payloads)))
         .collect();

@@ -232,7 +232,10 @@ mod tests {
                            audiotestsrc ! volume name=v ! fakesink";
         let pipeline = launch::parse("test", description).unwrap();
         let set = |name: &str, value: &str| {
-            let found = declared.iter().find(|it| it.name() == name).unwrap();
+            let found = declared
+                .iter()
+                .find(|declared| declared.name() == name)
+                .unwrap();
             let checked = found.check(&pipeline, value);
             let (element, value) = checked.map_err(|error| error.to_string())?;
             element.set_property_from_value(&found.property, &value);
@@ -264,7 +267,7 @@ mod tests {
         assert!(set("enc.tune", "nonsense").is_err());
         let values: Vec<_> = declared
             .iter()
-            .map(|it| it.read(&pipeline).unwrap().value)
+            .map(|adjustable| adjustable.read(&pipeline).unwrap().value)
             .collect();
         assert_eq!(
             json::json!(values),

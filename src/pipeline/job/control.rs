@@ -42,7 +42,9 @@ impl Control {
         let (pipeline, adjustables) = (self.pipeline()?, Arc::clone(&self.adjustables));
         let set = move || {
             let check = |(name, value): &(String, String)| {
-                let declared = adjustables.iter().find(|it| it.name() == *name);
+                let declared = adjustables
+                    .iter()
+                    .find(|adjustable| adjustable.name() == *name);
                 let declared = declared.ok_or_else(|| {
                     Error::Text(format!("{name} is not declared adjustable by the file"))
                 })?;

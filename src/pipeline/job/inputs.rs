@@ -55,7 +55,7 @@ impl Inputs {
         let mut list = Vec::new();
         for &kind in kinds {
             let source = pipeline.by_name(kind.name());
-            let source = source.and_then(|it| it.downcast::<gst_app::AppSrc>().ok());
+            let source = source.and_then(|element| element.downcast::<gst_app::AppSrc>().ok());
             let source = source.ok_or_else(|| Error::Text(format!("no appsrc name={kind}")))?;
             source.set_format(gst::Format::Time);
             source.set_is_live(true);

@@ -124,7 +124,7 @@ impl Meters {
         let counted = count(name, &pad, move |meter, pts| {
             // Contended only by threads of this job, and held for a look at a short list.
             if let Ok(on_the_way) = on_the_way.lock()
-                && let Some((_, begin)) = on_the_way.iter().rev().find(|(it, _)| *it == pts)
+                && let Some((_, begin)) = on_the_way.iter().rev().find(|(due, _)| *due == pts)
             {
                 meter.add_time(*begin);
             }

@@ -239,14 +239,18 @@ fn build(
             // not the shared base time: a file begins at zero whenever it starts
             pipeline.use_clock(Some(&clock::clock()));
             tidy::tidy_pipeline(&pipeline);
-            (&[][..], tracks.iter().map(|&kind| (kind, None)).collect())
+            let products = tracks.iter().map(|&kind| Product {
+                kind,
+                rendition: None,
+            });
+            (&[][..], products.collect())
         }
         PipelineRole::Renditions { inputs, outputs } => {
-            let outputs: Vec<_> = outputs
-                .iter()
-                .map(|(kind, name)| (*kind, Some(name.as_str())))
-                .collect();
-            (&inputs[..], outputs)
+            let products = outputs.iter().map(|(kind, name)| Product {
+                kind: *kind,
+                rendition: Some(name),
+            });
+            (&inputs[..], products.collect())
         }
         PipelineRole::Output { inputs } => {
             meters.watch_sinks(&pipeline);
@@ -262,65 +266,80 @@ fn build(
         matches!(role, PipelineRole::Output { .. }),
         &meters,
     )?;
-    for (kind, rendition) in makes {
-        make(&pipeline, (kind, rendition), setup, events, &mut meters)?;
+    for product in makes {
+        product.connect(&pipeline, setup, events, &mut meters)?;
     }
     Ok((pipeline, meters, inputs))
 }
 
-fn make(
-    pipeline: &gst::Pipeline,
-    (kind, rendition): (Kind, Option<&str>),
-    setup: &JobSetup,
-    events: &mpsc::Sender<Event>,
-    meters: &mut Meters,
-) -> Result<(), Error> {
-    let name = match rendition {
-        Some(rendition) => format!("{kind}_{rendition}"),
-        None => kind.name().to_owned(),
-    };
-    let sink = pipeline
-        .by_name(&name)
-        .and_then(|it| it.downcast::<gst_app::AppSink>().ok());
-    let sink = sink.ok_or_else(|| Error::Text(format!("no appsink name={name}")))?;
-    if rendition.is_some() {
-        sink.set_sync(false);
-        sink.set_async(false);
+/// What an appsink gets: a track of a source, or a rendition.
+struct Product<'a> {
+    kind: Kind,
+    rendition: Option<&'a str>,
+}
+
+impl Product<'_> {
+    /// The name of its appsink.
+    fn appsink(&self) -> String {
+        match self.rendition {
+            Some(rendition) => format!("{}_{rendition}", self.kind),
+            None => self.kind.name().to_owned(),
+        }
     }
-    meters.watch_output(&name, &sink);
-    let outlet = setup
-        .outlets
-        .get(&name)
-        .cloned()
-        .unwrap_or_else(|| TrackOutlet::new(|_| ()));
-    let (events, rendition) = (events.clone(), rendition.map(str::to_owned));
-    let mut announced = None;
-    let frames = outlet.frames;
-    let mut flood = Some(Flood::new(kind, Instant::now()));
-    let failing = sink.downgrade();
-    let deliver = move |frame: Frame| {
-        let Some(limit) = &mut flood else {
-            return; // it has failed and is about to be stopped
-        };
-        if let Err(reason) = limit.note(frame.data.len(), Instant::now()) {
-            flood = None;
-            if let Some(sink) = failing.upgrade() {
-                gst::element_error!(sink, gst::StreamError::Failed, ["{}", reason]);
-            }
-            return;
+
+    /// Connects its appsink to its outlet.
+    fn connect(
+        &self,
+        pipeline: &gst::Pipeline,
+        setup: &JobSetup,
+        events: &mpsc::Sender<Event>,
+        meters: &mut Meters,
+    ) -> Result<(), Error> {
+        let Self { kind, rendition } = *self;
+        let name = self.appsink();
+        let sink = pipeline
+            .by_name(&name)
+            .and_then(|element| element.downcast::<gst_app::AppSink>().ok());
+        let sink = sink.ok_or_else(|| Error::Text(format!("no appsink name={name}")))?;
+        if rendition.is_some() {
+            sink.set_sync(false);
+            sink.set_async(false);
         }
-        let codec = frame.codec;
-        if announced != Some(codec) {
-            let event = match rendition.clone() {
-                Some(name) => Event::Rendition { kind, name, codec },
-                None => Event::Track(kind, codec),
+        meters.watch_output(&name, &sink);
+        let outlet = setup
+            .outlets
+            .get(&name)
+            .cloned()
+            .unwrap_or_else(|| TrackOutlet::new(|_| ()));
+        let (events, rendition) = (events.clone(), rendition.map(str::to_owned));
+        let mut announced = None;
+        let frames = outlet.frames;
+        let mut flood = Some(Flood::new(kind, Instant::now()));
+        let failing = sink.downgrade();
+        let deliver = move |frame: Frame| {
+            let Some(limit) = &mut flood else {
+                return; // it has failed and is about to be stopped
             };
-            if events.try_send(event).is_ok() {
-                announced = Some(codec);
+            if let Err(reason) = limit.note(frame.data.len(), Instant::now()) {
+                flood = None;
+                if let Some(sink) = failing.upgrade() {
+                    gst::element_error!(sink, gst::StreamError::Failed, ["{}", reason]);
+                }
+                return;
             }
-        }
-        frames(frame);
-    };
-    intake::take(&sink, kind, outlet.stream, outlet.transcode, deliver);
-    Ok(())
+            let codec = frame.codec;
+            if announced != Some(codec) {
+                let event = match rendition.clone() {
+                    Some(name) => Event::Rendition { kind, name, codec },
+                    None => Event::Track(kind, codec),
+                };
+                if events.try_send(event).is_ok() {
+                    announced = Some(codec);
+                }
+            }
+            frames(frame);
+        };
+        intake::take(&sink, kind, outlet.stream, outlet.transcode, deliver);
+        Ok(())
+    }
 }

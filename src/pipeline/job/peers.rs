@@ -17,7 +17,9 @@ pub(super) fn set_up(pipeline: &gst::Pipeline) {
         agent.set_property("upnp", false);
         agent.set_property("ice-tcp", false);
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let usable = interfaces.iter().filter(|it| !it.is_link_local());
+        let usable = interfaces
+            .iter()
+            .filter(|interface| !interface.is_link_local());
         for interface in usable.take(ADDRESSES_MAX) {
             let address = interface.ip().to_string();
             if !ice.emit_by_name::<bool>("add-local-ip-address", &[&address]) {

@@ -33,7 +33,7 @@ impl Progress {
     fn offered(&self) -> u64 {
         self.inputs
             .iter()
-            .map(|(_, it)| it.frames() + it.dropped())
+            .map(|(_, counters)| counters.frames() + counters.dropped())
             .sum()
     }
 

@@ -32,6 +32,15 @@ pub(super) enum LayerVerdict {
     Ignore,
 }
 
+/// A frame of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LayerFrame {
+    /// The number of the layer's writer.
+    pub(super) writer: u64,
+    pub(super) bytes: usize,
+    pub(super) keyframe: bool,
+}
+
 /// The layers of one publisher's picture.
 pub(super) struct SimulcastLayers {
     pub(super) group: u64,
@@ -77,13 +86,13 @@ impl SimulcastLayers {
         self.all.iter_mut().find(|layer| layer.writer == writer)
     }
 
-    /// What to do with a frame of the layer `writer`, while `present` is the current one.
-    pub(super) fn look(
-        &mut self,
-        present: u64,
-        (writer, bytes, keyframe): (u64, usize, bool),
-        now: Instant,
-    ) -> LayerVerdict {
+    /// What to do with a frame, while the layer of the writer `present` is the current one.
+    pub(super) fn look(&mut self, present: u64, frame: LayerFrame, now: Instant) -> LayerVerdict {
+        let LayerFrame {
+            writer,
+            bytes,
+            keyframe,
+        } = frame;
         let Some(layer) = self.layer(writer) else {
             return LayerVerdict::Ignore;
         };
@@ -155,6 +164,14 @@ impl SimulcastLayer {
 mod tests {
     use super::*;
 
+    fn frame(writer: u64, bytes: usize, keyframe: bool) -> LayerFrame {
+        LayerFrame {
+            writer,
+            bytes,
+            keyframe,
+        }
+    }
+
     /// Layers 1 and 2, of these heights.
     fn layers(heights: [Option<i32>; 2]) -> SimulcastLayers {
         gst::init().unwrap();
@@ -177,35 +194,35 @@ mod tests {
         let at = |ms| begin + Duration::from_millis(ms);
         let (small, large) = (1, 2);
         assert_eq!(
-            layers.look(small, (small, 9, true), at(0)),
+            layers.look(small, frame(small, 9, true), at(0)),
             LayerVerdict::Pass
         );
-        let wanted = layers.look(small, (large, 9, false), at(0));
+        let wanted = layers.look(small, frame(large, 9, false), at(0));
         assert_eq!(wanted, LayerVerdict::KeyframeWanted);
         assert_eq!(
-            layers.look(small, (large, 9, false), at(30)),
+            layers.look(small, frame(large, 9, false), at(30)),
             LayerVerdict::Ignore
         );
         assert_eq!(
-            layers.look(small, (large, 9, true), at(60)),
+            layers.look(small, frame(large, 9, true), at(60)),
             LayerVerdict::Switch
         );
         assert_eq!(
-            layers.look(large, (small, 9, true), at(90)),
+            layers.look(large, frame(small, 9, true), at(90)),
             LayerVerdict::Ignore
         );
         assert_eq!(
-            layers.look(large, (large, 9, false), at(120)),
+            layers.look(large, frame(large, 9, false), at(120)),
             LayerVerdict::Pass
         );
-        let wanted = layers.look(large, (small, 9, false), at(1130));
+        let wanted = layers.look(large, frame(small, 9, false), at(1130));
         assert_eq!(wanted, LayerVerdict::KeyframeWanted);
         assert_eq!(
-            layers.look(large, (small, 9, true), at(1160)),
+            layers.look(large, frame(small, 9, true), at(1160)),
             LayerVerdict::Switch
         );
         assert_eq!(
-            layers.look(small, (3, 9, true), at(1190)),
+            layers.look(small, frame(3, 9, true), at(1190)),
             LayerVerdict::Ignore
         );
     }
@@ -216,12 +233,14 @@ mod tests {
             let mut layers = layers(heights);
             let begin = Instant::now();
             let mut verdicts = Vec::new();
-            for frame in 0..60 {
-                let now = begin + Duration::from_millis(33) * frame;
-                layers.look(1, (1, 1000, false), now);
-                verdicts.push(layers.look(1, (2, 1600, frame % 15 == 0), now));
+            for number in 0..60 {
+                let now = begin + Duration::from_millis(33) * number;
+                layers.look(1, frame(1, 1000, false), now);
+                verdicts.push(layers.look(1, frame(2, 1600, number % 15 == 0), now));
             }
-            let switch = verdicts.iter().position(|it| *it == LayerVerdict::Switch);
+            let switch = verdicts
+                .iter()
+                .position(|verdict| *verdict == LayerVerdict::Switch);
             assert_eq!(switch, Some(45), "measured for a second first");
         }
     }

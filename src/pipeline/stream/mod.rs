@@ -26,7 +26,7 @@ use std::{
 use gop::BufferedGop;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
-use layers::{LayerVerdict, SimulcastLayers};
+use layers::{LayerFrame, LayerVerdict, SimulcastLayers};
 use tap::Tap;
 pub(crate) use tap::{Attachment, TapCounters, TapLimits};
 pub(crate) use writer::tap_pad;
@@ -259,7 +259,11 @@ impl EncodedStream {
     /// Sets the caps of what a writer brings from now on.
     fn set_caps(&self, writer: u64, codec: Codec, caps: &gst::Caps) {
         let mut state = self.state();
-        if let Some(layer) = state.layers.as_mut().and_then(|it| it.layer(writer)) {
+        if let Some(layer) = state
+            .layers
+            .as_mut()
+            .and_then(|layers| layers.layer(writer))
+        {
             layer.format = Some((codec, caps.clone()));
         }
         if state.writer == writer {
@@ -275,7 +279,11 @@ impl EncodedStream {
     /// Notes that a writer's frames arrive in another order than they are shown in.
     fn note_reordered(&self, writer: u64) {
         let mut state = self.state();
-        if let Some(layer) = state.layers.as_mut().and_then(|it| it.layer(writer)) {
+        if let Some(layer) = state
+            .layers
+            .as_mut()
+            .and_then(|layers| layers.layer(writer))
+        {
             layer.reordered = true;
         }
         state.reordered |= state.writer == writer;
@@ -287,7 +295,12 @@ impl EncodedStream {
         let state = &mut *state;
         let now = Instant::now();
         if let Some(layers) = &mut state.layers {
-            match layers.look(state.writer, (writer, buffer.size(), keyframe), now) {
+            let frame = LayerFrame {
+                writer,
+                bytes: buffer.size(),
+                keyframe,
+            };
+            match layers.look(state.writer, frame, now) {
                 LayerVerdict::Pass => {}
                 LayerVerdict::Switch => state.switch(writer),
                 LayerVerdict::KeyframeWanted => return self.want_keyframe(),
@@ -352,7 +365,8 @@ impl State {
     fn switch(&mut self, writer: u64) {
         self.writer = writer;
         let layer = self.layers.as_mut().and_then(|layers| layers.layer(writer));
-        let Some((format, reordered)) = layer.map(|it| (it.format.clone(), it.reordered)) else {
+        let Some((format, reordered)) = layer.map(|layer| (layer.format.clone(), layer.reordered))
+        else {
             return;
         };
         self.reordered = reordered;

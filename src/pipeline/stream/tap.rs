@@ -105,7 +105,9 @@ impl Tap {
         };
         self.waiting = false;
         self.catching_up = true;
-        if let Some(now) = last.pts().filter(|_| self.limits.decodes) {
+        if self.limits.decodes
+            && let Some(now) = last.pts()
+        {
             self.segment = Some(from(now));
         }
         for buffer in past {

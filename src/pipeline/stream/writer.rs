@@ -60,7 +60,7 @@ impl StreamWriter {
                 let format = caps
                     .caps()
                     .structure(0)
-                    .and_then(|it| it.get::<&str>("stream-format").ok());
+                    .and_then(|structure| structure.get::<&str>("stream-format").ok());
                 self.separation = match format {
                     Some("avc" | "avc3" | "hvc1" | "hev1") => Some(Separation::Lengths),
                     Some("byte-stream") => Some(Separation::StartCodes),
@@ -146,7 +146,9 @@ impl StreamWriter {
         if !matches!(self.codec, Codec::H264 | Codec::H265) {
             return dts;
         }
-        let next = self.decoded.map(|it| it + gst::ClockTime::from_nseconds(1));
+        let next = self
+            .decoded
+            .map(|decoded| decoded + gst::ClockTime::from_nseconds(1));
         let dts = dts.unwrap_or(pts);
         self.decoded = Some(next.map_or(dts, |next| dts.max(next)));
         self.decoded

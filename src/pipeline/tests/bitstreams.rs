@@ -102,6 +102,8 @@ fn keyframes_are_found() {
             .collect();
         let said: Vec<_> = frames.iter().map(|(_, starts)| Some(*starts)).collect();
         assert_eq!(found, said, "{encoder}");
-        assert!(found.len() == 10 && found.iter().filter(|it| **it == Some(true)).count() > 1);
+        assert!(
+            found.len() == 10 && found.iter().filter(|starts| **starts == Some(true)).count() > 1
+        );
     }
 }

@@ -93,7 +93,9 @@ async fn check_video(codec: Codec, encoder: &str) {
         assert!(payloads(frame).all(|payload| (1..=1188).contains(&payload.len())));
     }
     // A busy machine may be late, but not with every frame.
-    let delays = video.iter().map(|(_, now, it)| now.saturating_sub(it.pts));
+    let delays = video
+        .iter()
+        .map(|(_, now, frame)| now.saturating_sub(frame.pts));
     let delay = delays.min().unwrap();
     assert!(delay < Duration::from_secs(2), "{codec}: {delay:?}");
     assert!(

@@ -22,9 +22,9 @@ fn into(folder: &Folder) -> Variables {
 /// Decodes a whole file: no error, and about so many pictures.
 async fn check(file: &str, codecs: [&str; 2], pictures: std::ops::Range<u32>) {
     let streams = probe(file).await;
-    let found: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
+    let found: Vec<_> = streams.iter().map(|stream| stream.0.as_str()).collect();
     assert_eq!(found, codecs, "{file}");
-    let video = streams.iter().find(|it| it.1 > 0).unwrap();
+    let video = streams.iter().find(|stream| stream.1 > 0).unwrap();
     assert_eq!((video.1, video.2), (320, 180), "{file}");
     assert!(pictures.contains(&video.3), "{file}: {streams:?}");
     ffmpeg(&format!("-xerror -i {file} -f null -")).await;
@@ -68,7 +68,7 @@ async fn mp4_recording_is_cut_by_time_and_begins_at_zero() {
         let times: Vec<f64> = text
             .trim()
             .split(',')
-            .map(|it| it.parse().unwrap())
+            .map(|text| text.parse().unwrap())
             .collect();
         assert!(times[0] < 0.2 && times[1] < 3.5, "{name}: {times:?}");
     }
@@ -93,7 +93,9 @@ async fn recording_without_sound() {
         let recorded = folder.file(&folder.files(ending)[0]);
         let streams = probe(&recorded).await;
         assert!(
-            streams.iter().any(|it| it.0 == "h264" && it.3 > 50),
+            streams
+                .iter()
+                .any(|stream| stream.0 == "h264" && stream.3 > 50),
             "{name}: {streams:?}"
         );
     }
@@ -139,10 +141,12 @@ async fn killed_recorder_leaves_files_that_play() {
     for ending in [".mp4", ".mkv"] {
         let recorded = folder.file(&folder.files(ending)[0]);
         let streams = probe(&recorded).await;
-        let video = streams.iter().find(|it| it.0 == "h264").unwrap();
+        let video = streams.iter().find(|stream| stream.0 == "h264").unwrap();
         assert!(video.3 > 70, "{recorded}: {streams:?}");
         assert!(
-            streams.iter().any(|it| it.0 == "opus" && it.3 > 100),
+            streams
+                .iter()
+                .any(|stream| stream.0 == "opus" && stream.3 > 100),
             "{streams:?}"
         );
         pictures.push(video.3);
@@ -159,7 +163,7 @@ async fn hls_plays() {
         .await
         .unwrap();
     let streams = probe(&folder.file("index.m3u8")).await;
-    let codecs: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
+    let codecs: Vec<_> = streams.iter().map(|stream| stream.0.as_str()).collect();
     assert_eq!(codecs, ["aac", "h264"]);
     assert!(streams[1].3 > 70 && streams[0].3 > 100, "{streams:?}");
     assert!(folder.files(".m4s").len() >= 6);
@@ -197,9 +201,12 @@ async fn push(name: &str, url: &str, peer: &str, codecs: [&str; 2]) {
     // the peer goes away when it has enough, which may well be the end of the output
     let (_, pushed) = tokio::join!(receive, send);
     let streams = probe(&received).await;
-    let found: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
+    let found: Vec<_> = streams.iter().map(|stream| stream.0.as_str()).collect();
     assert_eq!(found, codecs, "{pushed:?}");
-    assert!(streams.iter().all(|it| it.3 > 20), "{streams:?} {pushed:?}");
+    assert!(
+        streams.iter().all(|stream| stream.3 > 20),
+        "{streams:?} {pushed:?}"
+    );
 }
 
 #[tokio::test]
@@ -238,9 +245,9 @@ async fn rtsp_push_arrives() {
         .await
         .unwrap();
     let streams = probe(&received).await;
-    let found: Vec<_> = streams.iter().map(|it| it.0.as_str()).collect();
+    let found: Vec<_> = streams.iter().map(|stream| stream.0.as_str()).collect();
     assert_eq!(found, ["h264", "opus"]);
-    assert!(streams.iter().all(|it| it.3 > 20), "{streams:?}");
+    assert!(streams.iter().all(|stream| stream.3 > 20), "{streams:?}");
 }
 
 /// A FIFO that nobody reads: the output stalls, is told so, loses frames; a recorder of the same

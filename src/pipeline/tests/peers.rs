@@ -131,11 +131,16 @@ pub(super) async fn probe(file: &str) -> Vec<(String, u32, u32, u32)> {
         .filter(|line| !line.is_empty())
         .map(|line| {
             let fields: Vec<_> = line.split(',').collect();
-            let number = |at: usize| fields.get(at).and_then(|it| it.parse().ok()).unwrap_or(0);
+            let number = |at: usize| {
+                fields
+                    .get(at)
+                    .and_then(|field| field.parse().ok())
+                    .unwrap_or(0)
+            };
             let frames = fields
                 .iter()
                 .rev()
-                .find_map(|it| it.parse().ok())
+                .find_map(|word| word.parse().ok())
                 .unwrap_or(0);
             let video = fields.len() > 3;
             let (width, height) = if video {
@@ -190,7 +195,7 @@ pub(super) async fn run_output(
         Ok(event) => Err(format!("{event:?}")),
         Err(_) => {
             assert!(
-                figures.inputs.iter().all(|it| it.frames > 20),
+                figures.inputs.iter().all(|input| input.frames > 20),
                 "{figures:?}"
             );
             Ok(())

@@ -166,7 +166,7 @@ async fn ladder_has_its_sizes() {
         figures
             .outputs
             .iter()
-            .all(|it| it.time_per_frame_ms.is_some()),
+            .all(|output| output.time_per_frame_ms.is_some()),
         "{figures:?}"
     );
     running.stop().await;
@@ -184,7 +184,12 @@ async fn decoded(stream: &EncodedStream) -> u64 {
     let mut count = 0;
     for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        count = job.figures().outputs.iter().map(|it| it.frames).sum();
+        count = job
+            .figures()
+            .outputs
+            .iter()
+            .map(|output| output.frames)
+            .sum();
         if count >= 10 {
             break;
         }
