@@ -47,6 +47,7 @@
 //! | `fanout` | sends frames to viewers |
 //! | `peer` | peer connections: SDP, ICE, DTLS, SRTP, the UDP port |
 //! | `pipeline` | runs gst-launch descriptions; with `peer::webrtcbin` the only room that names GStreamer |
+//! | `resources` | open files and threads that the system allows; a leaf |
 //! | `media` | kinds, codecs and frames; a leaf |
 //! | `bench` | measures what a server costs |
 //! | `fuzz` | what must hold for any bytes |
@@ -103,6 +104,7 @@ mod media;
 mod peer;
 mod pipeline;
 mod plan;
+mod resources;
 mod server;
 mod testing;
 

@@ -31,6 +31,7 @@ mod outputs;
 mod pages;
 mod reconnect;
 mod renditions;
+mod resources;
 mod robustness;
 mod rtc;
 mod sessions;

@@ -73,6 +73,17 @@ fn mistakes_are_named_in_one_line() {
 }
 
 #[test]
+fn a_hangup_never_ends_the_server() {
+    let mut server = Server::start(&[]);
+    for _ in 0..3 {
+        server.signal("HUP");
+        server.get("/healthz").expect(200);
+    }
+    server.signal("TERM");
+    assert!(server.wait_for_exit().success());
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let server = Server::start(&[]);
     let address = server.address.to_string();

@@ -50,7 +50,8 @@ use crate::{
     media::Codec,
     peer::sdp::{Choice, Offer},
     pipeline,
-    plan::{Name, Plans},
+    plan::{Engine, Name, Plans},
+    resources::{self, Amount, Asker},
 };
 
 /// Requests waiting for the actor of a broadcast, which answers each within microseconds.
@@ -164,6 +165,7 @@ impl Broadcasts {
                 Choice::Rejected => None,
             })
             .collect();
+        let _permit = admit()?;
         let offer = Arc::new(offer);
         self.ask(|reply| {
             let (offer, codecs) = (Arc::clone(&offer), codecs.clone());
@@ -189,6 +191,9 @@ impl Broadcasts {
         offer: Offer,
         rendition: Option<&str>,
     ) -> Result<Created, Error> {
+        let engine = self.shared.options.plans.of(name).viewer_engine;
+        let engine = engine.unwrap_or(self.shared.options.viewer.engine);
+        let _permit = (engine == Engine::Webrtcbin).then(admit).transpose()?;
         let offer = Arc::new(offer);
         self.ask(|reply| {
             let request = Request::Watch {
@@ -382,6 +387,12 @@ impl Broadcasts {
             .await
             .unwrap_or_else(|_| Err(Error::Failed("no answer in time".to_owned())))
     }
+}
+
+/// Lets a session begin, if the system has what it needs.
+fn admit() -> Result<resources::Permit, Error> {
+    let permit = resources::reserve(Asker::Client, Amount::SESSION);
+    permit.map_err(|short| Error::Full(short.name()))
 }
 
 /// Where the answer to a request goes.

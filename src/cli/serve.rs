@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{self, Config, Opt, RawConfig},
-    server,
+    resources, server,
 };
 
 /// How long the process waits for what did not stop within the drain time.
@@ -70,6 +70,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         .with_ansi(io::stderr().is_terminal())
         .with_env_filter(log_filter(&config.main.log.0)?)
         .init();
+    resources::prepare();
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     let done = runtime.block_on(until_signal(config));
     // Work on the blocking pool that has outlived the drain time must not keep the process.
@@ -88,12 +89,10 @@ fn log_filter(wanted: &str) -> anyhow::Result<EnvFilter> {
 async fn until_signal(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+    // Before anything is started: a hangup must never end the server.
+    let hangup = signal(SignalKind::hangup()).context("no signal handler")?;
     let server = server::start(config).await?;
-    let reload = server.reload.clone();
-    // Without TLS a hangup ends the process as ever: it comes when the terminal is closed.
-    let hangup = reload.map(|reload| Ok((reload, signal(SignalKind::hangup())?)));
-    let hangup: io::Result<_> = hangup.transpose();
-    let reload = reload_at(hangup.context("no signal handler")?);
+    let reload = reload_at(hangup, server.reload.clone());
     server
         .run_until(async move {
             tokio::select! {
@@ -106,11 +105,13 @@ async fn until_signal(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has the certificate read again at each signal. Never ends.
-async fn reload_at(hangup: Option<(Arc<Notify>, Signal)>) {
-    if let Some((reload, mut signal)) = hangup {
-        while signal.recv().await.is_some() {
+/// Has the certificate, if there is one, read again at each signal. Never ends.
+async fn reload_at(mut hangup: Signal, reload: Option<Arc<Notify>>) {
+    while hangup.recv().await.is_some() {
+        if let Some(reload) = &reload {
             reload.notify_one();
+        } else {
+            tracing::info!("SIGHUP: no certificate to reload");
         }
     }
     std::future::pending::<()>().await;

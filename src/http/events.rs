@@ -8,7 +8,7 @@ use tokio_stream::wrappers::WatchStream;
 use warp::{Reply, reply::Response, sse};
 
 use super::{App, api::List, auth::Visible, problem::Problem, request::Request};
-use crate::broadcast::Broadcasts;
+use crate::{broadcast::Broadcasts, resources};
 
 /// Shortest time between two events.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -52,8 +52,17 @@ fn json(list: &List) -> String {
     })
 }
 
+/// Refuses a stream, which keeps its connection, before open files run out.
+///
+/// # Errors
+/// 503 if few are left.
+pub(super) fn admit() -> Result<(), Problem> {
+    resources::check().map_err(|short| Problem::full(short.to_string()))
+}
+
 /// The events of everybody, or of one who does not get to see everything.
 pub(super) fn answer(app: &App, request: &Request) -> Result<Response, Problem> {
+    admit()?;
     let everything = WatchStream::new(app.events.newest());
     Ok(match app.auth.view(request)? {
         Visible::Everything => reply(app, everything),

@@ -71,6 +71,11 @@ pub(super) async fn answer(
     if ![Method::GET, Method::HEAD].contains(&request.method) {
         app.auth.permit_session(&request, &session)?;
     }
+    if matches!(extension, Extension::Events | Extension::Selection(_))
+        && request.method == Method::GET
+    {
+        super::events::admit()?;
+    }
     match extension {
         Extension::Events if request.method == Method::POST => select(app, &session, request).await,
         Extension::Events => Ok(events(app, &session, EventKind::ALL.to_vec())),

@@ -36,9 +36,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-    sync::Semaphore,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -53,10 +53,24 @@ pub use self::{
     auth::Options as AuthOptions,
     tls::{Tls, TlsError},
 };
-use crate::{broadcast::Broadcasts, fanout::Fanout};
+use crate::{
+    broadcast::Broadcasts,
+    fanout::Fanout,
+    resources::{self, Amount, Asker},
+};
 
 /// Pause after the system refuses a connection, for example because files have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a client is told that there is no room for.
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+    Retry-After: 5\r\nContent-Length: 0\r\n\r\n";
+/// Connections that are told so at the same time; others are closed without a word.
+const REFUSALS_MAX: usize = 16;
+/// How long telling one may take.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
+/// How much of its request is read, in bytes.
+const REFUSED_BYTES: usize = 4 << 10;
 
 /// What this layer is told by the configuration.
 #[derive(Clone, Debug)]
@@ -160,6 +174,7 @@ async fn accept(
         .header_read_timeout(app.options.header_timeout)
         .max_header_size(app.options.header_bytes_max);
     let permits = Arc::new(Semaphore::new(app.options.connections_max));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         let (stream, source) = match listener.accept().await {
             Ok((stream, address)) => (stream, address.ip()),
@@ -169,6 +184,12 @@ async fn accept(
                 continue;
             }
         };
+        if resources::reserve(Asker::Connection, Amount::CONNECTION).is_err() {
+            if let (None, Ok(permit)) = (&app.options.tls, refusals.clone().try_acquire_owned()) {
+                tasks.spawn(refuse(stream, permit));
+            }
+            continue;
+        }
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection stays with Nagle's algorithm");
         }
@@ -190,6 +211,23 @@ async fn accept(
         });
         while tasks.try_join_next().is_some() {}
     }
+}
+
+/// Answers the first request of a connection that there is no room for. What has come of the
+/// request is read before the end: else the client would see a reset.
+async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
+    let mut request = [0; REFUSED_BYTES];
+    let talk = async {
+        let _ = stream.read(&mut request).await?;
+        stream.write_all(NO_ROOM).await?;
+        stream.shutdown().await
+    };
+    match timeout(REFUSAL_TIMEOUT, talk).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "connection refused without a word"),
+        Err(_) => tracing::debug!("refusing a connection took too long"),
+    }
+    drop(permit);
 }
 
 /// Answers the requests of one connection until it ends.

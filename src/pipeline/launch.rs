@@ -3,7 +3,7 @@
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{Error, elements, guards};
+use super::{Error, elements, guards, redact};
 
 /// Parses a description. Blocks: call it on the blocking pool.
 ///
@@ -15,7 +15,7 @@ pub(crate) fn parse(name: &str, description: &str) -> Result<gst::Pipeline, Erro
     let element = gst::parse::launch_full(description, Some(&mut context), flags);
     let element = element.map_err(|error| match context.missing_elements().first() {
         Some(element) => elements::missing(element),
-        None => Error::Text(format!("{name}: {error}")),
+        None => Error::Text(redact(&format!("{name}: {error}"))),
     })?;
     let pipeline = match element.downcast::<gst::Pipeline>() {
         Ok(pipeline) => pipeline,

@@ -3,6 +3,8 @@
 use gstreamer as gst;
 use tracing::Level;
 
+use super::redact;
+
 /// Sends GStreamer's log to tracing instead of standard error. `GST_DEBUG` sets the levels; without
 /// it, warnings and errors are logged. An element's error is logged as a warning, because its
 /// pipeline reports it if it matters. With `GST_DEBUG_FILE`, GStreamer writes to that file instead.
@@ -23,7 +25,7 @@ pub(crate) fn install() {
         let category = category.name();
         let object = object.map(ToString::to_string).unwrap_or_default();
         let message = message.get();
-        let message = message.as_ref().map_or("", |text| text.as_str());
+        let message = redact(message.as_ref().map_or("", |text| text.as_str()));
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(target: "gstreamer", category, object, "{message} ({file}:{line})")

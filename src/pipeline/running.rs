@@ -22,7 +22,8 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::Error;
+use super::{Error, redact};
+use crate::resources::{self, Amount, Asker};
 
 /// How long to wait for a pipeline to start.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,6 +85,8 @@ impl RunningPipeline {
         if hangs(&pipeline.name()) {
             return Err(Error::Failed("its previous run still hangs".to_owned()));
         }
+        let permit = resources::reserve(Asker::Pipeline, Amount::PIPELINE);
+        let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
         let bus = pipeline.bus().map(|bus| bus.stream());
         let mut bus = bus.ok_or_else(|| Error::Failed("the pipeline has no bus".to_owned()))?;
         let mut running = Self {
@@ -335,16 +338,16 @@ async fn next_report(
     None
 }
 
-/// `element: what went wrong (details)`, on one line.
+/// `element: what went wrong (details)`, on one line, without secrets.
 fn explain(source: &str, error: &glib::Error, debug: Option<&glib::GString>) -> String {
     // the first line is a place in GStreamer's source code; the reason follows
     let details = debug.map_or("", |debug| debug.as_str());
     let details: Vec<_> = details.lines().skip(1).map(str::trim).collect();
     let element = source.rsplit('/').next().unwrap_or(source);
     let element = element.rsplit_once(':').map_or(element, |(_, name)| name);
-    if details.is_empty() {
+    redact(&if details.is_empty() {
         format!("{element}: {error}")
     } else {
         format!("{element}: {error} ({})", details.join(" "))
-    }
+    })
 }

@@ -26,6 +26,7 @@ use crate::{
     },
     pipeline::{self, Variables},
     plan::PipelineFile,
+    resources,
 };
 
 /// A running server.
@@ -53,6 +54,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
             source: io::Error::other(error),
         })??;
     let config = check_pipelines(config).await?;
+    resources::compare(options::demand(&config));
     let tls = tls(&config)?;
     let loopback = config.main.listen.ip().is_loopback();
     let (listener, port) = take_ports(&config, loopback).await?;
@@ -128,6 +130,9 @@ impl Server {
 /// What is wrong with a pipeline file is told now, not when somebody wants to watch.
 async fn check_pipelines(config: Config) -> Result<Config, StartError> {
     let mut config = config;
+    for (name, value) in config.plans.all().flat_map(|plan| plan.vars) {
+        pipeline::remember(&name, &value);
+    }
     let checked = spawn_blocking(move || {
         config.plans.retain_automatic(can_run);
         let problems = check::problems(&config.plans, &Variables::default());

@@ -9,6 +9,8 @@ use crate::{
     http::{self, Tls},
     ingest,
     peer::udp,
+    plan::Engine,
+    resources::Demand,
 };
 
 /// The addresses on which publishers' connections are made.
@@ -32,6 +34,22 @@ pub(super) fn publisher_addresses(config: &Config, loopback: bool) -> io::Result
         addresses.push(IpAddr::from([127, 0, 0, 1]));
     }
     Ok(addresses)
+}
+
+/// What the configuration allows clients to make the server open.
+pub(super) fn demand(config: &Config) -> Demand {
+    let Config { limits, webrtc, .. } = config;
+    // A broadcast has one publisher.
+    let publishers = limits.broadcasts.min(limits.sessions);
+    let pipelines = config.plans.all().map(|plan| plan.files().count());
+    Demand {
+        connections: config.http.connections,
+        sessions: match webrtc.viewer_engine {
+            Engine::Webrtcbin => limits.sessions,
+            Engine::Direct => publishers,
+        },
+        pipelines: pipelines.sum(),
+    }
 }
 
 pub(super) fn fanout(config: &Config) -> fanout::Options {

@@ -5,7 +5,9 @@ use super::code::Code;
 /// What each part may name besides itself. Parts inside another one have rules of their own.
 const LINES: &[(&str, &[&str])] = &[
     ("media", &[]),
-    ("pipeline", &["media"]),
+    // What the system allows this process.
+    ("resources", &[]),
+    ("pipeline", &["media", "resources"]),
     ("peer", &["media", "peer::sdp"]),
     ("peer::sdp", &["media"]),
     ("peer::element", &["media", "peer", "peer::sdp", "pipeline"]),
@@ -68,6 +70,7 @@ const LINES: &[(&str, &[&str])] = &[
             "peer::sdp",
             "pipeline",
             "plan",
+            "resources",
         ],
     ),
     // What the configuration wants: data that every room may know.
@@ -83,12 +86,16 @@ const LINES: &[(&str, &[&str])] = &[
             "media",
             "peer::sdp",
             "plan",
+            "resources",
         ],
     ),
     // Plain data for all.
     ("config", &["access", "peer", "peer::element", "plan"]),
     ("server", ALL),
-    ("cli", &["bench", "config", "media", "pipeline", "server"]),
+    (
+        "cli",
+        &["bench", "config", "media", "pipeline", "resources", "server"],
+    ),
     ("main", &["cli"]),
     ("bench", ALL),
     (
@@ -115,6 +122,7 @@ const ALL: &[&str] = &[
     "peer::element",
     "pipeline",
     "plan",
+    "resources",
     "testing",
 ];
 /// Libraries by how their names begin, and the only parts that may name them.

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::figures::JobFigures;
-use crate::pipeline::Error;
+use crate::pipeline::{Error, redact};
 
 /// How long Graphviz may take.
 const DRAW_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,13 +21,13 @@ const SVG_BYTES_MAX: u64 = 16 << 20;
 /// Graphviz's program, of the Debian package graphviz.
 const DOT: &str = "dot";
 
-/// The graph in Graphviz's language.
+/// The graph in Graphviz's language, without secrets.
 ///
 /// # Errors
 /// If it is too large.
 pub(super) fn dot(pipeline: &gst::Pipeline, figures: &JobFigures) -> Result<String, Error> {
     let details = gst::DebugGraphDetails::MEDIA_TYPE | gst::DebugGraphDetails::NON_DEFAULT_PARAMS;
-    let drawn = pipeline.debug_to_dot_data(details).to_string();
+    let drawn = redact(&pipeline.debug_to_dot_data(details));
     let label = label(figures);
     // GStreamer's own label is the first attribute of the graph: ours goes into it.
     let annotated = match drawn.split_once("label=\"") {

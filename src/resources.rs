@@ -1,0 +1,409 @@
+//! Open files and threads: what the system allows this process, and how much is left.
+//!
+//! `GLib` ends the process when it can make no pipe or no thread. So whoever opens something on
+//! behalf of a client asks here first, and refuses the client instead. What is in use is read from the
+//! system, because GStreamer's elements open what they like; what has been granted since the last
+//! look is added.
+
+use std::{
+    fmt, fs,
+    path::Path,
+    sync::{LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// For how long a look at the system counts. With many open files it costs a millisecond.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+/// Shortest time between two lines in the log about refusals.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+/// The part of a limit that is kept back.
+const RESERVE_SHARE: u64 = 8;
+/// Smallest and largest number kept back.
+const RESERVE: std::ops::RangeInclusive<u64> = 48..=1024;
+/// Files and threads of the server itself, without anybody there.
+const OWN: Amount = Amount {
+    files: 64,
+    threads: 32,
+};
+
+/// Files and threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// File descriptors.
+    pub files: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+impl Amount {
+    /// A connection.
+    pub const CONNECTION: Self = Self {
+        files: 1,
+        threads: 0,
+    };
+    /// A publisher, or a viewer on webrtcbin: sockets on a few addresses, and streaming threads.
+    pub const SESSION: Self = Self {
+        files: 10,
+        threads: 6,
+    };
+    /// A pipeline of a file; those that talk to the network need most.
+    pub const PIPELINE: Self = Self {
+        files: 12,
+        threads: 12,
+    };
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            files: self.files.saturating_add(other.files),
+            threads: self.threads.saturating_add(other.threads),
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            files: self.files.saturating_sub(other.files),
+            threads: self.threads.saturating_sub(other.threads),
+        }
+    }
+
+    fn times(self, count: usize) -> Self {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        Self {
+            files: self.files.saturating_mul(count),
+            threads: self.threads.saturating_mul(count),
+        }
+    }
+
+    /// The first of the two that is smaller than in `other`.
+    fn short_of(self, other: Self) -> Option<Short> {
+        if self.files < other.files {
+            Some(Short::Files)
+        } else if self.threads < other.threads {
+            Some(Short::Threads)
+        } else {
+            None
+        }
+    }
+}
+
+/// What there is too little of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Short {
+    /// File descriptors.
+    Files,
+    /// Threads.
+    Threads,
+}
+
+impl Short {
+    /// What the operator can raise.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Files => "open files",
+            Self::Threads => "threads",
+        }
+    }
+}
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the limit of {} is nearly reached", self.name())
+    }
+}
+
+/// Who asks. Each leaves the ones behind it a part of what is kept back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// Somebody who wants to stay: a session, an event stream.
+    Client,
+    /// A connection, on which at least a refusal can be said.
+    Connection,
+    /// A pipeline of what runs already.
+    Pipeline,
+}
+
+impl Asker {
+    /// What must be left, of the whole reserve.
+    fn share(self, reserve: u64) -> u64 {
+        match self {
+            Self::Client => reserve,
+            Self::Connection => reserve / 2,
+            Self::Pipeline => reserve / 4,
+        }
+    }
+}
+
+/// Granted for as long as it is held. Afterwards the system's own count has it.
+#[derive(Debug)]
+pub struct Permit(Amount);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut ledger = ledger();
+        ledger.held = ledger.held.minus(self.0);
+        ledger.released = ledger.released.plus(self.0);
+    }
+}
+
+/// Grants this much, if enough is left.
+///
+/// # Errors
+/// What there is too little of.
+pub fn reserve(asker: Asker, amount: Amount) -> Result<Permit, Short> {
+    let mut ledger = ledger();
+    let now = Instant::now();
+    if now.saturating_duration_since(ledger.sampled_at) >= SAMPLE_INTERVAL {
+        ledger.sampled(in_use(), now);
+    }
+    let granted = ledger.grant(asker, amount).map(|()| Permit(amount));
+    if let Err(short) = &granted
+        && ledger.may_complain(now)
+    {
+        let Ledger { limit, in_use, .. } = *ledger;
+        tracing::warn!(?asker, ?in_use, ?limit, "refused: {short}");
+    }
+    granted
+}
+
+/// Whether clients are refused now.
+///
+/// # Errors
+/// What there is too little of.
+pub fn check() -> Result<(), Short> {
+    reserve(Asker::Client, Amount::default()).map(drop)
+}
+
+/// What the limits of the configuration can add up to.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand {
+    /// HTTP connections.
+    pub connections: usize,
+    /// Publishers, and viewers on webrtcbin.
+    pub sessions: usize,
+    /// Pipelines of files.
+    pub pipelines: usize,
+}
+
+impl Demand {
+    fn needs(self) -> Amount {
+        let own = OWN.plus(Amount::CONNECTION.times(self.connections));
+        let media = Amount::SESSION.times(self.sessions);
+        own.plus(media).plus(Amount::PIPELINE.times(self.pipelines))
+    }
+}
+
+/// Says in one line if the system allows less than the configured limits need.
+pub fn compare(demand: Demand) {
+    let (needed, limit) = (demand.needs(), ledger().limit);
+    let Some(short) = limit.short_of(needed) else {
+        return;
+    };
+    let (files, threads) = (limit.files, limit.threads);
+    tracing::warn!(
+        files,
+        files_needed = needed.files,
+        threads,
+        threads_needed = needed.threads,
+        "the system's limit of {} is lower than the configured limits need; clients are refused \
+         before it is reached. Raise it (LimitNOFILE, TasksMax, ulimit), or lower \
+         http.connections, limits.sessions and limits.broadcasts",
+        short.name()
+    );
+}
+
+/// Raises the limit of open files as far as it goes, and reads the limits. Call it first of all.
+pub fn prepare() {
+    drop(ledger());
+}
+
+static LEDGER: LazyLock<Mutex<Ledger>> = LazyLock::new(|| {
+    // Err: it stays as it is.
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::from(u16::MAX));
+    let limit = Amount {
+        files,
+        threads: threads_max(),
+    };
+    Mutex::new(Ledger::new(limit, in_use(), Instant::now()))
+});
+
+fn ledger() -> std::sync::MutexGuard<'static, Ledger> {
+    // Numbers only: never half-changed.
+    LEDGER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Limits, use and grants.
+struct Ledger {
+    limit: Amount,
+    in_use: Amount,
+    sampled_at: Instant,
+    held: Amount,
+    /// Of permits given back since the sample, which may have opened what they were for.
+    released: Amount,
+    complained_at: Option<Instant>,
+}
+
+impl Ledger {
+    fn new(limit: Amount, in_use: Amount, now: Instant) -> Self {
+        Self {
+            limit,
+            in_use,
+            sampled_at: now,
+            held: Amount::default(),
+            released: Amount::default(),
+            complained_at: None,
+        }
+    }
+
+    fn sampled(&mut self, in_use: Amount, now: Instant) {
+        self.in_use = in_use;
+        self.sampled_at = now;
+        self.released = Amount::default();
+    }
+
+    /// Whether it is time for a line in the log.
+    fn may_complain(&mut self, now: Instant) -> bool {
+        let last = self.complained_at;
+        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAINT_INTERVAL);
+        if due {
+            self.complained_at = Some(now);
+        }
+        due
+    }
+
+    fn grant(&mut self, asker: Asker, amount: Amount) -> Result<(), Short> {
+        let taken = self.in_use.plus(self.held).plus(self.released);
+        let kept = |limit: u64| {
+            let reserve = (limit / RESERVE_SHARE).clamp(*RESERVE.start(), *RESERVE.end());
+            asker.share(reserve)
+        };
+        let kept = Amount {
+            files: kept(self.limit.files),
+            threads: kept(self.limit.threads),
+        };
+        if let Some(short) = self.limit.short_of(taken.plus(amount).plus(kept)) {
+            return Err(short);
+        }
+        self.held = self.held.plus(amount);
+        Ok(())
+    }
+}
+
+/// Open files and threads of this process.
+fn in_use() -> Amount {
+    let listed = || fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    // Linux 6.2 and later say it without a list.
+    let files = match fs::metadata("/proc/self/fd") {
+        Ok(folder) if folder.len() > 0 => folder.len(),
+        _ => u64::try_from(listed()).unwrap_or(u64::MAX),
+    };
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let threads = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
+    Amount {
+        files,
+        threads: threads.unwrap_or(0),
+    }
+}
+
+/// The lowest of the limits on threads: the kernel's, the user's, and those of the control groups
+/// that the process is in (systemd's `TasksMax`, a container's limit).
+fn threads_max() -> u64 {
+    let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let kernel = number(Path::new("/proc/sys/kernel/threads-max"));
+    let user = rlimit::getrlimit(rlimit::Resource::NPROC).ok();
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let root = Path::new("/sys/fs/cgroup");
+    let group = root.join(group.unwrap_or_default());
+    let groups = group
+        .ancestors()
+        .take_while(|folder| folder.starts_with(root))
+        .filter_map(|folder| number(&folder.join("pids.max")))
+        .min();
+    let limits = [kernel, user.map(|(soft, _)| soft), groups];
+    limits.into_iter().flatten().min().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(files: u64) -> Amount {
+        Amount { files, threads: 0 }
+    }
+
+    fn ledger(limit: u64, in_use: u64) -> Ledger {
+        let limit = Amount {
+            files: limit,
+            threads: u64::MAX,
+        };
+        Ledger::new(limit, files(in_use), Instant::now())
+    }
+
+    fn granted(ledger: &mut Ledger, asker: Asker, amount: Amount) -> usize {
+        (0..1000)
+            .take_while(|_| ledger.grant(asker, amount).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn clients_leave_the_reserve() {
+        let mut ledger = ledger(256, 56);
+        assert_eq!(granted(&mut ledger, Asker::Client, Amount::SESSION), 15);
+        assert_eq!(
+            ledger.grant(Asker::Client, Amount::SESSION),
+            Err(Short::Files)
+        );
+        assert_eq!(granted(&mut ledger, Asker::Connection, files(1)), 26);
+        assert_eq!(granted(&mut ledger, Asker::Pipeline, files(1)), 12);
+    }
+
+    #[test]
+    fn what_is_given_back_counts_until_the_system_is_looked_at_again() {
+        let mut ledger = ledger(256, 56);
+        granted(&mut ledger, Asker::Client, files(1));
+        ledger.released = std::mem::take(&mut ledger.held);
+        assert!(ledger.grant(Asker::Client, files(1)).is_err());
+        ledger.sampled(files(100), Instant::now());
+        assert_eq!(granted(&mut ledger, Asker::Client, files(1)), 108);
+    }
+
+    #[test]
+    fn threads_run_out_too() {
+        let limit = Amount {
+            files: u64::MAX,
+            threads: 100,
+        };
+        let mut ledger = Ledger::new(limit, Amount::default(), Instant::now());
+        assert_eq!(granted(&mut ledger, Asker::Client, Amount::SESSION), 8);
+        assert_eq!(
+            ledger.grant(Asker::Client, Amount::SESSION),
+            Err(Short::Threads)
+        );
+    }
+
+    #[test]
+    fn large_limits_keep_back_no_more_than_is_useful() {
+        let mut ledger = ledger(1 << 20, (1 << 20) - 1100);
+        assert_eq!(granted(&mut ledger, Asker::Client, files(1)), 76);
+    }
+
+    #[test]
+    fn what_is_allowed_adds_up() {
+        let demand = Demand {
+            connections: 2000,
+            sessions: 100,
+            pipelines: 2,
+        };
+        assert_eq!(demand.needs().files, 64 + 2000 + 1000 + 24);
+        assert_eq!(demand.needs().threads, 32 + 600 + 24);
+    }
+
+    #[test]
+    fn this_process_has_files_and_threads() {
+        let amount = in_use();
+        assert!(amount.files >= 3 && amount.threads >= 1, "{amount:?}");
+        assert!(threads_max() > amount.threads);
+    }
+}

@@ -1,0 +1,73 @@
+//! Open files run out: clients are refused, and what runs goes on.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    rtc::{Client, clip},
+    support::{PATIENCE, Server, aerial, fixture, wait_for},
+};
+
+/// A server that may have this many open files, and cannot raise the limit.
+fn limited(files: usize) -> Server {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
+    let program = aerial(&[&arguments[..], &["--demo", "false"]].concat());
+    let mut command = Command::new("sh");
+    let limit = format!("ulimit -n {files} && exec \"$@\"");
+    command
+        .args(["-c", &limit, "sh"])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .stderr(Stdio::piped());
+    if let Some(folder) = program.get_current_dir() {
+        command.current_dir(folder);
+    }
+    Server::attach(command.spawn().unwrap())
+}
+
+/// Opens an event stream and leaves it open; with the status of the answer.
+fn event_stream(server: &Server) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = b"GET /api/events HTTP/1.1\r\nHost: test\r\n\r\n";
+    // Err: refused already.
+    let _ = stream.write_all(request);
+    let mut status = [0; 12];
+    let read = stream.read_exact(&mut status);
+    let status = read.map(|()| String::from_utf8_lossy(&status[9..]).into_owned());
+    (stream, status.unwrap_or_default())
+}
+
+#[test]
+fn open_files_run_out_with_refusals_and_nothing_else() {
+    let server = limited(256);
+    let publisher = Client::live(&server, "a", &clip::H264);
+    let viewer = Client::watch(&server, "a");
+    viewer.wait_for_frames(10);
+
+    let offer = fixture("obs-session-level");
+    let begun: Vec<u16> = (0..60)
+        .map(|number| {
+            server
+                .post_offer(&format!("/whip/b{number}"), &offer)
+                .status
+        })
+        .collect();
+    let refused = begun.iter().filter(|&&status| status == 503).count();
+    assert!(begun.contains(&201) && refused > 10, "{begun:?}");
+    let streams: Vec<_> = (0..300).map(|_| event_stream(&server)).collect();
+    let refused = streams.iter().filter(|(_, status)| status != "200").count();
+    assert!(refused > 100, "{refused} of {} refused", streams.len());
+    viewer.wait_for_frames(60);
+    viewer.wait_for_all();
+
+    drop(streams);
+    // They have never connected, and make room again.
+    wait_for("room for a publisher", || {
+        (server.post_offer("/whip/c", &offer).status == 201).then_some(())
+    });
+    server.delete(&publisher.session).expect(200);
+}
