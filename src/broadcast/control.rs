@@ -70,7 +70,7 @@ impl Broadcasts {
             error => error.into(),
         })?;
         for (property, value) in changes {
-            tracing::info!(broadcast = %name, pipeline, property, value, "property is set");
+            tracing::info!(broadcast = %name, pipeline, property, value, "property set");
         }
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Broadcasts {
         pipeline: &str,
     ) -> Result<(job::Control, job::JobFigures), Error> {
         let mut pipelines = self.pipelines_of(name).await?.into_iter();
-        let found = pipelines.find(|it| it.name == pipeline);
+        let found = pipelines.find(|found| found.name == pipeline);
         let found = found.ok_or(Error::Missing("pipeline"))?;
         let control = found
             .control

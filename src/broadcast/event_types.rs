@@ -1,6 +1,6 @@
 //! The events that a viewer's streams carry (WHEP events document).
 
-/// EventStreams one session may have at the same time.
+/// Event streams that one session may have at the same time.
 const SELECTIONS_MAX: usize = 8;
 
 /// A kind of event.
@@ -45,7 +45,7 @@ impl EventKind {
     }
 }
 
-/// The selections of one session.
+/// The event streams of one session.
 #[derive(Debug, Default)]
 pub(super) struct EventStreams {
     next: u64,

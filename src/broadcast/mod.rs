@@ -1,21 +1,40 @@
-//! Who publishes and who watches: one actor task per broadcast.
+//! Who publishes and who watches: one actor per broadcast.
 //!
-//! [`Broadcasts`] is the door for the HTTP layer. Each broadcast has one actor task that decides
-//! everything about it; sessions and sources are child tasks that negotiate, run and close on
-//! their own and report back, so that the actor never waits for GStreamer or for a viewer. This
-//! layer knows neither HTTP nor SDP details nor GStreamer.
+//! [`Broadcasts`] is the door for the HTTP layer. Sessions and pipelines are child tasks of the
+//! actor that negotiate, run and close on their own and report back, so that the actor never waits
+//! for GStreamer or for a viewer. This layer knows neither HTTP nor SDP details nor GStreamer.
+//!
+//! ```text
+//!  requests, media events,   +-------+  events   +-------------------------------------+
+//!  ended tasks, a tick  ---> | actor | --------> | parts: supply, audience, renditions,|
+//!                            | (loop)| <-------- |        outputs, slate; choice, slot |
+//!                            +-------+  actions  +-------------------------------------+
+//!                                |                 pure: no task, no clock, no IO
+//!                                v
+//!             publisher, viewer: a session each;  supervisor: a run of a pipeline
+//! ```
 
+mod action;
 mod actor;
+mod audience;
+mod choice;
 mod control;
 mod error;
 mod event_types;
-mod feed;
-mod job;
+mod gate;
+mod keyframes;
+mod outputs;
+mod parts;
 mod publisher;
+mod renditions;
 mod session;
-mod source;
+mod slate;
+mod slot;
 mod status;
+mod supervisor;
+mod supply;
 mod takeover;
+mod tracks;
 mod viewer;
 
 use std::{
@@ -39,6 +58,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use self::{
     actor::{Actor, Request},
@@ -60,6 +80,10 @@ const REQUESTS_MAX: usize = 256;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
 /// How often a request is sent again because the broadcast ended under it.
 const ATTEMPTS_MAX: usize = 4;
+/// When to ask again for a broadcast that nobody publishes.
+const RETRY_MISSING: Duration = Duration::from_secs(2);
+/// When a second publisher may try again: after that long without RTP the first is stale.
+const RETRY_TAKEN: Duration = Duration::from_secs(2);
 
 /// What this layer is told by the configuration.
 #[derive(Clone, Debug)]
@@ -208,7 +232,7 @@ impl Broadcasts {
             let entry = directory.broadcasts.get(name);
             let entry = entry.ok_or_else(|| Error::NotLive {
                 name: name.clone(),
-                retry_after: actor::RETRY_MISSING,
+                retry_after: RETRY_MISSING,
             })?;
             Ok((entry.requests.clone(), request))
         })
@@ -231,7 +255,7 @@ impl Broadcasts {
             Ok((
                 entry.requests.clone(),
                 Request::End {
-                    id: id.clone(),
+                    session: session.number,
                     reply,
                 },
             ))
@@ -300,7 +324,7 @@ impl Broadcasts {
     }
 
     /// Pipelines whose start or stop has outlived its time limit and still holds a thread.
-    pub fn hanging_pipelines(&self) -> usize {
+    pub fn hanging_pipelines() -> usize {
         pipeline::hanging_pipelines()
     }
 
@@ -333,7 +357,9 @@ impl Broadcasts {
         while directory.actors.try_join_next().is_some() {}
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let (actor, status) = Actor::new(name, Arc::clone(shared), receiver);
-        directory.actors.spawn(actor.run());
+        // An error span, so that it is there at every level.
+        let span = tracing::error_span!("broadcast", %name);
+        directory.actors.spawn(actor.run().instrument(span));
         directory.broadcasts.insert(
             name.clone(),
             Entry {

@@ -11,11 +11,8 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Error, Reply, Session,
-    actor::{Outcome, RETRY_TAKEN},
-    session::Command,
-    status::SharedCounters,
-    takeover::Pulse,
+    ANSWER_TIMEOUT, Created, Error, RETRY_TAKEN, Reply, Session, actor::Outcome, session::Command,
+    status::SharedCounters, takeover::Pulse,
 };
 use crate::{
     fanout::Fanout,
@@ -33,8 +30,8 @@ const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// Events waiting for the task: connected, two tracks, closed.
 const EVENTS_MAX: usize = 16;
 
-/// Everything a publisher's task needs.
-pub(super) struct Task {
+/// Everything that a publisher's task needs.
+pub(super) struct PublisherTask {
     pub(super) session: Arc<Session>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
@@ -45,69 +42,40 @@ pub(super) struct Task {
     pub(super) counters: SharedCounters,
 }
 
-impl Task {
+impl PublisherTask {
     /// Runs the session to its end.
     pub(super) async fn run(self, reply: Reply<Created>) -> Outcome {
-        let Self {
-            session,
-            commands,
-            offer,
-            sinks,
-            options,
-            fanout,
-            pulse,
-            counters,
-        } = self;
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
-        let keyframe = Arc::<Notify>::default();
+        let keyframe_wanted = Arc::<Notify>::default();
         let reports = Reports {
             events: events_sender,
-            keyframe_wanted: Arc::clone(&keyframe),
+            keyframe_wanted: Arc::clone(&keyframe_wanted),
         };
-        let accepted = timeout(
-            ANSWER_TIMEOUT,
-            Publisher::accept(&offer, &options, fanout.port(), sinks, reports),
-        );
+        let port = self.fanout.port();
+        let accepted = Publisher::accept(&self.offer, &self.options, port, self.sinks, reports);
         let accepted = tokio::select! {
-            accepted = accepted => accepted,
-            end = session.stop.ended() => return Outcome::Refused(reply, stopped(&session, end)),
+            accepted = timeout(ANSWER_TIMEOUT, accepted) => accepted,
+            end = self.session.stop.ended() => {
+                return Outcome::Refused(reply, stopped(&self.session, end));
+            }
         };
         let error = match accepted {
             Ok(Ok((publisher, answer))) => {
-                let began = Instant::now();
-                pulse.send_modify(|pulse| pulse.answered = Some(began));
-                counters.started(Role::Publisher);
-                tracing::info!(broadcast = %session.broadcast, session = session.number, "publisher begins");
-                let end = if reply
-                    .send(Ok(Created {
-                        session: Arc::clone(&session),
-                        answer,
-                    }))
-                    .is_ok()
-                {
-                    follow(&session, &publisher, (commands, events, &keyframe), &pulse).await
-                } else {
-                    // The client has left before the answer.
-                    End::Deleted
+                self.counters.started(Role::Publisher);
+                let connection = PublisherConnection {
+                    session: self.session,
+                    publisher,
+                    commands: self.commands,
+                    events,
+                    keyframe_wanted,
+                    pulse: self.pulse,
                 };
-                let stats = publisher.statistics();
-                publisher.close(end).await;
-                tracing::info!(
-                    broadcast = %session.broadcast,
-                    session = session.number,
-                    ?end,
-                    seconds = began.elapsed().as_secs(),
-                    packets = stats.packets,
-                    bytes = stats.bytes,
-                    lost = stats.lost,
-                    "publisher ended"
-                );
-                return Outcome::Ended(end);
+                return Outcome::Ended(connection.serve(answer, reply).await);
             }
             Ok(Err(error)) => error.into(),
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
-        tracing::warn!(broadcast = %session.broadcast, session = session.number, %error, "publisher refused");
+        tracing::warn!(%error, "publisher refused");
         Outcome::Refused(reply, error)
     }
 }
@@ -123,51 +91,95 @@ fn stopped(session: &Session, end: End) -> Error {
     }
 }
 
-/// Runs a session that has been answered; returns why it ends.
-async fn follow(
-    session: &Session,
-    publisher: &Publisher,
-    (mut commands, mut events, keyframe): (mpsc::Receiver<Command>, mpsc::Receiver<Event>, &Notify),
-    pulse: &watch::Sender<Pulse>,
-) -> End {
-    let mut last_request = Instant::now();
-    let mut tick = interval(PULSE);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            event = events.recv() => match event {
-                Some(Event::Connected) => {
-                    pulse.send_modify(|pulse| pulse.connected = Some(Instant::now()));
-                    tracing::debug!(session = session.number, "publisher connected");
+/// A session that has its answer.
+struct PublisherConnection {
+    session: Arc<Session>,
+    publisher: Publisher,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Receiver<Event>,
+    /// A loss has broken the picture.
+    keyframe_wanted: Arc<Notify>,
+    pulse: watch::Sender<Pulse>,
+}
+
+impl PublisherConnection {
+    /// Gives the client its answer and runs the session to its end.
+    async fn serve(mut self, answer: String, reply: Reply<Created>) -> End {
+        let began = Instant::now();
+        self.pulse.send_modify(|pulse| pulse.answered = Some(began));
+        tracing::info!("publisher begins");
+        let created = Created {
+            session: Arc::clone(&self.session),
+            answer,
+        };
+        let end = if reply.send(Ok(created)).is_ok() {
+            self.follow().await
+        } else {
+            End::Deleted // the client has left before the answer
+        };
+        let stats = self.publisher.statistics();
+        self.publisher.close(end).await;
+        tracing::info!(
+            ?end,
+            seconds = began.elapsed().as_secs(),
+            packets = stats.packets,
+            bytes = stats.bytes,
+            lost = stats.lost,
+            "publisher ended"
+        );
+        end
+    }
+
+    /// Runs until the session ends; returns why.
+    async fn follow(&mut self) -> End {
+        let mut requested = Instant::now();
+        let mut tick = interval(PULSE);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(Event::Connected) => {
+                        let now = Instant::now();
+                        self.pulse.send_modify(|pulse| pulse.connected = Some(now));
+                        tracing::debug!("publisher connected");
+                    }
+                    Some(Event::Track(kind, codec)) => {
+                        tracing::debug!(%kind, %codec, "first frame");
+                    }
+                    Some(Event::KeyframeWanted) => {}
+                    Some(Event::Closed(end)) => return end,
+                    None => return End::Failed,
+                },
+                Some(command) = self.commands.recv() => self.obey(command).await,
+                () = self.keyframe_wanted.notified(), if requested.elapsed() >= KEYFRAME_INTERVAL => {
+                    requested = Instant::now();
+                    self.publisher.request_keyframe();
                 }
-                Some(Event::Track(kind, codec)) => {
-                    tracing::debug!(session = session.number, %kind, %codec, "first frame");
+                end = self.session.stop.ended() => return end,
+                _ = tick.tick() => {
+                    let last_packet = self.publisher.statistics().last_packet;
+                    self.pulse.send_if_modified(|pulse| {
+                        let changed = pulse.last_packet != last_packet;
+                        pulse.last_packet = last_packet;
+                        changed
+                    });
                 }
-                Some(Event::KeyframeWanted) => {}
-                Some(Event::Closed(end)) => return end,
-                None => return End::Failed,
-            },
-            Some(command) = commands.recv() => match command {
-                Command::Candidates(candidates) => publisher.add_candidates(&candidates),
-                Command::Keyframe => publisher.request_keyframe(),
-                Command::Layer(_) | Command::Switch(_) => {}
-                Command::Restart { ice_ufrag, ice_pwd, reply } => {
-                    // Err: the client has left.
-                    let _ = reply.send(publisher.restart(&ice_ufrag, &ice_pwd).await);
-                }
-            },
-            () = keyframe.notified(), if last_request.elapsed() >= KEYFRAME_INTERVAL => {
-                last_request = Instant::now();
-                publisher.request_keyframe();
             }
-            end = session.stop.ended() => return end,
-            _ = tick.tick() => {
-                let last_packet = publisher.statistics().last_packet;
-                pulse.send_if_modified(|pulse| {
-                    let changed = pulse.last_packet != last_packet;
-                    pulse.last_packet = last_packet;
-                    changed
-                });
+        }
+    }
+
+    async fn obey(&self, command: Command) {
+        match command {
+            Command::Candidates(candidates) => self.publisher.add_candidates(&candidates),
+            Command::Keyframe => self.publisher.request_keyframe(),
+            Command::Layer(_) | Command::Switch(_) => {}
+            Command::Restart {
+                ice_ufrag,
+                ice_pwd,
+                reply,
+            } => {
+                // Err: the client has left.
+                let _ = reply.send(self.publisher.restart(&ice_ufrag, &ice_pwd).await);
             }
         }
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Error,
     event_types::{EventKind, EventStreams},
-    feed::Track,
+    tracks::BroadcastTrack,
 };
 use crate::{
     media::{Kind, TokenBucket},
@@ -29,6 +29,8 @@ use crate::{
 
 /// Commands waiting for a session's task; trickled candidates come in small batches.
 const COMMANDS_MAX: usize = 32;
+/// Length of what names an ICE session, in bytes.
+const ICE_ID_BYTES: usize = 8;
 /// Longest ICE restart.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(3);
 /// PATCH requests a session may send at once.
@@ -72,7 +74,7 @@ pub(super) enum Command {
     /// The viewer wants this layer of its picture, or the server's choice.
     Layer(Option<usize>),
     /// The viewer shall get another rendition.
-    Switch(Switch),
+    Switch(SwitchCommand),
     /// Restart ICE with the peer's new credentials; the reply is the engine's side of it.
     Restart {
         ice_ufrag: String,
@@ -82,24 +84,33 @@ pub(super) enum Command {
 }
 
 /// Where a viewer's track comes from, from now on.
-pub(super) struct Switch {
+pub(super) struct SwitchCommand {
     pub(super) kind: Kind,
-    pub(super) track: Track,
+    pub(super) track: BroadcastTrack,
     /// Who makes its keyframes, if it is the picture.
     pub(super) keyframe: Option<Arc<Notify>>,
 }
 
-impl fmt::Debug for Switch {
+impl fmt::Debug for SwitchCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Switch").field(&self.kind).finish()
+        f.debug_tuple("SwitchCommand").field(&self.kind).finish()
     }
 }
 
 /// The ICE session of a session: a restart begins a new one.
 #[derive(Debug)]
 struct Ice {
-    etag: String,
+    id: String,
     remote: Remote,
+}
+
+/// An ICE session that a restart has begun.
+#[derive(Debug)]
+pub struct Restarted {
+    /// See [`Session::ice_id`].
+    pub ice_id: String,
+    /// The fragment with the server's side.
+    pub fragment: String,
 }
 
 /// A session: one HTTP resource and its peer connection.
@@ -116,7 +127,7 @@ pub struct Session {
     /// Index of the offer's m= section with the picture.
     pub video_section: Option<usize>,
     ice: Mutex<Ice>,
-    selections: Mutex<EventStreams>,
+    event_streams: Mutex<EventStreams>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: Stop,
     allowance: Mutex<TokenBucket>,
@@ -137,19 +148,28 @@ impl Session {
             role,
             broadcast,
             ice: Mutex::new(Ice {
-                etag: etag()?,
+                id: random_hex::<ICE_ID_BYTES>()?,
                 remote: offer.remote(),
             }),
             video_section: offer
                 .media
                 .iter()
-                .position(|it| it.kind == Some(Kind::Video)),
-            selections: Mutex::default(),
+                .position(|section| section.kind == Some(Kind::Video)),
+            event_streams: Mutex::default(),
             commands,
             stop: Stop::default(),
             allowance: Mutex::new(TokenBucket::new(RATE, BURST, Instant::now())),
         };
         Ok((Arc::new(session), receiver))
+    }
+
+    /// What its log lines carry. An error span, so that it is there at every level.
+    pub(super) fn span(&self) -> tracing::Span {
+        let role = match self.role {
+            Role::Publisher => "publisher",
+            Role::Viewer => "viewer",
+        };
+        tracing::error_span!("session", id = self.number, role)
     }
 
     /// Resolves when the session ends.
@@ -160,36 +180,34 @@ impl Session {
     /// Gives the viewer a layer of its picture, by index; `None` leaves it to the server.
     pub fn select_layer(&self, layer: Option<usize>) {
         if self.commands.try_send(Command::Layer(layer)).is_err() {
-            tracing::debug!(
-                session = self.number,
-                "layer not changed: the session is busy"
-            );
+            let session = self.number;
+            tracing::debug!(session, "layer not changed: the session is busy");
         }
     }
 
-    /// Remembers a selection of events; returns its number in URLs.
+    /// Opens a stream of these events; returns its number in URLs.
     ///
     /// # Errors
     /// [`Error::Full`] if the session has too many.
     pub fn select_events(&self, kinds: Vec<EventKind>) -> Result<u64, Error> {
-        self.selections()
+        self.event_streams()
             .add(kinds)
             .ok_or(Error::Full("event streams of a session"))
     }
 
-    /// The events of a selection, if it exists.
+    /// The events of a stream, if it exists.
     pub fn selected_events(&self, number: &str) -> Option<Vec<EventKind>> {
-        self.selections().find(number)
+        self.event_streams().find(number)
     }
 
-    /// Forgets a selection of events.
+    /// Closes a stream of events.
     pub fn forget_events(&self, number: &str) {
-        self.selections().forget(number);
+        self.event_streams().forget(number);
     }
 
-    fn selections(&self) -> MutexGuard<'_, EventStreams> {
+    fn event_streams(&self) -> MutexGuard<'_, EventStreams> {
         // Never half-changed.
-        self.selections
+        self.event_streams
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,9 +228,9 @@ impl Session {
         }
     }
 
-    /// Entity tag of the present ICE session, with quotes (RFC 9725 §4.3.1).
-    pub fn etag(&self) -> String {
-        self.ice().etag.clone()
+    /// Tells the present ICE session from every other.
+    pub fn ice_id(&self) -> String {
+        self.ice().id.clone()
     }
 
     /// What the fragment asks for (RFC 9725 §4.3). A restart shows in changed credentials.
@@ -240,13 +258,12 @@ impl Session {
         }
     }
 
-    /// Restarts ICE and returns the new entity tag and the fragment with the server's side
-    /// (RFC 9725 §4.3.3).
+    /// Restarts ICE (RFC 9725 §4.3.3).
     ///
     /// # Errors
     /// If the engine cannot (webrtcbin 1.22 keeps its old credentials); then the present ICE
     /// session goes on.
-    pub async fn restart(&self, fragment: Fragment) -> Result<(String, String), Error> {
+    pub async fn restart(&self, fragment: Fragment) -> Result<Restarted, Error> {
         let (Some(ice_ufrag), Some(ice_pwd)) = (fragment.ice_ufrag, fragment.ice_pwd) else {
             return Err(unsupported("a restart needs a=ice-ufrag and a=ice-pwd"));
         };
@@ -264,9 +281,9 @@ impl Session {
             .map_err(|_| Error::Failed("the engine did not restart ICE in time".to_owned()))?
             .map_err(|_| Error::Missing("session"))??;
         self.trickle(fragment.candidates);
-        let etag = etag()?;
+        let id = random_hex::<ICE_ID_BYTES>()?;
         let mut ice = self.ice();
-        ice.etag.clone_from(&etag);
+        ice.id.clone_from(&id);
         ice.remote.ice_ufrag = ice_ufrag;
         ice.remote.ice_pwd = ice_pwd;
         let mid = ice
@@ -275,16 +292,15 @@ impl Session {
             .first()
             .map(String::as_str)
             .unwrap_or_default();
-        Ok((etag, sdp::restart_answer(mid, &transport)))
+        Ok(Restarted {
+            ice_id: id,
+            fragment: sdp::restart_answer(mid, &transport),
+        })
     }
 }
 
 fn unsupported(message: &str) -> Error {
     sdp::Error::Unsupported(message.to_owned()).into()
-}
-
-fn etag() -> Result<String, Error> {
-    Ok(format!("\"{}\"", random_hex::<8>()?))
 }
 
 /// Ends a task, with the reason.
@@ -328,10 +344,9 @@ fn random_hex<const BYTES: usize>() -> Result<String, Error> {
         }))
 }
 
-/// A random share of `span`, for jitter.
-pub(super) fn random_share(span: Duration) -> Duration {
-    let share = getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX));
-    span.mul_f64(share)
+/// A random number between 0 and 1 that spreads restarts.
+pub(super) fn jitter() -> f64 {
+    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

@@ -10,13 +10,42 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::job::{Health, Snapshot};
+use super::supervisor::Snapshot;
 use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
     pipeline::job::{Control, JobFigures},
     plan::{Name, PipelineFile},
 };
+
+/// What a pipeline does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activity {
+    /// Nothing: it is not needed now.
+    #[default]
+    Idle,
+    /// It starts.
+    Starting,
+    /// It runs.
+    Running,
+    /// Media goes in, but nothing comes out.
+    Stalled,
+    /// It has failed and is started again after a pause.
+    Failed,
+}
+
+/// How a pipeline is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// What it does.
+    pub state: Activity,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Why it failed last, if it does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
 
 /// Whether a broadcast can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -67,9 +96,9 @@ pub struct Status {
     /// Whether its source starts with its first viewer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub on_demand: bool,
-    /// Whether somebody feeds it, live or not.
+    /// Whether its publisher or source is connected, live or not.
     #[serde(skip)]
-    pub live: bool,
+    pub connected: bool,
 }
 
 /// A pipeline.
@@ -150,10 +179,10 @@ pub struct PipelineFigures {
 }
 
 impl PipelineFigures {
-    pub(super) fn new(text: &PipelineFile, kind: PipelineKind, snapshot: Snapshot) -> Self {
+    pub(super) fn new(file: &PipelineFile, kind: PipelineKind, snapshot: Snapshot) -> Self {
         Self {
-            name: text.name().to_owned(),
-            file: text.file.clone(),
+            name: file.name().to_owned(),
+            file: file.file.clone(),
             kind,
             health: snapshot.health,
             figures: snapshot.figures,
@@ -340,7 +369,7 @@ mod tests {
             outputs: Vec::new(),
             renditions: Vec::new(),
             on_demand: false,
-            live: true,
+            connected: true,
         };
         assert_eq!(
             serde_json::to_string(&status).unwrap(),

@@ -30,7 +30,7 @@ pub(super) struct Pulse {
 
 /// What a second publisher gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Takeover {
     /// The present one is protected.
     Refuse,
     /// The present one is replaced.
@@ -38,16 +38,16 @@ pub(super) enum Verdict {
 }
 
 impl Pulse {
-    /// Decides about a request that arrived at `arrived`.
+    /// What a second publisher gets whose request arrived at `arrived`.
     ///
     /// Of requests that overlap in time exactly one wins. After its answer a publisher that has
     /// not connected protects nothing: OBS leaves without a word when it dislikes an answer.
-    pub(super) fn takeover(&self, arrived: Instant, now: Instant, times: &Times) -> Verdict {
+    pub(super) fn takeover(&self, arrived: Instant, now: Instant, times: &Times) -> Takeover {
         let overlaps = self.answered.is_none_or(|answered| arrived <= answered);
         if overlaps || (self.connected.is_some() && !self.is_stale(now, times)) {
-            Verdict::Refuse
+            Takeover::Refuse
         } else {
-            Verdict::Replace
+            Takeover::Replace
         }
     }
 
@@ -108,7 +108,7 @@ mod tests {
         let negotiating = Pulse::default();
         assert_eq!(
             negotiating.takeover(clock.at(0.0), clock.at(0.0), &TIMES),
-            Verdict::Refuse
+            Takeover::Refuse
         );
         let answered = Pulse {
             answered: Some(clock.at(0.1)),
@@ -116,11 +116,11 @@ mod tests {
         };
         assert_eq!(
             answered.takeover(clock.at(0.05), clock.at(0.2), &TIMES),
-            Verdict::Refuse
+            Takeover::Refuse
         );
         assert_eq!(
             answered.takeover(clock.at(0.15), clock.at(0.2), &TIMES),
-            Verdict::Replace
+            Takeover::Replace
         );
     }
 
@@ -132,7 +132,7 @@ mod tests {
             connected: Some(clock.at(0.5)),
             last_packet: Some(clock.at(7.0)),
         };
-        for (now, verdict) in [(8.9, Verdict::Refuse), (9.0, Verdict::Replace)] {
+        for (now, verdict) in [(8.9, Takeover::Refuse), (9.0, Takeover::Replace)] {
             assert_eq!(
                 live.takeover(clock.at(now), clock.at(now), &TIMES),
                 verdict,
@@ -153,11 +153,11 @@ mod tests {
         };
         assert_eq!(
             silent.takeover(clock.at(2.0), clock.at(2.0), &TIMES),
-            Verdict::Refuse
+            Takeover::Refuse
         );
         assert_eq!(
             silent.takeover(clock.at(3.0), clock.at(3.0), &TIMES),
-            Verdict::Replace
+            Takeover::Replace
         );
         assert_eq!(silent.overdue(clock.at(10.9), &TIMES), None);
         assert_eq!(silent.overdue(clock.at(11.0), &TIMES), Some(End::NoMedia));

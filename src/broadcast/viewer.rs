@@ -11,11 +11,11 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Error, Reply, Session,
-    actor::{Outcome, RETRY_MISSING},
-    feed::{Track, Tracks},
-    session::Command,
+    ANSWER_TIMEOUT, Created, Error, RETRY_MISSING, Reply, Session,
+    actor::Outcome,
+    session::{Command, SwitchCommand},
     status::SharedCounters,
+    tracks::{BroadcastTrack, BroadcastTracks},
 };
 use crate::{
     fanout::{self, Fanout, Viewer, ViewerOptions},
@@ -31,30 +31,27 @@ const EVENTS_MAX: usize = 16;
 /// Pause before an overloaded engine is told again.
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
 
-/// Everything a viewer's task needs.
-pub(super) struct Task {
+/// Everything that a viewer's task needs.
+pub(super) struct ViewerTask {
     pub(super) session: Arc<Session>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
-    pub(super) tracks: Tracks,
+    pub(super) tracks: BroadcastTracks,
     pub(super) options: ViewerOptions,
     pub(super) fanout: Fanout,
     pub(super) keyframe_wanted: Arc<Notify>,
     pub(super) counters: SharedCounters,
 }
 
-impl Task {
+impl ViewerTask {
     /// Runs the session to its end.
     pub(super) async fn run(self, reply: Reply<Created>) -> Outcome {
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
+        let video = self.tracks.video.as_ref();
         let tracks = fanout::Tracks {
-            video: watched(self.tracks.video.as_ref()),
+            video: watched(video),
             audio: watched(self.tracks.audio.as_ref()),
-            layers: self
-                .tracks
-                .video
-                .as_ref()
-                .map_or(&[], |track| &track.layers),
+            layers: video.map_or(&[], |track| &track.layers),
         };
         let watching = self
             .fanout
@@ -66,52 +63,21 @@ impl Task {
             }
         };
         let error = match watching {
-            Ok(Ok(watching)) => return self.serve(watching, events, reply).await,
+            Ok(Ok((viewer, answer))) => {
+                self.counters.started(Role::Viewer);
+                let connection = ViewerConnection {
+                    session: self.session,
+                    viewer,
+                    commands: self.commands,
+                    events,
+                    keyframe_wanted: self.keyframe_wanted,
+                };
+                return Outcome::Ended(connection.serve(answer, reply).await);
+            }
             Ok(Err(error)) => error.into(),
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
         Outcome::Refused(reply, error)
-    }
-
-    /// Runs a session that has its answer.
-    async fn serve(
-        mut self,
-        (viewer, answer): (Viewer, String),
-        mut events: mpsc::Receiver<Event>,
-        reply: Reply<Created>,
-    ) -> Outcome {
-        let began = Instant::now();
-        let session = &self.session;
-        self.counters.started(Role::Viewer);
-        tracing::info!(broadcast = %session.broadcast, session = session.number, "viewer begins");
-        let end = if reply
-            .send(Ok(Created {
-                session: Arc::clone(session),
-                answer,
-            }))
-            .is_ok()
-        {
-            let queues = (&mut self.commands, &mut events);
-            follow(session, &viewer, queues, self.keyframe_wanted).await
-        } else {
-            // The client has left before the answer.
-            End::Deleted
-        };
-        let stats = viewer.statistics();
-        viewer.close(end, &mut events).await;
-        tracing::info!(
-            broadcast = %session.broadcast,
-            session = session.number,
-            ?end,
-            seconds = began.elapsed().as_secs(),
-            packets = stats.packets,
-            bytes = stats.bytes,
-            retransmitted = stats.retransmitted,
-            refused = stats.retransmissions_refused,
-            dropped = stats.dropped,
-            "viewer ended"
-        );
-        Outcome::Ended(end)
     }
 }
 
@@ -126,47 +92,94 @@ fn stopped(session: &Session, end: End) -> Error {
     }
 }
 
-fn watched(track: Option<&Track>) -> Option<(Codec, &fanout::Rendition)> {
+fn watched(track: Option<&BroadcastTrack>) -> Option<(Codec, &fanout::Rendition)> {
     track.and_then(|track| Some((track.codec?, &*track.rendition)))
 }
 
-/// Runs a session that has been answered; returns why it ends.
-async fn follow(
-    session: &Session,
-    viewer: &Viewer,
-    (commands, events): (&mut mpsc::Receiver<Command>, &mut mpsc::Receiver<Event>),
-    mut keyframe_wanted: Arc<Notify>,
-) -> End {
-    loop {
-        tokio::select! {
-            event = events.recv() => match event {
-                Some(Event::Connected) => {
-                    tracing::debug!(session = session.number, "viewer connected");
-                }
-                Some(Event::KeyframeWanted) => keyframe_wanted.notify_one(),
-                Some(Event::Track(..)) => {}
-                Some(Event::Closed(end)) => return end,
-                None => return End::Failed,
-            },
-            Some(command) = commands.recv() => match command {
-                Command::Candidates(candidates) => viewer.add_candidates(&candidates),
-                Command::Keyframe => {}
-                Command::Layer(layer) => viewer.select(layer),
-                Command::Switch(to) => {
-                    keyframe_wanted = to.keyframe.clone().unwrap_or(keyframe_wanted);
-                    let track = &to.track;
-                    while !viewer.switch(to.kind, &track.rendition, &track.layers)
-                        && !session.stop.is_set()
-                    {
-                        sleep(OVERLOAD_PAUSE).await;
-                    }
-                }
-                Command::Restart { ice_ufrag, ice_pwd, reply } => {
-                    // Err: the client has left.
-                    let _ = reply.send(viewer.restart(&ice_ufrag, &ice_pwd).await);
-                }
-            },
-            end = session.stop.ended() => return end,
+/// A session that has its answer.
+struct ViewerConnection {
+    session: Arc<Session>,
+    viewer: Viewer,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Receiver<Event>,
+    /// Asks for a keyframe of what the viewer gets.
+    keyframe_wanted: Arc<Notify>,
+}
+
+impl ViewerConnection {
+    /// Gives the client its answer and runs the session to its end.
+    async fn serve(mut self, answer: String, reply: Reply<Created>) -> End {
+        let began = Instant::now();
+        tracing::info!("viewer begins");
+        let created = Created {
+            session: Arc::clone(&self.session),
+            answer,
+        };
+        let end = if reply.send(Ok(created)).is_ok() {
+            self.follow().await
+        } else {
+            End::Deleted // the client has left before the answer
+        };
+        let stats = self.viewer.statistics();
+        self.viewer.close(end, &mut self.events).await;
+        tracing::info!(
+            ?end,
+            seconds = began.elapsed().as_secs(),
+            packets = stats.packets,
+            bytes = stats.bytes,
+            retransmitted = stats.retransmitted,
+            refused = stats.retransmissions_refused,
+            dropped = stats.dropped,
+            "viewer ended"
+        );
+        end
+    }
+
+    /// Runs until the session ends; returns why.
+    async fn follow(&mut self) -> End {
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(Event::Connected) => tracing::debug!("viewer connected"),
+                    Some(Event::KeyframeWanted) => self.keyframe_wanted.notify_one(),
+                    Some(Event::Track(..)) => {}
+                    Some(Event::Closed(end)) => return end,
+                    None => return End::Failed,
+                },
+                Some(command) = self.commands.recv() => self.obey(command).await,
+                end = self.session.stop.ended() => return end,
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Candidates(candidates) => self.viewer.add_candidates(&candidates),
+            Command::Keyframe => {}
+            Command::Layer(layer) => self.viewer.select(layer),
+            Command::Switch(to) => self.switch(to).await,
+            Command::Restart {
+                ice_ufrag,
+                ice_pwd,
+                reply,
+            } => {
+                // Err: the client has left.
+                let _ = reply.send(self.viewer.restart(&ice_ufrag, &ice_pwd).await);
+            }
+        }
+    }
+
+    /// Gives the viewer another rendition; an overloaded engine is told until it has room.
+    async fn switch(&mut self, to: SwitchCommand) {
+        let track = &to.track;
+        while !self.viewer.switch(to.kind, &track.rendition, &track.layers) {
+            if self.session.stop.is_set() {
+                return;
+            }
+            sleep(OVERLOAD_PAUSE).await;
+        }
+        if let Some(keyframe) = to.keyframe {
+            self.keyframe_wanted = keyframe;
         }
     }
 }

@@ -46,7 +46,14 @@ impl Rendition {
         }
     }
 
-    pub(super) fn key(&self) -> u64 {
+    /// One that no worker carries.
+    #[cfg(test)]
+    pub(crate) fn unconnected(key: u64, kind: Kind) -> Self {
+        Self::new(key, kind, Vec::new(), Arc::default())
+    }
+
+    /// Tells it from every other rendition of the server.
+    pub(crate) fn key(&self) -> u64 {
         self.feed.key
     }
 

@@ -74,7 +74,7 @@ pub(super) fn server(app: &App) -> Result<Response, Problem> {
 pub(super) fn publishers(status: &[Status]) -> usize {
     status
         .iter()
-        .filter(|status| status.live && status.source == SourceKind::Whip)
+        .filter(|status| status.connected && status.source == SourceKind::Whip)
         .count()
 }
 

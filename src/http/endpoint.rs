@@ -10,7 +10,7 @@ use super::{
     reply::{add_links, empty, set, with_body},
     request::Request,
     router::Naming,
-    urls,
+    urls, wire,
 };
 use crate::{
     broadcast::{self, Created},
@@ -142,7 +142,8 @@ fn created_response(app: &App, role: Role, created: &Created) -> Response {
         value.set_sensitive(true);
         response.headers_mut().insert(header::LOCATION, value);
     }
-    set(&mut response, &header::ETAG, &session.etag());
+    let etag = wire::ice_etag(&session.ice_id());
+    set(&mut response, &header::ETAG, &etag);
     set(&mut response, &ACCEPT_PATCH, FRAGMENT_TYPE);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
     add_links(&mut response, &app.options.ice_servers);

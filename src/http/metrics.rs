@@ -6,7 +6,10 @@ use ::http::StatusCode;
 use warp::reply::Response;
 
 use super::{App, api, reply::with_body};
-use crate::{broadcast::State, peer::sdp::Role};
+use crate::{
+    broadcast::{Broadcasts, State},
+    peer::sdp::Role,
+};
 
 pub(super) fn answer(app: &App) -> Response {
     let mut text = String::new();
@@ -37,7 +40,7 @@ fn gauges(app: &App, text: &mut String) -> fmt::Result {
         (
             "pipelines_hanging",
             "Pipelines that do not finish starting or stopping.",
-            app.broadcasts.hanging_pipelines(),
+            Broadcasts::hanging_pipelines(),
         ),
     ] {
         head(text, name, "gauge", help)?;

@@ -12,6 +12,7 @@ use super::{
     problem::Problem,
     reply::{empty, set, with_body},
     request::Request,
+    wire,
 };
 use crate::{
     broadcast::{Session, SessionId},
@@ -63,7 +64,7 @@ async fn patch(app: &App, session: &Session, mut request: Request) -> Result<Res
     }
     let fragment = Fragment::parse(&body)?;
     let change = session.change(&fragment)?;
-    match if_match(&request.headers, &session.etag()) {
+    match if_match(&request.headers, &wire::ice_etag(&session.ice_id())) {
         Precondition::Holds => {}
         Precondition::Missing if app.options.lenient_etag => {}
         Precondition::Missing => return Err(Problem::precondition_required()),
@@ -75,8 +76,9 @@ async fn patch(app: &App, session: &Session, mut request: Request) -> Result<Res
             Ok(empty(StatusCode::NO_CONTENT))
         }
         Change::Restart => {
-            let (etag, fragment) = session.restart(fragment).await?;
-            let mut response = with_body(StatusCode::OK, FRAGMENT_TYPE, fragment);
+            let restarted = session.restart(fragment).await?;
+            let mut response = with_body(StatusCode::OK, FRAGMENT_TYPE, restarted.fragment);
+            let etag = wire::ice_etag(&restarted.ice_id);
             set(&mut response, &header::ETAG, &etag);
             Ok(response)
         }

@@ -1,4 +1,4 @@
-//! What goes over the wire as JSON.
+//! What goes over the wire: JSON and entity tags.
 
 use ::http::{StatusCode, header};
 use serde::Serialize;
@@ -15,4 +15,9 @@ pub(super) fn json(value: &impl Serialize) -> Result<Response, Problem> {
     let mut response = with_body(StatusCode::OK, "application/json", body);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
     Ok(response)
+}
+
+/// The entity tag of an ICE session (RFC 9725 §4.3.1).
+pub(super) fn ice_etag(ice_id: &str) -> String {
+    format!("\"{ice_id}\"")
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Error, Event, Job, PipelineRole, TrackSinks, Variables, job::JobSetup};
+#[cfg(test)]
 use crate::media::Kind;
 
 /// A running source pipeline. Dropping it stops it in the background.
@@ -59,14 +60,10 @@ impl Source {
         Ok(Self { job })
     }
 
-    /// The pipeline: figures, graph, adjustable properties.
-    pub fn job(&self) -> &Job {
-        &self.job
-    }
-
     /// Requests a keyframe from the video encoder. Does nothing if the pipeline has none that takes
     /// requests.
-    pub fn request_keyframe(&self) {
+    #[cfg(test)]
+    pub(super) fn request_keyframe(&self) {
         self.job.force_keyframe(Kind::Video.name());
     }
 

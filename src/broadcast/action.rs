@@ -1,0 +1,107 @@
+//! What the parts of a broadcast want done. The actor's loop does it.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use super::{
+    Error,
+    choice::Origin,
+    gate::Gate,
+    slot::{RunId, StopRun},
+    supervisor::Snapshot,
+    takeover::Pulse,
+    tracks::{BroadcastTrack, BroadcastTracks},
+};
+use crate::{
+    fanout,
+    media::Kind,
+    peer::End,
+    pipeline::{EncodedStream, EncodedStreams},
+    plan::{PipelineFile, Plan},
+};
+
+/// Sessions are named by their public number.
+pub(super) enum Action {
+    /// Run a publisher's session.
+    StartPublisher { session: u64, input: InputStart },
+    /// Run a pipeline.
+    StartRun(Box<RunStart>),
+    /// Tell a pipeline to stop.
+    StopRun(StopRun),
+    /// Run a viewer's session.
+    Admit { session: u64, view: View },
+    /// Answer a viewer with an error.
+    Refuse { session: u64, error: Error },
+    /// Give a viewer another rendition.
+    Switch(Switching),
+    /// End a session.
+    Close { session: u64, why: End },
+    /// Ask a publisher for a keyframe.
+    AskForKeyframe { session: u64 },
+}
+
+/// An input that begins.
+pub(super) struct InputStart {
+    pub(super) gate: Arc<Gate>,
+    /// Where the input tells whether it is alive.
+    pub(super) pulse: watch::Sender<Pulse>,
+    pub(super) tracks: BroadcastTracks,
+    pub(super) streams: EncodedStreams,
+}
+
+/// A run of a pipeline that begins.
+pub(super) struct RunStart {
+    pub(super) run: RunId,
+    /// Whether the pipeline is started again after a failure.
+    pub(super) again: bool,
+    pub(super) file: PipelineFile,
+    /// What its variables are taken from.
+    pub(super) plan: Arc<Plan>,
+    pub(super) work: Work,
+    /// Asks its encoders for a keyframe.
+    pub(super) keyframe: Arc<Notify>,
+    /// Where the run tells how it is.
+    pub(super) snapshot: watch::Sender<Snapshot>,
+}
+
+/// What a pipeline does.
+pub(super) enum Work {
+    /// Feeds the broadcast.
+    Source(InputStart),
+    /// Makes renditions of its inputs.
+    Renditions {
+        inputs: EncodedStreams,
+        made: Vec<Made>,
+    },
+    /// Takes its inputs out.
+    Output { inputs: EncodedStreams },
+}
+
+/// A rendition that a pipeline makes.
+pub(super) struct Made {
+    /// Name of the appsink.
+    pub(super) sink: String,
+    /// Name of the rendition.
+    pub(super) name: String,
+    pub(super) rendition: Arc<fanout::Rendition>,
+    /// Where other pipelines take it from.
+    pub(super) stream: EncodedStream,
+}
+
+/// What a viewer gets.
+pub(super) struct View {
+    pub(super) tracks: BroadcastTracks,
+    /// Asks for a keyframe of its video.
+    pub(super) keyframe: Arc<Notify>,
+}
+
+/// A viewer's way from one rendition to another.
+pub(super) struct Switching {
+    pub(super) session: u64,
+    pub(super) kind: Kind,
+    pub(super) to: Origin,
+    pub(super) track: BroadcastTrack,
+    /// Asks for a keyframe of what it gets; `None` for audio.
+    pub(super) keyframe: Option<Arc<Notify>>,
+}

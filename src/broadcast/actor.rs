@@ -1,0 +1,409 @@
+//! The actor of a broadcast: one task that passes what happens to the parts, one event after the
+//! other, and does what they want done.
+
+mod sessions;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{self, JoinError, JoinSet},
+    time::{MissedTickBehavior, interval},
+};
+use tracing::Instrument;
+
+use self::sessions::Switched;
+use super::{
+    Created, Error, Reply, Session, Shared,
+    action::{Action, RunStart},
+    audience::Visitor,
+    gate::MediaEvent,
+    parts::{Parts, Rules},
+    session::{Command, Stop, jitter},
+    slot::{RunEnd, RunId, SlotId},
+    status::{Details, PipelineFigures, Status},
+    supervisor::Run,
+    tracks::NewRendition,
+};
+use crate::{
+    media::Codec,
+    peer::{
+        End,
+        sdp::{Offer, Role},
+    },
+    plan::Name,
+};
+
+/// How often time limits are checked.
+const TICK: Duration = Duration::from_millis(250);
+/// Media events waiting for the actor: a few per input and rendition.
+const MEDIA_EVENTS_MAX: usize = 64;
+
+/// What an actor is asked.
+pub(super) enum Request {
+    /// Start a publisher.
+    Publish {
+        offer: Arc<Offer>,
+        codecs: Vec<Codec>,
+        arrived: Instant,
+        reply: Reply<Created>,
+    },
+    /// Start a viewer, of a rendition that it names or of what fits.
+    Watch {
+        offer: Arc<Offer>,
+        requested: Option<String>,
+        reply: Reply<Created>,
+    },
+    /// End a session, by number, because its client wants so.
+    End { session: u64, reply: Reply<()> },
+    /// Tell what there is to know.
+    Describe { reply: Reply<Details> },
+    /// Tell of the pipelines.
+    Pipelines { reply: Reply<Vec<PipelineFigures>> },
+    /// Have a pipeline make a keyframe.
+    Keyframe { pipeline: String, reply: Reply<()> },
+}
+
+/// How a child task ended.
+pub(super) enum Outcome {
+    /// A session that had been answered.
+    Ended(End),
+    /// A session that never began. The actor tells the client, once nothing is left of it.
+    Refused(Reply<Created>, Error),
+    /// A run of a pipeline.
+    Run(RunEnd),
+}
+
+/// What a child task was.
+#[derive(Clone, Copy, Debug)]
+enum Child {
+    Publisher(u64),
+    Viewer(u64),
+    Run(RunId),
+}
+
+/// A session of the broadcast.
+struct Member {
+    session: Arc<Session>,
+    /// Until its task begins.
+    pending: Option<Pending>,
+}
+
+/// What a session's task is started with.
+struct Pending {
+    commands: mpsc::Receiver<Command>,
+    offer: Arc<Offer>,
+    reply: Reply<Created>,
+}
+
+/// The task of a broadcast.
+pub(super) struct Actor {
+    name: Name,
+    shared: Arc<Shared>,
+    parts: Parts,
+    requests: mpsc::Receiver<Request>,
+    media: mpsc::Receiver<MediaEvent>,
+    /// Given to whoever reports.
+    reports: mpsc::Sender<MediaEvent>,
+    keyframe_wanted: Arc<Notify>,
+    /// By number.
+    members: BTreeMap<u64, Member>,
+    runs: HashMap<RunId, Stop>,
+    children: JoinSet<Outcome>,
+    child_names: HashMap<task::Id, Child>,
+    status: watch::Sender<Status>,
+}
+
+impl Actor {
+    pub(super) fn new(
+        name: &Name,
+        shared: Arc<Shared>,
+        requests: mpsc::Receiver<Request>,
+    ) -> (Self, watch::Receiver<Status>) {
+        let now = Instant::now();
+        let fanout = shared.fanout.clone();
+        let new_rendition: NewRendition = Arc::new(move |kind| fanout.rendition(kind));
+        let options = &shared.options;
+        let rules = Rules {
+            times: options.times,
+            grace: options.grace,
+            viewers_max: options.viewers_max,
+            replace_live: options.replace_live,
+        };
+        let plan = Arc::new(options.plans.of(name));
+        let parts = Parts::new(name, rules, plan, &new_rendition, now);
+        let (status, receiver) = watch::channel(parts.status(now));
+        let (reports, media) = mpsc::channel(MEDIA_EVENTS_MAX);
+        let actor = Self {
+            name: name.clone(),
+            shared,
+            keyframe_wanted: parts.keyframe_notify(),
+            parts,
+            requests,
+            media,
+            reports,
+            members: BTreeMap::new(),
+            runs: HashMap::new(),
+            children: JoinSet::new(),
+            child_names: HashMap::new(),
+            status,
+        };
+        (actor, receiver)
+    }
+
+    pub(super) async fn run(mut self) {
+        let begun = Instant::now();
+        tracing::info!("broadcast begins");
+        let stopping = self.shared.stopping.clone();
+        tokio::select! {
+            () = self.work() => {}
+            () = stopping.cancelled() => self.drain().await,
+        }
+        tracing::info!(seconds = begun.elapsed().as_secs(), "broadcast ended");
+    }
+
+    /// Runs until nothing is left of the broadcast and it is removed from the directory.
+    async fn work(&mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(request) = self.requests.recv() => self.answer(request),
+                Some(event) = self.media.recv() => {
+                    let actions = self.parts.media(event, Instant::now());
+                    self.perform(actions);
+                }
+                Some(child) = self.children.join_next_with_id() => self.reap(child),
+                () = self.keyframe_wanted.notified() => {
+                    let action = self.parts.keyframe_wanted(Instant::now());
+                    self.perform(action);
+                }
+                _ = tick.tick() => self.tick(),
+            }
+            self.publish_status();
+            if self.is_idle() && self.shared.remove(&self.name, &mut self.requests) {
+                break;
+            }
+        }
+    }
+
+    /// Ends every session and waits for their goodbyes; the server limits the time.
+    async fn drain(&mut self) {
+        self.requests.close();
+        let actions = self.parts.shut_down(Instant::now());
+        self.perform(actions);
+        while let Some(child) = self.children.join_next_with_id().await {
+            match self.name_child(child) {
+                (_, Outcome::Ended(end)) => self.shared.counters.ended(end),
+                (_, Outcome::Refused(reply, error)) => respond(reply, Err(error)),
+                (_, Outcome::Run(_)) => {}
+            }
+        }
+    }
+
+    /// Whether nobody publishes or watches and nobody is about to.
+    fn is_idle(&self) -> bool {
+        self.children.is_empty() && self.parts.is_idle(Instant::now())
+    }
+
+    fn tick(&mut self) {
+        let gone = |(number, member): (&u64, &Member)| {
+            let pending = member.pending.as_ref()?;
+            pending.reply.is_closed().then_some(*number)
+        };
+        // Clients that have left before they were answered.
+        let gone: Vec<u64> = self.members.iter().filter_map(gone).collect();
+        for number in gone {
+            self.parts.viewer_ended(number);
+            self.forget(number);
+        }
+        let actions = self.parts.tick(Instant::now());
+        self.perform(actions);
+    }
+
+    fn answer(&mut self, request: Request) {
+        let now = Instant::now();
+        match request {
+            Request::Publish { reply, .. } | Request::Watch { reply, .. } if reply.is_closed() => {}
+            Request::Publish {
+                offer,
+                codecs,
+                arrived,
+                reply,
+            } => {
+                if let Err(error) = self.parts.check_publisher(arrived, now) {
+                    return respond(reply, Err(error));
+                }
+                let rids = offer.layers().to_vec();
+                if let Some(number) = self.admit(Role::Publisher, offer, reply) {
+                    let actions = self.parts.publish(number, &codecs, &rids, now);
+                    self.perform(actions);
+                }
+            }
+            Request::Watch {
+                offer,
+                requested,
+                reply,
+            } => {
+                if let Err(error) = self.parts.check_viewer(requested.as_deref(), now) {
+                    return respond(reply, Err(error));
+                }
+                let visitor = Visitor {
+                    offer: Arc::clone(&offer),
+                    requested,
+                };
+                if let Some(number) = self.admit(Role::Viewer, offer, reply) {
+                    let actions = self.parts.watch(number, visitor, now);
+                    self.perform(actions);
+                }
+            }
+            Request::End { session, reply } => {
+                let actions = self.parts.delete(session, now);
+                let known = actions.is_some();
+                self.perform(actions.into_iter().flatten());
+                respond(reply, known.then_some(()).ok_or(Error::Missing("session")));
+            }
+            Request::Describe { reply } => respond(reply, Ok(self.parts.details(now))),
+            Request::Pipelines { reply } => respond(reply, Ok(self.parts.pipelines())),
+            Request::Keyframe { pipeline, reply } => {
+                let asked = self.parts.force_keyframe(&pipeline, now);
+                respond(reply, asked.map(|action| self.perform(action)));
+            }
+        }
+    }
+
+    fn perform(&mut self, actions: impl IntoIterator<Item = Action>) {
+        let mut switched = BTreeMap::new();
+        for action in actions {
+            match action {
+                Action::StartPublisher { session, input } => self.start_publisher(session, input),
+                Action::StartRun(start) => self.start_run(*start),
+                Action::StopRun(stop) => {
+                    if let Some(run) = self.runs.get(&stop.run) {
+                        run.end(stop.why);
+                    }
+                }
+                Action::Admit { session, view } => self.start_viewer(session, view),
+                Action::Refuse { session, error } => {
+                    let member = self.forget(session);
+                    if let Some(pending) = member.and_then(|member| member.pending) {
+                        respond(pending.reply, Err(error));
+                    }
+                }
+                Action::Switch(switching) => self.switch(&switching, &mut switched),
+                Action::Close { session, why } => {
+                    if let Some(member) = self.forget(session) {
+                        member.session.stop.end(why);
+                    }
+                }
+                Action::AskForKeyframe { session } => self.ask_for_keyframe(session),
+            }
+        }
+        for (Switched { kind, from, to }, viewers) in switched {
+            tracing::info!(%kind, from, to, viewers, "viewers switch");
+        }
+    }
+
+    fn start_run(&mut self, start: RunStart) {
+        let run = start.run;
+        if start.again && run.slot == SlotId::Source {
+            let counters = &self.shared.counters;
+            counters.source_restarts.fetch_add(1, Ordering::Relaxed);
+        }
+        let stop = Stop::default();
+        let pipeline = start.file.name();
+        let span = tracing::error_span!("pipeline", name = pipeline);
+        let task = Run {
+            broadcast: self.name.clone(),
+            start,
+            reports: self.reports.clone(),
+            counters: Arc::clone(&self.shared.counters),
+            stop: stop.clone(),
+        };
+        let task = async { Outcome::Run(task.run().await) };
+        let child = self.children.spawn(task.instrument(span));
+        self.child_names.insert(child.id(), Child::Run(run));
+        self.runs.insert(run, stop);
+    }
+
+    /// Takes note of a child task that has ended.
+    fn reap(&mut self, child: Result<(task::Id, Outcome), JoinError>) {
+        let now = Instant::now();
+        let (child, outcome) = self.name_child(child);
+        match (child, &outcome) {
+            (Some(Child::Viewer(number)), _) => {
+                self.parts.viewer_ended(number);
+                self.forget(number);
+            }
+            (Some(Child::Publisher(number)), outcome) => {
+                let why = match outcome {
+                    Outcome::Ended(end) => *end,
+                    Outcome::Refused(..) | Outcome::Run(_) => End::Failed,
+                };
+                let actions = self.parts.publisher_ended(number, why, now);
+                self.perform(actions);
+                self.forget(number);
+            }
+            (Some(Child::Run(run)), Outcome::Run(end)) => {
+                self.runs.remove(&run);
+                let actions = self.parts.run_ended(end, now);
+                self.perform(actions);
+            }
+            (Some(Child::Run(_)) | None, _) => {}
+        }
+        match outcome {
+            Outcome::Ended(end) => self.shared.counters.ended(end),
+            Outcome::Refused(reply, error) => {
+                self.publish_status();
+                respond(reply, Err(error));
+            }
+            Outcome::Run(_) => {}
+        }
+    }
+
+    /// What a child task was, and how it ended.
+    fn name_child(
+        &mut self,
+        child: Result<(task::Id, Outcome), JoinError>,
+    ) -> (Option<Child>, Outcome) {
+        let (id, outcome) = match child {
+            Ok((id, outcome)) => (id, Some(outcome)),
+            Err(error) => {
+                tracing::error!(%error, "a task failed");
+                (error.id(), None)
+            }
+        };
+        let child = self.child_names.remove(&id);
+        let outcome = outcome.unwrap_or_else(|| match child {
+            Some(Child::Run(run)) => Outcome::Run(RunEnd {
+                run,
+                made_frames: false,
+                error: Some("its task failed".to_owned()),
+                jitter: jitter(),
+            }),
+            _ => Outcome::Ended(End::Failed),
+        });
+        (child, outcome)
+    }
+
+    fn publish_status(&self) {
+        let new = self.parts.status(Instant::now());
+        let changed = self.status.send_if_modified(|status| {
+            let changed = *status != new;
+            *status = new;
+            changed
+        });
+        if changed {
+            self.shared.notify();
+        }
+    }
+}
+
+fn respond<T>(reply: Reply<T>, answer: Result<T, Error>) {
+    // Err: the client has left.
+    let _ = reply.send(answer);
+}

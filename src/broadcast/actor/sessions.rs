@@ -1,0 +1,158 @@
+//! The sessions of a broadcast: made, started, told and forgotten.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use tracing::Instrument;
+
+use super::{Actor, Child, Member, Pending, respond};
+use crate::{
+    broadcast::{
+        Created, Reply, Session,
+        action::{InputStart, Switching, View},
+        publisher::PublisherTask,
+        session::{Command, SwitchCommand},
+        viewer::ViewerTask,
+    },
+    media::Kind,
+    peer::sdp::{Offer, Role},
+};
+
+/// Viewers that went the same way, in the log.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Switched {
+    pub(super) kind: Kind,
+    pub(super) from: String,
+    pub(super) to: String,
+}
+
+impl Actor {
+    /// A session for `offer`, known to the directory from now on. Returns its number; if there is
+    /// no room, the client is told so.
+    pub(super) fn admit(
+        &mut self,
+        role: Role,
+        offer: Arc<Offer>,
+        reply: Reply<Created>,
+    ) -> Option<u64> {
+        let number = self.shared.number();
+        let made = Session::new(number, role, self.name.clone(), &offer);
+        let made = made.and_then(|(session, commands)| {
+            self.shared.register(&session)?;
+            Ok((session, commands))
+        });
+        match made {
+            Ok((session, commands)) => {
+                let pending = Some(Pending {
+                    commands,
+                    offer,
+                    reply,
+                });
+                self.members.insert(number, Member { session, pending });
+                Some(number)
+            }
+            Err(error) => {
+                respond(reply, Err(error));
+                None
+            }
+        }
+    }
+
+    /// Forgets a session; its URL is unknown from now on.
+    pub(super) fn forget(&mut self, number: u64) -> Option<Member> {
+        let member = self.members.remove(&number)?;
+        self.shared.unregister(&member.session.id);
+        Some(member)
+    }
+
+    pub(super) fn start_publisher(&mut self, number: u64, input: InputStart) {
+        let Some((session, pending)) = self.begin(number) else {
+            return;
+        };
+        let plan = self.parts.plan();
+        let mut options = self.shared.options.publisher.clone();
+        options.engine = plan.publisher_engine.unwrap_or(options.engine);
+        let sinks = input
+            .gate
+            .sinks(&input.tracks, &input.streams, &self.reports);
+        let span = session.span();
+        let task = PublisherTask {
+            session,
+            commands: pending.commands,
+            offer: pending.offer,
+            sinks,
+            options,
+            fanout: self.shared.fanout.clone(),
+            pulse: input.pulse,
+            counters: Arc::clone(&self.shared.counters),
+        };
+        let task = task.run(pending.reply).instrument(span);
+        let child = self.children.spawn(task);
+        self.child_names
+            .insert(child.id(), Child::Publisher(number));
+    }
+
+    pub(super) fn start_viewer(&mut self, number: u64, view: View) {
+        let Some((session, pending)) = self.begin(number) else {
+            return;
+        };
+        let plan = self.parts.plan();
+        let mut options = self.shared.options.viewer.clone();
+        options.engine = plan.viewer_engine.unwrap_or(options.engine);
+        let span = session.span();
+        let task = ViewerTask {
+            session,
+            commands: pending.commands,
+            offer: pending.offer,
+            tracks: view.tracks,
+            options,
+            fanout: self.shared.fanout.clone(),
+            keyframe_wanted: view.keyframe,
+            counters: Arc::clone(&self.shared.counters),
+        };
+        let task = task.run(pending.reply).instrument(span);
+        let child = self.children.spawn(task);
+        self.child_names.insert(child.id(), Child::Viewer(number));
+    }
+
+    /// The session of this number, and what its task is started with.
+    pub(super) fn begin(&mut self, number: u64) -> Option<(Arc<Session>, Pending)> {
+        let member = self.members.get_mut(&number)?;
+        Some((Arc::clone(&member.session), member.pending.take()?))
+    }
+
+    pub(super) fn switch(
+        &mut self,
+        switching: &Switching,
+        switched: &mut BTreeMap<Switched, usize>,
+    ) {
+        let Some(member) = self.members.get(&switching.session) else {
+            return;
+        };
+        let kind = switching.kind;
+        let command = Command::Switch(SwitchCommand {
+            kind,
+            track: switching.track.clone(),
+            keyframe: switching.keyframe.clone(),
+        });
+        if member.session.commands.try_send(command).is_err() {
+            return; // its task is busy: the parts try again
+        }
+        if let Some((from, to)) = self.parts.switched(switching) {
+            let (from, to) = (from.to_owned(), to.to_owned());
+            *switched.entry(Switched { kind, from, to }).or_default() += 1;
+        }
+    }
+
+    pub(super) fn ask_for_keyframe(&self, number: u64) {
+        let Some(member) = self.members.get(&number) else {
+            return;
+        };
+        if member.session.commands.try_send(Command::Keyframe).is_ok() {
+            let counters = &self.shared.counters;
+            counters.keyframe_requests.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

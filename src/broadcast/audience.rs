@@ -1,0 +1,241 @@
+//! The viewers of a broadcast: those that watch, those that wait for their first frame, and which
+//! rendition each gets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    choice::{self, Next, Origin, Present, RenditionId, Situation, Wants},
+    tracks::{BroadcastTracks, KINDS},
+};
+use crate::{
+    media::{Codec, Kind},
+    peer::sdp::Offer,
+};
+
+/// Longest wait of a viewer for the first frame of a rendition, or of a source on demand.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// A viewer and what it asks for.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    pub(super) offer: Arc<Offer>,
+    /// The rendition that it requests by name.
+    pub(super) requested: Option<String>,
+}
+
+impl Visitor {
+    /// What it wants of one kind. `codec` is what it has negotiated.
+    pub(super) fn wants(&self, kind: Kind, codec: Option<Codec>) -> Wants<'_> {
+        Wants {
+            kind,
+            offer: &self.offer,
+            requested: self.requested.as_deref(),
+            codec,
+        }
+    }
+}
+
+/// What a viewer gets of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subscription {
+    pub(super) kind: Kind,
+    /// How it is encoded. That is negotiated, and stays.
+    pub(super) codec: Codec,
+    pub(super) present: Present,
+}
+
+/// A viewer that has not been answered yet.
+#[derive(Clone)]
+pub(super) struct Waiting {
+    pub(super) visitor: Visitor,
+    since: Instant,
+}
+
+impl Waiting {
+    /// Whether it still waits for the best.
+    pub(super) fn is_patient(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < WAIT_MAX
+    }
+}
+
+/// A viewer that watches.
+struct Watching {
+    visitor: Visitor,
+    /// At most one of each kind.
+    subscriptions: Vec<Subscription>,
+}
+
+impl Watching {
+    fn subscription(&self, kind: Kind) -> Option<&Subscription> {
+        let mut subscriptions = self.subscriptions.iter();
+        subscriptions.find(|subscription| subscription.kind == kind)
+    }
+
+    fn next(&self, situation: &Situation, subscription: &Subscription) -> Next {
+        let codec = Some(subscription.codec);
+        let wants = self.visitor.wants(subscription.kind, codec);
+        choice::next(situation, &wants, subscription.present)
+    }
+}
+
+/// A viewer's next step, if it does not stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) session: u64,
+    pub(super) kind: Kind,
+    pub(super) next: Next,
+}
+
+/// All viewers of a broadcast, by the number of their session.
+#[derive(Default)]
+pub(super) struct Audience {
+    waiting: BTreeMap<u64, Waiting>,
+    watching: BTreeMap<u64, Watching>,
+    /// The situation in which every viewer was found where it should be.
+    settled: Option<Situation>,
+}
+
+impl Audience {
+    /// A viewer waits for an answer.
+    pub(super) fn arrive(&mut self, session: u64, visitor: Visitor, since: Instant) {
+        self.waiting.insert(session, Waiting { visitor, since });
+    }
+
+    /// Those that wait, in the order in which they came.
+    pub(super) fn waiting(&self) -> Vec<(u64, Waiting)> {
+        let waiting = self.waiting.iter();
+        waiting
+            .map(|(session, viewer)| (*session, viewer.clone()))
+            .collect()
+    }
+
+    /// A waiting viewer is admitted with these subscriptions.
+    pub(super) fn admit(&mut self, session: u64, subscriptions: Vec<Subscription>) {
+        if let Some(Waiting { visitor, .. }) = self.waiting.remove(&session) {
+            let watching = Watching {
+                visitor,
+                subscriptions,
+            };
+            self.watching.insert(session, watching);
+            self.settled = None;
+        }
+    }
+
+    /// Forgets a viewer; false if there is no such viewer.
+    pub(super) fn remove(&mut self, session: u64) -> bool {
+        let waited = self.waiting.remove(&session).is_some();
+        self.watching.remove(&session).is_some() || waited
+    }
+
+    /// Forgets everybody that watches.
+    pub(super) fn take_watching(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.watching).into_keys().collect()
+    }
+
+    /// Forgets everybody that waits.
+    pub(super) fn take_waiting(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.waiting).into_keys().collect()
+    }
+
+    /// Viewers that watch.
+    pub(super) fn watchers(&self) -> usize {
+        self.watching.len()
+    }
+
+    /// Viewers that watch or wait.
+    pub(super) fn len(&self) -> usize {
+        self.watching.len() + self.waiting.len()
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
+        let watching = self.watching.values();
+        watching.flat_map(|viewer| &viewer.subscriptions)
+    }
+
+    /// The viewers of each rendition that has any.
+    pub(super) fn viewers(&self) -> BTreeMap<RenditionId, usize> {
+        let mut viewers = BTreeMap::new();
+        for subscription in self.subscriptions() {
+            if let Origin::Rendition(id) = subscription.present.origin {
+                *viewers.entry(id).or_default() += 1;
+            }
+        }
+        viewers
+    }
+
+    /// The renditions that have viewers.
+    pub(super) fn watched(&self) -> BTreeSet<RenditionId> {
+        self.viewers().into_keys().collect()
+    }
+
+    /// Every viewer that should get something else now.
+    pub(super) fn steps(&mut self, situation: &Situation) -> Vec<Step> {
+        if self.settled.as_ref() == Some(situation) {
+            return Vec::new();
+        }
+        let mut steps = Vec::new();
+        for (session, viewer) in &self.watching {
+            for subscription in &viewer.subscriptions {
+                let next = viewer.next(situation, subscription);
+                if next != Next::Stay {
+                    steps.push(Step {
+                        session: *session,
+                        kind: subscription.kind,
+                        next,
+                    });
+                }
+            }
+        }
+        if steps.is_empty() {
+            self.settled = Some(situation.clone());
+        }
+        steps
+    }
+
+    /// What a viewer wants of one kind.
+    pub(super) fn wants(&self, session: u64, kind: Kind) -> Option<Wants<'_>> {
+        let viewer = self.watching.get(&session)?;
+        let subscription = viewer.subscription(kind)?;
+        Some(viewer.visitor.wants(kind, Some(subscription.codec)))
+    }
+
+    /// A viewer gets this from now on. Returns where it came from.
+    pub(super) fn switched(
+        &mut self,
+        session: u64,
+        kind: Kind,
+        present: Present,
+    ) -> Option<Origin> {
+        let viewer = self.watching.get_mut(&session)?;
+        let mut subscriptions = viewer.subscriptions.iter_mut();
+        let subscription = subscriptions.find(|subscription| subscription.kind == kind)?;
+        let before = std::mem::replace(&mut subscription.present, present);
+        Some(before.origin)
+    }
+
+    /// The viewers that cannot continue with these tracks: they lack a track that they have asked
+    /// for, or its codec. `situation` is the one in which the broadcast has these tracks.
+    pub(super) fn incompatible(&self, tracks: &BroadcastTracks, situation: &Situation) -> Vec<u64> {
+        let lacks = |viewer: &Watching, kind| match viewer.subscription(kind) {
+            None => viewer.visitor.offer.choose(kind, &Codec::ALL).is_some(),
+            Some(subscription) => {
+                let wants = viewer.visitor.wants(kind, Some(subscription.codec));
+                choice::ranked(situation, &wants).is_empty()
+            }
+        };
+        let present = || KINDS.into_iter().filter(|kind| tracks.of(*kind).is_some());
+        let watching = self.watching.iter();
+        watching
+            .filter(|(_, viewer)| present().any(|kind| lacks(viewer, kind)))
+            .map(|(session, _)| *session)
+            .collect()
+    }
+}

@@ -1,0 +1,457 @@
+//! What a viewer gets of one kind of media. Pure: a situation and a viewer's wants in, a ranking
+//! and a decision out.
+//!
+//! A viewer stays with what it has for as long as that is good. It leaves what makes no frames any
+//! more (its pipeline has failed, nobody publishes, the slate has ended) and what it cannot show
+//! well (B-frames), and returns on its own only to a rendition that it requested by name.
+
+use std::fmt;
+
+use crate::{
+    media::{Codec, Kind},
+    peer::sdp::Offer,
+    pipeline::Demands,
+};
+
+/// The public name of the original: what the publisher sends, unchanged.
+pub(super) const ORIGINAL: &str = "source";
+
+/// One rendition that a pipeline of the broadcast makes; for the broadcast's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RenditionId(pub(super) usize);
+
+/// Where the frames of a viewer's track come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    /// As published.
+    Original,
+    /// Made by a pipeline.
+    Rendition(RenditionId),
+}
+
+/// What a rendition pipeline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Named by the configuration: for viewers that request it or cannot decode the original.
+    Configured,
+    /// For viewers that can decode neither the original nor anything configured.
+    Automatic,
+    /// Shown while nobody publishes. Takes no input.
+    Slate,
+    /// Turns the slate into what viewers can decode.
+    SlateAutomatic,
+}
+
+impl Use {
+    /// Whether it is for the time when nobody publishes.
+    pub(super) const fn is_slate(self) -> bool {
+        matches!(self, Self::Slate | Self::SlateAutomatic)
+    }
+
+    /// Whether the server decides to run it.
+    pub(super) const fn is_automatic(self) -> bool {
+        matches!(self, Self::Automatic | Self::SlateAutomatic)
+    }
+}
+
+/// How far a rendition is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Its pipeline does not run and can be started.
+    Idle,
+    /// Its pipeline runs but has not made a frame of it yet.
+    Starting,
+    /// It makes frames.
+    Live,
+    /// Its pipeline has failed and has made nothing since.
+    Failed,
+    /// Its pipeline is being stopped.
+    Stopping,
+}
+
+/// What the publisher or source sends of one kind.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Original {
+    pub(super) codec: Codec,
+    pub(super) demands: Demands,
+    /// Which fan-out rendition carries it.
+    pub(super) carrier: u64,
+}
+
+/// A rendition to choose from.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Candidate {
+    pub(super) id: RenditionId,
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) purpose: Use,
+    /// Unknown before its first frame.
+    pub(super) codec: Option<Codec>,
+    pub(super) demands: Demands,
+    pub(super) progress: Progress,
+    /// Which fan-out rendition carries it, while its pipeline runs.
+    pub(super) carrier: Option<u64>,
+}
+
+/// What a broadcast shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Showing {
+    /// Nothing: nobody publishes, or no frame has come yet.
+    #[default]
+    Nothing,
+    /// What its publisher or source sends.
+    Original,
+    /// The slate.
+    Slate,
+}
+
+/// Everything about a broadcast that the choice depends on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Situation {
+    pub(super) showing: Showing,
+    /// Media may be transcoded on the server's own decision.
+    pub(super) transcodes: bool,
+    /// The original leaves too much time between keyframes for viewers that join.
+    pub(super) sparse_keyframes: bool,
+    /// At most one of each kind.
+    pub(super) originals: Vec<Original>,
+    /// In the order of the configuration.
+    pub(super) candidates: Vec<Candidate>,
+}
+
+impl Situation {
+    fn is_slate(&self) -> bool {
+        self.showing == Showing::Slate
+    }
+
+    fn original(&self, kind: Kind) -> Option<&Original> {
+        let mut originals = self.originals.iter();
+        originals.find(|original| original.codec.kind() == kind)
+    }
+
+    pub(super) fn candidate(&self, id: RenditionId) -> Option<&Candidate> {
+        self.candidates.iter().find(|candidate| candidate.id == id)
+    }
+
+    /// The origin that a viewer requests by name, if there is one of this kind.
+    fn preferred(&self, wants: &Wants<'_>) -> Option<Origin> {
+        let requested = wants.requested?;
+        if requested == ORIGINAL {
+            return Some(Origin::Original);
+        }
+        let mut candidates = self.candidates.iter();
+        let candidate = candidates.find(|candidate| {
+            candidate.purpose == Use::Configured
+                && candidate.kind == wants.kind
+                && candidate.name == requested
+        });
+        candidate.map(|candidate| Origin::Rendition(candidate.id))
+    }
+
+    /// Why the original does not suit a viewer; `None` if it does. Without automatic transcoding
+    /// only the codec counts.
+    fn misfit(&self, original: &Original, wants: &Wants<'_>) -> Option<Misfit> {
+        if !self.transcodes {
+            return wants.misfit(original.codec, &Demands::default());
+        }
+        let joins = wants.kind == Kind::Video && wants.codec.is_none();
+        let sparse = (joins && self.sparse_keyframes).then_some(Misfit::SparseKeyframes);
+        wants.misfit(original.codec, &original.demands).or(sparse)
+    }
+
+    /// Whether a viewer can show well what comes from there. What has not run yet is believed to
+    /// suit.
+    pub(super) fn suits(&self, origin: Origin, wants: &Wants<'_>) -> bool {
+        match origin {
+            Origin::Original => {
+                let original = self.original(wants.kind);
+                original.is_none_or(|original| self.misfit(original, wants).is_none())
+            }
+            Origin::Rendition(id) => self
+                .candidate(id)
+                .is_some_and(|candidate| wants.misfit_of(candidate).is_none()),
+        }
+    }
+
+    /// Why an automatic rendition is needed, in words.
+    pub(super) fn reason(&self, id: RenditionId, wants: &Wants<'_>) -> String {
+        let of_slate = self
+            .candidate(id)
+            .is_some_and(|candidate| candidate.purpose.is_slate());
+        let misfit = match self.original(wants.kind) {
+            Some(original) if !of_slate => self.misfit(original, wants),
+            _ => Some(Misfit::Slate),
+        };
+        misfit.map_or_else(
+            || "the usual rendition has failed".to_owned(),
+            |misfit| misfit.to_string(),
+        )
+    }
+}
+
+/// What a viewer wants of one kind, and what it can decode.
+#[derive(Clone, Copy)]
+pub(super) struct Wants<'a> {
+    pub(super) kind: Kind,
+    pub(super) offer: &'a Offer,
+    /// The rendition that it requests by name.
+    pub(super) requested: Option<&'a str>,
+    /// The negotiated codec; `None` for a viewer that joins.
+    pub(super) codec: Option<Codec>,
+}
+
+impl Wants<'_> {
+    fn accepts(&self, codec: Codec) -> bool {
+        self.codec.is_none_or(|negotiated| negotiated == codec)
+            && self.offer.choose(codec.kind(), &[codec]).is_some()
+    }
+
+    fn misfit(&self, codec: Codec, demands: &Demands) -> Option<Misfit> {
+        let (profile, level) = (demands.profile.as_deref(), demands.level.as_deref());
+        if !self.accepts(codec) {
+            Some(Misfit::Codec(codec))
+        } else if !self.offer.decodes(codec, profile, None) {
+            Some(Misfit::Profile(codec, profile.unwrap_or_default().into()))
+        } else if !self.offer.decodes(codec, profile, level) {
+            Some(Misfit::Level(codec, level.unwrap_or_default().into()))
+        } else {
+            demands.reordered.then_some(Misfit::Reordered)
+        }
+    }
+
+    fn misfit_of(&self, candidate: &Candidate) -> Option<Misfit> {
+        self.misfit(candidate.codec?, &candidate.demands)
+    }
+}
+
+/// Why a viewer cannot show an encoding well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Misfit {
+    Codec(Codec),
+    Profile(Codec, String),
+    Level(Codec, String),
+    Reordered,
+    SparseKeyframes,
+    Slate,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Codec(codec) => write!(f, "a viewer does not take {codec}"),
+            Self::Profile(codec, profile) => {
+                write!(f, "a viewer does not take {codec} of profile {profile}")
+            }
+            Self::Level(codec, level) => {
+                write!(f, "a viewer does not take {codec} of level {level}")
+            }
+            Self::Reordered => f.write_str("the source has B-frames"),
+            Self::SparseKeyframes => f.write_str("the source makes keyframes too seldom"),
+            Self::Slate => f.write_str("viewers do not take the slate as it is"),
+        }
+    }
+}
+
+/// Every origin that will do for a viewer, best first. Empty if nothing does.
+pub(super) fn ranked(situation: &Situation, wants: &Wants<'_>) -> Vec<Origin> {
+    if wants.offer.choose(wants.kind, &Codec::ALL).is_none() {
+        return Vec::new();
+    }
+    if situation.is_slate() {
+        return ranked_slate(situation, wants);
+    }
+    let Some(original) = situation.original(wants.kind) else {
+        return Vec::new();
+    };
+    let decodable = wants.accepts(original.codec);
+    if wants.requested == Some(ORIGINAL) {
+        return decodable.then_some(Origin::Original).into_iter().collect();
+    }
+    let suits = situation.misfit(original, wants).is_none();
+    let mut ranking = Vec::from_iter(situation.preferred(wants));
+    if suits {
+        ranking.push(Origin::Original);
+    }
+    let first = ranking.first().copied();
+    let candidates = || {
+        let of = |purpose| acceptable(situation, purpose, wants);
+        let all = of(Use::Configured).chain(of(Use::Automatic));
+        all.filter(move |candidate| first != Some(Origin::Rendition(candidate.id)))
+    };
+    let origin = |candidate: &Candidate| Origin::Rendition(candidate.id);
+    let good = candidates().filter(|candidate| wants.misfit_of(candidate).is_none());
+    ranking.extend(good.map(origin));
+    if !suits && decodable {
+        ranking.push(Origin::Original); // better than nothing
+    }
+    let poor = candidates().filter(|candidate| wants.misfit_of(candidate).is_some());
+    ranking.extend(poor.map(origin));
+    ranking
+}
+
+/// As [`ranked`], while nobody publishes. What suits comes first, and of that the codec that the
+/// publisher would send if it came back.
+fn ranked_slate(situation: &Situation, wants: &Wants<'_>) -> Vec<Origin> {
+    let has_slate = situation
+        .candidates
+        .iter()
+        .any(|candidate| candidate.purpose == Use::Slate && candidate.kind == wants.kind);
+    if !has_slate {
+        return Vec::new();
+    }
+    let usual = situation
+        .original(wants.kind)
+        .map(|original| original.codec);
+    let of = |purpose| acceptable(situation, purpose, wants);
+    let mut candidates: Vec<_> = of(Use::Slate).chain(of(Use::SlateAutomatic)).collect();
+    candidates.sort_by_key(|candidate| {
+        let unusual = candidate.codec.is_some() && candidate.codec != usual;
+        (wants.misfit_of(candidate).is_some(), unusual)
+    });
+    let ids = candidates.into_iter().map(|candidate| candidate.id);
+    ids.map(Origin::Rendition).collect()
+}
+
+/// The renditions for a purpose whose codec a viewer accepts, or is not known yet.
+fn acceptable<'a>(
+    situation: &'a Situation,
+    purpose: Use,
+    wants: &'a Wants<'_>,
+) -> impl Iterator<Item = &'a Candidate> {
+    situation.candidates.iter().filter(move |candidate| {
+        candidate.purpose == purpose
+            && candidate.kind == wants.kind
+            && candidate.codec.is_none_or(|codec| wants.accepts(codec))
+    })
+}
+
+/// What a viewer that joins gets of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Join {
+    /// This, at once. A rendition's pipeline is started if it does not run.
+    Take(Origin),
+    /// It waits for this rendition, which is started, or for a pipeline that is about to stop.
+    Wait(Option<RenditionId>),
+    /// It has waited for long enough, or everything that would do has failed.
+    NotReady,
+    /// Nothing will do.
+    Nothing,
+}
+
+/// Decides for a viewer that joins. It waits for the best rather than take less for as long as it
+/// is `patient`.
+pub(super) fn join(situation: &Situation, wants: &Wants<'_>, patient: bool) -> Join {
+    let mut outcome = Join::Nothing;
+    for origin in ranked(situation, wants) {
+        let Origin::Rendition(id) = origin else {
+            return Join::Take(origin);
+        };
+        let Some(candidate) = situation.candidate(id) else {
+            continue;
+        };
+        outcome = match candidate.progress {
+            Progress::Failed if patient => Join::Wait(None),
+            Progress::Stopping if patient => return Join::Wait(None),
+            Progress::Failed | Progress::Stopping => Join::NotReady,
+            _ if candidate.codec.is_some() => return Join::Take(origin),
+            _ if patient => return Join::Wait(Some(id)),
+            _ => Join::NotReady,
+        };
+    }
+    outcome
+}
+
+/// What a viewer gets now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Present {
+    pub(super) origin: Origin,
+    pub(super) carrier: u64,
+}
+
+/// What happens to a viewer that watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Stay,
+    /// It gets this from now on; it makes frames.
+    Switch(Origin),
+    /// This rendition is started, to switch to it once it makes frames.
+    Start(RenditionId),
+}
+
+/// Decides for a viewer that watches. It never switches to what makes no frames.
+pub(super) fn next(situation: &Situation, wants: &Wants<'_>, present: Present) -> Next {
+    let preferred = situation.preferred(wants);
+    let good = is_good(situation, wants, present);
+    let settled = situation.is_slate() || preferred.is_none_or(|origin| origin == present.origin);
+    if good && settled {
+        return Next::Stay;
+    }
+    let mut ranking = ranked(situation, wants);
+    if good {
+        ranking.retain(|origin| preferred == Some(*origin));
+    }
+    let mut awaited = None;
+    for origin in ranking {
+        if awaited.is_some() && !situation.suits(origin, wants) {
+            break; // only a stopgap: the awaited rendition is starting
+        }
+        if let Some(carrier) = live_carrier(situation, origin, wants) {
+            let same = present == Present { origin, carrier };
+            return if same {
+                Next::Stay
+            } else {
+                Next::Switch(origin)
+            };
+        }
+        if let Origin::Rendition(id) = origin {
+            let failed = situation
+                .candidate(id)
+                .is_none_or(|candidate| candidate.progress == Progress::Failed);
+            awaited = awaited.or_else(|| (!failed).then_some(id));
+        }
+    }
+    awaited.map_or(Next::Stay, Next::Start)
+}
+
+/// Whether a viewer gets what it can show.
+fn is_good(situation: &Situation, wants: &Wants<'_>, present: Present) -> bool {
+    let suits = situation.suits(present.origin, wants);
+    match present.origin {
+        Origin::Original => {
+            let same = situation
+                .original(wants.kind)
+                .is_some_and(|original| original.carrier == present.carrier);
+            let unchanged = !situation.transcodes || wants.requested == Some(ORIGINAL);
+            same && !situation.is_slate() && (unchanged || suits)
+        }
+        Origin::Rendition(id) => situation.candidate(id).is_some_and(|candidate| {
+            let in_time = candidate.purpose.is_slate() == situation.is_slate();
+            let requested = situation.preferred(wants) == Some(present.origin);
+            candidate.carrier == Some(present.carrier)
+                && candidate.progress != Progress::Failed
+                && in_time
+                && (requested || suits)
+        }),
+    }
+}
+
+/// What carries the frames of an origin, if there are any in the viewer's codec.
+fn live_carrier(situation: &Situation, origin: Origin, wants: &Wants<'_>) -> Option<u64> {
+    match origin {
+        Origin::Original => {
+            let original = situation.original(wants.kind)?;
+            let live = situation.showing == Showing::Original;
+            let fits = live && Some(original.codec) == wants.codec;
+            fits.then_some(original.carrier)
+        }
+        Origin::Rendition(id) => {
+            let candidate = situation.candidate(id)?;
+            let live = candidate.progress == Progress::Live;
+            let fits = live && candidate.codec.is_some() && candidate.codec == wants.codec;
+            candidate.carrier.filter(|_| fits)
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

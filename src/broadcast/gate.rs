@@ -1,0 +1,179 @@
+//! The gate that an input's frames pass on their way to the fan-out.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use super::{slot::RunId, tracks::BroadcastTracks};
+use crate::{
+    fanout::Rendition,
+    ingest::{LayerSink, Sinks},
+    media::{Codec, FrameSink, Kind},
+    pipeline::{EncodedStream, EncodedStreams, TrackOutlet, TrackSinks},
+};
+
+/// A publisher, or a run of the source pipeline, that feeds the broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct InputId(pub(super) u64);
+
+/// What gates and pipelines report to the actor of their broadcast.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum MediaEvent {
+    /// The first frame of an input that a decoder can start with has passed.
+    Started {
+        input: InputId,
+        kind: Kind,
+        codec: Codec,
+    },
+    /// A frame came in another codec than viewers of this track have negotiated.
+    Mismatch {
+        input: InputId,
+        kind: Kind,
+        codec: Codec,
+    },
+    /// The first frame of a rendition has been made.
+    Rendition {
+        run: RunId,
+        kind: Kind,
+        name: String,
+        codec: Codec,
+    },
+}
+
+/// Lets the frames of one input through to the renditions, from the first keyframe on, until it is
+/// shut: two inputs never write to the same rendition at once.
+#[derive(Debug)]
+pub(super) struct Gate {
+    input: InputId,
+    open: AtomicBool,
+    opened: Instant,
+    /// Milliseconds from `opened` to the last frame, plus one; 0 before the first.
+    last: AtomicU64,
+    frames: AtomicU64,
+}
+
+impl Gate {
+    pub(super) fn new(input: InputId) -> Arc<Self> {
+        Arc::new(Self {
+            input,
+            open: AtomicBool::new(true),
+            opened: Instant::now(),
+            last: AtomicU64::new(0),
+            frames: AtomicU64::new(0),
+        })
+    }
+
+    /// Lets nothing through any more.
+    pub(super) fn shut(&self) {
+        self.open.store(false, Ordering::Release);
+    }
+
+    /// When the last frame passed.
+    pub(super) fn last_frame(&self) -> Option<Instant> {
+        let millis = self.last.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.opened + Duration::from_millis(millis))
+    }
+
+    /// Frames that passed.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    fn pass(&self) {
+        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.last.store(millis + 1, Ordering::Relaxed);
+        self.frames.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The sinks to give to a publisher or source. A kind without a track goes nowhere.
+    pub(super) fn sinks(
+        self: &Arc<Self>,
+        tracks: &BroadcastTracks,
+        streams: &EncodedStreams,
+        reports: &mpsc::Sender<MediaEvent>,
+    ) -> Sinks {
+        let of = |kind: Kind| {
+            let nowhere = || Arc::new(|_| ()) as FrameSink;
+            let track = tracks.of(kind).filter(|track| track.layers.is_empty());
+            track.map_or_else(nowhere, |track| {
+                self.sink(kind, track.codec, &track.rendition, reports.clone())
+            })
+        };
+        let mut layers = Vec::new();
+        if let Some(track) = tracks
+            .video
+            .as_ref()
+            .filter(|track| !track.layers.is_empty())
+        {
+            // Pipelines know nothing of layers: they get the best.
+            let stream = streams.video.as_ref().map(EncodedStream::layered);
+            for layer in &track.layers {
+                let rendition = &layer.rendition;
+                let outlet = TrackOutlet {
+                    frames: self.sink(Kind::Video, track.codec, rendition, reports.clone()),
+                    stream: stream.clone(),
+                    transcode: false,
+                };
+                layers.push(LayerSink {
+                    rid: layer.rid.clone(),
+                    outlet,
+                });
+            }
+        }
+        Sinks {
+            layers,
+            tracks: TrackSinks {
+                video: of(Kind::Video),
+                audio: of(Kind::Audio),
+                streams: streams.clone(),
+                transcode: false,
+            },
+        }
+    }
+
+    fn sink(
+        self: &Arc<Self>,
+        kind: Kind,
+        codec: Option<Codec>,
+        rendition: &Rendition,
+        reports: mpsc::Sender<MediaEvent>,
+    ) -> FrameSink {
+        let gate = Arc::clone(self);
+        let next = rendition.sink();
+        let expected = codec.map_or_else(OnceLock::new, OnceLock::from);
+        let (started, reported) = (AtomicBool::new(false), AtomicBool::new(false));
+        // A full queue is tried again with the next keyframe.
+        let report = move |event| {
+            if !reported.load(Ordering::Relaxed) && reports.try_send(event).is_ok() {
+                reported.store(true, Ordering::Relaxed);
+            }
+        };
+        Arc::new(move |frame| {
+            if !gate.open.load(Ordering::Acquire) {
+                return;
+            }
+            let (input, codec) = (gate.input, frame.codec);
+            if *expected.get_or_init(|| codec) != codec {
+                report(MediaEvent::Mismatch { input, kind, codec });
+                return;
+            }
+            if frame.keyframe {
+                started.store(true, Ordering::Relaxed);
+            }
+            if started.load(Ordering::Relaxed) {
+                let keyframe = frame.keyframe;
+                gate.pass();
+                next(frame);
+                if keyframe {
+                    report(MediaEvent::Started { input, kind, codec });
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,395 @@
+//! The parts of a broadcast, put together: what happens goes in, with the time; what is to be done
+//! comes out as actions. No task, no clock and no IO: tests drive it in virtual time.
+
+mod figures;
+mod viewers;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    Error, RETRY_MISSING, RETRY_TAKEN,
+    action::Action,
+    audience::{Audience, Visitor},
+    choice::{Original, Showing, Situation},
+    gate::MediaEvent,
+    outputs::Outputs,
+    renditions::{Renditions, Supplied},
+    slate::Slate,
+    slot::{self, RunEnd, SlotId},
+    status::State,
+    supply::Supply,
+    takeover::Times,
+    tracks::{BroadcastTrack, BroadcastTracks, Expected, NewRendition},
+};
+use crate::{
+    media::{Codec, Kind},
+    peer::End,
+    plan::{Name, Plan},
+};
+
+/// When to ask again while a publisher is about to go live.
+const RETRY_STARTING: Duration = Duration::from_secs(1);
+/// How long a broadcast stays listed after its last publisher: long enough for the request that
+/// made it to arrive.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What the configuration says of every broadcast.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// How long a publisher may take and be silent.
+    pub(super) times: Times,
+    /// How long viewers wait for a publisher that is gone.
+    pub(super) grace: Duration,
+    pub(super) viewers_max: usize,
+    /// Whether a new publisher replaces a live one.
+    pub(super) replace_live: bool,
+}
+
+/// A broadcast, without the tasks that do its work.
+pub(super) struct Parts {
+    name: Name,
+    plan: Arc<Plan>,
+    viewers_max: usize,
+    supply: Supply,
+    audience: Audience,
+    renditions: Renditions,
+    outputs: Outputs,
+    slate: Slate,
+    /// The video that automatic renditions were last made of.
+    transcoded: Option<Original>,
+}
+
+impl Parts {
+    pub(super) fn new(
+        name: &Name,
+        rules: Rules,
+        plan: Arc<Plan>,
+        new_rendition: &NewRendition,
+        now: Instant,
+    ) -> Self {
+        Self {
+            name: name.clone(),
+            viewers_max: rules.viewers_max,
+            supply: Supply::new(rules, &plan, Arc::clone(new_rendition), now),
+            audience: Audience::default(),
+            renditions: Renditions::new(name, &plan, Arc::clone(new_rendition), now),
+            outputs: Outputs::new(&plan),
+            slate: Slate::new(plan.slate.is_some(), plan.grace, now),
+            plan,
+            transcoded: None,
+        }
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Notified when somebody needs a keyframe of the publisher or source.
+    pub(super) fn keyframe_notify(&self) -> Arc<Notify> {
+        Arc::clone(self.supply.keyframe_wanted())
+    }
+
+    /// Whether a publisher may begin now whose request arrived at `arrived`.
+    pub(super) fn check_publisher(&self, arrived: Instant, now: Instant) -> Result<(), Error> {
+        if self.supply.admits_publisher(arrived, now) {
+            return Ok(());
+        }
+        Err(Error::Taken {
+            name: self.name.clone(),
+            retry_after: RETRY_TAKEN,
+        })
+    }
+
+    /// A publisher begins. The present one makes way.
+    pub(super) fn publish(
+        &mut self,
+        session: u64,
+        codecs: &[Codec],
+        rids: &[String],
+        now: Instant,
+    ) -> Vec<Action> {
+        let expected = Expected::Negotiated { codecs, rids };
+        let mut actions = self.supply.begin_publisher(session, expected, now);
+        actions.extend(self.decide(now));
+        actions
+    }
+
+    /// Whether a viewer may come in now.
+    pub(super) fn check_viewer(&self, requested: Option<&str>, now: Instant) -> Result<(), Error> {
+        let state = self.state(now);
+        let waits = self.slate.is_configured() && state != State::Stale;
+        if state != State::Live && !self.supply.is_on_demand() && !waits {
+            return Err(self.not_live());
+        }
+        if self.audience.len() >= self.viewers_max {
+            return Err(Error::Full("viewers"));
+        }
+        self.renditions.check_requested(requested)
+    }
+
+    /// A viewer has come. It is answered once there is something to watch.
+    pub(super) fn watch(&mut self, session: u64, visitor: Visitor, now: Instant) -> Vec<Action> {
+        self.audience.arrive(session, visitor, now);
+        let mut actions = self.decide(now);
+        if self.supply.is_on_demand() {
+            actions.extend(self.run_source(now));
+        }
+        actions
+    }
+
+    /// A client ends its session. `None` if there is no such session.
+    pub(super) fn delete(&mut self, session: u64, now: Instant) -> Option<Vec<Action>> {
+        let mut actions = Vec::new();
+        let why = End::Deleted;
+        if self.audience.remove(session) {
+            actions.push(Action::Close { session, why });
+        } else if self.supply.publisher() == Some(session) {
+            actions.extend(self.supply.retire(why, now));
+        } else {
+            return None;
+        }
+        actions.extend(self.decide(now));
+        Some(actions)
+    }
+
+    /// A viewer's session has ended, or its client has left before the answer.
+    pub(super) fn viewer_ended(&mut self, session: u64) {
+        self.audience.remove(session);
+    }
+
+    /// A publisher's session has ended.
+    pub(super) fn publisher_ended(&mut self, session: u64, why: End, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::from_iter(self.supply.publisher_ended(session, why, now));
+        actions.extend(self.decide(now));
+        actions
+    }
+
+    /// A run of a pipeline has ended.
+    pub(super) fn run_ended(&mut self, end: &RunEnd, now: Instant) -> Vec<Action> {
+        match end.run.slot {
+            SlotId::Source => self.supply.run_ended(end, now),
+            SlotId::Renditions(_) => self.renditions.run_ended(end, now),
+            SlotId::Output(_) => self.outputs.run_ended(end, now),
+        }
+        self.decide(now)
+    }
+
+    /// Something has happened to the broadcast's media.
+    pub(super) fn media(&mut self, event: MediaEvent, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            MediaEvent::Started { input, kind, codec } => {
+                if self.supply.started(input, kind, codec, now) {
+                    actions.extend(self.try_go_live(now));
+                }
+            }
+            MediaEvent::Mismatch { input, kind, codec } => {
+                if self.supply.is_present(input) {
+                    tracing::warn!(%kind, %codec, "the codec has changed");
+                    // Nobody can go on with what was negotiated; the next start is a fresh one.
+                    actions.extend(self.supply.retire(End::Failed, now));
+                    actions.extend(self.end_broadcast());
+                }
+            }
+            MediaEvent::Rendition {
+                run,
+                kind,
+                name,
+                codec,
+            } => self.renditions.started(run, kind, &name, codec),
+        }
+        actions.extend(self.decide(now));
+        actions
+    }
+
+    /// Somebody needs a keyframe of the publisher or source.
+    pub(super) fn keyframe_wanted(&mut self, now: Instant) -> Option<Action> {
+        self.supply.want_keyframe();
+        self.supply.ask_for_keyframe(now)
+    }
+
+    /// Has a pipeline's encoders make a keyframe; for an output, whoever feeds the broadcast.
+    pub(super) fn force_keyframe(
+        &mut self,
+        pipeline: &str,
+        now: Instant,
+    ) -> Result<Option<Action>, Error> {
+        let up = if let Some(up) = self.renditions.force_keyframe(pipeline) {
+            up
+        } else if let Some(up) = self.outputs.is_up(pipeline) {
+            if up {
+                self.supply.want_keyframe();
+            }
+            up
+        } else {
+            let up = self.supply.force_keyframe(pipeline);
+            up.ok_or(Error::Missing("pipeline"))?
+        };
+        if !up {
+            return Err(Error::Idle(pipeline.to_owned()));
+        }
+        Ok(self.supply.ask_for_keyframe(now))
+    }
+
+    /// Ends what has been silent or unused for too long, and starts what is due.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if let Some(why) = self.supply.overdue(now) {
+            actions.extend(self.supply.retire(why, now));
+        } else {
+            actions.extend(self.try_go_live(now));
+        }
+        self.supply.look_at_keyframes(now);
+        actions.extend(self.give_up(now));
+        let supplied = Supplied {
+            streams: self.supply.streams(),
+            inputs: slot::inputs(self.supply.tracks()),
+        };
+        let watched = self.audience.watched();
+        let slate = self.slate.is_shown();
+        actions.extend(self.renditions.tick(&watched, slate, &supplied, now));
+        actions.extend(self.decide(now));
+        actions.extend(self.run_source(now));
+        actions
+    }
+
+    /// Ends everything. Nothing must be asked afterwards.
+    pub(super) fn shut_down(&mut self, now: Instant) -> Vec<Action> {
+        let why = End::Shutdown;
+        let mut actions = self.supply.shut_down(now);
+        let watching = self.audience.take_watching().into_iter();
+        actions.extend(watching.map(|session| Action::Close { session, why }));
+        let waiting = self.audience.take_waiting().into_iter();
+        actions.extend(waiting.map(|session| Action::Refuse {
+            session,
+            error: Error::Stopping,
+        }));
+        actions.extend(self.renditions.stop(why));
+        actions.extend(self.outputs.stop(why));
+        actions
+    }
+
+    /// Whether nobody publishes or watches and nobody is about to.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        !self.supply.has_source()
+            && !self.audience.has_waiting()
+            && !self.slate.is_shown()
+            && self.supply.vacant_for(now) >= LINGER
+    }
+
+    /// Decides about everybody that waits or watches, and about outputs and keyframes.
+    fn decide(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = self.answer_waiting(now);
+        actions.extend(self.switch_viewers(now));
+        let supplied = Supplied {
+            streams: self.supply.streams(),
+            inputs: slot::inputs(self.supply.tracks()),
+        };
+        let (live, slate) = (self.supply.is_live(), self.slate.is_shown());
+        actions.extend(self.outputs.tick(live, slate, &supplied, now));
+        actions.extend(self.supply.ask_for_keyframe(now));
+        actions
+    }
+
+    fn run_source(&mut self, now: Instant) -> Vec<Action> {
+        self.supply.run_source(now, self.audience.len() > 0)
+    }
+
+    fn try_go_live(&mut self, now: Instant) -> Vec<Action> {
+        let Some(tracks) = self.supply.ready(now) else {
+            return Vec::new();
+        };
+        let mut actions = Vec::new();
+        if !self.supply.tracks().continue_as(&tracks) {
+            let situation = self.situation_with(&tracks, Showing::Original);
+            for session in self.audience.incompatible(&tracks, &situation) {
+                self.audience.remove(session);
+                let why = End::BroadcastEnded;
+                actions.push(Action::Close { session, why });
+            }
+        }
+        self.slate.hide();
+        let codec = |kind| {
+            let track: Option<&BroadcastTrack> = tracks.of(kind);
+            track
+                .and_then(|track| track.codec)
+                .map(tracing::field::display)
+        };
+        tracing::info!(
+            video = codec(Kind::Video),
+            audio = codec(Kind::Audio),
+            viewers = self.audience.watchers(),
+            "broadcast is live"
+        );
+        self.supply.go_live(tracks);
+        actions
+    }
+
+    /// Ends what waited for a publisher to come back, or shows the slate.
+    fn give_up(&mut self, now: Instant) -> Vec<Action> {
+        if !self.supply.is_gone(now) || self.slate.show(self.audience.len(), now) {
+            return Vec::new();
+        }
+        let busy = self.renditions.is_busy() || self.outputs.is_busy();
+        if self.supply.has_input() || self.audience.watchers() == 0 && !busy {
+            return Vec::new();
+        }
+        self.end_broadcast()
+    }
+
+    /// Closes everybody that watches: what comes next is new to them.
+    fn end_broadcast(&mut self) -> Vec<Action> {
+        self.supply.forget_tracks();
+        let why = End::BroadcastEnded;
+        let watching = self.audience.take_watching().into_iter();
+        watching
+            .map(|session| Action::Close { session, why })
+            .collect()
+    }
+
+    fn situation(&self) -> Situation {
+        let showing = if self.slate.is_shown() {
+            Showing::Slate
+        } else if self.supply.is_live() {
+            Showing::Original
+        } else {
+            Showing::Nothing
+        };
+        self.situation_with(self.supply.tracks(), showing)
+    }
+
+    fn situation_with(&self, tracks: &BroadcastTracks, showing: Showing) -> Situation {
+        Situation {
+            showing,
+            transcodes: self.supply.transcodes(),
+            sparse_keyframes: self.supply.has_sparse_keyframes(),
+            originals: self.supply.originals(tracks),
+            candidates: self.renditions.candidates(),
+        }
+    }
+
+    fn state(&self, now: Instant) -> State {
+        self.supply.state(now, self.slate.is_shown())
+    }
+
+    /// Why there is nothing to watch now.
+    fn not_live(&self) -> Error {
+        let starting = self.supply.has_input() && !self.supply.is_live();
+        Error::NotLive {
+            name: self.name.clone(),
+            retry_after: if starting {
+                RETRY_STARTING
+            } else {
+                RETRY_MISSING
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

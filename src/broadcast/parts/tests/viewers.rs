@@ -1,0 +1,206 @@
+//! Viewers and renditions: what is started for whom, shared, left and given up.
+
+use super::*;
+
+fn ladder() -> Plan {
+    Plan {
+        renditions: vec![file("ladder", LADDER)],
+        ..plan()
+    }
+}
+
+#[test]
+fn a_rendition_starts_with_its_first_viewer_is_shared_and_stops_after_its_last() {
+    let mut broadcast = Broadcast::new(ladder());
+    broadcast.live(&[Codec::H264]);
+    broadcast.until(60.0);
+    broadcast.expect(&["publisher 1 begins"]);
+    let first = broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.expect(&["start ladder"]);
+    broadcast.rendition("ladder", "720p", Codec::H264);
+    broadcast.expect(&["admit 2"]);
+    let second = broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.rendition("ladder", "480p", Codec::H264);
+    let third = broadcast.watch(&["h264"], Some("480p")).unwrap();
+    broadcast.expect(&["admit 3", "admit 4"]);
+    let viewers = |broadcast: &Broadcast| {
+        let status = broadcast.parts.status(broadcast.now);
+        let renditions = status.renditions.iter();
+        renditions
+            .map(|rendition| rendition.viewers)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(viewers(&broadcast), [2, 1]);
+    for viewer in [first, second, third] {
+        broadcast.unwatch(viewer);
+    }
+    broadcast.until(69.75);
+    broadcast.expect(&[]);
+    broadcast.until(70.0);
+    broadcast.expect(&["stop ladder"]);
+    // It starts again, once it has stopped, and shows nothing old.
+    broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.expect(&[]);
+    broadcast.end_run("ladder");
+    broadcast.expect(&["start ladder", "admit 5"]);
+}
+
+#[test]
+fn a_viewer_waits_for_a_rendition_for_so_long() {
+    let mut broadcast = Broadcast::new(ladder());
+    broadcast.live(&[Codec::Vp8]);
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.watch(&["h264", "vp8"], Some("720p")).unwrap();
+    broadcast.until(4.75);
+    broadcast.expect(&["publisher 1 begins", "start ladder"]);
+    broadcast.until(5.0);
+    // Who can show the original gets that.
+    broadcast.expect(&["refuse 2: the rendition has no frames yet", "admit 3"]);
+}
+
+#[test]
+fn an_unknown_rendition_is_refused_with_those_that_exist() {
+    let mut broadcast = Broadcast::new(ladder());
+    broadcast.live(&[Codec::H264]);
+    let refused = broadcast.watch(&["h264"], Some("1080p")).unwrap_err();
+    assert!(matches!(refused, Error::NoRendition { known, .. } if known == "source, 720p, 480p"));
+}
+
+#[test]
+fn viewers_of_a_failing_rendition_see_the_original_until_it_runs_again() {
+    let mut broadcast = Broadcast::new(ladder());
+    broadcast.live(&[Codec::H264]);
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.rendition("ladder", "720p", Codec::H264);
+    broadcast.expect(&["publisher 1 begins", "admit 2", "start ladder", "admit 3"]);
+    broadcast.until(30.0);
+    broadcast.end_run("ladder");
+    broadcast.expect(&["switch 3 from 720p to source"]);
+    broadcast.until(30.5);
+    broadcast.expect(&["restart ladder"]);
+    broadcast.until(31.0);
+    broadcast.rendition("ladder", "720p", Codec::H264);
+    broadcast.expect(&["switch 3 from source to 720p"]);
+}
+
+#[test]
+fn a_viewer_that_needs_another_codec_falls_back_to_the_next_rendition_and_stays() {
+    let mut broadcast = Broadcast::new(Plan {
+        renditions: vec![
+            file("slow", "appsrc name=video  appsink name=video_slow"),
+            file("good", "appsrc name=video  appsink name=video_good"),
+        ],
+        ..plan()
+    });
+    broadcast.live(&[Codec::Vp8]);
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.rendition("slow", "slow", Codec::H264);
+    broadcast.expect(&["publisher 1 begins", "start slow", "admit 2"]);
+    broadcast.until(20.0);
+    broadcast.end_run("slow");
+    broadcast.expect(&["start good"]);
+    broadcast.rendition("good", "good", Codec::H264);
+    broadcast.expect(&["switch 2 from slow to good"]);
+    broadcast.until(20.5);
+    broadcast.expect(&["restart slow"]);
+    broadcast.rendition("slow", "slow", Codec::H264);
+    broadcast.until(30.0);
+    broadcast.expect(&["stop slow"]);
+}
+
+#[test]
+fn the_automatic_rendition_is_started_for_who_needs_it() {
+    let mut broadcast = Broadcast::new(Plan {
+        automatic: vec![file("automatic", AUTOMATIC)],
+        ..plan()
+    });
+    broadcast.live(&[Codec::Vp8]);
+    broadcast.watch(&["h264"], None).unwrap();
+    // Its codec is known by its name: nobody waits to learn it.
+    broadcast.expect(&["publisher 1 begins", "start automatic", "admit 2"]);
+    let status = broadcast.parts.status(broadcast.now);
+    let reason = status.renditions[0].automatic.as_deref();
+    assert_eq!(reason, Some("a viewer does not take VP8"));
+}
+
+#[test]
+fn a_viewer_that_nothing_suits_is_told_so_by_the_engine() {
+    let mut broadcast = Broadcast::new(plan());
+    broadcast.live(&[Codec::H264]);
+    let viewer = broadcast.watch(&["vp8"], None).unwrap();
+    broadcast.expect(&["publisher 1 begins", "admit 2"]);
+    let video = broadcast.views[&viewer].tracks.video.as_ref();
+    assert_eq!(video.unwrap().codec, Some(Codec::H264));
+}
+
+#[test]
+fn a_switch_that_a_session_does_not_take_is_tried_again() {
+    let mut broadcast = Broadcast::new(ladder());
+    broadcast.live(&[Codec::H264]);
+    broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.rendition("ladder", "720p", Codec::H264);
+    broadcast.until(30.0);
+    let end = RunEnd {
+        run: broadcast.runs["ladder"],
+        made_frames: true,
+        error: Some("gone".to_owned()),
+        jitter: 1.0,
+    };
+    // Its task is busy: nobody does what is wanted.
+    let actions = broadcast.parts.run_ended(&end, broadcast.now);
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Switch(_)))
+    );
+    broadcast.noted.clear();
+    broadcast.until(30.25);
+    broadcast.expect(&["switch 2 from 720p to source"]);
+}
+
+#[test]
+fn renditions_are_made_anew_of_another_original() {
+    let mut broadcast = Broadcast::new(ladder());
+    let publisher = broadcast.live(&[Codec::H264]);
+    broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.rendition("ladder", "720p", Codec::H264);
+    broadcast.leave(publisher);
+    broadcast.noted.clear();
+    broadcast.live(&[Codec::Vp8]);
+    broadcast.until(0.25);
+    broadcast.expect(&["publisher 3 begins", "stop ladder"]);
+    broadcast.end_run("ladder");
+    broadcast.expect(&["start ladder"]);
+    broadcast.rendition("ladder", "720p", Codec::H264);
+    broadcast.expect(&["switch 2 from 720p to 720p"]);
+}
+
+#[test]
+fn a_broadcast_carries_so_many_viewers() {
+    let rules = Rules {
+        viewers_max: 2,
+        ..rules()
+    };
+    let mut broadcast = Broadcast::with_rules(plan(), rules);
+    broadcast.live(&[Codec::H264]);
+    let first = broadcast.watch(&["h264"], None).unwrap();
+    broadcast.watch(&["h264"], None).unwrap();
+    let refused = broadcast.watch(&["h264"], None).unwrap_err();
+    assert!(matches!(refused, Error::Full("viewers")), "{refused}");
+    broadcast.unwatch(first);
+    assert!(broadcast.watch(&["h264"], None).is_ok());
+}
+
+#[test]
+fn nobody_can_watch_what_nobody_publishes() {
+    let mut broadcast = Broadcast::new(plan());
+    let refused = broadcast.watch(&["h264"], None).unwrap_err();
+    let later = Duration::from_secs(2);
+    assert!(matches!(refused, Error::NotLive { retry_after, .. } if retry_after == later));
+    let publisher = broadcast.live(&[Codec::H264]);
+    broadcast.mute(publisher);
+    broadcast.until(2.0);
+    assert_eq!(broadcast.state(), State::Stale);
+    assert!(broadcast.watch(&["h264"], None).is_err());
+}

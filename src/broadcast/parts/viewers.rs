@@ -1,0 +1,254 @@
+//! What viewers get: those that wait are answered, and those that watch are switched.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::Parts;
+use crate::{
+    broadcast::{
+        Error,
+        action::{Action, Switching, View},
+        audience::{Subscription, Waiting},
+        choice::{self, Join, Next, Origin, Present, RenditionId},
+        renditions::Supplied,
+        slot,
+        status::State,
+        tracks::{BroadcastTrack, KINDS},
+    },
+    media::Kind,
+};
+
+/// When to ask again for a rendition that does not come.
+const RETRY_NOT_READY: Duration = Duration::from_secs(2);
+
+/// What becomes of a viewer that waits.
+enum Answer {
+    Admit {
+        view: View,
+        subscriptions: Vec<Subscription>,
+    },
+    Later,
+    Refuse(Error),
+}
+
+/// What there is of one kind for a viewer that waits.
+enum Found {
+    Track {
+        origin: Origin,
+        track: BroadcastTrack,
+        /// Asks for its keyframes.
+        keyframe: Arc<Notify>,
+    },
+    /// Something is about to come.
+    Later,
+    /// Nothing will do.
+    Nothing,
+}
+
+impl Parts {
+    /// Answers the viewers that wait, if there is what they want.
+    pub(super) fn answer_waiting(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (session, waiting) in self.audience.waiting() {
+            match self.answer(&waiting, now, &mut actions) {
+                Answer::Admit {
+                    view,
+                    subscriptions,
+                } => {
+                    self.audience.admit(session, subscriptions);
+                    actions.push(Action::Admit { session, view });
+                }
+                Answer::Later => {}
+                Answer::Refuse(error) => {
+                    self.audience.remove(session);
+                    actions.push(Action::Refuse { session, error });
+                }
+            }
+        }
+        actions
+    }
+
+    fn answer(&mut self, waiting: &Waiting, now: Instant, actions: &mut Vec<Action>) -> Answer {
+        let patient = waiting.is_patient(now);
+        if self.state(now) == State::Waiting {
+            let comes = self.supply.is_on_demand() || self.slate.is_configured();
+            return if comes && patient {
+                Answer::Later
+            } else {
+                Answer::Refuse(self.not_live())
+            };
+        }
+        let mut view = View {
+            tracks: self.supply.tracks().clone(),
+            keyframe: Arc::clone(self.supply.keyframe_wanted()),
+        };
+        let mut subscriptions = Vec::new();
+        for kind in KINDS {
+            match self.find(kind, waiting, now, actions) {
+                Found::Track {
+                    origin,
+                    track,
+                    keyframe,
+                } => {
+                    if let Some(codec) = track.codec {
+                        let carrier = track.rendition.key();
+                        subscriptions.push(Subscription {
+                            kind,
+                            codec,
+                            present: Present { origin, carrier },
+                        });
+                    }
+                    if kind == Kind::Video {
+                        view.keyframe = keyframe;
+                    }
+                    *view.tracks.of_mut(kind) = Some(track);
+                }
+                Found::Nothing if self.slate.is_shown() => *view.tracks.of_mut(kind) = None,
+                Found::Nothing => {} // the engine tells the client that nothing will do
+                Found::Later if patient => return Answer::Later,
+                Found::Later => {
+                    return Answer::Refuse(Error::NotReady {
+                        retry_after: RETRY_NOT_READY,
+                    });
+                }
+            }
+        }
+        Answer::Admit {
+            view,
+            subscriptions,
+        }
+    }
+
+    /// The best there is of one kind for a viewer that waits. What it waits for is started.
+    fn find(
+        &mut self,
+        kind: Kind,
+        waiting: &Waiting,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> Found {
+        let situation = self.situation();
+        let wants = waiting.visitor.wants(kind, None);
+        let join = choice::join(&situation, &wants, waiting.is_patient(now));
+        if let Join::Take(Origin::Rendition(id)) | Join::Wait(Some(id)) = join {
+            self.renditions
+                .note_reason(id, || situation.reason(id, &wants));
+            actions.extend(self.need(id, now));
+        }
+        match join {
+            Join::Take(Origin::Rendition(id)) => match self.renditions.track(id) {
+                Some((track, keyframe)) => Found::Track {
+                    origin: Origin::Rendition(id),
+                    track,
+                    keyframe,
+                },
+                None => Found::Later,
+            },
+            Join::Take(Origin::Original) => self.find_original(kind),
+            Join::Wait(_) | Join::NotReady => Found::Later,
+            Join::Nothing => {
+                if self.slate.is_shown() && kind == Kind::Audio {
+                    self.supply.expect_audio();
+                }
+                // Shown once somebody publishes, if the viewer can show it.
+                let track = self.supply.tracks().of(kind);
+                let codec = track.and_then(|track| track.codec);
+                let offer = &waiting.visitor.offer;
+                if codec.is_some_and(|codec| offer.choose(kind, &[codec]).is_some()) {
+                    self.find_original(kind)
+                } else {
+                    Found::Nothing
+                }
+            }
+        }
+    }
+
+    fn find_original(&self, kind: Kind) -> Found {
+        let Some(track) = self.supply.tracks().of(kind).cloned() else {
+            return Found::Nothing;
+        };
+        Found::Track {
+            origin: Origin::Original,
+            track,
+            keyframe: Arc::clone(self.supply.keyframe_wanted()),
+        }
+    }
+
+    fn need(&mut self, id: RenditionId, now: Instant) -> Vec<Action> {
+        let supplied = Supplied {
+            streams: self.supply.streams(),
+            inputs: slot::inputs(self.supply.tracks()),
+        };
+        self.renditions.need(id, &supplied, now)
+    }
+
+    /// Gives every viewer the best there is for it now.
+    pub(super) fn switch_viewers(&mut self, now: Instant) -> Vec<Action> {
+        if !self.supply.is_live() && !self.slate.is_shown() {
+            return Vec::new(); // the publisher may come back
+        }
+        let mut situation = self.situation();
+        let mut originals = situation.originals.iter();
+        let video = originals.find(|original| original.codec.kind() == Kind::Video);
+        if self.transcoded.as_ref() != video {
+            self.transcoded = video.cloned();
+            self.renditions.forget_demands();
+            situation = self.situation();
+        }
+        let mut actions = Vec::new();
+        for step in self.audience.steps(&situation) {
+            match step.next {
+                Next::Stay => {}
+                Next::Start(id) => {
+                    let wants = self.audience.wants(step.session, step.kind);
+                    if let Some(wants) = wants {
+                        self.renditions
+                            .note_reason(id, || situation.reason(id, &wants));
+                    }
+                    actions.extend(self.need(id, now));
+                }
+                Next::Switch(to) => {
+                    actions.extend(self.switching(step.session, step.kind, to));
+                }
+            }
+        }
+        actions
+    }
+
+    fn switching(&self, session: u64, kind: Kind, to: Origin) -> Option<Action> {
+        let (track, keyframe) = match to {
+            Origin::Original => {
+                let track = self.supply.tracks().of(kind).cloned()?;
+                (track, Arc::clone(self.supply.keyframe_wanted()))
+            }
+            Origin::Rendition(id) => self.renditions.track(id)?,
+        };
+        Some(Action::Switch(Switching {
+            session,
+            kind,
+            to,
+            track,
+            keyframe: (kind == Kind::Video).then_some(keyframe),
+        }))
+    }
+
+    /// A viewer's session has taken a switch. Returns the names of where it came from and what it
+    /// gets now.
+    pub(in crate::broadcast) fn switched(&mut self, switching: &Switching) -> Option<(&str, &str)> {
+        let present = Present {
+            origin: switching.to,
+            carrier: switching.track.rendition.key(),
+        };
+        let from = self
+            .audience
+            .switched(switching.session, switching.kind, present)?;
+        Some((
+            self.renditions.name(from),
+            self.renditions.name(switching.to),
+        ))
+    }
+}

@@ -1,0 +1,132 @@
+//! One rendition pipeline: its file, what it makes and what it takes.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::Notify;
+
+use crate::{
+    broadcast::{
+        action::Action,
+        choice::Use,
+        slot::{Inputs, Slot},
+    },
+    fanout,
+    media::{Codec, Kind},
+    peer::End,
+    pipeline::{self, EncodedStream, EncodedStreams, PipelineRole, Variables},
+    plan::{Name, Plan},
+};
+
+/// The name of what is shown while nobody publishes.
+const SLATE: &str = "slate";
+
+/// A pipeline that makes renditions.
+pub(super) struct RenditionPipeline {
+    pub(super) slot: Slot,
+    pub(super) purpose: Use,
+    /// What its variables are taken from.
+    pub(super) plan: Arc<Plan>,
+    pub(super) keyframe: Arc<Notify>,
+    /// When somebody last watched or wanted one of its renditions.
+    pub(super) used: Instant,
+    /// It has failed, and made nothing since.
+    pub(super) failed: bool,
+    /// Why somebody needs it, if it is automatic.
+    pub(super) reason: Option<String>,
+}
+
+/// One rendition.
+pub(super) struct MadeRendition {
+    pub(super) pipeline: usize,
+    /// Name of the appsink: `video_720p`.
+    pub(super) sink: String,
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    /// Unknown before its first frame.
+    pub(super) codec: Option<Codec>,
+    /// While its pipeline runs.
+    pub(super) carrier: Option<Arc<fanout::Rendition>>,
+    /// What its pipeline makes, or made last.
+    pub(super) stream: EncodedStream,
+    /// Whether it makes frames.
+    pub(super) live: bool,
+}
+
+/// What rendition pipelines may take.
+pub(in crate::broadcast) struct Supplied<'a> {
+    pub(in crate::broadcast) streams: &'a EncodedStreams,
+    pub(in crate::broadcast) inputs: Inputs,
+}
+
+impl Supplied<'_> {
+    /// The streams of the tracks that a pipeline takes.
+    pub(in crate::broadcast) fn select(&self, inputs: &Inputs) -> EncodedStreams {
+        let stream = |kind| {
+            let taken = inputs.iter().any(|(taken, _)| *taken == kind);
+            if taken {
+                self.streams.of(kind).cloned()
+            } else {
+                None
+            }
+        };
+        EncodedStreams {
+            video: stream(Kind::Video),
+            audio: stream(Kind::Audio),
+        }
+    }
+}
+
+impl RenditionPipeline {
+    /// The appsinks of its file.
+    pub(super) fn appsinks(&self, broadcast: &Name) -> Result<Vec<Appsink>, pipeline::Error> {
+        let file = self.slot.file();
+        // The parser does not matter for the names.
+        let variables = Variables::of_broadcast(broadcast.as_str())
+            .with_all(&self.plan.vars)
+            .with("video_parser", "identity");
+        let role = PipelineRole::of(&variables.expand(&file.text)?)?;
+        match (role, self.purpose) {
+            (PipelineRole::Source { tracks }, Use::Slate) => Ok(tracks
+                .into_iter()
+                .map(|kind| Appsink {
+                    sink: kind.name().to_owned(),
+                    kind,
+                    name: SLATE.to_owned(),
+                })
+                .collect()),
+            (_, Use::Slate) => Err(pipeline::Error::Text(format!(
+                "{}: no slate: it needs appsink name=video, and no appsrc",
+                file.file
+            ))),
+            (PipelineRole::Renditions { outputs, .. }, _) => Ok(outputs
+                .into_iter()
+                .map(|(kind, name)| Appsink {
+                    sink: format!("{kind}_{name}"),
+                    kind,
+                    name,
+                })
+                .collect()),
+            _ => Err(pipeline::Error::Text(format!(
+                "{}: no renditions: they need appsrc and appsink name=video_<rendition>",
+                file.file
+            ))),
+        }
+    }
+
+    pub(super) fn stop(&mut self, why: End) -> Option<Action> {
+        self.slot.stop(why).map(Action::StopRun)
+    }
+}
+
+/// The codec that a built-in rendition is named for: `h264`, `h264-small`.
+pub(super) fn codec_named(rendition: &str) -> Option<Codec> {
+    let (codec, _) = rendition.split_once('-').unwrap_or((rendition, ""));
+    Codec::from_encoding_name(codec)
+}
+
+/// An appsink of a rendition pipeline, and the rendition it stands for.
+pub(super) struct Appsink {
+    pub(super) sink: String,
+    pub(super) kind: Kind,
+    pub(super) name: String,
+}

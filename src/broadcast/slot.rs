@@ -1,0 +1,456 @@
+//! A pipeline file of a broadcast and its runs: when it is started, told to stop, and started
+//! again. Pure: time and chance come in as arguments, and what is to be done goes out.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    status::{Activity, Health, PipelineFigures, PipelineKind},
+    supervisor::Snapshot,
+    tracks::{BroadcastTracks, KINDS},
+};
+use crate::{
+    media::{Codec, Kind},
+    peer::End,
+    plan::PipelineFile,
+};
+
+/// The first pause before a restart.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+/// The longest pause before a restart.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// After a run of this length that made something, the pauses begin anew.
+const GOOD_RUN: Duration = Duration::from_secs(10);
+/// Shortest time from one start to the next: outputs name their files by the second.
+const START_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A pipeline file's place in its broadcast, for the broadcast's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum SlotId {
+    Source,
+    Renditions(usize),
+    Output(usize),
+}
+
+impl SlotId {
+    pub(super) const fn kind(self) -> PipelineKind {
+        match self {
+            Self::Source => PipelineKind::Source,
+            Self::Renditions(_) => PipelineKind::Renditions,
+            Self::Output(_) => PipelineKind::Output,
+        }
+    }
+}
+
+/// One run of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct RunId {
+    pub(super) slot: SlotId,
+    number: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RunEnd {
+    pub(super) run: RunId,
+    /// Whether it made, or took, anything.
+    pub(super) made_frames: bool,
+    /// Why it failed; `None` if it was stopped.
+    pub(super) error: Option<String>,
+    /// Between 0 and 1: spreads restarts.
+    pub(super) jitter: f64,
+}
+
+/// A run that begins.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) run: RunId,
+    /// Whether the pipeline is started again after a failure.
+    pub(super) again: bool,
+    /// Where the run tells how it is.
+    pub(super) snapshot: watch::Sender<Snapshot>,
+}
+
+/// The tracks that a pipeline takes.
+pub(super) type Inputs = Vec<(Kind, Codec)>;
+
+/// The tracks that a pipeline could take.
+pub(super) fn inputs(tracks: &BroadcastTracks) -> Inputs {
+    let input = |kind| Some((kind, tracks.of(kind)?.codec?));
+    KINDS.into_iter().filter_map(input).collect()
+}
+
+/// A pipeline file, and its run if there is one.
+pub(super) struct Slot {
+    id: SlotId,
+    file: PipelineFile,
+    phase: Phase,
+    /// What a series of runs takes: those from a start up to the next rest.
+    inputs: Inputs,
+    /// Runs so far.
+    runs: u64,
+    failures: u32,
+    /// What the last run told.
+    last: Snapshot,
+}
+
+enum Phase {
+    /// It is not needed.
+    Resting,
+    Running {
+        began: Instant,
+        snapshot: watch::Receiver<Snapshot>,
+        afterwards: Afterwards,
+    },
+    /// It has failed and is started again.
+    Pausing { due: Instant },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    /// It runs for as long as it can, and is started again then.
+    Restart,
+    /// It has been told to stop, and is started again.
+    StopAndRestart,
+    /// It has been told to stop, and rests.
+    StopAndRest,
+}
+
+impl Slot {
+    pub(super) fn new(id: SlotId, file: PipelineFile) -> Self {
+        Self {
+            id,
+            file,
+            phase: Phase::Resting,
+            inputs: Vec::new(),
+            runs: 0,
+            failures: 0,
+            last: Snapshot::default(),
+        }
+    }
+
+    pub(super) fn file(&self) -> &PipelineFile {
+        &self.file
+    }
+
+    /// What the present series of runs takes.
+    pub(super) fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    /// Whether it neither runs nor waits for a restart.
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(self.phase, Phase::Resting)
+    }
+
+    /// Whether it runs and has been told to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(&self.phase, Phase::Running { afterwards, .. } if *afterwards != Afterwards::Restart)
+    }
+
+    /// Whether a restart is due.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Pausing { due } if now >= due)
+    }
+
+    fn run(&self) -> RunId {
+        RunId {
+            slot: self.id,
+            number: self.runs,
+        }
+    }
+
+    /// Whether this is the present run.
+    pub(super) fn runs(&self, run: RunId) -> bool {
+        matches!(self.phase, Phase::Running { .. }) && self.run() == run
+    }
+
+    /// Starts a series of runs that takes this.
+    pub(super) fn start(&mut self, inputs: Inputs, now: Instant) -> Begun {
+        self.inputs = inputs;
+        self.failures = 0;
+        self.begin(Snapshot::starting(Health::default()), now)
+    }
+
+    /// Starts the next run of a series.
+    pub(super) fn restart(&mut self, now: Instant) -> Begun {
+        let health = Health {
+            restarts: self.last.health.restarts + 1,
+            ..self.last.health.clone()
+        };
+        self.begin(Snapshot::starting(health), now)
+    }
+
+    fn begin(&mut self, first: Snapshot, now: Instant) -> Begun {
+        let again = first.health.restarts > 0;
+        let (sender, snapshot) = watch::channel(first);
+        self.runs += 1;
+        self.phase = Phase::Running {
+            began: now,
+            snapshot,
+            afterwards: Afterwards::Restart,
+        };
+        Begun {
+            run: self.run(),
+            again,
+            snapshot: sender,
+        }
+    }
+
+    /// Ends the series. A run writes what it holds first.
+    pub(super) fn stop(&mut self, why: End) -> Option<StopRun> {
+        match &mut self.phase {
+            Phase::Resting => None,
+            Phase::Pausing { .. } => {
+                self.rest();
+                None
+            }
+            Phase::Running { afterwards, .. } => {
+                let before = std::mem::replace(afterwards, Afterwards::StopAndRest);
+                (before == Afterwards::Restart).then(|| self.stop_run(why))
+            }
+        }
+    }
+
+    /// Ends the present run; another follows after a pause.
+    pub(super) fn stop_and_restart(&mut self, why: End) -> Option<StopRun> {
+        let Phase::Running { afterwards, .. } = &mut self.phase else {
+            return None;
+        };
+        if *afterwards != Afterwards::Restart {
+            return None;
+        }
+        *afterwards = Afterwards::StopAndRestart;
+        Some(self.stop_run(why))
+    }
+
+    fn stop_run(&self, why: End) -> StopRun {
+        StopRun {
+            run: self.run(),
+            why,
+        }
+    }
+
+    /// Notes the end of a run; false if it was not the present one.
+    pub(super) fn ended(&mut self, end: &RunEnd, now: Instant) -> bool {
+        if !self.runs(end.run) {
+            return false;
+        }
+        let phase = std::mem::replace(&mut self.phase, Phase::Resting);
+        let Phase::Running {
+            began,
+            snapshot,
+            afterwards,
+        } = phase
+        else {
+            return false;
+        };
+        self.last = snapshot.borrow().clone();
+        if afterwards == Afterwards::StopAndRest {
+            self.rest();
+            return true;
+        }
+        let ran = now.saturating_duration_since(began);
+        self.failures = if end.made_frames && ran >= GOOD_RUN {
+            0
+        } else {
+            self.failures.saturating_add(1)
+        };
+        let due = now + pause(self.failures, end.jitter);
+        let due = due.max(began + START_INTERVAL);
+        tracing::warn!(
+            pipeline = self.file.name(),
+            error = end.error,
+            pause_ms = due.saturating_duration_since(now).as_millis(),
+            "pipeline failed; it is started again"
+        );
+        self.phase = Phase::Pausing { due };
+        true
+    }
+
+    fn rest(&mut self) {
+        self.phase = Phase::Resting;
+        self.last.health.state = Activity::Idle;
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        match &self.phase {
+            Phase::Running { snapshot, .. } => snapshot.borrow().clone(),
+            Phase::Resting | Phase::Pausing { .. } => self.last.clone(),
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        match &self.phase {
+            Phase::Running { snapshot, .. } => snapshot.borrow().health.clone(),
+            Phase::Resting | Phase::Pausing { .. } => self.last.health.clone(),
+        }
+    }
+
+    /// Whether its pipeline is up.
+    pub(super) fn is_up(&self) -> bool {
+        match &self.phase {
+            Phase::Running { snapshot, .. } => snapshot.borrow().control.is_some(),
+            Phase::Resting | Phase::Pausing { .. } => false,
+        }
+    }
+
+    pub(super) fn figures(&self) -> PipelineFigures {
+        PipelineFigures::new(&self.file, self.id.kind(), self.snapshot())
+    }
+}
+
+/// A run that is to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StopRun {
+    pub(super) run: RunId,
+    pub(super) why: End,
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The pause after this many failures in a row: it doubles up to a limit, and `jitter`, between 0
+/// and 1, takes up to half of it away.
+fn pause(failures: u32, jitter: f64) -> Duration {
+    let longest = PAUSE_MIN
+        .saturating_mul(1 << failures.min(16))
+        .min(PAUSE_MAX);
+    longest / 2 + (longest / 2).mul_f64(jitter.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot() -> Slot {
+        let file = PipelineFile {
+            file: "card.launch".to_owned(),
+            text: "".into(),
+        };
+        Slot::new(SlotId::Source, file)
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_limit() {
+        let millis = |failures, jitter| pause(failures, jitter).as_millis();
+        assert_eq!(
+            [0, 1, 2, 3].map(|n| millis(n, 1.0)),
+            [500, 1000, 2000, 4000]
+        );
+        assert_eq!([0, 1, 2, 3].map(|n| millis(n, 0.0)), [250, 500, 1000, 2000]);
+        assert_eq!([6, 7, 40, u32::MAX].map(|n| millis(n, 1.0)), [30_000; 4]);
+    }
+
+    /// Ends the present run after `ran`, and returns the pause that follows.
+    fn fail(slot: &mut Slot, now: &mut Instant, ran: Duration, made_frames: bool) -> Duration {
+        *now += ran;
+        let end = RunEnd {
+            run: slot.run(),
+            made_frames,
+            error: None,
+            jitter: 1.0,
+        };
+        assert!(slot.ended(&end, *now));
+        let Phase::Pausing { due } = slot.phase else {
+            panic!("no restart");
+        };
+        let pause = due - *now;
+        assert!(!slot.is_due(*now) && slot.is_due(due));
+        *now = due;
+        assert!(slot.restart(due).again);
+        pause
+    }
+
+    #[test]
+    fn a_failing_pipeline_is_restarted_ever_later_until_a_good_run() {
+        let (mut slot, mut now) = (slot(), Instant::now());
+        assert!(!slot.start(Vec::new(), now).again);
+        let second = Duration::from_secs(1);
+        let pauses = [1, 2, 4, 8].map(|_| fail(&mut slot, &mut now, second, true).as_secs());
+        assert_eq!(pauses, [1, 2, 4, 8]);
+        assert_eq!(fail(&mut slot, &mut now, GOOD_RUN, false).as_secs(), 16);
+        let after_good_run = fail(&mut slot, &mut now, GOOD_RUN, true);
+        assert_eq!(after_good_run, PAUSE_MIN);
+        assert_eq!(slot.health().restarts, 6);
+    }
+
+    #[test]
+    fn files_named_by_the_second_do_not_collide() {
+        let (mut slot, mut now) = (slot(), Instant::now());
+        slot.start(Vec::new(), now);
+        slot.failures = 0;
+        let end = RunEnd {
+            run: slot.run(),
+            error: None,
+            made_frames: false,
+            jitter: 0.0,
+        };
+        let began = now;
+        now += Duration::from_millis(10);
+        slot.ended(&end, now);
+        assert!(!slot.is_due(began + Duration::from_millis(999)));
+        assert!(slot.is_due(began + START_INTERVAL));
+    }
+
+    #[test]
+    fn a_stopped_pipeline_rests_and_is_told_once() {
+        let (mut slot, now) = (slot(), Instant::now());
+        assert_eq!(slot.stop(End::Shutdown), None, "nothing runs");
+        let begun = slot.start(Vec::new(), now);
+        let stop = slot.stop(End::BroadcastEnded).unwrap();
+        assert_eq!((stop.run, stop.why), (begun.run, End::BroadcastEnded));
+        assert!(slot.is_stopping() && slot.stop(End::Shutdown).is_none());
+        let end = RunEnd {
+            run: begun.run,
+            error: None,
+            made_frames: true,
+            jitter: 0.5,
+        };
+        assert!(slot.ended(&end, now) && slot.is_resting());
+        assert!(!slot.ended(&end, now), "it is known already");
+        let next = slot.start(Vec::new(), now);
+        assert!(next.run != begun.run && !slot.runs(begun.run));
+    }
+
+    #[test]
+    fn a_pause_ends_with_the_series() {
+        let (mut slot, now) = (slot(), Instant::now());
+        let run = slot.start(Vec::new(), now).run;
+        let end = RunEnd {
+            run,
+            error: None,
+            made_frames: false,
+            jitter: 0.5,
+        };
+        slot.ended(&end, now);
+        assert!(!slot.is_resting());
+        assert_eq!(slot.stop(End::BroadcastEnded), None);
+        assert!(slot.is_resting() && !slot.is_due(now + PAUSE_MAX));
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_for_a_restart_pauses() {
+        let (mut slot, now) = (slot(), Instant::now());
+        let run = slot.start(Vec::new(), now).run;
+        assert!(slot.stop_and_restart(End::Vanished).is_some());
+        assert!(slot.stop_and_restart(End::Vanished).is_none(), "told once");
+        let end = RunEnd {
+            run,
+            error: None,
+            made_frames: true,
+            jitter: 0.0,
+        };
+        slot.ended(&end, now);
+        assert!(!slot.is_resting() && slot.is_due(now + PAUSE_MAX));
+    }
+}

@@ -1,0 +1,301 @@
+//! Runs a pipeline once: starts it, follows it, stops it. `slot` decides when it runs again.
+
+use std::time::{Duration, Instant};
+
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    action::{InputStart, Made, RunStart, Work},
+    gate::MediaEvent,
+    session::{Stop, jitter},
+    slot::RunEnd,
+    status::{Activity, Health, SharedCounters},
+    takeover::Pulse,
+};
+use crate::{
+    media::{Codec, Kind},
+    peer::End,
+    pipeline::{
+        self, EncodedStreams, Event, Job, PipelineRole, TrackOutlet, TrackSinks, Variables, hangs,
+        job::{Control, JobFigures, JobSetup},
+    },
+    plan::Name,
+};
+
+/// Longest start of a pipeline; network sources and outputs connect in this time.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the figures are read.
+const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a source's gate is looked at.
+const PULSE_INTERVAL: Duration = Duration::from_millis(250);
+/// Shortest time between two keyframes that an encoder is asked for.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a previous run that does not stop is looked at.
+const REMAINS_INTERVAL: Duration = Duration::from_millis(250);
+/// Events waiting for the task: one per rendition of a file, and an end.
+const EVENTS_MAX: usize = 64;
+
+/// What a run tells of itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) health: Health,
+    pub(super) figures: JobFigures,
+    /// While its pipeline is up.
+    pub(super) control: Option<Control>,
+}
+
+impl Snapshot {
+    /// A pipeline that starts.
+    pub(super) fn starting(health: Health) -> Self {
+        Self {
+            health: Health {
+                state: Activity::Starting,
+                ..health
+            },
+            ..Self::default()
+        }
+    }
+}
+
+/// Everything that one run needs.
+pub(super) struct Run {
+    pub(super) broadcast: Name,
+    pub(super) start: RunStart,
+    pub(super) reports: mpsc::Sender<MediaEvent>,
+    pub(super) counters: SharedCounters,
+    pub(super) stop: Stop,
+}
+
+impl Run {
+    /// Runs the pipeline until it fails or is stopped.
+    pub(super) async fn run(self) -> RunEnd {
+        self.wait_for_previous().await;
+        let (made_frames, error) = if self.stop.is_set() {
+            (false, None)
+        } else {
+            self.run_once().await
+        };
+        self.tell(|snapshot| {
+            snapshot.health.state = match error {
+                Some(_) => Activity::Failed,
+                None => Activity::Idle,
+            };
+            snapshot.health.error.clone_from(&error);
+            snapshot.control = None;
+        });
+        RunEnd {
+            run: self.start.run,
+            made_frames,
+            error,
+            jitter: jitter(),
+        }
+    }
+
+    /// A pipeline whose sink is stuck, such as in a FIFO that nobody reads, holds its thread until
+    /// that is over. A second one never runs beside it.
+    async fn wait_for_previous(&self) {
+        let name = self.pipeline_name();
+        if !hangs(&name) {
+            return;
+        }
+        tracing::warn!("waiting for the previous pipeline to stop");
+        while hangs(&name) {
+            tokio::select! {
+                () = sleep(REMAINS_INTERVAL) => {}
+                _ = self.stop.ended() => return,
+            }
+        }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.start.snapshot.send_modify(change);
+    }
+
+    fn pipeline_name(&self) -> String {
+        match self.start.work {
+            Work::Source(_) => format!("source-{}", self.broadcast),
+            _ => format!("{}-{}", self.broadcast, self.start.file.name()),
+        }
+    }
+
+    fn setup(&self) -> Result<JobSetup, pipeline::Error> {
+        let RunStart { file, plan, .. } = &self.start;
+        let mut setup = JobSetup::new(self.pipeline_name(), &*file.text);
+        setup.variables = Variables::of_broadcast(self.broadcast.as_str()).with_all(&plan.vars);
+        setup.stall = plan.stall;
+        match &self.start.work {
+            Work::Source(input) => {
+                let role = PipelineRole::of(&setup.variables.expand(&file.text)?)?;
+                let PipelineRole::Source { tracks } = role else {
+                    return Err(pipeline::Error::Text(format!(
+                        "{}: not a source: it has an appsrc; a source has only appsinks",
+                        file.file
+                    )));
+                };
+                setup.stall = Duration::MAX; // its gate is watched
+                let sinks = TrackSinks {
+                    transcode: !plan.automatic.is_empty(),
+                    ..self.sinks(input)
+                };
+                let outlet = |kind: Kind| (kind.name().to_owned(), sinks.outlet(kind));
+                setup.outlets = tracks.into_iter().map(outlet).collect();
+            }
+            Work::Renditions { inputs, made } => {
+                let outlet = |made: &Made| {
+                    let frames = made.rendition.sink();
+                    let mut outlet = TrackOutlet::new(move |frame| frames(frame));
+                    outlet.stream = Some(made.stream.clone());
+                    outlet.transcode = true;
+                    (made.sink.clone(), outlet)
+                };
+                setup.inputs = EncodedStreams::clone(inputs);
+                setup.outlets = made.iter().map(outlet).collect();
+            }
+            Work::Output { inputs } => setup.inputs = EncodedStreams::clone(inputs),
+        }
+        Ok(setup)
+    }
+
+    fn sinks(&self, input: &InputStart) -> TrackSinks {
+        let sinks = input
+            .gate
+            .sinks(&input.tracks, &input.streams, &self.reports);
+        sinks.tracks
+    }
+
+    /// One run: whether it made something, and why it failed; `None` if it was stopped.
+    async fn run_once(&self) -> (bool, Option<String>) {
+        let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+        let setup = match self.setup() {
+            Ok(setup) => setup,
+            Err(error) => return (false, Some(error.to_string())),
+        };
+        let began = Instant::now();
+        // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
+        let job = match timeout(START_TIMEOUT, Job::start(setup, sender)).await {
+            Ok(Ok(job)) => job,
+            Ok(Err(error)) => return (false, Some(error.to_string())),
+            Err(_) => return (false, Some("it did not start in time".to_owned())),
+        };
+        tracing::info!("pipeline begins");
+        self.counters.pipeline_started(self.start.run.slot.kind());
+        if let Work::Source(InputStart { pulse, .. }) = &self.start.work {
+            pulse.send_replace(Pulse {
+                answered: Some(began),
+                connected: Some(began),
+                last_packet: None,
+            });
+        }
+        self.tell(|snapshot| {
+            snapshot.health.state = Activity::Running;
+            snapshot.health.error = None;
+            snapshot.control = Some(job.control());
+        });
+        let error = self.follow(&job, &mut events).await;
+        let figures = job.figures();
+        let frames: u64 = match &self.start.work {
+            Work::Source(input) => input.gate.frames(),
+            _ => figures.outputs.iter().map(|output| output.frames).sum(),
+        };
+        self.tell(|snapshot| {
+            snapshot.figures = figures;
+            snapshot.control = None;
+        });
+        job.stop().await;
+        let seconds = began.elapsed().as_secs();
+        tracing::info!(seconds, frames, "pipeline ended");
+        (frames > 0, error)
+    }
+
+    /// Follows the pipeline until it fails or is stopped. Returns why it failed, if it did.
+    async fn follow(&self, job: &Job, events: &mut mpsc::Receiver<Event>) -> Option<String> {
+        let mut figures = interval(FIGURES_INTERVAL);
+        figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = interval(PULSE_INTERVAL);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut keyframe_due = Instant::now();
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(Event::Rendition { kind, name, codec }) => {
+                        self.report(kind, &format!("{kind}_{name}"), codec).await;
+                    }
+                    Some(Event::Track(kind, codec)) => self.report(kind, kind.name(), codec).await,
+                    Some(Event::Stalled) => {
+                        self.tell(|snapshot| snapshot.health.state = Activity::Stalled);
+                        return Some(self.stalled());
+                    }
+                    Some(Event::Resumed) => {}
+                    Some(Event::Failed(why)) => return Some(why),
+                    Some(Event::Ended) | None => return Some("end of stream".to_owned()),
+                },
+                () = self.start.keyframe.notified(), if Instant::now() >= keyframe_due => {
+                    if !matches!(self.start.work, Work::Source(_)) {
+                        keyframe_due = Instant::now() + KEYFRAME_INTERVAL;
+                    }
+                    self.force_keyframes(job);
+                }
+                _ = figures.tick() => {
+                    let figures = job.figures();
+                    self.tell(|snapshot| snapshot.figures = figures);
+                }
+                _ = pulse.tick() => {
+                    if let Work::Source(InputStart { gate, pulse, .. }) = &self.start.work {
+                        pulse.send_modify(|pulse| pulse.last_packet = gate.last_frame());
+                    }
+                }
+                end = self.stop.ended() => {
+                    let failed = matches!(end, End::Failed | End::NoMedia | End::Vanished);
+                    return failed.then(|| format!("{end:?}"));
+                }
+            }
+        }
+    }
+
+    fn stalled(&self) -> String {
+        let seconds = self.start.plan.stall.as_secs_f32();
+        match self.start.work {
+            Work::Output { .. } => format!("it has taken nothing for {seconds} s"),
+            _ => format!("it has made nothing for {seconds} s"),
+        }
+    }
+
+    /// Tells the actor of the first frame of a rendition. A source's frames pass its gate, which
+    /// does so.
+    async fn report(&self, kind: Kind, sink: &str, codec: Codec) {
+        let Work::Renditions { made, .. } = &self.start.work else {
+            tracing::debug!(%kind, %codec, "first frame");
+            return;
+        };
+        let Some(made) = made.iter().find(|made| made.sink == sink) else {
+            return;
+        };
+        tracing::info!(%kind, rendition = made.name, %codec, "first frame");
+        let report = MediaEvent::Rendition {
+            run: self.start.run,
+            kind,
+            name: made.name.clone(),
+            codec,
+        };
+        // Err: the actor is gone, and stops this task.
+        let _ = self.reports.send(report).await;
+    }
+
+    fn force_keyframes(&self, job: &Job) {
+        match &self.start.work {
+            Work::Source(_) => {
+                job.force_keyframe(Kind::Video.name());
+            }
+            Work::Renditions { made, .. } => {
+                let sinks = made.iter().map(|made| &made.sink);
+                for sink in sinks.filter(|sink| sink.starts_with(Kind::Video.name())) {
+                    job.force_keyframe(sink);
+                }
+            }
+            Work::Output { .. } => {}
+        }
+    }
+}
