@@ -73,18 +73,19 @@ macro_rules! section {
 section! {
     /// Options outside any section.
     Main "" {
-        /// Address and port of HTTP. Beyond 127.0.0.1, use TLS (`http.tls_certificate`) or put a
-        /// proxy with TLS in front: browsers give pages without it no camera.
+        /// Address and port of HTTP. Beyond 127.0.0.1, use TLS (`http.tls_certificate`) or a TLS
+        /// proxy in front: browsers allow cameras only on secure pages.
         listen: SocketAddr = "127.0.0.1:8080",
-        /// Address and port of WebRTC media, one UDP port for all viewers. It stays open to the
-        /// machine's own network addresses when HTTP is on loopback, because Firefox never sends
-        /// to 127.0.0.1; it answers only to who has a session.
+        /// Address and port of WebRTC media, one UDP port for all viewers. It stays open on the
+        /// machine's network addresses even when HTTP is on loopback, because Firefox never sends
+        /// to 127.0.0.1; it answers only peers that have a session.
         udp: SocketAddr = "0.0.0.0:8189",
         /// Folder of pipeline files, instead of the built-in ones.
         pipelines: Option<PathBuf> = "",
         /// Folder of the pages, instead of the built-in ones.
         web: Option<PathBuf> = "",
-        /// What is logged to standard error. The WebRTC library `str0m` says errors only, unless it is named.
+        /// What to log to standard error. The WebRTC library `str0m` logs only errors unless it is
+        /// named.
         log: LogFilter = "info",
         /// Whether the broadcast `demo` runs. Unset: only if no broadcast is configured.
         demo: Option<bool> = "",
@@ -94,32 +95,32 @@ section! {
 section! {
     /// `[http]`: the HTTP port.
     Http "http." {
-        /// Certificate chain for HTTPS, a PEM file with the server's own certificate first. Read
-        /// again when it changes, and at SIGHUP. Unset: HTTP without TLS.
+        /// Certificate chain for HTTPS: a PEM file, the server's own certificate first. Reloaded
+        /// when it changes, and on SIGHUP. Unset: plain HTTP.
         tls_certificate: Option<PathBuf> = "",
-        /// The certificate's private key, a PEM file without a password.
+        /// Private key of the certificate: a PEM file without a password.
         tls_key: Option<PathBuf> = "",
-        /// What clients put before paths to reach this server, if they are told whole URLs.
+        /// Scheme and host under which clients reach this server, for whole URLs in answers.
         public_url: Option<PublicUrl> = "",
-        /// Connections at the same time, event streams included; more wait.
+        /// Simultaneous connections, event streams included; further ones wait.
         connections: usize = "2000" from "1" to "1000000",
-        /// Time for a request's head, and how long an idle connection is kept.
+        /// Time limit for a request's head; also how long an idle connection is kept.
         header_timeout: Duration = "20s" from "100ms" to "10m",
-        /// Time for a request's body.
+        /// Time limit for a request's body.
         body_timeout: Duration = "10s" from "100ms" to "10m",
-        /// Size of a request's head.
+        /// Maximum size of a request's head.
         header_bytes: Bytes = "16KiB" from "8KiB" to "1MiB",
-        /// Accept PATCH without If-Match (RFC 9725 section 4.3.1 wants it).
+        /// Accept PATCH without If-Match, which RFC 9725 section 4.3.1 requires.
         lenient_etag: bool = "false",
-        /// Answer 404 instead of 409 to viewers of a broadcast without a publisher.
+        /// Answer 404 instead of 409 to viewers of a broadcast that has no publisher.
         missing_is_404: bool = "false",
-        /// Let requests that come from this machine, to `localhost` and not through a proxy, look
-        /// into pipelines and change them.
+        /// Let requests from this machine, to `localhost` and not through a proxy, inspect and
+        /// change pipelines.
         local_control: bool = "true",
         /// Send publishers to this server instead (307). Set its `http.public_url`: some clients
-        /// look for their session at the server that they were told first.
+        /// look for their session on the server that they contacted first.
         redirect_publishers: Option<PublicUrl> = "",
-        /// Send viewers to this server instead (307), which likewise needs `http.public_url`.
+        /// Send viewers to this server instead (307), which needs `http.public_url` as well.
         redirect_viewers: Option<PublicUrl> = "",
     }
 }
@@ -127,19 +128,19 @@ section! {
 section! {
     /// `[auth]`: who may publish and watch. Off without tokens.
     Auth "auth." {
-        /// A token with which everything may be published. As a flag, other users of the machine
-        /// can see it.
+        /// A token that may publish everything. As a flag, it is visible to other users of the
+        /// machine.
         publish_token: Option<Secret> = "",
-        /// A token with which everything may be watched.
+        /// A token that may watch everything.
         watch_token: Option<Secret> = "",
-        /// Broadcasts that everybody may watch, without a token. Unset: all, as long as no token
-        /// is for watching.
+        /// Broadcasts that anyone may watch without a token. Unset: all, unless a token is for
+        /// watching.
         public: Option<Vec<Pattern>> = "",
-        /// Take tokens from URLs too, as `?token=`. They are then in the logs of proxies.
+        /// Also accept tokens in URLs, as `?token=`. Proxies then log them.
         query: bool = "false",
-        /// Take tokens as the password of Basic authentication too, with any user name.
+        /// Also accept tokens as the password of Basic authentication, with any user name.
         basic: bool = "false",
-        /// Require the token at the URLs of sessions too. Off: whoever knows such a URL, which is
+        /// Require the token at session URLs too. Off: anyone who knows such a URL, which is
         /// secret, may end the session; several clients send no token there.
         sessions: bool = "false",
     }
@@ -148,23 +149,22 @@ section! {
 section! {
     /// `[limits]`: how much clients can make the server do.
     Limits "limits." {
-        /// Sessions at the same time, publishers and viewers together.
+        /// Simultaneous sessions, publishers and viewers together.
         sessions: usize = "10000" from "1" to "1000000",
-        /// Broadcasts at the same time.
+        /// Simultaneous broadcasts.
         broadcasts: usize = "1000" from "1" to "100000",
         /// Viewers of one broadcast.
         viewers: usize = "5000" from "1" to "1000000",
-        /// Offers a second from one address (of IPv6, from one /64), and ten times as many at
-        /// once; more are answered 429. Unset: 20, but without a limit from this machine, where
-        /// a proxy would be.
+        /// Offers per second from one address (IPv6: one /64), in bursts of up to ten times as
+        /// many; beyond that, 429. Unset: 20, but no limit for this machine, where a proxy would
+        /// be.
         source_offers: Option<usize> = "",
-        /// Wrong tokens a minute from one address (of IPv6, from one /64); more are answered 429,
-        /// and right ones too. Unset: 60, but without a limit from this machine, where a proxy
-        /// would be.
+        /// Wrong tokens per minute from one address (IPv6: one /64); beyond that, 429 even for
+        /// right ones. Unset: 60, but no limit for this machine, where a proxy would be.
         source_failures: Option<usize> = "",
-        /// Size of an offer.
+        /// Maximum size of an offer.
         offer_bytes: Bytes = "128KiB" from "1KiB" to "128KiB",
-        /// Size of a trickle ICE fragment.
+        /// Maximum size of a trickle ICE fragment.
         fragment_bytes: Bytes = "64KiB" from "1KiB" to "64KiB",
     }
 }
@@ -172,19 +172,19 @@ section! {
 section! {
     /// `[timeouts]`: how long things may take.
     Timeouts "timeouts." {
-        /// From the answer to ICE and DTLS being up; then the session ends.
+        /// Time from the answer until ICE and DTLS are up, after which the session ends.
         connect: Duration = "15s" from "100ms" to "5m",
-        /// From a publisher's connection to its first packet; then the session ends.
+        /// Time from a publisher's connection to its first packet, after which the session ends.
         media: Duration = "10s" from "100ms" to "5m",
-        /// Without RTP a publisher is stale: another may take its name.
+        /// Time without RTP after which a publisher is stale and another may take its name.
         stale: Duration = "2s" from "100ms" to "5m",
-        /// Without RTP a publisher is gone.
+        /// Time without RTP after which a publisher is gone.
         ended: Duration = "10s" from "200ms" to "10m",
-        /// Without a sign of life from a viewer its session ends (RFC 7675).
+        /// Time without a sign of life from a viewer after which its session ends (RFC 7675).
         consent: Duration = "15s" from "1s" to "30s",
         /// How long viewers wait for a publisher that is gone.
         grace: Duration = "5s" from "0s" to "1h",
-        /// How long stopping the server may take.
+        /// How long the server may take to stop.
         drain: Duration = "5s" from "100ms" to "1m",
     }
 }
@@ -194,25 +194,25 @@ section! {
     WebRtc "webrtc." {
         /// Addresses to advertise instead of the machine's own, for a server behind NAT.
         public_addresses: Vec<IpAddr> = "",
-        /// Local addresses on which publishers can connect, and viewers on webrtcbin. Unset: those of the machine's network
-        /// interfaces, and loopback when HTTP is on loopback.
+        /// Local addresses for publishers, and for viewers on webrtcbin. Unset: those of the
+        /// network interfaces, and loopback when HTTP is on loopback.
         publisher_addresses: Vec<IpAddr> = "",
-        /// What carries publishers: GStreamer's webrtcbin, or the direct engine, which uses the
-        /// one UDP port and can restart ICE.
+        /// What carries publishers: GStreamer's webrtcbin, or the direct engine, which uses the one
+        /// UDP port and supports ICE restart.
         publisher_engine: Engine = "webrtcbin",
-        /// What carries viewers: the direct engine, or GStreamer's webrtcbin, which costs several
-        /// times the processor and some threads for each, cannot restart ICE, and does not follow
-        /// a viewer to a new address (the page begins a new session then).
+        /// What carries viewers: the direct engine, or GStreamer's webrtcbin, which needs several
+        /// times the CPU and some threads per viewer, cannot restart ICE, and does not follow
+        /// viewers to a new address (the page then starts a new session).
         viewer_engine: Engine = "direct",
-        /// The UDP ports that webrtcbin connects on, such as 40000-40999: one for each session and
-        /// address. Unset: any that the system gives.
+        /// UDP ports for webrtcbin, such as 40000-40999: one per session and address. Unset: any
+        /// free ones.
         webrtcbin_ports: Option<Ports> = "",
-        /// STUN and TURN servers that clients are told of (RFC 9725 section 4.6). Everybody who may
+        /// STUN and TURN servers that clients are told about (RFC 9725 section 4.6). Anyone who may
         /// publish or watch sees the passwords.
         ice_servers: Vec<IceServer> = "",
-        /// How long a lost packet of a publisher is waited for.
+        /// How long to wait for a publisher's lost packets.
         jitter: Duration = "200ms" from "0ms" to "5s",
-        /// Let a new publisher replace a live one; otherwise it gets 409.
+        /// Let a new publisher replace a live one. Otherwise it gets 409.
         replace_live: bool = "false",
     }
 }

@@ -6,27 +6,27 @@
 macro_rules! keys {
     ($make:ident) => {
         $make! {
-            /// Pipeline that feeds the broadcast; not in patterns and defaults.
+            /// Pipeline that feeds the broadcast. Not allowed under patterns and in `[defaults]`.
             source: PipelineFile = "",
-            /// Its source runs only while somebody watches.
+            /// Whether the source runs only while someone is watching.
             on_demand: bool = "false",
-            /// Pipelines that viewers can ask for, or get if they cannot decode the source. At
-            /// most 16.
+            /// Pipelines whose renditions viewers can ask for, or get if they cannot decode the
+            /// source. At most 16.
             renditions: Vec<PipelineFile> = "",
-            /// Pipelines that take its media out while it is live. At most 16.
+            /// Pipelines that take the media elsewhere while the broadcast is live. At most 16.
             outputs: Vec<PipelineFile> = "",
-            /// Values of the pipelines' variables; they add to those of less specific sections.
+            /// Values of the pipelines' variables, merged with those of less specific sections.
             vars: Vars = "",
-            /// How long renditions, slates and sources on demand run on unwatched.
+            /// How long renditions, slates and sources on demand keep running unwatched.
             grace: Duration = "10s",
-            /// Whether Aerial makes what viewers cannot decode otherwise.
+            /// Whether Aerial makes what viewers could not decode otherwise.
             transcode: bool = "true",
-            /// Time between keyframes above which who joins is transcoded for.
+            /// Longest time between keyframes before new viewers are transcoded for.
             gop_max: Duration = "10s" from "1s" to "5m",
-            /// A rendition that makes nothing, or an output that takes nothing, for so long has
-            /// failed; three times as long at its start.
+            /// A rendition that produces nothing, or an output that accepts nothing, for this long
+            /// has failed; at its start, three times as long.
             stall: Duration = "10s" from "500ms" to "10m",
-            /// Picture or pipeline that is shown when nobody feeds the broadcast.
+            /// Picture or pipeline to show while nobody feeds the broadcast.
             slate: Slate = "",
             /// What carries its publisher, instead of `webrtc.publisher_engine`.
             publisher_engine: Engine = "",
