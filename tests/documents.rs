@@ -126,6 +126,23 @@ fn the_documented_commands_for_pipelines_work() {
 }
 
 #[test]
+fn completions_and_manual_pages_know_the_options() {
+    let option = "webrtc.jitter";
+    for shell in ["bash", "zsh", "fish"] {
+        let done = output(aerial(&["completions", shell]));
+        let script = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && script.contains(option), "{shell}");
+    }
+    let folder = folder("documents-manual", &[], &[]);
+    let done = output(aerial(&["man", folder.to_str().unwrap()]));
+    assert!(done.status.success(), "{done:?}");
+    assert!(folder.join("aerial.1").exists());
+    let page = fs::read_to_string(folder.join("aerial-serve.1")).unwrap();
+    assert!(page.contains(option), "{page}");
+    assert!(!folder.join("aerial-bench-part.1").exists(), "hidden");
+}
+
+#[test]
 fn every_metric_is_documented() {
     let server = Server::start(&[]);
     let metrics = server.get("/metrics").expect(200);

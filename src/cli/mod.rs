@@ -1,6 +1,7 @@
 //! The commands: what they are told, what they print, and the exit code.
 
 mod check;
+mod manual;
 mod serve;
 mod tryout;
 
@@ -14,7 +15,11 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args as _, Command, FromArgMatches as _};
 
-use self::{check::Check, tryout::Try};
+use self::{
+    check::Check,
+    manual::{Completions, Manual},
+    tryout::Try,
+};
 use crate::{bench, config, server::StartError};
 
 /// Exit code of a server that did not start because of what it was told or what it found.
@@ -38,6 +43,14 @@ pub fn run() -> ExitCode {
         Some(("bench", matches)) => bench::Options::from_arg_matches(matches)
             .map_err(anyhow::Error::from)
             .and_then(|options| bench::run(&options)),
+        Some(("completions", matches)) => Completions::from_arg_matches(matches)
+            .map_err(anyhow::Error::from)
+            .and_then(|options| Ok(manual::completions(&options, command(), &mut io::stdout())?))
+            .map(|()| ExitCode::SUCCESS),
+        Some(("man", matches)) => Manual::from_arg_matches(matches)
+            .map_err(anyhow::Error::from)
+            .and_then(|options| manual::manual(&options, command()))
+            .map(|()| ExitCode::SUCCESS),
         Some(("bench-part", _)) => bench::run_part().map(|()| ExitCode::SUCCESS),
         _ => Ok(ExitCode::SUCCESS),
     };
@@ -75,6 +88,14 @@ fn command() -> Command {
             bench::Options::augment_args(Command::new("bench"))
                 .about("Measure what a server on this machine costs and how fast it is"),
         )
+        .subcommand(Completions::augment_args(
+            Command::new("completions")
+                .about("Print a shell's completion script")
+                .hide(true),
+        ))
+        .subcommand(Manual::augment_args(
+            Command::new("man").about("Write manual pages").hide(true),
+        ))
         .subcommand(
             Command::new("bench-part")
                 .about("A helper process of bench")
