@@ -1,9 +1,9 @@
 //! Who may publish and who may watch: tokens, each for broadcasts by name or pattern. Pure; knows
-//! nothing of requests.
+//! nothing about requests.
 //!
-//! Without tokens everybody may do everything. With tokens, publishing needs one that has the
-//! broadcast under `publish`; watching needs one that has it under `watch`, unless the broadcast is
-//! public.
+//! Without tokens, anyone may do anything. With tokens, publishing requires one that lists the
+//! broadcast under `publish`; watching requires one that lists it under `watch`, unless the
+//! broadcast is public.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::{
     plan::{Name, Pattern},
 };
 
-/// What somebody must know: 1 to 256 visible ASCII characters. Never shown.
+/// The secret text of a token: 1 to 256 visible ASCII characters. Never shown.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Secret(String);
 
@@ -39,14 +39,15 @@ impl fmt::Debug for Secret {
 /// What one token is for.
 #[derive(Clone)]
 pub struct Token {
-    /// Only the hash is kept: all have the same length, and none can be read from memory.
+    /// Only the hash is kept: all hashes have the same length, and no secret can be read from
+    /// memory.
     digest: digest::Digest,
     publish: Vec<Pattern>,
     watch: Vec<Pattern>,
 }
 
 impl Token {
-    /// A token with which these broadcasts may be published and watched.
+    /// A token that may publish and watch these broadcasts.
     pub fn new(secret: &Secret, publish: Vec<Pattern>, watch: Vec<Pattern>) -> Self {
         Self {
             digest: hash(&secret.0),
@@ -85,8 +86,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// `public` are the broadcasts that everybody may watch. Default: all, as long as no token is
-    /// for watching.
+    /// `public` are the broadcasts that anyone may watch. Default: all, as long as no token is for
+    /// watching.
     pub fn new(tokens: Vec<Token>, public: Option<Vec<Pattern>>) -> Self {
         let restricted = tokens.iter().any(|token| !token.watch.is_empty());
         let unset = || (!restricted).then(Pattern::any).into_iter().collect();
@@ -96,27 +97,27 @@ impl Access {
         }
     }
 
-    /// How many tokens there are; without any, everybody may do everything.
+    /// The number of tokens; without any, anyone may do anything.
     pub fn tokens(&self) -> usize {
         self.tokens.len()
     }
 
-    /// The broadcasts that everybody may watch, if there are tokens.
+    /// The broadcasts that anyone may watch, if there are tokens.
     pub fn public(&self) -> &[Pattern] {
         &self.public
     }
 
-    /// Whether everybody may do this, whatever token they send.
+    /// Whether anyone may do this, whatever token they send.
     pub fn is_open(&self, role: Role, name: &Name) -> bool {
         self.tokens.is_empty() || (role == Role::Viewer && matches(&self.public, name))
     }
 
-    /// Whether everybody may watch everything.
+    /// Whether anyone may watch everything.
     pub fn is_open_to_viewers(&self) -> bool {
         self.tokens.is_empty() || self.public.contains(&Pattern::any())
     }
 
-    /// Who holds this token. Takes the same time for every text of the same length.
+    /// Whoever holds this token. Takes the same time for every text of the same length.
     pub fn holder(&self, token: &str) -> Option<Holder> {
         let given = hash(token);
         let known = |token: &&Token| {
@@ -131,10 +132,10 @@ fn matches(patterns: &[Pattern], name: &Name) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
 
-/// Somebody with a token that is known.
+/// Somebody with a known token.
 #[derive(Clone, Debug)]
 pub struct Holder {
-    /// The same token may be there more than once.
+    /// One secret may be configured more than once.
     tokens: Vec<Token>,
 }
 

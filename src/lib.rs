@@ -1,8 +1,8 @@
 //! Aerial: a one-to-many WebRTC broadcast server on GStreamer.
 //!
 //! A publisher (browser or OBS) sends one broadcast over WHIP (RFC 9725); any number of viewers
-//! watch it over WHEP (draft-ietf-wish-whep). Everything is encoded once and packetized once; per
-//! viewer only the headers are rewritten, the packets encrypted and sent.
+//! watch it over WHEP (draft-ietf-wish-whep). Media is encoded once and packetized once; for each
+//! viewer only headers are rewritten, and packets encrypted and sent.
 //!
 //! # The way of the media
 //!
@@ -10,51 +10,47 @@
 //!  browser, OBS                                                              browsers
 //!      | WHIP                                                                   ^ WHEP
 //!      v                                                                        |
-//!     http ------------> broadcast: who publishes, who watches what <--------- http
-//!                            | starts and stops
-//!      .---------------------+-------------------------+------------------------.
-//!      v                     v                         v                        |
-//!  publisher             source pipeline           rendition pipelines,         |
-//!  (either engine)       (*.launch)                output pipelines             |
-//!      |                     |                         ^         |              |
-//!      '------> frames ------+-------------------------'         | frames       |
-//!                            |                                   |              |
-//!                            '---> packetized once <-------------'              |
-//!                                       |                                       |
-//!                                       v                                       |
-//!                                    fanout: cached GOP, per viewer switching --'
-//!                                            and rewriting, encryption, one UDP port
+//!  http -> broadcast -> ingest (ICE, DTLS, jitter buffer)                       |
+//!                          | frames                                             |
+//!  *.launch sources -------+--> packetize once ---> fanout (cached group of ----+
+//!                          |         ^               pictures, per-viewer rewrite,
+//!                          |         |               SRTP, one UDP port)
+//!                          +--> rendition pipelines
+//!                          +--> output pipelines ---> recordings, HLS, pushes
 //! ```
 //!
-//! # Engines
+//! # Two directions, two engines
 //!
-//! | | `webrtcbin` (GStreamer) | `direct` (str0m and our own packet path) |
+//! | | `webrtcbin` (GStreamer) | `direct` (str0m and our own RTP) |
 //! |---|---|---|
-//! | publishers | the default; `peer::webrtcbin` receives, `pipeline` takes the frames | simulcast always, others by configuration; `peer::direct` receives, `pipeline` takes the frames |
-//! | viewers | by configuration; `fanout::fed` pushes packets into `peer::webrtcbin` | the default; `fanout` sends |
+//! | publishers | the default: `ingest::webrtcbin` on `peer::element` | selectable, always for simulcast: `ingest::direct` on `peer::session` |
+//! | viewers | selectable: `fanout::webrtcbin` on `peer::element` | the default: `fanout::direct` on `peer::session` |
 //!
 //! # Rooms
 //!
 //! | room | what it does |
 //! |---|---|
 //! | `cli` | the commands: `serve`, `check`, `try`, `bench` |
-//! | `server` | starts everything in order, and stops it in reverse |
+//! | `server` | starts everything in order, stops it in reverse |
 //! | `config` | every option: from flags, environment and file to plain data |
-//! | `plan` | what the configuration wants of each broadcast; a leaf that every room may name |
+//! | `plan` | what the configuration wants of each broadcast: names, patterns, pipeline files; a leaf |
 //! | `access` | tokens, and what they allow |
-//! | `http` | the door: WHIP, WHEP, API, events, metrics, pages; the only room that names warp |
-//! | `broadcast` | decides who publishes, which pipelines run and what each viewer gets |
-//! | `fanout` | sends frames to viewers |
-//! | `peer` | peer connections: SDP, ICE, DTLS, SRTP, the UDP port |
-//! | `pipeline` | runs gst-launch descriptions; with `peer::webrtcbin` the only room that names GStreamer |
-//! | `resources` | open files and threads that the system allows; a leaf |
-//! | `media` | kinds, codecs and frames; a leaf |
+//! | `http` | the door: routes, requests, replies, pages; the only room that names warp |
+//! | `broadcast` | one actor per broadcast, which makes all decisions about it; sees no engine |
+//! | `ingest` | publishers to frames, on both engines |
+//! | `fanout` | frames to viewers, on both engines |
+//! | `peer` | what both directions share: SDP, SRTP, the UDP port, sessions |
+//! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
+//! | `media` | frames, codecs and their bit streams; a leaf |
+//! | `resources` | the open files and threads that the system allows; a leaf |
 //! | `bench` | measures what a server costs |
 //! | `fuzz` | what must hold for any bytes |
+//! | `testing` | the WebRTC client of the benchmark and the tests |
 //!
-//! Who may name whom is in `tests/structure/rules.rs`, and tested: `http -> {access, broadcast,
-//! plan}`, `broadcast -> {fanout, peer, pipeline, plan}`, `fanout -> peer`, `config -> {access,
-//! plan}`; there are no circles. Errors belong to the room in which they arise.
+//! Dependencies point one way: `http -> {access, broadcast, plan}`, `broadcast -> {ingest, fanout,
+//! pipeline, plan}`, `ingest -> {peer, pipeline}`, `fanout -> peer`, `config -> {access, plan}`.
+//! Rooms form no circles, and each has its own errors. Only `pipeline` and what belongs to the
+//! engine `webrtcbin` name GStreamer. `tests/structure` checks all of this.
 //!
 //! # Words
 //!
@@ -64,31 +60,31 @@
 //!   number of viewers.
 //! - **session**: a WHIP or WHEP session: one HTTP resource and its peer connection.
 //! - **publisher**, **viewer**: the session that feeds, or watches, a broadcast.
-//! - **client**: whoever sends a request, by address.
+//! - **client**: whoever sends a request, by its address.
 //! - **engine**: what carries a peer connection: `webrtcbin` or `direct`.
-//! - **actor**: the task that decides everything about one broadcast.
+//! - **actor**: the task that makes all decisions about one broadcast.
 //! - **plan**: what the configuration wants of one broadcast.
 //! - **track**: one medium of a broadcast (video, audio).
 //! - **layer**: one of several encodings that a publisher sends (simulcast).
-//! - **rendition**: one encoding of a track that viewers can receive: the **original**, passed on
-//!   as it comes, or one that a pipeline makes. In the API the original is called `source`.
-//! - **requested**, **preferred**: the rendition that a viewer named; the one it would get if
+//! - **rendition**: one encoding of a track that viewers can receive: the **original**, which is
+//!   passed on as it comes, or one that a pipeline makes. The API calls the original `source`.
+//! - **requested**, **preferred**: the rendition that a viewer named, and the one it would get if
 //!   everything ran.
-//! - **subscription**: the rendition that a viewer receives; **switching** is the change to
-//!   another.
+//! - **subscription**: the rendition that a viewer receives; **switching**: changing it.
 //! - **pipeline**: a running gst-launch description. **pipeline file**: its text.
-//! - **source**, **rendition pipeline**, **output**: pipelines that feed a broadcast, make
-//!   renditions of it, or take its media elsewhere.
+//! - **source**, **rendition pipeline**, **output**: a pipeline that feeds a broadcast, makes
+//!   renditions of it, or takes its media elsewhere.
+//! - **input**: what a pipeline is fed with.
 //! - **slate**: what viewers see while nobody feeds the broadcast.
-//! - **live**: somebody feeds the broadcast, and media flows.
-//! - **takeover**: another publisher takes the place of one that is gone.
+//! - **live**: somebody feeds the broadcast.
+//! - **takeover**: a publisher takes the place of one that is gone.
 //! - **frame**: one encoded access unit. **packet**: one RTP packet's payload with its timestamp
 //!   and marker.
-//! - **GOP**: a keyframe and the frames up to the next one.
-//! - **report**: what a child task tells its parent. **snapshot**: the state last told to a
-//!   listener.
-//! - **reap**: to collect a child process or task that has ended.
+//! - **GOP**: a keyframe and the frames up to the next one (group of pictures).
+//! - **report**: what a child task tells its parent. **snapshot**: the state last told to somebody.
+//! - **reap**: to collect a child that has ended.
 //! - **origin**: where a value of the configuration comes from: flag, environment, file, default.
+//! - **event types**: the kinds of server-sent events that a viewer has selected.
 
 mod access;
 mod bench;

@@ -14,7 +14,7 @@ pub enum Error {
     #[error("no such {0}")]
     Missing(&'static str),
     /// Try again when somebody publishes.
-    #[error("nobody publishes `{name}` now")]
+    #[error("nobody publishes `{name}` at the moment")]
     NotLive {
         /// The broadcast.
         name: Name,
@@ -22,7 +22,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// Try again when the pipeline runs.
-    #[error("the pipeline {0} does not run now")]
+    #[error("the pipeline {0} is not running")]
     Idle(String),
     /// Ask for what the pipeline's file allows.
     #[error("{0}")]
@@ -31,7 +31,7 @@ pub enum Error {
     #[error("{0}")]
     Lacking(String),
     /// Ask for a rendition that exists.
-    #[error("no rendition `{wanted}`; there are: {known}")]
+    #[error("no rendition `{wanted}`; available: {known}")]
     NoRendition {
         /// The rendition.
         wanted: String,
@@ -45,7 +45,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// Wait until the publisher has left, or take another name.
-    #[error("`{name}` has a publisher")]
+    #[error("`{name}` already has a publisher")]
     Taken {
         /// The broadcast.
         name: Name,

@@ -1,4 +1,4 @@
-//! The commands: what they are told, what they print, and the exit code.
+//! The commands: their options, output and exit codes.
 
 mod check;
 mod manual;
@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{bench, config, server::StartError};
 
-/// Exit code of a server that did not start because of what it was told or what it found.
+/// Exit code if the command line, the configuration or the machine keeps the server from starting.
 const NOT_STARTED: u8 = 2;
 
 /// Runs the command that the process was started with.
@@ -103,7 +103,7 @@ fn command() -> Command {
         )
 }
 
-/// What is wrong with the command line, in one line; help and version in full.
+/// Prints what is wrong with the command line in one line, and help and version in full.
 fn complain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr()
         || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
@@ -128,11 +128,11 @@ fn complain(error: &clap::Error) -> ExitCode {
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it takes NAME=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The environment, without variables that are not text: they cannot be ours.
+/// The environment, without variables that are not Unicode: they cannot be ours.
 fn environment() -> impl Iterator<Item = (String, String)> {
     env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

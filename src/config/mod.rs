@@ -1,5 +1,6 @@
-//! Every option: name, unit, default and range in one place (`options`), read from flags,
-//! environment and file once, into plain immutable data.
+//! Every option, read once from flags, environment and file into plain immutable data. The entry
+//! of an option, with default and range, is in `options`; that of a key of `[broadcasts]` in
+//! `plan::keys`.
 //!
 //! Flags beat the environment, the environment beats the file, the file beats the defaults. An
 //! option `section.name` is the flag `--section.name`, the variable `AERIAL_SECTION_NAME` and the
@@ -80,7 +81,7 @@ pub enum Error {
         given: String,
     },
     /// A broadcast names a pipeline file that does not exist.
-    #[error("{origin}: no pipeline file `{file}` in {place}; there are: {known}")]
+    #[error("{origin}: no pipeline file `{file}` in {place}; available: {known}")]
     NoPipeline {
         /// Where.
         origin: Origin,
@@ -94,7 +95,7 @@ pub enum Error {
 }
 
 /// Stands for a value that is a secret.
-const NOT_SHOWN: &str = "what is there (not shown)";
+const NOT_SHOWN: &str = "the present value (not shown)";
 
 impl Error {
     fn bad_value(origin: &Origin, key: &str, expected: &str, given: &str) -> Self {

@@ -1,4 +1,4 @@
-//! The JSON API. Lists have what the caller may watch or publish; totals are for everybody.
+//! The JSON API. Lists have what the client may watch or publish; totals are public.
 
 use serde::Serialize;
 use warp::reply::Response;

@@ -1,12 +1,12 @@
-//! Tokens in requests (RFC 6750): where they stand, and what is answered to who has none.
+//! Tokens in requests (RFC 6750): where they are, and the answer to requests without one.
 //!
-//! What a token is for is decided in `access`. What is open to everybody is open whatever token
-//! comes: clients send `Bearer undefined`.
+//! `access` decides what a token allows. What is open to anyone stays open whatever token is sent:
+//! some clients send `Bearer undefined`.
 
 use headers::authorization::Basic;
 use percent_encoding::percent_decode_str;
 
-use super::{problem::Problem, request::Request, sources::Sources};
+use super::{clients::ClientLimits, problem::Problem, request::Request};
 use crate::{
     access::{Access, Holder},
     broadcast::Session,
@@ -14,32 +14,32 @@ use crate::{
     plan::Name,
 };
 
-/// How requests prove who sends them.
+/// How requests are authenticated.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Who may do what.
+    /// What tokens allow.
     pub access: Access,
     /// Whether `?token=` counts.
     pub query: bool,
     /// Whether the password of Basic authentication counts.
     pub basic: bool,
-    /// Whether the URLs of sessions need a token too.
+    /// Whether session URLs need a token as well.
     pub sessions: bool,
-    /// Wrong tokens per minute from one source. Default: see `sources`.
+    /// Wrong tokens per minute from one client. Default: see `clients`.
     pub source_failures: Option<usize>,
 }
 
 /// Who is let in.
 pub(super) struct Auth {
     options: Options,
-    failures: Sources,
+    failures: ClientLimits,
 }
 
-/// The broadcasts that somebody gets to see.
+/// The broadcasts that a client gets to see.
 pub(super) enum Visible {
     /// All.
     Everything,
-    /// Those that everybody may watch, and those that the holder may watch or publish.
+    /// Those that anyone may watch, and those that the holder may watch or publish.
     Part(Access, Option<Holder>),
 }
 
@@ -60,12 +60,12 @@ impl Visible {
 impl Auth {
     pub(super) fn new(options: Options) -> Self {
         Self {
-            failures: Sources::of_failures(options.source_failures),
+            failures: ClientLimits::of_failures(options.source_failures),
             options,
         }
     }
 
-    /// Whether there is anything that needs a token.
+    /// Whether anything needs a token.
     pub(super) fn is_on(&self) -> bool {
         self.options.access.tokens() > 0
     }
@@ -78,8 +78,7 @@ impl Auth {
     /// Lets a session begin.
     ///
     /// # Errors
-    /// 401 without a token that is known, 403 if it is for something else, 429 after too many wrong
-    /// ones.
+    /// 401 without a known token, 403 with one for something else, 429 after too many wrong ones.
     pub(super) fn permit(&self, request: &Request, role: Role, name: &Name) -> Result<(), Problem> {
         if self.options.access.is_open(role, name) {
             return Ok(());
@@ -97,8 +96,8 @@ impl Auth {
         }
     }
 
-    /// Lets a request to a session through: its URL is secret, and proof enough if nothing else is
-    /// configured. A token that comes must be right all the same.
+    /// Lets a request to a session through: its URL is secret, and proof enough unless configured
+    /// otherwise. A token that is sent must still be right.
     pub(super) fn permit_session(
         &self,
         request: &Request,
@@ -119,13 +118,13 @@ impl Auth {
             ));
         }
         holder.only(role).ok_or_else(|| {
-            let detail = "name the broadcast in the path or as ?broadcast=: this token is for \
-                          more than one";
+            let detail = "name the broadcast in the path or as ?broadcast=: this token allows \
+                          several";
             Problem::bad_request(detail)
         })
     }
 
-    /// What the sender gets to see of all broadcasts.
+    /// Which broadcasts the client gets to see.
     pub(super) fn view(&self, request: &Request) -> Result<Visible, Problem> {
         let access = &self.options.access;
         if access.is_open_to_viewers() {
@@ -134,7 +133,7 @@ impl Auth {
         Ok(Visible::Part(access.clone(), self.holder(request)?))
     }
 
-    /// Lets somebody see one broadcast, whether it exists or not.
+    /// Lets a client see one broadcast, whether or not it exists.
     pub(super) fn permit_view(&self, request: &Request, name: &Name) -> Result<(), Problem> {
         if self.options.access.is_open(Role::Viewer, name) {
             return Ok(());
@@ -149,27 +148,27 @@ impl Auth {
         }
     }
 
-    /// Who sends this; `None` if it does not say.
+    /// Whose token the request has; `None` without one.
     fn holder(&self, request: &Request) -> Result<Option<Holder>, Problem> {
         let Some(token) = self.token(request) else {
             return Ok(None);
         };
-        // Looked at first: otherwise a flood of guesses would still find the right one.
-        if !self.failures.would_allow(request.source) {
+        // Checked first: otherwise a flood of guesses would still find the right token.
+        if !self.failures.would_allow(request.client) {
             return Err(Problem::too_often(
                 "too many wrong tokens came from this address",
             ));
         }
         let Some(holder) = self.options.access.holder(&token) else {
-            self.failures.allow(request.source);
-            let detail = "no such token; a broadcast is named in the path or as ?broadcast=, not \
-                          by the token";
+            self.failures.allow(request.client);
+            let detail = "no such token; name the broadcast in the path or as ?broadcast=, not \
+                          in the token";
             return Err(Problem::token_wrong(detail));
         };
         Ok(Some(holder))
     }
 
-    /// The token, wherever it may stand.
+    /// The token, wherever it is.
     fn token(&self, request: &Request) -> Option<String> {
         let basic = || Some(request.credentials::<Basic>()?.password().to_owned());
         let query = || decoded(request.parameter("token")?);
@@ -181,7 +180,7 @@ impl Auth {
     }
 }
 
-/// A value of a query without percent encoding (RFC 3986 §2.1). A plus stays one: no token has
+/// A query value without percent encoding (RFC 3986 §2.1). A plus sign stays one: tokens have no
 /// spaces.
 fn decoded(text: &str) -> Option<String> {
     let decoded = percent_decode_str(text).decode_utf8().ok()?;

@@ -48,7 +48,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let name = name(app, role, naming, &request)?;
     app.auth.permit(&request, role, &name)?;
-    if !app.sources.allow(request.source) {
+    if !app.clients.allow(request.client) {
         return Err(Problem::too_often("too many offers came from this address"));
     }
     let body = request
@@ -79,7 +79,7 @@ async fn create(
     }
 }
 
-/// Whether a POST of this request would get past authentication.
+/// Whether a POST with this request's headers would pass authentication.
 pub(super) fn may_begin(app: &App, role: Role, naming: Naming<'_>, request: &Request) -> bool {
     if !app.auth.is_on() {
         return true;
@@ -88,7 +88,7 @@ pub(super) fn may_begin(app: &App, role: Role, naming: Naming<'_>, request: &Req
     name.is_ok_and(|name| app.auth.permit(request, role, &name).is_ok())
 }
 
-/// The server that takes new sessions of this role instead of this one.
+/// The server that new sessions of this role are redirected to.
 fn elsewhere(app: &App, role: Role) -> Option<&str> {
     let base = match role {
         Role::Publisher => &app.options.redirect_publishers,
@@ -97,13 +97,13 @@ fn elsewhere(app: &App, role: Role) -> Option<&str> {
     base.as_deref()
 }
 
-/// RFC 9725 §4.5: 307, because clients make a GET of a POST at 301 and 302.
+/// RFC 9725 §4.5: 307, because clients turn a POST into a GET after 301 and 302.
 fn redirect(base: &str, request: &Request) -> Response {
     let question = if request.query.is_empty() { "" } else { "?" };
     let location = format!("{base}{}{question}{}", request.path, request.query);
     let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
     if let Ok(mut value) = HeaderValue::from_str(&location) {
-        // Some clients carry their stream key in the query.
+        // Some clients put their stream key into the query.
         value.set_sensitive(true);
         response.headers_mut().insert(header::LOCATION, value);
     }
@@ -113,7 +113,7 @@ fn redirect(base: &str, request: &Request) -> Response {
 /// The broadcast that a request is about.
 ///
 /// # Errors
-/// 404 for no name; 400 or 401 if it is nowhere.
+/// 404 for a text that is no name; 400 or 401 if the request names none.
 pub(super) fn name(
     app: &App,
     role: Role,

@@ -115,7 +115,7 @@ async fn select(app: &App, session: &Session, request: Request) -> Result<Respon
     Ok(response)
 }
 
-/// The stream itself. What is true at its beginning is told first, but no `inactive`.
+/// The stream itself. It begins with the present state, except `inactive`.
 fn events(app: &App, session: &Session, kinds: Vec<EventKind>) -> Response {
     let (broadcasts, name) = (app.broadcasts.clone(), session.broadcast.clone());
     let section = session.video_section;
@@ -196,7 +196,7 @@ impl Snapshot {
     }
 }
 
-/// `{"mediaId":"0","rid":"h"}` takes a layer; without a rid, or with DELETE, the server chooses.
+/// `{"mediaId":"0","rid":"h"}` selects a layer; without a rid, or with DELETE, the server does.
 async fn layer(app: &App, session: &Session, request: Request) -> Result<Response, Problem> {
     let rid = if request.method == Method::DELETE {
         None
@@ -223,7 +223,7 @@ async fn layer(app: &App, session: &Session, request: Request) -> Result<Respons
                 .collect();
             let index = layers.iter().position(|layer| **layer == rid);
             Some(index.ok_or_else(|| {
-                Problem::unprocessable(&format!("no layer {rid}; there are {layers:?}"))
+                Problem::unprocessable(&format!("no layer {rid}; available: {layers:?}"))
             })?)
         }
     };

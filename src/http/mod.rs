@@ -1,11 +1,13 @@
 //! The door: WHIP, WHEP, session URLs, the API, events, metrics and pages over HTTP/1.1, with or
 //! without TLS.
 //!
-//! The only code that knows warp. One filter collects what a request is; the `router` says what
-//! it is for; the handlers return replies, never rejections. Decides nothing about broadcasts.
+//! The only room that names warp. One filter collects the parts of a request, the `router` says
+//! what it is for, and handlers return replies, never rejections. Nothing here decides anything
+//! about broadcasts.
 
 mod api;
 mod auth;
+mod clients;
 mod cors;
 mod endpoint;
 mod events;
@@ -21,7 +23,6 @@ mod reply;
 mod request;
 mod resource;
 mod router;
-mod sources;
 mod tls;
 mod urls;
 mod wire;
@@ -46,8 +47,8 @@ use tokio_util::sync::CancellationToken;
 use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
-    auth::Auth, pages::Pages, problem::Problem, reply::empty, request::Request, router::Route,
-    sources::Sources,
+    auth::Auth, clients::ClientLimits, pages::Pages, problem::Problem, reply::empty,
+    request::Request, router::Route,
 };
 pub use self::{
     auth::Options as AuthOptions,
@@ -59,7 +60,7 @@ use crate::{
     resources::{self, Amount, Asker},
 };
 
-/// Pause after the system refuses a connection, for example because files have run out.
+/// Pause after the system refuses a connection, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a client is told that there is no room for.
@@ -72,12 +73,12 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 /// How much of its request is read, in bytes.
 const REFUSED_BYTES: usize = 4 << 10;
 
-/// What this layer is told by the configuration.
+/// What this room is told by the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Scheme and authority put before paths in `Location`.
     pub public_url: Option<String>,
-    /// Connections at the same time.
+    /// Simultaneous connections.
     pub connections_max: usize,
     /// Time for a request's head; also how long an idle connection is kept.
     pub header_timeout: Duration,
@@ -93,17 +94,17 @@ pub struct Options {
     pub lenient_etag: bool,
     /// Whether a broadcast without a publisher is 404 instead of 409 to viewers.
     pub missing_is_404: bool,
-    /// Whether requests from this machine may look into pipelines and change them.
+    /// Whether requests from this machine may inspect and change pipelines.
     pub local_control: bool,
-    /// Scheme and authority of the server that takes the publishers.
+    /// Scheme and authority of the server that publishers are redirected to.
     pub redirect_publishers: Option<String>,
-    /// Scheme and authority of the server that takes the viewers.
+    /// Scheme and authority of the server that viewers are redirected to.
     pub redirect_viewers: Option<String>,
-    /// Offers per second from one source. Default: see `sources`.
+    /// Offers per second from one client. Default: see `clients`.
     pub source_offers: Option<usize>,
     /// How connections are encrypted, if they are.
     pub tls: Option<Tls>,
-    /// Who may publish and watch, and how they say so.
+    /// Who may publish and watch, and how requests prove it.
     pub auth: AuthOptions,
     /// `Link` values of STUN and TURN servers.
     pub ice_servers: Vec<String>,
@@ -119,7 +120,7 @@ struct App {
     broadcasts: Broadcasts,
     fanout: Fanout,
     pages: Pages,
-    sources: Sources,
+    clients: ClientLimits,
     auth: Auth,
     drawings: Semaphore,
     events: events::ListUpdates,
@@ -139,7 +140,7 @@ pub async fn serve(
     let app = Arc::new(App {
         events: events::ListUpdates::start(broadcasts.clone(), &mut tasks),
         pages: Pages::new(options.web.clone()),
-        sources: Sources::of_offers(options.source_offers),
+        clients: ClientLimits::of_offers(options.source_offers),
         auth: Auth::new(options.auth.clone()),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         options,
@@ -157,7 +158,7 @@ pub async fn serve(
     }
     drop(listener);
     if timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::debug!("connections were cut");
+        tracing::debug!("connections closed by force");
     }
     tasks.shutdown().await;
 }
@@ -176,7 +177,7 @@ async fn accept(
     let permits = Arc::new(Semaphore::new(app.options.connections_max));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        let (stream, source) = match listener.accept().await {
+        let (stream, client) = match listener.accept().await {
             Ok((stream, address)) => (stream, address.ip()),
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
@@ -191,20 +192,20 @@ async fn accept(
             continue;
         }
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "connection stays with Nagle's algorithm");
+            tracing::debug!(%error, "cannot turn off Nagle's algorithm");
         }
         let (app, builder, watcher) = (Arc::clone(app), builder.clone(), graceful.watcher());
         tasks.spawn(async move {
             let Some(tls) = app.options.tls.clone() else {
-                converse(stream, source, app, builder, watcher).await;
+                converse(stream, client, app, builder, watcher).await;
                 return drop(permit);
             };
             let handshake = timeout(app.options.header_timeout, tls.accept(stream));
             let stopping = app.stopping.clone();
             match stopping.run_until_cancelled(handshake).await {
-                Some(Ok(Ok(stream))) => converse(stream, source, app, builder, watcher).await,
-                Some(Ok(Err(error))) => tracing::debug!(%error, "no TLS"),
-                Some(Err(_)) => tracing::debug!("TLS took too long"),
+                Some(Ok(Ok(stream))) => converse(stream, client, app, builder, watcher).await,
+                Some(Ok(Err(error))) => tracing::debug!(%error, "TLS handshake failed"),
+                Some(Err(_)) => tracing::debug!("TLS handshake timed out"),
                 None => {}
             }
             drop(permit);
@@ -233,14 +234,14 @@ async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
 /// Answers the requests of one connection until it ends.
 async fn converse<S>(
     stream: S,
-    source: IpAddr,
+    client: IpAddr,
     app: Arc<App>,
     builder: http1::Builder,
     watcher: Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(warp::service(filter(app, source)));
+    let service = TowerToHyperService::new(warp::service(filter(app, client)));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection failed");
@@ -250,7 +251,7 @@ async fn converse<S>(
 /// What answers the requests of one connection.
 fn filter(
     app: Arc<App>,
-    source: IpAddr,
+    client: IpAddr,
 ) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     warp::method()
         .and(warp::path::full())
@@ -259,7 +260,7 @@ fn filter(
         .and(warp::body::stream().map(request::body))
         .then(move |method, path: FullPath, query, headers, body| {
             let path = path.as_str().to_owned();
-            let request = Request::new(source, method, path, query, headers, body);
+            let request = Request::new(client, method, path, query, headers, body);
             let app = Arc::clone(&app);
             async move { app.answer(request).await }
         })
@@ -288,8 +289,8 @@ impl App {
         response
     }
 
-    /// Preflight is answered without looking further (RFC 9725 §4.7.1: never 401); so browsers
-    /// can read the real answer whatever it is.
+    /// Preflights are always granted (RFC 9725 §4.7.1: never 401), so that browsers can read the
+    /// real answer whatever it is.
     fn answer_options(&self, route: &Route<'_>, request: &Request) -> Response {
         if cors::is_preflight(request) {
             return cors::preflight();
@@ -301,7 +302,7 @@ impl App {
         }
         let mut response = empty(StatusCode::OK);
         cors::describe(&mut response, route);
-        // They may have passwords: only for those who may begin a session (RFC 9725 §4.6).
+        // They may hold passwords: only for clients that may begin a session (RFC 9725 §4.6).
         if let Route::Endpoint(role, naming) = route
             && endpoint::may_begin(self, *role, *naming, request)
         {

@@ -1,10 +1,10 @@
-//! Who may look into pipelines and change them: the operator. The one place that decides it.
+//! Who may inspect and change pipelines: the operator. The one place that decides it.
 
 use ::http::{HeaderName, header};
 
 use super::{App, problem::Problem, request::Request};
 
-/// What proxies add: such a request comes from somewhere else than its connection.
+/// Headers that proxies add: such a request has another origin than its connection.
 const FORWARDED: [HeaderName; 6] = [
     header::FORWARDED,
     header::VIA,
@@ -14,34 +14,37 @@ const FORWARDED: [HeaderName; 6] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
-/// Lets a request pass that comes from this machine: not through a proxy, and not from a page of
-/// another site in a browser here (its `Origin` tells; or its `Host`, if it has had its own name
-/// lead here).
+/// Lets requests from this machine pass: not those through a proxy, and not those of another
+/// site's page in a local browser (which `Origin` tells, or `Host` after DNS rebinding).
 ///
 /// # Errors
-/// 403 for everybody else.
+/// 403 for all others.
 pub(super) fn check(app: &App, request: &Request) -> Result<(), Problem> {
     let refused = |why| Err(Problem::not_allowed(why));
     if !app.options.local_control {
         return refused("http.local_control is off");
     }
-    if !request.source.to_canonical().is_loopback() {
-        return refused("only the machine that the server runs on may do this");
+    if !request.client.to_canonical().is_loopback() {
+        return refused("only allowed from the machine that the server runs on");
     }
     if FORWARDED
         .iter()
         .any(|name| request.headers.contains_key(name))
     {
-        return refused("not through a proxy");
+        return refused("not allowed through a proxy");
     }
     let host = request.header(&header::HOST).unwrap_or_default();
     if !is_local(host) {
-        return refused("not under this name: use localhost");
+        return refused("not allowed under this host name: use localhost");
     }
-    let same_origin = |origin: &str| origin.split_once("://").is_some_and(|it| it.1 == host);
+    let same_origin = |origin: &str| {
+        origin
+            .split_once("://")
+            .is_some_and(|(_, authority)| authority == host)
+    };
     match request.headers.get(header::ORIGIN) {
         Some(origin) if !origin.to_str().is_ok_and(same_origin) => {
-            refused("not from a page of another origin")
+            refused("not allowed from a page of another origin")
         }
         _ => Ok(()),
     }

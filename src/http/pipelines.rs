@@ -1,5 +1,5 @@
-//! The pipelines of a broadcast: figures for everybody; graph, properties and keyframes for the
-//! operator.
+//! The pipelines of a broadcast: figures for all who may watch; graphs, properties and keyframes
+//! for the operator.
 
 use ::http::{Method, StatusCode, header};
 use serde::Serialize;
@@ -101,8 +101,8 @@ async fn graph(
     drawing: Drawing,
 ) -> Result<Response, Problem> {
     let permit = app.drawings.try_acquire();
-    let permit = permit
-        .map_err(|_| Problem::full("the server has reached its limit of drawings of graphs"))?;
+    let permit =
+        permit.map_err(|_| Problem::full("the server has reached its limit of graph drawings"))?;
     let drawn = app.broadcasts.graph(name, pipeline, drawing).await?;
     drop(permit);
     let kind = match drawing {
@@ -135,7 +135,7 @@ async fn changes(app: &App, mut request: Request) -> Result<Vec<(String, String)
             Value::Number(number) => number.to_string(),
             Value::Bool(truth) => truth.to_string(),
             Value::Null | Value::Array(_) | Value::Object(_) => {
-                let why = format!("{name}: a number, a text, true or false");
+                let why = format!("{name} must be a number, a text, true or false");
                 return Err(Problem::bad_request(&why));
             }
         };

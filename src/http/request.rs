@@ -31,7 +31,7 @@ pub(super) fn body<B: Buf>(
 /// What handlers see of a request.
 pub(super) struct Request {
     /// Where the connection comes from.
-    pub(super) source: IpAddr,
+    pub(super) client: IpAddr,
     pub(super) method: Method,
     pub(super) path: String,
     /// Without the question mark; empty if there is none.
@@ -48,7 +48,7 @@ impl Request {
         reason = "the parts of a request as warp has them"
     )]
     pub(super) fn new(
-        source: IpAddr,
+        client: IpAddr,
         method: Method,
         path: String,
         query: String,
@@ -56,7 +56,7 @@ impl Request {
         body: Body,
     ) -> Self {
         Self {
-            source,
+            client,
             method,
             path,
             query,

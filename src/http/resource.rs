@@ -56,7 +56,7 @@ async fn patch(app: &App, session: &Session, mut request: Request) -> Result<Res
     if session.role == Role::Viewer && request.has_type(OFFER_TYPE) {
         // WHEP §4.3.2: an answer belongs to a session that began with our offer; none does.
         return Err(Problem::unprocessable(
-            "this session waits for no SDP answer",
+            "this session does not expect an SDP answer",
         ));
     }
     if !request.has_type(FRAGMENT_TYPE) {

@@ -1,6 +1,6 @@
-//! TLS of the HTTP port: certificate and key from files, read again when they change.
+//! TLS of the HTTP port: certificate and key from files, reloaded when they change.
 //!
-//! A change is for new connections; those that are there go on.
+//! A change applies to new connections; existing ones continue.
 
 use std::{
     fmt, fs, io,
@@ -29,14 +29,14 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// First byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
-/// What a client without TLS is told, in its own words.
+/// The reply to a client without TLS, in plain HTTP.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks HTTPS: use https://\n";
-/// How much of such a client's request is read before, in bytes: else it would see a reset.
+/// How much of such a client's request is read first, in bytes: otherwise it would see a reset.
 const NOT_TLS_BYTES: usize = 16 << 10;
 
 /// What is wrong with a file of the certificate.
@@ -47,7 +47,7 @@ pub struct TlsError {
     problem: String,
 }
 
-/// How connections are encrypted now.
+/// The present certificate and key.
 #[derive(Clone)]
 pub struct Tls(Arc<Shared>);
 
@@ -65,7 +65,7 @@ impl Tls {
     /// Reads a certificate chain and its key, both PEM.
     ///
     /// # Errors
-    /// A file that cannot be read or used; which and why.
+    /// A file that cannot be read or used.
     pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
         let config = read(&certificate, &key)?;
         Ok(Self(Arc::new(Shared {
@@ -76,12 +76,12 @@ impl Tls {
         })))
     }
 
-    /// Notified, it makes the files be read again.
+    /// Notify it to reload the files.
     pub fn reload(&self) -> Arc<Notify> {
         Arc::clone(&self.0.wanted)
     }
 
-    /// Reads the files again whenever they change. Never ends.
+    /// Reloads the files whenever they change. Never ends.
     pub(super) async fn keep(self) {
         let Shared {
             certificate, key, ..
@@ -107,10 +107,12 @@ impl Tls {
                         .write()
                         .unwrap_or_else(PoisonError::into_inner);
                     *current = Arc::new(config);
-                    tracing::info!("the certificate was read again");
+                    tracing::info!("certificate reloaded");
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "the certificate stays as it was"),
-                Err(error) => tracing::error!(%error, "the certificate was not read"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "cannot reload the certificate; keeping the previous one")
+                }
+                Err(error) => tracing::error!(%error, "cannot reload the certificate"),
             }
         }
     }

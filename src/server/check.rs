@@ -33,9 +33,9 @@ pub fn problems(plans: &Plans, variables: &Variables) -> Vec<FileProblem> {
     problems
 }
 
-/// A file without fault in a place where it does not belong.
+/// A file without problems in a place where it does not belong.
 fn misused(file: &PipelineFile, used_as: &str, variables: &Variables) -> Option<FileProblem> {
-    // Any values will do: names of elements do not hang on those that the server sets.
+    // Any values will do: element names do not depend on the variables that the server sets.
     let set = [
         ("name", "check"),
         ("time", "0"),

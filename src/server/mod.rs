@@ -1,4 +1,4 @@
-//! Starts the parts in order, stops them in reverse, within a time limit.
+//! Starts everything in order; stops it in reverse, within a time limit.
 
 pub mod check;
 mod error;
@@ -31,7 +31,7 @@ use crate::{
 
 /// A running server.
 pub struct Server {
-    /// Notified, it makes certificate and key be read again. `None` without TLS.
+    /// Notify it to reload certificate and key. `None` without TLS.
     pub reload: Option<Arc<Notify>>,
     broadcasts: Broadcasts,
     fanout: Fanout,
@@ -46,7 +46,7 @@ pub struct Server {
 /// # Errors
 /// A port in use, a missing GStreamer element, or another refusal of the system.
 pub async fn start(config: Config) -> Result<Server, StartError> {
-    // Both before the first request can come: it would have to wait for them.
+    // Both before the first request arrives, which would have to wait for them.
     spawn_blocking(|| pipeline::init().map(|()| element::prepare()))
         .await
         .map_err(|error| StartError::System {
@@ -86,8 +86,8 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         fanout.clone(),
         stopping.clone(),
     ));
-    tracing::info!(?candidates, "viewers are sent media from");
-    tracing::info!(addresses = ?publisher_addresses, ?ports, "sessions on webrtcbin connect to");
+    tracing::info!(?candidates, "media to viewers is sent from");
+    tracing::info!(addresses = ?publisher_addresses, ?ports, "sessions on webrtcbin use");
     Ok(Server {
         reload,
         broadcasts,
@@ -103,7 +103,7 @@ impl Server {
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) {
         tokio::select! {
             () = shutdown => {}
-            _ = self.tasks.join_next() => tracing::error!("HTTP has ended by itself"),
+            _ = self.tasks.join_next() => tracing::error!("the HTTP server ended unexpectedly"),
         }
         self.stop().await;
     }
@@ -120,14 +120,14 @@ impl Server {
             self.fanout.stop().await;
         };
         if timeout_at(deadline, parts).await.is_err() {
-            tracing::warn!("not everything stopped in time");
+            tracing::warn!("shutdown timed out");
         }
         self.tasks.shutdown().await;
         tracing::info!(milliseconds = begun.elapsed().as_millis(), "stopped");
     }
 }
 
-/// What is wrong with a pipeline file is told now, not when somebody wants to watch.
+/// Reports problems of pipeline files now, not when somebody wants to watch.
 async fn check_pipelines(config: Config) -> Result<Config, StartError> {
     let mut config = config;
     for (name, value) in config.plans.all().flat_map(|plan| plan.vars) {
@@ -149,18 +149,17 @@ async fn check_pipelines(config: Config) -> Result<Config, StartError> {
     Err(StartError::Files(lines.join("\naerial: ")))
 }
 
-/// Whether this machine has what a built-in pipeline needs. Those whom it was for see what there
-/// is without it.
-fn can_run(text: &PipelineFile) -> bool {
-    let has = pipeline::check::has_elements(&text.text);
-    if let Err(error) = &has {
-        let pipeline = text.name();
-        tracing::warn!(pipeline, %error, "nothing is transcoded into this codec");
+/// Whether this machine has the elements of a built-in pipeline. Without it, viewers choose among
+/// what else there is.
+fn can_run(file: &PipelineFile) -> bool {
+    let found = pipeline::check::has_elements(&file.text);
+    if let Err(error) = &found {
+        tracing::warn!(pipeline = file.name(), %error, "built-in pipeline not available");
     }
-    has.is_ok()
+    found.is_ok()
 }
 
-/// Binds the two ports that are fixed.
+/// Binds the two fixed ports.
 async fn take_ports(config: &Config, loopback: bool) -> Result<(TcpListener, Port), StartError> {
     let refused = |protocol, address, option| {
         move |source| StartError::Listen {
@@ -192,7 +191,7 @@ fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
         .map_err(StartError::from)
 }
 
-/// Says in the log where HTTP is and who can do what, and warns of what can be overheard
+/// Logs where HTTP is and whether tokens are needed, and warns if they can be overheard
 /// (RFC 9725 §5).
 fn announce(config: &Config, address: SocketAddr) {
     let tls = config.http.tls_certificate.is_some();
@@ -204,7 +203,7 @@ fn announce(config: &Config, address: SocketAddr) {
         tracing::info!(
             tokens,
             ?public,
-            "publishing needs a token, and watching what is not public"
+            "publishing and non-public watching need a token"
         );
     }
     let proxy = &config.http.public_url;
@@ -214,8 +213,8 @@ fn announce(config: &Config, address: SocketAddr) {
     if !(tls || behind_tls || address.ip().is_loopback()) {
         tracing::warn!(
             %address,
-            "HTTP without TLS beyond this machine: tokens can be overheard, and browsers give the \
-             pages no camera. Set http.tls_certificate and http.tls_key, or put a proxy with TLS \
+            "HTTP is reachable without TLS: tokens can be overheard, and browsers deny the pages \
+             the camera. Set http.tls_certificate and http.tls_key, or put a proxy with TLS \
              in front and set http.public_url to its https:// address"
         );
     }

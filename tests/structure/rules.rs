@@ -94,7 +94,14 @@ const LINES: &[(&str, &[&str])] = &[
     ("server", ALL),
     (
         "cli",
-        &["bench", "config", "media", "pipeline", "resources", "server"],
+        &[
+            "bench",
+            "config",
+            "media",
+            "pipeline",
+            "resources",
+            "server",
+        ],
     ),
     ("main", &["cli"]),
     ("bench", ALL),

@@ -1,4 +1,4 @@
-//! How much one source may send: offers (RFC 9725 §5), wrong tokens. Counts; knows nothing about
+//! How much one client may send: offers (RFC 9725 §5), wrong tokens. Counts; knows nothing about
 //! requests.
 
 use std::{
@@ -10,30 +10,30 @@ use std::{
 
 use crate::media::TokenBucket;
 
-/// Offers per second from one source, if nothing is configured.
+/// Offers per second from one client, if nothing is configured.
 const OFFERS: usize = 20;
-/// Seconds whose offers may come at once: an audience behind one address begins together.
+/// Seconds' worth of offers that may come at once: an audience behind one address begins together.
 const OFFERS_BURST: f64 = 10.0;
-/// Wrong tokens per minute from one source, if nothing is configured; all may come at once.
+/// Wrong tokens per minute from one client, if nothing is configured; all may come at once.
 const FAILURES: usize = 60;
-/// Sources that are remembered. With more at once nobody is counted: such a flood comes from
+/// Clients that are remembered. With more at once, none is counted: such a flood comes from
 /// everywhere.
-const SOURCES_MAX: usize = 10_000;
-/// Of an IPv6 address, the part that a network gives to one customer at least: a /64.
+const CLIENTS_MAX: usize = 10_000;
+/// The part of an IPv6 address that a network gives to one customer at least: a /64.
 const NETWORK: u128 = !0 << 64;
 
 /// Who has sent how much.
-pub(super) struct Sources {
+pub(super) struct ClientLimits {
     /// Per second.
     rate: f64,
     /// At once.
     burst: f64,
-    /// Whether this machine is exempt: behind a proxy everybody comes from here.
+    /// Whether this machine is exempt: behind a proxy, every request comes from it.
     trusts_loopback: bool,
     buckets: Mutex<HashMap<IpAddr, TokenBucket>>,
 }
 
-impl Sources {
+impl ClientLimits {
     /// Counts offers; `configured` are those per second.
     pub(super) fn of_offers(configured: Option<usize>) -> Self {
         let rate = count(configured.unwrap_or(OFFERS));
@@ -55,34 +55,34 @@ impl Sources {
         }
     }
 
-    /// Counts one; false if the source has sent too many.
-    pub(super) fn allow(&self, source: IpAddr) -> bool {
-        let source = source.to_canonical();
-        self.trusts(source) || self.take(source, Instant::now())
+    /// Counts one; false if the client has sent too many.
+    pub(super) fn allow(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.trusts(client) || self.take(client, Instant::now())
     }
 
     /// Whether the next one would be allowed. Counts nothing.
-    pub(super) fn would_allow(&self, source: IpAddr) -> bool {
-        let source = source.to_canonical();
-        if self.trusts(source) {
+    pub(super) fn would_allow(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        if self.trusts(client) {
             return true;
         }
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.get(&network(source));
+        let bucket = buckets.get(&network(client));
         bucket.is_none_or(|bucket| bucket.left(Instant::now()) >= 1.0)
     }
 
-    fn trusts(&self, source: IpAddr) -> bool {
-        self.trusts_loopback && source.is_loopback()
+    fn trusts(&self, client: IpAddr) -> bool {
+        self.trusts_loopback && client.is_loopback()
     }
 
-    fn take(&self, source: IpAddr, now: Instant) -> bool {
-        let network = network(source);
+    fn take(&self, client: IpAddr, now: Instant) -> bool {
+        let network = network(client);
         // Never half-changed.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= SOURCES_MAX && !buckets.contains_key(&network) {
+        if buckets.len() >= CLIENTS_MAX && !buckets.contains_key(&network) {
             buckets.retain(|_, bucket| !bucket.is_full(now));
-            if buckets.len() >= SOURCES_MAX {
+            if buckets.len() >= CLIENTS_MAX {
                 return true;
             }
         }
@@ -98,8 +98,8 @@ fn count(number: usize) -> f64 {
 }
 
 /// What is counted together.
-fn network(source: IpAddr) -> IpAddr {
-    match source {
+fn network(client: IpAddr) -> IpAddr {
+    match client {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & NETWORK).into(),
         ip @ IpAddr::V4(_) => ip,
     }
@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn each_source_has_its_own_allowance() {
-        let sources = Sources::of_offers(Some(2));
+        let clients = ClientLimits::of_offers(Some(2));
         let now = Instant::now();
-        let taken = |source, now| (0..100).filter(|_| sources.take(ip(source), now)).count();
+        let taken = |client, now| (0..100).filter(|_| clients.take(ip(client), now)).count();
         assert_eq!(taken("192.0.2.1", now), 20);
         assert_eq!(taken("192.0.2.2", now), 20);
         assert_eq!(taken("2001:db8::1", now), 20);
@@ -130,34 +130,34 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let sources = Sources::of_offers(None);
+        let clients = ClientLimits::of_offers(None);
         let now = Instant::now();
         for number in 0..20_000_u32 {
-            assert!(sources.take(IpAddr::V4(number.into()), now));
+            assert!(clients.take(IpAddr::V4(number.into()), now));
         }
-        assert!(sources.buckets.lock().unwrap().len() <= SOURCES_MAX);
+        assert!(clients.buckets.lock().unwrap().len() <= CLIENTS_MAX);
         // Who has been quiet is forgotten.
-        assert!(sources.take(ip("192.0.2.1"), now + Duration::from_mins(1)));
-        assert_eq!(sources.buckets.lock().unwrap().len(), 1);
+        assert!(clients.take(ip("192.0.2.1"), now + Duration::from_mins(1)));
+        assert_eq!(clients.buckets.lock().unwrap().len(), 1);
     }
 
     #[test]
     fn a_proxy_on_this_machine_is_not_limited_unless_asked_for() {
-        let sources = Sources::of_offers(None);
+        let clients = ClientLimits::of_offers(None);
         for loopback in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert!((0..1000).all(|_| sources.allow(ip(loopback))));
+            assert!((0..1000).all(|_| clients.allow(ip(loopback))));
         }
-        let sources = Sources::of_offers(Some(1));
-        assert!((0..1000).any(|_| !sources.allow(ip("127.0.0.1"))));
+        let clients = ClientLimits::of_offers(Some(1));
+        assert!((0..1000).any(|_| !clients.allow(ip("127.0.0.1"))));
     }
 
     #[test]
     fn looking_counts_nothing() {
-        let sources = Sources::of_failures(Some(3));
-        let source = ip("192.0.2.1");
-        assert!((0..100).all(|_| sources.would_allow(source)));
-        assert!((0..3).all(|_| sources.allow(source)));
-        assert!(!sources.would_allow(source));
-        assert!(sources.would_allow(ip("192.0.2.2")));
+        let clients = ClientLimits::of_failures(Some(3));
+        let client = ip("192.0.2.1");
+        assert!((0..100).all(|_| clients.would_allow(client)));
+        assert!((0..3).all(|_| clients.allow(client)));
+        assert!(!clients.would_allow(client));
+        assert!(clients.would_allow(ip("192.0.2.2")));
     }
 }
