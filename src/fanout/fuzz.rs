@@ -5,7 +5,7 @@ pub(crate) mod connected;
 use std::sync::Arc;
 
 use super::{
-    gop::{Gop, Limits},
+    gop::{Gop, GopLimits},
     switcher::Switcher,
 };
 use crate::media::Frame;
@@ -22,11 +22,9 @@ pub(crate) struct Viewer {
 
 impl Viewer {
     pub(crate) fn new() -> Self {
-        let gop = Gop::new(Limits::default());
-        let switcher = Switcher::start(&gop);
         Self {
-            gop,
-            switcher,
+            gop: Gop::new(GopLimits::default()),
+            switcher: Switcher::new(),
             last: None,
         }
     }

@@ -6,14 +6,14 @@ use crate::media::Frame;
 
 /// How much of a group of pictures is kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct GopLimits {
     /// Payload bytes. Default: 16 MiB.
     pub bytes: usize,
     /// Time from the keyframe to the newest frame. Default: 10 s.
     pub duration: Duration,
 }
 
-impl Default for Limits {
+impl Default for GopLimits {
     fn default() -> Self {
         Self {
             bytes: 16 << 20,
@@ -25,7 +25,7 @@ impl Default for Limits {
 /// The frames of one rendition since its last keyframe, numbered without gaps.
 #[derive(Debug)]
 pub(crate) struct Gop {
-    limits: Limits,
+    limits: GopLimits,
     frames: VecDeque<Arc<Frame>>,
     /// Number of the first frame kept.
     first: u64,
@@ -42,7 +42,7 @@ pub(crate) enum Continuity {
 }
 
 impl Gop {
-    pub(crate) const fn new(limits: Limits) -> Self {
+    pub(crate) const fn new(limits: GopLimits) -> Self {
         Self {
             limits,
             frames: VecDeque::new(),
@@ -137,7 +137,7 @@ pub(crate) mod tests {
 
     #[test]
     fn holds_from_the_last_keyframe_on() {
-        let mut gop = Gop::new(Limits::default());
+        let mut gop = Gop::new(GopLimits::default());
         assert_eq!(gop.push(0, frame(0, true, 10)), Continuity::Continuous);
         assert_eq!(gop.push(1, frame(33, false, 10)), Continuity::Continuous);
         assert_eq!((gop.keyframe(), gop.end()), (Some(0), 2));
@@ -153,7 +153,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_missing_frame_breaks_until_the_next_keyframe() {
-        let mut gop = Gop::new(Limits::default());
+        let mut gop = Gop::new(GopLimits::default());
         gop.push(0, frame(0, true, 10));
         assert_eq!(gop.push(2, frame(66, false, 10)), Continuity::Broken);
         assert_eq!((gop.keyframe(), gop.end()), (None, 3));
@@ -165,7 +165,7 @@ pub(crate) mod tests {
 
     #[test]
     fn bytes_and_time_are_bounded() {
-        let limits = Limits {
+        let limits = GopLimits {
             bytes: 25,
             duration: Duration::from_secs(1),
         };

@@ -23,17 +23,20 @@ const FIT: u64 = 90;
 const FAR: u64 = 70;
 /// How long an estimate between that and the rate is tolerated.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// Without an estimate, a layer is better than another from this share (percent) of its rate on:
+/// measured rates go up and down a little.
+const BETTER: u64 = 110;
 /// Loss, in 1/256, above which the estimate is not believed.
 const LOSS_MAX: u8 = 26;
 
 /// What the viewer's track is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Go on as it is.
+    /// Go on as it is; a switch under way goes on, too.
     Stay,
     /// Go on, and send this many bits per second of padding.
     Probe(u64),
-    /// Take this layer instead.
+    /// Take this layer, if it is not the present one.
     Switch(usize),
 }
 
@@ -42,6 +45,8 @@ pub(super) enum Decision {
 pub(super) struct Selection {
     /// The layer the viewer wants; `None` leaves it to the server.
     pub(super) wanted: Option<usize>,
+    /// Whether anything is known of the network. If not, the best layer is the right one.
+    measured: bool,
     estimate: Option<(u64, Instant)>,
     loss: u8,
     /// When the last switch, or failed probe, was.
@@ -55,9 +60,10 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    pub(super) const fn new(now: Instant) -> Self {
+    pub(super) const fn new(measured: bool, now: Instant) -> Self {
         Self {
             wanted: None,
+            measured,
             estimate: None,
             loss: 0,
             changed: now,
@@ -81,18 +87,22 @@ impl Selection {
     /// The layer to begin with. `rates` are the layers' bits per second, 0 for one that is off.
     pub(super) fn first(&self, rates: &[u64]) -> Option<usize> {
         let wanted = self.wanted.filter(|&layer| is_on(rates, layer));
-        wanted.or_else(|| fitting(rates, FIRST_ESTIMATE))
+        let estimate = if self.measured {
+            FIRST_ESTIMATE
+        } else {
+            u64::MAX / FIT
+        };
+        wanted.or_else(|| fitting(rates, estimate))
     }
 
     /// What to do now; to be asked a few times a second.
     pub(super) fn decide(&mut self, current: usize, rates: &[u64], now: Instant) -> Decision {
         if let Some(wanted) = self.wanted.filter(|&layer| is_on(rates, layer)) {
             self.probing = None;
-            return if wanted == current {
-                Decision::Stay
-            } else {
-                Decision::Switch(wanted)
-            };
+            return Decision::Switch(wanted);
+        }
+        if !self.measured {
+            return best(current, rates).map_or(Decision::Stay, Decision::Switch);
         }
         let rate = rates.get(current).copied().unwrap_or(0);
         let estimate = self
@@ -179,6 +189,17 @@ fn is_on(rates: &[u64], layer: usize) -> bool {
     rates.get(layer).is_some_and(|&rate| rate > 0)
 }
 
+/// The best layer, but the current one unless another is clearly better.
+fn best(current: usize, rates: &[u64]) -> Option<usize> {
+    let present = rates.get(current).copied().unwrap_or(0);
+    let (layer, rate) = (rates.iter().copied().enumerate()).max_by_key(|(_, rate)| *rate)?;
+    if rate == 0 {
+        return None;
+    }
+    let better = rate > present * BETTER / 100;
+    Some(if better { layer } else { current })
+}
+
 /// The best layer that fits, or else the cheapest.
 fn fitting(rates: &[u64], estimate: u64) -> Option<usize> {
     let on = || rates.iter().enumerate().filter(|(_, rate)| **rate > 0);
@@ -223,14 +244,14 @@ mod tests {
     #[test]
     fn a_good_network_keeps_the_best_layer() {
         let now = Instant::now();
-        let layers = watch(&mut Selection::new(now), now, 60, 20_000_000);
+        let layers = watch(&mut Selection::new(true, now), now, 60, 20_000_000);
         assert_eq!(layers, vec![2; 240]);
     }
 
     #[test]
     fn what_does_not_fit_is_left_at_once_and_not_tried_all_the_time() {
         let now = Instant::now();
-        let layers = watch(&mut Selection::new(now), now, 120, 700_000);
+        let layers = watch(&mut Selection::new(true, now), now, 120, 700_000);
         assert_eq!(layers[0], 1, "down at the first estimate");
         assert!(
             layers.iter().all(|layer| *layer == 1),
@@ -244,7 +265,7 @@ mod tests {
     #[test]
     fn more_room_is_found_by_probing() {
         let now = Instant::now();
-        let mut selection = Selection::new(now);
+        let mut selection = Selection::new(true, now);
         let low = watch(&mut selection, now, 5, 300_000);
         assert_eq!(low.last(), Some(&0));
         let room = now + Duration::from_secs(5);
@@ -266,17 +287,32 @@ mod tests {
     #[test]
     fn a_choice_is_kept_whatever_the_network() {
         let now = Instant::now();
-        let mut selection = Selection::new(now);
+        let mut selection = Selection::new(true, now);
         selection.wanted = Some(2);
         selection.estimated(100_000, now);
         assert_eq!(selection.decide(0, &RATES, now), Decision::Switch(2));
-        assert_eq!(selection.decide(2, &RATES, now), Decision::Stay);
+        assert_eq!(selection.decide(2, &RATES, now), Decision::Switch(2));
+    }
+
+    #[test]
+    fn without_measurements_the_best_layer_is_taken() {
+        let now = Instant::now();
+        let mut selection = Selection::new(false, now);
+        let rates = [150_000, 500_000, 9_000_000];
+        assert_eq!(selection.first(&rates), Some(2));
+        assert_eq!(selection.decide(0, &rates, now), Decision::Switch(2));
+        assert_eq!(selection.decide(2, &[1, 0, 0], now), Decision::Switch(0));
+        assert_eq!(selection.decide(2, &[0, 0, 0], now), Decision::Stay);
+        // Two layers of about the same rate do not take turns.
+        let alike = [1_000_000, 1_050_000];
+        assert_eq!(selection.decide(0, &alike, now), Decision::Switch(0));
+        assert_eq!(selection.decide(1, &alike, now), Decision::Switch(1));
     }
 
     #[test]
     fn a_layer_that_is_off_is_left_and_never_chosen() {
         let now = Instant::now();
-        let mut selection = Selection::new(now);
+        let mut selection = Selection::new(true, now);
         let rates = [150_000, 0, 0];
         assert_eq!(selection.first(&rates), Some(0));
         assert_eq!(selection.decide(2, &rates, now), Decision::Switch(0));

@@ -36,14 +36,12 @@ enum Position {
 }
 
 impl Switcher {
-    /// Starts at the cached keyframe if there is one, else at the next.
-    pub(crate) fn start(gop: &Gop) -> Self {
-        let mut switcher = Self {
+    /// Waits for a keyframe.
+    pub(crate) const fn new() -> Self {
+        Self {
             position: Position::Waiting,
             last: None,
-        };
-        switcher.replay_from_keyframe(gop);
-        switcher
+        }
     }
 
     /// Goes back to the cached keyframe. Returns false, and changes nothing, if there is none.
@@ -60,7 +58,7 @@ impl Switcher {
 
     /// Goes on with another rendition: at its cached keyframe if there is one, else at its next.
     /// Its timestamps may lag behind those of the one before; what the viewer sees never goes back.
-    pub(crate) fn switch_rendition(&mut self, gop: Option<&Gop>) {
+    pub(crate) fn switch(&mut self, gop: Option<&Gop>) {
         if !gop.is_some_and(|gop| self.replay_from_keyframe(gop)) {
             self.wait();
         }
@@ -168,16 +166,22 @@ fn advance(last: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fanout::gop::{Limits, tests::frame};
+    use crate::fanout::gop::{GopLimits, tests::frame};
 
     const BURST: usize = 1000;
 
     fn gop_of(frames: &[(u64, bool)]) -> Gop {
-        let mut gop = Gop::new(Limits::default());
+        let mut gop = Gop::new(GopLimits::default());
         for (number, (millis, keyframe)) in (0..).zip(frames) {
             gop.push(number, frame(*millis, *keyframe, 10));
         }
         gop
+    }
+
+    fn started(gop: &Gop) -> Switcher {
+        let mut switcher = Switcher::new();
+        switcher.replay_from_keyframe(gop);
+        switcher
     }
 
     fn replay_all(switcher: &mut Switcher, gop: &Gop, edge: u64) -> Vec<u64> {
@@ -192,7 +196,7 @@ mod tests {
     #[test]
     fn a_joining_viewer_gets_the_group_of_pictures_at_the_live_edge() {
         let mut gop = gop_of(&[(0, true), (33, false), (66, false), (1000, false)]);
-        let mut switcher = Switcher::start(&gop);
+        let mut switcher = started(&gop);
         let timestamps = replay_all(&mut switcher, &gop, 90_000 - 900);
         assert_eq!(timestamps, [89_100, 89_101, 89_102, 90_000]);
         let next = frame(1033, false, 10);
@@ -203,7 +207,7 @@ mod tests {
     #[test]
     fn without_a_cached_keyframe_it_waits_for_one() {
         let gop = gop_of(&[(0, false)]);
-        let mut switcher = Switcher::start(&gop);
+        let mut switcher = started(&gop);
         assert!(switcher.is_waiting());
         let delta = frame(33, false, 10);
         assert_eq!(
@@ -227,7 +231,7 @@ mod tests {
     #[test]
     fn timestamps_never_go_back_after_a_replay() {
         let gop = gop_of(&[(0, true), (33, false), (66, false)]);
-        let mut switcher = Switcher::start(&gop);
+        let mut switcher = started(&gop);
         let last = replay_all(&mut switcher, &gop, 200 * 90).pop().unwrap();
         let early = frame(99, false, 10);
         let sent = switcher
@@ -239,7 +243,7 @@ mod tests {
     #[test]
     fn a_keyframe_that_is_sent_again_is_a_new_frame() {
         let mut gop = gop_of(&[]);
-        let mut switcher = Switcher::start(&gop);
+        let mut switcher = started(&gop);
         let key = frame(33, true, 10);
         let continuity = gop.push(0, Arc::clone(&key));
         assert_eq!(switcher.live(0, &key, continuity, BURST), Some(33 * 90));
@@ -250,7 +254,7 @@ mod tests {
     #[test]
     fn a_new_keyframe_cuts_a_replay_short_but_no_frame_in_two() {
         let mut gop = gop_of(&[(0, true), (33, false), (66, false)]);
-        let mut switcher = Switcher::start(&gop);
+        let mut switcher = started(&gop);
         let first = switcher.replay(&gop, 0).unwrap();
         assert_eq!(first.frame.timestamp, 0);
         gop.push(3, frame(99, true, 10));
@@ -264,17 +268,17 @@ mod tests {
     #[test]
     fn timestamps_never_go_back_when_going_over_to_a_rendition_that_lags() {
         let key = frame(1000, true, 10);
-        let mut switcher = Switcher::start(&Gop::new(Limits::default()));
+        let mut switcher = Switcher::new();
         let last = switcher.live(0, &key, Continuity::Continuous, BURST);
         let gop = gop_of(&[(800, true), (833, false)]);
-        switcher.switch_rendition(Some(&gop));
+        switcher.switch(Some(&gop));
         let timestamps = replay_all(&mut switcher, &gop, 0);
         assert!(timestamps[0] > last.unwrap() && timestamps[1] > timestamps[0]);
         let late = frame(866, false, 10);
         let sent = switcher.live(2, &late, Continuity::Continuous, BURST);
         assert!(sent.unwrap() > timestamps[1]);
         // Without a cached keyframe it waits for one.
-        switcher.switch_rendition(None);
+        switcher.switch(None);
         assert!(switcher.is_waiting());
         let key = frame(880, true, 10);
         let next = switcher.live(9, &key, Continuity::Continuous, BURST);
@@ -284,7 +288,7 @@ mod tests {
     #[test]
     fn a_large_frame_is_paced() {
         let mut gop = gop_of(&[(0, true)]);
-        let mut switcher = Switcher::start(&gop);
+        let mut switcher = started(&gop);
         replay_all(&mut switcher, &gop, 0);
         let large = frame(33, false, BURST + 1);
         let continuity = gop.push(1, Arc::clone(&large));

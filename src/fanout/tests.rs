@@ -12,7 +12,7 @@ use str0m::{
     net::Transmit,
     rtp::RtpPacket,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{direct::DirectHandle, *};
 use crate::{
@@ -29,8 +29,10 @@ fn fanout(timeouts: Timeouts) -> Fanout {
         public_addresses: Vec::new(),
         loopback: true,
     });
+    let port = port.unwrap();
+    port.start();
     Fanout::start(
-        port.unwrap(),
+        port,
         Options {
             timeouts,
             ..Options::default()
@@ -398,7 +400,7 @@ async fn garbage_on_the_port_harms_nobody() {
     let stage = Stage::new(30);
     let (mut client, _viewer, _events) = Client::watch(&stage.fanout, stage.tracks());
     tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
-    let target = stage.fanout.inner.port.candidates()[0];
+    let target = stage.fanout.port().candidates()[0];
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     // From a stranger, and with the viewer's own address as the source.
     for number in 0..2000_u32 {
@@ -416,4 +418,43 @@ async fn garbage_on_the_port_harms_nobody() {
     assert!(client.video.len() > before + 100, "the stream goes on");
     assert!(stage.fanout.statistics().unknown_datagrams > 0);
     stage.fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_panics_closes_its_viewers_and_serves_new_ones() {
+    let stage = Stage::new(30);
+    let (mut client, _viewer, mut events) = Client::watch(&stage.fanout, stage.tracks());
+    tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
+    assert_eq!(events.recv().await, Some(Event::Connected));
+    let workers = stage.fanout.inner.pool.workers();
+    for worker in &**workers {
+        assert!(worker.tell(message::Message::Panic));
+    }
+    assert_eq!(events.recv().await, Some(Event::Closed(End::Failed)));
+    tokio::task::block_in_place(|| client.run(|_| false));
+    assert!(!client.rtc.is_alive(), "the player learns of it at once");
+    assert!(stage.fanout.is_healthy());
+    let panics = stage.fanout.statistics().worker_panics;
+    assert_eq!(panics, workers.len() as u64);
+
+    let (mut client, _viewer, _events) = Client::watch(&stage.fanout, stage.tracks());
+    tokio::task::block_in_place(|| client.run(|c| c.video.len() > 30));
+    assert!(client.video.len() > 30, "somebody new is served");
+    stage.fanout.stop().await;
+    assert!(!stage.fanout.is_healthy(), "no worker runs any more");
+}
+
+#[tokio::test]
+async fn without_a_worker_nobody_is_accepted() {
+    let fanout = fanout(Timeouts::default());
+    let video = fanout.rendition(Kind::Video);
+    fanout.stop().await;
+    let tracks = Tracks {
+        video: Some((Codec::H264, &video)),
+        audio: None,
+        layers: &[],
+    };
+    let (events, _received) = mpsc::channel(16);
+    let refused = fanout.watch_on_direct(&Client::offer().1, tracks, events);
+    assert_eq!(refused.err(), Some(Error::Overloaded));
 }

@@ -1,18 +1,14 @@
 //! Which tracks a viewer gets, and how they are announced in its answer.
 
-use std::time::Instant;
-
-use super::{
-    direct::{Identity, Stream, Track},
-    gop::{Gop, Limits},
-    layers::Layers,
-    rendition::Rendition,
-    switcher::Switcher,
-};
+use super::{message::Target, rendition::Rendition};
 use crate::{
     media::{Codec, Kind},
     peer::sdp,
 };
+
+/// Header extension with the time of sending, 24 bits of 6.18 fixed-point seconds
+/// (<https://webrtc.googlesource.com/src/+/refs/heads/main/docs/native-code/rtp-hdrext/abs-send-time>).
+pub(super) const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
 
 /// The tracks a viewer may get, with the codec each has now.
 #[derive(Clone, Copy)]
@@ -34,53 +30,50 @@ pub struct Layer {
     pub rendition: Rendition,
 }
 
-/// The rendition that a track goes over to, by its key.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) rendition: u64,
-    /// All layers of a simulcast picture; else empty.
-    pub(super) layers: Vec<u64>,
-}
-
-impl Target {
-    pub(super) fn new(rendition: &Rendition, layers: &[Layer]) -> Self {
-        Self {
-            rendition: rendition.key(),
-            layers: layers.iter().map(|layer| layer.rendition.key()).collect(),
-        }
+/// What to tell a worker about a rendition and its layers.
+pub(super) fn target(rendition: &Rendition, layers: &[Layer]) -> Target {
+    Target {
+        rendition: rendition.key(),
+        layers: layers.iter().map(|layer| layer.rendition.key()).collect(),
     }
 }
 
-/// Header extension with the time of sending, 24 bits of 6.18 fixed-point seconds
-/// (<https://webrtc.googlesource.com/src/+/refs/heads/main/docs/native-code/rtp-hdrext/abs-send-time>).
-pub(super) const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+/// A track that the viewer's offer asks for, and how it is announced.
+pub(super) struct ChosenTrack {
+    pub(super) codec: Codec,
+    pub(super) target: Target,
+    pub(super) ssrc: u32,
+    pub(super) pt: u8,
+    /// The retransmission stream (RFC 4588): SSRC and payload type.
+    pub(super) rtx: Option<(u32, u8)>,
+    /// Id of the header extension with the time of sending, if it is offered.
+    pub(super) send_time: Option<u8>,
+}
 
 impl Tracks<'_> {
-    /// Finds a format for each track the offer asks for.
+    /// Finds a format for each track the offer asks for. `ssrc` gives its stream a number.
     pub(super) fn choose(
         self,
         offer: &sdp::Offer,
-    ) -> Result<(Vec<sdp::Section>, Vec<Track>), sdp::Error> {
+        mut ssrc: impl FnMut(&Rendition, Kind) -> Result<u32, sdp::Error>,
+    ) -> Result<(Vec<sdp::Section>, Vec<ChosenTrack>), sdp::Error> {
+        let sections = offer.media.iter().map(|media| match media.kind {
+            Some(_) => sdp::Section::Inactive,
+            None => sdp::Section::Rejected,
+        });
+        let mut sections: Vec<sdp::Section> = sections.collect();
         let mut tracks = Vec::new();
-        let mut sections: Vec<sdp::Section> = offer
-            .media
-            .iter()
-            .map(|media| match media.kind {
-                Some(_) => sdp::Section::Inactive,
-                None => sdp::Section::Rejected,
-            })
-            .collect();
-        let wanted = [(Kind::Video, self.video), (Kind::Audio, self.audio)];
-        for (kind, (codec, rendition)) in wanted.into_iter().filter_map(|(k, t)| Some((k, t?))) {
-            if !offer.media.iter().any(|media| media.kind == Some(kind)) {
+        for (kind, track) in [(Kind::Video, self.video), (Kind::Audio, self.audio)] {
+            let asked = offer.media.iter().any(|media| media.kind == Some(kind));
+            let (true, Some((codec, rendition))) = (asked, track) else {
                 continue;
-            }
+            };
             let Some((at, format)) = offer.choose(kind, &[codec]) else {
                 return Err(sdp::Error::CodecMismatch(format!(
                     "the broadcast's {kind} is {codec}, which the offer does not list: offer it"
                 )));
             };
-            let [ssrc, rtx_ssrc] = [random()?, random()?].map(|r: u64| (r >> 32) as u32 | 1);
+            let (ssrc, rtx_ssrc) = (ssrc(rendition, kind)?, random_ssrc()?);
             if let Some(section) = sections.get_mut(at) {
                 *section = sdp::Section::Send {
                     format: format.clone(),
@@ -88,27 +81,17 @@ impl Tracks<'_> {
                     rtx_ssrc,
                 };
             }
-            let simulcast = kind == Kind::Video && !self.layers.is_empty();
-            let layers = simulcast.then(|| {
-                let keys = self
-                    .layers
-                    .iter()
-                    .map(|layer| layer.rendition.key())
-                    .collect();
-                Layers::new(keys, Instant::now())
-            });
-            let identity = Identity {
+            let layers = match kind {
+                Kind::Video => self.layers,
+                Kind::Audio => &[],
+            };
+            tracks.push(ChosenTrack {
+                codec,
+                target: target(rendition, layers),
                 ssrc,
                 pt: format.pt,
                 rtx: format.rtx.map(|pt| (rtx_ssrc, pt)),
-                send_time: layers.is_some().then(|| extension_id(offer, at)).flatten(),
-            };
-            tracks.push(Track {
-                rendition: rendition.key(),
-                codec,
-                stream: Stream::new(kind, identity, random()?),
-                switcher: Switcher::start(&Gop::new(Limits::default())),
-                layers,
+                send_time: extension_id(offer, at),
             });
         }
         if tracks.is_empty() {
@@ -120,6 +103,19 @@ impl Tracks<'_> {
     }
 }
 
+/// A random SSRC; never zero.
+pub(super) fn random_ssrc() -> Result<u32, sdp::Error> {
+    random().map(|random| (random >> 32) as u32 | 1)
+}
+
+/// # Errors
+/// If the system has no random numbers.
+pub(super) fn random() -> Result<u64, sdp::Error> {
+    getrandom::u64().map_err(|error| {
+        sdp::Error::Unsupported(format!("the system has no random numbers: {error}"))
+    })
+}
+
 /// The one-byte id of the send time extension, if offered (RFC 8285 §4.2).
 fn extension_id(offer: &sdp::Offer, section: usize) -> Option<u8> {
     let extensions = &offer.media.get(section)?.extensions;
@@ -127,9 +123,4 @@ fn extension_id(offer: &sdp::Offer, section: usize) -> Option<u8> {
         .iter()
         .find(|(id, uri)| uri == SEND_TIME && (1..15).contains(id));
     offered.map(|(id, _)| *id)
-}
-
-fn random() -> Result<u64, sdp::Error> {
-    getrandom::u64()
-        .map_err(|error| sdp::Error::Unsupported(format!("no random numbers to be had: {error}")))
 }

@@ -1,17 +1,17 @@
 //! A viewer on whichever engine carries it.
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Fanout, Layer, Rendition, Tracks,
+    Fanout,
     direct::DirectHandle,
     error::Error,
+    rendition::Rendition,
+    slot::ViewerSlot,
+    statistics::ViewerStatistics,
+    tracks::{Layer, Tracks, target},
     webrtcbin::{ConnectionOptions, WebrtcbinHandle},
 };
 use crate::{
@@ -33,50 +33,6 @@ pub struct ViewerOptions {
     pub engine: Engine,
     /// How webrtcbin connects.
     pub webrtcbin: ConnectionOptions,
-}
-
-/// What one viewer has been sent.
-#[derive(Debug, Default)]
-pub(super) struct ViewerCounters {
-    pub(super) packets: AtomicU64,
-    pub(super) bytes: AtomicU64,
-    pub(super) retransmitted: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) dropped: AtomicU64,
-    pub(super) keyframe_requests: AtomicU64,
-    /// The handle is gone, so the viewer shall go too.
-    pub(super) closed: AtomicBool,
-}
-
-impl ViewerCounters {
-    pub(super) fn statistics(&self) -> ViewerStatistics {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ViewerStatistics {
-            packets: load(&self.packets),
-            bytes: load(&self.bytes),
-            retransmitted: load(&self.retransmitted),
-            retransmissions_refused: load(&self.refused),
-            dropped: load(&self.dropped),
-            keyframe_requests: load(&self.keyframe_requests),
-        }
-    }
-}
-
-/// One viewer's counters at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct ViewerStatistics {
-    /// RTP packets sent.
-    pub packets: u64,
-    /// Bytes of these: encrypted on the direct engine, before encryption on webrtcbin.
-    pub bytes: u64,
-    /// Packets sent again on request.
-    pub retransmitted: u64,
-    /// Requests past the viewer's retransmission budget.
-    pub retransmissions_refused: u64,
-    /// Frames lost because the connection did not take them.
-    pub dropped: u64,
-    /// Keyframes this viewer has asked for.
-    pub keyframe_requests: u64,
 }
 
 /// A viewer's connection, held by its session. Dropping it ends the connection.
@@ -113,6 +69,12 @@ impl Fanout {
             }
         }
     }
+
+    /// A place for a new viewer.
+    pub(super) fn slot(&self) -> Result<ViewerSlot, Error> {
+        let key = self.inner.port.next_session();
+        self.inner.pool.slot(key).ok_or(Error::Overloaded)
+    }
 }
 
 impl Viewer {
@@ -128,8 +90,8 @@ impl Viewer {
     /// choice to the server again. Does nothing without simulcast.
     pub fn select(&self, layer: Option<usize>) {
         match self {
-            Self::Direct(viewer) => viewer.select(layer),
-            Self::Webrtcbin(viewer) => viewer.select(layer),
+            Self::Direct(viewer) => viewer.slot().select(layer),
+            Self::Webrtcbin(viewer) => viewer.slot().select(layer),
         }
     }
 
@@ -137,9 +99,10 @@ impl Viewer {
     /// keyframe on. With `layers` it is one of several, as in [`Layer`]. Returns false if the
     /// viewer's worker is overloaded: then nothing has changed.
     pub fn switch(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
+        let to = target(to, layers);
         match self {
-            Self::Direct(viewer) => viewer.switch(kind, to, layers),
-            Self::Webrtcbin(viewer) => viewer.switch(kind, to, layers),
+            Self::Direct(viewer) => viewer.slot().switch(kind, to),
+            Self::Webrtcbin(viewer) => viewer.slot().switch(kind, to),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
-    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
         mpsc::{Receiver, RecvTimeoutError},
@@ -11,19 +11,19 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use str0m::IceCreds;
-use tokio::sync::oneshot;
-
 use super::{
-    direct::{Context, DirectViewer, RenditionState},
-    gop::{Gop, Limits},
-    layers::Meter,
-    tracks::Target,
-    webrtcbin::{self, WebrtcbinViewers},
+    Options,
+    cache::RenditionCache,
+    direct::{Batch, Context, DirectViewer},
+    gop::GopLimits,
+    message::{Message, Target},
+    playout::{Arrival, Renditions},
+    statistics::Totals,
+    webrtcbin::WebrtcbinViewers,
 };
 use crate::{
     media::{Frame, Kind},
-    peer::{End, sdp},
+    peer::{End, udp::Port},
 };
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (RFC 5905 §6).
@@ -35,64 +35,29 @@ const TIMER_RESOLUTION: Duration = Duration::from_millis(1);
 /// Messages handled before timers are looked at.
 const MESSAGES_AT_ONCE: usize = 64;
 
-/// What a worker is told.
-pub(super) enum Message {
-    /// The next frame of a rendition.
-    Frame {
-        rendition: u64,
-        number: u64,
-        frame: Arc<Frame>,
-    },
-    /// A datagram for one of the worker's sessions.
-    Datagram {
-        viewer: u64,
-        source: SocketAddr,
-        datagram: Vec<u8>,
-    },
-    /// A new viewer.
-    Join(Box<DirectViewer>),
-    /// Trickled candidates.
-    Candidates {
-        viewer: u64,
-        candidates: Vec<SocketAddr>,
-    },
-    /// Give a viewer this layer of its picture, or let the server choose.
-    Select { viewer: u64, layer: Option<usize> },
-    /// Send a viewer another rendition of a track.
-    Switch { viewer: u64, kind: Kind, to: Target },
-    /// Restart ICE with the peer's new credentials.
-    Restart {
-        viewer: u64,
-        remote: IceCreds,
-        reply: oneshot::Sender<Result<sdp::Transport, sdp::Error>>,
-    },
-    /// Close one viewer.
-    Close { viewer: u64, why: End },
-    /// A rendition is gone for good.
-    Forget { rendition: u64 },
-    /// About viewers on webrtcbin.
-    Webrtcbin(webrtcbin::Message),
-    /// Close all viewers and end.
-    Stop,
-}
-
 pub(super) struct Worker {
     context: Context,
-    limits: Limits,
+    limits: GopLimits,
     /// NTP time of running time zero, found at the first frame, the same on every worker.
     epoch: Arc<OnceLock<Duration>>,
-    renditions: HashMap<u64, RenditionState>,
-    viewers: HashMap<u64, DirectViewer>,
+    renditions: Renditions,
+    viewers: HashMap<u64, Box<DirectViewer>>,
     webrtcbin: WebrtcbinViewers,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
 }
 
 impl Worker {
-    pub(super) fn new(context: Context, limits: Limits, epoch: Arc<OnceLock<Duration>>) -> Self {
+    pub(super) fn new(
+        port: Port,
+        options: Options,
+        totals: &Arc<Totals>,
+        epoch: &Arc<OnceLock<Duration>>,
+    ) -> Self {
+        let context = Context::new(port, Arc::clone(totals), options.timeouts);
         Self {
             context,
-            limits,
-            epoch,
+            limits: options.gop,
+            epoch: Arc::clone(epoch),
             renditions: HashMap::new(),
             viewers: HashMap::new(),
             webrtcbin: WebrtcbinViewers::default(),
@@ -100,21 +65,29 @@ impl Worker {
         }
     }
 
-    /// Serves until told to stop, or until nobody can tell it anything any more.
+    /// Serves until told to stop, or until nobody can tell it anything any more. After a panic it
+    /// closes its viewers, so that players come back, and begins anew.
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
+        while catch_unwind(AssertUnwindSafe(|| self.serve(queue))).is_err() {
+            tracing::error!("fan-out worker panicked: its viewers are closed");
+            self.context.totals.panic();
+            self.clear();
+        }
+        self.close_all(End::Shutdown);
+    }
+
+    fn serve(&mut self, queue: &Receiver<Message>) {
         loop {
             let message = match queue.recv_timeout(self.pause()) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
             };
             self.context.now = Instant::now();
-            for message in message
-                .into_iter()
-                .chain(queue.try_iter().take(MESSAGES_AT_ONCE))
-            {
+            self.context.totals.turn(self.context.now);
+            let following = queue.try_iter().take(MESSAGES_AT_ONCE);
+            for message in message.into_iter().chain(following) {
                 if matches!(message, Message::Stop) {
-                    self.stop();
                     return;
                 }
                 self.handle(message);
@@ -123,7 +96,6 @@ impl Worker {
             self.run_timers();
             self.webrtcbin.run_timers(&self.context, &self.renditions);
         }
-        self.stop();
     }
 
     /// Handles a message at this moment, and what is due by then.
@@ -162,14 +134,22 @@ impl Worker {
             } => self.with(viewer, |viewer, cx, all| {
                 viewer.datagram(cx, all, source, &datagram);
             }),
-            Message::Join(viewer) => self.join(*viewer),
+            Message::Join(viewer) => self.join(viewer),
+            Message::JoinOnWebrtcbin(viewer) => self.webrtcbin.join(viewer, self.context.now),
+            Message::Feedback { viewer, feedback } => {
+                let renditions = &self.renditions;
+                self.webrtcbin
+                    .feedback(&self.context, renditions, viewer, feedback);
+            }
             Message::Candidates { viewer, candidates } => {
                 self.with(viewer, |viewer, _, _| viewer.add_candidates(&candidates));
             }
             Message::Select { viewer, layer } => {
-                self.with(viewer, |viewer, cx, _| viewer.select(layer, cx.now));
+                let now = self.context.now;
+                self.with(viewer, |viewer, _, _| viewer.playout.select(layer, now));
+                self.webrtcbin.select(viewer, layer, now);
             }
-            Message::Switch { viewer, kind, to } => self.switch_rendition(viewer, kind, to),
+            Message::Switch { viewer, kind, to } => self.switch(viewer, kind, to),
             Message::Restart {
                 viewer,
                 remote,
@@ -182,11 +162,10 @@ impl Worker {
             Message::Forget { rendition } => {
                 self.renditions.remove(&rendition);
             }
-            Message::Webrtcbin(message) => {
-                self.webrtcbin
-                    .handle(&self.context, &self.renditions, message);
-            }
             Message::Stop => {}
+            #[cfg(test)]
+            #[expect(clippy::panic, reason = "this is what it is for")]
+            Message::Panic => panic!("as told by a test"),
         }
     }
 
@@ -197,57 +176,54 @@ impl Worker {
             (NTP_TO_UNIX + since.unwrap_or_default()).saturating_sub(pts)
         });
         let now = self.context.now;
-        let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
-        let continuity = state.gop.push(number, Arc::clone(frame));
-        state.newest_at = now;
-        state.meter.count(frame.data.len(), now);
-        for key in &state.viewers {
+        let cache = cache_of(&mut self.renditions, rendition, self.limits, now);
+        let arrival = Arrival {
+            rendition,
+            number,
+            frame,
+            continuity: cache.push(number, frame, now),
+        };
+        for key in &cache.viewers {
             if let Some(viewer) = self.viewers.get_mut(key) {
-                viewer.frame(&mut self.context, rendition, (number, frame), continuity);
+                viewer.frame(&mut self.context, &arrival);
                 schedule(&mut self.timers, viewer, &self.context);
             }
         }
         // Last, because it takes longer.
-        self.webrtcbin
-            .frame(&self.context, rendition, (number, frame), continuity);
+        self.webrtcbin.frame(&self.context, &arrival);
     }
 
-    fn join(&mut self, mut viewer: DirectViewer) {
-        for rendition in viewer.renditions() {
-            let now = self.context.now;
-            let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
-            state.viewers.push(viewer.key);
+    fn join(&mut self, mut viewer: Box<DirectViewer>) {
+        let now = self.context.now;
+        for rendition in viewer.playout.renditions() {
+            let cache = cache_of(&mut self.renditions, rendition, self.limits, now);
+            cache.viewers.push(viewer.key);
         }
         schedule(&mut self.timers, &mut viewer, &self.context);
         self.viewers.insert(viewer.key, viewer);
     }
 
-    fn switch_rendition(&mut self, key: u64, kind: Kind, to: Target) {
+    fn switch(&mut self, key: u64, kind: Kind, to: Target) {
+        let now = self.context.now;
         let Some(viewer) = self.viewers.get_mut(&key) else {
+            self.webrtcbin.switch(key, kind, to, &self.renditions, now);
             return;
         };
-        for rendition in viewer.renditions() {
-            if let Some(state) = self.renditions.get_mut(&rendition) {
-                state.viewers.retain(|other| *other != key);
+        for rendition in viewer.playout.renditions() {
+            if let Some(cache) = self.renditions.get_mut(&rendition) {
+                cache.viewers.retain(|other| *other != key);
             }
         }
-        viewer.set_rendition(kind, to, self.context.now);
-        for rendition in viewer.renditions() {
-            let now = self.context.now;
-            let state = rendition_of(&mut self.renditions, rendition, self.limits, now);
-            state.viewers.push(key);
+        viewer.playout.set_rendition(kind, to, now);
+        for rendition in viewer.playout.renditions() {
+            let cache = cache_of(&mut self.renditions, rendition, self.limits, now);
+            cache.viewers.push(key);
         }
-        self.with(key, |viewer, cx, all| {
-            viewer.switch_rendition(kind, cx.now, all);
-        });
+        self.with(key, |viewer, _, all| viewer.playout.switch(kind, all, now));
     }
 
     /// Does something with one viewer, then looks whether it has ended or wants a timer.
-    fn with(
-        &mut self,
-        key: u64,
-        act: impl FnOnce(&mut DirectViewer, &mut Context, &HashMap<u64, RenditionState>),
-    ) {
+    fn with(&mut self, key: u64, act: impl FnOnce(&mut DirectViewer, &mut Context, &Renditions)) {
         let Some(viewer) = self.viewers.get_mut(&key) else {
             return;
         };
@@ -276,36 +252,46 @@ impl Worker {
 
     fn remove(&mut self, key: u64, why: End) {
         let Some(viewer) = self.viewers.remove(&key) else {
+            self.webrtcbin.remove(key);
             return;
         };
-        for rendition in viewer.renditions() {
-            if let Some(rendition) = self.renditions.get_mut(&rendition) {
-                rendition.viewers.retain(|other| *other != key);
+        for rendition in viewer.playout.renditions() {
+            if let Some(cache) = self.renditions.get_mut(&rendition) {
+                cache.viewers.retain(|other| *other != key);
             }
         }
         viewer.close(&mut self.context, why);
     }
 
-    fn stop(&mut self) {
+    fn close_all(&mut self, why: End) {
         self.context.now = Instant::now();
+        self.webrtcbin.close_all(why);
         for (_, viewer) in self.viewers.drain() {
-            viewer.close(&mut self.context, End::Shutdown);
+            let close = AssertUnwindSafe(|| viewer.close(&mut self.context, why));
+            if catch_unwind(close).is_err() {
+                tracing::error!("a viewer could not be closed");
+            }
         }
+    }
+
+    /// Forgets everything: after a panic nothing is to be relied on.
+    fn clear(&mut self) {
+        self.context.batch = Batch::default();
+        self.close_all(End::Failed);
+        self.renditions.clear();
+        self.timers.clear();
     }
 }
 
-fn rendition_of(
-    renditions: &mut HashMap<u64, RenditionState>,
+fn cache_of(
+    renditions: &mut Renditions,
     key: u64,
-    limits: Limits,
+    limits: GopLimits,
     now: Instant,
-) -> &mut RenditionState {
-    renditions.entry(key).or_insert_with(|| RenditionState {
-        gop: Gop::new(limits),
-        newest_at: now,
-        viewers: Vec::new(),
-        meter: Meter::new(now),
-    })
+) -> &mut RenditionCache {
+    renditions
+        .entry(key)
+        .or_insert_with(|| RenditionCache::new(limits, now))
 }
 
 fn schedule(
@@ -313,9 +299,8 @@ fn schedule(
     viewer: &mut DirectViewer,
     context: &Context,
 ) {
-    let wake = viewer
-        .wake(&context.timeouts)
-        .max(context.now + TIMER_RESOLUTION);
+    let wake = viewer.wake(&context.timeouts);
+    let wake = wake.max(context.now + TIMER_RESOLUTION);
     if viewer.scheduled.is_none_or(|at| wake < at) {
         viewer.scheduled = Some(wake);
         timers.push(Reverse((wake, viewer.key)));

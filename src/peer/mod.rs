@@ -7,11 +7,9 @@
 //! - [`session`]: a connection on the engine `direct`, a str0m session.
 //! - [`srtp`]: its encryption.
 //! - [`udp`]: its one UDP port.
-//! - `budget`: how many retransmissions a viewer may have (pure).
 //!
 //! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
 
-pub(crate) mod budget;
 pub mod element;
 pub mod sdp;
 pub mod session;

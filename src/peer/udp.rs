@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
@@ -14,7 +15,7 @@ use std::{
 };
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use tokio::{io::Interest, sync::mpsc};
+use tokio::{io::Interest, task::JoinSet};
 
 /// Wanted size of the socket's buffers in bytes; the kernel may grant less (`net.core.wmem_max`).
 const SOCKET_BUFFER_BYTES: usize = 8 << 20;
@@ -37,21 +38,38 @@ pub struct Options {
 /// A datagram and where it came from.
 pub(crate) type Datagram = (SocketAddr, Vec<u8>);
 
-/// Which session a datagram belongs to, and who runs it.
-#[derive(Clone, Debug)]
+/// Takes a session's datagrams. Must not wait; returns false, and drops the datagram, if there is no
+/// room.
+type Deliver = Arc<dyn Fn(Datagram) -> bool + Send + Sync>;
+
+/// Which session a datagram belongs to, and who takes it.
+#[derive(Clone)]
 pub(crate) struct Route {
-    /// Unique to the session, see [`Port::next_session`].
-    pub(crate) session: u64,
-    pub(crate) to: Destination,
+    session: u64,
+    deliver: Deliver,
 }
 
-/// Who runs a session.
-#[derive(Clone, Debug)]
-pub(crate) enum Destination {
-    /// The fan-out worker with this number.
-    Worker(usize),
-    /// A task of its own.
-    Task(mpsc::Sender<Datagram>),
+impl Route {
+    /// The way to a session. `session` is unique to it, see [`Port::next_session`].
+    pub(crate) fn new(
+        session: u64,
+        deliver: impl Fn(Datagram) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            session,
+            deliver: Arc::new(deliver),
+        }
+    }
+
+    pub(crate) const fn session(&self) -> u64 {
+        self.session
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Route").field(&self.session).finish()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +85,7 @@ pub struct Counters {
     pub unknown: AtomicU64,
     /// Datagrams or frames' worth of segments the kernel did not take at once.
     pub send_dropped: AtomicU64,
-    /// Datagrams dropped because a worker's queue was full.
+    /// Datagrams dropped because their session's queue was full.
     pub queue_dropped: AtomicU64,
 }
 
@@ -87,6 +105,8 @@ struct Shared {
     ipv6: bool,
     routes: Mutex<Routes>,
     counters: Counters,
+    /// The receiving task; it holds the port, so [`Port::stop`] has to end it.
+    receiver: Mutex<JoinSet<()>>,
 }
 
 impl Port {
@@ -117,6 +137,7 @@ impl Port {
                 ipv6: local.is_ipv6(),
                 routes: Mutex::default(),
                 counters: Counters::default(),
+                receiver: Mutex::default(),
             }),
         })
     }
@@ -225,16 +246,33 @@ impl Port {
         }
     }
 
-    /// Receives for ever. Datagrams for a worker's session (its number, the session's) go to
-    /// `deliver`, which says whether there was room.
+    /// Receives from now on. Must be called inside a tokio runtime.
+    pub fn start(&self) {
+        let port = self.clone();
+        self.receiver().spawn(async move {
+            if let Err(error) = port.receive().await {
+                tracing::error!(%error, "cannot read the UDP port");
+            }
+        });
+    }
+
+    /// Receives no more.
+    pub async fn stop(&self) {
+        let mut receiver = std::mem::take(&mut *self.receiver());
+        receiver.shutdown().await;
+    }
+
+    fn receiver(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        let receiver = self.shared.receiver.lock();
+        receiver.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Receives for ever. Errors of single receives are counted by the kernel and ignored: an ICMP
+    /// error of one peer must not stop the others.
     ///
     /// # Errors
-    /// If the socket cannot be watched by the runtime. Errors of single receives are counted by
-    /// the kernel and ignored: an ICMP error of one peer must not stop the others.
-    pub(crate) async fn receive(
-        &self,
-        mut deliver: impl FnMut((usize, u64), Datagram) -> bool,
-    ) -> io::Result<()> {
+    /// If the socket cannot be watched by the runtime.
+    async fn receive(&self) -> io::Result<()> {
         let watched = tokio::net::UdpSocket::from_std(self.shared.socket.try_clone()?)?;
         let mut buffers = vec![0; RECEIVE_BYTES * BATCH_SIZE];
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
@@ -264,12 +302,7 @@ impl Port {
                         self.shared.counters.unknown.fetch_add(1, Ordering::Relaxed);
                         continue;
                     };
-                    let datagram = (source, datagram.to_vec());
-                    let taken = match route.to {
-                        Destination::Worker(worker) => deliver((worker, route.session), datagram),
-                        Destination::Task(queue) => queue.try_send(datagram).is_ok(),
-                    };
-                    if !taken {
+                    if !(route.deliver)((source, datagram.to_vec())) {
                         self.shared
                             .counters
                             .queue_dropped

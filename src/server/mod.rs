@@ -65,6 +65,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
     let publisher_addresses = options::publisher_addresses(&config, loopback)
         .map_err(system("list the network interfaces"))?;
     let candidates = port.candidates();
+    port.start();
     let fanout = Fanout::start(port, options::fanout(&config)).map_err(system("start a thread"))?;
 
     let options = options::broadcasts(&config, publisher_addresses.clone());
@@ -118,6 +119,7 @@ impl Server {
             self.broadcasts.stop(self.drain).await;
             while self.tasks.join_next().await.is_some() {}
             self.fanout.stop().await;
+            self.fanout.port().stop().await;
         };
         if timeout_at(deadline, parts).await.is_err() {
             tracing::warn!("shutdown timed out");

@@ -1,62 +1,52 @@
 //! What a viewer's RTCP asks for, and the reports it gets.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use str0m::rtp::rtcp::Rtcp;
 
-use super::{
-    stream::write_source_description,
-    viewer::{Context, DirectViewer, KEYFRAME_PATIENCE, Track},
+use super::viewer::{Context, DirectViewer};
+use crate::fanout::{
+    playout::Renditions,
+    rtp::{write_goodbye, write_source_description},
 };
-use crate::peer::Event;
-
-/// Pause between two keyframe requests of one viewer.
-pub(in crate::fanout) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 impl DirectViewer {
-    pub(in crate::fanout) fn rtcp(&mut self, cx: &mut Context, rtcp: Rtcp) {
+    pub(super) fn rtcp(&mut self, cx: &mut Context, renditions: &Renditions, rtcp: Rtcp) {
         match rtcp {
             Rtcp::Nack(nack) => self.nack(cx, &nack),
             Rtcp::Remb(remb) => {
                 let bits = Duration::try_from_secs_f32(remb.bitrate).map_or(0, |it| it.as_secs());
-                for layers in self.tracks.iter_mut().filter_map(|it| it.layers.as_mut()) {
-                    layers.selection.estimated(bits, cx.now);
+                let tracks = self.playout.tracks.iter_mut();
+                for layers in tracks.filter_map(|track| track.layers.as_mut()) {
+                    layers.estimated(bits, cx.now);
                 }
             }
             Rtcp::ReceiverReport(report) => {
                 for block in report.reports.iter() {
                     self.retransmission.lost(block.fraction_lost, cx.now);
-                    let of_block = |it: &&mut Track| it.stream.identity.ssrc == *block.ssrc;
-                    let track = self.tracks.iter_mut().find(of_block);
-                    if let Some(layers) = track.and_then(|it| it.layers.as_mut()) {
-                        layers.selection.lost(block.fraction_lost);
+                    let mut tracks = self.playout.tracks.iter_mut();
+                    let track = tracks.find(|track| track.stream.identity.ssrc == *block.ssrc);
+                    if let Some(layers) = track.and_then(|track| track.layers.as_mut()) {
+                        layers.lost(block.fraction_lost);
                     }
                 }
             }
             Rtcp::Pli(_) | Rtcp::Fir(_) => {
-                let replaying = self
-                    .tracks
-                    .iter()
-                    .any(|track| track.switcher.is_replaying());
-                if !replaying {
-                    self.replay_at.get_or_insert(cx.now + KEYFRAME_PATIENCE);
-                }
-                if !self.ask_keyframe(cx.now) {
-                    cx.totals.capped.fetch_add(1, Ordering::Relaxed);
+                if !self.playout.keyframe_wanted(renditions, cx.now) {
+                    cx.totals.cap();
                 }
             }
             _ => {}
         }
     }
 
-    pub(in crate::fanout) fn report(&mut self, cx: &mut Context) {
+    /// Sends a report of each stream.
+    pub(super) fn report(&mut self, cx: &Context) {
         let (Some(sender), Some(remote)) = (&mut self.sender, self.session.remote()) else {
             return;
         };
-        for track in self.tracks.iter().filter(|track| track.stream.has_sent()) {
+        let tracks = self.playout.tracks.iter();
+        for track in tracks.filter(|track| track.stream.has_sent()) {
             let mut report = Vec::with_capacity(80);
             track.stream.write_report(&mut report, cx.epoch, cx.now);
             write_source_description(&mut report, track.stream.identity.ssrc, &self.cname);
@@ -64,22 +54,23 @@ impl DirectViewer {
                 Ok(()) => {
                     cx.port.send(remote, &report, report.len());
                 }
-                Err(error) => tracing::warn!(%error, "no sender report"),
+                Err(error) => tracing::warn!(%error, "sender report not encrypted"),
             }
         }
     }
 
-    /// Returns false if it is too soon after the last time.
-    pub(in crate::fanout) fn ask_keyframe(&mut self, now: Instant) -> bool {
-        let soon = |at: Instant| now.saturating_duration_since(at) < KEYFRAME_INTERVAL;
-        if self.keyframe_asked.is_some_and(soon) {
-            return false;
+    /// Says BYE for all streams (RFC 3550 §6.6: in a compound packet, behind a report).
+    pub(super) fn say_goodbye(&mut self, cx: &Context) {
+        let (Some(sender), Some(remote)) = (&mut self.sender, self.session.remote()) else {
+            return;
+        };
+        let mut goodbye = Vec::new();
+        for track in &self.playout.tracks {
+            track.stream.write_report(&mut goodbye, cx.epoch, cx.now);
+            write_goodbye(&mut goodbye, track.stream.identity.ssrc);
         }
-        self.keyframe_asked = Some(now);
-        self.counters
-            .keyframe_requests
-            .fetch_add(1, Ordering::Relaxed);
-        self.tell(Event::KeyframeWanted);
-        true
+        if !goodbye.is_empty() && sender.protect_rtcp(&mut goodbye).is_ok() {
+            cx.port.send(remote, &goodbye, goodbye.len());
+        }
     }
 }

@@ -2,27 +2,31 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use str0m::IceCreds;
 use tokio::sync::{mpsc, oneshot};
 
-use super::viewer::DirectViewer;
+use super::{
+    stream::{Identity, Stream},
+    viewer::{DirectViewer, Joining},
+};
 use crate::{
     fanout::{
-        Fanout, Layer, Rendition, Tracks, WorkerHandle,
+        Fanout,
         error::Error,
-        tracks::{self, Target},
-        viewer::{ViewerCounters, ViewerStatistics},
-        worker::Message,
+        message::{Message, Target},
+        playout::{LayerChoice, PlayoutTrack},
+        slot::ViewerSlot,
+        statistics::{ViewerCounters, ViewerStatistics},
+        tracks::{self, ChosenTrack, Tracks},
     },
-    media::Kind,
     peer::{
         End, Event, sdp,
         session::{Incoming, Session},
-        udp::{Destination, Route},
+        udp::Route,
     },
 };
 
@@ -31,8 +35,7 @@ const RESTART_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A viewer on the direct engine, held by its session. Dropping it ends the connection.
 pub struct DirectHandle {
-    key: u64,
-    worker: WorkerHandle,
+    slot: ViewerSlot,
     counters: Arc<ViewerCounters>,
 }
 
@@ -44,142 +47,122 @@ impl Fanout {
         tracks: Tracks<'_>,
         events: mpsc::Sender<Event>,
     ) -> Result<(DirectHandle, String), Error> {
-        let (sections, tracks) = tracks.choose(offer)?;
-        let key = self.inner.port.next_session();
-        let Some((worker, handle)) = self
-            .inner
-            .workers
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, worker)| worker.viewers.load(Ordering::Relaxed))
-        else {
-            return Err(Error::Overloaded);
-        };
         let now = Instant::now();
-        let route = Route {
-            session: key,
-            to: Destination::Worker(worker),
+        let (sections, chosen) = tracks.choose(offer, |_, _| tracks::random_ssrc())?;
+        let slot = self.slot()?;
+        let route = {
+            let (viewer, worker) = (slot.key, slot.worker.clone());
+            Route::new(viewer, move |(source, datagram)| {
+                worker.tell(Message::Datagram {
+                    viewer,
+                    source,
+                    datagram,
+                })
+            })
         };
-        let (session, transport) =
-            Session::accept(offer, &self.inner.port, route, Incoming::default())?;
-        let transport = if tracks.iter().any(|track| track.layers.is_some()) {
+        let (session, transport) = Session::accept(offer, self.port(), route, Incoming::default())?;
+        let transport = if chosen.iter().any(|track| !track.target.layers.is_empty()) {
             // The viewer's receiver estimates its bandwidth, from our send times.
-            let (extensions_used, feedback_used) = (&[tracks::SEND_TIME][..], &["goog-remb"][..]);
             sdp::Transport {
-                extensions_used,
-                feedback_used,
+                extensions_used: &[tracks::SEND_TIME],
+                feedback_used: &["goog-remb"],
                 ..transport
             }
         } else {
             transport
         };
         let answer = sdp::viewer_answer(offer, &sections, &transport);
-        let media = (tracks, sdp::stream_id(&sections));
+        let tracks = chosen.into_iter().map(|track| playout_track(track, now));
         let counters = Arc::<ViewerCounters>::default();
-        let viewer = DirectViewer::new(key, session, media, (events, Arc::clone(&counters)), now);
-        if handle
-            .queue
-            .try_send(Message::Join(Box::new(viewer)))
-            .is_err()
-        {
+        let joining = Joining {
+            key: slot.key,
+            session,
+            tracks: tracks.collect::<Result<_, _>>()?,
+            cname: sdp::stream_id(&sections),
+            events,
+            counters: Arc::clone(&counters),
+        };
+        let viewer = Box::new(DirectViewer::new(joining, now));
+        if !slot.worker.tell(Message::Join(viewer)) {
             return Err(Error::Overloaded);
         }
-        Ok((DirectHandle::new(key, handle.clone(), counters), answer))
+        Ok((DirectHandle { slot, counters }, answer))
     }
 }
 
+pub(in crate::fanout) fn playout_track(
+    track: ChosenTrack,
+    now: Instant,
+) -> Result<PlayoutTrack<Stream>, sdp::Error> {
+    let Target { rendition, layers } = track.target;
+    let layers = LayerChoice::new(layers, true, now);
+    let identity = Identity {
+        ssrc: track.ssrc,
+        pt: track.pt,
+        rtx: track.rtx,
+        // Only where an estimate is of use.
+        send_time: layers.as_ref().and(track.send_time),
+    };
+    let stream = Stream::new(track.codec.kind(), identity, tracks::random()?);
+    Ok(PlayoutTrack::new(rendition, track.codec, stream, layers))
+}
+
 impl DirectHandle {
-    pub(in crate::fanout) fn new(
-        key: u64,
-        worker: WorkerHandle,
-        counters: Arc<ViewerCounters>,
-    ) -> Self {
-        worker.viewers.fetch_add(1, Ordering::Relaxed);
-        Self {
-            key,
-            worker,
-            counters,
-        }
-    }
-
-    /// Adds trickled candidates (RFC 8840).
-    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
-        let candidates = candidates.to_vec();
-        // With ICE-lite candidates are a hint only: losing them to a full queue does no harm.
-        drop(self.worker.queue.try_send(Message::Candidates {
-            viewer: self.key,
-            candidates,
-        }));
-    }
-
-    /// Gives the viewer this layer of a simulcast picture (its index), or, with `None`, leaves the
-    /// choice to the server again. Without simulcast it does nothing.
-    pub fn select(&self, layer: Option<usize>) {
-        // A full queue means overload: the viewer keeps what it has.
-        drop(self.worker.queue.try_send(Message::Select {
-            viewer: self.key,
-            layer,
-        }));
-    }
-
-    /// Sends the viewer another rendition of the track of this kind, of the same codec, beginning
-    /// with that rendition's keyframe. With `layers` it is one of several, as in [`Layer`].
-    /// Returns false if the viewer's worker is overloaded: then nothing has changed.
-    pub fn switch(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
-        let message = Message::Switch {
-            viewer: self.key,
-            kind,
-            to: Target::new(to, layers),
-        };
-        self.worker.queue.try_send(message).is_ok()
-    }
-
-    /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
-    /// Media goes on meanwhile.
+    /// See [`Viewer::add_candidates`].
     ///
-    /// # Errors
-    /// If the session has ended, or does not answer within a second.
-    pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
+    /// [`Viewer::add_candidates`]: crate::fanout::Viewer::add_candidates
+    pub(in crate::fanout) fn add_candidates(&self, candidates: &[SocketAddr]) {
+        // With ICE-lite candidates are only a hint: losing them to a full queue does no harm.
+        self.slot.worker.tell(Message::Candidates {
+            viewer: self.slot.key,
+            candidates: candidates.to_vec(),
+        });
+    }
+
+    pub(in crate::fanout) const fn slot(&self) -> &ViewerSlot {
+        &self.slot
+    }
+
+    pub(in crate::fanout) async fn restart(
+        &self,
+        ufrag: &str,
+        pwd: &str,
+    ) -> Result<sdp::Transport, sdp::Error> {
         let gone = || sdp::Error::Unsupported("the session has ended".to_owned());
-        let remote = IceCreds {
-            ufrag: ufrag.to_owned(),
-            pass: pwd.to_owned(),
-        };
         let (reply, answer) = oneshot::channel();
         let message = Message::Restart {
-            viewer: self.key,
-            remote,
+            viewer: self.slot.key,
+            remote: IceCreds {
+                ufrag: ufrag.to_owned(),
+                pass: pwd.to_owned(),
+            },
             reply,
         };
-        self.worker.queue.try_send(message).map_err(|_| gone())?;
+        if !self.slot.worker.tell(message) {
+            return Err(gone());
+        }
         let answer = tokio::time::timeout(RESTART_TIMEOUT, answer).await;
         answer.ok().and_then(Result::ok).ok_or_else(gone)?
     }
 
-    /// Ends the session with a `close_notify`; `Event::Closed` follows with this reason.
-    pub fn close(&self, why: End) {
-        if self
-            .worker
-            .queue
-            .try_send(Message::Close {
-                viewer: self.key,
-                why,
-            })
-            .is_err()
-        {
-            self.counters.closed.store(true, Ordering::Relaxed);
+    /// Ends the connection with a `close_notify`; `Event::Closed` follows with this reason.
+    pub(in crate::fanout) fn close(&self, why: End) {
+        let message = Message::Close {
+            viewer: self.slot.key,
+            why,
+        };
+        if !self.slot.worker.tell(message) {
+            self.counters.closed.store(true, Relaxed);
         }
     }
 
-    /// What the viewer has been sent.
-    pub fn statistics(&self) -> ViewerStatistics {
+    pub(in crate::fanout) fn statistics(&self) -> ViewerStatistics {
         self.counters.statistics()
     }
 }
 
 impl Drop for DirectHandle {
     fn drop(&mut self) {
-        self.worker.viewers.fetch_sub(1, Ordering::Relaxed);
         self.close(End::Deleted);
     }
 }

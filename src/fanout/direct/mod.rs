@@ -11,16 +11,12 @@ mod handle;
 mod packet;
 mod retransmission;
 mod stream;
+#[cfg(test)]
+pub(super) mod testing;
 mod viewer;
 
 pub(crate) use self::batch::Batch;
-pub(super) use self::{
-    feedback::KEYFRAME_INTERVAL,
-    packet::{low16, low32},
-    stream::{Identity, Stream},
-    viewer::{
-        BURST_BYTES, Context, DirectViewer, KEYFRAME_PATIENCE, PACE_BYTES, PACE_FACTOR,
-        PACE_INTERVAL, RenditionState, Track, flush,
-    },
-};
+pub(super) use self::viewer::{Context, DirectViewer};
 pub use self::{handle::DirectHandle, viewer::Timeouts};
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) use self::{handle::playout_track, viewer::Joining};

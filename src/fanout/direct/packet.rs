@@ -1,27 +1,30 @@
 //! One RTP packet on the wire.
 
 use super::batch::Batch;
-use crate::peer::srtp::{self, Sender};
+use crate::{
+    fanout::rtp::low16,
+    peer::srtp::{self, Sender},
+};
 
 /// Length of the fixed RTP header in bytes.
-pub(in crate::fanout) const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
 /// Length of the header extension with the time of sending, in bytes (RFC 8285 §4.2).
 const EXTENSION: usize = 8;
 
 /// An RTP header (RFC 3550 §5.1).
-pub(in crate::fanout) struct Header {
-    pub(in crate::fanout) marker_and_pt: u8,
+pub(super) struct Header {
+    pub(super) marker_and_pt: u8,
     /// 48-bit packet index; its low 16 bits are the sequence number.
-    pub(in crate::fanout) index: u64,
-    pub(in crate::fanout) timestamp: u32,
-    pub(in crate::fanout) ssrc: u32,
+    pub(super) index: u64,
+    pub(super) timestamp: u32,
+    pub(super) ssrc: u32,
     /// A one-byte header extension element of four bytes in all (RFC 8285 §4.2).
-    pub(in crate::fanout) extension: Option<[u8; 4]>,
+    pub(super) extension: Option<[u8; 4]>,
 }
 
 impl Header {
     /// Appends the packet with this header and payload, encrypted.
-    pub(in crate::fanout) fn write_packet(
+    pub(super) fn write_packet(
         &self,
         batch: &mut Batch,
         sender: &Sender,
@@ -47,20 +50,4 @@ impl Header {
         batch.end();
         Ok(())
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are what is wanted"
-)]
-pub(in crate::fanout) const fn low16(value: u64) -> u16 {
-    value as u16
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are what is wanted"
-)]
-pub(in crate::fanout) const fn low32(value: u64) -> u32 {
-    value as u32
 }

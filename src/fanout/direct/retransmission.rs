@@ -10,7 +10,7 @@ use std::{
 use str0m::rtp::rtcp::Nack;
 
 use super::viewer::{Context, DirectViewer, flush};
-use crate::peer::budget::Budget;
+use crate::fanout::budget::RetransmissionBudget;
 
 /// From this loss on, in 256ths (1.5 %), as a receiver reports it (RFC 3550 §6.4.1), what is sent
 /// again is sent twice: a receiver that loses it asks anew only after 100 ms (Chromium), which
@@ -20,12 +20,15 @@ const LOSSY: u8 = 4;
 const LOSSY_FOR: Duration = Duration::from_secs(10);
 /// Time to the second copy, so that a short burst of losses does not hit both.
 const SECOND_AFTER: Duration = Duration::from_millis(15);
+/// What a request for a packet costs that is not known (any more), in bytes: looking for it takes
+/// about as long as encrypting so much.
+const UNKNOWN_COST: usize = 100;
 /// Second copies waiting; what is lost beyond is sent once.
 const SECONDS_MAX: usize = 128;
 
 /// What one viewer may have again.
 pub(super) struct Retransmission {
-    budget: Budget,
+    budget: RetransmissionBudget,
     lossy_until: Option<Instant>,
     seconds: VecDeque<Second>,
 }
@@ -40,7 +43,7 @@ struct Second {
 impl Retransmission {
     pub(super) const fn new() -> Self {
         Self {
-            budget: Budget::new(),
+            budget: RetransmissionBudget::new(),
             lossy_until: None,
             seconds: VecDeque::new(),
         }
@@ -104,9 +107,7 @@ impl DirectViewer {
 
     /// Returns false if the packet is not known any more or the viewer has had enough.
     fn send_again(&mut self, cx: &mut Context, ssrc: u32, sequence: u16) -> bool {
-        let of_ssrc = |it: &&mut super::viewer::Track| it.stream.identity.ssrc == ssrc;
-        let (Some(sender), Some(track)) = (&self.sender, self.tracks.iter_mut().find(of_ssrc))
-        else {
+        let Some(sender) = &self.sender else {
             return false;
         };
         if self.retransmission.budget.is_spent() {
@@ -115,7 +116,13 @@ impl DirectViewer {
             return false;
         }
         let before = cx.batch.bytes();
-        match track.stream.write_again(&mut cx.out(sender), sequence) {
+        let mut tracks = self.playout.tracks.iter_mut();
+        let track = tracks.find(|track| track.stream.identity.ssrc == ssrc);
+        let written = match track {
+            Some(track) => track.stream.write_again(&mut cx.out(sender), sequence),
+            None => Ok(false),
+        };
+        match written {
             Ok(true) => {
                 self.counters.retransmitted.fetch_add(1, Ordering::Relaxed);
                 cx.totals.retransmitted.fetch_add(1, Ordering::Relaxed);
@@ -123,7 +130,10 @@ impl DirectViewer {
                 self.retransmission.budget.spend(bytes);
                 true
             }
-            Ok(false) => false,
+            Ok(false) => {
+                self.retransmission.budget.spend(UNKNOWN_COST);
+                false
+            }
             Err(error) => {
                 tracing::warn!(%error, "packet not repeated");
                 false
@@ -133,7 +143,7 @@ impl DirectViewer {
 
     fn flush_again(&mut self, cx: &mut Context) {
         if let Some(remote) = self.session.remote() {
-            flush(cx, &self.counters, remote, Ok(()));
+            flush(cx, &self.counters, remote);
         }
     }
 }
@@ -144,28 +154,28 @@ mod tests {
 
     #[test]
     fn second_copies_are_for_links_that_lose() {
-        let mut it = Retransmission::new();
+        let mut retransmission = Retransmission::new();
         let now = Instant::now();
-        it.lost(LOSSY - 1, now);
-        it.again_later(1, 7, now);
-        assert_eq!(it.wake(), None);
-        it.lost(LOSSY, now);
-        it.again_later(1, 7, now);
-        assert_eq!(it.wake(), Some(now + SECOND_AFTER));
+        retransmission.lost(LOSSY - 1, now);
+        retransmission.again_later(1, 7, now);
+        assert_eq!(retransmission.wake(), None);
+        retransmission.lost(LOSSY, now);
+        retransmission.again_later(1, 7, now);
+        assert_eq!(retransmission.wake(), Some(now + SECOND_AFTER));
         let later = now + LOSSY_FOR;
-        it.seconds.clear();
-        it.again_later(1, 8, later);
-        assert_eq!(it.wake(), None, "the link is good again");
+        retransmission.seconds.clear();
+        retransmission.again_later(1, 8, later);
+        assert_eq!(retransmission.wake(), None, "the link is good again");
     }
 
     #[test]
     fn second_copies_are_bounded() {
-        let mut it = Retransmission::new();
+        let mut retransmission = Retransmission::new();
         let now = Instant::now();
-        it.lost(255, now);
+        retransmission.lost(255, now);
         for sequence in 0..1000 {
-            it.again_later(1, sequence, now);
+            retransmission.again_later(1, sequence, now);
         }
-        assert_eq!(it.seconds.len(), SECONDS_MAX);
+        assert_eq!(retransmission.seconds.len(), SECONDS_MAX);
     }
 }

@@ -9,11 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    batch::Out,
-    packet::{Header, low16, low32},
-};
+use super::{batch::Out, packet::Header};
 use crate::{
+    fanout::{
+        playout::Part,
+        rtp::{low16, low32},
+    },
     media::{Frame, Kind},
     peer::srtp,
 };
@@ -94,15 +95,16 @@ impl Stream {
         self.last.is_some()
     }
 
-    /// Appends packets of `frame`, encrypted, to `batch`. `pts` is not the frame's own while
-    /// catching up: `timestamp` says where the viewer shall see it.
-    pub(crate) fn write(
-        &mut self,
-        out: &mut Out<'_>,
-        (frame, packets): (&Arc<Frame>, Range<usize>),
-        timestamp: u64,
-    ) -> Result<(), srtp::Error> {
+    /// Appends packets of a frame, encrypted, to the batch. Their timestamp is not the frame's own
+    /// while catching up: it says where the viewer shall see it.
+    pub(crate) fn write(&mut self, out: &mut Out<'_>, part: &Part<'_>) -> Result<(), srtp::Error> {
         let Out { batch, sender, now } = out;
+        let &Part {
+            frame,
+            ref packets,
+            timestamp,
+            ..
+        } = part;
         let wire_timestamp = self.wire_timestamp(timestamp);
         let first = self.next;
         let extension = self.send_time(*now);
@@ -131,7 +133,7 @@ impl Stream {
         }
         self.remember(Run {
             first,
-            packets,
+            packets: packets.clone(),
             frame: Arc::clone(frame),
             timestamp: wire_timestamp,
             extension,
@@ -281,20 +283,6 @@ impl Stream {
     }
 }
 
-/// Appends the source description that makes a compound packet complete (RFC 3550 §6.1, §6.5).
-pub(crate) fn write_source_description(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
-    let name = cname.as_bytes();
-    // One chunk: SSRC, type, length, text, and at least one zero up to a word boundary.
-    let len = (4 + 2 + name.len() + 1).next_multiple_of(4);
-    let words = u16::try_from(len / 4).unwrap_or(u16::MAX);
-    out.extend_from_slice(&[0x81, 202]);
-    out.extend_from_slice(&words.to_be_bytes());
-    out.extend_from_slice(&ssrc.to_be_bytes());
-    out.extend_from_slice(&[1, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
-    out.extend_from_slice(name);
-    out.resize(out.len() + len - 6 - name.len(), 0);
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
@@ -339,6 +327,16 @@ mod tests {
         })
     }
 
+    fn part(frame: &Arc<Frame>, packets: Range<usize>, timestamp: u64) -> Part<'_> {
+        Part {
+            rendition: 1,
+            frame,
+            packets,
+            timestamp,
+            cached: None,
+        }
+    }
+
     fn identity(rtx: Option<(u32, u8)>) -> Identity {
         Identity {
             ssrc: 0x0102_0304,
@@ -364,7 +362,7 @@ mod tests {
         let frame = frame(&[100, 1000, 1000, 500, 20]);
         let now = Instant::now();
         stream
-            .write(&mut out(&mut batch, now), (&frame, 0..5), 90_000)
+            .write(&mut out(&mut batch, now), &part(&frame, 0..5, 90_000))
             .unwrap();
         assert_eq!(batch.len(), 5);
         // 28 bytes of header and tag each.
@@ -381,10 +379,10 @@ mod tests {
         let frame = frame(&[100, 100]);
         let now = Instant::now();
         stream
-            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
+            .write(&mut out(&mut batch, now), &part(&frame, 0..1, 90_000))
             .unwrap();
         stream
-            .write(&mut out(&mut batch, now), (&frame, 1..2), 90_000)
+            .write(&mut out(&mut batch, now), &part(&frame, 1..2, 90_000))
             .unwrap();
         let second = &batch.bytes[128..];
         assert_eq!(batch.bytes[1..4], [0x60, 0, 5]);
@@ -398,7 +396,7 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(None), 0x0005_0000_0000_0000);
         let (frame, now) = (frame(&[100, 200, 300]), Instant::now());
         stream
-            .write(&mut out(&mut batch, now), (&frame, 0..3), 90_000)
+            .write(&mut out(&mut batch, now), &part(&frame, 0..3, 90_000))
             .unwrap();
         let first = std::mem::take(&mut batch);
         assert!(stream.write_again(&mut out(&mut batch, now), 6).unwrap());
@@ -420,7 +418,7 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(Some((9, 97))), 0x0005_0007_0000_0000);
         let (frame, now) = (frame(&[100]), Instant::now());
         stream
-            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
+            .write(&mut out(&mut batch, now), &part(&frame, 0..1, 90_000))
             .unwrap();
         batch = Batch::default();
         assert!(stream.write_again(&mut out(&mut batch, now), 5).unwrap());
@@ -439,7 +437,7 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, wanted, 0x0005_0000_0000_0000);
         let (frame, now) = (frame(&[100]), stream.created + Duration::from_millis(1500));
         stream
-            .write(&mut out(&mut batch, now), (&frame, 0..1), 90_000)
+            .write(&mut out(&mut batch, now), &part(&frame, 0..1, 90_000))
             .unwrap();
         assert_eq!(batch.bytes[0], 0x90);
         assert_eq!(
@@ -459,7 +457,10 @@ mod tests {
         let mut stream = Stream::new(Kind::Video, identity(None), 0);
         let mut batch = Batch::default();
         stream
-            .write(&mut out(&mut batch, now), (&frame(&[10]), 0..1), 99_000)
+            .write(
+                &mut out(&mut batch, now),
+                &part(&frame(&[10]), 0..1, 99_000),
+            )
             .unwrap();
         let mut report = Vec::new();
         let epoch = Duration::from_secs(1000);
@@ -473,16 +474,5 @@ mod tests {
             "half a second"
         );
         assert_eq!(report[16..20], (99_000_u32 + 36_000).to_be_bytes());
-    }
-
-    #[test]
-    fn a_source_description_ends_on_a_word() {
-        for name in ["a", "ab", "abc", "abcd", "abcdefgh"] {
-            let mut out = Vec::new();
-            write_source_description(&mut out, 1, name);
-            let words = usize::from(u16::from_be_bytes([out[2], out[3]]));
-            assert_eq!(out.len(), 4 * (words + 1));
-            assert_eq!(out.last(), Some(&0));
-        }
     }
 }

@@ -1,9 +1,8 @@
-//! One viewer on its worker: what it is sent, and what it asks for.
+//! One viewer on its worker: its session, and where its playout's packets go.
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -17,13 +16,9 @@ use super::{
 };
 use crate::{
     fanout::{
-        Totals,
-        gop::{Continuity, Gop},
-        layers::{Layers, Meter},
-        switcher::Switcher,
-        viewer::ViewerCounters,
+        playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, Renditions, Sink},
+        statistics::{Totals, ViewerCounters},
     },
-    media::{Codec, Frame, Kind},
     peer::{
         End, Event, sdp,
         session::{Report, Session},
@@ -34,21 +29,7 @@ use crate::{
 
 /// Time between sender reports (RFC 3550 §6.2 lets a session choose below 5 s).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a viewer that asked for a keyframe waits for the publisher's before it gets the
-/// cached one again. OBS ignores requests.
-pub(in crate::fanout) const KEYFRAME_PATIENCE: Duration = Duration::from_millis(300);
-/// Time between two portions while catching up.
-pub(in crate::fanout) const PACE_INTERVAL: Duration = Duration::from_millis(5);
-/// Least and most bytes of one portion: 25 and 100 Mb/s. A receiver's socket buffer (Chromium
-/// asks for 128 KiB, which holds about 60 packets) must hold one.
-pub(in crate::fanout) const PACE_BYTES: std::ops::RangeInclusive<usize> = 16_000..=64_000;
-/// Catching up is this much faster than the media.
-pub(in crate::fanout) const PACE_FACTOR: usize = 8;
-/// A frame with more payload bytes than this is sent in portions.
-pub(in crate::fanout) const BURST_BYTES: usize = 64_000;
-/// A cached frame is shown this much behind the live edge, so that the next live frame, early by
-/// a little jitter, still lies behind it.
-const EDGE_MARGIN: Duration = Duration::from_millis(10);
+
 /// Times after which a viewer is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -67,33 +48,6 @@ impl Default for Timeouts {
     }
 }
 
-/// What a worker keeps of one rendition.
-pub(in crate::fanout) struct RenditionState {
-    pub(in crate::fanout) gop: Gop,
-    /// When the newest frame came.
-    pub(in crate::fanout) newest_at: Instant,
-    pub(in crate::fanout) viewers: Vec<u64>,
-    pub(in crate::fanout) meter: Meter,
-}
-
-impl RenditionState {
-    /// The timestamp of a frame that would come now, less a margin.
-    pub(in crate::fanout) fn edge(&self, now: Instant) -> u64 {
-        let Some(newest) = self.gop.newest() else {
-            return 0;
-        };
-        let since = now.saturating_duration_since(self.newest_at);
-        let clock = u64::from(newest.codec.clock_rate());
-        let ticks = |time: Duration| {
-            u64::try_from(time.as_micros())
-                .unwrap_or(0)
-                .saturating_mul(clock)
-                / 1_000_000
-        };
-        (newest.timestamp + ticks(since)).saturating_sub(ticks(EDGE_MARGIN))
-    }
-}
-
 /// What all viewers of a worker share while one of them is served.
 pub(in crate::fanout) struct Context {
     pub(in crate::fanout) port: Port,
@@ -106,7 +60,18 @@ pub(in crate::fanout) struct Context {
 }
 
 impl Context {
-    pub(in crate::fanout) fn out<'a>(&'a mut self, sender: &'a srtp::Sender) -> Out<'a> {
+    pub(in crate::fanout) fn new(port: Port, totals: Arc<Totals>, timeouts: Timeouts) -> Self {
+        Self {
+            port,
+            batch: Batch::default(),
+            totals,
+            timeouts,
+            epoch: Duration::ZERO,
+            now: Instant::now(),
+        }
+    }
+
+    pub(super) fn out<'a>(&'a mut self, sender: &'a srtp::Sender) -> Out<'a> {
         Out {
             batch: &mut self.batch,
             sender,
@@ -115,34 +80,17 @@ impl Context {
     }
 }
 
-/// One track as this viewer gets it.
-pub(in crate::fanout) struct Track {
-    pub(in crate::fanout) rendition: u64,
-    pub(in crate::fanout) codec: Codec,
-    pub(in crate::fanout) stream: Stream,
-    pub(in crate::fanout) switcher: Switcher,
-    /// The layers to choose from, if the track is simulcast.
-    pub(in crate::fanout) layers: Option<Layers>,
-}
-
 pub(in crate::fanout) struct DirectViewer {
     pub(in crate::fanout) key: u64,
-    pub(in crate::fanout) session: Session,
-    pub(in crate::fanout) sender: Option<Box<srtp::Sender>>,
-    /// At most one of each kind.
-    pub(in crate::fanout) tracks: Vec<Track>,
+    pub(super) session: Session,
+    pub(super) sender: Option<Box<srtp::Sender>>,
+    pub(in crate::fanout) playout: Playout<Stream>,
     /// The one name of all the viewer's streams (RFC 3550 §6.5.1), as in the answer.
-    pub(in crate::fanout) cname: String,
+    pub(super) cname: String,
     events: mpsc::Sender<Event>,
-    pub(in crate::fanout) counters: Arc<ViewerCounters>,
+    pub(super) counters: Arc<ViewerCounters>,
     joined: Instant,
     next_report: Option<Instant>,
-    pub(in crate::fanout) next_portion: Option<Instant>,
-    /// When the choice of layers is thought about.
-    pub(in crate::fanout) next_selection: Option<Instant>,
-    /// When to fall back to the cached keyframe.
-    pub(in crate::fanout) replay_at: Option<Instant>,
-    pub(in crate::fanout) keyframe_asked: Option<Instant>,
     pub(super) retransmission: Retransmission,
     reports: Vec<Report>,
     ended: Option<End>,
@@ -150,28 +98,37 @@ pub(in crate::fanout) struct DirectViewer {
     pub(in crate::fanout) scheduled: Option<Instant>,
 }
 
+/// What a viewer is made of.
+pub(in crate::fanout) struct Joining {
+    pub(in crate::fanout) key: u64,
+    pub(in crate::fanout) session: Session,
+    pub(in crate::fanout) tracks: Vec<PlayoutTrack<Stream>>,
+    /// See [`DirectViewer::cname`].
+    pub(in crate::fanout) cname: String,
+    pub(in crate::fanout) events: mpsc::Sender<Event>,
+    pub(in crate::fanout) counters: Arc<ViewerCounters>,
+}
+
 impl DirectViewer {
-    pub(in crate::fanout) fn new(
-        key: u64,
-        session: Session,
-        (tracks, cname): (Vec<Track>, String),
-        (events, counters): (mpsc::Sender<Event>, Arc<ViewerCounters>),
-        now: Instant,
-    ) -> Self {
+    pub(in crate::fanout) fn new(joining: Joining, now: Instant) -> Self {
+        let Joining {
+            key,
+            session,
+            tracks,
+            cname,
+            events,
+            counters,
+        } = joining;
         Self {
             key,
             session,
             sender: None,
-            tracks,
+            playout: Playout::new(tracks, true, events.clone(), Arc::clone(&counters)),
             cname,
             events,
             counters,
             joined: now,
             next_report: None,
-            next_portion: None,
-            next_selection: None,
-            replay_at: None,
-            keyframe_asked: None,
             retransmission: Retransmission::new(),
             reports: Vec::new(),
             ended: None,
@@ -181,12 +138,8 @@ impl DirectViewer {
 
     /// Why the viewer is to be removed, if it is.
     pub(in crate::fanout) fn ended(&self) -> Option<End> {
-        self.ended.or_else(|| {
-            self.counters
-                .closed
-                .load(Ordering::Relaxed)
-                .then_some(End::Deleted)
-        })
+        let dropped = || self.counters.closed.load(Relaxed).then_some(End::Deleted);
+        self.ended.or_else(dropped)
     }
 
     pub(in crate::fanout) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
@@ -200,42 +153,11 @@ impl DirectViewer {
         self.session.restart(remote)
     }
 
-    /// A frame of the rendition of one of this viewer's tracks has come in.
-    pub(in crate::fanout) fn frame(
-        &mut self,
-        cx: &mut Context,
-        rendition: u64,
-        (number, frame): (u64, &Arc<Frame>),
-        continuity: Continuity,
-    ) {
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
-            return;
-        };
-        let mut tracks = self.tracks.iter_mut();
-        let taken = tracks.find_map(|it| it.takes(rendition, frame.keyframe).then_some(it));
-        let Some(track) = taken else { return };
-        if frame.codec != track.codec {
-            // The publisher came back with another codec; the broadcast is about to close us.
-            return;
-        }
-        if let Some(timestamp) = track.switcher.live(number, frame, continuity, BURST_BYTES) {
-            if frame.keyframe && frame.codec.kind() == Kind::Video {
-                self.replay_at = None;
-            }
-            let first = !track.stream.has_sent();
-            let packets = 0..frame.ends.len();
-            let written = track
-                .stream
-                .write(&mut cx.out(sender), (frame, packets), timestamp);
-            if !self.flush(cx, remote, written) {
-                self.fall_behind(cx.now, rendition);
-            } else if first {
-                self.next_report = Some(cx.now);
-            }
-        } else if track.switcher.is_replaying() {
-            self.next_portion.get_or_insert(cx.now);
-        } else {
-            self.ask_keyframe(cx.now);
+    /// A frame of one of the viewer's renditions has come in.
+    pub(in crate::fanout) fn frame(&mut self, cx: &mut Context, arrival: &Arrival<'_>) {
+        let now = cx.now;
+        if let Some((playout, mut sink)) = self.split(cx) {
+            playout.frame(&mut sink, arrival, now);
         }
     }
 
@@ -243,7 +165,7 @@ impl DirectViewer {
     pub(in crate::fanout) fn datagram(
         &mut self,
         cx: &mut Context,
-        renditions: &HashMap<u64, RenditionState>,
+        renditions: &Renditions,
         source: SocketAddr,
         datagram: &[u8],
     ) {
@@ -254,79 +176,57 @@ impl DirectViewer {
     }
 
     /// Whatever is due by now.
-    pub(in crate::fanout) fn tick(
-        &mut self,
-        cx: &mut Context,
-        renditions: &HashMap<u64, RenditionState>,
-    ) {
-        if self.session.wake() <= cx.now {
+    pub(in crate::fanout) fn tick(&mut self, cx: &mut Context, renditions: &Renditions) {
+        let now = cx.now;
+        if self.session.wake() <= now {
             let mut reports = std::mem::take(&mut self.reports);
-            self.session.tick(cx.now, &mut reports);
+            self.session.tick(now, &mut reports);
             self.handle(cx, renditions, &mut reports);
             self.reports = reports;
         }
         let connecting = self.sender.is_none();
-        if connecting && cx.now >= self.joined + cx.timeouts.connect {
+        if connecting && now >= self.joined + cx.timeouts.connect {
             self.end(End::ConnectTimeout);
-        } else if !connecting && self.session.silence(cx.now) >= cx.timeouts.consent {
+        } else if !connecting && self.session.silence(now) >= cx.timeouts.consent {
             self.end(End::Vanished);
         }
-        if self.replay_at.is_some_and(|at| at <= cx.now) {
-            self.replay_at = None;
-            self.replay(cx.now, renditions);
-        }
-        if self.retransmission.wake().is_some_and(|at| at <= cx.now) {
+        if self.retransmission.wake().is_some_and(|at| at <= now) {
             self.send_seconds(cx);
         }
-        if self.next_portion.is_some_and(|at| at <= cx.now) {
-            self.portion(cx, renditions);
+        if let Some((playout, mut sink)) = self.split(cx) {
+            playout.tick(&mut sink, renditions, now);
         }
-        if self.next_selection.is_some_and(|at| at <= cx.now) {
-            self.select_layers(cx, renditions);
-        }
-        if self.next_report.is_some_and(|at| at <= cx.now) {
-            self.next_report = Some(cx.now + REPORT_INTERVAL);
+        if self.next_report.is_some_and(|at| at <= now) {
+            self.next_report = Some(now + REPORT_INTERVAL);
             self.report(cx);
-            if self.tracks.iter().any(|track| track.switcher.is_waiting()) {
-                self.ask_keyframe(cx.now);
-            }
         }
     }
 
     /// When [`DirectViewer::tick`] is due next.
     pub(in crate::fanout) fn wake(&self, timeouts: &Timeouts) -> Instant {
         // Once connected, reports come every second, and with them a look at the signs of life.
-        let deadline = self
-            .sender
-            .is_none()
-            .then(|| self.joined + timeouts.connect);
-        [
+        let deadline = match self.sender {
+            None => Some(self.joined + timeouts.connect),
+            Some(_) => None,
+        };
+        // Without an address nothing can be sent; with the first one a datagram comes.
+        let playout = match self.session.remote() {
+            Some(_) => self.playout.wake(),
+            None => None,
+        };
+        let wakes = [
             deadline,
             self.next_report,
-            self.next_portion,
-            self.next_selection,
-            self.replay_at,
+            playout,
             self.retransmission.wake(),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(self.session.wake(), Instant::min)
+        ];
+        let wakes = wakes.into_iter().flatten();
+        wakes.fold(self.session.wake(), Instant::min)
     }
 
-    /// Closes the connection and tells its owner.
+    /// Closes the connection and tells its session.
     pub(in crate::fanout) fn close(mut self, cx: &mut Context, why: End) {
-        if let (Some(sender), Some(remote)) = (&mut self.sender, self.session.remote()) {
-            let mut goodbye = Vec::new();
-            for track in &self.tracks {
-                // RFC 3550 §6.6: a compound packet with BYE.
-                track.stream.write_report(&mut goodbye, cx.epoch, cx.now);
-                goodbye.extend_from_slice(&[0x81, 203, 0, 1]);
-                goodbye.extend_from_slice(&track.stream.identity.ssrc.to_be_bytes());
-            }
-            if !goodbye.is_empty() && sender.protect_rtcp(&mut goodbye).is_ok() {
-                cx.port.send(remote, &goodbye, goodbye.len());
-            }
-        }
+        self.say_goodbye(cx);
         if why != End::PeerClosed && why != End::Vanished {
             self.session.close(cx.now);
         }
@@ -335,139 +235,38 @@ impl DirectViewer {
         }
     }
 
-    fn handle(
-        &mut self,
-        cx: &mut Context,
-        renditions: &HashMap<u64, RenditionState>,
-        reports: &mut Vec<Report>,
-    ) {
+    fn handle(&mut self, cx: &mut Context, renditions: &Renditions, reports: &mut Vec<Report>) {
         for report in reports.drain(..) {
             match report {
                 Report::Connected(sender) => {
                     self.sender = Some(sender);
-                    self.tell(Event::Connected);
-                    self.start(cx.now, renditions);
+                    if self.events.try_send(Event::Connected).is_err() {
+                        tracing::debug!("viewer's session is behind: an event is lost");
+                    }
+                    self.playout.start(renditions, cx.now);
+                    self.next_report = Some(cx.now + REPORT_INTERVAL);
                 }
-                Report::Rtcp(rtcp) => self.rtcp(cx, *rtcp),
+                Report::Rtcp(rtcp) => self.rtcp(cx, renditions, *rtcp),
                 Report::Rtp(_) => {}
                 Report::Closed(why) => self.end(why),
             }
         }
     }
 
-    fn start(&mut self, now: Instant, renditions: &HashMap<u64, RenditionState>) {
-        for track in &mut self.tracks {
-            track.choose_first(renditions, now);
-            if track.layers.is_some() {
-                self.next_selection = Some(now);
-            }
-            if let Some(rendition) = renditions.get(&track.rendition) {
-                track.switcher = Switcher::start(&rendition.gop);
-            }
-        }
-        self.next_portion = Some(now);
-        self.next_report = Some(now + REPORT_INTERVAL);
-        if self.tracks.iter().any(|track| track.switcher.is_waiting()) {
-            self.ask_keyframe(now);
-        }
-    }
-
-    /// Starts the cached group of pictures again.
-    fn replay(&mut self, now: Instant, renditions: &HashMap<u64, RenditionState>) {
-        for track in &mut self.tracks {
-            if let Some(rendition) = renditions.get(&track.rendition)
-                && track.codec != Codec::Opus
-                && track.switcher.replay_from_keyframe(&rendition.gop)
-            {
-                self.next_portion = Some(now);
-            }
-        }
-    }
-
-    /// Sends the next portion of cached frames.
-    fn portion(&mut self, cx: &mut Context, renditions: &HashMap<u64, RenditionState>) {
-        self.next_portion = None;
-        let (Some(sender), Some(remote)) = (&self.sender, self.session.remote()) else {
-            return;
+    /// The playout, and where its packets go; `None` before the viewer is connected.
+    fn split<'a>(
+        &'a mut self,
+        cx: &'a mut Context,
+    ) -> Option<(&'a mut Playout<Stream>, DirectSink<'a>)> {
+        let sink = DirectSink {
+            cx,
+            sender: self.sender.as_deref()?,
+            remote: self.session.remote()?,
+            counters: &self.counters,
+            retransmission: &mut self.retransmission,
+            next_report: &mut self.next_report,
         };
-        for at in 0..self.tracks.len() {
-            let Some(track) = self.tracks.get_mut(at) else {
-                continue;
-            };
-            let Some(rendition) = renditions.get(&track.rendition) else {
-                continue;
-            };
-            let rate = rendition.gop.bytes_per_second().unwrap_or(0) * PACE_FACTOR;
-            let portion = rate * usize::try_from(PACE_INTERVAL.as_millis()).unwrap_or(1) / 1000;
-            let mut left = portion.clamp(*PACE_BYTES.start(), *PACE_BYTES.end());
-            let mut edge = rendition.edge(cx.now);
-            let mut written = Ok(());
-            while left > 0
-                && written.is_ok()
-                && let Some(cursor) = track.switcher.replay(&rendition.gop, edge)
-            {
-                if cursor.frame.codec != track.codec {
-                    cursor.packet = cursor.frame.ends.len();
-                    continue;
-                }
-                if !track.stream.has_sent() {
-                    self.next_report = Some(cx.now);
-                }
-                let packets = cursor.frame.ranges().skip(cursor.packet);
-                let mut end = cursor.packet;
-                for packet in packets {
-                    if left == 0 {
-                        break;
-                    }
-                    left = left.saturating_sub(packet.len());
-                    end += 1;
-                }
-                let part = (&cursor.frame, cursor.packet..end);
-                cursor.packet = end;
-                written = track
-                    .stream
-                    .write(&mut cx.out(sender), part, cursor.timestamp);
-                edge += 1;
-            }
-            if track.switcher.is_replaying() {
-                self.next_portion = Some(cx.now + PACE_INTERVAL);
-            }
-            let rendition = track.rendition;
-            let bytes = cx.batch.bytes();
-            if !flush(cx, &self.counters, remote, written) {
-                self.fall_behind(cx.now, rendition);
-                return;
-            }
-            self.retransmission.sent(bytes);
-        }
-    }
-
-    fn flush(
-        &mut self,
-        cx: &mut Context,
-        remote: SocketAddr,
-        written: Result<(), srtp::Error>,
-    ) -> bool {
-        self.retransmission.sent(cx.batch.bytes());
-        flush(cx, &self.counters, remote, written)
-    }
-
-    /// The kernel did not take a frame: what follows is of no use before a keyframe.
-    fn fall_behind(&mut self, now: Instant, rendition: u64) {
-        self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-        for track in &mut self.tracks {
-            if track.rendition == rendition && track.codec != Codec::Opus {
-                track.switcher.wait();
-            }
-        }
-        self.replay_at = Some(now + KEYFRAME_PATIENCE);
-        self.ask_keyframe(now);
-    }
-
-    pub(in crate::fanout) fn tell(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
-            tracing::debug!("viewer's owner is behind; an event is lost");
-        }
+        Some((&mut self.playout, sink))
     }
 
     fn end(&mut self, why: End) {
@@ -475,16 +274,54 @@ impl DirectViewer {
     }
 }
 
-/// Sends what has been written. Returns false if the kernel did not take all of it.
-pub(in crate::fanout) fn flush(
-    cx: &mut Context,
-    counters: &ViewerCounters,
-    remote: SocketAddr,
-    written: Result<(), srtp::Error>,
-) -> bool {
-    if let Err(error) = written {
-        tracing::warn!(%error, "frame not encrypted");
+/// The way to one viewer: encryption, and one segmented send for all that has been written.
+pub(in crate::fanout) struct DirectSink<'a> {
+    pub(super) cx: &'a mut Context,
+    pub(super) sender: &'a srtp::Sender,
+    pub(super) remote: SocketAddr,
+    pub(super) counters: &'a ViewerCounters,
+    pub(super) retransmission: &'a mut Retransmission,
+    /// The first packet of a stream is followed by a report: players synchronise by it.
+    pub(super) next_report: &'a mut Option<Instant>,
+}
+
+impl Sink for DirectSink<'_> {
+    type Stream = Stream;
+
+    fn write(&mut self, stream: &mut Stream, part: &Part<'_>) -> Delivery {
+        if !stream.has_sent() {
+            *self.next_report = Some(self.cx.now);
+        }
+        let written = stream.write(&mut self.cx.out(self.sender), part);
+        match written {
+            Ok(()) => Delivery::Sent,
+            Err(error) => {
+                tracing::warn!(%error, "frame not encrypted");
+                Delivery::Refused
+            }
+        }
     }
+
+    fn flush(&mut self) -> Delivery {
+        self.retransmission.sent(self.cx.batch.bytes());
+        if flush(self.cx, self.counters, self.remote) {
+            Delivery::Sent
+        } else {
+            Delivery::Behind
+        }
+    }
+
+    fn pad(&mut self, stream: &mut Stream, bytes: usize) {
+        let written = stream.write_padding(&mut self.cx.out(self.sender), bytes);
+        if let Err(error) = written {
+            tracing::warn!(%error, "padding not encrypted");
+        }
+        flush(self.cx, self.counters, self.remote);
+    }
+}
+
+/// Sends what has been written. Returns false if the kernel did not take all of it.
+pub(super) fn flush(cx: &mut Context, counters: &ViewerCounters, remote: SocketAddr) -> bool {
     let (packets, bytes) = (cx.batch.len() as u64, cx.batch.bytes() as u64);
     let Context {
         port,
@@ -496,10 +333,10 @@ pub(in crate::fanout) fn flush(
         port.send(remote, data, segment)
     });
     if sent {
-        counters.packets.fetch_add(packets, Ordering::Relaxed);
-        counters.bytes.fetch_add(bytes, Ordering::Relaxed);
-        totals.packets.fetch_add(packets, Ordering::Relaxed);
-        totals.bytes.fetch_add(bytes, Ordering::Relaxed);
+        counters.packets.fetch_add(packets, Relaxed);
+        counters.bytes.fetch_add(bytes, Relaxed);
+        totals.packets.fetch_add(packets, Relaxed);
+        totals.bytes.fetch_add(bytes, Relaxed);
     }
     sent
 }

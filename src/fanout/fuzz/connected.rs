@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -11,11 +11,12 @@ use str0m::media::Direction;
 use tokio::sync::mpsc;
 
 use super::super::{
-    Layer, Rendition, Timeouts, Tracks,
-    direct::{Batch, Context, DirectViewer},
-    gop::Limits,
-    viewer::ViewerCounters,
-    worker::{Message, Worker},
+    Layer, Options, Rendition, Timeouts, Tracks,
+    direct::{self, DirectViewer, Joining},
+    message::Message,
+    statistics::{Totals, ViewerCounters},
+    tracks,
+    worker::Worker,
 };
 use crate::{
     media::{Codec, Frame, Kind},
@@ -30,7 +31,7 @@ use crate::{
                 steps,
             },
         },
-        udp::{Destination, Port, Route},
+        udp::{Port, Route},
     },
 };
 
@@ -119,7 +120,7 @@ impl Stage {
         let (port, now) = (port().map_err(refused)?, Instant::now());
         let offer = Offer::parse(offer.as_bytes(), Role::Viewer)?;
         let rendition =
-            |kind| Rendition::new(port.next_session(), kind, Vec::new(), Arc::default());
+            |kind| Rendition::new(port.next_session(), kind, Arc::from([]), Arc::default());
         let audio = rendition(Kind::Audio);
         let layers = ["high", "low"].map(|rid| Layer {
             rid: rid.to_owned(),
@@ -131,22 +132,26 @@ impl Stage {
             audio: Some((Codec::Opus, &audio)),
             layers: &layers,
         };
-        let (sections, tracks) = tracks.choose(&offer)?;
+        let (sections, tracks) = tracks.choose(&offer, |_, _| tracks::random_ssrc())?;
         let viewer = port.next_session();
-        let route = Route {
-            session: viewer,
-            to: Destination::Worker(0),
-        };
+        let route = Route::new(viewer, |_| true);
         let (session, transport) = Session::accept(&offer, &port, route, Incoming::default())?;
         let answer = sdp::viewer_answer(&offer, &sections, &transport);
         let counters = Arc::<ViewerCounters>::default();
-        let (media, on_feedback) = (
-            (tracks, sdp::stream_id(&sections)),
-            (events, Arc::clone(&counters)),
-        );
-        let joined = DirectViewer::new(viewer, session, media, on_feedback, now);
+        let tracks = tracks
+            .into_iter()
+            .map(|track| direct::playout_track(track, now));
+        let joining = Joining {
+            key: viewer,
+            session,
+            tracks: tracks.collect::<Result<_, _>>()?,
+            cname: sdp::stream_id(&sections),
+            events,
+            counters: Arc::clone(&counters),
+        };
+        let joined = DirectViewer::new(joining, now);
         let mut stage = Self {
-            worker: worker(port.clone(), now),
+            worker: worker(port.clone()),
             viewer,
             counters,
             ssrcs: sections.iter().filter_map(ssrc).collect(),
@@ -203,19 +208,16 @@ impl Stage {
     }
 }
 
-fn worker(port: Port, now: Instant) -> Worker {
-    let context = Context {
-        port,
-        batch: Batch::default(),
-        totals: Arc::default(),
+fn worker(port: Port) -> Worker {
+    let hour = Duration::from_hours(1);
+    let options = Options {
         timeouts: Timeouts {
-            connect: Duration::from_hours(1),
-            consent: Duration::from_hours(1),
+            connect: hour,
+            consent: hour,
         },
-        epoch: Duration::ZERO,
-        now,
+        ..Options::default()
     };
-    Worker::new(context, Limits::default(), Arc::new(OnceLock::new()))
+    Worker::new(port, options, &Arc::new(Totals::new()), &Arc::default())
 }
 
 const fn ssrc(section: &sdp::Section) -> Option<u32> {

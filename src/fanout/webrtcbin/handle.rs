@@ -2,66 +2,57 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use tokio::sync::mpsc;
 
 use super::{
-    Message,
     connection::{Connection, ConnectionOptions, Feedback},
-    ssrc,
-    viewer::{Track, WebrtcbinViewer},
+    numbering::{NumberedStream, ssrc},
+    viewer::WebrtcbinViewer,
 };
 use crate::{
     fanout::{
-        Fanout, Layer, Rendition, Tracks, WorkerHandle,
+        Fanout,
         error::Error,
-        tracks::Target,
-        viewer::{ViewerCounters, ViewerStatistics},
-        worker,
+        message::{Message, Target},
+        playout::{LayerChoice, PlayoutTrack},
+        slot::ViewerSlot,
+        statistics::{ViewerCounters, ViewerStatistics},
+        tracks::{ChosenTrack, Tracks},
     },
-    media::Kind,
-    peer::{Event, sdp},
+    peer::{End, Event, sdp},
 };
 
-/// A viewer on webrtcbin, held by its owner. Dropping it ends the session without a goodbye.
+/// A viewer on webrtcbin, held by its session. Dropping it ends the connection without a goodbye.
 pub struct WebrtcbinHandle {
     /// Taken out by [`WebrtcbinHandle::close`].
-    peer: Option<Connection>,
-    place: Place,
+    connection: Option<Connection>,
+    subscribed: Subscribed,
     counters: Arc<ViewerCounters>,
 }
 
-/// A place on a worker; given up when dropped.
-struct Place {
-    key: u64,
-    worker: WorkerHandle,
+/// A viewer that a worker may know of; it forgets it when this is dropped.
+struct Subscribed {
+    slot: ViewerSlot,
 }
 
-impl Place {
-    fn tell(&self, message: Message) -> bool {
-        let queue = &self.worker.queue;
-        queue.try_send(worker::Message::Webrtcbin(message)).is_ok()
-    }
-}
-
-impl Drop for Place {
+impl Drop for Subscribed {
     fn drop(&mut self) {
-        self.worker.viewers.fetch_sub(1, Ordering::Relaxed);
-        if !self.tell(Message::Leave(self.key)) {
+        let message = Message::Close {
+            viewer: self.slot.key,
+            why: End::Deleted,
+        };
+        if !self.slot.worker.tell(message) {
             // It is refused everything from now on; its entry is small.
-            tracing::debug!("a worker did not hear of a viewer's end");
+            tracing::debug!("worker was not told of a viewer's end");
         }
     }
 }
 
 impl Fanout {
-    /// Answers a viewer's offer on webrtcbin, and feeds it the given tracks from now on. `events`
-    /// gets the same as from [`Fanout::watch`].
-    ///
-    /// # Errors
-    /// If the offer has no codec that fits a track it asks for, or the engine fails.
+    /// [`Fanout::watch`] on webrtcbin.
     pub(in crate::fanout) async fn watch_on_webrtcbin(
         &self,
         offer: &sdp::Offer,
@@ -69,109 +60,83 @@ impl Fanout {
         options: &ConnectionOptions,
         events: mpsc::Sender<Event>,
     ) -> Result<(WebrtcbinHandle, String), Error> {
-        let (mut sections, chosen) = tracks.choose(offer)?;
-        let mut tracks = Vec::with_capacity(chosen.len());
-        for track in chosen {
-            let identity = track.stream.identity;
-            let ours = ssrc(track.rendition, track.codec.kind());
-            for section in &mut sections {
-                if let sdp::Section::Send { ssrc, .. } = section
-                    && *ssrc == identity.ssrc
-                {
-                    *ssrc = ours;
-                }
-            }
-            let layers = track.layers.map(|layers| layers.renditions);
-            let from = (track.rendition, track.codec);
-            tracks.push(Track::new(
-                from,
-                layers.unwrap_or_default(),
-                ours,
-                identity.pt,
-            ));
-        }
-        let place = self.place().ok_or(Error::Overloaded)?;
+        let (sections, chosen) =
+            tracks.choose(offer, |rendition, kind| Ok(ssrc(rendition.key(), kind)))?;
+        let subscribed = Subscribed { slot: self.slot()? };
+        let slot = &subscribed.slot;
         let on_feedback = {
-            let (key, queue) = (place.key, place.worker.queue.clone());
-            move |heard: Feedback| {
+            let (viewer, worker) = (slot.key, slot.worker.clone());
+            move |feedback: Feedback| {
                 // A lost one is made up for: the worker looks by itself, and viewers ask again.
-                drop(queue.try_send(worker::Message::Webrtcbin(Message::Feedback(key, heard))));
+                worker.tell(Message::Feedback { viewer, feedback });
             }
         };
         let asked = (offer, sections.as_slice());
         let accepted =
             Connection::accept(asked, options, Arc::new(on_feedback), events.clone()).await?;
-        let (peer, answer) = accepted;
+        let (connection, answer) = accepted;
         let counters = Arc::<ViewerCounters>::default();
-        let outlet = peer.outlet().clone();
-        let fed = WebrtcbinViewer::new(place.key, outlet, tracks, (events, Arc::clone(&counters)));
-        if !place.tell(Message::Join(Box::new(fed))) {
-            peer.close().await;
+        let viewer = WebrtcbinViewer::new(
+            slot.key,
+            connection.outlet().clone(),
+            chosen.into_iter().map(playout_track).collect(),
+            events,
+            Arc::clone(&counters),
+        );
+        if !slot.worker.tell(Message::JoinOnWebrtcbin(Box::new(viewer))) {
+            connection.close().await;
             return Err(Error::Overloaded);
         }
         let viewer = WebrtcbinHandle {
-            peer: Some(peer),
-            place,
+            connection: Some(connection),
+            subscribed,
             counters,
         };
         Ok((viewer, answer))
     }
+}
 
-    /// A place on the worker with the fewest viewers.
-    fn place(&self) -> Option<Place> {
-        let workers = self.inner.workers.iter();
-        let worker = workers.min_by_key(|worker| worker.viewers.load(Ordering::Relaxed))?;
-        worker.viewers.fetch_add(1, Ordering::Relaxed);
-        Some(Place {
-            key: self.inner.port.next_session(),
-            worker: worker.clone(),
-        })
-    }
+fn playout_track(track: ChosenTrack) -> PlayoutTrack<NumberedStream> {
+    let Target { rendition, layers } = track.target;
+    let stream = NumberedStream::new(rendition, track.codec.kind(), track.ssrc, track.pt);
+    // webrtcbin 1.22 measures no bandwidth.
+    let layers = LayerChoice::new(layers, false, std::time::Instant::now());
+    PlayoutTrack::new(rendition, track.codec, stream, layers)
 }
 
 impl WebrtcbinHandle {
-    /// Adds trickled candidates (RFC 8840).
-    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
-        if let Some(peer) = &self.peer {
-            peer.add_candidates(candidates);
+    pub(in crate::fanout) fn add_candidates(&self, candidates: &[SocketAddr]) {
+        if let Some(connection) = &self.connection {
+            connection.add_candidates(candidates);
         }
     }
 
-    /// Gives the viewer this layer of a simulcast picture (its index), or, with `None`, leaves the
-    /// choice to the server again: the best one there is, because webrtcbin 1.22 measures no
-    /// bandwidth. Without simulcast it does nothing.
-    pub fn select(&self, layer: Option<usize>) {
-        self.place.tell(Message::Select(self.place.key, layer));
+    pub(in crate::fanout) const fn slot(&self) -> &ViewerSlot {
+        &self.subscribed.slot
     }
 
-    /// Sends the viewer another rendition, as [`crate::fanout::Viewer::switch`] does.
-    pub fn switch(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
-        let to = Target::new(to, layers);
-        self.place.tell(Message::Switch(self.place.key, kind, to))
-    }
-
-    /// Ends the session with a `close_notify`, and frees everything, within the engine's time
+    /// Ends the connection with a `close_notify`, and frees everything, within the engine's time
     /// limits. No event follows.
-    pub async fn close(mut self) {
-        self.place.tell(Message::Leave(self.place.key));
-        let (totals, own) = (&self.place.worker.totals, self.statistics());
+    pub(in crate::fanout) async fn close(mut self) {
+        let (totals, own) = (&self.slot().worker.totals, self.statistics());
         for (total, own) in [
             (&totals.retransmitted, own.retransmitted),
             (&totals.refused, own.retransmissions_refused),
         ] {
-            total.fetch_add(own, Ordering::Relaxed);
+            total.fetch_add(own, Relaxed);
         }
-        if let Some(peer) = self.peer.take() {
-            peer.close().await;
+        let connection = self.connection.take();
+        drop(self);
+        if let Some(connection) = connection {
+            connection.close().await;
         }
     }
 
-    /// What the viewer has been sent. Bytes are before encryption here.
-    pub fn statistics(&self) -> ViewerStatistics {
-        let peer = self.peer.as_ref();
+    pub(in crate::fanout) fn statistics(&self) -> ViewerStatistics {
+        let connection = self.connection.as_ref();
         ViewerStatistics {
-            retransmitted: peer.map_or(0, Connection::retransmitted),
-            retransmissions_refused: peer.map_or(0, Connection::refused),
+            retransmitted: connection.map_or(0, Connection::retransmitted),
+            retransmissions_refused: connection.map_or(0, Connection::refused),
             ..self.counters.statistics()
         }
     }

@@ -124,7 +124,7 @@ fn caps(track: &Track) -> gst::Caps {
 }
 
 /// A source pad of no element, linked and ready to push. Keyframe requests come out of it.
-fn source(
+pub(super) fn source(
     sink: &gst::Pad,
     caps: &gst::Caps,
     on_feedback: &OnFeedback,

@@ -8,7 +8,7 @@ use std::sync::{
 use gst::prelude::*;
 use gstreamer as gst;
 
-use crate::{media::Kind, peer::budget::Budget};
+use crate::{fanout::budget::RetransmissionBudget, media::Kind};
 
 /// What a packet costs that is asked for, before any has been sent.
 const PACKET_BYTES: usize = 1200;
@@ -16,7 +16,7 @@ const PACKET_BYTES: usize = 1200;
 /// What one viewer may have again, and how often it was refused that.
 #[derive(Debug)]
 pub(super) struct RetransmissionGuard {
-    budget: Mutex<Budget>,
+    budget: Mutex<RetransmissionBudget>,
     /// Bytes of a packet, on average: what one that is asked for costs, since nothing tells how
     /// large it was.
     packet_bytes: AtomicUsize,
@@ -26,7 +26,7 @@ pub(super) struct RetransmissionGuard {
 impl RetransmissionGuard {
     pub(super) const fn new() -> Self {
         Self {
-            budget: Mutex::new(Budget::new()),
+            budget: Mutex::new(RetransmissionBudget::new()),
             packet_bytes: AtomicUsize::new(PACKET_BYTES),
             refused: AtomicU64::new(0),
         }

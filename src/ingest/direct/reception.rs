@@ -19,7 +19,7 @@ use crate::{
         End, Event,
         sdp::{self, Choice, Offer, Section},
         session::{EXTENSIONS, Incoming, Report, Session},
-        udp::{Datagram, Destination, Port, Route},
+        udp::{Datagram, Port, Route},
     },
     pipeline,
 };
@@ -107,10 +107,9 @@ impl Reception {
     ) -> Result<(ReceptionHandle, Self, String), sdp::Error> {
         let choices = offer.choose_publish()?;
         let (queue, datagrams) = mpsc::channel(DATAGRAMS_MAX);
-        let route = Route {
-            session: port.next_session(),
-            to: Destination::Task(queue),
-        };
+        let route = Route::new(port.next_session(), move |datagram| {
+            queue.try_send(datagram).is_ok()
+        });
         let incoming = Incoming::new(offer, &choices);
         let (session, transport) = Session::accept(offer, port, route, incoming)?;
         let transport = sdp::Transport {

@@ -135,11 +135,8 @@ async fn stage() -> Stage {
         loopback: true,
     };
     let port = Port::bind(&port).unwrap();
+    port.start();
     let mut tasks = JoinSet::new();
-    let receiving = port.clone();
-    tasks.spawn(async move {
-        receiving.receive(|_, _| false).await.unwrap();
-    });
     let frames = Arc::<Mutex<Vec<Frame>>>::default();
     let collected = Arc::clone(&frames);
     let outlet = TrackOutlet::new(move |frame| collected.lock().unwrap().push(frame));

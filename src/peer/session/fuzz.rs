@@ -12,7 +12,7 @@ use self::peer::port;
 use super::{Incoming, Session};
 use crate::peer::{
     sdp::{self, Offer, Role},
-    udp::{self, Destination, Route},
+    udp::{self, Route},
 };
 
 /// What a client does, or what happens meanwhile.
@@ -60,10 +60,7 @@ pub(crate) fn datagrams(publish: &str, watch: &str, data: &[u8]) -> io::Result<(
     let choices = publisher.choose_publish().map_err(wrong)?;
     let sent = Incoming::new(&publisher, &choices);
     for (offer, incoming) in [(publisher, sent), (viewer, Incoming::default())] {
-        let route = Route {
-            session: port.next_session(),
-            to: Destination::Worker(0),
-        };
+        let route = Route::new(port.next_session(), |_| true);
         let (mut session, _) = Session::accept(&offer, &port, route, incoming).map_err(wrong)?;
         let (mut rest, mut reports) = (data, Vec::new());
         while let Some((length, tail)) = rest.split_first_chunk::<2>() {

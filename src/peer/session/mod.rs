@@ -150,7 +150,7 @@ impl Session {
     pub(crate) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
         let (ufrag, local) = local_credentials()?;
         let old = std::mem::replace(&mut self.ufrag, ufrag);
-        self.port.unregister(old, [], self.route.session);
+        self.port.unregister(old, [], self.route.session());
         self.port.register(ufrag, self.route.clone());
         let mut api = self.rtc.direct_api();
         api.set_local_ice_credentials(local.clone());
@@ -380,7 +380,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.port
-            .unregister(self.ufrag, self.addresses.drain(..), self.route.session);
+            .unregister(self.ufrag, self.addresses.drain(..), self.route.session());
     }
 }
 

@@ -7,28 +7,28 @@ const BYTES_MAX: usize = 256 << 10;
 
 /// What one peer may still have again.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(super) struct RetransmissionBudget {
     bytes: usize,
 }
 
-impl Budget {
-    pub(crate) const fn new() -> Self {
+impl RetransmissionBudget {
+    pub(super) const fn new() -> Self {
         Self {
             bytes: BYTES_MAX / 4,
         }
     }
 
     /// So many bytes of media have been sent for the first time.
-    pub(crate) fn earn(&mut self, bytes: usize) {
+    pub(super) fn earn(&mut self, bytes: usize) {
         self.bytes = BYTES_MAX.min(self.bytes.saturating_add(bytes / SHARE));
     }
 
-    pub(crate) const fn is_spent(&self) -> bool {
+    pub(super) const fn is_spent(&self) -> bool {
         self.bytes == 0
     }
 
     /// So many bytes have been sent again; the last packet may be larger than what was left.
-    pub(crate) const fn spend(&mut self, bytes: usize) {
+    pub(super) const fn spend(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_allows_half_as_much_again() {
-        let mut budget = Budget::new();
+        let mut budget = RetransmissionBudget::new();
         budget.spend(BYTES_MAX);
         assert!(budget.is_spent());
         budget.earn(1000);

@@ -1,0 +1,111 @@
+//! The direct engine's way out, without a session, for the playout's tests.
+
+use std::{net::UdpSocket, time::Instant};
+
+use super::{
+    retransmission::Retransmission,
+    stream::{Identity, Stream},
+    viewer::{Context, DirectSink, Timeouts},
+};
+use crate::{
+    fanout::{
+        playout::{
+            Arrival, Playout, Renditions,
+            testing::{Taken, TestEngine},
+        },
+        statistics::{Totals, ViewerCounters},
+    },
+    media::Kind,
+    peer::{
+        srtp::{MasterKey, Profile, Sender},
+        udp::{self, Port},
+    },
+};
+
+pub(in crate::fanout) struct DirectEngine {
+    cx: Context,
+    sender: Sender,
+    receiver: UdpSocket,
+    counters: ViewerCounters,
+    retransmission: Retransmission,
+    next_report: Option<Instant>,
+    taken: Vec<Taken>,
+}
+
+impl DirectEngine {
+    fn sink(&mut self, now: Instant) -> DirectSink<'_> {
+        self.cx.now = now;
+        DirectSink {
+            cx: &mut self.cx,
+            sender: &self.sender,
+            remote: self.receiver.local_addr().unwrap(),
+            counters: &self.counters,
+            retransmission: &mut self.retransmission,
+            next_report: &mut self.next_report,
+        }
+    }
+}
+
+impl DirectEngine {
+    /// Takes what has been sent: over loopback it has arrived.
+    fn receive(&mut self) {
+        let tag = Profile::Aes128Gcm.rtp_overhead();
+        let mut buffer = [0; 2000];
+        while let Ok(len) = self.receiver.recv(&mut buffer) {
+            let packet = &buffer[..len - tag];
+            let kind = |ssrc| if ssrc == 2 { Kind::Video } else { Kind::Audio };
+            self.taken.push(Taken::read(packet, kind));
+        }
+    }
+}
+
+impl TestEngine for DirectEngine {
+    type Stream = Stream;
+
+    fn new() -> Self {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let port = Port::bind(&udp::Options {
+            listen,
+            public_addresses: Vec::new(),
+            loopback: true,
+        });
+        let receiver = UdpSocket::bind(listen).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let material: Vec<u8> = (0..88).collect();
+        let key = MasterKey::from_dtls(&material, Profile::Aes128Gcm, true).unwrap();
+        let totals = Totals::new().into();
+        Self {
+            cx: Context::new(port.unwrap(), totals, Timeouts::default()),
+            sender: Sender::new(&key).unwrap(),
+            receiver,
+            counters: ViewerCounters::default(),
+            retransmission: Retransmission::new(),
+            next_report: None,
+            taken: Vec::new(),
+        }
+    }
+
+    fn stream(&self, kind: Kind, _rendition: u64) -> Stream {
+        let identity = Identity {
+            ssrc: 1 + u32::from(kind == Kind::Video),
+            pt: 96,
+            rtx: None,
+            send_time: None,
+        };
+        Stream::new(kind, identity, 0)
+    }
+
+    fn frame(&mut self, playout: &mut Playout<Stream>, arrival: &Arrival<'_>, now: Instant) {
+        playout.frame(&mut self.sink(now), arrival, now);
+        self.receive();
+    }
+
+    fn tick(&mut self, playout: &mut Playout<Stream>, renditions: &Renditions, now: Instant) {
+        playout.tick(&mut self.sink(now), renditions, now);
+        self.receive();
+    }
+
+    fn taken(&mut self) -> Vec<Taken> {
+        std::mem::take(&mut self.taken)
+    }
+}

@@ -1,0 +1,69 @@
+//! What a worker is told.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use str0m::IceCreds;
+use tokio::sync::oneshot;
+
+use super::{
+    direct::DirectViewer,
+    webrtcbin::{Feedback, WebrtcbinViewer},
+};
+use crate::{
+    media::{Frame, Kind},
+    peer::{End, sdp},
+};
+
+/// What a worker is told. Viewers on both engines draw their keys from one set of numbers.
+pub(super) enum Message {
+    /// The next frame of a rendition.
+    Frame {
+        rendition: u64,
+        number: u64,
+        frame: Arc<Frame>,
+    },
+    /// A datagram for a viewer on the direct engine.
+    Datagram {
+        viewer: u64,
+        source: SocketAddr,
+        datagram: Vec<u8>,
+    },
+    /// A new viewer on the direct engine.
+    Join(Box<DirectViewer>),
+    /// A new viewer on webrtcbin; it may not be connected yet.
+    JoinOnWebrtcbin(Box<WebrtcbinViewer>),
+    /// The connection of a viewer on webrtcbin says something.
+    Feedback { viewer: u64, feedback: Feedback },
+    /// Trickled candidates.
+    Candidates {
+        viewer: u64,
+        candidates: Vec<SocketAddr>,
+    },
+    /// Give a viewer this layer of its picture, or let the server choose.
+    Select { viewer: u64, layer: Option<usize> },
+    /// Send a viewer another rendition of a track.
+    Switch { viewer: u64, kind: Kind, to: Target },
+    /// Restart ICE with the peer's new credentials.
+    Restart {
+        viewer: u64,
+        remote: IceCreds,
+        reply: oneshot::Sender<Result<sdp::Transport, sdp::Error>>,
+    },
+    /// Close one viewer.
+    Close { viewer: u64, why: End },
+    /// A rendition is gone for good.
+    Forget { rendition: u64 },
+    /// Close all viewers and end.
+    Stop,
+    /// Panic, as by a fault.
+    #[cfg(test)]
+    Panic,
+}
+
+/// The rendition that a track is switched to, by its key.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) rendition: u64,
+    /// All layers of a simulcast picture; else empty.
+    pub(super) layers: Vec<u64>,
+}

@@ -1,0 +1,202 @@
+//! Which layer of a simulcast picture a viewer is sent: choosing one, and switching to it.
+
+use std::time::{Duration, Instant};
+
+use super::{Playout, Renditions, Sink};
+use crate::fanout::selection::{Decision, Selection};
+
+/// How often a viewer's layer is thought about.
+const CHOICE_INTERVAL: Duration = Duration::from_millis(250);
+/// How often padding is sent while probing: small portions, so that they are no burst.
+const PADDING_INTERVAL: Duration = Duration::from_millis(25);
+/// Pause between two requests for the keyframe that a switch waits for: the first may get lost, and
+/// browsers send no keyframe without one.
+const TARGET_PAUSE: Duration = Duration::from_secs(2);
+
+/// The layers of a simulcast track, as one viewer sees them.
+pub(in crate::fanout) struct LayerChoice {
+    /// The keys of their renditions, in the order of the offer.
+    renditions: Vec<u64>,
+    selection: Selection,
+    target: Option<SwitchTarget>,
+    /// Padding under way, in bits per second.
+    padding: u64,
+}
+
+/// The layer whose next keyframe is switched to.
+struct SwitchTarget {
+    rendition: u64,
+    /// When its keyframe was asked for.
+    asked: Instant,
+}
+
+/// What a choice comes to.
+enum Step {
+    /// Go on.
+    Stay,
+    /// Ask for a keyframe: the switch waits for one.
+    Request,
+    /// Go over to this rendition now, from its cache if that has a keyframe.
+    Now(u64),
+}
+
+impl LayerChoice {
+    /// The choice among these renditions; `None` without any. `measured` says whether the engine
+    /// tells what the viewer's network holds.
+    pub(in crate::fanout) fn new(
+        renditions: Vec<u64>,
+        measured: bool,
+        now: Instant,
+    ) -> Option<Self> {
+        if renditions.is_empty() {
+            return None;
+        }
+        Some(Self {
+            renditions,
+            selection: Selection::new(measured, now),
+            target: None,
+            padding: 0,
+        })
+    }
+
+    pub(super) fn renditions(&self) -> &[u64] {
+        &self.renditions
+    }
+
+    /// The receiver's estimate of its bandwidth, in bits per second.
+    pub(in crate::fanout) fn estimated(&mut self, bits_per_second: u64, now: Instant) {
+        self.selection.estimated(bits_per_second, now);
+    }
+
+    /// The fraction of packets that the receiver reports lost, in 1/256.
+    pub(in crate::fanout) fn lost(&mut self, fraction: u8) {
+        self.selection.lost(fraction);
+    }
+
+    /// A keyframe of this rendition has come: whether it makes the switch.
+    pub(super) fn arrives(&mut self, rendition: u64) -> bool {
+        let target = self.target.take_if(|it| it.rendition == rendition);
+        target.is_some()
+    }
+
+    fn rates(&self, renditions: &Renditions, now: Instant) -> Vec<u64> {
+        let rate = |key| renditions.get(key).map_or(0, |it| it.meter.rate(now));
+        self.renditions.iter().map(rate).collect()
+    }
+
+    pub(super) fn first(&self, renditions: &Renditions, now: Instant) -> Option<u64> {
+        let layer = self.selection.first(&self.rates(renditions, now))?;
+        self.renditions.get(layer).copied()
+    }
+
+    /// Decides while `present` is what the viewer gets.
+    fn decide(&mut self, present: u64, renditions: &Renditions, now: Instant) -> Step {
+        let rates = self.rates(renditions, now);
+        let rate = |key: u64| renditions.get(&key).map_or(0, |it| it.meter.rate(now));
+        let current = self.renditions.iter().position(|key| *key == present);
+        self.padding = 0;
+        match self.selection.decide(current.unwrap_or(0), &rates, now) {
+            Decision::Stay => {}
+            Decision::Probe(bits) => self.padding = bits,
+            Decision::Switch(layer) => {
+                let Some(&to) = self.renditions.get(layer) else {
+                    return Step::Stay;
+                };
+                if to == present {
+                    self.target = None;
+                    return Step::Stay;
+                }
+                tracing::debug!(layer, ?rates, "layer chosen");
+                // Down at once, from the cache: it is small. So too if the present one has ended.
+                if rate(present) == 0 || rate(to) < rate(present) {
+                    return Step::Now(to);
+                }
+                if self.aim(to, now) {
+                    return Step::Request;
+                }
+            }
+        }
+        self.remind(rate, now)
+    }
+
+    /// Waits for a keyframe of this rendition. Returns false if it does so already.
+    fn aim(&mut self, rendition: u64, now: Instant) -> bool {
+        if let Some(target) = &self.target
+            && target.rendition == rendition
+        {
+            return false;
+        }
+        self.target = Some(SwitchTarget {
+            rendition,
+            asked: now,
+        });
+        true
+    }
+
+    /// Asks again for a keyframe that is long in coming; gives it up if its layer has ended.
+    fn remind(&mut self, rate: impl Fn(u64) -> u64, now: Instant) -> Step {
+        self.target.take_if(|target| rate(target.rendition) == 0);
+        if let Some(target) = &mut self.target
+            && now.saturating_duration_since(target.asked) >= TARGET_PAUSE
+        {
+            target.asked = now;
+            return Step::Request;
+        }
+        Step::Stay
+    }
+}
+
+impl<S> Playout<S> {
+    /// The viewer wants this layer of its picture (its index), or (`None`) the server's choice.
+    pub(in crate::fanout) fn select(&mut self, layer: Option<usize>, now: Instant) {
+        let tracks = self.tracks.iter_mut();
+        for layers in tracks.filter_map(|track| track.layers.as_mut()) {
+            layers.selection.wanted = layer;
+            self.next_choice = Some(now);
+        }
+    }
+
+    /// Decides about the layer of each track, and pads if a better one is probed for.
+    pub(super) fn choose_layers<K: Sink<Stream = S>>(
+        &mut self,
+        sink: &mut K,
+        renditions: &Renditions,
+        now: Instant,
+    ) {
+        self.next_choice = None;
+        let mut request = false;
+        for track in &mut self.tracks {
+            let Some(layers) = &mut track.layers else {
+                continue;
+            };
+            match layers.decide(track.rendition, renditions, now) {
+                Step::Stay => {}
+                Step::Request => request = true,
+                Step::Now(to) => {
+                    let cached = renditions.get(&to);
+                    if cached.is_some_and(|it| track.switcher.replay_from_keyframe(&it.gop)) {
+                        track.rendition = to;
+                        layers.target = None;
+                        self.next_portion = Some(now);
+                    } else {
+                        request |= layers.aim(to, now);
+                    }
+                }
+            }
+            let interval = if layers.padding > 0 {
+                PADDING_INTERVAL
+            } else {
+                CHOICE_INTERVAL
+            };
+            self.next_choice = Some(now + interval);
+            let millis = u64::try_from(PADDING_INTERVAL.as_millis()).unwrap_or(0);
+            let bytes = usize::try_from(layers.padding * millis / 8000).unwrap_or(0);
+            if bytes > 0 {
+                sink.pad(&mut track.stream, bytes);
+            }
+        }
+        if request {
+            self.request_keyframe(now);
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! What one viewer is sent, and when: the same for viewers of both engines.
+//!
+//! A viewer joins at the cached keyframe and catches up faster than the media, in portions. Then it
+//! gets frames as they come. It goes back to the cached keyframe when it has fallen behind, or when
+//! its decoder asks for a keyframe and the publisher does not send one. It may be switched to
+//! another rendition, and chooses among the layers of a simulcast picture.
+//!
+//! Time comes in as `now`, and packets go out through a [`Sink`]: one for each engine.
+//!
+//! - `sink`: the way out.
+//! - `track`: one track of a viewer.
+//! - `layers`: which layer of a simulcast picture is sent.
+//! - `requests`: how often keyframes are asked for.
+
+mod layers;
+mod requests;
+mod sink;
+#[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
+mod tests;
+mod track;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use self::requests::{KEYFRAME_FRESH, KEYFRAME_PATIENCE, Refresh, RequestLimiter};
+pub(super) use self::{
+    layers::LayerChoice,
+    sink::{Delivery, Part, Sink},
+    track::PlayoutTrack,
+};
+use super::{cache::RenditionCache, gop::Continuity, message::Target, statistics::ViewerCounters};
+use crate::{
+    media::{Frame, Kind},
+    peer::Event,
+};
+
+/// Time between two portions while catching up.
+const PACE_INTERVAL: Duration = Duration::from_millis(5);
+/// A frame with more payload bytes than this is sent in portions.
+const BURST_BYTES: usize = 64_000;
+
+/// The renditions of a worker.
+pub(super) type Renditions = HashMap<u64, RenditionCache>;
+
+/// A frame that has come in, and is in its rendition's cache.
+pub(super) struct Arrival<'a> {
+    /// The key of its rendition.
+    pub(super) rendition: u64,
+    pub(super) number: u64,
+    pub(super) frame: &'a Arc<Frame>,
+    pub(super) continuity: Continuity,
+}
+
+/// What one viewer is sent, and when.
+pub(super) struct Playout<S> {
+    /// At most one of each kind.
+    pub(super) tracks: Vec<PlayoutTrack<S>>,
+    events: mpsc::Sender<Event>,
+    counters: Arc<ViewerCounters>,
+    /// Whether the engine tells what the viewer's network holds.
+    measured: bool,
+    started: bool,
+    next_portion: Option<Instant>,
+    /// When the choice of layers is thought about.
+    next_choice: Option<Instant>,
+    refresh: Option<Refresh>,
+    requests: RequestLimiter,
+}
+
+impl<S> Playout<S> {
+    pub(super) const fn new(
+        tracks: Vec<PlayoutTrack<S>>,
+        measured: bool,
+        events: mpsc::Sender<Event>,
+        counters: Arc<ViewerCounters>,
+    ) -> Self {
+        Self {
+            tracks,
+            events,
+            counters,
+            measured,
+            started: false,
+            next_portion: None,
+            next_choice: None,
+            refresh: None,
+            requests: RequestLimiter::new(),
+        }
+    }
+
+    /// Every rendition that the viewer may be sent.
+    pub(super) fn renditions(&self) -> Vec<u64> {
+        let tracks = self.tracks.iter();
+        tracks
+            .flat_map(|track| track.renditions().iter().copied())
+            .collect()
+    }
+
+    /// Whether [`Playout::start`] has been called.
+    pub(super) const fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// The viewer is connected: begins at the cached keyframes.
+    pub(super) fn start(&mut self, renditions: &Renditions, now: Instant) {
+        self.started = true;
+        for track in &mut self.tracks {
+            track.choose_first(renditions, now);
+            if track.layers.is_some() {
+                self.next_choice = Some(now);
+            }
+            if let Some(rendition) = renditions.get(&track.rendition) {
+                track.switcher.replay_from_keyframe(&rendition.gop);
+            }
+        }
+        self.next_portion = Some(now);
+        let mut pictures = self.tracks.iter().filter(|track| track.is_video());
+        if pictures.any(|track| track.switcher.is_waiting()) {
+            self.request_keyframe(now);
+        }
+    }
+
+    /// Takes a frame of one of the viewer's renditions.
+    pub(super) fn frame<K: Sink<Stream = S>>(
+        &mut self,
+        sink: &mut K,
+        arrival: &Arrival<'_>,
+        now: Instant,
+    ) {
+        if !self.started {
+            return;
+        }
+        let &Arrival {
+            rendition,
+            number,
+            frame,
+            continuity,
+        } = arrival;
+        let mut tracks = self.tracks.iter_mut();
+        let Some(track) = tracks.find_map(|track| {
+            let taken = track.takes(rendition, frame.keyframe);
+            taken.then_some(track)
+        }) else {
+            return;
+        };
+        if frame.codec != track.codec {
+            // The publisher came back with another codec: the broadcast is about to close us.
+            return;
+        }
+        if track.is_video() {
+            if frame.keyframe {
+                self.refresh = None;
+            } else if let Some(refresh) = &mut self.refresh {
+                refresh.live = true;
+            }
+        }
+        if let Some(timestamp) = track.switcher.live(number, frame, continuity, BURST_BYTES) {
+            let part = Part {
+                rendition,
+                frame,
+                packets: 0..frame.ends.len(),
+                timestamp,
+                cached: None,
+            };
+            let written = sink.write(&mut track.stream, &part);
+            let sent = sink.flush();
+            if written == Delivery::Behind || sent == Delivery::Behind {
+                self.fall_behind(rendition, now);
+            }
+        } else if track.switcher.is_replaying() {
+            self.next_portion.get_or_insert(now);
+        } else {
+            self.request_keyframe(now);
+        }
+    }
+
+    /// The viewer's decoder asks for a keyframe (PLI or FIR). Returns false if it asks too often:
+    /// then nothing happens.
+    pub(super) fn keyframe_wanted(&mut self, renditions: &Renditions, now: Instant) -> bool {
+        let mut pictures = self.tracks.iter().filter(|track| track.is_video());
+        let Some(track) = pictures.next() else {
+            return true;
+        };
+        if track.switcher.is_replaying() {
+            // One is on its way.
+            return true;
+        }
+        let rendition = renditions.get(&track.rendition);
+        let age = rendition.and_then(|rendition| rendition.keyframe_age(now));
+        if !self.requests.admits_peer(now) {
+            return false;
+        }
+        self.counters.keyframe_requests.fetch_add(1, Relaxed);
+        let fresh = age.is_some_and(|age| age <= KEYFRAME_FRESH);
+        let patience = if fresh {
+            Duration::ZERO
+        } else {
+            self.tell(Event::KeyframeWanted);
+            KEYFRAME_PATIENCE
+        };
+        self.refresh.get_or_insert(Refresh {
+            due: now + patience,
+            live: false,
+        });
+        true
+    }
+
+    /// Sends another rendition of the track of this kind, of the same codec, from a keyframe of it
+    /// on. Call [`Playout::switch`] next, when the renditions know of this.
+    pub(super) fn set_rendition(&mut self, kind: Kind, to: Target, now: Instant) {
+        let measured = self.measured;
+        if let Some(track) = self.track_of(kind) {
+            track.rendition = to.rendition;
+            track.layers = LayerChoice::new(to.layers, measured, now);
+        }
+    }
+
+    /// Begins with the rendition that [`Playout::set_rendition`] has set.
+    pub(super) fn switch(&mut self, kind: Kind, renditions: &Renditions, now: Instant) {
+        if !self.started {
+            return;
+        }
+        let Some(track) = self.track_of(kind) else {
+            return;
+        };
+        track.choose_first(renditions, now);
+        let rendition = renditions.get(&track.rendition);
+        track.switcher.switch(rendition.map(|it| &it.gop));
+        let (layers, waiting) = (track.layers.is_some(), track.switcher.is_waiting());
+        if layers {
+            self.next_choice = Some(now);
+        }
+        if kind == Kind::Video {
+            self.refresh = None;
+            if waiting {
+                self.request_keyframe(now);
+            }
+        }
+        if !waiting {
+            self.next_portion = Some(now);
+        }
+    }
+
+    /// When [`Playout::tick`] is due next.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let refresh = self.refresh.as_ref().and_then(Refresh::wake);
+        let wakes = [self.next_portion, self.next_choice, refresh];
+        wakes.into_iter().flatten().min()
+    }
+
+    /// Does whatever is due by now.
+    pub(super) fn tick<K: Sink<Stream = S>>(
+        &mut self,
+        sink: &mut K,
+        renditions: &Renditions,
+        now: Instant,
+    ) {
+        let is_due = |at: Instant| at <= now;
+        let refresh = self.refresh.as_ref().and_then(Refresh::wake);
+        if refresh.is_some_and(is_due) {
+            self.refresh = None;
+            self.replay(renditions, now);
+        }
+        if self.next_portion.is_some_and(is_due) {
+            self.portion(sink, renditions, now);
+        }
+        if self.next_choice.is_some_and(is_due) {
+            self.choose_layers(sink, renditions, now);
+        }
+    }
+
+    /// Shows the pictures since the cached keyframe again.
+    fn replay(&mut self, renditions: &Renditions, now: Instant) {
+        for track in self.tracks.iter_mut().filter(|track| track.is_video()) {
+            if let Some(rendition) = renditions.get(&track.rendition)
+                && track.switcher.replay_from_keyframe(&rendition.gop)
+            {
+                self.next_portion = Some(now);
+            }
+        }
+    }
+
+    /// Sends the next portion of cached frames.
+    fn portion<K: Sink<Stream = S>>(
+        &mut self,
+        sink: &mut K,
+        renditions: &Renditions,
+        now: Instant,
+    ) {
+        self.next_portion = None;
+        let mut behind = None;
+        for track in &mut self.tracks {
+            let Some(rendition) = renditions.get(&track.rendition) else {
+                continue;
+            };
+            let written = track.write_cached(sink, rendition, now);
+            let sent = sink.flush();
+            if written == Delivery::Behind || sent == Delivery::Behind {
+                behind = Some(track.rendition);
+                break;
+            }
+        }
+        if let Some(rendition) = behind {
+            self.fall_behind(rendition, now);
+        }
+        let mut tracks = self.tracks.iter();
+        if tracks.any(|track| track.switcher.is_replaying()) {
+            self.next_portion = Some(now + PACE_INTERVAL);
+        }
+    }
+
+    /// Frames of this rendition were not taken: what follows is of no use before a keyframe.
+    fn fall_behind(&mut self, rendition: u64, now: Instant) {
+        self.counters.dropped.fetch_add(1, Relaxed);
+        let mut pictures = self.tracks.iter_mut().filter(|track| track.is_video());
+        // Sound goes on with its next frame, and is no reason to show pictures again.
+        if let Some(track) = pictures.find(|track| track.rendition == rendition) {
+            track.switcher.wait();
+            self.refresh = Some(Refresh {
+                due: now + KEYFRAME_PATIENCE,
+                live: false,
+            });
+            self.request_keyframe(now);
+        }
+    }
+
+    fn track_of(&mut self, kind: Kind) -> Option<&mut PlayoutTrack<S>> {
+        let mut tracks = self.tracks.iter_mut();
+        tracks.find(|track| track.codec.kind() == kind)
+    }
+
+    /// Asks for a keyframe of our own accord, unless that has just been done.
+    fn request_keyframe(&mut self, now: Instant) {
+        if self.requests.admits_own(now) {
+            self.counters.keyframe_requests.fetch_add(1, Relaxed);
+            self.tell(Event::KeyframeWanted);
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            tracing::debug!("viewer's session is behind: an event is lost");
+        }
+    }
+}

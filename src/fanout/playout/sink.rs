@@ -1,0 +1,45 @@
+//! Where a viewer's packets go.
+
+use std::{ops::Range, sync::Arc};
+
+use crate::{fanout::gop::Gop, media::Frame};
+
+/// Where a viewer's packets go. One playout serves one kind of sink, so that nothing on the way of
+/// a packet is dispatched at run time.
+pub(in crate::fanout) trait Sink {
+    /// What numbers the packets of one track.
+    type Stream;
+
+    /// Takes packets of one frame. They may wait for [`Sink::flush`].
+    fn write(&mut self, stream: &mut Self::Stream, part: &Part<'_>) -> Delivery;
+
+    /// Sends what has been written.
+    fn flush(&mut self) -> Delivery;
+
+    /// Sends about `bytes` of padding, if the engine has any. Nobody plays it: it shows whether the
+    /// network has room for more.
+    fn pad(&mut self, _stream: &mut Self::Stream, _bytes: usize) {}
+}
+
+/// Packets of one frame.
+pub(in crate::fanout) struct Part<'a> {
+    /// The key of its rendition.
+    pub(in crate::fanout) rendition: u64,
+    pub(in crate::fanout) frame: &'a Arc<Frame>,
+    pub(in crate::fanout) packets: Range<usize>,
+    /// RTP timestamp in the track's units, as this viewer sees it.
+    pub(in crate::fanout) timestamp: u64,
+    /// The group of pictures it comes from; `None` for a frame that has just come in.
+    pub(in crate::fanout) cached: Option<&'a Gop>,
+}
+
+/// What became of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fanout) enum Delivery {
+    /// They are on their way.
+    Sent,
+    /// The connection does not keep pace: frames after these are of no use before a keyframe.
+    Behind,
+    /// The connection is over.
+    Refused,
+}

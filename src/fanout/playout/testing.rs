@@ -1,0 +1,48 @@
+//! What the engines provide for the playout's tests.
+
+use std::time::Instant;
+
+use super::{Arrival, Playout, Renditions};
+use crate::media::Kind;
+
+/// A packet as it has gone out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fanout) struct Taken {
+    pub(in crate::fanout) kind: Kind,
+    pub(in crate::fanout) sequence: u16,
+    /// Without the random offset of its stream.
+    pub(in crate::fanout) timestamp: u32,
+    pub(in crate::fanout) marker: bool,
+    /// Of the payload.
+    pub(in crate::fanout) bytes: usize,
+}
+
+impl Taken {
+    /// Reads a packet without header extensions; `kind` tells from its SSRC what it is of.
+    pub(in crate::fanout) fn read(packet: &[u8], kind: impl FnOnce(u32) -> Kind) -> Self {
+        let word = |at: usize| u32::from_be_bytes(packet[at..at + 4].try_into().unwrap());
+        Self {
+            kind: kind(word(8)),
+            sequence: u16::from_be_bytes([packet[2], packet[3]]),
+            timestamp: word(4),
+            marker: packet[1] >> 7 == 1,
+            bytes: packet.len() - 12,
+        }
+    }
+}
+
+/// A way out, and what has gone there.
+pub(in crate::fanout) trait TestEngine {
+    type Stream;
+
+    fn new() -> Self;
+
+    fn stream(&self, kind: Kind, rendition: u64) -> Self::Stream;
+
+    fn frame(&mut self, playout: &mut Playout<Self::Stream>, arrival: &Arrival<'_>, now: Instant);
+
+    fn tick(&mut self, playout: &mut Playout<Self::Stream>, renditions: &Renditions, now: Instant);
+
+    /// What has gone out since it was asked last.
+    fn taken(&mut self) -> Vec<Taken>;
+}

@@ -1,0 +1,107 @@
+//! Which layer of a simulcast picture is sent.
+
+use std::time::Duration;
+
+use super::{
+    super::testing::TestEngine,
+    stage::{OTHER, Recorder, Stage, VIDEO},
+};
+use crate::fanout::{direct::testing::DirectEngine, webrtcbin::testing::OutletEngine};
+
+/// Packets of a frame of each layer.
+const HIGH: usize = 8;
+const LOW: usize = 1;
+
+/// A viewer of two layers, of which the first is the better one, after a second and a half.
+fn watching<E: TestEngine>(measured: bool) -> Stage<E> {
+    let mut stage = Stage::<E>::with_layers(&[VIDEO, OTHER], measured);
+    both(&mut stage, true);
+    for _ in 0..19 {
+        both(&mut stage, false);
+    }
+    stage.start();
+    both(&mut stage, false);
+    stage.requests();
+    stage.pictures();
+    stage
+}
+
+/// A frame of each layer.
+fn both<E: TestEngine>(stage: &mut Stage<E>, keyframe: bool) {
+    stage.feed(VIDEO, keyframe, HIGH);
+    stage.feed(OTHER, keyframe, LOW);
+}
+
+/// The packets of the newest picture.
+fn newest<E: TestEngine>(stage: &mut Stage<E>) -> usize {
+    stage.pictures().pop().map_or(0, |picture| picture.1)
+}
+
+fn the_better_one_is_begun_with<E: TestEngine>(measured: bool) {
+    let mut stage = watching::<E>(measured);
+    both(&mut stage, false);
+    assert_eq!(newest(&mut stage), HIGH);
+}
+
+fn a_smaller_one_is_taken_at_once_and_a_better_one_at_its_keyframe<E: TestEngine>(measured: bool) {
+    let mut stage = watching::<E>(measured);
+    stage.playout.select(Some(1), stage.now);
+    both(&mut stage, false);
+    assert_eq!(newest(&mut stage), LOW, "from the cache");
+    stage.playout.select(Some(0), stage.now);
+    both(&mut stage, false);
+    assert_eq!(newest(&mut stage), LOW);
+    assert_eq!(stage.requests(), 1);
+    both(&mut stage, true);
+    both(&mut stage, false);
+    assert_eq!(newest(&mut stage), HIGH);
+}
+
+fn a_layer_that_has_ended_is_left_at_once<E: TestEngine>(measured: bool) {
+    let mut stage = watching::<E>(measured);
+    for _ in 0..80 {
+        stage.feed(OTHER, false, LOW);
+    }
+    assert_eq!(newest(&mut stage), LOW, "though no keyframe has come");
+}
+
+fn who_changes_their_mind_stays<E: TestEngine>(measured: bool) {
+    let mut stage = watching::<E>(measured);
+    stage.playout.select(Some(1), stage.now);
+    both(&mut stage, false);
+    stage.playout.select(Some(0), stage.now);
+    both(&mut stage, false);
+    stage.playout.select(Some(1), stage.now);
+    both(&mut stage, false);
+    both(&mut stage, true);
+    both(&mut stage, false);
+    assert_eq!(newest(&mut stage), LOW);
+}
+
+fn a_lost_request_is_repeated<E: TestEngine>(measured: bool) {
+    let mut stage = watching::<E>(measured);
+    stage.playout.select(Some(1), stage.now);
+    both(&mut stage, false);
+    stage.playout.select(Some(0), stage.now);
+    let begin = stage.now;
+    while stage.now < begin + Duration::from_secs(5) {
+        both(&mut stage, false);
+    }
+    let requests = stage.requests();
+    assert!((2..=3).contains(&requests), "{requests}");
+}
+
+#[test]
+fn layers_are_chosen_alike_on_every_engine() {
+    fn on<E: TestEngine>(measured: bool) {
+        the_better_one_is_begun_with::<E>(measured);
+        a_smaller_one_is_taken_at_once_and_a_better_one_at_its_keyframe::<E>(measured);
+        a_layer_that_has_ended_is_left_at_once::<E>(measured);
+        who_changes_their_mind_stays::<E>(measured);
+        a_lost_request_is_repeated::<E>(measured);
+    }
+    on::<Recorder>(true);
+    on::<Recorder>(false);
+    on::<DirectEngine>(true);
+    on::<OutletEngine>(false);
+}

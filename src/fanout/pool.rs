@@ -1,0 +1,99 @@
+//! The worker threads: which of them has room, whether they run, what they have sent.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, mpsc::sync_channel},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use super::{
+    Options,
+    slot::{ViewerSlot, WorkerHandle},
+    statistics::Totals,
+    worker::Worker,
+};
+use crate::peer::udp::Port;
+
+/// Messages that may wait for one worker: two seconds of frames of several hundred tracks.
+const QUEUE: usize = 8192;
+/// Pause before a worker whose queue is full is told again to stop.
+const STOP_PAUSE: Duration = Duration::from_millis(5);
+
+/// All workers.
+pub(super) struct Pool {
+    workers: Arc<[WorkerHandle]>,
+    /// Taken out by [`Pool::stop`].
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Pool {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub(super) fn start(port: &Port, options: Options) -> io::Result<Self> {
+        let count = match options.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let epoch = Arc::default();
+        let mut workers = Vec::with_capacity(count);
+        let mut threads = Vec::with_capacity(count);
+        for number in 0..count {
+            let (queue, messages) = sync_channel(QUEUE);
+            let totals = Arc::new(Totals::new());
+            let worker = Worker::new(port.clone(), options, &totals, &epoch);
+            let thread = std::thread::Builder::new()
+                .name(format!("fanout-{number}"))
+                .spawn(move || worker.run(&messages))?;
+            workers.push(WorkerHandle::new(queue, totals));
+            threads.push(thread);
+        }
+        Ok(Self {
+            workers: workers.into(),
+            threads: Mutex::new(threads),
+        })
+    }
+
+    pub(super) const fn workers(&self) -> &Arc<[WorkerHandle]> {
+        &self.workers
+    }
+
+    /// A place for a viewer on the worker with the fewest; `None` if no worker runs.
+    pub(super) fn slot(&self, key: u64) -> Option<ViewerSlot> {
+        let workers = self.workers.iter();
+        let running = workers.filter(|worker| !worker.totals.is_stuck());
+        let worker = running.min_by_key(|worker| worker.viewers())?;
+        Some(ViewerSlot::new(key, worker))
+    }
+
+    /// Whether every worker runs.
+    pub(super) fn is_healthy(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = threads.iter().filter(|thread| !thread.is_finished());
+        let stuck = self.workers.iter().any(|worker| worker.totals.is_stuck());
+        running.count() == self.workers.len() && !stuck
+    }
+
+    /// Makes every worker close its viewers, and waits for its end.
+    pub(super) async fn stop(&self) {
+        for worker in &*self.workers {
+            // A full queue drains within milliseconds.
+            while !worker.stop() {
+                tokio::time::sleep(STOP_PAUSE).await;
+            }
+        }
+        let threads = {
+            let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *threads)
+        };
+        let joined = tokio::task::spawn_blocking(move || {
+            let ends = threads.into_iter().map(JoinHandle::join);
+            ends.filter(Result::is_err).count()
+        });
+        if joined.await.unwrap_or(1) > 0 {
+            tracing::error!("fan-out worker had panicked");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Counters: of one viewer, of one worker, of all.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+/// A worker that has not taken a turn for so long is stuck: it looks around every second.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// The fan-out's counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Statistics {
+    /// RTP packets sent, retransmissions included.
+    pub packets: u64,
+    /// Bytes of these, encrypted, without UDP and IP headers.
+    pub bytes: u64,
+    /// Packets sent again on request. Those of a viewer on webrtcbin are added at its end.
+    pub retransmitted: u64,
+    /// Requests for packets past a viewer's retransmission budget, counted likewise.
+    pub retransmissions_refused: u64,
+    /// Viewers' requests for keyframes that came too soon after the one before.
+    pub keyframe_requests_capped: u64,
+    /// Sends that the kernel refused because its buffer was full.
+    pub send_dropped: u64,
+    /// Datagrams or frames that found a worker's queue full.
+    pub queue_dropped: u64,
+    /// Datagrams from nobody known.
+    pub unknown_datagrams: u64,
+    /// Panics that workers have recovered from; each ended the viewers of one worker.
+    pub worker_panics: u64,
+}
+
+/// What one viewer has been sent.
+#[derive(Debug, Default)]
+pub(super) struct ViewerCounters {
+    pub(super) packets: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) retransmitted: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) keyframe_requests: AtomicU64,
+    /// The handle is gone, so the viewer shall go too.
+    pub(super) closed: AtomicBool,
+}
+
+impl ViewerCounters {
+    pub(super) fn statistics(&self) -> ViewerStatistics {
+        let load = |counter: &AtomicU64| counter.load(Relaxed);
+        ViewerStatistics {
+            packets: load(&self.packets),
+            bytes: load(&self.bytes),
+            retransmitted: load(&self.retransmitted),
+            retransmissions_refused: load(&self.refused),
+            dropped: load(&self.dropped),
+            keyframe_requests: load(&self.keyframe_requests),
+        }
+    }
+}
+
+/// One viewer's counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ViewerStatistics {
+    /// RTP packets sent.
+    pub packets: u64,
+    /// Bytes of these: encrypted on the direct engine, before encryption on webrtcbin.
+    pub bytes: u64,
+    /// Packets sent again on request.
+    pub retransmitted: u64,
+    /// Requests past the viewer's retransmission budget.
+    pub retransmissions_refused: u64,
+    /// Frames lost because the connection did not take them.
+    pub dropped: u64,
+    /// Keyframes this viewer has asked for.
+    pub keyframe_requests: u64,
+}
+
+/// What all viewers of one worker have been sent, and how it fares.
+#[derive(Debug)]
+pub(super) struct Totals {
+    pub(super) packets: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) retransmitted: AtomicU64,
+    pub(super) refused: AtomicU64,
+    capped: AtomicU64,
+    /// Panics it has recovered from.
+    panics: AtomicU64,
+    begun: Instant,
+    /// Milliseconds from `begun` to its last turn.
+    turn: AtomicU64,
+}
+
+impl Totals {
+    pub(super) fn new() -> Self {
+        Self {
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            retransmitted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            capped: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            begun: Instant::now(),
+            turn: AtomicU64::new(0),
+        }
+    }
+
+    /// A viewer asked for keyframes too often.
+    pub(super) fn cap(&self) {
+        self.capped.fetch_add(1, Relaxed);
+    }
+
+    /// The worker has recovered from a panic.
+    pub(super) fn panic(&self) {
+        self.panics.fetch_add(1, Relaxed);
+    }
+
+    /// The worker takes a turn.
+    pub(super) fn turn(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.begun).as_millis();
+        self.turn
+            .store(u64::try_from(since).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(super) fn add_to(&self, sum: Statistics) -> Statistics {
+        let load = |counter: &AtomicU64| counter.load(Relaxed);
+        Statistics {
+            packets: sum.packets + load(&self.packets),
+            bytes: sum.bytes + load(&self.bytes),
+            retransmitted: sum.retransmitted + load(&self.retransmitted),
+            retransmissions_refused: sum.retransmissions_refused + load(&self.refused),
+            keyframe_requests_capped: sum.keyframe_requests_capped + load(&self.capped),
+            worker_panics: sum.worker_panics + load(&self.panics),
+            ..sum
+        }
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        let turn = Duration::from_millis(self.turn.load(Relaxed));
+        self.begun.elapsed().saturating_sub(turn) > STUCK
+    }
+}
