@@ -55,6 +55,9 @@ pub enum Error {
     /// Try again when there is room.
     #[error("the server has reached its limit of {0}")]
     Full(&'static str),
+    /// Try again when the server has recovered.
+    #[error("the server is overloaded")]
+    Overloaded,
     /// Send less often.
     #[error("too many requests to this session")]
     TooOften,
@@ -85,7 +88,8 @@ impl From<fanout::Error> for Error {
     fn from(error: fanout::Error) -> Self {
         match error {
             fanout::Error::Offer(error) => Self::Offer(error),
-            fanout::Error::Overloaded | fanout::Error::Failed(_) => Self::Failed(error.to_string()),
+            fanout::Error::Overloaded => Self::Overloaded,
+            fanout::Error::Failed(why) => Self::Failed(why),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) enum Message {
     /// Give a viewer this layer of its picture, or let the server choose.
     Select { viewer: u64, layer: Option<usize> },
     /// Send a viewer another rendition of a track.
-    Switch { viewer: u64, kind: Kind, to: Target },
+    Switch { viewer: u64, to: Target },
     /// Restart ICE with the peer's new credentials.
     Restart {
         viewer: u64,
@@ -60,9 +60,12 @@ pub(super) enum Message {
     Panic,
 }
 
-/// The rendition that a track is switched to, by its key.
+/// The rendition that a track gets.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
+    /// Of the track.
+    pub(super) kind: Kind,
+    /// Its key.
     pub(super) rendition: u64,
     /// All layers of a simulcast picture; else empty.
     pub(super) layers: Vec<u64>,

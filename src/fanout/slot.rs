@@ -10,7 +10,6 @@ use super::{
     message::{Message, Target},
     statistics::Totals,
 };
-use crate::media::Kind;
 
 /// The way to one worker.
 #[derive(Clone)]
@@ -72,12 +71,11 @@ impl ViewerSlot {
         });
     }
 
-    /// Sends the viewer another rendition of the track of this kind. Returns false if the worker is
+    /// Sends the viewer another rendition of a track. Returns false if the worker is
     /// overloaded: then nothing has changed.
-    pub(super) fn switch(&self, kind: Kind, to: Target) -> bool {
+    pub(super) fn switch(&self, to: Target) -> bool {
         self.worker.tell(Message::Switch {
             viewer: self.key,
-            kind,
             to,
         })
     }

@@ -104,9 +104,11 @@ impl Totals {
         }
     }
 
-    /// A viewer asked for keyframes too often.
-    pub(super) fn cap(&self) {
-        self.capped.fetch_add(1, Relaxed);
+    /// A viewer has asked for a keyframe, and was heard or asks too often.
+    pub(super) fn asked_for_keyframe(&self, heard: bool) {
+        if !heard {
+            self.capped.fetch_add(1, Relaxed);
+        }
     }
 
     /// The worker has recovered from a panic.

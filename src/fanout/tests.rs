@@ -432,7 +432,10 @@ async fn a_worker_that_panics_closes_its_viewers_and_serves_new_ones() {
     }
     assert_eq!(events.recv().await, Some(Event::Closed(End::Failed)));
     tokio::task::block_in_place(|| client.run(|_| false));
-    assert!(!client.rtc.is_alive(), "the player learns of it at once");
+    assert!(
+        !client.peer.rtc.is_alive(),
+        "the player learns of it at once"
+    );
     assert!(stage.fanout.is_healthy());
     let panics = stage.fanout.statistics().worker_panics;
     assert_eq!(panics, workers.len() as u64);

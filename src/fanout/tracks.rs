@@ -31,8 +31,9 @@ pub struct Layer {
 }
 
 /// What to tell a worker about a rendition and its layers.
-pub(super) fn target(rendition: &Rendition, layers: &[Layer]) -> Target {
+pub(super) fn target(kind: Kind, rendition: &Rendition, layers: &[Layer]) -> Target {
     Target {
+        kind,
         rendition: rendition.key(),
         layers: layers.iter().map(|layer| layer.rendition.key()).collect(),
     }
@@ -87,7 +88,7 @@ impl Tracks<'_> {
             };
             tracks.push(ChosenTrack {
                 codec,
-                target: target(rendition, layers),
+                target: target(kind, rendition, layers),
                 ssrc,
                 pt: format.pt,
                 rtx: format.rtx.map(|pt| (rtx_ssrc, pt)),

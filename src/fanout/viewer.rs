@@ -99,10 +99,10 @@ impl Viewer {
     /// keyframe on. With `layers` it is one of several, as in [`Layer`]. Returns false if the
     /// viewer's worker is overloaded: then nothing has changed.
     pub fn switch(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
-        let to = target(to, layers);
+        let to = target(kind, to, layers);
         match self {
-            Self::Direct(viewer) => viewer.slot().switch(kind, to),
-            Self::Webrtcbin(viewer) => viewer.slot().switch(kind, to),
+            Self::Direct(viewer) => viewer.slot().switch(to),
+            Self::Webrtcbin(viewer) => viewer.slot().switch(to),
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
     webrtcbin::WebrtcbinViewers,
 };
 use crate::{
-    media::{Frame, Kind},
+    media::Frame,
     peer::{End, udp::Port},
 };
 
@@ -149,7 +149,7 @@ impl Worker {
                 self.with(viewer, |viewer, _, _| viewer.playout.select(layer, now));
                 self.webrtcbin.select(viewer, layer, now);
             }
-            Message::Switch { viewer, kind, to } => self.switch(viewer, kind, to),
+            Message::Switch { viewer, to } => self.switch(viewer, to),
             Message::Restart {
                 viewer,
                 remote,
@@ -164,7 +164,6 @@ impl Worker {
             }
             Message::Stop => {}
             #[cfg(test)]
-            #[expect(clippy::panic, reason = "this is what it is for")]
             Message::Panic => panic!("as told by a test"),
         }
     }
@@ -203,10 +202,11 @@ impl Worker {
         self.viewers.insert(viewer.key, viewer);
     }
 
-    fn switch(&mut self, key: u64, kind: Kind, to: Target) {
+    fn switch(&mut self, key: u64, to: Target) {
+        let kind = to.kind;
         let now = self.context.now;
         let Some(viewer) = self.viewers.get_mut(&key) else {
-            self.webrtcbin.switch(key, kind, to, &self.renditions, now);
+            self.webrtcbin.switch(key, to, &self.renditions, now);
             return;
         };
         for rendition in viewer.playout.renditions() {
@@ -214,7 +214,7 @@ impl Worker {
                 cache.viewers.retain(|other| *other != key);
             }
         }
-        viewer.playout.set_rendition(kind, to, now);
+        viewer.playout.set_rendition(to, now);
         for rendition in viewer.playout.renditions() {
             let cache = cache_of(&mut self.renditions, rendition, self.limits, now);
             cache.viewers.push(key);

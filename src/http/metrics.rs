@@ -64,6 +64,7 @@ fn counters(app: &App, text: &mut String) -> fmt::Result {
         ("send_dropped_total", "Sends refused by the kernel.", fanout.send_dropped),
         ("queue_dropped_total", "Frames and datagrams lost to full queues.", fanout.queue_dropped),
         ("unknown_datagrams_total", "Datagrams of no session.", fanout.unknown_datagrams),
+        ("worker_panics_total", "Faults that ended the viewers of one worker.", fanout.worker_panics),
     ] {
         head(text, name, "counter", help)?;
         writeln!(text, "aerial_{name} {value}")?;

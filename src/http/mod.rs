@@ -332,9 +332,17 @@ impl App {
             }
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),
-            Route::Health => Ok(reply::text("ok\n")),
+            Route::Health => self.health(),
             Route::Metrics => Ok(metrics::answer(self)),
             Route::File(path) => self.pages.answer(path, &request.headers).await,
+        }
+    }
+
+    fn health(&self) -> Result<Response, Problem> {
+        if self.fanout.is_healthy() {
+            Ok(reply::text("ok\n"))
+        } else {
+            Err(Problem::unhealthy("a worker that sends to viewers hangs"))
         }
     }
 }

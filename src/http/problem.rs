@@ -161,6 +161,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", detail).retry_after(RETRY_FULL)
     }
 
+    /// The server runs, but does not do all that it should.
+    pub(super) fn unhealthy(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", detail)
+    }
+
     pub(super) fn too_often(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail).retry_after(RETRY_OFTEN)
     }
@@ -220,6 +225,8 @@ impl From<broadcast::Error> for Problem {
                 Self::new(StatusCode::CONFLICT, "name-taken", detail).retry_after(retry_after)
             }
             Error::Full(_) => Self::full(detail),
+            Error::Overloaded => Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+                .retry_after(RETRY_FULL),
             Error::TooOften => Self::too_often(detail),
             Error::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail)
                 .retry_after(RETRY_FULL),

@@ -32,9 +32,8 @@ impl DirectViewer {
                 }
             }
             Rtcp::Pli(_) | Rtcp::Fir(_) => {
-                if !self.playout.keyframe_wanted(renditions, cx.now) {
-                    cx.totals.cap();
-                }
+                let heard = self.playout.keyframe_wanted(renditions, cx.now);
+                cx.totals.asked_for_keyframe(heard);
             }
             _ => {}
         }

@@ -94,7 +94,9 @@ pub(in crate::fanout) fn playout_track(
     track: ChosenTrack,
     now: Instant,
 ) -> Result<PlayoutTrack<Stream>, sdp::Error> {
-    let Target { rendition, layers } = track.target;
+    let Target {
+        rendition, layers, ..
+    } = track.target;
     let layers = LayerChoice::new(layers, true, now);
     let identity = Identity {
         ssrc: track.ssrc,

@@ -211,11 +211,11 @@ impl<S> Playout<S> {
         true
     }
 
-    /// Sends another rendition of the track of this kind, of the same codec, from a keyframe of it
+    /// Sends another rendition of a track, of the same codec, from a keyframe of it
     /// on. Call [`Playout::switch`] next, when the renditions know of this.
-    pub(super) fn set_rendition(&mut self, kind: Kind, to: Target, now: Instant) {
+    pub(super) fn set_rendition(&mut self, to: Target, now: Instant) {
         let measured = self.measured;
-        if let Some(track) = self.track_of(kind) {
+        if let Some(track) = self.track_of(to.kind) {
             track.rendition = to.rendition;
             track.layers = LayerChoice::new(to.layers, measured, now);
         }

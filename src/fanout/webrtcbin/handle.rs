@@ -97,7 +97,9 @@ impl Fanout {
 }
 
 fn playout_track(track: ChosenTrack) -> PlayoutTrack<NumberedStream> {
-    let Target { rendition, layers } = track.target;
+    let Target {
+        rendition, layers, ..
+    } = track.target;
     let stream = NumberedStream::new(rendition, track.codec.kind(), track.ssrc, track.pt);
     // webrtcbin 1.22 measures no bandwidth.
     let layers = LayerChoice::new(layers, false, std::time::Instant::now());

@@ -36,7 +36,7 @@ use super::{
     message::Target,
     playout::{Arrival, Renditions},
 };
-use crate::{media::Kind, peer::End};
+use crate::peer::End;
 
 /// All such viewers of one worker.
 #[derive(Default)]
@@ -69,9 +69,8 @@ impl WebrtcbinViewers {
             // It is looked at at once.
             Feedback::Connected => self.wake = Some(cx.now),
             Feedback::KeyframeWanted => {
-                if !viewer.playout.keyframe_wanted(renditions, cx.now) {
-                    cx.totals.cap();
-                }
+                let heard = viewer.playout.keyframe_wanted(renditions, cx.now);
+                cx.totals.asked_for_keyframe(heard);
                 self.wake = earliest(self.wake, viewer.wake());
             }
         }
@@ -84,19 +83,13 @@ impl WebrtcbinViewers {
         }
     }
 
-    pub(super) fn switch(
-        &mut self,
-        key: u64,
-        kind: Kind,
-        to: Target,
-        renditions: &Renditions,
-        now: Instant,
-    ) {
+    pub(super) fn switch(&mut self, key: u64, to: Target, renditions: &Renditions, now: Instant) {
         let Some(mut viewer) = self.viewers.remove(&key) else {
             return;
         };
         self.leave(key, &viewer.playout.renditions());
-        viewer.playout.set_rendition(kind, to, now);
+        let kind = to.kind;
+        viewer.playout.set_rendition(to, now);
         self.enter(key, &viewer.playout.renditions());
         viewer.playout.switch(kind, renditions, now);
         self.viewers.insert(key, viewer);

@@ -19,9 +19,9 @@ macro_rules! on_every_engine {
     ($($name:ident),* $(,)?) => {$(
         #[test]
         fn $name() {
-            cases::$name::<Recorder>();
-            cases::$name::<DirectEngine>();
-            cases::$name::<OutletEngine>();
+            on_any::$name::<Recorder>();
+            on_any::$name::<DirectEngine>();
+            on_any::$name::<OutletEngine>();
         }
     )*};
 }
@@ -42,7 +42,7 @@ on_every_engine!(
     nothing_is_sent_before_the_start,
 );
 
-mod cases {
+mod on_any {
     use super::*;
 
     fn is_ascending(pictures: &[(u32, usize)]) -> bool {

@@ -234,10 +234,11 @@ impl<E: TestEngine> Stage<E> {
 
     pub(super) fn switch(&mut self, kind: Kind, rendition: u64) {
         let to = crate::fanout::message::Target {
+            kind,
             rendition,
             layers: Vec::new(),
         };
-        self.playout.set_rendition(kind, to, self.now);
+        self.playout.set_rendition(to, self.now);
         self.playout.switch(kind, &self.renditions, self.now);
     }
 
