@@ -62,7 +62,9 @@
 //! - **publisher**, **viewer**: the session that feeds, or watches, a broadcast.
 //! - **client**: whoever sends a request, by its address.
 //! - **engine**: what carries a peer connection: `webrtcbin` or `direct`.
-//! - **actor**: the task that makes all decisions about one broadcast.
+//! - **actor**: the task of one broadcast. Its **parts** make all decisions about it; what they
+//!   want done are **actions**.
+//! - **slot**: a pipeline file's place in a broadcast. **run**: one run of its pipeline.
 //! - **plan**: what the configuration wants of one broadcast.
 //! - **track**: one medium of a broadcast (video, audio).
 //! - **layer**: one of several encodings that a publisher sends (simulcast).
@@ -74,7 +76,7 @@
 //! - **pipeline**: a running gst-launch description. **pipeline file**: its text.
 //! - **source**, **rendition pipeline**, **output**: a pipeline that feeds a broadcast, makes
 //!   renditions of it, or takes its media elsewhere.
-//! - **input**: what a pipeline is fed with.
+//! - **input**: what a pipeline is fed with; of a broadcast: its publisher, or a run of its source.
 //! - **slate**: what viewers see while nobody feeds the broadcast.
 //! - **live**: somebody feeds the broadcast.
 //! - **takeover**: a publisher takes the place of one that is gone.
@@ -83,7 +85,8 @@
 //! - **GOP**: a keyframe and the frames up to the next one (group of pictures).
 //! - **report**: what a child task tells its parent. **snapshot**: the state last told to somebody.
 //! - **reap**: to collect a child that has ended.
-//! - **origin**: where a value of the configuration comes from: flag, environment, file, default.
+//! - **origin**: where something comes from: a value of the configuration (flag, environment, file,
+//!   default), or a viewer's track (the original, or a rendition).
 //! - **event types**: the kinds of server-sent events that a viewer has selected.
 
 mod access;

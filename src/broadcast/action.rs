@@ -6,9 +6,10 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Error,
-    choice::Origin,
+    choice::TrackOrigin,
     gate::Gate,
     slot::{RunId, StopRun},
+    status::Activity,
     supervisor::Snapshot,
     takeover::Pulse,
     tracks::{BroadcastTrack, BroadcastTracks},
@@ -65,6 +66,16 @@ pub(super) struct RunStart {
     pub(super) snapshot: watch::Sender<Snapshot>,
 }
 
+impl RunStart {
+    /// Tells that the pipeline is started now. It may have waited for the previous run to end.
+    pub(super) fn tell_start(&self) {
+        self.snapshot.send_modify(|snapshot| {
+            snapshot.health.state = Activity::Starting;
+            snapshot.health.restarts += u64::from(self.again);
+        });
+    }
+}
+
 /// What a pipeline does.
 pub(super) enum Work {
     /// Feeds the broadcast.
@@ -100,7 +111,7 @@ pub(super) struct View {
 pub(super) struct Switching {
     pub(super) session: u64,
     pub(super) kind: Kind,
-    pub(super) to: Origin,
+    pub(super) to: TrackOrigin,
     pub(super) track: BroadcastTrack,
     /// Asks for a keyframe of what it gets; `None` for audio.
     pub(super) keyframe: Option<Arc<Notify>>,

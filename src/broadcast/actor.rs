@@ -44,7 +44,7 @@ const TICK: Duration = Duration::from_millis(250);
 const MEDIA_EVENTS_MAX: usize = 64;
 
 /// What an actor is asked.
-pub(super) enum Request {
+pub(super) enum ActorRequest {
     /// Start a publisher.
     Publish {
         offer: Arc<Offer>,
@@ -105,7 +105,7 @@ pub(super) struct Actor {
     name: Name,
     shared: Arc<Shared>,
     parts: Parts,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<ActorRequest>,
     media: mpsc::Receiver<MediaEvent>,
     /// Given to whoever reports.
     reports: mpsc::Sender<MediaEvent>,
@@ -122,7 +122,7 @@ impl Actor {
     pub(super) fn new(
         name: &Name,
         shared: Arc<Shared>,
-        requests: mpsc::Receiver<Request>,
+        requests: mpsc::Receiver<ActorRequest>,
     ) -> (Self, watch::Receiver<Status>) {
         let now = Instant::now();
         let fanout = shared.fanout.clone();
@@ -157,7 +157,7 @@ impl Actor {
 
     pub(super) async fn run(mut self) {
         let begun = Instant::now();
-        tracing::info!("broadcast begins");
+        tracing::info!("broadcast started");
         let stopping = self.shared.stopping.clone();
         tokio::select! {
             () = self.work() => {}
@@ -181,6 +181,7 @@ impl Actor {
                 () = self.keyframe_wanted.notified() => {
                     let action = self.parts.keyframe_wanted(Instant::now());
                     self.perform(action);
+                    continue; // it changes nothing that the status tells
                 }
                 _ = tick.tick() => self.tick(),
             }
@@ -225,11 +226,12 @@ impl Actor {
         self.perform(actions);
     }
 
-    fn answer(&mut self, request: Request) {
+    fn answer(&mut self, request: ActorRequest) {
         let now = Instant::now();
         match request {
-            Request::Publish { reply, .. } | Request::Watch { reply, .. } if reply.is_closed() => {}
-            Request::Publish {
+            ActorRequest::Publish { reply, .. } | ActorRequest::Watch { reply, .. }
+                if reply.is_closed() => {}
+            ActorRequest::Publish {
                 offer,
                 codecs,
                 arrived,
@@ -244,7 +246,7 @@ impl Actor {
                     self.perform(actions);
                 }
             }
-            Request::Watch {
+            ActorRequest::Watch {
                 offer,
                 requested,
                 reply,
@@ -261,15 +263,15 @@ impl Actor {
                     self.perform(actions);
                 }
             }
-            Request::End { session, reply } => {
+            ActorRequest::End { session, reply } => {
                 let actions = self.parts.delete(session, now);
                 let known = actions.is_some();
                 self.perform(actions.into_iter().flatten());
                 respond(reply, known.then_some(()).ok_or(Error::Missing("session")));
             }
-            Request::Describe { reply } => respond(reply, Ok(self.parts.details(now))),
-            Request::Pipelines { reply } => respond(reply, Ok(self.parts.pipelines())),
-            Request::Keyframe { pipeline, reply } => {
+            ActorRequest::Describe { reply } => respond(reply, Ok(self.parts.details(now))),
+            ActorRequest::Pipelines { reply } => respond(reply, Ok(self.parts.pipelines())),
+            ActorRequest::Keyframe { pipeline, reply } => {
                 let asked = self.parts.force_keyframe(&pipeline, now);
                 respond(reply, asked.map(|action| self.perform(action)));
             }
@@ -304,7 +306,7 @@ impl Actor {
             }
         }
         for (Switched { kind, from, to }, viewers) in switched {
-            tracing::info!(%kind, from, to, viewers, "viewers switch");
+            tracing::info!(%kind, from, to, viewers, "viewers switched");
         }
     }
 

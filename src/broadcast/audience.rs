@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    choice::{self, Next, Origin, Present, RenditionId, Situation, Wants},
+    choice::{self, Next, Present, RenditionId, Situation, TrackOrigin, Wants},
     tracks::{BroadcastTracks, KINDS},
 };
 use crate::{
@@ -84,7 +84,7 @@ impl Watching {
 
 /// A viewer's next step, if it does not stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct ViewerStep {
     pub(super) session: u64,
     pub(super) kind: Kind,
     pub(super) next: Next,
@@ -164,7 +164,7 @@ impl Audience {
     pub(super) fn viewers(&self) -> BTreeMap<RenditionId, usize> {
         let mut viewers = BTreeMap::new();
         for subscription in self.subscriptions() {
-            if let Origin::Rendition(id) = subscription.present.origin {
+            if let TrackOrigin::Rendition(id) = subscription.present.origin {
                 *viewers.entry(id).or_default() += 1;
             }
         }
@@ -177,7 +177,7 @@ impl Audience {
     }
 
     /// Every viewer that should get something else now.
-    pub(super) fn steps(&mut self, situation: &Situation) -> Vec<Step> {
+    pub(super) fn steps(&mut self, situation: &Situation) -> Vec<ViewerStep> {
         if self.settled.as_ref() == Some(situation) {
             return Vec::new();
         }
@@ -186,7 +186,7 @@ impl Audience {
             for subscription in &viewer.subscriptions {
                 let next = viewer.next(situation, subscription);
                 if next != Next::Stay {
-                    steps.push(Step {
+                    steps.push(ViewerStep {
                         session: *session,
                         kind: subscription.kind,
                         next,
@@ -213,7 +213,7 @@ impl Audience {
         session: u64,
         kind: Kind,
         present: Present,
-    ) -> Option<Origin> {
+    ) -> Option<TrackOrigin> {
         let viewer = self.watching.get_mut(&session)?;
         let mut subscriptions = viewer.subscriptions.iter_mut();
         let subscription = subscriptions.find(|subscription| subscription.kind == kind)?;

@@ -22,7 +22,7 @@ pub(super) struct RenditionId(pub(super) usize);
 
 /// Where the frames of a viewer's track come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
+pub(super) enum TrackOrigin {
     /// As published.
     Original,
     /// Made by a pipeline.
@@ -56,7 +56,7 @@ impl Use {
 
 /// How far a rendition is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum RenditionProgress {
     /// Its pipeline does not run and can be started.
     Idle,
     /// Its pipeline runs but has not made a frame of it yet.
@@ -80,7 +80,7 @@ pub(super) struct Original {
 
 /// A rendition to choose from.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Candidate {
+pub(super) struct RenditionCandidate {
     pub(super) id: RenditionId,
     pub(super) kind: Kind,
     pub(super) name: String,
@@ -88,7 +88,7 @@ pub(super) struct Candidate {
     /// Unknown before its first frame.
     pub(super) codec: Option<Codec>,
     pub(super) demands: Demands,
-    pub(super) progress: Progress,
+    pub(super) progress: RenditionProgress,
     /// Which fan-out rendition carries it, while its pipeline runs.
     pub(super) carrier: Option<u64>,
 }
@@ -116,7 +116,7 @@ pub(super) struct Situation {
     /// At most one of each kind.
     pub(super) originals: Vec<Original>,
     /// In the order of the configuration.
-    pub(super) candidates: Vec<Candidate>,
+    pub(super) candidates: Vec<RenditionCandidate>,
 }
 
 impl Situation {
@@ -129,15 +129,15 @@ impl Situation {
         originals.find(|original| original.codec.kind() == kind)
     }
 
-    pub(super) fn candidate(&self, id: RenditionId) -> Option<&Candidate> {
+    pub(super) fn candidate(&self, id: RenditionId) -> Option<&RenditionCandidate> {
         self.candidates.iter().find(|candidate| candidate.id == id)
     }
 
     /// The origin that a viewer requests by name, if there is one of this kind.
-    fn preferred(&self, wants: &Wants<'_>) -> Option<Origin> {
+    fn preferred(&self, wants: &Wants<'_>) -> Option<TrackOrigin> {
         let requested = wants.requested?;
         if requested == ORIGINAL {
-            return Some(Origin::Original);
+            return Some(TrackOrigin::Original);
         }
         let mut candidates = self.candidates.iter();
         let candidate = candidates.find(|candidate| {
@@ -145,7 +145,7 @@ impl Situation {
                 && candidate.kind == wants.kind
                 && candidate.name == requested
         });
-        candidate.map(|candidate| Origin::Rendition(candidate.id))
+        candidate.map(|candidate| TrackOrigin::Rendition(candidate.id))
     }
 
     /// Why the original does not suit a viewer; `None` if it does. Without automatic transcoding
@@ -161,13 +161,13 @@ impl Situation {
 
     /// Whether a viewer can show well what comes from there. What has not run yet is believed to
     /// suit.
-    pub(super) fn suits(&self, origin: Origin, wants: &Wants<'_>) -> bool {
+    pub(super) fn suits(&self, origin: TrackOrigin, wants: &Wants<'_>) -> bool {
         match origin {
-            Origin::Original => {
+            TrackOrigin::Original => {
                 let original = self.original(wants.kind);
                 original.is_none_or(|original| self.misfit(original, wants).is_none())
             }
-            Origin::Rendition(id) => self
+            TrackOrigin::Rendition(id) => self
                 .candidate(id)
                 .is_some_and(|candidate| wants.misfit_of(candidate).is_none()),
         }
@@ -219,7 +219,7 @@ impl Wants<'_> {
         }
     }
 
-    fn misfit_of(&self, candidate: &Candidate) -> Option<Misfit> {
+    fn misfit_of(&self, candidate: &RenditionCandidate) -> Option<Misfit> {
         self.misfit(candidate.codec?, &candidate.demands)
     }
 }
@@ -238,22 +238,22 @@ enum Misfit {
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Codec(codec) => write!(f, "a viewer does not take {codec}"),
+            Self::Codec(codec) => write!(f, "a viewer does not accept {codec}"),
             Self::Profile(codec, profile) => {
-                write!(f, "a viewer does not take {codec} of profile {profile}")
+                write!(f, "a viewer does not accept {codec} of profile {profile}")
             }
             Self::Level(codec, level) => {
-                write!(f, "a viewer does not take {codec} of level {level}")
+                write!(f, "a viewer does not accept {codec} of level {level}")
             }
             Self::Reordered => f.write_str("the source has B-frames"),
-            Self::SparseKeyframes => f.write_str("the source makes keyframes too seldom"),
-            Self::Slate => f.write_str("viewers do not take the slate as it is"),
+            Self::SparseKeyframes => f.write_str("keyframes from the source are too far apart"),
+            Self::Slate => f.write_str("viewers cannot show the slate as it is"),
         }
     }
 }
 
 /// Every origin that will do for a viewer, best first. Empty if nothing does.
-pub(super) fn ranked(situation: &Situation, wants: &Wants<'_>) -> Vec<Origin> {
+pub(super) fn ranked(situation: &Situation, wants: &Wants<'_>) -> Vec<TrackOrigin> {
     if wants.offer.choose(wants.kind, &Codec::ALL).is_none() {
         return Vec::new();
     }
@@ -265,24 +265,27 @@ pub(super) fn ranked(situation: &Situation, wants: &Wants<'_>) -> Vec<Origin> {
     };
     let decodable = wants.accepts(original.codec);
     if wants.requested == Some(ORIGINAL) {
-        return decodable.then_some(Origin::Original).into_iter().collect();
+        return decodable
+            .then_some(TrackOrigin::Original)
+            .into_iter()
+            .collect();
     }
     let suits = situation.misfit(original, wants).is_none();
     let mut ranking = Vec::from_iter(situation.preferred(wants));
     if suits {
-        ranking.push(Origin::Original);
+        ranking.push(TrackOrigin::Original);
     }
     let first = ranking.first().copied();
     let candidates = || {
         let of = |purpose| acceptable(situation, purpose, wants);
         let all = of(Use::Configured).chain(of(Use::Automatic));
-        all.filter(move |candidate| first != Some(Origin::Rendition(candidate.id)))
+        all.filter(move |candidate| first != Some(TrackOrigin::Rendition(candidate.id)))
     };
-    let origin = |candidate: &Candidate| Origin::Rendition(candidate.id);
+    let origin = |candidate: &RenditionCandidate| TrackOrigin::Rendition(candidate.id);
     let good = candidates().filter(|candidate| wants.misfit_of(candidate).is_none());
     ranking.extend(good.map(origin));
     if !suits && decodable {
-        ranking.push(Origin::Original); // better than nothing
+        ranking.push(TrackOrigin::Original); // better than nothing
     }
     let poor = candidates().filter(|candidate| wants.misfit_of(candidate).is_some());
     ranking.extend(poor.map(origin));
@@ -291,7 +294,7 @@ pub(super) fn ranked(situation: &Situation, wants: &Wants<'_>) -> Vec<Origin> {
 
 /// As [`ranked`], while nobody publishes. What suits comes first, and of that the codec that the
 /// publisher would send if it came back.
-fn ranked_slate(situation: &Situation, wants: &Wants<'_>) -> Vec<Origin> {
+fn ranked_slate(situation: &Situation, wants: &Wants<'_>) -> Vec<TrackOrigin> {
     let has_slate = situation
         .candidates
         .iter()
@@ -309,7 +312,7 @@ fn ranked_slate(situation: &Situation, wants: &Wants<'_>) -> Vec<Origin> {
         (wants.misfit_of(candidate).is_some(), unusual)
     });
     let ids = candidates.into_iter().map(|candidate| candidate.id);
-    ids.map(Origin::Rendition).collect()
+    ids.map(TrackOrigin::Rendition).collect()
 }
 
 /// The renditions for a purpose whose codec a viewer accepts, or is not known yet.
@@ -317,7 +320,7 @@ fn acceptable<'a>(
     situation: &'a Situation,
     purpose: Use,
     wants: &'a Wants<'_>,
-) -> impl Iterator<Item = &'a Candidate> {
+) -> impl Iterator<Item = &'a RenditionCandidate> {
     situation.candidates.iter().filter(move |candidate| {
         candidate.purpose == purpose
             && candidate.kind == wants.kind
@@ -329,7 +332,7 @@ fn acceptable<'a>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Join {
     /// This, at once. A rendition's pipeline is started if it does not run.
-    Take(Origin),
+    Take(TrackOrigin),
     /// It waits for this rendition, which is started, or for a pipeline that is about to stop.
     Wait(Option<RenditionId>),
     /// It has waited for long enough, or everything that would do has failed.
@@ -343,16 +346,16 @@ pub(super) enum Join {
 pub(super) fn join(situation: &Situation, wants: &Wants<'_>, patient: bool) -> Join {
     let mut outcome = Join::Nothing;
     for origin in ranked(situation, wants) {
-        let Origin::Rendition(id) = origin else {
+        let TrackOrigin::Rendition(id) = origin else {
             return Join::Take(origin);
         };
         let Some(candidate) = situation.candidate(id) else {
             continue;
         };
         outcome = match candidate.progress {
-            Progress::Failed if patient => Join::Wait(None),
-            Progress::Stopping if patient => return Join::Wait(None),
-            Progress::Failed | Progress::Stopping => Join::NotReady,
+            RenditionProgress::Failed if patient => Join::Wait(None),
+            RenditionProgress::Stopping if patient => return Join::Wait(None),
+            RenditionProgress::Failed | RenditionProgress::Stopping => Join::NotReady,
             _ if candidate.codec.is_some() => return Join::Take(origin),
             _ if patient => return Join::Wait(Some(id)),
             _ => Join::NotReady,
@@ -364,7 +367,7 @@ pub(super) fn join(situation: &Situation, wants: &Wants<'_>, patient: bool) -> J
 /// What a viewer gets now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Present {
-    pub(super) origin: Origin,
+    pub(super) origin: TrackOrigin,
     pub(super) carrier: u64,
 }
 
@@ -373,7 +376,7 @@ pub(super) struct Present {
 pub(super) enum Next {
     Stay,
     /// It gets this from now on; it makes frames.
-    Switch(Origin),
+    Switch(TrackOrigin),
     /// This rendition is started, to switch to it once it makes frames.
     Start(RenditionId),
 }
@@ -403,10 +406,10 @@ pub(super) fn next(situation: &Situation, wants: &Wants<'_>, present: Present) -
                 Next::Switch(origin)
             };
         }
-        if let Origin::Rendition(id) = origin {
+        if let TrackOrigin::Rendition(id) = origin {
             let failed = situation
                 .candidate(id)
-                .is_none_or(|candidate| candidate.progress == Progress::Failed);
+                .is_none_or(|candidate| candidate.progress == RenditionProgress::Failed);
             awaited = awaited.or_else(|| (!failed).then_some(id));
         }
     }
@@ -417,18 +420,18 @@ pub(super) fn next(situation: &Situation, wants: &Wants<'_>, present: Present) -
 fn is_good(situation: &Situation, wants: &Wants<'_>, present: Present) -> bool {
     let suits = situation.suits(present.origin, wants);
     match present.origin {
-        Origin::Original => {
+        TrackOrigin::Original => {
             let same = situation
                 .original(wants.kind)
                 .is_some_and(|original| original.carrier == present.carrier);
             let unchanged = !situation.transcodes || wants.requested == Some(ORIGINAL);
             same && !situation.is_slate() && (unchanged || suits)
         }
-        Origin::Rendition(id) => situation.candidate(id).is_some_and(|candidate| {
+        TrackOrigin::Rendition(id) => situation.candidate(id).is_some_and(|candidate| {
             let in_time = candidate.purpose.is_slate() == situation.is_slate();
             let requested = situation.preferred(wants) == Some(present.origin);
             candidate.carrier == Some(present.carrier)
-                && candidate.progress != Progress::Failed
+                && candidate.progress != RenditionProgress::Failed
                 && in_time
                 && (requested || suits)
         }),
@@ -436,17 +439,17 @@ fn is_good(situation: &Situation, wants: &Wants<'_>, present: Present) -> bool {
 }
 
 /// What carries the frames of an origin, if there are any in the viewer's codec.
-fn live_carrier(situation: &Situation, origin: Origin, wants: &Wants<'_>) -> Option<u64> {
+fn live_carrier(situation: &Situation, origin: TrackOrigin, wants: &Wants<'_>) -> Option<u64> {
     match origin {
-        Origin::Original => {
+        TrackOrigin::Original => {
             let original = situation.original(wants.kind)?;
             let live = situation.showing == Showing::Original;
             let fits = live && Some(original.codec) == wants.codec;
             fits.then_some(original.carrier)
         }
-        Origin::Rendition(id) => {
+        TrackOrigin::Rendition(id) => {
             let candidate = situation.candidate(id)?;
-            let live = candidate.progress == Progress::Live;
+            let live = candidate.progress == RenditionProgress::Live;
             let fits = live && candidate.codec.is_some() && candidate.codec == wants.codec;
             candidate.carrier.filter(|_| fits)
         }

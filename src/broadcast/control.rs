@@ -2,7 +2,7 @@
 //!
 //! The actor only hands out what belongs to a pipeline; the work itself is done by whoever asks.
 
-use super::{Broadcasts, Error, PipelineFigures, actor::Request};
+use super::{Broadcasts, Error, PipelineFigures, actor::ActorRequest};
 use crate::{
     pipeline::{
         self,
@@ -26,7 +26,7 @@ impl Broadcasts {
     /// # Errors
     /// If there is no such broadcast.
     pub async fn pipelines_of(&self, name: &Name) -> Result<Vec<PipelineFigures>, Error> {
-        self.ask_existing(name, |reply| Request::Pipelines { reply })
+        self.ask_existing(name, |reply| ActorRequest::Pipelines { reply })
             .await
     }
 
@@ -36,7 +36,7 @@ impl Broadcasts {
     /// # Errors
     /// If there is no such pipeline, or it does not run.
     pub async fn force_keyframe(&self, name: &Name, pipeline: &str) -> Result<(), Error> {
-        self.ask_existing(name, |reply| Request::Keyframe {
+        self.ask_existing(name, |reply| ActorRequest::Keyframe {
             pipeline: pipeline.to_owned(),
             reply,
         })

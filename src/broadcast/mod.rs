@@ -50,7 +50,7 @@ pub use control::Drawing;
 pub use error::Error;
 pub use event_types::EventKind;
 pub use session::{Session, SessionId};
-pub use status::{Counters, Details, PipelineFigures, SourceKind, State, Status};
+pub use status::{BroadcastCounters, Details, PipelineFigures, SourceKind, State, Status};
 pub use takeover::Times;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -61,7 +61,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::{
-    actor::{Actor, Request},
+    actor::{Actor, ActorRequest},
     status::SharedCounters,
 };
 use crate::{
@@ -143,7 +143,7 @@ struct Directory {
 }
 
 struct Entry {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<ActorRequest>,
     status: watch::Receiver<Status>,
 }
 
@@ -193,7 +193,7 @@ impl Broadcasts {
         let offer = Arc::new(offer);
         self.ask(|reply| {
             let (offer, codecs) = (Arc::clone(&offer), codecs.clone());
-            let request = Request::Publish {
+            let request = ActorRequest::Publish {
                 offer,
                 codecs,
                 arrived,
@@ -220,7 +220,7 @@ impl Broadcasts {
         let _permit = (engine == Engine::Webrtcbin).then(admit).transpose()?;
         let offer = Arc::new(offer);
         self.ask(|reply| {
-            let request = Request::Watch {
+            let request = ActorRequest::Watch {
                 offer: Arc::clone(&offer),
                 requested: rendition.map(str::to_owned),
                 reply,
@@ -254,7 +254,7 @@ impl Broadcasts {
                 .ok_or(Error::Missing("session"))?;
             Ok((
                 entry.requests.clone(),
-                Request::End {
+                ActorRequest::End {
                     session: session.number,
                     reply,
                 },
@@ -309,7 +309,7 @@ impl Broadcasts {
     /// # Errors
     /// If there is no such broadcast.
     pub async fn details_of(&self, name: &Name) -> Result<Details, Error> {
-        self.ask_existing(name, |reply| Request::Describe { reply })
+        self.ask_existing(name, |reply| ActorRequest::Describe { reply })
             .await
     }
 
@@ -319,7 +319,7 @@ impl Broadcasts {
     }
 
     /// What has happened so far.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &BroadcastCounters {
         &self.shared.counters
     }
 
@@ -341,7 +341,7 @@ impl Broadcasts {
     }
 
     /// The actor of the broadcast; a new one if there is none.
-    fn actor(&self, name: &Name) -> Result<mpsc::Sender<Request>, Error> {
+    fn actor(&self, name: &Name) -> Result<mpsc::Sender<ActorRequest>, Error> {
         let shared = &self.shared;
         let mut directory = shared.directory();
         if shared.stopping.is_cancelled() {
@@ -353,7 +353,7 @@ impl Broadcasts {
         if directory.broadcasts.len() >= shared.options.broadcasts_max {
             return Err(Error::Full("broadcasts"));
         }
-        // Actors that have ended leave their results behind: collect them.
+        // Reap the actors that have ended.
         while directory.actors.try_join_next().is_some() {}
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let (actor, status) = Actor::new(name, Arc::clone(shared), receiver);
@@ -376,7 +376,7 @@ impl Broadcasts {
     async fn ask_existing<T>(
         &self,
         name: &Name,
-        request: impl Fn(Reply<T>) -> Request,
+        request: impl Fn(Reply<T>) -> ActorRequest,
     ) -> Result<T, Error> {
         self.ask(|reply| {
             let directory = self.shared.directory();
@@ -391,7 +391,7 @@ impl Broadcasts {
     /// the request unanswered; then `request` finds another actor or says that there is none.
     async fn ask<T>(
         &self,
-        request: impl Fn(Reply<T>) -> Result<(mpsc::Sender<Request>, Request), Error>,
+        request: impl Fn(Reply<T>) -> Result<(mpsc::Sender<ActorRequest>, ActorRequest), Error>,
     ) -> Result<T, Error> {
         let attempts = async {
             for _ in 0..ATTEMPTS_MAX {
@@ -406,7 +406,7 @@ impl Broadcasts {
             Err(if self.shared.stopping.is_cancelled() {
                 Error::Stopping
             } else {
-                Error::Failed("nobody answers for the broadcast".to_owned())
+                Error::Failed("the broadcast does not answer".to_owned())
             })
         };
         timeout(ANSWER_TIMEOUT, attempts)
@@ -453,7 +453,7 @@ impl Shared {
     }
 
     /// Removes a broadcast, unless a request for it is waiting.
-    fn remove(&self, name: &Name, requests: &mut mpsc::Receiver<Request>) -> bool {
+    fn remove(&self, name: &Name, requests: &mut mpsc::Receiver<ActorRequest>) -> bool {
         let mut directory = self.directory();
         if !requests.is_empty() {
             return false;

@@ -19,7 +19,7 @@ use super::{
     gate::MediaEvent,
     outputs::Outputs,
     renditions::{Renditions, Supplied},
-    slate::Slate,
+    slate::SlateState,
     slot::{self, RunEnd, SlotId},
     status::State,
     supply::Supply,
@@ -59,7 +59,7 @@ pub(super) struct Parts {
     audience: Audience,
     renditions: Renditions,
     outputs: Outputs,
-    slate: Slate,
+    slate: SlateState,
     /// The video that automatic renditions were last made of.
     transcoded: Option<Original>,
 }
@@ -79,7 +79,7 @@ impl Parts {
             audience: Audience::default(),
             renditions: Renditions::new(name, &plan, Arc::clone(new_rendition), now),
             outputs: Outputs::new(&plan),
-            slate: Slate::new(plan.slate.is_some(), plan.grace, now),
+            slate: SlateState::new(plan.slate.is_some(), plan.grace, now),
             plan,
             transcoded: None,
         }
@@ -190,8 +190,8 @@ impl Parts {
             }
             MediaEvent::Mismatch { input, kind, codec } => {
                 if self.supply.is_present(input) {
-                    tracing::warn!(%kind, %codec, "the codec has changed");
-                    // Nobody can go on with what was negotiated; the next start is a fresh one.
+                    tracing::warn!(%kind, %codec, "codec changed; ending the broadcast");
+                    // No viewer can continue with what it negotiated.
                     actions.extend(self.supply.retire(End::Failed, now));
                     actions.extend(self.end_broadcast());
                 }

@@ -107,7 +107,7 @@ impl PublisherConnection {
     async fn serve(mut self, answer: String, reply: Reply<Created>) -> End {
         let began = Instant::now();
         self.pulse.send_modify(|pulse| pulse.answered = Some(began));
-        tracing::info!("publisher begins");
+        tracing::info!("publisher started");
         let created = Created {
             session: Arc::clone(&self.session),
             answer,

@@ -16,7 +16,7 @@ use self::pipeline::{Appsink, MadeRendition, RenditionPipeline, codec_named};
 use super::{
     Error,
     action::{Action, Made, RunStart, Work},
-    choice::{Candidate, ORIGINAL, Origin, Progress, RenditionId, Use},
+    choice::{ORIGINAL, RenditionCandidate, RenditionId, RenditionProgress, TrackOrigin, Use},
     slot::{Begun, RunEnd, RunId, Slot, SlotId},
     status::{PipelineFigures, RenditionStatus},
     tracks::{BroadcastTrack, NewRendition},
@@ -146,21 +146,21 @@ impl Renditions {
     }
 
     /// The renditions as the choice sees them.
-    pub(super) fn candidates(&self) -> Vec<Candidate> {
+    pub(super) fn candidates(&self) -> Vec<RenditionCandidate> {
         let candidate = |(index, rendition): (usize, &MadeRendition)| {
             let pipeline = self.pipelines.get(rendition.pipeline)?;
             let progress = if pipeline.slot.is_resting() {
-                Progress::Idle
+                RenditionProgress::Idle
             } else if pipeline.slot.is_stopping() {
-                Progress::Stopping
+                RenditionProgress::Stopping
             } else if pipeline.failed {
-                Progress::Failed
+                RenditionProgress::Failed
             } else if rendition.live {
-                Progress::Live
+                RenditionProgress::Live
             } else {
-                Progress::Starting
+                RenditionProgress::Starting
             };
-            Some(Candidate {
+            Some(RenditionCandidate {
                 id: RenditionId(index),
                 kind: rendition.kind,
                 name: rendition.name.clone(),
@@ -408,10 +408,10 @@ impl Renditions {
     }
 
     /// An origin's name in the log.
-    pub(super) fn name(&self, origin: Origin) -> &str {
+    pub(super) fn name(&self, origin: TrackOrigin) -> &str {
         match origin {
-            Origin::Original => ORIGINAL,
-            Origin::Rendition(id) => self.get(id).map_or("", |(rendition, _)| &rendition.name),
+            TrackOrigin::Original => ORIGINAL,
+            TrackOrigin::Rendition(id) => self.get(id).map_or("", |(rendition, _)| &rendition.name),
         }
     }
 

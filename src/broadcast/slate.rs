@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// The slate of a broadcast.
 #[derive(Debug)]
-pub(super) struct Slate {
+pub(super) struct SlateState {
     configured: bool,
     /// How long it is shown without viewers.
     grace: Duration,
@@ -13,7 +13,7 @@ pub(super) struct Slate {
     watched: Instant,
 }
 
-impl Slate {
+impl SlateState {
     pub(super) fn new(configured: bool, grace: Duration, now: Instant) -> Self {
         Self {
             configured,
@@ -35,12 +35,12 @@ impl Slate {
     pub(super) fn show(&mut self, viewers: usize, now: Instant) -> bool {
         if viewers > 0 && self.configured {
             if !self.shown {
-                tracing::info!(viewers, "slate begins");
+                tracing::info!(viewers, "slate shown");
             }
             self.shown = true;
             self.watched = now;
         } else if self.shown && now.saturating_duration_since(self.watched) >= self.grace {
-            tracing::info!("nobody watches the slate: it ends");
+            tracing::info!("no viewers left: slate hidden");
             self.shown = false;
         }
         self.shown
@@ -49,7 +49,7 @@ impl Slate {
     /// Somebody publishes.
     pub(super) fn hide(&mut self) {
         if std::mem::take(&mut self.shown) {
-            tracing::info!("slate ends");
+            tracing::info!("slate hidden");
         }
     }
 }
@@ -62,7 +62,7 @@ mod tests {
     fn it_is_shown_to_viewers_and_for_a_while_to_nobody() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
-        let mut slate = Slate::new(true, Duration::from_secs(10), begin);
+        let mut slate = SlateState::new(true, Duration::from_secs(10), begin);
         assert!(!slate.show(0, at(0)), "nobody watches");
         assert!(slate.show(1, at(1)));
         assert!(slate.show(0, at(10)));
@@ -77,6 +77,6 @@ mod tests {
     #[test]
     fn without_a_slate_nothing_is_shown() {
         let now = Instant::now();
-        assert!(!Slate::new(false, Duration::ZERO, now).show(3, now));
+        assert!(!SlateState::new(false, Duration::ZERO, now).show(3, now));
     }
 }

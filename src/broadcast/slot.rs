@@ -1,10 +1,7 @@
 //! A pipeline file of a broadcast and its runs: when it is started, told to stop, and started
 //! again. Pure: time and chance come in as arguments, and what is to be done goes out.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -76,10 +73,10 @@ pub(super) struct Begun {
 }
 
 /// The tracks that a pipeline takes.
-pub(super) type Inputs = Vec<(Kind, Codec)>;
+pub(super) type InputTracks = Vec<(Kind, Codec)>;
 
 /// The tracks that a pipeline could take.
-pub(super) fn inputs(tracks: &BroadcastTracks) -> Inputs {
+pub(super) fn inputs(tracks: &BroadcastTracks) -> InputTracks {
     let input = |kind| Some((kind, tracks.of(kind)?.codec?));
     KINDS.into_iter().filter_map(input).collect()
 }
@@ -90,7 +87,7 @@ pub(super) struct Slot {
     file: PipelineFile,
     phase: Phase,
     /// What a series of runs takes: those from a start up to the next rest.
-    inputs: Inputs,
+    inputs: InputTracks,
     /// Runs so far.
     runs: u64,
     failures: u32,
@@ -138,7 +135,7 @@ impl Slot {
     }
 
     /// What the present series of runs takes.
-    pub(super) fn inputs(&self) -> &Inputs {
+    pub(super) fn inputs(&self) -> &InputTracks {
         &self.inputs
     }
 
@@ -170,23 +167,18 @@ impl Slot {
     }
 
     /// Starts a series of runs that takes this.
-    pub(super) fn start(&mut self, inputs: Inputs, now: Instant) -> Begun {
+    pub(super) fn start(&mut self, inputs: InputTracks, now: Instant) -> Begun {
         self.inputs = inputs;
         self.failures = 0;
-        self.begin(Snapshot::starting(Health::default()), now)
+        self.begin(Snapshot::default(), false, now)
     }
 
     /// Starts the next run of a series.
     pub(super) fn restart(&mut self, now: Instant) -> Begun {
-        let health = Health {
-            restarts: self.last.health.restarts + 1,
-            ..self.last.health.clone()
-        };
-        self.begin(Snapshot::starting(health), now)
+        self.begin(self.last.clone(), true, now)
     }
 
-    fn begin(&mut self, first: Snapshot, now: Instant) -> Begun {
-        let again = first.health.restarts > 0;
+    fn begin(&mut self, first: Snapshot, again: bool, now: Instant) -> Begun {
         let (sender, snapshot) = watch::channel(first);
         self.runs += 1;
         self.phase = Phase::Running {
@@ -266,7 +258,7 @@ impl Slot {
             pipeline = self.file.name(),
             error = end.error,
             pause_ms = due.saturating_duration_since(now).as_millis(),
-            "pipeline failed; it is started again"
+            "pipeline failed; restarting after a pause"
         );
         self.phase = Phase::Pausing { due };
         true
@@ -309,14 +301,6 @@ impl Slot {
 pub(super) struct StopRun {
     pub(super) run: RunId,
     pub(super) why: End,
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
 }
 
 /// The pause after this many failures in a row: it doubles up to a limit, and `jitter`, between 0
@@ -381,7 +365,6 @@ mod tests {
         assert_eq!(fail(&mut slot, &mut now, GOOD_RUN, false).as_secs(), 16);
         let after_good_run = fail(&mut slot, &mut now, GOOD_RUN, true);
         assert_eq!(after_good_run, PAUSE_MIN);
-        assert_eq!(slot.health().restarts, 6);
     }
 
     #[test]

@@ -208,7 +208,7 @@ pub struct TrackStatus {
 
 /// What has happened since the start.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct BroadcastCounters {
     publishers: AtomicU64,
     viewers: AtomicU64,
     /// Publishers that were told to send a keyframe.
@@ -241,7 +241,7 @@ const PIPELINE_KINDS: [(PipelineKind, &str); 3] = [
     (PipelineKind::Output, "output"),
 ];
 
-impl Counters {
+impl BroadcastCounters {
     pub(super) fn started(&self, role: Role) {
         let counter = match role {
             Role::Publisher => &self.publishers,
@@ -303,8 +303,8 @@ impl Counters {
     }
 }
 
-/// A shared [`Counters`].
-pub(super) type SharedCounters = Arc<Counters>;
+/// A shared [`BroadcastCounters`].
+pub(super) type SharedCounters = Arc<BroadcastCounters>;
 
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
 fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -47,19 +47,6 @@ pub(super) struct Snapshot {
     pub(super) control: Option<Control>,
 }
 
-impl Snapshot {
-    /// A pipeline that starts.
-    pub(super) fn starting(health: Health) -> Self {
-        Self {
-            health: Health {
-                state: Activity::Starting,
-                ..health
-            },
-            ..Self::default()
-        }
-    }
-}
-
 /// Everything that one run needs.
 pub(super) struct Run {
     pub(super) broadcast: Name,
@@ -168,6 +155,7 @@ impl Run {
 
     /// One run: whether it made something, and why it failed; `None` if it was stopped.
     async fn run_once(&self) -> (bool, Option<String>) {
+        self.start.tell_start();
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let setup = match self.setup() {
             Ok(setup) => setup,
@@ -178,9 +166,9 @@ impl Run {
         let job = match timeout(START_TIMEOUT, Job::start(setup, sender)).await {
             Ok(Ok(job)) => job,
             Ok(Err(error)) => return (false, Some(error.to_string())),
-            Err(_) => return (false, Some("it did not start in time".to_owned())),
+            Err(_) => return (false, Some("did not start in time".to_owned())),
         };
-        tracing::info!("pipeline begins");
+        tracing::info!("pipeline started");
         self.counters.pipeline_started(self.start.run.slot.kind());
         if let Work::Source(InputStart { pulse, .. }) = &self.start.work {
             pulse.send_replace(Pulse {
@@ -258,8 +246,8 @@ impl Run {
     fn stalled(&self) -> String {
         let seconds = self.start.plan.stall.as_secs_f32();
         match self.start.work {
-            Work::Output { .. } => format!("it has taken nothing for {seconds} s"),
-            _ => format!("it has made nothing for {seconds} s"),
+            Work::Output { .. } => format!("no data accepted for {seconds} s"),
+            _ => format!("no output for {seconds} s"),
         }
     }
 

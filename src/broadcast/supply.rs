@@ -259,7 +259,7 @@ impl Supply {
             self.requests.want();
         }
         if self.watch.is_sparse() && !was_sparse {
-            tracing::info!(?gop_max, "the source makes keyframes too seldom");
+            tracing::info!(?gop_max, "keyframes from the source are too far apart");
         }
     }
 
@@ -303,7 +303,7 @@ impl Supply {
 
     /// Stops a source that nobody watches; the next viewer starts it at once.
     fn rest(&mut self, now: Instant) -> Option<Action> {
-        tracing::info!("nobody watches: the source stops");
+        tracing::info!("no viewers left: stopping the source");
         self.drop_input(now);
         self.tracks = BroadcastTracks::default();
         let stop = self.source.as_mut()?.stop(End::BroadcastEnded);

@@ -110,7 +110,7 @@ impl ViewerConnection {
     /// Gives the client its answer and runs the session to its end.
     async fn serve(mut self, answer: String, reply: Reply<Created>) -> End {
         let began = Instant::now();
-        tracing::info!("viewer begins");
+        tracing::info!("viewer started");
         let created = Created {
             session: Arc::clone(&self.session),
             answer,

@@ -21,6 +21,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
+use tracing::{Instrument, Span};
 
 use super::{Error, redact};
 use crate::resources::{self, Amount, Asker};
@@ -102,7 +103,7 @@ impl RunningPipeline {
                 _ => error,
             });
         }
-        running.tasks.spawn(async move {
+        running.spawn(async move {
             let mut report = next_report(&mut bus, Some(&weak)).await;
             while loops && matches!(report, Some(PipelineEnd::Ended)) && play_again(&weak).await {
                 report = next_report(&mut bus, Some(&weak)).await;
@@ -116,7 +117,7 @@ impl RunningPipeline {
 
     /// Runs a task while the pipeline runs.
     pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+        self.tasks.spawn(task.in_current_span());
     }
 
     /// The pipeline, for queries and events. Do not keep a reference.
@@ -270,12 +271,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Starts a thread, in the context of the runtime if there is one.
+/// Starts a thread, in the context of the runtime if there is one, and in the caller's span.
 fn on_a_thread(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let runtime = Handle::try_current();
+    let (runtime, span) = (Handle::try_current(), Span::current());
     let work = move || {
         let _context = runtime.as_ref().map(Handle::enter);
-        work();
+        span.in_scope(work);
     };
     let thread = thread::Builder::new().name("pipeline".to_owned());
     thread.spawn(work).map(drop)

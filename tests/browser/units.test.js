@@ -116,11 +116,11 @@ test('automatic transcoding is shown, with the reason', () => {
   assert.equal(transcodingText(undefined), '');
   const renditions = [
     { name: '720p', codec: 'h264', viewers: 3 },
-    { name: 'vp8', codec: 'vp8', viewers: 1, automatic: 'a viewer does not take H264' },
+    { name: 'vp8', codec: 'vp8', viewers: 1, automatic: 'a viewer does not accept H264' },
   ];
   const tracks = [{ kind: 'audio', codec: 'opus', transcoded_from: 'audio/mpeg' }];
   assert.equal(
     transcodingText({ renditions, tracks }),
-    'VP8 for 1 viewer: a viewer does not take H264; Opus from audio/mpeg',
+    'VP8 for 1 viewer: a viewer does not accept H264; Opus from audio/mpeg',
   );
 });

@@ -15,15 +15,11 @@ const SHARED: &[(&str, &str)] = &[
 /// Names that still stand for several things.
 const LEFT: &[&str] = &[
     "Connection",
-    "Counters",
     "Fragment",
     "Layers",
     "Message",
-    "Report",
-    "Request",
     "Route",
     "Session",
-    "Task",
     "Track",
     "Tracks",
 ];

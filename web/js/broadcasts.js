@@ -48,7 +48,7 @@ export function codecsText(broadcast) {
 
 /**
  * @param {Broadcast|undefined} broadcast
- * @returns {string} `H.264 for 2 viewers: a viewer does not take VP8`, empty if nothing is transcoded automatically.
+ * @returns {string} `H.264 for 2 viewers: a viewer does not accept VP8`, empty if nothing is transcoded automatically.
  */
 export function transcodingText(broadcast) {
   const made = (broadcast?.renditions ?? []).filter(({ automatic }) => automatic);

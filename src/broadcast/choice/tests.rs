@@ -138,15 +138,15 @@ fn situation(broadcast: &str, renditions: &str) -> Situation {
 }
 
 /// `slate-pause=h264~`.
-fn candidate(index: usize, word: &str) -> Candidate {
+fn candidate(index: usize, word: &str) -> RenditionCandidate {
     let states = [
-        ('.', Progress::Idle),
-        ('~', Progress::Starting),
-        ('!', Progress::Failed),
-        ('/', Progress::Stopping),
+        ('.', RenditionProgress::Idle),
+        ('~', RenditionProgress::Starting),
+        ('!', RenditionProgress::Failed),
+        ('/', RenditionProgress::Stopping),
     ];
     let state = states.into_iter().find(|(mark, _)| word.ends_with(*mark));
-    let progress = state.map_or(Progress::Live, |(_, progress)| progress);
+    let progress = state.map_or(RenditionProgress::Live, |(_, progress)| progress);
     let word = word.trim_end_matches(['.', '~', '!', '/']);
     let (name, made) = match word.split_once('=') {
         Some((name, made)) => (name, Some(encoding(made))),
@@ -162,7 +162,7 @@ fn candidate(index: usize, word: &str) -> Candidate {
         .find_map(|(mark, purpose)| Some((name.strip_prefix(mark)?, purpose)));
     let (name, purpose) = named.unwrap_or((name, Use::Configured));
     let codec = made.as_ref().map(|(codec, _)| *codec);
-    Candidate {
+    RenditionCandidate {
         id: RenditionId(index),
         kind: codec.map_or(Kind::Video, Codec::kind),
         name: name.to_owned(),
@@ -170,7 +170,8 @@ fn candidate(index: usize, word: &str) -> Candidate {
         codec,
         demands: made.map(|(_, demands)| demands).unwrap_or_default(),
         progress,
-        carrier: (progress != Progress::Idle).then_some(ORIGINAL_CARRIER + 1 + index as u64),
+        carrier: (progress != RenditionProgress::Idle)
+            .then_some(ORIGINAL_CARRIER + 1 + index as u64),
     }
 }
 
@@ -213,12 +214,12 @@ fn present(situation: &Situation, at: &str) -> Present {
         None => (at, false),
     };
     let (origin, carrier) = if name == ORIGINAL {
-        (Origin::Original, Some(ORIGINAL_CARRIER))
+        (TrackOrigin::Original, Some(ORIGINAL_CARRIER))
     } else {
         let mut candidates = situation.candidates.iter();
         let found = candidates.find(|candidate| candidate.name == name);
         let found = found.unwrap_or_else(|| panic!("no such rendition: {name}"));
-        (Origin::Rendition(found.id), found.carrier)
+        (TrackOrigin::Rendition(found.id), found.carrier)
     };
     let carrier = if old {
         OLD_CARRIER
@@ -229,11 +230,11 @@ fn present(situation: &Situation, at: &str) -> Present {
 }
 
 fn answer(question: &str, situation: &Situation, viewer: &Viewer) -> String {
-    let name = |origin: Origin| match origin {
-        Origin::Original => ORIGINAL.to_owned(),
-        Origin::Rendition(id) => situation.candidate(id).unwrap().name.clone(),
+    let name = |origin: TrackOrigin| match origin {
+        TrackOrigin::Original => ORIGINAL.to_owned(),
+        TrackOrigin::Rendition(id) => situation.candidate(id).unwrap().name.clone(),
     };
-    let rendition = |id| name(Origin::Rendition(id));
+    let rendition = |id| name(TrackOrigin::Rendition(id));
     let wants = Wants {
         kind: viewer.kind,
         offer: &viewer.offer,
@@ -293,22 +294,22 @@ fn every_case_has_its_answer() {
 #[test]
 fn automatic_renditions_tell_why_they_are_needed() {
     for (broadcast, viewer_text, reason) in [
-        ("live h264", "vp8", "a viewer does not take H264"),
+        ("live h264", "vp8", "a viewer does not accept H264"),
         (
             "live h264:high",
             "h264",
-            "a viewer does not take H264 of profile high",
+            "a viewer does not accept H264 of profile high",
         ),
         (
             "live h264:baseline@4",
             "h264-strict",
-            "a viewer does not take H264 of level 4",
+            "a viewer does not accept H264 of level 4",
         ),
         ("live h264+b", "h264", "the source has B-frames"),
         (
             "live sparse h264",
             "h264",
-            "the source makes keyframes too seldom",
+            "keyframes from the source are too far apart",
         ),
         ("live h264", "h264", "the usual rendition has failed"),
     ] {

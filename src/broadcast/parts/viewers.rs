@@ -13,7 +13,7 @@ use crate::{
         Error,
         action::{Action, Switching, View},
         audience::{Subscription, Waiting},
-        choice::{self, Join, Next, Origin, Present, RenditionId},
+        choice::{self, Join, Next, Present, RenditionId, TrackOrigin},
         renditions::Supplied,
         slot,
         status::State,
@@ -38,7 +38,7 @@ enum Answer {
 /// What there is of one kind for a viewer that waits.
 enum Found {
     Track {
-        origin: Origin,
+        origin: TrackOrigin,
         track: BroadcastTrack,
         /// Asks for its keyframes.
         keyframe: Arc<Notify>,
@@ -134,21 +134,21 @@ impl Parts {
         let situation = self.situation();
         let wants = waiting.visitor.wants(kind, None);
         let join = choice::join(&situation, &wants, waiting.is_patient(now));
-        if let Join::Take(Origin::Rendition(id)) | Join::Wait(Some(id)) = join {
+        if let Join::Take(TrackOrigin::Rendition(id)) | Join::Wait(Some(id)) = join {
             self.renditions
                 .note_reason(id, || situation.reason(id, &wants));
             actions.extend(self.need(id, now));
         }
         match join {
-            Join::Take(Origin::Rendition(id)) => match self.renditions.track(id) {
+            Join::Take(TrackOrigin::Rendition(id)) => match self.renditions.track(id) {
                 Some((track, keyframe)) => Found::Track {
-                    origin: Origin::Rendition(id),
+                    origin: TrackOrigin::Rendition(id),
                     track,
                     keyframe,
                 },
                 None => Found::Later,
             },
-            Join::Take(Origin::Original) => self.find_original(kind),
+            Join::Take(TrackOrigin::Original) => self.find_original(kind),
             Join::Wait(_) | Join::NotReady => Found::Later,
             Join::Nothing => {
                 if self.slate.is_shown() && kind == Kind::Audio {
@@ -172,7 +172,7 @@ impl Parts {
             return Found::Nothing;
         };
         Found::Track {
-            origin: Origin::Original,
+            origin: TrackOrigin::Original,
             track,
             keyframe: Arc::clone(self.supply.keyframe_wanted()),
         }
@@ -219,13 +219,13 @@ impl Parts {
         actions
     }
 
-    fn switching(&self, session: u64, kind: Kind, to: Origin) -> Option<Action> {
+    fn switching(&self, session: u64, kind: Kind, to: TrackOrigin) -> Option<Action> {
         let (track, keyframe) = match to {
-            Origin::Original => {
+            TrackOrigin::Original => {
                 let track = self.supply.tracks().of(kind).cloned()?;
                 (track, Arc::clone(self.supply.keyframe_wanted()))
             }
-            Origin::Rendition(id) => self.renditions.track(id)?,
+            TrackOrigin::Rendition(id) => self.renditions.track(id)?,
         };
         Some(Action::Switch(Switching {
             session,

@@ -8,7 +8,7 @@ use crate::{
     broadcast::{
         action::Action,
         choice::Use,
-        slot::{Inputs, Slot},
+        slot::{InputTracks, Slot},
     },
     fanout,
     media::{Codec, Kind},
@@ -55,12 +55,12 @@ pub(super) struct MadeRendition {
 /// What rendition pipelines may take.
 pub(in crate::broadcast) struct Supplied<'a> {
     pub(in crate::broadcast) streams: &'a EncodedStreams,
-    pub(in crate::broadcast) inputs: Inputs,
+    pub(in crate::broadcast) inputs: InputTracks,
 }
 
 impl Supplied<'_> {
     /// The streams of the tracks that a pipeline takes.
-    pub(in crate::broadcast) fn select(&self, inputs: &Inputs) -> EncodedStreams {
+    pub(in crate::broadcast) fn select(&self, inputs: &InputTracks) -> EncodedStreams {
         let stream = |kind| {
             let taken = inputs.iter().any(|(taken, _)| *taken == kind);
             if taken {

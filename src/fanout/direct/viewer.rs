@@ -231,7 +231,7 @@ impl DirectViewer {
             self.session.close(cx.now);
         }
         if self.events.try_send(Event::Closed(why)).is_err() {
-            tracing::debug!("nobody listens to the end of this viewer");
+            tracing::debug!(parent: self.session.span(), "nobody listens to the end of this viewer");
         }
     }
 

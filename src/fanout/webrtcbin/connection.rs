@@ -22,6 +22,7 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
+use tracing::Instrument;
 
 use super::{outlet::ViewerOutlet, pads, retransmission::RetransmissionGuard};
 use crate::{
@@ -264,7 +265,7 @@ fn watch(
 ) -> JoinSet<()> {
     let (connect, consent) = (options.connect, options.consent);
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
+    let watching = async move {
         let begin = Instant::now();
         let mut unfed = begin;
         let mut tick = interval(WATCH);
@@ -289,6 +290,7 @@ fn watch(
                 return;
             }
         }
-    });
+    };
+    tasks.spawn(watching.in_current_span());
     tasks
 }

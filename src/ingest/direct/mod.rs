@@ -10,6 +10,7 @@ mod tests;
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{sync::mpsc, task::JoinSet};
+use tracing::Instrument;
 
 use self::reception::{Reception, ReceptionHandle, StreamInput};
 use super::{Error, Options, Reports, Sinks, Statistics, depacketizer::Depacketizer};
@@ -60,7 +61,8 @@ impl DirectPublisher {
                 keyframe_wanted.notify_one();
             });
             let (depacketizer, sink) = started.await?;
-            tasks.spawn(pass_on(reported, reports.events.clone()));
+            let passing = pass_on(reported, reports.events.clone());
+            tasks.spawn(passing.in_current_span());
             depacketizers.push(depacketizer);
             inputs.push(StreamInput {
                 codec: stream.codec,
@@ -70,7 +72,7 @@ impl DirectPublisher {
         }
         let (session, task, answer) =
             Reception::accept(offer, port, options, inputs, reports.events)?;
-        tasks.spawn(task.run());
+        tasks.spawn(task.run().in_current_span());
         Ok((
             Self {
                 session,

@@ -22,6 +22,7 @@ use str0m::{
     net::{Protocol, Receive},
     rtp::{RawPacket, RtpPacket, rtcp::Rtcp},
 };
+use tracing::Span;
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::incoming::rtp_stream;
@@ -74,6 +75,8 @@ pub(crate) struct Session {
     incoming: Incoming,
     /// What tells the peer's packets from forged ones, once there are keys.
     verifier: Option<srtp::Verifier>,
+    /// What its log lines carry.
+    span: Span,
 }
 
 impl Session {
@@ -136,6 +139,7 @@ impl Session {
             candidates: 0,
             incoming,
             verifier: None,
+            span: Span::current(),
         };
         session.add_candidates(&offer.candidates);
         let transport = transport(credentials, fingerprint, port);
@@ -229,10 +233,15 @@ impl Session {
         self.finish(now, result, None, reports);
     }
 
+    /// What its log lines carry: the span in which it was made.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
     /// Says goodbye with a DTLS `close_notify` (RFC 9725 §4.2: the peer learns at once).
     pub(crate) fn close(&mut self, now: Instant) {
         if let Err(error) = self.rtc.close() {
-            tracing::debug!(%error, "no close_notify");
+            tracing::debug!(parent: &self.span, %error, "no close_notify");
         }
         self.poll(now, None, &mut Vec::new());
     }
@@ -278,7 +287,7 @@ impl Session {
         match result {
             Ok(()) => self.poll(now, from, reports),
             Err(error) => {
-                tracing::debug!(%error, "session failed");
+                tracing::debug!(parent: &self.span, %error, "session failed");
                 reports.push(Report::Closed(End::Failed));
             }
         }
@@ -305,7 +314,7 @@ impl Session {
                 }
                 Ok(Output::Event(event)) => self.event(now, event, reports),
                 Err(error) => {
-                    tracing::debug!(%error, "session failed");
+                    tracing::debug!(parent: &self.span, %error, "session failed");
                     reports.push(Report::Closed(End::Failed));
                     return;
                 }
@@ -333,7 +342,7 @@ impl Session {
             && let Err(error) = self.rtc.direct_api().start_dtls(first)
         {
             // The session ends when its time to connect is over.
-            tracing::debug!(%error, "no DTLS handshake");
+            tracing::debug!(parent: &self.span, %error, "no DTLS handshake");
         }
     }
 
@@ -372,7 +381,7 @@ impl Session {
         let verifier = key(!client).and_then(|key| srtp::Verifier::new(&key));
         sender
             .and_then(|sender| Ok((sender, verifier?)))
-            .inspect_err(|error| tracing::warn!(%error, "no SRTP keys"))
+            .inspect_err(|error| tracing::warn!(parent: &self.span, %error, "no SRTP keys"))
             .ok()
     }
 }

@@ -180,6 +180,7 @@ impl Broadcast {
     fn start_run(&mut self, start: RunStart) -> String {
         let name = start.file.name().to_owned();
         self.runs.insert(name.clone(), start.run);
+        start.tell_start();
         if let Work::Source(input) = start.work {
             self.begin_input(0, input);
         }

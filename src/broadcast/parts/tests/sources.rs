@@ -129,7 +129,7 @@ fn viewers_of_a_source_that_does_not_come_are_refused_in_the_end() {
     broadcast.until(4.75);
     broadcast.expect(&["start card"]);
     broadcast.until(5.0);
-    broadcast.expect(&["refuse 1: nobody publishes `demo` now"]);
+    broadcast.expect(&["refuse 1: nobody publishes `demo` at the moment"]);
     broadcast.until(14.5);
     broadcast.expect(&[]);
     broadcast.until(14.75);

@@ -121,7 +121,7 @@ fn the_automatic_rendition_is_started_for_who_needs_it() {
     broadcast.expect(&["publisher 1 begins", "start automatic", "admit 2"]);
     let status = broadcast.parts.status(broadcast.now);
     let reason = status.renditions[0].automatic.as_deref();
-    assert_eq!(reason, Some("a viewer does not take VP8"));
+    assert_eq!(reason, Some("a viewer does not accept VP8"));
 }
 
 #[test]
