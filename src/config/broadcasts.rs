@@ -8,14 +8,14 @@ use toml::{
 };
 
 use super::{
-    Error, Opt, Origin,
+    Error, Opt, ValueOrigin,
     file::{File, text},
     hint::hint,
     option::range,
     pipelines,
 };
 use crate::plan::{
-    Engine, Name, Pattern, PipelineFile, Setting, Settings, Slate, Value, Vars, keys,
+    Engine, Name, Pattern, PipelineFile, Setting, Settings, SlateFile, Value, Vars, keys,
 };
 
 /// Outputs, or files of renditions, of one broadcast: bounds what one publisher can start.
@@ -44,7 +44,7 @@ type Files<'a> = Option<&'a Path>;
 #[derive(Clone, Debug)]
 struct Written<T> {
     value: T,
-    origin: Origin,
+    origin: ValueOrigin,
 }
 
 impl<T: Value + Setting + Clone + Debug> Key for T {
@@ -97,7 +97,7 @@ impl Key for Vec<PipelineFile> {
     }
 }
 
-impl Key for Slate {
+impl Key for SlateFile {
     const TAKES: &'static str = "a pipeline file, or a picture (png or jpg)";
     type Written = String;
 
@@ -150,7 +150,7 @@ macro_rules! entries {
 
         impl Entries {
             /// Sets a key that is in [`KEYS`]; `None` if it does not take this value.
-            fn set(&mut self, key: &str, value: &DeValue<'_>, origin: Origin) -> Option<()> {
+            fn set(&mut self, key: &str, value: &DeValue<'_>, origin: ValueOrigin) -> Option<()> {
                 match key {
                     $(stringify!($key) => {
                         let value = <$type as Key>::read(value, range!($($min $max)?))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
-use super::Origin;
+use super::ValueOrigin;
 
 pub(super) struct File<'a> {
     pub(super) path: &'a Path,
@@ -12,14 +12,14 @@ pub(super) struct File<'a> {
 }
 
 impl File<'_> {
-    pub(super) fn origin(&self, offset: usize) -> Origin {
+    pub(super) fn origin(&self, offset: usize) -> ValueOrigin {
         let line = 1 + self
             .text
             .bytes()
             .take(offset)
             .filter(|&byte| byte == b'\n')
             .count();
-        Origin::File(self.path.to_owned(), line)
+        ValueOrigin::File(self.path.to_owned(), line)
     }
 }
 

@@ -23,7 +23,7 @@ use std::{fs, io, path::PathBuf};
 pub use broadcasts::broadcast_keys;
 pub use option::Opt;
 pub use options::{Auth, Http, Limits, Main, Timeouts, WebRtc, all};
-pub use origin::Origin;
+pub use origin::ValueOrigin;
 pub use raw::RawConfig;
 pub use value::IceServer;
 
@@ -54,7 +54,7 @@ pub enum Error {
     #[error("{origin}: not valid TOML: {message}")]
     Syntax {
         /// Where.
-        origin: Origin,
+        origin: ValueOrigin,
         /// What the parser says.
         message: String,
     },
@@ -62,7 +62,7 @@ pub enum Error {
     #[error("{origin}: unknown key `{key}`; {hint}")]
     UnknownKey {
         /// Where.
-        origin: Origin,
+        origin: ValueOrigin,
         /// The key as written.
         key: String,
         /// What to do.
@@ -72,7 +72,7 @@ pub enum Error {
     #[error("{origin}: `{key}` takes {expected}, not `{given}`")]
     BadValue {
         /// Where.
-        origin: Origin,
+        origin: ValueOrigin,
         /// The option.
         key: String,
         /// What it takes.
@@ -84,7 +84,7 @@ pub enum Error {
     #[error("{origin}: no pipeline file `{file}` in {place}; available: {known}")]
     NoPipeline {
         /// Where.
-        origin: Origin,
+        origin: ValueOrigin,
         /// The file as written.
         file: String,
         /// Where it was looked for.
@@ -98,7 +98,7 @@ pub enum Error {
 const NOT_SHOWN: &str = "the present value (not shown)";
 
 impl Error {
-    fn bad_value(origin: &Origin, key: &str, expected: &str, given: &str) -> Self {
+    fn bad_value(origin: &ValueOrigin, key: &str, expected: &str, given: &str) -> Self {
         Self::BadValue {
             origin: origin.clone(),
             key: key.to_owned(),
@@ -225,7 +225,7 @@ impl Config {
                 source: Some(pipelines::read(
                     directory,
                     &format!("{DEMO}.launch"),
-                    &Origin::Default,
+                    &ValueOrigin::Default,
                 )?),
                 ..Settings::default()
             };

@@ -4,8 +4,8 @@ use std::{borrow::Cow, ffi::OsStr, fs, path::Path};
 
 use rust_embed::RustEmbed;
 
-use super::{Error, Origin};
-use crate::plan::{PipelineFile, Slate};
+use super::{Error, ValueOrigin};
+use crate::plan::{PipelineFile, SlateFile};
 
 #[derive(RustEmbed)]
 #[folder = "pipelines/"]
@@ -29,7 +29,7 @@ const PICTURE: &str = "picture.launch";
 pub(super) fn read(
     directory: Option<&Path>,
     file: &str,
-    origin: &Origin,
+    origin: &ValueOrigin,
 ) -> Result<PipelineFile, Error> {
     let description = match directory {
         Some(directory) => read_from(directory, file, origin)?,
@@ -58,11 +58,15 @@ fn built_in(file: &str) -> Option<PipelineFile> {
 }
 
 /// Reads a slate: a pipeline file, or a picture from the same folder or elsewhere.
-pub(super) fn slate(directory: Option<&Path>, file: &str, origin: &Origin) -> Result<Slate, Error> {
+pub(super) fn slate(
+    directory: Option<&Path>,
+    file: &str,
+    origin: &ValueOrigin,
+) -> Result<SlateFile, Error> {
     let ending = Path::new(file).extension().and_then(OsStr::to_str);
     let ending = ending.unwrap_or_default().to_ascii_lowercase();
     if !["png", "jpg", "jpeg"].contains(&ending.as_str()) {
-        return Ok(Slate {
+        return Ok(SlateFile {
             file: read(directory, file, origin)?,
             picture: None,
         });
@@ -74,13 +78,13 @@ pub(super) fn slate(directory: Option<&Path>, file: &str, origin: &Origin) -> Re
         path: picture.clone(),
         source,
     })?;
-    Ok(Slate {
+    Ok(SlateFile {
         file: read(None, PICTURE, origin)?,
         picture: Some(picture.display().to_string()),
     })
 }
 
-fn read_from(directory: &Path, file: &str, origin: &Origin) -> Result<String, Error> {
+fn read_from(directory: &Path, file: &str, origin: &ValueOrigin) -> Result<String, Error> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Unreadable { path, source }
@@ -106,7 +110,7 @@ fn read_from(directory: &Path, file: &str, origin: &Origin) -> Result<String, Er
 
 fn missing(
     file: &str,
-    origin: &Origin,
+    origin: &ValueOrigin,
     place: &str,
     known: impl Iterator<Item = Cow<'static, str>>,
 ) -> Error {

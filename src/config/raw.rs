@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, NOT_SHOWN, Opt, Origin, broadcasts::BroadcastSection};
+use super::{Error, NOT_SHOWN, Opt, ValueOrigin, broadcasts::BroadcastSection};
 use crate::{access::Token, plan::Value};
 
 /// What file, environment and flags say; the later beat the earlier.
 #[derive(Clone, Debug, Default)]
 pub struct RawConfig {
-    pub(super) values: BTreeMap<&'static str, (String, Origin)>,
+    pub(super) values: BTreeMap<&'static str, (String, ValueOrigin)>,
     /// `[broadcasts.NAME]` and `[defaults]`.
     pub(super) broadcasts: Vec<BroadcastSection>,
     /// Whether the file has a `[broadcasts]` section, be it empty.
@@ -21,7 +21,7 @@ impl RawConfig {
     /// The value of `option`: what is set, else the default.
     pub(super) fn take<T: Value>(&self, option: &Opt) -> Result<T, Error> {
         let (text, origin) = self.values.get(option.key).map_or_else(
-            || (option.default, Origin::Default),
+            || (option.default, ValueOrigin::Default),
             |(text, origin)| (text.as_str(), origin.clone()),
         );
         T::read_within(text, option.range).ok_or_else(|| {
@@ -31,7 +31,7 @@ impl RawConfig {
     }
 
     /// Where an option of this section is set, if any is: the first by name, and its key.
-    pub(super) fn first_of(&self, section: &str) -> Option<(&'static str, &Origin)> {
+    pub(super) fn first_of(&self, section: &str) -> Option<(&'static str, &ValueOrigin)> {
         let mut values = self.values.iter();
         let (key, (_, origin)) = values.find(|(key, _)| key.starts_with(section))?;
         Some((key, origin))

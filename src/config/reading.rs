@@ -12,7 +12,7 @@ use toml::{
 };
 
 use super::{
-    DEFAULT_FILE, Error, FILE_VARIABLE, Opt, Origin, RawConfig,
+    DEFAULT_FILE, Error, FILE_VARIABLE, Opt, RawConfig, ValueOrigin,
     broadcasts::BroadcastSection,
     file::{File, text},
     hint::hint,
@@ -54,7 +54,7 @@ impl RawConfig {
         }
         for (key, value) in flags {
             raw.values
-                .insert(key, (value, Origin::Flag(key.to_owned())));
+                .insert(key, (value, ValueOrigin::Flag(key.to_owned())));
         }
         Ok(raw)
     }
@@ -64,7 +64,7 @@ impl RawConfig {
         if name.starts_with("AERIAL_SERVICE_") || name.starts_with("AERIAL_PORT") {
             return Ok(());
         }
-        let origin = Origin::Variable(name.to_owned());
+        let origin = ValueOrigin::Variable(name.to_owned());
         let Some(option) = options::all().find(|option| option.variable() == name) else {
             let variables: Vec<_> = options::all().map(Opt::variable).collect();
             let hint = hint(name, variables.iter().map(String::as_str));
@@ -178,7 +178,7 @@ mod tests {
             .unwrap();
         raw.values.insert(
             "timeouts.grace",
-            ("9s".into(), Origin::Flag("timeouts.grace".into())),
+            ("9s".into(), ValueOrigin::Flag("timeouts.grace".into())),
         );
         let timeouts = Timeouts::take(&raw).unwrap();
         assert_eq!(timeouts.connect, Duration::from_secs(15));

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    Error, NOT_SHOWN, Origin,
+    Error, NOT_SHOWN, ValueOrigin,
     file::{File, text},
     hint::hint,
 };
@@ -35,7 +35,7 @@ enum Place {
 #[derive(Clone, Debug)]
 pub(super) struct TokenSection {
     place: Place,
-    origin: Origin,
+    origin: ValueOrigin,
     publish: Vec<Pattern>,
     watch: Vec<Pattern>,
 }

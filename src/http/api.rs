@@ -3,7 +3,7 @@
 use serde::Serialize;
 use warp::reply::Response;
 
-use super::{App, auth::Visible, problem::Problem, request::Request, wire::json};
+use super::{App, auth::Visible, problem::Problem, request::HttpRequest, wire::json};
 use crate::{
     broadcast::{Broadcasts, SourceKind, Status},
     plan::Name,
@@ -46,7 +46,7 @@ struct NeedsToken {
     watch: bool,
 }
 
-pub(super) fn broadcasts(app: &App, request: &Request) -> Result<Response, Problem> {
+pub(super) fn broadcasts(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
     let view = app.auth.view(request)?;
     json(&List::of(&app.broadcasts).seen(&view))
 }

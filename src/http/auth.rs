@@ -6,7 +6,7 @@
 use headers::authorization::Basic;
 use percent_encoding::percent_decode_str;
 
-use super::{clients::ClientLimits, problem::Problem, request::Request};
+use super::{clients::ClientLimits, problem::Problem, request::HttpRequest};
 use crate::{
     access::{Access, Holder},
     broadcast::Session,
@@ -79,7 +79,12 @@ impl Auth {
     ///
     /// # Errors
     /// 401 without a known token, 403 with one for something else, 429 after too many wrong ones.
-    pub(super) fn permit(&self, request: &Request, role: Role, name: &Name) -> Result<(), Problem> {
+    pub(super) fn permit(
+        &self,
+        request: &HttpRequest,
+        role: Role,
+        name: &Name,
+    ) -> Result<(), Problem> {
         if self.options.access.is_open(role, name) {
             return Ok(());
         }
@@ -100,7 +105,7 @@ impl Auth {
     /// otherwise. A token that is sent must still be right.
     pub(super) fn permit_session(
         &self,
-        request: &Request,
+        request: &HttpRequest,
         session: &Session,
     ) -> Result<(), Problem> {
         if !self.options.sessions && self.token(request).is_none() {
@@ -110,7 +115,7 @@ impl Auth {
     }
 
     /// The broadcast that the token is for, if it is only for one.
-    pub(super) fn name(&self, request: &Request, role: Role) -> Result<Name, Problem> {
+    pub(super) fn name(&self, request: &HttpRequest, role: Role) -> Result<Name, Problem> {
         let holder = self.holder(request)?.ok_or_else(Problem::token_missing)?;
         if !holder.may_any(role) {
             return Err(Problem::token_insufficient(
@@ -125,7 +130,7 @@ impl Auth {
     }
 
     /// Which broadcasts the client gets to see.
-    pub(super) fn view(&self, request: &Request) -> Result<Visible, Problem> {
+    pub(super) fn view(&self, request: &HttpRequest) -> Result<Visible, Problem> {
         let access = &self.options.access;
         if access.is_open_to_viewers() {
             return Ok(Visible::Everything);
@@ -134,7 +139,7 @@ impl Auth {
     }
 
     /// Lets a client see one broadcast, whether or not it exists.
-    pub(super) fn permit_view(&self, request: &Request, name: &Name) -> Result<(), Problem> {
+    pub(super) fn permit_view(&self, request: &HttpRequest, name: &Name) -> Result<(), Problem> {
         if self.options.access.is_open(Role::Viewer, name) {
             return Ok(());
         }
@@ -149,7 +154,7 @@ impl Auth {
     }
 
     /// Whose token the request has; `None` without one.
-    fn holder(&self, request: &Request) -> Result<Option<Holder>, Problem> {
+    fn holder(&self, request: &HttpRequest) -> Result<Option<Holder>, Problem> {
         let Some(token) = self.token(request) else {
             return Ok(None);
         };
@@ -169,7 +174,7 @@ impl Auth {
     }
 
     /// The token, wherever it is.
-    fn token(&self, request: &Request) -> Option<String> {
+    fn token(&self, request: &HttpRequest) -> Option<String> {
         let basic = || Some(request.credentials::<Basic>()?.password().to_owned());
         let query = || decoded(request.parameter("token")?);
         let token = request

@@ -8,7 +8,7 @@ use super::{
     headers::{ACCEPT_PATCH, ACCEPT_POST, FRAGMENT_TYPE, OFFER_TYPE},
     pipelines::PipelinePart,
     reply::{empty, set},
-    request::Request,
+    request::HttpRequest,
     router::Route,
 };
 
@@ -23,7 +23,7 @@ const EXPOSED: &str = "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, R
 /// How long a browser may remember a preflight, in seconds: the most that Chromium takes.
 const MAX_AGE: &str = "7200";
 
-pub(super) fn is_preflight(request: &Request) -> bool {
+pub(super) fn is_preflight(request: &HttpRequest) -> bool {
     request
         .headers
         .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)

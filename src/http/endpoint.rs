@@ -8,7 +8,7 @@ use super::{
     headers::{ACCEPT_PATCH, ACCEPT_POST, FRAGMENT_TYPE, OFFER_TYPE},
     problem::Problem,
     reply::{add_links, empty, set, with_body},
-    request::Request,
+    request::HttpRequest,
     router::Naming,
     urls, wire,
 };
@@ -22,7 +22,7 @@ pub(super) async fn answer(
     app: &App,
     role: Role,
     naming: Naming<'_>,
-    request: Request,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
     if request.method == Method::POST {
         return create(app, role, naming, request).await;
@@ -44,7 +44,7 @@ async fn create(
     app: &App,
     role: Role,
     naming: Naming<'_>,
-    mut request: Request,
+    mut request: HttpRequest,
 ) -> Result<Response, Problem> {
     let name = name(app, role, naming, &request)?;
     app.auth.permit(&request, role, &name)?;
@@ -80,7 +80,7 @@ async fn create(
 }
 
 /// Whether a POST with this request's headers would pass authentication.
-pub(super) fn may_begin(app: &App, role: Role, naming: Naming<'_>, request: &Request) -> bool {
+pub(super) fn may_begin(app: &App, role: Role, naming: Naming<'_>, request: &HttpRequest) -> bool {
     if !app.auth.is_on() {
         return true;
     }
@@ -98,7 +98,7 @@ fn elsewhere(app: &App, role: Role) -> Option<&str> {
 }
 
 /// RFC 9725 §4.5: 307, because clients turn a POST into a GET after 301 and 302.
-fn redirect(base: &str, request: &Request) -> Response {
+fn redirect(base: &str, request: &HttpRequest) -> Response {
     let question = if request.query.is_empty() { "" } else { "?" };
     let location = format!("{base}{}{question}{}", request.path, request.query);
     let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
@@ -118,7 +118,7 @@ pub(super) fn name(
     app: &App,
     role: Role,
     naming: Naming<'_>,
-    request: &Request,
+    request: &HttpRequest,
 ) -> Result<Name, Problem> {
     let name = match (naming, request.parameter("broadcast")) {
         (Naming::Path(name), _) | (Naming::Token, Some(name)) => Name::new(name),

@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tokio_stream::wrappers::WatchStream;
 use warp::{Reply, reply::Response, sse};
 
-use super::{App, api::List, auth::Visible, problem::Problem, request::Request};
+use super::{App, api::List, auth::Visible, problem::Problem, request::HttpRequest};
 use crate::{broadcast::Broadcasts, resources};
 
 /// Shortest time between two events.
@@ -61,7 +61,7 @@ pub(super) fn admit() -> Result<(), Problem> {
 }
 
 /// The events, with only those broadcasts that the client gets to see.
-pub(super) fn answer(app: &App, request: &Request) -> Result<Response, Problem> {
+pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
     admit()?;
     let everything = WatchStream::new(app.events.newest());
     Ok(match app.auth.view(request)? {

@@ -20,7 +20,7 @@ use super::{
     headers::ACCEPT_POST,
     problem::Problem,
     reply::{add_links, empty, set},
-    request::Request,
+    request::HttpRequest,
     resource::find,
     urls,
 };
@@ -64,7 +64,7 @@ pub(super) async fn answer(
     app: &App,
     id: &str,
     extension: Extension<'_>,
-    request: Request,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
     let session = find(app, Role::Viewer, id)?;
     // `EventSource` cannot send a token: what it reads is as secret as its URL.
@@ -93,7 +93,7 @@ pub(super) async fn answer(
 }
 
 /// Makes a stream of some kinds of events.
-async fn select(app: &App, session: &Session, request: Request) -> Result<Response, Problem> {
+async fn select(app: &App, session: &Session, request: HttpRequest) -> Result<Response, Problem> {
     let wanted = match body(app, request).await? {
         Value::Null => EventKind::ALL.to_vec(),
         Value::Array(names) => names
@@ -197,7 +197,7 @@ impl Snapshot {
 }
 
 /// `{"mediaId":"0","rid":"h"}` selects a layer; without a rid, or with DELETE, the server does.
-async fn layer(app: &App, session: &Session, request: Request) -> Result<Response, Problem> {
+async fn layer(app: &App, session: &Session, request: HttpRequest) -> Result<Response, Problem> {
     let rid = if request.method == Method::DELETE {
         None
     } else {
@@ -232,7 +232,7 @@ async fn layer(app: &App, session: &Session, request: Request) -> Result<Respons
 }
 
 /// The request's JSON document; `null` if it is empty.
-async fn body(app: &App, mut request: Request) -> Result<Value, Problem> {
+async fn body(app: &App, mut request: HttpRequest) -> Result<Value, Problem> {
     let body = request
         .body(BODY_BYTES_MAX, app.options.body_timeout)
         .await?;

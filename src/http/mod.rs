@@ -48,7 +48,7 @@ use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
     auth::Auth, clients::ClientLimits, pages::Pages, problem::Problem, reply::empty,
-    request::Request, router::Route,
+    request::HttpRequest, router::Route,
 };
 pub use self::{
     auth::Options as AuthOptions,
@@ -260,14 +260,14 @@ fn filter(
         .and(warp::body::stream().map(request::body))
         .then(move |method, path: FullPath, query, headers, body| {
             let path = path.as_str().to_owned();
-            let request = Request::new(client, method, path, query, headers, body);
+            let request = HttpRequest::new(client, method, path, query, headers, body);
             let app = Arc::clone(&app);
             async move { app.answer(request).await }
         })
 }
 
 impl App {
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, request: HttpRequest) -> Response {
         let path = request.path.clone();
         let Some(route) = Route::of(&path) else {
             let mut response = Problem::not_found("resource").into();
@@ -291,7 +291,7 @@ impl App {
 
     /// Preflights are always granted (RFC 9725 §4.7.1: never 401), so that browsers can read the
     /// real answer whatever it is.
-    fn answer_options(&self, route: &Route<'_>, request: &Request) -> Response {
+    fn answer_options(&self, route: &Route<'_>, request: &HttpRequest) -> Response {
         if cors::is_preflight(request) {
             return cors::preflight();
         }
@@ -311,7 +311,7 @@ impl App {
         response
     }
 
-    async fn dispatch(&self, route: &Route<'_>, request: Request) -> Result<Response, Problem> {
+    async fn dispatch(&self, route: &Route<'_>, request: HttpRequest) -> Result<Response, Problem> {
         match route {
             Route::Endpoint(role, naming) => endpoint::answer(self, *role, *naming, request).await,
             Route::Session(role, id) => resource::answer(self, *role, id, request).await,

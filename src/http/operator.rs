@@ -2,7 +2,7 @@
 
 use ::http::{HeaderName, header};
 
-use super::{App, problem::Problem, request::Request};
+use super::{App, problem::Problem, request::HttpRequest};
 
 /// Headers that proxies add: such a request has another origin than its connection.
 const FORWARDED: [HeaderName; 6] = [
@@ -19,7 +19,7 @@ const FORWARDED: [HeaderName; 6] = [
 ///
 /// # Errors
 /// 403 for all others.
-pub(super) fn check(app: &App, request: &Request) -> Result<(), Problem> {
+pub(super) fn check(app: &App, request: &HttpRequest) -> Result<(), Problem> {
     let refused = |why| Err(Problem::not_allowed(why));
     if !app.options.local_control {
         return refused("http.local_control is off");

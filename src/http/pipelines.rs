@@ -12,7 +12,7 @@ use super::{
     operator,
     problem::Problem,
     reply::{empty, set, with_body},
-    request::Request,
+    request::HttpRequest,
     wire::json,
 };
 use crate::{
@@ -74,7 +74,7 @@ pub(super) async fn answer(
     name: &Name,
     pipeline: &str,
     part: PipelinePart,
-    request: Request,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
     operator::check(app, &request)?;
     match part {
@@ -117,7 +117,7 @@ async fn graph(
 }
 
 /// `{"element.property": value}`.
-async fn changes(app: &App, mut request: Request) -> Result<Vec<(String, String)>, Problem> {
+async fn changes(app: &App, mut request: HttpRequest) -> Result<Vec<(String, String)>, Problem> {
     let body = request.body(CHANGES_BYTES_MAX, app.options.body_timeout);
     let body = body.await?;
     if !request.has_type(CHANGES_TYPE) {

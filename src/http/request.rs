@@ -29,7 +29,7 @@ pub(super) fn body<B: Buf>(
 }
 
 /// What handlers see of a request.
-pub(super) struct Request {
+pub(super) struct HttpRequest {
     /// Where the connection comes from.
     pub(super) client: IpAddr,
     pub(super) method: Method,
@@ -42,7 +42,7 @@ pub(super) struct Request {
     body: Body,
 }
 
-impl Request {
+impl HttpRequest {
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of a request as warp has them"

@@ -11,7 +11,7 @@ use super::{
     preconditions::{Precondition, if_match},
     problem::Problem,
     reply::{empty, set, with_body},
-    request::Request,
+    request::HttpRequest,
     wire,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) async fn answer(
     app: &App,
     role: Role,
     id: &str,
-    request: Request,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
     let session = find(app, role, id)?;
     app.auth.permit_session(&request, &session)?;
@@ -48,7 +48,11 @@ pub(super) async fn answer(
     }
 }
 
-async fn patch(app: &App, session: &Session, mut request: Request) -> Result<Response, Problem> {
+async fn patch(
+    app: &App,
+    session: &Session,
+    mut request: HttpRequest,
+) -> Result<Response, Problem> {
     session.allow()?;
     let body = request
         .body(app.options.fragment_bytes_max, app.options.body_timeout)

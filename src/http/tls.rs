@@ -34,7 +34,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// First byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 /// The reply to a client without TLS, in plain HTTP.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad HttpRequest\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks HTTPS: use https://\n";
 /// How much of such a client's request is read first, in bytes: otherwise it would see a reset.
 const NOT_TLS_BYTES: usize = 16 << 10;
@@ -109,10 +109,8 @@ impl Tls {
                     *current = Arc::new(config);
                     tracing::info!("certificate reloaded");
                 }
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "cannot reload the certificate; keeping the previous one")
-                }
-                Err(error) => tracing::error!(%error, "cannot reload the certificate"),
+                Ok(Err(error)) => tracing::warn!(%error, "certificate not reloaded"),
+                Err(error) => tracing::error!(%error, "certificate not reloaded"),
             }
         }
     }

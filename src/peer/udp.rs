@@ -44,12 +44,12 @@ type Deliver = Arc<dyn Fn(Datagram) -> bool + Send + Sync>;
 
 /// Which session a datagram belongs to, and who takes it.
 #[derive(Clone)]
-pub(crate) struct Route {
+pub(crate) struct DatagramRoute {
     session: u64,
     deliver: Deliver,
 }
 
-impl Route {
+impl DatagramRoute {
     /// The way to a session. `session` is unique to it, see [`Port::next_session`].
     pub(crate) fn new(
         session: u64,
@@ -66,21 +66,21 @@ impl Route {
     }
 }
 
-impl fmt::Debug for Route {
+impl fmt::Debug for DatagramRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Route").field(&self.session).finish()
+        f.debug_tuple("DatagramRoute").field(&self.session).finish()
     }
 }
 
 #[derive(Debug, Default)]
 struct Routes {
-    by_ufrag: HashMap<[u8; UFRAG_CHARS], Route>,
-    by_address: HashMap<SocketAddr, Route>,
+    by_ufrag: HashMap<[u8; UFRAG_CHARS], DatagramRoute>,
+    by_address: HashMap<SocketAddr, DatagramRoute>,
 }
 
 /// What the port has seen so far.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct PortCounters {
     /// Datagrams that belonged to no session.
     pub unknown: AtomicU64,
     /// Datagrams or frames' worth of segments the kernel did not take at once.
@@ -104,7 +104,7 @@ struct Shared {
     /// An IPv6 socket carries IPv4 peers as mapped addresses (RFC 4291 §2.5.5.2).
     ipv6: bool,
     routes: Mutex<Routes>,
-    counters: Counters,
+    counters: PortCounters,
     /// The receiving task; it holds the port, so [`Port::stop`] has to end it.
     receiver: Mutex<JoinSet<()>>,
 }
@@ -136,7 +136,7 @@ impl Port {
                 sessions: AtomicU64::new(0),
                 ipv6: local.is_ipv6(),
                 routes: Mutex::default(),
-                counters: Counters::default(),
+                counters: PortCounters::default(),
                 receiver: Mutex::default(),
             }),
         })
@@ -148,7 +148,7 @@ impl Port {
     }
 
     /// What the port has seen so far.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &PortCounters {
         &self.shared.counters
     }
 
@@ -203,13 +203,13 @@ impl Port {
         self.shared.sessions.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn register(&self, ufrag: [u8; UFRAG_CHARS], route: Route) {
+    pub(crate) fn register(&self, ufrag: [u8; UFRAG_CHARS], route: DatagramRoute) {
         self.routes().by_ufrag.insert(ufrag, route);
     }
 
     /// From now on datagrams from `address` belong to the session that has proved (by answering
     /// ICE's integrity check) that it is there.
-    pub(crate) fn bind_address(&self, address: SocketAddr, route: Route) {
+    pub(crate) fn bind_address(&self, address: SocketAddr, route: DatagramRoute) {
         self.routes().by_address.insert(address, route);
     }
 
@@ -237,7 +237,7 @@ impl Port {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn route(&self, source: SocketAddr, datagram: &[u8]) -> Option<Route> {
+    fn route(&self, source: SocketAddr, datagram: &[u8]) -> Option<DatagramRoute> {
         let routes = self.routes();
         match stun_ufrag(datagram) {
             // A binding request names its session; this is how an address is learnt or changes.

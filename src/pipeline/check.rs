@@ -44,7 +44,7 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<FileProblem> 
             values = values.with(name, value);
         }
     }
-    let without_value = expand::without_value(text, &values);
+    let without_value = expand::without_value(text, |name| values.value(name).is_some());
     let complete = without_value.is_empty();
     for (line, name) in without_value {
         let advice = format!(

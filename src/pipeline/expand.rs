@@ -4,7 +4,7 @@
 //! add a property or an element. (GStreamer itself takes a pair of quotation marks off a value that
 //! begins and ends with one.)
 
-use super::{Error, Variables};
+use super::Error;
 
 /// Longest pipeline text, in bytes, with its variables filled in.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -31,8 +31,8 @@ pub fn expand<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> Result
     Ok(out)
 }
 
-/// The variables that have neither a value nor a default, each with the line of its first use.
-pub(crate) fn without_value(text: &str, values: &Variables) -> Vec<(usize, String)> {
+/// The variables that are not set and have no default, each with the line of its first use.
+pub(crate) fn without_value(text: &str, is_set: impl Fn(&str) -> bool) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     let lines = text
         .lines()
@@ -45,7 +45,7 @@ pub(crate) fn without_value(text: &str, values: &Variables) -> Vec<(usize, Strin
             .filter_map(|rest| rest.split_once('}'))
         {
             let name = variable.0;
-            let known = name.contains(":-") || values.value(name).is_some();
+            let known = name.contains(":-") || is_set(name);
             if !known && !found.iter().any(|(_, found)| found == name) {
                 found.push((number, name.to_owned()));
             }

@@ -27,7 +27,7 @@ macro_rules! keys {
             /// has failed; at its start, three times as long.
             stall: Duration = "10s" from "500ms" to "10m",
             /// Picture or pipeline to show while nobody feeds the broadcast.
-            slate: Slate = "",
+            slate: SlateFile = "",
             /// What carries its publisher, instead of `webrtc.publisher_engine`.
             publisher_engine: Engine = "",
             /// What carries its viewers, instead of `webrtc.viewer_engine`.

@@ -16,7 +16,7 @@ pub use file::PipelineFile;
 pub(crate) use keys::keys;
 pub use name::Name;
 pub use pattern::Pattern;
-pub use settings::{Plan, Setting, Settings, Slate, Vars};
+pub use settings::{Plan, Setting, Settings, SlateFile, Vars};
 pub use value::Value;
 
 /// All sections of the configuration. Cheap to clone.

@@ -9,7 +9,7 @@ pub type Vars = BTreeMap<String, String>;
 
 /// What is shown when nobody feeds a broadcast.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slate {
+pub struct SlateFile {
     /// The pipeline that shows it.
     pub file: PipelineFile,
     /// The picture that it shows: its variable `picture`.
@@ -62,7 +62,7 @@ optional! {
     Engine,
 }
 
-impl Setting for Slate {
+impl Setting for SlateFile {
     type Planned = Option<PipelineFile>;
 
     fn planned(set: Option<Self>, _: &str) -> Option<PipelineFile> {
@@ -162,7 +162,7 @@ mod tests {
             text: "".into(),
         };
         let settings = Settings {
-            slate: Some(Slate {
+            slate: Some(SlateFile {
                 file: file.clone(),
                 picture: Some("/a.png".into()),
             }),

@@ -13,16 +13,7 @@ const SHARED: &[(&str, &str)] = &[
     ("Statistics", "what a room counts"),
 ];
 /// Names that still stand for several things.
-const LEFT: &[&str] = &[
-    "Connection",
-    "Fragment",
-    "Layers",
-    "Message",
-    "Route",
-    "Session",
-    "Track",
-    "Tracks",
-];
+const LEFT: &[&str] = &["Connection", "Renditions", "Tracks"];
 
 /// Every name that stands for several types, with the modules that declare them.
 pub(super) fn ambiguous(code: &Code) -> Vec<String> {

@@ -25,8 +25,8 @@ use crate::{
     },
     peer::{
         End, Event, sdp,
-        session::{Incoming, Session},
-        udp::Route,
+        session::{Incoming, PeerSession},
+        udp::DatagramRoute,
     },
 };
 
@@ -52,7 +52,7 @@ impl Fanout {
         let slot = self.slot()?;
         let route = {
             let (viewer, worker) = (slot.key, slot.worker.clone());
-            Route::new(viewer, move |(source, datagram)| {
+            DatagramRoute::new(viewer, move |(source, datagram)| {
                 worker.tell(Message::Datagram {
                     viewer,
                     source,
@@ -60,7 +60,8 @@ impl Fanout {
                 })
             })
         };
-        let (session, transport) = Session::accept(offer, self.port(), route, Incoming::default())?;
+        let (session, transport) =
+            PeerSession::accept(offer, self.port(), route, Incoming::default())?;
         let transport = if chosen.iter().any(|track| !track.target.layers.is_empty()) {
             // The viewer's receiver estimates its bandwidth, from our send times.
             sdp::Transport {

@@ -21,7 +21,7 @@ use crate::{
     },
     peer::{
         End, Event, sdp,
-        session::{Report, Session},
+        session::{PeerSession, Report},
         srtp,
         udp::Port,
     },
@@ -82,7 +82,7 @@ impl Context {
 
 pub(in crate::fanout) struct DirectViewer {
     pub(in crate::fanout) key: u64,
-    pub(super) session: Session,
+    pub(super) session: PeerSession,
     pub(super) sender: Option<Box<srtp::Sender>>,
     pub(in crate::fanout) playout: Playout<Stream>,
     /// The one name of all the viewer's streams (RFC 3550 §6.5.1), as in the answer.
@@ -101,7 +101,7 @@ pub(in crate::fanout) struct DirectViewer {
 /// What a viewer is made of.
 pub(in crate::fanout) struct Joining {
     pub(in crate::fanout) key: u64,
-    pub(in crate::fanout) session: Session,
+    pub(in crate::fanout) session: PeerSession,
     pub(in crate::fanout) tracks: Vec<PlayoutTrack<Stream>>,
     /// See [`DirectViewer::cname`].
     pub(in crate::fanout) cname: String,

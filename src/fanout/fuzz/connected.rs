@@ -24,14 +24,14 @@ use crate::{
         Event,
         sdp::{self, Offer, Role},
         session::{
-            Incoming, Session,
+            Incoming, PeerSession,
             fuzz::{
                 Step,
                 peer::{Adversary, port},
                 steps,
             },
         },
-        udp::{Port, Route},
+        udp::{DatagramRoute, Port},
     },
 };
 
@@ -134,8 +134,8 @@ impl Stage {
         };
         let (sections, tracks) = tracks.choose(&offer, |_, _| tracks::random_ssrc())?;
         let viewer = port.next_session();
-        let route = Route::new(viewer, |_| true);
-        let (session, transport) = Session::accept(&offer, &port, route, Incoming::default())?;
+        let route = DatagramRoute::new(viewer, |_| true);
+        let (session, transport) = PeerSession::accept(&offer, &port, route, Incoming::default())?;
         let answer = sdp::viewer_answer(&offer, &sections, &transport);
         let counters = Arc::<ViewerCounters>::default();
         let tracks = tracks

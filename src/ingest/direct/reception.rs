@@ -18,8 +18,8 @@ use crate::{
     peer::{
         End, Event,
         sdp::{self, Choice, Offer, Section},
-        session::{EXTENSIONS, Incoming, Report, Session},
-        udp::{Datagram, Port, Route},
+        session::{EXTENSIONS, Incoming, PeerSession, Report},
+        udp::{Datagram, DatagramRoute, Port},
     },
     pipeline,
 };
@@ -79,7 +79,7 @@ pub(super) struct ReceptionHandle {
 
 /// The task that runs a publisher's session.
 pub(super) struct Reception {
-    session: Session,
+    session: PeerSession,
     consent: Duration,
     /// The server's clock, on which frames' presentation times lie.
     pub(super) running_time: fn() -> Duration,
@@ -107,11 +107,11 @@ impl Reception {
     ) -> Result<(ReceptionHandle, Self, String), sdp::Error> {
         let choices = offer.choose_publish()?;
         let (queue, datagrams) = mpsc::channel(DATAGRAMS_MAX);
-        let route = Route::new(port.next_session(), move |datagram| {
+        let route = DatagramRoute::new(port.next_session(), move |datagram| {
             queue.try_send(datagram).is_ok()
         });
         let incoming = Incoming::new(offer, &choices);
-        let (session, transport) = Session::accept(offer, port, route, incoming)?;
+        let (session, transport) = PeerSession::accept(offer, port, route, incoming)?;
         let transport = sdp::Transport {
             extensions_used: EXTENSIONS,
             feedback_used: &["transport-cc"],

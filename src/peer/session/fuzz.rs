@@ -9,10 +9,10 @@ use std::{
 };
 
 use self::peer::port;
-use super::{Incoming, Session};
+use super::{Incoming, PeerSession};
 use crate::peer::{
     sdp::{self, Offer, Role},
-    udp::{self, Route},
+    udp::{self, DatagramRoute},
 };
 
 /// What a client does, or what happens meanwhile.
@@ -60,8 +60,9 @@ pub(crate) fn datagrams(publish: &str, watch: &str, data: &[u8]) -> io::Result<(
     let choices = publisher.choose_publish().map_err(wrong)?;
     let sent = Incoming::new(&publisher, &choices);
     for (offer, incoming) in [(publisher, sent), (viewer, Incoming::default())] {
-        let route = Route::new(port.next_session(), |_| true);
-        let (mut session, _) = Session::accept(&offer, &port, route, incoming).map_err(wrong)?;
+        let route = DatagramRoute::new(port.next_session(), |_| true);
+        let (mut session, _) =
+            PeerSession::accept(&offer, &port, route, incoming).map_err(wrong)?;
         let (mut rest, mut reports) = (data, Vec::new());
         while let Some((length, tail)) = rest.split_first_chunk::<2>() {
             let length = usize::from(u16::from_be_bytes(*length) & 0x7ff);

@@ -27,7 +27,7 @@ pub(super) struct Exported {
 }
 
 thread_local! {
-    /// How [`KeyTap`] hands the slot of the instance just made to `Session::accept`, which made
+    /// How [`KeyTap`] hands the slot of the instance just made to `PeerSession::accept`, which made
     /// it on this same thread.
     pub(super) static NEW_SLOT: RefCell<Option<KeySlot>> = const { RefCell::new(None) };
 }

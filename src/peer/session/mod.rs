@@ -30,7 +30,7 @@ pub(crate) use self::incoming::{EXTENSIONS, Incoming};
 use self::keys::{CERTIFICATE, Exported, KeySlot, NEW_SLOT, PROVIDER};
 use super::{
     End, sdp, srtp,
-    udp::{self, Port, Route, UFRAG_CHARS},
+    udp::{self, DatagramRoute, Port, UFRAG_CHARS},
 };
 use crate::media::Kind;
 
@@ -54,11 +54,11 @@ pub(crate) enum Report {
 }
 
 /// One peer connection of the direct engine.
-pub(crate) struct Session {
+pub(crate) struct PeerSession {
     rtc: Rtc,
     keys: KeySlot,
     port: Port,
-    route: Route,
+    route: DatagramRoute,
     ufrag: [u8; UFRAG_CHARS],
     /// Every address that has passed ICE's integrity check.
     addresses: Vec<SocketAddr>,
@@ -79,7 +79,7 @@ pub(crate) struct Session {
     span: Span,
 }
 
-impl Session {
+impl PeerSession {
     /// Takes the transport half of an offer and returns the session with its half of the answer.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Session {
     pub(crate) fn accept(
         offer: &sdp::Offer,
         port: &Port,
-        route: Route,
+        route: DatagramRoute,
         incoming: Incoming,
     ) -> Result<(Self, sdp::Transport), sdp::Error> {
         let now = Instant::now();
@@ -262,7 +262,7 @@ impl Session {
         Some((kind, rid))
     }
 
-    /// When [`Session::tick`] is due.
+    /// When [`PeerSession::tick`] is due.
     pub(crate) const fn wake(&self) -> Instant {
         self.wake
     }
@@ -386,7 +386,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for PeerSession {
     fn drop(&mut self) {
         self.port
             .unregister(self.ufrag, self.addresses.drain(..), self.route.session());
