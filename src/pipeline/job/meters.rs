@@ -74,6 +74,12 @@ struct Counted {
     meter: Arc<BufferMeter>,
 }
 
+/// An appsink and what has reached it.
+pub(super) struct MeteredAppsink {
+    pub(super) name: String,
+    pub(super) meter: Arc<BufferMeter>,
+}
+
 /// The meters of a job.
 pub(super) struct Meters {
     on_the_way: OnTheWay,
@@ -152,6 +158,15 @@ impl Meters {
             outputs.extend(sinks.iter().map(Counted::output));
         }
         outputs
+    }
+
+    /// The appsinks with their meters.
+    pub(super) fn appsinks(&self) -> Vec<MeteredAppsink> {
+        let appsinks = self.outputs.iter().map(|output| MeteredAppsink {
+            name: output.name.clone(),
+            meter: Arc::clone(&output.meter),
+        });
+        appsinks.collect()
     }
 
     /// The meters of the appsinks; an output has none.

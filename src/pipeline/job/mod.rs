@@ -11,6 +11,7 @@ mod flood;
 mod graph;
 mod inputs;
 mod meters;
+mod missing_tracks;
 mod peers;
 mod watch;
 
@@ -124,9 +125,9 @@ impl Job {
                 PipelineEnd::Ended => Event::Ended,
             })
         };
-        let live_source = matches!(role, PipelineRole::Source { .. });
+        let is_source = matches!(role, PipelineRole::Source { .. });
         let ready = move |pipeline: &gst::Pipeline, live| {
-            if live_source && live {
+            if is_source && live {
                 render_at_once(pipeline);
             }
         };
@@ -134,6 +135,10 @@ impl Job {
             RunningPipeline::start_again(pipeline, ready, events.clone(), event, loops).await?;
         inputs.attach(&streams)?;
         running.spawn(watch::run(progress(&meters, &inputs), stall, events));
+        if is_source && let Some(pipeline) = running.pipeline() {
+            let pipeline = pipeline.downgrade();
+            running.spawn(missing_tracks::run(pipeline, meters.appsinks()));
+        }
         Ok(Self {
             role,
             running,

@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 
 use gst::prelude::*;
 use gstreamer as gst;
+use tokio::task::JoinSet;
 
 use super::{
     super::{
@@ -33,9 +34,10 @@ async fn a_camera_that_marks_its_parameter_sets_is_live() {
            caps=application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96
          ! rtpjitterbuffer ! parsebin ! appsink name=video"
     );
-    let sending = tokio::spawn(send(packets.all, port));
+    let mut sending = JoinSet::new();
+    sending.spawn(send(packets.all, port));
     let (video, _, events) = run(&text, 30).await;
-    sending.abort();
+    sending.shutdown().await;
     assert_eq!(events, [Event::Track(Kind::Video, Codec::H264)]);
     let video = video.lock().unwrap();
     let begins = video.iter().position(|(.., frame)| frame.keyframe);

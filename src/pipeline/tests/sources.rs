@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::{
     super::{Event, Source, TrackSinks, Variables, init},
     SeenFrames,
-    peers::{Folder, clip, ffmpeg, file, free_port, rtmp_server, rtsp_server, spawn},
+    peers::{Folder, clip, ffmpeg, file, finish, free_port, rtmp_server, rtsp_server, spawn},
     sink,
 };
 use crate::media::{Codec, Kind};
@@ -156,6 +156,66 @@ async fn srt_is_received() {
     );
     let _peer = spawn("sh", &["-c", &push]);
     let url = format!("srt://127.0.0.1:{port}?mode=listener");
+    frames("srt", &[("url", &url)], BOTH, 40).await;
+}
+
+/// A file, an RTMP stream, an SRT stream and a camera without sound are live with their picture.
+#[tokio::test]
+async fn sources_without_sound_are_live() {
+    let folder = Folder::new();
+    let (clip, silent) = (clip(&folder).await, folder.file("silent.mp4"));
+    ffmpeg(&format!("-i {clip} -c copy -an {silent}")).await;
+    frames("file", &[("file", &silent)], &[Kind::Video], 40).await;
+
+    let (_server, port) = rtmp_server(&folder);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let url = format!("rtmp://127.0.0.1:{port}/live/x");
+    let _rtmp = send(&silent, "flv", &url);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    frames("rtmp", &[("url", &url)], &[Kind::Video], 40).await;
+
+    let port = free_port();
+    let url = format!("srt://127.0.0.1:{port}");
+    let _srt = send(&silent, "mpegts", &format!("{url}?mode=listener"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    frames("srt", &[("url", &url)], &[Kind::Video], 40).await;
+
+    let launch = "( videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1
+        ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0 )";
+    let (_camera, url) = rtsp_server(launch, false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    frames("rtsp", &[("url", &url)], &[Kind::Video], 40).await;
+}
+
+/// Sends a file again and again, as it is.
+fn send(file: &str, format: &str, url: &str) -> tokio::process::Child {
+    let arguments =
+        format!("-v error -nostdin -re -stream_loop 9 -i {file} -c copy -f {format} {url}");
+    spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Metadata that stands before the sound in the stream does not take its place.
+#[tokio::test]
+async fn srt_with_metadata_has_its_sound() {
+    let folder = Folder::new();
+    let file = folder.file("drone.ts");
+    let text = format!(
+        "mpegtsmux name=mux ! filesink location={file}
+         fakesrc num-buffers=250 sizetype=fixed sizemax=40 filltype=random format=time datarate=1000
+           ! meta/x-klv,parsed=true ! queue ! mux.
+         videotestsrc num-buffers=250 ! video/x-raw,width=320,height=180,framerate=25/1
+           ! x264enc tune=zerolatency key-int-max=25 ! h264parse ! queue ! mux.
+         audiotestsrc num-buffers=470 ! audio/x-raw,rate=48000,channels=2 ! audioconvert
+           ! avenc_aac ! aacparse ! queue ! mux."
+    );
+    let writing = spawn(
+        "gst-launch-1.0",
+        &text.split_whitespace().collect::<Vec<_>>(),
+    );
+    finish(writing).await;
+    let url = format!("srt://127.0.0.1:{}", free_port());
+    let _peer = send(&file, "mpegts -map 0", &format!("{url}?mode=listener"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
     frames("srt", &[("url", &url)], BOTH, 40).await;
 }
 
