@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use str0m::{IceCreds, media::Rid, rtp::RtpPacket};
+use str0m::{
+    IceCreds,
+    media::Rid,
+    rtp::{RtpPacket, Ssrc},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -45,6 +49,10 @@ struct Lane {
     kind: Kind,
     rid: Option<Rid>,
     sink: PacketSink,
+    /// The SSRC that it comes from now.
+    ssrc: Option<Ssrc>,
+    /// The next packet is the first one from another SSRC.
+    restarted: bool,
     reorder: Reorder<RtpPacket>,
     /// When the sender sent the report that was taken last, by its clock. str0m repeats it with
     /// every packet.
@@ -80,6 +88,7 @@ pub(super) struct ReceptionHandle {
 /// The task that runs a publisher's session.
 pub(super) struct Reception {
     session: PeerSession,
+    jitter: Duration,
     consent: Duration,
     /// The server's clock, on which frames' presentation times lie.
     pub(super) running_time: fn() -> Duration,
@@ -134,6 +143,7 @@ impl Reception {
         let counters = Arc::<Counters>::default();
         let task = Self {
             session,
+            jitter: options.jitter,
             consent: options.consent,
             running_time: pipeline::running_time,
             timeline: Timeline::new(inputs.iter().map(|input| input.codec.clock_rate())),
@@ -333,6 +343,13 @@ impl Reception {
         let Some(lane) = self.lanes.get_mut(at) else {
             return;
         };
+        let ssrc = packet.header.ssrc;
+        if lane.ssrc.replace(ssrc).is_some_and(|before| before != ssrc) {
+            // Sequence numbers, timestamps and reports have nothing to do with those before.
+            tracing::debug!(%kind, "the publisher continues under another SSRC");
+            lane.restart(self.jitter);
+            self.timeline.restart(at);
+        }
         if let Some(info) = packet.last_sender_info
             && lane.reported.replace(info.ntp_time) != Some(info.ntp_time)
         {
@@ -353,6 +370,7 @@ impl Reception {
                 if packet.payload.is_empty() {
                     continue; // padding that probes for bandwidth
                 }
+                let gap = gap | std::mem::take(&mut lane.restarted);
                 (lane.sink)(Packet {
                     pts: self.timeline.due(at, packet.time.numer(), arrival),
                     sequence: *packet.seq_no,
@@ -380,9 +398,20 @@ impl Lane {
             kind: input.codec.kind(),
             rid: input.rid.map(|rid| Rid::from(rid.as_str())),
             sink: input.sink,
+            ssrc: None,
+            restarted: false,
             reorder: Reorder::new(jitter),
             reported: None,
         }
+    }
+
+    /// Forgets the packets of the SSRC before. What has been lost stays counted.
+    fn restart(&mut self, jitter: Duration) {
+        let lost = self.reorder.lost;
+        self.reorder = Reorder::new(jitter);
+        self.reorder.lost = lost;
+        self.reported = None;
+        self.restarted = true;
     }
 }
 

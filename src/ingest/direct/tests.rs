@@ -88,6 +88,16 @@ impl Client {
         }
     }
 
+    /// Continues under another SSRC.
+    fn change_ssrc(&mut self) {
+        let mid = self.peer.mid(MediaKind::Video).unwrap();
+        let mut api = self.peer.rtc.direct_api();
+        let before = api.stream_tx_by_mid(mid, None).unwrap().ssrc();
+        api.remove_stream_tx(before);
+        let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
+        api.declare_stream_tx(ssrc, Some(rtx), mid, None);
+    }
+
     fn send(&mut self, sequence: u64, packet: &[u8]) {
         let timestamp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
         let mid = self.peer.mid(MediaKind::Video).unwrap();
@@ -249,6 +259,44 @@ async fn a_published_stream_becomes_frames() {
         "close_notify ends the peer"
     );
     assert_eq!(stage.events.recv().await, Some(Event::Closed(End::Deleted)));
+    stage.depacketizer.stop().await;
+    stage.tasks.shutdown().await;
+}
+
+/// Sends packets at their pace, with these sequence numbers.
+fn send_all(client: &mut Client, sequences: impl Iterator<Item = u64>, packets: &[Vec<u8>]) {
+    let mut due = Instant::now();
+    for (sequence, packet) in sequences.zip(packets) {
+        client.send(sequence, packet);
+        if packet[1] & 0x80 != 0 {
+            due += Duration::from_millis(33);
+            client.run(due);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_may_continue_under_another_ssrc() {
+    let mut stage = stage().await;
+    let packets = packets();
+    let made = |stage: &Stage| stage.frames.lock().unwrap().clone();
+    tokio::task::block_in_place(|| {
+        connect(&mut stage.client);
+        send_all(&mut stage.client, 3000.., &packets);
+        for round in 1..4 {
+            stage.client.change_ssrc();
+            let before = made(&stage).len();
+            // Behind the numbers before, but not so far that it would pass as a new beginning.
+            send_all(&mut stage.client, 3000 - 400 * round.., &packets);
+            stage
+                .client
+                .run(Instant::now() + Duration::from_millis(300));
+            let frames = made(&stage).split_off(before);
+            assert_eq!(frames.len(), 60, "round {round}");
+            assert!(frames[0].keyframe && frames.is_sorted_by_key(|frame| frame.timestamp));
+        }
+    });
+    stage.publisher.close(End::Deleted).await;
     stage.depacketizer.stop().await;
     stage.tasks.shutdown().await;
 }

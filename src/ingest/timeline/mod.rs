@@ -118,6 +118,15 @@ impl Timeline {
         self.synchronise(arrival);
     }
 
+    /// Forgets a stream, whose timestamps begin anew.
+    pub(crate) fn restart(&mut self, stream: usize) {
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.placing = None;
+            stream.relation = Relation::default();
+            stream.in_sync = false;
+        }
+    }
+
     /// Aims the streams that report at one and the same sender's clock. Does nothing while they
     /// contradict themselves, or know of different clocks.
     fn synchronise(&mut self, now: i64) {

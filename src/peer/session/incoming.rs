@@ -1,6 +1,6 @@
 //! What a publisher sends, as str0m must be told without SDP.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use str0m::{
     Rtc, RtcConfig,
@@ -33,6 +33,8 @@ pub(crate) struct Incoming {
     extensions: Vec<(u8, Extension)>,
     /// SSRCs of which an authentic packet has come.
     known: HashSet<u32>,
+    /// SSRCs that have been replaced, the latest last: a late packet must not bring them back.
+    retired: VecDeque<u32>,
 }
 
 struct Section {
@@ -43,6 +45,10 @@ struct Section {
     rtx: Option<u8>,
     /// The layers of a simulcast section.
     rids: Vec<Rid>,
+    /// The SSRC that sends now; unknown for layers, which str0m tells apart by their rids.
+    ssrc: Option<u32>,
+    /// The SSRC of its retransmissions.
+    rtx_ssrc: Option<u32>,
 }
 
 impl Incoming {
@@ -69,6 +75,8 @@ impl Incoming {
                 pt,
                 rtx,
                 rids,
+                ssrc: None,
+                rtx_ssrc: None,
             });
             for (id, uri) in &media.extensions {
                 let known = EXTENSIONS.iter().position(|known| known == uri);
@@ -154,6 +162,9 @@ impl Incoming {
         if self.known.contains(&ssrc) {
             return true;
         }
+        if self.retired.contains(&ssrc) {
+            return false;
+        }
         let room = !self.is_empty() && self.known.len() < STREAMS_MAX;
         if !room || !rtc.is_connected() || !authentic(datagram) {
             return false;
@@ -168,23 +179,44 @@ impl Incoming {
     /// the mid extension are there in every client's offer; payload types always are, and are
     /// unique in a bundle (RFC 9143 §9.1). False for a retransmission before anything else: its
     /// stream is not known yet.
-    fn expect(&self, rtc: &mut Rtc, pt: u8, ssrc: u32) -> bool {
+    ///
+    /// A publisher may continue a section under another SSRC (RFC 3550 §8.2, RFC 9143 §9.2): that
+    /// one takes the place of the one before.
+    fn expect(&mut self, rtc: &mut Rtc, pt: u8, ssrc: u32) -> bool {
         let mut api = rtc.direct_api();
+        let mut replaced = [None; 2];
         // Layers share their payload type; their packets name their rid.
         for section in self
             .sections
-            .iter()
+            .iter_mut()
             .filter(|section| section.rids.is_empty())
         {
             if section.pt == pt {
+                replaced = [section.ssrc.replace(ssrc), section.rtx_ssrc.take()];
+                if let Some(before) = replaced[0] {
+                    api.remove_stream_rx(before.into());
+                }
                 api.expect_stream_rx(ssrc.into(), None, section.mid, None);
             } else if section.rtx == Some(pt) {
-                let main = api.stream_rx_by_mid(section.mid, None).map(|rx| rx.ssrc());
-                let Some(main) = main else { return false };
-                api.expect_stream_rx(main, Some(Ssrc::from(ssrc)), section.mid, None);
+                let Some(main) = section.ssrc else {
+                    return false;
+                };
+                replaced[1] = section.rtx_ssrc.replace(ssrc);
+                api.expect_stream_rx(main.into(), Some(Ssrc::from(ssrc)), section.mid, None);
             }
         }
+        for ssrc in replaced.into_iter().flatten() {
+            self.retire(ssrc);
+        }
         true
+    }
+
+    fn retire(&mut self, ssrc: u32) {
+        self.known.remove(&ssrc);
+        if self.retired.len() == STREAMS_MAX {
+            self.retired.pop_front();
+        }
+        self.retired.push_back(ssrc);
     }
 
     pub(super) fn request_keyframe(&self, rtc: &mut Rtc) {
