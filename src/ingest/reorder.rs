@@ -10,8 +10,8 @@ const WAITING_MAX: usize = 1024;
 /// A jump in sequence numbers larger than this is a new start, not a gap.
 pub(super) const JUMP: u64 = 3000;
 
-/// Holds packets behind a gap until what is missing has come, or has not come in time. Packets in
-/// order pass without any delay.
+/// Holds packets behind a gap until the missing ones arrive or are too late. Packets in order pass
+/// without delay.
 pub(crate) struct Reorder<T> {
     latency: Duration,
     /// Sequence number to release next.
@@ -22,7 +22,7 @@ pub(crate) struct Reorder<T> {
 }
 
 impl<T> Reorder<T> {
-    /// A gap is given up when the packet behind it has waited for `latency`.
+    /// Gives up a gap when the packet behind it has waited for `latency`.
     pub(crate) const fn new(latency: Duration) -> Self {
         Self {
             latency,
@@ -32,7 +32,7 @@ impl<T> Reorder<T> {
         }
     }
 
-    /// Takes a packet. Duplicates, and packets that were given up, are dropped.
+    /// Takes a packet. Drops duplicates and packets that have been given up.
     pub(crate) fn push(&mut self, now: Instant, sequence: u64, packet: T) {
         let next = *self.next.get_or_insert(sequence);
         if sequence.abs_diff(next) > JUMP {
@@ -44,8 +44,8 @@ impl<T> Reorder<T> {
         self.waiting.entry(sequence).or_insert((now, packet));
     }
 
-    /// The next packet in order, if it is there or the wait for it is over. True with it says
-    /// that packets are missing before it.
+    /// The next packet in order, once it is there or the wait for it is over. `true` beside it means
+    /// that packets before it are missing.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(T, bool)> {
         let next = self.next?;
         let (&sequence, (came, _)) = self.waiting.first_key_value()?;

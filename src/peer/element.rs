@@ -88,10 +88,10 @@ pub(crate) fn rtpbin(webrtcbin: &gst::Element) -> Option<gst::Element> {
     webrtcbin.downcast_ref::<gst::Bin>()?.by_name("rtpbin")
 }
 
-/// What the connection's owner hears of its state: each thing once.
+/// Reports the state of a connection, each change once.
 pub(crate) struct Reporter {
     events: mpsc::Sender<Event>,
-    /// Told of each event before its receiver; must not wait.
+    /// Called with each event before it is sent; must not wait.
     first: Box<dyn Fn(&Event) + Send + Sync>,
     connected: AtomicBool,
     closed: AtomicBool,
@@ -338,7 +338,10 @@ fn say_goodbye(webrtcbin: &gst::Element) -> bool {
 
 /// Says goodbye to the peer, stops the pipeline and frees it.
 pub(crate) async fn close(running: RunningPipeline, webrtcbin: glib::WeakRef<gst::Element>) {
-    let goodbye = move || webrtcbin.upgrade().is_some_and(|it| say_goodbye(&it));
+    let goodbye = move || {
+        let webrtcbin = webrtcbin.upgrade();
+        webrtcbin.is_some_and(|webrtcbin| say_goodbye(&webrtcbin))
+    };
     match running::blocking("a goodbye", running::STOP_TIMEOUT, goodbye).await {
         Ok(true) => tokio::time::sleep(GOODBYE_WAIT).await,
         Ok(false) => {}

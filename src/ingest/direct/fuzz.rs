@@ -50,7 +50,7 @@ pub(crate) fn publisher(data: &[u8]) -> io::Result<u64> {
                 None
             }
         };
-        let datagram = datagram.as_ref().map(|it| (peer.address, it.as_slice()));
+        let datagram = datagram.as_deref().map(|datagram| (peer.address, datagram));
         let ended = task.step(now, datagram);
         assert!(ended.is_none(), "{ended:?}");
     }

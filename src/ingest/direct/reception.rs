@@ -171,8 +171,8 @@ impl Reception {
 }
 
 impl ReceptionHandle {
-    /// Adds trickled candidates. With ICE-lite they are a hint only, so that losing them to a full
-    /// queue does no harm.
+    /// Adds trickled candidates. With ICE-lite they are only a hint: losing them to a full queue does
+    /// no harm.
     pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
         self.tell(Command::Candidates(candidates.to_vec()));
     }
@@ -224,7 +224,7 @@ impl ReceptionHandle {
 
     fn tell(&self, command: Command) {
         if self.commands.try_send(command).is_err() {
-            tracing::debug!("publisher's task is behind; a command is lost");
+            tracing::debug!("command lost: the queue is full");
         }
     }
 }
@@ -261,7 +261,7 @@ impl Reception {
         self.tell(Event::Closed(why));
     }
 
-    /// Takes what the session reports; why it has ended, if it has.
+    /// Takes the session's reports; returns why it has ended, if it has.
     fn handle(&mut self, reports: &mut Vec<Report>) -> Option<End> {
         for report in reports.drain(..) {
             match report {
@@ -303,7 +303,7 @@ impl Reception {
             Command::Candidates(candidates) => self.session.add_candidates(&candidates),
             Command::Keyframe => self.session.request_keyframe(Instant::now()),
             Command::Restart(credentials, reply) => {
-                // Who does not wait for the answer any more has given up the request.
+                // Err: the request has been given up.
                 drop(reply.send(self.session.restart(credentials)));
             }
             Command::Close(_) => {}
@@ -311,14 +311,14 @@ impl Reception {
     }
 
     fn wake(&self) -> Instant {
-        // The peer's signs of life are looked at with every wake.
+        // Signs of life are checked at every wake-up.
         let deadline = Instant::now() + self.consent / 10;
         let gaps = self.lanes.iter().filter_map(|lane| lane.reorder.deadline());
         gaps.chain([self.session.wake()])
             .fold(deadline, Instant::min)
     }
 
-    /// The time to connect is for the owner to limit.
+    /// The broadcast limits the time to connect.
     fn overdue(&self) -> Option<End> {
         let silent = self.session.silence(Instant::now()) >= self.consent;
         (self.connected && silent).then_some(End::Vanished)
@@ -362,7 +362,7 @@ impl Reception {
         lane.reorder.push(Instant::now(), *packet.seq_no, packet);
     }
 
-    /// Hands on what is in order by now.
+    /// Passes on the packets that are in order by now.
     fn release(&mut self) {
         let (now, arrival) = (Instant::now(), (self.running_time)());
         for (at, lane) in self.lanes.iter_mut().enumerate() {
@@ -387,7 +387,7 @@ impl Reception {
 
     fn tell(&self, event: Event) {
         if self.events.try_send(event).is_err() {
-            tracing::debug!("publisher's owner is behind; an event is lost");
+            tracing::debug!("event lost: the queue is full");
         }
     }
 }

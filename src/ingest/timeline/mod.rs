@@ -37,7 +37,7 @@ pub(crate) struct Timeline {
     window_start: Option<i64>,
     /// Running time of the sender's time zero, once streams are in sync. May be negative.
     epoch: Option<i64>,
-    /// Since when reports tell of a jump of the sender's clock that not all streams have told yet.
+    /// When reports first showed a jump of the sender's clock; `None` once all streams have shown it.
     jump: Option<i64>,
 }
 
@@ -160,7 +160,11 @@ impl Timeline {
     fn follow_drift(&mut self) {
         let mut latest = None;
         for stream in &mut self.streams {
-            let Some(late) = stream.placing.as_mut().and_then(|it| it.earliest.take()) else {
+            let Some(late) = stream
+                .placing
+                .as_mut()
+                .and_then(|placing| placing.earliest.take())
+            else {
                 continue;
             };
             if stream.in_sync {

@@ -1,4 +1,4 @@
-//! What a publisher sends, as str0m must be told without SDP.
+//! What a publisher sends, declared to str0m without SDP.
 
 use std::collections::{HashSet, VecDeque};
 

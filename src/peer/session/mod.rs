@@ -36,7 +36,8 @@ use crate::media::Kind;
 
 /// Addresses one session may use in its life; NAT rebinding and mobility need a handful.
 const ADDRESSES_MAX: usize = 16;
-/// A longer datagram is nobody's: jumbo frames are no longer. str0m's DTLS panics at 30 000 bytes.
+/// Jumbo frames are no longer than this; longer datagrams are dropped. str0m's DTLS panics at 30 000
+/// bytes.
 const DATAGRAM_BYTES_MAX: usize = 9216;
 /// Remote candidates one session may name.
 const CANDIDATES_MAX: usize = 32;
@@ -165,7 +166,7 @@ impl PeerSession {
         Ok(transport(local, fingerprint, &self.port))
     }
 
-    /// Adds remote candidates; what is more than the session may name is ignored.
+    /// Adds remote candidates; ignores those beyond the limit of the session.
     pub(crate) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
         for address in candidates {
             if self.candidates == CANDIDATES_MAX {
@@ -192,7 +193,7 @@ impl PeerSession {
         if datagram.len() > DATAGRAM_BYTES_MAX {
             return;
         }
-        // What str0m cannot read at all it would only count; garbage stops here.
+        // str0m would only count what it cannot read.
         let Ok(contents) = datagram.try_into() else {
             return;
         };
@@ -213,15 +214,17 @@ impl PeerSession {
         self.finish(now, result, Some((source, nominated)), reports);
     }
 
-    /// Whether str0m shall see a datagram. Of SRTCP, and of new streams, only what the peer has
-    /// encrypted: str0m would log each forged packet, and make room for each forged stream.
+    /// Whether to pass a datagram to str0m. SRTCP and new streams must be encrypted by the peer: str0m
+    /// would log each forged packet and allocate state for each forged stream.
     fn admits(&mut self, datagram: &[u8]) -> bool {
         let verifier = self.verifier.as_mut();
         match datagram {
             // RFC 7983 §7, RFC 5761 §4.
-            [128..192, 192..224, ..] => verifier.is_some_and(|it| it.admits_rtcp(datagram)),
+            [128..192, 192..224, ..] => {
+                verifier.is_some_and(|verifier| verifier.admits_rtcp(datagram))
+            }
             [128..192, ..] => self.incoming.admits(&mut self.rtc, datagram, |packet| {
-                verifier.is_some_and(|it| it.is_authentic(packet))
+                verifier.is_some_and(|verifier| verifier.is_authentic(packet))
             }),
             _ => true,
         }

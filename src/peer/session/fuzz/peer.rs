@@ -110,7 +110,10 @@ impl Adversary {
     /// A packet in which `MID` stands for the name of the picture's section, which is random.
     pub(crate) fn named(&self, packet: &[u8]) -> Vec<u8> {
         let mut packet = packet.to_vec();
-        let mid = self.offer.lines().find_map(|it| it.strip_prefix("a=mid:"));
+        let mid = self
+            .offer
+            .lines()
+            .find_map(|line| line.strip_prefix("a=mid:"));
         for at in 0..packet.len() {
             if let Some(name) = packet.get_mut(at..at + 3)
                 && name == b"MID"
