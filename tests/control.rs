@@ -215,6 +215,30 @@ fn a_keyframe_can_be_forced() {
     viewer.wait_for_frames(10);
 }
 
+/// An address that refuses connections, with a token.
+const SECRET_URL: &str = "http://127.0.0.1:1/x.m3u8?token=hunter2-secret";
+
+#[test]
+fn secrets_stay_out_of_texts_and_viewers_see_no_reasons() {
+    let folder = folder("secrets", &["hls-pull.launch"], &[]);
+    let config = format!(
+        "[broadcasts.a]\nsource = \"hls-pull.launch\"\nvars = {{ url = \"{SECRET_URL}\" }}\n"
+    );
+    let server = server(&folder, &config, &["--log", "debug"]);
+    let path = "/api/broadcasts/a/pipelines";
+    let error = wait_for("failure", || {
+        let list = server.get_as_operator(path).json();
+        Some(list["pipelines"][0]["error"].as_str()?.to_owned())
+    });
+    assert!(!error.contains("hunter2"), "{error}");
+    for path in ["/api/broadcasts", "/api/broadcasts/a", path] {
+        let shown = server.get(path).expect(200).json().to_string();
+        assert!(!shown.contains("error"), "{shown}");
+    }
+    let log = server.log();
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
 #[test]
 fn only_the_operator_looks_into_pipelines_and_changes_them() {
     let server = Server::demo(&[]);

@@ -41,7 +41,8 @@ pub(crate) fn server(folder: &Path, config: &str, arguments: &[&str]) -> Server 
 
 /// An output as the API shows it.
 pub(crate) fn status(server: &Server, broadcast: &str, output: &str) -> Option<Value> {
-    let reply = server.get(&format!("/api/broadcasts/{broadcast}")).json();
+    let path = format!("/api/broadcasts/{broadcast}");
+    let reply = server.get_as_operator(&path).json();
     let outputs = reply.get("outputs")?.as_array()?;
     outputs.iter().find(|it| it["name"] == output).cloned()
 }

@@ -42,8 +42,8 @@ pub struct Health {
     pub state: Activity,
     /// How often it was started again.
     pub restarts: u64,
-    /// Why it failed last, if it does not run.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Why it failed last, if it does not run. Not for viewers: it may quote a file's text.
+    #[serde(skip)]
     pub error: Option<String>,
 }
 
@@ -125,6 +125,17 @@ pub struct Details {
     pub rendition_pipelines: Vec<PipelineFigures>,
 }
 
+impl Details {
+    /// With the reasons of failures, for the operator.
+    #[must_use]
+    pub fn with_errors(mut self) -> Self {
+        for pipelines in [&mut self.outputs, &mut self.rendition_pipelines] {
+            pipelines.iter_mut().for_each(PipelineFigures::show_error);
+        }
+        self
+    }
+}
+
 /// A rendition made by a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RenditionStatus {
@@ -170,6 +181,9 @@ pub struct PipelineFigures {
     /// How it is.
     #[serde(flatten)]
     pub health: Health,
+    /// [`Health::error`], once it is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     /// What goes in and out.
     #[serde(flatten)]
     pub figures: JobFigures,
@@ -185,9 +199,15 @@ impl PipelineFigures {
             file: file.file.clone(),
             kind,
             health: snapshot.health,
+            error: None,
             figures: snapshot.figures,
             control: snapshot.control,
         }
+    }
+
+    /// Shows why it failed, to the operator.
+    pub fn show_error(&mut self) {
+        self.error.clone_from(&self.health.error);
     }
 }
 

@@ -51,8 +51,16 @@ pub(super) fn broadcasts(app: &App, request: &HttpRequest) -> Result<Response, P
     json(&List::of(&app.broadcasts).seen(&view))
 }
 
-pub(super) async fn broadcast(app: &App, name: &Name) -> Result<Response, Problem> {
-    json(&app.broadcasts.details_of(name).await?)
+pub(super) async fn broadcast(
+    app: &App,
+    name: &Name,
+    for_operator: bool,
+) -> Result<Response, Problem> {
+    let details = app.broadcasts.details_of(name).await?;
+    if for_operator {
+        return json(&details.with_errors());
+    }
+    json(&details)
 }
 
 pub(super) fn server(app: &App) -> Result<Response, Problem> {

@@ -321,11 +321,13 @@ impl App {
             Route::Broadcasts => api::broadcasts(self, &request),
             Route::Broadcast(name) => {
                 self.auth.permit_view(&request, name)?;
-                api::broadcast(self, name).await
+                let for_operator = operator::check(self, &request).is_ok();
+                api::broadcast(self, name, for_operator).await
             }
             Route::Pipelines(name) => {
                 self.auth.permit_view(&request, name)?;
-                pipelines::list(self, name).await
+                let for_operator = operator::check(self, &request).is_ok();
+                pipelines::list(self, name, for_operator).await
             }
             Route::Pipeline(name, pipeline, part) => {
                 pipelines::answer(self, name, pipeline, *part, request).await

@@ -64,8 +64,11 @@ struct List {
     pipelines: Vec<PipelineFigures>,
 }
 
-pub(super) async fn list(app: &App, name: &Name) -> Result<Response, Problem> {
-    let pipelines = app.broadcasts.pipelines_of(name).await?;
+pub(super) async fn list(app: &App, name: &Name, for_operator: bool) -> Result<Response, Problem> {
+    let mut pipelines = app.broadcasts.pipelines_of(name).await?;
+    if for_operator {
+        pipelines.iter_mut().for_each(PipelineFigures::show_error);
+    }
     json(&List { pipelines })
 }
 

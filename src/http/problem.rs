@@ -230,7 +230,11 @@ impl From<broadcast::Error> for Problem {
             Error::TooOften => Self::too_often(detail),
             Error::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail)
                 .retry_after(RETRY_FULL),
-            Error::Failed(_) => Self::failed(detail),
+            Error::Failed(_) => {
+                // It may quote a pipeline file.
+                tracing::error!(error = detail, "request failed");
+                Self::failed("the server failed; its log says why")
+            }
         }
     }
 }

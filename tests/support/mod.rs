@@ -244,6 +244,12 @@ impl Server {
         self.request("GET", path, &[], "")
     }
 
+    /// As the operator, from this machine.
+    pub fn get_as_operator(&self, path: &str) -> Reply {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        self.raw(&[head.as_bytes()])
+    }
+
     pub fn post_offer(&self, path: &str, offer: &str) -> Reply {
         self.request("POST", path, &[SDP], offer)
     }
