@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{batch::Out, packet::Header};
+use super::{batch::Out, packet::PacketHead};
 use crate::{
     fanout::{
         playout::Part,
@@ -117,14 +117,15 @@ impl Stream {
         for (index, range) in ranges {
             let payload = frame.data.get(range).unwrap_or_default();
             let marker = self.kind == Kind::Video && index + 1 == count;
-            let header = Header {
-                marker_and_pt: self.identity.pt | u8::from(marker) << 7,
+            let head = PacketHead {
+                marker,
+                pt: self.identity.pt,
                 index: self.next,
                 timestamp: wire_timestamp,
                 ssrc: self.identity.ssrc,
                 extension,
             };
-            header.write_packet(batch, sender, &[payload])?;
+            head.write_packet(batch, sender, &[payload])?;
             self.next += 1;
             self.packets = self.packets.wrapping_add(1);
             self.octets = self
@@ -184,10 +185,10 @@ impl Stream {
         };
         let payload = run.frame.data.get(range).unwrap_or_default();
         let marker = self.kind == Kind::Video && packet + 1 == run.frame.ends.len();
-        let marker = u8::from(marker) << 7;
         if let Some((ssrc, pt)) = self.identity.rtx {
-            let header = Header {
-                marker_and_pt: pt | marker,
+            let head = PacketHead {
+                marker,
+                pt,
                 index: self.rtx_next,
                 timestamp: run.timestamp,
                 ssrc,
@@ -195,18 +196,19 @@ impl Stream {
             };
             self.rtx_next += 1;
             // RFC 4588 §4: the payload begins with the original sequence number.
-            header.write_packet(batch, sender, &[&sequence.to_be_bytes(), payload])?;
+            head.write_packet(batch, sender, &[&sequence.to_be_bytes(), payload])?;
         } else {
             // The same packet under the same index: the very same bytes again, so that the
             // nonce is not used for anything new.
-            let header = Header {
-                marker_and_pt: self.identity.pt | marker,
+            let head = PacketHead {
+                marker,
+                pt: self.identity.pt,
                 index,
                 timestamp: run.timestamp,
                 ssrc: self.identity.ssrc,
                 extension: run.extension,
             };
-            header.write_packet(batch, sender, &[payload])?;
+            head.write_packet(batch, sender, &[payload])?;
         }
         Ok(true)
     }
@@ -287,12 +289,9 @@ impl Stream {
 mod tests {
     use std::sync::LazyLock;
 
-    use super::{
-        super::{batch::Batch, packet::HEADER},
-        *,
-    };
+    use super::{super::batch::Batch, *};
     use crate::{
-        media::Codec,
+        media::{Codec, rtp::FIXED_BYTES},
         peer::srtp::{MasterKey, Profile, Sender},
     };
 
@@ -424,7 +423,7 @@ mod tests {
         assert!(stream.write_again(&mut out(&mut batch, now), 5).unwrap());
         assert_eq!(batch.bytes[1..4], [0xe1, 0, 7]);
         assert_eq!(batch.bytes[8..12], 9_u32.to_be_bytes());
-        assert_eq!(batch.bytes.len(), HEADER + 2 + 100 + 16);
+        assert_eq!(batch.bytes.len(), FIXED_BYTES + 2 + 100 + 16);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use super::{Arrival, Playout, Renditions};
-use crate::media::Kind;
+use crate::media::{
+    Kind,
+    rtp::{FIXED_BYTES, RtpHeader},
+};
 
 /// A packet as it has gone out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +23,13 @@ pub(in crate::fanout) struct Taken {
 impl Taken {
     /// Reads a packet without header extensions; `kind` tells from its SSRC what it is of.
     pub(in crate::fanout) fn read(packet: &[u8], kind: impl FnOnce(u32) -> Kind) -> Self {
-        let word = |at: usize| u32::from_be_bytes(packet[at..at + 4].try_into().unwrap());
+        let header = RtpHeader::read(packet).unwrap();
         Self {
-            kind: kind(word(8)),
-            sequence: u16::from_be_bytes([packet[2], packet[3]]),
-            timestamp: word(4),
-            marker: packet[1] >> 7 == 1,
-            bytes: packet.len() - 12,
+            kind: kind(header.ssrc),
+            sequence: header.sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            bytes: packet.len() - FIXED_BYTES,
         }
     }
 }

@@ -13,10 +13,11 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::retransmission::RetransmissionGuard;
-use crate::media::{Frame, Kind};
+use crate::media::{
+    Frame, Kind,
+    rtp::{FIXED_BYTES, RtpHeader},
+};
 
-/// RTP header length in bytes: no CSRC, no extension.
-const HEADER: usize = 12;
 /// A push that takes longer has been held up by the connection: webrtcbin works in microseconds,
 /// and its UDP socket never waits.
 const PUSH_MAX: Duration = Duration::from_millis(100);
@@ -57,16 +58,19 @@ impl Packets {
             .enumerate()
             .skip(range.start)
             .take(range.len());
-        let mut bytes = Vec::with_capacity(frame.data.len() + range.len() * HEADER);
+        let mut bytes = Vec::with_capacity(frame.data.len() + range.len() * FIXED_BYTES);
         let mut cuts = Vec::with_capacity(range.len());
         let mut sequence = header.sequence;
         for (index, payload) in payloads {
             let start = bytes.len();
-            let marker = u8::from(video && index == last) << 7;
-            bytes.extend_from_slice(&[0x80, header.pt | marker]);
-            bytes.extend_from_slice(&sequence.to_be_bytes());
-            bytes.extend_from_slice(&header.timestamp.to_be_bytes());
-            bytes.extend_from_slice(&header.ssrc.to_be_bytes());
+            let head = RtpHeader {
+                marker: video && index == last,
+                payload_type: header.pt,
+                sequence,
+                timestamp: header.timestamp,
+                ssrc: header.ssrc,
+            };
+            head.write(&mut bytes, &[]);
             bytes.extend_from_slice(frame.data.get(payload).unwrap_or_default());
             cuts.push(start..bytes.len());
             sequence = sequence.wrapping_add(1);
