@@ -15,7 +15,8 @@ impl DirectViewer {
         match rtcp {
             Rtcp::Nack(nack) => self.nack(cx, &nack),
             Rtcp::Remb(remb) => {
-                let bits = Duration::try_from_secs_f32(remb.bitrate).map_or(0, |it| it.as_secs());
+                let bits =
+                    Duration::try_from_secs_f32(remb.bitrate).map_or(0, |bits| bits.as_secs());
                 let tracks = self.playout.tracks.iter_mut();
                 for layers in tracks.filter_map(|track| track.layers.as_mut()) {
                     layers.estimated(bits, cx.now);

@@ -100,10 +100,10 @@ fn aimed(bytes: &[u8], ssrcs: &[u32], newest: u16) -> Vec<u8> {
     let mut words: Vec<[u8; 4]> = bytes.as_chunks().0.to_vec();
     let nack = words
         .first()
-        .is_some_and(|it| it[0] & 31 == 1 && it[1] == 205);
+        .is_some_and(|word| word[0] & 31 == 1 && word[1] == 205);
     for (at, word) in words.iter_mut().enumerate() {
         let stream = u32::from_be_bytes(*word).wrapping_sub(1);
-        if let Some(ssrc) = usize::try_from(stream).ok().and_then(|it| ssrcs.get(it)) {
+        if let Some(ssrc) = usize::try_from(stream).ok().and_then(|at| ssrcs.get(at)) {
             *word = ssrc.to_be_bytes();
         } else if nack && at > 2 {
             let back = u16::from_be_bytes([word[0], word[1]]);
@@ -185,7 +185,9 @@ impl Stage {
         let pts = self.now - self.begun;
         for (at, (codec, rendition)) in self.renditions.iter().enumerate() {
             let size = sizes.get(at).copied().unwrap_or(3);
-            let ends: Vec<u32> = (1..=u32::from(size % 16) + 1).map(|it| 1100 * it).collect();
+            let ends: Vec<u32> = (1..=u32::from(size % 16) + 1)
+                .map(|packet| 1100 * packet)
+                .collect();
             let clock = u64::from(codec.clock_rate());
             let timestamp = u64::try_from(pts.as_micros()).unwrap_or(0) * clock / 1_000_000;
             let frame = Frame {

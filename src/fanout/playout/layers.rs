@@ -75,12 +75,12 @@ impl LayerChoice {
 
     /// A keyframe of this rendition has come: whether it makes the switch.
     pub(super) fn arrives(&mut self, rendition: u64) -> bool {
-        let target = self.target.take_if(|it| it.rendition == rendition);
+        let target = self.target.take_if(|target| target.rendition == rendition);
         target.is_some()
     }
 
     fn rates(&self, renditions: &Renditions, now: Instant) -> Vec<u64> {
-        let rate = |key| renditions.get(key).map_or(0, |it| it.meter.rate(now));
+        let rate = |key| renditions.get(key).map_or(0, |cache| cache.meter.rate(now));
         self.renditions.iter().map(rate).collect()
     }
 
@@ -92,7 +92,11 @@ impl LayerChoice {
     /// Decides while `present` is what the viewer gets.
     fn decide(&mut self, present: u64, renditions: &Renditions, now: Instant) -> Step {
         let rates = self.rates(renditions, now);
-        let rate = |key: u64| renditions.get(&key).map_or(0, |it| it.meter.rate(now));
+        let rate = |key: u64| {
+            renditions
+                .get(&key)
+                .map_or(0, |cache| cache.meter.rate(now))
+        };
         let current = self.renditions.iter().position(|key| *key == present);
         self.padding = 0;
         match self.selection.decide(current.unwrap_or(0), &rates, now) {
@@ -174,7 +178,7 @@ impl<S> Playout<S> {
                 Step::Request => request = true,
                 Step::Now(to) => {
                     let cached = renditions.get(&to);
-                    if cached.is_some_and(|it| track.switcher.replay_from_keyframe(&it.gop)) {
+                    if cached.is_some_and(|cache| track.switcher.replay_from_keyframe(&cache.gop)) {
                         track.rendition = to;
                         layers.target = None;
                         self.next_portion = Some(now);

@@ -231,7 +231,7 @@ impl<S> Playout<S> {
         };
         track.choose_first(renditions, now);
         let rendition = renditions.get(&track.rendition);
-        track.switcher.switch(rendition.map(|it| &it.gop));
+        track.switcher.switch(rendition.map(|cache| &cache.gop));
         let (layers, waiting) = (track.layers.is_some(), track.switcher.is_waiting());
         if layers {
             self.next_choice = Some(now);

@@ -40,7 +40,7 @@ const WATCH: Duration = Duration::from_millis(250);
 const STUCK_MAX: Duration = Duration::from_secs(1);
 
 /// A viewer that got its last packets longer ago than this has nothing to report on.
-const FED_WITHIN: Duration = Duration::from_secs(1);
+const ACTIVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Nanoseconds between two sender reports at least; the first comes after half of it. Players
 /// cannot bring picture and sound together before that. GStreamer's default is 5 s.
@@ -94,7 +94,8 @@ impl Connection {
     /// # Errors
     /// [`Error::Sdp`] if webrtcbin does not accept a chosen format, else the engine's failure.
     pub(super) async fn accept(
-        (offer, sections): (&sdp::Offer, &[sdp::Section]),
+        offer: &sdp::Offer,
+        sections: &[sdp::Section],
         options: &ConnectionOptions,
         on_feedback: OnFeedback,
         events: mpsc::Sender<Event>,
@@ -126,7 +127,7 @@ impl Connection {
             reports.close(End::Failed)
         };
         let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;
-        let answered = negotiate(&webrtcbin, (offer, sections), options, &on_feedback).await;
+        let answered = negotiate(&webrtcbin, offer, sections, options, &on_feedback).await;
         let (pads, answer) = match answered {
             Ok(answered) => answered,
             Err(error) => {
@@ -140,11 +141,11 @@ impl Connection {
             .clone();
         element::set_on_sessions(&webrtcbin, "rtcp-min-interval", REPORT_INTERVAL);
         element::watch(&webrtcbin, &reporter);
-        let heard = listen(&webrtcbin);
+        let ear = listen(&webrtcbin);
         let viewer = Self {
             running,
             webrtcbin: webrtcbin.downgrade(),
-            tasks: watch((outlet.clone(), heard), reporter.clone(), options),
+            tasks: watch(outlet.clone(), ear, reporter.clone(), options),
             outlet,
             again,
             reporter,
@@ -196,7 +197,8 @@ type Pads = Vec<(crate::media::Kind, gst::Pad)>;
 
 async fn negotiate(
     webrtcbin: &gst::Element,
-    (offer, sections): (&sdp::Offer, &[sdp::Section]),
+    offer: &sdp::Offer,
+    sections: &[sdp::Section],
     options: &ConnectionOptions,
     on_feedback: &OnFeedback,
 ) -> Result<(Pads, String), Error> {
@@ -259,7 +261,8 @@ fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
 
 /// Ends the session when its peer does not come, has gone, or holds up who feeds it.
 fn watch(
-    (outlet, ear): (ViewerOutlet, Arc<Ear>),
+    outlet: ViewerOutlet,
+    ear: Arc<Ear>,
     reporter: Arc<Reporter>,
     options: &ConnectionOptions,
 ) -> JoinSet<()> {
@@ -267,19 +270,19 @@ fn watch(
     let mut tasks = JoinSet::new();
     let watching = async move {
         let begin = Instant::now();
-        let mut unfed = begin;
+        let mut idle_since = begin;
         let mut tick = interval(WATCH);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            if outlet.idle().is_none_or(|idle| idle > FED_WITHIN) {
-                unfed = Instant::now();
+            if outlet.idle().is_none_or(|idle| idle > ACTIVE_WITHIN) {
+                idle_since = Instant::now();
             }
-            let deaf = ear.silence().min(unfed.elapsed());
+            let deaf = ear.silence().min(idle_since.elapsed());
             let end = if !reporter.is_connected() {
                 (begin.elapsed() >= connect).then_some(End::ConnectTimeout)
             } else if outlet.stuck().is_some_and(|time| time >= STUCK_MAX) {
-                tracing::warn!("viewer's connection takes no packets");
+                tracing::warn!("viewer's connection does not accept packets");
                 Some(End::Failed)
             } else {
                 // Without media there is nothing to report; then libnice's checks are left.

@@ -71,9 +71,14 @@ impl Fanout {
                 worker.tell(Message::Feedback { viewer, feedback });
             }
         };
-        let asked = (offer, sections.as_slice());
-        let accepted =
-            Connection::accept(asked, options, Arc::new(on_feedback), events.clone()).await?;
+        let accepted = Connection::accept(
+            offer,
+            &sections,
+            options,
+            Arc::new(on_feedback),
+            events.clone(),
+        )
+        .await?;
         let (connection, answer) = accepted;
         let counters = Arc::<ViewerCounters>::default();
         let viewer = WebrtcbinViewer::new(

@@ -187,7 +187,8 @@ mod tests {
         assert_eq!(numbering.of_cache(&gop) + 10, numbering.next);
         late.header(numbering.of_cache(&gop), &part(&frame(true, 10)));
         let next = frame(true, 1);
-        let headers = [&mut early, &mut late].map(|it| it.header(numbering.next, &part(&next)));
+        let headers =
+            [&mut early, &mut late].map(|stream| stream.header(numbering.next, &part(&next)));
         assert_eq!(headers[0], headers[1]);
         let make = || Packets::new(headers[0], &next, 0..1, Duration::ZERO);
         numbering.packets(headers[0], make);

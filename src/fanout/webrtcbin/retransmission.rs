@@ -59,7 +59,7 @@ impl RetransmissionGuard {
             let request = info
                 .event()
                 .and_then(|event| event.structure())
-                .is_some_and(|it| it.name() == "GstRTPRetransmissionRequest");
+                .is_some_and(|event| event.name() == "GstRTPRetransmissionRequest");
             if request && !again.take() {
                 // `Drop` would have GStreamer 1.22 free the event a second time.
                 return gst::PadProbeReturn::Handled;

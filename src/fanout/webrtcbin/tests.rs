@@ -181,7 +181,7 @@ async fn many_sessions() {
         for round in 0..unanswered {
             let (client, viewer, _events) = watch(&stage, &options()).await;
             drop(client);
-            // Some owners just let go.
+            // Some sessions just let go.
             if round % 10 > 0 {
                 viewer.close().await;
             }

@@ -203,7 +203,10 @@ mod on_any {
         stage.feed(VIDEO, false, 1);
         stage.feed(OTHER, false, 2);
         let pictures = stage.pictures();
-        assert_eq!(pictures.iter().map(|it| it.1).collect::<Vec<_>>(), [2; 3]);
+        assert_eq!(
+            pictures.iter().map(|picture| picture.1).collect::<Vec<_>>(),
+            [2; 3]
+        );
         assert!(before.0 < pictures[0].0 && is_ascending(&pictures));
         assert_eq!(stage.requests(), 0);
     }
