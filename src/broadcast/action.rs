@@ -1,4 +1,4 @@
-//! What the parts of a broadcast want done. The actor's loop does it.
+//! What the parts of a broadcast want done. The actor carries it out.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) enum Action {
     StopRun(StopRun),
     /// Run a viewer's session.
     Admit { session: u64, view: View },
-    /// Answer a viewer with an error.
+    /// Refuse a viewer.
     Refuse { session: u64, error: Error },
     /// Give a viewer another rendition.
     Switch(Switching),
@@ -85,7 +85,7 @@ pub(super) enum Work {
         inputs: EncodedStreams,
         made: Vec<Made>,
     },
-    /// Takes its inputs out.
+    /// Takes its inputs elsewhere.
     Output { inputs: EncodedStreams },
 }
 
@@ -107,7 +107,7 @@ pub(super) struct View {
     pub(super) keyframe: Arc<Notify>,
 }
 
-/// A viewer's way from one rendition to another.
+/// A viewer's switch to another rendition.
 pub(super) struct Switching {
     pub(super) session: u64,
     pub(super) kind: Kind,

@@ -1,5 +1,5 @@
-//! The actor of a broadcast: one task that passes what happens to the parts, one event after the
-//! other, and does what they want done.
+//! The actor of a broadcast: one task that hands events to the parts, one at a time, and carries
+//! out the actions that they return.
 
 mod sessions;
 
@@ -60,11 +60,11 @@ pub(super) enum ActorRequest {
     },
     /// End a session, by number, because its client wants so.
     End { session: u64, reply: Reply<()> },
-    /// Tell what there is to know.
+    /// Describe the broadcast.
     Describe { reply: Reply<Details> },
-    /// Tell of the pipelines.
+    /// List the pipelines.
     Pipelines { reply: Reply<Vec<PipelineFigures>> },
-    /// Have a pipeline make a keyframe.
+    /// Force a keyframe in a pipeline.
     Keyframe { pipeline: String, reply: Reply<()> },
 }
 
@@ -216,7 +216,7 @@ impl Actor {
             let pending = member.pending.as_ref()?;
             pending.reply.is_closed().then_some(*number)
         };
-        // Clients that have left before they were answered.
+        // Clients that left before they were answered.
         let gone: Vec<u64> = self.members.iter().filter_map(gone).collect();
         for number in gone {
             self.parts.viewer_ended(number);

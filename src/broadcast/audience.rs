@@ -16,7 +16,7 @@ use crate::{
     peer::sdp::Offer,
 };
 
-/// Longest wait of a viewer for the first frame of a rendition, or of a source on demand.
+/// How long a viewer waits for the first frame of a rendition, or of a source on demand.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A viewer and what it asks for.
@@ -95,8 +95,10 @@ pub(super) struct ViewerStep {
 pub(super) struct Audience {
     waiting: BTreeMap<u64, Waiting>,
     watching: BTreeMap<u64, Watching>,
-    /// The situation in which every viewer was found where it should be.
+    /// The situation in which every viewer but the new ones was found where it should be.
     settled: Option<Situation>,
+    /// Viewers that have been admitted since.
+    new: BTreeSet<u64>,
 }
 
 impl Audience {
@@ -121,18 +123,20 @@ impl Audience {
                 subscriptions,
             };
             self.watching.insert(session, watching);
-            self.settled = None;
+            self.new.insert(session);
         }
     }
 
     /// Forgets a viewer; false if there is no such viewer.
     pub(super) fn remove(&mut self, session: u64) -> bool {
         let waited = self.waiting.remove(&session).is_some();
+        self.new.remove(&session);
         self.watching.remove(&session).is_some() || waited
     }
 
     /// Forgets everybody that watches.
     pub(super) fn take_watching(&mut self) -> Vec<u64> {
+        self.new.clear();
         std::mem::take(&mut self.watching).into_keys().collect()
     }
 
@@ -176,13 +180,13 @@ impl Audience {
         self.viewers().into_keys().collect()
     }
 
-    /// Every viewer that should get something else now.
+    /// Every viewer that should get something else now. While the situation stays the same, only
+    /// new viewers are looked at.
     pub(super) fn steps(&mut self, situation: &Situation) -> Vec<ViewerStep> {
-        if self.settled.as_ref() == Some(situation) {
-            return Vec::new();
-        }
+        let unchanged = self.settled.as_ref() == Some(situation);
         let mut steps = Vec::new();
-        for (session, viewer) in &self.watching {
+        let watching = self.watching.iter();
+        for (session, viewer) in watching.filter(|(id, _)| !unchanged || self.new.contains(id)) {
             for subscription in &viewer.subscriptions {
                 let next = viewer.next(situation, subscription);
                 if next != Next::Stay {
@@ -196,6 +200,9 @@ impl Audience {
         }
         if steps.is_empty() {
             self.settled = Some(situation.clone());
+            self.new.clear();
+        } else if !unchanged {
+            self.settled = None;
         }
         steps
     }

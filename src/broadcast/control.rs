@@ -1,6 +1,6 @@
 //! What operators may do with the pipelines of a broadcast while they run.
 //!
-//! The actor only hands out what belongs to a pipeline; the work itself is done by whoever asks.
+//! The actor only hands out a pipeline's handle; the caller does the work.
 
 use super::{Broadcasts, Error, PipelineFigures, actor::ActorRequest};
 use crate::{
@@ -52,8 +52,7 @@ impl Broadcasts {
         Ok(control.properties().await?)
     }
 
-    /// Sets such properties: all of them, or none. They are as the file says again when the
-    /// pipeline is started anew.
+    /// Sets these properties: all or none. A restart resets them to what the file says.
     ///
     /// # Errors
     /// Also if one is not declared adjustable, or a value does not fit its type or range.
@@ -78,7 +77,7 @@ impl Broadcasts {
     /// A running pipeline's graph, with its figures. May hold secrets: the values of properties.
     ///
     /// # Errors
-    /// If there is no such pipeline, it does not run, or what draws it is missing.
+    /// If there is no such pipeline, it does not run, or Graphviz is missing.
     pub async fn graph(
         &self,
         name: &Name,

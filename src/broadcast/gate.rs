@@ -111,7 +111,7 @@ impl Gate {
             .as_ref()
             .filter(|track| !track.layers.is_empty())
         {
-            // Pipelines know nothing of layers: they get the best.
+            // Pipelines do not handle layers: they get the best one.
             let stream = streams.video.as_ref().map(EncodedStream::layered);
             for layer in &track.layers {
                 let rendition = &layer.rendition;
@@ -148,7 +148,7 @@ impl Gate {
         let next = rendition.sink();
         let expected = codec.map_or_else(OnceLock::new, OnceLock::from);
         let (started, reported) = (AtomicBool::new(false), AtomicBool::new(false));
-        // A full queue is tried again with the next keyframe.
+        // If the queue is full, the next keyframe tries again.
         let report = move |event| {
             if !reported.load(Ordering::Relaxed) && reports.try_send(event).is_ok() {
                 reported.store(true, Ordering::Relaxed);

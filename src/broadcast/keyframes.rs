@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Shortest time between two requests to an input.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
-/// How long an input may take to make a keyframe that it is asked for.
+/// How long an input may take to answer a keyframe request.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Requests for keyframes: at most one per [`REQUEST_INTERVAL`] is passed on. More become one, at
@@ -54,7 +54,7 @@ impl KeyframeWatch {
         self.sparse
     }
 
-    /// Returns true if the input is to be asked for a keyframe.
+    /// Returns whether to ask the input for a keyframe.
     pub(super) fn look(
         &mut self,
         now: Instant,

@@ -78,14 +78,14 @@ use crate::{
 const REQUESTS_MAX: usize = 256;
 /// Longest negotiation; OBS gives up 8 s after its POST.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
-/// How often a request is sent again because the broadcast ended under it.
+/// How many times a request is retried because its broadcast ended meanwhile.
 const ATTEMPTS_MAX: usize = 4;
 /// When to ask again for a broadcast that nobody publishes.
 const RETRY_MISSING: Duration = Duration::from_secs(2);
 /// When a second publisher may try again: after that long without RTP the first is stale.
 const RETRY_TAKEN: Duration = Duration::from_secs(2);
 
-/// What this layer is told by the configuration.
+/// What the configuration says about broadcasts.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How long a publisher may take and be silent.
@@ -174,7 +174,7 @@ impl Broadcasts {
     /// Starts a publisher session. `arrived` is when the request came in.
     ///
     /// # Errors
-    /// An offer that cannot be used, a name that is taken, or no room.
+    /// The offer cannot be used, the name is taken, or a limit is reached.
     pub async fn publish(
         &self,
         name: &Name,
@@ -208,7 +208,7 @@ impl Broadcasts {
     /// it can decode.
     ///
     /// # Errors
-    /// An offer that cannot be used, nobody publishing, no such rendition, or no room.
+    /// The offer cannot be used, nobody publishes, there is no such rendition, or a limit is reached.
     pub async fn watch(
         &self,
         name: &Name,
@@ -239,7 +239,7 @@ impl Broadcasts {
         .await
     }
 
-    /// Ends a session because its client asked for it. Afterwards its broadcast's name is free and
+    /// Ends a session on its client's request. Afterwards its broadcast's name is free and
     /// its URL is unknown; the goodbye to the peer follows.
     ///
     /// # Errors
@@ -313,7 +313,7 @@ impl Broadcasts {
             .await
     }
 
-    /// Tells when any status has changed.
+    /// Changes whenever any status changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
     }

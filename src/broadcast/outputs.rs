@@ -12,7 +12,7 @@ use super::{
 use crate::peer::End;
 use crate::plan::{PipelineFile, Plan};
 
-/// The pipelines that take a broadcast's media out.
+/// The outputs of a broadcast.
 pub(super) struct Outputs {
     plan: Arc<Plan>,
     slots: Vec<Slot>,

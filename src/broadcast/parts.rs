@@ -1,5 +1,5 @@
-//! The parts of a broadcast, put together: what happens goes in, with the time; what is to be done
-//! comes out as actions. No task, no clock and no IO: tests drive it in virtual time.
+//! The parts of a broadcast, combined: events go in, with the time, and actions come out. No task,
+//! no clock and no IO: tests drive it in virtual time.
 
 mod figures;
 mod viewers;
@@ -213,7 +213,7 @@ impl Parts {
         self.supply.ask_for_keyframe(now)
     }
 
-    /// Has a pipeline's encoders make a keyframe; for an output, whoever feeds the broadcast.
+    /// Forces a keyframe in a pipeline's encoders; for an output, from whoever feeds the broadcast.
     pub(super) fn force_keyframe(
         &mut self,
         pipeline: &str,
@@ -236,7 +236,8 @@ impl Parts {
         Ok(self.supply.ask_for_keyframe(now))
     }
 
-    /// Ends what has been silent or unused for too long, and starts what is due.
+    /// Enforces the time limits: ends what has been silent or unused for too long, and starts what is
+    /// due.
     pub(super) fn tick(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         if let Some(why) = self.supply.overdue(now) {
@@ -258,7 +259,7 @@ impl Parts {
         actions
     }
 
-    /// Ends everything. Nothing must be asked afterwards.
+    /// Ends everything. Call nothing else afterwards.
     pub(super) fn shut_down(&mut self, now: Instant) -> Vec<Action> {
         let why = End::Shutdown;
         let mut actions = self.supply.shut_down(now);
@@ -282,7 +283,7 @@ impl Parts {
             && self.supply.vacant_for(now) >= LINGER
     }
 
-    /// Decides about everybody that waits or watches, and about outputs and keyframes.
+    /// Makes the decisions that any event may change: about viewers, outputs and keyframes.
     fn decide(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = self.answer_waiting(now);
         actions.extend(self.switch_viewers(now));

@@ -434,7 +434,7 @@ impl Renditions {
             .any(|pipeline| !pipeline.slot.is_resting())
     }
 
-    /// What is shown: what viewers can ask for, and the rest while it runs.
+    /// Whether the API shows it: what viewers can request, and the rest while it runs.
     fn shown(pipeline: &RenditionPipeline) -> bool {
         pipeline.purpose == Use::Configured || !pipeline.slot.is_resting()
     }

@@ -29,7 +29,7 @@ use crate::{
 
 /// Commands waiting for a session's task; trickled candidates come in small batches.
 const COMMANDS_MAX: usize = 32;
-/// Length of what names an ICE session, in bytes.
+/// Length of an ICE session's id, in bytes.
 const ICE_ID_BYTES: usize = 8;
 /// Longest ICE restart.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(3);
@@ -118,19 +118,20 @@ pub struct Restarted {
 pub struct Session {
     /// The secret part of its URL.
     pub id: SessionId,
-    /// Number in the log, where the id must not stand.
+    /// Its public number, for the log: the id is secret.
     pub number: u64,
     /// Publisher or viewer.
     pub role: Role,
     /// The broadcast.
     pub broadcast: Name,
-    /// Index of the offer's m= section with the picture.
+    /// Index of the offer's m= section with the video.
     pub video_section: Option<usize>,
     ice: Mutex<Ice>,
     event_streams: Mutex<EventStreams>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: Stop,
     allowance: Mutex<TokenBucket>,
+    span: tracing::Span,
 }
 
 impl Session {
@@ -141,6 +142,12 @@ impl Session {
         broadcast: Name,
         offer: &Offer,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Command>), Error> {
+        let role_name = match role {
+            Role::Publisher => "publisher",
+            Role::Viewer => "viewer",
+        };
+        // An error span, so that it is there at every level.
+        let span = tracing::error_span!("session", id = number, role = role_name);
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let session = Self {
             id: SessionId::random()?,
@@ -159,17 +166,14 @@ impl Session {
             commands,
             stop: Stop::default(),
             allowance: Mutex::new(TokenBucket::new(RATE, BURST, Instant::now())),
+            span,
         };
         Ok((Arc::new(session), receiver))
     }
 
-    /// What its log lines carry. An error span, so that it is there at every level.
+    /// What its log lines carry.
     pub(super) fn span(&self) -> tracing::Span {
-        let role = match self.role {
-            Role::Publisher => "publisher",
-            Role::Viewer => "viewer",
-        };
-        tracing::error_span!("session", id = self.number, role)
+        self.span.clone()
     }
 
     /// Resolves when the session ends.
@@ -180,8 +184,7 @@ impl Session {
     /// Gives the viewer a layer of its picture, by index; `None` leaves it to the server.
     pub fn select_layer(&self, layer: Option<usize>) {
         if self.commands.try_send(Command::Layer(layer)).is_err() {
-            let session = self.number;
-            tracing::debug!(session, "layer not changed: the session is busy");
+            tracing::debug!(parent: &self.span, "layer not changed: the session is busy");
         }
     }
 
@@ -228,7 +231,7 @@ impl Session {
         }
     }
 
-    /// Tells the present ICE session from every other.
+    /// Identifies the present ICE session.
     pub fn ice_id(&self) -> String {
         self.ice().id.clone()
     }
@@ -254,7 +257,7 @@ impl Session {
                 .try_send(Command::Candidates(candidates))
                 .is_err()
         {
-            tracing::debug!(session = self.number, "trickled candidates dropped");
+            tracing::debug!(parent: &self.span, "trickled candidates dropped");
         }
     }
 
@@ -323,7 +326,7 @@ impl Stop {
         self.token.is_cancelled()
     }
 
-    /// Resolves with the reason once the task shall end.
+    /// Resolves with the reason once the task is told to end.
     pub(super) async fn ended(&self) -> End {
         self.token.cancelled().await;
         *self.why.get_or_init(|| End::Shutdown)

@@ -1,5 +1,5 @@
-//! A pipeline file of a broadcast and its runs: when it is started, told to stop, and started
-//! again. Pure: time and chance come in as arguments, and what is to be done goes out.
+//! A pipeline file of a broadcast and its runs: when it starts, stops and restarts. Pure: time and
+//! jitter come in as arguments, and what to do comes out.
 
 use std::time::{Duration, Instant};
 
@@ -103,15 +103,15 @@ enum Phase {
         snapshot: watch::Receiver<Snapshot>,
         afterwards: Afterwards,
     },
-    /// It has failed and is started again.
+    /// It has failed and restarts when this is due.
     Pausing { due: Instant },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Afterwards {
-    /// It runs for as long as it can, and is started again then.
+    /// It runs for as long as it can, and restarts after that.
     Restart,
-    /// It has been told to stop, and is started again.
+    /// It has been told to stop, and restarts.
     StopAndRestart,
     /// It has been told to stop, and rests.
     StopAndRest,

@@ -1,4 +1,4 @@
-//! What the API tells about broadcasts, and the counters behind the metrics.
+//! What the API says about broadcasts, and the counters behind the metrics.
 
 use std::{
     sync::{
@@ -31,16 +31,16 @@ pub enum Activity {
     Running,
     /// Media goes in, but nothing comes out.
     Stalled,
-    /// It has failed and is started again after a pause.
+    /// It has failed and restarts after a pause.
     Failed,
 }
 
-/// How a pipeline is.
+/// A pipeline's health.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
     /// What it does.
     pub state: Activity,
-    /// How often it was started again.
+    /// How many times it has been restarted.
     pub restarts: u64,
     /// Why it failed last, if it does not run. Not for viewers: it may quote a file's text.
     #[serde(skip)]
@@ -53,7 +53,7 @@ pub struct Health {
 pub enum State {
     /// Media flows; viewers are welcome.
     Live,
-    /// It did, but has paused for longer than `timeouts.stale`.
+    /// Media has paused for longer than `timeouts.stale`.
     Stale,
     /// Nobody feeds it; viewers see the slate.
     Slate,
@@ -87,7 +87,7 @@ pub struct Status {
     pub source: SourceKind,
     /// What there is to receive.
     pub tracks: Vec<TrackStatus>,
-    /// The pipelines that take its media out.
+    /// Its outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<PipelineStatus>,
     /// What viewers can ask for besides the source.
@@ -106,7 +106,7 @@ pub struct Status {
 pub struct PipelineStatus {
     /// The file's name, without `.launch`.
     pub name: String,
-    /// How it is.
+    /// Its health.
     #[serde(flatten)]
     pub health: Health,
 }
@@ -117,7 +117,7 @@ pub struct Details {
     /// What the list tells of it.
     #[serde(flatten)]
     pub status: Status,
-    /// The pipelines that take its media out.
+    /// Its outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<PipelineFigures>,
     /// The pipelines that make its renditions.
@@ -152,7 +152,7 @@ pub struct RenditionStatus {
     /// Why it is made, if the server has decided to: nobody can ask for it by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automatic: Option<String>,
-    /// How its pipeline is.
+    /// Its pipeline's health.
     #[serde(flatten)]
     pub health: Health,
 }
@@ -165,7 +165,7 @@ pub enum PipelineKind {
     Source,
     /// It makes renditions.
     Renditions,
-    /// It takes media out.
+    /// It takes media elsewhere.
     Output,
 }
 
@@ -178,7 +178,7 @@ pub struct PipelineFigures {
     pub file: String,
     /// What it is for.
     pub kind: PipelineKind,
-    /// How it is.
+    /// Its health.
     #[serde(flatten)]
     pub health: Health,
     /// [`Health::error`], once it is shown.
@@ -218,7 +218,7 @@ pub struct TrackStatus {
     pub kind: Kind,
     /// How it is encoded.
     pub codec: Codec,
-    /// The media type that a source makes it of, if no browser receives that.
+    /// The media type that the source sends, if it is transcoded because browsers cannot receive it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcoded_from: Option<String>,
     /// The rids of its layers, if it is simulcast.
@@ -231,11 +231,11 @@ pub struct TrackStatus {
 pub struct BroadcastCounters {
     publishers: AtomicU64,
     viewers: AtomicU64,
-    /// Publishers that were told to send a keyframe.
+    /// Keyframe requests sent to publishers.
     pub(super) keyframe_requests: AtomicU64,
-    /// Sources that were started again after they had failed or ended.
+    /// Restarts of source pipelines that had failed or ended.
     pub(super) source_restarts: AtomicU64,
-    /// Pipelines that came to run, by kind in the order of [`PIPELINE_KINDS`].
+    /// Pipelines that have started, by kind in the order of [`PIPELINE_KINDS`].
     pipelines: [AtomicU64; PIPELINE_KINDS.len()],
     /// Sessions that ended, by reason in the order of [`ENDS`].
     ended: [AtomicU64; ENDS.len()],

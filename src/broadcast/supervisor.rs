@@ -29,11 +29,11 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the figures are read.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a source's gate is looked at.
+/// How often a source's gate is read.
 const PULSE_INTERVAL: Duration = Duration::from_millis(250);
 /// Shortest time between two keyframes that an encoder is asked for.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
-/// How often a previous run that does not stop is looked at.
+/// How often to check whether the previous run has stopped.
 const REMAINS_INTERVAL: Duration = Duration::from_millis(250);
 /// Events waiting for the task: one per rendition of a file, and an end.
 const EVENTS_MAX: usize = 64;

@@ -108,7 +108,7 @@ impl Supply {
         self.replace_live || takeover == Takeover::Replace
     }
 
-    /// Begins a publisher's input; the present one makes way.
+    /// Begins a publisher's input; the present one is replaced.
     pub(super) fn begin_publisher(
         &mut self,
         session: u64,
@@ -239,7 +239,7 @@ impl Supply {
         input.pulse.borrow().overdue(now, &self.times)
     }
 
-    /// Looks at how often the input makes keyframes, and has it make one that is late.
+    /// Checks how often the input makes keyframes, and requests one that is late.
     pub(super) fn look_at_keyframes(&mut self, now: Instant) {
         let Some(video) = &self.streams.video else {
             return;

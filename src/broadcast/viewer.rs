@@ -28,7 +28,7 @@ use crate::{
 
 /// Events waiting for the task. Keyframe requests that find it full are not missed: one is in it.
 const EVENTS_MAX: usize = 16;
-/// Pause before an overloaded engine is told again.
+/// Pause before an overloaded engine is asked again.
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything that a viewer's task needs.

@@ -1,4 +1,4 @@
-//! The sessions of a broadcast: made, started, told and forgotten.
+//! The sessions of a broadcast: created, started, sent commands, and removed.
 
 use std::{
     collections::BTreeMap,

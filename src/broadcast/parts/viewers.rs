@@ -50,7 +50,7 @@ enum Found {
 }
 
 impl Parts {
-    /// Answers the viewers that wait, if there is what they want.
+    /// Answers the waiting viewers whose rendition is available.
     pub(super) fn answer_waiting(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         for (session, waiting) in self.audience.waiting() {
@@ -123,7 +123,7 @@ impl Parts {
         }
     }
 
-    /// The best there is of one kind for a viewer that waits. What it waits for is started.
+    /// The best track of one kind for a waiting viewer. Starts what it has to wait for.
     fn find(
         &mut self,
         kind: Kind,
@@ -186,7 +186,7 @@ impl Parts {
         self.renditions.need(id, &supplied, now)
     }
 
-    /// Gives every viewer the best there is for it now.
+    /// Gives every viewer the best rendition that is available to it now.
     pub(super) fn switch_viewers(&mut self, now: Instant) -> Vec<Action> {
         if !self.supply.is_live() && !self.slate.is_shown() {
             return Vec::new(); // the publisher may come back

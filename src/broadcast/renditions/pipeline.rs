@@ -48,7 +48,7 @@ pub(super) struct MadeRendition {
     pub(super) carrier: Option<Arc<fanout::Rendition>>,
     /// What its pipeline makes, or made last.
     pub(super) stream: EncodedStream,
-    /// Whether it makes frames.
+    /// Whether it is making frames.
     pub(super) live: bool,
 }
 
