@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The rendition pipelines and what they make.
-pub(super) struct Renditions {
+pub(super) struct RenditionPipelines {
     plan: Arc<Plan>,
     new_rendition: NewRendition,
     pipelines: Vec<RenditionPipeline>,
@@ -37,7 +37,7 @@ pub(super) struct Renditions {
     made: Vec<MadeRendition>,
 }
 
-impl Renditions {
+impl RenditionPipelines {
     /// All that a broadcast may run.
     pub(super) fn new(
         broadcast: &Name,
