@@ -42,6 +42,7 @@ format:
 
 lint:
 	$(CARGO) clippy --all-targets --locked -- -D warnings
+	.ci/setup lint-clients
 	$(NODE_TOOLS)/tsc --project tests/browser/tsconfig.web.json
 	$(NODE_TOOLS)/tsc --project tests/browser/tsconfig.json
 

@@ -4,6 +4,11 @@
 //! counted: each line of the output tells how many `video` and `audio` buffers there have been. The
 //! program ends with its standard input.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program without a runtime, which may block"
+)]
+
 use std::{
     env,
     error::Error,
