@@ -53,7 +53,9 @@ deny:
 audit: setup-test
 	PATH=$(CARGO_DENY):$$PATH $(CARGO) deny --locked check advisories
 
-# A GStreamer critical is a bug in how we use it: it ends the test program.
+# A GStreamer critical is a bug in how we use it: it ends the test program. Most tests wait for media in real time, so
+# there are more of them at once than processors.
+unit: export RUST_TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 unit:
 	$(CARGO) test --locked --no-run
 	G_DEBUG=fatal-criticals timeout -k 10 $(TEST_TIMEOUT) $(CARGO) test --locked

@@ -148,7 +148,8 @@ fn spoof(arguments: &[&str]) {
     let server = Server::start(arguments);
     a_broadcast_goes_on(&server, |publisher, viewers| {
         let clients: Vec<_> = viewers.iter().chain([publisher]).collect();
-        let lines = || server.log().lines().count();
+        // GStreamer's DTLS elements write a warning of their own for every datagram that they leave out.
+        let lines = || server.lines().len();
         let before = (
             server.count("sessions"),
             status(&server, "VmRSS:"),
