@@ -14,6 +14,7 @@ use gstreamer as gst;
 use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::{End, Event, sdp};
 pub(crate) use crate::pipeline::elements::of_factory;
@@ -59,7 +60,7 @@ pub enum Error {
 pub fn prepare() {
     for element in ["webrtcbin", "dtlssrtpdec"] {
         if let Err(error) = gst::ElementFactory::make(element).build() {
-            tracing::warn!(element, %error, "cannot be made");
+            tracing::warn!(element, %error, "cannot create element");
         }
     }
 }
@@ -91,6 +92,8 @@ pub(crate) fn rtpbin(webrtcbin: &gst::Element) -> Option<gst::Element> {
 /// Reports the state of a connection, each change once.
 pub(crate) struct Reporter {
     events: mpsc::Sender<Event>,
+    /// The session's: GStreamer's threads know of none.
+    span: Span,
     /// Called with each event before it is sent; must not wait.
     first: Box<dyn Fn(&Event) + Send + Sync>,
     connected: AtomicBool,
@@ -104,12 +107,14 @@ impl std::fmt::Debug for Reporter {
 }
 
 impl Reporter {
+    /// Call it within the session's span.
     pub(crate) fn new(
         events: mpsc::Sender<Event>,
         first: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Self {
         Self {
             events,
+            span: Span::current(),
             first: Box::new(first),
             connected: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -142,7 +147,7 @@ impl Reporter {
         let Some(event) = event else { return };
         (self.first)(&event);
         if let Err(error) = self.events.try_send(event) {
-            tracing::warn!(%error, "event lost");
+            tracing::warn!(parent: &self.span, %error, "event lost");
         }
     }
 }
@@ -154,7 +159,7 @@ pub(crate) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     let reports = reporter.clone();
     let look = move |webrtcbin: &gst::Element| {
         let state = webrtcbin.property::<State>("connection-state");
-        tracing::debug!(?state, "connection");
+        tracing::debug!(parent: &reports.span, ?state, "connection");
         reports.send(match state {
             State::Connected => reports.connected(),
             State::Closed => reports.close(End::PeerClosed),
@@ -172,7 +177,7 @@ pub(crate) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     let reports = reporter.clone();
     transport.connect_notify(Some("state"), move |transport, _| {
         let state = transport.state();
-        tracing::debug!(?state, "DTLS");
+        tracing::debug!(parent: &reports.span, ?state, "DTLS");
         reports.send(match state {
             Dtls::Closed => reports.close(End::PeerClosed),
             Dtls::Failed => reports.lost(),
@@ -267,7 +272,7 @@ pub(crate) async fn set_local_description(
             .await
             .is_err()
     {
-        tracing::warn!("candidates are not all gathered in time");
+        tracing::warn!("candidate gathering timed out");
     }
     webrtcbin.disconnect(handler);
     let local = webrtcbin
@@ -345,7 +350,7 @@ pub(crate) async fn close(running: RunningPipeline, webrtcbin: glib::WeakRef<gst
     match running::blocking("a goodbye", running::STOP_TIMEOUT, goodbye).await {
         Ok(true) => tokio::time::sleep(GOODBYE_WAIT).await,
         Ok(false) => {}
-        Err(error) => tracing::debug!(%error, "no goodbye"),
+        Err(error) => tracing::debug!(%error, "close_notify not sent"),
     }
     running.stop().await;
 }

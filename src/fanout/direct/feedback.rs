@@ -54,7 +54,10 @@ impl DirectViewer {
                 Ok(()) => {
                     cx.port.send(remote, &report, report.len());
                 }
-                Err(error) => tracing::warn!(%error, "sender report not encrypted"),
+                Err(error) => {
+                    let span = self.session.span();
+                    tracing::warn!(parent: span, %error, "sender report not encrypted");
+                }
             }
         }
     }

@@ -135,7 +135,8 @@ impl DirectViewer {
                 false
             }
             Err(error) => {
-                tracing::warn!(%error, "packet not repeated");
+                let span = self.session.span();
+                tracing::warn!(parent: span, %error, "packet not retransmitted");
                 false
             }
         }

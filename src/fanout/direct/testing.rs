@@ -27,6 +27,7 @@ pub(in crate::fanout) struct DirectEngine {
     sender: Sender,
     receiver: UdpSocket,
     counters: ViewerCounters,
+    span: tracing::Span,
     retransmission: Retransmission,
     next_report: Option<Instant>,
     taken: Vec<Taken>,
@@ -40,6 +41,7 @@ impl DirectEngine {
             sender: &self.sender,
             remote: self.receiver.local_addr().unwrap(),
             counters: &self.counters,
+            span: &self.span,
             retransmission: &mut self.retransmission,
             next_report: &mut self.next_report,
         }
@@ -79,6 +81,7 @@ impl TestEngine for DirectEngine {
             sender: Sender::new(&key).unwrap(),
             receiver,
             counters: ViewerCounters::default(),
+            span: tracing::Span::none(),
             retransmission: Retransmission::new(),
             next_report: None,
             taken: Vec::new(),

@@ -8,6 +8,7 @@ use std::{
 
 use str0m::IceCreds;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::{
     batch::{Batch, Out},
@@ -119,11 +120,12 @@ impl DirectViewer {
             events,
             counters,
         } = joining;
+        let span = session.span().clone();
         Self {
             key,
             session,
             sender: None,
-            playout: Playout::new(tracks, true, events.clone(), Arc::clone(&counters)),
+            playout: Playout::new(tracks, true, events.clone(), Arc::clone(&counters), span),
             cname,
             events,
             counters,
@@ -166,11 +168,11 @@ impl DirectViewer {
         &mut self,
         cx: &mut Context,
         renditions: &Renditions,
-        source: SocketAddr,
+        remote: SocketAddr,
         datagram: &[u8],
     ) {
         let mut reports = std::mem::take(&mut self.reports);
-        self.session.receive(cx.now, source, datagram, &mut reports);
+        self.session.receive(cx.now, remote, datagram, &mut reports);
         self.handle(cx, renditions, &mut reports);
         self.reports = reports;
     }
@@ -231,7 +233,7 @@ impl DirectViewer {
             self.session.close(cx.now);
         }
         if self.events.try_send(Event::Closed(why)).is_err() {
-            tracing::debug!(parent: self.session.span(), "nobody listens to the end of this viewer");
+            tracing::debug!(parent: self.session.span(), "close event lost: the session is gone");
         }
     }
 
@@ -241,7 +243,8 @@ impl DirectViewer {
                 Report::Connected(sender) => {
                     self.sender = Some(sender);
                     if self.events.try_send(Event::Connected).is_err() {
-                        tracing::debug!("viewer's session is behind: an event is lost");
+                        let span = self.session.span();
+                        tracing::debug!(parent: span, "event lost: the session is behind");
                     }
                     self.playout.start(renditions, cx.now);
                     self.next_report = Some(cx.now + REPORT_INTERVAL);
@@ -263,6 +266,7 @@ impl DirectViewer {
             sender: self.sender.as_deref()?,
             remote: self.session.remote()?,
             counters: &self.counters,
+            span: self.session.span(),
             retransmission: &mut self.retransmission,
             next_report: &mut self.next_report,
         };
@@ -280,6 +284,7 @@ pub(in crate::fanout) struct DirectSink<'a> {
     pub(super) sender: &'a srtp::Sender,
     pub(super) remote: SocketAddr,
     pub(super) counters: &'a ViewerCounters,
+    pub(super) span: &'a Span,
     pub(super) retransmission: &'a mut Retransmission,
     /// The first packet of a stream is followed by a report: players synchronise by it.
     pub(super) next_report: &'a mut Option<Instant>,
@@ -296,7 +301,7 @@ impl Sink for DirectSink<'_> {
         match written {
             Ok(()) => Delivery::Sent,
             Err(error) => {
-                tracing::warn!(%error, "frame not encrypted");
+                tracing::warn!(parent: self.span, %error, "frame not encrypted");
                 Delivery::Refused
             }
         }
@@ -314,7 +319,7 @@ impl Sink for DirectSink<'_> {
     fn pad(&mut self, stream: &mut Stream, bytes: usize) {
         let written = stream.write_padding(&mut self.cx.out(self.sender), bytes);
         if let Err(error) = written {
-            tracing::warn!(%error, "padding not encrypted");
+            tracing::warn!(parent: self.span, %error, "padding not encrypted");
         }
         flush(self.cx, self.counters, self.remote);
     }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::{Playout, Renditions, Sink};
 use crate::fanout::selection::{Decision, Selection};
 
@@ -89,8 +91,8 @@ impl LayerChoice {
         self.renditions.get(layer).copied()
     }
 
-    /// Decides while `present` is what the viewer gets.
-    fn decide(&mut self, present: u64, renditions: &Renditions, now: Instant) -> Step {
+    /// Decides while `present` is what the viewer gets. `span`: of the viewer's session.
+    fn decide(&mut self, present: u64, renditions: &Renditions, now: Instant, span: &Span) -> Step {
         let rates = self.rates(renditions, now);
         let rate = |key: u64| {
             renditions
@@ -110,7 +112,7 @@ impl LayerChoice {
                     self.target = None;
                     return Step::Stay;
                 }
-                tracing::debug!(layer, ?rates, "layer chosen");
+                tracing::debug!(parent: span, layer, ?rates, "layer chosen");
                 // Down at once, from the cache: it is small. So too if the present one has ended.
                 if rate(present) == 0 || rate(to) < rate(present) {
                     return Step::Now(to);
@@ -173,7 +175,7 @@ impl<S> Playout<S> {
             let Some(layers) = &mut track.layers else {
                 continue;
             };
-            match layers.decide(track.rendition, renditions, now) {
+            match layers.decide(track.rendition, renditions, now, &self.span) {
                 Step::Stay => {}
                 Step::Request => request = true,
                 Step::Now(to) => {

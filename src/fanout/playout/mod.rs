@@ -28,6 +28,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use self::requests::{KEYFRAME_FRESH, KEYFRAME_PATIENCE, Refresh, RequestLimiter};
 pub(super) use self::{
@@ -64,6 +65,8 @@ pub(super) struct Playout<S> {
     pub(super) tracks: Vec<PlayoutTrack<S>>,
     events: mpsc::Sender<Event>,
     counters: Arc<ViewerCounters>,
+    /// The session's: workers serve many.
+    span: Span,
     /// Whether the engine tells what the viewer's network holds.
     measured: bool,
     started: bool,
@@ -80,11 +83,13 @@ impl<S> Playout<S> {
         measured: bool,
         events: mpsc::Sender<Event>,
         counters: Arc<ViewerCounters>,
+        span: Span,
     ) -> Self {
         Self {
             tracks,
             events,
             counters,
+            span,
             measured,
             started: false,
             next_portion: None,
@@ -345,7 +350,7 @@ impl<S> Playout<S> {
 
     fn tell(&self, event: Event) {
         if self.events.try_send(event).is_err() {
-            tracing::debug!("viewer's session is behind: an event is lost");
+            tracing::debug!(parent: &self.span, "event lost: the session is behind");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::{
     connection::{Connection, ConnectionOptions, Feedback},
@@ -36,6 +37,7 @@ pub struct WebrtcbinHandle {
 /// A viewer that a worker may know of; it forgets it when this is dropped.
 struct Subscribed {
     slot: ViewerSlot,
+    span: Span,
 }
 
 impl Drop for Subscribed {
@@ -45,8 +47,8 @@ impl Drop for Subscribed {
             why: End::Deleted,
         };
         if !self.slot.worker.tell(message) {
-            // It is refused everything from now on; its entry is small.
-            tracing::debug!("worker was not told of a viewer's end");
+            // Every push is refused from now on, and what is left of it is small.
+            tracing::debug!(parent: &self.span, "close not passed on: the worker is behind");
         }
     }
 }
@@ -62,7 +64,10 @@ impl Fanout {
     ) -> Result<(WebrtcbinHandle, String), Error> {
         let (sections, chosen) =
             tracks.choose(offer, |rendition, kind| Ok(ssrc(rendition.key(), kind)))?;
-        let subscribed = Subscribed { slot: self.slot()? };
+        let subscribed = Subscribed {
+            slot: self.slot()?,
+            span: Span::current(),
+        };
         let slot = &subscribed.slot;
         let on_feedback = {
             let (viewer, worker) = (slot.key, slot.worker.clone());

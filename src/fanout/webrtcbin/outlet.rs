@@ -11,6 +11,7 @@ use std::{
 
 use gst::prelude::*;
 use gstreamer as gst;
+use tracing::Span;
 
 use super::retransmission::RetransmissionGuard;
 use crate::media::{
@@ -112,7 +113,7 @@ pub(super) enum Pushed {
     Sent,
     /// They are on their way, but were held up: the peer's connection does not keep pace.
     Late,
-    /// They are lost: there is no such track, or no connection (any more).
+    /// They are lost: there is no such track, or no connection.
     Refused,
 }
 
@@ -124,6 +125,8 @@ pub(super) struct ViewerOutlet {
 
 #[derive(Debug)]
 struct State {
+    /// The session's: workers serve many.
+    span: Span,
     /// At most one of each kind.
     pads: Vec<(Kind, gst::Pad)>,
     again: Arc<RetransmissionGuard>,
@@ -137,8 +140,10 @@ struct State {
 }
 
 impl ViewerOutlet {
+    /// Call it within the session's span.
     pub(super) fn new(pads: Vec<(Kind, gst::Pad)>, again: Arc<RetransmissionGuard>) -> Self {
         let state = State {
+            span: Span::current(),
             pads,
             again,
             open: AtomicBool::new(false),
@@ -164,9 +169,12 @@ impl ViewerOutlet {
     pub(super) fn push(&self, kind: Kind, packets: &Packets) -> Pushed {
         let state = &self.state;
         let pad = state.pads.iter().find(|(of, _)| *of == kind);
-        let Some((_, pad)) = pad.filter(|_| self.is_open()) else {
+        let Some((_, pad)) = pad else {
             return Pushed::Refused;
         };
+        if !self.is_open() {
+            return Pushed::Refused;
+        }
         let begin = self.clock();
         state.pushing.store(begin, Relaxed);
         state.pushed.store(begin, Relaxed);
@@ -178,7 +186,7 @@ impl ViewerOutlet {
             Ok(_) if took > PUSH_MAX => Pushed::Late,
             Ok(_) => Pushed::Sent,
             Err(error) => {
-                tracing::debug!(?error, %kind, "viewer takes no more packets");
+                tracing::debug!(parent: &state.span, ?error, %kind, "viewer takes no more packets");
                 self.set_open(false);
                 Pushed::Refused
             }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::{
     numbering::{NumberedStream, Numbering},
@@ -21,7 +22,7 @@ use crate::{
     peer::{End, Event},
 };
 
-/// How often a viewer that is not connected yet is looked at: the word that it is may get lost.
+/// How often to check whether a viewer has connected: the notification may be lost.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One viewer on its worker.
@@ -31,10 +32,13 @@ pub(in crate::fanout) struct WebrtcbinViewer {
     pub(super) playout: Playout<NumberedStream>,
     events: mpsc::Sender<Event>,
     counters: Arc<ViewerCounters>,
+    /// The session's: workers serve many.
+    span: Span,
     next_look: Option<Instant>,
 }
 
 impl WebrtcbinViewer {
+    /// Call it within the session's span.
     pub(super) fn new(
         key: u64,
         outlet: ViewerOutlet,
@@ -42,12 +46,15 @@ impl WebrtcbinViewer {
         events: mpsc::Sender<Event>,
         counters: Arc<ViewerCounters>,
     ) -> Self {
+        let span = Span::current();
+        let (copy, shared) = (events.clone(), Arc::clone(&counters));
         Self {
             key,
             outlet,
-            playout: Playout::new(tracks, false, events.clone(), Arc::clone(&counters)),
+            playout: Playout::new(tracks, false, copy, shared, span.clone()),
             events,
             counters,
+            span,
             next_look: Some(Instant::now()),
         }
     }
@@ -102,7 +109,7 @@ impl WebrtcbinViewer {
     /// Tells the viewer's session that it is over.
     pub(super) fn close(&self, why: End) {
         if self.events.try_send(Event::Closed(why)).is_err() {
-            tracing::debug!("nobody listens to the end of this viewer");
+            tracing::debug!(parent: &self.span, "close event lost: the session is gone");
         }
     }
 }

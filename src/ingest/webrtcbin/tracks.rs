@@ -11,6 +11,7 @@ use std::{
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use crate::{
     ingest::Statistics,
@@ -28,6 +29,8 @@ pub(super) struct Tracks {
     sinks: TrackSinks,
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
+    /// The session's: GStreamer's threads know of none.
+    span: Span,
     video: OnceLock<glib::WeakRef<gst::Pad>>,
     audio: OnceLock<glib::WeakRef<gst::Pad>>,
 }
@@ -42,6 +45,7 @@ struct Counters {
 }
 
 impl Tracks {
+    /// Call it within the session's span.
     pub(super) fn new(sinks: TrackSinks, events: mpsc::Sender<Event>) -> Self {
         let counters = Counters {
             begin: Instant::now(),
@@ -54,6 +58,7 @@ impl Tracks {
             sinks,
             events,
             counters: Arc::new(counters),
+            span: Span::current(),
             video,
             audio,
         }
@@ -72,11 +77,11 @@ impl Tracks {
         let linked = match codec {
             Some(codec) if self.remember(codec.kind(), pad) => self.link(pipeline, pad, codec),
             _ => Err(Error::Failed(
-                "no track, or one too many of its kind".to_owned(),
+                "unsupported codec, or a second track of this kind".to_owned(),
             )),
         };
         if let Err(error) = linked {
-            tracing::warn!(%error, %caps, "publisher's stream ignored");
+            tracing::warn!(parent: &self.span, %error, %caps, "publisher's stream ignored");
             // an unlinked pad would make the whole pipeline fail (gstreamer-rs 0.24: the return
             // value Drop makes GStreamer 1.22 free the buffer twice)
             let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
@@ -126,7 +131,9 @@ impl Tracks {
                 && events.try_send(Event::Track(kind, frame.codec)).is_ok()
             {
                 announced = Some(frame.codec);
-                if let Some(pad) = pad.upgrade().filter(|_| !frame.keyframe) {
+                if !frame.keyframe
+                    && let Some(pad) = pad.upgrade()
+                {
                     pad.send_event(keyframe_request::event(ALL_HEADERS));
                 }
             }

@@ -130,7 +130,13 @@ impl<E: TestEngine> Stage<E> {
             PlayoutTrack::new(VIDEO, Codec::H264, video, layers),
             PlayoutTrack::new(AUDIO, Codec::Opus, audio, None),
         ];
-        let playout = Playout::new(tracks, measured, sender, Arc::clone(&counters));
+        let playout = Playout::new(
+            tracks,
+            measured,
+            sender,
+            Arc::clone(&counters),
+            tracing::Span::none(),
+        );
         Self {
             engine,
             playout,
