@@ -30,13 +30,13 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | `cli` | the commands: `serve`, `check`, `try`, `bench` |
+//! | `cli` | the commands: `serve`, `check`, `try`, `bench`, `completions`, `man` |
 //! | `server` | starts everything in order, stops it in reverse |
 //! | `config` | every option: from flags, environment and file to plain data |
 //! | `plan` | what the configuration wants of each broadcast: names, patterns, pipeline files; a leaf |
 //! | `access` | tokens, and what they allow |
 //! | `http` | the door: routes, requests, replies, pages; the only room that names warp |
-//! | `broadcast` | one actor per broadcast, which makes all decisions about it; sees no engine |
+//! | `broadcast` | one actor per broadcast, which makes all decisions about it |
 //! | `ingest` | publishers to frames, on both engines |
 //! | `fanout` | frames to viewers, on both engines |
 //! | `peer` | what both directions share: SDP, SRTP, the UDP port, sessions |
@@ -47,10 +47,11 @@
 //! | `fuzz` | what must hold for any bytes |
 //! | `testing` | the WebRTC client of the benchmark and the tests |
 //!
-//! Dependencies point one way: `http -> {access, broadcast, plan}`, `broadcast -> {ingest, fanout,
-//! pipeline, plan}`, `ingest -> {peer, pipeline}`, `fanout -> peer`, `config -> {access, plan}`.
-//! Rooms form no circles, and each has its own errors. Only `pipeline` and what belongs to the
-//! engine `webrtcbin` name GStreamer. `tests/structure` checks all of this.
+//! Dependencies point one way, mainly: `http -> {access, broadcast, plan}`, `broadcast -> {ingest,
+//! fanout, pipeline, plan}`, `{ingest, fanout} -> {peer, pipeline}`, `config -> {access, plan}`; any
+//! room may use the leaves. Rooms form no circles, and each has its own errors. Only `pipeline`,
+//! `ingest::depacketizer` and what belongs to the engine `webrtcbin` name GStreamer.
+//! `tests/structure` has the whole list and checks it.
 //!
 //! # Words
 //!
@@ -76,14 +77,14 @@
 //! - **pipeline**: a running gst-launch description. **pipeline file**: its text.
 //! - **source**, **rendition pipeline**, **output**: a pipeline that feeds a broadcast, makes
 //!   renditions of it, or takes its media elsewhere.
-//! - **input**: what a pipeline is fed with; of a broadcast: its publisher, or a run of its source.
+//! - **input**: what a pipeline reads; of a broadcast: its publisher, or a run of its source.
 //! - **slate**: what viewers see while nobody feeds the broadcast.
 //! - **live**: somebody feeds the broadcast.
 //! - **takeover**: a publisher takes the place of one that is gone.
 //! - **frame**: one encoded access unit. **packet**: one RTP packet's payload with its timestamp
 //!   and marker.
 //! - **GOP**: a keyframe and the frames up to the next one (group of pictures).
-//! - **report**: what a child task tells its parent. **snapshot**: the state last told to somebody.
+//! - **report**: what a child task tells its parent. **snapshot**: the state last reported.
 //! - **reap**: to collect a child that has ended.
 //! - **origin**: where something comes from: a value of the configuration (flag, environment, file,
 //!   default), or a viewer's track (the original, or a rendition).

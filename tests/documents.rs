@@ -45,6 +45,22 @@ fn every_key_of_broadcasts_is_documented_as_it_is() {
     expect_table(CONFIGURATION, head, &wanted);
 }
 
+#[test]
+fn every_type_of_problem_is_documented() {
+    let source = include_str!("../src/http/problem.rs");
+    let types: Vec<_> = source
+        .split("StatusCode::")
+        .filter_map(|rest| rest.split_once(',')?.1.trim_start().strip_prefix('"'))
+        .filter_map(|rest| Some(rest.split_once('"')?.0))
+        .collect();
+    assert!(types.len() > 20, "{types:?}");
+    let (_, problems) = API.split_once("## Problems").unwrap();
+    let (problems, _) = problems.split_once("\n## ").unwrap_or((problems, ""));
+    for kind in types {
+        assert!(problems.contains(&format!("`{kind}`")), "{kind}");
+    }
+}
+
 /// The document has a table of exactly these rows below this head.
 pub(crate) fn expect_table(document: &str, head: &str, rows: &[String]) {
     let (_, after) = document.split_once(head).unwrap_or_default();
@@ -146,7 +162,7 @@ fn completions_and_manual_pages_know_the_options() {
 fn every_metric_is_documented() {
     let server = Server::start(&[]);
     let metrics = server.get("/metrics").expect(200);
-    let served: BTreeSet<_> = metrics
+    let exported: BTreeSet<_> = metrics
         .text()
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE aerial_")?.split_once(' '))
@@ -156,7 +172,7 @@ fn every_metric_is_documented() {
         .filter_map(|line| line.strip_prefix("| `aerial_")?.split_once("` | "))
         .map(|(name, rest)| (name, rest.split(' ').next().unwrap()))
         .collect();
-    assert_eq!(documented, served);
+    assert_eq!(documented, exported);
 }
 
 /// The documents: Markdown files of the root, of `docs` and of its folders.

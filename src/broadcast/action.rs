@@ -8,9 +8,8 @@ use super::{
     Error,
     choice::TrackOrigin,
     gate::Gate,
+    health::{Activity, Snapshot},
     slot::{RunId, StopRun},
-    status::Activity,
-    supervisor::Snapshot,
     takeover::Pulse,
     tracks::{BroadcastTrack, BroadcastTracks},
 };
@@ -115,4 +114,12 @@ pub(super) struct Switching {
     pub(super) track: BroadcastTrack,
     /// Asks for a keyframe of what it gets; `None` for audio.
     pub(super) keyframe: Option<Arc<Notify>>,
+}
+
+/// A switch that a viewer's session has taken, as the log tells it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Switched {
+    pub(super) kind: Kind,
+    pub(super) from: String,
+    pub(super) to: String,
 }

@@ -16,13 +16,14 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use self::sessions::Switched;
 use super::{
     Created, Error, Reply, Session, Shared,
-    action::{Action, RunStart},
+    action::{Action, RunStart, Switched},
     audience::Visitor,
     gate::MediaEvent,
-    parts::{Parts, Rules},
+    outcome::Outcome,
+    parts::Parts,
+    rules::Rules,
     session::{Command, Stop, jitter},
     slot::{RunEnd, RunId, SlotId},
     status::{Details, PipelineFigures, Status},
@@ -66,16 +67,6 @@ pub(super) enum ActorRequest {
     Pipelines { reply: Reply<Vec<PipelineFigures>> },
     /// Force a keyframe in a pipeline.
     Keyframe { pipeline: String, reply: Reply<()> },
-}
-
-/// How a child task ended.
-pub(super) enum Outcome {
-    /// A session that had been answered.
-    Ended(End),
-    /// A session that never began. The actor tells the client, once nothing is left of it.
-    Refused(Reply<Created>, Error),
-    /// A run of a pipeline.
-    Run(RunEnd),
 }
 
 /// What a child task was.

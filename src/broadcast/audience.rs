@@ -181,7 +181,7 @@ impl Audience {
     }
 
     /// Every viewer that should get something else now. While the situation stays the same, only
-    /// new viewers are looked at.
+    /// new viewers are considered.
     pub(super) fn steps(&mut self, situation: &Situation) -> Vec<ViewerStep> {
         let unchanged = self.settled.as_ref() == Some(situation);
         let mut steps = Vec::new();

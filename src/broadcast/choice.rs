@@ -1,9 +1,9 @@
 //! What a viewer gets of one kind of media. Pure: a situation and a viewer's wants in, a ranking
 //! and a decision out.
 //!
-//! A viewer stays with what it has for as long as that is good. It leaves what makes no frames any
-//! more (its pipeline has failed, nobody publishes, the slate has ended) and what it cannot show
-//! well (B-frames), and returns on its own only to a rendition that it requested by name.
+//! A viewer keeps its rendition while it works. It leaves one that no longer delivers frames (its
+//! pipeline has failed, nobody publishes, the slate has ended) or that it cannot show well
+//! (B-frames), and returns on its own only to a rendition that it requested by name.
 
 use std::fmt;
 
@@ -96,7 +96,7 @@ pub(super) struct RenditionCandidate {
 /// What a broadcast shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Showing {
-    /// Nothing: nobody publishes, or no frame has come yet.
+    /// Nothing: nobody publishes, or there is no frame yet.
     #[default]
     Nothing,
     /// What its publisher or source sends.
@@ -247,7 +247,7 @@ impl fmt::Display for Misfit {
             }
             Self::Reordered => f.write_str("the source has B-frames"),
             Self::SparseKeyframes => f.write_str("keyframes from the source are too far apart"),
-            Self::Slate => f.write_str("viewers cannot show the slate as it is"),
+            Self::Slate => f.write_str("a viewer cannot decode the slate"),
         }
     }
 }
@@ -451,7 +451,7 @@ fn live_carrier(situation: &Situation, origin: TrackOrigin, wants: &Wants<'_>) -
             let candidate = situation.candidate(id)?;
             let live = candidate.progress == RenditionProgress::Live;
             let fits = live && candidate.codec.is_some() && candidate.codec == wants.codec;
-            candidate.carrier.filter(|_| fits)
+            fits.then_some(candidate.carrier).flatten()
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Broadcasts, Error, PipelineFigures, actor::ActorRequest};
 use crate::{
     pipeline::{
         self,
-        job::{self, Property},
+        job::{Control, JobFigures, Property},
     },
     plan::Name,
 };
@@ -18,6 +18,12 @@ pub enum Drawing {
     Dot,
     /// As a picture, by Graphviz.
     Svg,
+}
+
+/// A pipeline that runs.
+struct Running {
+    control: Control,
+    figures: JobFigures,
 }
 
 impl Broadcasts {
@@ -48,8 +54,8 @@ impl Broadcasts {
     /// # Errors
     /// If there is no such pipeline, or it does not run.
     pub async fn properties(&self, name: &Name, pipeline: &str) -> Result<Vec<Property>, Error> {
-        let (control, _) = self.control(name, pipeline).await?;
-        Ok(control.properties().await?)
+        let running = self.running(name, pipeline).await?;
+        Ok(running.control.properties().await?)
     }
 
     /// Sets these properties: all or none. A restart resets them to what the file says.
@@ -62,14 +68,16 @@ impl Broadcasts {
         pipeline: &str,
         changes: Vec<(String, String)>,
     ) -> Result<(), Error> {
-        let (control, _) = self.control(name, pipeline).await?;
-        let adjusted = control.adjust(changes.clone()).await;
+        let running = self.running(name, pipeline).await?;
+        let adjusted = running.control.adjust(changes.clone()).await;
         adjusted.map_err(|error| match error {
             pipeline::Error::Text(why) => Error::Unfit(why),
             error => error.into(),
         })?;
+        let span = tracing::error_span!("broadcast", %name);
+        let span = tracing::error_span!(parent: &span, "pipeline", name = pipeline);
         for (property, value) in changes {
-            tracing::info!(broadcast = %name, pipeline, property, value, "property set");
+            tracing::info!(parent: &span, property, value, "property set");
         }
         Ok(())
     }
@@ -84,7 +92,7 @@ impl Broadcasts {
         pipeline: &str,
         drawing: Drawing,
     ) -> Result<String, Error> {
-        let (control, figures) = self.control(name, pipeline).await?;
+        let Running { control, figures } = self.running(name, pipeline).await?;
         let drawn = match drawing {
             Drawing::Dot => control.dot(&figures).await,
             Drawing::Svg => control.svg(&figures).await,
@@ -95,17 +103,16 @@ impl Broadcasts {
         })
     }
 
-    async fn control(
-        &self,
-        name: &Name,
-        pipeline: &str,
-    ) -> Result<(job::Control, job::JobFigures), Error> {
+    async fn running(&self, name: &Name, pipeline: &str) -> Result<Running, Error> {
         let mut pipelines = self.pipelines_of(name).await?.into_iter();
         let found = pipelines.find(|found| found.name == pipeline);
         let found = found.ok_or(Error::Missing("pipeline"))?;
         let control = found
             .control
             .ok_or_else(|| Error::Idle(pipeline.to_owned()))?;
-        Ok((control, found.figures))
+        Ok(Running {
+            control,
+            figures: found.figures,
+        })
     }
 }

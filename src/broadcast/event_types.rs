@@ -8,7 +8,7 @@ const SELECTIONS_MAX: usize = 8;
 pub enum EventKind {
     /// The broadcast has become live.
     Active,
-    /// It is not live any more.
+    /// It is no longer live.
     Inactive,
     /// How many watch.
     ViewerCount,
@@ -77,13 +77,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selections_are_bounded_and_forgotten() {
-        let mut selections = EventStreams::default();
-        let first = selections.add(vec![EventKind::Active]).unwrap().to_string();
-        assert_eq!(selections.find(&first), Some(vec![EventKind::Active]));
-        while selections.add(EventKind::ALL.to_vec()).is_some() {}
-        selections.forget(&first);
-        assert_eq!(selections.find(&first), None);
-        assert!(selections.add(Vec::new()).is_some());
+    fn streams_are_bounded_and_forgotten() {
+        let mut streams = EventStreams::default();
+        let first = streams.add(vec![EventKind::Active]).unwrap().to_string();
+        assert_eq!(streams.find(&first), Some(vec![EventKind::Active]));
+        while streams.add(EventKind::ALL.to_vec()).is_some() {}
+        streams.forget(&first);
+        assert_eq!(streams.find(&first), None);
+        assert!(streams.add(Vec::new()).is_some());
     }
 }

@@ -69,7 +69,7 @@ impl Gate {
         })
     }
 
-    /// Lets nothing through any more.
+    /// Lets nothing through from now on.
     pub(super) fn shut(&self) {
         self.open.store(false, Ordering::Release);
     }

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Shortest time between two requests to an input.
-const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+/// Shortest time between two requests to an input, or to the encoders of a pipeline.
+pub(super) const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 /// How long an input may take to answer a keyframe request.
 const PATIENCE: Duration = Duration::from_secs(2);
 

@@ -1,8 +1,8 @@
 //! Who publishes and who watches: one actor per broadcast.
 //!
-//! [`Broadcasts`] is the door for the HTTP layer. Sessions and pipelines are child tasks of the
+//! [`Broadcasts`] is the door for `http`. Sessions and pipelines are child tasks of the
 //! actor that negotiate, run and close on their own and report back, so that the actor never waits
-//! for GStreamer or for a viewer. This layer knows neither HTTP nor SDP details nor GStreamer.
+//! for GStreamer or for a viewer. This room knows neither HTTP nor SDP details nor GStreamer.
 //!
 //! ```text
 //!  requests, media events,   +-------+  events   +-------------------------------------+
@@ -22,11 +22,14 @@ mod control;
 mod error;
 mod event_types;
 mod gate;
+mod health;
 mod keyframes;
+mod outcome;
 mod outputs;
 mod parts;
 mod publisher;
 mod renditions;
+mod rules;
 mod session;
 mod slate;
 mod slot;

@@ -19,11 +19,11 @@ use super::{
     gate::MediaEvent,
     outputs::Outputs,
     renditions::{RenditionPipelines, Supplied},
+    rules::Rules,
     slate::SlateState,
     slot::{self, RunEnd, SlotId},
     status::State,
     supply::Supply,
-    takeover::Times,
     tracks::{BroadcastTrack, BroadcastTracks, Expected, NewRendition},
 };
 use crate::{
@@ -37,18 +37,6 @@ const RETRY_STARTING: Duration = Duration::from_secs(1);
 /// How long a broadcast stays listed after its last publisher: long enough for the request that
 /// made it to arrive.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// What the configuration says of every broadcast.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    /// How long a publisher may take and be silent.
-    pub(super) times: Times,
-    /// How long viewers wait for a publisher that is gone.
-    pub(super) grace: Duration,
-    pub(super) viewers_max: usize,
-    /// Whether a new publisher replaces a live one.
-    pub(super) replace_live: bool,
-}
 
 /// A broadcast, without the tasks that do its work.
 pub(super) struct Parts {
@@ -132,7 +120,7 @@ impl Parts {
         self.renditions.check_requested(requested)
     }
 
-    /// A viewer has come. It is answered once there is something to watch.
+    /// A new viewer. It is answered once there is something to watch.
     pub(super) fn watch(&mut self, session: u64, visitor: Visitor, now: Instant) -> Vec<Action> {
         self.audience.arrive(session, visitor, now);
         let mut actions = self.decide(now);

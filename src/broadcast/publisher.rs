@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Error, RETRY_TAKEN, Reply, Session, actor::Outcome, session::Command,
-    status::SharedCounters, takeover::Pulse,
+    ANSWER_TIMEOUT, Created, Error, RETRY_TAKEN, Reply, Session, keyframes::REQUEST_INTERVAL,
+    outcome::Outcome, session::Command, status::SharedCounters, takeover::Pulse,
 };
 use crate::{
     fanout::Fanout,
@@ -25,8 +25,6 @@ use crate::{
 
 /// How often the engine's counters are read.
 const PULSE: Duration = Duration::from_millis(250);
-/// Pause between two keyframe requests because of losses.
-const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// Events waiting for the task: connected, two tracks, closed.
 const EVENTS_MAX: usize = 16;
 
@@ -80,7 +78,7 @@ impl PublisherTask {
     }
 }
 
-/// What a client is told whose session ended before it was answered.
+/// The error for a client whose session ends before the answer.
 fn stopped(session: &Session, end: End) -> Error {
     match end {
         End::Shutdown => Error::Stopping,
@@ -151,7 +149,7 @@ impl PublisherConnection {
                     None => return End::Failed,
                 },
                 Some(command) = self.commands.recv() => self.obey(command).await,
-                () = self.keyframe_wanted.notified(), if requested.elapsed() >= KEYFRAME_INTERVAL => {
+                () = self.keyframe_wanted.notified(), if requested.elapsed() >= REQUEST_INTERVAL => {
                     requested = Instant::now();
                     self.publisher.request_keyframe();
                 }

@@ -195,7 +195,7 @@ impl RenditionPipelines {
             .is_some_and(|pipeline| pipeline.purpose == Use::SlateAutomatic);
         let mut pipelines = self.pipelines.iter();
         let slate = pipelines.position(|pipeline| pipeline.purpose == Use::Slate);
-        let slate = slate.filter(|_| takes_slate);
+        let slate = takes_slate.then_some(slate).flatten();
         let needed = slate.into_iter().chain([index]);
         needed
             .filter_map(|index| self.start(index, supplied, now))
@@ -278,7 +278,7 @@ impl RenditionPipelines {
             .iter()
             .any(|index| purpose(index) == Some(Use::SlateAutomatic))
         {
-            // What they take must go on.
+            // Their inputs have to keep running.
             in_use.extend(
                 (0..self.pipelines.len()).filter(|index| purpose(index) == Some(Use::Slate)),
             );

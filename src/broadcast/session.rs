@@ -1,4 +1,4 @@
-//! A session as the rest of the server sees it: identity, what it may be told, how it is ended.
+//! A session as the rest of the server sees it: identity, its commands, and how it ends.
 
 use std::{
     fmt::{self, Write as _},
@@ -64,7 +64,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// What a running session can be told.
+/// Commands to a running session.
 #[derive(Debug)]
 pub(super) enum Command {
     /// The peer can also be reached here.
@@ -265,7 +265,7 @@ impl Session {
     ///
     /// # Errors
     /// If the engine cannot (webrtcbin 1.22 keeps its old credentials); then the present ICE
-    /// session goes on.
+    /// session continues.
     pub async fn restart(&self, fragment: Fragment) -> Result<Restarted, Error> {
         let (Some(ice_ufrag), Some(ice_pwd)) = (fragment.ice_ufrag, fragment.ice_pwd) else {
             return Err(unsupported("a restart needs a=ice-ufrag and a=ice-pwd"));

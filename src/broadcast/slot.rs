@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::{
-    status::{Activity, Health, PipelineFigures, PipelineKind},
-    supervisor::Snapshot,
+    health::{Activity, Health, Snapshot},
+    status::{PipelineFigures, PipelineKind},
     tracks::{BroadcastTracks, KINDS},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause before a restart.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// After a run of this length that made something, the pauses begin anew.
+/// After a run of this length that made something, the pauses start over.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 /// Shortest time from one start to the next: outputs name their files by the second.
 const START_INTERVAL: Duration = Duration::from_secs(1);
@@ -91,12 +91,12 @@ pub(super) struct Slot {
     /// Runs so far.
     runs: u64,
     failures: u32,
-    /// What the last run told.
+    /// The last report of the last run.
     last: Snapshot,
 }
 
 enum Phase {
-    /// It is not needed.
+    /// Not needed.
     Resting,
     Running {
         began: Instant,
@@ -111,9 +111,9 @@ enum Phase {
 enum Afterwards {
     /// It runs for as long as it can, and restarts after that.
     Restart,
-    /// It has been told to stop, and restarts.
+    /// Stopping; restarts afterwards.
     StopAndRestart,
-    /// It has been told to stop, and rests.
+    /// Stopping; not needed afterwards.
     StopAndRest,
 }
 

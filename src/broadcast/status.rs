@@ -5,47 +5,19 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
-use super::supervisor::Snapshot;
+use super::health::{Health, Snapshot};
 use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
     pipeline::job::{Control, JobFigures},
     plan::{Name, PipelineFile},
 };
-
-/// What a pipeline does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activity {
-    /// Nothing: it is not needed now.
-    #[default]
-    Idle,
-    /// It starts.
-    Starting,
-    /// It runs.
-    Running,
-    /// Media goes in, but nothing comes out.
-    Stalled,
-    /// It has failed and restarts after a pause.
-    Failed,
-}
-
-/// A pipeline's health.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Health {
-    /// What it does.
-    pub state: Activity,
-    /// How many times it has been restarted.
-    pub restarts: u64,
-    /// Why it failed last, if it does not run. Not for viewers: it may quote a file's text.
-    #[serde(skip)]
-    pub error: Option<String>,
-}
 
 /// Whether a broadcast can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -326,51 +298,19 @@ impl BroadcastCounters {
 /// A shared [`BroadcastCounters`].
 pub(super) type SharedCounters = Arc<BroadcastCounters>;
 
+/// As `2026-01-01T00:00:00Z`.
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
 fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
-        Some(since) => serializer.serialize_some(&timestamp(since.as_secs())),
-        None => serializer.serialize_none(),
-    }
-}
-
-/// Seconds since 1970 as `2026-01-01T00:00:00Z` (RFC 3339).
-fn timestamp(seconds: u64) -> String {
-    // Days to year, month and day: Howard Hinnant, "chrono-compatible low-level date algorithms".
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let text =
+        time.map(|time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true));
+    text.serialize(serializer)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::UNIX_EPOCH;
 
-    #[test]
-    fn timestamps() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_767_225_600, "2026-01-01T00:00:00Z"),
-            (4_107_542_399, "2100-02-28T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(timestamp(seconds), text);
-        }
-    }
+    use super::*;
 
     #[test]
     fn status_json() {

@@ -10,9 +10,11 @@ use tokio::{
 use super::{
     action::{InputStart, Made, RunStart, Work},
     gate::MediaEvent,
+    health::{Activity, Snapshot},
+    keyframes::REQUEST_INTERVAL,
     session::{Stop, jitter},
     slot::RunEnd,
-    status::{Activity, Health, SharedCounters},
+    status::SharedCounters,
     takeover::Pulse,
 };
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     peer::End,
     pipeline::{
         self, EncodedStreams, Event, Job, PipelineRole, TrackOutlet, TrackSinks, Variables, hangs,
-        job::{Control, JobFigures, JobSetup},
+        job::JobSetup,
     },
     plan::Name,
 };
@@ -31,21 +33,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a source's gate is read.
 const PULSE_INTERVAL: Duration = Duration::from_millis(250);
-/// Shortest time between two keyframes that an encoder is asked for.
-const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// How often to check whether the previous run has stopped.
 const REMAINS_INTERVAL: Duration = Duration::from_millis(250);
 /// Events waiting for the task: one per rendition of a file, and an end.
 const EVENTS_MAX: usize = 64;
-
-/// What a run tells of itself.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Snapshot {
-    pub(super) health: Health,
-    pub(super) figures: JobFigures,
-    /// While its pipeline is up.
-    pub(super) control: Option<Control>,
-}
 
 /// Everything that one run needs.
 pub(super) struct Run {
@@ -60,19 +51,23 @@ impl Run {
     /// Runs the pipeline until it fails or is stopped.
     pub(super) async fn run(self) -> RunEnd {
         self.wait_for_previous().await;
-        let (made_frames, error) = if self.stop.is_set() {
-            (false, None)
+        let end = if self.stop.is_set() {
+            self.end(false, None)
         } else {
             self.run_once().await
         };
         self.tell(|snapshot| {
-            snapshot.health.state = match error {
+            snapshot.health.state = match end.error {
                 Some(_) => Activity::Failed,
                 None => Activity::Idle,
             };
-            snapshot.health.error.clone_from(&error);
+            snapshot.health.error.clone_from(&end.error);
             snapshot.control = None;
         });
+        end
+    }
+
+    fn end(&self, made_frames: bool, error: Option<String>) -> RunEnd {
         RunEnd {
             run: self.start.run,
             made_frames,
@@ -153,20 +148,20 @@ impl Run {
         sinks.tracks
     }
 
-    /// One run: whether it made something, and why it failed; `None` if it was stopped.
-    async fn run_once(&self) -> (bool, Option<String>) {
+    /// One run, from the start of the pipeline to its end.
+    async fn run_once(&self) -> RunEnd {
         self.start.tell_start();
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let setup = match self.setup() {
             Ok(setup) => setup,
-            Err(error) => return (false, Some(error.to_string())),
+            Err(error) => return self.end(false, Some(error.to_string())),
         };
         let began = Instant::now();
         // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
         let job = match timeout(START_TIMEOUT, Job::start(setup, sender)).await {
             Ok(Ok(job)) => job,
-            Ok(Err(error)) => return (false, Some(error.to_string())),
-            Err(_) => return (false, Some("did not start in time".to_owned())),
+            Ok(Err(error)) => return self.end(false, Some(error.to_string())),
+            Err(_) => return self.end(false, Some("did not start in time".to_owned())),
         };
         tracing::info!("pipeline started");
         self.counters.pipeline_started(self.start.run.slot.kind());
@@ -195,7 +190,7 @@ impl Run {
         job.stop().await;
         let seconds = began.elapsed().as_secs();
         tracing::info!(seconds, frames, "pipeline ended");
-        (frames > 0, error)
+        self.end(frames > 0, error)
     }
 
     /// Follows the pipeline until it fails or is stopped. Returns why it failed, if it did.
@@ -222,7 +217,7 @@ impl Run {
                 },
                 () = self.start.keyframe.notified(), if Instant::now() >= keyframe_due => {
                     if !matches!(self.start.work, Work::Source(_)) {
-                        keyframe_due = Instant::now() + KEYFRAME_INTERVAL;
+                        keyframe_due = Instant::now() + REQUEST_INTERVAL;
                     }
                     self.force_keyframes(job);
                 }

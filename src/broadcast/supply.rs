@@ -16,7 +16,7 @@ use super::{
     choice::Original,
     gate::InputId,
     keyframes::{KeyframeRequests, KeyframeWatch},
-    parts::Rules,
+    rules::Rules,
     slot::{RunEnd, Slot, SlotId},
     status::{PipelineFigures, State},
     takeover::{Takeover, Times},
@@ -193,7 +193,7 @@ impl Supply {
             .collect()
     }
 
-    /// Notes that the first frame of a track has come; false if not from the present input.
+    /// Notes that the first frame of a track has arrived; false if not from the present input.
     pub(super) fn started(
         &mut self,
         input: InputId,
@@ -447,7 +447,7 @@ impl Supply {
         !self.is_live() && !self.gone_since.is_some_and(waits)
     }
 
-    /// For how long nothing has fed the broadcast.
+    /// How long the broadcast has been without an input.
     pub(super) fn vacant_for(&self, now: Instant) -> Duration {
         if self.input.is_some() {
             return Duration::ZERO;

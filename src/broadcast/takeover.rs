@@ -41,7 +41,7 @@ impl Pulse {
     /// What a second publisher gets whose request arrived at `arrived`.
     ///
     /// Of requests that overlap in time exactly one wins. After its answer a publisher that has
-    /// not connected protects nothing: OBS leaves without a word when it dislikes an answer.
+    /// not connected protects nothing: OBS disconnects silently if it rejects the answer.
     pub(super) fn takeover(&self, arrived: Instant, now: Instant, times: &Times) -> Takeover {
         let overlaps = self.answered.is_none_or(|answered| arrived <= answered);
         if overlaps || (self.connected.is_some() && !self.is_stale(now, times)) {

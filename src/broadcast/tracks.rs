@@ -7,7 +7,7 @@ use crate::{
     media::{Codec, Kind},
 };
 
-/// Every kind of track, in the order in which viewers are told of them.
+/// Every kind of track, in the order in which viewers learn of them.
 pub(super) const KINDS: [Kind; 2] = [Kind::Video, Kind::Audio];
 
 /// Makes a fan-out rendition.

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     ANSWER_TIMEOUT, Created, Error, RETRY_MISSING, Reply, Session,
-    actor::Outcome,
+    outcome::Outcome,
     session::{Command, SwitchCommand},
     status::SharedCounters,
     tracks::{BroadcastTrack, BroadcastTracks},
@@ -28,7 +28,7 @@ use crate::{
 
 /// Events waiting for the task. Keyframe requests that find it full are not missed: one is in it.
 const EVENTS_MAX: usize = 16;
-/// Pause before an overloaded engine is asked again.
+/// Pause before retrying an overloaded engine.
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything that a viewer's task needs.
@@ -81,7 +81,7 @@ impl ViewerTask {
     }
 }
 
-/// What a client is told whose session ended before it was answered.
+/// The error for a client whose session ends before the answer.
 fn stopped(session: &Session, end: End) -> Error {
     match end {
         End::Shutdown => Error::Stopping,
@@ -169,7 +169,7 @@ impl ViewerConnection {
         }
     }
 
-    /// Gives the viewer another rendition; an overloaded engine is told until it has room.
+    /// Gives the viewer another rendition; asks an overloaded engine again until it has room.
     async fn switch(&mut self, to: SwitchCommand) {
         let track = &to.track;
         while !self.viewer.switch(to.kind, &track.rendition, &track.layers) {

@@ -247,7 +247,7 @@ impl BroadcastSection {
         if let Some(Written { value, origin }) = source
             && self.pattern.name().is_none()
         {
-            let expected = "a place under the one broadcast that it feeds";
+            let expected = "a section of one named broadcast";
             return Err(Error::bad_value(
                 origin,
                 &format!("{name}.source"),
@@ -262,7 +262,7 @@ impl BroadcastSection {
             && source.is_none()
         {
             let key = format!("{name}.on_demand");
-            let expected = "a broadcast with a source beside it";
+            let expected = "a source in the same section";
             return Err(Error::bad_value(origin, &key, expected, "true"));
         }
         Ok(())

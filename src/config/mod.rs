@@ -213,12 +213,12 @@ impl Config {
             .map(|section| section.load(directory))
             .collect::<Result<Vec<_>, _>>()?;
         let demo = self.main.demo.unwrap_or(!raw.has_broadcasts);
-        let is_fed = |(pattern, settings): &(Pattern, Settings)| {
+        let has_source = |(pattern, settings): &(Pattern, Settings)| {
             let named = pattern.name().is_some_and(|name| name.as_str() == DEMO);
             named && settings.source.is_some()
         };
         if demo
-            && !sections.iter().any(is_fed)
+            && !sections.iter().any(has_source)
             && let Some(pattern) = Pattern::new(DEMO)
         {
             let settings = Settings {

@@ -21,7 +21,7 @@ pub struct LogFilter(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicUrl(pub String);
 
-/// A STUN or TURN server that clients are told of (RFC 7064, RFC 7065).
+/// A STUN or TURN server that clients learn of (RFC 7064, RFC 7065).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IceServer {
     /// `stun:host:port` or `turn:host:port?transport=udp`.

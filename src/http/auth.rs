@@ -119,7 +119,7 @@ impl Auth {
         let holder = self.holder(request)?.ok_or_else(Problem::token_missing)?;
         if !holder.may_any(role) {
             return Err(Problem::token_insufficient(
-                "this token is for something else",
+                "this token does not allow this",
             ));
         }
         holder.only(role).ok_or_else(|| {

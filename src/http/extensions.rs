@@ -131,7 +131,7 @@ fn events(app: &App, session: &Session, kinds: Vec<EventKind>) -> Response {
         .take_until(app.stopping.clone().cancelled_owned());
     let url = format!("/whep/{}", session.broadcast);
     let goodbye = stream::once(async move {
-        // A planned stop: the viewer is told where to come back to.
+        // A planned stop: the viewer learns where to reconnect.
         stopping
             .is_cancelled()
             .then(|| (EventKind::Reconnect, json!({ "url": url })))

@@ -63,17 +63,17 @@ use crate::{
 /// Pause after the system refuses a connection, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a client is told that there is no room for.
+/// The answer while the server is full.
 const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
     Retry-After: 5\r\nContent-Length: 0\r\n\r\n";
-/// Connections that are told so at the same time; others are closed without a word.
+/// Refusals in progress at once; further connections are closed without an answer.
 const REFUSALS_MAX: usize = 16;
-/// How long telling one may take.
+/// How long a refusal may take.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 /// How much of its request is read, in bytes.
 const REFUSED_BYTES: usize = 4 << 10;
 
-/// What this room is told by the configuration.
+/// The room's options.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Scheme and authority put before paths in `Location`.
@@ -101,7 +101,7 @@ pub struct Options {
     /// Scheme and authority of the server that viewers are redirected to.
     pub redirect_viewers: Option<String>,
     /// Offers per second from one client. Default: see `clients`.
-    pub source_offers: Option<usize>,
+    pub client_offers: Option<usize>,
     /// How connections are encrypted, if they are.
     pub tls: Option<Tls>,
     /// Who may publish and watch, and how requests prove it.
@@ -140,7 +140,7 @@ pub async fn serve(
     let app = Arc::new(App {
         events: events::ListUpdates::start(broadcasts.clone(), &mut tasks),
         pages: Pages::new(options.web.clone()),
-        clients: ClientLimits::of_offers(options.source_offers),
+        clients: ClientLimits::of_offers(options.client_offers),
         auth: Auth::new(options.auth.clone()),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         options,
@@ -214,8 +214,8 @@ async fn accept(
     }
 }
 
-/// Answers the first request of a connection that there is no room for. What has come of the
-/// request is read before the end: else the client would see a reset.
+/// Answers the first request of a connection that there is no room for. Reads what has
+/// arrived first; otherwise the client would see a reset.
 async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
     let mut request = [0; REFUSED_BYTES];
     let talk = async {
@@ -225,8 +225,8 @@ async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
     };
     match timeout(REFUSAL_TIMEOUT, talk).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "connection refused without a word"),
-        Err(_) => tracing::debug!("refusing a connection took too long"),
+        Ok(Err(error)) => tracing::debug!(%error, "refusal not sent"),
+        Err(_) => tracing::debug!("refusal timed out"),
     }
     drop(permit);
 }
@@ -344,7 +344,7 @@ impl App {
         if self.fanout.is_healthy() {
             Ok(reply::text("ok\n"))
         } else {
-            Err(Problem::unhealthy("a worker that sends to viewers hangs"))
+            Err(Problem::unhealthy("a fan-out worker does not respond"))
         }
     }
 }

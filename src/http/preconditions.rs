@@ -5,7 +5,7 @@ use ::http::{HeaderMap, header};
 /// What `If-Match` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Precondition {
-    /// The request may go on.
+    /// The request may proceed.
     Holds,
     /// The client knows another state.
     Fails,

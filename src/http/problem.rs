@@ -11,7 +11,7 @@ use crate::{broadcast, peer::sdp};
 
 /// When a client may try again on a server that is full or stopping.
 const RETRY_FULL: Duration = Duration::from_secs(5);
-/// When a client that sent too often may go on.
+/// When a client that sent too often may continue.
 const RETRY_OFTEN: Duration = Duration::from_secs(1);
 
 /// What is asked of who may not do something (RFC 6750 §3). Never Basic, which would make browsers

@@ -5,7 +5,7 @@ use ::http::Method;
 use super::{extensions::Extension, pipelines::PipelinePart};
 use crate::{peer::sdp::Role, plan::Name};
 
-/// Longest path looked at, in bytes.
+/// Longest path that is read, in bytes.
 const PATH_BYTES_MAX: usize = 512;
 /// First segments that are no broadcast in the alias `/{broadcast}/whip`.
 const RESERVED: [&str; 7] = ["whip", "whep", "api", "watch", "publish", "js", "css"];

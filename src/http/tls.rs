@@ -123,7 +123,7 @@ impl Tls {
         let mut first = [0];
         if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
             let mut request = vec![0; NOT_TLS_BYTES];
-            // How much has come does not matter.
+            // How much has arrived does not matter.
             let _ = stream.read(&mut request).await?;
             stream.write_all(NOT_TLS).await?;
             stream.shutdown().await?;

@@ -60,8 +60,8 @@ impl Plans {
 
     /// The broadcasts that have a source.
     pub fn with_source(&self) -> impl Iterator<Item = Name> {
-        let fed = |section: &&(Pattern, Settings)| section.1.source.is_some();
-        let sections = self.sections.iter().filter(fed);
+        let has_source = |section: &&(Pattern, Settings)| section.1.source.is_some();
+        let sections = self.sections.iter().filter(has_source);
         sections.filter_map(|(pattern, _)| pattern.name())
     }
 

@@ -87,8 +87,8 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         fanout.clone(),
         stopping.clone(),
     ));
-    tracing::info!(?candidates, "media to viewers is sent from");
-    tracing::info!(addresses = ?publisher_addresses, ?ports, "sessions on webrtcbin use");
+    tracing::info!(?candidates, "advertised addresses");
+    tracing::info!(addresses = ?publisher_addresses, ?ports, "webrtcbin addresses");
     Ok(Server {
         reload,
         broadcasts,

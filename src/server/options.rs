@@ -1,4 +1,4 @@
-//! What each room is told of the configuration.
+//! The options of each room, from the configuration.
 
 use std::{io, net::IpAddr};
 
@@ -62,7 +62,7 @@ pub(super) fn fanout(config: &Config) -> fanout::Options {
     }
 }
 
-/// What `broadcast` is told. Sessions on webrtcbin use these local addresses.
+/// The options of `broadcast`. Sessions on webrtcbin use these local addresses.
 pub(super) fn broadcasts(config: &Config, addresses: Vec<IpAddr>) -> broadcast::Options {
     let Config {
         timeouts,
@@ -131,7 +131,7 @@ pub(super) fn http(config: Config, tls: Option<Tls>) -> http::Options {
         local_control: http.local_control,
         redirect_publishers: http.redirect_publishers.map(|url| url.0),
         redirect_viewers: http.redirect_viewers.map(|url| url.0),
-        source_offers: limits.source_offers,
+        client_offers: limits.source_offers,
         tls,
         auth: http::AuthOptions {
             access,

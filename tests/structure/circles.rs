@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{code::Code, names::Path};
 
 /// Rooms whose files still form circles.
-const TANGLED: [&str; 2] = ["broadcast", "fanout"];
+const TANGLED: [&str; 1] = ["fanout"];
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 

@@ -11,26 +11,17 @@ use super::{Actor, Child, Member, Pending, respond};
 use crate::{
     broadcast::{
         Created, Reply, Session,
-        action::{InputStart, Switching, View},
+        action::{InputStart, Switched, Switching, View},
         publisher::PublisherTask,
         session::{Command, SwitchCommand},
         viewer::ViewerTask,
     },
-    media::Kind,
     peer::sdp::{Offer, Role},
 };
 
-/// Viewers that went the same way, in the log.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Switched {
-    pub(super) kind: Kind,
-    pub(super) from: String,
-    pub(super) to: String,
-}
-
 impl Actor {
     /// A session for `offer`, known to the directory from now on. Returns its number; if there is
-    /// no room, the client is told so.
+    /// no room, the client gets the error.
     pub(super) fn admit(
         &mut self,
         role: Role,
@@ -131,18 +122,16 @@ impl Actor {
         let Some(member) = self.members.get(&switching.session) else {
             return;
         };
-        let kind = switching.kind;
         let command = Command::Switch(SwitchCommand {
-            kind,
+            kind: switching.kind,
             track: switching.track.clone(),
             keyframe: switching.keyframe.clone(),
         });
         if member.session.commands.try_send(command).is_err() {
             return; // its task is busy: the parts try again
         }
-        if let Some((from, to)) = self.parts.switched(switching) {
-            let (from, to) = (from.to_owned(), to.to_owned());
-            *switched.entry(Switched { kind, from, to }).or_default() += 1;
+        if let Some(change) = self.parts.switched(switching) {
+            *switched.entry(change).or_default() += 1;
         }
     }
 

@@ -11,7 +11,7 @@ use super::Parts;
 use crate::{
     broadcast::{
         Error,
-        action::{Action, Switching, View},
+        action::{Action, Switched, Switching, View},
         audience::{Subscription, Waiting},
         choice::{self, Join, Next, Present, RenditionId, TrackOrigin},
         renditions::Supplied,
@@ -236,9 +236,8 @@ impl Parts {
         }))
     }
 
-    /// A viewer's session has taken a switch. Returns the names of where it came from and what it
-    /// gets now.
-    pub(in crate::broadcast) fn switched(&mut self, switching: &Switching) -> Option<(&str, &str)> {
+    /// A viewer's session has taken a switch.
+    pub(in crate::broadcast) fn switched(&mut self, switching: &Switching) -> Option<Switched> {
         let present = Present {
             origin: switching.to,
             carrier: switching.track.rendition.key(),
@@ -246,9 +245,10 @@ impl Parts {
         let from = self
             .audience
             .switched(switching.session, switching.kind, present)?;
-        Some((
-            self.renditions.name(from),
-            self.renditions.name(switching.to),
-        ))
+        Some(Switched {
+            kind: switching.kind,
+            from: self.renditions.name(from).to_owned(),
+            to: self.renditions.name(switching.to).to_owned(),
+        })
     }
 }

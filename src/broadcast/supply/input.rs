@@ -19,7 +19,7 @@ use crate::{
     pipeline::EncodedStreams,
 };
 
-/// How long the tracks of a source pipeline are waited for after the first one has shown.
+/// How long to wait for a source's other tracks after the first.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// What feeds the broadcast now.
@@ -32,7 +32,7 @@ pub(super) struct Input {
     pub(super) tracks: BroadcastTracks,
     /// When its first frame came.
     first_frame: Option<Instant>,
-    /// The tracks that have shown.
+    /// The tracks with a first frame.
     started: Vec<Kind>,
     pub(super) live_since: Option<SystemTime>,
 }
@@ -73,7 +73,7 @@ impl Input {
         (input, start)
     }
 
-    /// The first frame of a track has come.
+    /// The first frame of a track has arrived.
     pub(super) fn started(&mut self, kind: Kind, codec: Codec, now: Instant) {
         if let Some(track) = self.tracks.of_mut(kind) {
             track.codec = Some(codec);
@@ -82,7 +82,7 @@ impl Input {
         self.started.push(kind);
     }
 
-    /// Whether viewers can be told what there is: for a publisher at the first keyframe of its
+    /// Whether it is known what viewers can receive: for a publisher at the first keyframe of its
     /// video (its audio track is known from the negotiation), for a pipeline once all its tracks
     /// have shown or no more come.
     pub(super) fn is_ready(&self, now: Instant) -> bool {

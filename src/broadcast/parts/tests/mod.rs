@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     broadcast::{
         Times,
-        action::{InputStart, RunStart, View, Work},
+        action::{InputStart, RunStart, Switched, View, Work},
         choice::tests::offer,
         gate::InputId,
         slot::RunId,
@@ -154,7 +154,7 @@ impl Broadcast {
                 }
                 Action::Refuse { session, error } => format!("refuse {session}: {error}"),
                 Action::Switch(switching) => {
-                    let (from, to) = self.parts.switched(&switching).unwrap();
+                    let Switched { from, to, .. } = self.parts.switched(&switching).unwrap();
                     format!("switch {} from {from} to {to}", switching.session)
                 }
                 Action::Close { session, why } => {
@@ -218,7 +218,7 @@ impl Broadcast {
         self.publishers.get_mut(&session).unwrap().flows = true;
     }
 
-    /// A publisher sends nothing any more.
+    /// A publisher falls silent.
     fn mute(&mut self, session: u64) {
         self.publishers.get_mut(&session).unwrap().flows = false;
     }

@@ -114,7 +114,7 @@ fn viewers_outlive_the_publisher_for_the_grace_period() {
     broadcast.leave(first);
     broadcast.until(29.75);
     broadcast.expect(&["publisher 1 begins", "admit 2", "close 1: PeerClosed"]);
-    // It comes back: the same session goes on, with the same renditions.
+    // It comes back: the same session continues, with the same renditions.
     let second = broadcast.live(BOTH);
     broadcast.until(40.0);
     broadcast.expect(&["publisher 3 begins"]);
@@ -139,7 +139,7 @@ fn viewers_that_lack_the_new_tracks_are_closed() {
         "admit 3",
         "close 1: PeerClosed",
     ]);
-    // Nothing is transcoded: who has negotiated VP8 cannot go on with H.264.
+    // Nothing is transcoded: who has negotiated VP8 cannot continue with H.264.
     broadcast.live(&[Codec::H264, Codec::Opus]);
     broadcast.expect(&["publisher 4 begins", "close 2: BroadcastEnded"]);
 }

@@ -47,7 +47,7 @@ fn a_track_that_does_not_come_is_not_waited_for() {
     assert_eq!(broadcast.state(), State::Waiting);
     broadcast.until(0.75);
     assert_eq!(broadcast.state(), State::Live);
-    // It comes late: viewers that have asked for sound and not got it start anew.
+    // It comes late: viewers that have asked for sound and not got it start over.
     broadcast.watch(&["h264", "opus"], None).unwrap();
     broadcast.watch(&["h264"], None).unwrap();
     broadcast.expect(&["start card", "admit 1", "admit 2"]);

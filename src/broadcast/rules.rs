@@ -1,0 +1,17 @@
+//! What holds for every broadcast.
+
+use std::time::Duration;
+
+use super::takeover::Times;
+
+/// What the configuration says of every broadcast.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// How long a publisher may take and be silent.
+    pub(super) times: Times,
+    /// How long viewers wait for a publisher that is gone.
+    pub(super) grace: Duration,
+    pub(super) viewers_max: usize,
+    /// Whether a new publisher replaces a live one.
+    pub(super) replace_live: bool,
+}
