@@ -91,11 +91,12 @@ fn a_flood_is_capped(engine: &str) {
     });
     let again = server.metric("aerial_retransmitted_packets_total");
     assert!(0 < again && again < sent, "{again} again beside {sent}");
+    // Nearly all of its requests for keyframes come too soon, or a fresh keyframe answers them.
+    assert!(server.metric("aerial_keyframe_requests_capped_total") > 0);
     let requests = publisher.keyframe_requests();
-    let (Some(first), Some(last)) = (requests.first(), requests.last()) else {
-        panic!("keyframes were asked for");
-    };
-    // Any of them may have been delayed, so only their number counts.
-    let allowed = (*last - *first).as_millis() / KEYFRAME_INTERVAL.as_millis() + 2;
-    assert!(requests.len() as u128 <= allowed, "{requests:?}");
+    if let (Some(first), Some(last)) = (requests.first(), requests.last()) {
+        // Any of them may have been delayed, so only their number counts.
+        let allowed = (*last - *first).as_millis() / KEYFRAME_INTERVAL.as_millis() + 2;
+        assert!(requests.len() as u128 <= allowed, "{requests:?}");
+    }
 }
