@@ -133,7 +133,7 @@ pub fn switcher(data: &[u8]) {
 fn frame(millis: u64, keyframe: bool, [bytes, packets]: [u8; 2]) -> Arc<Frame> {
     let each = u32::from(bytes) + 1;
     let ends: Vec<u32> = (1..=u32::from(packets % 8) + 1)
-        .map(|it| it * each)
+        .map(|count| count * each)
         .collect();
     let len = ends.last().map_or(0, |end| *end as usize);
     Arc::new(Frame {

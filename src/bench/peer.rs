@@ -82,14 +82,14 @@ pub(super) async fn end_session(http: &Http, session: &str) -> Result<()> {
 }
 
 /// A client's peer connection.
-pub(super) struct Connection {
+pub(super) struct BenchConnection {
     inner: Peer,
     socket: UdpSocket,
     wake: Instant,
     sent_ns: u64,
 }
 
-impl Connection {
+impl BenchConnection {
     /// A peer that sends or receives one H264 and one Opus track, and its offer.
     pub(super) async fn new(direction: Direction) -> Result<(Self, String)> {
         let socket = loopback_socket()?;

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     clip::{Clip, ClipFrame},
-    peer::{self, Connection, Http},
+    peer::{self, BenchConnection, Http},
 };
 
 /// How long connecting may take.
@@ -42,8 +42,8 @@ pub(super) struct ClipPublisher {
 impl ClipPublisher {
     /// Publishes to `endpoint`; returns when media flows.
     pub(super) async fn start(http: &Http, endpoint: &str, clip: Arc<Clip>) -> Result<Self> {
-        let (peer, offer) = Connection::new(Direction::SendOnly).await?;
-        let (answer, session) = Connection::negotiate(http, endpoint, offer).await?;
+        let (peer, offer) = BenchConnection::new(Direction::SendOnly).await?;
+        let (answer, session) = BenchConnection::negotiate(http, endpoint, offer).await?;
         let sends = Arc::new(Mutex::new(Sends::new()));
         let (connected, wait) = oneshot::channel();
         let run = Publishing::new(peer, &answer, Arc::clone(&sends))?;
@@ -96,7 +96,7 @@ struct ClipTrack {
 }
 
 struct Publishing {
-    peer: Connection,
+    peer: BenchConnection,
     video: ClipTrack,
     audio: ClipTrack,
     sends: Arc<Mutex<Sends>>,
@@ -104,7 +104,7 @@ struct Publishing {
 }
 
 impl Publishing {
-    fn new(mut peer: Connection, answer: &str, sends: Arc<Mutex<Sends>>) -> Result<Self> {
+    fn new(mut peer: BenchConnection, answer: &str, sends: Arc<Mutex<Sends>>) -> Result<Self> {
         peer.accept(answer)?;
         let track = |kind| -> Result<ClipTrack> {
             let payload_type = peer.payload_type(kind);

@@ -21,7 +21,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::sleep_until};
 use super::{
     clock_ns, h264,
     helper::HelperControls,
-    peer::{Connection, Http, end_session, http_client},
+    peer::{BenchConnection, Http, end_session, http_client},
     rtp,
 };
 use crate::media::rtp::RtpHeader;
@@ -172,7 +172,7 @@ pub(super) async fn run(job: ViewersJob, mut controls: HelperControls) -> Result
 
 /// One viewer after its POST.
 struct BenchViewer {
-    peer: Connection,
+    peer: BenchConnection,
     stats: SharedStats,
     posted: Instant,
     video: CountedTrack,
@@ -196,9 +196,9 @@ fn millis_since(start: Instant) -> f64 {
 impl BenchViewer {
     /// Posts the offer. Also gives the URL of the session.
     async fn join(http: &Http, endpoint: &str, stats: SharedStats) -> Result<(Self, String)> {
-        let (mut peer, offer) = Connection::new(Direction::RecvOnly).await?;
+        let (mut peer, offer) = BenchConnection::new(Direction::RecvOnly).await?;
         let posted = Instant::now();
-        let (answer, session) = Connection::negotiate(http, endpoint, offer).await?;
+        let (answer, session) = BenchConnection::negotiate(http, endpoint, offer).await?;
         stats
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

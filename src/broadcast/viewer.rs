@@ -48,7 +48,7 @@ impl ViewerTask {
     pub(super) async fn run(self, reply: Reply<Created>) -> Outcome {
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let video = self.tracks.video.as_ref();
-        let tracks = fanout::Tracks {
+        let tracks = fanout::OfferedTracks {
             video: watched(video),
             audio: watched(self.tracks.audio.as_ref()),
             layers: video.map_or(&[], |track| &track.layers),

@@ -52,7 +52,7 @@ pub use self::{
     gop::GopLimits,
     rendition::Rendition,
     statistics::Statistics,
-    tracks::{Layer, Tracks},
+    tracks::{Layer, OfferedTracks},
     viewer::{Viewer, ViewerOptions},
 };
 use crate::{media::Kind, peer::udp::Port};

@@ -102,7 +102,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    fn watch(fanout: &Fanout, tracks: Tracks<'_>) -> (Self, DirectHandle, mpsc::Receiver<Event>) {
+    fn watch(
+        fanout: &Fanout,
+        tracks: OfferedTracks<'_>,
+    ) -> (Self, DirectHandle, mpsc::Receiver<Event>) {
         let (offering, offer) = Self::offer();
         let (events, received) = mpsc::channel(16);
         let (viewer, answer) = fanout.watch_on_direct(&offer, tracks, events).unwrap();
@@ -215,8 +218,8 @@ impl Stage {
         }
     }
 
-    pub(super) fn tracks(&self) -> Tracks<'_> {
-        Tracks {
+    pub(super) fn tracks(&self) -> OfferedTracks<'_> {
+        OfferedTracks {
             video: Some((Codec::H264, &self.video)),
             audio: Some((Codec::Opus, &self.audio)),
             layers: &[],
@@ -378,7 +381,7 @@ async fn silent_peers_are_given_up() {
     let audio = fanout.rendition(Kind::Audio);
     let mut feeder = JoinSet::new();
     feed(&mut feeder, &video, &audio, 30);
-    let tracks = Tracks {
+    let tracks = OfferedTracks {
         video: Some((Codec::H264, &video)),
         audio: Some((Codec::Opus, &audio)),
         layers: &[],
@@ -452,7 +455,7 @@ async fn without_a_worker_nobody_is_accepted() {
     let fanout = fanout(Timeouts::default());
     let video = fanout.rendition(Kind::Video);
     fanout.stop().await;
-    let tracks = Tracks {
+    let tracks = OfferedTracks {
         video: Some((Codec::H264, &video)),
         audio: None,
         layers: &[],

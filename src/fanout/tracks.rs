@@ -12,7 +12,7 @@ pub(super) const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext
 
 /// The tracks a viewer may get, with the codec each has now.
 #[derive(Clone, Copy)]
-pub struct Tracks<'a> {
+pub struct OfferedTracks<'a> {
     /// The picture, if the broadcast has one.
     pub video: Option<(Codec, &'a Rendition)>,
     /// The sound, if the broadcast has any.
@@ -51,7 +51,7 @@ pub(super) struct ChosenTrack {
     pub(super) send_time: Option<u8>,
 }
 
-impl Tracks<'_> {
+impl OfferedTracks<'_> {
     /// Finds a format for each track the offer asks for. `ssrc` gives its stream a number.
     pub(super) fn choose(
         self,

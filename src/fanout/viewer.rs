@@ -11,7 +11,7 @@ use super::{
     rendition::Rendition,
     slot::ViewerSlot,
     statistics::ViewerStatistics,
-    tracks::{Layer, Tracks, target},
+    tracks::{Layer, OfferedTracks, target},
     webrtcbin::{ConnectionOptions, WebrtcbinHandle},
 };
 use crate::{
@@ -53,7 +53,7 @@ impl Fanout {
     pub async fn watch(
         &self,
         offer: &Offer,
-        tracks: Tracks<'_>,
+        tracks: OfferedTracks<'_>,
         options: &ViewerOptions,
         events: mpsc::Sender<Event>,
     ) -> Result<(Viewer, String), Error> {

@@ -17,7 +17,7 @@ use super::{
     direct::{Batch, Context, DirectViewer},
     gop::GopLimits,
     message::{Message, Target},
-    playout::{Arrival, Renditions},
+    playout::{Arrival, RenditionCaches},
     statistics::Totals,
     webrtcbin::WebrtcbinViewers,
 };
@@ -40,7 +40,7 @@ pub(super) struct Worker {
     limits: GopLimits,
     /// NTP time of running time zero, found at the first frame, the same on every worker.
     epoch: Arc<OnceLock<Duration>>,
-    renditions: Renditions,
+    renditions: RenditionCaches,
     viewers: HashMap<u64, Box<DirectViewer>>,
     webrtcbin: WebrtcbinViewers,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -223,7 +223,11 @@ impl Worker {
     }
 
     /// Does something with one viewer, then looks whether it has ended or wants a timer.
-    fn with(&mut self, key: u64, act: impl FnOnce(&mut DirectViewer, &mut Context, &Renditions)) {
+    fn with(
+        &mut self,
+        key: u64,
+        act: impl FnOnce(&mut DirectViewer, &mut Context, &RenditionCaches),
+    ) {
         let Some(viewer) = self.viewers.get_mut(&key) else {
             return;
         };
@@ -284,7 +288,7 @@ impl Worker {
 }
 
 fn cache_of(
-    renditions: &mut Renditions,
+    renditions: &mut RenditionCaches,
     key: u64,
     limits: GopLimits,
     now: Instant,

@@ -231,7 +231,7 @@ mod tests {
             ("x.launch:4: opusenc: bitrate cannot be fast", ""),
         ];
         for (beginning, part) in expected {
-            let fits = |it: &String| it.starts_with(beginning) && it.contains(part);
+            let fits = |error: &String| error.starts_with(beginning) && error.contains(part);
             assert!(found.iter().any(fits), "{beginning} {found:#?}");
         }
     }

@@ -27,7 +27,7 @@ use super::{Error, redact};
 use crate::resources::{self, Amount, Asker};
 
 /// How long to wait for a pipeline to start.
-pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for a pipeline to stop.
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for the reason of a failed start on the bus.
@@ -165,9 +165,9 @@ async fn play(
     pipeline: gst::Pipeline,
     ready: impl FnOnce(&gst::Pipeline, bool),
 ) -> Result<(), Error> {
-    let paused = set_state(&pipeline, gst::State::Paused, START_TIMEOUT).await?;
+    let paused = set_state(&pipeline, gst::State::Paused, STATE_TIMEOUT).await?;
     ready(&pipeline, paused == gst::StateChangeSuccess::NoPreroll);
-    set_state(&pipeline, gst::State::Playing, START_TIMEOUT)
+    set_state(&pipeline, gst::State::Playing, STATE_TIMEOUT)
         .await
         .map(|_| ())
 }
@@ -300,7 +300,7 @@ async fn play_again(pipeline: &glib::WeakRef<gst::Pipeline>) -> bool {
     };
     let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT;
     let seek = move || pipeline.seek_simple(flags, gst::ClockTime::ZERO).is_ok();
-    blocking("seeking", START_TIMEOUT, seek)
+    blocking("seeking", STATE_TIMEOUT, seek)
         .await
         .unwrap_or(false)
 }
@@ -329,7 +329,7 @@ async fn next_report(
             gst::MessageView::Latency(_) => {
                 if let Some(pipeline) = pipeline.and_then(glib::WeakRef::upgrade) {
                     let recalculate = move || pipeline.recalculate_latency().map_err(|_| ());
-                    let done = blocking("recalculating latency", START_TIMEOUT, recalculate).await;
+                    let done = blocking("recalculating latency", STATE_TIMEOUT, recalculate).await;
                     tracing::debug!(?done, source, "latency recalculated");
                 }
             }

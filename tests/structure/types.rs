@@ -12,8 +12,6 @@ const SHARED: &[(&str, &str)] = &[
     ("Options", "what a room is told by the configuration"),
     ("Statistics", "what a room counts"),
 ];
-/// Names that still stand for several things.
-const LEFT: &[&str] = &["Connection", "Renditions", "Tracks"];
 
 /// Every name that stands for several types, with the modules that declare them.
 pub(super) fn ambiguous(code: &Code) -> Vec<String> {
@@ -24,7 +22,7 @@ pub(super) fn ambiguous(code: &Code) -> Vec<String> {
         }
     }
     places.retain(|name, places| {
-        let allowed = SHARED.iter().any(|(shared, _)| shared == name) || LEFT.contains(name);
+        let allowed = SHARED.iter().any(|(shared, _)| shared == name);
         places.len() > 1 && !allowed
     });
     places

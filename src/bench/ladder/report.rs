@@ -44,8 +44,8 @@ impl LadderWindow {
     pub(super) fn new(used: &Used, viewers: &[ViewerStats]) -> Self {
         let seconds = used.elapsed.as_secs_f64();
         let cores = |cpu: Duration| cpu.as_secs_f64() / seconds;
-        let packets = |it: &ViewerStats| it.video_packets + it.audio_packets;
-        let rate = |it: &ViewerStats| it.video_frames as f64 / seconds;
+        let packets = |viewer: &ViewerStats| viewer.video_packets + viewer.audio_packets;
+        let rate = |viewer: &ViewerStats| viewer.video_frames as f64 / seconds;
         Self {
             viewers: viewers.len(),
             failures: viewers
@@ -121,7 +121,7 @@ impl LadderRound {
     /// The least squares of server = idle + ratio * gst-launch + viewers * a viewer's cost.
     fn costs(&self) -> Costs {
         let sum = |term: &dyn Fn(&LadderWindow) -> f64| self.watched.iter().map(term).sum::<f64>();
-        let added = |it: &LadderWindow| it.server_cores - self.idle.server_cores;
+        let added = |window: &LadderWindow| window.server_cores - self.idle.server_cores;
         let tt = sum(&|window| window.twin_cores * window.twin_cores);
         let tn = sum(&|window| window.twin_cores * window.count());
         let nn = sum(&|window| window.count() * window.count());

@@ -6,12 +6,12 @@ use str0m::rtp::rtcp::Rtcp;
 
 use super::viewer::{Context, DirectViewer};
 use crate::fanout::{
-    playout::Renditions,
+    playout::RenditionCaches,
     rtp::{write_goodbye, write_source_description},
 };
 
 impl DirectViewer {
-    pub(super) fn rtcp(&mut self, cx: &mut Context, renditions: &Renditions, rtcp: Rtcp) {
+    pub(super) fn rtcp(&mut self, cx: &mut Context, renditions: &RenditionCaches, rtcp: Rtcp) {
         match rtcp {
             Rtcp::Nack(nack) => self.nack(cx, &nack),
             Rtcp::Remb(remb) => {

@@ -21,7 +21,7 @@ use crate::{
         playout::{LayerChoice, PlayoutTrack},
         slot::ViewerSlot,
         statistics::{ViewerCounters, ViewerStatistics},
-        tracks::{self, ChosenTrack, Tracks},
+        tracks::{self, ChosenTrack, OfferedTracks},
     },
     peer::{
         End, Event, sdp,
@@ -44,7 +44,7 @@ impl Fanout {
     pub(in crate::fanout) fn watch_on_direct(
         &self,
         offer: &sdp::Offer,
-        tracks: Tracks<'_>,
+        tracks: OfferedTracks<'_>,
         events: mpsc::Sender<Event>,
     ) -> Result<(DirectHandle, String), Error> {
         let now = Instant::now();

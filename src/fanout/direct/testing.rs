@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fanout::{
         playout::{
-            Arrival, Playout, Renditions,
+            Arrival, Playout, RenditionCaches,
             testing::{Taken, TestEngine},
         },
         statistics::{Totals, ViewerCounters},
@@ -103,7 +103,7 @@ impl TestEngine for DirectEngine {
         self.receive();
     }
 
-    fn tick(&mut self, playout: &mut Playout<Stream>, renditions: &Renditions, now: Instant) {
+    fn tick(&mut self, playout: &mut Playout<Stream>, renditions: &RenditionCaches, now: Instant) {
         playout.tick(&mut self.sink(now), renditions, now);
         self.receive();
     }

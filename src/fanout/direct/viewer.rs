@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     fanout::{
-        playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, Renditions, Sink},
+        playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink},
         statistics::{Totals, ViewerCounters},
     },
     peer::{
@@ -167,7 +167,7 @@ impl DirectViewer {
     pub(in crate::fanout) fn datagram(
         &mut self,
         cx: &mut Context,
-        renditions: &Renditions,
+        renditions: &RenditionCaches,
         remote: SocketAddr,
         datagram: &[u8],
     ) {
@@ -178,7 +178,7 @@ impl DirectViewer {
     }
 
     /// Whatever is due by now.
-    pub(in crate::fanout) fn tick(&mut self, cx: &mut Context, renditions: &Renditions) {
+    pub(in crate::fanout) fn tick(&mut self, cx: &mut Context, renditions: &RenditionCaches) {
         let now = cx.now;
         if self.session.wake() <= now {
             let mut reports = std::mem::take(&mut self.reports);
@@ -237,7 +237,12 @@ impl DirectViewer {
         }
     }
 
-    fn handle(&mut self, cx: &mut Context, renditions: &Renditions, reports: &mut Vec<Report>) {
+    fn handle(
+        &mut self,
+        cx: &mut Context,
+        renditions: &RenditionCaches,
+        reports: &mut Vec<Report>,
+    ) {
         for report in reports.drain(..) {
             match report {
                 Report::Connected(sender) => {

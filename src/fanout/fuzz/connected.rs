@@ -11,7 +11,7 @@ use str0m::media::Direction;
 use tokio::sync::mpsc;
 
 use super::super::{
-    Layer, Options, Rendition, Timeouts, Tracks,
+    Layer, OfferedTracks, Options, Rendition, Timeouts,
     direct::{self, DirectViewer, Joining},
     message::Message,
     statistics::{Totals, ViewerCounters},
@@ -127,7 +127,7 @@ impl Stage {
             rendition: rendition(Kind::Video),
         });
         let [high, low] = &layers;
-        let tracks = Tracks {
+        let tracks = OfferedTracks {
             video: Some((Codec::Vp8, &high.rendition)),
             audio: Some((Codec::Opus, &audio)),
             layers: &layers,

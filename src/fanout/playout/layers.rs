@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
-use super::{Playout, Renditions, Sink};
+use super::{Playout, RenditionCaches, Sink};
 use crate::fanout::selection::{Decision, Selection};
 
 /// How often a viewer's layer is thought about.
@@ -81,18 +81,24 @@ impl LayerChoice {
         target.is_some()
     }
 
-    fn rates(&self, renditions: &Renditions, now: Instant) -> Vec<u64> {
+    fn rates(&self, renditions: &RenditionCaches, now: Instant) -> Vec<u64> {
         let rate = |key| renditions.get(key).map_or(0, |cache| cache.meter.rate(now));
         self.renditions.iter().map(rate).collect()
     }
 
-    pub(super) fn first(&self, renditions: &Renditions, now: Instant) -> Option<u64> {
+    pub(super) fn first(&self, renditions: &RenditionCaches, now: Instant) -> Option<u64> {
         let layer = self.selection.first(&self.rates(renditions, now))?;
         self.renditions.get(layer).copied()
     }
 
     /// Decides while `present` is what the viewer gets. `span`: of the viewer's session.
-    fn decide(&mut self, present: u64, renditions: &Renditions, now: Instant, span: &Span) -> Step {
+    fn decide(
+        &mut self,
+        present: u64,
+        renditions: &RenditionCaches,
+        now: Instant,
+        span: &Span,
+    ) -> Step {
         let rates = self.rates(renditions, now);
         let rate = |key: u64| {
             renditions
@@ -166,7 +172,7 @@ impl<S> Playout<S> {
     pub(super) fn choose_layers<K: Sink<Stream = S>>(
         &mut self,
         sink: &mut K,
-        renditions: &Renditions,
+        renditions: &RenditionCaches,
         now: Instant,
     ) {
         self.next_choice = None;

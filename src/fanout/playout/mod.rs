@@ -48,7 +48,7 @@ const PACE_INTERVAL: Duration = Duration::from_millis(5);
 const BURST_BYTES: usize = 64_000;
 
 /// The renditions of a worker.
-pub(super) type Renditions = HashMap<u64, RenditionCache>;
+pub(super) type RenditionCaches = HashMap<u64, RenditionCache>;
 
 /// A frame that has come in, and is in its rendition's cache.
 pub(super) struct Arrival<'a> {
@@ -113,7 +113,7 @@ impl<S> Playout<S> {
     }
 
     /// The viewer is connected: begins at the cached keyframes.
-    pub(super) fn start(&mut self, renditions: &Renditions, now: Instant) {
+    pub(super) fn start(&mut self, renditions: &RenditionCaches, now: Instant) {
         self.started = true;
         for track in &mut self.tracks {
             track.choose_first(renditions, now);
@@ -187,7 +187,7 @@ impl<S> Playout<S> {
 
     /// The viewer's decoder asks for a keyframe (PLI or FIR). Returns false if it asks too often:
     /// then nothing happens.
-    pub(super) fn keyframe_wanted(&mut self, renditions: &Renditions, now: Instant) -> bool {
+    pub(super) fn keyframe_wanted(&mut self, renditions: &RenditionCaches, now: Instant) -> bool {
         let mut pictures = self.tracks.iter().filter(|track| track.is_video());
         let Some(track) = pictures.next() else {
             return true;
@@ -227,7 +227,7 @@ impl<S> Playout<S> {
     }
 
     /// Begins with the rendition that [`Playout::set_rendition`] has set.
-    pub(super) fn switch(&mut self, kind: Kind, renditions: &Renditions, now: Instant) {
+    pub(super) fn switch(&mut self, kind: Kind, renditions: &RenditionCaches, now: Instant) {
         if !self.started {
             return;
         }
@@ -263,7 +263,7 @@ impl<S> Playout<S> {
     pub(super) fn tick<K: Sink<Stream = S>>(
         &mut self,
         sink: &mut K,
-        renditions: &Renditions,
+        renditions: &RenditionCaches,
         now: Instant,
     ) {
         let is_due = |at: Instant| at <= now;
@@ -281,7 +281,7 @@ impl<S> Playout<S> {
     }
 
     /// Shows the pictures since the cached keyframe again.
-    fn replay(&mut self, renditions: &Renditions, now: Instant) {
+    fn replay(&mut self, renditions: &RenditionCaches, now: Instant) {
         for track in self.tracks.iter_mut().filter(|track| track.is_video()) {
             if let Some(rendition) = renditions.get(&track.rendition)
                 && track.switcher.replay_from_keyframe(&rendition.gop)
@@ -295,7 +295,7 @@ impl<S> Playout<S> {
     fn portion<K: Sink<Stream = S>>(
         &mut self,
         sink: &mut K,
-        renditions: &Renditions,
+        renditions: &RenditionCaches,
         now: Instant,
     ) {
         self.next_portion = None;

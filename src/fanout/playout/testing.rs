@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Arrival, Playout, Renditions};
+use super::{Arrival, Playout, RenditionCaches};
 use crate::media::{
     Kind,
     rtp::{FIXED_BYTES, RtpHeader},
@@ -44,7 +44,12 @@ pub(in crate::fanout) trait TestEngine {
 
     fn frame(&mut self, playout: &mut Playout<Self::Stream>, arrival: &Arrival<'_>, now: Instant);
 
-    fn tick(&mut self, playout: &mut Playout<Self::Stream>, renditions: &Renditions, now: Instant);
+    fn tick(
+        &mut self,
+        playout: &mut Playout<Self::Stream>,
+        renditions: &RenditionCaches,
+        now: Instant,
+    );
 
     /// What has gone out since it was asked last.
     fn taken(&mut self) -> Vec<Taken>;

@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, time::Instant};
 
 use super::{
-    PACE_INTERVAL, Renditions,
+    PACE_INTERVAL, RenditionCaches,
     layers::LayerChoice,
     sink::{Delivery, Part, Sink},
 };
@@ -72,7 +72,7 @@ impl<S> PlayoutTrack<S> {
         true
     }
     /// Takes the layer to begin with.
-    pub(super) fn choose_first(&mut self, renditions: &Renditions, now: Instant) {
+    pub(super) fn choose_first(&mut self, renditions: &RenditionCaches, now: Instant) {
         let Some(layers) = &self.layers else { return };
         if let Some(first) = layers.first(renditions, now) {
             self.rendition = first;

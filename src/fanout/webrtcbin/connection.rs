@@ -74,7 +74,7 @@ pub(in crate::fanout) enum Feedback {
 pub(super) type OnFeedback = Arc<dyn Fn(Feedback) + Send + Sync>;
 
 /// A viewer's peer connection. Dropping it ends the connection without a goodbye.
-pub(super) struct Connection {
+pub(super) struct WebrtcbinConnection {
     running: RunningPipeline,
     webrtcbin: glib::WeakRef<gst::Element>,
     outlet: ViewerOutlet,
@@ -84,9 +84,9 @@ pub(super) struct Connection {
     tasks: JoinSet<()>,
 }
 
-impl Connection {
+impl WebrtcbinConnection {
     /// Answers an offer whose `sections` have been chosen: starts a pipeline and makes the answer,
-    /// with all candidates. What the viewer shall see is pushed into its [`Connection::outlet`].
+    /// with all candidates. What the viewer shall see is pushed into its [`WebrtcbinConnection::outlet`].
     ///
     /// Events are sent without waiting, so the channel must have room: [`Event::Connected`] once,
     /// [`Event::Closed`] last. Keyframe requests go to `on_feedback` only.
@@ -105,7 +105,7 @@ impl Connection {
         let guard = Arc::clone(&again);
         let build = move || pads::build(&build, &cname, &guard);
         let (pipeline, webrtcbin) =
-            running::blocking("building a viewer", running::START_TIMEOUT, build).await??;
+            running::blocking("building a viewer", running::STATE_TIMEOUT, build).await??;
         // The outlet is made in the middle of the negotiation; nothing connects before its end.
         let outlet = Arc::new(std::sync::OnceLock::<ViewerOutlet>::new());
         let reporter = {
@@ -212,7 +212,7 @@ async fn negotiate(
         );
         move || pads::link(&webrtcbin, &tracks, &on_feedback)
     };
-    let pads = running::blocking("linking a viewer", running::START_TIMEOUT, link).await??;
+    let pads = running::blocking("linking a viewer", running::STATE_TIMEOUT, link).await??;
     let answer = element::answer(webrtcbin, |created| created).await?;
     let public = &options.public_addresses;
     let answer = sdp::engine_viewer_answer(offer, sections, &answer, public)?;

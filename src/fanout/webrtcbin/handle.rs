@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tracing::Span;
 
 use super::{
-    connection::{Connection, ConnectionOptions, Feedback},
+    connection::{ConnectionOptions, Feedback, WebrtcbinConnection},
     numbering::{NumberedStream, ssrc},
     viewer::WebrtcbinViewer,
 };
@@ -21,7 +21,7 @@ use crate::{
         playout::{LayerChoice, PlayoutTrack},
         slot::ViewerSlot,
         statistics::{ViewerCounters, ViewerStatistics},
-        tracks::{ChosenTrack, Tracks},
+        tracks::{ChosenTrack, OfferedTracks},
     },
     peer::{End, Event, sdp},
 };
@@ -29,7 +29,7 @@ use crate::{
 /// A viewer on webrtcbin, held by its session. Dropping it ends the connection without a goodbye.
 pub struct WebrtcbinHandle {
     /// Taken out by [`WebrtcbinHandle::close`].
-    connection: Option<Connection>,
+    connection: Option<WebrtcbinConnection>,
     subscribed: Subscribed,
     counters: Arc<ViewerCounters>,
 }
@@ -58,7 +58,7 @@ impl Fanout {
     pub(in crate::fanout) async fn watch_on_webrtcbin(
         &self,
         offer: &sdp::Offer,
-        tracks: Tracks<'_>,
+        tracks: OfferedTracks<'_>,
         options: &ConnectionOptions,
         events: mpsc::Sender<Event>,
     ) -> Result<(WebrtcbinHandle, String), Error> {
@@ -76,7 +76,7 @@ impl Fanout {
                 worker.tell(Message::Feedback { viewer, feedback });
             }
         };
-        let accepted = Connection::accept(
+        let accepted = WebrtcbinConnection::accept(
             offer,
             &sections,
             options,
@@ -147,8 +147,8 @@ impl WebrtcbinHandle {
     pub(in crate::fanout) fn statistics(&self) -> ViewerStatistics {
         let connection = self.connection.as_ref();
         ViewerStatistics {
-            retransmitted: connection.map_or(0, Connection::retransmitted),
-            retransmissions_refused: connection.map_or(0, Connection::refused),
+            retransmitted: connection.map_or(0, WebrtcbinConnection::retransmitted),
+            retransmissions_refused: connection.map_or(0, WebrtcbinConnection::refused),
             ..self.counters.statistics()
         }
     }

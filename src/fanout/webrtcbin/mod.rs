@@ -34,7 +34,7 @@ pub(super) use self::{connection::Feedback, viewer::WebrtcbinViewer};
 use super::{
     direct::Context,
     message::Target,
-    playout::{Arrival, Renditions},
+    playout::{Arrival, RenditionCaches},
 };
 use crate::peer::End;
 
@@ -58,7 +58,7 @@ impl WebrtcbinViewers {
     pub(super) fn feedback(
         &mut self,
         cx: &Context,
-        renditions: &Renditions,
+        renditions: &RenditionCaches,
         key: u64,
         feedback: Feedback,
     ) {
@@ -83,7 +83,13 @@ impl WebrtcbinViewers {
         }
     }
 
-    pub(super) fn switch(&mut self, key: u64, to: Target, renditions: &Renditions, now: Instant) {
+    pub(super) fn switch(
+        &mut self,
+        key: u64,
+        to: Target,
+        renditions: &RenditionCaches,
+        now: Instant,
+    ) {
         let Some(mut viewer) = self.viewers.remove(&key) else {
             return;
         };
@@ -119,7 +125,7 @@ impl WebrtcbinViewers {
     }
 
     /// Does whatever is due by now.
-    pub(super) fn run_timers(&mut self, cx: &Context, renditions: &Renditions) {
+    pub(super) fn run_timers(&mut self, cx: &Context, renditions: &RenditionCaches) {
         if self.wake.is_none_or(|at| at > cx.now) {
             return;
         }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     fanout::{
         playout::{
-            Arrival, Playout, Renditions,
+            Arrival, Playout, RenditionCaches,
             testing::{Taken, TestEngine},
         },
         statistics::{Totals, ViewerCounters},
@@ -108,7 +108,7 @@ impl TestEngine for OutletEngine {
     fn tick(
         &mut self,
         playout: &mut Playout<NumberedStream>,
-        renditions: &Renditions,
+        renditions: &RenditionCaches,
         now: Instant,
     ) {
         let mut sink = OutletSink {

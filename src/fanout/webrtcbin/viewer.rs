@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     fanout::{
-        playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, Renditions, Sink},
+        playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink},
         statistics::{Totals, ViewerCounters},
     },
     media::Frame,
@@ -85,7 +85,7 @@ impl WebrtcbinViewer {
     pub(super) fn tick(
         &mut self,
         totals: &Totals,
-        renditions: &Renditions,
+        renditions: &RenditionCaches,
         numberings: &HashMap<u64, Numbering>,
         now: Instant,
     ) {

@@ -52,7 +52,7 @@ impl Depacketizer {
         let tracks = events.clone();
         let build = move || build(codec, outlet, tracks, keyframe_wanted);
         let (pipeline, source) =
-            running::blocking("building a depacketizer", running::START_TIMEOUT, build).await??;
+            running::blocking("building a depacketizer", running::STATE_TIMEOUT, build).await??;
         let event = |report| match report {
             PipelineEnd::Failed(reason) => Some(Event::Failed(reason)),
             PipelineEnd::Ended => Some(Event::Ended),

@@ -25,7 +25,7 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use tokio::sync::mpsc;
 
-use self::tracks::Tracks;
+use self::tracks::ReceivedTracks;
 use super::{Options, Statistics};
 use crate::{
     peer::{
@@ -44,7 +44,7 @@ use crate::{
 pub struct WebrtcbinPublisher {
     running: RunningPipeline,
     webrtcbin: glib::WeakRef<gst::Element>,
-    tracks: Arc<Tracks>,
+    tracks: Arc<ReceivedTracks>,
     reporter: Arc<Reporter>,
 }
 
@@ -65,13 +65,13 @@ impl WebrtcbinPublisher {
         events: mpsc::Sender<Event>,
     ) -> Result<(Self, String), Error> {
         let choices = offer.choose_publish()?;
-        let tracks = Arc::new(Tracks::new(sinks, events.clone()));
+        let tracks = Arc::new(ReceivedTracks::new(sinks, events.clone()));
         let work = {
             let (options, tracks) = (options.clone(), tracks.clone());
             move || receiver::build(&options, &tracks)
         };
         let (pipeline, webrtcbin) =
-            running::blocking("building a publisher", running::START_TIMEOUT, work).await??;
+            running::blocking("building a publisher", running::STATE_TIMEOUT, work).await??;
         let reporter = Arc::new(Reporter::new(events.clone(), |_| ()));
         let reports = reporter.clone();
         let failed = move |report| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 
-use super::tracks::Tracks;
+use super::tracks::ReceivedTracks;
 use crate::{
     ingest::Options,
     peer::{
@@ -29,7 +29,7 @@ const FASTSTART_PACKETS: u32 = 1;
 /// Makes the pipeline with its webrtcbin, not running yet.
 pub(super) fn build(
     options: &Options,
-    tracks: &Arc<Tracks>,
+    tracks: &Arc<ReceivedTracks>,
 ) -> Result<(gst::Pipeline, gst::Element), pipeline::Error> {
     let failed = |error: glib::BoolError| pipeline::Error::Failed(error.to_string());
     let pipeline = gst::Pipeline::new();

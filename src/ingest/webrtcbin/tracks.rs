@@ -25,7 +25,7 @@ const ALL_HEADERS: bool = false;
 
 /// The tracks of one publisher.
 #[derive(Debug)]
-pub(super) struct Tracks {
+pub(super) struct ReceivedTracks {
     sinks: TrackSinks,
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
@@ -44,7 +44,7 @@ struct Counters {
     last_packet: AtomicU64,
 }
 
-impl Tracks {
+impl ReceivedTracks {
     /// Call it within the session's span.
     pub(super) fn new(sinks: TrackSinks, events: mpsc::Sender<Event>) -> Self {
         let counters = Counters {

@@ -28,7 +28,10 @@ impl Offer {
         if self.choose(kind, &[codec]).is_none() {
             return false;
         }
-        let sections = self.media.iter().filter(|it| it.kind == Some(kind));
+        let sections = self
+            .media
+            .iter()
+            .filter(|section| section.kind == Some(kind));
         sections
             .flat_map(|section| &section.formats)
             .filter(|format| format.codec == Some(codec) && choose::acceptable(format, self.role))
@@ -89,7 +92,7 @@ fn covers(codec: Codec, format: &Format, profile: &str) -> bool {
             _ => false,
         },
         // RFC 9628 §6.1 (profile-id), AV1 RTP specification §7.2.1 (profile).
-        Codec::Vp9 => number("profile-id", 0).map(|it| it.to_string()).as_deref() == Some(profile),
+        Codec::Vp9 => number("profile-id", 0).map(|id| id.to_string()).as_deref() == Some(profile),
         Codec::Av1 => {
             let needed = match profile {
                 "main" => 0,

@@ -30,7 +30,7 @@ impl Control {
             let read = |adjustable: &Adjustable| adjustable.read(&pipeline);
             adjustables.iter().map(read).collect()
         };
-        running::blocking("reading properties", running::START_TIMEOUT, read).await?
+        running::blocking("reading properties", running::STATE_TIMEOUT, read).await?
     }
 
     /// Sets properties that the file declares adjustable, by `element.property`: either all of them or
@@ -56,7 +56,7 @@ impl Control {
             }
             Ok(())
         };
-        running::blocking("setting a property", running::START_TIMEOUT, set).await?
+        running::blocking("setting a property", running::STATE_TIMEOUT, set).await?
     }
 
     /// The pipeline's graph with these figures, in Graphviz's language.
@@ -66,7 +66,7 @@ impl Control {
     pub async fn dot(&self, figures: &JobFigures) -> Result<String, Error> {
         let (pipeline, figures) = (self.pipeline()?, figures.clone());
         let draw = move || graph::dot(&pipeline, &figures);
-        running::blocking("drawing a graph", running::START_TIMEOUT, draw).await?
+        running::blocking("drawing a graph", running::STATE_TIMEOUT, draw).await?
     }
 
     /// The pipeline's graph as SVG.

@@ -115,7 +115,7 @@ impl Job {
         let name = setup.name.clone();
         let build = move || build(&setup, &description, &parts, &announce);
         let (pipeline, meters, mut inputs) =
-            running::guarded("parsing", name, running::START_TIMEOUT, build).await??;
+            running::guarded("parsing", name, running::STATE_TIMEOUT, build).await??;
         let (end, over) = channel::channel(false);
         let event = move |report| {
             // Err: nobody waits for it.

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::super::{
-    Arrival, Delivery, LayerChoice, Part, Playout, PlayoutTrack, Renditions, Sink,
+    Arrival, Delivery, LayerChoice, Part, Playout, PlayoutTrack, RenditionCaches, Sink,
     testing::{Taken, TestEngine},
 };
 use crate::{
@@ -92,7 +92,7 @@ impl TestEngine for Recorder {
         playout.frame(&mut RecorderSink(self), arrival, now);
     }
 
-    fn tick(&mut self, playout: &mut Playout<Counted>, renditions: &Renditions, now: Instant) {
+    fn tick(&mut self, playout: &mut Playout<Counted>, renditions: &RenditionCaches, now: Instant) {
         playout.tick(&mut RecorderSink(self), renditions, now);
     }
 
@@ -104,7 +104,7 @@ impl TestEngine for Recorder {
 pub(super) struct Stage<E: TestEngine> {
     pub(super) engine: E,
     pub(super) playout: Playout<E::Stream>,
-    pub(super) renditions: Renditions,
+    pub(super) renditions: RenditionCaches,
     numbers: HashMap<u64, u64>,
     events: mpsc::Receiver<Event>,
     pub(super) counters: Arc<ViewerCounters>,
