@@ -13,7 +13,9 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{
     config::{self, Config, Opt, RawConfig},
@@ -65,10 +67,12 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         .filter_map(|option| Some((option.key, matches.get_one::<String>(option.key)?.clone())));
     let file = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
     let config = Config::load(&RawConfig::read(file, super::environment(), flags)?)?;
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(log_filter(&config.main.log.0)?)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(log_filter(&config.main.log.0)?)
         .init();
     resources::prepare();
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
@@ -80,10 +84,10 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 
 /// The filter, without what str0m says unless it is named: anybody who sends forged packets to the
 /// UDP port can make it warn of each.
-fn log_filter(wanted: &str) -> anyhow::Result<EnvFilter> {
+fn log_filter(wanted: &str) -> anyhow::Result<Targets> {
     let named = wanted.contains("str0m");
     let quiet = if named { "" } else { ",str0m=error" };
-    EnvFilter::try_new(format!("{wanted}{quiet}")).context("log filter")
+    format!("{wanted}{quiet}").parse().context("log filter")
 }
 
 async fn until_signal(config: Config) -> anyhow::Result<()> {

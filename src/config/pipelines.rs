@@ -9,7 +9,6 @@ use crate::plan::{PipelineFile, SlateFile};
 
 #[derive(RustEmbed)]
 #[folder = "pipelines/"]
-#[include = "*.launch"]
 struct BuiltIn;
 
 /// What makes media that viewers decode, best first.

@@ -46,6 +46,7 @@ mod tidy;
 mod timestamps;
 pub mod trial;
 mod variables;
+mod whip;
 
 use std::sync::Mutex;
 
@@ -109,10 +110,10 @@ pub fn init() -> Result<(), Error> {
         gstrsrtp::plugin_register_static,
         gstfmp4::plugin_register_static,
         gsthlssink3::plugin_register_static,
-        gstwebrtchttp::plugin_register_static,
     ] {
         register().map_err(|error| Error::Init(error.to_string()))?;
     }
+    whip::register()?;
     elements::check()?;
     running_time(); // fixes the base time
     *done = true;

@@ -1,0 +1,119 @@
+//! One HTTP/1.1 request on a connection of its own, with or without TLS.
+
+use std::{
+    io,
+    sync::{Arc, LazyLock},
+};
+
+use bytes::Bytes;
+use futures_util::future::join;
+use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
+};
+
+/// Largest response read, in bytes: more than any answer.
+const RESPONSE_BYTES_MAX: usize = 256 << 10;
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("{0}")]
+    Connection(#[from] io::Error),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    #[error("its name cannot be in a certificate")]
+    Name,
+    #[error("TLS is not available: {0}")]
+    Tls(String),
+    #[error("reading its response: {0}")]
+    Body(String),
+}
+
+/// Sends a request to a URL with a host, and reads the whole response. Without a time limit.
+///
+/// # Errors
+/// The server cannot be reached, or breaks off.
+pub(super) async fn exchange(
+    url: &Uri,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Bytes>, Error> {
+    let encrypted = url.scheme() == Some(&Scheme::HTTPS);
+    let host = url.host().unwrap_or_default();
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let port = url.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+    let request = address(request, url)?;
+    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    if !encrypted {
+        return converse(stream, request).await;
+    }
+    let connector = TlsConnector::from(tls()?);
+    let name = ServerName::try_from(host).map_err(|_| Error::Name)?;
+    converse(connector.connect(name, stream).await?, request).await
+}
+
+/// Request line and `Host` as HTTP/1.1 wants them, without a user name.
+fn address(request: Request<Full<Bytes>>, url: &Uri) -> Result<Request<Full<Bytes>>, Error> {
+    let mut request = request;
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    let host = HeaderValue::from_str(host).map_err(|_| Error::Name)?;
+    request.headers_mut().insert(header::HOST, host);
+    *request.uri_mut() = match url.path_and_query() {
+        Some(path) => Uri::from(path.clone()),
+        None => Uri::from_static("/"),
+    };
+    Ok(request)
+}
+
+async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let answer = async move {
+        let (parts, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| Error::Body(error.to_string()))?;
+        // `sender` ends here, and the connection with it
+        Ok(Response::from_parts(parts, body.to_bytes()))
+    };
+    let (answer, connection) = join(answer, connection).await;
+    if let Err(error) = connection {
+        tracing::debug!(%error, "connection to the WHIP server failed");
+    }
+    answer
+}
+
+/// Trusts what the system trusts, and what browsers trust where the system has nothing.
+fn tls() -> Result<Arc<ClientConfig>, Error> {
+    static CONFIG: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
+        let mut roots = RootCertStore::empty();
+        let (added, _) =
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if added == 0 {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(|error| error.to_string())?;
+        Ok(Arc::new(
+            config.with_root_certificates(roots).with_no_client_auth(),
+        ))
+    });
+    CONFIG.clone().map_err(Error::Tls)
+}
