@@ -38,7 +38,7 @@ impl Percentiles {
     }
 }
 
-/// One run: so many viewers.
+/// One run, with a fixed number of viewers.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Row {
     /// What carries the viewers.

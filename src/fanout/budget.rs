@@ -5,7 +5,7 @@ const SHARE: usize = 2;
 /// Most bytes saved up.
 const BYTES_MAX: usize = 256 << 10;
 
-/// What one peer may still have again.
+/// One peer's remaining retransmission budget.
 #[derive(Debug)]
 pub(super) struct RetransmissionBudget {
     bytes: usize,
@@ -18,7 +18,7 @@ impl RetransmissionBudget {
         }
     }
 
-    /// So many bytes of media have been sent for the first time.
+    /// `bytes` of media have been sent for the first time.
     pub(super) fn earn(&mut self, bytes: usize) {
         self.bytes = BYTES_MAX.min(self.bytes.saturating_add(bytes / SHARE));
     }
@@ -27,7 +27,7 @@ impl RetransmissionBudget {
         self.bytes == 0
     }
 
-    /// So many bytes have been sent again; the last packet may be larger than what was left.
+    /// `bytes` have been sent again; the last packet may be larger than what was left.
     pub(super) const fn spend(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
     }

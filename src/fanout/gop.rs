@@ -32,7 +32,7 @@ pub(crate) struct Gop {
     bytes: usize,
 }
 
-/// What a new frame means for those who watch.
+/// How a new frame continues the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Continuity {
     /// It goes on from the frame before.

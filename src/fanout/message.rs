@@ -1,4 +1,4 @@
-//! What a worker is told.
+//! Messages to a worker.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     peer::{End, sdp},
 };
 
-/// What a worker is told. Viewers on both engines draw their keys from one set of numbers.
+/// A message to a worker. Viewers on both engines draw their keys from one set of numbers.
 pub(super) enum Message {
     /// The next frame of a rendition.
     Frame {

@@ -2,7 +2,7 @@
 //!
 //! Worker threads, one per core, each own a share of the viewers; a frame is handed to each worker
 //! once and costs a viewer only its headers, its encryption and one send. Nothing here knows
-//! broadcasts, HTTP or GStreamer.
+//! broadcasts or HTTP; only `webrtcbin` knows GStreamer.
 //!
 //! - `rendition`, `viewer`: the ends that other rooms hold: frames in, a viewer's connection.
 //! - `pool`, `worker`, `message`, `slot`: the threads, and what they are told.

@@ -81,7 +81,7 @@ impl Input {
                 return;
             }
             started.store(true, Ordering::Relaxed);
-            // What the publisher before has sent does not go on.
+            // The previous publisher's frames do not continue.
             self.number.fetch_add(1, Ordering::Relaxed);
         }
         let number = self.number.fetch_add(1, Ordering::Relaxed);

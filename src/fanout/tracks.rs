@@ -97,7 +97,7 @@ impl OfferedTracks<'_> {
         }
         if tracks.is_empty() {
             return Err(sdp::Error::CodecMismatch(
-                "the offer asks for nothing that the broadcast has".to_owned(),
+                "the broadcast has none of the tracks that the offer asks for".to_owned(),
             ));
         }
         Ok((sections, tracks))

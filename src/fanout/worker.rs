@@ -65,8 +65,8 @@ impl Worker {
         }
     }
 
-    /// Serves until told to stop, or until nobody can tell it anything any more. After a panic it
-    /// closes its viewers, so that players come back, and begins anew.
+    /// Serves until told to stop, or until its senders are gone. After a panic it closes its
+    /// viewers, so that players come back, and starts over.
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
         while catch_unwind(AssertUnwindSafe(|| self.serve(queue))).is_err() {
             tracing::error!("fan-out worker panicked: its viewers are closed");
@@ -155,7 +155,7 @@ impl Worker {
                 remote,
                 reply,
             } => self.with(viewer, |viewer, _, _| {
-                // Who does not wait for the answer any more has given up the request.
+                // A receiver that is gone has given up.
                 drop(reply.send(viewer.restart(remote)));
             }),
             Message::Close { viewer, why } => self.remove(viewer, why),

@@ -1,4 +1,4 @@
-//! How much of something may be had over time: so much a second in the long run, so much at once.
+//! A token bucket: a long-term rate, with bursts.
 
 use std::time::Instant;
 

@@ -183,7 +183,7 @@ pub(crate) async fn set_state(
     let name = element.name();
     let work = move || change_state(&element, state);
     let changed = guarded("a state change", name.to_string(), limit, work).await;
-    changed?.map_err(|_| Error::Failed(format!("{name} does not become {state:?}")))
+    changed?.map_err(|_| Error::Failed(format!("{name} cannot be set to {state:?}")))
 }
 
 /// As [`blocking`]; from when `work` exceeds its limit until it returns, the pipeline of this name

@@ -211,7 +211,7 @@ impl Tidy {
     fn slice(&mut self, begins_picture: bool) {
         self.slice_seen = true;
         if std::mem::take(&mut self.ended) && !begins_picture && !self.distrusts_markers {
-            tracing::debug!(codec = %self.codec, "markers within pictures are ignored");
+            tracing::debug!(codec = %self.codec, "ignoring markers within pictures");
             self.distrusts_markers = true;
         }
     }

@@ -1,5 +1,4 @@
-//! Lost packets again: how many a viewer may have, and a second time where the link loses these
-//! too.
+//! Retransmission: each viewer's budget, and second copies on lossy links.
 
 use std::{
     collections::VecDeque,
@@ -13,20 +12,20 @@ use super::viewer::{Context, DirectViewer, flush};
 use crate::fanout::budget::RetransmissionBudget;
 
 /// From this loss on, in 256ths (1.5 %), as a receiver reports it (RFC 3550 §6.4.1), what is sent
-/// again is sent twice: a receiver that loses it asks anew only after 100 ms (Chromium), which
+/// again is sent twice: a receiver that loses it asks again only after 100 ms (Chromium), which
 /// the picture does not wait for.
 const LOSSY: u8 = 4;
 /// How long after such a report.
 const LOSSY_FOR: Duration = Duration::from_secs(10);
 /// Time to the second copy, so that a short burst of losses does not hit both.
 const SECOND_AFTER: Duration = Duration::from_millis(15);
-/// What a request for a packet costs that is not known (any more), in bytes: looking for it takes
-/// about as long as encrypting so much.
+/// The cost of a request for an unknown or expired packet, in bytes: looking for it takes about as
+/// long as encrypting this many.
 const UNKNOWN_COST: usize = 100;
 /// Second copies waiting; what is lost beyond is sent once.
 const SECONDS_MAX: usize = 128;
 
-/// What one viewer may have again.
+/// One viewer's remaining retransmission budget.
 pub(super) struct Retransmission {
     budget: RetransmissionBudget,
     lossy_until: Option<Instant>,
@@ -49,12 +48,12 @@ impl Retransmission {
         }
     }
 
-    /// So many bytes of media have been sent.
+    /// `bytes` of media have been sent.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.budget.earn(bytes);
     }
 
-    /// The receiver reports that so many 256ths were lost.
+    /// The receiver reports a loss of `fraction` 256ths.
     pub(super) fn lost(&mut self, fraction: u8, now: Instant) {
         if fraction >= LOSSY {
             self.lossy_until = Some(now + LOSSY_FOR);
@@ -105,7 +104,7 @@ impl DirectViewer {
         self.flush_again(cx);
     }
 
-    /// Returns false if the packet is not known any more or the viewer has had enough.
+    /// Returns false if the packet is unknown or has expired, or the viewer's budget is spent.
     fn send_again(&mut self, cx: &mut Context, ssrc: u32, sequence: u16) -> bool {
         let Some(sender) = &self.sender else {
             return false;

@@ -7,7 +7,7 @@ use tracing::Span;
 use super::{Playout, RenditionCaches, Sink};
 use crate::fanout::selection::{Decision, Selection};
 
-/// How often a viewer's layer is thought about.
+/// How often a viewer's layer is reconsidered.
 const CHOICE_INTERVAL: Duration = Duration::from_millis(250);
 /// How often padding is sent while probing: small portions, so that they are no burst.
 const PADDING_INTERVAL: Duration = Duration::from_millis(25);
@@ -38,7 +38,7 @@ enum Step {
     Stay,
     /// Ask for a keyframe: the switch waits for one.
     Request,
-    /// Go over to this rendition now, from its cache if that has a keyframe.
+    /// Switch to this rendition now, from its cache if that has a keyframe.
     Now(u64),
 }
 

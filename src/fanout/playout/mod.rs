@@ -71,7 +71,7 @@ pub(super) struct Playout<S> {
     measured: bool,
     started: bool,
     next_portion: Option<Instant>,
-    /// When the choice of layers is thought about.
+    /// When the choice of layers is reconsidered.
     next_choice: Option<Instant>,
     refresh: Option<Refresh>,
     requests: RequestLimiter,
@@ -324,7 +324,7 @@ impl<S> Playout<S> {
     fn fall_behind(&mut self, rendition: u64, now: Instant) {
         self.counters.dropped.fetch_add(1, Relaxed);
         let mut pictures = self.tracks.iter_mut().filter(|track| track.is_video());
-        // Sound goes on with its next frame, and is no reason to show pictures again.
+        // Sound continues with its next frame, and is no reason to show pictures again.
         if let Some(track) = pictures.find(|track| track.rendition == rendition) {
             track.switcher.wait();
             self.refresh = Some(Refresh {

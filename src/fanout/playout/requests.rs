@@ -1,4 +1,4 @@
-//! A viewer's need for a keyframe: how often it may ask, and when the cached one has to do.
+//! A viewer's need for a keyframe: how often it may ask, and when the cached one must suffice.
 
 use std::time::{Duration, Instant};
 

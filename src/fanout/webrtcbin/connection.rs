@@ -34,9 +34,9 @@ use crate::{
     pipeline::running::{self, RunningPipeline},
 };
 
-/// How often the signs of life are looked at.
+/// How often liveness is checked.
 const WATCH: Duration = Duration::from_millis(250);
-/// A push that has not come back after this ends the session: the worker must go on.
+/// A push that takes longer ends the session: the worker must not be held up.
 const STUCK_MAX: Duration = Duration::from_secs(1);
 
 /// A viewer that got its last packets longer ago than this has nothing to report on.

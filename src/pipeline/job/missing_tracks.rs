@@ -96,13 +96,13 @@ async fn remove_branch(pipeline: &gst::Pipeline, last: gst::Element) {
                 _ => pad.unlink(&peer),
             };
             if unlinked.is_err() {
-                tracing::debug!(pad = %pad.name(), "was not linked any more");
+                tracing::debug!(pad = %pad.name(), "already unlinked");
             }
         }
         let removed = pipeline.remove(&element).is_ok();
         let stopped = running::set_state(&element, gst::State::Null, running::STOP_TIMEOUT).await;
         if !removed || stopped.is_err() {
-            tracing::warn!(element = %element.name(), "a branch without media does not stop");
+            tracing::warn!(element = %element.name(), "branch without media not stopped");
         }
     }
 }

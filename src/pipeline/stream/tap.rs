@@ -25,8 +25,8 @@ const ASK_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct TapLimits {
     /// Media that may wait before the pipeline. Working off a cached GOP may take longer.
     pub(crate) queue: Duration,
-    /// True if the pipeline decodes: it needs the past of the cached GOP to decode the present, but
-    /// does not want it itself.
+    /// True if the pipeline decodes: it decodes the cached GOP to reach the present, but outputs
+    /// none of it.
     pub(crate) decodes: bool,
 }
 
