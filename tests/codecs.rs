@@ -79,7 +79,7 @@ fn without_an_encoder_only_those_who_need_it_are_refused() {
     let folder = folder("without-x265", &[], &[]);
     for entry in std::fs::read_dir(from.parent().unwrap()).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|it| it == "so") && path != from {
+        if path.extension().is_some_and(|extension| extension == "so") && path != from {
             symlink(&path, folder.join(path.file_name().unwrap())).unwrap();
         }
     }

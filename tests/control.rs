@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// Sends a request as curl on the same machine would.
-fn operate(server: &Server, (method, path): (&str, &str), headers: &[&str], body: &str) -> Reply {
-    let headers: String = headers.iter().flat_map(|it| [*it, "\r\n"]).collect();
+fn operate(server: &Server, method: &str, path: &str, headers: &[&str], body: &str) -> Reply {
+    let headers: String = headers.iter().flat_map(|line| [*line, "\r\n"]).collect();
     let host = if headers.starts_with("Host: ") {
         ""
     } else {
@@ -27,12 +27,12 @@ fn operate(server: &Server, (method, path): (&str, &str), headers: &[&str], body
 }
 
 fn get(server: &Server, path: &str) -> Reply {
-    operate(server, ("GET", path), &[], "")
+    operate(server, "GET", path, &[], "")
 }
 
 fn patch(server: &Server, path: &str, body: &str) -> Reply {
     let kind = "Content-Type: application/json";
-    operate(server, ("PATCH", path), &[kind], body)
+    operate(server, "PATCH", path, &[kind], body)
 }
 
 fn pipelines(server: &Server, broadcast: &str) -> Vec<Value> {
@@ -44,7 +44,7 @@ fn pipelines(server: &Server, broadcast: &str) -> Vec<Value> {
 fn wait_for_running(server: &Server, broadcast: &str, pipeline: &str) -> Value {
     wait_for("running pipeline", || {
         let all = pipelines(server, broadcast);
-        let found = all.into_iter().find(|it| it["name"] == pipeline)?;
+        let found = all.into_iter().find(|found| found["name"] == pipeline)?;
         let some = |list: &str| found[list][0]["frames"].as_u64() > Some(0);
         (found["state"] == "running" && some("outputs")).then_some(found)
     })
@@ -78,13 +78,7 @@ fn every_pipeline_shows_its_figures() {
     let base = "/api/broadcasts/card/pipelines/h264";
     get(&server, &format!("{base}/graph.dot")).expect(409);
     get(&server, &format!("{base}/properties")).expect(409);
-    operate(
-        &server,
-        ("POST", &format!("{base}/force-keyframe")),
-        &[],
-        "",
-    )
-    .expect(409);
+    operate(&server, "POST", &format!("{base}/force-keyframe"), &[], "").expect(409);
     let viewer = Client::watch(&server, "card?rendition=h264");
     viewer.wait_for_frames(5);
     let rendition = wait_for("time per frame", || {
@@ -134,7 +128,7 @@ fn properties_change_within_what_the_file_declares() {
     let path = "/api/broadcasts/demo/pipelines/demo/properties";
     let value = |reply: &Reply, name: &str| {
         let all = reply.json()["properties"].as_array().unwrap().clone();
-        let found = all.into_iter().find(|it| it["name"] == name).unwrap();
+        let found = all.into_iter().find(|found| found["name"] == name).unwrap();
         found["value"].clone()
     };
     let before = get(&server, path).expect(200);
@@ -179,8 +173,8 @@ fn properties_change_within_what_the_file_declares() {
     }
     patch(&server, path, "{").expect(400);
     patch(&server, path, &" ".repeat(20_000)).expect(413);
-    operate(&server, ("PATCH", path), &[], "{}").expect(415);
-    operate(&server, ("DELETE", path), &[], "").expect(405);
+    operate(&server, "PATCH", path, &[], "{}").expect(415);
+    operate(&server, "DELETE", path, &[], "").expect(405);
     let same = get(&server, path).expect(200);
     assert_eq!(value(&same, "encoder.bitrate"), 800);
     assert_eq!(value(&same, "title.text"), "Hello, \"world\"");
@@ -202,7 +196,7 @@ fn a_keyframe_can_be_forced() {
     let base = "/api/broadcasts/a/pipelines";
     let force = |pipeline: &str| {
         let path = format!("{base}/{pipeline}/force-keyframe");
-        operate(&server, ("POST", &path), &[], "")
+        operate(&server, "POST", &path, &[], "")
     };
     force("rare").expect(202);
     // For an output, the publisher is asked for the keyframe.
@@ -261,13 +255,13 @@ fn only_the_operator_looks_into_pipelines_and_changes_them() {
             "Forwarded: for=203.0.113.9",
             "Via: 1.1 proxy",
         ] {
-            let refused = operate(&server, (method, &path), &[header], "{}").expect(403);
+            let refused = operate(&server, method, &path, &[header], "{}").expect(403);
             assert_eq!(refused.problem(), "not-allowed", "{header}");
         }
     }
     let origin = "Origin: http://localhost";
     let path = format!("{base}/force-keyframe");
-    operate(&server, ("POST", &path), &[origin], "").expect(202);
+    operate(&server, "POST", &path, &[origin], "").expect(202);
     drop(server);
 
     let server = Server::demo(&["--http.local_control=false"]);

@@ -107,7 +107,7 @@ fn the_documented_configuration_of_pipelines_serves() {
     let config = folder.join("aerial.toml");
     let server = Server::start(&["--config", config.to_str().unwrap()]);
     let _publisher = Client::live(&server, "cam-1", &clip::H264);
-    wait_for_output(&server, ("cam-1", "record-mkv"), "running");
+    wait_for_output(&server, "cam-1", "record-mkv", "running");
     let viewer = Client::watch(&server, "cam-1?rendition=240p");
     viewer.wait_for_frames(5);
     assert_eq!(server.state("lobby").as_deref(), Some("waiting"));

@@ -143,7 +143,10 @@ fn an_output_that_takes_nothing_is_started_again_and_disturbs_nobody() {
     let output = |name: &str| {
         let reply = server.get("/api/broadcasts/a").json();
         let outputs = reply["outputs"].as_array().unwrap().clone();
-        outputs.into_iter().find(|it| it["name"] == name).unwrap()
+        outputs
+            .into_iter()
+            .find(|output| output["name"] == name)
+            .unwrap()
     };
     wait_for("failure", || {
         (output("fifo")["state"] == "failed").then_some(())

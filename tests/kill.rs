@@ -136,17 +136,17 @@ fn an_output_that_stalls_goes_on_when_it_can_and_disturbs_nobody() {
         .open(&fifo)
         .unwrap();
     let watched = Watched::new(&server, "a");
-    wait_for_output(&server, ("a", "stalled"), "stalled");
-    let good = wait_for_output(&server, ("a", "record-mkv"), "running");
+    wait_for_output(&server, "a", "stalled", "stalled");
+    let good = wait_for_output(&server, "a", "record-mkv", "running");
     assert_eq!(good["inputs"][0]["dropped"], 0, "{good}");
     watched.viewer.wait_for_frames(30);
-    wait_for_output(&server, ("a", "stalled"), "failed");
+    wait_for_output(&server, "a", "stalled", "failed");
 
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while reader.read(&mut buffer).is_ok_and(|read| read > 0) {}
     });
-    let resumed = wait_for_output(&server, ("a", "stalled"), "running");
+    let resumed = wait_for_output(&server, "a", "stalled", "running");
     assert!(resumed["restarts"].as_u64() >= Some(1), "{resumed}");
     watched.assert_complete();
 }
@@ -162,7 +162,7 @@ fn an_output_that_hangs_at_its_start_is_not_started_again_and_again() {
                   vars = { directory = \"FOLDER\" }\n";
     let mut server = server(&folder, config, &["--webrtc.publisher_engine=direct"]);
     let watched = Watched::new(&server, "a");
-    wait_for_output(&server, ("a", "hanging"), "failed");
+    wait_for_output(&server, "a", "hanging", "failed");
     assert_eq!(server.metric("aerial_pipelines_hanging"), 1);
     watched.assert_complete();
     // The restart is overdue, because it waits for the first run to end.
@@ -255,7 +255,7 @@ fn record_and_kill(pipeline: &str, after: Duration) -> (u64, u64) {
     );
     let mut server = server(&folder, &config, &[]);
     let _publisher = Client::live(&server, "a", &clip::H264);
-    wait_for_output(&server, ("a", pipeline), "running");
+    wait_for_output(&server, "a", pipeline, "running");
     thread::sleep(after);
     let written = status(&server, "a", pipeline).unwrap();
     server.signal("KILL");

@@ -37,6 +37,7 @@ mod rtc;
 mod sessions;
 mod simulcast;
 mod slate;
+mod spans;
 mod start_stop;
 mod structure;
 mod support;

@@ -44,16 +44,20 @@ pub(crate) fn status(server: &Server, broadcast: &str, output: &str) -> Option<V
     let path = format!("/api/broadcasts/{broadcast}");
     let reply = server.get_as_operator(&path).json();
     let outputs = reply.get("outputs")?.as_array()?;
-    outputs.iter().find(|it| it["name"] == output).cloned()
+    outputs
+        .iter()
+        .find(|status| status["name"] == output)
+        .cloned()
 }
 
 pub(crate) fn wait_for_output(
     server: &Server,
-    (broadcast, output): (&str, &str),
+    broadcast: &str,
+    output: &str,
     state: &str,
 ) -> Value {
     wait_for(&format!("{state} {output}"), || {
-        status(server, broadcast, output).filter(|it| it["state"] == state)
+        status(server, broadcast, output).filter(|status| status["state"] == state)
     })
 }
 
@@ -94,7 +98,7 @@ fn a_publisher_is_recorded_across_its_reconnect() {
     let server = server(&folder, config, &["--timeouts.grace=2s"]);
     let publisher = Client::live(&server, "rec-a", &clip::H264);
     let other = Client::live(&server, "other", &clip::H264);
-    let running = wait_for_output(&server, ("rec-a", "record-mkv"), "running");
+    let running = wait_for_output(&server, "rec-a", "record-mkv", "running");
     assert_eq!(running["restarts"], 0, "{running}");
     let written = wait_for("30 frames", || {
         let status = status(&server, "rec-a", "record-mkv")?;

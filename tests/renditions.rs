@@ -14,7 +14,7 @@ use crate::{
 pub(crate) fn status(server: &Server, broadcast: &str, rendition: &str) -> Value {
     let reply = server.get(&format!("/api/broadcasts/{broadcast}")).json();
     let renditions = reply["renditions"].as_array().unwrap();
-    let found = renditions.iter().find(|it| it["name"] == rendition);
+    let found = renditions.iter().find(|found| found["name"] == rendition);
     found.unwrap().clone()
 }
 

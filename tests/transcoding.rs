@@ -15,8 +15,12 @@ use crate::{
 fn automatic(server: &Server, broadcast: &str, name: &str) -> Option<Value> {
     let reply = server.get(&format!("/api/broadcasts/{broadcast}")).json();
     let renditions = reply.get("renditions")?.as_array()?;
-    let mut automatic = renditions.iter().filter(|it| it["automatic"].is_string());
-    automatic.find(|it| it["name"] == name).cloned()
+    let mut automatic = renditions
+        .iter()
+        .filter(|rendition| rendition["automatic"].is_string());
+    automatic
+        .find(|rendition| rendition["name"] == name)
+        .cloned()
 }
 
 pub(crate) fn wait_for_automatic(
@@ -26,7 +30,7 @@ pub(crate) fn wait_for_automatic(
     viewers: u64,
 ) -> Value {
     wait_for(&format!("{viewers} viewers of {name}"), || {
-        automatic(server, broadcast, name).filter(|it| it["viewers"] == viewers)
+        automatic(server, broadcast, name).filter(|rendition| rendition["viewers"] == viewers)
     })
 }
 

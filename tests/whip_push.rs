@@ -18,7 +18,7 @@ fn a_broadcast_is_pushed_to_another_server_and_again_when_that_comes_back() {
     let server = server(&folder, &config, &[]);
     let publisher = Client::live(&server, "near", &clip::H264);
     far.wait_for_state("far", "live");
-    wait_for_output(&server, ("near", "whip-push"), "running");
+    wait_for_output(&server, "near", "whip-push", "running");
     let viewer = Client::watch(&far, "far");
     viewer.wait_for_frames(60);
     viewer.wait_for_all();

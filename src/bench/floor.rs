@@ -26,7 +26,7 @@ use crate::{
     fanout::Batch,
     media::rtp::RtpHeader,
     peer::{
-        srtp::{MasterKey, Profile, Sender},
+        srtp::{MasterKey, PacketId, Profile, Sender},
         udp::{Options, Port},
     },
 };
@@ -159,8 +159,11 @@ impl FloorDestination {
             let bytes = &mut self.batch.bytes;
             let length = header.write(bytes, &[]);
             bytes.resize(start + length + payload, 0);
-            self.keys
-                .protect_rtp(bytes, start, length, (SSRC, self.index))?;
+            let id = PacketId {
+                ssrc: SSRC,
+                index: self.index,
+            };
+            self.keys.protect_rtp(bytes, start, length, id)?;
             self.batch.end();
             self.index += 1;
         }

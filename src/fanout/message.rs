@@ -7,10 +7,11 @@ use tokio::sync::oneshot;
 
 use super::{
     direct::DirectViewer,
+    target::Target,
     webrtcbin::{Feedback, WebrtcbinViewer},
 };
 use crate::{
-    media::{Frame, Kind},
+    media::Frame,
     peer::{End, sdp},
 };
 
@@ -58,15 +59,4 @@ pub(super) enum Message {
     /// Panic, as by a fault.
     #[cfg(test)]
     Panic,
-}
-
-/// The rendition that a track gets.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    /// Of the track.
-    pub(super) kind: Kind,
-    /// Its key.
-    pub(super) rendition: u64,
-    /// All layers of a simulcast picture; else empty.
-    pub(super) layers: Vec<u64>,
 }

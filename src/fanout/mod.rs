@@ -29,6 +29,7 @@ mod selection;
 mod slot;
 mod statistics;
 mod switcher;
+mod target;
 #[cfg(test)]
 mod tests;
 mod tracks;

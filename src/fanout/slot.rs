@@ -6,10 +6,7 @@ use std::sync::{
     mpsc::{SyncSender, TrySendError},
 };
 
-use super::{
-    message::{Message, Target},
-    statistics::Totals,
-};
+use super::{message::Message, statistics::Totals, target::Target};
 
 /// The way to one worker.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! Which tracks a viewer gets, and how they are announced in its answer.
 
-use super::{message::Target, rendition::Rendition};
+use super::{rendition::Rendition, target::Target};
 use crate::{
     media::{Codec, Kind},
     peer::sdp,

@@ -16,9 +16,10 @@ use super::{
     cache::RenditionCache,
     direct::{Batch, Context, DirectViewer},
     gop::GopLimits,
-    message::{Message, Target},
+    message::Message,
     playout::{Arrival, RenditionCaches},
     statistics::Totals,
+    target::Target,
     webrtcbin::WebrtcbinViewers,
 };
 use crate::{

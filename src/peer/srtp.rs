@@ -183,6 +183,15 @@ enum Cipher {
     },
 }
 
+/// What a packet's encryption depends on besides its bytes (RFC 3711 §3.3.1).
+#[derive(Clone, Copy, Debug)]
+pub struct PacketId {
+    /// The SSRC in its header.
+    pub ssrc: u32,
+    /// 48 bits: rollover counter and sequence number.
+    pub index: u64,
+}
+
 /// Encrypts what one session sends.
 pub struct Sender {
     profile: Profile,
@@ -212,8 +221,7 @@ impl Sender {
     }
 
     /// Encrypts the RTP packet that begins at `start` of `buffer` and reaches to its end, in
-    /// place, and appends the tag. `header` is its header length in bytes, `ssrc` the one in its
-    /// header, `index` its 48-bit packet index (rollover counter and sequence number).
+    /// place, and appends the tag. `header` is its header length in bytes.
     ///
     /// # Errors
     /// If `start` and `header` do not lie within the buffer.
@@ -222,8 +230,9 @@ impl Sender {
         buffer: &mut Vec<u8>,
         start: usize,
         header: usize,
-        (ssrc, index): (u32, u64),
+        id: PacketId,
     ) -> Result<(), Error> {
+        let PacketId { ssrc, index } = id;
         let packet = buffer.get_mut(start..).ok_or(Error("no packet"))?;
         let (head, body) = packet
             .split_at_mut_checked(header)

@@ -58,7 +58,8 @@ fn check_section(name: &str, ours: &Section<'_>, theirs: &Section<'_>) {
             codec.to_ascii_lowercase()
         };
         assert_eq!(codec(ours), codec(theirs), "W-79 {name}");
-        let [ours, theirs] = [ours, theirs].map(|it| it.of_format("fmtp", pt).unwrap_or_default());
+        let [ours, theirs] =
+            [ours, theirs].map(|media| media.of_format("fmtp", pt).unwrap_or_default());
         for parameter in theirs.split(';').map(str::trim) {
             if parameter.starts_with("profile-level-id") || parameter.starts_with("packetization") {
                 assert!(
@@ -77,7 +78,8 @@ fn check_section(name: &str, ours: &Section<'_>, theirs: &Section<'_>) {
     if ours.medium() == "video" {
         for feedback in ["nack", "nack pli"] {
             let value = format!("{} {feedback}", formats[0]);
-            let [ours, theirs] = [ours, theirs].map(|it| it.values("rtcp-fb").contains(&&*value));
+            let [ours, theirs] =
+                [ours, theirs].map(|media| media.values("rtcp-fb").contains(&&*value));
             assert_eq!(ours, theirs, "W-88 {name}: {feedback}");
         }
     }
@@ -116,7 +118,7 @@ fn check_privacy(name: &str, answer: &str) {
     for line in answer.lines().filter(named) {
         let whole = line
             .split([' ', ':', '@', '='])
-            .any(|it| it == hostname.trim());
+            .any(|line| line == hostname.trim());
         assert!(!whole && !line.contains("@host"), "W-90 {name}: {line}");
     }
 }
@@ -159,8 +161,8 @@ fn answers_to_viewers_are_well_formed() {
             let declared: BTreeSet<_> = section
                 .values("ssrc")
                 .iter()
-                .filter(|it| it.contains(" cname:"))
-                .filter_map(|it| it.split(' ').next())
+                .filter(|line| line.contains(" cname:"))
+                .filter_map(|line| line.split(' ').next())
                 .collect();
             assert!(!declared.is_empty());
             for group in section.values("ssrc-group") {
@@ -169,7 +171,7 @@ fn answers_to_viewers_are_well_formed() {
             }
             // E-13: one codec.
             let codecs = section.values("rtpmap");
-            let media = codecs.iter().filter(|it| !it.contains("rtx"));
+            let media = codecs.iter().filter(|codec| !codec.contains("rtx"));
             assert_eq!(media.count(), 1, "{codecs:?}");
         }
         assert_eq!(streams.len(), 1, "E-11");

@@ -100,7 +100,7 @@ fn a_flood_of_offers_from_one_client_is_limited() {
         .map(|_| server.request("POST", "/whep/nobody", &[SDP], ""))
         .collect();
     assert!(replies.iter().take(10).all(|reply| reply.status == 400));
-    let refused: Vec<_> = replies.iter().filter(|it| it.status == 429).collect();
+    let refused: Vec<_> = replies.iter().filter(|reply| reply.status == 429).collect();
     assert!(!refused.is_empty());
     for reply in refused {
         let seconds = reply.header("retry-after").unwrap();

@@ -203,7 +203,10 @@ fn the_codec_offered_first_is_answered_alone() {
         let video = answer.section("0");
         assert_eq!(video.formats()[0], "96", "VP8 was offered first");
         let codecs = video.values("rtpmap");
-        let media: Vec<_> = codecs.iter().filter(|it| !it.contains("rtx")).collect();
+        let media: Vec<_> = codecs
+            .iter()
+            .filter(|codec| !codec.contains("rtx"))
+            .collect();
         assert_eq!(media, [&"96 VP8/90000"]);
         assert_eq!(answer.section("1").formats(), ["111"]);
     });

@@ -184,7 +184,10 @@ fn certificates_that_change_are_read_again() {
     server.signal("HUP");
     let key = certificate.key();
     server.wait_for_line("complaint", |line| {
-        line.level == "WARN" && line.field("error").is_some_and(|it| it.contains(&key))
+        line.level == "WARN"
+            && line
+                .field("error")
+                .is_some_and(|error| error.contains(&key))
     });
     assert_eq!(subject(&server), "second");
     // It also works without a signal.

@@ -100,12 +100,16 @@ fn media(real: &[u8], answer: &str, random: &mut Random) -> Vec<u8> {
 
 /// A header extension with the mid of one of the sections of an answer (RFC 8285, RFC 9143 §15).
 fn section_name(answer: &str, random: &mut Random) -> Vec<u8> {
-    let values = |name| answer.lines().filter_map(move |it| it.strip_prefix(name));
+    let values = |name| {
+        answer
+            .lines()
+            .filter_map(move |line| line.strip_prefix(name))
+    };
     let mids: Vec<_> = values("a=mid:").collect();
     let mid = mids[random.below(mids.len())].as_bytes();
-    let id = values("a=extmap:").find(|it| it.ends_with("sdes:mid"));
-    let id = id.map_or(1, |it| {
-        it.split([' ', '/']).next().unwrap().parse().unwrap()
+    let id = values("a=extmap:").find(|value| value.ends_with("sdes:mid"));
+    let id = id.map_or(1, |value| {
+        value.split([' ', '/']).next().unwrap().parse().unwrap()
     });
     let mut element = vec![(id << 4) | (u8::try_from(mid.len()).unwrap() - 1)];
     element.extend(mid);

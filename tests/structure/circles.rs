@@ -4,9 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{code::Code, names::Path};
 
-/// Rooms whose files still form circles.
-const TANGLED: [&str; 1] = ["fanout"];
-
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// Groups of rooms (the folders and files of `src`) that need each other.
@@ -21,10 +18,7 @@ pub(super) fn between_files(code: &Code) -> Vec<Vec<String>> {
     for (file, others) in &mut graph {
         others.retain(|other| !file.starts_with(&format!("{other}::")) && !other.is_empty());
     }
-    let tangled = |file: &String| TANGLED.contains(&file.split("::").next().unwrap_or(file));
-    let mut found = circles(&graph);
-    found.retain(|group| !group.iter().all(tangled));
-    found
+    circles(&graph)
 }
 
 /// Who names whom; `node` groups files.

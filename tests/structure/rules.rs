@@ -169,8 +169,10 @@ pub(super) fn crossings(code: &Code) -> Vec<String> {
             }
         }
         for &(library, parts) in LIBRARIES {
-            let user = names.words.iter().find(|word| is_of(word, library));
-            if let Some(word) = user.filter(|_| !parts.contains(&part)) {
+            if parts.contains(&part) {
+                continue;
+            }
+            if let Some(word) = names.words.iter().find(|word| is_of(word, library)) {
                 found.push(format!("{place} names the library {word}"));
             }
         }

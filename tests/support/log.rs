@@ -4,6 +4,8 @@
 #[derive(Debug)]
 pub struct Line {
     pub level: String,
+    /// The module that has written it.
+    pub target: String,
     fields: Vec<(String, String)>,
 }
 
@@ -14,10 +16,12 @@ impl Line {
         let (_time, rest) = line.split_once('Z')?;
         let rest = rest.trim_start();
         let (level, rest) = rest.split_once(' ')?;
+        let target = rest.split(' ').find(|word| word.starts_with("aerial::"));
         ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"]
             .contains(&level)
             .then(|| Self {
                 level: level.to_owned(),
+                target: target.unwrap_or_default().trim_end_matches(':').to_owned(),
                 fields: fields(rest),
             })
     }
@@ -77,7 +81,7 @@ fn lines_have_levels_and_fields() {
          any words error=\"an \\\"odd\\\" end=no\" ports=Some([1, 2]) lost=3 error2=no such file: x",
     )
     .unwrap();
-    assert_eq!(line.level, "WARN");
+    assert_eq!((&*line.level, &*line.target), ("WARN", "aerial::x"));
     for (name, value) in [
         ("name", "a"),
         ("id", "7"),

@@ -1,10 +1,13 @@
 //! What a viewer's RTCP asks for, and the reports it gets.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use str0m::rtp::rtcp::Rtcp;
+use str0m::rtp::rtcp::{Nack, Rtcp};
 
-use super::viewer::{Context, DirectViewer};
+use super::{
+    context::{Context, flush},
+    viewer::DirectViewer,
+};
 use crate::fanout::{
     playout::RenditionCaches,
     rtp::{write_goodbye, write_source_description},
@@ -74,6 +77,71 @@ impl DirectViewer {
         }
         if !goodbye.is_empty() && sender.protect_rtcp(&mut goodbye).is_ok() {
             cx.port.send(remote, &goodbye, goodbye.len());
+        }
+    }
+
+    fn nack(&mut self, cx: &mut Context, nack: &Nack) {
+        for entry in nack.reports.iter() {
+            let following = (0..16_u16).filter(|bit| entry.blp >> bit & 1 == 1);
+            let lost = following.map(|bit| entry.pid.wrapping_add(bit + 1));
+            for sequence in std::iter::once(entry.pid).chain(lost) {
+                if self.send_again(cx, *nack.ssrc, sequence) {
+                    self.retransmission
+                        .again_later(*nack.ssrc, sequence, cx.now);
+                }
+            }
+        }
+        self.flush_again(cx);
+    }
+
+    /// Sends the second copies that are due.
+    pub(super) fn send_seconds(&mut self, cx: &mut Context) {
+        while let Some((ssrc, sequence)) = self.retransmission.due(cx.now) {
+            self.send_again(cx, ssrc, sequence);
+        }
+        self.flush_again(cx);
+    }
+
+    /// Returns false if the packet is unknown or has expired, or the viewer's budget is spent.
+    fn send_again(&mut self, cx: &mut Context, ssrc: u32, sequence: u16) -> bool {
+        let Some(sender) = &self.sender else {
+            return false;
+        };
+        if self.retransmission.is_spent() {
+            self.counters.refused.fetch_add(1, Relaxed);
+            cx.totals.refused.fetch_add(1, Relaxed);
+            return false;
+        }
+        let before = cx.batch.bytes();
+        let mut tracks = self.playout.tracks.iter_mut();
+        let track = tracks.find(|track| track.stream.identity.ssrc == ssrc);
+        let written = match track {
+            Some(track) => track.stream.write_again(&mut cx.out(sender), sequence),
+            None => Ok(false),
+        };
+        match written {
+            Ok(true) => {
+                self.counters.retransmitted.fetch_add(1, Relaxed);
+                cx.totals.retransmitted.fetch_add(1, Relaxed);
+                let bytes = cx.batch.bytes() - before;
+                self.retransmission.spend(bytes);
+                true
+            }
+            Ok(false) => {
+                self.retransmission.unknown();
+                false
+            }
+            Err(error) => {
+                let span = self.session.span();
+                tracing::warn!(parent: span, %error, "packet not retransmitted");
+                false
+            }
+        }
+    }
+
+    fn flush_again(&mut self, cx: &mut Context) {
+        if let Some(remote) = self.session.remote() {
+            flush(cx, &self.counters, remote);
         }
     }
 }

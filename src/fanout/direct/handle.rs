@@ -17,10 +17,11 @@ use crate::{
     fanout::{
         Fanout,
         error::Error,
-        message::{Message, Target},
+        message::Message,
         playout::{LayerChoice, PlayoutTrack},
         slot::ViewerSlot,
         statistics::{ViewerCounters, ViewerStatistics},
+        target::Target,
         tracks::{self, ChosenTrack, OfferedTracks},
     },
     peer::{

@@ -2,10 +2,12 @@
 //! sent here.
 //!
 //! - `viewer`, `feedback`, `retransmission`: one viewer on its worker, and what it asks for.
+//! - `context`: what the viewers of one worker share.
 //! - `handle`: the viewer as others hold it, and how it begins.
 //! - `stream`, `packet`, `batch`: one outgoing RTP stream: numbering, encryption, segmented sends.
 
 mod batch;
+mod context;
 mod feedback;
 mod handle;
 mod packet;
@@ -16,7 +18,7 @@ pub(super) mod testing;
 mod viewer;
 
 pub(crate) use self::batch::Batch;
-pub(super) use self::viewer::{Context, DirectViewer};
-pub use self::{handle::DirectHandle, viewer::Timeouts};
+pub(super) use self::{context::Context, viewer::DirectViewer};
+pub use self::{context::Timeouts, handle::DirectHandle};
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) use self::{handle::playout_track, viewer::Joining};

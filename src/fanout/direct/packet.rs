@@ -41,7 +41,11 @@ impl PacketHead {
         for part in payload {
             out.extend_from_slice(part);
         }
-        sender.protect_rtp(out, start, header_bytes, (self.ssrc, self.index))?;
+        let id = srtp::PacketId {
+            ssrc: self.ssrc,
+            index: self.index,
+        };
+        sender.protect_rtp(out, start, header_bytes, id)?;
         batch.end();
         Ok(())
     }

@@ -2,13 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use str0m::rtp::rtcp::Nack;
-
-use super::viewer::{Context, DirectViewer, flush};
 use crate::fanout::budget::RetransmissionBudget;
 
 /// From this loss on, in 256ths (1.5 %), as a receiver reports it (RFC 3550 §6.4.1), what is sent
@@ -65,7 +61,32 @@ impl Retransmission {
         self.seconds.front().map(|second| second.at)
     }
 
-    fn again_later(&mut self, ssrc: u32, sequence: u16, now: Instant) {
+    /// Whether nothing can be sent again for now.
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.is_spent()
+    }
+
+    /// `bytes` have been sent again.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.budget.spend(bytes);
+    }
+
+    /// A request named a packet that is unknown or has expired.
+    pub(super) fn unknown(&mut self) {
+        self.budget.spend(UNKNOWN_COST);
+    }
+
+    /// The next second copy that is due: SSRC and sequence number.
+    pub(super) fn due(&mut self, now: Instant) -> Option<(u32, u16)> {
+        if self.seconds.front()?.at > now {
+            return None;
+        }
+        let second = self.seconds.pop_front()?;
+        Some((second.ssrc, second.sequence))
+    }
+
+    /// A packet was sent again; on a lossy link a second copy follows.
+    pub(super) fn again_later(&mut self, ssrc: u32, sequence: u16, now: Instant) {
         let lossy = self.lossy_until.is_some_and(|until| now < until);
         if lossy && self.seconds.len() < SECONDS_MAX {
             self.seconds.push_back(Second {
@@ -73,77 +94,6 @@ impl Retransmission {
                 ssrc,
                 sequence,
             });
-        }
-    }
-}
-
-impl DirectViewer {
-    pub(super) fn nack(&mut self, cx: &mut Context, nack: &Nack) {
-        for entry in nack.reports.iter() {
-            let following = (0..16_u16).filter(|bit| entry.blp >> bit & 1 == 1);
-            let lost = following.map(|bit| entry.pid.wrapping_add(bit + 1));
-            for sequence in std::iter::once(entry.pid).chain(lost) {
-                if self.send_again(cx, *nack.ssrc, sequence) {
-                    self.retransmission
-                        .again_later(*nack.ssrc, sequence, cx.now);
-                }
-            }
-        }
-        self.flush_again(cx);
-    }
-
-    /// Sends the second copies that are due.
-    pub(super) fn send_seconds(&mut self, cx: &mut Context) {
-        while let Some(second) = self.retransmission.seconds.front()
-            && second.at <= cx.now
-        {
-            let (ssrc, sequence) = (second.ssrc, second.sequence);
-            self.retransmission.seconds.pop_front();
-            self.send_again(cx, ssrc, sequence);
-        }
-        self.flush_again(cx);
-    }
-
-    /// Returns false if the packet is unknown or has expired, or the viewer's budget is spent.
-    fn send_again(&mut self, cx: &mut Context, ssrc: u32, sequence: u16) -> bool {
-        let Some(sender) = &self.sender else {
-            return false;
-        };
-        if self.retransmission.budget.is_spent() {
-            self.counters.refused.fetch_add(1, Ordering::Relaxed);
-            cx.totals.refused.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        let before = cx.batch.bytes();
-        let mut tracks = self.playout.tracks.iter_mut();
-        let track = tracks.find(|track| track.stream.identity.ssrc == ssrc);
-        let written = match track {
-            Some(track) => track.stream.write_again(&mut cx.out(sender), sequence),
-            None => Ok(false),
-        };
-        match written {
-            Ok(true) => {
-                self.counters.retransmitted.fetch_add(1, Ordering::Relaxed);
-                cx.totals.retransmitted.fetch_add(1, Ordering::Relaxed);
-                let bytes = cx.batch.bytes() - before;
-                self.retransmission.budget.spend(bytes);
-                true
-            }
-            Ok(false) => {
-                self.retransmission.budget.spend(UNKNOWN_COST);
-                false
-            }
-            Err(error) => {
-                let span = self.session.span();
-                tracing::warn!(parent: span, %error, "packet not retransmitted");
-                false
-            }
-        }
-    }
-
-    fn flush_again(&mut self, cx: &mut Context) {
-        if let Some(remote) = self.session.remote() {
-            flush(cx, &self.counters, remote);
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::{net::UdpSocket, time::Instant};
 
 use super::{
+    context::{Context, Timeouts},
     retransmission::Retransmission,
     stream::{Identity, Stream},
-    viewer::{Context, DirectSink, Timeouts},
+    viewer::DirectSink,
 };
 use crate::{
     fanout::{

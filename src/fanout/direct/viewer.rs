@@ -11,75 +11,24 @@ use tokio::sync::mpsc;
 use tracing::Span;
 
 use super::{
-    batch::{Batch, Out},
+    context::{Context, Timeouts, flush},
     retransmission::Retransmission,
     stream::Stream,
 };
 use crate::{
     fanout::{
         playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink},
-        statistics::{Totals, ViewerCounters},
+        statistics::ViewerCounters,
     },
     peer::{
         End, Event, sdp,
         session::{PeerSession, Report},
         srtp,
-        udp::Port,
     },
 };
 
 /// Time between sender reports (RFC 3550 §6.2 lets a session choose below 5 s).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Times after which a viewer is given up.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From the answer to ICE and DTLS being up. Default: 15 s.
-    pub connect: Duration,
-    /// Without any STUN or RTCP from the viewer. Default: 15 s; RFC 7675 §5.1 allows 30 s at most.
-    pub consent: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(15),
-            consent: Duration::from_secs(15),
-        }
-    }
-}
-
-/// What all viewers of a worker share while one of them is served.
-pub(in crate::fanout) struct Context {
-    pub(in crate::fanout) port: Port,
-    pub(in crate::fanout) batch: Batch,
-    pub(in crate::fanout) totals: Arc<Totals>,
-    pub(in crate::fanout) timeouts: Timeouts,
-    /// NTP time of running time zero.
-    pub(in crate::fanout) epoch: Duration,
-    pub(in crate::fanout) now: Instant,
-}
-
-impl Context {
-    pub(in crate::fanout) fn new(port: Port, totals: Arc<Totals>, timeouts: Timeouts) -> Self {
-        Self {
-            port,
-            batch: Batch::default(),
-            totals,
-            timeouts,
-            epoch: Duration::ZERO,
-            now: Instant::now(),
-        }
-    }
-
-    pub(super) fn out<'a>(&'a mut self, sender: &'a srtp::Sender) -> Out<'a> {
-        Out {
-            batch: &mut self.batch,
-            sender,
-            now: self.now,
-        }
-    }
-}
 
 pub(in crate::fanout) struct DirectViewer {
     pub(in crate::fanout) key: u64,
@@ -328,25 +277,4 @@ impl Sink for DirectSink<'_> {
         }
         flush(self.cx, self.counters, self.remote);
     }
-}
-
-/// Sends what has been written. Returns false if the kernel did not take all of it.
-pub(super) fn flush(cx: &mut Context, counters: &ViewerCounters, remote: SocketAddr) -> bool {
-    let (packets, bytes) = (cx.batch.len() as u64, cx.batch.bytes() as u64);
-    let Context {
-        port,
-        batch,
-        totals,
-        ..
-    } = cx;
-    let sent = batch.flush(port.segments_max(), |data, segment| {
-        port.send(remote, data, segment)
-    });
-    if sent {
-        counters.packets.fetch_add(packets, Relaxed);
-        counters.bytes.fetch_add(bytes, Relaxed);
-        totals.packets.fetch_add(packets, Relaxed);
-        totals.bytes.fetch_add(bytes, Relaxed);
-    }
-    sent
 }

@@ -36,7 +36,7 @@ pub(super) use self::{
     sink::{Delivery, Part, Sink},
     track::PlayoutTrack,
 };
-use super::{cache::RenditionCache, gop::Continuity, message::Target, statistics::ViewerCounters};
+use super::{cache::RenditionCache, gop::Continuity, statistics::ViewerCounters, target::Target};
 use crate::{
     media::{Frame, Kind},
     peer::Event,

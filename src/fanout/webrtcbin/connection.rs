@@ -7,7 +7,7 @@
 //! network: a slow peer never holds up the caller.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -24,11 +24,16 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::{outlet::ViewerOutlet, pads, retransmission::RetransmissionGuard};
+use super::{
+    options::{ConnectionOptions, Feedback, OnFeedback},
+    outlet::ViewerOutlet,
+    pads,
+    retransmission::RetransmissionGuard,
+};
 use crate::{
     peer::{
         End, Event,
-        element::{self, Error, Ports, Reporter},
+        element::{self, Error, Reporter},
         sdp,
     },
     pipeline::running::{self, RunningPipeline},
@@ -45,33 +50,6 @@ const ACTIVE_WITHIN: Duration = Duration::from_secs(1);
 /// Nanoseconds between two sender reports at least; the first comes after half of it. Players
 /// cannot bring picture and sound together before that. GStreamer's default is 5 s.
 const REPORT_INTERVAL: u64 = 1_000_000_000;
-
-/// How a viewer's connection is made, and when it is given up.
-#[derive(Clone, Debug)]
-pub struct ConnectionOptions {
-    /// ICE candidates are gathered on these addresses only; on all if empty.
-    pub addresses: Vec<IpAddr>,
-    /// Addresses announced in front of the local ones: 1:1 NAT with the same ports.
-    pub public_addresses: Vec<IpAddr>,
-    /// The ports to use on these addresses; the system's choice if `None`.
-    pub ports: Option<Ports>,
-    /// From the answer to ICE and DTLS being up.
-    pub connect: Duration,
-    /// Without any RTCP from the viewer while media is sent to it.
-    pub consent: Duration,
-}
-
-/// What a connection tells whoever feeds it, on threads that must not wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::fanout) enum Feedback {
-    /// The outlet is open.
-    Connected,
-    /// The viewer's decoder needs a keyframe (PLI or FIR).
-    KeyframeWanted,
-}
-
-/// Where a connection tells it.
-pub(super) type OnFeedback = Arc<dyn Fn(Feedback) + Send + Sync>;
 
 /// A viewer's peer connection. Dropping it ends the connection without a goodbye.
 pub(super) struct WebrtcbinConnection {

@@ -9,18 +9,20 @@ use tokio::sync::mpsc;
 use tracing::Span;
 
 use super::{
-    connection::{ConnectionOptions, Feedback, WebrtcbinConnection},
+    connection::WebrtcbinConnection,
     numbering::{NumberedStream, ssrc},
+    options::{ConnectionOptions, Feedback},
     viewer::WebrtcbinViewer,
 };
 use crate::{
     fanout::{
         Fanout,
         error::Error,
-        message::{Message, Target},
+        message::Message,
         playout::{LayerChoice, PlayoutTrack},
         slot::ViewerSlot,
         statistics::{ViewerCounters, ViewerStatistics},
+        target::Target,
         tracks::{ChosenTrack, OfferedTracks},
     },
     peer::{End, Event, sdp},

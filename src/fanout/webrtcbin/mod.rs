@@ -10,13 +10,14 @@
 //! - `viewer`: one viewer on its worker.
 //! - `numbering`: how packets are numbered, so that they can be shared.
 //! - `handle`: the viewer as its session holds it, and how it begins.
-//! - `connection`, `pads`, `retransmission`: its peer connection, and the pipeline around it.
+//! - `connection`, `options`, `pads`, `retransmission`: its peer connection, and the pipeline around it.
 //! - `outlet`: packets on their way into it.
 //! - this file: all such viewers of one worker.
 
 mod connection;
 mod handle;
 mod numbering;
+mod options;
 mod outlet;
 mod pads;
 mod retransmission;
@@ -29,12 +30,12 @@ mod viewer;
 use std::{collections::HashMap, time::Instant};
 
 use self::numbering::Numbering;
-pub use self::{connection::ConnectionOptions, handle::WebrtcbinHandle};
-pub(super) use self::{connection::Feedback, viewer::WebrtcbinViewer};
+pub use self::{handle::WebrtcbinHandle, options::ConnectionOptions};
+pub(super) use self::{options::Feedback, viewer::WebrtcbinViewer};
 use super::{
     direct::Context,
-    message::Target,
     playout::{Arrival, RenditionCaches},
+    target::Target,
 };
 use crate::peer::End;
 

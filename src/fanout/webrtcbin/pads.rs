@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::{
-    connection::{ConnectionOptions, Feedback, OnFeedback},
+    options::{ConnectionOptions, Feedback, OnFeedback},
     retransmission::RetransmissionGuard,
 };
 use crate::{

@@ -10,8 +10,8 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::{
-    connection::OnFeedback,
     numbering::{NumberedStream, Numbering},
+    options::OnFeedback,
     outlet::ViewerOutlet,
     pads,
     retransmission::RetransmissionGuard,

@@ -47,7 +47,7 @@ impl Offer {
         let mut used: Vec<u8> = Vec::new();
         let mut choices = Vec::new();
         for section in &self.media {
-            let Some(kind) = section.kind.filter(|_| section.is_track()) else {
+            let (Some(kind), true) = (section.kind, section.is_track()) else {
                 choices.push(Choice::Rejected);
                 continue;
             };

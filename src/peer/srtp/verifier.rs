@@ -135,7 +135,7 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::srtp::{Profile, Sender};
+    use crate::peer::srtp::{PacketId, Profile, Sender};
 
     #[test]
     fn rtcp_of_the_peer_is_admitted_once() {
@@ -181,8 +181,13 @@ mod tests {
                 0x90, 96, 0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 1, 0x10, 48, 0, 0,
             ];
             let mut packet = [&header[..], &[7; 50]].concat();
-            let (length, index) = (header.len(), (2, 0x1234));
-            sender.protect_rtp(&mut packet, 0, length, index).unwrap();
+            let id = PacketId {
+                ssrc: 2,
+                index: 0x1234,
+            };
+            sender
+                .protect_rtp(&mut packet, 0, header.len(), id)
+                .unwrap();
             assert!(verifier.is_authentic(&packet));
             for at in 0..packet.len() {
                 let mut forged = packet.clone();

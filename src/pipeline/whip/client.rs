@@ -143,7 +143,9 @@ impl Endpoint {
         );
         let downgraded =
             self.url.scheme() == Some(&Scheme::HTTPS) && url.scheme() != self.url.scheme();
-        if let Some(authorization) = self.authorization.as_ref().filter(|_| !downgraded) {
+        if let Some(authorization) = &self.authorization
+            && !downgraded
+        {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
         Ok(exchange(url, request).await?)

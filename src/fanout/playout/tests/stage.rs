@@ -239,7 +239,7 @@ impl<E: TestEngine> Stage<E> {
     }
 
     pub(super) fn switch(&mut self, kind: Kind, rendition: u64) {
-        let to = crate::fanout::message::Target {
+        let to = crate::fanout::target::Target {
             kind,
             rendition,
             layers: Vec::new(),

@@ -99,8 +99,9 @@ impl Adversary {
                 self.read(*now)?;
             }
         }
-        let keys = self.keys.get().filter(|_| connected);
-        let keys = keys.ok_or_else(|| io::Error::other("no connection"))?;
+        let (Some(keys), true) = (self.keys.get(), connected) else {
+            return Err(io::Error::other("no connection"));
+        };
         let master = srtp::MasterKey::from_dtls(&keys.material, keys.profile, keys.client)
             .map_err(io::Error::other)?;
         self.sender = Some(srtp::Sender::new(&master).map_err(io::Error::other)?);
@@ -133,7 +134,7 @@ impl Adversary {
         let mut packet = packet.to_vec();
         let sender = self.sender.as_ref()?;
         sender
-            .protect_rtp(&mut packet, 0, length, (ssrc, index))
+            .protect_rtp(&mut packet, 0, length, srtp::PacketId { ssrc, index })
             .ok()?;
         Some(packet)
     }
