@@ -19,7 +19,7 @@ use crate::{
 pub struct Secret(String);
 
 impl Secret {
-    /// Largest length in characters.
+    /// Maximum length in characters.
     pub const CHARS_MAX: usize = 256;
 
     /// The secret, if a header can carry it.
@@ -117,7 +117,7 @@ impl Access {
         self.tokens.is_empty() || self.public.contains(&Pattern::any())
     }
 
-    /// Whoever holds this token. Takes the same time for every text of the same length.
+    /// The holder of this token. Takes the same time for all texts of the same length.
     pub fn holder(&self, token: &str) -> Option<Holder> {
         let given = hash(token);
         let known = |token: &&Token| {

@@ -47,11 +47,11 @@
 //! | `fuzz` | what must hold for any bytes |
 //! | `testing` | the WebRTC client of the benchmark and the tests |
 //!
-//! Dependencies point one way, mainly: `http -> {access, broadcast, plan}`, `broadcast -> {ingest,
-//! fanout, pipeline, plan}`, `{ingest, fanout} -> {peer, pipeline}`, `config -> {access, plan}`; any
-//! room may use the leaves. Rooms form no circles, and each has its own errors. Only `pipeline`,
-//! `ingest::depacketizer` and what belongs to the engine `webrtcbin` name GStreamer.
-//! `tests/structure` has the whole list and checks it.
+//! Dependencies point one way. The main ones are `http -> {access, broadcast, plan}`, `broadcast ->
+//! {ingest, fanout, pipeline, plan}`, `{ingest, fanout} -> {peer, pipeline}` and `config ->
+//! {access, plan}`; any room may use the leaves. There are no circles between rooms, and each has
+//! its own errors. Only `pipeline`, `ingest::depacketizer` and the code of the engine `webrtcbin`
+//! name GStreamer. `tests/structure` has the whole list and checks it.
 //!
 //! # Words
 //!
@@ -64,13 +64,13 @@
 //! - **client**: whoever sends a request, by its address.
 //! - **engine**: what carries a peer connection: `webrtcbin` or `direct`.
 //! - **actor**: the task of one broadcast. Its **parts** make all decisions about it; what they
-//!   want done are **actions**.
+//!   request are **actions**.
 //! - **slot**: a pipeline file's place in a broadcast. **run**: one run of its pipeline.
 //! - **plan**: what the configuration wants of one broadcast.
 //! - **track**: one medium of a broadcast (video, audio).
 //! - **layer**: one of several encodings that a publisher sends (simulcast).
 //! - **rendition**: one encoding of a track that viewers can receive: the **original**, which is
-//!   passed on as it comes, or one that a pipeline makes. The API calls the original `source`.
+//!   passed on as it arrives, or one that a pipeline makes. The API calls the original `source`.
 //! - **requested**, **preferred**: the rendition that a viewer named, and the one it would get if
 //!   everything ran.
 //! - **subscription**: the rendition that a viewer receives; **switching**: changing it.

@@ -1,9 +1,9 @@
 //! Open files and threads: what the system allows this process, and how much is left.
 //!
-//! `GLib` ends the process when it can make no pipe or no thread. So whoever opens something on
-//! behalf of a client asks here first, and refuses the client instead. What is in use is read from the
-//! system, because GStreamer's elements open what they like; what has been granted since the last
-//! look is added.
+//! `GLib` ends the process when it cannot make a pipe or a thread. Whoever opens something on
+//! behalf of a client therefore asks here first, and refuses the client instead. What is in use is
+//! read from the system, because GStreamer's elements open what they like; grants since the last
+//! reading are added.
 
 use std::{
     fmt, fs,
@@ -12,15 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// For how long a look at the system counts. With many open files it costs a millisecond.
+/// How long a reading of the system stays valid. With many open files it costs a millisecond.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 /// Shortest time between two lines in the log about refusals.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
-/// The part of a limit that is kept back.
+/// The part of a limit that is held back: one in this many.
 const RESERVE_SHARE: u64 = 8;
-/// Smallest and largest number kept back.
+/// Smallest and largest number held back.
 const RESERVE: std::ops::RangeInclusive<u64> = 48..=1024;
-/// Files and threads of the server itself, without anybody there.
+/// Files and threads of the server itself, without any clients.
 const OWN: Amount = Amount {
     files: 64,
     threads: 32,
@@ -46,7 +46,7 @@ impl Amount {
         files: 10,
         threads: 6,
     };
-    /// A pipeline of a file; those that talk to the network need most.
+    /// A pipeline from a file; those that use the network need most.
     pub const PIPELINE: Self = Self {
         files: 12,
         threads: 12,
@@ -86,7 +86,7 @@ impl Amount {
     }
 }
 
-/// What there is too little of.
+/// What has run short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Short {
     /// File descriptors.
@@ -111,19 +111,19 @@ impl fmt::Display for Short {
     }
 }
 
-/// Who asks. Each leaves the ones behind it a part of what is kept back.
+/// Who asks. Each leaves part of the reserve to those listed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// Somebody who wants to stay: a session, an event stream.
     Client,
-    /// A connection, on which at least a refusal can be said.
+    /// A connection, on which a refusal can at least be sent.
     Connection,
-    /// A pipeline of what runs already.
+    /// A pipeline of something that already runs.
     Pipeline,
 }
 
 impl Asker {
-    /// What must be left, of the whole reserve.
+    /// How much of the whole reserve must be left.
     fn share(self, reserve: u64) -> u64 {
         match self {
             Self::Client => reserve,
@@ -133,7 +133,7 @@ impl Asker {
     }
 }
 
-/// Granted for as long as it is held. Afterwards the system's own count has it.
+/// A grant, valid for as long as it is held. After that, the system's own count includes it.
 #[derive(Debug)]
 pub struct Permit(Amount);
 
@@ -148,7 +148,7 @@ impl Drop for Permit {
 /// Grants this much, if enough is left.
 ///
 /// # Errors
-/// What there is too little of.
+/// What has run short.
 pub fn reserve(asker: Asker, amount: Amount) -> Result<Permit, Short> {
     let mut ledger = ledger();
     let now = Instant::now();
@@ -168,7 +168,7 @@ pub fn reserve(asker: Asker, amount: Amount) -> Result<Permit, Short> {
 /// Whether clients are refused now.
 ///
 /// # Errors
-/// What there is too little of.
+/// What has run short.
 pub fn check() -> Result<(), Short> {
     reserve(Asker::Client, Amount::default()).map(drop)
 }
@@ -192,7 +192,7 @@ impl Demand {
     }
 }
 
-/// Says in one line if the system allows less than the configured limits need.
+/// Logs one line if the system allows less than the configured limits need.
 pub fn compare(demand: Demand) {
     let (needed, limit) = (demand.needs(), ledger().limit);
     let Some(short) = limit.short_of(needed) else {
@@ -211,7 +211,7 @@ pub fn compare(demand: Demand) {
     );
 }
 
-/// Raises the limit of open files as far as it goes, and reads the limits. Call it first of all.
+/// Raises the limit of open files as far as possible, and reads the limits. Call it first of all.
 pub fn prepare() {
     drop(ledger());
 }
@@ -237,7 +237,7 @@ struct Ledger {
     in_use: Amount,
     sampled_at: Instant,
     held: Amount,
-    /// Of permits given back since the sample, which may have opened what they were for.
+    /// From permits returned since the sample, which may have opened what they were for.
     released: Amount,
     complained_at: Option<Instant>,
 }
@@ -291,7 +291,7 @@ impl Ledger {
 /// Open files and threads of this process.
 fn in_use() -> Amount {
     let listed = || fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    // Linux 6.2 and later say it without a list.
+    // Linux 6.2 and later report it without a list.
     let files = match fs::metadata("/proc/self/fd") {
         Ok(folder) if folder.len() > 0 => folder.len(),
         _ => u64::try_from(listed()).unwrap_or(u64::MAX),

@@ -56,7 +56,7 @@ pub(super) struct ClipFrame {
     pub(super) ticks: u32,
     /// RTP payloads.
     pub(super) payloads: Vec<Arc<[u8]>>,
-    /// The name that a video frame is found again by behind the server, if it is unique.
+    /// Identifies a video frame behind the server, if it is unique.
     pub(super) tag: Option<u64>,
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn make() -> Result<Clip> {
                 frames.push(frame);
             }
             if collected.complete() {
-                // Full means that it has been said already.
+                // Full means that it has already been sent.
                 let _ = done.try_send(());
             }
         })
@@ -110,7 +110,7 @@ pub(super) async fn make() -> Result<Clip> {
     arrange(&collected)
 }
 
-/// Puts the frames onto one time line, by their number: encoders are exact, pipelines' times need
+/// Puts the frames onto one timeline, by their number: encoders are exact, pipelines' times need
 /// not be.
 fn arrange(collected: &Collected) -> Result<Clip> {
     let video = spread(&collected.video, MediaKind::Video, 90_000);

@@ -72,11 +72,11 @@ impl FloorJob {
 /// What sending cost.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct FloorReport {
-    /// Packets sent while it was measured.
+    /// Packets sent during the measurement.
     pub(super) packets: u64,
     /// CPU time of the sending process meanwhile, in microseconds.
     pub(super) cpu_us: f64,
-    /// Packets sent in all.
+    /// Packets sent in total.
     pub(super) packets_in_all: u64,
 }
 
@@ -180,7 +180,7 @@ pub(super) struct SinksJob {
     pub(super) count: usize,
 }
 
-/// Opens sockets, says their ports, counts what arrives until told to stop, says how many.
+/// Opens sockets, reports their ports, counts what arrives until told to stop, reports how many.
 ///
 /// # Errors
 ///

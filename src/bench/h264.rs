@@ -10,7 +10,7 @@ use crate::media::{
 /// frames hardly ever share them; clips are checked for it.
 const TAG_BYTES: usize = 8;
 
-/// What is known of a frame once its last packet is there.
+/// What is known about a frame once its last packet has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FrameEnd {
     /// Parameter sets and a whole IDR picture came without a gap: a decoder can start.
@@ -73,13 +73,13 @@ struct ParameterSets {
 enum Idr {
     #[default]
     None,
-    /// The first fragment has come, not the last.
+    /// The first fragment has arrived, but not the last.
     Begun,
     Whole,
 }
 
 impl FrameChecker {
-    /// Takes the next packet; answers when it is the last of its frame.
+    /// Takes the next packet; returns the frame's end if it is the last of its frame.
     pub(super) fn push(
         &mut self,
         sequence: u64,

@@ -68,7 +68,7 @@ const SAMPLED_VIEWERS: usize = 8;
 const SETTLE: Duration = Duration::from_secs(3);
 /// How long the floor is measured, at most.
 const FLOOR_MAX: Duration = Duration::from_secs(5);
-/// Load of each core above which other work on the machine shows in the figures.
+/// Load per core above which other work on the machine shows in the figures.
 const BUSY_LOAD: f64 = 0.3;
 /// How long a helper process may take to answer, beyond what its job takes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -121,7 +121,7 @@ struct BenchFigures<'a> {
     /// What `--ladder` found.
     #[serde(skip_serializing_if = "Option::is_none")]
     ladder: Option<Ladder>,
-    /// CPU time per packet with most viewers against the one with fewest.
+    /// CPU time per packet with the most viewers, relative to that with the fewest.
     linearity: Option<f64>,
 }
 
@@ -308,7 +308,7 @@ async fn measure_floor(
 }
 
 /// The clock that all processes of the benchmark share, in nanoseconds. It is the wall clock: a
-/// step while it is measured would show as an impossible transit time.
+/// step during a measurement would show as an impossible transit time.
 fn clock_ns() -> u64 {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -10,7 +10,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// A process's use of the machine so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage {
-    /// User and system time, of all threads; on a precision of 10 ms.
+    /// User and system time of all threads, to a precision of 10 ms.
     pub(super) cpu: Duration,
     /// Threads alive.
     pub(super) threads: u64,
@@ -19,7 +19,7 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// Of the process with this id.
+    /// The usage of the process with this id.
     ///
     /// # Errors
     ///
@@ -52,15 +52,15 @@ fn name_and_cpu(stat: &str) -> Option<(&str, Duration)> {
     Some((name, TICK * ticks))
 }
 
-/// A number behind the name: that, in parentheses, may contain anything. The state, field 3, comes
-/// after it.
+/// A number after the name, which is in parentheses and may contain anything. The state, field 3,
+/// follows it.
 fn field(stat: &str, number: usize) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
     fields.nth(number - 3)?.parse().ok()
 }
 
-/// User and system time of the threads of a process whose names begin so.
+/// User and system time of the threads of a process whose names begin with `prefix`.
 ///
 /// # Errors
 ///

@@ -132,7 +132,7 @@ impl Publishing {
         while !self.connected {
             self.receive_until(self.peer.wake().into()).await?;
         }
-        // Nobody waits any more if the benchmark is being stopped.
+        // Nobody is waiting if the benchmark is being stopped.
         let _ = connected.send(());
         let begin = Instant::now();
         for round in 0.. {
@@ -148,7 +148,7 @@ impl Publishing {
         Ok(())
     }
 
-    /// Handles what comes in until `due`.
+    /// Handles what arrives until `due`.
     async fn receive_until(&mut self, due: Instant) -> Result<()> {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         tokio::select! {

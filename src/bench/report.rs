@@ -44,7 +44,7 @@ pub(super) struct Row {
     /// What carries the viewers.
     pub(super) engine: &'static str,
     pub(super) viewers: usize,
-    /// Viewers that received both tracks while it was measured.
+    /// Viewers that received both tracks during the measurement.
     pub(super) receiving: usize,
     /// Why others did not.
     pub(super) failures: Vec<String>,
@@ -150,7 +150,7 @@ impl Row {
         }
     }
 
-    /// Why this is no measurement at all: viewers without media, or media that did not arrive.
+    /// Why this is not a valid measurement: viewers without media, or media that did not arrive.
     pub(super) fn broken(&self) -> Option<String> {
         if self.receiving < self.viewers || !self.failures.is_empty() {
             let first = self
@@ -172,7 +172,7 @@ impl Row {
     }
 }
 
-/// Each frame that a sampled viewer got, against the last time before that the publisher sent it.
+/// For each frame that a sampled viewer got, the time since the publisher last sent it.
 fn transit(sends: &Sends, viewers: &[ViewerStats]) -> Percentiles {
     let mut by_tag: HashMap<u64, Vec<u64>> = HashMap::new();
     for (tag, at) in sends {
@@ -185,8 +185,8 @@ fn transit(sends: &Sends, viewers: &[ViewerStats]) -> Percentiles {
     }))
 }
 
-/// CPU per packet of the direct engine, with most viewers against the one with fewest: 1 is
-/// linear.
+/// CPU time per packet of the direct engine with the most viewers, relative to that with the
+/// fewest: 1 is linear.
 pub(super) fn linearity(rows: &[Row]) -> Option<f64> {
     let direct = || rows.iter().filter(|row| row.engine == DIRECT);
     let fewest = direct().min_by_key(|row| row.viewers)?;
@@ -272,13 +272,13 @@ const DIRECT: &str = Engine::Direct.name();
 const TARGETS_VIEWERS: usize = 200;
 /// How many viewers webrtcbin's targets are for.
 const WEBRTCBIN_TARGETS_VIEWERS: usize = 40;
-/// The most that each figure may be on webrtcbin.
+/// Maximum of each figure on webrtcbin.
 const WEBRTCBIN_TARGETS: &[BenchTarget] = &[
     #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
     ("packets lost", 0.0, |row| row.lost as f64),
     ("server CPU, us a packet", 50.0, |row| row.cpu_us_per_packet),
 ];
-/// The most that each figure may be on the direct engine.
+/// Maximum of each figure on the direct engine.
 const TARGETS: &[BenchTarget] = &[
     #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
     ("packets lost", 0.0, |row| row.lost as f64),
@@ -301,7 +301,7 @@ const TARGETS: &[BenchTarget] = &[
     ("server transit, ms, p50", 5.0, |row| row.transit_ms.p50),
     ("server transit, ms, p99", 25.0, |row| row.transit_ms.p99),
 ];
-/// The most that a packet may cost with most viewers, against fewest.
+/// Maximum cost of a packet with the most viewers, relative to that with the fewest.
 const LINEARITY_MAX: f64 = 1.2;
 
 /// Every target that was missed, in words.

@@ -6,7 +6,7 @@ pub(super) struct Sequence {
     highest: Option<u16>,
     /// Packets received.
     pub(super) received: u64,
-    /// Sequence numbers skipped and not come late.
+    /// Sequence numbers skipped that have not arrived late.
     pub(super) missing: u64,
 }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::plan::Engine;
 
-/// How long starting, and a broadcast's coming alive, may take.
+/// How long the server may take to start, and a broadcast to go live.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -44,7 +44,7 @@ impl BenchServer {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("aerial.toml"), config)?;
         let mut command = Command::new(std::env::current_exe()?);
-        // The environment of whoever measures may have no say.
+        // The caller's environment must not affect the measurement.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("AERIAL_") {
                 command.env_remove(name);
@@ -155,8 +155,8 @@ fn state_is(status: &Value, wanted: &str) -> bool {
 
 impl Drop for BenchServer {
     fn drop(&mut self) {
-        // Kill first, so that nothing is written into the folder any more. Both may fail only
-        // because there is nothing left to do.
+        // Kill first, so that nothing more is written to the folder. Both may fail only because
+        // there is nothing left to do.
         drop(self.child.start_kill());
         drop(std::fs::remove_dir_all(&self.folder));
     }

@@ -3,7 +3,7 @@
 //! Each viewer is a real client: its own socket, ICE, DTLS, receiver reports once a second. Until
 //! its first keyframe is complete it decrypts everything; then, so that measuring many viewers
 //! does not cost more than serving them, it only counts RTP headers, which SRTP leaves in the
-//! clear. A few sampled viewers go on decrypting and time every frame.
+//! clear. A few sampled viewers keep decrypting and time every frame.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -224,7 +224,7 @@ impl BenchViewer {
         Ok((viewer, session))
     }
 
-    /// Watches for ever; says when the viewer is playing.
+    /// Watches forever; reports when the viewer is playing.
     async fn watch(mut self, sampled: bool, playing: oneshot::Sender<()>) -> Result<()> {
         self.drain(sampled)?;
         let mut playing = Some(playing);
@@ -247,7 +247,7 @@ impl BenchViewer {
             if self.playing
                 && let Some(playing) = playing.take()
             {
-                // Nobody waits any more if the benchmark is being stopped.
+                // Nobody is waiting if the benchmark is being stopped.
                 let _ = playing.send(());
             }
             if !self.playing && self.posted.elapsed() > JOIN_TIMEOUT {

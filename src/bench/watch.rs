@@ -22,7 +22,7 @@ pub(super) struct Schedule {
 
 /// What was measured.
 pub(super) struct Viewed<T> {
-    /// What was looked at, at the beginning and the end.
+    /// What was sampled, at the beginning and the end.
     pub(super) looks: [T; 2],
     /// The viewers' process likewise.
     pub(super) viewers_usage: [Usage; 2],
@@ -32,7 +32,7 @@ pub(super) struct Viewed<T> {
     pub(super) viewers: Vec<ViewerStats>,
 }
 
-/// Viewers join; after a while it is measured; they leave.
+/// Has viewers join, waits, measures, and has them leave.
 pub(super) async fn measure<T>(
     job: viewers::ViewersJob,
     time: Schedule,

@@ -1,4 +1,4 @@
-//! What the parts of a broadcast want done. The actor carries it out.
+//! Actions that the parts of a broadcast request, for the actor to carry out.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
     plan::{PipelineFile, Plan},
 };
 
-/// Sessions are named by their public number.
+/// Something for the actor to do. Sessions are identified by their public number.
 pub(super) enum Action {
     /// Run a publisher's session.
     StartPublisher { session: u64, input: InputStart },
@@ -41,32 +41,32 @@ pub(super) enum Action {
     AskForKeyframe { session: u64 },
 }
 
-/// An input that begins.
+/// The start of an input.
 pub(super) struct InputStart {
     pub(super) gate: Arc<Gate>,
-    /// Where the input tells whether it is alive.
+    /// Where the input reports whether it is alive.
     pub(super) pulse: watch::Sender<Pulse>,
     pub(super) tracks: BroadcastTracks,
     pub(super) streams: EncodedStreams,
 }
 
-/// A run of a pipeline that begins.
+/// The start of a pipeline run.
 pub(super) struct RunStart {
     pub(super) run: RunId,
-    /// Whether the pipeline is started again after a failure.
+    /// Whether this restarts the pipeline after a failure.
     pub(super) again: bool,
     pub(super) file: PipelineFile,
-    /// What its variables are taken from.
+    /// Where its variables come from.
     pub(super) plan: Arc<Plan>,
     pub(super) work: Work,
     /// Asks its encoders for a keyframe.
     pub(super) keyframe: Arc<Notify>,
-    /// Where the run tells how it is.
+    /// Where the run reports its state.
     pub(super) snapshot: watch::Sender<Snapshot>,
 }
 
 impl RunStart {
-    /// Tells that the pipeline is started now. It may have waited for the previous run to end.
+    /// Reports that the pipeline starts now. It may have waited for the previous run to end.
     pub(super) fn tell_start(&self) {
         self.snapshot.send_modify(|snapshot| {
             snapshot.health.state = Activity::Starting;
@@ -116,7 +116,7 @@ pub(super) struct Switching {
     pub(super) keyframe: Option<Arc<Notify>>,
 }
 
-/// A switch that a viewer's session has taken, as the log tells it.
+/// A switch that a viewer's session has made, as the log shows it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Switched {
     pub(super) kind: Kind,

@@ -44,7 +44,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// Media events waiting for the actor: a few per input and rendition.
 const MEDIA_EVENTS_MAX: usize = 64;
 
-/// What an actor is asked.
+/// A request to an actor.
 pub(super) enum ActorRequest {
     /// Start a publisher.
     Publish {
@@ -53,13 +53,13 @@ pub(super) enum ActorRequest {
         arrived: Instant,
         reply: Reply<Created>,
     },
-    /// Start a viewer, of a rendition that it names or of what fits.
+    /// Start a viewer of the rendition that it names, or of whatever suits it.
     Watch {
         offer: Arc<Offer>,
         requested: Option<String>,
         reply: Reply<Created>,
     },
-    /// End a session, by number, because its client wants so.
+    /// End a session, by number, at its client's request.
     End { session: u64, reply: Reply<()> },
     /// Describe the broadcast.
     Describe { reply: Reply<Details> },
@@ -84,7 +84,7 @@ struct Member {
     pending: Option<Pending>,
 }
 
-/// What a session's task is started with.
+/// What a session's task needs to start.
 struct Pending {
     commands: mpsc::Receiver<Command>,
     offer: Arc<Offer>,
@@ -98,7 +98,7 @@ pub(super) struct Actor {
     parts: Parts,
     requests: mpsc::Receiver<ActorRequest>,
     media: mpsc::Receiver<MediaEvent>,
-    /// Given to whoever reports.
+    /// For everyone who reports.
     reports: mpsc::Sender<MediaEvent>,
     keyframe_wanted: Arc<Notify>,
     /// By number.
@@ -323,7 +323,7 @@ impl Actor {
         self.runs.insert(run, stop);
     }
 
-    /// Takes note of a child task that has ended.
+    /// Handles the end of a child task.
     fn reap(&mut self, child: Result<(task::Id, Outcome), JoinError>) {
         let now = Instant::now();
         let (child, outcome) = self.name_child(child);

@@ -43,7 +43,7 @@ impl Visitor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Subscription {
     pub(super) kind: Kind,
-    /// How it is encoded. That is negotiated, and stays.
+    /// The negotiated codec, which never changes.
     pub(super) codec: Codec,
     pub(super) present: Present,
 }
@@ -95,19 +95,19 @@ pub(super) struct ViewerStep {
 pub(super) struct Audience {
     waiting: BTreeMap<u64, Waiting>,
     watching: BTreeMap<u64, Watching>,
-    /// The situation in which every viewer but the new ones was found where it should be.
+    /// The last situation in which every viewer except the new ones was found to be in place.
     settled: Option<Situation>,
-    /// Viewers that have been admitted since.
+    /// Viewers admitted since then.
     new: BTreeSet<u64>,
 }
 
 impl Audience {
-    /// A viewer waits for an answer.
+    /// Adds a viewer that waits for its answer.
     pub(super) fn arrive(&mut self, session: u64, visitor: Visitor, since: Instant) {
         self.waiting.insert(session, Waiting { visitor, since });
     }
 
-    /// Those that wait, in the order in which they came.
+    /// The waiting viewers, in order of arrival.
     pub(super) fn waiting(&self) -> Vec<(u64, Waiting)> {
         let waiting = self.waiting.iter();
         waiting
@@ -115,7 +115,7 @@ impl Audience {
             .collect()
     }
 
-    /// A waiting viewer is admitted with these subscriptions.
+    /// Admits a waiting viewer with these subscriptions.
     pub(super) fn admit(&mut self, session: u64, subscriptions: Vec<Subscription>) {
         if let Some(Waiting { visitor, .. }) = self.waiting.remove(&session) {
             let watching = Watching {
@@ -134,13 +134,13 @@ impl Audience {
         self.watching.remove(&session).is_some() || waited
     }
 
-    /// Forgets everybody that watches.
+    /// Removes and returns all viewers that watch.
     pub(super) fn take_watching(&mut self) -> Vec<u64> {
         self.new.clear();
         std::mem::take(&mut self.watching).into_keys().collect()
     }
 
-    /// Forgets everybody that waits.
+    /// Removes and returns all viewers that wait.
     pub(super) fn take_waiting(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.waiting).into_keys().collect()
     }
@@ -214,7 +214,7 @@ impl Audience {
         Some(viewer.visitor.wants(kind, Some(subscription.codec)))
     }
 
-    /// A viewer gets this from now on. Returns where it came from.
+    /// Notes what a viewer gets from now on. Returns its previous origin.
     pub(super) fn switched(
         &mut self,
         session: u64,

@@ -16,7 +16,7 @@ use crate::{
 /// The public name of the original: what the publisher sends, unchanged.
 pub(super) const ORIGINAL: &str = "source";
 
-/// One rendition that a pipeline of the broadcast makes; for the broadcast's life.
+/// A rendition that one of the broadcast's pipelines makes. Valid for the broadcast's lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RenditionId(pub(super) usize);
 
@@ -43,7 +43,7 @@ pub(super) enum Use {
 }
 
 impl Use {
-    /// Whether it is for the time when nobody publishes.
+    /// Whether it is for when nobody publishes.
     pub(super) const fn is_slate(self) -> bool {
         matches!(self, Self::Slate | Self::SlateAutomatic)
     }
@@ -54,7 +54,7 @@ impl Use {
     }
 }
 
-/// How far a rendition is.
+/// The state of a rendition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RenditionProgress {
     /// Its pipeline does not run and can be started.
@@ -159,8 +159,8 @@ impl Situation {
         wants.misfit(original.codec, &original.demands).or(sparse)
     }
 
-    /// Whether a viewer can show well what comes from there. What has not run yet is believed to
-    /// suit.
+    /// Whether a viewer can show well what this origin delivers. One that has not run yet is
+    /// assumed to suit.
     pub(super) fn suits(&self, origin: TrackOrigin, wants: &Wants<'_>) -> bool {
         match origin {
             TrackOrigin::Original => {
@@ -292,8 +292,8 @@ pub(super) fn ranked(situation: &Situation, wants: &Wants<'_>) -> Vec<TrackOrigi
     ranking
 }
 
-/// As [`ranked`], while nobody publishes. What suits comes first, and of that the codec that the
-/// publisher would send if it came back.
+/// Like [`ranked`], for when nobody publishes. Whatever suits comes first, led by the codec that
+/// the publisher would send if it came back.
 fn ranked_slate(situation: &Situation, wants: &Wants<'_>) -> Vec<TrackOrigin> {
     let has_slate = situation
         .candidates
@@ -315,7 +315,7 @@ fn ranked_slate(situation: &Situation, wants: &Wants<'_>) -> Vec<TrackOrigin> {
     ids.map(TrackOrigin::Rendition).collect()
 }
 
-/// The renditions for a purpose whose codec a viewer accepts, or is not known yet.
+/// The renditions for a purpose whose codec the viewer accepts or is not known yet.
 fn acceptable<'a>(
     situation: &'a Situation,
     purpose: Use,
@@ -331,18 +331,18 @@ fn acceptable<'a>(
 /// What a viewer that joins gets of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Join {
-    /// This, at once. A rendition's pipeline is started if it does not run.
+    /// This, at once. A rendition's pipeline is started if it is not running.
     Take(TrackOrigin),
     /// It waits for this rendition, which is started, or for a pipeline that is about to stop.
     Wait(Option<RenditionId>),
-    /// It has waited for long enough, or everything that would do has failed.
+    /// It has waited long enough, or everything that would do has failed.
     NotReady,
     /// Nothing will do.
     Nothing,
 }
 
-/// Decides for a viewer that joins. It waits for the best rather than take less for as long as it
-/// is `patient`.
+/// Decides for a viewer that joins. While it is `patient`, it waits for the best instead of taking
+/// less.
 pub(super) fn join(situation: &Situation, wants: &Wants<'_>, patient: bool) -> Join {
     let mut outcome = Join::Nothing;
     for origin in ranked(situation, wants) {
@@ -375,9 +375,9 @@ pub(super) struct Present {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Stay,
-    /// It gets this from now on; it makes frames.
+    /// It switches to this origin, which makes frames.
     Switch(TrackOrigin),
-    /// This rendition is started, to switch to it once it makes frames.
+    /// This rendition is started; it switches once the rendition makes frames.
     Start(RenditionId),
 }
 

@@ -1,4 +1,4 @@
-//! What operators may do with the pipelines of a broadcast while they run.
+//! What operators may do with a broadcast's running pipelines.
 //!
 //! The actor only hands out a pipeline's handle; the caller does the work.
 

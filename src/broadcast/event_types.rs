@@ -10,9 +10,9 @@ pub enum EventKind {
     Active,
     /// It is no longer live.
     Inactive,
-    /// How many watch.
+    /// The number of viewers has changed.
     ViewerCount,
-    /// Which layers there are.
+    /// The available layers have changed.
     Layers,
     /// The server is about to stop.
     Reconnect,

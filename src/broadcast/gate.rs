@@ -25,7 +25,7 @@ pub(super) struct InputId(pub(super) u64);
 /// What gates and pipelines report to the actor of their broadcast.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum MediaEvent {
-    /// The first frame of an input that a decoder can start with has passed.
+    /// An input's first frame that a decoder can start with has passed.
     Started {
         input: InputId,
         kind: Kind,
@@ -69,7 +69,7 @@ impl Gate {
         })
     }
 
-    /// Lets nothing through from now on.
+    /// Shuts the gate for good.
     pub(super) fn shut(&self) {
         self.open.store(false, Ordering::Release);
     }

@@ -1,19 +1,19 @@
-//! How a pipeline is.
+//! The health of a pipeline.
 
 use serde::Serialize;
 
 use crate::pipeline::job::{Control, JobFigures};
 
-/// What a pipeline does.
+/// What a pipeline is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Activity {
     /// Nothing: it is not needed now.
     #[default]
     Idle,
-    /// It starts.
+    /// It is starting.
     Starting,
-    /// It runs.
+    /// It is running.
     Running,
     /// Media goes in, but nothing comes out.
     Stalled,
@@ -24,16 +24,16 @@ pub enum Activity {
 /// A pipeline's health.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// What it does.
+    /// What it is doing.
     pub state: Activity,
     /// How many times it has been restarted.
     pub restarts: u64,
-    /// Why it failed last, if it does not run. Not for viewers: it may quote a file's text.
+    /// Why it last failed, if it is not running. Not for viewers: it may quote a file's text.
     #[serde(skip)]
     pub error: Option<String>,
 }
 
-/// What a run tells of itself.
+/// What a run reports about itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) health: Health,

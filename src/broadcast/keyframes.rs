@@ -8,8 +8,8 @@ pub(super) const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 /// How long an input may take to answer a keyframe request.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Requests for keyframes: at most one per [`REQUEST_INTERVAL`] is passed on. More become one, at
-/// the interval's end.
+/// Keyframe requests: at most one per [`REQUEST_INTERVAL`] is passed on. Further ones are merged
+/// into one at the end of the interval.
 #[derive(Debug, Default)]
 pub(super) struct KeyframeRequests {
     wanted: bool,
@@ -21,7 +21,7 @@ impl KeyframeRequests {
         self.wanted = true;
     }
 
-    /// There is nobody to ask.
+    /// Drops the request: there is nobody to ask.
     pub(super) fn forget(&mut self) {
         self.wanted = false;
     }
@@ -40,8 +40,8 @@ impl KeyframeRequests {
     }
 }
 
-/// Watches whether an input makes keyframes often enough, or at least when it is asked: otherwise
-/// viewers that join would wait.
+/// Watches whether an input makes keyframes often enough, or at least when asked. Otherwise viewers
+/// that join would have to wait.
 #[derive(Debug, Default)]
 pub(super) struct KeyframeWatch {
     asked: Option<Instant>,
@@ -49,7 +49,8 @@ pub(super) struct KeyframeWatch {
 }
 
 impl KeyframeWatch {
-    /// Whether too much time is between keyframes; for as long as the input lasts.
+    /// Whether keyframes are too far apart. Once true, it stays true for as long as the input
+    /// lasts.
     pub(super) fn is_sparse(&self) -> bool {
         self.sparse
     }

@@ -1,6 +1,6 @@
 //! Who publishes and who watches: one actor per broadcast.
 //!
-//! [`Broadcasts`] is the door for `http`. Sessions and pipelines are child tasks of the
+//! [`Broadcasts`] is what `http` calls. Sessions and pipelines are child tasks of the
 //! actor that negotiate, run and close on their own and report back, so that the actor never waits
 //! for GStreamer or for a viewer. This room knows neither HTTP nor SDP details nor GStreamer.
 //!
@@ -85,21 +85,21 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
 const ATTEMPTS_MAX: usize = 4;
 /// When to ask again for a broadcast that nobody publishes.
 const RETRY_MISSING: Duration = Duration::from_secs(2);
-/// When a second publisher may try again: after that long without RTP the first is stale.
+/// When a second publisher may try again: after this long without RTP the first is stale.
 const RETRY_TAKEN: Duration = Duration::from_secs(2);
 
 /// What the configuration says about broadcasts.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long a publisher may take and be silent.
+    /// How long a publisher may take to start and may be silent.
     pub times: Times,
     /// How long viewers wait for a publisher that is gone.
     pub grace: Duration,
-    /// Sessions at the same time.
+    /// Maximum simultaneous sessions.
     pub sessions_max: usize,
-    /// Broadcasts at the same time.
+    /// Maximum simultaneous broadcasts.
     pub broadcasts_max: usize,
-    /// Viewers of one broadcast.
+    /// Maximum viewers of one broadcast.
     pub viewers_max: usize,
     /// Whether a new publisher replaces a live one.
     pub replace_live: bool,
@@ -360,7 +360,7 @@ impl Broadcasts {
         while directory.actors.try_join_next().is_some() {}
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let (actor, status) = Actor::new(name, Arc::clone(shared), receiver);
-        // An error span, so that it is there at every level.
+        // An error span, so that it is enabled at every level.
         let span = tracing::error_span!("broadcast", %name);
         directory.actors.spawn(actor.run().instrument(span));
         directory.broadcasts.insert(
@@ -418,7 +418,7 @@ impl Broadcasts {
     }
 }
 
-/// Lets a session begin, if the system has what it needs.
+/// Admits a session if the system has what it needs.
 fn admit() -> Result<resources::Permit, Error> {
     let permit = resources::reserve(Asker::Client, Amount::SESSION);
     permit.map_err(|short| Error::Full(short.name()))

@@ -7,7 +7,7 @@ use crate::peer::End;
 pub(super) enum Outcome {
     /// A session that had been answered.
     Ended(End),
-    /// A session that never began. The actor tells the client, once nothing is left of it.
+    /// A session that never began. The actor tells the client once nothing is left of the session.
     Refused(Reply<Created>, Error),
     /// A run of a pipeline.
     Run(RunEnd),

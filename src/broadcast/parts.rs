@@ -35,7 +35,7 @@ use crate::{
 /// When to ask again while a publisher is about to go live.
 const RETRY_STARTING: Duration = Duration::from_secs(1);
 /// How long a broadcast stays listed after its last publisher: long enough for the request that
-/// made it to arrive.
+/// created it to arrive.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A broadcast, without the tasks that do its work.
@@ -48,7 +48,7 @@ pub(super) struct Parts {
     renditions: RenditionPipelines,
     outputs: Outputs,
     slate: SlateState,
-    /// The video that automatic renditions were last made of.
+    /// The video that automatic renditions were last made from.
     transcoded: Option<Original>,
 }
 
@@ -77,12 +77,12 @@ impl Parts {
         &self.plan
     }
 
-    /// Notified when somebody needs a keyframe of the publisher or source.
+    /// Notified when somebody needs a keyframe from the publisher or source.
     pub(super) fn keyframe_notify(&self) -> Arc<Notify> {
         Arc::clone(self.supply.keyframe_wanted())
     }
 
-    /// Whether a publisher may begin now whose request arrived at `arrived`.
+    /// Whether a publisher whose request arrived at `arrived` may begin now.
     pub(super) fn check_publisher(&self, arrived: Instant, now: Instant) -> Result<(), Error> {
         if self.supply.admits_publisher(arrived, now) {
             return Ok(());
@@ -93,7 +93,7 @@ impl Parts {
         })
     }
 
-    /// A publisher begins. The present one makes way.
+    /// Begins a publisher, which replaces the present one.
     pub(super) fn publish(
         &mut self,
         session: u64,
@@ -107,7 +107,7 @@ impl Parts {
         actions
     }
 
-    /// Whether a viewer may come in now.
+    /// Whether a viewer may join now.
     pub(super) fn check_viewer(&self, requested: Option<&str>, now: Instant) -> Result<(), Error> {
         let state = self.state(now);
         let waits = self.slate.is_configured() && state != State::Stale;
@@ -120,7 +120,7 @@ impl Parts {
         self.renditions.check_requested(requested)
     }
 
-    /// A new viewer. It is answered once there is something to watch.
+    /// Adds a viewer, which is answered once there is something to watch.
     pub(super) fn watch(&mut self, session: u64, visitor: Visitor, now: Instant) -> Vec<Action> {
         self.audience.arrive(session, visitor, now);
         let mut actions = self.decide(now);
@@ -130,7 +130,7 @@ impl Parts {
         actions
     }
 
-    /// A client ends its session. `None` if there is no such session.
+    /// Ends a session at its client's request. `None` if there is no such session.
     pub(super) fn delete(&mut self, session: u64, now: Instant) -> Option<Vec<Action>> {
         let mut actions = Vec::new();
         let why = End::Deleted;
@@ -145,19 +145,19 @@ impl Parts {
         Some(actions)
     }
 
-    /// A viewer's session has ended, or its client has left before the answer.
+    /// Handles the end of a viewer's session, or a client that left before the answer.
     pub(super) fn viewer_ended(&mut self, session: u64) {
         self.audience.remove(session);
     }
 
-    /// A publisher's session has ended.
+    /// Handles the end of a publisher's session.
     pub(super) fn publisher_ended(&mut self, session: u64, why: End, now: Instant) -> Vec<Action> {
         let mut actions = Vec::from_iter(self.supply.publisher_ended(session, why, now));
         actions.extend(self.decide(now));
         actions
     }
 
-    /// A run of a pipeline has ended.
+    /// Handles the end of a pipeline run.
     pub(super) fn run_ended(&mut self, end: &RunEnd, now: Instant) -> Vec<Action> {
         match end.run.slot {
             SlotId::Source => self.supply.run_ended(end, now),
@@ -167,7 +167,7 @@ impl Parts {
         self.decide(now)
     }
 
-    /// Something has happened to the broadcast's media.
+    /// Handles an event of the broadcast's media.
     pub(super) fn media(&mut self, event: MediaEvent, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
@@ -195,7 +195,7 @@ impl Parts {
         actions
     }
 
-    /// Somebody needs a keyframe of the publisher or source.
+    /// Handles the need for a keyframe from the publisher or source.
     pub(super) fn keyframe_wanted(&mut self, now: Instant) -> Option<Action> {
         self.supply.want_keyframe();
         self.supply.ask_for_keyframe(now)
@@ -331,7 +331,7 @@ impl Parts {
         self.end_broadcast()
     }
 
-    /// Closes everybody that watches: what comes next is new to them.
+    /// Ends the sessions of all viewers that watch: what comes next is a new broadcast to them.
     fn end_broadcast(&mut self) -> Vec<Action> {
         self.supply.forget_tracks();
         let why = End::BroadcastEnded;

@@ -95,7 +95,7 @@ struct PublisherConnection {
     publisher: Publisher,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
-    /// A loss has broken the picture.
+    /// Notified when a loss has broken the picture.
     keyframe_wanted: Arc<Notify>,
     pulse: watch::Sender<Pulse>,
 }

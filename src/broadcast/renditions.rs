@@ -38,7 +38,7 @@ pub(super) struct RenditionPipelines {
 }
 
 impl RenditionPipelines {
-    /// All that a broadcast may run.
+    /// Every rendition pipeline that a broadcast may run.
     pub(super) fn new(
         broadcast: &Name,
         plan: &Arc<Plan>,
@@ -260,8 +260,8 @@ impl RenditionPipelines {
         }
     }
 
-    /// Starts what is due again, and stops what nobody needs. `watched` are the renditions that
-    /// have viewers.
+    /// Restarts what is due, and stops what nobody needs. `watched` are the renditions that have
+    /// viewers.
     pub(super) fn tick(
         &mut self,
         watched: &BTreeSet<RenditionId>,
@@ -357,7 +357,7 @@ impl RenditionPipelines {
         }
     }
 
-    /// Forgets what a series of runs has made: it is old when the next begins.
+    /// Forgets what a series of runs has made: it is outdated when the next one begins.
     fn forget(&mut self, index: usize) {
         if let Some(pipeline) = self.pipelines.get_mut(index) {
             pipeline.failed = false;
@@ -368,8 +368,8 @@ impl RenditionPipelines {
         }
     }
 
-    /// Forgets what automatic renditions demanded of decoders: what is made of another original
-    /// may differ.
+    /// Forgets what automatic renditions demanded of decoders: made from another original, they may
+    /// differ.
     pub(super) fn forget_demands(&self) {
         for rendition in &self.made {
             let Some(pipeline) = self.pipelines.get(rendition.pipeline) else {
@@ -415,8 +415,8 @@ impl RenditionPipelines {
         }
     }
 
-    /// Has a pipeline's encoders make a keyframe; `None` if there is no such pipeline, or whether
-    /// it runs.
+    /// Has a pipeline's encoders make a keyframe. Returns whether it runs; `None` if there is no
+    /// such pipeline.
     pub(super) fn force_keyframe(&self, pipeline: &str) -> Option<bool> {
         let mut pipelines = self.pipelines.iter();
         let found = pipelines.find(|found| found.slot.file().name() == pipeline)?;
@@ -434,7 +434,7 @@ impl RenditionPipelines {
             .any(|pipeline| !pipeline.slot.is_resting())
     }
 
-    /// Whether the API shows it: what viewers can request, and the rest while it runs.
+    /// Whether the API shows it: always if viewers can request it, otherwise while it runs.
     fn shown(pipeline: &RenditionPipeline) -> bool {
         pipeline.purpose == Use::Configured || !pipeline.slot.is_resting()
     }

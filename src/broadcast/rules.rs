@@ -1,13 +1,13 @@
-//! What holds for every broadcast.
+//! Rules for every broadcast.
 
 use std::time::Duration;
 
 use super::takeover::Times;
 
-/// What the configuration says of every broadcast.
+/// What the configuration says about every broadcast.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
-    /// How long a publisher may take and be silent.
+    /// How long a publisher may take to start and may be silent.
     pub(super) times: Times,
     /// How long viewers wait for a publisher that is gone.
     pub(super) grace: Duration,

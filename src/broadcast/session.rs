@@ -52,7 +52,7 @@ impl SessionId {
         Self(text.to_owned())
     }
 
-    /// The id as it stands in a URL. Whoever has it controls the session: never log it.
+    /// The id as it appears in a URL. Whoever has it controls the session: never log it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -73,7 +73,7 @@ pub(super) enum Command {
     Keyframe,
     /// The viewer wants this layer of its picture, or the server's choice.
     Layer(Option<usize>),
-    /// The viewer shall get another rendition.
+    /// Give the viewer another rendition.
     Switch(SwitchCommand),
     /// Restart ICE with the peer's new credentials; the reply is the engine's side of it.
     Restart {
@@ -83,11 +83,11 @@ pub(super) enum Command {
     },
 }
 
-/// Where a viewer's track comes from, from now on.
+/// The new origin of a viewer's track.
 pub(super) struct SwitchCommand {
     pub(super) kind: Kind,
     pub(super) track: BroadcastTrack,
-    /// Who makes its keyframes, if it is the picture.
+    /// Asks for its keyframes, if it is video.
     pub(super) keyframe: Option<Arc<Notify>>,
 }
 
@@ -146,7 +146,7 @@ impl Session {
             Role::Publisher => "publisher",
             Role::Viewer => "viewer",
         };
-        // An error span, so that it is there at every level.
+        // An error span, so that it is enabled at every level.
         let span = tracing::error_span!("session", id = number, role = role_name);
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let session = Self {

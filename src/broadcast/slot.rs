@@ -62,13 +62,13 @@ pub(super) struct RunEnd {
     pub(super) jitter: f64,
 }
 
-/// A run that begins.
+/// A run that is about to begin.
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) run: RunId,
-    /// Whether the pipeline is started again after a failure.
+    /// Whether this restarts the pipeline after a failure.
     pub(super) again: bool,
-    /// Where the run tells how it is.
+    /// Where the run reports its state.
     pub(super) snapshot: watch::Sender<Snapshot>,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Slot {
     id: SlotId,
     file: PipelineFile,
     phase: Phase,
-    /// What a series of runs takes: those from a start up to the next rest.
+    /// The inputs of the present series of runs, from a start to the next rest.
     inputs: InputTracks,
     /// Runs so far.
     runs: u64,
@@ -134,7 +134,7 @@ impl Slot {
         &self.file
     }
 
-    /// What the present series of runs takes.
+    /// The inputs of the present series of runs.
     pub(super) fn inputs(&self) -> &InputTracks {
         &self.inputs
     }
@@ -166,7 +166,7 @@ impl Slot {
         matches!(self.phase, Phase::Running { .. }) && self.run() == run
     }
 
-    /// Starts a series of runs that takes this.
+    /// Starts a series of runs with these inputs.
     pub(super) fn start(&mut self, inputs: InputTracks, now: Instant) -> Begun {
         self.inputs = inputs;
         self.failures = 0;
@@ -193,7 +193,7 @@ impl Slot {
         }
     }
 
-    /// Ends the series. A run writes what it holds first.
+    /// Ends the series. A run first writes what it holds.
     pub(super) fn stop(&mut self, why: End) -> Option<StopRun> {
         match &mut self.phase {
             Phase::Resting => None,
@@ -303,8 +303,8 @@ pub(super) struct StopRun {
     pub(super) why: End,
 }
 
-/// The pause after this many failures in a row: it doubles up to a limit, and `jitter`, between 0
-/// and 1, takes up to half of it away.
+/// The pause after this many failures in a row. It doubles up to a limit; `jitter`, between 0 and
+/// 1, shortens it by up to half.
 fn pause(failures: u32, jitter: f64) -> Duration {
     let longest = PAUSE_MIN
         .saturating_mul(1 << failures.min(16))

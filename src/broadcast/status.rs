@@ -57,7 +57,7 @@ pub struct Status {
     pub started: Option<SystemTime>,
     /// What feeds it.
     pub source: SourceKind,
-    /// What there is to receive.
+    /// What viewers can receive.
     pub tracks: Vec<TrackStatus>,
     /// Its outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -86,7 +86,7 @@ pub struct PipelineStatus {
 /// One broadcast with the figures of its pipelines.
 #[derive(Clone, Debug, Serialize)]
 pub struct Details {
-    /// What the list tells of it.
+    /// What the list says about it.
     #[serde(flatten)]
     pub status: Status,
     /// Its outputs.
@@ -98,7 +98,7 @@ pub struct Details {
 }
 
 impl Details {
-    /// With the reasons of failures, for the operator.
+    /// Adds the reasons for failures, for the operator.
     #[must_use]
     pub fn with_errors(mut self) -> Self {
         for pipelines in [&mut self.outputs, &mut self.rendition_pipelines] {
@@ -121,7 +121,7 @@ pub struct RenditionStatus {
     pub pipeline: String,
     /// Viewers that receive it.
     pub viewers: usize,
-    /// Why it is made, if the server has decided to: nobody can ask for it by name.
+    /// Why it is made, if the server decided to make it: nobody can ask for it by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automatic: Option<String>,
     /// Its pipeline's health.

@@ -76,8 +76,8 @@ impl Run {
         }
     }
 
-    /// A pipeline whose sink is stuck, such as in a FIFO that nobody reads, holds its thread until
-    /// that is over. A second one never runs beside it.
+    /// A pipeline whose sink is stuck, such as on a FIFO that nobody reads, holds its thread until
+    /// the sink returns. A second one never runs beside it.
     async fn wait_for_previous(&self) {
         let name = self.pipeline_name();
         if !hangs(&name) {
@@ -246,8 +246,7 @@ impl Run {
         }
     }
 
-    /// Tells the actor of the first frame of a rendition. A source's frames pass its gate, which
-    /// does so.
+    /// Tells the actor about the first frame of a rendition. For a source, its gate does so.
     async fn report(&self, kind: Kind, sink: &str, codec: Codec) {
         let Work::Renditions { made, .. } = &self.start.work else {
             tracing::debug!(%kind, %codec, "first frame");

@@ -29,7 +29,7 @@ use crate::{
     plan::Plan,
 };
 
-/// Media with a frame as new as this is flowing.
+/// Media is flowing if its last frame is at most this old.
 const FLOWING: Duration = Duration::from_secs(1);
 
 /// What feeds a broadcast, and what it brings.
@@ -130,7 +130,7 @@ impl Supply {
         start
     }
 
-    /// Ends the input. Viewers stay for the grace period; a source is started again.
+    /// Ends the input. Viewers stay for the grace period; a source is restarted.
     pub(super) fn retire(&mut self, why: End, now: Instant) -> Option<Action> {
         let feeder = self.drop_input(now)?;
         match feeder {
@@ -176,7 +176,7 @@ impl Supply {
         }
     }
 
-    /// Ends everything; nothing is started again.
+    /// Ends everything; nothing restarts.
     pub(super) fn shut_down(&mut self, now: Instant) -> Vec<Action> {
         let source = self.source.take();
         let stop = source.and_then(|mut source| source.stop(End::Shutdown));
@@ -216,8 +216,7 @@ impl Supply {
             .is_some_and(|present| present.id == input)
     }
 
-    /// The tracks that the broadcast goes live with, if it is time to. Also if a late track joins
-    /// those that are live.
+    /// The tracks to go live with, if it is time; also when a late track joins those that are live.
     pub(super) fn ready(&self, now: Instant) -> Option<BroadcastTracks> {
         let input = self.input.as_ref()?;
         let tracks = input.tracks.known();
@@ -263,7 +262,7 @@ impl Supply {
         }
     }
 
-    /// Starts the source if it is due and wanted, and stops it if it is not. `wanted` is whether
+    /// Starts the source if it is due and needed, and stops it if it is not needed. `wanted`:
     /// somebody watches or waits.
     pub(super) fn run_source(&mut self, now: Instant, wanted: bool) -> Vec<Action> {
         if wanted {
@@ -310,7 +309,7 @@ impl Supply {
         stop.map(Action::StopRun)
     }
 
-    /// Wants a keyframe of the input.
+    /// Notes that a keyframe of the input is wanted.
     pub(super) fn want_keyframe(&mut self) {
         self.requests.want();
     }
@@ -335,7 +334,7 @@ impl Supply {
         }
     }
 
-    /// Has a source make a keyframe; `None` if it is not this pipeline, or whether it runs.
+    /// Has a source make a keyframe. Returns whether it runs; `None` if it is not this pipeline.
     pub(super) fn force_keyframe(&mut self, pipeline: &str) -> Option<bool> {
         let source = self.source.as_ref()?;
         if source.file().name() != pipeline {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::peer::End;
 
-/// How long a publisher may take and be silent.
+/// How long a publisher may take to start and may be silent.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
     /// From the answer to the connection. Default: 15 s.
@@ -17,14 +17,14 @@ pub struct Times {
     pub ended: Duration,
 }
 
-/// What is known of the one who feeds a broadcast.
+/// What is known about whoever feeds a broadcast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pulse {
     /// When the answer was ready.
     pub(super) answered: Option<Instant>,
     /// When ICE and DTLS were up.
     pub(super) connected: Option<Instant>,
-    /// When the last packet came in.
+    /// When the last packet arrived.
     pub(super) last_packet: Option<Instant>,
 }
 
@@ -38,9 +38,9 @@ pub(super) enum Takeover {
 }
 
 impl Pulse {
-    /// What a second publisher gets whose request arrived at `arrived`.
+    /// Decides on a second publisher, whose request arrived at `arrived`.
     ///
-    /// Of requests that overlap in time exactly one wins. After its answer a publisher that has
+    /// Of several overlapping requests, exactly one wins. A publisher that has its answer but has
     /// not connected protects nothing: OBS disconnects silently if it rejects the answer.
     pub(super) fn takeover(&self, arrived: Instant, now: Instant, times: &Times) -> Takeover {
         let overlaps = self.answered.is_none_or(|answered| arrived <= answered);

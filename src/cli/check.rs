@@ -20,7 +20,7 @@ pub(super) struct Check {
     variables: Vec<(String, String)>,
 }
 
-/// Tells every problem of the files on `out`; the exit code is 1 if there is one.
+/// Reports every problem of the files on `out`; the exit code is 1 if there is one.
 ///
 /// # Errors
 /// If GStreamer does not start, or a file cannot be read.

@@ -28,7 +28,7 @@ pub(super) struct Manual {
 /// Writes the completion script of a shell.
 ///
 /// # Errors
-/// If `out` does not take it.
+/// If `out` cannot be written to.
 pub(super) fn completions(
     options: &Completions,
     mut command: Command,

@@ -84,7 +84,7 @@ fn command() -> Command {
             "Run one pipeline file alone and show what goes in and comes out each second",
         )))
         .subcommand(
-            // The derived options would bring a description of themselves.
+            // The derived options would add a description of their own.
             bench::Options::augment_args(Command::new("bench"))
                 .about("Measure what a server on this machine costs and how fast it is"),
         )
@@ -108,7 +108,7 @@ fn complain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr()
         || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     {
-        // Err: nobody reads.
+        // Err: nobody is reading.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -143,6 +143,6 @@ fn read(path: &Path) -> anyhow::Result<String> {
 }
 
 fn say(line: &str) {
-    // Err: nobody reads.
+    // Err: nobody is reading.
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -82,8 +82,8 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     done
 }
 
-/// The filter, without what str0m says unless it is named: anybody who sends forged packets to the
-/// UDP port can make it warn of each.
+/// The filter, without str0m's messages unless it is named: anyone who sends forged packets to the
+/// UDP port can make it warn about each.
 fn log_filter(wanted: &str) -> anyhow::Result<Targets> {
     let named = wanted.contains("str0m");
     let quiet = if named { "" } else { ",str0m=error" };
@@ -109,7 +109,7 @@ async fn until_signal(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has the certificate, if there is one, read again at each signal. Never ends.
+/// Reloads the certificate, if there is one, at each signal. Never ends.
 async fn reload_at(mut hangup: Signal, reload: Option<Arc<Notify>>) {
     while hangup.recv().await.is_some() {
         if let Some(reload) = &reload {

@@ -26,7 +26,7 @@ pub(super) struct Try {
     seconds: u64,
 }
 
-/// Runs one file alone and tells on `out`, each second, what goes in and out.
+/// Runs one file alone and reports on `out`, each second, what goes in and out.
 ///
 /// # Errors
 /// If the file cannot be read, has problems, or its pipeline does not start or fails.
@@ -49,7 +49,7 @@ pub(super) fn run(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
         variables = variables.with(name, value);
     }
     let mut tell = |news| {
-        // Err: nobody reads.
+        // Err: nobody is reading.
         let _ = match news {
             TrialNews::Began(role) => writeln!(out, "{}", describe(&role)),
             TrialNews::Happened(event) => writeln!(out, "        {}", happened(&event)),

@@ -18,12 +18,12 @@ use crate::plan::{
     Engine, Name, Pattern, PipelineFile, Setting, Settings, SlateFile, Value, Vars, keys,
 };
 
-/// Outputs, or files of renditions, of one broadcast: bounds what one publisher can start.
+/// Maximum outputs, or rendition files, of one broadcast: bounds what one publisher can start.
 const FILES_MAX: usize = 16;
-/// Variables of one section.
+/// Maximum variables of one section.
 const VARIABLES_MAX: usize = 64;
 
-/// A type of key: how it stands in the file, and what it needs besides.
+/// A type of key: how the file writes it, and what else it needs.
 trait Key: Setting {
     /// Completes "this key takes ...".
     const TAKES: &'static str;
@@ -205,7 +205,7 @@ impl BroadcastSection {
         Self::read(pattern, file, &format!("broadcasts.{written}"), table)
     }
 
-    /// `[defaults]`: what every broadcast has whose own section says nothing else.
+    /// `[defaults]`: what every broadcast has unless its own section says otherwise.
     pub(super) fn defaults(file: &File<'_>, table: &DeTable<'_>) -> Result<Self, Error> {
         Self::read(Pattern::any(), file, "defaults", table)
     }
@@ -239,7 +239,7 @@ impl BroadcastSection {
         Ok(section)
     }
 
-    /// What feeds one broadcast is named for this one only; what is on demand has a source.
+    /// A source belongs to a single named broadcast; `on_demand` requires a source.
     fn check(&self, name: &str) -> Result<(), Error> {
         let Entries {
             source, on_demand, ..

@@ -1,4 +1,4 @@
-//! The configuration file: where things stand in it, and its values as text.
+//! The configuration file: where things are in it, and its values as text.
 
 use std::path::Path;
 

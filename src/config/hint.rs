@@ -1,6 +1,6 @@
 //! What to do about a mistake.
 
-/// What to do about an unknown key: take the nearest known one, if it is near.
+/// What to do about an unknown key: take the nearest known one, if it is close.
 pub(super) fn hint<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
     let nearest = known
         .map(|known| (strsim::levenshtein(key, known), known))

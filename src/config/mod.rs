@@ -32,7 +32,7 @@ use crate::{
     plan::{Pattern, Plans, Settings},
 };
 
-/// The file read when no other is named and it exists in the working directory.
+/// The file that is read if none is named and it exists in the working directory.
 pub const DEFAULT_FILE: &str = "aerial.toml";
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "AERIAL_CONFIG";
@@ -115,7 +115,7 @@ pub struct Config {
     pub main: Main,
     /// The HTTP port.
     pub http: Http,
-    /// How tokens are taken.
+    /// How tokens are accepted.
     pub auth: Auth,
     /// Who may publish and watch.
     pub access: Access,
@@ -146,7 +146,7 @@ impl Config {
             plans: Plans::default(),
         };
         if let Some(web) = &config.main.web {
-            // Looked at now: a wrong folder is a mistake to learn of at the start.
+            // Checked now: a wrong folder is a mistake to report at the start.
             let index = web.join("index.html");
             fs::File::open(&index).map_err(|source| Error::Unreadable {
                 path: index,
@@ -192,7 +192,8 @@ impl Config {
         tokens.extend(publish_token.as_ref().map(publish));
         tokens.extend(watch_token.as_ref().map(watch));
         match raw.first_of("auth.") {
-            // Whoever sets any of it wants it: an empty variable must not open the server.
+            // Setting any of these means wanting tokens: an empty variable must not open the
+            // server.
             Some((key, origin)) if tokens.is_empty() => Err(Error::BadValue {
                 origin: origin.clone(),
                 key: key.to_owned(),

@@ -11,7 +11,7 @@ use crate::plan::{PipelineFile, SlateFile};
 #[folder = "pipelines/"]
 struct BuiltIn;
 
-/// What makes media that viewers decode, best first.
+/// Pipelines that make media viewers can decode, best first.
 const AUTOMATIC: [&str; 7] = [
     "h264.launch",
     "vp8.launch",
@@ -93,7 +93,7 @@ fn read_from(directory: &Path, file: &str, origin: &ValueOrigin) -> Result<Strin
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".launch"))
         .collect();
-    // Only names that the folder itself lists: a source cannot point out of it.
+    // Only names that the folder itself lists: a name cannot point outside it.
     if !known.iter().any(|name| name == file) {
         let known = known.into_iter().map(Cow::Owned);
         return Err(missing(

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::{Error, NOT_SHOWN, Opt, ValueOrigin, broadcasts::BroadcastSection};
 use crate::{access::Token, plan::Value};
 
-/// What file, environment and flags say; the later beat the earlier.
+/// What file, environment and flags say; later ones override earlier ones.
 #[derive(Clone, Debug, Default)]
 pub struct RawConfig {
     pub(super) values: BTreeMap<&'static str, (String, ValueOrigin)>,
     /// `[broadcasts.NAME]` and `[defaults]`.
     pub(super) broadcasts: Vec<BroadcastSection>,
-    /// Whether the file has a `[broadcasts]` section, be it empty.
+    /// Whether the file has a `[broadcasts]` section, even an empty one.
     pub(super) has_broadcasts: bool,
     /// `[[auth.tokens]]`.
     pub(super) tokens: Vec<Token>,

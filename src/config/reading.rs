@@ -78,7 +78,7 @@ impl RawConfig {
         Ok(())
     }
 
-    /// Returns the tokens, which may stand somewhere else.
+    /// Returns the tokens, which may be stored elsewhere.
     fn add_file(&mut self, path: &Path, text: &str) -> Result<Vec<TokenSection>, Error> {
         let file = File { path, text };
         let mut tokens = Vec::new();

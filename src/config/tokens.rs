@@ -17,13 +17,13 @@ use crate::{
     plan::{Pattern, Value},
 };
 
-/// Tokens of one file: each is compared with each token that comes.
+/// Maximum tokens in one file: each is compared with every token that arrives.
 const TOKENS_MAX: usize = 1000;
 /// The keys of a section.
 const KEYS: [&str; 5] = ["token", "token_file", "token_env", "publish", "watch"];
 const PLACES: &str = "one of token, token_file and token_env in each section";
 
-/// Where a token stands.
+/// Where a token is stored.
 #[derive(Clone, Debug)]
 enum Place {
     Here(Secret),
@@ -139,7 +139,7 @@ impl TokenSection {
         })
     }
 
-    /// Reads the token from where it stands.
+    /// Reads the token from where it is stored.
     pub(super) fn resolve(&self, variables: &BTreeMap<String, String>) -> Result<Token, Error> {
         let token = |secret: &Secret| Token::new(secret, self.publish.clone(), self.watch.clone());
         let (key, text) = match &self.place {

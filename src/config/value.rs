@@ -1,5 +1,5 @@
-//! Values that only options have, as text. What they have in common with the keys of broadcasts
-//! lies in `plan`.
+//! Values that only options have, as text. Those that the keys of broadcasts have as well are in
+//! `plan`.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ pub struct LogFilter(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicUrl(pub String);
 
-/// A STUN or TURN server that clients learn of (RFC 7064, RFC 7065).
+/// A STUN or TURN server that clients are told about (RFC 7064, RFC 7065).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IceServer {
     /// `stun:host:port` or `turn:host:port?transport=udp`.

@@ -1,4 +1,4 @@
-//! The JSON API. Lists have what the client may watch or publish; totals are public.
+//! The JSON API. Lists contain what the client may watch or publish; totals are public.
 
 use serde::Serialize;
 use warp::reply::Response;
@@ -39,7 +39,7 @@ struct Server {
     needs_token: NeedsToken,
 }
 
-/// What cannot be done with every broadcast without a token.
+/// What some or all broadcasts require a token for.
 #[derive(Serialize)]
 struct NeedsToken {
     publish: bool,

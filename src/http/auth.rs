@@ -35,7 +35,7 @@ pub(super) struct Auth {
     failures: ClientLimits,
 }
 
-/// The broadcasts that a client gets to see.
+/// The broadcasts that a client may see.
 pub(super) enum Visible {
     /// All.
     Everything,
@@ -129,7 +129,7 @@ impl Auth {
         })
     }
 
-    /// Which broadcasts the client gets to see.
+    /// The broadcasts that the client may see.
     pub(super) fn view(&self, request: &HttpRequest) -> Result<Visible, Problem> {
         let access = &self.options.access;
         if access.is_open_to_viewers() {
@@ -153,7 +153,7 @@ impl Auth {
         }
     }
 
-    /// Whose token the request has; `None` without one.
+    /// The holder of the request's token; `None` without one.
     fn holder(&self, request: &HttpRequest) -> Result<Option<Holder>, Problem> {
         let Some(token) = self.token(request) else {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! How much one client may send: offers (RFC 9725 §5), wrong tokens. Counts; knows nothing about
-//! requests.
+//! How much one client may send: offers (RFC 9725 §5), wrong tokens. It only counts, and knows
+//! nothing about requests.
 
 use std::{
     collections::HashMap,
@@ -12,17 +12,17 @@ use crate::media::TokenBucket;
 
 /// Offers per second from one client, if nothing is configured.
 const OFFERS: usize = 20;
-/// Seconds' worth of offers that may come at once: an audience behind one address begins together.
+/// Seconds' worth of offers that may come at once: an audience behind one address starts together.
 const OFFERS_BURST: f64 = 10.0;
 /// Wrong tokens per minute from one client, if nothing is configured; all may come at once.
 const FAILURES: usize = 60;
 /// Clients that are remembered. With more at once, none is counted: such a flood comes from
 /// everywhere.
 const CLIENTS_MAX: usize = 10_000;
-/// The part of an IPv6 address that a network gives to one customer at least: a /64.
+/// The smallest part of the IPv6 addresses that a network gives to one customer: a /64.
 const NETWORK: u128 = !0 << 64;
 
-/// Who has sent how much.
+/// How much each client has sent.
 pub(super) struct ClientLimits {
     /// Per second.
     rate: f64,
@@ -92,12 +92,12 @@ impl ClientLimits {
     }
 }
 
-/// A number of things, at least one.
+/// A count, at least one.
 fn count(number: usize) -> f64 {
     f64::from(u32::try_from(number).unwrap_or(u32::MAX).max(1))
 }
 
-/// What is counted together.
+/// The addresses that are counted together.
 fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & NETWORK).into(),
@@ -136,7 +136,7 @@ mod tests {
             assert!(clients.take(IpAddr::V4(number.into()), now));
         }
         assert!(clients.buckets.lock().unwrap().len() <= CLIENTS_MAX);
-        // Who has been quiet is forgotten.
+        // A client that has been quiet is forgotten.
         assert!(clients.take(ip("192.0.2.1"), now + Duration::from_mins(1)));
         assert_eq!(clients.buckets.lock().unwrap().len(), 1);
     }

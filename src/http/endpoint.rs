@@ -113,7 +113,7 @@ fn redirect(base: &str, request: &HttpRequest) -> Response {
 /// The broadcast that a request is about.
 ///
 /// # Errors
-/// 404 for a text that is no name; 400 or 401 if the request names none.
+/// 404 for text that is not a name; 400 or 401 if the request names none.
 pub(super) fn name(
     app: &App,
     role: Role,
@@ -122,7 +122,7 @@ pub(super) fn name(
 ) -> Result<Name, Problem> {
     let name = match (naming, request.parameter("broadcast")) {
         (Naming::Path(name), _) | (Naming::Token, Some(name)) => Name::new(name),
-        // Here a bearer token proves who sends, and is no name.
+        // Here a bearer token proves who is sending, and is not a name.
         (Naming::Token, None) if app.auth.is_on() => return app.auth.name(request, role),
         (Naming::Token, None) => {
             let token = request.bearer().ok_or_else(Problem::name_missing)?;

@@ -60,7 +60,7 @@ pub(super) fn admit() -> Result<(), Problem> {
     resources::check().map_err(|short| Problem::full(short.to_string()))
 }
 
-/// The events, with only those broadcasts that the client gets to see.
+/// The events, with only those broadcasts that the client may see.
 pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
     admit()?;
     let everything = WatchStream::new(app.events.newest());

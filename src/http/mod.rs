@@ -60,7 +60,7 @@ use crate::{
     resources::{self, Amount, Asker},
 };
 
-/// Pause after the system refuses a connection, for example for want of file descriptors.
+/// Pause after the system refuses a connection, for example because file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The answer while the server is full.

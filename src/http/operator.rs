@@ -1,4 +1,4 @@
-//! Who may inspect and change pipelines: the operator. The one place that decides it.
+//! Who may inspect and change pipelines: the operator. This is the only place that decides it.
 
 use ::http::{HeaderName, header};
 
@@ -14,8 +14,8 @@ const FORWARDED: [HeaderName; 6] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
-/// Lets requests from this machine pass: not those through a proxy, and not those of another
-/// site's page in a local browser (which `Origin` tells, or `Host` after DNS rebinding).
+/// Lets requests from this machine pass, except those through a proxy and those of another site's
+/// page in a local browser (which `Origin` reveals, or `Host` after DNS rebinding).
 ///
 /// # Errors
 /// 403 for all others.

@@ -56,7 +56,7 @@ impl Pages {
             with_body(StatusCode::OK, &content_type(path), file.content)
         };
         set(&mut response, &header::ETAG, &file.etag);
-        // Kept, but asked for again each time: a new server brings new pages at once.
+        // Cached, but checked again each time: a new server brings new pages at once.
         set(&mut response, &header::CACHE_CONTROL, "no-cache");
         set(&mut response, &header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         Ok(response)

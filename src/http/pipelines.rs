@@ -24,7 +24,7 @@ use crate::{
 const CHANGES_BYTES_MAX: usize = 16 << 10;
 /// Media type of a change.
 const CHANGES_TYPE: &str = "application/json";
-/// Graphs that are drawn at the same time.
+/// Maximum number of graphs drawn at the same time.
 pub(super) const DRAWINGS_MAX: usize = 2;
 
 /// What hangs below a pipeline's URL.

@@ -41,7 +41,7 @@ pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
         })
 }
 
-/// The members of a list of entity tags; commas inside quotes do not part them.
+/// The members of a list of entity tags; commas inside quotes do not separate them.
 fn tags(value: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     value

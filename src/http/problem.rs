@@ -14,8 +14,8 @@ const RETRY_FULL: Duration = Duration::from_secs(5);
 /// When a client that sent too often may continue.
 const RETRY_OFTEN: Duration = Duration::from_secs(1);
 
-/// What is asked of who may not do something (RFC 6750 §3). Never Basic, which would make browsers
-/// open a dialog.
+/// The challenge to clients that may not do something (RFC 6750 §3). Never Basic, which would make
+/// browsers open a dialog.
 const CHALLENGE: &str = "Bearer realm=\"aerial\"";
 
 /// Why a request is refused: becomes an `application/problem+json` reply.

@@ -35,7 +35,7 @@ pub(super) fn text(body: impl Into<Bytes>) -> Response {
     with_body(StatusCode::OK, "text/plain; charset=utf-8", body)
 }
 
-/// Sets a header whose value is one of ours. A value that no header can hold is left out.
+/// Sets a header to a value of our own. A value that no header can hold is left out.
 pub(super) fn set(response: &mut Response, name: &HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);

@@ -14,11 +14,11 @@ use warp::{Buf, Stream};
 
 use super::problem::Problem;
 
-/// A body that is too large is read this many times its limit before the connection is cut, so
-/// that the client gets to read the answer instead of a reset.
+/// How much of an oversized body is read before the connection is cut, as a multiple of its limit:
+/// the client should see the answer instead of a reset.
 const DRAIN_FACTOR: usize = 8;
 
-/// A body as it comes in.
+/// A body as it arrives.
 pub(super) type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
 
 /// Gives warp's body stream a type that can be named.
@@ -66,7 +66,7 @@ impl HttpRequest {
         }
     }
 
-    /// A parameter of the query, as written: what it may name needs no escapes.
+    /// A parameter of the query, as written: the values it may have need no escapes.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         let mut pairs = self
             .query
@@ -102,7 +102,7 @@ impl HttpRequest {
     /// Reads the body, never more than `limit` bytes of it into memory.
     ///
     /// # Errors
-    /// 413 if it is larger, 408 if it does not come in time, 400 if it breaks off.
+    /// 413 if it is larger, 408 if it does not arrive in time, 400 if it breaks off.
     pub(super) async fn body(&mut self, limit: usize, time: Duration) -> Result<Bytes, Problem> {
         let deadline = Instant::now() + time;
         let mut collected = BytesMut::new();

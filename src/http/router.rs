@@ -7,7 +7,7 @@ use crate::{peer::sdp::Role, plan::Name};
 
 /// Longest path that is read, in bytes.
 const PATH_BYTES_MAX: usize = 512;
-/// First segments that are no broadcast in the alias `/{broadcast}/whip`.
+/// First segments that are not a broadcast in the alias `/{broadcast}/whip`.
 const RESERVED: [&str; 7] = ["whip", "whep", "api", "watch", "publish", "js", "css"];
 
 /// What a path is for.
@@ -44,7 +44,7 @@ pub(super) enum Route<'a> {
 pub(super) enum Naming<'a> {
     /// In the path; known to be a legal name.
     Path(&'a str),
-    /// As `?broadcast=`, or as or by the bearer token, the way OBS users write it.
+    /// As `?broadcast=`; or the bearer token is or implies the name, as OBS users write it.
     Token,
 }
 

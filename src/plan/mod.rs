@@ -65,7 +65,7 @@ impl Plans {
         sections.filter_map(|(pattern, _)| pattern.name())
     }
 
-    /// The plan of each section, with what it gets from the less specific ones for certain.
+    /// The plan of each section, with what it is certain to get from less specific ones.
     pub fn all(&self) -> impl Iterator<Item = Plan> {
         let any = Pattern::any();
         self.sections.iter().map(move |section| {

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Name(String);
 
 impl Name {
-    /// Largest length in characters.
+    /// Maximum length in characters.
     pub const CHARS_MAX: usize = 64;
     /// The rule in words.
     pub const RULE: &str = "names of 1 to 64 characters A-Z a-z 0-9 . _ - that do not start with a dot and are not `s`";

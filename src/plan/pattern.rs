@@ -42,7 +42,7 @@ impl Pattern {
         inner.is_some_and(|rest| rest.ends_with(last))
     }
 
-    /// Less is more specific: names, then patterns by how much they say.
+    /// Lower is more specific: names first, then patterns by how much they specify.
     pub(super) fn rank(&self) -> (bool, std::cmp::Reverse<usize>) {
         let stars = self.0.matches('*').count();
         (stars > 0, std::cmp::Reverse(self.0.len() - stars))

@@ -16,7 +16,7 @@ pub struct SlateFile {
     pub picture: Option<String>,
 }
 
-/// A type of key: what a broadcast gets if sections say something or nothing.
+/// A type of key: what a broadcast gets, whether or not a section sets it.
 pub trait Setting: Sized {
     /// What a [`Plan`] has.
     type Planned;
@@ -73,7 +73,7 @@ impl Setting for SlateFile {
 macro_rules! settings {
     ($($(#[doc = $help:literal])+
         $key:ident: $type:ty = $default:literal $(from $min:literal to $max:literal)?,)+) => {
-        /// A section of the configuration. What it leaves open, a less specific one may say.
+        /// A section of the configuration. A less specific one may fill in what it leaves open.
         #[derive(Clone, Debug, Default)]
         pub struct Settings {
             $($(#[doc = $help])+ pub $key: Option<$type>,)+
@@ -84,8 +84,8 @@ macro_rules! settings {
         pub struct Plan {
             $($(#[doc = $help])+
             pub $key: <$type as Setting>::Planned,)+
-            /// The pipelines that make what viewers can decode of what they cannot; none if the
-            /// broadcast's media shall never be transcoded unasked.
+            /// The pipelines that turn media that viewers cannot decode into media that they can;
+            /// none if the broadcast's media must never be transcoded unasked.
             pub automatic: Vec<PipelineFile>,
         }
 
@@ -107,8 +107,7 @@ macro_rules! settings {
 keys!(settings);
 
 impl Settings {
-    /// Fills these up from a less specific section: what is said first counts, but variables add
-    /// up.
+    /// Completes these with a less specific section: a key that is set stays, but variables add up.
     pub(super) fn or(mut self, mut less: Self) -> Self {
         let mut vars = less.vars.take().unwrap_or_default();
         vars.extend(self.vars.take().unwrap_or_default());
@@ -118,8 +117,8 @@ impl Settings {
         }
     }
 
-    /// What a broadcast gets that has these settings. `automatic` is for those that may be
-    /// transcoded unasked.
+    /// What a broadcast with these settings gets. `automatic` is for those that may be transcoded
+    /// unasked.
     pub(super) fn planned(mut self, automatic: &[PipelineFile]) -> Plan {
         let picture = self.slate.as_mut().and_then(|slate| slate.picture.take());
         if let Some(picture) = picture {

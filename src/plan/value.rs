@@ -8,13 +8,13 @@ use super::{Engine, Pattern};
 pub trait Value: Sized + PartialOrd {
     /// Completes "this option takes ...".
     const TAKES: &'static str;
-    /// Whether nobody may see its values.
+    /// Whether its values are secret.
     const SECRET: bool = false;
 
-    /// Reads the text; `None` if it is not one.
+    /// Reads a value; `None` if the text is not one.
     fn read(text: &str) -> Option<Self>;
 
-    /// Reads the text of a value from the smaller to the larger one, both allowed.
+    /// Reads a value within a range, both ends allowed.
     fn read_within(text: &str, range: Option<(&str, &str)>) -> Option<Self> {
         let value = Self::read(text)?;
         let Some((min, max)) = range else {

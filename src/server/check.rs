@@ -33,7 +33,7 @@ pub fn problems(plans: &Plans, variables: &Variables) -> Vec<FileProblem> {
     problems
 }
 
-/// A file without problems in a place where it does not belong.
+/// Reports a valid file that is used where it does not belong.
 fn misused(file: &PipelineFile, used_as: &str, variables: &Variables) -> Option<FileProblem> {
     // Any values will do: element names do not depend on the variables that the server sets.
     let set = [

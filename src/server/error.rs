@@ -39,7 +39,7 @@ pub enum StartError {
         /// Why.
         error: broadcast::Error,
     },
-    /// Look at what the system refuses.
+    /// Find out why the system refuses.
     #[error("cannot {what}: {source}")]
     System {
         /// What was tried.

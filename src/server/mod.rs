@@ -152,7 +152,7 @@ async fn check_pipelines(config: Config) -> Result<Config, StartError> {
 }
 
 /// Whether this machine has the elements of a built-in pipeline. Without it, viewers choose among
-/// what else there is.
+/// the rest.
 fn can_run(file: &PipelineFile) -> bool {
     let found = pipeline::check::has_elements(&file.text);
     if let Err(error) = &found {

@@ -40,7 +40,7 @@ pub(crate) struct H264Packets {
 }
 
 impl H264Packets {
-    /// `pictures` pictures, of so many slices each.
+    /// `pictures` pictures of `slices` slices each.
     pub(crate) fn new(pictures: usize, slices: usize) -> Self {
         crate::pipeline::init().unwrap();
         let text = format!(
@@ -87,7 +87,7 @@ impl H264Packets {
         units
     }
 
-    /// Sets the marker on everything that is no slice.
+    /// Sets the marker on everything except slices.
     pub(crate) fn mark_parameter_sets(&mut self) {
         for packet in &mut self.all {
             packet.marker |= !packet.has_slice();
@@ -101,7 +101,7 @@ impl H264Packets {
         }
     }
 
-    /// Gives everything that is no slice the timestamp of the picture before.
+    /// Gives everything except slices the timestamp of the previous picture.
     pub(crate) fn date_parameter_sets_back(&mut self) {
         let mut before = None;
         for packet in &mut self.all {

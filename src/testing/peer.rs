@@ -1,6 +1,6 @@
-//! The WebRTC client of the benchmark, the fuzz targets and the tests: str0m as a browser would be.
+//! The WebRTC client of the benchmark, the fuzz targets and the tests: str0m in place of a browser.
 //!
-//! It has no socket, no thread and no clock; whoever drives it brings them. The integration tests
+//! It has no socket, no thread and no clock; whoever drives it provides them. The integration tests
 //! include this file by its path, so it uses nothing but str0m.
 
 use std::{io, net::SocketAddr, time::Instant};
@@ -62,7 +62,7 @@ impl Peer {
     /// Takes the answer to the offer.
     ///
     /// # Errors
-    /// If it is none, or does not fit.
+    /// If it is not an answer, or does not fit the offer.
     pub(crate) fn accept(&mut self, answer: &str) -> io::Result<()> {
         let answer = SdpAnswer::from_sdp_string(answer).map_err(io::Error::other)?;
         let Some(pending) = self.pending.take() else {
@@ -80,7 +80,7 @@ impl Peer {
             .map(|(_, mid)| *mid)
     }
 
-    /// Takes a datagram; what is neither STUN, DTLS, RTP nor RTCP is left out.
+    /// Takes a datagram; anything but STUN, DTLS, RTP and RTCP is ignored.
     ///
     /// # Errors
     /// If the session fails.
@@ -112,7 +112,7 @@ impl Peer {
         self.rtc.handle_input(input).map_err(io::Error::other)
     }
 
-    /// Sends all that is to be sent and tells all that has happened. Returns when
+    /// Sends everything that is due and reports everything that has happened. Returns when
     /// [`Self::tick`] is due.
     ///
     /// # Errors

@@ -3,9 +3,9 @@
 //! A server makes three renditions of the clip from one decode, and beside it, on the same machine
 //! at the same time, `gst-launch-1.0` runs the same text on the same pictures. The server does
 //! more: it receives, cuts the renditions into packets and serves viewers. Receiving is measured
-//! without viewers, when no rendition is made; what a viewer costs, and what the rest costs in
-//! units of `gst-launch-1.0`, comes from several numbers of viewers. Since both processes always
-//! run at once, what else the machine does troubles both alike.
+//! without viewers, when no rendition is made; the cost of a viewer, and that of the rest in units
+//! of `gst-launch-1.0`, follow from runs with different numbers of viewers. Since both processes
+//! always run at the same time, any other load on the machine affects both alike.
 
 mod report;
 mod twin;
@@ -35,14 +35,14 @@ use super::{
 };
 use crate::plan::Engine;
 
-/// The text, which the server knows by its name.
+/// The pipeline text, which the server knows by its name.
 const TEXT: &str = include_str!("../../../pipelines/h264-ladder.launch");
 /// What the server is to make.
 const CONFIG: &str =
     "[broadcasts.bench]\nrenditions = [\"h264-ladder.launch\"]\ngrace = \"500ms\"\n";
 /// The renditions that the text makes.
 const RENDITIONS: [&str; 3] = ["720p", "480p", "240p"];
-/// Of cold tries: each finds another place between the publisher's keyframes, 2 s apart.
+/// Between cold tries, so that each meets a different point between keyframes, which are 2 s apart.
 const STAGGER: Duration = Duration::from_millis(370);
 
 /// What the processes have used so far.
@@ -62,7 +62,7 @@ struct Bench<'a> {
     server: BenchServer,
 }
 
-/// Measures all.
+/// Measures everything.
 ///
 /// # Errors
 ///
@@ -126,7 +126,7 @@ impl Bench<'_> {
         }
     }
 
-    /// The first viewer of a rendition that nobody has watched.
+    /// Joins as the first viewer of a rendition that nobody has watched.
     async fn cold(&mut self, rendition: &str, after: Duration) -> Result<ColdTry> {
         self.server.wait_idle(self.http, BROADCAST).await?;
         sleep(after).await;

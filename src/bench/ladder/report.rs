@@ -9,7 +9,7 @@ use super::{
     RENDITIONS,
 };
 
-/// What the processes used while it was measured.
+/// What the processes used during the measurement.
 pub(super) struct Used {
     pub(super) elapsed: Duration,
     pub(super) server: Duration,
@@ -27,7 +27,7 @@ pub(super) struct LadderWindow {
     seconds: f64,
     /// The server's processor time.
     server_cores: f64,
-    /// That of its fan-out threads, which is part of it.
+    /// The part of it that its fan-out threads used.
     fanout_cores: f64,
     /// That of `gst-launch-1.0`.
     twin_cores: f64,
@@ -88,7 +88,7 @@ impl LadderWindow {
         silent.then(|| format!("{} viewers: one got no picture", self.viewers))
     }
 
-    /// The least of both processes: pictures that one of them leaves out cost it nothing.
+    /// The lower of the two processes' rates: pictures that one of them leaves out cost it nothing.
     fn frames_per_second_least(&self) -> f64 {
         let viewers = (self.viewers > 0).then_some(self.frames_per_second);
         viewers.map_or(self.twin_frames_per_second, |rate| {
@@ -108,12 +108,12 @@ pub(super) struct LadderRound {
     pub(super) source: LadderWindow,
 }
 
-/// What a round says.
+/// What a round shows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct Costs {
     /// Decode and encodes in the server, against the same in `gst-launch-1.0`.
     ratio: f64,
-    /// Processor time of one more viewer, in seconds a second.
+    /// Processor time of one more viewer, in seconds per second.
     viewer_cores: f64,
 }
 
@@ -138,7 +138,7 @@ impl LadderRound {
         self.watched.last().unwrap_or(&self.idle)
     }
 
-    /// What one more viewer costs, for each packet that it gets, in microseconds.
+    /// The cost of one more viewer for each packet that it gets, in microseconds.
     fn viewer_us_per_packet(&self) -> f64 {
         let most = self.most();
         most.per_packet(self.costs().viewer_cores * most.count())
@@ -161,7 +161,7 @@ impl LadderRound {
     }
 }
 
-/// The first viewer of a rendition that was not made.
+/// The first viewer of a rendition that was not running.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct ColdTry {
     rendition: String,
@@ -181,7 +181,7 @@ impl ColdTry {
     }
 }
 
-/// Everything that was found.
+/// All results.
 #[derive(Debug, Serialize)]
 pub(in super::super) struct Ladder {
     /// Medians of the rounds.
@@ -203,7 +203,7 @@ struct RoundFigures {
     windows: Vec<LadderWindow>,
 }
 
-/// The middle one; of an even number, the lower one.
+/// The middle value; of an even number, the lower of the two.
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -311,7 +311,7 @@ impl Ladder {
         figures
     }
 
-    /// Why this is no measurement at all.
+    /// Why this is not a valid measurement.
     pub(in super::super) fn broken(&self) -> Vec<String> {
         let cold = self.cold.iter().filter_map(|tried| tried.failure.clone());
         let rounds = self.raw.iter().filter_map(LadderRound::broken);
@@ -343,13 +343,13 @@ impl Ladder {
     }
 }
 
-/// The most that decode and encodes may cost, against `gst-launch-1.0`.
+/// Maximum cost of decode and encodes, relative to `gst-launch-1.0`.
 const RATIO_MAX: f64 = 1.1;
-/// The longest that the first viewer of a cold rendition may wait for its first keyframe.
+/// Longest time that the first viewer of a cold rendition may wait for its first keyframe.
 const FIRST_KEYFRAME_MAX_MS: f64 = 1000.0;
 /// What is published.
 const FRAMES_PER_SECOND: f64 = 30.0;
-/// With more frames left out by one of them, the two processes did not do the same work.
+/// If one of the two processes leaves out more frames than this, they did not do the same work.
 const LEFT_OUT_MAX: f64 = 1.0;
 
 #[cfg(test)]

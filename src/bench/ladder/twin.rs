@@ -21,17 +21,17 @@ use crate::pipeline::expand;
 
 /// The program, of the Debian package gstreamer1.0-tools.
 const PROGRAM: &str = "gst-launch-1.0";
-/// In place of `appsrc name=video`. `clocksync` makes it live, as the server's appsrc is: decoders
-/// care. It waits for nothing, because what comes has the time of its coming.
+/// In place of `appsrc name=video`. `clocksync` makes it live, as the server's appsrc is, which
+/// matters to decoders. It never waits, because buffers are stamped as they arrive.
 const SOURCE: &str = "fdsrc fd=0 blocksize=65536 do-timestamp=true ! h264parse ! clocksync";
-/// In place of `appsink`. It waits for nothing either, and says twice a second how many frames
-/// have come.
+/// In place of `appsink`. It never waits either, and reports twice a second how many frames have
+/// arrived.
 const SINK: &str =
     "fpsdisplaysink text-overlay=false sync=false fps-update-interval=500 video-sink=fakesink";
-/// What it has said about one sink: half an hour.
+/// Samples kept of one sink: half an hour.
 const SAMPLES_MAX: usize = 3600;
 
-/// When so many frames had come to a sink.
+/// A time, and how many frames had reached a sink by then.
 type Sample = (Instant, u64);
 /// By the sink's name.
 type Seen = Arc<Mutex<BTreeMap<String, Vec<Sample>>>>;
@@ -85,8 +85,8 @@ impl Twin {
         failed.context(format!("{PROGRAM} has ended"))
     }
 
-    /// Frames a second in this time that came to the sink that got fewest. `NaN` if the time is
-    /// too short to say.
+    /// Frames per second in this interval at the sink that got fewest. `NaN` if the interval is too
+    /// short to say.
     pub(super) fn frames_per_second(&self, [from, to]: [Instant; 2]) -> f64 {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let rate = |samples: &Vec<Sample>| {
@@ -103,7 +103,7 @@ fn rate(((from, before), (to, after)): (&Sample, &Sample)) -> f64 {
     (after - before) as f64 / to.saturating_duration_since(*from).as_secs_f64()
 }
 
-/// The text without what only a server gives it.
+/// The text without what only a server provides.
 fn description(text: &str) -> Result<String> {
     let text = expand(text, |_| None)?;
     Ok(text

@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Actor {
-    /// A session for `offer`, known to the directory from now on. Returns its number; if there is
+    /// Creates a session for `offer` and adds it to the directory. Returns its number; if there is
     /// no room, the client gets the error.
     pub(super) fn admit(
         &mut self,
@@ -51,7 +51,7 @@ impl Actor {
         }
     }
 
-    /// Forgets a session; its URL is unknown from now on.
+    /// Forgets a session, and with it its URL.
     pub(super) fn forget(&mut self, number: u64) -> Option<Member> {
         let member = self.members.remove(&number)?;
         self.shared.unregister(&member.session.id);
@@ -108,7 +108,7 @@ impl Actor {
         self.child_names.insert(child.id(), Child::Viewer(number));
     }
 
-    /// The session of this number, and what its task is started with.
+    /// The session with this number, and what its task needs to start.
     pub(super) fn begin(&mut self, number: u64) -> Option<(Arc<Session>, Pending)> {
         let member = self.members.get_mut(&number)?;
         Some((Arc::clone(&member.session), member.pending.take()?))

@@ -6,11 +6,11 @@ use super::*;
 use crate::peer::sdp::Role;
 
 const CASES: &str = include_str!("cases.txt");
-/// What carries the original. Renditions have the numbers behind it.
+/// What carries the original. Renditions have the numbers after it.
 const ORIGINAL_CARRIER: u64 = 1;
 const OLD_CARRIER: u64 = 99;
 
-/// An offer of a viewer for these formats, such as `h264-high vp8 opus`.
+/// A viewer's offer of these formats, such as `h264-high vp8 opus`.
 pub(in crate::broadcast) fn offer(formats: &[&str]) -> Offer {
     let mut text = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n".to_owned();
     for kind in ["video", "audio"] {

@@ -1,4 +1,4 @@
-//! What the parts tell of their broadcast.
+//! What the parts report about their broadcast.
 
 use std::time::Instant;
 

@@ -22,7 +22,7 @@ use crate::{
     media::Kind,
 };
 
-/// When to ask again for a rendition that does not come.
+/// When to ask again for a rendition that is not ready.
 const RETRY_NOT_READY: Duration = Duration::from_secs(2);
 
 /// What becomes of a viewer that waits.
@@ -35,7 +35,7 @@ enum Answer {
     Refuse(Error),
 }
 
-/// What there is of one kind for a viewer that waits.
+/// What a waiting viewer can get of one kind.
 enum Found {
     Track {
         origin: TrackOrigin,
@@ -236,7 +236,7 @@ impl Parts {
         }))
     }
 
-    /// A viewer's session has taken a switch.
+    /// Notes a switch that a viewer's session has made.
     pub(in crate::broadcast) fn switched(&mut self, switching: &Switching) -> Option<Switched> {
         let present = Present {
             origin: switching.to,

@@ -24,7 +24,7 @@ const SLATE: &str = "slate";
 pub(super) struct RenditionPipeline {
     pub(super) slot: Slot,
     pub(super) purpose: Use,
-    /// What its variables are taken from.
+    /// Where its variables come from.
     pub(super) plan: Arc<Plan>,
     pub(super) keyframe: Arc<Notify>,
     /// When somebody last watched or wanted one of its renditions.

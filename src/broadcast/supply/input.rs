@@ -30,7 +30,7 @@ pub(super) struct Input {
     pub(super) pulse: watch::Receiver<Pulse>,
     /// What it brings; becomes the broadcast's when it goes live.
     pub(super) tracks: BroadcastTracks,
-    /// When its first frame came.
+    /// When its first frame arrived.
     first_frame: Option<Instant>,
     /// The tracks with a first frame.
     started: Vec<Kind>,
@@ -46,7 +46,7 @@ pub(super) enum Feeder {
 }
 
 impl Input {
-    /// An input that has not shown anything yet, and what it is started with.
+    /// An input that has not delivered anything yet, and what it needs to start.
     pub(super) fn new(
         id: InputId,
         feeder: Feeder,
@@ -82,9 +82,9 @@ impl Input {
         self.started.push(kind);
     }
 
-    /// Whether it is known what viewers can receive: for a publisher at the first keyframe of its
-    /// video (its audio track is known from the negotiation), for a pipeline once all its tracks
-    /// have shown or no more come.
+    /// Whether it is known what viewers can receive: for a publisher, from the first keyframe of
+    /// its video (its audio track is known from the negotiation); for a pipeline, once all its
+    /// tracks have appeared or no more will come.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
         let Some(first_frame) = self.first_frame else {
             return false;

@@ -23,7 +23,7 @@ use crate::{
     plan::{PipelineFile, Plans},
 };
 
-/// How often the actor looks at its time limits.
+/// How often the actor checks its time limits.
 const TICK: Duration = Duration::from_millis(250);
 const SOURCE: &str = "appsink name=video  appsink name=audio";
 const LADDER: &str = "appsrc name=video  appsink name=video_720p  appsink name=video_480p";
@@ -38,7 +38,7 @@ struct TestInput {
     flows: bool,
 }
 
-/// A broadcast, driven by hand. What it wants done is noted in words.
+/// A broadcast driven by hand. Its actions are noted in words.
 struct Broadcast {
     parts: Parts,
     began: Instant,
@@ -59,7 +59,7 @@ fn file(name: &str, text: &str) -> PipelineFile {
     }
 }
 
-/// A plan without anything, and with grace periods of 10 s.
+/// An empty plan, with grace periods of 10 s.
 fn plan() -> Plan {
     Plans::default().of(&Name::new("demo").unwrap())
 }
@@ -105,7 +105,7 @@ impl Broadcast {
         }
     }
 
-    /// Lets time pass up to this many seconds after the beginning.
+    /// Lets time pass up to this many seconds after the start.
     fn until(&mut self, seconds: f64) {
         let end = self.began + Duration::from_secs_f64(seconds);
         assert!(end >= self.now, "time does not go back");
@@ -121,7 +121,7 @@ impl Broadcast {
         }
     }
 
-    /// What has been wanted since the last time.
+    /// Checks the actions since the last call.
     fn expect(&mut self, expected: &[&str]) {
         let seconds = (self.now - self.began).as_secs_f64();
         assert_eq!(
@@ -188,7 +188,7 @@ impl Broadcast {
         format!("{word} {name}")
     }
 
-    /// A publisher comes with these codecs. Returns its session.
+    /// A publisher with these codecs arrives. Returns its session.
     fn publish(&mut self, codecs: &[Codec]) -> Result<u64, Error> {
         self.publish_arrived(codecs, self.now)
     }
@@ -205,7 +205,7 @@ impl Broadcast {
         self.publishers[&session].pulse.send_modify(change);
     }
 
-    /// A publisher is answered, connects, and sends from now on.
+    /// A publisher gets its answer, connects, and keeps sending.
     fn connect(&mut self, session: u64) {
         let now = self.now;
         self.pulse(session, |pulse| {
@@ -223,7 +223,7 @@ impl Broadcast {
         self.publishers.get_mut(&session).unwrap().flows = false;
     }
 
-    /// The first frame of a track comes.
+    /// The first frame of a track arrives.
     fn frame(&mut self, session: u64, codec: Codec) {
         let input = self.publishers[&session].id;
         let kind = codec.kind();
@@ -243,7 +243,7 @@ impl Broadcast {
         session
     }
 
-    /// A publisher has said goodbye.
+    /// A publisher says goodbye.
     fn leave(&mut self, session: u64) {
         self.publishers.remove(&session);
         let actions = self
@@ -252,7 +252,7 @@ impl Broadcast {
         self.perform(actions);
     }
 
-    /// A viewer comes. Returns its session.
+    /// A viewer arrives. Returns its session.
     fn watch(&mut self, formats: &[&str], requested: Option<&str>) -> Result<u64, Error> {
         self.parts.check_viewer(requested, self.now)?;
         self.sessions += 1;
@@ -270,7 +270,7 @@ impl Broadcast {
         self.parts.viewer_ended(session);
     }
 
-    /// The first frame of a rendition comes.
+    /// The first frame of a rendition arrives.
     fn rendition(&mut self, pipeline: &str, name: &str, codec: Codec) {
         let event = MediaEvent::Rendition {
             run: self.runs[pipeline],
@@ -282,7 +282,7 @@ impl Broadcast {
         self.perform(actions);
     }
 
-    /// A pipeline fails, or comes to its end after it was told to stop.
+    /// A pipeline fails, or ends because it was told to stop.
     fn end_run(&mut self, pipeline: &str) {
         let end = RunEnd {
             run: self.runs[pipeline],

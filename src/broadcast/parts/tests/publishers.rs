@@ -35,7 +35,7 @@ fn of_publishers_that_come_at_once_the_first_wins() {
     let answered = broadcast.now;
     broadcast.pulse(first, |pulse| pulse.answered = Some(answered));
     assert!(broadcast.publish_arrived(VIDEO, arrived).is_err());
-    // A publisher that leaves without a word when it dislikes the answer protects nothing.
+    // A publisher that dislikes the answer and leaves without a word protects nothing.
     broadcast.until(0.75);
     assert!(broadcast.publish(VIDEO).is_ok());
 }
@@ -139,7 +139,7 @@ fn viewers_that_lack_the_new_tracks_are_closed() {
         "admit 3",
         "close 1: PeerClosed",
     ]);
-    // Nothing is transcoded: who has negotiated VP8 cannot continue with H.264.
+    // Nothing is transcoded: viewers that negotiated VP8 cannot continue with H.264.
     broadcast.live(&[Codec::H264, Codec::Opus]);
     broadcast.expect(&["publisher 4 begins", "close 2: BroadcastEnded"]);
 }

@@ -47,7 +47,7 @@ fn a_track_that_does_not_come_is_not_waited_for() {
     assert_eq!(broadcast.state(), State::Waiting);
     broadcast.until(0.75);
     assert_eq!(broadcast.state(), State::Live);
-    // It comes late: viewers that have asked for sound and not got it start over.
+    // The sound comes late: viewers that asked for it and did not get it start over.
     broadcast.watch(&["h264", "opus"], None).unwrap();
     broadcast.watch(&["h264"], None).unwrap();
     broadcast.expect(&["start card", "admit 1", "admit 2"]);
@@ -113,7 +113,7 @@ fn a_source_on_demand_runs_while_somebody_watches() {
     broadcast.until(610.0);
     broadcast.expect(&["stop card"]);
     assert_eq!(broadcast.state(), State::Waiting);
-    // The next viewer waits until the run before has let go of its device.
+    // The next viewer waits until the previous run has released its device.
     broadcast.watch(&["h264", "opus"], None).unwrap();
     broadcast.expect(&[]);
     broadcast.until(611.0);
@@ -149,7 +149,7 @@ fn the_slate_comes_after_the_grace_period_and_goes_with_the_publisher() {
     broadcast.expect(&["start pause"]);
     broadcast.rendition("pause", "slate", Codec::H264);
     broadcast.expect(&["switch 2 from source to slate"]);
-    // Who comes now sees it at once.
+    // A viewer that arrives now sees it at once.
     broadcast.watch(&["h264"], None).unwrap();
     broadcast.expect(&["admit 3"]);
     broadcast.until(300.0);

@@ -54,7 +54,7 @@ fn a_viewer_waits_for_a_rendition_for_so_long() {
     broadcast.until(4.75);
     broadcast.expect(&["publisher 1 begins", "start ladder"]);
     broadcast.until(5.0);
-    // Who can show the original gets that.
+    // A viewer that can show the original gets it.
     broadcast.expect(&["refuse 2: the rendition has no frames yet", "admit 3"]);
 }
 
@@ -117,7 +117,7 @@ fn the_automatic_rendition_is_started_for_who_needs_it() {
     });
     broadcast.live(&[Codec::Vp8]);
     broadcast.watch(&["h264"], None).unwrap();
-    // Its codec is known by its name: nobody waits to learn it.
+    // Its name tells its codec: nobody waits to learn it.
     broadcast.expect(&["publisher 1 begins", "start automatic", "admit 2"]);
     let status = broadcast.parts.status(broadcast.now);
     let reason = status.renditions[0].automatic.as_deref();
@@ -147,7 +147,7 @@ fn a_switch_that_a_session_does_not_take_is_tried_again() {
         error: Some("gone".to_owned()),
         jitter: 1.0,
     };
-    // Its task is busy: nobody does what is wanted.
+    // Its task is busy: nobody carries out the actions.
     let actions = broadcast.parts.run_ended(&end, broadcast.now);
     assert!(
         actions
