@@ -1,5 +1,5 @@
-//! What reads input from the network, as functions of any bytes: entry points of `cargo fuzz` (see
-//! `fuzz/`), and of a test that runs the corpus and a fixed number of changed inputs.
+//! The readers of network input, as functions of any bytes: entry points of `cargo fuzz` (see
+//! `fuzz/`), and of a test that runs the corpus and a fixed number of mutated inputs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +13,12 @@ use crate::{
     pipeline,
 };
 
-/// An offer, as publisher and as viewer: either a clear error, or an answer with as many sections.
+/// An offer, as publisher and as viewer: either a clear error, or an answer with the same number of
+/// sections.
 ///
 /// # Panics
 ///
-/// If an answer has not as many sections as the offer.
+/// If an answer does not have as many sections as the offer.
 pub fn offer(data: &[u8]) {
     if let Ok(offer) = Offer::parse(data, Role::Publisher)
         && let Ok(choices) = offer.choose_publish()
@@ -53,14 +54,14 @@ pub fn fragment(data: &[u8]) {
     drop(Fragment::parse(data));
 }
 
-/// A datagram on the port of all sessions: to whom does it go, and to which stream?
+/// A datagram on the port of all sessions: which session is it for, and which stream?
 pub fn datagram(data: &[u8]) {
     udp::look(data);
     session::rtp_stream(data);
 }
 
-/// Datagrams, each behind its length in two bytes, at a session of each role that has begun but
-/// is not connected.
+/// Datagrams, each preceded by its length in two bytes, to a session of each role that has begun
+/// but is not connected.
 ///
 /// # Errors
 /// If the system has no port.
@@ -72,11 +73,11 @@ pub fn session(data: &[u8]) -> std::io::Result<()> {
     session::fuzz::datagrams(publish, watch, data)
 }
 
-/// What a connected publisher of the direct engine may send, in steps of two bytes and what they
-/// announce: RTCP and RTP, which are encrypted first, forged datagrams, and time that passes.
+/// What a connected publisher on the direct engine may send, in steps of two bytes and the bytes
+/// they announce: RTCP and RTP, which are encrypted first, forged datagrams, and pauses.
 ///
 /// # Errors
-/// If the connection does not come about.
+/// If the connection cannot be made.
 ///
 /// # Panics
 ///
@@ -85,10 +86,10 @@ pub fn publisher(data: &[u8]) -> std::io::Result<()> {
     ingest::direct::fuzz::publisher(data).map(|_| ())
 }
 
-/// What a connected viewer of the direct engine may send, in the same steps.
+/// What a connected viewer on the direct engine may send, in the same steps.
 ///
 /// # Errors
-/// If the connection does not come about.
+/// If the connection cannot be made.
 ///
 /// # Panics
 ///
@@ -97,7 +98,7 @@ pub fn viewer(data: &[u8]) -> std::io::Result<()> {
     fanout::fuzz::connected::viewer(data).map(|_| ())
 }
 
-/// RTP packets, each behind its length in one byte, as they come out of the jitter buffer: frames
+/// RTP packets, each preceded by its length in one byte, as they leave the jitter buffer: frames
 /// are made of them and of nothing else.
 ///
 /// # Errors
@@ -172,10 +173,10 @@ mod tests {
 
     use super::*;
 
-    /// Changed inputs of one target in one run.
+    /// Mutated inputs per target and run.
     const INPUTS: usize = 10_000;
 
-    /// Every file of a folder of the repository.
+    /// Every file in a folder of the repository.
     fn files(folder: &str) -> Vec<Vec<u8>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let mut paths: Vec<_> = std::fs::read_dir(folder)
@@ -189,7 +190,7 @@ mod tests {
             .collect()
     }
 
-    /// Bytes changed, taken out, put in and repeated; lines moved from other inputs.
+    /// Changes, removes, inserts and repeats bytes; takes lines from other inputs.
     fn change(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut input = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.below(6) {

@@ -16,7 +16,7 @@ const VIEWERS: usize = 10;
 /// after the first. While connected, each takes 0.3 MB and 2 MB.
 const GROWTH_KILOBYTES_MAX: usize = 8_000;
 
-/// What the server's process holds.
+/// The resources of the server's process.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     threads: usize,
@@ -42,7 +42,7 @@ impl Held {
 fn leave(server: &Server, client: Client, how: usize) {
     match how % 3 {
         0 => {
-            // Only connected clients can be told goodbye.
+            // Only connected clients can be sent a goodbye.
             let connected = client.is_connected();
             server.delete(&client.session).expect(200);
             wait_for("goodbye", || {
@@ -109,7 +109,7 @@ fn two_hundred_joins_and_leaves_leave_nothing_behind() {
     command.env("MALLOC_ARENA_MAX", "1").stderr(Stdio::piped());
     let server = Server::attach(command.spawn().unwrap());
     let cold = Held::by(&server);
-    // What is allocated once and kept: plugins, thread pools, memory for as many sessions.
+    // Memory that is allocated once and kept: plugins, thread pools, room for this many sessions.
     (0..ROUNDS).for_each(|number| round(&server, number));
     wait_until_empty(&server);
     let warm = Held::by(&server);

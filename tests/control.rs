@@ -199,7 +199,7 @@ fn a_keyframe_can_be_forced() {
         operate(&server, "POST", &path, &[], "")
     };
     force("rare").expect(202);
-    // For an output, the publisher is asked for the keyframe.
+    // For an output, the keyframe is requested from the publisher.
     let asked = publisher.keyframe_requests().len();
     force("record-mkv").expect(202);
     wait_for("request", || {

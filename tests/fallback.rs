@@ -1,4 +1,4 @@
-//! Viewers of pipelines that fail or stall fall back, and nobody else notices.
+//! Viewers of pipelines that fail or stall fall back, without affecting others.
 
 use std::{io::Read, time::Instant};
 
@@ -131,7 +131,7 @@ fn an_output_that_takes_nothing_is_started_again_and_disturbs_nobody() {
     let path = folder.join("fifo");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.unwrap().success());
-    // Open for reading and writing, so that neither side waits for the other. Nobody reads yet.
+    // Open for reading and writing, so that neither side waits for the other. Nothing reads yet.
     let both = std::fs::File::options().read(true).write(true).open(&path);
     let mut both = both.unwrap();
     let config = "[defaults]\noutputs = [\"fifo.launch\", \"record-mkv.launch\"]\n\
@@ -152,7 +152,7 @@ fn an_output_that_takes_nothing_is_started_again_and_disturbs_nobody() {
         (output("fifo")["state"] == "failed").then_some(())
     });
     assert_eq!(output("record-mkv")["state"], "running");
-    // Once somebody reads, it is restarted.
+    // Once there is a reader, it is restarted.
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];
         while both.read(&mut bytes).is_ok_and(|length| length > 0) {}

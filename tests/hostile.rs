@@ -1,4 +1,4 @@
-//! Nothing that a client or a stranger does costs the other clients anything.
+//! Nothing that a client or an outsider does affects the other clients.
 
 mod requests;
 mod spoofed;
@@ -85,7 +85,7 @@ fn a_flood_is_capped(engine: &str) {
     server.get(&bad.session).expect(204);
     let sent = server.metric("aerial_sent_packets_total");
     server.delete(&bad.session).expect(200);
-    // It requested thousands of packets; at most half of what it is sent may be repeated.
+    // It requested thousands of packets; retransmissions may be at most half of what it is sent.
     wait_for("count of refusals", || {
         (server.metric("aerial_retransmissions_refused_total") > 1000).then_some(())
     });

@@ -1,4 +1,4 @@
-//! Pipelines that break off, fail, stall or fill the disk cost nobody else a frame.
+//! Pipelines that break off, fail, stall or fill the disk cost no one else a frame.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,7 +16,7 @@ use crate::{
     support::{Server, aerial, output, wait_for},
 };
 
-/// A viewer, and how far it and its publisher had got at some moment.
+/// A viewer, and how far it and its publisher had got at a given moment.
 struct Watched {
     publisher: Client,
     viewer: Client,
@@ -60,7 +60,7 @@ struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Err: it has ended already.
+        // Err: it has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -129,7 +129,7 @@ fn an_output_that_stalls_goes_on_when_it_can_and_disturbs_nobody() {
     let config = "[defaults]\noutputs = [\"stalled.launch\", \"record-mkv.launch\"]\n\
                   vars = { directory = \"FOLDER\" }\n";
     let server = server(&folder, config, &["--webrtc.publisher_engine=direct"]);
-    // Open for reading and writing, so that neither side waits for the other. Nobody reads yet.
+    // Open for reading and writing, so that neither side waits for the other. Nothing reads yet.
     let mut reader = OpenOptions::new()
         .read(true)
         .write(true)
@@ -278,8 +278,8 @@ fn recordings_play_after_the_server_was_killed_at_any_moment() {
         for run in runs {
             let (written, found) = run.join().unwrap();
             println!("{pipeline}: {found} of at least {written} frames");
-            // Missing: what came after the last keyframe (one a second), some tenths of a second
-            // before it, and what was still in flight on a busy machine.
+            // Missing: everything after the last keyframe (one a second), some tenths of a second
+            // before it, and whatever was still in flight on a busy machine.
             assert!(found + 75 >= written, "{pipeline}: {found} of {written}");
         }
     }

@@ -1,4 +1,4 @@
-//! Output pipelines run while a broadcast is live, and disturb nobody.
+//! Output pipelines run while a broadcast is live, without disturbing it.
 
 use std::{
     path::{Path, PathBuf},
@@ -164,7 +164,7 @@ fn a_failing_output_is_started_again_and_disturbs_nobody() {
         (&"running".into(), &0.into())
     );
     assert_eq!(good["inputs"][0]["dropped"], 0, "{good}");
-    // The pauses grow, so this is no busy loop.
+    // The pauses grow, so this is not a busy loop.
     let failed = status(&server, "a", "broken").unwrap();
     assert!(failed["restarts"].as_u64() < Some(10), "{failed}");
 }

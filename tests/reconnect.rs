@@ -8,7 +8,7 @@ use crate::{
 
 const VIEWERS: usize = 3;
 
-/// A live broadcast and viewers that see it.
+/// A live broadcast and its viewers.
 fn audience(server: &Server) -> (Client, Vec<Client>) {
     let publisher = Client::live(server, "a", &clip::H264);
     let viewers: Vec<_> = (0..VIEWERS).map(|_| Client::watch(server, "a")).collect();

@@ -1,4 +1,4 @@
-//! Open files run out: clients are refused, and what runs goes on.
+//! When open files run out, clients are refused, and running sessions continue.
 
 use std::{
     io::{Read, Write},
@@ -28,7 +28,7 @@ fn limited(files: usize) -> Server {
     Server::attach(command.spawn().unwrap())
 }
 
-/// Opens an event stream and leaves it open; with the status of the answer.
+/// Opens an event stream and leaves it open; returns it with the status of the answer.
 fn event_stream(server: &Server) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -65,7 +65,7 @@ fn open_files_run_out_with_refusals_and_nothing_else() {
     viewer.wait_for_all();
 
     drop(streams);
-    // They have never connected, and make room again.
+    // The sessions never connected: they expire and make room.
     wait_for("room for a publisher", || {
         (server.post_offer("/whip/c", &offer).status == 201).then_some(())
     });

@@ -1,4 +1,4 @@
-//! The slate: what viewers see, on the session they have, while nobody publishes.
+//! The slate: what viewers see, on their existing session, while there is no publisher.
 
 use std::path::Path;
 

@@ -121,7 +121,7 @@ fn viewers_outlive_the_publisher_for_the_grace_period() {
     server.delete(&publisher.session).expect(200);
     server.wait_for_state("a", "waiting");
     server.get(&viewer.session).expect(204);
-    // It comes back, and the same session goes on.
+    // It comes back, and the same session continues.
     let publisher = live(&server);
     viewer.wait_for_sound(10);
     server.delete(&publisher.session).expect(200);
@@ -167,7 +167,7 @@ fn viewers_are_closed_when_the_tracks_have_changed() {
     listener.wait_for_sound(10);
     server.delete(&publisher.session).expect(200);
     let _publisher = Client::live(&server, "a", &clip::VP8);
-    // It asked for a picture that did not exist then and does now.
+    // It asked for a picture that did not exist then but does now.
     wait_for("goodbye", || all.is_closed().then_some(()));
     server.get(&all.session).expect(404);
     listener.wait_for_sound(10);

@@ -11,7 +11,7 @@ use crate::{
     webrtcbin::{H264, OPUS, Peer},
 };
 
-/// A rendition that the server has added by itself, while it exists.
+/// A rendition that the server has added on its own, while it exists.
 fn automatic(server: &Server, broadcast: &str, name: &str) -> Option<Value> {
     let reply = server.get(&format!("/api/broadcasts/{broadcast}")).json();
     let renditions = reply.get("renditions")?.as_array()?;
@@ -99,7 +99,7 @@ fn a_profile_that_a_viewer_does_not_take_is_transcoded() {
     assert_eq!(automatic(&server, "b", "h264"), None);
 }
 
-/// A live test picture, made by this encoder.
+/// A live test picture from this encoder.
 fn picture(encoder: &str) -> String {
     format!(
         "videotestsrc is-live=true pattern=smpte horizontal-speed=2\n\
@@ -196,7 +196,7 @@ fn aac_of_a_source_is_heard_as_opus() {
     );
 }
 
-/// Checks that a viewer decodes H.264 and Opus, and that the API says what they were made from.
+/// Checks that a viewer decodes H.264 and Opus, and that the API names the original codecs.
 fn plays_although_made_of(server: &Server, origin: &str) {
     let viewer = Peer::watch(server, "/whep/a", &[H264, OPUS]);
     viewer.wait_for_pictures(30);

@@ -31,7 +31,7 @@ fn a_broadcast_is_pushed_to_another_server_and_again_when_that_comes_back() {
     });
     drop(viewer);
     drop(far);
-    // When nobody answers it is retried, and nobody else notices.
+    // Without a server it is retried, and nothing else is affected.
     let _publisher = Client::live(&server, "near", &clip::H264);
     let near = Client::watch(&server, "near");
     wait_for("failure", || {

@@ -1,8 +1,8 @@
-//! How much a peer may have again of what it has lost: a bad link costs its viewer, nobody else.
+//! How much lost media a peer may have again: a bad link costs its own viewer, nobody else.
 
-/// One byte again is allowed for this many bytes sent.
+/// One byte may be sent again for this many bytes sent.
 const SHARE: usize = 2;
-/// Most bytes saved up.
+/// Most bytes that can be saved up.
 const BYTES_MAX: usize = 256 << 10;
 
 /// One peer's remaining retransmission budget.

@@ -8,15 +8,15 @@ use std::{
 use super::gop::{Continuity, Gop, GopLimits};
 use crate::media::Frame;
 
-/// A cached frame is shown this much behind the live edge, so that the next live frame, early by
-/// a little jitter, still lies behind it.
+/// A cached frame is shown this much behind the live edge, so that the next live frame, early by a
+/// little jitter, still comes after it.
 const EDGE_MARGIN: Duration = Duration::from_millis(10);
-/// Over how long the bit rate is measured.
+/// Window over which the bit rate is measured.
 const METER_WINDOW: Duration = Duration::from_secs(1);
 /// A rendition without a frame for this long has no bit rate.
 const METER_OFF: Duration = Duration::from_secs(2);
 
-/// The cached group of pictures of a rendition, who watches it, and how it has been coming in.
+/// The cached group of pictures of a rendition, its viewers, and when its frames came.
 pub(super) struct RenditionCache {
     pub(super) gop: Gop,
     /// Viewers on the direct engine.
@@ -108,7 +108,7 @@ impl Meter {
         (self.bytes, self.since) = (0, now);
     }
 
-    /// Bits per second; 0 if nothing comes. Before the first window is over it is a guess.
+    /// Bits per second; 0 if nothing comes. A guess until the first window is over.
     pub(super) fn rate(&self, now: Instant) -> u64 {
         match self.last {
             Some(last) if now.duration_since(last) < METER_OFF => self.rate.max(1),

@@ -1,4 +1,4 @@
-//! A viewer of one track without network, for [`crate::fuzz`].
+//! A viewer of one track without a network, for [`crate::fuzz`].
 
 pub(crate) mod connected;
 
@@ -13,7 +13,7 @@ use crate::media::Frame;
 /// Frames with more payload are sent in portions.
 const BURST_BYTES: usize = 600;
 
-/// Checks what one viewer is sent.
+/// Checks what is sent to one viewer.
 pub(crate) struct Viewer {
     gop: Gop,
     switcher: Switcher,
@@ -45,7 +45,7 @@ impl Viewer {
         }
     }
 
-    /// Sends so many packets of the cache.
+    /// Sends this many packets from the cache.
     pub(crate) fn catch_up(&mut self, packets: usize, edge: u64) {
         for _ in 0..packets {
             let Some(cursor) = self.switcher.replay(&self.gop, edge) else {

@@ -35,9 +35,9 @@ pub(crate) struct Gop {
 /// How a new frame continues the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Continuity {
-    /// It goes on from the frame before.
+    /// It follows the previous frame.
     Continuous,
-    /// Frames are missing before it, and it is no keyframe: wait for one.
+    /// Frames are missing before it, and it is not a keyframe: wait for one.
     Broken,
 }
 
@@ -91,7 +91,7 @@ impl Gop {
         self.frames.back()
     }
 
-    /// Mean bytes per second of what is kept; `None` with less than half a second of it.
+    /// Mean bytes per second of the cached frames; `None` if they span less than half a second.
     pub(crate) fn bytes_per_second(&self) -> Option<usize> {
         let span = self.newest()?.pts.checked_sub(self.frames.front()?.pts)?;
         if span < Duration::from_millis(500) {

@@ -33,7 +33,7 @@ pub(super) enum Message {
     Join(Box<DirectViewer>),
     /// A new viewer on webrtcbin; it may not be connected yet.
     JoinOnWebrtcbin(Box<WebrtcbinViewer>),
-    /// The connection of a viewer on webrtcbin says something.
+    /// Feedback from the connection of a viewer on webrtcbin.
     Feedback { viewer: u64, feedback: Feedback },
     /// Trickled candidates.
     Candidates {
@@ -56,7 +56,7 @@ pub(super) enum Message {
     Forget { rendition: u64 },
     /// Close all viewers and end.
     Stop,
-    /// Panic, as by a fault.
+    /// Panic, as a bug would.
     #[cfg(test)]
     Panic,
 }

@@ -4,14 +4,14 @@
 //! once and costs a viewer only its headers, its encryption and one send. Nothing here knows
 //! broadcasts or HTTP; only `webrtcbin` knows GStreamer.
 //!
-//! - `rendition`, `viewer`: the ends that other rooms hold: frames in, a viewer's connection.
-//! - `pool`, `worker`, `message`, `slot`: the threads, and what they are told.
+//! - `rendition`, `viewer`: the ends that other modules hold: frames in, a viewer's connection.
+//! - `pool`, `worker`, `message`, `slot`: the threads, and the messages to them.
 //! - `cache`, `gop`: what a worker keeps of a rendition.
-//! - `playout`, `switcher`, `selection`: what one viewer is sent, and when, on either engine.
-//! - `tracks`: what a viewer gets, as its answer announces it.
+//! - `playout`, `switcher`, `selection`: what is sent to one viewer, and when, on either engine.
+//! - `tracks`: a viewer's tracks, as its answer announces them.
 //! - `direct`: viewers on the direct engine: encryption and segmented sends.
 //! - `webrtcbin`: viewers on webrtcbin: packets pushed into its pads.
-//! - `rtp`, `budget`, `statistics`: RTCP, how much may be sent again, counters.
+//! - `rtp`, `budget`, `statistics`: RTCP, retransmission budgets, counters.
 
 mod budget;
 mod cache;
@@ -82,7 +82,7 @@ struct Inner {
 }
 
 impl Fanout {
-    /// Starts the workers. Viewers on the direct engine are sent to from `port`.
+    /// Starts the workers. They send to viewers on the direct engine from `port`.
     ///
     /// # Errors
     /// If the system refuses a thread.

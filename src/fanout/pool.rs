@@ -1,4 +1,4 @@
-//! The worker threads: which of them has room, whether they run, what they have sent.
+//! The worker threads: which has room, whether they run, what they have sent.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use crate::peer::udp::Port;
 
 /// Messages that may wait for one worker: two seconds of frames of several hundred tracks.
 const QUEUE: usize = 8192;
-/// Pause before a worker whose queue is full is told again to stop.
+/// Pause before asking a worker with a full queue to stop again.
 const STOP_PAUSE: Duration = Duration::from_millis(5);
 
 /// All workers.
@@ -76,7 +76,7 @@ impl Pool {
         running.count() == self.workers.len() && !stuck
     }
 
-    /// Makes every worker close its viewers, and waits for its end.
+    /// Makes every worker close its viewers, and waits for the workers to end.
     pub(super) async fn stop(&self) {
         for worker in &*self.workers {
             // A full queue drains within milliseconds.

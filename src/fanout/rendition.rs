@@ -1,4 +1,4 @@
-//! The way in: frames of one track, numbered and handed to every worker.
+//! The input: frames of one track, numbered and handed to every worker.
 
 use std::sync::{
     Arc, Weak,
@@ -20,7 +20,7 @@ struct Input {
     workers: Arc<[WorkerHandle]>,
     /// Number of the next frame. A gap tells the workers that frames are missing.
     number: AtomicU64,
-    /// Counts the sinks; only the newest one's frames count.
+    /// Counts the sinks; frames of older sinks are ignored.
     generation: AtomicU64,
     queue_dropped: Arc<AtomicU64>,
 }
@@ -51,13 +51,13 @@ impl Rendition {
         Self::new(key, kind, Arc::from([]), Arc::default())
     }
 
-    /// Tells it from every other rendition of the server.
+    /// Identifies it among all renditions of the server.
     pub(crate) fn key(&self) -> u64 {
         self.input.key
     }
 
-    /// The entry for a new publisher's frames. It takes over from the sink before, and lets the
-    /// first keyframe through first.
+    /// The entry for a new publisher's frames. It replaces the previous sink, and lets nothing
+    /// through before the first keyframe.
     pub fn sink(&self) -> FrameSink {
         let generation = self.input.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let input: Weak<Input> = Arc::downgrade(&self.input);
@@ -103,8 +103,8 @@ impl Input {
 impl Drop for Input {
     fn drop(&mut self) {
         for worker in &*self.workers {
-            // A full queue leaves an unused entry behind on that worker: bounded by the number
-            // of broadcasts that ended in that very moment.
+            // A full queue leaves an unused entry on that worker: at most one for each broadcast
+            // that ends at that very moment.
             worker.tell(Message::Forget {
                 rendition: self.key,
             });

@@ -1,4 +1,4 @@
-//! What both ways out write alike, and the RTCP that says what has been sent (RFC 3550 §6).
+//! What both engines write alike, and the RTCP that describes what has been sent (RFC 3550 §6).
 
 /// The low bits of a packet index: its sequence number.
 #[expect(
@@ -9,7 +9,7 @@ pub(super) const fn low16(value: u64) -> u16 {
     value as u16
 }
 
-/// The low bits of a timestamp, as they go out.
+/// The low bits of a timestamp, as sent.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the low bits are what is wanted"

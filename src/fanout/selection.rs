@@ -1,15 +1,15 @@
 //! Which layer of a simulcast track a viewer gets. Pure: no IO and no clock of its own.
 //!
-//! The viewer's receiver estimates its bandwidth (REMB). A layer that does not fit is left at
-//! once. A better one is tried only after a quiet time, and only when the estimate allows it; as a
-//! receiver never estimates much more than it gets, the way up is probed with padding. Each failed
-//! try makes the quiet time longer, so that a steady network sees no oscillation.
+//! The viewer's receiver estimates its bandwidth (REMB). A layer that does not fit is left at once.
+//! A better one is tried only after a quiet time, and only when the estimate allows it. As a
+//! receiver never estimates much more than it gets, padding probes for more. Each failed try makes
+//! the quiet time longer, so that a steady network sees no oscillation.
 
 use std::time::{Duration, Instant};
 
 /// Assumed before the viewer has said anything, in bits per second.
 const FIRST_ESTIMATE: u64 = 2_500_000;
-/// An estimate older than this says nothing; receivers repeat theirs every second or so.
+/// An older estimate is worthless; receivers repeat theirs every second or so.
 const ESTIMATE_LIFE: Duration = Duration::from_secs(10);
 /// Quiet time before the first try of a better layer, and at most one switch up in this time.
 const QUIET: Duration = Duration::from_secs(10);
@@ -19,24 +19,24 @@ const QUIET_MAX: Duration = Duration::from_secs(80);
 const PROBE: Duration = Duration::from_secs(4);
 /// A layer fits if it takes no more than this share (percent) of the estimate.
 const FIT: u64 = 90;
-/// An estimate below this share (percent) of the rate is acted on at once.
+/// The server reacts at once to an estimate below this share (percent) of the rate.
 const FAR: u64 = 70;
 /// How long an estimate between that and the rate is tolerated.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// Without an estimate, a layer is better than another from this share (percent) of its rate on:
-/// measured rates go up and down a little.
+/// Without an estimate, a layer counts as better than another from this share (percent) of its rate
+/// on: measured rates fluctuate a little.
 const BETTER: u64 = 110;
-/// Loss, in 1/256, above which the estimate is not believed.
+/// Loss, in 1/256, above which the estimate is not trusted.
 const LOSS_MAX: u8 = 26;
 
-/// What the viewer's track is to do.
+/// What to do with the viewer's track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Go on as it is; a switch under way goes on, too.
+    /// Carry on, with any switch under way.
     Stay,
-    /// Go on, and send this many bits per second of padding.
+    /// Carry on, and send this many bits per second of padding.
     Probe(u64),
-    /// Take this layer, if it is not the present one.
+    /// Take this layer, unless it is the current one.
     Switch(usize),
 }
 
@@ -45,11 +45,11 @@ pub(super) enum Decision {
 pub(super) struct Selection {
     /// The layer the viewer wants; `None` leaves it to the server.
     pub(super) wanted: Option<usize>,
-    /// Whether anything is known of the network. If not, the best layer is the right one.
+    /// Whether the network has been measured. If not, the best layer is the right one.
     measured: bool,
     estimate: Option<(u64, Instant)>,
     loss: u8,
-    /// When the last switch, or failed probe, was.
+    /// When the last switch or failed probe was.
     changed: Instant,
     quiet: Duration,
     /// Since when the estimate has been below the rate.
@@ -95,7 +95,7 @@ impl Selection {
         wanted.or_else(|| fitting(rates, estimate))
     }
 
-    /// What to do now; to be asked a few times a second.
+    /// What to do now; call it a few times a second.
     pub(super) fn decide(&mut self, current: usize, rates: &[u64], now: Instant) -> Decision {
         if let Some(wanted) = self.wanted.filter(|&layer| is_on(rates, layer)) {
             self.probing = None;
@@ -118,7 +118,7 @@ impl Selection {
             return Decision::Stay;
         };
         if (estimate < rate || self.loss > LOSS_MAX) && self.probing.is_some() {
-            // It was the padding that did not fit, not the layer.
+            // The padding did not fit, not the layer.
             self.give_up_probe(now);
             return Decision::Stay;
         }
@@ -126,8 +126,8 @@ impl Selection {
             self.short_since = None;
         }
         let short = estimate < rate && {
-            // The estimate follows a growing rate with a delay: a little too low is not believed
-            // at once.
+            // The estimate follows a growing rate with a delay, so a slightly low one is not
+            // trusted at once.
             let since = *self.short_since.get_or_insert(now);
             estimate < rate * FAR / 100 || now.duration_since(since) >= PATIENCE
         };
@@ -215,8 +215,8 @@ mod tests {
 
     const RATES: [u64; 3] = [150_000, 500_000, 1_700_000];
 
-    /// Runs `seconds` of a network with this capacity and a receiver that estimates no more than
-    /// half again what it gets. Returns the layer of each quarter second.
+    /// Runs `seconds` of a network with this capacity and a receiver that estimates at most half
+    /// again what it gets. Returns the layer of each quarter second.
     fn watch(selection: &mut Selection, start: Instant, seconds: u64, capacity: u64) -> Vec<usize> {
         let mut layer = selection.first(&RATES).unwrap();
         let mut padding = 0;
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(selection.decide(0, &rates, now), Decision::Switch(2));
         assert_eq!(selection.decide(2, &[1, 0, 0], now), Decision::Switch(0));
         assert_eq!(selection.decide(2, &[0, 0, 0], now), Decision::Stay);
-        // Two layers of about the same rate do not take turns.
+        // Two layers of about the same rate do not alternate.
         let alike = [1_000_000, 1_050_000];
         assert_eq!(selection.decide(0, &alike, now), Decision::Switch(0));
         assert_eq!(selection.decide(1, &alike, now), Decision::Switch(1));

@@ -1,4 +1,4 @@
-//! The way to a worker, and a viewer's place on it.
+//! The channel to a worker, and a viewer's place on it.
 
 use std::sync::{
     Arc,
@@ -8,7 +8,7 @@ use std::sync::{
 
 use super::{message::Message, statistics::Totals, target::Target};
 
-/// The way to one worker.
+/// The channel to one worker.
 #[derive(Clone)]
 pub(super) struct WorkerHandle {
     queue: SyncSender<Message>,
@@ -60,7 +60,7 @@ impl ViewerSlot {
     }
 
     /// Gives the viewer this layer of its picture, or leaves the choice to the server. If the
-    /// worker is overloaded, the viewer keeps what it has.
+    /// worker is overloaded, nothing changes.
     pub(super) fn select(&self, layer: Option<usize>) {
         self.worker.tell(Message::Select {
             viewer: self.key,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A worker that has not taken a turn for so long is stuck: it looks around every second.
+/// A worker that has not taken a turn for this long is stuck: it takes one at least every second.
 const STUCK: Duration = Duration::from_secs(5);
 
 /// The fan-out's counters at one moment.
@@ -15,23 +15,23 @@ pub struct Statistics {
     pub packets: u64,
     /// Bytes of these, encrypted, without UDP and IP headers.
     pub bytes: u64,
-    /// Packets sent again on request. Those of a viewer on webrtcbin are added at its end.
+    /// Packets sent again on request. Those of a viewer on webrtcbin are added when it ends.
     pub retransmitted: u64,
-    /// Requests for packets past a viewer's retransmission budget, counted likewise.
+    /// Requests for packets past a viewer's retransmission budget, counted the same way.
     pub retransmissions_refused: u64,
-    /// Viewers' requests for keyframes that came too soon after the one before.
+    /// Viewers' requests for keyframes that came too soon after the previous one.
     pub keyframe_requests_capped: u64,
     /// Sends that the kernel refused because its buffer was full.
     pub send_dropped: u64,
     /// Datagrams or frames that found a worker's queue full.
     pub queue_dropped: u64,
-    /// Datagrams from nobody known.
+    /// Datagrams from unknown senders.
     pub unknown_datagrams: u64,
     /// Panics that workers have recovered from; each ended the viewers of one worker.
     pub worker_panics: u64,
 }
 
-/// What one viewer has been sent.
+/// What has been sent to one viewer.
 #[derive(Debug, Default)]
 pub(super) struct ViewerCounters {
     pub(super) packets: AtomicU64,
@@ -40,7 +40,7 @@ pub(super) struct ViewerCounters {
     pub(super) refused: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) keyframe_requests: AtomicU64,
-    /// The handle is gone, so the viewer shall go too.
+    /// The handle is gone, so the viewer is to go too.
     pub(super) closed: AtomicBool,
 }
 
@@ -75,7 +75,7 @@ pub struct ViewerStatistics {
     pub keyframe_requests: u64,
 }
 
-/// What all viewers of one worker have been sent, and how it fares.
+/// What has been sent to all viewers of one worker, and the worker's state.
 #[derive(Debug)]
 pub(super) struct Totals {
     pub(super) packets: AtomicU64,
@@ -104,7 +104,7 @@ impl Totals {
         }
     }
 
-    /// A viewer has asked for a keyframe, and was heard or asks too often.
+    /// A viewer has asked for a keyframe; `heard` is false if it asks too often.
     pub(super) fn asked_for_keyframe(&self, heard: bool) {
         if !heard {
             self.capped.fetch_add(1, Relaxed);

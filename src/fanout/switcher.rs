@@ -20,18 +20,18 @@ pub(crate) struct Cursor {
 #[derive(Debug)]
 pub(crate) struct Switcher {
     position: Position,
-    /// The timestamp given last: what follows must lie behind it, be it a frame that is sent again
-    /// or one of another rendition.
+    /// The previous timestamp: later ones must be greater, even for a frame that is sent again or
+    /// one of another rendition.
     last: Option<u64>,
 }
 
 #[derive(Debug)]
 enum Position {
-    /// Nothing is sent before the next keyframe.
+    /// Waiting for the next keyframe; nothing is sent.
     Waiting,
-    /// Catching up from the cache: the number of the next frame, and what is under way.
+    /// Catching up from the cache: the number of the next frame, and the frame under way.
     Replaying { next: u64, current: Option<Cursor> },
-    /// Frames go out as they come.
+    /// Frames go out as they arrive.
     Live,
 }
 
@@ -44,7 +44,7 @@ impl Switcher {
         }
     }
 
-    /// Goes back to the cached keyframe. Returns false, and changes nothing, if there is none.
+    /// Returns to the cached keyframe. Returns false, and changes nothing, if there is none.
     pub(crate) fn replay_from_keyframe(&mut self, gop: &Gop) -> bool {
         let Some(next) = gop.keyframe() else {
             return false;
@@ -56,20 +56,21 @@ impl Switcher {
         true
     }
 
-    /// Goes on with another rendition: at its cached keyframe if there is one, else at its next.
-    /// Its timestamps may lag behind those of the one before; what the viewer sees never goes back.
+    /// Continues with another rendition: at its cached keyframe if there is one, else at its next.
+    /// Its timestamps may lag behind the previous rendition's; those that the viewer sees never go
+    /// back.
     pub(crate) fn switch(&mut self, gop: Option<&Gop>) {
         if !gop.is_some_and(|gop| self.replay_from_keyframe(gop)) {
             self.wait();
         }
     }
 
-    /// Sends nothing more before a keyframe.
+    /// Sends nothing until the next keyframe.
     pub(crate) fn wait(&mut self) {
         self.position = Position::Waiting;
     }
 
-    /// True while nothing can be sent for want of a keyframe.
+    /// True while nothing can be sent without a keyframe.
     pub(crate) const fn is_waiting(&self) -> bool {
         matches!(self.position, Position::Waiting)
     }
@@ -79,8 +80,8 @@ impl Switcher {
         matches!(self.position, Position::Replaying { .. })
     }
 
-    /// A frame has come in, after [`Gop::push`] said how it continues. Returns the timestamp to
-    /// send it with now, or `None` if it is not to be sent, or not yet.
+    /// Takes a frame, after [`Gop::push`] said how it continues. Returns the timestamp to send it
+    /// with now, or `None` if it is to be sent later or not at all.
     ///
     /// A frame with more than `burst` payload bytes is sent paced, from the cache.
     pub(crate) fn live(
@@ -109,11 +110,11 @@ impl Switcher {
         Some(self.beyond_last(frame.timestamp))
     }
 
-    /// The frame to go on with from the cache, or `None` if the viewer has caught up.
+    /// The next frame to send from the cache, or `None` if the viewer has caught up.
     ///
     /// `edge` is the timestamp that a frame arriving now would have. A cached frame gets that one
-    /// (or the next after the frame before), never its own, older one: to the viewer it has been
-    /// made just now, so that its jitter buffer does not grow and playback lands at the live edge.
+    /// (or the next after the previous frame's), never its own, older one: to the viewer it is
+    /// brand new, so that its jitter buffer does not grow and playback lands at the live edge.
     pub(crate) fn replay(&mut self, gop: &Gop, edge: u64) -> Option<&mut Cursor> {
         let caught_up = match &mut self.position {
             Position::Replaying { next, current } => {

@@ -54,10 +54,10 @@ fn frame(codec: Codec, number: u8, keyframe: bool, pts: Duration) -> Frame {
     }
 }
 
-/// By how much frames come before they are due: nobody may wait for that.
+/// How far ahead of their due time frames come: nothing may wait for that.
 const AHEAD: Duration = Duration::from_secs(100);
 
-/// Feeds 30 frames a second for ever, a keyframe every `gop` frames, and audio beside it.
+/// Feeds 30 frames a second for ever, a keyframe every `gop` frames, and audio alongside.
 pub(super) fn feed(tasks: &mut JoinSet<()>, video: &Rendition, audio: &Rendition, gop: u64) {
     let (video, audio) = (video.sink(), audio.sink());
     crate::pipeline::init().unwrap();
@@ -238,7 +238,7 @@ async fn a_joining_viewer_starts_at_the_cached_keyframe_and_sees_one_stream() {
         has_no_gap(&client.sequence_numbers()),
         "no gap in sequence numbers"
     );
-    // The one keyframe there is came first, though it was sent long before the viewer joined.
+    // The one keyframe came first, though it was sent long before the viewer joined.
     let first = client
         .video
         .iter()
@@ -261,7 +261,7 @@ async fn a_joining_viewer_starts_at_the_cached_keyframe_and_sees_one_stream() {
         );
         ordered[ordered.len() - 1].wrapping_sub(ordered[0])
     };
-    // 40 frames are 1.3 s of media; what was cached is squeezed into the time since the join.
+    // 40 frames are 1.3 s of media; the cached part is squeezed into the time since the join.
     let watched = Duration::from_millis(u64::from(span(&client.video)) / 90);
     assert!(
         watched < Duration::from_millis(1100),
@@ -405,7 +405,7 @@ async fn garbage_on_the_port_harms_nobody() {
     tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
     let target = stage.fanout.port().candidates()[0];
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-    // From a stranger, and with the viewer's own address as the source.
+    // From an unknown sender, and with the viewer's own address as the source.
     for number in 0..2000_u32 {
         let mut garbage: Vec<u8> = (0..number % 200)
             .map(|at| (number.wrapping_mul(2_654_435_761) >> (at % 24)).to_be_bytes()[3])

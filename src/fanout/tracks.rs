@@ -17,7 +17,7 @@ pub struct OfferedTracks<'a> {
     pub video: Option<(Codec, &'a Rendition)>,
     /// The sound, if the broadcast has any.
     pub audio: Option<(Codec, &'a Rendition)>,
-    /// The encodings of the picture to choose from, for a simulcast publisher; else empty.
+    /// The encodings of the picture to choose from, for a simulcast publisher; otherwise empty.
     pub layers: &'a [Layer],
 }
 
@@ -30,7 +30,7 @@ pub struct Layer {
     pub rendition: Rendition,
 }
 
-/// What to tell a worker about a rendition and its layers.
+/// The message to a worker about a rendition and its layers.
 pub(super) fn target(kind: Kind, rendition: &Rendition, layers: &[Layer]) -> Target {
     Target {
         kind,
@@ -47,7 +47,7 @@ pub(super) struct ChosenTrack {
     pub(super) pt: u8,
     /// The retransmission stream (RFC 4588): SSRC and payload type.
     pub(super) rtx: Option<(u32, u8)>,
-    /// Id of the header extension with the time of sending, if it is offered.
+    /// Id of the header extension with the time of sending, if offered.
     pub(super) send_time: Option<u8>,
 }
 

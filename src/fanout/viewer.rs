@@ -1,4 +1,4 @@
-//! A viewer on whichever engine carries it.
+//! A viewer on either engine.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -44,9 +44,9 @@ pub enum Viewer {
 }
 
 impl Fanout {
-    /// Answers a viewer's offer on the engine that the options name, and sends it the given
-    /// tracks from now on. `events` gets [`Event::Connected`], [`Event::KeyframeWanted`] and,
-    /// last, [`Event::Closed`].
+    /// Answers a viewer's offer on the engine that the options name, and sends it the given tracks
+    /// from now on. `events` gets [`Event::Connected`], [`Event::KeyframeWanted`] and, last,
+    /// [`Event::Closed`].
     ///
     /// # Errors
     /// If the offer has no codec that fits a track it asks for, or cannot be served at all.
@@ -95,9 +95,9 @@ impl Viewer {
         }
     }
 
-    /// Sends another rendition of the track of this kind, of the same codec, from that rendition's
-    /// keyframe on. With `layers` it is one of several, as in [`Layer`]. Returns false if the
-    /// viewer's worker is overloaded: then nothing has changed.
+    /// Sends another rendition of the track of this kind, of the same codec, starting at that
+    /// rendition's keyframe. With `layers` it is one of several, as in [`Layer`]. Returns false if
+    /// the viewer's worker is overloaded: then nothing has changed.
     pub fn switch(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
         let to = target(kind, to, layers);
         match self {
@@ -107,21 +107,21 @@ impl Viewer {
     }
 
     /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
-    /// Media goes on meanwhile.
+    /// Media continues meanwhile.
     ///
     /// # Errors
     /// If the engine cannot do it, the session has ended, or no answer comes within a second.
     pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
         match self {
             Self::Direct(viewer) => viewer.restart(ufrag, pwd).await,
-            // webrtcbin 1.22 keeps its credentials whatever it is told.
+            // webrtcbin 1.22 always keeps its credentials.
             Self::Webrtcbin(_) => Err(sdp::Error::Unsupported(
                 "ICE restart is not supported; the session goes on unchanged".to_owned(),
             )),
         }
     }
 
-    /// What the viewer has been sent.
+    /// What has been sent to the viewer.
     pub fn statistics(&self) -> ViewerStatistics {
         match self {
             Self::Direct(viewer) => viewer.statistics(),
@@ -129,8 +129,8 @@ impl Viewer {
         }
     }
 
-    /// Says goodbye and waits until the engine has done so and freed everything, within a time
-    /// limit. `events` is what was given to [`Fanout::watch`].
+    /// Says goodbye and waits, within a time limit, until the engine has done so and freed
+    /// everything. `events` is the channel given to [`Fanout::watch`].
     pub async fn close(self, why: End, events: &mut mpsc::Receiver<Event>) {
         match self {
             Self::Direct(viewer) => {

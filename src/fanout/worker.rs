@@ -29,11 +29,11 @@ use crate::{
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (RFC 5905 §6).
 const NTP_TO_UNIX: Duration = Duration::from_hours(613_608);
-/// Longest sleep with nothing to do.
+/// Longest sleep when idle.
 const IDLE: Duration = Duration::from_secs(1);
 /// Shortest time between two timer runs of one viewer.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(1);
-/// Messages handled before timers are looked at.
+/// Messages handled before timers are checked.
 const MESSAGES_AT_ONCE: usize = 64;
 
 pub(super) struct Worker {
@@ -99,7 +99,7 @@ impl Worker {
         }
     }
 
-    /// Handles a message at this moment, and what is due by then.
+    /// Handles a message at this moment, and everything due by then.
     #[cfg(any(test, feature = "fuzz"))]
     pub(super) fn step(&mut self, now: Instant, message: Message) {
         self.context.now = now;
@@ -107,7 +107,7 @@ impl Worker {
         self.run_timers();
     }
 
-    /// Whether this viewer is still there.
+    /// Whether this viewer still exists.
     #[cfg(any(test, feature = "fuzz"))]
     pub(super) fn serves(&self, viewer: u64) -> bool {
         self.viewers.contains_key(&viewer)
@@ -223,7 +223,7 @@ impl Worker {
         self.with(key, |viewer, _, all| viewer.playout.switch(kind, all, now));
     }
 
-    /// Does something with one viewer, then looks whether it has ended or wants a timer.
+    /// Does something with one viewer, then checks whether it has ended or wants a timer.
     fn with(
         &mut self,
         key: u64,
@@ -246,7 +246,7 @@ impl Worker {
             }
             self.timers.pop();
             self.with(key, |viewer, cx, renditions| {
-                // A timer that has been replaced by an earlier one runs for nothing.
+                // A timer replaced by an earlier one does nothing.
                 if viewer.scheduled == Some(at) {
                     viewer.scheduled = None;
                     viewer.tick(cx, renditions);
@@ -279,7 +279,7 @@ impl Worker {
         }
     }
 
-    /// Forgets everything: after a panic nothing is to be relied on.
+    /// Forgets everything: after a panic nothing can be relied on.
     fn clear(&mut self) {
         self.context.batch = Batch::default();
         self.close_all(End::Failed);

@@ -1,4 +1,4 @@
-//! The way in: what publishers send becomes frames, on both engines.
+//! The input: what publishers send becomes frames, on both engines.
 //!
 //! ```text
 //!  webrtcbin: webrtcbin (ICE, DTLS, SRTP, jitter buffer, NACK, RTX) -- RTP, a pad per track ---+
@@ -10,12 +10,12 @@
 //! ```
 //!
 //! - [`Publisher`]: a publisher's connection, whichever engine carries it.
-//! - `webrtcbin`: the GStreamer engine, default for publishers.
+//! - `webrtcbin`: the GStreamer engine, the default for publishers.
 //! - `direct`: the str0m engine; it carries every publisher that offers simulcast.
 //! - `reorder`, `timeline`: packets in order, and when they are due (pure).
 //! - `depacketizer`: a pipeline that takes RTP packets.
 //!
-//! What this layer does not do: HTTP, broadcast rules, deciding whether media still comes.
+//! What this layer does not do: HTTP, broadcast rules, deciding whether media is still coming.
 
 mod depacketizer;
 pub(crate) mod direct;
@@ -50,7 +50,7 @@ use crate::{
 pub struct Options {
     /// The engine that carries them, unless they offer simulcast.
     pub engine: Engine,
-    /// How long a missing packet is waited for. Packets that arrive in order are not delayed.
+    /// How long to wait for a missing packet. Packets that arrive in order are not delayed.
     pub jitter: Duration,
     /// A publisher on the direct engine that shows no sign of life for this long is gone (RFC 7675
     /// §5.1 allows 30 s).
@@ -89,14 +89,14 @@ pub struct Reports {
     pub keyframe_wanted: Arc<Notify>,
 }
 
-/// What has come from a publisher.
+/// What has been received from a publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// RTP packets received.
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// RTP packets that did not come in time, retransmissions included.
+    /// RTP packets that did not arrive in time, retransmissions included.
     pub lost: u64,
     /// When the last RTP packet came.
     pub last_packet: Option<Instant>,
@@ -104,9 +104,9 @@ pub struct Statistics {
 
 /// A publisher's connection. Dropping it ends the session without a goodbye.
 pub enum Publisher {
-    /// It is carried by webrtcbin.
+    /// On webrtcbin.
     Webrtcbin(Box<WebrtcbinPublisher>),
-    /// It is carried by the direct engine.
+    /// On the direct engine.
     Direct(Box<DirectPublisher>),
 }
 
@@ -143,7 +143,7 @@ impl Publisher {
     }
 
     /// Asks for a video keyframe now. Nothing happens before video flows, and some publishers (OBS)
-    /// never listen.
+    /// ignore it.
     pub fn request_keyframe(&self) {
         match self {
             Self::Webrtcbin(publisher) => publisher.request_keyframe(),
@@ -157,7 +157,7 @@ impl Publisher {
     /// If the engine does not restart ICE, or the session has ended.
     pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
         match self {
-            // webrtcbin 1.22 keeps its credentials whatever it is told.
+            // webrtcbin 1.22 always keeps its credentials.
             Self::Webrtcbin(_) => Err(sdp::Error::Unsupported(
                 "ICE restart is not supported; the session goes on unchanged".to_owned(),
             )),
@@ -165,7 +165,7 @@ impl Publisher {
         }
     }
 
-    /// What has come so far.
+    /// What has been received so far.
     pub fn statistics(&self) -> Statistics {
         match self {
             Self::Webrtcbin(publisher) => publisher.statistics(),

@@ -1,4 +1,4 @@
-//! Puts incoming packets back into order. Pure: time comes in as an argument.
+//! Puts incoming packets back into order. Pure: time is an argument.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ pub(crate) struct Reorder<T> {
 }
 
 impl<T> Reorder<T> {
-    /// Gives up a gap when the packet behind it has waited for `latency`.
+    /// Gives up a gap when the packet after it has waited for `latency`.
     pub(crate) const fn new(latency: Duration) -> Self {
         Self {
             latency,
@@ -44,8 +44,8 @@ impl<T> Reorder<T> {
         self.waiting.entry(sequence).or_insert((now, packet));
     }
 
-    /// The next packet in order, once it is there or the wait for it is over. `true` beside it means
-    /// that packets before it are missing.
+    /// The next packet in order, once it has arrived or the wait for it is over. `true` beside it
+    /// means that packets before it are missing.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(T, bool)> {
         let next = self.next?;
         let (&sequence, (came, _)) = self.waiting.first_key_value()?;

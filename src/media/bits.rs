@@ -3,11 +3,11 @@
 /// Reads bits, the highest of each byte first.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// Whether bytes are left out that keep start codes out of a NAL unit (H.264 §7.4.1).
+    /// Whether to skip the bytes that keep start codes out of a NAL unit (H.264 §7.4.1).
     escaped: bool,
-    /// Zero bytes in front of the present one.
+    /// Zero bytes in front of the current one.
     zeros: u32,
-    /// Bits of the present byte that have been read.
+    /// Bits already read of the current byte.
     bit: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Encoded media on its way: frames and packets.
+//! Encoded media in transit: frames and packets.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -16,13 +16,13 @@ pub struct Frame {
     /// True if a decoder can start here. Always true for audio.
     pub keyframe: bool,
     /// Server running time at which the frame is due, on the one clock and base time shared by
-    /// every pipeline. Audio and video of a broadcast are in sync on it, and it goes on across a
+    /// every pipeline. Audio and video of a broadcast are in sync on it, and it continues across a
     /// publisher's reconnect.
     pub pts: Duration,
     /// RTP timestamp in units of [`Codec::clock_rate`], not wrapped. Derived from `pts`, but free
     /// of jitter: consecutive audio frames differ by exactly their duration.
     pub timestamp: u64,
-    /// All RTP payloads, one behind the other.
+    /// All RTP payloads, back to back.
     pub data: Bytes,
     /// Where each payload ends in `data`, in bytes; the first begins at 0. The marker bit belongs
     /// on the last packet (for audio: on none).

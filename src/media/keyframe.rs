@@ -1,6 +1,6 @@
-//! Whether a decoder can start with a frame, told by its bits.
+//! Whether a decoder can start with a frame, judged by its bits.
 //!
-//! GStreamer's `DELTA_UNIT` flag does not tell: payloaders lose it, depayloaders do not set it for
+//! GStreamer's `DELTA_UNIT` flag is no help: payloaders lose it, depayloaders do not set it for
 //! every codec, and `h264parse` leaves it out on pictures that are intra-coded but not a place to
 //! start.
 

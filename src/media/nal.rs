@@ -1,5 +1,5 @@
-//! The NAL units of H.264 and H.265: where they stand, in a frame or in an RTP payload, and what
-//! they are. The one reader of both.
+//! The NAL units of H.264 and H.265: where they are, in a frame or in an RTP payload, and what they
+//! are. The only reader of both.
 
 use std::ops::Range;
 
@@ -52,8 +52,8 @@ impl UnitKind {
         matches!(self, Self::StartingSlice | Self::Slice)
     }
 
-    /// Whether the unit may only stand in front of a picture's first slice: behind it, it begins
-    /// the next access unit (H.264 §7.4.1.2.3, H.265 §7.4.2.4.4).
+    /// Whether the unit may only precede a picture's first slice: after it, the unit begins the
+    /// next access unit (H.264 §7.4.1.2.3, H.265 §7.4.2.4.4).
     pub const fn leads(self) -> bool {
         matches!(
             self,
@@ -93,8 +93,8 @@ pub const fn header_bytes(codec: Codec) -> usize {
     }
 }
 
-/// Whether a slice is the first of its picture, from what stands behind its header: its first bit
-/// is `first_mb_in_slice` 0 (H.264 §7.3.3) or `first_slice_segment_in_pic_flag` (H.265 §7.3.6.1).
+/// Whether a slice is the first of its picture, from the bytes after its header: the first bit is
+/// `first_mb_in_slice` 0 (H.264 §7.3.3) or `first_slice_segment_in_pic_flag` (H.265 §7.3.6.1).
 pub fn begins_picture(slice: &[u8]) -> bool {
     slice.first().is_some_and(|byte| byte & 0x80 != 0)
 }
@@ -102,9 +102,9 @@ pub fn begins_picture(slice: &[u8]) -> bool {
 /// What separates the units of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separation {
-    /// Each stands behind a start code (H.264 annex B).
+    /// Each follows a start code (H.264 annex B).
     StartCodes,
-    /// Each stands behind its length in four bytes (ISO/IEC 14496-15, as parsers make it).
+    /// Each follows its length in four bytes (ISO/IEC 14496-15, as parsers make it).
     Lengths,
 }
 
@@ -123,8 +123,8 @@ impl Separation {
         }
     }
 
-    /// The units of a frame, in order. Behind start codes a unit goes on to the end of the frame:
-    /// to find its own end would mean to look at every byte of the picture.
+    /// The units of a frame, in order. After start codes, a unit extends to the end of the frame:
+    /// finding its own end would mean looking at every byte of the picture.
     pub fn units(self, frame: &[u8]) -> impl Iterator<Item = &[u8]> {
         let (mut prefixed, coded): (&[u8], &[u8]) = match self {
             Self::Lengths => (frame, &[]),
@@ -164,7 +164,7 @@ pub enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// What the payload carries. Of codecs without NAL units, one unit of no known kind.
+    /// What the payload carries. For codecs without NAL units, one unit of unknown kind.
     pub fn read(codec: Codec, payload: &'a [u8]) -> Self {
         const STAP_A: u8 = 24;
         const FU_A: u8 = 28;
@@ -210,7 +210,7 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// The kind of the first slice that begins in a payload, or that it carries a fragment of.
+/// The kind of the first slice in a payload, whole or a fragment.
 pub fn first_slice(codec: Codec, payload: &[u8]) -> Option<UnitKind> {
     let mut kinds = match Payload::read(codec, payload) {
         Payload::Fragment(fragment) => return Some(fragment.kind).filter(|kind| kind.is_slice()),
@@ -221,11 +221,11 @@ pub fn first_slice(codec: Codec, payload: &[u8]) -> Option<UnitKind> {
     kinds.find(|kind| kind.is_slice())
 }
 
-/// The whole units of an RTP payload: where each stands in it.
+/// The whole units of an RTP payload, and where each lies in it.
 #[derive(Debug)]
 pub struct PayloadUnits<'a> {
     payload: &'a [u8],
-    /// Each stands behind its length in two bytes.
+    /// Each follows its length in two bytes.
     aggregated: bool,
     next: usize,
 }

@@ -1,12 +1,12 @@
 //! The OBUs of AV1: in a temporal unit (AV1 bitstream specification §5.3), and what the RTP payload
-//! format says in front of them. The one reader of both.
+//! format puts in front of them. The only reader of both.
 
 use super::bits::Bits;
 
 const SEQUENCE_HEADER: u8 = 1;
 const FRAME_HEADER: u8 = 3;
 const FRAME: u8 = 6;
-/// Of the frame types, the one of pictures that refer to no other.
+/// The frame type of pictures that refer to no other.
 const KEY_FRAME: u32 = 0;
 
 /// One open bitstream unit.
@@ -52,8 +52,8 @@ fn leb128(bytes: &mut &[u8]) -> Option<usize> {
     None
 }
 
-/// Whether a decoder can start with this temporal unit: a sequence header and, as the first frame, a
-/// shown key frame. `None` if there is no frame in it.
+/// Whether a decoder can start with this temporal unit: it has a sequence header and, as the first
+/// frame, a shown key frame. `None` if there is no frame in it.
 pub(super) fn starts_here(temporal_unit: &[u8]) -> Option<bool> {
     let mut still_picture = None;
     for obu in obus(temporal_unit) {

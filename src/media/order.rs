@@ -1,6 +1,6 @@
-//! Whether a decoder must put pictures back in order: B-frames, told by the bits.
+//! Whether a decoder must reorder pictures: B-frames, judged by the bits.
 //!
-//! Times would tell, too, but those of a publisher's first frames are corrected as its clock
+//! Times would show it too, but those of a publisher's first frames are corrected as its clock
 //! becomes known, and jump back then.
 
 use super::{
@@ -9,9 +9,9 @@ use super::{
     nal::{Separation, UnitKind},
 };
 
-/// Whether this frame says that frames come in another order than they are shown in. H.264: its
+/// Whether this frame says that frames arrive in another order than they are shown in. H.264: its
 /// first slice is a B slice (§7.3.3). H.265, where B slices are used without that: the video
-/// parameter set says so (§7.3.2.1), which stands in front of every keyframe.
+/// parameter set says so (§7.3.2.1), which precedes every keyframe.
 pub fn is_reordered(codec: Codec, separation: Separation, frame: &[u8]) -> bool {
     let mut units = separation.units(frame);
     match codec {
@@ -21,7 +21,7 @@ pub fn is_reordered(codec: Codec, separation: Separation, frame: &[u8]) -> bool 
     }
 }
 
-/// `None` if the unit is no slice.
+/// `None` if the unit is not a slice.
 fn h264(unit: &[u8]) -> Option<bool> {
     const B_SLICE: u32 = 1;
     match UnitKind::of(Codec::H264, unit) {
@@ -35,7 +35,7 @@ fn h264(unit: &[u8]) -> Option<bool> {
     }
 }
 
-/// `None` if the unit is no video parameter set.
+/// `None` if the unit is not a video parameter set.
 fn h265(unit: &[u8]) -> Option<bool> {
     if UnitKind::of(Codec::H265, unit) != UnitKind::VideoParameters {
         return None;
@@ -55,7 +55,7 @@ fn h265(unit: &[u8]) -> Option<bool> {
         }
     }
     let each = bits.take(1)? == 1;
-    // What counts is the highest layer: it comes last.
+    // The highest layer counts: it comes last.
     let mut reordered = 0;
     for _ in 0..=if each { sub_layers } else { 0 } {
         bits.exp_golomb()?; // buffered pictures

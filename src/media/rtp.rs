@@ -1,11 +1,11 @@
-//! RTP headers (RFC 3550 §5.1): the one reader and the one writer.
+//! RTP headers (RFC 3550 §5.1): the only reader and the only writer.
 
 use std::ops::Range;
 
 /// Length of the fixed part of a header, in bytes.
 pub const FIXED_BYTES: usize = 12;
-/// Where the payload begins can be told from this many bytes of any packet: the fixed part, 15
-/// contributing sources, and the first word of an extension.
+/// This many bytes of any packet show where its payload begins: the fixed part, 15 contributing
+/// sources, and the first word of an extension.
 pub const PREFIX_BYTES_MAX: usize = FIXED_BYTES + 15 * 4 + 4;
 
 const VERSION: u8 = 2 << 6;
@@ -50,8 +50,8 @@ impl RtpHeader {
         })
     }
 
-    /// Appends the header to `out`, with `elements` as its extension: header extension elements of
-    /// one-byte form, filled up to whole words; empty for none. Returns the header's length.
+    /// Appends the header to `out`, with `elements` as its extension: one-byte header extension
+    /// elements, padded to whole words; empty for none. Returns the header's length.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>, elements: &[u8]) -> usize {
         let start = out.len();
@@ -85,9 +85,9 @@ impl RtpHeader {
     }
 }
 
-/// Where the payload of a packet begins, behind contributing sources and extension. `prefix` is
-/// the packet, or its first [`PREFIX_BYTES_MAX`] bytes; the answer may lie behind its end. `None`
-/// if the header is cut short.
+/// Where the payload of a packet begins, after contributing sources and extension. `prefix` is the
+/// packet, or its first [`PREFIX_BYTES_MAX`] bytes; the result may lie beyond its end. `None` if
+/// the header is cut short.
 pub fn payload_start(prefix: &[u8]) -> Option<usize> {
     let &flags = prefix.first()?;
     let start = FIXED_BYTES + 4 * usize::from(flags & SOURCES);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// A bucket that fills with time and is emptied by what is taken.
+/// A bucket that fills over time; taking empties it.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenBucket {
     per_second: f64,
@@ -12,7 +12,7 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket: `burst` can be taken at once, and `per_second` flow in.
+    /// A full bucket: `burst` can be taken at once, and `per_second` flows in.
     pub const fn new(per_second: f64, burst: f64, now: Instant) -> Self {
         Self {
             per_second,
@@ -27,18 +27,18 @@ impl TokenBucket {
         self.per_second
     }
 
-    /// What is in it.
+    /// What is left in it.
     pub fn left(&self, now: Instant) -> f64 {
         let seconds = now.saturating_duration_since(self.at).as_secs_f64();
         self.burst.min(self.left + seconds * self.per_second)
     }
 
-    /// Whether everything that was taken has flowed in again.
+    /// Whether everything taken has flowed in again.
     pub fn is_full(&self, now: Instant) -> bool {
         self.left(now) >= self.burst
     }
 
-    /// Takes `amount`, if it is there.
+    /// Takes `amount`, if that much is left.
     pub fn take(&mut self, amount: f64, now: Instant) -> bool {
         let left = self.left(now);
         let taken = amount <= left;

@@ -25,10 +25,10 @@ use crate::pipeline::{
 
 /// Longest time for one step of the negotiation.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time for gathering candidates: only local addresses are asked for.
+/// Longest time for gathering candidates: only local addresses are gathered.
 const GATHERING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a goodbye may take to get from the DTLS encoder to the socket. Its thread only has to
-/// be scheduled; the wait is not for the peer.
+/// be scheduled; nothing waits for the peer.
 const GOODBYE_WAIT: Duration = Duration::from_millis(200);
 
 /// UDP ports, both ends included. Each connection takes one per address.
@@ -54,9 +54,9 @@ pub enum Error {
     Engine(String),
 }
 
-/// Makes what the first session would otherwise wait for: GStreamer generates one DTLS certificate
-/// for the life of the process, with an RSA key that takes 0.2 s, and seconds on a busy machine.
-/// Blocks.
+/// Prepares what the first session would otherwise wait for: GStreamer generates one DTLS
+/// certificate for the life of the process, with an RSA key that takes 0.2 s, and seconds on a busy
+/// machine. Blocks.
 pub fn prepare() {
     for element in ["webrtcbin", "dtlssrtpdec"] {
         if let Err(error) = gst::ElementFactory::make(element).build() {
@@ -65,9 +65,9 @@ pub fn prepare() {
     }
 }
 
-/// Candidates are UDP, on the given addresses and ports. `upnp` is off: its discovery costs 200 ms
-/// of every negotiation. Consent is not checked, because some publishers never answer (`FFmpeg`
-/// 8.0): that media or reports come is the proof of life.
+/// Candidates are UDP, on the given addresses and ports. `upnp` is off: its discovery adds 200 ms
+/// to every negotiation. Consent is not checked, because some publishers never answer (`FFmpeg`
+/// 8.0): media or reports are the proof of life.
 pub(crate) fn set_up_ice(webrtcbin: &gst::Element, addresses: &[IpAddr], ports: Option<Ports>) {
     let ice = webrtcbin.property::<glib::Object>("ice-agent");
     let agent = ice.property::<glib::Object>("agent");
@@ -92,7 +92,7 @@ pub(crate) fn rtpbin(webrtcbin: &gst::Element) -> Option<gst::Element> {
 /// Reports the state of a connection, each change once.
 pub(crate) struct Reporter {
     events: mpsc::Sender<Event>,
-    /// The session's: GStreamer's threads know of none.
+    /// The session's span: GStreamer's threads have none.
     span: Span,
     /// Called with each event before it is sent; must not wait.
     first: Box<dyn Fn(&Event) + Send + Sync>,
@@ -153,7 +153,7 @@ impl Reporter {
 }
 
 /// Watches the connection, and the DTLS transport of its bundle: webrtcbin's own state does not
-/// tell when the peer says goodbye. Call it when the negotiation is done.
+/// show when the peer says goodbye. Call it once the negotiation is done.
 pub(crate) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     use gst_webrtc::{WebRTCDTLSTransportState as Dtls, WebRTCPeerConnectionState as State};
     let reports = reporter.clone();
@@ -219,8 +219,8 @@ pub(crate) async fn set_remote_description(
         .map(drop)
 }
 
-/// Takes webrtcbin's answer to its offer, with every candidate in it. `complete` makes the local
-/// description of what webrtcbin has created.
+/// Takes webrtcbin's answer to its offer, including every candidate. `complete` turns webrtcbin's
+/// answer into the local description.
 pub(crate) async fn answer(
     webrtcbin: &gst::Element,
     complete: impl FnOnce(String) -> String,
@@ -252,7 +252,7 @@ fn text(description: &gst_webrtc::WebRTCSessionDescription) -> Result<String, Er
     text.map_err(|error| Error::Engine(format!("description: {error}")))
 }
 
-/// Sets the local description; returns it with every candidate in it.
+/// Sets the local description; returns it including every candidate.
 pub(crate) async fn set_local_description(
     webrtcbin: &gst::Element,
     description: &gst_webrtc::WebRTCSessionDescription,
@@ -292,7 +292,7 @@ pub(crate) async fn ask(
     action: &'static str,
     arguments: &[&(dyn ToValue + Sync)],
 ) -> Result<Option<gst::Structure>, Error> {
-    // A block of their own: values are not Send, and the caller's future has to be.
+    // In a block of their own: values are not Send, and the caller's future has to be.
     let reply = {
         let (promise, reply) = gst::Promise::new_future();
         let mut values: Vec<_> = arguments
@@ -315,7 +315,8 @@ pub(crate) async fn ask(
     }
 }
 
-/// Adds a remote host candidate. All sections share the bundle's transport: it is of the first.
+/// Adds a remote host candidate. All sections share the bundle's transport, which is the first
+/// section's.
 pub(crate) fn add_candidate(webrtcbin: &gst::Element, index: usize, address: SocketAddr) {
     let (ip, port) = (address.ip(), address.port());
     let candidate = format!("candidate:{index} 1 UDP 2130706431 {ip} {port} typ host");

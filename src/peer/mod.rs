@@ -1,12 +1,12 @@
 //! A WebRTC peer connection from offer to close.
 //!
-//! What both directions share; publishers' connections are in `ingest`, viewers' in `fanout`.
+//! Shared by both directions; publishers' connections are in `ingest`, viewers' in `fanout`.
 //!
 //! - [`sdp`]: offers, answers and trickle fragments as pure data (no IO, no GStreamer).
 //! - [`element`]: a connection on the engine `webrtcbin`, GStreamer's element.
 //! - [`session`]: a connection on the engine `direct`, a str0m session.
 //! - [`srtp`]: its encryption.
-//! - [`udp`]: its one UDP port.
+//! - [`udp`]: its single UDP port.
 //!
 //! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
 

@@ -1,8 +1,9 @@
-//! SRTP and SRTCP encryption for the way out (RFC 3711, RFC 7714), keyed by DTLS (RFC 5764).
+//! SRTP and SRTCP encryption for sending (RFC 3711, RFC 7714), keyed by DTLS (RFC 5764).
 //!
-//! Only the sending half lives here: it is the hot path. What comes in is decrypted by the engine
-//! that owns the session; [`Verifier`] looks at the first packets of a stream before. One [`Sender`] belongs to one session; two senders must never use the
-//! same SSRC under one key, for that would repeat nonces.
+//! Only the sending half lives here: it is the hot path. Incoming packets are decrypted by the
+//! engine that owns the session; before that, [`Verifier`] checks the first packets of a stream.
+//! One [`Sender`] belongs to one session; two senders must never use the same SSRC under one key,
+//! as that would repeat nonces.
 
 mod verifier;
 
@@ -18,7 +19,7 @@ pub use self::verifier::Verifier;
 const GCM_TAG: usize = 16;
 /// Length of an HMAC-SHA1-80 tag in bytes (RFC 3711 §4.2.1).
 const CM_TAG: usize = 10;
-/// Length of the RTCP header that stays in clear, in bytes (RFC 3711 §3.4).
+/// Length of the RTCP header that stays unencrypted, in bytes (RFC 3711 §3.4).
 const RTCP_CLEAR: usize = 8;
 
 /// The protection profiles offered in DTLS (RFC 5764 §4.1.2, RFC 7714 §14.2).
@@ -56,7 +57,7 @@ impl Profile {
     }
 }
 
-/// What can go wrong with keys or packets that are not as they should be.
+/// Errors of malformed keys or packets.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("srtp: {0}")]
 pub struct Error(&'static str);
@@ -70,13 +71,13 @@ pub struct MasterKey {
 }
 
 impl MasterKey {
-    /// Takes the sending side's half out of the keying material exported by DTLS.
+    /// Takes the sending side's half of the keying material exported by DTLS.
     ///
     /// `client` says whether the sender was the DTLS client. The layout is client key, server
     /// key, client salt, server salt (RFC 5764 §4.2).
     ///
     /// # Errors
-    /// If the material is shorter than the profile asks for.
+    /// If the material is shorter than the profile requires.
     pub fn from_dtls(material: &[u8], profile: Profile, client: bool) -> Result<Self, Error> {
         let (key_len, salt_len) = (profile.key_len(), profile.salt_len());
         let short = Error("keying material is too short");
@@ -192,7 +193,7 @@ pub struct PacketId {
     pub index: u64,
 }
 
-/// Encrypts what one session sends.
+/// Encrypts one session's packets.
 pub struct Sender {
     profile: Profile,
     rtp: Cipher,
@@ -258,8 +259,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Encrypts the compound RTCP packet that `buffer` holds, in place, and appends index and
-    /// tag.
+    /// Encrypts the compound RTCP packet in `buffer` in place, and appends index and tag.
     ///
     /// # Errors
     /// If the buffer is shorter than an RTCP header with an SSRC.
@@ -277,7 +277,7 @@ impl Sender {
         };
         match &self.rtcp {
             Cipher::Gcm { key, salt } => {
-                // RFC 7714 §9.2: the associated data is the clear header and the trailer.
+                // RFC 7714 §9.2: the associated data is the unencrypted header and the trailer.
                 let mut aad = [0; RTCP_CLEAR + 4];
                 for (to, from) in aad.iter_mut().zip(head.iter().chain(&trailer)) {
                     *to = *from;

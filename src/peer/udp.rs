@@ -1,6 +1,6 @@
-//! The one UDP port of the direct engine: who gets what comes in, and segmented sends.
+//! The direct engine's single UDP port: routes incoming datagrams, and sends segmented.
 //!
-//! Knows STUN just well enough to tell sessions apart by the user name fragment; understands
+//! Knows STUN just well enough to distinguish sessions by the user name fragment; understands
 //! neither DTLS nor RTP.
 
 use std::{
@@ -24,7 +24,7 @@ const RECEIVE_BYTES: usize = 65_535;
 /// Characters in a local user name fragment: 48 random bits (RFC 8445 §5.3 asks for 24).
 pub const UFRAG_CHARS: usize = 8;
 
-/// Where the port listens and what it tells the peers.
+/// Where the port listens and what it advertises to peers.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Address to listen on; port 0 takes a free one.
@@ -42,7 +42,7 @@ pub(crate) type Datagram = (SocketAddr, Vec<u8>);
 /// room.
 type Deliver = Arc<dyn Fn(Datagram) -> bool + Send + Sync>;
 
-/// Which session a datagram belongs to, and who takes it.
+/// A session's identity and its receiver of datagrams.
 #[derive(Clone)]
 pub(crate) struct DatagramRoute {
     session: u64,
@@ -50,7 +50,7 @@ pub(crate) struct DatagramRoute {
 }
 
 impl DatagramRoute {
-    /// The way to a session. `session` is unique to it, see [`Port::next_session`].
+    /// The route to a session. `session` is unique to it, see [`Port::next_session`].
     pub(crate) fn new(
         session: u64,
         deliver: impl Fn(Datagram) -> bool + Send + Sync + 'static,
@@ -78,7 +78,7 @@ struct Routes {
     by_address: HashMap<SocketAddr, DatagramRoute>,
 }
 
-/// What the port has seen so far.
+/// What the port has counted so far.
 #[derive(Debug, Default)]
 pub struct PortCounters {
     /// Datagrams that belonged to no session.
@@ -147,13 +147,13 @@ impl Port {
         self.shared.candidates.clone()
     }
 
-    /// What the port has seen so far.
+    /// What the port has counted so far.
     pub fn counters(&self) -> &PortCounters {
         &self.shared.counters
     }
 
-    /// The address that sessions name as their own towards `peer`. Which of the advertised
-    /// addresses a datagram really arrived at does not matter: all are the same socket.
+    /// The address that sessions give as their own towards `peer`. It does not matter at which of
+    /// the advertised addresses a datagram really arrived: all are the same socket.
     pub(crate) fn local(&self, peer: SocketAddr) -> Option<SocketAddr> {
         self.shared
             .candidates
@@ -168,7 +168,7 @@ impl Port {
     }
 
     /// Sends `data` as datagrams of `segment` bytes each (the last may be shorter). Returns false
-    /// if the kernel took none of it; a live stream does not wait, the frame is lost.
+    /// if the kernel took none of it; a live stream does not wait: the frame is lost.
     pub fn send(&self, to: SocketAddr, data: &[u8], segment: usize) -> bool {
         let destination = match to.ip() {
             IpAddr::V4(ip) if self.shared.ipv6 => {
@@ -207,8 +207,8 @@ impl Port {
         self.routes().by_ufrag.insert(ufrag, route);
     }
 
-    /// From now on datagrams from `address` belong to the session that has proved (by answering
-    /// ICE's integrity check) that it is there.
+    /// From now on datagrams from `address` belong to the session that has proved its presence
+    /// there by passing ICE's integrity check.
     pub(crate) fn bind_address(&self, address: SocketAddr, route: DatagramRoute) {
         self.routes().by_address.insert(address, route);
     }
@@ -246,7 +246,7 @@ impl Port {
         }
     }
 
-    /// Receives from now on. Must be called inside a tokio runtime.
+    /// Starts receiving. Must be called inside a tokio runtime.
     pub fn start(&self) {
         let port = self.clone();
         self.receiver().spawn(async move {
@@ -256,7 +256,7 @@ impl Port {
         });
     }
 
-    /// Receives no more.
+    /// Stops receiving.
     pub async fn stop(&self) {
         let mut receiver = std::mem::take(&mut *self.receiver());
         receiver.shutdown().await;
@@ -379,7 +379,7 @@ pub(crate) fn is_stun_success(datagram: &[u8]) -> bool {
     matches!(datagram, [1, 1, _, _, 0x21, 0x12, 0xa4, 0x42, ..])
 }
 
-/// Everything that is read from a datagram before it is known whose it is.
+/// Everything read from a datagram before its session is known.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn look(datagram: &[u8]) {
     let _ = (

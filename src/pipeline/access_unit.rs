@@ -2,7 +2,7 @@
 //!
 //! Some senders make access units of their parameter sets alone. A parser can say nothing about
 //! those, and `rtph264pay` (GStreamer 1.22) never returns from one. They are put in front of the
-//! picture that follows.
+//! next picture.
 
 use std::sync::Mutex;
 
@@ -17,7 +17,8 @@ use crate::media::{
 /// Bytes that may wait for a picture: parameter sets and supplements are a few hundred at most.
 const HELD_BYTES_MAX: usize = 64 << 10;
 
-/// Puts what belongs to no picture in front of the next one, in all that passes `pad`.
+/// Puts the bytes that belong to no picture in front of the next one, for everything that passes
+/// `pad`.
 pub(super) fn join_pad(pad: &gst::Pad, codec: Codec) {
     if nal::header_bytes(codec) == 0 {
         return;
@@ -52,7 +53,7 @@ fn is_aligned(pad: &gst::Pad) -> bool {
 }
 
 fn has_picture(codec: Codec, buffer: &gst::BufferRef) -> bool {
-    // What cannot be read is for the parser to judge.
+    // An unreadable buffer is for the parser to judge.
     buffer.map_readable().map_or(true, |frame| {
         Separation::of(&frame)
             .units(&frame)
@@ -60,7 +61,7 @@ fn has_picture(codec: Codec, buffer: &gst::BufferRef) -> bool {
     })
 }
 
-/// Adds a buffer to those that wait, if there is room.
+/// Adds a buffer to the waiting ones, if there is room.
 fn join(held: Option<gst::Buffer>, buffer: &gst::Buffer) -> Option<gst::Buffer> {
     let waiting = held.as_ref().map_or(0, |held| held.size());
     if waiting + buffer.size() > HELD_BYTES_MAX {

@@ -31,7 +31,7 @@ impl fmt::Display for FileProblem {
 }
 
 /// Everything that is wrong with a pipeline file's text. `variables` are the configured values;
-/// those that the server sets itself may be left out. Elements are created, but nothing is started.
+/// those that the server itself sets may be left out. Elements are created, but nothing is started.
 /// Blocks: call it on the blocking pool.
 pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<FileProblem> {
     let mut found = Findings {
@@ -146,7 +146,7 @@ impl Findings<'_> {
         }
     }
 
-    /// Adds an error that quotes an element; its line is that of the last token named in it.
+    /// Adds an error that quotes an element; its line is that of the last token it names.
     fn at(&mut self, tokens: &[lexer::LaunchToken], error: &Error) {
         let text = error.to_string();
         let text = text.strip_prefix("check: ").unwrap_or(&text);

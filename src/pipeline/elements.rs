@@ -1,11 +1,11 @@
-//! Which Debian package has which element, and which elements Aerial cannot do without.
+//! Which Debian package has which element, and which elements Aerial always needs.
 
 use gst::prelude::*;
 use gstreamer as gst;
 
 use super::Error;
 
-/// Elements that are used whatever the pipelines' texts say.
+/// Elements needed whatever the pipelines' texts contain.
 const REQUIRED: &str = "\
      appsink appsrc capsfilter rtpbin rtpjitterbuffer webrtcbin nicesrc nicesink dtlsenc dtlsdec \
      srtpenc srtpdec h264parse h265parse vp9parse av1parse rtph264pay rtph265pay rtpvp8pay \
@@ -117,7 +117,7 @@ pub(crate) fn make(
     builder.build().map_err(|_| missing(factory))
 }
 
-/// The elements in a bin or pipeline, and in the bins inside it, that a factory has made.
+/// The elements of this factory in a bin or pipeline, and in the bins inside it.
 pub(crate) fn of_factory(
     bin: &gst::Bin,
     factory: &'static str,

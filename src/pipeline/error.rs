@@ -35,7 +35,7 @@ pub enum Error {
     /// A step took longer than its limit.
     #[error("{step} took longer than {limit:?}")]
     Timeout {
-        /// What was waited for.
+        /// What took too long.
         step: &'static str,
         /// The limit.
         limit: Duration,

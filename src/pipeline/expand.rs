@@ -1,8 +1,8 @@
 //! Pipeline files: `#` comment lines and `${variables}`.
 //!
-//! A value always stays one value: whatever it contains, it cannot end the string it stands in,
-//! add a property or an element. (GStreamer itself takes a pair of quotation marks off a value that
-//! begins and ends with one.)
+//! A value always remains one value: whatever it contains, it cannot end the string around it, or
+//! add a property or an element. (GStreamer itself removes a pair of quotation marks from a value
+//! that begins and ends with one.)
 
 use super::Error;
 
@@ -54,7 +54,7 @@ pub(crate) fn without_value(text: &str, is_set: impl Fn(&str) -> bool) -> Vec<(u
     found
 }
 
-/// `quote` is the quotation mark that is open, before the line and after it.
+/// `quote` is the quotation mark that is open before the line, and then after it.
 fn expand_line<'a>(
     line: &str,
     quote: &mut Option<char>,

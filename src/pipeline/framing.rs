@@ -40,8 +40,8 @@ impl FrameAssembler {
         }
     }
 
-    /// Takes what the payloader pushed in one go, `bytes` in all, due at `pts`, and delivers each
-    /// frame that it completes.
+    /// Takes the packets that the payloader pushed at once, `bytes` in all, due at `pts`, and
+    /// delivers each frame that they complete.
     ///
     /// `rtph264pay` and `rtph265pay` push once per NAL unit or group of them, and set the marker
     /// on the last packet of a frame; all other payloaders push once per frame.
@@ -71,7 +71,7 @@ impl FrameAssembler {
         }
     }
 
-    /// Appends one packet's payload and returns its marker bit; `None` if it is no RTP packet.
+    /// Appends one packet's payload and returns its marker bit; `None` if it is not an RTP packet.
     fn add(&mut self, packet: &gst::BufferRef) -> Option<bool> {
         // Copied: mapping would merge the memories of header and payload.
         let mut prefix = [0; rtp::PREFIX_BYTES_MAX];

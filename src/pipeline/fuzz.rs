@@ -1,4 +1,4 @@
-//! What is read of RTP packets, for [`crate::fuzz`].
+//! The readers of RTP packets, for [`crate::fuzz`].
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const CODECS: [Codec; 6] = [
     Codec::Opus,
 ];
 
-/// Reads packets, each behind its length in one byte, as every codec's.
+/// Reads packets, each preceded by its length in one byte, as every codec's.
 ///
 /// # Panics
 /// If a frame is not made of its packets. [`super::init`] must have been called.

@@ -1,5 +1,5 @@
-//! Works around elements of GStreamer 1.22 that fail, or abort the whole process, on what pipeline
-//! files or publishers bring.
+//! Works around elements of GStreamer 1.22 that fail, or abort the whole process, on certain
+//! pipeline files or publishers' media.
 
 use std::sync::Mutex;
 
@@ -8,9 +8,9 @@ use gstreamer as gst;
 
 use super::elements;
 
-/// What a frame without a duration lasts if there is no frame before it to tell.
+/// Assumed length of a frame without a duration if there is no previous frame to judge by.
 const FRAME: gst::ClockTime = gst::ClockTime::from_mseconds(33);
-/// The frame rate of a stream that tells none.
+/// Assumed frame rate of a stream that states none.
 const FRAME_RATE: gst::Fraction = gst::Fraction::new_raw(30, 1);
 /// A longer pause between two frames says nothing about how long a frame lasts.
 const FRAME_MAX: gst::ClockTime = gst::ClockTime::from_seconds(1);
@@ -30,8 +30,8 @@ pub(super) fn set_up(pipeline: &gst::Pipeline) {
     }
 }
 
-/// `av1enc` allows no quantizer but zero unless it is told otherwise. With a
-/// constant bit rate libaom then aborts the process. 63 is libaom's own default.
+/// By default, `av1enc` allows no quantizer but zero. With a constant bit rate libaom then aborts
+/// the process. 63 is libaom's own default.
 fn bound_quantizers(pipeline: &gst::Pipeline) {
     for encoder in elements::of_factory(pipeline.upcast_ref(), "av1enc") {
         if encoder.property::<u32>("max-quantizer") == 0 {
@@ -40,8 +40,8 @@ fn bound_quantizers(pipeline: &gst::Pipeline) {
     }
 }
 
-/// `videorate` asserts that every frame has a duration if the frame rate varies.
-/// VP8 and VP9 from RTP have none: a frame lasts as long as the one before it did.
+/// `videorate` asserts that every frame has a duration if the frame rate varies. VP8 and VP9 from
+/// RTP have none: a frame is given the length of the previous one.
 fn give_durations(pad: &gst::Pad) {
     let durations = Mutex::new(Durations::default());
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
@@ -59,8 +59,8 @@ fn give_durations(pad: &gst::Pad) {
     });
 }
 
-/// `x265enc` refuses pictures whose frame rate varies, such as all that come over RTP. The rate only
-/// guides its rate control.
+/// `x265enc` refuses pictures whose frame rate varies, such as all that arrive over RTP. The rate
+/// only guides its rate control.
 fn give_frame_rate(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
         if let Some(gst::PadProbeData::Event(event)) = &mut info.data
@@ -92,7 +92,7 @@ struct Durations {
 }
 
 impl Durations {
-    /// Of a frame that is due at `pts`, and that says itself that it lasts for `duration`.
+    /// The length of a frame that is due at `pts` and itself claims this `duration`.
     fn of(
         &mut self,
         pts: Option<gst::ClockTime>,

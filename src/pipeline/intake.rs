@@ -16,7 +16,7 @@ const SINK_BUFFERS_MAX: u32 = 64;
 const TRANSCODER_AUDIO: &str = "decodebin name=first ! audioconvert ! audioresample \
     ! audio/x-raw,rate=48000,channels=2 ! opusenc name=last frame-size=20";
 
-/// Transcodes other video to H.264. Drops old pictures if it does not keep up.
+/// Transcodes other video to H.264. Drops old pictures if it cannot keep up.
 const TRANSCODER_VIDEO: &str = "decodebin name=first ! videoconvert ! deinterlace ! videoscale \
     ! video/x-raw,format=I420,width=[2,8192,2],height=[2,8192,2],pixel-aspect-ratio=1/1 \
     ! queue leaky=downstream max-size-buffers=5 \
@@ -68,12 +68,12 @@ pub(crate) fn take(
     sink.set_callbacks(callbacks);
 }
 
-/// What an appsink receives, and where it goes.
+/// An appsink's media, and where it goes.
 struct Intake {
     kind: Kind,
     stream: Option<EncodedStream>,
     transcode: bool,
-    /// Until the chain is created.
+    /// `None` once the chain is created.
     deliver: Option<Box<dyn FnMut(Frame) + Send>>,
     chain: Option<Chain>,
 }
@@ -99,7 +99,7 @@ struct Chain {
     encoding: Encoding,
     pad: gst::Pad,
     format: Format,
-    /// The end has passed: what follows is a new beginning.
+    /// The end has passed: whatever follows is a new beginning.
     ended: bool,
 }
 
@@ -167,8 +167,8 @@ impl Intake {
 }
 
 impl Chain {
-    /// Adds a packetizer to the appsink's pipeline. It is not linked to anything there: buffers
-    /// are pushed into it through a pad of its own, on the thread that brought them.
+    /// Adds a packetizer to the appsink's pipeline. It is not linked to anything there: buffers are
+    /// pushed into it through a pad of its own, on the thread that brought them.
     fn new(
         sink: &gst_app::AppSink,
         encoding: Encoding,
@@ -244,7 +244,7 @@ impl Chain {
     }
 }
 
-/// Passes keyframe requests on to the encoder, which is not upstream of the appsink.
+/// Forwards keyframe requests to the encoder, which is not upstream of the appsink.
 fn pass_requests(sink: &gst_app::AppSink, transcoder: &gst::Bin) {
     let (Some(pad), Some(encoded)) = (sink.static_pad("sink"), transcoder.static_pad("src")) else {
         return;

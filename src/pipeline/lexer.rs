@@ -1,6 +1,6 @@
 //! The words of a gst-launch description, as far as roles and checks need them.
 
-/// What gst-launch's grammar sees, as far as roles and checks need it.
+/// A token of gst-launch's grammar, as far as roles and checks need it.
 pub(crate) struct LaunchToken {
     /// The line it begins in, from 1.
     pub(crate) line: usize,
@@ -47,7 +47,7 @@ pub(crate) fn tokens(description: &str) -> Vec<LaunchToken> {
     tokens
 }
 
-/// Takes one string: up to white space that is neither quoted nor behind a backslash.
+/// Takes one string: up to white space that is neither quoted nor escaped by a backslash.
 fn string(text: &str) -> (String, &str) {
     let mut out = String::new();
     let mut quote = None;

@@ -9,7 +9,7 @@
 //!                                publishers' RTP, depayloaded by ingest
 //! ```
 //!
-//! What differs from codec to codec is in `codec` (elements) and in `media` (bits). All pipelines
+//! The differences between codecs are in `codec` (elements) and in `media` (bits). All pipelines
 //! share one clock and one base time (see `clock`), so that [`crate::media::Frame::pts`] can be
 //! compared between them and continues across reconnects.
 //!

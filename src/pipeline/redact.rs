@@ -1,25 +1,25 @@
-//! Keeps secrets out of texts that are stored, logged or shown: stream keys and tokens stand in the
-//! values of `vars` and in URLs, and GStreamer's messages and graphs quote both.
+//! Keeps secrets out of texts that are stored, logged or shown: the values of `vars` and URLs
+//! contain stream keys and tokens, and GStreamer's messages and graphs quote both.
 //!
 //! A value is replaced by its variable's name, `${url}`, so that the text still says what it is
-//! about. Of URLs that stand in pipeline files themselves, user names, passwords and queries go.
+//! about. URLs written in pipeline files themselves lose their user names, passwords and queries.
 
 use std::{
     collections::BTreeMap,
     sync::{PoisonError, RwLock},
 };
 
-/// Values shorter than this, in bytes, are no secrets, and are part of too many words.
+/// Values shorter than this, in bytes, are not secrets, and are part of too many words.
 const VALUE_BYTES_MIN: usize = 4;
 /// The same for parts of a URL.
 const PART_BYTES_MIN: usize = 6;
-/// Values that are known; the configuration has as many variables at most.
+/// Most values remembered; a configuration has no more variables than this.
 const VALUES_MAX: usize = 10_000;
-/// What stands in place of a part of a URL.
+/// Replaces a part of a URL.
 const MARK: &str = "***";
 
 /// The values of the variables of every pipeline that has been started, by value: GStreamer's log
-/// does not tell whose line it is.
+/// does not say which pipeline a line belongs to.
 static VALUES: RwLock<BTreeMap<String, String>> = RwLock::new(BTreeMap::new());
 
 /// From now on, this variable's value is kept out of texts.
@@ -32,7 +32,7 @@ pub fn remember(name: &str, value: &str) {
     }
 }
 
-/// A text without what is secret in it.
+/// A text without its secrets.
 pub fn redact(text: &str) -> String {
     let values = VALUES.read().unwrap_or_else(PoisonError::into_inner);
     let found = values
@@ -49,8 +49,8 @@ pub fn redact(text: &str) -> String {
     without_credentials(&text)
 }
 
-/// What of a value may be quoted alone: the whole, and of a URL its end, its query and the parts
-/// of these.
+/// The parts of a value that may be quoted alone: the whole, and of a URL its end, its query and
+/// the parts of these.
 fn secrets(value: &str) -> Vec<&str> {
     let mut secrets = Vec::new();
     let plain = value.bytes().all(|byte| byte.is_ascii_digit());

@@ -12,16 +12,16 @@ const RENDITION_CHARS_MAX: usize = 64;
 /// The role of a pipeline text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipelineRole {
-    /// `appsink name=video` and/or `name=audio`, no appsrc: makes media.
+    /// `appsink name=video` and/or `name=audio`, no appsrc: produces media.
     Source {
-        /// The tracks it makes.
+        /// The tracks it produces.
         tracks: Vec<Kind>,
     },
     /// appsrc and appsink: makes renditions of a broadcast's tracks.
     Renditions {
         /// The tracks it takes.
         inputs: Vec<Kind>,
-        /// What it makes: `appsink name=<track>_<rendition>`.
+        /// Its renditions: `appsink name=<track>_<rendition>`.
         outputs: Vec<(Kind, String)>,
     },
     /// appsrc only: takes media out of the server.

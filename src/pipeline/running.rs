@@ -144,7 +144,7 @@ impl Drop for RunningPipeline {
         let Some(pipeline) = self.pipeline.take() else {
             return;
         };
-        // If no thread can be had, it is dropped here, with the closure.
+        // If there is no thread, it is dropped here, with the closure.
         drop(on_a_thread(move || drop(pipeline)));
     }
 }
@@ -214,7 +214,7 @@ pub(crate) fn hangs(name: &str) -> bool {
     hanging(|changes| changes.iter().any(|change| change.name == name))
 }
 
-/// How many pipelines have a state change that has outlived its time limit.
+/// How many pipelines have a state change that has exceeded its time limit.
 pub(crate) fn hanging_pipelines() -> usize {
     let names = |changes: &[Arc<Change>]| {
         let names = changes.iter().map(|change| change.name.clone());
@@ -261,7 +261,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let (sender, done) = oneshot::channel();
-    // Err: nobody waits any more.
+    // Err: the receiver is gone.
     let work = move || drop(sender.send(work()));
     on_a_thread(work).map_err(|error| Error::Failed(format!("{step}: no thread: {error}")))?;
     match tokio::time::timeout(limit, done).await {

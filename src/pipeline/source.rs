@@ -1,4 +1,4 @@
-//! A source: a pipeline that makes a broadcast's media.
+//! A source: a pipeline that produces a broadcast's media.
 
 use std::time::Duration;
 
@@ -60,8 +60,8 @@ impl Source {
         Ok(Self { job })
     }
 
-    /// Requests a keyframe from the video encoder. Does nothing if the pipeline has none that takes
-    /// requests.
+    /// Requests a keyframe from the video encoder. Does nothing if the pipeline has none that
+    /// accepts requests.
     #[cfg(test)]
     pub(super) fn request_keyframe(&self) {
         self.job.force_keyframe(Kind::Video.name());

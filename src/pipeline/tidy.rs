@@ -101,12 +101,12 @@ fn overwrite(buffer: &mut gst::BufferRef, replacements: &[Replacement]) {
 const MARKER_BYTE: usize = 1;
 const MARKER_BIT: u8 = 0x80;
 
-/// Whether a picture can end with a packet.
+/// Whether a packet can end a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PictureEnd {
     /// Nothing in it belongs to a picture.
     None,
-    /// A slice goes on behind it, unless its sender has forgotten to say that it ends.
+    /// A slice continues after it, unless its sender has forgotten to mark its end.
     Possible,
     /// A slice ends in it.
     Certain,
@@ -118,9 +118,9 @@ struct Tidy {
     /// RTP timestamp of the picture.
     timestamp: u32,
     slice_seen: bool,
-    /// A marker has ended the picture, although its timestamp may go on.
+    /// A marker has ended the picture, although more packets may have its timestamp.
     ended: bool,
-    /// Pictures have gone on behind a marker.
+    /// Pictures have continued after a marker.
     distrusts_markers: bool,
 }
 
@@ -149,8 +149,8 @@ impl Tidy {
         map.map_or_else(|_| Vec::new(), |packet| self.look(&packet))
     }
 
-    /// What to write into a packet: the headers of NAL units that are out of place, as those of
-    /// filler data, and the second byte without a marker that is wrong.
+    /// What to write into a packet: the headers of misplaced NAL units, turned into those of filler
+    /// data, and the second byte without a wrong marker.
     fn look(&mut self, packet: &[u8]) -> Vec<Replacement> {
         let mut misplaced = Vec::new();
         let (Some(header), Some(range)) = (RtpHeader::read(packet), rtp::payload(packet)) else {
@@ -191,7 +191,7 @@ impl Tidy {
         misplaced
     }
 
-    /// Takes the marker of a packet; what to write if it is wrong.
+    /// Takes the marker of a packet; returns what to write if it is wrong.
     fn marker(&mut self, packet: &[u8], end: PictureEnd) -> Option<Replacement> {
         if self.distrusts_markers || end == PictureEnd::None {
             return Some(Replacement {
@@ -241,7 +241,7 @@ mod tests {
             .collect()
     }
 
-    /// What becomes of packets with these timestamps and payloads.
+    /// The packets with these timestamps and payloads, once tidied.
     fn tidied(codec: Codec, packets: &[(u8, &[u8])]) -> Vec<Vec<(usize, u8)>> {
         let mut tidy = Tidy::new(codec);
         let packets = packets.iter().map(|(timestamp, payload)| {
@@ -335,7 +335,7 @@ mod tests {
             pairs(&tidy.look(&[&header, payload].concat()))
         };
         assert_eq!(look(1, 0xe0, &[0x41, 0x80]), []);
-        // As Reolink's cameras send them: with the timestamp of the picture before.
+        // As Reolink's cameras send them: with the timestamp of the previous picture.
         assert_eq!(look(1, 0xe0, SPS), [(MARKER_BYTE, 0x60)]);
         assert_eq!(look(1, 0xe0, PPS), [(MARKER_BYTE, 0x60)]);
         assert_eq!(look(2, 0xe0, IDR), []);

@@ -1,4 +1,4 @@
-//! Runs one pipeline file alone: test media goes in, rates and caps of what comes out are reported.
+//! Runs one pipeline file alone: test media goes in, rates and caps of the output are reported.
 
 use std::{
     fmt,
@@ -32,7 +32,7 @@ const MEDIA_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct TestMedia {
     source: Source,
-    /// What the pipelines take.
+    /// The streams for the pipelines to take.
     pub streams: EncodedStreams,
 }
 
@@ -80,12 +80,12 @@ impl TestMedia {
     }
 }
 
-/// What happens to a file on trial.
+/// An event of a file on trial.
 #[derive(Debug)]
 pub enum TrialNews {
     /// It has started, in this role.
     Began(PipelineRole),
-    /// Something happened.
+    /// The pipeline reported something.
     Happened(Event),
     /// A second has passed.
     Second(TrialSecond),
@@ -144,7 +144,7 @@ fn per_second(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64().max(0.001)
 }
 
-/// Runs a text for `length`, or until it ends, and calls `tell` with what happens.
+/// Runs a text for `length`, or until it ends, and calls `tell` with each event.
 ///
 /// # Errors
 /// If it does not start, or fails.

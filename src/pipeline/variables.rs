@@ -9,8 +9,8 @@ use super::{Error, expand::expand};
 pub struct Variables(BTreeMap<String, String>);
 
 impl Variables {
-    /// What every pipeline of a broadcast gets: `name`, the broadcast's name, and `time`, the current
-    /// UTC time as `20260131T235959Z`.
+    /// The variables of every pipeline of a broadcast: `name`, the broadcast's name, and `time`,
+    /// the current UTC time as `20260131T235959Z`.
     pub fn of_broadcast(name: &str) -> Self {
         let now = glib::DateTime::now_utc().and_then(|now| now.format("%Y%m%dT%H%M%SZ"));
         let time = now.map(|now| now.to_string()).unwrap_or_default();

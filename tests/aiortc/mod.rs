@@ -47,7 +47,7 @@ impl Peer {
         Self { child, said }
     }
 
-    /// The latest message about something.
+    /// The latest message on this subject.
     fn last(&self, what: &str) -> Option<Value> {
         let said = self.said.lock().unwrap();
         said.iter()
@@ -83,7 +83,7 @@ const LOUD: u64 = 4_000;
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It leaves by itself when its standard input closes.
+        // It leaves when its standard input closes.
         drop(self.child.stdin.take());
         if thread::panicking() {
             let said = self.said.lock().unwrap();
@@ -124,7 +124,7 @@ fn vp8_with_every_srtp_profile() {
         watcher.wait_for_media(30);
     }
     assert_eq!(server.count("viewers"), 3);
-    // It leaves by DELETE, and the viewers are told that the broadcast is over.
+    // It leaves by DELETE, and viewers learn that the broadcast is over.
     drop(publisher);
     for watcher in &watchers {
         watcher.wait_for_state("closed");

@@ -23,7 +23,7 @@ before(async () => {
 after(() => server?.stop());
 
 /**
- * Everything that users can act on, inside the player too, with its name for screen readers.
+ * Everything that users can operate, inside the player too, with its name for screen readers.
  * @param {import('playwright-core').Page} page
  */
 function controls(page) {

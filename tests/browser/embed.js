@@ -6,7 +6,7 @@ import { WHEPClient as MedoozeWhep } from 'whip-whep/whep.js';
 import { WHIPClient as MedoozeWhip } from 'whip-whep/whip.js';
 
 /**
- * Every peer connection that the packages make.
+ * Every peer connection that the packages create.
  * @type {RTCPeerConnection[]}
  */
 const peers = [];

@@ -36,7 +36,7 @@ before(async () => {
 after(() => pages?.close());
 
 /**
- * A page with one of the packages started.
+ * A page that has started one of the packages.
  * @param {Awaited<ReturnType<typeof openBrowser>>} browser
  * @param {string} name
  * @param {string} url

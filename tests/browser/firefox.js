@@ -52,7 +52,7 @@ const SILENCE = {
 /**
  * A Firefox with an empty profile, closed at the end of the test.
  * @param {import('./harness.js').Context} t
- * @param {Record<string, unknown>} [preferences] Beside those that all tests need.
+ * @param {Record<string, unknown>} [preferences] On top of those that all tests need.
  */
 export async function openFirefox(t, preferences = {}) {
   const browser = await puppeteer.launch({

@@ -127,7 +127,8 @@ async function run(path) {
     const pictures = await page.evaluate(() => window.pictures);
     const since = (/** @type {string} */ name) => (to[name] ?? 0) - (from[name] ?? 0);
     const pauses = pictures.slice(1).map((picture, index) => picture.now - pictures[index].now);
-    // The timestamps (90 kHz) show what the source itself left out, as an encoder short of CPU does.
+    // The timestamps (90 kHz) show what the source itself left out, as an encoder short of CPU
+    // does.
     const media = pictures.slice(1).map((picture, index) => (picture.rtpTimestamp - pictures[index].rtpTimestamp) / 90);
     if (options.verbose) {
       pauses.forEach((pause, index) => {

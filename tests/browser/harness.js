@@ -59,7 +59,7 @@ async function freeUdpPort() {
 }
 
 /**
- * If the runner ends a test file that takes too long, everything that it has started ends as well.
+ * If the runner ends a test file that takes too long, everything it has started ends as well.
  * @type {Set<import('node:child_process').ChildProcess>}
  */
 const running = new Set();
@@ -182,7 +182,7 @@ export async function openBrowser(
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   context.setDefaultTimeout(WAIT);
   /**
-   * Uncaught errors and forbidden resources: there must be none.
+   * Uncaught errors and forbidden resources; there must be none.
    * @type {string[]}
    */
   const faults = [];

@@ -57,7 +57,8 @@ export async function plays(page, what = 'the player to play') {
 }
 
 /**
- * Opens a watch page and asserts that its picture moves, and that its sound is heard, in step with it.
+ * Opens a watch page and asserts that its picture moves, and that its sound is heard, in step with
+ * it.
  * @param {import('node:test').TestContext} t
  * @param {import('playwright-core').Page} page
  * @param {string} url
@@ -76,7 +77,7 @@ export async function playsWhole(t, page, url) {
 /**
  * Asserts that frames keep being decoded, second after second.
  * @param {AnyPage} page
- * @param {{seconds?: number, fps?: number}} [expected] At least so many frames in each second.
+ * @param {{seconds?: number, fps?: number}} [expected] At least this many frames in each second.
  */
 export async function keepsDecoding(page, { seconds = 4, fps = 5 } = {}) {
   let before = await played(page);
@@ -106,7 +107,7 @@ export async function decodesMore(page, more = 60) {
 }
 
 /**
- * Asserts that sound arrives, and not silence.
+ * Asserts that sound arrives, and is not silence.
  * @param {AnyPage} page
  */
 export async function hears(page) {
@@ -196,7 +197,8 @@ export function difference(a, b) {
 }
 
 /**
- * Asserts that the picture moves, or at least its colour: that is all that Firefox's fake camera does.
+ * Asserts that the picture moves, or at least its colour, which is all that Firefox's fake camera
+ * does.
  * @param {AnyPage} page
  */
 export async function moves(page) {

@@ -55,7 +55,7 @@ async function watching(t, network) {
 }
 
 /**
- * Frames decoded, freezes and losses of a page within some seconds.
+ * A page's decoded frames, freezes and losses within some seconds.
  * @param {import('playwright-core').Page} page
  * @param {number} seconds
  */

@@ -30,9 +30,9 @@ function generator(seed) {
  * @property {number} [loss] Share of datagrams lost, 0 to 1.
  * @property {number} [burst] How many are lost in a row.
  * @property {number} [delay] In milliseconds, one way.
- * @property {number} [jitter] Up to so many milliseconds more, without changing the order.
+ * @property {number} [jitter] Up to this many milliseconds more, without changing the order.
  * @property {number} [reorder] Share of datagrams that overtake others by 30 ms.
- * @property {number} [duplicate] Share of datagrams that come twice.
+ * @property {number} [duplicate] Share of datagrams that arrive twice.
  */
 
 /**

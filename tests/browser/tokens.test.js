@@ -70,7 +70,7 @@ test('pages ask for a token, take one from their address, and say what is wrong 
   await give(studio, 'for+publishing/1=');
   await onAir(studio);
   assert.equal(await studio.locator('form.token').isVisible(), false);
-  // The list includes the broadcast for those who may publish it.
+  // The list shows the broadcast to those who may publish it.
   await studio.locator('#viewers').waitFor();
 
   const watching = await openBrowser(t, undefined, TRUST);

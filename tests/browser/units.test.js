@@ -7,8 +7,8 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-// Browsers learn from the page that these files are modules. Node.js 18, which Debian 12 has, needs a package.json
-// beside them.
+// The page tells browsers that these files are modules. Node.js 18, which Debian 12 has, needs a
+// package.json beside them.
 const modules = await mkdtemp(path.join(tmpdir(), 'aerial-modules-'));
 after(() => rm(modules, { recursive: true }));
 await cp(fileURLToPath(new URL('../../web/js', import.meta.url)), modules, { recursive: true });

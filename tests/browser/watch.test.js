@@ -45,7 +45,8 @@ test('if the browser insists, playback starts silently and one tap turns on the 
   const tap = page.locator('aerial-player button.sound');
   await until(async () => {
     if (await tap.isVisible()) return true;
-    // Now and then Chromium plays sound in spite of its policy, which is fine, but not what is tested here.
+    // Now and then Chromium plays sound in spite of its policy, which is fine, but not the subject
+    // here.
     const loud = await page.evaluate(() => {
       const { video } = document.querySelector('aerial-player');
       return !video.muted && !video.paused && video.currentTime > 0.5;

@@ -12,7 +12,7 @@ before(async () => {
 after(() => server?.stop());
 
 /**
- * Waits until a page has said what is in the way, to people and to programs.
+ * Waits until a page has named the obstacle, to people and to programs.
  * @param {import('playwright-core').Page} page
  * @param {string} reason
  */

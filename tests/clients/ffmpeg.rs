@@ -63,7 +63,7 @@ impl Ffmpeg {
 
 impl Drop for Ffmpeg {
     fn drop(&mut self) {
-        // Err: it has ended already.
+        // Err: it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -87,7 +87,7 @@ fn program() -> String {
     program
 }
 
-/// Checks that it publishes what others decode, and leaves by DELETE.
+/// Checks that it publishes what others can decode, and leaves by DELETE.
 fn publishes(engine: &str) {
     let server = Server::start(&["--webrtc.publisher_engine", engine]);
     let publisher = Ffmpeg::publish(&server, "/whip/a");

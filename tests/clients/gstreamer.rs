@@ -62,7 +62,7 @@ impl Launched {
         });
     }
 
-    /// Lets it end by itself.
+    /// Lets it end on its own.
     fn quit(mut self) {
         drop(self.stdin.take());
         let status = wait_for("end of the clients", || self.child.try_wait().unwrap());
@@ -72,7 +72,7 @@ impl Launched {
 
 impl Drop for Launched {
     fn drop(&mut self) {
-        // Err: it has ended already.
+        // Err: it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -23,7 +23,7 @@ struct Tested {
 }
 
 enum Version {
-    /// Whatever Debian 12 has: the newest version seen.
+    /// Whatever version Debian 12 has; the newest one seen.
     Debian(&'static str),
     /// As `tests/requirements.txt` pins it.
     Python(&'static str),
@@ -31,7 +31,7 @@ enum Version {
     Npm(&'static str),
     /// As `tests/gstreamer/Cargo.lock` pins it.
     Crate(&'static str),
-    /// What a pinned package contains, as its test checks.
+    /// Contained in a pinned package, as its test checks.
     Within(&'static str, &'static str),
 }
 

@@ -24,7 +24,7 @@ fn ended(server: &Server, session: &str) {
 #[test]
 fn obs_publishes_without_candidates() {
     on_both_engines(|server, _| {
-        // Its packets carry header extensions that nobody has negotiated.
+        // Its packets carry header extensions that were never negotiated.
         let publisher = obs::publish(server, "a");
         server.wait_for_state("a", "live");
         let viewer = Client::watch(server, "a");
@@ -47,7 +47,7 @@ fn a_viewer_without_candidates_plays() {
 /// Row E-32.
 #[test]
 fn the_first_picture_waits_for_no_keyframe() {
-    // The publisher is silent, so what arrives is what the server has kept.
+    // The publisher is silent, so whatever arrives was kept by the server.
     let server = Server::start(&["--timeouts.stale", "1m", "--timeouts.ended", "2m"]);
     let publisher = Client::live(&server, "a", &clip::H264);
     let sent = publisher.pictures();
@@ -87,7 +87,8 @@ fn streams_are_continuous_and_have_reports() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     viewer.wait_for_frames(FRAMES);
     viewer.wait_for_all();
-    // What precedes the viewer is played fast; from then on the stream runs in real time.
+    // Media from before the viewer joined is played fast; from then on the stream runs in real
+    // time.
     let frames: Vec<_> = viewer.video().frames.into_iter().collect();
     for two in frames[frames.len() - FRAMES / 2..].windows(2) {
         // 30 frames a second in units of 1/90 000 s, which GStreamer's clock recovery shifts a bit.

@@ -1,4 +1,4 @@
-//! What the standards and existing clients ask for, row by row, and the table of all rows.
+//! The requirements of standards and existing clients, row by row, and the table of all rows.
 //!
 //! A comment above a test lists the rows it stands for: `Row W-25.`, `Rows W-25 to W-30, E-09.`
 

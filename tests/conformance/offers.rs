@@ -139,7 +139,7 @@ fn offers_that_webrtcbin_alone_would_reject_are_accepted() {
     });
 }
 
-/// Candidates that nobody can send to.
+/// Candidates to which nothing can be sent.
 const USELESS: &str = "a=candidate:1 1 udp 2122260223 0f3c5b7e.local 5000 typ host\r\n\
      a=candidate:2 1 udp 2122260223 fe80::1%eth0 5000 typ host\r\n\
      a=candidate:3 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active\r\n\
@@ -243,7 +243,7 @@ fn problems_explain_themselves() {
         .post_offer("/whip/a", &fixture("obs-media-level"))
         .expect(201)
         .location();
-    // `expect` looks at the problem document.
+    // `expect` checks the problem document.
     for (method, path, headers, status) in [
         ("POST", "/whip/..", &[][..], 404),
         ("PUT", "/whip/a", &[], 405),

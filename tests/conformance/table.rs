@@ -10,7 +10,7 @@ use std::{
 
 const ROWS: &str = include_str!("rows.txt");
 const DOCUMENT: &str = "docs/conformance.md";
-/// If this is set, the test writes the document.
+/// If set, the test writes the document.
 const REWRITE: &str = "CONFORMANCE_REWRITE";
 const INTRODUCTION: &str = include_str!("introduction.md");
 /// Levels that need a black-box test.
@@ -60,7 +60,7 @@ fn rows() -> Vec<Row<'static>> {
         .collect()
 }
 
-/// A test that stands for rows.
+/// A test that covers rows.
 struct Test {
     /// As `cargo test` takes it.
     name: String,
@@ -91,7 +91,7 @@ fn range(text: &str) -> Vec<String> {
     (first..=last).map(id).collect()
 }
 
-/// The tests below a folder that stand for rows, in the order of their names.
+/// The tests below a folder that cover rows, in the order of their names.
 fn tests(folder: &str) -> Vec<Test> {
     let top = root().join(folder);
     let mut found = Vec::new();

@@ -17,7 +17,7 @@ struct Certificate {
 }
 
 impl Certificate {
-    /// `subject` tells certificates apart.
+    /// `subject` distinguishes certificates.
     fn new(subject: &str) -> Self {
         let name = format!("tls-{}-{subject}", std::process::id());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -149,7 +149,7 @@ fn plain_http_beyond_this_machine_is_warned_of() {
         ];
         let all = [&all[..], arguments].concat();
         let server = Server::attach(aerial(&all).stderr(Stdio::piped()).spawn().unwrap());
-        // The last line of the start.
+        // The last line logged at startup.
         server.wait_for_line("webrtcbin's ports", |line| line.field("ports").is_some());
         let warns = |line: &Line| line.level == "WARN" && line.field("address").is_some();
         server.lines().iter().any(warns)
@@ -227,7 +227,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Err: it has ended already.
+        // Err: it has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! Requests made to do harm, while a broadcast runs.
+//! Malicious requests while a broadcast runs.
 
 use std::{
     io::{Read, Write},
@@ -11,7 +11,7 @@ use std::{
 use super::a_broadcast_goes_on;
 use crate::support::{FRAGMENT, PATIENCE, SDP, Server, damage, damage::Random, fixture, wait_for};
 
-/// How many offers and fragments to send, as far as the time allows.
+/// How many offers and fragments to send, if time allows.
 const MUTATIONS: usize = 10_000;
 const MUTATIONS_TIME: Duration = Duration::from_secs(40);
 /// How many even a slow machine must manage.

@@ -15,7 +15,7 @@ use crate::{
 const DATAGRAMS: usize = 3000;
 const BURST: usize = 10;
 const PAUSE: Duration = Duration::from_millis(10);
-/// How much more the server may have of each afterwards.
+/// How much each of the server's figures may have grown afterwards.
 const MEMORY_MAX: u64 = 60_000;
 const THREADS_MAX: u64 = 4;
 const LOG_LINES_MAX: usize = 20;
@@ -49,7 +49,7 @@ fn dtls(random: &mut Random) -> Vec<u8> {
     let sequence = [0, 1, 2, 1 << 40][random.below(4)];
     let length = random.below(400);
     match random.below(8) {
-        // Alerts that would end a session if they were believed.
+        // Alerts that would end a session if the server trusted them.
         0 => record(21, epoch, sequence, &CLOSE_NOTIFY),
         1 => record(21, epoch, sequence, &[2, byte(random)]),
         // HelloRequest, and fragments of handshake messages that are never completed.
@@ -152,7 +152,7 @@ fn spoof(arguments: &[&str]) {
     let server = Server::start(arguments);
     a_broadcast_goes_on(&server, |publisher, viewers| {
         let clients: Vec<_> = viewers.iter().chain([publisher]).collect();
-        // GStreamer's DTLS elements write a warning of their own for every datagram that they leave out.
+        // GStreamer's DTLS elements log a warning of their own for every datagram that they skip.
         let lines = || server.lines().len();
         let before = (
             server.count("sessions"),

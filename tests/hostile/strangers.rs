@@ -1,4 +1,4 @@
-//! Datagrams of strangers on the UDP port, while a broadcast runs.
+//! Datagrams of unknown senders on the UDP port, while a broadcast runs.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -47,14 +47,14 @@ pub(super) fn binding(user: &str, random: &mut Random) -> Vec<u8> {
     request
 }
 
-/// A datagram of a kind that the port accepts, or of no kind at all.
+/// A datagram of a kind that the port accepts, or of no known kind.
 fn datagram(ufrag: &str, random: &mut Random) -> Vec<u8> {
     let known = format!("{ufrag}:stranger");
     let (length, rest) = (random.below(1200), random.below(60));
     let mut datagram = match random.below(6) {
         0 => binding(&known, random),
         1 => binding("nobody:stranger", random),
-        // A handshake record of DTLS 1.2 that is no ClientHello.
+        // A handshake record of DTLS 1.2 that is not a ClientHello.
         2 => [
             &[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60][..],
             &random.bytes(rest),
@@ -82,7 +82,7 @@ fn datagrams_of_strangers_cost_nobody_anything() {
         let answer = &viewers[0].answer;
         let (port, ufrag) = (port(answer), line(answer, "a=ice-ufrag:"));
         let mut random = Random(0x5eed);
-        // All of 127.0.0.0/8 is this machine, so the strangers have several addresses.
+        // All of 127.0.0.0/8 is this machine, so the senders have several addresses.
         let from = |last: usize| UdpSocket::bind(format!("127.0.0.{last}:0")).unwrap();
         let sockets: Vec<_> = (1..=8).map(from).collect();
         let before = server.count("sessions");

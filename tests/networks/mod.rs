@@ -1,5 +1,5 @@
-//! Bad networks in front of the publisher and in front of the viewer, on each engine: pictures are
-//! still decoded, lost packets are retransmitted, and no session is replaced.
+//! Bad networks in front of the publisher and of the viewer, on each engine: pictures still decode,
+//! lost packets are retransmitted, and no session is replaced.
 
 mod relay;
 

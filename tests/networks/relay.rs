@@ -1,6 +1,6 @@
 //! A bad network: a UDP relay on loopback between one client and the server, which loses, delays,
-//! reorders and repeats datagrams as told. What it does to the n-th datagram of a direction is the
-//! same in every run.
+//! reorders and repeats datagrams as configured. It treats the n-th datagram of a direction the
+//! same way in every run.
 
 use std::{
     collections::BTreeMap,
@@ -182,7 +182,7 @@ impl Direction {
                 Arc::clone(&self.way.far.lock().unwrap())
             };
             socket.set_read_timeout(Some(wait)).unwrap();
-            // Err: nothing has come, or the other side is gone.
+            // Err: nothing has arrived, or the other side is gone.
             if let Ok((length, source)) = socket.recv_from(&mut buffer) {
                 if self.up {
                     *self.way.client.lock().unwrap() = Some(source);

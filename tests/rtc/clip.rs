@@ -51,13 +51,13 @@ pub(crate) static H264_HIGH: LazyLock<Clip> = LazyLock::new(|| Clip {
         "nal-hrd=cbr:",
     ),
 });
-/// What a viewer accepts that decodes High.
+/// Accepted by a viewer that decodes High.
 pub(crate) static H264_TO_HIGH: Clip = Clip {
     codec: str0m::format::Codec::H264,
     parameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=64001f",
     frames: Vec::new(),
 };
-/// What a viewer accepts that decodes no level above 3.1.
+/// Accepted by a viewer that decodes no level above 3.1.
 pub(crate) static H264_LIMITED: Clip = Clip {
     codec: str0m::format::Codec::H264,
     parameters: "level-asymmetry-allowed=0;packetization-mode=1;profile-level-id=42e01f",

@@ -48,7 +48,7 @@ pub(super) struct Connection {
     pub(super) seen: Arc<Seen>,
     accept: fn(&mut Peer, &str),
     playing: Option<Playing>,
-    /// The SSRC of the video that comes, and where it comes from.
+    /// The SSRC of the incoming video, and where it comes from.
     watched: Option<u32>,
     target: Option<SocketAddr>,
     flood: Option<aerial::for_tests::Sender>,
@@ -62,7 +62,7 @@ pub(super) fn socket() -> UdpSocket {
 }
 
 impl Offering {
-    /// Offers what a clip is encoded with, and Opus; without a clip everything that str0m knows.
+    /// Offers the clip's codec, and Opus; without a clip, everything that str0m knows.
     fn new(direction: Direction, clip: Option<&'static Clip>, kinds: &[MediaKind]) -> Self {
         let (socket, keys) = (socket(), Keys::default());
         let mut config = Rtc::builder()
@@ -99,12 +99,12 @@ impl Connection {
         Self::of(offering, Some(Playing::without_pictures(audio)))
     }
 
-    /// Takes everything, or only what this clip is encoded with.
+    /// Accepts everything, or only this clip's codec.
     pub(super) fn watching(clip: Option<&'static Clip>) -> Self {
         Self::of(Offering::new(Direction::RecvOnly, clip, &BOTH), None)
     }
 
-    /// Takes sound only.
+    /// Accepts sound only.
     pub(super) fn listening() -> Self {
         let kinds = [MediaKind::Audio];
         Self::of(Offering::new(Direction::RecvOnly, None, &kinds), None)
@@ -184,7 +184,7 @@ impl Connection {
         }
     }
 
-    /// Sends what str0m has to send. Returns when it wants to be called again.
+    /// Sends everything that str0m has ready. Returns when it wants to be called again.
     fn drain(&mut self) -> Instant {
         let Self {
             peer,

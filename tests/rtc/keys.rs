@@ -1,4 +1,4 @@
-//! The SRTP keys of a client, so that it can misbehave in ways that str0m would not.
+//! A client's SRTP keys, so that it can misbehave in ways that str0m would not.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -35,7 +35,7 @@ impl Keys {
         self.0.get().map(|(_, profile, _)| *profile)
     }
 
-    /// Encrypts packets beside str0m's own. Give it SSRCs of its own.
+    /// Encrypts packets alongside str0m's own. Give it SSRCs of its own.
     pub(crate) fn sender(&self) -> Option<Sender> {
         let (material, profile, client) = self.0.get()?;
         let profile = match *profile {

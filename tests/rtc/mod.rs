@@ -29,7 +29,7 @@ use clip::Clip;
 use connection::Connection;
 use wire::Wire;
 
-/// What a client does from now on.
+/// How a client behaves from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mode {
     #[default]
@@ -46,7 +46,7 @@ pub(crate) enum Mode {
     Flood,
     /// Says goodbye (DTLS `close_notify`) and ends.
     Close,
-    /// Ends without a word.
+    /// Ends silently.
     Vanish,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Received {
     pub(crate) beginning: Vec<u8>,
     /// Timestamps, extended.
     pub(crate) frames: BTreeSet<u64>,
-    /// An RTCP sender report was received.
+    /// Whether an RTCP sender report was received.
     pub(crate) reported: bool,
 }
 
@@ -95,20 +95,20 @@ impl Received {
     }
 }
 
-/// What other threads see of a client.
+/// A client's state, shared with other threads.
 #[derive(Default)]
 pub(crate) struct Seen {
     mode: Mutex<Mode>,
     connected: AtomicBool,
     closed: AtomicBool,
-    /// A DTLS alert was received.
+    /// Whether a DTLS alert was received.
     goodbye: AtomicBool,
     video: Mutex<Received>,
     audio: Mutex<Received>,
     flooded: AtomicU64,
     keyframe_requests: Mutex<Vec<Instant>>,
     pictures: AtomicU64,
-    /// It has sent packets with header extensions.
+    /// Whether it has sent packets with header extensions.
     extensions: AtomicBool,
     keys: keys::Keys,
     wire: Wire,
@@ -197,19 +197,19 @@ impl Client {
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
-    /// Watches, and takes only what this clip is encoded with.
+    /// Watches, and accepts only this clip's codec.
     pub(crate) fn watch_only(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
         let connection = Connection::watching(Some(clip));
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
-    /// Takes sound only.
+    /// Accepts sound only.
     pub(crate) fn listen(server: &Server, broadcast: &str) -> Self {
         let connection = Connection::listening();
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
-    /// Takes sound only; its offer does not say where it is.
+    /// Accepts sound only; its offer has no candidates.
     pub(crate) fn listen_without_candidates(server: &Server, broadcast: &str) -> Self {
         let mut connection = Connection::listening();
         let lines = connection.offer.split_inclusive("\r\n");

@@ -1,5 +1,5 @@
 //! A publisher shaped like OBS: ICE and DTLS at session level, no candidates, no trickle, High
-//! profile under the name 42e01f with filler, header extensions nobody negotiated, the beginning
+//! profile under the name 42e01f with filler, header extensions never negotiated, the beginning
 //! lost, and keyframe requests ignored.
 
 use std::{fmt::Write as _, time::Instant};

@@ -1,4 +1,4 @@
-//! What clients send: media in real time, and feedback.
+//! Clients' output: media in real time, and feedback.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const CACHED: usize = 1024;
 const SOUND: Duration = Duration::from_millis(20);
 
-/// What a publisher sends, and how far it has got.
+/// A publisher's media, and how far it has got.
 pub(super) struct Playing {
     layers: Vec<Layer>,
     /// How many layers are sent.
@@ -96,7 +96,7 @@ impl Playing {
         SECOND * self.pictures / FRAME_RATE
     }
 
-    /// Sends all that is due.
+    /// Sends everything that is due.
     pub(super) fn send(&mut self, rtc: &mut Rtc, now: Instant) {
         if self.begun.is_none() && !self.layers.is_empty() {
             // By default str0m stops retransmitting above 15 % of what it sends; browsers do not.

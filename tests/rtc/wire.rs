@@ -1,5 +1,5 @@
 //! The wire below a client: what it has sent, and a way for others to send from its address, which
-//! is what a forged source address looks like to the server.
+//! looks like a forged source address to the server.
 
 use std::{
     net::{SocketAddr, UdpSocket},

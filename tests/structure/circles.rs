@@ -11,8 +11,8 @@ pub(super) fn between_rooms(code: &Code) -> Vec<Vec<String>> {
     circles(&graph(code, |file| file.first().cloned()))
 }
 
-/// Groups of files that need each other. What a file takes from the `mod.rs` above it does not
-/// count: that is what the folder has in common.
+/// Groups of files that need each other. Names that a file takes from the `mod.rs` above it do not
+/// count: that is shared by the whole folder.
 pub(super) fn between_files(code: &Code) -> Vec<Vec<String>> {
     let mut graph = graph(code, |file| Some(file.join("::")));
     for (file, others) in &mut graph {
@@ -21,7 +21,7 @@ pub(super) fn between_files(code: &Code) -> Vec<Vec<String>> {
     circles(&graph)
 }
 
-/// Who names whom; `node` groups files.
+/// Which node names which; `node` groups files.
 fn graph(code: &Code, node: impl Fn(&Path) -> Option<String>) -> Graph {
     let mut graph = Graph::new();
     for (module, names) in code.modules() {

@@ -1,4 +1,4 @@
-//! All code of the server, and where what it names lies.
+//! All code of the server, and where the things it names are defined.
 
 use super::names::{Names, Path, Source};
 
@@ -43,8 +43,8 @@ impl Code {
         self.files.iter().any(|file| file == path) || self.source.modules.contains_key(path)
     }
 
-    /// The path from the root of what `module` names, through imports and re-exports; `None` for
-    /// what is not ours.
+    /// The path from the root of the item that `module` names, through imports and re-exports;
+    /// `None` for names from outside.
     pub(super) fn resolve(&self, module: &[String], path: &[String]) -> Option<Path> {
         let modules = &self.source.modules;
         let (mut here, mut rest) = self.begin(module, path)?;
@@ -70,7 +70,7 @@ impl Code {
         Some([here, rest].concat())
     }
 
-    /// Where a path begins, and what is left of it.
+    /// Where a path begins, and the rest of it.
     fn begin(&self, module: &[String], path: &[String]) -> Option<(Path, Path)> {
         let mut here = module.to_vec();
         let mut rest = path;

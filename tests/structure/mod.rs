@@ -1,4 +1,4 @@
-//! The shape of the code: who may name whom, and how long a file may be.
+//! The shape of the code: which modules may name which, and how long a file may be.
 
 mod circles;
 mod code;
@@ -18,7 +18,7 @@ fn root() -> &'static FilePath {
     FilePath::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file below `folder` whose name ends so.
+/// Every file below `folder` with one of these endings.
 fn files(folder: &FilePath, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -155,7 +155,7 @@ fn type_names_count_when_other_files_can_say_them() {
     assert_eq!(types::ambiguous(&code), ["Twice: a, b"]);
 }
 
-/// The crossings of one made-up file beside the module files it needs.
+/// The crossings of one made-up file alongside the module files it needs.
 fn check(place: &str, text: &str) -> Vec<String> {
     let mut files: Vec<_> = [
         "broadcast",

@@ -1,5 +1,5 @@
-//! What a source file names: every path, and every word of its code (comments and texts are not
-//! code). Modules that are compiled for tests only do not count.
+//! The names in a source file: every path, and every word of its code (comments and strings are not
+//! code). Modules compiled only for tests do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ pub(super) type Path = Vec<String>;
 /// One module's code.
 #[derive(Default, Debug)]
 pub(super) struct Names {
-    /// Paths as written, `use` trees written out.
+    /// Paths as written, with `use` trees expanded.
     pub(super) paths: Vec<Path>,
-    /// What `use` gives other names: name to path, as written.
+    /// Names that `use` introduces: name to path, as written.
     pub(super) imports: BTreeMap<String, Vec<Path>>,
     /// Types, traits and aliases that other files can name.
     pub(super) types: Vec<String>,
@@ -54,8 +54,8 @@ impl Source {
         }
     }
 
-    /// `#[cfg(test)]` and its item; the length of both. What else may compile it is no part of the
-    /// server either.
+    /// `#[cfg(test)]` and its item; the length of both. Items that other conditions include are not
+    /// part of the server either.
     fn test_item(&mut self, tokens: &[TokenTree], module: &[String]) -> Option<usize> {
         let attribute = |at: usize| match (tokens.get(at)?, tokens.get(at + 1)?) {
             (TokenTree::Punct(hash), TokenTree::Group(group)) if hash.as_char() == '#' => {
@@ -151,7 +151,7 @@ fn visible_type(tokens: &[TokenTree]) -> Option<String> {
         .then(|| word(tokens, at + 1))?
 }
 
-/// Writes a `use` tree out: `a::{b, c as d}` is `a::b` and `a::c`.
+/// Expands a `use` tree: `a::{b, c as d}` is `a::b` and `a::c`.
 fn tree(tokens: &[TokenTree], before: &[String], names: &mut Names) {
     let mut path = before.to_vec();
     let mut name = None;

@@ -1,11 +1,11 @@
-//! The dependency lines, and who crosses them.
+//! The dependency lines, and which modules cross them.
 
 use super::code::Code;
 
 /// What each part may name besides itself. Parts inside another one have rules of their own.
 const LINES: &[(&str, &[&str])] = &[
     ("media", &[]),
-    // What the system allows this process.
+    // The system's limits for this process.
     ("resources", &[]),
     ("pipeline", &["media", "resources"]),
     ("peer", &["media", "peer::sdp"]),
@@ -73,7 +73,7 @@ const LINES: &[(&str, &[&str])] = &[
             "resources",
         ],
     ),
-    // What the configuration wants: data that every room may know.
+    // The configuration's content: data that every room may know.
     ("plan", &[]),
     // Rules only: who may do what with which broadcast.
     ("access", &["peer::sdp", "plan"]),
@@ -132,7 +132,7 @@ const ALL: &[&str] = &[
     "resources",
     "testing",
 ];
-/// Libraries by how their names begin, and the only parts that may name them.
+/// Libraries by prefix of their names, and the only parts that may name them.
 const LIBRARIES: &[(&str, &[&str])] =
     &[("gst", GSTREAMER), ("glib", GSTREAMER), ("warp", &["http"])];
 /// The parts that run GStreamer's elements.
@@ -185,7 +185,7 @@ fn is_of(word: &str, library: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_') || rest.starts_with("reamer"))
 }
 
-/// The innermost part that a path lies in.
+/// The innermost part that contains a path.
 fn part(path: &[String]) -> Option<(&'static str, &'static [&'static str])> {
     let text = path.join("::");
     let holds = |name: &str| {

@@ -1,11 +1,11 @@
-//! Names of types: one that is visible beyond its file stands for one thing.
+//! Type names: one that is visible beyond its file stands for one thing.
 
 use std::collections::BTreeMap;
 
 use super::code::Code;
 
-/// Names that several rooms may give to a type of their own, because they are said with the
-/// room's name (`fanout::Options`).
+/// Names that several rooms may give to a type of their own, because they are used with the room's
+/// name (`fanout::Options`).
 const SHARED: &[(&str, &str)] = &[
     ("Error", "each room's ways to fail"),
     ("Event", "what a room's parts report"),

@@ -11,7 +11,7 @@ pub struct Line {
 
 impl Line {
     /// A line as `tracing_subscriber` writes it: time, level, spans, target, message and fields.
-    /// `None` if something else has written it, such as GStreamer.
+    /// `None` if it came from elsewhere, such as GStreamer.
     pub fn parse(line: &str) -> Option<Self> {
         let (_time, rest) = line.split_once('Z')?;
         let rest = rest.trim_start();

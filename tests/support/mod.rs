@@ -42,7 +42,7 @@ pub fn aerial(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command that must end by itself.
+/// Runs a command that must end on its own.
 pub fn output(mut command: Command) -> Output {
     let mut child = command
         .stdin(Stdio::null())
@@ -75,7 +75,7 @@ pub fn run_to_end(text: &str) {
     assert!(end.as_ref().is_some_and(is_end), "{text}\n{end:?}");
 }
 
-/// Asks again and again until there is an answer.
+/// Asks repeatedly until there is an answer.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
@@ -167,7 +167,7 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
-    /// What the server has logged so far, without lines that others wrote.
+    /// The server's log so far, without lines that others wrote.
     pub fn lines(&self) -> Vec<Line> {
         self.log().lines().filter_map(Line::parse).collect()
     }
@@ -310,7 +310,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Err: it has ended already.
+        // Err: it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.read_log_to_end();
@@ -322,7 +322,7 @@ impl Drop for Server {
     }
 }
 
-/// A reply as it came over the wire.
+/// A reply as received.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -405,7 +405,7 @@ impl Reply {
         self
     }
 
-    /// What programs know the problem by: the last part of its `type`.
+    /// The name by which programs know the problem: the last part of its `type`.
     pub fn problem(&self) -> String {
         let problem = self.json();
         let kind = problem["type"].as_str().unwrap();

@@ -5,7 +5,7 @@ use str0m::crypto::dtls::SrtpProfile;
 use super::{H264, OPUS, peer::Peer};
 use crate::{rtc::Client, support::Server};
 
-/// What a publisher sends.
+/// A publisher's video.
 pub(crate) struct Video {
     name: &'static str,
     frame_rate: u32,

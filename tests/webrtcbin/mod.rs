@@ -49,7 +49,7 @@ fn obs_is_received(engine: &str) {
     wait_for("goodbye", || browser.heard_goodbye().then_some(()));
 }
 
-/// OBS gives up silently if it does not like the answer: no DELETE, not even a connection.
+/// OBS gives up silently if it rejects the answer: no DELETE, not even a connection.
 #[test]
 fn obs_that_gives_up_silently_does_not_keep_the_name() {
     let server = Server::start(&["--timeouts.connect", "1s"]);

@@ -18,11 +18,11 @@ use crate::{
     support::{Server, wait_for},
 };
 
-/// What a watcher has decoded.
+/// Media that a watcher has decoded.
 #[derive(Default)]
 pub(crate) struct Decoded {
     pub(crate) pictures: AtomicU64,
-    /// Pictures that differ from the one before.
+    /// Pictures that differ from the previous one.
     pub(crate) moved: AtomicU64,
     last: Mutex<Option<u64>>,
     pub(crate) sounds: AtomicU64,
@@ -36,7 +36,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Publishes what the description feeds into the element `w`.
+    /// Publishes the media that the description feeds into the element `w`.
     pub(crate) fn publish(server: &Server, path: &str, streams: &str) -> Self {
         let peer = Self::new(streams);
         let webrtcbin = peer.webrtcbin();

@@ -1,4 +1,4 @@
-//! Viewers on webrtcbin: what the standards ask for, and viewers that misbehave.
+//! Viewers on webrtcbin: the standards' requirements, and viewers that misbehave.
 
 use crate::{
     rtc::{Client, Mode, clip},

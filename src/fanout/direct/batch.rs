@@ -11,10 +11,10 @@ pub(crate) struct Out<'a> {
     pub(crate) now: Instant,
 }
 
-/// Encrypted packets for one destination, one behind the other, ready for segmented sends.
+/// Encrypted packets for one destination, back to back, ready for segmented sends.
 #[derive(Default)]
 pub(crate) struct Batch {
-    /// The packets; what is being written goes to the end.
+    /// The packets; new bytes are appended.
     pub(crate) bytes: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -25,7 +25,7 @@ impl Batch {
         self.bytes.len()
     }
 
-    /// Ends a packet: it reaches to the end of the bytes.
+    /// Ends a packet at the end of the bytes.
     pub(crate) fn end(&mut self) {
         self.ends.push(self.bytes.len());
     }

@@ -12,7 +12,7 @@ use crate::{
     peer::{srtp, udp::Port},
 };
 
-/// Times after which a viewer is given up.
+/// Timeouts after which a viewer is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// From the answer to ICE and DTLS being up. Default: 15 s.
@@ -30,7 +30,7 @@ impl Default for Timeouts {
     }
 }
 
-/// What all viewers of a worker share while one of them is served.
+/// State that a worker's viewers share while one of them is served.
 pub(in crate::fanout) struct Context {
     pub(in crate::fanout) port: Port,
     pub(in crate::fanout) batch: Batch,
@@ -62,7 +62,7 @@ impl Context {
     }
 }
 
-/// Sends what has been written. Returns false if the kernel did not take all of it.
+/// Sends everything written. Returns false if the kernel did not take all of it.
 pub(super) fn flush(cx: &mut Context, counters: &ViewerCounters, remote: SocketAddr) -> bool {
     let (packets, bytes) = (cx.batch.len() as u64, cx.batch.bytes() as u64);
     let Context {

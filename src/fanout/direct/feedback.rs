@@ -1,4 +1,4 @@
-//! What a viewer's RTCP asks for, and the reports it gets.
+//! A viewer's RTCP requests, and the reports sent to it.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 

@@ -104,7 +104,7 @@ pub(in crate::fanout) fn playout_track(
         ssrc: track.ssrc,
         pt: track.pt,
         rtx: track.rtx,
-        // Only where an estimate is of use.
+        // Only where an estimate is useful.
         send_time: layers.as_ref().and(track.send_time),
     };
     let stream = Stream::new(track.codec.kind(), identity, tracks::random()?);

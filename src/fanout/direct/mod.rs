@@ -1,9 +1,9 @@
 //! Viewers on the direct engine: their session lives on a worker, and their RTP is encrypted and
 //! sent here.
 //!
-//! - `viewer`, `feedback`, `retransmission`: one viewer on its worker, and what it asks for.
+//! - `viewer`, `feedback`, `retransmission`: one viewer on its worker, and its requests.
 //! - `context`: what the viewers of one worker share.
-//! - `handle`: the viewer as others hold it, and how it begins.
+//! - `handle`: the session's handle of a viewer, and how a viewer begins.
 //! - `stream`, `packet`, `batch`: one outgoing RTP stream: numbering, encryption, segmented sends.
 
 mod batch;

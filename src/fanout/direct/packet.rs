@@ -7,7 +7,7 @@ use crate::{
     peer::srtp::{self, Sender},
 };
 
-/// What an RTP packet says besides its payload (RFC 3550 §5.1).
+/// The fields of an RTP packet apart from its payload (RFC 3550 §5.1).
 pub(super) struct PacketHead {
     pub(super) marker: bool,
     pub(super) pt: u8,

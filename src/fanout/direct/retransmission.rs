@@ -7,18 +7,18 @@ use std::{
 
 use crate::fanout::budget::RetransmissionBudget;
 
-/// From this loss on, in 256ths (1.5 %), as a receiver reports it (RFC 3550 §6.4.1), what is sent
-/// again is sent twice: a receiver that loses it asks again only after 100 ms (Chromium), which
-/// the picture does not wait for.
+/// From this loss on, in 256ths (1.5 %), as a receiver reports it (RFC 3550 §6.4.1),
+/// retransmissions are sent twice: a receiver that loses one asks again only after 100 ms
+/// (Chromium), too late for the picture.
 const LOSSY: u8 = 4;
-/// How long after such a report.
+/// How long this lasts after such a report.
 const LOSSY_FOR: Duration = Duration::from_secs(10);
 /// Time to the second copy, so that a short burst of losses does not hit both.
 const SECOND_AFTER: Duration = Duration::from_millis(15);
 /// The cost of a request for an unknown or expired packet, in bytes: looking for it takes about as
 /// long as encrypting this many.
 const UNKNOWN_COST: usize = 100;
-/// Second copies waiting; what is lost beyond is sent once.
+/// Second copies waiting; packets beyond these are sent once.
 const SECONDS_MAX: usize = 128;
 
 /// One viewer's remaining retransmission budget.

@@ -1,6 +1,6 @@
 //! One outgoing RTP stream of one viewer: sequence numbers, retransmission, sender reports.
 //!
-//! Pure data besides encryption; sending is the caller's.
+//! Pure data apart from encryption; the caller sends.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ use crate::{
 
 /// Most packets of one portion of padding.
 const PADDING_PACKETS_MAX: u64 = 64;
-/// How long a packet can be asked for again. Later than this it would come too late to be played.
+/// How long a packet can be requested again. Any later, it would miss its playout.
 const HISTORY: Duration = Duration::from_secs(2);
 /// Bound on runs of packets kept: 2 s at 240 frames per second.
 const HISTORY_RUNS: usize = 512;
@@ -33,7 +33,7 @@ pub(crate) struct Identity {
     pub(crate) pt: u8,
     /// The retransmission stream (RFC 4588): SSRC and payload type.
     pub(crate) rtx: Option<(u32, u8)>,
-    /// Id of the header extension with the time of sending, if it is wanted.
+    /// Id of the header extension with the time of sending, if wanted.
     pub(crate) send_time: Option<u8>,
 }
 
@@ -44,12 +44,12 @@ pub(crate) struct Stream {
     /// 48-bit index of the next packet (RFC 3711 §3.3.1).
     next: u64,
     rtx_next: u64,
-    /// Random, so that timestamps tell nothing (RFC 3550 §5.1).
+    /// Random, so that timestamps reveal nothing (RFC 3550 §5.1).
     timestamp_offset: u32,
     packets: u32,
     octets: u32,
     history: VecDeque<Run>,
-    /// Where the times of sending begin.
+    /// The origin of the times of sending.
     created: Instant,
     last: Option<Last>,
 }
@@ -95,8 +95,8 @@ impl Stream {
         self.last.is_some()
     }
 
-    /// Appends packets of a frame, encrypted, to the batch. Their timestamp is not the frame's own
-    /// while catching up: it says where the viewer shall see it.
+    /// Appends packets of a frame, encrypted, to the batch. While catching up, their timestamp is
+    /// not the frame's own but the time at which the viewer is to see it.
     pub(crate) fn write(&mut self, out: &mut Out<'_>, part: &Part<'_>) -> Result<(), srtp::Error> {
         let Out { batch, sender, now } = out;
         let &Part {
@@ -141,7 +141,7 @@ impl Stream {
             sent: *now,
         });
         let clock = u64::from(frame.codec.clock_rate());
-        // Where `timestamp` lies on the server's clock: moved as far as the timestamp was.
+        // Where `timestamp` lies on the server's clock: moved by as much as the timestamp.
         let moved = timestamp.saturating_sub(frame.timestamp);
         let pts = frame.pts + Duration::from_micros(moved * 1_000_000 / clock);
         self.last = Some(Last {
@@ -152,8 +152,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Appends the packet with this sequence number again, on the retransmission stream if there
-    /// is one, else as it was. Returns false if it is not known any more.
+    /// Appends the packet with this sequence number again, on the retransmission stream if there is
+    /// one, otherwise unchanged. Returns false if it is unknown or has expired.
     pub(crate) fn write_again(
         &mut self,
         out: &mut Out<'_>,
@@ -198,8 +198,8 @@ impl Stream {
             // RFC 4588 §4: the payload begins with the original sequence number.
             head.write_packet(batch, sender, &[&sequence.to_be_bytes(), payload])?;
         } else {
-            // The same packet under the same index: the very same bytes again, so that the
-            // nonce is not used for anything new.
+            // The same packet under the same index: exactly the same bytes, so that the nonce is
+            // not reused for anything new.
             let head = PacketHead {
                 marker,
                 pt: self.identity.pt,
@@ -236,7 +236,7 @@ impl Stream {
         Ok(())
     }
 
-    /// The header extension element with the time of sending, if it is wanted.
+    /// The header extension element with the time of sending, if wanted.
     fn send_time(&self, now: Instant) -> Option<[u8; 4]> {
         let id = self.identity.send_time?;
         let since = now.saturating_duration_since(self.created);
@@ -248,7 +248,7 @@ impl Stream {
     }
 
     /// Appends a sender report (RFC 3550 §6.4.1) for now. Audio and video share `epoch`, the NTP
-    /// time of the server's running time zero: this is what lip sync rests on.
+    /// time of the server's running time zero: lip sync depends on it.
     pub(crate) fn write_report(&self, out: &mut Vec<u8>, epoch: Duration, now: Instant) {
         let Some(last) = &self.last else { return };
         let since = now.saturating_duration_since(last.at);

@@ -1,4 +1,4 @@
-//! The direct engine's way out, without a session, for the playout's tests.
+//! The direct engine's output, without a session, for the playout's tests.
 
 use std::{net::UdpSocket, time::Instant};
 
@@ -50,7 +50,7 @@ impl DirectEngine {
 }
 
 impl DirectEngine {
-    /// Takes what has been sent: over loopback it has arrived.
+    /// Receives everything sent: over loopback it has arrived.
     fn receive(&mut self) {
         let tag = Profile::Aes128Gcm.rtp_overhead();
         let mut buffer = [0; 2000];

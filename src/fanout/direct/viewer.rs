@@ -1,4 +1,4 @@
-//! One viewer on its worker: its session, and where its playout's packets go.
+//! One viewer on its worker: its session, and where its playout sends packets.
 
 use std::{
     net::SocketAddr,
@@ -44,11 +44,11 @@ pub(in crate::fanout) struct DirectViewer {
     pub(super) retransmission: Retransmission,
     reports: Vec<Report>,
     ended: Option<End>,
-    /// When the worker's timer for this viewer goes off.
+    /// When the worker's timer for this viewer fires.
     pub(in crate::fanout) scheduled: Option<Instant>,
 }
 
-/// What a viewer is made of.
+/// The parts of a new viewer.
 pub(in crate::fanout) struct Joining {
     pub(in crate::fanout) key: u64,
     pub(in crate::fanout) session: PeerSession,
@@ -87,7 +87,7 @@ impl DirectViewer {
         }
     }
 
-    /// Why the viewer is to be removed, if it is.
+    /// Why the viewer is to be removed, if so.
     pub(in crate::fanout) fn ended(&self) -> Option<End> {
         let dropped = || self.counters.closed.load(Relaxed).then_some(End::Deleted);
         self.ended.or_else(dropped)
@@ -104,7 +104,7 @@ impl DirectViewer {
         self.session.restart(remote)
     }
 
-    /// A frame of one of the viewer's renditions has come in.
+    /// A frame of one of the viewer's renditions has arrived.
     pub(in crate::fanout) fn frame(&mut self, cx: &mut Context, arrival: &Arrival<'_>) {
         let now = cx.now;
         if let Some((playout, mut sink)) = self.split(cx) {
@@ -126,7 +126,7 @@ impl DirectViewer {
         self.reports = reports;
     }
 
-    /// Whatever is due by now.
+    /// Does everything that is due by now.
     pub(in crate::fanout) fn tick(&mut self, cx: &mut Context, renditions: &RenditionCaches) {
         let now = cx.now;
         if self.session.wake() <= now {
@@ -155,12 +155,12 @@ impl DirectViewer {
 
     /// When [`DirectViewer::tick`] is due next.
     pub(in crate::fanout) fn wake(&self, timeouts: &Timeouts) -> Instant {
-        // Once connected, reports come every second, and with them a look at the signs of life.
+        // Once connected, reports go out every second, and liveness is checked with them.
         let deadline = match self.sender {
             None => Some(self.joined + timeouts.connect),
             Some(_) => None,
         };
-        // Without an address nothing can be sent; with the first one a datagram comes.
+        // Nothing can be sent without an address; a datagram brings the first one.
         let playout = match self.session.remote() {
             Some(_) => self.playout.wake(),
             None => None,
@@ -210,7 +210,7 @@ impl DirectViewer {
         }
     }
 
-    /// The playout, and where its packets go; `None` before the viewer is connected.
+    /// The playout and its sink; `None` before the viewer is connected.
     fn split<'a>(
         &'a mut self,
         cx: &'a mut Context,
@@ -232,7 +232,7 @@ impl DirectViewer {
     }
 }
 
-/// The way to one viewer: encryption, and one segmented send for all that has been written.
+/// The output to one viewer: encryption, and one segmented send for everything written.
 pub(in crate::fanout) struct DirectSink<'a> {
     pub(super) cx: &'a mut Context,
     pub(super) sender: &'a srtp::Sender,
@@ -240,7 +240,7 @@ pub(in crate::fanout) struct DirectSink<'a> {
     pub(super) counters: &'a ViewerCounters,
     pub(super) span: &'a Span,
     pub(super) retransmission: &'a mut Retransmission,
-    /// The first packet of a stream is followed by a report: players synchronise by it.
+    /// A report follows the first packet of a stream: players use it to synchronise.
     pub(super) next_report: &'a mut Option<Instant>,
 }
 

@@ -35,17 +35,17 @@ use crate::{
     },
 };
 
-/// Time between two frames of a picture.
+/// Time between two pictures.
 const FRAME: Duration = Duration::from_millis(33);
-/// Every so many frames is a keyframe.
+/// One frame in this many is a keyframe.
 const GOP: u64 = 8;
 
-/// A worker with one viewer of a simulcast picture and of sound.
+/// A worker with one viewer of simulcast video and of audio.
 struct Stage {
     worker: Worker,
     viewer: u64,
     counters: Arc<ViewerCounters>,
-    /// SSRCs of what it is sent.
+    /// SSRCs of the streams sent to it.
     ssrcs: Vec<u32>,
     renditions: Vec<(Codec, Rendition)>,
     frames: u64,
@@ -53,11 +53,11 @@ struct Stage {
     begun: Instant,
 }
 
-/// No bytes from a viewer's address end its session, whatever it asks for. Returns how many packets
-/// and keyframes it got it to repeat or ask for.
+/// No bytes from a viewer's address end its session, whatever they ask for. Returns the number of
+/// retransmitted packets and requested keyframes.
 ///
 /// # Errors
-/// If the connection does not come about.
+/// If the connection cannot be made.
 pub(crate) fn viewer(data: &[u8]) -> io::Result<u64> {
     let mut peer = Adversary::new(Direction::RecvOnly)?;
     let (events, mut received) = mpsc::channel(16);
@@ -94,8 +94,8 @@ pub(crate) fn viewer(data: &[u8]) -> io::Result<u64> {
     Ok(asked + stage.counters.retransmitted.load(Ordering::Relaxed))
 }
 
-/// RTCP about the streams that there are: an SSRC of 1 is the first stream's, and a first NACK
-/// counts back from the newest packet.
+/// RTCP about existing streams: an SSRC of 1 stands for the first stream, and a first NACK counts
+/// back from the newest packet.
 fn aimed(bytes: &[u8], ssrcs: &[u32], newest: u16) -> Vec<u8> {
     let mut words: Vec<[u8; 4]> = bytes.as_chunks().0.to_vec();
     let nack = words
@@ -180,7 +180,7 @@ impl Stage {
         });
     }
 
-    /// A frame of every rendition; a byte for each says how large it is.
+    /// A frame of every rendition; one byte for each gives its size.
     fn frame(&mut self, sizes: &[u8]) {
         let pts = self.now - self.begun;
         for (at, (codec, rendition)) in self.renditions.iter().enumerate() {

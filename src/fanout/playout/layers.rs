@@ -1,4 +1,4 @@
-//! Which layer of a simulcast picture a viewer is sent: choosing one, and switching to it.
+//! Which layer of a simulcast picture to send to a viewer: choosing one, and switching to it.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use crate::fanout::selection::{Decision, Selection};
 
 /// How often a viewer's layer is reconsidered.
 const CHOICE_INTERVAL: Duration = Duration::from_millis(250);
-/// How often padding is sent while probing: small portions, so that they are no burst.
+/// How often padding is sent while probing: small portions, so that it does not arrive in bursts.
 const PADDING_INTERVAL: Duration = Duration::from_millis(25);
-/// Pause between two requests for the keyframe that a switch waits for: the first may get lost, and
+/// Pause between two requests for the keyframe that a switch waits for: the first may be lost, and
 /// browsers send no keyframe without one.
 const TARGET_PAUSE: Duration = Duration::from_secs(2);
 
@@ -25,16 +25,16 @@ pub(in crate::fanout) struct LayerChoice {
     padding: u64,
 }
 
-/// The layer whose next keyframe is switched to.
+/// The layer to switch to at its next keyframe.
 struct SwitchTarget {
     rendition: u64,
-    /// When its keyframe was asked for.
+    /// When its keyframe was requested.
     asked: Instant,
 }
 
-/// What a choice comes to.
+/// The result of a choice.
 enum Step {
-    /// Go on.
+    /// Carry on.
     Stay,
     /// Ask for a keyframe: the switch waits for one.
     Request,
@@ -44,7 +44,7 @@ enum Step {
 
 impl LayerChoice {
     /// The choice among these renditions; `None` without any. `measured` says whether the engine
-    /// tells what the viewer's network holds.
+    /// measures the capacity of the viewer's network.
     pub(in crate::fanout) fn new(
         renditions: Vec<u64>,
         measured: bool,
@@ -75,7 +75,7 @@ impl LayerChoice {
         self.selection.lost(fraction);
     }
 
-    /// A keyframe of this rendition has come: whether it makes the switch.
+    /// Whether this keyframe, just arrived, makes the switch to its rendition.
     pub(super) fn arrives(&mut self, rendition: u64) -> bool {
         let target = self.target.take_if(|target| target.rendition == rendition);
         target.is_some()
@@ -91,7 +91,7 @@ impl LayerChoice {
         self.renditions.get(layer).copied()
     }
 
-    /// Decides while `present` is what the viewer gets. `span`: of the viewer's session.
+    /// Decides while the viewer gets `present`. `span` belongs to the viewer's session.
     fn decide(
         &mut self,
         present: u64,
@@ -119,7 +119,8 @@ impl LayerChoice {
                     return Step::Stay;
                 }
                 tracing::debug!(parent: span, layer, ?rates, "layer chosen");
-                // Down at once, from the cache: it is small. So too if the present one has ended.
+                // Down at once, from the cache, which is small; likewise if the present one has
+                // ended.
                 if rate(present) == 0 || rate(to) < rate(present) {
                     return Step::Now(to);
                 }
@@ -131,7 +132,7 @@ impl LayerChoice {
         self.remind(rate, now)
     }
 
-    /// Waits for a keyframe of this rendition. Returns false if it does so already.
+    /// Waits for a keyframe of this rendition. Returns false if it is waiting for one already.
     fn aim(&mut self, rendition: u64, now: Instant) -> bool {
         if let Some(target) = &self.target
             && target.rendition == rendition
@@ -145,7 +146,7 @@ impl LayerChoice {
         true
     }
 
-    /// Asks again for a keyframe that is long in coming; gives it up if its layer has ended.
+    /// Asks again for a keyframe that is overdue; gives it up if its layer has ended.
     fn remind(&mut self, rate: impl Fn(u64) -> u64, now: Instant) -> Step {
         self.target.take_if(|target| rate(target.rendition) == 0);
         if let Some(target) = &mut self.target
@@ -168,7 +169,7 @@ impl<S> Playout<S> {
         }
     }
 
-    /// Decides about the layer of each track, and pads if a better one is probed for.
+    /// Decides on the layer of each track, and pads while probing for a better one.
     pub(super) fn choose_layers<K: Sink<Stream = S>>(
         &mut self,
         sink: &mut K,

@@ -1,16 +1,16 @@
-//! What one viewer is sent, and when: the same for viewers of both engines.
+//! What is sent to one viewer, and when: the same for viewers on both engines.
 //!
-//! A viewer joins at the cached keyframe and catches up faster than the media, in portions. Then it
-//! gets frames as they come. It goes back to the cached keyframe when it has fallen behind, or when
+//! A viewer joins at the cached keyframe and catches up faster than real time, in portions. Then it
+//! gets frames as they arrive. It returns to the cached keyframe when it has fallen behind, or when
 //! its decoder asks for a keyframe and the publisher does not send one. It may be switched to
 //! another rendition, and chooses among the layers of a simulcast picture.
 //!
-//! Time comes in as `now`, and packets go out through a [`Sink`]: one for each engine.
+//! Time is the argument `now`, and packets go out through a [`Sink`]: one for each engine.
 //!
-//! - `sink`: the way out.
+//! - `sink`: the output.
 //! - `track`: one track of a viewer.
 //! - `layers`: which layer of a simulcast picture is sent.
-//! - `requests`: how often keyframes are asked for.
+//! - `requests`: how often keyframes are requested.
 
 mod layers;
 mod requests;
@@ -50,7 +50,7 @@ const BURST_BYTES: usize = 64_000;
 /// The renditions of a worker.
 pub(super) type RenditionCaches = HashMap<u64, RenditionCache>;
 
-/// A frame that has come in, and is in its rendition's cache.
+/// A frame that has arrived, and is in its rendition's cache.
 pub(super) struct Arrival<'a> {
     /// The key of its rendition.
     pub(super) rendition: u64,
@@ -59,15 +59,15 @@ pub(super) struct Arrival<'a> {
     pub(super) continuity: Continuity,
 }
 
-/// What one viewer is sent, and when.
+/// What is sent to one viewer, and when.
 pub(super) struct Playout<S> {
     /// At most one of each kind.
     pub(super) tracks: Vec<PlayoutTrack<S>>,
     events: mpsc::Sender<Event>,
     counters: Arc<ViewerCounters>,
-    /// The session's: workers serve many.
+    /// The session's span: workers serve many.
     span: Span,
-    /// Whether the engine tells what the viewer's network holds.
+    /// Whether the engine measures the capacity of the viewer's network.
     measured: bool,
     started: bool,
     next_portion: Option<Instant>,
@@ -99,7 +99,7 @@ impl<S> Playout<S> {
         }
     }
 
-    /// Every rendition that the viewer may be sent.
+    /// Every rendition that may be sent to the viewer.
     pub(super) fn renditions(&self) -> Vec<u64> {
         let tracks = self.tracks.iter();
         tracks
@@ -185,8 +185,8 @@ impl<S> Playout<S> {
         }
     }
 
-    /// The viewer's decoder asks for a keyframe (PLI or FIR). Returns false if it asks too often:
-    /// then nothing happens.
+    /// The viewer's decoder asks for a keyframe (PLI or FIR). Returns false, and does nothing, if
+    /// it asks too often.
     pub(super) fn keyframe_wanted(&mut self, renditions: &RenditionCaches, now: Instant) -> bool {
         let mut pictures = self.tracks.iter().filter(|track| track.is_video());
         let Some(track) = pictures.next() else {
@@ -216,8 +216,8 @@ impl<S> Playout<S> {
         true
     }
 
-    /// Sends another rendition of a track, of the same codec, from a keyframe of it
-    /// on. Call [`Playout::switch`] next, when the renditions know of this.
+    /// Sends another rendition of a track, of the same codec, from a keyframe of it on. Call
+    /// [`Playout::switch`] next, when the renditions know of this.
     pub(super) fn set_rendition(&mut self, to: Target, now: Instant) {
         let measured = self.measured;
         if let Some(track) = self.track_of(to.kind) {
@@ -259,7 +259,7 @@ impl<S> Playout<S> {
         wakes.into_iter().flatten().min()
     }
 
-    /// Does whatever is due by now.
+    /// Does everything that is due by now.
     pub(super) fn tick<K: Sink<Stream = S>>(
         &mut self,
         sink: &mut K,
@@ -280,7 +280,7 @@ impl<S> Playout<S> {
         }
     }
 
-    /// Shows the pictures since the cached keyframe again.
+    /// Sends the pictures since the cached keyframe again.
     fn replay(&mut self, renditions: &RenditionCaches, now: Instant) {
         for track in self.tracks.iter_mut().filter(|track| track.is_video()) {
             if let Some(rendition) = renditions.get(&track.rendition)
@@ -320,11 +320,11 @@ impl<S> Playout<S> {
         }
     }
 
-    /// Frames of this rendition were not taken: what follows is of no use before a keyframe.
+    /// Frames of this rendition were not taken: later ones are useless before a keyframe.
     fn fall_behind(&mut self, rendition: u64, now: Instant) {
         self.counters.dropped.fetch_add(1, Relaxed);
         let mut pictures = self.tracks.iter_mut().filter(|track| track.is_video());
-        // Sound continues with its next frame, and is no reason to show pictures again.
+        // Sound continues with its next frame; pictures need not be sent again for it.
         if let Some(track) = pictures.find(|track| track.rendition == rendition) {
             track.switcher.wait();
             self.refresh = Some(Refresh {
@@ -340,7 +340,7 @@ impl<S> Playout<S> {
         tracks.find(|track| track.codec.kind() == kind)
     }
 
-    /// Asks for a keyframe of our own accord, unless that has just been done.
+    /// Asks for a keyframe unprompted, unless that has just been done.
     fn request_keyframe(&mut self, now: Instant) {
         if self.requests.admits_own(now) {
             self.counters.keyframe_requests.fetch_add(1, Relaxed);

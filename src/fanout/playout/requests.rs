@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 /// Shortest pause between two keyframe requests for one viewer.
 pub(super) const REQUEST_PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause between two requests that a viewer's peer makes one after the other.
+/// Longest pause between successive requests from a viewer's peer.
 const REQUEST_PAUSE_MAX: Duration = Duration::from_secs(8);
 /// A peer that has been quiet for this long starts over with the shortest pause.
 const QUIET: Duration = Duration::from_secs(20);
 /// How long a viewer that needs a keyframe waits for the publisher's before it gets the cached one
 /// again. OBS ignores requests.
 pub(super) const KEYFRAME_PATIENCE: Duration = Duration::from_millis(300);
-/// A cached keyframe of at most this age answers a request by itself, so that all viewers of a
+/// A cached keyframe of at most this age answers a request on its own, so that all viewers of a
 /// broadcast together make its publisher send no more than one keyframe in this time.
 pub(super) const KEYFRAME_FRESH: Duration = Duration::from_secs(2);
 
@@ -19,7 +19,7 @@ pub(super) const KEYFRAME_FRESH: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct RequestLimiter {
     last: Option<Instant>,
-    /// The pause that the peer has to keep from `last`.
+    /// The pause that the peer must keep after `last`.
     pause: Duration,
 }
 
@@ -31,7 +31,7 @@ impl RequestLimiter {
         }
     }
 
-    /// Whether the playout itself may ask now, because it has nothing to send without a keyframe.
+    /// Whether the playout itself may ask now, having nothing to send without a keyframe.
     pub(super) fn admits_own(&mut self, now: Instant) -> bool {
         let since = self.last.map(|last| now.saturating_duration_since(last));
         if since.is_some_and(|since| since < REQUEST_PAUSE) {
@@ -41,8 +41,8 @@ impl RequestLimiter {
         true
     }
 
-    /// Whether the peer's request (PLI or FIR) counts. Each one that does makes the next pause
-    /// twice as long, until the peer has been quiet for a while.
+    /// Whether the peer's request (PLI or FIR) counts. Each one that does doubles the next pause,
+    /// until the peer has been quiet for a while.
     pub(super) fn admits_peer(&mut self, now: Instant) -> bool {
         let Some(last) = self.last else {
             self.last = Some(now);
@@ -62,18 +62,18 @@ impl RequestLimiter {
     }
 }
 
-/// A keyframe is due to a viewer: the publisher's next, or else the cached one again.
+/// A keyframe owed to a viewer: the publisher's next, or else the cached one again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refresh {
-    /// When the cached keyframe has to do.
+    /// When the cached keyframe must suffice.
     pub(super) due: Instant,
-    /// A frame has come since. Without a live feed there is nothing to catch up with: the last
+    /// A frame has arrived since. Without a live feed there is nothing to catch up with: the last
     /// picture stays.
     pub(super) live: bool,
 }
 
 impl Refresh {
-    /// When to go back to the cached keyframe, as far as that is known.
+    /// When to return to the cached keyframe, if known.
     pub(super) fn wake(&self) -> Option<Instant> {
         self.live.then_some(self.due)
     }

@@ -4,20 +4,20 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{fanout::gop::Gop, media::Frame};
 
-/// Where a viewer's packets go. One playout serves one kind of sink, so that nothing on the way of
-/// a packet is dispatched at run time.
+/// Where a viewer's packets go. One playout serves one kind of sink, so that nothing in a packet's
+/// path is dispatched at run time.
 pub(in crate::fanout) trait Sink {
-    /// What numbers the packets of one track.
+    /// Numbers the packets of one track.
     type Stream;
 
     /// Takes packets of one frame. They may wait for [`Sink::flush`].
     fn write(&mut self, stream: &mut Self::Stream, part: &Part<'_>) -> Delivery;
 
-    /// Sends what has been written.
+    /// Sends everything written.
     fn flush(&mut self) -> Delivery;
 
-    /// Sends about `bytes` of padding, if the engine has any. Nobody plays it: it shows whether the
-    /// network has room for more.
+    /// Sends about `bytes` of padding, if the engine has any. It is never played: it shows whether
+    /// the network has room for more.
     fn pad(&mut self, _stream: &mut Self::Stream, _bytes: usize) {}
 }
 
@@ -29,7 +29,7 @@ pub(in crate::fanout) struct Part<'a> {
     pub(in crate::fanout) packets: Range<usize>,
     /// RTP timestamp in the track's units, as this viewer sees it.
     pub(in crate::fanout) timestamp: u64,
-    /// The group of pictures it comes from; `None` for a frame that has just come in.
+    /// The group of pictures it comes from; `None` for a frame that has just arrived.
     pub(in crate::fanout) cached: Option<&'a Gop>,
 }
 
@@ -38,7 +38,7 @@ pub(in crate::fanout) struct Part<'a> {
 pub(in crate::fanout) enum Delivery {
     /// They are on their way.
     Sent,
-    /// The connection does not keep pace: frames after these are of no use before a keyframe.
+    /// The connection does not keep pace: frames after these are useless before a keyframe.
     Behind,
     /// The connection is over.
     Refused,

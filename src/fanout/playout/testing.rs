@@ -8,20 +8,20 @@ use crate::media::{
     rtp::{FIXED_BYTES, RtpHeader},
 };
 
-/// A packet as it has gone out.
+/// A packet as sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::fanout) struct Taken {
     pub(in crate::fanout) kind: Kind,
     pub(in crate::fanout) sequence: u16,
-    /// Without the random offset of its stream.
+    /// Without its stream's random offset.
     pub(in crate::fanout) timestamp: u32,
     pub(in crate::fanout) marker: bool,
-    /// Of the payload.
+    /// Size of the payload.
     pub(in crate::fanout) bytes: usize,
 }
 
 impl Taken {
-    /// Reads a packet without header extensions; `kind` tells from its SSRC what it is of.
+    /// Reads a packet without header extensions; `kind` derives its track from its SSRC.
     pub(in crate::fanout) fn read(packet: &[u8], kind: impl FnOnce(u32) -> Kind) -> Self {
         let header = RtpHeader::read(packet).unwrap();
         Self {
@@ -34,7 +34,7 @@ impl Taken {
     }
 }
 
-/// A way out, and what has gone there.
+/// An output, and what has been sent there.
 pub(in crate::fanout) trait TestEngine {
     type Stream;
 
@@ -51,6 +51,6 @@ pub(in crate::fanout) trait TestEngine {
         now: Instant,
     );
 
-    /// What has gone out since it was asked last.
+    /// What has been sent since the last call.
     fn taken(&mut self) -> Vec<Taken>;
 }

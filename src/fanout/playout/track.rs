@@ -1,4 +1,4 @@
-//! One track of a viewer: which frames it takes, and what it sends of the cache.
+//! One track of a viewer: which frames it takes, and what it sends from the cache.
 
 use std::{ops::RangeInclusive, time::Instant};
 
@@ -15,11 +15,11 @@ use crate::{
 /// Least and most bytes of one portion: 25 and 100 Mb/s. A receiver's socket buffer (Chromium
 /// asks for 128 KiB, which holds about 60 packets) must hold one.
 const PACE_BYTES: RangeInclusive<usize> = 16_000..=64_000;
-/// Catching up is this much faster than the media.
+/// Catching up is this many times faster than real time.
 const PACE_FACTOR: usize = 8;
-/// One track as a viewer gets it.
+/// One track, as sent to the viewer.
 pub(in crate::fanout) struct PlayoutTrack<S> {
-    /// The key of the rendition that is sent.
+    /// The key of the rendition being sent.
     pub(in crate::fanout) rendition: u64,
     pub(in crate::fanout) codec: Codec,
     pub(in crate::fanout) stream: S,
@@ -48,7 +48,7 @@ impl<S> PlayoutTrack<S> {
         matches!(self.codec.kind(), Kind::Video)
     }
 
-    /// Every rendition that it may take frames of.
+    /// Every rendition whose frames it may take.
     pub(super) fn renditions(&self) -> &[u64] {
         match &self.layers {
             Some(layers) => layers.renditions(),

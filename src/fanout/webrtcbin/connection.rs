@@ -1,10 +1,10 @@
 //! A viewer's peer connection on webrtcbin.
 //!
-//! What webrtcbin's sink pad does, measured on 1.22: until ICE and DTLS are up a push waits, so
-//! nothing is pushed before that. It also waits until the packets are due by the clock, which is
-//! turned off (`pads`). Then a push runs through RTCP accounting, encryption and one non-blocking
-//! send per packet on the caller's thread, and what the socket does not take is lost as on the
-//! network: a slow peer never holds up the caller.
+//! How webrtcbin's sink pad behaves, measured on 1.22: until ICE and DTLS are up a push waits, so
+//! nothing is pushed before that. It would also wait until the packets are due by the clock; that
+//! is turned off (`pads`). Then a push runs through RTCP accounting, encryption and one
+//! non-blocking send per packet on the caller's thread, and packets that the socket does not take
+//! are lost as on the network: a slow peer never holds up the caller.
 
 use std::{
     net::SocketAddr,
@@ -47,8 +47,8 @@ const STUCK_MAX: Duration = Duration::from_secs(1);
 /// A viewer that got its last packets longer ago than this has nothing to report on.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Nanoseconds between two sender reports at least; the first comes after half of it. Players
-/// cannot bring picture and sound together before that. GStreamer's default is 5 s.
+/// Shortest time between two sender reports, in nanoseconds; the first comes after half of that.
+/// Until then players cannot synchronise picture and sound. GStreamer's default is 5 s.
 const REPORT_INTERVAL: u64 = 1_000_000_000;
 
 /// A viewer's peer connection. Dropping it ends the connection without a goodbye.
@@ -64,7 +64,8 @@ pub(super) struct WebrtcbinConnection {
 
 impl WebrtcbinConnection {
     /// Answers an offer whose `sections` have been chosen: starts a pipeline and makes the answer,
-    /// with all candidates. What the viewer shall see is pushed into its [`WebrtcbinConnection::outlet`].
+    /// with all candidates. Media for the viewer is pushed into its
+    /// [`WebrtcbinConnection::outlet`].
     ///
     /// Events are sent without waiting, so the channel must have room: [`Event::Connected`] once,
     /// [`Event::Closed`] last. Keyframe requests go to `on_feedback` only.
@@ -84,7 +85,7 @@ impl WebrtcbinConnection {
         let build = move || pads::build(&build, &cname, &guard);
         let (pipeline, webrtcbin) =
             running::blocking("building a viewer", running::STATE_TIMEOUT, build).await??;
-        // The outlet is made in the middle of the negotiation; nothing connects before its end.
+        // The outlet is made during the negotiation; nothing connects before that ends.
         let outlet = Arc::new(std::sync::OnceLock::<ViewerOutlet>::new());
         let reporter = {
             let (outlet, on_feedback) = (outlet.clone(), on_feedback.clone());
@@ -131,7 +132,7 @@ impl WebrtcbinConnection {
         Ok((viewer, answer))
     }
 
-    /// Where the viewer's packets go.
+    /// Where to push the viewer's packets.
     pub(super) const fn outlet(&self) -> &ViewerOutlet {
         &self.outlet
     }
@@ -146,7 +147,7 @@ impl WebrtcbinConnection {
         }
     }
 
-    /// RTP packets that have been sent again on request.
+    /// RTP packets sent again on request.
     pub(super) fn retransmitted(&self) -> u64 {
         let bin = self.webrtcbin.upgrade();
         bin.and_then(|bin| bin.downcast::<gst::Bin>().ok())
@@ -156,7 +157,7 @@ impl WebrtcbinConnection {
             .sum()
     }
 
-    /// Requests for packets that were past the viewer's budget.
+    /// Requests for packets past the viewer's budget.
     pub(super) fn refused(&self) -> u64 {
         self.again.refused()
     }
@@ -211,8 +212,8 @@ impl Ear {
     }
 }
 
-/// Listens to what comes in. STUN stays within libnice, so RTCP is what shows that a viewer lives:
-/// receivers report at least every five seconds or so (RFC 3550 §6.2).
+/// Listens to incoming packets. STUN stays within libnice, so RTCP is what shows that a viewer
+/// lives: receivers report at least every five seconds or so (RFC 3550 §6.2).
 fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
     let ear = Arc::new(Ear {
         begin: Instant::now(),
@@ -237,7 +238,7 @@ fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
     ear
 }
 
-/// Ends the session when its peer does not come, has gone, or holds up who feeds it.
+/// Ends the session when its peer does not come, has gone, or holds up the worker.
 fn watch(
     outlet: ViewerOutlet,
     ear: Arc<Ear>,
@@ -263,7 +264,7 @@ fn watch(
                 tracing::warn!("viewer's connection does not accept packets");
                 Some(End::Failed)
             } else {
-                // Without media there is nothing to report; then libnice's checks are left.
+                // Without media there is nothing to report; then only libnice's checks remain.
                 (deaf >= consent).then_some(End::Vanished)
             };
             if let Some(end) = end {

@@ -1,4 +1,4 @@
-//! A viewer on webrtcbin as its session holds it, and how it begins.
+//! The session's handle of a viewer on webrtcbin, and how a viewer begins.
 
 use std::{
     net::SocketAddr,
@@ -36,7 +36,7 @@ pub struct WebrtcbinHandle {
     counters: Arc<ViewerCounters>,
 }
 
-/// A viewer that a worker may know of; it forgets it when this is dropped.
+/// A viewer that a worker may know; dropping this makes the worker forget it.
 struct Subscribed {
     slot: ViewerSlot,
     span: Span,
@@ -49,7 +49,7 @@ impl Drop for Subscribed {
             why: End::Deleted,
         };
         if !self.slot.worker.tell(message) {
-            // Every push is refused from now on, and what is left of it is small.
+            // From now on every push is refused, and little is left to free.
             tracing::debug!(parent: &self.span, "close not passed on: the worker is behind");
         }
     }
@@ -74,7 +74,7 @@ impl Fanout {
         let on_feedback = {
             let (viewer, worker) = (slot.key, slot.worker.clone());
             move |feedback: Feedback| {
-                // A lost one is made up for: the worker looks by itself, and viewers ask again.
+                // Losing one does no harm: the worker checks by itself, and viewers ask again.
                 worker.tell(Message::Feedback { viewer, feedback });
             }
         };

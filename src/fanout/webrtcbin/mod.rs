@@ -1,17 +1,17 @@
 //! Viewers on webrtcbin: the worker pushes packets into it, a whole frame at a time, and the engine
 //! does the rest.
 //!
-//! What is common to many viewers is made once: a frame's packets are shared by all whose headers
-//! come out the same. After a join that is everybody with the same payload type, because numbering
-//! follows the rendition. It saves memory more than time: the engine keeps what it may have to send
-//! again (1.4 instead of 1.9 MB a viewer at 2.5 Mb/s), while encrypting and sending takes most of
-//! the 30 us a packet.
+//! Work that many viewers have in common is done once: a frame's packets are shared by all viewers
+//! whose headers come out the same. After a join these are all with the same payload type, because
+//! numbering follows the rendition. It saves memory more than time: the engine keeps what it may
+//! have to send again (1.4 instead of 1.9 MB a viewer at 2.5 Mb/s), while encrypting and sending
+//! takes most of the 30 us a packet.
 //!
 //! - `viewer`: one viewer on its worker.
 //! - `numbering`: how packets are numbered, so that they can be shared.
-//! - `handle`: the viewer as its session holds it, and how it begins.
+//! - `handle`: the session's handle of a viewer, and how a viewer begins.
 //! - `connection`, `options`, `pads`, `retransmission`: its peer connection, and the pipeline around it.
-//! - `outlet`: packets on their way into it.
+//! - `outlet`: the path of packets into it.
 //! - this file: all such viewers of one worker.
 
 mod connection;
@@ -44,7 +44,7 @@ use crate::peer::End;
 pub(super) struct WebrtcbinViewers {
     viewers: HashMap<u64, Box<WebrtcbinViewer>>,
     numberings: HashMap<u64, Numbering>,
-    /// No viewer wants anything before this.
+    /// Nothing is due for any viewer before this.
     wake: Option<Instant>,
 }
 
@@ -55,7 +55,7 @@ impl WebrtcbinViewers {
         self.wake = Some(now);
     }
 
-    /// A viewer's connection says something.
+    /// Takes feedback from a viewer's connection.
     pub(super) fn feedback(
         &mut self,
         cx: &Context,
@@ -67,7 +67,7 @@ impl WebrtcbinViewers {
             return;
         };
         match feedback {
-            // It is looked at at once.
+            // It is served at once.
             Feedback::Connected => self.wake = Some(cx.now),
             Feedback::KeyframeWanted => {
                 let heard = viewer.playout.keyframe_wanted(renditions, cx.now);
@@ -103,7 +103,7 @@ impl WebrtcbinViewers {
         self.wake = Some(now);
     }
 
-    /// A frame of a rendition has come in, and is in its cache.
+    /// A frame of a rendition has arrived, and is in its cache.
     pub(super) fn frame(&mut self, cx: &Context, arrival: &Arrival<'_>) {
         let Some(numbering) = self.numberings.get_mut(&arrival.rendition) else {
             return;
@@ -125,7 +125,7 @@ impl WebrtcbinViewers {
         self.wake
     }
 
-    /// Does whatever is due by now.
+    /// Does everything that is due by now.
     pub(super) fn run_timers(&mut self, cx: &Context, renditions: &RenditionCaches) {
         if self.wake.is_none_or(|at| at > cx.now) {
             return;

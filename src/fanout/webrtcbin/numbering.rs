@@ -1,5 +1,5 @@
 //! How the packets of a rendition are numbered towards its viewers, so that many of them can share
-//! packets. Pure but for the process's salt.
+//! packets. Pure, apart from the process's salt.
 
 use std::sync::OnceLock;
 
@@ -35,12 +35,12 @@ impl Numbering {
         }
     }
 
-    /// Packets of a new frame follow: those of the frame before are of no use any more.
+    /// Begins a new frame: the previous frame's packets are no longer of use.
     pub(super) fn begin(&mut self) {
         self.shared.clear();
     }
 
-    /// The frame of so many packets has been sent.
+    /// A frame of this many packets has been sent.
     pub(super) const fn end(&mut self, packets: usize) {
         self.next += packets as u64;
     }
@@ -98,13 +98,13 @@ impl NumberedStream {
         }
     }
 
-    /// Whether it has packets to go on from.
+    /// Whether it has sent packets before.
     pub(super) const fn has_begun(&self) -> bool {
         self.next.is_some()
     }
 
-    /// The headers of a part's packets. `number` is the first one's in the rendition: the
-    /// viewer's own numbers begin there, and go on without gaps.
+    /// The headers of a part's packets. `number` is the first one's in the rendition: the viewer's
+    /// own numbers begin there, and continue without gaps.
     pub(super) fn header(&mut self, number: u64, part: &Part<'_>) -> RunHeader {
         // At first below 2^15, so that an early loss cannot make the peer guess the rollover
         // counter wrong (RFC 3711 §3.3.1).
@@ -121,12 +121,12 @@ impl NumberedStream {
 
 /// The SSRC of a rendition towards all viewers: each has a session of its own, with its own keys.
 pub(super) fn ssrc(rendition: u64, kind: Kind) -> u32 {
-    // The lowest bit tells the kinds apart, the next keeps it from being zero.
+    // The lowest bit distinguishes the kinds, the next keeps the number from being zero.
     let random = (mix(rendition) >> 32) as u32 & !3 | 2;
     random | u32::from(kind == Kind::Video)
 }
 
-/// What is added to all timestamps of a rendition, so that they tell nothing (RFC 3550 §5.1).
+/// Added to all timestamps of a rendition, so that they reveal nothing (RFC 3550 §5.1).
 fn timestamp_offset(rendition: u64) -> u32 {
     (mix(!rendition) >> 32) as u32
 }

@@ -19,7 +19,7 @@ pub struct ConnectionOptions {
     pub consent: Duration,
 }
 
-/// What a connection tells whoever feeds it, on threads that must not wait.
+/// What a connection reports to its worker, on threads that must not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::fanout) enum Feedback {
     /// The outlet is open.
@@ -28,5 +28,5 @@ pub(in crate::fanout) enum Feedback {
     KeyframeWanted,
 }
 
-/// Where a connection tells it.
+/// Where a connection reports it.
 pub(super) type OnFeedback = Arc<dyn Fn(Feedback) + Send + Sync>;

@@ -1,4 +1,4 @@
-//! Packets on their way into webrtcbin: made once, pushed from the fan-out's workers.
+//! The path of packets into webrtcbin: made once, pushed from the fan-out's workers.
 
 use std::{
     ops::Range,
@@ -23,7 +23,7 @@ use crate::media::{
 /// and its UDP socket never waits.
 const PUSH_MAX: Duration = Duration::from_millis(100);
 
-/// What the RTP headers of a run of packets say.
+/// The RTP header fields of a run of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RunHeader {
     /// SSRC, as in the answer.
@@ -44,8 +44,8 @@ pub(super) struct Packets {
 }
 
 impl Packets {
-    /// Packets `range` of `frame`. `pts` is the server's running time at which the viewer shall
-    /// see them: sender reports rest on it.
+    /// Packets `range` of `frame`. `pts` is the server's running time at which the viewer is to see
+    /// them: sender reports depend on it.
     pub(super) fn new(
         header: RunHeader,
         frame: &Frame,
@@ -77,8 +77,8 @@ impl Packets {
             sequence = sequence.wrapping_add(1);
         }
         let total = bytes.len();
-        // All packets are cut from one piece of memory, in one part each, so that nothing on the
-        // way has to put parts together.
+        // All packets are cut from one piece of memory, in one part each, so that nothing
+        // downstream has to join parts.
         let memory = gst::Memory::from_slice(bytes);
         let pts = gst::ClockTime::try_from(pts).ok();
         let buffers = cuts.into_iter().map(|cut| {
@@ -125,12 +125,12 @@ pub(super) struct ViewerOutlet {
 
 #[derive(Debug)]
 struct State {
-    /// The session's: workers serve many.
+    /// The session's span: workers serve many.
     span: Span,
     /// At most one of each kind.
     pads: Vec<(Kind, gst::Pad)>,
     again: Arc<RetransmissionGuard>,
-    /// Before the connection is up a push would wait for it; after its end it is of no use.
+    /// Before the connection is up a push would wait for it; after its end a push is useless.
     open: AtomicBool,
     begin: Instant,
     /// Milliseconds from `begin` to the start of the push under way, plus one; 0 without one.
@@ -193,7 +193,7 @@ impl ViewerOutlet {
         }
     }
 
-    /// How long the push under way has been going on.
+    /// How long the push under way has taken so far.
     pub(super) fn stuck(&self) -> Option<Duration> {
         self.since(&self.state.pushing)
     }

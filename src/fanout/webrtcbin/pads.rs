@@ -26,7 +26,7 @@ pub(super) struct Track {
     ssrc: u32,
 }
 
-/// The tracks of the sections that send, in their order.
+/// The tracks of the sections that send, in order.
 pub(super) fn tracks(sections: &[Section]) -> Vec<Track> {
     let track = |section: &Section| match section {
         Section::Send { format, ssrc, .. } => Some(Track {
@@ -40,7 +40,7 @@ pub(super) fn tracks(sections: &[Section]) -> Vec<Track> {
 }
 
 /// Makes the pipeline with its webrtcbin, not running yet. `cname` names the viewer's streams in
-/// RTCP (RFC 3550 §6.5.1), as in the answer; webrtcbin's own names the user and the host.
+/// RTCP (RFC 3550 §6.5.1), as in the answer; webrtcbin's own reveals the user and the host.
 pub(super) fn build(
     options: &ConnectionOptions,
     cname: &str,
@@ -55,7 +55,7 @@ pub(super) fn build(
         .map_err(failed)?;
     element::set_up_ice(&webrtcbin, &options.addresses, options.ports);
     let ice = webrtcbin.property::<glib::Object>("ice-agent");
-    // Checks take the place of keepalives, so that a peer that answers none is found out.
+    // Checks replace keepalives, so that a peer that answers none is noticed.
     ice.property::<glib::Object>("agent")
         .set_property("keepalive-conncheck", true);
     if let Some(rtpbin) = element::rtpbin(&webrtcbin) {
@@ -67,8 +67,8 @@ pub(super) fn build(
     Ok((pipeline, webrtcbin))
 }
 
-/// Adjusts what webrtcbin adds when the answer is set. It holds packets back until they are due,
-/// which a worker cannot wait for; and it sends again whatever it is asked for.
+/// Adjusts the elements that webrtcbin adds when the answer is set. It holds packets back until
+/// they are due, which would block a worker; and it retransmits whatever is requested.
 fn adjust_inside(webrtcbin: &gst::Element, again: &Arc<RetransmissionGuard>) {
     let Some(bin) = webrtcbin.downcast_ref::<gst::Bin>() else {
         return;
@@ -84,7 +84,7 @@ fn adjust_inside(webrtcbin: &gst::Element, again: &Arc<RetransmissionGuard>) {
     });
 }
 
-/// Binds each track to its section of the offer that webrtcbin has been given. Blocks briefly.
+/// Binds each track to its section of the offer given to webrtcbin. Blocks briefly.
 pub(super) fn link(
     webrtcbin: &gst::Element,
     tracks: &[Track],
@@ -123,7 +123,7 @@ fn caps(track: &Track) -> gst::Caps {
         .build()
 }
 
-/// A source pad of no element, linked and ready to push. Keyframe requests come out of it.
+/// A source pad without an element, linked and ready to push. Keyframe requests arrive on it.
 pub(super) fn source(
     sink: &gst::Pad,
     caps: &gst::Caps,

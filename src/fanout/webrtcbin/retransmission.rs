@@ -1,4 +1,4 @@
-//! The budget of what webrtcbin sends again: it has none of its own.
+//! The retransmission budget for webrtcbin, which has none of its own.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -10,15 +10,14 @@ use gstreamer as gst;
 
 use crate::{fanout::budget::RetransmissionBudget, media::Kind};
 
-/// What a packet costs that is asked for, before any has been sent.
+/// The cost of a requested packet before any has been sent.
 const PACKET_BYTES: usize = 1200;
 
-/// What one viewer may have again, and how often it was refused that.
+/// One viewer's remaining retransmission budget, and how many requests were refused.
 #[derive(Debug)]
 pub(super) struct RetransmissionGuard {
     budget: Mutex<RetransmissionBudget>,
-    /// Bytes of a packet, on average: what one that is asked for costs, since nothing tells how
-    /// large it was.
+    /// Bytes of a packet, on average: the cost of a requested one, whose size is unknown.
     packet_bytes: AtomicUsize,
     refused: AtomicU64,
 }
@@ -32,8 +31,8 @@ impl RetransmissionGuard {
         }
     }
 
-    /// So many bytes of media, in so many packets, have been sent for the first time. Only
-    /// pictures come again.
+    /// `bytes` of media, in this many packets, have been sent for the first time. Only pictures are
+    /// retransmitted.
     pub(super) fn earn(&self, kind: Kind, bytes: usize, packets: usize) {
         let budget = self.budget.lock();
         budget.unwrap_or_else(PoisonError::into_inner).earn(bytes);
@@ -44,7 +43,7 @@ impl RetransmissionGuard {
         }
     }
 
-    /// Requests that were past the budget.
+    /// Requests past the budget.
     pub(super) fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! webrtcbin's way out, without webrtcbin, for the playout's tests.
+//! webrtcbin's output, without webrtcbin, for the playout's tests.
 
 use std::{
     collections::HashMap,

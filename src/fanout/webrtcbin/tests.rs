@@ -132,7 +132,7 @@ async fn keyframe_requests_are_heard_and_answered_from_the_cache() {
     client.request_keyframe();
     tokio::task::block_in_place(|| client.run(|c| keyframes(c) > 5));
     assert_eq!(events.recv().await, Some(Event::KeyframeWanted));
-    // Nobody makes a new one: the viewer gets the cached one again.
+    // No new one is made: the viewer gets the cached one again.
     assert_eq!(keyframes(&client), 6);
     assert!(has_no_gap(&client.sequence_numbers()));
     viewer.close().await;
@@ -181,7 +181,7 @@ async fn many_sessions() {
         for round in 0..unanswered {
             let (client, viewer, _events) = watch(&stage, &options()).await;
             drop(client);
-            // Some sessions just let go.
+            // Some sessions are dropped without a close.
             if round % 10 > 0 {
                 viewer.close().await;
             }

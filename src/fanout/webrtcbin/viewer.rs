@@ -1,4 +1,4 @@
-//! One viewer on its worker, and where its playout's packets go.
+//! One viewer on its worker, and where its playout sends packets.
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ pub(in crate::fanout) struct WebrtcbinViewer {
     pub(super) playout: Playout<NumberedStream>,
     events: mpsc::Sender<Event>,
     counters: Arc<ViewerCounters>,
-    /// The session's: workers serve many.
+    /// The session's span: workers serve many.
     span: Span,
     next_look: Option<Instant>,
 }
@@ -59,7 +59,7 @@ impl WebrtcbinViewer {
         }
     }
 
-    /// A frame of one of the viewer's renditions has come in.
+    /// A frame of one of the viewer's renditions has arrived.
     pub(super) fn frame(
         &mut self,
         totals: &Totals,
@@ -81,7 +81,7 @@ impl WebrtcbinViewer {
         self.next_look.into_iter().chain(self.playout.wake()).min()
     }
 
-    /// Whatever is due by now.
+    /// Does everything that is due by now.
     pub(super) fn tick(
         &mut self,
         totals: &Totals,
@@ -114,7 +114,7 @@ impl WebrtcbinViewer {
     }
 }
 
-/// The way to one viewer: packets are pushed as they are written.
+/// The output to one viewer: packets are pushed as they are written.
 pub(super) struct OutletSink<'a> {
     pub(super) outlet: &'a ViewerOutlet,
     pub(super) counters: &'a ViewerCounters,
@@ -122,9 +122,9 @@ pub(super) struct OutletSink<'a> {
     pub(super) numbers: Numbers<'a>,
 }
 
-/// Where a stream that has not begun takes its first number from.
+/// Where a stream that has not begun gets its first number.
 pub(super) enum Numbers<'a> {
-    /// The rendition of a frame that has just come in; its packets are shared.
+    /// The rendition of the frame that has just arrived; its packets are shared.
     Live(&'a mut Numbering),
     /// All renditions, for frames from their caches.
     Cached(&'a HashMap<u64, Numbering>),
@@ -148,7 +148,7 @@ impl Sink for OutletSink<'_> {
                 let Some(numbering) = numberings.get(&part.rendition) else {
                     return Delivery::Refused;
                 };
-                // Counting through the cache is for the first packets only.
+                // Only the first packets need a count through the cache.
                 let first = if stream.has_begun() {
                     0
                 } else {
@@ -178,7 +178,7 @@ impl Sink for OutletSink<'_> {
     }
 }
 
-/// Where `timestamp` lies on the server's clock: moved as far as the frame's was.
+/// Where `timestamp` lies on the server's clock: moved by as much as the frame's.
 fn shown_at(frame: &Frame, timestamp: u64) -> Duration {
     let moved = timestamp.saturating_sub(frame.timestamp);
     frame.pts + Duration::from_micros(moved * 1_000_000 / u64::from(frame.codec.clock_rate()))

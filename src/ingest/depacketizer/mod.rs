@@ -26,7 +26,7 @@ use crate::{
 /// Bytes that may wait in front of the depayloader before packets are dropped: it never waits, so
 /// more than a frame or two means that the machine is overloaded.
 const QUEUE_BYTES_MAX: u64 = 8 << 20;
-/// Payload type inside the pipeline, where nobody else sees it.
+/// Payload type inside the pipeline, invisible outside.
 const PAYLOAD_TYPE: u8 = 96;
 
 /// A running depayloader and packetizer for one track. Dropping it stops it in the background.

@@ -1,4 +1,4 @@
-//! Packets as senders of all kinds frame them: each picture becomes one whole frame.
+//! Packets framed the way all kinds of senders do: each picture becomes one whole frame.
 
 use std::{
     sync::{Arc, Mutex},
@@ -17,7 +17,7 @@ use crate::{
 /// Pictures that the senders send.
 const PICTURES: usize = 12;
 
-/// What comes out of a depacketizer for these packets.
+/// The frames that a depacketizer makes of these packets.
 async fn frames(packets: Vec<RtpPacket>) -> Vec<Frame> {
     let made = Arc::<Mutex<Vec<Frame>>>::default();
     let frames = Arc::clone(&made);
@@ -46,7 +46,7 @@ async fn frames(packets: Vec<RtpPacket>) -> Vec<Frame> {
     };
     let limit = Duration::from_secs(20);
     let arrived = tokio::time::timeout(limit, all).await;
-    // The last picture of a sender without markers ends with the one that follows.
+    // Without markers, a picture ends only when the next one begins.
     tokio::time::sleep(Duration::from_millis(50)).await;
     depacketizer.stop().await;
     let made = made.lock().unwrap().clone();

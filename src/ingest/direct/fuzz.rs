@@ -1,4 +1,4 @@
-//! What a publisher of the direct engine may send, for [`crate::fuzz`].
+//! What a publisher on the direct engine may send, for [`crate::fuzz`].
 
 use std::{
     io,
@@ -27,11 +27,11 @@ use crate::{
     plan::Engine,
 };
 
-/// What a connected publisher may send: no bytes from its address end the session, and packets
-/// come out in order. Returns how many.
+/// What a connected publisher may send: no bytes from its address end the session, and packets come
+/// out in order. Returns how many did.
 ///
 /// # Errors
-/// If the connection does not come about.
+/// If the connection cannot be made.
 pub(crate) fn publisher(data: &[u8]) -> io::Result<u64> {
     let (mut now, seen) = (Instant::now(), Arc::default());
     let mut peer = Adversary::new(Direction::SendOnly)?;
@@ -86,7 +86,7 @@ fn in_order(codec: Codec, seen: &Arc<AtomicU64>) -> StreamInput {
         sink: Arc::new(move |packet: Packet| {
             let before = next.swap(packet.sequence + 1, Ordering::Relaxed);
             let back = before.saturating_sub(packet.sequence);
-            // Another SSRC has numbers of its own; its first packet says that others are missing.
+            // Another SSRC has its own numbers; its first packet says that others are missing.
             let in_order = back == 0 || back > JUMP || packet.gap;
             assert!(in_order, "{before} {}", packet.sequence);
             seen.fetch_add(1, Ordering::Relaxed);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_handshake_that_has_failed_is_left_alone() {
-        // RFC 5246 §7.2: fatal, and still in clear.
+        // RFC 5246 §7.2: fatal, and still unencrypted.
         let alert = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40];
         let mut peer = Adversary::new(Direction::SendOnly).unwrap();
         let (mut task, answer) = accept(&peer, &Arc::default()).unwrap();

@@ -24,7 +24,7 @@ use crate::{
     pipeline::{self, TrackOutlet},
 };
 
-/// Reports of a depacketizer waiting to be passed on: there are two at most.
+/// Most reports of a depacketizer waiting to be forwarded; there are two in all.
 const REPORTS_MAX: usize = 4;
 
 /// A publisher on the direct engine. Dropping it ends the session.
@@ -102,7 +102,7 @@ impl DirectPublisher {
         self.session.restart(ufrag, pwd).await
     }
 
-    /// What has come so far.
+    /// What has been received so far.
     pub(super) fn statistics(&self) -> Statistics {
         self.session.statistics()
     }
@@ -118,7 +118,7 @@ impl DirectPublisher {
     }
 }
 
-/// The streams that a publisher sends, each with the place its media goes to.
+/// The streams that a publisher sends, each with its destination.
 fn offered_streams(offer: &Offer, sinks: &Sinks) -> Result<Vec<OfferedStream>, sdp::Error> {
     let mut streams = Vec::new();
     for choice in offer.choose_publish()? {
@@ -145,7 +145,7 @@ fn offered_streams(offer: &Offer, sinks: &Sinks) -> Result<Vec<OfferedStream>, s
     Ok(streams)
 }
 
-/// Passes on a depacketizer's reports as the engine's.
+/// Forwards a depacketizer's reports as the engine's.
 async fn pass_on(mut reported: mpsc::Receiver<pipeline::Event>, events: mpsc::Sender<Event>) {
     while let Some(report) = reported.recv().await {
         let event = match report {

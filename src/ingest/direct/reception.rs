@@ -1,4 +1,4 @@
-//! A publisher's session: one task, packets in order to the pipelines.
+//! A publisher's session: one task that hands packets in order to the pipelines.
 
 use std::{
     net::SocketAddr,
@@ -33,10 +33,10 @@ const DATAGRAMS_MAX: usize = 1024;
 /// Commands that may wait for the task.
 const COMMANDS_MAX: usize = 32;
 
-/// Where the packets of one stream go: of a track, or of one layer of a simulcast track.
+/// The destination of one stream's packets: of a track, or of one layer of a simulcast track.
 #[derive(Clone)]
 pub(super) struct StreamInput {
-    /// Payload's codec.
+    /// The payload's codec.
     pub(super) codec: Codec,
     /// The layer's rid (RFC 8851); `None` without simulcast.
     pub(super) rid: Option<String>,
@@ -54,8 +54,8 @@ struct Lane {
     /// The next packet is the first one from another SSRC.
     restarted: bool,
     reorder: Reorder<RtpPacket>,
-    /// When the sender sent the report that was taken last, by its clock. str0m repeats it with
-    /// every packet.
+    /// When the sender sent the latest report, by its own clock. str0m repeats it with every
+    /// packet.
     reported: Option<SystemTime>,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Reception {
     session: PeerSession,
     jitter: Duration,
     consent: Duration,
-    /// The server's clock, on which frames' presentation times lie.
+    /// The server's clock; frames' presentation times are on it.
     pub(super) running_time: fn() -> Duration,
     lanes: Vec<Lane>,
     datagrams: mpsc::Receiver<Datagram>,
@@ -209,7 +209,7 @@ impl ReceptionHandle {
         }
     }
 
-    /// What has come in so far.
+    /// What has been received so far.
     pub(super) fn statistics(&self) -> Statistics {
         Statistics {
             packets: self.counters.packets.load(Ordering::Relaxed),
@@ -303,7 +303,7 @@ impl Reception {
             Command::Candidates(candidates) => self.session.add_candidates(&candidates),
             Command::Keyframe => self.session.request_keyframe(Instant::now()),
             Command::Restart(credentials, reply) => {
-                // Err: the request has been given up.
+                // An error means that the caller has given up.
                 drop(reply.send(self.session.restart(credentials)));
             }
             Command::Close(_) => {}
@@ -345,7 +345,7 @@ impl Reception {
         };
         let ssrc = packet.header.ssrc;
         if lane.ssrc.replace(ssrc).is_some_and(|before| before != ssrc) {
-            // Sequence numbers, timestamps and reports have nothing to do with those before.
+            // Sequence numbers, timestamps and reports are unrelated to the previous ones.
             tracing::debug!(%kind, "the publisher continues under another SSRC");
             lane.restart(self.jitter);
             self.timeline.restart(at);
@@ -362,7 +362,7 @@ impl Reception {
         lane.reorder.push(Instant::now(), *packet.seq_no, packet);
     }
 
-    /// Passes on the packets that are in order by now.
+    /// Passes on the packets that are now in order.
     fn release(&mut self) {
         let (now, arrival) = (Instant::now(), (self.running_time)());
         for (at, lane) in self.lanes.iter_mut().enumerate() {
@@ -405,7 +405,7 @@ impl Lane {
         }
     }
 
-    /// Forgets the packets of the SSRC before. What has been lost stays counted.
+    /// Forgets the packets of the previous SSRC. Losses stay counted.
     fn restart(&mut self, jitter: Duration) {
         let lost = self.reorder.lost;
         self.reorder = Reorder::new(jitter);

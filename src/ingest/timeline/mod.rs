@@ -1,10 +1,10 @@
 //! When a packet's media is due on the server's clock, from RTP timestamps, arrival times and
-//! sender reports. Pure: time comes in as an argument.
+//! sender reports. Pure: time is an argument.
 //!
-//! One [`Timeline`] serves a publisher. Each stream's RTP clock is laid onto the server's running
-//! time at its first packet. From then on two things correct it, a little at a time and in both
-//! directions: arrivals, because the sender's clock runs faster or slower than the server's, and
-//! sender reports, which say how the streams of one sender lie to each other ([`relation`]).
+//! One [`Timeline`] serves a publisher. Each stream's RTP clock is mapped to the server's running
+//! time at its first packet. From then on two things correct the mapping, a little at a time and in
+//! both directions: arrivals, because the sender's clock runs faster or slower than the server's,
+//! and sender reports, which relate the streams of one sender to each other ([`relation`]).
 
 mod relation;
 #[cfg(test)]
@@ -14,23 +14,23 @@ use std::time::Duration;
 
 use self::relation::Relation;
 
-/// Arrivals are watched this long before a correction, in microseconds: long enough to see past
-/// jitter.
+/// Arrivals are observed for this long before a correction, in microseconds: long enough to see
+/// past jitter.
 const WINDOW: i64 = 2_000_000;
 /// Largest correction for drift per window, in microseconds: 0.1 %, as bad as a clock may be.
 const DRIFT_MAX: i64 = 2_000;
-/// Media that comes so much earlier or later than it is due, in microseconds, shows a jump of the
+/// Media this much earlier or later than it is due, in microseconds, shows a jump of the
 /// timestamps.
 const JUMP: i64 = 2_000_000;
 /// A correction takes at least this many times its length: 5 ms a second. Nobody hears that.
 const SLOWNESS: i64 = 200;
-/// A stream in sync that turns out to be farther off, in microseconds, is set right at once: a slow
-/// correction would leave lips and voice apart for a minute.
+/// A stream in sync that turns out to be farther off, in microseconds, is corrected at once: a slow
+/// correction would keep lips and voice apart for a minute.
 const STEP_MIN: i64 = 250_000;
 /// A stream without reports for this long, in microseconds, is no longer kept in sync.
 const SILENCE_MAX: i64 = 60_000_000;
 
-/// Lays the RTP clocks of a publisher's streams onto the server's running time.
+/// Maps the RTP clocks of a publisher's streams to the server's running time.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     streams: Vec<Stream>,
@@ -51,12 +51,12 @@ struct Stream {
     in_sync: bool,
 }
 
-/// Where a stream lies on the server's clock.
+/// A stream's mapping to the server's clock.
 #[derive(Debug)]
 struct Placing {
     /// Running time of RTP timestamp zero, in microseconds. May be negative.
     offset: i64,
-    /// What the offset is on its way to.
+    /// Where the offset is heading.
     target: i64,
     /// When it last moved.
     moved: i64,
@@ -118,7 +118,7 @@ impl Timeline {
         self.synchronise(arrival);
     }
 
-    /// Forgets a stream, whose timestamps begin anew.
+    /// Forgets a stream whose timestamps start over.
     pub(crate) fn restart(&mut self, stream: usize) {
         if let Some(stream) = self.streams.get_mut(stream) {
             stream.placing = None;
@@ -127,8 +127,8 @@ impl Timeline {
         }
     }
 
-    /// Aims the streams that report at one and the same sender's clock. Does nothing while they
-    /// contradict themselves, or know of different clocks.
+    /// Maps the streams that report to one common sender's clock. Does nothing while their reports
+    /// contradict themselves, or come from different clocks.
     fn synchronise(&mut self, now: i64) {
         let jump = self.jump;
         let members = || self.streams.iter().filter(|stream| stream.reports(now));
@@ -142,7 +142,7 @@ impl Timeline {
         let joining = members().any(|stream| !stream.in_sync);
         let jumped = self.jump.take().is_some();
         if joining || jumped {
-            // Media can be late, not early: those ahead wait for the last one.
+            // Media can be late, not early: streams that are ahead wait for the last one.
             self.epoch = members().filter_map(Stream::epoch).max();
         }
         let Some(epoch) = self.epoch else { return };
@@ -155,8 +155,8 @@ impl Timeline {
         }
     }
 
-    /// Corrects the targets by how late packets were in the window: each stream's by itself, but
-    /// those in sync together, by the one that came last.
+    /// Corrects the targets by how late packets were in the window: each stream's separately, but
+    /// those in sync together, by the latest of them.
     fn follow_drift(&mut self) {
         let mut latest = None;
         for stream in &mut self.streams {
@@ -184,14 +184,14 @@ impl Timeline {
 }
 
 impl Stream {
-    /// The offset for a packet with this media time: near the arrivals, and on its way to the
+    /// The offset for a packet with this media time: near the arrivals, and moving towards the
     /// target.
     fn place(&mut self, arrival: i64, media: i64) -> i64 {
         // This offset would make the packet due right when it came.
         let candidate = arrival - media;
         let target = self.placing.as_ref().map(|placing| placing.target);
         if target.is_none_or(|target| candidate.abs_diff(target) > JUMP.unsigned_abs()) {
-            // A beginning. What was reported of other timestamps says nothing about these.
+            // A beginning. Reports on other timestamps do not apply to these.
             if target.is_some() {
                 self.relation = Relation::default();
                 self.in_sync = false;
@@ -212,12 +212,12 @@ impl Stream {
         })
     }
 
-    /// Running time of the sender's time zero, by this stream.
+    /// Running time of the sender's time zero, according to this stream.
     fn epoch(&self) -> Option<i64> {
         Some(self.placing.as_ref()?.target - self.relation.origin()?)
     }
 
-    /// Whether its sender reports tell where it lies.
+    /// Whether its sender reports say where it lies.
     fn reports(&self, now: i64) -> bool {
         self.placing.is_some() && self.has_reported_since(now - SILENCE_MAX)
     }
@@ -226,7 +226,7 @@ impl Stream {
         self.relation.last_report().is_some_and(|last| last >= time)
     }
 
-    /// Sets the target by the sender's clock; a distance of more than `step_min` is gone at once.
+    /// Sets the target by the sender's clock; a distance of more than `step_min` is closed at once.
     fn aim(&mut self, epoch: i64, step_min: i64) {
         let (Some(placing), Some(origin)) = (&mut self.placing, self.relation.origin()) else {
             return;
@@ -249,7 +249,7 @@ impl Stream {
 }
 
 impl Placing {
-    /// Moves the offset towards its target, as far as the time that has passed allows.
+    /// Moves the offset towards its target, as far as the elapsed time allows.
     fn approach(&mut self, now: i64) {
         let far = (now - self.moved) / SLOWNESS;
         if far > 0 {
@@ -259,7 +259,7 @@ impl Placing {
     }
 }
 
-/// A time in microseconds, signed because differences are.
+/// A time in microseconds, signed to allow for differences.
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,21 +1,21 @@
 //! How a stream's RTP clock relates to its sender's clock, from sender reports (RFC 3550 §6.4.1).
 //! Pure.
 //!
-//! A report pairs a time of the sender with an RTP timestamp. Some senders (libdatachannel, and
-//! with it OBS) put the time of sending beside the timestamp of the last frame, so that the time is
-//! late by up to a frame's duration, and never early. The least late reports are the right ones.
+//! A report pairs a sender's time with an RTP timestamp. Some senders (libdatachannel, and with it
+//! OBS) put the time of sending beside the timestamp of the last frame, so that the time is late by
+//! up to a frame's duration, and never early. The least late reports are the right ones.
 
 use std::collections::VecDeque;
 
-/// Reports that are kept.
+/// Most reports kept.
 const REPORTS_MAX: usize = 32;
 /// How long a report counts, in microseconds: at 100 ppm the clocks are 4 ms apart by then.
 const REPORT_AGE_MAX: i64 = 40_000_000;
-/// Of so many reports, one is not believed although it is the least late.
+/// One in this many reports is distrusted although it is the least late.
 const REPORTS_PER_DOUBT: usize = 16;
 /// A report that is farther off, in microseconds, shows a jump of either clock, or is wrong.
 const JITTER_MAX: i64 = 60_000;
-/// A jump is believed when so many reports in a row agree on it.
+/// A jump is accepted when this many reports in a row agree on it.
 const CONFIRMATIONS: usize = 3;
 
 /// The sender's time at RTP timestamp zero, in microseconds.
@@ -35,7 +35,7 @@ struct Report {
 
 impl Relation {
     /// Takes a report that came at `arrival`: RTP timestamp zero was at `origin`. Returns when the
-    /// reports began to contradict the earlier ones, if they are believed now.
+    /// reports began to contradict the earlier ones, if they are now accepted.
     pub(super) fn take(&mut self, arrival: i64, origin: i64) -> Option<i64> {
         let report = Report { arrival, origin };
         let agrees = |other: i64| origin.abs_diff(other) <= JITTER_MAX.unsigned_abs();

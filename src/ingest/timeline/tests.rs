@@ -76,11 +76,11 @@ fn a_stream_of_another_publisher_is_ignored() {
     assert_eq!(timeline.due(2, 0, ms(7)), ms(7));
 }
 
-/// A sender with its clocks, and the way to the server, in virtual time. Times are microseconds.
+/// A sender with its clocks, and the path to the server, in virtual time. Times are microseconds.
 struct Sender {
-    /// The clock of the sound card against the sender's, in parts per million.
+    /// Drift of the sound card's clock against the sender's, in parts per million.
     card: i64,
-    /// The sender's clock against the server's, in parts per million.
+    /// Drift of the sender's clock against the server's, in parts per million.
     drift: i64,
     /// How late a report may be against its timestamp.
     report_jitter: [i64; 2],
@@ -93,7 +93,7 @@ struct Sender {
     random: u64,
 }
 
-/// What has been seen of the sender's streams.
+/// Measurements of the sender's streams.
 #[derive(Debug, Default)]
 struct Outcome {
     /// Largest distance between picture and sound, once they have been brought into sync.
@@ -127,7 +127,7 @@ impl Sender {
     }
 
     fn run(&mut self, until: i64) -> Outcome {
-        // The first reports may be off by their whole jitter; that is gone by then.
+        // The first reports may be off by their whole jitter; that has worn off by then.
         const SETTLED: i64 = 60 * SECOND;
         let mut timeline = Timeline::new(RATES);
         let mut outcome = Outcome::default();
@@ -210,7 +210,7 @@ fn an_hour_with_a_sound_card_that_drifts() {
     check(sender, 3600);
 }
 
-/// As browsers send: reports are exact, and those of sound are seldom.
+/// As browsers send: reports are exact, and those for sound are rare.
 #[test]
 fn an_hour_with_seldom_reports() {
     let mut sender = obs();

@@ -6,13 +6,13 @@
 //! ```
 //!
 //! - `receiver`: webrtcbin set up to receive.
-//! - `tracks`: what is linked behind its pads, and the counters.
+//! - `tracks`: the elements linked behind its pads, and the counters.
 //! - this file: the publisher's life from offer to close.
 //!
 //! webrtcbin 1.22 lacks some things, which are done around it: [`sdp`] validates and normalises
 //! offers and rewrites answers; [`element`] says goodbye (DTLS `close_notify`); and webrtcbin never
-//! gives up on a vanished peer, so the broadcast judges by [`WebrtcbinPublisher::statistics`]
-//! whether media still comes.
+//! gives up on a vanished peer, so the broadcast uses [`WebrtcbinPublisher::statistics`] to judge
+//! whether media is still coming.
 
 mod receiver;
 #[cfg(test)]
@@ -116,13 +116,13 @@ impl WebrtcbinPublisher {
         }
     }
 
-    /// Asks the publisher for a video keyframe now (PLI). Nothing happens before video flows; and
-    /// some publishers (OBS) never listen.
+    /// Asks the publisher for a video keyframe now (PLI). Nothing happens before video flows, and
+    /// some publishers (OBS) ignore it.
     pub(super) fn request_keyframe(&self) {
         self.tracks.request_keyframe();
     }
 
-    /// What has come so far.
+    /// What has been received so far.
     pub(super) fn statistics(&self) -> Statistics {
         let lost = self
             .webrtcbin

@@ -15,12 +15,12 @@ use crate::{
     pipeline::{self, clock},
 };
 
-/// Longest shift of one track against the other that sender reports may bring about, in
-/// nanoseconds: beyond a second a report is wrong rather than the stream late.
+/// Largest shift of one track against the other that sender reports may cause, in nanoseconds:
+/// beyond a second, the report is wrong rather than the stream late.
 const SYNC_SHIFT_MAX: i64 = 1_000_000_000;
-/// The session's bandwidth in bit/s, from which RTCP gets a share. It is what sets the pace of
-/// feedback (RFC 4585 §3.5.2): at GStreamer's default, a voice call's 64 kbit/s, a NACK waits up
-/// to 600 ms for the one before; at this, 20 to 30 ms.
+/// The session's bandwidth in bit/s, of which RTCP gets a share. It sets the pace of feedback
+/// (RFC 4585 §3.5.2): at GStreamer's default, a voice call's 64 kbit/s, a NACK waits up to 600 ms
+/// for the previous one; at this, 20 to 30 ms.
 const SESSION_BANDWIDTH: f64 = 2_000_000.0;
 /// The jitter buffer passes on this many packets in a row at the beginning without first waiting
 /// for its latency.
@@ -78,13 +78,13 @@ fn set_up_rtp(webrtcbin: &gst::Element) {
     );
 }
 
-/// Lets feedback (NACK, PLI) go out soon after the one before.
+/// Lets feedback (NACK, PLI) go out soon after the previous one.
 pub(super) fn speed_up_feedback(webrtcbin: &gst::Element) {
     element::set_on_sessions(webrtcbin, "bandwidth", SESSION_BANDWIDTH);
 }
 
-/// Gives webrtcbin an offer, of which `choices` are accepted, and takes its answer, with every
-/// candidate in it.
+/// Gives webrtcbin an offer, of which `choices` are accepted, and takes its answer, including every
+/// candidate.
 pub(super) async fn negotiate(
     webrtcbin: &gst::Element,
     offer: &sdp::Offer,
@@ -94,7 +94,7 @@ pub(super) async fn negotiate(
     element::answer(webrtcbin, |created| sdp::local_description(offer, &created)).await
 }
 
-/// RTP packets that the jitter buffers have given up.
+/// RTP packets that the jitter buffers have given up on.
 pub(super) fn lost(webrtcbin: &gst::Element) -> u64 {
     let Some(rtpbin) =
         element::rtpbin(webrtcbin).and_then(|rtpbin| rtpbin.downcast::<gst::Bin>().ok())

@@ -1,4 +1,4 @@
-//! What is linked behind webrtcbin's pads: one depayloader and packetizer per track.
+//! The elements linked behind webrtcbin's pads: one depayloader and packetizer per track.
 
 use std::{
     sync::{
@@ -20,7 +20,8 @@ use crate::{
     pipeline::{Error, TrackSinks, codec, keyframe_request, packetizer},
 };
 
-/// Of keyframe requests: webrtcbin sends a PLI without, a FIR with it, which fewer publishers know.
+/// In keyframe requests: webrtcbin sends a PLI without it, a FIR with it, which fewer publishers
+/// support.
 const ALL_HEADERS: bool = false;
 
 /// The tracks of one publisher.
@@ -29,7 +30,7 @@ pub(super) struct ReceivedTracks {
     sinks: TrackSinks,
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
-    /// The session's: GStreamer's threads know of none.
+    /// The session's span: GStreamer's threads have none.
     span: Span,
     video: OnceLock<glib::WeakRef<gst::Pad>>,
     audio: OnceLock<glib::WeakRef<gst::Pad>>,
@@ -120,8 +121,8 @@ impl ReceivedTracks {
         Ok(())
     }
 
-    /// Passes frames on, and tells the codec with the first one. If that is no keyframe, one is
-    /// asked for: the publisher may have begun to send before the connection was up.
+    /// Passes frames on, and reports the codec with the first one. If that is not a keyframe, asks
+    /// for one: the publisher may have begun to send before the connection was up.
     fn deliver(&self, kind: Kind, pad: &gst::Pad) -> impl FnMut(Frame) + Send + 'static {
         let (sink, events) = (self.sinks.of(kind).clone(), self.events.clone());
         let pad = pad.downgrade();
@@ -156,7 +157,7 @@ impl ReceivedTracks {
         });
     }
 
-    /// Sends a keyframe request upstream from the video pad: webrtcbin makes a PLI of it.
+    /// Sends a keyframe request upstream from the video pad: webrtcbin turns it into a PLI.
     pub(super) fn request_keyframe(&self) {
         if let Some(pad) = self.video.get().and_then(glib::WeakRef::upgrade) {
             pad.send_event(keyframe_request::event(ALL_HEADERS));
@@ -175,7 +176,7 @@ impl ReceivedTracks {
     }
 }
 
-/// Does what the other depayloaders do by themselves (`request-keyframe`).
+/// Does what the other depayloaders do on their own (`request-keyframe`).
 fn request_keyframe_after_loss(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
         if info

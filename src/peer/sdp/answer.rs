@@ -9,7 +9,7 @@ pub(super) const FEEDBACK: [&str; 3] = ["nack", "nack pli", "ccm fir"];
 
 /// The answer to a viewer's offer: one section per offered one, in order (RFC 9429 §5.3.1), each
 /// with one codec and its RTX, all candidates in the tagged section. Sections that the offer does
-/// not allow to be accepted are rejected whatever is asked for them.
+/// not let the server accept are rejected, whatever `sections` says about them.
 ///
 /// Candidates are host candidates only, so `transport.candidates` must hold addresses that
 /// clients can reach.
@@ -207,8 +207,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Codec, feedback and header extensions. `receives`: whether the server is the receiver, so
-    /// that parameters which describe the sender's stream (`sprop-...`) have no place.
+    /// Codec, feedback and header extensions. `receives`: whether the server is the receiver;
+    /// parameters that describe the sender's stream (`sprop-...`) are then left out.
     fn format(&mut self, media: &Media, format: &Format, receives: bool) {
         for (id, uri) in &media.extensions {
             if self.transport.extensions_used.contains(&uri.as_str()) {
@@ -241,7 +241,7 @@ impl Writer<'_> {
         }
     }
 
-    /// `a=rtpmap`, with the codec's name in the case that browsers write.
+    /// `a=rtpmap`, with the codec's name in the case that browsers use.
     fn rtpmap(&mut self, format: &Format) {
         let pt = format.pt;
         match (format.codec, &format.rtpmap) {
@@ -257,7 +257,7 @@ impl Writer<'_> {
         }
     }
 
-    /// RFC 5576: the SSRCs, each declared, and which repairs which.
+    /// RFC 5576: declares the SSRCs, and which one repairs which.
     fn ssrcs(&mut self, ssrc: u32, rtx_ssrc: Option<u32>, cname: &str) {
         if let Some(rtx_ssrc) = rtx_ssrc {
             self.line(format_args!("a=ssrc-group:FID {ssrc} {rtx_ssrc}"));

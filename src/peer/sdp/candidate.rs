@@ -14,9 +14,9 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Reads what follows `a=candidate:`. `None` for what cannot be used: TCP and unknown
-    /// transports, components other than 1, host names (mDNS), addresses that nothing can be sent
-    /// to. Such candidates are dropped without a word (RFC 9725 §4.3.2).
+    /// Reads the text after `a=candidate:`. `None` for unusable ones: TCP and unknown transports,
+    /// components other than 1, host names (mDNS), addresses to which nothing can be sent. Such
+    /// candidates are dropped silently (RFC 9725 §4.3.2).
     pub(super) fn parse(value: &str) -> Option<Self> {
         let mut words = value.split_ascii_whitespace();
         let _foundation = words.next()?;
@@ -46,14 +46,14 @@ fn is_destination(ip: IpAddr) -> bool {
     }
 }
 
-/// Adds a candidate unless it is there or the list is full.
+/// Adds a candidate unless it is already listed or the list is full.
 pub(super) fn add(list: &mut Vec<SocketAddr>, address: SocketAddr) {
     if list.len() < CANDIDATES_MAX && !list.contains(&address) {
         list.push(address);
     }
 }
 
-/// What follows `a=candidate:` for a host candidate of ours; `index` is its place in the order of
+/// The text after `a=candidate:` for a host candidate of ours; `index` is its place in the order of
 /// preference. Lower-case `udp` before `typ host`: `FFmpeg` looks for both words.
 pub(super) fn host_line(index: usize, address: SocketAddr) -> String {
     // RFC 8445 §5.1.2.1 with type preference 126 and component 1.

@@ -1,4 +1,4 @@
-//! Which offered format is used.
+//! Which offered format to use.
 
 use super::{Codec, Error, Format, Kind, Media, Offer, Role};
 
@@ -7,7 +7,7 @@ use super::{Codec, Error, Format, Kind, Media, Offer, Role};
 pub enum Choice {
     /// It receives this format.
     Receive(Format),
-    /// Port 0 in the answer: not media (data channels), or not in use.
+    /// Port 0 in the answer: not media (data channels), or unused.
     Rejected,
 }
 

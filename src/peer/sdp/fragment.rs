@@ -11,7 +11,7 @@ use super::{
 /// A parsed trickle fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// ICE user name fragment, if said at session or media level.
+    /// ICE user name fragment, if given at session or media level.
     pub ice_ufrag: Option<String>,
     /// ICE password, likewise.
     pub ice_pwd: Option<String>,
@@ -19,11 +19,11 @@ pub struct Fragment {
     pub mids: Vec<String>,
     /// Usable candidates: UDP, component 1, literal addresses; others are dropped.
     pub candidates: Vec<SocketAddr>,
-    /// `a=end-of-candidates` is there.
+    /// Whether `a=end-of-candidates` is present.
     pub end_of_candidates: bool,
 }
 
-/// What of an offer must be remembered to judge later fragments.
+/// What to remember of an offer to judge later fragments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
     /// ICE user name fragment of the peer.
@@ -44,7 +44,7 @@ pub enum Change {
 }
 
 impl Offer {
-    /// What of this offer must be remembered to judge later fragments.
+    /// What to remember of this offer to judge later fragments.
     pub fn remote(&self) -> Remote {
         Remote {
             ice_ufrag: self.ice_ufrag.clone(),

@@ -1,4 +1,4 @@
-//! Text to lines and sections, with every bound on size. Knows no attribute's meaning.
+//! Splits text into lines and sections, with every bound on size. Knows no attribute's meaning.
 
 use super::Error;
 
@@ -83,7 +83,7 @@ pub(super) fn read_lines(text: &[u8], bytes_max: usize) -> Result<Vec<Line<'_>>,
 }
 
 impl<'a> Description<'a> {
-    /// Groups lines by m= section; lines other than `m=` and `a=` carry nothing of use.
+    /// Groups lines by m= section; lines other than `m=` and `a=` carry nothing useful.
     pub(super) fn from_lines(lines: &[Line<'a>]) -> Result<Self, Error> {
         let mut description = Self::default();
         for line in lines {

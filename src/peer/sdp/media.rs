@@ -83,7 +83,7 @@ impl Media {
         })
     }
 
-    /// Audio or video that is in use: a section the server can accept.
+    /// Audio or video in use: a section the server can accept.
     pub(super) fn is_track(&self) -> bool {
         self.kind.is_some() && !self.rejected
     }
@@ -178,7 +178,7 @@ fn codec(kind: Kind, rtpmap: &str) -> Option<Codec> {
     let fits = codec.kind() == kind
         && codec.clock_rate() == clock_rate
         && match codec.kind() {
-            // RFC 7587 §7: always 2; GStreamer's whepclientsrc does not say it.
+            // RFC 7587 §7: always 2; GStreamer's whepclientsrc omits it.
             Kind::Audio => matches!(channels, None | Some("2")),
             Kind::Video => true,
         };
@@ -206,7 +206,7 @@ impl Format {
     }
 }
 
-/// Section's and session's `a=extmap` with ids that fit a header (RFC 8285 §5).
+/// `a=extmap` of the section and the session with ids that fit a header (RFC 8285 §5).
 fn read_extensions(attributes: &Attributes<'_>, session: &Attributes<'_>) -> Vec<(u8, String)> {
     let mut extensions: Vec<(u8, String)> = Vec::new();
     for value in attributes.all("extmap").chain(session.all("extmap")) {

@@ -3,11 +3,11 @@
 //! Follows JSEP (RFC 9429), BUNDLE (RFC 9143), WHIP (RFC 9725 §4.4) and WHEP. Does no IO and
 //! knows neither GStreamer nor str0m.
 //!
-//! The way of an offer: [`Offer::parse`] reads and validates it; [`Offer::choose`] (viewers) or
+//! The path of an offer: [`Offer::parse`] reads and validates it; [`Offer::choose`] (viewers) or
 //! [`Offer::choose_publish`] (publishers) picks one format per section; [`viewer_answer`] writes
 //! the answer. For webrtcbin, [`Offer::normalised`] makes a simpler offer out of it,
-//! [`local_description`] completes what webrtcbin creates, and [`publisher_answer`] turns that
-//! into an answer that fits the original offer; for viewers on webrtcbin these are
+//! [`local_description`] completes what webrtcbin creates, and [`publisher_answer`] turns that into
+//! an answer that fits the original offer; for viewers on webrtcbin these are
 //! [`Offer::normalised_for_sending`] and [`engine_viewer_answer`].
 
 mod answer;
@@ -77,7 +77,7 @@ pub struct Offer {
     pub ice_ufrag: String,
     /// ICE password of the bundle.
     pub ice_pwd: String,
-    /// Whether the peer says `a=ice-lite`: then the server must be the controlling side.
+    /// Whether the peer has `a=ice-lite`: then the server must be the controlling side.
     pub ice_lite: bool,
     /// Certificate fingerprint of the bundle: hash name in lower case (always `sha-256`), bytes.
     pub fingerprint: (String, Vec<u8>),
@@ -110,8 +110,8 @@ impl Setup {
         }
     }
 
-    /// What the server answers to this offer: active (DTLS client) whenever the offer allows it,
-    /// which RFC 8842 §5.3 recommends and `FFmpeg` needs.
+    /// The server's answer to this offer: active (DTLS client) whenever the offer allows it, which
+    /// RFC 8842 §5.3 recommends and `FFmpeg` needs.
     #[must_use]
     pub const fn answer(self) -> Self {
         match self {
@@ -135,7 +135,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Whether a client that offers this direction does what its role is about.
+    /// Whether this direction fits the client's role.
     pub const fn suits(self, role: Role) -> bool {
         match role {
             Role::Publisher => matches!(self, Self::Sendrecv | Self::Sendonly),
@@ -151,8 +151,8 @@ pub struct Media {
     pub mid: String,
     /// The track kind; `None` for an application section or an unknown medium.
     pub kind: Option<Kind>,
-    /// Whether the client itself offers the section as not in use (port 0, not bundle-only):
-    /// it can only be answered with port 0.
+    /// Whether the client itself offers the section as unused (port 0, not bundle-only): it can
+    /// only be answered with port 0.
     pub rejected: bool,
     /// Which way the client wants the media to go.
     pub direction: Direction,
@@ -162,9 +162,9 @@ pub struct Media {
     pub extensions: Vec<(u8, String)>,
     /// `a=rid:<id> send` of a simulcast publisher, in offered order; empty without `a=simulcast`.
     pub rids: Vec<String>,
-    /// `a=rtcp-mux-only` is there (RFC 8858).
+    /// Whether `a=rtcp-mux-only` is present (RFC 8858).
     pub rtcp_mux_only: bool,
-    /// `a=rtcp-rsize` is there (RFC 5506).
+    /// Whether `a=rtcp-rsize` is present (RFC 5506).
     pub rtcp_rsize: bool,
     /// The medium, the protocol and the first format as written in the m= line.
     line: MediaLine,
@@ -229,7 +229,7 @@ pub struct Transport {
     pub ice_ufrag: String,
     /// Local ICE password.
     pub ice_pwd: String,
-    /// Whether `a=ice-lite` is said.
+    /// Whether to write `a=ice-lite`.
     pub ice_lite: bool,
     /// SHA-256 fingerprint of the local certificate.
     pub fingerprint: Vec<u8>,

@@ -1,10 +1,10 @@
 //! [`Offer::normalised`]: an offer that webrtcbin understands.
 //!
-//! webrtcbin 1.22 rejects or misreads valid offers: session-level `a=setup`, BUNDLE with a mid
-//! that does not exist, bundle-only sections without a transport, another group before BUNDLE.
-//! And it answers with every codec it can find. So it gets a new offer, written from the parsed
-//! one: only the accepted sections, each with one payload type and its RTX, and with everything
-//! it needs in place.
+//! webrtcbin 1.22 rejects or misreads valid offers: session-level `a=setup`, BUNDLE with a mid that
+//! does not exist, bundle-only sections without a transport, another group before BUNDLE. And it
+//! answers with every codec it can find. So it gets a new offer, written from the parsed one: only
+//! the accepted sections, each with one payload type and its RTX, and with everything it needs in
+//! place.
 
 use super::{Choice, Direction, Format, Media, Offer, Role, answer::FEEDBACK};
 
@@ -84,7 +84,7 @@ impl Offer {
         if media.rtcp_rsize {
             lines.push("a=rtcp-rsize".to_owned());
         }
-        // What goes to viewers carries no header extensions.
+        // Media for viewers carries no header extensions.
         let receives = self.role == Role::Publisher;
         if receives {
             lines.extend(extension_lines(media));

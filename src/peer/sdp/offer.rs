@@ -12,9 +12,9 @@ const ICE_PWD_BYTES: std::ops::RangeInclusive<usize> = 22..=256;
 const SHA_256_BYTES: usize = 32;
 
 impl Offer {
-    /// Reads an offer and checks everything that needs no choice of codec: syntax (RFC 8866), ICE
-    /// and DTLS attributes (RFC 8839, RFC 8842), rtcp-mux, BUNDLE (RFC 9143) and direction
-    /// (RFC 9725 §4.2, draft-ietf-wish-whep §4.3.5).
+    /// Reads an offer and checks everything that does not depend on the choice of codec: syntax
+    /// (RFC 8866), ICE and DTLS attributes (RFC 8839, RFC 8842), rtcp-mux, BUNDLE (RFC 9143) and
+    /// direction (RFC 9725 §4.2, draft-ietf-wish-whep §4.3.5).
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ fn read_bundle(session: &Attributes<'_>, media: &[Media]) -> Option<Vec<String>>
     Some(mids)
 }
 
-/// Mids are unique, and present unless there is only one section outside of any group.
+/// Mids must be unique, and present unless the only section is outside any group.
 fn check_mids(media: &mut [Media], bundled: bool) -> Result<(), Error> {
     if let [only] = media
         && only.mid.is_empty()
@@ -164,8 +164,8 @@ fn read_ice(
     ))
 }
 
-/// The SHA-256 fingerprint, section before session: the hash that every client sends and that the
-/// engines compare with. Several fingerprints may stand side by side (RFC 8122 §5).
+/// The SHA-256 fingerprint, section before session: the hash that every client sends and the
+/// engines check. There may be several fingerprints (RFC 8122 §5).
 fn read_fingerprint(
     section: Option<&RawSection<'_>>,
     session: &Attributes<'_>,

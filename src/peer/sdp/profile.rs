@@ -1,19 +1,19 @@
-//! Whether a viewer that offers a codec can decode the profile that a stream really has.
+//! Whether a viewer that offers a codec can decode the actual profile of a stream.
 //!
 //! Levels are compared only for a viewer that says `level-asymmetry-allowed=0`: browsers say level
-//! 3.1 (`42e01f`) whatever they decode, and everybody sends them 1080p.
+//! 3.1 (`42e01f`) whatever they can decode, and everybody sends them 1080p.
 
 use super::{Format, Offer, choose};
 use crate::media::Codec;
 
-/// The profiles of H.264 that matter (RFC 6184 §8.1, table 5), by what decodes them.
+/// The profiles of H.264 that matter (RFC 6184 §8.1, table 5), by what can decode them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum H264 {
-    /// Baseline counts as constrained baseline: no encoder in use makes what differs.
+    /// Baseline counts as constrained baseline: no encoder in use produces the difference.
     Baseline,
     Main,
-    /// With or without constraints: what constrained high lacks are B-frames and interlacing, and
-    /// B-frames are looked for elsewhere.
+    /// With or without constraints: constrained high lacks only B-frames and interlacing, and
+    /// B-frames are checked elsewhere.
     High,
     /// More bits or more colour than browsers decode.
     Professional,
@@ -21,8 +21,8 @@ enum H264 {
 
 impl Offer {
     /// Whether one of the offered formats of this codec covers a stream of this profile and level,
-    /// named as GStreamer names them in caps (`constrained-baseline`, `main-10`; `3.1`). What is
-    /// unknown is believed to be covered.
+    /// named as in GStreamer's caps (`constrained-baseline`, `main-10`; `3.1`). Unknown ones are
+    /// assumed to be covered.
     pub fn decodes(&self, codec: Codec, profile: Option<&str>, level: Option<&str>) -> bool {
         let kind = codec.kind();
         if self.choose(kind, &[codec]).is_none() {
@@ -42,7 +42,7 @@ impl Offer {
     }
 }
 
-/// Whether a format's level is high enough, if it limits what is sent at all (RFC 6184 §8.1).
+/// Whether a format's level is high enough, if it limits the stream at all (RFC 6184 §8.1).
 fn reaches(codec: Codec, format: &Format, level: &str) -> bool {
     let limits = format.parameter("level-asymmetry-allowed") == Some("0");
     if codec != Codec::H264 || !limits {
@@ -56,7 +56,7 @@ fn reaches(codec: Codec, format: &Format, level: &str) -> bool {
     let (whole, tenths) = level.split_once('.').unwrap_or((level, "0"));
     let needed = whole.parse::<u32>().ok().zip(tenths.parse::<u32>().ok());
     let needed = needed.map(|(whole, tenths)| whole * 10 + tenths);
-    // Level 1b is written as 1 or 1.1, and small enough for everybody.
+    // Level 1b is written as 1 or 1.1, and small enough for every viewer.
     offered
         .zip(needed)
         .is_none_or(|(offered, needed)| offered >= needed)
@@ -105,14 +105,14 @@ fn covers(codec: Codec, format: &Format, profile: &str) -> bool {
     }
 }
 
-/// What a `profile-level-id` stands for; `None` if it is none that is known.
+/// What a `profile-level-id` stands for; `None` if unknown.
 fn offered_h264(id: &str) -> Option<H264> {
     let profile = u8::from_str_radix(id.get(..2)?, 16).ok()?;
     let constraints = u8::from_str_radix(id.get(2..4)?, 16).ok()?;
     match profile {
         // 0x58: Extended, without what Main has beyond Baseline.
         0x42 | 0x58 => Some(H264::Baseline),
-        // constraint_set0: it is Baseline as well; nothing of Main need be decoded.
+        // constraint_set0: it is Baseline as well, so nothing of Main needs to be decoded.
         0x4d if constraints & 0x80 != 0 => Some(H264::Baseline),
         0x4d => Some(H264::Main),
         0x64 => Some(H264::High),

@@ -1,4 +1,4 @@
-//! What webrtcbin answered, said as webrtcbin itself and the client need it.
+//! webrtcbin's answer, completed for webrtcbin itself and rewritten for the client.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,9 +16,9 @@ pub(super) const ENGINE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// The local description for webrtcbin, from the answer that it created for
 /// [`Offer::normalised`].
 ///
-/// webrtcbin 1.22 drops every header extension from the answers that it creates, but uses those
-/// of its local description: with transport-wide congestion control put back it sends the
-/// feedback. Where that is left out, [`publisher_answer`] does not promise the feedback either.
+/// webrtcbin 1.22 drops every header extension from the answers that it creates, but uses those of
+/// its local description: once transport-wide congestion control is put back, it sends the
+/// feedback. Where it is left out, [`publisher_answer`] does not promise the feedback either.
 pub fn local_description(offer: &Offer, created: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in created.lines().filter(|line| !line.is_empty()) {
@@ -37,9 +37,9 @@ pub fn local_description(offer: &Offer, created: &str) -> String {
 /// The answer to a publisher, from webrtcbin's local description once its candidates are in.
 ///
 /// webrtcbin's text is read only for what webrtcbin alone knows: its ICE credentials, fingerprint,
-/// candidates and accepted payload types. The rest of it is wrong in places (webrtcbin 1.22 drops
-/// profile-level-id, writes OPUS, leaks host and user name in the cname, omits
-/// end-of-candidates), so the answer is written anew, in the order of the original offer.
+/// candidates and accepted payload types. The rest is wrong in places (webrtcbin 1.22 drops
+/// profile-level-id, writes OPUS, leaks host and user name in the cname, omits end-of-candidates),
+/// so the answer is rewritten, in the order of the original offer.
 ///
 /// With `public_addresses`, each host candidate of the same address family is announced under
 /// them too (1:1 NAT, same port), and first: `FFmpeg` reads only the first candidate.
@@ -114,7 +114,7 @@ pub(super) fn accepts(section: &RawSection<'_>, pt: u8) -> bool {
     port_used && pt_used && !section.attributes.has("inactive")
 }
 
-/// The DTLS role is decided by the offer; if webrtcbin took the other one, nothing would connect.
+/// The offer decides the DTLS role; if webrtcbin took the other one, nothing would connect.
 pub(super) fn check_setup(
     offer: &Offer,
     description: &Description<'_>,
@@ -161,7 +161,7 @@ pub(super) fn read_transport(
             }
         }
     }
-    // `FFmpeg` uses the first candidate alone, and most clients reach IPv4.
+    // `FFmpeg` uses only the first candidate, and most clients reach IPv4.
     hosts.sort_by_key(SocketAddr::is_ipv6);
     let mut candidates = Vec::new();
     for public in public_addresses {

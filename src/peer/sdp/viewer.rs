@@ -1,4 +1,4 @@
-//! A viewer on webrtcbin: what webrtcbin is offered, and what the client is answered.
+//! A viewer on webrtcbin: the offer for webrtcbin, and the answer to the client.
 
 use std::net::IpAddr;
 

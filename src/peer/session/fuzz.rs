@@ -1,4 +1,4 @@
-//! Datagrams to a session of the direct engine, for [`crate::fuzz`].
+//! Datagrams to a session on the direct engine, for [`crate::fuzz`].
 
 pub(crate) mod peer;
 
@@ -21,14 +21,14 @@ pub(crate) enum Step<'a> {
     Rtcp(&'a [u8]),
     /// It sends these bytes as RTP, encrypted.
     Rtp(&'a [u8]),
-    /// Somebody sends these bytes from its address.
+    /// An attacker sends these bytes from its address.
     Forged(&'a [u8]),
     /// Time passes.
     Time(Duration, &'a [u8]),
 }
 
-/// The steps that `data` stands for, each behind two bytes: two bits say what, eleven how many bytes
-/// belong to it. When time passes, four bits say how many bytes and seven how many milliseconds.
+/// The steps that `data` stands for, each after two bytes: two bits for the kind, eleven for how
+/// many bytes belong to it. When time passes, four bits give the bytes and seven the milliseconds.
 pub(crate) fn steps(data: &[u8]) -> impl Iterator<Item = Step<'_>> {
     let mut rest = data;
     std::iter::from_fn(move || {
@@ -47,7 +47,8 @@ pub(crate) fn steps(data: &[u8]) -> impl Iterator<Item = Step<'_>> {
     })
 }
 
-/// Feeds datagrams, each behind its length in two bytes, to a publisher's and a viewer's session.
+/// Feeds datagrams, each preceded by its length in two bytes, to a publisher's and a viewer's
+/// session.
 ///
 /// # Errors
 /// If the offers cannot be used, or the system has no port.

@@ -1,4 +1,4 @@
-//! What a publisher sends, declared to str0m without SDP.
+//! A publisher's streams, declared to str0m without SDP.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -31,7 +31,7 @@ pub(crate) const EXTENSIONS: &[&str] = &[
 pub(crate) struct Incoming {
     sections: Vec<Section>,
     extensions: Vec<(u8, Extension)>,
-    /// SSRCs of which an authentic packet has come.
+    /// SSRCs that have sent an authentic packet.
     known: HashSet<u32>,
     /// SSRCs that have been replaced, the latest last: a late packet must not bring them back.
     retired: VecDeque<u32>,
@@ -147,9 +147,9 @@ impl Incoming {
         }
     }
 
-    /// Whether str0m shall see an RTP packet: only what belongs to a stream whose first packet was
-    /// authentic. str0m makes room for a stream, and lets a new SSRC take the place of an old one
-    /// (by the mid extension), before it decrypts.
+    /// Whether to show str0m an RTP packet: only if it belongs to a stream whose first packet was
+    /// authentic. Before it decrypts, str0m already makes room for a stream, and lets a new SSRC
+    /// replace an old one (by the mid extension).
     pub(super) fn admits(
         &mut self,
         rtc: &mut Rtc,
@@ -175,13 +175,12 @@ impl Incoming {
         true
     }
 
-    /// Tells str0m about an SSRC before its first packet. Neither the offer's `a=ssrc` lines nor
-    /// the mid extension are there in every client's offer; payload types always are, and are
-    /// unique in a bundle (RFC 9143 §9.1). False for a retransmission before anything else: its
-    /// stream is not known yet.
+    /// Tells str0m about an SSRC before its first packet. Not every client's offer has `a=ssrc`
+    /// lines or the mid extension; all have payload types, which are unique in a bundle (RFC 9143
+    /// §9.1). False for a retransmission before anything else: its stream is not known yet.
     ///
-    /// A publisher may continue a section under another SSRC (RFC 3550 §8.2, RFC 9143 §9.2): that
-    /// one takes the place of the one before.
+    /// A publisher may continue a section under another SSRC (RFC 3550 §8.2, RFC 9143 §9.2), which
+    /// then replaces the previous one.
     fn expect(&mut self, rtc: &mut Rtc, pt: u8, ssrc: u32) -> bool {
         let mut api = rtc.direct_api();
         let mut replaced = [None; 2];

@@ -27,8 +27,8 @@ pub(super) struct Exported {
 }
 
 thread_local! {
-    /// How [`KeyTap`] hands the slot of the instance just made to `PeerSession::accept`, which made
-    /// it on this same thread.
+    /// How [`KeyTap`] hands the slot of the new instance to `PeerSession::accept`, which created it
+    /// on this same thread.
     pub(super) static NEW_SLOT: RefCell<Option<KeySlot>> = const { RefCell::new(None) };
 }
 
@@ -54,8 +54,8 @@ pub(super) static CERTIFICATE: LazyLock<DtlsCert> = LazyLock::new(|| {
         .expect("OpenSSL generates certificates")
 });
 
-/// A DTLS provider that delegates to the stock one and keeps a copy of the exported keys, so
-/// that the media hot path can encrypt by itself.
+/// A DTLS provider that delegates to the stock one and keeps a copy of the exported keys, so that
+/// the media hot path can encrypt on its own.
 #[derive(Debug)]
 struct KeyTap(&'static dyn DtlsProvider);
 
@@ -83,19 +83,19 @@ impl DtlsProvider for KeyTap {
     }
 }
 
-/// How often OpenSSL is made to look whether a flight of the handshake may be lost. It repeats one
+/// How often to make OpenSSL check whether a flight of the handshake may be lost. It repeats one
 /// after a second, then after two, and so on (RFC 6347 §4.2.4.1).
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// The stock instance forgets its timer when it is asked for output twice, and does nothing when
-/// it is due: a flight that was lost would stay lost. This one keeps time itself.
+/// The stock instance forgets its timer when asked for output twice, and does nothing when it is
+/// due: a lost flight would stay lost. This one keeps time itself.
 #[derive(Debug)]
 struct TappedInstance {
     inner: Box<dyn DtlsInstance>,
     keys: KeySlot,
-    /// When OpenSSL is to look next, during the handshake.
+    /// When OpenSSL is to check next, during the handshake.
     look: Instant,
-    /// The stock instance panics at what comes after a handshake that has failed.
+    /// The stock instance panics at datagrams after a failed handshake.
     failed: bool,
 }
 

@@ -2,8 +2,8 @@
 //! RTCP, and a publisher's RTP).
 //!
 //! SDP is ours ([`super::sdp`]), and so is the RTP sent to viewers (`fanout`, [`super::srtp`]);
-//! str0m keeps the connection. A session does nothing by itself: a fan-out worker (viewers) or a
-//! task (publishers) gives it datagrams and time, and takes its reports.
+//! str0m maintains the connection. A session does nothing on its own: a fan-out worker (viewers) or
+//! a task (publishers) gives it datagrams and time, and takes its reports.
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -44,7 +44,7 @@ const CANDIDATES_MAX: usize = 32;
 
 /// What a session reports to the worker that drives it.
 pub(crate) enum Report {
-    /// ICE and DTLS are up: media may be encrypted with this.
+    /// ICE and DTLS are up: media can be encrypted with this.
     Connected(Box<srtp::Sender>),
     /// Decrypted RTCP from the peer (viewers only).
     Rtcp(Box<Rtcp>),
@@ -63,20 +63,20 @@ pub(crate) struct PeerSession {
     ufrag: [u8; UFRAG_CHARS],
     /// Every address that has passed ICE's integrity check.
     addresses: Vec<SocketAddr>,
-    /// Where media goes: the pair nominated last.
+    /// Where media goes: the latest nominated pair.
     remote: Option<SocketAddr>,
     /// When str0m wants to be called again.
     wake: Instant,
-    /// When the peer last proved that it is there (RFC 7675).
+    /// When the peer last gave a sign of life (RFC 7675).
     heard: Instant,
-    /// The DTLS handshake has not begun: the timers of its flights run only when there is
-    /// somebody to send them to. True if ours is the first.
+    /// Set until the DTLS handshake begins: the timers of its flights run only once there is an
+    /// address to send them to. True if the first flight is ours.
     dtls: Option<bool>,
     candidates: usize,
     incoming: Incoming,
-    /// What tells the peer's packets from forged ones, once there are keys.
+    /// Distinguishes the peer's packets from forged ones, once there are keys.
     verifier: Option<srtp::Verifier>,
-    /// What its log lines carry.
+    /// The span of its log lines.
     span: Span,
 }
 
@@ -147,7 +147,7 @@ impl PeerSession {
         Ok((session, transport))
     }
 
-    /// Restarts ICE (RFC 9725 §4.3.3): new credentials on both sides. Media goes on over the old
+    /// Restarts ICE (RFC 9725 §4.3.3): new credentials on both sides. Media continues over the old
     /// pair until the peer has nominated a new one (RFC 8445 §9).
     ///
     /// # Errors
@@ -161,12 +161,12 @@ impl PeerSession {
         api.set_local_ice_credentials(local.clone());
         api.set_remote_ice_credentials(remote);
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        // The peer starts over, and so does its allowance.
+        // The peer starts over, with a new allowance.
         self.candidates = 0;
         Ok(transport(local, fingerprint, &self.port))
     }
 
-    /// Adds remote candidates; ignores those beyond the limit of the session.
+    /// Adds remote candidates; ignores those beyond the session's limit.
     pub(crate) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
         for address in candidates {
             if self.candidates == CANDIDATES_MAX {
@@ -236,7 +236,7 @@ impl PeerSession {
         self.finish(now, result, None, reports);
     }
 
-    /// What its log lines carry: the span in which it was made.
+    /// The span of its log lines: the one in which it was made.
     pub(crate) fn span(&self) -> &Span {
         &self.span
     }
@@ -275,7 +275,7 @@ impl PeerSession {
         self.remote
     }
 
-    /// How long the peer has shown no sign of life.
+    /// How long the peer has given no sign of life.
     pub(crate) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)
     }
@@ -328,8 +328,8 @@ impl PeerSession {
         }
     }
 
-    /// A connectivity check from `source` was authentic. An ICE-lite agent sends to the pair that
-    /// the controlling peer nominated last (RFC 8445 §8.2).
+    /// Notes an authentic connectivity check from `source`. An ICE-lite agent sends to the pair
+    /// that the controlling peer nominated last (RFC 8445 §8.2).
     fn checked(&mut self, source: SocketAddr, nominated: bool) {
         if !self.addresses.contains(&source) {
             if self.addresses.len() == ADDRESSES_MAX {
@@ -372,7 +372,7 @@ impl PeerSession {
         }
     }
 
-    /// What encrypts for the peer, and what recognises what it has encrypted.
+    /// The sender that encrypts for the peer, and the verifier of its packets.
     fn keys(&self) -> Option<(srtp::Sender, srtp::Verifier)> {
         let Exported {
             material,

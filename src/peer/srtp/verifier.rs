@@ -1,4 +1,4 @@
-//! Whether a packet that comes in is the peer's.
+//! Whether an incoming packet is really the peer's.
 
 use std::collections::HashMap;
 
@@ -11,20 +11,21 @@ use aws_lc_rs::{
 use super::{CM_TAG, Cipher, Error, MasterKey, RTCP_CLEAR, gcm_nonce};
 use crate::media::rtp::{self, RtpHeader};
 
-/// SSRCs from which one peer may send RTCP: one for each track it sends or receives, and some more.
+/// SSRCs from which one peer may send RTCP: one for each track it sends or receives, and a few
+/// more.
 const RTCP_SENDERS_MAX: usize = 16;
 /// Says that an SRTCP packet is encrypted (RFC 3711 §3.4). DTLS-SRTP has no profile without.
 const ENCRYPTED: u32 = 0x8000_0000;
 
-/// Tells what the peer has sent from what was forged in its name: RTCP, and the first packets of
-/// new streams, before the engine makes room for them. The engine itself looks at the others.
+/// Distinguishes the peer's packets from those forged in its name: RTCP, and the first packets of
+/// new streams, before the engine makes room for them. The engine itself checks the others.
 pub struct Verifier {
     rtp: Cipher,
     rtcp: Cipher,
     senders: HashMap<u32, Window>,
 }
 
-/// Which SRTCP packets of one SSRC have come (RFC 3711 §3.3.2).
+/// Which SRTCP packets of one SSRC have arrived (RFC 3711 §3.3.2).
 #[derive(Debug, Default)]
 struct Window {
     newest: u32,
@@ -33,7 +34,7 @@ struct Window {
 }
 
 impl Window {
-    /// Notes a packet; false if it has come before, or is so old that nobody knows.
+    /// Notes a packet; false if it is a repeat, or too old to tell.
     fn admits(&mut self, index: u32) -> bool {
         let ahead = index.saturating_sub(self.newest);
         self.came = self.came.checked_shl(ahead).unwrap_or(0);
@@ -58,7 +59,7 @@ impl Verifier {
         })
     }
 
-    /// Whether the peer has encrypted this RTCP packet, and it has not come before.
+    /// Whether the peer has encrypted this RTCP packet, and it is not a repeat.
     pub fn admits_rtcp(&mut self, packet: &[u8]) -> bool {
         let Some((ssrc, index)) = self.verify_rtcp(packet) else {
             return false;

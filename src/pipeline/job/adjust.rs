@@ -194,7 +194,7 @@ impl Adjustable {
     }
 }
 
-/// The range that the element itself allows; `None` if the property is no number.
+/// The range that the element itself allows; `None` if the property is not a number.
 #[expect(clippy::cast_precision_loss, reason = "limits need no precision")]
 fn bounds(spec: &glib::ParamSpec) -> Option<(f64, f64)> {
     if let Some(spec) = spec.downcast_ref::<glib::ParamSpecInt>() {

@@ -15,7 +15,7 @@ pub struct JobFigures {
     pub queues: Vec<QueueFigures>,
 }
 
-/// What went into an appsrc.
+/// The figures of an appsrc.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InputFigures {
     /// The track.
@@ -32,7 +32,7 @@ pub struct InputFigures {
     pub queued_ms: u64,
 }
 
-/// What came out of an appsink or of a sink of an output.
+/// The figures of an appsink or of a sink of an output.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OutputFigures {
     /// The element's name.
@@ -45,7 +45,7 @@ pub struct OutputFigures {
     pub time_per_frame_ms: Option<f64>,
     /// Longest such time, in milliseconds.
     pub time_per_frame_max_ms: Option<f64>,
-    /// The caps of what comes out.
+    /// The caps of its media.
     pub caps: Option<String>,
 }
 

@@ -19,7 +19,7 @@ const BYTES_A_SECOND: f64 = 50e6;
 /// cached, and files are read ahead.
 const BURST_SECONDS: f64 = 5.0;
 
-/// What one appsink may still produce.
+/// The remaining allowance of one appsink.
 #[derive(Debug)]
 pub(super) struct Flood {
     frames: TokenBucket,
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether so many frames, so far apart, are too many.
+    /// Whether this many frames, this far apart, are too many.
     fn floods(kind: Kind, count: u32, bytes: usize, apart: Duration) -> bool {
         let begin = Instant::now();
         let mut flood = Flood::new(kind, begin);

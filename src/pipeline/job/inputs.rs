@@ -18,9 +18,10 @@ use crate::{
     },
 };
 
-/// Media that may wait before renditions: they lag by as much.
+/// Media that may wait before renditions: they lag by this much.
 const RENDITIONS_QUEUE: Duration = Duration::from_secs(2);
-/// Media that may wait before an output: nothing is lost when a disk or network is away for as long.
+/// Media that may wait before an output: nothing is lost if a disk or network is away for this
+/// long.
 const OUTPUT_QUEUE: Duration = Duration::from_secs(10);
 /// How late media may reach an output whose appsrc sets no `min-latency`: muxers wait that long for a
 /// track that lags behind the other.
@@ -104,7 +105,7 @@ impl Inputs {
                 end(&input.source);
                 continue;
             };
-            // Err: set already; attached once only.
+            // Err: already set; it is attached only once.
             let _ = input.stream.set(stream.clone());
             let attachment = stream.attach(&input.source, limits);
             input.attachment = Some(attachment.ok_or_else(|| {
@@ -121,7 +122,7 @@ impl Inputs {
         }
     }
 
-    /// What has gone in so far.
+    /// The figures of all inputs so far.
     pub(super) fn figures(&self) -> Vec<InputFigures> {
         self.list.iter().map(JobInput::figures).collect()
     }
@@ -170,7 +171,7 @@ fn end(source: &gst_app::AppSrc) {
     }
 }
 
-/// Passes keyframe requests of a decoder that has lost data on to the publisher.
+/// Forwards to the publisher the keyframe requests of a decoder that has lost data.
 fn pass_requests(pad: &gst::Pad, stream: &Arc<std::sync::OnceLock<EncodedStream>>) {
     let stream = Arc::clone(stream);
     keyframe_request::watch(pad, move |_| {

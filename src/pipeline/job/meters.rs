@@ -15,9 +15,9 @@ use gstreamer as gst;
 use super::figures::{OutputFigures, QueueFigures};
 use crate::{media::Kind, pipeline::elements};
 
-/// Frames on their way through a job that are timed at once.
+/// Most frames in a job that are timed at once.
 const ON_THE_WAY_MAX: usize = 256;
-/// Sinks of an output that are metered.
+/// Most sinks of an output that are metered.
 const SINKS_MAX: usize = 32;
 
 /// Counts buffers.
@@ -128,7 +128,7 @@ impl Meters {
         };
         let on_the_way = Arc::clone(&self.on_the_way);
         let counted = count(name, &pad, move |meter, pts| {
-            // Contended only by threads of this job, and held for a look at a short list.
+            // Only threads of this job contend for it, and each holds it only to read a short list.
             if let Ok(on_the_way) = on_the_way.lock()
                 && let Some((_, begin)) = on_the_way.iter().rev().find(|(due, _)| *due == pts)
             {
@@ -151,7 +151,7 @@ impl Meters {
         });
     }
 
-    /// What has come out so far.
+    /// The figures of all outputs so far.
     pub(super) fn figures(&self) -> Vec<OutputFigures> {
         let mut outputs: Vec<_> = self.outputs.iter().map(Counted::output).collect();
         if let Ok(sinks) = self.sinks.lock() {

@@ -107,7 +107,7 @@ async fn remove_branch(pipeline: &gst::Pipeline, last: gst::Element) {
     }
 }
 
-/// Decoders and demuxers that have never had data: they would add pads, but have none.
+/// Decoders and demuxers that have never had data: they have added no pads.
 fn dead_ends(pipeline: &gst::Pipeline) -> Vec<gst::Element> {
     let elements = pipeline.iterate_elements().into_iter().flatten();
     let dead = elements.filter(|element| {
@@ -120,7 +120,7 @@ fn dead_ends(pipeline: &gst::Pipeline) -> Vec<gst::Element> {
     dead.collect()
 }
 
-/// An element and those before it, up to one that leads elsewhere, too.
+/// An element and those before it, up to one that also leads elsewhere.
 fn branch(last: gst::Element) -> Vec<gst::Element> {
     let mut elements = Vec::new();
     let mut next = Some(last);

@@ -55,7 +55,7 @@ pub struct JobSetup {
     /// The values of its variables. `video_parser` is set here: the parser of the codec that the
     /// video input has when the job starts.
     pub variables: Variables,
-    /// What its appsrc elements get. An appsrc without a stream is ended at once.
+    /// The streams for its appsrc elements. An appsrc without a stream is ended at once.
     pub inputs: EncodedStreams,
     /// Where its appsinks' media goes, by the name of the appsink. Media without an outlet is
     /// discarded.
@@ -91,10 +91,9 @@ pub struct Job {
 }
 
 impl Job {
-    /// Starts a job. Media goes to the outlets on streaming threads. `events` gets
-    /// [`Event::Track`] or [`Event::Rendition`] with the first frame of each, and what happens to
-    /// the pipeline. After [`Event::Failed`] or [`Event::Ended`] nothing follows, and the job must be
-    /// stopped.
+    /// Starts a job. Media goes to the outlets on streaming threads. `events` gets [`Event::Track`]
+    /// or [`Event::Rendition`] with the first frame of each, and the pipeline's other events. After
+    /// [`Event::Failed`] or [`Event::Ended`] nothing follows, and the job must be stopped.
     ///
     /// # Errors
     /// The text fits no role, a variable has no value, an element is missing, or an element does
@@ -118,7 +117,7 @@ impl Job {
             running::guarded("parsing", name, running::STATE_TIMEOUT, build).await??;
         let (end, over) = channel::channel(false);
         let event = move |report| {
-            // Err: nobody waits for it.
+            // Err: the receiver is gone.
             let _ = end.send(true);
             Some(match report {
                 PipelineEnd::Failed(reason) => Event::Failed(reason),
@@ -185,8 +184,8 @@ impl Job {
         }
     }
 
-    /// Stops the pipeline and frees it, within a time limit. An output first writes what it holds, so
-    /// that its files are complete.
+    /// Stops the pipeline and frees it, within a time limit. An output first writes what it holds,
+    /// so that its files are complete.
     pub async fn stop(mut self) {
         self.inputs.detach();
         if matches!(self.role, PipelineRole::Output { .. }) && !*self.over.borrow() {
@@ -201,7 +200,7 @@ impl Job {
     }
 }
 
-/// What tells whether a job makes progress.
+/// The counters that show whether a job makes progress.
 fn progress(meters: &Meters, inputs: &Inputs) -> Progress {
     let made = meters.made();
     Progress {
@@ -222,7 +221,7 @@ fn loops(text: &str) -> bool {
     comments.map(str::trim).any(|comment| comment == "loop")
 }
 
-/// Live media is passed on as it comes; a file's media when it is due.
+/// Live media is passed on as it arrives; a file's media when it is due.
 fn render_at_once(pipeline: &gst::Pipeline) {
     let sinks = Kind::ALL.map(|kind| pipeline.by_name(kind.name()));
     for sink in sinks.into_iter().flatten() {
@@ -277,7 +276,7 @@ fn build(
     Ok((pipeline, meters, inputs))
 }
 
-/// What an appsink gets: a track of a source, or a rendition.
+/// The product of an appsink: a track of a source, or a rendition.
 struct Product<'a> {
     kind: Kind,
     rendition: Option<&'a str>,

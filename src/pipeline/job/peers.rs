@@ -5,7 +5,7 @@ use gstreamer as gst;
 
 use crate::pipeline::elements;
 
-/// Addresses on which candidates are gathered at most: each costs a socket.
+/// Most addresses on which candidates are gathered: each costs a socket.
 const ADDRESSES_MAX: usize = 16;
 
 /// Gathers UDP candidates on the addresses of this machine, including loopback, because the other

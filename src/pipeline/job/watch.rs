@@ -22,7 +22,7 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// A job that has produced nothing yet may take this many times longer.
 const FIRST_FACTOR: u32 = 3;
 
-/// The counters that tell whether a job makes progress.
+/// The counters that show whether a job makes progress.
 pub(super) struct Progress {
     pub(super) inputs: Vec<(Kind, Arc<TapCounters>)>,
     /// What the job produces. For an output, what it consumes: a stuck sink stops that.

@@ -1,8 +1,8 @@
-//! Which layer of a simulcast picture pipelines get: the best that comes.
+//! Which layer of a simulcast picture pipelines get: the best that arrives.
 //!
-//! The layers of one publisher are feeds of one stream, of which one writes. The others are only
-//! measured. It changes at a keyframe of the layer that is to come: up when a better one has
-//! begun, down when the present one has ended.
+//! The layers of one publisher all feed one stream, and one of them writes. The others are only
+//! measured. The switch happens at a keyframe of the new layer: up when a better one has begun,
+//! down when the current one has ended.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::media::Codec;
 
 /// A layer without a frame for this long has ended.
 const OFF: Duration = Duration::from_secs(1);
-/// Over how long a layer's bit rate is measured.
+/// Window over which a layer's bit rate is measured.
 const WINDOW: Duration = Duration::from_secs(1);
 /// How often a switch requests the keyframe it waits for.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
@@ -52,12 +52,12 @@ pub(super) struct SimulcastLayers {
 pub(super) struct SimulcastLayer {
     writer: u64,
     pub(super) format: Option<(Codec, gst::Caps)>,
-    /// There are B-frames.
+    /// Whether there are B-frames.
     pub(super) reordered: bool,
     last: Option<Instant>,
     bytes: u64,
     since: Option<Instant>,
-    /// Bits per second; `None` before the first window is over.
+    /// Bits per second; `None` until the first window is over.
     rate: Option<u64>,
 }
 
@@ -139,7 +139,7 @@ impl SimulcastLayer {
             .is_none_or(|last| now.saturating_duration_since(last) >= OFF)
     }
 
-    /// Pixels per picture, if the caps tell.
+    /// Pixels per picture, if the caps say.
     fn size(&self) -> Option<i64> {
         let (_, caps) = self.format.as_ref()?;
         let caps = caps.structure(0)?;

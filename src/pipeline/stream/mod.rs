@@ -58,13 +58,13 @@ struct SharedStream {
 
 #[derive(Default)]
 struct State {
-    /// The number of the writer that counts: the newest, or the best layer of the newest.
+    /// The number of the active writer: the newest, or the best layer of the newest.
     writer: u64,
     /// The number of the newest writer or group of layers.
     last_writer: u64,
-    /// The layers that the writer is one of.
+    /// The layers to which the writer belongs.
     layers: Option<SimulcastLayers>,
-    /// The newest time of presentation; for layers.
+    /// The newest presentation time; for layers.
     newest: Option<gst::ClockTime>,
     codec: Option<Codec>,
     caps: Option<gst::Caps>,
@@ -82,12 +82,12 @@ struct State {
 /// What a stream demands of decoders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
-    /// The profile, as GStreamer names it in caps; `None` if the codec has none or the parser
-    /// does not tell.
+    /// The profile, as GStreamer names it in caps; `None` if the codec has none or the parser does
+    /// not report it.
     pub profile: Option<String>,
     /// The level (`3.1`); `None` likewise.
     pub level: Option<String>,
-    /// Frames arrive in another order than they are shown in: there are B-frames.
+    /// Whether frames arrive in another order than they are shown in: there are B-frames.
     pub reordered: bool,
     /// When the newest keyframe of the current writer arrived.
     pub keyframe_at: Option<Instant>,
@@ -98,7 +98,7 @@ pub struct Demands {
 }
 
 #[cfg(test)]
-/// What has gone through a stream, and what it holds.
+/// What has passed through a stream, and what it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StreamFigures {
     /// Codec of the newest buffer.
@@ -120,7 +120,7 @@ impl EncodedStream {
         Self::build(kind, kind == Kind::Video, Box::new(keyframe_wanted))
     }
 
-    /// A stream that no pipeline attaches to: it only tells what its media demands of decoders.
+    /// A stream that no pipeline attaches to: it only observes what its media demands of decoders.
     pub fn observed(kind: Kind) -> Self {
         Self::build(kind, false, Box::new(|| ()))
     }
@@ -201,7 +201,7 @@ impl EncodedStream {
         self.state().caps.as_ref().map(ToString::to_string)
     }
 
-    /// Requests a keyframe from whoever writes.
+    /// Requests a keyframe from the current writer.
     pub(crate) fn want_keyframe(&self) {
         (self.shared.keyframe_wanted)();
     }
@@ -256,7 +256,7 @@ impl EncodedStream {
         writer
     }
 
-    /// Sets the caps of what a writer brings from now on.
+    /// Sets the caps of a writer's media from now on.
     fn set_caps(&self, writer: u64, codec: Codec, caps: &gst::Caps) {
         let mut state = self.state();
         if let Some(layer) = state
@@ -414,5 +414,5 @@ impl fmt::Debug for EncodedStream {
     }
 }
 
-/// The streams of a broadcast, as far as it has them.
+/// The streams of a broadcast, one for each track it has.
 pub type EncodedStreams = ByKind<Option<EncodedStream>>;

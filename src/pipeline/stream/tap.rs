@@ -23,7 +23,7 @@ const ASK_PAUSE: Duration = Duration::from_secs(1);
 /// How a pipeline consumes a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TapLimits {
-    /// Media that may wait before the pipeline. Working off a cached GOP may take longer.
+    /// Media that may wait before the pipeline. Working through a cached GOP may take longer.
     pub(crate) queue: Duration,
     /// True if the pipeline decodes: it decodes the cached GOP to reach the present, but outputs
     /// none of it.
@@ -35,7 +35,7 @@ pub(crate) struct TapLimits {
 pub(super) enum TapOutcome {
     Done,
     KeyframeWanted,
-    /// The pipeline takes nothing more.
+    /// The pipeline accepts nothing more.
     Gone,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Tap {
     /// Whether it waits for a keyframe.
     waiting: bool,
     asked: Option<Instant>,
-    /// While it works off a cached GOP, the time limit does not apply.
+    /// While it works through a cached GOP, the time limit does not apply.
     catching_up: bool,
     discontinuous: bool,
     /// To be sent before the next buffer.
@@ -209,7 +209,7 @@ impl Tap {
     }
 }
 
-/// A segment that begins now: a decoder decodes what is before it, but outputs none of that. Running
+/// A segment that begins now: a decoder decodes earlier media, but outputs none of it. Running
 /// times stay the same.
 fn from(now: gst::ClockTime) -> gst::Segment {
     let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
@@ -266,7 +266,7 @@ impl TapCounters {
         self.dropped.load(Relaxed)
     }
 
-    /// Whether the stream has changed to another codec, which the pipeline does not get.
+    /// Whether the stream has changed to another codec, which this pipeline cannot get.
     pub(crate) fn codec_changed(&self) -> bool {
         self.codec_changed.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Writes what a packetizer's pad carries into a stream.
+//! Writes the media on a packetizer's pad into a stream.
 
 use std::sync::Mutex;
 
@@ -45,9 +45,9 @@ struct StreamWriter {
     number: u64,
     codec: Codec,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
-    /// What separates NAL units, if the caps say it.
+    /// What separates NAL units, if the caps say.
     separation: Option<Separation>,
-    /// There are B-frames.
+    /// Whether there are B-frames.
     reordered: bool,
     /// The decoding time of the last buffer.
     decoded: Option<gst::ClockTime>,
@@ -111,7 +111,8 @@ impl StreamWriter {
         self.stream.push(self.number, buffer, keyframe);
     }
 
-    /// Whether a decoder can start with this frame. The flag answers only where the bytes do not.
+    /// Whether a decoder can start with this frame. The flag decides only where the bytes do not
+    /// say.
     fn starts_here(&self, buffer: &gst::BufferRef) -> bool {
         let separation = |bytes: &[u8]| self.separation.unwrap_or_else(|| Separation::of(bytes));
         let read = buffer
@@ -136,8 +137,8 @@ impl StreamWriter {
         }
     }
 
-    /// Muxers expect every H.264 and H.265 buffer to have a decoding time later than the one before.
-    /// What comes over RTP often has none; without B-frames it equals the presentation time.
+    /// Muxers expect every H.264 and H.265 buffer to have a later decoding time than the previous
+    /// one. Media from RTP often has none; without B-frames it equals the presentation time.
     fn decoding_time(
         &mut self,
         pts: gst::ClockTime,

@@ -1,5 +1,5 @@
-//! Every ready-made rendition of video takes every codec that can arrive, without durations and in
-//! odd sizes, as browsers send shared windows.
+//! Every ready-made rendition of video accepts every codec that can arrive, without durations and
+//! in odd sizes, as browsers send shared windows.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +43,7 @@ fn files() -> BTreeMap<String, (String, Vec<String>)> {
     files
 }
 
-/// A publisher's picture of this size, encoded like this and received over RTP.
+/// Publishes a picture of this size through this encoder, received over RTP.
 async fn publish(size: [u32; 2], encoder: &str, rtp: &str) -> TestMedia {
     init().unwrap();
     let [width, height] = size;

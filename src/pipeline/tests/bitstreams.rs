@@ -1,4 +1,4 @@
-//! What real encoders make, read by `media`.
+//! Output of real encoders, read by `media`.
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -9,8 +9,7 @@ use crate::{
     pipeline::{init, launch},
 };
 
-/// What an encoder makes of ten moving pictures, and whether the parser says that each is a place
-/// to start.
+/// An encoder's output for ten moving pictures, and whether the parser calls each a place to start.
 fn encoded(encoder: &str) -> Vec<(Vec<u8>, bool)> {
     init().unwrap();
     let text = format!(

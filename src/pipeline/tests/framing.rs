@@ -61,7 +61,7 @@ async fn send(packets: Vec<RtpPacket>, port: u16) {
             };
             header.write(&mut bytes, &[]);
             bytes.extend_from_slice(&packet.payload);
-            // Err: the source does not listen yet.
+            // Err: the source is not listening yet.
             let _ = socket.send_to(&bytes, ("127.0.0.1", port));
             sequence = sequence.wrapping_add(1);
             if packet.marker {

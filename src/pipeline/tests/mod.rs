@@ -1,4 +1,4 @@
-//! Real encoders into the packetizer, and sources from text.
+//! Real encoders feed the packetizer, and sources start from text.
 
 use std::{
     sync::{Arc, Mutex},
@@ -29,7 +29,7 @@ fn sink(seen: &SeenFrames) -> FrameSink {
     })
 }
 
-/// Runs a source until it ends or has made `count` frames of each given kind.
+/// Runs a source until it ends or has produced `count` frames of each given kind.
 async fn run(text: &str, count: usize) -> (SeenFrames, SeenFrames, Vec<Event>) {
     init().unwrap();
     let (video, audio) = (SeenFrames::default(), SeenFrames::default());
@@ -66,7 +66,7 @@ fn payloads(frame: &Frame) -> impl Iterator<Item = &[u8]> {
     frame.ranges().map(|range| &frame.data[range])
 }
 
-/// Every 10th of 25 live pictures is a keyframe, no frame waits for the next, packets fit.
+/// Every 10th of 25 live pictures is a keyframe, no frame waits for the next, and packets fit.
 async fn check_video(codec: Codec, encoder: &str) {
     let text = format!(
         "videotestsrc is-live=true pattern=smpte horizontal-speed=3 num-buffers=25
@@ -179,7 +179,7 @@ async fn opus_packets_follow_each_other_exactly() {
     );
 }
 
-/// A frame must be out before the next one is in: a delay of one picture would be 500 ms here.
+/// A frame must leave before the next one enters: a delay of one picture would be 500 ms here.
 #[tokio::test]
 async fn frame_does_not_wait_for_the_next() {
     let encoders = [
@@ -232,7 +232,7 @@ async fn demo_plays_in_sync() {
     assert!((1_500_000..3_500_000).contains(&rate), "{rate} bit/s");
 }
 
-/// A source that is not live is passed on when it is due, not as fast as it can be read.
+/// Media of a source that is not live is passed on when due, not as fast as it can be read.
 #[tokio::test]
 async fn file_plays_at_its_own_pace() {
     init().unwrap();

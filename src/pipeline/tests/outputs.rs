@@ -19,7 +19,7 @@ fn into(folder: &Folder) -> Variables {
     Variables::of_broadcast("demo").with("directory", folder.path().display().to_string())
 }
 
-/// Decodes a whole file: no error, and about so many pictures.
+/// Decodes a whole file: no error, and about this many pictures.
 async fn check(file: &str, codecs: [&str; 2], pictures: std::ops::Range<u32>) {
     let streams = probe(file).await;
     let found: Vec<_> = streams.iter().map(|stream| stream.0.as_str()).collect();
@@ -152,7 +152,7 @@ async fn killed_recorder_leaves_files_that_play() {
         pictures.push(video.3);
     }
     // 25 of them are a second, from keyframe to keyframe and in a fragment. A second was lost on a
-    // quiet machine, two on a busy one; of the other file at most half a second is missing.
+    // quiet machine, two on a busy one; the other file lacks at most half a second.
     assert!(pictures[0] + 75 >= pictures[1], "{pictures:?}");
 }
 
@@ -180,7 +180,7 @@ async fn snapshot_is_a_picture() {
     assert_eq!(streams, [("mjpeg".to_owned(), 160, 90, 1)]);
 }
 
-/// What FFmpeg gets from a place while an output pushes there.
+/// Runs FFmpeg on a place while an output pushes there; returns what it gets.
 async fn push(name: &str, url: &str, peer: &str, codecs: [&str; 2]) {
     let folder = Folder::new();
     let received = folder.file("received.mkv");
@@ -188,7 +188,7 @@ async fn push(name: &str, url: &str, peer: &str, codecs: [&str; 2]) {
     arguments.extend(peer.split_whitespace());
     arguments.extend(["-c", "copy", "-t", "2", &received]);
     let receive = async {
-        // a server has to have something first; a listener is waited for below
+        // a server needs media first; a listener is waited for below
         let wait = if peer.contains("listener") { 0 } else { 2500 };
         tokio::time::sleep(Duration::from_millis(wait)).await;
         finish(spawn("ffmpeg", &arguments)).await
@@ -198,7 +198,7 @@ async fn push(name: &str, url: &str, peer: &str, codecs: [&str; 2]) {
         let variables = Variables::of_broadcast("demo").with("url", url);
         output(name, variables, Duration::from_secs(9)).await
     };
-    // the peer goes away when it has enough, which may well be the end of the output
+    // the peer leaves when it has enough, which may well be the end of the output
     let (_, pushed) = tokio::join!(receive, send);
     let streams = probe(&received).await;
     let found: Vec<_> = streams.iter().map(|stream| stream.0.as_str()).collect();
@@ -250,7 +250,7 @@ async fn rtsp_push_arrives() {
     assert!(streams.iter().all(|stream| stream.3 > 20), "{streams:?}");
 }
 
-/// A FIFO that nobody reads: the output stalls, is told so, loses frames; a recorder of the same
+/// A FIFO without a reader: the output stalls, reports it, loses frames; a recorder of the same
 /// stream loses none.
 #[tokio::test]
 async fn stalled_output_disturbs_nobody() {
@@ -288,7 +288,7 @@ async fn stalled_output_disturbs_nobody() {
     media.stop().await;
 }
 
-/// An output that cannot start or fails says why; the stream goes on.
+/// An output that cannot start or fails says why; the stream continues.
 #[tokio::test]
 async fn failing_output_is_explained() {
     init().unwrap();
@@ -310,7 +310,7 @@ async fn failing_output_is_explained() {
     media.stop().await;
 }
 
-/// Without a publisher, an output waits, and stops in order.
+/// Without a publisher, an output waits, and stops cleanly.
 #[tokio::test]
 async fn output_waits_for_a_publisher() {
     init().unwrap();

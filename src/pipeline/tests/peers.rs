@@ -37,7 +37,7 @@ impl Folder {
         self.0.join(name).display().to_string()
     }
 
-    /// Names of the files that end so, in order.
+    /// Names of the files with this ending, in order.
     pub(super) fn files(&self, ending: &str) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -161,7 +161,7 @@ pub(super) async fn probe(file: &str) -> Vec<(String, u32, u32, u32)> {
     streams
 }
 
-/// Runs an output file on test media for a time and stops it in order. `Err` if it failed.
+/// Runs an output file on test media for a time and stops it cleanly. `Err` if it failed.
 pub(super) async fn output(
     name: &str,
     variables: Variables,

@@ -1,4 +1,4 @@
-//! The ready-made renditions: what they make is decoded, and its size looked at.
+//! The ready-made renditions: their output decodes, and its size is checked.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::media::{Codec, Kind};
 
-/// What came out of one appsink.
+/// The output of one appsink.
 #[derive(Default)]
 struct Made {
     frames: u32,
@@ -74,7 +74,7 @@ async fn start(text: &str, outputs: &[&str]) -> Running {
 }
 
 impl Running {
-    /// Waits until every output has so many frames.
+    /// Waits until every output has this many frames.
     async fn wait(&self, frames: u32) {
         let end = Instant::now() + Duration::from_secs(20);
         while self
@@ -122,7 +122,7 @@ async fn audio_only_rendition() {
     check("audio-only", "audio_only", Codec::Opus).await;
 }
 
-/// Each step has the size its name says, and decodes.
+/// Each rendition has the size its name says, and decodes.
 #[tokio::test]
 async fn ladder_has_its_sizes() {
     let steps = [
@@ -172,7 +172,7 @@ async fn ladder_has_its_sizes() {
     running.stop().await;
 }
 
-/// Decodes what a stream carries, as any output would, and counts the pictures of a second.
+/// Decodes a stream as any output would, and counts the pictures of a second.
 async fn decoded(stream: &EncodedStream) -> u64 {
     let mut setup = JobSetup::new(
         "decode",
@@ -279,7 +279,7 @@ async fn keyframes_and_bit_rate_on_demand() {
     );
 }
 
-/// A rendition that fails says so; another one of the same stream goes on.
+/// A rendition that fails says so; another one of the same stream continues.
 #[tokio::test]
 async fn failing_rendition_disturbs_nobody() {
     let running = start(&file("h264"), &["video_h264"]).await;

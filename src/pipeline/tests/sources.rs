@@ -12,8 +12,8 @@ use super::{
 };
 use crate::media::{Codec, Kind};
 
-/// Runs a ready-made source until each track has so many frames; tries again while its peer is
-/// not there yet.
+/// Runs a ready-made source until each track has this many frames; tries again while its peer is
+/// not up yet.
 async fn frames(name: &str, variables: &[(&str, &str)], tracks: &[Kind], count: usize) {
     init().unwrap();
     let mut said = String::new();
@@ -149,7 +149,7 @@ async fn srt_is_received() {
     let folder = Folder::new();
     let clip = clip(&folder).await;
     let port = free_port();
-    // it begins to listen with the source, so the sender tries until it is there
+    // it listens only once the source runs, so the sender keeps trying
     let push = format!(
         "for i in 1 2 3 4 5 6 7 8; do ffmpeg -v quiet -nostdin -re -stream_loop 5 -i {clip} -c copy \
          -f mpegts srt://127.0.0.1:{port}; sleep 0.5; done"
@@ -187,14 +187,14 @@ async fn sources_without_sound_are_live() {
     frames("rtsp", &[("url", &url)], &[Kind::Video], 40).await;
 }
 
-/// Sends a file again and again, as it is.
+/// Sends a file over and over, unchanged.
 fn send(file: &str, format: &str, url: &str) -> tokio::process::Child {
     let arguments =
         format!("-v error -nostdin -re -stream_loop 9 -i {file} -c copy -f {format} {url}");
     spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>())
 }
 
-/// Metadata that stands before the sound in the stream does not take its place.
+/// Metadata ahead of the sound in the stream is not mistaken for it.
 #[tokio::test]
 async fn srt_with_metadata_has_its_sound() {
     let folder = Folder::new();
@@ -241,7 +241,7 @@ async fn motion_jpeg_over_rtsp_is_made_h264() {
     frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
 }
 
-/// The encoder behind the appsink hears of it.
+/// The encoder behind the appsink gets the request.
 #[tokio::test]
 async fn motion_jpeg_has_a_keyframe_when_asked() {
     init().unwrap();

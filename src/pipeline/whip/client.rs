@@ -12,12 +12,12 @@ use http_body_util::Full;
 
 use super::exchange::{self, exchange};
 
-/// Redirects that are followed before the server counts as broken.
+/// Redirects to follow before the server counts as broken.
 const REDIRECTS_MAX: usize = 10;
-/// How much of the body of a refusal is passed on, in characters.
+/// How much of a refusal's body is passed on, in characters.
 const REASON_CHARACTERS_MAX: usize = 200;
 
-/// Why a session does not begin or end. The texts show no URL: stream keys are part of some.
+/// Why a session does not begin or end. The texts show no URL: some contain stream keys.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("whip-endpoint: an http:// or https:// URL is needed")]
@@ -36,7 +36,7 @@ pub(super) enum Error {
     Redirects,
 }
 
-/// Where to publish, and with what right.
+/// Where to publish, and with which credentials.
 pub(super) struct Endpoint {
     url: Uri,
     authorization: Option<HeaderValue>,
@@ -87,7 +87,7 @@ impl Endpoint {
     /// Publishes with this offer.
     ///
     /// # Errors
-    /// The server cannot be reached, or does not take it.
+    /// The server cannot be reached, or refuses it.
     pub(super) async fn publish(&self, offer: String) -> Result<Published, Error> {
         let published = tokio::time::timeout(self.timeout, self.post(Bytes::from(offer)));
         published.await.map_err(|_| Error::Timeout(self.timeout))?
@@ -96,7 +96,7 @@ impl Endpoint {
     /// Ends a session.
     ///
     /// # Errors
-    /// The server cannot be reached, or does not take it.
+    /// The server cannot be reached, or refuses it.
     pub(super) async fn end(&self, session: &Published) -> Result<(), Error> {
         let response = self
             .send(Method::DELETE, &session.url, Bytes::new())
@@ -131,8 +131,8 @@ impl Endpoint {
         Err(Error::Redirects)
     }
 
-    /// The token goes along to wherever the server sends us, as a redirect within a service needs,
-    /// but never from TLS to a connection that anybody can listen to.
+    /// The token is sent along to wherever the server redirects, as a redirect within a service
+    /// needs, but never from TLS to a connection that anybody can read.
     async fn send(&self, method: Method, url: &Uri, body: Bytes) -> Result<Response<Bytes>, Error> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
@@ -164,7 +164,7 @@ fn refused(response: &Response<Bytes>) -> Error {
     Error::Refused(response.status(), printable.collect())
 }
 
-/// What a `Location` means that came from this URL (RFC 3986 §5.2).
+/// The meaning of a `Location` from this URL (RFC 3986 §5.2).
 fn resolve(base: &Uri, location: &str) -> Option<Uri> {
     let location = location.split('#').next().unwrap_or_default();
     let scheme = location.split_once("://").map(|(scheme, _)| scheme);
@@ -190,7 +190,7 @@ fn resolve(base: &Uri, location: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// A relative path below a folder, with `.` and `..` taken out.
+/// A relative path below a folder, with `.` and `..` resolved.
 fn without_dots(folder: &str, relative: &str) -> String {
     let (path, query) = relative.split_at(relative.find('?').unwrap_or(relative.len()));
     let mut segments: Vec<&str> = folder.split('/').skip(1).collect();

@@ -13,7 +13,7 @@ const TIMEOUT_DEFAULT: u32 = 15;
 /// Largest value of the property `timeout`, in seconds.
 const TIMEOUT_MAX: u32 = 3600;
 
-/// What the properties say.
+/// The values of the properties.
 struct Settings {
     endpoint: Option<String>,
     token: Option<String>,
@@ -62,7 +62,7 @@ impl ObjectImpl for WhipSinkBin {
         let bin = self.obj();
         bin.set_suppressed_flags(gst::ElementFlags::SINK | gst::ElementFlags::SOURCE);
         bin.set_element_flags(gst::ElementFlags::SINK);
-        // `elements::check` has found it at the start; without it there are no pads.
+        // `elements::check` has found it at startup; without it there are no pads.
         let Ok(webrtcbin) = gst::ElementFactory::make("webrtcbin").build() else {
             return;
         };

@@ -63,7 +63,7 @@ pub(super) async fn exchange(
     converse(connector.connect(name, stream).await?, request).await
 }
 
-/// Request line and `Host` as HTTP/1.1 wants them, without a user name.
+/// Request line and `Host` as HTTP/1.1 requires them, without a user name.
 fn address(request: Request<Full<Bytes>>, url: &Uri) -> Result<Request<Full<Bytes>>, Error> {
     let mut request = request;
     let authority = url.authority().map_or("", |authority| authority.as_str());
@@ -98,7 +98,7 @@ where
     answer
 }
 
-/// Trusts what the system trusts, and what browsers trust where the system has nothing.
+/// Trusts the system's certificates, or the browsers' where the system has none.
 fn tls() -> Result<Arc<ClientConfig>, Error> {
     static CONFIG: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
         let mut roots = RootCertStore::empty();

@@ -1,7 +1,7 @@
 //! `whipsink`: an element that publishes to another WHIP server (RFC 9725).
 //!
-//! Debian 12 has none, and the one of gst-plugins-rs brings an HTTP client and a TLS library of its
-//! own. This one takes the same properties, and uses what the server is built from anyway.
+//! Debian 12 has none, and the one in gst-plugins-rs brings its own HTTP client and TLS library.
+//! This one has the same properties, and uses only what the server is built from anyway.
 
 mod client;
 mod element;
@@ -19,7 +19,7 @@ glib::wrapper! {
         @extends gst::Bin, gst::Element, gst::Object;
 }
 
-/// Makes the element known to GStreamer under this name.
+/// Registers the element with GStreamer under this name.
 ///
 /// # Errors
 /// [`Error::Init`] if GStreamer refuses.

@@ -1,4 +1,4 @@
-//! One session at the other server, from the offer to the goodbye.
+//! One session on the other server, from the offer to the goodbye.
 
 use std::{
     io,
@@ -17,11 +17,11 @@ use tokio::{
 
 use super::client::{Endpoint, Published};
 
-/// Longest gathering of candidates; with a STUN server that does not answer it takes seconds.
+/// Longest gathering of candidates; with an unresponsive STUN server it takes seconds.
 const GATHERING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest goodbye: it holds up the pipeline's end.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Wakes the session's thread: one is enough, however many come.
+/// Wakes the session's thread: one is enough, however many there are.
 const NEGOTIATIONS_MAX: usize = 1;
 
 /// A session with a thread of its own. Dropping it ends both.
@@ -31,10 +31,10 @@ pub(super) struct WhipSession {
 }
 
 impl WhipSession {
-    /// Begins as soon as webrtcbin knows what it is to send. What goes wrong is passed to `failed`.
+    /// Begins as soon as webrtcbin knows what it is to send. Errors are passed to `failed`.
     ///
     /// # Errors
-    /// The system has no thread.
+    /// If the system refuses a thread.
     pub(super) fn start(
         webrtcbin: &gst::Element,
         endpoint: Endpoint,
@@ -65,7 +65,7 @@ impl Drop for WhipSession {
     }
 }
 
-/// What webrtcbin tells from its own threads.
+/// Signals from webrtcbin's own threads.
 struct Signals {
     negotiation: mpsc::Receiver<()>,
     gathered: watch::Receiver<bool>,
@@ -75,7 +75,7 @@ impl Signals {
     fn watch(webrtcbin: &gst::Element) -> Self {
         let (wanted, negotiation) = mpsc::channel(NEGOTIATIONS_MAX);
         webrtcbin.connect("on-negotiation-needed", false, move |_| {
-            // Err: it is known already, or the session is over.
+            // Err: already pending, or the session is over.
             let _ = wanted.try_send(());
             None
         });
@@ -108,7 +108,7 @@ async fn run(
         Err(reason) => return failed(reason),
     };
     match accept(webrtcbin, &published.answer) {
-        // Err: nobody sends; the sender is dropped.
+        // Err: nothing sends; the sender is dropped.
         Ok(()) => drop(stopped.await),
         Err(reason) => failed(reason),
     }

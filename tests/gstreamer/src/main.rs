@@ -1,8 +1,8 @@
 //! `gstreamer-clients DESCRIPTION` is gst-launch with whipclientsink and whepclientsrc linked in.
 //!
-//! The sender must be named `publishing`. What the element named `watched` puts out is decoded and
-//! counted: each line of the output tells how many `video` and `audio` buffers there have been. The
-//! program ends with its standard input.
+//! The sender must be named `publishing`. The output of the element named `watched` is decoded and
+//! counted: each line of this program's output gives the numbers of `video` and `audio` buffers so
+//! far. The program ends when its standard input does.
 
 #![expect(
     clippy::disallowed_methods,

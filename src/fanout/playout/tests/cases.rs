@@ -67,7 +67,7 @@ mod on_any {
         let expected: Vec<u16> = (first..first + 52).collect();
         assert_eq!(sequences, expected, "each packet once, in order");
         assert_eq!(taken.iter().filter(|packet| packet.marker).count(), 26);
-        // What is a second old is shown within the blink of an eye.
+        // A second's worth of media is shown in the blink of an eye.
         let earliest = newest - 90 * 10;
         assert!(taken.iter().all(|packet| packet.timestamp >= earliest));
         assert_eq!(taken[51].timestamp, live);
@@ -148,7 +148,7 @@ mod on_any {
 
     pub(super) fn nothing_is_shown_again_without_a_live_feed<E: TestEngine>() {
         let mut stage = Stage::<E>::watching(50);
-        // The publisher has died; the decoder asks and asks.
+        // The publisher has died; the decoder keeps asking.
         for _ in 0..60 {
             stage.run(Duration::from_millis(250));
             stage.asks();

@@ -12,7 +12,7 @@ use crate::fanout::{direct::testing::DirectEngine, webrtcbin::testing::OutletEng
 const HIGH: usize = 8;
 const LOW: usize = 1;
 
-/// A viewer of two layers, of which the first is the better one, after a second and a half.
+/// A viewer of two layers, the first of them the better, after a second and a half.
 fn watching<E: TestEngine>(measured: bool) -> Stage<E> {
     let mut stage = Stage::<E>::with_layers(&[VIDEO, OTHER], measured);
     both(&mut stage, true);

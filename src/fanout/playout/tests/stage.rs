@@ -28,7 +28,7 @@ pub(super) const FRAME: Duration = Duration::from_millis(40);
 /// Payload bytes of a packet.
 const PACKET: usize = 1000;
 
-/// An engine that writes down what it gets, and can be held up.
+/// An engine that records what it gets, and can be held up.
 pub(super) struct Recorder {
     pub(super) held_up: bool,
     padding: usize,
@@ -118,7 +118,7 @@ impl<E: TestEngine> Stage<E> {
         Self::with_layers(&[], true)
     }
 
-    /// The same, of a picture with these layers.
+    /// The same, for a picture with these layers.
     pub(super) fn with_layers(layers: &[u64], measured: bool) -> Self {
         let (engine, now) = (E::new(), Instant::now());
         let (sender, events) = mpsc::channel(64);
@@ -153,8 +153,7 @@ impl<E: TestEngine> Stage<E> {
         self.playout.start(&self.renditions, self.now);
     }
 
-    /// A viewer of a picture that has been on for so many frames, the first a keyframe, and that
-    /// has caught up.
+    /// A viewer that has caught up with a picture of this many frames, the first a keyframe.
     pub(super) fn watching(frames: usize) -> Self {
         let mut stage = Self::new();
         stage.feed(VIDEO, true, 1);
@@ -167,7 +166,7 @@ impl<E: TestEngine> Stage<E> {
         stage
     }
 
-    /// The timestamp of a frame that comes now.
+    /// The timestamp of a frame that arrives now.
     pub(super) fn timestamp(&self) -> u32 {
         u32::try_from(self.pts().as_millis()).unwrap() * 90
     }
@@ -176,7 +175,7 @@ impl<E: TestEngine> Stage<E> {
         Duration::from_secs(100) + (self.now - self.begun)
     }
 
-    /// A frame of so many packets comes in, and the time of one passes.
+    /// A frame of this many packets arrives, and the time of one passes.
     pub(super) fn feed(&mut self, rendition: u64, keyframe: bool, packets: usize) {
         let codec = if rendition == AUDIO {
             Codec::Opus
@@ -248,14 +247,14 @@ impl<E: TestEngine> Stage<E> {
         self.playout.switch(kind, &self.renditions, self.now);
     }
 
-    /// How often a keyframe has been asked for since this was called last.
+    /// How many keyframes have been requested since the last call.
     pub(super) fn requests(&mut self) -> usize {
         std::iter::from_fn(|| self.events.try_recv().ok())
             .filter(|event| *event == Event::KeyframeWanted)
             .count()
     }
 
-    /// The pictures that have gone out: the timestamp and the packets of each.
+    /// The pictures that have been sent: the timestamp and the packets of each.
     pub(super) fn pictures(&mut self) -> Vec<(u32, usize)> {
         let mut pictures: Vec<(u32, usize)> = Vec::new();
         let taken = self.engine.taken();

@@ -1,4 +1,4 @@
-//! What a client sends arrives: every codec, in time, in sync, and again if it was lost.
+//! A client's media arrives: every codec, on time, in sync, and again if it was lost.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -55,7 +55,7 @@ const H265: &str = "videotestsrc is-live=true ! video/x-raw,width=320,height=180
     ! h265parse config-interval=-1 ! rtph265pay aggregate-mode=zero-latency
     ! application/x-rtp,media=video,encoding-name=H265,payload=100,clock-rate=90000 ! w. ";
 
-/// Frames come in, and a keyframe request brings a keyframe although the next is far away.
+/// Frames arrive, and a keyframe request brings a keyframe although the next is far away.
 #[tokio::test]
 async fn every_video_codec_arrives_and_takes_keyframe_requests() {
     let streams = [

@@ -54,7 +54,7 @@ impl Client {
             .unwrap()
             .by_name("rtpbin")
             .unwrap();
-        // sender reports tell capture times, as browsers' do
+        // sender reports give capture times, as browsers' do
         rtpbin.set_property("rtcp-sync-send-time", false);
         let (sender, mut reports) = mpsc::channel(1);
         let report = |report: PipelineEnd| Some(report);
@@ -130,7 +130,7 @@ impl Seen {
         self.0.lock().unwrap().len()
     }
 
-    /// By how much the last frames came later than they are due, in milliseconds.
+    /// How much later than due the last frames came, in milliseconds.
     fn delay_ms(&self) -> i64 {
         let seen = self.0.lock().unwrap();
         let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap();

@@ -1,4 +1,4 @@
-//! What answers say, to viewers and to publishers.
+//! The content of answers, to viewers and to publishers.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The client at the other end of a session, without threads. Its SRTP keys are at hand, so that it
-//! can say anything.
+//! The client at the other end of a session, without threads. Its SRTP keys are at hand, so it can
+//! say anything.
 
 use std::{
     io,
@@ -27,9 +27,9 @@ use crate::{
     testing::peer::Peer,
 };
 
-/// A handshake is done after three turns; these are for clients that wait between their checks.
+/// A handshake takes three turns; these are for clients that wait between their checks.
 const TURNS: usize = 100;
-/// How much later it is at every turn.
+/// Time added at every turn.
 const TURN: Duration = Duration::from_millis(20);
 
 /// A port of the server on the loopback address.
@@ -44,7 +44,7 @@ pub(crate) fn port() -> io::Result<Port> {
 pub(crate) struct Adversary {
     inner: Peer,
     keys: KeySlot,
-    /// Where the server's datagrams come; its own do not need the network.
+    /// Where the server's datagrams arrive; the client's own need no network.
     socket: UdpSocket,
     pub(crate) address: SocketAddr,
     pub(crate) offer: String,
@@ -78,7 +78,7 @@ impl Adversary {
         })
     }
 
-    /// Takes the answer and connects. `deliver` hands a datagram to the server, and says whether
+    /// Takes the answer and connects. `deliver` hands a datagram to the server, and returns whether
     /// the session is connected there.
     pub(crate) fn connect(
         &mut self,
@@ -146,7 +146,7 @@ impl Adversary {
         Some(packet)
     }
 
-    /// Takes what has come; the sequence number of the newest packet of these streams.
+    /// Receives what has arrived; returns the sequence number of these streams' newest packet.
     pub(crate) fn newest(&mut self, ssrcs: &[u32]) -> u16 {
         let mut buffer = [0; 2000];
         while let Ok((length, _)) = self.socket.recv_from(&mut buffer) {
@@ -170,7 +170,7 @@ impl Adversary {
         Ok(datagrams)
     }
 
-    /// Takes what the server has sent.
+    /// Receives what the server has sent.
     fn read(&mut self, now: Instant) -> io::Result<()> {
         let mut buffer = [0; 2000];
         while let Ok((length, source)) = self.socket.recv_from(&mut buffer) {
