@@ -4,7 +4,7 @@
 //! watch it over WHEP (draft-ietf-wish-whep). Media is encoded once and packetized once; for each
 //! viewer only headers are rewritten, and packets encrypted and sent.
 //!
-//! # The way of the media
+//! # How media flows
 //!
 //! ```text
 //!  browser, OBS                                                              browsers

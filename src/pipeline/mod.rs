@@ -94,7 +94,7 @@ pub enum Event {
 /// of this module; further calls do nothing.
 ///
 /// # Errors
-/// [`Error::Init`] if GStreamer does not start, [`Error::MissingElement`] with the Debian package
+/// `Error::Init` if GStreamer does not start, `Error::MissingElement` with the Debian package
 /// that has the first missing element.
 pub fn init() -> Result<(), Error> {
     static DONE: Mutex<bool> = Mutex::new(false);

@@ -38,10 +38,10 @@ impl Variables {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Fills the values in: see [`super::expand`].
+    /// Fills the values in: see [`super::expand()`].
     ///
     /// # Errors
-    /// As [`super::expand`].
+    /// As [`super::expand()`].
     pub fn expand(&self, text: &str) -> Result<String, Error> {
         expand(text, |name| self.value(name))
     }
