@@ -3,6 +3,7 @@
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::keyframe_request;
 use crate::media::{
     Codec,
     nal::{self, Payload, UnitKind},
@@ -54,8 +55,7 @@ pub(super) fn tidy_pad(pad: &gst::Pad, codec: Codec) {
         }
         if trusted && tidy.distrusts_markers {
             // Pictures were cut into pieces so far.
-            let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", false);
-            pad.push_event(gst::event::CustomUpstream::new(request.build()));
+            pad.push_event(keyframe_request::event(false));
         }
         gst::PadProbeReturn::Ok
     });

@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 
-use crate::media::Codec;
+use crate::{media::Codec, pipeline::keyframe_request};
 
 /// A layer without a frame for this long has ended.
 const OFF: Duration = Duration::from_secs(1);
 /// Window over which a layer's bit rate is measured.
 const WINDOW: Duration = Duration::from_secs(1);
-/// How often a switch requests the keyframe it waits for.
-const ASK_PAUSE: Duration = Duration::from_secs(1);
 /// Of two layers of the same size, one is better only at this percentage of the other's bit rate,
 /// because rates vary.
 const BETTER_PERCENT: u64 = 150;
@@ -113,7 +111,8 @@ impl SimulcastLayers {
             return LayerVerdict::Switch;
         }
         let asked = self.asked;
-        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_PAUSE) {
+        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < keyframe_request::PAUSE)
+        {
             return LayerVerdict::Ignore;
         }
         self.asked = Some(now);

@@ -13,12 +13,13 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::SharedStream;
-use crate::media::{Codec, Kind};
+use crate::{
+    media::{Codec, Kind},
+    pipeline::keyframe_request,
+};
 
 /// Bytes that may wait before one pipeline: two of the largest cached GOPs.
 const QUEUE_BYTES_MAX: u64 = 16 << 20;
-/// How often a tap that waits for a keyframe requests one again.
-const ASK_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a pipeline consumes a stream.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +142,9 @@ impl Tap {
         }
         if full || self.waiting && !keyframe {
             self.counters.dropped.fetch_add(1, Relaxed);
-            let pause = self.asked.is_none_or(|asked| asked.elapsed() >= ASK_PAUSE);
+            let pause = self
+                .asked
+                .is_none_or(|asked| asked.elapsed() >= keyframe_request::PAUSE);
             if full || self.kind == Kind::Audio || !pause {
                 return TapOutcome::Done; // a keyframe now would be lost too
             }
