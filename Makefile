@@ -38,7 +38,7 @@ setup-test:
 format:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path tests/gstreamer/Cargo.toml
-	$(NODE_TOOLS)/prettier --check --log-level warn web tests/browser
+	$(NODE_TOOLS)/prettier --check --log-level warn web tests/browser examples
 
 lint:
 	$(CARGO) clippy --all-targets --locked -- -D warnings

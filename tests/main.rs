@@ -20,6 +20,7 @@ mod conformance;
 mod control;
 mod cors;
 mod documents;
+mod examples;
 mod extensions;
 mod fallback;
 mod hostile;

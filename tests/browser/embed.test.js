@@ -1,7 +1,8 @@
-/** Players and publishers from npm, in pages of another origin. */
+/** Players and publishers from npm and the pages of examples/, in pages of another origin. */
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +11,8 @@ import { Server, openBrowser, test, until } from './harness.js';
 
 /** Frames come as fast as a busy machine can, milliseconds. */
 const FRAMES_TIMEOUT = 60_000;
+/** Pages of `examples/`. */
+const EXAMPLES = ['element', 'plain-viewer'];
 
 /** @type {string} */
 let origin;
@@ -20,14 +23,19 @@ before(async () => {
   const {
     outputFiles: [script],
   } = await build({ entryPoints, bundle: true, write: false, format: 'iife', platform: 'browser' });
+  const blank = '<!doctype html><title>Embed</title><video autoplay muted></video><script src="/embed.js"></script>';
+  /** @type {Map<string, [string, string | Uint8Array]>} */
+  const files = new Map([
+    ['/', ['text/html', blank]],
+    ['/embed.js', ['text/javascript', script.contents]],
+  ]);
+  for (const name of EXAMPLES) {
+    const file = new URL(`../../examples/${name}/index.html`, import.meta.url);
+    files.set(`/${name}/`, ['text/html', await readFile(file, 'utf8')]);
+  }
   pages = createServer((request, response) => {
-    const [type, body] =
-      request.url === '/embed.js'
-        ? ['text/javascript', script.contents]
-        : [
-            'text/html',
-            '<!doctype html><title>Embed</title><video autoplay muted></video><script src="/embed.js"></script>',
-          ];
+    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    const [type, body] = files.get(pathname) ?? ['text/plain', ''];
     response.setHeader('Content-Type', type).end(body);
   }).listen(0, '127.0.0.1');
   await once(pages, 'listening');
@@ -110,3 +118,23 @@ test('medooze: whip-whep publishes and watches, and both restart ICE', async (t)
   await stops(server, viewer, 'viewers');
   await stops(server, studio, 'publishers');
 });
+
+for (const name of EXAMPLES) {
+  test(`the example ${name} plays`, async (t) => {
+    const server = await Server.start();
+    t.after(() => server.stop());
+    await server.live('demo');
+    const { page: open, faults } = await openBrowser(t);
+    const page = await open();
+    await page.goto(`${origin}/${name}/?server=${encodeURIComponent(server.origin)}`);
+    const shown = () =>
+      page.evaluate(() => {
+        const host = document.querySelector('aerial-player')?.shadowRoot ?? document;
+        return host.querySelector('video')?.getVideoPlaybackQuality().totalVideoFrames ?? 0;
+      });
+    await until(async () => (await shown()) > 0, `the first frame of ${name}`);
+    const before = await shown();
+    await until(async () => (await shown()) >= before + 60, '60 more frames', FRAMES_TIMEOUT);
+    assert.deepEqual(faults, []);
+  });
+}
