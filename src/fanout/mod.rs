@@ -5,7 +5,7 @@
 //! broadcasts or HTTP; only `webrtcbin` knows GStreamer.
 //!
 //! - `rendition`, `viewer`: the ends that other modules hold: frames in, a viewer's connection.
-//! - `pool`, `worker`, `message`, `slot`: the threads, and the messages to them.
+//! - `pool`, `worker`, `message`, `queue`, `slot`: the threads, and the messages to them.
 //! - `cache`, `gop`: what a worker keeps of a rendition.
 //! - `playout`, `switcher`, `selection`: what is sent to one viewer, and when, on either engine.
 //! - `tracks`: a viewer's tracks, as its answer announces them.
@@ -23,6 +23,7 @@ mod gop;
 mod message;
 mod playout;
 mod pool;
+mod queue;
 mod rendition;
 mod rtp;
 mod selection;

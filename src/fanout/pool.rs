@@ -2,21 +2,20 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError, mpsc::sync_channel},
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
 
 use super::{
     Options,
+    queue::queues,
     slot::{ViewerSlot, WorkerHandle},
     statistics::Totals,
     worker::Worker,
 };
 use crate::peer::udp::Port;
 
-/// Messages that may wait for one worker: two seconds of frames of several hundred tracks.
-const QUEUE: usize = 8192;
 /// Pause before asking a worker with a full queue to stop again.
 const STOP_PAUSE: Duration = Duration::from_millis(5);
 
@@ -41,13 +40,13 @@ impl Pool {
         let mut workers = Vec::with_capacity(count);
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
-            let (queue, messages) = sync_channel(QUEUE);
+            let (senders, queues) = queues();
             let totals = Arc::new(Totals::new());
             let worker = Worker::new(port.clone(), options, &totals, &epoch);
             let thread = std::thread::Builder::new()
                 .name(format!("fanout-{number}"))
-                .spawn(move || worker.run(&messages))?;
-            workers.push(WorkerHandle::new(queue, totals));
+                .spawn(move || worker.run(queues))?;
+            workers.push(WorkerHandle::new(senders, thread.thread().clone(), totals));
             threads.push(thread);
         }
         Ok(Self {

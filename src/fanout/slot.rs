@@ -1,25 +1,31 @@
 //! The channel to a worker, and a viewer's place on it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
-    mpsc::{SyncSender, TrySendError},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc::TrySendError,
+    },
+    thread::Thread,
 };
 
-use super::{message::Message, statistics::Totals, target::Target};
+use super::{message::Message, queue::QueueSenders, statistics::Totals, target::Target};
 
 /// The channel to one worker.
 #[derive(Clone)]
 pub(super) struct WorkerHandle {
-    queue: SyncSender<Message>,
+    queues: QueueSenders,
+    thread: Thread,
     viewers: Arc<AtomicUsize>,
     pub(super) totals: Arc<Totals>,
 }
 
 impl WorkerHandle {
-    pub(super) fn new(queue: SyncSender<Message>, totals: Arc<Totals>) -> Self {
+    /// `thread` runs the worker.
+    pub(super) fn new(queues: QueueSenders, thread: Thread, totals: Arc<Totals>) -> Self {
         Self {
-            queue,
+            queues,
+            thread,
             viewers: Arc::default(),
             totals,
         }
@@ -27,15 +33,17 @@ impl WorkerHandle {
 
     /// Returns false, and drops the message, if the worker is overloaded.
     pub(super) fn tell(&self, message: Message) -> bool {
-        self.queue.try_send(message).is_ok()
+        let told = self.queues.of(&message).try_send(message).is_ok();
+        self.thread.unpark();
+        told
     }
 
     /// Makes the worker end. Returns false if its queue is full.
     pub(super) fn stop(&self) -> bool {
-        !matches!(
-            self.queue.try_send(Message::Stop),
-            Err(TrySendError::Full(_))
-        )
+        let stop = Message::Stop;
+        let told = self.queues.of(&stop).try_send(stop);
+        self.thread.unpark();
+        !matches!(told, Err(TrySendError::Full(_)))
     }
 
     /// How many viewers have a place on it.

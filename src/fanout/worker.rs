@@ -4,10 +4,8 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, OnceLock,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::{Arc, OnceLock},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -18,6 +16,7 @@ use super::{
     gop::GopLimits,
     message::Message,
     playout::{Arrival, RenditionCaches},
+    queue::{Next, Queues},
     statistics::Totals,
     target::Target,
     webrtcbin::WebrtcbinViewers,
@@ -33,8 +32,6 @@ const NTP_TO_UNIX: Duration = Duration::from_hours(613_608);
 const IDLE: Duration = Duration::from_secs(1);
 /// Shortest time between two timer runs of one viewer.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(1);
-/// Messages handled before timers are checked.
-const MESSAGES_AT_ONCE: usize = 64;
 
 pub(super) struct Worker {
     context: Context,
@@ -68,8 +65,8 @@ impl Worker {
 
     /// Serves until told to stop, or until its senders are gone. After a panic it closes its
     /// viewers, so that players come back, and starts over.
-    pub(super) fn run(mut self, queue: &Receiver<Message>) {
-        while catch_unwind(AssertUnwindSafe(|| self.serve(queue))).is_err() {
+    pub(super) fn run(mut self, mut queues: Queues) {
+        while catch_unwind(AssertUnwindSafe(|| self.serve(&mut queues))).is_err() {
             tracing::error!("fan-out worker panicked: its viewers are closed");
             self.context.totals.panic();
             self.clear();
@@ -77,25 +74,25 @@ impl Worker {
         self.close_all(End::Shutdown);
     }
 
-    fn serve(&mut self, queue: &Receiver<Message>) {
+    fn serve(&mut self, queues: &mut Queues) {
         loop {
-            let message = match queue.recv_timeout(self.pause()) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
             self.context.now = Instant::now();
             self.context.totals.turn(self.context.now);
-            let following = queue.try_iter().take(MESSAGES_AT_ONCE);
-            for message in message.into_iter().chain(following) {
-                if matches!(message, Message::Stop) {
-                    return;
+            let rests = loop {
+                match queues.next() {
+                    Next::Handle(message) => self.handle(message),
+                    Next::Rest => break true,
+                    Next::Yield => break false,
+                    Next::End => return,
                 }
-                self.handle(message);
-            }
+            };
             self.context.now = Instant::now();
             self.run_timers();
             self.webrtcbin.run_timers(&self.context, &self.renditions);
+            if rests {
+                // Whoever sends a message wakes this thread.
+                thread::park_timeout(self.pause());
+            }
         }
     }
 
