@@ -123,10 +123,12 @@ impl Actor {
             times: options.times,
             grace: options.grace,
             viewers_max: options.viewers_max,
+            transcodes: shared.transcodes.clone(),
+            transcodes_max: options.broadcast_transcodes_max,
             replace_live: options.replace_live,
         };
         let plan = Arc::new(options.plans.of(name));
-        let parts = Parts::new(name, rules, plan, &new_rendition, now);
+        let parts = Parts::new(name, &rules, plan, &new_rendition, now);
         let (status, receiver) = watch::channel(parts.status(now));
         let (reports, media) = mpsc::channel(MEDIA_EVENTS_MAX);
         let actor = Self {

@@ -67,12 +67,24 @@ struct Watching {
     visitor: Visitor,
     /// At most one of each kind.
     subscriptions: Vec<Subscription>,
+    /// Whether its connection is up. Until then nothing is transcoded for it: an offer alone must
+    /// not start an encoder.
+    connected: bool,
 }
 
 impl Watching {
     fn subscription(&self, kind: Kind) -> Option<&Subscription> {
         let mut subscriptions = self.subscriptions.iter();
         subscriptions.find(|subscription| subscription.kind == kind)
+    }
+
+    /// The renditions that it gets.
+    fn renditions(&self) -> impl Iterator<Item = RenditionId> {
+        let subscriptions = self.subscriptions.iter();
+        subscriptions.filter_map(|subscription| match subscription.present.origin {
+            TrackOrigin::Rendition(id) => Some(id),
+            TrackOrigin::Original => None,
+        })
     }
 
     fn next(&self, situation: &Situation, subscription: &Subscription) -> Next {
@@ -97,7 +109,7 @@ pub(super) struct Audience {
     watching: BTreeMap<u64, Watching>,
     /// The last situation in which every viewer except the new ones was found to be in place.
     settled: Option<Situation>,
-    /// Viewers admitted since then.
+    /// Viewers connected since then.
     new: BTreeSet<u64>,
 }
 
@@ -121,8 +133,16 @@ impl Audience {
             let watching = Watching {
                 visitor,
                 subscriptions,
+                connected: false,
             };
             self.watching.insert(session, watching);
+        }
+    }
+
+    /// Notes that a viewer's connection is up.
+    pub(super) fn connected(&mut self, session: u64) {
+        if let Some(viewer) = self.watching.get_mut(&session) {
+            viewer.connected = true;
             self.new.insert(session);
         }
     }
@@ -159,34 +179,30 @@ impl Audience {
         !self.waiting.is_empty()
     }
 
-    fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
-        let watching = self.watching.values();
-        watching.flat_map(|viewer| &viewer.subscriptions)
-    }
-
     /// The viewers of each rendition that has any.
     pub(super) fn viewers(&self) -> BTreeMap<RenditionId, usize> {
         let mut viewers = BTreeMap::new();
-        for subscription in self.subscriptions() {
-            if let TrackOrigin::Rendition(id) = subscription.present.origin {
-                *viewers.entry(id).or_default() += 1;
-            }
+        let watching = self.watching.values();
+        for id in watching.flat_map(Watching::renditions) {
+            *viewers.entry(id).or_default() += 1;
         }
         viewers
     }
 
-    /// The renditions that have viewers.
+    /// The renditions that have viewers whose connections are up.
     pub(super) fn watched(&self) -> BTreeSet<RenditionId> {
-        self.viewers().into_keys().collect()
+        let watching = self.watching.values();
+        let connected = watching.filter(|viewer| viewer.connected);
+        connected.flat_map(Watching::renditions).collect()
     }
 
-    /// Every viewer that should get something else now. While the situation stays the same, only
-    /// new viewers are considered.
+    /// Every connected viewer that should get something else now. While the situation stays the
+    /// same, only new ones are considered.
     pub(super) fn steps(&mut self, situation: &Situation) -> Vec<ViewerStep> {
         let unchanged = self.settled.as_ref() == Some(situation);
         let mut steps = Vec::new();
-        let watching = self.watching.iter();
-        for (session, viewer) in watching.filter(|(id, _)| !unchanged || self.new.contains(id)) {
+        let connected = self.watching.iter().filter(|(_, viewer)| viewer.connected);
+        for (session, viewer) in connected.filter(|(id, _)| !unchanged || self.new.contains(id)) {
             for subscription in &viewer.subscriptions {
                 let next = viewer.next(situation, subscription);
                 if next != Next::Stay {
@@ -198,7 +214,7 @@ impl Audience {
                 }
             }
         }
-        if steps.is_empty() {
+        if steps.iter().all(|step| step.next == Next::Full) {
             self.settled = Some(situation.clone());
             self.new.clear();
         } else if !unchanged {

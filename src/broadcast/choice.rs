@@ -59,6 +59,8 @@ impl Use {
 pub(super) enum RenditionProgress {
     /// Its pipeline does not run and can be started.
     Idle,
+    /// Its pipeline does not run, and too many others do.
+    Full,
     /// Its pipeline runs but has not made a frame of it yet.
     Starting,
     /// It makes frames.
@@ -67,6 +69,13 @@ pub(super) enum RenditionProgress {
     Failed,
     /// Its pipeline is being stopped.
     Stopping,
+}
+
+impl RenditionProgress {
+    /// Whether there is no point in waiting for it.
+    const fn is_hopeless(self) -> bool {
+        matches!(self, Self::Failed | Self::Full)
+    }
 }
 
 /// What the publisher or source sends of one kind.
@@ -337,6 +346,8 @@ pub(super) enum Join {
     Wait(Option<RenditionId>),
     /// It has waited long enough, or everything that would do has failed.
     NotReady,
+    /// What would do must not start: too many others run.
+    Full,
     /// Nothing will do.
     Nothing,
 }
@@ -356,12 +367,23 @@ pub(super) fn join(situation: &Situation, wants: &Wants<'_>, patient: bool) -> J
             RenditionProgress::Failed if patient => Join::Wait(None),
             RenditionProgress::Stopping if patient => return Join::Wait(None),
             RenditionProgress::Failed | RenditionProgress::Stopping => Join::NotReady,
+            RenditionProgress::Full => Join::Full,
             _ if candidate.codec.is_some() => return Join::Take(origin),
             _ if patient => return Join::Wait(Some(id)),
             _ => Join::NotReady,
         };
     }
     outcome
+}
+
+/// Whether a viewer would get something better if fewer transcodes were running.
+pub(super) fn lacks_room(situation: &Situation, wants: &Wants<'_>) -> bool {
+    let best = ranked(situation, wants).into_iter().next();
+    let Some(TrackOrigin::Rendition(id)) = best else {
+        return false;
+    };
+    let candidate = situation.candidate(id);
+    candidate.is_some_and(|candidate| candidate.progress == RenditionProgress::Full)
 }
 
 /// What a viewer gets now.
@@ -379,10 +401,15 @@ pub(super) enum Next {
     Switch(TrackOrigin),
     /// This rendition is started; it switches once the rendition makes frames.
     Start(RenditionId),
+    /// It stays with what is not good: too many transcodes are running.
+    Full,
 }
 
 /// Decides for a viewer that watches. It never switches to what makes no frames.
 pub(super) fn next(situation: &Situation, wants: &Wants<'_>, present: Present) -> Next {
+    if let Some(id) = awaits_start(situation, wants, present) {
+        return Next::Start(id);
+    }
     let preferred = situation.preferred(wants);
     let good = is_good(situation, wants, present);
     let settled = situation.is_slate() || preferred.is_none_or(|origin| origin == present.origin);
@@ -407,13 +434,29 @@ pub(super) fn next(situation: &Situation, wants: &Wants<'_>, present: Present) -
             };
         }
         if let TrackOrigin::Rendition(id) = origin {
-            let failed = situation
+            let hopeless = situation
                 .candidate(id)
-                .is_none_or(|candidate| candidate.progress == RenditionProgress::Failed);
-            awaited = awaited.or_else(|| (!failed).then_some(id));
+                .is_none_or(|candidate| candidate.progress.is_hopeless());
+            awaited = awaited.or_else(|| (!hopeless).then_some(id));
         }
     }
-    awaited.map_or(Next::Stay, Next::Start)
+    match awaited {
+        Some(id) => Next::Start(id),
+        None if lacks_room(situation, wants) => Next::Full,
+        None => Next::Stay,
+    }
+}
+
+/// The rendition that a viewer was promised before its connection was up, if it has yet to start.
+fn awaits_start(situation: &Situation, wants: &Wants<'_>, present: Present) -> Option<RenditionId> {
+    let TrackOrigin::Rendition(id) = present.origin else {
+        return None;
+    };
+    let candidate = situation.candidate(id)?;
+    let promised = candidate.progress == RenditionProgress::Idle
+        && candidate.carrier == Some(present.carrier)
+        && candidate.purpose.is_slate() == situation.is_slate();
+    (promised && situation.suits(present.origin, wants)).then_some(id)
 }
 
 /// Whether a viewer gets what it can show.
@@ -431,7 +474,7 @@ fn is_good(situation: &Situation, wants: &Wants<'_>, present: Present) -> bool {
             let in_time = candidate.purpose.is_slate() == situation.is_slate();
             let requested = situation.preferred(wants) == Some(present.origin);
             candidate.carrier == Some(present.carrier)
-                && candidate.progress != RenditionProgress::Failed
+                && !candidate.progress.is_hopeless()
                 && in_time
                 && (requested || suits)
         }),

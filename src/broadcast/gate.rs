@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct InputId(pub(super) u64);
 
-/// What gates and pipelines report to the actor of their broadcast.
+/// What gates, pipelines and sessions report to the actor of their broadcast.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum MediaEvent {
     /// An input's first frame that a decoder can start with has passed.
@@ -44,6 +44,8 @@ pub(super) enum MediaEvent {
         name: String,
         codec: Codec,
     },
+    /// A viewer's connection is up.
+    Connected { session: u64 },
 }
 
 /// Lets the frames of one input through to the renditions, from the first keyframe on, until it is

@@ -38,6 +38,7 @@ mod supervisor;
 mod supply;
 mod takeover;
 mod tracks;
+mod transcodes;
 mod viewer;
 
 use std::{
@@ -66,6 +67,7 @@ use tracing::Instrument;
 use self::{
     actor::{Actor, ActorRequest},
     status::SharedCounters,
+    transcodes::TranscodeBudget,
 };
 use crate::{
     fanout::{Fanout, ViewerOptions},
@@ -101,6 +103,10 @@ pub struct Options {
     pub broadcasts_max: usize,
     /// Maximum viewers of one broadcast.
     pub viewers_max: usize,
+    /// Maximum automatic transcodes of all broadcasts at once.
+    pub transcodes_max: usize,
+    /// Maximum automatic transcodes of one broadcast at once.
+    pub broadcast_transcodes_max: usize,
     /// Whether a new publisher replaces a live one.
     pub replace_live: bool,
     /// How publishers connect.
@@ -134,6 +140,7 @@ struct Shared {
     directory: Mutex<Directory>,
     changes: watch::Sender<u64>,
     counters: SharedCounters,
+    transcodes: TranscodeBudget,
     stopping: CancellationToken,
     numbers: AtomicU64,
 }
@@ -155,6 +162,7 @@ impl Broadcasts {
     pub fn new(options: Options, fanout: Fanout) -> Self {
         Self {
             shared: Arc::new(Shared {
+                transcodes: TranscodeBudget::new(options.transcodes_max),
                 options,
                 fanout,
                 directory: Mutex::default(),
@@ -324,6 +332,11 @@ impl Broadcasts {
     /// What has happened so far.
     pub fn counters(&self) -> &BroadcastCounters {
         &self.shared.counters
+    }
+
+    /// Automatic transcodes that run now.
+    pub fn transcodes(&self) -> usize {
+        self.shared.transcodes.running()
     }
 
     /// Pipelines whose start or stop has outlived its time limit and still holds a thread.

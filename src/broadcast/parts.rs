@@ -55,17 +55,19 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn new(
         name: &Name,
-        rules: Rules,
+        rules: &Rules,
         plan: Arc<Plan>,
         new_rendition: &NewRendition,
         now: Instant,
     ) -> Self {
+        let renditions =
+            RenditionPipelines::new(name, &plan, rules, Arc::clone(new_rendition), now);
         Self {
             name: name.clone(),
             viewers_max: rules.viewers_max,
             supply: Supply::new(rules, &plan, Arc::clone(new_rendition), now),
             audience: Audience::default(),
-            renditions: RenditionPipelines::new(name, &plan, Arc::clone(new_rendition), now),
+            renditions,
             outputs: Outputs::new(&plan),
             slate: SlateState::new(plan.slate.is_some(), plan.grace, now),
             plan,
@@ -190,6 +192,7 @@ impl Parts {
                 name,
                 codec,
             } => self.renditions.started(run, kind, &name, codec),
+            MediaEvent::Connected { session } => self.audience.connected(session),
         }
         actions.extend(self.decide(now));
         actions

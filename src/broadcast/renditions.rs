@@ -17,9 +17,11 @@ use super::{
     Error,
     action::{Action, Made, RunStart, Work},
     choice::{ORIGINAL, RenditionCandidate, RenditionId, RenditionProgress, TrackOrigin, Use},
+    rules::Rules,
     slot::{Begun, RunEnd, RunId, Slot, SlotId},
     status::{PipelineFigures, RenditionStatus},
     tracks::{BroadcastTrack, NewRendition},
+    transcodes::TranscodeBudget,
 };
 use crate::{
     media::{Codec, Kind},
@@ -35,6 +37,11 @@ pub(super) struct RenditionPipelines {
     pipelines: Vec<RenditionPipeline>,
     /// By [`RenditionId`].
     made: Vec<MadeRendition>,
+    budget: TranscodeBudget,
+    /// Maximum automatic transcodes of this broadcast.
+    transcodes_max: usize,
+    /// The limit that kept the last transcode that was needed from starting.
+    refused: Option<&'static str>,
 }
 
 impl RenditionPipelines {
@@ -42,6 +49,7 @@ impl RenditionPipelines {
     pub(super) fn new(
         broadcast: &Name,
         plan: &Arc<Plan>,
+        rules: &Rules,
         new_rendition: NewRendition,
         now: Instant,
     ) -> Self {
@@ -55,6 +63,9 @@ impl RenditionPipelines {
             new_rendition,
             pipelines: Vec::new(),
             made: Vec::new(),
+            budget: rules.transcodes.clone(),
+            transcodes_max: rules.transcodes_max,
+            refused: None,
         };
         let mut add = |files: &[PipelineFile], purpose, plan: &Arc<Plan>| {
             for file in files {
@@ -67,6 +78,7 @@ impl RenditionPipelines {
                     used: now,
                     failed: false,
                     reason: None,
+                    permit: None,
                 };
                 all.add(broadcast, pipeline);
             }
@@ -147,9 +159,13 @@ impl RenditionPipelines {
 
     /// The renditions as the choice sees them.
     pub(super) fn candidates(&self) -> Vec<RenditionCandidate> {
+        let full = self.full().is_some();
         let candidate = |(index, rendition): (usize, &MadeRendition)| {
             let pipeline = self.pipelines.get(rendition.pipeline)?;
-            let progress = if pipeline.slot.is_resting() {
+            let progress = if pipeline.slot.is_resting() && pipeline.purpose.is_automatic() && full
+            {
+                RenditionProgress::Full
+            } else if pipeline.slot.is_resting() {
                 RenditionProgress::Idle
             } else if pipeline.slot.is_stopping() {
                 RenditionProgress::Stopping
@@ -179,6 +195,60 @@ impl RenditionPipelines {
         renditions.filter_map(candidate).collect()
     }
 
+    /// The limit that keeps further automatic transcodes from starting, if one does.
+    fn full(&self) -> Option<&'static str> {
+        let mut permits = 0;
+        for pipeline in &self.pipelines {
+            permits += usize::from(pipeline.permit.is_some());
+        }
+        if permits >= self.transcodes_max {
+            Some("limits.broadcast_transcodes")
+        } else if self.budget.has_room() {
+            None
+        } else {
+            Some("limits.transcodes")
+        }
+    }
+
+    /// Says once that an automatic transcode is refused.
+    pub(super) fn note_full(&mut self) {
+        let limit = self.full();
+        if limit.is_some() && self.refused != limit {
+            tracing::warn!(
+                limit,
+                "transcoding refused: too many transcodes are running"
+            );
+            self.refused = limit;
+        }
+    }
+
+    /// See [`Status::transcodes_full`](super::status::Status::transcodes_full).
+    pub(super) fn refused(&self) -> Option<&'static str> {
+        self.refused
+    }
+
+    /// Promises an automatic rendition to a viewer that has yet to connect: it can be negotiated,
+    /// and its pipeline starts when the viewer is connected.
+    pub(super) fn promise(&mut self, id: RenditionId, now: Instant) {
+        let Some(index) = self.made.get(id.0).map(|made| made.pipeline) else {
+            return;
+        };
+        if let Some(pipeline) = self.pipelines.get_mut(index) {
+            pipeline.used = now;
+        }
+        self.carry(index);
+    }
+
+    /// Gives the renditions of a pipeline what carries them.
+    fn carry(&mut self, index: usize) {
+        let new_rendition = Arc::clone(&self.new_rendition);
+        for rendition in self.of_pipeline(index) {
+            let kind = rendition.kind;
+            let new = || Arc::new(new_rendition(kind));
+            rendition.carrier.get_or_insert_with(new);
+        }
+    }
+
     /// Makes sure that a rendition's pipeline runs.
     pub(super) fn need(
         &mut self,
@@ -203,16 +273,27 @@ impl RenditionPipelines {
     }
 
     fn start(&mut self, index: usize, supplied: &Supplied<'_>, now: Instant) -> Option<Action> {
+        let has_room = self.full().is_none();
         let pipeline = self.pipelines.get_mut(index)?;
         pipeline.used = now;
         if !pipeline.slot.is_resting() {
             return None;
         }
-        let begun = pipeline.slot.start(supplied.inputs.clone(), now);
-        let new_rendition = Arc::clone(&self.new_rendition);
-        for rendition in self.of_pipeline(index) {
-            rendition.carrier = Some(Arc::new(new_rendition(rendition.kind)));
+        if pipeline.purpose.is_automatic() {
+            pipeline.permit = has_room.then(|| self.budget.take()).flatten();
+            if pipeline.permit.is_none() {
+                self.note_full();
+                return None;
+            }
+            let name = pipeline.slot.file().name();
+            tracing::info!(
+                pipeline = name,
+                reason = pipeline.reason,
+                "transcoding is needed"
+            );
         }
+        let begun = pipeline.slot.start(supplied.inputs.clone(), now);
+        self.carry(index);
         self.begin(index, begun, supplied)
     }
 
@@ -283,13 +364,18 @@ impl RenditionPipelines {
                 (0..self.pipelines.len()).filter(|index| purpose(index) == Some(Use::Slate)),
             );
         }
+        if self.full().is_none() {
+            self.refused = None;
+        }
         let mut actions = Vec::new();
         for index in 0..self.pipelines.len() {
             let Some(pipeline) = self.pipelines.get_mut(index) else {
                 continue;
             };
             let of_slate = pipeline.purpose.is_slate();
-            let outdated = !of_slate && *pipeline.slot.inputs() != supplied.inputs;
+            let outdated = !of_slate
+                && !pipeline.slot.is_resting()
+                && *pipeline.slot.inputs() != supplied.inputs;
             if in_use.contains(&index) {
                 pipeline.used = now;
             }
@@ -361,6 +447,8 @@ impl RenditionPipelines {
     fn forget(&mut self, index: usize) {
         if let Some(pipeline) = self.pipelines.get_mut(index) {
             pipeline.failed = false;
+            pipeline.permit = None;
+            pipeline.reason = None;
         }
         for rendition in self.of_pipeline(index) {
             rendition.carrier = None;
@@ -382,22 +470,22 @@ impl RenditionPipelines {
         }
     }
 
-    /// Notes why an automatic rendition is needed.
+    /// Notes why an automatic rendition is needed. The first reason of a series of runs counts.
     pub(super) fn note_reason(&mut self, id: RenditionId, reason: impl FnOnce() -> String) {
-        let Some((kind, index)) = self.made.get(id.0).map(|made| (made.kind, made.pipeline)) else {
+        let Some(index) = self.made.get(id.0).map(|made| made.pipeline) else {
             return;
         };
-        let Some(pipeline) = self.pipelines.get_mut(index) else {
-            return;
-        };
-        let runs = !pipeline.slot.is_resting() && !pipeline.slot.is_stopping();
-        if !pipeline.purpose.is_automatic() || pipeline.reason.is_some() && runs {
-            return;
+        if let Some(pipeline) = self.pipelines.get_mut(index)
+            && pipeline.purpose.is_automatic()
+        {
+            pipeline.reason.get_or_insert_with(reason);
         }
-        let reason = reason();
-        let name = pipeline.slot.file().name();
-        tracing::info!(pipeline = name, %kind, reason, "transcoding is needed");
-        pipeline.reason = Some(reason);
+    }
+
+    /// Whether the server decides to run a rendition.
+    pub(super) fn is_automatic(&self, id: RenditionId) -> bool {
+        self.get(id)
+            .is_some_and(|(_, pipeline)| pipeline.purpose.is_automatic())
     }
 
     /// A rendition whose pipeline runs, and what asks for its keyframes.

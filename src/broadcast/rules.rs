@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use super::takeover::Times;
+use super::{takeover::Times, transcodes::TranscodeBudget};
 
 /// What the configuration says about every broadcast.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
     /// How long a publisher may take to start and may be silent.
     pub(super) times: Times,
     /// How long viewers wait for a publisher that is gone.
     pub(super) grace: Duration,
     pub(super) viewers_max: usize,
+    /// The automatic transcodes of all broadcasts.
+    pub(super) transcodes: TranscodeBudget,
+    /// Maximum automatic transcodes of this broadcast.
+    pub(super) transcodes_max: usize,
     /// Whether a new publisher replaces a live one.
     pub(super) replace_live: bool,
 }

@@ -65,6 +65,10 @@ pub struct Status {
     /// What viewers can ask for besides the source.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub renditions: Vec<RenditionStatus>,
+    /// The limit that keeps the server from transcoding for more of its viewers, which get what
+    /// there is instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcodes_full: Option<&'static str>,
     /// Whether its source starts with its first viewer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub on_demand: bool,
@@ -328,6 +332,7 @@ mod tests {
             }],
             outputs: Vec::new(),
             renditions: Vec::new(),
+            transcodes_full: None,
             on_demand: false,
             connected: true,
         };

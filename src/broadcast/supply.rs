@@ -61,7 +61,7 @@ pub(super) struct Supply {
 
 impl Supply {
     pub(super) fn new(
-        rules: Rules,
+        rules: &Rules,
         plan: &Arc<Plan>,
         new_rendition: NewRendition,
         now: Instant,

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     ANSWER_TIMEOUT, Created, Error, RETRY_MISSING, Reply, Session,
+    gate::MediaEvent,
     outcome::Outcome,
     session::{Command, SwitchCommand},
     status::SharedCounters,
@@ -40,6 +41,8 @@ pub(super) struct ViewerTask {
     pub(super) options: ViewerOptions,
     pub(super) fanout: Fanout,
     pub(super) keyframe_wanted: Arc<Notify>,
+    /// Where the actor learns that the viewer is connected.
+    pub(super) reports: mpsc::Sender<MediaEvent>,
     pub(super) counters: SharedCounters,
 }
 
@@ -71,6 +74,7 @@ impl ViewerTask {
                     commands: self.commands,
                     events,
                     keyframe_wanted: self.keyframe_wanted,
+                    reports: self.reports,
                 };
                 return Outcome::Ended(connection.serve(answer, reply).await);
             }
@@ -104,6 +108,7 @@ struct ViewerConnection {
     events: mpsc::Receiver<Event>,
     /// Asks for a keyframe of what the viewer gets.
     keyframe_wanted: Arc<Notify>,
+    reports: mpsc::Sender<MediaEvent>,
 }
 
 impl ViewerConnection {
@@ -140,7 +145,7 @@ impl ViewerConnection {
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
-                    Some(Event::Connected) => tracing::debug!("viewer connected"),
+                    Some(Event::Connected) => self.connected().await,
                     Some(Event::KeyframeWanted) => self.keyframe_wanted.notify_one(),
                     Some(Event::Track(..)) => {}
                     Some(Event::Closed(end)) => return end,
@@ -150,6 +155,14 @@ impl ViewerConnection {
                 end = self.session.stop.ended() => return end,
             }
         }
+    }
+
+    /// Tells the actor: what only this viewer needs starts now.
+    async fn connected(&self) {
+        tracing::debug!("viewer connected");
+        let session = self.session.number;
+        // Err: the actor is gone, and stops this task.
+        let _ = self.reports.send(MediaEvent::Connected { session }).await;
     }
 
     async fn obey(&mut self, command: Command) {

@@ -155,6 +155,10 @@ section! {
         broadcasts: usize = "1000" from "1" to "100000",
         /// Viewers of one broadcast.
         viewers: usize = "5000" from "1" to "1000000",
+        /// Automatic transcodes of all broadcasts at once. Beyond that, viewers get what there is.
+        transcodes: usize = "16" from "0" to "1000",
+        /// Automatic transcodes of one broadcast at once.
+        broadcast_transcodes: usize = "4" from "0" to "100",
         /// Offers per second from one address (IPv6: one /64), in bursts of up to ten times as
         /// many; beyond that, 429. Unset: 20, but no limit for this machine, where a proxy would
         /// be.

@@ -38,6 +38,11 @@ fn gauges(app: &App, text: &mut String) -> fmt::Result {
         ("viewers", "Viewers, connected or connecting.", viewers),
         ("sessions", "WHIP and WHEP sessions.", sessions),
         (
+            "transcodes",
+            "Automatic transcodes that run.",
+            app.broadcasts.transcodes(),
+        ),
+        (
             "pipelines_hanging",
             "Pipelines that do not finish starting or stopping.",
             Broadcasts::hanging_pipelines(),

@@ -21,6 +21,8 @@ macro_rules! keys {
             grace: Duration = "10s",
             /// Whether Aerial makes what viewers could not decode otherwise.
             transcode: bool = "true",
+            /// Whether `transcode` includes AV1 and H.265, whose encoders need several times the CPU.
+            transcode_heavy: bool = "false",
             /// Longest time between keyframes before new viewers are transcoded for.
             gop_max: Duration = "10s" from "1s" to "5m",
             /// A rendition that produces nothing, or an output that accepts nothing, for this long

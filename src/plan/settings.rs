@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Engine, PipelineFile, Value, keys};
 
+/// Built-in pipelines whose encoders are too slow to run for anyone who asks.
+const HEAVY: [&str; 2] = ["av1", "h265"];
+
 /// Values of variables in pipeline files.
 pub type Vars = BTreeMap<String, String>;
 
@@ -127,7 +130,9 @@ impl Settings {
         }
         let mut plan = self.defaulted();
         if plan.transcode {
-            plan.automatic = automatic.to_vec();
+            let allowed =
+                |file: &&PipelineFile| plan.transcode_heavy || !HEAVY.contains(&file.name());
+            plan.automatic = automatic.iter().filter(allowed).cloned().collect();
         }
         plan
     }
@@ -152,6 +157,26 @@ mod tests {
         assert_eq!(plan.gop_max, Duration::from_secs(10));
         assert_eq!(plan.stall, Duration::from_secs(10));
         assert!(plan.transcode && !plan.on_demand);
+    }
+
+    #[test]
+    fn slow_encoders_run_only_if_allowed() {
+        let file = |name: &str| PipelineFile {
+            file: format!("{name}.launch"),
+            text: "".into(),
+        };
+        let automatic = ["h264", "av1", "vp8", "h265"].map(file);
+        let names = |transcode_heavy| {
+            let settings = Settings {
+                transcode_heavy,
+                ..Settings::default()
+            };
+            let plan = settings.planned(&automatic);
+            let names = plan.automatic.iter().map(|file| file.name().to_owned());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(None), "h264 vp8");
+        assert_eq!(names(Some(true)), "h264 av1 vp8 h265");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn demand(config: &Config) -> Demand {
             Engine::Webrtcbin => limits.sessions,
             Engine::Direct => publishers,
         },
-        pipelines: pipelines.sum(),
+        pipelines: pipelines.sum::<usize>().saturating_add(limits.transcodes),
     }
 }
 
@@ -100,6 +100,8 @@ pub(super) fn broadcasts(config: &Config, addresses: Vec<IpAddr>) -> broadcast::
         sessions_max: limits.sessions,
         broadcasts_max: limits.broadcasts,
         viewers_max: limits.viewers,
+        transcodes_max: limits.transcodes,
+        broadcast_transcodes_max: limits.broadcast_transcodes,
         replace_live: webrtc.replace_live,
         publisher,
         viewer,

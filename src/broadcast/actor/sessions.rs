@@ -101,6 +101,7 @@ impl Actor {
             options,
             fanout: self.shared.fanout.clone(),
             keyframe_wanted: view.keyframe,
+            reports: self.reports.clone(),
             counters: Arc::clone(&self.shared.counters),
         };
         let task = task.run(pending.reply).instrument(span);

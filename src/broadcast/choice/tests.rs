@@ -141,13 +141,14 @@ fn situation(broadcast: &str, renditions: &str) -> Situation {
 fn candidate(index: usize, word: &str) -> RenditionCandidate {
     let states = [
         ('.', RenditionProgress::Idle),
+        ('-', RenditionProgress::Full),
         ('~', RenditionProgress::Starting),
         ('!', RenditionProgress::Failed),
         ('/', RenditionProgress::Stopping),
     ];
     let state = states.into_iter().find(|(mark, _)| word.ends_with(*mark));
     let progress = state.map_or(RenditionProgress::Live, |(_, progress)| progress);
-    let word = word.trim_end_matches(['.', '~', '!', '/']);
+    let word = word.trim_end_matches(['.', '-', '~', '!', '/']);
     let (name, made) = match word.split_once('=') {
         Some((name, made)) => (name, Some(encoding(made))),
         None => (word, None),
@@ -170,8 +171,8 @@ fn candidate(index: usize, word: &str) -> RenditionCandidate {
         codec,
         demands: made.map(|(_, demands)| demands).unwrap_or_default(),
         progress,
-        carrier: (progress != RenditionProgress::Idle)
-            .then_some(ORIGINAL_CARRIER + 1 + index as u64),
+        // Those that do not run may be promised to a viewer.
+        carrier: Some(ORIGINAL_CARRIER + 1 + index as u64),
     }
 }
 
@@ -255,12 +256,14 @@ fn answer(question: &str, situation: &Situation, viewer: &Viewer) -> String {
             Join::Wait(Some(id)) => format!("wait for {}", rendition(id)),
             Join::Wait(None) => "wait".to_owned(),
             Join::NotReady => "not ready".to_owned(),
+            Join::Full => "full".to_owned(),
             Join::Nothing => "nothing".to_owned(),
         },
         "next" => {
             let present = present(situation, viewer.at.as_ref().unwrap());
             match next(situation, &wants, present) {
                 Next::Stay => "stay".to_owned(),
+                Next::Full => "full".to_owned(),
                 Next::Switch(origin) => format!("switch to {}", name(origin)),
                 Next::Start(id) => format!("start {}", rendition(id)),
             }

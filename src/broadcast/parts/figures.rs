@@ -28,6 +28,7 @@ impl Parts {
             tracks,
             outputs: self.outputs.status(),
             renditions: self.renditions.status(&self.audience.viewers()),
+            transcodes_full: self.renditions.refused(),
             on_demand: self.plan.on_demand,
             connected: self.supply.is_connected(),
         }

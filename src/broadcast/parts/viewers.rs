@@ -47,6 +47,8 @@ enum Found {
     Later,
     /// Nothing will do.
     Nothing,
+    /// What would do must not start.
+    Full,
 }
 
 impl Parts {
@@ -109,6 +111,7 @@ impl Parts {
                 }
                 Found::Nothing if self.slate.is_shown() => *view.tracks.of_mut(kind) = None,
                 Found::Nothing => {} // the engine tells the client that nothing will do
+                Found::Full => return Answer::Refuse(Error::Full("automatic transcodes")),
                 Found::Later if patient => return Answer::Later,
                 Found::Later => {
                     return Answer::Refuse(Error::NotReady {
@@ -137,7 +140,14 @@ impl Parts {
         if let Join::Take(TrackOrigin::Rendition(id)) | Join::Wait(Some(id)) = join {
             self.renditions
                 .note_reason(id, || situation.reason(id, &wants));
-            actions.extend(self.need(id, now));
+            if self.renditions.is_automatic(id) {
+                self.renditions.promise(id, now);
+            } else {
+                actions.extend(self.need(id, now));
+            }
+        }
+        if choice::lacks_room(&situation, &wants) {
+            self.renditions.note_full();
         }
         match join {
             Join::Take(TrackOrigin::Rendition(id)) => match self.renditions.track(id) {
@@ -150,6 +160,7 @@ impl Parts {
             },
             Join::Take(TrackOrigin::Original) => self.find_original(kind),
             Join::Wait(_) | Join::NotReady => Found::Later,
+            Join::Full => Found::Full,
             Join::Nothing => {
                 if self.slate.is_shown() && kind == Kind::Audio {
                     self.supply.expect_audio();
@@ -203,6 +214,7 @@ impl Parts {
         for step in self.audience.steps(&situation) {
             match step.next {
                 Next::Stay => {}
+                Next::Full => self.renditions.note_full(),
                 Next::Start(id) => {
                     let wants = self.audience.wants(step.session, step.kind);
                     if let Some(wants) = wants {

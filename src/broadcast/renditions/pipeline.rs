@@ -9,6 +9,7 @@ use crate::{
         action::Action,
         choice::Use,
         slot::{InputTracks, Slot},
+        transcodes::TranscodePermit,
     },
     fanout,
     media::{Codec, Kind},
@@ -33,6 +34,8 @@ pub(super) struct RenditionPipeline {
     pub(super) failed: bool,
     /// Why somebody needs it, if it is automatic.
     pub(super) reason: Option<String>,
+    /// Its place among the automatic transcodes, while it is one and does not rest.
+    pub(super) permit: Option<TranscodePermit>,
 }
 
 /// One rendition.
@@ -44,7 +47,7 @@ pub(super) struct MadeRendition {
     pub(super) name: String,
     /// Unknown before its first frame.
     pub(super) codec: Option<Codec>,
-    /// While its pipeline runs.
+    /// While its pipeline runs, or is promised to somebody.
     pub(super) carrier: Option<Arc<fanout::Rendition>>,
     /// What its pipeline makes, or made last.
     pub(super) stream: EncodedStream,

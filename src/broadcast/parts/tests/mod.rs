@@ -18,6 +18,7 @@ use crate::{
         gate::InputId,
         slot::RunId,
         takeover::Pulse,
+        transcodes::TranscodeBudget,
     },
     fanout::Rendition,
     plan::{PipelineFile, Plans},
@@ -50,6 +51,8 @@ struct Broadcast {
     runs: BTreeMap<String, RunId>,
     noted: Vec<String>,
     views: BTreeMap<u64, View>,
+    /// Whether viewers connect as soon as they are admitted.
+    viewers_connect: bool,
 }
 
 fn file(name: &str, text: &str) -> PipelineFile {
@@ -74,6 +77,8 @@ fn rules() -> Rules {
         },
         grace: Duration::from_secs(10),
         viewers_max: 100,
+        transcodes: TranscodeBudget::new(16),
+        transcodes_max: 4,
         replace_live: false,
     }
 }
@@ -93,7 +98,7 @@ impl Broadcast {
         });
         let (name, now) = (Name::new("demo").unwrap(), Instant::now());
         Self {
-            parts: Parts::new(&name, rules, Arc::new(plan), &new_rendition, now),
+            parts: Parts::new(&name, &rules, Arc::new(plan), &new_rendition, now),
             began: now,
             now,
             sessions: 0,
@@ -102,6 +107,7 @@ impl Broadcast {
             runs: BTreeMap::new(),
             noted: Vec::new(),
             views: BTreeMap::new(),
+            viewers_connect: true,
         }
     }
 
@@ -136,6 +142,7 @@ impl Broadcast {
     }
 
     fn perform(&mut self, actions: impl IntoIterator<Item = Action>) {
+        let mut admitted = Vec::new();
         for action in actions {
             let note = match action {
                 Action::StartPublisher { session, input } => {
@@ -150,6 +157,7 @@ impl Broadcast {
                 }
                 Action::Admit { session, view } => {
                     self.views.insert(session, view);
+                    admitted.push(session);
                     format!("admit {session}")
                 }
                 Action::Refuse { session, error } => format!("refuse {session}: {error}"),
@@ -165,6 +173,18 @@ impl Broadcast {
             };
             self.noted.push(note);
         }
+        if self.viewers_connect {
+            for session in admitted {
+                self.connect_viewer(session);
+            }
+        }
+    }
+
+    /// A viewer's connection comes up.
+    fn connect_viewer(&mut self, session: u64) {
+        let event = MediaEvent::Connected { session };
+        let actions = self.parts.media(event, self.now);
+        self.perform(actions);
     }
 
     fn begin_input(&mut self, session: u64, input: InputStart) {

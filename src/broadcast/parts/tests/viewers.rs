@@ -118,10 +118,122 @@ fn the_automatic_rendition_is_started_for_who_needs_it() {
     broadcast.live(&[Codec::Vp8]);
     broadcast.watch(&["h264"], None).unwrap();
     // Its name tells its codec: nobody waits to learn it.
-    broadcast.expect(&["publisher 1 begins", "start automatic", "admit 2"]);
+    broadcast.expect(&["publisher 1 begins", "admit 2", "start automatic"]);
     let status = broadcast.parts.status(broadcast.now);
     let reason = status.renditions[0].automatic.as_deref();
     assert_eq!(reason, Some("a viewer does not accept VP8"));
+}
+
+/// H.264 for any viewers, and VP8.
+fn automatic() -> Plan {
+    Plan {
+        automatic: vec![
+            file("automatic", AUTOMATIC),
+            file("vp8", "appsrc name=video  appsink name=video_vp8"),
+        ],
+        ..plan()
+    }
+}
+
+#[test]
+fn an_offer_alone_starts_no_transcode() {
+    let mut broadcast = Broadcast::new(automatic());
+    broadcast.viewers_connect = false;
+    broadcast.live(&[Codec::Av1]);
+    for _ in 0..4 {
+        broadcast.watch(&["h264"], None).unwrap();
+        broadcast.watch(&["vp8"], None).unwrap();
+    }
+    broadcast.until(3.0);
+    broadcast.noted.retain(|note| !note.starts_with("admit"));
+    broadcast.expect(&["publisher 1 begins"]);
+    broadcast.connect_viewer(3);
+    broadcast.expect(&["start vp8"]);
+    broadcast.rendition("vp8", "vp8", Codec::Vp8);
+    broadcast.connect_viewer(5);
+    // The answers promised what now runs: nobody has to switch.
+    broadcast.until(4.0);
+    broadcast.expect(&[]);
+    // Viewers that never connect keep nothing running.
+    broadcast.unwatch(3);
+    broadcast.unwatch(5);
+    broadcast.until(15.0);
+    broadcast.expect(&["stop vp8"]);
+}
+
+#[test]
+fn a_viewer_that_connects_late_gets_what_it_was_promised() {
+    let mut broadcast = Broadcast::new(automatic());
+    broadcast.viewers_connect = false;
+    broadcast.live(&[Codec::Av1]);
+    let viewer = broadcast.watch(&["h264"], None).unwrap();
+    // After the grace period, the promise is forgotten.
+    broadcast.until(14.0);
+    broadcast.connect_viewer(viewer);
+    broadcast.expect(&["publisher 1 begins", "admit 2", "start automatic"]);
+    broadcast.rendition("automatic", "h264", Codec::H264);
+    broadcast.expect(&["switch 2 from h264 to h264"]);
+}
+
+#[test]
+fn a_broadcast_runs_so_many_transcodes() {
+    let rules = Rules {
+        transcodes_max: 1,
+        ..rules()
+    };
+    let mut broadcast = Broadcast::with_rules(automatic(), rules);
+    broadcast.live(&[Codec::Av1]);
+    let first = broadcast.watch(&["vp8"], None).unwrap();
+    broadcast.rendition("vp8", "vp8", Codec::Vp8);
+    broadcast.expect(&["publisher 1 begins", "admit 2", "start vp8"]);
+    // Who accepts what exists gets it, although another would be preferred.
+    let second = broadcast.watch(&["h264", "vp8"], None).unwrap();
+    let tracks = &broadcast.views[&second].tracks;
+    assert_eq!(tracks.video.as_ref().unwrap().codec, Some(Codec::Vp8));
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.expect(&[
+        "admit 3",
+        "refuse 4: the server has reached its limit of automatic transcodes",
+    ]);
+    let full = |broadcast: &Broadcast| broadcast.parts.status(broadcast.now).transcodes_full;
+    assert_eq!(full(&broadcast), Some("limits.broadcast_transcodes"));
+    broadcast.unwatch(first);
+    broadcast.unwatch(second);
+    broadcast.until(10.0);
+    broadcast.end_run("vp8");
+    broadcast.until(10.25);
+    assert_eq!(full(&broadcast), None);
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.expect(&["stop vp8", "admit 5", "start automatic"]);
+}
+
+#[test]
+fn broadcasts_share_the_servers_transcodes() {
+    let shared = TranscodeBudget::new(1);
+    let of_shared = || Rules {
+        transcodes: shared.clone(),
+        ..rules()
+    };
+    let mut one = Broadcast::with_rules(automatic(), of_shared());
+    let mut other = Broadcast::with_rules(automatic(), of_shared());
+    for broadcast in [&mut one, &mut other] {
+        broadcast.viewers_connect = false;
+        broadcast.live(&[Codec::Av1]);
+    }
+    // Both are promised one, but only one can start.
+    let late = other.watch(&["h264"], None).unwrap();
+    let early = one.watch(&["h264"], None).unwrap();
+    one.connect_viewer(early);
+    one.expect(&["publisher 1 begins", "admit 2", "start automatic"]);
+    other.connect_viewer(late);
+    other.until(5.0);
+    other.expect(&["publisher 1 begins", "admit 2"]);
+    assert_eq!(shared.running(), 1);
+    let full = other.parts.status(other.now).transcodes_full;
+    assert_eq!(full, Some("limits.transcodes"));
+    drop(one);
+    other.until(5.25);
+    other.expect(&["start automatic"]);
 }
 
 #[test]
