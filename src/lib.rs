@@ -42,6 +42,7 @@
 //! | `peer` | what both directions share: SDP, SRTP, the UDP port, sessions |
 //! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
 //! | `media` | frames, codecs and their bit streams; a leaf |
+//! | `client` | the addresses of clients; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
 //! | `bench` | measures what a server costs |
 //! | `fuzz` | what must hold for any bytes |
@@ -94,6 +95,7 @@ mod access;
 mod bench;
 mod broadcast;
 pub mod cli;
+mod client;
 mod config;
 mod fanout;
 #[cfg(any(test, feature = "fuzz"))]

@@ -55,6 +55,8 @@ impl BenchServer {
             .args(["--listen", &tcp.to_string()])
             .args(["--udp", &udp.to_string()])
             .args(["--log", "warn", "--demo", "false"])
+            // All viewers are at one address.
+            .args(["--limits.source_offers", "1000000"])
             .args(["--webrtc.viewer_engine", viewers.name()])
             .current_dir(&folder)
             .stdin(Stdio::null())

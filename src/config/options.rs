@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use super::{
     Error, Opt, RawConfig,
     option::range,
@@ -114,6 +116,10 @@ section! {
         lenient_etag: bool = "false",
         /// Answer 404 instead of 409 to viewers of a broadcast that has no publisher.
         missing_is_404: bool = "false",
+        /// Addresses and networks of proxies that are believed about their clients' addresses
+        /// (`X-Forwarded-For`, `Forwarded`, PROXY protocol). Without them, limits count everyone
+        /// behind a proxy as one client.
+        trusted_proxies: Vec<IpNet> = "",
         /// Let requests from this machine, to `localhost` and not through a proxy, inspect and
         /// change pipelines.
         local_control: bool = "true",
@@ -160,12 +166,11 @@ section! {
         /// Automatic transcodes of one broadcast at once.
         broadcast_transcodes: usize = "4" from "0" to "100",
         /// Offers per second from one address (IPv6: one /64), in bursts of up to ten times as
-        /// many; beyond that, 429. Unset: 20, but no limit for this machine, where a proxy would
-        /// be.
-        source_offers: Option<usize> = "",
-        /// Wrong tokens per minute from one address (IPv6: one /64); beyond that, 429 even for
-        /// right ones. Unset: 60, but no limit for this machine, where a proxy would be.
-        source_failures: Option<usize> = "",
+        /// many; beyond that, 429. A /24 (IPv6: /48) has sixteen times as many.
+        source_offers: usize = "20" from "1" to "1000000",
+        /// Wrong tokens per minute from one address (IPv6: one /64); further wrong ones get 429. A
+        /// /24 (IPv6: /48) has sixteen times as many.
+        source_failures: usize = "60" from "1" to "1000000",
         /// Maximum size of an offer.
         offer_bytes: Bytes = "128KiB" from "1KiB" to "128KiB",
         /// Maximum size of a trickle ICE fragment.

@@ -7,6 +7,8 @@ use std::{
     path::PathBuf,
 };
 
+use ipnet::IpNet;
+
 use crate::{access::Secret, peer::element::Ports, plan::Value};
 
 /// A size in bytes.
@@ -164,6 +166,23 @@ impl Value for Vec<IpAddr> {
     }
 }
 
+impl Value for Vec<IpNet> {
+    const TAKES: &'static str =
+        "addresses and networks such as 10.0.0.2 or 10.0.0.0/24, separated by commas";
+
+    fn read(text: &str) -> Option<Self> {
+        let network = |part: &str| {
+            let address = part.parse::<IpAddr>().ok().map(IpNet::from);
+            address.or_else(|| part.parse().ok())
+        };
+        text.split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(network)
+            .collect()
+    }
+}
+
 impl Value for Vec<IceServer> {
     const TAKES: &'static str = "servers such as stun:host:3478 or \
                                  turn:user:password@host:3478?transport=udp, separated by commas,";
@@ -187,6 +206,24 @@ mod tests {
         assert_eq!(Ports::read("40000-40999"), Some(Ports { first, last }));
         for wrong in ["", "40000", "2-1", "0-9", "1-65536", "a-b"] {
             assert_eq!(Ports::read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        let read = Vec::<IpNet>::read;
+        let text = |networks: Vec<IpNet>| networks.iter().map(IpNet::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            read("10.0.0.2, 10.1.0.0/16,::1").map(text).unwrap(),
+            ["10.0.0.2/32", "10.1.0.0/16", "::1/128"]
+        );
+        for wrong in [
+            "localhost",
+            "10.0.0.0/33",
+            "10.0.0.2:80",
+            "10.0.0.0-10.0.0.9",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 

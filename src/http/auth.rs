@@ -25,8 +25,8 @@ pub struct Options {
     pub basic: bool,
     /// Whether session URLs need a token as well.
     pub sessions: bool,
-    /// Wrong tokens per minute from one client. Default: see `clients`.
-    pub source_failures: Option<usize>,
+    /// Wrong tokens per minute from one client.
+    pub source_failures: usize,
 }
 
 /// Who is let in.
@@ -158,14 +158,13 @@ impl Auth {
         let Some(token) = self.token(request) else {
             return Ok(None);
         };
-        // Checked first: otherwise a flood of guesses would still find the right token.
-        if !self.failures.would_allow(request.client) {
-            return Err(Problem::too_often(
-                "too many wrong tokens came from this address",
-            ));
-        }
         let Some(holder) = self.options.access.holder(&token) else {
-            self.failures.allow(request.client);
+            // Never before: neighbours behind the same address hold right ones.
+            if !self.failures.allow(request.client) {
+                return Err(Problem::too_often(
+                    "too many wrong tokens came from this address",
+                ));
+            }
             let detail = "no such token; name the broadcast in the path or as ?broadcast=, not \
                           in the token";
             return Err(Problem::token_wrong(detail));

@@ -1,163 +1,187 @@
-//! How much one client may send: offers (RFC 9725 §5), wrong tokens. It only counts, and knows
-//! nothing about requests.
+//! How often one client may do something: send offers (RFC 9725 §5) or wrong tokens. It only
+//! counts, and knows nothing about requests.
+//!
+//! Each address has an allowance (IPv6: each /64), and each site (a /24 or /48) a larger one, so
+//! that nobody gets more by changing addresses within a network of their own. The table is bounded;
+//! while it is full, new clients share the allowances of a few groups.
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    hash::{BuildHasher, RandomState},
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crate::media::TokenBucket;
+use crate::{
+    client::{ClientAddress, Network},
+    media::TokenBucket,
+};
 
-/// Offers per second from one client, if nothing is configured.
-const OFFERS: usize = 20;
 /// Seconds' worth of offers that may come at once: an audience behind one address starts together.
 const OFFERS_BURST: f64 = 10.0;
-/// Wrong tokens per minute from one client, if nothing is configured; all may come at once.
-const FAILURES: usize = 60;
-/// Clients that are remembered. With more at once, none is counted: such a flood comes from
-/// everywhere.
-const CLIENTS_MAX: usize = 10_000;
-/// The smallest part of the IPv6 addresses that a network gives to one customer: a /64.
-const NETWORK: u128 = !0 << 64;
+/// How many times the allowance of an address its site has.
+const SITE_FACTOR: f64 = 16.0;
+/// Networks that are remembered: each address, and each site.
+const NETWORKS_MAX: usize = 20_000;
+/// Groups of clients while the table is full. Each group has the allowance of a site.
+const GROUPS: u64 = 256;
+/// Shortest time between two sweeps of a full table.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How much each client has sent.
-pub(super) struct ClientLimits {
-    /// Per second.
-    rate: f64,
+/// How much each client may still send.
+pub(super) struct ClientLimits(Mutex<Table>);
+
+struct Table {
+    /// What an address may send.
+    per_second: f64,
     /// At once.
     burst: f64,
-    /// Whether this machine is exempt: behind a proxy, every request comes from it.
-    trusts_loopback: bool,
-    buckets: Mutex<HashMap<IpAddr, TokenBucket>>,
+    networks: HashMap<Network, TokenBucket>,
+    /// By number, while the table is full.
+    groups: HashMap<u64, TokenBucket>,
+    /// Unknown to clients, so that nobody can choose a group.
+    hasher: RandomState,
+    swept_at: Option<Instant>,
 }
 
 impl ClientLimits {
-    /// Counts offers; `configured` are those per second.
-    pub(super) fn of_offers(configured: Option<usize>) -> Self {
-        let rate = count(configured.unwrap_or(OFFERS));
-        Self::new(rate, rate * OFFERS_BURST, configured.is_none())
+    /// Counts offers.
+    pub(super) fn of_offers(per_second: usize) -> Self {
+        let per_second = number(per_second);
+        Self::new(per_second, per_second * OFFERS_BURST)
     }
 
-    /// Counts wrong tokens; `configured` are those per minute.
-    pub(super) fn of_failures(configured: Option<usize>) -> Self {
-        let burst = count(configured.unwrap_or(FAILURES));
-        Self::new(burst / 60.0, burst, configured.is_none())
+    /// Counts wrong tokens. All of a minute's may come at once.
+    pub(super) fn of_failures(per_minute: usize) -> Self {
+        let burst = number(per_minute);
+        Self::new(burst / 60.0, burst)
     }
 
-    fn new(rate: f64, burst: f64, trusts_loopback: bool) -> Self {
-        Self {
-            rate,
+    fn new(per_second: f64, burst: f64) -> Self {
+        Self(Mutex::new(Table {
+            per_second,
             burst,
-            trusts_loopback,
-            buckets: Mutex::default(),
-        }
+            networks: HashMap::new(),
+            groups: HashMap::new(),
+            hasher: RandomState::new(),
+            swept_at: None,
+        }))
     }
 
     /// Counts one; false if the client has sent too many.
-    pub(super) fn allow(&self, client: IpAddr) -> bool {
-        let client = client.to_canonical();
-        self.trusts(client) || self.take(client, Instant::now())
+    pub(super) fn allow(&self, client: ClientAddress) -> bool {
+        self.take(client, Instant::now())
     }
 
-    /// Whether the next one would be allowed. Counts nothing.
-    pub(super) fn would_allow(&self, client: IpAddr) -> bool {
-        let client = client.to_canonical();
-        if self.trusts(client) {
+    fn take(&self, client: ClientAddress, now: Instant) -> bool {
+        // Never half-changed.
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (network, site) = (client.network(), client.site());
+        // Looked at first, so that a site that is over its limit adds nothing to the table.
+        table.bucket(site, SITE_FACTOR, now).left(now) >= 1.0
+            && table.bucket(network, 1.0, now).take(1.0, now)
+            && table.bucket(site, SITE_FACTOR, now).take(1.0, now)
+    }
+}
+
+impl Table {
+    /// The bucket of a network; if there is no room for it, that of a group.
+    fn bucket(&mut self, network: Network, factor: f64, now: Instant) -> &mut TokenBucket {
+        let (per_second, burst) = (self.per_second, self.burst);
+        let new = |factor: f64| TokenBucket::new(per_second * factor, burst * factor, now);
+        if self.networks.contains_key(&network) || self.has_room(now) {
+            let bucket = self.networks.entry(network);
+            return bucket.or_insert_with(|| new(factor));
+        }
+        let group = self.hasher.hash_one(network) % GROUPS;
+        let bucket = self.groups.entry(group);
+        bucket.or_insert_with(|| new(SITE_FACTOR))
+    }
+
+    /// Whether another network fits, perhaps after those that have been quiet are forgotten.
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.networks.len() < NETWORKS_MAX {
             return true;
         }
-        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.get(&network(client));
-        bucket.is_none_or(|bucket| bucket.left(Instant::now()) >= 1.0)
-    }
-
-    fn trusts(&self, client: IpAddr) -> bool {
-        self.trusts_loopback && client.is_loopback()
-    }
-
-    fn take(&self, client: IpAddr, now: Instant) -> bool {
-        let network = network(client);
-        // Never half-changed.
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= CLIENTS_MAX && !buckets.contains_key(&network) {
-            buckets.retain(|_, bucket| !bucket.is_full(now));
-            if buckets.len() >= CLIENTS_MAX {
-                return true;
-            }
+        let due = |at| now.saturating_duration_since(at) >= SWEEP_INTERVAL;
+        if self.swept_at.is_none_or(due) {
+            self.swept_at = Some(now);
+            self.networks.retain(|_, bucket| !bucket.is_full(now));
         }
-        let bucket = buckets.entry(network);
-        let new = || TokenBucket::new(self.rate, self.burst, now);
-        bucket.or_insert_with(new).take(1.0, now)
+        self.networks.len() < NETWORKS_MAX
     }
 }
 
-/// A count, at least one.
-fn count(number: usize) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX).max(1))
-}
-
-/// The addresses that are counted together.
-fn network(client: IpAddr) -> IpAddr {
-    match client {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & NETWORK).into(),
-        ip @ IpAddr::V4(_) => ip,
-    }
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::net::Ipv6Addr;
 
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn client(text: &str) -> ClientAddress {
+        ClientAddress::new(text.parse().unwrap())
+    }
+
+    fn v6(bits: u128) -> ClientAddress {
+        ClientAddress::new(Ipv6Addr::from_bits(0x2001_0db8 << 96 | bits).into())
     }
 
     #[test]
-    fn each_source_has_its_own_allowance() {
-        let clients = ClientLimits::of_offers(Some(2));
+    fn each_address_has_its_own_allowance() {
+        let clients = ClientLimits::of_offers(2);
         let now = Instant::now();
-        let taken = |client, now| (0..100).filter(|_| clients.take(ip(client), now)).count();
+        let taken = |text, now| (0..100).filter(|_| clients.take(client(text), now)).count();
         assert_eq!(taken("192.0.2.1", now), 20);
         assert_eq!(taken("192.0.2.2", now), 20);
         assert_eq!(taken("2001:db8::1", now), 20);
         assert_eq!(taken("2001:db8::2", now), 0, "the same network");
         assert_eq!(taken("2001:db8:0:1::2", now), 20);
         assert_eq!(taken("192.0.2.1", now + Duration::from_secs(1)), 2);
+        assert_eq!(taken("127.0.0.1", now), 20, "this machine is no exception");
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let clients = ClientLimits::of_offers(None);
+    fn a_site_has_no_more_than_its_own_allowance() {
+        let clients = ClientLimits::of_failures(60);
         let now = Instant::now();
-        for number in 0..20_000_u32 {
-            assert!(clients.take(IpAddr::V4(number.into()), now));
-        }
-        assert!(clients.buckets.lock().unwrap().len() <= CLIENTS_MAX);
-        // A client that has been quiet is forgotten.
-        assert!(clients.take(ip("192.0.2.1"), now + Duration::from_mins(1)));
-        assert_eq!(clients.buckets.lock().unwrap().len(), 1);
+        // One attempt from each /64 of a /48.
+        let allowed = (0..60_000_u128).filter(|&net| clients.take(v6(net << 64), now));
+        assert_eq!(allowed.count(), 16 * 60);
+        // Another site is not affected.
+        assert!(clients.take(client("192.0.2.1"), now));
+        let entries = clients.0.lock().unwrap().networks.len();
+        assert!(entries < 1000, "{entries}");
     }
 
     #[test]
-    fn a_proxy_on_this_machine_is_not_limited_unless_asked_for() {
-        let clients = ClientLimits::of_offers(None);
-        for loopback in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert!((0..1000).all(|_| clients.allow(ip(loopback))));
-        }
-        let clients = ClientLimits::of_offers(Some(1));
-        assert!((0..1000).any(|_| !clients.allow(ip("127.0.0.1"))));
+    fn who_is_refused_takes_nothing_from_the_neighbours() {
+        let clients = ClientLimits::of_failures(60);
+        let now = Instant::now();
+        assert_eq!((0..10_000).filter(|_| clients.take(v6(1), now)).count(), 60);
+        assert!(clients.take(v6(1 << 64), now));
     }
 
     #[test]
-    fn looking_counts_nothing() {
-        let clients = ClientLimits::of_failures(Some(3));
-        let client = ip("192.0.2.1");
-        assert!((0..100).all(|_| clients.would_allow(client)));
-        assert!((0..3).all(|_| clients.allow(client)));
-        assert!(!clients.would_allow(client));
-        assert!(clients.would_allow(ip("192.0.2.2")));
+    fn a_full_table_still_limits() {
+        let clients = ClientLimits::of_failures(60);
+        let now = Instant::now();
+        // From everywhere: each attempt from a site of its own.
+        let allowed = (0..200_000_u128).filter(|&site| clients.take(v6(site << 80), now));
+        // Each attempt of a client without a place of its own counts twice.
+        let allowed = allowed.count();
+        assert!(allowed <= NETWORKS_MAX / 2 + 256 * 16 * 60 / 2, "{allowed}");
+        let table = clients.0.lock().unwrap();
+        assert_eq!(table.networks.len(), NETWORKS_MAX);
+        assert_eq!(table.groups.len(), 256);
+        drop(table);
+        assert!((0..10_000).any(|_| !clients.take(client("192.0.2.1"), now)));
+        // Networks that have been quiet make room.
+        let later = now + Duration::from_mins(2);
+        assert!(clients.take(client("198.51.100.1"), later));
+        assert_eq!(clients.0.lock().unwrap().networks.len(), 2);
     }
 }

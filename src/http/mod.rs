@@ -19,6 +19,8 @@ mod pages;
 mod pipelines;
 mod preconditions;
 mod problem;
+mod proxies;
+mod proxy_header;
 mod reply;
 mod request;
 mod resource;
@@ -27,7 +29,7 @@ mod tls;
 mod urls;
 mod wire;
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use ::http::{Method, StatusCode};
 use hyper::server::conn::http1;
@@ -36,6 +38,7 @@ use hyper_util::{
     server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
+use ipnet::IpNet;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -43,12 +46,13 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
-    auth::Auth, clients::ClientLimits, pages::Pages, problem::Problem, reply::empty,
-    request::HttpRequest, router::Route,
+    auth::Auth, clients::ClientLimits, pages::Pages, problem::Problem, proxies::Proxies,
+    reply::empty, request::HttpRequest, router::Route,
 };
 pub use self::{
     auth::Options as AuthOptions,
@@ -56,6 +60,7 @@ pub use self::{
 };
 use crate::{
     broadcast::Broadcasts,
+    client::ClientAddress,
     fanout::Fanout,
     resources::{self, Amount, Asker},
 };
@@ -100,8 +105,10 @@ pub struct Options {
     pub redirect_publishers: Option<String>,
     /// Scheme and authority of the server that viewers are redirected to.
     pub redirect_viewers: Option<String>,
-    /// Offers per second from one client. Default: see `clients`.
-    pub client_offers: Option<usize>,
+    /// Offers per second from one client.
+    pub client_offers: usize,
+    /// Proxies that are believed about their clients.
+    pub trusted_proxies: Vec<IpNet>,
     /// How connections are encrypted, if they are.
     pub tls: Option<Tls>,
     /// Who may publish and watch, and how requests prove it.
@@ -121,6 +128,7 @@ struct App {
     fanout: Fanout,
     pages: Pages,
     clients: ClientLimits,
+    proxies: Proxies,
     auth: Auth,
     drawings: Semaphore,
     events: events::ListUpdates,
@@ -141,6 +149,7 @@ pub async fn serve(
         events: events::ListUpdates::start(broadcasts.clone(), &mut tasks),
         pages: Pages::new(options.web.clone()),
         clients: ClientLimits::of_offers(options.client_offers),
+        proxies: Proxies::new(options.trusted_proxies.clone()),
         auth: Auth::new(options.auth.clone()),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         options,
@@ -178,7 +187,7 @@ async fn accept(
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         let (stream, client) = match listener.accept().await {
-            Ok((stream, address)) => (stream, address.ip()),
+            Ok((stream, address)) => (stream, ClientAddress::new(address.ip())),
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -196,22 +205,48 @@ async fn accept(
         }
         let (app, builder, watcher) = (Arc::clone(app), builder.clone(), graceful.watcher());
         tasks.spawn(async move {
-            let Some(tls) = app.options.tls.clone() else {
-                converse(stream, client, app, builder, watcher).await;
-                return drop(permit);
-            };
-            let handshake = timeout(app.options.header_timeout, tls.accept(stream));
             let stopping = app.stopping.clone();
-            match stopping.run_until_cancelled(handshake).await {
-                Some(Ok(Ok(stream))) => converse(stream, client, app, builder, watcher).await,
-                Some(Ok(Err(error))) => tracing::debug!(%error, "TLS handshake failed"),
-                Some(Err(_)) => tracing::debug!("TLS handshake timed out"),
+            let opening = timeout(app.options.header_timeout, open(stream, client, &app));
+            match stopping.run_until_cancelled(opening).await {
+                Some(Ok(Ok((Stream::Plain(stream), sender)))) => {
+                    converse(stream, sender, app, builder, watcher).await;
+                }
+                Some(Ok(Ok((Stream::Tls(stream), sender)))) => {
+                    converse(*stream, sender, app, builder, watcher).await;
+                }
+                Some(Ok(Err(error))) => tracing::debug!(%client, %error, "connection not opened"),
+                Some(Err(_)) => tracing::debug!(%client, "connection not opened in time"),
                 None => {}
             }
             drop(permit);
         });
         while tasks.try_join_next().is_some() {}
     }
+}
+
+/// A connection on which HTTP can begin.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Reads what comes before HTTP: a PROXY header, the TLS handshake. Also returns who sends.
+async fn open(
+    mut stream: TcpStream,
+    peer: ClientAddress,
+    app: &App,
+) -> io::Result<(Stream, ClientAddress)> {
+    let mut sender = peer;
+    if app.proxies.trusts(peer)
+        && let Some(address) = proxy_header::read(&mut stream).await?
+    {
+        sender = ClientAddress::new(address);
+    }
+    let stream = match &app.options.tls {
+        Some(tls) => Stream::Tls(Box::new(tls.accept(stream).await?)),
+        None => Stream::Plain(stream),
+    };
+    Ok((stream, sender))
 }
 
 /// Answers the first request of a connection that there is no room for. Reads what has
@@ -234,14 +269,14 @@ async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
 /// Answers the requests of one connection until it ends.
 async fn converse<S>(
     stream: S,
-    client: IpAddr,
+    sender: ClientAddress,
     app: Arc<App>,
     builder: http1::Builder,
     watcher: Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(warp::service(filter(app, client)));
+    let service = TowerToHyperService::new(warp::service(filter(app, sender)));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection failed");
@@ -251,7 +286,7 @@ async fn converse<S>(
 /// What answers the requests of one connection.
 fn filter(
     app: Arc<App>,
-    client: IpAddr,
+    sender: ClientAddress,
 ) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     warp::method()
         .and(warp::path::full())
@@ -260,6 +295,7 @@ fn filter(
         .and(warp::body::stream().map(request::body))
         .then(move |method, path: FullPath, query, headers, body| {
             let path = path.as_str().to_owned();
+            let client = app.proxies.client(sender, &headers);
             let request = HttpRequest::new(client, method, path, query, headers, body);
             let app = Arc::clone(&app);
             async move { app.answer(request).await }

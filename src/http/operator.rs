@@ -24,7 +24,7 @@ pub(super) fn check(app: &App, request: &HttpRequest) -> Result<(), Problem> {
     if !app.options.local_control {
         return refused("http.local_control is off");
     }
-    if !request.client.to_canonical().is_loopback() {
+    if !request.client.ip().is_loopback() {
         return refused("only allowed from the machine that the server runs on");
     }
     if FORWARDED

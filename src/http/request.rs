@@ -1,6 +1,6 @@
 //! A request, and its body read under limits.
 
-use std::{net::IpAddr, pin::Pin, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, Method, header};
 use bytes::{Bytes, BytesMut};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use warp::{Buf, Stream};
 
 use super::problem::Problem;
+use crate::client::ClientAddress;
 
 /// How much of an oversized body is read before the connection is cut, as a multiple of its limit:
 /// the client should see the answer instead of a reset.
@@ -30,8 +31,8 @@ pub(super) fn body<B: Buf>(
 
 /// What handlers see of a request.
 pub(super) struct HttpRequest {
-    /// Where the connection comes from.
-    pub(super) client: IpAddr,
+    /// Who sent it, behind any trusted proxies.
+    pub(super) client: ClientAddress,
     pub(super) method: Method,
     pub(super) path: String,
     /// Without the question mark; empty if there is none.
@@ -48,7 +49,7 @@ impl HttpRequest {
         reason = "the parts of a request as warp has them"
     )]
     pub(super) fn new(
-        client: IpAddr,
+        client: ClientAddress,
         method: Method,
         path: String,
         query: String,

@@ -134,6 +134,7 @@ pub(super) fn http(config: Config, tls: Option<Tls>) -> http::Options {
         redirect_publishers: http.redirect_publishers.map(|url| url.0),
         redirect_viewers: http.redirect_viewers.map(|url| url.0),
         client_offers: limits.source_offers,
+        trusted_proxies: http.trusted_proxies,
         tls,
         auth: http::AuthOptions {
             access,

@@ -7,6 +7,8 @@ const LINES: &[(&str, &[&str])] = &[
     ("media", &[]),
     // The system's limits for this process.
     ("resources", &[]),
+    // Addresses of clients.
+    ("client", &[]),
     ("pipeline", &["media", "resources"]),
     ("peer", &["media", "peer::sdp"]),
     ("peer::sdp", &["media"]),
@@ -82,6 +84,7 @@ const LINES: &[(&str, &[&str])] = &[
         &[
             "access",
             "broadcast",
+            "client",
             "fanout",
             "media",
             "peer::sdp",
@@ -118,6 +121,7 @@ const LINES: &[(&str, &[&str])] = &[
 const ALL: &[&str] = &[
     "access",
     "broadcast",
+    "client",
     "config",
     "fanout",
     "fanout::webrtcbin",

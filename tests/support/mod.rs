@@ -30,6 +30,12 @@ pub fn fixture(name: &str) -> String {
     text.lines().flat_map(|line| [line, "\r\n"]).collect()
 }
 
+/// Limits per address that tests lift: all their clients are at one.
+const LIFTED: [(&str, &str); 2] = [
+    ("AERIAL_LIMITS_SOURCE_OFFERS", "1000000"),
+    ("AERIAL_LIMITS_SOURCE_FAILURES", "1000000"),
+];
+
 /// The built program with these arguments, and without environment variables of its own.
 pub fn aerial(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aerial"));
@@ -38,6 +44,7 @@ pub fn aerial(arguments: &[&str]) -> Command {
     }
     command
         .args(arguments)
+        .envs(LIFTED)
         .current_dir(env!("CARGO_TARGET_TMPDIR"));
     command
 }
