@@ -1,12 +1,20 @@
 /** A browser that publishes learns how much the way to the server takes. */
 
 import assert from 'node:assert/strict';
-import { Server, openBrowser, test, until } from './harness.js';
+import { open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { AUTOPLAY, FAKE_DEVICES, Server, onAir, openBrowser, sleep, test, until } from './harness.js';
+import { Relay, through } from './relay.js';
 
 /** What a browser without feedback has not reached after 15 s, in bit/s. */
 const ESTIMATE = 1_500_000;
 /** It is there after a second or two; this is for machines with a lot else to do, in milliseconds. */
 const PATIENCE = 15_000;
+/** As fast as a camera. */
+const CAMERA = ['--use-fake-device-for-media-stream=fps=30', '--use-fake-ui-for-media-stream', ...AUTOPLAY];
+/** A line that takes what a page sends at most, but loses some of it. */
+const LOSSY = { rate: 3_000_000, loss: 0.02, queue: 200, delay: 20 };
 const TRANSPORT_CC = 'draft-holmer-rmcat-transport-wide-cc-extensions-01';
 
 /**
@@ -42,11 +50,78 @@ const estimate = (page) =>
     return estimate;
   });
 
+/**
+ * What a page sends: the height of its picture, and the encoder's rate in bit/s.
+ * @param {import('playwright-core').Page} page
+ * @returns {Promise<{height: number, rate: number}>}
+ */
+const sent = (page) =>
+  page.evaluate(async () => {
+    const peer = /** @type {RTCPeerConnection|undefined} */ (Reflect.get(window, 'peer'));
+    const sent = { height: 0, rate: 0 };
+    (await peer?.getStats())?.forEach((report) => {
+      if (report.type !== 'outbound-rtp' || report.kind !== 'video') return;
+      sent.height = report.frameHeight ?? 0;
+      sent.rate = report.targetBitrate ?? 0;
+    });
+    return sent;
+  });
+
+/** Keeps the page's peer connection where {@link sent} finds it. @param {import('playwright-core').Page} page */
+const keepPeer = (page) =>
+  page.addInitScript(() => {
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+      /** @param {RTCConfiguration} [configuration] */
+      constructor(configuration) {
+        super(configuration);
+        Object.assign(window, { peer: this });
+      }
+    };
+  });
+
+/**
+ * A picture that moves and is noisy, so that an encoder takes every bit it may have. Returns its file (YUV4MPEG2).
+ * @param {import('./harness.js').Context} t
+ */
+async function demandingPicture(t) {
+  const [width, height, frames] = [1280, 720, 10];
+  const file = path.join(tmpdir(), `aerial-picture-${process.pid}.y4m`);
+  t.after(() => rm(file, { force: true }));
+  const output = await open(file, 'w');
+  await output.write(`YUV4MPEG2 W${width} H${height} F30:1 Ip A1:1 C420jpeg\n`);
+  const frame = Buffer.alloc((width * height * 3) / 2, 128);
+  let noise = 1;
+  for (let number = 0; number < frames; number += 1) {
+    for (let at = 0; at < width * height; at += 1) {
+      noise = (Math.imul(noise, 1664525) + 1013904223) | 0;
+      const column = ((at % width) + number * 8) >> 4;
+      const row = (Math.floor(at / width) + number * 4) >> 4;
+      frame[at] = ((column * 37 + row * 91) % 180) + 20 + ((noise >>> 16) % 24);
+    }
+    await output.write('FRAME\n');
+    await output.write(frame);
+  }
+  await output.close();
+  return file;
+}
+
+/**
+ * Begins to publish with the page of the server.
+ * @param {import('playwright-core').Page} page
+ * @param {string} url
+ */
+async function goLive(page, url) {
+  await keepPeer(page);
+  await page.goto(url);
+  await page.locator('#go:enabled').click();
+  await onAir(page);
+}
+
 for (const engine of ['webrtcbin', 'direct']) {
   test(`${engine}: feedback lets a publisher's estimate grow`, async (t) => {
     const server = await Server.start(['--webrtc.publisher_engine', engine]);
     t.after(() => server.stop());
-    const browser = await openBrowser(t);
+    const browser = await openBrowser(t, CAMERA);
     const page = await browser.page();
     await page.goto(server.origin);
     const answer = await publish(page, `${server.origin}/whip/estimate`);
@@ -58,5 +133,46 @@ for (const engine of ['webrtcbin', 'direct']) {
     }
     await server.live('estimate');
     await until(async () => (await estimate(page)) > ESTIMATE, 'the estimate to grow', PATIENCE);
+    // Chromium has halved the picture for each frame that came before the connection was up: one or two.
+    await until(async () => (await sent(page)).height >= 540, 'a picture of 540 lines', 10_000);
+  });
+
+  test(`${engine}: the page sends 720p at 2 Mb/s within 5 s`, async (t) => {
+    const server = await Server.start(['--webrtc.publisher_engine', engine]);
+    t.after(() => server.stop());
+    const browser = await openBrowser(t, CAMERA);
+    const page = await browser.page();
+    await goLive(page, `${server.origin}/publish/fast`);
+    const heights = new Set();
+    const full = async () => {
+      const { height, rate } = await sent(page);
+      if (height > 0) heights.add(height);
+      return height === 720 && rate >= 2_000_000;
+    };
+    await until(full, '720p at 2 Mb/s', 5_000);
+    assert.deepEqual([...heights], [720], 'no smaller picture before');
+  });
+
+  test(`${engine}: a lossy line of 3 Mb/s is held without oscillation`, async (t) => {
+    const server = await Server.start(['--webrtc.publisher_engine', engine]);
+    t.after(() => server.stop());
+    const picture = `--use-file-for-fake-video-capture=${await demandingPicture(t)}`;
+    const browser = await openBrowser(t, [...FAKE_DEVICES, '--use-fake-ui-for-media-stream', ...AUTOPLAY, picture]);
+    const page = await browser.page();
+    const relay = await Relay.start(LOSSY);
+    t.after(() => relay.stop());
+    await through(page, relay);
+    await goLive(page, `${server.origin}/publish/lossy`);
+    await sleep(8_000);
+    const rates = [];
+    for (let sample = 0; sample < 16; sample += 1) {
+      rates.push((await sent(page)).rate);
+      await sleep(500);
+    }
+    t.diagnostic(rates.map((rate) => Math.round(rate / 1000)).join(' '));
+    const [least, most] = [Math.min(...rates), Math.max(...rates)];
+    assert.ok(least >= 700_000, `${least} bit/s`);
+    assert.ok(most <= least * 2, `${least} to ${most} bit/s`);
+    assert.ok(relay.counts.lost > 20, 'it was lossy');
   });
 }

@@ -8,6 +8,8 @@ import { once } from 'node:events';
 
 /** Clients at the same time; further ones are ignored. */
 const CLIENTS_MAX = 32;
+/** IPv4 and UDP headers, which take part of a line's rate. */
+const HEADER_BYTES = 28;
 /** Datagrams in flight at the same time; further ones are dropped. */
 const QUEUE_MAX = 20_000;
 
@@ -33,12 +35,16 @@ function generator(seed) {
  * @property {number} [jitter] Up to this many milliseconds more, without changing the order.
  * @property {number} [reorder] Share of datagrams that overtake others by 30 ms.
  * @property {number} [duplicate] Share of datagrams that arrive twice.
+ * @property {number} [rate] Bits per second; others wait in a queue. Default: no limit.
+ * @property {number} [queue] Milliseconds that the queue holds; what does not fit in is lost. Default 200.
  */
 
 /**
- * One direction of one client.
- * @typedef {{until: number, losing: number}} Direction
+ * One direction of one client: when the last datagram arrives, when the line has sent it, and how many more of a burst
+ * are lost.
+ * @typedef {{until: number, busy: number, losing: number}} Direction
  */
+const FRESH = { until: 0, busy: 0, losing: 0 };
 
 export class Relay {
   /** Where the server is. */
@@ -96,30 +102,35 @@ export class Relay {
     if (!upstream) {
       if (this.#upstreams.size === CLIENTS_MAX) return;
       const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 }).bind(0, '127.0.0.1');
-      upstream = { socket, up: { until: 0, losing: 0 }, down: { until: 0, losing: 0 } };
+      upstream = { socket, up: { ...FRESH }, down: { ...FRESH } };
       socket.on('message', (reply) => {
-        this.#pass(upstream.down, () => this.#socket.send(reply, client.port, client.address));
+        this.#pass(upstream.down, reply.length, () => this.#socket.send(reply, client.port, client.address));
       });
       this.#upstreams.set(key, upstream);
     }
     const { socket } = upstream;
-    this.#pass(upstream.up, () => {
+    this.#pass(upstream.up, data.length, () => {
       if (this.#upstreams.get(key)?.socket === socket) socket.send(data, this.target, '127.0.0.1');
     });
   }
 
   /**
    * @param {Direction} direction
+   * @param {number} bytes
    * @param {() => void} send
    */
-  #pass(direction, send) {
+  #pass(direction, bytes, send) {
     const { loss = 0, burst = 1, delay = 0, jitter = 0, reorder = 0, duplicate = 0 } = this.#path;
+    const { rate = Infinity, queue = 200 } = this.#path;
     if (direction.losing === 0 && this.#random() < loss / burst) direction.losing = burst;
+    const now = performance.now();
+    const sent = Math.max(now, direction.busy) + ((bytes + HEADER_BYTES) * 8_000) / rate;
+    const fits = sent - now <= queue || rate === Infinity;
     if (direction.losing > 0) direction.losing -= 1;
-    else if (!this.blackout && this.#pending < QUEUE_MAX) {
+    else if (!this.blackout && fits && this.#pending < QUEUE_MAX) {
       this.counts.passed += 1;
-      const now = performance.now();
-      let at = now + delay + this.#random() * jitter;
+      direction.busy = sent;
+      let at = sent + delay + this.#random() * jitter;
       if (this.#random() < reorder) at = Math.max(now, at - 30);
       else direction.until = at = Math.max(at, direction.until);
       this.#later(at - now, send);

@@ -110,6 +110,10 @@ export class WhipClient extends Client {
       this.#senders.set(kind, transceiver.sender);
       if (kind === 'video') this.#prefer(transceiver);
     }
+    void this.#tune();
+    peer.addEventListener('connectionstatechange', () => {
+      if (peer === this.peer && peer.connectionState === 'connected') void this.#tune();
+    });
   }
 
   /** @param {RTCRtpTransceiver} transceiver */
@@ -161,6 +165,9 @@ export class WhipClient extends Client {
     if (video?.track) {
       if ('contentHint' in video.track) video.track.contentHint = contentHint;
       const height = video.track.getSettings().height ?? 0;
+      // Until it is connected, Chromium takes the network for a slow one: it would halve the picture for each frame
+      // that the camera delivers, and need several seconds to undo that.
+      const sharp = contentHint === 'detail' || contentHint === 'text' || this.peer?.connectionState !== 'connected';
       await limit(
         video,
         {
@@ -168,7 +175,7 @@ export class WhipClient extends Client {
           maxFramerate,
           scaleResolutionDownBy: Math.max(1, height / maxHeight),
         },
-        contentHint === 'detail' || contentHint === 'text' ? 'maintain-resolution' : 'balanced',
+        sharp ? 'maintain-resolution' : 'balanced',
       );
     }
     if (audio?.track) await limit(audio, { maxBitrate: maxAudioBitrate });

@@ -265,6 +265,7 @@ fn congestion_control_is_promised_only_if_webrtcbin_does_it() {
     let created = engine_answer(&offer, &choices);
     let without = publisher_answer(&offer, &choices, &created, &[]).unwrap();
     assert!(!without.contains("extmap") && !without.contains("transport-cc"));
+    assert!(!without.contains("start-bitrate"));
 
     let local = local_description(&offer, &created);
     let with = publisher_answer(&offer, &choices, &local, &[]).unwrap();
@@ -276,6 +277,8 @@ fn congestion_control_is_promised_only_if_webrtcbin_does_it() {
     );
     assert!(with.contains(&format!("\r\na=extmap:4 {uri}\r\n")));
     assert!(with.contains("\r\na=rtcp-fb:96 transport-cc\r\n"));
+    assert!(with.contains("\r\na=fmtp:96 x-google-start-bitrate=1500\r\n"));
+    assert_eq!(with.matches("start-bitrate").count(), 1, "only the picture");
     assert!(!with.contains("goog-remb"));
 
     let obs = publish(OBS).unwrap();
