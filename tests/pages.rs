@@ -5,7 +5,7 @@ use crate::support::{Server, aerial, output};
 #[test]
 fn pages() {
     let server = Server::start(&[]);
-    for path in ["/", "/watch/demo", "/publish", "/publish/demo"] {
+    for path in ["/", "/watch/demo", "/publish/", "/publish/demo"] {
         let reply = server.get(path).expect(200);
         assert_eq!(
             reply.header("content-type"),
@@ -22,8 +22,11 @@ fn pages() {
                 .is_empty()
         );
     }
+    for (path, target) in [("/publish?a", "publish/?a"), ("/watch/demo/", "../demo")] {
+        let reply = server.get(path).expect(308);
+        assert_eq!(reply.header("location"), Some(target));
+    }
     for path in [
-        "/watch",
         "/watch/..",
         "/watch/.x",
         "/publish/a/b",

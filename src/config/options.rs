@@ -102,7 +102,9 @@ section! {
         tls_certificate: Option<PathBuf> = "",
         /// Private key of the certificate: a PEM file without a password.
         tls_key: Option<PathBuf> = "",
-        /// Scheme and host under which clients reach this server, for whole URLs in answers.
+        /// Where clients reach this server, for whole URLs in answers: scheme, host and, if a proxy
+        /// puts the server below one, a path, `https://example.org/live`. The proxy removes that
+        /// path from requests.
         public_url: Option<PublicUrl> = "",
         /// Simultaneous connections, event streams included; further ones wait.
         connections: usize = "2000" from "1" to "1000000",

@@ -19,7 +19,7 @@ pub struct Bytes(pub usize);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogFilter(pub String);
 
-/// Scheme and authority, `https://live.example`, without a path.
+/// Scheme, authority and perhaps a path, without a slash at the end: `https://example.org/live`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicUrl(pub String);
 
@@ -144,12 +144,12 @@ impl Value for LogFilter {
 }
 
 impl Value for PublicUrl {
-    const TAKES: &'static str = "a URL without a path, such as https://live.example";
+    const TAKES: &'static str = "a URL such as https://live.example or https://example.org/live";
 
     fn read(text: &str) -> Option<Self> {
         let url: http::Uri = text.parse().ok()?;
         let scheme = matches!(url.scheme_str(), Some("http" | "https"));
-        let bare = url.path_and_query().is_none_or(|path| path == "/");
+        let bare = url.query().is_none() && !text.contains('#');
         (scheme && bare && url.authority().is_some())
             .then(|| Self(text.trim_end_matches('/').to_owned()))
     }
@@ -271,16 +271,22 @@ mod tests {
     }
 
     #[test]
-    fn public_urls_have_no_path() {
-        assert_eq!(
-            PublicUrl::read("https://a.example/"),
-            Some(PublicUrl("https://a.example".into()))
-        );
+    fn public_urls() {
+        for (text, url) in [
+            ("https://a.example", "https://a.example"),
+            ("https://a.example/", "https://a.example"),
+            ("http://a.example:8080/live/", "http://a.example:8080/live"),
+            ("https://a.example/x/y", "https://a.example/x/y"),
+        ] {
+            assert_eq!(PublicUrl::read(text), Some(PublicUrl(url.into())));
+        }
         for wrong in [
             "a.example",
+            "/live",
             "ftp://a.example",
-            "https://a.example/x",
             "https://a/?q",
+            "https://a/x?q",
+            "https://a/#x",
         ] {
             assert!(PublicUrl::read(wrong).is_none(), "{wrong}");
         }

@@ -10,7 +10,7 @@ use super::{
     reply::{add_links, empty, set, with_body},
     request::HttpRequest,
     router::Naming,
-    urls, wire,
+    wire,
 };
 use crate::{
     broadcast::{self, Created},
@@ -134,8 +134,7 @@ pub(super) fn name(
 
 fn created_response(app: &App, role: Role, created: &Created) -> Response {
     let session = &created.session;
-    let base = app.options.public_url.as_deref().unwrap_or_default();
-    let location = format!("{base}{}", urls::session(role, &session.id));
+    let location = app.session_url(role, &session.id);
     let mut response = with_body(StatusCode::CREATED, OFFER_TYPE, created.answer.clone());
     // The URL is a secret: keep it out of logs that print headers.
     if let Ok(mut value) = HeaderValue::from_str(&location) {
@@ -148,7 +147,7 @@ fn created_response(app: &App, role: Role, created: &Created) -> Response {
     set(&mut response, &header::CACHE_CONTROL, "no-store");
     add_links(&mut response, &app.options.ice_servers);
     if role == Role::Viewer {
-        extensions::announce(&mut response, session);
+        extensions::announce(&mut response, &location);
     }
     response
 }

@@ -22,7 +22,6 @@ use super::{
     reply::{add_links, empty, set},
     request::HttpRequest,
     resource::find,
-    urls,
 };
 use crate::{
     broadcast::{EventKind, Session, State, Status},
@@ -46,16 +45,15 @@ pub(super) enum Extension<'a> {
 }
 
 /// Names the extensions in the 201 (RFC 8288), each on a line of its own.
-pub(super) fn announce(response: &mut Response, session: &Session) {
-    let base = urls::session(Role::Viewer, &session.id);
+pub(super) fn announce(response: &mut Response, session: &str) {
     let names: Vec<_> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
     let links = [
         format!(
-            "<{base}/events>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; \
+            "<{session}/events>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; \
              events=\"{}\"",
             names.join(",")
         ),
-        format!("<{base}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\""),
+        format!("<{session}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\""),
     ];
     add_links(response, &links);
 }
@@ -109,8 +107,8 @@ async fn select(app: &App, session: &Session, request: HttpRequest) -> Result<Re
     };
     let number = session.select_events(wanted)?;
     let mut response = empty(StatusCode::CREATED);
-    let base = urls::session(Role::Viewer, &session.id);
-    let location = format!("{base}/events/{number}");
+    let session = app.session_url(Role::Viewer, &session.id);
+    let location = format!("{session}/events/{number}");
     set(&mut response, &header::LOCATION, &location);
     Ok(response)
 }

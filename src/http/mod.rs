@@ -81,7 +81,7 @@ const REFUSED_BYTES: usize = 4 << 10;
 /// The room's options.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Scheme and authority put before paths in `Location`.
+    /// Put before paths in `Location` and `Link`: scheme, authority, perhaps a path.
     pub public_url: Option<String>,
     /// Simultaneous connections.
     pub connections_max: usize,
@@ -373,6 +373,7 @@ impl App {
             Route::Health => self.health(),
             Route::Metrics => Ok(metrics::answer(self)),
             Route::File(path) => self.pages.answer(path, &request.headers).await,
+            Route::Moved(target) => Ok(pages::moved(target, &request.query)),
         }
     }
 

@@ -63,6 +63,15 @@ impl Pages {
     }
 }
 
+/// Sends a browser to an address relative to the one that it asked for.
+pub(super) fn moved(target: &str, query: &str) -> Response {
+    let mut response = empty(StatusCode::PERMANENT_REDIRECT);
+    let question = if query.is_empty() { "" } else { "?" };
+    let location = format!("{target}{question}{query}");
+    set(&mut response, &header::LOCATION, &location);
+    response
+}
+
 fn built_in(path: &str) -> Option<File> {
     let file = BuiltIn::get(path)?;
     let content = match file.data {

@@ -37,6 +37,8 @@ pub(super) enum Route<'a> {
     Metrics,
     /// A page or what belongs to one: path in the web folder, made of harmless segments.
     File(&'a str),
+    /// The page is elsewhere: an address relative to this one, whatever path a proxy has put before both.
+    Moved(String),
 }
 
 /// How an endpoint's request names its broadcast.
@@ -112,7 +114,14 @@ impl<'a> Route<'a> {
             ("healthz", None, None) => Some(Self::Health),
             ("metrics", None, None) => Some(Self::Metrics),
             ("", None, None) => Some(Self::File("index.html")),
-            ("publish", None, None) => Some(Self::File("publish.html")),
+            // Pages refer to their files relative to their own depth.
+            ("publish", None, None) => Some(Self::Moved("publish/".to_owned())),
+            ("publish", Some(""), None) => Some(Self::File("publish.html")),
+            ("watch", None, None) => Some(Self::Moved("./".to_owned())),
+            ("watch", Some(""), None) => Some(Self::Moved("../".to_owned())),
+            ("publish" | "watch", Some(name), Some("")) => {
+                Name::new(name).map(|_| Self::Moved(format!("../{name}")))
+            }
             ("publish", Some(name), None) => Name::new(name).map(|_| Self::File("publish.html")),
             ("watch", Some(name), None) => Name::new(name).map(|_| Self::File("watch.html")),
             (name, Some(last), None) if !RESERVED.contains(&name) => {
@@ -160,7 +169,8 @@ impl<'a> Route<'a> {
             | Self::Server
             | Self::Health
             | Self::Metrics
-            | Self::File(_) => "GET, HEAD, OPTIONS",
+            | Self::File(_)
+            | Self::Moved(_) => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -270,13 +280,27 @@ mod tests {
         for (path, file) in [
             ("/", "index.html"),
             ("/watch/demo", "watch.html"),
-            ("/publish", "publish.html"),
+            ("/publish/", "publish.html"),
             ("/publish/demo", "publish.html"),
             ("/js/whip.js", "js/whip.js"),
             ("/js/a/b/c.js", "js/a/b/c.js"),
             ("/favicon.svg", "favicon.svg"),
         ] {
             assert_eq!(Route::of(path), Some(Route::File(file)), "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_are_found_with_and_without_a_slash() {
+        for (path, target) in [
+            ("/publish", "publish/"),
+            ("/publish/demo/", "../demo"),
+            ("/watch", "./"),
+            ("/watch/", "../"),
+            ("/watch/demo/", "../demo"),
+        ] {
+            let moved = Some(Route::Moved(target.to_owned()));
+            assert_eq!(Route::of(path), moved, "{path}");
         }
     }
 
@@ -297,8 +321,8 @@ mod tests {
             "/js/.hidden",
             "/js//a",
             "/js/",
-            "/watch",
             "/watch/..",
+            "/watch/../",
             "/index.html",
             "/css/%2e%2e/x",
             "/etc/passwd",

@@ -1,5 +1,6 @@
-//! The paths of sessions.
+//! URLs of sessions, as clients see them.
 
+use super::App;
 use crate::{broadcast::SessionId, peer::sdp::Role};
 
 /// The first segment of a role's paths.
@@ -10,7 +11,15 @@ pub(super) fn prefix(role: Role) -> &'static str {
     }
 }
 
-/// The path of a session. Secret.
-pub(super) fn session(role: Role, id: &SessionId) -> String {
-    format!("/{}/s/{}", prefix(role), id.as_str())
+impl App {
+    /// What comes before this server's paths in the URLs that clients see: scheme, authority and
+    /// the path below which a proxy has put it; each of them may be missing.
+    fn base(&self) -> &str {
+        self.options.public_url.as_deref().unwrap_or_default()
+    }
+
+    /// The URL of a session. Secret.
+    pub(super) fn session_url(&self, role: Role, id: &SessionId) -> String {
+        format!("{}/{}/s/{}", self.base(), prefix(role), id.as_str())
+    }
 }

@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, mkdir, rm } from 'node:fs/promises';
+import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 import { test as nodeTest } from 'node:test';
@@ -13,6 +13,7 @@ import { chromium } from 'playwright-core';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const BINARY = path.resolve(process.env.AERIAL_BIN ?? path.join(HERE, '../../target/debug/aerial'));
+const NGINX = '/usr/sbin/nginx';
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** Debug builds on small machines are slow to start. */
 const START_TIMEOUT = 20_000;
@@ -40,7 +41,7 @@ const FLAGS = [
 export const FAKE_DEVICES = ['--use-fake-device-for-media-stream'];
 export const AUTOPLAY = ['--autoplay-policy=no-user-gesture-required'];
 
-async function freeTcpPort() {
+export async function freeTcpPort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
@@ -158,6 +159,47 @@ export class Server {
       );
     }, `${name} to be live`);
   }
+}
+
+/**
+ * Starts an nginx of the test's own, and waits until it answers.
+ * @param {Context} t
+ * @param {number} port
+ * @param {string} locations Its `location` blocks.
+ */
+export async function startNginx(t, port, locations) {
+  const folder = await mkdtemp(path.join(tmpdir(), 'aerial-nginx-'));
+  const configuration = path.join(folder, 'nginx.conf');
+  await writeFile(
+    configuration,
+    `daemon off; master_process off; error_log ${folder}/error.log; pid ${folder}/pid;
+     events { worker_connections 64; }
+     http {
+       access_log off; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
+       fastcgi_temp_path ${folder}/fastcgi; uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
+       server { listen 127.0.0.1:${port}; ${locations} }
+     }`,
+  );
+  const nginx = spawn(NGINX, ['-c', configuration], { stdio: 'ignore' });
+  running.add(nginx);
+  t.after(async () => {
+    if (nginx.exitCode === null) {
+      const ended = once(nginx, 'exit');
+      nginx.kill('SIGKILL');
+      await ended;
+    }
+    running.delete(nginx);
+    await rm(folder, { recursive: true, force: true });
+  });
+  await until(
+    () =>
+      fetch(`http://127.0.0.1:${port}/`).then(
+        () => true,
+        () => false,
+      ),
+    'nginx to answer',
+    START_TIMEOUT,
+  );
 }
 
 /**

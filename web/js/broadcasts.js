@@ -1,6 +1,7 @@
 /** The server's list of broadcasts, kept current by server-sent events. */
 
 import { EventStream } from './event-stream.js';
+import { ROOT, at } from './site.js';
 
 /**
  * @typedef {object} Broadcast
@@ -67,7 +68,7 @@ export function transcodingText(broadcast) {
  * @returns {string} Empty if there is none.
  */
 export function nameFromPath(page) {
-  const [first, name] = location.pathname.split('/').filter(Boolean);
+  const [first, name] = location.pathname.slice(ROOT.pathname.length).split('/');
   if (first !== page || !name) return '';
   try {
     return decodeURIComponent(name);
@@ -94,7 +95,7 @@ export class BroadcastFeed extends EventTarget {
    * @param {string} [token] Bearer token; without one, only public broadcasts are listed.
    * @param {string|URL} [url]
    */
-  constructor(token = '', url = '/api/events') {
+  constructor(token = '', url = at('api/events')) {
     super();
     this.#token = token;
     this.#url = url;

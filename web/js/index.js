@@ -2,6 +2,7 @@
 
 import { BroadcastFeed, codecsText, isName } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, h, icon, plural, setText } from './dom.js';
+import { at } from './site.js';
 import { TokenForm, pageToken } from './token.js';
 
 /** @typedef {import('./broadcasts.js').Broadcast} Broadcast */
@@ -57,7 +58,7 @@ function makeCard(name) {
   const facts = h('p');
   const poster = h('div', { class: 'poster' }, icon('play'), badge, count);
   poster.style.setProperty('--hue', String(hue(name)));
-  const link = h('a', { href: `/watch/${encodeURIComponent(name)}` }, name);
+  const link = h('a', { href: at(`watch/${encodeURIComponent(name)}`) }, name);
   const item = h('li', { 'class': 'card', 'data-name': name }, poster, h('div', { class: 'card-body' }, link, facts));
   /** @param {Broadcast} broadcast */
   const update = (broadcast) => {
@@ -116,14 +117,14 @@ function checkName() {
 
 /** @param {string} name */
 function showObs(name) {
-  const endpoint = `${location.origin}/whip`;
+  const endpoint = at('whip');
   setText(byId('obs-server', HTMLElement), publishingNeedsToken ? `${endpoint}/${name}` : endpoint);
   setText(byId('obs-token', HTMLElement), publishingNeedsToken ? 'your token' : name);
 }
 
 async function showServer() {
   try {
-    const response = await fetch('/api/server');
+    const response = await fetch(at('api/server'));
     if (!response.ok) return;
     const { version, needs_token: needs } = await response.json();
     if (version) setText(byId('server', HTMLElement), `Aerial ${version}`);
@@ -144,7 +145,7 @@ nameInput.addEventListener('input', checkName);
 byId('go-live-form', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault();
   if (checkName()) {
-    location.assign(`/publish/${encodeURIComponent(nameInput.value.trim())}`);
+    location.assign(at(`publish/${encodeURIComponent(nameInput.value.trim())}`));
     return;
   }
   nameInput.setAttribute('aria-invalid', 'true');

@@ -4,6 +4,7 @@ import { BroadcastFeed, isName, nameFromPath } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, h, icon, plural, setText } from './dom.js';
 import { CaptureError, captureProblem } from './media-errors.js';
 import { LevelMeter } from './meter.js';
+import { at } from './site.js';
 import { PRESETS, Sources } from './sources.js';
 import { StatsSampler, bitrateText } from './stats.js';
 import { TokenForm, pageToken, wantsToken } from './token.js';
@@ -64,7 +65,7 @@ class Studio {
     document.title = `Publish ${this.#name} - Aerial`;
     setText(byId('title', HTMLElement), this.#name);
     const link = byId('link', HTMLAnchorElement);
-    link.href = `/watch/${encodeURIComponent(this.#name)}`;
+    link.href = at(`watch/${encodeURIComponent(this.#name)}`);
     setText(link, link.href);
     byId('quality', HTMLSelectElement).append(...PRESETS.map(({ id, label }) => h('option', { value: id }, label)));
     this.#field('quality').value = '720p';
@@ -226,7 +227,7 @@ class Studio {
     }
     if (!this.#sources.open && !(await this.#open())) return;
     const tracks = [this.#sources.video, this.#sources.audio].filter((track) => track !== null);
-    const client = new WhipClient(`/whip/${encodeURIComponent(this.#name)}`, new MediaStream(tracks), {
+    const client = new WhipClient(at(`whip/${encodeURIComponent(this.#name)}`), new MediaStream(tracks), {
       ...this.#limits(),
       token: this.#token,
     });
@@ -463,7 +464,7 @@ function askForName() {
     event.preventDefault();
     const name = input.value.trim();
     if (isName(name)) {
-      location.assign(`/publish/${encodeURIComponent(name)}`);
+      location.assign(at(`publish/${encodeURIComponent(name)}`));
       return;
     }
     input.setAttribute('aria-invalid', 'true');

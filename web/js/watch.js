@@ -3,6 +3,7 @@
 import { BroadcastFeed, codecsText, nameFromPath, transcodingText } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, plural, setText } from './dom.js';
 import { AerialPlayer } from './player.js';
+import { ROOT, at } from './site.js';
 import { TokenForm, pageToken, wantsToken } from './token.js';
 
 const name = nameFromPath('watch');
@@ -51,15 +52,14 @@ function showSince() {
 function describe() {
   document.title = `${name} - Aerial`;
   setText(byId('title', HTMLElement), name);
-  const { origin } = location;
-  setText(byId('link', HTMLElement), `${origin}/watch/${path}`);
+  setText(byId('link', HTMLElement), at(`watch/${path}`));
   setText(
     byId('snippet-frame', HTMLElement),
-    `<iframe src="${origin}/watch/${path}?embed=1" width="960" height="540"\n  allow="autoplay; fullscreen; picture-in-picture" title="${name}"></iframe>`,
+    `<iframe src="${at(`watch/${path}`)}?embed=1" width="960" height="540"\n  allow="autoplay; fullscreen; picture-in-picture" title="${name}"></iframe>`,
   );
   setText(
     byId('snippet-element', HTMLElement),
-    `<script type="module" src="${origin}/js/player.js"></script>\n<aerial-player src="${origin}/whep/${path}" label="${name}"></aerial-player>`,
+    `<script type="module" src="${at('js/player.js')}"></script>\n<aerial-player src="${at(`whep/${path}`)}" label="${name}"></aerial-player>`,
   );
 }
 
@@ -71,7 +71,7 @@ function start() {
   describe();
   player.setAttribute('label', name);
   if (token) player.setAttribute('token', token);
-  player.setAttribute('src', `/whep/${path}`);
+  player.setAttribute('src', at(`whep/${path}`));
   player.after(tokenForm.element);
   player.addEventListener('statechange', () => {
     showFacts();
@@ -96,4 +96,4 @@ function start() {
 }
 
 if (name) start();
-else location.replace('/');
+else location.replace(ROOT);
