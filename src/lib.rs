@@ -115,7 +115,9 @@ mod testing;
 pub mod for_tests {
     pub use crate::{
         config::{Opt, all as options, broadcast_keys},
-        peer::srtp::{MasterKey, Profile, Sender},
+        media::rtp::RtpHeader,
+        peer::srtp::{MasterKey, PacketId, Profile, Sender},
         pipeline::init,
+        testing::packets,
     };
 }

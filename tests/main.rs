@@ -24,6 +24,7 @@ mod examples;
 mod extensions;
 mod fallback;
 mod hostile;
+mod inputs;
 mod kill;
 mod networks;
 mod offers;

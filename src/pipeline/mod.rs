@@ -33,6 +33,7 @@ pub(crate) mod keyframe_request;
 pub(crate) mod launch;
 mod lexer;
 mod log;
+mod markers;
 mod outlet;
 pub(crate) mod packetizer;
 mod redact;

@@ -1,14 +1,22 @@
 //! Tidies up RTP packets of H.264 and H.265 in which senders misplace parameter sets or marker bits.
 
+use std::sync::Mutex;
+
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::keyframe_request;
+use super::{
+    keyframe_request,
+    markers::{MarkerProof, MarkerVerdict},
+};
 use crate::media::{
     Codec,
     nal::{self, Payload, UnitKind},
     rtp::{self, RtpHeader},
 };
+
+/// Packets that may wait behind the first marker: supplements and parameter sets, a few at most.
+const HELD_PACKETS_MAX: usize = 16;
 
 /// Corrects every RTP packet that passes `pad`, on its way into a depayloader.
 ///
@@ -20,27 +28,47 @@ use crate::media::{
 ///
 /// Marker bits stay only where a picture can end, because depayloaders end the access unit there.
 /// Some senders mark parameter sets too, which would separate them from their picture. Others mark
-/// every slice: once a picture has continued behind a marker, the markers of the stream are no
-/// longer trusted, and each picture ends where the next one begins.
+/// every slice: then each picture ends where the next one begins. The stream's first marker is held
+/// back until the next picture proves it; should a picture continue behind one later, markers are
+/// no longer trusted.
 pub(super) fn tidy_pad(pad: &gst::Pad, codec: Codec) {
     if nal::header_bytes(codec) == 0 {
         return;
     }
-    let state = std::sync::Mutex::new(Tidy::new(codec));
+    let state = Mutex::new(PadState {
+        tidy: Tidy::new(codec),
+        beginning: Some(Beginning {
+            proof: MarkerProof::new(codec),
+            held: Vec::new(),
+        }),
+    });
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
     pad.add_probe(kinds, move |pad, info| {
-        // Never contended: a pad has one streaming thread. Never poisoned: nothing in it panics.
-        let Ok(mut tidy) = state.lock() else {
+        // Contended by packets that have been held and come through here again, and nothing else: a
+        // pad has one streaming thread. Never poisoned: nothing in it panics.
+        let Ok(mut state) = state.try_lock() else {
             return gst::PadProbeReturn::Ok;
         };
-        let trusted = !tidy.distrusts_markers;
-        match &mut info.data {
-            Some(gst::PadProbeData::Buffer(buffer)) => {
-                let replacements = tidy.buffer(buffer);
-                if !replacements.is_empty() {
-                    overwrite(buffer.make_mut(), &replacements);
+        if state.beginning.is_some() {
+            let packets: Vec<gst::Buffer> = match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => vec![buffer.clone()],
+                Some(gst::PadProbeData::BufferList(list)) => list.iter_owned().collect(),
+                _ => return gst::PadProbeReturn::Ok,
+            };
+            for packet in packets {
+                for packet in state.begin(packet) {
+                    if pad.chain(packet).is_err() {
+                        tracing::trace!("packet refused by its depayloader");
+                    }
                 }
             }
+            // Not Drop: with gstreamer-rs 0.24 it makes GStreamer 1.22 free the buffer twice.
+            return gst::PadProbeReturn::Handled;
+        }
+        let tidy = &mut state.tidy;
+        let trusted = !tidy.distrusts_markers;
+        match &mut info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => tidy.correct(buffer),
             Some(gst::PadProbeData::BufferList(list)) => {
                 let found: Vec<_> = list.iter().map(|buffer| tidy.buffer(buffer)).collect();
                 for (index, replacements) in (0..).zip(found) {
@@ -54,11 +82,52 @@ pub(super) fn tidy_pad(pad: &gst::Pad, codec: Codec) {
             _ => {}
         }
         if trusted && tidy.distrusts_markers {
-            // Pictures were cut into pieces so far.
+            // A picture has been cut into pieces.
             pad.push_event(keyframe_request::event(false));
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+/// What is known of the packets of one pad.
+struct PadState {
+    tidy: Tidy,
+    /// Until the stream's first marker is proven right or wrong.
+    beginning: Option<Beginning>,
+}
+
+/// The beginning of a stream.
+struct Beginning {
+    proof: MarkerProof,
+    /// The packet with the first marker, and what has followed.
+    held: Vec<gst::Buffer>,
+}
+
+impl PadState {
+    /// Takes a packet; returns those that may pass, corrected.
+    fn begin(&mut self, packet: gst::Buffer) -> Vec<gst::Buffer> {
+        let verdict = match (&mut self.beginning, packet.map_readable()) {
+            (Some(beginning), Ok(bytes)) => beginning.proof.look(&bytes),
+            _ => MarkerVerdict::Pass,
+        };
+        let mut passing = Vec::new();
+        if let Some(beginning) = &mut self.beginning {
+            beginning.held.push(packet);
+            if verdict == MarkerVerdict::Hold && beginning.held.len() < HELD_PACKETS_MAX {
+                return passing;
+            }
+            passing.append(&mut beginning.held);
+        }
+        if verdict != MarkerVerdict::Pass {
+            self.beginning = None;
+            self.tidy.distrusts_markers = verdict != MarkerVerdict::Right;
+            tracing::debug!(codec = %self.tidy.codec, ?verdict, "markers judged");
+        }
+        for packet in &mut passing {
+            self.tidy.correct(packet);
+        }
+        passing
+    }
 }
 
 /// Corrects what reaches the depayloaders of a pipeline, including those that it adds later.
@@ -141,6 +210,13 @@ impl Tidy {
             slice_seen: false,
             ended: false,
             distrusts_markers: false,
+        }
+    }
+
+    fn correct(&mut self, packet: &mut gst::Buffer) {
+        let replacements = self.buffer(packet);
+        if !replacements.is_empty() {
+            overwrite(packet.make_mut(), &replacements);
         }
     }
 
@@ -241,13 +317,26 @@ mod tests {
             .collect()
     }
 
+    fn packet(timestamp: u8, marker: bool, payload: &[u8]) -> Vec<u8> {
+        let header = RtpHeader {
+            marker,
+            payload_type: 96,
+            sequence: 1,
+            timestamp: timestamp.into(),
+            ssrc: 1,
+        };
+        let mut packet = Vec::new();
+        header.write(&mut packet, &[]);
+        packet.extend_from_slice(payload);
+        packet
+    }
+
     /// The packets with these timestamps and payloads, once tidied.
     fn tidied(codec: Codec, packets: &[(u8, &[u8])]) -> Vec<Vec<(usize, u8)>> {
         let mut tidy = Tidy::new(codec);
-        let packets = packets.iter().map(|(timestamp, payload)| {
-            let header = [0x80, 96, 0, 1, 0, 0, 0, *timestamp, 0, 0, 0, 1];
-            pairs(&tidy.look(&[&header, *payload].concat()))
-        });
+        let packets = packets
+            .iter()
+            .map(|(timestamp, payload)| pairs(&tidy.look(&packet(*timestamp, false, payload))));
         packets.collect()
     }
 
@@ -302,9 +391,7 @@ mod tests {
     fn markers(codec: Codec, packets: &[(u8, bool, &[u8])]) -> Vec<bool> {
         let mut tidy = Tidy::new(codec);
         let packets = packets.iter().map(|(timestamp, marker, payload)| {
-            let second = 0x60 | u8::from(*marker) << 7;
-            let header = [0x80, second, 0, 1, 0, 0, 0, *timestamp, 0, 0, 0, 1];
-            let replacements = pairs(&tidy.look(&[&header, *payload].concat()));
+            let replacements = pairs(&tidy.look(&packet(*timestamp, *marker, payload)));
             *marker && !replacements.contains(&(MARKER_BYTE, 96))
         });
         packets.collect()
@@ -330,15 +417,13 @@ mod tests {
     #[test]
     fn parameter_sets_behind_a_marker_belong_to_the_next_picture() {
         let mut tidy = Tidy::new(Codec::H264);
-        let mut look = |timestamp, second, payload: &[u8]| {
-            let header = [0x80, second, 0, 1, 0, 0, 0, timestamp, 0, 0, 0, 1];
-            pairs(&tidy.look(&[&header, payload].concat()))
-        };
-        assert_eq!(look(1, 0xe0, &[0x41, 0x80]), []);
+        let mut look =
+            |timestamp, payload: &[u8]| pairs(&tidy.look(&packet(timestamp, true, payload)));
+        assert_eq!(look(1, &[0x41, 0x80]), []);
         // As Reolink's cameras send them: with the timestamp of the previous picture.
-        assert_eq!(look(1, 0xe0, SPS), [(MARKER_BYTE, 0x60)]);
-        assert_eq!(look(1, 0xe0, PPS), [(MARKER_BYTE, 0x60)]);
-        assert_eq!(look(2, 0xe0, IDR), []);
+        assert_eq!(look(1, SPS), [(MARKER_BYTE, 0x60)]);
+        assert_eq!(look(1, PPS), [(MARKER_BYTE, 0x60)]);
+        assert_eq!(look(2, IDR), []);
     }
 
     #[test]

@@ -1,38 +1,13 @@
-//! RTP packets of an encoded picture, framed as senders of all kinds frame them.
+//! A moving picture in RTP packets.
 
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::packets::RtpPacket;
 use crate::{
-    media::{
-        Codec,
-        nal::{self, Payload},
-        rtp::{self, RtpHeader},
-    },
+    media::{Codec, nal::Payload},
     pipeline::launch,
 };
-
-/// One RTP packet.
-#[derive(Clone, Debug)]
-pub(crate) struct RtpPacket {
-    pub(crate) timestamp: u32,
-    pub(crate) marker: bool,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl RtpPacket {
-    fn has_slice(&self) -> bool {
-        nal::first_slice(Codec::H264, &self.payload).is_some()
-    }
-
-    /// Whether a slice ends with this packet.
-    fn ends_slice(&self) -> bool {
-        match Payload::read(Codec::H264, &self.payload) {
-            Payload::Fragment(fragment) => fragment.ends && fragment.kind.is_slice(),
-            Payload::Units(_) => self.has_slice(),
-        }
-    }
-}
 
 /// A moving picture, 30 times a second, with each parameter set in a packet of its own.
 pub(crate) struct H264Packets {
@@ -56,12 +31,7 @@ impl H264Packets {
         let mut all = Vec::new();
         while let Ok(sample) = sink.pull_sample() {
             let packet = sample.buffer().unwrap().map_readable().unwrap();
-            let header = RtpHeader::read(&packet).unwrap();
-            all.push(RtpPacket {
-                timestamp: header.timestamp,
-                marker: header.marker,
-                payload: packet[rtp::payload_start(&packet).unwrap()..].to_vec(),
-            });
+            all.push(RtpPacket::read(&packet).unwrap());
         }
         play(&pipeline, gst::State::Null);
         Self { all }
@@ -85,32 +55,6 @@ impl H264Packets {
             }
         }
         units
-    }
-
-    /// Sets the marker on everything except slices.
-    pub(crate) fn mark_parameter_sets(&mut self) {
-        for packet in &mut self.all {
-            packet.marker |= !packet.has_slice();
-        }
-    }
-
-    /// Sets the marker on every slice.
-    pub(crate) fn mark_slices(&mut self) {
-        for packet in &mut self.all {
-            packet.marker |= packet.ends_slice();
-        }
-    }
-
-    /// Gives everything except slices the timestamp of the previous picture.
-    pub(crate) fn date_parameter_sets_back(&mut self) {
-        let mut before = None;
-        for packet in &mut self.all {
-            if packet.has_slice() {
-                before = Some(packet.timestamp);
-            } else {
-                packet.timestamp = before.unwrap_or(packet.timestamp);
-            }
-        }
     }
 }
 

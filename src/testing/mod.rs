@@ -2,11 +2,14 @@
 
 #[cfg(test)]
 mod h264;
+pub mod packets;
 pub(crate) mod peer;
 #[cfg(test)]
 mod unit;
 
 #[cfg(test)]
-pub(crate) use h264::{H264Packets, RtpPacket};
+pub(crate) use h264::H264Packets;
+#[cfg(test)]
+pub(crate) use packets::RtpPacket;
 #[cfg(test)]
 pub(crate) use unit::{block_on, count_threads_and_files, run_alone};

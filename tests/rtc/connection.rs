@@ -18,6 +18,7 @@ use super::{
     clip::Clip,
     keys::Keys,
     peer::Peer,
+    raw::{self, Script},
     sending::{Playing, complaint},
     wire::Wire,
 };
@@ -48,6 +49,8 @@ pub(super) struct Connection {
     pub(super) seen: Arc<Seen>,
     accept: fn(&mut Peer, &str),
     playing: Option<Playing>,
+    /// What it sends by hand.
+    script: Option<Script>,
     /// The SSRC of the incoming video, and where it comes from.
     watched: Option<u32>,
     target: Option<SocketAddr>,
@@ -110,6 +113,14 @@ impl Connection {
         Self::of(Offering::new(Direction::RecvOnly, None, &kinds), None)
     }
 
+    /// Sends this script.
+    pub(super) fn scripted(offer: &str, script: Script) -> Self {
+        Self {
+            script: Some(script),
+            ..Self::of(raw::offering(offer), None)
+        }
+    }
+
     pub(super) fn of(offering: Offering, playing: Option<Playing>) -> Self {
         let Offering {
             peer,
@@ -130,6 +141,7 @@ impl Connection {
             seen,
             accept,
             playing,
+            script: None,
             watched: None,
             target: None,
             flood: None,
@@ -160,7 +172,9 @@ impl Connection {
             }
             let media = self.playing.as_ref().map_or(now + TICK, Playing::due);
             let media = if mode.sends() { media } else { now + TICK };
+            let scripted = self.script.as_ref().and_then(Script::due);
             let due = wake.min(media).min(now + TICK);
+            let due = scripted.map_or(due, |scripted| due.min(scripted));
             let wait = due.saturating_duration_since(now);
             let wait = wait.max(Duration::from_millis(1));
             if mode == Mode::Deaf {
@@ -226,6 +240,15 @@ impl Connection {
     fn send_due(&mut self, now: Instant, mode: Mode) {
         if mode == Mode::Flood {
             self.complain();
+        }
+        if let (Some(script), Some(target)) = (&mut self.script, self.target)
+            && self.peer.rtc.is_connected()
+        {
+            for datagram in script.take(&self.seen.keys, now) {
+                // Err: the other side is already gone.
+                let _ = self.socket.send_to(&datagram, target);
+            }
+            self.seen.done.store(script.is_over(), Relaxed);
         }
         if let Some(playing) = &mut self.playing
             && mode.sends()

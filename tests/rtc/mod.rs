@@ -6,11 +6,12 @@ mod keys;
 pub(crate) mod obs;
 #[path = "../../src/testing/peer.rs"]
 mod peer;
+pub(crate) mod raw;
 mod sending;
 pub(crate) mod wire;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -19,7 +20,12 @@ use std::{
     time::Instant,
 };
 
-use str0m::{Event, crypto::dtls::SrtpProfile};
+use aerial::for_tests::RtpHeader;
+use str0m::{
+    Event,
+    crypto::dtls::SrtpProfile,
+    rtp::{RawPacket, rtcp::Rtcp},
+};
 
 use crate::{
     networks::Relay,
@@ -27,6 +33,7 @@ use crate::{
 };
 use clip::Clip;
 use connection::Connection;
+use raw::Script;
 use wire::Wire;
 
 /// How a client behaves from now on.
@@ -68,6 +75,34 @@ pub(crate) struct Received {
     pub(crate) frames: BTreeSet<u64>,
     /// Whether an RTCP sender report was received.
     pub(crate) reported: bool,
+    /// Every packet by its sequence number, if the client keeps them.
+    pub(crate) kept: BTreeMap<u64, KeptPacket>,
+}
+
+/// A received packet.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptPacket {
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) payload_type: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl KeptPacket {
+    /// The packet with this sequence number.
+    pub(crate) fn write(&self, sequence: u64) -> Vec<u8> {
+        let header = RtpHeader {
+            marker: self.marker,
+            payload_type: self.payload_type,
+            sequence: (sequence & 0xffff).try_into().unwrap(),
+            timestamp: self.timestamp,
+            ssrc: 1,
+        };
+        let mut packet = Vec::new();
+        header.write(&mut packet, &[]);
+        packet.extend_from_slice(&self.payload);
+        packet
+    }
 }
 
 impl Received {
@@ -110,6 +145,10 @@ pub(crate) struct Seen {
     pictures: AtomicU64,
     /// Whether it has sent packets with header extensions.
     extensions: AtomicBool,
+    /// Whether everything in its script has been sent.
+    done: AtomicBool,
+    /// Whether it keeps what it receives.
+    keeps: AtomicBool,
     keys: keys::Keys,
     wire: Wire,
 }
@@ -123,6 +162,13 @@ impl Seen {
                 let mut requests = self.keyframe_requests.lock().unwrap();
                 requests.push(Instant::now());
             }
+            // Of a publisher that str0m does not know to send anything.
+            Event::RawPacket(packet) => {
+                if matches!(*packet, RawPacket::RtcpRx(Rtcp::Pli(_) | Rtcp::Fir(_))) {
+                    let mut requests = self.keyframe_requests.lock().unwrap();
+                    requests.push(Instant::now());
+                }
+            }
             Event::RtpPacket(packet) => {
                 let audio = packet.header.payload_type == clip::AUDIO.into();
                 let track = if audio { &self.audio } else { &self.video };
@@ -133,6 +179,15 @@ impl Seen {
                     track.beginning = packet.payload.to_vec();
                 }
                 track.frames.insert(packet.time.numer());
+                if self.keeps.load(Relaxed) {
+                    let kept = KeptPacket {
+                        timestamp: packet.header.timestamp,
+                        marker: packet.header.marker,
+                        payload_type: *packet.header.payload_type,
+                        payload: packet.payload.to_vec(),
+                    };
+                    track.kept.insert(*packet.seq_no, kept);
+                }
                 return (!audio).then_some(*packet.header.ssrc);
             }
             _ => {}
@@ -192,6 +247,24 @@ impl Client {
         Self::start(server, &format!("/whip/{broadcast}"), Connection::talking())
     }
 
+    /// Publishes this script with this offer.
+    pub(crate) fn publish_script(
+        server: &Server,
+        broadcast: &str,
+        offer: &str,
+        script: Script,
+    ) -> Self {
+        let connection = Connection::scripted(offer, script);
+        Self::start(server, &format!("/whip/{broadcast}"), connection)
+    }
+
+    /// Watches and keeps every packet.
+    pub(crate) fn record(server: &Server, broadcast: &str) -> Self {
+        let connection = Connection::watching(None);
+        connection.seen.keeps.store(true, Relaxed);
+        Self::start(server, &format!("/whep/{broadcast}"), connection)
+    }
+
     pub(crate) fn watch(server: &Server, broadcast: &str) -> Self {
         let connection = Connection::watching(None);
         Self::start(server, &format!("/whep/{broadcast}"), connection)
@@ -245,6 +318,11 @@ impl Client {
 
     pub(crate) fn is_connected(&self) -> bool {
         self.seen.connected.load(Relaxed)
+    }
+
+    /// Whether everything in its script has been sent.
+    pub(crate) fn is_done(&self) -> bool {
+        self.seen.done.load(Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -2,11 +2,10 @@
 //! profile under the name 42e01f with filler, header extensions never negotiated, the beginning
 //! lost, and keyframe requests ignored.
 
-use std::{fmt::Write as _, time::Instant};
+use std::time::Instant;
 
 use str0m::{
-    Candidate, IceCreds, Rtc,
-    crypto::Fingerprint,
+    Candidate, Rtc,
     media::MediaKind,
     rtp::{Extension, ExtensionValues},
 };
@@ -17,51 +16,13 @@ use super::{
     connection::{Connection, Offering, socket},
     keys::Keys,
     peer::Peer,
+    raw::{answered, with_credentials},
     sending::Playing,
 };
 use crate::support::{Server, fixture};
 
 /// The first keyframe is lost before DTLS is up.
 const LOST_FRAMES: usize = 10;
-
-/// The rest of the first line with this prefix.
-fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
-    let found = sdp.lines().find_map(|line| line.strip_prefix(name));
-    found.unwrap_or_else(|| panic!("no {name} in {sdp}"))
-}
-
-/// Replaces the rest of every line with this prefix.
-fn replace(sdp: &str, name: &str, value: &str) -> String {
-    let lines = sdp.lines().map(|line| {
-        let line = if line.starts_with(name) {
-            format!("{name}{value}")
-        } else {
-            line.to_owned()
-        };
-        line + "\r\n"
-    });
-    lines.collect()
-}
-
-fn read_fingerprint(text: &str) -> Fingerprint {
-    let (hash, bytes) = text.split_once(' ').unwrap();
-    Fingerprint {
-        hash_func: hash.to_lowercase(),
-        bytes: bytes
-            .split(':')
-            .map(|byte| u8::from_str_radix(byte, 16).unwrap())
-            .collect(),
-    }
-}
-
-fn write_fingerprint(fingerprint: &Fingerprint) -> String {
-    let mut text = format!("{} ", fingerprint.hash_func);
-    for (index, byte) in fingerprint.bytes.iter().enumerate() {
-        let colon = if index == 0 { "" } else { ":" };
-        write!(text, "{colon}{byte:02X}").unwrap();
-    }
-    text
-}
 
 const RIDS: [&str; 3] = ["0", "1", "2"];
 /// For offers that name none, because simulcast goes by rid.
@@ -99,12 +60,8 @@ fn publish_as(server: &Server, broadcast: &str, offer: &str, layers: &[&'static 
     rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
 
     let (audio, video) = ("0".into(), "1".into());
+    let offer = with_credentials(&offer, &mut rtc);
     let mut api = rtc.direct_api();
-    let IceCreds { ufrag, pass } = api.local_ice_credentials();
-    let fingerprint = write_fingerprint(api.local_dtls_fingerprint());
-    let offer = replace(&offer, "a=ice-ufrag:", &ufrag);
-    let offer = replace(&offer, "a=ice-pwd:", &pass);
-    let offer = replace(&offer, "a=fingerprint:", &fingerprint);
     for (mid, kind) in [(audio, MediaKind::Audio), (video, MediaKind::Video)] {
         let section = offer
             .split("\r\nm=")
@@ -151,22 +108,4 @@ fn kind_name(kind: MediaKind) -> &'static str {
         MediaKind::Audio => "audio",
         MediaKind::Video => "video",
     }
-}
-
-/// Takes the answer as OBS does: candidates and keys, nothing else.
-fn answered(rtc: &mut Rtc, answer: &str) {
-    for line in answer.lines().filter_map(|line| line.strip_prefix("a=")) {
-        if line.starts_with("candidate:") {
-            rtc.add_remote_candidate(Candidate::from_sdp_string(line).unwrap());
-        }
-    }
-    let mut api = rtc.direct_api();
-    api.set_ice_controlling(true);
-    api.set_remote_ice_credentials(IceCreds {
-        ufrag: value(answer, "a=ice-ufrag:").to_owned(),
-        pass: value(answer, "a=ice-pwd:").to_owned(),
-    });
-    api.set_remote_fingerprint(read_fingerprint(value(answer, "a=fingerprint:")));
-    assert_eq!(value(answer, "a=setup:"), "active");
-    api.start_dtls(false).unwrap();
 }

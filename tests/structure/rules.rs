@@ -112,9 +112,12 @@ const LINES: &[(&str, &[&str])] = &[
         "fuzz",
         &["fanout", "ingest", "media", "peer", "peer::sdp", "pipeline"],
     ),
-    ("for_tests", &["config", "peer", "pipeline"]),
+    (
+        "for_tests",
+        &["config", "media", "peer", "pipeline", "testing"],
+    ),
     // The client of the benchmark and the tests.
-    ("testing", &[]),
+    ("testing", &["media"]),
     // The list of modules.
     ("", &[]),
 ];

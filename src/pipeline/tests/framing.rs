@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     media::rtp::RtpHeader,
-    testing::{H264Packets, RtpPacket},
+    testing::{H264Packets, RtpPacket, packets},
 };
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -26,8 +26,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 async fn a_camera_that_marks_its_parameter_sets_is_live() {
     init().unwrap();
     let mut packets = H264Packets::new(40, 1);
-    packets.mark_parameter_sets();
-    packets.date_parameter_sets_back();
+    packets::mark_parameter_sets(&mut packets.all);
+    packets::date_parameter_sets_back(&mut packets.all);
     let port = free_port();
     let text = format!(
         "udpsrc address=127.0.0.1 port={port}

@@ -1,0 +1,68 @@
+//! RTP packets of an encoded picture, framed as senders of all kinds frame them.
+
+use crate::media::{
+    Codec,
+    nal::{self, Payload},
+    rtp::{self, RtpHeader},
+};
+
+/// One RTP packet.
+#[derive(Clone, Debug)]
+pub struct RtpPacket {
+    /// When its picture is due, in units of the clock.
+    pub timestamp: u32,
+    /// The marker bit.
+    pub marker: bool,
+    /// What it carries.
+    pub payload: Vec<u8>,
+}
+
+impl RtpPacket {
+    /// What a payloader has made.
+    pub fn read(packet: &[u8]) -> Option<Self> {
+        let header = RtpHeader::read(packet)?;
+        Some(Self {
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload: packet.get(rtp::payload(packet)?)?.to_vec(),
+        })
+    }
+
+    fn has_slice(&self) -> bool {
+        nal::first_slice(Codec::H264, &self.payload).is_some()
+    }
+
+    /// Whether a slice ends with this packet.
+    fn ends_slice(&self) -> bool {
+        match Payload::read(Codec::H264, &self.payload) {
+            Payload::Fragment(fragment) => fragment.ends && fragment.kind.is_slice(),
+            Payload::Units(_) => self.has_slice(),
+        }
+    }
+}
+
+/// Sets the marker on everything except slices of H.264.
+pub fn mark_parameter_sets(packets: &mut [RtpPacket]) {
+    for packet in packets {
+        packet.marker |= !packet.has_slice();
+    }
+}
+
+/// Sets the marker on every slice of H.264.
+pub fn mark_slices(packets: &mut [RtpPacket]) {
+    for packet in packets {
+        packet.marker |= packet.ends_slice();
+    }
+}
+
+/// Gives everything except slices of H.264 the timestamp of the previous picture.
+pub fn date_parameter_sets_back(packets: &mut [RtpPacket]) {
+    let mut before = None;
+    for packet in packets {
+        if packet.has_slice() {
+            before = Some(packet.timestamp);
+        } else {
+            packet.timestamp = before.unwrap_or(packet.timestamp);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Whatever arrives: publishers of every shape, on both engines, judged by what viewers decode.
+//!
+//! Publishers are written by hand ([`shape`]): their SDP, and every packet with its time. Pictures
+//! carry their number and show when they are garbled ([`picture`]); the sound is a tone. A shape is
+//! the same to viewers whatever engine receives it.
+
+mod decode;
+mod encode;
+mod framing;
+mod picture;
+mod shape;
+
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use shape::{Expected, Shape};
+
+use crate::{
+    outputs::{folder, server},
+    rtc::{Client, raw::Script},
+    support::Server,
+};
+
+const CONFIG: &str = "[broadcasts.\"direct-*\"]\npublisher_engine = \"direct\"\n\
+                      [broadcasts.\"webrtcbin-*\"]\npublisher_engine = \"webrtcbin\"\n";
+/// How long a shape may take until it is live, and beyond its end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// After the last packet, what it causes still has to arrive.
+const TAIL: Duration = Duration::from_millis(400);
+
+/// Checks every shape on both engines, all at the same time.
+fn check(test: &str, shapes: &[Shape]) {
+    let server = server(&folder(&format!("inputs-{test}"), &[], &[]), CONFIG, &[]);
+    let failures: Vec<String> = thread::scope(|scope| {
+        let mut running = Vec::new();
+        for shape in shapes {
+            for engine in ["direct", "webrtcbin"] {
+                let broadcast = format!("{engine}-{}", shape.name);
+                let server = &server;
+                running.push(scope.spawn(move || {
+                    let played = play(server, &broadcast, shape);
+                    played.map_err(|error| format!("{broadcast}: {error}"))
+                }));
+            }
+        }
+        let ends = running.into_iter().map(|one| one.join().unwrap());
+        ends.filter_map(Result::err).collect()
+    });
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Publishes a shape and watches it from when it is live to its end.
+fn play(server: &Server, broadcast: &str, shape: &Shape) -> Result<(), String> {
+    let script = Script::new(shape.packets.clone());
+    let publisher = Client::publish_script(server, broadcast, &shape.offer, script);
+    let end = Instant::now() + PATIENCE;
+    let wait = |what: &str, ready: &dyn Fn() -> bool| {
+        while !ready() {
+            if Instant::now() > end {
+                return Err(format!("not {what}"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    wait("live", &|| {
+        server.state(broadcast).as_deref() == Some("live")
+    })?;
+    let viewer = Client::record(server, broadcast);
+    wait("sent", &|| publisher.is_done())?;
+    thread::sleep(TAIL);
+    judge(&viewer, shape.expected)
+}
+
+/// Whether a viewer has seen and heard what it must.
+fn judge(viewer: &Client, expected: Expected) -> Result<(), String> {
+    let video = viewer.video();
+    let encoding = encoding(&viewer.answer);
+    let pictures = decode::pictures(&encoding, &video.kept);
+    let tone = decode::tone(&viewer.audio().kept);
+    let seen: Vec<u16> = pictures.iter().filter_map(|picture| *picture).collect();
+    let unclean = pictures.iter().rposition(Option::is_none);
+    let problem = |what: &str| {
+        let times = video.kept.values().map(|packet| packet.timestamp);
+        let frames = times.collect::<BTreeSet<_>>().len();
+        Err(format!(
+            "{what}: {frames} frames, {encoding} {pictures:?}, {tone} ms of tone"
+        ))
+    };
+    if unclean.is_some_and(|at| at >= expected.unclean) {
+        return problem("garbled pictures");
+    }
+    if !seen.is_sorted_by(|one, next| one < next) {
+        return problem("pictures out of order");
+    }
+    let (Some(&first), Some(&last)) = (seen.first(), seen.last()) else {
+        return problem("no picture");
+    };
+    if last + 1 < expected.last {
+        return problem("the last picture lacks");
+    }
+    if usize::from(last - first) + 1 > seen.len() + expected.missing {
+        return problem("pictures lack");
+    }
+    if tone < expected.tone {
+        return problem("the tone lacks");
+    }
+    Ok(())
+}
+
+/// The video's codec in an answer.
+fn encoding(answer: &str) -> String {
+    let (_, video) = answer.split_once("m=video").unwrap();
+    let mut lines = video.lines();
+    let codec = lines.find_map(|line| line.strip_prefix("a=rtpmap:"));
+    let (_, codec) = codec.unwrap().split_once(' ').unwrap();
+    codec.split('/').next().unwrap().to_uppercase()
+}

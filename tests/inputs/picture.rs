@@ -1,0 +1,83 @@
+//! Pictures that carry their number, and show when they are garbled.
+//!
+//! A picture has 16 times 8 cells. The first row is its number in binary, the second one the
+//! inverse; the rest never changes, so that a decoder that lacks the keyframe has nothing to show
+//! there.
+
+const COLUMNS: usize = 16;
+const ROWS: usize = 8;
+const DARK: u8 = 40;
+const BRIGHT: u8 = 210;
+/// How far a cell's brightness may be off after encoding.
+const TOLERANCE: u8 = 30;
+
+/// A picture's size in pixels: a multiple of 16 each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+impl Size {
+    pub(crate) const SMALL: Self = Self {
+        width: 256,
+        height: 128,
+    };
+}
+
+/// The brightness of a cell.
+fn cell(number: u16, column: usize, row: usize) -> u8 {
+    let set = number >> column & 1 == 1;
+    match row {
+        0 if set => BRIGHT,
+        1 if !set => BRIGHT,
+        0 | 1 => DARK,
+        _ => [60, 110, 160, 200][(column * 7 + row * 5 + column * row) % 4],
+    }
+}
+
+/// The picture with this number, in the format I420.
+pub(crate) fn draw(number: u16, size: Size) -> Vec<u8> {
+    let Size { width, height } = size;
+    let mut bytes = Vec::with_capacity(width * height * 3 / 2);
+    for y in 0..height {
+        for x in 0..width {
+            bytes.push(cell(number, x * COLUMNS / width, y * ROWS / height));
+        }
+    }
+    bytes.resize(width * height * 3 / 2, 128);
+    bytes
+}
+
+/// The number of a picture; `None` if it is garbled. `luma` has rows of `stride` bytes.
+pub(crate) fn read(luma: &[u8], stride: usize, size: Size) -> Option<u16> {
+    let brightness = |column: usize, row: usize| {
+        let (width, height) = (size.width / COLUMNS, size.height / ROWS);
+        let (left, top) = (column * width + width / 4, row * height + height / 4);
+        let mut sum = 0;
+        for y in top..top + height / 2 {
+            let line = &luma[y * stride + left..][..width / 2];
+            sum += line.iter().map(|&pixel| usize::from(pixel)).sum::<usize>();
+        }
+        sum / (width / 2 * (height / 2))
+    };
+    let number = (0..COLUMNS).fold(0, |number, column| {
+        number | u16::from(brightness(column, 0) > 125) << column
+    });
+    let whole = (0..ROWS).all(|row| {
+        (0..COLUMNS).all(|column| {
+            let expected = usize::from(cell(number, column, row));
+            brightness(column, row).abs_diff(expected) <= usize::from(TOLERANCE)
+        })
+    });
+    whole.then_some(number)
+}
+
+#[test]
+fn a_picture_says_its_number_unless_it_is_garbled() {
+    let size = Size::SMALL;
+    let mut picture = draw(0x1234, size);
+    assert_eq!(read(&picture, size.width, size), Some(0x1234));
+    picture[size.width * 100..size.width * 120].fill(128);
+    assert_eq!(read(&picture, size.width, size), None);
+}

@@ -1,0 +1,192 @@
+//! A publisher whose SDP and RTP are written by hand: str0m does ICE and DTLS, nothing else.
+
+use std::time::{Duration, Instant};
+
+use aerial::for_tests::{PacketId, RtpHeader, Sender};
+use str0m::{Candidate, IceCreds, Rtc, crypto::Fingerprint};
+
+use super::{connection::Offering, connection::socket, keys::Keys, peer::Peer};
+
+/// The padding bit of an RTP header (RFC 3550 §5.1).
+const PADDING: u8 = 0x20;
+
+/// One packet, as it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Scripted {
+    /// When, after the connection is up.
+    pub(crate) at: Duration,
+    /// Extended by the rollover counter.
+    pub(crate) sequence: u64,
+    pub(crate) ssrc: u32,
+    pub(crate) payload_type: u8,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    /// One-byte header extension elements.
+    pub(crate) elements: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    /// Bytes of padding.
+    pub(crate) padding: u8,
+}
+
+impl Scripted {
+    fn protected(&self, sender: &Sender) -> Vec<u8> {
+        let header = RtpHeader {
+            marker: self.marker,
+            payload_type: self.payload_type,
+            sequence: (self.sequence & 0xffff).try_into().unwrap(),
+            timestamp: self.timestamp,
+            ssrc: self.ssrc,
+        };
+        let mut packet = Vec::new();
+        let length = header.write(&mut packet, &self.elements);
+        packet.extend_from_slice(&self.payload);
+        if self.padding > 0 {
+            packet[0] |= PADDING;
+            packet.resize(packet.len() + usize::from(self.padding), 0);
+            *packet.last_mut().unwrap() = self.padding;
+        }
+        let id = PacketId {
+            ssrc: self.ssrc,
+            index: self.sequence,
+        };
+        sender.protect_rtp(&mut packet, 0, length, id).unwrap();
+        packet
+    }
+}
+
+/// What a publisher sends, in the order of time.
+pub(crate) struct Script {
+    packets: std::vec::IntoIter<Scripted>,
+    begun: Option<Instant>,
+    sender: Option<Sender>,
+}
+
+impl Script {
+    pub(crate) fn new(mut packets: Vec<Scripted>) -> Self {
+        packets.sort_by_key(|packet| packet.at);
+        Self {
+            packets: packets.into_iter(),
+            begun: None,
+            sender: None,
+        }
+    }
+
+    /// When the next packet is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let next = self.packets.as_slice().first()?;
+        Some(self.begun? + next.at)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.packets.len() == 0
+    }
+
+    /// The datagrams that are due.
+    pub(super) fn take(&mut self, keys: &Keys, now: Instant) -> Vec<Vec<u8>> {
+        let mut datagrams = Vec::new();
+        if self.sender.is_none() {
+            self.sender = keys.sender();
+        }
+        let Some(sender) = &self.sender else {
+            return datagrams;
+        };
+        let begun = *self.begun.get_or_insert(now);
+        while let Some(packet) = self.packets.as_slice().first()
+            && begun + packet.at <= now
+        {
+            datagrams.push(packet.protected(sender));
+            self.packets.next();
+        }
+        datagrams
+    }
+}
+
+/// A client with this offer, in which its credentials replace those that are there.
+pub(super) fn offering(offer: &str) -> Offering {
+    let keys = Keys::default();
+    let config = Rtc::builder()
+        .set_crypto_provider(keys.provider())
+        .set_rtp_mode(true)
+        .enable_raw_packets(true);
+    let mut rtc = config.build(Instant::now());
+    let socket = socket();
+    let address = socket.local_addr().unwrap();
+    rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+    let offer = with_credentials(offer, &mut rtc);
+    Offering {
+        peer: Peer {
+            rtc: Box::new(rtc),
+            address,
+            tracks: Vec::new(),
+            pending: None,
+        },
+        socket,
+        keys,
+        offer,
+        accept: |peer, answer| answered(&mut peer.rtc, answer),
+    }
+}
+
+/// The rest of the first line with this prefix.
+pub(super) fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
+    let found = sdp.lines().find_map(|line| line.strip_prefix(name));
+    found.unwrap_or_else(|| panic!("no {name} in {sdp}"))
+}
+
+/// Replaces the rest of every line with this prefix.
+fn replace(sdp: &str, name: &str, value: &str) -> String {
+    let lines = sdp.lines().map(|line| {
+        let line = if line.starts_with(name) {
+            format!("{name}{value}")
+        } else {
+            line.to_owned()
+        };
+        line + "\r\n"
+    });
+    lines.collect()
+}
+
+/// An offer with this client's credentials in place of those it has.
+pub(super) fn with_credentials(offer: &str, rtc: &mut Rtc) -> String {
+    let api = rtc.direct_api();
+    let IceCreds { ufrag, pass } = api.local_ice_credentials();
+    let fingerprint = write_fingerprint(api.local_dtls_fingerprint());
+    let offer = replace(offer, "a=ice-ufrag:", &ufrag);
+    let offer = replace(&offer, "a=ice-pwd:", &pass);
+    replace(&offer, "a=fingerprint:", &fingerprint)
+}
+
+fn read_fingerprint(text: &str) -> Fingerprint {
+    let (hash, bytes) = text.split_once(' ').unwrap();
+    Fingerprint {
+        hash_func: hash.to_lowercase(),
+        bytes: bytes
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+            .collect(),
+    }
+}
+
+fn write_fingerprint(fingerprint: &Fingerprint) -> String {
+    let bytes = fingerprint.bytes.iter();
+    let bytes: Vec<_> = bytes.map(|byte| format!("{byte:02X}")).collect();
+    format!("{} {}", fingerprint.hash_func, bytes.join(":"))
+}
+
+/// Takes the answer as OBS does: candidates and keys, nothing else.
+pub(super) fn answered(rtc: &mut Rtc, answer: &str) {
+    for line in answer.lines().filter_map(|line| line.strip_prefix("a=")) {
+        if line.starts_with("candidate:") {
+            rtc.add_remote_candidate(Candidate::from_sdp_string(line).unwrap());
+        }
+    }
+    let mut api = rtc.direct_api();
+    api.set_ice_controlling(true);
+    api.set_remote_ice_credentials(IceCreds {
+        ufrag: value(answer, "a=ice-ufrag:").to_owned(),
+        pass: value(answer, "a=ice-pwd:").to_owned(),
+    });
+    api.set_remote_fingerprint(read_fingerprint(value(answer, "a=fingerprint:")));
+    assert_eq!(value(answer, "a=setup:"), "active");
+    api.start_dtls(false).unwrap();
+}
