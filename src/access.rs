@@ -1,9 +1,9 @@
-//! Who may publish and who may watch: tokens, each for broadcasts by name or pattern. Pure; knows
-//! nothing about requests.
+//! Who may publish, watch and operate the server: tokens, each with its rights. Pure; knows nothing
+//! about requests.
 //!
-//! Without tokens, anyone may do anything. With tokens, publishing requires one that lists the
+//! Without tokens, anyone may publish and watch. With tokens, publishing requires one that lists the
 //! broadcast under `publish`; watching requires one that lists it under `watch`, unless the
-//! broadcast is public.
+//! broadcast is public. Metrics and the operator's part of the API always require a right.
 
 use std::fmt;
 
@@ -21,6 +21,8 @@ pub struct Secret(String);
 impl Secret {
     /// Maximum length in characters.
     pub const CHARS_MAX: usize = 256;
+    /// Length below which it could be guessed, in characters.
+    pub const CHARS_GOOD: usize = 16;
 
     /// The secret, if a header can carry it.
     pub fn new(text: &str) -> Option<Self> {
@@ -36,24 +38,70 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What one token is for.
-#[derive(Clone)]
-pub struct Token {
-    /// Only the hash is kept: all hashes have the same length, and no secret can be read from
-    /// memory.
-    digest: digest::Digest,
-    publish: Vec<Pattern>,
-    watch: Vec<Pattern>,
+/// The SHA-256 hash of a token. Only this is kept: all hashes have the same length, and no secret
+/// can be read from memory.
+#[derive(Clone, Copy)]
+pub struct TokenHash([u8; digest::SHA256_OUTPUT_LEN]);
+
+impl TokenHash {
+    fn of_text(text: &str) -> Self {
+        let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        bytes.copy_from_slice(hash.as_ref());
+        Self(bytes)
+    }
+
+    /// The hash written as 64 hexadecimal digits, as `sha256sum` prints it.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
+        if text.len() != 2 * bytes.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (byte, start) in bytes.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(text.get(start..start + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    fn equals(&self, other: &Self) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
 }
 
-impl Token {
-    /// A token that may publish and watch these broadcasts.
-    pub fn new(secret: &Secret, publish: Vec<Pattern>, watch: Vec<Pattern>) -> Self {
-        Self {
-            digest: hash(&secret.0),
-            publish,
-            watch,
-        }
+/// Without the hash: that of a short token gives the token away.
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash")
+    }
+}
+
+/// What is not about one broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Read the metrics.
+    Metrics,
+    /// Inspect and change everything: graphs, reasons of failures, properties of pipelines.
+    /// Includes the metrics.
+    Admin,
+}
+
+/// What one token is for.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// Broadcasts to publish.
+    pub publish: Vec<Pattern>,
+    /// Broadcasts to watch.
+    pub watch: Vec<Pattern>,
+    /// See [`Right::Metrics`].
+    pub metrics: bool,
+    /// See [`Right::Admin`].
+    pub admin: bool,
+}
+
+impl Grants {
+    /// Whether there is any.
+    pub fn is_empty(&self) -> bool {
+        self.publish.is_empty() && self.watch.is_empty() && !self.metrics && !self.admin
     }
 
     fn patterns(&self, role: Role) -> &[Pattern] {
@@ -62,23 +110,52 @@ impl Token {
             Role::Viewer => &self.watch,
         }
     }
-}
 
-/// Without the hash.
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("publish", &self.publish)
-            .field("watch", &self.watch)
-            .finish_non_exhaustive()
+    fn include(&self, right: Right) -> bool {
+        match right {
+            Right::Metrics => self.metrics || self.admin,
+            Right::Admin => self.admin,
+        }
     }
 }
 
-fn hash(text: &str) -> digest::Digest {
-    digest::digest(&digest::SHA256, text.as_bytes())
+/// A token.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// Stands for it in the log.
+    name: String,
+    hash: TokenHash,
+    grants: Grants,
+    /// Whether it could be guessed.
+    short: bool,
 }
 
-/// The rules. The default has no token and refuses nobody.
+impl Token {
+    /// A token that is for this; `name` stands for it in the log.
+    pub fn new(name: impl Into<String>, secret: &Secret, grants: Grants) -> Self {
+        Self {
+            short: secret.0.len() < Secret::CHARS_GOOD,
+            ..Self::hashed(name, TokenHash::of_text(&secret.0), grants)
+        }
+    }
+
+    /// A token of which only the hash is known.
+    pub fn hashed(name: impl Into<String>, hash: TokenHash, grants: Grants) -> Self {
+        Self {
+            name: name.into(),
+            hash,
+            grants,
+            short: false,
+        }
+    }
+
+    /// Whether this text is the token.
+    fn is(&self, given: &TokenHash) -> bool {
+        self.hash.equals(given)
+    }
+}
+
+/// The rules. The default has no token and lets anyone publish and watch.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     tokens: Vec<Token>,
@@ -89,7 +166,7 @@ impl Access {
     /// `public` are the broadcasts that anyone may watch. Default: all, as long as no token is for
     /// watching.
     pub fn new(tokens: Vec<Token>, public: Option<Vec<Pattern>>) -> Self {
-        let restricted = tokens.iter().any(|token| !token.watch.is_empty());
+        let restricted = tokens.iter().any(|token| !token.grants.watch.is_empty());
         let unset = || (!restricted).then(Pattern::any).into_iter().collect();
         Self {
             public: public.unwrap_or_else(unset),
@@ -97,7 +174,7 @@ impl Access {
         }
     }
 
-    /// The number of tokens; without any, anyone may do anything.
+    /// The number of tokens; without any, anyone may publish and watch.
     pub fn tokens(&self) -> usize {
         self.tokens.len()
     }
@@ -117,13 +194,31 @@ impl Access {
         self.tokens.is_empty() || self.public.contains(&Pattern::any())
     }
 
+    /// What stands in the log for tokens that are too short to be safe.
+    pub fn short_tokens(&self) -> impl Iterator<Item = &str> {
+        let short = self.tokens.iter().filter(|token| token.short);
+        short.map(|token| token.name.as_str())
+    }
+
+    /// Whether a token is for this, so that the operator needs no other.
+    pub fn grants(&self, right: Right) -> bool {
+        let mut tokens = self.tokens.iter();
+        tokens.any(|token| token.grants.include(right))
+    }
+
+    /// Adds a token that changes nothing for those without one.
+    #[must_use]
+    pub fn with(&self, token: Token) -> Self {
+        let mut access = self.clone();
+        access.tokens.push(token);
+        access
+    }
+
     /// The holder of this token. Takes the same time for all texts of the same length.
     pub fn holder(&self, token: &str) -> Option<Holder> {
-        let given = hash(token);
-        let known = |token: &&Token| {
-            constant_time::verify_slices_are_equal(token.digest.as_ref(), given.as_ref()).is_ok()
-        };
-        let tokens: Vec<_> = self.tokens.iter().filter(known).cloned().collect();
+        let given = TokenHash::of_text(token);
+        let known = self.tokens.iter().filter(|token| token.is(&given));
+        let tokens: Vec<_> = known.cloned().collect();
         (!tokens.is_empty()).then_some(Holder { tokens })
     }
 }
@@ -140,21 +235,33 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// What stands for the token in the log.
+    pub fn name(&self) -> &str {
+        self.tokens.first().map_or("", |token| &token.name)
+    }
+
     /// Whether the token is for this.
     pub fn may(&self, role: Role, name: &Name) -> bool {
         let mut tokens = self.tokens.iter();
-        tokens.any(|token| matches(token.patterns(role), name))
+        tokens.any(|token| matches(token.grants.patterns(role), name))
     }
 
     /// Whether the token is for anything in this role.
     pub fn may_any(&self, role: Role) -> bool {
         let mut tokens = self.tokens.iter();
-        tokens.any(|token| !token.patterns(role).is_empty())
+        tokens.any(|token| !token.grants.patterns(role).is_empty())
+    }
+
+    /// Whether the token has this right.
+    pub fn has(&self, right: Right) -> bool {
+        let mut tokens = self.tokens.iter();
+        tokens.any(|token| token.grants.include(right))
     }
 
     /// The one broadcast that the token is for in this role, if it is exactly one.
     pub fn only(&self, role: Role) -> Option<Name> {
-        let mut patterns = self.tokens.iter().flat_map(|token| token.patterns(role));
+        let tokens = self.tokens.iter();
+        let mut patterns = tokens.flat_map(|token| token.grants.patterns(role));
         let first = patterns.next()?;
         patterns
             .all(|pattern| pattern == first)
@@ -171,8 +278,12 @@ mod tests {
     }
 
     fn token(secret: &str, publish: &[&str], watch: &[&str]) -> Token {
-        let secret = Secret::new(secret).unwrap();
-        Token::new(&secret, patterns(publish), patterns(watch))
+        let grants = Grants {
+            publish: patterns(publish),
+            watch: patterns(watch),
+            ..Grants::default()
+        };
+        Token::new(secret, &Secret::new(secret).unwrap(), grants)
     }
 
     fn name(text: &str) -> Name {
@@ -239,7 +350,49 @@ mod tests {
         for wrong in ["", "a b", "a\n", "ä", &"x".repeat(257)] {
             assert!(Secret::new(wrong).is_none(), "{wrong:?}");
         }
-        let token = token("hunter2", &["a"], &[]);
-        assert!(!format!("{token:?} {:?}", Secret::new("hunter2")).contains("hunter2"));
+        let secret = Secret::new("hunter2").unwrap();
+        let token = Token::new("studio", &secret, Grants::default());
+        assert!(!format!("{token:?} {secret:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn rights_are_apart_from_broadcasts() {
+        let operator = |metrics, admin| Grants {
+            metrics,
+            admin,
+            ..Grants::default()
+        };
+        let token =
+            |secret: &str, grants| Token::new(secret, &Secret::new(secret).unwrap(), grants);
+        let access = Access::new(vec![token("a", operator(false, true))], None);
+        let access = access.with(token("m", operator(true, false)));
+        let (admin, metrics) = (access.holder("a").unwrap(), access.holder("m").unwrap());
+        assert!(admin.has(Right::Admin) && admin.has(Right::Metrics));
+        assert!(metrics.has(Right::Metrics) && !metrics.has(Right::Admin));
+        for holder in [admin, metrics] {
+            assert!(!holder.may_any(Role::Publisher) && !holder.may_any(Role::Viewer));
+        }
+        assert!(access.grants(Right::Admin));
+        assert!(!Access::default().grants(Right::Metrics));
+        // Such tokens are tokens: publishing now needs one. Watching stays open.
+        assert!(!access.is_open(Role::Publisher, &name("a")));
+        assert!(access.is_open_to_viewers());
+    }
+
+    #[test]
+    fn hashes_are_as_sha256sum_prints_them() {
+        let written = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+        let hash = TokenHash::from_hex(written).unwrap();
+        let access = Access::new(vec![Token::hashed("t", hash, Grants::default())], None);
+        assert_eq!(access.holder("hunter2").unwrap().name(), "t");
+        assert!(TokenHash::from_hex(&written.to_uppercase()).is_some());
+        for wrong in [
+            "",
+            "f5",
+            &written.replace('f', "g"),
+            &format!("{written}00"),
+        ] {
+            assert!(TokenHash::from_hex(wrong).is_none(), "{wrong}");
+        }
     }
 }

@@ -48,7 +48,7 @@ fn server_health_and_metrics() {
         assert_eq!(json[what], count, "{what}");
     }
     assert_eq!(server.get("/healthz").expect(200).text().trim(), "ok");
-    let metrics = server.get("/metrics").expect(200);
+    let metrics = server.get_as_operator("/metrics").expect(200);
     assert!(
         metrics
             .header("content-type")

@@ -1,38 +1,26 @@
 //! Pipelines over HTTP: figures, graphs, keyframes, properties, and who may use them.
 
-use std::process::Stdio;
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 
 use crate::{
     outputs::{folder, server},
     rtc::{Client, clip},
-    support::{Reply, Server, aerial, wait_for},
+    support::{Reply, Server, aerial, exchange, wait_for},
 };
 
-/// Sends a request as curl on the same machine would.
-fn operate(server: &Server, method: &str, path: &str, headers: &[&str], body: &str) -> Reply {
-    let headers: String = headers.iter().flat_map(|line| [*line, "\r\n"]).collect();
-    let host = if headers.starts_with("Host: ") {
-        ""
-    } else {
-        "Host: localhost\r\n"
-    };
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\
-         Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    server.raw(&[head.as_bytes(), body.as_bytes()])
-}
-
 fn get(server: &Server, path: &str) -> Reply {
-    operate(server, "GET", path, &[], "")
+    server.get_as_operator(path)
 }
 
 fn patch(server: &Server, path: &str, body: &str) -> Reply {
-    let kind = "Content-Type: application/json";
-    operate(server, "PATCH", path, &[kind], body)
+    let kind = [("Content-Type", "application/json")];
+    server.operate("PATCH", path, &kind, body)
 }
 
 fn pipelines(server: &Server, broadcast: &str) -> Vec<Value> {
@@ -78,7 +66,9 @@ fn every_pipeline_shows_its_figures() {
     let base = "/api/broadcasts/card/pipelines/h264";
     get(&server, &format!("{base}/graph.dot")).expect(409);
     get(&server, &format!("{base}/properties")).expect(409);
-    operate(&server, "POST", &format!("{base}/force-keyframe"), &[], "").expect(409);
+    server
+        .operate("POST", &format!("{base}/force-keyframe"), &[], "")
+        .expect(409);
     let viewer = Client::watch(&server, "card?rendition=h264");
     viewer.wait_for_frames(5);
     let rendition = wait_for("time per frame", || {
@@ -173,8 +163,8 @@ fn properties_change_within_what_the_file_declares() {
     }
     patch(&server, path, "{").expect(400);
     patch(&server, path, &" ".repeat(20_000)).expect(413);
-    operate(&server, "PATCH", path, &[], "{}").expect(415);
-    operate(&server, "DELETE", path, &[], "").expect(405);
+    server.operate("PATCH", path, &[], "{}").expect(415);
+    server.operate("DELETE", path, &[], "").expect(405);
     let same = get(&server, path).expect(200);
     assert_eq!(value(&same, "encoder.bitrate"), 800);
     assert_eq!(value(&same, "title.text"), "Hello, \"world\"");
@@ -196,7 +186,7 @@ fn a_keyframe_can_be_forced() {
     let base = "/api/broadcasts/a/pipelines";
     let force = |pipeline: &str| {
         let path = format!("{base}/{pipeline}/force-keyframe");
-        operate(&server, "POST", &path, &[], "")
+        server.operate("POST", &path, &[], "")
     };
     force("rare").expect(202);
     // For an output, the keyframe is requested from the publisher.
@@ -233,38 +223,102 @@ fn secrets_stay_out_of_texts_and_viewers_see_no_reasons() {
     assert!(!log.contains("hunter2"), "{log}");
 }
 
+const PARTS: [(&str, &str); 5] = [
+    ("GET", "graph.dot"),
+    ("GET", "graph.svg"),
+    ("GET", "properties"),
+    ("PATCH", "properties"),
+    ("POST", "force-keyframe"),
+];
+
+/// Nothing about a request makes an operator of somebody without a token: proxies and tunnels to
+/// this machine send `Host: localhost` from a loopback address.
 #[test]
-fn only_the_operator_looks_into_pipelines_and_changes_them() {
+fn without_a_token_nobody_is_the_operator() {
     let server = Server::demo(&[]);
     wait_for_running(&server, "demo", "demo");
     let base = "/api/broadcasts/demo/pipelines/demo";
-    let parts = [
-        ("GET", "graph.dot"),
-        ("GET", "graph.svg"),
-        ("GET", "properties"),
-        ("PATCH", "properties"),
-        ("POST", "force-keyframe"),
-    ];
-    for (method, part) in parts {
+    for (method, part) in PARTS {
         let path = format!("{base}/{part}");
-        for header in [
-            "Host: example.org",
-            "Origin: https://example.org",
-            "Origin: null",
-            "X-Forwarded-For: 203.0.113.9",
-            "Forwarded: for=203.0.113.9",
-            "Via: 1.1 proxy",
-        ] {
-            let refused = operate(&server, method, &path, &[header], "{}").expect(403);
-            assert_eq!(refused.problem(), "not-allowed", "{header}");
-        }
+        let refused = server.request(method, &path, &[], "").expect(401);
+        assert_eq!(refused.problem(), "token-missing");
+        let wrong = [("Authorization", "Bearer wrong")];
+        server.request(method, &path, &wrong, "").expect(401);
     }
-    let origin = "Origin: http://localhost";
-    let path = format!("{base}/force-keyframe");
-    operate(&server, "POST", &path, &[origin], "").expect(202);
-    drop(server);
+    server.get("/metrics").expect(401);
+    // The token of the operator's port is for that port only.
+    let admin = server.admin.as_ref().unwrap();
+    let token = format!("Bearer {}", admin.token);
+    let headers = [("Authorization", token.as_str())];
+    server.request("GET", "/metrics", &headers, "").expect(401);
 
-    let server = Server::demo(&["--http.local_control=false"]);
-    wait_for_running(&server, "demo", "demo");
-    get(&server, &format!("{base}/graph.dot")).expect(403);
+    let there = |path: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        exchange(admin.address, &[head.as_bytes()])
+    };
+    there("/healthz").expect(200);
+    there("/metrics").expect(401);
+    there("/api/broadcasts").expect(401);
+    there(&format!("/api/broadcasts?token={}", admin.token)).expect(200);
+    let metrics = there(&format!("/metrics?token={}", admin.token)).expect(200);
+    assert_eq!(metrics.header("access-control-allow-origin"), None);
+    // Only what the operator needs.
+    for path in ["/", "/whep/demo", "/watch/demo", "/js/whep.js"] {
+        get(&server, path).expect(404);
+    }
+}
+
+#[test]
+fn rights_of_tokens_open_metrics_and_pipelines() {
+    let text = "[[auth.tokens]]\ntoken = \"operator-secret-1\"\nadmin = true\n\
+                [[auth.tokens]]\ntoken = \"scraper-secret-12\"\nmetrics = true\n\
+                [[auth.tokens]]\ntoken = \"studio-secret-123\"\npublish = \"*\"\nwatch = \"*\"\n";
+    let folder = folder("rights", &[], &[("aerial.toml", text)]);
+    let server = Server::configured(&folder.join("aerial.toml"), &[]);
+    let with = |token: &str, method: &str, path: &str| {
+        let token = format!("Bearer {token}");
+        server.request(method, path, &[("Authorization", &token)], "")
+    };
+    wait_for("running pipeline", || {
+        let path = "/api/broadcasts/demo/pipelines";
+        let list = with("operator-secret-1", "GET", path).expect(200).json();
+        (list["pipelines"][0]["state"] == "running").then_some(())
+    });
+    let graph = "/api/broadcasts/demo/pipelines/demo/graph.dot";
+    for (token, metrics, graphs) in [
+        ("operator-secret-1", 200, 200),
+        ("scraper-secret-12", 200, 403),
+        ("studio-secret-123", 403, 403),
+    ] {
+        with(token, "GET", "/metrics").expect(metrics);
+        with(token, "GET", graph).expect(graphs);
+    }
+    let refused = with("scraper-secret-12", "GET", graph);
+    assert_eq!(refused.problem(), "token-insufficient");
+    with("operator-secret-1", "GET", "/api/broadcasts/demo").expect(200);
+    with("scraper-secret-12", "GET", "/api/broadcasts/demo").expect(403);
+    // No token is made, because one is configured.
+    assert!(server.admin.is_none());
+    server.wait_for_line("operator's port", |line| line.field("admin").is_some());
+}
+
+#[test]
+fn the_operators_port_can_be_a_socket_of_the_servers_user() {
+    let folder = folder("socket", &[], &[]);
+    let path = folder.join("admin.sock");
+    let option = format!("unix:{}", path.display());
+    let mut server = Server::start(&["--admin.listen", &option]);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("aerial_viewers 0"), "{answer}");
+    server.signal("TERM");
+    assert!(server.wait_for_exit().success());
+    assert!(!path.exists());
 }

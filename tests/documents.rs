@@ -118,6 +118,7 @@ fn the_documented_commands_for_pipelines_work() {
     let folder = examples("documents-commands");
     fs::write(folder.join(".curlrc"), "fail\nsilent\nshow-error\n").unwrap();
     let server = Server::demo(&[]);
+    let admin = server.admin.as_ref().unwrap();
     let program = aerial(&[]).get_program().to_owned();
     let programs = Path::new(&program).parent().unwrap().display().to_string();
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
@@ -126,11 +127,13 @@ fn the_documented_commands_for_pipelines_work() {
     for script in scripts {
         let address = format!("localhost:{}", server.address.port());
         let script = script.replace("localhost:8080", &address);
+        let script = script.replace("127.0.0.1:8190", &admin.address.to_string());
         let mut shell = Command::new("sh");
         shell
             .args(["-euc", &script])
             .current_dir(&folder)
             .env("PATH", &path)
+            .env("TOKEN", &admin.token)
             .env("CURL_HOME", &folder);
         let done = output(shell);
         let text = String::from_utf8_lossy(&done.stdout);
@@ -161,7 +164,7 @@ fn completions_and_manual_pages_know_the_options() {
 #[test]
 fn every_metric_is_documented() {
     let server = Server::start(&[]);
-    let metrics = server.get("/metrics").expect(200);
+    let metrics = server.get_as_operator("/metrics").expect(200);
     let exported: BTreeSet<_> = metrics
         .text()
         .lines()

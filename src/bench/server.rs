@@ -54,7 +54,7 @@ impl BenchServer {
             .arg("serve")
             .args(["--listen", &tcp.to_string()])
             .args(["--udp", &udp.to_string()])
-            .args(["--log", "warn", "--demo", "false"])
+            .args(["--log", "warn", "--demo", "false", "--admin.listen", "off"])
             // All viewers are at one address.
             .args(["--limits.source_offers", "1000000"])
             .args(["--webrtc.viewer_engine", viewers.name()])

@@ -22,13 +22,13 @@ use std::{fs, io, path::PathBuf};
 
 pub use broadcasts::broadcast_keys;
 pub use option::Opt;
-pub use options::{Auth, Http, Limits, Main, Timeouts, WebRtc, all};
+pub use options::{Admin, Auth, Http, Limits, Main, Timeouts, WebRtc, all};
 pub use origin::ValueOrigin;
 pub use raw::RawConfig;
-pub use value::IceServer;
+pub use value::{AdminAddress, IceServer};
 
 use crate::{
-    access::{Access, Secret, Token},
+    access::{Access, Grants, Token},
     plan::{Pattern, Plans, Settings},
 };
 
@@ -115,6 +115,8 @@ pub struct Config {
     pub main: Main,
     /// The HTTP port.
     pub http: Http,
+    /// The operator's own port.
+    pub admin: Admin,
     /// How tokens are accepted.
     pub auth: Auth,
     /// Who may publish and watch.
@@ -138,6 +140,7 @@ impl Config {
         let mut config = Self {
             main: Main::take(raw)?,
             http: Http::take(raw)?,
+            admin: Admin::take(raw)?,
             auth: Auth::take(raw)?,
             access: Access::default(),
             limits: Limits::take(raw)?,
@@ -185,12 +188,22 @@ impl Config {
             public,
             ..
         } = &self.auth;
-        let everything = || vec![Pattern::any()];
-        let publish = |secret: &Secret| Token::new(secret, everything(), Vec::new());
-        let watch = |secret: &Secret| Token::new(secret, Vec::new(), everything());
+        let publish = Grants {
+            publish: vec![Pattern::any()],
+            ..Grants::default()
+        };
+        let watch = Grants {
+            watch: vec![Pattern::any()],
+            ..Grants::default()
+        };
         let mut tokens = raw.tokens.clone();
-        tokens.extend(publish_token.as_ref().map(publish));
-        tokens.extend(watch_token.as_ref().map(watch));
+        for (name, secret, grants) in [
+            ("publish_token", publish_token, publish),
+            ("watch_token", watch_token, watch),
+        ] {
+            let token = |secret| Token::new(name, secret, grants);
+            tokens.extend(secret.as_ref().map(token));
+        }
         match raw.first_of("auth.") {
             // Setting any of these means wanting tokens: an empty variable must not open the
             // server.

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::{
     Error, Opt, RawConfig,
     option::range,
-    value::{Bytes, IceServer, LogFilter, PublicUrl},
+    value::{AdminAddress, Bytes, IceServer, LogFilter, PublicUrl},
 };
 use crate::{
     access::Secret,
@@ -24,6 +24,7 @@ pub fn all() -> impl Iterator<Item = &'static Opt> {
     [
         Main::OPTIONS,
         Http::OPTIONS,
+        Admin::OPTIONS,
         Auth::OPTIONS,
         Limits::OPTIONS,
         Timeouts::OPTIONS,
@@ -122,14 +123,22 @@ section! {
         /// (`X-Forwarded-For`, `Forwarded`, PROXY protocol). Without them, limits count everyone
         /// behind a proxy as one client.
         trusted_proxies: Vec<IpNet> = "",
-        /// Let requests from this machine, to `localhost` and not through a proxy, inspect and
-        /// change pipelines.
-        local_control: bool = "true",
         /// Send publishers to this server instead (307). Set its `http.public_url`: some clients
         /// look for their session on the server that they contacted first.
         redirect_publishers: Option<PublicUrl> = "",
         /// Send viewers to this server instead (307), which needs `http.public_url` as well.
         redirect_viewers: Option<PublicUrl> = "",
+    }
+}
+
+section! {
+    /// `[admin]`: the operator's own port.
+    Admin "admin." {
+        /// Address and port, or `unix:` and a path, at which the operator reads metrics and inspects
+        /// and changes pipelines. An address asks for a token with the right, which is made and
+        /// logged at start if none is configured; a socket is open to the server's own user. `off`:
+        /// only tokens on the HTTP port.
+        listen: AdminAddress = "127.0.0.1:8190",
     }
 }
 

@@ -159,6 +159,7 @@ mod tests {
         let raw = RawConfig::default();
         options::Main::take(&raw).unwrap();
         options::Http::take(&raw).unwrap();
+        options::Admin::take(&raw).unwrap();
         options::Auth::take(&raw).unwrap();
         options::Limits::take(&raw).unwrap();
         Timeouts::take(&raw).unwrap();

@@ -2,42 +2,81 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
+use serde::Deserialize;
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeValue, ValueDeserializer},
 };
 
-use super::{
-    Error, NOT_SHOWN, ValueOrigin,
-    file::{File, text},
-    hint::hint,
-};
+use super::{Error, NOT_SHOWN, ValueOrigin, file::File};
 use crate::{
-    access::{Secret, Token},
+    access::{Grants, Secret, Token, TokenHash},
     plan::{Pattern, Value},
 };
 
 /// Maximum tokens in one file: each is compared with every token that arrives.
 const TOKENS_MAX: usize = 1000;
-/// The keys of a section.
-const KEYS: [&str; 5] = ["token", "token_file", "token_env", "publish", "watch"];
-const PLACES: &str = "one of token, token_file and token_env in each section";
+const PLACES: &str = "one of token, token_sha256, token_file and token_env in each section";
+const RIGHTS: &str = "publish, watch, metrics or admin beside the token";
+const HASH: &str = "a SHA-256 hash of 64 hexadecimal digits";
+const VARIABLE: &str = "an environment variable that is set and does not begin with AERIAL_";
+
+/// A section of the file. Its texts are never shown: they may be secrets in a wrong place.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "sections [[auth.tokens]]")]
+struct Section {
+    name: Option<Text>,
+    token: Option<Spanned<Text>>,
+    token_sha256: Option<Spanned<Text>>,
+    token_file: Option<Spanned<Text>>,
+    token_env: Option<Spanned<Text>>,
+    publish: Option<Spanned<Names>>,
+    watch: Option<Spanned<Names>>,
+    #[serde(default)]
+    metrics: bool,
+    #[serde(default)]
+    admin: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a text")]
+enum Text {
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "names of broadcasts, or patterns such as live-*"
+)]
+enum Names {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Text {
+    fn into_text(self) -> String {
+        let Self::Text(text) = self;
+        text
+    }
+}
 
 /// Where a token is stored.
 #[derive(Clone, Debug)]
 enum Place {
     Here(Secret),
+    Hash(TokenHash),
     File(PathBuf),
     Variable(String),
 }
 
-/// A section as written.
+/// A section that has been checked; the token may be stored elsewhere.
 #[derive(Clone, Debug)]
 pub(super) struct TokenSection {
+    name: String,
     place: Place,
     origin: ValueOrigin,
-    publish: Vec<Pattern>,
-    watch: Vec<Pattern>,
+    grants: Grants,
 }
 
 /// Reads the list under `tokens`.
@@ -45,105 +84,99 @@ pub(super) fn read(
     file: &File<'_>,
     value: &Spanned<DeValue<'_>>,
 ) -> Result<Vec<TokenSection>, Error> {
-    let origin = file.origin(value.span().start);
-    let wrong = || {
+    let wrong = |error: &toml::de::Error| {
+        let start = error.span().unwrap_or_else(|| value.span()).start;
+        mistake(file.origin(start), error.message())
+    };
+    let sections = Vec::<Spanned<Section>>::deserialize(ValueDeserializer::from(value.clone()));
+    let sections = sections.map_err(|error| wrong(&error))?;
+    if sections.len() > TOKENS_MAX {
         let expected = format!("at most {TOKENS_MAX} sections [[auth.tokens]]");
-        Error::bad_value(
-            &origin,
-            "auth.tokens",
-            &expected,
-            value.get_ref().type_str(),
-        )
-    };
-    let DeValue::Array(items) = value.get_ref() else {
-        return Err(wrong());
-    };
-    if items.len() > TOKENS_MAX {
-        return Err(wrong());
+        let (origin, count) = (file.origin(value.span().start), sections.len().to_string());
+        return Err(Error::bad_value(&origin, "auth.tokens", &expected, &count));
     }
-    let section = |item: &Spanned<DeValue<'_>>| {
-        let table = item.get_ref().as_table().ok_or_else(wrong)?;
-        TokenSection::read(file, item.span().start, table)
-    };
-    items.iter().map(section).collect()
+    let numbered = sections.into_iter().zip(1..);
+    numbered
+        .map(|(section, number)| TokenSection::of(file, section, number))
+        .collect()
+}
+
+/// What the parser says, without the values that it quotes.
+fn mistake(origin: ValueOrigin, message: &str) -> Error {
+    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    if let Some(key) = what.strip_prefix("unknown field ") {
+        return Error::UnknownKey {
+            origin,
+            key: format!("auth.tokens.{}", key.trim_matches('`')),
+            hint: format!("expected {expected}"),
+        };
+    }
+    let expected = if expected.is_empty() { what } else { expected };
+    Error::bad_value(&origin, "auth.tokens", expected, NOT_SHOWN)
 }
 
 impl TokenSection {
-    fn read(file: &File<'_>, offset: usize, table: &DeTable<'_>) -> Result<Self, Error> {
-        let mut places = Vec::new();
-        let (mut publish, mut watch) = (Vec::new(), Vec::new());
-        for (key, value) in table {
-            let origin = file.origin(key.span().start);
-            let full = format!("auth.tokens.{}", key.get_ref());
-            let written = || {
-                let text = text(value.get_ref()).filter(|text| !text.is_empty());
-                text.ok_or_else(|| {
-                    Error::bad_value(&origin, &full, "a text", value.get_ref().type_str())
-                })
-            };
-            match key.get_ref().as_ref() {
-                "token" => {
-                    let secret = Secret::read(&written()?);
-                    let secret = secret.ok_or_else(|| {
-                        Error::bad_value(&origin, &full, Secret::TAKES, NOT_SHOWN)
-                    })?;
-                    places.push((Place::Here(secret), origin));
-                }
-                "token_file" => places.push((Place::File(written()?.into()), origin)),
-                "token_env" => places.push((Place::Variable(written()?), origin)),
-                "publish" | "watch" => {
-                    let patterns = Vec::<Pattern>::read(&written()?).ok_or_else(|| {
-                        let given = text(value.get_ref()).unwrap_or_default();
-                        Error::bad_value(&origin, &full, Vec::<Pattern>::TAKES, &given)
-                    })?;
-                    let role = if key.get_ref() == "publish" {
-                        &mut publish
-                    } else {
-                        &mut watch
-                    };
-                    *role = patterns;
-                }
-                other => {
-                    let hint = hint(other, KEYS.into_iter());
-                    return Err(Error::UnknownKey {
-                        origin,
-                        key: full,
-                        hint,
-                    });
-                }
-            }
-        }
-        let count = places.len().to_string();
-        let Ok([(place, origin)]) = <[_; 1]>::try_from(places) else {
-            return Err(Error::bad_value(
-                &file.origin(offset),
-                "auth.tokens",
-                PLACES,
-                &count,
-            ));
+    fn of(file: &File<'_>, section: Spanned<Section>, number: usize) -> Result<Self, Error> {
+        let origin = file.origin(section.span().start);
+        let section = section.into_inner();
+        let grants = Grants {
+            publish: patterns(file, "publish", section.publish)?,
+            watch: patterns(file, "watch", section.watch)?,
+            metrics: section.metrics,
+            admin: section.admin,
         };
-        if publish.is_empty() && watch.is_empty() {
-            let expected = "publish or watch beside the token, with names of broadcasts";
+        let written = [
+            ("token", section.token),
+            ("token_sha256", section.token_sha256),
+            ("token_file", section.token_file),
+            ("token_env", section.token_env),
+        ];
+        let mut places = written
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)));
+        let (Some((key, value)), None) = (places.next(), places.next()) else {
             return Err(Error::bad_value(
                 &origin,
                 "auth.tokens",
-                expected,
-                "neither",
+                PLACES,
+                "none or several",
+            ));
+        };
+        let origin = file.origin(value.span().start);
+        if grants.is_empty() {
+            return Err(Error::bad_value(
+                &origin,
+                "auth.tokens",
+                RIGHTS,
+                "none of them",
             ));
         }
+        let text = value.into_inner().into_text();
+        let wrong = |expected| {
+            let key = format!("auth.tokens.{key}");
+            Error::bad_value(&origin, &key, expected, NOT_SHOWN)
+        };
+        let place = match key {
+            "token" => Place::Here(Secret::new(&text).ok_or_else(|| wrong(Secret::TAKES))?),
+            "token_sha256" => Place::Hash(TokenHash::from_hex(&text).ok_or_else(|| wrong(HASH))?),
+            "token_file" => Place::File(text.into()),
+            _ => Place::Variable(text),
+        };
+        let name = section.name.map(Text::into_text);
         Ok(Self {
+            name: name.unwrap_or_else(|| number.to_string()),
             place,
             origin,
-            publish,
-            watch,
+            grants,
         })
     }
 
     /// Reads the token from where it is stored.
     pub(super) fn resolve(&self, variables: &BTreeMap<String, String>) -> Result<Token, Error> {
-        let token = |secret: &Secret| Token::new(secret, self.publish.clone(), self.watch.clone());
+        let token = |secret: &Secret| Token::new(&self.name, secret, self.grants.clone());
         let (key, text) = match &self.place {
             Place::Here(secret) => return Ok(token(secret)),
+            Place::Hash(hash) => return Ok(Token::hashed(&self.name, *hash, self.grants.clone())),
             Place::File(path) => {
                 let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
                     path: path.clone(),
@@ -156,10 +189,8 @@ impl TokenSection {
                     (format!("auth.tokens.token_env = {name}"), text.clone())
                 }
                 _ => {
-                    let expected =
-                        "an environment variable that is set and does not begin with AERIAL_";
                     let key = "auth.tokens.token_env";
-                    return Err(Error::bad_value(&self.origin, key, expected, name));
+                    return Err(Error::bad_value(&self.origin, key, VARIABLE, name));
                 }
             },
         };
@@ -170,6 +201,26 @@ impl TokenSection {
     }
 }
 
+/// The names under `key`, if there are any.
+fn patterns(
+    file: &File<'_>,
+    key: &str,
+    names: Option<Spanned<Names>>,
+) -> Result<Vec<Pattern>, Error> {
+    let Some(names) = names else {
+        return Ok(Vec::new());
+    };
+    let origin = file.origin(names.span().start);
+    let text = match names.into_inner() {
+        Names::One(text) => text,
+        Names::Many(texts) => texts.join(","),
+    };
+    Vec::<Pattern>::read(&text).ok_or_else(|| {
+        let key = format!("auth.tokens.{key}");
+        Error::bad_value(&origin, &key, Vec::<Pattern>::TAKES, &text)
+    })
+}
+
 /// Whether an environment variable is one of the server's own.
 fn is_option(variable: &str) -> bool {
     variable.starts_with("AERIAL_")
@@ -177,7 +228,11 @@ fn is_option(variable: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, RawConfig};
+    use crate::{
+        access::Right,
+        config::{Config, RawConfig},
+        peer::sdp::Role,
+    };
 
     /// The configuration of a file with this text, in words if it is refused.
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -220,6 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn tokens_have_rights_and_names_for_the_log() {
+        let hash = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+        let text = format!(
+            "[[auth.tokens]]\nname = \"grafana\"\ntoken = \"prometheus-secret\"\nmetrics = true\n\
+             [[auth.tokens]]\ntoken_sha256 = \"{hash}\"\nadmin = true\n\
+             [[auth.tokens]]\ntoken = \"short\"\npublish = \"a, b-*\"\n"
+        );
+        let access = load(&text, &[]).unwrap().access;
+        let metrics = access.holder("prometheus-secret").unwrap();
+        assert_eq!(metrics.name(), "grafana");
+        assert!(metrics.has(Right::Metrics) && !metrics.has(Right::Admin));
+        let admin = access.holder("hunter2").unwrap();
+        assert_eq!(admin.name(), "2");
+        assert!(admin.has(Right::Admin));
+        assert!(access.holder("short").unwrap().may_any(Role::Publisher));
+        assert_eq!(access.short_tokens().collect::<Vec<_>>(), ["3"]);
+    }
+
+    #[test]
     fn mistakes_are_told_without_the_secret() {
         let one = |rest: &str| format!("[[auth.tokens]]\n{rest}");
         for (text, words) in [
@@ -227,10 +301,26 @@ mod tests {
                 one("token = \"hunter2 x\"\npublish = \"a\""),
                 ":2: `auth.tokens.token` takes a token",
             ),
-            (one("token = 2"), "publish or watch beside the token"),
+            (one("token = \"a\""), "publish, watch, metrics or admin"),
+            (
+                one("token = 2\nadmin = true"),
+                ":2: `auth.tokens` takes a text",
+            ),
+            (
+                one("token = \"hunter2\"\nadmin = \"hunter2\""),
+                ":3: `auth.tokens` takes a boolean",
+            ),
+            (
+                one("token_sha256 = \"hunter2\"\nadmin = true"),
+                ":2: `auth.tokens.token_sha256` takes a SHA-256 hash",
+            ),
+            (
+                "auth.tokens = [\"hunter2\"]".to_owned(),
+                "takes sections [[auth.tokens]]",
+            ),
             (
                 one("token = \"hunter2\"\nsing = \"a\""),
-                "unknown key `auth.tokens.sing`",
+                ":3: unknown key `auth.tokens.sing`; expected one of",
             ),
             (
                 one("token = \"hunter2\"\nwatch = \"a b\""),
@@ -238,7 +328,7 @@ mod tests {
             ),
             (
                 one("publish = \"a\""),
-                "one of token, token_file and token_env",
+                "one of token, token_sha256, token_file and token_env",
             ),
             (
                 one("token = \"hunter2\"\ntoken_env = \"A\"\nwatch = \"a\""),

@@ -15,6 +15,27 @@ use crate::{access::Secret, peer::element::Ports, plan::Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub usize);
 
+/// Where the operator's own port is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdminAddress {
+    /// Nowhere.
+    Off,
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// What is logged: a filter of `tracing-subscriber`, known to be valid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogFilter(pub String);
@@ -85,6 +106,19 @@ impl Value for SocketAddr {
 
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+}
+
+impl Value for AdminAddress {
+    const TAKES: &'static str = "an address and port, unix: and a path, or off";
+
+    fn read(text: &str) -> Option<Self> {
+        match text.strip_prefix("unix:") {
+            Some("") => None,
+            Some(path) => Some(Self::Unix(path.into())),
+            None if text == "off" => Some(Self::Off),
+            None => text.parse().ok().map(Self::Tcp),
+        }
     }
 }
 
@@ -223,6 +257,18 @@ mod tests {
             "10.0.0.2:80",
             "10.0.0.0-10.0.0.9",
         ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn admin_addresses() {
+        let read = AdminAddress::read;
+        assert_eq!(read("off"), Some(AdminAddress::Off));
+        let socket = AdminAddress::Unix("/run/aerial/admin".into());
+        assert_eq!(read("unix:/run/aerial/admin"), Some(socket));
+        assert!(matches!(read("[::1]:0"), Some(AdminAddress::Tcp(_))));
+        for wrong in ["", "unix:", "8190", "localhost:8190"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

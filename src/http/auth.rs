@@ -6,9 +6,13 @@
 use headers::authorization::Basic;
 use percent_encoding::percent_decode_str;
 
-use super::{clients::ClientLimits, problem::Problem, request::HttpRequest};
+use super::{
+    clients::ClientLimits,
+    problem::Problem,
+    request::{Door, HttpRequest},
+};
 use crate::{
-    access::{Access, Holder},
+    access::{Access, Holder, Right, Token},
     broadcast::Session,
     peer::sdp::Role,
     plan::Name,
@@ -25,6 +29,8 @@ pub struct Options {
     pub basic: bool,
     /// Whether session URLs need a token as well.
     pub sessions: bool,
+    /// The token that was made for the operator's own port.
+    pub admin_token: Option<Token>,
     /// Wrong tokens per minute from one client.
     pub source_failures: usize,
 }
@@ -32,6 +38,8 @@ pub struct Options {
 /// Who is let in.
 pub(super) struct Auth {
     options: Options,
+    /// What tokens allow on the operator's own port.
+    admin_access: Access,
     failures: ClientLimits,
 }
 
@@ -59,7 +67,10 @@ impl Visible {
 
 impl Auth {
     pub(super) fn new(options: Options) -> Self {
+        let access = &options.access;
+        let admin_token = options.admin_token.clone();
         Self {
+            admin_access: admin_token.map_or_else(|| access.clone(), |token| access.with(token)),
             failures: ClientLimits::of_failures(options.source_failures),
             options,
         }
@@ -73,6 +84,32 @@ impl Auth {
     /// Whether some broadcasts can only be watched with a token.
     pub(super) fn is_on_for_viewers(&self) -> bool {
         !self.options.access.is_open_to_viewers()
+    }
+
+    /// Lets the operator through, or somebody who has this right.
+    ///
+    /// # Errors
+    /// 401 without a known token, 403 with one that lacks the right.
+    pub(super) fn permit_right(&self, request: &HttpRequest, right: Right) -> Result<(), Problem> {
+        if request.door == Door::Socket {
+            return Ok(());
+        }
+        let holder = self.holder(request)?.ok_or_else(Problem::token_missing)?;
+        if holder.has(right) {
+            tracing::debug!(client = %request.client, token = holder.name(), ?right, "let in");
+            return Ok(());
+        }
+        let right = match right {
+            Right::Metrics => "metrics",
+            Right::Admin => "admin",
+        };
+        let detail = format!("this token does not have the right `{right}`");
+        Err(Problem::token_insufficient(&detail))
+    }
+
+    /// Whether the request may see what is only for the operator.
+    pub(super) fn is_operator(&self, request: &HttpRequest) -> bool {
+        self.permit_right(request, Right::Admin).is_ok()
     }
 
     /// Lets a session begin.
@@ -132,10 +169,17 @@ impl Auth {
     /// The broadcasts that the client may see.
     pub(super) fn view(&self, request: &HttpRequest) -> Result<Visible, Problem> {
         let access = &self.options.access;
-        if access.is_open_to_viewers() {
+        if access.is_open_to_viewers() || request.door == Door::Socket {
             return Ok(Visible::Everything);
         }
-        Ok(Visible::Part(access.clone(), self.holder(request)?))
+        let holder = self.holder(request)?;
+        if holder
+            .as_ref()
+            .is_some_and(|holder| holder.has(Right::Admin))
+        {
+            return Ok(Visible::Everything);
+        }
+        Ok(Visible::Part(access.clone(), holder))
     }
 
     /// Lets a client see one broadcast, whether or not it exists.
@@ -158,28 +202,34 @@ impl Auth {
         let Some(token) = self.token(request) else {
             return Ok(None);
         };
-        let Some(holder) = self.options.access.holder(&token) else {
-            // Never before: neighbours behind the same address hold right ones.
-            if !self.failures.allow(request.client) {
-                return Err(Problem::too_often(
-                    "too many wrong tokens came from this address",
-                ));
-            }
-            let detail = "no such token; name the broadcast in the path or as ?broadcast=, not \
-                          in the token";
-            return Err(Problem::token_wrong(detail));
+        let access = match request.door {
+            Door::Public => &self.options.access,
+            Door::Admin | Door::Socket => &self.admin_access,
         };
-        Ok(Some(holder))
+        if let Some(holder) = access.holder(&token) {
+            return Ok(Some(holder));
+        }
+        // Never before: neighbours behind the same address hold right ones.
+        if !self.failures.allow(request.client) {
+            return Err(Problem::too_often(
+                "too many wrong tokens came from this address",
+            ));
+        }
+        let detail = "no such token; name the broadcast in the path or as ?broadcast=, not in the \
+                      token";
+        Err(Problem::token_wrong(detail))
     }
 
     /// The token, wherever it is.
     fn token(&self, request: &HttpRequest) -> Option<String> {
         let basic = || Some(request.credentials::<Basic>()?.password().to_owned());
         let query = || decoded(request.parameter("token")?);
+        // The operator's port is on no proxy's way, and a graph is best seen in a browser.
+        let in_query = self.options.query || request.door == Door::Admin;
         let token = request
             .bearer()
             .or_else(|| self.options.basic.then(basic)?)
-            .or_else(|| self.options.query.then(query)?);
+            .or_else(|| in_query.then(query)?);
         token.filter(|token| !token.is_empty())
     }
 }

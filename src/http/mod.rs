@@ -51,14 +51,22 @@ use tokio_util::sync::CancellationToken;
 use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
-    auth::Auth, clients::ClientLimits, pages::Pages, problem::Problem, proxies::Proxies,
-    reply::empty, request::HttpRequest, router::Route,
+    auth::Auth,
+    clients::ClientLimits,
+    pages::Pages,
+    problem::Problem,
+    proxies::Proxies,
+    reply::empty,
+    request::{Caller, Door, HttpRequest},
+    router::Route,
 };
 pub use self::{
     auth::Options as AuthOptions,
+    operator::AdminListener,
     tls::{Tls, TlsError},
 };
 use crate::{
+    access::Right,
     broadcast::Broadcasts,
     client::ClientAddress,
     fanout::Fanout,
@@ -99,8 +107,6 @@ pub struct Options {
     pub lenient_etag: bool,
     /// Whether a broadcast without a publisher is 404 instead of 409 to viewers.
     pub missing_is_404: bool,
-    /// Whether requests from this machine may inspect and change pipelines.
-    pub local_control: bool,
     /// Scheme and authority of the server that publishers are redirected to.
     pub redirect_publishers: Option<String>,
     /// Scheme and authority of the server that viewers are redirected to.
@@ -135,9 +141,18 @@ struct App {
     stopping: CancellationToken,
 }
 
-/// Serves HTTP on `listener` until `stopping`, then lets requests finish.
+/// The ports of HTTP.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For everybody.
+    pub public: TcpListener,
+    /// The operator's own.
+    pub admin: Option<AdminListener>,
+}
+
+/// Serves HTTP on `listeners` until `stopping`, then lets requests finish.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     options: Options,
     broadcasts: Broadcasts,
     fanout: Fanout,
@@ -161,28 +176,42 @@ pub async fn serve(
         tasks.spawn(tls.keep());
     }
     let graceful = GracefulShutdown::new();
+    let builder = builder(&app.options);
+    let operator = async {
+        match &listeners.admin {
+            Some(listener) => operator::serve(listener, &app, &builder, &graceful).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
-        () = accept(&listener, &app, &graceful, &mut tasks) => {}
+        () = accept(&listeners.public, &app, &builder, &graceful, &mut tasks) => {}
+        () = operator => {}
         () = stopping.cancelled() => {}
     }
-    drop(listener);
+    drop(listeners);
     if timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::debug!("connections closed by force");
     }
     tasks.shutdown().await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    app: &Arc<App>,
-    graceful: &GracefulShutdown,
-    tasks: &mut JoinSet<()>,
-) {
+/// How connections are read.
+fn builder(options: &Options) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(app.options.header_timeout)
-        .max_header_size(app.options.header_bytes_max);
+        .header_read_timeout(options.header_timeout)
+        .max_header_size(options.header_bytes_max);
+    builder
+}
+
+async fn accept(
+    listener: &TcpListener,
+    app: &Arc<App>,
+    builder: &http1::Builder,
+    graceful: &GracefulShutdown,
+    tasks: &mut JoinSet<()>,
+) {
     let permits = Arc::new(Semaphore::new(app.options.connections_max));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
@@ -208,11 +237,11 @@ async fn accept(
             let stopping = app.stopping.clone();
             let opening = timeout(app.options.header_timeout, open(stream, client, &app));
             match stopping.run_until_cancelled(opening).await {
-                Some(Ok(Ok((Stream::Plain(stream), sender)))) => {
-                    converse(stream, sender, app, builder, watcher).await;
+                Some(Ok(Ok((Stream::Plain(stream), caller)))) => {
+                    converse(stream, caller, app, builder, watcher).await;
                 }
-                Some(Ok(Ok((Stream::Tls(stream), sender)))) => {
-                    converse(*stream, sender, app, builder, watcher).await;
+                Some(Ok(Ok((Stream::Tls(stream), caller)))) => {
+                    converse(*stream, caller, app, builder, watcher).await;
                 }
                 Some(Ok(Err(error))) => tracing::debug!(%client, %error, "connection not opened"),
                 Some(Err(_)) => tracing::debug!(%client, "connection not opened in time"),
@@ -235,18 +264,19 @@ async fn open(
     mut stream: TcpStream,
     peer: ClientAddress,
     app: &App,
-) -> io::Result<(Stream, ClientAddress)> {
-    let mut sender = peer;
+) -> io::Result<(Stream, Caller)> {
+    let mut address = peer;
     if app.proxies.trusts(peer)
-        && let Some(address) = proxy_header::read(&mut stream).await?
+        && let Some(client) = proxy_header::read(&mut stream).await?
     {
-        sender = ClientAddress::new(address);
+        address = ClientAddress::new(client);
     }
     let stream = match &app.options.tls {
         Some(tls) => Stream::Tls(Box::new(tls.accept(stream).await?)),
         None => Stream::Plain(stream),
     };
-    Ok((stream, sender))
+    let door = Door::Public;
+    Ok((stream, Caller { address, door }))
 }
 
 /// Answers the first request of a connection that there is no room for. Reads what has
@@ -269,14 +299,14 @@ async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
 /// Answers the requests of one connection until it ends.
 async fn converse<S>(
     stream: S,
-    sender: ClientAddress,
+    caller: Caller,
     app: Arc<App>,
     builder: http1::Builder,
     watcher: Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(warp::service(filter(app, sender)));
+    let service = TowerToHyperService::new(warp::service(filter(app, caller)));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection failed");
@@ -286,7 +316,7 @@ async fn converse<S>(
 /// What answers the requests of one connection.
 fn filter(
     app: Arc<App>,
-    sender: ClientAddress,
+    caller: Caller,
 ) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     warp::method()
         .and(warp::path::full())
@@ -295,8 +325,15 @@ fn filter(
         .and(warp::body::stream().map(request::body))
         .then(move |method, path: FullPath, query, headers, body| {
             let path = path.as_str().to_owned();
-            let client = app.proxies.client(sender, &headers);
-            let request = HttpRequest::new(client, method, path, query, headers, body);
+            let client = match caller.door {
+                Door::Public => app.proxies.client(caller.address, &headers),
+                Door::Admin | Door::Socket => caller.address,
+            };
+            let caller = Caller {
+                address: client,
+                ..caller
+            };
+            let request = HttpRequest::new(caller, method, path, query, headers, body);
             let app = Arc::clone(&app);
             async move { app.answer(request).await }
         })
@@ -305,6 +342,7 @@ fn filter(
 impl App {
     async fn answer(&self, request: HttpRequest) -> Response {
         let path = request.path.clone();
+        let is_public = request.door == Door::Public;
         let Some(route) = Route::of(&path) else {
             let mut response = Problem::not_found("resource").into();
             cors::open(&mut response);
@@ -319,7 +357,7 @@ impl App {
                 .await
                 .unwrap_or_else(Response::from)
         };
-        if !matches!(route, Route::Metrics) {
+        if is_public && !matches!(route, Route::Metrics) {
             cors::open(&mut response);
         }
         response
@@ -348,6 +386,9 @@ impl App {
     }
 
     async fn dispatch(&self, route: &Route<'_>, request: HttpRequest) -> Result<Response, Problem> {
+        if request.door != Door::Public {
+            operator::admit(self, route, &request)?;
+        }
         match route {
             Route::Endpoint(role, naming) => endpoint::answer(self, *role, *naming, request).await,
             Route::Session(role, id) => resource::answer(self, *role, id, request).await,
@@ -357,12 +398,12 @@ impl App {
             Route::Broadcasts => api::broadcasts(self, &request),
             Route::Broadcast(name) => {
                 self.auth.permit_view(&request, name)?;
-                let for_operator = operator::check(self, &request).is_ok();
+                let for_operator = self.auth.is_operator(&request);
                 api::broadcast(self, name, for_operator).await
             }
             Route::Pipelines(name) => {
                 self.auth.permit_view(&request, name)?;
-                let for_operator = operator::check(self, &request).is_ok();
+                let for_operator = self.auth.is_operator(&request);
                 pipelines::list(self, name, for_operator).await
             }
             Route::Pipeline(name, pipeline, part) => {
@@ -371,7 +412,10 @@ impl App {
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),
             Route::Health => self.health(),
-            Route::Metrics => Ok(metrics::answer(self)),
+            Route::Metrics => {
+                self.auth.permit_right(&request, Right::Metrics)?;
+                Ok(metrics::answer(self))
+            }
             Route::File(path) => self.pages.answer(path, &request.headers).await,
             Route::Moved(target) => Ok(pages::moved(target, &request.query)),
         }

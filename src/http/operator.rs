@@ -1,94 +1,151 @@
-//! Who may inspect and change pipelines: the operator. This is the only place that decides it.
+//! The operator's own port: metrics, and the API with everything that viewers do not see.
+//!
+//! It is apart from the public port, so that no proxy, tunnel or page of another site can reach it
+//! by accident: who the operator is follows from a token or from the permissions of a socket, never
+//! from where a request seems to come from.
 
-use ::http::{HeaderName, header};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::{App, problem::Problem, request::HttpRequest};
+use hyper::server::conn::http1;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+    task::JoinSet,
+    time::sleep,
+};
 
-/// Headers that proxies add: such a request has another origin than its connection.
-const FORWARDED: [HeaderName; 6] = [
-    header::FORWARDED,
-    header::VIA,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
-];
+use super::{
+    ACCEPT_PAUSE, App, converse,
+    problem::Problem,
+    request::{Caller, Door, HttpRequest},
+    router::Route,
+};
+use crate::{access::Right, client::ClientAddress};
 
-/// Lets requests from this machine pass, except those through a proxy and those of another site's
-/// page in a local browser (which `Origin` reveals, or `Host` after DNS rebinding).
+/// Simultaneous connections to the operator's port: a browser, a few scrapers.
+const CONNECTIONS_MAX: usize = 64;
+/// Permissions of the socket: only the server's own user connects.
+const SOCKET_MODE: u32 = 0o600;
+
+/// Where the operator's port is.
+#[derive(Debug)]
+pub enum AdminListener {
+    /// An address. Requests need a token.
+    Tcp(TcpListener),
+    /// A Unix socket. The file's permissions decide who connects.
+    Unix(UnixListener, PathBuf),
+}
+
+impl AdminListener {
+    /// Listens on an address.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn tcp(address: SocketAddr) -> io::Result<Self> {
+        TcpListener::bind(address).await.map(Self::Tcp)
+    }
+
+    /// Listens on a socket, which replaces one that nobody listens on any more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        // Nobody connects before the permissions are right.
+        let mut hidden = path.as_os_str().to_owned();
+        hidden.push(format!(".{}", std::process::id()));
+        let listener = UnixListener::bind(&hidden)?;
+        fs::set_permissions(&hidden, fs::Permissions::from_mode(SOCKET_MODE))?;
+        fs::rename(&hidden, path)?;
+        Ok(Self::Unix(listener, path.to_owned()))
+    }
+
+    /// The address, if it has one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+impl Drop for AdminListener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // Err: somebody has removed it.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Serves the operator's port. Never ends by itself.
+pub(super) async fn serve(
+    listener: &AdminListener,
+    app: &Arc<App>,
+    builder: &http1::Builder,
+    graceful: &GracefulShutdown,
+) {
+    let mut tasks = JoinSet::new();
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        let (app, builder, watcher) = (Arc::clone(app), builder.clone(), graceful.watcher());
+        let accepted = match listener {
+            AdminListener::Tcp(listener) => listener.accept().await.map(|(stream, address)| {
+                let caller = Caller {
+                    address: ClientAddress::new(address.ip()),
+                    door: Door::Admin,
+                };
+                tasks.spawn(async move {
+                    converse(stream, caller, app, builder, watcher).await;
+                    drop(permit);
+                });
+            }),
+            AdminListener::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
+                let caller = Caller {
+                    address: ClientAddress::new(Ipv4Addr::LOCALHOST.into()),
+                    door: Door::Socket,
+                };
+                tasks.spawn(async move {
+                    converse(stream, caller, app, builder, watcher).await;
+                    drop(permit);
+                });
+            }),
+        };
+        if let Err(error) = accepted {
+            tracing::warn!(%error, "connection of the operator not accepted");
+            sleep(ACCEPT_PAUSE).await;
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+/// Lets a request to the operator's port through.
 ///
 /// # Errors
-/// 403 for all others.
-pub(super) fn check(app: &App, request: &HttpRequest) -> Result<(), Problem> {
-    let refused = |why| Err(Problem::not_allowed(why));
-    if !app.options.local_control {
-        return refused("http.local_control is off");
-    }
-    if !request.client.ip().is_loopback() {
-        return refused("only allowed from the machine that the server runs on");
-    }
-    if FORWARDED
-        .iter()
-        .any(|name| request.headers.contains_key(name))
-    {
-        return refused("not allowed through a proxy");
-    }
-    let host = request.header(&header::HOST).unwrap_or_default();
-    if !is_local(host) {
-        return refused("not allowed under this host name: use localhost");
-    }
-    let same_origin = |origin: &str| {
-        origin
-            .split_once("://")
-            .is_some_and(|(_, authority)| authority == host)
-    };
-    match request.headers.get(header::ORIGIN) {
-        Some(origin) if !origin.to_str().is_ok_and(same_origin) => {
-            refused("not allowed from a page of another origin")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether `Host` is a loopback address or `localhost`, with or without a port.
-fn is_local(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'));
-    let address = address.unwrap_or(name).parse::<std::net::IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_names() {
-        for host in [
-            "localhost",
-            "LOCALHOST:8080",
-            "127.0.0.1:1",
-            "127.9.9.9",
-            "[::1]:8080",
-            "[::1]",
-        ] {
-            assert!(is_local(host), "{host}");
-        }
-        for host in [
-            "",
-            ":80",
-            "example.org",
-            "localhost.example.org:8080",
-            "10.0.0.1",
-            "[::2]:80",
-            "127.0.0.1.example.org",
-        ] {
-            assert!(!is_local(host), "{host}");
-        }
+/// 404 for what only the public port serves; 401 or 403 without the right.
+pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Result<(), Problem> {
+    match route {
+        Route::Health => Ok(()),
+        Route::Metrics => app.auth.permit_right(request, Right::Metrics),
+        Route::Broadcasts
+        | Route::Broadcast(_)
+        | Route::Pipelines(_)
+        | Route::Pipeline(..)
+        | Route::Events
+        | Route::Server => app.auth.permit_right(request, Right::Admin),
+        Route::Endpoint(..)
+        | Route::Session(..)
+        | Route::Extension(..)
+        | Route::File(_)
+        | Route::Moved(_) => Err(Problem::not_found("resource")),
     }
 }

@@ -9,13 +9,13 @@ use warp::reply::Response;
 use super::{
     App,
     headers::ACCEPT_PATCH,
-    operator,
     problem::Problem,
     reply::{empty, set, with_body},
     request::HttpRequest,
     wire::json,
 };
 use crate::{
+    access::Right,
     broadcast::{Drawing, PipelineFigures},
     plan::Name,
 };
@@ -79,7 +79,7 @@ pub(super) async fn answer(
     part: PipelinePart,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
-    operator::check(app, &request)?;
+    app.auth.permit_right(&request, Right::Admin)?;
     match part {
         PipelinePart::Graph(drawing) => graph(app, name, pipeline, drawing).await,
         PipelinePart::Keyframe => {

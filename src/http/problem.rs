@@ -130,10 +130,6 @@ impl Problem {
             .with(header::WWW_AUTHENTICATE, challenge)
     }
 
-    pub(super) fn not_allowed(why: &str) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "not-allowed", why)
-    }
-
     pub(super) fn precondition_required() -> Self {
         let detail = "send If-Match with the session's entity tag, or *";
         Self::new(

@@ -29,10 +29,30 @@ pub(super) fn body<B: Buf>(
     Box::pin(stream.map_ok(|mut chunk| chunk.copy_to_bytes(chunk.remaining())))
 }
 
+/// The port that a request came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The one for everybody.
+    Public,
+    /// The operator's own, at an address.
+    Admin,
+    /// The operator's own, at a Unix socket.
+    Socket,
+}
+
+/// Who is at the other end of a connection, and which port they came through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    pub(super) address: ClientAddress,
+    pub(super) door: Door,
+}
+
 /// What handlers see of a request.
 pub(super) struct HttpRequest {
     /// Who sent it, behind any trusted proxies.
     pub(super) client: ClientAddress,
+    /// The port that it came through.
+    pub(super) door: Door,
     pub(super) method: Method,
     pub(super) path: String,
     /// Without the question mark; empty if there is none.
@@ -49,7 +69,10 @@ impl HttpRequest {
         reason = "the parts of a request as warp has them"
     )]
     pub(super) fn new(
-        client: ClientAddress,
+        Caller {
+            address: client,
+            door,
+        }: Caller,
         method: Method,
         path: String,
         query: String,
@@ -58,6 +81,7 @@ impl HttpRequest {
     ) -> Self {
         Self {
             client,
+            door,
             method,
             path,
             query,

@@ -1,6 +1,6 @@
 //! Why the server does not start.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use crate::{broadcast, config, http::TlsError, pipeline, plan::Name};
 
@@ -25,7 +25,7 @@ pub enum StartError {
         /// `HTTP` or `UDP`.
         protocol: &'static str,
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// What the system says.
         source: io::Error,
         /// The option that changes it.

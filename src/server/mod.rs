@@ -2,6 +2,7 @@
 
 pub mod check;
 mod error;
+mod operator;
 mod options;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -16,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::error::StartError;
 use crate::{
+    access::Secret,
     broadcast::Broadcasts,
     config::Config,
     fanout::Fanout,
-    http::{self, Tls},
+    http::{self, Listeners, Tls},
     peer::{
         element,
         udp::{self, Port},
@@ -62,6 +64,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
     let address = listener
         .local_addr()
         .map_err(system("read the HTTP address"))?;
+    let admin = operator::listen(&config).await?;
     let publisher_addresses = options::publisher_addresses(&config, loopback)
         .map_err(system("list the network interfaces"))?;
     let candidates = port.candidates();
@@ -79,10 +82,17 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
     let stopping = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let reload = tls.as_ref().map(Tls::reload);
+    let admin_token = match &admin {
+        Some(admin) => operator::token(&config, admin)?,
+        None => None,
+    };
     announce(&config, address);
     tasks.spawn(http::serve(
-        listener,
-        options::http(config, tls),
+        Listeners {
+            public: listener,
+            admin,
+        },
+        options::http(config, tls, admin_token),
         broadcasts.clone(),
         fanout.clone(),
         stopping.clone(),
@@ -163,10 +173,10 @@ fn can_run(file: &PipelineFile) -> bool {
 
 /// Binds the two fixed ports.
 async fn take_ports(config: &Config, loopback: bool) -> Result<(TcpListener, Port), StartError> {
-    let refused = |protocol, address, option| {
+    let refused = |protocol, address: SocketAddr, option| {
         move |source| StartError::Listen {
             protocol,
-            address,
+            address: address.to_string(),
             source,
             option,
         }
@@ -207,6 +217,13 @@ fn announce(config: &Config, address: SocketAddr) {
             ?public,
             "publishing and non-public watching need a token"
         );
+        for token in access.short_tokens() {
+            tracing::warn!(
+                token,
+                "a token of fewer than {} characters can be guessed: use a longer one",
+                Secret::CHARS_GOOD
+            );
+        }
     }
     let proxy = &config.http.public_url;
     let behind_tls = proxy

@@ -3,6 +3,7 @@
 use std::{io, net::IpAddr};
 
 use crate::{
+    access::Token,
     broadcast,
     config::{Config, IceServer},
     fanout::{self, ViewerOptions},
@@ -109,7 +110,7 @@ pub(super) fn broadcasts(config: &Config, addresses: Vec<IpAddr>) -> broadcast::
     }
 }
 
-pub(super) fn http(config: Config, tls: Option<Tls>) -> http::Options {
+pub(super) fn http(config: Config, tls: Option<Tls>, admin_token: Option<Token>) -> http::Options {
     let Config {
         main,
         http,
@@ -130,7 +131,6 @@ pub(super) fn http(config: Config, tls: Option<Tls>) -> http::Options {
         fragment_bytes_max: limits.fragment_bytes.0,
         lenient_etag: http.lenient_etag,
         missing_is_404: http.missing_is_404,
-        local_control: http.local_control,
         redirect_publishers: http.redirect_publishers.map(|url| url.0),
         redirect_viewers: http.redirect_viewers.map(|url| url.0),
         client_offers: limits.source_offers,
@@ -138,6 +138,7 @@ pub(super) fn http(config: Config, tls: Option<Tls>) -> http::Options {
         tls,
         auth: http::AuthOptions {
             access,
+            admin_token,
             query: auth.query,
             basic: auth.basic,
             sessions: auth.sessions,

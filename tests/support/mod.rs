@@ -45,6 +45,7 @@ pub fn aerial(arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .envs(LIFTED)
+        .env("AERIAL_ADMIN_LISTEN", "127.0.0.1:0")
         .current_dir(env!("CARGO_TARGET_TMPDIR"));
     command
 }
@@ -94,10 +95,31 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     panic!("no {what} in time");
 }
 
+/// How the operator reaches a server.
+pub struct Operator {
+    pub address: SocketAddr,
+    pub token: String,
+}
+
+impl Operator {
+    /// From the URL in the log.
+    fn of(url: &str) -> Option<Self> {
+        let (_, rest) = url.split_once("://")?;
+        let (address, rest) = rest.split_once('/')?;
+        let (_, token) = rest.split_once("?token=")?;
+        Some(Self {
+            address: address.parse().ok()?,
+            token: token.to_owned(),
+        })
+    }
+}
+
 /// A running server on free ports of the loopback address.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
+    /// The operator's own port, and the token that was made for it.
+    pub admin: Option<Operator>,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -151,16 +173,22 @@ impl Server {
                 copy.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        let address = wait_for("listening server", || {
+        let logged = |name: &str| {
             let log = log.lock().unwrap();
             let mut lines = log.lines().filter_map(Line::parse);
-            let url = lines.find_map(|line| line.field("url").map(str::to_owned))?;
+            lines.find_map(|line| line.field(name).map(str::to_owned))
+        };
+        let address = wait_for("listening server", || {
+            let url = logged("url")?;
             let (_, rest) = url.split_once("://")?;
             rest.split_once('/')?.0.parse().ok()
         });
+        // The line before it; absent if the operator's port is off or has a token of its own.
+        let admin = logged("admin").and_then(|url| Operator::of(&url));
         Self {
             child,
             address,
+            admin,
             log,
             reader: Some(reader),
         }
@@ -192,7 +220,7 @@ impl Server {
 
     /// A value of `/metrics`, by its name and labels.
     pub fn metric(&self, name: &str) -> u64 {
-        let metrics = self.get("/metrics").expect(200);
+        let metrics = self.get_as_operator("/metrics").expect(200);
         let mut lines = metrics.text().lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let value = value.unwrap_or_else(|| panic!("no {name} in {}", metrics.text()));
@@ -223,38 +251,30 @@ impl Server {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Reply {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        if !body.is_empty() || method == "POST" || method == "PATCH" {
-            head += &format!("Content-Length: {}\r\n", body.len());
-        }
-        head += "\r\n";
+        let head = head(method, path, headers, body.len());
         self.raw(&[head.as_bytes(), body])
     }
 
     /// Sends these bytes and reads the reply.
     pub fn raw(&self, parts: &[&[u8]]) -> Reply {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        for part in parts {
-            // A server may answer and close before it has read everything.
-            let _ = stream.write_all(part);
-        }
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
-        Reply::parse(&bytes)
+        exchange(self.address, parts)
     }
 
     pub fn get(&self, path: &str) -> Reply {
         self.request("GET", path, &[], "")
     }
 
-    /// As the operator, from this machine.
+    /// Sends a request as the operator and reads the reply.
+    pub fn operate(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let admin = self.admin.as_ref().expect("a port for the operator");
+        let token = format!("Bearer {}", admin.token);
+        let headers = [headers, &[("Authorization", token.as_str())]].concat();
+        let head = head(method, path, &headers, body.len());
+        exchange(admin.address, &[head.as_bytes(), body.as_bytes()])
+    }
+
     pub fn get_as_operator(&self, path: &str) -> Reply {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        self.raw(&[head.as_bytes()])
+        self.operate("GET", path, &[], "")
     }
 
     pub fn post_offer(&self, path: &str, offer: &str) -> Reply {
@@ -327,6 +347,31 @@ impl Drop for Server {
             assert!(self.is_sound(), "{}", self.log());
         }
     }
+}
+
+/// The head of a request.
+fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    if length > 0 || method == "POST" || method == "PATCH" {
+        head += &format!("Content-Length: {length}\r\n");
+    }
+    head + "\r\n"
+}
+
+/// Sends these bytes and reads the reply.
+pub fn exchange(address: SocketAddr, parts: &[&[u8]]) -> Reply {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    for part in parts {
+        // A server may answer and close before it has read everything.
+        let _ = stream.write_all(part);
+    }
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    Reply::parse(&bytes)
 }
 
 /// A reply as received.

@@ -1,0 +1,74 @@
+//! Opens the operator's own port, and makes its token if there is none.
+
+use std::{fmt::Write as _, io};
+
+use super::StartError;
+use crate::{
+    access::{Grants, Right, Secret, Token},
+    config::{AdminAddress, Config},
+    http::AdminListener,
+};
+
+/// Length of a token that is made, in bytes.
+const TOKEN_BYTES: usize = 16;
+
+/// Listens where the configuration says, if anywhere.
+pub(super) async fn listen(config: &Config) -> Result<Option<AdminListener>, StartError> {
+    let address = &config.admin.listen;
+    let listener = match address {
+        AdminAddress::Off => return Ok(None),
+        AdminAddress::Tcp(address) => AdminListener::tcp(*address).await,
+        AdminAddress::Unix(path) => AdminListener::unix(path),
+    };
+    let refused = |source| StartError::Listen {
+        protocol: "HTTP",
+        address: address.to_string(),
+        source,
+        option: "admin.listen",
+    };
+    Ok(Some(listener.map_err(refused)?))
+}
+
+/// Announces the port. At an address it needs a token: if none with the right is configured, one is
+/// made and logged, once.
+pub(super) fn token(config: &Config, admin: &AdminListener) -> Result<Option<Token>, StartError> {
+    let Some(address) = admin.address() else {
+        tracing::info!(admin = %config.admin.listen, "listening for the operator");
+        return Ok(None);
+    };
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "the operator's port is reachable from other machines, without TLS: tokens can be \
+             overheard. Set admin.listen to an address that only the operator reaches"
+        );
+    }
+    if config.access.grants(Right::Admin) {
+        tracing::info!(admin = %format_args!("http://{address}/"), "listening for the operator");
+        return Ok(None);
+    }
+    let (secret, text) = random().map_err(|source| StartError::System {
+        what: "make a token for the operator",
+        source,
+    })?;
+    let admin = format_args!("http://{address}/api/broadcasts?token={text}");
+    tracing::info!(%admin, "listening for the operator; the token is valid until the server stops");
+    let grants = Grants {
+        admin: true,
+        ..Grants::default()
+    };
+    Ok(Some(Token::new("admin.listen", &secret, grants)))
+}
+
+/// A token that nobody guesses.
+fn random() -> io::Result<(Secret, String)> {
+    let mut bytes = [0; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let text = bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    let secret = Secret::new(&text).ok_or_else(|| io::Error::other("no token"))?;
+    Ok((secret, text))
+}
