@@ -27,7 +27,7 @@ use crate::{
     media::rtp::RtpHeader,
     peer::{
         srtp::{MasterKey, PacketId, Profile, Sender},
-        udp::{Options, Port},
+        udp::{AddressPair, Options, Port, Sent},
     },
 };
 
@@ -126,7 +126,7 @@ pub(super) async fn run(job: FloorJob, controls: HelperControls) -> Result<()> {
 }
 
 struct FloorDestination {
-    address: SocketAddr,
+    ends: AddressPair,
     keys: Sender,
     index: u64,
     batch: Batch,
@@ -137,7 +137,7 @@ impl FloorDestination {
         let material = [7; KEYING_MATERIAL_BYTES];
         let master = MasterKey::from_dtls(&material, Profile::Aes128Gcm, true)?;
         Ok(Self {
-            address,
+            ends: address.into(),
             keys: Sender::new(&master)?,
             index: 0,
             batch: Batch::default(),
@@ -167,7 +167,8 @@ impl FloorDestination {
             self.batch.end();
             self.index += 1;
         }
-        let to_socket = |data: &[u8], segment| port.send(self.address, data, segment);
+        let to_socket =
+            |data: &[u8], segment| port.send(&mut self.ends, data, segment) == Sent::Taken;
         let sent = self.batch.flush(port.segments_max(), to_socket);
         sent.then_some(()).context("the kernel refused to send")
     }

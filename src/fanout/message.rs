@@ -1,6 +1,6 @@
 //! Messages to a worker.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use str0m::IceCreds;
 use tokio::sync::oneshot;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     media::Frame,
-    peer::{End, sdp},
+    peer::{End, sdp, udp::Datagram},
 };
 
 /// A message to a worker. Viewers on both engines draw their keys from one set of numbers.
@@ -22,13 +22,11 @@ pub(super) enum Message {
         rendition: u64,
         number: u64,
         frame: Arc<Frame>,
+        /// When it was handed over. A frame that has waited too long does not wait to be sent.
+        at: Instant,
     },
     /// A datagram for a viewer on the direct engine.
-    Datagram {
-        viewer: u64,
-        source: SocketAddr,
-        datagram: Vec<u8>,
-    },
+    Datagram { viewer: u64, datagram: Datagram },
     /// A new viewer on the direct engine.
     Join(Box<DirectViewer>),
     /// A new viewer on webrtcbin; it may not be connected yet.

@@ -83,10 +83,11 @@ struct Inner {
 }
 
 impl Fanout {
-    /// Starts the workers. They send to viewers on the direct engine from `port`.
+    /// Starts the workers. They send to viewers on the direct engine from `port`, each through a
+    /// socket of its own.
     ///
     /// # Errors
-    /// If the system refuses a thread.
+    /// If the system refuses a thread or a socket.
     pub fn start(port: Port, options: Options) -> io::Result<Self> {
         let pool = Pool::start(&port, options)?;
         let inner = Inner {
@@ -125,6 +126,7 @@ impl Fanout {
         let dropped = self.inner.queue_dropped.load(Relaxed);
         let start = Statistics {
             send_dropped: port.send_dropped.load(Relaxed),
+            send_failed: port.send_failed.load(Relaxed),
             queue_dropped: dropped + port.queue_dropped.load(Relaxed),
             unknown_datagrams: port.unknown.load(Relaxed),
             ..Statistics::default()

@@ -30,7 +30,7 @@ impl Pool {
     /// Starts the threads.
     ///
     /// # Errors
-    /// If the system refuses a thread.
+    /// If the system refuses a thread or a socket.
     pub(super) fn start(port: &Port, options: Options) -> io::Result<Self> {
         let count = match options.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -42,7 +42,7 @@ impl Pool {
         for number in 0..count {
             let (senders, queues) = queues();
             let totals = Arc::new(Totals::new());
-            let worker = Worker::new(port.clone(), options, &totals, &epoch);
+            let worker = Worker::new(port.with_own_socket()?, options, &totals, &epoch);
             let thread = std::thread::Builder::new()
                 .name(format!("fanout-{number}"))
                 .spawn(move || worker.run(queues))?;

@@ -96,12 +96,15 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::peer::udp::Datagram;
 
     fn datagram(viewer: u64) -> Message {
         Message::Datagram {
             viewer,
-            source: SocketAddr::from(([127, 0, 0, 1], 1)),
-            datagram: Vec::new(),
+            datagram: Datagram {
+                ends: SocketAddr::from(([127, 0, 0, 1], 1)).into(),
+                bytes: Vec::new(),
+            },
         }
     }
 

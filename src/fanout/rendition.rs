@@ -1,8 +1,11 @@
 //! The input: frames of one track, numbered and handed to every worker.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use super::{message::Message, slot::WorkerHandle};
@@ -85,13 +88,14 @@ impl Input {
             self.number.fetch_add(1, Ordering::Relaxed);
         }
         let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let frame = Arc::new(frame);
+        let (frame, at) = (Arc::new(frame), Instant::now());
         for worker in &*self.workers {
             let frame = Arc::clone(&frame);
             let message = Message::Frame {
                 rendition: self.key,
                 number,
                 frame,
+                at,
             };
             if !worker.tell(message) {
                 self.queue_dropped.fetch_add(1, Ordering::Relaxed);

@@ -21,8 +21,10 @@ pub struct Statistics {
     pub retransmissions_refused: u64,
     /// Viewers' requests for keyframes that came too soon after the previous one.
     pub keyframe_requests_capped: u64,
-    /// Sends that the kernel refused because its buffer was full.
+    /// Frames and datagrams dropped because the socket's buffer stayed full.
     pub send_dropped: u64,
+    /// Sends that failed for another reason, such as no route to the viewer.
+    pub send_failed: u64,
     /// Datagrams or frames that found a worker's queue full.
     pub queue_dropped: u64,
     /// Datagrams from unknown senders.

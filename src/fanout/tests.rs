@@ -1,5 +1,7 @@
 //! The fan-out against a real peer (str0m as a browser would be) over loopback.
 
+mod addresses;
+
 use std::{
     collections::BTreeSet,
     net::UdpSocket,
@@ -24,8 +26,12 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn fanout(timeouts: Timeouts) -> Fanout {
+    fanout_at("127.0.0.1:0", timeouts)
+}
+
+fn fanout_at(listen: &str, timeouts: Timeouts) -> Fanout {
     let port = Port::bind(&udp::Options {
-        listen: "127.0.0.1:0".parse().unwrap(),
+        listen: listen.parse().unwrap(),
         public_addresses: Vec::new(),
         loopback: true,
     });

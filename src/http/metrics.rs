@@ -27,6 +27,7 @@ fn gauges(app: &App, text: &mut String) -> fmt::Result {
     let publishers = api::publishers(&status);
     let viewers = api::viewers(&status);
     let sessions = app.broadcasts.sessions();
+    let buffers = app.fanout.port().buffer_sizes();
     for (name, help, value) in [
         ("broadcasts", "Broadcasts that exist.", status.len()),
         ("broadcasts_live", "Broadcasts that can be watched.", live),
@@ -47,6 +48,16 @@ fn gauges(app: &App, text: &mut String) -> fmt::Result {
             "Pipelines that do not finish starting or stopping.",
             Broadcasts::hanging_pipelines(),
         ),
+        (
+            "udp_send_buffer_bytes",
+            "Send buffer of each UDP socket, as granted by the kernel.",
+            buffers.send,
+        ),
+        (
+            "udp_receive_buffer_bytes",
+            "Receive buffer of each UDP socket, as granted by the kernel.",
+            buffers.receive,
+        ),
     ] {
         head(text, name, "gauge", help)?;
         writeln!(text, "aerial_{name} {value}")?;
@@ -66,7 +77,8 @@ fn counters(app: &App, text: &mut String) -> fmt::Result {
         ("retransmitted_packets_total", "Packets sent to viewers again.", fanout.retransmitted),
         ("retransmissions_refused_total", "Requests past a viewer's budget.", fanout.retransmissions_refused),
         ("keyframe_requests_capped_total", "Viewers' keyframe requests that came too soon.", fanout.keyframe_requests_capped),
-        ("send_dropped_total", "Sends refused by the kernel.", fanout.send_dropped),
+        ("send_dropped_total", "Frames and datagrams dropped because a socket's buffer stayed full.", fanout.send_dropped),
+        ("send_failed_total", "Sends that failed for another reason, such as no route.", fanout.send_failed),
         ("queue_dropped_total", "Frames and datagrams lost to full queues.", fanout.queue_dropped),
         ("unknown_datagrams_total", "Datagrams of no session.", fanout.unknown_datagrams),
         ("worker_panics_total", "Faults that ended the viewers of one worker.", fanout.worker_panics),

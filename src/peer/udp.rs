@@ -1,24 +1,31 @@
 //! The direct engine's single UDP port: routes incoming datagrams, and sends segmented.
 //!
+//! Each thread that sends much has a socket of its own, with the same address; the kernel spreads
+//! the peers' datagrams over the sockets, and all are read.
+//!
 //! Knows STUN just well enough to distinguish sessions by the user name fragment; understands
 //! neither DTLS nor RTP.
+
+mod socket;
 
 use std::{
     collections::HashMap,
     fmt,
     io::{self, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use tokio::{io::Interest, task::JoinSet};
+use quinn_udp::{BATCH_SIZE, RecvMeta};
+use tokio::{io::Interest, runtime::Handle, task::JoinSet};
 
-/// Wanted size of the socket's buffers in bytes; the kernel may grant less (`net.core.wmem_max`).
-const SOCKET_BUFFER_BYTES: usize = 8 << 20;
+pub use self::socket::{AddressPair, BufferSizes, Sent};
+use self::socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until};
+
 /// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
 const RECEIVE_BYTES: usize = 65_535;
 /// Characters in a local user name fragment: 48 random bits (RFC 8445 §5.3 asks for 24).
@@ -35,8 +42,11 @@ pub struct Options {
     pub loopback: bool,
 }
 
-/// A datagram and where it came from.
-pub(crate) type Datagram = (SocketAddr, Vec<u8>);
+/// A datagram, and the addresses between which it travelled.
+pub(crate) struct Datagram {
+    pub(crate) ends: AddressPair,
+    pub(crate) bytes: Vec<u8>,
+}
 
 /// Takes a session's datagrams. Must not wait; returns false, and drops the datagram, if there is no
 /// room.
@@ -83,30 +93,42 @@ struct Routes {
 pub struct PortCounters {
     /// Datagrams that belonged to no session.
     pub unknown: AtomicU64,
-    /// Datagrams or frames' worth of segments the kernel did not take at once.
+    /// Datagrams or frames' worth of segments dropped because the socket's buffer stayed full.
     pub send_dropped: AtomicU64,
+    /// Sends that failed for another reason, such as no route to the peer.
+    pub send_failed: AtomicU64,
     /// Datagrams dropped because their session's queue was full.
     pub queue_dropped: AtomicU64,
 }
 
-/// One UDP socket shared by all sessions of the direct engine. Cheap to clone.
+/// The UDP port shared by all sessions of the direct engine, and the socket that this handle sends
+/// from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Port {
     shared: Arc<Shared>,
+    socket: Arc<PortSocket>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    socket: UdpSocket,
-    state: UdpSocketState,
+    /// The port's number.
+    number: u16,
     candidates: Vec<SocketAddr>,
+    buffers: BufferSizes,
     sessions: AtomicU64,
-    /// An IPv6 socket carries IPv4 peers as mapped addresses (RFC 4291 §2.5.5.2).
-    ipv6: bool,
     routes: Mutex<Routes>,
     counters: PortCounters,
-    /// The receiving task; it holds the port, so [`Port::stop`] has to end it.
-    receiver: Mutex<JoinSet<()>>,
+    receivers: Mutex<Receivers>,
+}
+
+/// The tasks that read the sockets. They hold the port, so [`Port::stop`] has to end them.
+#[derive(Debug, Default)]
+struct Receivers {
+    tasks: JoinSet<()>,
+    /// Sockets that nobody reads yet, because the port has not been started.
+    waiting: Vec<Arc<PortSocket>>,
+    /// Where the tasks run, once the port has been started.
+    runtime: Option<Handle>,
 }
 
 impl Port {
@@ -115,30 +137,37 @@ impl Port {
     /// # Errors
     /// If the address cannot be bound, for example because the port is in use.
     pub fn bind(options: &Options) -> io::Result<Self> {
-        let socket = UdpSocket::bind(options.listen)?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        // A small buffer only costs burst tolerance: keep what the system gives.
-        for result in [
-            state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER_BYTES),
-            state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER_BYTES),
-        ] {
-            if let Err(error) = result {
-                tracing::debug!(%error, "socket buffer stays at the system's size");
-            }
-        }
+        let socket = PortSocket::bind(options.listen)?;
         let local = socket.local_addr()?;
         let candidates = advertised(options, local)?;
-        Ok(Self {
+        let buffers = socket.buffer_sizes()?;
+        let port = Self {
             shared: Arc::new(Shared {
-                socket,
-                state,
+                number: local.port(),
                 candidates,
+                buffers,
                 sessions: AtomicU64::new(0),
-                ipv6: local.is_ipv6(),
                 routes: Mutex::default(),
                 counters: PortCounters::default(),
-                receiver: Mutex::default(),
+                receivers: Mutex::default(),
             }),
+            socket: Arc::new(socket),
+        };
+        port.read(Arc::clone(&port.socket));
+        Ok(port)
+    }
+
+    /// The same port with a socket of its own to send from: what others send does not fill its
+    /// buffer.
+    ///
+    /// # Errors
+    /// If the system refuses a socket.
+    pub fn with_own_socket(&self) -> io::Result<Self> {
+        let socket = Arc::new(self.socket.another()?);
+        self.read(Arc::clone(&socket));
+        Ok(Self {
+            shared: Arc::clone(&self.shared),
+            socket,
         })
     }
 
@@ -152,48 +181,77 @@ impl Port {
         &self.shared.counters
     }
 
-    /// The address that sessions give as their own towards `peer`. It does not matter at which of
-    /// the advertised addresses a datagram really arrived: all are the same socket.
-    pub(crate) fn local(&self, peer: SocketAddr) -> Option<SocketAddr> {
-        self.shared
-            .candidates
-            .iter()
-            .find(|own| own.is_ipv4() == peer.is_ipv4())
-            .copied()
+    /// The buffers of each socket.
+    pub fn buffer_sizes(&self) -> BufferSizes {
+        self.shared.buffers
+    }
+
+    /// Warns if the kernel grants less buffer than wanted.
+    pub fn check_buffers(&self) {
+        let BufferSizes { send, receive } = self.shared.buffers;
+        for (option, granted) in [("net.core.wmem_max", send), ("net.core.rmem_max", receive)] {
+            if granted < BUFFER_BYTES {
+                tracing::warn!(
+                    granted,
+                    "the kernel limits the UDP buffers: packets may be lost when many watch. \
+                     Set `sysctl -w {option}={BUFFER_BYTES}`"
+                );
+            }
+        }
+    }
+
+    /// The address that sessions give str0m as their own towards `peer`. All addresses of the
+    /// machine are one to it: answers leave from where the check arrived.
+    pub(crate) fn local(&self, peer: SocketAddr) -> SocketAddr {
+        let [ipv4, ipv6] = self.locals();
+        if peer.is_ipv4() { ipv4 } else { ipv6 }
+    }
+
+    /// Every address that [`Port::local`] may return.
+    pub(crate) fn locals(&self) -> [SocketAddr; 2] {
+        [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ]
+        .map(|ip| SocketAddr::new(ip, self.shared.number))
     }
 
     /// Number of datagrams one segmented send may carry: 1 where the kernel cannot segment.
     pub fn segments_max(&self) -> usize {
-        self.shared.state.max_gso_segments()
+        self.socket.segments_max()
     }
 
-    /// Sends `data` as datagrams of `segment` bytes each (the last may be shorter). Returns false
-    /// if the kernel took none of it; a live stream does not wait: the frame is lost.
-    pub fn send(&self, to: SocketAddr, data: &[u8], segment: usize) -> bool {
-        let destination = match to.ip() {
-            IpAddr::V4(ip) if self.shared.ipv6 => {
-                SocketAddr::new(IpAddr::V6(ip.to_ipv6_mapped()), to.port())
+    /// Sends `data` as datagrams of `segment` bytes each (the last may be shorter). A local address
+    /// that the machine has lost is taken out of `ends`.
+    pub fn send(&self, ends: &mut AddressPair, data: &[u8], segment: usize) -> Sent {
+        self.count(self.socket.send(ends, data, segment))
+    }
+
+    /// Like [`Port::send`], but waits until `deadline` for room in the socket's buffer. Blocks the
+    /// thread.
+    pub fn send_until(
+        &self,
+        deadline: Instant,
+        ends: &mut AddressPair,
+        data: &[u8],
+        segment: usize,
+    ) -> Sent {
+        let sent = send_until(deadline, &mut ThreadPause, || {
+            self.socket.send(ends, data, segment)
+        });
+        self.count(sent)
+    }
+
+    fn count(&self, sent: Sent) -> Sent {
+        let counters = &self.shared.counters;
+        match sent {
+            Sent::Taken => {}
+            Sent::Full => {
+                counters.send_dropped.fetch_add(1, Ordering::Relaxed);
             }
-            IpAddr::V4(_) | IpAddr::V6(_) => to,
-        };
-        let transmit = Transmit {
-            destination,
-            ecn: None,
-            contents: data,
-            segment_size: (data.len() > segment).then_some(segment),
-            src_ip: None,
-        };
-        let sent = self
-            .shared
-            .state
-            .try_send(UdpSockRef::from(&self.shared.socket), &transmit)
-            .inspect_err(|error| tracing::trace!(%error, %to, "datagram not sent"))
-            .is_ok();
-        if !sent {
-            self.shared
-                .counters
-                .send_dropped
-                .fetch_add(1, Ordering::Relaxed);
+            Sent::Failed => {
+                counters.send_failed.fetch_add(1, Ordering::Relaxed);
+            }
         }
         sent
     }
@@ -248,23 +306,40 @@ impl Port {
 
     /// Starts receiving. Must be called inside a tokio runtime.
     pub fn start(&self) {
-        let port = self.clone();
-        self.receiver().spawn(async move {
-            if let Err(error) = port.receive().await {
-                tracing::error!(%error, "cannot read the UDP port");
-            }
-        });
+        let mut receivers = self.receivers();
+        receivers.runtime = Some(Handle::current());
+        let waiting = std::mem::take(&mut receivers.waiting);
+        drop(receivers);
+        for socket in waiting {
+            self.read(socket);
+        }
     }
 
     /// Stops receiving.
     pub async fn stop(&self) {
-        let mut receiver = std::mem::take(&mut *self.receiver());
-        receiver.shutdown().await;
+        let mut receivers = std::mem::take(&mut *self.receivers());
+        receivers.tasks.shutdown().await;
     }
 
-    fn receiver(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
-        let receiver = self.shared.receiver.lock();
-        receiver.unwrap_or_else(PoisonError::into_inner)
+    /// Reads a socket, from the start of the port on.
+    fn read(&self, socket: Arc<PortSocket>) {
+        let mut receivers = self.receivers();
+        let Some(runtime) = receivers.runtime.clone() else {
+            receivers.waiting.push(socket);
+            return;
+        };
+        let port = self.clone();
+        let read = async move {
+            if let Err(error) = port.receive(&socket).await {
+                tracing::error!(%error, "cannot read the UDP port");
+            }
+        };
+        receivers.tasks.spawn_on(read, &runtime);
+    }
+
+    fn receivers(&self) -> std::sync::MutexGuard<'_, Receivers> {
+        let receivers = self.shared.receivers.lock();
+        receivers.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Receives for ever. Errors of single receives are counted by the kernel and ignored: an ICMP
@@ -272,8 +347,8 @@ impl Port {
     ///
     /// # Errors
     /// If the socket cannot be watched by the runtime.
-    async fn receive(&self) -> io::Result<()> {
-        let watched = tokio::net::UdpSocket::from_std(self.shared.socket.try_clone()?)?;
+    async fn receive(&self, socket: &PortSocket) -> io::Result<()> {
+        let watched = socket.watched()?;
         let mut buffers = vec![0; RECEIVE_BYTES * BATCH_SIZE];
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         loop {
@@ -282,13 +357,7 @@ impl Port {
                 .map(IoSliceMut::new)
                 .collect();
             let received = watched
-                .async_io(Interest::READABLE, || {
-                    self.shared.state.recv(
-                        UdpSockRef::from(&self.shared.socket),
-                        &mut slices,
-                        &mut metas,
-                    )
-                })
+                .async_io(Interest::READABLE, || socket.recv(&mut slices, &mut metas))
                 .await;
             let Ok(count) = received else {
                 tokio::task::yield_now().await;
@@ -296,20 +365,27 @@ impl Port {
             };
             for (meta, slice) in metas.iter().zip(&slices).take(count) {
                 let data = slice.get(..meta.len).unwrap_or_default();
-                let source = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
+                let ends = socket.ends_of(meta);
                 for datagram in data.chunks(meta.stride.max(1)) {
-                    let Some(route) = self.route(source, datagram) else {
-                        self.shared.counters.unknown.fetch_add(1, Ordering::Relaxed);
-                        continue;
-                    };
-                    if !(route.deliver)((source, datagram.to_vec())) {
-                        self.shared
-                            .counters
-                            .queue_dropped
-                            .fetch_add(1, Ordering::Relaxed);
-                    }
+                    self.deliver(ends, datagram);
                 }
             }
+        }
+    }
+
+    /// Hands a datagram to its session.
+    fn deliver(&self, ends: AddressPair, datagram: &[u8]) {
+        let counters = &self.shared.counters;
+        let Some(route) = self.route(ends.remote, datagram) else {
+            counters.unknown.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let datagram = Datagram {
+            ends,
+            bytes: datagram.to_vec(),
+        };
+        if !(route.deliver)(datagram) {
+            counters.queue_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

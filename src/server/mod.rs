@@ -69,6 +69,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         .map_err(system("list the network interfaces"))?;
     let candidates = port.candidates();
     port.start();
+    port.check_buffers();
     let fanout = Fanout::start(port, options::fanout(&config)).map_err(system("start a thread"))?;
 
     let options = options::broadcasts(&config, publisher_addresses.clone());

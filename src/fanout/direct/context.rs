@@ -1,7 +1,6 @@
 //! What the viewers of one worker share, and how their packets leave.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -9,7 +8,10 @@ use std::{
 use super::batch::{Batch, Out};
 use crate::{
     fanout::statistics::{Totals, ViewerCounters},
-    peer::{srtp, udp::Port},
+    peer::{
+        srtp,
+        udp::{AddressPair, Port, Sent},
+    },
 };
 
 /// Timeouts after which a viewer is given up.
@@ -39,17 +41,21 @@ pub(in crate::fanout) struct Context {
     /// NTP time of running time zero.
     pub(in crate::fanout) epoch: Duration,
     pub(in crate::fanout) now: Instant,
+    /// Until when a send may wait for room in the socket's buffer.
+    pub(in crate::fanout) send_until: Instant,
 }
 
 impl Context {
     pub(in crate::fanout) fn new(port: Port, totals: Arc<Totals>, timeouts: Timeouts) -> Self {
+        let now = Instant::now();
         Self {
             port,
             batch: Batch::default(),
             totals,
             timeouts,
             epoch: Duration::ZERO,
-            now: Instant::now(),
+            now,
+            send_until: now,
         }
     }
 
@@ -62,17 +68,19 @@ impl Context {
     }
 }
 
-/// Sends everything written. Returns false if the kernel did not take all of it.
-pub(super) fn flush(cx: &mut Context, counters: &ViewerCounters, remote: SocketAddr) -> bool {
+/// Sends everything written. Returns false if the socket's buffer stayed full. What cannot be sent
+/// for another reason is lost as in the network: the viewer's connection ends if that lasts.
+pub(super) fn flush(cx: &mut Context, counters: &ViewerCounters, ends: &mut AddressPair) -> bool {
     let (packets, bytes) = (cx.batch.len() as u64, cx.batch.bytes() as u64);
     let Context {
         port,
         batch,
         totals,
+        send_until,
         ..
     } = cx;
     let sent = batch.flush(port.segments_max(), |data, segment| {
-        port.send(remote, data, segment)
+        port.send_until(*send_until, ends, data, segment) != Sent::Full
     });
     if sent {
         counters.packets.fetch_add(packets, Relaxed);

@@ -45,9 +45,10 @@ impl DirectViewer {
 
     /// Sends a report of each stream.
     pub(super) fn report(&mut self, cx: &Context) {
-        let (Some(sender), Some(remote)) = (&mut self.sender, self.session.remote()) else {
+        let (Some(sender), Some(ends)) = (&mut self.sender, self.session.nominated_mut()) else {
             return;
         };
+        let span = &self.span;
         let tracks = self.playout.tracks.iter();
         for track in tracks.filter(|track| track.stream.has_sent()) {
             let mut report = Vec::with_capacity(80);
@@ -55,10 +56,9 @@ impl DirectViewer {
             write_source_description(&mut report, track.stream.identity.ssrc, &self.cname);
             match sender.protect_rtcp(&mut report) {
                 Ok(()) => {
-                    cx.port.send(remote, &report, report.len());
+                    cx.port.send(ends, &report, report.len());
                 }
                 Err(error) => {
-                    let span = self.session.span();
                     tracing::warn!(parent: span, %error, "sender report not encrypted");
                 }
             }
@@ -67,7 +67,7 @@ impl DirectViewer {
 
     /// Says BYE for all streams (RFC 3550 §6.6: in a compound packet, behind a report).
     pub(super) fn say_goodbye(&mut self, cx: &Context) {
-        let (Some(sender), Some(remote)) = (&mut self.sender, self.session.remote()) else {
+        let (Some(sender), Some(ends)) = (&mut self.sender, self.session.nominated_mut()) else {
             return;
         };
         let mut goodbye = Vec::new();
@@ -76,7 +76,7 @@ impl DirectViewer {
             write_goodbye(&mut goodbye, track.stream.identity.ssrc);
         }
         if !goodbye.is_empty() && sender.protect_rtcp(&mut goodbye).is_ok() {
-            cx.port.send(remote, &goodbye, goodbye.len());
+            cx.port.send(ends, &goodbye, goodbye.len());
         }
     }
 
@@ -132,16 +132,15 @@ impl DirectViewer {
                 false
             }
             Err(error) => {
-                let span = self.session.span();
-                tracing::warn!(parent: span, %error, "packet not retransmitted");
+                tracing::warn!(parent: &self.span, %error, "packet not retransmitted");
                 false
             }
         }
     }
 
     fn flush_again(&mut self, cx: &mut Context) {
-        if let Some(remote) = self.session.remote() {
-            flush(cx, &self.counters, remote);
+        if let Some(ends) = self.session.nominated_mut() {
+            flush(cx, &self.counters, ends);
         }
     }
 }

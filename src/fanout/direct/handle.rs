@@ -53,12 +53,8 @@ impl Fanout {
         let slot = self.slot()?;
         let route = {
             let (viewer, worker) = (slot.key, slot.worker.clone());
-            DatagramRoute::new(viewer, move |(source, datagram)| {
-                worker.tell(Message::Datagram {
-                    viewer,
-                    source,
-                    datagram,
-                })
+            DatagramRoute::new(viewer, move |datagram| {
+                worker.tell(Message::Datagram { viewer, datagram })
             })
         };
         let (session, transport) =

@@ -19,7 +19,7 @@ use crate::{
     media::Kind,
     peer::{
         srtp::{MasterKey, Profile, Sender},
-        udp::{self, Port},
+        udp::{self, AddressPair, Port},
     },
 };
 
@@ -27,6 +27,7 @@ pub(in crate::fanout) struct DirectEngine {
     cx: Context,
     sender: Sender,
     receiver: UdpSocket,
+    ends: AddressPair,
     counters: ViewerCounters,
     span: tracing::Span,
     retransmission: Retransmission,
@@ -40,7 +41,7 @@ impl DirectEngine {
         DirectSink {
             cx: &mut self.cx,
             sender: &self.sender,
-            remote: self.receiver.local_addr().unwrap(),
+            ends: &mut self.ends,
             counters: &self.counters,
             span: &self.span,
             retransmission: &mut self.retransmission,
@@ -80,6 +81,7 @@ impl TestEngine for DirectEngine {
         Self {
             cx: Context::new(port.unwrap(), totals, Timeouts::default()),
             sender: Sender::new(&key).unwrap(),
+            ends: receiver.local_addr().unwrap().into(),
             receiver,
             counters: ViewerCounters::default(),
             span: tracing::Span::none(),

@@ -24,6 +24,7 @@ use crate::{
         End, Event, sdp,
         session::{PeerSession, Report},
         srtp,
+        udp::{AddressPair, Datagram},
     },
 };
 
@@ -44,6 +45,8 @@ pub(in crate::fanout) struct DirectViewer {
     pub(super) retransmission: Retransmission,
     reports: Vec<Report>,
     ended: Option<End>,
+    /// The session's span.
+    pub(super) span: Span,
     /// When the worker's timer for this viewer fires.
     pub(in crate::fanout) scheduled: Option<Instant>,
 }
@@ -74,7 +77,13 @@ impl DirectViewer {
             key,
             session,
             sender: None,
-            playout: Playout::new(tracks, true, events.clone(), Arc::clone(&counters), span),
+            playout: Playout::new(
+                tracks,
+                true,
+                events.clone(),
+                Arc::clone(&counters),
+                span.clone(),
+            ),
             cname,
             events,
             counters,
@@ -83,6 +92,7 @@ impl DirectViewer {
             retransmission: Retransmission::new(),
             reports: Vec::new(),
             ended: None,
+            span,
             scheduled: None,
         }
     }
@@ -117,11 +127,11 @@ impl DirectViewer {
         &mut self,
         cx: &mut Context,
         renditions: &RenditionCaches,
-        remote: SocketAddr,
-        datagram: &[u8],
+        datagram: &Datagram,
     ) {
         let mut reports = std::mem::take(&mut self.reports);
-        self.session.receive(cx.now, remote, datagram, &mut reports);
+        let Datagram { ends, bytes } = datagram;
+        self.session.receive(cx.now, *ends, bytes, &mut reports);
         self.handle(cx, renditions, &mut reports);
         self.reports = reports;
     }
@@ -161,7 +171,7 @@ impl DirectViewer {
             Some(_) => None,
         };
         // Nothing can be sent without an address; a datagram brings the first one.
-        let playout = match self.session.remote() {
+        let playout = match self.session.nominated() {
             Some(_) => self.playout.wake(),
             None => None,
         };
@@ -182,7 +192,7 @@ impl DirectViewer {
             self.session.close(cx.now);
         }
         if self.events.try_send(Event::Closed(why)).is_err() {
-            tracing::debug!(parent: self.session.span(), "close event lost: the session is gone");
+            tracing::debug!(parent: &self.span, "close event lost: the session is gone");
         }
     }
 
@@ -197,8 +207,7 @@ impl DirectViewer {
                 Report::Connected(sender) => {
                     self.sender = Some(sender);
                     if self.events.try_send(Event::Connected).is_err() {
-                        let span = self.session.span();
-                        tracing::debug!(parent: span, "event lost: the session is behind");
+                        tracing::debug!(parent: &self.span, "event lost: the session is behind");
                     }
                     self.playout.start(renditions, cx.now);
                     self.next_report = Some(cx.now + REPORT_INTERVAL);
@@ -218,9 +227,9 @@ impl DirectViewer {
         let sink = DirectSink {
             cx,
             sender: self.sender.as_deref()?,
-            remote: self.session.remote()?,
+            ends: self.session.nominated_mut()?,
             counters: &self.counters,
-            span: self.session.span(),
+            span: &self.span,
             retransmission: &mut self.retransmission,
             next_report: &mut self.next_report,
         };
@@ -236,7 +245,7 @@ impl DirectViewer {
 pub(in crate::fanout) struct DirectSink<'a> {
     pub(super) cx: &'a mut Context,
     pub(super) sender: &'a srtp::Sender,
-    pub(super) remote: SocketAddr,
+    pub(super) ends: &'a mut AddressPair,
     pub(super) counters: &'a ViewerCounters,
     pub(super) span: &'a Span,
     pub(super) retransmission: &'a mut Retransmission,
@@ -263,7 +272,7 @@ impl Sink for DirectSink<'_> {
 
     fn flush(&mut self) -> Delivery {
         self.retransmission.sent(self.cx.batch.bytes());
-        if flush(self.cx, self.counters, self.remote) {
+        if flush(self.cx, self.counters, self.ends) {
             Delivery::Sent
         } else {
             Delivery::Behind
@@ -275,6 +284,6 @@ impl Sink for DirectSink<'_> {
         if let Err(error) = written {
             tracing::warn!(parent: self.span, %error, "padding not encrypted");
         }
-        flush(self.cx, self.counters, self.remote);
+        flush(self.cx, self.counters, self.ends);
     }
 }

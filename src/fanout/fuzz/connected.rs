@@ -31,7 +31,7 @@ use crate::{
                 steps,
             },
         },
-        udp::{DatagramRoute, Port},
+        udp::{Datagram, DatagramRoute, Port},
     },
 };
 
@@ -175,8 +175,10 @@ impl Stage {
     fn datagram(&mut self, source: SocketAddr, datagram: Vec<u8>) {
         self.handle(Message::Datagram {
             viewer: self.viewer,
-            source,
-            datagram,
+            datagram: Datagram {
+                ends: source.into(),
+                bytes: datagram,
+            },
         });
     }
 
@@ -202,6 +204,7 @@ impl Stage {
                 rendition: rendition.key(),
                 number: self.frames,
                 frame: Arc::new(frame),
+                at: self.now,
             };
             self.worker.step(self.now, message);
         }

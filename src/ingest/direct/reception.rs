@@ -244,8 +244,8 @@ impl Reception {
             let wake = self.wake();
             tokio::select! {
                 datagram = self.datagrams.recv() => {
-                    let Some((source, data)) = datagram else { break End::Failed };
-                    self.session.receive(Instant::now(), source, &data, &mut reports);
+                    let Some(Datagram { ends, bytes }) = datagram else { break End::Failed };
+                    self.session.receive(Instant::now(), ends, &bytes, &mut reports);
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::Close(why)) => break why,
@@ -287,7 +287,7 @@ impl Reception {
     ) -> Option<End> {
         let mut reports = Vec::new();
         match datagram {
-            Some((source, data)) => self.session.receive(now, source, data, &mut reports),
+            Some((source, data)) => self.session.receive(now, source.into(), data, &mut reports),
             None => self.session.tick(now, &mut reports),
         }
         self.handle(&mut reports)

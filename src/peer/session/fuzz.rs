@@ -70,7 +70,7 @@ pub(crate) fn datagrams(publish: &str, watch: &str, data: &[u8]) -> io::Result<(
             let (datagram, tail) = tail.split_at_checked(length).unwrap_or((tail, &[]));
             udp::stun_nominates(datagram);
             udp::is_stun_success(datagram);
-            session.receive(Instant::now(), here(9), datagram, &mut reports);
+            session.receive(Instant::now(), here(9).into(), datagram, &mut reports);
             rest = tail;
         }
         session.tick(Instant::now(), &mut reports);

@@ -30,7 +30,7 @@ pub(crate) use self::incoming::{EXTENSIONS, Incoming};
 use self::keys::{CERTIFICATE, Exported, KeySlot, NEW_SLOT, PROVIDER};
 use super::{
     End, sdp, srtp,
-    udp::{self, DatagramRoute, Port, UFRAG_CHARS},
+    udp::{self, AddressPair, DatagramRoute, Port, UFRAG_CHARS},
 };
 use crate::media::Kind;
 
@@ -54,6 +54,13 @@ pub(crate) enum Report {
     Closed(End),
 }
 
+/// Where a datagram came from, and whether it nominates that pair.
+#[derive(Clone, Copy)]
+struct CheckedFrom {
+    ends: AddressPair,
+    nominated: bool,
+}
+
 /// One peer connection of the direct engine.
 pub(crate) struct PeerSession {
     rtc: Rtc,
@@ -61,10 +68,10 @@ pub(crate) struct PeerSession {
     port: Port,
     route: DatagramRoute,
     ufrag: [u8; UFRAG_CHARS],
-    /// Every address that has passed ICE's integrity check.
-    addresses: Vec<SocketAddr>,
+    /// Every address that has passed ICE's integrity check, and where its latest check arrived.
+    addresses: Vec<AddressPair>,
     /// Where media goes: the latest nominated pair.
-    remote: Option<SocketAddr>,
+    nominated: Option<AddressPair>,
     /// When str0m wants to be called again.
     wake: Instant,
     /// When the peer last gave a sign of life (RFC 7675).
@@ -111,7 +118,7 @@ impl PeerSession {
         let keys = NEW_SLOT
             .take()
             .ok_or_else(|| refused("no DTLS instance was made"))?;
-        for address in port.candidates() {
+        for address in port.locals() {
             rtc.add_local_candidate(Candidate::host(address, "udp").map_err(refused)?);
         }
         incoming.declare(&mut rtc);
@@ -133,7 +140,7 @@ impl PeerSession {
             route,
             ufrag,
             addresses: Vec::new(),
-            remote: None,
+            nominated: None,
             wake: now,
             heard: now,
             dtls: Some(offer.setup != sdp::Setup::Active),
@@ -183,13 +190,10 @@ impl PeerSession {
     pub(crate) fn receive(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        ends: AddressPair,
         datagram: &[u8],
         reports: &mut Vec<Report>,
     ) {
-        let Some(destination) = self.port.local(source) else {
-            return;
-        };
         if datagram.len() > DATAGRAM_BYTES_MAX {
             return;
         }
@@ -205,13 +209,13 @@ impl PeerSession {
             now,
             Receive {
                 proto: Protocol::Udp,
-                source,
-                destination,
+                source: ends.remote,
+                destination: self.port.local(ends.remote),
                 contents,
             },
         );
         let result = self.rtc.handle_input(input);
-        self.finish(now, result, Some((source, nominated)), reports);
+        self.finish(now, result, Some(CheckedFrom { ends, nominated }), reports);
     }
 
     /// Whether to pass a datagram to str0m. SRTCP and new streams must be encrypted by the peer: str0m
@@ -271,8 +275,13 @@ impl PeerSession {
     }
 
     /// Where media goes, once ICE has nominated a pair.
-    pub(crate) const fn remote(&self) -> Option<SocketAddr> {
-        self.remote
+    pub(crate) const fn nominated(&self) -> Option<AddressPair> {
+        self.nominated
+    }
+
+    /// The same, to send to: a local address that the machine has lost is taken out.
+    pub(crate) const fn nominated_mut(&mut self) -> Option<&mut AddressPair> {
+        self.nominated.as_mut()
     }
 
     /// How long the peer has given no sign of life.
@@ -284,7 +293,7 @@ impl PeerSession {
         &mut self,
         now: Instant,
         result: Result<(), RtcError>,
-        from: Option<(SocketAddr, bool)>,
+        from: Option<CheckedFrom>,
         reports: &mut Vec<Report>,
     ) {
         match result {
@@ -296,7 +305,7 @@ impl PeerSession {
         }
     }
 
-    fn poll(&mut self, now: Instant, from: Option<(SocketAddr, bool)>, reports: &mut Vec<Report>) {
+    fn poll(&mut self, now: Instant, from: Option<CheckedFrom>, reports: &mut Vec<Report>) {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
@@ -304,16 +313,19 @@ impl PeerSession {
                     break;
                 }
                 Ok(Output::Transmit(datagram)) => {
-                    if let Some((source, nominated)) = from
-                        && source == datagram.destination
+                    let answered = from.filter(|from| from.ends.remote == datagram.destination);
+                    if let Some(from) = answered
                         && udp::is_stun_success(&datagram.contents)
                     {
                         self.heard = now;
-                        self.checked(source, nominated);
+                        self.checked(from);
                     }
+                    let mut ends = match answered {
+                        Some(from) => from.ends,
+                        None => self.ends_to(datagram.destination),
+                    };
                     let len = datagram.contents.len();
-                    self.port
-                        .send(datagram.destination, &datagram.contents, len);
+                    self.port.send(&mut ends, &datagram.contents, len);
                 }
                 Ok(Output::Event(event)) => self.event(now, event, reports),
                 Err(error) => {
@@ -328,18 +340,29 @@ impl PeerSession {
         }
     }
 
-    /// Notes an authentic connectivity check from `source`. An ICE-lite agent sends to the pair
-    /// that the controlling peer nominated last (RFC 8445 §8.2).
-    fn checked(&mut self, source: SocketAddr, nominated: bool) {
-        if !self.addresses.contains(&source) {
+    /// The pair for a datagram to `remote`: it leaves from where the peer's checks arrive.
+    fn ends_to(&self, remote: SocketAddr) -> AddressPair {
+        let known = self.nominated.iter().chain(&self.addresses);
+        let mut known = known.filter(|ends| ends.remote == remote);
+        known.next().copied().unwrap_or_else(|| remote.into())
+    }
+
+    /// Notes an authentic connectivity check. An ICE-lite agent sends to the pair that the
+    /// controlling peer nominated last (RFC 8445 §8.2).
+    fn checked(&mut self, from: CheckedFrom) {
+        let CheckedFrom { ends, nominated } = from;
+        let mut known = self.addresses.iter_mut();
+        if let Some(known) = known.find(|known| known.remote == ends.remote) {
+            known.local = ends.local;
+        } else {
             if self.addresses.len() == ADDRESSES_MAX {
                 return;
             }
-            self.addresses.push(source);
-            self.port.bind_address(source, self.route.clone());
+            self.addresses.push(ends);
+            self.port.bind_address(ends.remote, self.route.clone());
         }
         if nominated {
-            self.remote = Some(source);
+            self.nominated = Some(ends);
         }
         if let Some(first) = self.dtls.take_if(|first| nominated || !*first)
             && let Err(error) = self.rtc.direct_api().start_dtls(first)
@@ -391,8 +414,9 @@ impl PeerSession {
 
 impl Drop for PeerSession {
     fn drop(&mut self) {
+        let addresses = self.addresses.drain(..).map(|ends| ends.remote);
         self.port
-            .unregister(self.ufrag, self.addresses.drain(..), self.route.session());
+            .unregister(self.ufrag, addresses, self.route.session());
     }
 }
 

@@ -1,0 +1,370 @@
+//! One socket of the port: its buffers, and segmented sends from a chosen address.
+
+use std::{
+    io::{self, ErrorKind, IoSliceMut},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// Wanted size of a socket's buffers in bytes: 33 ms at 1 Gb/s. The kernel may grant less
+/// (`net.core.wmem_max`, `net.core.rmem_max`).
+pub(super) const BUFFER_BYTES: usize = 4 << 20;
+/// Pause between two tries of a send that finds the buffer full; at 1 Gb/s it makes room for 20
+/// packets.
+const RETRY_PAUSE: Duration = Duration::from_micros(250);
+
+/// The two ends of a peer's datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressPair {
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// The server's address that the peer uses; `None` leaves the choice to the kernel.
+    pub local: Option<IpAddr>,
+}
+
+impl From<SocketAddr> for AddressPair {
+    fn from(remote: SocketAddr) -> Self {
+        Self {
+            remote,
+            local: None,
+        }
+    }
+}
+
+/// What became of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The kernel has taken it.
+    Taken,
+    /// The socket's buffer is full.
+    Full,
+    /// It cannot be sent, for example because there is no route: lost, as in the network.
+    Failed,
+}
+
+/// Sizes of a socket's buffers in bytes, as granted by the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct BufferSizes {
+    /// For datagrams on their way out.
+    pub send: usize,
+    /// For datagrams not yet read.
+    pub receive: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct PortSocket {
+    socket: UdpSocket,
+    /// Replaced when it has drawn a wrong conclusion, see [`PortSocket::send`].
+    state: RwLock<UdpSocketState>,
+    /// An IPv6 socket carries IPv4 peers as mapped addresses (RFC 4291 §2.5.5.2).
+    ipv6: bool,
+    /// Bound to every address of the machine: a datagram's own address matters.
+    unspecified: bool,
+}
+
+impl PortSocket {
+    /// The first socket of a port. Others can join it, but only while it is open; the address must
+    /// be free.
+    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        // Only now: before, it would let a second server share the port by mistake.
+        SockRef::from(&socket).set_reuse_port(true)?;
+        Self::new(socket)
+    }
+
+    /// One more socket with the same address.
+    pub(super) fn another(&self) -> io::Result<Self> {
+        let address = self.local_addr()?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
+        socket.set_reuse_port(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(SockRef::from(&self.socket).only_v6()?)?;
+        }
+        socket.bind(&address.into())?;
+        Self::new(socket.into())
+    }
+
+    fn new(socket: UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // The kernel takes what its limit allows. A small buffer only costs burst tolerance.
+        for result in [
+            state.set_send_buffer_size(UdpSockRef::from(&socket), BUFFER_BYTES),
+            state.set_recv_buffer_size(UdpSockRef::from(&socket), BUFFER_BYTES),
+        ] {
+            if let Err(error) = result {
+                tracing::debug!(%error, "socket buffer stays at the system's size");
+            }
+        }
+        let address = socket.local_addr()?;
+        Ok(Self {
+            socket,
+            state: RwLock::new(state),
+            ipv6: address.is_ipv6(),
+            unspecified: address.ip().is_unspecified(),
+        })
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Linux reports twice the usable size (socket(7)).
+    pub(super) fn buffer_sizes(&self) -> io::Result<BufferSizes> {
+        let socket = SockRef::from(&self.socket);
+        Ok(BufferSizes {
+            send: socket.send_buffer_size()? / 2,
+            receive: socket.recv_buffer_size()? / 2,
+        })
+    }
+
+    /// The same socket, for the runtime to watch.
+    pub(super) fn watched(&self) -> io::Result<tokio::net::UdpSocket> {
+        tokio::net::UdpSocket::from_std(self.socket.try_clone()?)
+    }
+
+    pub(super) fn recv(
+        &self,
+        slices: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> io::Result<usize> {
+        self.state()
+            .recv(UdpSockRef::from(&self.socket), slices, metas)
+    }
+
+    /// The two ends of a datagram just received.
+    pub(super) fn ends_of(&self, meta: &RecvMeta) -> AddressPair {
+        let local = if self.unspecified { meta.dst_ip } else { None };
+        AddressPair {
+            remote: SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port()),
+            local: local.map(|ip| ip.to_canonical()),
+        }
+    }
+
+    pub(super) fn segments_max(&self) -> usize {
+        self.state().max_gso_segments()
+    }
+
+    /// Sends `data` as datagrams of `segment` bytes each (the last may be shorter). If the machine
+    /// has lost the pair's local address, forgets it: the kernel chooses from now on.
+    pub(super) fn send(&self, ends: &mut AddressPair, data: &[u8], segment: usize) -> Sent {
+        let mut result = self.transmit(*ends, data, segment);
+        if let Err(error) = &result
+            && ends.local.is_some()
+            && self.may_have_lost_address(error)
+        {
+            let anywhere = AddressPair::from(ends.remote);
+            result = self.transmit(anywhere, data, segment);
+            if result.is_ok() {
+                *ends = anywhere;
+            }
+        }
+        match result {
+            Ok(()) => Sent::Taken,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Sent::Full,
+            Err(error) => {
+                tracing::trace!(%error, to = %ends.remote, "datagram not sent");
+                Sent::Failed
+            }
+        }
+    }
+
+    /// Whether the kernel says this of a source address that is none of the machine's: EINVAL for
+    /// IPv6 and in older kernels, ENETUNREACH for IPv4.
+    fn may_have_lost_address(&self, error: &io::Error) -> bool {
+        match error.kind() {
+            ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => true,
+            ErrorKind::InvalidInput => {
+                // quinn-udp takes it for a refusal of segmentation, and would do without from now
+                // on, for all peers.
+                self.renew_state();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn transmit(&self, ends: AddressPair, data: &[u8], segment: usize) -> io::Result<()> {
+        let AddressPair { remote, local } = ends;
+        let destination = match remote.ip() {
+            IpAddr::V4(ip) if self.ipv6 => {
+                SocketAddr::new(IpAddr::V6(ip.to_ipv6_mapped()), remote.port())
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => remote,
+        };
+        let transmit = Transmit {
+            destination,
+            ecn: None,
+            contents: data,
+            segment_size: (data.len() > segment).then_some(segment),
+            src_ip: local,
+        };
+        self.state()
+            .try_send(UdpSockRef::from(&self.socket), &transmit)
+    }
+
+    fn renew_state(&self) {
+        match UdpSocketState::new(UdpSockRef::from(&self.socket)) {
+            Ok(state) => *self.state.write().unwrap_or_else(PoisonError::into_inner) = state,
+            Err(error) => tracing::debug!(%error, "segmented sends stay off"),
+        }
+    }
+
+    fn state(&self) -> std::sync::RwLockReadGuard<'_, UdpSocketState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What passes time: the thread's own clock and sleep, or a test's.
+pub(super) trait Pause {
+    fn now(&self) -> Instant;
+    fn sleep(&mut self, time: Duration);
+}
+
+/// Real time.
+pub(super) struct ThreadPause;
+
+impl Pause for ThreadPause {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a worker has a thread of its own"
+    )]
+    fn sleep(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+/// Tries again while the buffer is full, until `deadline`; tries at least once.
+pub(super) fn send_until(
+    deadline: Instant,
+    pause: &mut impl Pause,
+    mut attempt: impl FnMut() -> Sent,
+) -> Sent {
+    loop {
+        let outcome = attempt();
+        if outcome != Sent::Full || pause.now() >= deadline {
+            return outcome;
+        }
+        pause.sleep(RETRY_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Virtual(Instant);
+
+    impl Pause for Virtual {
+        fn now(&self) -> Instant {
+            self.0
+        }
+
+        fn sleep(&mut self, time: Duration) {
+            self.0 += time;
+        }
+    }
+
+    fn socket(address: &str) -> PortSocket {
+        PortSocket::bind(address.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_send_that_finds_no_room_is_tried_again_until_its_deadline() {
+        let begin = Instant::now();
+        let patience = RETRY_PAUSE * 10;
+        let mut time = Virtual(begin);
+        let mut refusals = 4;
+        let sent = send_until(begin + patience, &mut time, || {
+            if refusals == 0 {
+                return Sent::Taken;
+            }
+            refusals -= 1;
+            Sent::Full
+        });
+        assert_eq!(sent, Sent::Taken);
+        assert_eq!(time.0, begin + RETRY_PAUSE * 4);
+
+        let mut tries = 0;
+        let sent = send_until(begin + patience, &mut time, || {
+            tries += 1;
+            Sent::Full
+        });
+        assert_eq!((sent, tries), (Sent::Full, 7));
+        assert_eq!(time.0, begin + patience);
+
+        // What is late already gets one try, so that a worker catches up.
+        tries = 0;
+        send_until(begin, &mut time, || {
+            tries += 1;
+            Sent::Full
+        });
+        assert_eq!(tries, 1);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_not_tried_again() {
+        let begin = Instant::now();
+        let mut time = Virtual(begin);
+        let sent = send_until(begin + RETRY_PAUSE, &mut time, || Sent::Failed);
+        assert_eq!((sent, time.0), (Sent::Failed, begin));
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_although_its_owner_has_several_sockets() {
+        let first = socket("127.0.0.1:0");
+        let address = first.local_addr().unwrap();
+        let second = first.another().unwrap();
+        assert_eq!(second.local_addr().unwrap(), address);
+        for _ in 0..2 {
+            let error = PortSocket::bind(address).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        }
+    }
+
+    #[test]
+    fn a_lost_address_costs_nobody_segmentation() {
+        for (listen, here, lost) in [
+            ("0.0.0.0:0", "127.0.0.1:0", "192.0.2.1"),
+            ("[::]:0", "127.0.0.1:0", "192.0.2.1"),
+            ("[::]:0", "[::1]:0", "2001:db8::1"),
+        ] {
+            let socket = socket(listen);
+            let segments = socket.segments_max();
+            let peer = UdpSocket::bind(here).unwrap();
+            let mut ends = AddressPair {
+                remote: peer.local_addr().unwrap(),
+                local: Some(lost.parse().unwrap()),
+            };
+            assert_eq!(socket.send(&mut ends, &[1; 300], 100), Sent::Taken);
+            assert_eq!(ends.local, None, "the kernel chooses from now on");
+            assert_eq!(socket.segments_max(), segments);
+            let mut buffer = [0; 200];
+            for _ in 0..3 {
+                assert_eq!(peer.recv(&mut buffer).unwrap(), 100);
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_without_a_route_is_no_reason_to_wait() {
+        let socket = socket("127.0.0.1:0");
+        // From a loopback address nothing leaves the machine.
+        let mut ends = AddressPair::from(SocketAddr::from(([192, 0, 2, 1], 9)));
+        assert_eq!(socket.send(&mut ends, &[1; 300], 100), Sent::Failed);
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut ends = AddressPair::from(peer.local_addr().unwrap());
+        assert_eq!(socket.send(&mut ends, &[1; 300], 100), Sent::Taken);
+    }
+}
