@@ -26,6 +26,7 @@ mod fallback;
 mod hostile;
 mod inputs;
 mod kill;
+mod limits;
 mod networks;
 mod offers;
 mod on_demand;

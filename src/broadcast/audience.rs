@@ -58,7 +58,12 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Whether it still waits for the best.
     pub(super) fn is_patient(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) < WAIT_MAX
+        self.waited(now) < WAIT_MAX
+    }
+
+    /// How long it has waited.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 }
 

@@ -18,6 +18,9 @@ use crate::{
     pipeline::{EncodedStream, EncodedStreams, TrackOutlet, TrackSinks},
 };
 
+/// Largest frame in bytes. A keyframe of a 4K picture has about one million.
+const FRAME_BYTES_MAX: usize = 8 << 20;
+
 /// A publisher, or a run of the source pipeline, that feeds the broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct InputId(pub(super) u64);
@@ -163,6 +166,10 @@ impl Gate {
             let (input, codec) = (gate.input, frame.codec);
             if *expected.get_or_init(|| codec) != codec {
                 report(MediaEvent::Mismatch { input, kind, codec });
+                return;
+            }
+            if frame.data.len() > FRAME_BYTES_MAX {
+                started.store(false, Ordering::Relaxed); // what follows depends on it
                 return;
             }
             if frame.keyframe {

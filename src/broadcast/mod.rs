@@ -17,6 +17,7 @@
 mod action;
 mod actor;
 mod audience;
+mod bitrate;
 mod choice;
 mod control;
 mod error;

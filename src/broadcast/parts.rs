@@ -113,7 +113,8 @@ impl Parts {
     pub(super) fn check_viewer(&self, requested: Option<&str>, now: Instant) -> Result<(), Error> {
         let state = self.state(now);
         let waits = self.slate.is_configured() && state != State::Stale;
-        if state != State::Live && !self.supply.is_on_demand() && !waits {
+        let comes = self.supply.is_on_demand() || self.supply.is_starting();
+        if state != State::Live && !comes && !waits {
             return Err(self.not_live());
         }
         if self.audience.len() >= self.viewers_max {
@@ -236,6 +237,7 @@ impl Parts {
         } else {
             actions.extend(self.try_go_live(now));
         }
+        self.supply.look_at_pulse(now);
         self.supply.look_at_keyframes(now);
         actions.extend(self.give_up(now));
         let supplied = Supplied {

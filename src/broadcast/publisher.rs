@@ -11,8 +11,13 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Error, RETRY_TAKEN, Reply, Session, keyframes::REQUEST_INTERVAL,
-    outcome::Outcome, session::Command, status::SharedCounters, takeover::Pulse,
+    ANSWER_TIMEOUT, Created, Error, RETRY_TAKEN, Reply, Session,
+    bitrate::{BitrateWatch, Pace},
+    keyframes::REQUEST_INTERVAL,
+    outcome::Outcome,
+    session::Command,
+    status::SharedCounters,
+    takeover::Pulse,
 };
 use crate::{
     fanout::Fanout,
@@ -67,13 +72,14 @@ impl PublisherTask {
                     events,
                     keyframe_wanted,
                     pulse: self.pulse,
+                    bitrate: BitrateWatch::new(self.options.bitrate_max, Instant::now()),
                 };
                 return Outcome::Ended(connection.serve(answer, reply).await);
             }
             Ok(Err(error)) => error.into(),
             Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
         };
-        tracing::warn!(%error, "publisher refused");
+        tracing::debug!(%error, "publisher refused");
         Outcome::Refused(reply, error)
     }
 }
@@ -98,6 +104,7 @@ struct PublisherConnection {
     /// Notified when a loss has broken the picture.
     keyframe_wanted: Arc<Notify>,
     pulse: watch::Sender<Pulse>,
+    bitrate: BitrateWatch,
 }
 
 impl PublisherConnection {
@@ -154,14 +161,31 @@ impl PublisherConnection {
                     self.publisher.request_keyframe();
                 }
                 end = self.session.stop.ended() => return end,
-                _ = tick.tick() => {
-                    let last_packet = self.publisher.statistics().last_packet;
-                    self.pulse.send_if_modified(|pulse| {
-                        let changed = pulse.last_packet != last_packet;
-                        pulse.last_packet = last_packet;
-                        changed
-                    });
-                }
+                _ = tick.tick() => if let Some(end) = self.look() {
+                    return end;
+                },
+            }
+        }
+    }
+
+    /// Reads the engine's counters. Returns why the session must end, if it must.
+    fn look(&mut self) -> Option<End> {
+        let received = self.publisher.statistics();
+        self.pulse.send_if_modified(|pulse| {
+            let changed = pulse.last_packet != received.last_packet;
+            pulse.last_packet = received.last_packet;
+            changed
+        });
+        match self.bitrate.look(Instant::now(), &received) {
+            Pace::Fine => None,
+            Pace::AskFor(bitrate) => {
+                tracing::debug!(bitrate, "publisher asked for a lower bit rate");
+                self.publisher.request_bitrate(bitrate);
+                None
+            }
+            Pace::TooFast(bitrate) => {
+                tracing::warn!(bitrate, "publisher exceeds limits.publisher_bitrate");
+                Some(End::BitrateExceeded)
             }
         }
     }

@@ -218,12 +218,13 @@ pub struct BroadcastCounters {
 }
 
 /// Every reason for which a session ends, with its name in metrics and API.
-const ENDS: [(End, &str); 9] = [
+const ENDS: [(End, &str); 10] = [
     (End::Deleted, "deleted"),
     (End::PeerClosed, "peer_closed"),
     (End::ConnectTimeout, "connect_timeout"),
     (End::Vanished, "vanished"),
     (End::NoMedia, "no_media"),
+    (End::BitrateExceeded, "bitrate_exceeded"),
     (End::Replaced, "replaced"),
     (End::BroadcastEnded, "broadcast_ended"),
     (End::Shutdown, "shutdown"),

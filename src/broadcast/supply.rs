@@ -54,6 +54,8 @@ pub(super) struct Supply {
     keyframe_wanted: Arc<Notify>,
     requests: KeyframeRequests,
     watch: KeyframeWatch,
+    /// Whether it was stale at the last look.
+    stale: bool,
     vacant_since: Instant,
     /// When the last input that went live ended; for the grace period.
     gone_since: Option<Instant>,
@@ -91,6 +93,7 @@ impl Supply {
             keyframe_wanted,
             requests: KeyframeRequests::default(),
             watch: KeyframeWatch::default(),
+            stale: false,
             vacant_since: now,
             gone_since: None,
         }
@@ -452,6 +455,30 @@ impl Supply {
             return Duration::ZERO;
         }
         now.saturating_duration_since(self.vacant_since)
+    }
+
+    /// Whether a source is about to make its first frame: it starts with the server, or starts
+    /// again after a failure. Not while it pauses.
+    pub(super) fn is_starting(&self) -> bool {
+        let Some(source) = &self.source else {
+            return false;
+        };
+        let begins = source.is_resting() && !self.plan.on_demand;
+        !self.is_live() && (begins || self.input.is_some())
+    }
+
+    /// Says when media stops flowing, and when it flows again.
+    pub(super) fn look_at_pulse(&mut self, now: Instant) {
+        let stale = self.state(now, false) == State::Stale;
+        if std::mem::replace(&mut self.stale, stale) == stale {
+            return;
+        }
+        let session = self.publisher();
+        if stale {
+            tracing::info!(session, "no more media: stale");
+        } else if self.is_live() {
+            tracing::info!(session, "media flows again");
+        }
     }
 
     /// Whether the source runs only while somebody watches.

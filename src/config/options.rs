@@ -172,6 +172,9 @@ section! {
         broadcasts: usize = "1000" from "1" to "100000",
         /// Viewers of one broadcast.
         viewers: usize = "5000" from "1" to "1000000",
+        /// Bit rate in kbit/s above which a publisher is asked for less (REMB) and, five seconds
+        /// later, ended; above four times as much, after two seconds.
+        publisher_bitrate: usize = "50000" from "50" to "1000000",
         /// Automatic transcodes of all broadcasts at once. Beyond that, viewers get what there is.
         transcodes: usize = "16" from "0" to "1000",
         /// Automatic transcodes of one broadcast at once.

@@ -11,6 +11,8 @@ pub struct GopLimits {
     pub bytes: usize,
     /// Time from the keyframe to the newest frame. Default: 10 s.
     pub duration: Duration,
+    /// Frames. Default: 6000, 10 s at the 600 frames/s of the fastest cameras.
+    pub frames: usize,
 }
 
 impl Default for GopLimits {
@@ -18,6 +20,7 @@ impl Default for GopLimits {
         Self {
             bytes: 16 << 20,
             duration: Duration::from_secs(10),
+            frames: 6000,
         }
     }
 }
@@ -106,7 +109,8 @@ impl Gop {
             .frames
             .front()
             .and_then(|first| frame.pts.checked_sub(first.pts));
-        self.bytes + frame.data.len() > self.limits.bytes
+        self.frames.len() >= self.limits.frames
+            || self.bytes + frame.data.len() > self.limits.bytes
             || span.is_some_and(|span| span > self.limits.duration)
     }
 
@@ -168,6 +172,7 @@ pub(crate) mod tests {
         let limits = GopLimits {
             bytes: 25,
             duration: Duration::from_secs(1),
+            frames: 5,
         };
         let mut gop = Gop::new(limits);
         gop.push(0, frame(0, true, 10));
@@ -177,5 +182,12 @@ pub(crate) mod tests {
         gop.push(3, frame(30, true, 10));
         gop.push(4, frame(1031, false, 1));
         assert_eq!(gop.keyframe(), None, "too long");
+        gop.push(5, frame(2000, true, 1));
+        for number in 6..10 {
+            gop.push(number, frame(2000 + number, false, 1));
+        }
+        assert_eq!(gop.keyframe(), Some(5));
+        gop.push(10, frame(2011, false, 1));
+        assert_eq!(gop.keyframe(), None, "too many frames");
     }
 }

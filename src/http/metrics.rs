@@ -112,6 +112,16 @@ fn sessions(app: &App, text: &mut String) -> fmt::Result {
     for (reason, value) in counters.ends() {
         writeln!(text, "aerial_{name}{{reason=\"{reason}\"}} {value}")?;
     }
+    let name = "publishers_refused_total";
+    head(
+        text,
+        name,
+        "counter",
+        "Requests to publish that were refused, by reason.",
+    )?;
+    for (reason, value) in app.refusals.counts() {
+        writeln!(text, "aerial_{name}{{reason=\"{reason}\"}} {value}")?;
+    }
     Ok(())
 }
 

@@ -21,6 +21,7 @@ mod preconditions;
 mod problem;
 mod proxies;
 mod proxy_header;
+mod refusals;
 mod reply;
 mod request;
 mod resource;
@@ -56,6 +57,7 @@ use self::{
     pages::Pages,
     problem::Problem,
     proxies::Proxies,
+    refusals::{Attempt, Refusals},
     reply::empty,
     request::{Caller, Door, HttpRequest},
     router::Route,
@@ -136,6 +138,7 @@ struct App {
     clients: ClientLimits,
     proxies: Proxies,
     auth: Auth,
+    refusals: Refusals,
     drawings: Semaphore,
     events: events::ListUpdates,
     stopping: CancellationToken,
@@ -166,6 +169,7 @@ pub async fn serve(
         clients: ClientLimits::of_offers(options.client_offers),
         proxies: Proxies::new(options.trusted_proxies.clone()),
         auth: Auth::new(options.auth.clone()),
+        refusals: Refusals::new(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         options,
         broadcasts,
@@ -342,8 +346,18 @@ fn filter(
 impl App {
     async fn answer(&self, request: HttpRequest) -> Response {
         let path = request.path.clone();
+        let route = Route::of(&path);
+        let attempt = Attempt::of(self, route.as_ref(), &request);
+        let response = self.answer_route(route, request).await;
+        if let Some(attempt) = attempt {
+            self.refusals.note(attempt, &response);
+        }
+        response
+    }
+
+    async fn answer_route(&self, route: Option<Route<'_>>, request: HttpRequest) -> Response {
         let is_public = request.door == Door::Public;
-        let Some(route) = Route::of(&path) else {
+        let Some(route) = route else {
             let mut response = Problem::not_found("resource").into();
             cors::open(&mut response);
             return response;
@@ -409,6 +423,7 @@ impl App {
             Route::Pipeline(name, pipeline, part) => {
                 pipelines::answer(self, name, pipeline, *part, request).await
             }
+            Route::Refusal(name) => refusals::answer(self, name, &request),
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),
             Route::Health => self.health(),

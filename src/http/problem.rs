@@ -28,6 +28,14 @@ pub(super) struct Problem {
     headers: Vec<(HeaderName, String)>,
 }
 
+/// Why a request was refused: in the extensions of its response.
+#[derive(Clone, Debug)]
+pub(super) struct Reason {
+    /// Last part of the `type` URI.
+    pub(super) kind: &'static str,
+    pub(super) detail: String,
+}
+
 #[derive(Serialize)]
 struct Body<'a> {
     r#type: String,
@@ -251,6 +259,10 @@ impl From<Problem> for Response {
         for (name, value) in problem.headers {
             set(&mut response, &name, &value);
         }
+        response.extensions_mut().insert(Reason {
+            kind: problem.kind,
+            detail: problem.detail,
+        });
         response
     }
 }

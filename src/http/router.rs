@@ -7,8 +7,6 @@ use crate::{peer::sdp::Role, plan::Name};
 
 /// Longest path that is read, in bytes.
 const PATH_BYTES_MAX: usize = 512;
-/// First segments that are not a broadcast in the alias `/{broadcast}/whip`.
-const RESERVED: [&str; 7] = ["whip", "whep", "api", "watch", "publish", "js", "css"];
 
 /// What a path is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +25,8 @@ pub(super) enum Route<'a> {
     Pipelines(Name),
     /// `/api/broadcasts/{name}/pipelines/{pipeline}/...`.
     Pipeline(Name, &'a str, PipelinePart),
+    /// `/api/broadcasts/{name}/refusal`.
+    Refusal(Name),
     /// `/api/events`.
     Events,
     /// `/api/server`.
@@ -56,6 +56,16 @@ impl<'a> Route<'a> {
         if path.len() > PATH_BYTES_MAX {
             return None;
         }
+        // People paste endpoints with a slash at the end into OBS.
+        if let Some(path) = path.strip_suffix('/')
+            && let Some(endpoint @ Self::Endpoint(..)) = Self::exact(path)
+        {
+            return Some(endpoint);
+        }
+        Self::exact(path)
+    }
+
+    fn exact(path: &'a str) -> Option<Self> {
         let mut segments = path.strip_prefix('/')?.split('/');
         let parts = (
             segments.next(),
@@ -84,7 +94,11 @@ impl<'a> Route<'a> {
 
     fn of_pipeline(path: &'a str) -> Option<Self> {
         let (name, rest) = path.strip_prefix("/api/broadcasts/")?.split_once('/')?;
-        let (name, rest) = (Name::new(name)?, rest.strip_prefix("pipelines")?);
+        let name = Name::new(name)?;
+        if rest == "refusal" {
+            return Some(Self::Refusal(name));
+        }
+        let rest = rest.strip_prefix("pipelines")?;
         if rest.is_empty() {
             return Some(Self::Pipelines(name));
         }
@@ -114,6 +128,8 @@ impl<'a> Route<'a> {
             ("healthz", None, None) => Some(Self::Health),
             ("metrics", None, None) => Some(Self::Metrics),
             ("", None, None) => Some(Self::File("index.html")),
+            // The alias: names are never `whip` or `whep`, so that it is no other path.
+            (name, Some(last), None) if role(last).is_some() => Self::endpoint(role(last)?, name),
             // Pages refer to their files relative to their own depth.
             ("publish", None, None) => Some(Self::Moved("publish/".to_owned())),
             ("publish", Some(""), None) => Some(Self::File("publish.html")),
@@ -124,9 +140,6 @@ impl<'a> Route<'a> {
             }
             ("publish", Some(name), None) => Name::new(name).map(|_| Self::File("publish.html")),
             ("watch", Some(name), None) => Name::new(name).map(|_| Self::File("watch.html")),
-            (name, Some(last), None) if !RESERVED.contains(&name) => {
-                Self::endpoint(role(last)?, name)
-            }
             _ => Self::of_file(path),
         }
     }
@@ -165,6 +178,7 @@ impl<'a> Route<'a> {
             Self::Broadcasts
             | Self::Broadcast(_)
             | Self::Pipelines(_)
+            | Self::Refusal(_)
             | Self::Events
             | Self::Server
             | Self::Health
@@ -210,9 +224,80 @@ mod tests {
             Route::of("/whip"),
             Some(Route::Endpoint(Role::Publisher, Naming::Token))
         );
+        for path in ["/whip/demo/", "/demo/whip/"] {
+            assert_eq!(Route::of(path), demo(Role::Publisher), "{path}");
+        }
+        assert_eq!(Route::of("/whip/"), Route::of("/whip"));
+    }
+
+    /// Every segment that some route knows is a legal name on every route, or no name at all.
+    #[test]
+    fn any_legal_name_works_on_every_route() {
+        let words = [
+            "s",
+            "whip",
+            "whep",
+            "api",
+            "watch",
+            "publish",
+            "js",
+            "css",
+            "broadcasts",
+            "events",
+            "server",
+            "pipelines",
+            "graph.svg",
+            "properties",
+            "layer",
+            "healthz",
+            "readyz",
+            "metrics",
+            "favicon.svg",
+            "index.html",
+            "admin",
+            "undefined",
+        ];
+        for word in words {
+            let Some(name) = Name::new(word) else {
+                assert!(["whip", "whep"].contains(&word), "{word}");
+                for path in [format!("/whip/{word}"), format!("/{word}/{word}")] {
+                    assert_eq!(Route::of(&path), None, "{path}");
+                }
+                continue;
+            };
+            let endpoint = |role| Some(Route::Endpoint(role, Naming::Path(word)));
+            for (path, route) in [
+                (format!("/whip/{word}"), endpoint(Role::Publisher)),
+                (format!("/whip/{word}/"), endpoint(Role::Publisher)),
+                (format!("/{word}/whip"), endpoint(Role::Publisher)),
+                (format!("/whep/{word}"), endpoint(Role::Viewer)),
+                (format!("/{word}/whep"), endpoint(Role::Viewer)),
+                (format!("/{word}/whep/"), endpoint(Role::Viewer)),
+                (format!("/watch/{word}"), Some(Route::File("watch.html"))),
+                (
+                    format!("/publish/{word}"),
+                    Some(Route::File("publish.html")),
+                ),
+                (
+                    format!("/api/broadcasts/{word}"),
+                    Some(Route::Broadcast(name.clone())),
+                ),
+                (
+                    format!("/api/broadcasts/{word}/pipelines"),
+                    Some(Route::Pipelines(name.clone())),
+                ),
+                (
+                    format!("/api/broadcasts/{word}/refusal"),
+                    Some(Route::Refusal(name)),
+                ),
+            ] {
+                assert_eq!(Route::of(&path), route, "{path}");
+            }
+        }
+        // Sessions stay what they are beside a broadcast `s`.
         assert_eq!(
-            Route::of("/whip/whep"),
-            Some(Route::Endpoint(Role::Publisher, Naming::Path("whep")))
+            Route::of("/whip/s/whip"),
+            Some(Route::Session(Role::Publisher, "whip"))
         );
     }
 
@@ -222,13 +307,7 @@ mod tests {
             Route::of("/whep/s/0af"),
             Some(Route::Session(Role::Viewer, "0af"))
         );
-        for path in [
-            "/whip/s",
-            "/whip/s/",
-            "/whip/s/a-b",
-            "/whip/s/a/b",
-            "/s/whip",
-        ] {
+        for path in ["/whip/s/a-b", "/whip/s/a/b"] {
             assert_eq!(Route::of(path), None, "{path}");
         }
     }
@@ -311,9 +390,9 @@ mod tests {
             "",
             "*",
             "//",
-            "/whip/",
+            "/whip//",
             "/whip//demo",
-            "/whip/demo/",
+            "/whip/demo//",
             "/whip/..",
             "/whip/a%2Fb",
             "/whip/.a",
@@ -327,15 +406,9 @@ mod tests {
             "/css/%2e%2e/x",
             "/etc/passwd",
             "/api",
-            "/api/whip",
-            "/js/whip",
             &long,
         ] {
-            let route = Route::of(path);
-            assert!(
-                route.is_none() || route == Some(Route::File("js/whip")),
-                "{path}: {route:?}"
-            );
+            assert_eq!(Route::of(path), None, "{path}");
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Options {
     pub addresses: Vec<IpAddr>,
     /// webrtcbin announces these addresses in front of the local ones: 1:1 NAT with the same ports.
     pub public_addresses: Vec<IpAddr>,
+    /// The bit rate above which publishers are asked for less, and then ended, in bit/s.
+    pub bitrate_max: u64,
     /// The UDP ports that webrtcbin uses; the system's choice if `None`.
     pub ports: Option<Ports>,
 }
@@ -148,6 +150,14 @@ impl Publisher {
         match self {
             Self::Webrtcbin(publisher) => publisher.request_keyframe(),
             Self::Direct(publisher) => publisher.request_keyframe(),
+        }
+    }
+
+    /// Asks for at most this many bit/s (REMB). Publishers without congestion control ignore it.
+    pub fn request_bitrate(&self, bitrate: u64) {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.request_bitrate(bitrate),
+            Self::Direct(publisher) => publisher.request_bitrate(bitrate),
         }
     }
 

@@ -199,13 +199,18 @@ pub(crate) fn set_on_sessions(
     property: &str,
     value: impl Into<glib::Value> + Copy,
 ) {
-    let rtpbin = rtpbin(webrtcbin).and_then(|rtpbin| rtpbin.downcast::<gst::Bin>().ok());
-    for session in rtpbin
-        .iter()
-        .flat_map(|rtpbin| of_factory(rtpbin, "rtpsession"))
-    {
+    for session in rtp_sessions(webrtcbin) {
         session.set_property(property, value);
     }
+}
+
+/// The RTP sessions, once there is a remote description.
+pub(crate) fn rtp_sessions(webrtcbin: &gst::Element) -> Vec<gst::Element> {
+    let rtpbin = rtpbin(webrtcbin).and_then(|rtpbin| rtpbin.downcast::<gst::Bin>().ok());
+    let sessions = rtpbin
+        .iter()
+        .flat_map(|rtpbin| of_factory(rtpbin, "rtpsession"));
+    sessions.collect()
 }
 
 /// Gives webrtcbin an offer.

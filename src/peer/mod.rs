@@ -45,6 +45,8 @@ pub enum End {
     Vanished,
     /// Connected, but no media within `media_timeout`.
     NoMedia,
+    /// A publisher sent more than `limits.publisher_bitrate` and did not listen to requests for less.
+    BitrateExceeded,
     /// Another publisher took over a stale broadcast.
     Replaced,
     /// The broadcast ended, or came back with codecs that this viewer did not negotiate.

@@ -10,15 +10,16 @@ impl Name {
     /// Maximum length in characters.
     pub const CHARS_MAX: usize = 64;
     /// The rule in words.
-    pub const RULE: &str = "names of 1 to 64 characters A-Z a-z 0-9 . _ - that do not start with a dot and are not `s`";
-    /// Stands for sessions in `/whip/s/{id}`.
-    const RESERVED: &str = "s";
+    pub const RULE: &str = "names of 1 to 64 characters A-Z a-z 0-9 . _ - that do not start with a dot and are not `whip` or `whep`";
+    /// Stand for the endpoints in `/whip/{name}` and `/{name}/whip`: a broadcast of such a name
+    /// would make `/whep/whip` ambiguous.
+    const RESERVED: [&str; 2] = ["whip", "whep"];
 
     /// The name, if it follows [`Name::RULE`].
     pub fn new(text: &str) -> Option<Self> {
         let legal = (1..=Self::CHARS_MAX).contains(&text.len())
             && !text.starts_with('.')
-            && text != Self::RESERVED
+            && !Self::RESERVED.contains(&text)
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
@@ -43,12 +44,13 @@ mod tests {
 
     #[test]
     fn names() {
-        for good in ["a", "demo", "A.b_c-9", "ss", &"x".repeat(64)] {
+        for good in ["a", "demo", "A.b_c-9", "s", "WHIP", &"x".repeat(64)] {
             assert!(Name::new(good).is_some(), "{good}");
         }
         for bad in [
             "",
-            "s",
+            "whip",
+            "whep",
             ".",
             "..",
             ".a",

@@ -76,6 +76,7 @@ pub(super) fn broadcasts(config: &Config, addresses: Vec<IpAddr>) -> broadcast::
         engine: webrtc.publisher_engine,
         jitter: webrtc.jitter,
         consent: timeouts.consent,
+        bitrate_max: bits(limits.publisher_bitrate),
         addresses: addresses.clone(),
         public_addresses: webrtc.public_addresses.clone(),
         ports: webrtc.webrtcbin_ports,
@@ -108,6 +109,13 @@ pub(super) fn broadcasts(config: &Config, addresses: Vec<IpAddr>) -> broadcast::
         viewer,
         plans: plans.clone(),
     }
+}
+
+/// Bit/s of kbit/s.
+fn bits(kilobits: usize) -> u64 {
+    u64::try_from(kilobits)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(1000)
 }
 
 pub(super) fn http(config: Config, tls: Option<Tls>, admin_token: Option<Token>) -> http::Options {

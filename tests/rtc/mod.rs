@@ -23,6 +23,7 @@ use std::{
 use aerial::for_tests::RtpHeader;
 use str0m::{
     Event,
+    bwe::BweKind,
     crypto::dtls::SrtpProfile,
     rtp::{RawPacket, rtcp::Rtcp},
 };
@@ -142,6 +143,8 @@ pub(crate) struct Seen {
     audio: Mutex<Received>,
     flooded: AtomicU64,
     keyframe_requests: Mutex<Vec<Instant>>,
+    /// The last bit rate that was asked for (REMB); 0 if none was.
+    asked_bitrate: AtomicU64,
     pictures: AtomicU64,
     /// Whether it has sent packets with header extensions.
     extensions: AtomicBool,
@@ -168,6 +171,9 @@ impl Seen {
                     let mut requests = self.keyframe_requests.lock().unwrap();
                     requests.push(Instant::now());
                 }
+            }
+            Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
+                self.asked_bitrate.store(estimate.as_u64(), Relaxed);
             }
             Event::RtpPacket(packet) => {
                 let audio = packet.header.payload_type == clip::AUDIO.into();
@@ -364,6 +370,11 @@ impl Client {
     /// Packets sent in [`Mode::Flood`].
     pub(crate) fn flooded(&self) -> u64 {
         self.seen.flooded.load(Relaxed)
+    }
+
+    /// The bit rate that it was last asked for; 0 if it was not.
+    pub(crate) fn asked_bitrate(&self) -> u64 {
+        self.seen.asked_bitrate.load(Relaxed)
     }
 
     /// When the server requested keyframes.

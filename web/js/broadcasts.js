@@ -24,9 +24,12 @@ const HIDDEN_MAX = 30_000;
 /** Names a server accepts for a broadcast; the pattern fits `<input pattern>`. */
 export const NAME_PATTERN = '[A-Za-z0-9_\\-][A-Za-z0-9._\\-]{0,63}';
 
+/** What a name must not be. */
+const RESERVED = ['whip', 'whep'];
+
 /** @param {string} name */
 export function isName(name) {
-  return new RegExp(`^${NAME_PATTERN}$`).test(name) && name !== 's';
+  return new RegExp(`^${NAME_PATTERN}$`).test(name) && !RESERVED.includes(name);
 }
 
 const CODECS = new Map([

@@ -22,6 +22,8 @@ use crate::{
     media::Kind,
 };
 
+/// How long a viewer waits for the first frame of a source that is starting.
+const SOURCE_WAIT_MAX: Duration = Duration::from_secs(3);
 /// When to ask again for a rendition that is not ready.
 const RETRY_NOT_READY: Duration = Duration::from_secs(2);
 
@@ -77,8 +79,9 @@ impl Parts {
     fn answer(&mut self, waiting: &Waiting, now: Instant, actions: &mut Vec<Action>) -> Answer {
         let patient = waiting.is_patient(now);
         if self.state(now) == State::Waiting {
+            let starting = self.supply.is_starting() && waiting.waited(now) < SOURCE_WAIT_MAX;
             let comes = self.supply.is_on_demand() || self.slate.is_configured();
-            return if comes && patient {
+            return if starting || comes && patient {
                 Answer::Later
             } else {
                 Answer::Refuse(self.not_live())

@@ -66,6 +66,7 @@ fn accept(peer: &Adversary, seen: &Arc<AtomicU64>) -> io::Result<(Reception, Str
         consent: Duration::from_hours(1),
         addresses: Vec::new(),
         public_addresses: Vec::new(),
+        bitrate_max: 50_000_000,
         ports: None,
     };
     let (events, _) = mpsc::channel(4);

@@ -93,6 +93,11 @@ impl DirectPublisher {
         self.session.request_keyframe();
     }
 
+    /// Asks for at most this many bit/s.
+    pub(super) fn request_bitrate(&self, bitrate: u64) {
+        self.session.request_bitrate(bitrate);
+    }
+
     /// Restarts ICE.
     pub(super) async fn restart(
         &self,

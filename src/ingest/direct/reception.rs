@@ -71,6 +71,7 @@ struct Counters {
 enum Command {
     Candidates(Vec<SocketAddr>),
     Keyframe,
+    Bitrate(u64),
     Restart(
         IceCreds,
         oneshot::Sender<Result<sdp::Transport, sdp::Error>>,
@@ -180,6 +181,11 @@ impl ReceptionHandle {
     /// Asks for a keyframe now (PLI).
     pub(super) fn request_keyframe(&self) {
         self.tell(Command::Keyframe);
+    }
+
+    /// Asks for at most this many bit/s (REMB).
+    pub(super) fn request_bitrate(&self, bitrate: u64) {
+        self.tell(Command::Bitrate(bitrate));
     }
 
     /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
@@ -302,6 +308,7 @@ impl Reception {
         match command {
             Command::Candidates(candidates) => self.session.add_candidates(&candidates),
             Command::Keyframe => self.session.request_keyframe(Instant::now()),
+            Command::Bitrate(bitrate) => self.session.request_bitrate(Instant::now(), bitrate),
             Command::Restart(credentials, reply) => {
                 // An error means that the caller has given up.
                 drop(reply.send(self.session.restart(credentials)));

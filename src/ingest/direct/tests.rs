@@ -170,6 +170,7 @@ async fn stage() -> Stage {
         consent: Duration::from_secs(2),
         addresses: Vec::new(),
         public_addresses: Vec::new(),
+        bitrate_max: 50_000_000,
         ports: None,
     };
     let inputs = vec![StreamInput {

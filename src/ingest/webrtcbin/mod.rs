@@ -15,6 +15,7 @@
 //! whether media is still coming.
 
 mod receiver;
+mod remb;
 #[cfg(test)]
 mod tests;
 mod tracks;
@@ -25,7 +26,7 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use tokio::sync::mpsc;
 
-use self::tracks::ReceivedTracks;
+use self::{remb::BitrateRequests, tracks::ReceivedTracks};
 use super::{Options, Statistics};
 use crate::{
     peer::{
@@ -46,6 +47,7 @@ pub struct WebrtcbinPublisher {
     webrtcbin: glib::WeakRef<gst::Element>,
     tracks: Arc<ReceivedTracks>,
     reporter: Arc<Reporter>,
+    bitrate: BitrateRequests,
 }
 
 impl WebrtcbinPublisher {
@@ -81,12 +83,15 @@ impl WebrtcbinPublisher {
         let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;
         let answered = receiver::negotiate(&webrtcbin, offer, &choices).await;
         receiver::speed_up_feedback(&webrtcbin);
+        let bitrate = BitrateRequests::default();
+        bitrate.attach(&webrtcbin);
         element::watch(&webrtcbin, &reporter);
         let publisher = Self {
             running,
             webrtcbin: webrtcbin.downgrade(),
             tracks,
             reporter,
+            bitrate,
         };
         drop(webrtcbin); // the pipeline's stop is to free it
         let answer = answered.and_then(|answer| {
@@ -120,6 +125,15 @@ impl WebrtcbinPublisher {
     /// some publishers (OBS) ignore it.
     pub(super) fn request_keyframe(&self) {
         self.tracks.request_keyframe();
+    }
+
+    /// Asks the publisher for at most this many bit/s. Nothing happens before video flows.
+    pub(super) fn request_bitrate(&self, bitrate: u64) {
+        if let Some(webrtcbin) = self.webrtcbin.upgrade()
+            && let Some(media) = self.tracks.video_ssrc()
+        {
+            self.bitrate.ask(&webrtcbin, media, bitrate);
+        }
     }
 
     /// What has been received so far.

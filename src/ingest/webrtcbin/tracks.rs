@@ -90,6 +90,12 @@ impl ReceivedTracks {
         }
     }
 
+    /// The SSRC of the picture, once it flows.
+    pub(super) fn video_ssrc(&self) -> Option<u32> {
+        let pad = self.video.get()?.upgrade()?;
+        pad.current_caps()?.structure(0)?.get("ssrc").ok()
+    }
+
     /// Whether this is the first pad of its kind.
     fn remember(&self, kind: Kind, pad: &gst::Pad) -> bool {
         let track = match kind {

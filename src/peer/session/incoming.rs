@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use str0m::{
     Rtc, RtcConfig,
+    bwe::Bitrate,
     format::{self, FormatParams},
     media::{Frequency, KeyframeRequestKind, MediaKind, Mid, Rid},
     rtp::{Extension, Ssrc},
@@ -220,19 +221,32 @@ impl Incoming {
 
     pub(super) fn request_keyframe(&self, rtc: &mut Rtc) {
         let mut api = rtc.direct_api();
-        for section in self
-            .sections
-            .iter()
-            .filter(|section| section.kind == Kind::Video)
-        {
-            let layers = section.rids.iter().copied().map(Some);
-            let plain = section.rids.is_empty().then_some(None);
-            for rid in layers.chain(plain) {
-                if let Some(stream) = api.stream_rx_by_mid(section.mid, rid) {
-                    stream.request_keyframe(KeyframeRequestKind::Pli);
-                }
+        for (mid, rid) in self.video_streams() {
+            if let Some(stream) = api.stream_rx_by_mid(mid, rid) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
             }
         }
+    }
+
+    /// REMB is about all streams together: one packet is enough.
+    pub(super) fn request_bitrate(&self, rtc: &mut Rtc, bitrate: u64) {
+        let mut api = rtc.direct_api();
+        for (mid, rid) in self.video_streams() {
+            if let Some(stream) = api.stream_rx_by_mid(mid, rid) {
+                return stream.request_remb(Bitrate::bps(bitrate));
+            }
+        }
+    }
+
+    /// The video streams that were negotiated, one for each layer.
+    fn video_streams(&self) -> impl Iterator<Item = (Mid, Option<Rid>)> {
+        let sections = self.sections.iter();
+        let video = sections.filter(|section| section.kind == Kind::Video);
+        video.flat_map(|section| {
+            let layers = section.rids.iter().copied().map(Some);
+            let plain = section.rids.is_empty().then_some(None);
+            layers.chain(plain).map(|rid| (section.mid, rid))
+        })
     }
 }
 

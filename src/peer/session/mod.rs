@@ -259,6 +259,12 @@ impl PeerSession {
         self.poll(now, None, &mut Vec::new());
     }
 
+    /// Asks the peer to send at most this many bit/s.
+    pub(crate) fn request_bitrate(&mut self, now: Instant, bitrate: u64) {
+        self.incoming.request_bitrate(&mut self.rtc, bitrate);
+        self.poll(now, None, &mut Vec::new());
+    }
+
     /// Which of a publisher's streams a packet belongs to: its kind, and the rid of its layer.
     pub(crate) fn stream_of(&mut self, packet: &RtpPacket) -> Option<(Kind, Option<Rid>)> {
         let kind = self.incoming.kind_of(*packet.header.payload_type)?;

@@ -85,10 +85,10 @@ fn rules() -> Rules {
 
 impl Broadcast {
     fn new(plan: Plan) -> Self {
-        Self::with_rules(plan, rules())
+        Self::with_rules(plan, &rules())
     }
 
-    fn with_rules(plan: Plan, rules: Rules) -> Self {
+    fn with_rules(plan: Plan, rules: &Rules) -> Self {
         let keys = std::sync::atomic::AtomicU64::new(1);
         let new_rendition: NewRendition = Arc::new(move |kind| {
             Rendition::unconnected(
@@ -98,7 +98,7 @@ impl Broadcast {
         });
         let (name, now) = (Name::new("demo").unwrap(), Instant::now());
         Self {
-            parts: Parts::new(&name, &rules, Arc::new(plan), &new_rendition, now),
+            parts: Parts::new(&name, rules, Arc::new(plan), &new_rendition, now),
             began: now,
             now,
             sessions: 0,

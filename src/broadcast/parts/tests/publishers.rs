@@ -46,7 +46,7 @@ fn a_live_publisher_is_replaced_if_that_is_allowed() {
         replace_live: true,
         ..rules()
     };
-    let mut broadcast = Broadcast::with_rules(plan(), rules);
+    let mut broadcast = Broadcast::with_rules(plan(), &rules);
     broadcast.live(VIDEO);
     broadcast.live(VIDEO);
     broadcast.expect(&[
@@ -186,7 +186,7 @@ fn what_a_replaced_publisher_reports_counts_for_nothing() {
         replace_live: true,
         ..rules()
     };
-    let mut broadcast = Broadcast::with_rules(plan(), rules);
+    let mut broadcast = Broadcast::with_rules(plan(), &rules);
     let first = broadcast.publish(VIDEO).unwrap();
     let old = broadcast.publishers[&first].id;
     broadcast.publish(VIDEO).unwrap();

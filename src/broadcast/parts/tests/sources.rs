@@ -38,6 +38,33 @@ fn a_source_runs_from_the_beginning_and_is_live_with_both_tracks() {
 }
 
 #[test]
+fn a_viewer_that_comes_while_the_source_starts_waits_for_the_first_frame() {
+    let mut broadcast = Broadcast::new(card());
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.until(0.25);
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.until(1.0);
+    broadcast.expect(&["start card"]);
+    broadcast.connect(0);
+    broadcast.frame(0, Codec::H264);
+    broadcast.frame(0, Codec::Opus);
+    broadcast.expect(&["admit 1", "admit 2"]);
+}
+
+#[test]
+fn a_viewer_waits_for_a_source_for_so_long_and_not_while_it_pauses() {
+    let mut broadcast = Broadcast::new(card());
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.until(2.75);
+    broadcast.expect(&["start card"]);
+    broadcast.until(3.0);
+    broadcast.expect(&["refuse 1: nobody publishes `demo` at the moment"]);
+    broadcast.end_run("card");
+    let refused = broadcast.watch(&["h264"], None).unwrap_err();
+    assert!(matches!(refused, Error::NotLive { .. }), "{refused}");
+}
+
+#[test]
 fn a_track_that_does_not_come_is_not_waited_for() {
     let mut broadcast = Broadcast::new(card());
     broadcast.until(0.25);

@@ -181,7 +181,7 @@ fn a_broadcast_runs_so_many_transcodes() {
         transcodes_max: 1,
         ..rules()
     };
-    let mut broadcast = Broadcast::with_rules(automatic(), rules);
+    let mut broadcast = Broadcast::with_rules(automatic(), &rules);
     broadcast.live(&[Codec::Av1]);
     let first = broadcast.watch(&["vp8"], None).unwrap();
     broadcast.rendition("vp8", "vp8", Codec::Vp8);
@@ -214,8 +214,8 @@ fn broadcasts_share_the_servers_transcodes() {
         transcodes: shared.clone(),
         ..rules()
     };
-    let mut one = Broadcast::with_rules(automatic(), of_shared());
-    let mut other = Broadcast::with_rules(automatic(), of_shared());
+    let mut one = Broadcast::with_rules(automatic(), &of_shared());
+    let mut other = Broadcast::with_rules(automatic(), &of_shared());
     for broadcast in [&mut one, &mut other] {
         broadcast.viewers_connect = false;
         broadcast.live(&[Codec::Av1]);
@@ -294,7 +294,7 @@ fn a_broadcast_carries_so_many_viewers() {
         viewers_max: 2,
         ..rules()
     };
-    let mut broadcast = Broadcast::with_rules(plan(), rules);
+    let mut broadcast = Broadcast::with_rules(plan(), &rules);
     broadcast.live(&[Codec::H264]);
     let first = broadcast.watch(&["h264"], None).unwrap();
     broadcast.watch(&["h264"], None).unwrap();

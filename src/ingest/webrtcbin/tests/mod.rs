@@ -195,6 +195,7 @@ fn options() -> Options {
         addresses: vec!["127.0.0.1".parse().unwrap()],
         public_addresses: Vec::new(),
         ports: None,
+        bitrate_max: 50_000_000,
     }
 }
 

@@ -1,0 +1,184 @@
+//! Publishers that were turned away. OBS shows its user the same box for every reason, so the log,
+//! the metrics and the page of the broadcast say why.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use ::http::{Method, header};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use warp::reply::Response;
+
+use super::{
+    App,
+    problem::{Problem, Reason},
+    request::HttpRequest,
+    router::{Naming, Route},
+    wire::json,
+};
+use crate::{client::ClientAddress, media::TokenBucket, peer::sdp::Role, plan::Name};
+
+/// Lines in the log at once, and per second in the long run. Further refusals are only counted.
+const LINES_BURST: f64 = 50.0;
+const LINES_RATE: f64 = 5.0;
+/// Names whose last refusal is remembered.
+const NAMES_MAX: usize = 1000;
+/// How long a refusal is remembered: somebody is trying to go live now.
+const MEMORY: Duration = Duration::from_mins(10);
+/// How much of a user agent is kept, in characters.
+const USER_AGENT_CHARS_MAX: usize = 120;
+
+/// What has been refused so far.
+pub(super) struct Refusals {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    lines: TokenBucket,
+    /// By the problem's kind, of which there is a fixed number.
+    counts: BTreeMap<&'static str, u64>,
+    last: HashMap<Name, Refusal>,
+}
+
+/// One refusal.
+#[derive(Clone)]
+struct Refusal {
+    at: Instant,
+    status: u16,
+    reason: Reason,
+    user_agent: String,
+}
+
+/// A request to publish, in case that it is refused.
+pub(super) struct Attempt {
+    broadcast: Option<Name>,
+    client: ClientAddress,
+    user_agent: String,
+}
+
+impl Attempt {
+    /// `None` if the request is not meant to publish. `route` is unknown for 404.
+    pub(super) fn of(app: &App, route: Option<&Route<'_>>, request: &HttpRequest) -> Option<Self> {
+        let harmless = [Method::GET, Method::HEAD, Method::OPTIONS];
+        let broadcast = match route {
+            _ if harmless.contains(&request.method) => return None,
+            Some(Route::Endpoint(Role::Publisher, naming)) => named(app, *naming, request),
+            None if request.path.starts_with("/whip/") || request.path.ends_with("/whip") => None,
+            _ => return None,
+        };
+        let user_agent = request.header(&header::USER_AGENT).unwrap_or_default();
+        Some(Self {
+            broadcast,
+            client: request.client,
+            user_agent: user_agent.chars().take(USER_AGENT_CHARS_MAX).collect(),
+        })
+    }
+}
+
+/// The broadcast that a request names, whether or not its token is right.
+fn named(app: &App, naming: Naming<'_>, request: &HttpRequest) -> Option<Name> {
+    match (naming, request.parameter("broadcast")) {
+        (Naming::Path(name), _) | (Naming::Token, Some(name)) => Name::new(name),
+        // With tokens it would be a secret.
+        (Naming::Token, None) if app.auth.is_on() => None,
+        (Naming::Token, None) => Name::new(&request.bearer()?),
+    }
+}
+
+impl Refusals {
+    pub(super) fn new() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                lines: TokenBucket::new(LINES_RATE, LINES_BURST, Instant::now()),
+                counts: BTreeMap::new(),
+                last: HashMap::new(),
+            }),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Never half-changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the answer to an attempt, if it is a refusal.
+    pub(super) fn note(&self, attempt: Attempt, response: &Response) {
+        let Some(reason) = response.extensions().get::<Reason>() else {
+            return;
+        };
+        let Attempt {
+            broadcast,
+            client,
+            user_agent,
+        } = attempt;
+        let (status, now) = (response.status().as_u16(), Instant::now());
+        let mut inner = self.inner();
+        *inner.counts.entry(reason.kind).or_default() += 1;
+        if inner.lines.take(1.0, now) {
+            tracing::info!(
+                broadcast = broadcast.as_ref().map(tracing::field::display),
+                status,
+                reason = reason.detail,
+                %client,
+                user_agent,
+                "publisher refused"
+            );
+        }
+        let Some(name) = broadcast else {
+            return;
+        };
+        if inner.last.len() >= NAMES_MAX && !inner.last.contains_key(&name) {
+            inner.last.retain(|_, refusal| refusal.at + MEMORY > now);
+            if inner.last.len() >= NAMES_MAX {
+                return;
+            }
+        }
+        let refusal = Refusal {
+            at: now,
+            status,
+            reason: reason.clone(),
+            user_agent,
+        };
+        inner.last.insert(name, refusal);
+    }
+
+    /// Refusals so far, by reason.
+    pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.inner().counts.clone()
+    }
+
+    fn last(&self, name: &Name) -> Option<Refusal> {
+        let refusal = self.inner().last.get(name).cloned()?;
+        (refusal.at.elapsed() < MEMORY).then_some(refusal)
+    }
+}
+
+/// The last refusal of a name, as its page shows it; every member is `null` if there is none.
+#[derive(Serialize)]
+struct Document {
+    time: Option<String>,
+    status: Option<u16>,
+    reason: Option<&'static str>,
+    detail: Option<String>,
+    user_agent: Option<String>,
+}
+
+/// Answers `/api/broadcasts/{name}/refusal`, for clients that may publish there.
+pub(super) fn answer(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Problem> {
+    app.auth.permit(request, Role::Publisher, name)?;
+    let last = app.refusals.last(name);
+    let time = last.as_ref().and_then(|refusal| {
+        let at = SystemTime::now().checked_sub(refusal.at.elapsed())?;
+        Some(DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Secs, true))
+    });
+    json(&Document {
+        time,
+        status: last.as_ref().map(|refusal| refusal.status),
+        reason: last.as_ref().map(|refusal| refusal.reason.kind),
+        detail: last.as_ref().map(|refusal| refusal.reason.detail.clone()),
+        user_agent: last.map(|refusal| refusal.user_agent),
+    })
+}

@@ -1,0 +1,108 @@
+//! Limits of what clients can make the server do, and what it says about those it turns away.
+
+use crate::{
+    rtc::{Client, clip},
+    support::{Server, fixture, wait_for},
+};
+
+#[test]
+fn a_publisher_above_its_bit_rate_is_asked_for_less_and_then_ended() {
+    for engine in ["webrtcbin", "direct"] {
+        let server = Server::start(&[
+            "--limits.publisher_bitrate=60",
+            "--webrtc.publisher_engine",
+            engine,
+        ]);
+        let publisher = Client::live(&server, "a", &clip::H264_LARGE);
+        wait_for("request for less", || {
+            (publisher.asked_bitrate() > 0).then_some(())
+        });
+        assert_eq!(publisher.asked_bitrate(), 54_000, "{engine}");
+        publisher.wait_for_goodbye();
+        wait_for("end", || {
+            (server.ended("bitrate_exceeded") == 1).then_some(())
+        });
+    }
+}
+
+#[test]
+fn an_offer_alone_starts_no_encoder() {
+    let server = Server::start(&[]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let source = Client::watch(&server, "a");
+    let offer = fixture("chrome-whep-av");
+    for _ in 0..4 {
+        let offer = offer.replace("H264/90000", "other/90000");
+        server.post_offer("/whep/a", &offer).expect(201);
+    }
+    source.wait_for_frames(60);
+    assert_eq!(server.pipeline_starts("renditions"), 0);
+    assert_eq!(server.metric("aerial_transcodes"), 0);
+}
+
+#[test]
+fn a_refused_publisher_leaves_a_trace() {
+    let server = Server::start(&[]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let offer = fixture("obs-session-level");
+    let sdp = ("Content-Type", "application/sdp");
+    let agent = ("User-Agent", "OBS-Studio/32.1");
+    let nothing = server.get("/api/broadcasts/a/refusal").expect(200).json();
+    assert!(nothing["reason"].is_null(), "{nothing}");
+    for (method, path, body, status, reason) in [
+        ("POST", "/whip/a", offer.as_str(), 409, "name-taken"),
+        ("PUT", "/whip/a", "", 405, "method-not-allowed"),
+        ("POST", "/whip/a%20b", offer.as_str(), 404, "not-found"),
+        ("POST", "/whip", offer.as_str(), 401, "name-missing"),
+        ("POST", "/whip/a", "v=0", 400, "malformed"),
+    ] {
+        let request = server.request(method, path, &[sdp, agent], body);
+        request.expect(status);
+        let metric = format!("aerial_publishers_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(server.metric(&metric), 1, "{reason}");
+        server.wait_for_line(&format!("line about {status}"), |line| {
+            line.target.ends_with("refusals")
+                && line.has("status", &status.to_string())
+                && line.has("user_agent", agent.1)
+                && line.has("client", "127.0.0.1")
+        });
+    }
+    let last = server.get("/api/broadcasts/a/refusal").expect(200).json();
+    assert_eq!(
+        (&last["status"], &last["reason"]),
+        (&400.into(), &"malformed".into())
+    );
+    assert_eq!(last["user_agent"], agent.1, "{last}");
+}
+
+#[test]
+fn only_who_may_publish_sees_the_last_refusal() {
+    let server = Server::start(&["--auth.publish_token=secret-of-mine"]);
+    let offer = fixture("obs-session-level");
+    server.post_offer("/whip/a", &offer).expect(401);
+    server.get("/api/broadcasts/a/refusal").expect(401);
+    let token = ("Authorization", "Bearer secret-of-mine");
+    let request = server.request("GET", "/api/broadcasts/a/refusal", &[token], "");
+    let last = request.expect(200).json();
+    assert_eq!(last["reason"], "token-missing", "{last}");
+}
+
+#[test]
+fn a_broadcast_may_be_called_s() {
+    let server = Server::start(&[]);
+    let publisher = Client::live(&server, "s", &clip::H264);
+    let viewer = Client::watch(&server, "s");
+    viewer.wait_for_frames(10);
+    server.get(&publisher.session).expect(204);
+    assert_eq!(server.state("s").as_deref(), Some("live"));
+    server.get("/watch/s").expect(200);
+}
+
+#[test]
+fn a_slash_at_the_end_of_an_endpoint_does_not_matter() {
+    let server = Server::start(&[]);
+    let offer = fixture("obs-session-level");
+    for path in ["/whip/a/", "/b/whip/"] {
+        server.post_offer(path, &offer).expect(201);
+    }
+}
