@@ -279,11 +279,13 @@ impl Sink for DirectSink<'_> {
         }
     }
 
-    fn pad(&mut self, stream: &mut Stream, bytes: usize) {
+    fn pad(&mut self, stream: &mut Stream, bytes: usize) -> usize {
         let written = stream.write_padding(&mut self.cx.out(self.sender), bytes);
         if let Err(error) = written {
             tracing::warn!(parent: self.span, %error, "padding not encrypted");
         }
+        let bytes = self.cx.batch.bytes();
         flush(self.cx, self.counters, self.ends);
+        bytes
     }
 }
