@@ -6,6 +6,7 @@
 //! Knows STUN just well enough to distinguish sessions by the user name fragment; understands
 //! neither DTLS nor RTP.
 
+mod addresses;
 mod socket;
 
 use std::{
@@ -23,8 +24,11 @@ use std::{
 use quinn_udp::{BATCH_SIZE, RecvMeta};
 use tokio::{io::Interest, runtime::Handle, task::JoinSet};
 
-pub use self::socket::{AddressPair, BufferSizes, Sent};
 use self::socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until};
+pub use self::{
+    addresses::LocalAddresses,
+    socket::{AddressPair, BufferSizes, Sent},
+};
 
 /// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
 const RECEIVE_BYTES: usize = 65_535;
@@ -113,7 +117,7 @@ pub struct Port {
 struct Shared {
     /// The port's number.
     number: u16,
-    candidates: Vec<SocketAddr>,
+    advertised: LocalAddresses,
     buffers: BufferSizes,
     sessions: AtomicU64,
     routes: Mutex<Routes>,
@@ -139,12 +143,16 @@ impl Port {
     pub fn bind(options: &Options) -> io::Result<Self> {
         let socket = PortSocket::bind(options.listen)?;
         let local = socket.local_addr()?;
-        let candidates = advertised(options, local)?;
+        let advertised = if options.public_addresses.is_empty() {
+            LocalAddresses::of_listener(local.ip(), options.loopback)
+        } else {
+            LocalAddresses::fixed(options.public_addresses.clone())
+        };
         let buffers = socket.buffer_sizes()?;
         let port = Self {
             shared: Arc::new(Shared {
                 number: local.port(),
-                candidates,
+                advertised,
                 buffers,
                 sessions: AtomicU64::new(0),
                 routes: Mutex::default(),
@@ -171,9 +179,12 @@ impl Port {
         })
     }
 
-    /// The host candidates to put into answers, best first.
+    /// The host candidates to put into answers, as the machine's addresses are now, best first.
     pub fn candidates(&self) -> Vec<SocketAddr> {
-        self.shared.candidates.clone()
+        let addresses = self.shared.advertised.now().into_iter();
+        addresses
+            .map(|ip| SocketAddr::new(ip, self.shared.number))
+            .collect()
     }
 
     /// What the port has counted so far.
@@ -388,51 +399,6 @@ impl Port {
             counters.queue_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// The addresses to advertise for a socket bound to `local`.
-fn advertised(options: &Options, local: SocketAddr) -> io::Result<Vec<SocketAddr>> {
-    let port = local.port();
-    if !options.public_addresses.is_empty() {
-        return Ok(options
-            .public_addresses
-            .iter()
-            .map(|ip| SocketAddr::new(*ip, port))
-            .collect());
-    }
-    if !local.ip().is_unspecified() {
-        return Ok(vec![local]);
-    }
-    let mut addresses: Vec<IpAddr> = local_addresses()?
-        .into_iter()
-        .filter(|ip| ip.is_ipv4() || local.is_ipv6())
-        .filter(|ip| options.loopback || !ip.is_loopback())
-        .collect();
-    // Real interfaces first: FFmpeg takes the first host candidate only.
-    addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
-    if addresses.is_empty() {
-        addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
-    Ok(addresses
-        .into_iter()
-        .map(|ip| SocketAddr::new(ip, port))
-        .collect())
-}
-
-/// The machine's addresses that a peer could reach: no link-local ones.
-///
-/// # Errors
-/// If the system does not list its interfaces.
-pub fn local_addresses() -> io::Result<Vec<IpAddr>> {
-    let usable = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) => !ip.is_link_local(),
-        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
-    };
-    Ok(if_addrs::get_if_addrs()?
-        .into_iter()
-        .map(|i| i.ip())
-        .filter(usable)
-        .collect())
 }
 
 /// The local user name fragment in a STUN binding request (RFC 8489 §5, RFC 8445 §7.1.1: the
