@@ -162,7 +162,8 @@ async fn pass_on(mut reported: mpsc::Receiver<pipeline::Event>, events: mpsc::Se
             pipeline::Event::Ended
             | pipeline::Event::Rendition { .. }
             | pipeline::Event::Stalled
-            | pipeline::Event::Resumed => continue,
+            | pipeline::Event::Resumed
+            | pipeline::Event::Reshaped => continue,
         };
         if events.send(event).await.is_err() {
             return;
