@@ -25,7 +25,6 @@ mod extensions;
 mod fallback;
 mod hostile;
 mod inputs;
-mod interfaces;
 mod kill;
 mod limits;
 mod networks;

@@ -25,7 +25,7 @@ use super::{
     parts::Parts,
     rules::Rules,
     session::{Command, Stop, jitter},
-    slot::{Retry, RunEnd, RunId, SlotId},
+    slot::{RunEnd, RunId, SlotId},
     status::{Details, PipelineFigures, Status},
     supervisor::Run,
     tracks::NewRendition,
@@ -379,7 +379,6 @@ impl Actor {
                 made_frames: false,
                 error: Some("its task failed".to_owned()),
                 jitter: jitter(),
-                retry: Retry::default(),
             }),
             _ => Outcome::Ended(End::Failed),
         });

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, codec::elements, expand::expand};
-use crate::media::Codec;
+use super::{Error, expand::expand};
 
 /// The values of a pipeline text's variables, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,12 +31,6 @@ impl Variables {
         self.0
             .extend(values.map(|(name, value)| (name.clone(), value.clone())));
         self
-    }
-
-    /// Sets `video_parser` to the parser of this codec.
-    #[must_use]
-    pub(crate) fn with_parser(self, codec: Codec) -> Self {
-        self.with("video_parser", elements(codec).parser_name())
     }
 
     /// The value of a variable.

@@ -16,11 +16,9 @@ pub(in crate::fanout) trait Sink {
     /// Sends everything written.
     fn flush(&mut self) -> Delivery;
 
-    /// Sends about `bytes` of padding, if the engine has any, and returns how many. It is never
-    /// played: it shows whether the network has room for more.
-    fn pad(&mut self, _stream: &mut Self::Stream, _bytes: usize) -> usize {
-        0
-    }
+    /// Sends about `bytes` of padding, if the engine has any. It is never played: it shows whether
+    /// the network has room for more.
+    fn pad(&mut self, _stream: &mut Self::Stream, _bytes: usize) {}
 }
 
 /// Packets of one frame.

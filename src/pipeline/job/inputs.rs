@@ -8,7 +8,6 @@ use gstreamer_app as gst_app;
 
 use super::{
     figures::InputFigures,
-    fit,
     meters::{BufferMeter, Meters},
 };
 use crate::{
@@ -89,7 +88,6 @@ impl Inputs {
                 RENDITIONS_QUEUE
             },
             decodes: !output,
-            fixed: output && fit::is_fixed(pipeline),
         };
         Ok(Self {
             list,

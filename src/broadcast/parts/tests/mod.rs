@@ -16,7 +16,7 @@ use crate::{
         action::{InputStart, RunStart, Switched, View, Work},
         choice::tests::offer,
         gate::InputId,
-        slot::{Retry, RunId},
+        slot::RunId,
         takeover::Pulse,
         transcodes::TranscodeBudget,
     },
@@ -309,7 +309,6 @@ impl Broadcast {
             made_frames: true,
             error: Some("not-negotiated".to_owned()),
             jitter: 1.0,
-            retry: Retry::default(),
         };
         let actions = self.parts.run_ended(&end, self.now);
         self.perform(actions);
