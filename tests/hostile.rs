@@ -1,6 +1,5 @@
 //! Nothing that a client or an outsider does affects the other clients.
 
-mod checks;
 mod proxies;
 mod requests;
 mod spoofed;

@@ -25,6 +25,7 @@ mod extensions;
 mod fallback;
 mod hostile;
 mod inputs;
+mod interfaces;
 mod kill;
 mod limits;
 mod networks;

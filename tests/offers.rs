@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::support::{Reply, SDP, Server, fixture};
+use crate::{
+    rtc::{Client, clip},
+    support::{Reply, SDP, Server, fixture},
+};
 
 fn check_created(reply: &Reply, prefix: &str) {
     assert_eq!(reply.header("content-type"), Some("application/sdp"));
@@ -405,4 +408,50 @@ fn a_public_url_makes_locations_absolute() {
             .unwrap()
             .starts_with("https://live.example/whip/s/")
     );
+}
+
+#[test]
+fn urls_keep_the_path_that_a_trusted_proxy_has_removed() {
+    let server = Server::start(&["--http.trusted_proxies", "127.0.0.1"]);
+    let offer = fixture("chrome-whep-av");
+    let prefix = ("X-Forwarded-Prefix", "/live");
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let reply = server
+        .request("POST", "/whep/a", &[SDP, prefix], &offer)
+        .expect(201);
+    let location = reply.header("location").unwrap();
+    assert!(location.starts_with("/live/whep/"), "{location}");
+    let links = reply.headers.iter().filter(|(name, _)| name == "link");
+    let links: Vec<_> = links.map(|(_, value)| value).collect();
+    for extension in ["events", "layer"] {
+        let link = format!("<{location}/{extension}>");
+        assert!(
+            links.iter().any(|found| found.starts_with(&link)),
+            "{links:?}"
+        );
+    }
+    let path = location.strip_prefix("/live").unwrap();
+    let json = ("Content-Type", "application/json");
+    let stream = server.request(
+        "POST",
+        &format!("{path}/events"),
+        &[json, prefix],
+        "[\"active\"]",
+    );
+    let stream = stream.expect(201).header("location").unwrap().to_owned();
+    assert!(
+        stream.starts_with(&format!("{location}/events/")),
+        "{stream}"
+    );
+
+    // From anyone else, the header means nothing.
+    let server = Server::start(&[]);
+    let reply = server.request(
+        "POST",
+        "/whip/a",
+        &[SDP, prefix],
+        &fixture("obs-media-level"),
+    );
+    let location = reply.expect(201).header("location").unwrap().to_owned();
+    assert!(location.starts_with("/whip/"), "{location}");
 }

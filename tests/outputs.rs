@@ -186,3 +186,73 @@ fn a_source_has_outputs_too_and_stopping_finishes_their_files() {
     let streams = decoded(&files(&folder, ".mkv")[0]);
     assert!(streams[0].1 > 30, "{streams:?}");
 }
+
+#[test]
+fn a_change_of_resolution_begins_the_next_file_at_once() {
+    let outputs = ["record-mkv.launch", "record-mp4.launch", "hls.launch"];
+    let folder = folder("resized", &outputs, &[]);
+    let config = "[defaults]\nvars = { directory = \"FOLDER\", fragment = 1, target = 1 }\n\
+                  outputs = [\"record-mkv.launch\", \"record-mp4.launch\", \"hls.launch\"]\n";
+    let server = server(&folder, config, &["--timeouts.grace=30s"]);
+    let viewed = |frames| {
+        let viewer = Client::watch(&server, "a");
+        viewer.wait_for_frames(frames);
+    };
+    let small = Client::live(&server, "a", &clip::H264);
+    for output in ["record-mkv", "record-mp4", "hls"] {
+        wait_for_output(&server, "a", output, "running");
+    }
+    viewed(60);
+    server.delete(&small.session).expect(200);
+    let large = Client::live(&server, "a", &clip::H264_LARGE);
+    viewed(90);
+    server.delete(&large.session).expect(200);
+    for output in ["record-mkv", "record-mp4", "hls"] {
+        let status = status(&server, "a", output).unwrap();
+        assert_eq!(status["restarts"], 0, "{status}");
+        assert!(status["error"].is_null(), "{status}");
+    }
+    drop(server);
+    for ending in [".mkv", ".mp4"] {
+        let mut recorded = files(&folder, ending);
+        recorded.retain(|path| !path.to_str().unwrap().contains("init"));
+        recorded.sort();
+        assert_eq!(recorded.len(), 2, "{recorded:?}");
+        for file in &recorded {
+            let streams = decoded(file);
+            assert!(streams[0].1 >= 55, "{}: {streams:?}", file.display());
+        }
+    }
+}
+
+#[test]
+fn an_output_that_writes_nothing_is_not_said_to_run() {
+    let full = "appsrc name=video ! h264parse ! matroskamux streamable=true\n\
+                ! filesink location=/dev/full buffer-mode=unbuffered\n";
+    let folder = folder("full-disk", &[], &[("full.launch", full)]);
+    let server = server(&folder, "[defaults]\noutputs = [\"full.launch\"]\n", &[]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    wait_for("two restarts", || {
+        let status = status(&server, "a", "full")?;
+        assert_ne!(status["state"], "running", "{status}");
+        (status["restarts"].as_u64() >= Some(2)).then_some(())
+    });
+}
+
+#[test]
+fn an_output_that_cannot_take_the_codec_says_so_and_waits_for_another() {
+    let folder = folder("unfit", &["hls.launch"], &[]);
+    let config = "[defaults]\noutputs = [\"hls.launch\"]\nvars = { directory = \"FOLDER\" }\n";
+    let server = server(&folder, config, &["--timeouts.grace=30s"]);
+    let vp8 = Client::live(&server, "a", &clip::VP8);
+    let failed = wait_for_output(&server, "a", "hls", "failed");
+    let error = failed["error"].as_str().unwrap();
+    assert!(error.starts_with("it does not take VP8"), "{error}");
+    server.wait_for_line("reason", |line| {
+        line.level == "WARN" && line.has("pipeline", "hls") && line.has("error", error)
+    });
+    server.delete(&vp8.session).expect(200);
+    let _h264 = Client::live(&server, "a", &clip::H264);
+    let running = wait_for_output(&server, "a", "hls", "running");
+    assert_eq!(running["restarts"], 0, "{running}");
+}

@@ -25,7 +25,7 @@ use super::{
     parts::Parts,
     rules::Rules,
     session::{Command, Stop, jitter},
-    slot::{RunEnd, RunId, SlotId},
+    slot::{Retry, RunEnd, RunId, SlotId},
     status::{Details, PipelineFigures, Status},
     supervisor::Run,
     tracks::NewRendition,
@@ -379,6 +379,7 @@ impl Actor {
                 made_frames: false,
                 error: Some("its task failed".to_owned()),
                 jitter: jitter(),
+                retry: Retry::default(),
             }),
             _ => Outcome::Ended(End::Failed),
         });

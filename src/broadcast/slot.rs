@@ -60,6 +60,19 @@ pub(super) struct RunEnd {
     pub(super) error: Option<String>,
     /// Between 0 and 1: spreads restarts.
     pub(super) jitter: f64,
+    pub(super) retry: Retry,
+}
+
+/// When a pipeline runs again that has ended on its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// After a pause: it has failed.
+    #[default]
+    Later,
+    /// At once: its media has changed its shape, which needs the next file.
+    AtOnce,
+    /// Not with these inputs: it cannot take them.
+    Never,
 }
 
 /// A run that is about to begin.
@@ -93,6 +106,8 @@ pub(super) struct Slot {
     failures: u32,
     /// The last report of the last run.
     last: Snapshot,
+    /// Whether the next run follows a failure.
+    failed: bool,
 }
 
 enum Phase {
@@ -103,8 +118,8 @@ enum Phase {
         snapshot: watch::Receiver<Snapshot>,
         afterwards: Afterwards,
     },
-    /// It has failed and restarts when this is due.
-    Pausing { due: Instant },
+    /// It has ended and restarts when this is due; never, if `None`.
+    Pausing { due: Option<Instant> },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,6 +142,7 @@ impl Slot {
             runs: 0,
             failures: 0,
             last: Snapshot::default(),
+            failed: false,
         }
     }
 
@@ -151,7 +167,7 @@ impl Slot {
 
     /// Whether a restart is due.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        matches!(self.phase, Phase::Pausing { due } if now >= due)
+        matches!(self.phase, Phase::Pausing { due: Some(due) } if now >= due)
     }
 
     fn run(&self) -> RunId {
@@ -175,7 +191,7 @@ impl Slot {
 
     /// Starts the next run of a series.
     pub(super) fn restart(&mut self, now: Instant) -> Begun {
-        self.begin(self.last.clone(), true, now)
+        self.begin(self.last.clone(), self.failed, now)
     }
 
     fn begin(&mut self, first: Snapshot, again: bool, now: Instant) -> Begun {
@@ -246,6 +262,25 @@ impl Slot {
             self.rest();
             return true;
         }
+        self.failed = end.retry != Retry::AtOnce;
+        let due = match end.retry {
+            Retry::Later => Some(self.pause_until(end, began, now)),
+            Retry::AtOnce => Some(now.max(began + START_INTERVAL)),
+            Retry::Never => {
+                tracing::warn!(
+                    pipeline = self.file.name(),
+                    error = end.error,
+                    "pipeline cannot take what is published"
+                );
+                None
+            }
+        };
+        self.phase = Phase::Pausing { due };
+        true
+    }
+
+    /// When a run that has failed is repeated.
+    fn pause_until(&mut self, end: &RunEnd, began: Instant, now: Instant) -> Instant {
         let ran = now.saturating_duration_since(began);
         self.failures = if end.made_frames && ran >= GOOD_RUN {
             0
@@ -260,8 +295,7 @@ impl Slot {
             pause_ms = due.saturating_duration_since(now).as_millis(),
             "pipeline failed; restarting after a pause"
         );
-        self.phase = Phase::Pausing { due };
-        true
+        due
     }
 
     fn rest(&mut self) {
@@ -343,9 +377,10 @@ mod tests {
             made_frames,
             error: None,
             jitter: 1.0,
+            retry: Retry::Later,
         };
         assert!(slot.ended(&end, *now));
-        let Phase::Pausing { due } = slot.phase else {
+        let Phase::Pausing { due: Some(due) } = slot.phase else {
             panic!("no restart");
         };
         let pause = due - *now;
@@ -377,12 +412,55 @@ mod tests {
             error: None,
             made_frames: false,
             jitter: 0.0,
+            retry: Retry::Later,
         };
         let began = now;
         now += Duration::from_millis(10);
         slot.ended(&end, now);
         assert!(!slot.is_due(began + Duration::from_millis(999)));
         assert!(slot.is_due(began + START_INTERVAL));
+    }
+
+    #[test]
+    fn the_next_file_begins_at_once_and_is_no_restart() {
+        let (mut slot, mut now) = (slot(), Instant::now());
+        let end = |run, retry| RunEnd {
+            run,
+            error: None,
+            made_frames: true,
+            jitter: 1.0,
+            retry,
+        };
+        let mut run = slot.start(Vec::new(), now).run;
+        for _ in 0..5 {
+            now += START_INTERVAL;
+            slot.ended(&end(run, Retry::AtOnce), now);
+            assert!(slot.is_due(now));
+            let begun = slot.restart(now);
+            assert!(!begun.again, "nothing has failed");
+            run = begun.run;
+        }
+        slot.ended(&end(run, Retry::AtOnce), now);
+        assert!(!slot.is_due(now), "its name would be the same");
+        assert!(slot.is_due(now + START_INTERVAL));
+    }
+
+    #[test]
+    fn what_cannot_take_its_inputs_waits_for_others() {
+        let (mut slot, now) = (slot(), Instant::now());
+        let run = slot.start(Vec::new(), now).run;
+        let end = RunEnd {
+            run,
+            error: Some("it does not take VP8".to_owned()),
+            made_frames: false,
+            jitter: 0.0,
+            retry: Retry::Never,
+        };
+        slot.ended(&end, now);
+        assert!(!slot.is_resting() && !slot.is_due(now + Duration::from_hours(1)));
+        assert_eq!(slot.stop(End::BroadcastEnded), None);
+        assert!(slot.is_resting());
+        slot.start(Vec::new(), now);
     }
 
     #[test]
@@ -398,6 +476,7 @@ mod tests {
             error: None,
             made_frames: true,
             jitter: 0.5,
+            retry: Retry::Later,
         };
         assert!(slot.ended(&end, now) && slot.is_resting());
         assert!(!slot.ended(&end, now), "it is known already");
@@ -414,6 +493,7 @@ mod tests {
             error: None,
             made_frames: false,
             jitter: 0.5,
+            retry: Retry::Later,
         };
         slot.ended(&end, now);
         assert!(!slot.is_resting());
@@ -432,6 +512,7 @@ mod tests {
             error: None,
             made_frames: true,
             jitter: 0.0,
+            retry: Retry::Later,
         };
         slot.ended(&end, now);
         assert!(!slot.is_resting() && slot.is_due(now + PAUSE_MAX));

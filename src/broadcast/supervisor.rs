@@ -13,7 +13,7 @@ use super::{
     health::{Activity, Snapshot},
     keyframes::REQUEST_INTERVAL,
     session::{Stop, jitter},
-    slot::RunEnd,
+    slot::{Retry, RunEnd},
     status::SharedCounters,
     takeover::Pulse,
 };
@@ -22,7 +22,7 @@ use crate::{
     peer::End,
     pipeline::{
         self, EncodedStreams, Event, Job, PipelineRole, TrackOutlet, TrackSinks, Variables, hangs,
-        job::JobSetup,
+        job::{JobFigures, JobSetup},
     },
     plan::Name,
 };
@@ -31,12 +31,56 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the figures are read.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+/// How long an output must go on after data has first reached a sink before it counts as running.
+const PROOF: Duration = Duration::from_millis(900);
 /// How often a source's gate is read.
 const PULSE_INTERVAL: Duration = Duration::from_millis(250);
 /// How often to check whether the previous run has stopped.
 const REMAINS_INTERVAL: Duration = Duration::from_millis(250);
 /// Events waiting for the task: one per rendition of a file, and an end.
 const EVENTS_MAX: usize = 64;
+
+/// How a run ended.
+enum RunOutcome {
+    Stopped,
+    Failed(String),
+    /// It cannot take its inputs.
+    Unfit(String),
+    /// Its media has changed its shape.
+    Reshaped,
+}
+
+impl From<pipeline::Error> for RunOutcome {
+    fn from(error: pipeline::Error) -> Self {
+        match error {
+            pipeline::Error::Unfit { .. } => Self::Unfit(error.to_string()),
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Whether an output's sinks have accepted anything. A full disk shows only when data is written,
+/// so that a pipeline that has started proves nothing.
+#[derive(Debug, Default)]
+struct Acceptance {
+    /// When data was first seen to have reached a sink.
+    since: Option<Instant>,
+    proven: bool,
+}
+
+impl Acceptance {
+    /// Looks at the figures; true once, when it is proven.
+    fn is_proven(&mut self, figures: &JobFigures, now: Instant) -> bool {
+        let reached = figures.outputs.iter().any(|output| output.frames > 0);
+        if reached {
+            self.since.get_or_insert(now);
+        }
+        let accepted = |since: Instant| now.saturating_duration_since(since) >= PROOF;
+        let proven = !self.proven && self.since.is_some_and(accepted);
+        self.proven |= proven;
+        proven
+    }
+}
 
 /// Everything that one run needs.
 pub(super) struct Run {
@@ -52,14 +96,15 @@ impl Run {
     pub(super) async fn run(self) -> RunEnd {
         self.wait_for_previous().await;
         let end = if self.stop.is_set() {
-            self.end(false, None)
+            self.end(false, RunOutcome::Stopped)
         } else {
             self.run_once().await
         };
         self.tell(|snapshot| {
-            snapshot.health.state = match end.error {
-                Some(_) => Activity::Failed,
-                None => Activity::Idle,
+            snapshot.health.state = match (&end.error, end.retry) {
+                (Some(_), _) => Activity::Failed,
+                (None, Retry::AtOnce) => Activity::Starting,
+                (None, Retry::Later | Retry::Never) => Activity::Idle,
             };
             snapshot.health.error.clone_from(&end.error);
             snapshot.control = None;
@@ -67,12 +112,19 @@ impl Run {
         end
     }
 
-    fn end(&self, made_frames: bool, error: Option<String>) -> RunEnd {
+    fn end(&self, made_frames: bool, outcome: RunOutcome) -> RunEnd {
+        let (error, retry) = match outcome {
+            RunOutcome::Stopped => (None, Retry::Later),
+            RunOutcome::Failed(error) => (Some(error), Retry::Later),
+            RunOutcome::Unfit(error) => (Some(error), Retry::Never),
+            RunOutcome::Reshaped => (None, Retry::AtOnce),
+        };
         RunEnd {
             run: self.start.run,
             made_frames,
             error,
             jitter: jitter(),
+            retry,
         }
     }
 
@@ -154,14 +206,17 @@ impl Run {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let setup = match self.setup() {
             Ok(setup) => setup,
-            Err(error) => return self.end(false, Some(error.to_string())),
+            Err(error) => return self.end(false, error.into()),
         };
         let began = Instant::now();
         // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
         let job = match timeout(START_TIMEOUT, Job::start(setup, sender)).await {
             Ok(Ok(job)) => job,
-            Ok(Err(error)) => return self.end(false, Some(error.to_string())),
-            Err(_) => return self.end(false, Some("did not start in time".to_owned())),
+            Ok(Err(error)) => return self.end(false, error.into()),
+            Err(_) => {
+                let late = RunOutcome::Failed("did not start in time".to_owned());
+                return self.end(false, late);
+            }
         };
         tracing::info!("pipeline started");
         self.counters.pipeline_started(self.start.run.slot.kind());
@@ -173,11 +228,12 @@ impl Run {
             });
         }
         self.tell(|snapshot| {
-            snapshot.health.state = Activity::Running;
-            snapshot.health.error = None;
             snapshot.control = Some(job.control());
         });
-        let error = self.follow(&job, &mut events).await;
+        if !matches!(self.start.work, Work::Output { .. }) {
+            self.tell_running();
+        }
+        let outcome = self.follow(&job, &mut events).await;
         let figures = job.figures();
         let frames: u64 = match &self.start.work {
             Work::Source(input) => input.gate.frames(),
@@ -190,11 +246,19 @@ impl Run {
         job.stop().await;
         let seconds = began.elapsed().as_secs();
         tracing::info!(seconds, frames, "pipeline ended");
-        self.end(frames > 0, error)
+        self.end(frames > 0, outcome)
     }
 
-    /// Follows the pipeline until it fails or is stopped. Returns why it failed, if it did.
-    async fn follow(&self, job: &Job, events: &mut mpsc::Receiver<Event>) -> Option<String> {
+    fn tell_running(&self) {
+        self.tell(|snapshot| {
+            snapshot.health.state = Activity::Running;
+            snapshot.health.error = None;
+        });
+    }
+
+    /// Follows the pipeline until it ends or is stopped.
+    async fn follow(&self, job: &Job, events: &mut mpsc::Receiver<Event>) -> RunOutcome {
+        let mut acceptance = Acceptance::default();
         let mut figures = interval(FIGURES_INTERVAL);
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pulse = interval(PULSE_INTERVAL);
@@ -209,11 +273,17 @@ impl Run {
                     Some(Event::Track(kind, codec)) => self.report(kind, kind.name(), codec).await,
                     Some(Event::Stalled) => {
                         self.tell(|snapshot| snapshot.health.state = Activity::Stalled);
-                        return Some(self.stalled());
+                        return RunOutcome::Failed(self.stalled());
                     }
                     Some(Event::Resumed) => {}
-                    Some(Event::Failed(why)) => return Some(why),
-                    Some(Event::Ended) | None => return Some("end of stream".to_owned()),
+                    Some(Event::Reshaped) => {
+                        tracing::info!("the media has changed its shape: starting the next file");
+                        return RunOutcome::Reshaped;
+                    }
+                    Some(Event::Failed(why)) => return RunOutcome::Failed(why),
+                    Some(Event::Ended) | None => {
+                        return RunOutcome::Failed("end of stream".to_owned());
+                    }
                 },
                 () = self.start.keyframe.notified(), if Instant::now() >= keyframe_due => {
                     if !matches!(self.start.work, Work::Source(_)) {
@@ -223,6 +293,11 @@ impl Run {
                 }
                 _ = figures.tick() => {
                     let figures = job.figures();
+                    if matches!(self.start.work, Work::Output { .. })
+                        && acceptance.is_proven(&figures, Instant::now())
+                    {
+                        self.tell_running();
+                    }
                     self.tell(|snapshot| snapshot.figures = figures);
                 }
                 _ = pulse.tick() => {
@@ -232,7 +307,11 @@ impl Run {
                 }
                 end = self.stop.ended() => {
                     let failed = matches!(end, End::Failed | End::NoMedia | End::Vanished);
-                    return failed.then(|| format!("{end:?}"));
+                    return if failed {
+                        RunOutcome::Failed(format!("{end:?}"))
+                    } else {
+                        RunOutcome::Stopped
+                    };
                 }
             }
         }
@@ -279,5 +358,33 @@ impl Run {
             }
             Work::Output { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::job::OutputFigures;
+
+    #[test]
+    fn an_output_counts_as_running_once_its_data_has_been_accepted() {
+        let begin = Instant::now();
+        let at = |millis| begin + Duration::from_millis(millis);
+        let figures = |frames| JobFigures {
+            outputs: vec![OutputFigures {
+                frames,
+                ..OutputFigures::default()
+            }],
+            ..JobFigures::default()
+        };
+        let mut acceptance = Acceptance::default();
+        assert!(!acceptance.is_proven(&JobFigures::default(), at(0)));
+        assert!(!acceptance.is_proven(&figures(0), at(5000)));
+        assert!(
+            !acceptance.is_proven(&figures(1), at(6000)),
+            "it may fail yet"
+        );
+        assert!(acceptance.is_proven(&figures(1), at(7000)));
+        assert!(!acceptance.is_proven(&figures(9), at(8000)), "said once");
     }
 }

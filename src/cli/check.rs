@@ -1,6 +1,6 @@
 //! `aerial check`: what is wrong with pipeline files and configuration.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode};
 
 use crate::{
     config::{Config, RawConfig},
@@ -27,7 +27,7 @@ pub(super) struct Check {
 pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     pipeline::init()?;
     let variables: Variables = options.variables.iter().cloned().collect();
-    let mut problems = Vec::new();
+    let (mut problems, mut notes) = (Vec::new(), BTreeSet::new());
     let (mut files, mut configurations) = (0, Vec::new());
     for path in &options.files {
         if path
@@ -56,9 +56,13 @@ pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitC
             .map(|plan| plan.files().count())
             .sum::<usize>();
         problems.extend(check::problems(&config.plans, &variables));
+        notes.extend(check::notes(&config.plans, &variables));
     }
     for problem in &problems {
         writeln!(out, "{problem}")?;
+    }
+    for note in notes {
+        writeln!(out, "{note}")?;
     }
     if problems.is_empty() {
         writeln!(out, "{files} pipeline files, no problems")?;

@@ -217,8 +217,8 @@ section! {
     WebRtc "webrtc." {
         /// Addresses to advertise instead of the machine's own, for a server behind NAT.
         public_addresses: Vec<IpAddr> = "",
-        /// Local addresses for publishers, and for viewers on webrtcbin. Unset: those of the
-        /// network interfaces, and loopback when HTTP is on loopback.
+        /// Local addresses for publishers, and for viewers on webrtcbin. Unset: those that the
+        /// network interfaces have when a session begins, and loopback when HTTP is on loopback.
         publisher_addresses: Vec<IpAddr> = "",
         /// What carries publishers: GStreamer's webrtcbin, or the direct engine, which uses the one
         /// UDP port and supports ICE restart.

@@ -78,10 +78,10 @@ impl Fanout {
 }
 
 impl Viewer {
-    /// Adds trickled candidates (RFC 8840). The direct engine, an ICE-lite agent, needs none.
+    /// Adds trickled candidates (RFC 8840).
     pub fn add_candidates(&self, candidates: &[SocketAddr]) {
         match self {
-            Self::Direct(_) => {}
+            Self::Direct(viewer) => viewer.add_candidates(candidates),
             Self::Webrtcbin(viewer) => viewer.add_candidates(candidates),
         }
     }

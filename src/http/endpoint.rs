@@ -69,7 +69,7 @@ async fn create(
         }
     };
     match created {
-        Ok(created) => Ok(created_response(app, role, &created)),
+        Ok(created) => Ok(created_response(app, &request, role, &created)),
         Err(error) => {
             let hidden =
                 app.options.missing_is_404 && matches!(error, broadcast::Error::NotLive { .. });
@@ -132,9 +132,9 @@ pub(super) fn name(
     name.ok_or_else(|| Problem::not_found("broadcast"))
 }
 
-fn created_response(app: &App, role: Role, created: &Created) -> Response {
+fn created_response(app: &App, request: &HttpRequest, role: Role, created: &Created) -> Response {
     let session = &created.session;
-    let location = app.session_url(role, &session.id);
+    let location = app.session_url(request, role, &session.id);
     let mut response = with_body(StatusCode::CREATED, OFFER_TYPE, created.answer.clone());
     // The URL is a secret: keep it out of logs that print headers.
     if let Ok(mut value) = HeaderValue::from_str(&location) {

@@ -91,8 +91,12 @@ pub(super) async fn answer(
 }
 
 /// Makes a stream of some kinds of events.
-async fn select(app: &App, session: &Session, request: HttpRequest) -> Result<Response, Problem> {
-    let wanted = match body(app, request).await? {
+async fn select(
+    app: &App,
+    session: &Session,
+    mut request: HttpRequest,
+) -> Result<Response, Problem> {
+    let wanted = match body(app, &mut request).await? {
         Value::Null => EventKind::ALL.to_vec(),
         Value::Array(names) => names
             .iter()
@@ -107,7 +111,7 @@ async fn select(app: &App, session: &Session, request: HttpRequest) -> Result<Re
     };
     let number = session.select_events(wanted)?;
     let mut response = empty(StatusCode::CREATED);
-    let session = app.session_url(Role::Viewer, &session.id);
+    let session = app.session_url(&request, Role::Viewer, &session.id);
     let location = format!("{session}/events/{number}");
     set(&mut response, &header::LOCATION, &location);
     Ok(response)
@@ -195,11 +199,15 @@ impl Snapshot {
 }
 
 /// `{"mediaId":"0","rid":"h"}` selects a layer; without a rid, or with DELETE, the server does.
-async fn layer(app: &App, session: &Session, request: HttpRequest) -> Result<Response, Problem> {
+async fn layer(
+    app: &App,
+    session: &Session,
+    mut request: HttpRequest,
+) -> Result<Response, Problem> {
     let rid = if request.method == Method::DELETE {
         None
     } else {
-        let body = body(app, request).await?;
+        let body = body(app, &mut request).await?;
         let Value::Object(wanted) = body else {
             return Err(Problem::bad_request(r#"send {"mediaId":"0","rid":"..."}"#));
         };
@@ -230,7 +238,7 @@ async fn layer(app: &App, session: &Session, request: HttpRequest) -> Result<Res
 }
 
 /// The request's JSON document; `null` if it is empty.
-async fn body(app: &App, mut request: HttpRequest) -> Result<Value, Problem> {
+async fn body(app: &App, request: &mut HttpRequest) -> Result<Value, Problem> {
     let body = request
         .body(BODY_BYTES_MAX, app.options.body_timeout)
         .await?;

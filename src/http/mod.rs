@@ -329,15 +329,21 @@ fn filter(
         .and(warp::body::stream().map(request::body))
         .then(move |method, path: FullPath, query, headers, body| {
             let path = path.as_str().to_owned();
-            let client = match caller.door {
-                Door::Public => app.proxies.client(caller.address, &headers),
-                Door::Admin | Door::Socket => caller.address,
+            let sender = caller.address;
+            let (client, path_prefix) = match caller.door {
+                Door::Public => (
+                    app.proxies.client(sender, &headers),
+                    app.proxies.path_prefix(sender, &headers),
+                ),
+                Door::Admin | Door::Socket => (sender, ""),
             };
+            let path_prefix = path_prefix.to_owned();
             let caller = Caller {
                 address: client,
                 ..caller
             };
-            let request = HttpRequest::new(caller, method, path, query, headers, body);
+            let mut request = HttpRequest::new(caller, method, path, query, headers, body);
+            request.path_prefix = path_prefix;
             let app = Arc::clone(&app);
             async move { app.answer(request).await }
         })

@@ -17,6 +17,11 @@ use crate::client::ClientAddress;
 /// `X-Forwarded-For`, which most proxies send.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// The path that a proxy has removed from the front of a request's, as Traefik and others say it.
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+/// Longest such path, in bytes.
+const PREFIX_BYTES_MAX: usize = 256;
+
 /// The proxies that are believed.
 pub(super) struct Proxies {
     trusted: Vec<IpNet>,
@@ -67,6 +72,18 @@ impl Proxies {
         }
     }
 
+    /// The path below which a trusted proxy has put this server: `/live`. Otherwise empty.
+    pub(super) fn path_prefix<'a>(&self, sender: ClientAddress, headers: &'a HeaderMap) -> &'a str {
+        let prefix = headers.get(X_FORWARDED_PREFIX);
+        let prefix = prefix.and_then(|value| value.to_str().ok());
+        let prefix = prefix.unwrap_or_default().trim_end_matches('/');
+        if self.trusts(sender) && is_path(prefix) {
+            prefix
+        } else {
+            ""
+        }
+    }
+
     /// Follows the chain of proxies from its end for as long as they are trusted.
     fn last_untrusted(
         &self,
@@ -94,6 +111,16 @@ impl Proxies {
             );
         }
     }
+}
+
+/// Whether this is an absolute path, and not the beginning of another server's address (`//`).
+fn is_path(text: &str) -> bool {
+    let segments = text.strip_prefix('/').map(|rest| rest.split('/'));
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-%".contains(&byte);
+    text.len() <= PREFIX_BYTES_MAX
+        && segments.is_some_and(|mut segments| {
+            segments.all(|segment| !segment.is_empty() && segment.bytes().all(harmless))
+        })
 }
 
 /// The addresses in `X-Forwarded-For`, in order; `None` for what is not an address.
@@ -185,6 +212,28 @@ mod tests {
         assert_eq!(client("127.0.0.1", &header), "127.0.0.1");
         assert_eq!(client("10.0.1.2", &header), "10.0.1.2");
         assert_eq!(client("10.0.0.2", &[]), "10.0.0.2");
+    }
+
+    #[test]
+    fn the_path_that_a_trusted_proxy_has_removed() {
+        let proxies = Proxies::new(vec!["10.0.0.0/24".parse().unwrap()]);
+        for (sender, prefix, expected) in [
+            ("10.0.0.2", "/live", "/live"),
+            ("10.0.0.2", "/live/", "/live"),
+            ("10.0.0.2", "/a/b-c", "/a/b-c"),
+            ("10.0.0.2", "/", ""),
+            ("10.0.0.2", "", ""),
+            ("10.0.0.2", "live", ""),
+            ("10.0.0.2", "//evil.example", ""),
+            ("10.0.0.2", "/a//b", ""),
+            ("10.0.0.2", "/a>; rel=x", ""),
+            ("10.0.1.2", "/live", ""),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_FORWARDED_PREFIX, prefix.parse().unwrap());
+            let found = proxies.path_prefix(address(sender), &headers);
+            assert_eq!(found, expected, "{sender} {prefix}");
+        }
     }
 
     #[test]

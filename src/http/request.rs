@@ -55,6 +55,8 @@ pub(super) struct HttpRequest {
     pub(super) door: Door,
     pub(super) method: Method,
     pub(super) path: String,
+    /// What a trusted proxy has removed from the front of the path; usually empty.
+    pub(super) path_prefix: String,
     /// Without the question mark; empty if there is none.
     pub(super) query: String,
     pub(super) headers: HeaderMap,
@@ -84,6 +86,7 @@ impl HttpRequest {
             door,
             method,
             path,
+            path_prefix: String::new(),
             query,
             headers,
             arrived: std::time::Instant::now(),

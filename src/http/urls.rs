@@ -1,6 +1,6 @@
 //! URLs of sessions, as clients see them.
 
-use super::App;
+use super::{App, request::HttpRequest};
 use crate::{broadcast::SessionId, peer::sdp::Role};
 
 /// The first segment of a role's paths.
@@ -12,14 +12,18 @@ pub(super) fn prefix(role: Role) -> &'static str {
 }
 
 impl App {
-    /// What comes before this server's paths in the URLs that clients see: scheme, authority and
-    /// the path below which a proxy has put it; each of them may be missing.
-    fn base(&self) -> &str {
-        self.options.public_url.as_deref().unwrap_or_default()
+    /// What comes before this server's paths in the URLs that a client sees: scheme, authority and
+    /// the path below which a proxy has put the server; each of them may be missing.
+    fn base<'a>(&'a self, request: &'a HttpRequest) -> &'a str {
+        match &self.options.public_url {
+            Some(url) => url,
+            None => &request.path_prefix,
+        }
     }
 
-    /// The URL of a session. Secret.
-    pub(super) fn session_url(&self, role: Role, id: &SessionId) -> String {
-        format!("{}/{}/s/{}", self.base(), prefix(role), id.as_str())
+    /// The URL of a session, for the client of this request. Secret.
+    pub(super) fn session_url(&self, request: &HttpRequest, role: Role, id: &SessionId) -> String {
+        let base = self.base(request);
+        format!("{base}/{}/s/{}", prefix(role), id.as_str())
     }
 }

@@ -39,7 +39,7 @@ use crate::{
         End, Event,
         element::Ports,
         sdp::{self, Offer},
-        udp::Port,
+        udp::{LocalAddresses, Port},
     },
     pipeline::{TrackOutlet, TrackSinks},
     plan::Engine,
@@ -56,7 +56,7 @@ pub struct Options {
     /// §5.1 allows 30 s).
     pub consent: Duration,
     /// webrtcbin gathers ICE candidates on these addresses only; on all if empty.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: LocalAddresses,
     /// webrtcbin announces these addresses in front of the local ones: 1:1 NAT with the same ports.
     pub public_addresses: Vec<IpAddr>,
     /// The bit rate above which publishers are asked for less, and then ended, in bit/s.
@@ -136,12 +136,11 @@ impl Publisher {
         Ok((Self::Webrtcbin(Box::new(publisher)), answer))
     }
 
-    /// Adds remote candidates (trickle ICE) on the bundle's transport. The direct engine, an ICE-lite
-    /// agent, needs none.
+    /// Adds remote candidates (trickle ICE) on the bundle's transport.
     pub fn add_candidates(&self, candidates: &[SocketAddr]) {
         match self {
             Self::Webrtcbin(publisher) => publisher.add_candidates(candidates),
-            Self::Direct(_) => {}
+            Self::Direct(publisher) => publisher.add_candidates(candidates),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::media::Codec;
+
 /// Why a pipeline does not start, or does not stop in time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -29,6 +31,14 @@ pub enum Error {
     /// The text is not a usable description; the message says what to change.
     #[error("{0}")]
     Text(String),
+    /// An output cannot take a codec; trying again does not help until the codec changes.
+    #[error("it does not take {codec} ({reason}): use a rendition in another codec")]
+    Unfit {
+        /// The codec.
+        codec: Codec,
+        /// What does not take it.
+        reason: String,
+    },
     /// An element of the pipeline failed.
     #[error("{0}")]
     Failed(String),

@@ -83,6 +83,9 @@ pub enum Event {
     Stalled,
     /// After [`Event::Stalled`]: media comes out again.
     Resumed,
+    /// The media of an output has changed its shape, such as its size, and the output must begin
+    /// anew. The pipeline still runs, but gets no more of that track.
+    Reshaped,
     /// The pipeline failed; names the element and the reason. Nothing follows.
     Failed(String),
     /// The pipeline reached its end (EOS). Nothing follows.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, expand::expand};
+use super::{Error, codec::elements, expand::expand};
+use crate::media::Codec;
 
 /// The values of a pipeline text's variables, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,12 @@ impl Variables {
         self.0
             .extend(values.map(|(name, value)| (name.clone(), value.clone())));
         self
+    }
+
+    /// Sets `video_parser` to the parser of this codec.
+    #[must_use]
+    pub(crate) fn with_parser(self, codec: Codec) -> Self {
+        self.with("video_parser", elements(codec).parser_name())
     }
 
     /// The value of a variable.

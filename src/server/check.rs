@@ -1,9 +1,11 @@
 //! What is wrong with the pipeline files of a configuration.
 
 use crate::{
+    media::{Codec, Kind},
     pipeline::{
         PipelineRole, Variables,
         check::{FileProblem, check as problems_in},
+        job,
     },
     plan::{PipelineFile, Plans},
 };
@@ -33,23 +35,48 @@ pub fn problems(plans: &Plans, variables: &Variables) -> Vec<FileProblem> {
     problems
 }
 
-/// Reports a valid file that is used where it does not belong.
-fn misused(file: &PipelineFile, used_as: &str, variables: &Variables) -> Option<FileProblem> {
-    // Any values will do: element names do not depend on the variables that the server sets.
+/// What is no problem in itself: outputs that cannot take every codec that publishers may send.
+pub fn notes(plans: &Plans, variables: &Variables) -> Vec<String> {
+    let mut notes = Vec::new();
+    for plan in plans.all() {
+        let variables = server_set(variables.clone().with_all(&plan.vars));
+        for file in &plan.outputs {
+            let taken = job::video_codecs(&file.text, &variables);
+            let of_video = |codec: &Codec| codec.kind() == Kind::Video;
+            let all = Codec::ALL.iter().filter(|codec| of_video(codec)).count();
+            if taken.is_empty() || taken.len() == all {
+                continue;
+            }
+            let names: Vec<_> = taken.iter().map(ToString::to_string).collect();
+            notes.push(format!(
+                "{}: takes only {}: does not run while something else is published",
+                file.file,
+                names.join(" and ")
+            ));
+        }
+    }
+    notes
+}
+
+/// Any values will do: element names do not depend on the variables that the server sets.
+fn server_set(variables: Variables) -> Variables {
     let set = [
         ("name", "check"),
         ("time", "0"),
         ("video_parser", "identity"),
     ];
-    let variables = set
-        .into_iter()
-        .fold(variables.clone(), |all, (name, value)| {
-            if all.value(name).is_some() {
-                all
-            } else {
-                all.with(name, value)
-            }
-        });
+    set.into_iter().fold(variables, |all, (name, value)| {
+        if all.value(name).is_some() {
+            all
+        } else {
+            all.with(name, value)
+        }
+    })
+}
+
+/// Reports a valid file that is used where it does not belong.
+fn misused(file: &PipelineFile, used_as: &str, variables: &Variables) -> Option<FileProblem> {
+    let variables = server_set(variables.clone());
     let role = PipelineRole::of(&variables.expand(&file.text).ok()?).ok()?;
     let is = match role {
         PipelineRole::Source { .. } => "source",

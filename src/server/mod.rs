@@ -65,14 +65,13 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         .local_addr()
         .map_err(system("read the HTTP address"))?;
     let admin = operator::listen(&config).await?;
-    let publisher_addresses = options::publisher_addresses(&config, loopback)
-        .map_err(system("list the network interfaces"))?;
+    let webrtcbin_addresses = options::webrtcbin_addresses(&config, loopback);
     let candidates = port.candidates();
     port.start();
     port.check_buffers();
     let fanout = Fanout::start(port, options::fanout(&config)).map_err(system("start a thread"))?;
 
-    let options = options::broadcasts(&config, publisher_addresses.clone());
+    let options = options::broadcasts(&config, webrtcbin_addresses.clone());
     let broadcasts = Broadcasts::new(options, fanout.clone());
     for name in config.plans.with_source() {
         broadcasts
@@ -99,7 +98,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         stopping.clone(),
     ));
     tracing::info!(?candidates, "advertised addresses");
-    tracing::info!(addresses = ?publisher_addresses, ?ports, "webrtcbin addresses");
+    tracing::info!(addresses = ?webrtcbin_addresses.now(), ?ports, "webrtcbin addresses");
     Ok(Server {
         reload,
         broadcasts,

@@ -1,7 +1,5 @@
 //! The options of each room, from the configuration.
 
-use std::{io, net::IpAddr};
-
 use crate::{
     access::Token,
     broadcast,
@@ -9,32 +7,19 @@ use crate::{
     fanout::{self, ViewerOptions},
     http::{self, Tls},
     ingest,
-    peer::udp,
+    peer::udp::LocalAddresses,
     plan::Engine,
     resources::Demand,
 };
 
-/// The addresses on which publishers' connections are made.
-pub(super) fn publisher_addresses(config: &Config, loopback: bool) -> io::Result<Vec<IpAddr>> {
+/// The addresses on which connections on webrtcbin are made.
+pub(super) fn webrtcbin_addresses(config: &Config, loopback: bool) -> LocalAddresses {
     let chosen = &config.webrtc.publisher_addresses;
-    if !chosen.is_empty() {
-        return Ok(chosen.clone());
+    if chosen.is_empty() {
+        LocalAddresses::of_listener(config.main.udp.ip(), loopback)
+    } else {
+        LocalAddresses::fixed(chosen.clone())
     }
-    let udp = config.main.udp.ip();
-    if !udp.is_unspecified() {
-        return Ok(vec![udp]);
-    }
-    let mut addresses: Vec<_> = udp::local_addresses()?
-        .into_iter()
-        .filter(|ip| ip.is_ipv4() || udp.is_ipv6())
-        .filter(|ip| loopback || !ip.is_loopback())
-        .collect();
-    // Real interfaces first: FFmpeg takes the first host candidate only.
-    addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
-    if addresses.is_empty() {
-        addresses.push(IpAddr::from([127, 0, 0, 1]));
-    }
-    Ok(addresses)
 }
 
 /// What the configuration allows clients to make the server open.
@@ -64,7 +49,7 @@ pub(super) fn fanout(config: &Config) -> fanout::Options {
 }
 
 /// The options of `broadcast`. Sessions on webrtcbin use these local addresses.
-pub(super) fn broadcasts(config: &Config, addresses: Vec<IpAddr>) -> broadcast::Options {
+pub(super) fn broadcasts(config: &Config, addresses: LocalAddresses) -> broadcast::Options {
     let Config {
         timeouts,
         limits,

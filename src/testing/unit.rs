@@ -6,7 +6,34 @@ use tokio::runtime;
 
 /// Runs an ignored test of this program in a process of its own: other tests' threads come and go.
 pub(crate) fn run_alone(test: &str) {
-    let output = Command::new(env::current_exe().unwrap())
+    run_ignored(Command::new(env::current_exe().unwrap()), test);
+}
+
+/// Runs an ignored test of this program in a network namespace of its own, as its administrator.
+/// Does nothing where the system gives no namespaces, such as in most containers.
+pub(crate) fn run_in_namespace(test: &str) {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--map-root-user"]);
+        command
+    };
+    let allowed = unshare().arg("true").output();
+    if allowed.is_ok_and(|output| output.status.success()) {
+        let mut command = unshare();
+        command.arg(env::current_exe().unwrap());
+        run_ignored(command, test);
+    }
+}
+
+/// Runs `ip` with these arguments.
+pub(crate) fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "ip {arguments}: {output:?}");
+}
+
+fn run_ignored(mut command: Command, test: &str) {
+    let output = command
         .args(["--exact", test, "--ignored", "--nocapture"])
         .env("G_DEBUG", "fatal-criticals")
         .output()

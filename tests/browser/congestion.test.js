@@ -1,10 +1,8 @@
 /** A browser that publishes learns how much the way to the server takes. */
 
 import assert from 'node:assert/strict';
-import { open, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { AUTOPLAY, FAKE_DEVICES, Server, onAir, openBrowser, sleep, test, until } from './harness.js';
+import { demandingCamera } from './camera.js';
+import { AUTOPLAY, Server, onAir, openBrowser, sleep, test, until } from './harness.js';
 import { Relay, through } from './relay.js';
 
 /** What a browser without feedback has not reached after 15 s, in bit/s. */
@@ -80,32 +78,6 @@ const keepPeer = (page) =>
   });
 
 /**
- * A picture that moves and is noisy, so that an encoder takes every bit it may have. Returns its file (YUV4MPEG2).
- * @param {import('./harness.js').Context} t
- */
-async function demandingPicture(t) {
-  const [width, height, frames] = [1280, 720, 10];
-  const file = path.join(tmpdir(), `aerial-picture-${process.pid}.y4m`);
-  t.after(() => rm(file, { force: true }));
-  const output = await open(file, 'w');
-  await output.write(`YUV4MPEG2 W${width} H${height} F30:1 Ip A1:1 C420jpeg\n`);
-  const frame = Buffer.alloc((width * height * 3) / 2, 128);
-  let noise = 1;
-  for (let number = 0; number < frames; number += 1) {
-    for (let at = 0; at < width * height; at += 1) {
-      noise = (Math.imul(noise, 1664525) + 1013904223) | 0;
-      const column = ((at % width) + number * 8) >> 4;
-      const row = (Math.floor(at / width) + number * 4) >> 4;
-      frame[at] = ((column * 37 + row * 91) % 180) + 20 + ((noise >>> 16) % 24);
-    }
-    await output.write('FRAME\n');
-    await output.write(frame);
-  }
-  await output.close();
-  return file;
-}
-
-/**
  * Begins to publish with the page of the server.
  * @param {import('playwright-core').Page} page
  * @param {string} url
@@ -156,8 +128,7 @@ for (const engine of ['webrtcbin', 'direct']) {
   test(`${engine}: a lossy line of 3 Mb/s is held without oscillation`, async (t) => {
     const server = await Server.start(['--webrtc.publisher_engine', engine]);
     t.after(() => server.stop());
-    const picture = `--use-file-for-fake-video-capture=${await demandingPicture(t)}`;
-    const browser = await openBrowser(t, [...FAKE_DEVICES, '--use-fake-ui-for-media-stream', ...AUTOPLAY, picture]);
+    const browser = await openBrowser(t, await demandingCamera(t, 1280, 720));
     const page = await browser.page();
     const relay = await Relay.start(LOSSY);
     t.after(() => relay.stop());

@@ -20,7 +20,7 @@ pub(super) fn line<'a>(answer: &'a str, start: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("no {start} in {answer}"))
 }
 
-pub(super) fn port(answer: &str) -> SocketAddr {
+fn port(answer: &str) -> SocketAddr {
     let mut words = line(answer, "a=candidate:").split_whitespace().skip(4);
     let (ip, port) = (words.next().unwrap(), words.next().unwrap());
     format!("{ip}:{port}").parse().unwrap()

@@ -1,6 +1,7 @@
 //! One viewer on its worker: its session, and where its playout sends packets.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -100,6 +101,10 @@ impl DirectViewer {
     pub(in crate::fanout) fn ended(&self) -> Option<End> {
         let dropped = || self.counters.closed.load(Relaxed).then_some(End::Deleted);
         self.ended.or_else(dropped)
+    }
+
+    pub(in crate::fanout) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
+        self.session.add_candidates(candidates);
     }
 
     pub(in crate::fanout) fn restart(
@@ -274,11 +279,13 @@ impl Sink for DirectSink<'_> {
         }
     }
 
-    fn pad(&mut self, stream: &mut Stream, bytes: usize) {
+    fn pad(&mut self, stream: &mut Stream, bytes: usize) -> usize {
         let written = stream.write_padding(&mut self.cx.out(self.sender), bytes);
         if let Err(error) = written {
             tracing::warn!(parent: self.span, %error, "padding not encrypted");
         }
+        let bytes = self.cx.batch.bytes();
         flush(self.cx, self.counters, self.ends);
+        bytes
     }
 }

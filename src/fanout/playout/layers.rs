@@ -11,6 +11,14 @@ use crate::fanout::selection::{Decision, Selection};
 const CHOICE_INTERVAL: Duration = Duration::from_millis(250);
 /// How often padding is sent while probing: small portions, so that it does not arrive in bursts.
 const PADDING_INTERVAL: Duration = Duration::from_millis(25);
+/// Steps of a train that measures the network: libwebrtc takes four for a measurement, and pictures
+/// in between disturb a few.
+const TRAIN_STEPS: u32 = 20;
+/// Bytes of a step of a train, or a packet more: a receiver's measurement ignores packets of 200
+/// bytes and less.
+const TRAIN_BYTES: usize = 600;
+/// Shortest time between two steps of a train, as a receiver measures in milliseconds.
+const TRAIN_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Pause between two requests for the keyframe that a switch waits for: the first may be lost, and
 /// browsers send no keyframe without one.
 const TARGET_PAUSE: Duration = Duration::from_secs(2);
@@ -23,6 +31,24 @@ pub(in crate::fanout) struct LayerChoice {
     target: Option<SwitchTarget>,
     /// Padding under way, in bits per second.
     padding: u64,
+    train: Option<Train>,
+}
+
+/// A train of packets under way.
+struct Train {
+    /// In bits per second.
+    rate: u64,
+    /// Steps to go.
+    left: u32,
+}
+
+impl Train {
+    /// The pause after a step of this many bytes.
+    fn pause(&self, bytes: usize) -> Duration {
+        let bits = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(8);
+        let micros = bits.saturating_mul(1_000_000) / self.rate.max(1);
+        Duration::from_micros(micros).clamp(TRAIN_INTERVAL_MIN, PADDING_INTERVAL)
+    }
 }
 
 /// The layer to switch to at its next keyframe.
@@ -58,6 +84,7 @@ impl LayerChoice {
             selection: Selection::new(measured, now),
             target: None,
             padding: 0,
+            train: None,
         })
     }
 
@@ -86,8 +113,9 @@ impl LayerChoice {
         self.renditions.iter().map(rate).collect()
     }
 
-    pub(super) fn first(&self, renditions: &RenditionCaches, now: Instant) -> Option<u64> {
-        let layer = self.selection.first(&self.rates(renditions, now))?;
+    pub(super) fn first(&mut self, renditions: &RenditionCaches, now: Instant) -> Option<u64> {
+        let rates = self.rates(renditions, now);
+        let layer = self.selection.first(&rates, now)?;
         self.renditions.get(layer).copied()
     }
 
@@ -110,6 +138,12 @@ impl LayerChoice {
         match self.selection.decide(current.unwrap_or(0), &rates, now) {
             Decision::Stay => {}
             Decision::Probe(bits) => self.padding = bits,
+            Decision::Train(rate) => {
+                self.train = Some(Train {
+                    rate,
+                    left: TRAIN_STEPS,
+                });
+            }
             Decision::Switch(layer) => {
                 let Some(&to) = self.renditions.get(layer) else {
                     return Step::Stay;
@@ -130,6 +164,17 @@ impl LayerChoice {
             }
         }
         self.remind(rate, now)
+    }
+
+    /// The next step of a train under way, if there is one.
+    fn step(&mut self) -> Option<&Train> {
+        let train = self.train.as_mut()?;
+        if train.left == 0 {
+            self.train = None;
+            return None;
+        }
+        train.left -= 1;
+        self.train.as_ref()
     }
 
     /// Waits for a keyframe of this rendition. Returns false if it is waiting for one already.
@@ -169,7 +214,7 @@ impl<S> Playout<S> {
         }
     }
 
-    /// Decides on the layer of each track, and pads while probing for a better one.
+    /// Decides on the layer of each track, and sends what measures the network for a better one.
     pub(super) fn choose_layers<K: Sink<Stream = S>>(
         &mut self,
         sink: &mut K,
@@ -182,6 +227,16 @@ impl<S> Playout<S> {
             let Some(layers) = &mut track.layers else {
                 continue;
             };
+            if track.switcher.is_replaying() {
+                // A train would drown in it, and an estimate does not know of it yet.
+                self.next_choice = Some(now + PADDING_INTERVAL);
+                continue;
+            }
+            if let Some(train) = layers.step() {
+                let sent = sink.pad(&mut track.stream, TRAIN_BYTES);
+                self.next_choice = Some(now + train.pause(sent));
+                continue;
+            }
             match layers.decide(track.rendition, renditions, now, &self.span) {
                 Step::Stay => {}
                 Step::Request => request = true,
@@ -196,7 +251,9 @@ impl<S> Playout<S> {
                     }
                 }
             }
-            let interval = if layers.padding > 0 {
+            let interval = if layers.train.is_some() {
+                TRAIN_INTERVAL_MIN
+            } else if layers.padding > 0 {
                 PADDING_INTERVAL
             } else {
                 CHOICE_INTERVAL

@@ -16,9 +16,11 @@ pub(in crate::fanout) trait Sink {
     /// Sends everything written.
     fn flush(&mut self) -> Delivery;
 
-    /// Sends about `bytes` of padding, if the engine has any. It is never played: it shows whether
-    /// the network has room for more.
-    fn pad(&mut self, _stream: &mut Self::Stream, _bytes: usize) {}
+    /// Sends about `bytes` of padding, if the engine has any, and returns how many. It is never
+    /// played: it shows whether the network has room for more.
+    fn pad(&mut self, _stream: &mut Self::Stream, _bytes: usize) -> usize {
+        0
+    }
 }
 
 /// Packets of one frame.

@@ -73,7 +73,9 @@ impl<S> PlayoutTrack<S> {
     }
     /// Takes the layer to begin with.
     pub(super) fn choose_first(&mut self, renditions: &RenditionCaches, now: Instant) {
-        let Some(layers) = &self.layers else { return };
+        let Some(layers) = &mut self.layers else {
+            return;
+        };
         if let Some(first) = layers.first(renditions, now) {
             self.rendition = first;
         }

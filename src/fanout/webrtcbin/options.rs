@@ -2,13 +2,13 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::peer::element::Ports;
+use crate::peer::{element::Ports, udp::LocalAddresses};
 
 /// How a viewer's connection is made, and when it is given up.
 #[derive(Clone, Debug)]
 pub struct ConnectionOptions {
     /// ICE candidates are gathered on these addresses only; on all if empty.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: LocalAddresses,
     /// Addresses announced in front of the local ones: 1:1 NAT with the same ports.
     pub public_addresses: Vec<IpAddr>,
     /// The ports to use on these addresses; the system's choice if `None`.

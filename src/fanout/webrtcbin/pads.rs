@@ -53,7 +53,7 @@ pub(super) fn build(
         .property_from_str("bundle-policy", "max-bundle")
         .build()
         .map_err(failed)?;
-    element::set_up_ice(&webrtcbin, &options.addresses, options.ports);
+    element::set_up_ice(&webrtcbin, &options.addresses.now(), options.ports);
     let ice = webrtcbin.property::<glib::Object>("ice-agent");
     // Checks replace keepalives, so that a peer that answers none is noticed.
     ice.property::<glib::Object>("agent")

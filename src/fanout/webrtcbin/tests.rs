@@ -10,13 +10,13 @@ use super::{
     ConnectionOptions, WebrtcbinHandle,
 };
 use crate::{
-    peer::{End, Event, element::Ports},
+    peer::{End, Event, element::Ports, udp::LocalAddresses},
     testing,
 };
 
 fn options() -> ConnectionOptions {
     ConnectionOptions {
-        addresses: vec!["127.0.0.1".parse().unwrap()],
+        addresses: LocalAddresses::fixed(vec!["127.0.0.1".parse().unwrap()]),
         public_addresses: Vec::new(),
         ports: None,
         connect: Duration::from_secs(5),

@@ -23,6 +23,7 @@ use crate::{
             peer::{Adversary, port},
             steps,
         },
+        udp::LocalAddresses,
     },
     plan::Engine,
 };
@@ -64,7 +65,7 @@ fn accept(peer: &Adversary, seen: &Arc<AtomicU64>) -> io::Result<(Reception, Str
         engine: Engine::Direct,
         jitter: Duration::from_millis(50),
         consent: Duration::from_hours(1),
-        addresses: Vec::new(),
+        addresses: LocalAddresses::fixed(Vec::new()),
         public_addresses: Vec::new(),
         bitrate_max: 50_000_000,
         ports: None,

@@ -7,7 +7,7 @@ mod reception;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
@@ -81,6 +81,11 @@ impl DirectPublisher {
             },
             answer,
         ))
+    }
+
+    /// Adds trickled candidates.
+    pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
+        self.session.add_candidates(candidates);
     }
 
     /// Asks for a keyframe.
@@ -157,7 +162,8 @@ async fn pass_on(mut reported: mpsc::Receiver<pipeline::Event>, events: mpsc::Se
             pipeline::Event::Ended
             | pipeline::Event::Rendition { .. }
             | pipeline::Event::Stalled
-            | pipeline::Event::Resumed => continue,
+            | pipeline::Event::Resumed
+            | pipeline::Event::Reshaped => continue,
         };
         if events.send(event).await.is_err() {
             return;

@@ -21,7 +21,10 @@ use super::*;
 use crate::{
     ingest::depacketizer::Depacketizer,
     media::{Codec, Frame},
-    peer::{Event, udp},
+    peer::{
+        Event,
+        udp::{self, LocalAddresses},
+    },
     pipeline::{self, TrackOutlet},
     plan::Engine,
     testing::peer::Peer,
@@ -168,7 +171,7 @@ async fn stage() -> Stage {
         engine: Engine::Direct,
         jitter: Duration::from_millis(200),
         consent: Duration::from_secs(2),
-        addresses: Vec::new(),
+        addresses: LocalAddresses::fixed(Vec::new()),
         public_addresses: Vec::new(),
         bitrate_max: 50_000_000,
         ports: None,

@@ -40,7 +40,7 @@ pub(super) fn build(
         .property("latency", latency)
         .build()
         .map_err(failed)?;
-    element::set_up_ice(&webrtcbin, &options.addresses, options.ports);
+    element::set_up_ice(&webrtcbin, &options.addresses.now(), options.ports);
     set_up_rtp(&webrtcbin);
     let (weak_pipeline, weak_tracks) = (pipeline.downgrade(), Arc::downgrade(tracks));
     webrtcbin.connect_pad_added(move |_, pad| {

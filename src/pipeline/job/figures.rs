@@ -33,7 +33,7 @@ pub struct InputFigures {
 }
 
 /// The figures of an appsink or of a sink of an output.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct OutputFigures {
     /// The element's name.
     pub name: String,

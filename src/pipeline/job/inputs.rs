@@ -8,6 +8,7 @@ use gstreamer_app as gst_app;
 
 use super::{
     figures::InputFigures,
+    fit,
     meters::{BufferMeter, Meters},
 };
 use crate::{
@@ -88,6 +89,7 @@ impl Inputs {
                 RENDITIONS_QUEUE
             },
             decodes: !output,
+            fixed: output && fit::is_fixed(pipeline),
         };
         Ok(Self {
             list,

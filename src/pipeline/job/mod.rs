@@ -7,6 +7,7 @@
 mod adjust;
 mod control;
 mod figures;
+mod fit;
 mod flood;
 mod graph;
 mod inputs;
@@ -25,6 +26,9 @@ pub(crate) use adjust::declared;
 pub use adjust::{Adjustable, Property};
 pub use control::Control;
 pub use figures::JobFigures;
+#[cfg(test)]
+pub use figures::OutputFigures;
+pub use fit::video_codecs;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -34,7 +38,7 @@ use tokio::sync::{mpsc, watch as channel};
 use self::{flood::Flood, meters::Meters, watch::Progress};
 use super::{
     EncodedStream, EncodedStreams, Error, Event, PipelineRole, TrackOutlet, Variables, clock,
-    codec, intake, keyframe_request, launch,
+    intake, keyframe_request, launch,
     running::{self, PipelineEnd, RunningPipeline},
     tidy,
 };
@@ -101,8 +105,7 @@ impl Job {
     pub async fn start(setup: JobSetup, events: mpsc::Sender<Event>) -> Result<Self, Error> {
         let mut setup = setup;
         if let Some(codec) = setup.inputs.of(Kind::Video).and_then(EncodedStream::codec) {
-            let parser = codec::elements(codec).parser_name();
-            setup.variables = setup.variables.with("video_parser", parser);
+            setup.variables = setup.variables.with_parser(codec);
         }
         let description = setup.variables.expand(&setup.text)?;
         let role = PipelineRole::of(&description)?;
@@ -235,7 +238,17 @@ fn build(
     role: &PipelineRole,
     events: &mpsc::Sender<Event>,
 ) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
-    let pipeline = launch::parse(&setup.name, description)?;
+    let pipeline = match role {
+        PipelineRole::Output { .. } => {
+            let codecs = Kind::ALL
+                .into_iter()
+                .filter_map(|kind| setup.inputs.of(kind)?.codec());
+            fit::parse(&setup.name, description, &codecs.collect::<Vec<_>>())?
+        }
+        PipelineRole::Source { .. } | PipelineRole::Renditions { .. } => {
+            launch::parse(&setup.name, description)?
+        }
+    };
     peers::set_up(&pipeline);
     let mut meters = Meters::new();
     let (takes, makes) = match role {

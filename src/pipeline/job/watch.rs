@@ -42,7 +42,7 @@ impl Progress {
     }
 }
 
-/// Runs until the job is stopped or its codec changes.
+/// Runs until the job is stopped, or its media changes so that it must begin anew.
 pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sender<Event>) {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -56,6 +56,14 @@ pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sende
         if let Some((kind, _)) = changed {
             let event = Event::Failed(format!("the {kind} track has changed its codec"));
             events.send(event).await.ok();
+            return;
+        }
+        if progress
+            .inputs
+            .iter()
+            .any(|(_, counters)| counters.is_reshaped())
+        {
+            events.send(Event::Reshaped).await.ok();
             return;
         }
         let made = progress.made();

@@ -21,6 +21,9 @@ use crate::{
 /// Bytes that may wait before one pipeline: two of the largest cached GOPs.
 const QUEUE_BYTES_MAX: u64 = 16 << 20;
 
+/// The fields of caps that a file holds once: size, parameter sets, channels.
+const SHAPE: [&str; 5] = ["width", "height", "profile", "codec_data", "channels"];
+
 /// How a pipeline consumes a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TapLimits {
@@ -29,6 +32,8 @@ pub(crate) struct TapLimits {
     /// True if the pipeline decodes: it decodes the cached GOP to reach the present, but outputs
     /// none of it.
     pub(crate) decodes: bool,
+    /// True if the pipeline must begin anew when the media changes its shape: see [`shape`].
+    pub(crate) fixed: bool,
 }
 
 /// What became of an offered buffer.
@@ -46,6 +51,7 @@ pub(crate) struct TapCounters {
     bytes: AtomicU64,
     dropped: AtomicU64,
     codec_changed: AtomicBool,
+    reshaped: AtomicBool,
 }
 
 pub(super) struct Tap {
@@ -170,10 +176,17 @@ impl Tap {
         late || source.current_level_bytes() + more > QUEUE_BYTES_MAX
     }
 
-    /// Adopts new caps; false if the codec has changed, which no running pipeline can follow.
+    /// Adopts new caps; false if the codec or the shape has changed, and the pipeline cannot follow.
     fn follow(&mut self, codec: Codec, caps: &gst::Caps, source: &gst_app::AppSrc) -> bool {
         if *self.codec.get_or_insert(codec) != codec {
             self.counters.codec_changed.store(true, Relaxed);
+            return false;
+        }
+        if self.limits.fixed
+            && let Some(present) = &self.caps
+            && shape(present) != shape(caps)
+        {
+            self.counters.reshaped.store(true, Relaxed);
             return false;
         }
         if self.caps.as_ref() != Some(caps) {
@@ -210,6 +223,19 @@ impl Tap {
         }
         taken
     }
+}
+
+/// What a file says once about its media.
+fn shape(caps: &gst::Caps) -> gst::Caps {
+    let mut shape = caps.clone();
+    for structure in shape.make_mut().iter_mut() {
+        let fields = structure.fields().map(ToString::to_string);
+        let rest: Vec<_> = fields
+            .filter(|field| !SHAPE.contains(&field.as_str()))
+            .collect();
+        structure.remove_fields(rest);
+    }
+    shape
 }
 
 /// A segment that begins now: a decoder decodes earlier media, but outputs none of it. Running
@@ -267,6 +293,11 @@ impl TapCounters {
     /// Frames that the pipeline lost because it did not keep up or waited for a keyframe.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
+    }
+
+    /// Whether the stream has changed its shape, and this pipeline must begin anew.
+    pub(crate) fn is_reshaped(&self) -> bool {
+        self.reshaped.load(Relaxed)
     }
 
     /// Whether the stream has changed to another codec, which this pipeline cannot get.

@@ -16,7 +16,7 @@ use crate::{
         action::{InputStart, RunStart, Switched, View, Work},
         choice::tests::offer,
         gate::InputId,
-        slot::RunId,
+        slot::{Retry, RunId},
         takeover::Pulse,
         transcodes::TranscodeBudget,
     },
@@ -309,6 +309,7 @@ impl Broadcast {
             made_frames: true,
             error: Some("not-negotiated".to_owned()),
             jitter: 1.0,
+            retry: Retry::default(),
         };
         let actions = self.parts.run_ended(&end, self.now);
         self.perform(actions);

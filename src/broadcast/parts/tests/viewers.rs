@@ -258,6 +258,7 @@ fn a_switch_that_a_session_does_not_take_is_tried_again() {
         made_frames: true,
         error: Some("gone".to_owned()),
         jitter: 1.0,
+        retry: Retry::default(),
     };
     // Its task is busy: nobody carries out the actions.
     let actions = broadcast.parts.run_ended(&end, broadcast.now);

@@ -92,6 +92,38 @@ fn a_lost_request_is_repeated<E: TestEngine>(measured: bool) {
 }
 
 #[test]
+fn a_train_of_spaced_packets_measures_for_a_layer_that_is_more_than_assumed() {
+    const HUGE: usize = 40;
+    let mut stage = Stage::<Recorder>::with_layers(&[VIDEO, OTHER], true);
+    for number in 0..25 {
+        stage.feed(VIDEO, number == 0, HUGE);
+        stage.feed(OTHER, number == 0, LOW);
+    }
+    stage.start();
+    stage.run(Duration::from_millis(200));
+    let spaced = stage.engine.padding.windows(2).filter(|two| {
+        let apart = two[1].0 - two[0].0;
+        (Duration::from_millis(1)..Duration::from_millis(5)).contains(&apart)
+    });
+    assert!(spaced.count() >= 10, "{:?}", stage.engine.padding);
+    assert!(stage.engine.padding.iter().all(|(_, bytes)| *bytes >= 300));
+    stage.requests();
+    for track in &mut stage.playout.tracks {
+        if let Some(layers) = &mut track.layers {
+            layers.estimated(20_000_000, stage.now);
+        }
+    }
+    for _ in 0..8 {
+        stage.feed(VIDEO, false, HUGE);
+        stage.feed(OTHER, false, LOW);
+    }
+    assert_eq!(stage.requests(), 1, "for a keyframe of the better layer");
+    stage.feed(VIDEO, true, HUGE);
+    stage.feed(VIDEO, false, HUGE);
+    assert_eq!(newest(&mut stage), HUGE);
+}
+
+#[test]
 fn layers_are_chosen_alike_on_every_engine() {
     fn on<E: TestEngine>(measured: bool) {
         the_better_one_is_begun_with::<E>(measured);

@@ -31,7 +31,9 @@ const PACKET: usize = 1000;
 /// An engine that records what it gets, and can be held up.
 pub(super) struct Recorder {
     pub(super) held_up: bool,
-    padding: usize,
+    now: Instant,
+    /// The portions of padding: when each came, and its bytes.
+    pub(super) padding: Vec<(Instant, usize)>,
     taken: Vec<Taken>,
 }
 
@@ -68,8 +70,9 @@ impl Sink for RecorderSink<'_> {
         }
     }
 
-    fn pad(&mut self, _stream: &mut Counted, bytes: usize) {
-        self.0.padding += bytes;
+    fn pad(&mut self, _stream: &mut Counted, bytes: usize) -> usize {
+        self.0.padding.push((self.0.now, bytes));
+        bytes
     }
 }
 
@@ -79,7 +82,8 @@ impl TestEngine for Recorder {
     fn new() -> Self {
         Self {
             held_up: false,
-            padding: 0,
+            now: Instant::now(),
+            padding: Vec::new(),
             taken: Vec::new(),
         }
     }
@@ -93,6 +97,7 @@ impl TestEngine for Recorder {
     }
 
     fn tick(&mut self, playout: &mut Playout<Counted>, renditions: &RenditionCaches, now: Instant) {
+        self.now = now;
         playout.tick(&mut RecorderSink(self), renditions, now);
     }
 

@@ -14,6 +14,7 @@ use gstreamer_webrtc as gst_webrtc;
 use super::*;
 use crate::{
     media::{Codec, Frame, FrameSink, Kind},
+    peer::udp::LocalAddresses,
     pipeline::{self, launch, running::PipelineEnd},
     plan::Engine,
 };
@@ -192,7 +193,7 @@ fn options() -> Options {
         engine: Engine::Webrtcbin,
         jitter: Duration::from_millis(100),
         consent: Duration::from_secs(15),
-        addresses: vec!["127.0.0.1".parse().unwrap()],
+        addresses: LocalAddresses::fixed(vec!["127.0.0.1".parse().unwrap()]),
         public_addresses: Vec::new(),
         ports: None,
         bitrate_max: 50_000_000,

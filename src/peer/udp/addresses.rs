@@ -1,0 +1,165 @@
+//! The addresses that peers are told of.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long a list of the machine's addresses counts as present. A new interface is advertised this
+/// much later at most; listing takes about 0.1 ms.
+const PRESENT: Duration = Duration::from_secs(1);
+/// Most addresses advertised: each is a candidate for every client to check.
+const ADVERTISED_MAX: usize = 16;
+
+/// The server's addresses that peers are told of: fixed, or those that the machine has at the
+/// moment. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LocalAddresses {
+    source: Arc<AddressSource>,
+}
+
+#[derive(Debug)]
+enum AddressSource {
+    Fixed(Vec<IpAddr>),
+    Machine {
+        /// Which of the machine's addresses count.
+        wanted: Wanted,
+        list: Mutex<AddressList>,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    ipv6: bool,
+    loopback: bool,
+}
+
+#[derive(Debug, Default)]
+struct AddressList {
+    known: Vec<IpAddr>,
+    /// When it was made.
+    at: Option<Instant>,
+}
+
+impl LocalAddresses {
+    /// Always these.
+    pub fn fixed(addresses: Vec<IpAddr>) -> Self {
+        Self {
+            source: Arc::new(AddressSource::Fixed(addresses)),
+        }
+    }
+
+    /// For something that listens on `listen`: this address, or all that the machine has. IPv6 ones
+    /// only if it listens on IPv6; loopback ones only if wanted.
+    pub fn of_listener(listen: IpAddr, loopback: bool) -> Self {
+        if !listen.is_unspecified() {
+            return Self::fixed(vec![listen]);
+        }
+        let wanted = Wanted {
+            ipv6: listen.is_ipv6(),
+            loopback,
+        };
+        Self {
+            source: Arc::new(AddressSource::Machine {
+                wanted,
+                list: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The addresses as they are now, best first.
+    pub fn now(&self) -> Vec<IpAddr> {
+        self.at(Instant::now())
+    }
+
+    fn at(&self, now: Instant) -> Vec<IpAddr> {
+        match &*self.source {
+            AddressSource::Fixed(addresses) => addresses.clone(),
+            AddressSource::Machine { wanted, list } => {
+                let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+                list.refresh(now, *wanted);
+                list.known.clone()
+            }
+        }
+    }
+}
+
+impl AddressList {
+    fn refresh(&mut self, now: Instant, wanted: Wanted) {
+        let present = |at: Instant| now.saturating_duration_since(at) < PRESENT;
+        if self.at.is_some_and(present) {
+            return;
+        }
+        let first = self.at.replace(now).is_none();
+        match of_machine(wanted) {
+            Ok(addresses) if addresses != self.known => {
+                if !first {
+                    tracing::info!(?addresses, "network interfaces have changed");
+                }
+                self.known = addresses;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot list the network interfaces"),
+        }
+    }
+}
+
+/// The machine's addresses that a peer could reach: no link-local ones.
+fn of_machine(wanted: Wanted) -> io::Result<Vec<IpAddr>> {
+    let is_usable = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_link_local(),
+        IpAddr::V6(ip) => wanted.ipv6 && !ip.is_unicast_link_local(),
+    };
+    let mut addresses: Vec<_> = if_addrs::get_if_addrs()?
+        .into_iter()
+        .map(|interface| interface.ip())
+        .filter(is_usable)
+        .filter(|ip| wanted.loopback || !ip.is_loopback())
+        .collect();
+    // Real interfaces first: FFmpeg takes the first host candidate only.
+    addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    addresses.truncate(ADVERTISED_MAX);
+    if addresses.is_empty() {
+        addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ip, run_in_namespace};
+
+    #[test]
+    fn changed_interfaces_are_noticed() {
+        run_in_namespace("peer::udp::addresses::tests::inside_a_namespace");
+    }
+
+    #[test]
+    #[ignore = "changes interfaces: run by `changed_interfaces_are_noticed`"]
+    fn inside_a_namespace() {
+        let addresses = |list: &LocalAddresses, at| -> Vec<String> {
+            list.at(at).iter().map(ToString::to_string).collect()
+        };
+        ip("link set lo up");
+        let unspecified = |text: &str| text.parse().unwrap();
+        let ipv4 = LocalAddresses::of_listener(unspecified("0.0.0.0"), false);
+        let both = LocalAddresses::of_listener(unspecified("::"), true);
+        let begin = Instant::now();
+        assert_eq!(addresses(&ipv4, begin), ["127.0.0.1"]);
+        assert_eq!(addresses(&both, begin), ["127.0.0.1", "::1"]);
+        ip("addr add 10.77.0.1/32 dev lo");
+        ip("addr add fd77::1/128 dev lo");
+        let earlier = begin + PRESENT / 2;
+        assert_eq!(addresses(&ipv4, earlier), ["127.0.0.1"], "listed seldom");
+        let later = begin + PRESENT;
+        assert_eq!(addresses(&ipv4, later), ["10.77.0.1"]);
+        let all = ["10.77.0.1", "fd77::1", "127.0.0.1", "::1"];
+        assert_eq!(addresses(&both, later), all);
+        ip("addr del 10.77.0.1/32 dev lo");
+        ip("addr add 10.77.0.2/32 dev lo");
+        assert_eq!(addresses(&ipv4, later + PRESENT), ["10.77.0.2"]);
+    }
+}

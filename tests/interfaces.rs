@@ -1,0 +1,82 @@
+//! Network interfaces that change while the server runs, in a network namespace of its own.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{Server, aerial, fixture, wait_for};
+
+#[test]
+fn new_sessions_advertise_the_addresses_that_the_machine_has_now() {
+    let unshare = |rest: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--map-root-user"]).args(rest);
+        command.output().unwrap()
+    };
+    // Most containers give no namespaces.
+    if !unshare(&["true"]).status.success() {
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let test = "interfaces::inside_a_namespace";
+    let output = unshare(&[program.to_str().unwrap(), "--exact", test, "--ignored"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}\n{output:?}"
+    );
+}
+
+#[test]
+#[ignore = "changes interfaces: run by the test above"]
+fn inside_a_namespace() {
+    ip("link set lo up");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--udp", "0.0.0.0:0"];
+    let mut command = aerial(&arguments);
+    let server = Server::attach(command.stderr(Stdio::piped()).spawn().unwrap());
+    server.wait_for_state("demo", "live");
+    let sessions = [
+        ("/whep/demo", "chrome-whep-av"),     // on the direct engine
+        ("/whip/other", "obs-session-level"), // on webrtcbin
+    ];
+    for (change, expected) in [
+        (
+            "addr add 10.77.0.1/32 dev lo",
+            &["10.77.0.1", "127.0.0.1"][..],
+        ),
+        (
+            "addr add 10.77.0.2/32 dev lo",
+            &["10.77.0.1", "10.77.0.2", "127.0.0.1"],
+        ),
+        ("addr del 10.77.0.1/32 dev lo", &["10.77.0.2", "127.0.0.1"]),
+    ] {
+        ip(change);
+        for (path, offer) in sessions {
+            wait_for(&format!("{expected:?} in the answer of {path}"), || {
+                (candidates(&server, path, offer) == expected).then_some(())
+            });
+        }
+    }
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "ip {arguments}: {output:?}");
+}
+
+/// The addresses in the answer to this offer, in order; none if it is too early.
+fn candidates(server: &Server, path: &str, offer: &str) -> Vec<String> {
+    let reply = server.post_offer(path, &fixture(offer));
+    if reply.status == 409 {
+        return Vec::new(); // the previous session is still ending
+    }
+    let reply = reply.expect(201);
+    server.delete(&reply.location()).expect(200);
+    let lines = reply.text().lines().map(str::to_owned);
+    let lines = lines.filter(|line| line.starts_with("a=candidate:"));
+    let mut addresses: Vec<_> = lines
+        .filter_map(|line| line.split(' ').nth(4).map(str::to_owned))
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
