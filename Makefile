@@ -9,12 +9,13 @@ TEST_TIMEOUT := 1500
 BROWSER_TIMEOUT := 1200
 
 .NOTPARALLEL:
-.PHONY: help run build test setup setup-test format lint deny audit unit docs browser bench-smoke bench
+.PHONY: help run build soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
 
 help:
 	@echo 'make run    build in release mode and serve http://localhost:8080 (options: make run ARGS="--listen 0.0.0.0:8080")'
 	@echo 'make test   every check: format, lint, dependencies, unit and integration tests, docs, browser, a short benchmark'
 	@echo 'make audit  dependencies with known vulnerabilities'
+	@echo 'make soak   half an hour with 300 viewers and attackers'
 	@echo 'make bench  the full benchmark (options: make bench ARGS="--viewers 50,100,200,400")'
 
 run: setup
@@ -25,6 +26,11 @@ build: setup
 
 bench: build
 	$(CARGO) run --release --locked -- bench $(ARGS)
+
+# Half an hour of a crowd and of attacks against the release build; not in `make test`.
+soak: build
+	AERIAL_BIN=$(CURDIR)/target/release/aerial G_DEBUG=fatal-criticals timeout -k 10 2400 \
+		$(CARGO) test --locked --test aerial -- soak::a_crowd --ignored --nocapture
 
 test: setup-test format lint deny unit docs browser bench-smoke
 	@echo 'make test: all checks passed'

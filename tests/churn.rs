@@ -18,14 +18,14 @@ const GROWTH_KILOBYTES_MAX: usize = 8_000;
 
 /// The resources of the server's process.
 #[derive(Clone, Copy, Debug)]
-struct Held {
-    threads: usize,
-    descriptors: usize,
-    kilobytes: usize,
+pub(crate) struct Held {
+    pub(crate) threads: usize,
+    pub(crate) descriptors: usize,
+    pub(crate) kilobytes: usize,
 }
 
 impl Held {
-    fn by(server: &Server) -> Self {
+    pub(crate) fn by(server: &Server) -> Self {
         let process = format!("/proc/{}", server.pid());
         let count = |what: &str| fs::read_dir(format!("{process}/{what}")).unwrap().count();
         let status = fs::read_to_string(format!("{process}/status")).unwrap();
@@ -39,7 +39,7 @@ impl Held {
     }
 }
 
-fn leave(server: &Server, client: Client, how: usize) {
+pub(crate) fn leave(server: &Server, client: Client, how: usize) {
     match how % 3 {
         0 => {
             // Only connected clients can be sent a goodbye.

@@ -2,8 +2,8 @@
 
 mod proxies;
 mod requests;
-mod spoofed;
-mod strangers;
+pub(crate) mod spoofed;
+pub(crate) mod strangers;
 
 use std::time::Duration;
 

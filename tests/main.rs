@@ -41,6 +41,7 @@ mod rtc;
 mod sessions;
 mod simulcast;
 mod slate;
+mod soak;
 mod spans;
 mod start_stop;
 mod structure;

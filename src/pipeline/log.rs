@@ -1,17 +1,65 @@
-//! GStreamer's log as tracing events with the target `gstreamer`.
+//! The logs of `GStreamer` and `GLib` as tracing events.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
 
 use gstreamer as gst;
 use tracing::Level;
 
 use super::redact;
+use crate::media::TokenBucket;
 
-/// Sends GStreamer's log to tracing instead of standard error. `GST_DEBUG` sets the levels; without
-/// it, warnings and errors are logged. An element's error is logged as a warning, because its
-/// pipeline reports it if it matters. With `GST_DEBUG_FILE`, GStreamer writes to that file instead.
+/// Messages of `GLib` that are logged at once, and per second in the long run. A peer can provoke
+/// them: the DTLS elements complain about every datagram that is not theirs.
+const GLIB_BURST: f64 = 10.0;
+const GLIB_PER_SECOND: f64 = 0.1;
+
+/// Sends both logs to tracing instead of standard error.
 pub(crate) fn install() {
-    if std::env::var_os("GST_DEBUG_FILE").is_some() {
-        return;
+    glib::log_set_default_handler(of_glib());
+    if std::env::var_os("GST_DEBUG_FILE").is_none() {
+        install_gstreamer();
     }
+}
+
+/// Logs messages of `GLib`, most of which are warnings about misuse, until there are too many.
+fn of_glib() -> impl Fn(Option<&str>, glib::LogLevel, &str) + Send + Sync {
+    struct Limit {
+        bucket: TokenBucket,
+        left_out: u64,
+    }
+    let limit = Mutex::new(Limit {
+        bucket: TokenBucket::new(GLIB_PER_SECOND, GLIB_BURST, Instant::now()),
+        left_out: 0,
+    });
+    move |domain, level, message| {
+        let left_out = {
+            let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
+            if !limit.bucket.take(1.0, Instant::now()) {
+                limit.left_out += 1;
+                return;
+            }
+            std::mem::take(&mut limit.left_out)
+        };
+        let (domain, message) = (domain.unwrap_or_default(), redact(message));
+        match level {
+            glib::LogLevel::Error | glib::LogLevel::Critical => {
+                tracing::error!(target: "glib", domain, left_out, "CRITICAL: {message}");
+            }
+            glib::LogLevel::Warning => {
+                tracing::warn!(target: "glib", domain, left_out, "{message}");
+            }
+            _ => tracing::debug!(target: "glib", domain, left_out, "{message}"),
+        }
+    }
+}
+
+/// `GST_DEBUG` sets the levels; without it, warnings and errors are logged. An element's error is
+/// logged as a warning, because its pipeline reports it if it matters. With `GST_DEBUG_FILE`,
+/// `GStreamer` writes to that file instead.
+fn install_gstreamer() {
     gst::log::remove_default_log_function();
     if std::env::var_os("GST_DEBUG").is_none() {
         let warnings = tracing::enabled!(target: "gstreamer", Level::DEBUG);

@@ -119,7 +119,7 @@ fn section_name(answer: &str, random: &mut Random) -> Vec<u8> {
 }
 
 /// A forged datagram, made from what the client has sent.
-fn datagram(client: &Client, number: usize, random: &mut Random) -> Vec<u8> {
+pub(crate) fn datagram(client: &Client, number: usize, random: &mut Random) -> Vec<u8> {
     let content = Content::ALL[number % Content::ALL.len()];
     let real = client.wire().sent(content);
     let real = real.get(random.below(real.len())).cloned();
@@ -152,7 +152,6 @@ fn spoof(arguments: &[&str]) {
     let server = Server::start(arguments);
     a_broadcast_goes_on(&server, |publisher, viewers| {
         let clients: Vec<_> = viewers.iter().chain([publisher]).collect();
-        // GStreamer's DTLS elements log a warning of their own for every datagram that they skip.
         let lines = || server.lines().len();
         let before = (
             server.count("sessions"),

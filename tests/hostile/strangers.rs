@@ -15,12 +15,12 @@ const BURST: usize = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The rest of the first line of an answer with this prefix.
-pub(super) fn line<'a>(answer: &'a str, start: &str) -> &'a str {
+pub(crate) fn line<'a>(answer: &'a str, start: &str) -> &'a str {
     let line = answer.lines().find_map(|line| line.strip_prefix(start));
     line.unwrap_or_else(|| panic!("no {start} in {answer}"))
 }
 
-fn port(answer: &str) -> SocketAddr {
+pub(crate) fn port(answer: &str) -> SocketAddr {
     let mut words = line(answer, "a=candidate:").split_whitespace().skip(4);
     let (ip, port) = (words.next().unwrap(), words.next().unwrap());
     format!("{ip}:{port}").parse().unwrap()
@@ -48,7 +48,7 @@ pub(super) fn binding(user: &str, random: &mut Random) -> Vec<u8> {
 }
 
 /// A datagram of a kind that the port accepts, or of no known kind.
-fn datagram(ufrag: &str, random: &mut Random) -> Vec<u8> {
+pub(crate) fn datagram(ufrag: &str, random: &mut Random) -> Vec<u8> {
     let known = format!("{ufrag}:stranger");
     let (length, rest) = (random.below(1200), random.below(60));
     let mut datagram = match random.below(6) {

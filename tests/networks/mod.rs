@@ -10,7 +10,7 @@ use crate::{
     support::{Server, wait_for},
     webrtcbin::{H264, OPUS, Peer},
 };
-use relay::Path;
+pub(crate) use relay::Path;
 pub(crate) use relay::Relay;
 
 /// How long nothing gets through in a [`BLACKOUT`].

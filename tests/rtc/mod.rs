@@ -276,6 +276,14 @@ impl Client {
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
+    /// Watches through a bad network.
+    pub(crate) fn watch_through(server: &Server, broadcast: &str, relay: &Relay) -> Self {
+        let mut connection = Connection::watching(None);
+        connection.offer = Relay::offer(&connection.offer);
+        let adjust = |answer: &str| relay.answer(answer);
+        Self::negotiate(server, &format!("/whep/{broadcast}"), connection, adjust)
+    }
+
     /// Watches, and accepts only this clip's codec.
     pub(crate) fn watch_only(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
         let connection = Connection::watching(Some(clip));
@@ -380,6 +388,11 @@ impl Client {
     /// When the server requested keyframes.
     pub(crate) fn keyframe_requests(&self) -> Vec<Instant> {
         self.seen.keyframe_requests.lock().unwrap().clone()
+    }
+
+    /// Pictures received.
+    pub(crate) fn seen_pictures(&self) -> usize {
+        self.seen.video.lock().unwrap().frames.len()
     }
 
     fn frames(&self) -> (usize, usize) {

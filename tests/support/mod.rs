@@ -38,7 +38,8 @@ const LIFTED: [(&str, &str); 2] = [
 
 /// The built program with these arguments, and without environment variables of its own.
 pub fn aerial(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aerial"));
+    let built = || env!("CARGO_BIN_EXE_aerial").into();
+    let mut command = Command::new(std::env::var_os("AERIAL_BIN").unwrap_or_else(built));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AERIAL_")) {
         command.env_remove(name);
     }
