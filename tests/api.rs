@@ -71,7 +71,7 @@ fn events() {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
-        .write_all(b"GET /api/events HTTP/1.1\r\nHost: test\r\n\r\n")
+        .write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
     let mut next_list = || loop {

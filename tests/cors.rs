@@ -163,7 +163,7 @@ fn plain_options_of_endpoints_say_what_can_be_posted() {
 /// Rows W-17 to W-21, W-98e, E-06.
 #[test]
 fn preflights_allow_what_clients_send() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--http.origins", ORIGIN.1]);
     let paths = ENDPOINTS.into_iter().chain(["/whip/s/00", "/whep/s/00"]);
     for path in paths {
         for method in ["POST", "PATCH", "DELETE", "OPTIONS"] {
@@ -173,7 +173,8 @@ fn preflights_allow_what_clients_send() {
                 method,
                 "authorization,content-type,if-match,etag",
             );
-            assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+            let allowed = if path.contains("whep") { "*" } else { ORIGIN.1 };
+            assert_eq!(reply.header("access-control-allow-origin"), Some(allowed));
             assert!(reply.lists("access-control-allow-methods", method));
             for header in ["Authorization", "Content-Type", "If-Match", "ETag"] {
                 assert!(
@@ -195,7 +196,7 @@ fn preflights_allow_what_clients_send() {
 /// Rows W-22, W-23, E-07.
 #[test]
 fn pages_of_other_origins_can_read_every_reply() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--http.origins", ORIGIN.1]);
     let offer = fixture("obs-media-level");
     let headers = [ORIGIN, SDP];
     for (method, path, body) in [
@@ -209,9 +210,10 @@ fn pages_of_other_origins_can_read_every_reply() {
         ("GET", "/api/broadcasts", ""),
     ] {
         let reply = server.request(method, path, &headers, body);
+        let allowed = if path.contains("whep") { "*" } else { ORIGIN.1 };
         assert_eq!(
             reply.header("access-control-allow-origin"),
-            Some("*"),
+            Some(allowed),
             "{method} {path}"
         );
         for header in [
@@ -250,4 +252,81 @@ fn plain_options_of_a_session_say_what_can_be_patched() {
         reply.header("accept-patch"),
         Some("application/trickle-ice-sdpfrag")
     );
+}
+
+/// Without tokens, being in the visitor's network is all that publishing takes: no page may use it.
+#[test]
+fn pages_of_other_sites_may_only_watch() {
+    let server = Server::demo(&[]);
+    let (own, foreign) = (
+        server.post_offer("/whip/own", &fixture("obs-media-level")),
+        ORIGIN,
+    );
+    own.expect(201);
+    let requests = |headers: &[(&str, &str)]| {
+        let headers = [headers, &[SDP]].concat();
+        let offer = fixture("obs-media-level");
+        let post = server.request("POST", "/whip/foreign", &headers, &offer);
+        let list = server.request("GET", "/api/broadcasts", &headers, "");
+        [post, list]
+    };
+    for refused in requests(&[foreign]) {
+        let refused = refused.expect(403);
+        assert_eq!(refused.problem(), "foreign-page");
+        assert_eq!(refused.header("access-control-allow-origin"), None);
+    }
+    // As a picture or a frame of another site.
+    for refused in requests(&[
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "no-cors"),
+    ]) {
+        refused.expect(403);
+    }
+    // A preflight succeeds (RFC 9725 §4.2), but does not name the page.
+    let answer = preflight(&server, "/whip/foreign", "POST", "content-type");
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(server.count("publishers"), 0);
+
+    let own = format!("http://localhost:{}", server.address.port());
+    let host = server.address.to_string();
+    let same = server.raw(&[format!(
+        "GET /api/broadcasts HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n\
+         Connection: close\r\n\r\n"
+    )
+    .as_bytes()]);
+    same.expect(200);
+    // Another port of this machine is another origin.
+    server
+        .request("GET", "/api/broadcasts", &[("Origin", &own)], "")
+        .expect(403);
+
+    // Watching is for everyone, from the endpoint to the end of the session.
+    let offer = fixture("chrome-whep-av");
+    let watched = server.request("POST", "/whep/demo", &[SDP, foreign], &offer);
+    let watched = watched.expect(201);
+    assert_eq!(watched.header("access-control-allow-origin"), Some("*"));
+    let session = watched.location();
+    let ended = server
+        .request("DELETE", &session, &[foreign], "")
+        .expect(200);
+    assert_eq!(ended.header("access-control-allow-origin"), Some("*"));
+}
+
+/// After DNS rebinding, a browser takes a foreign page for the server's own.
+#[test]
+fn on_loopback_the_server_answers_under_its_own_names() {
+    let url = "https://live.example/tv";
+    let server = Server::start(&["--http.public_url", url]);
+    let get = |host: &str, path: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        server.raw(&[head.as_bytes()])
+    };
+    for path in ["/", "/api/broadcasts", "/whep/a"] {
+        let refused = get("rebound.example:8080", path).expect(421);
+        assert_eq!(refused.problem(), "wrong-host");
+        for host in ["localhost", "127.0.0.1:8080", "[::1]", "live.example"] {
+            get(host, path).expect(200);
+        }
+    }
+    get("rebound.example", "/healthz").expect(200);
 }

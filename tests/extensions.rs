@@ -16,7 +16,8 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 fn stream(server: &Server, path: &str) -> impl Iterator<Item = String> + use<> {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nAccept: text/event-stream\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     BufReader::new(stream).lines().map_while(Result::ok)
 }

@@ -60,7 +60,8 @@ fn a_viewer_is_answered_with_everything_it_needs() {
 fn chunked_bodies_and_expect_100_continue_work() {
     let server = Server::start(&[]);
     let offer = fixture("obs-media-level");
-    let head = "HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/sdp\r\n";
+    let head =
+        "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/sdp\r\n";
     let chunked = format!(
         "POST /whip/a {head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{offer}\r\n0\r\n\r\n",
         offer.len()
@@ -154,9 +155,10 @@ fn large_bodies_are_refused() {
     let server = Server::start(&[]);
     let body = "a".repeat(200 * 1024);
     server.post_offer("/whip/a", &body).expect(413);
-    let mut chunked = "POST /whip/a HTTP/1.1\r\nHost: test\r\nContent-Type: application/sdp\r\n\
+    let mut chunked =
+        "POST /whip/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n\
                        Transfer-Encoding: chunked\r\n\r\n"
-        .to_owned();
+            .to_owned();
     for _ in 0..50 {
         chunked += &format!("1000\r\n{}\r\n", "a".repeat(0x1000));
     }

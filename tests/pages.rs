@@ -39,6 +39,51 @@ fn pages() {
 }
 
 #[test]
+fn pages_load_only_from_here_and_only_the_player_is_framed() {
+    let server = Server::start(&["--http.redirect_viewers", "https://edge.example"]);
+    for (path, ancestors, camera) in [
+        ("/", "'none'", "camera=()"),
+        ("/publish/", "'none'", "camera=(self)"),
+        ("/publish/demo?embed=1", "'none'", "camera=(self)"),
+        ("/watch/demo", "'none'", "camera=()"),
+        ("/watch/demo?embed=1", "*", "camera=()"),
+    ] {
+        let page = server.get(path).expect(200);
+        let policy = page.header("content-security-policy").unwrap();
+        let directives: Vec<_> = policy.split("; ").collect();
+        let framed = format!("frame-ancestors {ancestors}");
+        for wanted in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "connect-src 'self' https://edge.example",
+            &framed,
+        ] {
+            assert!(directives.contains(&wanted), "{path}: {wanted} in {policy}");
+        }
+        let permissions = page.header("permissions-policy").unwrap();
+        assert!(permissions.contains(camera), "{path}: {permissions}");
+        assert_eq!(page.header("referrer-policy"), Some("same-origin"));
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(page.header("strict-transport-security"), None);
+    }
+}
+
+#[test]
+fn browsers_stay_on_https_if_so_configured() {
+    let url = ["--http.public_url", "https://live.example"];
+    let server = Server::start(&[&url[..], &["--http.hsts", "8760h"]].concat());
+    for path in ["/", "/api/server", "/nothing"] {
+        let reply = server.get(path);
+        assert_eq!(
+            reply.header("strict-transport-security"),
+            Some("max-age=31536000")
+        );
+    }
+    let refused = output(aerial(&["serve", "--http.hsts", "8760h"]));
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
 fn files_have_types_and_entity_tags() {
     let server = Server::start(&[]);
     for (path, kind) in [

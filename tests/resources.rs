@@ -32,7 +32,7 @@ fn limited(files: usize) -> Server {
 fn event_stream(server: &Server) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = b"GET /api/events HTTP/1.1\r\nHost: test\r\n\r\n";
+    let request = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // Err: refused already.
     let _ = stream.write_all(request);
     let mut status = [0; 12];

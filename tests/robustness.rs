@@ -32,11 +32,15 @@ fn slow_heads_and_bodies_are_cut_off() {
         "--http.body_timeout",
         "500ms",
     ]);
-    for bytes in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"] {
+    for bytes in [
+        &b""[..],
+        b"GET / HT",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+    ] {
         let (_, time) = until_closed(&server, bytes);
         assert!(time < Duration::from_secs(5), "{time:?}");
     }
-    let head = "POST /whip/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n\
+    let head = "POST /whip/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n\
                 Content-Length: 100\r\n\r\nv=0";
     let (reply, time) = until_closed(&server, head.as_bytes());
     assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
@@ -47,7 +51,7 @@ fn slow_heads_and_bodies_are_cut_off() {
 fn large_heads_are_refused() {
     let server = Server::start(&["--http.header_bytes", "8KiB"]);
     let head = format!(
-        "GET / HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX-Large: {}\r\n\r\n",
         "a".repeat(20_000)
     );
     let (reply, _) = until_closed(&server, head.as_bytes());
@@ -87,7 +91,7 @@ fn a_client_that_leaves_during_its_post_leaves_nothing() {
     for _ in 0..5 {
         let mut stream = TcpStream::connect(server.address).unwrap();
         let head = format!(
-            "POST /whip/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n\
+            "POST /whip/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n\
              Content-Length: {}\r\n\r\n{offer}",
             offer.len()
         );

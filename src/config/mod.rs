@@ -157,6 +157,7 @@ impl Config {
             })?;
         }
         config.check_tls(raw)?;
+        config.check_hsts(raw)?;
         config.access = config.access(raw)?;
         config.plans = config.plans(raw)?;
         Ok(config)
@@ -176,6 +177,26 @@ impl Config {
                     expected: "both http.tls_certificate and http.tls_key".to_owned(),
                     given: "one of them".to_owned(),
                 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_hsts(&self, raw: &RawConfig) -> Result<(), Error> {
+        let Http {
+            hsts,
+            tls_certificate,
+            public_url,
+            ..
+        } = &self.http;
+        let proxy = public_url.as_ref();
+        let has_tls =
+            tls_certificate.is_some() || proxy.is_some_and(|url| url.0.starts_with("https:"));
+        match raw.first_of("http.hsts") {
+            Some((key, origin)) if hsts.is_some() && !has_tls => {
+                let expected = "TLS beside it: http.tls_certificate, or http.public_url with \
+                                https://";
+                Err(Error::bad_value(origin, key, expected, "no TLS"))
             }
             _ => Ok(()),
         }

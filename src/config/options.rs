@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::{
     Error, Opt, RawConfig,
     option::range,
-    value::{AdminAddress, Bytes, IceServer, LogFilter, PublicUrl},
+    value::{AdminAddress, Bytes, IceServer, LogFilter, PageOrigin, PublicUrl},
 };
 use crate::{
     access::Secret,
@@ -123,6 +123,12 @@ section! {
         /// (`X-Forwarded-For`, `Forwarded`, PROXY protocol). Without them, limits count everyone
         /// behind a proxy as one client.
         trusted_proxies: Vec<IpNet> = "",
+        /// Origins of other sites' pages that may use the API, publish, and watch what is not public,
+        /// such as https://a.example; `*` for all. Watching what is public needs no entry.
+        origins: Vec<PageOrigin> = "",
+        /// How long browsers shall refuse plain HTTP for this host (`Strict-Transport-Security`),
+        /// such as 8760h. Needs TLS here, or an https:// address in `http.public_url`.
+        hsts: Option<Duration> = "",
         /// Send publishers to this server instead (307). Set its `http.public_url`: some clients
         /// look for their session on the server that they contacted first.
         redirect_publishers: Option<PublicUrl> = "",

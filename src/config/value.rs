@@ -44,6 +44,10 @@ pub struct LogFilter(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicUrl(pub String);
 
+/// The origin of pages as browsers send it, `https://live.example`, or `*` for all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PageOrigin(pub String);
+
 /// A STUN or TURN server that clients are told about (RFC 7064, RFC 7065).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IceServer {
@@ -189,6 +193,25 @@ impl Value for PublicUrl {
     }
 }
 
+impl Value for Vec<PageOrigin> {
+    const TAKES: &'static str = "origins such as https://live.example, or *, separated by commas,";
+
+    fn read(text: &str) -> Option<Self> {
+        let is_origin = |text: &str| {
+            let bare = |(scheme, host): (&str, &str)| {
+                let legal = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+                !scheme.is_empty() && !host.is_empty() && host.chars().all(legal)
+            };
+            text == "*" || text.split_once("://").is_some_and(bare)
+        };
+        text.split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(|part| is_origin(part).then(|| PageOrigin(part.to_ascii_lowercase())))
+            .collect()
+    }
+}
+
 impl Value for Vec<IpAddr> {
     const TAKES: &'static str = "IP addresses, separated by commas";
 
@@ -269,6 +292,28 @@ mod tests {
         assert_eq!(read("unix:/run/aerial/admin"), Some(socket));
         assert!(matches!(read("[::1]:0"), Some(AdminAddress::Tcp(_))));
         for wrong in ["", "unix:", "8190", "localhost:8190"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn page_origins() {
+        let read = Vec::<PageOrigin>::read;
+        let text = "https://A.example, http://[::1]:8080,capacitor://localhost,*";
+        let read_as = [
+            "https://a.example",
+            "http://[::1]:8080",
+            "capacitor://localhost",
+            "*",
+        ];
+        let expected = read_as.map(|origin| PageOrigin(origin.to_owned()));
+        assert_eq!(read(text).unwrap(), expected);
+        for wrong in [
+            "a.example",
+            "https://",
+            "https://a.example/",
+            "https://*.example",
+        ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

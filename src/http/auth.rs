@@ -86,6 +86,13 @@ impl Auth {
         !self.options.access.is_open_to_viewers()
     }
 
+    /// Whether anyone may watch the broadcast of this name; without one, whether all.
+    pub(super) fn is_public(&self, name: Option<&Name>) -> bool {
+        let access = &self.options.access;
+        let is_open = |name: &Name| access.is_open(Role::Viewer, name);
+        access.is_open_to_viewers() || name.is_some_and(is_open)
+    }
+
     /// Lets the operator through, or somebody who has this right.
     ///
     /// # Errors

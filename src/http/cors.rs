@@ -1,11 +1,12 @@
-//! Cross-origin access (Fetch standard): everything here may be used from any page, because
-//! nothing here relies on cookies or on where a request comes from.
+//! Cross-origin access (Fetch standard): what preflights and plain OPTIONS say, and the headers that
+//! let pages of other origins read a reply. `origins` decides which may.
 
-use ::http::{StatusCode, header};
+use ::http::{HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::{
     headers::{ACCEPT_PATCH, ACCEPT_POST, FRAGMENT_TYPE, OFFER_TYPE},
+    origins::PageAccess,
     pipelines::PipelinePart,
     reply::{empty, set},
     request::HttpRequest,
@@ -64,8 +65,18 @@ pub(super) fn describe(response: &mut Response, route: &Route<'_>) {
     }
 }
 
-/// Lets any page read the response.
-pub(super) fn open(response: &mut Response) {
-    set(response, &header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+/// Lets the pages read the response that may.
+pub(super) fn open(response: &mut Response, access: PageAccess<'_>) {
+    let origin = match access {
+        PageAccess::Own | PageAccess::Refused => return,
+        PageAccess::Everyone => "*",
+        PageAccess::Listed(origin) => {
+            response
+                .headers_mut()
+                .append(header::VARY, HeaderValue::from_static("Origin"));
+            origin
+        }
+    };
+    set(response, &header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     set(response, &header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
 }

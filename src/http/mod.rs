@@ -15,6 +15,7 @@ mod extensions;
 mod headers;
 mod metrics;
 mod operator;
+mod origins;
 mod pages;
 mod pipelines;
 mod preconditions;
@@ -54,13 +55,14 @@ use warp::{Filter, path::FullPath, reply::Response};
 use self::{
     auth::Auth,
     clients::ClientLimits,
+    origins::{Origins, PageAccess, PageAudience},
     pages::Pages,
     problem::Problem,
     proxies::Proxies,
     refusals::{Attempt, Refusals},
     reply::empty,
     request::{Caller, Door, HttpRequest},
-    router::Route,
+    router::{Naming, Route},
 };
 pub use self::{
     auth::Options as AuthOptions,
@@ -72,6 +74,8 @@ use crate::{
     broadcast::Broadcasts,
     client::ClientAddress,
     fanout::Fanout,
+    peer::sdp::Role,
+    plan::Name,
     resources::{self, Amount, Asker},
 };
 
@@ -109,6 +113,10 @@ pub struct Options {
     pub lenient_etag: bool,
     /// Whether a broadcast without a publisher is 404 instead of 409 to viewers.
     pub missing_is_404: bool,
+    /// Origins whose pages may use the API and publish; `*` for all.
+    pub origins: Vec<String>,
+    /// How long browsers shall refuse plain HTTP.
+    pub hsts: Option<Duration>,
     /// Scheme and authority of the server that publishers are redirected to.
     pub redirect_publishers: Option<String>,
     /// Scheme and authority of the server that viewers are redirected to.
@@ -137,6 +145,7 @@ struct App {
     pages: Pages,
     clients: ClientLimits,
     proxies: Proxies,
+    origins: Origins,
     auth: Auth,
     refusals: Refusals,
     drawings: Semaphore,
@@ -165,9 +174,22 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     let app = Arc::new(App {
         events: events::ListUpdates::start(broadcasts.clone(), &mut tasks),
-        pages: Pages::new(options.web.clone()),
+        pages: Pages::new(
+            options.web.clone(),
+            [
+                &options.public_url,
+                &options.redirect_publishers,
+                &options.redirect_viewers,
+            ],
+        ),
         clients: ClientLimits::of_offers(options.client_offers),
         proxies: Proxies::new(options.trusted_proxies.clone()),
+        origins: Origins::new(
+            options.public_url.as_deref(),
+            options.origins.clone(),
+            listeners.public.local_addr().ok(),
+            listeners.admin.as_ref().and_then(AdminListener::address),
+        ),
         auth: Auth::new(options.auth.clone()),
         refusals: Refusals::new(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
@@ -352,39 +374,73 @@ fn filter(
 impl App {
     async fn answer(&self, request: HttpRequest) -> Response {
         let path = request.path.clone();
+        let headers = request.headers.clone();
         let route = Route::of(&path);
+        let audience = self.audience(route.as_ref(), request.door);
+        let access = self.origins.judge(audience, &headers);
         let attempt = Attempt::of(self, route.as_ref(), &request);
-        let response = self.answer_route(route, request).await;
+        let mut response = self.judged(route, access, request).await;
         if let Some(attempt) = attempt {
             self.refusals.note(attempt, &response);
         }
+        cors::open(&mut response, access);
+        headers::protect(&mut response, self.options.hsts);
         response
     }
 
-    async fn answer_route(&self, route: Option<Route<'_>>, request: HttpRequest) -> Response {
-        let is_public = request.door == Door::Public;
+    /// Whose pages may use what is at a route.
+    fn audience(&self, route: Option<&Route<'_>>, door: Door) -> PageAudience {
+        if door != Door::Public {
+            return PageAudience::Own;
+        }
+        match route {
+            // Players on other sites load them. Whether a page is framed, it says itself.
+            Some(Route::File(_) | Route::Moved(_)) => PageAudience::Everyone,
+            // The URL is secret: who knows it has been let in.
+            Some(Route::Session(Role::Viewer, _) | Route::Extension(..)) => PageAudience::Everyone,
+            Some(Route::Endpoint(Role::Viewer, naming)) => {
+                let name = match naming {
+                    Naming::Path(name) => Name::new(name),
+                    Naming::Token => None,
+                };
+                if self.auth.is_public(name.as_ref()) {
+                    PageAudience::Everyone
+                } else {
+                    PageAudience::Own
+                }
+            }
+            _ => PageAudience::Own,
+        }
+    }
+
+    async fn judged(
+        &self,
+        route: Option<Route<'_>>,
+        access: PageAccess<'_>,
+        request: HttpRequest,
+    ) -> Response {
+        let is_health = matches!(route, Some(Route::Health));
+        if !is_health && !self.origins.knows_host(request.door, &request.headers) {
+            return Problem::wrong_host().into();
+        }
         let Some(route) = route else {
-            let mut response = Problem::not_found("resource").into();
-            cors::open(&mut response);
-            return response;
+            return Problem::not_found("resource").into();
         };
-        let mut response = if !route.allows(&request.method) {
+        if !route.allows(&request.method) {
             Problem::method_not_allowed(&request.method, route.methods()).into()
         } else if request.method == Method::OPTIONS {
             self.answer_options(&route, &request)
+        } else if access == PageAccess::Refused {
+            Problem::foreign_page().into()
         } else {
             self.dispatch(&route, request)
                 .await
                 .unwrap_or_else(Response::from)
-        };
-        if is_public && !matches!(route, Route::Metrics) {
-            cors::open(&mut response);
         }
-        response
     }
 
-    /// Preflights are always granted (RFC 9725 §4.7.1: never 401), so that browsers can read the
-    /// real answer whatever it is.
+    /// Preflights are always answered (RFC 9725 §4.7.1: never 401). Browsers stop if the answer does
+    /// not name the page's origin.
     fn answer_options(&self, route: &Route<'_>, request: &HttpRequest) -> Response {
         if cors::is_preflight(request) {
             return cors::preflight();
@@ -437,7 +493,7 @@ impl App {
                 self.auth.permit_right(&request, Right::Metrics)?;
                 Ok(metrics::answer(self))
             }
-            Route::File(path) => self.pages.answer(path, &request.headers).await,
+            Route::File(path) => self.pages.answer(path, request).await,
             Route::Moved(target) => Ok(pages::moved(target, &request.query)),
         }
     }

@@ -6,15 +6,18 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use ::http::{HeaderMap, StatusCode, header};
+use ::http::{StatusCode, header};
 use bytes::Bytes;
 use rust_embed::RustEmbed;
 use warp::reply::Response;
 
 use super::{
+    headers::PERMISSIONS_POLICY,
+    origins::origin,
     preconditions::is_known,
     problem::Problem,
     reply::{empty, set, with_body},
+    request::HttpRequest,
 };
 
 /// Largest file served from a folder, in bytes.
@@ -24,9 +27,18 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 #[folder = "web/"]
 struct BuiltIn;
 
+/// What a page may do that asks for camera, microphone or screen.
+const CAPTURES: &str = "camera=(self), microphone=(self), display-capture=(self), geolocation=(), \
+                        midi=(), payment=(), usb=()";
+/// What other pages may do.
+const CAPTURES_NOTHING: &str = "camera=(), microphone=(), display-capture=(), geolocation=(), \
+                                midi=(), payment=(), usb=()";
+
 /// Where pages come from.
 pub(super) struct Pages {
     directory: Option<PathBuf>,
+    /// What the built-in pages may load and contact, as a Content-Security-Policy.
+    policy: String,
 }
 
 struct File {
@@ -35,22 +47,35 @@ struct File {
 }
 
 impl Pages {
-    pub(super) fn new(directory: Option<PathBuf>) -> Self {
-        Self { directory }
+    /// `servers` are URLs at which the pages may find sessions, besides this server itself.
+    pub(super) fn new(directory: Option<PathBuf>, servers: [&Option<String>; 3]) -> Self {
+        let servers = servers.into_iter().flatten().filter_map(|url| origin(url));
+        let servers: String = servers.map(|origin| format!(" {origin}")).collect();
+        // Pages of the operator's own may need more: they can state a policy in a meta element.
+        let policy = if directory.is_some() {
+            String::new()
+        } else {
+            format!(
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                 media-src 'self' blob: mediastream:; connect-src 'self'{servers}; \
+                 base-uri 'none'; form-action 'self'; "
+            )
+        };
+        Self { directory, policy }
     }
 
     /// Serves a file. The router lets only harmless paths through: no `..`, nothing hidden.
     pub(super) async fn answer(
         &self,
         path: &str,
-        headers: &HeaderMap,
+        request: HttpRequest,
     ) -> Result<Response, Problem> {
         let file = match &self.directory {
             Some(directory) => read(&directory.join(path)).await?,
             None => built_in(path),
         };
         let file = file.ok_or_else(|| Problem::not_found("page"))?;
-        let mut response = if is_known(headers, &file.etag) {
+        let mut response = if is_known(&request.headers, &file.etag) {
             empty(StatusCode::NOT_MODIFIED)
         } else {
             with_body(StatusCode::OK, &content_type(path), file.content)
@@ -58,8 +83,26 @@ impl Pages {
         set(&mut response, &header::ETAG, &file.etag);
         // Cached, but checked again each time: a new server brings new pages at once.
         set(&mut response, &header::CACHE_CONTROL, "no-cache");
-        set(&mut response, &header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        if path.ends_with(".html") {
+            self.protect(&mut response, path, &request);
+        }
         Ok(response)
+    }
+
+    /// Only the player may be framed; a page on which one click goes live, never.
+    fn protect(&self, response: &mut Response, path: &str, request: &HttpRequest) {
+        let framed = path == "watch.html" && request.parameter("embed") == Some("1");
+        let ancestors = if framed { "*" } else { "'none'" };
+        let policy = format!("{}frame-ancestors {ancestors}", self.policy);
+        set(response, &header::CONTENT_SECURITY_POLICY, &policy);
+        // Its address may hold a token.
+        set(response, &header::REFERRER_POLICY, "same-origin");
+        let captures = if path == "publish.html" {
+            CAPTURES
+        } else {
+            CAPTURES_NOTHING
+        };
+        set(response, &PERMISSIONS_POLICY, captures);
     }
 }
 

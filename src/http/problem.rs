@@ -138,6 +138,18 @@ impl Problem {
             .with(header::WWW_AUTHENTICATE, challenge)
     }
 
+    /// A page of another site sent this.
+    pub(super) fn foreign_page() -> Self {
+        let detail = "pages of this site may not do this: http.origins does not list it";
+        Self::new(StatusCode::FORBIDDEN, "foreign-page", detail)
+    }
+
+    pub(super) fn wrong_host() -> Self {
+        let detail = "this server listens on loopback only and does not know the name in Host: \
+                      set http.public_url to the address that clients use";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "wrong-host", detail)
+    }
+
     pub(super) fn precondition_required() -> Self {
         let detail = "send If-Match with the session's entity tag, or *";
         Self::new(

@@ -124,6 +124,8 @@ pub(super) fn http(config: Config, tls: Option<Tls>, admin_token: Option<Token>)
         fragment_bytes_max: limits.fragment_bytes.0,
         lenient_etag: http.lenient_etag,
         missing_is_404: http.missing_is_404,
+        origins: http.origins.into_iter().map(|origin| origin.0).collect(),
+        hsts: http.hsts,
         redirect_publishers: http.redirect_publishers.map(|url| url.0),
         redirect_viewers: http.redirect_viewers.map(|url| url.0),
         client_offers: limits.source_offers,

@@ -98,7 +98,13 @@ export class Server {
     server.udpPort = await freeUdpPort();
     server.process = spawn(
       BINARY,
-      ['serve', '--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`, '--admin.listen', 'off', ...pages, ...options],
+      [
+        'serve',
+        ...['--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`],
+        ...['--admin.listen', 'off'], // servers run side by side
+        ...pages,
+        ...options,
+      ],
       {
         cwd: server.folder,
         stdio: ['ignore', 'pipe', 'pipe'],

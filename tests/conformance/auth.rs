@@ -382,7 +382,7 @@ fn events_have_what_the_caller_may_watch_or_publish() {
     ] {
         let mut stream = TcpStream::connect(server.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let head = format!("Host: t\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let head = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
         let request = format!("GET /api/events HTTP/1.1\r\n{head}");
         stream.write_all(request.as_bytes()).unwrap();
         let mut lines = BufReader::new(stream).lines().map_while(Result::ok);

@@ -86,7 +86,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-const GET: &str = "GET /healthz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+const GET: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 /// Row W-01.
 #[test]
@@ -118,7 +118,7 @@ fn https_takes_tls_1_2_and_1_3_alone() {
     // Sessions work as usual; their URLs are paths without a scheme.
     let offer = fixture("chrome-whep-av");
     let head = format!(
-        "POST /whep/demo HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\
+        "POST /whep/demo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n",
         offer.len()
     );
@@ -210,7 +210,7 @@ impl Held {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let request = b"GET /api/events HTTP/1.1\r\nHost: t\r\n\r\n";
+        let request = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
         child.stdin.as_mut().unwrap().write_all(request).unwrap();
         let mut line = String::new();
         let mut lines = BufReader::new(child.stdout.as_mut().unwrap());

@@ -26,7 +26,7 @@ fn exhaust(mut offer: impl FnMut() -> u16) {
 
 /// A request after these bytes.
 fn after(server: &Server, bytes: &[u8]) -> Reply {
-    let request = "POST /whep/nobody HTTP/1.1\r\nHost: test\r\nContent-Type: application/sdp\r\n\
+    let request = "POST /whep/nobody HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n\
                    Connection: close\r\nContent-Length: 0\r\n\r\n";
     server.raw(&[bytes, request.as_bytes()])
 }

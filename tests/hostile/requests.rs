@@ -151,7 +151,7 @@ fn drip(server: &Server, head: &str) -> bool {
 #[test]
 fn requests_that_come_byte_by_byte_are_cut_off_and_hold_up_nobody() {
     let server = &Server::start(&["--http.header_timeout", "2s", "--http.body_timeout", "2s"]);
-    let body = "POST /whip/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n\
+    let body = "POST /whip/slow HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n\
                 Content-Length: 100000\r\n\r\n";
     a_broadcast_goes_on(server, |_, _| {
         let cut = AtomicUsize::new(0);
