@@ -82,7 +82,7 @@ async function stops(server, page, name) {
  * @param {{whip: string, whep: string, options?: string[], codec: string}} plan
  */
 async function plays(t, { whip, whep, options = [], codec }) {
-  const server = await Server.start(['--demo', 'false', ...options]);
+  const server = await Server.start(['--demo', 'false', '--http.origins', origin, ...options]);
   t.after(() => server.stop());
   const browser = await openBrowser(t);
   const studio = await started(browser, whip, `${server.origin}/whip/show`);

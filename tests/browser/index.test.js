@@ -18,7 +18,7 @@ test('the list shows the demo and updates itself', async (t) => {
   await list.goto(server.origin);
   const demo = list.locator('.card[data-name=demo]');
   await demo.locator('.badge.live').waitFor();
-  assert.equal(await demo.locator('a').getAttribute('href'), '/watch/demo');
+  assert.equal(await demo.locator('a').getAttribute('href'), `${server.origin}/watch/demo`);
 
   // A new broadcast appears, its viewers are counted, and it disappears again, without a reload.
   await list.evaluate(() => {
