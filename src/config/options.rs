@@ -124,7 +124,7 @@ section! {
         /// behind a proxy as one client.
         trusted_proxies: Vec<IpNet> = "",
         /// Origins of other sites' pages that may use the API, publish, and watch what is not public,
-        /// such as https://a.example; `*` for all. Watching what is public needs no entry.
+        /// such as `https://a.example`; `*` for all. Watching what is public needs no entry.
         origins: Vec<PageOrigin> = "",
         /// How long browsers shall refuse plain HTTP for this host (`Strict-Transport-Security`),
         /// such as 8760h. Needs TLS here, or an https:// address in `http.public_url`.

@@ -394,10 +394,14 @@ impl App {
             return PageAudience::Own;
         }
         match route {
-            // Players on other sites load them. Whether a page is framed, it says itself.
-            Some(Route::File(_) | Route::Moved(_)) => PageAudience::Everyone,
-            // The URL is secret: who knows it has been let in.
-            Some(Route::Session(Role::Viewer, _) | Route::Extension(..)) => PageAudience::Everyone,
+            // Players on other sites load files; whether a page is framed, it says itself. The URL of
+            // a session is secret: who knows it has been let in.
+            Some(
+                Route::File(_)
+                | Route::Moved(_)
+                | Route::Session(Role::Viewer, _)
+                | Route::Extension(..),
+            ) => PageAudience::Everyone,
             Some(Route::Endpoint(Role::Viewer, naming)) => {
                 let name = match naming {
                     Naming::Path(name) => Name::new(name),

@@ -82,21 +82,23 @@ impl Origins {
         if matches!(site, Some("same-origin" | "none")) {
             return PageAccess::Own;
         }
-        match text(&header::ORIGIN) {
-            Some(origin) if self.lists(origin) => PageAccess::Listed(origin),
-            Some(origin) if self.public.as_deref() == Some(origin) => PageAccess::Own,
-            Some(origin) if site.is_none() && authority(origin) == text(&header::HOST) => {
-                PageAccess::Own
-            }
-            Some(_) => PageAccess::Refused,
-            None if site.is_none() => PageAccess::Own,
+        let Some(origin) = text(&header::ORIGIN) else {
             // A link, or an address that was typed.
-            None if text(&SEC_FETCH_MODE) == Some("navigate")
-                && text(&SEC_FETCH_DEST) == Some("document") =>
-            {
+            let is_navigation = text(&SEC_FETCH_MODE) == Some("navigate")
+                && text(&SEC_FETCH_DEST) == Some("document");
+            return if site.is_none() || is_navigation {
                 PageAccess::Own
-            }
-            None => PageAccess::Refused,
+            } else {
+                PageAccess::Refused
+            };
+        };
+        let is_host = || site.is_none() && authority(origin) == text(&header::HOST);
+        if self.lists(origin) {
+            PageAccess::Listed(origin)
+        } else if self.public.as_deref() == Some(origin) || is_host() {
+            PageAccess::Own
+        } else {
+            PageAccess::Refused
         }
     }
 

@@ -50,14 +50,17 @@ impl Pages {
     /// `servers` are URLs at which the pages may find sessions, besides this server itself.
     pub(super) fn new(directory: Option<PathBuf>, servers: [&Option<String>; 3]) -> Self {
         let servers = servers.into_iter().flatten().filter_map(|url| origin(url));
-        let servers: String = servers.map(|origin| format!(" {origin}")).collect();
+        let connect: Vec<_> = std::iter::once("'self'".to_owned())
+            .chain(servers)
+            .collect();
+        let connect = connect.join(" ");
         // Pages of the operator's own may need more: they can state a policy in a meta element.
         let policy = if directory.is_some() {
             String::new()
         } else {
             format!(
                 "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                 media-src 'self' blob: mediastream:; connect-src 'self'{servers}; \
+                 media-src 'self' blob: mediastream:; connect-src {connect}; \
                  base-uri 'none'; form-action 'self'; "
             )
         };
@@ -83,7 +86,7 @@ impl Pages {
         set(&mut response, &header::ETAG, &file.etag);
         // Cached, but checked again each time: a new server brings new pages at once.
         set(&mut response, &header::CACHE_CONTROL, "no-cache");
-        if path.ends_with(".html") {
+        if Path::new(path).extension() == Some("html".as_ref()) {
             self.protect(&mut response, path, &request);
         }
         Ok(response)

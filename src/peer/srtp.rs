@@ -12,6 +12,7 @@ use aws_lc_rs::{
     cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
     hmac,
 };
+use zeroize::Zeroizing;
 
 pub use self::verifier::Verifier;
 
@@ -66,8 +67,8 @@ pub struct Error(&'static str);
 #[derive(Clone)]
 pub struct MasterKey {
     profile: Profile,
-    key: Vec<u8>,
-    salt: [u8; 14],
+    key: Zeroizing<Vec<u8>>,
+    salt: Zeroizing<[u8; 14]>,
 }
 
 impl MasterKey {
@@ -89,19 +90,19 @@ impl MasterKey {
             return Err(Error("keying material is too short"));
         };
         // RFC 7714 §11: the 96-bit salt is zero-extended to 112 bits for the key derivation.
-        let mut padded = [0; 14];
+        let mut padded = Zeroizing::new([0; 14]);
         for (to, from) in padded.iter_mut().zip(salt) {
             *to = *from;
         }
         Ok(Self {
             profile,
-            key: key.to_vec(),
+            key: Zeroizing::new(key.to_vec()),
             salt: padded,
         })
     }
 
     /// The key derivation of RFC 3711 §4.3 with a key derivation rate of zero.
-    fn derive<const N: usize>(&self, label: u8) -> Result<[u8; N], Error> {
+    fn derive<const N: usize>(&self, label: u8) -> Result<Zeroizing<[u8; N]>, Error> {
         let failed = |_| Error("key derivation failed");
         let algorithm = if self.key.len() == 16 {
             &AES_128
@@ -110,7 +111,7 @@ impl MasterKey {
         };
         let key = UnboundCipherKey::new(algorithm, &self.key).map_err(failed)?;
         let key = EncryptingKey::ctr(key).map_err(failed)?;
-        let [s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13] = self.salt;
+        let [s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13] = *self.salt;
         let iv = [
             s0,
             s1,
@@ -129,14 +130,14 @@ impl MasterKey {
             0,
             0,
         ];
-        let mut out = [0; N];
-        key.less_safe_encrypt(&mut out, EncryptionContext::Iv128(iv.into()))
+        let mut out = Zeroizing::new([0; N]);
+        key.less_safe_encrypt(&mut *out, EncryptionContext::Iv128(iv.into()))
             .map_err(failed)?;
         Ok(out)
     }
 
     fn salt<const N: usize>(&self, label: u8) -> Result<[u8; N], Error> {
-        self.derive(label)
+        self.derive(label).map(|salt| *salt)
     }
 
     fn cipher(&self, labels: [u8; 3]) -> Result<Cipher, Error> {
@@ -144,27 +145,27 @@ impl MasterKey {
         let failed = |_| Error("key has the wrong length");
         Ok(match self.profile {
             Profile::Aes128Gcm => {
-                let key = UnboundKey::new(&AES_128_GCM, &self.derive::<16>(encryption)?);
+                let key = UnboundKey::new(&AES_128_GCM, &*self.derive::<16>(encryption)?);
                 Cipher::Gcm {
                     key: Box::new(LessSafeKey::new(key.map_err(failed)?)),
                     salt: self.salt(salting)?,
                 }
             }
             Profile::Aes256Gcm => {
-                let key = UnboundKey::new(&AES_256_GCM, &self.derive::<32>(encryption)?);
+                let key = UnboundKey::new(&AES_256_GCM, &*self.derive::<32>(encryption)?);
                 Cipher::Gcm {
                     key: Box::new(LessSafeKey::new(key.map_err(failed)?)),
                     salt: self.salt(salting)?,
                 }
             }
             Profile::Aes128CmSha1 => {
-                let key = UnboundCipherKey::new(&AES_128, &self.derive::<16>(encryption)?);
+                let key = UnboundCipherKey::new(&AES_128, &*self.derive::<16>(encryption)?);
                 Cipher::Cm {
                     key: Box::new(EncryptingKey::ctr(key.map_err(failed)?).map_err(failed)?),
                     salt: self.salt(salting)?,
                     authentication: Box::new(hmac::Key::new(
                         hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-                        &self.derive::<20>(authentication)?,
+                        &*self.derive::<20>(authentication)?,
                     )),
                 }
             }
@@ -355,8 +356,8 @@ mod tests {
     fn derives_the_keys_of_rfc_3711() {
         let master = MasterKey {
             profile: Profile::Aes128CmSha1,
-            key: hex("E1F97A0D3E018BE0D64FA32C06DE4139"),
-            salt: hex("0EC675AD498AFEEBB6960B3AABE6").try_into().unwrap(),
+            key: hex("E1F97A0D3E018BE0D64FA32C06DE4139").into(),
+            salt: Zeroizing::new(hex("0EC675AD498AFEEBB6960B3AABE6").try_into().unwrap()),
         };
         assert_eq!(
             master.derive::<16>(0).unwrap()[..],

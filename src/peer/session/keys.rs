@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    fmt,
     sync::{Arc, LazyLock, OnceLock},
     time::{Duration, Instant},
 };
@@ -14,16 +15,25 @@ use str0m::crypto::{
     },
 };
 
+use zeroize::Zeroizing;
+
 use crate::peer::srtp;
 
 /// The DTLS keys of one session, once the handshake is done.
 pub(super) type KeySlot = Arc<OnceLock<Exported>>;
 
-#[derive(Debug)]
 pub(super) struct Exported {
-    pub(super) material: Vec<u8>,
+    /// Overwritten when it is dropped.
+    pub(super) material: Zeroizing<Vec<u8>>,
     pub(super) profile: srtp::Profile,
     pub(super) client: bool,
+}
+
+/// Without the keys.
+impl fmt::Debug for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exported(..)")
+    }
 }
 
 thread_local! {
@@ -153,7 +163,7 @@ impl DtlsInstance for TappedInstance {
             && let Some(profile) = known_profile(*profile)
         {
             let exported = Exported {
-                material: material.to_vec(),
+                material: Zeroizing::new(material.to_vec()),
                 profile,
                 client,
             };
@@ -217,6 +227,18 @@ mod tests {
     fn record(epoch: u8, length: u8) -> Vec<u8> {
         let header = [23, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 9, 0, length];
         [&header[..], &vec![7; usize::from(length)]].concat()
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        let keys = KeySlot::default();
+        let exported = Exported {
+            material: Zeroizing::new(vec![0xab; 4]),
+            profile: srtp::Profile::Aes128Gcm,
+            client: true,
+        };
+        assert!(keys.set(exported).is_ok());
+        assert_eq!(format!("{keys:?}"), "OnceLock(Exported(..))");
     }
 
     #[test]
