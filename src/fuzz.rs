@@ -56,7 +56,7 @@ pub fn fragment(data: &[u8]) {
 
 /// A datagram on the port of all sessions: which session is it for, and which stream?
 pub fn datagram(data: &[u8]) {
-    udp::look(data);
+    udp::stun::look(data);
     session::rtp_stream(data);
 }
 

@@ -1,6 +1,6 @@
 //! Messages to a worker.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use str0m::IceCreds;
 use tokio::sync::oneshot;
@@ -33,11 +33,6 @@ pub(super) enum Message {
     JoinOnWebrtcbin(Box<WebrtcbinViewer>),
     /// Feedback from the connection of a viewer on webrtcbin.
     Feedback { viewer: u64, feedback: Feedback },
-    /// Trickled candidates.
-    Candidates {
-        viewer: u64,
-        candidates: Vec<SocketAddr>,
-    },
     /// Give a viewer this layer of its picture, or let the server choose.
     Select { viewer: u64, layer: Option<usize> },
     /// Send a viewer another rendition of a track.

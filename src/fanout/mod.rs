@@ -129,6 +129,7 @@ impl Fanout {
             send_failed: port.send_failed.load(Relaxed),
             queue_dropped: dropped + port.queue_dropped.load(Relaxed),
             unknown_datagrams: port.unknown.load(Relaxed),
+            datagrams_refused: port.refused.load(Relaxed),
             ..Statistics::default()
         };
         let workers = self.inner.pool.workers().iter();

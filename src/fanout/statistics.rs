@@ -29,6 +29,8 @@ pub struct Statistics {
     pub queue_dropped: u64,
     /// Datagrams from unknown senders.
     pub unknown_datagrams: u64,
+    /// Datagrams of sessions that got too many, or checks from too many addresses.
+    pub datagrams_refused: u64,
     /// Panics that workers have recovered from; each ended the viewers of one worker.
     pub worker_panics: u64,
 }

@@ -78,10 +78,10 @@ impl Fanout {
 }
 
 impl Viewer {
-    /// Adds trickled candidates (RFC 8840).
+    /// Adds trickled candidates (RFC 8840). The direct engine, an ICE-lite agent, needs none.
     pub fn add_candidates(&self, candidates: &[SocketAddr]) {
         match self {
-            Self::Direct(viewer) => viewer.add_candidates(candidates),
+            Self::Direct(_) => {}
             Self::Webrtcbin(viewer) => viewer.add_candidates(candidates),
         }
     }

@@ -146,9 +146,6 @@ impl Worker {
                 self.webrtcbin
                     .feedback(&self.context, renditions, viewer, feedback);
             }
-            Message::Candidates { viewer, candidates } => {
-                self.with(viewer, |viewer, _, _| viewer.add_candidates(&candidates));
-            }
             Message::Select { viewer, layer } => {
                 let now = self.context.now;
                 self.with(viewer, |viewer, _, _| viewer.playout.select(layer, now));

@@ -81,6 +81,7 @@ fn counters(app: &App, text: &mut String) -> fmt::Result {
         ("send_failed_total", "Sends that failed for another reason, such as no route.", fanout.send_failed),
         ("queue_dropped_total", "Frames and datagrams lost to full queues.", fanout.queue_dropped),
         ("unknown_datagrams_total", "Datagrams of no session.", fanout.unknown_datagrams),
+        ("datagrams_refused_total", "Datagrams past a session's budget.", fanout.datagrams_refused),
         ("worker_panics_total", "Faults that ended the viewers of one worker.", fanout.worker_panics),
     ] {
         head(text, name, "counter", help)?;

@@ -136,11 +136,12 @@ impl Publisher {
         Ok((Self::Webrtcbin(Box::new(publisher)), answer))
     }
 
-    /// Adds remote candidates (trickle ICE) on the bundle's transport.
+    /// Adds remote candidates (trickle ICE) on the bundle's transport. The direct engine, an ICE-lite
+    /// agent, needs none.
     pub fn add_candidates(&self, candidates: &[SocketAddr]) {
         match self {
             Self::Webrtcbin(publisher) => publisher.add_candidates(candidates),
-            Self::Direct(publisher) => publisher.add_candidates(candidates),
+            Self::Direct(_) => {}
         }
     }
 

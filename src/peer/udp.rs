@@ -3,17 +3,16 @@
 //! Each thread that sends much has a socket of its own, with the same address; the kernel spreads
 //! the peers' datagrams over the sockets, and all are read.
 //!
-//! Knows STUN just well enough to distinguish sessions by the user name fragment; understands
-//! neither DTLS nor RTP.
+//! Knows STUN just well enough to find the session of a message; understands neither DTLS nor RTP.
 
 mod addresses;
+mod routes;
 mod socket;
+pub(crate) mod stun;
 
 use std::{
-    collections::HashMap,
-    fmt,
     io::{self, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -24,10 +23,15 @@ use std::{
 use quinn_udp::{BATCH_SIZE, RecvMeta};
 use tokio::{io::Interest, runtime::Handle, task::JoinSet};
 
-use self::socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until};
+pub(crate) use self::routes::{Claim, DatagramLimits, DatagramRoute};
 pub use self::{
     addresses::LocalAddresses,
     socket::{AddressPair, BufferSizes, Sent},
+};
+use self::{
+    routes::{Found, Routes},
+    socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until},
+    stun::Transaction,
 };
 
 /// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
@@ -52,46 +56,6 @@ pub(crate) struct Datagram {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Takes a session's datagrams. Must not wait; returns false, and drops the datagram, if there is no
-/// room.
-type Deliver = Arc<dyn Fn(Datagram) -> bool + Send + Sync>;
-
-/// A session's identity and its receiver of datagrams.
-#[derive(Clone)]
-pub(crate) struct DatagramRoute {
-    session: u64,
-    deliver: Deliver,
-}
-
-impl DatagramRoute {
-    /// The route to a session. `session` is unique to it, see [`Port::next_session`].
-    pub(crate) fn new(
-        session: u64,
-        deliver: impl Fn(Datagram) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            session,
-            deliver: Arc::new(deliver),
-        }
-    }
-
-    pub(crate) const fn session(&self) -> u64 {
-        self.session
-    }
-}
-
-impl fmt::Debug for DatagramRoute {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DatagramRoute").field(&self.session).finish()
-    }
-}
-
-#[derive(Debug, Default)]
-struct Routes {
-    by_ufrag: HashMap<[u8; UFRAG_CHARS], DatagramRoute>,
-    by_address: HashMap<SocketAddr, DatagramRoute>,
-}
-
 /// What the port has counted so far.
 #[derive(Debug, Default)]
 pub struct PortCounters {
@@ -103,6 +67,8 @@ pub struct PortCounters {
     pub send_failed: AtomicU64,
     /// Datagrams dropped because their session's queue was full.
     pub queue_dropped: AtomicU64,
+    /// Datagrams dropped because their session had got too many, or checks from too many addresses.
+    pub refused: AtomicU64,
 }
 
 /// The UDP port shared by all sessions of the direct engine, and the socket that this handle sends
@@ -211,22 +177,6 @@ impl Port {
         }
     }
 
-    /// The address that sessions give str0m as their own towards `peer`. All addresses of the
-    /// machine are one to it: answers leave from where the check arrived.
-    pub(crate) fn local(&self, peer: SocketAddr) -> SocketAddr {
-        let [ipv4, ipv6] = self.locals();
-        if peer.is_ipv4() { ipv4 } else { ipv6 }
-    }
-
-    /// Every address that [`Port::local`] may return.
-    pub(crate) fn locals(&self) -> [SocketAddr; 2] {
-        [
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ]
-        .map(|ip| SocketAddr::new(ip, self.shared.number))
-    }
-
     /// Number of datagrams one segmented send may carry: 1 where the kernel cannot segment.
     pub fn segments_max(&self) -> usize {
         self.socket.segments_max()
@@ -273,30 +223,44 @@ impl Port {
     }
 
     pub(crate) fn register(&self, ufrag: [u8; UFRAG_CHARS], route: DatagramRoute) {
-        self.routes().by_ufrag.insert(ufrag, route);
+        self.routes().register(ufrag, route);
     }
 
-    /// From now on datagrams from `address` belong to the session that has proved its presence
-    /// there by passing ICE's integrity check.
-    pub(crate) fn bind_address(&self, address: SocketAddr, route: DatagramRoute) {
-        self.routes().by_address.insert(address, route);
+    /// Datagrams with this user name fragment belong to nobody any more.
+    pub(crate) fn forget_ufrag(&self, ufrag: [u8; UFRAG_CHARS]) {
+        self.routes().forget_ufrag(ufrag);
     }
 
-    /// Forgets a session.
-    pub(crate) fn unregister(
+    /// From now on datagrams from `address` belong to this session, unless another one has a better
+    /// claim to it.
+    pub(crate) fn bind_address(
         &self,
-        ufrag: [u8; UFRAG_CHARS],
-        addresses: impl IntoIterator<Item = SocketAddr>,
-        session: u64,
+        address: SocketAddr,
+        route: &DatagramRoute,
+        claim: Claim,
+        now: Instant,
     ) {
-        let mut routes = self.routes();
-        routes.by_ufrag.remove(&ufrag);
-        for address in addresses {
-            let bound = routes.by_address.get(&address);
-            if bound.is_some_and(|route| route.session == session) {
-                routes.by_address.remove(&address);
-            }
-        }
+        self.routes().bind(address, route, claim, now);
+    }
+
+    /// Datagrams from `address` no longer belong to this session.
+    pub(crate) fn release_address(&self, address: SocketAddr, session: u64) {
+        self.routes().release(address, session);
+    }
+
+    /// The response to this request belongs to this session, wherever it comes from.
+    pub(crate) fn expect_response(&self, transaction: Transaction, route: DatagramRoute) {
+        self.routes().expect(transaction, route);
+    }
+
+    /// No response to this request is expected any more.
+    pub(crate) fn forget_response(&self, transaction: Transaction) {
+        self.routes().forget_transaction(transaction);
+    }
+
+    /// A check came from one address too many.
+    pub(crate) fn count_refused(&self) {
+        self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     fn routes(&self) -> std::sync::MutexGuard<'_, Routes> {
@@ -304,15 +268,6 @@ impl Port {
             .routes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn route(&self, source: SocketAddr, datagram: &[u8]) -> Option<DatagramRoute> {
-        let routes = self.routes();
-        match stun_ufrag(datagram) {
-            // A binding request names its session; this is how an address is learnt or changes.
-            Some(ufrag) => routes.by_ufrag.get(&ufrag).cloned(),
-            None => routes.by_address.get(&source).cloned(),
-        }
     }
 
     /// Starts receiving. Must be called inside a tokio runtime.
@@ -374,121 +329,39 @@ impl Port {
                 tokio::task::yield_now().await;
                 continue;
             };
+            let now = Instant::now();
             for (meta, slice) in metas.iter().zip(&slices).take(count) {
                 let data = slice.get(..meta.len).unwrap_or_default();
                 let ends = socket.ends_of(meta);
                 for datagram in data.chunks(meta.stride.max(1)) {
-                    self.deliver(ends, datagram);
+                    self.deliver(ends, datagram, now);
                 }
             }
         }
     }
 
     /// Hands a datagram to its session.
-    fn deliver(&self, ends: AddressPair, datagram: &[u8]) {
+    fn deliver(&self, ends: AddressPair, datagram: &[u8], now: Instant) {
         let counters = &self.shared.counters;
-        let Some(route) = self.route(ends.remote, datagram) else {
-            counters.unknown.fetch_add(1, Ordering::Relaxed);
-            return;
+        let found = self.routes().find(ends.remote, datagram, now);
+        let lost = match found {
+            Found::Session(route) => {
+                let bytes = datagram.to_vec();
+                if (route.deliver)(Datagram { ends, bytes }) {
+                    return;
+                }
+                &counters.queue_dropped
+            }
+            Found::Refused => &counters.refused,
+            Found::Unknown => &counters.unknown,
         };
-        let datagram = Datagram {
-            ends,
-            bytes: datagram.to_vec(),
-        };
-        if !(route.deliver)(datagram) {
-            counters.queue_dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        lost.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// The local user name fragment in a STUN binding request (RFC 8489 §5, RFC 8445 §7.1.1: the
-/// USERNAME is the receiver's fragment, a colon and the sender's).
-fn stun_ufrag(datagram: &[u8]) -> Option<[u8; UFRAG_CHARS]> {
-    const BINDING_REQUEST: u16 = 1;
-    const USERNAME: u16 = 6;
-    let value = stun_attribute(datagram, BINDING_REQUEST, USERNAME)?;
-    let (ufrag, rest) = value.split_first_chunk::<UFRAG_CHARS>()?;
-    rest.starts_with(b":").then_some(*ufrag)
-}
-
-/// Whether a STUN binding request nominates its pair (RFC 8445 §7.1.2).
-pub(crate) fn stun_nominates(datagram: &[u8]) -> bool {
-    stun_attribute(datagram, 1, 0x25).is_some()
-}
-
-/// Whether this is a STUN success response to a binding request.
-pub(crate) fn is_stun_success(datagram: &[u8]) -> bool {
-    matches!(datagram, [1, 1, _, _, 0x21, 0x12, 0xa4, 0x42, ..])
-}
-
-/// Everything read from a datagram before its session is known.
-#[cfg(any(test, feature = "fuzz"))]
-pub(crate) fn look(datagram: &[u8]) {
-    let _ = (
-        stun_ufrag(datagram),
-        stun_nominates(datagram),
-        is_stun_success(datagram),
-    );
-}
-
-fn stun_attribute(datagram: &[u8], message: u16, wanted: u16) -> Option<&[u8]> {
-    let (header, mut rest) = datagram.split_first_chunk::<20>()?;
-    let [t0, t1, _, _, 0x21, 0x12, 0xa4, 0x42, ..] = *header else {
-        return None;
-    };
-    if u16::from_be_bytes([t0, t1]) != message {
-        return None;
-    }
-    while let Some(([a0, a1, l0, l1], after)) = rest.split_first_chunk::<4>() {
-        let len = usize::from(u16::from_be_bytes([*l0, *l1]));
-        if u16::from_be_bytes([*a0, *a1]) == wanted {
-            return after.get(..len);
-        }
-        rest = after.get(len.next_multiple_of(4)..)?;
-    }
-    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn binding_request(username: &[u8], nominate: bool) -> Vec<u8> {
-        let mut message = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
-        message.extend([7; 12]);
-        message.extend([0, 6]);
-        message.extend(u16::try_from(username.len()).unwrap().to_be_bytes());
-        message.extend(username);
-        message.resize(message.len().next_multiple_of(4), 0);
-        if nominate {
-            message.extend([0, 0x25, 0, 0]);
-        }
-        message
-    }
-
-    #[test]
-    fn a_binding_request_names_its_session() {
-        let request = binding_request(b"abcdefgh:xyzz", true);
-        assert_eq!(stun_ufrag(&request), Some(*b"abcdefgh"));
-        assert!(stun_nominates(&request));
-        assert!(!stun_nominates(&binding_request(b"abcdefgh:x", false)));
-    }
-
-    #[test]
-    fn other_datagrams_name_none() {
-        for datagram in [
-            binding_request(b"abcdefghi:x", false),
-            binding_request(b"abc:x", false),
-            vec![22, 254, 253],
-            vec![0x90; 40],
-            vec![],
-        ] {
-            assert_eq!(stun_ufrag(&datagram), None);
-        }
-        let mut cut = binding_request(b"abcdefgh:xyzz", false);
-        cut.truncate(30);
-        assert_eq!(stun_ufrag(&cut), None);
-    }
 
     #[test]
     fn the_bound_address_is_advertised() {

@@ -152,6 +152,22 @@ impl Connection {
         (self.accept)(&mut self.peer, answer);
     }
 
+    /// A check that it would send now.
+    pub(super) fn check(mut self) -> Vec<u8> {
+        let mut now = Instant::now();
+        let mut check = None;
+        while check.is_none() {
+            now += TICK;
+            self.peer.tick(now).unwrap();
+            let send = |out: &Transmit| {
+                check = Some(out.contents.to_vec());
+                Ok(())
+            };
+            self.peer.poll(send, |_| {}).unwrap();
+        }
+        check.unwrap()
+    }
+
     pub(super) fn run(mut self) {
         let mut before = Mode::Normal;
         loop {

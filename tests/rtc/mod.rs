@@ -290,6 +290,15 @@ impl Client {
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
+    /// Begins to watch and never connects. Returns the answer, and a valid check.
+    pub(crate) fn ask_to_watch(server: &Server, broadcast: &str) -> (String, Vec<u8>) {
+        let mut connection = Connection::watching(None);
+        let path = format!("/whep/{broadcast}");
+        let reply = server.post_offer(&path, &connection.offer).expect(201);
+        connection.answered(reply.text());
+        (reply.text().to_owned(), connection.check())
+    }
+
     /// Accepts sound only.
     pub(crate) fn listen(server: &Server, broadcast: &str) -> Self {
         let connection = Connection::listening();

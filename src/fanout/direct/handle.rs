@@ -1,7 +1,6 @@
 //! A viewer on the direct engine as its session holds it, and how it begins.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -27,7 +26,7 @@ use crate::{
     peer::{
         End, Event, sdp,
         session::{Incoming, PeerSession},
-        udp::DatagramRoute,
+        udp::{DatagramLimits, DatagramRoute},
     },
 };
 
@@ -53,7 +52,7 @@ impl Fanout {
         let slot = self.slot()?;
         let route = {
             let (viewer, worker) = (slot.key, slot.worker.clone());
-            DatagramRoute::new(viewer, move |datagram| {
+            DatagramRoute::new(viewer, DatagramLimits::VIEWER, move |datagram| {
                 worker.tell(Message::Datagram { viewer, datagram })
             })
         };
@@ -108,17 +107,6 @@ pub(in crate::fanout) fn playout_track(
 }
 
 impl DirectHandle {
-    /// See [`Viewer::add_candidates`].
-    ///
-    /// [`Viewer::add_candidates`]: crate::fanout::Viewer::add_candidates
-    pub(in crate::fanout) fn add_candidates(&self, candidates: &[SocketAddr]) {
-        // With ICE-lite candidates are only a hint: losing them to a full queue does no harm.
-        self.slot.worker.tell(Message::Candidates {
-            viewer: self.slot.key,
-            candidates: candidates.to_vec(),
-        });
-    }
-
     pub(in crate::fanout) const fn slot(&self) -> &ViewerSlot {
         &self.slot
     }

@@ -1,7 +1,6 @@
 //! One viewer on its worker: its session, and where its playout sends packets.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -101,10 +100,6 @@ impl DirectViewer {
     pub(in crate::fanout) fn ended(&self) -> Option<End> {
         let dropped = || self.counters.closed.load(Relaxed).then_some(End::Deleted);
         self.ended.or_else(dropped)
-    }
-
-    pub(in crate::fanout) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
-        self.session.add_candidates(candidates);
     }
 
     pub(in crate::fanout) fn restart(

@@ -31,7 +31,7 @@ use crate::{
                 steps,
             },
         },
-        udp::{Datagram, DatagramRoute, Port},
+        udp::{Datagram, DatagramLimits, DatagramRoute, Port},
     },
 };
 
@@ -134,7 +134,7 @@ impl Stage {
         };
         let (sections, tracks) = tracks.choose(&offer, |_, _| tracks::random_ssrc())?;
         let viewer = port.next_session();
-        let route = DatagramRoute::new(viewer, |_| true);
+        let route = DatagramRoute::new(viewer, DatagramLimits::VIEWER, |_| true);
         let (session, transport) = PeerSession::accept(&offer, &port, route, Incoming::default())?;
         let answer = sdp::viewer_answer(&offer, &sections, &transport);
         let counters = Arc::<ViewerCounters>::default();

@@ -7,7 +7,7 @@ mod reception;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
@@ -81,11 +81,6 @@ impl DirectPublisher {
             },
             answer,
         ))
-    }
-
-    /// Adds trickled candidates.
-    pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
-        self.session.add_candidates(candidates);
     }
 
     /// Asks for a keyframe.

@@ -1,7 +1,6 @@
 //! A publisher's session: one task that hands packets in order to the pipelines.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -23,7 +22,7 @@ use crate::{
         End, Event,
         sdp::{self, Choice, Offer, Section},
         session::{EXTENSIONS, Incoming, PeerSession, Report},
-        udp::{Datagram, DatagramRoute, Port},
+        udp::{Datagram, DatagramLimits, DatagramRoute, Port},
     },
     pipeline,
 };
@@ -69,7 +68,6 @@ struct Counters {
 }
 
 enum Command {
-    Candidates(Vec<SocketAddr>),
     Keyframe,
     Bitrate(u64),
     Restart(
@@ -117,9 +115,11 @@ impl Reception {
     ) -> Result<(ReceptionHandle, Self, String), sdp::Error> {
         let choices = offer.choose_publish()?;
         let (queue, datagrams) = mpsc::channel(DATAGRAMS_MAX);
-        let route = DatagramRoute::new(port.next_session(), move |datagram| {
-            queue.try_send(datagram).is_ok()
-        });
+        let route = DatagramRoute::new(
+            port.next_session(),
+            DatagramLimits::PUBLISHER,
+            move |datagram| queue.try_send(datagram).is_ok(),
+        );
         let incoming = Incoming::new(offer, &choices);
         let (session, transport) = PeerSession::accept(offer, port, route, incoming)?;
         let transport = sdp::Transport {
@@ -172,12 +172,6 @@ impl Reception {
 }
 
 impl ReceptionHandle {
-    /// Adds trickled candidates. With ICE-lite they are only a hint: losing them to a full queue does
-    /// no harm.
-    pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
-        self.tell(Command::Candidates(candidates.to_vec()));
-    }
-
     /// Asks for a keyframe now (PLI).
     pub(super) fn request_keyframe(&self) {
         self.tell(Command::Keyframe);
@@ -289,7 +283,7 @@ impl Reception {
     pub(super) fn step(
         &mut self,
         now: Instant,
-        datagram: Option<(SocketAddr, &[u8])>,
+        datagram: Option<(std::net::SocketAddr, &[u8])>,
     ) -> Option<End> {
         let mut reports = Vec::new();
         match datagram {
@@ -306,7 +300,6 @@ impl Reception {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Candidates(candidates) => self.session.add_candidates(&candidates),
             Command::Keyframe => self.session.request_keyframe(Instant::now()),
             Command::Bitrate(bitrate) => self.session.request_bitrate(Instant::now(), bitrate),
             Command::Restart(credentials, reply) => {

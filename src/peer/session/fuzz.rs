@@ -12,7 +12,7 @@ use self::peer::port;
 use super::{Incoming, PeerSession};
 use crate::peer::{
     sdp::{self, Offer, Role},
-    udp::{self, DatagramRoute},
+    udp::{DatagramLimits, DatagramRoute},
 };
 
 /// What a client does, or what happens meanwhile.
@@ -61,15 +61,13 @@ pub(crate) fn datagrams(publish: &str, watch: &str, data: &[u8]) -> io::Result<(
     let choices = publisher.choose_publish().map_err(wrong)?;
     let sent = Incoming::new(&publisher, &choices);
     for (offer, incoming) in [(publisher, sent), (viewer, Incoming::default())] {
-        let route = DatagramRoute::new(port.next_session(), |_| true);
+        let route = DatagramRoute::new(port.next_session(), DatagramLimits::VIEWER, |_| true);
         let (mut session, _) =
             PeerSession::accept(&offer, &port, route, incoming).map_err(wrong)?;
         let (mut rest, mut reports) = (data, Vec::new());
         while let Some((length, tail)) = rest.split_first_chunk::<2>() {
             let length = usize::from(u16::from_be_bytes(*length) & 0x7ff);
             let (datagram, tail) = tail.split_at_checked(length).unwrap_or((tail, &[]));
-            udp::stun_nominates(datagram);
-            udp::is_stun_success(datagram);
             session.receive(Instant::now(), here(9).into(), datagram, &mut reports);
             rest = tail;
         }

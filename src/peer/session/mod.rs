@@ -1,17 +1,20 @@
-//! A peer connection on the direct engine, for both directions: a str0m session (ICE-lite, DTLS,
-//! RTCP, and a publisher's RTP).
+//! A peer connection on the direct engine, for both directions: a str0m session (DTLS, RTCP, and a
+//! publisher's RTP).
 //!
-//! SDP is ours ([`super::sdp`]), and so is the RTP sent to viewers (`fanout`, [`super::srtp`]);
-//! str0m maintains the connection. A session does nothing on its own: a fan-out worker (viewers) or
+//! SDP is ours ([`super::sdp`]), and so are ICE (`ice`) and the RTP sent to viewers (`fanout`,
+//! [`super::srtp`]); str0m maintains the connection. A session does nothing on its own: a fan-out worker (viewers) or
 //! a task (publishers) gives it datagrams and time, and takes its reports.
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod ice;
 mod incoming;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,24 +30,33 @@ use tracing::Span;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::incoming::rtp_stream;
 pub(crate) use self::incoming::{EXTENSIONS, Incoming};
-use self::keys::{CERTIFICATE, Exported, KeySlot, NEW_SLOT, PROVIDER};
+use self::{
+    ice::{Answered, Check, Credentials, Ice},
+    keys::{CERTIFICATE, Exported, KeySlot, NEW_SLOT, PROVIDER},
+};
 use super::{
     End, sdp, srtp,
-    udp::{self, AddressPair, DatagramRoute, Port, UFRAG_CHARS},
+    udp::{
+        AddressPair, Claim, DatagramRoute, Port, UFRAG_CHARS,
+        stun::{self, Transaction},
+    },
 };
 use crate::media::Kind;
 
-/// Addresses one session may use in its life; NAT rebinding and mobility need a handful.
-const ADDRESSES_MAX: usize = 16;
 /// Jumbo frames are no longer than this; longer datagrams are dropped. str0m's DTLS panics at 30 000
 /// bytes.
 const DATAGRAM_BYTES_MAX: usize = 9216;
-/// Remote candidates one session may name.
-const CANDIDATES_MAX: usize = 32;
+/// The two ends of the connection, as str0m sees them: for it the peer never moves (RFC 5737).
+const STAND_IN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+const PEER_STAND_IN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 9);
+/// Time between two claims to the address that is sent to, while it gives signs of life.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest time between two checks that str0m is shown; it misses them after 15 s.
+const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a session reports to the worker that drives it.
 pub(crate) enum Report {
-    /// ICE and DTLS are up: media can be encrypted with this.
+    /// ICE and DTLS are up, and the peer receives where it says: media can be encrypted with this.
     Connected(Box<srtp::Sender>),
     /// Decrypted RTCP from the peer (viewers only).
     Rtcp(Box<Rtcp>),
@@ -54,13 +66,6 @@ pub(crate) enum Report {
     Closed(End),
 }
 
-/// Where a datagram came from, and whether it nominates that pair.
-#[derive(Clone, Copy)]
-struct CheckedFrom {
-    ends: AddressPair,
-    nominated: bool,
-}
-
 /// One peer connection of the direct engine.
 pub(crate) struct PeerSession {
     rtc: Rtc,
@@ -68,18 +73,22 @@ pub(crate) struct PeerSession {
     port: Port,
     route: DatagramRoute,
     ufrag: [u8; UFRAG_CHARS],
-    /// Every address that has passed ICE's integrity check, and where its latest check arrived.
-    addresses: Vec<AddressPair>,
-    /// Where media goes: the latest nominated pair.
-    nominated: Option<AddressPair>,
+    ice: Ice,
+    /// The check of ours whose response the port expects.
+    expected: Option<Transaction>,
+    /// When str0m was last shown a check.
+    shown: Option<Instant>,
+    /// Until the peer's address is proven.
+    connected: Option<Box<srtp::Sender>>,
     /// When str0m wants to be called again.
     wake: Instant,
     /// When the peer last gave a sign of life (RFC 7675).
     heard: Instant,
+    /// When the session last claimed the address that it sends to.
+    claimed: Instant,
     /// Set until the DTLS handshake begins: the timers of its flights run only once there is an
     /// address to send them to. True if the first flight is ours.
     dtls: Option<bool>,
-    candidates: usize,
     incoming: Incoming,
     /// Distinguishes the peer's packets from forged ones, once there are keys.
     verifier: Option<srtp::Verifier>,
@@ -118,38 +127,45 @@ impl PeerSession {
         let keys = NEW_SLOT
             .take()
             .ok_or_else(|| refused("no DTLS instance was made"))?;
-        for address in port.locals() {
-            rtc.add_local_candidate(Candidate::host(address, "udp").map_err(refused)?);
-        }
+        rtc.add_local_candidate(Candidate::host(STAND_IN, "udp").map_err(refused)?);
         incoming.declare(&mut rtc);
-        let mut api = rtc.direct_api();
-        api.set_remote_ice_credentials(IceCreds {
+        let remote = IceCreds {
             ufrag: offer.ice_ufrag.clone(),
             pass: offer.ice_pwd.clone(),
-        });
+        };
+        let mut api = rtc.direct_api();
+        api.set_remote_ice_credentials(remote.clone());
         api.set_remote_fingerprint(str0m::crypto::Fingerprint {
             hash_func: hash.clone(),
             bytes: fingerprint.clone(),
         });
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
         port.register(ufrag, route.clone());
-        let mut session = Self {
+        let ice = Ice::new(
+            Credentials {
+                local: credentials.clone(),
+                remote,
+            },
+            now,
+        );
+        let session = Self {
             rtc,
             keys,
             port: port.clone(),
             route,
             ufrag,
-            addresses: Vec::new(),
-            nominated: None,
+            ice,
+            expected: None,
+            shown: None,
+            connected: None,
             wake: now,
             heard: now,
+            claimed: now,
             dtls: Some(offer.setup != sdp::Setup::Active),
-            candidates: 0,
             incoming,
             verifier: None,
             span: Span::current(),
         };
-        session.add_candidates(&offer.candidates);
         let transport = transport(credentials, fingerprint, port);
         Ok((session, transport))
     }
@@ -162,28 +178,18 @@ impl PeerSession {
     pub(crate) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
         let (ufrag, local) = local_credentials()?;
         let old = std::mem::replace(&mut self.ufrag, ufrag);
-        self.port.unregister(old, [], self.route.session());
+        self.port.forget_ufrag(old);
         self.port.register(ufrag, self.route.clone());
         let mut api = self.rtc.direct_api();
         api.set_local_ice_credentials(local.clone());
-        api.set_remote_ice_credentials(remote);
+        api.set_remote_ice_credentials(remote.clone());
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        // The peer starts over, with a new allowance.
-        self.candidates = 0;
+        self.ice.restart(Credentials {
+            local: local.clone(),
+            remote,
+        });
+        self.expect_response();
         Ok(transport(local, fingerprint, &self.port))
-    }
-
-    /// Adds remote candidates; ignores those beyond the session's limit.
-    pub(crate) fn add_candidates(&mut self, candidates: &[SocketAddr]) {
-        for address in candidates {
-            if self.candidates == CANDIDATES_MAX {
-                return;
-            }
-            self.candidates += 1;
-            if let Ok(candidate) = Candidate::host(*address, "udp") {
-                self.rtc.add_remote_candidate(candidate);
-            }
-        }
     }
 
     /// Takes one datagram.
@@ -194,28 +200,120 @@ impl PeerSession {
         datagram: &[u8],
         reports: &mut Vec<Report>,
     ) {
-        if datagram.len() > DATAGRAM_BYTES_MAX {
+        if stun::is_stun(datagram) {
+            self.stun(now, ends, datagram, reports);
             return;
         }
+        if datagram.len() > DATAGRAM_BYTES_MAX || !self.admits(datagram) {
+            return;
+        }
+        let shown = self.show(now, datagram);
+        self.finish(now, shown, Some(ends.remote), reports);
+    }
+
+    /// Gives str0m a datagram.
+    fn show(&mut self, now: Instant, datagram: &[u8]) -> Result<(), RtcError> {
         // str0m would only count what it cannot read.
         let Ok(contents) = datagram.try_into() else {
-            return;
+            return Ok(());
         };
-        if !self.admits(datagram) {
+        let received = Receive {
+            proto: Protocol::Udp,
+            source: PEER_STAND_IN,
+            destination: STAND_IN,
+            contents,
+        };
+        self.rtc.handle_input(Input::Receive(now, received))
+    }
+
+    fn stun(
+        &mut self,
+        now: Instant,
+        ends: AddressPair,
+        datagram: &[u8],
+        reports: &mut Vec<Report>,
+    ) {
+        let source = ends.remote;
+        let shown = match self.ice.check(now, ends, datagram) {
+            Check::Authentic(answered) => self.checked(now, ends, &answered, datagram),
+            Check::Refused => {
+                self.port.count_refused();
+                return;
+            }
+            Check::Forged => {
+                let Some(before) = self.ice.respond(ends, datagram) else {
+                    return;
+                };
+                self.bind(before, now);
+                self.bind(source, now);
+                self.heard = now;
+                Ok(())
+            }
+        };
+        self.expect_response();
+        self.send_check(now);
+        self.finish(now, shown, Some(source), reports);
+    }
+
+    /// Answers an authentic check, and shows it to str0m if that needs to see one.
+    fn checked(
+        &mut self,
+        now: Instant,
+        mut ends: AddressPair,
+        answered: &Answered,
+        datagram: &[u8],
+    ) -> Result<(), RtcError> {
+        self.port
+            .send(&mut ends, &answered.reply, answered.reply.len());
+        let source = ends.remote;
+        if let Some(address) = answered.forgotten {
+            self.port.release_address(address, self.route.session());
+        }
+        self.bind(source, now);
+        if self.ice.path().is_some_and(|path| path.remote == source) {
+            self.heard = now;
+        }
+        let due = |shown: Instant| now.saturating_duration_since(shown) >= SHOW_INTERVAL;
+        if answered.nominates && self.shown.is_none_or(due) {
+            self.shown = Some(now);
+            self.show(now, datagram)?;
+        }
+        match self.dtls.take_if(|first| answered.nominates || !*first) {
+            Some(first) => self.rtc.direct_api().start_dtls(first),
+            None => Ok(()),
+        }
+    }
+
+    /// Claims an address for the session.
+    fn bind(&self, address: SocketAddr, now: Instant) {
+        let claim = if self.ice.proven().is_some_and(|path| path.remote == address) {
+            Claim::Proven
+        } else {
+            Claim::Checked
+        };
+        self.port.bind_address(address, &self.route, claim, now);
+    }
+
+    /// Has the response to the present check of ours, and to no other, delivered to this session.
+    fn expect_response(&mut self) {
+        let expected = self.ice.expected();
+        if expected == self.expected {
             return;
         }
-        let nominated = udp::stun_nominates(datagram);
-        let input = Input::Receive(
-            now,
-            Receive {
-                proto: Protocol::Udp,
-                source: ends.remote,
-                destination: self.port.local(ends.remote),
-                contents,
-            },
-        );
-        let result = self.rtc.handle_input(input);
-        self.finish(now, result, Some(CheckedFrom { ends, nominated }), reports);
+        if let Some(transaction) = self.expected.take() {
+            self.port.forget_response(transaction);
+        }
+        if let Some(transaction) = expected {
+            self.port.expect_response(transaction, self.route.clone());
+        }
+        self.expected = expected;
+    }
+
+    /// Sends the check of ours that is due.
+    fn send_check(&mut self, now: Instant) {
+        if let Some((ends, request)) = self.ice.due(now) {
+            self.port.send(ends, request, request.len());
+        }
     }
 
     /// Whether to pass a datagram to str0m. SRTCP and new streams must be encrypted by the peer: str0m
@@ -236,6 +334,7 @@ impl PeerSession {
 
     /// Lets time pass.
     pub(crate) fn tick(&mut self, now: Instant, reports: &mut Vec<Report>) {
+        self.send_check(now);
         let result = self.rtc.handle_input(Input::Timeout(now));
         self.finish(now, result, None, reports);
     }
@@ -276,18 +375,20 @@ impl PeerSession {
     }
 
     /// When [`PeerSession::tick`] is due.
-    pub(crate) const fn wake(&self) -> Instant {
-        self.wake
+    pub(crate) fn wake(&self) -> Instant {
+        let check = self.ice.wake();
+        check.map_or(self.wake, |check| check.min(self.wake))
     }
 
-    /// Where media goes, once ICE has nominated a pair.
-    pub(crate) const fn nominated(&self) -> Option<AddressPair> {
-        self.nominated
+    /// Where media goes: the pair that the peer nominated last, once the peer has proven that it
+    /// receives there.
+    pub(crate) fn nominated(&self) -> Option<AddressPair> {
+        self.ice.proven()
     }
 
     /// The same, to send to: a local address that the machine has lost is taken out.
-    pub(crate) const fn nominated_mut(&mut self) -> Option<&mut AddressPair> {
-        self.nominated.as_mut()
+    pub(crate) fn nominated_mut(&mut self) -> Option<&mut AddressPair> {
+        self.ice.proven_mut()
     }
 
     /// How long the peer has given no sign of life.
@@ -299,7 +400,7 @@ impl PeerSession {
         &mut self,
         now: Instant,
         result: Result<(), RtcError>,
-        from: Option<CheckedFrom>,
+        from: Option<SocketAddr>,
         reports: &mut Vec<Report>,
     ) {
         match result {
@@ -311,29 +412,15 @@ impl PeerSession {
         }
     }
 
-    fn poll(&mut self, now: Instant, from: Option<CheckedFrom>, reports: &mut Vec<Report>) {
+    fn poll(&mut self, now: Instant, from: Option<SocketAddr>, reports: &mut Vec<Report>) {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.wake = at;
                     break;
                 }
-                Ok(Output::Transmit(datagram)) => {
-                    let answered = from.filter(|from| from.ends.remote == datagram.destination);
-                    if let Some(from) = answered
-                        && udp::is_stun_success(&datagram.contents)
-                    {
-                        self.heard = now;
-                        self.checked(from);
-                    }
-                    let mut ends = match answered {
-                        Some(from) => from.ends,
-                        None => self.ends_to(datagram.destination),
-                    };
-                    let len = datagram.contents.len();
-                    self.port.send(&mut ends, &datagram.contents, len);
-                }
-                Ok(Output::Event(event)) => self.event(now, event, reports),
+                Ok(Output::Transmit(datagram)) => self.send(&datagram.contents),
+                Ok(Output::Event(event)) => self.event(now, event, from, reports),
                 Err(error) => {
                     tracing::debug!(parent: &self.span, %error, "session failed");
                     reports.push(Report::Closed(End::Failed));
@@ -341,59 +428,70 @@ impl PeerSession {
                 }
             }
         }
+        if self.ice.proven().is_some()
+            && let Some(sender) = self.connected.take()
+        {
+            reports.push(Report::Connected(sender));
+        }
         if !self.rtc.is_alive() {
             reports.push(Report::Closed(End::PeerClosed));
         }
     }
 
-    /// The pair for a datagram to `remote`: it leaves from where the peer's checks arrive.
-    fn ends_to(&self, remote: SocketAddr) -> AddressPair {
-        let known = self.nominated.iter().chain(&self.addresses);
-        let mut known = known.filter(|ends| ends.remote == remote);
-        known.next().copied().unwrap_or_else(|| remote.into())
-    }
-
-    /// Notes an authentic connectivity check. An ICE-lite agent sends to the pair that the
-    /// controlling peer nominated last (RFC 8445 §8.2).
-    fn checked(&mut self, from: CheckedFrom) {
-        let CheckedFrom { ends, nominated } = from;
-        let mut known = self.addresses.iter_mut();
-        if let Some(known) = known.find(|known| known.remote == ends.remote) {
-            known.local = ends.local;
-        } else {
-            if self.addresses.len() == ADDRESSES_MAX {
-                return;
-            }
-            self.addresses.push(ends);
-            self.port.bind_address(ends.remote, self.route.clone());
+    /// Sends what str0m has written.
+    fn send(&mut self, datagram: &[u8]) {
+        // Checks are answered already, and with the peer's real address.
+        if stun::is_stun(datagram) {
+            return;
         }
-        if nominated {
-            self.nominated = Some(ends);
-        }
-        if let Some(first) = self.dtls.take_if(|first| nominated || !*first)
-            && let Err(error) = self.rtc.direct_api().start_dtls(first)
-        {
-            // The session ends when its time to connect is over.
-            tracing::debug!(parent: &self.span, %error, "no DTLS handshake");
+        if let Some(ends) = self.ice.destination(datagram.len()) {
+            self.port.send(ends, datagram, datagram.len());
         }
     }
 
-    fn event(&mut self, now: Instant, event: RtcEvent, reports: &mut Vec<Report>) {
+    /// Notes a sign of life. It counts only from where the session's media goes (RFC 7675 §5.1).
+    fn hear(&mut self, now: Instant, from: Option<SocketAddr>) {
+        let Some(AddressPair { remote, .. }) = self.ice.proven() else {
+            return;
+        };
+        if from != Some(remote) {
+            return;
+        }
+        if now.saturating_duration_since(self.claimed) >= CLAIM_INTERVAL {
+            self.claimed = now;
+            self.bind(remote, now);
+        }
+        self.heard = now;
+    }
+
+    fn event(
+        &mut self,
+        now: Instant,
+        event: RtcEvent,
+        from: Option<SocketAddr>,
+        reports: &mut Vec<Report>,
+    ) {
         match event {
-            RtcEvent::Connected => reports.push(match self.keys() {
-                Some((sender, verifier)) => {
-                    self.verifier = Some(verifier);
-                    Report::Connected(Box::new(sender))
+            RtcEvent::Connected => {
+                let Some((sender, verifier)) = self.keys() else {
+                    reports.push(Report::Closed(End::Failed));
+                    return;
+                };
+                self.verifier = Some(verifier);
+                self.connected = Some(Box::new(sender));
+                self.ice.handshake_done();
+                self.expect_response();
+                if let Some(path) = self.ice.proven() {
+                    self.bind(path.remote, now);
                 }
-                None => Report::Closed(End::Failed),
-            }),
+            }
             RtcEvent::RtpPacket(packet) => {
-                self.heard = now;
+                self.hear(now, from);
                 reports.push(Report::Rtp(Box::new(packet)));
             }
             RtcEvent::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
-                    self.heard = now;
+                    self.hear(now, from);
                     reports.push(Report::Rtcp(Box::new(rtcp)));
                 }
             }
@@ -420,9 +518,13 @@ impl PeerSession {
 
 impl Drop for PeerSession {
     fn drop(&mut self) {
-        let addresses = self.addresses.drain(..).map(|ends| ends.remote);
-        self.port
-            .unregister(self.ufrag, addresses, self.route.session());
+        self.port.forget_ufrag(self.ufrag);
+        if let Some(transaction) = self.expected {
+            self.port.forget_response(transaction);
+        }
+        for address in self.ice.known() {
+            self.port.release_address(*address, self.route.session());
+        }
     }
 }
 

@@ -1,0 +1,340 @@
+//! ICE as a lite agent does it (RFC 8445 §2.5), and where a session may send.
+//!
+//! str0m's agent remembers every address for ever and believes a nominated one at once. This one
+//! answers the checks itself, remembers a few addresses, and sends media only to one that has
+//! proven that it receives (RFC 8445 §19.5.1): it checks the peer, too, as RFC 7675 does. Pure: no
+//! socket, no clock.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use str0m::{IceCreds, ice::StunMessage};
+
+use super::keys::PROVIDER;
+use crate::{
+    media::TokenBucket,
+    peer::udp::{
+        AddressPair,
+        stun::{self, Transaction},
+    },
+};
+
+/// Addresses that a session remembers; the one that was heard least recently makes room.
+const ADDRESSES_MAX: usize = 16;
+/// New addresses that it may bring at once.
+const ADDRESSES_AT_ONCE: f64 = 16.0;
+/// New addresses that a session may bring each second in the long run: NAT rebinding and mobility
+/// need a handful in an hour.
+const ADDRESSES_PER_SECOND: f64 = 0.1;
+/// Bytes that may go to addresses that have proven nothing, in a session's life: a DTLS handshake,
+/// repeated.
+const UNPROVEN_BYTES_MAX: usize = 8 << 10;
+/// How long to wait for the response to a check of ours, the first time; it doubles.
+const RESPONSE_WAIT: Duration = Duration::from_millis(250);
+/// How often a check of ours is sent.
+const CHECKS_MAX: u32 = 5;
+/// Longest STUN message that is written here.
+const MESSAGE_BYTES_MAX: usize = 512;
+/// A peer-reflexive candidate's priority (RFC 8445 §5.1.2.1).
+const PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
+
+/// Both sides' credentials.
+pub(super) struct Credentials {
+    pub(super) local: IceCreds,
+    pub(super) remote: IceCreds,
+}
+
+/// A session's side of ICE.
+pub(super) struct Ice {
+    credentials: Credentials,
+    /// Addresses that have sent an authentic check, the one heard last at the end.
+    known: Vec<SocketAddr>,
+    newcomers: TokenBucket,
+    /// Where everything is sent: the address that the peer nominated last, once it is proven.
+    path: Option<Path>,
+    challenge: Option<Challenge>,
+    unproven_bytes: usize,
+    /// Where the DTLS handshake has been sent.
+    handshake: Handshake,
+}
+
+#[derive(Clone, Copy)]
+struct Path {
+    ends: AddressPair,
+    proven: bool,
+}
+
+/// A check of ours that waits for its response.
+struct Challenge {
+    ends: AddressPair,
+    transaction: Transaction,
+    request: Vec<u8>,
+    sent: u32,
+    /// When to send it again, or, after the last time, to give it up.
+    next: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handshake {
+    None,
+    With(SocketAddr),
+    /// Who receives at one address may have finished what began at another.
+    Several,
+    Done,
+}
+
+/// What becomes of a check.
+pub(super) enum Check {
+    /// It is not authentic.
+    Forged,
+    /// Its address is one too many.
+    Refused,
+    /// It is answered.
+    Authentic(Answered),
+}
+
+/// An authentic check.
+pub(super) struct Answered {
+    pub(super) reply: Vec<u8>,
+    /// The address that has made room for this one.
+    pub(super) forgotten: Option<SocketAddr>,
+    pub(super) nominates: bool,
+}
+
+impl Ice {
+    pub(super) fn new(credentials: Credentials, now: Instant) -> Self {
+        Self {
+            credentials,
+            known: Vec::new(),
+            newcomers: TokenBucket::new(ADDRESSES_PER_SECOND, ADDRESSES_AT_ONCE, now),
+            path: None,
+            challenge: None,
+            unproven_bytes: 0,
+            handshake: Handshake::None,
+        }
+    }
+
+    /// Begins a new ICE session; everything is sent where it was sent before until the peer
+    /// nominates another address (RFC 8445 §9).
+    pub(super) fn restart(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
+        self.challenge = None;
+    }
+
+    /// Answers a connectivity check.
+    pub(super) fn check(&mut self, now: Instant, ends: AddressPair, datagram: &[u8]) -> Check {
+        let source = ends.remote;
+        let Ok(message) = StunMessage::parse(datagram) else {
+            return Check::Forged;
+        };
+        let Credentials { local, remote } = &self.credentials;
+        if !message.is_binding_request()
+            || message.split_username() != Some((&local.ufrag, &remote.ufrag))
+        {
+            return Check::Forged;
+        }
+        let known = self.known.contains(&source);
+        if !known && self.newcomers.left(now) < 1.0 {
+            return Check::Refused;
+        }
+        if !message.verify(local.pass.as_bytes(), hmac) {
+            return Check::Forged;
+        }
+        if !known {
+            self.newcomers.take(1.0, now);
+        }
+        // A lite agent never controls (RFC 8445 §7.3.1.1).
+        let conflict = message.ice_controlled().is_some();
+        let reply = if conflict {
+            StunMessage::binding_role_conflict_reply(message.trans_id())
+        } else {
+            StunMessage::binding_reply(message.trans_id(), source)
+        };
+        let Some(reply) = written(reply, &local.pass) else {
+            return Check::Forged;
+        };
+        let nominates = message.use_candidate() && !conflict;
+        let forgotten = self.learn(source);
+        if nominates {
+            self.nominate(now, ends);
+        }
+        Check::Authentic(Answered {
+            reply,
+            forgotten,
+            nominates,
+        })
+    }
+
+    /// Notes an address; returns the one that has made room for it.
+    fn learn(&mut self, source: SocketAddr) -> Option<SocketAddr> {
+        self.known.retain(|known| *known != source);
+        self.known.push(source);
+        if self.known.len() <= ADDRESSES_MAX {
+            return None;
+        }
+        let path = self.path.map(|path| path.ends.remote);
+        let idle = self.known.iter().position(|known| Some(*known) != path)?;
+        Some(self.known.remove(idle))
+    }
+
+    /// The peer nominates a pair. Everything goes there at once if no address has proven anything
+    /// yet, else once this one has.
+    fn nominate(&mut self, now: Instant, ends: AddressPair) {
+        match &mut self.path {
+            Some(path) if path.proven && path.ends.remote == ends.remote => {
+                // It has stayed, or come back.
+                path.ends = ends;
+                self.challenge = None;
+                return;
+            }
+            Some(path) if path.proven => {}
+            path => {
+                *path = Some(Path {
+                    ends,
+                    proven: false,
+                });
+            }
+        }
+        let waits = |challenge: &Challenge| {
+            challenge.ends.remote == ends.remote
+                && (challenge.sent < CHECKS_MAX || now < challenge.next)
+        };
+        if !self.challenge.as_ref().is_some_and(waits) {
+            self.challenge = self.challenge(now, ends);
+        }
+    }
+
+    fn challenge(&self, now: Instant, ends: AddressPair) -> Option<Challenge> {
+        let Credentials { local, remote } = &self.credentials;
+        let mut header = [0; 20];
+        header[1] = 0x11; // An indication without attributes, only for its transaction id.
+        header[4..8].copy_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
+        // str0m's own ids come from a generator whose state can be found out.
+        getrandom::fill(&mut header[8..]).ok()?;
+        let id = StunMessage::parse(&header).ok()?.trans_id();
+        let username = format!("{}:{}", remote.ufrag, local.ufrag);
+        let tie_breaker = getrandom::u64().ok()?;
+        let request =
+            StunMessage::binding_request(&username, id, false, tie_breaker, PRIORITY, false);
+        Some(Challenge {
+            ends,
+            transaction: stun::transaction(&header)?,
+            request: written(request, &remote.pass)?,
+            sent: 0,
+            next: now,
+        })
+    }
+
+    /// A check of ours that is to be sent now, and where.
+    pub(super) fn due(&mut self, now: Instant) -> Option<(&mut AddressPair, &[u8])> {
+        let challenge = self.challenge.as_mut()?;
+        if challenge.sent == CHECKS_MAX || now < challenge.next {
+            return None;
+        }
+        challenge.next = now + RESPONSE_WAIT * (1 << challenge.sent);
+        challenge.sent += 1;
+        Some((&mut challenge.ends, &challenge.request))
+    }
+
+    /// When a check of ours is due.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let challenge = self.challenge.as_ref()?;
+        (challenge.sent < CHECKS_MAX).then_some(challenge.next)
+    }
+
+    /// The request that waits for a response.
+    pub(super) fn expected(&self) -> Option<Transaction> {
+        self.challenge
+            .as_ref()
+            .map(|challenge| challenge.transaction)
+    }
+
+    /// Takes a response to a check of ours. Returns the address that the path has left, which may
+    /// be the same, if the response proves that the peer receives at `source`.
+    pub(super) fn respond(&mut self, ends: AddressPair, datagram: &[u8]) -> Option<SocketAddr> {
+        let challenge = self.challenge.as_ref()?;
+        let answered = stun::transaction(datagram) == Some(challenge.transaction);
+        if ends.remote != challenge.ends.remote || !answered {
+            return None;
+        }
+        let message = StunMessage::parse(datagram).ok()?;
+        let pass = self.credentials.remote.pass.as_bytes();
+        if !message.is_successful_binding_response() || !message.verify(pass, hmac) {
+            return None;
+        }
+        self.challenge = None;
+        let before = self.path.replace(Path { ends, proven: true });
+        Some(before.map_or(ends.remote, |before| before.ends.remote))
+    }
+
+    /// The DTLS handshake is done. Who finished it has received all of it, so its address is
+    /// proven; some publishers (FFmpeg 8) answer no checks.
+    pub(super) fn handshake_done(&mut self) {
+        let with = std::mem::replace(&mut self.handshake, Handshake::Done);
+        if let Some(path) = &mut self.path
+            && with == Handshake::With(path.ends.remote)
+            && !path.proven
+        {
+            path.proven = true;
+            self.challenge = None;
+        }
+    }
+
+    /// Where a datagram of this many bytes may go: nowhere before the peer has nominated an
+    /// address, and not without end before that has proven anything.
+    pub(super) fn destination(&mut self, bytes: usize) -> Option<&mut AddressPair> {
+        let path = self.path.as_mut()?;
+        let remote = path.ends.remote;
+        if !path.proven {
+            if self.unproven_bytes + bytes > UNPROVEN_BYTES_MAX {
+                return None;
+            }
+            self.unproven_bytes += bytes;
+        }
+        self.handshake = match self.handshake {
+            Handshake::None => Handshake::With(remote),
+            Handshake::With(address) if address != remote => Handshake::Several,
+            other => other,
+        };
+        Some(&mut path.ends)
+    }
+
+    /// Where everything is sent, proven or not.
+    pub(super) fn path(&self) -> Option<AddressPair> {
+        self.path.map(|path| path.ends)
+    }
+
+    /// Where media may go.
+    pub(super) fn proven(&self) -> Option<AddressPair> {
+        let path = self.path?;
+        path.proven.then_some(path.ends)
+    }
+
+    /// The same, to send to.
+    pub(super) fn proven_mut(&mut self) -> Option<&mut AddressPair> {
+        let path = self.path.as_mut()?;
+        path.proven.then_some(&mut path.ends)
+    }
+
+    /// The addresses that have sent authentic checks.
+    pub(super) fn known(&self) -> &[SocketAddr] {
+        &self.known
+    }
+}
+
+fn hmac(key: &[u8], payloads: &[&[u8]]) -> [u8; 20] {
+    PROVIDER.sha1_hmac_provider.sha1_hmac(key, payloads)
+}
+
+#[expect(
+    clippy::large_types_passed_by_value,
+    reason = "writing a message consumes it"
+)]
+fn written(message: StunMessage<'_>, password: &str) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; MESSAGE_BYTES_MAX];
+    let length = message.to_bytes(Some(password.as_bytes()), &mut bytes, hmac);
+    bytes.truncate(length.ok()?);
+    Some(bytes)
+}

@@ -1,0 +1,261 @@
+//! Where a session sends, in virtual time: the peer's datagrams are handed over, the server's come
+//! through real sockets.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use str0m::{
+    Rtc,
+    media::{Direction, MediaKind},
+    net::Transmit,
+};
+
+use super::{
+    Incoming, PeerSession, Report,
+    fuzz::peer::port,
+    ice::{Answered, Check},
+};
+use crate::{
+    peer::{
+        sdp::{self, Offer, Role},
+        udp::{DatagramLimits, DatagramRoute, Port},
+    },
+    testing::peer::Peer,
+};
+
+/// Time that passes in each turn.
+const TURN: Duration = Duration::from_millis(20);
+
+/// A place where the peer may be.
+struct Place {
+    socket: UdpSocket,
+    address: SocketAddr,
+    /// Bytes that have arrived.
+    bytes: usize,
+}
+
+impl Place {
+    fn new() -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self {
+            address: socket.local_addr().unwrap(),
+            socket,
+            bytes: 0,
+        }
+    }
+}
+
+struct Stage {
+    now: Instant,
+    port: Port,
+    session: PeerSession,
+    peer: Peer,
+    /// Home, and another place.
+    places: [Place; 2],
+    connected: bool,
+    /// Whether it answers the server's checks.
+    answers: bool,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let (port, places) = (port().unwrap(), [Place::new(), Place::new()]);
+        let config = Rtc::builder().set_rtp_mode(true);
+        let kinds = [MediaKind::Audio];
+        let home = places[0].address;
+        let offered = Peer::offering(&config, home, Direction::RecvOnly, &kinds);
+        let (mut peer, offer) = offered.unwrap();
+        let offer = Offer::parse(offer.as_bytes(), Role::Viewer).unwrap();
+        let route = DatagramRoute::new(port.next_session(), DatagramLimits::VIEWER, |_| true);
+        let accepted = PeerSession::accept(&offer, &port, route, Incoming::default());
+        let (session, transport) = accepted.unwrap();
+        let answer = sdp::viewer_answer(&offer, &[sdp::Section::Inactive], &transport);
+        peer.accept(&answer).unwrap();
+        Self {
+            now: Instant::now(),
+            port,
+            session,
+            peer,
+            places,
+            connected: false,
+            answers: true,
+        }
+    }
+
+    /// The peer's datagrams of one turn.
+    fn written(&mut self) -> Vec<Vec<u8>> {
+        self.now += TURN;
+        self.peer.tick(self.now).unwrap();
+        let mut written = Vec::new();
+        let send = |out: &Transmit| {
+            written.push(out.contents.to_vec());
+            Ok(())
+        };
+        self.peer.poll(send, |_| {}).unwrap();
+        written
+    }
+
+    fn deliver(&mut self, source: SocketAddr, datagram: &[u8]) {
+        let mut reports = Vec::new();
+        self.session
+            .receive(self.now, source.into(), datagram, &mut reports);
+        self.note(&reports);
+    }
+
+    fn note(&mut self, reports: &[Report]) {
+        for report in reports {
+            assert!(!matches!(report, Report::Closed(_)), "it goes on");
+            self.connected |= matches!(report, Report::Connected(_));
+        }
+    }
+
+    /// Lets the peer send from one place and receive at others, for this many turns.
+    fn run(&mut self, turns: usize, from: usize, hears: [bool; 2]) {
+        for _ in 0..turns {
+            for datagram in self.written() {
+                self.deliver(self.places[from].address, &datagram);
+            }
+            let mut reports = Vec::new();
+            self.session.tick(self.now, &mut reports);
+            self.note(&reports);
+            let server = self.port.candidates()[0];
+            let mut buffer = [0; 2000];
+            for (place, hears) in self.places.iter_mut().zip(hears) {
+                while let Ok(length) = place.socket.recv(&mut buffer) {
+                    place.bytes += length;
+                    let datagram = &buffer[..length];
+                    let check = datagram.starts_with(&[0, 1]);
+                    if hears && (self.answers || !check) {
+                        self.peer.receive(self.now, server, datagram).unwrap();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where media goes.
+    fn remote(&self) -> Option<SocketAddr> {
+        self.session.nominated().map(|ends| ends.remote)
+    }
+
+    fn connect() -> Self {
+        let mut stage = Self::new();
+        stage.run(50, 0, [true, false]);
+        assert!(stage.connected);
+        assert_eq!(stage.remote(), Some(stage.places[0].address));
+        stage
+    }
+}
+
+#[test]
+fn one_of_many_addresses_is_refused_before_anything_remembers_it() {
+    let mut stage = Stage::new();
+    let check = stage.written().remove(0);
+    for number in 0..5000_u16 {
+        let [high, low] = number.to_be_bytes();
+        let source = SocketAddr::from(([127, 1, high, low], 40_000));
+        stage.deliver(source, &check);
+    }
+    assert_eq!(stage.session.ice.known().len(), 16);
+    let refused = &stage.port.counters().refused;
+    let refused = refused.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(refused, 5000 - 16);
+    // The client itself comes back when the next address is due.
+    stage.now += Duration::from_secs(11);
+    stage.run(100, 0, [true, false]);
+    assert!(stage.connected);
+}
+
+#[test]
+fn a_client_that_moves_all_day_is_followed() {
+    let mut stage = Stage::connect();
+    for number in 0..100 {
+        stage.now += Duration::from_secs(10);
+        let place = Place::new();
+        stage.places[1 - number % 2] = place;
+        stage.run(300, 1 - number % 2, [true, true]);
+        let home = stage.places[1 - number % 2].address;
+        assert_eq!(stage.remote(), Some(home), "{number}");
+    }
+}
+
+#[test]
+fn media_moves_only_to_an_address_that_has_proven_that_it_receives() {
+    let mut stage = Stage::connect();
+    let [home, victim] = [0, 1].map(|place: usize| stage.places[place].address);
+    let began = stage.now;
+    // The peer stays at home and forges its source.
+    stage.run(500, 1, [true, false]);
+    assert_eq!(stage.remote(), Some(home));
+    let sent = stage.places[1].bytes;
+    assert!(0 < sent && sent < 8 << 10, "{sent} bytes to the victim");
+    // Its checks from elsewhere are no consent to send home.
+    let silence = stage.session.silence(stage.now);
+    assert!(silence > (stage.now - began) / 2, "{silence:?}");
+    // Now it is really there.
+    stage.run(200, 1, [false, true]);
+    assert_eq!(stage.remote(), Some(victim));
+    assert!(stage.session.silence(stage.now) < Duration::from_secs(4));
+}
+
+#[test]
+fn a_peer_that_never_received_anything_costs_a_few_kilobytes() {
+    let mut stage = Stage::new();
+    stage.run(1500, 1, [false, false]);
+    assert!(!stage.connected);
+    assert_eq!(stage.remote(), None);
+    let sent = stage.places[1].bytes;
+    // The server's answers to checks are as long as these; the rest is bounded.
+    assert!(0 < sent && sent < 40 << 10, "{sent} bytes");
+}
+
+/// As `FFmpeg` 8 does.
+#[test]
+fn a_peer_that_answers_no_checks_has_proven_itself_with_its_handshake() {
+    let mut stage = Stage::new();
+    stage.answers = false;
+    stage.run(50, 0, [true, false]);
+    assert!(stage.connected);
+    assert_eq!(stage.remote(), Some(stage.places[0].address));
+}
+
+#[test]
+fn a_handshake_that_moves_proves_nothing() {
+    for moment in 1..12 {
+        let mut stage = Stage::new();
+        stage.answers = false;
+        stage.run(moment, 0, [true, false]);
+        // The peer stays at home, receives what the server has sent there, and forges its source.
+        stage.run(100, 1, [true, false]);
+        let home = stage.places[0].address;
+        // Nothing was sent elsewhere if the handshake ended first.
+        let allowed = stage.connected.then_some(home);
+        assert_eq!(stage.remote(), allowed, "after {moment} turns");
+    }
+}
+
+#[test]
+fn forged_checks_are_not_answered() {
+    let mut stage = Stage::new();
+    let mut check = stage.written().remove(0);
+    let source = stage.places[0].address;
+    let (now, ice) = (stage.now, &mut stage.session.ice);
+    let changed = check.len() - 12;
+    check[changed] ^= 1;
+    assert!(matches!(
+        ice.check(now, source.into(), &check),
+        Check::Forged
+    ));
+    check[changed] ^= 1;
+    let Check::Authentic(Answered { reply, .. }) = ice.check(now, source.into(), &check) else {
+        panic!("authentic");
+    };
+    assert_eq!(reply[..2], [1, 1]);
+    assert!(matches!(
+        ice.check(now, source.into(), &[0; 20]),
+        Check::Forged
+    ));
+}

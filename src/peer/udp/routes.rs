@@ -1,0 +1,299 @@
+//! Which session a datagram belongs to, and how many each session may get.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Datagram, UFRAG_CHARS,
+    stun::{self, Stun, Transaction},
+};
+use crate::media::TokenBucket;
+
+/// How long an address that has proven to be a session's stays its own without a sign of life.
+const LIVE: Duration = Duration::from_secs(15);
+
+/// How many datagrams a session may get. What exceeds that is dropped before it is queued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DatagramLimits {
+    /// From the session's own addresses, each second and at once.
+    per_second: f64,
+}
+
+impl DatagramLimits {
+    /// A viewer sends feedback and checks: some tens a second, a few hundred on a bad network.
+    pub(crate) const VIEWER: Self = Self { per_second: 2000.0 };
+    /// A publisher sends media: this is 200 Mb/s in full packets.
+    pub(crate) const PUBLISHER: Self = Self {
+        per_second: 20_000.0,
+    };
+}
+
+/// Checks from other addresses than the session's own, at once: a client with ten addresses that
+/// tries ten of the server's.
+const CHECKS_AT_ONCE: f64 = 100.0;
+/// The same each second.
+const CHECKS_PER_SECOND: f64 = 50.0;
+
+/// What a session may still get.
+#[derive(Debug)]
+struct Budget {
+    own: TokenBucket,
+    checks: TokenBucket,
+}
+
+/// Takes a session's datagrams. Must not wait; returns false, and drops the datagram, if there is no
+/// room.
+type Deliver = Arc<dyn Fn(Datagram) -> bool + Send + Sync>;
+
+/// A session's identity and its receiver of datagrams.
+#[derive(Clone)]
+pub(crate) struct DatagramRoute {
+    session: u64,
+    pub(super) deliver: Deliver,
+    budget: Arc<Mutex<Budget>>,
+}
+
+impl DatagramRoute {
+    /// The route to a session. `session` is unique to it, see [`super::Port::next_session`].
+    pub(crate) fn new(
+        session: u64,
+        limits: DatagramLimits,
+        deliver: impl Fn(Datagram) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let now = Instant::now();
+        let budget = Budget {
+            own: TokenBucket::new(limits.per_second, limits.per_second, now),
+            checks: TokenBucket::new(CHECKS_PER_SECOND, CHECKS_AT_ONCE, now),
+        };
+        Self {
+            session,
+            deliver: Arc::new(deliver),
+            budget: Arc::new(Mutex::new(budget)),
+        }
+    }
+
+    pub(crate) const fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// Counts a datagram; false if it is one too many. What comes from elsewhere costs the session
+    /// nothing of what its own addresses may send.
+    fn allows(&self, own: bool, now: Instant) -> bool {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = if own {
+            &mut budget.own
+        } else {
+            &mut budget.checks
+        };
+        bucket.take(1.0, now)
+    }
+}
+
+impl fmt::Debug for DatagramRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DatagramRoute").field(&self.session).finish()
+    }
+}
+
+/// A session's right to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// An authentic check came from there; its source may be forged.
+    Checked,
+    /// The peer has proven that it receives there.
+    Proven,
+}
+
+#[derive(Debug)]
+struct Binding {
+    route: DatagramRoute,
+    /// When the session last had a sign of life from there, if it is proven.
+    proven: Option<Instant>,
+}
+
+/// A datagram's destination.
+pub(super) enum Found {
+    Session(DatagramRoute),
+    /// Its session has used up its budget.
+    Refused,
+    /// It belongs to no session.
+    Unknown,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    /// By the user name fragment in checks.
+    ufrags: HashMap<[u8; UFRAG_CHARS], DatagramRoute>,
+    /// The checks of ours that wait for a response, at most one of each session.
+    transactions: HashMap<Transaction, DatagramRoute>,
+    /// For everything else.
+    addresses: HashMap<SocketAddr, Binding>,
+}
+
+impl Routes {
+    pub(super) fn register(&mut self, ufrag: [u8; UFRAG_CHARS], route: DatagramRoute) {
+        self.ufrags.insert(ufrag, route);
+    }
+
+    pub(super) fn forget_ufrag(&mut self, ufrag: [u8; UFRAG_CHARS]) {
+        self.ufrags.remove(&ufrag);
+    }
+
+    pub(super) fn expect(&mut self, transaction: Transaction, route: DatagramRoute) {
+        self.transactions.insert(transaction, route);
+    }
+
+    pub(super) fn forget_transaction(&mut self, transaction: Transaction) {
+        self.transactions.remove(&transaction);
+    }
+
+    /// Gives an address to a session. Another session's proven, live address goes to whoever has
+    /// proven more recently to be there, and to nobody else.
+    pub(super) fn bind(
+        &mut self,
+        address: SocketAddr,
+        route: &DatagramRoute,
+        claim: Claim,
+        now: Instant,
+    ) {
+        let bound = self.addresses.get(&address);
+        let taken = bound.is_some_and(|bound| {
+            let live = |at| now.saturating_duration_since(at) < LIVE;
+            bound.route.session != route.session && bound.proven.is_some_and(live)
+        });
+        if taken && claim == Claim::Checked {
+            return;
+        }
+        let binding = Binding {
+            route: route.clone(),
+            proven: (claim == Claim::Proven).then_some(now),
+        };
+        self.addresses.insert(address, binding);
+    }
+
+    /// Takes an address from a session, if it has it.
+    pub(super) fn release(&mut self, address: SocketAddr, session: u64) {
+        let bound = self.addresses.get(&address);
+        if bound.is_some_and(|bound| bound.route.session == session) {
+            self.addresses.remove(&address);
+        }
+    }
+
+    /// Finds a datagram's session and counts it there.
+    pub(super) fn find(&self, source: SocketAddr, datagram: &[u8], now: Instant) -> Found {
+        let bound = self.addresses.get(&source).map(|bound| &bound.route);
+        let route = match stun::read(datagram) {
+            // A request names its session; this is how an address is learnt or changes.
+            Some(Stun::Request(ufrag)) => self.ufrags.get(&ufrag),
+            Some(Stun::Success(transaction)) => self.transactions.get(&transaction),
+            None => bound,
+        };
+        let Some(route) = route else {
+            return Found::Unknown;
+        };
+        let own = bound.is_some_and(|bound| bound.session == route.session);
+        if route.allows(own, now) {
+            Found::Session(route.clone())
+        } else {
+            Found::Refused
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEDIA: [u8; 12] = [0x80; 12];
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn route(session: u64) -> DatagramRoute {
+        DatagramRoute::new(session, DatagramLimits::VIEWER, |_| true)
+    }
+
+    fn session(routes: &Routes, source: SocketAddr, datagram: &[u8]) -> Option<u64> {
+        match routes.find(source, datagram, Instant::now()) {
+            Found::Session(route) => Some(route.session),
+            Found::Refused | Found::Unknown => None,
+        }
+    }
+
+    #[test]
+    fn a_checked_address_does_not_take_a_proven_live_one() {
+        let (now, home) = (Instant::now(), address(5000));
+        let (owner, thief) = (route(1), route(2));
+        let mut routes = Routes::default();
+        routes.bind(home, &owner, Claim::Proven, now);
+        let later = now + LIVE.mul_f64(0.9);
+        routes.bind(home, &thief, Claim::Checked, later);
+        assert_eq!(session(&routes, home, &MEDIA), Some(1));
+        // Its session gives no sign of life.
+        routes.bind(home, &thief, Claim::Checked, now + LIVE);
+        assert_eq!(session(&routes, home, &MEDIA), Some(2));
+        // The owner's authentic check binds it again: the thief has proven nothing.
+        routes.bind(home, &owner, Claim::Checked, now + LIVE);
+        assert_eq!(session(&routes, home, &MEDIA), Some(1));
+    }
+
+    #[test]
+    fn who_has_proven_to_be_there_last_has_the_address() {
+        let (now, home) = (Instant::now(), address(5000));
+        let mut routes = Routes::default();
+        routes.bind(home, &route(1), Claim::Proven, now);
+        routes.bind(home, &route(2), Claim::Proven, now);
+        assert_eq!(session(&routes, home, &MEDIA), Some(2));
+        routes.release(home, 1);
+        assert_eq!(session(&routes, home, &MEDIA), Some(2));
+        // The session has moved elsewhere.
+        routes.bind(home, &route(2), Claim::Checked, now);
+        routes.bind(home, &route(3), Claim::Checked, now);
+        assert_eq!(session(&routes, home, &MEDIA), Some(3));
+        routes.release(home, 3);
+        assert_eq!(session(&routes, home, &MEDIA), None);
+    }
+
+    #[test]
+    fn a_response_finds_its_session_at_an_address_of_another() {
+        let mut routes = Routes::default();
+        routes.bind(address(5000), &route(1), Claim::Proven, Instant::now());
+        routes.expect([7; 12], route(2));
+        let response = [&[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+        assert_eq!(session(&routes, address(5000), &response), Some(2));
+        routes.forget_transaction([7; 12]);
+        assert_eq!(session(&routes, address(5000), &response), None);
+    }
+
+    #[test]
+    fn a_flood_of_checks_is_refused_and_leaves_the_session_its_budget() {
+        let (now, home) = (Instant::now(), address(1));
+        let mut routes = Routes::default();
+        routes.register(*b"abcdefgh", route(1));
+        routes.bind(home, &route(1), Claim::Proven, now);
+        let mut check = vec![0, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42];
+        check.extend([1; 12]);
+        check.extend(*b"\0\x06\0\x0aabcdefgh:x\0\0");
+        let passed = (2..60_000).filter(|port| {
+            let found = routes.find(address(*port), &check, now);
+            matches!(found, Found::Session(_))
+        });
+        assert_eq!(passed.count(), 100);
+        let media = (0..60_000).filter(|_| {
+            let found = routes.find(home, &MEDIA, now);
+            matches!(found, Found::Session(_))
+        });
+        assert_eq!(media.count(), 2000);
+        assert!(matches!(routes.find(home, &MEDIA, now), Found::Refused));
+        assert!(matches!(
+            routes.find(address(2), &MEDIA, now),
+            Found::Unknown
+        ));
+    }
+}
