@@ -43,6 +43,7 @@
 //! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
 //! | `media` | frames, codecs and their bit streams; a leaf |
 //! | `client` | the addresses of clients; a leaf |
+//! | `quota` | how many of something each client holds; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
 //! | `bench` | measures what a server costs |
 //! | `fuzz` | what must hold for any bytes |
@@ -106,6 +107,7 @@ mod media;
 mod peer;
 mod pipeline;
 mod plan;
+mod quota;
 mod resources;
 mod server;
 mod testing;

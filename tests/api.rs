@@ -74,19 +74,19 @@ fn events() {
         .write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
-    let mut next_list = || loop {
-        if lines.next().unwrap().trim_start() == "event:broadcasts" {
+    let mut next = |event: &str| loop {
+        if lines.next().unwrap().strip_prefix("event:") == Some(event) {
             let data = lines.next().unwrap();
             let json: serde_json::Value =
                 serde_json::from_str(data.strip_prefix("data:").unwrap()).unwrap();
-            return json["broadcasts"].as_array().unwrap().clone();
+            return json;
         }
     };
-    assert!(next_list().is_empty());
+    assert_eq!(next("broadcasts")["broadcasts"], serde_json::json!([]));
     let created = server
         .post_offer("/whip/a", &fixture("obs-media-level"))
         .expect(201);
-    assert_eq!(next_list()[0]["name"], "a");
+    assert_eq!(next("changes")["changed"][0]["name"], "a");
     server.delete(&created.location()).expect(200);
-    while !next_list().is_empty() {}
+    while next("changes")["removed"] != serde_json::json!(["a"]) {}
 }

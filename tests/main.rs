@@ -17,6 +17,7 @@ mod churn;
 mod clients;
 mod codecs;
 mod conformance;
+mod connections;
 mod control;
 mod cors;
 mod documents;

@@ -107,12 +107,16 @@ section! {
         /// puts the server below one, a path, `https://example.org/live`. The proxy removes that
         /// path from requests.
         public_url: Option<PublicUrl> = "",
-        /// Simultaneous connections, event streams included; further ones wait.
-        connections: usize = "2000" from "1" to "1000000",
+        /// Simultaneous connections, event streams included; further ones get 503. The last eighth,
+        /// at most 256, is kept for POST, PATCH, DELETE, `/healthz` and `/metrics`. Unset: one for
+        /// each of `limits.viewers`, and 1000 besides.
+        connections: Option<usize> = "" from "1" to "1000000",
         /// Time limit for a request's head; also how long an idle connection is kept.
         header_timeout: Duration = "20s" from "100ms" to "10m",
         /// Time limit for a request's body.
         body_timeout: Duration = "10s" from "100ms" to "10m",
+        /// Time for a client to take more of a reply, after which its connection ends.
+        write_timeout: Duration = "20s" from "100ms" to "10m",
         /// Maximum size of a request's head.
         header_bytes: Bytes = "16KiB" from "8KiB" to "1MiB",
         /// Accept PATCH without If-Match, which RFC 9725 section 4.3.1 requires.
@@ -191,6 +195,12 @@ section! {
         /// Wrong tokens per minute from one address (IPv6: one /64); further wrong ones get 429. A
         /// /24 (IPv6: /48) has sixteen times as many.
         source_failures: usize = "60" from "1" to "1000000",
+        /// Simultaneous HTTP connections of one address (IPv6: one /64); beyond that, 429. A /24
+        /// (IPv6: /48) may have four times as many.
+        source_connections: usize = "1000" from "1" to "1000000",
+        /// Simultaneous event streams of one address (IPv6: one /64); beyond that, 429. A /24
+        /// (IPv6: /48) may have four times as many.
+        source_streams: usize = "1000" from "1" to "1000000",
         /// Maximum size of an offer.
         offer_bytes: Bytes = "128KiB" from "1KiB" to "128KiB",
         /// Maximum size of a trickle ICE fragment.

@@ -1,7 +1,8 @@
 //! WHEP extensions of a viewer's session: events and layer selection
 //! (draft-ietf-wish-whep, events document).
 //!
-//! All URLs hang below the session's own and share its secret: `EventSource` cannot send a token.
+//! All URLs hang below the session's own and share its secret. With `auth.sessions` they need the
+//! token as well, which `EventSource` can only send in the query.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -26,6 +27,7 @@ use super::{
 use crate::{
     broadcast::{EventKind, Session, State, Status},
     peer::sdp::Role,
+    quota::Share,
 };
 
 /// Size of a request to an extension, in bytes: a short JSON document.
@@ -65,18 +67,13 @@ pub(super) async fn answer(
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let session = find(app, Role::Viewer, id)?;
-    // `EventSource` cannot send a token: what it reads is as secret as its URL.
-    if ![Method::GET, Method::HEAD].contains(&request.method) {
-        app.auth.permit_session(&request, &session)?;
-    }
-    if matches!(extension, Extension::Events | Extension::Selection(_))
-        && request.method == Method::GET
-    {
-        super::events::admit()?;
-    }
+    app.auth.permit_session(&request, &session)?;
     match extension {
         Extension::Events if request.method == Method::POST => select(app, &session, request).await,
-        Extension::Events => Ok(events(app, &session, EventKind::ALL.to_vec())),
+        Extension::Events => {
+            let share = app.admission.stream(request.client)?;
+            Ok(events(app, &session, EventKind::ALL.to_vec(), share))
+        }
         Extension::Selection(number) => {
             let kinds = session.selected_events(number);
             let kinds = kinds.ok_or_else(|| Problem::not_found("event stream"))?;
@@ -84,7 +81,8 @@ pub(super) async fn answer(
                 session.forget_events(number);
                 return Ok(empty(StatusCode::OK));
             }
-            Ok(events(app, &session, kinds))
+            let share = app.admission.stream(request.client)?;
+            Ok(events(app, &session, kinds, share))
         }
         Extension::Layer => layer(app, &session, request).await,
     }
@@ -118,7 +116,7 @@ async fn select(
 }
 
 /// The stream itself. It begins with the present state, except `inactive`.
-fn events(app: &App, session: &Session, kinds: Vec<EventKind>) -> Response {
+fn events(app: &App, session: &Session, kinds: Vec<EventKind>, share: Share) -> Response {
     let (broadcasts, name) = (app.broadcasts.clone(), session.broadcast.clone());
     let section = session.video_section;
     let ended = session.ended();
@@ -141,7 +139,11 @@ fn events(app: &App, session: &Session, kinds: Vec<EventKind>) -> Response {
     let wanted = events
         .chain(goodbye.filter_map(std::future::ready))
         .filter(move |(kind, _)| std::future::ready(kinds.contains(kind)))
-        .map(|(kind, data)| Event::default().event(kind.name()).data(data.to_string()));
+        .map(move |(kind, data)| {
+            // Counted until the stream ends.
+            let _ = &share;
+            Event::default().event(kind.name()).data(data.to_string())
+        });
     let mut response = reply(wanted.take_until(ended));
     set(&mut response, &header::CACHE_CONTROL, "no-cache");
     response

@@ -44,6 +44,16 @@ fn gauges(app: &App, text: &mut String) -> fmt::Result {
             app.broadcasts.transcodes(),
         ),
         (
+            "http_connections",
+            "Open HTTP connections.",
+            app.admission.connections(),
+        ),
+        (
+            "http_event_streams",
+            "Event streams that run.",
+            app.admission.streams(),
+        ),
+        (
             "pipelines_hanging",
             "Pipelines that do not finish starting or stopping.",
             Broadcasts::hanging_pipelines(),
@@ -101,6 +111,12 @@ fn sessions(app: &App, text: &mut String) -> fmt::Result {
     )?;
     for (kind, value) in counters.pipeline_starts() {
         writeln!(text, "aerial_{name}{{kind=\"{kind}\"}} {value}")?;
+    }
+    let name = "http_refused_total";
+    let help = "HTTP connections and event streams refused, by the limit.";
+    head(text, name, "counter", help)?;
+    for (limit, value) in app.admission.refused() {
+        writeln!(text, "aerial_{name}{{limit=\"{limit}\"}} {value}")?;
     }
     let name = "sessions_started_total";
     head(text, name, "counter", "Sessions that were answered.")?;

@@ -1,13 +1,17 @@
-//! The door: WHIP, WHEP, session URLs, the API, events, metrics and pages over HTTP/1.1, with or
-//! without TLS.
+//! The door: WHIP, WHEP, session URLs, the API, events, metrics and pages over HTTP/1.1 and
+//! HTTP/2, with or without TLS.
 //!
 //! The only room that names warp. One filter collects the parts of a request, the `router` says
 //! what it is for, and handlers return replies, never rejections. Nothing here decides anything
 //! about broadcasts.
 
+mod activity;
+mod admission;
 mod api;
 mod auth;
+mod authority;
 mod clients;
+mod connections;
 mod cors;
 mod endpoint;
 mod events;
@@ -31,28 +35,16 @@ mod tls;
 mod urls;
 mod wire;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ::http::{Method, StatusCode};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
-    service::TowerToHyperService,
-};
 use ipnet::IpNet;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-    time::{sleep, timeout},
-};
-use tokio_rustls::server::TlsStream;
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
+    admission::{Admission, Lane},
     auth::Auth,
     clients::ClientLimits,
     origins::{Origins, PageAccess, PageAudience},
@@ -69,40 +61,25 @@ pub use self::{
     operator::AdminListener,
     tls::{Tls, TlsError},
 };
-use crate::{
-    access::Right,
-    broadcast::Broadcasts,
-    client::ClientAddress,
-    fanout::Fanout,
-    peer::sdp::Role,
-    plan::Name,
-    resources::{self, Amount, Asker},
-};
-
-/// Pause after the system refuses a connection, for example because file descriptors ran out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The answer while the server is full.
-const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
-    Retry-After: 5\r\nContent-Length: 0\r\n\r\n";
-/// Refusals in progress at once; further connections are closed without an answer.
-const REFUSALS_MAX: usize = 16;
-/// How long a refusal may take.
-const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
-/// How much of its request is read, in bytes.
-const REFUSED_BYTES: usize = 4 << 10;
+use crate::{access::Right, broadcast::Broadcasts, fanout::Fanout, peer::sdp::Role, plan::Name};
 
 /// The room's options.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Put before paths in `Location` and `Link`: scheme, authority, perhaps a path.
     pub public_url: Option<String>,
-    /// Simultaneous connections.
+    /// Simultaneous connections, and event streams.
     pub connections_max: usize,
+    /// Simultaneous connections of one client.
+    pub client_connections_max: usize,
+    /// Simultaneous event streams of one client.
+    pub client_streams_max: usize,
     /// Time for a request's head; also how long an idle connection is kept.
     pub header_timeout: Duration,
     /// Time for a request's body.
     pub body_timeout: Duration,
+    /// Time for a client to take more of a reply.
+    pub write_timeout: Duration,
     /// Size of a request's head.
     pub header_bytes_max: usize,
     /// Size of an offer.
@@ -146,10 +123,11 @@ struct App {
     clients: ClientLimits,
     proxies: Proxies,
     origins: Origins,
+    admission: Admission,
     auth: Auth,
     refusals: Refusals,
     drawings: Semaphore,
-    events: events::ListUpdates,
+    events: events::BroadcastUpdates,
     stopping: CancellationToken,
 }
 
@@ -173,7 +151,7 @@ pub async fn serve(
     let drain = options.drain;
     let mut tasks = JoinSet::new();
     let app = Arc::new(App {
-        events: events::ListUpdates::start(broadcasts.clone(), &mut tasks),
+        events: events::BroadcastUpdates::start(broadcasts.clone(), &mut tasks),
         pages: Pages::new(
             options.web.clone(),
             [
@@ -190,6 +168,11 @@ pub async fn serve(
             listeners.public.local_addr().ok(),
             listeners.admin.as_ref().and_then(AdminListener::address),
         ),
+        admission: Admission::new(admission::Limits {
+            connections: options.connections_max,
+            client_connections: options.client_connections_max,
+            client_streams: options.client_streams_max,
+        }),
         auth: Auth::new(options.auth.clone()),
         refusals: Refusals::new(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
@@ -201,148 +184,36 @@ pub async fn serve(
     if let Some(tls) = app.options.tls.clone() {
         tasks.spawn(tls.keep());
     }
-    let graceful = GracefulShutdown::new();
-    let builder = builder(&app.options);
+    let (mut connections, mut operators) = (JoinSet::new(), JoinSet::new());
     let operator = async {
         match &listeners.admin {
-            Some(listener) => operator::serve(listener, &app, &builder, &graceful).await,
+            Some(listener) => operator::serve(listener, &app, &mut operators).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
-        () = accept(&listeners.public, &app, &builder, &graceful, &mut tasks) => {}
+        () = connections::accept(&listeners.public, &app, &mut connections) => {}
         () = operator => {}
         () = stopping.cancelled() => {}
     }
     drop(listeners);
-    if timeout(drain, graceful.shutdown()).await.is_err() {
+    let all = async {
+        while connections.join_next().await.is_some() {}
+        while operators.join_next().await.is_some() {}
+    };
+    if timeout(drain, all).await.is_err() {
         tracing::debug!("connections closed by force");
     }
+    connections.shutdown().await;
+    operators.shutdown().await;
     tasks.shutdown().await;
-}
-
-/// How connections are read.
-fn builder(options: &Options) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout)
-        .max_header_size(options.header_bytes_max);
-    builder
-}
-
-async fn accept(
-    listener: &TcpListener,
-    app: &Arc<App>,
-    builder: &http1::Builder,
-    graceful: &GracefulShutdown,
-    tasks: &mut JoinSet<()>,
-) {
-    let permits = Arc::new(Semaphore::new(app.options.connections_max));
-    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        let (stream, client) = match listener.accept().await {
-            Ok((stream, address)) => (stream, ClientAddress::new(address.ip())),
-            Err(error) => {
-                tracing::warn!(%error, "connection not accepted");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        if resources::reserve(Asker::Connection, Amount::CONNECTION).is_err() {
-            if let (None, Ok(permit)) = (&app.options.tls, refusals.clone().try_acquire_owned()) {
-                tasks.spawn(refuse(stream, permit));
-            }
-            continue;
-        }
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot turn off Nagle's algorithm");
-        }
-        let (app, builder, watcher) = (Arc::clone(app), builder.clone(), graceful.watcher());
-        tasks.spawn(async move {
-            let stopping = app.stopping.clone();
-            let opening = timeout(app.options.header_timeout, open(stream, client, &app));
-            match stopping.run_until_cancelled(opening).await {
-                Some(Ok(Ok((Stream::Plain(stream), caller)))) => {
-                    converse(stream, caller, app, builder, watcher).await;
-                }
-                Some(Ok(Ok((Stream::Tls(stream), caller)))) => {
-                    converse(*stream, caller, app, builder, watcher).await;
-                }
-                Some(Ok(Err(error))) => tracing::debug!(%client, %error, "connection not opened"),
-                Some(Err(_)) => tracing::debug!(%client, "connection not opened in time"),
-                None => {}
-            }
-            drop(permit);
-        });
-        while tasks.try_join_next().is_some() {}
-    }
-}
-
-/// A connection on which HTTP can begin.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// Reads what comes before HTTP: a PROXY header, the TLS handshake. Also returns who sends.
-async fn open(
-    mut stream: TcpStream,
-    peer: ClientAddress,
-    app: &App,
-) -> io::Result<(Stream, Caller)> {
-    let mut address = peer;
-    if app.proxies.trusts(peer)
-        && let Some(client) = proxy_header::read(&mut stream).await?
-    {
-        address = ClientAddress::new(client);
-    }
-    let stream = match &app.options.tls {
-        Some(tls) => Stream::Tls(Box::new(tls.accept(stream).await?)),
-        None => Stream::Plain(stream),
-    };
-    let door = Door::Public;
-    Ok((stream, Caller { address, door }))
-}
-
-/// Answers the first request of a connection that there is no room for. Reads what has
-/// arrived first; otherwise the client would see a reset.
-async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
-    let mut request = [0; REFUSED_BYTES];
-    let talk = async {
-        let _ = stream.read(&mut request).await?;
-        stream.write_all(NO_ROOM).await?;
-        stream.shutdown().await
-    };
-    match timeout(REFUSAL_TIMEOUT, talk).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "refusal not sent"),
-        Err(_) => tracing::debug!("refusal timed out"),
-    }
-    drop(permit);
-}
-
-/// Answers the requests of one connection until it ends.
-async fn converse<S>(
-    stream: S,
-    caller: Caller,
-    app: Arc<App>,
-    builder: http1::Builder,
-    watcher: Watcher,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = TowerToHyperService::new(warp::service(filter(app, caller)));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "connection failed");
-    }
 }
 
 /// What answers the requests of one connection.
 fn filter(
     app: Arc<App>,
     caller: Caller,
+    lane: Lane,
 ) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     warp::method()
         .and(warp::path::full())
@@ -367,7 +238,12 @@ fn filter(
             let mut request = HttpRequest::new(caller, method, path, query, headers, body);
             request.path_prefix = path_prefix;
             let app = Arc::clone(&app);
-            async move { app.answer(request).await }
+            async move {
+                match app.admission.request(lane, &request) {
+                    Ok(()) => app.answer(request).await,
+                    Err(problem) => problem.into(),
+                }
+            }
         })
 }
 

@@ -12,8 +12,6 @@ use std::{
     sync::Arc,
 };
 
-use hyper::server::conn::http1;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::Semaphore,
@@ -22,7 +20,9 @@ use tokio::{
 };
 
 use super::{
-    ACCEPT_PAUSE, App, converse,
+    App,
+    admission::Lane,
+    connections::{ACCEPT_PAUSE, HttpVersion, speak},
     problem::Problem,
     request::{Caller, Door, HttpRequest},
     router::Route,
@@ -88,16 +88,10 @@ impl Drop for AdminListener {
 }
 
 /// Serves the operator's port. Never ends by itself.
-pub(super) async fn serve(
-    listener: &AdminListener,
-    app: &Arc<App>,
-    builder: &http1::Builder,
-    graceful: &GracefulShutdown,
-) {
-    let mut tasks = JoinSet::new();
+pub(super) async fn serve(listener: &AdminListener, app: &Arc<App>, tasks: &mut JoinSet<()>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        let (app, builder, watcher) = (Arc::clone(app), builder.clone(), graceful.watcher());
+        let app = Arc::clone(app);
         let accepted = match listener {
             AdminListener::Tcp(listener) => listener.accept().await.map(|(stream, address)| {
                 let caller = Caller {
@@ -105,7 +99,7 @@ pub(super) async fn serve(
                     door: Door::Admin,
                 };
                 tasks.spawn(async move {
-                    converse(stream, caller, app, builder, watcher).await;
+                    speak(stream, HttpVersion::Http1, caller, Lane::Normal, &app).await;
                     drop(permit);
                 });
             }),
@@ -115,7 +109,7 @@ pub(super) async fn serve(
                     door: Door::Socket,
                 };
                 tasks.spawn(async move {
-                    converse(stream, caller, app, builder, watcher).await;
+                    speak(stream, HttpVersion::Http1, caller, Lane::Normal, &app).await;
                     drop(permit);
                 });
             }),

@@ -20,6 +20,8 @@ const V1_BYTES_MAX: usize = 107;
 /// Longest rest of a header of version 2: addresses and extensions. The standard allows more;
 /// nobody sends it.
 const V2_BYTES_MAX: usize = 2048;
+/// Most first bytes that anyone looks for.
+const PEEK_BYTES_MAX: usize = 16;
 /// Pause before looking again for the rest of the first bytes.
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -63,9 +65,9 @@ pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
     Ok(None)
 }
 
-/// Whether these are the next bytes. Waits for as many as it takes to know.
-async fn begins_with(stream: &TcpStream, expected: &[u8]) -> io::Result<bool> {
-    let mut first = [0; V2.len()];
+/// Whether these are the next bytes. Waits for as many as it takes to know; takes none.
+pub(super) async fn begins_with(stream: &TcpStream, expected: &[u8]) -> io::Result<bool> {
+    let mut first = [0; PEEK_BYTES_MAX];
     loop {
         let count = stream.peek(&mut first).await?;
         let bytes = first.get(..count).unwrap_or_default();

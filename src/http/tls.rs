@@ -34,7 +34,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// First byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 /// The reply to a client without TLS, in plain HTTP.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad HttpRequest\r\nConnection: close\r\n\
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks HTTPS: use https://\n";
 /// How much of such a client's request is read first, in bytes: otherwise it would see a reset.
 const NOT_TLS_BYTES: usize = 16 << 10;
@@ -181,7 +181,7 @@ fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
             }
             error => refused(certificate, format!("cannot be used: {error}")),
         })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 

@@ -93,6 +93,14 @@ impl<T: Value> Value for Option<T> {
             T::read(text).map(Some)
         }
     }
+
+    fn read_within(text: &str, range: Option<(&str, &str)>) -> Option<Self> {
+        if text.is_empty() {
+            Some(None)
+        } else {
+            T::read_within(text, range).map(Some)
+        }
+    }
 }
 
 #[cfg(test)]

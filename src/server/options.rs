@@ -12,6 +12,9 @@ use crate::{
     resources::Demand,
 };
 
+/// Connections besides one for each viewer, whose page has an event stream.
+const CONNECTIONS_BESIDES: usize = 1000;
+
 /// The addresses on which connections on webrtcbin are made.
 pub(super) fn webrtcbin_addresses(config: &Config, loopback: bool) -> LocalAddresses {
     let chosen = &config.webrtc.publisher_addresses;
@@ -22,6 +25,12 @@ pub(super) fn webrtcbin_addresses(config: &Config, loopback: bool) -> LocalAddre
     }
 }
 
+/// Simultaneous connections: as configured, or what a full audience needs.
+fn connections(config: &Config) -> usize {
+    let fitting = config.limits.viewers.saturating_add(CONNECTIONS_BESIDES);
+    config.http.connections.unwrap_or(fitting)
+}
+
 /// What the configuration allows clients to make the server open.
 pub(super) fn demand(config: &Config) -> Demand {
     let Config { limits, webrtc, .. } = config;
@@ -29,7 +38,7 @@ pub(super) fn demand(config: &Config) -> Demand {
     let publishers = limits.broadcasts.min(limits.sessions);
     let pipelines = config.plans.all().map(|plan| plan.files().count());
     Demand {
-        connections: config.http.connections,
+        connections: connections(config),
         sessions: match webrtc.viewer_engine {
             Engine::Webrtcbin => limits.sessions,
             Engine::Direct => publishers,
@@ -104,6 +113,7 @@ fn bits(kilobits: usize) -> u64 {
 }
 
 pub(super) fn http(config: Config, tls: Option<Tls>, admin_token: Option<Token>) -> http::Options {
+    let connections = connections(&config);
     let Config {
         main,
         http,
@@ -116,9 +126,12 @@ pub(super) fn http(config: Config, tls: Option<Tls>, admin_token: Option<Token>)
     } = config;
     http::Options {
         public_url: http.public_url.map(|url| url.0),
-        connections_max: http.connections,
+        connections_max: connections,
+        client_connections_max: limits.source_connections,
+        client_streams_max: limits.source_streams,
         header_timeout: http.header_timeout,
         body_timeout: http.body_timeout,
+        write_timeout: http.write_timeout,
         header_bytes_max: http.header_bytes.0,
         offer_bytes_max: limits.offer_bytes.0,
         fragment_bytes_max: limits.fragment_bytes.0,

@@ -16,7 +16,7 @@ await writeFile(path.join(modules, 'package.json'), '{ "type": "module" }');
 const { SessionError, retryAfter } = await import(path.join(modules, 'errors.js'));
 const { fragment, iceServers, withOpusParameters, withStartBitrate } = await import(path.join(modules, 'sdp.js'));
 
-const { transcodingText } = await import(path.join(modules, 'broadcasts.js'));
+const { transcodingText, withChanges } = await import(path.join(modules, 'broadcasts.js'));
 
 const OFFER = [
   'v=0',
@@ -123,4 +123,20 @@ test('automatic transcoding is shown, with the reason', () => {
     transcodingText({ renditions, tracks }),
     'VP8 for 1 viewer: a viewer does not accept H264; Opus from audio/mpeg',
   );
+});
+
+test('changes replace, add and remove broadcasts', () => {
+  const before = [
+    { name: 'a', viewers: 1 },
+    { name: 'c', viewers: 1 },
+  ];
+  const changed = [
+    { name: 'b', viewers: 0 },
+    { name: 'a', viewers: 2 },
+  ];
+  assert.deepEqual(withChanges(before, { changed, removed: ['c'] }), [
+    { name: 'a', viewers: 2 },
+    { name: 'b', viewers: 0 },
+  ]);
+  assert.deepEqual(withChanges(before, { changed: [], removed: [] }), before);
 });

@@ -9,7 +9,7 @@ mod media;
 mod offers;
 mod sdp;
 mod table;
-mod tls;
+pub mod tls;
 
 use crate::support::Server;
 

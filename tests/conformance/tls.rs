@@ -12,13 +12,13 @@ use std::{
 use crate::support::{Server, aerial, fixture, log::Line, output, wait_for};
 
 /// A folder with a certificate for 127.0.0.1 and its key.
-struct Certificate {
+pub struct Certificate {
     folder: PathBuf,
 }
 
 impl Certificate {
     /// `subject` distinguishes certificates.
-    fn new(subject: &str) -> Self {
+    pub fn new(subject: &str) -> Self {
         let name = format!("tls-{}-{subject}", std::process::id());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -53,7 +53,7 @@ impl Certificate {
         self.folder.join("key.pem").to_str().unwrap().to_owned()
     }
 
-    fn server(&self) -> Server {
+    pub fn server(&self) -> Server {
         let files = [self.file(), self.key()];
         let [certificate, key] = &files;
         Server::with_demo(&["--http.tls_certificate", certificate, "--http.tls_key", key])

@@ -9,6 +9,7 @@ const LINES: &[(&str, &[&str])] = &[
     ("resources", &[]),
     // Addresses of clients.
     ("client", &[]),
+    ("quota", &["client"]),
     ("pipeline", &["media", "resources"]),
     ("peer", &["media", "peer::sdp"]),
     ("peer::sdp", &["media"]),
@@ -89,6 +90,7 @@ const LINES: &[(&str, &[&str])] = &[
             "media",
             "peer::sdp",
             "plan",
+            "quota",
             "resources",
         ],
     ),
@@ -136,6 +138,7 @@ const ALL: &[&str] = &[
     "peer::element",
     "pipeline",
     "plan",
+    "quota",
     "resources",
     "testing",
 ];

@@ -31,7 +31,9 @@ pub fn fixture(name: &str) -> String {
 }
 
 /// Limits per address that tests lift: all their clients are at one.
-const LIFTED: [(&str, &str); 2] = [
+const LIFTED: [(&str, &str); 4] = [
+    ("AERIAL_LIMITS_SOURCE_CONNECTIONS", "1000000"),
+    ("AERIAL_LIMITS_SOURCE_STREAMS", "1000000"),
     ("AERIAL_LIMITS_SOURCE_OFFERS", "1000000"),
     ("AERIAL_LIMITS_SOURCE_FAILURES", "1000000"),
 ];

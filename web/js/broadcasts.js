@@ -1,5 +1,6 @@
-/** The server's list of broadcasts, kept current by server-sent events. */
+/** The server's broadcasts, all or one, kept current by server-sent events. */
 
+import { BroadcastPoll } from './broadcast-poll.js';
 import { EventStream } from './event-stream.js';
 import { ROOT, at } from './site.js';
 
@@ -81,6 +82,18 @@ export function nameFromPath(page) {
 }
 
 /**
+ * The list after a `changes` event.
+ * @param {Broadcast[]} broadcasts
+ * @param {{changed: Broadcast[], removed: string[]}} changes
+ * @returns {Broadcast[]} By name.
+ */
+export function withChanges(broadcasts, { changed, removed }) {
+  const gone = new Set([...removed, ...changed.map(({ name }) => name)]);
+  const rest = broadcasts.filter(({ name }) => !gone.has(name));
+  return [...rest, ...changed].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/**
  * Events: `broadcasts` (detail: Broadcast[]) at each change, `connection` (detail: boolean),
  * `refused` when the token is wrong: setting another one reopens the stream.
  */
@@ -88,20 +101,23 @@ export class BroadcastFeed extends EventTarget {
   /** @type {Broadcast[]|null} Null until the first answer. */ broadcasts = null;
   /** @type {boolean|null} Null until it is known. */ connected = null;
 
-  #url;
+  #name;
+  #polls;
   #token;
-  /** @type {EventSource|EventStream|null} */ #source = null;
+  /** @type {EventSource|EventStream|BroadcastPoll|null} */ #source = null;
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #timer;
   #pause = RETRY_MIN;
 
   /**
    * @param {string} [token] Bearer token; without one, only public broadcasts are listed.
-   * @param {string|URL} [url]
+   * @param {{name?: string, polls?: boolean}} [options] `name`: only this broadcast. `polls`: asks for it now and then
+   *   instead of holding a connection, of which browsers allow six to one server over HTTP/1.1.
    */
-  constructor(token = '', url = at('api/events')) {
+  constructor(token = '', { name = '', polls = false } = {}) {
     super();
     this.#token = token;
-    this.#url = url;
+    this.#name = name;
+    this.#polls = polls;
   }
 
   /** @param {string} token */
@@ -127,11 +143,19 @@ export class BroadcastFeed extends EventTarget {
   #open = () => {
     if (this.#source) return;
     clearTimeout(this.#timer);
-    const source = this.#token ? new EventStream(this.#url, this.#token) : new EventSource(this.#url);
+    const source = this.#connect();
     this.#source = source;
-    source.addEventListener('broadcasts', (event) => this.#onBroadcasts(/** @type {MessageEvent<string>} */ (event)));
+    for (const kind of /** @type {const} */ (['broadcasts', 'changes', 'broadcast']))
+      source.addEventListener(kind, (event) => this.#onEvent(kind, /** @type {MessageEvent<string>} */ (event).data));
     source.addEventListener('error', () => this.#onError(source));
   };
+
+  #connect() {
+    const name = encodeURIComponent(this.#name);
+    if (this.#polls) return new BroadcastPoll(at(`api/broadcasts/${name}`), this.#token);
+    const url = at(name ? `api/events?broadcast=${name}` : 'api/events');
+    return this.#token ? new EventStream(url, this.#token) : new EventSource(url);
+  }
 
   #close = () => {
     clearTimeout(this.#timer);
@@ -139,12 +163,18 @@ export class BroadcastFeed extends EventTarget {
     this.#source = null;
   };
 
-  /** @param {MessageEvent<string>} event */
-  #onBroadcasts(event) {
+  /**
+   * @param {'broadcasts'|'changes'|'broadcast'} kind
+   * @param {string} text
+   */
+  #onEvent(kind, text) {
     this.#pause = RETRY_MIN;
     this.#connection(true);
     try {
-      this.broadcasts = JSON.parse(event.data).broadcasts;
+      const data = JSON.parse(text);
+      if (kind === 'broadcasts') this.broadcasts = data.broadcasts;
+      else if (kind === 'broadcast') this.broadcasts = data ? [data] : [];
+      else this.broadcasts = withChanges(this.broadcasts ?? [], data);
     } catch (error) {
       console.warn('unreadable event', error);
       return;
@@ -152,7 +182,7 @@ export class BroadcastFeed extends EventTarget {
     this.dispatchEvent(new CustomEvent('broadcasts', { detail: this.broadcasts }));
   }
 
-  /** @param {EventSource|EventStream} source */
+  /** @param {EventSource|EventStream|BroadcastPoll} source */
   #onError(source) {
     if (source !== this.#source) return;
     if ('refused' in source && source.refused) {

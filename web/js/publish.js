@@ -42,7 +42,7 @@ class Studio {
   #sources = new Sources();
   #token = pageToken('publish');
   #tokenForm = new TokenForm('publish', (token) => this.#onToken(token));
-  #feed = new BroadcastFeed(this.#token);
+  #feed;
   #meter = new LevelMeter(byId('meter', HTMLElement));
   #sampler = new StatsSampler();
   /** @type {WhipClient|null} */ #client = null;
@@ -63,6 +63,7 @@ class Studio {
   /** @param {string} name */
   constructor(name) {
     this.#name = name;
+    this.#feed = new BroadcastFeed(this.#token, { name });
   }
 
   start() {

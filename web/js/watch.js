@@ -16,7 +16,7 @@ const since = byId('since', HTMLElement);
 const tracks = byId('tracks', HTMLElement);
 const transcoding = byId('transcoding', HTMLElement);
 const token = pageToken('watch');
-const feed = new BroadcastFeed(token);
+const feed = new BroadcastFeed(token, { name, polls: embedded });
 const tokenForm = new TokenForm('watch', (token) => {
   feed.token = token;
   player.setAttribute('token', token);

@@ -1,0 +1,363 @@
+//! Connections: what comes before HTTP, HTTP/1.1 or HTTP/2 on them, and when they end.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use ::http::{Request, Response, header};
+use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::{http1, http2},
+    service::{HttpService, Service as _, service_fn},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::server::TlsStream;
+
+use super::{
+    App,
+    activity::{ConnectionUse, Patience},
+    admission::{Lane, Place, Refusal},
+    authority, proxy_header,
+    request::{Caller, Door},
+};
+use crate::{
+    client::ClientAddress,
+    resources::{self, Amount, Asker},
+};
+
+/// Pause after the system refuses a connection, for example because file descriptors ran out.
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a connection of the reserve may be useless.
+const RESERVE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a useless connection has to end by itself.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Requests at once on one connection with HTTP/2; RFC 9113 §6.5.2 recommends no fewer.
+const H2_STREAMS: u32 = 100;
+/// Streams that a client may reset before the server has looked at them.
+const H2_PENDING_RESETS: usize = 20;
+/// Streams that the server may have reset because of a client's errors.
+const H2_ERROR_RESETS: usize = 100;
+/// Bytes of a reply that wait for the client, for each stream.
+const H2_SEND_BYTES: usize = 64 << 10;
+/// How often a client with HTTP/2 is asked whether it is still there, and how long it has to answer.
+const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// First bytes of HTTP/2 (RFC 9113 §3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+/// HTTP/2 as the TLS handshake calls it.
+const H2_ALPN: &[u8] = b"h2";
+
+/// The answers to connections that there is no room for.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+    Retry-After: 5\r\nContent-Length: 0\r\n\r\n";
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\n\
+    Retry-After: 5\r\nContent-Length: 0\r\n\r\n";
+/// Refusals in progress at once; further connections are closed without an answer.
+const REFUSALS_MAX: usize = 16;
+/// How long a refusal may take.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
+/// How much of its request is read, in bytes.
+const REFUSED_BYTES: usize = 4 << 10;
+
+/// Takes connections until the server stops. Each becomes a task.
+pub(super) async fn accept(listener: &TcpListener, app: &Arc<App>, tasks: &mut JoinSet<()>) {
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok((stream, address)) => (stream, ClientAddress::new(address.ip())),
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        while tasks.try_join_next().is_some() {}
+        match admit(app, peer) {
+            Ok(place) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "cannot turn off Nagle's algorithm");
+                }
+                tasks.spawn(serve(stream, peer, place, Arc::clone(app)));
+            }
+            Err(refusal) => {
+                app.admission.refuse(refusal, peer);
+                if let (None, Ok(permit)) = (&app.options.tls, refusals.clone().try_acquire_owned())
+                {
+                    let answer = if refusal.is_of_client() {
+                        TOO_MANY
+                    } else {
+                        FULL
+                    };
+                    tasks.spawn(refuse(stream, answer, permit));
+                }
+            }
+        }
+    }
+}
+
+/// A place for a connection from this address.
+fn admit(app: &App, peer: ClientAddress) -> Result<Place, Refusal> {
+    let place = app.admission.connection()?;
+    resources::reserve(Asker::Connection, Amount::CONNECTION).map_err(|_| Refusal::Connections)?;
+    if app.proxies.trusts(peer) {
+        return Ok(place);
+    }
+    Ok(place.and(app.admission.connection_of(peer)?))
+}
+
+/// Answers the first request of a connection that there is no room for. Reads what has
+/// arrived first; otherwise the client would see a reset.
+async fn refuse(mut stream: TcpStream, answer: &'static [u8], permit: OwnedSemaphorePermit) {
+    let mut request = [0; REFUSED_BYTES];
+    let talk = async {
+        let _ = stream.read(&mut request).await?;
+        stream.write_all(answer).await?;
+        stream.shutdown().await
+    };
+    match timeout(REFUSAL_TIMEOUT, talk).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "refusal not sent"),
+        Err(_) => tracing::debug!("refusal timed out"),
+    }
+    drop(permit);
+}
+
+/// A connection on which HTTP can begin.
+struct Opened {
+    stream: Stream,
+    version: HttpVersion,
+    /// The client, or the last HTTP proxy before the server.
+    caller: Caller,
+    place: Place,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HttpVersion {
+    Http1,
+    Http2,
+}
+
+impl HttpVersion {
+    fn of(is_h2: bool) -> Self {
+        if is_h2 { Self::Http2 } else { Self::Http1 }
+    }
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Serves one connection until it ends.
+async fn serve(stream: TcpStream, peer: ClientAddress, place: Place, app: Arc<App>) {
+    let patience = patience(place.lane, &app);
+    let opening = timeout(patience.idle, open(stream, peer, place, &app));
+    match app.stopping.run_until_cancelled(opening).await {
+        Some(Ok(Ok(opened))) => match opened.stream {
+            Stream::Plain(stream) => {
+                speak(
+                    stream,
+                    opened.version,
+                    opened.caller,
+                    opened.place.lane,
+                    &app,
+                )
+                .await;
+            }
+            Stream::Tls(stream) => {
+                speak(
+                    *stream,
+                    opened.version,
+                    opened.caller,
+                    opened.place.lane,
+                    &app,
+                )
+                .await;
+            }
+        },
+        Some(Ok(Err(error))) => tracing::debug!(client = %peer, %error, "connection not opened"),
+        Some(Err(_)) => tracing::debug!(client = %peer, "connection not opened in time"),
+        None => {}
+    }
+}
+
+fn patience(lane: Lane, app: &App) -> Patience {
+    let (idle, write) = (app.options.header_timeout, app.options.write_timeout);
+    match lane {
+        Lane::Normal => Patience { idle, write },
+        Lane::Reserve => Patience {
+            idle: idle.min(RESERVE_PATIENCE),
+            write: write.min(RESERVE_PATIENCE),
+        },
+    }
+}
+
+/// Reads what comes before HTTP: a PROXY header, the TLS handshake.
+async fn open(
+    mut stream: TcpStream,
+    peer: ClientAddress,
+    mut place: Place,
+    app: &App,
+) -> io::Result<Opened> {
+    let mut sender = peer;
+    if app.proxies.trusts(peer)
+        && let Some(address) = proxy_header::read(&mut stream).await?
+    {
+        sender = ClientAddress::new(address);
+        if !app.proxies.trusts(sender) {
+            let counted = app.admission.connection_of(sender).map_err(|refusal| {
+                app.admission.refuse(refusal, sender);
+                io::Error::other("too many connections of one client")
+            });
+            place = place.and(counted?);
+        }
+    }
+    let (stream, is_h2) = if let Some(tls) = &app.options.tls {
+        let stream = tls.accept(stream).await?;
+        let (_, connection) = stream.get_ref();
+        let is_h2 = connection.alpn_protocol() == Some(H2_ALPN);
+        (Stream::Tls(Box::new(stream)), is_h2)
+    } else {
+        let is_h2 = proxy_header::begins_with(&stream, H2_PREFACE).await?;
+        (Stream::Plain(stream), is_h2)
+    };
+    Ok(Opened {
+        stream,
+        version: HttpVersion::of(is_h2),
+        caller: Caller {
+            address: sender,
+            door: Door::Public,
+        },
+        place,
+    })
+}
+
+/// Speaks HTTP until the connection ends.
+pub(super) async fn speak<S>(
+    stream: S,
+    version: HttpVersion,
+    caller: Caller,
+    lane: Lane,
+    app: &Arc<App>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let patience = patience(lane, app);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(patience.write));
+    let stream = TokioIo::new(Box::pin(stream));
+    let activity = ConnectionUse::new();
+    let service = service(app, caller, lane, &activity);
+    if version == HttpVersion::Http2 {
+        let builder = h2(app, lane);
+        let connection = builder.serve_connection(stream, service);
+        converse(connection, &activity, patience, app).await;
+    } else {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience.idle)
+            .max_header_size(app.options.header_bytes_max)
+            .keep_alive(lane == Lane::Normal);
+        let connection = builder.serve_connection(stream, service);
+        converse(connection, &activity, patience, app).await;
+    }
+}
+
+fn h2(app: &App, lane: Lane) -> http2::Builder<TokioExecutor> {
+    let streams = match lane {
+        Lane::Normal => H2_STREAMS,
+        Lane::Reserve => 1,
+    };
+    let header_bytes = u32::try_from(app.options.header_bytes_max).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(streams)
+        .max_header_list_size(header_bytes)
+        .max_pending_accept_reset_streams(H2_PENDING_RESETS)
+        .max_local_error_reset_streams(H2_ERROR_RESETS)
+        .max_send_buf_size(H2_SEND_BYTES)
+        .keep_alive_interval(H2_PING_INTERVAL)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
+    builder
+}
+
+/// Runs a connection until it ends, has become useless, or the server stops.
+async fn converse<C>(connection: C, activity: &ConnectionUse, patience: Patience, app: &App)
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut connection = Box::pin(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = activity.expired(patience) => {
+            connection.as_mut().graceful_shutdown();
+            let Ok(ended) = timeout(CLOSE_TIMEOUT, connection).await else {
+                return tracing::debug!("useless connection closed");
+            };
+            ended
+        }
+        () = app.stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            // The server limits how long this may take.
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection failed");
+    }
+}
+
+/// The body of a reply, watched on its way.
+type ReplyBody = UnsyncBoxBody<Bytes, warp::Error>;
+
+/// What answers the requests of one connection.
+fn service(
+    app: &Arc<App>,
+    caller: Caller,
+    lane: Lane,
+    activity: &ConnectionUse,
+) -> impl HttpService<Incoming, ResBody = ReplyBody, Error = Infallible, Future: Send + 'static>
++ Send
++ 'static {
+    let filter = super::filter(Arc::clone(app), caller, lane);
+    let service = TowerToHyperService::new(warp::service(filter));
+    let activity = activity.clone();
+    service_fn(move |mut request: Request<Incoming>| {
+        let exchange = activity.begin();
+        let reply = authority::settle(&mut request).map(|()| service.call(request));
+        async move {
+            let response = match reply {
+                Ok(reply) => reply.await?,
+                Err(problem) => problem.into(),
+            };
+            let exchange = exchange.reply(is_stream(&response));
+            Ok(response.map(|body| {
+                let body = body.map_frame(move |frame| {
+                    exchange.advance();
+                    frame
+                });
+                body.boxed_unsync()
+            }))
+        }
+    })
+}
+
+fn is_stream<B>(response: &Response<B>) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
