@@ -24,6 +24,7 @@ mod documents;
 mod examples;
 mod extensions;
 mod fallback;
+mod feedback;
 mod hostile;
 mod inputs;
 mod interfaces;

@@ -198,7 +198,7 @@ impl Broadcasts {
             .iter()
             .filter_map(|choice| match choice {
                 Choice::Receive(format) => format.codec,
-                Choice::Rejected => None,
+                Choice::Inactive | Choice::Rejected => None,
             })
             .collect();
         let _permit = admit()?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{message::Message, slot::WorkerHandle};
-use crate::media::{Frame, FrameSink, Kind};
+use crate::media::{Codec, Frame, FrameSink, Kind, opus};
 
 /// One encoding of a track of a broadcast, as the fan-out sees it. Freed when dropped.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ struct Input {
     /// Counts the sinks; frames of older sinks are ignored.
     generation: AtomicU64,
     queue_dropped: Arc<AtomicU64>,
+    /// Whether the current sink has brought sound in stereo.
+    stereo: AtomicBool,
 }
 
 impl Rendition {
@@ -42,6 +44,7 @@ impl Rendition {
             number: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             queue_dropped,
+            stereo: AtomicBool::new(false),
         };
         Self {
             input: Arc::new(input),
@@ -57,6 +60,11 @@ impl Rendition {
     /// Identifies it among all renditions of the server.
     pub(crate) fn key(&self) -> u64 {
         self.input.key
+    }
+
+    /// Whether its frames are sound in stereo, as far as they have come.
+    pub(super) fn is_stereo(&self) -> bool {
+        self.input.stereo.load(Ordering::Relaxed)
     }
 
     /// The entry for a new publisher's frames. It replaces the previous sink, and lets nothing
@@ -86,6 +94,10 @@ impl Input {
             started.store(true, Ordering::Relaxed);
             // The previous publisher's frames do not continue.
             self.number.fetch_add(1, Ordering::Relaxed);
+            self.stereo.store(false, Ordering::Relaxed);
+        }
+        if frame.codec == Codec::Opus && opus::is_stereo(&frame.data) {
+            self.stereo.store(true, Ordering::Relaxed);
         }
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let (frame, at) = (Arc::new(frame), Instant::now());

@@ -65,19 +65,19 @@ impl OfferedTracks<'_> {
         let mut sections: Vec<sdp::Section> = sections.collect();
         let mut tracks = Vec::new();
         for (kind, track) in [(Kind::Video, self.video), (Kind::Audio, self.audio)] {
-            let asked = offer.media.iter().any(|media| media.kind == Some(kind));
-            let (true, Some((codec, rendition))) = (asked, track) else {
+            let (true, Some((codec, rendition))) = (offer.wants(kind), track) else {
                 continue;
             };
             let Some((at, format)) = offer.choose(kind, &[codec]) else {
+                let lack = offer.lack(codec);
                 return Err(sdp::Error::CodecMismatch(format!(
-                    "the broadcast's {kind} is {codec}, which the offer does not list: offer it"
+                    "the broadcast's {kind} is {codec}; {lack}"
                 )));
             };
             let (ssrc, rtx_ssrc) = (ssrc(rendition, kind)?, random_ssrc()?);
             if let Some(section) = sections.get_mut(at) {
                 *section = sdp::Section::Send {
-                    format: format.clone(),
+                    format: format.to_send(rendition.is_stereo()),
                     ssrc,
                     rtx_ssrc,
                 };

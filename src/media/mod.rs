@@ -10,6 +10,7 @@ pub mod keyframe;
 mod kind;
 pub mod nal;
 mod obu;
+pub(crate) mod opus;
 pub mod order;
 pub mod rtp;
 mod token_bucket;

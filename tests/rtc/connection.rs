@@ -11,6 +11,7 @@ use str0m::{
     Rtc,
     media::{Direction, MediaKind},
     net::Transmit,
+    rtp::ExtensionValues,
 };
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     keys::Keys,
     peer::Peer,
     raw::{self, Script},
-    sending::{Playing, complaint},
+    sending::{Playing, complaint, full_intra_request},
     wire::Wire,
 };
 
@@ -93,6 +94,15 @@ impl Connection {
         let offering = Offering::new(Direction::SendOnly, Some(clip), &BOTH);
         let [video, audio] = BOTH.map(|kind| offering.peer.mid(kind).unwrap());
         Self::of(offering, Some(Playing::new(clip, video, audio)))
+    }
+
+    /// The same, but the first keyframe is lost.
+    pub(super) fn without_the_first_picture(self) -> Self {
+        let lost = |playing: Playing| playing.starting_at(1, ExtensionValues::default());
+        Self {
+            playing: self.playing.map(lost),
+            ..self
+        }
     }
 
     /// Publishes silence.
@@ -205,7 +215,7 @@ impl Connection {
     fn change(&mut self, mode: Mode) {
         match mode {
             Mode::Close => self.peer.rtc.close().unwrap(),
-            Mode::Flood => self.flood = self.seen.keys.sender(),
+            Mode::Flood | Mode::Refresh => self.flood = self.seen.keys.sender(),
             Mode::Deaf => {
                 let options = socket2::SockRef::from(&self.socket);
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
@@ -254,8 +264,12 @@ impl Connection {
     }
 
     fn send_due(&mut self, now: Instant, mode: Mode) {
-        if mode == Mode::Flood {
-            self.complain();
+        match mode {
+            Mode::Flood => self.complain(FLOOD, |media, newest, round| {
+                complaint(media, newest, round % 4 == 0)
+            }),
+            Mode::Refresh => self.complain(1, |media, _, _| full_intra_request(media)),
+            _ => {}
         }
         if let (Some(script), Some(target)) = (&mut self.script, self.target)
             && self.peer.rtc.is_connected()
@@ -281,15 +295,15 @@ impl Connection {
     }
 
     /// Sends one batch of a flood of feedback.
-    fn complain(&mut self) {
+    fn complain(&mut self, count: usize, packet: impl Fn(u32, u64, usize) -> Vec<u8>) {
         let newest = self.seen.video.lock().unwrap().packets.last().copied();
         let (Some(sender), Some(media), Some(target), Some(newest)) =
             (self.flood.as_mut(), self.watched, self.target, newest)
         else {
             return;
         };
-        for round in 0..FLOOD {
-            let mut packet = complaint(media, newest, round % 4 == 0);
+        for round in 0..count {
+            let mut packet = packet(media, newest, round);
             sender.protect_rtcp(&mut packet).unwrap();
             // Err: the buffer is full, which serves the purpose too.
             let _ = self.socket.send_to(&packet, target);

@@ -25,6 +25,7 @@ use str0m::{
     Event,
     bwe::BweKind,
     crypto::dtls::SrtpProfile,
+    media::KeyframeRequestKind,
     rtp::{RawPacket, rtcp::Rtcp},
 };
 
@@ -52,6 +53,8 @@ pub(crate) enum Mode {
     Deaf,
     /// Requests every packet and keyframes all the time.
     Flood,
+    /// Requests keyframes by FIR all the time.
+    Refresh,
     /// Says goodbye (DTLS `close_notify`) and ends.
     Close,
     /// Ends silently.
@@ -143,6 +146,8 @@ pub(crate) struct Seen {
     audio: Mutex<Received>,
     flooded: AtomicU64,
     keyframe_requests: Mutex<Vec<Instant>>,
+    /// How many of them were FIRs.
+    firs: AtomicU64,
     /// The last bit rate that was asked for (REMB); 0 if none was.
     asked_bitrate: AtomicU64,
     pictures: AtomicU64,
@@ -161,7 +166,10 @@ impl Seen {
     fn note(&self, event: Event) -> Option<u32> {
         match event {
             Event::Connected => self.connected.store(true, Relaxed),
-            Event::KeyframeRequest(_) => {
+            Event::KeyframeRequest(request) => {
+                if request.kind == KeyframeRequestKind::Fir {
+                    self.firs.fetch_add(1, Relaxed);
+                }
                 let mut requests = self.keyframe_requests.lock().unwrap();
                 requests.push(Instant::now());
             }
@@ -225,6 +233,19 @@ impl Client {
     ) -> Self {
         let connection = Connection::publishing(clip);
         *connection.seen.mode.lock().unwrap() = mode;
+        Self::start(server, &format!("/whip/{broadcast}"), connection)
+    }
+
+    /// Publishes from the second picture on, which needs a first, with the offer that `adjust` makes of
+    /// its own.
+    pub(crate) fn publish_incomplete(
+        server: &Server,
+        broadcast: &str,
+        clip: &'static Clip,
+        adjust: impl Fn(&str) -> String,
+    ) -> Self {
+        let mut connection = Connection::publishing(clip).without_the_first_picture();
+        connection.offer = adjust(&connection.offer);
         Self::start(server, &format!("/whip/{broadcast}"), connection)
     }
 
@@ -392,6 +413,11 @@ impl Client {
     /// The bit rate that it was last asked for; 0 if it was not.
     pub(crate) fn asked_bitrate(&self) -> u64 {
         self.seen.asked_bitrate.load(Relaxed)
+    }
+
+    /// How many keyframes the server requested by FIR.
+    pub(crate) fn firs(&self) -> u64 {
+        self.seen.firs.load(Relaxed)
     }
 
     /// When the server requested keyframes.

@@ -157,6 +157,19 @@ impl Playing {
     }
 }
 
+/// A receiver report without contents, and a request for a keyframe (RFC 5104 §4.3.1). Its command number is always the same, but a stranger
+/// cannot know which one was the last.
+pub(super) fn full_intra_request(media: u32) -> Vec<u8> {
+    let mut packet = vec![0x80, 201, 0, 1];
+    packet.extend(COMPLAINER.to_be_bytes());
+    packet.extend([0x84, 206, 0, 4]);
+    packet.extend(COMPLAINER.to_be_bytes());
+    packet.extend([0; 4]);
+    packet.extend(media.to_be_bytes());
+    packet.extend([1, 0, 0, 0]);
+    packet
+}
+
 /// A request for a keyframe, or for 68 packets up to the newest, as RTCP (RFC 4585 §6).
 pub(super) fn complaint(media: u32, newest: u64, keyframe: bool) -> Vec<u8> {
     let head: [u8; 4] = if keyframe {

@@ -136,7 +136,8 @@ export class WhipClient extends Client {
   adjustAnswer(sdp) {
     const { stereo, maxAudioBitrate, maxVideoBitrate } = this.#publish;
     const answer = withStartBitrate(sdp, Math.min(maxVideoBitrate * START_SHARE, START_MAX));
-    return stereo ? withOpusParameters(answer, { stereo: 1, maxaveragebitrate: maxAudioBitrate }) : answer;
+    const channels = stereo ? { stereo: 1, maxaveragebitrate: maxAudioBitrate } : { stereo: 0 };
+    return withOpusParameters(answer, channels);
   }
 
   /** @param {import('./session.js').Session} _session */

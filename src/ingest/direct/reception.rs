@@ -135,6 +135,7 @@ impl Reception {
                     format,
                     rids: media.rids.clone(),
                 },
+                Choice::Inactive => Section::Inactive,
                 Choice::Rejected => Section::Rejected,
             })
             .collect();

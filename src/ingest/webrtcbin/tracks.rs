@@ -20,10 +20,6 @@ use crate::{
     pipeline::{Error, TrackSinks, codec, keyframe_request, packetizer},
 };
 
-/// In keyframe requests: webrtcbin sends a PLI without it, a FIR with it, which fewer publishers
-/// support.
-const ALL_HEADERS: bool = false;
-
 /// The tracks of one publisher.
 #[derive(Debug)]
 pub(super) struct ReceivedTracks {
@@ -141,7 +137,7 @@ impl ReceivedTracks {
                 if !frame.keyframe
                     && let Some(pad) = pad.upgrade()
                 {
-                    pad.send_event(keyframe_request::event(ALL_HEADERS));
+                    request_keyframe(&pad);
                 }
             }
             sink(frame);
@@ -163,10 +159,10 @@ impl ReceivedTracks {
         });
     }
 
-    /// Sends a keyframe request upstream from the video pad: webrtcbin turns it into a PLI.
+    /// Asks the publisher for a keyframe of its picture.
     pub(super) fn request_keyframe(&self) {
         if let Some(pad) = self.video.get().and_then(glib::WeakRef::upgrade) {
-            pad.send_event(keyframe_request::event(ALL_HEADERS));
+            request_keyframe(&pad);
         }
     }
 
@@ -182,6 +178,18 @@ impl ReceivedTracks {
     }
 }
 
+/// Sends a keyframe request upstream from a pad of webrtcbin, which makes a FIR of one for all
+/// headers, and a PLI of others. Fewer publishers understand FIR, so it is for those that understand
+/// nothing else.
+fn request_keyframe(pad: &gst::Pad) {
+    let caps = pad.current_caps();
+    let takes_pli = caps.is_none_or(|caps| {
+        let rtp = caps.structure(0);
+        rtp.is_some_and(|rtp| rtp.has_field("rtcp-fb-nack-pli"))
+    });
+    pad.send_event(keyframe_request::event(!takes_pli));
+}
+
 /// Does what the other depayloaders do on their own (`request-keyframe`).
 fn request_keyframe_after_loss(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
@@ -189,7 +197,7 @@ fn request_keyframe_after_loss(pad: &gst::Pad) {
             .event()
             .is_some_and(|event| event.has_name("GstRTPPacketLost"))
         {
-            pad.send_event(keyframe_request::event(ALL_HEADERS));
+            request_keyframe(pad);
         }
         gst::PadProbeReturn::Ok
     });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Format, Kind, Media, Offer, Section, Transport, candidate};
+use super::{Codec, Format, Kind, Media, Offer, Section, Transport, candidate};
 
 /// `a=rtcp-fb` values that both engines implement in both directions.
 pub(super) const FEEDBACK: [&str; 3] = ["nack", "nack pli", "ccm fir"];
@@ -238,6 +238,12 @@ impl Writer<'_> {
             .filter(|p| !p.is_empty())
             .filter(|p| !receives || !p.starts_with("sprop-"))
             .collect();
+        if receives && format.codec == Some(Codec::Opus) {
+            // What the offer says is what the client wants to hear. The server keeps any sound as
+            // it is; without this, browsers mix it down to mono (RFC 7587 §6.1).
+            parameters.retain(|parameter| !parameter.starts_with("stereo="));
+            parameters.push("stereo=1");
+        }
         let start;
         if receives && self.is_congestion_fed_back(format) {
             start = format!("x-google-start-bitrate={START_BITRATE}");
@@ -247,7 +253,7 @@ impl Writer<'_> {
             self.line(format_args!("a=fmtp:{pt} {}", parameters.join(";")));
         }
         if let Some(rtx) = format.rtx {
-            let clock_rate = format.codec.map_or(90_000, crate::media::Codec::clock_rate);
+            let clock_rate = format.codec.map_or(90_000, Codec::clock_rate);
             self.line(format_args!("a=rtpmap:{rtx} rtx/{clock_rate}"));
             self.line(format_args!("a=fmtp:{rtx} apt={pt}"));
         }

@@ -7,6 +7,8 @@ use super::{Codec, Error, Format, Kind, Media, Offer, Role};
 pub enum Choice {
     /// It receives this format.
     Receive(Format),
+    /// It receives nothing: an inactive section beside one of the same kind that sends.
+    Inactive,
     /// Port 0 in the answer: not media (data channels), or unused.
     Rejected,
 }
@@ -19,12 +21,32 @@ impl Offer {
         self.media
             .iter()
             .enumerate()
-            .filter(|(_, section)| {
-                section.is_track()
-                    && section.kind == Some(kind)
-                    && section.direction.suits(self.role)
-            })
+            .filter(|(_, section)| section.is_active(kind, self.role))
             .find_map(|(index, section)| Some((index, best(section, wanted, self.role)?)))
+    }
+
+    /// Whether the client wants a track of this kind, in whatever codec.
+    pub fn wants(&self, kind: Kind) -> bool {
+        let mut sections = self.media.iter();
+        sections.any(|section| section.is_active(kind, self.role))
+    }
+
+    /// Why [`Offer::choose`] finds nothing for this codec.
+    pub fn lack(&self, codec: Codec) -> String {
+        let sections = self.media.iter();
+        let mut active = sections.filter(|section| section.is_active(codec.kind(), self.role));
+        let listed = active.any(|section| {
+            let mut formats = section.formats.iter();
+            formats.any(|format| format.codec == Some(codec))
+        });
+        if listed {
+            format!(
+                "the offer lists {codec} only with packetization-mode=0, which has no room for \
+                 pictures larger than a packet: offer packetization-mode=1"
+            )
+        } else {
+            format!("the offer does not list {codec}: offer it")
+        }
     }
 
     /// The rids of the layers of a simulcast publisher's picture (RFC 8853); empty without
@@ -33,7 +55,7 @@ impl Offer {
         let video = self
             .media
             .iter()
-            .find(|section| section.kind == Some(Kind::Video));
+            .find(|section| section.is_active(Kind::Video, self.role));
         video.map_or(&[], |section| &section.rids)
     }
 
@@ -51,6 +73,10 @@ impl Offer {
                 choices.push(Choice::Rejected);
                 continue;
             };
+            if !section.direction.suits(self.role) {
+                choices.push(Choice::Inactive);
+                continue;
+            }
             let format =
                 best(section, &Codec::ALL, self.role).ok_or_else(|| mismatch(section, kind))?;
             // RFC 9143 §9.1. Engines tell bundled streams apart by payload type.

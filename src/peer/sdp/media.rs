@@ -1,7 +1,7 @@
 //! One m= section of an offer, read into [`Media`].
 
 use super::{
-    Codec, Direction, Error, Format, Kind, Media, MediaLine,
+    Codec, Direction, Error, Format, Kind, Media, MediaLine, Role,
     lines::{Attributes, RawSection, malformed},
 };
 
@@ -81,6 +81,11 @@ impl Media {
                 .take(SSRC_LINES_MAX)
                 .collect(),
         })
+    }
+
+    /// A track of this kind, in a direction that fits the client's role.
+    pub(super) fn is_active(&self, kind: Kind, role: Role) -> bool {
+        self.is_track() && self.kind == Some(kind) && self.direction.suits(role)
     }
 
     /// Audio or video in use: a section the server can accept.
@@ -195,6 +200,33 @@ fn apt(format: &Format) -> Option<u8> {
 }
 
 impl Format {
+    /// The format as the server sends it: without what the client says of its own stream
+    /// (`sprop-...`). `stereo` says whether the server's sound is in stereo, which is announced to
+    /// a client that wants to hear it so (RFC 7587 §6.1).
+    #[must_use]
+    pub fn to_send(&self, stereo: bool) -> Self {
+        let parameters = self.fmtp.iter().flat_map(|fmtp| fmtp.split(';'));
+        let of_receiver = parameters.map(str::trim).filter(|parameter| {
+            let name = parameter.get(..6).unwrap_or_default();
+            !parameter.is_empty() && !name.eq_ignore_ascii_case("sprop-")
+        });
+        let mut fmtp: Vec<&str> = of_receiver.collect();
+        if stereo && self.parameter("stereo") == Some("1") {
+            fmtp.push("sprop-stereo=1");
+        }
+        Self {
+            fmtp: (!fmtp.is_empty()).then(|| fmtp.join(";")),
+            ..self.clone()
+        }
+    }
+
+    /// Whether its sender is to be asked for keyframes by FIR (RFC 5104 §4.3.1), as it does not
+    /// understand PLI.
+    pub fn takes_only_fir(&self) -> bool {
+        let takes = |value: &str| self.feedback.iter().any(|offered| offered == value);
+        takes("ccm fir") && !takes("nack pli")
+    }
+
     /// One parameter of `a=fmtp`; names are compared without case.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.fmtp

@@ -27,7 +27,7 @@ impl Offer {
             .zip(choices)
             .filter_map(|(media, choice)| match choice {
                 Choice::Receive(format) => Some((media, format)),
-                Choice::Rejected => None,
+                Choice::Inactive | Choice::Rejected => None,
             })
             .collect();
         let group = accepted

@@ -289,7 +289,13 @@ fn check_directions(media: &[Media], role: Role) -> Result<(), Error> {
     let mut tracks = media.iter().filter(|section| section.is_track());
     match role {
         Role::Publisher => {
-            if let Some(section) = tracks.find(|section| !section.direction.suits(role)) {
+            // An inactive section beside an active one of its kind does no harm.
+            let spare = |section: &Media| {
+                let other = |kind| media.iter().any(|other| other.is_active(kind, role));
+                section.direction == Direction::Inactive && section.kind.is_some_and(other)
+            };
+            let unsuitable = |section: &&Media| !section.direction.suits(role) && !spare(section);
+            if let Some(section) = tracks.find(unsuitable) {
                 let direction = match section.direction {
                     Direction::Inactive => "inactive",
                     _ => "recvonly",
@@ -302,7 +308,7 @@ fn check_directions(media: &[Media], role: Role) -> Result<(), Error> {
             for kind in [Kind::Video, Kind::Audio] {
                 let count = media
                     .iter()
-                    .filter(|m| m.is_track() && m.kind == Some(kind))
+                    .filter(|section| section.is_active(kind, role))
                     .count();
                 if count > 1 {
                     return Err(Error::Unsupported(format!(

@@ -31,7 +31,7 @@ impl Offer {
         let sections = self
             .media
             .iter()
-            .filter(|section| section.kind == Some(kind));
+            .filter(|section| section.is_active(kind, self.role));
         sections
             .flat_map(|section| &section.formats)
             .filter(|format| format.codec == Some(codec) && choose::acceptable(format, self.role))

@@ -61,9 +61,16 @@ pub fn publisher_answer(
     let mut sections = Vec::new();
     let mut extensions = Vec::new();
     for (media, choice) in offer.media.iter().zip(choices) {
-        let Choice::Receive(format) = choice else {
-            sections.push(Section::Rejected);
-            continue;
+        let format = match choice {
+            Choice::Receive(format) => format,
+            Choice::Inactive => {
+                sections.push(Section::Inactive);
+                continue;
+            }
+            Choice::Rejected => {
+                sections.push(Section::Rejected);
+                continue;
+            }
         };
         let answered = description
             .sections

@@ -32,6 +32,8 @@ pub(crate) const EXTENSIONS: &[&str] = &[
 pub(crate) struct Incoming {
     sections: Vec<Section>,
     extensions: Vec<(u8, Extension)>,
+    /// The publisher understands FIR and no PLI.
+    only_fir: bool,
     /// SSRCs that have sent an authentic packet.
     known: HashSet<u32>,
     /// SSRCs that have been replaced, the latest last: a late packet must not bring them back.
@@ -68,6 +70,9 @@ impl Incoming {
                 .iter()
                 .map(|rid| Rid::from(rid.as_str()))
                 .collect();
+            if format.takes_only_fir() {
+                incoming.only_fir = true;
+            }
             let (pt, rtx) = (format.pt, format.rtx);
             incoming.sections.push(Section {
                 mid,
@@ -220,10 +225,15 @@ impl Incoming {
     }
 
     pub(super) fn request_keyframe(&self, rtc: &mut Rtc) {
+        let kind = if self.only_fir {
+            KeyframeRequestKind::Fir
+        } else {
+            KeyframeRequestKind::Pli
+        };
         let mut api = rtc.direct_api();
         for (mid, rid) in self.video_streams() {
             if let Some(stream) = api.stream_rx_by_mid(mid, rid) {
-                stream.request_keyframe(KeyframeRequestKind::Pli);
+                stream.request_keyframe(kind);
             }
         }
     }

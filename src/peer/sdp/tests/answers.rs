@@ -1,6 +1,6 @@
 //! The content of answers, to viewers and to publishers.
 
-use super::*;
+use super::{offers::without, *};
 
 /// Splits an answer at its m= lines; the first part is the session's.
 fn parts(answer: &str) -> Vec<&str> {
@@ -208,6 +208,55 @@ fn the_offered_h264_parameters_are_repeated() {
         "a=fmtp:96 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\r\n";
     assert!(answer.contains(fmtp), "{answer}");
     assert!(answer.contains("a=rtpmap:111 opus/48000/2\r\n"));
+}
+
+/// RFC 7587 §6.1: a browser sends in mono unless the other side wants stereo.
+#[test]
+fn sound_is_kept_as_it_is() {
+    let browser = fixture!("chrome-whep-av").replace("a=recvonly", "a=sendonly");
+    let mono = browser.replace("useinbandfec=1", "useinbandfec=1;stereo=0;sprop-stereo=1");
+    for text in [&browser, &mono] {
+        let offer = publish(text).unwrap();
+        let choices = offer.choose_publish().unwrap();
+        let answer =
+            publisher_answer(&offer, &choices, &engine_answer(&offer, &choices), &[]).unwrap();
+        let fmtp = "a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n";
+        assert!(answer.contains(fmtp), "{answer}");
+    }
+}
+
+#[test]
+fn stereo_is_announced_to_viewers_who_want_it() {
+    let fmtp = |offered: &str, stereo| {
+        let text = fixture!("chrome-whep-av").replace("useinbandfec=1", offered);
+        let offer = view(&text).unwrap();
+        let (_, format) = offer.choose(Kind::Audio, &[Codec::Opus]).unwrap();
+        format.to_send(stereo).fmtp.unwrap()
+    };
+    assert_eq!(
+        fmtp("stereo=1", true),
+        "minptime=10;stereo=1;sprop-stereo=1"
+    );
+    assert_eq!(fmtp("stereo=1", false), "minptime=10;stereo=1");
+    assert_eq!(fmtp("useinbandfec=1", true), "minptime=10;useinbandfec=1");
+    assert_eq!(
+        fmtp("stereo=0; sprop-stereo=1", true),
+        "minptime=10;stereo=0"
+    );
+}
+
+#[test]
+fn only_who_takes_no_pli_is_asked_by_fir() {
+    let only_fir = |text: &str| {
+        let offer = publish(text).unwrap();
+        let (_, format) = offer.choose(Kind::Video, &[Codec::Vp8]).unwrap();
+        format.takes_only_fir()
+    };
+    let browser = fixture!("chrome-whep-av").replace("a=recvonly", "a=sendonly");
+    assert!(!only_fir(&browser));
+    let fir = without(&browser, "a=rtcp-fb:96 nack pli");
+    assert!(only_fir(&fir));
+    assert!(!only_fir(&without(&fir, "a=rtcp-fb:96 ccm fir")));
 }
 
 /// Row W-84.

@@ -17,7 +17,7 @@ fn assert_unsupported(row: &str, text: &str) {
 }
 
 /// The text without the lines that start like this.
-fn without(text: &str, start: &str) -> String {
+pub(super) fn without(text: &str, start: &str) -> String {
     let kept: Vec<&str> = text
         .lines()
         .filter(|line| !line.starts_with(start))
@@ -242,6 +242,59 @@ fn a_data_channel_is_rejected_and_no_more() {
     assert_unsupported("no tracks", &data_only);
 }
 
+/// An offer's video section twice, one of them inactive.
+fn with_a_spare_section(text: &str, spare_first: bool) -> String {
+    let video = text.find("m=video").unwrap();
+    let end = text.get(video + 1..).unwrap().find("\nm=");
+    let end = end.map_or(text.len(), |end| video + 1 + end + 1);
+    let (before, after) = (text.get(..video).unwrap(), text.get(end..).unwrap());
+    let section = text.get(video..end).unwrap();
+    let mid = section.lines().find(|line| line.starts_with("a=mid:"));
+    let mid = mid.unwrap().trim();
+    let mut spare = section.replace(mid, "a=mid:spare");
+    for direction in ["a=sendonly", "a=recvonly", "a=sendrecv"] {
+        spare = spare.replace(direction, "a=inactive");
+    }
+    let sections = if spare_first {
+        [&spare, section]
+    } else {
+        [section, &spare]
+    };
+    let before = before.replace("a=group:BUNDLE", "a=group:BUNDLE spare");
+    format!("{before}{}{after}", sections.concat())
+}
+
+#[test]
+fn an_inactive_section_beside_an_active_one_of_its_kind_does_no_harm() {
+    for spare_first in [true, false] {
+        let text = fixture!("chrome-whep-av").replace("a=recvonly", "a=sendonly");
+        let text = with_a_spare_section(&text, spare_first);
+        let offer = publish(&text).unwrap();
+        let choices = offer.choose_publish().unwrap();
+        let received = choices
+            .iter()
+            .filter(|choice| matches!(choice, Choice::Receive(_)));
+        assert_eq!((received.count(), choices.len()), (2, 3));
+        let answer =
+            publisher_answer(&offer, &choices, &engine_answer(&offer, &choices), &[]).unwrap();
+        answers::assert_well_formed("spare", &offer, &answer);
+        assert_eq!(answer.matches("a=inactive").count(), 1, "{answer}");
+        assert_eq!(answer.matches("a=recvonly").count(), 2, "{answer}");
+
+        let text = with_a_spare_section(fixture!("chrome-whep-av"), spare_first);
+        let offer = view(&text).unwrap();
+        let (at, _) = offer.choose(Kind::Video, &[Codec::Vp8]).unwrap();
+        assert_ne!(offer.media[at].mid, "spare");
+    }
+    // Two that are active are too many for a publisher, and one that is inactive is too few.
+    let two = with_a_spare_section(OBS, true).replace("a=inactive", "a=sendonly");
+    assert!(matches!(publish(&two), Err(Error::Unsupported(_))));
+    let inactive = fixture!("chrome-whep-av").replacen("a=recvonly", "a=inactive", 1);
+    let offer = view(&inactive).unwrap();
+    let wanted = [Kind::Video, Kind::Audio].map(|kind| offer.wants(kind));
+    assert_eq!(wanted.iter().filter(|wanted| **wanted).count(), 1);
+}
+
 /// Rows E-15 to E-19.
 #[test]
 fn viewers_may_offer_in_any_direction_that_receives_and_order() {
@@ -315,10 +368,11 @@ fn the_codec_is_chosen_from_what_both_sides_have() {
         "E-25"
     );
     let mode_0 = fixture!("chrome-whep-h264-only").replace("mode=1", "mode=0");
-    assert_eq!(
-        view(&mode_0).unwrap().choose(Kind::Video, &[Codec::H264]),
-        None
-    );
+    let mode_0 = view(&mode_0).unwrap();
+    assert_eq!(mode_0.choose(Kind::Video, &[Codec::H264]), None);
+    let lack = mode_0.lack(Codec::H264);
+    assert!(lack.contains("offer packetization-mode=1"), "{lack}");
+    assert!(!mode_0.lack(Codec::Vp8).contains("packetization"));
 
     let exotic = fixture!("chrome-whep-av")
         .replace("SAVPF 111 63", "SAVPF 112 9 111 63 110")
