@@ -106,3 +106,27 @@ fn a_slash_at_the_end_of_an_endpoint_does_not_matter() {
         server.post_offer(path, &offer).expect(201);
     }
 }
+
+#[test]
+fn a_token_publishes_so_many_broadcasts() {
+    let server = Server::start(&[
+        "--auth.publish_token=secret-of-mine",
+        "--limits.token_broadcasts=2",
+    ]);
+    let offer = fixture("obs-session-level");
+    let sdp = ("Content-Type", "application/sdp");
+    let token = ("Authorization", "Bearer secret-of-mine");
+    let publish = |name: &str| {
+        let path = format!("/whip/{name}");
+        server.request("POST", &path, &[sdp, token], &offer)
+    };
+    let first = publish("a").expect(201);
+    publish("b").expect(201);
+    publish("c").expect(503);
+    // Taking over one's own broadcast needs no more room.
+    publish("b").expect(201);
+    server
+        .request("DELETE", &first.location(), &[token], "")
+        .expect(200);
+    publish("c").expect(201);
+}

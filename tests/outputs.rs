@@ -256,3 +256,19 @@ fn an_output_that_cannot_take_the_codec_says_so_and_waits_for_another() {
     let running = wait_for_output(&server, "a", "hls", "running");
     assert_eq!(running["restarts"], 0, "{running}");
 }
+
+#[test]
+fn a_limit_on_the_size_of_files_ends_an_output_and_not_the_server() {
+    let folder = folder("file-limit", &["record-mkv.launch"], &[]);
+    let config =
+        "[defaults]\noutputs = [\"record-mkv.launch\"]\nvars = { directory = \"FOLDER\" }\n";
+    let server = server(&folder, config, &[]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    wait_for_output(&server, "a", "record-mkv", "running");
+    let mut limit = Command::new("prlimit");
+    limit.args(["--fsize=1000", "--pid", &server.pid().to_string()]);
+    assert!(output(limit).status.success());
+    let failed = wait_for_output(&server, "a", "record-mkv", "failed");
+    assert!(failed["error"].is_string(), "{failed}");
+    assert_eq!(server.state("a").as_deref(), Some("live"));
+}

@@ -51,6 +51,8 @@ pub(super) enum ActorRequest {
         offer: Arc<Offer>,
         codecs: Vec<Codec>,
         arrived: Instant,
+        /// Stands for the token that it came with.
+        token: Option<Arc<str>>,
         reply: Reply<Created>,
     },
     /// Start a viewer of the rendition that it names, or of whatever suits it.
@@ -228,13 +230,14 @@ impl Actor {
                 offer,
                 codecs,
                 arrived,
+                token,
                 reply,
             } => {
                 if let Err(error) = self.parts.check_publisher(arrived, now) {
                     return respond(reply, Err(error));
                 }
                 let rids = offer.layers().to_vec();
-                if let Some(number) = self.admit(Role::Publisher, offer, reply) {
+                if let Some(number) = self.admit(Role::Publisher, offer, token, reply) {
                     let actions = self.parts.publish(number, &codecs, &rids, now);
                     self.perform(actions);
                 }
@@ -251,7 +254,7 @@ impl Actor {
                     offer: Arc::clone(&offer),
                     requested,
                 };
-                if let Some(number) = self.admit(Role::Viewer, offer, reply) {
+                if let Some(number) = self.admit(Role::Viewer, offer, None, reply) {
                     let actions = self.parts.watch(number, visitor, now);
                     self.perform(actions);
                 }

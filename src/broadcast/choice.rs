@@ -5,8 +5,9 @@
 //! pipeline has failed, nobody publishes, the slate has ended) or that it cannot show well
 //! (B-frames), and returns on its own only to a rendition that it requested by name.
 
-use std::fmt;
+mod misfit;
 
+use self::misfit::Misfit;
 use crate::{
     media::{Codec, Kind},
     peer::sdp::Offer,
@@ -230,34 +231,6 @@ impl Wants<'_> {
 
     fn misfit_of(&self, candidate: &RenditionCandidate) -> Option<Misfit> {
         self.misfit(candidate.codec?, &candidate.demands)
-    }
-}
-
-/// Why a viewer cannot show an encoding well.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Misfit {
-    Codec(Codec),
-    Profile(Codec, String),
-    Level(Codec, String),
-    Reordered,
-    SparseKeyframes,
-    Slate,
-}
-
-impl fmt::Display for Misfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Codec(codec) => write!(f, "a viewer does not accept {codec}"),
-            Self::Profile(codec, profile) => {
-                write!(f, "a viewer does not accept {codec} of profile {profile}")
-            }
-            Self::Level(codec, level) => {
-                write!(f, "a viewer does not accept {codec} of level {level}")
-            }
-            Self::Reordered => f.write_str("the source has B-frames"),
-            Self::SparseKeyframes => f.write_str("keyframes from the source are too far apart"),
-            Self::Slate => f.write_str("a viewer cannot decode the slate"),
-        }
     }
 }
 

@@ -25,6 +25,7 @@ mod event_types;
 mod gate;
 mod health;
 mod keyframes;
+mod options;
 mod outcome;
 mod outputs;
 mod parts;
@@ -43,7 +44,7 @@ mod transcodes;
 mod viewer;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -54,6 +55,7 @@ use std::{
 pub use control::Drawing;
 pub use error::Error;
 pub use event_types::EventKind;
+pub use options::Options;
 pub use session::{Session, SessionId};
 pub use status::{BroadcastCounters, Details, PipelineFigures, SourceKind, State, Status};
 pub use takeover::Times;
@@ -71,12 +73,11 @@ use self::{
     transcodes::TranscodeBudget,
 };
 use crate::{
-    fanout::{Fanout, ViewerOptions},
-    ingest,
+    fanout::Fanout,
     media::Codec,
     peer::sdp::{Choice, Offer},
     pipeline,
-    plan::{Engine, Name, Plans},
+    plan::{Engine, Name},
     resources::{self, Amount, Asker},
 };
 
@@ -90,33 +91,6 @@ const ATTEMPTS_MAX: usize = 4;
 const RETRY_MISSING: Duration = Duration::from_secs(2);
 /// When a second publisher may try again: after this long without RTP the first is stale.
 const RETRY_TAKEN: Duration = Duration::from_secs(2);
-
-/// What the configuration says about broadcasts.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long a publisher may take to start and may be silent.
-    pub times: Times,
-    /// How long viewers wait for a publisher that is gone.
-    pub grace: Duration,
-    /// Maximum simultaneous sessions.
-    pub sessions_max: usize,
-    /// Maximum simultaneous broadcasts.
-    pub broadcasts_max: usize,
-    /// Maximum viewers of one broadcast.
-    pub viewers_max: usize,
-    /// Maximum automatic transcodes of all broadcasts at once.
-    pub transcodes_max: usize,
-    /// Maximum automatic transcodes of one broadcast at once.
-    pub broadcast_transcodes_max: usize,
-    /// Whether a new publisher replaces a live one.
-    pub replace_live: bool,
-    /// How publishers connect.
-    pub publisher: ingest::Options,
-    /// How viewers connect.
-    pub viewer: ViewerOptions,
-    /// What each broadcast has: source, outputs, renditions.
-    pub plans: Plans,
-}
 
 /// A session that has just been made.
 #[derive(Debug)]
@@ -183,7 +157,8 @@ impl Broadcasts {
         self.actor(name).map(drop)
     }
 
-    /// Starts a publisher session. `arrived` is when the request came in.
+    /// Starts a publisher session. `arrived` is when the request came in; `token` stands for the
+    /// token that it came with, if it needed one.
     ///
     /// # Errors
     /// The offer cannot be used, the name is taken, or a limit is reached.
@@ -192,6 +167,7 @@ impl Broadcasts {
         name: &Name,
         offer: Offer,
         arrived: Instant,
+        token: Option<Arc<str>>,
     ) -> Result<Created, Error> {
         let codecs: Vec<Codec> = offer
             .choose_publish()?
@@ -209,6 +185,7 @@ impl Broadcasts {
                 offer,
                 codecs,
                 arrived,
+                token: token.clone(),
                 reply,
             };
             Ok((self.actor(name)?, request))
@@ -458,6 +435,15 @@ impl Shared {
         let mut directory = self.directory();
         if directory.sessions.len() >= self.options.sessions_max {
             return Err(Error::Full("sessions"));
+        }
+        if session.token.is_some() {
+            let sessions = directory.sessions.values();
+            let same = sessions.filter(|other| other.token == session.token);
+            let mut published: BTreeSet<&Name> = same.map(|other| &other.broadcast).collect();
+            published.remove(&session.broadcast);
+            if published.len() >= self.options.token_broadcasts_max {
+                return Err(Error::Full("broadcasts of one token"));
+            }
         }
         directory
             .sessions

@@ -1,7 +1,9 @@
 //! The rendition pipelines of a broadcast, the slate's among them: started for the viewers that
 //! need them, shared by all, and stopped when nobody watches.
 
+mod limits;
 mod pipeline;
+mod report;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,10 +18,9 @@ use self::pipeline::{Appsink, MadeRendition, RenditionPipeline, codec_named};
 use super::{
     Error,
     action::{Action, Made, RunStart, Work},
-    choice::{ORIGINAL, RenditionCandidate, RenditionId, RenditionProgress, TrackOrigin, Use},
+    choice::{ORIGINAL, RenditionCandidate, RenditionId, RenditionProgress, Use},
     rules::Rules,
     slot::{Begun, RunEnd, RunId, Slot, SlotId},
-    status::{PipelineFigures, RenditionStatus},
     tracks::{BroadcastTrack, NewRendition},
     transcodes::TranscodeBudget,
 };
@@ -193,38 +194,6 @@ impl RenditionPipelines {
         };
         let renditions = self.made.iter().enumerate();
         renditions.filter_map(candidate).collect()
-    }
-
-    /// The limit that keeps further automatic transcodes from starting, if one does.
-    fn full(&self) -> Option<&'static str> {
-        let mut permits = 0;
-        for pipeline in &self.pipelines {
-            permits += usize::from(pipeline.permit.is_some());
-        }
-        if permits >= self.transcodes_max {
-            Some("limits.broadcast_transcodes")
-        } else if self.budget.has_room() {
-            None
-        } else {
-            Some("limits.transcodes")
-        }
-    }
-
-    /// Says once that an automatic transcode is refused.
-    pub(super) fn note_full(&mut self) {
-        let limit = self.full();
-        if limit.is_some() && self.refused != limit {
-            tracing::warn!(
-                limit,
-                "transcoding refused: too many transcodes are running"
-            );
-            self.refused = limit;
-        }
-    }
-
-    /// See [`Status::transcodes_full`](super::status::Status::transcodes_full).
-    pub(super) fn refused(&self) -> Option<&'static str> {
-        self.refused
     }
 
     /// Promises an automatic rendition to a viewer that has yet to connect: it can be negotiated,
@@ -495,14 +464,6 @@ impl RenditionPipelines {
         Some((track, Arc::clone(&pipeline.keyframe)))
     }
 
-    /// An origin's name in the log.
-    pub(super) fn name(&self, origin: TrackOrigin) -> &str {
-        match origin {
-            TrackOrigin::Original => ORIGINAL,
-            TrackOrigin::Rendition(id) => self.get(id).map_or("", |(rendition, _)| &rendition.name),
-        }
-    }
-
     /// Has a pipeline's encoders make a keyframe. Returns whether it runs; `None` if there is no
     /// such pipeline.
     pub(super) fn force_keyframe(&self, pipeline: &str) -> Option<bool> {
@@ -520,40 +481,5 @@ impl RenditionPipelines {
         self.pipelines
             .iter()
             .any(|pipeline| !pipeline.slot.is_resting())
-    }
-
-    /// Whether the API shows it: always if viewers can request it, otherwise while it runs.
-    fn shown(pipeline: &RenditionPipeline) -> bool {
-        pipeline.purpose == Use::Configured || !pipeline.slot.is_resting()
-    }
-
-    pub(super) fn status(&self, viewers: &BTreeMap<RenditionId, usize>) -> Vec<RenditionStatus> {
-        let status = |(index, rendition): (usize, &MadeRendition)| {
-            let pipeline = self.pipelines.get(rendition.pipeline)?;
-            let automatic = if pipeline.purpose.is_automatic() {
-                pipeline.reason.clone()
-            } else {
-                None
-            };
-            Self::shown(pipeline).then(|| RenditionStatus {
-                name: rendition.name.clone(),
-                kind: rendition.kind,
-                codec: rendition.codec,
-                pipeline: pipeline.slot.file().name().to_owned(),
-                viewers: viewers.get(&RenditionId(index)).copied().unwrap_or(0),
-                automatic,
-                health: pipeline.slot.health(),
-            })
-        };
-        let renditions = self.made.iter().enumerate();
-        renditions.filter_map(status).collect()
-    }
-
-    pub(super) fn figures(&self) -> Vec<PipelineFigures> {
-        let shown = self
-            .pipelines
-            .iter()
-            .filter(|pipeline| Self::shown(pipeline));
-        shown.map(|pipeline| pipeline.slot.figures()).collect()
     }
 }

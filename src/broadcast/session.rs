@@ -124,6 +124,8 @@ pub struct Session {
     pub role: Role,
     /// The broadcast.
     pub broadcast: Name,
+    /// Stands for the token that a publisher came with.
+    pub(super) token: Option<Arc<str>>,
     /// Index of the offer's m= section with the video.
     pub video_section: Option<usize>,
     ice: Mutex<Ice>,
@@ -140,6 +142,7 @@ impl Session {
         number: u64,
         role: Role,
         broadcast: Name,
+        token: Option<Arc<str>>,
         offer: &Offer,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Command>), Error> {
         let role_name = match role {
@@ -154,6 +157,7 @@ impl Session {
             number,
             role,
             broadcast,
+            token,
             ice: Mutex::new(Ice {
                 id: random_hex::<ICE_ID_BYTES>()?,
                 remote: offer.remote(),

@@ -460,11 +460,9 @@ impl Supply {
     /// Whether a source is about to make its first frame: it starts with the server, or starts
     /// again after a failure. Not while it pauses.
     pub(super) fn is_starting(&self) -> bool {
-        let Some(source) = &self.source else {
-            return false;
-        };
-        let begins = source.is_resting() && !self.plan.on_demand;
-        !self.is_live() && (begins || self.input.is_some())
+        let begins = |source: &Slot| source.is_resting() && !self.plan.on_demand;
+        let comes = |source| begins(source) || self.input.is_some();
+        !self.is_live() && self.source.as_ref().is_some_and(comes)
     }
 
     /// Says when media stops flowing, and when it flows again.

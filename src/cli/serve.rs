@@ -25,6 +25,9 @@ use crate::{
 /// How long the process waits for what did not stop within the drain time.
 const LEFTOVERS_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Sent when a file would become larger than the limit of the process (`ulimit -f`).
+const SIGXFSZ: i32 = 25;
+
 /// The command and its flags: one for each option of the configuration.
 pub(super) fn command() -> Command {
     let config = Arg::new("config")
@@ -95,6 +98,9 @@ async fn until_signal(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
     // Before anything is started: a hangup must never end the server.
     let hangup = signal(SignalKind::hangup()).context("no signal handler")?;
+    // A limit on the size of files makes writing fail, which ends one output. The signal's default
+    // would end the server.
+    let _exceeded = signal(SignalKind::from_raw(SIGXFSZ)).context("no signal handler")?;
     let server = server::start(config).await?;
     let reload = reload_at(hangup, server.reload.clone());
     server

@@ -180,6 +180,8 @@ section! {
         sessions: usize = "10000" from "1" to "1000000",
         /// Simultaneous broadcasts.
         broadcasts: usize = "1000" from "1" to "100000",
+        /// Simultaneous broadcasts that one token publishes; beyond that, 503.
+        token_broadcasts: usize = "1000" from "1" to "100000",
         /// Viewers of one broadcast.
         viewers: usize = "5000" from "1" to "1000000",
         /// Bit rate in kbit/s above which a publisher is asked for less (REMB) and, five seconds

@@ -3,6 +3,8 @@
 //! `access` decides what a token allows. What is open to anyone stays open whatever token is sent:
 //! some clients send `Bearer undefined`.
 
+use std::sync::Arc;
+
 use headers::authorization::Basic;
 use percent_encoding::percent_decode_str;
 
@@ -143,6 +145,12 @@ impl Auth {
             let detail = format!("this token is not for {done} `{name}`");
             Err(Problem::token_insufficient(&detail))
         }
+    }
+
+    /// What stands for the token of a request that has been let through, if it has a known one.
+    pub(super) fn token_name(&self, request: &HttpRequest) -> Option<Arc<str>> {
+        let holder = self.options.access.holder(&self.token(request)?)?;
+        Some(holder.name().into())
     }
 
     /// Lets a request to a session through: its URL is secret, and proof enough unless configured

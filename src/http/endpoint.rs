@@ -62,7 +62,11 @@ async fn create(
     }
     let offer = Offer::parse(&body, role)?;
     let created = match role {
-        Role::Publisher => app.broadcasts.publish(&name, offer, request.arrived).await,
+        Role::Publisher => {
+            let token = app.auth.token_name(&request);
+            let arrived = request.arrived;
+            app.broadcasts.publish(&name, offer, arrived, token).await
+        }
         Role::Viewer => {
             let rendition = request.parameter("rendition");
             app.broadcasts.watch(&name, offer, rendition).await

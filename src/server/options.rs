@@ -95,6 +95,7 @@ pub(super) fn broadcasts(config: &Config, addresses: LocalAddresses) -> broadcas
         grace: timeouts.grace,
         sessions_max: limits.sessions,
         broadcasts_max: limits.broadcasts,
+        token_broadcasts_max: limits.token_broadcasts,
         viewers_max: limits.viewers,
         transcodes_max: limits.transcodes,
         broadcast_transcodes_max: limits.broadcast_transcodes,

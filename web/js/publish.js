@@ -6,15 +6,13 @@ import { CaptureError, captureProblem } from './media-errors.js';
 import { LevelMeter } from './meter.js';
 import { at } from './site.js';
 import { PRESETS, Sources } from './sources.js';
-import { lastRefusal } from './refusal.js';
+import { RefusalLine } from './refusal.js';
 import { StatsSampler, bitrateText } from './stats.js';
 import { TokenForm, pageToken, wantsToken } from './token.js';
 import { WhipClient } from './whip.js';
 
 const CHOICE_KEY = 'aerial-publish';
 const FIGURES_EVERY = 1_000;
-/** How often the page looks for publishers that were refused, in milliseconds. */
-const REFUSALS_EVERY = 5_000;
 /** Encoders take this many milliseconds to settle on a bitrate. */
 const SETTLE = 10_000;
 
@@ -48,7 +46,6 @@ class Studio {
   /** @type {WhipClient|null} */ #client = null;
   /** @type {WakeLockSentinel|null} */ #wakeLock = null;
   #liveSince = 0;
-  /** @type {string|null} A token that may not publish here. */ #denied = null;
   #cameraOff = false;
   #micOff = false;
   /** A device that was in use is gone. */ #missing = false;
@@ -82,8 +79,7 @@ class Studio {
     this.#showState();
     setInterval(() => void this.#showFigures(), FIGURES_EVERY);
     setInterval(() => this.#showTime(), 250);
-    setInterval(() => void this.#showRefusal(), REFUSALS_EVERY);
-    void this.#showRefusal();
+    new RefusalLine(this.#name, () => (this.#client?.running ? null : this.#token)).start();
     void this.#begin();
   }
 
@@ -393,17 +389,6 @@ class Studio {
     const broadcast = this.#feed.find(this.#name);
     viewers.hidden = this.#state !== 'live' || !broadcast;
     if (broadcast) viewers.replaceChildren(icon('eye'), plural(broadcast.viewers, 'viewer'));
-  }
-
-  /** OBS shows one box for every reason: this page says which. */
-  async #showRefusal() {
-    const token = this.#token;
-    if (document.hidden || this.#client?.running || this.#denied === token) return;
-    const text = await lastRefusal(this.#name, token);
-    if (text === null) this.#denied = token; // asking again would count as guessing
-    const refusal = byId('refusal', HTMLElement);
-    refusal.hidden = !text;
-    setText(refusal, text ?? '');
   }
 
   async #showFigures() {

@@ -26,10 +26,11 @@ impl Actor {
         &mut self,
         role: Role,
         offer: Arc<Offer>,
+        token: Option<Arc<str>>,
         reply: Reply<Created>,
     ) -> Option<u64> {
         let number = self.shared.number();
-        let made = Session::new(number, role, self.name.clone(), &offer);
+        let made = Session::new(number, role, self.name.clone(), token, &offer);
         let made = made.and_then(|(session, commands)| {
             self.shared.register(&session)?;
             Ok((session, commands))

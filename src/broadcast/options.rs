@@ -1,0 +1,35 @@
+//! The room's options.
+
+use std::time::Duration;
+
+use super::takeover::Times;
+use crate::{fanout::ViewerOptions, ingest, plan::Plans};
+
+/// What the configuration says about broadcasts.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a publisher may take to start and may be silent.
+    pub times: Times,
+    /// How long viewers wait for a publisher that is gone.
+    pub grace: Duration,
+    /// Maximum simultaneous sessions.
+    pub sessions_max: usize,
+    /// Maximum simultaneous broadcasts.
+    pub broadcasts_max: usize,
+    /// Maximum simultaneous broadcasts that one token publishes.
+    pub token_broadcasts_max: usize,
+    /// Maximum viewers of one broadcast.
+    pub viewers_max: usize,
+    /// Maximum automatic transcodes of all broadcasts at once.
+    pub transcodes_max: usize,
+    /// Maximum automatic transcodes of one broadcast at once.
+    pub broadcast_transcodes_max: usize,
+    /// Whether a new publisher replaces a live one.
+    pub replace_live: bool,
+    /// How publishers connect.
+    pub publisher: ingest::Options,
+    /// How viewers connect.
+    pub viewer: ViewerOptions,
+    /// What each broadcast has: source, outputs, renditions.
+    pub plans: Plans,
+}
