@@ -31,7 +31,7 @@ pub(super) struct Queues {
 }
 
 /// What a worker is to do next.
-pub(super) enum Next {
+pub(super) enum WorkerStep {
     /// Handle this message.
     Handle(Message),
     /// End the turn: the queues are empty.
@@ -67,7 +67,7 @@ impl QueueSenders {
 
 impl Queues {
     /// The next message of this turn: frames and commands first.
-    pub(super) fn next(&mut self) -> Next {
+    pub(super) fn next(&mut self) -> WorkerStep {
         for (queue, left) in [
             (&self.media, &mut self.media_left),
             (&self.incoming, &mut self.incoming_left),
@@ -76,10 +76,10 @@ impl Queues {
                 continue;
             }
             match queue.try_recv() {
-                Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return Next::End,
+                Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return WorkerStep::End,
                 Ok(message) => {
                     *left -= 1;
-                    return Next::Handle(message);
+                    return WorkerStep::Handle(message);
                 }
                 Err(TryRecvError::Empty) => {}
             }
@@ -87,7 +87,11 @@ impl Queues {
         let full = self.media_left == 0 || self.incoming_left == 0;
         self.media_left = MEDIA_AT_ONCE;
         self.incoming_left = INCOMING_AT_ONCE;
-        if full { Next::Yield } else { Next::Rest }
+        if full {
+            WorkerStep::Yield
+        } else {
+            WorkerStep::Rest
+        }
     }
 }
 
@@ -121,13 +125,13 @@ mod tests {
         let (mut frames, mut between) = (0, 0);
         while frames < MEDIA_MAX {
             match queues.next() {
-                Next::Handle(Message::Forget { .. }) => (frames, between) = (frames + 1, 0),
-                Next::Handle(_) => {
+                WorkerStep::Handle(Message::Forget { .. }) => (frames, between) = (frames + 1, 0),
+                WorkerStep::Handle(_) => {
                     between += 1;
                     assert!(between <= INCOMING_AT_ONCE);
                 }
-                Next::Yield => {}
-                Next::Rest | Next::End => panic!("frames are left"),
+                WorkerStep::Yield => {}
+                WorkerStep::Rest | WorkerStep::End => panic!("frames are left"),
             }
         }
     }
@@ -135,13 +139,13 @@ mod tests {
     #[test]
     fn a_worker_rests_when_both_queues_are_empty_and_ends_when_told() {
         let (senders, mut queues) = queues();
-        assert!(matches!(queues.next(), Next::Rest));
+        assert!(matches!(queues.next(), WorkerStep::Rest));
         senders.incoming.try_send(datagram(1)).unwrap();
-        assert!(matches!(queues.next(), Next::Handle(_)));
-        assert!(matches!(queues.next(), Next::Rest));
+        assert!(matches!(queues.next(), WorkerStep::Handle(_)));
+        assert!(matches!(queues.next(), WorkerStep::Rest));
         senders.media.try_send(Message::Stop).unwrap();
-        assert!(matches!(queues.next(), Next::End));
+        assert!(matches!(queues.next(), WorkerStep::End));
         drop(senders);
-        assert!(matches!(queues.next(), Next::End));
+        assert!(matches!(queues.next(), WorkerStep::End));
     }
 }

@@ -16,7 +16,7 @@ use super::{
     gop::GopLimits,
     message::Message,
     playout::{Arrival, RenditionCaches},
-    queue::{Next, Queues},
+    queue::{Queues, WorkerStep},
     statistics::Totals,
     target::Target,
     webrtcbin::WebrtcbinViewers,
@@ -85,10 +85,10 @@ impl Worker {
             self.context.totals.turn(self.context.now);
             let rests = loop {
                 match queues.next() {
-                    Next::Handle(message) => self.handle(message),
-                    Next::Rest => break true,
-                    Next::Yield => break false,
-                    Next::End => return,
+                    WorkerStep::Handle(message) => self.handle(message),
+                    WorkerStep::Rest => break true,
+                    WorkerStep::Yield => break false,
+                    WorkerStep::End => return,
                 }
             };
             self.context.now = Instant::now();
