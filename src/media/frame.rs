@@ -54,6 +54,8 @@ pub struct Packet {
     pub marker: bool,
     /// True if packets before this one are missing for good.
     pub gap: bool,
+    /// True if it is the first one from another source: nothing builds on the packets before it.
+    pub restart: bool,
     /// RTP payload.
     pub payload: Arc<[u8]>,
 }

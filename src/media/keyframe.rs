@@ -41,6 +41,15 @@ pub fn in_frame(codec: Codec, separation: Separation, frame: &[u8]) -> Option<bo
     }
 }
 
+/// As [`in_frame`], for the beginning of a frame: depayloaders of AV1 pass on what a packet
+/// completes.
+pub fn in_beginning(codec: Codec, separation: Separation, bytes: &[u8]) -> Option<bool> {
+    match codec {
+        Codec::Av1 => obu::has_sequence(bytes),
+        _ => in_frame(codec, separation, bytes),
+    }
+}
+
 /// The inverse key frame flag in the first byte of a VP8 frame (RFC 6386 §9.1).
 const fn vp8_starts(first: u8) -> bool {
     first & 1 == 0
@@ -155,6 +164,15 @@ mod tests {
         assert_eq!(coded(Codec::Vp8, &[0x10]), Some(true));
         assert_eq!(coded(Codec::Vp8, &[0x11]), Some(false));
         assert_eq!(coded(Codec::Vp8, &[]), None);
+    }
+
+    #[test]
+    fn av1_begins_with_a_sequence_header() {
+        let begins = |bytes: &[u8]| in_beginning(Codec::Av1, Separation::StartCodes, bytes);
+        let (delimiter, sequence, frame) = ([0x12, 0], [0x0a, 1, 0], [0x32, 1, 0]);
+        assert_eq!(begins(&delimiter), None);
+        assert_eq!(begins(&[&delimiter[..], &sequence].concat()), Some(true));
+        assert_eq!(begins(&[&delimiter[..], &frame].concat()), Some(false));
     }
 
     #[test]

@@ -52,6 +52,15 @@ fn leb128(bytes: &mut &[u8]) -> Option<usize> {
     None
 }
 
+/// Whether a decoder can start with these OBUs, which may be the first ones of a temporal unit: they
+/// have a sequence header. `None` if there is neither that nor a frame in them.
+pub(super) fn has_sequence(bytes: &[u8]) -> Option<bool> {
+    let mut types = obus(bytes).map(|obu| obu.obu_type);
+    let telling =
+        types.find(|obu_type| matches!(*obu_type, SEQUENCE_HEADER | FRAME_HEADER | FRAME))?;
+    Some(telling == SEQUENCE_HEADER)
+}
+
 /// Whether a decoder can start with this temporal unit: it has a sequence header and, as the first
 /// frame, a shown key frame. `None` if there is no frame in it.
 pub(super) fn starts_here(temporal_unit: &[u8]) -> Option<bool> {

@@ -37,6 +37,7 @@ mod markers;
 mod outlet;
 pub(crate) mod packetizer;
 mod redact;
+pub(crate) mod restart;
 mod role;
 pub(crate) mod running;
 mod source;

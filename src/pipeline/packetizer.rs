@@ -11,6 +11,7 @@ use gstreamer as gst;
 use super::{
     Error, access_unit, clock, codec,
     framing::FrameAssembler,
+    restart,
     stream::{self, EncodedStream},
 };
 use crate::media::{Codec, Frame};
@@ -31,6 +32,7 @@ pub(crate) fn bin(
         stream::tap_pad(&pad(chain.last(), "sink")?, stream, codec);
     }
     take(&pad(chain.last(), "src")?, codec, deliver);
+    restart::gate_pad(&pad(chain.first(), "sink")?, codec);
     access_unit::join_pad(&pad(chain.first(), "sink")?, codec);
     let bin = gst::Bin::with_name(&format!("packetizer-{}", codec.kind()));
     let failed = |error: glib::BoolError| Error::Failed(format!("packetizer for {codec}: {error}"));

@@ -1,6 +1,6 @@
 //! Numbered pictures and a tone, encoded once and cut into RTP packets.
 
-use aerial::for_tests::packets::RtpPacket;
+pub(super) use aerial::for_tests::packets::RtpPacket as Packet;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app::{AppSink, AppSrc};
@@ -31,7 +31,7 @@ pub(crate) fn pictures(
     size: Size,
     encoder: &str,
     payloader: &str,
-) -> Vec<RtpPacket> {
+) -> Vec<Packet> {
     gst::init().unwrap();
     aerial::for_tests::init().unwrap();
     let Size { width, height } = size;
@@ -57,7 +57,7 @@ pub(crate) fn pictures(
 }
 
 /// A tone of this many seconds, in Opus packets of `frame_size` milliseconds.
-pub(crate) fn tone(seconds: u32, frame_size: &str, options: &str) -> Vec<RtpPacket> {
+pub(crate) fn tone(seconds: u32, frame_size: &str, options: &str) -> Vec<Packet> {
     gst::init().unwrap();
     let blocks = seconds * 100;
     let pipeline = launch(&format!(
@@ -83,13 +83,13 @@ pub(super) fn samples(pipeline: &gst::Pipeline) -> Vec<gst::Sample> {
     samples
 }
 
-fn collect(pipeline: &gst::Pipeline) -> Vec<RtpPacket> {
-    let mut packets: Vec<RtpPacket> = Vec::new();
+fn collect(pipeline: &gst::Pipeline) -> Vec<Packet> {
+    let mut packets: Vec<Packet> = Vec::new();
     for sample in samples(pipeline) {
         let list = sample.buffer_list_owned();
         let buffers = list.iter().flat_map(|list| list.iter_owned());
         for buffer in buffers.chain(sample.buffer_owned()) {
-            packets.push(RtpPacket::read(&buffer.map_readable().unwrap()).unwrap());
+            packets.push(Packet::read(&buffer.map_readable().unwrap()).unwrap());
         }
     }
     assert!(!packets.is_empty());

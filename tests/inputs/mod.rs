@@ -9,6 +9,7 @@ mod encode;
 mod framing;
 mod picture;
 mod shape;
+mod streams;
 
 use std::{
     collections::BTreeSet,
@@ -72,6 +73,9 @@ fn play(server: &Server, broadcast: &str, shape: &Shape) -> Result<(), String> {
     let viewer = Client::record(server, broadcast);
     wait("sent", &|| publisher.is_done())?;
     thread::sleep(TAIL);
+    if shape.expected.asked && publisher.keyframe_requests().is_empty() {
+        return Err("no keyframe was requested".to_owned());
+    }
     judge(&viewer, shape.expected)
 }
 

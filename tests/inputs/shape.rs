@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aerial::for_tests::packets::RtpPacket;
-
-use super::encode::{self, PAY_H264, x264};
-use super::picture::Size;
+use super::{
+    encode::{self, PAY_H264, Packet, x264},
+    picture::Size,
+};
 use crate::rtc::raw::Scripted;
 
 pub(super) const VIDEO: u8 = 96;
@@ -36,6 +36,8 @@ pub(super) struct Expected {
     pub(super) unclean: usize,
     /// Milliseconds of tone.
     pub(super) tone: usize,
+    /// Whether the publisher must be asked for a keyframe.
+    pub(super) asked: bool,
 }
 
 /// One stream: where its numbers begin.
@@ -69,7 +71,7 @@ impl Stream {
     };
 
     /// The packets at their pace, and in this order.
-    pub(super) fn send(&self, packets: Vec<RtpPacket>) -> Vec<Scripted> {
+    pub(super) fn send(&self, packets: Vec<Packet>) -> Vec<Scripted> {
         let mut latest = Duration::ZERO;
         let packets = (self.sequence..).zip(packets).map(|(sequence, packet)| {
             let micros = u64::from(packet.timestamp) * 1_000_000 / u64::from(self.clock);
@@ -122,7 +124,7 @@ pub(super) fn offer(formats: &[(u8, &str, &str)]) -> String {
     lines.join("\r\n") + "\r\n"
 }
 
-const H264_PARAMETERS: &str =
+pub(super) const H264_PARAMETERS: &str =
     "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 
 /// A well-behaved publisher's sound.
@@ -145,12 +147,13 @@ pub(super) fn shape(name: &str, offer: String, video: Vec<Scripted>) -> Shape {
             missing: 0,
             unclean: 0,
             tone: 1200,
+            asked: false,
         },
     }
 }
 
 /// The usual pictures in H.264.
-pub(super) fn usual(options: &str, payloader: &str) -> Vec<RtpPacket> {
+pub(super) fn usual(options: &str, payloader: &str) -> Vec<Packet> {
     encode::pictures(0..PICTURES, Size::SMALL, &x264(options), payloader)
 }
 

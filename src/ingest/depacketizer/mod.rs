@@ -5,7 +5,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -18,7 +21,7 @@ use crate::{
         rtp::{self, RtpHeader},
     },
     pipeline::{
-        Error, Event, TrackOutlet, clock, codec, keyframe_request, packetizer,
+        Error, Event, TrackOutlet, clock, codec, keyframe_request, packetizer, restart,
         running::{self, PipelineEnd, RunningPipeline},
     },
 };
@@ -59,9 +62,12 @@ impl Depacketizer {
         };
         let running = RunningPipeline::start(pipeline, |_, _| {}, events, event).await?;
         let source = source.downgrade();
+        let restarts = AtomicU32::new(0);
         let packets: PacketSink = Arc::new(move |packet| {
+            let more = u32::from(packet.restart);
+            let ssrc = restarts.fetch_add(more, Relaxed).wrapping_add(more);
             if let Some(source) = source.upgrade()
-                && source.push_buffer(buffer_of(&packet)).is_err()
+                && source.push_buffer(buffer_of(&packet, ssrc)).is_err()
             {
                 tracing::trace!("packet after the end of its pipeline");
             }
@@ -88,6 +94,7 @@ fn build(
     let pad = source.static_pad("src");
     let pad = pad.ok_or_else(|| Error::Failed("appsrc has no pad".to_owned()))?;
     keyframe_request::watch(&pad, move |_| keyframe_wanted());
+    restart::announce_flagged(&pad);
     let mut announced = false;
     let stream = outlet.stream;
     let frames = outlet.frames;
@@ -125,14 +132,15 @@ fn source(codec: Codec) -> gst_app::AppSrc {
     source
 }
 
-fn buffer_of(packet: &Packet) -> gst::Buffer {
+/// A depayloader takes lower sequence numbers only under another SSRC.
+fn buffer_of(packet: &Packet, ssrc: u32) -> gst::Buffer {
     let [.., high, low] = packet.sequence.to_be_bytes();
     let header = RtpHeader {
         marker: packet.marker,
         payload_type: PAYLOAD_TYPE,
         sequence: u16::from_be_bytes([high, low]),
         timestamp: packet.timestamp,
-        ssrc: 1,
+        ssrc,
     };
     let mut bytes = Vec::with_capacity(rtp::FIXED_BYTES + packet.payload.len());
     header.write(&mut bytes, &[]);
@@ -142,6 +150,9 @@ fn buffer_of(packet: &Packet) -> gst::Buffer {
         buffer.set_pts(gst::ClockTime::try_from(packet.pts).ok());
         if packet.gap {
             buffer.set_flags(gst::BufferFlags::DISCONT);
+        }
+        if packet.restart {
+            buffer.set_flags(gst::BufferFlags::RESYNC);
         }
     }
     buffer

@@ -36,6 +36,7 @@ async fn frames(packets: Vec<RtpPacket>) -> Vec<Frame> {
             timestamp: packet.timestamp,
             marker: packet.marker,
             gap: false,
+            restart: false,
             payload: packet.payload.into(),
         });
     }

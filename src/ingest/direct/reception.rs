@@ -347,7 +347,7 @@ impl Reception {
         let ssrc = packet.header.ssrc;
         if lane.ssrc.replace(ssrc).is_some_and(|before| before != ssrc) {
             // Sequence numbers, timestamps and reports are unrelated to the previous ones.
-            tracing::debug!(%kind, "the publisher continues under another SSRC");
+            tracing::info!(%kind, "the publisher continues under another SSRC");
             lane.restart(self.jitter);
             self.timeline.restart(at);
         }
@@ -371,13 +371,13 @@ impl Reception {
                 if packet.payload.is_empty() {
                     continue; // padding that probes for bandwidth
                 }
-                let gap = gap | std::mem::take(&mut lane.restarted);
                 (lane.sink)(Packet {
                     pts: self.timeline.due(at, packet.time.numer(), arrival),
                     sequence: *packet.seq_no,
                     timestamp: packet.header.timestamp,
                     marker: packet.header.marker,
                     gap,
+                    restart: std::mem::take(&mut lane.restarted),
                     payload: packet.payload,
                 });
             }
@@ -400,7 +400,7 @@ impl Lane {
             rid: input.rid.map(|rid| Rid::from(rid.as_str())),
             sink: input.sink,
             ssrc: None,
-            restarted: false,
+            restarted: true,
             reorder: Reorder::new(jitter),
             reported: None,
         }

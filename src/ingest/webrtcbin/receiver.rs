@@ -18,6 +18,9 @@ use crate::{
 /// Largest shift of one track against the other that sender reports may cause, in nanoseconds:
 /// beyond a second, the report is wrong rather than the stream late.
 const SYNC_SHIFT_MAX: i64 = 1_000_000_000;
+/// Sources (SSRCs) in a session's life, retransmissions included: a publisher that restarts its
+/// encoder uses new ones, and each costs a jitter buffer with a thread.
+const STREAMS_MAX: u32 = 64;
 /// The session's bandwidth in bit/s, of which RTCP gets a share. It sets the pace of feedback
 /// (RFC 4585 §3.5.2): at GStreamer's default, a voice call's 64 kbit/s, a NACK waits up to 600 ms
 /// for the previous one; at this, 20 to 30 ms.
@@ -65,6 +68,7 @@ fn set_up_rtp(webrtcbin: &gst::Element) {
         return;
     };
     rtpbin.set_property("max-ts-offset", SYNC_SHIFT_MAX);
+    rtpbin.set_property("max-streams", STREAMS_MAX);
     rtpbin.connect_closure(
         "new-jitterbuffer",
         false,

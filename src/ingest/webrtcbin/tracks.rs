@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -15,9 +15,9 @@ use tracing::Span;
 
 use crate::{
     ingest::Statistics,
-    media::{Codec, Frame, Kind},
+    media::{ByKind, Codec, Frame, Kind},
     peer::Event,
-    pipeline::{Error, TrackSinks, codec, keyframe_request, packetizer},
+    pipeline::{Error, TrackSinks, codec, elements, keyframe_request, packetizer, restart},
 };
 
 /// The tracks of one publisher.
@@ -28,8 +28,18 @@ pub(super) struct ReceivedTracks {
     counters: Arc<Counters>,
     /// The session's span: GStreamer's threads have none.
     span: Span,
-    video: OnceLock<glib::WeakRef<gst::Pad>>,
-    audio: OnceLock<glib::WeakRef<gst::Pad>>,
+    /// Locked for moments only.
+    linked: Mutex<ByKind<Option<LinkedTrack>>>,
+}
+
+/// A track that has pads.
+#[derive(Clone, Debug)]
+struct LinkedTrack {
+    codec: Codec,
+    /// webrtcbin's pad for the source (SSRC) that sends now.
+    pad: glib::WeakRef<gst::Pad>,
+    /// Takes the pads of all its sources, one after the other.
+    funnel: glib::WeakRef<gst::Element>,
 }
 
 #[derive(Debug)]
@@ -50,14 +60,12 @@ impl ReceivedTracks {
             bytes: AtomicU64::new(0),
             last_packet: AtomicU64::new(0),
         };
-        let (video, audio) = (OnceLock::new(), OnceLock::new());
         Self {
             sinks,
             events,
             counters: Arc::new(counters),
             span: Span::current(),
-            video,
-            audio,
+            linked: Mutex::default(),
         }
     }
 
@@ -71,77 +79,123 @@ impl ReceivedTracks {
             .structure(0)
             .and_then(|rtp| rtp.get::<&str>("encoding-name").ok())
             .and_then(Codec::from_encoding_name);
-        let linked = match codec {
-            Some(codec) if self.remember(codec.kind(), pad) => self.link(pipeline, pad, codec),
-            _ => Err(Error::Failed(
-                "unsupported codec, or a second track of this kind".to_owned(),
-            )),
-        };
+        let linked = codec.map_or_else(
+            || Err(Error::Failed("unsupported codec".to_owned())),
+            |codec| self.take(pipeline, pad, codec),
+        );
         if let Err(error) = linked {
             tracing::warn!(parent: &self.span, %error, %caps, "publisher's stream ignored");
-            // an unlinked pad would make the whole pipeline fail (gstreamer-rs 0.24: the return
-            // value Drop makes GStreamer 1.22 free the buffer twice)
-            let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-            pad.add_probe(all, |_, _| gst::PadProbeReturn::Handled);
+            discard(pad);
         }
     }
 
     /// The SSRC of the picture, once it flows.
     pub(super) fn video_ssrc(&self) -> Option<u32> {
-        let pad = self.video.get()?.upgrade()?;
+        let pad = self.video_pad()?;
         pad.current_caps()?.structure(0)?.get("ssrc").ok()
     }
 
-    /// Whether this is the first pad of its kind.
-    fn remember(&self, kind: Kind, pad: &gst::Pad) -> bool {
-        let track = match kind {
-            Kind::Video => &self.video,
-            Kind::Audio => &self.audio,
-        };
-        track.set(pad.downgrade()).is_ok()
+    /// webrtcbin's pad of the picture.
+    fn video_pad(&self) -> Option<gst::Pad> {
+        self.linked().video.as_ref()?.pad.upgrade()
+    }
+
+    fn take(&self, pipeline: &gst::Pipeline, pad: &gst::Pad, codec: Codec) -> Result<(), Error> {
+        let track = self.linked().of(codec.kind()).cloned();
+        match track {
+            None => self.link(pipeline, pad, codec),
+            Some(track) if track.codec == codec => self.go_on(pad, track),
+            Some(track) => Err(Error::Failed(format!("the track was {}", track.codec))),
+        }
+    }
+
+    fn linked(&self) -> MutexGuard<'_, ByKind<Option<LinkedTrack>>> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the pad that a track comes from now.
+    fn remember(&self, track: LinkedTrack) {
+        let mut linked = self.linked();
+        match track.codec.kind() {
+            Kind::Video => linked.video = Some(track),
+            Kind::Audio => linked.audio = Some(track),
+        }
+    }
+
+    /// Continues a track under another SSRC: after a collision (RFC 3550 §8.2), or because the
+    /// publisher restarted its encoder (RFC 9143 §9.2). Whatever else comes from the previous one
+    /// is late.
+    fn go_on(&self, pad: &gst::Pad, track: LinkedTrack) -> Result<(), Error> {
+        let failed = |reason: &str| Error::Failed(reason.to_owned());
+        let funnel = track.funnel.upgrade();
+        let funnel = funnel.ok_or_else(|| failed("the track has ended"))?;
+        let target = funnel.request_pad_simple("sink_%u");
+        let target = target.ok_or_else(|| failed("funnel has no pad"))?;
+        if let Some(before) = track.pad.upgrade() {
+            discard(&before);
+        }
+        self.prepare(pad);
+        pad.link(&target)
+            .map_err(|error| Error::Failed(error.to_string()))?;
+        let kind = track.codec.kind();
+        tracing::info!(parent: &self.span, %kind, "the publisher continues under another SSRC");
+        self.remember(LinkedTrack {
+            pad: pad.downgrade(),
+            ..track
+        });
+        Ok(())
     }
 
     fn link(&self, pipeline: &gst::Pipeline, pad: &gst::Pad, codec: Codec) -> Result<(), Error> {
         let failed = |error: glib::BoolError| Error::Failed(error.to_string());
-        let mut chain = codec::elements(codec).depayloader()?;
+        let funnel = elements::make("funnel", &[])?;
+        let mut chain = vec![funnel.clone()];
+        chain.extend(codec::elements(codec).depayloader()?);
         let stream = self.sinks.streams.of(codec.kind());
-        let deliver = self.deliver(codec.kind(), pad);
+        let deliver = self.deliver(codec.kind());
         chain.push(packetizer::bin(codec, stream, deliver)?.upcast());
         pipeline.add_many(&chain).map_err(failed)?;
         gst::Element::link_many(&chain).map_err(failed)?;
         for element in chain.iter().rev() {
             element.sync_state_with_parent().map_err(failed)?;
         }
-        let target = chain.first().and_then(|first| first.static_pad("sink"));
-        let target = target.ok_or_else(|| Error::Failed("depayloader has no sink".to_owned()))?;
-        self.count(pad);
-        if codec == Codec::H265 {
-            request_keyframe_after_loss(pad);
+        let target = funnel.request_pad_simple("sink_%u");
+        let target = target.ok_or_else(|| Error::Failed("funnel has no pad".to_owned()))?;
+        self.prepare(pad);
+        if codec == Codec::H265
+            && let Some(source) = funnel.static_pad("src")
+        {
+            request_keyframe_after_loss(&source);
         }
         pad.link(&target)
             .map_err(|error| Error::Failed(error.to_string()))?;
+        self.remember(LinkedTrack {
+            codec,
+            pad: pad.downgrade(),
+            funnel: funnel.downgrade(),
+        });
         Ok(())
     }
 
-    /// Passes frames on, and reports the codec with the first one. If that is not a keyframe, asks
-    /// for one: the publisher may have begun to send before the connection was up.
-    fn deliver(&self, kind: Kind, pad: &gst::Pad) -> impl FnMut(Frame) + Send + 'static {
+    /// Passes frames on, and reports the codec with the first one.
+    fn deliver(&self, kind: Kind) -> impl FnMut(Frame) + Send + 'static {
         let (sink, events) = (self.sinks.of(kind).clone(), self.events.clone());
-        let pad = pad.downgrade();
         let mut announced = None;
         move |frame: Frame| {
             if announced != Some(frame.codec)
                 && events.try_send(Event::Track(kind, frame.codec)).is_ok()
             {
                 announced = Some(frame.codec);
-                if !frame.keyframe
-                    && let Some(pad) = pad.upgrade()
-                {
-                    request_keyframe(&pad);
-                }
             }
             sink(frame);
         }
+    }
+
+    /// Watches a pad that is about to be linked.
+    fn prepare(&self, pad: &gst::Pad) {
+        self.count(pad);
+        translate_requests(pad);
+        restart::announce(pad);
     }
 
     fn count(&self, pad: &gst::Pad) {
@@ -161,7 +215,7 @@ impl ReceivedTracks {
 
     /// Asks the publisher for a keyframe of its picture.
     pub(super) fn request_keyframe(&self) {
-        if let Some(pad) = self.video.get().and_then(glib::WeakRef::upgrade) {
+        if let Some(pad) = self.video_pad() {
             request_keyframe(&pad);
         }
     }
@@ -178,16 +232,40 @@ impl ReceivedTracks {
     }
 }
 
-/// Sends a keyframe request upstream from a pad of webrtcbin, which makes a FIR of one for all
-/// headers, and a PLI of others. Fewer publishers understand FIR, so it is for those that understand
-/// nothing else.
+/// Drops everything from now on: an unlinked pad would make the whole pipeline fail. (gstreamer-rs
+/// 0.24: the return value Drop makes GStreamer 1.22 free the buffer twice.)
+fn discard(pad: &gst::Pad) {
+    let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    pad.add_probe(all, |_, _| gst::PadProbeReturn::Handled);
+}
+
+/// Sends a keyframe request upstream from a pad of webrtcbin.
 fn request_keyframe(pad: &gst::Pad) {
+    pad.send_event(keyframe_request::event(needs_fir(pad)));
+}
+
+/// webrtcbin makes a FIR of a request for all headers, and a PLI of others. Fewer publishers
+/// understand FIR, so it is for those that understand nothing else.
+fn needs_fir(pad: &gst::Pad) -> bool {
     let caps = pad.current_caps();
-    let takes_pli = caps.is_none_or(|caps| {
+    caps.is_some_and(|caps| {
         let rtp = caps.structure(0);
-        rtp.is_some_and(|rtp| rtp.has_field("rtcp-fb-nack-pli"))
+        rtp.is_some_and(|rtp| !rtp.has_field("rtcp-fb-nack-pli"))
+    })
+}
+
+/// Sends the keyframe requests of the elements behind a pad of webrtcbin in the form that the
+/// publisher understands.
+fn translate_requests(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |pad, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &mut info.data
+            && keyframe_request::is_request(event)
+            && needs_fir(pad)
+        {
+            *event = keyframe_request::event(true);
+        }
+        gst::PadProbeReturn::Ok
     });
-    pad.send_event(keyframe_request::event(!takes_pli));
 }
 
 /// Does what the other depayloaders do on their own (`request-keyframe`).

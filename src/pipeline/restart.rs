@@ -1,0 +1,109 @@
+//! A source of a track begins, or another one goes on, whose pictures do not build on those before:
+//! what it sends is taken from its first keyframe on, which is asked for.
+
+use std::{sync::Mutex, time::Instant};
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use super::keyframe_request;
+use crate::media::{Codec, keyframe, nal::Separation};
+
+/// Name of the event in front of the first buffer of the other source.
+const NAME: &str = "AerialRestart";
+
+/// Marks the next buffer that leaves `pad` as the first one from another source.
+pub(crate) fn announce(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |pad, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
+            tell(pad, buffer);
+        }
+        gst::PadProbeReturn::Remove
+    });
+}
+
+fn tell(pad: &gst::Pad, buffer: &mut gst::Buffer) {
+    buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
+    if let Some(peer) = pad.peer() {
+        let name = gst::Structure::new_empty(NAME);
+        peer.send_event(gst::event::CustomDownstream::new(name));
+    }
+}
+
+/// As [`announce`], for each buffer with the flag RESYNC.
+pub(crate) fn announce_flagged(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |pad, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+            && buffer.flags().contains(gst::BufferFlags::RESYNC)
+        {
+            tell(pad, buffer);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Drops what arrives at `pad` from another source before its first keyframe, and asks for one.
+pub(super) fn gate_pad(pad: &gst::Pad, codec: Codec) {
+    let gate = Mutex::new(KeyframeGate::Open);
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(kinds, move |pad, info| {
+        // Never contended: a pad has one streaming thread. Never poisoned: nothing in it panics.
+        let Ok(mut gate) = gate.lock() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        match &info.data {
+            Some(gst::PadProbeData::Event(event)) if event.has_name(NAME) => {
+                *gate = KeyframeGate::Closed { asked: None };
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                let starts =
+                    |bytes: &[u8]| keyframe::in_beginning(codec, Separation::of(bytes), bytes);
+                // An unreadable buffer is for the parser to judge.
+                let starts = || {
+                    buffer
+                        .map_readable()
+                        .map_or(Some(true), |bytes| starts(&bytes))
+                };
+                if gate.drops(pad, starts) {
+                    // Not Drop: with gstreamer-rs 0.24 it makes GStreamer 1.22 free the buffer twice.
+                    return gst::PadProbeReturn::Handled;
+                }
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Whether buffers pass.
+#[derive(Clone, Copy, Debug)]
+enum KeyframeGate {
+    Open,
+    /// Until a keyframe arrives.
+    Closed {
+        /// When one was last asked for.
+        asked: Option<Instant>,
+    },
+}
+
+impl KeyframeGate {
+    /// Whether to drop a buffer. `starts` tells whether a decoder can start with it; parameter sets
+    /// alone do not say.
+    fn drops(&mut self, pad: &gst::Pad, starts: impl FnOnce() -> Option<bool>) -> bool {
+        let Self::Closed { asked } = self else {
+            return false;
+        };
+        match starts() {
+            Some(true) => *self = Self::Open,
+            None => {}
+            Some(false) => {
+                if asked.is_none_or(|asked| asked.elapsed() >= keyframe_request::PAUSE) {
+                    *asked = Some(Instant::now());
+                    pad.push_event(keyframe_request::event(false));
+                }
+                return true;
+            }
+        }
+        false
+    }
+}
