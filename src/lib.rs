@@ -44,6 +44,7 @@
 //! | `media` | frames, codecs and their bit streams; a leaf |
 //! | `client` | the addresses of clients; a leaf |
 //! | `quota` | how many of something each client holds; a leaf |
+//! | `awake` | the clock of deadlines, which stands still while the process is paused; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
 //! | `bench` | measures what a server costs |
 //! | `fuzz` | what must hold for any bytes |
@@ -93,6 +94,7 @@
 //! - **event types**: the kinds of server-sent events that a viewer has selected.
 
 mod access;
+mod awake;
 mod bench;
 mod broadcast;
 pub mod cli;

@@ -35,6 +35,7 @@ mod offers;
 mod on_demand;
 mod outputs;
 mod pages;
+mod pauses;
 mod reconnect;
 mod renditions;
 mod resources;

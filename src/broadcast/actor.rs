@@ -31,6 +31,7 @@ use super::{
     tracks::NewRendition,
 };
 use crate::{
+    awake,
     media::Codec,
     peer::{
         End,
@@ -117,7 +118,7 @@ impl Actor {
         shared: Arc<Shared>,
         requests: mpsc::Receiver<ActorRequest>,
     ) -> (Self, watch::Receiver<Status>) {
-        let now = Instant::now();
+        let now = awake::now();
         let fanout = shared.fanout.clone();
         let new_rendition: NewRendition = Arc::new(move |kind| fanout.rendition(kind));
         let options = &shared.options;
@@ -151,14 +152,14 @@ impl Actor {
     }
 
     pub(super) async fn run(mut self) {
-        let begun = Instant::now();
+        let begun = awake::now();
         tracing::info!("broadcast started");
         let stopping = self.shared.stopping.clone();
         tokio::select! {
             () = self.work() => {}
             () = stopping.cancelled() => self.drain().await,
         }
-        tracing::info!(seconds = begun.elapsed().as_secs(), "broadcast ended");
+        tracing::info!(seconds = awake::since(begun).as_secs(), "broadcast ended");
     }
 
     /// Runs until nothing is left of the broadcast and it is removed from the directory.
@@ -169,12 +170,12 @@ impl Actor {
             tokio::select! {
                 Some(request) = self.requests.recv() => self.answer(request),
                 Some(event) = self.media.recv() => {
-                    let actions = self.parts.media(event, Instant::now());
+                    let actions = self.parts.media(event, awake::now());
                     self.perform(actions);
                 }
                 Some(child) = self.children.join_next_with_id() => self.reap(child),
                 () = self.keyframe_wanted.notified() => {
-                    let action = self.parts.keyframe_wanted(Instant::now());
+                    let action = self.parts.keyframe_wanted(awake::now());
                     self.perform(action);
                     continue; // it changes nothing that the status tells
                 }
@@ -190,7 +191,7 @@ impl Actor {
     /// Ends every session and waits for their goodbyes; the server limits the time.
     async fn drain(&mut self) {
         self.requests.close();
-        let actions = self.parts.shut_down(Instant::now());
+        let actions = self.parts.shut_down(awake::now());
         self.perform(actions);
         while let Some(child) = self.children.join_next_with_id().await {
             match self.name_child(child) {
@@ -203,7 +204,7 @@ impl Actor {
 
     /// Whether nobody publishes or watches and nobody is about to.
     fn is_idle(&self) -> bool {
-        self.children.is_empty() && self.parts.is_idle(Instant::now())
+        self.children.is_empty() && self.parts.is_idle(awake::now())
     }
 
     fn tick(&mut self) {
@@ -217,12 +218,12 @@ impl Actor {
             self.parts.viewer_ended(number);
             self.forget(number);
         }
-        let actions = self.parts.tick(Instant::now());
+        let actions = self.parts.tick(awake::now());
         self.perform(actions);
     }
 
     fn answer(&mut self, request: ActorRequest) {
-        let now = Instant::now();
+        let now = awake::now();
         match request {
             ActorRequest::Publish { reply, .. } | ActorRequest::Watch { reply, .. }
                 if reply.is_closed() => {}
@@ -330,7 +331,7 @@ impl Actor {
 
     /// Handles the end of a child task.
     fn reap(&mut self, child: Result<(task::Id, Outcome), JoinError>) {
-        let now = Instant::now();
+        let now = awake::now();
         let (child, outcome) = self.name_child(child);
         match (child, &outcome) {
             (Some(Child::Viewer(number)), _) => {
@@ -390,7 +391,7 @@ impl Actor {
     }
 
     fn publish_status(&self) {
-        let new = self.parts.status(Instant::now());
+        let new = self.parts.status(awake::now());
         let changed = self.status.send_if_modified(|status| {
             let changed = *status != new;
             *status = new;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{slot::RunId, tracks::BroadcastTracks};
 use crate::{
+    awake,
     fanout::Rendition,
     ingest::{LayerSink, Sinks},
     media::{Codec, FrameSink, Kind},
@@ -68,7 +69,7 @@ impl Gate {
         Arc::new(Self {
             input,
             open: AtomicBool::new(true),
-            opened: Instant::now(),
+            opened: awake::now(),
             last: AtomicU64::new(0),
             frames: AtomicU64::new(0),
         })
@@ -91,7 +92,7 @@ impl Gate {
     }
 
     fn pass(&self) {
-        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        let millis = u64::try_from(awake::since(self.opened).as_millis()).unwrap_or(u64::MAX - 1);
         self.last.store(millis + 1, Ordering::Relaxed);
         self.frames.fetch_add(1, Ordering::Relaxed);
     }

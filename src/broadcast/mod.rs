@@ -62,7 +62,6 @@ pub use takeover::Times;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
-    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -73,6 +72,7 @@ use self::{
     transcodes::TranscodeBudget,
 };
 use crate::{
+    awake,
     fanout::Fanout,
     media::Codec,
     peer::sdp::{Choice, Offer},
@@ -328,7 +328,7 @@ impl Broadcasts {
         self.shared.stopping.cancel();
         let mut actors = std::mem::take(&mut self.shared.directory().actors);
         let all = async { while actors.join_next().await.is_some() {} };
-        if timeout(limit, all).await.is_err() {
+        if awake::timeout(limit, all).await.is_err() {
             tracing::warn!(broadcasts = actors.len(), "sessions did not close in time");
             actors.shutdown().await;
         }
@@ -403,7 +403,7 @@ impl Broadcasts {
                 Error::Failed("the broadcast does not answer".to_owned())
             })
         };
-        timeout(ANSWER_TIMEOUT, attempts)
+        awake::timeout(ANSWER_TIMEOUT, attempts)
             .await
             .unwrap_or_else(|_| Err(Error::Failed("no answer in time".to_owned())))
     }

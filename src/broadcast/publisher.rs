@@ -1,13 +1,10 @@
 //! A publisher's session: negotiate, connect, run, close.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{
@@ -20,6 +17,7 @@ use super::{
     takeover::Pulse,
 };
 use crate::{
+    awake,
     fanout::Fanout,
     ingest::{self, Publisher, Reports, Sinks},
     peer::{
@@ -57,7 +55,7 @@ impl PublisherTask {
         let port = self.fanout.port();
         let accepted = Publisher::accept(&self.offer, &self.options, port, self.sinks, reports);
         let accepted = tokio::select! {
-            accepted = timeout(ANSWER_TIMEOUT, accepted) => accepted,
+            accepted = awake::timeout(ANSWER_TIMEOUT, accepted) => accepted,
             end = self.session.stop.ended() => {
                 return Outcome::Refused(reply, stopped(&self.session, end));
             }
@@ -72,7 +70,7 @@ impl PublisherTask {
                     events,
                     keyframe_wanted,
                     pulse: self.pulse,
-                    bitrate: BitrateWatch::new(self.options.bitrate_max, Instant::now()),
+                    bitrate: BitrateWatch::new(self.options.bitrate_max, awake::now()),
                 };
                 return Outcome::Ended(connection.serve(answer, reply).await);
             }
@@ -110,7 +108,7 @@ struct PublisherConnection {
 impl PublisherConnection {
     /// Gives the client its answer and runs the session to its end.
     async fn serve(mut self, answer: String, reply: Reply<Created>) -> End {
-        let began = Instant::now();
+        let began = awake::now();
         self.pulse.send_modify(|pulse| pulse.answered = Some(began));
         tracing::info!("publisher started");
         let created = Created {
@@ -126,7 +124,7 @@ impl PublisherConnection {
         self.publisher.close(end).await;
         tracing::info!(
             ?end,
-            seconds = began.elapsed().as_secs(),
+            seconds = awake::since(began).as_secs(),
             packets = stats.packets,
             bytes = stats.bytes,
             lost = stats.lost,
@@ -137,14 +135,14 @@ impl PublisherConnection {
 
     /// Runs until the session ends; returns why.
     async fn follow(&mut self) -> End {
-        let mut requested = Instant::now();
+        let mut requested = awake::now();
         let mut tick = interval(PULSE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(Event::Connected) => {
-                        let now = Instant::now();
+                        let now = awake::now();
                         self.pulse.send_modify(|pulse| pulse.connected = Some(now));
                         tracing::debug!("publisher connected");
                     }
@@ -156,8 +154,8 @@ impl PublisherConnection {
                     None => return End::Failed,
                 },
                 Some(command) = self.commands.recv() => self.obey(command).await,
-                () = self.keyframe_wanted.notified(), if requested.elapsed() >= REQUEST_INTERVAL => {
-                    requested = Instant::now();
+                () = self.keyframe_wanted.notified(), if awake::since(requested) >= REQUEST_INTERVAL => {
+                    requested = awake::now();
                     self.publisher.request_keyframe();
                 }
                 end = self.session.stop.ended() => return end,
@@ -176,7 +174,7 @@ impl PublisherConnection {
             pulse.last_packet = received.last_packet;
             changed
         });
-        match self.bitrate.look(Instant::now(), &received) {
+        match self.bitrate.look(awake::now(), &received) {
             Pace::Fine => None,
             Pace::AskFor(bitrate) => {
                 tracing::debug!(bitrate, "publisher asked for a lower bit rate");

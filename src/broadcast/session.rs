@@ -4,13 +4,10 @@ use std::{
     fmt::{self, Write as _},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, mpsc, oneshot},
-    time::timeout,
-};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,6 +16,7 @@ use super::{
     tracks::BroadcastTrack,
 };
 use crate::{
+    awake,
     media::{Kind, TokenBucket},
     peer::{
         End,
@@ -169,7 +167,7 @@ impl Session {
             event_streams: Mutex::default(),
             commands,
             stop: Stop::default(),
-            allowance: Mutex::new(TokenBucket::new(RATE, BURST, Instant::now())),
+            allowance: Mutex::new(TokenBucket::new(RATE, BURST, awake::now())),
             span,
         };
         Ok((Arc::new(session), receiver))
@@ -228,7 +226,7 @@ impl Session {
             .allowance
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if allowance.take(1.0, Instant::now()) {
+        if allowance.take(1.0, awake::now()) {
             Ok(())
         } else {
             Err(Error::TooOften)
@@ -283,7 +281,7 @@ impl Session {
         self.commands
             .try_send(command)
             .map_err(|_| Error::TooOften)?;
-        let transport = timeout(RESTART_TIMEOUT, transport)
+        let transport = awake::timeout(RESTART_TIMEOUT, transport)
             .await
             .map_err(|_| Error::Failed("the engine did not restart ICE in time".to_owned()))?
             .map_err(|_| Error::Missing("session"))??;

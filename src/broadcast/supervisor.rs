@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     takeover::Pulse,
 };
 use crate::{
+    awake,
     media::{Codec, Kind},
     peer::End,
     pipeline::{
@@ -208,9 +209,9 @@ impl Run {
             Ok(setup) => setup,
             Err(error) => return self.end(false, error.into()),
         };
-        let began = Instant::now();
+        let began = awake::now();
         // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
-        let job = match timeout(START_TIMEOUT, Job::start(setup, sender)).await {
+        let job = match awake::timeout(START_TIMEOUT, Job::start(setup, sender)).await {
             Ok(Ok(job)) => job,
             Ok(Err(error)) => return self.end(false, error.into()),
             Err(_) => {
@@ -244,7 +245,7 @@ impl Run {
             snapshot.control = None;
         });
         job.stop().await;
-        let seconds = began.elapsed().as_secs();
+        let seconds = awake::since(began).as_secs();
         tracing::info!(seconds, frames, "pipeline ended");
         self.end(frames > 0, outcome)
     }
@@ -263,7 +264,7 @@ impl Run {
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pulse = interval(PULSE_INTERVAL);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut keyframe_due = Instant::now();
+        let mut keyframe_due = awake::now();
         loop {
             tokio::select! {
                 event = events.recv() => match event {
@@ -285,16 +286,16 @@ impl Run {
                         return RunOutcome::Failed("end of stream".to_owned());
                     }
                 },
-                () = self.start.keyframe.notified(), if Instant::now() >= keyframe_due => {
+                () = self.start.keyframe.notified(), if awake::now() >= keyframe_due => {
                     if !matches!(self.start.work, Work::Source(_)) {
-                        keyframe_due = Instant::now() + REQUEST_INTERVAL;
+                        keyframe_due = awake::now() + REQUEST_INTERVAL;
                     }
                     self.force_keyframes(job);
                 }
                 _ = figures.tick() => {
                     let figures = job.figures();
                     if matches!(self.start.work, Work::Output { .. })
-                        && acceptance.is_proven(&figures, Instant::now())
+                        && acceptance.is_proven(&figures, awake::now())
                     {
                         self.tell_running();
                     }

@@ -1,13 +1,10 @@
 //! A viewer's session: negotiate, connect, run, close.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
@@ -19,6 +16,7 @@ use super::{
     tracks::{BroadcastTrack, BroadcastTracks},
 };
 use crate::{
+    awake,
     fanout::{self, Fanout, Viewer, ViewerOptions},
     media::Codec,
     peer::{
@@ -60,7 +58,7 @@ impl ViewerTask {
             .fanout
             .watch(&self.offer, tracks, &self.options, events_sender);
         let watching = tokio::select! {
-            watching = timeout(ANSWER_TIMEOUT, watching) => watching,
+            watching = awake::timeout(ANSWER_TIMEOUT, watching) => watching,
             end = self.session.stop.ended() => {
                 return Outcome::Refused(reply, stopped(&self.session, end));
             }
@@ -114,7 +112,7 @@ struct ViewerConnection {
 impl ViewerConnection {
     /// Gives the client its answer and runs the session to its end.
     async fn serve(mut self, answer: String, reply: Reply<Created>) -> End {
-        let began = Instant::now();
+        let began = awake::now();
         tracing::info!("viewer started");
         let created = Created {
             session: Arc::clone(&self.session),
@@ -129,7 +127,7 @@ impl ViewerConnection {
         self.viewer.close(end, &mut self.events).await;
         tracing::info!(
             ?end,
-            seconds = began.elapsed().as_secs(),
+            seconds = awake::since(began).as_secs(),
             packets = stats.packets,
             bytes = stats.bytes,
             retransmitted = stats.retransmitted,

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::awake;
+
 /// A worker that has not taken a turn for this long is stuck: it takes one at least every second.
 const STUCK: Duration = Duration::from_secs(5);
 
@@ -103,7 +105,7 @@ impl Totals {
             refused: AtomicU64::new(0),
             capped: AtomicU64::new(0),
             panics: AtomicU64::new(0),
-            begun: Instant::now(),
+            begun: awake::now(),
             turn: AtomicU64::new(0),
         }
     }
@@ -142,6 +144,6 @@ impl Totals {
 
     pub(super) fn is_stuck(&self) -> bool {
         let turn = Duration::from_millis(self.turn.load(Relaxed));
-        self.begun.elapsed().saturating_sub(turn) > STUCK
+        awake::since(self.begun).saturating_sub(turn) > STUCK
     }
 }

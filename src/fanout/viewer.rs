@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 
 use super::{
     Fanout,
@@ -15,6 +15,7 @@ use super::{
     webrtcbin::{ConnectionOptions, WebrtcbinHandle},
 };
 use crate::{
+    awake,
     media::Kind,
     peer::{
         End, Event,
@@ -138,7 +139,7 @@ impl Viewer {
                 let closed = async {
                     while !matches!(events.recv().await, Some(Event::Closed(_)) | None) {}
                 };
-                if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+                if awake::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
                     tracing::debug!("engine did not confirm the close");
                 }
             }

@@ -22,6 +22,7 @@ use super::{
     webrtcbin::WebrtcbinViewers,
 };
 use crate::{
+    awake,
     media::Frame,
     peer::{End, udp::Port},
 };
@@ -80,7 +81,7 @@ impl Worker {
 
     fn serve(&mut self, queues: &mut Queues) {
         loop {
-            self.context.now = Instant::now();
+            self.context.now = awake::now();
             self.context.send_until = self.context.now;
             self.context.totals.turn(self.context.now);
             let rests = loop {
@@ -91,8 +92,8 @@ impl Worker {
                     WorkerStep::End => return,
                 }
             };
-            self.context.now = Instant::now();
-            self.context.send_until = self.context.now + SEND_PATIENCE;
+            self.context.now = awake::now();
+            self.context.send_until = Instant::now() + SEND_PATIENCE;
             self.run_timers();
             self.webrtcbin.run_timers(&self.context, &self.renditions);
             if rests {
@@ -119,7 +120,7 @@ impl Worker {
     fn pause(&self) -> Duration {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         match timer.into_iter().chain(self.webrtcbin.wake()).min() {
-            Some(at) => at.saturating_duration_since(Instant::now()).min(IDLE),
+            Some(at) => at.saturating_duration_since(awake::now()).min(IDLE),
             None => IDLE,
         }
     }
@@ -270,7 +271,7 @@ impl Worker {
     }
 
     fn close_all(&mut self, why: End) {
-        self.context.now = Instant::now();
+        self.context.now = awake::now();
         self.webrtcbin.close_all(why);
         for (_, viewer) in self.viewers.drain() {
             let close = AssertUnwindSafe(|| viewer.close(&mut self.context, why));

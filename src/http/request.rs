@@ -9,11 +9,10 @@ use headers::{
     Authorization, HeaderMapExt as _,
     authorization::{Bearer, Credentials},
 };
-use tokio::time::{Instant, timeout_at};
 use warp::{Buf, Stream};
 
 use super::problem::Problem;
-use crate::client::ClientAddress;
+use crate::{awake, client::ClientAddress};
 
 /// How much of an oversized body is read before the connection is cut, as a multiple of its limit:
 /// the client should see the answer instead of a reset.
@@ -89,7 +88,7 @@ impl HttpRequest {
             path_prefix: String::new(),
             query,
             headers,
-            arrived: std::time::Instant::now(),
+            arrived: awake::now(),
             body,
         }
     }
@@ -132,16 +131,19 @@ impl HttpRequest {
     /// # Errors
     /// 413 if it is larger, 408 if it does not arrive in time, 400 if it breaks off.
     pub(super) async fn body(&mut self, limit: usize, time: Duration) -> Result<Bytes, Problem> {
-        let deadline = Instant::now() + time;
+        let body = awake::timeout(time, self.collect_body(limit)).await;
+        body.map_err(|_| Problem::request_timeout())?
+    }
+
+    async fn collect_body(&mut self, limit: usize) -> Result<Bytes, Problem> {
         let mut collected = BytesMut::new();
         let mut seen = 0_usize;
         loop {
-            match timeout_at(deadline, self.body.next()).await {
-                Err(_) => return Err(Problem::request_timeout()),
-                Ok(None) if seen > limit => return Err(Problem::too_large(limit)),
-                Ok(None) => return Ok(collected.freeze()),
-                Ok(Some(Err(error))) => return Err(Problem::bad_request(&error.to_string())),
-                Ok(Some(Ok(chunk))) => {
+            match self.body.next().await {
+                None if seen > limit => return Err(Problem::too_large(limit)),
+                None => return Ok(collected.freeze()),
+                Some(Err(error)) => return Err(Problem::bad_request(&error.to_string())),
+                Some(Ok(chunk)) => {
                     seen = seen.saturating_add(chunk.len());
                     if seen <= limit {
                         collected.extend_from_slice(&chunk);

@@ -18,9 +18,12 @@ use tracing::Span;
 
 use super::{End, Event, sdp};
 pub(crate) use crate::pipeline::elements::of_factory;
-use crate::pipeline::{
-    self,
-    running::{self, RunningPipeline},
+use crate::{
+    awake,
+    pipeline::{
+        self,
+        running::{self, RunningPipeline},
+    },
 };
 
 /// Longest time for one step of the negotiation.
@@ -272,11 +275,7 @@ pub(crate) async fn set_local_description(
         }
     });
     ask(webrtcbin, "set-local-description", &[description]).await?;
-    if !is_gathered(webrtcbin)
-        && tokio::time::timeout(GATHERING_TIMEOUT, gathered)
-            .await
-            .is_err()
-    {
+    if !is_gathered(webrtcbin) && awake::timeout(GATHERING_TIMEOUT, gathered).await.is_err() {
         tracing::warn!("candidate gathering timed out");
     }
     webrtcbin.disconnect(handler);
@@ -308,7 +307,7 @@ pub(crate) async fn ask(
         webrtcbin.emit_by_name_with_values(action, &values);
         reply
     };
-    let reply = tokio::time::timeout(STEP_TIMEOUT, reply).await;
+    let reply = awake::timeout(STEP_TIMEOUT, reply).await;
     let reply = reply.map_err(|_| Error::Engine(format!("{action} took too long")))?;
     let reply = reply.map_err(|error| Error::Engine(format!("{action}: {error:?}")))?;
     match reply

@@ -24,7 +24,10 @@ use tokio::{
 use tracing::{Instrument, Span};
 
 use super::{Error, redact};
-use crate::resources::{self, Amount, Asker};
+use crate::{
+    awake,
+    resources::{self, Amount, Asker},
+};
 
 /// How long to wait for a pipeline to start.
 pub(crate) const STATE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -96,7 +99,7 @@ impl RunningPipeline {
         };
         let weak = pipeline.downgrade();
         if let Err(error) = play(pipeline, ready).await {
-            let reason = tokio::time::timeout(REASON_TIMEOUT, next_report(&mut bus, None)).await;
+            let reason = awake::timeout(REASON_TIMEOUT, next_report(&mut bus, None)).await;
             running.stop().await;
             return Err(match reason {
                 Ok(Some(PipelineEnd::Failed(reason))) => Error::Failed(reason),
@@ -264,7 +267,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     // Err: the receiver is gone.
     let work = move || drop(sender.send(work()));
     on_a_thread(work).map_err(|error| Error::Failed(format!("{step}: no thread: {error}")))?;
-    match tokio::time::timeout(limit, done).await {
+    match awake::timeout(limit, done).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(_)) => Err(Error::Failed(format!("{step}: it panicked"))),
         Err(_) => Err(Error::Timeout { step, limit }),

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::error::StartError;
 use crate::{
     access::Secret,
+    awake,
     broadcast::Broadcasts,
     config::Config,
     fanout::Fanout,
@@ -39,6 +40,8 @@ pub struct Server {
     fanout: Fanout,
     stopping: CancellationToken,
     tasks: JoinSet<()>,
+    /// Keeps the clock of deadlines, until everything has stopped.
+    _clock: JoinSet<()>,
     drain: Duration,
 }
 
@@ -58,6 +61,8 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
     let config = check_pipelines(config).await?;
     resources::compare(options::demand(&config));
     let tls = tls(&config)?;
+    let mut clock = JoinSet::new();
+    clock.spawn(awake::beat());
     let loopback = config.main.listen.ip().is_loopback();
     let (listener, port) = take_ports(&config, loopback).await?;
     let system = |what| move |source| StartError::System { what, source };
@@ -105,6 +110,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         fanout,
         stopping,
         tasks,
+        _clock: clock,
         drain,
     })
 }

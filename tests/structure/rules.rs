@@ -10,14 +10,20 @@ const LINES: &[(&str, &[&str])] = &[
     // Addresses of clients.
     ("client", &[]),
     ("quota", &["client"]),
-    ("pipeline", &["media", "resources"]),
-    ("peer", &["media", "peer::sdp"]),
+    // The clock of deadlines.
+    ("awake", &[]),
+    ("pipeline", &["awake", "media", "resources"]),
+    ("peer", &["awake", "media", "peer::sdp"]),
     ("peer::sdp", &["media"]),
-    ("peer::element", &["media", "peer", "peer::sdp", "pipeline"]),
+    (
+        "peer::element",
+        &["awake", "media", "peer", "peer::sdp", "pipeline"],
+    ),
     // Publishers to frames, on both engines.
     (
         "ingest",
         &[
+            "awake",
             "ingest::depacketizer",
             "ingest::webrtcbin",
             "media",
@@ -32,6 +38,7 @@ const LINES: &[(&str, &[&str])] = &[
     (
         "ingest::webrtcbin",
         &[
+            "awake",
             "ingest",
             "media",
             "peer",
@@ -43,6 +50,7 @@ const LINES: &[(&str, &[&str])] = &[
     (
         "fanout",
         &[
+            "awake",
             "fanout::webrtcbin",
             "media",
             "peer",
@@ -55,6 +63,7 @@ const LINES: &[(&str, &[&str])] = &[
     (
         "fanout::webrtcbin",
         &[
+            "awake",
             "fanout",
             "media",
             "peer",
@@ -66,6 +75,7 @@ const LINES: &[(&str, &[&str])] = &[
     (
         "broadcast",
         &[
+            "awake",
             "fanout",
             "ingest",
             "media",
@@ -83,6 +93,7 @@ const LINES: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "awake",
             "access",
             "broadcast",
             "client",

@@ -7,6 +7,7 @@ use std::{
 
 use super::batch::{Batch, Out};
 use crate::{
+    awake,
     fanout::statistics::{Totals, ViewerCounters},
     peer::{
         srtp,
@@ -47,7 +48,7 @@ pub(in crate::fanout) struct Context {
 
 impl Context {
     pub(in crate::fanout) fn new(port: Port, totals: Arc<Totals>, timeouts: Timeouts) -> Self {
-        let now = Instant::now();
+        let now = awake::now();
         Self {
             port,
             batch: Batch::default(),

@@ -13,6 +13,7 @@ use super::{
     viewer::{DirectViewer, Joining},
 };
 use crate::{
+    awake,
     fanout::{
         Fanout,
         error::Error,
@@ -47,7 +48,7 @@ impl Fanout {
         tracks: OfferedTracks<'_>,
         events: mpsc::Sender<Event>,
     ) -> Result<(DirectHandle, String), Error> {
-        let now = Instant::now();
+        let now = awake::now();
         let (sections, chosen) = tracks.choose(offer, |_, _| tracks::random_ssrc())?;
         let slot = self.slot()?;
         let route = {
@@ -129,7 +130,7 @@ impl DirectHandle {
         if !self.slot.worker.tell(message) {
             return Err(gone());
         }
-        let answer = tokio::time::timeout(RESTART_TIMEOUT, answer).await;
+        let answer = awake::timeout(RESTART_TIMEOUT, answer).await;
         answer.ok().and_then(Result::ok).ok_or_else(gone)?
     }
 

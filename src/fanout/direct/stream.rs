@@ -11,6 +11,7 @@ use std::{
 
 use super::{batch::Out, packet::PacketHead};
 use crate::{
+    awake,
     fanout::{
         playout::Part,
         rtp::{low16, low32},
@@ -85,7 +86,7 @@ impl Stream {
             packets: 0,
             octets: 0,
             history: VecDeque::new(),
-            created: Instant::now(),
+            created: awake::now(),
             last: None,
         }
     }

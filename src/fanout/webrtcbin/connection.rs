@@ -31,6 +31,7 @@ use super::{
     retransmission::RetransmissionGuard,
 };
 use crate::{
+    awake,
     peer::{
         End, Event,
         element::{self, Error, Reporter},
@@ -208,7 +209,7 @@ struct Ear {
 impl Ear {
     fn silence(&self) -> Duration {
         let last = Duration::from_millis(self.last.load(Relaxed));
-        self.begin.elapsed().saturating_sub(last)
+        awake::since(self.begin).saturating_sub(last)
     }
 }
 
@@ -216,7 +217,7 @@ impl Ear {
 /// lives: receivers report at least every five seconds or so (RFC 3550 §6.2).
 fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
     let ear = Arc::new(Ear {
-        begin: Instant::now(),
+        begin: awake::now(),
         last: AtomicU64::new(0),
     });
     let bin = webrtcbin.downcast_ref::<gst::Bin>();
@@ -230,7 +231,7 @@ fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
         let ear = ear.clone();
         let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
         pad.add_probe(all, move |_, _| {
-            let now = u64::try_from(ear.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let now = u64::try_from(awake::since(ear.begin).as_millis()).unwrap_or(u64::MAX);
             ear.last.store(now, Relaxed);
             gst::PadProbeReturn::Ok
         });
@@ -248,18 +249,18 @@ fn watch(
     let (connect, consent) = (options.connect, options.consent);
     let mut tasks = JoinSet::new();
     let watching = async move {
-        let begin = Instant::now();
+        let begin = awake::now();
         let mut idle_since = begin;
         let mut tick = interval(WATCH);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             if outlet.idle().is_none_or(|idle| idle > ACTIVE_WITHIN) {
-                idle_since = Instant::now();
+                idle_since = awake::now();
             }
-            let deaf = ear.silence().min(idle_since.elapsed());
+            let deaf = ear.silence().min(awake::since(idle_since));
             let end = if !reporter.is_connected() {
-                (begin.elapsed() >= connect).then_some(End::ConnectTimeout)
+                (awake::since(begin) >= connect).then_some(End::ConnectTimeout)
             } else if outlet.stuck().is_some_and(|time| time >= STUCK_MAX) {
                 tracing::warn!("viewer's connection does not accept packets");
                 Some(End::Failed)

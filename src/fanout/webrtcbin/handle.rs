@@ -15,6 +15,7 @@ use super::{
     viewer::WebrtcbinViewer,
 };
 use crate::{
+    awake,
     fanout::{
         Fanout,
         error::Error,
@@ -114,7 +115,7 @@ fn playout_track(track: ChosenTrack) -> PlayoutTrack<NumberedStream> {
     } = track.target;
     let stream = NumberedStream::new(rendition, track.codec.kind(), track.ssrc, track.pt);
     // webrtcbin 1.22 measures no bandwidth.
-    let layers = LayerChoice::new(layers, false, std::time::Instant::now());
+    let layers = LayerChoice::new(layers, false, awake::now());
     PlayoutTrack::new(rendition, track.codec, stream, layers)
 }
 

@@ -14,9 +14,12 @@ use gstreamer as gst;
 use tracing::Span;
 
 use super::retransmission::RetransmissionGuard;
-use crate::media::{
-    Frame, Kind,
-    rtp::{FIXED_BYTES, RtpHeader},
+use crate::{
+    awake,
+    media::{
+        Frame, Kind,
+        rtp::{FIXED_BYTES, RtpHeader},
+    },
 };
 
 /// A push that takes longer has been held up by the connection: webrtcbin works in microseconds,
@@ -147,7 +150,7 @@ impl ViewerOutlet {
             pads,
             again,
             open: AtomicBool::new(false),
-            begin: Instant::now(),
+            begin: awake::now(),
             pushing: AtomicU64::new(0),
             pushed: AtomicU64::new(0),
         };
@@ -209,6 +212,6 @@ impl ViewerOutlet {
     }
 
     fn clock(&self) -> u64 {
-        u64::try_from(self.state.begin.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+        u64::try_from(awake::since(self.state.begin).as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 }

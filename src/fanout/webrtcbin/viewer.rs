@@ -14,6 +14,7 @@ use super::{
     outlet::{Packets, Pushed, ViewerOutlet},
 };
 use crate::{
+    awake,
     fanout::{
         playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink},
         statistics::{Totals, ViewerCounters},
@@ -55,7 +56,7 @@ impl WebrtcbinViewer {
             events,
             counters,
             span,
-            next_look: Some(Instant::now()),
+            next_look: Some(awake::now()),
         }
     }
 

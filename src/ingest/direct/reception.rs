@@ -16,6 +16,7 @@ use str0m::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    awake,
     ingest::{Options, Statistics, reorder::Reorder, timeline::Timeline},
     media::{Codec, Kind, Packet, PacketSink},
     peer::{
@@ -140,7 +141,7 @@ impl Reception {
             })
             .collect();
         let answer = sdp::viewer_answer(offer, &sections, &transport);
-        let started = Instant::now();
+        let started = awake::now();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let counters = Arc::<Counters>::default();
         let task = Self {
@@ -242,23 +243,23 @@ impl Reception {
             if let Some(why) = self.overdue() {
                 break why;
             }
-            let wake = self.wake();
+            let rest = self.wake().saturating_duration_since(awake::now());
             tokio::select! {
                 datagram = self.datagrams.recv() => {
                     let Some(Datagram { ends, bytes }) = datagram else { break End::Failed };
-                    self.session.receive(Instant::now(), ends, &bytes, &mut reports);
+                    self.session.receive(awake::now(), ends, &bytes, &mut reports);
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::Close(why)) => break why,
                     Some(command) => self.command(command),
                     None => break End::Deleted,
                 },
-                () = tokio::time::sleep_until(wake.into()) => {
-                    self.session.tick(Instant::now(), &mut reports);
+                () = tokio::time::sleep(rest) => {
+                    self.session.tick(awake::now(), &mut reports);
                 }
             }
         };
-        self.session.close(Instant::now());
+        self.session.close(awake::now());
         self.tell(Event::Closed(why));
     }
 
@@ -301,8 +302,8 @@ impl Reception {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Keyframe => self.session.request_keyframe(Instant::now()),
-            Command::Bitrate(bitrate) => self.session.request_bitrate(Instant::now(), bitrate),
+            Command::Keyframe => self.session.request_keyframe(awake::now()),
+            Command::Bitrate(bitrate) => self.session.request_bitrate(awake::now(), bitrate),
             Command::Restart(credentials, reply) => {
                 // An error means that the caller has given up.
                 drop(reply.send(self.session.restart(credentials)));
@@ -313,7 +314,7 @@ impl Reception {
 
     fn wake(&self) -> Instant {
         // Signs of life are checked at every wake-up.
-        let deadline = Instant::now() + self.consent / 10;
+        let deadline = awake::now() + self.consent / 10;
         let gaps = self.lanes.iter().filter_map(|lane| lane.reorder.deadline());
         gaps.chain([self.session.wake()])
             .fold(deadline, Instant::min)
@@ -321,7 +322,7 @@ impl Reception {
 
     /// The broadcast limits the time to connect.
     fn overdue(&self) -> Option<End> {
-        let silent = self.session.silence(Instant::now()) >= self.consent;
+        let silent = self.session.silence(awake::now()) >= self.consent;
         (self.connected && silent).then_some(End::Vanished)
     }
 
@@ -331,7 +332,7 @@ impl Reception {
         self.counters
             .bytes
             .fetch_add(packet.payload.len() as u64, Ordering::Relaxed);
-        let since = self.started.elapsed().as_nanos();
+        let since = awake::since(self.started).as_nanos();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
         self.counters.last_packet.store(since, Ordering::Relaxed);
         let Some((kind, rid)) = self.session.stream_of(&packet) else {
@@ -360,12 +361,12 @@ impl Reception {
             self.timeline
                 .report(at, timestamp, sender_time.unwrap_or_default(), arrival);
         }
-        lane.reorder.push(Instant::now(), *packet.seq_no, packet);
+        lane.reorder.push(awake::now(), *packet.seq_no, packet);
     }
 
     /// Passes on the packets that are now in order.
     fn release(&mut self) {
-        let (now, arrival) = (Instant::now(), (self.running_time)());
+        let (now, arrival) = (awake::now(), (self.running_time)());
         for (at, lane) in self.lanes.iter_mut().enumerate() {
             while let Some((packet, gap)) = lane.reorder.pop(now) {
                 if packet.payload.is_empty() {

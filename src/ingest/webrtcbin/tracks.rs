@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tracing::Span;
 
 use crate::{
+    awake,
     ingest::Statistics,
     media::{ByKind, Codec, Frame, Kind},
     peer::Event,
@@ -55,7 +56,7 @@ impl ReceivedTracks {
     /// Call it within the session's span.
     pub(super) fn new(sinks: TrackSinks, events: mpsc::Sender<Event>) -> Self {
         let counters = Counters {
-            begin: Instant::now(),
+            begin: awake::now(),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             last_packet: AtomicU64::new(0),
@@ -283,7 +284,7 @@ fn request_keyframe_after_loss(pad: &gst::Pad) {
 
 impl Counters {
     fn add(&self, packets: usize, bytes: usize) {
-        let now = u64::try_from(self.begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let now = u64::try_from(awake::since(self.begin).as_nanos()).unwrap_or(u64::MAX);
         self.packets.fetch_add(packets as u64, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
         self.last_packet.store(now, Relaxed);

@@ -41,7 +41,7 @@ use super::{
         stun::{self, Transaction},
     },
 };
-use crate::media::Kind;
+use crate::{awake, media::Kind};
 
 /// Jumbo frames are no longer than this; longer datagrams are dropped. str0m's DTLS panics at 30 000
 /// bytes.
@@ -107,7 +107,7 @@ impl PeerSession {
         route: DatagramRoute,
         incoming: Incoming,
     ) -> Result<(Self, sdp::Transport), sdp::Error> {
-        let now = Instant::now();
+        let now = awake::now();
         let (hash, fingerprint) = &offer.fingerprint;
         if hash != "sha-256" {
             return Err(sdp::Error::Unsupported(format!(

@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::figures::JobFigures;
-use crate::pipeline::{Error, redact};
+use crate::{
+    awake,
+    pipeline::{Error, redact},
+};
 
 /// How long Graphviz may take.
 const DRAW_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,7 +117,7 @@ pub(super) async fn svg(dot: &str) -> Result<String, Error> {
         written?;
         Ok::<_, std::io::Error>((Some(child.wait().await?), drawn))
     };
-    let drawn = tokio::time::timeout(DRAW_TIMEOUT, draw).await;
+    let drawn = awake::timeout(DRAW_TIMEOUT, draw).await;
     let (status, drawn) = drawn
         .map_err(|_| Error::Timeout {
             step: "drawing a graph",

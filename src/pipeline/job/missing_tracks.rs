@@ -11,7 +11,7 @@ use gstreamer as gst;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::meters::MeteredAppsink;
-use crate::pipeline::running;
+use crate::{awake, pipeline::running};
 
 /// How long one track may be behind the other at the start.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -27,7 +27,8 @@ pub(super) async fn run(pipeline: glib::WeakRef<gst::Pipeline>, appsinks: Vec<Me
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut waiting = Waiting::default();
     loop {
-        let now = tick.tick().await.into_std();
+        tick.tick().await;
+        let now = awake::now();
         let frames: Vec<_> = appsinks.iter().map(|sink| sink.meter.frames()).collect();
         match waiting.look(&frames, now) {
             Verdict::Wait => {}

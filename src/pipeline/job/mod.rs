@@ -42,7 +42,10 @@ use super::{
     running::{self, PipelineEnd, RunningPipeline},
     tidy,
 };
-use crate::media::{Frame, Kind};
+use crate::{
+    awake,
+    media::{Frame, Kind},
+};
 
 /// How long a job may produce nothing, while media goes in, before it counts as stalled.
 pub const STALL_DEFAULT: Duration = Duration::from_secs(10);
@@ -194,7 +197,7 @@ impl Job {
         if matches!(self.role, PipelineRole::Output { .. }) && !*self.over.borrow() {
             self.inputs.end();
             let over = self.over.wait_for(|over| *over);
-            let finished = tokio::time::timeout(FINISH_TIMEOUT, over).await;
+            let finished = awake::timeout(FINISH_TIMEOUT, over).await;
             if finished.is_err() {
                 tracing::warn!(limit = ?FINISH_TIMEOUT, "output did not finish in time");
             }

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::meters::BufferMeter;
 use crate::{
+    awake,
     media::Kind,
     pipeline::{Event, stream::TapCounters},
 };
@@ -48,7 +49,8 @@ pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sende
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stalls = Stalls::default();
     loop {
-        let now = tick.tick().await.into_std();
+        tick.tick().await;
+        let now = awake::now();
         let changed = progress
             .inputs
             .iter()

@@ -31,7 +31,10 @@ use tap::Tap;
 pub(crate) use tap::{Attachment, TapCounters, TapLimits};
 pub(crate) use writer::tap_pad;
 
-use crate::media::{ByKind, Codec, Kind};
+use crate::{
+    awake,
+    media::{ByKind, Codec, Kind},
+};
 
 /// Shortest time between frames of a simulcast picture.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(1);
@@ -293,7 +296,7 @@ impl EncodedStream {
     fn push(&self, writer: u64, mut buffer: gst::Buffer, keyframe: bool) {
         let mut state = self.state();
         let state = &mut *state;
-        let now = Instant::now();
+        let now = awake::now();
         if let Some(layers) = &mut state.layers {
             let frame = LayerFrame {
                 writer,
