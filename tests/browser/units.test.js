@@ -14,6 +14,7 @@ after(() => rm(modules, { recursive: true }));
 await cp(fileURLToPath(new URL('../../web/js', import.meta.url)), modules, { recursive: true });
 await writeFile(path.join(modules, 'package.json'), '{ "type": "module" }');
 const { SessionError, retryAfter } = await import(path.join(modules, 'errors.js'));
+const { CatchUp } = await import(path.join(modules, 'catch-up.js'));
 const { fragment, iceServers, withOpusParameters, withStartBitrate } = await import(path.join(modules, 'sdp.js'));
 
 const { transcodingText, withChanges } = await import(path.join(modules, 'broadcasts.js'));
@@ -139,4 +140,30 @@ test('changes replace, add and remove broadcasts', () => {
     { name: 'b', viewers: 0 },
   ]);
   assert.deepEqual(withChanges(before, { changed: [], removed: [] }), before);
+});
+
+/**
+ * When a picture counts as live, in milliseconds from its first frame on. `decoded` gives the frames decoded by then.
+ * @param {(at: number) => number} decoded
+ */
+function liveAfter(decoded) {
+  const catchUp = new CatchUp();
+  assert.equal(catchUp.lasts(0, 950), false);
+  for (let at = 0; at < 10_000; at += 50) {
+    // Browsers keep their figures for a while.
+    const kept = at - (at % 60);
+    if (!catchUp.lasts(Math.floor(decoded(kept)) + 1, 1_000 + at)) return at;
+  }
+  return Infinity;
+}
+
+test('a picture counts as live when it has caught up', () => {
+  for (const rate of [0.25, 15, 30, 60]) {
+    assert.ok(liveAfter((at) => (at * rate) / 1_000) <= 150, `${rate} frames a second`);
+  }
+  // Eight seconds of 30 frames a second within 1.2 s.
+  const caughtUp = liveAfter((at) => (at < 1_200 ? at / 5 : 240 + ((at - 1_200) * 30) / 1_000));
+  assert.ok(caughtUp >= 1_200 && caughtUp <= 1_450, `${caughtUp}`);
+  // One that never slows down is shown all the same.
+  assert.ok(liveAfter((at) => (at * 240) / 1_000) <= 2_100);
 });

@@ -35,7 +35,7 @@ import { Session } from './session.js';
 /** First pause between two attempts, in milliseconds; it doubles with each failure. */
 const BACKOFF_MIN = 300;
 /** How often a session is checked, in milliseconds, before and after it is live. */
-const PROBE_CONNECTING = 100;
+const PROBE_CONNECTING = 50;
 const PROBE_LIVE = 1_000;
 /** How long ending a lost session may delay the next one, in milliseconds. */
 const CLOSE_WAIT = 1_000;

@@ -13,6 +13,7 @@
  * Events: `statechange`, and `stream` whenever there is a new MediaStream to show.
  */
 
+import { CatchUp } from './catch-up.js';
 import { Client } from './client.js';
 import { SessionError } from './errors.js';
 import { withOpusParameters } from './sdp.js';
@@ -44,6 +45,7 @@ export class WhepClient extends Client {
   #frames = 0;
   #flowing = 0;
   #decoding = 0;
+  #catchUp = new CatchUp();
   #packets = { received: 0, lost: 0 };
   #lossyUntil = 0;
 
@@ -79,6 +81,7 @@ export class WhepClient extends Client {
     if (this.#watch.receiveVideo) peer.addTransceiver('video', { direction: 'recvonly' });
     if (this.#watch.receiveAudio) peer.addTransceiver('audio', { direction: 'recvonly' });
     this.#bytes = this.#frames = this.#decoding = 0;
+    this.#catchUp = new CatchUp();
     this.#flowing = performance.now();
     this.#packets = { received: 0, lost: 0 };
     this.#buffer(peer);
@@ -159,7 +162,7 @@ export class WhepClient extends Client {
     if (bytes !== this.#bytes) this.#flowing = now;
     // A hidden page may decode nothing; that is not a stall.
     if (frames !== this.#frames || !video || document.hidden || this.#decoding === 0) this.#decoding = now;
-    const begun = bytes > 0 && (frames > 0 || !video);
+    const begun = bytes > 0 && (frames > 0 || !video) && !this.#catchUp.lasts(frames, now);
     this.#bytes = bytes;
     this.#frames = frames;
     const quiet = Math.max(now - this.#flowing, now - this.#decoding);

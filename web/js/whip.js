@@ -136,8 +136,9 @@ export class WhipClient extends Client {
   adjustAnswer(sdp) {
     const { stereo, maxAudioBitrate, maxVideoBitrate } = this.#publish;
     const answer = withStartBitrate(sdp, Math.min(maxVideoBitrate * START_SHARE, START_MAX));
-    const channels = stereo ? { stereo: 1, maxaveragebitrate: maxAudioBitrate } : { stereo: 0 };
-    return withOpusParameters(answer, channels);
+    return stereo
+      ? withOpusParameters(answer, { stereo: 1, maxaveragebitrate: maxAudioBitrate })
+      : withOpusParameters(answer, { stereo: 0 });
   }
 
   /** @param {import('./session.js').Session} _session */
