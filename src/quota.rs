@@ -8,17 +8,19 @@ use std::{
 use crate::client::Network;
 
 /// Who holds something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Claimant {
     /// All clients together.
     Everyone,
     /// The clients of one network.
     Network(Network),
+    /// Those with one token, by its name.
+    Token(String),
 }
 
 /// Who wants to hold one more, and how many they may hold.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim {
+#[derive(Clone, Debug)]
+pub struct QuotaClaim {
     /// Who.
     pub claimant: Claimant,
     /// How many in all.
@@ -35,18 +37,18 @@ impl Quota {
     ///
     /// # Errors
     /// The first claimant that holds its maximum.
-    pub fn take(&self, claims: &[Claim]) -> Result<Share, Claimant> {
+    pub fn take(&self, claims: &[QuotaClaim]) -> Result<Share, Claimant> {
         let mut counts = self.counts();
-        let is_full = |claim: &&Claim| {
+        let is_full = |claim: &&QuotaClaim| {
             let held = counts.get(&claim.claimant).copied().unwrap_or(0);
             held >= claim.max
         };
         if let Some(full) = claims.iter().find(is_full) {
-            return Err(full.claimant);
+            return Err(full.claimant.clone());
         }
-        let claimants: Vec<_> = claims.iter().map(|claim| claim.claimant).collect();
+        let claimants: Vec<_> = claims.iter().map(|claim| claim.claimant.clone()).collect();
         for claimant in &claimants {
-            *counts.entry(*claimant).or_default() += 1;
+            *counts.entry(claimant.clone()).or_default() += 1;
         }
         Ok(Share {
             quota: self.clone(),
@@ -55,8 +57,8 @@ impl Quota {
     }
 
     /// How many this claimant holds.
-    pub fn held(&self, claimant: Claimant) -> usize {
-        self.counts().get(&claimant).copied().unwrap_or(0)
+    pub fn held(&self, claimant: &Claimant) -> usize {
+        self.counts().get(claimant).copied().unwrap_or(0)
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<Claimant, usize>> {
@@ -92,14 +94,14 @@ mod tests {
     use super::*;
     use crate::client::ClientAddress;
 
-    fn claims(address: &str) -> [Claim; 2] {
+    fn claims(address: &str) -> [QuotaClaim; 2] {
         let client = ClientAddress::new(address.parse().unwrap());
         [
-            Claim {
+            QuotaClaim {
                 claimant: Claimant::Everyone,
                 max: 5,
             },
-            Claim {
+            QuotaClaim {
                 claimant: Claimant::Network(client.network()),
                 max: 2,
             },
@@ -115,12 +117,12 @@ mod tests {
             take(address).unwrap();
         }
         let [_, first] = claims("192.0.2.1");
-        assert_eq!(take("192.0.2.1"), Err(first.claimant));
+        assert_eq!(take("192.0.2.1"), Err(first.claimant.clone()));
         take("192.0.2.3").unwrap();
         assert_eq!(take("192.0.2.4"), Err(Claimant::Everyone));
-        assert_eq!(quota.held(Claimant::Everyone), 5);
+        assert_eq!(quota.held(&Claimant::Everyone), 5);
         held.truncate(1);
-        assert_eq!(quota.held(first.claimant), 1);
+        assert_eq!(quota.held(&first.claimant), 1);
         held.clear();
         assert!(quota.counts().is_empty(), "nobody is remembered");
     }

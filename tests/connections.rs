@@ -22,7 +22,7 @@ fn open(server: &Server, request: &str) -> TcpStream {
 
 /// An event stream that stays open, with the status of the answer.
 fn listen(server: &Server, path: &str, headers: &str) -> (TcpStream, u16) {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
     let mut stream = open(server, &request);
     let mut status = [0; 12];
     stream.read_exact(&mut status).unwrap();
@@ -86,7 +86,7 @@ fn one_client_cannot_take_every_connection() {
     });
     let mut other = idle("192.0.2.2");
     other
-        .write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     let mut status = [0; 12];
     other.read_exact(&mut status).unwrap();
@@ -106,7 +106,7 @@ fn one_client_cannot_take_every_connection() {
 #[test]
 fn connections_of_clients_that_do_not_read_or_do_not_send_end() {
     let server = Server::start(&["--http.write_timeout=1s", "--http.header_timeout=1s"]);
-    let pipelined = "GET /js/player.js HTTP/1.1\r\nHost: test\r\n\r\n".repeat(2000);
+    let pipelined = "GET /js/player.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2000);
     let mut held = Vec::new();
     for _ in 0..3 {
         let mut deaf = TcpStream::connect(server.address).unwrap();
@@ -205,8 +205,8 @@ fn a_request_has_one_host() {
         let request = format!("GET /healthz HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
         server.raw(&[request.as_bytes()]).status
     };
-    assert_eq!(ask("Host: a\r\n"), 200);
-    assert_eq!(ask("Host: a\r\nHost: a\r\n"), 400);
-    assert_eq!(ask("Host: a\r\nhost: b\r\n"), 400);
+    assert_eq!(ask("Host: localhost\r\n"), 200);
+    assert_eq!(ask("Host: localhost\r\nHost: localhost\r\n"), 400);
+    assert_eq!(ask("Host: localhost\r\nhost: b\r\n"), 400);
     assert_eq!(ask(""), 400);
 }

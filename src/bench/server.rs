@@ -57,6 +57,7 @@ impl BenchServer {
             .args(["--log", "warn", "--demo", "false", "--admin.listen", "off"])
             // All viewers are at one address.
             .args(["--limits.source_offers", "1000000"])
+            .args(["--limits.source_viewers", "1000000"])
             .args(["--webrtc.viewer_engine", viewers.name()])
             .current_dir(&folder)
             .stdin(Stdio::null())

@@ -24,7 +24,7 @@ use super::{
     outcome::Outcome,
     parts::Parts,
     rules::Rules,
-    session::{Command, Stop, jitter},
+    session::{Applicant, Command, Stop, jitter},
     slot::{Retry, RunEnd, RunId, SlotId},
     status::{Details, PipelineFigures, Status},
     supervisor::Run,
@@ -49,7 +49,7 @@ const MEDIA_EVENTS_MAX: usize = 64;
 pub(super) enum ActorRequest {
     /// Start a publisher.
     Publish {
-        offer: Arc<Offer>,
+        applicant: Applicant,
         codecs: Vec<Codec>,
         arrived: Instant,
         /// Stands for the token that it came with.
@@ -58,7 +58,7 @@ pub(super) enum ActorRequest {
     },
     /// Start a viewer of the rendition that it names, or of whatever suits it.
     Watch {
-        offer: Arc<Offer>,
+        applicant: Applicant,
         requested: Option<String>,
         reply: Reply<Created>,
     },
@@ -228,7 +228,7 @@ impl Actor {
             ActorRequest::Publish { reply, .. } | ActorRequest::Watch { reply, .. }
                 if reply.is_closed() => {}
             ActorRequest::Publish {
-                offer,
+                applicant,
                 codecs,
                 arrived,
                 token,
@@ -237,14 +237,14 @@ impl Actor {
                 if let Err(error) = self.parts.check_publisher(arrived, now) {
                     return respond(reply, Err(error));
                 }
-                let rids = offer.layers().to_vec();
-                if let Some(number) = self.admit(Role::Publisher, offer, token, reply) {
+                let rids = applicant.offer.layers().to_vec();
+                if let Some(number) = self.admit(Role::Publisher, applicant, token, reply) {
                     let actions = self.parts.publish(number, &codecs, &rids, now);
                     self.perform(actions);
                 }
             }
             ActorRequest::Watch {
-                offer,
+                applicant,
                 requested,
                 reply,
             } => {
@@ -252,10 +252,10 @@ impl Actor {
                     return respond(reply, Err(error));
                 }
                 let visitor = Visitor {
-                    offer: Arc::clone(&offer),
+                    offer: Arc::clone(&applicant.offer),
                     requested,
                 };
-                if let Some(number) = self.admit(Role::Viewer, offer, None, reply) {
+                if let Some(number) = self.admit(Role::Viewer, applicant, None, reply) {
                     let actions = self.parts.watch(number, visitor, now);
                     self.perform(actions);
                 }

@@ -56,7 +56,7 @@ pub use control::Drawing;
 pub use error::Error;
 pub use event_types::EventKind;
 pub use options::Options;
-pub use session::{Session, SessionId};
+pub use session::{Applicant, Session, SessionId};
 pub use status::{BroadcastCounters, Details, PipelineFigures, SourceKind, State, Status};
 pub use takeover::Times;
 use tokio::{
@@ -75,7 +75,7 @@ use crate::{
     awake,
     fanout::Fanout,
     media::Codec,
-    peer::sdp::{Choice, Offer},
+    peer::sdp::Choice,
     pipeline,
     plan::{Engine, Name},
     resources::{self, Amount, Asker},
@@ -165,11 +165,12 @@ impl Broadcasts {
     pub async fn publish(
         &self,
         name: &Name,
-        offer: Offer,
+        applicant: Applicant,
         arrived: Instant,
         token: Option<Arc<str>>,
     ) -> Result<Created, Error> {
-        let codecs: Vec<Codec> = offer
+        let codecs: Vec<Codec> = applicant
+            .offer
             .choose_publish()?
             .iter()
             .filter_map(|choice| match choice {
@@ -178,12 +179,10 @@ impl Broadcasts {
             })
             .collect();
         let _permit = admit()?;
-        let offer = Arc::new(offer);
         self.ask(|reply| {
-            let (offer, codecs) = (Arc::clone(&offer), codecs.clone());
             let request = ActorRequest::Publish {
-                offer,
-                codecs,
+                applicant: applicant.clone(),
+                codecs: codecs.clone(),
                 arrived,
                 token: token.clone(),
                 reply,
@@ -201,16 +200,15 @@ impl Broadcasts {
     pub async fn watch(
         &self,
         name: &Name,
-        offer: Offer,
+        applicant: Applicant,
         rendition: Option<&str>,
     ) -> Result<Created, Error> {
         let engine = self.shared.options.plans.of(name).viewer_engine;
         let engine = engine.unwrap_or(self.shared.options.viewer.engine);
         let _permit = (engine == Engine::Webrtcbin).then(admit).transpose()?;
-        let offer = Arc::new(offer);
         self.ask(|reply| {
             let request = ActorRequest::Watch {
-                offer: Arc::clone(&offer),
+                applicant: applicant.clone(),
                 requested: rendition.map(str::to_owned),
                 reply,
             };

@@ -23,6 +23,7 @@ use crate::{
         sdp::{self, Change, Fragment, Offer, Remote, Role, Transport},
     },
     plan::Name,
+    quota::Share,
 };
 
 /// Commands waiting for a session's task; trickled candidates come in small batches.
@@ -95,6 +96,25 @@ impl fmt::Debug for SwitchCommand {
     }
 }
 
+/// Who wants a session.
+#[derive(Clone, Debug)]
+pub struct Applicant {
+    /// The offer.
+    pub(super) offer: Arc<Offer>,
+    /// What the session counts for, until it has ended.
+    share: Arc<Share>,
+}
+
+impl Applicant {
+    /// Who sends this offer; the session will hold the share.
+    pub fn new(offer: Offer, share: Share) -> Self {
+        Self {
+            offer: Arc::new(offer),
+            share: Arc::new(share),
+        }
+    }
+}
+
 /// The ICE session of a session: a restart begins a new one.
 #[derive(Debug)]
 struct Ice {
@@ -132,16 +152,17 @@ pub struct Session {
     pub(super) stop: Stop,
     allowance: Mutex<TokenBucket>,
     span: tracing::Span,
+    _share: Arc<Share>,
 }
 
 impl Session {
-    /// A new session for `offer`, and where its task receives commands.
+    /// A new session, and where its task receives commands.
     pub(super) fn new(
         number: u64,
         role: Role,
         broadcast: Name,
         token: Option<Arc<str>>,
-        offer: &Offer,
+        applicant: &Applicant,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Command>), Error> {
         let role_name = match role {
             Role::Publisher => "publisher",
@@ -150,6 +171,7 @@ impl Session {
         // An error span, so that it is enabled at every level.
         let span = tracing::error_span!("session", id = number, role = role_name);
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let offer = &applicant.offer;
         let session = Self {
             id: SessionId::random()?,
             number,
@@ -169,6 +191,7 @@ impl Session {
             stop: Stop::default(),
             allowance: Mutex::new(TokenBucket::new(RATE, BURST, awake::now())),
             span,
+            _share: Arc::clone(&applicant.share),
         };
         Ok((Arc::new(session), receiver))
     }

@@ -197,9 +197,17 @@ section! {
         /// Wrong tokens per minute from one address (IPv6: one /64); further wrong ones get 429. A
         /// /24 (IPv6: /48) has sixteen times as many.
         source_failures: usize = "60" from "1" to "1000000",
+        /// Simultaneous publishers at one address (IPv6: one /64); beyond that, 429. A /24 (IPv6: /48)
+        /// may have four times as many.
+        source_publishers: usize = "100" from "1" to "1000000",
+        /// Simultaneous viewers at one address (IPv6: one /64), such as a conference behind one NAT;
+        /// beyond that, 429. A /24 (IPv6: /48) may have four times as many.
+        source_viewers: usize = "1000" from "1" to "1000000",
+        /// Simultaneous viewers with one token, which they may all share; beyond that, 429.
+        token_viewers: usize = "10000" from "1" to "1000000",
         /// Simultaneous HTTP connections of one address (IPv6: one /64); beyond that, 429. A /24
         /// (IPv6: /48) may have four times as many.
-        source_connections: usize = "1000" from "1" to "1000000",
+        source_connections: usize = "2000" from "1" to "1000000",
         /// Simultaneous event streams of one address (IPv6: one /64); beyond that, 429. A /24
         /// (IPv6: /48) may have four times as many.
         source_streams: usize = "1000" from "1" to "1000000",

@@ -16,7 +16,7 @@ use ::http::Method;
 use super::{problem::Problem, request::HttpRequest, router::Route};
 use crate::{
     client::ClientAddress,
-    quota::{Claim, Claimant, Quota, Share},
+    quota::{Claimant, Quota, QuotaClaim, Share},
     resources,
 };
 
@@ -134,7 +134,7 @@ impl Admission {
         let max = self.limits.connections;
         let everyone = |max| {
             let claimant = Claimant::Everyone;
-            self.connections.take(&[Claim { claimant, max }])
+            self.connections.take(&[QuotaClaim { claimant, max }])
         };
         if let Ok(share) = everyone(max - reserve(max)) {
             return Ok(Place::new(Lane::Normal, share));
@@ -162,7 +162,7 @@ impl Admission {
     pub(super) fn stream(&self, client: ClientAddress) -> Result<Share, Problem> {
         resources::check().map_err(|short| Problem::full(short.to_string()))?;
         let [network, site] = of_client(client, self.limits.client_streams);
-        let everyone = Claim {
+        let everyone = QuotaClaim {
             claimant: Claimant::Everyone,
             max: self.limits.connections,
         };
@@ -170,7 +170,7 @@ impl Admission {
         taken.map_err(|claimant| {
             let refusal = match claimant {
                 Claimant::Everyone => Refusal::Streams,
-                Claimant::Network(_) => Refusal::ClientStreams,
+                Claimant::Network(_) | Claimant::Token(_) => Refusal::ClientStreams,
             };
             self.refuse(refusal, client);
             match refusal {
@@ -224,12 +224,12 @@ impl Admission {
 
     /// Connections that are open.
     pub(super) fn connections(&self) -> usize {
-        self.connections.held(Claimant::Everyone)
+        self.connections.held(&Claimant::Everyone)
     }
 
     /// Event streams that run.
     pub(super) fn streams(&self) -> usize {
-        self.streams.held(Claimant::Everyone)
+        self.streams.held(&Claimant::Everyone)
     }
 
     /// Refusals so far.
@@ -243,13 +243,14 @@ fn reserve(max: usize) -> usize {
     (max / RESERVE_SHARE).min(RESERVE_MAX)
 }
 
-fn of_client(client: ClientAddress, max: usize) -> [Claim; 2] {
+/// What a connection, a stream or a session of this client counts for.
+pub(super) fn of_client(client: ClientAddress, max: usize) -> [QuotaClaim; 2] {
     [
-        Claim {
+        QuotaClaim {
             claimant: Claimant::Network(client.network()),
             max,
         },
-        Claim {
+        QuotaClaim {
             claimant: Claimant::Network(client.site()),
             max: max.saturating_mul(SITE_FACTOR),
         },

@@ -121,7 +121,7 @@ impl Auth {
         self.permit_right(request, Right::Admin).is_ok()
     }
 
-    /// Lets a session begin.
+    /// Lets a session begin. Returns whose token lets it in, if it needs one.
     ///
     /// # Errors
     /// 401 without a known token, 403 with one for something else, 429 after too many wrong ones.
@@ -130,9 +130,9 @@ impl Auth {
         request: &HttpRequest,
         role: Role,
         name: &Name,
-    ) -> Result<(), Problem> {
+    ) -> Result<Option<Holder>, Problem> {
         if self.options.access.is_open(role, name) {
-            return Ok(());
+            return Ok(None);
         }
         let holder = self.holder(request)?.ok_or_else(Problem::token_missing)?;
         let done = match role {
@@ -140,7 +140,7 @@ impl Auth {
             Role::Viewer => "watching",
         };
         if holder.may(role, name) {
-            Ok(())
+            Ok(Some(holder))
         } else {
             let detail = format!("this token is not for {done} `{name}`");
             Err(Problem::token_insufficient(&detail))
@@ -164,6 +164,7 @@ impl Auth {
             return Ok(());
         }
         self.permit(request, session.role, &session.broadcast)
+            .map(drop)
     }
 
     /// The broadcast that the token is for, if it is only for one.

@@ -13,7 +13,7 @@ use super::{
     wire,
 };
 use crate::{
-    broadcast::{self, Created},
+    broadcast::{self, Applicant, Created},
     peer::sdp::{Offer, Role},
     plan::Name,
 };
@@ -47,7 +47,7 @@ async fn create(
     mut request: HttpRequest,
 ) -> Result<Response, Problem> {
     let name = name(app, role, naming, &request)?;
-    app.auth.permit(&request, role, &name)?;
+    let holder = app.auth.permit(&request, role, &name)?;
     if !app.clients.allow(request.client) {
         return Err(Problem::too_often("too many offers came from this address"));
     }
@@ -61,15 +61,19 @@ async fn create(
         return Err(Problem::wrong_type(ACCEPT_POST, OFFER_TYPE));
     }
     let offer = Offer::parse(&body, role)?;
+    let share = app.sessions.take(role, request.client, holder.as_ref())?;
+    let applicant = Applicant::new(offer, share);
     let created = match role {
         Role::Publisher => {
             let token = app.auth.token_name(&request);
             let arrived = request.arrived;
-            app.broadcasts.publish(&name, offer, arrived, token).await
+            app.broadcasts
+                .publish(&name, applicant, arrived, token)
+                .await
         }
         Role::Viewer => {
             let rendition = request.parameter("rendition");
-            app.broadcasts.watch(&name, offer, rendition).await
+            app.broadcasts.watch(&name, applicant, rendition).await
         }
     };
     match created {

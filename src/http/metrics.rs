@@ -118,6 +118,13 @@ fn sessions(app: &App, text: &mut String) -> fmt::Result {
     for (limit, value) in app.admission.refused() {
         writeln!(text, "aerial_{name}{{limit=\"{limit}\"}} {value}")?;
     }
+    let name = "sessions_refused_total";
+    let help = "Sessions refused because their client or token had too many.";
+    head(text, name, "counter", help)?;
+    for (role, label) in [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")] {
+        let value = app.sessions.refused(role);
+        writeln!(text, "aerial_{name}{{role=\"{label}\"}} {value}")?;
+    }
     let name = "sessions_started_total";
     head(text, name, "counter", "Sessions that were answered.")?;
     for (role, label) in [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")] {

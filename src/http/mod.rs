@@ -31,6 +31,7 @@ mod reply;
 mod request;
 mod resource;
 mod router;
+mod session_limits;
 mod tls;
 mod urls;
 mod wire;
@@ -55,10 +56,12 @@ use self::{
     reply::empty,
     request::{Caller, Door, HttpRequest},
     router::{Naming, Route},
+    session_limits::SessionLimits,
 };
 pub use self::{
     auth::Options as AuthOptions,
     operator::AdminListener,
+    session_limits::SessionMaxima,
     tls::{Tls, TlsError},
 };
 use crate::{access::Right, broadcast::Broadcasts, fanout::Fanout, peer::sdp::Role, plan::Name};
@@ -74,6 +77,10 @@ pub struct Options {
     pub client_connections_max: usize,
     /// Simultaneous event streams of one client.
     pub client_streams_max: usize,
+    /// Simultaneous publishers.
+    pub publishers_max: SessionMaxima,
+    /// Simultaneous viewers.
+    pub viewers_max: SessionMaxima,
     /// Time for a request's head; also how long an idle connection is kept.
     pub header_timeout: Duration,
     /// Time for a request's body.
@@ -124,6 +131,7 @@ struct App {
     proxies: Proxies,
     origins: Origins,
     admission: Admission,
+    sessions: SessionLimits,
     auth: Auth,
     refusals: Refusals,
     drawings: Semaphore,
@@ -173,6 +181,7 @@ pub async fn serve(
             client_connections: options.client_connections_max,
             client_streams: options.client_streams_max,
         }),
+        sessions: SessionLimits::new(options.publishers_max, options.viewers_max),
         auth: Auth::new(options.auth.clone()),
         refusals: Refusals::new(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),

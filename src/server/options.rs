@@ -130,6 +130,14 @@ pub(super) fn http(config: Config, tls: Option<Tls>, admin_token: Option<Token>)
         connections_max: connections,
         client_connections_max: limits.source_connections,
         client_streams_max: limits.source_streams,
+        publishers_max: http::SessionMaxima {
+            client: limits.source_publishers,
+            token: None,
+        },
+        viewers_max: http::SessionMaxima {
+            client: limits.source_viewers,
+            token: Some(limits.token_viewers),
+        },
         header_timeout: http.header_timeout,
         body_timeout: http.body_timeout,
         write_timeout: http.write_timeout,

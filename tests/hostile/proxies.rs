@@ -1,6 +1,6 @@
 //! Clients behind proxies, and clients that pretend to be.
 
-use crate::support::{Reply, SDP, Server, fixture};
+use crate::support::{Reply, SDP, Server, fixture, wait_for};
 
 /// A server that allows ten offers at once, and these proxies.
 fn server(proxies: &str) -> Server {
@@ -112,4 +112,32 @@ fn right_tokens_are_never_refused_for_wrong_ones() {
     );
     // 409: nobody publishes.
     assert_eq!(post("right"), 409);
+}
+
+#[test]
+fn sessions_are_limited_by_address() {
+    let server = Server::start(&[
+        "--http.trusted_proxies=127.0.0.1",
+        "--limits.source_publishers=2",
+    ]);
+    let mut number = 0;
+    let mut publish = |client: &str| {
+        number += 1;
+        let headers = [SDP, ("X-Forwarded-For", client)];
+        let path = format!("/whip/b{number}");
+        server.request("POST", &path, &headers, &fixture("obs-media-level"))
+    };
+    let first = publish("192.0.2.1").expect(201);
+    publish("192.0.2.1").expect(201);
+    let refused = publish("192.0.2.1").expect(429);
+    assert_eq!(refused.problem(), "too-many");
+    assert!(refused.header("retry-after").is_some());
+    publish("192.0.2.2").expect(201);
+    let counted = "aerial_sessions_refused_total{role=\"publisher\"}";
+    assert_eq!(server.metric(counted), 1);
+    // A session that has ended no longer counts.
+    server.delete(&first.location()).expect(200);
+    wait_for("room", || {
+        (publish("192.0.2.1").status == 201).then_some(())
+    });
 }

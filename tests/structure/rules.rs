@@ -83,6 +83,7 @@ const LINES: &[(&str, &[&str])] = &[
             "peer::sdp",
             "pipeline",
             "plan",
+            "quota",
             "resources",
         ],
     ),

@@ -31,7 +31,9 @@ pub fn fixture(name: &str) -> String {
 }
 
 /// Limits per address that tests lift: all their clients are at one.
-const LIFTED: [(&str, &str); 4] = [
+const LIFTED: [(&str, &str); 6] = [
+    ("AERIAL_LIMITS_SOURCE_PUBLISHERS", "1000000"),
+    ("AERIAL_LIMITS_SOURCE_VIEWERS", "1000000"),
     ("AERIAL_LIMITS_SOURCE_CONNECTIONS", "1000000"),
     ("AERIAL_LIMITS_SOURCE_STREAMS", "1000000"),
     ("AERIAL_LIMITS_SOURCE_OFFERS", "1000000"),

@@ -13,24 +13,24 @@ use crate::{
         Created, Reply, Session,
         action::{InputStart, Switched, Switching, View},
         publisher::PublisherTask,
-        session::{Command, SwitchCommand},
+        session::{Applicant, Command, SwitchCommand},
         viewer::ViewerTask,
     },
-    peer::sdp::{Offer, Role},
+    peer::sdp::Role,
 };
 
 impl Actor {
-    /// Creates a session for `offer` and adds it to the directory. Returns its number; if there is
+    /// Creates a session and adds it to the directory. Returns its number; if there is
     /// no room, the client gets the error.
     pub(super) fn admit(
         &mut self,
         role: Role,
-        offer: Arc<Offer>,
+        applicant: Applicant,
         token: Option<Arc<str>>,
         reply: Reply<Created>,
     ) -> Option<u64> {
         let number = self.shared.number();
-        let made = Session::new(number, role, self.name.clone(), token, &offer);
+        let made = Session::new(number, role, self.name.clone(), token, &applicant);
         let made = made.and_then(|(session, commands)| {
             self.shared.register(&session)?;
             Ok((session, commands))
@@ -39,7 +39,7 @@ impl Actor {
             Ok((session, commands)) => {
                 let pending = Some(Pending {
                     commands,
-                    offer,
+                    offer: applicant.offer,
                     reply,
                 });
                 self.members.insert(number, Member { session, pending });

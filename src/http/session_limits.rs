@@ -1,0 +1,141 @@
+//! How many sessions there may be at once: of one client, and with one token.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{admission::of_client, problem::Problem};
+use crate::{
+    access::Holder,
+    client::ClientAddress,
+    peer::sdp::Role,
+    quota::{Claimant, Quota, QuotaClaim, Share},
+};
+
+/// The limits of one role.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionMaxima {
+    /// Of one client.
+    pub client: usize,
+    /// With one token. Publishers have none here: `broadcast` limits the broadcasts of a token.
+    pub token: Option<usize>,
+}
+
+/// Who has how many sessions.
+pub(super) struct SessionLimits {
+    publishers: RoleLimits,
+    viewers: RoleLimits,
+}
+
+struct RoleLimits {
+    role: Role,
+    maxima: SessionMaxima,
+    quota: Quota,
+    refused: AtomicU64,
+}
+
+impl SessionLimits {
+    pub(super) fn new(publishers: SessionMaxima, viewers: SessionMaxima) -> Self {
+        Self {
+            publishers: RoleLimits::new(Role::Publisher, publishers),
+            viewers: RoleLimits::new(Role::Viewer, viewers),
+        }
+    }
+
+    /// Lets a session begin, which counts for as long as it holds the share. `holder` is whose
+    /// token let it in, if it needed one.
+    ///
+    /// # Errors
+    /// 429 if there are too many.
+    pub(super) fn take(
+        &self,
+        role: Role,
+        client: ClientAddress,
+        holder: Option<&Holder>,
+    ) -> Result<Share, Problem> {
+        self.of(role).take(client, holder)
+    }
+
+    /// Sessions refused so far.
+    pub(super) fn refused(&self, role: Role) -> u64 {
+        self.of(role).refused.load(Ordering::Relaxed)
+    }
+
+    fn of(&self, role: Role) -> &RoleLimits {
+        match role {
+            Role::Publisher => &self.publishers,
+            Role::Viewer => &self.viewers,
+        }
+    }
+}
+
+impl RoleLimits {
+    fn new(role: Role, maxima: SessionMaxima) -> Self {
+        Self {
+            role,
+            maxima,
+            quota: Quota::default(),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    fn take(&self, client: ClientAddress, holder: Option<&Holder>) -> Result<Share, Problem> {
+        let mut claims = of_client(client, self.maxima.client).to_vec();
+        if let (Some(holder), Some(max)) = (holder, self.maxima.token) {
+            claims.push(QuotaClaim {
+                claimant: Claimant::Token(holder.name().to_owned()),
+                max,
+            });
+        }
+        self.quota.take(&claims).map_err(|full| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            let what = match self.role {
+                Role::Publisher => "publishers",
+                Role::Viewer => "viewers",
+            };
+            let (whose, option) = match full {
+                Claimant::Token(_) => ("with this token", "token"),
+                Claimant::Network(_) | Claimant::Everyone => ("at this address", "source"),
+            };
+            Problem::too_many(format!(
+                "too many {what} {whose}: end one and try again (limits.{option}_{what})"
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        access::{Access, Grants, Secret, Token},
+        plan::Pattern,
+    };
+
+    #[test]
+    fn sessions_count_for_their_client_and_their_token() {
+        let maxima = |client, token| SessionMaxima { client, token };
+        let limits = SessionLimits::new(maxima(2, None), maxima(2, Some(3)));
+        let grants = Grants {
+            watch: vec![Pattern::any()],
+            ..Grants::default()
+        };
+        let guests = Token::new("guests", &Secret::new("secret").unwrap(), grants);
+        let holder = Access::new(vec![guests], None).holder("secret").unwrap();
+        let client = |text: &str| ClientAddress::new(text.parse().unwrap());
+        let mut held = Vec::new();
+        let mut watch = |address, holder| {
+            let share = limits.take(Role::Viewer, client(address), holder);
+            share.map(|share| held.push(share)).is_ok()
+        };
+        assert!(watch("192.0.2.1", None) && watch("192.0.2.1", Some(&holder)));
+        assert!(!watch("192.0.2.1", Some(&holder)), "its address has two");
+        assert!(watch("192.0.2.2", Some(&holder)) && watch("192.0.2.2", Some(&holder)));
+        assert!(!watch("192.0.2.3", Some(&holder)), "its token has three");
+        assert!(watch("192.0.2.3", None));
+        assert_eq!(limits.refused(Role::Viewer), 2);
+        let publisher = limits.take(Role::Publisher, client("192.0.2.1"), Some(&holder));
+        assert!(publisher.is_ok(), "publishers count apart");
+        held.clear();
+        let again = limits.take(Role::Viewer, client("192.0.2.1"), Some(&holder));
+        assert!(again.is_ok());
+    }
+}
