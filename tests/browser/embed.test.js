@@ -138,3 +138,24 @@ for (const name of EXAMPLES) {
     assert.deepEqual(faults, []);
   });
 }
+
+// A browser opens six connections to a server over HTTP/1.1: embedded pages must not keep one each.
+test('seven embedded pages on one page play', async (t) => {
+  const server = await Server.start();
+  t.after(() => server.stop());
+  await server.live('demo');
+  const { page: open, faults } = await openBrowser(t);
+  const page = await open();
+  await page.goto(origin);
+  const frame = `<iframe src="${server.origin}/watch/demo?embed=1" width="320" height="180"></iframe>`;
+  await page.setContent(frame.repeat(7));
+  const live = async () => {
+    const states = page
+      .frames()
+      .slice(1)
+      .map((frame) => frame.evaluate(() => document.querySelector('aerial-player')?.state));
+    return (await Promise.all(states)).filter((state) => state === 'live').length;
+  };
+  await until(async () => (await live()) === 7, 'seven live players', FRAMES_TIMEOUT);
+  assert.deepEqual(faults, []);
+});
