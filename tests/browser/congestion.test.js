@@ -95,7 +95,7 @@ for (const engine of ['webrtcbin', 'direct']) {
     t.after(() => server.stop());
     const browser = await openBrowser(t, CAMERA);
     const page = await browser.page();
-    await page.goto(server.origin);
+    await page.goto(`${server.origin}/publish`); // only this one may use the camera
     const answer = await publish(page, `${server.origin}/whip/estimate`);
     const sections = answer.split('\r\nm=').slice(1);
     assert.equal(sections.length, 2);

@@ -68,7 +68,7 @@ test('on a good line the best layer comes soon, however large', async (t) => {
   t.after(() => server.stop());
   const browser = await openBrowser(t, await demandingCamera(t, 640, 360));
   const publisher = await browser.page();
-  await publisher.goto(server.origin);
+  await publisher.goto(`${server.origin}/publish`); // only this one may use the camera
   await publish(publisher, `${server.origin}/whip/layers`);
   await server.live('layers');
   await sleep(6_000); // the publisher's own estimate grows
