@@ -137,6 +137,7 @@ const LINES: &[(&str, &[&str])] = &[
 ];
 const ALL: &[&str] = &[
     "access",
+    "awake",
     "broadcast",
     "client",
     "config",
