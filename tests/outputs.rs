@@ -193,7 +193,7 @@ fn a_change_of_resolution_begins_the_next_file_at_once() {
     let folder = folder("resized", &outputs, &[]);
     let config = "[defaults]\nvars = { directory = \"FOLDER\", fragment = 1, target = 1 }\n\
                   outputs = [\"record-mkv.launch\", \"record-mp4.launch\", \"hls.launch\"]\n";
-    let server = server(&folder, config, &["--timeouts.grace=30s"]);
+    let mut server = server(&folder, config, &["--timeouts.grace=30s"]);
     let viewed = |frames| {
         let viewer = Client::watch(&server, "a");
         viewer.wait_for_frames(frames);
@@ -212,7 +212,9 @@ fn a_change_of_resolution_begins_the_next_file_at_once() {
         assert_eq!(status["restarts"], 0, "{status}");
         assert!(status["error"].is_null(), "{status}");
     }
-    drop(server);
+    // Stopped in order, it finishes its files.
+    server.signal("TERM");
+    server.wait_for_exit();
     for ending in [".mkv", ".mp4"] {
         let mut recorded = files(&folder, ending);
         recorded.retain(|path| !path.to_str().unwrap().contains("init"));
