@@ -72,6 +72,15 @@ impl fmt::Display for Network {
     }
 }
 
+/// The header in which trusted proxies name their clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -202,15 +202,14 @@ impl Soak {
     /// Opens event streams that it does not read, and requests that it does not finish.
     fn hold_connections(&self) {
         let beginnings = [
-            "GET /api/events HTTP/1.1\r\nHost: test\r\n\r\n",
+            "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "POST /whep/live HTTP/1.1\r\nHost: ",
         ];
         let mut held = std::collections::VecDeque::new();
         while !self.is_over() {
             for beginning in beginnings {
                 let mut stream = TcpStream::connect(self.server.address).unwrap();
-                // Err: refused, which is as good.
-                let _ = stream.write_all(beginning.as_bytes());
+                stream.write_all(beginning.as_bytes()).unwrap();
                 held.push_back(stream);
             }
             if held.len() > CONNECTIONS {

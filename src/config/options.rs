@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     access::Secret,
+    client::ForwardedHeader,
     peer::element::Ports,
     plan::{Engine, Pattern, Value},
 };
@@ -124,9 +125,12 @@ section! {
         /// Answer 404 instead of 409 to viewers of a broadcast that has no publisher.
         missing_is_404: bool = "false",
         /// Addresses and networks of proxies that are believed about their clients' addresses
-        /// (`X-Forwarded-For`, `Forwarded`, PROXY protocol). Without them, limits count everyone
+        /// (`http.forwarded_header`, PROXY protocol). Without them, limits count everyone
         /// behind a proxy as one client.
         trusted_proxies: Vec<IpNet> = "",
+        /// The header to which trusted proxies append the address of their client; the other one
+        /// is ignored, because a client may have written it.
+        forwarded_header: ForwardedHeader = "X-Forwarded-For",
         /// Origins of other sites' pages that may use the API, publish, and watch what is not public,
         /// such as `https://a.example`; `*` for all. Watching what is public needs no entry.
         origins: Vec<PageOrigin> = "",

@@ -9,7 +9,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{access::Secret, peer::element::Ports, plan::Value};
+use crate::{access::Secret, client::ForwardedHeader, peer::element::Ports, plan::Value};
 
 /// A size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -209,6 +209,18 @@ impl Value for Vec<PageOrigin> {
             .filter(|part| !part.is_empty())
             .map(|part| is_origin(part).then(|| PageOrigin(part.to_ascii_lowercase())))
             .collect()
+    }
+}
+
+impl Value for ForwardedHeader {
+    const TAKES: &'static str = "X-Forwarded-For or Forwarded";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "X-Forwarded-For" => Some(Self::XForwardedFor),
+            "Forwarded" => Some(Self::Forwarded),
+            _ => None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What goes on on one connection, to tell when it has become useless.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,8 +15,12 @@ pub(super) struct ConnectionUse(Arc<Mutex<Requests>>);
 struct Requests {
     /// Requests that a handler works on. It has time limits of its own.
     handling: usize,
-    /// Replies on their way.
-    replies: usize,
+    /// Replies on their way, and when the client last took a part of each.
+    replies: BTreeMap<u64, Instant>,
+    /// Numbers replies.
+    next_reply: u64,
+    /// Whether a reply has been sent.
+    has_answered: bool,
     /// Event streams, which end when the client wants.
     streams: usize,
     /// When something last happened.
@@ -29,13 +34,16 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
     /// With a reply that the client does not take.
     pub(super) write: Duration,
+    /// Whether it is for one request only.
+    pub(super) once: bool,
 }
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Handling,
-    Replying,
+    /// With the number of the reply.
+    Replying(u64),
     Streaming,
 }
 
@@ -49,7 +57,9 @@ impl ConnectionUse {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Requests {
             handling: 0,
-            replies: 0,
+            replies: BTreeMap::new(),
+            next_reply: 0,
+            has_answered: false,
             streams: 0,
             since: Instant::now(),
         })))
@@ -57,7 +67,7 @@ impl ConnectionUse {
 
     /// A request has come.
     pub(super) fn begin(&self) -> Exchange {
-        *self.requests().count(Stage::Handling) += 1;
+        self.requests().enter(Stage::Handling);
         Exchange {
             activity: self.clone(),
             stage: Stage::Handling,
@@ -83,23 +93,38 @@ impl ConnectionUse {
 }
 
 impl Requests {
-    fn count(&mut self, stage: Stage) -> &mut usize {
+    fn enter(&mut self, stage: Stage) {
         self.since = Instant::now();
         match stage {
-            Stage::Handling => &mut self.handling,
-            Stage::Replying => &mut self.replies,
-            Stage::Streaming => &mut self.streams,
+            Stage::Handling => self.handling += 1,
+            Stage::Replying(number) => drop(self.replies.insert(number, self.since)),
+            Stage::Streaming => self.streams += 1,
         }
     }
 
-    fn deadline(&self, patience: Patience) -> Option<Instant> {
-        if self.handling > 0 || self.streams > 0 {
-            None
-        } else if self.replies > 0 {
-            Some(self.since + patience.write)
-        } else {
-            Some(self.since + patience.idle)
+    fn leave(&mut self, stage: Stage) {
+        self.since = Instant::now();
+        match stage {
+            Stage::Handling => self.handling -= 1,
+            Stage::Replying(number) => {
+                self.replies.remove(&number);
+                self.has_answered = true;
+            }
+            Stage::Streaming => self.streams -= 1,
         }
+    }
+
+    /// When the connection is useless unless something happens. A reply that waits for the client
+    /// is memory: neither other requests nor event streams excuse it.
+    fn deadline(&self, patience: Patience) -> Option<Instant> {
+        if patience.once && self.has_answered {
+            return Some(self.since);
+        }
+        if let Some(oldest) = self.replies.values().min() {
+            return Some(*oldest + patience.write);
+        }
+        let rests = self.handling == 0 && self.streams == 0;
+        rests.then(|| self.since + patience.idle)
     }
 }
 
@@ -107,28 +132,33 @@ impl Exchange {
     /// The reply begins.
     pub(super) fn reply(self, is_stream: bool) -> Self {
         let mut exchange = self;
+        let mut requests = exchange.activity.requests();
+        requests.leave(exchange.stage);
         let stage = if is_stream {
             Stage::Streaming
         } else {
-            Stage::Replying
+            requests.next_reply += 1;
+            Stage::Replying(requests.next_reply)
         };
-        let mut requests = exchange.activity.requests();
-        *requests.count(exchange.stage) -= 1;
-        *requests.count(stage) += 1;
+        requests.enter(stage);
         drop(requests);
         exchange.stage = stage;
         exchange
     }
 
-    /// The client has taken a part of the reply.
+    /// A part of the reply begins to be sent; the client has taken those before it.
     pub(super) fn advance(&self) {
-        self.activity.requests().since = Instant::now();
+        let mut requests = self.activity.requests();
+        requests.since = Instant::now();
+        if let Stage::Replying(number) = self.stage {
+            requests.replies.insert(number, Instant::now());
+        }
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        *self.activity.requests().count(self.stage) -= 1;
+        self.activity.requests().leave(self.stage);
     }
 }
 
@@ -139,6 +169,7 @@ mod tests {
     const PATIENCE: Patience = Patience {
         idle: Duration::from_secs(20),
         write: Duration::from_secs(5),
+        once: false,
     };
 
     #[test]
@@ -158,10 +189,37 @@ mod tests {
         exchange.advance();
         assert!(activity.requests().since > before);
         let stream = activity.begin().reply(true);
+        drop(exchange);
         assert_eq!(useless_after(), None, "an event stream");
         drop(stream);
-        assert_eq!(useless_after(), Some(5));
-        drop(exchange);
         assert_eq!(useless_after(), Some(20), "idle again");
+    }
+
+    #[test]
+    fn nothing_excuses_a_reply_that_waits() {
+        let activity = ConnectionUse::new();
+        let _stream = activity.begin().reply(true);
+        let _waiting = activity.begin().reply(false);
+        let deadline = activity.requests().deadline(PATIENCE);
+        assert!(deadline.is_some());
+        // Others come and go.
+        let _working = activity.begin();
+        drop(activity.begin().reply(false));
+        assert_eq!(activity.requests().deadline(PATIENCE), deadline);
+    }
+
+    #[test]
+    fn a_connection_for_one_request_ends_after_it() {
+        let activity = ConnectionUse::new();
+        let once = Patience {
+            once: true,
+            ..PATIENCE
+        };
+        let exchange = activity.begin();
+        assert_eq!(activity.requests().deadline(once), None);
+        drop(exchange.reply(false));
+        let _next = activity.begin();
+        let deadline = activity.requests().deadline(once);
+        assert!(deadline.is_some_and(|at| at <= Instant::now()));
     }
 }

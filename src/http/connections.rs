@@ -197,10 +197,15 @@ async fn serve(stream: TcpStream, peer: ClientAddress, place: Place, app: Arc<Ap
 fn patience(lane: Lane, app: &App) -> Patience {
     let (idle, write) = (app.options.header_timeout, app.options.write_timeout);
     match lane {
-        Lane::Normal => Patience { idle, write },
+        Lane::Normal => Patience {
+            idle,
+            write,
+            once: false,
+        },
         Lane::Reserve => Patience {
             idle: idle.min(RESERVE_PATIENCE),
             write: write.min(RESERVE_PATIENCE),
+            once: true,
         },
     }
 }

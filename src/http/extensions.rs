@@ -72,7 +72,9 @@ pub(super) async fn answer(
         Extension::Events if request.method == Method::POST => select(app, &session, request).await,
         Extension::Events => {
             let share = app.admission.stream(request.client)?;
-            Ok(events(app, &session, EventKind::ALL.to_vec(), share))
+            let endpoint = app.endpoint_url(&request, Role::Viewer, &session.broadcast);
+            let kinds = EventKind::ALL.to_vec();
+            Ok(events(app, &session, kinds, endpoint, share))
         }
         Extension::Selection(number) => {
             let kinds = session.selected_events(number);
@@ -82,7 +84,8 @@ pub(super) async fn answer(
                 return Ok(empty(StatusCode::OK));
             }
             let share = app.admission.stream(request.client)?;
-            Ok(events(app, &session, kinds, share))
+            let endpoint = app.endpoint_url(&request, Role::Viewer, &session.broadcast);
+            Ok(events(app, &session, kinds, endpoint, share))
         }
         Extension::Layer => layer(app, &session, request).await,
     }
@@ -115,8 +118,15 @@ async fn select(
     Ok(response)
 }
 
-/// The stream itself. It begins with the present state, except `inactive`.
-fn events(app: &App, session: &Session, kinds: Vec<EventKind>, share: Share) -> Response {
+/// The stream itself. It begins with the present state, except `inactive`. `endpoint` is where the
+/// viewer may watch again after a planned stop.
+fn events(
+    app: &App,
+    session: &Session,
+    kinds: Vec<EventKind>,
+    endpoint: String,
+    share: Share,
+) -> Response {
     let (broadcasts, name) = (app.broadcasts.clone(), session.broadcast.clone());
     let section = session.video_section;
     let ended = session.ended();
@@ -129,12 +139,11 @@ fn events(app: &App, session: &Session, kinds: Vec<EventKind>, share: Share) -> 
         })
         .flat_map(stream::iter)
         .take_until(app.stopping.clone().cancelled_owned());
-    let url = format!("/whep/{}", session.broadcast);
     let goodbye = stream::once(async move {
         // A planned stop: the viewer learns where to reconnect.
         stopping
             .is_cancelled()
-            .then(|| (EventKind::Reconnect, json!({ "url": url })))
+            .then(|| (EventKind::Reconnect, json!({ "url": endpoint })))
     });
     let wanted = events
         .chain(goodbye.filter_map(std::future::ready))

@@ -64,7 +64,10 @@ pub use self::{
     session_limits::SessionMaxima,
     tls::{Tls, TlsError},
 };
-use crate::{access::Right, broadcast::Broadcasts, fanout::Fanout, peer::sdp::Role, plan::Name};
+use crate::{
+    access::Right, broadcast::Broadcasts, client::ForwardedHeader, fanout::Fanout, peer::sdp::Role,
+    plan::Name,
+};
 
 /// The room's options.
 #[derive(Clone, Debug)]
@@ -109,6 +112,8 @@ pub struct Options {
     pub client_offers: usize,
     /// Proxies that are believed about their clients.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where they name their clients.
+    pub forwarded_header: ForwardedHeader,
     /// How connections are encrypted, if they are.
     pub tls: Option<Tls>,
     /// Who may publish and watch, and how requests prove it.
@@ -169,7 +174,7 @@ pub async fn serve(
             ],
         ),
         clients: ClientLimits::of_offers(options.client_offers),
-        proxies: Proxies::new(options.trusted_proxies.clone()),
+        proxies: Proxies::new(options.trusted_proxies.clone(), options.forwarded_header),
         origins: Origins::new(
             options.public_url.as_deref(),
             options.origins.clone(),

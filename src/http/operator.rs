@@ -7,7 +7,7 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -33,6 +33,8 @@ use crate::{access::Right, client::ClientAddress};
 const CONNECTIONS_MAX: usize = 64;
 /// Permissions of the socket: only the server's own user connects.
 const SOCKET_MODE: u32 = 0o600;
+/// Permissions of the folder in which the socket is prepared.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Where the operator's port is.
 #[derive(Debug)]
@@ -52,21 +54,41 @@ impl AdminListener {
         TcpListener::bind(address).await.map(Self::Tcp)
     }
 
-    /// Listens on a socket, which replaces one that nobody listens on any more.
+    /// Listens on a socket, which replaces one that nobody listens on any more, and nothing else.
     ///
     /// # Errors
-    /// What the system says.
+    /// `AddrInUse` if another server listens on it, `AlreadyExists` if the path is not a socket's,
+    /// otherwise what the system says.
     pub fn unix(path: &Path) -> io::Result<Self> {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
+        if let Ok(metadata) = fs::symlink_metadata(path) {
+            if !metadata.file_type().is_socket() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let connected = std::os::unix::net::UnixStream::connect(path);
+            let is_stale =
+                connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+            if !is_stale {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
         }
-        // Nobody connects before the permissions are right.
-        let mut hidden = path.as_os_str().to_owned();
-        hidden.push(format!(".{}", std::process::id()));
-        let listener = UnixListener::bind(&hidden)?;
-        fs::set_permissions(&hidden, fs::Permissions::from_mode(SOCKET_MODE))?;
-        fs::rename(&hidden, path)?;
-        Ok(Self::Unix(listener, path.to_owned()))
+        // Nobody connects before the permissions are right: the folder is closed to others.
+        let mut folder = path.as_os_str().to_owned();
+        folder.push(format!(".{}", std::process::id()));
+        let folder = PathBuf::from(folder);
+        // Err: an earlier process with this number has left none.
+        let _ = fs::remove_dir_all(&folder);
+        fs::DirBuilder::new().mode(FOLDER_MODE).create(&folder)?;
+        let listener = Self::place(&folder.join("socket"), path);
+        let _ = fs::remove_dir_all(&folder);
+        listener.map(|listener| Self::Unix(listener, path.to_owned()))
+    }
+
+    /// Listens on a socket at `hidden`, and then moves it to its path.
+    fn place(hidden: &Path, path: &Path) -> io::Result<UnixListener> {
+        let listener = UnixListener::bind(hidden)?;
+        fs::set_permissions(hidden, fs::Permissions::from_mode(SOCKET_MODE))?;
+        fs::rename(hidden, path)?;
+        Ok(listener)
     }
 
     /// The address, if it has one.

@@ -120,7 +120,7 @@ impl Origins {
         };
         let name = name(host.to_str().unwrap_or_default());
         let mut configured = self.public.iter().chain(&self.listed);
-        is_loopback(name)
+        is_fixed(name)
             || configured.any(|origin| {
                 authority(origin).is_some_and(|known| self::name(known).eq_ignore_ascii_case(name))
             })
@@ -131,6 +131,13 @@ impl Origins {
 pub(super) fn origin(url: &str) -> Option<String> {
     let url: Uri = url.parse().ok()?;
     let (scheme, authority) = (url.scheme_str()?, url.authority()?);
+    let default_port = if scheme.eq_ignore_ascii_case("https") {
+        ":443"
+    } else {
+        ":80"
+    };
+    let authority = authority.as_str();
+    let authority = authority.strip_suffix(default_port).unwrap_or(authority);
     Some(format!("{scheme}://{authority}").to_ascii_lowercase())
 }
 
@@ -148,13 +155,14 @@ fn name(authority: &str) -> &str {
     }
 }
 
-/// Whether this is a loopback address or `localhost`.
-fn is_loopback(name: &str) -> bool {
+/// Whether nobody can make this name lead to another machine: an address, or `localhost` (RFC 6761
+/// §6.3).
+fn is_fixed(name: &str) -> bool {
     let address = name
         .strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'));
-    let address = address.unwrap_or(name).parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last.eq_ignore_ascii_case("localhost") || address.unwrap_or(name).parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -261,6 +269,9 @@ mod tests {
         for host in [
             "localhost",
             "LOCALHOST:8080",
+            "aerial.localhost:8080",
+            "10.0.0.1",
+            "[2001:db8::1]:80",
             "127.0.0.1:1",
             "127.9.9.9",
             "[::1]:8080",
@@ -277,8 +288,7 @@ mod tests {
             ":80",
             "example.org",
             "localhost.example.org:8080",
-            "10.0.0.1",
-            "[::2]:80",
+            "[::1",
             "127.0.0.1.example.org",
         ] {
             let headers = headers(&[("host", host)]);

@@ -12,7 +12,7 @@ use std::{
 use ::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
-use crate::client::ClientAddress;
+use crate::client::{ClientAddress, ForwardedHeader};
 
 /// `X-Forwarded-For`, which most proxies send.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -25,14 +25,17 @@ const PREFIX_BYTES_MAX: usize = 256;
 /// The proxies that are believed.
 pub(super) struct Proxies {
     trusted: Vec<IpNet>,
+    /// Where they name their clients.
+    header: ForwardedHeader,
     /// Whether the log already says that another proxy is in front.
     complained: AtomicBool,
 }
 
 impl Proxies {
-    pub(super) fn new(trusted: Vec<IpNet>) -> Self {
+    pub(super) fn new(trusted: Vec<IpNet>, header: ForwardedHeader) -> Self {
         Self {
             trusted,
+            header,
             complained: AtomicBool::new(false),
         }
     }
@@ -46,30 +49,19 @@ impl Proxies {
     /// Who sent a request with these headers. `sender` is the other end of the connection, or the
     /// address in its PROXY header.
     pub(super) fn client(&self, sender: ClientAddress, headers: &HeaderMap) -> ClientAddress {
-        let plain = headers.contains_key(X_FORWARDED_FOR);
-        let standard = headers.contains_key(header::FORWARDED);
         if !self.trusts(sender) {
-            if plain || standard {
+            let is_forwarded = |name| headers.contains_key(name);
+            if is_forwarded(X_FORWARDED_FOR) || is_forwarded(header::FORWARDED) {
                 self.complain(sender);
             }
             return sender;
         }
-        let from_plain = || self.last_untrusted(sender, x_forwarded_for(headers));
-        let from_standard = || self.last_untrusted(sender, forwarded(headers));
-        match (plain, standard) {
-            (false, false) => sender,
-            (true, false) => from_plain(),
-            (false, true) => from_standard(),
-            (true, true) => {
-                // A proxy sets one of them and may pass the other on as the client wrote it.
-                let client = from_plain();
-                if client == from_standard() {
-                    client
-                } else {
-                    sender
-                }
-            }
-        }
+        // The other header may be the client's own.
+        let nodes = match self.header {
+            ForwardedHeader::XForwardedFor => x_forwarded_for(headers),
+            ForwardedHeader::Forwarded => forwarded(headers),
+        };
+        self.last_untrusted(sender, nodes)
     }
 
     /// The path below which a trusted proxy has put this server: `/live`. Otherwise empty.
@@ -193,13 +185,17 @@ mod tests {
     }
 
     fn client(sender: &str, headers: &[(&str, &str)]) -> String {
+        client_by(ForwardedHeader::XForwardedFor, sender, headers)
+    }
+
+    fn client_by(header: ForwardedHeader, sender: &str, headers: &[(&str, &str)]) -> String {
         let trusted = ["10.0.0.0/24", "::1/128"].map(|network| network.parse().unwrap());
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             map.append(name, value.parse().unwrap());
         }
-        let proxies = Proxies::new(trusted.to_vec());
+        let proxies = Proxies::new(trusted.to_vec(), header);
         proxies.client(address(sender), &map).to_string()
     }
 
@@ -216,7 +212,10 @@ mod tests {
 
     #[test]
     fn the_path_that_a_trusted_proxy_has_removed() {
-        let proxies = Proxies::new(vec!["10.0.0.0/24".parse().unwrap()]);
+        let proxies = Proxies::new(
+            vec!["10.0.0.0/24".parse().unwrap()],
+            ForwardedHeader::XForwardedFor,
+        );
         for (sender, prefix, expected) in [
             ("10.0.0.2", "/live", "/live"),
             ("10.0.0.2", "/live/", "/live"),
@@ -277,7 +276,11 @@ mod tests {
             ("for=_gazonk, proto=https", "10.0.0.2"),
         ] {
             assert_eq!(
-                client("10.0.0.2", &[("forwarded", value)]),
+                client_by(
+                    ForwardedHeader::Forwarded,
+                    "10.0.0.2",
+                    &[("forwarded", value)]
+                ),
                 expected,
                 "{value}"
             );
@@ -285,9 +288,19 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_disagree_are_not_believed() {
-        let both = |forwarded| [("x-forwarded-for", "192.0.2.1"), ("forwarded", forwarded)];
-        assert_eq!(client("10.0.0.2", &both("for=192.0.2.1")), "192.0.2.1");
-        assert_eq!(client("10.0.0.2", &both("for=192.0.2.9")), "10.0.0.2");
+    fn the_other_header_is_the_clients_own() {
+        let both = [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("forwarded", "for=192.0.2.9"),
+        ];
+        for (header, expected) in [
+            (ForwardedHeader::XForwardedFor, "192.0.2.1"),
+            (ForwardedHeader::Forwarded, "192.0.2.9"),
+        ] {
+            assert_eq!(client_by(header, "10.0.0.2", &both), expected);
+        }
+        let only = [("forwarded", "for=192.0.2.9")];
+        let client = client_by(ForwardedHeader::XForwardedFor, "10.0.0.2", &only);
+        assert_eq!(client, "10.0.0.2");
     }
 }

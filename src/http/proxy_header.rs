@@ -22,8 +22,9 @@ const V1_BYTES_MAX: usize = 107;
 const V2_BYTES_MAX: usize = 2048;
 /// Most first bytes that anyone looks for.
 const PEEK_BYTES_MAX: usize = 16;
-/// Pause before looking again for the rest of the first bytes.
-const PEEK_PAUSE: Duration = Duration::from_millis(5);
+/// Shortest and longest pause before looking again for the rest of the first bytes.
+const PEEK_PAUSE_MIN: Duration = Duration::from_millis(5);
+const PEEK_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Who a header speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
 /// Whether these are the next bytes. Waits for as many as it takes to know; takes none.
 pub(super) async fn begins_with(stream: &TcpStream, expected: &[u8]) -> io::Result<bool> {
     let mut first = [0; PEEK_BYTES_MAX];
+    let mut pause = PEEK_PAUSE_MIN;
     loop {
         let count = stream.peek(&mut first).await?;
         let bytes = first.get(..count).unwrap_or_default();
@@ -77,7 +79,9 @@ pub(super) async fn begins_with(stream: &TcpStream, expected: &[u8]) -> io::Resu
         if bytes.is_empty() || !expected.starts_with(bytes) {
             return Ok(false);
         }
-        sleep(PEEK_PAUSE).await;
+        // The socket is readable and stays so: waiting for more would not wait.
+        sleep(pause).await;
+        pause = PEEK_PAUSE_MAX.min(pause * 2);
     }
 }
 

@@ -1,7 +1,7 @@
 //! URLs of sessions, as clients see them.
 
 use super::{App, request::HttpRequest};
-use crate::{broadcast::SessionId, peer::sdp::Role};
+use crate::{broadcast::SessionId, peer::sdp::Role, plan::Name};
 
 /// The first segment of a role's paths.
 pub(super) fn prefix(role: Role) -> &'static str {
@@ -19,6 +19,12 @@ impl App {
             Some(url) => url,
             None => &request.path_prefix,
         }
+    }
+
+    /// The endpoint at which a client may watch a broadcast again.
+    pub(super) fn endpoint_url(&self, request: &HttpRequest, role: Role, name: &Name) -> String {
+        let base = self.base(request);
+        format!("{base}/{}/{name}", prefix(role))
     }
 
     /// The URL of a session, for the client of this request. Secret.

@@ -52,7 +52,12 @@ pub(super) fn token(config: &Config, admin: &AdminListener) -> Result<Option<Tok
         source,
     })?;
     let admin = format_args!("http://{address}/api/broadcasts?token={text}");
-    tracing::info!(%admin, "listening for the operator; the token is valid until the server stops");
+    // Nobody can use the port without it, so that it is shown even if only warnings are logged.
+    if tracing::enabled!(tracing::Level::INFO) {
+        tracing::info!(%admin, "listening for the operator; the token is valid until the server stops");
+    } else {
+        tracing::warn!(%admin, "listening for the operator; the token is valid until the server stops");
+    }
     let grants = Grants {
         admin: true,
         ..Grants::default()

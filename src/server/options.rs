@@ -152,6 +152,7 @@ pub(super) fn http(config: Config, tls: Option<Tls>, admin_token: Option<Token>)
         redirect_viewers: http.redirect_viewers.map(|url| url.0),
         client_offers: limits.source_offers,
         trusted_proxies: http.trusted_proxies,
+        forwarded_header: http.forwarded_header,
         tls,
         auth: http::AuthOptions {
             access,

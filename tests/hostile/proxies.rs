@@ -3,13 +3,14 @@
 use crate::support::{Reply, SDP, Server, fixture, wait_for};
 
 /// A server that allows ten offers at once, and these proxies.
-fn server(proxies: &str) -> Server {
-    Server::start(&[
+fn server(proxies: &str, flags: &[&str]) -> Server {
+    let limited = [
         "--limits.source_offers",
         "1",
         "--http.trusted_proxies",
         proxies,
-    ])
+    ];
+    Server::start(&[&limited, flags].concat())
 }
 
 /// A request that counts as an offer.
@@ -33,7 +34,6 @@ fn after(server: &Server, bytes: &[u8]) -> Reply {
 
 #[test]
 fn clients_behind_a_trusted_proxy_are_limited_one_by_one() {
-    let server = server("127.0.0.0/8");
     for (header, culprit, forged, other) in [
         (
             "X-Forwarded-For",
@@ -48,6 +48,7 @@ fn clients_behind_a_trusted_proxy_are_limited_one_by_one() {
             "for=\"[2001:db8:0:1::1]\"",
         ),
     ] {
+        let server = server("127.0.0.0/8", &["--http.forwarded_header", header]);
         exhaust(|| offer(&server, &[(header, culprit)]));
         // What the client itself wrote into the list changes nothing.
         assert_eq!(offer(&server, &[(header, forged)]), 429);
@@ -57,7 +58,7 @@ fn clients_behind_a_trusted_proxy_are_limited_one_by_one() {
 
 #[test]
 fn the_proxy_protocol_says_who_the_client_is() {
-    let server = server("127.0.0.1");
+    let server = server("127.0.0.1", &[]);
     let v1 = |client: &str| format!("PROXY TCP4 {client} 10.0.0.1 50000 443\r\n").into_bytes();
     let v2 = |last: u8| {
         let addresses = [192, 0, 2, last, 10, 0, 0, 1, 0, 80, 0, 80];
@@ -74,7 +75,7 @@ fn the_proxy_protocol_says_who_the_client_is() {
 
 #[test]
 fn clients_that_pretend_to_be_proxies_gain_nothing() {
-    let server = server("10.0.0.0/8");
+    let server = server("10.0.0.0/8", &[]);
     let mut number = 0;
     // A right of way for each made-up address would never end. This machine is no exception.
     exhaust(|| {

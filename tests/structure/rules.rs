@@ -107,7 +107,10 @@ const LINES: &[(&str, &[&str])] = &[
         ],
     ),
     // Plain data for all.
-    ("config", &["access", "peer", "peer::element", "plan"]),
+    (
+        "config",
+        &["access", "client", "peer", "peer::element", "plan"],
+    ),
     ("server", ALL),
     (
         "cli",
