@@ -15,7 +15,7 @@ let folder;
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'aerial-slate-'));
   const config = path.join(folder, 'aerial.toml');
-  await writeFile(config, '[defaults]\nslate = "demo.launch"\n');
+  await writeFile(config, '[defaults]\nslate = "demo.launch"\ntranscode_heavy = true\n');
   server = await Server.start(['--config', config, '--timeouts.grace', '500ms']);
 });
 after(async () => {
