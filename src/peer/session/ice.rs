@@ -5,6 +5,9 @@
 //! proven that it receives (RFC 8445 §19.5.1): it checks the peer, too, as RFC 7675 does. Pure: no
 //! socket, no clock.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -33,6 +36,9 @@ const ADDRESSES_PER_SECOND: f64 = 0.1;
 const UNPROVEN_BYTES_MAX: usize = 8 << 10;
 /// How long to wait for the response to a check of ours, the first time; it doubles.
 const RESPONSE_WAIT: Duration = Duration::from_millis(250);
+/// After this long without a sign of life on the path, a check from another address is taken for a
+/// move: not every client nominates again when its NAT gives it another port.
+const PATH_SILENCE: Duration = Duration::from_secs(5);
 /// How often a check of ours is sent.
 const CHECKS_MAX: u32 = 5;
 /// Longest STUN message that is written here.
@@ -54,6 +60,8 @@ pub(super) struct Ice {
     newcomers: TokenBucket,
     /// Where everything is sent: the address that the peer nominated last, once it is proven.
     path: Option<Path>,
+    /// When the peer last gave a sign of life from there (RFC 7675 §5.1).
+    heard: Instant,
     challenge: Option<Challenge>,
     unproven_bytes: usize,
     /// Where the DTLS handshake has been sent.
@@ -76,6 +84,13 @@ struct Challenge {
     next: Instant,
 }
 
+impl Challenge {
+    /// Whether its response may still come.
+    fn is_waiting(&self, now: Instant) -> bool {
+        self.sent < CHECKS_MAX || now < self.next
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Handshake {
     None,
@@ -95,6 +110,14 @@ pub(super) enum Check {
     Authentic(Answered),
 }
 
+/// What a response has proven: the peer receives at its source, and the path leads there now.
+pub(super) struct Proof {
+    /// The address that the path has left, which may be the same.
+    pub(super) before: SocketAddr,
+    /// The address that has made room for this one.
+    pub(super) forgotten: Option<SocketAddr>,
+}
+
 /// An authentic check.
 pub(super) struct Answered {
     pub(super) reply: Vec<u8>,
@@ -108,8 +131,9 @@ impl Ice {
         Self {
             credentials,
             known: Vec::new(),
-            newcomers: TokenBucket::new(ADDRESSES_PER_SECOND, ADDRESSES_AT_ONCE, now),
+            newcomers: newcomers(now),
             path: None,
+            heard: now,
             challenge: None,
             unproven_bytes: 0,
             handshake: Handshake::None,
@@ -118,8 +142,10 @@ impl Ice {
 
     /// Begins a new ICE session; everything is sent where it was sent before until the peer
     /// nominates another address (RFC 8445 §9).
-    pub(super) fn restart(&mut self, credentials: Credentials) {
+    pub(super) fn restart(&mut self, credentials: Credentials, now: Instant) {
         self.credentials = credentials;
+        // The peer gathers its addresses anew.
+        self.newcomers = newcomers(now);
         self.challenge = None;
     }
 
@@ -157,8 +183,11 @@ impl Ice {
         };
         let nominates = message.use_candidate() && !conflict;
         let forgotten = self.learn(source);
+        self.hear(now, source);
         if nominates {
             self.nominate(now, ends);
+        } else {
+            self.follow(now, ends);
         }
         Check::Authentic(Answered {
             reply,
@@ -198,12 +227,30 @@ impl Ice {
             }
         }
         let waits = |challenge: &Challenge| {
-            challenge.ends.remote == ends.remote
-                && (challenge.sent < CHECKS_MAX || now < challenge.next)
+            challenge.ends.remote == ends.remote && challenge.is_waiting(now)
         };
         if !self.challenge.as_ref().is_some_and(waits) {
             self.challenge = self.challenge(now, ends);
         }
+    }
+
+    /// The peer has checked a pair without nominating it. If the path is silent, finds out whether
+    /// the peer has moved there.
+    fn follow(&mut self, now: Instant, ends: AddressPair) {
+        let silent = now.saturating_duration_since(self.heard) >= PATH_SILENCE;
+        let waits = |challenge: &Challenge| challenge.is_waiting(now);
+        if silent && self.proven().is_some() && !self.challenge.as_ref().is_some_and(waits) {
+            self.challenge = self.challenge(now, ends);
+        }
+    }
+
+    /// Notes a sign of life; true if it comes from where everything is sent.
+    pub(super) fn hear(&mut self, now: Instant, source: SocketAddr) -> bool {
+        let here = self.path.is_some_and(|path| path.ends.remote == source);
+        if here {
+            self.heard = now;
+        }
+        here
     }
 
     fn challenge(&self, now: Instant, ends: AddressPair) -> Option<Challenge> {
@@ -251,9 +298,13 @@ impl Ice {
             .map(|challenge| challenge.transaction)
     }
 
-    /// Takes a response to a check of ours. Returns the address that the path has left, which may
-    /// be the same, if the response proves that the peer receives at `source`.
-    pub(super) fn respond(&mut self, ends: AddressPair, datagram: &[u8]) -> Option<SocketAddr> {
+    /// Takes a response to a check of ours; `None` if it proves nothing.
+    pub(super) fn respond(
+        &mut self,
+        now: Instant,
+        ends: AddressPair,
+        datagram: &[u8],
+    ) -> Option<Proof> {
         let challenge = self.challenge.as_ref()?;
         let answered = stun::transaction(datagram) == Some(challenge.transaction);
         if ends.remote != challenge.ends.remote || !answered {
@@ -265,8 +316,14 @@ impl Ice {
             return None;
         }
         self.challenge = None;
+        self.heard = now;
         let before = self.path.replace(Path { ends, proven: true });
-        Some(before.map_or(ends.remote, |before| before.ends.remote))
+        // Others may have taken its place while the check was under way.
+        let forgotten = self.learn(ends.remote);
+        Some(Proof {
+            before: before.map_or(ends.remote, |before| before.ends.remote),
+            forgotten,
+        })
     }
 
     /// The DTLS handshake is done. Who finished it has received all of it, so its address is
@@ -324,7 +381,11 @@ impl Ice {
     }
 }
 
-fn hmac(key: &[u8], payloads: &[&[u8]]) -> [u8; 20] {
+fn newcomers(now: Instant) -> TokenBucket {
+    TokenBucket::new(ADDRESSES_PER_SECOND, ADDRESSES_AT_ONCE, now)
+}
+
+pub(super) fn hmac(key: &[u8], payloads: &[&[u8]]) -> [u8; 20] {
     PROVIDER.sha1_hmac_provider.sha1_hmac(key, payloads)
 }
 

@@ -172,7 +172,7 @@ impl Incoming {
             return false;
         }
         let room = !self.is_empty() && self.known.len() < STREAMS_MAX;
-        if !room || !rtc.is_connected() || !authentic(datagram) {
+        if !room || !authentic(datagram) {
             return false;
         }
         if self.expect(rtc, pt, ssrc) {

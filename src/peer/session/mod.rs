@@ -82,7 +82,7 @@ pub(crate) struct PeerSession {
     connected: Option<Box<srtp::Sender>>,
     /// When str0m wants to be called again.
     wake: Instant,
-    /// When the peer last gave a sign of life (RFC 7675).
+    /// When the peer last gave a sign of life (RFC 7675), or sent media.
     heard: Instant,
     /// When the session last claimed the address that it sends to.
     claimed: Instant,
@@ -184,10 +184,11 @@ impl PeerSession {
         api.set_local_ice_credentials(local.clone());
         api.set_remote_ice_credentials(remote.clone());
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        self.ice.restart(Credentials {
+        let credentials = Credentials {
             local: local.clone(),
             remote,
-        });
+        };
+        self.ice.restart(credentials, awake::now());
         self.expect_response();
         Ok(transport(local, fingerprint, &self.port))
     }
@@ -241,11 +242,12 @@ impl PeerSession {
                 return;
             }
             Check::Forged => {
-                let Some(before) = self.ice.respond(ends, datagram) else {
+                let Some(proof) = self.ice.respond(now, ends, datagram) else {
                     return;
                 };
-                self.bind(before, now);
+                self.bind(proof.before, now);
                 self.bind(source, now);
+                self.release(proof.forgotten);
                 self.heard = now;
                 Ok(())
             }
@@ -266,9 +268,7 @@ impl PeerSession {
         self.port
             .send(&mut ends, &answered.reply, answered.reply.len());
         let source = ends.remote;
-        if let Some(address) = answered.forgotten {
-            self.port.release_address(address, self.route.session());
-        }
+        self.release(answered.forgotten);
         self.bind(source, now);
         if self.ice.path().is_some_and(|path| path.remote == source) {
             self.heard = now;
@@ -281,6 +281,12 @@ impl PeerSession {
         match self.dtls.take_if(|first| answered.nominates || !*first) {
             Some(first) => self.rtc.direct_api().start_dtls(first),
             None => Ok(()),
+        }
+    }
+
+    fn release(&self, address: Option<SocketAddr>) {
+        if let Some(address) = address {
+            self.port.release_address(address, self.route.session());
         }
     }
 
@@ -449,7 +455,8 @@ impl PeerSession {
         }
     }
 
-    /// Notes a sign of life. It counts only from where the session's media goes (RFC 7675 §5.1).
+    /// Notes a sign of life, which is consent only from where the session's media goes (RFC 7675
+    /// §5.1).
     fn hear(&mut self, now: Instant, from: Option<SocketAddr>) {
         let Some(AddressPair { remote, .. }) = self.ice.proven() else {
             return;
@@ -457,6 +464,7 @@ impl PeerSession {
         if from != Some(remote) {
             return;
         }
+        self.ice.hear(now, remote);
         if now.saturating_duration_since(self.claimed) >= CLAIM_INTERVAL {
             self.claimed = now;
             self.bind(remote, now);
@@ -487,6 +495,9 @@ impl PeerSession {
             }
             RtcEvent::RtpPacket(packet) => {
                 self.hear(now, from);
+                // Wherever it comes from: it is authentic and no repetition, and consent only
+                // matters to those who are sent media.
+                self.heard = now;
                 reports.push(Report::Rtp(Box::new(packet)));
             }
             RtcEvent::RawPacket(packet) => {

@@ -8,13 +8,15 @@ use std::{
 
 use str0m::{
     Rtc,
+    ice::{StunMessage, TransId},
     media::{Direction, MediaKind},
     net::Transmit,
 };
 
 use super::{
     Incoming, PeerSession, Report,
-    fuzz::peer::port,
+    fuzz::peer::{Adversary, port},
+    ice::hmac,
     ice::{Answered, Check},
 };
 use crate::{
@@ -258,4 +260,115 @@ fn forged_checks_are_not_answered() {
         ice.check(now, source.into(), &[0; 20]),
         Check::Forged
     ));
+}
+
+/// A publisher whose consent checks nominate nothing, as those of Firefox and pion.
+struct Publisher {
+    now: Instant,
+    session: PeerSession,
+    peer: Adversary,
+    /// The user name and the password of its checks.
+    username: String,
+    password: String,
+    sequence: u16,
+    /// Packets that have come through.
+    taken: usize,
+    _port: Port,
+}
+
+impl Publisher {
+    fn connect() -> Self {
+        let (port, mut now) = (port().unwrap(), Instant::now());
+        let mut peer = Adversary::new(Direction::SendOnly).unwrap();
+        let offer = Offer::parse(peer.offer.as_bytes(), Role::Publisher).unwrap();
+        let choices = offer.choose_publish().unwrap();
+        let incoming = Incoming::new(&offer, &choices);
+        let route = DatagramRoute::new(port.next_session(), DatagramLimits::PUBLISHER, |_| true);
+        let (mut session, transport) = PeerSession::accept(&offer, &port, route, incoming).unwrap();
+        let answer = sdp::viewer_answer(
+            &offer,
+            &[sdp::Section::Inactive, sdp::Section::Inactive],
+            &transport,
+        );
+        let connecting = peer.connect(&mut now, &answer, |now, source, datagram| {
+            session.receive(now, source.into(), datagram, &mut Vec::new());
+            session.nominated().is_some() && session.verifier.is_some()
+        });
+        connecting.unwrap();
+        Self {
+            now,
+            session,
+            peer,
+            username: format!("{}:{}", transport.ice_ufrag, offer.ice_ufrag),
+            password: transport.ice_pwd,
+            sequence: 0,
+            taken: 0,
+            _port: port,
+        }
+    }
+
+    fn deliver(&mut self, source: SocketAddr, datagram: &[u8]) {
+        let mut reports = Vec::new();
+        let now = self.now;
+        self.session
+            .receive(now, source.into(), datagram, &mut reports);
+        self.session.tick(now, &mut reports);
+        for report in reports {
+            assert!(!matches!(report, Report::Closed(_)), "it goes on");
+            self.taken += usize::from(matches!(report, Report::Rtp(_)));
+        }
+    }
+
+    fn check(&mut self, source: SocketAddr) {
+        let id = TransId::new();
+        let check = StunMessage::binding_request(&self.username, id, true, 7, 1, false);
+        let mut bytes = vec![0; 500];
+        let length = check.to_bytes(Some(self.password.as_bytes()), &mut bytes, hmac);
+        self.deliver(source, &bytes[..length.unwrap()]);
+    }
+
+    /// Sends a packet of sound.
+    fn send(&mut self, source: SocketAddr, ssrc: u8) {
+        self.sequence += 1;
+        let [q0, q1] = self.sequence.to_be_bytes();
+        let packet = [0x80, 111, q0, q1, 0, 0, q0, q1, 0, 0, 0, ssrc, 1, 2, 3];
+        let packet = self.peer.rtp(&packet).unwrap();
+        self.deliver(source, &packet);
+    }
+}
+
+#[test]
+fn a_stream_may_begin_however_long_ago_the_address_was_nominated() {
+    let mut publisher = Publisher::connect();
+    let home = publisher.peer.address;
+    publisher.send(home, 1);
+    for _ in 0..60 {
+        publisher.now += Duration::from_secs(1);
+        publisher.check(home);
+    }
+    publisher.send(home, 2);
+    assert_eq!(publisher.taken, 2);
+}
+
+#[test]
+fn a_publisher_whose_packets_come_from_elsewhere_is_alive() {
+    let mut publisher = Publisher::connect();
+    let elsewhere = Place::new().address;
+    publisher.check(elsewhere);
+    for _ in 0..100 {
+        publisher.now += Duration::from_secs(1);
+        publisher.send(elsewhere, 1);
+        assert_eq!(publisher.session.silence(publisher.now), Duration::ZERO);
+    }
+    assert_eq!(publisher.taken, 100);
+    // Nobody else can keep it so.
+    publisher.now += Duration::from_secs(10);
+    publisher.deliver(
+        elsewhere,
+        &[0x80, 111, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3],
+    );
+    assert_eq!(
+        publisher.session.silence(publisher.now),
+        Duration::from_secs(10)
+    );
 }
