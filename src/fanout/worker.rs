@@ -38,6 +38,10 @@ const TIMER_RESOLUTION: Duration = Duration::from_millis(1);
 /// this.
 const SEND_PATIENCE: Duration = Duration::from_millis(250);
 
+/// How long replays, retransmissions and padding wait for such room, all of one turn together. Less
+/// than live frames do, which are waiting behind them; a replay that finds none begins again later.
+const TIMER_PATIENCE: Duration = Duration::from_millis(5);
+
 pub(super) struct Worker {
     context: Context,
     limits: GopLimits,
@@ -93,7 +97,7 @@ impl Worker {
                 }
             };
             self.context.now = awake::now();
-            self.context.send_until = Instant::now() + SEND_PATIENCE;
+            self.context.send_until = Instant::now() + TIMER_PATIENCE;
             self.run_timers();
             self.webrtcbin.run_timers(&self.context, &self.renditions);
             if rests {

@@ -30,6 +30,11 @@ use crate::{
 /// Time between sender reports (RFC 3550 §6.2 lets a session choose below 5 s).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A viewer that has given no sign of life for this long gets no media before its next one: what a
+/// vanished neighbour is sent waits for address resolution, in the buffer that all viewers share. A
+/// client that is still there checks at least every 6 s (RFC 7675 §5.1).
+const AWAY: Duration = Duration::from_secs(7);
+
 pub(in crate::fanout) struct DirectViewer {
     pub(in crate::fanout) key: u64,
     pub(super) session: PeerSession,
@@ -43,6 +48,8 @@ pub(in crate::fanout) struct DirectViewer {
     next_report: Option<Instant>,
     pub(super) retransmission: Retransmission,
     reports: Vec<Report>,
+    /// It has missed frames, see [`AWAY`].
+    away: bool,
     ended: Option<End>,
     /// The session's span.
     pub(super) span: Span,
@@ -90,6 +97,7 @@ impl DirectViewer {
             next_report: None,
             retransmission: Retransmission::new(),
             reports: Vec::new(),
+            away: false,
             ended: None,
             span,
             scheduled: None,
@@ -112,6 +120,9 @@ impl DirectViewer {
     /// A frame of one of the viewer's renditions has arrived.
     pub(in crate::fanout) fn frame(&mut self, cx: &mut Context, arrival: &Arrival<'_>) {
         let now = cx.now;
+        if self.is_away(now) {
+            return;
+        }
         if let Some((playout, mut sink)) = self.split(cx) {
             playout.frame(&mut sink, arrival, now);
         }
@@ -129,6 +140,10 @@ impl DirectViewer {
         self.session.receive(cx.now, *ends, bytes, &mut reports);
         self.handle(cx, renditions, &mut reports);
         self.reports = reports;
+        if self.away && self.session.silence(cx.now) < AWAY {
+            self.away = false;
+            self.playout.start(renditions, cx.now);
+        }
     }
 
     /// Does everything that is due by now.
@@ -149,7 +164,9 @@ impl DirectViewer {
         if self.retransmission.wake().is_some_and(|at| at <= now) {
             self.send_seconds(cx);
         }
-        if let Some((playout, mut sink)) = self.split(cx) {
+        if !self.is_away(now)
+            && let Some((playout, mut sink)) = self.split(cx)
+        {
             playout.tick(&mut sink, renditions, now);
         }
         if self.next_report.is_some_and(|at| at <= now) {
@@ -167,8 +184,8 @@ impl DirectViewer {
         };
         // Nothing can be sent without an address; a datagram brings the first one.
         let playout = match self.session.nominated() {
-            Some(_) => self.playout.wake(),
-            None => None,
+            Some(_) if !self.away => self.playout.wake(),
+            _ => None,
         };
         let wakes = [
             deadline,
@@ -189,6 +206,12 @@ impl DirectViewer {
         if self.events.try_send(Event::Closed(why)).is_err() {
             tracing::debug!(parent: &self.span, "close event lost: the session is gone");
         }
+    }
+
+    /// Whether the viewer gets no media for now.
+    fn is_away(&mut self, now: Instant) -> bool {
+        self.away |= self.sender.is_some() && self.session.silence(now) >= AWAY;
+        self.away
     }
 
     fn handle(

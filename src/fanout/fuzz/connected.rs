@@ -231,3 +231,39 @@ const fn ssrc(section: &sdp::Section) -> Option<u32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a vanished viewer is sent would wait for address resolution, in everybody's buffer.
+    #[test]
+    fn a_viewer_gets_nothing_while_it_is_silent_and_a_keyframe_when_it_is_back() {
+        let mut peer = Adversary::new(Direction::RecvOnly).unwrap();
+        let (events, mut received) = mpsc::channel(16);
+        let (mut stage, answer) = Stage::new(&peer.offer, events).unwrap();
+        let (mut now, mut connected) = (stage.now, false);
+        let connecting = peer.connect(&mut now, &answer, |now, source, datagram| {
+            stage.now = now;
+            stage.datagram(source, datagram.to_vec());
+            connected |= received.try_recv() == Ok(Event::Connected);
+            connected
+        });
+        connecting.unwrap();
+        let packets = |stage: &Stage| stage.counters.packets.load(Ordering::Relaxed);
+        let seconds = |stage: &mut Stage, seconds: u32| {
+            let before = packets(stage);
+            for _ in 0..seconds * 30 {
+                stage.frame(&[]);
+            }
+            packets(stage) - before
+        };
+        assert!(seconds(&mut stage, 5) > 0);
+        seconds(&mut stage, 3);
+        assert_eq!(seconds(&mut stage, 60), 0);
+        let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
+        let report = peer.rtcp(&report).unwrap();
+        stage.datagram(peer.address, report);
+        assert!(seconds(&mut stage, 1) > 0);
+    }
+}
