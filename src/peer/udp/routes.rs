@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,7 @@ const LIVE: Duration = Duration::from_secs(15);
 /// How many datagrams a session may get. What exceeds that is dropped before it is queued.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DatagramLimits {
-    /// From the session's own addresses, each second and at once.
+    /// From the session's own addresses, each second and at once, apart from STUN.
     per_second: f64,
 }
 
@@ -33,17 +33,31 @@ impl DatagramLimits {
     };
 }
 
-/// Checks from other addresses than the session's own, at once: a client with ten addresses that
-/// tries ten of the server's.
+/// STUN messages of a session at once: a client with ten addresses that tries ten of the server's.
 const CHECKS_AT_ONCE: f64 = 100.0;
 /// The same each second.
 const CHECKS_PER_SECOND: f64 = 50.0;
 
+/// What is known of a datagram before anybody has authenticated it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    /// STUN from an address that is not the session's own.
+    ForeignCheck,
+    /// STUN from one that is.
+    OwnCheck,
+    /// DTLS, RTP or RTCP, or garbage, with an address of the session's own as its source.
+    Media,
+}
+
 /// What a session may still get.
 #[derive(Debug)]
 struct Budget {
-    own: TokenBucket,
-    checks: TokenBucket,
+    media: TokenBucket,
+    /// Apart from media, so that no flood of garbage costs the session its consent checks.
+    own_checks: TokenBucket,
+    foreign_checks: TokenBucket,
+    /// The session has proven an address. Until then it may do a handshake, and no more.
+    proven: bool,
 }
 
 /// Takes a session's datagrams. Must not wait; returns false, and drops the datagram, if there is no
@@ -67,8 +81,10 @@ impl DatagramRoute {
     ) -> Self {
         let now = Instant::now();
         let budget = Budget {
-            own: TokenBucket::new(limits.per_second, limits.per_second, now),
-            checks: TokenBucket::new(CHECKS_PER_SECOND, CHECKS_AT_ONCE, now),
+            media: TokenBucket::new(limits.per_second, limits.per_second, now),
+            own_checks: TokenBucket::new(CHECKS_PER_SECOND, CHECKS_AT_ONCE, now),
+            foreign_checks: TokenBucket::new(CHECKS_PER_SECOND, CHECKS_AT_ONCE, now),
+            proven: false,
         };
         Self {
             session,
@@ -83,14 +99,18 @@ impl DatagramRoute {
 
     /// Counts a datagram; false if it is one too many. What comes from elsewhere costs the session
     /// nothing of what its own addresses may send.
-    fn allows(&self, own: bool, now: Instant) -> bool {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = if own {
-            &mut budget.own
-        } else {
-            &mut budget.checks
+    fn allows(&self, traffic: Traffic, now: Instant) -> bool {
+        let mut budget = self.budget();
+        let bucket = match traffic {
+            Traffic::ForeignCheck => &mut budget.foreign_checks,
+            Traffic::Media if budget.proven => &mut budget.media,
+            Traffic::Media | Traffic::OwnCheck => &mut budget.own_checks,
         };
         bucket.take(1.0, now)
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,6 +189,9 @@ impl Routes {
         if taken && claim == Claim::Checked {
             return;
         }
+        if claim == Claim::Proven {
+            route.budget().proven = true;
+        }
         let binding = Binding {
             route: route.clone(),
             proven: (claim == Claim::Proven).then_some(now),
@@ -187,7 +210,8 @@ impl Routes {
     /// Finds a datagram's session and counts it there.
     pub(super) fn find(&self, source: SocketAddr, datagram: &[u8], now: Instant) -> Found {
         let bound = self.addresses.get(&source).map(|bound| &bound.route);
-        let route = match stun::read(datagram) {
+        let stun = stun::read(datagram);
+        let route = match stun {
             // A request names its session; this is how an address is learnt or changes.
             Some(Stun::Request(ufrag)) => self.ufrags.get(&ufrag),
             Some(Stun::Success(transaction)) => self.transactions.get(&transaction),
@@ -197,7 +221,12 @@ impl Routes {
             return Found::Unknown;
         };
         let own = bound.is_some_and(|bound| bound.session == route.session);
-        if route.allows(own, now) {
+        let traffic = match stun {
+            None => Traffic::Media,
+            Some(_) if own => Traffic::OwnCheck,
+            Some(_) => Traffic::ForeignCheck,
+        };
+        if route.allows(traffic, now) {
             Found::Session(route.clone())
         } else {
             Found::Refused
@@ -217,6 +246,21 @@ mod tests {
 
     fn route(session: u64) -> DatagramRoute {
         DatagramRoute::new(session, DatagramLimits::VIEWER, |_| true)
+    }
+
+    /// A check for the session with the fragment `abcdefgh`.
+    fn check() -> Vec<u8> {
+        let mut check = vec![0, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42];
+        check.extend([1; 12]);
+        check.extend(*b"\0\x06\0\x0aabcdefgh:x\0\0");
+        check
+    }
+
+    /// How many of many such datagrams get through at once.
+    fn passed(routes: &Routes, source: SocketAddr, datagram: &[u8], now: Instant) -> usize {
+        let all = (0..60_000).map(|_| routes.find(source, datagram, now));
+        all.filter(|found| matches!(found, Found::Session(_)))
+            .count()
     }
 
     fn session(routes: &Routes, source: SocketAddr, datagram: &[u8]) -> Option<u64> {
@@ -277,9 +321,7 @@ mod tests {
         let mut routes = Routes::default();
         routes.register(*b"abcdefgh", route(1));
         routes.bind(home, &route(1), Claim::Proven, now);
-        let mut check = vec![0, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42];
-        check.extend([1; 12]);
-        check.extend(*b"\0\x06\0\x0aabcdefgh:x\0\0");
+        let check = check();
         let passed = (2..60_000).filter(|port| {
             let found = routes.find(address(*port), &check, now);
             matches!(found, Found::Session(_))
@@ -295,5 +337,31 @@ mod tests {
             routes.find(address(2), &MEDIA, now),
             Found::Unknown
         ));
+    }
+
+    #[test]
+    fn garbage_with_a_forged_source_leaves_a_session_its_checks() {
+        let (now, home) = (Instant::now(), address(1));
+        let mut routes = Routes::default();
+        routes.register(*b"abcdefgh", route(1));
+        let owner = routes.ufrags[b"abcdefgh"].clone();
+        routes.bind(home, &owner, Claim::Proven, now);
+        assert_eq!(passed(&routes, home, &MEDIA, now), 2000);
+        assert_eq!(passed(&routes, home, &check(), now), 100);
+        // One that moves keeps what it has proven.
+        let later = now + Duration::from_secs(2);
+        routes.bind(address(2), &owner, Claim::Checked, later);
+        assert_eq!(passed(&routes, address(2), &MEDIA, later), 2000);
+    }
+
+    #[test]
+    fn a_session_that_never_connects_gets_little_through() {
+        let (now, home) = (Instant::now(), address(1));
+        let mut routes = Routes::default();
+        routes.register(*b"abcdefgh", route(1));
+        let owner = routes.ufrags[b"abcdefgh"].clone();
+        routes.bind(home, &owner, Claim::Checked, now);
+        let all = passed(&routes, home, &check(), now) + passed(&routes, home, &MEDIA, now);
+        assert_eq!(all, 100);
     }
 }
