@@ -20,6 +20,8 @@ const OPENING: Duration = Duration::from_secs(4);
 const TRAIN_PAUSE: Duration = Duration::from_millis(300);
 /// A train measures for this share (percent) of what a layer needs.
 const TRAIN: u64 = 120;
+/// Higher estimates (bit/s) say no more than this one, and their shares would overflow.
+const ESTIMATE_MAX: u64 = 1 << 40;
 /// An older estimate is worthless; receivers repeat theirs every second or so.
 const ESTIMATE_LIFE: Duration = Duration::from_secs(10);
 /// Quiet time before the first try of a better layer, and at most one switch up in this time.
@@ -110,7 +112,7 @@ impl Selection {
 
     /// The receiver's estimate (draft-alvestrand-rmcat-remb) in bits per second.
     pub(super) fn estimated(&mut self, bits_per_second: u64, now: Instant) {
-        self.estimate = Some((bits_per_second, now));
+        self.estimate = Some((bits_per_second.min(ESTIMATE_MAX), now));
     }
 
     /// The fraction lost of a receiver report, in 1/256 (RFC 3550 §6.4.1).
@@ -295,6 +297,18 @@ mod tests {
     use super::*;
 
     const RATES: [u64; 3] = [150_000, 500_000, 1_700_000];
+
+    #[test]
+    fn an_absurd_estimate_means_the_best_layer() {
+        let now = Instant::now();
+        let mut selection = Selection::new(true, now);
+        selection.first(&RATES, now);
+        let later = now + Duration::from_mins(1);
+        selection.estimated(u64::MAX, later);
+        selection.changed = now;
+        assert_eq!(selection.decide(1, &RATES, later), Decision::Switch(2));
+        assert_eq!(fitting(&RATES, ESTIMATE_MAX), Some(2));
+    }
 
     /// Runs `seconds` of a network with this capacity and a receiver that estimates at most half
     /// again what it gets. Returns the layer of each quarter second.
