@@ -170,7 +170,7 @@ impl Port {
             if granted < BUFFER_BYTES {
                 tracing::warn!(
                     granted,
-                    "the kernel limits the UDP buffers: packets may be lost when many watch. \
+                    "the kernel limits the UDP buffers: packets may be lost with many viewers. \
                      Set `sysctl -w {option}={BUFFER_BYTES}`"
                 );
             }
@@ -258,7 +258,7 @@ impl Port {
         self.routes().forget_transaction(transaction);
     }
 
-    /// A check came from one address too many.
+    /// Counts a check refused because its session already has too many addresses.
     pub(crate) fn count_refused(&self) {
         self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
     }

@@ -10,7 +10,7 @@ use std::{
 /// How long a list of the machine's addresses counts as present. A new interface is advertised this
 /// much later at most; listing takes about 0.1 ms.
 const PRESENT: Duration = Duration::from_secs(1);
-/// Most addresses advertised: each is a candidate for every client to check.
+/// Most addresses of each family that are advertised: each is a candidate for every client to check.
 const ADVERTISED_MAX: usize = 16;
 
 /// The server's addresses that peers are told of: fixed, or those that the machine has at the
@@ -41,6 +41,8 @@ struct AddressList {
     known: Vec<IpAddr>,
     /// When it was made.
     at: Option<Instant>,
+    /// The log has said that some are left out.
+    told: bool,
 }
 
 impl LocalAddresses {
@@ -94,13 +96,22 @@ impl AddressList {
         }
         let first = self.at.replace(now).is_none();
         match of_machine(wanted) {
-            Ok(addresses) if addresses != self.known => {
+            Ok(mut addresses) => {
+                let left_out = limit(&mut addresses);
+                if left_out > 0 && !std::mem::replace(&mut self.told, true) {
+                    tracing::warn!(
+                        left_out,
+                        "too many addresses: some are not advertised; webrtc.public_addresses chooses"
+                    );
+                }
+                if addresses == self.known {
+                    return;
+                }
                 if !first {
                     tracing::info!(?addresses, "network interfaces have changed");
                 }
                 self.known = addresses;
             }
-            Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot list the network interfaces"),
         }
     }
@@ -120,17 +131,39 @@ fn of_machine(wanted: Wanted) -> io::Result<Vec<IpAddr>> {
         .collect();
     // Real interfaces first: FFmpeg takes the first host candidate only.
     addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
-    addresses.truncate(ADVERTISED_MAX);
     if addresses.is_empty() {
         addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
     Ok(addresses)
 }
 
+/// Keeps the first addresses of each family; returns how many it has left out.
+fn limit(addresses: &mut Vec<IpAddr>) -> usize {
+    let before = addresses.len();
+    let (mut ipv4, mut ipv6) = (0, 0);
+    addresses.retain(|ip| {
+        let count = if ip.is_ipv6() { &mut ipv6 } else { &mut ipv4 };
+        *count += 1;
+        *count <= ADVERTISED_MAX
+    });
+    before - addresses.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{ip, run_in_namespace};
+
+    #[test]
+    fn many_container_bridges_leave_room_for_ipv6() {
+        let bridges = (0..30).map(|bridge| IpAddr::from([10, 77, bridge, 1]));
+        let ipv6 = IpAddr::from([0xfd77, 0, 0, 0, 0, 0, 0, 1]);
+        let mut addresses: Vec<_> = bridges.chain([ipv6]).collect();
+        let first = addresses[0];
+        assert_eq!(limit(&mut addresses), 30 - ADVERTISED_MAX);
+        assert_eq!(addresses.len(), ADVERTISED_MAX + 1);
+        assert_eq!((addresses[0], addresses.last()), (first, Some(&ipv6)));
+    }
 
     #[test]
     fn changed_interfaces_are_noticed() {
