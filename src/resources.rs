@@ -1,16 +1,20 @@
-//! Open files and threads: what the system allows this process, and how much is left.
+//! Open files, threads and memory: what the system allows this process, and how much is left.
 //!
-//! `GLib` ends the process when it cannot make a pipe or a thread. Whoever opens something on
+//! `GLib` ends the process when it cannot make a pipe or a thread, and the kernel when there is no
+//! memory. Whoever opens something on
 //! behalf of a client therefore asks here first, and refuses the client instead. What is in use is
 //! read from the system, because GStreamer's elements open what they like; grants since the last
 //! reading are added.
 
+mod system;
+
 use std::{
-    fmt, fs,
-    path::Path,
+    fmt,
     sync::{LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use self::system::{lowest_of_groups, sample, threads_max};
 
 /// How long a reading of the system stays valid. With many open files it costs a millisecond.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -20,19 +24,24 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 const RESERVE_SHARE: u64 = 8;
 /// Smallest and largest number held back.
 const RESERVE: std::ops::RangeInclusive<u64> = 48..=1024;
-/// Files and threads of the server itself, without any clients.
+/// Smallest and largest part of the memory held back, in bytes.
+const MEMORY_RESERVE: std::ops::RangeInclusive<u64> = 16 << 20..=512 << 20;
+/// What the server itself needs, without any clients.
 const OWN: Amount = Amount {
     files: 64,
     threads: 32,
+    memory: 64 << 20,
 };
 
-/// Files and threads.
+/// Files, threads and memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
     /// File descriptors.
     pub files: u64,
     /// Threads.
     pub threads: u64,
+    /// Memory in bytes. What asks for none is not refused for lack of it.
+    pub memory: u64,
 }
 
 impl Amount {
@@ -40,22 +49,32 @@ impl Amount {
     pub const CONNECTION: Self = Self {
         files: 1,
         threads: 0,
+        memory: 0,
+    };
+    /// A viewer on the direct engine.
+    pub const VIEWER: Self = Self {
+        files: 0,
+        threads: 0,
+        memory: 512 << 10,
     };
     /// A publisher, or a viewer on webrtcbin: sockets on a few addresses, and streaming threads.
     pub const SESSION: Self = Self {
         files: 10,
         threads: 6,
+        memory: 2 << 20,
     };
     /// A pipeline from a file; those that use the network need most.
     pub const PIPELINE: Self = Self {
         files: 12,
         threads: 12,
+        memory: 16 << 20,
     };
 
     fn plus(self, other: Self) -> Self {
         Self {
             files: self.files.saturating_add(other.files),
             threads: self.threads.saturating_add(other.threads),
+            memory: self.memory.saturating_add(other.memory),
         }
     }
 
@@ -63,6 +82,7 @@ impl Amount {
         Self {
             files: self.files.saturating_sub(other.files),
             threads: self.threads.saturating_sub(other.threads),
+            memory: self.memory.saturating_sub(other.memory),
         }
     }
 
@@ -71,15 +91,18 @@ impl Amount {
         Self {
             files: self.files.saturating_mul(count),
             threads: self.threads.saturating_mul(count),
+            memory: self.memory.saturating_mul(count),
         }
     }
 
-    /// The first of the two that is smaller than in `other`.
+    /// The first of them that is smaller than in `other`.
     fn short_of(self, other: Self) -> Option<Short> {
         if self.files < other.files {
             Some(Short::Files)
         } else if self.threads < other.threads {
             Some(Short::Threads)
+        } else if self.memory < other.memory {
+            Some(Short::Memory)
         } else {
             None
         }
@@ -93,6 +116,8 @@ pub enum Short {
     Files,
     /// Threads.
     Threads,
+    /// Memory.
+    Memory,
 }
 
 impl Short {
@@ -101,6 +126,7 @@ impl Short {
         match self {
             Self::Files => "open files",
             Self::Threads => "threads",
+            Self::Memory => "memory",
         }
     }
 }
@@ -153,7 +179,8 @@ pub fn reserve(asker: Asker, amount: Amount) -> Result<Permit, Short> {
     let mut ledger = ledger();
     let now = Instant::now();
     if now.saturating_duration_since(ledger.sampled_at) >= SAMPLE_INTERVAL {
-        ledger.sampled(in_use(), now);
+        let sample = sample(ledger.memory_max);
+        ledger.sampled(sample, now);
     }
     let granted = ledger.grant(asker, amount).map(|()| Permit(amount));
     if let Err(short) = &granted
@@ -170,7 +197,7 @@ pub fn reserve(asker: Asker, amount: Amount) -> Result<Permit, Short> {
 /// # Errors
 /// What has run short.
 pub fn check() -> Result<(), Short> {
-    reserve(Asker::Client, Amount::default()).map(drop)
+    reserve(Asker::Client, Amount::VIEWER).map(drop)
 }
 
 /// What the limits of the configuration can add up to.
@@ -194,7 +221,12 @@ impl Demand {
 
 /// Logs one line if the system allows less than the configured limits need.
 pub fn compare(demand: Demand) {
-    let (needed, limit) = (demand.needs(), ledger().limit);
+    // How much memory clients need depends on what they watch.
+    let limit = Amount {
+        memory: u64::MAX,
+        ..ledger().limit
+    };
+    let needed = demand.needs();
     let Some(short) = limit.short_of(needed) else {
         return;
     };
@@ -211,6 +243,14 @@ pub fn compare(demand: Demand) {
     );
 }
 
+/// Sets a limit of memory in bytes, below that of the system.
+pub fn limit_memory(bytes: u64) {
+    let mut ledger = ledger();
+    ledger.memory_max = ledger.memory_max.min(bytes);
+    let sample = sample(ledger.memory_max);
+    ledger.sampled(sample, Instant::now());
+}
+
 /// Raises the limit of open files as far as possible, and reads the limits. Call it first of all.
 pub fn prepare() {
     drop(ledger());
@@ -222,8 +262,13 @@ static LEDGER: LazyLock<Mutex<Ledger>> = LazyLock::new(|| {
     let limit = Amount {
         files,
         threads: threads_max(),
+        memory: u64::MAX,
     };
-    Mutex::new(Ledger::new(limit, in_use(), Instant::now()))
+    let memory_max = lowest_of_groups("memory.max").unwrap_or(u64::MAX);
+    let mut ledger = Ledger::new(limit, Amount::default(), Instant::now());
+    ledger.memory_max = memory_max;
+    ledger.sampled(sample(memory_max), Instant::now());
+    Mutex::new(ledger)
 });
 
 fn ledger() -> std::sync::MutexGuard<'static, Ledger> {
@@ -240,6 +285,16 @@ struct Ledger {
     /// From permits returned since the sample, which may have opened what they were for.
     released: Amount,
     complained_at: Option<Instant>,
+    /// Resident memory that the control group or the configuration allows, in bytes.
+    memory_max: u64,
+}
+
+/// What the system says.
+#[derive(Clone, Copy)]
+struct Sample {
+    in_use: Amount,
+    /// See `tightest`.
+    memory_max: u64,
 }
 
 impl Ledger {
@@ -251,11 +306,13 @@ impl Ledger {
             held: Amount::default(),
             released: Amount::default(),
             complained_at: None,
+            memory_max: u64::MAX,
         }
     }
 
-    fn sampled(&mut self, in_use: Amount, now: Instant) {
-        self.in_use = in_use;
+    fn sampled(&mut self, sample: Sample, now: Instant) {
+        self.in_use = sample.in_use;
+        self.limit.memory = sample.memory_max;
         self.sampled_at = now;
         self.released = Amount::default();
     }
@@ -276,11 +333,18 @@ impl Ledger {
             let reserve = (limit / RESERVE_SHARE).clamp(*RESERVE.start(), *RESERVE.end());
             asker.share(reserve)
         };
+        let memory = self.limit.memory / RESERVE_SHARE;
+        let memory = memory.clamp(*MEMORY_RESERVE.start(), *MEMORY_RESERVE.end());
         let kept = Amount {
             files: kept(self.limit.files),
             threads: kept(self.limit.threads),
+            memory: asker.share(memory),
         };
-        if let Some(short) = self.limit.short_of(taken.plus(amount).plus(kept)) {
+        let mut needed = taken.plus(amount).plus(kept);
+        if amount.memory == 0 {
+            needed.memory = 0;
+        }
+        if let Some(short) = self.limit.short_of(needed) {
             return Err(short);
         }
         self.held = self.held.plus(amount);
@@ -288,55 +352,27 @@ impl Ledger {
     }
 }
 
-/// Open files and threads of this process.
-fn in_use() -> Amount {
-    let listed = || fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    // Linux 6.2 and later report it without a list.
-    let files = match fs::metadata("/proc/self/fd") {
-        Ok(folder) if folder.len() > 0 => folder.len(),
-        _ => u64::try_from(listed()).unwrap_or(u64::MAX),
-    };
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let threads = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
-    Amount {
-        files,
-        threads: threads.unwrap_or(0),
-    }
-}
-
-/// The lowest of the limits on threads: the kernel's, the user's, and those of the control groups
-/// that the process is in (systemd's `TasksMax`, a container's limit).
-fn threads_max() -> u64 {
-    let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let kernel = number(Path::new("/proc/sys/kernel/threads-max"));
-    let user = rlimit::getrlimit(rlimit::Resource::NPROC).ok();
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-    let root = Path::new("/sys/fs/cgroup");
-    let group = root.join(group.unwrap_or_default());
-    let groups = group
-        .ancestors()
-        .take_while(|folder| folder.starts_with(root))
-        .filter_map(|folder| number(&folder.join("pids.max")))
-        .min();
-    let limits = [kernel, user.map(|(soft, _)| soft), groups];
-    limits.into_iter().flatten().min().unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const UNLIMITED: Amount = Amount {
+        files: u64::MAX,
+        threads: u64::MAX,
+        memory: u64::MAX,
+    };
+
     fn files(files: u64) -> Amount {
-        Amount { files, threads: 0 }
+        Amount {
+            files,
+            ..Amount::default()
+        }
     }
 
     fn ledger(limit: u64, in_use: u64) -> Ledger {
         let limit = Amount {
             files: limit,
-            threads: u64::MAX,
+            ..UNLIMITED
         };
         Ledger::new(limit, files(in_use), Instant::now())
     }
@@ -365,15 +401,19 @@ mod tests {
         granted(&mut ledger, Asker::Client, files(1));
         ledger.released = std::mem::take(&mut ledger.held);
         assert!(ledger.grant(Asker::Client, files(1)).is_err());
-        ledger.sampled(files(100), Instant::now());
+        let sample = Sample {
+            in_use: files(100),
+            memory_max: u64::MAX,
+        };
+        ledger.sampled(sample, Instant::now());
         assert_eq!(granted(&mut ledger, Asker::Client, files(1)), 108);
     }
 
     #[test]
     fn threads_run_out_too() {
         let limit = Amount {
-            files: u64::MAX,
             threads: 100,
+            ..UNLIMITED
         };
         let mut ledger = Ledger::new(limit, Amount::default(), Instant::now());
         assert_eq!(granted(&mut ledger, Asker::Client, Amount::SESSION), 8);
@@ -381,6 +421,26 @@ mod tests {
             ledger.grant(Asker::Client, Amount::SESSION),
             Err(Short::Threads)
         );
+    }
+
+    #[test]
+    fn memory_runs_out_for_those_who_need_it() {
+        let mut ledger = Ledger::new(UNLIMITED, Amount::default(), Instant::now());
+        let used = |mebibytes: u64| Sample {
+            in_use: Amount {
+                memory: mebibytes << 20,
+                ..Amount::default()
+            },
+            memory_max: 256 << 20,
+        };
+        // A reserve of an eighth is kept: 32 MiB.
+        ledger.sampled(used(220), Instant::now());
+        assert_eq!(granted(&mut ledger, Asker::Client, Amount::SESSION), 2);
+        let refused = ledger.grant(Asker::Client, Amount::VIEWER);
+        assert_eq!(refused, Err(Short::Memory));
+        ledger.grant(Asker::Connection, Amount::CONNECTION).unwrap();
+        ledger.sampled(used(100), Instant::now());
+        ledger.grant(Asker::Client, Amount::VIEWER).unwrap();
     }
 
     #[test]
@@ -398,12 +458,5 @@ mod tests {
         };
         assert_eq!(demand.needs().files, 64 + 2000 + 1000 + 24);
         assert_eq!(demand.needs().threads, 32 + 600 + 24);
-    }
-
-    #[test]
-    fn this_process_has_files_and_threads() {
-        let amount = in_use();
-        assert!(amount.files >= 3 && amount.threads >= 1, "{amount:?}");
-        assert!(threads_max() > amount.threads);
     }
 }

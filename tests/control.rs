@@ -215,6 +215,9 @@ fn secrets_stay_out_of_texts_and_viewers_see_no_reasons() {
         Some(list["pipelines"][0]["error"].as_str()?.to_owned())
     });
     assert!(!error.contains("hunter2"), "{error}");
+    // Viewers get a word that programs can rely on.
+    let list = server.get(path).expect(200).json();
+    assert_eq!(list["pipelines"][0]["failure"], "failed", "{list}");
     for path in ["/api/broadcasts", "/api/broadcasts/a", path] {
         let shown = server.get(path).expect(200).json().to_string();
         assert!(!shown.contains("error"), "{shown}");

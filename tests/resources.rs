@@ -21,6 +21,11 @@ fn limited(files: usize) -> Server {
         .args(["-c", &limit, "sh"])
         .arg(program.get_program())
         .args(program.get_args())
+        .envs(
+            program
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
         .stderr(Stdio::piped());
     if let Some(folder) = program.get_current_dir() {
         command.current_dir(folder);
@@ -70,4 +75,40 @@ fn open_files_run_out_with_refusals_and_nothing_else() {
         (server.post_offer("/whip/c", &offer).status == 201).then_some(())
     });
     server.delete(&publisher.session).expect(200);
+}
+
+#[test]
+fn without_memory_clients_are_refused_and_the_server_says_so() {
+    // It needs more for itself.
+    let server = Server::start(&["--limits.memory", "16MiB"]);
+    server.get("/healthz").expect(200);
+    let unready = server.get("/readyz").expect(503);
+    assert_eq!(unready.problem(), "unready");
+    assert!(unready.text().contains("memory"), "{}", unready.text());
+    for (path, offer) in [
+        ("/whip/a", "obs-session-level"),
+        ("/whep/a", "chrome-whep-av"),
+    ] {
+        let refused = server.post_offer(path, &fixture(offer)).expect(503);
+        assert_eq!(refused.problem(), "full", "{path}");
+        assert!(refused.text().contains("memory"), "{}", refused.text());
+        assert!(refused.header("retry-after").is_some());
+    }
+    server.get("/api/server").expect(200);
+}
+
+#[test]
+fn a_server_is_ready_until_open_files_run_out() {
+    let server = limited(256);
+    assert_eq!(server.get("/readyz").expect(200).text().trim(), "ready");
+    let idle: Vec<_> = (0..195)
+        .map(|_| TcpStream::connect(server.address).unwrap())
+        .collect();
+    let unready = server.get("/readyz").expect(503);
+    assert!(unready.text().contains("open files"), "{}", unready.text());
+    server.get("/healthz").expect(200);
+    drop(idle);
+    wait_for("room", || {
+        (server.get("/readyz").status == 200).then_some(())
+    });
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     rtc::{Client, clip},
-    support::Server,
+    support::{SDP, Server, fixture},
 };
 
 /// Modules that log about one session at a time.
@@ -46,4 +46,44 @@ fn log_lines_of_a_session_carry_broadcast_role_and_session() {
             assert!(found, "{engine}: no line of a {role}");
         }
     }
+}
+
+#[test]
+fn the_log_says_who_began_and_ended_a_session_and_who_had_a_wrong_token() {
+    let text =
+        "[[auth.tokens]]\nname = \"studio\"\ntoken = \"studio-secret-123\"\npublish = \"*\"\n";
+    let folder = crate::outputs::folder("who", &[], &[("aerial.toml", text)]);
+    let server = Server::configured(&folder.join("aerial.toml"), &["--demo", "false"]);
+    let post = |token: &str| {
+        let token = format!("Bearer {token}");
+        let headers = [
+            SDP,
+            ("Authorization", token.as_str()),
+            ("User-Agent", "OBS \"31\""),
+        ];
+        let offer = fixture("obs-media-level");
+        server.request("POST", "/whip/a", &headers, &offer)
+    };
+    post("wrong").expect(401);
+    let session = post("studio-secret-123").expect(201).location();
+    server.delete(&session).expect(200);
+    server.wait_for_line("end", |line| line.has("end", "Deleted"));
+    // As docs/deployment.md tells fail2ban.
+    let log = server.log();
+    let refused = " WARN aerial::http::auth: unknown token client=127.0.0.1 ";
+    assert!(log.lines().any(|line| line.contains(refused)), "{log}");
+    let of_session = |what: &str| {
+        let found = log.lines().find(|line| line.contains(what));
+        found.unwrap_or_else(|| panic!("no {what} in {log}"))
+    };
+    for what in ["session began", "publisher ended"] {
+        let line = of_session(what);
+        for part in ["client=127.0.0.1", "token=\"studio\"", "OBS "] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+    assert!(
+        !log.contains("studio-secret-123") && !log.contains("Bearer"),
+        "{log}"
+    );
 }

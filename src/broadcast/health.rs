@@ -2,7 +2,13 @@
 
 use serde::Serialize;
 
-use crate::pipeline::job::{Control, JobFigures};
+use crate::{
+    peer::End,
+    pipeline::{
+        self,
+        job::{Control, JobFigures},
+    },
+};
 
 /// What a pipeline is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,6 +27,53 @@ pub enum Activity {
     Failed,
 }
 
+/// Why a pipeline has failed, in words that are the same for ever. The operator also sees a text,
+/// which may quote files and addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureCode {
+    /// An element or a program is not installed.
+    NotInstalled,
+    /// The text of its file is wrong.
+    Misconfigured,
+    /// It cannot take the media that it is given.
+    Unfit,
+    /// It did not start in time.
+    Timeout,
+    /// Nothing came out of it any more, or nothing was accepted.
+    Stalled,
+    /// What it reads has ended.
+    Ended,
+    /// One of its elements failed: an unreachable server, a full disk, wrong media.
+    Failed,
+}
+
+impl FailureCode {
+    /// Why the broadcast gave a pipeline up.
+    pub(super) fn of_end(end: End) -> Self {
+        match end {
+            End::NoMedia | End::Vanished => Self::Stalled,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<&pipeline::Error> for FailureCode {
+    fn from(error: &pipeline::Error) -> Self {
+        use pipeline::Error;
+
+        match error {
+            Error::Init(_) | Error::MissingElement { .. } | Error::MissingProgram { .. } => {
+                Self::NotInstalled
+            }
+            Error::Text(_) => Self::Misconfigured,
+            Error::Unfit { .. } => Self::Unfit,
+            Error::Failed(_) => Self::Failed,
+            Error::Timeout { .. } => Self::Timeout,
+        }
+    }
+}
+
 /// A pipeline's health.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
@@ -28,7 +81,10 @@ pub struct Health {
     pub state: Activity,
     /// How many times it has been restarted.
     pub restarts: u64,
-    /// Why it last failed, if it is not running. Not for viewers: it may quote a file's text.
+    /// Why it last failed, if it is not running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureCode>,
+    /// The same as a text. Not for viewers: it may quote a file's text.
     #[serde(skip)]
     pub error: Option<String>,
 }

@@ -178,7 +178,7 @@ impl Broadcasts {
                 Choice::Inactive | Choice::Rejected => None,
             })
             .collect();
-        let _permit = admit()?;
+        let _permit = admit(Amount::SESSION)?;
         self.ask(|reply| {
             let request = ActorRequest::Publish {
                 applicant: applicant.clone(),
@@ -205,7 +205,10 @@ impl Broadcasts {
     ) -> Result<Created, Error> {
         let engine = self.shared.options.plans.of(name).viewer_engine;
         let engine = engine.unwrap_or(self.shared.options.viewer.engine);
-        let _permit = (engine == Engine::Webrtcbin).then(admit).transpose()?;
+        let _permit = admit(match engine {
+            Engine::Webrtcbin => Amount::SESSION,
+            Engine::Direct => Amount::VIEWER,
+        })?;
         self.ask(|reply| {
             let request = ActorRequest::Watch {
                 applicant: applicant.clone(),
@@ -408,8 +411,8 @@ impl Broadcasts {
 }
 
 /// Admits a session if the system has what it needs.
-fn admit() -> Result<resources::Permit, Error> {
-    let permit = resources::reserve(Asker::Client, Amount::SESSION);
+fn admit(amount: Amount) -> Result<resources::Permit, Error> {
+    let permit = resources::reserve(Asker::Client, amount);
     permit.map_err(|short| Error::Full(short.name()))
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::field;
 
 use super::{
     Error,
@@ -169,7 +170,14 @@ impl Session {
             Role::Viewer => "viewer",
         };
         // An error span, so that it is enabled at every level.
-        let span = tracing::error_span!("session", id = number, role = role_name);
+        let span = tracing::error_span!(
+            "session",
+            id = number,
+            role = role_name,
+            client = field::Empty,
+            token = field::Empty,
+            user_agent = field::Empty,
+        );
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let offer = &applicant.offer;
         let session = Self {
@@ -194,6 +202,16 @@ impl Session {
             _share: Arc::clone(&applicant.share),
         };
         Ok((Arc::new(session), receiver))
+    }
+
+    /// Makes its log lines say who is behind it: the address, the program, and the token's name.
+    pub fn introduce(&self, client: impl fmt::Display, user_agent: &str, token: Option<&str>) {
+        self.span.record("client", field::display(client));
+        self.span.record("user_agent", user_agent);
+        if let Some(token) = token {
+            self.span.record("token", token);
+        }
+        tracing::info!(parent: &self.span, "session began");
     }
 
     /// What its log lines carry.

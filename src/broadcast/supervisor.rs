@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     action::{InputStart, Made, RunStart, Work},
     gate::MediaEvent,
-    health::{Activity, Snapshot},
+    health::{Activity, FailureCode, Snapshot},
     keyframes::REQUEST_INTERVAL,
     session::{Stop, jitter},
     slot::{Retry, RunEnd},
@@ -44,7 +44,7 @@ const EVENTS_MAX: usize = 64;
 /// How a run ended.
 enum RunOutcome {
     Stopped,
-    Failed(String),
+    Failed(FailureCode, String),
     /// It cannot take its inputs.
     Unfit(String),
     /// Its media has changed its shape.
@@ -55,7 +55,7 @@ impl From<pipeline::Error> for RunOutcome {
     fn from(error: pipeline::Error) -> Self {
         match error {
             pipeline::Error::Unfit { .. } => Self::Unfit(error.to_string()),
-            error => Self::Failed(error.to_string()),
+            error => Self::Failed((&error).into(), error.to_string()),
         }
     }
 }
@@ -114,12 +114,13 @@ impl Run {
     }
 
     fn end(&self, made_frames: bool, outcome: RunOutcome) -> RunEnd {
-        let (error, retry) = match outcome {
-            RunOutcome::Stopped => (None, Retry::Later),
-            RunOutcome::Failed(error) => (Some(error), Retry::Later),
-            RunOutcome::Unfit(error) => (Some(error), Retry::Never),
-            RunOutcome::Reshaped => (None, Retry::AtOnce),
+        let (failure, error, retry) = match outcome {
+            RunOutcome::Stopped => (None, None, Retry::Later),
+            RunOutcome::Failed(code, error) => (Some(code), Some(error), Retry::Later),
+            RunOutcome::Unfit(error) => (Some(FailureCode::Unfit), Some(error), Retry::Never),
+            RunOutcome::Reshaped => (None, None, Retry::AtOnce),
         };
+        self.tell(|snapshot| snapshot.health.failure = failure);
         RunEnd {
             run: self.start.run,
             made_frames,
@@ -215,7 +216,8 @@ impl Run {
             Ok(Ok(job)) => job,
             Ok(Err(error)) => return self.end(false, error.into()),
             Err(_) => {
-                let late = RunOutcome::Failed("did not start in time".to_owned());
+                let late =
+                    RunOutcome::Failed(FailureCode::Timeout, "did not start in time".to_owned());
                 return self.end(false, late);
             }
         };
@@ -253,6 +255,7 @@ impl Run {
     fn tell_running(&self) {
         self.tell(|snapshot| {
             snapshot.health.state = Activity::Running;
+            snapshot.health.failure = None;
             snapshot.health.error = None;
         });
     }
@@ -274,16 +277,19 @@ impl Run {
                     Some(Event::Track(kind, codec)) => self.report(kind, kind.name(), codec).await,
                     Some(Event::Stalled) => {
                         self.tell(|snapshot| snapshot.health.state = Activity::Stalled);
-                        return RunOutcome::Failed(self.stalled());
+                        return RunOutcome::Failed(FailureCode::Stalled, self.stalled());
                     }
                     Some(Event::Resumed) => {}
                     Some(Event::Reshaped) => {
                         tracing::info!("the media has changed its shape: starting the next file");
                         return RunOutcome::Reshaped;
                     }
-                    Some(Event::Failed(why)) => return RunOutcome::Failed(why),
+                    Some(Event::Failed(why)) => {
+                        return RunOutcome::Failed(FailureCode::Failed, why);
+                    }
                     Some(Event::Ended) | None => {
-                        return RunOutcome::Failed("end of stream".to_owned());
+                        let why = "end of stream".to_owned();
+                        return RunOutcome::Failed(FailureCode::Ended, why);
                     }
                 },
                 () = self.start.keyframe.notified(), if awake::now() >= keyframe_due => {
@@ -309,7 +315,7 @@ impl Run {
                 end = self.stop.ended() => {
                     let failed = matches!(end, End::Failed | End::NoMedia | End::Vanished);
                     return if failed {
-                        RunOutcome::Failed(format!("{end:?}"))
+                        RunOutcome::Failed(FailureCode::of_end(end), format!("{end:?}"))
                     } else {
                         RunOutcome::Stopped
                     };

@@ -215,6 +215,9 @@ section! {
         /// Simultaneous event streams of one address (IPv6: one /64); beyond that, 429. A /24
         /// (IPv6: /48) may have four times as many.
         source_streams: usize = "1000" from "1" to "1000000",
+        /// Resident memory of the server, near which new clients get 503. Unset: what its control
+        /// group allows. `ulimit -v` counts as well.
+        memory: Option<Bytes> = "",
         /// Maximum size of an offer.
         offer_bytes: Bytes = "128KiB" from "1KiB" to "128KiB",
         /// Maximum size of a trickle ICE fragment.

@@ -261,7 +261,10 @@ pub(super) fn of_client(client: ClientAddress, max: usize) -> [QuotaClaim; 2] {
 fn is_essential(method: &Method, path: &str) -> bool {
     let begins_or_ends = [Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
     begins_or_ends.contains(method)
-        || matches!(Route::of(path), Some(Route::Health | Route::Metrics))
+        || matches!(
+            Route::of(path),
+            Some(Route::Health | Route::Ready | Route::Metrics)
+        )
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     clients::ClientLimits,
+    notices::Notices,
     problem::Problem,
     request::{Door, HttpRequest},
 };
@@ -43,6 +44,7 @@ pub(super) struct Auth {
     /// What tokens allow on the operator's own port.
     admin_access: Access,
     failures: ClientLimits,
+    notices: Notices,
 }
 
 /// The broadcasts that a client may see.
@@ -74,6 +76,7 @@ impl Auth {
         Self {
             admin_access: admin_token.map_or_else(|| access.clone(), |token| access.with(token)),
             failures: ClientLimits::of_failures(options.source_failures),
+            notices: Notices::new(),
             options,
         }
     }
@@ -222,6 +225,11 @@ impl Auth {
         };
         if let Some(holder) = self.access(request).holder(&token) {
             return Ok(Some(holder));
+        }
+        if let Some(left_out) = self.notices.line() {
+            // Programs such as fail2ban read it: see docs/deployment.md.
+            let (client, user_agent) = (request.client, request.user_agent());
+            tracing::warn!(%client, user_agent, left_out, "unknown token");
         }
         // Never before: neighbours behind the same address hold right ones.
         if !self.failures.allow(request.client) {

@@ -13,6 +13,7 @@ use super::{
     wire,
 };
 use crate::{
+    access::Holder,
     broadcast::{self, Applicant, Created},
     peer::sdp::{Offer, Role},
     plan::Name,
@@ -77,7 +78,12 @@ async fn create(
         }
     };
     match created {
-        Ok(created) => Ok(created_response(app, &request, role, &created)),
+        Ok(created) => {
+            let token = holder.as_ref().map(Holder::name);
+            let session = &created.session;
+            session.introduce(request.client, &request.user_agent(), token);
+            Ok(created_response(app, &request, role, &created))
+        }
         Err(error) => {
             let hidden =
                 app.options.missing_is_404 && matches!(error, broadcast::Error::NotLive { .. });

@@ -18,6 +18,7 @@ mod events;
 mod extensions;
 mod headers;
 mod metrics;
+mod notices;
 mod operator;
 mod origins;
 mod pages;
@@ -48,9 +49,10 @@ use self::{
     admission::{Admission, Lane},
     auth::Auth,
     clients::ClientLimits,
+    notices::Notices,
     origins::{Origins, PageAccess, PageAudience},
     pages::Pages,
-    problem::Problem,
+    problem::{Problem, Reason},
     proxies::Proxies,
     refusals::{Attempt, Refusals},
     reply::empty,
@@ -66,7 +68,7 @@ pub use self::{
 };
 use crate::{
     access::Right, broadcast::Broadcasts, client::ForwardedHeader, fanout::Fanout, peer::sdp::Role,
-    plan::Name,
+    plan::Name, resources,
 };
 
 /// The room's options.
@@ -139,6 +141,7 @@ struct App {
     sessions: SessionLimits,
     auth: Auth,
     refusals: Refusals,
+    notices: Notices,
     drawings: Semaphore,
     events: events::BroadcastUpdates,
     stopping: CancellationToken,
@@ -189,6 +192,7 @@ pub async fn serve(
         sessions: SessionLimits::new(options.publishers_max, options.viewers_max),
         auth: Auth::new(options.auth.clone()),
         refusals: Refusals::new(),
+        notices: Notices::new(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         options,
         broadcasts,
@@ -261,6 +265,15 @@ fn filter(
         })
 }
 
+/// Whether the server refuses because it, or the client's share of it, is used up.
+fn is_exhaustion(status: StatusCode) -> bool {
+    [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ]
+    .contains(&status)
+}
+
 impl App {
     async fn answer(&self, request: HttpRequest) -> Response {
         let path = request.path.clone();
@@ -269,9 +282,17 @@ impl App {
         let audience = self.audience(route.as_ref(), request.door);
         let access = self.origins.judge(audience, &headers);
         let attempt = Attempt::of(self, route.as_ref(), &request);
+        let is_probe = matches!(route, Some(Route::Health | Route::Ready));
+        let (client, user_agent) = (request.client, request.user_agent());
         let mut response = self.judged(route, access, request).await;
         if let Some(attempt) = attempt {
             self.refusals.note(attempt, &response);
+        } else if !is_probe && is_exhaustion(response.status()) {
+            let reason = response.extensions().get::<Reason>();
+            let reason = reason.map(|reason| reason.detail.as_str());
+            if let Some(left_out) = self.notices.line() {
+                tracing::warn!(%client, user_agent, left_out, reason, "request refused");
+            }
         }
         cors::open(&mut response, access);
         headers::protect(&mut response, self.options.hsts);
@@ -313,8 +334,8 @@ impl App {
         access: PageAccess<'_>,
         request: HttpRequest,
     ) -> Response {
-        let is_health = matches!(route, Some(Route::Health));
-        if !is_health && !self.origins.knows_host(request.door, &request.headers) {
+        let is_probe = matches!(route, Some(Route::Health | Route::Ready));
+        if !is_probe && !self.origins.knows_host(request.door, &request.headers) {
             return Problem::wrong_host().into();
         }
         let Some(route) = route else {
@@ -383,6 +404,7 @@ impl App {
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),
             Route::Health => self.health(),
+            Route::Ready => self.readiness(),
             Route::Metrics => {
                 self.auth.permit_right(&request, Right::Metrics)?;
                 Ok(metrics::answer(self))
@@ -397,6 +419,18 @@ impl App {
             Ok(reply::text("ok\n"))
         } else {
             Err(Problem::unhealthy("a fan-out worker does not respond"))
+        }
+    }
+
+    /// Whether new sessions are welcome.
+    fn readiness(&self) -> Result<Response, Problem> {
+        if self.stopping.is_cancelled() {
+            return Err(Problem::unready("the server is stopping"));
+        }
+        self.health()?;
+        match resources::check() {
+            Ok(()) => Ok(reply::text("ready\n")),
+            Err(short) => Err(Problem::unready(short.to_string())),
         }
     }
 }

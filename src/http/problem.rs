@@ -182,6 +182,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", detail)
     }
 
+    /// The server runs, but takes no new sessions.
+    pub(super) fn unready(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unready", detail).retry_after(RETRY_FULL)
+    }
+
     pub(super) fn too_often(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail).retry_after(RETRY_OFTEN)
     }
@@ -216,7 +221,7 @@ impl From<sdp::Error> for Problem {
             }
             sdp::Error::Engine(_) => {
                 tracing::error!(%error, "unusable answer from the engine");
-                Self::failed(detail)
+                Self::failed("the server failed; its log says why")
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use ::http::{Method, header};
+use ::http::Method;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use warp::reply::Response;
@@ -28,8 +28,6 @@ const LINES_RATE: f64 = 5.0;
 const NAMES_MAX: usize = 1000;
 /// How long a refusal is remembered: somebody is trying to go live now.
 const MEMORY: Duration = Duration::from_mins(10);
-/// How much of a user agent is kept, in characters.
-const USER_AGENT_CHARS_MAX: usize = 120;
 
 /// What has been refused so far.
 pub(super) struct Refusals {
@@ -69,11 +67,10 @@ impl Attempt {
             None if request.path.starts_with("/whip/") || request.path.ends_with("/whip") => None,
             _ => return None,
         };
-        let user_agent = request.header(&header::USER_AGENT).unwrap_or_default();
         Some(Self {
             broadcast,
             client: request.client,
-            user_agent: user_agent.chars().take(USER_AGENT_CHARS_MAX).collect(),
+            user_agent: request.user_agent(),
         })
     }
 }

@@ -18,6 +18,9 @@ use crate::{awake, client::ClientAddress};
 /// the client should see the answer instead of a reset.
 const DRAIN_FACTOR: usize = 8;
 
+/// How much of a user agent is kept, in characters.
+const USER_AGENT_CHARS_MAX: usize = 120;
+
 /// A body as it arrives.
 pub(super) type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
 
@@ -105,6 +108,12 @@ impl HttpRequest {
     /// A header as text.
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// What the client says it is, shortened, for the log.
+    pub(super) fn user_agent(&self) -> String {
+        let text = self.header(&header::USER_AGENT).unwrap_or_default();
+        text.chars().take(USER_AGENT_CHARS_MAX).collect()
     }
 
     /// The bearer token (RFC 6750 §2.1), if there is one.

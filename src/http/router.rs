@@ -31,8 +31,10 @@ pub(super) enum Route<'a> {
     Events,
     /// `/api/server`.
     Server,
-    /// `/healthz`.
+    /// `/healthz`: whether the server works.
     Health,
+    /// `/readyz`: whether it takes new sessions.
+    Ready,
     /// `/metrics`.
     Metrics,
     /// A page or what belongs to one: path in the web folder, made of harmless segments.
@@ -126,6 +128,7 @@ impl<'a> Route<'a> {
             ("api", Some("events"), None) => Some(Self::Events),
             ("api", Some("server"), None) => Some(Self::Server),
             ("healthz", None, None) => Some(Self::Health),
+            ("readyz", None, None) => Some(Self::Ready),
             ("metrics", None, None) => Some(Self::Metrics),
             ("", None, None) => Some(Self::File("index.html")),
             // The alias: names are never `whip` or `whep`, so that it is no other path.
@@ -182,6 +185,7 @@ impl<'a> Route<'a> {
             | Self::Events
             | Self::Server
             | Self::Health
+            | Self::Ready
             | Self::Metrics
             | Self::File(_)
             | Self::Moved(_) => "GET, HEAD, OPTIONS",

@@ -60,6 +60,9 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         })??;
     let config = check_pipelines(config).await?;
     resources::compare(options::demand(&config));
+    if let Some(bytes) = &config.limits.memory {
+        resources::limit_memory(u64::try_from(bytes.0).unwrap_or(u64::MAX));
+    }
     let tls = tls(&config)?;
     let mut clock = JoinSet::new();
     clock.spawn(awake::beat());
