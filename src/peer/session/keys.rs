@@ -174,6 +174,10 @@ impl DtlsInstance for TappedInstance {
             DtlsOutput::Timeout(at) if self.is_handshaking() => {
                 DtlsOutput::Timeout(at.min(self.look))
             }
+            // SCTP, which str0m would accept on every connection and keep state for. No answer
+            // negotiates data channels; if one does, this is where associations, channels, bytes
+            // and messages have to be limited. str0m ignores an empty packet.
+            DtlsOutput::ApplicationData(_) => DtlsOutput::ApplicationData(&[]),
             output => output,
         }
     }

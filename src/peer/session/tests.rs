@@ -7,7 +7,8 @@ use std::{
 };
 
 use str0m::{
-    Rtc,
+    Event, Rtc,
+    channel::ChannelConfig,
     ice::{StunMessage, TransId},
     media::{Direction, MediaKind},
     net::Transmit,
@@ -60,6 +61,8 @@ struct Stage {
     connected: bool,
     /// Whether it answers the server's checks.
     answers: bool,
+    /// Whether it has opened a data channel.
+    opened: bool,
 }
 
 impl Stage {
@@ -84,6 +87,7 @@ impl Stage {
             places,
             connected: false,
             answers: true,
+            opened: false,
         }
     }
 
@@ -96,7 +100,8 @@ impl Stage {
             written.push(out.contents.to_vec());
             Ok(())
         };
-        self.peer.poll(send, |_| {}).unwrap();
+        let note = |event| self.opened |= matches!(event, Event::ChannelOpen(..));
+        self.peer.poll(send, note).unwrap();
         written
     }
 
@@ -237,6 +242,20 @@ fn a_handshake_that_moves_proves_nothing() {
         let allowed = stage.connected.then_some(home);
         assert_eq!(stage.remote(), allowed, "after {moment} turns");
     }
+}
+
+#[test]
+fn data_channels_that_were_not_negotiated_are_not_opened() {
+    let mut stage = Stage::connect();
+    let mut api = stage.peer.rtc.direct_api();
+    api.start_sctp(true);
+    api.create_data_channel(ChannelConfig {
+        label: "not negotiated".to_owned(),
+        ..ChannelConfig::default()
+    });
+    stage.run(500, 0, [true, false]);
+    assert!(!stage.opened);
+    assert!(stage.session.rtc.is_connected());
 }
 
 #[test]
