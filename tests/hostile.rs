@@ -1,5 +1,6 @@
 //! Nothing that a client or an outsider does affects the other clients.
 
+mod candidates;
 mod checks;
 mod proxies;
 mod requests;

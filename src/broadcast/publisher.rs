@@ -190,7 +190,6 @@ impl PublisherConnection {
 
     async fn obey(&self, command: Command) {
         match command {
-            Command::Candidates(candidates) => self.publisher.add_candidates(&candidates),
             Command::Keyframe => self.publisher.request_keyframe(),
             Command::Layer(_) | Command::Switch(_) => {}
             Command::Restart {

@@ -2,7 +2,6 @@
 
 use std::{
     fmt::{self, Write as _},
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -27,7 +26,7 @@ use crate::{
     quota::Share,
 };
 
-/// Commands waiting for a session's task; trickled candidates come in small batches.
+/// Commands waiting for a session's task.
 const COMMANDS_MAX: usize = 32;
 /// Length of an ICE session's id, in bytes.
 const ICE_ID_BYTES: usize = 8;
@@ -67,8 +66,6 @@ impl fmt::Debug for SessionId {
 /// Commands to a running session.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// The peer can also be reached here.
-    Candidates(Vec<SocketAddr>),
     /// A viewer needs a keyframe.
     Keyframe,
     /// The viewer wants this layer of its picture, or the server's choice.
@@ -291,19 +288,6 @@ impl Session {
         self.ice.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands trickled candidates to the peer connection. Those that find the queue full are
-    /// dropped: peer-reflexive candidates make up for them.
-    pub fn trickle(&self, candidates: Vec<SocketAddr>) {
-        if !candidates.is_empty()
-            && self
-                .commands
-                .try_send(Command::Candidates(candidates))
-                .is_err()
-        {
-            tracing::debug!(parent: &self.span, "trickled candidates dropped");
-        }
-    }
-
     /// Restarts ICE (RFC 9725 §4.3.3).
     ///
     /// # Errors
@@ -326,7 +310,6 @@ impl Session {
             .await
             .map_err(|_| Error::Failed("the engine did not restart ICE in time".to_owned()))?
             .map_err(|_| Error::Missing("session"))??;
-        self.trickle(fragment.candidates);
         let id = random_hex::<ICE_ID_BYTES>()?;
         let mut ice = self.ice();
         ice.id.clone_from(&id);

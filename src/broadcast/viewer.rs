@@ -165,7 +165,6 @@ impl ViewerConnection {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Candidates(candidates) => self.viewer.add_candidates(&candidates),
             Command::Keyframe => {}
             Command::Layer(layer) => self.viewer.select(layer),
             Command::Switch(to) => self.switch(to).await,

@@ -1,6 +1,6 @@
 //! A viewer on either engine.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -79,14 +79,6 @@ impl Fanout {
 }
 
 impl Viewer {
-    /// Adds trickled candidates (RFC 8840). The direct engine, an ICE-lite agent, needs none.
-    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
-        match self {
-            Self::Direct(_) => {}
-            Self::Webrtcbin(viewer) => viewer.add_candidates(candidates),
-        }
-    }
-
     /// Gives the viewer this layer of a simulcast picture (its index), or, with `None`, leaves the
     /// choice to the server again. Does nothing without simulcast.
     pub fn select(&self, layer: Option<usize>) {

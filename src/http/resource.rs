@@ -75,10 +75,7 @@ async fn patch(
         Precondition::Fails => return Err(Problem::precondition_failed()),
     }
     match change {
-        Change::Trickle => {
-            session.trickle(fragment.candidates);
-            Ok(empty(StatusCode::NO_CONTENT))
-        }
+        Change::Trickle => Ok(empty(StatusCode::NO_CONTENT)),
         Change::Restart => {
             let restarted = session.restart(fragment).await?;
             let mut response = with_body(StatusCode::OK, FRAGMENT_TYPE, restarted.fragment);

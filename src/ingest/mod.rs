@@ -25,7 +25,7 @@ mod timeline;
 mod webrtcbin;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -134,15 +134,6 @@ impl Publisher {
         let accepting = WebrtcbinPublisher::accept(offer, options, sinks.tracks, reports.events);
         let (publisher, answer) = accepting.await?;
         Ok((Self::Webrtcbin(Box::new(publisher)), answer))
-    }
-
-    /// Adds remote candidates (trickle ICE) on the bundle's transport. The direct engine, an ICE-lite
-    /// agent, needs none.
-    pub fn add_candidates(&self, candidates: &[SocketAddr]) {
-        match self {
-            Self::Webrtcbin(publisher) => publisher.add_candidates(candidates),
-            Self::Direct(_) => {}
-        }
     }
 
     /// Asks for a video keyframe now. Nothing happens before video flows, and some publishers (OBS)

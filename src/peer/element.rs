@@ -1,7 +1,7 @@
 //! webrtcbin as both directions use it: negotiated, watched and asked to say goodbye, here only.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -317,14 +317,6 @@ pub(crate) async fn ask(
         Some(error) => Err(Error::Engine(format!("{action}: {error}"))),
         None => Ok(reply.map(|reply| reply.to_owned())),
     }
-}
-
-/// Adds a remote host candidate. All sections share the bundle's transport, which is the first
-/// section's.
-pub(crate) fn add_candidate(webrtcbin: &gst::Element, index: usize, address: SocketAddr) {
-    let (ip, port) = (address.ip(), address.port());
-    let candidate = format!("candidate:{index} 1 UDP 2130706431 {ip} {port} typ host");
-    webrtcbin.emit_by_name::<()>("add-ice-candidate", &[&0_u32, &candidate]);
 }
 
 /// Makes every DTLS encoder send `close_notify`, which webrtcbin 1.22 does not do by itself.

@@ -7,7 +7,6 @@
 //! are lost as on the network: a slow peer never holds up the caller.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -136,16 +135,6 @@ impl WebrtcbinConnection {
     /// Where to push the viewer's packets.
     pub(super) const fn outlet(&self) -> &ViewerOutlet {
         &self.outlet
-    }
-
-    /// Adds remote candidates (trickle ICE) on the bundle's transport.
-    pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
-        let Some(webrtcbin) = self.webrtcbin.upgrade() else {
-            return;
-        };
-        for (index, address) in candidates.iter().enumerate() {
-            element::add_candidate(&webrtcbin, index, *address);
-        }
     }
 
     /// RTP packets sent again on request.

@@ -1,9 +1,6 @@
 //! The session's handle of a viewer on webrtcbin, and how a viewer begins.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use tokio::sync::mpsc;
 use tracing::Span;
@@ -120,12 +117,6 @@ fn playout_track(track: ChosenTrack) -> PlayoutTrack<NumberedStream> {
 }
 
 impl WebrtcbinHandle {
-    pub(in crate::fanout) fn add_candidates(&self, candidates: &[SocketAddr]) {
-        if let Some(connection) = &self.connection {
-            connection.add_candidates(candidates);
-        }
-    }
-
     pub(in crate::fanout) const fn slot(&self) -> &ViewerSlot {
         &self.subscribed.slot
     }

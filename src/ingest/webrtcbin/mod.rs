@@ -20,7 +20,7 @@ mod remb;
 mod tests;
 mod tracks;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use gst::{glib, prelude::*};
 use gstreamer as gst;
@@ -108,16 +108,6 @@ impl WebrtcbinPublisher {
                 publisher.running.stop().await;
                 Err(error)
             }
-        }
-    }
-
-    /// Adds remote candidates (trickle ICE) on the bundle's transport.
-    pub(super) fn add_candidates(&self, candidates: &[SocketAddr]) {
-        let Some(webrtcbin) = self.webrtcbin.upgrade() else {
-            return;
-        };
-        for (index, address) in candidates.iter().enumerate() {
-            element::add_candidate(&webrtcbin, index, *address);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Most remote candidates kept: a host with several interfaces and address families, with room.
+/// Most candidates kept of an answer of webrtcbin: several interfaces and address families, with room.
 pub(super) const CANDIDATES_MAX: usize = 64;
 
 /// A usable candidate of someone else's description.

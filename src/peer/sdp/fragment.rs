@@ -1,14 +1,13 @@
 //! Trickle ICE fragments (RFC 8840 §9), the bodies of PATCH.
 
-use std::net::SocketAddr;
-
 use super::{
-    Error, FRAGMENT_BYTES_MAX, Offer, Transport,
-    candidate::{self, Candidate},
+    Error, FRAGMENT_BYTES_MAX, Offer, Transport, candidate,
     lines::{Attributes, Description, malformed, read_lines},
 };
 
-/// A parsed trickle fragment.
+/// A parsed trickle fragment, without its candidates: no engine needs them, because the server learns
+/// where a client is from its checks. One that sent to addresses of a client's choice would scan
+/// networks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// ICE user name fragment, if given at session or media level.
@@ -17,8 +16,6 @@ pub struct Fragment {
     pub ice_pwd: Option<String>,
     /// `a=mid` of its sections.
     pub mids: Vec<String>,
-    /// Usable candidates: UDP, component 1, literal addresses; others are dropped.
-    pub candidates: Vec<SocketAddr>,
     /// Whether `a=end-of-candidates` is present.
     pub end_of_candidates: bool,
 }
@@ -72,7 +69,6 @@ impl Fragment {
             ice_ufrag: None,
             ice_pwd: None,
             mids: Vec::new(),
-            candidates: Vec::new(),
             end_of_candidates: false,
         };
         let mut candidate_seen = false;
@@ -87,12 +83,7 @@ impl Fragment {
                 .mids
                 .extend(attributes.all("mid").map(str::to_owned));
             fragment.end_of_candidates |= attributes.has("end-of-candidates");
-            for value in attributes.all("candidate") {
-                candidate_seen = true;
-                if let Some(candidate) = Candidate::parse(value) {
-                    candidate::add(&mut fragment.candidates, candidate.address);
-                }
-            }
+            candidate_seen |= attributes.has("candidate");
         }
         let says_something =
             candidate_seen || fragment.end_of_candidates || fragment.ice_ufrag.is_some();

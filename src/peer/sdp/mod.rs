@@ -83,8 +83,6 @@ pub struct Offer {
     pub fingerprint: (String, Vec<u8>),
     /// The peer's `a=setup`.
     pub setup: Setup,
-    /// Usable remote candidates: UDP, component 1, literal addresses.
-    pub candidates: Vec<SocketAddr>,
     /// `a=group:BUNDLE`: the mids that exist, tagged first; `None` if there is no such group.
     pub bundle: Option<Vec<String>>,
 }

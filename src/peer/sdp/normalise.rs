@@ -4,7 +4,8 @@
 //! does not exist, bundle-only sections without a transport, another group before BUNDLE. And it
 //! answers with every codec it can find. So it gets a new offer, written from the parsed one: only
 //! the accepted sections, each with one payload type and its RTX, and with everything it needs in
-//! place.
+//! place. It gets no candidates: it would send checks to whatever addresses the client names, and the
+//! client's own checks tell it where the client is (RFC 8445 §7.3.1.3).
 
 use super::{Choice, Direction, Format, Media, Offer, Role, answer::FEEDBACK};
 
@@ -44,16 +45,8 @@ impl Offer {
         if self.ice_lite {
             lines.push("a=ice-lite".to_owned());
         }
-        for (index, (media, format)) in accepted.into_iter().enumerate() {
+        for (media, format) in accepted {
             self.section(&mut lines, media, format);
-            if index == 0 {
-                lines.extend(self.candidates.iter().enumerate().map(|(index, address)| {
-                    format!(
-                        "a=candidate:{}",
-                        super::candidate::host_line(index, *address)
-                    )
-                }));
-            }
         }
         lines.push(String::new());
         lines.join("\r\n")

