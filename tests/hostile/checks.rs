@@ -21,7 +21,6 @@ const MEMORY_MAX: u64 = 8000;
 /// Bytes that may go to an address that has proven nothing: the answer to a check, and checks.
 const UNPROVEN_MAX: usize = 2000;
 
-/// Row E-34.
 #[test]
 fn copies_of_a_check_from_many_addresses_cost_nobody_anything() {
     let server = Server::start(&[]);
