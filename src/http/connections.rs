@@ -40,8 +40,11 @@ use crate::{
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection of the reserve may be useless.
 const RESERVE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a useless connection has to end by itself.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a useless connection has to end by itself. With HTTP/1.1 it may still be sending the
+/// rest of a reply to a slow client, and whoever takes nothing at all is cut off by the write
+/// timeout.
+const H1_CLOSE_TIMEOUT: Duration = Duration::from_mins(10);
+const H2_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Requests at once on one connection with HTTP/2; RFC 9113 §6.5.2 recommends no fewer.
 const H2_STREAMS: u32 = 100;
@@ -269,7 +272,7 @@ pub(super) async fn speak<S>(
     if version == HttpVersion::Http2 {
         let builder = h2(app, lane);
         let connection = builder.serve_connection(stream, service);
-        converse(connection, &activity, patience, app).await;
+        converse(connection, &activity, patience, H2_CLOSE_TIMEOUT, app).await;
     } else {
         let mut builder = http1::Builder::new();
         builder
@@ -278,7 +281,11 @@ pub(super) async fn speak<S>(
             .max_header_size(app.options.header_bytes_max)
             .keep_alive(lane == Lane::Normal);
         let connection = builder.serve_connection(stream, service);
-        converse(connection, &activity, patience, app).await;
+        let close = match lane {
+            Lane::Normal => H1_CLOSE_TIMEOUT,
+            Lane::Reserve => RESERVE_PATIENCE,
+        };
+        converse(connection, &activity, patience, close, app).await;
     }
 }
 
@@ -302,8 +309,13 @@ fn h2(app: &App, lane: Lane) -> http2::Builder<TokioExecutor> {
 }
 
 /// Runs a connection until it ends, has become useless, or the server stops.
-async fn converse<C>(connection: C, activity: &ConnectionUse, patience: Patience, app: &App)
-where
+async fn converse<C>(
+    connection: C,
+    activity: &ConnectionUse,
+    patience: Patience,
+    close: Duration,
+    app: &App,
+) where
     C: GracefulConnection<Error = hyper::Error>,
 {
     let mut connection = Box::pin(connection);
@@ -311,7 +323,7 @@ where
         ended = &mut connection => ended,
         () = activity.expired(patience) => {
             connection.as_mut().graceful_shutdown();
-            let Ok(ended) = timeout(CLOSE_TIMEOUT, connection).await else {
+            let Ok(ended) = timeout(close, connection).await else {
                 return tracing::debug!("useless connection closed");
             };
             ended
