@@ -48,6 +48,12 @@ pub(super) enum MediaEvent {
         name: String,
         codec: Codec,
     },
+    /// A frame was too large to send on; what follows it needs a keyframe.
+    Oversized {
+        input: InputId,
+        kind: Kind,
+        bytes: usize,
+    },
     /// A viewer's connection is up.
     Connected { session: u64 },
 }
@@ -154,6 +160,7 @@ impl Gate {
         let next = rendition.sink();
         let expected = codec.map_or_else(OnceLock::new, OnceLock::from);
         let (started, reported) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (complained, told) = (AtomicBool::new(false), reports.clone());
         // If the queue is full, the next keyframe tries again.
         let report = move |event| {
             if !reported.load(Ordering::Relaxed) && reports.try_send(event).is_ok() {
@@ -169,8 +176,14 @@ impl Gate {
                 report(MediaEvent::Mismatch { input, kind, codec });
                 return;
             }
-            if frame.data.len() > FRAME_BYTES_MAX {
-                started.store(false, Ordering::Relaxed); // what follows depends on it
+            let bytes = frame.data.len();
+            if bytes > FRAME_BYTES_MAX {
+                // What follows depends on it. Told of once until a keyframe has passed.
+                if started.swap(false, Ordering::Relaxed)
+                    || !complained.swap(true, Ordering::Relaxed)
+                {
+                    let _ = told.try_send(MediaEvent::Oversized { input, kind, bytes });
+                }
                 return;
             }
             if frame.keyframe {

@@ -16,7 +16,7 @@ use super::{
     action::Action,
     audience::{Audience, Visitor},
     choice::{Original, Showing, Situation},
-    gate::MediaEvent,
+    gate::{InputId, MediaEvent},
     outputs::Outputs,
     renditions::{RenditionPipelines, Supplied},
     rules::Rules,
@@ -50,6 +50,8 @@ pub(super) struct Parts {
     slate: SlateState,
     /// The video that automatic renditions were last made from.
     transcoded: Option<Original>,
+    /// The input whose oversized frames the log has told of.
+    oversized: Option<InputId>,
 }
 
 impl Parts {
@@ -72,6 +74,7 @@ impl Parts {
             slate: SlateState::new(plan.slate.is_some(), plan.grace, now),
             plan,
             transcoded: None,
+            oversized: None,
         }
     }
 
@@ -193,6 +196,14 @@ impl Parts {
                 name,
                 codec,
             } => self.renditions.started(run, kind, &name, codec),
+            MediaEvent::Oversized { input, kind, bytes } => {
+                if self.supply.is_present(input) {
+                    if self.oversized.replace(input) != Some(input) {
+                        tracing::warn!(%kind, bytes, "frame too large; dropped up to the next keyframe");
+                    }
+                    actions.extend(self.keyframe_wanted(now));
+                }
+            }
             MediaEvent::Connected { session } => self.audience.connected(session),
         }
         actions.extend(self.decide(now));

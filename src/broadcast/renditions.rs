@@ -258,7 +258,7 @@ impl RenditionPipelines {
             tracing::info!(
                 pipeline = name,
                 reason = pipeline.reason,
-                "transcoding is needed"
+                "starting automatic transcode"
             );
         }
         let begun = pipeline.slot.start(supplied.inputs.clone(), now);

@@ -281,7 +281,7 @@ impl Run {
                     }
                     Some(Event::Resumed) => {}
                     Some(Event::Reshaped) => {
-                        tracing::info!("the media has changed its shape: starting the next file");
+                        tracing::info!("format changed; starting a new file");
                         return RunOutcome::Reshaped;
                     }
                     Some(Event::Failed(why)) => {

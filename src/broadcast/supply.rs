@@ -473,9 +473,9 @@ impl Supply {
         }
         let session = self.publisher();
         if stale {
-            tracing::info!(session, "no more media: stale");
+            tracing::info!(session, "publisher is stale: no media arrives");
         } else if self.is_live() {
-            tracing::info!(session, "media flows again");
+            tracing::info!(session, "media is arriving again");
         }
     }
 

@@ -89,9 +89,7 @@ fn happened(event: &Event) -> String {
         Event::Track(kind, codec) => format!("first frame of {kind}: {codec}"),
         Event::Rendition { kind, name, codec } => format!("first frame of {kind}_{name}: {codec}"),
         Event::Stalled => "stalled: media goes in, and nothing comes out".to_owned(),
-        Event::Reshaped => {
-            "the media has changed its shape: the server would begin anew".to_owned()
-        }
+        Event::Reshaped => "the format has changed: the server would start a new file".to_owned(),
         Event::Resumed => "media comes out again".to_owned(),
         Event::Failed(reason) => format!("failed: {reason}"),
         Event::Ended => "ended".to_owned(),

@@ -182,14 +182,14 @@ impl Tap {
             self.counters.codec_changed.store(true, Relaxed);
             return false;
         }
-        if self.limits.fixed
-            && let Some(present) = &self.caps
-            && shape(present) != shape(caps)
-        {
-            self.counters.reshaped.store(true, Relaxed);
-            return false;
-        }
         if self.caps.as_ref() != Some(caps) {
+            if self.limits.fixed
+                && let Some(present) = &self.caps
+                && shape(present) != shape(caps)
+            {
+                self.counters.reshaped.store(true, Relaxed);
+                return false;
+            }
             source.set_caps(Some(caps)); // queued like a buffer
             self.caps = Some(caps.clone());
         }

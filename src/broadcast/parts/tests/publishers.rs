@@ -280,3 +280,17 @@ fn a_stop_ends_everybody_and_everything() {
         "stop record",
     ]);
 }
+
+#[test]
+fn after_a_frame_that_is_too_large_a_keyframe_is_requested() {
+    let mut broadcast = Broadcast::new(plan());
+    let publisher = broadcast.live(VIDEO);
+    let event = MediaEvent::Oversized {
+        input: broadcast.publishers[&publisher].id,
+        kind: Kind::Video,
+        bytes: 9 << 20,
+    };
+    let actions = broadcast.parts.media(event, broadcast.now);
+    broadcast.perform(actions);
+    broadcast.expect(&["publisher 1 begins", "keyframe of 1"]);
+}
