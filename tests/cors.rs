@@ -103,7 +103,7 @@ fn illegal_names_are_not_found() {
     let server = Server::start(&[]);
     let long = "a".repeat(300);
     for name in [
-        "..", ".", "", "a%2Fb", "%00", "a%0ab", ".hidden", "s", "a/b", "\u{7f}", &long,
+        "..", ".", "a%2Fb", "%00", "a%0ab", ".hidden", "s", "a/b", "\u{7f}", &long,
     ] {
         for role in ["whip", "whep"] {
             let reply = server.post_offer(&format!("/{role}/{name}"), &fixture("obs-media-level"));
@@ -115,6 +115,9 @@ fn illegal_names_are_not_found() {
             );
         }
     }
+    // A slash at the end is no name: the endpoint is the one that takes it from elsewhere.
+    let nameless = server.post_offer("/whip/", &fixture("obs-media-level"));
+    assert_eq!(nameless.expect(401).problem(), "name-missing");
     assert_eq!(server.count("broadcasts"), 0);
 }
 
