@@ -10,7 +10,8 @@ pub(crate) fn run_alone(test: &str) {
 }
 
 /// Runs an ignored test of this program in a network namespace of its own, as its administrator.
-/// Does nothing where the system gives no namespaces, such as in most containers.
+/// Skips it where the system gives no namespaces, such as in most containers.
+#[expect(clippy::print_stdout, reason = "a test says that it is skipped")]
 pub(crate) fn run_in_namespace(test: &str) {
     let unshare = || {
         let mut command = Command::new("unshare");
@@ -22,7 +23,11 @@ pub(crate) fn run_in_namespace(test: &str) {
         let mut command = unshare();
         command.arg(env::current_exe().unwrap());
         run_ignored(command, test);
+        return;
     }
+    let required = env::var_os("TEST_NAMESPACES").is_some_and(|value| value == "required");
+    assert!(!required, "{test}: the system gives no namespaces");
+    println!("skipped: {test} needs a namespace");
 }
 
 /// Runs `ip` with these arguments.

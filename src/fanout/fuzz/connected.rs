@@ -238,7 +238,7 @@ mod tests {
 
     /// What a vanished viewer is sent would wait for address resolution, in everybody's buffer.
     #[test]
-    fn a_viewer_gets_nothing_while_it_is_silent_and_a_keyframe_when_it_is_back() {
+    fn a_viewer_gets_nothing_while_it_is_silent_and_more_once_it_is_back() {
         let mut peer = Adversary::new(Direction::RecvOnly).unwrap();
         let (events, mut received) = mpsc::channel(16);
         let (mut stage, answer) = Stage::new(&peer.offer, events).unwrap();

@@ -5,11 +5,13 @@
 //! [`super::srtp`]); str0m maintains the connection. A session does nothing on its own: a fan-out worker (viewers) or
 //! a task (publishers) gives it datagrams and time, and takes its reports.
 
+mod credentials;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod ice;
 mod incoming;
 mod keys;
+mod output;
 #[cfg(test)]
 mod tests;
 
@@ -20,10 +22,10 @@ use std::{
 };
 
 use str0m::{
-    Candidate, Event as RtcEvent, IceCreds, Input, Output, Rtc, RtcError,
+    Candidate, IceCreds, Input, Rtc, RtcError,
     media::Rid,
     net::{Protocol, Receive},
-    rtp::{RawPacket, RtpPacket, rtcp::Rtcp},
+    rtp::{RtpPacket, rtcp::Rtcp},
 };
 use tracing::Span;
 
@@ -31,8 +33,9 @@ use tracing::Span;
 pub(crate) use self::incoming::rtp_stream;
 pub(crate) use self::incoming::{EXTENSIONS, Incoming};
 use self::{
+    credentials::{local_credentials, refused, transport},
     ice::{Answered, Check, Credentials, Ice},
-    keys::{CERTIFICATE, Exported, KeySlot, NEW_SLOT, PROVIDER},
+    keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER},
 };
 use super::{
     End, sdp, srtp,
@@ -49,8 +52,6 @@ const DATAGRAM_BYTES_MAX: usize = 9216;
 /// The two ends of the connection, as str0m sees them: for it the peer never moves (RFC 5737).
 const STAND_IN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
 const PEER_STAND_IN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 9);
-/// Time between two claims to the address that is sent to, while it gives signs of life.
-const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Shortest time between two checks that str0m is shown; it misses them after 15 s.
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -401,130 +402,6 @@ impl PeerSession {
     pub(crate) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)
     }
-
-    fn finish(
-        &mut self,
-        now: Instant,
-        result: Result<(), RtcError>,
-        from: Option<SocketAddr>,
-        reports: &mut Vec<Report>,
-    ) {
-        match result {
-            Ok(()) => self.poll(now, from, reports),
-            Err(error) => {
-                tracing::debug!(parent: &self.span, %error, "session failed");
-                reports.push(Report::Closed(End::Failed));
-            }
-        }
-    }
-
-    fn poll(&mut self, now: Instant, from: Option<SocketAddr>, reports: &mut Vec<Report>) {
-        loop {
-            match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => {
-                    self.wake = at;
-                    break;
-                }
-                Ok(Output::Transmit(datagram)) => self.send(&datagram.contents),
-                Ok(Output::Event(event)) => self.event(now, event, from, reports),
-                Err(error) => {
-                    tracing::debug!(parent: &self.span, %error, "session failed");
-                    reports.push(Report::Closed(End::Failed));
-                    return;
-                }
-            }
-        }
-        if self.ice.proven().is_some()
-            && let Some(sender) = self.connected.take()
-        {
-            reports.push(Report::Connected(sender));
-        }
-        if !self.rtc.is_alive() {
-            reports.push(Report::Closed(End::PeerClosed));
-        }
-    }
-
-    /// Sends what str0m has written.
-    fn send(&mut self, datagram: &[u8]) {
-        // Checks are answered already, and with the peer's real address.
-        if stun::is_stun(datagram) {
-            return;
-        }
-        if let Some(ends) = self.ice.destination(datagram.len()) {
-            self.port.send(ends, datagram, datagram.len());
-        }
-    }
-
-    /// Notes a sign of life, which is consent only from where the session's media goes (RFC 7675
-    /// §5.1).
-    fn hear(&mut self, now: Instant, from: Option<SocketAddr>) {
-        let Some(AddressPair { remote, .. }) = self.ice.proven() else {
-            return;
-        };
-        if from != Some(remote) {
-            return;
-        }
-        self.ice.hear(now, remote);
-        if now.saturating_duration_since(self.claimed) >= CLAIM_INTERVAL {
-            self.claimed = now;
-            self.bind(remote, now);
-        }
-        self.heard = now;
-    }
-
-    fn event(
-        &mut self,
-        now: Instant,
-        event: RtcEvent,
-        from: Option<SocketAddr>,
-        reports: &mut Vec<Report>,
-    ) {
-        match event {
-            RtcEvent::Connected => {
-                let Some((sender, verifier)) = self.keys() else {
-                    reports.push(Report::Closed(End::Failed));
-                    return;
-                };
-                self.verifier = Some(verifier);
-                self.connected = Some(Box::new(sender));
-                self.ice.handshake_done();
-                self.expect_response();
-                if let Some(path) = self.ice.proven() {
-                    self.bind(path.remote, now);
-                }
-            }
-            RtcEvent::RtpPacket(packet) => {
-                self.hear(now, from);
-                // Wherever it comes from: it is authentic and no repetition, and consent only
-                // matters to those who are sent media.
-                self.heard = now;
-                reports.push(Report::Rtp(Box::new(packet)));
-            }
-            RtcEvent::RawPacket(packet) => {
-                if let RawPacket::RtcpRx(rtcp) = *packet {
-                    self.hear(now, from);
-                    reports.push(Report::Rtcp(Box::new(rtcp)));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The sender that encrypts for the peer, and the verifier of its packets.
-    fn keys(&self) -> Option<(srtp::Sender, srtp::Verifier)> {
-        let Exported {
-            material,
-            profile,
-            client,
-        } = self.keys.get()?;
-        let key = |client| srtp::MasterKey::from_dtls(material, *profile, client);
-        let sender = key(*client).and_then(|key| srtp::Sender::new(&key));
-        let verifier = key(!client).and_then(|key| srtp::Verifier::new(&key));
-        sender
-            .and_then(|sender| Ok((sender, verifier?)))
-            .inspect_err(|error| tracing::warn!(parent: &self.span, %error, "no SRTP keys"))
-            .ok()
-    }
 }
 
 impl Drop for PeerSession {
@@ -537,53 +414,4 @@ impl Drop for PeerSession {
             self.port.release_address(*address, self.route.session());
         }
     }
-}
-
-fn local_credentials() -> Result<([u8; UFRAG_CHARS], IceCreds), sdp::Error> {
-    let ufrag = random_ice_chars::<UFRAG_CHARS>()?;
-    // RFC 8445 §5.3 asks for at least 128 random bits: 24 characters carry 144.
-    let pass = text(&random_ice_chars::<24>()?);
-    Ok((
-        ufrag,
-        IceCreds {
-            ufrag: text(&ufrag),
-            pass,
-        },
-    ))
-}
-
-fn transport(local: IceCreds, fingerprint: Vec<u8>, port: &Port) -> sdp::Transport {
-    sdp::Transport {
-        ice_ufrag: local.ufrag,
-        ice_pwd: local.pass,
-        ice_lite: true,
-        fingerprint,
-        candidates: port.candidates(),
-        extensions_used: &[],
-        feedback_used: &[],
-    }
-}
-
-fn refused(error: impl std::fmt::Display) -> sdp::Error {
-    sdp::Error::Unsupported(format!(
-        "the offer's transport parameters are unusable: {error}"
-    ))
-}
-
-/// Characters allowed in ICE credentials (RFC 8839 §5.4): 64, so six random bits each.
-const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn random_ice_chars<const N: usize>() -> Result<[u8; N], sdp::Error> {
-    let mut random = [0; N];
-    getrandom::fill(&mut random).map_err(refused)?;
-    Ok(random.map(|byte| {
-        ICE_CHARS
-            .get(usize::from(byte & 63))
-            .copied()
-            .unwrap_or(b'A')
-    }))
-}
-
-fn text(chars: &[u8]) -> String {
-    String::from_utf8_lossy(chars).into_owned()
 }
