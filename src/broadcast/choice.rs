@@ -165,7 +165,8 @@ impl Situation {
             return wants.misfit(original.codec, &Demands::default());
         }
         let joins = wants.kind == Kind::Video && wants.codec.is_none();
-        let sparse = (joins && self.sparse_keyframes).then_some(Misfit::SparseKeyframes);
+        let needs_keyframe = joins || original.demands.keyless;
+        let sparse = (needs_keyframe && self.sparse_keyframes).then_some(Misfit::SparseKeyframes);
         wants.misfit(original.codec, &original.demands).or(sparse)
     }
 

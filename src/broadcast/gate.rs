@@ -15,7 +15,7 @@ use crate::{
     awake,
     fanout::Rendition,
     ingest::{LayerSink, Sinks},
-    media::{Codec, FrameSink, Kind},
+    media::{Codec, Frame, FrameSink, Kind, recovery},
     pipeline::{EncodedStream, EncodedStreams, TrackOutlet, TrackSinks},
 };
 
@@ -186,17 +186,24 @@ impl Gate {
                 }
                 return;
             }
-            if frame.keyframe {
+            let waits = !started.load(Ordering::Relaxed);
+            let begins = frame.keyframe || waits && is_recovery_point(&frame);
+            if begins {
                 started.store(true, Ordering::Relaxed);
             }
             if started.load(Ordering::Relaxed) {
-                let keyframe = frame.keyframe;
                 gate.pass();
                 next(frame);
-                if keyframe {
+                if begins {
                     report(MediaEvent::Started { input, kind, codec });
                 }
             }
         })
     }
+}
+
+/// Whether decoders other than browsers can start with this frame.
+fn is_recovery_point(frame: &Frame) -> bool {
+    let payloads = frame.ranges().filter_map(|range| frame.data.get(range));
+    recovery::in_payloads(frame.codec, payloads)
 }

@@ -5,8 +5,20 @@ use std::time::{Duration, Instant};
 
 /// Shortest time between two requests to an input, or to the encoders of a pipeline.
 pub(super) const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+/// An input that refreshes its picture gradually makes no keyframes unless it is asked: it is asked
+/// after this long.
+const GRADUAL_GOP_MAX: Duration = Duration::from_secs(2);
 /// How long an input may take to answer a keyframe request.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How far apart keyframes may be. `configured` is the operator's choice.
+pub(super) fn gop_max(configured: Duration, gradual: bool) -> Duration {
+    if gradual {
+        configured.min(GRADUAL_GOP_MAX)
+    } else {
+        configured
+    }
+}
 
 /// Keyframe requests: at most one per [`REQUEST_INTERVAL`] is passed on. Further ones are merged
 /// into one at the end of the interval.

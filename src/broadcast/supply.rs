@@ -15,7 +15,7 @@ use super::{
     action::{Action, InputStart, RunStart, Work},
     choice::Original,
     gate::InputId,
-    keyframes::{KeyframeRequests, KeyframeWatch},
+    keyframes::{self, KeyframeRequests, KeyframeWatch},
     rules::Rules,
     slot::{RunEnd, Slot, SlotId},
     status::{PipelineFigures, State},
@@ -256,12 +256,12 @@ impl Supply {
             .is_some_and(|at| now.saturating_duration_since(at) < FLOWING);
         let keyframe_at = if flowing { demands.keyframe_at } else { None };
         let was_sparse = self.watch.is_sparse();
-        let gop_max = self.plan.gop_max;
+        let gop_max = keyframes::gop_max(self.plan.gop_max, demands.gradual);
         if self.watch.look(now, keyframe_at, gop_max) {
             self.requests.want();
         }
         if self.watch.is_sparse() && !was_sparse {
-            tracing::info!(?gop_max, "keyframes from the source are too far apart");
+            tracing::info!(?gop_max, demands.gradual, "keyframes are too far apart");
         }
     }
 

@@ -12,6 +12,7 @@ pub mod nal;
 mod obu;
 pub(crate) mod opus;
 pub mod order;
+pub mod recovery;
 pub mod rtp;
 mod token_bucket;
 

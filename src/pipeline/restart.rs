@@ -1,5 +1,5 @@
 //! A source of a track begins, or another one goes on, whose pictures do not build on those before:
-//! what it sends is taken from its first keyframe on, which is asked for.
+//! what it sends is taken from its first keyframe or recovery point on, which is asked for.
 
 use std::{sync::Mutex, time::Instant};
 
@@ -7,7 +7,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::keyframe_request;
-use crate::media::{Codec, keyframe, nal::Separation};
+use crate::media::{Codec, keyframe, nal::Separation, recovery};
 
 /// Name of the event in front of the first buffer of the other source.
 const NAME: &str = "AerialRestart";
@@ -42,7 +42,8 @@ pub(crate) fn announce_flagged(pad: &gst::Pad) {
     });
 }
 
-/// Drops what arrives at `pad` from another source before its first keyframe, and asks for one.
+/// Drops what arrives at `pad` from another source before its first keyframe or recovery point, and
+/// asks for a keyframe.
 pub(super) fn gate_pad(pad: &gst::Pad, codec: Codec) {
     let gate = Mutex::new(KeyframeGate::Open);
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
@@ -56,13 +57,10 @@ pub(super) fn gate_pad(pad: &gst::Pad, codec: Codec) {
                 *gate = KeyframeGate::Closed { asked: None };
             }
             Some(gst::PadProbeData::Buffer(buffer)) => {
-                let starts =
-                    |bytes: &[u8]| keyframe::in_beginning(codec, Separation::of(bytes), bytes);
                 // An unreadable buffer is for the parser to judge.
                 let starts = || {
-                    buffer
-                        .map_readable()
-                        .map_or(Some(true), |bytes| starts(&bytes))
+                    let bytes = buffer.map_readable();
+                    bytes.map_or(Some(true), |bytes| begins(codec, &bytes))
                 };
                 if gate.drops(pad, starts) {
                     // Not Drop: with gstreamer-rs 0.24 it makes GStreamer 1.22 free the buffer twice.
@@ -73,6 +71,13 @@ pub(super) fn gate_pad(pad: &gst::Pad, codec: Codec) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+/// Whether a decoder can begin with these bytes of a frame; `None` if they do not tell.
+fn begins(codec: Codec, bytes: &[u8]) -> Option<bool> {
+    let separation = Separation::of(bytes);
+    let starts = keyframe::in_beginning(codec, separation, bytes)?;
+    Some(starts || recovery::is_recovery_point(codec, separation, bytes))
 }
 
 /// Whether buffers pass.

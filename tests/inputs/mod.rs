@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 mod framing;
 mod picture;
+mod refresh;
 mod shape;
 mod streams;
 

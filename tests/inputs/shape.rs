@@ -129,7 +129,12 @@ pub(super) const H264_PARAMETERS: &str =
 
 /// A well-behaved publisher's sound.
 pub(super) fn tone() -> Vec<Scripted> {
-    Stream::AUDIO.send(encode::tone(SOUND, "20", ""))
+    tone_of(SOUND)
+}
+
+/// As long a sound.
+pub(super) fn tone_of(seconds: u32) -> Vec<Scripted> {
+    Stream::AUDIO.send(encode::tone(seconds, "20", ""))
 }
 
 /// A shape whose sound is as usual.

@@ -84,8 +84,12 @@ fn codec(name: &str) -> Codec {
     Codec::from_encoding_name(name).unwrap_or_else(|| panic!("no such codec: {name}"))
 }
 
-/// `h264:high@4+b`.
+/// `h264:high@4+b+k`.
 fn encoding(text: &str) -> (Codec, Demands) {
+    let (text, keyless) = match text.strip_suffix("+k") {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
     let (text, reordered) = match text.strip_suffix("+b") {
         Some(text) => (text, true),
         None => (text, false),
@@ -102,6 +106,7 @@ fn encoding(text: &str) -> (Codec, Demands) {
         profile,
         level,
         reordered,
+        keyless,
         ..Demands::default()
     };
     (codec(name), demands)

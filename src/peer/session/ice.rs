@@ -101,7 +101,7 @@ enum Handshake {
 }
 
 /// What becomes of a check.
-pub(super) enum CheckOutcome {
+pub(super) enum Check {
     /// It is not authentic.
     Forged,
     /// Its address is one too many.
@@ -150,28 +150,23 @@ impl Ice {
     }
 
     /// Answers a connectivity check.
-    pub(super) fn check(
-        &mut self,
-        now: Instant,
-        ends: AddressPair,
-        datagram: &[u8],
-    ) -> CheckOutcome {
+    pub(super) fn check(&mut self, now: Instant, ends: AddressPair, datagram: &[u8]) -> Check {
         let source = ends.remote;
         let Ok(message) = StunMessage::parse(datagram) else {
-            return CheckOutcome::Forged;
+            return Check::Forged;
         };
         let Credentials { local, remote } = &self.credentials;
         if !message.is_binding_request()
             || message.split_username() != Some((&local.ufrag, &remote.ufrag))
         {
-            return CheckOutcome::Forged;
+            return Check::Forged;
         }
         let known = self.known.contains(&source);
         if !known && self.newcomers.left(now) < 1.0 {
-            return CheckOutcome::Refused;
+            return Check::Refused;
         }
         if !message.verify(local.pass.as_bytes(), hmac) {
-            return CheckOutcome::Forged;
+            return Check::Forged;
         }
         if !known {
             self.newcomers.take(1.0, now);
@@ -184,7 +179,7 @@ impl Ice {
             StunMessage::binding_reply(message.trans_id(), source)
         };
         let Some(reply) = written(reply, &local.pass) else {
-            return CheckOutcome::Forged;
+            return Check::Forged;
         };
         let nominates = message.use_candidate() && !conflict;
         let forgotten = self.learn(source);
@@ -194,7 +189,7 @@ impl Ice {
         } else {
             self.follow(now, ends);
         }
-        CheckOutcome::Authentic(Answered {
+        Check::Authentic(Answered {
             reply,
             forgotten,
             nominates,

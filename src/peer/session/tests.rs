@@ -18,7 +18,7 @@ use super::{
     Incoming, PeerSession, Report,
     fuzz::peer::{Adversary, port},
     ice::hmac,
-    ice::{Answered, CheckOutcome},
+    ice::{Answered, Check},
 };
 use crate::{
     peer::{
@@ -268,17 +268,16 @@ fn forged_checks_are_not_answered() {
     check[changed] ^= 1;
     assert!(matches!(
         ice.check(now, source.into(), &check),
-        CheckOutcome::Forged
+        Check::Forged
     ));
     check[changed] ^= 1;
-    let CheckOutcome::Authentic(Answered { reply, .. }) = ice.check(now, source.into(), &check)
-    else {
+    let Check::Authentic(Answered { reply, .. }) = ice.check(now, source.into(), &check) else {
         panic!("authentic");
     };
     assert_eq!(reply[..2], [1, 1]);
     assert!(matches!(
         ice.check(now, source.into(), &[0; 20]),
-        CheckOutcome::Forged
+        Check::Forged
     ));
 }
 

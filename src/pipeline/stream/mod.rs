@@ -20,7 +20,7 @@ mod writer;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gop::BufferedGop;
@@ -77,10 +77,24 @@ struct State {
     frames: u64,
     bytes: u64,
     reordered: bool,
+    gradual: bool,
+    keyless: bool,
     keyframe_at: Option<Instant>,
     frame_at: Option<Instant>,
     origin: Option<String>,
 }
+
+/// Whether a decoder can start with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StartPoint {
+    No,
+    /// Its pictures are whole once the encoder has renewed every part. Not for browsers.
+    Recovery,
+    Keyframe,
+}
+
+/// A stream without keyframes for this long, and with recovery points, is refreshed gradually.
+const GRADUAL_AFTER: Duration = Duration::from_millis(1500);
 
 /// What a stream demands of decoders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +106,11 @@ pub struct Demands {
     pub level: Option<String>,
     /// Whether frames arrive in another order than they are shown in: there are B-frames.
     pub reordered: bool,
-    /// When the newest keyframe of the current writer arrived.
+    /// Whether the picture is refreshed gradually, without keyframes.
+    pub gradual: bool,
+    /// Whether it began with a recovery point, and no keyframe has come: no browser has a picture.
+    pub keyless: bool,
+    /// When the newest keyframe of the current writer arrived, or its first recovery point.
     pub keyframe_at: Option<Instant>,
     /// When its newest frame arrived.
     pub frame_at: Option<Instant>,
@@ -185,6 +203,8 @@ impl EncodedStream {
             profile: named("profile"),
             level: named("level"),
             reordered: state.reordered,
+            gradual: state.gradual,
+            keyless: state.keyless,
             keyframe_at: state.keyframe_at,
             frame_at: state.frame_at,
             origin: state.origin.clone(),
@@ -196,6 +216,7 @@ impl EncodedStream {
         let mut state = self.state();
         state.caps = None;
         state.reordered = false;
+        (state.gradual, state.keyless) = (false, false);
     }
 
     /// Caps of the newest writer, as text.
@@ -293,7 +314,8 @@ impl EncodedStream {
     }
 
     /// One encoded frame, with its times on the shared clock and base time.
-    fn push(&self, writer: u64, mut buffer: gst::Buffer, keyframe: bool) {
+    fn push(&self, writer: u64, mut buffer: gst::Buffer, start: StartPoint) {
+        let starts = start != StartPoint::No;
         let mut state = self.state();
         let state = &mut *state;
         let now = awake::now();
@@ -301,7 +323,7 @@ impl EncodedStream {
             let frame = LayerFrame {
                 writer,
                 bytes: buffer.size(),
-                keyframe,
+                keyframe: starts,
             };
             match layers.look(state.writer, frame, now) {
                 LayerVerdict::Pass => {}
@@ -319,18 +341,28 @@ impl EncodedStream {
         }
         state.frames += 1;
         state.frame_at = Some(now);
-        if keyframe {
-            state.keyframe_at = state.frame_at;
+        match start {
+            StartPoint::Keyframe => {
+                state.keyframe_at = Some(now);
+                state.keyless = false;
+            }
+            StartPoint::Recovery => {
+                state.keyless |= state.keyframe_at.is_none();
+                let keyframe_at = *state.keyframe_at.get_or_insert(now);
+                let late = now.saturating_duration_since(keyframe_at) >= GRADUAL_AFTER;
+                state.gradual |= late;
+            }
+            StartPoint::No => {}
         }
         state.bytes += buffer.size() as u64;
         let mut wanted = false;
         state.taps.retain_mut(|tap| {
-            let outcome = tap.push(codec, caps, &buffer, keyframe);
+            let outcome = tap.push(codec, caps, &buffer, starts);
             wanted |= outcome == tap::TapOutcome::KeyframeWanted;
             outcome != tap::TapOutcome::Gone
         });
         if self.shared.cached {
-            state.gop.push(buffer, keyframe);
+            state.gop.push(buffer, start);
         }
         if wanted {
             self.want_keyframe();
@@ -349,6 +381,7 @@ impl State {
         self.layers = None;
         self.gop.clear();
         self.reordered = false;
+        (self.gradual, self.keyless) = (false, false);
         (self.keyframe_at, self.frame_at) = (None, None);
         (self.origin, self.newest) = (None, None);
         for tap in &mut self.taps {

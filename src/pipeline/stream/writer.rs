@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{super::clock, EncodedStream};
-use crate::media::{Codec, keyframe, nal::Separation, order};
+use super::{super::clock, EncodedStream, StartPoint};
+use crate::media::{Codec, keyframe, nal::Separation, order, recovery};
 
 /// Hands everything that passes `pad` to `stream`, which then ignores older writers.
 pub(crate) fn tap_pad(pad: &gst::Pad, stream: &EncodedStream, codec: Codec) {
@@ -95,31 +95,42 @@ impl StreamWriter {
         let pts = due(buffer.pts())
             .unwrap_or_else(|| gst::ClockTime::try_from(clock::running_time()).unwrap_or_default());
         let dts = self.decoding_time(pts, due(buffer.dts()));
-        let keyframe = self.starts_here(buffer);
+        let start = self.start_point(buffer);
         self.look_at_order(buffer);
         // Shares the memory; only times and flags are its own.
         let mut buffer = buffer.copy();
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(pts);
             buffer.set_dts(dts);
-            if keyframe {
-                buffer.unset_flags(gst::BufferFlags::DELTA_UNIT);
-            } else {
+            if start == StartPoint::No {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            } else {
+                buffer.unset_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
-        self.stream.push(self.number, buffer, keyframe);
+        self.stream.push(self.number, buffer, start);
     }
 
     /// Whether a decoder can start with this frame. The flag decides only where the bytes do not
     /// say.
-    fn starts_here(&self, buffer: &gst::BufferRef) -> bool {
+    fn start_point(&self, buffer: &gst::BufferRef) -> StartPoint {
         let separation = |bytes: &[u8]| self.separation.unwrap_or_else(|| Separation::of(bytes));
-        let read = buffer
-            .map_readable()
-            .ok()
-            .and_then(|bytes| keyframe::in_frame(self.codec, separation(&bytes), &bytes));
-        read.unwrap_or_else(|| !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT))
+        let bytes = buffer.map_readable().ok();
+        let read = bytes
+            .as_ref()
+            .and_then(|bytes| keyframe::in_frame(self.codec, separation(bytes), bytes));
+        let is_delta = || buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        if read.unwrap_or_else(|| !is_delta()) {
+            return StartPoint::Keyframe;
+        }
+        let recovers = bytes.is_some_and(|bytes| {
+            recovery::is_recovery_point(self.codec, separation(&bytes), &bytes)
+        });
+        if recovers {
+            StartPoint::Recovery
+        } else {
+            StartPoint::No
+        }
     }
 
     /// Notes the first B-frame.

@@ -1,0 +1,40 @@
+//! Streams without keyframes, as drones and cameras send them: one at the beginning, then each
+//! picture renews a part of itself, and a recovery point says where a round begins.
+
+use super::{
+    check,
+    encode::{self, PAY_H264},
+    picture::Size,
+    shape::{Shape, Stream, h264, tone_of},
+};
+
+const SECONDS: u16 = 8;
+
+/// Round after round of 20 pictures, after a keyframe that may be lost.
+fn refreshing(name: &str, lost: u32) -> Shape {
+    let encoder =
+        "x264enc tune=zerolatency speed-preset=ultrafast intra-refresh=true key-int-max=20
+        ! video/x-h264,profile=constrained-baseline";
+    let count = SECONDS * 30;
+    let mut packets = encode::pictures(0..count, Size::SMALL, encoder, PAY_H264);
+    packets.retain(|packet| packet.timestamp >= lost * 3000);
+    let mut shape = h264(name, Stream::VIDEO.send(packets));
+    shape
+        .packets
+        .retain(|packet| packet.payload_type == super::shape::VIDEO);
+    shape.packets.extend(tone_of(SECONDS.into()));
+    shape.expected.last = count - 1;
+    shape
+}
+
+#[test]
+fn streams_without_keyframes_play_from_a_recovery_point() {
+    let whole = refreshing("refresh", 0);
+    let mut late = refreshing("refresh-late", 5);
+    // The rendition, once it has started, drops what it cannot keep up with.
+    late.expected.missing = 60;
+    late.expected.unclean = 25;
+    late.expected.last -= 30;
+    late.expected.asked = true;
+    check("refresh", &[whole, late]);
+}
