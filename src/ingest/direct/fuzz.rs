@@ -88,8 +88,8 @@ fn in_order(codec: Codec, seen: &Arc<AtomicU64>) -> StreamInput {
         sink: Arc::new(move |packet: Packet| {
             let before = next.swap(packet.sequence + 1, Ordering::Relaxed);
             let back = before.saturating_sub(packet.sequence);
-            // Another SSRC has its own numbers; its first packet says that others are missing.
-            let in_order = back == 0 || back > JUMP || packet.gap;
+            // Another SSRC has its own numbers; its first packet says so.
+            let in_order = back == 0 || back > JUMP || packet.gap || packet.restart;
             assert!(in_order, "{before} {}", packet.sequence);
             seen.fetch_add(1, Ordering::Relaxed);
         }),

@@ -101,7 +101,7 @@ enum Handshake {
 }
 
 /// What becomes of a check.
-pub(super) enum Check {
+pub(super) enum CheckOutcome {
     /// It is not authentic.
     Forged,
     /// Its address is one too many.
@@ -150,23 +150,28 @@ impl Ice {
     }
 
     /// Answers a connectivity check.
-    pub(super) fn check(&mut self, now: Instant, ends: AddressPair, datagram: &[u8]) -> Check {
+    pub(super) fn check(
+        &mut self,
+        now: Instant,
+        ends: AddressPair,
+        datagram: &[u8],
+    ) -> CheckOutcome {
         let source = ends.remote;
         let Ok(message) = StunMessage::parse(datagram) else {
-            return Check::Forged;
+            return CheckOutcome::Forged;
         };
         let Credentials { local, remote } = &self.credentials;
         if !message.is_binding_request()
             || message.split_username() != Some((&local.ufrag, &remote.ufrag))
         {
-            return Check::Forged;
+            return CheckOutcome::Forged;
         }
         let known = self.known.contains(&source);
         if !known && self.newcomers.left(now) < 1.0 {
-            return Check::Refused;
+            return CheckOutcome::Refused;
         }
         if !message.verify(local.pass.as_bytes(), hmac) {
-            return Check::Forged;
+            return CheckOutcome::Forged;
         }
         if !known {
             self.newcomers.take(1.0, now);
@@ -179,7 +184,7 @@ impl Ice {
             StunMessage::binding_reply(message.trans_id(), source)
         };
         let Some(reply) = written(reply, &local.pass) else {
-            return Check::Forged;
+            return CheckOutcome::Forged;
         };
         let nominates = message.use_candidate() && !conflict;
         let forgotten = self.learn(source);
@@ -189,7 +194,7 @@ impl Ice {
         } else {
             self.follow(now, ends);
         }
-        Check::Authentic(Answered {
+        CheckOutcome::Authentic(Answered {
             reply,
             forgotten,
             nominates,

@@ -34,7 +34,7 @@ pub(crate) use self::incoming::rtp_stream;
 pub(crate) use self::incoming::{EXTENSIONS, Incoming};
 use self::{
     credentials::{local_credentials, refused, transport},
-    ice::{Answered, Check, Credentials, Ice},
+    ice::{Answered, CheckOutcome, Credentials, Ice},
     keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER},
 };
 use super::{
@@ -237,12 +237,12 @@ impl PeerSession {
     ) {
         let source = ends.remote;
         let shown = match self.ice.check(now, ends, datagram) {
-            Check::Authentic(answered) => self.checked(now, ends, &answered, datagram),
-            Check::Refused => {
+            CheckOutcome::Authentic(answered) => self.checked(now, ends, &answered, datagram),
+            CheckOutcome::Refused => {
                 self.port.count_refused();
                 return;
             }
-            Check::Forged => {
+            CheckOutcome::Forged => {
                 let Some(proof) = self.ice.respond(now, ends, datagram) else {
                     return;
                 };

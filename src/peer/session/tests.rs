@@ -18,7 +18,7 @@ use super::{
     Incoming, PeerSession, Report,
     fuzz::peer::{Adversary, port},
     ice::hmac,
-    ice::{Answered, Check},
+    ice::{Answered, CheckOutcome},
 };
 use crate::{
     peer::{
@@ -268,16 +268,17 @@ fn forged_checks_are_not_answered() {
     check[changed] ^= 1;
     assert!(matches!(
         ice.check(now, source.into(), &check),
-        Check::Forged
+        CheckOutcome::Forged
     ));
     check[changed] ^= 1;
-    let Check::Authentic(Answered { reply, .. }) = ice.check(now, source.into(), &check) else {
+    let CheckOutcome::Authentic(Answered { reply, .. }) = ice.check(now, source.into(), &check)
+    else {
         panic!("authentic");
     };
     assert_eq!(reply[..2], [1, 1]);
     assert!(matches!(
         ice.check(now, source.into(), &[0; 20]),
-        Check::Forged
+        CheckOutcome::Forged
     ));
 }
 

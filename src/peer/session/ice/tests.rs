@@ -45,9 +45,9 @@ impl Client {
         let check = StunMessage::binding_request(&username, id, true, 7, PRIORITY, nominates);
         let check = written(check, &local.pass).unwrap();
         match self.ice.check(self.now, address(from).into(), &check) {
-            Check::Authentic(answered) => Ok(answered.forgotten),
-            Check::Refused => Err(()),
-            Check::Forged => panic!("it is authentic"),
+            CheckOutcome::Authentic(answered) => Ok(answered.forgotten),
+            CheckOutcome::Refused => Err(()),
+            CheckOutcome::Forged => panic!("it is authentic"),
         }
     }
 
