@@ -4,6 +4,7 @@ mod candidates;
 mod checks;
 mod proxies;
 mod requests;
+mod seats;
 pub(crate) mod spoofed;
 pub(crate) mod strangers;
 

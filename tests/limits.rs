@@ -27,7 +27,7 @@ fn a_publisher_above_its_bit_rate_is_asked_for_less_and_then_ended() {
 
 #[test]
 fn an_offer_alone_starts_no_encoder() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--timeouts.first_check=15s"]);
     let _publisher = Client::live(&server, "a", &clip::H264);
     let source = Client::watch(&server, "a");
     let offer = fixture("chrome-whep-av");

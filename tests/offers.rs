@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     rtc::{Client, clip},
-    support::{Reply, SDP, Server, fixture},
+    support::{Reply, SDP, Server, fixture, wait_for},
 };
 
 fn check_created(reply: &Reply, prefix: &str) {
@@ -337,20 +337,37 @@ fn a_publisher_without_media_cannot_be_watched() {
 fn sessions_beyond_a_limit_are_refused() {
     let server = Server::demo(&["--limits.viewers", "1", "--limits.broadcasts", "1"]);
     let offer = fixture("chrome-whep-av");
-    server.post_offer("/whep/demo", &offer).expect(201);
+    let viewer = Client::watch(&server, "demo");
+    viewer.wait_for_frames(1);
     let reply = server.post_offer("/whep/demo", &offer).expect(503);
     assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
     server
         .post_offer("/whip/a", &fixture("obs-media-level"))
         .expect(503);
     let server = Server::start(&["--limits.sessions", "1"]);
-    server
-        .post_offer("/whip/a", &fixture("obs-media-level"))
-        .expect(201);
+    let _publisher = Client::live(&server, "a", &clip::H264);
     server
         .post_offer("/whip/b", &fixture("obs-media-level"))
         .expect(503);
     assert_eq!(server.count("sessions"), 1);
+}
+
+#[test]
+fn on_a_full_server_the_oldest_session_that_has_not_connected_makes_room() {
+    let server = Server::demo(&["--limits.sessions", "2"]);
+    let publish = |name| server.post_offer(&format!("/whip/{name}"), &fixture("obs-media-level"));
+    let first = publish("a").expect(201).location();
+    let offer = fixture("chrome-whep-av");
+    let second = server.post_offer("/whep/demo", &offer).expect(201);
+    let third = publish("b").expect(201).location();
+    server.get(&first).expect(404);
+    server.get(&second.location()).expect(204);
+    server.get(&third).expect(204);
+    wait_for("end", || (server.ended("yielded") == 1).then_some(()));
+    let viewer = Client::watch(&server, "demo");
+    viewer.wait_for_frames(1);
+    server.get(&second.location()).expect(404);
+    assert_eq!(server.count("sessions"), 2);
 }
 
 #[test]

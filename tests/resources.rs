@@ -14,7 +14,8 @@ use crate::{
 /// A server that may have this many open files, and cannot raise the limit.
 fn limited(files: usize) -> Server {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
-    let program = aerial(&[&arguments[..], &["--demo", "false"]].concat());
+    let patient = ["--demo", "false", "--timeouts.first_check=15s"];
+    let program = aerial(&[&arguments[..], &patient].concat());
     let mut command = Command::new("sh");
     let limit = format!("ulimit -n {files} && exec \"$@\"");
     command

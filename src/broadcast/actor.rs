@@ -210,13 +210,17 @@ impl Actor {
     fn tick(&mut self) {
         let gone = |(number, member): (&u64, &Member)| {
             let pending = member.pending.as_ref()?;
-            pending.reply.is_closed().then_some(*number)
+            let gone = pending.reply.is_closed() || member.session.stop.is_set();
+            gone.then_some(*number)
         };
-        // Clients that left before they were answered.
+        // Clients that left before they were answered, and those that made room on a full server.
         let gone: Vec<u64> = self.members.iter().filter_map(gone).collect();
         for number in gone {
             self.parts.viewer_ended(number);
-            self.forget(number);
+            let member = self.forget(number);
+            if let Some(pending) = member.and_then(|member| member.pending) {
+                respond(pending.reply, Err(Error::Full("sessions")));
+            }
         }
         let actions = self.parts.tick(awake::now());
         self.perform(actions);

@@ -159,6 +159,21 @@ impl Audience {
         self.watching.remove(&session).is_some() || waited
     }
 
+    /// The viewer that makes room when the broadcast is full.
+    pub(super) fn oldest_unconnected(&self) -> Option<u64> {
+        let mut watching = self.watching.iter();
+        let watching = watching.find(|(_, viewer)| !viewer.connected);
+        let waiting = self.waiting.first_key_value();
+        let watching = watching.map(|(session, _)| *session);
+        let waiting = waiting.map(|(session, _)| *session);
+        watching.into_iter().chain(waiting).min()
+    }
+
+    /// Whether a viewer has not been answered yet.
+    pub(super) fn is_waiting(&self, session: u64) -> bool {
+        self.waiting.contains_key(&session)
+    }
+
     /// Removes and returns all viewers that watch.
     pub(super) fn take_watching(&mut self) -> Vec<u64> {
         self.new.clear();

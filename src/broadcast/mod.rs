@@ -16,6 +16,7 @@
 
 mod action;
 mod actor;
+mod attendance;
 mod audience;
 mod bitrate;
 mod choice;
@@ -52,6 +53,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use attendance::AnswerDelivery;
 pub use control::Drawing;
 pub use error::Error;
 pub use event_types::EventKind;
@@ -75,7 +77,7 @@ use crate::{
     awake,
     fanout::Fanout,
     media::Codec,
-    peer::sdp::Choice,
+    peer::{End, sdp::Choice},
     pipeline,
     plan::{Engine, Name},
     resources::{self, Amount, Asker},
@@ -99,6 +101,8 @@ pub struct Created {
     pub session: Arc<Session>,
     /// The SDP answer.
     pub answer: String,
+    /// To be kept until the answer has been written.
+    pub delivery: AnswerDelivery,
 }
 
 /// All broadcasts. Cheap to clone.
@@ -125,6 +129,15 @@ struct Directory {
     broadcasts: BTreeMap<Name, Entry>,
     sessions: HashMap<SessionId, Arc<Session>>,
     actors: JoinSet<()>,
+}
+
+impl Directory {
+    /// The session that makes room when the server is full.
+    fn oldest_unconnected(&self) -> Option<Arc<Session>> {
+        let sessions = self.sessions.values();
+        let unconnected = sessions.filter(|session| !session.is_connected());
+        unconnected.min_by_key(|session| session.number).cloned()
+    }
 }
 
 struct Entry {
@@ -434,7 +447,8 @@ impl Shared {
 
     fn register(&self, session: &Arc<Session>) -> Result<(), Error> {
         let mut directory = self.directory();
-        if directory.sessions.len() >= self.options.sessions_max {
+        let is_full = directory.sessions.len() >= self.options.sessions_max;
+        if is_full && directory.oldest_unconnected().is_none() {
             return Err(Error::Full("sessions"));
         }
         if session.token.is_some() {
@@ -445,6 +459,10 @@ impl Shared {
             if published.len() >= self.options.token_broadcasts_max {
                 return Err(Error::Full("broadcasts of one token"));
             }
+        }
+        if is_full && let Some(oldest) = directory.oldest_unconnected() {
+            directory.sessions.remove(&oldest.id);
+            oldest.stop.end(End::Yielded);
         }
         directory
             .sessions

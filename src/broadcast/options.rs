@@ -10,6 +10,8 @@ use crate::{fanout::ViewerOptions, ingest, plan::Plans};
 pub struct Options {
     /// How long a publisher may take to start and may be silent.
     pub times: Times,
+    /// From the answer to the client's first connectivity check.
+    pub first_check: Duration,
     /// How long viewers wait for a publisher that is gone.
     pub grace: Duration,
     /// Maximum simultaneous sessions.

@@ -120,20 +120,43 @@ impl Parts {
         if state != State::Live && !comes && !waits {
             return Err(self.not_live());
         }
-        if self.audience.len() >= self.viewers_max {
+        if self.is_full() && self.audience.oldest_unconnected().is_none() {
             return Err(Error::Full("viewers"));
         }
         self.renditions.check_requested(requested)
     }
 
-    /// Adds a viewer, which is answered once there is something to watch.
+    /// Adds a viewer, which is answered once there is something to watch. In a full broadcast, one
+    /// that has not connected makes room.
     pub(super) fn watch(&mut self, session: u64, visitor: Visitor, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::from_iter(self.make_room());
         self.audience.arrive(session, visitor, now);
-        let mut actions = self.decide(now);
+        actions.extend(self.decide(now));
         if self.supply.is_on_demand() {
             actions.extend(self.run_source(now));
         }
         actions
+    }
+
+    fn is_full(&self) -> bool {
+        self.audience.len() >= self.viewers_max
+    }
+
+    /// Ends the viewer that has been on its way for longest, if its place is needed.
+    fn make_room(&mut self) -> Option<Action> {
+        if !self.is_full() {
+            return None;
+        }
+        let session = self.audience.oldest_unconnected()?;
+        let waits = self.audience.is_waiting(session);
+        self.audience.remove(session);
+        Some(if waits {
+            let error = Error::Full("viewers");
+            Action::Refuse { session, error }
+        } else {
+            let why = End::Yielded;
+            Action::Close { session, why }
+        })
     }
 
     /// Ends a session at its client's request. `None` if there is no such session.

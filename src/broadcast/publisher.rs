@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Error, RETRY_TAKEN, Reply, Session,
+    ANSWER_TIMEOUT, AnswerDelivery, Created, Error, RETRY_TAKEN, Reply, Session,
     bitrate::{BitrateWatch, Pace},
     keyframes::REQUEST_INTERVAL,
     outcome::Outcome,
@@ -34,6 +34,8 @@ const EVENTS_MAX: usize = 16;
 /// Everything that a publisher's task needs.
 pub(super) struct PublisherTask {
     pub(super) session: Arc<Session>,
+    /// From the answer to the client's first check.
+    pub(super) first_check: Duration,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
     pub(super) sinks: Sinks,
@@ -65,6 +67,8 @@ impl PublisherTask {
                 self.counters.started(Role::Publisher);
                 let connection = PublisherConnection {
                     session: self.session,
+                    first_check: self.first_check,
+                    awaited: true,
                     publisher,
                     commands: self.commands,
                     events,
@@ -86,6 +90,7 @@ impl PublisherTask {
 fn stopped(session: &Session, end: End) -> Error {
     match end {
         End::Shutdown => Error::Stopping,
+        End::Yielded => Error::Full("sessions"),
         _ => Error::Taken {
             name: session.broadcast.clone(),
             retry_after: RETRY_TAKEN,
@@ -96,6 +101,10 @@ fn stopped(session: &Session, end: End) -> Error {
 /// A session that has its answer.
 struct PublisherConnection {
     session: Arc<Session>,
+    /// From the answer to the client's first check.
+    first_check: Duration,
+    /// Until that check.
+    awaited: bool,
     publisher: Publisher,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
@@ -114,6 +123,7 @@ impl PublisherConnection {
         let created = Created {
             session: Arc::clone(&self.session),
             answer,
+            delivery: AnswerDelivery::new(&self.session.attendance),
         };
         let end = if reply.send(Ok(created)).is_ok() {
             self.follow().await
@@ -144,6 +154,7 @@ impl PublisherConnection {
                     Some(Event::Connected) => {
                         let now = awake::now();
                         self.pulse.send_modify(|pulse| pulse.connected = Some(now));
+                        self.session.connected();
                         tracing::debug!("publisher connected");
                     }
                     Some(Event::Track(kind, codec)) => {
@@ -174,6 +185,10 @@ impl PublisherConnection {
             pulse.last_packet = received.last_packet;
             changed
         });
+        self.awaited = self.awaited && !self.publisher.is_checked();
+        if self.awaited && self.session.is_missed(self.first_check) {
+            return Some(End::NoCheck);
+        }
         match self.bitrate.look(awake::now(), &received) {
             Pace::Fine => None,
             Pace::AskFor(bitrate) => {

@@ -2,7 +2,10 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,6 +15,7 @@ use tracing::field;
 
 use super::{
     Error,
+    attendance::Attendance,
     event_types::{EventKind, EventStreams},
     tracks::BroadcastTrack,
 };
@@ -148,6 +152,8 @@ pub struct Session {
     event_streams: Mutex<EventStreams>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: Stop,
+    pub(super) attendance: Attendance,
+    connected: AtomicBool,
     allowance: Mutex<TokenBucket>,
     span: tracing::Span,
     _share: Arc<Share>,
@@ -194,6 +200,8 @@ impl Session {
             event_streams: Mutex::default(),
             commands,
             stop: Stop::default(),
+            attendance: Attendance::default(),
+            connected: AtomicBool::new(false),
             allowance: Mutex::new(TokenBucket::new(RATE, BURST, awake::now())),
             span,
             _share: Arc::clone(&applicant.share),
@@ -255,16 +263,33 @@ impl Session {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a PATCH.
+    /// Whether the client has given no sign of life over HTTP for this long since its answer.
+    pub(super) fn is_missed(&self, limit: Duration) -> bool {
+        self.attendance.is_missed(limit, awake::now())
+    }
+
+    /// Notes that its connection is up.
+    pub(super) fn connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its connection has come up.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Counts a PATCH, which is a sign of life.
     ///
     /// # Errors
     /// [`Error::TooOften`] if there have been too many.
     pub fn allow(&self) -> Result<(), Error> {
+        let now = awake::now();
         let mut allowance = self
             .allowance
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if allowance.take(1.0, awake::now()) {
+        if allowance.take(1.0, now) {
+            self.attendance.note(now);
             Ok(())
         } else {
             Err(Error::TooOften)

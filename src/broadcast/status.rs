@@ -218,10 +218,12 @@ pub struct BroadcastCounters {
 }
 
 /// Every reason for which a session ends, with its name in metrics and API.
-const ENDS: [(End, &str); 10] = [
+const ENDS: [(End, &str); 12] = [
     (End::Deleted, "deleted"),
     (End::PeerClosed, "peer_closed"),
+    (End::NoCheck, "no_check"),
     (End::ConnectTimeout, "connect_timeout"),
+    (End::Yielded, "yielded"),
     (End::Vanished, "vanished"),
     (End::NoMedia, "no_media"),
     (End::BitrateExceeded, "bitrate_exceeded"),

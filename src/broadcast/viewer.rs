@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::sleep,
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{
-    ANSWER_TIMEOUT, Created, Error, RETRY_MISSING, Reply, Session,
+    ANSWER_TIMEOUT, AnswerDelivery, Created, Error, RETRY_MISSING, Reply, Session,
+    attendance::LOOK_INTERVAL,
     gate::MediaEvent,
     outcome::Outcome,
     session::{Command, SwitchCommand},
@@ -33,6 +34,8 @@ const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
 /// Everything that a viewer's task needs.
 pub(super) struct ViewerTask {
     pub(super) session: Arc<Session>,
+    /// From the answer to the client's first check.
+    pub(super) first_check: Duration,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) offer: Arc<Offer>,
     pub(super) tracks: BroadcastTracks,
@@ -68,6 +71,7 @@ impl ViewerTask {
                 self.counters.started(Role::Viewer);
                 let connection = ViewerConnection {
                     session: self.session,
+                    first_check: self.first_check,
                     viewer,
                     commands: self.commands,
                     events,
@@ -87,6 +91,7 @@ impl ViewerTask {
 fn stopped(session: &Session, end: End) -> Error {
     match end {
         End::Shutdown => Error::Stopping,
+        End::Yielded => Error::Full("sessions"),
         _ => Error::NotLive {
             name: session.broadcast.clone(),
             retry_after: RETRY_MISSING,
@@ -101,6 +106,8 @@ fn watched(track: Option<&BroadcastTrack>) -> Option<(Codec, &fanout::Rendition)
 /// A session that has its answer.
 struct ViewerConnection {
     session: Arc<Session>,
+    /// From the answer to the client's first check.
+    first_check: Duration,
     viewer: Viewer,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
@@ -117,6 +124,7 @@ impl ViewerConnection {
         let created = Created {
             session: Arc::clone(&self.session),
             answer,
+            delivery: AnswerDelivery::new(&self.session.attendance),
         };
         let end = if reply.send(Ok(created)).is_ok() {
             self.follow().await
@@ -140,6 +148,9 @@ impl ViewerConnection {
 
     /// Runs until the session ends; returns why.
     async fn follow(&mut self) -> End {
+        let mut awaited = true;
+        let mut look = interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
@@ -151,6 +162,12 @@ impl ViewerConnection {
                 },
                 Some(command) = self.commands.recv() => self.obey(command).await,
                 end = self.session.stop.ended() => return end,
+                _ = look.tick(), if awaited => {
+                    awaited = !self.viewer.is_checked();
+                    if awaited && self.session.is_missed(self.first_check) {
+                        return End::NoCheck;
+                    }
+                }
             }
         }
     }
@@ -158,6 +175,7 @@ impl ViewerConnection {
     /// Tells the actor: what only this viewer needs starts now.
     async fn connected(&self) {
         tracing::debug!("viewer connected");
+        self.session.connected();
         let session = self.session.number;
         // Err: the actor is gone, and stops this task.
         let _ = self.reports.send(MediaEvent::Connected { session }).await;

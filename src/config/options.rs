@@ -180,13 +180,15 @@ section! {
 section! {
     /// `[limits]`: how much clients can make the server do.
     Limits "limits." {
-        /// Simultaneous sessions, publishers and viewers together.
+        /// Simultaneous sessions, publishers and viewers together. When full, the oldest one that
+        /// has not connected yet makes room.
         sessions: usize = "10000" from "1" to "1000000",
         /// Simultaneous broadcasts.
         broadcasts: usize = "1000" from "1" to "100000",
         /// Simultaneous broadcasts that one token publishes; beyond that, 503.
         token_broadcasts: usize = "1000" from "1" to "100000",
-        /// Viewers of one broadcast.
+        /// Viewers of one broadcast. When full, the oldest one that has not connected yet makes
+        /// room.
         viewers: usize = "5000" from "1" to "1000000",
         /// Bit rate in kbit/s above which a publisher is asked for less (REMB) and, five seconds
         /// later, ended; above four times as much, after two seconds.
@@ -228,6 +230,9 @@ section! {
 section! {
     /// `[timeouts]`: how long things may take.
     Timeouts "timeouts." {
+        /// Time from the answer, or from the client's last PATCH, to its first authentic
+        /// connectivity check (STUN), after which the session ends.
+        first_check: Duration = "3s" from "500ms" to "5m",
         /// Time from the answer until ICE and DTLS are up, after which the session ends.
         connect: Duration = "15s" from "100ms" to "5m",
         /// Time from a publisher's connection to its first packet, after which the session ends.

@@ -48,6 +48,8 @@ pub(super) struct ViewerCounters {
     pub(super) keyframe_requests: AtomicU64,
     /// The handle is gone, so the viewer is to go too.
     pub(super) closed: AtomicBool,
+    /// Whether an authentic check has come (direct engine).
+    pub(super) checked: AtomicBool,
 }
 
 impl ViewerCounters {

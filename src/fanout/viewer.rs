@@ -114,6 +114,14 @@ impl Viewer {
         }
     }
 
+    /// Whether the viewer has sent an authentic connectivity check.
+    pub fn is_checked(&self) -> bool {
+        match self {
+            Self::Direct(viewer) => viewer.is_checked(),
+            Self::Webrtcbin(viewer) => viewer.is_checked(),
+        }
+    }
+
     /// What has been sent to the viewer.
     pub fn statistics(&self) -> ViewerStatistics {
         match self {

@@ -82,7 +82,7 @@ async fn create(
             let token = holder.as_ref().map(Holder::name);
             let session = &created.session;
             session.introduce(request.client, &request.user_agent(), token);
-            Ok(created_response(app, &request, role, &created))
+            Ok(created_response(app, &request, role, created))
         }
         Err(error) => {
             let hidden =
@@ -146,10 +146,12 @@ pub(super) fn name(
     name.ok_or_else(|| Problem::not_found("broadcast"))
 }
 
-fn created_response(app: &App, request: &HttpRequest, role: Role, created: &Created) -> Response {
+fn created_response(app: &App, request: &HttpRequest, role: Role, created: Created) -> Response {
     let session = &created.session;
     let location = app.session_url(request, role, &session.id);
-    let mut response = with_body(StatusCode::CREATED, OFFER_TYPE, created.answer.clone());
+    let mut response = with_body(StatusCode::CREATED, OFFER_TYPE, created.answer);
+    // It is dropped when the head of the response is written.
+    response.extensions_mut().insert(created.delivery);
     // The URL is a secret: keep it out of logs that print headers.
     if let Ok(mut value) = HeaderValue::from_str(&location) {
         value.set_sensitive(true);

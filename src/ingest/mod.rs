@@ -167,6 +167,14 @@ impl Publisher {
         }
     }
 
+    /// Whether the publisher has sent an authentic connectivity check.
+    pub fn is_checked(&self) -> bool {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.is_checked(),
+            Self::Direct(publisher) => publisher.is_checked(),
+        }
+    }
+
     /// What has been received so far.
     pub fn statistics(&self) -> Statistics {
         match self {

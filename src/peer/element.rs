@@ -189,6 +189,15 @@ pub(crate) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     });
 }
 
+/// Whether the peer has sent an authentic check. Without candidates of the peer, its first check is
+/// what ends ICE's state `new`.
+pub(crate) fn is_checked(webrtcbin: &glib::WeakRef<gst::Element>) -> bool {
+    use gst_webrtc::WebRTCICEConnectionState as State;
+    let state = |webrtcbin: gst::Element| webrtcbin.property::<State>("ice-connection-state");
+    let webrtcbin = webrtcbin.upgrade();
+    webrtcbin.is_some_and(|webrtcbin| state(webrtcbin) != State::New)
+}
+
 fn dtls_transport(webrtcbin: &gst::Element) -> Option<gst_webrtc::WebRTCDTLSTransport> {
     webrtcbin
         .emit_by_name::<Option<gst_webrtc::WebRTCRTPTransceiver>>("get-transceiver", &[&0_i32])?

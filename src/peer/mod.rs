@@ -39,8 +39,12 @@ pub enum End {
     Deleted,
     /// The peer said goodbye (DTLS `close_notify`).
     PeerClosed,
-    /// No ICE and DTLS within `connect_timeout`.
+    /// No authentic connectivity check within `timeouts.first_check`.
+    NoCheck,
+    /// No ICE and DTLS within `timeouts.connect`.
     ConnectTimeout,
+    /// The server or the broadcast was full, and this session, not yet connected, made room.
+    Yielded,
     /// The peer vanished: no STUN, RTCP or RTP within `consent_timeout`.
     Vanished,
     /// Connected, but no media within `media_timeout`.

@@ -92,6 +92,7 @@ pub(super) fn broadcasts(config: &Config, addresses: LocalAddresses) -> broadcas
             stale: timeouts.stale,
             ended: timeouts.ended,
         },
+        first_check: timeouts.first_check,
         grace: timeouts.grace,
         sessions_max: limits.sessions,
         broadcasts_max: limits.broadcasts,

@@ -72,6 +72,7 @@ impl Actor {
         let span = session.span();
         let task = PublisherTask {
             session,
+            first_check: self.shared.options.first_check,
             commands: pending.commands,
             offer: pending.offer,
             sinks,
@@ -96,6 +97,7 @@ impl Actor {
         let span = session.span();
         let task = ViewerTask {
             session,
+            first_check: self.shared.options.first_check,
             commands: pending.commands,
             offer: pending.offer,
             tracks: view.tracks,

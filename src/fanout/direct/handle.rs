@@ -145,6 +145,11 @@ impl DirectHandle {
         }
     }
 
+    /// Whether the viewer has sent an authentic check.
+    pub(in crate::fanout) fn is_checked(&self) -> bool {
+        self.counters.checked.load(Relaxed)
+    }
+
     pub(in crate::fanout) fn statistics(&self) -> ViewerStatistics {
         self.counters.statistics()
     }

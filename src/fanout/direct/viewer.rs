@@ -138,6 +138,9 @@ impl DirectViewer {
         let mut reports = std::mem::take(&mut self.reports);
         let Datagram { ends, bytes } = datagram;
         self.session.receive(cx.now, *ends, bytes, &mut reports);
+        if self.sender.is_none() && self.session.is_checked() {
+            self.counters.checked.store(true, Relaxed);
+        }
         self.handle(cx, renditions, &mut reports);
         self.reports = reports;
         if self.away && self.session.silence(cx.now) < AWAY {

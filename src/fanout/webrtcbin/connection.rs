@@ -137,6 +137,11 @@ impl WebrtcbinConnection {
         &self.outlet
     }
 
+    /// Whether the viewer has sent a connectivity check.
+    pub(super) fn is_checked(&self) -> bool {
+        element::is_checked(&self.webrtcbin)
+    }
+
     /// RTP packets sent again on request.
     pub(super) fn retransmitted(&self) -> u64 {
         let bin = self.webrtcbin.upgrade();

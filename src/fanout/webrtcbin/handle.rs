@@ -138,6 +138,12 @@ impl WebrtcbinHandle {
         }
     }
 
+    /// Whether the viewer has sent a connectivity check.
+    pub(in crate::fanout) fn is_checked(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(WebrtcbinConnection::is_checked)
+    }
+
     pub(in crate::fanout) fn statistics(&self) -> ViewerStatistics {
         let connection = self.connection.as_ref();
         ViewerStatistics {

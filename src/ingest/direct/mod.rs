@@ -102,6 +102,11 @@ impl DirectPublisher {
         self.session.restart(ufrag, pwd).await
     }
 
+    /// Whether the publisher has sent an authentic check.
+    pub(super) fn is_checked(&self) -> bool {
+        self.session.is_checked()
+    }
+
     /// What has been received so far.
     pub(super) fn statistics(&self) -> Statistics {
         self.session.statistics()

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -64,6 +64,8 @@ struct Counters {
     packets: AtomicU64,
     bytes: AtomicU64,
     lost: AtomicU64,
+    /// Whether an authentic check has come.
+    checked: AtomicBool,
     /// Nanoseconds from the session's start to the last packet; 0 before the first.
     last_packet: AtomicU64,
 }
@@ -211,6 +213,11 @@ impl ReceptionHandle {
         }
     }
 
+    /// Whether the publisher has sent an authentic check.
+    pub(super) fn is_checked(&self) -> bool {
+        self.counters.checked.load(Ordering::Relaxed)
+    }
+
     /// What has been received so far.
     pub(super) fn statistics(&self) -> Statistics {
         Statistics {
@@ -265,6 +272,9 @@ impl Reception {
 
     /// Takes the session's reports; returns why it has ended, if it has.
     fn handle(&mut self, reports: &mut Vec<Report>) -> Option<End> {
+        if !self.connected && self.session.is_checked() {
+            self.counters.checked.store(true, Ordering::Relaxed);
+        }
         for report in reports.drain(..) {
             match report {
                 Report::Connected(_) => {

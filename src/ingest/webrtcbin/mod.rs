@@ -126,6 +126,11 @@ impl WebrtcbinPublisher {
         }
     }
 
+    /// Whether the publisher has sent a connectivity check.
+    pub(super) fn is_checked(&self) -> bool {
+        element::is_checked(&self.webrtcbin)
+    }
+
     /// What has been received so far.
     pub(super) fn statistics(&self) -> Statistics {
         let lost = self

@@ -398,6 +398,11 @@ impl PeerSession {
         self.ice.proven_mut()
     }
 
+    /// Whether the peer has sent an authentic check.
+    pub(crate) fn is_checked(&self) -> bool {
+        !self.ice.known().is_empty()
+    }
+
     /// How long the peer has given no sign of life.
     pub(crate) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)

@@ -306,6 +306,44 @@ fn a_broadcast_carries_so_many_viewers() {
 }
 
 #[test]
+fn viewers_that_have_not_connected_make_room_the_oldest_first() {
+    let rules = Rules {
+        viewers_max: 3,
+        ..rules()
+    };
+    let mut broadcast = Broadcast::with_rules(plan(), &rules);
+    broadcast.live(&[Codec::H264]);
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.viewers_connect = false;
+    broadcast.watch(&["h264"], None).unwrap();
+    let third = broadcast.watch(&["h264"], None).unwrap();
+    broadcast.noted.clear();
+    let fourth = broadcast.watch(&["h264"], None).unwrap();
+    broadcast.expect(&["close 3: Yielded", "admit 5"]);
+    broadcast.connect_viewer(third);
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.expect(&["close 5: Yielded", "admit 6"]);
+    assert!(!broadcast.parts.audience.remove(fourth));
+    broadcast.connect_viewer(6);
+    let refused = broadcast.watch(&["h264"], None).unwrap_err();
+    assert!(matches!(refused, Error::Full("viewers")), "{refused}");
+}
+
+#[test]
+fn a_viewer_that_waits_for_its_answer_makes_room_as_well() {
+    let rules = Rules {
+        viewers_max: 1,
+        ..rules()
+    };
+    let mut broadcast = Broadcast::with_rules(ladder(), &rules);
+    broadcast.live(&[Codec::H264]);
+    broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.noted.clear();
+    broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.expect(&["refuse 2: the server has reached its limit of viewers"]);
+}
+
+#[test]
 fn nobody_can_watch_what_nobody_publishes() {
     let mut broadcast = Broadcast::new(plan());
     let refused = broadcast.watch(&["h264"], None).unwrap_err();
