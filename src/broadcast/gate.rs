@@ -15,7 +15,7 @@ use crate::{
     awake,
     fanout::Rendition,
     ingest::{LayerSink, Sinks},
-    media::{Codec, Frame, FrameSink, Kind, recovery},
+    media::{ByKind, Codec, Frame, FrameSink, Kind, recovery},
     pipeline::{EncodedStream, EncodedStreams, TrackOutlet, TrackSinks},
 };
 
@@ -65,8 +65,8 @@ pub(super) struct Gate {
     input: InputId,
     open: AtomicBool,
     opened: Instant,
-    /// Milliseconds from `opened` to the last frame, plus one; 0 before the first.
-    last: AtomicU64,
+    /// Milliseconds from `opened` to the last frame of each kind, plus one; 0 before the first.
+    last: ByKind<AtomicU64>,
     frames: AtomicU64,
 }
 
@@ -76,7 +76,7 @@ impl Gate {
             input,
             open: AtomicBool::new(true),
             opened: awake::now(),
-            last: AtomicU64::new(0),
+            last: ByKind::default(),
             frames: AtomicU64::new(0),
         })
     }
@@ -88,7 +88,14 @@ impl Gate {
 
     /// When the last frame passed.
     pub(super) fn last_frame(&self) -> Option<Instant> {
-        let millis = self.last.load(Ordering::Relaxed).checked_sub(1)?;
+        let times = Kind::ALL.map(|kind| self.last_frame_of(kind));
+        times.into_iter().flatten().max()
+    }
+
+    /// When the last frame of this kind passed.
+    pub(super) fn last_frame_of(&self, kind: Kind) -> Option<Instant> {
+        let last = self.last.get(kind).load(Ordering::Relaxed);
+        let millis = last.checked_sub(1)?;
         Some(self.opened + Duration::from_millis(millis))
     }
 
@@ -97,9 +104,9 @@ impl Gate {
         self.frames.load(Ordering::Relaxed)
     }
 
-    fn pass(&self) {
+    fn pass(&self, kind: Kind) {
         let millis = u64::try_from(awake::since(self.opened).as_millis()).unwrap_or(u64::MAX - 1);
-        self.last.store(millis + 1, Ordering::Relaxed);
+        self.last.get(kind).store(millis + 1, Ordering::Relaxed);
         self.frames.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -192,7 +199,7 @@ impl Gate {
                 started.store(true, Ordering::Relaxed);
             }
             if started.load(Ordering::Relaxed) {
-                gate.pass();
+                gate.pass(kind);
                 next(frame);
                 if begins {
                     report(MediaEvent::Started { input, kind, codec });

@@ -272,6 +272,7 @@ impl Parts {
             actions.extend(self.try_go_live(now));
         }
         self.supply.look_at_pulse(now);
+        self.supply.look_at_tracks(now);
         self.supply.look_at_keyframes(now);
         actions.extend(self.give_up(now));
         let supplied = Supplied {

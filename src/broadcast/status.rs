@@ -197,6 +197,9 @@ pub struct TrackStatus {
     /// The media type that the source sends, if it is transcoded because browsers cannot receive it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcoded_from: Option<String>,
+    /// Whether it has stopped although the broadcast is live.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stalled: bool,
     /// The rids of its layers, if it is simulcast.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<String>,
@@ -331,6 +334,7 @@ mod tests {
                 kind: Kind::Video,
                 codec: Codec::H264,
                 transcoded_from: None,
+                stalled: false,
                 layers: Vec::new(),
             }],
             outputs: Vec::new(),

@@ -2,6 +2,7 @@
 //! keyframes asked of it.
 
 mod input;
+mod stall;
 
 use std::{
     sync::Arc,

@@ -17,7 +17,7 @@ const { SessionError, retryAfter } = await import(path.join(modules, 'errors.js'
 const { CatchUp } = await import(path.join(modules, 'catch-up.js'));
 const { fragment, iceServers, withOpusParameters, withStartBitrate } = await import(path.join(modules, 'sdp.js'));
 
-const { transcodingText, withChanges } = await import(path.join(modules, 'broadcasts.js'));
+const { stalledText, transcodingText, withChanges } = await import(path.join(modules, 'broadcasts.js'));
 
 const OFFER = [
   'v=0',
@@ -124,6 +124,13 @@ test('automatic transcoding is shown, with the reason', () => {
     transcodingText({ renditions, tracks }),
     'VP8 for 1 viewer: a viewer does not accept H264; Opus from audio/mpeg',
   );
+});
+
+test('tracks that have stopped are named while the broadcast is live', () => {
+  const tracks = [{ kind: 'video', codec: 'h264', stalled: true }, { kind: 'audio', codec: 'opus' }];
+  assert.equal(stalledText(undefined), '');
+  assert.equal(stalledText({ state: 'stale', tracks }), '');
+  assert.equal(stalledText({ state: 'live', tracks }), 'Picture has stopped');
 });
 
 test('changes replace, add and remove broadcasts', () => {

@@ -10,6 +10,7 @@ mod framing;
 mod picture;
 mod refresh;
 mod shape;
+mod stalls;
 mod streams;
 
 use std::{

@@ -11,7 +11,7 @@ import { ROOT, at } from './site.js';
  * @property {number} viewers
  * @property {string|null} started RFC 3339 time.
  * @property {'pipeline'|'whip'} source
- * @property {{kind: 'video'|'audio', codec: string, transcoded_from?: string}[]} tracks
+ * @property {{kind: 'video'|'audio', codec: string, transcoded_from?: string, stalled?: boolean}[]} tracks
  * @property {{name: string, codec: string|null, viewers: number, automatic?: string}[]} [renditions] `automatic` says why
  *   the server has added one.
  */
@@ -49,6 +49,16 @@ const CODECS = new Map([
 export function codecsText(broadcast) {
   const tracks = [...(broadcast?.tracks ?? [])].sort((a, b) => b.kind.localeCompare(a.kind)); // video first
   return tracks.map(({ codec }) => CODECS.get(codec) ?? codec.toUpperCase()).join(' + ');
+}
+
+/**
+ * @param {Broadcast|undefined} broadcast
+ * @returns {string} `Picture has stopped`, empty if every track arrives or the broadcast is not live.
+ */
+export function stalledText(broadcast) {
+  if (broadcast?.state !== 'live') return '';
+  const stalled = broadcast.tracks.filter((track) => track.stalled);
+  return stalled.map(({ kind }) => (kind === 'video' ? 'Picture has stopped' : 'Sound has stopped')).join(', ');
 }
 
 /**

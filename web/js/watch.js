@@ -1,6 +1,6 @@
 /** The page `/watch/{name}`. With `?embed=1` it is only the player, for frames. */
 
-import { BroadcastFeed, codecsText, nameFromPath, transcodingText } from './broadcasts.js';
+import { BroadcastFeed, codecsText, nameFromPath, stalledText, transcodingText } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, plural, setText } from './dom.js';
 import { AerialPlayer } from './player.js';
 import { ROOT, at } from './site.js';
@@ -14,6 +14,7 @@ const badge = byId('badge', HTMLElement);
 const viewers = byId('viewers', HTMLElement);
 const since = byId('since', HTMLElement);
 const tracks = byId('tracks', HTMLElement);
+const stalled = byId('stalled', HTMLElement);
 const transcoding = byId('transcoding', HTMLElement);
 const token = pageToken('watch');
 const feed = new BroadcastFeed(token, { name, polls: embedded });
@@ -37,6 +38,9 @@ function showFacts() {
   const codecs = codecsText(broadcast);
   tracks.hidden = codecs === '';
   setText(tracks, codecs);
+  const stopped = stalledText(broadcast);
+  stalled.hidden = stopped === '';
+  setText(stalled, stopped);
   const made = transcodingText(broadcast);
   transcoding.hidden = made === '';
   setText(transcoding, made === '' ? '' : `Transcoded: ${made}`);

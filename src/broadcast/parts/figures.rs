@@ -42,6 +42,7 @@ impl Parts {
                 kind,
                 codec: track.codec?,
                 transcoded_from: stream.and_then(|stream| stream.demands().origin),
+                stalled: self.supply.is_stalled(kind),
                 layers: track.layers.iter().map(|layer| layer.rid.clone()).collect(),
             })
         };

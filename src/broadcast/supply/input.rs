@@ -7,6 +7,8 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::stall::StalledTracks;
+
 use crate::{
     broadcast::{
         action::InputStart,
@@ -35,6 +37,8 @@ pub(super) struct Input {
     /// The tracks with a first frame.
     started: Vec<Kind>,
     pub(super) live_since: Option<SystemTime>,
+    /// The tracks that have stopped.
+    pub(super) stalled: StalledTracks,
 }
 
 /// Who feeds a broadcast.
@@ -63,6 +67,7 @@ impl Input {
             first_frame: None,
             started: Vec::new(),
             live_since: None,
+            stalled: StalledTracks::default(),
         };
         let start = InputStart {
             gate,
