@@ -27,7 +27,8 @@ fn goes_on(codec: &str, engine: &str) {
     let video = Video::of(codec);
     let folder = folder(&format!("codec-{codec}"), &[], &[("x.launch", SLATE)]);
     let config = format!(
-        "[defaults]\nslate = \"x.launch\"\nviewer_engine = \"{engine}\"\ngrace = \"500ms\"\n"
+        "[defaults]\nslate = \"x.launch\"\nviewer_engine = \"{engine}\"\ngrace = \"500ms\"\n\
+         transcode_heavy = true\n"
     );
     let server = server(&folder, &config, &["--timeouts.grace=500ms"]);
     let publisher = Peer::publish(&server, "/whip/a", &video.streams());
