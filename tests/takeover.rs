@@ -1,6 +1,9 @@
 //! Who may publish under a name, and what viewers see when the publisher changes.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     rtc::{Client, Mode, clip},
@@ -26,6 +29,30 @@ fn a_live_publisher_is_protected() {
     server.get(&publisher.session).expect(204);
     let viewer = Client::listen(&server, "a");
     viewer.wait_for_sound(10);
+}
+
+/// Row W-101.
+#[test]
+fn a_slide_show_is_protected() {
+    // Between two pictures, only RTCP and consent checks show that the publisher is there.
+    let servers =
+        ["webrtcbin", "direct"].map(|engine| Server::start(&["--webrtc.publisher_engine", engine]));
+    let _shows = servers
+        .each_ref()
+        .map(|server| Client::show(server, "a", &clip::VP8));
+    for server in &servers {
+        server.wait_for_state("a", "live");
+    }
+    let end = Instant::now() + Duration::from_secs(12);
+    while Instant::now() < end {
+        thread::sleep(Duration::from_millis(500));
+        for server in &servers {
+            assert_eq!(server.state("a").as_deref(), Some("live"));
+            server
+                .post_offer("/whip/a", &fixture("obs-media-level"))
+                .expect(409);
+        }
+    }
 }
 
 /// Row W-101.

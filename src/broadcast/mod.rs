@@ -91,7 +91,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
 const ATTEMPTS_MAX: usize = 4;
 /// When to ask again for a broadcast that nobody publishes.
 const RETRY_MISSING: Duration = Duration::from_secs(2);
-/// When a second publisher may try again: after this long without RTP the first is stale.
+/// When a second publisher may try again: after this long without a sign of life the first is stale.
 const RETRY_TAKEN: Duration = Duration::from_secs(2);
 
 /// A session that has just been made.

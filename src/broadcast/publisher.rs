@@ -181,9 +181,9 @@ impl PublisherConnection {
     fn look(&mut self) -> Option<End> {
         let received = self.publisher.statistics();
         self.pulse.send_if_modified(|pulse| {
-            let changed = pulse.last_packet != received.last_packet;
-            pulse.last_packet = received.last_packet;
-            changed
+            let before = *pulse;
+            pulse.looked(received.last_packet, received.last_sign);
+            *pulse != before
         });
         self.awaited = self.awaited && !self.publisher.is_checked();
         if self.awaited && self.session.is_missed(self.first_check) {

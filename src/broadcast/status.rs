@@ -25,7 +25,7 @@ use crate::{
 pub enum State {
     /// Media flows; viewers are welcome.
     Live,
-    /// Media has paused for longer than `timeouts.stale`.
+    /// The publisher has given no sign of life for `timeouts.stale`, or no media for `timeouts.silent`.
     Stale,
     /// Nobody feeds it; viewers see the slate.
     Slate,

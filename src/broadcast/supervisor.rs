@@ -227,7 +227,7 @@ impl Run {
             pulse.send_replace(Pulse {
                 answered: Some(began),
                 connected: Some(began),
-                last_packet: None,
+                ..Pulse::default()
             });
         }
         self.tell(|snapshot| {
@@ -309,7 +309,7 @@ impl Run {
                 }
                 _ = pulse.tick() => {
                     if let Work::Source(InputStart { gate, pulse, .. }) = &self.start.work {
-                        pulse.send_modify(|pulse| pulse.last_packet = gate.last_frame());
+                        pulse.send_modify(|pulse| pulse.looked(gate.last_frame(), None));
                     }
                 }
                 end = self.stop.ended() => {

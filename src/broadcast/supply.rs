@@ -476,7 +476,7 @@ impl Supply {
         if stale {
             tracing::info!(session, "publisher is stale: no media arrives");
         } else if self.is_live() {
-            tracing::info!(session, "media is arriving again");
+            tracing::info!(session, "publisher is alive again");
         }
     }
 

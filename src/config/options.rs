@@ -237,9 +237,14 @@ section! {
         connect: Duration = "15s" from "100ms" to "5m",
         /// Time from a publisher's connection to its first packet, after which the session ends.
         media: Duration = "10s" from "100ms" to "5m",
-        /// Time without RTP after which a publisher is stale and another may take its name.
+        /// Time without a sign of life (RTP, RTCP, and on the direct engine consent checks) after
+        /// which a publisher is stale and another may take its name. A publisher that has left
+        /// longer gaps gets one and a half times its longest one, up to 8s.
         stale: Duration = "2s" from "100ms" to "5m",
-        /// Time without RTP after which a publisher is gone.
+        /// Time without RTP after which a publisher is stale although its connection is alive.
+        /// Unset: never.
+        silent: Option<Duration> = "" from "100ms" to "1h",
+        /// Time without a sign of life after which a publisher is gone.
         ended: Duration = "10s" from "200ms" to "10m",
         /// Time without a sign of life from a viewer after which its session ends (RFC 7675).
         consent: Duration = "15s" from "1s" to "30s",

@@ -20,6 +20,7 @@
 mod depacketizer;
 pub(crate) mod direct;
 mod error;
+mod moment;
 mod reorder;
 mod timeline;
 mod webrtcbin;
@@ -102,6 +103,9 @@ pub struct Statistics {
     pub lost: u64,
     /// When the last RTP packet came.
     pub last_packet: Option<Instant>,
+    /// When the peer last gave a sign of life besides RTP: RTCP that SRTP accepted, and on the
+    /// direct engine an authentic connectivity check. webrtcbin does not show checks.
+    pub last_sign: Option<Instant>,
 }
 
 /// A publisher's connection. Dropping it ends the session without a goodbye.

@@ -90,6 +90,7 @@ pub(super) fn broadcasts(config: &Config, addresses: LocalAddresses) -> broadcas
             connect: timeouts.connect,
             media: timeouts.media,
             stale: timeouts.stale,
+            silent: timeouts.silent,
             ended: timeouts.ended,
         },
         first_check: timeouts.first_check,

@@ -192,7 +192,7 @@ fn a_live_publisher_holds_its_name() {
         let offer = fixture("obs-media-level");
         let reply = server.post_offer("/whip/a", &offer).expect(409);
         assert!(reply.header("retry-after").is_some());
-        first.set(Mode::Mute);
+        first.set(Mode::Silent);
         server.wait_for_state("a", "stale");
         server.post_offer("/whip/a", &offer).expect(201);
         server.get(&first.session).expect(404);

@@ -105,6 +105,14 @@ impl Connection {
         }
     }
 
+    /// Publishes a picture of this clip every 4 s, and no sound.
+    pub(super) fn showing(clip: &'static Clip) -> Self {
+        let kinds = [MediaKind::Video];
+        let offering = Offering::new(Direction::SendOnly, Some(clip), &kinds);
+        let video = offering.peer.mid(MediaKind::Video).unwrap();
+        Self::of(offering, Some(Playing::slides(clip, video)))
+    }
+
     /// Publishes silence.
     pub(super) fn talking() -> Self {
         let offering = Offering::new(Direction::SendOnly, None, &[MediaKind::Audio]);
@@ -191,7 +199,7 @@ impl Connection {
             }
             let now = Instant::now();
             self.send_due(now, mode);
-            let wake = self.drain();
+            let wake = self.drain(mode);
             if !self.peer.rtc.is_alive() {
                 self.seen.closed.store(true, Relaxed);
                 return;
@@ -220,12 +228,18 @@ impl Connection {
                 let options = socket2::SockRef::from(&self.socket);
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
             }
-            Mode::Normal | Mode::Reduced | Mode::Blind | Mode::Mute | Mode::Vanish => {}
+            Mode::Normal
+            | Mode::Reduced
+            | Mode::Blind
+            | Mode::Mute
+            | Mode::Silent
+            | Mode::Vanish => {}
         }
     }
 
     /// Sends everything that str0m has ready. Returns when it wants to be called again.
-    fn drain(&mut self) -> Instant {
+    fn drain(&mut self, mode: Mode) -> Instant {
+        let silent = mode == Mode::Silent;
         let Self {
             peer,
             socket,
@@ -239,6 +253,9 @@ impl Connection {
             // RFC 3550 §5.1: version 2 with the extension bit.
             if out.contents[0] & 0xf0 == 0x90 {
                 seen.extensions.store(true, Relaxed);
+            }
+            if silent {
+                return Ok(());
             }
             seen.wire.note(&out.contents, out.destination);
             // Err: the other side is already gone.

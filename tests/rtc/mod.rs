@@ -49,6 +49,8 @@ pub(crate) enum Mode {
     Blind,
     /// Sends no media but stays connected.
     Mute,
+    /// Sends nothing at all, and still listens.
+    Silent,
     /// Never reads its socket again, and keeps up its consent checks for as long as str0m does.
     Deaf,
     /// Requests every packet and keyframes all the time.
@@ -267,6 +269,12 @@ impl Client {
         let client = Self::publish(server, broadcast, clip);
         server.wait_for_state(broadcast, "live");
         client
+    }
+
+    /// Publishes a picture every 4 s, without sound.
+    pub(crate) fn show(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
+        let connection = Connection::showing(clip);
+        Self::start(server, &format!("/whip/{broadcast}"), connection)
     }
 
     /// Publishes silence and no picture.

@@ -86,7 +86,8 @@ fn publish_as(server: &Server, broadcast: &str, offer: &str, layers: &[&'static 
     };
     let rids = RIDS.into_iter().map(|rid| Some(rid.into()));
     let layers = rids.zip(layers.iter().copied()).collect();
-    let playing = Playing::with_layers(layers, video, audio).starting_at(LOST_FRAMES, extensions);
+    let playing =
+        Playing::with_layers(layers, video, Some(audio)).starting_at(LOST_FRAMES, extensions);
     let offering = Offering {
         peer: Peer {
             rtc: Box::new(rtc),

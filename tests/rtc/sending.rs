@@ -16,6 +16,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Packets kept for retransmission.
 const CACHED: usize = 1024;
 const SOUND: Duration = Duration::from_millis(20);
+/// Frames of a clip for which a slide is shown: 4 s.
+const SLIDE_FRAMES: u32 = 4 * FRAME_RATE;
 
 /// A publisher's media, and how far it has got.
 pub(super) struct Playing {
@@ -23,7 +25,10 @@ pub(super) struct Playing {
     /// How many layers are sent.
     pub(super) layers_max: usize,
     video: Mid,
-    audio: Mid,
+    /// `None` if there is no sound.
+    audio: Option<Mid>,
+    /// Frames from one picture to the next that is sent.
+    step: u32,
     begun: Option<Instant>,
     /// The first frame of the clip to send.
     first: usize,
@@ -43,14 +48,14 @@ struct Layer {
 
 impl Playing {
     pub(super) fn new(clip: &'static Clip, video: Mid, audio: Mid) -> Self {
-        Self::with_layers(vec![(None, clip)], video, audio)
+        Self::with_layers(vec![(None, clip)], video, Some(audio))
     }
 
     /// Sends the pictures of several clips as simulcast layers.
     pub(super) fn with_layers(
         layers: Vec<(Option<Rid>, &'static Clip)>,
         video: Mid,
-        audio: Mid,
+        audio: Option<Mid>,
     ) -> Self {
         let layer = |(rid, clip)| Layer {
             clip,
@@ -62,6 +67,7 @@ impl Playing {
             layers_max: usize::MAX,
             video,
             audio,
+            step: 1,
             begun: None,
             first: 0,
             extensions: ExtensionValues::default(),
@@ -73,7 +79,15 @@ impl Playing {
     pub(super) fn without_pictures(audio: Mid) -> Self {
         // Never used, because there are no layers.
         let video = audio;
-        Self::with_layers(Vec::new(), video, audio)
+        Self::with_layers(Vec::new(), video, Some(audio))
+    }
+
+    /// Sends a picture every 4 s, and no sound.
+    pub(super) fn slides(clip: &'static Clip, video: Mid) -> Self {
+        Self {
+            step: SLIDE_FRAMES,
+            ..Self::with_layers(vec![(None, clip)], video, None)
+        }
     }
 
     pub(super) fn starting_at(self, first: usize, extensions: ExtensionValues) -> Self {
@@ -87,13 +101,16 @@ impl Playing {
     /// When the next packet is due.
     pub(super) fn due(&self) -> Instant {
         match self.begun {
-            Some(begun) => begun + self.picture_at().min(SOUND * self.sounds),
+            Some(begun) => {
+                let sound = self.audio.map(|_| SOUND * self.sounds);
+                begun + sound.map_or(self.picture_at(), |sound| sound.min(self.picture_at()))
+            }
             None => Instant::now() + SOUND,
         }
     }
 
     fn picture_at(&self) -> Duration {
-        SECOND * self.pictures / FRAME_RATE
+        SECOND * self.pictures * self.step / FRAME_RATE
     }
 
     /// Sends everything that is due.
@@ -108,9 +125,12 @@ impl Playing {
         while self.picture_at() <= elapsed {
             self.send_picture(rtc, now);
         }
+        let Some(audio) = self.audio else {
+            return;
+        };
         while SOUND * self.sounds <= elapsed {
             let mut api = rtc.direct_api();
-            let stream = api.stream_tx_by_mid(self.audio, None).unwrap();
+            let stream = api.stream_tx_by_mid(audio, None).unwrap();
             let (sequence, time) = (u64::from(self.sounds) + 1, 960 * self.sounds);
             let write = RtpWrite::new(
                 AUDIO.into(),
@@ -121,7 +141,7 @@ impl Playing {
             );
             // Only pictures have layers.
             let extensions = ExtensionValues {
-                mid: self.extensions.mid.map(|_| self.audio),
+                mid: self.extensions.mid.map(|_| audio),
                 ..ExtensionValues::default()
             };
             stream.write_rtp(write.ext_vals(extensions));
@@ -143,7 +163,7 @@ impl Playing {
                 let write = RtpWrite::new(
                     VIDEO.into(),
                     SeqNo::from(layer.sequence),
-                    90_000 / FRAME_RATE * self.pictures,
+                    90_000 / FRAME_RATE * self.step * self.pictures,
                     now,
                     payload.clone(),
                 );

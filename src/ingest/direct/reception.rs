@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     awake,
-    ingest::{Options, Statistics, reorder::Reorder, timeline::Timeline},
+    ingest::{Options, Statistics, moment::Moment, reorder::Reorder, timeline::Timeline},
     media::{Codec, Kind, Packet, PacketSink},
     peer::{
         End, Event,
@@ -59,15 +59,28 @@ struct Lane {
     reported: Option<SystemTime>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
     packets: AtomicU64,
     bytes: AtomicU64,
     lost: AtomicU64,
     /// Whether an authentic check has come.
     checked: AtomicBool,
-    /// Nanoseconds from the session's start to the last packet; 0 before the first.
-    last_packet: AtomicU64,
+    last_packet: Moment,
+    last_sign: Moment,
+}
+
+impl Counters {
+    const fn new(begin: Instant) -> Self {
+        Self {
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            checked: AtomicBool::new(false),
+            last_packet: Moment::never(begin),
+            last_sign: Moment::never(begin),
+        }
+    }
 }
 
 enum Command {
@@ -82,7 +95,6 @@ enum Command {
 
 /// The handle of a [`Reception`]. Dropping it ends the session.
 pub(super) struct ReceptionHandle {
-    started: Instant,
     commands: mpsc::Sender<Command>,
     counters: Arc<Counters>,
 }
@@ -100,7 +112,6 @@ pub(super) struct Reception {
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
     timeline: Timeline,
-    started: Instant,
     connected: bool,
 }
 
@@ -143,9 +154,8 @@ impl Reception {
             })
             .collect();
         let answer = sdp::viewer_answer(offer, &sections, &transport);
-        let started = awake::now();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let counters = Arc::<Counters>::default();
+        let counters = Arc::new(Counters::new(awake::now()));
         let task = Self {
             session,
             jitter: options.jitter,
@@ -160,12 +170,10 @@ impl Reception {
             commands,
             events,
             counters: Arc::clone(&counters),
-            started,
             connected: false,
         };
         Ok((
             ReceptionHandle {
-                started,
                 commands: sender,
                 counters,
             },
@@ -224,10 +232,8 @@ impl ReceptionHandle {
             packets: self.counters.packets.load(Ordering::Relaxed),
             bytes: self.counters.bytes.load(Ordering::Relaxed),
             lost: self.counters.lost.load(Ordering::Relaxed),
-            last_packet: match self.counters.last_packet.load(Ordering::Relaxed) {
-                0 => None,
-                nanos => Some(self.started + Duration::from_nanos(nanos)),
-            },
+            last_packet: self.counters.last_packet.latest(),
+            last_sign: self.counters.last_sign.latest(),
         }
     }
 
@@ -286,6 +292,9 @@ impl Reception {
                 Report::Closed(why) => return Some(why),
             }
         }
+        if self.connected {
+            self.counters.last_sign.note(self.session.heard());
+        }
         self.release();
         None
     }
@@ -342,9 +351,7 @@ impl Reception {
         self.counters
             .bytes
             .fetch_add(packet.payload.len() as u64, Ordering::Relaxed);
-        let since = awake::since(self.started).as_nanos();
-        let since = u64::try_from(since).unwrap_or(u64::MAX);
-        self.counters.last_packet.store(since, Ordering::Relaxed);
+        self.counters.last_packet.note(awake::now());
         let Some((kind, rid)) = self.session.stream_of(&packet) else {
             return;
         };

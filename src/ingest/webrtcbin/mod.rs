@@ -85,6 +85,7 @@ impl WebrtcbinPublisher {
         receiver::speed_up_feedback(&webrtcbin);
         let bitrate = BitrateRequests::default();
         bitrate.attach(&webrtcbin);
+        tracks.note_reports(&webrtcbin);
         element::watch(&webrtcbin, &reporter);
         let publisher = Self {
             running,

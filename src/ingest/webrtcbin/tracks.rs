@@ -1,11 +1,8 @@
 //! The elements linked behind webrtcbin's pads: one depayloader and packetizer per track.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use gst::{glib, prelude::*};
@@ -15,9 +12,9 @@ use tracing::Span;
 
 use crate::{
     awake,
-    ingest::Statistics,
+    ingest::{Statistics, moment::Moment},
     media::{ByKind, Codec, Frame, Kind},
-    peer::Event,
+    peer::{Event, element},
     pipeline::{Error, TrackSinks, codec, elements, keyframe_request, packetizer, restart},
 };
 
@@ -45,21 +42,21 @@ struct LinkedTrack {
 
 #[derive(Debug)]
 struct Counters {
-    begin: Instant,
     packets: AtomicU64,
     bytes: AtomicU64,
-    /// Nanoseconds from `begin` to the last packet; 0 before the first.
-    last_packet: AtomicU64,
+    last_packet: Moment,
+    last_report: Moment,
 }
 
 impl ReceivedTracks {
     /// Call it within the session's span.
     pub(super) fn new(sinks: TrackSinks, events: mpsc::Sender<Event>) -> Self {
+        let begin = awake::now();
         let counters = Counters {
-            begin: awake::now(),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            last_packet: AtomicU64::new(0),
+            last_packet: Moment::never(begin),
+            last_report: Moment::never(begin),
         };
         Self {
             sinks,
@@ -214,6 +211,23 @@ impl ReceivedTracks {
         });
     }
 
+    /// Notes the publisher's RTCP, once the sessions exist. STUN stays within libnice, so RTCP is
+    /// what shows that a publisher without media lives.
+    pub(super) fn note_reports(&self, webrtcbin: &gst::Element) {
+        for session in element::rtp_sessions(webrtcbin) {
+            // Behind the SRTP decoder.
+            let Some(pad) = session.static_pad("recv_rtcp_sink") else {
+                continue;
+            };
+            let counters = self.counters.clone();
+            let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+            pad.add_probe(all, move |_, _| {
+                counters.last_report.note(awake::now());
+                gst::PadProbeReturn::Ok
+            });
+        }
+    }
+
     /// Asks the publisher for a keyframe of its picture.
     pub(super) fn request_keyframe(&self) {
         if let Some(pad) = self.video_pad() {
@@ -223,12 +237,12 @@ impl ReceivedTracks {
 
     pub(super) fn statistics(&self) -> Statistics {
         let counters = &self.counters;
-        let last = Duration::from_nanos(counters.last_packet.load(Relaxed));
         Statistics {
             packets: counters.packets.load(Relaxed),
             bytes: counters.bytes.load(Relaxed),
             lost: 0,
-            last_packet: (!last.is_zero()).then(|| counters.begin + last),
+            last_packet: counters.last_packet.latest(),
+            last_sign: counters.last_report.latest(),
         }
     }
 }
@@ -284,9 +298,8 @@ fn request_keyframe_after_loss(pad: &gst::Pad) {
 
 impl Counters {
     fn add(&self, packets: usize, bytes: usize) {
-        let now = u64::try_from(awake::since(self.begin).as_nanos()).unwrap_or(u64::MAX);
         self.packets.fetch_add(packets as u64, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
-        self.last_packet.store(now, Relaxed);
+        self.last_packet.note(awake::now());
     }
 }

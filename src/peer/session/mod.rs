@@ -209,6 +209,10 @@ impl PeerSession {
         if datagram.len() > DATAGRAM_BYTES_MAX || !self.admits(datagram) {
             return;
         }
+        if is_rtcp(datagram) && !self.incoming.is_empty() {
+            // Of a publisher, as its RTP: wherever it comes from.
+            self.heard = now;
+        }
         let shown = self.show(now, datagram);
         self.finish(now, shown, Some(ends.remote), reports);
     }
@@ -328,8 +332,7 @@ impl PeerSession {
     fn admits(&mut self, datagram: &[u8]) -> bool {
         let verifier = self.verifier.as_mut();
         match datagram {
-            // RFC 7983 §7, RFC 5761 §4.
-            [128..192, 192..224, ..] => {
+            _ if is_rtcp(datagram) => {
                 verifier.is_some_and(|verifier| verifier.admits_rtcp(datagram))
             }
             [128..192, ..] => self.incoming.admits(&mut self.rtc, datagram, |packet| {
@@ -403,10 +406,20 @@ impl PeerSession {
         !self.ice.known().is_empty()
     }
 
+    /// When the peer last gave a sign of life.
+    pub(crate) const fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// How long the peer has given no sign of life.
     pub(crate) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)
     }
+}
+
+/// Whether a datagram is RTCP (RFC 7983 §7, RFC 5761 §4).
+const fn is_rtcp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..192, 192..224, ..])
 }
 
 impl Drop for PeerSession {

@@ -371,6 +371,30 @@ fn a_stream_may_begin_however_long_ago_the_address_was_nominated() {
 }
 
 #[test]
+fn reports_and_checks_of_a_publisher_are_signs_of_life_and_forged_ones_are_not() {
+    let mut publisher = Publisher::connect();
+    let home = publisher.peer.address;
+    let pause = Duration::from_secs(3);
+    let receiver_report = [0x80, 201, 0, 1, 0, 0, 0, 1];
+    let report = publisher.peer.rtcp(&receiver_report).unwrap();
+    publisher.now += pause;
+    publisher.deliver(home, &report);
+    assert_eq!(publisher.session.heard(), publisher.now);
+    publisher.now += pause;
+    publisher.check(home);
+    assert_eq!(publisher.session.heard(), publisher.now);
+
+    publisher.now += pause;
+    publisher.deliver(home, &report);
+    assert_eq!(publisher.session.silence(publisher.now), pause, "a repeat");
+    publisher.deliver(home, &receiver_report);
+    assert_eq!(publisher.session.silence(publisher.now), pause, "in clear");
+    publisher.password = "guessed".to_owned();
+    publisher.check(home);
+    assert_eq!(publisher.session.silence(publisher.now), pause, "a check");
+}
+
+#[test]
 fn a_publisher_whose_packets_come_from_elsewhere_is_alive() {
     let mut publisher = Publisher::connect();
     let elsewhere = Place::new().address;

@@ -73,6 +73,7 @@ fn rules() -> Rules {
             connect: Duration::from_secs(15),
             media: Duration::from_secs(10),
             stale: Duration::from_secs(2),
+            silent: None,
             ended: Duration::from_secs(10),
         },
         grace: Duration::from_secs(10),
@@ -233,6 +234,7 @@ impl Broadcast {
                 answered: Some(now),
                 connected: Some(now),
                 last_packet: Some(now),
+                ..Pulse::default()
             };
         });
         self.publishers.get_mut(&session).unwrap().flows = true;
