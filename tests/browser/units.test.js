@@ -127,7 +127,10 @@ test('automatic transcoding is shown, with the reason', () => {
 });
 
 test('tracks that have stopped are named while the broadcast is live', () => {
-  const tracks = [{ kind: 'video', codec: 'h264', stalled: true }, { kind: 'audio', codec: 'opus' }];
+  const tracks = [
+    { kind: 'video', codec: 'h264', stalled: true },
+    { kind: 'audio', codec: 'opus' },
+  ];
   assert.equal(stalledText(undefined), '');
   assert.equal(stalledText({ state: 'stale', tracks }), '');
   assert.equal(stalledText({ state: 'live', tracks }), 'Picture has stopped');
