@@ -58,11 +58,20 @@ pub(crate) fn pictures(
 
 /// A tone of this many seconds, in Opus packets of `frame_size` milliseconds.
 pub(crate) fn tone(seconds: u32, frame_size: &str, options: &str) -> Vec<Packet> {
+    tone_in(2, seconds, &format!("frame-size={frame_size} {options}"))
+}
+
+/// A tone of this many seconds in one channel.
+pub(crate) fn mono_tone(seconds: u32) -> Vec<Packet> {
+    tone_in(1, seconds, "")
+}
+
+fn tone_in(channels: u32, seconds: u32, options: &str) -> Vec<Packet> {
     gst::init().unwrap();
     let blocks = seconds * 100;
     let pipeline = launch(&format!(
         "audiotestsrc wave=sine freq={TONE} samplesperbuffer=480 num-buffers={blocks}
-         ! audio/x-raw,rate=48000,channels=2 ! opusenc frame-size={frame_size} {options}
+         ! audio/x-raw,rate=48000,channels={channels} ! opusenc {options}
          ! rtpopuspay timestamp-offset=0 ! appsink name=sink sync=false"
     ));
     pipeline.set_state(gst::State::Playing).unwrap();

@@ -6,10 +6,12 @@
 
 mod decode;
 mod encode;
+mod encodings;
 mod framing;
 mod picture;
 mod refresh;
 mod shape;
+mod sound;
 mod stalls;
 mod streams;
 

@@ -1,0 +1,123 @@
+//! Encoders that change in mid-stream, and keyframes of every frequency and size.
+
+use std::time::Duration;
+
+use super::{
+    check,
+    encode::{self, PAY_H264, PAY_H264_APART, Packet, x264},
+    picture::Size,
+    shape::{PICTURES, Shape, Stream, h264, usual},
+};
+
+/// Ticks between two pictures.
+const PICTURE: u32 = 90_000 / encode::FRAME_RATE;
+/// The first picture of a group, in the middle of the stream.
+const MIDDLE: u16 = 30;
+const LARGE: Size = Size {
+    width: 512,
+    height: 256,
+};
+
+/// Every parameter set twice.
+fn duplicated_sets() -> Shape {
+    let packets = usual("", PAY_H264_APART).into_iter().flat_map(|packet| {
+        let is_set = matches!(packet.payload[0] & 0x1f, 7 | 8);
+        vec![packet; if is_set { 2 } else { 1 }]
+    });
+    h264("duplicated-sets", Stream::VIDEO.send(packets.collect()))
+}
+
+/// Another encoder goes on with a keyframe, under the same numbers.
+fn changing(name: &str, size: Size, encoder: &str) -> Shape {
+    let mut packets = encode::pictures(0..MIDDLE, Size::SMALL, &x264(""), PAY_H264);
+    let mut other = encode::pictures(MIDDLE..PICTURES, size, encoder, PAY_H264);
+    for packet in &mut other {
+        packet.timestamp += u32::from(MIDDLE) * PICTURE;
+    }
+    packets.extend(other);
+    h264(name, Stream::VIDEO.send(packets))
+}
+
+fn changing_profile() -> Shape {
+    let encoder = "x264enc tune=zerolatency speed-preset=medium key-int-max=15
+        ! video/x-h264,profile=high";
+    changing("changing-profile", Size::SMALL, encoder)
+}
+
+/// This many pictures in a group.
+fn groups_of(pictures: u16) -> Shape {
+    let encoder = format!(
+        "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={pictures}
+         ! video/x-h264,profile=constrained-baseline"
+    );
+    let packets = encode::pictures(0..PICTURES, Size::SMALL, &encoder, PAY_H264);
+    h264(
+        &format!("groups-of-{pictures}"),
+        Stream::VIDEO.send(packets),
+    )
+}
+
+/// The clock of the picture jumps in mid-stream.
+fn jumping_clock(name: &str, ticks: u32) -> Shape {
+    let mut packets = Stream::VIDEO.send(usual("", PAY_H264));
+    let jump = Stream::VIDEO.timestamp + u32::from(MIDDLE) * PICTURE;
+    for packet in &mut packets {
+        if packet.timestamp >= jump {
+            packet.timestamp = packet.timestamp.wrapping_add(ticks);
+        }
+    }
+    h264(name, packets)
+}
+
+/// A keyframe of a megabyte in the middle, most of it filler data. It takes a tenth of a second.
+fn huge_keyframe() -> Shape {
+    const UNITS: u32 = 900;
+    let filler = [&[0x0c][..], &[0xff; 1150], &[0x80]].concat();
+    let time = u32::from(MIDDLE) * PICTURE;
+    let mut packets = Vec::new();
+    for packet in usual("", PAY_H264_APART) {
+        if packet.timestamp == time && packet.marker {
+            packets.extend((0..UNITS).map(|_| Packet {
+                timestamp: time,
+                marker: false,
+                payload: filler.clone(),
+            }));
+        }
+        packets.push(packet);
+    }
+    let mut packets = Stream::VIDEO.send(packets);
+    let mut delay = Duration::ZERO;
+    for packet in &mut packets {
+        if packet.payload.len() == filler.len() {
+            delay += Duration::from_millis(100) / UNITS;
+        }
+        packet.at += delay;
+    }
+    h264("huge-keyframe", packets)
+}
+
+#[test]
+fn encoders_change_and_keyframes_are_of_every_kind() {
+    check(
+        "encodings",
+        &[
+            duplicated_sets(),
+            changing("changing-size", LARGE, &x264("")),
+            changing_profile(),
+            groups_of(1),
+            groups_of(1000),
+        ],
+    );
+}
+
+#[test]
+fn clocks_jump_and_keyframes_are_huge() {
+    check(
+        "jumps",
+        &[
+            jumping_clock("forward", 3600 * 90_000),
+            jumping_clock("backward", 0u32.wrapping_sub(3600 * 90_000)),
+            huge_keyframe(),
+        ],
+    );
+}
