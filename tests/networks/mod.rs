@@ -18,7 +18,11 @@ const DARK: Duration = Duration::from_secs(5);
 const BLACKOUT: &str = "blackout";
 const REBOUND: &str = "address";
 /// This many sessions at once are slow on a busy machine.
-const PATIENT: &[&str] = &["--timeouts.connect=30s", "--timeouts.consent=30s"];
+const PATIENT: &[&str] = &[
+    "--timeouts.first_check=30s",
+    "--timeouts.connect=30s",
+    "--timeouts.consent=30s",
+];
 /// With fewer lost packets than this, retransmissions are not checked.
 const LOST_MIN: u64 = 8;
 

@@ -214,9 +214,11 @@ async fn a_handshake_whose_packets_are_lost_is_repeated() {
     let mut stage = stage().await;
     // Our ClientHello, and then its repetition.
     stage.client.lose = 2;
+    assert!(!stage.publisher.is_checked());
     tokio::task::block_in_place(|| connect(&mut stage.client));
     assert_eq!(stage.client.lose, 0);
     assert_eq!(stage.events.recv().await, Some(Event::Connected));
+    assert!(stage.publisher.is_checked());
     stage.publisher.close(End::Deleted).await;
     stage.depacketizer.stop().await;
     stage.tasks.shutdown().await;

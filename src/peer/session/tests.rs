@@ -177,6 +177,23 @@ fn one_of_many_addresses_is_refused_before_anything_remembers_it() {
 }
 
 #[test]
+fn only_an_authentic_check_shows_that_the_client_has_come() {
+    let mut stage = Stage::new();
+    let check = stage.written().remove(0);
+    let mut forged = check.clone();
+    // In front of the fingerprint, which protects nothing.
+    let tag = forged.len() - 9;
+    forged[tag] ^= 1;
+    let source = stage.places[0].address;
+    for other in [&forged[..], &[22; 100], &[]] {
+        stage.deliver(source, other);
+        assert!(!stage.session.is_checked());
+    }
+    stage.deliver(source, &check);
+    assert!(stage.session.is_checked() && !stage.connected);
+}
+
+#[test]
 fn a_client_that_moves_all_day_is_followed() {
     let mut stage = Stage::connect();
     for number in 0..100 {
