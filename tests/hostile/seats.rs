@@ -38,7 +38,9 @@ fn sessions_that_never_connect_do_not_shut_out_who_connects() {
     }
 }
 
-/// Once a check has come, the client has `timeouts.connect` to connect. Row E-56.
+/// Row E-56.
+///
+/// Once a check has come, the client has `timeouts.connect` to connect.
 #[test]
 fn a_check_gives_a_session_time_to_connect() {
     for engine in ["direct", "webrtcbin"] {
@@ -56,8 +58,10 @@ fn a_check_gives_a_session_time_to_connect() {
     }
 }
 
+/// Row W-106.
+///
 /// A client behind slow signalling trickles its candidates for longer than its first check may
-/// take. Row W-106.
+/// take.
 #[test]
 fn a_patch_keeps_a_session_that_has_not_connected() {
     for engine in ["direct", "webrtcbin"] {
