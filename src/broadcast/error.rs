@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{fanout, ingest, peer::sdp, pipeline, plan::Name};
+use crate::{fanout, ingest, media::Kind, peer::sdp, pipeline, plan::Name};
 
 /// Why a request is refused. `http` gives each variant its status.
 #[derive(Debug, thiserror::Error)]
@@ -14,10 +14,12 @@ pub enum Error {
     #[error("no such {0}")]
     Missing(&'static str),
     /// Try again when somebody publishes.
-    #[error("nobody publishes `{name}` at the moment")]
+    #[error("{}", not_live(name, *awaited))]
     NotLive {
         /// The broadcast.
         name: Name,
+        /// What its publisher, which is connected, has not sent yet.
+        awaited: Option<Kind>,
         /// When to try again.
         retry_after: Duration,
     },
@@ -67,6 +69,20 @@ pub enum Error {
     /// Tell the operator; the log has the details.
     #[error("the server failed: {0}")]
     Failed(String),
+}
+
+fn not_live(name: &Name, awaited: Option<Kind>) -> String {
+    match awaited {
+        None => format!("nobody publishes `{name}` at the moment"),
+        Some(Kind::Video) => {
+            format!(
+                "the publisher of `{name}` is connected, but no keyframe of its video has arrived"
+            )
+        }
+        Some(Kind::Audio) => {
+            format!("the publisher of `{name}` is connected, but its audio has not begun")
+        }
+    }
 }
 
 impl From<pipeline::Error> for Error {

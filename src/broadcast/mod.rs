@@ -235,6 +235,7 @@ impl Broadcasts {
             let entry = directory.broadcasts.get(name);
             let entry = entry.ok_or_else(|| Error::NotLive {
                 name: name.clone(),
+                awaited: None,
                 retry_after: RETRY_MISSING,
             })?;
             Ok((entry.requests.clone(), request))

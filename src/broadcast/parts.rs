@@ -411,6 +411,7 @@ impl Parts {
         let starting = self.supply.has_input() && !self.supply.is_live();
         Error::NotLive {
             name: self.name.clone(),
+            awaited: self.supply.awaited(),
             retry_after: if starting {
                 RETRY_STARTING
             } else {

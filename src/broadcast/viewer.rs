@@ -94,6 +94,7 @@ fn stopped(session: &Session, end: End) -> Error {
         End::Yielded => Error::Full("sessions"),
         _ => Error::NotLive {
             name: session.broadcast.clone(),
+            awaited: None,
             retry_after: RETRY_MISSING,
         },
     }

@@ -1,5 +1,5 @@
-//! Tracks that stop while their input is live: the camera is off, or the RTP of one track no longer
-//! arrives.
+//! Tracks that stop while their input is live (the camera is off, or the RTP of one track no longer
+//! arrives), and the one that keeps an input from being live.
 
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,16 @@ impl Supply {
                 None => {}
             }
         }
+    }
+
+    /// The track without which a connected publisher is not live.
+    pub(in crate::broadcast) fn awaited(&self) -> Option<Kind> {
+        let input = self.input.as_ref()?;
+        if self.has_source() || input.live_since.is_some() || !self.is_connected() {
+            return None;
+        }
+        let has_video = input.tracks.video.is_some();
+        Some(if has_video { Kind::Video } else { Kind::Audio })
     }
 
     /// Whether a track of the input has stalled.

@@ -99,6 +99,10 @@ fn a_publisher_is_live_at_its_first_picture() {
     let refused = broadcast.watch(&["vp8", "opus"], None).unwrap_err();
     let soon = Duration::from_secs(1);
     assert!(matches!(refused, Error::NotLive { retry_after, .. } if retry_after == soon));
+    assert!(
+        refused.to_string().contains("no keyframe of its video"),
+        "{refused}"
+    );
     broadcast.frame(publisher, Codec::Vp8);
     assert_eq!(broadcast.state(), State::Live);
     let tracks = broadcast.parts.status(broadcast.now).tracks;
