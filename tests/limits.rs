@@ -85,6 +85,13 @@ fn only_who_may_publish_sees_the_last_refusal() {
     let request = server.request("GET", "/api/broadcasts/a/refusal", &[token], "");
     let last = request.expect(200).json();
     assert_eq!(last["reason"], "token-missing", "{last}");
+    // Whoever succeeds leaves nothing to explain.
+    let sdp = ("Content-Type", "application/sdp");
+    let request = server.request("POST", "/whip/a", &[token, sdp], &offer);
+    request.expect(201);
+    let request = server.request("GET", "/api/broadcasts/a/refusal", &[token], "");
+    let last = request.expect(200).json();
+    assert!(last["reason"].is_null(), "{last}");
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn mpeg_2_of_a_file_is_seen_as_h264() {
     let path = folder.join("old.ts");
     encode_mpeg_2(&path);
     let text = format!(
-        "filesrc location={} ! tsdemux ! mpegvideoparse ! appsink name=video\n{TONE}",
+        "filesrc location={} ! tsdemux ! mpegvideoparse ! clocksync ! appsink name=video\n{TONE}",
         path.display()
     );
     std::fs::write(folder.join("x.launch"), text).unwrap();

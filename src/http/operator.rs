@@ -156,12 +156,12 @@ pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Resu
         | Route::Broadcast(_)
         | Route::Pipelines(_)
         | Route::Pipeline(..)
+        | Route::Refusal(_)
         | Route::Events
         | Route::Server => app.auth.permit_right(request, Right::Admin),
         Route::Endpoint(..)
         | Route::Session(..)
         | Route::Extension(..)
-        | Route::Refusal(_)
         | Route::File(_)
         | Route::Moved(_) => Err(Problem::not_found("resource")),
     }

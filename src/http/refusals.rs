@@ -101,9 +101,12 @@ impl Refusals {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the answer to an attempt, if it is a refusal.
+    /// Notes the answer to an attempt.
     pub(super) fn note(&self, attempt: Attempt, response: &Response) {
         let Some(reason) = response.extensions().get::<Reason>() else {
+            if let (Some(name), true) = (&attempt.broadcast, response.status().is_success()) {
+                self.inner().last.remove(name);
+            }
             return;
         };
         let Attempt {
@@ -128,9 +131,9 @@ impl Refusals {
             return;
         };
         if inner.last.len() >= NAMES_MAX && !inner.last.contains_key(&name) {
-            inner.last.retain(|_, refusal| refusal.at + MEMORY > now);
-            if inner.last.len() >= NAMES_MAX {
-                return;
+            let oldest = inner.last.iter().min_by_key(|(_, refusal)| refusal.at);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                inner.last.remove(&oldest);
             }
         }
         let refusal = Refusal {
@@ -163,9 +166,11 @@ struct Document {
     user_agent: Option<String>,
 }
 
-/// Answers `/api/broadcasts/{name}/refusal`, for clients that may publish there.
+/// Answers `/api/broadcasts/{name}/refusal`, for clients that may publish there and the operator.
 pub(super) fn answer(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Problem> {
-    app.auth.permit(request, Role::Publisher, name)?;
+    if !app.auth.is_operator(request) {
+        app.auth.permit(request, Role::Publisher, name)?;
+    }
     let last = app.refusals.last(name);
     let time = last.as_ref().and_then(|refusal| {
         let at = SystemTime::now().checked_sub(refusal.at.elapsed())?;

@@ -21,7 +21,8 @@ async function lastRefusal(name, token) {
     const { time, detail, user_agent } = await response.json();
     if (!time) return '';
     const ago = durationText(Math.max(0, Date.now() - Date.parse(time)));
-    return `${user_agent || 'A publisher'} was refused ${ago} ago: ${detail}.`;
+    const who = user_agent ? `“${user_agent}”` : 'A publisher';
+    return `${who} was refused ${ago} ago: ${detail}.`;
   } catch {
     return ''; // shown when the server can be reached again
   }
