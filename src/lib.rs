@@ -44,6 +44,7 @@
 //! | `media` | frames, codecs and their bit streams; a leaf |
 //! | `client` | the addresses of clients; a leaf |
 //! | `quota` | how many of something each client holds; a leaf |
+//! | `notices` | how many lines of the log strangers can cause |
 //! | `awake` | the clock of deadlines, which stands still while the process is paused; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
 //! | `bench` | measures what a server costs |
@@ -106,6 +107,7 @@ pub mod fuzz;
 mod http;
 mod ingest;
 mod media;
+mod notices;
 mod peer;
 mod pipeline;
 mod plan;

@@ -3,19 +3,14 @@
 //! The last part of each limit is a reserve: connections in it serve only what a full server must
 //! still do, one request each.
 
-use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::http::Method;
 
 use super::{problem::Problem, request::HttpRequest, router::Route};
 use crate::{
     client::ClientAddress,
+    notices::Notices,
     quota::{Claimant, Quota, QuotaClaim, Share},
     resources,
 };
@@ -26,8 +21,8 @@ const RESERVE_SHARE: usize = 8;
 const RESERVE_MAX: usize = 256;
 /// How many times as many as an address (IPv6: a /64) its site may have.
 const SITE_FACTOR: usize = 4;
-/// Shortest time between two lines in the log about refusals.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+/// Lines in the log about refusals: one each ten seconds.
+const LINES_PER_SECOND: f64 = 0.1;
 
 /// The limits.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +110,7 @@ pub(super) struct Admission {
     connections: Quota,
     streams: Quota,
     refused: [AtomicU64; Refusal::ALL.len()],
-    complained_at: Mutex<Option<Instant>>,
+    notices: Notices,
 }
 
 impl Admission {
@@ -125,7 +120,7 @@ impl Admission {
             connections: Quota::default(),
             streams: Quota::default(),
             refused: Default::default(),
-            complained_at: Mutex::default(),
+            notices: Notices::new(LINES_PER_SECOND, 1.0),
         }
     }
 
@@ -203,20 +198,13 @@ impl Admission {
         for (counter, _) in counters.filter(|(_, counted)| *counted == refusal) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        let now = Instant::now();
-        let due = |at| now.saturating_duration_since(at) >= COMPLAINT_INTERVAL;
-        let mut complained_at = self
-            .complained_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if complained_at.is_none_or(due) {
-            *complained_at = Some(now);
-            drop(complained_at);
+        if let Some(left_out) = self.notices.line() {
             tracing::warn!(
                 limit = refusal.name(),
                 %client,
                 connections = self.connections(),
                 event_streams = self.streams(),
+                left_out,
                 "HTTP refused: too many at once"
             );
         }

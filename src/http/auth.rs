@@ -10,13 +10,13 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     clients::ClientLimits,
-    notices::Notices,
     problem::Problem,
     request::{Door, HttpRequest},
 };
 use crate::{
     access::{Access, Holder, Right, Token},
     broadcast::Session,
+    notices::Notices,
     peer::sdp::Role,
     plan::Name,
 };
@@ -76,7 +76,7 @@ impl Auth {
         Self {
             admin_access: admin_token.map_or_else(|| access.clone(), |token| access.with(token)),
             failures: ClientLimits::of_failures(options.source_failures),
-            notices: Notices::new(),
+            notices: Notices::of_requests(),
             options,
         }
     }

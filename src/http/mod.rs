@@ -18,7 +18,6 @@ mod events;
 mod extensions;
 mod headers;
 mod metrics;
-mod notices;
 mod operator;
 mod origins;
 mod pages;
@@ -49,7 +48,6 @@ use self::{
     admission::{Admission, Lane},
     auth::Auth,
     clients::ClientLimits,
-    notices::Notices,
     origins::{Origins, PageAccess, PageAudience},
     pages::Pages,
     problem::{Problem, Reason},
@@ -67,8 +65,8 @@ pub use self::{
     tls::{Tls, TlsError},
 };
 use crate::{
-    access::Right, broadcast::Broadcasts, client::ForwardedHeader, fanout::Fanout, peer::sdp::Role,
-    plan::Name, resources,
+    access::Right, broadcast::Broadcasts, client::ForwardedHeader, fanout::Fanout,
+    notices::Notices, peer::sdp::Role, plan::Name, resources,
 };
 
 /// The room's options.
@@ -192,7 +190,7 @@ pub async fn serve(
         sessions: SessionLimits::new(options.publishers_max, options.viewers_max),
         auth: Auth::new(options.auth.clone()),
         refusals: Refusals::new(),
-        notices: Notices::new(),
+        notices: Notices::of_requests(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         options,
         broadcasts,

@@ -19,11 +19,8 @@ use super::{
     router::{Naming, Route},
     wire::json,
 };
-use crate::{client::ClientAddress, media::TokenBucket, peer::sdp::Role, plan::Name};
+use crate::{client::ClientAddress, notices::Notices, peer::sdp::Role, plan::Name};
 
-/// Lines in the log at once, and per second in the long run. Further refusals are only counted.
-const LINES_BURST: f64 = 50.0;
-const LINES_RATE: f64 = 5.0;
 /// Names whose last refusal is remembered.
 const NAMES_MAX: usize = 1000;
 /// How long a refusal is remembered: somebody is trying to go live now.
@@ -31,11 +28,11 @@ const MEMORY: Duration = Duration::from_mins(10);
 
 /// What has been refused so far.
 pub(super) struct Refusals {
+    notices: Notices,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
-    lines: TokenBucket,
     /// By the problem's kind, of which there is a fixed number.
     counts: BTreeMap<&'static str, u64>,
     last: HashMap<Name, Refusal>,
@@ -88,8 +85,8 @@ fn named(app: &App, naming: Naming<'_>, request: &HttpRequest) -> Option<Name> {
 impl Refusals {
     pub(super) fn new() -> Self {
         Self {
+            notices: Notices::of_requests(),
             inner: Mutex::new(Inner {
-                lines: TokenBucket::new(LINES_RATE, LINES_BURST, Instant::now()),
                 counts: BTreeMap::new(),
                 last: HashMap::new(),
             }),
@@ -117,13 +114,14 @@ impl Refusals {
         let (status, now) = (response.status().as_u16(), Instant::now());
         let mut inner = self.inner();
         *inner.counts.entry(reason.kind).or_default() += 1;
-        if inner.lines.take(1.0, now) {
+        if let Some(left_out) = self.notices.line() {
             tracing::info!(
                 broadcast = broadcast.as_ref().map(tracing::field::display),
                 status,
                 reason = reason.detail,
                 %client,
                 user_agent,
+                left_out,
                 "publisher refused"
             );
         }

@@ -1,15 +1,10 @@
 //! The logs of `GStreamer` and `GLib` as tracing events.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
-
 use gstreamer as gst;
 use tracing::Level;
 
 use super::redact;
-use crate::media::TokenBucket;
+use crate::notices::Notices;
 
 /// Messages of `GLib` that are logged at once, and per second in the long run. A peer can provoke
 /// them: the DTLS elements complain about every datagram that is not theirs.
@@ -26,22 +21,10 @@ pub(crate) fn install() {
 
 /// Logs messages of `GLib`, most of which are warnings about misuse, until there are too many.
 fn of_glib() -> impl Fn(Option<&str>, glib::LogLevel, &str) + Send + Sync {
-    struct Limit {
-        bucket: TokenBucket,
-        left_out: u64,
-    }
-    let limit = Mutex::new(Limit {
-        bucket: TokenBucket::new(GLIB_PER_SECOND, GLIB_BURST, Instant::now()),
-        left_out: 0,
-    });
+    let notices = Notices::new(GLIB_PER_SECOND, GLIB_BURST);
     move |domain, level, message| {
-        let left_out = {
-            let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
-            if !limit.bucket.take(1.0, Instant::now()) {
-                limit.left_out += 1;
-                return;
-            }
-            std::mem::take(&mut limit.left_out)
+        let Some(left_out) = notices.line() else {
+            return;
         };
         let (domain, message) = (domain.unwrap_or_default(), redact(message));
         match level {

@@ -12,7 +12,9 @@ const LINES: &[(&str, &[&str])] = &[
     ("quota", &["client"]),
     // The clock of deadlines.
     ("awake", &[]),
-    ("pipeline", &["awake", "media", "resources"]),
+    // How many lines of the log strangers can cause.
+    ("notices", &["media"]),
+    ("pipeline", &["awake", "media", "notices", "resources"]),
     ("peer", &["awake", "media", "peer::sdp"]),
     ("peer::sdp", &["media"]),
     (
@@ -100,6 +102,7 @@ const LINES: &[(&str, &[&str])] = &[
             "client",
             "fanout",
             "media",
+            "notices",
             "peer::sdp",
             "plan",
             "quota",
@@ -149,6 +152,7 @@ const ALL: &[&str] = &[
     "http",
     "ingest",
     "media",
+    "notices",
     "peer",
     "peer::sdp",
     "peer::element",

@@ -1,4 +1,4 @@
-//! Log lines about refused requests, which anyone can cause: a few are written, the rest counted.
+//! Log lines that anyone can cause: a few are written, the rest counted.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,12 +7,12 @@ use std::{
 
 use crate::media::TokenBucket;
 
-/// Lines at once, and per second in the long run.
-const LINES_BURST: f64 = 50.0;
-const LINES_RATE: f64 = 5.0;
+/// Lines about single requests at once, and per second in the long run.
+const REQUESTS_BURST: f64 = 50.0;
+const REQUESTS_PER_SECOND: f64 = 5.0;
 
-/// How many lines may still be written.
-pub(super) struct Notices(Mutex<Inner>);
+/// How many lines of one kind may still be written.
+pub(crate) struct Notices(Mutex<Inner>);
 
 struct Inner {
     lines: TokenBucket,
@@ -20,15 +20,21 @@ struct Inner {
 }
 
 impl Notices {
-    pub(super) fn new() -> Self {
+    /// For lines about single requests.
+    pub(crate) fn of_requests() -> Self {
+        Self::new(REQUESTS_PER_SECOND, REQUESTS_BURST)
+    }
+
+    /// Allows `burst` lines at once, and `per_second` in the long run.
+    pub(crate) fn new(per_second: f64, burst: f64) -> Self {
         Self(Mutex::new(Inner {
-            lines: TokenBucket::new(LINES_RATE, LINES_BURST, Instant::now()),
+            lines: TokenBucket::new(per_second, burst, Instant::now()),
             left_out: 0,
         }))
     }
 
     /// Whether a line may be written now, and how many have been left out since the last.
-    pub(super) fn line(&self) -> Option<u64> {
+    pub(crate) fn line(&self) -> Option<u64> {
         self.line_at(Instant::now())
     }
 
@@ -52,7 +58,7 @@ mod tests {
 
     #[test]
     fn lines_are_few_and_the_rest_is_counted() {
-        let (notices, now) = (Notices::new(), Instant::now());
+        let (notices, now) = (Notices::of_requests(), Instant::now());
         let written = (0..1000).filter_map(|_| notices.line_at(now));
         assert_eq!(written.collect::<Vec<_>>(), [0; 50]);
         let later = now + Duration::from_millis(250);
