@@ -23,6 +23,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use super::{
     App,
@@ -139,7 +140,7 @@ async fn refuse(mut stream: TcpStream, answer: &'static [u8], permit: OwnedSemap
 
 /// A connection on which HTTP can begin.
 struct Opened {
-    stream: Stream,
+    stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     version: HttpVersion,
     /// The client, or the last HTTP proxy before the server.
     caller: Caller,
@@ -159,38 +160,20 @@ impl HttpVersion {
     }
 }
 
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 /// Serves one connection until it ends.
 async fn serve(stream: TcpStream, peer: ClientAddress, place: Place, app: Arc<App>) {
     let patience = patience(place.lane, &app);
     let opening = timeout(patience.idle, open(stream, peer, place, &app));
     match app.stopping.run_until_cancelled(opening).await {
-        Some(Ok(Ok(opened))) => match opened.stream {
-            Stream::Plain(stream) => {
-                speak(
-                    stream,
-                    opened.version,
-                    opened.caller,
-                    opened.place.lane,
-                    &app,
-                )
-                .await;
-            }
-            Stream::Tls(stream) => {
-                speak(
-                    *stream,
-                    opened.version,
-                    opened.caller,
-                    opened.place.lane,
-                    &app,
-                )
-                .await;
-            }
-        },
+        Some(Ok(Ok(opened))) => {
+            let Opened {
+                stream,
+                version,
+                caller,
+                place,
+            } = opened;
+            speak(stream, version, caller, place.lane, &app).await;
+        }
         Some(Ok(Err(error))) => tracing::debug!(client = %peer, %error, "connection not opened"),
         Some(Err(_)) => tracing::debug!(client = %peer, "connection not opened in time"),
         None => {}
@@ -237,10 +220,10 @@ async fn open(
         let stream = tls.accept(stream).await?;
         let (_, connection) = stream.get_ref();
         let is_h2 = connection.alpn_protocol() == Some(H2_ALPN);
-        (Stream::Tls(Box::new(stream)), is_h2)
+        (Either::Right(Box::new(stream)), is_h2)
     } else {
         let is_h2 = proxy_header::begins_with(&stream, H2_PREFACE).await?;
-        (Stream::Plain(stream), is_h2)
+        (Either::Left(stream), is_h2)
     };
     Ok(Opened {
         stream,
