@@ -75,8 +75,8 @@ test('on a good line the best layer comes soon, however large', async (t) => {
   const viewer = await browser.page();
   await viewer.goto(server.origin);
   await watch(viewer, `${server.origin}/whep/layers`);
-  // A second or two; this is for machines with a lot else to do. It was never reached.
-  await until(async () => 640 in (await widths(viewer)), 'the best layer', 6_000);
+  // It takes a second or two. A busy machine may need longer to encode three layers.
+  await until(async () => 640 in (await widths(viewer)), 'the best layer', 30_000);
   const came = await widths(viewer);
   t.diagnostic(JSON.stringify(came));
   assert.equal(came[160], 0, 'what is sure to fit came first');

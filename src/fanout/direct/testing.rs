@@ -1,6 +1,10 @@
 //! The direct engine's output, without a session, for the playout's tests.
 
-use std::{net::UdpSocket, time::Instant};
+use std::{
+    net::UdpSocket,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 use super::{
     context::{Context, Timeouts},
@@ -23,10 +27,15 @@ use crate::{
     },
 };
 
+/// How long a packet may take over loopback.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 pub(in crate::fanout) struct DirectEngine {
     cx: Context,
     sender: Sender,
     receiver: UdpSocket,
+    /// Packets received so far.
+    received: u64,
     ends: AddressPair,
     counters: ViewerCounters,
     span: tracing::Span,
@@ -51,11 +60,13 @@ impl DirectEngine {
 }
 
 impl DirectEngine {
-    /// Receives everything sent: over loopback it has arrived.
+    /// Receives everything sent. Loopback, too, may take a moment.
     fn receive(&mut self) {
         let tag = Profile::Aes128Gcm.rtp_overhead();
         let mut buffer = [0; 2000];
-        while let Ok(len) = self.receiver.recv(&mut buffer) {
+        while self.received < self.counters.packets.load(Relaxed) {
+            let len = self.receiver.recv(&mut buffer).unwrap();
+            self.received += 1;
             let packet = &buffer[..len - tag];
             let kind = |ssrc| if ssrc == 2 { Kind::Video } else { Kind::Audio };
             self.taken.push(Taken::read(packet, kind));
@@ -74,7 +85,7 @@ impl TestEngine for DirectEngine {
             loopback: true,
         });
         let receiver = UdpSocket::bind(listen).unwrap();
-        receiver.set_nonblocking(true).unwrap();
+        receiver.set_read_timeout(Some(PATIENCE)).unwrap();
         let material: Vec<u8> = (0..88).collect();
         let key = MasterKey::from_dtls(&material, Profile::Aes128Gcm, true).unwrap();
         let totals = Totals::new().into();
@@ -83,6 +94,7 @@ impl TestEngine for DirectEngine {
             sender: Sender::new(&key).unwrap(),
             ends: receiver.local_addr().unwrap().into(),
             receiver,
+            received: 0,
             counters: ViewerCounters::default(),
             span: tracing::Span::none(),
             retransmission: Retransmission::new(),

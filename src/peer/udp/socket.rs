@@ -270,6 +270,9 @@ mod tests {
     use super::*;
     use crate::testing::{ip, run_in_namespace};
 
+    /// How long a datagram may take over loopback.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
     struct Virtual(Instant);
 
     impl Pause for Virtual {
@@ -377,11 +380,15 @@ mod tests {
         let port = socket("[::]:0");
         let number = port.local_addr().unwrap().port();
         let peer = UdpSocket::bind("[::]:0").unwrap();
+        // Loopback, too, may take a moment.
+        for socket in [&port.socket, &peer] {
+            socket.set_nonblocking(false).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        }
         for here in ["fd77::1", "fd77::2", "::1"] {
             let here: IpAddr = here.parse().unwrap();
             peer.send_to(b"check", (here, number)).unwrap();
             let (mut buffer, mut metas) = ([0; 100], [RecvMeta::default()]);
-            // Over loopback it has arrived.
             let received = port.recv(&mut [IoSliceMut::new(&mut buffer)], &mut metas);
             assert_eq!(received.unwrap(), 1);
             let mut ends = port.ends_of(&metas[0]);
