@@ -27,10 +27,11 @@ build: setup
 bench: build
 	$(CARGO) run --release --locked -- bench $(ARGS)
 
-# Half an hour of a crowd and of attacks against the release build; not in `make test`.
-soak: build
-	AERIAL_BIN=$(CURDIR)/target/release/aerial G_DEBUG=fatal-criticals timeout -k 10 2400 \
-		$(CARGO) test --locked --test aerial -- soak::a_crowd --ignored --nocapture
+# Half an hour of a crowd and of attacks, in release mode on both sides: 300 clients are a load of
+# their own. Not in `make test`.
+soak: setup-test
+	G_DEBUG=fatal-criticals timeout -k 10 3600 \
+		$(CARGO) test --release --locked --test aerial -- soak::a_crowd --ignored --nocapture
 
 test: setup-test format lint deny unit docs browser bench-smoke
 	@echo 'make test: all checks passed'
