@@ -21,6 +21,7 @@ mod connections;
 mod control;
 mod cors;
 mod documents;
+mod drain;
 mod examples;
 mod extensions;
 mod fallback;

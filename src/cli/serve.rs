@@ -103,15 +103,16 @@ async fn until_signal(config: Config) -> anyhow::Result<()> {
     let _exceeded = signal(SignalKind::from_raw(SIGXFSZ)).context("no signal handler")?;
     let server = server::start(config).await?;
     let reload = reload_at(hangup, server.reload.clone());
-    server
-        .run_until(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                () = reload => {}
-            }
-        })
-        .await;
+    let signal = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::select! {
+        () = server.run_until(signal) => {}
+        () = reload => {}
+    }
     Ok(())
 }
 

@@ -252,6 +252,9 @@ section! {
         grace: Duration = "5s" from "0s" to "1h",
         /// How long the server may take to stop.
         drain: Duration = "5s" from "100ms" to "1m",
+        /// How long sessions may go on after SIGTERM, SIGINT or `POST /admin/drain`, while new ones
+        /// get 503. The server stops when the last one has ended, or at a second signal.
+        drain_sessions: Duration = "0s" from "0s" to "24h",
     }
 }
 

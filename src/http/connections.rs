@@ -164,7 +164,7 @@ impl HttpVersion {
 async fn serve(stream: TcpStream, peer: ClientAddress, place: Place, app: Arc<App>) {
     let patience = patience(place.lane, &app);
     let opening = timeout(patience.idle, open(stream, peer, place, &app));
-    match app.stopping.run_until_cancelled(opening).await {
+    match app.shutdown.stopping.run_until_cancelled(opening).await {
         Some(Ok(Ok(opened))) => {
             let Opened {
                 stream,
@@ -311,7 +311,7 @@ async fn converse<C>(
             };
             ended
         }
-        () = app.stopping.cancelled() => {
+        () = app.shutdown.stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
             // The server limits how long this may take.
             connection.await

@@ -58,6 +58,7 @@ async fn create(
     if let Some(elsewhere) = elsewhere(app, role) {
         return Ok(redirect(elsewhere, &request));
     }
+    app.shutdown.permit_session()?;
     if !request.has_type(OFFER_TYPE) {
         return Err(Problem::wrong_type(ACCEPT_POST, OFFER_TYPE));
     }

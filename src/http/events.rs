@@ -238,9 +238,9 @@ pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Probl
         let event = listener.next().await?;
         Some((event, listener))
     });
-    Ok(reply(
-        events.take_until(app.stopping.clone().cancelled_owned()),
-    ))
+    Ok(reply(events.take_until(
+        app.shutdown.stopping.clone().cancelled_owned(),
+    )))
 }
 
 fn reply(events: impl Stream<Item = Bytes> + Send + Sync + 'static) -> Response {

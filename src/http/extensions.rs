@@ -130,7 +130,7 @@ fn events(
     let (broadcasts, name) = (app.broadcasts.clone(), session.broadcast.clone());
     let section = session.video_section;
     let ended = session.ended();
-    let stopping = app.stopping.clone();
+    let stopping = app.shutdown.stopping.clone();
     let changes = WatchStream::new(app.events.newest());
     let events = changes
         .scan(Snapshot::default(), move |snapshot, _| {
@@ -138,7 +138,7 @@ fn events(
             std::future::ready(Some(snapshot.changes(status.as_ref(), section)))
         })
         .flat_map(stream::iter)
-        .take_until(app.stopping.clone().cancelled_owned());
+        .take_until(app.shutdown.stopping.clone().cancelled_owned());
     let goodbye = stream::once(async move {
         // A planned stop: the viewer learns where to reconnect.
         stopping

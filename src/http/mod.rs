@@ -32,6 +32,7 @@ mod request;
 mod resource;
 mod router;
 mod session_limits;
+mod shutdown;
 mod tls;
 mod urls;
 mod wire;
@@ -41,7 +42,6 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use ::http::{Method, StatusCode};
 use ipnet::IpNet;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
-use tokio_util::sync::CancellationToken;
 use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
@@ -62,6 +62,7 @@ pub use self::{
     auth::Options as AuthOptions,
     operator::AdminListener,
     session_limits::SessionMaxima,
+    shutdown::Shutdown,
     tls::{Tls, TlsError},
 };
 use crate::{
@@ -142,7 +143,7 @@ struct App {
     notices: Notices,
     drawings: Semaphore,
     events: events::BroadcastUpdates,
-    stopping: CancellationToken,
+    shutdown: Shutdown,
 }
 
 /// The ports of HTTP.
@@ -154,13 +155,13 @@ pub struct Listeners {
     pub admin: Option<AdminListener>,
 }
 
-/// Serves HTTP on `listeners` until `stopping`, then lets requests finish.
+/// Serves HTTP on `listeners` until the server stops, then lets requests finish.
 pub async fn serve(
     listeners: Listeners,
     options: Options,
     broadcasts: Broadcasts,
     fanout: Fanout,
-    stopping: CancellationToken,
+    shutdown: Shutdown,
 ) {
     let drain = options.drain;
     let mut tasks = JoinSet::new();
@@ -195,7 +196,7 @@ pub async fn serve(
         options,
         broadcasts,
         fanout,
-        stopping: stopping.clone(),
+        shutdown: shutdown.clone(),
     });
     if let Some(tls) = app.options.tls.clone() {
         tasks.spawn(tls.keep());
@@ -210,7 +211,7 @@ pub async fn serve(
     tokio::select! {
         () = connections::accept(&listeners.public, &app, &mut connections) => {}
         () = operator => {}
-        () = stopping.cancelled() => {}
+        () = shutdown.stopping.cancelled() => {}
     }
     drop(listeners);
     let all = async {
@@ -407,6 +408,11 @@ impl App {
                 self.auth.permit_right(&request, Right::Metrics)?;
                 Ok(metrics::answer(self))
             }
+            Route::Drain => {
+                self.auth.permit_right(&request, Right::Admin)?;
+                self.shutdown.draining.cancel();
+                Ok(empty(StatusCode::ACCEPTED))
+            }
             Route::File(path) => self.pages.answer(path, request).await,
             Route::Moved(target) => Ok(pages::moved(target, &request.query)),
         }
@@ -422,7 +428,7 @@ impl App {
 
     /// Whether new sessions are welcome.
     fn readiness(&self) -> Result<Response, Problem> {
-        if self.stopping.is_cancelled() {
+        if self.shutdown.has_begun() {
             return Err(Problem::unready("the server is stopping"));
         }
         self.health()?;

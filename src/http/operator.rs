@@ -158,7 +158,8 @@ pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Resu
         | Route::Pipeline(..)
         | Route::Refusal(_)
         | Route::Events
-        | Route::Server => app.auth.permit_right(request, Right::Admin),
+        | Route::Server
+        | Route::Drain => app.auth.permit_right(request, Right::Admin),
         Route::Endpoint(..)
         | Route::Session(..)
         | Route::Extension(..)

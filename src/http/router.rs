@@ -37,6 +37,8 @@ pub(super) enum Route<'a> {
     Ready,
     /// `/metrics`.
     Metrics,
+    /// `/admin/drain`.
+    Drain,
     /// A page or what belongs to one: path in the web folder, made of harmless segments.
     File(&'a str),
     /// The page is elsewhere: an address relative to this one, whatever path a proxy has put before both.
@@ -130,6 +132,7 @@ impl<'a> Route<'a> {
             ("healthz", None, None) => Some(Self::Health),
             ("readyz", None, None) => Some(Self::Ready),
             ("metrics", None, None) => Some(Self::Metrics),
+            ("admin", Some("drain"), None) => Some(Self::Drain),
             ("", None, None) => Some(Self::File("index.html")),
             // The alias: names are never `whip` or `whep`, so that it is no other path.
             (name, Some(last), None) if role(last).is_some() => Self::endpoint(role(last)?, name),
@@ -177,6 +180,7 @@ impl<'a> Route<'a> {
             Self::Session(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
             Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
             Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
+            Self::Drain => "OPTIONS, POST",
             Self::Pipeline(_, _, part) => part.methods(),
             Self::Broadcasts
             | Self::Broadcast(_)
@@ -259,6 +263,7 @@ mod tests {
             "favicon.svg",
             "index.html",
             "admin",
+            "drain",
             "undefined",
         ];
         for word in words {

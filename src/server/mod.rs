@@ -11,9 +11,8 @@ use tokio::{
     net::TcpListener,
     sync::Notify,
     task::{JoinSet, spawn_blocking},
-    time::{Instant, timeout_at},
+    time::{Instant, interval, sleep, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 
 pub use self::error::StartError;
 use crate::{
@@ -22,7 +21,7 @@ use crate::{
     broadcast::Broadcasts,
     config::Config,
     fanout::Fanout,
-    http::{self, Listeners, Tls},
+    http::{self, Listeners, Shutdown, Tls},
     peer::{
         element,
         udp::{self, Port},
@@ -32,17 +31,21 @@ use crate::{
     resources,
 };
 
+/// How often the sessions are counted while the server waits for them to end.
+const DRAIN_TICK: Duration = Duration::from_millis(100);
+
 /// A running server.
 pub struct Server {
     /// Notify it to reload certificate and key. `None` without TLS.
     pub reload: Option<Arc<Notify>>,
     broadcasts: Broadcasts,
     fanout: Fanout,
-    stopping: CancellationToken,
+    shutdown: Shutdown,
     tasks: JoinSet<()>,
     /// Keeps the clock of deadlines, until everything has stopped.
     _clock: JoinSet<()>,
     drain: Duration,
+    drain_sessions: Duration,
 }
 
 /// Starts everything. Ports are taken before anything runs, so that a failure leaves nothing
@@ -86,8 +89,9 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
             .start_source(&name)
             .map_err(|error| StartError::Broadcast { name, error })?;
     }
-    let (drain, ports) = (config.timeouts.drain, config.webrtc.webrtcbin_ports);
-    let stopping = CancellationToken::new();
+    let ports = config.webrtc.webrtcbin_ports;
+    let (drain, drain_sessions) = (config.timeouts.drain, config.timeouts.drain_sessions);
+    let shutdown = Shutdown::default();
     let mut tasks = JoinSet::new();
     let reload = tls.as_ref().map(Tls::reload);
     let admin_token = match &admin {
@@ -103,7 +107,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         options::http(config, tls, admin_token),
         broadcasts.clone(),
         fanout.clone(),
-        stopping.clone(),
+        shutdown.clone(),
     ));
     tracing::info!(?candidates, "advertised addresses");
     tracing::info!(addresses = ?webrtcbin_addresses.now(), ?ports, "webrtcbin addresses");
@@ -111,21 +115,56 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         reload,
         broadcasts,
         fanout,
-        stopping,
+        shutdown,
         tasks,
         _clock: clock,
         drain,
+        drain_sessions,
     })
 }
 
 impl Server {
-    /// Serves until `shutdown` resolves, then stops.
-    pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) {
-        tokio::select! {
-            () = shutdown => {}
-            _ = self.tasks.join_next() => tracing::error!("the HTTP server ended unexpectedly"),
+    /// Serves until the first signal or the operator's request, lets sessions end, and stops. The
+    /// next signal ends the sessions, and one while the server stops ends the process.
+    pub async fn run_until(mut self, mut signal: impl AsyncFnMut()) {
+        let drains = tokio::select! {
+            () = signal() => true,
+            () = self.shutdown.draining.cancelled() => true,
+            _ = self.tasks.join_next() => {
+                tracing::error!("the HTTP server ended unexpectedly");
+                false
+            }
+        };
+        if drains {
+            self.drain(&mut signal).await;
         }
-        self.stop().await;
+        tokio::select! {
+            () = self.stop() => {}
+            () = signal() => tracing::warn!("signal while stopping: ending at once"),
+        }
+    }
+
+    /// Refuses new sessions, and waits for the others to end, for as long as they may.
+    async fn drain(&self, signal: &mut impl AsyncFnMut()) {
+        self.shutdown.draining.cancel();
+        let ended = async {
+            let mut tick = interval(DRAIN_TICK);
+            while self.broadcasts.sessions() > 0 {
+                tick.tick().await;
+            }
+        };
+        let (sessions, limit) = (self.broadcasts.sessions(), self.drain_sessions);
+        if sessions == 0 || limit.is_zero() {
+            return;
+        }
+        tracing::info!(sessions, seconds = limit.as_secs_f64(), "draining");
+        tokio::select! {
+            () = ended => tracing::info!("all sessions have ended"),
+            () = sleep(limit) => {
+                tracing::info!(sessions = self.broadcasts.sessions(), "drain time is over");
+            }
+            () = signal() => tracing::info!("second signal: ending all sessions"),
+        }
     }
 
     /// Stops in reverse order, with a goodbye to every peer, within the drain time.
@@ -133,7 +172,7 @@ impl Server {
         let begun = Instant::now();
         let deadline = begun + self.drain;
         tracing::info!("stopping");
-        self.stopping.cancel();
+        self.shutdown.stopping.cancel();
         let parts = async {
             self.broadcasts.stop(self.drain).await;
             while self.tasks.join_next().await.is_some() {}
