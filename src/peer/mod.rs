@@ -4,6 +4,7 @@
 //!
 //! - [`sdp`]: offers, answers and trickle fragments as pure data (no IO, no GStreamer).
 //! - [`element`]: a connection on the engine `webrtcbin`, GStreamer's element.
+//! - [`ice`]: a connection's ICE.
 //! - [`session`]: a connection on the engine `direct`, a str0m session.
 //! - [`srtp`]: its encryption.
 //! - [`udp`]: its single UDP port.
@@ -11,6 +12,7 @@
 //! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
 
 pub mod element;
+pub(crate) mod ice;
 pub mod sdp;
 pub mod session;
 pub mod srtp;

@@ -1,14 +1,12 @@
 //! A peer connection on the direct engine, for both directions: a str0m session (DTLS, RTCP, and a
 //! publisher's RTP).
 //!
-//! SDP is ours ([`super::sdp`]), and so are ICE (`ice`) and the RTP sent to viewers (`fanout`,
+//! SDP is ours ([`super::sdp`]), and so are ICE ([`super::ice`]) and the RTP sent to viewers (`fanout`,
 //! [`super::srtp`]); str0m maintains the connection. A session does nothing on its own: a fan-out worker (viewers) or
 //! a task (publishers) gives it datagrams and time, and takes its reports.
 
-mod credentials;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
-mod ice;
 mod incoming;
 mod keys;
 mod output;
@@ -32,17 +30,12 @@ use tracing::Span;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::incoming::rtp_stream;
 pub(crate) use self::incoming::{EXTENSIONS, Incoming};
-use self::{
-    credentials::{local_credentials, refused, transport},
-    ice::{Answered, CheckOutcome, Credentials, Ice},
-    keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER},
-};
+use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
 use super::{
-    End, sdp, srtp,
-    udp::{
-        AddressPair, Claim, DatagramRoute, Port, UFRAG_CHARS,
-        stun::{self, Transaction},
-    },
+    End,
+    ice::{LiteAgent, StunOutcome, refused},
+    sdp, srtp,
+    udp::{AddressPair, DatagramRoute, Port, stun},
 };
 use crate::{awake, media::Kind};
 
@@ -71,22 +64,13 @@ pub(crate) enum Report {
 pub(crate) struct PeerSession {
     rtc: Rtc,
     keys: KeySlot,
-    port: Port,
-    route: DatagramRoute,
-    ufrag: [u8; UFRAG_CHARS],
-    ice: Ice,
-    /// The check of ours whose response the port expects.
-    expected: Option<Transaction>,
+    agent: LiteAgent,
     /// When str0m was last shown a check.
     shown: Option<Instant>,
     /// Until the peer's address is proven.
     connected: Option<Box<srtp::Sender>>,
     /// When str0m wants to be called again.
     wake: Instant,
-    /// When the peer last gave a sign of life (RFC 7675), or sent media.
-    heard: Instant,
-    /// When the session last claimed the address that it sends to.
-    claimed: Instant,
     /// Set until the DTLS handshake begins: the timers of its flights run only once there is an
     /// address to send them to. True if the first flight is ours.
     dtls: Option<bool>,
@@ -115,11 +99,15 @@ impl PeerSession {
                 "certificate fingerprint uses {hash}: offer a sha-256 one"
             )));
         }
-        let (ufrag, credentials) = local_credentials()?;
+        let remote = IceCreds {
+            ufrag: offer.ice_ufrag.clone(),
+            pass: offer.ice_pwd.clone(),
+        };
+        let agent = LiteAgent::register(remote.clone(), port, route, now)?;
         let config = Rtc::builder()
             .set_crypto_provider(Arc::clone(&PROVIDER))
             .set_dtls_cert(CERTIFICATE.clone())
-            .set_local_ice_credentials(credentials.clone())
+            .set_local_ice_credentials(agent.local())
             .set_ice_lite(true)
             .set_rtp_mode(true)
             .enable_raw_packets(incoming.is_empty())
@@ -130,44 +118,26 @@ impl PeerSession {
             .ok_or_else(|| refused("no DTLS instance was made"))?;
         rtc.add_local_candidate(Candidate::host(STAND_IN, "udp").map_err(refused)?);
         incoming.declare(&mut rtc);
-        let remote = IceCreds {
-            ufrag: offer.ice_ufrag.clone(),
-            pass: offer.ice_pwd.clone(),
-        };
         let mut api = rtc.direct_api();
-        api.set_remote_ice_credentials(remote.clone());
+        api.set_remote_ice_credentials(remote);
         api.set_remote_fingerprint(str0m::crypto::Fingerprint {
             hash_func: hash.clone(),
             bytes: fingerprint.clone(),
         });
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        port.register(ufrag, route.clone());
-        let ice = Ice::new(
-            Credentials {
-                local: credentials.clone(),
-                remote,
-            },
-            now,
-        );
+        let transport = agent.transport(fingerprint);
         let session = Self {
             rtc,
             keys,
-            port: port.clone(),
-            route,
-            ufrag,
-            ice,
-            expected: None,
+            agent,
             shown: None,
             connected: None,
             wake: now,
-            heard: now,
-            claimed: now,
             dtls: Some(offer.setup != sdp::Setup::Active),
             incoming,
             verifier: None,
             span: Span::current(),
         };
-        let transport = transport(credentials, fingerprint, port);
         Ok((session, transport))
     }
 
@@ -177,21 +147,12 @@ impl PeerSession {
     /// # Errors
     /// If the system has no random numbers.
     pub(crate) fn restart(&mut self, remote: IceCreds) -> Result<sdp::Transport, sdp::Error> {
-        let (ufrag, local) = local_credentials()?;
-        let old = std::mem::replace(&mut self.ufrag, ufrag);
-        self.port.forget_ufrag(old);
-        self.port.register(ufrag, self.route.clone());
+        self.agent.restart(remote.clone(), awake::now())?;
         let mut api = self.rtc.direct_api();
-        api.set_local_ice_credentials(local.clone());
-        api.set_remote_ice_credentials(remote.clone());
+        api.set_local_ice_credentials(self.agent.local());
+        api.set_remote_ice_credentials(remote);
         let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        let credentials = Credentials {
-            local: local.clone(),
-            remote,
-        };
-        self.ice.restart(credentials, awake::now());
-        self.expect_response();
-        Ok(transport(local, fingerprint, &self.port))
+        Ok(self.agent.transport(fingerprint))
     }
 
     /// Takes one datagram.
@@ -211,7 +172,7 @@ impl PeerSession {
         }
         if is_rtcp(datagram) && !self.incoming.is_empty() {
             // Of a publisher, as its RTP: wherever it comes from.
-            self.heard = now;
+            self.agent.hear_from_anywhere(now);
         }
         let shown = self.show(now, datagram);
         self.finish(now, shown, Some(ends.remote), reports);
@@ -239,91 +200,24 @@ impl PeerSession {
         datagram: &[u8],
         reports: &mut Vec<Report>,
     ) {
-        let source = ends.remote;
-        let shown = match self.ice.check(now, ends, datagram) {
-            CheckOutcome::Authentic(answered) => self.checked(now, ends, &answered, datagram),
-            CheckOutcome::Refused => {
-                self.port.count_refused();
-                return;
-            }
-            CheckOutcome::Forged => {
-                let Some(proof) = self.ice.respond(now, ends, datagram) else {
-                    return;
-                };
-                self.bind(proof.before, now);
-                self.bind(source, now);
-                self.release(proof.forgotten);
-                self.heard = now;
-                Ok(())
-            }
+        let shown = match self.agent.stun(now, ends, datagram) {
+            StunOutcome::Refused => return,
+            StunOutcome::Checked { nominates } => self.checked(now, nominates, datagram),
+            StunOutcome::Proven => Ok(()),
         };
-        self.expect_response();
-        self.send_check(now);
-        self.finish(now, shown, Some(source), reports);
+        self.finish(now, shown, Some(ends.remote), reports);
     }
 
-    /// Answers an authentic check, and shows it to str0m if that needs to see one.
-    fn checked(
-        &mut self,
-        now: Instant,
-        mut ends: AddressPair,
-        answered: &Answered,
-        datagram: &[u8],
-    ) -> Result<(), RtcError> {
-        self.port
-            .send(&mut ends, &answered.reply, answered.reply.len());
-        let source = ends.remote;
-        self.release(answered.forgotten);
-        self.bind(source, now);
-        if self.ice.path().is_some_and(|path| path.remote == source) {
-            self.heard = now;
-        }
+    /// Shows an authentic check to str0m if that needs to see one.
+    fn checked(&mut self, now: Instant, nominates: bool, datagram: &[u8]) -> Result<(), RtcError> {
         let due = |shown: Instant| now.saturating_duration_since(shown) >= SHOW_INTERVAL;
-        if answered.nominates && self.shown.is_none_or(due) {
+        if nominates && self.shown.is_none_or(due) {
             self.shown = Some(now);
             self.show(now, datagram)?;
         }
-        match self.dtls.take_if(|first| answered.nominates || !*first) {
+        match self.dtls.take_if(|first| nominates || !*first) {
             Some(first) => self.rtc.direct_api().start_dtls(first),
             None => Ok(()),
-        }
-    }
-
-    fn release(&self, address: Option<SocketAddr>) {
-        if let Some(address) = address {
-            self.port.release_address(address, self.route.session());
-        }
-    }
-
-    /// Claims an address for the session.
-    fn bind(&self, address: SocketAddr, now: Instant) {
-        let claim = if self.ice.proven().is_some_and(|path| path.remote == address) {
-            Claim::Proven
-        } else {
-            Claim::Checked
-        };
-        self.port.bind_address(address, &self.route, claim, now);
-    }
-
-    /// Has the response to the present check of ours, and to no other, delivered to this session.
-    fn expect_response(&mut self) {
-        let expected = self.ice.expected();
-        if expected == self.expected {
-            return;
-        }
-        if let Some(transaction) = self.expected.take() {
-            self.port.forget_response(transaction);
-        }
-        if let Some(transaction) = expected {
-            self.port.expect_response(transaction, self.route.clone());
-        }
-        self.expected = expected;
-    }
-
-    /// Sends the check of ours that is due.
-    fn send_check(&mut self, now: Instant) {
-        if let Some((ends, request)) = self.ice.due(now) {
-            self.port.send(ends, request, request.len());
         }
     }
 
@@ -344,7 +238,7 @@ impl PeerSession {
 
     /// Lets time pass.
     pub(crate) fn tick(&mut self, now: Instant, reports: &mut Vec<Report>) {
-        self.send_check(now);
+        self.agent.send_check(now);
         let result = self.rtc.handle_input(Input::Timeout(now));
         self.finish(now, result, None, reports);
     }
@@ -386,50 +280,38 @@ impl PeerSession {
 
     /// When [`PeerSession::tick`] is due.
     pub(crate) fn wake(&self) -> Instant {
-        let check = self.ice.wake();
+        let check = self.agent.wake();
         check.map_or(self.wake, |check| check.min(self.wake))
     }
 
     /// Where media goes: the pair that the peer nominated last, once the peer has proven that it
     /// receives there.
     pub(crate) fn nominated(&self) -> Option<AddressPair> {
-        self.ice.proven()
+        self.agent.proven()
     }
 
     /// The same, to send to: a local address that the machine has lost is taken out.
     pub(crate) fn nominated_mut(&mut self) -> Option<&mut AddressPair> {
-        self.ice.proven_mut()
+        self.agent.proven_mut()
     }
 
     /// Whether the peer has sent an authentic check.
     pub(crate) fn is_checked(&self) -> bool {
-        !self.ice.known().is_empty()
+        self.agent.is_checked()
     }
 
     /// When the peer last gave a sign of life.
     pub(crate) const fn heard(&self) -> Instant {
-        self.heard
+        self.agent.heard()
     }
 
     /// How long the peer has given no sign of life.
     pub(crate) fn silence(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.heard)
+        now.saturating_duration_since(self.agent.heard())
     }
 }
 
 /// Whether a datagram is RTCP (RFC 7983 §7, RFC 5761 §4).
 const fn is_rtcp(datagram: &[u8]) -> bool {
     matches!(datagram, [128..192, 192..224, ..])
-}
-
-impl Drop for PeerSession {
-    fn drop(&mut self) {
-        self.port.forget_ufrag(self.ufrag);
-        if let Some(transaction) = self.expected {
-            self.port.forget_response(transaction);
-        }
-        for address in self.ice.known() {
-            self.port.release_address(*address, self.route.session());
-        }
-    }
 }

@@ -1,20 +1,11 @@
 //! What str0m has to send and to say, after each input.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Instant};
 
 use str0m::{Event as RtcEvent, Output, RtcError, rtp::RawPacket};
 
 use super::{PeerSession, Report, keys::Exported};
-use crate::peer::{
-    End, srtp,
-    udp::{AddressPair, stun},
-};
-
-/// Time between two claims to the address that is sent to, while it gives signs of life.
-const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
+use crate::peer::{End, srtp, udp::stun};
 
 impl PeerSession {
     pub(super) fn finish(
@@ -54,7 +45,7 @@ impl PeerSession {
                 }
             }
         }
-        if self.ice.proven().is_some()
+        if self.agent.proven().is_some()
             && let Some(sender) = self.connected.take()
         {
             reports.push(Report::Connected(sender));
@@ -70,26 +61,7 @@ impl PeerSession {
         if stun::is_stun(datagram) {
             return;
         }
-        if let Some(ends) = self.ice.destination(datagram.len()) {
-            self.port.send(ends, datagram, datagram.len());
-        }
-    }
-
-    /// Notes a sign of life, which is consent only from where the session's media goes (RFC 7675
-    /// §5.1).
-    fn hear(&mut self, now: Instant, from: Option<SocketAddr>) {
-        let Some(AddressPair { remote, .. }) = self.ice.proven() else {
-            return;
-        };
-        if from != Some(remote) {
-            return;
-        }
-        self.ice.hear(now, remote);
-        if now.saturating_duration_since(self.claimed) >= CLAIM_INTERVAL {
-            self.claimed = now;
-            self.bind(remote, now);
-        }
-        self.heard = now;
+        self.agent.send(datagram, datagram.len());
     }
 
     fn event(
@@ -107,22 +79,17 @@ impl PeerSession {
                 };
                 self.verifier = Some(verifier);
                 self.connected = Some(Box::new(sender));
-                self.ice.handshake_done();
-                self.expect_response();
-                if let Some(path) = self.ice.proven() {
-                    self.bind(path.remote, now);
-                }
+                self.agent.handshake_done(now);
             }
             RtcEvent::RtpPacket(packet) => {
-                self.hear(now, from);
-                // Wherever it comes from: it is authentic and no repetition, and consent only
-                // matters to those who are sent media.
-                self.heard = now;
+                self.agent.hear(now, from);
+                // It is authentic and no repetition.
+                self.agent.hear_from_anywhere(now);
                 reports.push(Report::Rtp(Box::new(packet)));
             }
             RtcEvent::RawPacket(packet) => {
                 if let RawPacket::RtcpRx(rtcp) = *packet {
-                    self.hear(now, from);
+                    self.agent.hear(now, from);
                     reports.push(Report::Rtcp(Box::new(rtcp)));
                 }
             }

@@ -15,7 +15,10 @@ use std::{
 
 use str0m::{IceCreds, ice::StunMessage};
 
-use super::keys::PROVIDER;
+use super::{
+    Credentials,
+    messages::{PRIORITY, hmac, new_transaction, written},
+};
 use crate::{
     media::TokenBucket,
     peer::udp::{
@@ -41,16 +44,6 @@ const RESPONSE_WAIT: Duration = Duration::from_millis(250);
 const PATH_SILENCE: Duration = Duration::from_secs(5);
 /// How often a check of ours is sent.
 const CHECKS_MAX: u32 = 5;
-/// Longest STUN message that is written here.
-const MESSAGE_BYTES_MAX: usize = 512;
-/// A peer-reflexive candidate's priority (RFC 8445 §5.1.2.1).
-const PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
-
-/// Both sides' credentials.
-pub(super) struct Credentials {
-    pub(super) local: IceCreds,
-    pub(super) remote: IceCreds,
-}
 
 /// A session's side of ICE.
 pub(super) struct Ice {
@@ -147,6 +140,11 @@ impl Ice {
         // The peer gathers its addresses anew.
         self.newcomers = newcomers(now);
         self.challenge = None;
+    }
+
+    /// The server's credentials.
+    pub(super) const fn local(&self) -> &IceCreds {
+        &self.credentials.local
     }
 
     /// Answers a connectivity check.
@@ -260,19 +258,14 @@ impl Ice {
 
     fn challenge(&self, now: Instant, ends: AddressPair) -> Option<Challenge> {
         let Credentials { local, remote } = &self.credentials;
-        let mut header = [0; 20];
-        header[1] = 0x11; // An indication without attributes, only for its transaction id.
-        header[4..8].copy_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
-        // str0m's own ids come from a generator whose state can be found out.
-        getrandom::fill(&mut header[8..]).ok()?;
-        let id = StunMessage::parse(&header).ok()?.trans_id();
+        let (id, transaction) = new_transaction()?;
         let username = format!("{}:{}", remote.ufrag, local.ufrag);
         let tie_breaker = getrandom::u64().ok()?;
         let request =
             StunMessage::binding_request(&username, id, false, tie_breaker, PRIORITY, false);
         Some(Challenge {
             ends,
-            transaction: stun::transaction(&header)?,
+            transaction,
             request: written(request, &remote.pass)?,
             sent: 0,
             next: now,
@@ -388,19 +381,4 @@ impl Ice {
 
 fn newcomers(now: Instant) -> TokenBucket {
     TokenBucket::new(ADDRESSES_PER_SECOND, ADDRESSES_AT_ONCE, now)
-}
-
-pub(super) fn hmac(key: &[u8], payloads: &[&[u8]]) -> [u8; 20] {
-    PROVIDER.sha1_hmac_provider.sha1_hmac(key, payloads)
-}
-
-#[expect(
-    clippy::large_types_passed_by_value,
-    reason = "writing a message consumes it"
-)]
-fn written(message: StunMessage<'_>, password: &str) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; MESSAGE_BYTES_MAX];
-    let length = message.to_bytes(Some(password.as_bytes()), &mut bytes, hmac);
-    bytes.truncate(length.ok()?);
-    Some(bytes)
 }

@@ -2,7 +2,7 @@
 
 use str0m::ice::TransId;
 
-use super::{super::STAND_IN, *};
+use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,7 +55,7 @@ impl Client {
     fn response(&mut self) -> (SocketAddr, Vec<u8>) {
         let (ends, request) = self.ice.due(self.now).unwrap();
         let id = StunMessage::parse(request).unwrap().trans_id();
-        let reply = StunMessage::binding_reply(id, STAND_IN);
+        let reply = StunMessage::binding_reply(id, address(9));
         let reply = written(reply, &self.credentials.remote.pass).unwrap();
         (ends.remote, reply)
     }
@@ -155,4 +155,26 @@ fn a_restart_of_ice_brings_new_addresses() {
             assert!(client.check(from, false).is_ok(), "round {round}");
         }
     }
+}
+
+#[test]
+fn forged_checks_are_not_answered() {
+    let mut client = Client::new();
+    let Credentials { local, remote } = &client.credentials;
+    let username = format!("{}:{}", local.ufrag, remote.ufrag);
+    let check = StunMessage::binding_request(&username, TransId::new(), true, 7, PRIORITY, true);
+    let mut check = written(check, &local.pass).unwrap();
+    let (now, source) = (client.now, AddressPair::from(address(1)));
+    let changed = check.len() - 12;
+    check[changed] ^= 1;
+    let outcome = client.ice.check(now, source, &check);
+    assert!(matches!(outcome, CheckOutcome::Forged));
+    check[changed] ^= 1;
+    let CheckOutcome::Authentic(Answered { reply, .. }) = client.ice.check(now, source, &check)
+    else {
+        panic!("authentic");
+    };
+    assert_eq!(reply[..2], [1, 1]);
+    let outcome = client.ice.check(now, source, &[0; 20]);
+    assert!(matches!(outcome, CheckOutcome::Forged));
 }

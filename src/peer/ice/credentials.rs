@@ -7,17 +7,24 @@ use crate::peer::{
     udp::{Port, UFRAG_CHARS},
 };
 
-pub(super) fn local_credentials() -> Result<([u8; UFRAG_CHARS], IceCreds), sdp::Error> {
+/// Fresh credentials of a session.
+pub(crate) struct NewCredentials {
+    pub(crate) ufrag: [u8; UFRAG_CHARS],
+    /// The same fragment, with its password.
+    pub(crate) local: IceCreds,
+}
+
+pub(crate) fn credentials() -> Result<NewCredentials, sdp::Error> {
     let ufrag = random_ice_chars::<UFRAG_CHARS>()?;
     // RFC 8445 §5.3 asks for at least 128 random bits: 24 characters carry 144.
     let pass = text(&random_ice_chars::<24>()?);
-    Ok((
+    Ok(NewCredentials {
         ufrag,
-        IceCreds {
+        local: IceCreds {
             ufrag: text(&ufrag),
             pass,
         },
-    ))
+    })
 }
 
 pub(super) fn transport(local: IceCreds, fingerprint: Vec<u8>, port: &Port) -> sdp::Transport {
@@ -32,7 +39,7 @@ pub(super) fn transport(local: IceCreds, fingerprint: Vec<u8>, port: &Port) -> s
     }
 }
 
-pub(super) fn refused(error: impl std::fmt::Display) -> sdp::Error {
+pub(crate) fn refused(error: impl std::fmt::Display) -> sdp::Error {
     sdp::Error::Unsupported(format!(
         "the offer's transport parameters are unusable: {error}"
     ))

@@ -1,0 +1,279 @@
+//! A session's ICE at the one UDP port, on either engine.
+//!
+//! - [`lite`]: what a lite agent decides, without IO.
+//! - [`messages`]: STUN messages, written and authenticated.
+//! - [`credentials`]: the server's credentials, and its half of the transport.
+//! - this file: the agent at the port: it answers checks, claims addresses, and sends.
+
+mod credentials;
+mod lite;
+pub(crate) mod messages;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use str0m::IceCreds;
+
+pub(crate) use self::credentials::{credentials, refused};
+use self::{
+    credentials::{NewCredentials, transport},
+    lite::{CheckOutcome, Ice},
+};
+use super::{
+    sdp,
+    udp::{AddressPair, Claim, DatagramRoute, Port, Sent, UFRAG_CHARS, stun::Transaction},
+};
+
+/// Time between two claims to the address that is sent to, while it gives signs of life.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Both sides' credentials.
+pub(crate) struct Credentials {
+    pub(crate) local: IceCreds,
+    pub(crate) remote: IceCreds,
+}
+
+/// What a STUN message has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StunOutcome {
+    /// It is not authentic, or its address is one too many.
+    Refused,
+    /// An authentic check, and answered.
+    Checked {
+        /// The peer nominates the pair.
+        nominates: bool,
+    },
+    /// The peer has proven that it receives at its source.
+    Proven,
+}
+
+/// A session's lite agent. Dropping it gives up the session's addresses.
+pub(crate) struct LiteAgent {
+    ice: Ice,
+    port: Port,
+    route: DatagramRoute,
+    ufrag: [u8; UFRAG_CHARS],
+    /// The check of ours whose response the port expects.
+    expected: Option<Transaction>,
+    /// When the peer last gave a sign of life (RFC 7675), or sent media.
+    heard: Instant,
+    /// When the session last claimed the address that it sends to.
+    claimed: Instant,
+}
+
+impl LiteAgent {
+    /// From now on checks with the credentials in the returned transport are this session's.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub(crate) fn register(
+        remote: IceCreds,
+        port: &Port,
+        route: DatagramRoute,
+        now: Instant,
+    ) -> Result<Self, sdp::Error> {
+        let NewCredentials { ufrag, local } = credentials()?;
+        port.register(ufrag, route.clone());
+        Ok(Self {
+            ice: Ice::new(Credentials { local, remote }, now),
+            port: port.clone(),
+            route,
+            ufrag,
+            expected: None,
+            heard: now,
+            claimed: now,
+        })
+    }
+
+    /// The server's half of the transport.
+    pub(crate) fn transport(&self, fingerprint: Vec<u8>) -> sdp::Transport {
+        transport(self.local(), fingerprint, &self.port)
+    }
+
+    /// The server's credentials.
+    pub(crate) fn local(&self) -> IceCreds {
+        self.ice.local().clone()
+    }
+
+    /// New credentials on both sides (RFC 9725 §4.3.3). Media continues over the old pair until the
+    /// peer has nominated a new one (RFC 8445 §9).
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub(crate) fn restart(&mut self, remote: IceCreds, now: Instant) -> Result<(), sdp::Error> {
+        let NewCredentials { ufrag, local } = credentials()?;
+        let old = std::mem::replace(&mut self.ufrag, ufrag);
+        self.port.forget_ufrag(old);
+        self.port.register(ufrag, self.route.clone());
+        self.ice.restart(Credentials { local, remote }, now);
+        self.expect_response();
+        Ok(())
+    }
+
+    /// Takes a STUN message, and answers it if it is an authentic check.
+    pub(crate) fn stun(
+        &mut self,
+        now: Instant,
+        mut ends: AddressPair,
+        message: &[u8],
+    ) -> StunOutcome {
+        let source = ends.remote;
+        let outcome = match self.ice.check(now, ends, message) {
+            CheckOutcome::Authentic(answered) => {
+                let reply = &answered.reply;
+                self.port.send(&mut ends, reply, reply.len());
+                self.release(answered.forgotten);
+                self.bind(source, now);
+                if self.ice.path().is_some_and(|path| path.remote == source) {
+                    self.heard = now;
+                }
+                StunOutcome::Checked {
+                    nominates: answered.nominates,
+                }
+            }
+            CheckOutcome::Refused => {
+                self.port.count_refused();
+                return StunOutcome::Refused;
+            }
+            CheckOutcome::Forged => {
+                let Some(proof) = self.ice.respond(now, ends, message) else {
+                    return StunOutcome::Refused;
+                };
+                self.bind(proof.before, now);
+                self.bind(source, now);
+                self.release(proof.forgotten);
+                self.heard = now;
+                StunOutcome::Proven
+            }
+        };
+        self.expect_response();
+        self.send_check(now);
+        outcome
+    }
+
+    fn release(&self, address: Option<SocketAddr>) {
+        if let Some(address) = address {
+            self.port.release_address(address, self.route.session());
+        }
+    }
+
+    /// Claims an address for the session.
+    fn bind(&self, address: SocketAddr, now: Instant) {
+        let claim = if self.ice.proven().is_some_and(|path| path.remote == address) {
+            Claim::Proven
+        } else {
+            Claim::Checked
+        };
+        self.port.bind_address(address, &self.route, claim, now);
+    }
+
+    /// Has the response to the present check of ours, and to no other, delivered to this session.
+    fn expect_response(&mut self) {
+        let expected = self.ice.expected();
+        if expected == self.expected {
+            return;
+        }
+        if let Some(transaction) = self.expected.take() {
+            self.port.forget_response(transaction);
+        }
+        if let Some(transaction) = expected {
+            self.port.expect_response(transaction, self.route.clone());
+        }
+        self.expected = expected;
+    }
+
+    /// Sends the check of ours that is due.
+    pub(crate) fn send_check(&mut self, now: Instant) {
+        if let Some((ends, request)) = self.ice.due(now) {
+            self.port.send(ends, request, request.len());
+        }
+    }
+
+    /// When a check of ours is due.
+    pub(crate) fn wake(&self) -> Option<Instant> {
+        self.ice.wake()
+    }
+
+    /// The DTLS handshake is done.
+    pub(crate) fn handshake_done(&mut self, now: Instant) {
+        self.ice.handshake_done();
+        self.expect_response();
+        if let Some(path) = self.ice.proven() {
+            self.bind(path.remote, now);
+        }
+    }
+
+    /// Sends datagrams of `segment` bytes each (the last may be shorter) where the session may send.
+    /// False if it may not: the peer has nominated no address yet, or has proven nothing and got
+    /// enough.
+    pub(crate) fn send(&mut self, data: &[u8], segment: usize) -> bool {
+        let Some(ends) = self.ice.destination(data.len()) else {
+            return false;
+        };
+        self.port.send(ends, data, segment) == Sent::Taken
+    }
+
+    /// Notes authentic media, which is consent only from where the session's media goes (RFC 7675
+    /// §5.1).
+    pub(crate) fn hear(&mut self, now: Instant, from: Option<SocketAddr>) {
+        let Some(AddressPair { remote, .. }) = self.ice.proven() else {
+            return;
+        };
+        if from != Some(remote) {
+            return;
+        }
+        self.ice.hear(now, remote);
+        if now.saturating_duration_since(self.claimed) >= CLAIM_INTERVAL {
+            self.claimed = now;
+            self.bind(remote, now);
+        }
+        self.heard = now;
+    }
+
+    /// Notes authentic media of a publisher: it counts wherever it comes from, because consent only
+    /// matters to those who are sent media.
+    pub(crate) const fn hear_from_anywhere(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// When the peer last gave a sign of life.
+    pub(crate) const fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Whether the peer has sent an authentic check.
+    pub(crate) fn is_checked(&self) -> bool {
+        !self.ice.known().is_empty()
+    }
+
+    /// Where media goes: the pair that the peer nominated last, once the peer has proven that it
+    /// receives there.
+    pub(crate) fn proven(&self) -> Option<AddressPair> {
+        self.ice.proven()
+    }
+
+    /// The same, to send to: a local address that the machine has lost is taken out.
+    pub(crate) fn proven_mut(&mut self) -> Option<&mut AddressPair> {
+        self.ice.proven_mut()
+    }
+
+    /// The addresses that have sent authentic checks.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> &[SocketAddr] {
+        self.ice.known()
+    }
+}
+
+impl Drop for LiteAgent {
+    fn drop(&mut self) {
+        self.port.forget_ufrag(self.ufrag);
+        if let Some(transaction) = self.expected {
+            self.port.forget_response(transaction);
+        }
+        for address in self.ice.known() {
+            self.port.release_address(*address, self.route.session());
+        }
+    }
+}
