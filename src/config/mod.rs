@@ -28,7 +28,7 @@ pub use raw::RawConfig;
 pub use value::{AdminAddress, IceServer};
 
 use crate::{
-    access::{Access, Grants, Token},
+    access::{Access, Grants, Rule},
     plan::{Pattern, Plans, Settings},
 };
 
@@ -217,18 +217,18 @@ impl Config {
             watch: vec![Pattern::any()],
             ..Grants::default()
         };
-        let mut tokens = raw.tokens.clone();
+        let mut rules = raw.rules.clone();
         for (name, secret, grants) in [
             ("publish_token", publish_token, publish),
             ("watch_token", watch_token, watch),
         ] {
-            let token = |secret| Token::new(name, secret, grants);
-            tokens.extend(secret.as_ref().map(token));
+            let rule = |secret| Rule::for_token(name, secret, grants);
+            rules.extend(secret.as_ref().map(rule));
         }
         match raw.first_of("auth.") {
             // Setting any of these means wanting tokens: an empty variable must not open the
             // server.
-            Some((key, origin)) if tokens.is_empty() => Err(Error::BadValue {
+            Some((key, origin)) if rules.is_empty() => Err(Error::BadValue {
                 origin: origin.clone(),
                 key: key.to_owned(),
                 expected: "a token beside it: auth.publish_token, auth.watch_token or \
@@ -236,7 +236,7 @@ impl Config {
                     .to_owned(),
                 given: "none".to_owned(),
             }),
-            _ => Ok(Access::new(tokens, public.clone())),
+            _ => Ok(Access::new(rules, public.clone())),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Error, NOT_SHOWN, Opt, ValueOrigin, broadcasts::BroadcastSection};
-use crate::{access::Token, plan::Value};
+use crate::{access::Rule, plan::Value};
 
 /// What file, environment and flags say; later ones override earlier ones.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +14,7 @@ pub struct RawConfig {
     /// Whether the file has a `[broadcasts]` section, even an empty one.
     pub(super) has_broadcasts: bool,
     /// `[[auth.tokens]]`.
-    pub(super) tokens: Vec<Token>,
+    pub(super) rules: Vec<Rule>,
 }
 
 impl RawConfig {

@@ -46,7 +46,7 @@ impl RawConfig {
             })?;
             let tokens = raw.add_file(&path, &text)?;
             let tokens = tokens.iter().map(|token| token.resolve(&variables));
-            raw.tokens = tokens.collect::<Result<_, _>>()?;
+            raw.rules = tokens.collect::<Result<_, _>>()?;
         }
         variables.retain(|name, _| name.starts_with("AERIAL_"));
         for (name, value) in variables {

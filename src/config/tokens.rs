@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use toml::{
     Spanned,
@@ -10,14 +11,15 @@ use toml::{
 
 use super::{Error, NOT_SHOWN, ValueOrigin, file::File};
 use crate::{
-    access::{Grants, Secret, Token, TokenHash},
+    access::{Grants, Rule, Secret, TokenHash},
     plan::{Pattern, Value},
 };
 
 /// Maximum tokens in one file: each is compared with every token that arrives.
 const TOKENS_MAX: usize = 1000;
-const PLACES: &str = "one of token, token_sha256, token_file and token_env in each section";
-const RIGHTS: &str = "publish, watch, metrics or admin beside the token";
+const PLACES: &str =
+    "one of token, token_sha256, token_file and token_env in each section, or only allow";
+const RIGHTS: &str = "publish, watch, metrics or admin beside the token or network";
 const HASH: &str = "a SHA-256 hash of 64 hexadecimal digits";
 const VARIABLE: &str = "an environment variable that is set and does not begin with AERIAL_";
 
@@ -32,6 +34,7 @@ struct Section {
     token_env: Option<Spanned<Text>>,
     publish: Option<Spanned<Names>>,
     watch: Option<Spanned<Names>>,
+    allow: Option<Spanned<Names>>,
     #[serde(default)]
     metrics: bool,
     #[serde(default)]
@@ -45,10 +48,7 @@ enum Text {
 }
 
 #[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "names of broadcasts, or patterns such as live-*"
-)]
+#[serde(untagged, expecting = "a text, or a list of texts")]
 enum Names {
     One(String),
     Many(Vec<String>),
@@ -61,6 +61,16 @@ impl Text {
     }
 }
 
+impl Names {
+    /// As flags and variables have lists.
+    fn into_text(self) -> String {
+        match self {
+            Self::One(text) => text,
+            Self::Many(texts) => texts.join(","),
+        }
+    }
+}
+
 /// Where a token is stored.
 #[derive(Clone, Debug)]
 enum Place {
@@ -68,6 +78,23 @@ enum Place {
     Hash(TokenHash),
     File(PathBuf),
     Variable(String),
+    /// None is needed: the client's network is enough.
+    Nowhere,
+}
+
+impl Place {
+    fn of(key: &str, text: String, origin: &ValueOrigin) -> Result<Self, Error> {
+        let wrong = |expected| {
+            let key = format!("auth.tokens.{key}");
+            Error::bad_value(origin, &key, expected, NOT_SHOWN)
+        };
+        Ok(match key {
+            "token" => Self::Here(Secret::new(&text).ok_or_else(|| wrong(Secret::TAKES))?),
+            "token_sha256" => Self::Hash(TokenHash::from_hex(&text).ok_or_else(|| wrong(HASH))?),
+            "token_file" => Self::File(text.into()),
+            _ => Self::Variable(text),
+        })
+    }
 }
 
 /// A section that has been checked; the token may be stored elsewhere.
@@ -76,6 +103,7 @@ pub(super) struct TokenSection {
     name: String,
     place: Place,
     origin: ValueOrigin,
+    networks: Vec<IpNet>,
     grants: Grants,
 }
 
@@ -131,52 +159,54 @@ impl TokenSection {
             ("token_file", section.token_file),
             ("token_env", section.token_env),
         ];
-        let mut places = written
+        let networks = networks(file, section.allow)?;
+        let mut written = written
             .into_iter()
             .filter_map(|(key, value)| Some((key, value?)));
-        let (Some((key, value)), None) = (places.next(), places.next()) else {
-            return Err(Error::bad_value(
-                &origin,
-                "auth.tokens",
-                PLACES,
-                "none or several",
-            ));
-        };
-        let origin = file.origin(value.span().start);
-        if grants.is_empty() {
-            return Err(Error::bad_value(
-                &origin,
-                "auth.tokens",
-                RIGHTS,
-                "none of them",
-            ));
+        let first = written.next();
+        let is_one = first.is_some() || !networks.is_empty();
+        if written.next().is_some() || !is_one {
+            let given = "none or several";
+            return Err(Error::bad_value(&origin, "auth.tokens", PLACES, given));
         }
-        let text = value.into_inner().into_text();
-        let wrong = |expected| {
-            let key = format!("auth.tokens.{key}");
-            Error::bad_value(&origin, &key, expected, NOT_SHOWN)
-        };
-        let place = match key {
-            "token" => Place::Here(Secret::new(&text).ok_or_else(|| wrong(Secret::TAKES))?),
-            "token_sha256" => Place::Hash(TokenHash::from_hex(&text).ok_or_else(|| wrong(HASH))?),
-            "token_file" => Place::File(text.into()),
-            _ => Place::Variable(text),
+        if grants.is_empty() {
+            let given = "none of them";
+            return Err(Error::bad_value(&origin, "auth.tokens", RIGHTS, given));
+        }
+        let (place, origin) = match first {
+            Some((key, value)) => {
+                let origin = file.origin(value.span().start);
+                let text = value.into_inner().into_text();
+                (Place::of(key, text, &origin)?, origin)
+            }
+            None => (Place::Nowhere, origin),
         };
         let name = section.name.map(Text::into_text);
         Ok(Self {
             name: name.unwrap_or_else(|| number.to_string()),
             place,
             origin,
+            networks,
             grants,
         })
     }
 
     /// Reads the token from where it is stored.
-    pub(super) fn resolve(&self, variables: &BTreeMap<String, String>) -> Result<Token, Error> {
-        let token = |secret: &Secret| Token::new(&self.name, secret, self.grants.clone());
+    pub(super) fn resolve(&self, variables: &BTreeMap<String, String>) -> Result<Rule, Error> {
+        let (name, grants) = (&self.name, || self.grants.clone());
+        let rule = |secret: &Secret| {
+            let rule = Rule::for_token(name, secret, grants());
+            rule.within(self.networks.clone())
+        };
         let (key, text) = match &self.place {
-            Place::Here(secret) => return Ok(token(secret)),
-            Place::Hash(hash) => return Ok(Token::hashed(&self.name, *hash, self.grants.clone())),
+            Place::Here(secret) => return Ok(rule(secret)),
+            Place::Hash(hash) => {
+                let rule = Rule::for_hash(name, *hash, grants());
+                return Ok(rule.within(self.networks.clone()));
+            }
+            Place::Nowhere => {
+                return Ok(Rule::for_networks(name, self.networks.clone(), grants()));
+            }
             Place::File(path) => {
                 let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
                     path: path.clone(),
@@ -197,7 +227,7 @@ impl TokenSection {
         let secret = Secret::new(text.trim());
         let secret =
             secret.ok_or_else(|| Error::bad_value(&self.origin, &key, Secret::TAKES, NOT_SHOWN))?;
-        Ok(token(&secret))
+        Ok(rule(&secret))
     }
 }
 
@@ -211,14 +241,32 @@ fn patterns(
         return Ok(Vec::new());
     };
     let origin = file.origin(names.span().start);
-    let text = match names.into_inner() {
-        Names::One(text) => text,
-        Names::Many(texts) => texts.join(","),
-    };
+    let text = names.into_inner().into_text();
     Vec::<Pattern>::read(&text).ok_or_else(|| {
         let key = format!("auth.tokens.{key}");
         Error::bad_value(&origin, &key, Vec::<Pattern>::TAKES, &text)
     })
+}
+
+/// The networks under `allow`; an empty list would be for everyone.
+fn networks(file: &File<'_>, names: Option<Spanned<Names>>) -> Result<Vec<IpNet>, Error> {
+    let Some(names) = names else {
+        return Ok(Vec::new());
+    };
+    let origin = file.origin(names.span().start);
+    let text = names.into_inner().into_text();
+    match Vec::<IpNet>::read(&text) {
+        Some(networks) if !networks.is_empty() => Ok(networks),
+        _ => {
+            let expected = Vec::<IpNet>::TAKES;
+            Err(Error::bad_value(
+                &origin,
+                "auth.tokens.allow",
+                expected,
+                &text,
+            ))
+        }
+    }
 }
 
 /// Whether an environment variable is one of the server's own.
@@ -229,10 +277,18 @@ fn is_option(variable: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::{
-        access::Right,
+        access::{Access, Holder, Presented, Right},
         config::{Config, RawConfig},
         peer::sdp::Role,
     };
+
+    /// Who has this token on this machine.
+    fn holder(access: &Access, token: &str) -> Option<Holder> {
+        match access.identify(token, [127, 0, 0, 1].into()) {
+            Presented::Known(holder) => Some(holder),
+            Presented::Nothing | Presented::Unknown => None,
+        }
+    }
 
     /// The configuration of a file with this text, in words if it is refused.
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -262,16 +318,27 @@ mod tests {
             .access;
         std::fs::remove_file(&file).unwrap();
         for token in ["here", "from-a-variable", "from-a-file"] {
-            assert!(access.holder(token).is_some(), "{token}");
+            assert!(holder(&access, token).is_some(), "{token}");
         }
-        assert!(access.holder("SECRET").is_none());
+        assert!(holder(&access, "SECRET").is_none());
         let variables = [
             ("AERIAL_AUTH_PUBLISH_TOKEN", "p"),
             ("AERIAL_AUTH_WATCH_TOKEN", "w"),
         ];
         let access = load("", &variables).unwrap().access;
-        assert_eq!(access.tokens(), 2);
+        assert_eq!(access.rules(), 2);
         assert!(!access.is_open_to_viewers());
+    }
+
+    #[test]
+    fn networks_stand_alone_or_beside_a_token() {
+        let text = "[[auth.tokens]]\nallow = \"10.0.0.0/8\"\nwatch = \"*\"\n\
+             [[auth.tokens]]\ntoken = \"secret\"\nallow = [\"::1\", \"192.0.2.0/24\"]\npublish = \"*-cam-*\"\n";
+        let access = load(text, &[]).unwrap().access;
+        let network = access.network([10, 1, 2, 3].into()).unwrap();
+        assert!(network.may_any(Role::Viewer) && network.name() == "1");
+        assert!(access.network([127, 0, 0, 1].into()).is_none());
+        assert!(!holder(&access, "secret").unwrap().may_any(Role::Publisher));
     }
 
     #[test]
@@ -283,13 +350,13 @@ mod tests {
              [[auth.tokens]]\ntoken = \"short\"\npublish = \"a, b-*\"\n"
         );
         let access = load(&text, &[]).unwrap().access;
-        let metrics = access.holder("prometheus-secret").unwrap();
+        let metrics = holder(&access, "prometheus-secret").unwrap();
         assert_eq!(metrics.name(), "grafana");
         assert!(metrics.has(Right::Metrics) && !metrics.has(Right::Admin));
-        let admin = access.holder("hunter2").unwrap();
+        let admin = holder(&access, "hunter2").unwrap();
         assert_eq!(admin.name(), "2");
         assert!(admin.has(Right::Admin));
-        assert!(access.holder("short").unwrap().may_any(Role::Publisher));
+        assert!(holder(&access, "short").unwrap().may_any(Role::Publisher));
         assert_eq!(access.short_tokens().collect::<Vec<_>>(), ["3"]);
     }
 
@@ -346,6 +413,15 @@ mod tests {
                 one("token_file = \"/nowhere\"\nwatch = \"a\""),
                 "/nowhere: cannot be read",
             ),
+            (
+                one("allow = \"hunter\"\nwatch = \"a\""),
+                ":2: `auth.tokens.allow` takes addresses and networks",
+            ),
+            (
+                one("token = \"hunter2\"\nallow = []\nwatch = \"a\""),
+                ":3: `auth.tokens.allow` takes addresses and networks",
+            ),
+            (one("allow = \"::1\""), "beside the token or network"),
             ("auth.tokens = [1]".to_owned(), "sections [[auth.tokens]]"),
             (
                 "[auth]\npublic = [\"a\"]".to_owned(),

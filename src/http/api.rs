@@ -6,6 +6,7 @@ use warp::reply::Response;
 use super::{App, auth::Visible, problem::Problem, request::HttpRequest, wire::json};
 use crate::{
     broadcast::{Broadcasts, SourceKind, Status},
+    peer::sdp::Role,
     plan::Name,
 };
 
@@ -72,8 +73,8 @@ pub(super) fn server(app: &App) -> Result<Response, Problem> {
         viewers: viewers(&status),
         sessions: app.broadcasts.sessions(),
         needs_token: NeedsToken {
-            publish: app.auth.is_on(),
-            watch: app.auth.is_on_for_viewers(),
+            publish: app.auth.closes(Role::Publisher),
+            watch: app.auth.closes(Role::Viewer),
         },
     })
 }

@@ -4,7 +4,9 @@ use ::http::{HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 
 use super::{
-    App, extensions,
+    App,
+    auth::Auth,
+    extensions,
     headers::{ACCEPT_PATCH, ACCEPT_POST, FRAGMENT_TYPE, OFFER_TYPE},
     problem::Problem,
     reply::{add_links, empty, set, with_body},
@@ -67,7 +69,7 @@ async fn create(
     let applicant = Applicant::new(offer, share);
     let created = match role {
         Role::Publisher => {
-            let token = app.auth.token_name(&request);
+            let token = Auth::token_name(&request);
             let arrived = request.arrived;
             app.broadcasts
                 .publish(&name, applicant, arrived, token)
@@ -96,7 +98,7 @@ async fn create(
 
 /// Whether a POST with this request's headers would pass authentication.
 pub(super) fn may_begin(app: &App, role: Role, naming: Naming<'_>, request: &HttpRequest) -> bool {
-    if !app.auth.is_on() {
+    if !app.auth.closes(role) {
         return true;
     }
     let name = name(app, role, naming, request);
@@ -138,7 +140,11 @@ pub(super) fn name(
     let name = match (naming, request.parameter("broadcast")) {
         (Naming::Path(name), _) | (Naming::Token, Some(name)) => Name::new(name),
         // Here a bearer token proves who is sending, and is not a name.
-        (Naming::Token, None) if app.auth.is_on() => return app.auth.name(request, role),
+        (Naming::Token, None) if app.auth.closes(role) => return app.auth.name(request, role),
+        // Never a name: it is a secret.
+        (Naming::Token, None) if Auth::token_name(request).is_some() => {
+            return Err(Problem::name_missing());
+        }
         (Naming::Token, None) => {
             let token = request.bearer().ok_or_else(Problem::name_missing)?;
             Name::new(&token)

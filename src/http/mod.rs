@@ -331,7 +331,7 @@ impl App {
         &self,
         route: Option<Route<'_>>,
         access: PageAccess<'_>,
-        request: HttpRequest,
+        mut request: HttpRequest,
     ) -> Response {
         let is_probe = matches!(route, Some(Route::Health | Route::Ready));
         if !is_probe && !self.origins.knows_host(request.door, &request.headers) {
@@ -340,6 +340,7 @@ impl App {
         let Some(route) = route else {
             return Problem::not_found("resource").into();
         };
+        self.auth.identify(&mut request);
         if !route.allows(&request.method) {
             Problem::method_not_allowed(&request.method, route.methods()).into()
         } else if request.method == Method::OPTIONS {

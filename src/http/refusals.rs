@@ -77,7 +77,7 @@ fn named(app: &App, naming: Naming<'_>, request: &HttpRequest) -> Option<Name> {
     match (naming, request.parameter("broadcast")) {
         (Naming::Path(name), _) | (Naming::Token, Some(name)) => Name::new(name),
         // With tokens it would be a secret.
-        (Naming::Token, None) if app.auth.is_on() => None,
+        (Naming::Token, None) if app.auth.closes(Role::Publisher) => None,
         (Naming::Token, None) => Name::new(&request.bearer()?),
     }
 }

@@ -12,7 +12,7 @@ use headers::{
 use warp::{Buf, Stream};
 
 use super::problem::Problem;
-use crate::{awake, client::ClientAddress};
+use crate::{access::Presented, awake, client::ClientAddress};
 
 /// How much of an oversized body is read before the connection is cut, as a multiple of its limit:
 /// the client should see the answer instead of a reset.
@@ -62,6 +62,8 @@ pub(super) struct HttpRequest {
     /// Without the question mark; empty if there is none.
     pub(super) query: String,
     pub(super) headers: HeaderMap,
+    /// What it shows of who sent it; see `Auth::identify`.
+    pub(super) presented: Presented,
     /// When its head had been read.
     pub(super) arrived: std::time::Instant,
     body: Body,
@@ -91,6 +93,7 @@ impl HttpRequest {
             path_prefix: String::new(),
             query,
             headers,
+            presented: Presented::Nothing,
             arrived: awake::now(),
             body,
         }

@@ -106,7 +106,7 @@ impl RoleLimits {
 mod tests {
     use super::*;
     use crate::{
-        access::{Access, Grants, Secret, Token},
+        access::{Access, Grants, Presented, Rule, Secret},
         plan::Pattern,
     };
 
@@ -118,8 +118,11 @@ mod tests {
             watch: vec![Pattern::any()],
             ..Grants::default()
         };
-        let guests = Token::new("guests", &Secret::new("secret").unwrap(), grants);
-        let holder = Access::new(vec![guests], None).holder("secret").unwrap();
+        let guests = Rule::for_token("guests", &Secret::new("secret").unwrap(), grants);
+        let access = Access::new(vec![guests], None);
+        let Presented::Known(holder) = access.identify("secret", [127, 0, 0, 1].into()) else {
+            panic!("the token is not known");
+        };
         let client = |text: &str| ClientAddress::new(text.parse().unwrap());
         let mut held = Vec::new();
         let mut watch = |address, holder| {

@@ -1,5 +1,7 @@
 //! Which broadcasts a section of the configuration or a token is for.
 
+use std::fmt;
+
 use super::Name;
 
 /// Which broadcasts a section is for: a name in which each `*` stands for any characters.
@@ -46,6 +48,12 @@ impl Pattern {
     pub(super) fn rank(&self) -> (bool, std::cmp::Reverse<usize>) {
         let stars = self.0.matches('*').count();
         (stars > 0, std::cmp::Reverse(self.0.len() - stars))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

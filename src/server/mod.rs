@@ -16,7 +16,7 @@ use tokio::{
 
 pub use self::error::StartError;
 use crate::{
-    access::Secret,
+    access::{Access, Secret},
     awake,
     broadcast::Broadcasts,
     config::Config,
@@ -24,6 +24,7 @@ use crate::{
     http::{self, Listeners, Shutdown, Tls},
     peer::{
         element,
+        sdp::Role,
         udp::{self, Port},
     },
     pipeline::{self, Variables},
@@ -94,7 +95,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
     let shutdown = Shutdown::default();
     let mut tasks = JoinSet::new();
     let reload = tls.as_ref().map(Tls::reload);
-    let admin_token = match &admin {
+    let admin_rule = match &admin {
         Some(admin) => operator::token(&config, admin)?,
         None => None,
     };
@@ -104,7 +105,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
             public: listener,
             admin,
         },
-        options::http(config, tls, admin_token),
+        options::http(config, tls, admin_rule),
         broadcasts.clone(),
         fanout.clone(),
         shutdown.clone(),
@@ -251,28 +252,35 @@ fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
         .map_err(StartError::from)
 }
 
+/// Logs what is open to anyone, and warns of what may be so by mistake.
+fn announce_access(access: &Access) {
+    let (publishing, watching) = (access.closes(Role::Publisher), !access.is_open_to_viewers());
+    if publishing || watching {
+        let public: Vec<_> = access.public().iter().map(ToString::to_string).collect();
+        let public = public.join(",");
+        tracing::info!(publishing, watching, public, "what needs a token");
+    }
+    if watching && !publishing {
+        tracing::warn!(
+            "watching needs a token, but anyone may publish: no token is for publishing"
+        );
+    }
+    for token in access.short_tokens() {
+        tracing::warn!(
+            token,
+            "a token of fewer than {} characters can be guessed: use a longer one",
+            Secret::CHARS_GOOD
+        );
+    }
+}
+
 /// Logs where HTTP is and whether tokens are needed, and warns if they can be overheard
 /// (RFC 9725 §5).
 fn announce(config: &Config, address: SocketAddr) {
     let tls = config.http.tls_certificate.is_some();
     let scheme = if tls { "https" } else { "http" };
     tracing::info!(url = %format_args!("{scheme}://{address}/"), "listening");
-    let access = &config.access;
-    if access.tokens() > 0 {
-        let (tokens, public) = (access.tokens(), access.public());
-        tracing::info!(
-            tokens,
-            ?public,
-            "publishing and non-public watching need a token"
-        );
-        for token in access.short_tokens() {
-            tracing::warn!(
-                token,
-                "a token of fewer than {} characters can be guessed: use a longer one",
-                Secret::CHARS_GOOD
-            );
-        }
-    }
+    announce_access(&config.access);
     let proxy = &config.http.public_url;
     let behind_tls = proxy
         .as_ref()

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io};
 
 use super::StartError;
 use crate::{
-    access::{Grants, Right, Secret, Token},
+    access::{Grants, Right, Rule, Secret},
     config::{AdminAddress, Config},
     http::AdminListener,
 };
@@ -31,7 +31,7 @@ pub(super) async fn listen(config: &Config) -> Result<Option<AdminListener>, Sta
 
 /// Announces the port. At an address it needs a token: if none with the right is configured, one is
 /// made and logged, once.
-pub(super) fn token(config: &Config, admin: &AdminListener) -> Result<Option<Token>, StartError> {
+pub(super) fn token(config: &Config, admin: &AdminListener) -> Result<Option<Rule>, StartError> {
     let Some(address) = admin.address() else {
         tracing::info!(admin = %config.admin.listen, "listening for the operator");
         return Ok(None);
@@ -62,7 +62,7 @@ pub(super) fn token(config: &Config, admin: &AdminListener) -> Result<Option<Tok
         admin: true,
         ..Grants::default()
     };
-    Ok(Some(Token::new("admin.listen", &secret, grants)))
+    Ok(Some(Rule::for_token("admin.listen", &secret, grants)))
 }
 
 /// A token that nobody guesses.

@@ -1,7 +1,7 @@
 //! The options of each room, from the configuration.
 
 use crate::{
-    access::Token,
+    access::Rule,
     broadcast,
     config::{Config, IceServer},
     fanout::{self, ViewerOptions},
@@ -115,7 +115,7 @@ fn bits(kilobits: usize) -> u64 {
         .saturating_mul(1000)
 }
 
-pub(super) fn http(config: Config, tls: Option<Tls>, admin_token: Option<Token>) -> http::Options {
+pub(super) fn http(config: Config, tls: Option<Tls>, admin_rule: Option<Rule>) -> http::Options {
     let connections = connections(&config);
     let Config {
         main,
@@ -158,7 +158,7 @@ pub(super) fn http(config: Config, tls: Option<Tls>, admin_token: Option<Token>)
         tls,
         auth: http::AuthOptions {
             access,
-            admin_token,
+            admin_rule,
             query: auth.query,
             basic: auth.basic,
             sessions: auth.sessions,

@@ -397,3 +397,37 @@ fn events_have_what_the_caller_may_watch_or_publish() {
         assert_eq!(data.contains("demo"), sees, "{token}: {data}");
     }
 }
+
+/// A token for something else closes nothing.
+#[test]
+fn only_what_grants_a_right_closes_it() {
+    let config = "[[auth.tokens]]\ntoken = \"metrics-secret\"\nmetrics = true\n\
+                  [[auth.tokens]]\ntoken = \"viewer-secret\"\nwatch = \"vip\"\n";
+    let server = Server::configured(&config_file(config), &["--demo", "true"]);
+    let published = server.post_offer("/whip/a", &fixture("obs-media-level"));
+    server.delete(&published.expect(201).location()).expect(200);
+    let watched = server.post_offer("/whep/demo", &fixture("chrome-whep-av"));
+    assert_eq!(challenge(&watched.expect(401)), CHALLENGE);
+    let needed = &server.get("/api/server").expect(200).json()["needs_token"];
+    assert_eq!(
+        (&needed["publish"], &needed["watch"]),
+        (&false.into(), &true.into())
+    );
+    // A bearer token names a broadcast where publishing is open, unless it is a secret.
+    post(&server, "/whip", "obs-media-level", "Bearer studio").expect(201);
+    post(&server, "/whip", "obs-media-level", "Bearer viewer-secret").expect(401);
+}
+
+#[test]
+fn networks_need_no_token_and_limit_where_tokens_work() {
+    let config = "[[auth.tokens]]\nallow = \"127.0.0.0/8\"\npublish = \"cam-*\"\n\
+                  [[auth.tokens]]\ntoken = \"publisher-secret\"\nallow = \"192.0.2.0/24\"\npublish = \"*\"\n";
+    let server = Server::configured(&config_file(config), &[]);
+    let offer = fixture("obs-media-level");
+    server.post_offer("/whip/cam-1", &offer).expect(201);
+    server.post_offer("/whip/other", &offer).expect(401);
+    let token = bearer("publisher-secret");
+    let reply = post(&server, "/whip/other", "obs-media-level", &token).expect(403);
+    assert_eq!(challenge(&reply), INSUFFICIENT);
+    post(&server, "/whip/cam-2", "obs-media-level", &token).expect(201);
+}

@@ -1,0 +1,106 @@
+//! The text of a token, and its hash.
+
+use std::fmt;
+
+use aws_lc_rs::{constant_time, digest};
+
+/// The secret text of a token: 1 to 256 visible ASCII characters. Never shown.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Maximum length in characters.
+    pub const CHARS_MAX: usize = 256;
+    /// Length below which it could be guessed, in characters.
+    pub const CHARS_GOOD: usize = 16;
+
+    /// The secret, if a header can carry it.
+    pub fn new(text: &str) -> Option<Self> {
+        let legal = (1..=Self::CHARS_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        legal.then(|| Self(text.to_owned()))
+    }
+
+    /// Whether it could be guessed.
+    pub(super) fn is_short(&self) -> bool {
+        self.0.len() < Self::CHARS_GOOD
+    }
+
+    /// Its hash.
+    pub(super) fn hash(&self) -> TokenHash {
+        TokenHash::of_text(&self.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// The SHA-256 hash of a token. Only this is kept: all hashes have the same length, and no secret
+/// can be read from memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenHash([u8; digest::SHA256_OUTPUT_LEN]);
+
+impl TokenHash {
+    pub(super) fn of_text(text: &str) -> Self {
+        let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        bytes.copy_from_slice(hash.as_ref());
+        Self(bytes)
+    }
+
+    /// The hash written as 64 hexadecimal digits, as `sha256sum` prints it.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
+        if text.len() != 2 * bytes.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (byte, start) in bytes.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(text.get(start..start + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+/// Without the hash: that of a short token gives the token away.
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_visible_ascii_and_not_shown() {
+        for wrong in ["", "a b", "a\n", "ä", &"x".repeat(257)] {
+            assert!(Secret::new(wrong).is_none(), "{wrong:?}");
+        }
+        let secret = Secret::new("hunter2").unwrap();
+        assert!(!format!("{secret:?} {:?}", secret.hash()).contains("hunter2"));
+    }
+
+    #[test]
+    fn hashes_are_as_sha256sum_prints_them() {
+        let written = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+        let hash = TokenHash::from_hex(written).unwrap();
+        assert!(hash.equals(&TokenHash::of_text("hunter2")));
+        assert!(TokenHash::from_hex(&written.to_uppercase()).is_some());
+        for wrong in [
+            "",
+            "f5",
+            &written.replace('f', "g"),
+            &format!("{written}00"),
+        ] {
+            assert!(TokenHash::from_hex(wrong).is_none(), "{wrong}");
+        }
+    }
+}
