@@ -171,7 +171,7 @@ fn http_2_is_there_with_and_without_tls() {
     assert_eq!(curl(&["--http1.1"], &url, 1), ["1.1 200"]);
     drop(server);
     let certificate = Certificate::new("connections");
-    let server = certificate.server();
+    let server = certificate.server(&[]);
     let url = format!("https://{}/healthz", server.address);
     assert_eq!(curl(&["--http2"], &url, 8), ["2 200"; 8]);
     assert_eq!(curl(&["--http1.1"], &url, 1), ["1.1 200"]);

@@ -106,7 +106,8 @@ section! {
         tls_key: Option<PathBuf> = "",
         /// Where clients reach this server, for whole URLs in answers: scheme, host and, if a proxy
         /// puts the server below one, a path, `https://example.org/live`. The proxy removes that
-        /// path from requests.
+        /// path from requests. Counts more than what trusted proxies say; unset, and without them,
+        /// answers hold paths only.
         public_url: Option<PublicUrl> = "",
         /// Simultaneous connections, event streams included; further ones get 503. The last eighth,
         /// at most 256, is kept for POST, PATCH, DELETE, `/healthz` and `/metrics`. Unset: one for
@@ -124,12 +125,14 @@ section! {
         lenient_etag: bool = "false",
         /// Answer 404 instead of 409 to viewers of a broadcast that has no publisher.
         missing_is_404: bool = "false",
-        /// Addresses and networks of proxies that are believed about their clients' addresses
-        /// (`http.forwarded_header`, PROXY protocol). Without them, limits count everyone
+        /// Addresses and networks of proxies that are believed about their clients' addresses and
+        /// about the URLs that these use (`http.forwarded_header`, PROXY protocol). Without them, limits count everyone
         /// behind a proxy as one client.
         trusted_proxies: Vec<IpNet> = "",
-        /// The header to which trusted proxies append the address of their client; the other one
-        /// is ignored, because a client may have written it.
+        /// The header to which trusted proxies append the address of their client. The URL that
+        /// clients use comes from X-Forwarded-Proto and -Host, or from `proto` and `host` in
+        /// Forwarded, if both are there. The other header is ignored, because a client may have
+        /// written it.
         forwarded_header: ForwardedHeader = "X-Forwarded-For",
         /// Origins of other sites' pages that may use the API, publish, and watch what is not public,
         /// such as `https://a.example`; `*` for all. Watching what is public needs no entry.

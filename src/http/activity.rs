@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::time::{Instant, sleep, sleep_until};
+use crate::awake;
 
 /// The requests of one connection.
 #[derive(Clone)]
@@ -61,7 +61,7 @@ impl ConnectionUse {
             next_reply: 0,
             has_answered: false,
             streams: 0,
-            since: Instant::now(),
+            since: awake::now(),
         })))
     }
 
@@ -78,10 +78,11 @@ impl ConnectionUse {
     pub(super) async fn expired(&self, patience: Patience) {
         loop {
             let deadline = self.requests().deadline(patience);
-            match deadline {
-                Some(at) if at <= Instant::now() => return,
-                Some(at) => sleep_until(at).await,
-                None => sleep(patience.idle).await,
+            let left = deadline.map(|at| at.saturating_duration_since(awake::now()));
+            match left {
+                Some(Duration::ZERO) => return,
+                Some(left) => awake::sleep(left).await,
+                None => awake::sleep(patience.idle).await,
             }
         }
     }
@@ -94,7 +95,7 @@ impl ConnectionUse {
 
 impl Requests {
     fn enter(&mut self, stage: Stage) {
-        self.since = Instant::now();
+        self.since = awake::now();
         match stage {
             Stage::Handling => self.handling += 1,
             Stage::Replying(number) => drop(self.replies.insert(number, self.since)),
@@ -103,7 +104,7 @@ impl Requests {
     }
 
     fn leave(&mut self, stage: Stage) {
-        self.since = Instant::now();
+        self.since = awake::now();
         match stage {
             Stage::Handling => self.handling -= 1,
             Stage::Replying(number) => {
@@ -149,9 +150,9 @@ impl Exchange {
     /// A part of the reply begins to be sent; the client has taken those before it.
     pub(super) fn advance(&self) {
         let mut requests = self.activity.requests();
-        requests.since = Instant::now();
+        requests.since = awake::now();
         if let Stage::Replying(number) = self.stage {
-            requests.replies.insert(number, Instant::now());
+            requests.replies.insert(number, awake::now());
         }
     }
 }

@@ -10,7 +10,7 @@ use hyper::{
     service::{HttpService, Service as _, service_fn},
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     server::graceful::GracefulConnection,
     service::TowerToHyperService,
 };
@@ -19,9 +19,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::sleep,
 };
-use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
@@ -29,10 +28,13 @@ use super::{
     App,
     activity::{ConnectionUse, Patience},
     admission::{Lane, Place, Refusal},
-    authority, proxy_header,
+    authority,
+    patience::{AwakeTimer, WriteLimit},
+    proxy_header,
     request::{Caller, Door},
 };
 use crate::{
+    awake,
     client::ClientAddress,
     resources::{self, Amount, Asker},
 };
@@ -130,7 +132,7 @@ async fn refuse(mut stream: TcpStream, answer: &'static [u8], permit: OwnedSemap
         stream.write_all(answer).await?;
         stream.shutdown().await
     };
-    match timeout(REFUSAL_TIMEOUT, talk).await {
+    match awake::timeout(REFUSAL_TIMEOUT, talk).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "refusal not sent"),
         Err(_) => tracing::debug!("refusal timed out"),
@@ -163,7 +165,7 @@ impl HttpVersion {
 /// Serves one connection until it ends.
 async fn serve(stream: TcpStream, peer: ClientAddress, place: Place, app: Arc<App>) {
     let patience = patience(place.lane, &app);
-    let opening = timeout(patience.idle, open(stream, peer, place, &app));
+    let opening = awake::timeout(patience.idle, open(stream, peer, place, &app));
     match app.shutdown.stopping.run_until_cancelled(opening).await {
         Some(Ok(Ok(opened))) => {
             let Opened {
@@ -247,9 +249,7 @@ pub(super) async fn speak<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let patience = patience(lane, app);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(patience.write));
-    let stream = TokioIo::new(Box::pin(stream));
+    let stream = TokioIo::new(WriteLimit::new(stream, patience.write));
     let activity = ConnectionUse::new();
     let service = service(app, caller, lane, &activity);
     if version == HttpVersion::Http2 {
@@ -259,7 +259,7 @@ pub(super) async fn speak<S>(
     } else {
         let mut builder = http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
+            .timer(AwakeTimer)
             .header_read_timeout(patience.idle)
             .max_header_size(app.options.header_bytes_max)
             .keep_alive(lane == Lane::Normal);
@@ -280,7 +280,7 @@ fn h2(app: &App, lane: Lane) -> http2::Builder<TokioExecutor> {
     let header_bytes = u32::try_from(app.options.header_bytes_max).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-        .timer(TokioTimer::new())
+        .timer(AwakeTimer)
         .max_concurrent_streams(streams)
         .max_header_list_size(header_bytes)
         .max_pending_accept_reset_streams(H2_PENDING_RESETS)
@@ -306,7 +306,7 @@ async fn converse<C>(
         ended = &mut connection => ended,
         () = activity.expired(patience) => {
             connection.as_mut().graceful_shutdown();
-            let Ok(ended) = timeout(close, connection).await else {
+            let Ok(ended) = awake::timeout(close, connection).await else {
                 return tracing::debug!("useless connection closed");
             };
             ended

@@ -16,11 +16,13 @@ mod cors;
 mod endpoint;
 mod events;
 mod extensions;
+mod forwarded;
 mod headers;
 mod metrics;
 mod operator;
 mod origins;
 mod pages;
+mod patience;
 mod pipelines;
 mod preconditions;
 mod problem;
@@ -51,7 +53,7 @@ use self::{
     origins::{Origins, PageAccess, PageAudience},
     pages::Pages,
     problem::{Problem, Reason},
-    proxies::Proxies,
+    proxies::{Proxies, RequestOrigin},
     refusals::{Attempt, Refusals},
     reply::empty,
     request::{Caller, Door, HttpRequest},
@@ -239,21 +241,16 @@ fn filter(
         .and(warp::body::stream().map(request::body))
         .then(move |method, path: FullPath, query, headers, body| {
             let path = path.as_str().to_owned();
-            let sender = caller.address;
-            let (client, path_prefix) = match caller.door {
-                Door::Public => (
-                    app.proxies.client(sender, &headers),
-                    app.proxies.path_prefix(sender, &headers),
-                ),
-                Door::Admin | Door::Socket => (sender, ""),
+            let origin = match caller.door {
+                Door::Public => app.proxies.origin_of(caller.address, &headers),
+                Door::Admin | Door::Socket => RequestOrigin::direct(caller.address),
             };
-            let path_prefix = path_prefix.to_owned();
             let caller = Caller {
-                address: client,
+                address: origin.client,
                 ..caller
             };
             let mut request = HttpRequest::new(caller, method, path, query, headers, body);
-            request.path_prefix = path_prefix;
+            request.base = origin.base;
             let app = Arc::clone(&app);
             async move {
                 match app.admission.request(lane, &request) {

@@ -1,21 +1,16 @@
-//! Trusted proxies: which address a request really comes from.
+//! Trusted proxies: which address a request really comes from, and which URL it was sent to.
 //!
-//! Only a proxy that the operator names is believed, and only about the address that it has seen
-//! itself: lists are read from their end, up to the first address that is not a trusted proxy's.
-//! Whatever stands before that, the client may have written.
+//! Only a proxy that the operator names is believed, and only about what it has seen itself: lists
+//! are read from their end, up to the first address that is not a trusted proxy's. Whatever stands
+//! before that, the client may have written.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
+use super::forwarded::{Chain, X_FORWARDED_FOR};
 use crate::client::{ClientAddress, ForwardedHeader};
-
-/// `X-Forwarded-For`, which most proxies send.
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The path that a proxy has removed from the front of a request's, as Traefik and others say it.
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -46,51 +41,32 @@ impl Proxies {
         self.trusted.iter().any(|network| network.contains(&ip))
     }
 
-    /// Who sent a request with these headers. `sender` is the other end of the connection, or the
-    /// address in its PROXY header.
-    pub(super) fn client(&self, sender: ClientAddress, headers: &HeaderMap) -> ClientAddress {
+    /// What is known of a request with these headers. `sender` is the other end of the connection,
+    /// or the address in its PROXY header.
+    pub(super) fn origin_of(&self, sender: ClientAddress, headers: &HeaderMap) -> RequestOrigin {
         if !self.trusts(sender) {
             let is_forwarded = |name| headers.contains_key(name);
             if is_forwarded(X_FORWARDED_FOR) || is_forwarded(header::FORWARDED) {
                 self.complain(sender);
             }
-            return sender;
+            return RequestOrigin::direct(sender);
         }
-        // The other header may be the client's own.
-        let nodes = match self.header {
-            ForwardedHeader::XForwardedFor => x_forwarded_for(headers),
-            ForwardedHeader::Forwarded => forwarded(headers),
-        };
-        self.last_untrusted(sender, nodes)
-    }
-
-    /// The path below which a trusted proxy has put this server: `/live`. Otherwise empty.
-    pub(super) fn path_prefix<'a>(&self, sender: ClientAddress, headers: &'a HeaderMap) -> &'a str {
-        let prefix = headers.get(X_FORWARDED_PREFIX);
-        let prefix = prefix.and_then(|value| value.to_str().ok());
-        let prefix = prefix.unwrap_or_default().trim_end_matches('/');
-        if self.trusts(sender) && is_path(prefix) {
-            prefix
-        } else {
-            ""
-        }
-    }
-
-    /// Follows the chain of proxies from its end for as long as they are trusted.
-    fn last_untrusted(
-        &self,
-        sender: ClientAddress,
-        nodes: Vec<Option<ClientAddress>>,
-    ) -> ClientAddress {
+        let chain = Chain::of(headers, self.header);
         let mut client = sender;
-        for node in nodes.into_iter().rev() {
-            let Some(node) = node else { break };
+        let mut proxies = 1;
+        for node in chain.clients.iter().rev() {
+            let Some(node) = *node else { break };
             client = node;
             if !self.trusts(node) {
                 break;
             }
+            proxies += 1;
         }
-        client
+        let site = chain.site(proxies).unwrap_or_default();
+        RequestOrigin {
+            client,
+            base: site + path_prefix(headers),
+        }
     }
 
     /// Says once that limits count the clients of a proxy together. Anyone can send such a header.
@@ -105,6 +81,32 @@ impl Proxies {
     }
 }
 
+/// Where a request comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RequestOrigin {
+    /// Who sent it.
+    pub(super) client: ClientAddress,
+    /// What the client puts before this server's paths: scheme, host and path, or only a path;
+    /// empty if no proxy says anything about it.
+    pub(super) base: String,
+}
+
+impl RequestOrigin {
+    /// Of a request that came without a proxy.
+    pub(super) fn direct(client: ClientAddress) -> Self {
+        let base = String::new();
+        Self { client, base }
+    }
+}
+
+/// The path below which a trusted proxy has put this server: `/live`. Otherwise empty.
+fn path_prefix(headers: &HeaderMap) -> &str {
+    let prefix = headers.get(X_FORWARDED_PREFIX);
+    let prefix = prefix.and_then(|value| value.to_str().ok());
+    let prefix = prefix.unwrap_or_default().trim_end_matches('/');
+    if is_path(prefix) { prefix } else { "" }
+}
+
 /// Whether this is an absolute path, and not the beginning of another server's address (`//`).
 fn is_path(text: &str) -> bool {
     let segments = text.strip_prefix('/').map(|rest| rest.split('/'));
@@ -115,69 +117,10 @@ fn is_path(text: &str) -> bool {
         })
 }
 
-/// The addresses in `X-Forwarded-For`, in order; `None` for what is not an address.
-fn x_forwarded_for(headers: &HeaderMap) -> Vec<Option<ClientAddress>> {
-    let lines = headers.get_all(X_FORWARDED_FOR);
-    let nodes = lines
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    nodes
-        .map(|text| node(std::str::from_utf8(text).ok()?))
-        .collect()
-}
-
-/// The addresses in `Forwarded` (RFC 7239 §4), in order; `None` for elements without one.
-fn forwarded(headers: &HeaderMap) -> Vec<Option<ClientAddress>> {
-    let lines = headers.get_all(header::FORWARDED).iter();
-    let mut nodes = Vec::new();
-    for line in lines {
-        let Ok(line) = line.to_str() else {
-            nodes.push(None);
-            continue;
-        };
-        nodes.extend(split(line, ',').map(|element| {
-            let mut pairs = split(element, ';').filter_map(|pair| pair.split_once('='));
-            let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-            node(value)
-        }));
-    }
-    nodes
-}
-
-/// Splits at a separator outside quotes.
-fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let mut escaped = false;
-    text.split(move |c: char| {
-        let is_escaped = std::mem::take(&mut escaped);
-        match c {
-            '\\' if quoted && !is_escaped => escaped = true,
-            '"' if !is_escaped => quoted = !quoted,
-            _ => {}
-        }
-        c == separator && !quoted
-    })
-}
-
-/// An address, with or without quotes, brackets and port. `unknown` and made-up names are none
-/// (RFC 7239 §6).
-fn node(text: &str) -> Option<ClientAddress> {
-    let text = text.trim();
-    let text = text
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'))
-        .unwrap_or(text);
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'))
-        .unwrap_or(text);
-    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
-    let address = bare.parse::<IpAddr>().ok().or_else(with_port)?;
-    Some(ClientAddress::new(address))
-}
-
 #[cfg(test)]
 mod tests {
+    use ::http::HeaderValue;
+
     use super::*;
 
     fn address(text: &str) -> ClientAddress {
@@ -189,14 +132,18 @@ mod tests {
     }
 
     fn client_by(header: ForwardedHeader, sender: &str, headers: &[(&str, &str)]) -> String {
+        origin(header, sender, headers).client.to_string()
+    }
+
+    fn origin(header: ForwardedHeader, sender: &str, headers: &[(&str, &str)]) -> RequestOrigin {
         let trusted = ["10.0.0.0/24", "::1/128"].map(|network| network.parse().unwrap());
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            map.append(name, value.parse().unwrap());
+            map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let proxies = Proxies::new(trusted.to_vec(), header);
-        proxies.client(address(sender), &map).to_string()
+        proxies.origin_of(address(sender), &map)
     }
 
     #[test]
@@ -230,8 +177,138 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(X_FORWARDED_PREFIX, prefix.parse().unwrap());
-            let found = proxies.path_prefix(address(sender), &headers);
-            assert_eq!(found, expected, "{sender} {prefix}");
+            let found = proxies.origin_of(address(sender), &headers);
+            assert_eq!(found.base, expected, "{sender} {prefix}");
+        }
+    }
+
+    /// What precedes paths in the URLs of a request from 10.0.0.2.
+    fn base(header: ForwardedHeader, lines: &[(&str, &str)]) -> String {
+        origin(header, "10.0.0.2", lines).base
+    }
+
+    #[test]
+    fn the_url_that_clients_see() {
+        let is = |lines: &[(&str, &str)], expected: &str| {
+            assert_eq!(
+                base(ForwardedHeader::XForwardedFor, lines),
+                expected,
+                "{lines:?}"
+            );
+        };
+        let (https, site) = (
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "live.example"),
+        );
+        is(&[https, site], "https://live.example");
+        is(
+            &[https, site, ("x-forwarded-prefix", "/tv/")],
+            "https://live.example/tv",
+        );
+        is(
+            &[("x-forwarded-proto", "HTTP"), site],
+            "http://live.example",
+        );
+        for host in ["a.example:8443", "192.0.2.1", "[2001:db8::1]:443"] {
+            let lines = [https, ("x-forwarded-host", host)];
+            is(&lines, &format!("https://{host}"));
+        }
+        // One of them alone does not make a URL: paths are right in any case.
+        is(&[https], "");
+        is(&[site], "");
+        is(&[site, ("x-forwarded-prefix", "/tv")], "/tv");
+        // Something else.
+        for proto in ["", "ftp", "https://", "javascript", "https http"] {
+            is(&[("x-forwarded-proto", proto), site], "");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example/path",
+            "user@evil.example",
+            "a b",
+            "a>; rel=x",
+            "a.example:",
+            "a.example:0",
+            "a.example:66000",
+            "a.example:8o",
+            "[::1",
+            "[evil.example]",
+            "::1",
+            "a..example",
+            "ä.example",
+            "a?b",
+            "a#b",
+        ] {
+            is(&[https, ("x-forwarded-host", host)], "");
+        }
+        is(&[https, ("x-forwarded-host", &"a".repeat(300))], "");
+        // That is the other header.
+        is(&[("forwarded", "proto=https;host=live.example")], "");
+    }
+
+    #[test]
+    fn the_url_as_rfc_7239_has_it() {
+        for (value, expected) in [
+            ("proto=https;host=live.example", "https://live.example"),
+            (
+                "for=192.0.2.1; Proto=\"https\"; Host=\"live.example:8443\"",
+                "https://live.example:8443",
+            ),
+            // The client's own, and that of the proxy.
+            (
+                "proto=https;host=evil.example, for=192.0.2.1;proto=http;host=a.example",
+                "http://a.example",
+            ),
+            // Two proxies: the outer one has seen the client.
+            (
+                "for=192.0.2.1;proto=https;host=a.example, for=10.0.0.7;proto=http;host=inner",
+                "https://a.example",
+            ),
+            ("proto=https", ""),
+            ("host=a.example", ""),
+            ("proto=https;host=\"a/b\"", ""),
+        ] {
+            assert_eq!(
+                base(ForwardedHeader::Forwarded, &[("forwarded", value)]),
+                expected,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_outermost_trusted_proxy_knows_the_url() {
+        let x = ForwardedHeader::XForwardedFor;
+        let lists = |clients, protos, hosts| {
+            let lines = [
+                ("x-forwarded-for", clients),
+                ("x-forwarded-proto", protos),
+                ("x-forwarded-host", hosts),
+            ];
+            base(x, &lines)
+        };
+        // One proxy, which appends to what the client wrote.
+        let appended = lists("8.8.8.8, 192.0.2.1", "http, https", "evil, a.example");
+        assert_eq!(appended, "https://a.example");
+        // Two, which both append.
+        let two = lists("192.0.2.1, 10.0.0.7", "https, http", "a.example, inner");
+        assert_eq!(two, "https://a.example");
+        // Two, of which the inner one leaves alone what the outer one says.
+        let kept = lists("192.0.2.1, 10.0.0.7", "https", "a.example");
+        assert_eq!(kept, "https://a.example");
+    }
+
+    #[test]
+    fn only_trusted_proxies_say_what_the_url_is() {
+        let lines = [
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil.example"),
+            ("forwarded", "proto=https;host=evil.example"),
+        ];
+        for header in [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded] {
+            let direct = RequestOrigin::direct(address("10.0.1.2"));
+            assert_eq!(origin(header, "10.0.1.2", &lines), direct);
         }
     }
 

@@ -57,8 +57,9 @@ pub(super) struct HttpRequest {
     pub(super) door: Door,
     pub(super) method: Method,
     pub(super) path: String,
-    /// What a trusted proxy has removed from the front of the path; usually empty.
-    pub(super) path_prefix: String,
+    /// What its client puts before this server's paths, as trusted proxies say: scheme, host and
+    /// path, or only a path; usually empty.
+    pub(super) base: String,
     /// Without the question mark; empty if there is none.
     pub(super) query: String,
     pub(super) headers: HeaderMap,
@@ -90,7 +91,7 @@ impl HttpRequest {
             door,
             method,
             path,
-            path_prefix: String::new(),
+            base: String::new(),
             query,
             headers,
             presented: Presented::Nothing,

@@ -12,12 +12,12 @@ pub(super) fn prefix(role: Role) -> &'static str {
 }
 
 impl App {
-    /// What comes before this server's paths in the URLs that a client sees: scheme, authority and
-    /// the path below which a proxy has put the server; each of them may be missing.
+    /// What comes before this server's paths in the URLs that a client sees. What the operator has
+    /// configured counts more than what a proxy says.
     fn base<'a>(&'a self, request: &'a HttpRequest) -> &'a str {
         match &self.options.public_url {
             Some(url) => url,
-            None => &request.path_prefix,
+            None => &request.base,
         }
     }
 

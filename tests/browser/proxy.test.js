@@ -1,4 +1,4 @@
-/** The server below a path of another one: `https://example.org/live/`. */
+/** The server behind another one, also below a path of it: `https://example.org/live/`. */
 
 import assert from 'node:assert/strict';
 import { Server, freeTcpPort, onAir, openBrowser, startNginx, test, until } from './harness.js';
@@ -50,5 +50,35 @@ test('below a path, behind nginx, pages publish and play', async (t) => {
     assert.equal(response.url, `${site}/${page}`);
     assert.equal(response.status, 200);
   }
+  assert.deepEqual(faults, []);
+});
+
+test('behind a trusted nginx, answers hold the URLs that it says', async (t) => {
+  const port = await freeTcpPort();
+  const site = `http://127.0.0.1:${port}/sub`;
+  const server = await Server.start(['--demo', 'false', '--http.trusted_proxies', '127.0.0.1']);
+  t.after(() => server.stop());
+  await startNginx(
+    t,
+    port,
+    `location /sub/ {
+       proxy_pass ${server.origin}/;
+       proxy_set_header X-Forwarded-For $remote_addr;
+       proxy_set_header X-Forwarded-Proto $scheme;
+       proxy_set_header X-Forwarded-Host $http_host;
+       proxy_set_header X-Forwarded-Prefix /sub;
+     }`,
+  );
+  const { page: open, faults } = await openBrowser(t);
+  const page = await open();
+  await page.goto(`${site}/publish/show`);
+  const created = page.waitForResponse((response) => response.request().method() === 'POST');
+  await page.locator('#quality').selectOption('480p');
+  await page.locator('#go').click();
+  const location = (await (await created).allHeaders()).location;
+  assert.ok(location.startsWith(`${site}/whip/`), location);
+  await onAir(page);
+  await page.locator('#go.stop').click();
+  await until(async () => (await server.json('/api/server')).publishers === 0, 'the publisher to leave');
   assert.deepEqual(faults, []);
 });

@@ -53,10 +53,11 @@ impl Certificate {
         self.folder.join("key.pem").to_str().unwrap().to_owned()
     }
 
-    pub fn server(&self) -> Server {
+    pub fn server(&self, arguments: &[&str]) -> Server {
         let files = [self.file(), self.key()];
         let [certificate, key] = &files;
-        Server::with_demo(&["--http.tls_certificate", certificate, "--http.tls_key", key])
+        let tls = ["--http.tls_certificate", certificate, "--http.tls_key", key];
+        Server::with_demo(&[&tls, arguments].concat())
     }
 }
 
@@ -92,7 +93,7 @@ const GET: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close
 #[test]
 fn https_takes_tls_1_2_and_1_3_alone() {
     let certificate = Certificate::new("versions");
-    let server = certificate.server();
+    let server = certificate.server(&[]);
     let file = certificate.file();
     let trust = [
         "-CAfile",
@@ -171,7 +172,7 @@ fn subject(server: &Server) -> String {
 #[test]
 fn certificates_that_change_are_read_again() {
     let certificate = Certificate::new("first");
-    let server = certificate.server();
+    let server = certificate.server(&[]);
     assert_eq!(subject(&server), "first");
     // One connection stays open all the time.
     let mut held = Held::open(server.address);

@@ -142,3 +142,42 @@ fn sessions_are_limited_by_address() {
         (publish("192.0.2.1").status == 201).then_some(())
     });
 }
+
+#[test]
+fn urls_are_those_that_a_trusted_proxy_says() {
+    let location = |server: &Server, headers: &[(&str, &str)]| {
+        let headers: Vec<_> = [SDP].iter().chain(headers).copied().collect();
+        let reply = server.request("POST", "/whip/a", &headers, &fixture("obs-media-level"));
+        let location = reply.expect(201).header("location").unwrap().to_owned();
+        let (_, path) = location.split_once("/whip/").unwrap();
+        server.delete(&format!("/whip/{path}")).expect(200);
+        location
+    };
+    let x = [
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "live.example:8443"),
+        ("X-Forwarded-Prefix", "/tv"),
+    ];
+    let forwarded = [("Forwarded", "for=192.0.2.1;proto=https;host=live.example")];
+    let starts = |location: &str, base: &str| {
+        let expected = format!("{base}/whip/s/");
+        assert!(location.starts_with(&expected), "{location}, not {base}");
+    };
+    let trusting = ["--http.trusted_proxies", "127.0.0.1"];
+    let server = Server::start(&trusting);
+    starts(&location(&server, &x), "https://live.example:8443/tv");
+    starts(&location(&server, &forwarded), "");
+    starts(&location(&server, &[x[0], ("X-Forwarded-Host", "a/b")]), "");
+    let other = ["--http.forwarded_header", "Forwarded"];
+    let server = Server::start(&[&trusting[..], &other].concat());
+    starts(&location(&server, &forwarded), "https://live.example");
+    starts(&location(&server, &x[..2]), "");
+    // The configuration counts more.
+    let public = ["--http.public_url", "https://public.example"];
+    let server = Server::start(&[&trusting[..], &public].concat());
+    starts(&location(&server, &x), "https://public.example");
+    // From anyone else, they mean nothing.
+    let server = Server::start(&["--http.trusted_proxies", "192.0.2.1"]);
+    starts(&location(&server, &x), "");
+    starts(&location(&server, &forwarded), "");
+}
