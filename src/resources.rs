@@ -1,10 +1,10 @@
 //! Open files, threads and memory: what the system allows this process, and how much is left.
 //!
 //! `GLib` ends the process when it cannot make a pipe or a thread, and the kernel when there is no
-//! memory. Whoever opens something on
-//! behalf of a client therefore asks here first, and refuses the client instead. What is in use is
-//! read from the system, because GStreamer's elements open what they like; grants since the last
-//! reading are added.
+//! memory. Whoever opens something on behalf of a client therefore asks here first, and refuses the
+//! client instead. What is in use is read from the system, because GStreamer's elements open what
+//! they like; grants since the last reading are added. Limits of memory are read again each time:
+//! they may change while the server runs.
 
 mod system;
 
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::system::{lowest_of_groups, sample, threads_max};
+use self::system::{sample, threads_max};
 
 /// How long a reading of the system stays valid. With many open files it costs a millisecond.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -264,10 +264,8 @@ static LEDGER: LazyLock<Mutex<Ledger>> = LazyLock::new(|| {
         threads: threads_max(),
         memory: u64::MAX,
     };
-    let memory_max = lowest_of_groups("memory.max").unwrap_or(u64::MAX);
     let mut ledger = Ledger::new(limit, Amount::default(), Instant::now());
-    ledger.memory_max = memory_max;
-    ledger.sampled(sample(memory_max), Instant::now());
+    ledger.sampled(sample(u64::MAX), Instant::now());
     Mutex::new(ledger)
 });
 
@@ -285,7 +283,7 @@ struct Ledger {
     /// From permits returned since the sample, which may have opened what they were for.
     released: Amount,
     complained_at: Option<Instant>,
-    /// Resident memory that the control group or the configuration allows, in bytes.
+    /// Resident memory that the configuration allows, in bytes.
     memory_max: u64,
 }
 
@@ -293,7 +291,7 @@ struct Ledger {
 #[derive(Clone, Copy)]
 struct Sample {
     in_use: Amount,
-    /// See `tightest`.
+    /// See [`system::sample`].
     memory_max: u64,
 }
 

@@ -1,7 +1,9 @@
 //! Nothing that a client or an outsider does affects the other clients.
 
+mod bans;
 mod candidates;
 mod checks;
+mod http2;
 mod proxies;
 mod requests;
 mod seats;
@@ -45,7 +47,7 @@ fn others_lose_nothing(mode: Mode, engine: &str) -> (Server, Client, Client) {
 }
 
 /// Checks that viewers see everything while `harm` runs, which gets the publisher and the viewers.
-fn a_broadcast_goes_on(server: &Server, harm: impl FnOnce(&Client, &[Client])) {
+pub(crate) fn a_broadcast_goes_on(server: &Server, harm: impl FnOnce(&Client, &[Client])) {
     let publisher = Client::live(server, "live", &clip::H264);
     let viewers: Vec<_> = (0..2).map(|_| Client::watch(server, "live")).collect();
     wait_for_frames_of_all(&viewers, 10);

@@ -1,12 +1,15 @@
-//! When open files run out, clients are refused, and running sessions continue.
+//! When open files or memory run out, clients are refused, and running sessions continue.
 
 use std::{
     io::{Read, Write},
     net::TcpStream,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use crate::{
+    hostile::spoofed::status,
     rtc::{Client, clip},
     support::{PATIENCE, Server, aerial, fixture, wait_for},
 };
@@ -112,4 +115,73 @@ fn a_server_is_ready_until_open_files_run_out() {
     wait_for("room", || {
         (server.get("/readyz").status == 200).then_some(())
     });
+}
+
+/// Sets the limit of a running server's address space, in kB.
+fn limit_address_space(server: &Server, limit: &str) {
+    let limited = Command::new("prlimit")
+        .args(["--pid", &server.pid().to_string()])
+        .arg(format!("--as={limit}"))
+        .status();
+    assert!(limited.unwrap().success());
+}
+
+#[test]
+fn a_limit_of_memory_on_a_running_server_refuses_clients_and_ends_nothing() {
+    let server = Server::start(&[]);
+    let publisher = Client::live(&server, "a", &clip::H264);
+    let viewer = Client::watch(&server, "a");
+    viewer.wait_for_frames(10);
+    server.get("/readyz").expect(200);
+
+    // As `ulimit -v` does: half of what is kept back is left.
+    let in_use = status(&server, "VmSize:") << 10;
+    limit_address_space(&server, &format!("{}:", in_use + in_use / 16));
+    let unready = wait_for("refusal", || {
+        let reply = server.get("/readyz");
+        (reply.status == 503).then_some(reply)
+    });
+    assert!(unready.text().contains("memory"), "{}", unready.text());
+    for (path, offer) in [
+        ("/whip/b", "obs-session-level"),
+        ("/whep/a", "chrome-whep-av"),
+    ] {
+        let refused = server.post_offer(path, &fixture(offer)).expect(503);
+        assert_eq!(refused.problem(), "full", "{path}");
+        assert!(refused.text().contains("memory"), "{}", refused.text());
+    }
+    server.get("/healthz").expect(200);
+    viewer.wait_for_frames(120);
+    viewer.wait_for_all();
+    assert!(!publisher.is_closed() && !viewer.is_closed());
+
+    limit_address_space(&server, "unlimited:");
+    wait_for("room", || {
+        (server.get("/readyz").status == 200).then_some(())
+    });
+    Client::watch(&server, "a").wait_for_frames(10);
+}
+
+#[test]
+fn a_server_that_stops_is_not_ready() {
+    let mut server = Server::start(&[]);
+    let mut probe = TcpStream::connect(server.address).unwrap();
+    probe.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A request that is on its way when the server is told to stop.
+    probe
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: local")
+        .unwrap();
+    thread::sleep(Duration::from_millis(300));
+    server.signal("TERM");
+    wait_for("closed port", || {
+        TcpStream::connect(server.address).is_err().then_some(())
+    });
+    probe
+        .write_all(b"host\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut reply = String::new();
+    probe.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
+    assert!(reply.contains("stopping"), "{reply}");
+    assert!(server.wait_for_exit().success());
 }

@@ -18,6 +18,7 @@ mod events;
 mod extensions;
 mod forwarded;
 mod headers;
+mod health;
 mod metrics;
 mod operator;
 mod origins;
@@ -400,8 +401,12 @@ impl App {
             Route::Refusal(name) => refusals::answer(self, name, &request),
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),
-            Route::Health => self.health(),
-            Route::Ready => self.readiness(),
+            Route::Health => health::alive(self.fanout.is_healthy()),
+            Route::Ready => health::ready(&health::Condition {
+                is_stopping: self.shutdown.has_begun(),
+                has_workers: self.fanout.is_healthy(),
+                resources: resources::check(),
+            }),
             Route::Metrics => {
                 self.auth.permit_right(&request, Right::Metrics)?;
                 Ok(metrics::answer(self))
@@ -413,26 +418,6 @@ impl App {
             }
             Route::File(path) => self.pages.answer(path, request).await,
             Route::Moved(target) => Ok(pages::moved(target, &request.query)),
-        }
-    }
-
-    fn health(&self) -> Result<Response, Problem> {
-        if self.fanout.is_healthy() {
-            Ok(reply::text("ok\n"))
-        } else {
-            Err(Problem::unhealthy("a fan-out worker does not respond"))
-        }
-    }
-
-    /// Whether new sessions are welcome.
-    fn readiness(&self) -> Result<Response, Problem> {
-        if self.shutdown.has_begun() {
-            return Err(Problem::unready("the server is stopping"));
-        }
-        self.health()?;
-        match resources::check() {
-            Ok(()) => Ok(reply::text("ready\n")),
-            Err(short) => Err(Problem::unready(short.to_string())),
         }
     }
 }

@@ -4,8 +4,12 @@ use std::{fs, path::Path};
 
 use super::{Amount, Sample};
 
-/// What this process uses now, if it may have this much resident memory.
-pub(super) fn sample(memory_max: u64) -> Sample {
+/// Where control groups are.
+const GROUPS: &str = "/sys/fs/cgroup";
+
+/// What this process uses now, and the limit of memory that is nearest. The configuration allows
+/// `resident_max`.
+pub(super) fn sample(resident_max: u64) -> Sample {
     let listed = || fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     // Linux 6.2 and later report it without a list.
     let files = match fs::metadata("/proc/self/fd") {
@@ -19,9 +23,10 @@ pub(super) fn sample(memory_max: u64) -> Sample {
         value.and_then(|value| value.parse().ok()).unwrap_or(0)
     };
     let bytes = |key| 1024_u64.saturating_mul(number(key));
+    let of_group = lowest_of_groups("memory.max").unwrap_or(u64::MAX);
     let address_space = rlimit::getrlimit(rlimit::Resource::AS).map_or(u64::MAX, |(soft, _)| soft);
     let (memory, memory_max) = tightest([
-        (bytes("VmRSS:"), memory_max),
+        (bytes("VmRSS:"), resident_max.min(of_group)),
         (bytes("VmSize:"), address_space),
     ]);
     Sample {
@@ -56,10 +61,15 @@ fn number_in(path: &Path) -> Option<u64> {
 }
 
 /// The lowest limit of this name among the control groups that the process is in.
-pub(super) fn lowest_of_groups(file: &str) -> Option<u64> {
+fn lowest_of_groups(file: &str) -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    lowest_among(Path::new(GROUPS), &groups, file)
+}
+
+/// The lowest limit of this name on the way from `root` to the group in `groups`, which is written
+/// as in `/proc/self/cgroup`.
+fn lowest_among(root: &Path, groups: &str, file: &str) -> Option<u64> {
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-    let root = Path::new("/sys/fs/cgroup");
     let group = root.join(group.unwrap_or_default());
     group
         .ancestors()
@@ -77,6 +87,28 @@ mod tests {
         assert_eq!(tightest([(10, 100), (50, 120)]), (50, 120));
         assert_eq!(tightest([(10, 100), (50, u64::MAX)]), (10, 100));
         assert_eq!(tightest([(200, 100), (50, 120)]), (200, 100));
+    }
+
+    #[test]
+    fn every_group_on_the_way_limits() {
+        let root = std::env::temp_dir().join(format!("aerial-groups-{}", std::process::id()));
+        let service = root.join("system.slice/aerial.service");
+        fs::create_dir_all(&service).unwrap();
+        let lowest = || lowest_among(&root, "0::/system.slice/aerial.service\n", "memory.max");
+        assert_eq!(lowest(), None);
+        let limit = |folder: &Path, text: &str| fs::write(folder.join("memory.max"), text).unwrap();
+        limit(&service, "max\n");
+        assert_eq!(lowest(), None);
+        limit(&root.join("system.slice"), "536870912\n");
+        assert_eq!(lowest(), Some(512 << 20));
+        limit(&service, "268435456\n");
+        assert_eq!(lowest(), Some(256 << 20));
+        // A container sees its own group as the root.
+        assert_eq!(
+            lowest_among(&service, "0::/\n", "memory.max"),
+            Some(256 << 20)
+        );
+        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -21,7 +21,7 @@ const THREADS_MAX: u64 = 4;
 const LOG_LINES_MAX: usize = 20;
 
 /// A number from `/proc/PID/status`.
-pub(super) fn status(server: &Server, name: &str) -> u64 {
+pub(crate) fn status(server: &Server, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let mut words = line(&status, name).split_whitespace();
     words.next().unwrap().parse().unwrap()
