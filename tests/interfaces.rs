@@ -1,11 +1,30 @@
-//! Network interfaces that change while the server runs, in a network namespace of its own.
+//! Network interfaces and routes that change while the server runs, in a network namespace of its
+//! own.
 
-use std::process::{Command, Stdio};
+use std::{
+    net::Ipv4Addr,
+    process::{Command, Stdio},
+};
 
-use crate::support::{Server, aerial, fixture, wait_for};
+use crate::{
+    hostile::a_broadcast_goes_on,
+    networks::{Path, Relay},
+    rtc::{Client, wait_for_frames_of_all},
+    support::{Server, aerial, fixture, wait_for},
+};
 
 #[test]
 fn new_sessions_advertise_the_addresses_that_the_machine_has_now() {
+    run_in_namespace("interfaces::with_addresses_that_come_and_go");
+}
+
+#[test]
+fn viewers_that_become_unreachable_cost_the_others_nothing() {
+    run_in_namespace("interfaces::with_routes_that_end");
+}
+
+/// Runs an ignored test where it may change the network.
+fn run_in_namespace(test: &str) {
     let unshare = |rest: &[&str]| {
         let mut command = Command::new("unshare");
         command.args(["--net", "--map-root-user"]).args(rest);
@@ -19,7 +38,6 @@ fn new_sessions_advertise_the_addresses_that_the_machine_has_now() {
         return;
     }
     let program = std::env::current_exe().unwrap();
-    let test = "interfaces::inside_a_namespace";
     let output = unshare(&[program.to_str().unwrap(), "--exact", test, "--ignored"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
@@ -29,8 +47,8 @@ fn new_sessions_advertise_the_addresses_that_the_machine_has_now() {
 }
 
 #[test]
-#[ignore = "changes interfaces: run by the test above"]
-fn inside_a_namespace() {
+#[ignore = "changes interfaces: run in a namespace"]
+fn with_addresses_that_come_and_go() {
     ip("link set lo up");
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--udp", "0.0.0.0:0"];
     let mut command = aerial(&arguments);
@@ -58,6 +76,28 @@ fn inside_a_namespace() {
             });
         }
     }
+}
+
+#[test]
+#[ignore = "changes routes: run in a namespace"]
+fn with_routes_that_end() {
+    ip("link set lo up");
+    let server = Server::start(&[]);
+    a_broadcast_goes_on(&server, |_, others| {
+        let gone = [("unreachable", 9), ("blackhole", 10), ("prohibit", 11)];
+        let gone = gone.map(|(route, last)| {
+            let address = Ipv4Addr::new(127, 0, 0, last);
+            let relay = Relay::start_as(Path::default(), address);
+            let viewer = Client::watch_through(&server, "live", &relay);
+            viewer.wait_for_frames(10);
+            ip(&format!("route add table local {route} {address}"));
+            (relay, viewer)
+        });
+        wait_for_frames_of_all(others, 90);
+        // The server has tried to send to them.
+        assert!(server.metric("aerial_send_failed_total") > 0);
+        drop(gone);
+    });
 }
 
 fn ip(arguments: &str) {

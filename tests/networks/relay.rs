@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -58,12 +58,17 @@ struct Way {
 
 impl Relay {
     pub(crate) fn start(path: Path) -> Self {
+        Self::start_as(path, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The server sees the client at this address.
+    pub(crate) fn start_as(path: Path, seen: Ipv4Addr) -> Self {
         let near = socket();
         let address = near.local_addr().unwrap();
         let way = Arc::new(Way {
             path,
             near: Arc::new(near),
-            far: Mutex::new(Arc::new(socket())),
+            far: Mutex::new(Arc::new(UdpSocket::bind((seen, 0)).unwrap())),
             client: Mutex::default(),
             server: Mutex::default(),
             blackout: AtomicBool::default(),

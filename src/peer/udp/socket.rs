@@ -400,6 +400,61 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_lost_to_a_queue_that_fills_up() {
+        run_in_namespace("peer::udp::socket::tests::inside_a_namespace_with_a_slow_queue");
+    }
+
+    #[test]
+    #[ignore = "slows loopback down: run by `nothing_is_lost_to_a_queue_that_fills_up`"]
+    fn inside_a_namespace_with_a_slow_queue() {
+        const FRAMES: usize = 30;
+        const BATCHES: usize = 8;
+        const SEGMENT: usize = 1200;
+        const SEGMENTS: usize = 10;
+        /// Half of what a frame takes. The queue holds more: only the socket's buffer refuses.
+        const BUFFER: usize = 48 << 10;
+        ip("link set lo up");
+        let limits = "qdisc add dev lo root tbf rate 60mbit burst 16kb limit 4mb";
+        let limited = std::process::Command::new("tc")
+            .args(limits.split(' '))
+            .status();
+        assert!(limited.unwrap().success());
+        let socket = socket("127.0.0.1:0");
+        SockRef::from(&socket.socket)
+            .set_send_buffer_size(BUFFER)
+            .unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        SockRef::from(&peer)
+            .set_recv_buffer_size(BUFFER_BYTES)
+            .unwrap();
+        let mut ends = AddressPair::from(peer.local_addr().unwrap());
+        let (mut refusals, mut came) = (0, 0);
+        let mut buffer = [0; 2 * SEGMENT];
+        for _ in 0..FRAMES {
+            let deadline = Instant::now() + Duration::from_millis(250);
+            for _ in 0..BATCHES {
+                let sent = send_until(deadline, &mut ThreadPause, || {
+                    let sent = socket.send(&mut ends, &[1; SEGMENT * SEGMENTS], SEGMENT);
+                    refusals += usize::from(sent == Sent::Full);
+                    sent
+                });
+                assert_eq!(sent, Sent::Taken);
+                peer.set_nonblocking(true).unwrap();
+                while peer.recv(&mut buffer).is_ok() {
+                    came += 1;
+                }
+            }
+        }
+        assert!(refusals > FRAMES, "{refusals} refusals");
+        peer.set_nonblocking(false).unwrap();
+        while came < FRAMES * BATCHES * SEGMENTS {
+            peer.recv(&mut buffer).unwrap();
+            came += 1;
+        }
+    }
+
+    #[test]
     fn peers_without_a_route_cost_nobody_segmentation() {
         run_in_namespace("peer::udp::socket::tests::inside_a_namespace");
     }
