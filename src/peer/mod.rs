@@ -47,7 +47,8 @@ pub enum End {
     ConnectTimeout,
     /// The server or the broadcast was full, and this session, not yet connected, made room.
     Yielded,
-    /// The peer vanished: no STUN, RTCP or RTP within `consent_timeout`.
+    /// The peer vanished: no STUN, RTCP or RTP within `timeouts.consent`, or, from a viewer on the
+    /// direct engine, no answer to the server's checks for 30 s.
     Vanished,
     /// Connected, but no media within `media_timeout`.
     NoMedia,

@@ -159,9 +159,10 @@ impl DirectViewer {
             self.reports = reports;
         }
         let connecting = self.sender.is_none();
+        let silent = || self.session.silence(now) >= cx.timeouts.consent;
         if connecting && now >= self.joined + cx.timeouts.connect {
             self.end(End::ConnectTimeout);
-        } else if !connecting && self.session.silence(now) >= cx.timeouts.consent {
+        } else if !connecting && (silent() || !self.session.has_consent(now)) {
             self.end(End::Vanished);
         }
         if self.retransmission.wake().is_some_and(|at| at <= now) {

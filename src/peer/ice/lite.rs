@@ -2,8 +2,9 @@
 //!
 //! str0m's agent remembers every address for ever and believes a nominated one at once. This one
 //! answers the checks itself, remembers a few addresses, and sends media only to one that has
-//! proven that it receives (RFC 8445 §19.5.1): it checks the peer, too, as RFC 7675 does. Pure: no
-//! socket, no clock.
+//! proven that it receives (RFC 8445 §19.5.1), and proves it again and again: it checks the peer,
+//! too, as a full agent does (RFC 7675 §5.1). A lite agent need not; but whoever has left an address
+//! can still send checks in its name. Pure: no socket, no clock.
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,11 @@ const RESPONSE_WAIT: Duration = Duration::from_millis(250);
 const PATH_SILENCE: Duration = Duration::from_secs(5);
 /// How often a check of ours is sent.
 const CHECKS_MAX: u32 = 5;
+/// How often a peer that is sent media is asked whether it still receives, in milliseconds: a random
+/// time, so that not all are asked at once (RFC 7675 §5.1).
+const CONSENT_INTERVAL: std::ops::RangeInclusive<u32> = 4000..=6000;
+/// How long an answer is good for (RFC 7675 §5.1).
+const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A session's side of ICE.
 pub(super) struct Ice {
@@ -53,8 +59,14 @@ pub(super) struct Ice {
     newcomers: TokenBucket,
     /// Where everything is sent: the address that the peer nominated last, once it is proven.
     path: Option<Path>,
-    /// When the peer last gave a sign of life from there (RFC 7675 §5.1).
+    /// When the peer last gave a sign of life from there.
     heard: Instant,
+    /// Whether media is sent: then the path has to be proven again and again.
+    sends_media: bool,
+    /// When the path was last proven.
+    consented: Instant,
+    /// When to ask again.
+    ask: Instant,
     challenge: Option<Challenge>,
     unproven_bytes: usize,
     /// Where the DTLS handshake has been sent.
@@ -127,10 +139,18 @@ impl Ice {
             newcomers: newcomers(now),
             path: None,
             heard: now,
+            sends_media: false,
+            consented: now,
+            ask: now,
             challenge: None,
             unproven_bytes: 0,
             handshake: Handshake::None,
         }
+    }
+
+    /// From now on the peer has to prove again and again that it receives: it is sent media.
+    pub(super) const fn require_consent(&mut self) {
+        self.sends_media = true;
     }
 
     /// Begins a new ICE session; everything is sent where it was sent before until the peer
@@ -218,7 +238,8 @@ impl Ice {
             Some(path) if path.proven && path.ends.remote == ends.remote => {
                 // It has stayed, or come back.
                 path.ends = ends;
-                self.challenge = None;
+                let elsewhere = |challenge: &mut Challenge| challenge.ends.remote != ends.remote;
+                self.challenge.take_if(elsewhere);
                 return;
             }
             Some(path) if path.proven => {}
@@ -241,10 +262,38 @@ impl Ice {
     /// the peer has moved there.
     fn follow(&mut self, now: Instant, ends: AddressPair) {
         let silent = now.saturating_duration_since(self.heard) >= PATH_SILENCE;
-        let waits = |challenge: &Challenge| challenge.is_waiting(now);
-        if silent && self.proven().is_some() && !self.challenge.as_ref().is_some_and(waits) {
+        let Some(path) = self.proven() else {
+            return;
+        };
+        let moves = |challenge: &Challenge| {
+            challenge.is_waiting(now) && challenge.ends.remote != path.remote
+        };
+        if silent && !self.challenge.as_ref().is_some_and(moves) {
             self.challenge = self.challenge(now, ends);
         }
+    }
+
+    /// Asks the peer whether it still receives what it is sent, if it is time to.
+    pub(super) fn renew_consent(&mut self, now: Instant) {
+        let Some(path) = self.proven() else {
+            return;
+        };
+        let waits = |challenge: &Challenge| challenge.is_waiting(now);
+        if self.sends_media && now >= self.ask && !self.challenge.as_ref().is_some_and(waits) {
+            self.ask = now + consent_interval();
+            self.challenge = self.challenge(now, path);
+        }
+    }
+
+    /// Whether media may still be sent: the peer has answered in time.
+    pub(super) fn has_consent(&self, now: Instant) -> bool {
+        let asked = self.sends_media && self.proven().is_some();
+        !asked || now.saturating_duration_since(self.consented) < CONSENT_TIMEOUT
+    }
+
+    fn consent(&mut self, now: Instant) {
+        self.consented = now;
+        self.ask = now + consent_interval();
     }
 
     /// Notes a sign of life; true if it comes from where everything is sent.
@@ -285,8 +334,14 @@ impl Ice {
 
     /// When a check of ours is due.
     pub(super) fn wake(&self) -> Option<Instant> {
-        let challenge = self.challenge.as_ref()?;
-        (challenge.sent < CHECKS_MAX).then_some(challenge.next)
+        let ask = self.proven().map(|_| self.ask);
+        let ask = if self.sends_media { ask } else { None };
+        match &self.challenge {
+            None => ask,
+            Some(challenge) if challenge.sent < CHECKS_MAX => Some(challenge.next),
+            // Nobody is asked while an answer may still come.
+            Some(challenge) => ask.map(|ask| ask.max(challenge.next)),
+        }
     }
 
     /// The request that waits for a response.
@@ -315,6 +370,7 @@ impl Ice {
         }
         self.challenge = None;
         self.heard = now;
+        self.consent(now);
         let before = self.path.replace(Path { ends, proven: true });
         // Others may have taken its place while the check was under way.
         let forgotten = self.learn(ends.remote);
@@ -326,7 +382,7 @@ impl Ice {
 
     /// The DTLS handshake is done. Who finished it has received all of it, so its address is
     /// proven; some publishers (FFmpeg 8) answer no checks.
-    pub(super) fn handshake_done(&mut self) {
+    pub(super) fn handshake_done(&mut self, now: Instant) {
         let with = std::mem::replace(&mut self.handshake, Handshake::Done);
         if let Some(path) = &mut self.path
             && with == Handshake::With(path.ends.remote)
@@ -334,6 +390,7 @@ impl Ice {
         {
             path.proven = true;
             self.challenge = None;
+            self.consent(now);
         }
     }
 
@@ -381,4 +438,11 @@ impl Ice {
 
 fn newcomers(now: Instant) -> TokenBucket {
     TokenBucket::new(ADDRESSES_PER_SECOND, ADDRESSES_AT_ONCE, now)
+}
+
+fn consent_interval() -> Duration {
+    // Without random numbers, all are asked at the same time.
+    let random = getrandom::u32().unwrap_or_default();
+    let span = CONSENT_INTERVAL.end() - CONSENT_INTERVAL.start() + 1;
+    Duration::from_millis(u64::from(CONSENT_INTERVAL.start() + random % span))
 }

@@ -87,6 +87,17 @@ impl LiteAgent {
         })
     }
 
+    /// Has the peer prove again and again that it receives (RFC 7675 §5.1): for those who are sent
+    /// media.
+    pub(crate) const fn require_consent(&mut self) {
+        self.ice.require_consent();
+    }
+
+    /// Whether media may still be sent to where it goes.
+    pub(crate) fn has_consent(&self, now: Instant) -> bool {
+        self.ice.has_consent(now)
+    }
+
     /// The server's half of the transport.
     pub(crate) fn transport(&self, fingerprint: Vec<u8>) -> sdp::Transport {
         transport(self.local(), fingerprint, &self.port)
@@ -148,7 +159,6 @@ impl LiteAgent {
                 StunOutcome::Proven
             }
         };
-        self.expect_response();
         self.send_check(now);
         outcome
     }
@@ -186,6 +196,8 @@ impl LiteAgent {
 
     /// Sends the check of ours that is due.
     pub(crate) fn send_check(&mut self, now: Instant) {
+        self.ice.renew_consent(now);
+        self.expect_response();
         if let Some((ends, request)) = self.ice.due(now) {
             self.port.send(ends, request, request.len());
         }
@@ -198,7 +210,7 @@ impl LiteAgent {
 
     /// The DTLS handshake is done.
     pub(crate) fn handshake_done(&mut self, now: Instant) {
-        self.ice.handshake_done();
+        self.ice.handshake_done(now);
         self.expect_response();
         if let Some(path) = self.ice.proven() {
             self.bind(path.remote, now);

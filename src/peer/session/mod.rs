@@ -103,7 +103,10 @@ impl PeerSession {
             ufrag: offer.ice_ufrag.clone(),
             pass: offer.ice_pwd.clone(),
         };
-        let agent = LiteAgent::register(remote.clone(), port, route, now)?;
+        let mut agent = LiteAgent::register(remote.clone(), port, route, now)?;
+        if incoming.is_empty() {
+            agent.require_consent();
+        }
         let config = Rtc::builder()
             .set_crypto_provider(Arc::clone(&PROVIDER))
             .set_dtls_cert(CERTIFICATE.clone())
@@ -298,6 +301,11 @@ impl PeerSession {
     /// Whether the peer has sent an authentic check.
     pub(crate) fn is_checked(&self) -> bool {
         self.agent.is_checked()
+    }
+
+    /// Whether media may still be sent to where it goes (RFC 7675 §5.1).
+    pub(crate) fn has_consent(&self, now: Instant) -> bool {
+        self.agent.has_consent(now)
     }
 
     /// When the peer last gave a sign of life.

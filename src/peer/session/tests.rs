@@ -235,6 +235,24 @@ fn a_peer_that_never_received_anything_costs_a_few_kilobytes() {
     assert!(0 < sent && sent < 40 << 10, "{sent} bytes");
 }
 
+/// Row E-69.
+#[test]
+fn a_viewer_proves_again_and_again_that_it_receives() {
+    let mut stage = Stage::connect();
+    stage.run(2500, 0, [true, false]);
+    assert!(stage.session.has_consent(stage.now));
+    let before = stage.now;
+    // Its place belongs to somebody else now, in whose name it goes on sending authentic checks.
+    stage.answers = false;
+    while stage.session.has_consent(stage.now) {
+        stage.run(1, 0, [true, false]);
+        let since = stage.now - before;
+        assert!(since <= Duration::from_secs(30), "{since:?}");
+    }
+    assert!(stage.now - before > Duration::from_secs(20));
+    assert!(stage.session.silence(stage.now) < Duration::from_secs(5));
+}
+
 /// As `FFmpeg` 8 does.
 #[test]
 fn a_peer_that_answers_no_checks_has_proven_itself_with_its_handshake() {
