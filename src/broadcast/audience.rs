@@ -72,12 +72,25 @@ struct Watching {
     visitor: Visitor,
     /// At most one of each kind.
     subscriptions: Vec<Subscription>,
-    /// Whether its connection is up. Until then nothing is transcoded for it: an offer alone must
-    /// not start an encoder.
-    connected: bool,
+    progress: ConnectionProgress,
+}
+
+/// How far a viewer has come. Until it is connected, nothing is transcoded for it: an offer alone
+/// must not start an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ConnectionProgress {
+    /// It has its answer.
+    Answered,
+    /// Its first connectivity check has come.
+    Checked,
+    Connected,
 }
 
 impl Watching {
+    fn is_connected(&self) -> bool {
+        self.progress == ConnectionProgress::Connected
+    }
+
     fn subscription(&self, kind: Kind) -> Option<&Subscription> {
         let mut subscriptions = self.subscriptions.iter();
         subscriptions.find(|subscription| subscription.kind == kind)
@@ -138,7 +151,7 @@ impl Audience {
             let watching = Watching {
                 visitor,
                 subscriptions,
-                connected: false,
+                progress: ConnectionProgress::Answered,
             };
             self.watching.insert(session, watching);
         }
@@ -147,8 +160,15 @@ impl Audience {
     /// Notes that a viewer's connection is up.
     pub(super) fn connected(&mut self, session: u64) {
         if let Some(viewer) = self.watching.get_mut(&session) {
-            viewer.connected = true;
+            viewer.progress = ConnectionProgress::Connected;
             self.new.insert(session);
+        }
+    }
+
+    /// Notes that a viewer's first connectivity check has come.
+    pub(super) fn checked(&mut self, session: u64) {
+        if let Some(viewer) = self.watching.get_mut(&session) {
+            viewer.progress = viewer.progress.max(ConnectionProgress::Checked);
         }
     }
 
@@ -159,14 +179,16 @@ impl Audience {
         self.watching.remove(&session).is_some() || waited
     }
 
-    /// The viewer that makes room when the broadcast is full.
-    pub(super) fn oldest_unconnected(&self) -> Option<u64> {
-        let mut watching = self.watching.iter();
-        let watching = watching.find(|(_, viewer)| !viewer.connected);
-        let waiting = self.waiting.first_key_value();
-        let watching = watching.map(|(session, _)| *session);
-        let waiting = waiting.map(|(session, _)| *session);
-        watching.into_iter().chain(waiting).min()
+    /// The viewer that makes room when the broadcast is full: the oldest of those that have sent
+    /// no check, otherwise the oldest of those that are not connected.
+    pub(super) fn yielding(&self) -> Option<u64> {
+        let watching = self.watching.iter();
+        let watching = watching.filter(|(_, viewer)| !viewer.is_connected());
+        let watching = watching.map(|(session, viewer)| (viewer.progress, *session));
+        let waiting = self.waiting.keys();
+        let waiting = waiting.map(|session| (ConnectionProgress::Answered, *session));
+        let (_, session) = watching.chain(waiting).min()?;
+        Some(session)
     }
 
     /// Whether a viewer has not been answered yet.
@@ -212,8 +234,14 @@ impl Audience {
     /// The renditions that have viewers whose connections are up.
     pub(super) fn watched(&self) -> BTreeSet<RenditionId> {
         let watching = self.watching.values();
-        let connected = watching.filter(|viewer| viewer.connected);
+        let connected = watching.filter(|viewer| viewer.is_connected());
         connected.flat_map(Watching::renditions).collect()
+    }
+
+    /// The renditions that somebody watches, or has been promised.
+    pub(super) fn promised(&self) -> BTreeSet<RenditionId> {
+        let watching = self.watching.values();
+        watching.flat_map(Watching::renditions).collect()
     }
 
     /// Every connected viewer that should get something else now. While the situation stays the
@@ -221,7 +249,10 @@ impl Audience {
     pub(super) fn steps(&mut self, situation: &Situation) -> Vec<ViewerStep> {
         let unchanged = self.settled.as_ref() == Some(situation);
         let mut steps = Vec::new();
-        let connected = self.watching.iter().filter(|(_, viewer)| viewer.connected);
+        let connected = self
+            .watching
+            .iter()
+            .filter(|(_, viewer)| viewer.is_connected());
         for (session, viewer) in connected.filter(|(id, _)| !unchanged || self.new.contains(id)) {
             for subscription in &viewer.subscriptions {
                 let next = viewer.next(situation, subscription);

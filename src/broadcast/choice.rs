@@ -95,7 +95,7 @@ pub(super) struct RenditionCandidate {
     pub(super) kind: Kind,
     pub(super) name: String,
     pub(super) purpose: Use,
-    /// Unknown before its first frame.
+    /// Unknown before its first frame, unless its text or its name tells it.
     pub(super) codec: Option<Codec>,
     pub(super) demands: Demands,
     pub(super) progress: RenditionProgress,
@@ -143,7 +143,8 @@ impl Situation {
         self.candidates.iter().find(|candidate| candidate.id == id)
     }
 
-    /// The origin that a viewer requests by name, if there is one of this kind.
+    /// The origin that a viewer requests by name, if there is one of this kind, and not in another
+    /// codec than it has negotiated.
     fn preferred(&self, wants: &Wants<'_>) -> Option<TrackOrigin> {
         let requested = wants.requested?;
         if requested == ORIGINAL {
@@ -154,6 +155,8 @@ impl Situation {
             candidate.purpose == Use::Configured
                 && candidate.kind == wants.kind
                 && candidate.name == requested
+                && (wants.codec.is_none()
+                    || candidate.codec.is_none_or(|codec| wants.accepts(codec)))
         });
         candidate.map(|candidate| TrackOrigin::Rendition(candidate.id))
     }
@@ -430,7 +433,8 @@ fn awaits_start(situation: &Situation, wants: &Wants<'_>, present: Present) -> O
     let promised = candidate.progress == RenditionProgress::Idle
         && candidate.carrier == Some(present.carrier)
         && candidate.purpose.is_slate() == situation.is_slate();
-    (promised && situation.suits(present.origin, wants)).then_some(id)
+    let requested = situation.preferred(wants) == Some(present.origin);
+    (promised && (requested || situation.suits(present.origin, wants))).then_some(id)
 }
 
 /// Whether a viewer gets what it can show.

@@ -54,6 +54,8 @@ pub(super) enum MediaEvent {
         kind: Kind,
         bytes: usize,
     },
+    /// A viewer's first connectivity check has come.
+    Checked { session: u64 },
     /// A viewer's connection is up.
     Connected { session: u64 },
 }

@@ -132,11 +132,13 @@ struct Directory {
 }
 
 impl Directory {
-    /// The session that makes room when the server is full.
-    fn oldest_unconnected(&self) -> Option<Arc<Session>> {
+    /// The session that makes room when the server is full: the oldest of those that have sent no
+    /// check, otherwise the oldest of those that are not connected.
+    fn yielding(&self) -> Option<Arc<Session>> {
         let sessions = self.sessions.values();
         let unconnected = sessions.filter(|session| !session.is_connected());
-        unconnected.min_by_key(|session| session.number).cloned()
+        let first = unconnected.min_by_key(|session| (session.is_checked(), session.number));
+        first.cloned()
     }
 }
 
@@ -327,9 +329,9 @@ impl Broadcasts {
         &self.shared.counters
     }
 
-    /// Automatic transcodes that run now.
+    /// Automatic transcodes that run now, or are promised to a viewer that is about to connect.
     pub fn transcodes(&self) -> usize {
-        self.shared.transcodes.running()
+        self.shared.transcodes.taken()
     }
 
     /// Pipelines whose start or stop has outlived its time limit and still holds a thread.
@@ -449,7 +451,7 @@ impl Shared {
     fn register(&self, session: &Arc<Session>) -> Result<(), Error> {
         let mut directory = self.directory();
         let is_full = directory.sessions.len() >= self.options.sessions_max;
-        if is_full && directory.oldest_unconnected().is_none() {
+        if is_full && directory.yielding().is_none() {
             return Err(Error::Full("sessions"));
         }
         if session.token.is_some() {
@@ -461,7 +463,7 @@ impl Shared {
                 return Err(Error::Full("broadcasts of one token"));
             }
         }
-        if is_full && let Some(oldest) = directory.oldest_unconnected() {
+        if is_full && let Some(oldest) = directory.yielding() {
             directory.sessions.remove(&oldest.id);
             oldest.stop.end(End::Yielded);
         }

@@ -120,7 +120,7 @@ impl Parts {
         if state != State::Live && !comes && !waits {
             return Err(self.not_live());
         }
-        if self.is_full() && self.audience.oldest_unconnected().is_none() {
+        if self.is_full() && self.audience.yielding().is_none() {
             return Err(Error::Full("viewers"));
         }
         self.renditions.check_requested(requested)
@@ -142,12 +142,12 @@ impl Parts {
         self.audience.len() >= self.viewers_max
     }
 
-    /// Ends the viewer that has been on its way for longest, if its place is needed.
+    /// Ends a viewer that is not connected, if its place is needed.
     fn make_room(&mut self) -> Option<Action> {
         if !self.is_full() {
             return None;
         }
-        let session = self.audience.oldest_unconnected()?;
+        let session = self.audience.yielding()?;
         let waits = self.audience.is_waiting(session);
         self.audience.remove(session);
         Some(if waits {
@@ -227,6 +227,7 @@ impl Parts {
                     actions.extend(self.keyframe_wanted(now));
                 }
             }
+            MediaEvent::Checked { session } => self.audience.checked(session),
             MediaEvent::Connected { session } => self.audience.connected(session),
         }
         actions.extend(self.decide(now));
@@ -281,6 +282,7 @@ impl Parts {
         };
         let watched = self.audience.watched();
         let slate = self.slate.is_shown();
+        self.renditions.keep_promises(&self.audience.promised());
         actions.extend(self.renditions.tick(&watched, slate, &supplied, now));
         actions.extend(self.decide(now));
         actions.extend(self.run_source(now));

@@ -185,7 +185,10 @@ impl PublisherConnection {
             pulse.looked(received.last_packet, received.last_sign);
             *pulse != before
         });
-        self.awaited = self.awaited && !self.publisher.is_checked();
+        if self.awaited && self.publisher.is_checked() {
+            self.awaited = false;
+            self.session.checked();
+        }
         if self.awaited && self.session.is_missed(self.first_check) {
             return Some(End::NoCheck);
         }

@@ -98,17 +98,24 @@ impl RenditionPipelines {
             tracing::error!(pipeline = pipeline.slot.file().name(), %error, "no renditions");
             Vec::new()
         });
-        for Appsink { sink, kind, name } in appsinks {
+        for Appsink {
+            sink,
+            kind,
+            name,
+            codec,
+        } in appsinks
+        {
             let keyframe = Arc::clone(&pipeline.keyframe);
             let stream = match pipeline.purpose {
                 Use::Slate => EncodedStream::new(kind, move || keyframe.notify_one()),
                 _ => EncodedStream::observed(kind),
             };
-            // The built-in ones are named for their codec: viewers need not wait to learn it.
-            let codec = if pipeline.purpose.is_automatic() {
-                codec_named(&name)
-            } else {
-                None
+            // Viewers need not wait to learn it: the built-in ones are named for their codec, and
+            // the text of others tells it as a rule.
+            let codec = match pipeline.purpose {
+                Use::Automatic | Use::SlateAutomatic => codec_named(&name),
+                Use::Configured => codec,
+                Use::Slate => None,
             };
             self.made.push(MadeRendition {
                 pipeline: self.pipelines.len(),
@@ -163,8 +170,7 @@ impl RenditionPipelines {
         let full = self.full().is_some();
         let candidate = |(index, rendition): (usize, &MadeRendition)| {
             let pipeline = self.pipelines.get(rendition.pipeline)?;
-            let progress = if pipeline.slot.is_resting() && pipeline.purpose.is_automatic() && full
-            {
+            let progress = if full && pipeline.lacks_place() {
                 RenditionProgress::Full
             } else if pipeline.slot.is_resting() {
                 RenditionProgress::Idle
@@ -194,18 +200,6 @@ impl RenditionPipelines {
         };
         let renditions = self.made.iter().enumerate();
         renditions.filter_map(candidate).collect()
-    }
-
-    /// Promises an automatic rendition to a viewer that has yet to connect: it can be negotiated,
-    /// and its pipeline starts when the viewer is connected.
-    pub(super) fn promise(&mut self, id: RenditionId, now: Instant) {
-        let Some(index) = self.made.get(id.0).map(|made| made.pipeline) else {
-            return;
-        };
-        if let Some(pipeline) = self.pipelines.get_mut(index) {
-            pipeline.used = now;
-        }
-        self.carry(index);
     }
 
     /// Gives the renditions of a pipeline what carries them.
@@ -242,18 +236,17 @@ impl RenditionPipelines {
     }
 
     fn start(&mut self, index: usize, supplied: &Supplied<'_>, now: Instant) -> Option<Action> {
-        let has_room = self.full().is_none();
+        let has_place = self.take_place(index);
         let pipeline = self.pipelines.get_mut(index)?;
         pipeline.used = now;
         if !pipeline.slot.is_resting() {
             return None;
         }
+        if !has_place {
+            self.note_full();
+            return None;
+        }
         if pipeline.purpose.is_automatic() {
-            pipeline.permit = has_room.then(|| self.budget.take()).flatten();
-            if pipeline.permit.is_none() {
-                self.note_full();
-                return None;
-            }
             let name = pipeline.slot.file().name();
             tracing::info!(
                 pipeline = name,
@@ -451,10 +444,14 @@ impl RenditionPipelines {
         }
     }
 
-    /// Whether the server decides to run a rendition.
-    pub(super) fn is_automatic(&self, id: RenditionId) -> bool {
-        self.get(id)
-            .is_some_and(|(_, pipeline)| pipeline.purpose.is_automatic())
+    /// Whether a rendition is started for viewers whose connections are up, and not for an offer.
+    /// The slate runs for everybody; and what is made of a configured file whose text does not name
+    /// its codec can only be negotiated once it runs.
+    pub(super) fn awaits_viewer(&self, id: RenditionId) -> bool {
+        self.get(id).is_some_and(|(rendition, pipeline)| {
+            let known = rendition.codec.is_some() && pipeline.purpose == Use::Configured;
+            pipeline.purpose.is_automatic() || known
+        })
     }
 
     /// A rendition whose pipeline runs, and what asks for its keyframes.

@@ -153,6 +153,7 @@ pub struct Session {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: Stop,
     pub(super) attendance: Attendance,
+    checked: AtomicBool,
     connected: AtomicBool,
     allowance: Mutex<TokenBucket>,
     span: tracing::Span,
@@ -201,6 +202,7 @@ impl Session {
             commands,
             stop: Stop::default(),
             attendance: Attendance::default(),
+            checked: AtomicBool::new(false),
             connected: AtomicBool::new(false),
             allowance: Mutex::new(TokenBucket::new(RATE, BURST, awake::now())),
             span,
@@ -266,6 +268,16 @@ impl Session {
     /// Whether the client has given no sign of life over HTTP for this long since its answer.
     pub(super) fn is_missed(&self, limit: Duration) -> bool {
         self.attendance.is_missed(limit, awake::now())
+    }
+
+    /// Notes that its first connectivity check has come.
+    pub(super) fn checked(&self) {
+        self.checked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its first connectivity check has come.
+    pub(super) fn is_checked(&self) -> bool {
+        self.checked.load(Ordering::Relaxed)
     }
 
     /// Notes that its connection is up.

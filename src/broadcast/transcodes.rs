@@ -9,37 +9,37 @@ use std::sync::{
 #[derive(Clone, Debug)]
 pub(super) struct TranscodeBudget {
     max: usize,
-    running: Arc<AtomicUsize>,
+    taken: Arc<AtomicUsize>,
 }
 
 impl TranscodeBudget {
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
-            running: Arc::default(),
+            taken: Arc::default(),
         }
     }
 
-    /// Transcodes that run now.
-    pub(super) fn running(&self) -> usize {
-        self.running.load(Ordering::Relaxed)
+    /// Transcodes that run now, or are promised to somebody.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Whether one more may start.
     pub(super) fn has_room(&self) -> bool {
-        self.running() < self.max
+        self.taken() < self.max
     }
 
     /// A place for one more, if there is room.
     pub(super) fn take(&self) -> Option<TranscodePermit> {
-        let more = |running| (running < self.max).then_some(running + 1);
+        let more = |taken| (taken < self.max).then_some(taken + 1);
         let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.running.fetch_update(set, get, more).ok()?;
-        Some(TranscodePermit(Arc::clone(&self.running)))
+        self.taken.fetch_update(set, get, more).ok()?;
+        Some(TranscodePermit(Arc::clone(&self.taken)))
     }
 }
 
-/// One running transcode. Dropping it makes room for another.
+/// The place of one transcode. Dropping it makes room for another.
 #[derive(Debug)]
 pub(super) struct TranscodePermit(Arc<AtomicUsize>);
 
@@ -61,7 +61,7 @@ mod tests {
         assert!(first.is_some() && second.is_some());
         assert!(!budget.has_room() && budget.take().is_none());
         drop(first);
-        assert_eq!(budget.running(), 1);
+        assert_eq!(budget.taken(), 1);
         assert!(budget.has_room() && budget.take().is_some());
     }
 }

@@ -165,12 +165,22 @@ impl ViewerConnection {
                 end = self.session.stop.ended() => return end,
                 _ = look.tick(), if awaited => {
                     awaited = !self.viewer.is_checked();
-                    if awaited && self.session.is_missed(self.first_check) {
+                    if !awaited {
+                        self.checked().await;
+                    } else if self.session.is_missed(self.first_check) {
                         return End::NoCheck;
                     }
                 }
             }
         }
+    }
+
+    /// Tells the actor: others make room before it.
+    async fn checked(&self) {
+        self.session.checked();
+        let session = self.session.number;
+        // Err: the actor is gone, and stops this task.
+        let _ = self.reports.send(MediaEvent::Checked { session }).await;
     }
 
     /// Tells the actor: what only this viewer needs starts now.

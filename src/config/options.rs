@@ -183,15 +183,16 @@ section! {
 section! {
     /// `[limits]`: how much clients can make the server do.
     Limits "limits." {
-        /// Simultaneous sessions, publishers and viewers together. When full, the oldest one that
-        /// has not connected yet makes room.
+        /// Simultaneous sessions, publishers and viewers together. When full, one that has not
+        /// connected yet makes room: the oldest that has sent no connectivity check, or else the
+        /// oldest.
         sessions: usize = "10000" from "1" to "1000000",
         /// Simultaneous broadcasts.
         broadcasts: usize = "1000" from "1" to "100000",
         /// Simultaneous broadcasts that one token publishes; beyond that, 503.
         token_broadcasts: usize = "1000" from "1" to "100000",
-        /// Viewers of one broadcast. When full, the oldest one that has not connected yet makes
-        /// room.
+        /// Viewers of one broadcast. When full, one that has not connected yet makes room, as with
+        /// `limits.sessions`.
         viewers: usize = "5000" from "1" to "1000000",
         /// Bit rate in kbit/s above which a publisher is asked for less (REMB) and, five seconds
         /// later, ended; above four times as much, after two seconds.

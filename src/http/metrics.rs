@@ -40,7 +40,7 @@ fn gauges(app: &App, text: &mut String) -> fmt::Result {
         ("sessions", "WHIP and WHEP sessions.", sessions),
         (
             "transcodes",
-            "Automatic transcodes that run.",
+            "Automatic transcodes that run or are promised to viewers that are connecting.",
             app.broadcasts.transcodes(),
         ),
         (

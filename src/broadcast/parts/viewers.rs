@@ -143,10 +143,10 @@ impl Parts {
         if let Join::Take(TrackOrigin::Rendition(id)) | Join::Wait(Some(id)) = join {
             self.renditions
                 .note_reason(id, || situation.reason(id, &wants));
-            if self.renditions.is_automatic(id) {
-                self.renditions.promise(id, now);
-            } else {
+            if !self.renditions.awaits_viewer(id) {
                 actions.extend(self.need(id, now));
+            } else if !self.renditions.promise(id, now) {
+                return Found::Full;
             }
         }
         if choice::lacks_room(&situation, &wants) {

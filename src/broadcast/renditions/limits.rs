@@ -1,8 +1,55 @@
-//! How many automatic transcodes may run.
+//! How many automatic transcodes may run, and what is promised to viewers that have yet to connect.
+
+use std::{collections::BTreeSet, time::Instant};
 
 use super::RenditionPipelines;
+use crate::broadcast::choice::RenditionId;
 
 impl RenditionPipelines {
+    /// Promises a rendition to a viewer that has yet to connect: it can be negotiated, and its
+    /// pipeline starts when the viewer is connected. Its place among the transcodes is taken now;
+    /// false if there is none.
+    pub(in crate::broadcast) fn promise(&mut self, id: RenditionId, now: Instant) -> bool {
+        let Some(index) = self.made.get(id.0).map(|made| made.pipeline) else {
+            return false;
+        };
+        if let Some(pipeline) = self.pipelines.get_mut(index) {
+            pipeline.used = now;
+        }
+        let has_place = self.take_place(index);
+        if has_place {
+            self.carry(index);
+        }
+        has_place
+    }
+
+    /// Gives back the places of what is promised to nobody any more. `promised` are the renditions
+    /// that viewers have been promised or get.
+    pub(in crate::broadcast) fn keep_promises(&mut self, promised: &BTreeSet<RenditionId>) {
+        for index in 0..self.pipelines.len() {
+            let mut kept = promised.iter().filter_map(|id| self.made.get(id.0));
+            let is_kept = kept.any(|made| made.pipeline == index);
+            let pipeline = self.pipelines.get(index);
+            let holds =
+                pipeline.is_some_and(|found| found.slot.is_resting() && found.permit.is_some());
+            if holds && !is_kept {
+                self.forget(index);
+            }
+        }
+    }
+
+    /// Makes sure that a pipeline has its place, if it needs one. False if there is none.
+    pub(super) fn take_place(&mut self, index: usize) -> bool {
+        let has_room = self.full().is_none();
+        let Some(pipeline) = self.pipelines.get_mut(index) else {
+            return false;
+        };
+        if pipeline.lacks_place() && has_room {
+            pipeline.permit = self.budget.take();
+        }
+        !pipeline.lacks_place()
+    }
+
     /// The limit that keeps further automatic transcodes from starting, if one does.
     pub(super) fn full(&self) -> Option<&'static str> {
         let mut permits = 0;

@@ -14,7 +14,7 @@ use crate::{
     fanout,
     media::{Codec, Kind},
     peer::End,
-    pipeline::{self, EncodedStream, EncodedStreams, PipelineRole, Variables},
+    pipeline::{self, EncodedStream, EncodedStreams, PipelineRole, Variables, codec_of_appsink},
     plan::{Name, Plan},
 };
 
@@ -34,7 +34,7 @@ pub(super) struct RenditionPipeline {
     pub(super) failed: bool,
     /// Why somebody needs it, if it is automatic.
     pub(super) reason: Option<String>,
-    /// Its place among the automatic transcodes, while it is one and does not rest.
+    /// Its place among the automatic transcodes, while it is one and runs or is promised.
     pub(super) permit: Option<TranscodePermit>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct MadeRendition {
     pub(super) sink: String,
     pub(super) kind: Kind,
     pub(super) name: String,
-    /// Unknown before its first frame.
+    /// Unknown before its first frame, unless its text or its name tells it.
     pub(super) codec: Option<Codec>,
     /// While its pipeline runs, or is promised to somebody.
     pub(super) carrier: Option<Arc<fanout::Rendition>>,
@@ -87,7 +87,8 @@ impl RenditionPipeline {
         let variables = Variables::of_broadcast(broadcast.as_str())
             .with_all(&self.plan.vars)
             .with("video_parser", "identity");
-        let role = PipelineRole::of(&variables.expand(&file.text)?)?;
+        let text = variables.expand(&file.text)?;
+        let role = PipelineRole::of(&text)?;
         match (role, self.purpose) {
             (PipelineRole::Source { tracks }, Use::Slate) => Ok(tracks
                 .into_iter()
@@ -95,6 +96,7 @@ impl RenditionPipeline {
                     sink: kind.name().to_owned(),
                     kind,
                     name: SLATE.to_owned(),
+                    codec: None,
                 })
                 .collect()),
             (_, Use::Slate) => Err(pipeline::Error::Text(format!(
@@ -103,10 +105,14 @@ impl RenditionPipeline {
             ))),
             (PipelineRole::Renditions { outputs, .. }, _) => Ok(outputs
                 .into_iter()
-                .map(|(kind, name)| Appsink {
-                    sink: format!("{kind}_{name}"),
-                    kind,
-                    name,
+                .map(|(kind, name)| {
+                    let sink = format!("{kind}_{name}");
+                    Appsink {
+                        codec: codec_of_appsink(&text, &sink).filter(|codec| codec.kind() == kind),
+                        sink,
+                        kind,
+                        name,
+                    }
                 })
                 .collect()),
             _ => Err(pipeline::Error::Text(format!(
@@ -114,6 +120,11 @@ impl RenditionPipeline {
                 file.file
             ))),
         }
+    }
+
+    /// Whether it is an automatic transcode that must not start without a place.
+    pub(super) fn lacks_place(&self) -> bool {
+        self.purpose.is_automatic() && self.permit.is_none() && self.slot.is_resting()
     }
 
     pub(super) fn stop(&mut self, why: End) -> Option<Action> {
@@ -132,4 +143,6 @@ pub(super) struct Appsink {
     pub(super) sink: String,
     pub(super) kind: Kind,
     pub(super) name: String,
+    /// If the text tells it.
+    pub(super) codec: Option<Codec>,
 }

@@ -42,7 +42,7 @@ fn a_rendition_starts_with_its_first_viewer_is_shared_and_stops_after_its_last()
     broadcast.watch(&["h264"], Some("720p")).unwrap();
     broadcast.expect(&[]);
     broadcast.end_run("ladder");
-    broadcast.expect(&["start ladder", "admit 5"]);
+    broadcast.expect(&["admit 5", "start ladder"]);
 }
 
 #[test]
@@ -220,20 +220,112 @@ fn broadcasts_share_the_servers_transcodes() {
         broadcast.viewers_connect = false;
         broadcast.live(&[Codec::Av1]);
     }
-    // Both are promised one, but only one can start.
-    let late = other.watch(&["h264"], None).unwrap();
-    let early = one.watch(&["h264"], None).unwrap();
-    one.connect_viewer(early);
-    one.expect(&["publisher 1 begins", "admit 2", "start automatic"]);
-    other.connect_viewer(late);
-    other.until(5.0);
-    other.expect(&["publisher 1 begins", "admit 2"]);
-    assert_eq!(shared.running(), 1);
-    let full = other.parts.status(other.now).transcodes_full;
+    let refused = "the server has reached its limit of automatic transcodes";
+    // A place is promised once. Who comes later gets what exists, or is told.
+    let first = other.watch(&["h264"], None).unwrap();
+    one.watch(&["h264"], None).unwrap();
+    one.watch(&["av1", "h264"], None).unwrap();
+    let refusal = format!("refuse 2: {refused}");
+    one.expect(&["publisher 1 begins", &refusal, "admit 3"]);
+    assert_eq!(shared.taken(), 1);
+    let full = one.parts.status(one.now).transcodes_full;
     assert_eq!(full, Some("limits.transcodes"));
-    drop(one);
-    other.until(5.25);
-    other.expect(&["start automatic"]);
+    other.connect_viewer(first);
+    other.until(5.0);
+    other.expect(&["publisher 1 begins", "admit 2", "start automatic"]);
+    drop(other);
+    one.watch(&["h264"], None).unwrap();
+    one.expect(&["admit 4"]);
+    // Whoever leaves without connecting gives its place back.
+    one.unwatch(4);
+    one.until(0.25);
+    assert_eq!(shared.taken(), 0);
+}
+
+#[test]
+fn a_broadcast_promises_a_place_once() {
+    let rules = Rules {
+        transcodes_max: 1,
+        ..rules()
+    };
+    let mut broadcast = Broadcast::with_rules(automatic(), &rules);
+    broadcast.viewers_connect = false;
+    broadcast.live(&[Codec::Av1]);
+    let first = broadcast.watch(&["vp8"], None).unwrap();
+    let second = broadcast.watch(&["h264"], None).unwrap();
+    let refusal =
+        format!("refuse {second}: the server has reached its limit of automatic transcodes");
+    broadcast.expect(&["publisher 1 begins", "admit 2", &refusal]);
+    // What is promised to one can be promised to others.
+    let third = broadcast.watch(&["h264", "vp8"], None).unwrap();
+    broadcast.connect_viewer(third);
+    broadcast.expect(&["admit 4", "start vp8"]);
+    broadcast.rendition("vp8", "vp8", Codec::Vp8);
+    broadcast.connect_viewer(first);
+    broadcast.until(3.0);
+    broadcast.expect(&[]);
+}
+
+#[test]
+fn a_configured_rendition_starts_for_who_is_connected() {
+    let text = "appsrc name=video  x264enc  appsink name=video_720p";
+    let mut broadcast = Broadcast::new(Plan {
+        renditions: vec![file("ladder", text)],
+        ..plan()
+    });
+    broadcast.viewers_connect = false;
+    broadcast.live(&[Codec::H264]);
+    let viewer = broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.until(5.0);
+    broadcast.expect(&["publisher 1 begins", "admit 2", "admit 3"]);
+    broadcast.connect_viewer(viewer);
+    broadcast.expect(&["start ladder"]);
+    broadcast.rendition("ladder", "720p", Codec::H264);
+    broadcast.until(20.0);
+    broadcast.expect(&[]);
+}
+
+#[test]
+fn a_rendition_that_makes_another_codec_than_its_text_says_leaves_nobody_without_a_picture() {
+    let text = "appsrc name=video  x264enc  appsink name=video_720p";
+    let mut broadcast = Broadcast::new(Plan {
+        renditions: vec![file("ladder", text)],
+        ..plan()
+    });
+    broadcast.live(&[Codec::H264]);
+    broadcast.watch(&["h264", "vp8"], Some("720p")).unwrap();
+    broadcast.expect(&["publisher 1 begins", "admit 2", "start ladder"]);
+    broadcast.rendition("ladder", "720p", Codec::Vp8);
+    broadcast.expect(&["switch 2 from 720p to source"]);
+}
+
+#[test]
+fn who_has_sent_no_check_makes_room_first() {
+    let rules = Rules {
+        viewers_max: 2,
+        ..rules()
+    };
+    let mut broadcast = Broadcast::with_rules(plan(), &rules);
+    broadcast.viewers_connect = false;
+    broadcast.live(&[Codec::H264]);
+    let checked = broadcast.watch(&["h264"], None).unwrap();
+    broadcast.watch(&["h264"], None).unwrap();
+    let event = MediaEvent::Checked { session: checked };
+    let actions = broadcast.parts.media(event, broadcast.now);
+    broadcast.perform(actions);
+    let last = broadcast.watch(&["h264"], None).unwrap();
+    broadcast.expect(&[
+        "publisher 1 begins",
+        "admit 2",
+        "admit 3",
+        "close 3: Yielded",
+        "admit 4",
+    ]);
+    // Then who has sent one but is not connected.
+    broadcast.connect_viewer(last);
+    broadcast.watch(&["h264"], None).unwrap();
+    broadcast.expect(&["close 2: Yielded", "admit 5"]);
 }
 
 #[test]
