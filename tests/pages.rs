@@ -39,6 +39,109 @@ fn pages() {
 }
 
 #[test]
+fn people_at_a_wrong_address_get_a_page_and_programs_a_problem() {
+    let server = Server::start(&[]);
+    let as_person = [("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+    for (path, target) in [("/demo", "watch/demo"), ("/demo/?a=1", "../watch/demo?a=1")] {
+        let reply = server.request("GET", path, &as_person, "").expect(307);
+        assert_eq!(reply.header("location"), Some(target));
+        server.get(path).expect(404);
+    }
+    for (path, root) in [
+        ("/a/b/c", "../../"),
+        ("/%ED%95%9C", "./"),
+        ("/watch/.x", "../"),
+    ] {
+        let page = server.request("GET", path, &as_person, "").expect(404);
+        assert_eq!(
+            page.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        let link = format!("href=\"{root}\"");
+        assert!(page.text().contains(&link), "{path}: {}", page.text());
+        let problem = server.get(path).expect(404);
+        let kind = problem.header("content-type");
+        assert_eq!(kind, Some("application/problem+json"), "{path}");
+    }
+    server.request("POST", "/a/b/c", &as_person, "").expect(404);
+}
+
+#[test]
+fn files_are_compressed_and_kept_under_their_version() {
+    let server = Server::start(&[]);
+    let page = server.get("/watch/demo").expect(200);
+    let page = page.text();
+    let (_, rest) = page.split_once("src=\"../").expect("a module");
+    let (module, _) = rest.split_once('"').unwrap();
+    assert!(
+        module.starts_with("v/") && module.ends_with("/js/watch.js"),
+        "{module}"
+    );
+    let path = format!("/{module}");
+    let plain = server.get(&path).expect(200);
+    let immutable = Some("public, max-age=31536000, immutable");
+    assert_eq!(plain.header("cache-control"), immutable);
+    assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
+    for (accepted, coding) in [("gzip, deflate, br", "br"), ("gzip", "gzip")] {
+        let headers = [("Accept-Encoding", accepted)];
+        let packed = server.request("GET", &path, &headers, "").expect(200);
+        assert_eq!(packed.header("content-encoding"), Some(coding));
+        assert!(packed.body.len() * 2 < plain.body.len(), "{coding}");
+        assert_ne!(packed.etag(), plain.etag());
+        let headers = [
+            ("Accept-Encoding", accepted),
+            ("If-None-Match", &packed.etag()),
+        ];
+        server.request("GET", &path, &headers, "").expect(304);
+    }
+    // The files of an older page.
+    let old = path.replace("/v/", "/v/0");
+    assert_eq!(
+        server.get(&old).expect(200).header("cache-control"),
+        Some("no-cache")
+    );
+    let picture = [("Accept-Encoding", "br")];
+    let picture = server.request("GET", "/card.png", &picture, "").expect(200);
+    assert_eq!(picture.header("content-encoding"), None);
+    for path in ["/favicon.ico", "/touch-icon.png", "/manifest.webmanifest"] {
+        server.get(path).expect(200);
+    }
+    let languages = server.get("/js/words/languages.js").expect(200);
+    assert_eq!(languages.text(), "export default [\"en\",\"ko\"];\n");
+}
+
+#[test]
+fn other_sites_learn_what_a_link_shows() {
+    let server = Server::start(&["--http.public_url", "https://live.example"]);
+    let page = server.get("/watch/demo").expect(200);
+    let page = page.text();
+    for part in [
+        "<meta property=\"og:title\" content=\"demo\" />",
+        "<meta property=\"og:image\" content=\"https://live.example/card.png\" />",
+        "href=\"https://live.example/oembed?url=https%3A%2F%2Flive%2Eexample%2Fwatch%2Fdemo\"",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let oembed = "/oembed?url=https%3A%2F%2Flive.example%2Fwatch%2Fdemo&maxwidth=320";
+    let reply = server.get(oembed).expect(200);
+    let embed: serde_json::Value = serde_json::from_str(&reply.text()).unwrap();
+    assert_eq!(
+        (&embed["type"], &embed["height"]),
+        (&"video".into(), &180.into())
+    );
+    let html = embed["html"].as_str().unwrap();
+    assert!(
+        html.contains("src=\"https://live.example/watch/demo?embed=1\""),
+        "{html}"
+    );
+    assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+    server
+        .get("/oembed?url=https://other.example/watch/demo")
+        .expect(404);
+    server.get(&format!("{oembed}&format=xml")).expect(501);
+}
+
+#[test]
 fn pages_load_only_from_here_and_only_the_player_is_framed() {
     let server = Server::start(&["--http.redirect_viewers", "https://edge.example"]);
     for (path, ancestors, camera) in [

@@ -218,7 +218,12 @@ pub struct BroadcastCounters {
     pipelines: [AtomicU64; PIPELINE_KINDS.len()],
     /// Sessions that ended, by reason in the order of [`ENDS`].
     ended: [AtomicU64; ENDS.len()],
+    /// Sessions in a row from which no check has arrived.
+    unreached: AtomicU64,
 }
+
+/// So many sessions in a row without a check: not the clients are at fault, but what is between.
+const UNREACHED_MAX: u64 = 5;
 
 /// Every reason for which a session ends, with its name in metrics and API.
 const ENDS: [(End, &str); 12] = [
@@ -260,6 +265,25 @@ impl BroadcastCounters {
             .find(|(_, (end, _))| *end == why);
         if let Some((counter, _)) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.is_unreachable(why) {
+            tracing::warn!(
+                sessions = UNREACHED_MAX,
+                "clients get answers over HTTP, but none of their packets arrives: is the UDP port open, and does \
+                 the server advertise an address that they reach (webrtc.public_addresses)?"
+            );
+        }
+    }
+
+    /// Whether it is time to say that media does not get through. Said once, until a session connects.
+    fn is_unreachable(&self, end: End) -> bool {
+        match end {
+            End::NoCheck => self.unreached.fetch_add(1, Ordering::Relaxed) + 1 == UNREACHED_MAX,
+            End::PeerClosed | End::Vanished | End::NoMedia | End::Deleted => {
+                self.unreached.store(0, Ordering::Relaxed);
+                false
+            }
+            _ => false,
         }
     }
 
@@ -321,6 +345,20 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+
+    #[test]
+    fn sessions_that_never_arrive_are_told_of_once() {
+        let counters = BroadcastCounters::default();
+        let told = |ends: &[End]| {
+            let told = ends.iter().filter(|end| counters.is_unreachable(**end));
+            told.count()
+        };
+        assert_eq!(told(&[End::NoCheck; 4]), 0);
+        assert_eq!(told(&[End::Yielded, End::NoCheck]), 1);
+        assert_eq!(told(&[End::NoCheck; 20]), 0);
+        assert_eq!(told(&[End::PeerClosed]), 0);
+        assert_eq!(told(&[End::NoCheck; 5]), 1);
+    }
 
     #[test]
     fn status_json() {

@@ -52,7 +52,7 @@ use self::{
     auth::Auth,
     clients::ClientLimits,
     origins::{Origins, PageAccess, PageAudience},
-    pages::Pages,
+    pages::{PageRequest, Pages, Site},
     problem::{Problem, Reason},
     proxies::{Proxies, RequestOrigin},
     refusals::{Attempt, Refusals},
@@ -170,14 +170,7 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     let app = Arc::new(App {
         events: events::BroadcastUpdates::start(broadcasts.clone(), &mut tasks),
-        pages: Pages::new(
-            options.web.clone(),
-            [
-                &options.public_url,
-                &options.redirect_publishers,
-                &options.redirect_viewers,
-            ],
-        ),
+        pages: Pages::new(&options),
         clients: ClientLimits::of_offers(options.client_offers),
         proxies: Proxies::new(options.trusted_proxies.clone(), options.forwarded_header),
         origins: Origins::new(
@@ -305,7 +298,8 @@ impl App {
             // Players on other sites load files; whether a page is framed, it says itself. The URL of
             // a session is secret: who knows it has been let in.
             Some(
-                Route::File(_)
+                Route::OEmbed
+                | Route::File(_)
                 | Route::Moved(_)
                 | Route::Session(Role::Viewer, _)
                 | Route::Extension(..),
@@ -336,7 +330,13 @@ impl App {
             return Problem::wrong_host().into();
         }
         let Some(route) = route else {
-            return Problem::not_found("resource").into();
+            if request.door != Door::Public {
+                return Problem::not_found("resource").into();
+            }
+            let site = self.site(&request);
+            let request = PageRequest::from(&request);
+            let missing = self.pages.missing(&request, &Site(&site)).await;
+            return missing.unwrap_or_else(Response::from);
         };
         self.auth.identify(&mut request);
         if !route.allows(&request.method) {
@@ -416,8 +416,16 @@ impl App {
                 self.shutdown.draining.cancel();
                 Ok(empty(StatusCode::ACCEPTED))
             }
-            Route::File(path) => self.pages.answer(path, request).await,
-            Route::Moved(target) => Ok(pages::moved(target, &request.query)),
+            Route::OEmbed => pages::oembed(&request, &Site(&self.site(&request))),
+            Route::File(file) => {
+                let site = self.site(&request);
+                let request = PageRequest::from(&request);
+                self.pages.answer(*file, &request, &Site(&site)).await
+            }
+            Route::Moved(target) => {
+                let status = StatusCode::PERMANENT_REDIRECT;
+                Ok(pages::moved(status, target, &request.query))
+            }
         }
     }
 }

@@ -163,6 +163,7 @@ pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Resu
         Route::Endpoint(..)
         | Route::Session(..)
         | Route::Extension(..)
+        | Route::OEmbed
         | Route::File(_)
         | Route::Moved(_) => Err(Problem::not_found("resource")),
     }

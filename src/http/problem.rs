@@ -196,6 +196,10 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail).retry_after(RETRY_FULL)
     }
 
+    pub(super) fn unimplemented(detail: &str) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not-implemented", detail)
+    }
+
     pub(super) fn failed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail)
     }

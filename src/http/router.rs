@@ -2,11 +2,22 @@
 
 use ::http::Method;
 
-use super::{extensions::Extension, pipelines::PipelinePart};
+use super::{extensions::Extension, pages::FilePath, pipelines::PipelinePart};
 use crate::{peer::sdp::Role, plan::Name};
 
 /// Longest path that is read, in bytes.
 const PATH_BYTES_MAX: usize = 512;
+
+/// Folders of files that belong to pages.
+const FOLDERS: [&str; 2] = ["js/", "css/"];
+/// Files beside the pages, which browsers and other sites look for.
+const FILES: [&str; 5] = [
+    "favicon.svg",
+    "favicon.ico",
+    "touch-icon.png",
+    "manifest.webmanifest",
+    "card.png",
+];
 
 /// What a path is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +50,10 @@ pub(super) enum Route<'a> {
     Metrics,
     /// `/admin/drain`.
     Drain,
+    /// `/oembed`: what other sites need to show a broadcast.
+    OEmbed,
     /// A page or what belongs to one: path in the web folder, made of harmless segments.
-    File(&'a str),
+    File(FilePath<'a>),
     /// The page is elsewhere: an address relative to this one, whatever path a proxy has put before both.
     Moved(String),
 }
@@ -133,19 +146,27 @@ impl<'a> Route<'a> {
             ("readyz", None, None) => Some(Self::Ready),
             ("metrics", None, None) => Some(Self::Metrics),
             ("admin", Some("drain"), None) => Some(Self::Drain),
-            ("", None, None) => Some(Self::File("index.html")),
+            ("oembed", None, None) => Some(Self::OEmbed),
+            ("", None, None) => Some(Self::page("index.html")),
             // The alias: names are never `whip` or `whep`, so that it is no other path.
             (name, Some(last), None) if role(last).is_some() => Self::endpoint(role(last)?, name),
             // Pages refer to their files relative to their own depth.
             ("publish", None, None) => Some(Self::Moved("publish/".to_owned())),
-            ("publish", Some(""), None) => Some(Self::File("publish.html")),
+            ("publish", Some(""), None) => Some(Self::page("publish.html")),
             ("watch", None, None) => Some(Self::Moved("./".to_owned())),
             ("watch", Some(""), None) => Some(Self::Moved("../".to_owned())),
             ("publish" | "watch", Some(name), Some("")) => {
                 Name::new(name).map(|_| Self::Moved(format!("../{name}")))
             }
-            ("publish", Some(name), None) => Name::new(name).map(|_| Self::File("publish.html")),
-            ("watch", Some(name), None) => Name::new(name).map(|_| Self::File("watch.html")),
+            // What to set in OBS for this broadcast, and what arrives.
+            ("publish", Some(name), Some("obs")) => Name::new(name).map(|_| Self::page("obs.html")),
+            ("publish", Some(name), None) => Name::new(name).map(|_| Self::page("publish.html")),
+            ("watch", Some(names), None) if names.contains('+') => {
+                let mut names = names.split('+');
+                let legal = names.all(|name| Name::new(name).is_some());
+                legal.then(|| Self::page("several.html"))
+            }
+            ("watch", Some(name), None) => Name::new(name).map(|_| Self::page("watch.html")),
             _ => Self::of_file(path),
         }
     }
@@ -155,8 +176,22 @@ impl<'a> Route<'a> {
         Some(Self::Endpoint(role, Naming::Path(name)))
     }
 
+    const fn page(path: &'a str) -> Self {
+        Self::File(FilePath {
+            path,
+            version: None,
+        })
+    }
+
     fn of_file(path: &'a str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
+        let versioned = path
+            .strip_prefix("v/")
+            .and_then(|path| path.split_once('/'));
+        let (version, path) = match versioned {
+            Some((version, path)) => (Some(version), path),
+            None => (None, path),
+        };
         let harmless = |segment: &str| {
             !segment.is_empty()
                 && !segment.starts_with('.')
@@ -164,11 +199,10 @@ impl<'a> Route<'a> {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
-        let known = ["js/", "css/"]
-            .iter()
-            .any(|folder| path.starts_with(folder))
-            || path == "favicon.svg";
-        (known && path.split('/').all(harmless)).then_some(Self::File(path))
+        let in_folder = FOLDERS.iter().any(|folder| path.starts_with(folder));
+        let known = in_folder || (version.is_none() && FILES.contains(&path));
+        let is_harmless = path.split('/').chain(version).all(harmless);
+        (known && is_harmless).then_some(Self::File(FilePath { path, version }))
     }
 
     /// The value of `Allow`.
@@ -191,6 +225,7 @@ impl<'a> Route<'a> {
             | Self::Health
             | Self::Ready
             | Self::Metrics
+            | Self::OEmbed
             | Self::File(_)
             | Self::Moved(_) => "GET, HEAD, OPTIONS",
         }
@@ -262,6 +297,8 @@ mod tests {
             "metrics",
             "favicon.svg",
             "index.html",
+            "oembed",
+            "v",
             "admin",
             "drain",
             "undefined",
@@ -282,10 +319,10 @@ mod tests {
                 (format!("/whep/{word}"), endpoint(Role::Viewer)),
                 (format!("/{word}/whep"), endpoint(Role::Viewer)),
                 (format!("/{word}/whep/"), endpoint(Role::Viewer)),
-                (format!("/watch/{word}"), Some(Route::File("watch.html"))),
+                (format!("/watch/{word}"), Some(Route::page("watch.html"))),
                 (
                     format!("/publish/{word}"),
-                    Some(Route::File("publish.html")),
+                    Some(Route::page("publish.html")),
                 ),
                 (
                     format!("/api/broadcasts/{word}"),
@@ -372,9 +409,26 @@ mod tests {
             ("/publish/demo", "publish.html"),
             ("/js/whip.js", "js/whip.js"),
             ("/js/a/b/c.js", "js/a/b/c.js"),
+            ("/watch/a+b+c", "several.html"),
+            ("/publish/demo/obs", "obs.html"),
             ("/favicon.svg", "favicon.svg"),
+            ("/favicon.ico", "favicon.ico"),
+            ("/card.png", "card.png"),
         ] {
-            assert_eq!(Route::of(path), Some(Route::File(file)), "{path}");
+            assert_eq!(Route::of(path), Some(Route::page(file)), "{path}");
+        }
+        let versioned = Route::File(FilePath {
+            path: "js/words/en.js",
+            version: Some("0f"),
+        });
+        assert_eq!(Route::of("/v/0f/js/words/en.js"), Some(versioned));
+        for path in [
+            "/v/0f/card.png",
+            "/v/js/a.js",
+            "/v/.0f/js/a.js",
+            "/v//js/a.js",
+        ] {
+            assert_eq!(Route::of(path), None, "{path}");
         }
     }
 
@@ -410,6 +464,10 @@ mod tests {
             "/js//a",
             "/js/",
             "/watch/..",
+            "/watch/a+",
+            "/watch/+a",
+            "/watch/a+.b",
+            "/publish/.a/obs",
             "/watch/../",
             "/index.html",
             "/css/%2e%2e/x",

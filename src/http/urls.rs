@@ -1,5 +1,7 @@
 //! URLs of sessions, as clients see them.
 
+use ::http::header;
+
 use super::{App, request::HttpRequest};
 use crate::{broadcast::SessionId, peer::sdp::Role, plan::Name};
 
@@ -19,6 +21,21 @@ impl App {
             Some(url) => url,
             None => &request.base,
         }
+    }
+
+    /// The same, complete as other sites need it, as far as this server knows.
+    pub(super) fn site(&self, request: &HttpRequest) -> String {
+        let base = self.base(request);
+        if base.contains("://") {
+            return base.to_owned();
+        }
+        let scheme = if self.options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let host = request.header(&header::HOST).unwrap_or("localhost");
+        format!("{scheme}://{host}{base}")
     }
 
     /// The endpoint at which a client may watch a broadcast again.

@@ -11,6 +11,9 @@ const PAGES = {
   embed: '/watch/demo?embed=1',
   publish: '/publish/look',
   naming: '/publish',
+  several: '/watch/demo+nobody',
+  obs: '/publish/demo/obs',
+  missing: '/nothing/here',
 };
 const SCREENS = { desktop: { width: 1280, height: 800 }, phone: { width: 375, height: 812 } };
 
@@ -114,7 +117,7 @@ for (const [name, route] of Object.entries(PAGES)) {
     assert.equal(
       (await page.locator('[role=status]').count()) > 0 ||
         (await page.locator('aerial-player').count()) > 0 ||
-        name === 'naming',
+        ['naming', 'missing'].includes(name),
       true,
     );
     assert.deepEqual(browser.faults, []);

@@ -45,12 +45,13 @@ test('the go-live box checks the name and knows the OBS settings', async (t) => 
   const browser = await openBrowser(t);
   const page = await browser.page();
   await page.goto(server.origin);
-  assert.equal(await page.locator('#obs-server').innerText(), `${server.origin}/whip`);
+  // A name that nobody else has copied.
+  assert.match(await page.locator('#obs-server').innerText(), /\/whip\/live-\d{4}$/);
   const name = page.locator('#name');
   await name.fill('not a name');
   assert.equal(await name.getAttribute('aria-invalid'), 'true');
   await name.fill('my-show');
-  assert.equal(await page.locator('#obs-token').innerText(), 'my-show');
+  assert.equal(await page.locator('#obs-server').innerText(), `${server.origin}/whip/my-show`);
   await name.press('Enter');
   await page.waitForURL('**/publish/my-show');
   assert.deepEqual(browser.faults, []);

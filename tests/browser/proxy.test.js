@@ -16,7 +16,7 @@ test('below a path, behind nginx, pages publish and play', async (t) => {
   const home = await open();
   await home.goto(`${site}/`);
   await home.locator('#name').fill('show');
-  assert.equal(await home.locator('#obs-server').textContent(), `${site}/whip`);
+  assert.equal(await home.locator('#obs-server').textContent(), `${site}/whip/show`);
   await home.locator('#go-live-form button').click();
   await home.waitForURL(`${site}/publish/show`);
   const created = home.waitForResponse((response) => response.request().method() === 'POST');
@@ -32,7 +32,7 @@ test('below a path, behind nginx, pages publish and play', async (t) => {
   await viewer.waitForURL(`${site}/watch/show`);
   await plays(viewer);
   await keepsDecoding(viewer);
-  assert.equal(await viewer.locator('#link').textContent(), `${site}/watch/show`);
+  assert.equal(await viewer.locator('#share-link').textContent(), `${site}/watch/show`);
   await viewer.locator('.brand').click();
   await viewer.waitForURL(`${site}/`);
   await until(async () => (await server.json('/api/server')).viewers === 0, 'the viewer to leave');

@@ -76,7 +76,8 @@ test('pages ask for a token, take one from their address, and say what is wrong 
   const watching = await openBrowser(t, undefined, TRUST);
   const viewer = await watching.page();
   await viewer.goto(`${server.origin}/watch/show`);
-  await viewer.locator('form.token').waitFor();
+  await viewer.locator('form.token[data-reason=unauthorized]').waitFor();
+  assert.equal(await viewer.evaluate(() => document.activeElement?.localName), 'body', 'the focus is not stolen');
   await screenshot(viewer, 'watch-token');
   await give(viewer, 'for+publishing/1=');
   await until(
@@ -88,6 +89,8 @@ test('pages ask for a token, take one from their address, and say what is wrong 
         )) === 'forbidden',
     'the refusal',
   );
+  await viewer.locator('form.token[data-reason=forbidden]').waitFor();
+  await screenshot(viewer, 'watch-forbidden');
   await give(viewer, 'for-watching');
   await plays(viewer);
   await keepsDecoding(viewer, { seconds: 2 });
@@ -109,7 +112,7 @@ test('the list shows what may be watched', async (t) => {
   await page.goto(server.origin);
   await page.locator('form.token[data-reason=listed]').waitFor();
   assert.equal(await page.locator('.card[data-name=demo]').count(), 0);
-  assert.match(await page.locator('#obs-server').innerText(), /\/whip\/studio$/);
+  assert.match(await page.locator('#obs-server').innerText(), /\/whip\/live-\d+$/);
   await give(page, 'wrong');
   await page.locator('form.token[data-reason=unauthorized]').waitFor();
   await give(page, 'for-watching');

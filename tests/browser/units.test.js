@@ -1,23 +1,17 @@
 /** The pure parts of the modules, without a browser. */
 
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { test } from 'node:test';
+import { importPages } from './node-modules.js';
 
-// The page tells browsers that these files are modules. Node.js 18, which Debian 12 has, needs a
-// package.json beside them.
-const modules = await mkdtemp(path.join(tmpdir(), 'aerial-modules-'));
-after(() => rm(modules, { recursive: true }));
-await cp(fileURLToPath(new URL('../../web/js', import.meta.url)), modules, { recursive: true });
-await writeFile(path.join(modules, 'package.json'), '{ "type": "module" }');
-const { SessionError, retryAfter } = await import(path.join(modules, 'errors.js'));
-const { CatchUp } = await import(path.join(modules, 'catch-up.js'));
-const { fragment, iceServers, withOpusParameters, withStartBitrate } = await import(path.join(modules, 'sdp.js'));
-
-const { stalledText, transcodingText, withChanges } = await import(path.join(modules, 'broadcasts.js'));
+const { SessionError, retryAfter } = await importPages('errors.js');
+const { CatchUp } = await importPages('catch-up.js');
+const { fragment, iceServers, withOpusParameters, withStartBitrate } = await importPages('sdp.js');
+const { freeName, stalledText, transcodingText } = await importPages('broadcasts.js');
+const { withChanges } = await importPages('broadcast-list.js');
+const { qualities } = await importPages('player-quality.js');
+const { qr } = await importPages('qr.js');
+const { findings } = await importPages('obs-findings.js');
 
 const OFFER = [
   'v=0',
@@ -91,6 +85,11 @@ test('errors know what to do and what to say', async () => {
   assert.deepEqual([publisher.kind, publisher.retryable, publisher.problem.detail], ['name-taken', false, 'taken']);
   const viewer = await SessionError.fromResponse(conflict(), 'whep');
   assert.deepEqual([viewer.kind, viewer.retryable, viewer.retryAfter], ['not-live', true, 2_000]);
+  const full = new Response('{"type":"urn:aerial:problem:full"}', {
+    status: 503,
+    headers: { 'Content-Type': 'application/problem+json' },
+  });
+  assert.equal((await SessionError.fromResponse(full, 'whep')).words, 'The server is full at the moment.');
   assert.equal((await SessionError.fromResponse(new Response('', { status: 503 }), 'whep')).kind, 'busy');
   assert.equal(
     (
@@ -176,4 +175,77 @@ test('a picture counts as live when it has caught up', () => {
   assert.ok(caughtUp >= 1_200 && caughtUp <= 1_450, `${caughtUp}`);
   // One that never slows down is shown all the same.
   assert.ok(liveAfter((at) => (at * 240) / 1_000) <= 2_100);
+});
+
+test('the qualities are what was sent and what the server makes', () => {
+  const labels = (/** @type {object|null} */ broadcast) =>
+    qualities(broadcast).map((/** @type {{label: string}} */ { label }) => label);
+  const track = { kind: 'video', codec: 'h264' };
+  assert.deepEqual(labels(null), []);
+  assert.deepEqual(labels({ tracks: [track] }), []);
+  const renditions = [
+    { name: '360p', kind: 'video', codec: 'h264', viewers: 0 },
+    { name: '720p', kind: 'video', codec: 'h264', viewers: 0 },
+    { name: 'vp8', kind: 'video', codec: 'vp8', viewers: 1, automatic: 'a viewer does not accept H264' },
+  ];
+  assert.deepEqual(labels({ tracks: [track], renditions }), ['Auto', 'Original', '720p', '360p']);
+  assert.deepEqual(labels({ tracks: [{ ...track, layers: ['high', 'low'] }] }), ['Auto', 'high', 'low']);
+});
+
+test('a name that is free is found', () => {
+  const taken = ['show', 'show-2'];
+  assert.equal(
+    freeName('show', (/** @type {string} */ name) => taken.includes(name)),
+    'show-3',
+  );
+  assert.ok(freeName('a'.repeat(64), () => false).length <= 64);
+});
+
+test('a QR code has its patterns, its format and room for its text', () => {
+  const code = qr('http://127.0.0.1:8080/watch/demo');
+  assert.equal(code.length, 29, 'version 3');
+  const row = (/** @type {number} */ y, /** @type {number} */ from, /** @type {number} */ to) =>
+    code[y].slice(from, to).map(Number).join('');
+  assert.equal(row(0, 0, 8), '11111110');
+  assert.equal(row(2, 0, 8), '10111010');
+  assert.equal(row(6, 8, 21), '1010101010101');
+  assert.equal(code[21][8], true, 'the module that is always dark');
+  assert.equal(qr('x'.repeat(213)).length, 57);
+  assert.throws(() => qr('x'.repeat(214)), RangeError);
+});
+
+test('what arrives from OBS is judged', () => {
+  /** @type {any} */
+  const codec = { id: 'c', mimeType: 'video/H264', sdpFmtpLine: 'profile-level-id=640028' };
+  const at = (/** @type {number} */ seconds, /** @type {number} */ keyFramesDecoded) => {
+    /** @type {any} */
+    const video = { type: 'inbound-rtp', kind: 'video', codecId: 'c', timestamp: seconds * 1_000, keyFramesDecoded };
+    Object.assign(video, {
+      frameWidth: 1_920,
+      frameHeight: 1_080,
+      framesPerSecond: 30,
+      bytesReceived: seconds * 50_000,
+    });
+    return new Map([
+      ['v', video],
+      ['c', codec],
+    ]);
+  };
+  const first = at(0, 1);
+  const last = { reports: at(19, 2), first };
+  const broadcast = { renditions: [{ name: 'x', automatic: 'the source has B-frames' }] };
+  const advice = (/** @type {{advice: string}[]} */ found) => found.map(({ advice }) => advice).filter(Boolean);
+  assert.deepEqual(advice(findings({ reports: at(20, 2), first }, last, broadcast)), [
+    'obs-advice-profile',
+    'obs-advice-bitrate',
+    'obs-advice-keyframes',
+    'obs-advice-bframes',
+    'obs-advice-audio',
+  ]);
+  codec.sdpFmtpLine = 'profile-level-id=42e01f';
+  /** @type {any} */
+  const sound = { type: 'inbound-rtp', kind: 'audio', packetsReceived: 9 };
+  const good = at(20, 11);
+  good.get('v').bytesReceived += 350_000;
+  assert.deepEqual(advice(findings({ reports: good.set('a', sound), first }, last, undefined)), []);
 });

@@ -1,8 +1,11 @@
 /** The server's broadcasts, all or one, kept current by server-sent events. */
 
+import { withChanges } from './broadcast-list.js';
 import { BroadcastPoll } from './broadcast-poll.js';
 import { EventStream } from './event-stream.js';
+import { SharedStream } from './shared-stream.js';
 import { ROOT, at } from './site.js';
+import { t } from './words.js';
 
 /**
  * @typedef {object} Broadcast
@@ -11,8 +14,9 @@ import { ROOT, at } from './site.js';
  * @property {number} viewers
  * @property {string|null} started RFC 3339 time.
  * @property {'pipeline'|'whip'} source
- * @property {{kind: 'video'|'audio', codec: string, transcoded_from?: string, stalled?: boolean}[]} tracks
- * @property {{name: string, codec: string|null, viewers: number, automatic?: string}[]} [renditions] `automatic` says why
+ * @property {boolean} [on_demand] Its source starts with the first viewer.
+ * @property {{kind: 'video'|'audio', codec: string, transcoded_from?: string, stalled?: boolean, layers?: string[]}[]} tracks
+ * @property {{name: string, kind?: 'video'|'audio', codec: string|null, viewers: number, automatic?: string}[]} [renditions] `automatic` says why
  *   the server has added one.
  */
 
@@ -22,8 +26,14 @@ const RETRY_MAX = 15_000;
 /** A page that has been hidden for this many milliseconds closes its connection. */
 const HIDDEN_MAX = 30_000;
 
+/** Whether this page needs a stream of its own. */
+let sharingFails = false;
+
 /** Names a server accepts for a broadcast; the pattern fits `<input pattern>`. */
 export const NAME_PATTERN = '[A-Za-z0-9_\\-][A-Za-z0-9._\\-]{0,63}';
+
+/** So many broadcasts fit on one page. */
+export const SEVERAL_MAX = 12;
 
 /** What a name must not be. */
 const RESERVED = ['whip', 'whep'];
@@ -58,7 +68,7 @@ export function codecsText(broadcast) {
 export function stalledText(broadcast) {
   if (broadcast?.state !== 'live') return '';
   const stalled = broadcast.tracks.filter((track) => track.stalled);
-  return stalled.map(({ kind }) => (kind === 'video' ? 'Picture has stopped' : 'Sound has stopped')).join(', ');
+  return stalled.map(({ kind }) => t(`${kind}-stopped`)).join(', ');
 }
 
 /**
@@ -67,14 +77,42 @@ export function stalledText(broadcast) {
  */
 export function transcodingText(broadcast) {
   const made = (broadcast?.renditions ?? []).filter(({ automatic }) => automatic);
-  const texts = made.map(
-    ({ codec, viewers, automatic }) =>
-      `${CODECS.get(codec ?? '') ?? 'another codec'} for ${viewers === 1 ? '1 viewer' : `${viewers} viewers`}: ${automatic}`,
+  const texts = made.map(({ codec, viewers, automatic }) =>
+    t('transcoded-for', {
+      codec: CODECS.get(codec ?? '') ?? t('another-codec'),
+      count: viewers,
+      reason: automatic ?? '',
+    }),
   );
   const foreign = (broadcast?.tracks ?? []).filter((track) => track.transcoded_from);
-  texts.push(...foreign.map(({ codec, transcoded_from }) => `${CODECS.get(codec) ?? codec} from ${transcoded_from}`));
+  texts.push(
+    ...foreign.map(({ codec, transcoded_from }) =>
+      t('transcoded-from', { codec: CODECS.get(codec) ?? codec, from: transcoded_from ?? '' }),
+    ),
+  );
   return texts.join('; ');
 }
+
+/** @param {Broadcast|undefined} broadcast True if it has sound and no picture. */
+export function isSoundOnly(broadcast) {
+  const kinds = (broadcast?.tracks ?? []).map(({ kind }) => kind);
+  return kinds.includes('audio') && !kinds.includes('video');
+}
+
+/**
+ * A name that nobody uses.
+ * @param {string} name
+ * @param {(name: string) => boolean} isTaken
+ */
+export function freeName(name, isTaken) {
+  for (let number = 2; ; number += 1) {
+    const free = `${name.slice(0, 58)}-${number}`;
+    if (!isTaken(free)) return free;
+  }
+}
+
+/** A name for somebody who has none yet, unlike that of anyone else. */
+export const newName = () => `live-${(1_000 + Math.floor(Math.random() * 9_000)).toString()}`;
 
 /**
  * The broadcast that a page's address names: `/watch/{name}`.
@@ -92,18 +130,6 @@ export function nameFromPath(page) {
 }
 
 /**
- * The list after a `changes` event.
- * @param {Broadcast[]} broadcasts
- * @param {{changed: Broadcast[], removed: string[]}} changes
- * @returns {Broadcast[]} By name.
- */
-export function withChanges(broadcasts, { changed, removed }) {
-  const gone = new Set([...removed, ...changed.map(({ name }) => name)]);
-  const rest = broadcasts.filter(({ name }) => !gone.has(name));
-  return [...rest, ...changed].sort((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-/**
  * Events: `broadcasts` (detail: Broadcast[]) at each change, `connection` (detail: boolean),
  * `refused` when the token is wrong: setting another one reopens the stream.
  */
@@ -114,7 +140,7 @@ export class BroadcastFeed extends EventTarget {
   #name;
   #polls;
   #token;
-  /** @type {EventSource|EventStream|BroadcastPoll|null} */ #source = null;
+  /** @type {EventSource|EventStream|SharedStream|BroadcastPoll|null} */ #source = null;
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #timer;
   #pause = RETRY_MIN;
 
@@ -163,6 +189,7 @@ export class BroadcastFeed extends EventTarget {
   #connect() {
     const name = encodeURIComponent(this.#name);
     if (this.#polls) return new BroadcastPoll(at(`api/broadcasts/${name}`), this.#token);
+    if (SharedStream.isAvailable && !sharingFails) return new SharedStream(this.#name, this.#token);
     const url = at(name ? `api/events?broadcast=${name}` : 'api/events');
     return this.#token ? new EventStream(url, this.#token) : new EventSource(url);
   }
@@ -192,13 +219,15 @@ export class BroadcastFeed extends EventTarget {
     this.dispatchEvent(new CustomEvent('broadcasts', { detail: this.broadcasts }));
   }
 
-  /** @param {EventSource|EventStream|BroadcastPoll} source */
+  /** @param {EventSource|EventStream|SharedStream|BroadcastPoll} source */
   #onError(source) {
     if (source !== this.#source) return;
     if ('refused' in source && source.refused) {
       this.dispatchEvent(new Event('refused')); // asking again would not help
       return;
     }
+    // A worker that does not start never will; a stream that ends has begun before.
+    if (source instanceof SharedStream && this.connected === null) sharingFails = true;
     this.#connection(false);
     // Browsers reopen a dropped stream by themselves, but at their own pace, and a refused one
     // never.

@@ -26,8 +26,10 @@ import { Session } from './session.js';
  * @property {AbortSignal} [signal] Stops the client, as stop() does.
  * @property {RTCIceServer[]} [iceServers] Used in addition to those that the server provides.
  * @property {boolean} [reconnect] Reconnect after a loss. Default true.
+ * @property {() => boolean|Promise<boolean>} [ready] Asked before each attempt: false if the broadcast is known not
+ *   to be there. Then no request is made until retry(). Default: always true.
  * @property {number} [requestTimeout] Milliseconds for the POST. Default 10 000.
- * @property {number} [connectTimeout] Milliseconds from the answer to a connection. Default 15 000.
+ * @property {number} [connectTimeout] Milliseconds from the answer to a connection. Default 10 000.
  * @property {number} [disconnectTimeout] Milliseconds a connection may be interrupted. Default 4 000.
  * @property {number} [backoffMax] Longest pause between two attempts in milliseconds. Default 10 000.
  */
@@ -37,6 +39,8 @@ const BACKOFF_MIN = 300;
 /** How often a session is checked, in milliseconds, before and after it is live. */
 const PROBE_CONNECTING = 50;
 const PROBE_LIVE = 1_000;
+/** How long a client waits for a broadcast that is not there before it looks again, in milliseconds. */
+const READY_PAUSE = 30_000;
 /** How long ending a lost session may delay the next one, in milliseconds. */
 const CLOSE_WAIT = 1_000;
 
@@ -72,7 +76,8 @@ export class Client extends EventTarget {
       iceServers: [],
       reconnect: true,
       requestTimeout: 10_000,
-      connectTimeout: 15_000,
+      ready: () => true,
+      connectTimeout: 10_000,
       disconnectTimeout: 4_000,
       backoffMax: 10_000,
       ...settings,
@@ -93,6 +98,11 @@ export class Client extends EventTarget {
   /** The peer connection in use, null between sessions. */
   get peer() {
     return this.#session?.peer ?? null;
+  }
+
+  /** Address of the session on the server, empty without one. */
+  get sessionUrl() {
+    return this.#session?.url ?? '';
   }
 
   /** True between start() and stop() or failure. */
@@ -186,6 +196,13 @@ export class Client extends EventTarget {
   async #run(signal) {
     let failures = 0;
     while (!signal.aborted) {
+      if (!(await this.settings.ready())) {
+        if (signal.aborted) return;
+        this.#become('waiting', new SessionError('not-live'));
+        await this.#pause(READY_PAUSE, signal);
+        continue;
+      }
+      if (signal.aborted) return;
       try {
         await this.#connect(signal);
         await this.#hold(signal, () => {
@@ -251,7 +268,7 @@ export class Client extends EventTarget {
         throw new SessionError('lost', 'connection interrupted');
       if (connection === 'new' || connection === 'connecting') {
         if (now - this.#session.opened > this.settings.connectTimeout)
-          throw new SessionError('timeout', 'no connection: UDP may be blocked');
+          throw new SessionError('blocked', 'the server answers, but no media gets through');
       } else {
         const state = interrupted ? 'offline' : await this.probe(this.#session);
         if (signal.aborted) return;

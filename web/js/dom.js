@@ -1,5 +1,7 @@
 /** Small helpers to build and find elements. Nothing here writes HTML text or inline styles. */
 
+import { t } from './words.js';
+
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** Outlines on a 24 x 24 grid. */
@@ -23,6 +25,13 @@ const PATHS = {
   screen: 'M3 4h18v12H3zM8 20h8M12 16v4',
   alert: 'M12 3.500l9.5 16.500h-19zM12 10v4.500M12 17.200v.1',
   stop: 'M6 6h12v12H6z',
+  lock: 'M6 11h12v9H6zM8.500 11V7.500a3.500 3.500 0 0 1 7 0V11',
+  quality: 'M4 7h9M17 7h3M4 12h3M11 12h9M4 17h9M17 17h3M13 5v4M7 10v4M13 15v4',
+  theatre: 'M3 6h18v12H3z',
+  shot: 'M4 8h3.500l1.500-2.500h6L16.500 8H20v11H4zM12 10a3.200 3.200 0 1 0 0 6.400 3.200 3.200 0 0 0 0-6.400z',
+  keys: 'M3 7h18v10H3zM7 11h.1M11 11h.1M15 11h.1M8 14h8',
+  share: 'M12 15V4M8 7.500L12 3.500l4 4M6 11H5v9h14v-9h-1',
+  grid: 'M4 5h7v6H4zM13 5h7v6h-7zM4 13h7v6H4zM13 13h7v6h-7z',
   signal:
     'M12 13.500a1.5 1.5 0 1 0 0-3 1.5 1.5 0 0 0 0 3zM8.2 15.800a5.4 5.4 0 0 1 0-7.600M15.8 8.200a5.4 5.4 0 0 1 0 7.600M5.3 18.700a9.5 9.5 0 0 1 0-13.400M18.7 5.300a9.5 9.5 0 0 1 0 13.4',
 };
@@ -103,14 +112,6 @@ export function setText(element, text) {
 }
 
 /**
- * @param {number} count
- * @param {string} noun
- */
-export function plural(count, noun) {
-  return `${count.toLocaleString()} ${noun}${count === 1 ? '' : 's'}`;
-}
-
-/**
  * @param {number} ms
  * @returns {string} `1:02:03` or `2:03`
  */
@@ -139,7 +140,7 @@ async function copyFrom(button) {
   const done = await copyText(source);
   const label = button.querySelector('[data-label]') ?? button;
   button.dataset.was ??= label.textContent ?? '';
-  label.textContent = done ? 'Copied' : 'Press Ctrl+C';
+  label.textContent = t(done ? 'copied' : 'copy-by-hand');
   button.classList.toggle('copied', done);
   const mark = button.querySelector('[data-icon]');
   if (done) mark?.replaceChildren(icon('check'));

@@ -3,8 +3,10 @@
  * do about it (`kind`, `retryable`, `retryAfter`), and what to tell the user (`words`).
  */
 
+import { has, t } from './words.js';
+
 /**
- * @typedef {'aborted'|'network'|'timeout'|'lost'|'stalled'|'not-live'|'name-taken'|'unauthorized'
+ * @typedef {'aborted'|'network'|'timeout'|'blocked'|'lost'|'stalled'|'not-live'|'name-taken'|'unauthorized'
  *   |'forbidden'|'not-found'|'bad-offer'|'unsupported'|'too-large'|'busy'|'server'|'protocol'
  *   |'browser'} Kind
  */
@@ -17,28 +19,7 @@
  */
 
 /** Kinds worth retrying. */
-const RETRYABLE = new Set(['network', 'timeout', 'lost', 'stalled', 'not-live', 'busy', 'server']);
-
-/** @type {Record<Kind, string>} */
-const WORDS = {
-  'aborted': 'Stopped.',
-  'network': 'The server cannot be reached. Check your network connection.',
-  'timeout': 'The server did not answer in time.',
-  'lost': 'The connection was lost.',
-  'stalled': 'No picture or sound has arrived for a while.',
-  'not-live': 'This broadcast has not started yet.',
-  'name-taken': 'Someone is already live under this name. Choose another name, or stop the other publisher first.',
-  'unauthorized': 'This server requires a token. Yours is missing or wrong.',
-  'forbidden': 'This token does not allow that.',
-  'not-found': 'There is no such broadcast on this server.',
-  'bad-offer': 'The server could not read the offer of this browser. Please report this.',
-  'unsupported': 'This browser and the server have no video or audio format in common.',
-  'too-large': 'The server rejected the request as too large.',
-  'busy': 'The server is busy at the moment.',
-  'server': 'The server had an internal error.',
-  'protocol': 'The answer was not WHIP or WHEP. Check the address.',
-  'browser': 'This browser could not set up the connection.',
-};
+const RETRYABLE = new Set(['network', 'timeout', 'blocked', 'lost', 'stalled', 'not-live', 'busy', 'server']);
 
 export class SessionError extends Error {
   name = 'SessionError';
@@ -48,7 +29,7 @@ export class SessionError extends Error {
    * @param {string} [message] Detail for the console.
    * @param {{status?: number, problem?: Problem, retryAfter?: number, cause?: unknown}} [more]
    */
-  constructor(kind, message = WORDS[kind], more = {}) {
+  constructor(kind, message = kind, more = {}) {
     super(message, { cause: more.cause });
     /** @type {Kind} */
     this.kind = kind;
@@ -60,10 +41,17 @@ export class SessionError extends Error {
     this.retryAfter = more.retryAfter ?? 0;
   }
 
+  /** The server's own word for the refusal, which stays the same: the last part of its type. Empty without one. */
+  get reason() {
+    return /^urn:aerial:problem:([a-z-]+)$/.exec(this.problem?.type ?? '')?.[1] ?? '';
+  }
+
   /** A sentence for the user. */
   get words() {
+    const known = `problem-${this.reason}`;
+    const words = t(has(known) ? known : `error-${this.kind}`);
     const detail = this.kind === 'unsupported' ? this.problem?.detail : undefined;
-    return detail ? `${WORDS[this.kind]} The server says: ${detail.replace(/\.?$/, '.')}` : WORDS[this.kind];
+    return detail ? t('server-says', { words, detail: detail.replace(/\.?$/, '.') }) : words;
   }
 
   /** True if the same request may work later. */

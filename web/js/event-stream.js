@@ -1,4 +1,4 @@
-/** Server-sent events with a token, which an EventSource cannot send. */
+/** Server-sent events as far as an EventSource cannot read them: with a token, or in a worker. */
 
 /** Longest event, in characters; a stream that sends more is not an event stream. */
 const EVENT_MAX = 4_000_000;
@@ -12,7 +12,7 @@ export class EventStream extends EventTarget {
 
   /**
    * @param {string|URL} url
-   * @param {string} token
+   * @param {string} token Empty without one.
    */
   constructor(url, token) {
     super();
@@ -27,7 +27,7 @@ export class EventStream extends EventTarget {
   async #read(url, token) {
     const { signal } = this.#abort;
     try {
-      const headers = { Accept: 'text/event-stream', Authorization: `Bearer ${token}` };
+      const headers = { Accept: 'text/event-stream', ...(token && { Authorization: `Bearer ${token}` }) };
       const response = await fetch(url, { headers, cache: 'no-store', signal });
       this.refused = response.status === 401;
       if (response.ok && response.body) await this.#follow(response.body);

@@ -1,14 +1,16 @@
 /** The page `/`: what is live, and how to go live. */
 
-import { BroadcastFeed, codecsText, isName } from './broadcasts.js';
-import { byId, durationText, enableCopyButtons, fillIcons, h, icon, plural, setText } from './dom.js';
+import { BroadcastFeed, codecsText, isName, isSoundOnly, newName } from './broadcasts.js';
+import { byId, durationText, enableCopyButtons, fillIcons, h, icon, setText } from './dom.js';
+import { Choosing } from './choosing.js';
 import { at } from './site.js';
 import { TokenForm, pageToken } from './token.js';
+import { language, t, translatePage } from './words.js';
 
 /** @typedef {import('./broadcasts.js').Broadcast} Broadcast */
 
-const STATES = { live: 'Live', stale: 'Interrupted', slate: 'Paused', waiting: 'Soon' };
-const ORDER = { live: 0, stale: 1, slate: 2, waiting: 3 };
+/** What can be watched first. */
+const ORDER = { live: 0, demand: 1, stale: 2, slate: 3, waiting: 4 };
 
 const list = byId('broadcasts', HTMLUListElement);
 const empty = byId('empty', HTMLElement);
@@ -16,20 +18,29 @@ const summary = byId('summary', HTMLElement);
 const connection = byId('connection', HTMLElement);
 const nameInput = byId('name', HTMLInputElement);
 const nameHint = byId('name-hint', HTMLElement);
+const choosing = new Choosing();
 const token = pageToken('watch');
 const feed = new BroadcastFeed(token);
 const tokenForm = new TokenForm('watch', (token) => {
   feed.token = token;
 });
-/** Whether OBS must send a token, so that the name has to be in the address. */
+/** The name in the settings for OBS until another one is typed. */
+const suggested = newName();
+/** Whether OBS must send a token. */
 let publishingNeedsToken = false;
 /** @type {Map<string, {item: HTMLLIElement, update: (broadcast: Broadcast) => void}>} */
 const cards = new Map();
 
+/** @param {Broadcast} broadcast @returns {keyof typeof ORDER} */
+function stateOf({ state, on_demand: onDemand }) {
+  return state === 'waiting' && onDemand ? 'demand' : state;
+}
+
 /** @param {Broadcast[]} broadcasts */
 function show(broadcasts) {
+  const rank = (/** @type {Broadcast} */ broadcast) => ORDER[stateOf(broadcast)];
   const sorted = [...broadcasts].sort(
-    (a, b) => ORDER[a.state] - ORDER[b.state] || b.viewers - a.viewers || a.name.localeCompare(b.name),
+    (a, b) => rank(a) - rank(b) || b.viewers - a.viewers || a.name.localeCompare(b.name, language),
   );
   list.removeAttribute('aria-busy');
   for (const skeleton of list.querySelectorAll('.skeleton')) skeleton.remove();
@@ -47,8 +58,9 @@ function show(broadcasts) {
   });
   list.hidden = sorted.length === 0;
   empty.hidden = sorted.length > 0;
+  choosing.offer(sorted.length);
   const live = sorted.filter(({ state }) => state === 'live').length;
-  setText(summary, sorted.length === 0 ? '' : live === 0 ? 'Nobody is live right now' : plural(live, 'broadcast'));
+  setText(summary, sorted.length === 0 ? '' : live === 0 ? t('list-none-live') : t('list-count', { count: live }));
 }
 
 /** @param {string} name */
@@ -56,23 +68,33 @@ function makeCard(name) {
   const badge = h('span', { class: 'badge' });
   const count = h('span', { class: 'badge plain count' });
   const facts = h('p');
-  const poster = h('div', { class: 'poster' }, icon('play'), badge, count);
+  const mark = h('span', { class: 'poster-mark' });
+  const poster = h('div', { class: 'poster' }, mark, badge, count);
   poster.style.setProperty('--hue', String(hue(name)));
   const link = h('a', { href: at(`watch/${encodeURIComponent(name)}`) }, name);
-  const item = h('li', { 'class': 'card', 'data-name': name }, poster, h('div', { class: 'card-body' }, link, facts));
+  const item = h(
+    'li',
+    { 'class': 'card', 'data-name': name },
+    poster,
+    h('div', { class: 'card-body' }, link, facts),
+    choosing.box(name),
+  );
   /** @param {Broadcast} broadcast */
   const update = (broadcast) => {
-    setText(badge, STATES[broadcast.state]);
-    badge.classList.toggle('live', broadcast.state === 'live');
-    count.replaceChildren(icon('eye'), broadcast.viewers.toLocaleString());
-    count.title = `${broadcast.viewers} watching`;
+    const known = feed.connected !== false;
+    const state = known ? stateOf(broadcast) : 'lost';
+    setText(badge, t(`state-${state}`));
+    badge.classList.toggle('live', state === 'live');
+    mark.replaceChildren(icon(isSoundOnly(broadcast) ? 'mic' : 'play'));
+    count.replaceChildren(icon('eye'), broadcast.viewers.toLocaleString(language));
+    count.title = t('watching', { count: broadcast.viewers });
     item.dataset.started = broadcast.started ?? '';
-    item.dataset.facts = codecsText(broadcast);
+    item.dataset.facts = [isSoundOnly(broadcast) ? t('card-sound-only') : '', codecsText(broadcast)]
+      .filter(Boolean)
+      .join(' · ');
+    item.dataset.without = t(broadcast.on_demand ? 'card-on-demand' : 'card-no-media');
     showFacts(item, facts);
-    link.setAttribute(
-      'aria-label',
-      `Watch ${name}: ${STATES[broadcast.state]}, ${plural(broadcast.viewers, 'viewer')}`,
-    );
+    link.setAttribute('aria-label', t('card', { name, state: badge.textContent ?? '', count: broadcast.viewers }));
   };
   return { item, update };
 }
@@ -84,7 +106,7 @@ function makeCard(name) {
 function showFacts(item, facts) {
   const started = Date.parse(item.dataset.started ?? '');
   const since = Number.isNaN(started) ? '' : durationText(Date.now() - started);
-  setText(facts, [since, item.dataset.facts].filter(Boolean).join(' · ') || 'No media yet');
+  setText(facts, [since, item.dataset.facts].filter(Boolean).join(' · ') || (item.dataset.without ?? ''));
 }
 
 /**
@@ -103,23 +125,16 @@ function checkName() {
   const good = name === '' || isName(name);
   const taken = feed.find(name)?.state === 'live';
   nameInput.setAttribute('aria-invalid', String(!good || taken));
-  setText(
-    nameHint,
-    !good
-      ? 'Only letters, digits, dots, dashes and underscores, and no leading dot.'
-      : taken
-        ? 'Someone is live under this name right now.'
-        : 'Letters, digits, dots, dashes and underscores.',
-  );
-  showObs(good && name ? name : 'studio');
+  setText(nameHint, t(!good ? 'name-wrong' : taken ? 'name-busy' : 'name-rule'));
+  showObs(good && name ? name : suggested);
   return good && name !== '';
 }
 
 /** @param {string} name */
 function showObs(name) {
-  const endpoint = at('whip');
-  setText(byId('obs-server', HTMLElement), publishingNeedsToken ? `${endpoint}/${name}` : endpoint);
-  setText(byId('obs-token', HTMLElement), publishingNeedsToken ? 'your token' : name);
+  setText(byId('obs-server', HTMLElement), at(`whip/${name}`));
+  setText(byId('obs-token', HTMLElement), t(publishingNeedsToken ? 'obs-your-token' : 'obs-no-token'));
+  byId('obs-assistant', HTMLAnchorElement).href = at(`publish/${encodeURIComponent(name)}/obs`);
 }
 
 async function showServer() {
@@ -130,17 +145,18 @@ async function showServer() {
     if (version) setText(byId('server', HTMLElement), `Aerial ${version}`);
     publishingNeedsToken = Boolean(needs?.publish);
     checkName();
-    if (needs?.watch && !token)
-      tokenForm.ask('Some broadcasts are listed only with a token.', 'listed', { focus: false });
+    if (needs?.watch && !token) tokenForm.ask(t('token-listed'), 'listed', { focus: false });
   } catch {
     // the footer does without a version
   }
 }
 
+translatePage();
+document.title = t('list-page-title');
 fillIcons();
 enableCopyButtons();
 empty.after(tokenForm.element);
-showObs('studio');
+showObs(suggested);
 nameInput.addEventListener('input', checkName);
 byId('go-live-form', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault();
@@ -149,7 +165,7 @@ byId('go-live-form', HTMLFormElement).addEventListener('submit', (event) => {
     return;
   }
   nameInput.setAttribute('aria-invalid', 'true');
-  if (!nameInput.value.trim()) setText(nameHint, 'Give your broadcast a name first.');
+  if (!nameInput.value.trim()) setText(nameHint, t('name-missing'));
   nameInput.focus();
 });
 
@@ -157,12 +173,13 @@ feed.addEventListener('broadcasts', () => show(feed.broadcasts ?? []));
 feed.addEventListener('refused', () => {
   setText(summary, '');
   list.hidden = true;
-  tokenForm.ask('The server does not recognise this token.', 'unauthorized');
+  tokenForm.ask(t('token-unknown'), 'unauthorized', { focus: false });
 });
 feed.addEventListener('connection', () => {
   connection.hidden = feed.connected !== false;
-  setText(connection, feed.connected ? '' : 'Reconnecting…');
-  if (!feed.connected && !feed.broadcasts) setText(summary, 'The server cannot be reached. Trying again…');
+  setText(connection, feed.connected ? '' : t('list-reconnecting'));
+  if (feed.broadcasts) show(feed.broadcasts); // what is known now, or no longer
+  if (!feed.connected) setText(summary, t(feed.broadcasts ? 'list-old' : 'list-unreachable'));
 });
 feed.start();
 setInterval(() => {

@@ -1,6 +1,8 @@
 /** Why a camera, microphone or screen is not available, and what to do about it. */
 
-/** @typedef {'camera'|'microphone'|'screen'|'camera and microphone'} Thing */
+import { t } from './words.js';
+
+/** @typedef {'camera'|'microphone'|'screen'|'both'} Thing */
 
 /** A failed capture, with a title and advice for the user. */
 export class CaptureError extends Error {
@@ -41,60 +43,42 @@ export class CaptureError extends Error {
  * @returns {[string, string]}
  */
 function explain(name, text, thing) {
+  const words = (/** @type {string} */ key) =>
+    /** @type {[string, string]} */ ([t(key, { thing: t(`thing-${thing}`) }), t(`${key}-hint`)]);
   switch (name) {
     case 'NotAllowedError':
     case 'SecurityError':
-      if (/system/i.test(text)) {
-        return [
-          `Your system does not let the browser use the ${thing}`,
-          'Allow it in the privacy settings of your system, then try again.',
-        ];
-      }
-      return thing === 'screen'
-        ? ['No screen was chosen', 'Pick a screen, window or tab in the dialogue to share it.']
-        : [
-            `Permission for the ${thing} was denied`,
-            'Click the camera or lock icon in the address bar, allow it for this page, then try again.',
-          ];
+      if (/system/i.test(text)) return words('device-system');
+      return words(thing === 'screen' ? 'device-no-screen' : 'device-denied');
     case 'NotFoundError':
     case 'DevicesNotFoundError':
-      return [
-        `No ${thing} was found`,
-        'Connect one, or choose something else to send. It is detected as soon as you plug it in.',
-      ];
+      return words('device-none');
     case 'NotReadableError':
     case 'TrackStartError':
     case 'AbortError':
-      return [`The ${thing} cannot be used`, 'Another program may be using it. Close that program, then try again.'];
+      return words('device-busy');
     case 'OverconstrainedError':
-      return [`The selected ${thing} is no longer available`, 'Choose another one from the list.'];
+      return words('device-gone');
     case 'TypeError':
     case 'NotSupportedError':
-      return [`This browser cannot share a ${thing}`, 'Try another browser.'];
+      return words('device-unknown');
     case 'InvalidStateError':
-      return [`The ${thing} needs a click`, 'Press the button again.'];
-    default:
-      return [`The ${thing} did not start`, text || 'Try again.'];
+      return words('device-click');
+    default: {
+      const [title, advice] = words('device-failed');
+      return [title, text || advice];
+    }
   }
 }
 
 /** @returns {CaptureError|null} Why this page can capture nothing at all. */
 export function captureProblem() {
   if (!window.isSecureContext) {
-    return new CaptureError(
-      'This page is not secure',
-      `Browsers allow cameras only on https:// pages and on localhost, but this page came from ${location.origin}. Open it over https://, or publish with OBS.`,
-      undefined,
-      'insecure',
-    );
+    const advice = t('insecure-hint', { origin: location.origin });
+    return new CaptureError(t('insecure'), advice, undefined, 'insecure');
   }
   if (!navigator.mediaDevices?.getUserMedia) {
-    return new CaptureError(
-      'This browser cannot capture media',
-      'It has no access to cameras and microphones. Try another browser, or publish with OBS.',
-      undefined,
-      'unsupported',
-    );
+    return new CaptureError(t('incapable'), t('incapable-hint'), undefined, 'unsupported');
   }
   return null;
 }

@@ -1,5 +1,7 @@
 /** Shows how loud an audio track is. */
 
+import { t } from './words.js';
+
 /** Quietest level shown, in dB below full scale. */
 const FLOOR = -60;
 /** How fast the bar falls, in dB per second, and how long the peak is held, in milliseconds. */
@@ -65,7 +67,7 @@ export class LevelMeter {
     if (now - this.#spokenAt > SPOKEN_EVERY) {
       this.#spokenAt = now;
       this.#element.setAttribute('aria-valuenow', String(Math.round(this.#level)));
-      this.#element.setAttribute('aria-valuetext', `${Math.round(this.#level)} decibels`);
+      this.#element.setAttribute('aria-valuetext', t('publish-level-db', { count: Math.round(this.#level) }));
     }
     this.#frame = requestAnimationFrame(this.#step);
   };

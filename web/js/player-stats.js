@@ -2,6 +2,7 @@
 
 import { h } from './dom.js';
 import { StatsSampler, bitrateText } from './stats.js';
+import { t } from './words.js';
 
 /** How often the figures are read, in milliseconds. */
 const INTERVAL = 1_000;
@@ -11,6 +12,8 @@ export class StatsPanel {
   element;
 
   #list = h('dl');
+  /** The latest reading, as it is copied. @type {import('./stats.js').Figures|null} */ #figures = null;
+  #copy = h('button', { type: 'button', click: () => void this.#onCopy() }, t('stats-copy'));
   #sampler = new StatsSampler();
   #peer;
   /** @type {ReturnType<typeof setInterval>|undefined} */ #timer;
@@ -20,8 +23,9 @@ export class StatsPanel {
     this.#peer = peer;
     this.element = h(
       'div',
-      { 'class': 'stats', 'part': 'stats', 'role': 'group', 'aria-label': 'Statistics', 'tabindex': '0' },
+      { 'class': 'stats', 'part': 'stats', 'role': 'group', 'aria-label': t('player-stats'), 'tabindex': '0' },
       this.#list,
+      this.#copy,
     );
     this.element.hidden = true;
   }
@@ -48,38 +52,52 @@ export class StatsPanel {
 
   async #update() {
     const peer = this.#peer();
-    const rows = peer ? lines(await this.#sampler.sample(peer)) : [['Connection', 'none']];
-    this.#list.replaceChildren(...rows.flatMap(([term, text]) => [h('dt', {}, term), h('dd', {}, text)]));
+    this.#figures = peer ? await this.#sampler.sample(peer) : null;
+    const rows = this.#figures ? lines(this.#figures) : [['connection', t('stats-none')]];
+    this.#list.replaceChildren(...rows.flatMap(([term, text]) => [h('dt', {}, t(`stats-${term}`)), h('dd', {}, text)]));
+  }
+
+  async #onCopy() {
+    const text = JSON.stringify({ time: new Date().toISOString(), ...this.#figures }, null, 2);
+    try {
+      await navigator.clipboard.writeText(text); // missing in insecure contexts
+      this.#copy.textContent = t('copied');
+    } catch (error) {
+      console.warn('the figures cannot be copied', error);
+    }
+    setTimeout(() => (this.#copy.textContent = t('stats-copy')), 1_800);
   }
 }
 
 /**
  * @param {import('./stats.js').Figures} figures
- * @returns {[string, string][]}
+ * @returns {[string, string][]} Key of the catalogue and value.
  */
 function lines({ video, audio, rtt }) {
   /** @type {[string, string][]} */
   const rows = [];
   if (video) {
+    const { dropped, frames } = video;
     rows.push(
-      ['Resolution', `${video.width} × ${video.height}`],
-      ['Frame rate', `${Math.round(video.fps)} fps`],
-      ['Video', `${video.codec} · ${bitrateText(video.bitrate)}`],
-      ['Video buffer', `${Math.round(video.bufferDelay)} ms`],
-      ['Video lost', lostText(video)],
-      ['Frames dropped', `${video.dropped} of ${video.frames}`],
-      ['Freezes', String(video.freezes)],
+      ['resolution', `${video.width} × ${video.height}`],
+      ['rate', `${Math.round(video.fps)} fps`],
+      ['video', `${video.codec} · ${bitrateText(video.bitrate)}`],
+      ['video-buffer', `${Math.round(video.bufferDelay)} ms`],
+      ['video-lost', lostText(video)],
+      ['dropped', t('stats-dropped-of', { dropped, frames })],
+      ['freezes', String(video.freezes)],
     );
   }
   if (audio) {
+    const channels = t(audio.channels === 2 ? 'stats-stereo' : 'stats-mono');
     rows.push(
-      ['Audio', `${audio.codec} ${audio.channels === 2 ? 'stereo' : 'mono'} · ${bitrateText(audio.bitrate)}`],
-      ['Audio buffer', `${Math.round(audio.bufferDelay)} ms`],
-      ['Audio lost', lostText(audio)],
+      ['audio', `${audio.codec} ${channels} · ${bitrateText(audio.bitrate)}`],
+      ['audio-buffer', `${Math.round(audio.bufferDelay)} ms`],
+      ['audio-lost', lostText(audio)],
     );
   }
-  if (rtt !== null) rows.push(['Round trip', `${Math.round(rtt)} ms`]);
-  return rows.length > 0 ? rows : [['Connection', 'no media yet']];
+  if (rtt !== null) rows.push(['trip', `${Math.round(rtt)} ms`]);
+  return rows.length > 0 ? rows : [['connection', t('stats-no-media')]];
 }
 
 /** @param {{lost: number, packets: number}} figures */

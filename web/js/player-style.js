@@ -47,7 +47,7 @@ button:focus-visible, input:focus-visible { outline: 3px solid #8fc7ff; outline-
 @keyframes blink { 50% { opacity: .35; } }
 
 input[type=range] {
-  appearance: none; -webkit-appearance: none; width: 84px; height: 24px; margin: 0 8px 0 2px; background: none; cursor: pointer;
+  appearance: none; -webkit-appearance: none; width: 84px; height: 24px; margin-block: 0; margin-inline: 2px 8px; background: none; cursor: pointer;
 }
 input[type=range]::-webkit-slider-runnable-track { height: 4px; border-radius: 2px; background: rgb(255 255 255 / .45); }
 input[type=range]::-moz-range-track { height: 4px; border-radius: 2px; background: rgb(255 255 255 / .45); }
@@ -74,33 +74,85 @@ input[type=range]::-moz-range-thumb { width: 14px; height: 14px; border: 0; bord
 .action:hover { background: #e7ecf4; }
 
 .sound {
-  position: absolute; left: 50%; bottom: 76px; transform: translateX(-50%); min-height: 52px; padding: 0 24px 0 18px;
-  border-radius: 999px; background: #fff; color: #10151f; font-size: 16px; font-weight: 650; white-space: nowrap;
-  box-shadow: 0 8px 32px rgb(0 0 0 / .45); animation: rise .3s ease-out;
+  position: absolute; inset-inline-end: 14px; top: 14px; min-height: 44px; padding-inline: 14px 18px;
+  border-radius: 999px; background: #fff; color: #10151f; font-size: 15px; font-weight: 650; white-space: nowrap;
+  box-shadow: 0 4px 20px rgb(0 0 0 / .45); animation: rise .3s ease-out;
 }
 .sound:hover { background: #e7ecf4; }
-@keyframes rise { from { opacity: 0; transform: translate(-50%, 12px); } }
+@keyframes rise { from { opacity: 0; transform: translateY(-8px); } }
 
 .stats {
-  position: absolute; top: 52px; left: 14px; max-width: calc(100% - 28px); max-height: calc(100% - 120px); overflow: auto;
+  position: absolute; top: 52px; inset-inline-start: 14px; max-width: calc(100% - 28px); max-height: calc(100% - 120px); overflow: auto;
   padding: 12px 14px; border-radius: 10px; background: rgb(8 11 16 / .82); font-size: 12.5px; line-height: 1.55;
   font-variant-numeric: tabular-nums;
 }
 .stats dl { display: grid; grid-template-columns: auto auto; gap: 1px 18px; margin: 0; }
 .stats dt { color: #a6b1c3; font-weight: 450; }
-.stats dd { margin: 0; text-align: right; white-space: nowrap; }
+.stats dd { margin: 0; text-align: end; white-space: nowrap; }
+.stats button { margin-top: 8px; padding: 4px 10px; border-radius: 7px; background: rgb(255 255 255 / .16); }
+/* Words make room for the figures. */
+:host([data-stats]) .cover { padding-inline-start: min(300px, 60%); }
+
+.menu {
+  position: absolute; bottom: 56px; inset-inline-end: 8px; display: grid; min-width: 140px; max-height: calc(100% - 72px);
+  overflow: auto; padding: 6px; border-radius: 12px; background: rgb(8 11 16 / .92);
+}
+.menu button { justify-content: flex-start; min-height: 40px; padding: 0 14px; border-radius: 8px; font-size: 14px; }
+.menu button:hover { background: rgb(255 255 255 / .16); }
+.menu button::before { content: ""; width: 8px; height: 8px; border-radius: 50%; }
+.menu button[aria-checked=true]::before { background: var(--player-accent); }
+
+.keys {
+  position: absolute; inset: 0; margin: auto; width: fit-content; height: fit-content; max-width: calc(100% - 28px);
+  max-height: calc(100% - 28px); overflow: auto; padding: 18px 22px; border-radius: 14px; background: rgb(8 11 16 / .92);
+}
+.keys dl { display: grid; grid-template-columns: auto auto; gap: 8px 20px; align-items: center; margin: 0; }
+.keys dd { margin: 0; }
+kbd {
+  display: inline-block; min-width: 28px; padding: 2px 8px; border: 1px solid rgb(255 255 255 / .35); border-radius: 6px;
+  font: inherit; font-size: 13px; text-align: center;
+}
+
+.meter {
+  position: relative; width: min(60%, 280px); height: 8px; margin-top: 14px; overflow: hidden; border-radius: 4px;
+  background: linear-gradient(90deg, #22a67a 0 62%, #e0a526 78%, #e0301e 96%);
+}
+.meter i { position: absolute; inset: 0; transform-origin: right; background: #2a3446; }
+.meter b { position: absolute; inset: 0; border-left: 3px solid #fff; }
+
+.token { display: grid; gap: 10px; width: min(100%, 400px); margin-top: 4px; }
+.token div { display: flex; gap: 8px; }
+.token input {
+  all: unset; box-sizing: border-box; flex: 1; min-width: 0; height: 44px; padding: 0 14px; border: 1px solid #8d97a8;
+  border-radius: 10px; background: rgb(8 11 16 / .6); text-align: start;
+}
+.token input::placeholder { color: #b9c3d3; }
+.token button { min-height: 44px; padding: 0 16px; border-radius: 10px; background: #fff; color: #10151f; font-weight: 650; }
+.token button:hover { background: #e7ecf4; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
 @container (max-width: 480px) {
   input[type=range] { display: none; }
   .bar { padding-top: 28px; }
   .top { padding: 10px 10px 28px; }
-  .sound { bottom: 60px; min-height: 46px; font-size: 15px; }
-  .stats { top: 44px; left: 10px; max-height: calc(100% - 56px); padding: 8px 12px; font-size: 11px; line-height: 1.4; }
+  .sound { top: 8px; inset-inline-end: 8px; min-height: 44px; font-size: 14px; }
+  .mark { display: none; }
+  .stats { top: 44px; inset-inline-start: 10px; max-height: calc(100% - 56px); padding: 8px 12px; font-size: 11px; line-height: 1.4; }
   .cover { padding: 12px 16px 44px; gap: 3px; }
   .cover[data-state=failed], .cover[data-state=closed] { padding: 12px 16px; }
   .cover[data-state=failed] .mark, .cover[data-state=closed] .mark { display: none; }
   .action { margin-top: 8px; min-height: 40px; }
+}
+@container (max-width: 380px) {
+  .bar button { width: 38px; }
+}
+@media (forced-colors: active) {
+  .chip, .stats, .menu, .keys, .sound, .action, .meter { border: 1px solid; }
+  input[type=range] { forced-color-adjust: none; }
+  .bar { background: Canvas; }
+  .menu button[aria-checked=true] { outline: 2px solid Highlight; outline-offset: -2px; }
+  .menu button[aria-checked=true]::before { background: Highlight; }
+  .meter { forced-color-adjust: none; }
 }
 @media (prefers-reduced-motion: reduce) {
   *, *::before { animation: none !important; transition: none !important; }

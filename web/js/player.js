@@ -7,58 +7,77 @@
  * <aerial-player src="https://your.server/whep/demo"></aerial-player>
  * ```
  *
- * Attributes: `src` (WHEP endpoint), `label` (the name to show), `muted`, `token` (bearer
- * token), `viewers` (the number to show), `controls="off"`. Event: `statechange`, as of WhepClient.
- * Keys, when focused: space pause, `m` mute, up and down volume, `f` fullscreen, `p` picture in
- * picture, `i` statistics.
+ * Attributes, each also a property: `src` (WHEP endpoint), `label` (the name to show), `muted`, `token` (bearer token),
+ * `viewers` (the number to show), `controls="off"`, `theatre` (`off` or `on`: offers theatre mode, which is up to the
+ * page). Further properties: `volume`, `paused`, `play()`, `pause()`, `broadcast` (what the server says about it),
+ * `ready` (whether the broadcast may be there, see ClientOptions).
+ *
+ * Events: `statechange`, as of WhepClient; `token` (detail: the token that the viewer has entered), `theatre`.
  */
 
 import { h, icon, setText } from './dom.js';
+import { hideFromSystem, showToSystem } from './media-session.js';
+import { KeysPanel } from './player-keys.js';
+import { QualityMenu, qualities } from './player-quality.js';
+import { SoundCover } from './player-sound.js';
 import { StatsPanel } from './player-stats.js';
 import { STYLE } from './player-style.js';
+import { TokenLock } from './player-token.js';
+import { read, store } from './storage.js';
+import { t } from './words.js';
 import { WhepClient } from './whep.js';
 
 /** Controls hide after this many milliseconds without movement. */
 const QUIET_AFTER = 2_800;
 const VOLUME_KEY = 'aerial-volume';
+const MUTED_KEY = 'aerial-muted';
+/** How often a paused player says how far it is behind, in milliseconds. */
+const BEHIND_EVERY = 1_000;
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLE);
 
 /**
- * Title and hint for each state, `again` for one that has been live before; `{label}` is the broadcast.
- * @type {Record<string, [string, string]>}
+ * A button of the bar.
+ * @param {() => void} click
  */
-const COVERS = {
-  'idle': ['Ready', ''],
-  'connecting': ['Connecting…', ''],
-  'waiting': ['{label} has not started yet', 'Stay on this page: it will start by itself.'],
-  'waiting again': ['{label} is off air', 'Stay on this page: it will resume by itself.'],
-  'offline': ['Not connected yet', 'Trying again…'],
-  'offline again': ['Interrupted', 'Trying again…'],
-  'failed': ['This broadcast cannot be played', ''],
-  'closed': ['Stopped', ''],
-};
+const button = (click) => h('button', { type: 'button', click });
 
 export class AerialPlayer extends HTMLElement {
-  static observedAttributes = ['src', 'label', 'muted', 'token', 'viewers', 'controls'];
+  static observedAttributes = ['src', 'label', 'muted', 'token', 'viewers', 'controls', 'theatre'];
 
   /** The element that shows the picture. */
   video = h('video', { autoplay: true, playsinline: true, tabindex: '-1', part: 'video' });
   /** @type {WhepClient|null} */ client = null;
+  /** Asks for the smallest picture there is. */ frugal = false;
+  /** Whether the broadcast may be there. @type {(() => boolean|Promise<boolean>)|undefined} */ ready;
 
   #stats = new StatsPanel(() => this.client?.peer ?? null);
-  #live = h('span', { class: 'chip live off' }, 'OFF AIR');
+  #keys = new KeysPanel();
+  #lock = new TokenLock((token) => this.#onToken(token));
+  #soundCover = new SoundCover(this.video);
+  #menu = new QualityMenu(this.video, (quality) => void this.#onQuality(quality));
+  #rendition = '';
+  /** What a frugal player has asked for. */ #economy = '';
+  #live = h('span', { class: 'chip live off' });
   #viewers = h('span', { class: 'chip', hidden: true });
   #title = h('div', { class: 'title' });
   #hint = h('div', { class: 'hint' });
-  #action = h('button', { class: 'action', type: 'button', hidden: true, click: () => this.#act() }, 'Try again');
+  #action = h('button', { class: 'action', type: 'button', hidden: true, click: () => this.#act() });
+  /** @type {HTMLDivElement} */ #mark = h(
+    'div',
+    { 'class': 'mark', 'aria-hidden': 'true' },
+    h('i'),
+    h('i'),
+    icon('signal'),
+  );
   /** @type {HTMLDivElement} */ #cover = h(
     'div',
     { class: 'cover', part: 'cover' },
-    h('div', { 'class': 'mark', 'aria-hidden': 'true' }, h('i'), h('i'), icon('signal')),
+    this.#mark,
     this.#title,
     this.#hint,
+    this.#lock.element,
     this.#action,
   );
   #spoken = h('div', { class: 'unseen', role: 'status' });
@@ -66,73 +85,73 @@ export class AerialPlayer extends HTMLElement {
     'button',
     { class: 'sound', type: 'button', hidden: true, click: () => this.#unmute() },
     icon('muted'),
-    'Tap for sound',
+    t('player-tap'),
   );
-  #playButton = h('button', { type: 'button', click: () => this.#togglePlay() });
-  #muteButton = h('button', { type: 'button', click: () => this.toggleMute() });
+  #playButton = button(() => this.togglePlay());
+  #muteButton = button(() => this.toggleMute());
   #volume = h('input', {
     'type': 'range',
     'min': '0',
     'max': '1',
     'step': '0.05',
-    'aria-label': 'Volume',
+    'aria-label': t('player-volume'),
     'input': () => this.#onVolumeInput(),
   });
-  #statsButton = h(
-    'button',
-    {
-      'type': 'button',
-      'aria-label': 'Statistics',
-      'title': 'Statistics (i)',
-      'aria-pressed': 'false',
-      'click': () => this.toggleStats(),
-    },
-    icon('stats'),
-  );
-  #pipButton = h(
-    'button',
-    {
-      'type': 'button',
-      'aria-label': 'Picture in picture',
-      'title': 'Picture in picture (p)',
-      'click': () => void this.togglePip(),
-    },
-    icon('pip'),
-  );
-  #fullButton = h('button', { type: 'button', click: () => void this.toggleFullscreen() });
+  #statsButton = button(() => this.toggleStats());
+  #shotButton = button(() => void this.screenshot());
+  #pipButton = button(() => void this.togglePip());
+  #theatreButton = button(() => this.toggleTheatre());
+  #fullButton = button(() => void this.toggleFullscreen());
   /** @type {HTMLDivElement} */ #bar = h(
     'div',
-    { 'class': 'bar', 'role': 'group', 'aria-label': 'Player controls' },
+    { 'class': 'bar', 'role': 'group', 'aria-label': t('player-controls') },
     this.#playButton,
     this.#muteButton,
     this.#volume,
     h('span', { class: 'spacer' }),
     this.#statsButton,
+    this.#menu.button,
+    this.#shotButton,
     this.#pipButton,
+    this.#theatreButton,
     this.#fullButton,
   );
   #top = h('div', { class: 'top' }, this.#live, this.#viewers);
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #quietTimer;
-  #paused = false;
+  /** @type {ReturnType<typeof setInterval>|undefined} */ #behindTimer;
+  /** When the viewer paused, 0 while nobody has. */ #pausedAt = 0;
+  /** @type {import('./broadcasts.js').Broadcast|null|undefined} */ #broadcast;
 
   constructor() {
     super();
     const root = this.attachShadow({ mode: 'open' });
     root.adoptedStyleSheets = [sheet];
-    root.append(this.video, this.#cover, this.#stats.element, this.#sound, this.#top, this.#bar, this.#spoken);
+    root.append(this.video, this.#soundCover.element, this.#cover, this.#stats.element, this.#keys.element);
+    root.append(this.#sound, this.#top, this.#bar, this.#menu.element, this.#spoken);
     this.#pipButton.hidden = !document.pictureInPictureEnabled;
     this.#fullButton.hidden = !(document.fullscreenEnabled || 'webkitEnterFullscreen' in this.video);
-    const stored = Number.parseFloat(readStored(VOLUME_KEY) ?? '');
+    const stored = Number.parseFloat(read(VOLUME_KEY) ?? '');
     if (stored > 0 && stored <= 1) this.video.volume = stored;
     this.video.addEventListener('volumechange', () => this.#showVolume());
     this.video.addEventListener('click', () => this.#stir());
     this.video.addEventListener('dblclick', () => void this.toggleFullscreen());
     for (const name of ['play', 'pause']) this.video.addEventListener(name, () => this.#showPlay());
+    this.video.addEventListener('resize', () => this.#showBar());
     this.addEventListener('fullscreenchange', () => this.#showFullscreen());
     this.addEventListener('keydown', (event) => this.onKey(event));
     for (const name of ['pointermove', 'pointerdown', 'focusin', 'keydown'])
       this.addEventListener(name, () => this.#stir());
     this.addEventListener('pointerleave', () => this.#settle(600));
+    for (const [button, name, words, key] of /** @type {const} */ ([
+      [this.#statsButton, 'stats', 'player-stats', 'i'],
+      [this.#shotButton, 'shot', 'player-screenshot', 's'],
+      [this.#pipButton, 'pip', 'player-pip', 'p'],
+      [this.#theatreButton, 'theatre', 'player-theatre', 't'],
+    ])) {
+      button.append(icon(name));
+      describe(button, t(words), key);
+    }
+    this.#statsButton.setAttribute('aria-pressed', 'false');
     this.#showVolume();
     this.#showPlay();
     this.#showFullscreen();
@@ -140,10 +159,11 @@ export class AerialPlayer extends HTMLElement {
   }
 
   connectedCallback() {
+    this.#adopt();
     if (!this.hasAttribute('role')) this.setAttribute('role', 'region');
     if (!this.hasAttribute('tabindex')) this.tabIndex = 0;
     this.#name();
-    this.video.muted = this.hasAttribute('muted');
+    this.video.muted = this.hasAttribute('muted') || read(MUTED_KEY) === 'yes';
     this.#start();
     this.#stir();
   }
@@ -151,7 +171,21 @@ export class AerialPlayer extends HTMLElement {
   disconnectedCallback() {
     this.#stop();
     this.#stats.stop();
+    this.#soundCover.follow(null, '');
+    hideFromSystem(this);
     clearTimeout(this.#quietTimer);
+    clearInterval(this.#behindTimer);
+  }
+
+  /** Takes properties that a page has set before the element was defined. */
+  #adopt() {
+    const own = /** @type {any} */ (this);
+    for (const name of [...AerialPlayer.observedAttributes, 'volume', 'broadcast']) {
+      if (!Object.hasOwn(own, name)) continue;
+      const value = own[name];
+      delete own[name];
+      own[name] = value;
+    }
   }
 
   /** @param {string} name @param {string|null} previous @param {string|null} value */
@@ -164,33 +198,119 @@ export class AerialPlayer extends HTMLElement {
     this.#show();
   }
 
+  // --- properties ---------------------------------------------------------------------------
+
+  get src() {
+    return this.getAttribute('src') ?? '';
+  }
+  set src(value) {
+    this.#reflect('src', value);
+  }
+
+  get label() {
+    return this.getAttribute('label') ?? '';
+  }
+  set label(value) {
+    this.#reflect('label', value);
+  }
+
+  get token() {
+    return this.getAttribute('token') ?? '';
+  }
+  set token(value) {
+    this.#reflect('token', value);
+  }
+
+  /** @returns {number|null} */
+  get viewers() {
+    const value = this.getAttribute('viewers');
+    return value === null ? null : Number(value);
+  }
+  set viewers(value) {
+    this.#reflect('viewers', value);
+  }
+
+  /** @returns {string} `off`, or empty. */
+  get controls() {
+    return this.getAttribute('controls') ?? '';
+  }
+  /** @param {string|boolean|null} value */
+  set controls(value) {
+    this.#reflect('controls', value === false ? 'off' : value === true ? null : value);
+  }
+
+  get theatre() {
+    return this.getAttribute('theatre') ?? '';
+  }
+  set theatre(value) {
+    this.#reflect('theatre', value);
+  }
+
+  get muted() {
+    return this.isConnected ? this.video.muted : this.hasAttribute('muted');
+  }
+  set muted(value) {
+    this.toggleAttribute('muted', Boolean(value));
+    if (this.isConnected) this.video.muted = Boolean(value);
+  }
+
+  get volume() {
+    return this.video.volume;
+  }
+  set volume(value) {
+    this.video.volume = value;
+  }
+
+  get paused() {
+    return this.video.paused;
+  }
+
+  /** What the server says about the broadcast: null if there is none, undefined if nobody has asked. */
+  get broadcast() {
+    return this.#broadcast;
+  }
+  set broadcast(value) {
+    this.#broadcast = value;
+    this.#menu.offer(value ?? null);
+    if (this.frugal && value) this.#economise(value);
+    this.#show();
+  }
+
+  /** @param {string} name @param {unknown} value */
+  #reflect(name, value) {
+    if (value === null || value === undefined || value === '') this.removeAttribute(name);
+    else this.setAttribute(name, String(value));
+  }
+
   /** @returns {import('./client.js').State} */
   get state() {
     return this.client?.state ?? 'idle';
   }
 
-  /** What is shown, in words. */
-  get label() {
-    const last = (this.getAttribute('src') ?? '')
+  /** The name that is shown. */
+  get shownName() {
+    const last = this.src
       .split(/[?#]/)[0]
       .split('/')
       .filter((part) => part && part !== 'whep')
       .pop();
-    return this.getAttribute('label') || last || 'This broadcast';
+    return this.label || last || t('player-nameless');
   }
 
   #name() {
-    this.setAttribute('aria-label', `Player: ${this.label}`);
-    this.video.setAttribute('aria-label', this.label);
+    this.setAttribute('aria-label', t('player', { name: this.shownName }));
+    this.video.setAttribute('aria-label', this.shownName);
   }
+
+  // --- session ------------------------------------------------------------------------------
 
   #start() {
     this.#stop();
-    const src = this.getAttribute('src');
-    if (!src) return;
-    const client = new WhepClient(src, { video: this.video, token: this.getAttribute('token') ?? '' });
+    if (!this.src) return;
+    const { video, token } = this;
+    const client = new WhepClient(this.#endpoint(), { video, token, ready: () => this.ready?.() ?? true });
     this.client = client;
-    client.addEventListener('stream', () => void this.#play());
+    client.addEventListener('stream', () => void this.play());
     client.addEventListener('statechange', (event) => {
       if (this.client !== client) return;
       this.#show();
@@ -206,9 +326,45 @@ export class AerialPlayer extends HTMLElement {
     void client?.stop();
   }
 
+  #endpoint() {
+    const url = new URL(this.src, document.baseURI);
+    if (this.#rendition) url.searchParams.set('rendition', this.#rendition);
+    return url.href;
+  }
+
+  /** @param {import('./player-quality.js').Quality} quality */
+  async #onQuality({ rendition, layer }) {
+    const { client } = this;
+    if (!client) return;
+    if (rendition !== this.#rendition) {
+      this.#rendition = rendition;
+      client.url = this.#endpoint();
+      await client.renew();
+    }
+    if (this.#broadcast?.tracks.some(({ layers }) => layers?.length)) await client.selectLayer(layer);
+  }
+
+  /** @param {import('./broadcasts.js').Broadcast} broadcast */
+  #economise(broadcast) {
+    const smallest = qualities(broadcast).at(-1);
+    const key = JSON.stringify(smallest);
+    if (!smallest || key === this.#economy || this.state !== 'live') return;
+    this.#economy = key;
+    void this.#onQuality(smallest);
+  }
+
+  /** @param {string} token */
+  #onToken(token) {
+    this.dispatchEvent(new CustomEvent('token', { detail: token, bubbles: true, composed: true }));
+    this.token = token;
+    this.client?.retry(); // even if it is the same token
+  }
+
+  // --- playing ------------------------------------------------------------------------------
+
   /** Plays with sound if the browser lets us, silently if not. */
-  async #play() {
-    if (this.#paused) return;
+  async play() {
+    if (this.#pausedAt) this.#resume();
     try {
       await this.video.play();
       return;
@@ -226,41 +382,61 @@ export class AerialPlayer extends HTMLElement {
     }
   }
 
+  pause() {
+    if (!this.#pausedAt) {
+      this.#pausedAt = Date.now();
+      this.#behindTimer = setInterval(() => this.#show(), BEHIND_EVERY);
+    }
+    this.video.pause();
+    this.#show();
+  }
+
+  #resume() {
+    this.#pausedAt = 0;
+    clearInterval(this.#behindTimer);
+  }
+
   #unmute() {
     this.#sound.hidden = true;
     this.video.muted = false;
+    store(MUTED_KEY, '');
     if (this.video.volume === 0) this.video.volume = 0.8;
-    void this.video.play();
+    void this.play();
     this.focus();
   }
 
   #act() {
-    if (this.state === 'live') {
-      this.#paused = false;
-      void this.video.play().then(() => this.#show());
-    } else {
-      this.client?.retry();
-    }
+    if (this.state === 'live') void this.play().then(() => this.#show());
+    else this.client?.retry();
     this.focus();
   }
 
-  // --- controls -----------------------------------------------------------------------------
-
-  #togglePlay() {
-    this.#paused = !this.video.paused;
-    if (this.#paused) this.video.pause();
-    else void this.#play();
+  togglePlay() {
+    if (this.video.paused) void this.play();
+    else this.pause();
     this.#show();
   }
 
   toggleMute() {
-    if (this.video.muted) this.#unmute();
-    else this.video.muted = true;
+    if (this.video.muted) return this.#unmute();
+    this.video.muted = true;
+    store(MUTED_KEY, 'yes');
   }
 
   toggleStats() {
     this.#stats.toggle();
+    this.toggleAttribute('data-stats', this.#stats.shown);
     this.#statsButton.setAttribute('aria-pressed', String(this.#stats.shown));
+  }
+
+  toggleKeys() {
+    this.#keys.toggle();
+  }
+
+  toggleTheatre() {
+    if (!this.theatre) return;
+    this.theatre = this.theatre === 'on' ? 'off' : 'on';
+    this.dispatchEvent(new CustomEvent('theatre', { detail: this.theatre === 'on' }));
   }
 
   async togglePip() {
@@ -283,10 +459,25 @@ export class AerialPlayer extends HTMLElement {
     }
   }
 
+  /** Saves the picture as a file. */
+  async screenshot() {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    if (!width) return;
+    const canvas = new OffscreenCanvas(width, height);
+    canvas.getContext('2d')?.drawImage(this.video, 0, 0);
+    const address = URL.createObjectURL(await canvas.convertToBlob());
+    const time = new Date().toISOString().slice(0, 19).replace(/:/g, '-');
+    h('a', { href: address, download: `${this.shownName} ${time}.png` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 1_000);
+  }
+
   #onVolumeInput() {
     this.video.volume = this.#volume.valueAsNumber;
     this.video.muted = this.video.volume === 0;
-    if (!this.video.muted) this.#sound.hidden = true;
+    if (!this.video.muted) {
+      this.#sound.hidden = true;
+      store(MUTED_KEY, '');
+    }
   }
 
   /**
@@ -308,11 +499,15 @@ export class AerialPlayer extends HTMLElement {
       'm': () => this.toggleMute(),
       'f': () => void this.toggleFullscreen(),
       'p': () => void this.togglePip(),
-      ' ': () => this.#togglePlay(),
-      'k': () => this.#togglePlay(),
+      's': () => void this.screenshot(),
+      't': () => this.toggleTheatre(),
+      '?': () => this.toggleKeys(),
+      ' ': () => this.togglePlay(),
+      'k': () => this.togglePlay(),
       'ArrowUp': () => step(0.1),
       'ArrowDown': () => step(-0.1),
     };
+    if (event.key === 'Escape') return this.#keys.toggle(false);
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();
@@ -321,46 +516,85 @@ export class AerialPlayer extends HTMLElement {
 
   // --- what is seen -------------------------------------------------------------------------
 
-  #show() {
+  /** The client's state, unless the server knows better: it learns first that nobody sends any more. */
+  get #shownState() {
     const { state } = this;
-    const blocked = state === 'live' && this.video.paused;
-    this.#cover.hidden = state === 'live' && !blocked;
+    if (state !== 'live' || this.#broadcast === undefined) return state;
+    const now = this.#broadcast?.state ?? 'waiting';
+    return now === 'stale' ? 'offline' : now === 'waiting' && !this.#broadcast?.on_demand ? 'waiting' : state;
+  }
+
+  #show() {
+    const state = this.#shownState;
+    const live = state === 'live';
+    const blocked = live && this.video.paused;
+    const again = this.client?.hasBeenLive && ['waiting', 'offline'].includes(state) ? '-again' : '';
+    const stays = this.state === 'live' || (state === 'offline' && this.client?.peer != null);
+    this.#cover.hidden = live && !blocked;
     this.#cover.dataset.state = state;
-    this.#cover.classList.toggle(
-      'clear',
-      blocked || (state === 'offline' && this.client?.peer != null && this.video.videoWidth > 0),
-    );
-    this.#live.classList.toggle('off', state !== 'live');
-    setText(this.#live, state === 'live' ? 'LIVE' : 'OFF AIR');
-    const [title, hint] =
-      state === 'live'
-        ? [this.#paused ? 'Paused' : 'Ready to play', '']
-        : (COVERS[`${state}${this.client?.hasBeenLive ? ' again' : ''}`] ?? COVERS[state]);
-    setText(this.#title, title.replace('{label}', this.label));
-    const words = state === 'failed' || state === 'offline' ? (this.client?.error?.words ?? '') : '';
-    setText(this.#hint, `${words} ${hint}`.trim());
+    this.#cover.classList.toggle('clear', blocked || (stays && this.video.videoWidth > 0));
+    this.#live.classList.toggle('off', !live);
+    setText(this.#live, t(live ? 'player-live' : 'player-off-air'));
+    const error = this.state === state && ['failed', 'offline'].includes(state) ? this.client?.error : null;
+    const lock = state === 'failed' ? this.#lock.show(error ?? null, this.shownName, this.token !== '') : '';
+    if (state !== 'failed') this.#lock.show(null, '', false);
+    this.#mark.lastElementChild?.replaceWith(icon(lock ? 'lock' : 'signal'));
+    setText(this.#title, lock || this.#words(state, again));
+    setText(this.#hint, lock ? '' : `${error?.words ?? ''} ${this.#hintWords(state, again)}`.trim());
     const over = state === 'failed' || state === 'closed';
-    this.#bar.hidden = over || this.getAttribute('controls') === 'off';
     this.#top.hidden = over;
-    this.#action.hidden = !(blocked || state === 'failed' || state === 'closed');
-    setText(this.#action, state === 'live' ? 'Play' : state === 'failed' ? 'Try again' : 'Start again');
-    setText(
-      this.#spoken,
-      state === 'live' ? `${this.label} is live` : `${this.#title.textContent} ${this.#hint.textContent}`,
-    );
+    this.#action.hidden = lock !== '' || !(blocked || over);
+    setText(this.#action, t(this.#actionWords(live, state)));
+    const words = live
+      ? t('player-is-live', { name: this.shownName })
+      : `${this.#title.textContent} ${this.#hint.textContent}`;
+    if (!this.#pausedAt) setText(this.#spoken, words);
+    this.#soundCover.follow(live ? (this.client?.stream ?? null) : null, this.shownName);
+    showToSystem(this, live && !this.video.paused);
+    this.#showBar();
+  }
+
+  /** @param {string} state @param {string} again */
+  #words(state, again) {
+    if (state !== 'live') return t(`player-${state}${again}`, { name: this.shownName });
+    return t(this.#pausedAt ? 'player-paused' : 'player-ready');
+  }
+
+  /** @param {string} state @param {string} again */
+  #hintWords(state, again) {
+    if (state === 'live')
+      return this.#pausedAt ? t('player-behind', { count: Math.round((Date.now() - this.#pausedAt) / 1_000) }) : '';
+    if (state === 'waiting') return t(`player-waiting${again}-hint`);
+    return state === 'offline' ? t('player-trying') : '';
+  }
+
+  /** @param {boolean} live @param {string} state */
+  #actionWords(live, state) {
+    if (live) return this.#pausedAt ? 'player-back' : 'player-play';
+    return state === 'failed' ? 'player-again' : 'player-start-again';
+  }
+
+  #showBar() {
+    const { state } = this;
+    this.#bar.hidden = state === 'failed' || state === 'closed' || this.controls === 'off';
+    this.#shotButton.hidden = this.video.videoWidth === 0;
+    this.#theatreButton.hidden = this.theatre === '';
+    const isTheatre = this.theatre === 'on';
+    this.#theatreButton.setAttribute('aria-pressed', String(isTheatre));
+    describe(this.#theatreButton, t('player-theatre'), 't');
   }
 
   /** @param {string|null} value */
   #showViewers(value) {
     this.#viewers.hidden = value === null;
     this.#viewers.replaceChildren(icon('eye'), value ?? '');
-    this.#viewers.title = `${value} watching`;
+    this.#viewers.title = t('watching', { count: Number(value) });
   }
 
   #showVolume() {
     const silent = this.video.muted || this.video.volume === 0;
     this.#muteButton.replaceChildren(icon(silent ? 'muted' : 'volume'));
-    describe(this.#muteButton, silent ? 'Unmute' : 'Mute', 'm');
+    describe(this.#muteButton, t(silent ? 'player-unmute' : 'player-mute'), 'm');
     this.#volume.valueAsNumber = silent ? 0 : this.video.volume;
     if (!silent) {
       this.#sound.hidden = true;
@@ -369,15 +603,16 @@ export class AerialPlayer extends HTMLElement {
   }
 
   #showPlay() {
+    if (!this.video.paused) this.#resume();
     this.#playButton.replaceChildren(icon(this.video.paused ? 'play' : 'pause'));
-    describe(this.#playButton, this.video.paused ? 'Play' : 'Pause', 'space');
+    describe(this.#playButton, t(this.video.paused ? 'player-play' : 'player-pause'), t('key-space'));
     this.#show();
   }
 
   #showFullscreen() {
     const full = document.fullscreenElement === this;
     this.#fullButton.replaceChildren(icon(full ? 'shrink' : 'fullscreen'));
-    describe(this.#fullButton, full ? 'Leave full screen' : 'Full screen', 'f');
+    describe(this.#fullButton, t(full ? 'player-leave-full' : 'player-full'), 'f');
   }
 
   /** Shows the controls for a while. */
@@ -403,25 +638,7 @@ export class AerialPlayer extends HTMLElement {
  */
 function describe(button, label, key) {
   button.setAttribute('aria-label', label);
-  button.title = `${label} (${key})`;
-}
-
-/** @param {string} key @returns {string|null} */
-function readStored(key) {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null; // storage is blocked in some embeddings
-  }
-}
-
-/** @param {string} key @param {string} value */
-function store(key, value) {
-  try {
-    localStorage.setItem(key, value);
-  } catch {
-    // see readStored
-  }
+  button.title = t('player-with-key', { what: label, key });
 }
 
 if (!customElements.get('aerial-player')) customElements.define('aerial-player', AerialPlayer);

@@ -1,7 +1,8 @@
 /** The page `/publish/{name}`: choose, preview, go live. `/publish` alone asks for the name. */
 
-import { BroadcastFeed, isName, nameFromPath } from './broadcasts.js';
-import { byId, durationText, enableCopyButtons, fillIcons, h, icon, plural, setText } from './dom.js';
+import { Acknowledgements } from './acknowledgements.js';
+import { BroadcastFeed, freeName, isName, nameFromPath, newName } from './broadcasts.js';
+import { byId, durationText, enableCopyButtons, fillIcons, h, icon, setText } from './dom.js';
 import { CaptureError, captureProblem } from './media-errors.js';
 import { LevelMeter } from './meter.js';
 import { at } from './site.js';
@@ -10,29 +11,27 @@ import { RefusalLine } from './refusal.js';
 import { StatsSampler, bitrateText } from './stats.js';
 import { TokenForm, pageToken, wantsToken } from './token.js';
 import { WhipClient } from './whip.js';
+import { t, translatePage } from './words.js';
 
 const CHOICE_KEY = 'aerial-publish';
 const FIGURES_EVERY = 1_000;
 /** Encoders take this many milliseconds to settle on a bitrate. */
 const SETTLE = 10_000;
 
+/** Words for each state, as keys of the catalogue; none where there is nothing to say. @type {Record<string, string>} */
 const STATUS = {
-  idle: '',
-  connecting: 'Connecting…',
-  live: 'You are live.',
-  waiting: '',
-  failed: '',
-  closed: 'You are off air.',
-  offline: 'The connection was lost. Reconnecting…',
+  connecting: 'publish-status-connecting',
+  live: 'publish-status-live',
+  closed: 'publish-status-closed',
+  offline: 'publish-status-offline',
+  unsure: 'publish-status-unsure',
 };
+/** @type {Record<string, string>} */
 const BADGES = {
-  idle: 'Preview',
-  connecting: 'Connecting',
-  live: 'Live',
-  waiting: 'Preview',
-  offline: 'Reconnecting',
-  failed: 'Preview',
-  closed: 'Preview',
+  connecting: 'publish-connecting',
+  live: 'publish-live',
+  offline: 'publish-reconnecting',
+  unsure: 'publish-reconnecting',
 };
 
 class Studio {
@@ -49,6 +48,9 @@ class Studio {
   #cameraOff = false;
   #micOff = false;
   /** A device that was in use is gone. */ #missing = false;
+  /** Why nothing could be opened. @type {CaptureError|null} */ #problem = null;
+  /** Names in use, once they are known. @type {string[]} */ #others = [];
+  /** When the server last confirmed what we send. */ #acknowledged = new Acknowledgements();
   /** Openings run one after the other. */ #opening = Promise.resolve(false);
 
   #preview = byId('preview', HTMLVideoElement);
@@ -64,12 +66,19 @@ class Studio {
   }
 
   start() {
-    document.title = `Publish ${this.#name} - Aerial`;
+    setText(byId('curtain-title', HTMLElement), t('curtain-camera-microphone'));
+    setText(byId('curtain-text', HTMLElement), t('curtain-ask'));
+    document.title = t('publish-name-page-title', { name: this.#name });
     setText(byId('title', HTMLElement), this.#name);
     const link = byId('link', HTMLAnchorElement);
     link.href = at(`watch/${encodeURIComponent(this.#name)}`);
     setText(link, link.href);
-    byId('quality', HTMLSelectElement).append(...PRESETS.map(({ id, label }) => h('option', { value: id }, label)));
+    byId('quality', HTMLSelectElement).append(
+      ...PRESETS.map(({ id, height, fps, bitrate }) =>
+        h('option', { value: id }, t('publish-preset', { height: String(height), fps, rate: bitrateText(bitrate) })),
+      ),
+    );
+    byId('obs-assistant', HTMLAnchorElement).href = at(`publish/${encodeURIComponent(this.#name)}/obs`);
     this.#field('quality').value = '720p';
     if (!Sources.canShareScreen) byId('screen-choice', HTMLElement).hidden = true;
     byId('notice', HTMLElement).after(this.#tokenForm.element);
@@ -98,6 +107,7 @@ class Studio {
       this.#showCurtain();
     });
     this.#feed.addEventListener('broadcasts', () => this.#showViewers());
+    this.#feed.addEventListener('connection', () => this.#showState());
     addEventListener('beforeunload', (event) => {
       if (this.#client?.running) event.preventDefault();
     });
@@ -147,12 +157,15 @@ class Studio {
     const choice = this.#choice();
     const allow = byId('allow', HTMLButtonElement);
     allow.disabled = true;
-    setText(byId('status', HTMLElement), this.#sources.open ? STATUS[this.#state] : 'Waiting for your permission…');
+    const state = STATUS[this.#state];
+    setText(byId('status', HTMLElement), this.#sources.open ? state && t(state) : t('publish-permission'));
     try {
       const [problem] = await this.#sources.select(choice);
+      this.#problem = null;
       this.#notify(problem ?? null);
     } catch (error) {
-      this.#notify(CaptureError.from(error, choice.mode === 'screen' ? 'screen' : 'camera and microphone'));
+      this.#problem = CaptureError.from(error, choice.mode === 'screen' ? 'screen' : 'both');
+      this.#notify(this.#problem);
       this.#showCurtain();
     } finally {
       allow.disabled = false;
@@ -219,6 +232,12 @@ class Studio {
 
   // --- on air -------------------------------------------------------------------------------
 
+  /** The client's state, unless nothing has been heard of the server for a while. */
+  get #shownState() {
+    const silent = this.#state === 'live' && this.#feed.connected === false && this.#acknowledged.old();
+    return silent ? 'unsure' : this.#state;
+  }
+
   get #state() {
     return this.#client?.state ?? 'idle';
   }
@@ -252,13 +271,12 @@ class Studio {
   #onState(client) {
     if (client !== this.#client) return;
     const { error } = client;
-    if (error && wantsToken(error))
-      this.#tokenForm.ask('It is sent to this server only and kept until you close this tab.', error.kind);
+    if (error && wantsToken(error)) this.#tokenForm.ask(`${error.words} ${t('token-kept')}`, error.kind);
     else this.#tokenForm.hide();
     if (client.state === 'live') this.#liveSince ||= Date.now();
     if (client.state === 'failed' && error) {
       this.#notify({
-        title: error.kind === 'name-taken' ? 'This name is taken' : 'You are not live',
+        title: t(error.kind === 'name-taken' ? 'publish-taken' : 'publish-not-live'),
         advice: error.words,
         reason: error.kind,
       });
@@ -293,19 +311,46 @@ class Studio {
     notice.dataset.reason = problem?.reason ?? '';
     setText(byId('notice-title', HTMLElement), problem?.title ?? '');
     setText(byId('notice-text', HTMLElement), problem?.advice ?? '');
+    this.#offerName(problem?.reason === 'name-taken');
+  }
+
+  /** @param {boolean} wanted Whether the name of this page is taken. */
+  #offerName(wanted) {
+    const action = byId('notice-action', HTMLAnchorElement);
+    action.hidden = !wanted;
+    if (!wanted) return;
+    const name = freeName(this.#name, (name) => this.#others.includes(name));
+    action.href = at(`publish/${encodeURIComponent(name)}`);
+    setText(action, t('publish-free', { name }));
+    void this.#lookForOthers();
+  }
+
+  /** Learns which names are in use, so that the one that is offered is not. */
+  async #lookForOthers() {
+    if (this.#others.length > 0) return;
+    try {
+      const headers = this.#token ? { Authorization: `Bearer ${this.#token}` } : undefined;
+      const response = await fetch(at('api/broadcasts'), { headers });
+      const { broadcasts } = response.ok ? await response.json() : { broadcasts: [] };
+      this.#others = [this.#name, ...broadcasts.map((/** @type {{name: string}} */ { name }) => name)];
+    } catch {
+      this.#others = [this.#name];
+    }
+    this.#offerName(!byId('notice-action', HTMLElement).hidden);
   }
 
   #showState() {
-    const state = this.#state;
+    const state = this.#shownState;
     const running = this.#client?.running ?? false;
-    setText(byId('status', HTMLElement), STATUS[state]);
-    setText(byId('badge', HTMLElement), BADGES[state]);
+    setText(byId('status', HTMLElement), STATUS[state] ? t(STATUS[state]) : '');
+    setText(byId('badge', HTMLElement), t(BADGES[state] ?? 'publish-preview'));
     byId('badge', HTMLElement).classList.toggle('live', state === 'live');
     byId('screen', HTMLElement).classList.toggle('on-air', state === 'live');
     byId('screen', HTMLElement).dataset.state = state;
     this.#go.classList.toggle('stop', running);
     this.#go.classList.toggle('primary', !running);
-    setText(this.#go, !running ? 'Go live' : state === 'connecting' ? 'Cancel' : 'Stop');
+    setText(this.#go, t(!running ? 'publish-go' : state === 'connecting' ? 'cancel' : 'publish-stop'));
+    byId('foot', HTMLElement).hidden = running; // another language would end the broadcast
     byId('figures-panel', HTMLElement).hidden = !running;
     this.#showTime();
     this.#showViewers();
@@ -321,22 +366,21 @@ class Studio {
     /** @type {[import('./dom.js').Icon, string, string]} */
     const [mark, title, text] =
       this.#cameraOff && video
-        ? ['cameraOff', 'Your picture is off', 'Viewers see black.']
+        ? ['cameraOff', t('curtain-off'), t('curtain-off-hint')]
         : ready
-          ? ['mic', mode === 'audio' ? 'Sound only' : 'No picture', 'Viewers hear you but see nothing.']
-          : mode === 'screen'
-            ? ['screen', 'Share your screen', 'Choose a screen, window or tab. Nothing is sent before you go live.']
-            : [
-                'camera',
-                mode === 'audio' ? 'Microphone' : 'Camera and microphone',
-                'Your browser will ask for permission. Nothing is sent before you go live.',
-              ];
+          ? ['mic', t(mode === 'audio' ? 'curtain-sound-only' : 'curtain-no-picture'), t('curtain-heard')]
+          : this.#problem
+            ? ['alert', this.#problem.title, this.#problem.advice]
+            : mode === 'screen'
+              ? ['screen', t('curtain-screen'), t('curtain-screen-hint')]
+              : ['camera', t(mode === 'audio' ? 'curtain-microphone' : 'curtain-camera-microphone'), t('curtain-ask')];
     byId('curtain', HTMLElement).dataset.mark = mark;
     byId('curtain-mark', HTMLElement).replaceChildren(icon(mark));
     setText(byId('curtain-title', HTMLElement), title);
     setText(byId('curtain-text', HTMLElement), text);
     byId('allow', HTMLButtonElement).hidden = ready;
-    setText(byId('allow', HTMLButtonElement), mode === 'screen' ? 'Choose' : 'Turn on');
+    const words = this.#problem ? 'publish-try-again' : mode === 'screen' ? 'publish-choose' : 'publish-turn-on';
+    setText(byId('allow', HTMLButtonElement), t(words));
   }
 
   #showMutes() {
@@ -356,10 +400,10 @@ class Studio {
   }
 
   #showDevices() {
-    this.#fill('camera', 'videoinput', [['', 'Default camera']]);
+    this.#fill('camera', 'videoinput', [['', t('publish-default-camera')]]);
     this.#fill('microphone', 'audioinput', [
-      ['', 'Default microphone'],
-      ['none', 'No microphone'],
+      ['', t('publish-default-microphone')],
+      ['none', t('publish-no-microphone')],
     ]);
   }
 
@@ -373,7 +417,10 @@ class Studio {
     const wanted = select.value || select.dataset.wanted || '';
     const found = this.#sources.devices
       .filter((device) => device.kind === kind && device.deviceId !== 'default')
-      .map(({ deviceId, label }, index) => /** @type {[string, string]} */ ([deviceId, label || `${id} ${index + 1}`]));
+      .map(({ deviceId, label }, index) => {
+        const text = label || t(`publish-nth-${id}`, { number: index + 1 });
+        return /** @type {[string, string]} */ ([deviceId, text]);
+      });
     select.replaceChildren(...[...fixed, ...found].map(([value, text]) => h('option', { value }, text)));
     select.value = [...fixed, ...found].some(([value]) => value === wanted) ? wanted : '';
   }
@@ -388,30 +435,39 @@ class Studio {
     const viewers = byId('viewers', HTMLElement);
     const broadcast = this.#feed.find(this.#name);
     viewers.hidden = this.#state !== 'live' || !broadcast;
-    if (broadcast) viewers.replaceChildren(icon('eye'), plural(broadcast.viewers, 'viewer'));
+    if (broadcast) viewers.replaceChildren(icon('eye'), t('viewers', { count: broadcast.viewers }));
   }
 
   async #showFigures() {
     const peer = this.#client?.peer;
     if (!peer) return;
     const { video, audio, rtt } = await this.#sampler.sample(peer, 'outbound-rtp');
+    await this.#acknowledged.read(peer);
+    this.#showState();
     const settled = this.#liveSince > 0 && Date.now() - this.#liveSince > SETTLE;
     const rows = [
       ...(video
         ? [
-            ['Picture', `${video.width} × ${video.height}, ${Math.round(video.fps)} fps`],
-            ['Video', `${video.codec} · ${bitrateText(video.bitrate)}`],
+            [
+              'publish-picture',
+              t('publish-picture-size', {
+                width: String(video.width),
+                height: String(video.height),
+                fps: Math.round(video.fps),
+              }),
+            ],
+            ['stats-video', `${video.codec} · ${bitrateText(video.bitrate)}`],
           ]
         : []),
-      ...(audio ? [['Sound', `${audio.codec} · ${bitrateText(audio.bitrate)}`]] : []),
+      ...(audio ? [['publish-sound', `${audio.codec} · ${bitrateText(audio.bitrate)}`]] : []),
       ...(video?.limited && settled
-        ? [['Limited by', video.limited === 'cpu' ? 'a busy computer' : 'a slow network']]
+        ? [['publish-limited', t(video.limited === 'cpu' ? 'publish-limited-cpu' : 'publish-limited-network')]]
         : []),
-      ['Lost packets', String((video?.lost ?? 0) + (audio?.lost ?? 0))],
-      ...(rtt === null ? [] : [['Round trip', `${Math.round(rtt)} ms`]]),
+      ['publish-lost', String((video?.lost ?? 0) + (audio?.lost ?? 0))],
+      ...(rtt === null ? [] : [['stats-trip', `${Math.round(rtt)} ms`]]),
     ];
     byId('figures', HTMLElement).replaceChildren(
-      ...rows.flatMap(([term, text]) => [h('dt', {}, term), h('dd', {}, text)]),
+      ...rows.flatMap(([term, text]) => [h('dt', {}, t(term)), h('dd', {}, text)]),
     );
   }
 
@@ -462,7 +518,9 @@ function askForName() {
   const form = byId('name-form', HTMLFormElement);
   const input = byId('name', HTMLInputElement);
   byId('naming', HTMLElement).hidden = false;
-  input.focus();
+  document.title = t('publish-page-title');
+  input.value = newName();
+  input.select();
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     const name = input.value.trim();
@@ -471,16 +529,12 @@ function askForName() {
       return;
     }
     input.setAttribute('aria-invalid', 'true');
-    setText(
-      byId('name-hint', HTMLElement),
-      name
-        ? 'Only letters, digits, dots, dashes and underscores, and no leading dot.'
-        : 'Give your broadcast a name first.',
-    );
+    setText(byId('name-hint', HTMLElement), t(name ? 'name-wrong' : 'name-missing'));
     input.focus();
   });
 }
 
+translatePage();
 fillIcons();
 enableCopyButtons();
 const name = nameFromPath('publish');

@@ -2,6 +2,7 @@
 
 import { byId, durationText, setText } from './dom.js';
 import { at } from './site.js';
+import { t } from './words.js';
 
 /** How often the page asks, in milliseconds. */
 const EVERY = 5_000;
@@ -21,8 +22,7 @@ async function lastRefusal(name, token) {
     const { time, detail, user_agent } = await response.json();
     if (!time) return '';
     const ago = durationText(Math.max(0, Date.now() - Date.parse(time)));
-    const who = user_agent ? `“${user_agent}”` : 'A publisher';
-    return `${who} was refused ${ago} ago: ${detail}.`;
+    return t('refused', { who: user_agent || t('refused-publisher'), time: ago, detail });
   } catch {
     return ''; // shown when the server can be reached again
   }

@@ -1,7 +1,7 @@
 /** Where this server is, whatever path a proxy has put before it. */
 
 /** The address of the list of broadcasts: `https://example.org/`, or `https://example.org/live/`. */
-export const ROOT = new URL('..', import.meta.url);
+export const ROOT = new URL(import.meta.url.replace(/(v\/[^/]+\/)?js\/[^/]*$/, ''));
 
 /**
  * An address on this server.

@@ -1,6 +1,7 @@
 /** Camera, microphone and screen: opening, switching and losing them. */
 
 import { CaptureError, captureProblem } from './media-errors.js';
+import { t } from './words.js';
 
 /**
  * What the user has chosen.
@@ -12,15 +13,15 @@ import { CaptureError, captureProblem } from './media-errors.js';
  * @property {Preset} preset
  */
 
-/** @typedef {{id: string, label: string, width: number, height: number, fps: number, bitrate: number}} Preset */
+/** @typedef {{id: string, width: number, height: number, fps: number, bitrate: number}} Preset */
 
 /** @type {Preset[]} */
 export const PRESETS = [
-  { id: '1080p60', label: '1080p, 60 fps, 6 Mb/s', width: 1920, height: 1080, fps: 60, bitrate: 6_000_000 },
-  { id: '1080p', label: '1080p, 30 fps, 4.5 Mb/s', width: 1920, height: 1080, fps: 30, bitrate: 4_500_000 },
-  { id: '720p', label: '720p, 30 fps, 2.5 Mb/s', width: 1280, height: 720, fps: 30, bitrate: 2_500_000 },
-  { id: '480p', label: '480p, 30 fps, 1 Mb/s', width: 854, height: 480, fps: 30, bitrate: 1_000_000 },
-  { id: '360p', label: '360p, 25 fps, 0.5 Mb/s', width: 640, height: 360, fps: 25, bitrate: 500_000 },
+  { id: '1080p60', width: 1920, height: 1080, fps: 60, bitrate: 6_000_000 },
+  { id: '1080p', width: 1920, height: 1080, fps: 30, bitrate: 4_500_000 },
+  { id: '720p', width: 1280, height: 720, fps: 30, bitrate: 2_500_000 },
+  { id: '480p', width: 854, height: 480, fps: 30, bitrate: 1_000_000 },
+  { id: '360p', width: 640, height: 360, fps: 25, bitrate: 500_000 },
 ];
 
 /**
@@ -104,7 +105,7 @@ export class Sources extends EventTarget {
         return this.#take(await navigator.mediaDevices.getUserMedia({ video, audio })); // one permission prompt for both
       } catch (error) {
         if (error instanceof Error && error.name === 'NotAllowedError') {
-          problems.push(CaptureError.from(error, 'camera and microphone'));
+          problems.push(CaptureError.from(error, 'both'));
           return;
         }
       }
@@ -158,10 +159,10 @@ export class Sources extends EventTarget {
       if (track !== this.video && track !== this.#microphone) return; // we closed it
       const detail =
         thing === 'screen'
-          ? new CaptureError('Screen sharing has ended', 'Choose what to send next.', undefined, 'screen-ended')
+          ? new CaptureError(t('screen-ended'), t('screen-ended-hint'), undefined, 'screen-ended')
           : new CaptureError(
-              `The ${thing} was disconnected`,
-              'Connect it again or choose another one.',
+              t('device-unplugged', { thing: t(`thing-${thing}`) }),
+              t('device-unplugged-hint'),
               undefined,
               `${thing}-gone`,
             );

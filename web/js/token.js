@@ -6,6 +6,7 @@
  */
 
 import { h, setText } from './dom.js';
+import { t } from './words.js';
 
 /** @typedef {'publish'|'watch'} Purpose */
 
@@ -27,7 +28,7 @@ export function pageToken(purpose) {
   if (given === null) return stored(purpose);
   address.searchParams.delete('token');
   history.replaceState(history.state, '', address);
-  keep(purpose, given);
+  keepToken(purpose, given);
   return given;
 }
 
@@ -41,7 +42,7 @@ function stored(purpose) {
 }
 
 /** @param {Purpose} purpose @param {string} token */
-function keep(purpose, token) {
+export function keepToken(purpose, token) {
   try {
     sessionStorage.setItem(`aerial-token-${purpose}`, token);
   } catch {
@@ -55,7 +56,7 @@ export class TokenForm {
     'id': 'token',
     'type': 'password',
     'autocomplete': 'off',
-    'maxlength': '256',
+    'maxlength': '4096',
     'aria-describedby': 'token-hint',
     'required': true,
   });
@@ -63,11 +64,11 @@ export class TokenForm {
   /** The element to put into the page. */
   element = h(
     'form',
-    { 'class': 'panel token', 'aria-label': 'Token', 'hidden': true, 'novalidate': true },
-    h('label', { for: 'token' }, 'Token'),
+    { 'class': 'panel token', 'aria-label': t('token'), 'hidden': true, 'novalidate': true },
+    h('label', { for: 'token' }, t('token')),
     this.#input,
     this.#hint,
-    h('button', { class: 'button primary', type: 'submit' }, 'Continue'),
+    h('button', { class: 'button primary', type: 'submit' }, t('token-continue')),
   );
 
   /**
@@ -82,7 +83,7 @@ export class TokenForm {
         this.#input.focus();
         return;
       }
-      keep(purpose, token);
+      keepToken(purpose, token);
       this.hide();
       onToken(token);
     });

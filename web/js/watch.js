@@ -1,13 +1,20 @@
 /** The page `/watch/{name}`. With `?embed=1` it is only the player, for frames. */
 
 import { BroadcastFeed, codecsText, nameFromPath, stalledText, transcodingText } from './broadcasts.js';
-import { byId, durationText, enableCopyButtons, fillIcons, plural, setText } from './dom.js';
+import { byId, durationText, enableCopyButtons, fillIcons, setText } from './dom.js';
 import { AerialPlayer } from './player.js';
+import { mayBeThere } from './readiness.js';
+import { ShareSheet } from './share.js';
 import { ROOT, at } from './site.js';
-import { TokenForm, pageToken, wantsToken } from './token.js';
+import { read, store } from './storage.js';
+import { keepToken, pageToken } from './token.js';
+import { t, translatePage } from './words.js';
+
+const THEATRE_KEY = 'aerial-theatre';
 
 const name = nameFromPath('watch');
-const embedded = new URLSearchParams(location.search).get('embed') === '1';
+const parameters = new URLSearchParams(location.search);
+const embedded = parameters.get('embed') === '1';
 const path = encodeURIComponent(name);
 const player = byId('player', AerialPlayer);
 const badge = byId('badge', HTMLElement);
@@ -18,82 +25,92 @@ const stalled = byId('stalled', HTMLElement);
 const transcoding = byId('transcoding', HTMLElement);
 const token = pageToken('watch');
 const feed = new BroadcastFeed(token, { name, polls: embedded });
-const tokenForm = new TokenForm('watch', (token) => {
-  feed.token = token;
-  player.setAttribute('token', token);
-  player.client?.retry(); // even if it is the same token
-});
 
 function showFacts() {
   const broadcast = feed.find(name);
   const live = player.state === 'live';
   const slate = broadcast?.state === 'slate';
-  setText(badge, slate ? 'Paused' : live ? 'Live' : broadcast?.state === 'live' ? 'On air' : 'Off air');
-  badge.classList.toggle('live', live && !slate);
+  const gone =
+    feed.connected && (broadcast?.state === 'stale' || (broadcast?.state === 'waiting' && !broadcast.on_demand));
+  const state = slate ? 'paused' : live && !gone ? 'live' : broadcast?.state === 'live' ? 'on-air' : 'off-air';
+  setText(badge, t(`watch-${state}`));
+  badge.classList.toggle('live', live && !slate && !gone);
   badge.classList.toggle('slate', slate);
   viewers.hidden = !broadcast;
-  setText(viewers, broadcast ? `${plural(broadcast.viewers, 'viewer')}` : '');
-  if (broadcast) player.setAttribute('viewers', String(broadcast.viewers));
-  else player.removeAttribute('viewers');
-  const codecs = codecsText(broadcast);
-  tracks.hidden = codecs === '';
-  setText(tracks, codecs);
-  const stopped = stalledText(broadcast);
-  stalled.hidden = stopped === '';
-  setText(stalled, stopped);
-  const made = transcodingText(broadcast);
-  transcoding.hidden = made === '';
-  setText(transcoding, made === '' ? '' : `Transcoded: ${made}`);
+  setText(viewers, broadcast ? t('viewers', { count: broadcast.viewers }) : '');
+  player.viewers = broadcast ? broadcast.viewers : null;
+  // Without news, the player believes what it sees.
+  player.broadcast = feed.connected && broadcast ? broadcast : undefined;
+  for (const [element, text] of /** @type {const} */ ([
+    [tracks, codecsText(broadcast)],
+    [stalled, stalledText(broadcast)],
+    [transcoding, transcodingText(broadcast)],
+  ])) {
+    element.hidden = text === '';
+    setText(element, element === transcoding && text ? t('transcoded', { what: text }) : text);
+  }
   showSince();
 }
 
 function showSince() {
   const started = Date.parse(feed.find(name)?.started ?? '');
   since.hidden = Number.isNaN(started);
-  if (!since.hidden) setText(since, `on air for ${durationText(Date.now() - started)}`);
+  if (!since.hidden) setText(since, t('watch-since', { time: durationText(Date.now() - started) }));
 }
 
-function describe() {
-  document.title = `${name} - Aerial`;
-  setText(byId('title', HTMLElement), name);
-  setText(byId('link', HTMLElement), at(`watch/${path}`));
-  setText(
-    byId('snippet-frame', HTMLElement),
-    `<iframe src="${at(`watch/${path}`)}?embed=1" width="960" height="540"\n  allow="autoplay; fullscreen; picture-in-picture" title="${name}"></iframe>`,
-  );
-  setText(
-    byId('snippet-element', HTMLElement),
-    `<script type="module" src="${at('js/player.js')}"></script>\n<aerial-player src="${at(`whep/${path}`)}" label="${name}"></aerial-player>`,
-  );
+/** @param {boolean} on */
+function showTheatre(on) {
+  document.documentElement.classList.toggle('theatre', on);
 }
 
 function start() {
   document.documentElement.classList.toggle('embed', embedded);
-  document.body.classList.add('ready');
+  translatePage();
   fillIcons();
   enableCopyButtons();
-  describe();
-  player.setAttribute('label', name);
-  if (token) player.setAttribute('token', token);
-  player.setAttribute('src', at(`whep/${path}`));
-  player.after(tokenForm.element);
-  player.addEventListener('statechange', () => {
-    showFacts();
-    const error = player.client?.error;
-    if (error && wantsToken(error)) tokenForm.ask(error.words, error.kind);
-    else tokenForm.hide();
+  document.title = t('watch-page-title', { name });
+  const title = byId('title', HTMLElement);
+  setText(title, name);
+  if (embedded) {
+    title.classList.add('unseen');
+    player.before(title);
+  }
+  const share = new ShareSheet(name);
+  byId('share', HTMLButtonElement).addEventListener('click', () => share.open());
+  byId('keys', HTMLButtonElement).addEventListener('click', () => player.toggleKeys());
+  player.label = name;
+  player.token = token;
+  player.ready = () => mayBeThere(feed, name);
+  if (parameters.get('muted') === '1') player.muted = true;
+  if (parameters.get('controls') === 'off') player.controls = 'off';
+  if (!embedded) {
+    player.theatre = read(THEATRE_KEY) === 'on' ? 'on' : 'off';
+    showTheatre(player.theatre === 'on');
+    player.addEventListener('theatre', () => {
+      store(THEATRE_KEY, player.theatre);
+      showTheatre(player.theatre === 'on');
+    });
+  }
+  player.addEventListener('statechange', showFacts);
+  player.addEventListener('token', (event) => {
+    const { detail } = /** @type {CustomEvent<string>} */ (event);
+    keepToken('watch', detail);
+    feed.token = detail;
   });
+  feed.addEventListener('connection', showFacts);
   feed.addEventListener('broadcasts', () => {
     showFacts();
     // Do not wait for the next attempt once the broadcast has started.
     if (['live', 'slate'].includes(feed.find(name)?.state ?? '') && player.state === 'waiting') player.client?.retry();
   });
   feed.start();
+  player.src = at(`whep/${path}`);
+  showFacts();
   setInterval(showSince, 1_000);
   document.addEventListener('keydown', (event) => {
     if (
       !event.composedPath().includes(player) &&
-      !(event.target instanceof Element && event.target.closest('a, button, summary, pre'))
+      !(event.target instanceof Element && event.target.closest('a, button, summary, pre, dialog'))
     )
       player.onKey(event);
   });

@@ -145,6 +145,21 @@ export class WhepClient extends Client {
     this.dispatchEvent(new CustomEvent('stream', { detail: { stream } }));
   }
 
+  /**
+   * Asks for one of a simulcast publisher's layers.
+   * @param {string} rid Empty: the server chooses.
+   */
+  async selectLayer(rid) {
+    const section = this.peer?.getTransceivers().find(({ receiver }) => receiver.track.kind === 'video')?.mid;
+    if (!this.sessionUrl || !section) return;
+    const { token } = this.settings;
+    await fetch(`${this.sessionUrl}/layer`, {
+      method: rid ? 'POST' : 'DELETE',
+      headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) },
+      body: rid ? JSON.stringify({ mediaId: section, rid }) : undefined,
+    });
+  }
+
   async stop() {
     await super.stop();
     this.stream = null;

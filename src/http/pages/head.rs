@@ -1,0 +1,155 @@
+//! What a page says about itself: where its files are, and what others show of it.
+
+use std::fmt::Write as _;
+
+use crate::plan::Name;
+
+/// Where a page has what is written here.
+const MARK: &str = "<!-- head -->";
+/// The root in the addresses of pages that may be at any depth.
+const ROOT: &str = "{root}";
+/// Folders whose files have the version in their addresses.
+const VERSIONED: [&str; 2] = ["js/", "css/"];
+/// How pages refer to the root.
+const ROOTS: [&str; 3] = ["", "../", ROOT];
+/// Size of the picture that others show, in pixels.
+pub(super) const CARD: Size = Size {
+    width: 1200,
+    height: 630,
+};
+
+pub(super) struct Size {
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+/// The server as a client reaches it: scheme, authority and perhaps a path, without a slash at the end.
+pub(in crate::http) struct Site<'a>(pub(in crate::http) &'a str);
+
+impl Site<'_> {
+    /// An address on this server, as text of an attribute.
+    pub(super) fn attribute(&self, path: &str) -> String {
+        escape(&format!("{}/{path}", self.0))
+    }
+}
+
+/// Where a page is.
+pub(super) struct Place<'a> {
+    /// Folders above it.
+    pub(super) depth: usize,
+    /// The version of its files, if they stay as they are.
+    pub(super) version: Option<&'a str>,
+    /// The broadcast that it shows.
+    pub(super) broadcast: Option<Name>,
+}
+
+impl Place<'_> {
+    /// The page's text with all that depends on its place.
+    pub(super) fn complete(&self, page: &str, site: &Site<'_>) -> String {
+        let mut page = page.to_owned();
+        if let Some(version) = self.version {
+            for folder in VERSIONED {
+                for root in ROOTS {
+                    let plain = format!("\"{root}{folder}");
+                    page = page.replace(&plain, &format!("\"{root}v/{version}/{folder}"));
+                }
+            }
+        }
+        let root = match self.depth {
+            0 => "./".to_owned(),
+            depth => "../".repeat(depth),
+        };
+        page.replace(ROOT, &root)
+            .replace(MARK, &self.describe(site))
+    }
+
+    /// For pages and messengers that show what a link leads to (Open Graph, oEmbed).
+    fn describe(&self, site: &Site<'_>) -> String {
+        let (title, kind, address) = match &self.broadcast {
+            Some(name) => (name.as_str(), "video.other", format!("watch/{name}")),
+            None => ("Aerial", "website", String::new()),
+        };
+        let description = match &self.broadcast {
+            Some(name) => format!("Watch {name} live, with less than a second of delay."),
+            None => "Live broadcasts with less than a second of delay.".to_owned(),
+        };
+        let Size { width, height } = CARD;
+        let (url, picture) = (site.attribute(&address), site.attribute("card.png"));
+        let mut head = format!(
+            r#"<meta name="description" content="{description}" />
+    <meta property="og:site_name" content="Aerial" />
+    <meta property="og:type" content="{kind}" />
+    <meta property="og:title" content="{title}" />
+    <meta property="og:description" content="{description}" />
+    <meta property="og:url" content="{url}" />
+    <meta property="og:image" content="{picture}" />
+    <meta property="og:image:width" content="{width}" />
+    <meta property="og:image:height" content="{height}" />
+    <meta name="twitter:card" content="summary_large_image" />"#
+        );
+        if self.broadcast.is_some() {
+            let of = super::oembed::encoded(&format!("{}/{address}", site.0));
+            let oembed = site.attribute(&format!("oembed?url={of}"));
+            // Writing to a String cannot fail.
+            let _ = write!(
+                head,
+                "\n    <link rel=\"alternate\" type=\"application/json+oembed\" href=\"{oembed}\" title=\"{title}\" />"
+            );
+        }
+        head
+    }
+}
+
+/// Text in an attribute: the host in a request may be anything.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = r#"<!-- head --><a href="{root}">x</a>
+        <link href="../css/a.css"><link href="css/a.css"><script src="{root}js/a.js"></script>"#;
+
+    #[test]
+    fn files_have_the_version_in_their_addresses() {
+        let place = |depth, version| Place {
+            depth,
+            version,
+            broadcast: None,
+        };
+        let page = place(2, Some("7")).complete(PAGE, &Site("https://a"));
+        for part in [
+            "href=\"../v/7/css/a.css\"",
+            "href=\"v/7/css/a.css\"",
+            "src=\"../../v/7/js/a.js\"",
+            "href=\"../../\"",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        let page = place(0, None).complete(PAGE, &Site("https://a"));
+        assert!(page.contains("href=\"./\"") && page.contains("href=\"../css/a.css\""));
+    }
+
+    #[test]
+    fn a_broadcast_is_described_to_others() {
+        let place = Place {
+            depth: 1,
+            version: None,
+            broadcast: Name::new("demo"),
+        };
+        let page = place.complete(PAGE, &Site("https://a\"><b"));
+        for part in [
+            "og:title\" content=\"demo\"",
+            "og:url\" content=\"https://a&quot;&gt;&lt;b/watch/demo\"",
+            "og:image\" content=\"https://a&quot;&gt;&lt;b/card.png\"",
+            "/oembed?url=https%3A%2F%2Fa%22%3E%3Cb%2Fwatch%2Fdemo\"",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+    }
+}

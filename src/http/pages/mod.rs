@@ -1,0 +1,310 @@
+//! Pages and what belongs to them, from the binary or from a folder.
+
+mod compression;
+mod files;
+mod head;
+mod oembed;
+
+use std::path::Path;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use warp::reply::Response;
+
+use self::{compression::Compression, files::Files, head::Place};
+pub(super) use self::{head::Site, oembed::answer as oembed};
+use super::{
+    Options,
+    headers::PERMISSIONS_POLICY,
+    origins::origin,
+    preconditions::is_known,
+    problem::Problem,
+    reply::{empty, set, with_body},
+    request::HttpRequest,
+};
+use crate::plan::Name;
+
+/// What a page may do that asks for camera, microphone or screen.
+const CAPTURES: &str = "camera=(self), microphone=(self), display-capture=(self), geolocation=(), \
+                        midi=(), payment=(), usb=()";
+/// What other pages may do.
+const CAPTURES_NOTHING: &str = "camera=(), microphone=(), display-capture=(), geolocation=(), \
+                                midi=(), payment=(), usb=()";
+/// Cached, but checked again each time: a new server brings new pages at once.
+const CHECKED: &str = "no-cache";
+/// An address with the version of the pages in it never gets other content.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// The page for addresses that lead nowhere.
+const MISSING: &str = "missing.html";
+
+/// Where pages come from.
+pub(super) struct Pages {
+    files: Files,
+    compression: Compression,
+    /// What the built-in pages may load and contact, as a Content-Security-Policy.
+    policy: String,
+}
+
+/// A file as its address names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FilePath<'a> {
+    /// Below the folder of the pages.
+    pub(super) path: &'a str,
+    /// The version of the pages that it belongs to, if the address has one.
+    pub(super) version: Option<&'a str>,
+}
+
+/// The parts of a request that matter here. Without its body it can be shared between threads.
+pub(super) struct PageRequest<'a> {
+    method: &'a Method,
+    path: &'a str,
+    query: &'a str,
+    headers: &'a HeaderMap,
+    /// Whether the page is for a frame.
+    is_embedded: bool,
+}
+
+impl<'a> From<&'a HttpRequest> for PageRequest<'a> {
+    fn from(request: &'a HttpRequest) -> Self {
+        Self {
+            method: &request.method,
+            path: &request.path,
+            query: &request.query,
+            headers: &request.headers,
+            is_embedded: request.parameter("embed") == Some("1"),
+        }
+    }
+}
+
+impl PageRequest<'_> {
+    fn header(&self, name: &HeaderName) -> &str {
+        let value = self.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// What is sent, before it is compressed.
+struct Content {
+    status: StatusCode,
+    file: files::File,
+    cached: &'static str,
+}
+
+impl Pages {
+    pub(super) fn new(options: &Options) -> Self {
+        // URLs at which the pages may find sessions, besides this server itself.
+        let servers = [
+            &options.public_url,
+            &options.redirect_publishers,
+            &options.redirect_viewers,
+        ];
+        let servers = servers.into_iter().flatten().filter_map(|url| origin(url));
+        let connect: Vec<_> = std::iter::once("'self'".to_owned())
+            .chain(servers)
+            .collect();
+        let connect = connect.join(" ");
+        // Pages of the operator's own may need more: they can state a policy in a meta element.
+        let policy = if options.web.is_some() {
+            String::new()
+        } else {
+            format!(
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+                 media-src 'self' blob: mediastream:; connect-src {connect}; manifest-src 'self'; \
+                 base-uri 'none'; form-action 'self'; "
+            )
+        };
+        Self {
+            files: Files::new(options.web.clone()),
+            compression: Compression::default(),
+            policy,
+        }
+    }
+
+    /// Serves a file. The router lets only harmless paths through: no `..`, nothing hidden.
+    pub(super) async fn answer(
+        &self,
+        wanted: FilePath<'_>,
+        request: &PageRequest<'_>,
+        site: &Site<'_>,
+    ) -> Result<Response, Problem> {
+        let file = self.files.read(wanted.path).await?;
+        let mut file = file.ok_or_else(|| Problem::not_found("page"))?;
+        if is_page(wanted.path) {
+            file = self.complete(&file, wanted.path, request, site);
+        }
+        let is_current = wanted.version.is_some() && wanted.version == self.files.version();
+        let content = Content {
+            status: StatusCode::OK,
+            file,
+            cached: if is_current { IMMUTABLE } else { CHECKED },
+        };
+        Ok(self.reply(content, wanted.path, request).await)
+    }
+
+    /// What a browser gets at an address that leads nowhere: the page of the broadcast with this name, or one that
+    /// says so. Programs get the problem.
+    pub(super) async fn missing(
+        &self,
+        request: &PageRequest<'_>,
+        site: &Site<'_>,
+    ) -> Result<Response, Problem> {
+        let problem = || Problem::not_found("resource");
+        if !is_person(request) {
+            return Err(problem());
+        }
+        if let Some(target) = watch_page(request.path) {
+            return Ok(moved(
+                StatusCode::TEMPORARY_REDIRECT,
+                &target,
+                request.query,
+            ));
+        }
+        let file = self.files.read(MISSING).await?.ok_or_else(problem)?;
+        let content = Content {
+            status: StatusCode::NOT_FOUND,
+            file: self.complete(&file, MISSING, request, site),
+            cached: CHECKED,
+        };
+        Ok(self.reply(content, MISSING, request).await)
+    }
+
+    /// A page with what depends on its address.
+    fn complete(
+        &self,
+        file: &files::File,
+        path: &str,
+        request: &PageRequest<'_>,
+        site: &Site<'_>,
+    ) -> files::File {
+        let name = request.path.rsplit('/').next().and_then(Name::new);
+        let place = Place {
+            depth: request.path.matches('/').count().saturating_sub(1),
+            version: self.files.version(),
+            broadcast: if path == "watch.html" { name } else { None },
+        };
+        files::File::of_text(place.complete(&String::from_utf8_lossy(&file.content), site))
+    }
+
+    async fn reply(&self, content: Content, path: &str, request: &PageRequest<'_>) -> Response {
+        let kind = content_type(path);
+        let packed = compression::is_worthwhile(&kind)
+            .then(|| compression::wanted(request.header(&header::ACCEPT_ENCODING)));
+        let coding = packed.flatten();
+        let etag = match coding {
+            Some(coding) => content.file.etag_of(coding.name()),
+            None => content.file.etag.clone(),
+        };
+        let is_current = content.status == StatusCode::OK && is_known(request.headers, &etag);
+        let mut response = if is_current {
+            empty(StatusCode::NOT_MODIFIED)
+        } else {
+            let body = match coding {
+                Some(coding) => {
+                    let kept = !is_page(path);
+                    self.compression.pack(&content.file, coding, kept).await
+                }
+                None => content.file.content,
+            };
+            with_body(content.status, &kind, body)
+        };
+        if let Some(coding) = coding {
+            set(&mut response, &header::CONTENT_ENCODING, coding.name());
+        }
+        if packed.is_some() {
+            let vary = HeaderValue::from_static("Accept-Encoding");
+            response.headers_mut().append(header::VARY, vary);
+        }
+        set(&mut response, &header::ETAG, &etag);
+        set(&mut response, &header::CACHE_CONTROL, content.cached);
+        if is_page(path) {
+            self.protect(&mut response, path, request);
+        }
+        response
+    }
+
+    /// Only the player may be framed; a page on which one click goes live, never.
+    fn protect(&self, response: &mut Response, path: &str, request: &PageRequest<'_>) {
+        let framed = path == "watch.html" && request.is_embedded;
+        let ancestors = if framed { "*" } else { "'none'" };
+        let policy = format!("{}frame-ancestors {ancestors}", self.policy);
+        set(response, &header::CONTENT_SECURITY_POLICY, &policy);
+        // Its address may hold a token.
+        set(response, &header::REFERRER_POLICY, "same-origin");
+        let captures = if path == "publish.html" {
+            CAPTURES
+        } else {
+            CAPTURES_NOTHING
+        };
+        set(response, &PERMISSIONS_POLICY, captures);
+    }
+}
+
+/// Sends a browser to an address relative to the one that it asked for.
+pub(super) fn moved(status: StatusCode, target: &str, query: &str) -> Response {
+    let mut response = empty(status);
+    let question = if query.is_empty() { "" } else { "?" };
+    let location = format!("{target}{question}{query}");
+    set(&mut response, &header::LOCATION, &location);
+    response
+}
+
+/// Whether somebody reads the reply in a browser, as far as one can tell.
+fn is_person(request: &PageRequest<'_>) -> bool {
+    let reads = [Method::GET, Method::HEAD].contains(request.method);
+    reads && request.header(&header::ACCEPT).contains("text/html")
+}
+
+/// `/NAME` and `/NAME/`, relative to themselves, with the page that their readers look for.
+fn watch_page(path: &str) -> Option<String> {
+    let path = path.strip_prefix('/')?;
+    match path.strip_suffix('/') {
+        Some(name) => Name::new(name).map(|name| format!("../watch/{name}")),
+        None => Name::new(path).map(|name| format!("watch/{name}")),
+    }
+}
+
+fn is_page(path: &str) -> bool {
+    Path::new(path).extension() == Some("html".as_ref())
+}
+
+/// The media type of a file, by its name.
+fn content_type(path: &str) -> String {
+    let guess = mime_guess::from_path(path).first_or_octet_stream();
+    if guess.type_() == mime_guess::mime::TEXT {
+        format!("{guess}; charset=utf-8")
+    } else {
+        guess.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_of_the_pages() {
+        for (path, expected) in [
+            ("index.html", "text/html; charset=utf-8"),
+            ("js/whip.js", "text/javascript; charset=utf-8"),
+            ("css/a.css", "text/css; charset=utf-8"),
+            ("favicon.svg", "image/svg+xml"),
+            ("pause.png", "image/png"),
+            ("favicon.ico", "image/x-icon"),
+            ("manifest.webmanifest", "application/manifest+json"),
+            ("js/unknown", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_lead_to_their_pages() {
+        let leads = |path| watch_page(path);
+        assert_eq!(leads("/demo").as_deref(), Some("watch/demo"));
+        assert_eq!(leads("/demo/").as_deref(), Some("../watch/demo"));
+        for path in ["/", "//", "/a/b", "/.x", "/whip", "/a%20b"] {
+            assert_eq!(leads(path), None, "{path}");
+        }
+    }
+}
