@@ -41,6 +41,7 @@
 //! | `fanout` | frames to viewers, on both engines |
 //! | `peer` | what both directions share: SDP, SRTP, the UDP port, sessions |
 //! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
+//! | `stream` | the frames of a track, for the pipelines that take them |
 //! | `media` | frames, codecs and their bit streams; a leaf |
 //! | `client` | the addresses of clients; a leaf |
 //! | `quota` | how many of something each client holds; a leaf |
@@ -114,6 +115,7 @@ mod plan;
 mod quota;
 mod resources;
 mod server;
+mod stream;
 mod testing;
 
 /// What the integration tests use besides the program itself.

@@ -17,8 +17,8 @@ use crate::{
     fanout,
     media::Kind,
     peer::End,
-    pipeline::{EncodedStream, EncodedStreams},
     plan::{PipelineFile, Plan},
+    stream::{EncodedStream, EncodedStreams},
 };
 
 /// Something for the actor to do. Sessions are identified by their public number.

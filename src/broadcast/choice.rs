@@ -11,7 +11,7 @@ use self::misfit::Misfit;
 use crate::{
     media::{Codec, Kind},
     peer::sdp::Offer,
-    pipeline::Demands,
+    stream::Demands,
 };
 
 /// The public name of the original: what the publisher sends, unchanged.

@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use super::{slot::RunId, tracks::BroadcastTracks};
 use crate::{
     awake,
-    fanout::Rendition,
     ingest::{LayerSink, Sinks},
     media::{ByKind, Codec, Frame, FrameSink, Kind, recovery},
-    pipeline::{EncodedStream, EncodedStreams, TrackOutlet, TrackSinks},
+    pipeline::{TrackOutlet, TrackSinks},
+    stream::{EncodedStream, EncodedStreams, StreamWriter},
 };
 
 /// Largest frame in bytes. A keyframe of a 4K picture has about one million.
@@ -72,6 +72,23 @@ pub(super) struct Gate {
     frames: AtomicU64,
 }
 
+/// Where the frames that pass go.
+struct Target {
+    /// To viewers.
+    rendition: FrameSink,
+    /// To pipelines.
+    stream: Option<StreamWriter>,
+}
+
+impl Target {
+    fn push(&self, frame: Frame) {
+        if let Some(stream) = &self.stream {
+            stream.push(&frame);
+        }
+        (self.rendition)(frame);
+    }
+}
+
 impl Gate {
     pub(super) fn new(input: InputId) -> Arc<Self> {
         Arc::new(Self {
@@ -123,7 +140,11 @@ impl Gate {
             let nowhere = || Arc::new(|_| ()) as FrameSink;
             let track = tracks.of(kind).filter(|track| track.layers.is_empty());
             track.map_or_else(nowhere, |track| {
-                self.sink(kind, track.codec, &track.rendition, reports.clone())
+                let target = Target {
+                    rendition: track.rendition.sink(),
+                    stream: streams.of(kind).map(EncodedStream::writer),
+                };
+                self.sink(kind, track.codec, target, reports.clone())
             })
         };
         let mut layers = Vec::new();
@@ -135,10 +156,12 @@ impl Gate {
             // Pipelines do not handle layers: they get the best one.
             let stream = streams.video.as_ref().map(EncodedStream::layered);
             for layer in &track.layers {
-                let rendition = &layer.rendition;
+                let target = Target {
+                    rendition: layer.rendition.sink(),
+                    stream: stream.as_ref().map(EncodedStream::writer),
+                };
                 let outlet = TrackOutlet {
-                    frames: self.sink(Kind::Video, track.codec, rendition, reports.clone()),
-                    stream: stream.clone(),
+                    frames: self.sink(Kind::Video, track.codec, target, reports.clone()),
                     transcode: false,
                 };
                 layers.push(LayerSink {
@@ -152,7 +175,6 @@ impl Gate {
             tracks: TrackSinks {
                 video: of(Kind::Video),
                 audio: of(Kind::Audio),
-                streams: streams.clone(),
                 transcode: false,
             },
         }
@@ -162,11 +184,10 @@ impl Gate {
         self: &Arc<Self>,
         kind: Kind,
         codec: Option<Codec>,
-        rendition: &Rendition,
+        target: Target,
         reports: mpsc::Sender<MediaEvent>,
     ) -> FrameSink {
         let gate = Arc::clone(self);
-        let next = rendition.sink();
         let expected = codec.map_or_else(OnceLock::new, OnceLock::from);
         let (started, reported) = (AtomicBool::new(false), AtomicBool::new(false));
         let (complained, told) = (AtomicBool::new(false), reports.clone());
@@ -202,7 +223,7 @@ impl Gate {
             }
             if started.load(Ordering::Relaxed) {
                 gate.pass(kind);
-                next(frame);
+                target.push(frame);
                 if begins {
                     report(MediaEvent::Started { input, kind, codec });
                 }

@@ -27,8 +27,8 @@ use super::{
 use crate::{
     media::{Codec, Kind},
     peer::End,
-    pipeline::{Demands, EncodedStream, EncodedStreams},
     plan::{Name, PipelineFile, Plan},
+    stream::{Demands, EncodedStream, EncodedStreams},
 };
 
 /// The rendition pipelines and what they make.

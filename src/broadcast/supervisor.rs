@@ -22,10 +22,11 @@ use crate::{
     media::{Codec, Kind},
     peer::End,
     pipeline::{
-        self, EncodedStreams, Event, Job, PipelineRole, TrackOutlet, TrackSinks, Variables, hangs,
+        self, Event, Job, PipelineRole, TrackOutlet, TrackSinks, Variables, hangs,
         job::{JobFigures, JobSetup},
     },
     plan::Name,
+    stream::EncodedStreams,
 };
 
 /// Longest start of a pipeline; network sources and outputs connect in this time.
@@ -181,9 +182,11 @@ impl Run {
             }
             Work::Renditions { inputs, made } => {
                 let outlet = |made: &Made| {
-                    let frames = made.rendition.sink();
-                    let mut outlet = TrackOutlet::new(move |frame| frames(frame));
-                    outlet.stream = Some(made.stream.clone());
+                    let (frames, stream) = (made.rendition.sink(), made.stream.writer());
+                    let mut outlet = TrackOutlet::new(move |frame| {
+                        stream.push(&frame);
+                        frames(frame);
+                    });
                     outlet.transcode = true;
                     (made.sink.clone(), outlet)
                 };
@@ -275,6 +278,7 @@ impl Run {
                         self.report(kind, &format!("{kind}_{name}"), codec).await;
                     }
                     Some(Event::Track(kind, codec)) => self.report(kind, kind.name(), codec).await,
+                    Some(Event::Transcoded { appsink, from }) => self.note_origin(&appsink, &from),
                     Some(Event::Stalled) => {
                         self.tell(|snapshot| snapshot.health.state = Activity::Stalled);
                         return RunOutcome::Failed(FailureCode::Stalled, self.stalled());
@@ -350,6 +354,26 @@ impl Run {
         };
         // Err: the actor is gone, and stops this task.
         let _ = self.reports.send(report).await;
+    }
+
+    /// Notes what the media of an appsink is transcoded from.
+    fn note_origin(&self, appsink: &str, from: &str) {
+        let stream = match &self.start.work {
+            Work::Source(input) => {
+                let mut kinds = Kind::ALL.into_iter();
+                let kind = kinds.find(|kind| kind.name() == appsink);
+                kind.and_then(|kind| input.streams.of(kind))
+            }
+            Work::Renditions { made, .. } => {
+                let mut made = made.iter();
+                let made = made.find(|made| made.sink == appsink);
+                made.map(|made| &made.stream)
+            }
+            Work::Output { .. } => None,
+        };
+        if let Some(stream) = stream {
+            stream.set_origin(from);
+        }
     }
 
     fn force_keyframes(&self, job: &Job) {

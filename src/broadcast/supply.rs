@@ -26,8 +26,8 @@ use super::{
 use crate::{
     media::{Codec, Kind},
     peer::End,
-    pipeline::{Demands, EncodedStream, EncodedStreams},
     plan::Plan,
+    stream::{Demands, EncodedStream, EncodedStreams},
 };
 
 /// Media is flowing if its last frame is at most this old.

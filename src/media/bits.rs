@@ -60,11 +60,26 @@ impl<'a> Bits<'a> {
         let mut zeros = 0;
         while self.one()? == 0 {
             zeros += 1;
-            if zeros > 24 {
-                return None; // nothing that is read here is so large
+            if zeros > 31 {
+                return None; // larger than 32 bits
             }
         }
         Some((1 << zeros) - 1 + self.take(zeros)?)
+    }
+
+    /// A signed Exp-Golomb code (H.264 §9.1.1).
+    pub(super) fn signed_exp_golomb(&mut self) -> Option<i64> {
+        let code = i64::from(self.exp_golomb()?);
+        Some(if code % 2 == 0 {
+            -code / 2
+        } else {
+            (code + 1) / 2
+        })
+    }
+
+    /// The bytes that have not been read, from the current one on.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.bytes
     }
 }
 
@@ -87,6 +102,11 @@ mod tests {
         let read: Vec<_> = (0..5).filter_map(|_| bits.exp_golomb()).collect();
         assert_eq!(read, [0, 1, 2, 3, 4]);
         assert_eq!(Bits::plain(&[0; 8]).exp_golomb(), None);
+        let largest = [0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(Bits::plain(&largest).exp_golomb(), Some(u32::MAX - 1));
+        let mut bits = Bits::plain(&[0b1010_0110, 0b0100_0010, 0b1000_0000]);
+        let signed: Vec<_> = (0..5).filter_map(|_| bits.signed_exp_golomb()).collect();
+        assert_eq!(signed, [0, 1, -1, 2, -2]);
         assert_eq!(Bits::plain(&[]).exp_golomb(), None);
     }
 }

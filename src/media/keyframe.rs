@@ -5,7 +5,7 @@
 //! start.
 
 use super::{
-    Codec,
+    Codec, format,
     nal::{self, Separation, UnitKind},
     obu,
 };
@@ -18,7 +18,11 @@ pub fn in_payloads<'a>(codec: Codec, mut payloads: impl Iterator<Item = &'a [u8]
             let first = payloads.find_map(|payload| nal::first_slice(codec, payload));
             first == Some(UnitKind::StartingSlice)
         }
-        Codec::Vp8 => payloads.next().and_then(vp8_payload).unwrap_or(false),
+        Codec::Vp8 => payloads
+            .next()
+            .and_then(format::vp8_frame)
+            .and_then(|frame| frame.first())
+            .is_some_and(|&first| vp8_starts(first)),
         Codec::Vp9 => payloads.next().is_some_and(vp9_payload),
         Codec::Av1 => payloads.next().is_some_and(obu::begins_sequence),
     }
@@ -66,26 +70,6 @@ const fn vp9_starts(first: u8) -> bool {
         (first & 0b1000 != 0, first & 0b0100 != 0)
     };
     first & 0b1100_0000 == MARKER && !existing && !inter
-}
-
-/// The key frame flag behind the payload descriptor (RFC 7741 §4.2, §4.3).
-fn vp8_payload(payload: &[u8]) -> Option<bool> {
-    let mut bytes = payload.iter().copied();
-    let first = bytes.next()?;
-    let starts_frame = first & 0x17 == 0x10; // S set, partition 0
-    if first & 0x80 != 0 {
-        let extended = bytes.next()?;
-        if extended & 0x80 != 0 && bytes.next()? & 0x80 != 0 {
-            bytes.next()?; // second byte of the picture id
-        }
-        if extended & 0x40 != 0 {
-            bytes.next()?; // TL0PICIDX
-        }
-        if extended & 0x30 != 0 {
-            bytes.next()?; // TID, KEYIDX
-        }
-    }
-    Some(starts_frame && vp8_starts(bytes.next()?))
 }
 
 /// Not predicted from other pictures, and the beginning of a frame (RFC 9628 §4.2).

@@ -5,6 +5,7 @@
 
 mod bits;
 mod codec;
+pub mod format;
 mod frame;
 pub mod keyframe;
 mod kind;

@@ -97,6 +97,31 @@ pub(super) fn begins_sequence(payload: &[u8]) -> bool {
     matches!(payload, [header, ..] if header & 8 != 0)
 }
 
+/// The body of the sequence header in an RTP payload that begins a coded video sequence (AV1 RTP
+/// §4.4): it is the first OBU, or follows a temporal delimiter.
+pub(super) fn sequence_in_payload(payload: &[u8]) -> Option<&[u8]> {
+    let (&header, mut rest) = payload.split_first()?;
+    let elements = header >> 4 & 3;
+    if !begins_sequence(payload) {
+        return None;
+    }
+    for index in 1..=2 {
+        let element = if index == elements {
+            rest
+        } else {
+            let length = leb128(&mut rest)?;
+            let (element, tail) = rest.split_at_checked(length)?;
+            rest = tail;
+            element
+        };
+        let obu = obus(element).next()?;
+        if obu.obu_type == SEQUENCE_HEADER {
+            return Some(obu.body);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

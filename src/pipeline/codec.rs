@@ -130,6 +130,14 @@ impl Elements {
 
     /// The elements that turn the encoded stream into RTP packets: parser, caps filter, payloader.
     pub(crate) fn packetizer(&self) -> Result<Vec<gst::Element>, Error> {
+        let mut chain = self.parser()?;
+        let (factory, properties) = self.payloader;
+        chain.push(elements::make(factory, properties)?);
+        Ok(chain)
+    }
+
+    /// The elements that complete the encoded stream: parser, caps filter. None if it needs none.
+    pub(crate) fn parser(&self) -> Result<Vec<gst::Element>, Error> {
         let mut chain = Vec::new();
         if let Some((factory, properties)) = self.parser {
             chain.push(elements::make(factory, properties)?);
@@ -137,19 +145,25 @@ impl Elements {
         if let Some(caps) = self.parsed {
             chain.push(elements::make("capsfilter", &[("caps", caps)])?);
         }
-        let (factory, properties) = self.payloader;
-        chain.push(elements::make(factory, properties)?);
         Ok(chain)
     }
 
-    /// The elements that turn RTP packets into the encoded stream: depayloader, caps filter.
+    /// The elements that turn a publisher's RTP packets into the encoded stream: depayloader, caps
+    /// filter.
     pub(crate) fn depayloader(&self) -> Result<Vec<gst::Element>, Error> {
-        let (factory, properties) = self.depayloader;
-        let depayloader = elements::make(factory, properties)?;
-        if let (Some(pad), Some(codec)) = (depayloader.static_pad("sink"), self.codec()) {
+        let chain = self.frame_depayloader()?;
+        let pad = chain.first().and_then(|first| first.static_pad("sink"));
+        if let (Some(pad), Some(codec)) = (pad, self.codec()) {
             tidy::tidy_pad(&pad, codec);
         }
-        let mut chain = vec![depayloader];
+        Ok(chain)
+    }
+
+    /// As [`Elements::depayloader`], for the payloads of a [`crate::media::Frame`], which need no
+    /// tidying up.
+    pub(crate) fn frame_depayloader(&self) -> Result<Vec<gst::Element>, Error> {
+        let (factory, properties) = self.depayloader;
+        let mut chain = vec![elements::make(factory, properties)?];
         if let Some(caps) = self.depayed {
             chain.push(elements::make("capsfilter", &[("caps", caps)])?);
         }

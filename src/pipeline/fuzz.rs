@@ -5,7 +5,7 @@ use std::time::Duration;
 use gstreamer as gst;
 
 use super::{framing::FrameAssembler, tidy, timestamps};
-use crate::media::{Codec, keyframe, nal::Separation, order, rtp};
+use crate::media::{Codec, format, keyframe, nal::Separation, order, rtp};
 
 const CODECS: [Codec; 6] = [
     Codec::H264,
@@ -35,9 +35,11 @@ pub(crate) fn packets(data: &[u8]) {
     }
     for codec in CODECS {
         keyframe::in_payloads(codec, packets_of(data));
+        order::in_payloads(codec, packets_of(data));
+        format::in_payloads(codec, std::iter::once(data));
         for separation in [Separation::StartCodes, Separation::Lengths] {
             keyframe::in_frame(codec, separation, data);
-            order::is_reordered(codec, separation, data);
+            format::in_frame(codec, separation, data);
         }
         let mut frames = FrameAssembler::new(codec);
         tidy::look(codec, &packets);

@@ -6,7 +6,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::{EncodedStream, Error, codec, keyframe_request, packetizer};
+use super::{Error, codec, keyframe_request, packetizer};
 use crate::media::{Codec, Frame, Kind};
 
 /// Buffers that may wait in an appsink that sets no limit itself: they are taken at once.
@@ -23,19 +23,21 @@ const TRANSCODER_VIDEO: &str = "decodebin name=first ! videoconvert ! deinterlac
     ! x264enc tune=zerolatency speed-preset=superfast bitrate=2500 key-int-max=60 bframes=0 \
     ! capsfilter name=last caps=video/x-h264,profile=constrained-baseline";
 
+/// Is told what media type is transcoded.
+type TranscodingBegins = Box<dyn Fn(&str) + Send>;
+
 /// Takes everything that an appsink receives. `deliver` is called with each frame on a streaming
-/// thread; the encoded stream goes to `stream`. The packetizer is created when the first buffer shows
-/// the codec. With `transcode`, media that no browser plays is first transcoded to Opus or H.264.
+/// thread. The packetizer is created when the first buffer shows the codec. With `transcode`, media
+/// that no browser plays is first transcoded to Opus or H.264.
 pub(crate) fn take(
     sink: &gst_app::AppSink,
     kind: Kind,
-    stream: Option<EncodedStream>,
-    transcode: bool,
+    transcode: Option<TranscodingBegins>,
     deliver: impl FnMut(Frame) + Send + 'static,
 ) {
     if sink.caps().is_none_or(|caps| caps.is_any()) {
         let mut caps = codec::accepted(kind);
-        if transcode {
+        if transcode.is_some() {
             caps.merge(codec::foreign(kind));
         }
         sink.set_caps(Some(&caps));
@@ -46,7 +48,6 @@ pub(crate) fn take(
     sink.set_enable_last_sample(false);
     let intake = Intake {
         kind,
-        stream,
         transcode,
         deliver: Some(Box::new(deliver)),
         chain: None,
@@ -71,8 +72,7 @@ pub(crate) fn take(
 /// An appsink's media, and where it goes.
 struct Intake {
     kind: Kind,
-    stream: Option<EncodedStream>,
-    transcode: bool,
+    transcode: Option<TranscodingBegins>,
     /// `None` once the chain is created.
     deliver: Option<Box<dyn FnMut(Frame) + Send>>,
     chain: Option<Chain>,
@@ -92,6 +92,13 @@ struct Encoding {
 struct Format {
     caps: gst::Caps,
     segment: gst::Segment,
+}
+
+impl Format {
+    fn media_type(&self) -> &str {
+        let name = self.caps.structure(0).map(gst::StructureRef::name);
+        name.map_or("?", |name| name.as_str())
+    }
 }
 
 /// A packetizer, with a transcoder before it if need be.
@@ -134,7 +141,12 @@ impl Intake {
             none => {
                 let deliver = self.deliver.take();
                 let deliver = deliver.ok_or_else(|| fail("no second packetizer".to_owned()))?;
-                let chain = Chain::new(sink, encoding, self.stream.as_ref(), format, deliver);
+                if encoding.transcoded
+                    && let Some(begins) = &self.transcode
+                {
+                    begins(format.media_type());
+                }
+                let chain = Chain::new(sink, encoding, format, deliver);
                 *none = Some(chain.map_err(|error| fail(error.to_string()))?);
             }
         }
@@ -149,12 +161,11 @@ impl Intake {
                 codec,
                 transcoded: false,
             }),
-            None => (self.transcode && codec::foreign(self.kind).can_intersect(caps)).then(|| {
-                Encoding {
+            None => (self.transcode.is_some() && codec::foreign(self.kind).can_intersect(caps))
+                .then(|| Encoding {
                     codec: codec::instead_of_foreign(self.kind),
                     transcoded: true,
-                }
-            }),
+                }),
         }
     }
 
@@ -172,12 +183,11 @@ impl Chain {
     fn new(
         sink: &gst_app::AppSink,
         encoding: Encoding,
-        stream: Option<&EncodedStream>,
         format: Format,
         deliver: Box<dyn FnMut(Frame) + Send>,
     ) -> Result<Self, Error> {
         let codec = encoding.codec;
-        let packetizer = packetizer::bin(codec, stream, deliver)?;
+        let packetizer = packetizer::bin(codec, deliver)?;
         // one pipeline may have several
         packetizer.set_property("name", format!("packetizer-{}", sink.name()));
         let failed = |error: glib::BoolError| Error::Failed(error.to_string());
@@ -189,12 +199,8 @@ impl Chain {
         packetizer.sync_state_with_parent().map_err(failed)?;
         let mut first = packetizer.clone();
         if encoding.transcoded {
-            let name = format.caps.structure(0).map(gst::StructureRef::name);
-            let from = name.map_or("?", |name| name.as_str());
+            let from = format.media_type();
             tracing::info!(sink = %sink.name(), from, to = %codec, "transcoding a source's media");
-            if let Some(stream) = stream {
-                stream.set_origin(from);
-            }
             let transcoder = transcoder(codec.kind())?;
             transcoder.set_property("name", format!("transcoder-{}", sink.name()));
             parent.add(&transcoder).map_err(failed)?;

@@ -42,7 +42,6 @@ pub(crate) mod restart;
 mod role;
 pub(crate) mod running;
 mod source;
-pub mod stream;
 #[cfg(test)]
 mod tests;
 mod tidy;
@@ -63,7 +62,6 @@ pub use redact::{redact, remember};
 pub use role::PipelineRole;
 pub(crate) use running::{hanging_pipelines, hangs};
 pub use source::Source;
-pub use stream::{Demands, EncodedStream, EncodedStreams};
 pub use variables::Variables;
 
 use crate::media::{Codec, Kind};
@@ -81,6 +79,13 @@ pub enum Event {
         name: String,
         /// How it is encoded.
         codec: Codec,
+    },
+    /// The media of an appsink is transcoded, because no browser plays it.
+    Transcoded {
+        /// The appsink's name.
+        appsink: String,
+        /// The media type that it receives.
+        from: String,
     },
     /// Media goes in, but nothing has come out for the time limit. The pipeline still runs.
     Stalled,

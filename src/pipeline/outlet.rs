@@ -1,17 +1,14 @@
-//! Where a pipeline's media goes: frames to viewers, the encoded stream to other pipelines.
+//! Where a pipeline's frames go.
 
 use std::{fmt, sync::Arc};
 
-use super::{EncodedStream, EncodedStreams};
 use crate::media::{Frame, FrameSink, Kind};
 
-/// Where the frames and the encoded stream of one track or rendition go.
+/// Where the frames of one track or rendition go.
 #[derive(Clone)]
 pub struct TrackOutlet {
     /// Takes the frames.
     pub frames: FrameSink,
-    /// Takes the encoded stream, if other pipelines may use it.
-    pub stream: Option<EncodedStream>,
     /// Whether media that no browser plays is transcoded to Opus or H.264; otherwise it is an error.
     pub transcode: bool,
 }
@@ -21,7 +18,6 @@ impl TrackOutlet {
     pub fn new(frames: impl Fn(Frame) + Send + Sync + 'static) -> Self {
         Self {
             frames: Arc::new(frames),
-            stream: None,
             transcode: false,
         }
     }
@@ -29,8 +25,8 @@ impl TrackOutlet {
 
 impl fmt::Debug for TrackOutlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outlet")
-            .field("stream", &self.stream)
+        f.debug_struct("TrackOutlet")
+            .field("transcode", &self.transcode)
             .finish_non_exhaustive()
     }
 }
@@ -43,20 +39,16 @@ pub struct TrackSinks {
     pub video: FrameSink,
     /// Takes the frames of the audio track.
     pub audio: FrameSink,
-    /// Take the encoded media, for renditions and outputs.
-    pub streams: EncodedStreams,
     /// See [`TrackOutlet::transcode`].
     pub transcode: bool,
 }
 
 impl TrackSinks {
-    /// Sinks for frames only, without encoded streams.
+    /// Sinks for both tracks; nothing is transcoded.
     pub fn new(video: FrameSink, audio: FrameSink) -> Self {
-        let streams = EncodedStreams::default();
         Self {
             video,
             audio,
-            streams,
             transcode: false,
         }
     }
@@ -69,11 +61,10 @@ impl TrackSinks {
         }
     }
 
-    /// Frames and stream of one track.
+    /// The outlet of one track.
     pub fn outlet(&self, kind: Kind) -> TrackOutlet {
         TrackOutlet {
             frames: Arc::clone(self.of(kind)),
-            stream: self.streams.of(kind).cloned(),
             transcode: self.transcode,
         }
     }

@@ -8,19 +8,13 @@ use std::sync::{Mutex, PoisonError};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{
-    Error, access_unit, clock, codec,
-    framing::FrameAssembler,
-    restart,
-    stream::{self, EncodedStream},
-};
+use super::{Error, access_unit, clock, codec, framing::FrameAssembler, restart};
 use crate::media::{Codec, Frame};
 
 /// A bin with one pad, `sink`, that takes a stream of this codec and calls `deliver` with each
-/// frame on the streaming thread: it must not block. The parsed stream also goes to `stream`.
+/// frame on the streaming thread: it must not block.
 pub(crate) fn bin(
     codec: Codec,
-    stream: Option<&EncodedStream>,
     deliver: impl FnMut(Frame) + Send + 'static,
 ) -> Result<gst::Bin, Error> {
     let chain = codec::elements(codec).packetizer()?;
@@ -28,9 +22,6 @@ pub(crate) fn bin(
         let pad = element.and_then(|element| element.static_pad(name));
         pad.ok_or_else(|| Error::Failed(format!("packetizer for {codec}: no pad {name}")))
     };
-    if let Some(stream) = stream {
-        stream::tap_pad(&pad(chain.last(), "sink")?, stream, codec);
-    }
     take(&pad(chain.last(), "src")?, codec, deliver);
     restart::gate_pad(&pad(chain.first(), "sink")?, codec);
     access_unit::join_pad(&pad(chain.first(), "sink")?, codec);
@@ -94,7 +85,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_waits_in_a_pipeline_that_is_being_stopped() {
         crate::pipeline::init().unwrap();
-        let bin = bin(Codec::Opus, None, |_| ()).unwrap();
+        let bin = bin(Codec::Opus, |_| ()).unwrap();
         set_state(&bin, gst::State::Paused, LIMIT).await.unwrap();
         let pad = gst::Pad::builder(gst::PadDirection::Src).build();
         pad.set_active(true).unwrap();

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,11 +12,13 @@ use tokio::{
 };
 
 use super::{
-    EncodedStream, EncodedStreams, Error, Event, Job, PipelineRole, Source, TrackOutlet,
-    TrackSinks, Variables,
+    Error, Event, Job, PipelineRole, Source, TrackOutlet, TrackSinks, Variables,
     job::{self, JobSetup},
 };
-use crate::media::{FrameSink, Kind};
+use crate::{
+    media::{FrameSink, Kind},
+    stream::{EncodedStream, EncodedStreams},
+};
 
 /// The test media: like a browser's, with a keyframe every second.
 const TEST_MEDIA: &str = "
@@ -51,24 +54,26 @@ impl TestMedia {
     /// As [`TestMedia::start`].
     pub async fn start_as(text: &str) -> Result<Self, Error> {
         let streams = EncodedStreams::from_fn(|kind| Some(EncodedStream::new(kind, || ())));
-        let nowhere: FrameSink = std::sync::Arc::new(|_| ());
-        let mut sinks = TrackSinks::new(nowhere.clone(), nowhere);
-        sinks.streams = streams.clone();
+        let sinks = into_streams(&streams);
         let (sender, mut events) = mpsc::channel(4);
         let source = Source::start("test media", text, sinks, sender).await?;
         let tracks = Kind::ALL
             .into_iter()
             .filter(|kind| text.contains(&format!("name={kind}")))
             .count();
-        for _ in 0..tracks {
+        let mut begun = 0;
+        while begun < tracks {
             let limit = MEDIA_TIMEOUT;
             let event = tokio::time::timeout(limit, events.recv()).await;
             let event = event.map_err(|_| Error::Timeout {
                 step: "starting test media",
                 limit,
             })?;
-            if let Some(Event::Failed(reason)) = event {
-                return Err(Error::Failed(reason));
+            match event {
+                Some(Event::Track(..)) => begun += 1,
+                Some(Event::Failed(reason)) => return Err(Error::Failed(reason)),
+                Some(_) => {}
+                None => return Err(Error::Failed("the test media has ended".to_owned())),
             }
         }
         Ok(Self { source, streams })
@@ -78,6 +83,19 @@ impl TestMedia {
     pub async fn stop(self) {
         self.source.stop().await;
     }
+}
+
+/// Sinks that write into streams.
+pub(super) fn into_streams(streams: &EncodedStreams) -> TrackSinks {
+    let sink = |kind| {
+        let writer = streams.of(kind).map(EncodedStream::writer);
+        Arc::new(move |frame| {
+            if let Some(writer) = &writer {
+                writer.push(&frame);
+            }
+        }) as FrameSink
+    };
+    TrackSinks::new(sink(Kind::Video), sink(Kind::Audio))
 }
 
 /// An event of a file on trial.

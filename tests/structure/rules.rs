@@ -14,7 +14,12 @@ const LINES: &[(&str, &[&str])] = &[
     ("awake", &[]),
     // How many lines of the log strangers can cause.
     ("notices", &["media"]),
-    ("pipeline", &["awake", "media", "notices", "resources"]),
+    // The frames of a track, for pipelines.
+    ("stream", &["awake", "media"]),
+    (
+        "pipeline",
+        &["awake", "media", "notices", "resources", "stream"],
+    ),
     ("peer", &["awake", "media", "peer::sdp"]),
     ("peer::sdp", &["media"]),
     (
@@ -87,6 +92,7 @@ const LINES: &[(&str, &[&str])] = &[
             "plan",
             "quota",
             "resources",
+            "stream",
         ],
     ),
     // The configuration's content: data that every room may know.
@@ -160,6 +166,7 @@ const ALL: &[&str] = &[
     "plan",
     "quota",
     "resources",
+    "stream",
     "testing",
 ];
 /// Libraries by prefix of their names, and the only parts that may name them.

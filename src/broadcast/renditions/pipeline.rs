@@ -14,8 +14,9 @@ use crate::{
     fanout,
     media::{Codec, Kind},
     peer::End,
-    pipeline::{self, EncodedStream, EncodedStreams, PipelineRole, Variables, codec_of_appsink},
+    pipeline::{self, PipelineRole, Variables, codec_of_appsink},
     plan::{Name, Plan},
+    stream::{EncodedStream, EncodedStreams},
 };
 
 /// The name of what is shown while nobody publishes.

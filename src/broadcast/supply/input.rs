@@ -18,7 +18,7 @@ use crate::{
         tracks::BroadcastTracks,
     },
     media::{Codec, Kind},
-    pipeline::EncodedStreams,
+    stream::EncodedStreams,
 };
 
 /// How long to wait for a source's other tracks after the first.

@@ -96,7 +96,6 @@ fn build(
     keyframe_request::watch(&pad, move |_| keyframe_wanted());
     restart::announce_flagged(&pad);
     let mut announced = false;
-    let stream = outlet.stream;
     let frames = outlet.frames;
     let deliver = move |frame: crate::media::Frame| {
         let track = Event::Track(codec.kind(), frame.codec);
@@ -105,7 +104,7 @@ fn build(
     };
     let mut chain = vec![source.clone().upcast()];
     chain.extend(codec::elements(codec).depayloader()?);
-    chain.push(packetizer::bin(codec, stream.as_ref(), deliver)?.upcast());
+    chain.push(packetizer::bin(codec, deliver)?.upcast());
     pipeline.add_many(&chain).map_err(failed)?;
     gst::Element::link_many(&chain).map_err(failed)?;
     Ok((pipeline, source))

@@ -161,6 +161,7 @@ async fn pass_on(mut reported: mpsc::Receiver<pipeline::Event>, events: mpsc::Se
             }
             pipeline::Event::Ended
             | pipeline::Event::Rendition { .. }
+            | pipeline::Event::Transcoded { .. }
             | pipeline::Event::Stalled
             | pipeline::Event::Resumed
             | pipeline::Event::Reshaped => continue,

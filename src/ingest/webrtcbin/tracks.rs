@@ -149,9 +149,8 @@ impl ReceivedTracks {
         let funnel = elements::make("funnel", &[])?;
         let mut chain = vec![funnel.clone()];
         chain.extend(codec::elements(codec).depayloader()?);
-        let stream = self.sinks.streams.of(codec.kind());
         let deliver = self.deliver(codec.kind());
-        chain.push(packetizer::bin(codec, stream, deliver)?.upcast());
+        chain.push(packetizer::bin(codec, deliver)?.upcast());
         pipeline.add_many(&chain).map_err(failed)?;
         gst::Element::link_many(&chain).map_err(failed)?;
         for element in chain.iter().rev() {

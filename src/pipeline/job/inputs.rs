@@ -1,22 +1,30 @@
 //! The appsrc elements of a job, and the streams they are attached to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tracing::Instrument as _;
 
 use super::{
+    feed::{Feed, TapCounters, TapLimits},
     figures::InputFigures,
     fit,
     meters::{BufferMeter, Meters},
 };
 use crate::{
+    awake,
     media::Kind,
-    pipeline::{
-        EncodedStreams, Error, keyframe_request,
-        stream::{Attachment, EncodedStream, TapCounters, TapLimits},
-    },
+    pipeline::{Error, Event, keyframe_request},
+    stream::{EncodedStream, EncodedStreams, Subscription},
 };
 
 /// Media that may wait before renditions: they lag by this much.
@@ -27,12 +35,18 @@ const OUTPUT_QUEUE: Duration = Duration::from_secs(10);
 /// How late media may reach an output whose appsrc sets no `min-latency`: muxers wait that long for a
 /// track that lags behind the other.
 const OUTPUT_LATENCY: gst::ClockTime = gst::ClockTime::from_seconds(1);
+/// How long the last frames may take to reach their appsrc when a job is stopped.
+const DETACH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The appsrc elements of a job.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inputs {
     list: Vec<JobInput>,
-    limits: Option<TapLimits>,
+    limits: TapLimits,
+    /// One for each appsrc that has a stream.
+    feeding: JoinSet<()>,
+    /// Becomes true when they are to end.
+    detached: watch::Sender<bool>,
 }
 
 /// One appsrc.
@@ -42,8 +56,9 @@ struct JobInput {
     source: gst_app::AppSrc,
     /// Counts what has left the appsrc.
     taken: Arc<BufferMeter>,
-    attachment: Option<Attachment>,
-    stream: Arc<std::sync::OnceLock<EncodedStream>>,
+    /// Once it is attached.
+    counters: Option<Arc<TapCounters>>,
+    stream: Arc<OnceLock<EncodedStream>>,
 }
 
 impl Inputs {
@@ -78,7 +93,7 @@ impl Inputs {
                 kind,
                 source,
                 taken,
-                attachment: None,
+                counters: None,
                 stream,
             });
         }
@@ -93,15 +108,20 @@ impl Inputs {
         };
         Ok(Self {
             list,
-            limits: Some(limits),
+            limits,
+            feeding: JoinSet::new(),
+            detached: watch::Sender::new(false),
         })
     }
 
-    /// Connects each appsrc to its stream, or ends it if there is none.
-    pub(super) fn attach(&mut self, streams: &EncodedStreams) -> Result<(), Error> {
-        let Some(limits) = self.limits else {
-            return Ok(());
-        };
+    /// Connects each appsrc to its stream, or ends it if there is none. `events` gets the failure of
+    /// an input.
+    pub(super) fn attach(
+        &mut self,
+        pipeline: &gst::Pipeline,
+        streams: &EncodedStreams,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(), Error> {
         for input in &mut self.list {
             let Some(stream) = streams.of(input.kind) else {
                 end(&input.source);
@@ -109,18 +129,28 @@ impl Inputs {
             };
             // Err: already set; it is attached only once.
             let _ = input.stream.set(stream.clone());
-            let attachment = stream.attach(&input.source, limits);
-            input.attachment = Some(attachment.ok_or_else(|| {
+            let subscription = stream.subscribe().ok_or_else(|| {
                 Error::Failed(format!("too many pipelines take the {} track", input.kind))
-            })?);
+            })?;
+            let feed = Feed::new(pipeline, &input.source, stream, &subscription, self.limits);
+            input.counters = Some(Arc::clone(feed.counters()));
+            let supplying = supply(
+                feed,
+                subscription,
+                self.detached.subscribe(),
+                events.clone(),
+            );
+            self.feeding.spawn(supplying.in_current_span());
         }
         Ok(())
     }
 
-    /// Detaches every appsrc from its stream.
-    pub(super) fn detach(&mut self) {
-        for input in &mut self.list {
-            input.attachment = None;
+    /// Detaches every appsrc from its stream. What has been sent by then is still queued.
+    pub(super) async fn detach(&mut self) {
+        self.detached.send_replace(true);
+        let ended = async { while self.feeding.join_next().await.is_some() {} };
+        if awake::timeout(DETACH_TIMEOUT, ended).await.is_err() {
+            tracing::warn!(limit = ?DETACH_TIMEOUT, "an input does not end");
         }
     }
 
@@ -149,7 +179,7 @@ impl Inputs {
 
 impl JobInput {
     fn counters(&self) -> Option<Arc<TapCounters>> {
-        self.attachment.as_ref().map(Attachment::counters)
+        self.counters.clone()
     }
 
     fn figures(&self) -> InputFigures {
@@ -167,6 +197,27 @@ impl JobInput {
     }
 }
 
+/// Feeds an appsrc until its stream ends, or it is detached.
+async fn supply(
+    mut feed: Feed,
+    mut subscription: Subscription,
+    mut detached: watch::Receiver<bool>,
+    events: mpsc::Sender<Event>,
+) {
+    loop {
+        let next = tokio::select! {
+            next = subscription.next() => next,
+            _ = detached.wait_for(|detached| *detached) => subscription.try_next(),
+        };
+        let Some(frame) = next else { return };
+        if let Err(error) = feed.push(&frame) {
+            // Err: the receiver is gone.
+            let _ = events.send(Event::Failed(error.to_string())).await;
+            return;
+        }
+    }
+}
+
 fn end(source: &gst_app::AppSrc) {
     if source.end_of_stream().is_err() {
         tracing::debug!(source = %source.name(), "already ended");
@@ -174,7 +225,7 @@ fn end(source: &gst_app::AppSrc) {
 }
 
 /// Forwards to the publisher the keyframe requests of a decoder that has lost data.
-fn pass_requests(pad: &gst::Pad, stream: &Arc<std::sync::OnceLock<EncodedStream>>) {
+fn pass_requests(pad: &gst::Pad, stream: &Arc<OnceLock<EncodedStream>>) {
     let stream = Arc::clone(stream);
     keyframe_request::watch(pad, move |_| {
         if let Some(stream) = stream.get() {

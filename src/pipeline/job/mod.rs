@@ -1,11 +1,12 @@
 //! A running pipeline text: source, renditions or output.
 //!
-//! Its surface: encoded streams in, frames out through outlets, [`Event`]s, [`Control`], and figures as
+//! Its surface: streams of frames in, frames out through outlets, [`Event`]s, [`Control`], and figures as
 //! plain data. A job ends with its pipeline; restarts are decided elsewhere. A job that fails or stalls
 //! reports it and disturbs nothing else.
 
 mod adjust;
 mod control;
+mod feed;
 mod figures;
 mod fit;
 mod flood;
@@ -37,14 +38,14 @@ use tokio::sync::{mpsc, watch as channel};
 
 use self::{flood::Flood, meters::Meters, watch::Progress};
 use super::{
-    EncodedStream, EncodedStreams, Error, Event, PipelineRole, TrackOutlet, Variables, clock,
-    intake, keyframe_request, launch,
+    Error, Event, PipelineRole, TrackOutlet, Variables, clock, intake, keyframe_request, launch,
     running::{self, PipelineEnd, RunningPipeline},
     tidy,
 };
 use crate::{
     awake,
     media::{Frame, Kind},
+    stream::{EncodedStream, EncodedStreams},
 };
 
 /// How long a job may produce nothing, while media goes in, before it counts as stalled.
@@ -116,7 +117,7 @@ impl Job {
         let adjustables = declared(&setup.text)?.into();
         let stall = setup.stall;
         let streams = setup.inputs.clone();
-        let (parts, announce) = (role.clone(), events.clone());
+        let (parts, announce, failures) = (role.clone(), events.clone(), events.clone());
         let name = setup.name.clone();
         let build = move || build(&setup, &description, &parts, &announce);
         let (pipeline, meters, mut inputs) =
@@ -138,7 +139,9 @@ impl Job {
         };
         let mut running =
             RunningPipeline::start_again(pipeline, ready, events.clone(), event, loops).await?;
-        inputs.attach(&streams)?;
+        if let Some(pipeline) = running.pipeline() {
+            inputs.attach(pipeline, &streams, &failures)?;
+        }
         running.spawn(watch::run(progress(&meters, &inputs), stall, events));
         if is_source && let Some(pipeline) = running.pipeline() {
             let pipeline = pipeline.downgrade();
@@ -193,7 +196,7 @@ impl Job {
     /// Stops the pipeline and frees it, within a time limit. An output first writes what it holds,
     /// so that its files are complete.
     pub async fn stop(mut self) {
-        self.inputs.detach();
+        self.inputs.detach().await;
         if matches!(self.role, PipelineRole::Output { .. }) && !*self.over.borrow() {
             self.inputs.end();
             let over = self.over.wait_for(|over| *over);
@@ -333,6 +336,7 @@ impl Product<'_> {
             .unwrap_or_else(|| TrackOutlet::new(|_| ()));
         let (events, rendition) = (events.clone(), rendition.map(str::to_owned));
         let mut announced = None;
+        let transcoded = events.clone();
         let frames = outlet.frames;
         let mut flood = Some(Flood::new(kind, Instant::now()));
         let failing = sink.downgrade();
@@ -359,7 +363,17 @@ impl Product<'_> {
             }
             frames(frame);
         };
-        intake::take(&sink, kind, outlet.stream, outlet.transcode, deliver);
+        let began = move |from: &str| {
+            let event = Event::Transcoded {
+                appsink: name.clone(),
+                from: from.to_owned(),
+            };
+            if transcoded.try_send(event).is_err() {
+                tracing::debug!("nobody learns of a transcoded source");
+            }
+        };
+        let transcode = outlet.transcode.then(|| Box::new(began) as Box<_>);
+        intake::take(&sink, kind, transcode, deliver);
         Ok(())
     }
 }

@@ -10,12 +10,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::meters::BufferMeter;
-use crate::{
-    awake,
-    media::Kind,
-    pipeline::{Event, stream::TapCounters},
-};
+use super::{feed::TapCounters, meters::BufferMeter};
+use crate::{awake, media::Kind, pipeline::Event};
 
 /// How often the counters are checked.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -34,7 +30,7 @@ impl Progress {
     fn offered(&self) -> u64 {
         self.inputs
             .iter()
-            .map(|(_, counters)| counters.frames() + counters.dropped())
+            .map(|(_, counters)| counters.offered())
             .sum()
     }
 

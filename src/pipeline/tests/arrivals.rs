@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::super::{
-    EncodedStream, Job, PipelineRole, TrackOutlet, Variables, init, job::JobSetup, trial::TestMedia,
+    Job, PipelineRole, TrackOutlet, Variables, init, job::JobSetup, trial::TestMedia,
 };
 use crate::media::Kind;
 
@@ -67,21 +67,16 @@ async fn check(media: TestMedia) {
         for name in sinks {
             let frames = Arc::<AtomicU32>::default();
             let counter = Arc::clone(&frames);
-            let stream = EncodedStream::new(Kind::Video, || ());
-            let mut outlet = TrackOutlet::new(move |_| {
+            let outlet = TrackOutlet::new(move |_| {
                 counter.fetch_add(1, Relaxed);
             });
-            outlet.stream = Some(stream.clone());
             setup.outlets.insert(name.clone(), outlet);
-            made.push((name, frames, stream));
+            made.push((name, frames));
         }
         let (sender, mut events) = mpsc::channel(16);
         let job = Job::start(setup, sender).await.unwrap();
         let end = Instant::now() + LIMIT;
-        while made
-            .iter()
-            .any(|(_, frames, _)| frames.load(Relaxed) < FRAMES)
-        {
+        while made.iter().any(|(_, frames)| frames.load(Relaxed) < FRAMES) {
             let heard: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
             let failed = heard
                 .iter()
@@ -93,8 +88,8 @@ async fn check(media: TestMedia) {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        for (name, _, stream) in made {
-            let caps = stream.caps().unwrap();
+        for output in job.figures().outputs {
+            let (name, caps) = (output.name, output.caps.unwrap());
             for side in ["width", "height"] {
                 let (_, tail) = caps.split_once(&format!(" {side}=(int)")).unwrap();
                 let digits: String = tail.chars().take_while(char::is_ascii_digit).collect();

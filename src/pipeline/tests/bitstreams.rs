@@ -5,12 +5,19 @@ use gstreamer as gst;
 use gstreamer_app::AppSink;
 
 use crate::{
-    media::{Codec, keyframe, nal::Separation, order},
+    media::{Codec, format, keyframe, nal::Separation, order},
     pipeline::{init, launch},
 };
 
-/// An encoder's output for ten moving pictures, and whether the parser calls each a place to start.
-fn encoded(encoder: &str) -> Vec<(Vec<u8>, bool)> {
+/// What an encoder makes of ten moving pictures.
+struct Encoded {
+    frames: Vec<Vec<u8>>,
+    /// Whether the parser calls each a place to start.
+    starts: Vec<bool>,
+    caps: gst::Caps,
+}
+
+fn encoded(encoder: &str) -> Encoded {
     init().unwrap();
     let text = format!(
         "videotestsrc num-buffers=10 pattern=ball ! video/x-raw,width=160,height=120 \
@@ -20,16 +27,18 @@ fn encoded(encoder: &str) -> Vec<(Vec<u8>, bool)> {
     let sink = pipeline.by_name("sink").unwrap();
     let sink = sink.downcast::<AppSink>().unwrap();
     play(&pipeline, gst::State::Playing);
-    let samples = std::iter::from_fn(|| sink.pull_sample().ok());
-    let frames = samples
-        .map(|sample| {
-            let buffer = sample.buffer().unwrap();
-            let starts = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-            (buffer.map_readable().unwrap().to_vec(), starts)
-        })
-        .collect();
+    let samples: Vec<_> = std::iter::from_fn(|| sink.pull_sample().ok()).collect();
+    let buffers = || samples.iter().map(|sample| sample.buffer().unwrap());
+    let delta = |buffer: &gst::BufferRef| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+    let made = Encoded {
+        frames: buffers()
+            .map(|buffer| buffer.map_readable().unwrap().to_vec())
+            .collect(),
+        starts: buffers().map(|buffer| !delta(buffer)).collect(),
+        caps: samples.last().unwrap().caps_owned().unwrap(),
+    };
     play(&pipeline, gst::State::Null);
-    frames
+    made
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test has its own thread")]
@@ -56,11 +65,16 @@ fn b_frames_are_found() {
         } else {
             Codec::H264
         };
-        let frames = encoded(&format!("{encoder} ! {parser}"));
-        let found = frames
-            .iter()
-            .any(|(frame, _)| order::is_reordered(codec, Separation::of(frame), frame));
+        let Encoded { frames, .. } = encoded(&format!("{encoder} ! {parser}"));
+        let found = frames.iter().any(|frame| {
+            let units = Separation::of(frame).units(frame);
+            order::in_payloads(codec, units)
+        });
         assert_eq!(found, expected, "{encoder} ! {parser}");
+        let first = &frames[0];
+        let format = format::in_frame(codec, Separation::of(first), first).unwrap();
+        let reordered_max = format.reordered_max.unwrap();
+        assert_eq!(reordered_max > 0, expected, "{encoder} ! {parser}");
     }
 }
 
@@ -94,15 +108,63 @@ fn keyframes_are_found() {
             Codec::Av1,
         ),
     ] {
-        let frames = encoded(&encoder);
+        let Encoded { frames, starts, .. } = encoded(&encoder);
         let found: Vec<_> = frames
             .iter()
-            .map(|(frame, _)| keyframe::in_frame(codec, Separation::of(frame), frame))
+            .map(|frame| keyframe::in_frame(codec, Separation::of(frame), frame))
             .collect();
-        let said: Vec<_> = frames.iter().map(|(_, starts)| Some(*starts)).collect();
+        let said: Vec<_> = starts.into_iter().map(Some).collect();
         assert_eq!(found, said, "{encoder}");
         assert!(
             found.len() == 10 && found.iter().filter(|starts| **starts == Some(true)).count() > 1
         );
+    }
+}
+
+/// The choice of renditions compares these names.
+#[test]
+fn profiles_levels_and_sizes_are_those_of_the_parsers() {
+    let h264 = |format: &str, profile: &str| {
+        let encoder = "videoconvert ! video/x-raw,format={format} ! x264enc speed-preset=ultrafast";
+        let encoder = encoder.replace("{format}", format);
+        (
+            Codec::H264,
+            format!("{encoder} ! video/x-h264,profile={profile} ! {H264}"),
+        )
+    };
+    let h265 = |format: &str| {
+        let encoder = "videoconvert ! video/x-raw,format={format} ! x265enc speed-preset=ultrafast";
+        let encoder = encoder.replace("{format}", format);
+        (Codec::H265, format!("{encoder} ! {H265}"))
+    };
+    let size = "videoscale ! video/x-raw,width=1282,height=722";
+    let (codec, large) = h264("I420", "main");
+    for (codec, encoder) in [
+        h264("I420", "constrained-baseline"),
+        h264("I420", "main"),
+        h264("I420", "high"),
+        h264("I420_10LE", "high-10"),
+        h264("Y42B", "high-4:2:2"),
+        h264("Y444", "high-4:4:4"),
+        (codec, format!("{size} ! {large}")),
+        h265("I420"),
+        h265("I420_10LE"),
+        h265("I422_10LE"),
+        h265("Y444"),
+    ] {
+        let Encoded { frames, caps, .. } = encoded(&encoder);
+        let first = &frames[0];
+        let read = format::in_frame(codec, Separation::of(first), first).unwrap();
+        let caps = caps.structure(0).unwrap();
+        let text = |field| caps.get::<String>(field).ok();
+        let number = |field| u32::try_from(caps.get::<i32>(field).unwrap()).unwrap();
+        assert_eq!(
+            read.profile.map(str::to_owned),
+            text("profile"),
+            "{encoder}"
+        );
+        assert_eq!(read.level, text("level"), "{encoder}");
+        let size = (number("width"), number("height"));
+        assert_eq!((read.width, read.height), size, "{encoder}");
     }
 }

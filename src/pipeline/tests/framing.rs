@@ -77,7 +77,7 @@ async fn parameter_sets_in_buffers_of_their_own_join_their_picture() {
     init().unwrap();
     let (sender, mut frames) = mpsc::channel(64);
     let deliver = move |frame| sender.try_send(frame).unwrap();
-    let bin = packetizer::bin(Codec::H264, None, deliver).unwrap();
+    let bin = packetizer::bin(Codec::H264, deliver).unwrap();
     set_state(&bin, gst::State::Playing, LIMIT).await.unwrap();
     let pad = gst::Pad::builder(gst::PadDirection::Src).build();
     pad.set_active(true).unwrap();

@@ -16,7 +16,7 @@ mod sources;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::media::{Frame, FrameSink};
+use crate::media::{Frame, FrameSink, format};
 
 type SeenFrames = Arc<Mutex<Vec<(Instant, Duration, Frame)>>>;
 
@@ -98,6 +98,9 @@ async fn check_video(codec: Codec, encoder: &str) {
         .map(|(_, now, frame)| now.saturating_sub(frame.pts));
     let delay = delays.min().unwrap();
     assert!(delay < Duration::from_secs(2), "{codec}: {delay:?}");
+    let format = format::in_payloads(codec, payloads(&video[0].2)).unwrap();
+    assert_eq!((format.width, format.height), (640, 360), "{codec}");
+    assert!(format.profile.is_some(), "{codec}");
     assert!(
         video[0].2.ends.len() > 1,
         "{codec}: a keyframe needs several packets"

@@ -10,10 +10,17 @@ use std::{
 };
 
 use super::{
-    super::{EncodedStream, Event, Job, TrackOutlet, init, job::JobSetup, trial::TestMedia},
+    super::{
+        Event, Job, TrackOutlet, init,
+        job::JobSetup,
+        trial::{TestMedia, into_streams},
+    },
     peers::{MEDIA, file},
 };
-use crate::media::{Codec, Kind};
+use crate::{
+    media::{Codec, Kind},
+    stream::EncodedStream,
+};
 
 /// The output of one appsink.
 #[derive(Default)]
@@ -50,8 +57,10 @@ async fn start(text: &str, outputs: &[&str]) -> Running {
         };
         let stream = EncodedStream::new(kind, || ());
         made.insert(name.to_owned(), Arc::clone(&seen));
-        streams.insert(name.to_owned(), stream.clone());
-        let mut outlet = TrackOutlet::new(move |frame| {
+        let writer = stream.writer();
+        streams.insert(name.to_owned(), stream);
+        let outlet = TrackOutlet::new(move |frame| {
+            writer.push(&frame);
             let mut seen = seen.lock().unwrap();
             seen.frames += 1;
             seen.keyframes += u32::from(frame.keyframe);
@@ -59,7 +68,6 @@ async fn start(text: &str, outputs: &[&str]) -> Running {
             seen.first_is_keyframe.get_or_insert(frame.keyframe);
             seen.first_at.get_or_insert_with(Instant::now);
         });
-        outlet.stream = Some(stream);
         setup.outlets.insert(name.to_owned(), outlet);
     }
     let (sender, events) = tokio::sync::mpsc::channel(16);
@@ -133,7 +141,7 @@ async fn ladder_has_its_sizes() {
     let mut running = start(&file("h264-ladder"), &steps.map(|step| step.0)).await;
     running.wait(20).await;
     for (name, width, height) in steps {
-        let caps = running.streams[name].caps().unwrap();
+        let caps = caps(&running.job, name);
         let number = |field: &str| -> i32 {
             let (_, tail) = caps.split_once(&format!(" {field}=(int)")).unwrap();
             tail.split(',').next().unwrap().parse().unwrap()
@@ -170,6 +178,13 @@ async fn ladder_has_its_sizes() {
         "{figures:?}"
     );
     running.stop().await;
+}
+
+/// The caps of an appsink's media.
+fn caps(job: &Job, appsink: &str) -> String {
+    let outputs = job.figures().outputs;
+    let found = outputs.into_iter().find(|output| output.name == appsink);
+    found.unwrap().caps.unwrap()
 }
 
 /// Decodes a stream as any output would, and counts the pictures of a second.
@@ -310,9 +325,7 @@ async fn failing_rendition_disturbs_nobody() {
 async fn another_codec_is_told() {
     let mut running = start(&file("h264"), &["video_h264"]).await;
     running.wait(5).await;
-    let streams = running.media.streams.clone();
-    let mut sinks = super::super::TrackSinks::new(Arc::new(|_| ()), Arc::new(|_| ()));
-    sinks.streams = streams;
+    let sinks = into_streams(&running.media.streams);
     let text = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1
         ! vp8enc deadline=1 cpu-used=8 ! appsink name=video";
     let (sender, _events) = tokio::sync::mpsc::channel(4);

@@ -67,7 +67,7 @@ async fn attempt(
                 outcome = Err(format!("{event:?}"));
                 break;
             }
-            Err(_) => {}
+            Ok(Some(Event::Transcoded { .. })) | Err(_) => {}
         }
     }
     source.stop().await;

@@ -1,8 +1,8 @@
-//! One pipeline's share of a stream: a bounded queue that drops what does not fit.
+//! The end of a feed: what does not fit into the queue of its appsrc is dropped and counted.
 
 use std::{
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -12,11 +12,7 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::SharedStream;
-use crate::{
-    media::{Codec, Kind},
-    pipeline::keyframe_request,
-};
+use crate::{media::Kind, pipeline::keyframe_request, stream::Losses};
 
 /// Bytes that may wait before one pipeline: two of the largest cached GOPs.
 const QUEUE_BYTES_MAX: u64 = 16 << 20;
@@ -26,14 +22,14 @@ const SHAPE: [&str; 5] = ["width", "height", "profile", "codec_data", "channels"
 
 /// How a pipeline consumes a stream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TapLimits {
+pub(in crate::pipeline::job) struct TapLimits {
     /// Media that may wait before the pipeline. Working through a cached GOP may take longer.
-    pub(crate) queue: Duration,
+    pub(in crate::pipeline::job) queue: Duration,
     /// True if the pipeline decodes: it decodes the cached GOP to reach the present, but outputs
     /// none of it.
-    pub(crate) decodes: bool,
+    pub(in crate::pipeline::job) decodes: bool,
     /// True if the pipeline must begin anew when the media changes its shape: see [`shape`].
-    pub(crate) fixed: bool,
+    pub(in crate::pipeline::job) fixed: bool,
 }
 
 /// What became of an offered buffer.
@@ -41,12 +37,13 @@ pub(crate) struct TapLimits {
 pub(super) enum TapOutcome {
     Done,
     KeyframeWanted,
-    /// The pipeline accepts nothing more.
-    Gone,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct TapCounters {
+pub(in crate::pipeline::job) struct TapCounters {
+    /// Frames that the stream has dropped.
+    losses: Losses,
+    offered: AtomicU64,
     frames: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
@@ -55,12 +52,10 @@ pub(crate) struct TapCounters {
 }
 
 pub(super) struct Tap {
-    id: u64,
     kind: Kind,
     source: glib::WeakRef<gst_app::AppSrc>,
     limits: TapLimits,
     counters: Arc<TapCounters>,
-    codec: Option<Codec>,
     caps: Option<gst::Caps>,
     /// Whether it waits for a keyframe.
     waiting: bool,
@@ -74,19 +69,16 @@ pub(super) struct Tap {
 
 impl Tap {
     pub(super) fn new(
-        id: u64,
         kind: Kind,
         source: &gst_app::AppSrc,
         limits: TapLimits,
         counters: Arc<TapCounters>,
     ) -> Self {
         Self {
-            id,
             kind,
             source: source.downgrade(),
             limits,
             counters,
-            codec: None,
             caps: None,
             waiting: kind == Kind::Video,
             asked: None,
@@ -96,55 +88,38 @@ impl Tap {
         }
     }
 
-    pub(super) fn id(&self) -> u64 {
-        self.id
+    /// What is due up to `present` is a cached GOP.
+    pub(super) fn beginning_at(mut self, present: Option<Duration>) -> Self {
+        self.catching_up = present.is_some();
+        if self.limits.decodes {
+            let present = present.and_then(|present| gst::ClockTime::try_from(present).ok());
+            self.segment = present.map(from);
+        }
+        self
     }
 
-    /// Queues a cached GOP; false if there is none.
-    pub(super) fn begin(&mut self, codec: Codec, caps: &gst::Caps, gop: &[gst::Buffer]) -> bool {
-        let Some(source) = self.source.upgrade() else {
-            return true;
-        };
-        self.follow(codec, caps, &source);
-        let Some((last, past)) = gop.split_last() else {
-            self.asked = Some(Instant::now());
-            return self.kind == Kind::Audio;
-        };
-        self.waiting = false;
-        self.catching_up = true;
-        if self.limits.decodes
-            && let Some(now) = last.pts()
-        {
-            self.segment = Some(from(now));
-        }
-        for buffer in past {
-            self.send(&source, buffer.clone());
-        }
-        self.send(&source, last.clone());
-        true
-    }
-
-    pub(super) fn wait_for_keyframe(&mut self) {
+    /// What follows does not continue what came before.
+    pub(super) fn interrupt(&mut self) {
         self.waiting = self.kind == Kind::Video;
         self.discontinuous = true;
     }
 
+    /// Queues a buffer, if there is room. `keyframe`: a decoder can start with it.
     pub(super) fn push(
         &mut self,
-        codec: Codec,
         caps: &gst::Caps,
         buffer: &gst::Buffer,
         keyframe: bool,
     ) -> TapOutcome {
         let Some(source) = self.source.upgrade() else {
-            return TapOutcome::Gone;
+            return TapOutcome::Done;
         };
-        if !self.follow(codec, caps, &source) {
+        if !self.follow(caps, &source) {
             return TapOutcome::Done;
         }
         let full = self.is_full(&source, buffer.size() as u64);
         if full {
-            self.wait_for_keyframe();
+            self.interrupt();
         }
         if full || self.waiting && !keyframe {
             self.counters.dropped.fetch_add(1, Relaxed);
@@ -158,11 +133,8 @@ impl Tap {
             return TapOutcome::KeyframeWanted;
         }
         self.waiting = false;
-        if self.send(&source, buffer.clone()) {
-            TapOutcome::Done
-        } else {
-            TapOutcome::Gone
-        }
+        self.send(&source, buffer.clone());
+        TapOutcome::Done
     }
 
     fn is_full(&mut self, source: &gst_app::AppSrc, more: u64) -> bool {
@@ -176,27 +148,24 @@ impl Tap {
         late || source.current_level_bytes() + more > QUEUE_BYTES_MAX
     }
 
-    /// Adopts new caps; false if the codec or the shape has changed, and the pipeline cannot follow.
-    fn follow(&mut self, codec: Codec, caps: &gst::Caps, source: &gst_app::AppSrc) -> bool {
-        if *self.codec.get_or_insert(codec) != codec {
-            self.counters.codec_changed.store(true, Relaxed);
+    /// Adopts new caps; false if the shape has changed, and the pipeline cannot follow.
+    fn follow(&mut self, caps: &gst::Caps, source: &gst_app::AppSrc) -> bool {
+        if self.caps.as_ref() == Some(caps) {
+            return true;
+        }
+        if self.limits.fixed
+            && let Some(present) = &self.caps
+            && shape(present) != shape(caps)
+        {
+            self.counters.reshaped.store(true, Relaxed);
             return false;
         }
-        if self.caps.as_ref() != Some(caps) {
-            if self.limits.fixed
-                && let Some(present) = &self.caps
-                && shape(present) != shape(caps)
-            {
-                self.counters.reshaped.store(true, Relaxed);
-                return false;
-            }
-            source.set_caps(Some(caps)); // queued like a buffer
-            self.caps = Some(caps.clone());
-        }
+        source.set_caps(Some(caps)); // queued like a buffer
+        self.caps = Some(caps.clone());
         true
     }
 
-    fn send(&mut self, source: &gst_app::AppSrc, mut buffer: gst::Buffer) -> bool {
+    fn send(&mut self, source: &gst_app::AppSrc, mut buffer: gst::Buffer) {
         if std::mem::take(&mut self.discontinuous) {
             // Shares the memory.
             buffer = buffer.copy();
@@ -216,12 +185,11 @@ impl Tap {
             }
             None => source.push_buffer(buffer),
         };
-        let taken = taken.is_ok();
-        if taken {
+        // Err: it accepts nothing more, because it has ended or failed.
+        if taken.is_ok() {
             self.counters.frames.fetch_add(1, Relaxed);
             self.counters.bytes.fetch_add(bytes, Relaxed);
         }
-        taken
     }
 }
 
@@ -249,59 +217,49 @@ fn from(now: gst::ClockTime) -> gst::Segment {
     segment.upcast()
 }
 
-/// Keeps an appsrc attached to a stream until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Attachment {
-    shared: Weak<SharedStream>,
-    id: u64,
-    counters: Arc<TapCounters>,
-}
-
-impl Attachment {
-    pub(super) fn new(shared: Weak<SharedStream>, id: u64, counters: Arc<TapCounters>) -> Self {
-        Self {
-            shared,
-            id,
-            counters,
-        }
-    }
-
-    pub(crate) fn counters(&self) -> Arc<TapCounters> {
-        Arc::clone(&self.counters)
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.detach(self.id);
-        }
-    }
-}
-
 impl TapCounters {
+    pub(super) fn new(losses: Losses) -> Self {
+        Self {
+            losses,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn note_offered(&self) {
+        self.offered.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn note_codec_changed(&self) {
+        self.codec_changed.store(true, Relaxed);
+    }
+
+    /// Frames that came for the pipeline.
+    pub(in crate::pipeline::job) fn offered(&self) -> u64 {
+        self.offered.load(Relaxed) + self.losses.count()
+    }
+
     /// Frames queued for the pipeline.
-    pub(crate) fn frames(&self) -> u64 {
+    pub(in crate::pipeline::job) fn frames(&self) -> u64 {
         self.frames.load(Relaxed)
     }
 
     /// Bytes queued for the pipeline.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(in crate::pipeline::job) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
     /// Frames that the pipeline lost because it did not keep up or waited for a keyframe.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+    pub(in crate::pipeline::job) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed) + self.losses.count()
     }
 
     /// Whether the stream has changed its shape, and this pipeline must begin anew.
-    pub(crate) fn is_reshaped(&self) -> bool {
+    pub(in crate::pipeline::job) fn is_reshaped(&self) -> bool {
         self.reshaped.load(Relaxed)
     }
 
     /// Whether the stream has changed to another codec, which this pipeline cannot get.
-    pub(crate) fn codec_changed(&self) -> bool {
+    pub(in crate::pipeline::job) fn codec_changed(&self) -> bool {
         self.codec_changed.load(Relaxed)
     }
 }

@@ -1,4 +1,4 @@
-//! Which layer of a simulcast picture pipelines get: the best that arrives.
+//! Which layer of a simulcast picture subscribers get: the best that arrives.
 //!
 //! The layers of one publisher all feed one stream, and one of them writes. The others are only
 //! measured. The switch happens at a keyframe of the new layer: up when a better one has begun,
@@ -6,9 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use gstreamer as gst;
-
-use crate::{media::Codec, pipeline::keyframe_request};
+use super::{KEYFRAME_PAUSE, writer::FrameFacts};
+use crate::media::format::VideoFormat;
 
 /// A layer without a frame for this long has ended.
 const OFF: Duration = Duration::from_secs(1);
@@ -49,7 +48,7 @@ pub(super) struct SimulcastLayers {
 /// One layer.
 pub(super) struct SimulcastLayer {
     writer: u64,
-    pub(super) format: Option<(Codec, gst::Caps)>,
+    pub(super) format: Option<VideoFormat>,
     /// Whether there are B-frames.
     pub(super) reordered: bool,
     last: Option<Instant>,
@@ -94,7 +93,7 @@ impl SimulcastLayers {
         let Some(layer) = self.layer(writer) else {
             return LayerVerdict::Ignore;
         };
-        layer.note(bytes, now);
+        layer.measure(bytes, now);
         if writer == present {
             return LayerVerdict::Pass;
         }
@@ -111,8 +110,7 @@ impl SimulcastLayers {
             return LayerVerdict::Switch;
         }
         let asked = self.asked;
-        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < keyframe_request::PAUSE)
-        {
+        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < KEYFRAME_PAUSE) {
             return LayerVerdict::Ignore;
         }
         self.asked = Some(now);
@@ -121,7 +119,15 @@ impl SimulcastLayers {
 }
 
 impl SimulcastLayer {
-    fn note(&mut self, bytes: usize, now: Instant) {
+    /// Notes what a frame says about the layer.
+    pub(super) fn note(&mut self, facts: &FrameFacts) {
+        self.reordered |= facts.reordered;
+        if facts.format.is_some() {
+            self.format.clone_from(&facts.format);
+        }
+    }
+
+    fn measure(&mut self, bytes: usize, now: Instant) {
         self.last = Some(now);
         let since = *self.since.get_or_insert(now);
         let time = now.saturating_duration_since(since);
@@ -138,12 +144,9 @@ impl SimulcastLayer {
             .is_none_or(|last| now.saturating_duration_since(last) >= OFF)
     }
 
-    /// Pixels per picture, if the caps say.
-    fn size(&self) -> Option<i64> {
-        let (_, caps) = self.format.as_ref()?;
-        let caps = caps.structure(0)?;
-        let side = |name| caps.get::<i32>(name).ok().map(i64::from);
-        Some(side("width")? * side("height")?)
+    /// Pixels per picture, if its headers have come.
+    fn size(&self) -> Option<u64> {
+        self.format.as_ref().map(VideoFormat::pixels)
     }
 
     fn is_better(&self, other: &Self, now: Instant) -> bool {
@@ -172,16 +175,15 @@ mod tests {
     }
 
     /// Layers 1 and 2, of these heights.
-    fn layers(heights: [Option<i32>; 2]) -> SimulcastLayers {
-        gst::init().unwrap();
+    fn layers(heights: [Option<u32>; 2]) -> SimulcastLayers {
         let mut layers = SimulcastLayers::new(0);
         for (writer, height) in (1..).zip(heights) {
             layers.add(writer);
-            let mut caps = gst::Caps::builder("video/x-vp8");
-            if let Some(height) = height {
-                caps = caps.field("width", 2 * height).field("height", height);
-            }
-            layers.layer(writer).unwrap().format = Some((Codec::Vp8, caps.build()));
+            layers.layer(writer).unwrap().format = height.map(|height| VideoFormat {
+                width: 2 * height,
+                height,
+                ..VideoFormat::default()
+            });
         }
         layers
     }

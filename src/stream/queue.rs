@@ -1,0 +1,347 @@
+//! A subscriber's share of a stream: a bounded queue that drops what does not fit.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::{KEYFRAME_PAUSE, SharedStream};
+use crate::{
+    awake,
+    media::{Frame, Kind},
+};
+
+/// Bytes that may wait for one subscriber: two of the largest cached GOPs.
+const BYTES_MAX: usize = 16 << 20;
+/// Frames that may wait for one subscriber: four of the longest cached GOPs.
+const FRAMES_MAX: usize = 4800;
+/// How long a frame may wait. Who is further behind goes on at the next keyframe.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// A frame on its way to a subscriber.
+#[derive(Clone, Debug)]
+pub struct StreamFrame {
+    /// The frame.
+    pub frame: Arc<Frame>,
+    /// It does not continue the one before: it is the first one, frames are missing, or another
+    /// publisher or layer has begun.
+    pub discontinuous: bool,
+}
+
+/// What became of an offered frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    Done,
+    KeyframeWanted,
+}
+
+/// A subscriber, as its stream sees it.
+pub(super) struct Subscriber {
+    pub(super) id: u64,
+    kind: Kind,
+    queue: Arc<SubscriberQueue>,
+    /// Whether it waits for a keyframe.
+    waiting: bool,
+    /// When one was last asked for.
+    asked: Option<Instant>,
+    discontinuous: bool,
+}
+
+#[derive(Debug, Default)]
+struct SubscriberQueue {
+    waiting: Mutex<Waiting>,
+    ready: Notify,
+    losses: Losses,
+}
+
+/// Counts the frames that one subscriber has lost.
+#[derive(Clone, Debug, Default)]
+pub struct Losses(Arc<AtomicU64>);
+
+impl Losses {
+    /// Frames lost because the subscriber did not keep up, or waited for a keyframe.
+    pub fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    fn add(&self, frames: usize) {
+        self.0.fetch_add(frames as u64, Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<QueuedFrame>,
+    bytes: usize,
+    /// Frames have been dropped that had waited too long: what follows does not continue.
+    broken: bool,
+    /// The stream has ended.
+    over: bool,
+}
+
+#[derive(Debug)]
+struct QueuedFrame {
+    frame: StreamFrame,
+    since: Instant,
+}
+
+impl SubscriberQueue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing in there can leave it half-changed.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Whether the oldest frame has waited too long.
+    fn is_late(&self, now: Instant) -> bool {
+        self.frames
+            .front()
+            .is_some_and(|oldest| now.saturating_duration_since(oldest.since) > WAIT_MAX)
+    }
+
+    fn is_full(&self, more: usize, now: Instant) -> bool {
+        self.bytes + more > BYTES_MAX || self.frames.len() >= FRAMES_MAX || self.is_late(now)
+    }
+
+    fn push(&mut self, frame: StreamFrame, now: Instant) {
+        self.bytes += frame.frame.data.len();
+        self.frames.push_back(QueuedFrame { frame, since: now });
+    }
+
+    fn pop(&mut self, now: Instant, losses: &Losses) -> Option<StreamFrame> {
+        if self.is_late(now) {
+            losses.add(self.frames.len());
+            self.frames.clear();
+            self.bytes = 0;
+            self.broken = true;
+        }
+        let QueuedFrame { frame, .. } = self.frames.pop_front()?;
+        self.bytes -= frame.frame.data.len();
+        Some(frame)
+    }
+}
+
+impl Subscriber {
+    pub(super) fn new(id: u64, kind: Kind) -> Self {
+        Self {
+            id,
+            kind,
+            queue: Arc::default(),
+            waiting: kind == Kind::Video,
+            asked: None,
+            discontinuous: true,
+        }
+    }
+
+    /// A keyframe is being asked for.
+    pub(super) fn note_request(&mut self, now: Instant) {
+        self.asked = Some(now);
+    }
+
+    /// Queues a cached GOP, if there is one.
+    pub(super) fn begin(&mut self, gop: &[Arc<Frame>], now: Instant) {
+        if gop.is_empty() {
+            return;
+        }
+        self.waiting = false;
+        let mut waiting = self.queue.waiting();
+        for frame in gop {
+            let frame = StreamFrame {
+                frame: Arc::clone(frame),
+                discontinuous: std::mem::take(&mut self.discontinuous),
+            };
+            waiting.push(frame, now);
+        }
+    }
+
+    /// What follows does not continue what came before.
+    pub(super) fn interrupt(&mut self) {
+        self.waiting = self.kind == Kind::Video;
+        self.discontinuous = true;
+    }
+
+    /// Queues a frame, if it is of use and there is room. `starts`: a decoder can start with it.
+    pub(super) fn offer(&mut self, frame: &Arc<Frame>, starts: bool, now: Instant) -> Offered {
+        let queue = Arc::clone(&self.queue);
+        let mut waiting = queue.waiting();
+        let full = waiting.is_full(frame.data.len(), now);
+        if std::mem::take(&mut waiting.broken) || full {
+            self.interrupt();
+        }
+        if full || self.waiting && !starts {
+            queue.losses.add(1);
+            let asks = self
+                .asked
+                .is_none_or(|asked| now.saturating_duration_since(asked) >= KEYFRAME_PAUSE);
+            if full || self.kind == Kind::Audio || !asks {
+                return Offered::Done; // a keyframe now would be lost too
+            }
+            self.asked = Some(now);
+            return Offered::KeyframeWanted;
+        }
+        self.waiting = false;
+        let frame = StreamFrame {
+            frame: Arc::clone(frame),
+            discontinuous: std::mem::take(&mut self.discontinuous),
+        };
+        waiting.push(frame, now);
+        drop(waiting);
+        queue.ready.notify_one();
+        Offered::Done
+    }
+
+    /// The other end.
+    pub(super) fn subscription(
+        &self,
+        stream: &Arc<SharedStream>,
+        present: Option<Duration>,
+    ) -> Subscription {
+        Subscription {
+            stream: Arc::downgrade(stream),
+            id: self.id,
+            queue: Arc::clone(&self.queue),
+            present,
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.queue.waiting().over = true;
+        self.queue.ready.notify_one();
+    }
+}
+
+/// The frames of a stream from some moment on. Ends when it is dropped, or with the stream.
+#[derive(Debug)]
+pub struct Subscription {
+    stream: Weak<SharedStream>,
+    id: u64,
+    queue: Arc<SubscriberQueue>,
+    present: Option<Duration>,
+}
+
+impl Subscription {
+    /// The next frame, when there is one. `None` once the stream has ended. Nothing is lost if the
+    /// future is dropped.
+    pub async fn next(&mut self) -> Option<StreamFrame> {
+        loop {
+            if let Some(frame) = self.try_next() {
+                return Some(frame);
+            }
+            if self.queue.waiting().over {
+                return None;
+            }
+            self.queue.ready.notified().await;
+        }
+    }
+
+    /// The next frame, if there is one.
+    pub fn try_next(&mut self) -> Option<StreamFrame> {
+        let now = awake::now();
+        self.queue.waiting().pop(now, &self.queue.losses)
+    }
+
+    /// When the newest frame was due that had come before: those up to it are there only to start
+    /// from. `None` if there were none.
+    pub const fn present(&self) -> Option<Duration> {
+        self.present
+    }
+
+    /// Counts the frames that are lost.
+    pub fn losses(&self) -> &Losses {
+        &self.queue.losses
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.upgrade() {
+            stream.unsubscribe(self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::tests::video;
+
+    fn subscriber() -> Subscriber {
+        Subscriber::new(1, Kind::Video)
+    }
+
+    fn offer(subscriber: &mut Subscriber, bytes: usize, starts: bool, now: Instant) -> Offered {
+        let frame = Arc::new(video(Duration::ZERO, bytes, starts));
+        subscriber.offer(&frame, starts, now)
+    }
+
+    fn taken(subscriber: &Subscriber, now: Instant) -> Vec<bool> {
+        let queue = &subscriber.queue;
+        let next = || queue.waiting().pop(now, &queue.losses);
+        let frames = std::iter::from_fn(next);
+        frames.map(|frame| frame.discontinuous).collect()
+    }
+
+    fn dropped(subscriber: &Subscriber) -> u64 {
+        subscriber.queue.losses.count()
+    }
+
+    #[test]
+    fn a_full_queue_loses_frames_up_to_the_next_keyframe() {
+        let (mut subscriber, now) = (subscriber(), Instant::now());
+        assert_eq!(
+            offer(&mut subscriber, 9, false, now),
+            Offered::KeyframeWanted
+        );
+        assert_eq!(
+            offer(&mut subscriber, 9, false, now),
+            Offered::Done,
+            "asked"
+        );
+        for _ in 0..3 {
+            offer(&mut subscriber, 6 << 20, true, now);
+        }
+        assert_eq!(
+            taken(&subscriber, now),
+            [true, false],
+            "the third is too much"
+        );
+        assert_eq!(offer(&mut subscriber, 9, false, now), Offered::Done);
+        let later = now + KEYFRAME_PAUSE;
+        let asked = offer(&mut subscriber, 9, false, later);
+        assert_eq!(asked, Offered::KeyframeWanted);
+        offer(&mut subscriber, 9, true, later);
+        offer(&mut subscriber, 9, false, later);
+        assert_eq!(taken(&subscriber, later), [true, false]);
+        assert_eq!(dropped(&subscriber), 5);
+    }
+
+    #[test]
+    fn what_has_waited_too_long_is_of_no_use() {
+        let (mut subscriber, now) = (subscriber(), Instant::now());
+        offer(&mut subscriber, 9, true, now);
+        offer(&mut subscriber, 9, false, now);
+        let late = now + WAIT_MAX + Duration::from_millis(1);
+        assert_eq!(
+            offer(&mut subscriber, 9, true, late),
+            Offered::Done,
+            "nobody takes it"
+        );
+        assert!(taken(&subscriber, late).is_empty());
+        assert_eq!(dropped(&subscriber), 3);
+        assert_eq!(
+            offer(&mut subscriber, 9, false, late),
+            Offered::KeyframeWanted
+        );
+        offer(&mut subscriber, 9, true, late);
+        assert_eq!(taken(&subscriber, late), [true]);
+    }
+}
