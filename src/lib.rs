@@ -34,7 +34,7 @@
 //! | `server` | starts everything in order, stops it in reverse |
 //! | `config` | every option: from flags, environment and file to plain data |
 //! | `plan` | what the configuration wants of each broadcast: names, patterns, pipeline files; a leaf |
-//! | `access` | tokens, and what they allow |
+//! | `access` | tokens, networks, other issuers and callbacks, and what they allow |
 //! | `http` | the door: routes, requests, replies, pages; the only room that names warp |
 //! | `broadcast` | one actor per broadcast, which makes all decisions about it |
 //! | `ingest` | publishers to frames, on both engines |
@@ -46,6 +46,7 @@
 //! | `client` | the addresses of clients; a leaf |
 //! | `quota` | how many of something each client holds; a leaf |
 //! | `notices` | how many lines of the log strangers can cause |
+//! | `outbound` | requests to other servers; a leaf |
 //! | `awake` | the clock of deadlines, which stands still while the process is paused; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
 //! | `bench` | measures what a server costs |
@@ -109,6 +110,7 @@ mod http;
 mod ingest;
 mod media;
 mod notices;
+mod outbound;
 mod peer;
 mod pipeline;
 mod plan;

@@ -10,6 +10,8 @@ pub struct Facts {
     pub token: TokenFact,
     /// Whether the client's network has the right.
     pub network: bool,
+    /// Whether a callback decides about this right.
+    pub callback: bool,
 }
 
 /// What the token of a request is worth.
@@ -19,6 +21,8 @@ pub enum TokenFact {
     Missing,
     /// Nobody knows it.
     Unknown,
+    /// It was right once.
+    Expired,
     /// It is right, but not for this.
     Insufficient,
     /// It grants the right.
@@ -27,15 +31,19 @@ pub enum TokenFact {
 
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum AccessDecision {
     /// Allowed: anyone may.
     Open,
     /// Allowed by the token.
     ByToken,
     /// Allowed by the client's address.
     ByNetwork,
+    /// The callback decides.
+    AskCallback,
     /// Refused: the token is for something else.
     Insufficient,
+    /// Refused: the token has expired.
+    Expired,
     /// Refused: no such token.
     Unknown,
     /// Refused: it takes a token.
@@ -43,19 +51,22 @@ pub enum Decision {
 }
 
 /// The first row of the table that applies.
-pub fn decide(facts: Facts) -> Decision {
+pub fn decide(facts: Facts) -> AccessDecision {
     let Facts {
         open,
         token,
         network,
+        callback,
     } = facts;
     match token {
-        _ if open => Decision::Open,
-        TokenFact::Granting => Decision::ByToken,
-        _ if network => Decision::ByNetwork,
-        TokenFact::Insufficient => Decision::Insufficient,
-        TokenFact::Unknown => Decision::Unknown,
-        TokenFact::Missing => Decision::Missing,
+        _ if open => AccessDecision::Open,
+        TokenFact::Granting => AccessDecision::ByToken,
+        _ if network => AccessDecision::ByNetwork,
+        TokenFact::Missing | TokenFact::Unknown if callback => AccessDecision::AskCallback,
+        TokenFact::Insufficient => AccessDecision::Insufficient,
+        TokenFact::Expired => AccessDecision::Expired,
+        TokenFact::Unknown => AccessDecision::Unknown,
+        TokenFact::Missing => AccessDecision::Missing,
     }
 }
 
@@ -64,59 +75,74 @@ mod tests {
     use super::*;
 
     /// The rows of the table in the documentation.
-    const ROWS: [(Decision, &str); 6] = [
+    const ROWS: [(AccessDecision, &str); 8] = [
         (
-            Decision::Open,
+            AccessDecision::Open,
             "| 1 | The right is open. | Allowed, whatever token is sent |",
         ),
         (
-            Decision::ByToken,
+            AccessDecision::ByToken,
             "| 2 | The token grants the right. | Allowed |",
         ),
         (
-            Decision::ByNetwork,
+            AccessDecision::ByNetwork,
             "| 3 | The client's network has the right. | Allowed |",
         ),
         (
-            Decision::Insufficient,
-            "| 4 | The token is valid, but not for this. | 403 `token-insufficient` |",
+            AccessDecision::AskCallback,
+            "| 4 | A callback is configured, and no section knows the token, or there is none. | \
+             The callback decides |",
         ),
         (
-            Decision::Unknown,
-            "| 5 | Nothing knows the token. | 401 `token-wrong` |",
+            AccessDecision::Insufficient,
+            "| 5 | The token is valid, but not for this. | 403 `token-insufficient` |",
         ),
         (
-            Decision::Missing,
-            "| 6 | There is no token. | 401 `token-missing` |",
+            AccessDecision::Expired,
+            "| 6 | The token has expired. | 401 `token-expired` |",
+        ),
+        (
+            AccessDecision::Unknown,
+            "| 7 | Nothing knows the token. | 401 `token-wrong` |",
+        ),
+        (
+            AccessDecision::Missing,
+            "| 8 | There is no token. | 401 `token-missing` |",
         ),
     ];
 
-    const TOKENS: [TokenFact; 4] = [
+    const TOKENS: [TokenFact; 5] = [
         TokenFact::Missing,
         TokenFact::Unknown,
+        TokenFact::Expired,
         TokenFact::Insufficient,
         TokenFact::Granting,
     ];
 
     /// Whether a row applies, by its words alone.
-    fn applies(row: Decision, facts: Facts) -> bool {
+    fn applies(row: AccessDecision, facts: Facts) -> bool {
         match row {
-            Decision::Open => facts.open,
-            Decision::ByToken => facts.token == TokenFact::Granting,
-            Decision::ByNetwork => facts.network,
-            Decision::Insufficient => facts.token == TokenFact::Insufficient,
-            Decision::Unknown => facts.token == TokenFact::Unknown,
-            Decision::Missing => facts.token == TokenFact::Missing,
+            AccessDecision::Open => facts.open,
+            AccessDecision::ByToken => facts.token == TokenFact::Granting,
+            AccessDecision::ByNetwork => facts.network,
+            AccessDecision::AskCallback => {
+                facts.callback && [TokenFact::Missing, TokenFact::Unknown].contains(&facts.token)
+            }
+            AccessDecision::Insufficient => facts.token == TokenFact::Insufficient,
+            AccessDecision::Expired => facts.token == TokenFact::Expired,
+            AccessDecision::Unknown => facts.token == TokenFact::Unknown,
+            AccessDecision::Missing => facts.token == TokenFact::Missing,
         }
     }
 
     #[test]
     fn the_first_row_that_applies_decides() {
-        for bits in 0..4 {
+        for bits in 0..8 {
             for token in TOKENS {
                 let facts = Facts {
                     open: bits & 1 > 0,
                     network: bits & 2 > 0,
+                    callback: bits & 4 > 0,
                     token,
                 };
                 let mut rows = ROWS.into_iter();

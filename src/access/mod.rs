@@ -1,21 +1,30 @@
-//! Who may publish, watch and operate the server: rules for tokens and networks.
+//! Who may publish, watch and operate the server: rules for tokens and networks, tokens of other
+//! issuers (JWT), and a callback.
 //!
 //! A right is open until something grants it: the first token or network that may publish closes
 //! publishing to everyone else, and so with watching, where `public` says what stays open. Metrics
 //! and the operator's part of the API are never open. [`decide`] says which rule counts.
 
+mod callback;
 mod decision;
+mod issuer;
+mod jwt;
 mod rule;
 mod token;
+#[cfg(test)]
+mod web_server;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use self::rule::matches;
 pub use self::{
-    decision::{Decision, Facts, TokenFact, decide},
+    callback::{Callback, CallbackError, CallbackOptions, Question},
+    decision::{AccessDecision, Facts, TokenFact, decide},
+    issuer::{Issuer, KeyOrigin},
+    jwt::{JwtKeys, JwtOptions},
     rule::{Grants, Right, Rule},
     token::{Secret, TokenHash},
 };
+use self::{jwt::JwtError, rule::matches};
 use crate::{
     peer::sdp::Role,
     plan::{Name, Pattern},
@@ -26,6 +35,24 @@ use crate::{
 pub struct Access {
     rules: Vec<Rule>,
     public: Vec<Pattern>,
+    issuer: Option<Arc<Issuer>>,
+    callback: Option<Arc<Callback>>,
+}
+
+/// What decides besides the rules. Either closes publishing and watching to everyone else.
+#[derive(Debug, Default)]
+pub struct Authorities {
+    /// Whose tokens (JWT) are accepted.
+    pub issuer: Option<Issuer>,
+    /// Who is asked about clients.
+    pub callback: Option<Callback>,
+}
+
+impl Authorities {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.issuer.is_none() && self.callback.is_none()
+    }
 }
 
 /// What a request shows of who sent it.
@@ -33,25 +60,29 @@ pub struct Access {
 pub enum Presented {
     /// No token.
     Nothing,
-    /// A token that nobody knows.
-    Unknown,
+    /// A token that nobody knows, and perhaps what is wrong with it.
+    Unknown(Option<String>),
+    /// A token that was right once.
+    Expired,
     /// A known token.
     Known(Holder),
 }
 
 impl Default for Access {
     fn default() -> Self {
-        Self::new(Vec::new(), None)
+        Self::new(Vec::new(), None, Authorities::default())
     }
 }
 
 impl Access {
     /// `public` are the broadcasts that anyone may watch. Default: all, as long as no rule is about
     /// watching.
-    pub fn new(rules: Vec<Rule>, public: Option<Vec<Pattern>>) -> Self {
+    pub fn new(rules: Vec<Rule>, public: Option<Vec<Pattern>>, authorities: Authorities) -> Self {
         let mut access = Self {
             rules,
             public: Vec::new(),
+            issuer: authorities.issuer.map(Arc::new),
+            callback: authorities.callback.map(Arc::new),
         };
         let unset = || {
             let is_open = !access.closes(Role::Viewer);
@@ -61,20 +92,22 @@ impl Access {
         access
     }
 
-    /// The number of rules.
-    pub fn rules(&self) -> usize {
-        self.rules.len()
-    }
-
     /// The broadcasts that anyone may watch.
     pub fn public(&self) -> &[Pattern] {
         &self.public
     }
 
-    /// Whether some rule grants this for any broadcast, so that it is not for everyone.
+    /// Whether something grants this for any broadcast, so that it is not for everyone.
     pub fn closes(&self, role: Role) -> bool {
         let mut rules = self.rules.iter();
-        rules.any(|rule| !rule.grants.patterns(role).is_empty())
+        self.issuer.is_some()
+            || self.callback.is_some()
+            || rules.any(|rule| !rule.grants.patterns(role).is_empty())
+    }
+
+    /// Who is asked about clients, if anybody is.
+    pub fn callback(&self) -> Option<&Arc<Callback>> {
+        self.callback.as_ref()
     }
 
     /// Whether anyone may do this, whatever token they send.
@@ -110,18 +143,35 @@ impl Access {
         access
     }
 
-    /// Who sends this token from this address. Takes the same time for all texts of the same length.
-    pub fn identify(&self, token: &str, client: IpAddr) -> Presented {
+    /// Who sends this token from this address.
+    pub async fn identify(&self, token: &str, client: IpAddr) -> Presented {
+        if let Some(holder) = self.holder(token, client) {
+            return Presented::Known(holder);
+        }
+        let Some(issuer) = &self.issuer else {
+            return Presented::Unknown(None);
+        };
+        match issuer.verify(token).await {
+            Ok(holder) => Presented::Known(holder),
+            Err(JwtError::Expired) => Presented::Expired,
+            Err(JwtError::NotJwt) => Presented::Unknown(None),
+            Err(error @ (JwtError::UnknownKey | JwtError::Wrong(_))) => {
+                Presented::Unknown(Some(error.to_string()))
+            }
+        }
+    }
+
+    /// The holder of a configured token. Takes the same time for all texts of the same length.
+    pub fn holder(&self, token: &str, client: IpAddr) -> Option<Holder> {
         let given = TokenHash::of_text(token);
         let known = self.rules.iter().filter(|rule| rule.is_of(&given));
         let known: Vec<_> = known.collect();
-        let Some(first) = known.first() else {
-            return Presented::Unknown;
-        };
         let valid = known.iter().filter(|rule| rule.reaches(client));
-        Presented::Known(Holder {
-            name: first.name.clone(),
+        Some(Holder {
+            name: known.first()?.name.clone(),
             grants: valid.map(|rule| rule.grants.clone()).collect(),
+            expires: None,
+            bitrate: None,
         })
     }
 
@@ -132,6 +182,8 @@ impl Access {
         Some(Holder {
             name: rules.first()?.name.clone(),
             grants: rules.iter().map(|rule| rule.grants.clone()).collect(),
+            expires: None,
+            bitrate: None,
         })
     }
 }
@@ -142,9 +194,21 @@ pub struct Holder {
     name: String,
     /// Of each rule about the token: one may have several.
     grants: Vec<Grants>,
+    expires: Option<SystemTime>,
+    bitrate: Option<u64>,
 }
 
 impl Holder {
+    /// When the token expires, if it does.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
+    }
+
+    /// The most that a publisher with it may send, in bit/s.
+    pub fn bitrate(&self) -> Option<u64> {
+        self.bitrate
+    }
+
     /// What stands for the token in the log.
     pub fn name(&self) -> &str {
         &self.name

@@ -26,15 +26,12 @@ fn rule(secret: &str, grants: Grants) -> Rule {
     Rule::for_token(secret, &Secret::new(secret).unwrap(), grants)
 }
 
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
+fn rules_only(rules: Vec<Rule>, public: Option<Vec<Pattern>>) -> Access {
+    Access::new(rules, public, Authorities::default())
 }
 
-fn holder(access: &Access, token: &str, client: IpAddr) -> Option<Holder> {
-    match access.identify(token, client) {
-        Presented::Known(holder) => Some(holder),
-        Presented::Nothing | Presented::Unknown => None,
-    }
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
 }
 
 #[test]
@@ -43,7 +40,7 @@ fn without_rules_everything_is_open() {
     assert!(access.is_open(Role::Publisher, &name("a")));
     assert!(access.is_open(Role::Viewer, &name("a")));
     assert!(access.is_open_to_viewers());
-    assert!(holder(&access, "", HERE).is_none());
+    assert!(access.holder("", HERE).is_none());
 }
 
 /// Each right is closed by what grants it, and by nothing else.
@@ -60,7 +57,7 @@ fn a_right_is_open_until_something_grants_it() {
         (vec![network(grants(&["a"], &[]))], false, true),
         (vec![network(grants(&[], &["*"]))], true, false),
     ] {
-        let access = Access::new(rules, None);
+        let access = rules_only(rules, None);
         let shown = format!("{access:?}");
         assert_eq!(
             access.is_open(Role::Publisher, &name("x")),
@@ -79,7 +76,7 @@ fn a_right_is_open_until_something_grants_it() {
 #[test]
 fn public_broadcasts_stay_open() {
     let publish = rule("p", grants(&["live-*"], &[]));
-    let access = Access::new(vec![publish], Some(patterns(&["lobby", "*-open"])));
+    let access = rules_only(vec![publish], Some(patterns(&["lobby", "*-open"])));
     assert!(access.is_open(Role::Viewer, &name("lobby")));
     assert!(access.is_open(Role::Viewer, &name("a-open")));
     assert!(!access.is_open(Role::Viewer, &name("other")));
@@ -88,14 +85,14 @@ fn public_broadcasts_stay_open() {
 
 #[test]
 fn tokens_are_for_a_role_and_for_names() {
-    let access = Access::new(vec![rule("p", grants(&["live-*"], &["vip"]))], None);
-    let known = holder(&access, "p", HERE).unwrap();
+    let access = rules_only(vec![rule("p", grants(&["live-*"], &["vip"]))], None);
+    let known = access.holder("p", HERE).unwrap();
     assert!(known.may(Role::Publisher, &name("live-1")));
     assert!(!known.may(Role::Viewer, &name("live-1")));
     assert!(known.may(Role::Viewer, &name("vip")));
     assert!(!known.may(Role::Publisher, &name("vip")));
     for wrong in ["", "P", "p ", "pp"] {
-        assert!(holder(&access, wrong, HERE).is_none(), "{wrong:?}");
+        assert!(access.holder(wrong, HERE).is_none(), "{wrong:?}");
     }
 }
 
@@ -105,7 +102,7 @@ fn the_same_token_twice_is_for_both() {
         rule("t", grants(&["a"], &[])),
         rule("t", grants(&["b"], &[])),
     ];
-    let known = holder(&Access::new(rules, None), "t", HERE).unwrap();
+    let known = rules_only(rules, None).holder("t", HERE).unwrap();
     assert!(known.may(Role::Publisher, &name("a")));
     assert!(known.may(Role::Publisher, &name("b")));
     assert_eq!(known.only(Role::Publisher), None);
@@ -114,18 +111,18 @@ fn the_same_token_twice_is_for_both() {
 
 #[test]
 fn a_token_for_one_broadcast_names_it() {
-    let access = Access::new(vec![rule("k", grants(&["studio"], &["*"]))], None);
-    let known = holder(&access, "k", HERE).unwrap();
+    let access = rules_only(vec![rule("k", grants(&["studio"], &["*"]))], None);
+    let known = access.holder("k", HERE).unwrap();
     assert_eq!(known.only(Role::Publisher), Some(name("studio")));
     assert_eq!(known.only(Role::Viewer), None, "a pattern names nothing");
 }
 
 #[test]
 fn rights_are_apart_from_broadcasts() {
-    let access = Access::new(vec![rule("a", operator(false, true))], None);
+    let access = rules_only(vec![rule("a", operator(false, true))], None);
     let access = access.with(rule("m", operator(true, false)));
-    let admin = holder(&access, "a", HERE).unwrap();
-    let metrics = holder(&access, "m", HERE).unwrap();
+    let admin = access.holder("a", HERE).unwrap();
+    let metrics = access.holder("m", HERE).unwrap();
     assert!(admin.has(Right::Admin) && admin.has(Right::Metrics));
     assert!(metrics.has(Right::Metrics) && !metrics.has(Right::Admin));
     for known in [admin, metrics] {
@@ -138,7 +135,7 @@ fn rights_are_apart_from_broadcasts() {
 #[test]
 fn networks_have_rights_of_their_own_and_limit_tokens() {
     let lan = || vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-    let access = Access::new(
+    let access = rules_only(
         vec![
             Rule::for_networks("lan", lan(), grants(&[], &["*"])),
             rule("t", grants(&["studio"], &[])).within(lan()),
@@ -150,13 +147,13 @@ fn networks_have_rights_of_their_own_and_limit_tokens() {
         let network = access.network(client).unwrap();
         assert_eq!(network.name(), "lan");
         assert!(network.may(Role::Viewer, &name("a")) && !network.may_any(Role::Publisher));
-        let known = holder(&access, "t", client).unwrap();
+        let known = access.holder("t", client).unwrap();
         assert!(known.may(Role::Publisher, &name("studio")));
     }
     let outside: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
     for client in outside {
         assert!(access.network(client).is_none());
-        let known = holder(&access, "t", client).unwrap();
+        let known = access.holder("t", client).unwrap();
         assert!(
             !known.may_any(Role::Publisher),
             "known, but good for nothing"

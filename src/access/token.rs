@@ -1,6 +1,6 @@
 //! The text of a token, and its hash.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use aws_lc_rs::{constant_time, digest};
 
@@ -26,6 +26,11 @@ impl Secret {
         self.0.len() < Self::CHARS_GOOD
     }
 
+    /// Its bytes, as a key of HMAC.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Its hash.
     pub(super) fn hash(&self) -> TokenHash {
         TokenHash::of_text(&self.0)
@@ -38,15 +43,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The SHA-256 hash of a token. Only this is kept: all hashes have the same length, and no secret
-/// can be read from memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The SHA-256 hash of a token. Of configured tokens only this is kept: all hashes have the same
+/// length, and no secret can be read from memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; digest::SHA256_OUTPUT_LEN]);
 
 impl TokenHash {
-    pub(super) fn of_text(text: &str) -> Self {
+    /// The hash of a text.
+    pub fn of_text(text: &str) -> Self {
+        Self::of_bytes(text.as_bytes())
+    }
+
+    pub(super) fn of_bytes(text: &[u8]) -> Self {
         let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
-        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        let hash = digest::digest(&digest::SHA256, text);
         bytes.copy_from_slice(hash.as_ref());
         Self(bytes)
     }
@@ -73,6 +83,16 @@ impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenHash")
     }
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digits = String::with_capacity(2 * bytes.len());
+    bytes.iter().fold(digits, |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -105,14 +105,17 @@ pub struct Applicant {
     pub(super) offer: Arc<Offer>,
     /// What the session counts for, until it has ended.
     share: Arc<Share>,
+    /// The most it may send, in bit/s, if less than others.
+    bitrate_max: Option<u64>,
 }
 
 impl Applicant {
     /// Who sends this offer; the session will hold the share.
-    pub fn new(offer: Offer, share: Share) -> Self {
+    pub fn new(offer: Offer, share: Share, bitrate_max: Option<u64>) -> Self {
         Self {
             offer: Arc::new(offer),
             share: Arc::new(share),
+            bitrate_max,
         }
     }
 }
@@ -146,6 +149,8 @@ pub struct Session {
     pub broadcast: Name,
     /// Stands for the token that a publisher came with.
     pub(super) token: Option<Arc<str>>,
+    /// The most that this publisher may send, in bit/s, if less than others.
+    pub(super) bitrate_max: Option<u64>,
     /// Index of the offer's m= section with the video.
     pub video_section: Option<usize>,
     ice: Mutex<Ice>,
@@ -190,6 +195,7 @@ impl Session {
             role,
             broadcast,
             token,
+            bitrate_max: applicant.bitrate_max,
             ice: Mutex::new(Ice {
                 id: random_hex::<ICE_ID_BYTES>()?,
                 remote: offer.remote(),
@@ -219,6 +225,11 @@ impl Session {
             self.span.record("token", token);
         }
         tracing::info!(parent: &self.span, "session began");
+    }
+
+    /// Ends it because it is allowed no longer.
+    pub fn revoke(&self, why: End) {
+        self.stop.end(why);
     }
 
     /// What its log lines carry.

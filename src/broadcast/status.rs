@@ -226,7 +226,7 @@ pub struct BroadcastCounters {
 const UNREACHED_MAX: u64 = 5;
 
 /// Every reason for which a session ends, with its name in metrics and API.
-const ENDS: [(End, &str); 12] = [
+const ENDS: [(End, &str); 14] = [
     (End::Deleted, "deleted"),
     (End::PeerClosed, "peer_closed"),
     (End::NoCheck, "no_check"),
@@ -235,6 +235,8 @@ const ENDS: [(End, &str); 12] = [
     (End::Vanished, "vanished"),
     (End::NoMedia, "no_media"),
     (End::BitrateExceeded, "bitrate_exceeded"),
+    (End::Expired, "expired"),
+    (End::Withdrawn, "withdrawn"),
     (End::Replaced, "replaced"),
     (End::BroadcastEnded, "broadcast_ended"),
     (End::Shutdown, "shutdown"),

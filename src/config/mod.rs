@@ -6,6 +6,7 @@
 //! option `section.name` is the flag `--section.name`, the variable `AERIAL_SECTION_NAME` and the
 //! key `name` under `[section]` in `aerial.toml`. Nothing here starts anything.
 
+mod access;
 mod broadcasts;
 mod file;
 mod hint;
@@ -28,7 +29,7 @@ pub use raw::RawConfig;
 pub use value::{AdminAddress, IceServer};
 
 use crate::{
-    access::{Access, Grants, Rule},
+    access::Access,
     plan::{Pattern, Plans, Settings},
 };
 
@@ -199,44 +200,6 @@ impl Config {
                 Err(Error::bad_value(origin, key, expected, "no TLS"))
             }
             _ => Ok(()),
-        }
-    }
-
-    fn access(&self, raw: &RawConfig) -> Result<Access, Error> {
-        let Auth {
-            publish_token,
-            watch_token,
-            public,
-            ..
-        } = &self.auth;
-        let publish = Grants {
-            publish: vec![Pattern::any()],
-            ..Grants::default()
-        };
-        let watch = Grants {
-            watch: vec![Pattern::any()],
-            ..Grants::default()
-        };
-        let mut rules = raw.rules.clone();
-        for (name, secret, grants) in [
-            ("publish_token", publish_token, publish),
-            ("watch_token", watch_token, watch),
-        ] {
-            let rule = |secret| Rule::for_token(name, secret, grants);
-            rules.extend(secret.as_ref().map(rule));
-        }
-        match raw.first_of("auth.") {
-            // Setting any of these means wanting tokens: an empty variable must not open the
-            // server.
-            Some((key, origin)) if rules.is_empty() => Err(Error::BadValue {
-                origin: origin.clone(),
-                key: key.to_owned(),
-                expected: "a token beside it: auth.publish_token, auth.watch_token or \
-                           [[auth.tokens]]"
-                    .to_owned(),
-                given: "none".to_owned(),
-            }),
-            _ => Ok(Access::new(rules, public.clone())),
         }
     }
 

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::{
     Error, Opt, RawConfig,
     option::range,
-    value::{AdminAddress, Bytes, IceServer, LogFilter, PageOrigin, PublicUrl},
+    value::{AdminAddress, Bytes, IceServer, LogFilter, PageOrigin, PublicUrl, ServiceUrl},
 };
 use crate::{
     access::Secret,
@@ -177,6 +177,33 @@ section! {
         /// Require the token at session URLs too. Off: anyone who knows such a URL, which is
         /// secret, may end the session; several clients send no token there.
         sessions: bool = "false",
+        /// File with the key of signed tokens (JWT): a public key (PEM) for RS256, ES256 or EdDSA, a
+        /// JWK Set, or a secret of at least 32 bytes for HS256.
+        jwt_key: Option<PathBuf> = "",
+        /// URL of a JWK Set with the keys, instead of a file.
+        jwt_url: Option<ServiceUrl> = "",
+        /// How long fetched keys are used before they are fetched again. A token with an unknown
+        /// key id fetches them at once, at most every 5s. Keys that cannot be refreshed stay good for
+        /// 24h.
+        jwt_refresh: Duration = "10m" from "10s" to "24h",
+        /// The issuer (`iss`) that signed tokens must have. Unset: any that has the key.
+        jwt_issuer: Option<String> = "",
+        /// The audience (`aud`) that must be among that of signed tokens. Unset: any.
+        jwt_audience: Option<String> = "",
+        /// The claim of signed tokens that holds their rights.
+        jwt_claim: String = "aerial",
+        /// How far the clocks of issuer and server may differ: signed tokens are accepted for as long
+        /// before `nbf` and after `exp`, and sessions end that long after `exp`.
+        jwt_leeway: Duration = "10s" from "0s" to "5m",
+        /// URL that is asked by POST who may publish and watch, if no token here says so. Needs
+        /// `auth.callback_secret`.
+        callback: Option<ServiceUrl> = "",
+        /// Signs the questions (HMAC-SHA256), so that the other server knows who asks.
+        callback_secret: Option<Secret> = "",
+        /// Time for an answer, after which nobody is let in.
+        callback_timeout: Duration = "2s" from "100ms" to "10s",
+        /// How long an answer is kept that names no lifetime; a session asks again at the end of it.
+        callback_lifetime: Duration = "1m" from "1s" to "24h",
     }
 }
 

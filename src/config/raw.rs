@@ -30,6 +30,12 @@ impl RawConfig {
         })
     }
 
+    /// Where an option is set.
+    pub(super) fn origin_of(&self, key: &str) -> ValueOrigin {
+        let value = self.values.get(key);
+        value.map_or(ValueOrigin::Default, |(_, origin)| origin.clone())
+    }
+
     /// Where an option of this section is set, if any is: the first by name, and its key.
     pub(super) fn first_of(&self, section: &str) -> Option<(&'static str, &ValueOrigin)> {
         let mut values = self.values.iter();

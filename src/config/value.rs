@@ -44,6 +44,10 @@ pub struct LogFilter(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicUrl(pub String);
 
+/// An address of another server that is asked something; it may have a query.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceUrl(pub String);
+
 /// The origin of pages as browsers send it, `https://live.example`, or `*` for all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PageOrigin(pub String);
@@ -190,6 +194,19 @@ impl Value for PublicUrl {
         let bare = url.query().is_none() && !text.contains('#');
         (scheme && bare && url.authority().is_some())
             .then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl Value for ServiceUrl {
+    const TAKES: &'static str = "a URL such as https://auth.example/keys";
+    // It may have a secret in its query.
+    const SECRET: bool = true;
+
+    fn read(text: &str) -> Option<Self> {
+        let url: http::Uri = text.parse().ok()?;
+        let scheme = matches!(url.scheme_str(), Some("http" | "https"));
+        let authority = url.authority()?.as_str();
+        (scheme && !authority.contains('@')).then(|| Self(text.to_owned()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The WHIP and WHEP endpoints: where sessions begin (RFC 9725 §4.2, WHEP §4.3).
 
+use std::sync::Arc;
+
 use ::http::{HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 
@@ -8,6 +10,8 @@ use super::{
     auth::Auth,
     extensions,
     headers::{ACCEPT_PATCH, ACCEPT_POST, FRAGMENT_TYPE, OFFER_TYPE},
+    judgement::RequestSender,
+    lease::Lease,
     problem::Problem,
     reply::{add_links, empty, set, with_body},
     request::HttpRequest,
@@ -15,7 +19,6 @@ use super::{
     wire,
 };
 use crate::{
-    access::Holder,
     broadcast::{self, Applicant, Created},
     peer::sdp::{Offer, Role},
     plan::Name,
@@ -50,7 +53,7 @@ async fn create(
     mut request: HttpRequest,
 ) -> Result<Response, Problem> {
     let name = name(app, role, naming, &request)?;
-    let holder = app.auth.permit(&request, role, &name)?;
+    let admitted = app.auth.permit(&request, role, &name).await?;
     if !app.clients.allow(request.client) {
         return Err(Problem::too_often("too many offers came from this address"));
     }
@@ -65,26 +68,36 @@ async fn create(
         return Err(Problem::wrong_type(ACCEPT_POST, OFFER_TYPE));
     }
     let offer = Offer::parse(&body, role)?;
-    let share = app.sessions.take(role, request.client, holder.as_ref())?;
-    let applicant = Applicant::new(offer, share);
+    let token = admitted.token.as_deref();
+    let share = app.sessions.take(role, request.client, token)?;
+    let applicant = Applicant::new(offer, share, admitted.bitrate);
+    let broadcast = admitted.broadcast.as_ref().unwrap_or(&name);
     let created = match role {
         Role::Publisher => {
-            let token = Auth::token_name(&request);
+            let token = token.or_else(|| Auth::token_name(&request));
+            let token = token.map(Arc::from);
             let arrived = request.arrived;
             app.broadcasts
-                .publish(&name, applicant, arrived, token)
+                .publish(broadcast, applicant, arrived, token)
                 .await
         }
         Role::Viewer => {
             let rendition = request.parameter("rendition");
-            app.broadcasts.watch(&name, applicant, rendition).await
+            app.broadcasts.watch(broadcast, applicant, rendition).await
         }
     };
     match created {
         Ok(created) => {
-            let token = holder.as_ref().map(Holder::name);
             let session = &created.session;
             session.introduce(request.client, &request.user_agent(), token);
+            let lease = Lease {
+                auth: Arc::clone(&app.auth),
+                session: Arc::clone(session),
+                sender: RequestSender::of(&request),
+                name,
+                admitted,
+            };
+            lease.start();
             Ok(created_response(app, &request, role, created))
         }
         Err(error) => {
@@ -97,12 +110,19 @@ async fn create(
 }
 
 /// Whether a POST with this request's headers would pass authentication.
-pub(super) fn may_begin(app: &App, role: Role, naming: Naming<'_>, request: &HttpRequest) -> bool {
+pub(super) async fn may_begin(
+    app: &App,
+    role: Role,
+    naming: Naming<'_>,
+    request: &HttpRequest,
+) -> bool {
     if !app.auth.closes(role) {
         return true;
     }
-    let name = name(app, role, naming, request);
-    name.is_ok_and(|name| app.auth.permit(request, role, &name).is_ok())
+    let Ok(name) = name(app, role, naming, request) else {
+        return false;
+    };
+    app.auth.permit(request, role, &name).await.is_ok()
 }
 
 /// The server that new sessions of this role are redirected to.

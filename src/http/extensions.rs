@@ -67,7 +67,7 @@ pub(super) async fn answer(
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let session = find(app, Role::Viewer, id)?;
-    app.auth.permit_session(&request, &session)?;
+    app.auth.permit_session(&request, &session).await?;
     match extension {
         Extension::Events if request.method == Method::POST => select(app, &session, request).await,
         Extension::Events => {

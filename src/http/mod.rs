@@ -19,6 +19,8 @@ mod extensions;
 mod forwarded;
 mod headers;
 mod health;
+mod judgement;
+mod lease;
 mod metrics;
 mod operator;
 mod origins;
@@ -141,7 +143,7 @@ struct App {
     origins: Origins,
     admission: Admission,
     sessions: SessionLimits,
-    auth: Auth,
+    auth: Arc<Auth>,
     refusals: Refusals,
     notices: Notices,
     drawings: Semaphore,
@@ -185,7 +187,7 @@ pub async fn serve(
             client_streams: options.client_streams_max,
         }),
         sessions: SessionLimits::new(options.publishers_max, options.viewers_max),
-        auth: Auth::new(options.auth.clone()),
+        auth: Arc::new(Auth::new(options.auth.clone())),
         refusals: Refusals::new(),
         notices: Notices::of_requests(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
@@ -338,11 +340,11 @@ impl App {
             let missing = self.pages.missing(&request, &Site(&site)).await;
             return missing.unwrap_or_else(Response::from);
         };
-        self.auth.identify(&mut request);
+        self.auth.identify(&mut request).await;
         if !route.allows(&request.method) {
             Problem::method_not_allowed(&request.method, route.methods()).into()
         } else if request.method == Method::OPTIONS {
-            self.answer_options(&route, &request)
+            self.answer_options(&route, &request).await
         } else if access == PageAccess::Refused {
             Problem::foreign_page().into()
         } else {
@@ -354,7 +356,7 @@ impl App {
 
     /// Preflights are always answered (RFC 9725 §4.7.1: never 401). Browsers stop if the answer does
     /// not name the page's origin.
-    fn answer_options(&self, route: &Route<'_>, request: &HttpRequest) -> Response {
+    async fn answer_options(&self, route: &Route<'_>, request: &HttpRequest) -> Response {
         if cors::is_preflight(request) {
             return cors::preflight();
         }
@@ -367,7 +369,7 @@ impl App {
         cors::describe(&mut response, route);
         // They may hold passwords: only for clients that may begin a session (RFC 9725 §4.6).
         if let Route::Endpoint(role, naming) = route
-            && endpoint::may_begin(self, *role, *naming, request)
+            && endpoint::may_begin(self, *role, *naming, request).await
         {
             reply::add_links(&mut response, &self.options.ice_servers);
         }
@@ -386,19 +388,19 @@ impl App {
             }
             Route::Broadcasts => api::broadcasts(self, &request),
             Route::Broadcast(name) => {
-                self.auth.permit_view(&request, name)?;
+                self.auth.permit_view(&request, name).await?;
                 let for_operator = self.auth.is_operator(&request);
                 api::broadcast(self, name, for_operator).await
             }
             Route::Pipelines(name) => {
-                self.auth.permit_view(&request, name)?;
+                self.auth.permit_view(&request, name).await?;
                 let for_operator = self.auth.is_operator(&request);
                 pipelines::list(self, name, for_operator).await
             }
             Route::Pipeline(name, pipeline, part) => {
                 pipelines::answer(self, name, pipeline, *part, request).await
             }
-            Route::Refusal(name) => refusals::answer(self, name, &request),
+            Route::Refusal(name) => refusals::answer(self, name, &request).await,
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),
             Route::Health => health::alive(self.fanout.is_healthy()),

@@ -132,6 +132,30 @@ impl Problem {
             .with(header::WWW_AUTHENTICATE, challenge)
     }
 
+    pub(super) fn token_expired() -> Self {
+        let challenge =
+            format!("{CHALLENGE}, error=\"invalid_token\", error_description=\"expired\"");
+        let detail = "this token has expired: get a new one";
+        Self::new(StatusCode::UNAUTHORIZED, "token-expired", detail)
+            .with(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    /// The server that is asked about clients says no.
+    pub(super) fn denied(reason: &str) -> Self {
+        let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\"");
+        Self::new(StatusCode::FORBIDDEN, "denied", reason).with(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    /// The server that is asked about clients does not answer.
+    pub(super) fn nobody_to_ask(detail: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "authorization-unavailable",
+            detail,
+        )
+        .retry_after(RETRY_FULL)
+    }
+
     pub(super) fn token_insufficient(detail: &str) -> Self {
         let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\"");
         Self::new(StatusCode::FORBIDDEN, "token-insufficient", detail)

@@ -165,9 +165,13 @@ struct Document {
 }
 
 /// Answers `/api/broadcasts/{name}/refusal`, for clients that may publish there and the operator.
-pub(super) fn answer(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Problem> {
+pub(super) async fn answer(
+    app: &App,
+    name: &Name,
+    request: &HttpRequest,
+) -> Result<Response, Problem> {
     if !app.auth.is_operator(request) {
-        app.auth.permit(request, Role::Publisher, name)?;
+        app.auth.permit(request, Role::Publisher, name).await?;
     }
     let last = app.refusals.last(name);
     let time = last.as_ref().and_then(|refusal| {

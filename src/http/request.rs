@@ -1,6 +1,10 @@
 //! A request, and its body read under limits.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use ::http::{HeaderMap, HeaderName, Method, header};
 use bytes::{Bytes, BytesMut};
@@ -10,6 +14,7 @@ use headers::{
     authorization::{Bearer, Credentials},
 };
 use warp::{Buf, Stream};
+use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use crate::{access::Presented, awake, client::ClientAddress};
@@ -65,9 +70,12 @@ pub(super) struct HttpRequest {
     pub(super) headers: HeaderMap,
     /// What it shows of who sent it; see `Auth::identify`.
     pub(super) presented: Presented,
+    /// The token, if it has one.
+    pub(super) token: Option<Zeroizing<String>>,
     /// When its head had been read.
     pub(super) arrived: std::time::Instant,
-    body: Body,
+    /// Never locked: it makes requests `Sync`, so that they can be lent to what waits.
+    body: Mutex<Body>,
 }
 
 impl HttpRequest {
@@ -95,8 +103,9 @@ impl HttpRequest {
             query,
             headers,
             presented: Presented::Nothing,
+            token: None,
             arrived: awake::now(),
-            body,
+            body: Mutex::new(body),
         }
     }
 
@@ -151,8 +160,9 @@ impl HttpRequest {
     async fn collect_body(&mut self, limit: usize) -> Result<Bytes, Problem> {
         let mut collected = BytesMut::new();
         let mut seen = 0_usize;
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match self.body.next().await {
+            match body.next().await {
                 None if seen > limit => return Err(Problem::too_large(limit)),
                 None => return Ok(collected.freeze()),
                 Some(Err(error)) => return Err(Problem::bad_request(&error.to_string())),

@@ -36,7 +36,7 @@ pub(super) async fn answer(
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let session = find(app, role, id)?;
-    app.auth.permit_session(&request, &session)?;
+    app.auth.permit_session(&request, &session).await?;
     if request.method == Method::DELETE {
         // RFC 9725 §4.3.1: entity tags do not matter here. 200, not 204: several clients insist.
         app.broadcasts.end(&session.id).await?;

@@ -54,6 +54,11 @@ pub enum End {
     NoMedia,
     /// A publisher sent more than `limits.publisher_bitrate` and did not listen to requests for less.
     BitrateExceeded,
+    /// The token with which the session began has expired.
+    Expired,
+    /// What the session was allowed by is no more: a token that was taken away, a callback that says
+    /// no.
+    Withdrawn,
     /// Another publisher took over a stale broadcast.
     Replaced,
     /// The broadcast ended, or came back with codecs that this viewer did not negotiate.

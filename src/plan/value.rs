@@ -33,6 +33,14 @@ impl Value for bool {
     }
 }
 
+impl Value for String {
+    const TAKES: &'static str = "a text";
+
+    fn read(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
 impl Value for usize {
     const TAKES: &'static str = "a whole number";
 

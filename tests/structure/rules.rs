@@ -97,8 +97,10 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     // The configuration's content: data that every room may know.
     ("plan", &[]),
-    // Rules only: who may do what with which broadcast.
-    ("access", &["peer::sdp", "plan"]),
+    // Requests to other servers.
+    ("outbound", &[]),
+    // Who may do what with which broadcast.
+    ("access", &["outbound", "peer::sdp", "plan"]),
     (
         "http",
         &[
@@ -159,6 +161,7 @@ const ALL: &[&str] = &[
     "ingest",
     "media",
     "notices",
+    "outbound",
     "peer",
     "peer::sdp",
     "peer::element",

@@ -23,6 +23,8 @@ import { Session } from './session.js';
 /**
  * @typedef {object} ClientOptions
  * @property {string} [token] Bearer token.
+ * @property {(refused: string) => string|null|Promise<string|null>} [getToken] Gives another token when
+ *   the server refuses this one, such as after it has expired. Asked once until the client is live again.
  * @property {AbortSignal} [signal] Stops the client, as stop() does.
  * @property {RTCIceServer[]} [iceServers] Used in addition to those that the server provides.
  * @property {boolean} [reconnect] Reconnect after a loss. Default true.
@@ -195,6 +197,7 @@ export class Client extends EventTarget {
   /** @param {AbortSignal} signal */
   async #run(signal) {
     let failures = 0;
+    let mayRenew = true;
     while (!signal.aborted) {
       if (!(await this.settings.ready())) {
         if (signal.aborted) return;
@@ -207,12 +210,18 @@ export class Client extends EventTarget {
         await this.#connect(signal);
         await this.#hold(signal, () => {
           failures = 0;
+          mayRenew = true;
         });
       } catch (thrown) {
         if (signal.aborted) return;
         const error = SessionError.from(thrown);
         await this.#release();
         if (signal.aborted) return;
+        if (error.kind === 'unauthorized' && mayRenew) {
+          mayRenew = false;
+          if (await this.#renewToken()) continue;
+          if (signal.aborted) return;
+        }
         if (!this.settings.reconnect || !this.mayRetry(error)) {
           this.#running = null;
           this.#unlisten();
@@ -223,6 +232,19 @@ export class Client extends EventTarget {
         await this.#pause(this.#delay(error, failures), signal);
         failures += 1;
       }
+    }
+  }
+
+  /** Whether the page has another token. */
+  async #renewToken() {
+    const { token: refused, getToken } = this.settings;
+    try {
+      const token = await getToken?.(refused);
+      if (!token || token === refused) return false;
+      this.settings.token = token;
+      return true;
+    } catch {
+      return false;
     }
   }
 

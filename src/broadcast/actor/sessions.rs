@@ -66,6 +66,9 @@ impl Actor {
         let plan = self.parts.plan();
         let mut options = self.shared.options.publisher.clone();
         options.engine = plan.publisher_engine.unwrap_or(options.engine);
+        if let Some(max) = session.bitrate_max {
+            options.bitrate_max = options.bitrate_max.min(max);
+        }
         let sinks = input
             .gate
             .sinks(&input.tracks, &input.streams, &self.reports);

@@ -1,0 +1,291 @@
+//! Asks another server who may publish and watch: a signed POST whose answer is kept for a while.
+//!
+//! Without an answer nobody is let in. The number of questions at a time and of kept answers is
+//! bounded; whoever waits holds nothing that others need.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::Full;
+use serde::{Deserialize, Serialize};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{Secret, TokenHash};
+use crate::{
+    outbound::{HttpClient, OutboundError},
+    peer::sdp::Role,
+    plan::Name,
+};
+
+/// Questions on their way at the same time; further ones wait, within the time limit.
+const QUESTIONS_MAX: usize = 64;
+/// Answers that are kept.
+const ANSWERS_MAX: usize = 10_000;
+/// Shortest and longest life of an answer.
+const LIFETIME_MIN: Duration = Duration::from_secs(1);
+const LIFETIME_MAX: Duration = Duration::from_hours(24);
+/// How much of a reason is passed on, in characters.
+const REASON_CHARS_MAX: usize = 200;
+/// How much of a name for the log is kept, in characters.
+const USER_CHARS_MAX: usize = 64;
+
+/// How to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackOptions {
+    /// Where.
+    pub url: Uri,
+    /// Signs the questions.
+    pub secret: Secret,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How long an answer is good that does not say so itself.
+    pub lifetime: Duration,
+}
+
+/// Who wants what.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// Whether to publish or to watch.
+    pub role: Role,
+    /// The broadcast.
+    pub broadcast: &'a Name,
+    /// The token that was sent, if any.
+    pub token: Option<&'a str>,
+    /// The address of the client.
+    pub client: IpAddr,
+    /// What the client says it is.
+    pub user_agent: &'a str,
+}
+
+/// What the other server allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackPermit {
+    /// The broadcast: the one asked for, or another.
+    pub broadcast: Name,
+    /// Stands for the client in the log.
+    pub user: Option<String>,
+    /// The most a publisher may send, in bit/s.
+    pub bitrate: Option<u64>,
+    /// When to ask again.
+    pub until: Instant,
+}
+
+/// Why nobody is let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallbackError {
+    /// The answer is no.
+    #[error("{0}")]
+    Denied(String),
+    /// There is no answer.
+    #[error("whether this is allowed cannot be found out now")]
+    Unavailable,
+}
+
+/// The question as JSON.
+#[derive(Serialize)]
+struct QuestionBody<'a> {
+    action: &'static str,
+    broadcast: &'a str,
+    token: Option<&'a str>,
+    client: IpAddr,
+    user_agent: &'a str,
+}
+
+/// The answer as JSON. Unknown members are refused: one could be a restriction.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    allow: bool,
+    reason: Option<String>,
+    broadcast: Option<String>,
+    user: Option<String>,
+    /// Kilobits per second.
+    bitrate: Option<u32>,
+    /// Seconds.
+    lifetime: Option<u32>,
+}
+
+type Verdict = Result<CallbackPermit, String>;
+
+/// See the module.
+pub struct Callback {
+    options: CallbackOptions,
+    key: hmac::Key,
+    client: Option<HttpClient>,
+    questions: Semaphore,
+    answers: Mutex<HashMap<TokenHash, (Verdict, Instant)>>,
+}
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Callback")
+    }
+}
+
+impl Callback {
+    /// Nothing is asked yet.
+    pub fn new(options: CallbackOptions) -> Self {
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, options.secret.bytes()),
+            client: HttpClient::new(options.timeout)
+                .inspect_err(|error| tracing::error!(%error, "nobody can be asked (auth.callback)"))
+                .ok(),
+            questions: Semaphore::new(QUESTIONS_MAX),
+            answers: Mutex::default(),
+            options,
+        }
+    }
+
+    /// Asks, unless an answer is still good.
+    ///
+    /// # Errors
+    /// The answer is no, or there is none.
+    pub async fn ask(&self, question: &Question<'_>) -> Result<CallbackPermit, CallbackError> {
+        let body = serde_json::to_vec(&QuestionBody {
+            action: match question.role {
+                Role::Publisher => "publish",
+                Role::Viewer => "watch",
+            },
+            broadcast: question.broadcast.as_str(),
+            token: question.token,
+            client: question.client,
+            user_agent: question.user_agent,
+        })
+        .map_err(|_| CallbackError::Unavailable)?;
+        let id = TokenHash::of_bytes(&body);
+        let verdict = match self.kept(&id) {
+            Some(verdict) => verdict,
+            None => self.fresh(id, question, body).await?,
+        };
+        verdict.map_err(CallbackError::Denied)
+    }
+
+    async fn fresh(
+        &self,
+        id: TokenHash,
+        question: &Question<'_>,
+        body: Vec<u8>,
+    ) -> Result<Verdict, CallbackError> {
+        let asked = async {
+            let _permit = self
+                .questions
+                .acquire()
+                .await
+                .map_err(|error| error.to_string())?;
+            self.send(body).await
+        };
+        let answer = match timeout(self.options.timeout, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(OutboundError::Timeout(self.options.timeout).to_string()),
+        };
+        let judged = answer.and_then(|answer| self.judge(question, answer));
+        let (verdict, until) = judged.map_err(|error| {
+            tracing::warn!(error, "no answer about a client (auth.callback): refused");
+            CallbackError::Unavailable
+        })?;
+        self.keep(id, verdict.clone(), until);
+        Ok(verdict)
+    }
+
+    /// Sends a question: `Aerial-Signature` is `sha256=` and the HMAC of the timestamp, a dot and
+    /// the body.
+    async fn send(&self, body: Vec<u8>) -> Result<Answer, String> {
+        let client = self.client.as_ref().ok_or("TLS is not available")?;
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let time = time.map_or(0, |time| time.as_secs()).to_string();
+        let mut signed = hmac::Context::with_key(&self.key);
+        signed.update(time.as_bytes());
+        signed.update(b".");
+        signed.update(&body);
+        let signature = super::token::hex(signed.sign().as_ref());
+        let request = Request::post(&self.options.url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(
+                header::USER_AGENT,
+                concat!("aerial/", env!("CARGO_PKG_VERSION")),
+            )
+            .header("Aerial-Timestamp", time)
+            .header("Aerial-Signature", format!("sha256={signature}"))
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| error.to_string())?;
+        let reply = client
+            .send(request)
+            .await
+            .map_err(|error| error.to_string())?;
+        match reply.status() {
+            StatusCode::OK => serde_json::from_slice(reply.body())
+                .map_err(|error| format!("its answer is not as documented: {error}")),
+            // Servers that have only a status to give.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Answer {
+                allow: false,
+                reason: None,
+                broadcast: None,
+                user: None,
+                bitrate: None,
+                lifetime: None,
+            }),
+            status => Err(format!("it answered {status}")),
+        }
+    }
+
+    /// What an answer means, and until when.
+    fn judge(&self, question: &Question<'_>, answer: Answer) -> Result<(Verdict, Instant), String> {
+        let lifetime = answer
+            .lifetime
+            .map(|seconds| Duration::from_secs(seconds.into()));
+        let lifetime = lifetime.unwrap_or(self.options.lifetime);
+        let until = Instant::now() + lifetime.clamp(LIFETIME_MIN, LIFETIME_MAX);
+        if !answer.allow {
+            let reason = answer.reason.unwrap_or_else(|| "not allowed".into());
+            let reason = reason.chars().take(REASON_CHARS_MAX).collect();
+            return Ok((Err(reason), until));
+        }
+        let broadcast = match &answer.broadcast {
+            Some(text) => Name::new(text).ok_or("its `broadcast` is no name")?,
+            None => question.broadcast.clone(),
+        };
+        let permit = CallbackPermit {
+            broadcast,
+            user: answer
+                .user
+                .map(|user| user.chars().take(USER_CHARS_MAX).collect()),
+            bitrate: answer.bitrate.map(|kilobits| u64::from(kilobits) * 1000),
+            until,
+        };
+        Ok((Ok(permit), until))
+    }
+
+    fn kept(&self, id: &TokenHash) -> Option<Verdict> {
+        let answers = self.answers();
+        let (verdict, until) = answers.get(id)?;
+        (Instant::now() < *until).then(|| verdict.clone())
+    }
+
+    /// Keeps an answer, unless there are too many that are still good.
+    fn keep(&self, id: TokenHash, verdict: Verdict, until: Instant) {
+        let mut answers = self.answers();
+        if answers.len() >= ANSWERS_MAX {
+            let now = Instant::now();
+            answers.retain(|_, (_, until)| now < *until);
+        }
+        if answers.len() < ANSWERS_MAX {
+            answers.insert(id, (verdict, until));
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<TokenHash, (Verdict, Instant)>> {
+        // Map operations leave nothing half-changed.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

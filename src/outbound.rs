@@ -1,0 +1,124 @@
+//! Requests to other servers: HTTP with or without TLS, within a time and a size.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::time::timeout;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+
+/// Largest reply that is read, in bytes.
+const REPLY_BYTES_MAX: usize = 256 << 10;
+/// Connections that are kept for the next request to the same server.
+const IDLE_CONNECTIONS_MAX: usize = 4;
+
+/// Why there is no reply. The texts show no URL: some contain secrets.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OutboundError {
+    /// The server cannot be reached, or breaks off.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    /// It took too long.
+    #[error("it did not answer within {0:?}")]
+    Timeout(Duration),
+    /// The reply is too large, or breaks off.
+    #[error("its answer cannot be read: {0}")]
+    Body(String),
+    /// TLS cannot be used at all.
+    #[error("TLS is not available: {0}")]
+    Tls(String),
+}
+
+/// Sends requests. Follows no redirects: they would take secrets elsewhere. Cheap to clone.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpClient")
+    }
+}
+
+impl HttpClient {
+    /// A client whose requests take at most this long, with everything.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn new(timeout: Duration) -> Result<Self, OutboundError> {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls()?)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .build(connector);
+        Ok(Self { client, timeout })
+    }
+
+    /// Fetches what is at a URL.
+    ///
+    /// # Errors
+    /// There is no reply in time, or it is too large. Its status may be anything.
+    pub async fn get(&self, url: &Uri) -> Result<Response<Bytes>, OutboundError> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = url.clone();
+        self.send(request).await
+    }
+
+    /// Sends a request and reads the whole reply.
+    ///
+    /// # Errors
+    /// Like [`HttpClient::get`].
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Bytes>, OutboundError> {
+        let exchange = async {
+            let reply = self.client.request(request).await;
+            let reply = reply.map_err(|error| OutboundError::Unreachable(causes(&error)))?;
+            let (head, body) = reply.into_parts();
+            let body = Limited::new(body, REPLY_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| OutboundError::Body(error.to_string()))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        timeout(self.timeout, exchange)
+            .await
+            .map_err(|_| OutboundError::Timeout(self.timeout))?
+    }
+}
+
+/// An error with what caused it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Trusts the system's certificates, or the browsers' where the system has none.
+fn tls() -> Result<ClientConfig, OutboundError> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) =
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    let provider = std::sync::Arc::new(aws_lc_rs::default_provider());
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| OutboundError::Tls(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
