@@ -26,7 +26,7 @@ use crate::{
         job::{JobFigures, JobSetup},
     },
     plan::Name,
-    stream::EncodedStreams,
+    stream::{EncodedStream, EncodedStreams},
 };
 
 /// Longest start of a pipeline; network sources and outputs connect in this time.
@@ -213,6 +213,9 @@ impl Run {
             Ok(setup) => setup,
             Err(error) => return self.end(false, error.into()),
         };
+        for (_, stream) in self.made_streams() {
+            stream.set_origin(None); // until its appsink says so
+        }
         let began = awake::now();
         // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
         let job = match awake::timeout(START_TIMEOUT, Job::start(setup, sender)).await {
@@ -356,23 +359,27 @@ impl Run {
         let _ = self.reports.send(report).await;
     }
 
+    /// The streams of what the pipeline makes, by the names of its appsinks.
+    fn made_streams(&self) -> Vec<(&str, &EncodedStream)> {
+        match &self.start.work {
+            Work::Source(input) => {
+                let stream = |kind: Kind| Some((kind.name(), input.streams.of(kind)?));
+                Kind::ALL.into_iter().filter_map(stream).collect()
+            }
+            Work::Renditions { made, .. } => made
+                .iter()
+                .map(|made| (made.sink.as_str(), &made.stream))
+                .collect(),
+            Work::Output { .. } => Vec::new(),
+        }
+    }
+
     /// Notes what the media of an appsink is transcoded from.
     fn note_origin(&self, appsink: &str, from: &str) {
-        let stream = match &self.start.work {
-            Work::Source(input) => {
-                let mut kinds = Kind::ALL.into_iter();
-                let kind = kinds.find(|kind| kind.name() == appsink);
-                kind.and_then(|kind| input.streams.of(kind))
+        for (name, stream) in self.made_streams() {
+            if name == appsink {
+                stream.set_origin(Some(from));
             }
-            Work::Renditions { made, .. } => {
-                let mut made = made.iter();
-                let made = made.find(|made| made.sink == appsink);
-                made.map(|made| &made.stream)
-            }
-            Work::Output { .. } => None,
-        };
-        if let Some(stream) = stream {
-            stream.set_origin(from);
         }
     }
 

@@ -29,7 +29,7 @@ use std::{
 
 pub use self::{
     demands::Demands,
-    queue::{Losses, StreamFrame, Subscription},
+    queue::{Losses, StreamFrame, StreamSubscription},
     writer::StreamWriter,
 };
 use self::{
@@ -162,9 +162,10 @@ impl EncodedStream {
         (state.demands.gradual, state.demands.keyless) = (false, false);
     }
 
-    /// Notes that the current writer's media is transcoded from this media type.
-    pub fn set_origin(&self, origin: &str) {
-        self.state().demands.origin = Some(origin.to_owned());
+    /// Notes that the media which comes from now on, from whichever writer, is transcoded from this
+    /// media type; from none if `None`.
+    pub fn set_origin(&self, origin: Option<&str>) {
+        self.state().demands.origin = origin.map(str::to_owned);
     }
 
     /// Frames that have passed.
@@ -186,7 +187,7 @@ impl EncodedStream {
 
     /// Takes all frames from now on, beginning with the cached GOP, or else with the next keyframe,
     /// which is requested. Ends when the subscription is dropped. `None` if there are too many.
-    pub fn subscribe(&self) -> Option<Subscription> {
+    pub fn subscribe(&self) -> Option<StreamSubscription> {
         let mut state = self.state();
         if state.subscribers.len() >= SUBSCRIBERS_MAX {
             return None;
@@ -304,7 +305,10 @@ impl State {
         self.format = None;
         self.newest = None;
         self.stereo = false;
-        self.demands = Demands::default();
+        self.demands = Demands {
+            origin: self.demands.origin.take(),
+            ..Demands::default()
+        };
         for subscriber in &mut self.subscribers {
             subscriber.interrupt();
         }

@@ -202,8 +202,8 @@ impl Subscriber {
         &self,
         stream: &Arc<SharedStream>,
         present: Option<Duration>,
-    ) -> Subscription {
-        Subscription {
+    ) -> StreamSubscription {
+        StreamSubscription {
             stream: Arc::downgrade(stream),
             id: self.id,
             queue: Arc::clone(&self.queue),
@@ -221,14 +221,14 @@ impl Drop for Subscriber {
 
 /// The frames of a stream from some moment on. Ends when it is dropped, or with the stream.
 #[derive(Debug)]
-pub struct Subscription {
+pub struct StreamSubscription {
     stream: Weak<SharedStream>,
     id: u64,
     queue: Arc<SubscriberQueue>,
     present: Option<Duration>,
 }
 
-impl Subscription {
+impl StreamSubscription {
     /// The next frame, when there is one. `None` once the stream has ended. Nothing is lost if the
     /// future is dropped.
     pub async fn next(&mut self) -> Option<StreamFrame> {
@@ -261,7 +261,7 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
+impl Drop for StreamSubscription {
     fn drop(&mut self) {
         if let Some(stream) = self.stream.upgrade() {
             stream.unsubscribe(self.id);

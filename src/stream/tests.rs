@@ -35,7 +35,7 @@ fn stream() -> (EncodedStream, Arc<AtomicU32>) {
 }
 
 /// Times in milliseconds of what waits, with a mark where it does not continue.
-fn taken(subscription: &mut Subscription) -> Vec<(u128, bool)> {
+fn taken(subscription: &mut StreamSubscription) -> Vec<(u128, bool)> {
     let frames = std::iter::from_fn(|| subscription.try_next());
     let frames = frames.map(|frame| (frame.frame.pts.as_millis(), frame.discontinuous));
     frames.collect()
@@ -74,9 +74,7 @@ fn a_new_writer_takes_the_place_of_the_old_one_with_its_first_frame() {
     let mut subscription = stream.subscribe().unwrap();
     let (old, new) = (stream.writer(), stream.writer());
     old.push(&at(0, true));
-    stream.set_origin("image/jpeg");
     old.push(&at(20, false));
-    assert_eq!(stream.demands().origin.as_deref(), Some("image/jpeg"));
     new.push(&at(40, false));
     new.push(&at(60, true));
     old.push(&at(80, true));
@@ -84,6 +82,16 @@ fn a_new_writer_takes_the_place_of_the_old_one_with_its_first_frame() {
         taken(&mut subscription),
         [(0, true), (20, false), (60, true)]
     );
+}
+
+/// A pipeline tells it before its first frame.
+#[test]
+fn the_origin_outlasts_a_writer() {
+    let (stream, _) = stream();
+    stream.set_origin(Some("image/jpeg"));
+    stream.writer().push(&at(0, true));
+    assert_eq!(stream.demands().origin.as_deref(), Some("image/jpeg"));
+    stream.set_origin(None);
     assert_eq!(stream.demands().origin, None);
 }
 

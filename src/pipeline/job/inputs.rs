@@ -24,7 +24,7 @@ use crate::{
     awake,
     media::Kind,
     pipeline::{Error, Event, keyframe_request},
-    stream::{EncodedStream, EncodedStreams, Subscription},
+    stream::{EncodedStream, EncodedStreams, StreamSubscription},
 };
 
 /// Media that may wait before renditions: they lag by this much.
@@ -200,7 +200,7 @@ impl JobInput {
 /// Feeds an appsrc until its stream ends, or it is detached.
 async fn supply(
     mut feed: Feed,
-    mut subscription: Subscription,
+    mut subscription: StreamSubscription,
     mut detached: watch::Receiver<bool>,
     events: mpsc::Sender<Event>,
 ) {

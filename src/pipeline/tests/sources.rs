@@ -63,11 +63,11 @@ async fn attempt(
                 };
                 assert_eq!(codec, expected);
             }
+            Ok(Some(Event::Transcoded { .. })) | Err(_) => {}
             Ok(event) => {
                 outcome = Err(format!("{event:?}"));
                 break;
             }
-            Ok(Some(Event::Transcoded { .. })) | Err(_) => {}
         }
     }
     source.stop().await;

@@ -1,7 +1,7 @@
 //! Supplies an appsrc with a stream's frames.
 //!
 //! ```text
-//!  Subscription --> Feed: RTP packets -> depayload -> parse --> Tap --> appsrc of the text
+//!  StreamSubscription --> Feed: RTP packets -> depayload -> parse --> Tap --> appsrc of the text
 //! ```
 //!
 //! Nothing in here waits: what is pushed in front has reached the appsrc when the push returns, or is
@@ -24,7 +24,7 @@ use crate::{
         rtp::{self, RtpHeader},
     },
     pipeline::{Error, access_unit, codec, keyframe_request},
-    stream::{EncodedStream, StreamFrame, Subscription},
+    stream::{EncodedStream, StreamFrame, StreamSubscription},
 };
 
 /// Payload type inside the pipeline, invisible outside.
@@ -53,7 +53,7 @@ impl Feed {
         pipeline: &gst::Pipeline,
         source: &gst_app::AppSrc,
         stream: &EncodedStream,
-        subscription: &Subscription,
+        subscription: &StreamSubscription,
         limits: TapLimits,
     ) -> Self {
         let counters = Arc::new(TapCounters::new(subscription.losses().clone()));
