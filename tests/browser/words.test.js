@@ -27,6 +27,8 @@ test('permission denied', async (t) => {
   await page.goto(`${server.origin}/publish/denied`);
   await page.locator('#allow').click();
   await told(page, 'NotAllowedError');
+  const denied = await page.locator('#curtain-title').innerText();
+  assert.equal(denied, await page.locator('#notice-title').innerText(), 'the curtain does not promise a question');
   await screenshot(page, 'publish-denied');
   assert.deepEqual(browser.faults, []);
 });
@@ -72,6 +74,7 @@ test('a name that is taken', async (t) => {
   await second.goto(`${server.origin}/publish/mine`);
   await second.locator('#go').click();
   await told(second, 'name-taken');
+  assert.equal(await second.locator('#notice-action').getAttribute('href'), `${server.origin}/publish/mine-2`);
   await second.locator('#go.primary').waitFor();
   await screenshot(second, 'publish-taken');
   assert.equal(await first.locator(ON_AIR).isVisible(), true);

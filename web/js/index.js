@@ -157,6 +157,7 @@ fillIcons();
 enableCopyButtons();
 empty.after(tokenForm.element);
 showObs(suggested);
+nameInput.placeholder = suggested;
 nameInput.addEventListener('input', checkName);
 byId('go-live-form', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault();

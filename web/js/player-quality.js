@@ -74,6 +74,12 @@ export class QualityMenu {
     this.#show();
   }
 
+  /** Back to what the server chooses. */
+  reset() {
+    this.#chosen = AUTO;
+    this.#show();
+  }
+
   toggle() {
     if (!this.element.hidden) return this.#close();
     this.element.hidden = false;

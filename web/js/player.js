@@ -312,7 +312,7 @@ export class AerialPlayer extends HTMLElement {
     this.client = client;
     client.addEventListener('stream', () => void this.play());
     client.addEventListener('statechange', (event) => {
-      if (this.client !== client) return;
+      if (this.client !== client || this.#fellBack()) return;
       this.#show();
       const { detail } = /** @type {CustomEvent} */ (event);
       this.dispatchEvent(new CustomEvent('statechange', { detail, bubbles: true, composed: true }));
@@ -324,6 +324,16 @@ export class AerialPlayer extends HTMLElement {
     const client = this.client;
     this.client = null;
     void client?.stop();
+  }
+
+  /** A rendition that is not there any more gives way to what the server chooses. */
+  #fellBack() {
+    const { client } = this;
+    if (!this.#rendition || client?.state !== 'failed' || client.error?.reason !== 'no-rendition') return false;
+    this.#rendition = '';
+    this.#menu.reset();
+    this.#start();
+    return true;
   }
 
   #endpoint() {
