@@ -13,6 +13,7 @@
 
 mod aiortc;
 mod api;
+mod attendees;
 mod churn;
 mod clients;
 mod codecs;

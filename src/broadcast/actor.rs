@@ -23,6 +23,7 @@ use super::{
     gate::MediaEvent,
     outcome::Outcome,
     parts::Parts,
+    roster::Attendee,
     rules::Rules,
     session::{Applicant, Command, Stop, jitter},
     slot::{Retry, RunEnd, RunId, SlotId},
@@ -62,8 +63,20 @@ pub(super) enum ActorRequest {
         requested: Option<String>,
         reply: Reply<Created>,
     },
-    /// End a session, by number, at its client's request.
-    End { session: u64, reply: Reply<()> },
+    /// End a session, by number, at its client's or the operator's request.
+    End {
+        session: u64,
+        why: End,
+        reply: Reply<()>,
+    },
+    /// Have a viewer, by number, ask for the rendition with this name, or for none.
+    Move {
+        session: u64,
+        requested: Option<String>,
+        reply: Reply<()>,
+    },
+    /// List the sessions.
+    Attendees { reply: Reply<Vec<Attendee>> },
     /// Describe the broadcast.
     Describe { reply: Reply<Details> },
     /// List the pipelines.
@@ -264,12 +277,25 @@ impl Actor {
                     self.perform(actions);
                 }
             }
-            ActorRequest::End { session, reply } => {
-                let actions = self.parts.delete(session, now);
+            ActorRequest::End {
+                session,
+                why,
+                reply,
+            } => {
+                let actions = self.parts.delete(session, why, now);
                 let known = actions.is_some();
                 self.perform(actions.into_iter().flatten());
                 respond(reply, known.then_some(()).ok_or(Error::Missing("session")));
             }
+            ActorRequest::Move {
+                session,
+                requested,
+                reply,
+            } => {
+                let moved = self.parts.move_viewer(session, requested, now);
+                respond(reply, moved.map(|actions| self.perform(actions)));
+            }
+            ActorRequest::Attendees { reply } => respond(reply, Ok(self.attendees())),
             ActorRequest::Describe { reply } => respond(reply, Ok(self.parts.details(now))),
             ActorRequest::Pipelines { reply } => respond(reply, Ok(self.parts.pipelines())),
             ActorRequest::Keyframe { pipeline, reply } => {

@@ -172,6 +172,22 @@ impl Audience {
         }
     }
 
+    /// Has a viewer ask for this rendition, or for none; false if there is no such viewer.
+    pub(super) fn request(&mut self, session: u64, requested: Option<String>) -> bool {
+        let Some(viewer) = self.watching.get_mut(&session) else {
+            return false;
+        };
+        viewer.visitor.requested = requested;
+        self.new.insert(session);
+        true
+    }
+
+    /// What a viewer gets; nothing before its answer.
+    pub(super) fn subscriptions(&self, session: u64) -> &[Subscription] {
+        let viewer = self.watching.get(&session);
+        viewer.map_or(&[], |viewer| &viewer.subscriptions)
+    }
+
     /// Forgets a viewer; false if there is no such viewer.
     pub(super) fn remove(&mut self, session: u64) -> bool {
         let waited = self.waiting.remove(&session).is_some();

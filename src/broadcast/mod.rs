@@ -23,6 +23,7 @@ mod choice;
 mod control;
 mod error;
 mod event_types;
+mod figures;
 mod gate;
 mod health;
 mod keyframes;
@@ -32,6 +33,7 @@ mod outputs;
 mod parts;
 mod publisher;
 mod renditions;
+mod roster;
 mod rules;
 mod session;
 mod slate;
@@ -58,7 +60,8 @@ pub use control::Drawing;
 pub use error::Error;
 pub use event_types::EventKind;
 pub use options::Options;
-pub use session::{Applicant, Session, SessionId};
+pub use roster::SessionStatus;
+pub use session::{Applicant, Introduction, Session, SessionId};
 pub use status::{BroadcastCounters, Details, PipelineFigures, SourceKind, State, Status};
 pub use takeover::Times;
 use tokio::{
@@ -262,6 +265,7 @@ impl Broadcasts {
                 entry.requests.clone(),
                 ActorRequest::End {
                     session: session.number,
+                    why: End::Deleted,
                     reply,
                 },
             ))

@@ -159,10 +159,9 @@ impl Parts {
         })
     }
 
-    /// Ends a session at its client's request. `None` if there is no such session.
-    pub(super) fn delete(&mut self, session: u64, now: Instant) -> Option<Vec<Action>> {
+    /// Ends a session on request. `None` if there is no such session.
+    pub(super) fn delete(&mut self, session: u64, why: End, now: Instant) -> Option<Vec<Action>> {
         let mut actions = Vec::new();
-        let why = End::Deleted;
         if self.audience.remove(session) {
             actions.push(Action::Close { session, why });
         } else if self.supply.publisher() == Some(session) {

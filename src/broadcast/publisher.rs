@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     ANSWER_TIMEOUT, AnswerDelivery, Created, Error, RETRY_TAKEN, Reply, Session,
     bitrate::{BitrateWatch, Pace},
+    figures::SessionFigures,
     keyframes::REQUEST_INTERVAL,
     outcome::Outcome,
     session::Command,
@@ -210,6 +211,11 @@ impl PublisherConnection {
         match command {
             Command::Keyframe => self.publisher.request_keyframe(),
             Command::Layer(_) | Command::Switch(_) => {}
+            Command::Figures(reply) => {
+                let received = self.publisher.statistics().into();
+                // Err: the operator has not waited.
+                let _ = reply.send(SessionFigures::Received(received));
+            }
             Command::Restart {
                 ice_ufrag,
                 ice_pwd,

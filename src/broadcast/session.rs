@@ -6,9 +6,10 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use serde::Serialize;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::field;
@@ -17,6 +18,7 @@ use super::{
     Error,
     attendance::Attendance,
     event_types::{EventKind, EventStreams},
+    figures::SessionFigures,
     tracks::BroadcastTrack,
 };
 use crate::{
@@ -67,9 +69,23 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// Who is behind a session.
+#[derive(Clone, Debug, Serialize)]
+pub struct Introduction {
+    /// The address that its POST came from.
+    pub client: String,
+    /// What the client calls itself.
+    pub user_agent: String,
+    /// The name of its token, if it came with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
 /// Commands to a running session.
 #[derive(Debug)]
 pub(super) enum Command {
+    /// Tell what has been carried.
+    Figures(oneshot::Sender<SessionFigures>),
     /// A viewer needs a keyframe.
     Keyframe,
     /// The viewer wants this layer of its picture, or the server's choice.
@@ -147,6 +163,9 @@ pub struct Session {
     pub role: Role,
     /// The broadcast.
     pub broadcast: Name,
+    /// When it began.
+    pub(super) started: SystemTime,
+    introduction: OnceLock<Introduction>,
     /// Stands for the token that a publisher came with.
     pub(super) token: Option<Arc<str>>,
     /// The most that this publisher may send, in bit/s, if less than others.
@@ -194,6 +213,8 @@ impl Session {
             number,
             role,
             broadcast,
+            started: SystemTime::now(),
+            introduction: OnceLock::new(),
             token,
             bitrate_max: applicant.bitrate_max,
             ice: Mutex::new(Ice {
@@ -217,14 +238,26 @@ impl Session {
         Ok((Arc::new(session), receiver))
     }
 
-    /// Makes its log lines say who is behind it: the address, the program, and the token's name.
-    pub fn introduce(&self, client: impl fmt::Display, user_agent: &str, token: Option<&str>) {
-        self.span.record("client", field::display(client));
-        self.span.record("user_agent", user_agent);
+    /// Makes its log lines, and the API, say who is behind it.
+    pub fn introduce(&self, introduction: Introduction) {
+        let Introduction {
+            client,
+            user_agent,
+            token,
+        } = &introduction;
+        self.span.record("client", client.as_str());
+        self.span.record("user_agent", user_agent.as_str());
         if let Some(token) = token {
-            self.span.record("token", token);
+            self.span.record("token", token.as_str());
         }
         tracing::info!(parent: &self.span, "session began");
+        // Err: it is introduced only once.
+        let _ = self.introduction.set(introduction);
+    }
+
+    /// Who is behind it, once it has been answered.
+    pub(super) fn introduction(&self) -> Option<Introduction> {
+        self.introduction.get().cloned()
     }
 
     /// Ends it because it is allowed no longer.

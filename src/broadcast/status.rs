@@ -226,8 +226,9 @@ pub struct BroadcastCounters {
 const UNREACHED_MAX: u64 = 5;
 
 /// Every reason for which a session ends, with its name in metrics and API.
-const ENDS: [(End, &str); 14] = [
+const ENDS: [(End, &str); 15] = [
     (End::Deleted, "deleted"),
+    (End::Kicked, "kicked"),
     (End::PeerClosed, "peer_closed"),
     (End::NoCheck, "no_check"),
     (End::ConnectTimeout, "connect_timeout"),
@@ -336,7 +337,10 @@ pub(super) type SharedCounters = Arc<BroadcastCounters>;
 
 /// As `2026-01-01T00:00:00Z`.
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
-fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn rfc3339<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let text =
         time.map(|time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true));
     text.serialize(serializer)

@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     ANSWER_TIMEOUT, AnswerDelivery, Created, Error, RETRY_MISSING, Reply, Session,
     attendance::LOOK_INTERVAL,
+    figures::SessionFigures,
     gate::MediaEvent,
     outcome::Outcome,
     session::{Command, SwitchCommand},
@@ -195,6 +196,10 @@ impl ViewerConnection {
     async fn obey(&mut self, command: Command) {
         match command {
             Command::Keyframe => {}
+            Command::Figures(reply) => {
+                // Err: the operator has not waited.
+                let _ = reply.send(SessionFigures::Sent(self.viewer.statistics()));
+            }
             Command::Layer(layer) => self.viewer.select(layer),
             Command::Switch(to) => self.switch(to).await,
             Command::Restart {

@@ -53,7 +53,7 @@ pub use self::{
     error::Error,
     gop::GopLimits,
     rendition::Rendition,
-    statistics::Statistics,
+    statistics::{Statistics, ViewerStatistics},
     tracks::{Layer, OfferedTracks},
     viewer::{Viewer, ViewerOptions},
 };

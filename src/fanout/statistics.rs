@@ -1,7 +1,7 @@
 //! Counters: of one viewer, of one worker, of all.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -46,6 +46,10 @@ pub(super) struct ViewerCounters {
     pub(super) refused: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) keyframe_requests: AtomicU64,
+    /// As in [`ViewerStatistics::loss`], in 256ths.
+    pub(super) loss: AtomicU8,
+    /// In microseconds; 0 if unknown.
+    pub(super) round_trip: AtomicU32,
     /// The handle is gone, so the viewer is to go too.
     pub(super) closed: AtomicBool,
     /// Whether an authentic check has come (direct engine).
@@ -62,12 +66,17 @@ impl ViewerCounters {
             retransmissions_refused: load(&self.refused),
             dropped: load(&self.dropped),
             keyframe_requests: load(&self.keyframe_requests),
+            loss: f32::from(self.loss.load(Relaxed)) / 256.0,
+            round_trip_ms: match self.round_trip.load(Relaxed) {
+                0 => None,
+                micros => Some(micros.div_ceil(1000)),
+            },
         }
     }
 }
 
 /// One viewer's counters at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct ViewerStatistics {
     /// RTP packets sent.
     pub packets: u64,
@@ -81,6 +90,12 @@ pub struct ViewerStatistics {
     pub dropped: u64,
     /// Keyframes this viewer has asked for.
     pub keyframe_requests: u64,
+    /// The share of its video packets that were lost, from 0 to 1, by its last report (RFC 3550
+    /// §6.4.1). Measured on the direct engine.
+    pub loss: f32,
+    /// The round trip to it in milliseconds, by its last report. Measured on the direct engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<u32>,
 }
 
 /// What has been sent to all viewers of one worker, and the worker's state.

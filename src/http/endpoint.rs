@@ -19,7 +19,7 @@ use super::{
     wire,
 };
 use crate::{
-    broadcast::{self, Applicant, Created},
+    broadcast::{self, Applicant, Created, Introduction},
     peer::sdp::{Offer, Role},
     plan::Name,
 };
@@ -89,7 +89,11 @@ async fn create(
     match created {
         Ok(created) => {
             let session = &created.session;
-            session.introduce(request.client, &request.user_agent(), token);
+            session.introduce(Introduction {
+                client: request.client.to_string(),
+                user_agent: request.user_agent(),
+                token: token.map(str::to_owned),
+            });
             let lease = Lease {
                 auth: Arc::clone(&app.auth),
                 session: Arc::clone(session),

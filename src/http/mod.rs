@@ -8,6 +8,7 @@
 mod activity;
 mod admission;
 mod api;
+mod attendees;
 mod auth;
 mod authority;
 mod clients;
@@ -400,6 +401,11 @@ impl App {
             Route::Pipeline(name, pipeline, part) => {
                 pipelines::answer(self, name, pipeline, *part, request).await
             }
+            Route::Sessions(name) => {
+                self.auth.permit_right(&request, Right::Admin)?;
+                attendees::list(self, name).await
+            }
+            Route::Attendee(name, number) => attendees::answer(self, name, *number, request).await,
             Route::Refusal(name) => refusals::answer(self, name, &request).await,
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),

@@ -38,6 +38,10 @@ pub(super) enum Route<'a> {
     Pipeline(Name, &'a str, PipelinePart),
     /// `/api/broadcasts/{name}/refusal`.
     Refusal(Name),
+    /// `/api/broadcasts/{name}/sessions`.
+    Sessions(Name),
+    /// `/api/broadcasts/{name}/sessions/{number}`: a session by its public number.
+    Attendee(Name, u64),
     /// `/api/events`.
     Events,
     /// `/api/server`.
@@ -93,7 +97,7 @@ impl<'a> Route<'a> {
         match parts {
             (Some(first), second, third, true) => Self::of_segments(path, first, second, third),
             _ => Self::of_extension(path)
-                .or_else(|| Self::of_pipeline(path))
+                .or_else(|| Self::below_broadcast(path))
                 .or_else(|| Self::of_file(path)),
         }
     }
@@ -109,11 +113,20 @@ impl<'a> Route<'a> {
         is_id(id).then_some(Self::Extension(id, extension))
     }
 
-    fn of_pipeline(path: &'a str) -> Option<Self> {
+    fn below_broadcast(path: &'a str) -> Option<Self> {
         let (name, rest) = path.strip_prefix("/api/broadcasts/")?.split_once('/')?;
         let name = Name::new(name)?;
         if rest == "refusal" {
             return Some(Self::Refusal(name));
+        }
+        if rest == "sessions" {
+            return Some(Self::Sessions(name));
+        }
+        if let Some(number) = rest.strip_prefix("sessions/") {
+            return number
+                .parse()
+                .ok()
+                .map(|number| Self::Attendee(name, number));
         }
         let rest = rest.strip_prefix("pipelines")?;
         if rest.is_empty() {
@@ -211,7 +224,7 @@ impl<'a> Route<'a> {
             Self::Endpoint(..) | Self::Extension(_, Extension::Events) => {
                 "GET, HEAD, OPTIONS, POST"
             }
-            Self::Session(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
+            Self::Session(..) | Self::Attendee(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
             Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
             Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
             Self::Drain => "OPTIONS, POST",
@@ -220,6 +233,7 @@ impl<'a> Route<'a> {
             | Self::Broadcast(_)
             | Self::Pipelines(_)
             | Self::Refusal(_)
+            | Self::Sessions(_)
             | Self::Events
             | Self::Server
             | Self::Health

@@ -39,6 +39,8 @@ pub enum Event {
 pub enum End {
     /// DELETE of the session URL.
     Deleted,
+    /// The operator ended it.
+    Kicked,
     /// The peer said goodbye (DTLS `close_notify`).
     PeerClosed,
     /// No authentic connectivity check within `timeouts.first_check`.

@@ -13,6 +13,7 @@ use crate::{
         Created, Reply, Session,
         action::{InputStart, Switched, Switching, View},
         publisher::PublisherTask,
+        roster::Attendee,
         session::{Applicant, Command, SwitchCommand},
         viewer::ViewerTask,
     },
@@ -140,6 +141,17 @@ impl Actor {
         if let Some(change) = self.parts.switched(switching) {
             *switched.entry(change).or_default() += 1;
         }
+    }
+
+    /// The sessions, oldest first, and what each viewer receives.
+    pub(super) fn attendees(&self) -> Vec<Attendee> {
+        let members = self.members.iter();
+        members
+            .map(|(number, member)| Attendee {
+                session: Arc::clone(&member.session),
+                tracks: self.parts.received(*number),
+            })
+            .collect()
     }
 
     pub(super) fn ask_for_keyframe(&self, number: u64) {

@@ -14,6 +14,7 @@ use crate::{
         action::{Action, Switched, Switching, View},
         audience::{Subscription, Waiting},
         choice::{self, Join, Next, Present, RenditionId, TrackOrigin},
+        figures::ReceivedTrack,
         renditions::Supplied,
         slot,
         status::State,
@@ -232,6 +233,35 @@ impl Parts {
             }
         }
         actions
+    }
+
+    /// Gives a viewer what it would get if it had asked for this rendition, or for none.
+    ///
+    /// # Errors
+    /// If there is no such viewer or rendition.
+    pub(in crate::broadcast) fn move_viewer(
+        &mut self,
+        session: u64,
+        requested: Option<String>,
+        now: Instant,
+    ) -> Result<Vec<Action>, Error> {
+        self.renditions.check_requested(requested.as_deref())?;
+        if !self.audience.request(session, requested) {
+            return Err(Error::Missing("viewer"));
+        }
+        Ok(self.decide(now))
+    }
+
+    /// What a viewer receives.
+    pub(in crate::broadcast) fn received(&self, session: u64) -> Vec<ReceivedTrack> {
+        let subscriptions = self.audience.subscriptions(session).iter();
+        subscriptions
+            .map(|subscription| ReceivedTrack {
+                kind: subscription.kind,
+                codec: subscription.codec,
+                rendition: self.renditions.name(subscription.present.origin).to_owned(),
+            })
+            .collect()
     }
 
     fn switching(&self, session: u64, kind: Kind, to: TrackOrigin) -> Option<Action> {

@@ -8,9 +8,12 @@ use super::{
     context::{Context, flush},
     viewer::DirectViewer,
 };
-use crate::fanout::{
-    playout::RenditionCaches,
-    rtp::{write_goodbye, write_source_description},
+use crate::{
+    fanout::{
+        playout::RenditionCaches,
+        rtp::{write_goodbye, write_source_description},
+    },
+    media::Kind,
 };
 
 impl DirectViewer {
@@ -30,7 +33,15 @@ impl DirectViewer {
                     self.retransmission.lost(block.fraction_lost, cx.now);
                     let mut tracks = self.playout.tracks.iter_mut();
                     let track = tracks.find(|track| track.stream.identity.ssrc == *block.ssrc);
-                    if let Some(layers) = track.and_then(|track| track.layers.as_mut()) {
+                    let Some(track) = track else { continue };
+                    if track.codec.kind() == Kind::Video {
+                        self.counters.loss.store(block.fraction_lost, Relaxed);
+                    }
+                    if let Some(trip) = track.stream.round_trip(cx.epoch, cx.now, block) {
+                        let micros = u32::try_from(trip.as_micros()).unwrap_or(u32::MAX);
+                        self.counters.round_trip.store(micros.max(1), Relaxed);
+                    }
+                    if let Some(layers) = &mut track.layers {
                         layers.lost(block.fraction_lost);
                     }
                 }

@@ -2,6 +2,8 @@
 //!
 //! Pure data apart from encryption; the caller sends.
 
+mod reports;
+
 use std::{
     collections::VecDeque,
     ops::Range,
@@ -248,27 +250,6 @@ impl Stream {
         Some([id << 4 | 2, t0, t1, t2])
     }
 
-    /// Appends a sender report (RFC 3550 §6.4.1) for now. Audio and video share `epoch`, the NTP
-    /// time of the server's running time zero: lip sync depends on it.
-    pub(crate) fn write_report(&self, out: &mut Vec<u8>, epoch: Duration, now: Instant) {
-        let Some(last) = &self.last else { return };
-        let since = now.saturating_duration_since(last.at);
-        let ntp = epoch + last.pts + since;
-        let clock = match self.kind {
-            Kind::Video => 90_000,
-            Kind::Audio => 48_000,
-        };
-        let ticks = u64::try_from(since.as_micros()).unwrap_or(0) * clock / 1_000_000;
-        let fraction = (u64::from(ntp.subsec_nanos()) << 32) / 1_000_000_000;
-        out.extend_from_slice(&[0x80, 200, 0, 6]);
-        out.extend_from_slice(&self.identity.ssrc.to_be_bytes());
-        out.extend_from_slice(&low32(ntp.as_secs()).to_be_bytes());
-        out.extend_from_slice(&low32(fraction).to_be_bytes());
-        out.extend_from_slice(&self.wire_timestamp(last.timestamp + ticks).to_be_bytes());
-        out.extend_from_slice(&self.packets.to_be_bytes());
-        out.extend_from_slice(&self.octets.to_be_bytes());
-    }
-
     fn wire_timestamp(&self, timestamp: u64) -> u32 {
         low32(timestamp).wrapping_add(self.timestamp_offset)
     }
@@ -301,7 +282,7 @@ mod tests {
         Sender::new(&MasterKey::from_dtls(&material, Profile::Aes128Gcm, true).unwrap()).unwrap()
     });
 
-    fn out(batch: &mut Batch, now: Instant) -> Out<'_> {
+    pub(super) fn out(batch: &mut Batch, now: Instant) -> Out<'_> {
         Out {
             batch,
             sender: &SENDER,
@@ -309,7 +290,7 @@ mod tests {
         }
     }
 
-    fn frame(packets: &[u32]) -> Arc<Frame> {
+    pub(super) fn frame(packets: &[u32]) -> Arc<Frame> {
         let ends: Vec<u32> = packets
             .iter()
             .scan(0, |end, len| {
@@ -327,7 +308,7 @@ mod tests {
         })
     }
 
-    fn part(frame: &Arc<Frame>, packets: Range<usize>, timestamp: u64) -> Part<'_> {
+    pub(super) fn part(frame: &Arc<Frame>, packets: Range<usize>, timestamp: u64) -> Part<'_> {
         Part {
             rendition: 1,
             frame,
@@ -337,7 +318,7 @@ mod tests {
         }
     }
 
-    fn identity(rtx: Option<(u32, u8)>) -> Identity {
+    pub(super) fn identity(rtx: Option<(u32, u8)>) -> Identity {
         Identity {
             ssrc: 0x0102_0304,
             pt: 96,
@@ -449,30 +430,5 @@ mod tests {
         let later = now + Duration::from_millis(50);
         assert!(stream.write_again(&mut out(&mut batch, later), 5).unwrap());
         assert_eq!(batch.bytes, first.bytes);
-    }
-
-    #[test]
-    fn reports_of_both_tracks_lie_on_one_clock() {
-        let now = Instant::now();
-        let mut stream = Stream::new(Kind::Video, identity(None), 0);
-        let mut batch = Batch::default();
-        stream
-            .write(
-                &mut out(&mut batch, now),
-                &part(&frame(&[10]), 0..1, 99_000),
-            )
-            .unwrap();
-        let mut report = Vec::new();
-        let epoch = Duration::from_secs(1000);
-        stream.write_report(&mut report, epoch, now + Duration::from_millis(400));
-        assert_eq!(report.len(), 28);
-        // 1 s (pts) + 0.1 s (moved by 9000 ticks) + 0.4 s after epoch.
-        assert_eq!(report[8..12], 1001_u32.to_be_bytes());
-        assert_eq!(
-            report[12..16],
-            0x8000_0000_u32.to_be_bytes(),
-            "half a second"
-        );
-        assert_eq!(report[16..20], (99_000_u32 + 36_000).to_be_bytes());
     }
 }

@@ -41,7 +41,8 @@ pub const OFFER_BYTES_MAX: usize = 128 * 1024;
 pub const FRAGMENT_BYTES_MAX: usize = 64 * 1024;
 
 /// Which way the media of a session goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// WHIP: the client sends.
     Publisher,

@@ -235,7 +235,10 @@ fn keyframes_are_asked_for_at_most_twice_a_second() {
 fn a_deleted_publisher_makes_room_at_once() {
     let mut broadcast = Broadcast::new(plan());
     let publisher = broadcast.live(VIDEO);
-    let actions = broadcast.parts.delete(publisher, broadcast.now).unwrap();
+    let actions = broadcast
+        .parts
+        .delete(publisher, End::Deleted, broadcast.now)
+        .unwrap();
     broadcast.perform(actions);
     broadcast.live(VIDEO);
     broadcast.expect(&[
@@ -243,7 +246,12 @@ fn a_deleted_publisher_makes_room_at_once() {
         "close 1: Deleted",
         "publisher 2 begins",
     ]);
-    assert!(broadcast.parts.delete(77, broadcast.now).is_none());
+    assert!(
+        broadcast
+            .parts
+            .delete(77, End::Deleted, broadcast.now)
+            .is_none()
+    );
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! What a session carries.
+
+use serde::Serialize;
+
+use crate::{
+    fanout::ViewerStatistics,
+    ingest,
+    media::{Codec, Kind},
+};
+
+/// A track that a viewer receives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReceivedTrack {
+    /// Video or audio.
+    pub kind: Kind,
+    /// The codec that was negotiated.
+    pub codec: Codec,
+    /// The rendition's name; `source` for what the publisher sends.
+    pub rendition: String,
+}
+
+/// What a session has carried.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum SessionFigures {
+    /// Received from a publisher.
+    Received(ReceivedFigures),
+    /// Sent to a viewer.
+    Sent(ViewerStatistics),
+}
+
+/// What has been received from a publisher.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ReceivedFigures {
+    /// RTP packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets that did not arrive in time, retransmissions included.
+    pub lost: u64,
+}
+
+impl From<ingest::Statistics> for ReceivedFigures {
+    fn from(statistics: ingest::Statistics) -> Self {
+        Self {
+            packets: statistics.packets,
+            bytes: statistics.bytes,
+            lost: statistics.lost,
+        }
+    }
+}

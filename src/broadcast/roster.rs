@@ -1,0 +1,137 @@
+//! What the operator sees of the sessions of a broadcast, and does with them.
+//!
+//! The actor only says which sessions there are; each session's task tells its own figures.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::{
+    Broadcasts, Error, Session,
+    actor::ActorRequest,
+    figures::{ReceivedTrack, SessionFigures},
+    session::{Command, Introduction},
+    status::rfc3339,
+};
+use crate::{
+    awake,
+    peer::{End, sdp::Role},
+    plan::Name,
+};
+
+/// How long the sessions' tasks may take to tell their figures.
+const FIGURES_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A session, as the operator sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionStatus {
+    /// Its number, which its log lines carry too. Its URL is secret.
+    pub id: u64,
+    /// Publisher or viewer.
+    pub role: Role,
+    /// When it was answered.
+    #[serde(serialize_with = "rfc3339")]
+    pub started: Option<std::time::SystemTime>,
+    /// Whether its connection is up.
+    pub connected: bool,
+    /// Who is behind it.
+    #[serde(flatten)]
+    pub introduction: Option<Introduction>,
+    /// What a viewer receives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tracks: Vec<ReceivedTrack>,
+    /// What has been sent or received, if its task has told in time.
+    #[serde(flatten)]
+    pub figures: Option<SessionFigures>,
+}
+
+/// A session and what it receives.
+pub(super) struct Attendee {
+    pub(super) session: Arc<Session>,
+    pub(super) tracks: Vec<ReceivedTrack>,
+}
+
+impl Attendee {
+    async fn status(self) -> SessionStatus {
+        let Self { session, tracks } = self;
+        SessionStatus {
+            id: session.number,
+            role: session.role,
+            started: Some(session.started),
+            connected: session.is_connected(),
+            introduction: session.introduction(),
+            tracks,
+            figures: session.figures().await,
+        }
+    }
+}
+
+impl Session {
+    /// What it has carried so far; `None` if its task is busy or has not begun.
+    async fn figures(&self) -> Option<SessionFigures> {
+        let (reply, figures) = oneshot::channel();
+        self.commands.try_send(Command::Figures(reply)).ok()?;
+        awake::timeout(FIGURES_TIMEOUT, figures).await.ok()?.ok()
+    }
+}
+
+impl Broadcasts {
+    /// The sessions of a broadcast, oldest first.
+    ///
+    /// # Errors
+    /// If there is no such broadcast.
+    pub async fn sessions_of(&self, name: &Name) -> Result<Vec<SessionStatus>, Error> {
+        let attendees = self.attendees(name).await?;
+        Ok(join_all(attendees.into_iter().map(Attendee::status)).await)
+    }
+
+    /// One session of a broadcast, by number.
+    ///
+    /// # Errors
+    /// If there is no such broadcast or session.
+    pub async fn session_of(&self, name: &Name, number: u64) -> Result<SessionStatus, Error> {
+        let attendees = self.attendees(name).await?;
+        let mut attendees = attendees.into_iter();
+        let attendee = attendees.find(|attendee| attendee.session.number == number);
+        Ok(attendee.ok_or(Error::Missing("session"))?.status().await)
+    }
+
+    async fn attendees(&self, name: &Name) -> Result<Vec<Attendee>, Error> {
+        self.ask_existing(name, |reply| ActorRequest::Attendees { reply })
+            .await
+    }
+
+    /// Ends a session of a broadcast, by number, at the operator's request.
+    ///
+    /// # Errors
+    /// If there is no such broadcast or session.
+    pub async fn kick(&self, name: &Name, number: u64) -> Result<(), Error> {
+        self.ask_existing(name, |reply| ActorRequest::End {
+            session: number,
+            why: End::Kicked,
+            reply,
+        })
+        .await
+    }
+
+    /// Has a viewer, by its number, ask for a rendition by name from now on. With `None` it asks
+    /// for none, and stays where it is as long as that suits it.
+    ///
+    /// # Errors
+    /// If there is no such broadcast, viewer or rendition.
+    pub async fn move_viewer(
+        &self,
+        name: &Name,
+        number: u64,
+        rendition: Option<&str>,
+    ) -> Result<(), Error> {
+        self.ask_existing(name, |reply| ActorRequest::Move {
+            session: number,
+            requested: rendition.map(str::to_owned),
+            reply,
+        })
+        .await
+    }
+}
