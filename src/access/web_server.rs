@@ -10,16 +10,16 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 /// What was asked, oldest first.
-pub(super) type Asked = Arc<Mutex<Vec<Request<Bytes>>>>;
+pub(super) type AskedRequests = Arc<Mutex<Vec<Request<Bytes>>>>;
 
 /// A server that answers with what `answer` makes of the number of the request, from 1; `None`
 /// never answers.
 pub(super) async fn serve(
     answer: impl Fn(usize) -> Option<(u16, String)> + Clone + Send + 'static,
-) -> (Uri, Asked) {
+) -> (Uri, AskedRequests) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = Asked::default();
+    let asked = AskedRequests::default();
     let seen = Arc::clone(&asked);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -15,34 +15,17 @@ use zeroize::Zeroizing;
 
 use super::{
     clients::ClientLimits,
-    judgement::{Admitted, Asked, Policy, Refusal, RequestSender},
+    judgement::{Admitted, Asked, AuthOptions, Policy, Refusal, RequestSender},
     problem::Problem,
     request::{Door, HttpRequest},
 };
 use crate::{
-    access::{Access, CallbackError, Holder, Presented, Right, Rule, TokenHash},
+    access::{CallbackError, Holder, Presented, Right, TokenHash},
     broadcast::Session,
     notices::Notices,
     peer::sdp::Role,
     plan::Name,
 };
-
-/// How requests are authenticated.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What tokens and networks allow.
-    pub access: Access,
-    /// Whether `?token=` counts.
-    pub query: bool,
-    /// Whether the password of Basic authentication counts.
-    pub basic: bool,
-    /// Whether session URLs need a token as well.
-    pub sessions: bool,
-    /// The token that was made for the operator's own port.
-    pub admin_rule: Option<Rule>,
-    /// Wrong tokens per minute from one client.
-    pub source_failures: usize,
-}
 
 /// Who is let in.
 pub(super) struct Auth {
@@ -77,7 +60,7 @@ impl Visible {
 }
 
 impl Auth {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: AuthOptions) -> Self {
         Self {
             failures: ClientLimits::of_failures(options.source_failures),
             policy: watch::Sender::new(Arc::new(Policy::new(options))),
@@ -300,7 +283,7 @@ impl Auth {
     }
 
     /// The token, wherever it is.
-    fn token(options: &Options, request: &HttpRequest) -> Option<String> {
+    fn token(options: &AuthOptions, request: &HttpRequest) -> Option<String> {
         let basic = || Some(request.credentials::<Basic>()?.password().to_owned());
         let query = || decoded(request.parameter("token")?);
         // The operator's port is on no proxy's way, and a graph is best seen in a browser.

@@ -4,19 +4,33 @@ use std::time::{Instant, SystemTime};
 
 use zeroize::Zeroizing;
 
-use super::{
-    auth::Options,
-    request::{Door, HttpRequest},
-};
+use super::request::{Door, HttpRequest};
 use crate::{
     access::{
-        Access, AccessDecision, CallbackError, Facts, Holder, Presented, Question, Right,
+        Access, AccessDecision, CallbackError, Facts, Holder, Presented, Question, Right, Rule,
         TokenFact, decide,
     },
     client::ClientAddress,
     peer::sdp::Role,
     plan::Name,
 };
+
+/// How requests are authenticated.
+#[derive(Clone, Debug)]
+pub struct AuthOptions {
+    /// What tokens and networks allow.
+    pub access: Access,
+    /// Whether `?token=` counts.
+    pub query: bool,
+    /// Whether the password of Basic authentication counts.
+    pub basic: bool,
+    /// Whether session URLs need a token as well.
+    pub sessions: bool,
+    /// The token that was made for the operator's own port.
+    pub admin_rule: Option<Rule>,
+    /// Wrong tokens per minute from one client.
+    pub source_failures: usize,
+}
 
 /// What a request asks for.
 #[derive(Clone, Copy)]
@@ -168,13 +182,13 @@ pub(super) enum Refusal {
 
 /// The options, and what follows from them for each port.
 pub(super) struct Policy {
-    pub(super) options: Options,
+    pub(super) options: AuthOptions,
     /// What holds on the operator's own port.
     admin_access: Access,
 }
 
 impl Policy {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: AuthOptions) -> Self {
         let access = &options.access;
         let admin_rule = options.admin_rule.clone();
         Self {

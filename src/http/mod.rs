@@ -65,7 +65,7 @@ use self::{
     session_limits::SessionLimits,
 };
 pub use self::{
-    auth::Options as AuthOptions,
+    judgement::AuthOptions,
     operator::AdminListener,
     session_limits::SessionMaxima,
     shutdown::Shutdown,

@@ -2,7 +2,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use serde_json::json;
 
 use super::*;
-use crate::access::web_server::{Asked, serve};
+use crate::access::web_server::{AskedRequests, serve};
 
 fn key() -> EncodingKey {
     EncodingKey::from_ed_pem(include_bytes!("../../../tests/fixtures/keys/ed25519.pem")).unwrap()
@@ -33,7 +33,7 @@ fn issuer(url: Uri) -> Arc<Issuer> {
     Arc::new(Issuer::new(options, origin))
 }
 
-fn count(asked: &Asked) -> usize {
+fn count(asked: &AskedRequests) -> usize {
     asked.lock().unwrap().len()
 }
 
