@@ -9,13 +9,13 @@ pub(crate) fn run_alone(test: &str) {
     run_ignored(Command::new(env::current_exe().unwrap()), test);
 }
 
-/// Runs an ignored test of this program in a network namespace of its own, as its administrator.
+/// Runs an ignored test of this program with a network and mounts of its own, as their administrator.
 /// Skips it where the system gives no namespaces, such as in most containers.
 #[expect(clippy::print_stdout, reason = "a test says that it is skipped")]
 pub(crate) fn run_in_namespace(test: &str) {
     let unshare = || {
         let mut command = Command::new("unshare");
-        command.args(["--net", "--map-root-user"]);
+        command.args(["--net", "--mount", "--map-root-user"]);
         command
     };
     let allowed = unshare().arg("true").output();

@@ -15,6 +15,7 @@ mod inputs;
 mod meters;
 mod missing_tracks;
 mod peers;
+mod playlists;
 mod watch;
 
 use std::{
@@ -202,7 +203,8 @@ impl Job {
             let over = self.over.wait_for(|over| *over);
             let finished = awake::timeout(FINISH_TIMEOUT, over).await;
             if finished.is_err() {
-                tracing::warn!(limit = ?FINISH_TIMEOUT, "output did not finish in time");
+                let seconds = FINISH_TIMEOUT.as_secs_f64();
+                tracing::warn!(seconds, "output did not finish in time");
             }
         }
         self.running.stop().await;
@@ -277,6 +279,7 @@ fn build(
         }
         PipelineRole::Output { inputs } => {
             meters.watch_sinks(&pipeline);
+            playlists::set_up(&pipeline);
             (&inputs[..], Vec::new())
         }
     };
