@@ -125,6 +125,23 @@ for (const engine of ['webrtcbin', 'direct']) {
     assert.deepEqual([...heights], [720], 'no smaller picture before');
   });
 
+  test(`${engine}: a publisher that is asked for less sends less, and stays`, async (t) => {
+    const limit = 500; // kbit/s, in all
+    const server = await Server.start(['--webrtc.publisher_engine', engine, '--limits.publisher_bitrate', `${limit}`]);
+    t.after(() => server.stop());
+    const browser = await openBrowser(t, await demandingCamera(t, 1280, 720));
+    const page = await browser.page();
+    await goLive(page, `${server.origin}/publish/modest`);
+    await until(async () => (await sent(page)).rate > limit * 1000, 'more than the limit', PATIENCE);
+    await until(async () => (await sent(page)).rate < limit * 1000, 'less than the limit', PATIENCE);
+    // Longer than who does not listen may stay.
+    await sleep(7_000);
+    assert.equal((await server.json('/api/broadcasts/modest')).state, 'live');
+    const { rate } = await sent(page);
+    t.diagnostic(`${Math.round(rate / 1000)} kbit/s`);
+    assert.ok(rate > 0 && rate < limit * 1000, `${rate} bit/s`);
+  });
+
   test(`${engine}: a lossy line of 3 Mb/s is held without oscillation`, async (t) => {
     const server = await Server.start(['--webrtc.publisher_engine', engine]);
     t.after(() => server.stop());
