@@ -273,6 +273,7 @@ impl Parts {
         }
         self.supply.look_at_pulse(now);
         self.supply.look_at_tracks(now);
+        self.supply.look_for_first_keyframe();
         self.supply.look_at_keyframes(now);
         actions.extend(self.give_up(now));
         let supplied = Supplied {
@@ -405,6 +406,15 @@ impl Parts {
 
     fn state(&self, now: Instant) -> State {
         self.supply.state(now, self.slate.is_shown())
+    }
+
+    /// Why a viewer gets no picture now.
+    fn no_keyframe(&self) -> Error {
+        Error::NotLive {
+            name: self.name.clone(),
+            awaited: Some(Kind::Video),
+            retry_after: RETRY_STARTING,
+        }
     }
 
     /// Why there is nothing to watch now.

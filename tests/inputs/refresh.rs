@@ -1,11 +1,19 @@
 //! Streams without keyframes, as drones and cameras send them: one at the beginning, then each
 //! picture renews a part of itself, and a recovery point says where a round begins.
 
+use std::thread;
+
 use super::{
-    check,
+    CONFIG, check,
     encode::{self, PAY_H264},
     picture::Size,
     shape::{Shape, Stream, h264, tone_of},
+};
+
+use crate::{
+    outputs::{folder, server},
+    rtc::{Client, raw::Script},
+    support::{fixture, wait_for},
 };
 
 const SECONDS: u16 = 8;
@@ -37,4 +45,38 @@ fn streams_without_keyframes_play_from_a_recovery_point() {
     late.expected.last -= 30;
     late.expected.asked = true;
     check("refresh", &[whole, late]);
+}
+
+#[test]
+fn who_can_get_no_keyframe_is_told_so() {
+    let config = format!("{CONFIG}[defaults]\ntranscode = false\n");
+    let server = server(&folder("inputs-keyless", &[], &[]), &config, &[]);
+    let shape = refreshing("keyless", 5);
+    let broadcasts = ["direct-keyless", "webrtcbin-keyless"];
+    let _publishers = broadcasts.map(|broadcast| {
+        let script = Script::new(shape.packets.clone());
+        Client::publish_script(&server, broadcast, &shape.offer, script)
+    });
+    let look = |broadcast: &str| {
+        wait_for("no keyframe", || {
+            let status = server.get(&format!("/api/broadcasts/{broadcast}")).json();
+            let mut tracks = status["tracks"].as_array()?.iter();
+            let video = tracks.find(|track| track["kind"] == "video")?;
+            (status["state"] == "live" && video["keyless"] == true).then_some(())
+        });
+        let path = format!("/whep/{broadcast}");
+        let refused = server
+            .post_offer(&path, &fixture("chrome-whep-av"))
+            .expect(409);
+        assert!(refused.header("retry-after").is_some());
+        assert!(refused.text().contains("no keyframe"), "{}", refused.text());
+        server.wait_for_line("warning", |line| {
+            line.level == "WARN" && line.target.ends_with("::stall") && line.has("name", broadcast)
+        });
+    };
+    thread::scope(|scope| {
+        for broadcast in broadcasts {
+            scope.spawn(|| look(broadcast));
+        }
+    });
 }

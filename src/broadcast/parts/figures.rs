@@ -3,9 +3,12 @@
 use std::time::Instant;
 
 use super::Parts;
-use crate::broadcast::{
-    status::{Details, PipelineFigures, SourceKind, State, Status, TrackStatus},
-    tracks::KINDS,
+use crate::{
+    broadcast::{
+        status::{Details, PipelineFigures, SourceKind, State, Status, TrackStatus},
+        tracks::KINDS,
+    },
+    media::Kind,
 };
 
 impl Parts {
@@ -43,6 +46,7 @@ impl Parts {
                 codec: track.codec?,
                 transcoded_from: stream.and_then(|stream| stream.demands().origin),
                 stalled: self.supply.is_stalled(kind),
+                keyless: kind == Kind::Video && self.supply.is_keyless(),
                 layers: track.layers.iter().map(|layer| layer.rid.clone()).collect(),
             })
         };

@@ -48,6 +48,8 @@ enum Found {
     },
     /// Something is about to come.
     Later,
+    /// Nothing that a decoder can start with has arrived.
+    NoKeyframe,
     /// Nothing will do.
     Nothing,
     /// What would do must not start.
@@ -115,8 +117,9 @@ impl Parts {
                 }
                 Found::Nothing if self.slate.is_shown() => *view.tracks.of_mut(kind) = None,
                 Found::Nothing => {} // the engine tells the client that nothing will do
+                Found::NoKeyframe | Found::Later if patient => return Answer::Later,
+                Found::NoKeyframe => return Answer::Refuse(self.no_keyframe()),
                 Found::Full => return Answer::Refuse(Error::Full("automatic transcodes")),
-                Found::Later if patient => return Answer::Later,
                 Found::Later => {
                     return Answer::Refuse(Error::NotReady {
                         retry_after: RETRY_NOT_READY,
@@ -182,7 +185,11 @@ impl Parts {
         }
     }
 
-    fn find_original(&self, kind: Kind) -> Found {
+    fn find_original(&mut self, kind: Kind) -> Found {
+        if kind == Kind::Video && self.supply.is_live() && self.supply.is_keyless() {
+            self.supply.want_keyframe();
+            return Found::NoKeyframe;
+        }
         let Some(track) = self.supply.tracks().of(kind).cloned() else {
             return Found::Nothing;
         };
