@@ -47,6 +47,7 @@
 //! | `quota` | how many of something each client holds; a leaf |
 //! | `notices` | how many lines of the log strangers can cause |
 //! | `outbound` | requests to other servers; a leaf |
+//! | `words` | values in words, for log lines; a leaf |
 //! | `awake` | the clock of deadlines, which stands still while the process is paused; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
 //! | `bench` | measures what a server costs |
@@ -119,6 +120,7 @@ mod resources;
 mod server;
 mod stream;
 mod testing;
+mod words;
 
 /// What the integration tests use besides the program itself.
 #[doc(hidden)]

@@ -109,6 +109,21 @@ impl Amount {
     }
 }
 
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |number: u64, of: &str| match number {
+            u64::MAX => format!("any {of}"),
+            number => format!("{number} {of}"),
+        };
+        let (files, threads) = (number(self.files, "files"), number(self.threads, "threads"));
+        let memory = match self.memory {
+            u64::MAX => u64::MAX,
+            bytes => bytes >> 20,
+        };
+        write!(f, "\"{files}, {threads}, {}\"", number(memory, "MiB"))
+    }
+}
+
 /// What has run short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Short {
@@ -149,6 +164,14 @@ pub enum Asker {
 }
 
 impl Asker {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Connection => "connection",
+            Self::Pipeline => "pipeline",
+        }
+    }
+
     /// How much of the whole reserve must be left.
     fn share(self, reserve: u64) -> u64 {
         match self {
@@ -187,7 +210,7 @@ pub fn reserve(asker: Asker, amount: Amount) -> Result<Permit, Short> {
         && ledger.may_complain(now)
     {
         let Ledger { limit, in_use, .. } = *ledger;
-        tracing::warn!(?asker, ?in_use, ?limit, "refused: {short}");
+        tracing::warn!(asker = asker.name(), %in_use, %limit, "refused: {short}");
     }
     granted
 }

@@ -67,7 +67,7 @@ fn the_log_says_who_began_and_ended_a_session_and_who_had_a_wrong_token() {
     post("wrong").expect(401);
     let session = post("studio-secret-123").expect(201).location();
     server.delete(&session).expect(200);
-    server.wait_for_line("end", |line| line.has("end", "Deleted"));
+    server.wait_for_line("end", |line| line.has("end", "deleted"));
     // As docs/deployment.md tells fail2ban.
     let log = server.log();
     let refused = " WARN aerial::http::auth: unknown token client=127.0.0.1 ";

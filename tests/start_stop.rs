@@ -167,7 +167,7 @@ fn signals_end_everything_within_the_drain_time() {
         assert!(status.success(), "{status}\n{}", server.log());
         assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
         let lines = server.lines();
-        let told = lines.iter().filter(|line| line.has("end", "Shutdown"));
+        let told = lines.iter().filter(|line| line.has("end", "shutdown"));
         assert_eq!(told.count(), 2, "{lines:?}");
     }
 }

@@ -154,7 +154,7 @@ fn keyframes_that_come_too_seldom_are_made_for_those_who_join() {
     let server = source("long-gops", &text, "gop_max = \"1s\"\n");
     let early = Client::watch(&server, "a");
     early.wait_for_frames(10);
-    server.wait_for_line("the judgement", |line| line.field("gop_max").is_some());
+    server.wait_for_line("the judgement", |line| line.has("demands.gradual", "false"));
     let late = Client::watch(&server, "a");
     late.wait_for_frames(20);
     late.wait_for_all();

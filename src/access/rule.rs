@@ -20,6 +20,16 @@ pub enum Right {
     Admin,
 }
 
+impl Right {
+    /// As the configuration and the log write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// The rights that one rule gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {

@@ -134,7 +134,7 @@ impl PublisherConnection {
         let stats = self.publisher.statistics();
         self.publisher.close(end).await;
         tracing::info!(
-            ?end,
+            end = end.name(),
             seconds = awake::since(began).as_secs(),
             packets = stats.packets,
             bytes = stats.bytes,

@@ -200,6 +200,9 @@ pub struct TrackStatus {
     /// Whether it has stopped although the broadcast is live.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stalled: bool,
+    /// Whether viewers cannot start, because no keyframe has arrived and nothing is transcoded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keyless: bool,
     /// The rids of its layers, if it is simulcast.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<String>,
@@ -216,33 +219,14 @@ pub struct BroadcastCounters {
     pub(super) source_restarts: AtomicU64,
     /// Pipelines that have started, by kind in the order of [`PIPELINE_KINDS`].
     pipelines: [AtomicU64; PIPELINE_KINDS.len()],
-    /// Sessions that ended, by reason in the order of [`ENDS`].
-    ended: [AtomicU64; ENDS.len()],
+    /// Sessions that ended, by reason in the order of [`End::ALL`].
+    ended: [AtomicU64; End::ALL.len()],
     /// Sessions in a row from which no check has arrived.
     unreached: AtomicU64,
 }
 
 /// So many sessions in a row without a check: not the clients are at fault, but what is between.
 const UNREACHED_MAX: u64 = 5;
-
-/// Every reason for which a session ends, with its name in metrics and API.
-const ENDS: [(End, &str); 15] = [
-    (End::Deleted, "deleted"),
-    (End::Kicked, "kicked"),
-    (End::PeerClosed, "peer_closed"),
-    (End::NoCheck, "no_check"),
-    (End::ConnectTimeout, "connect_timeout"),
-    (End::Yielded, "yielded"),
-    (End::Vanished, "vanished"),
-    (End::NoMedia, "no_media"),
-    (End::BitrateExceeded, "bitrate_exceeded"),
-    (End::Expired, "expired"),
-    (End::Withdrawn, "withdrawn"),
-    (End::Replaced, "replaced"),
-    (End::BroadcastEnded, "broadcast_ended"),
-    (End::Shutdown, "shutdown"),
-    (End::Failed, "failed"),
-];
 
 /// Every kind of pipeline, with its name in metrics.
 const PIPELINE_KINDS: [(PipelineKind, &str); 3] = [
@@ -261,11 +245,7 @@ impl BroadcastCounters {
     }
 
     pub(super) fn ended(&self, why: End) {
-        let counter = self
-            .ended
-            .iter()
-            .zip(ENDS)
-            .find(|(_, (end, _))| *end == why);
+        let counter = self.ended.iter().zip(End::ALL).find(|(_, end)| *end == why);
         if let Some((counter, _)) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
@@ -302,8 +282,8 @@ impl BroadcastCounters {
     pub fn ends(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.ended
             .iter()
-            .zip(ENDS)
-            .map(|(count, (_, name))| (name, count.load(Ordering::Relaxed)))
+            .zip(End::ALL)
+            .map(|(count, end)| (end.name(), count.load(Ordering::Relaxed)))
     }
 
     pub(super) fn pipeline_started(&self, kind: PipelineKind) {
@@ -379,6 +359,7 @@ mod tests {
                 codec: Codec::H264,
                 transcoded_from: None,
                 stalled: false,
+                keyless: false,
                 layers: Vec::new(),
             }],
             outputs: Vec::new(),

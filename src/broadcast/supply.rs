@@ -262,7 +262,7 @@ impl Supply {
             self.requests.want();
         }
         if self.watch.is_sparse() && !was_sparse {
-            tracing::info!(?gop_max, demands.gradual, "keyframes are too far apart");
+            tracing::info!(demands.gradual, "keyframes are too far apart");
         }
     }
 

@@ -136,7 +136,7 @@ impl ViewerConnection {
         let stats = self.viewer.statistics();
         self.viewer.close(end, &mut self.events).await;
         tracing::info!(
-            ?end,
+            end = end.name(),
             seconds = awake::since(began).as_secs(),
             packets = stats.packets,
             bytes = stats.bytes,

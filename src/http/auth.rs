@@ -125,7 +125,7 @@ impl Auth {
         let sender = RequestSender::of(request);
         let admitted = self.policy().judge_right(&sender, right);
         let holder = admitted.map_err(|refusal| self.problem(request, refusal))?;
-        tracing::debug!(client = %request.client, token = holder.name(), ?right, "let in");
+        tracing::debug!(client = %request.client, token = holder.name(), right = right.name(), "let in");
         Ok(())
     }
 

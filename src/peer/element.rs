@@ -1,6 +1,7 @@
 //! webrtcbin as both directions use it: negotiated, watched and asked to say goodbye, here only.
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::{
         Arc,
@@ -41,6 +42,12 @@ pub struct Ports {
     pub first: u16,
     /// The last one.
     pub last: u16,
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
 }
 
 /// Why there is no connection.
@@ -103,8 +110,8 @@ pub(crate) struct Reporter {
     closed: AtomicBool,
 }
 
-impl std::fmt::Debug for Reporter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reporter").finish_non_exhaustive()
     }
 }
@@ -155,6 +162,13 @@ impl Reporter {
     }
 }
 
+/// A value of one of GStreamer's enumerations, as GStreamer's tools write it.
+fn nick(value: impl Into<glib::Value>) -> String {
+    let value = value.into();
+    let known = glib::EnumValue::from_value(&value);
+    known.map_or_else(String::new, |(_, known)| known.nick().to_owned())
+}
+
 /// Watches the connection, and the DTLS transport of its bundle: webrtcbin's own state does not
 /// show when the peer says goodbye. Call it once the negotiation is done.
 pub(crate) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
@@ -162,7 +176,7 @@ pub(crate) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     let reports = reporter.clone();
     let look = move |webrtcbin: &gst::Element| {
         let state = webrtcbin.property::<State>("connection-state");
-        tracing::debug!(parent: &reports.span, ?state, "connection");
+        tracing::debug!(parent: &reports.span, state = nick(state), "connection");
         reports.send(match state {
             State::Connected => reports.connected(),
             State::Closed => reports.close(End::PeerClosed),
@@ -180,7 +194,7 @@ pub(crate) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
     let reports = reporter.clone();
     transport.connect_notify(Some("state"), move |transport, _| {
         let state = transport.state();
-        tracing::debug!(parent: &reports.span, ?state, "DTLS");
+        tracing::debug!(parent: &reports.span, state = nick(state), "DTLS");
         reports.send(match state {
             Dtls::Closed => reports.close(End::PeerClosed),
             Dtls::Failed => reports.lost(),

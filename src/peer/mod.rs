@@ -70,3 +70,45 @@ pub enum End {
     /// The engine failed; the log has the details.
     Failed,
 }
+
+impl End {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Deleted,
+        Self::Kicked,
+        Self::PeerClosed,
+        Self::NoCheck,
+        Self::ConnectTimeout,
+        Self::Yielded,
+        Self::Vanished,
+        Self::NoMedia,
+        Self::BitrateExceeded,
+        Self::Expired,
+        Self::Withdrawn,
+        Self::Replaced,
+        Self::BroadcastEnded,
+        Self::Shutdown,
+        Self::Failed,
+    ];
+
+    /// Its name in metrics and in the log.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Kicked => "kicked",
+            Self::PeerClosed => "peer_closed",
+            Self::NoCheck => "no_check",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Yielded => "yielded",
+            Self::Vanished => "vanished",
+            Self::NoMedia => "no_media",
+            Self::BitrateExceeded => "bitrate_exceeded",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+            Self::Replaced => "replaced",
+            Self::BroadcastEnded => "broadcast_ended",
+            Self::Shutdown => "shutdown",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -48,6 +49,15 @@ pub(crate) enum PipelineEnd {
     Failed(String),
     /// Every sink has received the end of its stream.
     Ended,
+}
+
+impl fmt::Display for PipelineEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(reason) => f.write_str(reason),
+            Self::Ended => f.write_str("it has ended"),
+        }
+    }
 }
 
 /// A pipeline and the task that reads its messages. It goes to the NULL state outside its streaming
@@ -333,7 +343,8 @@ async fn next_report(
                 if let Some(pipeline) = pipeline.and_then(glib::WeakRef::upgrade) {
                     let recalculate = move || pipeline.recalculate_latency().map_err(|_| ());
                     let done = blocking("recalculating latency", STATE_TIMEOUT, recalculate).await;
-                    tracing::debug!(?done, source, "latency recalculated");
+                    let done = matches!(done, Ok(Ok(())));
+                    tracing::debug!(done, source, "latency recalculated");
                 }
             }
             _ => {}

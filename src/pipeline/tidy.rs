@@ -121,7 +121,11 @@ impl PadState {
         if verdict != MarkerVerdict::Pass {
             self.beginning = None;
             self.tidy.distrusts_markers = verdict != MarkerVerdict::Right;
-            tracing::debug!(codec = %self.tidy.codec, ?verdict, "markers judged");
+            tracing::debug!(
+                codec = %self.tidy.codec,
+                trusted = !self.tidy.distrusts_markers,
+                "markers judged"
+            );
         }
         for packet in &mut passing {
             self.tidy.correct(packet);

@@ -5,7 +5,12 @@ mod error;
 mod operator;
 mod options;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::TcpListener,
@@ -23,13 +28,14 @@ use crate::{
     fanout::Fanout,
     http::{self, Listeners, Shutdown, Tls},
     peer::{
-        element,
+        element::{self, Ports},
         sdp::Role,
         udp::{self, Port},
     },
     pipeline::{self, Variables},
     plan::PipelineFile,
     resources,
+    words::Listed,
 };
 
 /// How often the sessions are counted while the server waits for them to end.
@@ -110,8 +116,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         fanout.clone(),
         shutdown.clone(),
     ));
-    tracing::info!(?candidates, "advertised addresses");
-    tracing::info!(addresses = ?webrtcbin_addresses.now(), ?ports, "webrtcbin addresses");
+    announce_media(&candidates, &webrtcbin_addresses.now(), ports);
     Ok(Server {
         reload,
         broadcasts,
@@ -272,6 +277,16 @@ fn announce_access(access: &Access) {
             Secret::CHARS_GOOD
         );
     }
+}
+
+/// Logs where clients reach the server's media.
+fn announce_media(candidates: &[SocketAddr], of_webrtcbin: &[IpAddr], ports: Option<Ports>) {
+    tracing::info!(candidates = %Listed(candidates), "advertised addresses");
+    tracing::info!(
+        addresses = %Listed(of_webrtcbin),
+        ports = ports.map(tracing::field::display),
+        "webrtcbin addresses"
+    );
 }
 
 /// Logs where HTTP is and whether tokens are needed, and warns if they can be overheard

@@ -354,11 +354,12 @@ impl State {
         if let Some(layer) = self.layers.as_mut().and_then(|layers| layers.layer(writer)) {
             self.demands.reordered = layer.reordered;
             self.format.clone_from(&layer.format);
-            let size = layer
-                .format
-                .as_ref()
-                .map(|format| (format.width, format.height));
-            tracing::debug!(?size, "pipelines switch to another layer");
+            let format = layer.format.as_ref();
+            let (width, height) = (
+                format.map(|format| format.width),
+                format.map(|format| format.height),
+            );
+            tracing::debug!(width, height, "pipelines switch to another layer");
         }
         for subscriber in &mut self.subscribers {
             subscriber.interrupt();

@@ -2,6 +2,7 @@
 
 mod circles;
 mod code;
+mod log;
 mod names;
 mod rules;
 mod types;
@@ -81,6 +82,24 @@ fn no_files_form_a_circle() {
 #[test]
 fn a_type_name_stands_for_one_thing() {
     let found = types::ambiguous(&server());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn log_lines_have_no_rust_in_them() {
+    let all = files(&root().join("src"), &[".rs"]);
+    let found: Vec<_> = all
+        .iter()
+        .flat_map(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            let found = log::debug_values(&text);
+            let place = file.display();
+            found
+                .into_iter()
+                .map(move |value| format!("{place}: ?{value}"))
+                .collect::<Vec<_>>()
+        })
+        .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

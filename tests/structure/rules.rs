@@ -20,7 +20,9 @@ const LINES: &[(&str, &[&str])] = &[
         "pipeline",
         &["awake", "media", "notices", "resources", "stream"],
     ),
-    ("peer", &["awake", "media", "peer::sdp"]),
+    // Values in words, for log lines.
+    ("words", &[]),
+    ("peer", &["awake", "media", "peer::sdp", "words"]),
     ("peer::sdp", &["media"]),
     (
         "peer::element",
@@ -64,6 +66,7 @@ const LINES: &[(&str, &[&str])] = &[
             "peer::sdp",
             "peer::element",
             "plan",
+            "words",
         ],
     ),
     // Viewers on webrtcbin: workers push frames into its pads.
@@ -171,6 +174,7 @@ const ALL: &[&str] = &[
     "resources",
     "stream",
     "testing",
+    "words",
 ];
 /// Libraries by prefix of their names, and the only parts that may name them.
 const LIBRARIES: &[(&str, &[&str])] =

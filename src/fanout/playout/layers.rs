@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use tracing::Span;
 
 use super::{Playout, RenditionCaches, Sink};
-use crate::fanout::selection::{Decision, Selection};
+use crate::{
+    fanout::selection::{Decision, Selection},
+    words::Listed,
+};
 
 /// How often a viewer's layer is reconsidered.
 const CHOICE_INTERVAL: Duration = Duration::from_millis(250);
@@ -152,7 +155,7 @@ impl LayerChoice {
                     self.target = None;
                     return Step::Stay;
                 }
-                tracing::debug!(parent: span, layer, ?rates, "layer chosen");
+                tracing::debug!(parent: span, layer, rates = %Listed(&rates), "layer chosen");
                 // Down at once, from the cache, which is small; likewise if the present one has
                 // ended.
                 if rate(present) == 0 || rate(to) < rate(present) {

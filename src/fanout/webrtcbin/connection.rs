@@ -102,7 +102,7 @@ impl WebrtcbinConnection {
         let reporter = Arc::new(reporter);
         let reports = reporter.clone();
         let failed = move |report| {
-            tracing::warn!(?report, "viewer's pipeline failed");
+            tracing::warn!(%report, "viewer's pipeline failed");
             reports.close(End::Failed)
         };
         let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;

@@ -189,7 +189,7 @@ impl ViewerOutlet {
             Ok(_) if took > PUSH_MAX => Pushed::Late,
             Ok(_) => Pushed::Sent,
             Err(error) => {
-                tracing::debug!(parent: &state.span, ?error, %kind, "viewer takes no more packets");
+                tracing::debug!(parent: &state.span, %error, %kind, "viewer takes no more packets");
                 self.set_open(false);
                 Pushed::Refused
             }

@@ -77,7 +77,7 @@ impl WebrtcbinPublisher {
         let reporter = Arc::new(Reporter::new(events.clone(), |_| ()));
         let reports = reporter.clone();
         let failed = move |report| {
-            tracing::warn!(?report, "publisher's pipeline failed");
+            tracing::warn!(%report, "publisher's pipeline failed");
             reports.close(End::Failed)
         };
         let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::words::Listed;
+
 /// How long a list of the machine's addresses counts as present. A new interface is advertised this
 /// much later at most; listing takes about 0.1 ms.
 const PRESENT: Duration = Duration::from_secs(1);
@@ -108,7 +110,7 @@ impl AddressList {
                     return;
                 }
                 if !first {
-                    tracing::info!(?addresses, "network interfaces have changed");
+                    tracing::info!(addresses = %Listed(&addresses), "network interfaces have changed");
                 }
                 self.known = addresses;
             }

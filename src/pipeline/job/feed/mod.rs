@@ -193,7 +193,7 @@ impl Chain {
             packets.add(buffer);
         }
         if let Err(error) = self.pad.push_list(list) {
-            tracing::trace!(?error, "frame refused by its depayloader");
+            tracing::trace!(%error, "frame refused by its depayloader");
         }
     }
 }
