@@ -61,7 +61,7 @@ pub use error::Error;
 pub use event_types::EventKind;
 pub use options::Options;
 pub use roster::SessionStatus;
-pub use session::{Applicant, Introduction, Session, SessionId};
+pub use session::{Applicant, Introduction, Revocation, Session, SessionId};
 pub use status::{BroadcastCounters, Details, PipelineFigures, SourceKind, State, Status};
 pub use takeover::Times;
 use tokio::{

@@ -152,6 +152,15 @@ pub struct Restarted {
     pub fragment: String,
 }
 
+/// Why a session is allowed no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// Its token has expired.
+    Expired,
+    /// What allowed it is no more.
+    Withdrawn,
+}
+
 /// A session: one HTTP resource and its peer connection.
 #[derive(Debug)]
 pub struct Session {
@@ -261,8 +270,11 @@ impl Session {
     }
 
     /// Ends it because it is allowed no longer.
-    pub fn revoke(&self, why: End) {
-        self.stop.end(why);
+    pub fn revoke(&self, why: Revocation) {
+        self.stop.end(match why {
+            Revocation::Expired => End::Expired,
+            Revocation::Withdrawn => End::Withdrawn,
+        });
     }
 
     /// What its log lines carry.

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     clients::ClientLimits,
-    judgement::{Admitted, Asked, AuthOptions, Policy, Refusal, RequestSender},
+    judgement::{AccessRefusal, Admitted, Asked, AuthOptions, Policy, RequestSender},
     problem::Problem,
     request::{Door, HttpRequest},
 };
@@ -187,13 +187,13 @@ impl Auth {
         let refused = |refusal| Err(self.problem(request, refusal));
         let holder = match &request.presented {
             Presented::Known(holder) => holder,
-            Presented::Nothing => return refused(Refusal::Missing),
-            Presented::Unknown(reason) => return refused(Refusal::Unknown(reason.clone())),
-            Presented::Expired => return refused(Refusal::Expired),
+            Presented::Nothing => return refused(AccessRefusal::Missing),
+            Presented::Unknown(reason) => return refused(AccessRefusal::Unknown(reason.clone())),
+            Presented::Expired => return refused(AccessRefusal::Expired),
         };
         if !holder.may_any(role) {
             let detail = "this token does not allow this".to_owned();
-            return refused(Refusal::Insufficient(detail));
+            return refused(AccessRefusal::Insufficient(detail));
         }
         holder.only(role).ok_or_else(|| {
             let detail = "name the broadcast in the path or as ?broadcast=: this token allows \
@@ -214,8 +214,8 @@ impl Auth {
         }
         let refused = |refusal| Err(self.problem(request, refusal));
         match &request.presented {
-            Presented::Unknown(reason) => refused(Refusal::Unknown(reason.clone())),
-            Presented::Expired => refused(Refusal::Expired),
+            Presented::Unknown(reason) => refused(AccessRefusal::Unknown(reason.clone())),
+            Presented::Expired => refused(AccessRefusal::Expired),
             Presented::Nothing | Presented::Known(_) => {
                 let holders = policy.holders(&RequestSender::of(request));
                 Ok(Visible::Part(policy, holders))
@@ -245,16 +245,16 @@ impl Auth {
     }
 
     /// The answer to somebody who is not let in. Counts wrong tokens.
-    fn problem(&self, request: &HttpRequest, refusal: Refusal) -> Problem {
+    fn problem(&self, request: &HttpRequest, refusal: AccessRefusal) -> Problem {
         match refusal {
-            Refusal::Missing => Problem::token_missing(),
-            Refusal::Expired => Problem::token_expired(),
-            Refusal::Insufficient(detail) => Problem::token_insufficient(&detail),
-            Refusal::Callback(CallbackError::Denied(reason)) => Problem::denied(&reason),
-            Refusal::Callback(error @ CallbackError::Unavailable) => {
+            AccessRefusal::Missing => Problem::token_missing(),
+            AccessRefusal::Expired => Problem::token_expired(),
+            AccessRefusal::Insufficient(detail) => Problem::token_insufficient(&detail),
+            AccessRefusal::Callback(CallbackError::Denied(reason)) => Problem::denied(&reason),
+            AccessRefusal::Callback(error @ CallbackError::Unavailable) => {
                 Problem::nobody_to_ask(&error.to_string())
             }
-            Refusal::Unknown(reason) => self.unknown(request, reason),
+            AccessRefusal::Unknown(reason) => self.unknown(request, reason),
         }
     }
 

@@ -167,7 +167,7 @@ impl Admitted {
 
 /// Why somebody is not let in.
 #[derive(Clone, Debug)]
-pub(super) enum Refusal {
+pub(super) enum AccessRefusal {
     /// It takes a token.
     Missing,
     /// No such token, and perhaps what is wrong with it.
@@ -223,13 +223,13 @@ impl Policy {
         &self,
         sender: &RequestSender,
         right: Right,
-    ) -> Result<Holder, Refusal> {
+    ) -> Result<Holder, AccessRefusal> {
         let asked = Asked::Right(right);
         let mut holders = self.holders(sender).into_iter();
         match self.decide(sender, asked) {
             AccessDecision::ByToken | AccessDecision::ByNetwork => holders
                 .find(|holder| holder.has(right))
-                .ok_or(Refusal::Missing),
+                .ok_or(AccessRefusal::Missing),
             decision => Err(refusal(decision, sender, asked)),
         }
     }
@@ -242,7 +242,7 @@ impl Policy {
         &self,
         sender: &RequestSender,
         asked: Asked<'_>,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Admitted, AccessRefusal> {
         match self.decide(sender, asked) {
             AccessDecision::Open => Ok(Admitted::anyone()),
             AccessDecision::ByToken | AccessDecision::ByNetwork => {
@@ -262,7 +262,7 @@ impl Policy {
         sender: &mut RequestSender,
         asked: Asked<'_>,
         is_due: bool,
-    ) -> Result<Option<Admitted>, Refusal> {
+    ) -> Result<Option<Admitted>, AccessRefusal> {
         let access = self.access(sender.door);
         if let Some(token) = &sender.token {
             sender.presented = access.identify(token, sender.client.ip()).await;
@@ -292,10 +292,14 @@ impl Policy {
         })
     }
 
-    async fn ask(&self, sender: &RequestSender, asked: Asked<'_>) -> Result<Admitted, Refusal> {
+    async fn ask(
+        &self,
+        sender: &RequestSender,
+        asked: Asked<'_>,
+    ) -> Result<Admitted, AccessRefusal> {
         let callback = self.access(sender.door).callback();
         let (Some(callback), Some(broadcast)) = (callback, asked.name()) else {
-            return Err(Refusal::Missing);
+            return Err(AccessRefusal::Missing);
         };
         let question = Question {
             role: asked.role(),
@@ -304,7 +308,10 @@ impl Policy {
             client: sender.client.ip(),
             user_agent: &sender.user_agent,
         };
-        let permit = callback.ask(&question).await.map_err(Refusal::Callback)?;
+        let permit = callback
+            .ask(&question)
+            .await
+            .map_err(AccessRefusal::Callback)?;
         Ok(Admitted {
             broadcast: Some(permit.broadcast),
             token: permit.user,
@@ -315,11 +322,13 @@ impl Policy {
 }
 
 /// The refusal that a decision stands for.
-fn refusal(decision: AccessDecision, sender: &RequestSender, asked: Asked<'_>) -> Refusal {
+fn refusal(decision: AccessDecision, sender: &RequestSender, asked: Asked<'_>) -> AccessRefusal {
     match (decision, &sender.presented) {
-        (AccessDecision::Insufficient, _) => Refusal::Insufficient(asked.detail()),
-        (AccessDecision::Expired, _) => Refusal::Expired,
-        (AccessDecision::Unknown, Presented::Unknown(reason)) => Refusal::Unknown(reason.clone()),
-        _ => Refusal::Missing,
+        (AccessDecision::Insufficient, _) => AccessRefusal::Insufficient(asked.detail()),
+        (AccessDecision::Expired, _) => AccessRefusal::Expired,
+        (AccessDecision::Unknown, Presented::Unknown(reason)) => {
+            AccessRefusal::Unknown(reason.clone())
+        }
+        _ => AccessRefusal::Missing,
     }
 }

@@ -9,12 +9,11 @@ use tokio::time::sleep;
 
 use super::{
     auth::Auth,
-    judgement::{Admitted, Asked, Refusal, RequestSender, Until},
+    judgement::{AccessRefusal, Admitted, Asked, RequestSender, Until},
 };
 use crate::{
     access::{CallbackError, TokenHash},
-    broadcast::Session,
-    peer::End,
+    broadcast::{Revocation, Session},
     plan::Name,
 };
 
@@ -54,7 +53,7 @@ impl Lease {
     }
 
     /// Resolves when the session may go on no longer.
-    async fn until_refused(mut self) -> End {
+    async fn until_refused(mut self) -> Revocation {
         let mut changes = self.auth.changes();
         let mut failures = 0;
         let mut until = self.admitted.until;
@@ -76,17 +75,19 @@ impl Lease {
                 Ok(Some(admitted)) => {
                     let broadcast = admitted.broadcast.as_ref().unwrap_or(&self.name);
                     if *broadcast != self.session.broadcast {
-                        return End::Withdrawn;
+                        return Revocation::Withdrawn;
                     }
                     failures = 0;
                     until = admitted.until;
                 }
-                Err(Refusal::Callback(CallbackError::Unavailable)) if failures < RETRIES_MAX => {
+                Err(AccessRefusal::Callback(CallbackError::Unavailable))
+                    if failures < RETRIES_MAX =>
+                {
                     failures += 1;
                     until = Until::AskedAgain(Instant::now() + RETRY_INTERVAL);
                 }
-                Err(Refusal::Expired) => return End::Expired,
-                Err(_) => return End::Withdrawn,
+                Err(AccessRefusal::Expired) => return Revocation::Expired,
+                Err(_) => return Revocation::Withdrawn,
             }
         }
     }
