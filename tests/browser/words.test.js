@@ -122,21 +122,19 @@ test('a page without a secure context explains itself', async (t) => {
 test('a viewer without a common format is told so and can try again', async (t) => {
   const browser = await openBrowser(t);
   const page = await browser.page();
-  await page.route('**/whep/odd', (route) =>
+  await server.live('demo');
+  await page.route('**/whep/demo', (route) =>
     route.fulfill({
       status: 422,
       contentType: 'application/problem+json',
       body: JSON.stringify({ detail: 'the broadcast is H265' }),
     }),
   );
-  await page.goto(`${server.origin}/watch/odd`);
+  await page.goto(`${server.origin}/watch/demo`);
   await page.getByText('the broadcast is H265').first().waitFor();
   await page.unrouteAll();
   await page.locator('aerial-player button.action').click();
-  await until(
-    () => page.evaluate(() => document.querySelector('aerial-player').state === 'waiting'),
-    'the page to wait',
-  );
+  await until(() => page.evaluate(() => document.querySelector('aerial-player').state === 'live'), 'the page to play');
 });
 
 test('/publish asks for a name', async (t) => {

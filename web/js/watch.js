@@ -80,7 +80,8 @@ function start() {
   byId('keys', HTMLButtonElement).addEventListener('click', () => player.toggleKeys());
   player.label = name;
   player.token = token;
-  player.ready = () => mayBeThere(feed, name);
+  // A frame hears of its broadcast too late for that.
+  if (!embedded) player.ready = () => mayBeThere(feed, name);
   if (parameters.get('muted') === '1') player.muted = true;
   if (parameters.get('controls') === 'off') player.controls = 'off';
   if (!embedded) {
