@@ -10,7 +10,7 @@ use crate::{
         sdp::{self, Fragment, Offer, Role, Section, Transport},
         session, udp,
     },
-    pipeline,
+    pipeline, worker,
 };
 
 /// An offer, as publisher and as viewer: either a clear error, or an answer with the same number of
@@ -129,6 +129,16 @@ pub fn switcher(data: &[u8]) {
             }
         }
     }
+}
+
+/// Bytes on the socket between server and worker, after one that says in what pieces they arrive:
+/// messages come out whole or not at all.
+///
+/// # Panics
+///
+/// If a frame does not make sense, or changes on its way.
+pub fn worker(data: &[u8]) {
+    worker::fuzz::both_ways(data);
 }
 
 fn frame(millis: u64, keyframe: bool, [bytes, packets]: [u8; 2]) -> Arc<Frame> {
@@ -291,6 +301,14 @@ mod tests {
     #[test]
     fn packets() {
         run(|data| rtp(data).unwrap(), &files("fuzz/corpus/rtp"));
+    }
+
+    #[test]
+    fn workers() {
+        let seeds = files("fuzz/corpus/worker");
+        let messages = seeds.iter().map(|seed| worker::fuzz::both_ways(seed));
+        assert!(messages.sum::<usize>() > 8, "the corpus says something");
+        run(worker, &seeds);
     }
 
     #[test]

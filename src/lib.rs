@@ -19,6 +19,8 @@
 //!                          +--> output pipelines ---> recordings, HLS, pushes
 //! ```
 //!
+//! Each pipeline (sources, renditions, outputs) runs in a process of its own: see `worker`.
+//!
 //! # Two directions, two engines
 //!
 //! | | `webrtcbin` (GStreamer) | `direct` (str0m and our own RTP) |
@@ -41,6 +43,7 @@
 //! | `fanout` | frames to viewers, on both engines |
 //! | `peer` | what both directions share: SDP, SRTP, the UDP port, sessions |
 //! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
+//! | `worker` | the process that each pipeline runs in, seen from both sides |
 //! | `stream` | the frames of a track, for the pipelines that take them |
 //! | `media` | frames, codecs and their bit streams; a leaf |
 //! | `client` | the addresses of clients; a leaf |
@@ -55,7 +58,7 @@
 //! | `testing` | the WebRTC client of the benchmark and the tests |
 //!
 //! Dependencies point one way. The main ones are `http -> {access, broadcast, plan}`, `broadcast ->
-//! {ingest, fanout, pipeline, plan}`, `{ingest, fanout} -> {peer, pipeline}` and `config ->
+//! {ingest, fanout, pipeline, plan, worker}`, `{ingest, fanout} -> {peer, pipeline}` and `config ->
 //! {access, plan}`; any room may use the leaves. There are no circles between rooms, and each has
 //! its own errors. Only `pipeline`, `ingest::depacketizer` and the code of the engine `webrtcbin`
 //! name GStreamer. `tests/structure` has the whole list and checks it.
@@ -84,6 +87,8 @@
 //! - **pipeline**: a running gst-launch description. **pipeline file**: its text.
 //! - **source**, **rendition pipeline**, **output**: a pipeline that feeds a broadcast, makes
 //!   renditions of it, or takes its media elsewhere.
+//! - **worker**: the process that one pipeline runs in. A thread that serves viewers is a **worker
+//!   thread** of the fan-out.
 //! - **input**: what a pipeline reads; of a broadcast: its publisher, or a run of its source.
 //! - **slate**: what viewers see while nobody feeds the broadcast.
 //! - **live**: somebody feeds the broadcast.
@@ -121,6 +126,7 @@ mod server;
 mod stream;
 mod testing;
 mod words;
+mod worker;
 
 /// What the integration tests use besides the program itself.
 #[doc(hidden)]

@@ -63,7 +63,14 @@ impl Amount {
         threads: 6,
         memory: 2 << 20,
     };
-    /// A pipeline from a file; those that use the network need most.
+    /// A worker: its socket, its messages, its memory, and its threads, for which the limits of
+    /// user and control group apply as well.
+    pub const WORKER: Self = Self {
+        files: 4,
+        threads: 12,
+        memory: 16 << 20,
+    };
+    /// A pipeline in a process of its own; those that use the network need most.
     pub const PIPELINE: Self = Self {
         files: 12,
         threads: 12,
@@ -238,7 +245,7 @@ impl Demand {
     fn needs(self) -> Amount {
         let own = OWN.plus(Amount::CONNECTION.times(self.connections));
         let media = Amount::SESSION.times(self.sessions);
-        own.plus(media).plus(Amount::PIPELINE.times(self.pipelines))
+        own.plus(media).plus(Amount::WORKER.times(self.pipelines))
     }
 }
 
@@ -477,7 +484,7 @@ mod tests {
             sessions: 100,
             pipelines: 2,
         };
-        assert_eq!(demand.needs().files, 64 + 2000 + 1000 + 24);
+        assert_eq!(demand.needs().files, 64 + 2000 + 1000 + 8);
         assert_eq!(demand.needs().threads, 32 + 600 + 24);
     }
 }

@@ -56,3 +56,4 @@ mod transcoding;
 mod trickle;
 mod webrtcbin;
 mod whip_push;
+mod workers;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     rtc::{Client, clip},
     support::{Server, output, wait_for},
+    workers::workers,
 };
 
 /// Creates a folder for the test with these built-in pipelines and these files.
@@ -268,7 +269,8 @@ fn a_limit_on_the_size_of_files_ends_an_output_and_not_the_server() {
     let _publisher = Client::live(&server, "a", &clip::H264);
     wait_for_output(&server, "a", "record-mkv", "running");
     let mut limit = Command::new("prlimit");
-    limit.args(["--fsize=1000", "--pid", &server.pid().to_string()]);
+    let worker = workers(&server)["a-record-mkv"].to_string();
+    limit.args(["--fsize=1000", "--pid", &worker]);
     assert!(output(limit).status.success());
     let failed = wait_for_output(&server, "a", "record-mkv", "failed");
     assert!(failed["error"].is_string(), "{failed}");

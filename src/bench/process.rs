@@ -32,16 +32,58 @@ impl Usage {
         Self::parse(&stat, &rollup).context("unreadable process statistics")
     }
 
+    /// The usage of a server, with that of the processes of its pipelines; threads are its own.
+    ///
+    /// # Errors
+    ///
+    /// If the process is gone.
+    pub(super) fn of_server(pid: u32) -> Result<Self> {
+        let mut usage = Self::of(pid)?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("no such process")?;
+        // Of pipelines that have ended.
+        let ended = field(&stat, 16).zip(field(&stat, 17));
+        let ended = ended.and_then(|(user, system)| u32::try_from(user + system).ok());
+        usage.cpu += TICK * ended.unwrap_or_default();
+        for worker in children(pid) {
+            let of =
+                |file| fs::read_to_string(format!("/proc/{worker}/{file}")).unwrap_or_default();
+            if let Some((_, cpu)) = name_and_cpu(&of("stat")) {
+                usage.cpu += cpu;
+            }
+            usage.resident_bytes += bytes(&of("smaps_rollup"), "Pss:").unwrap_or_default();
+        }
+        Ok(usage)
+    }
+
     fn parse(stat: &str, rollup: &str) -> Option<Self> {
         let (_, cpu) = name_and_cpu(stat)?;
-        let resident = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
-        let kilobytes: u64 = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(Self {
             cpu,
             threads: field(stat, 20)?,
-            resident_bytes: kilobytes * 1024,
+            resident_bytes: bytes(rollup, "Rss:")?,
         })
     }
+}
+
+/// The processes that a process has started and not waited for.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let lists = threads.into_iter().flatten().filter_map(|thread| {
+        let list = thread.ok()?.path().join("children");
+        fs::read_to_string(list).ok()
+    });
+    let pids = |list: String| {
+        let pids = list.split_whitespace().map(str::parse);
+        pids.filter_map(Result::ok).collect::<Vec<_>>()
+    };
+    lists.flat_map(pids).collect()
+}
+
+/// A size of `smaps_rollup`.
+fn bytes(rollup: &str, name: &str) -> Option<u64> {
+    let size = rollup.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = size.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 /// The name of a process or thread, and its user and system time.

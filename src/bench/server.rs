@@ -139,7 +139,7 @@ impl BenchServer {
 
     /// What it has used so far.
     pub(super) fn usage(&self) -> Result<Usage> {
-        Usage::of(self.pid()?)
+        Usage::of_server(self.pid()?)
     }
 
     /// What its fan-out threads have used so far.

@@ -351,6 +351,7 @@ impl Actor {
             start,
             reports: self.reports.clone(),
             counters: Arc::clone(&self.shared.counters),
+            memory: self.shared.options.pipeline_memory,
             stop: stop.clone(),
         };
         let task = async { Outcome::Run(task.run().await) };

@@ -6,9 +6,10 @@ use super::{Broadcasts, Error, PipelineFigures, actor::ActorRequest};
 use crate::{
     pipeline::{
         self,
-        job::{Control, JobFigures, Property},
+        job::{JobFigures, Property},
     },
     plan::Name,
+    worker::{self, WorkerControl, WorkerUsage},
 };
 
 /// How a graph is drawn.
@@ -22,7 +23,7 @@ pub enum Drawing {
 
 /// A pipeline that runs.
 struct Running {
-    control: Control,
+    control: WorkerControl,
     figures: JobFigures,
 }
 
@@ -101,6 +102,16 @@ impl Broadcasts {
             pipeline::Error::MissingProgram { .. } => Error::Lacking(error.to_string()),
             error => error.into(),
         })
+    }
+
+    /// Pipelines whose processes have been killed and do not end.
+    pub fn hanging_pipelines() -> usize {
+        worker::hanging()
+    }
+
+    /// What the processes of pipelines use.
+    pub fn pipeline_usage() -> Vec<WorkerUsage> {
+        worker::usage()
     }
 
     async fn running(&self, name: &Name, pipeline: &str) -> Result<Running, Error> {

@@ -4,10 +4,8 @@ use serde::Serialize;
 
 use crate::{
     peer::End,
-    pipeline::{
-        self,
-        job::{Control, JobFigures},
-    },
+    pipeline::{self, job::JobFigures},
+    worker::WorkerControl,
 };
 
 /// What a pipeline is doing.
@@ -95,5 +93,5 @@ pub(super) struct Snapshot {
     pub(super) health: Health,
     pub(super) figures: JobFigures,
     /// While its pipeline is up.
-    pub(super) control: Option<Control>,
+    pub(super) control: Option<WorkerControl>,
 }

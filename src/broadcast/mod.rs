@@ -81,7 +81,6 @@ use crate::{
     fanout::Fanout,
     media::Codec,
     peer::{End, sdp::Choice},
-    pipeline,
     plan::{Engine, Name},
     resources::{self, Amount, Asker},
 };
@@ -336,11 +335,6 @@ impl Broadcasts {
     /// Automatic transcodes that run now, or are promised to a viewer that is about to connect.
     pub fn transcodes(&self) -> usize {
         self.shared.transcodes.taken()
-    }
-
-    /// Pipelines whose start or stop has outlived its time limit and still holds a thread.
-    pub fn hanging_pipelines() -> usize {
-        pipeline::hanging_pipelines()
     }
 
     /// Ends all broadcasts and sessions with a goodbye to every peer. Returns when all are done or

@@ -26,6 +26,8 @@ pub struct Options {
     pub transcodes_max: usize,
     /// Maximum automatic transcodes of one broadcast at once.
     pub broadcast_transcodes_max: usize,
+    /// Bytes of memory for the process of one pipeline.
+    pub pipeline_memory: u64,
     /// Whether a new publisher replaces a live one.
     pub replace_live: bool,
     /// How publishers connect.

@@ -15,8 +15,9 @@ use super::health::{Health, Snapshot};
 use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
-    pipeline::job::{Control, JobFigures},
+    pipeline::job::JobFigures,
     plan::{Name, PipelineFile},
+    worker::WorkerControl,
 };
 
 /// Whether a broadcast can be watched.
@@ -165,7 +166,7 @@ pub struct PipelineFigures {
     pub figures: JobFigures,
     /// While it runs.
     #[serde(skip)]
-    pub(super) control: Option<Control>,
+    pub(super) control: Option<WorkerControl>,
 }
 
 impl PipelineFigures {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{
@@ -22,11 +22,12 @@ use crate::{
     media::{Codec, Kind},
     peer::End,
     pipeline::{
-        self, Event, Job, PipelineRole, TrackOutlet, TrackSinks, Variables, hangs,
+        self, Event, PipelineRole, TrackOutlet, TrackSinks, Variables,
         job::{JobFigures, JobSetup},
     },
     plan::Name,
     stream::{EncodedStream, EncodedStreams},
+    worker::{WorkerJob, WorkerLimits},
 };
 
 /// Longest start of a pipeline; network sources and outputs connect in this time.
@@ -37,8 +38,9 @@ const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
 const PROOF: Duration = Duration::from_millis(900);
 /// How often a source's gate is read.
 const PULSE_INTERVAL: Duration = Duration::from_millis(250);
-/// How often to check whether the previous run has stopped.
-const REMAINS_INTERVAL: Duration = Duration::from_millis(250);
+/// Priority of outputs and of renditions that nobody configured: on a busy machine they give way to
+/// sources and configured renditions.
+const NICE: u8 = 5;
 /// Events waiting for the task: one per rendition of a file, and an end.
 const EVENTS_MAX: usize = 64;
 
@@ -58,6 +60,15 @@ impl From<pipeline::Error> for RunOutcome {
             pipeline::Error::Unfit { .. } => Self::Unfit(error.to_string()),
             error => Self::Failed((&error).into(), error.to_string()),
         }
+    }
+}
+
+/// How a run ended that was told to.
+fn stopped(end: End) -> RunOutcome {
+    if matches!(end, End::Failed | End::NoMedia | End::Vanished) {
+        RunOutcome::Failed(FailureCode::of_end(end), format!("{end:?}"))
+    } else {
+        RunOutcome::Stopped
     }
 }
 
@@ -90,13 +101,14 @@ pub(super) struct Run {
     pub(super) start: RunStart,
     pub(super) reports: mpsc::Sender<MediaEvent>,
     pub(super) counters: SharedCounters,
+    /// Bytes for the pipeline's process.
+    pub(super) memory: u64,
     pub(super) stop: Stop,
 }
 
 impl Run {
     /// Runs the pipeline until it fails or is stopped.
     pub(super) async fn run(self) -> RunEnd {
-        self.wait_for_previous().await;
         let end = if self.stop.is_set() {
             self.end(false, RunOutcome::Stopped)
         } else {
@@ -131,19 +143,14 @@ impl Run {
         }
     }
 
-    /// A pipeline whose sink is stuck, such as on a FIFO that nobody reads, holds its thread until
-    /// the sink returns. A second one never runs beside it.
-    async fn wait_for_previous(&self) {
-        let name = self.pipeline_name();
-        if !hangs(&name) {
-            return;
-        }
-        tracing::warn!("waiting for the previous pipeline to stop");
-        while hangs(&name) {
-            tokio::select! {
-                () = sleep(REMAINS_INTERVAL) => {}
-                _ = self.stop.ended() => return,
-            }
+    /// What its worker may use.
+    fn limits(&self) -> WorkerLimits {
+        let RunStart { file, plan, .. } = &self.start;
+        let limits = WorkerLimits::new(self.memory);
+        match &self.start.work {
+            Work::Renditions { .. } if plan.automatic.contains(file) => limits.nice(NICE),
+            Work::Source(_) | Work::Renditions { .. } => limits,
+            Work::Output { .. } => limits.nice(NICE).finishing(),
         }
     }
 
@@ -217,8 +224,12 @@ impl Run {
             stream.set_origin(None); // until its appsink says so
         }
         let began = awake::now();
-        // Not cut short by `stop`: a pipeline that is starting must be stopped in order.
-        let job = match awake::timeout(START_TIMEOUT, Job::start(setup, sender)).await {
+        let job = tokio::select! {
+            job = awake::timeout(START_TIMEOUT, WorkerJob::start(setup, self.limits(), sender)) => job,
+            // Its worker is killed.
+            end = self.stop.ended() => return self.end(false, stopped(end)),
+        };
+        let job = match job {
             Ok(Ok(job)) => job,
             Ok(Err(error)) => return self.end(false, error.into()),
             Err(_) => {
@@ -267,7 +278,7 @@ impl Run {
     }
 
     /// Follows the pipeline until it ends or is stopped.
-    async fn follow(&self, job: &Job, events: &mut mpsc::Receiver<Event>) -> RunOutcome {
+    async fn follow(&self, job: &WorkerJob, events: &mut mpsc::Receiver<Event>) -> RunOutcome {
         let mut acceptance = Acceptance::default();
         let mut figures = interval(FIGURES_INTERVAL);
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -280,7 +291,9 @@ impl Run {
                     Some(Event::Rendition { kind, name, codec }) => {
                         self.report(kind, &format!("{kind}_{name}"), codec).await;
                     }
-                    Some(Event::Track(kind, codec)) => self.report(kind, kind.name(), codec).await,
+                    Some(Event::Track(kind, codec)) => {
+                            self.report(kind, kind.name(), codec).await;
+                    }
                     Some(Event::Transcoded { appsink, from }) => self.note_origin(&appsink, &from),
                     Some(Event::Stalled) => {
                         self.tell(|snapshot| snapshot.health.state = Activity::Stalled);
@@ -319,14 +332,7 @@ impl Run {
                         pulse.send_modify(|pulse| pulse.looked(gate.last_frame(), None));
                     }
                 }
-                end = self.stop.ended() => {
-                    let failed = matches!(end, End::Failed | End::NoMedia | End::Vanished);
-                    return if failed {
-                        RunOutcome::Failed(FailureCode::of_end(end), format!("{end:?}"))
-                    } else {
-                        RunOutcome::Stopped
-                    };
-                }
+                end = self.stop.ended() => return stopped(end),
             }
         }
     }
@@ -383,7 +389,7 @@ impl Run {
         }
     }
 
-    fn force_keyframes(&self, job: &Job) {
+    fn force_keyframes(&self, job: &WorkerJob) {
         match &self.start.work {
             Work::Source(_) => {
                 job.force_keyframe(Kind::Video.name());

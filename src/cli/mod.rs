@@ -20,7 +20,7 @@ use self::{
     manual::{Completions, Manual},
     tryout::Try,
 };
-use crate::{bench, config, server::StartError};
+use crate::{bench, config, server::StartError, worker};
 
 /// Exit code if the command line, the configuration or the machine keeps the server from starting.
 const NOT_STARTED: u8 = 2;
@@ -51,6 +51,9 @@ pub fn run() -> ExitCode {
             .map_err(anyhow::Error::from)
             .and_then(|options| manual::manual(&options, command()))
             .map(|()| ExitCode::SUCCESS),
+        Some((worker::COMMAND, matches)) => worker::Options::from_arg_matches(matches)
+            .map(|options| worker::run(&options))
+            .map_err(anyhow::Error::from),
         Some(("bench-part", _)) => bench::run_part().map(|()| ExitCode::SUCCESS),
         _ => Ok(ExitCode::SUCCESS),
     };
@@ -95,6 +98,11 @@ fn command() -> Command {
         ))
         .subcommand(Manual::augment_args(
             Command::new("man").about("Write manual pages").hide(true),
+        ))
+        .subcommand(worker::Options::augment_args(
+            Command::new(worker::COMMAND)
+                .about("The process of one pipeline")
+                .hide(true),
         ))
         .subcommand(
             Command::new("bench-part")

@@ -6,11 +6,8 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     media::Kind,
-    pipeline::{
-        self, Event, PipelineRole, Variables,
-        check::check as problems_in,
-        trial::{self, TrialNews},
-    },
+    pipeline::{self, Event, PipelineRole, Variables, check::check as problems_in},
+    worker::trial::{self, TrialNews},
 };
 
 /// Options of `aerial try`.

@@ -251,6 +251,9 @@ section! {
         /// Resident memory of the server, near which new clients get 503. Unset: what its control
         /// group allows. `ulimit -v` counts as well.
         memory: Option<Bytes> = "",
+        /// Data that the process of one pipeline may hold in memory; a pipeline that needs more
+        /// fails, and is restarted. GPU drivers may need more.
+        pipeline_memory: Bytes = "4096MiB" from "64MiB" to "1048576MiB",
         /// Maximum size of an offer.
         offer_bytes: Bytes = "128KiB" from "1KiB" to "128KiB",
         /// Maximum size of a trickle ICE fragment.

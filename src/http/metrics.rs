@@ -16,7 +16,8 @@ pub(super) fn answer(app: &App) -> Response {
     // Writing to a String cannot fail.
     let _ = gauges(app, &mut text)
         .and_then(|()| counters(app, &mut text))
-        .and_then(|()| sessions(app, &mut text));
+        .and_then(|()| sessions(app, &mut text))
+        .and_then(|()| pipelines(&mut text));
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     with_body(StatusCode::OK, kind, text)
 }
@@ -55,7 +56,7 @@ fn gauges(app: &App, text: &mut String) -> fmt::Result {
         ),
         (
             "pipelines_hanging",
-            "Pipelines that do not finish starting or stopping.",
+            "Pipelines whose processes have been killed and do not end.",
             Broadcasts::hanging_pipelines(),
         ),
         (
@@ -145,6 +146,41 @@ fn sessions(app: &App, text: &mut String) -> fmt::Result {
     )?;
     for (reason, value) in app.refusals.counts() {
         writeln!(text, "aerial_{name}{{reason=\"{reason}\"}} {value}")?;
+    }
+    Ok(())
+}
+
+/// What the processes of pipelines use, as the kernel says.
+fn pipelines(text: &mut String) -> fmt::Result {
+    let mut usage = Broadcasts::pipeline_usage();
+    for one in &mut usage {
+        one.name = one.name.replace(['"', '\\', '\n'], "");
+    }
+    let name = "pipeline_cpu_seconds_total";
+    head(
+        text,
+        name,
+        "counter",
+        "CPU time of each pipeline's process.",
+    )?;
+    for one in &usage {
+        let (pipeline, milliseconds) = (&one.name, one.figures.cpu_ms);
+        let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
+        writeln!(
+            text,
+            "aerial_{name}{{pipeline=\"{pipeline}\"}} {seconds}.{rest:03}"
+        )?;
+    }
+    let name = "pipeline_memory_bytes";
+    head(
+        text,
+        name,
+        "gauge",
+        "Memory of each pipeline's process (PSS).",
+    )?;
+    for one in &usage {
+        let (pipeline, bytes) = (&one.name, one.figures.memory_bytes);
+        writeln!(text, "aerial_{name}{{pipeline=\"{pipeline}\"}} {bytes}")?;
     }
     Ok(())
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 
 /// One medium of a broadcast. A broadcast has at most one track of each kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Pictures.
@@ -54,6 +56,14 @@ impl<T> ByKind<T> {
         match kind {
             Kind::Video => &self.video,
             Kind::Audio => &self.audio,
+        }
+    }
+
+    /// The value for a kind, to change it.
+    pub const fn get_mut(&mut self, kind: Kind) -> &mut T {
+        match kind {
+            Kind::Video => &mut self.video,
+            Kind::Audio => &mut self.audio,
         }
     }
 }

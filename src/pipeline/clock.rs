@@ -13,10 +13,19 @@ pub(crate) fn clock() -> gst::Clock {
     gst::SystemClock::obtain()
 }
 
+static BASE: OnceLock<gst::ClockTime> = OnceLock::new();
+
 /// The clock time that counts as zero: that of the first call, at startup.
 pub(crate) fn base_time() -> gst::ClockTime {
-    static BASE: OnceLock<gst::ClockTime> = OnceLock::new();
     *BASE.get_or_init(now)
+}
+
+/// Takes over the base time of another process, so that running times are the same in both. Comes
+/// too late after any other call.
+pub(crate) fn set_base_time(base: Duration) {
+    let base = base.try_into().unwrap_or(gst::ClockTime::ZERO);
+    // Err: it is this process's own.
+    let _ = BASE.set(base);
 }
 
 /// The server's current running time, to compare a frame's `pts` with.

@@ -90,7 +90,7 @@ pub(crate) fn package(element: &str) -> Option<&'static str> {
 pub(crate) fn missing(element: &str) -> Error {
     Error::MissingElement {
         element: element.to_owned(),
-        package: package(element),
+        package: package(element).map(Into::into),
     }
 }
 

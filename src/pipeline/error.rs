@@ -1,30 +1,32 @@
 //! What can go wrong with a pipeline.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use crate::media::Codec;
 
 /// Why a pipeline does not start, or does not stop in time.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Error {
     /// GStreamer itself does not start.
     #[error("GStreamer does not start: {0}")]
     Init(String),
     /// An element is not installed.
-    #[error("no GStreamer element {element}: {}", advice(*.package))]
+    #[error("no GStreamer element {element}: {}", advice(.package.as_deref()))]
     MissingElement {
         /// The element's factory name.
         element: String,
         /// The Debian package that has it, if known.
-        package: Option<&'static str>,
+        package: Option<Cow<'static, str>>,
     },
     /// A program is not installed.
     #[error("{program} does not start ({error}): install the Debian package {package}")]
     MissingProgram {
         /// The program.
-        program: &'static str,
+        program: Cow<'static, str>,
         /// The Debian package that has it.
-        package: &'static str,
+        package: Cow<'static, str>,
         /// The system's reason.
         error: String,
     },
@@ -46,13 +48,13 @@ pub enum Error {
     #[error("{step} took longer than {limit:?}")]
     Timeout {
         /// What took too long.
-        step: &'static str,
+        step: Cow<'static, str>,
         /// The limit.
         limit: Duration,
     },
 }
 
-fn advice(package: Option<&'static str>) -> String {
+fn advice(package: Option<&str>) -> String {
     match package {
         Some(package) => format!("install the Debian package {package}"),
         None => "is its name right, and its plugin installed?".to_owned(),

@@ -6,7 +6,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 /// How often whatever waits for a keyframe requests one again.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 const NAME: &str = "GstForceKeyUnit";
 
 /// An upstream event that requests a keyframe. Encoders then repeat parameter sets if

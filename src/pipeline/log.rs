@@ -28,7 +28,10 @@ fn of_glib() -> impl Fn(Option<&str>, glib::LogLevel, &str) + Send + Sync {
         };
         let (domain, message) = (domain.unwrap_or_default(), redact(message));
         match level {
-            glib::LogLevel::Error | glib::LogLevel::Critical => {
+            glib::LogLevel::Error => {
+                tracing::error!(target: "glib", domain, left_out, "fatal: {message}");
+            }
+            glib::LogLevel::Critical => {
                 tracing::error!(target: "glib", domain, left_out, "CRITICAL: {message}");
             }
             glib::LogLevel::Warning => {

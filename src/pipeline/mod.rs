@@ -60,14 +60,14 @@ pub use made::codec_of_appsink;
 pub use outlet::{TrackOutlet, TrackSinks};
 pub use redact::{redact, remember};
 pub use role::PipelineRole;
-pub(crate) use running::{hanging_pipelines, hangs};
+use serde::{Deserialize, Serialize};
 pub use source::Source;
 pub use variables::Variables;
 
 use crate::media::{Codec, Kind};
 
 /// What a running pipeline reports upwards, on a bounded channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The first frame of a track has been made, encoded with this codec.
     Track(Kind, Codec),

@@ -3,16 +3,7 @@
 //! State changes block, so each runs on a thread of its own, under a time limit, and only here. Not
 //! on the runtime's blocking pool: an element that hangs forever would hold up its shutdown.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread,
-    time::Duration,
-};
+use std::{fmt, thread, time::Duration};
 
 use futures_util::StreamExt;
 use gst::{glib, prelude::*};
@@ -36,11 +27,6 @@ pub(crate) const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for the reason of a failed start on the bus.
 const REASON_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Pipelines with a state change that has exceeded its time limit and occupies a thread, because it
-/// opens something that does not answer, such as a FIFO that nobody reads. No pipeline of the same
-/// name starts until it returns: restarts must not occupy one thread after another.
-static HANGING: Mutex<Vec<Arc<Change>>> = Mutex::new(Vec::new());
 
 /// How a pipeline ended.
 #[derive(Debug)]
@@ -96,9 +82,6 @@ impl RunningPipeline {
         event: impl FnOnce(PipelineEnd) -> Option<E> + Send + 'static,
         loops: bool,
     ) -> Result<Self, Error> {
-        if hangs(&pipeline.name()) {
-            return Err(Error::Failed("its previous run still hangs".to_owned()));
-        }
         let permit = resources::reserve(Asker::Pipeline, Amount::PIPELINE);
         let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
         let bus = pipeline.bus().map(|bus| bus.stream());
@@ -145,8 +128,7 @@ impl RunningPipeline {
         let Some(pipeline) = self.pipeline.take() else {
             return;
         };
-        let name = pipeline.0.name().to_string();
-        if let Err(error) = guarded("stopping", name, STOP_TIMEOUT, move || drop(pipeline)).await {
+        if let Err(error) = blocking("stopping", STOP_TIMEOUT, move || drop(pipeline)).await {
             tracing::warn!(%error, "pipeline does not stop");
         }
     }
@@ -195,76 +177,8 @@ pub(crate) async fn set_state(
     let element = element.upcast_ref::<gst::Element>().clone();
     let name = element.name();
     let work = move || change_state(&element, state);
-    let changed = guarded("a state change", name.to_string(), limit, work).await;
+    let changed = blocking("a state change", limit, work).await;
     changed?.map_err(|_| Error::Failed(format!("{name} cannot be set to {state:?}")))
-}
-
-/// As [`blocking`]; from when `work` exceeds its limit until it returns, the pipeline of this name
-/// counts as hanging.
-pub(crate) async fn guarded<T: Send + 'static>(
-    step: &'static str,
-    name: String,
-    limit: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    let over = AtomicBool::new(false);
-    let change = Arc::new(Change { name, over });
-    let inner = Arc::clone(&change);
-    let work = move || {
-        let done = work();
-        inner.end();
-        done
-    };
-    let done = blocking(step, limit, work).await;
-    if done.is_err() {
-        change.exceed_limit();
-    }
-    done
-}
-
-/// Whether a pipeline of this name has a state change that has exceeded its time limit.
-pub(crate) fn hangs(name: &str) -> bool {
-    hanging(|changes| changes.iter().any(|change| change.name == name))
-}
-
-/// How many pipelines have a state change that has exceeded its time limit.
-pub(crate) fn hanging_pipelines() -> usize {
-    let names = |changes: &[Arc<Change>]| {
-        let names = changes.iter().map(|change| change.name.clone());
-        names.collect::<BTreeSet<_>>()
-    };
-    hanging(|changes| names(changes).len())
-}
-
-/// A state change in progress.
-struct Change {
-    name: String,
-    /// Changed while the list is locked.
-    over: AtomicBool,
-}
-
-impl Change {
-    /// It has exceeded its limit.
-    fn exceed_limit(self: &Arc<Self>) {
-        hanging(|changes| {
-            if !self.over.load(Relaxed) {
-                changes.push(Arc::clone(self));
-            }
-        });
-    }
-
-    /// It has returned.
-    fn end(self: &Arc<Self>) {
-        hanging(|changes| {
-            self.over.store(true, Relaxed);
-            changes.retain(|change| !Arc::ptr_eq(change, self));
-        });
-    }
-}
-
-fn hanging<T>(work: impl FnOnce(&mut Vec<Arc<Change>>) -> T) -> T {
-    // Nothing in there can leave the list half-changed.
-    work(&mut HANGING.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Runs blocking work on a thread of its own, and waits for it at most `limit`.
@@ -280,7 +194,10 @@ pub(crate) async fn blocking<T: Send + 'static>(
     match awake::timeout(limit, done).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(_)) => Err(Error::Failed(format!("{step}: it panicked"))),
-        Err(_) => Err(Error::Timeout { step, limit }),
+        Err(_) => Err(Error::Timeout {
+            step: step.into(),
+            limit,
+        }),
     }
 }
 

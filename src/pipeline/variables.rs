@@ -6,7 +6,7 @@ use super::{Error, codec::elements, expand::expand};
 use crate::media::Codec;
 
 /// The values of a pipeline text's variables, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Variables(BTreeMap<String, String>);
 
 impl Variables {
@@ -38,6 +38,13 @@ impl Variables {
     #[must_use]
     pub(crate) fn with_parser(self, codec: Codec) -> Self {
         self.with("video_parser", elements(codec).parser_name())
+    }
+
+    /// All names and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The value of a variable.

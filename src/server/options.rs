@@ -101,6 +101,7 @@ pub(super) fn broadcasts(config: &Config, addresses: LocalAddresses) -> broadcas
         viewers_max: limits.viewers,
         transcodes_max: limits.transcodes,
         broadcast_transcodes_max: limits.broadcast_transcodes,
+        pipeline_memory: u64::try_from(limits.pipeline_memory.0).unwrap_or(u64::MAX),
         replace_live: webrtc.replace_live,
         publisher,
         viewer,

@@ -128,6 +128,13 @@ impl EncodedStream {
         }
     }
 
+    /// Says what is about to come, before the first frame does.
+    pub fn expect(&self, codec: Codec, stereo: bool) {
+        let mut state = self.state();
+        state.codec = Some(codec);
+        state.stereo = stereo;
+    }
+
     /// A new writer. With its first frame it takes the place of all older ones, except for other
     /// layers of the same picture.
     pub fn writer(&self) -> StreamWriter {

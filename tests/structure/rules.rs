@@ -22,6 +22,18 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     // Values in words, for log lines.
     ("words", &[]),
+    // Pipelines in processes of their own.
+    (
+        "worker",
+        &[
+            "awake",
+            "media",
+            "notices",
+            "pipeline",
+            "resources",
+            "stream",
+        ],
+    ),
     ("peer", &["awake", "media", "peer::sdp", "words"]),
     ("peer::sdp", &["media"]),
     (
@@ -96,6 +108,7 @@ const LINES: &[(&str, &[&str])] = &[
             "quota",
             "resources",
             "stream",
+            "worker",
         ],
     ),
     // The configuration's content: data that every room may know.
@@ -135,13 +148,22 @@ const LINES: &[(&str, &[&str])] = &[
             "pipeline",
             "resources",
             "server",
+            "worker",
         ],
     ),
     ("main", &["cli"]),
     ("bench", ALL),
     (
         "fuzz",
-        &["fanout", "ingest", "media", "peer", "peer::sdp", "pipeline"],
+        &[
+            "fanout",
+            "ingest",
+            "media",
+            "peer",
+            "peer::sdp",
+            "pipeline",
+            "worker",
+        ],
     ),
     (
         "for_tests",
@@ -175,6 +197,7 @@ const ALL: &[&str] = &[
     "stream",
     "testing",
     "words",
+    "worker",
 ];
 /// Libraries by prefix of their names, and the only parts that may name them.
 const LIBRARIES: &[(&str, &[&str])] =

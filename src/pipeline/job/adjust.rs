@@ -11,7 +11,7 @@
 
 use gst::prelude::*;
 use gstreamer as gst;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json as json;
 
 use crate::pipeline::Error;
@@ -37,7 +37,7 @@ pub struct Adjustable {
 }
 
 /// An adjustable property and its current value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Property {
     /// `element.property`.
     pub name: String,
@@ -85,7 +85,8 @@ fn read(text: &str, line: usize) -> Option<Adjustable> {
         unit: unit.trim().to_owned(),
         line,
     };
-    (least <= most && !element.is_empty() && !property.is_empty()).then_some(declared)
+    let bounded = f64::is_finite(least) && f64::is_finite(most) && least <= most;
+    (bounded && !element.is_empty() && !property.is_empty()).then_some(declared)
 }
 
 impl Adjustable {
@@ -282,6 +283,7 @@ mod tests {
             "enc.b 1..2",
             "enc.b (1)",
             "enc.b (2..1)",
+            "enc.b (1..inf)",
             ".b (1..2)",
         ] {
             let error = declared(&format!("\n# {MARK} {text}"))

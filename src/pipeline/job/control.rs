@@ -69,14 +69,6 @@ impl Control {
         running::blocking("drawing a graph", running::STATE_TIMEOUT, draw).await?
     }
 
-    /// The pipeline's graph as SVG.
-    ///
-    /// # Errors
-    /// If Graphviz is not installed (Debian package graphviz), fails, or takes too long.
-    pub async fn svg(&self, figures: &JobFigures) -> Result<String, Error> {
-        graph::svg(&self.dot(figures).await?).await
-    }
-
     fn pipeline(&self) -> Result<gst::Pipeline, Error> {
         let pipeline = self.pipeline.upgrade();
         pipeline.ok_or_else(|| Error::Failed("the pipeline is gone".to_owned()))

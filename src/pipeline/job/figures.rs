@@ -1,11 +1,11 @@
 //! What a job reports about itself, as plain data.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::media::Kind;
 
 /// The figures of a job.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobFigures {
     /// One entry per appsrc.
     pub inputs: Vec<InputFigures>,
@@ -13,10 +13,24 @@ pub struct JobFigures {
     pub outputs: Vec<OutputFigures>,
     /// One entry per queue of the text.
     pub queues: Vec<QueueFigures>,
+    /// What its process uses; `None` before it has been measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessFigures>,
+}
+
+/// What the kernel says about the process of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessFigures {
+    /// CPU time so far, in milliseconds.
+    pub cpu_ms: u64,
+    /// Memory in bytes: its own, and its share of what it has in common with others (PSS).
+    pub memory_bytes: u64,
+    /// Threads.
+    pub threads: u64,
 }
 
 /// The figures of an appsrc.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InputFigures {
     /// The track.
     pub kind: Kind,
@@ -33,7 +47,7 @@ pub struct InputFigures {
 }
 
 /// The figures of an appsink or of a sink of an output.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OutputFigures {
     /// The element's name.
     pub name: String,
@@ -50,7 +64,7 @@ pub struct OutputFigures {
 }
 
 /// How full a queue element is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueueFigures {
     /// The element's name.
     pub name: String,

@@ -21,13 +21,13 @@ const BURST_SECONDS: f64 = 5.0;
 
 /// The remaining allowance of one appsink.
 #[derive(Debug)]
-pub(super) struct Flood {
+pub(crate) struct Flood {
     frames: TokenBucket,
     bytes: TokenBucket,
 }
 
 impl Flood {
-    pub(super) fn new(kind: Kind, now: Instant) -> Self {
+    pub(crate) fn new(kind: Kind, now: Instant) -> Self {
         let bucket = |rate| TokenBucket::new(rate, rate * BURST_SECONDS, now);
         Self {
             frames: bucket(frames_a_second(kind)),
@@ -36,7 +36,7 @@ impl Flood {
     }
 
     /// Counts a frame of `bytes`. The error says which limit is exceeded and what to do.
-    pub(super) fn note(&mut self, bytes: usize, now: Instant) -> Result<(), String> {
+    pub(crate) fn note(&mut self, bytes: usize, now: Instant) -> Result<(), String> {
         let frames = self.frames.take(1.0, now);
         #[expect(
             clippy::cast_precision_loss,

@@ -77,7 +77,7 @@ fn label(figures: &JobFigures) -> String {
 }
 
 /// Has Graphviz draw it.
-pub(super) async fn svg(dot: &str) -> Result<String, Error> {
+pub(crate) async fn svg(dot: &str) -> Result<String, Error> {
     let failed = |what: &str| Error::Failed(format!("graph: {what}"));
     let spawned = Command::new(DOT)
         .arg("-Tsvg")
@@ -87,8 +87,8 @@ pub(super) async fn svg(dot: &str) -> Result<String, Error> {
         .kill_on_drop(true)
         .spawn();
     let mut child = spawned.map_err(|error| Error::MissingProgram {
-        program: DOT,
-        package: "graphviz",
+        program: DOT.into(),
+        package: "graphviz".into(),
         error: error.to_string(),
     })?;
     let (input, output) = (child.stdin.take(), child.stdout.take());
@@ -120,7 +120,7 @@ pub(super) async fn svg(dot: &str) -> Result<String, Error> {
     let drawn = awake::timeout(DRAW_TIMEOUT, draw).await;
     let (status, drawn) = drawn
         .map_err(|_| Error::Timeout {
-            step: "drawing a graph",
+            step: "drawing a graph".into(),
             limit: DRAW_TIMEOUT,
         })?
         .map_err(|error| failed(&error.to_string()))?;

@@ -27,17 +27,20 @@ use std::{
 pub(crate) use adjust::declared;
 pub use adjust::{Adjustable, Property};
 pub use control::Control;
-pub use figures::JobFigures;
 #[cfg(test)]
 pub use figures::OutputFigures;
+pub use figures::{JobFigures, ProcessFigures};
 pub use fit::video_codecs;
+pub(crate) use flood::Flood;
+pub(crate) use graph::svg;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use inputs::Inputs;
 use tokio::sync::{mpsc, watch as channel};
 
-use self::{flood::Flood, meters::Meters, watch::Progress};
+pub(crate) use self::watch::Stalls;
+use self::{meters::Meters, watch::Progress};
 use super::{
     Error, Event, PipelineRole, TrackOutlet, Variables, clock, intake, keyframe_request, launch,
     running::{self, PipelineEnd, RunningPipeline},
@@ -119,10 +122,9 @@ impl Job {
         let stall = setup.stall;
         let streams = setup.inputs.clone();
         let (parts, announce, failures) = (role.clone(), events.clone(), events.clone());
-        let name = setup.name.clone();
         let build = move || build(&setup, &description, &parts, &announce);
         let (pipeline, meters, mut inputs) =
-            running::guarded("parsing", name, running::STATE_TIMEOUT, build).await??;
+            running::blocking("parsing", running::STATE_TIMEOUT, build).await??;
         let (end, over) = channel::channel(false);
         let event = move |report| {
             // Err: the receiver is gone.
@@ -191,7 +193,13 @@ impl Job {
                 .pipeline()
                 .map(meters::queues)
                 .unwrap_or_default(),
+            process: None,
         }
+    }
+
+    /// Frames that the pipeline has taken from its inputs.
+    pub(crate) fn taken(&self) -> u64 {
+        self.inputs.taken().iter().map(|meter| meter.frames()).sum()
     }
 
     /// Stops the pipeline and frees it, within a time limit. An output first writes what it holds,

@@ -75,8 +75,9 @@ pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sende
     }
 }
 
+/// Whether nothing comes out although media goes in.
 #[derive(Debug, Default)]
-struct Stalls {
+pub(crate) struct Stalls {
     offered: u64,
     made: u64,
     /// Since when media has gone in and nothing has come out.
@@ -85,7 +86,14 @@ struct Stalls {
 }
 
 impl Stalls {
-    fn look(&mut self, now: Instant, offered: u64, made: u64, limit: Duration) -> Option<Event> {
+    /// Compares the counters with the last ones.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        offered: u64,
+        made: u64,
+        limit: Duration,
+    ) -> Option<Event> {
         let offered_more = std::mem::replace(&mut self.offered, offered) != offered;
         if std::mem::replace(&mut self.made, made) != made {
             self.since = None;

@@ -285,7 +285,7 @@ async fn keyframes_and_bit_rate_on_demand() {
         dot.contains("GstX264Enc") && dot.contains("frames"),
         "{dot}"
     );
-    let svg = control.svg(&figures).await.unwrap();
+    let svg = crate::pipeline::job::svg(&dot).await.unwrap();
     assert!(svg.contains("<svg") && svg.contains("GstX264Enc"));
     running.stop().await;
     assert!(

@@ -1,0 +1,322 @@
+//! A pipeline in a worker, seen from the server.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+use tracing::Instrument as _;
+
+use super::{
+    connection::{self, Inbox},
+    follow::{Follower, Outlet},
+    limits::WorkerLimits,
+    log,
+    note::{Answer, InputSetup, OutletSetup, Request, ToWorker, WorkerSetup},
+    process::{self, LastWords},
+    queue::Outbox,
+    shared::{Shared, lock, tell},
+    spawn::{self, Spawned},
+    usage::UsageEntry,
+};
+use crate::{
+    awake,
+    media::Kind,
+    pipeline::{
+        self, Error, Event, Variables,
+        job::{JobFigures, JobSetup, Property, svg},
+    },
+    resources::{self, Amount, Asker},
+    stream::EncodedStreams,
+};
+
+/// How long an output may take to complete its files when it is stopped.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long any other pipeline may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a worker may take to answer an operator.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
+/// Operators that may wait for answers of one worker.
+const ANSWERS_MAX: usize = 16;
+
+/// A pipeline that runs in a worker. Dropping it kills the worker; see [`WorkerJob::stop`].
+#[derive(Debug)]
+pub struct WorkerJob {
+    outbox: Arc<Outbox>,
+    shared: Arc<Shared>,
+    finishes: bool,
+    /// The worker has ended, or does not answer.
+    over: watch::Receiver<bool>,
+    /// The worker is killed with them.
+    tasks: JoinSet<()>,
+}
+
+impl WorkerJob {
+    /// Starts a worker and in it the pipeline. Media goes to the outlets on a task of the runtime.
+    /// `events` gets [`Event::Track`] or [`Event::Rendition`] with the first frame of each, and the
+    /// pipeline's other events. After [`Event::Failed`] or [`Event::Ended`] nothing follows, and the
+    /// job must be stopped.
+    ///
+    /// # Errors
+    /// The text fits no role, a variable has no value, an element is missing, an element does not
+    /// start, or the system refuses a process.
+    pub async fn start(
+        setup: JobSetup,
+        limits: WorkerLimits,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, Error> {
+        let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
+        let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
+        let spawned = spawn::spawn(&setup.name, limits).await.map_err(no_worker)?;
+        Self::start_in(spawned, setup, limits, events).await
+    }
+
+    /// As [`WorkerJob::start`], in a process that has been started.
+    pub(super) async fn start_in(
+        spawned: Spawned,
+        setup: JobSetup,
+        limits: WorkerLimits,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, Error> {
+        let Spawned {
+            process,
+            stderr,
+            socket,
+        } = spawned;
+        socket.set_nonblocking(true).map_err(no_worker)?;
+        let socket = tokio::net::UnixStream::from_std(socket).map_err(no_worker)?;
+        let (reading, writing) = socket.into_split();
+        let outbox = Arc::new(Outbox::default());
+        let mut tasks = JoinSet::new();
+        let words = LastWords::default();
+        let mut talking = JoinSet::new();
+        if let Some(stderr) = stderr {
+            talking.spawn(process::read_stderr(stderr, words.clone()).in_current_span());
+        }
+        let mut writer = JoinSet::new();
+        writer.spawn(connection::write(writing, Arc::clone(&outbox)));
+        let shared = Arc::<Shared>::default();
+        let (over, ended) = watch::channel(false);
+        let (started, start) = oneshot::channel();
+        let setup = SplitSetup::new(setup);
+        let follower = Follower {
+            usage: UsageEntry::new(&setup.note.name, process.pid()),
+            process,
+            words,
+            talking,
+            incoming: Inbox::new(reading),
+            writer,
+            shared: Arc::clone(&shared),
+            outbox: Arc::clone(&outbox),
+            outlets: setup.outlets,
+            events,
+            started: Some(started),
+            over,
+            stall: setup.stall,
+            inputs: setup.inputs,
+            feeding: JoinSet::new(),
+        };
+        tasks.spawn(follower.run(setup.note).in_current_span());
+        let job = Self {
+            outbox,
+            shared,
+            finishes: limits.finishes(),
+            over: ended,
+            tasks,
+        };
+        match start.await {
+            Ok(Ok(())) => Ok(job),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Failed("the worker is gone".to_owned())),
+        }
+    }
+
+    /// Requests a keyframe from the encoder before an appsink. Does nothing if there is none, or if
+    /// it takes no requests.
+    pub fn force_keyframe(&self, appsink: &str) {
+        let appsink = appsink.to_owned();
+        tell(&self.outbox, &ToWorker::ForceKeyframe { appsink });
+    }
+
+    /// What an operator may do with the job.
+    pub fn control(&self) -> WorkerControl {
+        WorkerControl {
+            outbox: Arc::clone(&self.outbox),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// The newest figures.
+    pub fn figures(&self) -> JobFigures {
+        lock(&self.shared.figures).clone()
+    }
+
+    /// Stops the pipeline within a time limit, after which its worker is killed. An output first
+    /// writes what it holds, so that its files are complete.
+    pub async fn stop(mut self) {
+        tell(&self.outbox, &ToWorker::Stop);
+        let limit = if self.finishes {
+            FINISH_TIMEOUT
+        } else {
+            STOP_TIMEOUT
+        };
+        let stopped = self.over.wait_for(|over| *over);
+        if awake::timeout(limit, stopped).await.is_err() {
+            tracing::warn!(
+                ?limit,
+                "pipeline did not stop in time; its worker is killed"
+            );
+        }
+        // The worker is killed when the task is dropped.
+        self.tasks.shutdown().await;
+    }
+}
+
+/// The two halves of a setup: what the worker gets to know, and what stays.
+struct SplitSetup {
+    note: WorkerSetup,
+    inputs: EncodedStreams,
+    outlets: Vec<Outlet>,
+    stall: Duration,
+}
+
+impl SplitSetup {
+    fn new(setup: JobSetup) -> Self {
+        let JobSetup {
+            name,
+            text,
+            variables,
+            inputs,
+            outlets,
+            stall,
+        } = setup;
+        let outlet = |(appsink, outlet): (&String, &pipeline::TrackOutlet)| OutletSetup {
+            appsink: appsink.clone(),
+            transcode: outlet.transcode,
+        };
+        let input = |kind| {
+            let stream = inputs.of(kind)?;
+            Some(InputSetup {
+                kind,
+                codec: stream.codec(),
+                stereo: stream.is_stereo(),
+            })
+        };
+        let note = WorkerSetup {
+            name,
+            text,
+            stall,
+            base_time: pipeline::clock::base_time().into(),
+            secrets: secrets(&variables),
+            variables,
+            inputs: Kind::ALL.into_iter().filter_map(input).collect(),
+            outlets: outlets.iter().map(outlet).collect(),
+            log: log::levels(),
+        };
+        let outlets = outlets.into_iter();
+        Self {
+            note,
+            outlets: outlets
+                .map(|(appsink, outlet)| Outlet::new(&appsink, outlet))
+                .collect(),
+            inputs,
+            stall,
+        }
+    }
+}
+
+/// The values of a pipeline's variables may be secret; those that every pipeline has are not.
+fn secrets(variables: &Variables) -> Vec<(String, String)> {
+    let all = variables
+        .iter()
+        .filter(|(name, _)| !["name", "time"].contains(name));
+    all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// A handle to a running job, for operators. Keeps nothing alive; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct WorkerControl {
+    outbox: Arc<Outbox>,
+    shared: Arc<Shared>,
+}
+
+impl WorkerControl {
+    /// The properties that the file declares adjustable, with their current values.
+    ///
+    /// # Errors
+    /// If the pipeline is gone or lacks a declared property.
+    pub async fn properties(&self) -> Result<Vec<Property>, Error> {
+        match self.ask(Request::Properties).await? {
+            Answer::Properties(properties) => Ok(properties),
+            _ => Err(nonsense()),
+        }
+    }
+
+    /// Sets properties that the file declares adjustable, by `element.property`: either all of them or
+    /// none.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if one is not declared, or a value does not fit its type or range.
+    pub async fn adjust(&self, changes: Vec<(String, String)>) -> Result<(), Error> {
+        match self.ask(Request::Adjust(changes)).await? {
+            Answer::Adjusted => Ok(()),
+            _ => Err(nonsense()),
+        }
+    }
+
+    /// The pipeline's graph with these figures, in Graphviz's language.
+    ///
+    /// # Errors
+    /// If drawing takes too long.
+    pub async fn dot(&self, figures: &JobFigures) -> Result<String, Error> {
+        match self.ask(Request::Dot(figures.clone())).await? {
+            Answer::Dot(dot) => Ok(dot),
+            _ => Err(nonsense()),
+        }
+    }
+
+    /// The pipeline's graph as SVG.
+    ///
+    /// # Errors
+    /// If Graphviz is not installed (Debian package graphviz), fails, or takes too long.
+    pub async fn svg(&self, figures: &JobFigures) -> Result<String, Error> {
+        svg(&self.dot(figures).await?).await
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, Error> {
+        let (reply, answer) = oneshot::channel();
+        let id = self.shared.next_answer.fetch_add(1, Relaxed);
+        {
+            let mut answers = lock(&self.shared.answers);
+            if answers.len() >= ANSWERS_MAX {
+                return Err(Error::Failed("too many requests at once".to_owned()));
+            }
+            answers.insert(id, reply);
+        }
+        tell(&self.outbox, &ToWorker::Request { id, request });
+        let answered = awake::timeout(ANSWER_TIMEOUT, answer).await;
+        lock(&self.shared.answers).remove(&id);
+        match answered {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Error::Failed("the pipeline is gone".to_owned())),
+            Err(_) => Err(Error::Timeout {
+                step: "asking the pipeline".into(),
+                limit: ANSWER_TIMEOUT,
+            }),
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn no_worker(error: std::io::Error) -> Error {
+    Error::Failed(format!("no worker: {error}"))
+}
+
+fn nonsense() -> Error {
+    Error::Failed("the worker answers something else".to_owned())
+}

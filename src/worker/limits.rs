@@ -1,0 +1,133 @@
+//! What a worker may use. The server decides; the worker sets it on itself before it starts a
+//! thread.
+
+use std::{fs, io, os::fd::OwnedFd, process};
+
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+
+/// File descriptors of a worker.
+const FILES_MAX: u64 = 1024;
+/// What lists of processes show.
+const NAME: &str = "aerial-worker";
+/// When the system runs out of memory, workers go before the server.
+const OOM_SCORE: &str = "500";
+
+/// The command line of a worker.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The pipeline's name, for lists of processes
+    #[arg(long)]
+    name: String,
+    #[command(flatten)]
+    pub(super) limits: WorkerLimits,
+}
+
+impl Options {
+    pub(super) fn new(name: &str, limits: WorkerLimits) -> Self {
+        Self {
+            name: name.to_owned(),
+            limits,
+        }
+    }
+
+    /// These options as arguments.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![format!("--name={}", self.name)];
+        arguments.extend(self.limits.arguments());
+        arguments
+    }
+}
+
+/// What a worker may use, and what becomes of it when the server is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub struct WorkerLimits {
+    /// The server's process: a worker does not outlive it
+    #[arg(long)]
+    parent: u32,
+    /// Whether it may complete its files first when the server is gone
+    #[arg(long)]
+    finishes: bool,
+    /// Priority, from 0 to 19: the higher, the less of a busy machine it gets
+    #[arg(long, default_value_t = 0)]
+    nice: u8,
+    /// Bytes of memory
+    #[arg(long)]
+    memory: u64,
+}
+
+impl WorkerLimits {
+    /// For a worker of this process, with so many bytes of memory.
+    pub fn new(memory: u64) -> Self {
+        Self {
+            parent: process::id(),
+            finishes: false,
+            nice: 0,
+            memory,
+        }
+    }
+
+    /// It may complete its files when the server is gone.
+    #[must_use]
+    pub fn finishing(self) -> Self {
+        Self {
+            finishes: true,
+            ..self
+        }
+    }
+
+    /// The priority.
+    #[must_use]
+    pub fn nice(self, nice: u8) -> Self {
+        Self { nice, ..self }
+    }
+
+    /// Whether it may complete its files when the server is gone.
+    pub(super) fn finishes(self) -> bool {
+        self.finishes
+    }
+
+    fn arguments(self) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--parent={}", self.parent),
+            format!("--nice={}", self.nice),
+            format!("--memory={}", self.memory),
+        ];
+        arguments.extend(self.finishes.then(|| "--finishes".to_owned()));
+        arguments
+    }
+
+    /// Sets them on this process, which has no threads yet.
+    ///
+    /// # Errors
+    /// If the server is gone already, or the system refuses.
+    pub(super) fn apply(self) -> io::Result<()> {
+        if !self.finishes {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+        }
+        let parent = getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs());
+        if parent != Some(self.parent) {
+            return Err(io::Error::other("the server is gone"));
+        }
+        // A core dump takes longer than a new start, and holds what viewers must not see.
+        rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
+        rlimit::setrlimit(rlimit::Resource::DATA, self.memory, self.memory)?;
+        let (_, files) = rlimit::getrlimit(rlimit::Resource::NOFILE)?;
+        let files = files.min(FILES_MAX);
+        rlimit::setrlimit(rlimit::Resource::NOFILE, files, files)?;
+        rustix::process::setpriority_process(Some(getpid()), self.nice.into())?;
+        // Lists of processes otherwise show the name of the link that it was started from.
+        let _ = fs::write("/proc/self/comm", NAME);
+        // Err: the system has no such file, or has set a higher score itself.
+        let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+        Ok(())
+    }
+}
+
+/// The socket, which is this process's standard input. Nothing else gets to read it.
+pub(super) fn take_stdin() -> io::Result<OwnedFd> {
+    use std::os::fd::AsFd as _;
+
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(fs::File::open("/dev/null")?)?;
+    Ok(socket)
+}

@@ -1,0 +1,139 @@
+//! What server and worker tell each other besides frames.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    media::{Codec, Kind},
+    pipeline::{
+        Error, Event, Variables,
+        job::{JobFigures, Property},
+    },
+};
+
+/// From the server to a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum ToWorker {
+    /// The first note.
+    Setup(Box<WorkerSetup>),
+    /// Requests a keyframe from the encoder before an appsink.
+    ForceKeyframe { appsink: String },
+    /// Answered with [`ToServer::Answer`].
+    Request { id: u64, request: Request },
+    /// Stops the pipeline; an output first completes its files.
+    Stop,
+}
+
+/// What a worker shall run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct WorkerSetup {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) variables: Variables,
+    pub(super) stall: Duration,
+    /// The clock time that counts as zero, on the system's monotonic clock.
+    pub(super) base_time: Duration,
+    /// Values that are kept out of texts, by the names of their variables.
+    pub(super) secrets: Vec<(String, String)>,
+    /// The inputs that there are, with the codec that they have now.
+    pub(super) inputs: Vec<InputSetup>,
+    /// The appsinks whose media is wanted. A frame's track is the place in this list.
+    pub(super) outlets: Vec<OutletSetup>,
+    pub(super) log: LogLevels,
+}
+
+/// An input. Its frames have [`track_of`] its kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct InputSetup {
+    pub(super) kind: Kind,
+    pub(super) codec: Option<Codec>,
+    /// Whether its sound is known to be in stereo.
+    pub(super) stereo: bool,
+}
+
+/// The track of an input's frames.
+pub(super) fn track_of(kind: Kind) -> u16 {
+    match kind {
+        Kind::Video => 0,
+        Kind::Audio => 1,
+    }
+}
+
+/// An outlet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct OutletSetup {
+    pub(super) appsink: String,
+    /// Whether media that no browser plays is transcoded.
+    pub(super) transcode: bool,
+}
+
+/// What the server logs, by target. The worker sends nothing else.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct LogLevels(pub(super) BTreeMap<String, LogLevel>);
+
+/// A level of the log, from the most urgent to the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// What an operator asks of a running pipeline.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    Properties,
+    Adjust(Vec<(String, String)>),
+    Dot(JobFigures),
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Properties(Vec<Property>),
+    Adjusted,
+    Dot(String),
+}
+
+/// From a worker to the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum ToServer {
+    /// The first note.
+    Hello {
+        version: u32,
+    },
+    /// The pipeline runs.
+    Started,
+    /// The pipeline does not start. Nothing follows.
+    Refused(Error),
+    Event(Event),
+    /// A decoder cannot continue without a keyframe of this input.
+    KeyframeWanted(Kind),
+    /// Sent regularly: a worker that sends none hangs.
+    Figures {
+        figures: JobFigures,
+        /// Frames that the pipeline has taken from its inputs.
+        taken: u64,
+    },
+    Answer {
+        id: u64,
+        answer: Result<Answer, Error>,
+    },
+    Log(LogLine),
+    /// The pipeline has stopped and its files are complete. Nothing follows.
+    Stopped,
+}
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LogLine {
+    pub(super) level: LogLevel,
+    pub(super) target: String,
+    pub(super) message: String,
+    pub(super) fields: Vec<(String, String)>,
+    /// Lines that were left out before this one.
+    pub(super) left_out: u64,
+}

@@ -1,0 +1,254 @@
+//! A worker's process, seen from the server: its last words, how it ended, what it uses.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    os::unix::process::ExitStatusExt as _,
+    process::{Child, ChildStderr, ExitStatus},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    time::{Instant, sleep},
+};
+
+use super::log::readable;
+use crate::pipeline::job::ProcessFigures;
+
+/// How long a killed process may take to end before it is left to the thread that reaps.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often to look whether it has ended.
+const END_INTERVAL: Duration = Duration::from_millis(2);
+/// Lines of standard error that are kept.
+const LINES_MAX: usize = 4;
+/// Longest such line, in bytes.
+const LINE_BYTES_MAX: u64 = 1000;
+
+/// The signals that end a broken process, by number.
+const SIGNALS: [(i32, &str); 12] = [
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (4, "SIGILL"),
+    (5, "SIGTRAP"),
+    (6, "SIGABRT"),
+    (7, "SIGBUS"),
+    (8, "SIGFPE"),
+    (9, "SIGKILL"),
+    (11, "SIGSEGV"),
+    (15, "SIGTERM"),
+    (24, "SIGXCPU"),
+    (25, "SIGXFSZ"),
+];
+
+/// A worker's process. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// `None` once it has been collected.
+    child: Option<Child>,
+    pid: u32,
+    /// Collects it when it has been killed.
+    reap: fn(Child),
+}
+
+/// What GStreamer and the process itself have said last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastWords(Arc<Mutex<VecDeque<String>>>);
+
+impl Process {
+    pub(super) fn new(child: Child, reap: fn(Child)) -> Self {
+        Self {
+            pid: child.id(),
+            child: Some(child),
+            reap,
+        }
+    }
+
+    /// A thread of this process.
+    #[cfg(test)]
+    pub(super) fn of_thread() -> Self {
+        Self {
+            child: None,
+            pid: std::process::id(),
+            reap: drop,
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Ends it, with whatever it has started.
+    pub(super) fn kill(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        // Nobody else has this number before it is collected.
+        if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
+            // Err: it has ended.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        let _ = child.kill();
+    }
+
+    /// Waits until it has ended, kills it at the deadline, and says how it ended.
+    pub(super) async fn end(mut self, deadline: Instant) -> String {
+        let mut killed = false;
+        let mut deadline = deadline;
+        loop {
+            let ended = self.child.as_mut().map(Child::try_wait);
+            match ended {
+                Some(Ok(Some(status))) => {
+                    // What it started may go on.
+                    self.child = None;
+                    return describe(status, killed);
+                }
+                Some(Ok(None)) => {}
+                Some(Err(_)) | None => return "the pipeline's process is gone".to_owned(),
+            }
+            if Instant::now() >= deadline {
+                if killed {
+                    return "the pipeline's process does not end".to_owned();
+                }
+                self.kill();
+                (killed, deadline) = (true, Instant::now() + END_TIMEOUT);
+            }
+            sleep(END_INTERVAL).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(child) = self.child.take() {
+            (self.reap)(child);
+        }
+    }
+}
+
+/// How a process ended, in words.
+fn describe(status: ExitStatus, killed: bool) -> String {
+    let Some(signal) = status.signal() else {
+        let code = status.code().unwrap_or_default();
+        return format!("the pipeline's process ended with code {code}");
+    };
+    if killed {
+        return "the pipeline's process did not end by itself".to_owned();
+    }
+    let name = SIGNALS.iter().find(|(number, _)| *number == signal);
+    let name = name.map_or_else(
+        || format!("signal {signal}"),
+        |(_, name)| (*name).to_owned(),
+    );
+    format!("the pipeline's process was ended by {name}")
+}
+
+impl LastWords {
+    /// Keeps a line.
+    pub(super) fn push(&self, line: &str) {
+        let line = readable(line.trim());
+        if line.is_empty() {
+            return;
+        }
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.contains(&line) {
+            return;
+        }
+        if lines.len() >= LINES_MAX {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    /// A reason with these words.
+    pub(super) fn explain(&self, what: &str) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.is_empty() {
+            return what.to_owned();
+        }
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        format!("{what} ({})", lines.join("; "))
+    }
+}
+
+/// Keeps what a process writes to its standard error, line by line, until its end.
+pub(super) async fn read_stderr(stderr: ChildStderr, words: LastWords) {
+    let Ok(stderr) = tokio::process::ChildStderr::from_std(stderr) else {
+        return;
+    };
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut piece = (&mut stderr).take(LINE_BYTES_MAX);
+        match piece.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        words.push(&text);
+        tracing::debug!(target: "aerial::pipeline", "{}", readable(text.trim()));
+    }
+}
+
+/// What the kernel says that a process uses. Reading it takes up to some milliseconds.
+pub(super) fn figures(pid: u32) -> io::Result<ProcessFigures> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    parse(&stat, &memory).ok_or_else(|| io::Error::other("unknown format"))
+}
+
+fn parse(stat: &str, memory: &str) -> Option<ProcessFigures> {
+    // The name in parentheses may contain anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<_> = fields.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    // Of 100 per second, whatever the kernel uses itself.
+    let ticks = number(11)?.saturating_add(number(12)?);
+    let of = |name: &str| {
+        let line = memory.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    Some(ProcessFigures {
+        cpu_ms: ticks.saturating_mul(10),
+        memory_bytes: of("Pss:").unwrap_or(0).saturating_mul(1024),
+        threads: number(17)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_names_the_signal_and_the_last_words() {
+        let words = LastWords::default();
+        let reason = words.explain(&describe(ExitStatus::from_raw(11), false));
+        assert_eq!(reason, "the pipeline's process was ended by SIGSEGV");
+        for line in ["1", "2", "", "3", "4", "3", "videorate: assertion failed\n"] {
+            words.push(line);
+        }
+        let reason = words.explain(&describe(ExitStatus::from_raw(6), false));
+        let expected =
+            "the pipeline's process was ended by SIGABRT (2; 3; 4; videorate: assertion failed)";
+        assert_eq!(reason, expected);
+        let reason = describe(ExitStatus::from_raw(3 << 8), false);
+        assert_eq!(reason, "the pipeline's process ended with code 3");
+    }
+
+    #[test]
+    fn the_kernels_figures_are_read() {
+        let stat = "4242 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 13 14 15 16 5 18 19 20";
+        let memory = "5583-7ffd ---p 00 00:00 0 [rollup]\nRss:  9000 kB\nPss:  5120 kB\n";
+        let expected = ProcessFigures {
+            cpu_ms: 2000,
+            memory_bytes: 5 << 20,
+            threads: 5,
+        };
+        assert_eq!(parse(stat, memory), Some(expected));
+        assert_eq!(parse("no", memory), None);
+        let own = figures(std::process::id()).unwrap();
+        assert!(own.threads > 0 && own.memory_bytes > 0);
+    }
+}

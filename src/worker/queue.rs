@@ -1,0 +1,341 @@
+//! What waits to be written to the socket, bounded by bytes and by age: whoever falls behind loses
+//! frames up to the next keyframe, and never gets old ones.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::wire::{Packed, WireError};
+use crate::media::{Frame, Kind, recovery};
+
+/// Bytes that may wait: the largest frame.
+const BYTES_MAX: usize = 8 << 20;
+/// Bytes beyond which log lines are left out.
+const LOG_BYTES_MAX: usize = 1 << 20;
+/// A frame that has waited for longer is not sent any more.
+pub(super) const AGE_MAX: Duration = Duration::from_millis(500);
+
+/// A frame to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct OutgoingFrame {
+    pub(super) track: u16,
+    /// Whether frames before this one are missing.
+    pub(super) gap: bool,
+    pub(super) frame: Arc<Frame>,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FrameFate {
+    Queued,
+    /// There is no room, or the track waits for a keyframe.
+    Dropped,
+}
+
+/// What waits to be written, for any number of threads that push and one task that takes.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    ready: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    tracks: BTreeMap<u16, OutgoingTrack>,
+    /// Nothing is taken any more.
+    closed: bool,
+    /// Whether notes did not fit: the other side does not read.
+    overflowed: bool,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Note(Packed),
+    Frame(OutgoingFrame, Duration),
+}
+
+/// A track, and what is missing of it.
+#[derive(Debug, Default)]
+struct OutgoingTrack {
+    /// The queue was full: frames are not queued up to one at which a decoder can start.
+    full: bool,
+    /// The next frame that is queued follows a gap.
+    gap: bool,
+    ages: AgeGate,
+}
+
+/// Holds back frames of one track that are too old, and those that build on them.
+#[derive(Debug, Default)]
+pub(super) struct AgeGate {
+    closed: bool,
+    gap: bool,
+}
+
+impl AgeGate {
+    /// Whether frames are missing before this one, if it passes. It was sent at `sent`.
+    pub(super) fn pass(&mut self, frame: &Frame, sent: Duration, now: Duration) -> Option<bool> {
+        if now.saturating_sub(sent) > AGE_MAX {
+            self.closed = frame.codec.kind() == Kind::Video;
+            self.gap = true;
+            return None;
+        }
+        if self.closed && !starts(frame) {
+            return None;
+        }
+        self.closed = false;
+        Some(std::mem::take(&mut self.gap))
+    }
+
+    /// Whether it waits for a frame at which a decoder can start.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
+/// What to write next.
+#[derive(Debug)]
+pub(super) enum NextWrite {
+    Write(Packed),
+    /// Everything has been written, and nothing follows.
+    End,
+    /// The other side does not read.
+    Overflow,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Note(packed) => packed.len(),
+            Self::Frame(outgoing, _) => outgoing.frame.data.len(),
+        }
+    }
+}
+
+impl Outbox {
+    /// Queues a note, which is never dropped.
+    pub(super) fn note(&self, note: &impl Serialize) -> Result<(), WireError> {
+        self.push_note(Packed::note(note)?, BYTES_MAX, true);
+        Ok(())
+    }
+
+    /// Queues a note that may be lost; false if it is.
+    pub(super) fn log(&self, note: &impl Serialize) -> bool {
+        Packed::note(note).is_ok_and(|packed| self.push_note(packed, LOG_BYTES_MAX, false))
+    }
+
+    fn push_note(&self, packed: Packed, most: usize, needed: bool) -> bool {
+        let mut waiting = self.waiting();
+        let fits = !waiting.closed && waiting.bytes + packed.len() <= most;
+        if fits {
+            waiting.push(Entry::Note(packed));
+        } else if needed && !waiting.closed {
+            waiting.overflowed = true;
+        }
+        drop(waiting);
+        self.ready.notify_one();
+        fits
+    }
+
+    /// Queues a frame, at `now` on the monotonic clock.
+    pub(super) fn frame(&self, outgoing: OutgoingFrame, now: Duration) -> FrameFate {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return FrameFate::Dropped;
+        }
+        let full = waiting.bytes + outgoing.frame.data.len() > BYTES_MAX;
+        let track = waiting.tracks.entry(outgoing.track).or_default();
+        if full {
+            track.full = outgoing.frame.codec.kind() == Kind::Video;
+            track.gap = true;
+        }
+        if full || track.full && !starts(&outgoing.frame) {
+            return FrameFate::Dropped;
+        }
+        track.full = false;
+        let mut outgoing = outgoing;
+        outgoing.gap |= std::mem::take(&mut track.gap);
+        waiting.push(Entry::Frame(outgoing, now));
+        drop(waiting);
+        self.ready.notify_one();
+        FrameFate::Queued
+    }
+
+    /// Whether frames of a track are dropped until one comes at which a decoder can start.
+    pub(super) fn waits_for_keyframe(&self, track: u16) -> bool {
+        let waiting = self.waiting();
+        let track = waiting.tracks.get(&track);
+        track.is_some_and(|track| track.full || track.ages.is_closed())
+    }
+
+    /// Nothing more is queued; what is there is still written.
+    pub(super) fn close(&self) {
+        self.waiting().closed = true;
+        self.ready.notify_one();
+    }
+
+    /// The next message; waits for it. Only one task may call it.
+    pub(super) async fn next(&self, now: impl Fn() -> Duration) -> NextWrite {
+        loop {
+            if let Some(next) = self.take(now()) {
+                return next;
+            }
+            self.ready.notified().await;
+        }
+    }
+
+    fn take(&self, now: Duration) -> Option<NextWrite> {
+        let mut waiting = self.waiting();
+        if waiting.overflowed {
+            return Some(NextWrite::Overflow);
+        }
+        while let Some(entry) = waiting.entries.pop_front() {
+            waiting.bytes = waiting.bytes.saturating_sub(entry.bytes());
+            match entry {
+                Entry::Note(packed) => return Some(NextWrite::Write(packed)),
+                Entry::Frame(outgoing, sent) => {
+                    // Err: no message can be made of it, so that it is as good as lost.
+                    if let Some(Ok(packed)) = waiting.pack(&outgoing, sent, now) {
+                        return Some(NextWrite::Write(packed));
+                    }
+                }
+            }
+        }
+        waiting.closed.then_some(NextWrite::End)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Never half-changed.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.bytes();
+        self.entries.push_back(entry);
+    }
+
+    /// A frame whose turn it is; `None` if it is too old, or builds on one that was.
+    fn pack(
+        &mut self,
+        outgoing: &OutgoingFrame,
+        sent: Duration,
+        now: Duration,
+    ) -> Option<Result<Packed, WireError>> {
+        let track = self.tracks.entry(outgoing.track).or_default();
+        let gap = track.ages.pass(&outgoing.frame, sent, now)?;
+        let gap = gap || outgoing.gap;
+        Some(Packed::frame(outgoing.track, gap, sent, &outgoing.frame))
+    }
+}
+
+/// Whether a decoder can start with this frame.
+pub(super) fn starts(frame: &Frame) -> bool {
+    let payloads = frame.ranges().filter_map(|range| frame.data.get(range));
+    frame.keyframe || recovery::in_payloads(frame.codec, payloads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        media::Codec,
+        worker::wire::{Decoder, WireMessage},
+    };
+
+    fn frame(codec: Codec, keyframe: bool, bytes: u32) -> OutgoingFrame {
+        let frame = Frame {
+            codec,
+            keyframe,
+            pts: Duration::ZERO,
+            timestamp: 0,
+            data: vec![0; bytes as usize].into(),
+            ends: (1..=bytes / 1000).map(|count| count * 1000).collect(),
+        };
+        OutgoingFrame {
+            track: u16::from(codec == Codec::Opus),
+            gap: false,
+            frame: Arc::new(frame),
+        }
+    }
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// What is written at this time: of each frame its size, and whether there is a gap before it.
+    fn written(outbox: &Outbox, now: Duration) -> Vec<(usize, bool)> {
+        let mut frames = Vec::new();
+        while let Some(NextWrite::Write(packed)) = outbox.take(now) {
+            let mut decoder = Decoder::<String>::new();
+            decoder.buffer.extend_from_slice(&packed.head);
+            decoder.buffer.extend_from_slice(&packed.data);
+            if let Some(WireMessage::Frame(sent)) = decoder.next().unwrap() {
+                frames.push((sent.frame.data.len(), sent.gap));
+            }
+        }
+        frames
+    }
+
+    #[test]
+    fn what_has_waited_too_long_is_dropped_up_to_the_next_keyframe() {
+        let outbox = Outbox::default();
+        outbox.frame(frame(Codec::Vp8, true, 9000), ms(0));
+        outbox.frame(frame(Codec::Vp8, false, 1000), ms(600));
+        outbox.frame(frame(Codec::Opus, true, 1000), ms(90));
+        outbox.frame(frame(Codec::Opus, true, 2000), ms(610));
+        outbox.frame(frame(Codec::Vp8, true, 8000), ms(620));
+        outbox.frame(frame(Codec::Vp8, false, 3000), ms(630));
+        outbox.note(&"never dropped").unwrap();
+        let expected = [(2000, true), (8000, true), (3000, false)];
+        assert_eq!(written(&outbox, ms(700)), expected);
+        assert_eq!(outbox.waiting().bytes, 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_up_to_the_next_keyframe() {
+        let outbox = Outbox::default();
+        let push = |keyframe, bytes| outbox.frame(frame(Codec::Vp8, keyframe, bytes), ms(0));
+        assert_eq!(push(true, 8_000_000), FrameFate::Queued);
+        assert_eq!(push(false, 1_000_000), FrameFate::Dropped);
+        assert_eq!(
+            push(false, 1000),
+            FrameFate::Dropped,
+            "it builds on the lost one"
+        );
+        assert_eq!(push(true, 2000), FrameFate::Queued);
+        assert_eq!(push(false, 3000), FrameFate::Queued);
+        let expected = [(8_000_000, false), (2000, true), (3000, false)];
+        assert_eq!(written(&outbox, ms(0)), expected);
+    }
+
+    #[test]
+    fn notes_that_nobody_reads_end_the_connection_and_log_lines_do_not() {
+        let outbox = Outbox::default();
+        let line = "x".repeat(1000);
+        let kept = (0..2000).take_while(|_| outbox.log(&line)).count();
+        assert!((1000..1050).contains(&kept), "{kept}");
+        assert!(matches!(outbox.take(ms(0)), Some(NextWrite::Write(_))));
+        for _ in 0..9000 {
+            outbox.note(&line).unwrap();
+        }
+        assert!(matches!(outbox.take(ms(0)), Some(NextWrite::Overflow)));
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_after_what_is_queued() {
+        let outbox = Outbox::default();
+        outbox.note(&"last").unwrap();
+        outbox.close();
+        outbox.note(&"too late").unwrap();
+        assert!(matches!(outbox.next(|| ms(0)).await, NextWrite::Write(_)));
+        assert!(matches!(outbox.next(|| ms(0)).await, NextWrite::End));
+    }
+}

@@ -1,0 +1,244 @@
+//! The processes of pipelines: killed, stopped, out of memory, orphaned. Only their own pipeline
+//! notices.
+
+use std::{collections::BTreeMap, fs, process::Command, thread, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    kill::Watched,
+    outputs::{folder, server, wait_for_output},
+    rtc::{Client, clip},
+    support::{Server, wait_for},
+};
+
+const SOURCE: &str = "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=15/1\n\
+    ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15\n\
+    ! video/x-h264,profile=constrained-baseline ! appsink name=video\n";
+const RENDITION: &str = "appsrc name=video ! decodebin ! videoconvert ! videoscale\n\
+    ! video/x-raw,format=I420,width=160,height=90\n\
+    ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30\n\
+    ! video/x-h264,profile=constrained-baseline ! appsink name=video_small\n";
+
+/// The workers of a server, by the names of their pipelines.
+pub(crate) fn workers(server: &Server) -> BTreeMap<String, u32> {
+    let server = server.pid().to_string();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let parent = stat
+            .rsplit_once(')')?
+            .1
+            .split_whitespace()
+            .nth(1)?
+            .to_owned();
+        let line = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        let name = line
+            .split('\0')
+            .find_map(|word| word.strip_prefix("--name="))?;
+        (parent == server).then(|| (name.to_owned(), pid))
+    });
+    processes.collect()
+}
+
+/// How a process is, as the kernel says: `Z` for a zombie.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+fn signal(name: &str, pids: impl IntoIterator<Item = u32>) {
+    for pid in pids {
+        let mut command = Command::new("kill");
+        command.args(["-s", name, &pid.to_string()]);
+        assert!(command.status().unwrap().success());
+    }
+}
+
+/// A broadcast's pipelines, by name.
+fn pipelines(server: &Server, broadcast: &str) -> BTreeMap<String, Value> {
+    let path = format!("/api/broadcasts/{broadcast}/pipelines");
+    let reply = server.get_as_operator(&path).json();
+    let pipelines = reply["pipelines"].as_array().unwrap();
+    let named = |pipeline: &Value| {
+        (
+            pipeline["name"].as_str().unwrap().to_owned(),
+            pipeline.clone(),
+        )
+    };
+    pipelines.iter().map(named).collect()
+}
+
+/// The pipelines of the tests: broadcast and pipeline file.
+const PIPELINES: [(&str, &str); 4] = [
+    ("made", "made"),
+    ("slated", "slated"),
+    ("taken", "small"),
+    ("taken", "record-mkv"),
+];
+
+/// Once all of them run: how often each has been restarted.
+fn restarts(server: &Server) -> Option<Vec<u64>> {
+    let restarts = PIPELINES.iter().map(|(broadcast, name)| {
+        let pipeline = pipelines(server, broadcast).remove(*name)?;
+        let restarts = pipeline["restarts"].as_u64()?;
+        (pipeline["state"] == "running").then_some(restarts)
+    });
+    restarts.collect()
+}
+
+/// A server with a source, a slate, a rendition and an output, and viewers that keep them running.
+fn full_house(name: &str) -> (Server, Vec<Client>) {
+    let files = [
+        ("made.launch", SOURCE),
+        ("slated.launch", SOURCE),
+        ("small.launch", RENDITION),
+    ];
+    let folder = folder(name, &["record-mkv.launch"], &files);
+    let config = "[broadcasts.made]\nsource = \"made.launch\"\n\
+                  [broadcasts.slated]\nslate = \"slated.launch\"\n\
+                  [broadcasts.taken]\nrenditions = [\"small.launch\"]\n\
+                  outputs = [\"record-mkv.launch\"]\nvars = { directory = \"FOLDER\" }\n";
+    let arguments = ["--timeouts.grace=1m", "--webrtc.publisher_engine=direct"];
+    let server = server(&folder, config, &arguments);
+    let clients = vec![
+        Client::live(&server, "taken", &clip::H264),
+        Client::watch(&server, "taken?rendition=small"),
+        Client::watch(&server, "slated"),
+    ];
+    server.wait_for_state("made", "live");
+    wait_for("all pipelines", || restarts(&server));
+    assert_eq!(workers(&server).len(), PIPELINES.len());
+    (server, clients)
+}
+
+#[test]
+fn a_worker_that_ends_or_stops_is_restarted_and_nobody_else_notices() {
+    let (server, _clients) = full_house("workers-signals");
+    let near = Watched::new(&server, "near");
+    let others = [
+        Client::watch(&server, "near"),
+        Client::watch(&server, "near"),
+    ];
+    for (name, reason) in [
+        ("SEGV", Some("SIGSEGV")),
+        ("ABRT", Some("SIGABRT")),
+        ("KILL", Some("SIGKILL")),
+        ("STOP", None),
+    ] {
+        let before = wait_for("all pipelines", || restarts(&server));
+        let pids = workers(&server);
+        signal(name, pids.values().copied());
+        if name == "SEGV" {
+            // Rust's own handler takes the first one and goes back to where a true fault would
+            // happen again.
+            thread::sleep(Duration::from_millis(100));
+            signal(name, pids.values().copied());
+        }
+        wait_for(&format!("restarts after SIG{name}"), || {
+            let after = restarts(&server)?;
+            let more = before
+                .iter()
+                .zip(&after)
+                .all(|(before, after)| after > before);
+            more.then_some(())
+        });
+        let now = workers(&server);
+        for (pipeline, pid) in &pids {
+            assert_ne!(now.get(pipeline), Some(pid), "{pipeline}");
+            assert_eq!(state(*pid), None, "a remnant of {pipeline}");
+        }
+        if let Some(reason) = reason {
+            let explained = server.log().matches(reason).count();
+            assert!(explained >= PIPELINES.len(), "{reason}: {explained}");
+        }
+    }
+    near.assert_complete();
+    for viewer in &others {
+        viewer.wait_for_all();
+    }
+    assert_eq!(server.metric("aerial_pipelines_hanging"), 0);
+}
+
+#[test]
+fn a_killed_server_leaves_no_worker() {
+    let (server, _clients) = full_house("workers-orphans");
+    let pids: Vec<_> = workers(&server).into_values().collect();
+    // A stopped one cannot notice by itself.
+    signal("STOP", workers(&server).get("source-made").copied());
+    signal("KILL", [server.pid()]);
+    wait_for("the end of all workers", || {
+        pids.iter().all(|pid| state(*pid).is_none()).then_some(())
+    });
+}
+
+#[test]
+fn a_pipeline_that_leaks_ends_at_its_limit_of_memory() {
+    let leaking = "videotestsrc is-live=true ! video/x-raw,width=1920,height=1080,framerate=30/1\n\
+        ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! identity sleep-time=2000000\n\
+        ! videoscale ! video/x-raw,width=160,height=120 ! x264enc ! appsink name=video\n";
+    let folder = folder("workers-leak", &[], &[("leaking.launch", leaking)]);
+    let config = "[broadcasts.leaky]\nsource = \"leaking.launch\"\n";
+    let arguments = [
+        "--limits.pipeline_memory=256MiB",
+        "--webrtc.publisher_engine=direct",
+    ];
+    let server = server(&folder, config, &arguments);
+    let near = Watched::new(&server, "near");
+    let error = wait_for("the reason", || {
+        let leaking = pipelines(&server, "leaky").remove("leaking")?;
+        let error = leaking["error"].as_str()?;
+        error.contains("was ended by").then(|| error.to_owned())
+    });
+    assert!(error.contains("failed to allocate"), "{error}");
+    near.assert_complete();
+}
+
+#[test]
+fn what_a_pipelines_process_uses_is_shown() {
+    let folder = folder("workers-figures", &[], &[("made.launch", SOURCE)]);
+    let server = server(
+        &folder,
+        "[broadcasts.made]\nsource = \"made.launch\"\n",
+        &[],
+    );
+    server.wait_for_state("made", "live");
+    let figures = wait_for("figures", || {
+        let made = pipelines(&server, "made").remove("made")?;
+        let process = made.get("process")?.clone();
+        (process["cpu_ms"].as_u64() > Some(0)).then_some(process)
+    });
+    assert!(
+        figures["memory_bytes"].as_u64() > Some(1 << 20),
+        "{figures}"
+    );
+    assert!(figures["threads"].as_u64() >= Some(2), "{figures}");
+    let cpu = "aerial_pipeline_cpu_seconds_total{pipeline=\"source-made\"}";
+    let metrics = server.get_as_operator("/metrics").expect(200);
+    assert!(metrics.text().contains(cpu), "{}", metrics.text());
+}
+
+#[test]
+fn an_output_completes_its_file_when_the_server_is_gone() {
+    let folder = folder("workers-finish", &["record-mp4.launch"], &[]);
+    let config = "[broadcasts.\"*\"]\noutputs = [\"record-mp4.launch\"]\n\
+                  vars = { directory = \"FOLDER\" }\n";
+    let server = server(&folder, config, &["--webrtc.publisher_engine=direct"]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    wait_for_output(&server, "a", "record-mp4", "running");
+    thread::sleep(Duration::from_secs(2));
+    let pids: Vec<_> = workers(&server).into_values().collect();
+    signal("KILL", [server.pid()]);
+    wait_for("the end of the worker", || {
+        pids.iter().all(|pid| state(*pid).is_none()).then_some(())
+    });
+    let files = crate::outputs::files(&folder, ".mp4");
+    let decoded = crate::outputs::decoded(&files[0]);
+    assert!(
+        decoded
+            .iter()
+            .any(|(codec, frames)| codec == "h264" && *frames > 10),
+        "{decoded:?}"
+    );
+}
