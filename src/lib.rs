@@ -41,7 +41,7 @@
 //! | `broadcast` | one actor per broadcast, which makes all decisions about it |
 //! | `ingest` | publishers to frames, on both engines |
 //! | `fanout` | frames to viewers, on both engines |
-//! | `peer` | what both directions share: SDP, SRTP, the UDP port, sessions |
+//! | `peer` | what both directions share: SDP, ICE, SRTP, the UDP port, sessions |
 //! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
 //! | `worker` | the process that each pipeline runs in, seen from both sides |
 //! | `stream` | the frames of a track, for the pipelines that take them |

@@ -57,7 +57,7 @@ impl Amount {
         threads: 0,
         memory: 512 << 10,
     };
-    /// A publisher, or a viewer on webrtcbin: sockets on a few addresses, and streaming threads.
+    /// A publisher, or a viewer on webrtcbin: two sockets on loopback, pipes, and streaming threads.
     pub const SESSION: Self = Self {
         files: 10,
         threads: 6,

@@ -1,8 +1,9 @@
-//! Network interfaces and routes that change while the server runs, in a network namespace of its
-//! own.
+//! Network interfaces and routes that change while the server runs, and ports that run out, each in
+//! a network namespace of its own.
 
 use std::{
-    net::Ipv4Addr,
+    fs,
+    net::{Ipv4Addr, UdpSocket},
     process::{Command, Stdio},
 };
 
@@ -21,6 +22,12 @@ fn new_sessions_advertise_the_addresses_that_the_machine_has_now() {
 #[test]
 fn viewers_that_become_unreachable_cost_the_others_nothing() {
     run_in_namespace("interfaces::with_routes_that_end");
+}
+
+/// Row W-104.
+#[test]
+fn an_internal_failure_leaves_no_session() {
+    run_in_namespace("interfaces::without_ports");
 }
 
 /// Runs an ignored test where it may change the network.
@@ -98,6 +105,31 @@ fn with_routes_that_end() {
         assert!(server.metric("aerial_send_failed_total") > 0);
         drop(gone);
     });
+}
+
+#[test]
+#[ignore = "changes the system's ports: run in a namespace"]
+fn without_ports() {
+    ip("link set lo up");
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", "50000 50099").unwrap();
+    let mut held = Vec::new();
+    while let Ok(socket) = UdpSocket::bind("127.0.0.1:0") {
+        held.push(socket);
+    }
+    // webrtcbin gets this one, and its relay none.
+    held.pop();
+    let arguments = ["serve", "--listen", "127.0.0.1:8080"];
+    let others = ["--udp", "127.0.0.1:8189", "--demo", "false"];
+    let mut command = aerial(&[&arguments[..], &others].concat());
+    let server = Server::attach(command.stderr(Stdio::piped()).spawn().unwrap());
+    let offer = fixture("obs-media-level");
+    server.post_offer("/whip/a", &offer).expect(500);
+    assert_eq!(server.count("sessions"), 0);
+    wait_for("end of the broadcast", || {
+        server.state("a").is_none().then_some(())
+    });
+    held.clear();
+    server.post_offer("/whip/a", &offer).expect(201);
 }
 
 fn ip(arguments: &str) {

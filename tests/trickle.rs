@@ -213,26 +213,13 @@ fn patches_of_ended_sessions_are_not_found() {
     });
 }
 
-/// Rows W-96a, W-96c.
-#[test]
-fn webrtcbin_restarts_no_ice() {
-    let session = Session::publisher();
-    let restart = Session::fragment_with("new1new1", &"n".repeat(24), "0");
-    session
-        .server
-        .patch(&session.path, &[], &restart)
-        .expect(428);
-    session.patch("\"stale\"", &restart).expect(412);
-    session.patch("*", &restart).expect(422);
-    session
-        .patch(&session.etag, &session.fragment())
-        .expect(204);
-}
-
 /// Rows W-96b, W-96c, E-51.
 #[test]
-fn the_direct_engine_restarts_ice() {
-    let session = Session::viewer();
+fn ice_is_restarted() {
+    both(restarts);
+}
+
+fn restarts(session: &Session) {
     let restart = Session::fragment_with("new1new1", &"n".repeat(24), "0");
     session
         .server

@@ -384,8 +384,7 @@ impl Session {
     /// Restarts ICE (RFC 9725 §4.3.3).
     ///
     /// # Errors
-    /// If the engine cannot (webrtcbin 1.22 keeps its old credentials); then the present ICE
-    /// session continues.
+    /// If the session has ended.
     pub async fn restart(&self, fragment: Fragment) -> Result<Restarted, Error> {
         let (Some(ice_ufrag), Some(ice_pwd)) = (fragment.ice_ufrag, fragment.ice_pwd) else {
             return Err(unsupported("a restart needs a=ice-ufrag and a=ice-pwd"));

@@ -16,7 +16,6 @@ use super::{
 use crate::{
     access::Secret,
     client::ForwardedHeader,
-    peer::element::Ports,
     plan::{Engine, Pattern, Value},
 };
 
@@ -80,7 +79,7 @@ section! {
         /// Address and port of HTTP. Beyond 127.0.0.1, use TLS (`http.tls_certificate`) or a TLS
         /// proxy in front: browsers allow cameras only on secure pages.
         listen: SocketAddr = "127.0.0.1:8080",
-        /// Address and port of WebRTC media, one UDP port for all viewers. It stays open on the
+        /// Address and port of WebRTC media, one UDP port for everyone. It stays open on the
         /// machine's network addresses even when HTTP is on loopback, because Firefox never sends
         /// to 127.0.0.1; it answers only peers that have a session.
         udp: SocketAddr = "0.0.0.0:8189",
@@ -271,7 +270,7 @@ section! {
         connect: Duration = "15s" from "100ms" to "5m",
         /// Time from a publisher's connection to its first packet, after which the session ends.
         media: Duration = "10s" from "100ms" to "5m",
-        /// Time without a sign of life (RTP, RTCP, and on the direct engine consent checks) after
+        /// Time without a sign of life (RTP, RTCP, or a consent check) after
         /// which a publisher is stale and another may take its name. A publisher that has left
         /// longer gaps gets one and a half times its longest one, up to 8s.
         stale: Duration = "2s" from "100ms" to "5m",
@@ -297,19 +296,11 @@ section! {
     WebRtc "webrtc." {
         /// Addresses to advertise instead of the machine's own, for a server behind NAT.
         public_addresses: Vec<IpAddr> = "",
-        /// Local addresses for publishers, and for viewers on webrtcbin. Unset: those that the
-        /// network interfaces have when a session begins, and loopback when HTTP is on loopback.
-        publisher_addresses: Vec<IpAddr> = "",
-        /// What carries publishers: GStreamer's webrtcbin, or the direct engine, which uses the one
-        /// UDP port and supports ICE restart.
+        /// What carries publishers: GStreamer's webrtcbin, or the direct engine.
         publisher_engine: Engine = "webrtcbin",
         /// What carries viewers: the direct engine, or GStreamer's webrtcbin, which needs several
-        /// times the CPU and some threads per viewer, cannot restart ICE, and does not follow
-        /// viewers to a new address (the page then starts a new session).
+        /// times the CPU and some threads per viewer.
         viewer_engine: Engine = "direct",
-        /// UDP ports for webrtcbin, such as 40000-40999: one per session and address. Unset: any
-        /// free ones.
-        webrtcbin_ports: Option<Ports> = "",
         /// STUN and TURN servers that clients are told about (RFC 9725 section 4.6). Anyone who may
         /// publish or watch sees the passwords.
         ice_servers: Vec<IceServer> = "",

@@ -9,7 +9,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{access::Secret, client::ForwardedHeader, peer::element::Ports, plan::Value};
+use crate::{access::Secret, client::ForwardedHeader, plan::Value};
 
 /// A size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,16 +160,6 @@ impl Value for Secret {
     }
 }
 
-impl Value for Ports {
-    const TAKES: &'static str = "ports such as 40000-40999";
-
-    fn read(text: &str) -> Option<Self> {
-        let (first, last) = text.split_once('-')?;
-        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        (0 < first && first <= last).then_some(Self { first, last })
-    }
-}
-
 impl Value for LogFilter {
     const TAKES: &'static str =
         "error, warn, info, debug, trace or off, or a list such as info,aerial=debug";
@@ -285,15 +275,6 @@ impl Value for Vec<IceServer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn port_ranges() {
-        let (first, last) = (40_000, 40_999);
-        assert_eq!(Ports::read("40000-40999"), Some(Ports { first, last }));
-        for wrong in ["", "40000", "2-1", "0-9", "1-65536", "a-b"] {
-            assert_eq!(Ports::read(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn networks() {

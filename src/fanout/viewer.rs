@@ -32,7 +32,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct ViewerOptions {
     /// The engine that carries them.
     pub engine: Engine,
-    /// How webrtcbin connects.
+    /// When connections on webrtcbin are given up.
     pub webrtcbin: ConnectionOptions,
 }
 
@@ -64,7 +64,7 @@ impl Fanout {
                 Ok((Viewer::Direct(viewer), answer))
             }
             Engine::Webrtcbin => {
-                let watching = self.watch_on_webrtcbin(offer, tracks, &options.webrtcbin, events);
+                let watching = self.watch_on_webrtcbin(offer, tracks, options.webrtcbin, events);
                 let (viewer, answer) = watching.await?;
                 Ok((Viewer::Webrtcbin(Box::new(viewer)), answer))
             }
@@ -103,14 +103,11 @@ impl Viewer {
     /// Media continues meanwhile.
     ///
     /// # Errors
-    /// If the engine cannot do it, the session has ended, or no answer comes within a second.
+    /// If the session has ended, or no answer comes within a second.
     pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
         match self {
             Self::Direct(viewer) => viewer.restart(ufrag, pwd).await,
-            // webrtcbin 1.22 always keeps its credentials.
-            Self::Webrtcbin(_) => Err(sdp::Error::Unsupported(
-                "ICE restart is not supported; the session goes on unchanged".to_owned(),
-            )),
+            Self::Webrtcbin(viewer) => viewer.restart(ufrag, pwd),
         }
     }
 

@@ -26,7 +26,6 @@ mod timeline;
 mod webrtcbin;
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,9 +37,8 @@ use self::{direct::DirectPublisher, webrtcbin::WebrtcbinPublisher};
 use crate::{
     peer::{
         End, Event,
-        element::Ports,
         sdp::{self, Offer},
-        udp::{LocalAddresses, Port},
+        udp::Port,
     },
     pipeline::{TrackOutlet, TrackSinks},
     plan::Engine,
@@ -56,14 +54,8 @@ pub struct Options {
     /// A publisher on the direct engine that shows no sign of life for this long is gone (RFC 7675
     /// §5.1 allows 30 s).
     pub consent: Duration,
-    /// webrtcbin gathers ICE candidates on these addresses only; on all if empty.
-    pub addresses: LocalAddresses,
-    /// webrtcbin announces these addresses in front of the local ones: 1:1 NAT with the same ports.
-    pub public_addresses: Vec<IpAddr>,
     /// The bit rate above which publishers are asked for less, and then ended, in bit/s.
     pub bitrate_max: u64,
-    /// The UDP ports that webrtcbin uses; the system's choice if `None`.
-    pub ports: Option<Ports>,
 }
 
 /// Where a publisher's media goes.
@@ -103,8 +95,8 @@ pub struct Statistics {
     pub lost: u64,
     /// When the last RTP packet came.
     pub last_packet: Option<Instant>,
-    /// When the peer last gave a sign of life besides RTP: RTCP that SRTP accepted, and on the
-    /// direct engine an authentic connectivity check. webrtcbin does not show checks.
+    /// When the peer last gave a sign of life besides RTP: RTCP that SRTP accepted, or an authentic
+    /// connectivity check.
     pub last_sign: Option<Instant>,
 }
 
@@ -135,7 +127,8 @@ impl Publisher {
             let (publisher, answer) = accepting.await?;
             return Ok((Self::Direct(Box::new(publisher)), answer));
         }
-        let accepting = WebrtcbinPublisher::accept(offer, options, sinks.tracks, reports.events);
+        let (tracks, events) = (sinks.tracks, reports.events);
+        let accepting = WebrtcbinPublisher::accept(offer, options, port, tracks, events);
         let (publisher, answer) = accepting.await?;
         Ok((Self::Webrtcbin(Box::new(publisher)), answer))
     }
@@ -160,13 +153,10 @@ impl Publisher {
     /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
     ///
     /// # Errors
-    /// If the engine does not restart ICE, or the session has ended.
+    /// If the session has ended.
     pub async fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
         match self {
-            // webrtcbin 1.22 always keeps its credentials.
-            Self::Webrtcbin(_) => Err(sdp::Error::Unsupported(
-                "ICE restart is not supported; the session goes on unchanged".to_owned(),
-            )),
+            Self::Webrtcbin(publisher) => publisher.restart(ufrag, pwd),
             Self::Direct(publisher) => publisher.restart(ufrag, pwd).await,
         }
     }

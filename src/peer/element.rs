@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::IpAddr,
+    net::Ipv4Addr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -35,21 +35,6 @@ const GATHERING_TIMEOUT: Duration = Duration::from_secs(3);
 /// be scheduled; nothing waits for the peer.
 const GOODBYE_WAIT: Duration = Duration::from_millis(200);
 
-/// UDP ports, both ends included. Each connection takes one per address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ports {
-    /// The first one.
-    pub first: u16,
-    /// The last one.
-    pub last: u16,
-}
-
-impl fmt::Display for Ports {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
-
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -75,23 +60,35 @@ pub fn prepare() {
     }
 }
 
-/// Candidates are UDP, on the given addresses and ports. `upnp` is off: its discovery adds 200 ms
-/// to every negotiation. Consent is not checked, because some publishers never answer (`FFmpeg`
-/// 8.0): media or reports are the proof of life.
-pub(crate) fn set_up_ice(webrtcbin: &gst::Element, addresses: &[IpAddr], ports: Option<Ports>) {
+/// One candidate: UDP on loopback, where only the session's relay knows it. `upnp` is off: its
+/// discovery adds 200 ms to every negotiation.
+pub(crate) fn set_up_ice(webrtcbin: &gst::Element) {
     let ice = webrtcbin.property::<glib::Object>("ice-agent");
     let agent = ice.property::<glib::Object>("agent");
     agent.set_property("upnp", false);
     agent.set_property("ice-tcp", false);
-    if let Some(ports) = ports {
-        ice.set_property("min-rtp-port", u32::from(ports.first));
-        ice.set_property("max-rtp-port", u32::from(ports.last));
+    let address = Ipv4Addr::LOCALHOST.to_string();
+    if !ice.emit_by_name::<bool>("add-local-ip-address", &[&address]) {
+        tracing::warn!(address, "cannot gather candidates on this address");
     }
-    for address in addresses {
-        let address = address.to_string();
-        if !ice.emit_by_name::<bool>("add-local-ip-address", &[&address]) {
-            tracing::warn!(address, "cannot gather candidates on this address");
-        }
+}
+
+/// Calls `noted` for every authentic packet of RTCP. It must not wait.
+pub(crate) fn on_reports(
+    webrtcbin: &gst::Element,
+    noted: impl Fn() + Clone + Send + Sync + 'static,
+) {
+    for session in rtp_sessions(webrtcbin) {
+        // Behind the SRTP decoder.
+        let Some(pad) = session.static_pad("recv_rtcp_sink") else {
+            continue;
+        };
+        let noted = noted.clone();
+        let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        pad.add_probe(all, move |_, _| {
+            noted();
+            gst::PadProbeReturn::Ok
+        });
     }
 }
 
@@ -201,15 +198,6 @@ pub(crate) fn watch(webrtcbin: &gst::Element, reporter: &Arc<Reporter>) {
             _ => None,
         });
     });
-}
-
-/// Whether the peer has sent an authentic check. Without candidates of the peer, its first check is
-/// what ends ICE's state `new`.
-pub(crate) fn is_checked(webrtcbin: &glib::WeakRef<gst::Element>) -> bool {
-    use gst_webrtc::WebRTCICEConnectionState as State;
-    let state = |webrtcbin: gst::Element| webrtcbin.property::<State>("ice-connection-state");
-    let webrtcbin = webrtcbin.upgrade();
-    webrtcbin.is_some_and(|webrtcbin| state(webrtcbin) != State::New)
 }
 
 fn dtls_transport(webrtcbin: &gst::Element) -> Option<gst_webrtc::WebRTCDTLSTransport> {

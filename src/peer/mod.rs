@@ -3,6 +3,7 @@
 //! Shared by both directions; publishers' connections are in `ingest`, viewers' in `fanout`.
 //!
 //! - [`sdp`]: offers, answers and trickle fragments as pure data (no IO, no GStreamer).
+//! - [`relay`]: what puts it behind the single UDP port.
 //! - [`element`]: a connection on the engine `webrtcbin`, GStreamer's element.
 //! - [`ice`]: a connection's ICE.
 //! - [`session`]: a connection on the engine `direct`, a str0m session.
@@ -13,6 +14,7 @@
 
 pub mod element;
 pub(crate) mod ice;
+pub(crate) mod relay;
 pub mod sdp;
 pub mod session;
 pub mod srtp;
@@ -49,8 +51,8 @@ pub enum End {
     ConnectTimeout,
     /// The server or the broadcast was full, and this session, not yet connected, made room.
     Yielded,
-    /// The peer vanished: no STUN, RTCP or RTP within `timeouts.consent`, or, from a viewer on the
-    /// direct engine, no answer to the server's checks for 30 s.
+    /// The peer vanished: no STUN, RTCP or RTP within `timeouts.consent`, or, from a viewer, no answer
+    /// to the server's checks for 30 s.
     Vanished,
     /// Connected, but no media within `media_timeout`.
     NoMedia,

@@ -1,4 +1,4 @@
-//! The direct engine's single UDP port: routes incoming datagrams, and sends segmented.
+//! The single UDP port of all sessions: routes incoming datagrams, and sends segmented.
 //!
 //! Each thread that sends much has a socket of its own, with the same address; the kernel spreads
 //! the peers' datagrams over the sockets, and all are read.
@@ -71,8 +71,7 @@ pub struct PortCounters {
     pub refused: AtomicU64,
 }
 
-/// The UDP port shared by all sessions of the direct engine, and the socket that this handle sends
-/// from. Cheap to clone.
+/// The UDP port shared by all sessions, and the socket that this handle sends from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Port {
     shared: Arc<Shared>,

@@ -5,12 +5,7 @@ mod error;
 mod operator;
 mod options;
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -28,7 +23,7 @@ use crate::{
     fanout::Fanout,
     http::{self, Listeners, Shutdown, Tls},
     peer::{
-        element::{self, Ports},
+        element,
         sdp::Role,
         udp::{self, Port},
     },
@@ -83,20 +78,18 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         .local_addr()
         .map_err(system("read the HTTP address"))?;
     let admin = operator::listen(&config).await?;
-    let webrtcbin_addresses = options::webrtcbin_addresses(&config, loopback);
     let candidates = port.candidates();
     port.start();
     port.check_buffers();
     let fanout = Fanout::start(port, options::fanout(&config)).map_err(system("start a thread"))?;
 
-    let options = options::broadcasts(&config, webrtcbin_addresses.clone());
+    let options = options::broadcasts(&config);
     let broadcasts = Broadcasts::new(options, fanout.clone());
     for name in config.plans.with_source() {
         broadcasts
             .start_source(&name)
             .map_err(|error| StartError::Broadcast { name, error })?;
     }
-    let ports = config.webrtc.webrtcbin_ports;
     let (drain, drain_sessions) = (config.timeouts.drain, config.timeouts.drain_sessions);
     let shutdown = Shutdown::default();
     let mut tasks = JoinSet::new();
@@ -116,7 +109,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         fanout.clone(),
         shutdown.clone(),
     ));
-    announce_media(&candidates, &webrtcbin_addresses.now(), ports);
+    tracing::info!(candidates = %Listed(&candidates), "advertised addresses");
     Ok(Server {
         reload,
         broadcasts,
@@ -277,16 +270,6 @@ fn announce_access(access: &Access) {
             Secret::CHARS_GOOD
         );
     }
-}
-
-/// Logs where clients reach the server's media.
-fn announce_media(candidates: &[SocketAddr], of_webrtcbin: &[IpAddr], ports: Option<Ports>) {
-    tracing::info!(candidates = %Listed(candidates), "advertised addresses");
-    tracing::info!(
-        addresses = %Listed(of_webrtcbin),
-        ports = ports.map(tracing::field::display),
-        "webrtcbin addresses"
-    );
 }
 
 /// Logs where HTTP is and whether tokens are needed, and warns if they can be overheard

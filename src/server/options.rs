@@ -7,23 +7,12 @@ use crate::{
     fanout::{self, ViewerOptions},
     http::{self, Tls},
     ingest,
-    peer::udp::LocalAddresses,
     plan::Engine,
     resources::Demand,
 };
 
 /// Connections besides one for each viewer, whose page has an event stream.
 const CONNECTIONS_BESIDES: usize = 1000;
-
-/// The addresses on which connections on webrtcbin are made.
-pub(super) fn webrtcbin_addresses(config: &Config, loopback: bool) -> LocalAddresses {
-    let chosen = &config.webrtc.publisher_addresses;
-    if chosen.is_empty() {
-        LocalAddresses::of_listener(config.main.udp.ip(), loopback)
-    } else {
-        LocalAddresses::fixed(chosen.clone())
-    }
-}
 
 /// Simultaneous connections: as configured, or what a full audience needs.
 fn connections(config: &Config) -> usize {
@@ -57,8 +46,8 @@ pub(super) fn fanout(config: &Config) -> fanout::Options {
     }
 }
 
-/// The options of `broadcast`. Sessions on webrtcbin use these local addresses.
-pub(super) fn broadcasts(config: &Config, addresses: LocalAddresses) -> broadcast::Options {
+/// The options of `broadcast`.
+pub(super) fn broadcasts(config: &Config) -> broadcast::Options {
     let Config {
         timeouts,
         limits,
@@ -71,16 +60,10 @@ pub(super) fn broadcasts(config: &Config, addresses: LocalAddresses) -> broadcas
         jitter: webrtc.jitter,
         consent: timeouts.consent,
         bitrate_max: bits(limits.publisher_bitrate),
-        addresses: addresses.clone(),
-        public_addresses: webrtc.public_addresses.clone(),
-        ports: webrtc.webrtcbin_ports,
     };
     let viewer = ViewerOptions {
         engine: webrtc.viewer_engine,
         webrtcbin: fanout::webrtcbin::ConnectionOptions {
-            addresses,
-            public_addresses: webrtc.public_addresses.clone(),
-            ports: webrtc.webrtcbin_ports,
             connect: timeouts.connect,
             consent: timeouts.consent,
         },

@@ -151,7 +151,7 @@ fn plain_http_beyond_this_machine_is_warned_of() {
         let all = [&all[..], arguments].concat();
         let server = Server::attach(aerial(&all).stderr(Stdio::piped()).spawn().unwrap());
         // The last line logged at startup.
-        server.wait_for_line("webrtcbin's ports", |line| line.field("ports").is_some());
+        server.wait_for_line("candidates", |line| line.field("candidates").is_some());
         let warns = |line: &Line| line.level == "WARN" && line.field("address").is_some();
         server.lines().iter().any(warns)
     };

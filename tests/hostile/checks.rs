@@ -21,6 +21,18 @@ const MEMORY_MAX: u64 = 8000;
 /// Bytes that may go to an address that has proven nothing: the answer to a check, and checks.
 const UNPROVEN_MAX: usize = 2000;
 
+/// What carries publishers and viewers.
+const ENGINES: [&str; 2] = ["direct", "webrtcbin"];
+
+fn on(engine: &str) -> Server {
+    Server::start(&[
+        "--webrtc.publisher_engine",
+        engine,
+        "--webrtc.viewer_engine",
+        engine,
+    ])
+}
+
 #[test]
 fn copies_of_a_check_from_many_addresses_cost_nobody_anything() {
     let server = Server::start(&[]);
@@ -50,9 +62,14 @@ fn copies_of_a_check_from_many_addresses_cost_nobody_anything() {
 
 #[test]
 fn a_check_in_the_name_of_another_client_does_not_take_its_address() {
-    let server = Server::start(&["--webrtc.publisher_engine", "direct"]);
-    a_broadcast_goes_on(&server, |publisher, viewers| {
-        let (_, check) = Client::ask_to_watch(&server, "live");
+    for engine in ENGINES {
+        no_address_is_taken(&on(engine));
+    }
+}
+
+fn no_address_is_taken(server: &Server) {
+    a_broadcast_goes_on(server, |publisher, viewers| {
+        let (_, check) = Client::ask_to_watch(server, "live");
         for client in viewers.iter().chain([publisher]) {
             client.wire().forge(&check);
         }
@@ -65,9 +82,14 @@ fn a_check_in_the_name_of_another_client_does_not_take_its_address() {
 
 #[test]
 fn a_check_from_elsewhere_brings_no_media_there() {
-    let server = Server::start(&[]);
-    a_broadcast_goes_on(&server, |_, _| {
-        let viewer = Client::watch(&server, "live");
+    for engine in ENGINES {
+        no_media_goes_elsewhere(&on(engine));
+    }
+}
+
+fn no_media_goes_elsewhere(server: &Server) {
+    a_broadcast_goes_on(server, |_, _| {
+        let viewer = Client::watch(server, "live");
         viewer.wait_for_frames(10);
         let victim = UdpSocket::bind("127.0.0.1:0").unwrap();
         victim.set_nonblocking(true).unwrap();

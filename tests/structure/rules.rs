@@ -134,10 +134,7 @@ const LINES: &[(&str, &[&str])] = &[
         ],
     ),
     // Plain data for all.
-    (
-        "config",
-        &["access", "client", "peer", "peer::element", "plan"],
-    ),
+    ("config", &["access", "client", "plan"]),
     ("server", ALL),
     (
         "cli",

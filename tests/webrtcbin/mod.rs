@@ -2,6 +2,7 @@
 
 pub(crate) mod matrix;
 mod peer;
+mod port;
 mod viewers;
 
 use gstreamer_webrtc::WebRTCDTLSTransportState;

@@ -6,13 +6,7 @@
 //! non-blocking send per packet on the caller's thread, and packets that the socket does not take
 //! are lost as on the network: a slow peer never holds up the caller.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use gst::{glib, prelude::*};
 use gstreamer as gst;
@@ -34,7 +28,9 @@ use crate::{
     peer::{
         End, Event,
         element::{self, Error, Reporter},
+        relay::{Relay, RelayOffer},
         sdp,
+        udp::Port,
     },
     pipeline::running::{self, RunningPipeline},
 };
@@ -44,9 +40,6 @@ const WATCH: Duration = Duration::from_millis(250);
 /// A push that takes longer ends the session: the worker must not be held up.
 const STUCK_MAX: Duration = Duration::from_secs(1);
 
-/// A viewer that got its last packets longer ago than this has nothing to report on.
-const ACTIVE_WITHIN: Duration = Duration::from_secs(1);
-
 /// Shortest time between two sender reports, in nanoseconds; the first comes after half of that.
 /// Until then players cannot synchronise picture and sound. GStreamer's default is 5 s.
 const REPORT_INTERVAL: u64 = 1_000_000_000;
@@ -55,6 +48,7 @@ const REPORT_INTERVAL: u64 = 1_000_000_000;
 pub(super) struct WebrtcbinConnection {
     running: RunningPipeline,
     webrtcbin: glib::WeakRef<gst::Element>,
+    relay: Arc<Relay>,
     outlet: ViewerOutlet,
     again: Arc<RetransmissionGuard>,
     reporter: Arc<Reporter>,
@@ -63,8 +57,8 @@ pub(super) struct WebrtcbinConnection {
 }
 
 impl WebrtcbinConnection {
-    /// Answers an offer whose `sections` have been chosen: starts a pipeline and makes the answer,
-    /// with all candidates. Media for the viewer is pushed into its
+    /// Answers an offer whose `sections` have been chosen: starts a pipeline behind `port`, and
+    /// makes the answer. Media for the viewer is pushed into its
     /// [`WebrtcbinConnection::outlet`].
     ///
     /// Events are sent without waiting, so the channel must have room: [`Event::Connected`] once,
@@ -75,14 +69,17 @@ impl WebrtcbinConnection {
     pub(super) async fn accept(
         offer: &sdp::Offer,
         sections: &[sdp::Section],
-        options: &ConnectionOptions,
+        port: &Port,
+        options: ConnectionOptions,
         on_feedback: OnFeedback,
         events: mpsc::Sender<Event>,
     ) -> Result<(Self, String), Error> {
-        let (cname, build) = (sdp::stream_id(sections), options.clone());
+        let relay = RelayOffer::new()?;
+        let signals = Arc::clone(relay.signals());
+        let cname = sdp::stream_id(sections);
         let again = Arc::new(RetransmissionGuard::new());
         let guard = Arc::clone(&again);
-        let build = move || pads::build(&build, &cname, &guard);
+        let build = move || pads::build(&cname, &guard);
         let (pipeline, webrtcbin) =
             running::blocking("building a viewer", running::STATE_TIMEOUT, build).await??;
         // The outlet is made during the negotiation; nothing connects before that ends.
@@ -91,6 +88,9 @@ impl WebrtcbinConnection {
             let (outlet, on_feedback) = (outlet.clone(), on_feedback.clone());
             Reporter::new(events.clone(), move |event| {
                 let connected = *event == Event::Connected;
+                if connected {
+                    signals.handshake_done();
+                }
                 if let Some(outlet) = outlet.get() {
                     outlet.set_open(connected);
                 }
@@ -106,8 +106,13 @@ impl WebrtcbinConnection {
             reports.close(End::Failed)
         };
         let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;
-        let answered = negotiate(&webrtcbin, offer, sections, options, &on_feedback).await;
-        let (pads, answer) = match answered {
+        let negotiation = Negotiation {
+            webrtcbin: &webrtcbin,
+            offer,
+            sections,
+            port,
+        };
+        let (relay, pads, answer) = match negotiation.run(relay, &on_feedback).await {
             Ok(answered) => answered,
             Err(error) => {
                 drop(webrtcbin);
@@ -120,11 +125,19 @@ impl WebrtcbinConnection {
             .clone();
         element::set_on_sessions(&webrtcbin, "rtcp-min-interval", REPORT_INTERVAL);
         element::watch(&webrtcbin, &reporter);
-        let ear = listen(&webrtcbin);
+        let relay = Arc::new(relay);
+        let signals = Arc::clone(relay.signals());
+        element::on_reports(&webrtcbin, move || signals.authentic());
         let viewer = Self {
             running,
             webrtcbin: webrtcbin.downgrade(),
-            tasks: watch(outlet.clone(), ear, reporter.clone(), options),
+            tasks: watch(
+                outlet.clone(),
+                Arc::clone(&relay),
+                reporter.clone(),
+                options,
+            ),
+            relay,
             outlet,
             again,
             reporter,
@@ -137,9 +150,14 @@ impl WebrtcbinConnection {
         &self.outlet
     }
 
-    /// Whether the viewer has sent a connectivity check.
+    /// Restarts ICE.
+    pub(super) fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
+        self.relay.restart(ufrag, pwd)
+    }
+
+    /// Whether the viewer has sent an authentic check.
     pub(super) fn is_checked(&self) -> bool {
-        element::is_checked(&self.webrtcbin)
+        self.relay.is_checked()
     }
 
     /// RTP packets sent again on request.
@@ -169,98 +187,69 @@ impl WebrtcbinConnection {
 
 type Pads = Vec<(crate::media::Kind, gst::Pad)>;
 
-async fn negotiate(
-    webrtcbin: &gst::Element,
-    offer: &sdp::Offer,
-    sections: &[sdp::Section],
-    options: &ConnectionOptions,
-    on_feedback: &OnFeedback,
-) -> Result<(Pads, String), Error> {
-    let offered = offer.normalised_for_sending(sections);
-    element::set_remote_description(webrtcbin, &offered).await?;
-    let link = {
-        let (webrtcbin, tracks, on_feedback) = (
-            webrtcbin.clone(),
-            pads::tracks(sections),
-            on_feedback.clone(),
-        );
-        move || pads::link(&webrtcbin, &tracks, &on_feedback)
-    };
-    let pads = running::blocking("linking a viewer", running::STATE_TIMEOUT, link).await??;
-    let answer = element::answer(webrtcbin, |created| created).await?;
-    let public = &options.public_addresses;
-    let answer = sdp::engine_viewer_answer(offer, sections, &answer, public)?;
-    Ok((pads, answer))
+/// What an answer is made from.
+struct Negotiation<'a> {
+    webrtcbin: &'a gst::Element,
+    offer: &'a sdp::Offer,
+    sections: &'a [sdp::Section],
+    port: &'a Port,
 }
 
-/// When something last came from the viewer, DTLS and RTCP alike.
-struct Ear {
-    begin: Instant,
-    /// Milliseconds from `begin`.
-    last: AtomicU64,
-}
-
-impl Ear {
-    fn silence(&self) -> Duration {
-        let last = Duration::from_millis(self.last.load(Relaxed));
-        awake::since(self.begin).saturating_sub(last)
-    }
-}
-
-/// Listens to incoming packets. STUN stays within libnice, so RTCP is what shows that a viewer
-/// lives: receivers report at least every five seconds or so (RFC 3550 §6.2).
-fn listen(webrtcbin: &gst::Element) -> Arc<Ear> {
-    let ear = Arc::new(Ear {
-        begin: awake::now(),
-        last: AtomicU64::new(0),
-    });
-    let bin = webrtcbin.downcast_ref::<gst::Bin>();
-    for source in bin
-        .iter()
-        .flat_map(|bin| element::of_factory(bin, "nicesrc"))
-    {
-        let Some(pad) = source.static_pad("src") else {
-            continue;
+impl Negotiation<'_> {
+    /// Makes the answer, links the tracks, and starts the relay that the answer names.
+    async fn run(
+        self,
+        relay: RelayOffer,
+        on_feedback: &OnFeedback,
+    ) -> Result<(Relay, Pads, String), Error> {
+        let Self {
+            webrtcbin,
+            offer,
+            sections,
+            port,
+        } = self;
+        let offered = relay.in_place_of(offer).normalised_for_sending(sections);
+        element::set_remote_description(webrtcbin, &offered).await?;
+        let link = {
+            let (webrtcbin, tracks, on_feedback) = (
+                webrtcbin.clone(),
+                pads::tracks(sections),
+                on_feedback.clone(),
+            );
+            move || pads::link(&webrtcbin, &tracks, &on_feedback)
         };
-        let ear = ear.clone();
-        let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-        pad.add_probe(all, move |_, _| {
-            let now = u64::try_from(awake::since(ear.begin).as_millis()).unwrap_or(u64::MAX);
-            ear.last.store(now, Relaxed);
-            gst::PadProbeReturn::Ok
-        });
+        let pads = running::blocking("linking a viewer", running::STATE_TIMEOUT, link).await??;
+        let engine_answer = element::answer(webrtcbin, |created| created).await?;
+        let relay = relay.start(offer, &engine_answer, port).await?;
+        let transport = relay.transport();
+        let answer = sdp::engine_viewer_answer(offer, sections, &engine_answer, &transport)?;
+        Ok((relay, pads, answer))
     }
-    ear
 }
 
 /// Ends the session when its peer does not come, has gone, or holds up the worker.
 fn watch(
     outlet: ViewerOutlet,
-    ear: Arc<Ear>,
+    relay: Arc<Relay>,
     reporter: Arc<Reporter>,
-    options: &ConnectionOptions,
+    options: ConnectionOptions,
 ) -> JoinSet<()> {
-    let (connect, consent) = (options.connect, options.consent);
+    let ConnectionOptions { connect, consent } = options;
     let mut tasks = JoinSet::new();
     let watching = async move {
         let begin = awake::now();
-        let mut idle_since = begin;
         let mut tick = interval(WATCH);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            if outlet.idle().is_none_or(|idle| idle > ACTIVE_WITHIN) {
-                idle_since = awake::now();
-            }
-            let deaf = ear.silence().min(awake::since(idle_since));
             let end = if !reporter.is_connected() {
                 (awake::since(begin) >= connect).then_some(End::ConnectTimeout)
             } else if outlet.stuck().is_some_and(|time| time >= STUCK_MAX) {
                 tracing::warn!("viewer's connection does not accept packets");
                 Some(End::Failed)
             } else {
-                // Without media there is nothing to report; then only libnice's checks remain.
-                (deaf >= consent).then_some(End::Vanished)
+                let gone = relay.silence() >= consent || !relay.has_consent();
+                gone.then_some(End::Vanished)
             };
             if let Some(end) = end {
                 reporter.send(reporter.close(end));

@@ -59,7 +59,7 @@ impl Fanout {
         &self,
         offer: &sdp::Offer,
         tracks: OfferedTracks<'_>,
-        options: &ConnectionOptions,
+        options: ConnectionOptions,
         events: mpsc::Sender<Event>,
     ) -> Result<(WebrtcbinHandle, String), Error> {
         let (sections, chosen) =
@@ -79,6 +79,7 @@ impl Fanout {
         let accepted = WebrtcbinConnection::accept(
             offer,
             &sections,
+            self.port(),
             options,
             Arc::new(on_feedback),
             events.clone(),
@@ -138,7 +139,18 @@ impl WebrtcbinHandle {
         }
     }
 
-    /// Whether the viewer has sent a connectivity check.
+    /// Restarts ICE.
+    pub(in crate::fanout) fn restart(
+        &self,
+        ufrag: &str,
+        pwd: &str,
+    ) -> Result<sdp::Transport, sdp::Error> {
+        let gone = || sdp::Error::Unsupported("the session has ended".to_owned());
+        let connection = self.connection.as_ref().ok_or_else(gone)?;
+        connection.restart(ufrag, pwd)
+    }
+
+    /// Whether the viewer has sent an authentic check.
     pub(in crate::fanout) fn is_checked(&self) -> bool {
         let connection = self.connection.as_ref();
         connection.is_some_and(WebrtcbinConnection::is_checked)

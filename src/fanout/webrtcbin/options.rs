@@ -1,21 +1,13 @@
 //! What a connection is made with, and what it tells whoever feeds it.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use crate::peer::{element::Ports, udp::LocalAddresses};
-
-/// How a viewer's connection is made, and when it is given up.
-#[derive(Clone, Debug)]
+/// When a viewer's connection is given up.
+#[derive(Clone, Copy, Debug)]
 pub struct ConnectionOptions {
-    /// ICE candidates are gathered on these addresses only; on all if empty.
-    pub addresses: LocalAddresses,
-    /// Addresses announced in front of the local ones: 1:1 NAT with the same ports.
-    pub public_addresses: Vec<IpAddr>,
-    /// The ports to use on these addresses; the system's choice if `None`.
-    pub ports: Option<Ports>,
     /// From the answer to ICE and DTLS being up.
     pub connect: Duration,
-    /// Without any RTCP from the viewer while media is sent to it.
+    /// Without a sign of life from the viewer.
     pub consent: Duration,
 }
 

@@ -138,8 +138,6 @@ struct State {
     begin: Instant,
     /// Milliseconds from `begin` to the start of the push under way, plus one; 0 without one.
     pushing: AtomicU64,
-    /// Milliseconds from `begin` to the last push, plus one; 0 before the first.
-    pushed: AtomicU64,
 }
 
 impl ViewerOutlet {
@@ -152,7 +150,6 @@ impl ViewerOutlet {
             open: AtomicBool::new(false),
             begin: awake::now(),
             pushing: AtomicU64::new(0),
-            pushed: AtomicU64::new(0),
         };
         Self {
             state: Arc::new(state),
@@ -180,7 +177,6 @@ impl ViewerOutlet {
         }
         let begin = self.clock();
         state.pushing.store(begin, Relaxed);
-        state.pushed.store(begin, Relaxed);
         let result = pad.push_list(packets.list.clone());
         state.pushing.store(0, Relaxed);
         state.again.earn(kind, packets.bytes(), packets.len());
@@ -199,11 +195,6 @@ impl ViewerOutlet {
     /// How long the push under way has taken so far.
     pub(super) fn stuck(&self) -> Option<Duration> {
         self.since(&self.state.pushing)
-    }
-
-    /// How long ago the last push began.
-    pub(super) fn idle(&self) -> Option<Duration> {
-        self.since(&self.state.pushed)
     }
 
     fn since(&self, moment: &AtomicU64) -> Option<Duration> {

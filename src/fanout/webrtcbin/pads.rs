@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::{
-    options::{ConnectionOptions, Feedback, OnFeedback},
+    options::{Feedback, OnFeedback},
     retransmission::RetransmissionGuard,
 };
 use crate::{
@@ -42,7 +42,6 @@ pub(super) fn tracks(sections: &[Section]) -> Vec<Track> {
 /// Makes the pipeline with its webrtcbin, not running yet. `cname` names the viewer's streams in
 /// RTCP (RFC 3550 §6.5.1), as in the answer; webrtcbin's own reveals the user and the host.
 pub(super) fn build(
-    options: &ConnectionOptions,
     cname: &str,
     again: &Arc<RetransmissionGuard>,
 ) -> Result<(gst::Pipeline, gst::Element), pipeline::Error> {
@@ -53,11 +52,7 @@ pub(super) fn build(
         .property_from_str("bundle-policy", "max-bundle")
         .build()
         .map_err(failed)?;
-    element::set_up_ice(&webrtcbin, &options.addresses.now(), options.ports);
-    let ice = webrtcbin.property::<glib::Object>("ice-agent");
-    // Checks replace keepalives, so that a peer that answers none is noticed.
-    ice.property::<glib::Object>("agent")
-        .set_property("keepalive-conncheck", true);
+    element::set_up_ice(&webrtcbin);
     if let Some(rtpbin) = element::rtpbin(&webrtcbin) {
         let names = gst::Structure::builder("application/x-rtp-source-sdes").field("cname", cname);
         rtpbin.set_property("sdes", names.build());

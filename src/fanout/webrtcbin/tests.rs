@@ -10,15 +10,12 @@ use super::{
     ConnectionOptions, WebrtcbinHandle,
 };
 use crate::{
-    peer::{End, Event, element::Ports, udp::LocalAddresses},
+    peer::{End, Event},
     testing,
 };
 
 fn options() -> ConnectionOptions {
     ConnectionOptions {
-        addresses: LocalAddresses::fixed(vec!["127.0.0.1".parse().unwrap()]),
-        public_addresses: Vec::new(),
-        ports: None,
         connect: Duration::from_secs(5),
         consent: Duration::from_secs(5),
     }
@@ -26,7 +23,7 @@ fn options() -> ConnectionOptions {
 
 async fn watch(
     stage: &Stage,
-    options: &ConnectionOptions,
+    options: ConnectionOptions,
 ) -> (Client, WebrtcbinHandle, mpsc::Receiver<Event>) {
     crate::pipeline::init().unwrap();
     let (offering, offer) = Client::offer();
@@ -42,7 +39,7 @@ async fn watch(
 async fn a_joining_viewer_starts_at_the_cached_keyframe_and_sees_one_stream() {
     let stage = Stage::new(1_000_000);
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let (mut client, viewer, mut events) = watch(&stage, &options()).await;
+    let (mut client, viewer, mut events) = watch(&stage, options()).await;
     tokio::task::block_in_place(|| client.run(|c| c.video.len() > 120 && c.audio.len() > 30));
     assert_eq!(events.recv().await, Some(Event::Connected));
     assert!(client.video.len() > 120, "{}", client.video.len());
@@ -67,7 +64,7 @@ async fn a_joining_viewer_starts_at_the_cached_keyframe_and_sees_one_stream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_packets_come_again() {
     let stage = Stage::new(30);
-    let (mut client, viewer, _events) = watch(&stage, &options()).await;
+    let (mut client, viewer, _events) = watch(&stage, options()).await;
     client.lose = |sequence| sequence % 10 == 3;
     let complete = |c: &Client| c.video.len() > 200 && has_no_gap(&c.sequence_numbers());
     tokio::task::block_in_place(|| client.run(complete));
@@ -81,7 +78,7 @@ async fn lost_packets_come_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_publisher_goes_on_in_the_same_stream() {
     let mut stage = Stage::new(30);
-    let (mut client, viewer, _events) = watch(&stage, &options()).await;
+    let (mut client, viewer, _events) = watch(&stage, options()).await;
     tokio::task::block_in_place(|| client.run(|c| c.video.len() > 60));
     stage.feeder.shutdown().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -97,7 +94,7 @@ async fn a_new_publisher_goes_on_in_the_same_stream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn goodbyes_are_said_and_heard() {
     let stage = Stage::new(30);
-    let (mut client, viewer, mut events) = watch(&stage, &options()).await;
+    let (mut client, viewer, mut events) = watch(&stage, options()).await;
     tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
     assert_eq!(events.recv().await, Some(Event::Connected));
     viewer.close().await;
@@ -107,7 +104,7 @@ async fn goodbyes_are_said_and_heard() {
         "close_notify ends the peer at once"
     );
 
-    let (mut client, viewer, mut events) = watch(&stage, &options()).await;
+    let (mut client, viewer, mut events) = watch(&stage, options()).await;
     tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
     client.peer.rtc.close().unwrap();
     tokio::task::block_in_place(|| client.run(|_| false));
@@ -122,7 +119,7 @@ async fn keyframe_requests_are_heard_and_answered_from_the_cache() {
     let stage = Stage::new(1_000_000);
     // A fresh keyframe would answer by itself.
     tokio::time::sleep(Duration::from_millis(2100)).await;
-    let (mut client, viewer, mut events) = watch(&stage, &options()).await;
+    let (mut client, viewer, mut events) = watch(&stage, options()).await;
     tokio::task::block_in_place(|| client.run(|c| c.video.len() > 225 && c.audio.len() > 45));
     assert_eq!(events.recv().await, Some(Event::Connected));
     let keyframe = client.video.iter().min_by_key(|packet| *packet.seq_no);
@@ -147,7 +144,7 @@ async fn silent_peers_are_given_up() {
         consent: Duration::from_secs(3),
         ..options()
     };
-    let (_never_runs, viewer, mut events) = watch(&stage, &short).await;
+    let (_never_runs, viewer, mut events) = watch(&stage, short).await;
     let end = Some(Event::Closed(End::ConnectTimeout));
     assert_eq!(events.recv().await, end);
     viewer.close().await;
@@ -155,7 +152,7 @@ async fn silent_peers_are_given_up() {
         connect: Duration::from_secs(10),
         ..short
     };
-    let (mut vanishes, viewer, mut events) = watch(&stage, &patient).await;
+    let (mut vanishes, viewer, mut events) = watch(&stage, patient).await;
     tokio::task::block_in_place(|| vanishes.run(|c| !c.video.is_empty()));
     assert_eq!(events.recv().await, Some(Event::Connected));
     assert_eq!(events.recv().await, Some(Event::Closed(End::Vanished)));
@@ -179,7 +176,7 @@ async fn many_sessions() {
     let mut counts = Vec::new();
     for (unanswered, connected) in [(3, 3), (40, 10)] {
         for round in 0..unanswered {
-            let (client, viewer, _events) = watch(&stage, &options()).await;
+            let (client, viewer, _events) = watch(&stage, options()).await;
             drop(client);
             // Some sessions are dropped without a close.
             if round % 10 > 0 {
@@ -187,7 +184,7 @@ async fn many_sessions() {
             }
         }
         for _ in 0..connected {
-            let (mut client, viewer, _events) = watch(&stage, &options()).await;
+            let (mut client, viewer, _events) = watch(&stage, options()).await;
             tokio::task::block_in_place(|| client.run(|c| c.video.len() > 30));
             assert!(client.video.len() > 30);
             viewer.close().await;
@@ -198,25 +195,5 @@ async fn many_sessions() {
         counts[1].0 <= counts[0].0 && counts[1].1 <= counts[0].1,
         "{counts:?}"
     );
-    stage.fanout.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ports_are_taken_from_the_range() {
-    let stage = Stage::new(30);
-    let (first, last) = (47_310, 47_319);
-    let in_range = ConnectionOptions {
-        ports: Some(Ports { first, last }),
-        ..options()
-    };
-    let (mut client, viewer, _events) = watch(&stage, &in_range).await;
-    let candidates = client.answer.matches("a=candidate:").count();
-    assert_eq!(candidates, 1, "{}", client.answer);
-    let after = client.answer.split(" 127.0.0.1 ").nth(1).unwrap();
-    let port: u16 = after.split(' ').next().unwrap().parse().unwrap();
-    assert!((first..=last).contains(&port), "{port}");
-    tokio::task::block_in_place(|| client.run(|c| !c.video.is_empty()));
-    assert!(!client.video.is_empty());
-    viewer.close().await;
     stage.fanout.stop().await;
 }

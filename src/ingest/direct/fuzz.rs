@@ -23,7 +23,6 @@ use crate::{
             peer::{Adversary, port},
             steps,
         },
-        udp::LocalAddresses,
     },
     plan::Engine,
 };
@@ -65,10 +64,7 @@ fn accept(peer: &Adversary, seen: &Arc<AtomicU64>) -> io::Result<(Reception, Str
         engine: Engine::Direct,
         jitter: Duration::from_millis(50),
         consent: Duration::from_hours(1),
-        addresses: LocalAddresses::fixed(Vec::new()),
-        public_addresses: Vec::new(),
         bitrate_max: 50_000_000,
-        ports: None,
     };
     let (events, _) = mpsc::channel(4);
     let inputs = vec![in_order(Codec::Vp8, seen), in_order(Codec::Opus, seen)];

@@ -21,10 +21,7 @@ use super::*;
 use crate::{
     ingest::depacketizer::Depacketizer,
     media::{Codec, Frame},
-    peer::{
-        Event,
-        udp::{self, LocalAddresses},
-    },
+    peer::{Event, udp},
     pipeline::{self, TrackOutlet},
     plan::Engine,
     testing::peer::Peer,
@@ -171,10 +168,7 @@ async fn stage() -> Stage {
         engine: Engine::Direct,
         jitter: Duration::from_millis(200),
         consent: Duration::from_secs(2),
-        addresses: LocalAddresses::fixed(Vec::new()),
-        public_addresses: Vec::new(),
         bitrate_max: 50_000_000,
-        ports: None,
     };
     let inputs = vec![StreamInput {
         codec: Codec::H264,

@@ -32,7 +32,9 @@ use crate::{
     peer::{
         End, Event,
         element::{self, Error, Reporter},
+        relay::{Relay, RelayOffer},
         sdp,
+        udp::Port,
     },
     pipeline::{
         TrackSinks,
@@ -41,18 +43,18 @@ use crate::{
 };
 
 /// A publisher's peer connection. Dropping it ends the connection without a goodbye.
-#[derive(Debug)]
 pub struct WebrtcbinPublisher {
     running: RunningPipeline,
     webrtcbin: glib::WeakRef<gst::Element>,
     tracks: Arc<ReceivedTracks>,
+    relay: Relay,
     reporter: Arc<Reporter>,
     bitrate: BitrateRequests,
 }
 
 impl WebrtcbinPublisher {
-    /// Accepts an offer: starts a pipeline and makes the answer, with all candidates. Frames go to
-    /// the sinks as soon as media flows.
+    /// Accepts an offer: starts a pipeline behind `port`, and makes the answer. Frames go to the
+    /// sinks as soon as media flows.
     ///
     /// Events are sent without waiting, so the channel must have room for the few there are:
     /// [`Event::Connected`] once, [`Event::Track`] once per track and codec, [`Event::Closed`]
@@ -63,25 +65,41 @@ impl WebrtcbinPublisher {
     pub(super) async fn accept(
         offer: &sdp::Offer,
         options: &Options,
+        port: &Port,
         sinks: TrackSinks,
         events: mpsc::Sender<Event>,
     ) -> Result<(Self, String), Error> {
         let choices = offer.choose_publish()?;
-        let tracks = Arc::new(ReceivedTracks::new(sinks, events.clone()));
+        let relay = RelayOffer::new()?;
+        let signals = Arc::clone(relay.signals());
+        let tracks = ReceivedTracks::new(sinks, events.clone(), Arc::clone(&signals));
+        let tracks = Arc::new(tracks);
         let work = {
             let (options, tracks) = (options.clone(), tracks.clone());
             move || receiver::build(&options, &tracks)
         };
         let (pipeline, webrtcbin) =
             running::blocking("building a publisher", running::STATE_TIMEOUT, work).await??;
-        let reporter = Arc::new(Reporter::new(events.clone(), |_| ()));
+        let reporter = Arc::new(Reporter::new(events.clone(), move |event| {
+            if *event == Event::Connected {
+                signals.handshake_done();
+            }
+        }));
         let reports = reporter.clone();
         let failed = move |report| {
             tracing::warn!(%report, "publisher's pipeline failed");
             reports.close(End::Failed)
         };
         let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;
-        let answered = receiver::negotiate(&webrtcbin, offer, &choices).await;
+        let answered = answer(&webrtcbin, relay, offer, &choices, port).await;
+        let (relay, answer) = match answered {
+            Ok(answered) => answered,
+            Err(error) => {
+                drop(webrtcbin); // the pipeline's stop is to free it
+                running.stop().await;
+                return Err(error);
+            }
+        };
         receiver::speed_up_feedback(&webrtcbin);
         let bitrate = BitrateRequests::default();
         bitrate.attach(&webrtcbin);
@@ -91,25 +109,11 @@ impl WebrtcbinPublisher {
             running,
             webrtcbin: webrtcbin.downgrade(),
             tracks,
+            relay,
             reporter,
             bitrate,
         };
-        drop(webrtcbin); // the pipeline's stop is to free it
-        let answer = answered.and_then(|answer| {
-            Ok(sdp::publisher_answer(
-                offer,
-                &choices,
-                &answer,
-                &options.public_addresses,
-            )?)
-        });
-        match answer {
-            Ok(answer) => Ok((publisher, answer)),
-            Err(error) => {
-                publisher.running.stop().await;
-                Err(error)
-            }
-        }
+        Ok((publisher, answer))
     }
 
     /// Asks the publisher for a video keyframe now (PLI). Nothing happens before video flows, and
@@ -127,9 +131,14 @@ impl WebrtcbinPublisher {
         }
     }
 
-    /// Whether the publisher has sent a connectivity check.
+    /// Restarts ICE.
+    pub(super) fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
+        self.relay.restart(ufrag, pwd)
+    }
+
+    /// Whether the publisher has sent an authentic check.
     pub(super) fn is_checked(&self) -> bool {
-        element::is_checked(&self.webrtcbin)
+        self.relay.is_checked()
     }
 
     /// What has been received so far.
@@ -138,9 +147,12 @@ impl WebrtcbinPublisher {
             .webrtcbin
             .upgrade()
             .map_or(0, |webrtcbin| receiver::lost(&webrtcbin));
+        let statistics = self.tracks.statistics();
+        let heard = self.reporter.is_connected().then(|| self.relay.heard());
         Statistics {
             lost,
-            ..self.tracks.statistics()
+            last_sign: statistics.last_sign.max(heard),
+            ..statistics
         }
     }
 
@@ -150,4 +162,18 @@ impl WebrtcbinPublisher {
         self.reporter.close(End::Deleted); // nothing is reported of what follows
         element::close(self.running, self.webrtcbin).await;
     }
+}
+
+/// Makes the answer, and starts the relay that it names.
+async fn answer(
+    webrtcbin: &gst::Element,
+    relay: RelayOffer,
+    offer: &sdp::Offer,
+    choices: &[sdp::Choice],
+    port: &Port,
+) -> Result<(Relay, String), Error> {
+    let engine_answer = receiver::negotiate(webrtcbin, &relay, offer, choices).await?;
+    let relay = relay.start(offer, &engine_answer, port).await?;
+    let answer = sdp::publisher_answer(offer, choices, &engine_answer, relay.transport())?;
+    Ok((relay, answer))
 }

@@ -10,6 +10,7 @@ use crate::{
     ingest::Options,
     peer::{
         element::{self, Error},
+        relay::RelayOffer,
         sdp,
     },
     pipeline::{self, clock},
@@ -43,7 +44,7 @@ pub(super) fn build(
         .property("latency", latency)
         .build()
         .map_err(failed)?;
-    element::set_up_ice(&webrtcbin, &options.addresses.now(), options.ports);
+    element::set_up_ice(&webrtcbin);
     set_up_rtp(&webrtcbin);
     let (weak_pipeline, weak_tracks) = (pipeline.downgrade(), Arc::downgrade(tracks));
     webrtcbin.connect_pad_added(move |_, pad| {
@@ -87,14 +88,16 @@ pub(super) fn speed_up_feedback(webrtcbin: &gst::Element) {
     element::set_on_sessions(webrtcbin, "bandwidth", SESSION_BANDWIDTH);
 }
 
-/// Gives webrtcbin an offer, of which `choices` are accepted, and takes its answer, including every
-/// candidate.
+/// Gives webrtcbin an offer, from the relay in place of the client, of which `choices` are accepted,
+/// and takes its answer, including its candidate.
 pub(super) async fn negotiate(
     webrtcbin: &gst::Element,
+    relay: &RelayOffer,
     offer: &sdp::Offer,
     choices: &[sdp::Choice],
 ) -> Result<String, Error> {
-    element::set_remote_description(webrtcbin, &offer.normalised(choices)).await?;
+    let offered = relay.in_place_of(offer).normalised(choices);
+    element::set_remote_description(webrtcbin, &offered).await?;
     element::answer(webrtcbin, |created| sdp::local_description(offer, &created)).await
 }
 

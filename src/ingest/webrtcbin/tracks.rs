@@ -14,7 +14,7 @@ use crate::{
     awake,
     ingest::{Statistics, moment::Moment},
     media::{ByKind, Codec, Frame, Kind},
-    peer::{Event, element},
+    peer::{Event, element, relay::RelaySignals},
     pipeline::{Error, TrackSinks, codec, elements, keyframe_request, packetizer, restart},
 };
 
@@ -46,17 +46,23 @@ struct Counters {
     bytes: AtomicU64,
     last_packet: Moment,
     last_report: Moment,
+    signals: Arc<RelaySignals>,
 }
 
 impl ReceivedTracks {
     /// Call it within the session's span.
-    pub(super) fn new(sinks: TrackSinks, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(
+        sinks: TrackSinks,
+        events: mpsc::Sender<Event>,
+        signals: Arc<RelaySignals>,
+    ) -> Self {
         let begin = awake::now();
         let counters = Counters {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             last_packet: Moment::never(begin),
             last_report: Moment::never(begin),
+            signals,
         };
         Self {
             sinks,
@@ -210,21 +216,14 @@ impl ReceivedTracks {
         });
     }
 
-    /// Notes the publisher's RTCP, once the sessions exist. STUN stays within libnice, so RTCP is
-    /// what shows that a publisher without media lives.
+    /// Notes the publisher's RTCP, once the sessions exist: it shows that a publisher without media
+    /// lives.
     pub(super) fn note_reports(&self, webrtcbin: &gst::Element) {
-        for session in element::rtp_sessions(webrtcbin) {
-            // Behind the SRTP decoder.
-            let Some(pad) = session.static_pad("recv_rtcp_sink") else {
-                continue;
-            };
-            let counters = self.counters.clone();
-            let all = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-            pad.add_probe(all, move |_, _| {
-                counters.last_report.note(awake::now());
-                gst::PadProbeReturn::Ok
-            });
-        }
+        let counters = self.counters.clone();
+        element::on_reports(webrtcbin, move || {
+            counters.last_report.note(awake::now());
+            counters.signals.authentic();
+        });
     }
 
     /// Asks the publisher for a keyframe of its picture.
@@ -300,5 +299,6 @@ impl Counters {
         self.packets.fetch_add(packets as u64, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
         self.last_packet.note(awake::now());
+        self.signals.authentic();
     }
 }

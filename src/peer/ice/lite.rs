@@ -418,6 +418,16 @@ impl Ice {
         self.path.map(|path| path.ends)
     }
 
+    /// The machine has lost the local address that leads to this remote one: the kernel chooses from
+    /// now on.
+    pub(super) fn forget_local(&mut self, remote: SocketAddr) {
+        if let Some(path) = &mut self.path
+            && path.ends.remote == remote
+        {
+            path.ends.local = None;
+        }
+    }
+
     /// Where media may go.
     pub(super) fn proven(&self) -> Option<AddressPair> {
         let path = self.path?;

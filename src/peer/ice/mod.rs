@@ -227,6 +227,17 @@ impl LiteAgent {
         self.port.send(ends, data, segment) == Sent::Taken
     }
 
+    /// Where a session may send this many bytes, if anywhere, for one who sends them on its own; see
+    /// [`LiteAgent::send`].
+    pub(crate) fn destination(&mut self, bytes: usize) -> Option<AddressPair> {
+        self.ice.destination(bytes).copied()
+    }
+
+    /// The machine has lost the local address of this destination.
+    pub(crate) fn forget_local(&mut self, remote: SocketAddr) {
+        self.ice.forget_local(remote);
+    }
+
     /// Notes authentic media, which is consent only from where the session's media goes (RFC 7675
     /// §5.1).
     pub(crate) fn hear(&mut self, now: Instant, from: Option<SocketAddr>) {
@@ -258,6 +269,11 @@ impl LiteAgent {
     /// Whether the peer has sent an authentic check.
     pub(crate) fn is_checked(&self) -> bool {
         !self.ice.known().is_empty()
+    }
+
+    /// Whether the peer has nominated an address.
+    pub(crate) fn is_nominated(&self) -> bool {
+        self.ice.path().is_some()
     }
 
     /// Where media goes: the pair that the peer nominated last, once the peer has proven that it

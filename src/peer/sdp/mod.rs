@@ -30,7 +30,7 @@ pub use self::{
     answer::{stream_id, viewer_answer},
     choose::Choice,
     fragment::{Change, Fragment, Remote, restart_answer},
-    publisher::{local_description, publisher_answer},
+    publisher::{engine_transport, local_description, publisher_answer},
     viewer::engine_viewer_answer,
 };
 use crate::media::{Codec, Kind};
@@ -78,8 +78,6 @@ pub struct Offer {
     pub ice_ufrag: String,
     /// ICE password of the bundle.
     pub ice_pwd: String,
-    /// Whether the peer has `a=ice-lite`: then the server must be the controlling side.
-    pub ice_lite: bool,
     /// Certificate fingerprint of the bundle: hash name in lower case (always `sha-256`), bytes.
     pub fingerprint: (String, Vec<u8>),
     /// The peer's `a=setup`.
@@ -240,4 +238,17 @@ pub struct Transport {
     /// `a=rtcp-fb` values that the engine implements beyond `nack`, `nack pli` and `ccm fir`,
     /// e.g. `transport-cc`; default none.
     pub feedback_used: &'static [&'static str],
+}
+
+/// How webrtcbin is reached, from its answer.
+#[derive(Clone, Debug)]
+pub struct EngineTransport {
+    /// Its ICE user name fragment.
+    pub ice_ufrag: String,
+    /// Its ICE password.
+    pub ice_pwd: String,
+    /// SHA-256 fingerprint of its certificate.
+    pub fingerprint: Vec<u8>,
+    /// Its candidate on loopback.
+    pub candidate: SocketAddr,
 }

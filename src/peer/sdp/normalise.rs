@@ -4,8 +4,8 @@
 //! does not exist, bundle-only sections without a transport, another group before BUNDLE. And it
 //! answers with every codec it can find. So it gets a new offer, written from the parsed one: only
 //! the accepted sections, each with one payload type and its RTX, and with everything it needs in
-//! place. It gets no candidates: it would send checks to whatever addresses the client names, and the
-//! client's own checks tell it where the client is (RFC 8445 §7.3.1.3).
+//! place. It gets no candidates: it would send checks to whatever addresses the client names. Its peer
+//! is a relay on loopback ([`crate::peer::relay`]), whose checks tell it where that is.
 
 use super::{Choice, Direction, Format, Media, Offer, Role, answer::FEEDBACK};
 
@@ -42,9 +42,6 @@ impl Offer {
             format!("a=group:BUNDLE{group}"),
             "a=ice-options:trickle".to_owned(),
         ];
-        if self.ice_lite {
-            lines.push("a=ice-lite".to_owned());
-        }
         for (media, format) in accepted {
             self.section(&mut lines, media, format);
         }

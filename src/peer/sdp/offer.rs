@@ -55,7 +55,6 @@ impl Offer {
             role,
             ice_ufrag: ice.0,
             ice_pwd: ice.1,
-            ice_lite: session.has("ice-lite"),
             fingerprint,
             setup,
             bundle,

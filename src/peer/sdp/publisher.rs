@@ -1,10 +1,7 @@
 //! webrtcbin's answer, completed for webrtcbin itself and rewritten for the client.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::{
-    Choice, Error, Format, Offer, Section, Transport, answer,
-    candidate::{self, Candidate},
+    Choice, EngineTransport, Error, Format, Offer, Section, Transport, answer, candidate,
     lines::{Description, RawSection, read_lines},
     normalise::{EXTENSIONS, EXTENSIONS_FEEDBACK, extension_lines},
     offer::read_hex,
@@ -36,13 +33,10 @@ pub fn local_description(offer: &Offer, created: &str) -> String {
 
 /// The answer to a publisher, from webrtcbin's local description once its candidates are in.
 ///
-/// webrtcbin's text is read only for what webrtcbin alone knows: its ICE credentials, fingerprint,
-/// candidates and accepted payload types. The rest is wrong in places (webrtcbin 1.22 drops
+/// webrtcbin's text is read only for what webrtcbin alone knows: its accepted payload types, and in
+/// [`engine_transport`] how to reach it. The rest is wrong in places (webrtcbin 1.22 drops
 /// profile-level-id, writes OPUS, leaks host and user name in the cname, omits end-of-candidates),
-/// so the answer is rewritten, in the order of the original offer.
-///
-/// With `public_addresses`, each host candidate of the same address family is announced under
-/// them too (1:1 NAT, same port), and first: `FFmpeg` reads only the first candidate.
+/// so the answer is rewritten, in the order of the original offer, with the server's `transport`.
 ///
 /// # Errors
 ///
@@ -52,7 +46,7 @@ pub fn publisher_answer(
     offer: &Offer,
     choices: &[Choice],
     webrtcbin_answer: &str,
-    public_addresses: &[IpAddr],
+    mut transport: Transport,
 ) -> Result<String, Error> {
     let lines = read_lines(webrtcbin_answer.as_bytes(), ENGINE_ANSWER_BYTES_MAX)
         .map_err(|error| engine(&error.to_string()))?;
@@ -87,7 +81,6 @@ pub fn publisher_answer(
                 .any(|answered| Some(answered) == value)
         }));
     }
-    let mut transport = read_transport(&description, public_addresses)?;
     if !extensions.is_empty() && extensions.into_iter().all(|answered| answered) {
         transport.extensions_used = &EXTENSIONS;
         transport.feedback_used = &EXTENSIONS_FEEDBACK;
@@ -137,11 +130,17 @@ pub(super) fn check_setup(
     }
 }
 
-/// The bundle's transport: credentials of the first section, host candidates of all.
-pub(super) fn read_transport(
-    description: &Description<'_>,
-    public_addresses: &[IpAddr],
-) -> Result<Transport, Error> {
+/// How webrtcbin is reached, from its answer: credentials and fingerprint of the first section, and
+/// the first candidate, because it gathers on one address of loopback only.
+///
+/// # Errors
+///
+/// [`Error::Engine`] if the answer is incomplete.
+pub fn engine_transport(webrtcbin_answer: &str) -> Result<EngineTransport, Error> {
+    let lines = read_lines(webrtcbin_answer.as_bytes(), ENGINE_ANSWER_BYTES_MAX)
+        .map_err(|error| engine(&error.to_string()))?;
+    let description =
+        Description::from_lines(&lines).map_err(|error| engine(&error.to_string()))?;
     let first = description
         .sections
         .first()
@@ -156,45 +155,20 @@ pub(super) fn read_transport(
         .filter(|(hash, _)| hash.eq_ignore_ascii_case("sha-256"))
         .and_then(|(_, hex)| read_hex(hex.trim()))
         .ok_or_else(|| engine("its fingerprint is not SHA-256"))?;
-    let mut hosts: Vec<SocketAddr> = Vec::new();
     let attributes = description
         .sections
         .iter()
         .map(|section| &section.attributes);
-    for attributes in std::iter::once(&description.session).chain(attributes) {
-        for candidate in attributes.all("candidate").filter_map(Candidate::parse) {
-            if candidate.host {
-                candidate::add(&mut hosts, candidate.address);
-            }
-        }
-    }
-    // `FFmpeg` uses only the first candidate, and most clients reach IPv4.
-    hosts.sort_by_key(SocketAddr::is_ipv6);
-    let mut candidates = Vec::new();
-    for public in public_addresses {
-        for host in hosts
-            .iter()
-            .filter(|host| host.is_ipv4() == public.is_ipv4())
-        {
-            candidate::add(&mut candidates, SocketAddr::new(*public, host.port()));
-        }
-    }
-    for host in hosts {
-        candidate::add(&mut candidates, host);
-    }
-    if candidates.is_empty() {
-        return Err(engine(
-            "it has no host candidate: check the addresses to listen on",
-        ));
-    }
-    Ok(Transport {
+    let candidate = std::iter::once(&description.session)
+        .chain(attributes)
+        .flat_map(|attributes| attributes.all("candidate"))
+        .find_map(candidate::engine_host)
+        .ok_or_else(|| engine("it has no candidate on loopback"))?;
+    Ok(EngineTransport {
         ice_ufrag: read("ice-ufrag")?.to_owned(),
         ice_pwd: read("ice-pwd")?.to_owned(),
-        ice_lite: false,
         fingerprint,
-        candidates,
-        extensions_used: &[],
-        feedback_used: &[],
+        candidate,
     })
 }
 

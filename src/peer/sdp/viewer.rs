@@ -1,11 +1,9 @@
 //! A viewer on webrtcbin: the offer for webrtcbin, and the answer to the client.
 
-use std::net::IpAddr;
-
 use super::{
-    Choice, Error, Format, Offer, Section, answer,
+    Choice, Error, Format, Offer, Section, Transport, answer,
     lines::{Description, RawSection, read_lines},
-    publisher::{ENGINE_ANSWER_BYTES_MAX, accepts, check_setup, engine, read_transport},
+    publisher::{ENGINE_ANSWER_BYTES_MAX, accepts, check_setup, engine},
 };
 
 impl Offer {
@@ -24,8 +22,8 @@ impl Offer {
 }
 
 /// The answer to a viewer, from webrtcbin's local description once its candidates are in. As in
-/// [`super::publisher_answer`], webrtcbin's text is read only for what it alone knows: transport,
-/// accepted payload types, and the SSRCs of its retransmission streams.
+/// [`super::publisher_answer`], webrtcbin's text is read only for what it alone knows: accepted
+/// payload types, and the SSRCs of its retransmission streams.
 ///
 /// # Errors
 ///
@@ -35,7 +33,7 @@ pub fn engine_viewer_answer(
     offer: &Offer,
     sections: &[Section],
     webrtcbin_answer: &str,
-    public_addresses: &[IpAddr],
+    transport: &Transport,
 ) -> Result<String, Error> {
     let lines = read_lines(webrtcbin_answer.as_bytes(), ENGINE_ANSWER_BYTES_MAX)
         .map_err(|error| engine(&error.to_string()))?;
@@ -55,8 +53,7 @@ pub fn engine_viewer_answer(
         check_setup(offer, &description, raw)?;
         answered.push(send(format, *ssrc, raw)?);
     }
-    let transport = read_transport(&description, public_addresses)?;
-    Ok(answer::write(offer, &answered, &transport))
+    Ok(answer::write(offer, &answered, transport))
 }
 
 /// The chosen format, with RTX only if webrtcbin sends it.

@@ -14,7 +14,7 @@ use gstreamer_webrtc as gst_webrtc;
 use super::*;
 use crate::{
     media::{Codec, Frame, FrameSink, Kind},
-    peer::udp::LocalAddresses,
+    peer::udp,
     pipeline::{self, launch, running::PipelineEnd},
     plan::Engine,
 };
@@ -163,6 +163,7 @@ impl Seen {
 struct Call {
     client: Client,
     publisher: WebrtcbinPublisher,
+    port: Port,
     events: mpsc::Receiver<Event>,
     video: Seen,
     audio: Seen,
@@ -175,17 +176,29 @@ async fn call(streams: &str) -> Call {
     let (video, audio) = (Seen::default(), Seen::default());
     let sinks = TrackSinks::new(video.sink(), audio.sink());
     let (sender, events) = mpsc::channel(16);
-    let (publisher, answer) = WebrtcbinPublisher::accept(&offer, &options(), sinks, sender)
-        .await
-        .unwrap();
+    let (port, options) = (port(), options());
+    let accepting = WebrtcbinPublisher::accept(&offer, &options, &port, sinks, sender);
+    let (publisher, answer) = accepting.await.unwrap();
     client.answer(&answer).await;
     Call {
         client,
         publisher,
+        port,
         events,
         video,
         audio,
     }
+}
+
+fn port() -> Port {
+    let options = udp::Options {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        public_addresses: Vec::new(),
+        loopback: true,
+    };
+    let port = Port::bind(&options).unwrap();
+    port.start();
+    port
 }
 
 fn options() -> Options {
@@ -193,9 +206,6 @@ fn options() -> Options {
         engine: Engine::Webrtcbin,
         jitter: Duration::from_millis(100),
         consent: Duration::from_secs(15),
-        addresses: LocalAddresses::fixed(vec!["127.0.0.1".parse().unwrap()]),
-        public_addresses: Vec::new(),
-        ports: None,
         bitrate_max: 50_000_000,
     }
 }
@@ -203,6 +213,7 @@ fn options() -> Options {
 async fn close(call: Call) {
     call.publisher.close().await;
     call.client.running.stop().await;
+    call.port.stop().await;
 }
 
 async fn next(events: &mut mpsc::Receiver<Event>, limit: Duration) -> Event {

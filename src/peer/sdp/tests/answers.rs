@@ -169,7 +169,7 @@ fn publishers_answers() {
         let offer = publish(&text).unwrap();
         let choices = offer.choose_publish().unwrap();
         let engine = engine_answer(&offer, &choices);
-        let answer = publisher_answer(&offer, &choices, &engine, &[]).unwrap();
+        let answer = publisher_answer(&offer, &choices, &engine, transport()).unwrap();
         assert_well_formed(name, &offer, &answer);
         for section in &parts(&answer)[1..] {
             assert!(section.contains("\r\na=recvonly\r\n"), "W-78 {name}");
@@ -181,20 +181,18 @@ fn publishers_answers() {
             "sprop-",
             "simulcast",
             "OPUS",
-            "ice-lite",
+            "127.0.0.1 5",
         ] {
             assert!(!answer.contains(leaked), "{name}: {leaked}");
         }
-        let candidates: Vec<&str> = answer
-            .lines()
-            .filter(|l| l.contains("candidate:"))
-            .collect();
-        let expected = [
-            "a=candidate:1 1 udp 2130706431 192.0.2.9 50001 typ host",
-            "a=candidate:2 1 udp 2130706175 2001:db8::9 50000 typ host",
-        ];
-        assert_eq!(candidates, expected, "{name}: W-84, W-85");
-        assert!(answer.contains("a=ice-ufrag:wxyz\r\n"), "{name}");
+        let transport = transport();
+        let candidates = answer.matches("a=candidate:").count();
+        assert_eq!(candidates, transport.candidates.len(), "{name}: W-84, W-85");
+        let ufrag = format!("a=ice-ufrag:{}\r\n", transport.ice_ufrag);
+        assert!(
+            answer.contains(&ufrag) && !answer.contains("wxyz"),
+            "{name}"
+        );
     }
 }
 
@@ -203,7 +201,13 @@ fn publishers_answers() {
 fn the_offered_h264_parameters_are_repeated() {
     let offer = publish(OBS).unwrap();
     let choices = offer.choose_publish().unwrap();
-    let answer = publisher_answer(&offer, &choices, &engine_answer(&offer, &choices), &[]).unwrap();
+    let answer = publisher_answer(
+        &offer,
+        &choices,
+        &engine_answer(&offer, &choices),
+        transport(),
+    )
+    .unwrap();
     let fmtp =
         "a=fmtp:96 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\r\n";
     assert!(answer.contains(fmtp), "{answer}");
@@ -218,8 +222,13 @@ fn sound_is_kept_as_it_is() {
     for text in [&browser, &mono] {
         let offer = publish(text).unwrap();
         let choices = offer.choose_publish().unwrap();
-        let answer =
-            publisher_answer(&offer, &choices, &engine_answer(&offer, &choices), &[]).unwrap();
+        let answer = publisher_answer(
+            &offer,
+            &choices,
+            &engine_answer(&offer, &choices),
+            transport(),
+        )
+        .unwrap();
         let fmtp = "a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n";
         assert!(answer.contains(fmtp), "{answer}");
     }
@@ -259,28 +268,12 @@ fn only_who_takes_no_pli_is_asked_by_fir() {
     assert!(!only_fir(&without(&fir, "a=rtcp-fb:96 ccm fir")));
 }
 
-/// Row W-84.
-#[test]
-fn public_addresses_come_first() {
-    let offer = publish(OBS).unwrap();
-    let choices = offer.choose_publish().unwrap();
-    let engine = engine_answer(&offer, &choices);
-    let public = ["203.0.113.5".parse().unwrap()];
-    let answer = publisher_answer(&offer, &choices, &engine, &public).unwrap();
-    let first = answer.lines().find(|line| line.starts_with("a=candidate:"));
-    assert_eq!(
-        first,
-        Some("a=candidate:1 1 udp 2130706431 203.0.113.5 50001 typ host")
-    );
-    assert_eq!(answer.matches("a=candidate:").count(), 3);
-}
-
 #[test]
 fn an_engine_that_refuses_or_fails_is_told_apart() {
     let offer = publish(OBS).unwrap();
     let choices = offer.choose_publish().unwrap();
     let engine = engine_answer(&offer, &choices);
-    let result = |text: &str| publisher_answer(&offer, &choices, text, &[]);
+    let result = |text: &str| publisher_answer(&offer, &choices, text, transport());
     let mismatch = |text: &str| matches!(result(text), Err(Error::CodecMismatch(_)));
     assert!(mismatch(&engine.replace("a=recvonly", "a=inactive")));
     assert!(mismatch(&engine.replace("m=video 9", "m=video 0")));
@@ -289,6 +282,12 @@ fn an_engine_that_refuses_or_fails_is_told_apart() {
     assert!(failed(""));
     assert!(failed(&engine.replace("a=mid:1", "a=mid:7")));
     assert!(failed(&engine.replace("a=setup:active", "a=setup:passive")));
+    let reached = engine_transport(&engine).unwrap();
+    assert_eq!(reached.ice_ufrag, "wxyz");
+    assert_eq!(reached.candidate, "127.0.0.1:50001".parse().unwrap());
+    assert_eq!(reached.fingerprint, [0xcd; 32]);
+    let failed = |text: &str| matches!(engine_transport(text), Err(Error::Engine(_)));
+    assert!(failed(""));
     assert!(failed(&engine.replace("a=ice-pwd", "a=x")));
     assert!(failed(&engine.replace("a=candidate", "a=x")));
     assert!(failed(&engine.replace("sha-256", "sha-1")));
@@ -299,10 +298,10 @@ fn rtx_is_answered_only_if_the_engine_takes_it() {
     let offer = publish(fixture!("ffmpeg-av")).unwrap();
     let choices = offer.choose_publish().unwrap();
     let engine = engine_answer(&offer, &choices);
-    let answer = publisher_answer(&offer, &choices, &engine, &[]).unwrap();
+    let answer = publisher_answer(&offer, &choices, &engine, transport()).unwrap();
     assert!(answer.contains("SAVPF 106 105\r\n") && answer.contains("a=fmtp:105 apt=106\r\n"));
     let engine = engine.replace("106 105", "106");
-    let answer = publisher_answer(&offer, &choices, &engine, &[]).unwrap();
+    let answer = publisher_answer(&offer, &choices, &engine, transport()).unwrap();
     assert!(answer.contains("SAVPF 106\r\n") && !answer.contains("105"));
 }
 
@@ -312,12 +311,12 @@ fn congestion_control_is_promised_only_if_webrtcbin_does_it() {
     let offer = publish(&text).unwrap();
     let choices = offer.choose_publish().unwrap();
     let created = engine_answer(&offer, &choices);
-    let without = publisher_answer(&offer, &choices, &created, &[]).unwrap();
+    let without = publisher_answer(&offer, &choices, &created, transport()).unwrap();
     assert!(!without.contains("extmap") && !without.contains("transport-cc"));
     assert!(!without.contains("start-bitrate"));
 
     let local = local_description(&offer, &created);
-    let with = publisher_answer(&offer, &choices, &local, &[]).unwrap();
+    let with = publisher_answer(&offer, &choices, &local, transport()).unwrap();
     let uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
     assert_eq!(
         with.matches("a=extmap").count(),

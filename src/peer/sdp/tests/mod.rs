@@ -131,10 +131,9 @@ fn engine_answer(offer: &Offer, choices: &[Choice]) -> String {
             "a=recvonly".into(),
             format!("a=fingerprint:sha-256 {}", ["CD"; 32].join(":")),
             "a=ssrc:1 cname:user1@host-1".into(),
-            "a=candidate:1 1 TCP 1015021823 192.0.2.9 9 typ host tcptype active".into(),
+            "a=candidate:1 1 TCP 1015021823 127.0.0.1 9 typ host tcptype active".into(),
             "a=candidate:2 1 UDP 2015363327 fe80::1 50000 typ host".into(),
-            "a=candidate:3 1 UDP 2015363327 2001:db8::9 50000 typ host".into(),
-            "a=candidate:4 1 UDP 2015363327 192.0.2.9 50001 typ host".into(),
+            "a=candidate:3 1 UDP 2015363327 127.0.0.1 50001 typ host".into(),
         ]);
     }
     lines.push(String::new());

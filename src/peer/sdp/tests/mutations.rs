@@ -59,7 +59,7 @@ fn try_publish(name: &str, text: &[u8]) -> bool {
         "{name}"
     );
     let engine = engine_answer(&offer, &choices);
-    let answer = publisher_answer(&offer, &choices, &engine, &[]).unwrap();
+    let answer = publisher_answer(&offer, &choices, &engine, transport()).unwrap();
     assert_well_formed(name, &offer, &answer);
     true
 }

@@ -228,7 +228,13 @@ fn a_data_channel_is_rejected_and_no_more() {
         [Choice::Receive(_), Choice::Receive(_), Choice::Rejected]
     ));
     assert!(!offer.normalised(&choices).contains("m=application"));
-    let answer = publisher_answer(&offer, &choices, &engine_answer(&offer, &choices), &[]).unwrap();
+    let answer = publisher_answer(
+        &offer,
+        &choices,
+        &engine_answer(&offer, &choices),
+        transport(),
+    )
+    .unwrap();
     assert!(answer.contains("\r\nm=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
     assert!(answer.contains("a=group:BUNDLE 0 1\r\n"));
     let data_only = format!(
@@ -271,8 +277,13 @@ fn an_inactive_section_beside_an_active_one_of_its_kind_does_no_harm() {
             .iter()
             .filter(|choice| matches!(choice, Choice::Receive(_)));
         assert_eq!((received.count(), choices.len()), (2, 3));
-        let answer =
-            publisher_answer(&offer, &choices, &engine_answer(&offer, &choices), &[]).unwrap();
+        let answer = publisher_answer(
+            &offer,
+            &choices,
+            &engine_answer(&offer, &choices),
+            transport(),
+        )
+        .unwrap();
         answers::assert_well_formed("spare", &offer, &answer);
         assert_eq!(answer.matches("a=inactive").count(), 1, "{answer}");
         assert_eq!(answer.matches("a=recvonly").count(), 2, "{answer}");
