@@ -9,11 +9,12 @@ TEST_TIMEOUT := 1500
 BROWSER_TIMEOUT := 1200
 
 .NOTPARALLEL:
-.PHONY: help run build soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
+.PHONY: help run build deb deb-test soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
 
 help:
 	@echo 'make run    build in release mode and serve http://localhost:8080 (options: make run ARGS="--listen 0.0.0.0:8080")'
 	@echo 'make test   every check: format, lint, dependencies, unit and integration tests, docs, browser, a short benchmark'
+	@echo 'make deb    the Debian package, in target/debian; make deb-test installs it in a fresh Debian 12 and uses it'
 	@echo 'make audit  dependencies with known vulnerabilities'
 	@echo 'make soak   half an hour with 300 viewers and attackers'
 	@echo 'make bench  the full benchmark (options: make bench ARGS="--viewers 50,100,200,400")'
@@ -23,6 +24,14 @@ run: setup
 
 build: setup
 	$(CARGO) build --release --locked
+
+deb: build
+	.ci/setup deb
+	.ci/deb
+
+# As root; not in `make test`, because it downloads a Debian.
+deb-test: deb
+	.ci/deb-test
 
 bench: build
 	$(CARGO) run --release --locked -- bench $(ARGS)

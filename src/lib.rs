@@ -32,7 +32,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | `cli` | the commands: `serve`, `check`, `try`, `bench`, `completions`, `man` |
+//! | `cli` | the commands: `serve`, `check`, `config`, `try`, `bench`, `completions`, `man` |
 //! | `server` | starts everything in order, stops it in reverse |
 //! | `config` | every option: from flags, environment and file to plain data |
 //! | `plan` | what the configuration wants of each broadcast: names, patterns, pipeline files; a leaf |
@@ -48,11 +48,13 @@
 //! | `media` | frames, codecs and their bit streams; a leaf |
 //! | `client` | the addresses of clients; a leaf |
 //! | `quota` | how many of something each client holds; a leaf |
+//! | `histogram` | how long something took, how often; a leaf |
 //! | `notices` | how many lines of the log strangers can cause |
 //! | `outbound` | requests to other servers; a leaf |
 //! | `words` | values in words, for log lines; a leaf |
 //! | `awake` | the clock of deadlines, which stands still while the process is paused; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
+//! | `systemd` | sockets that the service manager passes, and what it is told; a leaf |
 //! | `bench` | measures what a server costs |
 //! | `fuzz` | what must hold for any bytes |
 //! | `testing` | the WebRTC client of the benchmark and the tests |
@@ -112,6 +114,7 @@ mod config;
 mod fanout;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod histogram;
 mod http;
 mod ingest;
 mod media;
@@ -124,6 +127,7 @@ mod quota;
 mod resources;
 mod server;
 mod stream;
+mod systemd;
 mod testing;
 mod words;
 mod worker;

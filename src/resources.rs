@@ -7,6 +7,7 @@
 //! they may change while the server runs.
 
 mod system;
+mod usage;
 
 use std::{
     fmt,
@@ -15,6 +16,7 @@ use std::{
 };
 
 use self::system::{sample, threads_max};
+pub use self::usage::usage;
 
 /// How long a reading of the system stays valid. With many open files it costs a millisecond.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -208,10 +210,7 @@ impl Drop for Permit {
 pub fn reserve(asker: Asker, amount: Amount) -> Result<Permit, Short> {
     let mut ledger = ledger();
     let now = Instant::now();
-    if now.saturating_duration_since(ledger.sampled_at) >= SAMPLE_INTERVAL {
-        let sample = sample(ledger.memory_max);
-        ledger.sampled(sample, now);
-    }
+    ledger.refresh(now);
     let granted = ledger.grant(asker, amount).map(|()| Permit(amount));
     if let Err(short) = &granted
         && ledger.may_complain(now)
@@ -335,6 +334,13 @@ impl Ledger {
             released: Amount::default(),
             complained_at: None,
             memory_max: u64::MAX,
+        }
+    }
+
+    /// Reads what is in use, unless that has just been done.
+    fn refresh(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.sampled_at) >= SAMPLE_INTERVAL {
+            self.sampled(sample(self.memory_max), now);
         }
     }
 

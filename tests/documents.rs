@@ -10,6 +10,7 @@ use std::{
 use aerial::for_tests::{Opt, broadcast_keys, options};
 
 use crate::{
+    conformance::tls::Certificate,
     outputs::{folder, wait_for_output},
     rtc::{Client, clip},
     support::{Server, aerial, output},
@@ -161,18 +162,75 @@ fn completions_and_manual_pages_know_the_options() {
     assert!(!folder.join("aerial-bench-part.1").exists(), "hidden");
 }
 
+/// What `aerial config` prints.
+fn printed_configuration(flags: &[&str]) -> String {
+    let done = output(aerial(&[&["config"], flags].concat()));
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn the_printed_configuration_has_every_option_and_is_valid() {
+    let socket = "unix:/run/aerial/admin.sock";
+    let text = printed_configuration(&["--admin.listen", socket, "--demo", "false"]);
+    assert!(
+        text.contains(&format!("\nlisten = \"{socket}\"\n")),
+        "{text}"
+    );
+    assert!(text.contains("\ndemo = false\n"), "{text}");
+    for option in options() {
+        let name = option.key.rsplit('.').next().unwrap();
+        let help: Vec<_> = option.help.split_whitespace().collect();
+        let words: Vec<_> = text
+            .split_whitespace()
+            .filter(|word| *word != "#")
+            .collect();
+        assert!(
+            words.windows(help.len()).any(|found| found == help),
+            "{}",
+            option.key
+        );
+        assert!(text.contains(&format!("{name} = ")), "{name}");
+    }
+    // As printed, and with every default and example switched on.
+    let is_set = |line: &&str| !line.ends_with("= \"\"");
+    let is_option = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    let switched = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if is_option(rest) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    let switched: Vec<_> = text.lines().filter(is_set).map(switched).collect();
+    assert!(switched.iter().any(|line| line == "[broadcasts.lobby]"));
+    let folder = folder("documents-configuration", &[], &[]);
+    let token = folder.join("studio.token");
+    fs::write(&token, "studio-0123456789abcdef").unwrap();
+    let all = switched.join("\n");
+    let all = all.replace("/etc/aerial/studio.token", token.to_str().unwrap());
+    for (name, text) in [("printed.toml", &text), ("all.toml", &all)] {
+        let path = folder.join(name);
+        fs::write(&path, text).unwrap();
+        let mut command = aerial(&["check", path.to_str().unwrap()]);
+        command.env("VIEWERS", "viewers-0123456789abcdef");
+        let done = output(command);
+        assert!(done.status.success(), "{name}: {done:?}");
+    }
+}
+
 #[test]
 fn every_metric_is_documented() {
-    let server = Server::start(&[]);
+    let certificate = Certificate::new("documents");
+    let server = certificate.server(&[]);
     let metrics = server.get_as_operator("/metrics").expect(200);
     let exported: BTreeSet<_> = metrics
         .text()
         .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE aerial_")?.split_once(' '))
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .collect();
+    let is_metric = |line: &&str| line.starts_with("| `aerial_") || line.starts_with("| `process_");
     let documented: BTreeSet<_> = API
         .lines()
-        .filter_map(|line| line.strip_prefix("| `aerial_")?.split_once("` | "))
+        .filter(is_metric)
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
         .map(|(name, rest)| (name, rest.split(' ').next().unwrap()))
         .collect();
     assert_eq!(documented, exported);

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Stdio};
 use crate::{
     outputs::{files, folder, wait_for_output},
     rtc::{Client, clip},
-    support::{Server, aerial, fixture},
+    support::{SDP, Server, aerial, fixture},
 };
 
 /// Runs `aerial serve` in a copy of the example's folder, as its README says, but on free ports.
@@ -42,4 +42,60 @@ fn the_channel_shows_its_slate_and_admits_only_its_publisher() {
     wait_for_output(&server, "channel", "hls", "running");
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("example-channel");
     assert_eq!(files(&copy, ".mkv").len(), 1);
+}
+
+/// The variables of `aerial` in the compose file, with the values of its `env.example` and these.
+fn composed(secrets: &[(&str, &str)]) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/container");
+    let compose = fs::read_to_string(folder.join("compose.yaml")).unwrap();
+    let given = fs::read_to_string(folder.join("env.example")).unwrap();
+    let given = given.lines().filter_map(|line| line.split_once('='));
+    let given: Vec<_> = given.chain(secrets.iter().copied()).collect();
+    let (_, service) = compose.split_once("\n  aerial:\n").unwrap();
+    let (service, _) = service.split_once("\n\n").unwrap();
+    let (_, variables) = service.split_once("    environment:\n").unwrap();
+    let lines = variables
+        .lines()
+        .take_while(|line| line.starts_with("      "));
+    let variables = lines.map(|line| {
+        let (name, value) = line.trim().split_once(": ").unwrap();
+        let filled = given.iter().rfold(value.to_owned(), |value, (name, text)| {
+            value.replace(&format!("${{{name}}}"), text)
+        });
+        (name.to_owned(), filled)
+    });
+    variables.collect()
+}
+
+#[test]
+fn the_composed_container_lets_its_tokens_in() {
+    let secrets = [
+        ("PUBLISH_TOKEN", "publish-0123456789abcdef"),
+        ("METRICS_TOKEN", "metrics-0123456789abcdef"),
+        ("TURN_PASSWORD", "turn-0123456789abcdef"),
+    ];
+    let variables = composed(&secrets);
+    assert!(variables.len() > 6, "{variables:?}");
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/container/aerial.toml");
+    let mut command = aerial(&["serve", "--config", config.to_str().unwrap()]);
+    command
+        .args(["--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
+        .envs(variables)
+        .stderr(Stdio::piped());
+    let server = Server::attach(command.spawn().unwrap());
+    let offer = fixture("obs-session-level");
+    server.post_offer("/whip/show", &offer).expect(401);
+    let [(_, publish), (_, metrics), (_, turn)] = secrets;
+    let bearer = |token: &str| format!("Bearer {token}");
+    let publish = bearer(publish);
+    let headers = [SDP, ("Authorization", publish.as_str())];
+    let created = server.request("POST", "/whip/show", &headers, &offer);
+    let created = created.expect(201);
+    let location = created.header("location").unwrap();
+    assert!(location.starts_with("https://stream.example.org/whip/s/"));
+    assert!(created.head.contains(turn), "{}", created.head);
+    assert!(created.text().contains("203.0.113.7"), "{}", created.text());
+    let metrics = bearer(metrics);
+    let headers = [("Authorization", metrics.as_str())];
+    server.request("GET", "/metrics", &headers, "").expect(200);
 }

@@ -27,6 +27,7 @@ mod figures;
 mod gate;
 mod health;
 mod keyframes;
+mod metrics;
 mod options;
 mod outcome;
 mod outputs;
@@ -59,6 +60,7 @@ pub use attendance::AnswerDelivery;
 pub use control::Drawing;
 pub use error::Error;
 pub use event_types::EventKind;
+pub use metrics::PublisherTotals;
 pub use options::Options;
 pub use roster::SessionStatus;
 pub use session::{Applicant, Introduction, Revocation, Session, SessionId};
@@ -325,16 +327,6 @@ impl Broadcasts {
     /// Changes whenever any status changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
-    }
-
-    /// What has happened so far.
-    pub fn counters(&self) -> &BroadcastCounters {
-        &self.shared.counters
-    }
-
-    /// Automatic transcodes that run now, or are promised to a viewer that is about to connect.
-    pub fn transcodes(&self) -> usize {
-        self.shared.transcodes.taken()
     }
 
     /// Ends all broadcasts and sessions with a goodbye to every peer. Returns when all are done or

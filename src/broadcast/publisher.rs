@@ -76,6 +76,7 @@ impl PublisherTask {
                     keyframe_wanted,
                     pulse: self.pulse,
                     bitrate: BitrateWatch::new(self.options.bitrate_max, awake::now()),
+                    counters: self.counters,
                 };
                 return Outcome::Ended(connection.serve(answer, reply).await);
             }
@@ -113,6 +114,7 @@ struct PublisherConnection {
     keyframe_wanted: Arc<Notify>,
     pulse: watch::Sender<Pulse>,
     bitrate: BitrateWatch,
+    counters: SharedCounters,
 }
 
 impl PublisherConnection {
@@ -156,6 +158,7 @@ impl PublisherConnection {
                         let now = awake::now();
                         self.pulse.send_modify(|pulse| pulse.connected = Some(now));
                         self.session.connected();
+                        self.counters.connected(Role::Publisher, self.session.age());
                         tracing::debug!("publisher connected");
                     }
                     Some(Event::Track(kind, codec)) => {
@@ -181,6 +184,7 @@ impl PublisherConnection {
     /// Reads the engine's counters. Returns why the session must end, if it must.
     fn look(&mut self) -> Option<End> {
         let received = self.publisher.statistics();
+        self.session.received.set(&received);
         self.pulse.send_if_modified(|pulse| {
             let before = *pulse;
             pulse.looked(received.last_packet, received.last_sign);

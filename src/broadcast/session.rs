@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::Serialize;
@@ -19,6 +19,7 @@ use super::{
     attendance::Attendance,
     event_types::{EventKind, EventStreams},
     figures::SessionFigures,
+    metrics::ReceivedCounters,
     tracks::BroadcastTrack,
 };
 use crate::{
@@ -188,6 +189,9 @@ pub struct Session {
     pub(super) attendance: Attendance,
     checked: AtomicBool,
     connected: AtomicBool,
+    began: Instant,
+    /// From a publisher.
+    pub(super) received: ReceivedCounters,
     allowance: Mutex<TokenBucket>,
     span: tracing::Span,
     _share: Arc<Share>,
@@ -240,6 +244,8 @@ impl Session {
             attendance: Attendance::default(),
             checked: AtomicBool::new(false),
             connected: AtomicBool::new(false),
+            began: awake::now(),
+            received: ReceivedCounters::default(),
             allowance: Mutex::new(TokenBucket::new(RATE, BURST, awake::now())),
             span,
             _share: Arc::clone(&applicant.share),
@@ -334,6 +340,11 @@ impl Session {
     /// Whether its first connectivity check has come.
     pub(super) fn is_checked(&self) -> bool {
         self.checked.load(Ordering::Relaxed)
+    }
+
+    /// How long ago it was requested.
+    pub(super) fn age(&self) -> Duration {
+        awake::since(self.began)
     }
 
     /// Notes that its connection is up.

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 
 use super::health::{Health, Snapshot};
 use crate::{
+    histogram::TimeHistogram,
     media::{Codec, Kind},
     peer::{End, sdp::Role},
     pipeline::job::JobFigures,
@@ -214,6 +215,8 @@ pub struct TrackStatus {
 pub struct BroadcastCounters {
     publishers: AtomicU64,
     viewers: AtomicU64,
+    publisher_connects: TimeHistogram,
+    viewer_connects: TimeHistogram,
     /// Keyframe requests sent to publishers.
     pub(super) keyframe_requests: AtomicU64,
     /// Restarts of source pipelines that had failed or ended.
@@ -243,6 +246,19 @@ impl BroadcastCounters {
             Role::Viewer => &self.viewers,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that came up so long after its request.
+    pub(super) fn connected(&self, role: Role, time: Duration) {
+        self.connect_times(role).note(time);
+    }
+
+    /// Times from requests to connections.
+    pub fn connect_times(&self, role: Role) -> &TimeHistogram {
+        match role {
+            Role::Publisher => &self.publisher_connects,
+            Role::Viewer => &self.viewer_connects,
+        }
     }
 
     pub(super) fn ended(&self, why: End) {
@@ -353,7 +369,7 @@ mod tests {
             name: Name::new("demo").unwrap(),
             state: State::Live,
             viewers: 3,
-            started: Some(UNIX_EPOCH + std::time::Duration::from_hours(490_896)),
+            started: Some(UNIX_EPOCH + Duration::from_hours(490_896)),
             source: SourceKind::Pipeline,
             tracks: vec![TrackStatus {
                 kind: Kind::Video,

@@ -78,6 +78,7 @@ impl ViewerTask {
                     events,
                     keyframe_wanted: self.keyframe_wanted,
                     reports: self.reports,
+                    counters: self.counters,
                 };
                 return Outcome::Ended(connection.serve(answer, reply).await);
             }
@@ -116,6 +117,7 @@ struct ViewerConnection {
     /// Asks for a keyframe of what the viewer gets.
     keyframe_wanted: Arc<Notify>,
     reports: mpsc::Sender<MediaEvent>,
+    counters: SharedCounters,
 }
 
 impl ViewerConnection {
@@ -188,6 +190,7 @@ impl ViewerConnection {
     async fn connected(&self) {
         tracing::debug!("viewer connected");
         self.session.connected();
+        self.counters.connected(Role::Viewer, self.session.age());
         let session = self.session.number;
         // Err: the actor is gone, and stops this task.
         let _ = self.reports.send(MediaEvent::Connected { session }).await;

@@ -3,6 +3,7 @@
 mod check;
 mod manual;
 mod serve;
+mod template;
 mod tryout;
 
 use std::{
@@ -43,6 +44,9 @@ pub fn run() -> ExitCode {
         Some(("bench", matches)) => bench::Options::from_arg_matches(matches)
             .map_err(anyhow::Error::from)
             .and_then(|options| bench::run(&options)),
+        Some(("config", matches)) => template::run(matches, &mut io::stdout().lock())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(anyhow::Error::from),
         Some(("completions", matches)) => Completions::from_arg_matches(matches)
             .map_err(anyhow::Error::from)
             .and_then(|options| Ok(manual::completions(&options, command(), &mut io::stdout())?))
@@ -83,6 +87,7 @@ fn command() -> Command {
         .subcommand(Check::augment_args(Command::new("check").about(
             "Tell what is wrong with pipeline files and configuration, without starting anything",
         )))
+        .subcommand(template::command())
         .subcommand(Try::augment_args(Command::new("try").about(
             "Run one pipeline file alone and show what goes in and comes out each second",
         )))

@@ -20,6 +20,7 @@ use tracing_subscriber::{
 use crate::{
     config::{self, Config, Opt, RawConfig},
     resources, server,
+    systemd::PassedSockets,
 };
 
 /// How long the process waits for what did not stop within the drain time.
@@ -47,7 +48,7 @@ pub(super) fn command() -> Command {
         .args(config::all().map(flag))
 }
 
-fn flag(option: &'static Opt) -> Arg {
+pub(super) fn flag(option: &'static Opt) -> Arg {
     let default = if option.default.is_empty() {
         String::new()
     } else {
@@ -78,8 +79,9 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         .with(log_filter(&config.main.log.0)?)
         .init();
     resources::prepare();
+    let passed = PassedSockets::take(config.main.listen);
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-    let done = runtime.block_on(until_signal(config));
+    let done = runtime.block_on(until_signal(config, passed));
     // Work on the blocking pool that has outlived the drain time must not keep the process.
     runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
     done
@@ -93,7 +95,7 @@ fn log_filter(wanted: &str) -> anyhow::Result<Targets> {
     format!("{wanted}{quiet}").parse().context("log filter")
 }
 
-async fn until_signal(config: Config) -> anyhow::Result<()> {
+async fn until_signal(config: Config, passed: PassedSockets) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
     // Before anything is started: a hangup must never end the server.
@@ -101,7 +103,7 @@ async fn until_signal(config: Config) -> anyhow::Result<()> {
     // A limit on the size of files makes writing fail, which ends one output. The signal's default
     // would end the server.
     let _exceeded = signal(SignalKind::from_raw(SIGXFSZ)).context("no signal handler")?;
-    let server = server::start(config).await?;
+    let server = server::start(config, passed).await?;
     let reload = reload_at(hangup, server.reload.clone());
     let signal = async || {
         tokio::select! {

@@ -8,6 +8,9 @@ use std::{
 
 use crate::awake;
 
+/// How often a connection is looked at by who waits for its first request.
+const FIRST_REQUEST_TICK: Duration = Duration::from_millis(10);
+
 /// The requests of one connection.
 #[derive(Clone)]
 pub(super) struct ConnectionUse(Arc<Mutex<Requests>>);
@@ -74,6 +77,13 @@ impl ConnectionUse {
         }
     }
 
+    /// Resolves once the connection has brought a request.
+    pub(super) async fn used(&self) {
+        while self.requests().is_unused() {
+            awake::sleep(FIRST_REQUEST_TICK).await;
+        }
+    }
+
     /// Resolves once the connection has been useless for too long.
     pub(super) async fn expired(&self, patience: Patience) {
         loop {
@@ -113,6 +123,10 @@ impl Requests {
             }
             Stage::Streaming => self.streams -= 1,
         }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.handling == 0 && self.streams == 0 && self.next_reply == 0
     }
 
     /// When the connection is useless unless something happens. A reply that waits for the client

@@ -48,6 +48,8 @@ const RESERVE_PATIENCE: Duration = Duration::from_secs(2);
 /// timeout.
 const H1_CLOSE_TIMEOUT: Duration = Duration::from_mins(10);
 const H2_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a client that has connected just before the server stops has for its first request.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Requests at once on one connection with HTTP/2; RFC 9113 §6.5.2 recommends no fewer.
 const H2_STREAMS: u32 = 100;
@@ -166,8 +168,12 @@ impl HttpVersion {
 async fn serve(stream: TcpStream, peer: ClientAddress, place: Place, app: Arc<App>) {
     let patience = patience(place.lane, &app);
     let opening = awake::timeout(patience.idle, open(stream, peer, place, &app));
-    match app.shutdown.stopping.run_until_cancelled(opening).await {
-        Some(Ok(Ok(opened))) => {
+    let opened = tokio::select! {
+        opened = opening => opened,
+        () = too_late(&app) => return,
+    };
+    match opened {
+        Ok(Ok(opened)) => {
             let Opened {
                 stream,
                 version,
@@ -176,10 +182,15 @@ async fn serve(stream: TcpStream, peer: ClientAddress, place: Place, app: Arc<Ap
             } = opened;
             speak(stream, version, caller, place.lane, &app).await;
         }
-        Some(Ok(Err(error))) => tracing::debug!(client = %peer, %error, "connection not opened"),
-        Some(Err(_)) => tracing::debug!(client = %peer, "connection not opened in time"),
-        None => {}
+        Ok(Err(error)) => tracing::debug!(client = %peer, %error, "connection not opened"),
+        Err(_) => tracing::debug!(client = %peer, "connection not opened in time"),
     }
+}
+
+/// Resolves when the server stops, and no longer waits for a first request.
+async fn too_late(app: &App) {
+    app.shutdown.stopping.cancelled().await;
+    sleep(LAST_REQUEST_TIMEOUT).await;
 }
 
 fn patience(lane: Lane, app: &App) -> Patience {
@@ -291,6 +302,13 @@ fn h2(app: &App, lane: Lane) -> http2::Builder<TokioExecutor> {
     builder
 }
 
+/// Resolves when the server stops, and the connection has brought a request or had time to.
+async fn last_request(activity: &ConnectionUse, app: &App) {
+    app.shutdown.stopping.cancelled().await;
+    // Err: none has come.
+    let _ = awake::timeout(LAST_REQUEST_TIMEOUT, activity.used()).await;
+}
+
 /// Runs a connection until it ends, has become useless, or the server stops.
 async fn converse<C>(
     connection: C,
@@ -311,7 +329,7 @@ async fn converse<C>(
             };
             ended
         }
-        () = app.shutdown.stopping.cancelled() => {
+        () = last_request(activity, app) => {
             connection.as_mut().graceful_shutdown();
             // The server limits how long this may take.
             connection.await

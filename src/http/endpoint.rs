@@ -19,10 +19,28 @@ use super::{
     wire,
 };
 use crate::{
+    awake,
     broadcast::{self, Applicant, Created, Introduction},
+    histogram::TimeHistogram,
     peer::sdp::{Offer, Role},
     plan::Name,
 };
+
+/// How long clients have waited for their answers.
+#[derive(Default)]
+pub(super) struct AnswerTimes {
+    publishers: TimeHistogram,
+    viewers: TimeHistogram,
+}
+
+impl AnswerTimes {
+    pub(super) fn of(&self, role: Role) -> &TimeHistogram {
+        match role {
+            Role::Publisher => &self.publishers,
+            Role::Viewer => &self.viewers,
+        }
+    }
+}
 
 pub(super) async fn answer(
     app: &App,
@@ -88,6 +106,8 @@ async fn create(
     };
     match created {
         Ok(created) => {
+            let waited = awake::since(request.arrived);
+            app.answer_times.of(role).note(waited);
             let session = &created.session;
             session.introduce(Introduction {
                 client: request.client.to_string(),

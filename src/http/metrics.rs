@@ -1,28 +1,43 @@
 //! The counters in Prometheus' text format.
 
-use std::fmt::{self, Write as _};
+mod broadcasts;
+mod process;
+mod text;
+
+use std::time::Duration;
 
 use ::http::StatusCode;
 use warp::reply::Response;
 
+use self::text::Exposition;
 use super::{App, api, reply::with_body};
 use crate::{
     broadcast::{Broadcasts, State},
     peer::sdp::Role,
 };
 
+const ROLES: [(Role, &str); 2] = [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")];
+
 pub(super) fn answer(app: &App) -> Response {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = gauges(app, &mut text)
-        .and_then(|()| counters(app, &mut text))
-        .and_then(|()| sessions(app, &mut text))
-        .and_then(|()| pipelines(&mut text));
+    let mut text = Exposition::default();
+    gauges(app, &mut text);
+    counters(app, &mut text);
+    sessions(app, &mut text);
+    pipelines(&mut text);
+    times(app, &mut text);
+    let status = app.broadcasts.status();
+    broadcasts::write(&mut text, &status, &app.broadcasts.publishers());
+    if let Some(expiry) = app.options.tls.as_ref().and_then(super::Tls::expiry) {
+        let help = "When the certificate expires, since 1970.";
+        let name = "aerial_certificate_expiry_timestamp_seconds";
+        text.single(name, "gauge", help, expiry);
+    }
+    process::write(&mut text);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    with_body(StatusCode::OK, kind, text)
+    with_body(StatusCode::OK, kind, text.into_text())
 }
 
-fn gauges(app: &App, text: &mut String) -> fmt::Result {
+fn gauges(app: &App, text: &mut Exposition) {
     let status = app.broadcasts.status();
     let live = status.iter().filter(|one| one.state == State::Live).count();
     let publishers = api::publishers(&status);
@@ -70,14 +85,12 @@ fn gauges(app: &App, text: &mut String) -> fmt::Result {
             buffers.receive,
         ),
     ] {
-        head(text, name, "gauge", help)?;
-        writeln!(text, "aerial_{name} {value}")?;
+        text.single(&format!("aerial_{name}"), "gauge", help, value);
     }
-    Ok(())
 }
 
 #[rustfmt::skip] // a table: one row per line
-fn counters(app: &App, text: &mut String) -> fmt::Result {
+fn counters(app: &App, text: &mut Exposition) {
     let own = app.broadcasts.counters();
     let fanout = app.fanout.statistics();
     for (name, help, value) in [
@@ -95,99 +108,103 @@ fn counters(app: &App, text: &mut String) -> fmt::Result {
         ("datagrams_refused_total", "Datagrams past a session's budget.", fanout.datagrams_refused),
         ("worker_panics_total", "Faults that ended the viewers of one worker.", fanout.worker_panics),
     ] {
-        head(text, name, "counter", help)?;
-        writeln!(text, "aerial_{name} {value}")?;
+        text.single(&format!("aerial_{name}"), "counter", help, value);
     }
-    Ok(())
 }
 
-fn sessions(app: &App, text: &mut String) -> fmt::Result {
+fn sessions(app: &App, text: &mut Exposition) {
     let counters = app.broadcasts.counters();
-    let name = "pipeline_starts_total";
-    head(
+    let roles = |count: &dyn Fn(Role) -> u64| ROLES.map(|(role, label)| (label, count(role)));
+    labelled(
         text,
-        name,
-        "counter",
+        "aerial_pipeline_starts_total",
         "Pipelines that have started, by kind.",
-    )?;
-    for (kind, value) in counters.pipeline_starts() {
-        writeln!(text, "aerial_{name}{{kind=\"{kind}\"}} {value}")?;
-    }
-    let name = "http_refused_total";
-    let help = "HTTP connections and event streams refused, by the limit.";
-    head(text, name, "counter", help)?;
-    for (limit, value) in app.admission.refused() {
-        writeln!(text, "aerial_{name}{{limit=\"{limit}\"}} {value}")?;
-    }
-    let name = "sessions_refused_total";
-    let help = "Sessions refused because their client or token had too many.";
-    head(text, name, "counter", help)?;
-    for (role, label) in [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")] {
-        let value = app.sessions.refused(role);
-        writeln!(text, "aerial_{name}{{role=\"{label}\"}} {value}")?;
-    }
-    let name = "sessions_started_total";
-    head(text, name, "counter", "Sessions that were answered.")?;
-    for (role, label) in [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")] {
-        let value = counters.sessions(role);
-        writeln!(text, "aerial_{name}{{role=\"{label}\"}} {value}")?;
-    }
-    let name = "sessions_ended_total";
-    head(text, name, "counter", "Sessions that ended, by reason.")?;
-    for (reason, value) in counters.ends() {
-        writeln!(text, "aerial_{name}{{reason=\"{reason}\"}} {value}")?;
-    }
-    let name = "publishers_refused_total";
-    head(
+        "kind",
+        counters.pipeline_starts(),
+    );
+    labelled(
         text,
-        name,
-        "counter",
+        "aerial_http_refused_total",
+        "HTTP connections and event streams refused, by the limit.",
+        "limit",
+        app.admission.refused(),
+    );
+    labelled(
+        text,
+        "aerial_sessions_refused_total",
+        "Sessions refused because their client or token had too many.",
+        "role",
+        roles(&|role| app.sessions.refused(role)),
+    );
+    labelled(
+        text,
+        "aerial_sessions_started_total",
+        "Sessions that were answered.",
+        "role",
+        roles(&|role| counters.sessions(role)),
+    );
+    labelled(
+        text,
+        "aerial_sessions_ended_total",
+        "Sessions that ended, by reason.",
+        "reason",
+        counters.ends(),
+    );
+    labelled(
+        text,
+        "aerial_publishers_refused_total",
         "Requests to publish that were refused, by reason.",
-    )?;
-    for (reason, value) in app.refusals.counts() {
-        writeln!(text, "aerial_{name}{{reason=\"{reason}\"}} {value}")?;
+        "reason",
+        app.refusals.counts(),
+    );
+}
+
+/// A family of counters with one label.
+fn labelled(
+    text: &mut Exposition,
+    name: &str,
+    help: &str,
+    label: &str,
+    counts: impl IntoIterator<Item = (&'static str, u64)>,
+) {
+    text.family(name, "counter", help);
+    for (value, count) in counts {
+        text.value(name, &[(label, value)], count);
     }
-    Ok(())
+}
+
+fn times(app: &App, text: &mut Exposition) {
+    let name = "aerial_answer_seconds";
+    text.family(
+        name,
+        "histogram",
+        "Time from a session's request to its answer.",
+    );
+    for (role, label) in ROLES {
+        text.histogram(name, ("role", label), &app.answer_times.of(role).read());
+    }
+    let name = "aerial_connect_seconds";
+    let help = "Time from a session's request until its connection is up.";
+    text.family(name, "histogram", help);
+    let counters = app.broadcasts.counters();
+    for (role, label) in ROLES {
+        text.histogram(name, ("role", label), &counters.connect_times(role).read());
+    }
 }
 
 /// What the processes of pipelines use, as the kernel says.
-fn pipelines(text: &mut String) -> fmt::Result {
-    let mut usage = Broadcasts::pipeline_usage();
-    for one in &mut usage {
-        one.name = one.name.replace(['"', '\\', '\n'], "");
-    }
-    let name = "pipeline_cpu_seconds_total";
-    head(
-        text,
-        name,
-        "counter",
-        "CPU time of each pipeline's process.",
-    )?;
+fn pipelines(text: &mut Exposition) {
+    let usage = Broadcasts::pipeline_usage();
+    let name = "aerial_pipeline_cpu_seconds_total";
+    text.family(name, "counter", "CPU time of each pipeline's process.");
     for one in &usage {
-        let (pipeline, milliseconds) = (&one.name, one.figures.cpu_ms);
-        let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
-        writeln!(
-            text,
-            "aerial_{name}{{pipeline=\"{pipeline}\"}} {seconds}.{rest:03}"
-        )?;
+        let time = Duration::from_millis(one.figures.cpu_ms);
+        text.value(name, &[("pipeline", &one.name)], time.as_secs_f64());
     }
-    let name = "pipeline_memory_bytes";
-    head(
-        text,
-        name,
-        "gauge",
-        "Memory of each pipeline's process (PSS).",
-    )?;
+    let name = "aerial_pipeline_memory_bytes";
+    let help = "Memory of each pipeline's process (PSS).";
+    text.family(name, "gauge", help);
     for one in &usage {
-        let (pipeline, bytes) = (&one.name, one.figures.memory_bytes);
-        writeln!(text, "aerial_{name}{{pipeline=\"{pipeline}\"}} {bytes}")?;
+        text.value(name, &[("pipeline", &one.name)], one.figures.memory_bytes);
     }
-    Ok(())
-}
-
-fn head(text: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
-    writeln!(
-        text,
-        "# HELP aerial_{name} {help}\n# TYPE aerial_{name} {kind}"
-    )
 }

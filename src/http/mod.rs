@@ -11,6 +11,7 @@ mod api;
 mod attendees;
 mod auth;
 mod authority;
+mod certificate;
 mod clients;
 mod connections;
 mod cors;
@@ -150,6 +151,7 @@ struct App {
     drawings: Semaphore,
     events: events::BroadcastUpdates,
     shutdown: Shutdown,
+    answer_times: endpoint::AnswerTimes,
 }
 
 /// The ports of HTTP.
@@ -196,6 +198,7 @@ pub async fn serve(
         broadcasts,
         fanout,
         shutdown: shutdown.clone(),
+        answer_times: endpoint::AnswerTimes::default(),
     });
     if let Some(tls) = app.options.tls.clone() {
         tasks.spawn(tls.keep());

@@ -5,7 +5,10 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -55,6 +58,8 @@ struct Shared {
     certificate: PathBuf,
     key: PathBuf,
     config: RwLock<Arc<ServerConfig>>,
+    /// See [`Tls::expiry`]; 0 if unknown.
+    expiry: AtomicI64,
     wanted: Arc<Notify>,
 }
 
@@ -67,13 +72,20 @@ impl Tls {
     /// # Errors
     /// A file that cannot be read or used.
     pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
-        let config = read(&certificate, &key)?;
+        let Loaded { config, expiry } = read(&certificate, &key)?;
         Ok(Self(Arc::new(Shared {
+            expiry: AtomicI64::new(expiry.unwrap_or_default()),
             certificate,
             key,
             config: RwLock::new(Arc::new(config)),
             wanted: Arc::default(),
         })))
+    }
+
+    /// When the certificate expires, in seconds since 1970.
+    pub(super) fn expiry(&self) -> Option<i64> {
+        let expiry = self.0.expiry.load(Ordering::Relaxed);
+        (expiry != 0).then_some(expiry)
     }
 
     /// Notify it to reload the files.
@@ -99,7 +111,9 @@ impl Tls {
             seen = now;
             let (certificate, key) = (certificate.clone(), key.clone());
             match spawn_blocking(move || read(&certificate, &key)).await {
-                Ok(Ok(config)) => {
+                Ok(Ok(Loaded { config, expiry })) => {
+                    let expiry = expiry.unwrap_or_default();
+                    self.0.expiry.store(expiry, Ordering::Relaxed);
                     // Never half-changed.
                     let mut current = self
                         .0
@@ -149,8 +163,15 @@ fn stamp(certificate: &Path, key: &Path) -> Stamp {
     })
 }
 
+/// What the files are for.
+struct Loaded {
+    config: ServerConfig,
+    /// See [`Tls::expiry`].
+    expiry: Option<i64>,
+}
+
 /// TLS 1.2 and 1.3 with this certificate.
-fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
     let refused = |path: &Path, problem: String| TlsError {
         path: path.to_owned(),
         problem,
@@ -161,6 +182,9 @@ fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
     if chain.is_empty() {
         return Err(refused(certificate, "no PEM certificate in it".to_owned()));
     }
+    let expiry = chain
+        .first()
+        .and_then(|own| super::certificate::expiry(own));
     let secret =
         PrivateKeyDer::from_pem_file(key).map_err(|error| refused(key, describe(&error)))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -182,7 +206,7 @@ fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
             error => refused(certificate, format!("cannot be used: {error}")),
         })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(Loaded { config, expiry })
 }
 
 fn describe(error: &pem::Error) -> String {

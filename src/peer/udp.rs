@@ -12,7 +12,7 @@ pub(crate) mod stun;
 
 use std::{
     io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -106,7 +106,19 @@ impl Port {
     /// # Errors
     /// If the address cannot be bound, for example because the port is in use.
     pub fn bind(options: &Options) -> io::Result<Self> {
-        let socket = PortSocket::bind(options.listen)?;
+        Self::on(PortSocket::bind(options.listen)?, options)
+    }
+
+    /// The port of a socket that another process has bound. If the system gives it no further
+    /// sockets, all threads send through this one.
+    ///
+    /// # Errors
+    /// If the system refuses to prepare it.
+    pub fn adopt(socket: UdpSocket, options: &Options) -> io::Result<Self> {
+        Self::on(PortSocket::adopt(socket)?, options)
+    }
+
+    fn on(socket: PortSocket, options: &Options) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let advertised = if options.public_addresses.is_empty() {
             LocalAddresses::of_listener(local.ip(), options.loopback)
@@ -130,13 +142,21 @@ impl Port {
         Ok(port)
     }
 
-    /// The same port with a socket of its own to send from: what others send does not fill its
-    /// buffer.
+    /// The same port with a socket of its own to send from, if the system allows: what others send
+    /// does not fill its buffer.
     ///
     /// # Errors
     /// If the system refuses a socket.
     pub fn with_own_socket(&self) -> io::Result<Self> {
-        let socket = Arc::new(self.socket.another()?);
+        let socket = match self.socket.another() {
+            Ok(socket) => Arc::new(socket),
+            // The kernel lets only one user's sockets share a port (socket(7), SO_REUSEPORT).
+            Err(error) if self.socket.is_adopted() && error.kind() == io::ErrorKind::AddrInUse => {
+                tracing::debug!("the passed UDP socket serves all threads");
+                return Ok(self.clone());
+            }
+            Err(error) => return Err(error),
+        };
         self.read(Arc::clone(&socket));
         Ok(Self {
             shared: Arc::clone(&self.shared),

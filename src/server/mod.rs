@@ -5,7 +5,12 @@ mod error;
 mod operator;
 mod options;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::TcpListener,
@@ -30,9 +35,12 @@ use crate::{
     pipeline::{self, Variables},
     plan::PipelineFile,
     resources,
+    systemd::{self, PassedSockets},
     words::Listed,
 };
 
+/// What the process may take to end after the time for stopping is over.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// How often the sessions are counted while the server waits for them to end.
 const DRAIN_TICK: Duration = Duration::from_millis(100);
 
@@ -44,25 +52,19 @@ pub struct Server {
     fanout: Fanout,
     shutdown: Shutdown,
     tasks: JoinSet<()>,
-    /// Keeps the clock of deadlines, until everything has stopped.
+    /// The clock of deadlines and the watchdog run until everything has stopped.
     _clock: JoinSet<()>,
     drain: Duration,
     drain_sessions: Duration,
 }
 
-/// Starts everything. Ports are taken before anything runs, so that a failure leaves nothing
-/// behind.
+/// Starts everything, on sockets of its own unless `passed` has them. Ports are taken before anything
+/// runs, so that a failure leaves nothing behind.
 ///
 /// # Errors
 /// A port in use, a missing GStreamer element, or another refusal of the system.
-pub async fn start(config: Config) -> Result<Server, StartError> {
-    // Both before the first request arrives, which would have to wait for them.
-    spawn_blocking(|| pipeline::init().map(|()| element::prepare()))
-        .await
-        .map_err(|error| StartError::System {
-            what: "start GStreamer",
-            source: io::Error::other(error),
-        })??;
+pub async fn start(config: Config, passed: PassedSockets) -> Result<Server, StartError> {
+    prepare_gstreamer().await?;
     let config = check_pipelines(config).await?;
     resources::compare(options::demand(&config));
     if let Some(bytes) = &config.limits.memory {
@@ -71,12 +73,14 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
     let tls = tls(&config)?;
     let mut clock = JoinSet::new();
     clock.spawn(awake::beat());
-    let loopback = config.main.listen.ip().is_loopback();
-    let (listener, port) = take_ports(&config, loopback).await?;
     let system = |what| move |source| StartError::System { what, source };
+    let is_own = passed.http.is_none();
+    let listener = http_listener(&config, passed.http).await?;
     let address = listener
         .local_addr()
         .map_err(system("read the HTTP address"))?;
+    let loopback = address.ip().is_loopback();
+    let port = media_port(&config, passed.udp, loopback)?;
     let admin = operator::listen(&config).await?;
     let candidates = port.candidates();
     port.start();
@@ -99,6 +103,11 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         None => None,
     };
     announce(&config, address);
+    if is_own {
+        systemd::keep(&listener);
+    }
+    let health = fanout.clone();
+    clock.spawn(systemd::keep_watchdog(move || health.is_healthy()));
     tasks.spawn(http::serve(
         Listeners {
             public: listener,
@@ -109,6 +118,7 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         fanout.clone(),
         shutdown.clone(),
     ));
+    systemd::ready();
     tracing::info!(candidates = %Listed(&candidates), "advertised addresses");
     Ok(Server {
         reload,
@@ -120,6 +130,16 @@ pub async fn start(config: Config) -> Result<Server, StartError> {
         drain,
         drain_sessions,
     })
+}
+
+/// Before the first request arrives, which would have to wait for it.
+async fn prepare_gstreamer() -> Result<(), StartError> {
+    let prepared = spawn_blocking(|| pipeline::init().map(|()| element::prepare()));
+    prepared.await.map_err(|error| StartError::System {
+        what: "start GStreamer",
+        source: io::Error::other(error),
+    })??;
+    Ok(())
 }
 
 impl Server {
@@ -146,6 +166,7 @@ impl Server {
     /// Refuses new sessions, and waits for the others to end, for as long as they may.
     async fn drain(&self, signal: &mut impl AsyncFnMut()) {
         self.shutdown.draining.cancel();
+        systemd::stopping(self.drain_sessions + self.drain + STOP_MARGIN);
         let ended = async {
             let mut tick = interval(DRAIN_TICK);
             while self.broadcasts.sessions() > 0 {
@@ -218,27 +239,47 @@ fn can_run(file: &PipelineFile) -> bool {
     found.is_ok()
 }
 
-/// Binds the two fixed ports.
-async fn take_ports(config: &Config, loopback: bool) -> Result<(TcpListener, Port), StartError> {
-    let refused = |protocol, address: SocketAddr, option| {
-        move |source| StartError::Listen {
-            protocol,
-            address: address.to_string(),
-            source,
-            option,
-        }
+/// The socket for HTTP that was passed, or one of the server's own.
+async fn http_listener(
+    config: &Config,
+    passed: Option<std::net::TcpListener>,
+) -> Result<TcpListener, StartError> {
+    let address = config.main.listen;
+    let listener = match passed {
+        Some(listener) => listener
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(listener)),
+        None => TcpListener::bind(address).await,
     };
-    let (http, udp) = (config.main.listen, config.main.udp);
-    let listener = TcpListener::bind(http)
-        .await
-        .map_err(refused("HTTP", http, "listen"))?;
+    listener.map_err(|source| StartError::Listen {
+        protocol: "HTTP",
+        address: address.to_string(),
+        source,
+        option: "listen",
+    })
+}
+
+/// The port for media, on the socket that was passed, if there is one.
+fn media_port(
+    config: &Config,
+    passed: Option<UdpSocket>,
+    loopback: bool,
+) -> Result<Port, StartError> {
     let options = udp::Options {
-        listen: udp,
+        listen: config.main.udp,
         public_addresses: config.webrtc.public_addresses.clone(),
         loopback,
     };
-    let port = Port::bind(&options).map_err(refused("UDP", udp, "udp"))?;
-    Ok((listener, port))
+    let port = match passed {
+        Some(socket) => Port::adopt(socket, &options),
+        None => Port::bind(&options),
+    };
+    port.map_err(|source| StartError::Listen {
+        protocol: "UDP",
+        address: options.listen.to_string(),
+        source,
+        option: "udp",
+    })
 }
 
 fn tls(config: &Config) -> Result<Option<Tls>, StartError> {

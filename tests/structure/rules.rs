@@ -7,9 +7,13 @@ const LINES: &[(&str, &[&str])] = &[
     ("media", &[]),
     // The system's limits for this process.
     ("resources", &[]),
+    // The service manager: sockets that it passes, and what it is told.
+    ("systemd", &[]),
     // Addresses of clients.
     ("client", &[]),
     ("quota", &["client"]),
+    // How long something took, how often.
+    ("histogram", &[]),
     // The clock of deadlines.
     ("awake", &[]),
     // How many lines of the log strangers can cause.
@@ -99,6 +103,7 @@ const LINES: &[(&str, &[&str])] = &[
         &[
             "awake",
             "fanout",
+            "histogram",
             "ingest",
             "media",
             "peer",
@@ -125,6 +130,7 @@ const LINES: &[(&str, &[&str])] = &[
             "broadcast",
             "client",
             "fanout",
+            "histogram",
             "media",
             "notices",
             "peer::sdp",
@@ -145,6 +151,7 @@ const LINES: &[(&str, &[&str])] = &[
             "pipeline",
             "resources",
             "server",
+            "systemd",
             "worker",
         ],
     ),
@@ -179,6 +186,7 @@ const ALL: &[&str] = &[
     "config",
     "fanout",
     "fanout::webrtcbin",
+    "histogram",
     "http",
     "ingest",
     "media",
@@ -192,6 +200,7 @@ const ALL: &[&str] = &[
     "quota",
     "resources",
     "stream",
+    "systemd",
     "testing",
     "words",
     "worker",

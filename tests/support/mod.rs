@@ -368,7 +368,11 @@ fn head(method: &str, path: &str, headers: &[(&str, &str)], length: usize) -> St
 
 /// Sends these bytes and reads the reply.
 pub fn exchange(address: SocketAddr, parts: &[&[u8]]) -> Reply {
-    let mut stream = TcpStream::connect(address).unwrap();
+    exchange_on(TcpStream::connect(address).unwrap(), parts)
+}
+
+/// Sends these bytes on a new connection and reads the reply.
+pub fn exchange_on(mut stream: TcpStream, parts: &[&[u8]]) -> Reply {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     for part in parts {
         // A server may answer and close before it has read everything.

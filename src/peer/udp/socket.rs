@@ -64,6 +64,8 @@ pub(super) struct PortSocket {
     ipv6: bool,
     /// Bound to every address of the machine: a datagram's own address matters.
     unspecified: bool,
+    /// Another process has bound it.
+    adopted: bool,
 }
 
 impl PortSocket {
@@ -73,7 +75,17 @@ impl PortSocket {
         let socket = UdpSocket::bind(address)?;
         // Only now: before, it would let a second server share the port by mistake.
         SockRef::from(&socket).set_reuse_port(true)?;
-        Self::new(socket)
+        Self::new(socket, false)
+    }
+
+    /// A socket that another process has bound. Others can join it if that process has the same user.
+    pub(super) fn adopt(socket: UdpSocket) -> io::Result<Self> {
+        SockRef::from(&socket).set_reuse_port(true)?;
+        Self::new(socket, true)
+    }
+
+    pub(super) fn is_adopted(&self) -> bool {
+        self.adopted
     }
 
     /// One more socket with the same address.
@@ -89,10 +101,10 @@ impl PortSocket {
             socket.set_only_v6(SockRef::from(&self.socket).only_v6()?)?;
         }
         socket.bind(&address.into())?;
-        Self::new(socket.into())
+        Self::new(socket.into(), false)
     }
 
-    fn new(socket: UdpSocket) -> io::Result<Self> {
+    fn new(socket: UdpSocket, adopted: bool) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // The kernel takes what its limit allows. A small buffer only costs burst tolerance.
         for result in [
@@ -109,6 +121,7 @@ impl PortSocket {
             state: RwLock::new(state),
             ipv6: address.is_ipv6(),
             unspecified: address.ip().is_unspecified(),
+            adopted,
         })
     }
 

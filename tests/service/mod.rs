@@ -1,0 +1,5 @@
+//! Aerial as a service of systemd.
+
+mod manager;
+mod monitoring;
+mod unit;
