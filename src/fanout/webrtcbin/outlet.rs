@@ -180,7 +180,8 @@ impl ViewerOutlet {
         let result = pad.push_list(packets.list.clone());
         state.pushing.store(0, Relaxed);
         state.again.earn(kind, packets.bytes(), packets.len());
-        let took = Duration::from_millis(self.clock() - begin);
+        // The clock may step back a little, when a pause of the process is discovered.
+        let took = Duration::from_millis(self.clock().saturating_sub(begin));
         match result {
             Ok(_) if took > PUSH_MAX => Pushed::Late,
             Ok(_) => Pushed::Sent,
