@@ -81,7 +81,7 @@ pub fn session(data: &[u8]) -> std::io::Result<()> {
 ///
 /// # Panics
 ///
-/// If the session ends, or packets come out in the wrong order.
+/// If the session ends, or frames come out that are too large.
 pub fn publisher(data: &[u8]) -> std::io::Result<()> {
     ingest::direct::fuzz::publisher(data).map(|_| ())
 }
@@ -107,6 +107,16 @@ pub fn rtp(data: &[u8]) -> Result<(), pipeline::Error> {
     pipeline::init()?;
     pipeline::fuzz::packets(data);
     Ok(())
+}
+
+/// RTP packets of a publisher on the direct engine, in order, and with losses: frames are made of
+/// them that viewers can take.
+///
+/// # Panics
+///
+/// If a frame is too large, or one of its payloads.
+pub fn assembler(data: &[u8]) {
+    ingest::fuzz::packets(data);
 }
 
 /// Frames, drops, joins and keyframe requests in any order: a viewer's timestamps never go back.
@@ -273,13 +283,13 @@ mod tests {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
             std::fs::read(path.join(name)).unwrap()
         };
-        let packets = |data: &[u8]| ingest::direct::fuzz::publisher(data).unwrap();
-        // One comes too late, and one twice.
-        assert_eq!(packets(&seed("publisher/streams")), 4);
-        assert_eq!(packets(&seed("publisher/mid")), 2);
-        assert_eq!(packets(&seed("publisher/forged")), 0);
+        let frames = |data: &[u8]| ingest::direct::fuzz::publisher(data).unwrap();
+        // Of their packets, one comes too late, and one twice.
+        assert_eq!(frames(&seed("publisher/streams")), 4);
+        assert_eq!(frames(&seed("publisher/mid")), 2);
+        assert_eq!(frames(&seed("publisher/forged")), 0);
         // Forged packets that name the section of a stream do not take its place.
-        assert_eq!(packets(&seed("publisher/stolen")), 3);
+        assert_eq!(frames(&seed("publisher/stolen")), 3);
         let asked = |data: &[u8]| fanout::fuzz::connected::viewer(data).unwrap();
         let nothing = asked(&seed("viewer/forged"));
         assert!(asked(&seed("viewer/nack-pli")) > nothing + 3);
@@ -296,6 +306,11 @@ mod tests {
     fn viewers() {
         let seeds = files("fuzz/corpus/viewer");
         run_some(|data| viewer(data).unwrap(), &seeds, INPUTS / 100);
+    }
+
+    #[test]
+    fn assemblers() {
+        run_some(assembler, &files("fuzz/corpus/assembler"), INPUTS / 5);
     }
 
     #[test]

@@ -25,7 +25,7 @@
 //!
 //! | | `webrtcbin` (GStreamer) | `direct` (str0m and our own RTP) |
 //! |---|---|---|
-//! | publishers | the default: `ingest::webrtcbin` on `peer::element` | selectable, always for simulcast: `ingest::direct` on `peer::session` |
+//! | publishers | the default: `ingest::webrtcbin` on `peer::element` | selectable, always for simulcast: `ingest::direct` on `peer::session`; frames without GStreamer |
 //! | viewers | selectable: `fanout::webrtcbin` on `peer::element` | the default: `fanout::direct` on `peer::session` |
 //!
 //! # Rooms
@@ -62,8 +62,7 @@
 //! Dependencies point one way. The main ones are `http -> {access, broadcast, plan}`, `broadcast ->
 //! {ingest, fanout, pipeline, plan, worker}`, `{ingest, fanout} -> {peer, pipeline}` and `config ->
 //! {access, plan}`; any room may use the leaves. There are no circles between rooms, and each has
-//! its own errors. Only `pipeline`, `ingest::depacketizer` and the code of the engine `webrtcbin`
-//! name GStreamer. `tests/structure` has the whole list and checks it.
+//! its own errors. Only `pipeline` and the code of the engine `webrtcbin` name GStreamer. `tests/structure` has the whole list and checks it.
 //!
 //! # Words
 //!
@@ -137,7 +136,7 @@ mod worker;
 pub mod for_tests {
     pub use crate::{
         config::{Opt, all as options, broadcast_keys},
-        media::rtp::RtpHeader,
+        media::{rtp::RtpHeader, vp8::Vp8Descriptor, vp9::Vp9Descriptor},
         peer::srtp::{MasterKey, PacketId, Profile, Sender},
         pipeline::init,
         testing::packets,

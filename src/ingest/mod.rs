@@ -3,21 +3,21 @@
 //! ```text
 //!  webrtcbin: webrtcbin (ICE, DTLS, SRTP, jitter buffer, NACK, RTX) -- RTP, a pad per track ---+
 //!                                                                                              |
-//!  direct: peer::session (ICE, DTLS, SRTP, NACK, RTX) --> reorder --> timeline --> depacketizer|
-//!                                                                                       |      |
-//!                                                                                       v      v
-//!                                              depayload -> parse -> packetize -> frames, encoded stream
+//!                                                                                              v
+//!                                                       depayload -> parse -> packetize --> frames
+//!                                                                                              ^
+//!  direct: peer::session (ICE, DTLS, SRTP, NACK, RTX) --> reorder --> timeline --> assembler --+
 //! ```
 //!
 //! - [`Publisher`]: a publisher's connection, whichever engine carries it.
 //! - `webrtcbin`: the GStreamer engine, the default for publishers.
 //! - `direct`: the str0m engine; it carries every publisher that offers simulcast.
 //! - `reorder`, `timeline`: packets in order, and when they are due (pure).
-//! - `depacketizer`: a pipeline that takes RTP packets.
+//! - `assembler`: packets in order become frames (pure).
 //!
 //! What this layer does not do: HTTP, broadcast rules, deciding whether media is still coming.
 
-mod depacketizer;
+mod assembler;
 pub(crate) mod direct;
 mod error;
 mod moment;
@@ -32,6 +32,8 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use self::assembler::fuzz;
 pub use self::error::Error;
 use self::{direct::DirectPublisher, webrtcbin::WebrtcbinPublisher};
 use crate::{
@@ -123,8 +125,8 @@ impl Publisher {
         // webrtcbin 1.22 does not answer simulcast.
         let simulcast = !offer.layers().is_empty();
         if simulcast || options.engine == Engine::Direct {
-            let accepting = DirectPublisher::accept(offer, options, port, &sinks, reports);
-            let (publisher, answer) = accepting.await?;
+            let accepted = DirectPublisher::accept(offer, options, port, &sinks, reports);
+            let (publisher, answer) = accepted?;
             return Ok((Self::Direct(Box::new(publisher)), answer));
         }
         let (tracks, events) = (sinks.tracks, reports.events);

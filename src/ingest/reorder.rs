@@ -44,9 +44,8 @@ impl<T> Reorder<T> {
         self.waiting.entry(sequence).or_insert((now, packet));
     }
 
-    /// The next packet in order, once it has arrived or the wait for it is over. `true` beside it
-    /// means that packets before it are missing.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<(T, bool)> {
+    /// The next packet in order, once it has arrived or the wait for it is over.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<T> {
         let next = self.next?;
         let (&sequence, (came, _)) = self.waiting.first_key_value()?;
         let waited = now.saturating_duration_since(*came) >= self.latency;
@@ -56,7 +55,7 @@ impl<T> Reorder<T> {
         let (_, packet) = self.waiting.remove(&sequence)?;
         self.next = Some(sequence + 1);
         self.lost += sequence - next;
-        Some((packet, sequence > next))
+        Some(packet)
     }
 
     /// When the wait for the oldest gap is over.
@@ -73,7 +72,7 @@ mod tests {
 
     const LATENCY: Duration = Duration::from_millis(200);
 
-    fn pop_all(reorder: &mut Reorder<u64>, now: Instant) -> Vec<(u64, bool)> {
+    fn pop_all(reorder: &mut Reorder<u64>, now: Instant) -> Vec<u64> {
         std::iter::from_fn(|| reorder.pop(now)).collect()
     }
 
@@ -82,7 +81,7 @@ mod tests {
         let (mut reorder, now) = (Reorder::new(LATENCY), Instant::now());
         for sequence in 7..10 {
             reorder.push(now, sequence, sequence);
-            assert_eq!(pop_all(&mut reorder, now), [(sequence, false)]);
+            assert_eq!(pop_all(&mut reorder, now), [sequence]);
         }
     }
 
@@ -92,29 +91,26 @@ mod tests {
         for sequence in [1, 3, 4] {
             reorder.push(now, sequence, sequence);
         }
-        assert_eq!(pop_all(&mut reorder, now), [(1, false)]);
+        assert_eq!(pop_all(&mut reorder, now), [1]);
         reorder.push(now, 2, 2);
-        assert_eq!(
-            pop_all(&mut reorder, now),
-            [(2, false), (3, false), (4, false)]
-        );
+        assert_eq!(pop_all(&mut reorder, now), [2, 3, 4]);
         reorder.push(now, 6, 6);
-        assert_eq!(pop_all(&mut reorder, now), []);
+        assert!(pop_all(&mut reorder, now).is_empty());
         assert_eq!(reorder.deadline(), Some(now + LATENCY));
         let later = now + LATENCY;
-        assert_eq!(pop_all(&mut reorder, later), [(6, true)]);
+        assert_eq!(pop_all(&mut reorder, later), [6]);
         assert_eq!(reorder.lost, 1);
         reorder.push(later, 5, 5);
-        assert_eq!(pop_all(&mut reorder, later), [], "too late");
+        assert!(pop_all(&mut reorder, later).is_empty(), "too late");
     }
 
     #[test]
     fn a_long_jump_is_a_new_start() {
         let (mut reorder, now) = (Reorder::new(LATENCY), Instant::now());
         reorder.push(now, 100_000, 1);
-        assert_eq!(pop_all(&mut reorder, now), [(1, false)]);
+        assert_eq!(pop_all(&mut reorder, now), [1]);
         reorder.push(now, 50, 2);
-        assert_eq!(pop_all(&mut reorder, now), [(2, false)]);
+        assert_eq!(pop_all(&mut reorder, now), [2]);
         assert_eq!(reorder.lost, 0);
     }
 

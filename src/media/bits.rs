@@ -76,11 +76,6 @@ impl<'a> Bits<'a> {
             (code + 1) / 2
         })
     }
-
-    /// The bytes that have not been read, from the current one on.
-    pub(super) const fn rest(&self) -> &'a [u8] {
-        self.bytes
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,10 @@ use bytes::Bytes;
 
 use super::Codec;
 
+/// Largest frame carried, in bytes of RTP payload: more than a 4K keyframe at the highest rates in
+/// use. Larger ones are dropped.
+pub const FRAME_BYTES_MAX: usize = 8 << 20;
+
 /// One encoded access unit, already cut into RTP payloads.
 ///
 /// Made once by the pipeline's packetizer and shared, never copied, by every viewer.
@@ -41,28 +45,6 @@ impl Frame {
     }
 }
 
-/// One RTP packet on its way into a pipeline's depayloader, in order.
-#[derive(Clone, Debug)]
-pub struct Packet {
-    /// Server running time at which its media is due, as in [`Frame::pts`].
-    pub pts: Duration,
-    /// RTP sequence number, extended to 64 bits.
-    pub sequence: u64,
-    /// RTP timestamp as sent.
-    pub timestamp: u32,
-    /// RTP marker bit.
-    pub marker: bool,
-    /// True if packets before this one are missing for good.
-    pub gap: bool,
-    /// True if it is the first one from another source: nothing builds on the packets before it.
-    pub restart: bool,
-    /// RTP payload.
-    pub payload: Arc<[u8]>,
-}
-
-/// Where an engine hands over the packets of one track. Must not block.
-pub type PacketSink = Arc<dyn Fn(Packet) + Send + Sync>;
-
-/// Where a pipeline hands over its frames. Called on GStreamer streaming threads: must not block,
-/// take contended locks or panic.
+/// Where an input hands over its frames. Called on GStreamer streaming threads and in sessions' tasks:
+/// must not block, take contended locks or panic.
 pub type FrameSink = Arc<dyn Fn(Frame) + Send + Sync>;

@@ -5,9 +5,11 @@
 //! start.
 
 use super::{
-    Codec, format,
+    Codec,
     nal::{self, Separation, UnitKind},
-    obu,
+    obu::{self, UnitStart},
+    vp8::Vp8Descriptor,
+    vp9::Vp9Descriptor,
 };
 
 /// Whether a decoder can start with the frame that these RTP payloads carry, in sending order.
@@ -18,13 +20,9 @@ pub fn in_payloads<'a>(codec: Codec, mut payloads: impl Iterator<Item = &'a [u8]
             let first = payloads.find_map(|payload| nal::first_slice(codec, payload));
             first == Some(UnitKind::StartingSlice)
         }
-        Codec::Vp8 => payloads
-            .next()
-            .and_then(format::vp8_frame)
-            .and_then(|frame| frame.first())
-            .is_some_and(|&first| vp8_starts(first)),
+        Codec::Vp8 => payloads.next().is_some_and(vp8_payload),
         Codec::Vp9 => payloads.next().is_some_and(vp9_payload),
-        Codec::Av1 => payloads.next().is_some_and(obu::begins_sequence),
+        Codec::Av1 => av1_payloads(payloads),
     }
 }
 
@@ -72,9 +70,30 @@ const fn vp9_starts(first: u8) -> bool {
     first & 0b1100_0000 == MARKER && !existing && !inter
 }
 
-/// Not predicted from other pictures, and the beginning of a frame (RFC 9628 §4.2).
+/// The beginning of a key frame, behind the payload descriptor (RFC 7741 §4.3).
+fn vp8_payload(payload: &[u8]) -> bool {
+    Vp8Descriptor::read(payload).is_some_and(|descriptor| {
+        let frame = payload.get(descriptor.bytes);
+        descriptor.begins_frame() && frame.is_some_and(|&first| vp8_starts(first))
+    })
+}
+
+/// The beginning of a key frame, behind the payload descriptor (RFC 9628 §4.2).
 fn vp9_payload(payload: &[u8]) -> bool {
-    matches!(payload, [first, ..] if first & 0x40 == 0 && first & 0x08 != 0)
+    Vp9Descriptor::read(payload).is_some_and(|descriptor| {
+        let frame = payload.get(descriptor.bytes);
+        let starts = frame.is_some_and(|&first| vp9_starts(first));
+        descriptor.begins && !descriptor.predicted && starts
+    })
+}
+
+/// A sequence header and a shown key frame, or the word of the sender if the bytes do not tell.
+fn av1_payloads<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut payloads = payloads.peekable();
+    let said = payloads
+        .peek()
+        .is_some_and(|first| obu::begins_sequence(first));
+    UnitStart::in_payloads(payloads).starts().unwrap_or(said)
 }
 
 #[cfg(test)]
@@ -116,11 +135,24 @@ mod tests {
     }
 
     #[test]
-    fn vp9_and_av1_say_it_in_the_first_byte() {
-        assert!(check(Codec::Vp9, &[&[0x88, 0x80, 1]]));
-        assert!(!check(Codec::Vp9, &[&[0xc8, 0x80, 1]]));
-        assert!(check(Codec::Av1, &[&[0x18, 0], &[0x80]]));
-        assert!(!check(Codec::Av1, &[&[0x10, 0]]));
+    fn vp9_needs_a_key_frame_that_begins() {
+        assert!(check(Codec::Vp9, &[&[0x88, 0x01, 0x82]]));
+        assert!(!check(Codec::Vp9, &[&[0xc8, 0x01, 0x82]]), "predicted");
+        assert!(!check(Codec::Vp9, &[&[0x80, 0x01, 0x82]]), "a rest");
+        assert!(!check(Codec::Vp9, &[&[0x88, 0x01, 0x86]]), "an inter frame");
+    }
+
+    #[test]
+    fn av1_needs_a_sequence_header_and_a_key_frame() {
+        let key = [0x10, 0x30, 0b0001_0000];
+        assert!(check(Codec::Av1, &[&[0x18, 0x08, 0, 0], &key]));
+        assert!(!check(
+            Codec::Av1,
+            &[&[0x18, 0x08, 0, 0], &[0x10, 0x30, 0x30]]
+        ));
+        assert!(!check(Codec::Av1, &[&key]));
+        assert!(check(Codec::Av1, &[&[0x18, 0x7a, 0]]), "the sender's word");
+        assert!(!check(Codec::Av1, &[&[0x10, 0x7a, 0]]));
     }
 
     #[test]

@@ -5,19 +5,24 @@
 
 mod bits;
 mod codec;
+mod descriptor;
 pub mod format;
 mod frame;
 pub mod keyframe;
 mod kind;
 pub mod nal;
-mod obu;
+pub mod obu;
 pub(crate) mod opus;
 pub mod order;
+pub mod parameter_sets;
 pub mod recovery;
 pub mod rtp;
+pub mod timestamps;
 mod token_bucket;
+pub mod vp8;
+pub mod vp9;
 
 pub use codec::Codec;
-pub use frame::{Frame, FrameSink, Packet, PacketSink};
+pub use frame::{FRAME_BYTES_MAX, Frame, FrameSink};
 pub use kind::{ByKind, Kind};
 pub use token_bucket::TokenBucket;

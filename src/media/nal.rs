@@ -163,13 +163,56 @@ pub enum Payload<'a> {
     Fragment(UnitFragment<'a>),
 }
 
+/// Types of RTP payloads with several units (RFC 6184 §5.7.1, RFC 7798 §4.4.2).
+const STAP_A: u8 = 24;
+const AP: u8 = 48;
+/// Types of RTP payloads with a part of a unit (RFC 6184 §5.8, RFC 7798 §4.4.3).
+const FU_A: u8 = 28;
+const FU: u8 = 49;
+
+/// Whether an RTP payload is of a kind that packetization mode 1 of H.264, or H.265, carries.
+pub fn is_carried(codec: Codec, payload: &[u8]) -> bool {
+    let Some(&header) = payload.first() else {
+        return false;
+    };
+    let carried = match (codec, unit_type(codec, header)) {
+        (Codec::H264, FU_A) | (Codec::H265, FU) => {
+            matches!(Payload::read(codec, payload), Payload::Fragment(_))
+        }
+        (Codec::H264, payload_type) => (1..=STAP_A).contains(&payload_type),
+        (_, payload_type) => payload_type <= AP,
+    };
+    carried && payload.len() >= header_bytes(codec)
+}
+
+/// Length of the longest header that [`write_fragment_header`] writes.
+pub const FRAGMENT_HEADER_BYTES_MAX: usize = 3;
+
+/// Appends what stands in front of a part of the unit with this header, in an RTP payload.
+pub fn write_fragment_header(
+    codec: Codec,
+    unit_header: &[u8],
+    begins: bool,
+    ends: bool,
+    out: &mut Vec<u8>,
+) {
+    let position = u8::from(begins) << 7 | u8::from(ends) << 6;
+    match (codec, unit_header) {
+        (Codec::H264, &[header]) => {
+            out.extend([header & 0xe0 | FU_A, position | unit_type(codec, header)])
+        }
+        (Codec::H265, &[first, second]) => out.extend([
+            first & 0x81 | FU << 1,
+            second,
+            position | unit_type(codec, first),
+        ]),
+        _ => {}
+    }
+}
+
 impl<'a> Payload<'a> {
     /// What the payload carries. For codecs without NAL units, one unit of unknown kind.
     pub fn read(codec: Codec, payload: &'a [u8]) -> Self {
-        const STAP_A: u8 = 24;
-        const FU_A: u8 = 28;
-        const AGGREGATION: u8 = 48;
-        const FRAGMENT: u8 = 49;
         let units = |behind| {
             Self::Units(PayloadUnits {
                 payload,
@@ -181,8 +224,7 @@ impl<'a> Payload<'a> {
             .first()
             .map_or(0, |&header| unit_type(codec, header));
         match (codec, payload_type, payload) {
-            (Codec::H264, STAP_A, _) => units(1),
-            (Codec::H265, AGGREGATION, _) => units(2),
+            (Codec::H264, STAP_A, _) | (Codec::H265, AP, _) => units(header_bytes(codec)),
             (Codec::H264, FU_A, &[indicator, header, ref body @ ..]) => {
                 let unit_type = header & 0x1f;
                 Self::Fragment(UnitFragment {
@@ -194,7 +236,7 @@ impl<'a> Payload<'a> {
                     body,
                 })
             }
-            (Codec::H265, FRAGMENT, &[first, second, header, ref body @ ..]) => {
+            (Codec::H265, FU, &[first, second, header, ref body @ ..]) => {
                 let unit_type = header & 0x3f;
                 Self::Fragment(UnitFragment {
                     kind: UnitKind::of_type(codec, unit_type),
@@ -272,7 +314,28 @@ pub struct UnitFragment<'a> {
     pub body: &'a [u8],
 }
 
-impl UnitFragment<'_> {
+impl<'a> UnitFragment<'a> {
+    /// A whole unit as one part; `None` for codecs without NAL units, or if the header is cut short.
+    pub fn whole(codec: Codec, unit: &'a [u8]) -> Option<Self> {
+        let (header, body) = match codec {
+            Codec::H264 => unit
+                .split_first()
+                .map(|(&first, body)| ([first, 0], body))?,
+            Codec::H265 => unit
+                .split_first_chunk::<2>()
+                .map(|(&header, body)| (header, body))?,
+            Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus => return None,
+        };
+        Some(Self {
+            kind: UnitKind::of(codec, unit),
+            header,
+            header_bytes: header_bytes(codec),
+            begins: true,
+            ends: true,
+            body,
+        })
+    }
+
     /// The header of the whole unit.
     pub fn header(&self) -> &[u8] {
         self.header.get(..self.header_bytes).unwrap_or_default()
@@ -392,5 +455,23 @@ mod tests {
             "a parameter set in parts"
         );
         assert_eq!(first_slice(Codec::H264, &[0x7c]), None, "cut short");
+    }
+
+    #[test]
+    fn fragment_headers_are_read_as_they_were_written() {
+        for (codec, header) in [(Codec::H264, &[0x65][..]), (Codec::H265, &[38, 1])] {
+            for (begins, ends) in [(true, false), (false, false), (false, true)] {
+                let mut payload = Vec::new();
+                write_fragment_header(codec, header, begins, ends, &mut payload);
+                assert!(payload.len() <= FRAGMENT_HEADER_BYTES_MAX);
+                payload.push(9);
+                assert!(is_carried(codec, &payload));
+                let Payload::Fragment(fragment) = Payload::read(codec, &payload) else {
+                    panic!("no fragment");
+                };
+                assert_eq!((fragment.begins, fragment.ends), (begins, ends));
+                assert_eq!((fragment.header(), fragment.body), (header, &[9][..]));
+            }
+        }
     }
 }

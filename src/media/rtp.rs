@@ -4,6 +4,12 @@ use std::ops::Range;
 
 /// Length of the fixed part of a header, in bytes.
 pub const FIXED_BYTES: usize = 12;
+/// Largest RTP packet that the server makes, in bytes, including the fixed part of the header. Leaves
+/// room for header extensions, the SRTP tag, UDP and IP within an Ethernet frame, and for common
+/// tunnels.
+pub const PACKET_BYTES_MAX: usize = 1200;
+/// Largest payload of such a packet.
+pub const PAYLOAD_BYTES_MAX: usize = PACKET_BYTES_MAX - FIXED_BYTES;
 /// This many bytes of any packet show where its payload begins: the fixed part, 15 contributing
 /// sources, and the first word of an extension.
 pub const PREFIX_BYTES_MAX: usize = FIXED_BYTES + 15 * 4 + 4;

@@ -8,9 +8,7 @@ use gstreamer as gst;
 use super::{Error, elements, tidy};
 use crate::media::{Codec, Kind};
 
-/// Largest RTP packet that a payloader makes, in bytes, including the fixed header of 12. Leaves
-/// room for header extensions, the SRTP tag, UDP and IP within an Ethernet frame, and for common
-/// tunnels.
+/// [`crate::media::rtp::PACKET_BYTES_MAX`] as a payloader's property.
 pub(crate) const MTU: &str = "1200";
 
 type Properties = &'static [(&'static str, &'static str)];
@@ -219,6 +217,11 @@ pub(crate) const fn instead_of_foreign(kind: Kind) -> Codec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn payloaders_make_packets_of_the_usual_size() {
+        assert_eq!(MTU.parse(), Ok(crate::media::rtp::PACKET_BYTES_MAX));
+    }
 
     #[test]
     fn every_row_builds() {

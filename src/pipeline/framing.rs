@@ -5,21 +5,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use gstreamer as gst;
 
-use super::timestamps;
 use crate::media::{
-    Codec, Frame, Kind, keyframe,
+    Codec, FRAME_BYTES_MAX, Frame, Kind, keyframe,
     rtp::{self, RtpHeader},
+    timestamps::{OpusTimestamps, VideoTimestamps},
 };
-
-/// Largest frame carried, in bytes of RTP payload: more than a 4K keyframe at the highest rates in
-/// use. Larger ones are dropped.
-const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Gathers the packets of one track into frames.
 pub(crate) struct FrameAssembler {
     codec: Codec,
-    video: timestamps::VideoTimestamps,
-    opus: timestamps::OpusTimestamps,
+    video: VideoTimestamps,
+    opus: OpusTimestamps,
     /// Due time of the frame being gathered; `None` between frames.
     pts: Option<Duration>,
     data: Vec<u8>,
@@ -31,8 +27,8 @@ impl FrameAssembler {
     pub(crate) fn new(codec: Codec) -> Self {
         Self {
             codec,
-            video: timestamps::VideoTimestamps::default(),
-            opus: timestamps::OpusTimestamps::default(),
+            video: VideoTimestamps::default(),
+            opus: OpusTimestamps::default(),
             pts: None,
             data: Vec::new(),
             ends: Vec::new(),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use gstreamer as gst;
 
-use super::{framing::FrameAssembler, tidy, timestamps};
-use crate::media::{Codec, format, keyframe, nal::Separation, order, rtp};
+use super::{framing::FrameAssembler, tidy};
+use crate::media::{Codec, format, keyframe, nal::Separation, order, rtp, timestamps};
 
 const CODECS: [Codec; 6] = [
     Codec::H264,

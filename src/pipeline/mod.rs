@@ -45,7 +45,6 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod tidy;
-mod timestamps;
 pub mod trial;
 mod variables;
 mod whip;

@@ -16,29 +16,13 @@ const NAME: &str = "AerialRestart";
 pub(crate) fn announce(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::BUFFER, |pad, info| {
         if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
-            tell(pad, buffer);
+            buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
+            if let Some(peer) = pad.peer() {
+                let name = gst::Structure::new_empty(NAME);
+                peer.send_event(gst::event::CustomDownstream::new(name));
+            }
         }
         gst::PadProbeReturn::Remove
-    });
-}
-
-fn tell(pad: &gst::Pad, buffer: &mut gst::Buffer) {
-    buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
-    if let Some(peer) = pad.peer() {
-        let name = gst::Structure::new_empty(NAME);
-        peer.send_event(gst::event::CustomDownstream::new(name));
-    }
-}
-
-/// As [`announce`], for each buffer with the flag RESYNC.
-pub(crate) fn announce_flagged(pad: &gst::Pad) {
-    pad.add_probe(gst::PadProbeType::BUFFER, |pad, info| {
-        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
-            && buffer.flags().contains(gst::BufferFlags::RESYNC)
-        {
-            tell(pad, buffer);
-        }
-        gst::PadProbeReturn::Ok
     });
 }
 

@@ -49,7 +49,6 @@ const LINES: &[(&str, &[&str])] = &[
         "ingest",
         &[
             "awake",
-            "ingest::depacketizer",
             "ingest::webrtcbin",
             "media",
             "peer",
@@ -59,7 +58,6 @@ const LINES: &[(&str, &[&str])] = &[
             "plan",
         ],
     ),
-    ("ingest::depacketizer", &["media", "pipeline"]),
     (
         "ingest::webrtcbin",
         &[
@@ -211,7 +209,6 @@ const LIBRARIES: &[(&str, &[&str])] =
 /// The parts that run GStreamer's elements.
 const GSTREAMER: &[&str] = &[
     "fanout::webrtcbin",
-    "ingest::depacketizer",
     "ingest::webrtcbin",
     "peer::element",
     "pipeline",

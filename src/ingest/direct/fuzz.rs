@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 
 use super::reception::{Reception, StreamInput};
 use crate::{
-    ingest::{Options, reorder::JUMP},
-    media::{Codec, Packet},
+    ingest::{Options, Reports, assembler::fuzz::check},
+    media::{Codec, FrameSink},
     peer::{
         sdp::{Offer, Role},
         session::fuzz::{
@@ -27,8 +27,8 @@ use crate::{
     plan::Engine,
 };
 
-/// What a connected publisher may send: no bytes from its address end the session, and packets come
-/// out in order. Returns how many did.
+/// What a connected publisher may send: no bytes from its address end the session, and frames come
+/// out that viewers can take. Returns how many did.
 ///
 /// # Errors
 /// If the connection cannot be made.
@@ -66,30 +66,29 @@ fn accept(peer: &Adversary, seen: &Arc<AtomicU64>) -> io::Result<(Reception, Str
         consent: Duration::from_hours(1),
         bitrate_max: 50_000_000,
     };
-    let (events, _) = mpsc::channel(4);
-    let inputs = vec![in_order(Codec::Vp8, seen), in_order(Codec::Opus, seen)];
+    let reports = Reports {
+        events: mpsc::channel(4).0,
+        keyframe_wanted: Arc::default(),
+    };
+    let inputs = [Codec::Vp8, Codec::Opus].map(|codec| StreamInput {
+        codec,
+        rid: None,
+        frames: counted(seen),
+    });
     let (_, mut task, answer) =
-        Reception::accept(&offer, &port()?, &options, inputs, events).map_err(io::Error::other)?;
+        Reception::accept(&offer, &port()?, &options, inputs.to_vec(), reports)
+            .map_err(io::Error::other)?;
     task.running_time = || Duration::from_secs(1);
     Ok((task, answer))
 }
 
-/// A stream whose packets must come in order.
-fn in_order(codec: Codec, seen: &Arc<AtomicU64>) -> StreamInput {
+/// Counts frames.
+fn counted(seen: &Arc<AtomicU64>) -> FrameSink {
     let seen = Arc::clone(seen);
-    let next = AtomicU64::new(0);
-    StreamInput {
-        codec,
-        rid: None,
-        sink: Arc::new(move |packet: Packet| {
-            let before = next.swap(packet.sequence + 1, Ordering::Relaxed);
-            let back = before.saturating_sub(packet.sequence);
-            // Another SSRC has its own numbers; its first packet says so.
-            let in_order = back == 0 || back > JUMP || packet.gap || packet.restart;
-            assert!(in_order, "{before} {}", packet.sequence);
-            seen.fetch_add(1, Ordering::Relaxed);
-        }),
-    }
+    Arc::new(move |frame| {
+        check(&frame);
+        seen.fetch_add(1, Ordering::Relaxed);
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A publisher's session: one task that hands packets in order to the pipelines.
+//! A publisher's session: one task that puts packets in order and makes frames of them.
 
 use std::{
     sync::{
@@ -17,8 +17,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     awake,
-    ingest::{Options, Statistics, moment::Moment, reorder::Reorder, timeline::Timeline},
-    media::{Codec, Kind, Packet, PacketSink},
+    ingest::{
+        Options, Reports, Statistics,
+        assembler::{Assembler, Packet},
+        moment::Moment,
+        reorder::Reorder,
+        timeline::Timeline,
+    },
+    media::{Codec, Frame, FrameSink},
     peer::{
         End, Event,
         sdp::{self, Choice, Offer, Section},
@@ -33,22 +39,23 @@ const DATAGRAMS_MAX: usize = 1024;
 /// Commands that may wait for the task.
 const COMMANDS_MAX: usize = 32;
 
-/// The destination of one stream's packets: of a track, or of one layer of a simulcast track.
+/// The destination of one stream's frames: of a track, or of one layer of a simulcast track.
 #[derive(Clone)]
 pub(super) struct StreamInput {
     /// The payload's codec.
     pub(super) codec: Codec,
     /// The layer's rid (RFC 8851); `None` without simulcast.
     pub(super) rid: Option<String>,
-    /// Takes the packets, in order.
-    pub(super) sink: PacketSink,
+    /// Takes the frames.
+    pub(super) frames: FrameSink,
 }
 
 /// One stream of a publisher.
 struct Lane {
-    kind: Kind,
+    codec: Codec,
     rid: Option<Rid>,
-    sink: PacketSink,
+    outlet: LaneOutlet,
+    assembler: Assembler,
     /// The SSRC that it comes from now.
     ssrc: Option<Ssrc>,
     /// The next packet is the first one from another SSRC.
@@ -57,6 +64,21 @@ struct Lane {
     /// When the sender sent the latest report, by its own clock. str0m repeats it with every
     /// packet.
     reported: Option<SystemTime>,
+}
+
+/// Where the frames of a stream go.
+struct LaneOutlet {
+    frames: FrameSink,
+    /// Whether the first one has been reported.
+    announced: bool,
+}
+
+impl LaneOutlet {
+    fn deliver(&mut self, frame: Frame, reports: &Reports) {
+        let track = Event::Track(frame.codec.kind(), frame.codec);
+        self.announced = self.announced || reports.events.try_send(track).is_ok();
+        (self.frames)(frame);
+    }
 }
 
 #[derive(Debug)]
@@ -109,7 +131,7 @@ pub(super) struct Reception {
     lanes: Vec<Lane>,
     datagrams: mpsc::Receiver<Datagram>,
     commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Event>,
+    reports: Reports,
     counters: Arc<Counters>,
     timeline: Timeline,
     connected: bool,
@@ -125,7 +147,7 @@ impl Reception {
         port: &Port,
         options: &Options,
         inputs: Vec<StreamInput>,
-        events: mpsc::Sender<Event>,
+        reports: Reports,
     ) -> Result<(ReceptionHandle, Self, String), sdp::Error> {
         let choices = offer.choose_publish()?;
         let (queue, datagrams) = mpsc::channel(DATAGRAMS_MAX);
@@ -168,7 +190,7 @@ impl Reception {
                 .collect(),
             datagrams,
             commands,
-            events,
+            reports,
             counters: Arc::clone(&counters),
             connected: false,
         };
@@ -334,8 +356,9 @@ impl Reception {
     fn wake(&self) -> Instant {
         // Signs of life are checked at every wake-up.
         let deadline = awake::now() + self.consent / 10;
-        let gaps = self.lanes.iter().filter_map(|lane| lane.reorder.deadline());
-        gaps.chain([self.session.wake()])
+        let waiting = self.lanes.iter().flat_map(Lane::deadlines);
+        waiting
+            .chain([self.session.wake()])
             .fold(deadline, Instant::min)
     }
 
@@ -355,7 +378,7 @@ impl Reception {
         let Some((kind, rid)) = self.session.stream_of(&packet) else {
             return;
         };
-        let of_packet = |lane: &Lane| lane.kind == kind && lane.rid == rid;
+        let of_packet = |lane: &Lane| lane.codec.kind() == kind && lane.rid == rid;
         let Some(at) = self.lanes.iter().position(of_packet) else {
             return;
         };
@@ -381,31 +404,29 @@ impl Reception {
         lane.reorder.push(awake::now(), *packet.seq_no, packet);
     }
 
-    /// Passes on the packets that are now in order.
+    /// Makes frames of the packets that are now in order.
     fn release(&mut self) {
         let (now, arrival) = (awake::now(), (self.running_time)());
         for (at, lane) in self.lanes.iter_mut().enumerate() {
-            while let Some((packet, gap)) = lane.reorder.pop(now) {
-                if packet.payload.is_empty() {
-                    continue; // padding that probes for bandwidth
-                }
-                (lane.sink)(Packet {
+            while let Some(packet) = lane.reorder.pop(now) {
+                let packet = Packet {
                     pts: self.timeline.due(at, packet.time.numer(), arrival),
                     sequence: *packet.seq_no,
                     timestamp: packet.header.timestamp,
                     marker: packet.header.marker,
-                    gap,
                     restart: std::mem::take(&mut lane.restarted),
                     payload: packet.payload,
-                });
+                };
+                lane.assemble(now, packet, &self.reports);
             }
+            lane.tick(now, &self.reports);
         }
         let lost = self.lanes.iter().map(|lane| lane.reorder.lost).sum();
         self.counters.lost.store(lost, Ordering::Relaxed);
     }
 
     fn tell(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
+        if self.reports.events.try_send(event).is_err() {
             tracing::debug!("event lost: the queue is full");
         }
     }
@@ -414,14 +435,39 @@ impl Reception {
 impl Lane {
     fn new(input: StreamInput, jitter: Duration) -> Self {
         Self {
-            kind: input.codec.kind(),
+            codec: input.codec,
             rid: input.rid.map(|rid| Rid::from(rid.as_str())),
-            sink: input.sink,
+            outlet: LaneOutlet {
+                frames: input.frames,
+                announced: false,
+            },
+            assembler: Assembler::new(input.codec),
             ssrc: None,
             restarted: true,
             reorder: Reorder::new(jitter),
             reported: None,
         }
+    }
+
+    /// When something that waits here has waited long enough.
+    fn deadlines(&self) -> impl Iterator<Item = Instant> {
+        [self.reorder.deadline(), self.assembler.deadline()]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Takes a packet, the next one in order.
+    fn assemble(&mut self, now: Instant, packet: Packet, reports: &Reports) {
+        let (outlet, assembler) = (&mut self.outlet, &mut self.assembler);
+        assembler.push(now, packet, |frame| outlet.deliver(frame, reports));
+        if assembler.takes_keyframe_request() {
+            reports.keyframe_wanted.notify_one();
+        }
+    }
+
+    fn tick(&mut self, now: Instant, reports: &Reports) {
+        let (outlet, assembler) = (&mut self.outlet, &mut self.assembler);
+        assembler.tick(now, |frame| outlet.deliver(frame, reports));
     }
 
     /// Forgets the packets of the previous SSRC. Losses stay counted.

@@ -19,10 +19,9 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::*;
 use crate::{
-    ingest::depacketizer::Depacketizer,
-    media::{Codec, Frame},
+    media::{Codec, Frame, FrameSink},
     peer::{Event, udp},
-    pipeline::{self, TrackOutlet},
+    pipeline,
     plan::Engine,
     testing::peer::Peer,
 };
@@ -120,7 +119,6 @@ struct Stage {
     frames: Arc<Mutex<Vec<Frame>>>,
     events: mpsc::Receiver<Event>,
     tasks: JoinSet<()>,
-    depacketizer: Depacketizer,
 }
 
 /// A client that can send H264.
@@ -149,11 +147,7 @@ async fn stage() -> Stage {
     let mut tasks = JoinSet::new();
     let frames = Arc::<Mutex<Vec<Frame>>>::default();
     let collected = Arc::clone(&frames);
-    let outlet = TrackOutlet::new(move |frame| collected.lock().unwrap().push(frame));
-    let (told, _) = mpsc::channel(8);
-    let (depacketizer, video) = Depacketizer::start(Codec::H264, outlet, told, || {})
-        .await
-        .unwrap();
+    let video: FrameSink = Arc::new(move |frame| collected.lock().unwrap().push(frame));
 
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket
@@ -173,11 +167,15 @@ async fn stage() -> Stage {
     let inputs = vec![StreamInput {
         codec: Codec::H264,
         rid: None,
-        sink: video,
+        frames: video,
     }];
     let (events, received) = mpsc::channel(8);
+    let reports = Reports {
+        events,
+        keyframe_wanted: Arc::default(),
+    };
     let (publisher, task, answer) =
-        Reception::accept(&offer, &port, &options, inputs, events).unwrap();
+        Reception::accept(&offer, &port, &options, inputs, reports).unwrap();
     tasks.spawn(task.run());
     peer.accept(&answer).unwrap();
     let client = Client {
@@ -191,7 +189,6 @@ async fn stage() -> Stage {
         frames,
         events: received,
         tasks,
-        depacketizer,
     }
 }
 
@@ -214,7 +211,6 @@ async fn a_handshake_whose_packets_are_lost_is_repeated() {
     assert_eq!(stage.events.recv().await, Some(Event::Connected));
     assert!(stage.publisher.is_checked());
     stage.publisher.close(End::Deleted).await;
-    stage.depacketizer.stop().await;
     stage.tasks.shutdown().await;
 }
 
@@ -236,6 +232,8 @@ async fn a_published_stream_becomes_frames() {
         client.run(Instant::now() + Duration::from_millis(300));
     });
     assert_eq!(stage.events.recv().await, Some(Event::Connected));
+    let track = Event::Track(Kind::Video, Codec::H264);
+    assert_eq!(stage.events.recv().await, Some(track));
     let frames = stage.frames.lock().unwrap().clone();
     let shape: Vec<_> = frames
         .iter()
@@ -259,7 +257,6 @@ async fn a_published_stream_becomes_frames() {
         "close_notify ends the peer"
     );
     assert_eq!(stage.events.recv().await, Some(Event::Closed(End::Deleted)));
-    stage.depacketizer.stop().await;
     stage.tasks.shutdown().await;
 }
 
@@ -297,6 +294,5 @@ async fn a_publisher_may_continue_under_another_ssrc() {
         }
     });
     stage.publisher.close(End::Deleted).await;
-    stage.depacketizer.stop().await;
     stage.tasks.shutdown().await;
 }

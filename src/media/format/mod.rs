@@ -10,7 +10,6 @@ pub(super) mod h265;
 mod tests;
 mod vpx;
 
-pub(super) use self::vpx::vp8_frame;
 use super::{
     Codec,
     nal::{Payload, Separation, UnitKind},
@@ -61,7 +60,7 @@ pub fn in_payloads<'a>(
             }
             None
         }
-        Codec::Vp8 => vpx::vp8(vp8_frame(payloads.next()?)?),
+        Codec::Vp8 => vpx::vp8(vpx::vp8_frame(payloads.next()?)?),
         Codec::Vp9 => vpx::vp9(vpx::vp9_frame(payloads.next()?)?),
         Codec::Av1 => av1::in_payload(payloads.next()?),
         Codec::Opus => None,

@@ -1,30 +1,16 @@
-//! Headers of VP8 and VP9 frames, and what RTP payloads have in front of them.
+//! Headers of VP8 and VP9 frames.
 
 use super::VideoFormat;
-use crate::media::bits::Bits;
+use crate::media::{bits::Bits, vp8::Vp8Descriptor, vp9::Vp9Descriptor};
 
 /// The beginning of a VP8 frame behind the payload descriptor (RFC 7741 §4.2). `None` if the payload
 /// begins no frame.
-pub(in crate::media) fn vp8_frame(payload: &[u8]) -> Option<&[u8]> {
-    let (&first, mut rest) = payload.split_first()?;
-    let skip = |rest: &mut &[u8]| {
-        let (&byte, tail) = rest.split_first()?;
-        *rest = tail;
-        Some(byte)
-    };
-    if first & 0x80 != 0 {
-        let extended = skip(&mut rest)?;
-        if extended & 0x80 != 0 && skip(&mut rest)? & 0x80 != 0 {
-            skip(&mut rest)?; // second byte of the picture id
-        }
-        if extended & 0x40 != 0 {
-            skip(&mut rest)?; // TL0PICIDX
-        }
-        if extended & 0x30 != 0 {
-            skip(&mut rest)?; // TID, KEYIDX
-        }
+pub(super) fn vp8_frame(payload: &[u8]) -> Option<&[u8]> {
+    let descriptor = Vp8Descriptor::read(payload)?;
+    if !descriptor.begins_frame() {
+        return None;
     }
-    (first & 0x17 == 0x10).then_some(rest) // S set, partition 0
+    payload.get(descriptor.bytes..)
 }
 
 /// The format in a VP8 key frame (RFC 6386 §9.1).
@@ -48,37 +34,11 @@ pub(super) fn vp8(frame: &[u8]) -> Option<VideoFormat> {
 /// The beginning of a VP9 frame behind the payload descriptor (RFC 9628 §4.2). `None` if the payload
 /// begins no frame.
 pub(super) fn vp9_frame(payload: &[u8]) -> Option<&[u8]> {
-    let mut bits = Bits::plain(payload);
-    let [has_id, predicted, layered, flexible] =
-        [bits.one()?, bits.one()?, bits.one()?, bits.one()?];
-    let [begins, _ends, structured, _reserved] =
-        [bits.one()?, bits.one()?, bits.one()?, bits.one()?];
-    if begins == 0 {
+    let descriptor = Vp9Descriptor::read(payload)?;
+    if !descriptor.begins {
         return None;
     }
-    if has_id == 1 {
-        let long = bits.one()?;
-        bits.skip(if long == 1 { 15 } else { 7 })?;
-    }
-    if layered == 1 {
-        bits.skip(if flexible == 1 { 8 } else { 16 })?;
-    }
-    if flexible == 1 && predicted == 1 {
-        while bits.take(8)? & 1 == 1 {} // references
-    }
-    if structured == 1 {
-        let layers = bits.take(3)? + 1;
-        let (sizes, group) = (bits.one()?, bits.one()?);
-        bits.skip(3 + sizes * layers * 32)?;
-        if group == 1 {
-            for _ in 0..bits.take(8)? {
-                bits.skip(4)?;
-                let references = bits.take(2)?;
-                bits.skip(2 + references * 8)?;
-            }
-        }
-    }
-    Some(bits.rest())
+    payload.get(descriptor.bytes..)
 }
 
 /// The format in a VP9 key frame (bitstream specification §6.2).

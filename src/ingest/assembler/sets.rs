@@ -1,0 +1,169 @@
+//! Parameter sets and sequence headers: remembered, for keyframes without them.
+
+use super::payloads::Payloads;
+use crate::media::{
+    Codec,
+    nal::{self, Payload, UnitKind},
+    obu::{self, Av1Payload, BEGINS_SEQUENCE},
+    parameter_sets,
+};
+
+/// Parameter sets remembered of one stream: encoders use one or two of each kind.
+const SETS_MAX: usize = 32;
+/// Largest parameter set or sequence header remembered, in bytes: more than any encoder makes.
+const SET_BYTES_MAX: usize = 4 << 10;
+
+/// What is remembered of one stream.
+#[derive(Debug, Default)]
+pub(super) struct KnownSets {
+    /// In the order in which decoders need them.
+    sets: Vec<ParameterSet>,
+    /// The sequence header of AV1.
+    sequence: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct ParameterSet {
+    id: SetId,
+    unit: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct SetId {
+    kind: SetKind,
+    number: u32,
+}
+
+/// In the order in which decoders need them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum SetKind {
+    Video,
+    Sequence,
+    Picture,
+}
+
+impl SetKind {
+    const fn of(kind: UnitKind) -> Option<Self> {
+        match kind {
+            UnitKind::VideoParameters => Some(Self::Video),
+            UnitKind::SequenceParameters => Some(Self::Sequence),
+            UnitKind::PictureParameters => Some(Self::Picture),
+            _ => None,
+        }
+    }
+
+    const fn needed(codec: Codec) -> &'static [Self] {
+        match codec {
+            Codec::H264 => &[Self::Sequence, Self::Picture],
+            Codec::H265 => &[Self::Video, Self::Sequence, Self::Picture],
+            Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus => &[],
+        }
+    }
+}
+
+impl KnownSets {
+    /// Remembers the sets that a payload carries whole.
+    pub(super) fn learn(&mut self, codec: Codec, payload: &[u8]) {
+        match codec {
+            Codec::H264 | Codec::H265 => {
+                let Payload::Units(units) = Payload::read(codec, payload) else {
+                    return;
+                };
+                for unit in units.filter_map(|range| payload.get(range)) {
+                    if let Some(kind) = SetKind::of(UnitKind::of(codec, unit))
+                        && let Some(number) = parameter_sets::number(codec, unit)
+                    {
+                        self.remember(SetId { kind, number }, unit);
+                    }
+                }
+            }
+            Codec::Av1 => {
+                let elements = Av1Payload::read(payload).map(Av1Payload::elements);
+                let sequence = elements
+                    .into_iter()
+                    .flatten()
+                    .find(|element| element.is_sequence_header());
+                if let Some(sequence) = sequence
+                    && sequence.bytes.len() <= SET_BYTES_MAX
+                {
+                    self.sequence.clear();
+                    self.sequence.extend_from_slice(sequence.bytes);
+                }
+            }
+            Codec::Vp8 | Codec::Vp9 | Codec::Opus => {}
+        }
+    }
+
+    fn remember(&mut self, id: SetId, unit: &[u8]) {
+        if unit.len() > SET_BYTES_MAX {
+            return;
+        }
+        match self.sets.binary_search_by_key(&id, |set| set.id) {
+            Ok(at) => {
+                if let Some(set) = self.sets.get_mut(at)
+                    && set.unit != unit
+                {
+                    set.unit = unit.to_vec();
+                }
+            }
+            Err(at) if self.sets.len() < SETS_MAX => {
+                let unit = unit.to_vec();
+                self.sets.insert(at, ParameterSet { id, unit });
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Puts the parameter sets that a picture lacks in front of it. False if one is not known: no
+    /// decoder can start there.
+    pub(super) fn complete_units(&self, codec: Codec, payloads: &mut Payloads) -> bool {
+        let mut present = Vec::new();
+        let mut delimited = false;
+        for (index, payload) in payloads.iter().enumerate() {
+            match Payload::read(codec, payload) {
+                Payload::Fragment(fragment) if fragment.kind.is_slice() => break,
+                Payload::Fragment(fragment) => present.extend(SetKind::of(fragment.kind)),
+                Payload::Units(units) => {
+                    let kinds = units.filter_map(|range| payload.get(range));
+                    let kinds = kinds.map(|unit| UnitKind::of(codec, unit));
+                    let kinds: Vec<_> = kinds.take_while(|kind| !kind.is_slice()).collect();
+                    delimited |= index == 0 && kinds == [UnitKind::Delimiter];
+                    present.extend(kinds.into_iter().filter_map(SetKind::of));
+                    if nal::first_slice(codec, payload).is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+        let needed = SetKind::needed(codec).iter();
+        let missing: Vec<_> = needed.filter(|kind| !present.contains(kind)).collect();
+        let mut front = Payloads::default();
+        for kind in &missing {
+            let mut known = self.sets.iter().filter(|set| set.id.kind == **kind);
+            let Some(first) = known.next() else {
+                return false;
+            };
+            for set in std::iter::once(first).chain(known) {
+                front.add_unit(codec, &set.unit);
+            }
+        }
+        if !missing.is_empty() {
+            // A delimiter is always the first unit (H.264 §7.4.1.2.3).
+            payloads.insert(usize::from(delimited), &front);
+        }
+        true
+    }
+
+    /// Puts the sequence header in front of a key frame of AV1 that lacks it. False if none is
+    /// known.
+    pub(super) fn complete_obus(&self, payloads: &mut Payloads) -> bool {
+        if self.sequence.is_empty() {
+            return false;
+        }
+        let header = obu::aggregation_header(true, true) | BEGINS_SEQUENCE;
+        let mut front = Payloads::default();
+        front.push(&[&[header][..], &self.sequence].concat());
+        payloads.insert(0, &front);
+        true
+    }
+}
