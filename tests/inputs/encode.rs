@@ -78,6 +78,24 @@ fn tone_in(channels: u32, seconds: u32, options: &str) -> Vec<Packet> {
     collect(&pipeline)
 }
 
+/// A second of the tone, one of silence, which is hardly sent (DTX), and one of the tone.
+pub(crate) fn tone_with_silence() -> Vec<Packet> {
+    gst::init().unwrap();
+    let second = |wave: &str| {
+        format!(
+            "audiotestsrc wave={wave} freq={TONE} samplesperbuffer=480 num-buffers=100
+             ! audio/x-raw,rate=48000,channels=2 ! all. "
+        )
+    };
+    let (tone, silence) = (second("sine"), second("silence"));
+    let pipeline = launch(&format!(
+        "concat name=all ! opusenc dtx=true ! rtpopuspay timestamp-offset=0
+         ! appsink name=sink sync=false {tone} {silence} {tone}"
+    ));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    collect(&pipeline)
+}
+
 pub(super) fn launch(text: &str) -> gst::Pipeline {
     let pipeline = gst::parse::launch(text).unwrap();
     pipeline.downcast::<gst::Pipeline>().unwrap()

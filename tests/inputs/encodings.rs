@@ -102,7 +102,7 @@ fn encoders_change_and_keyframes_are_of_every_kind() {
         "encodings",
         &[
             duplicated_sets(),
-            changing("changing-size", LARGE, &x264("")),
+            changing("changing-size", LARGE, &x264("")).watched(),
             changing_profile(),
             groups_of(1),
             groups_of(1000),

@@ -29,8 +29,8 @@ fn frames_are_found_however_they_are_marked() {
     check(
         "framing",
         &[
-            plain(),
-            h264("sliced", video(sliced())),
+            plain().watched(),
+            h264("sliced", video(sliced())).watched(),
             h264("marked-sets", video(marked_sets)),
             h264("sets-of-before", video(of_before)),
             h264("unmarked", video(unmarked)),

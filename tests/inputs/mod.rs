@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 mod encodings;
 mod framing;
+mod layers;
 mod picture;
 mod refresh;
 mod shape;
@@ -29,20 +30,24 @@ use crate::{
     support::Server,
 };
 
+/// What carries publishers, by the beginning of their broadcast's name, and viewers.
 const CONFIG: &str = "[broadcasts.\"direct-*\"]\npublisher_engine = \"direct\"\n\
-                      [broadcasts.\"webrtcbin-*\"]\npublisher_engine = \"webrtcbin\"\n";
+                      [broadcasts.\"webrtcbin-*\"]\npublisher_engine = \"webrtcbin\"\n\
+                      [broadcasts.\"watched-*\"]\npublisher_engine = \"direct\"\n\
+                      viewer_engine = \"webrtcbin\"\n";
 /// How long a shape may take until it is live, and beyond its end.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// After the last packet, what it causes still has to arrive.
 const TAIL: Duration = Duration::from_millis(400);
 
-/// Checks every shape on both engines, all at the same time.
+/// Checks every shape on both engines, and some with viewers on webrtcbin, all at the same time.
 fn check(test: &str, shapes: &[Shape]) {
     let server = server(&folder(&format!("inputs-{test}"), &[], &[]), CONFIG, &[]);
     let failures: Vec<String> = thread::scope(|scope| {
         let mut running = Vec::new();
         for shape in shapes {
-            for engine in ["direct", "webrtcbin"] {
+            let watched = shape.watched.then_some("watched");
+            for engine in ["direct", "webrtcbin"].into_iter().chain(watched) {
                 let broadcast = format!("{engine}-{}", shape.name);
                 let server = &server;
                 running.push(scope.spawn(move || {

@@ -23,6 +23,18 @@ pub(super) struct Shape {
     pub(super) offer: String,
     pub(super) packets: Vec<Scripted>,
     pub(super) expected: Expected,
+    /// Whether viewers on webrtcbin watch it, too.
+    pub(super) watched: bool,
+}
+
+impl Shape {
+    /// The same shape, for viewers on webrtcbin, too.
+    pub(super) fn watched(self) -> Self {
+        Self {
+            watched: true,
+            ..self
+        }
+    }
 }
 
 /// What must be seen and heard.
@@ -154,6 +166,7 @@ pub(super) fn shape(name: &str, offer: String, video: Vec<Scripted>) -> Shape {
             tone: 1200,
             asked: false,
         },
+        watched: false,
     }
 }
 

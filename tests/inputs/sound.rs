@@ -66,11 +66,29 @@ fn gaps() -> Vec<Packet> {
     packets
 }
 
+/// A second of silence between two of tone. Of what the encoder makes of silence, browsers send one
+/// packet in 400 ms.
+fn discontinuous() -> Vec<Packet> {
+    const SILENT_BYTES_MAX: usize = 2;
+    const KEPT: usize = 20;
+    let mut silent = 0;
+    let mut packets = encode::tone_with_silence();
+    packets.retain(|packet| {
+        let is_silent = packet.payload.len() <= SILENT_BYTES_MAX;
+        silent = if is_silent { silent + 1 } else { 0 };
+        !is_silent || silent % KEPT == 1
+    });
+    assert!(packets.len() < 130, "{}", packets.len());
+    packets
+}
+
 #[test]
 fn sound_of_every_length_is_heard() {
     let of = |frame_size| encode::tone(SECONDS, frame_size, "");
     let mut gaps = shape("gaps", gaps());
     gaps.expected.tone = 500;
+    let mut discontinuous = shape("dtx", discontinuous());
+    discontinuous.expected.tone = 900;
     check(
         "sound",
         &[
@@ -80,6 +98,7 @@ fn sound_of_every_length_is_heard() {
             shape("opus-120", long_packets()),
             shape("mono", encode::mono_tone(SECONDS)),
             gaps,
+            discontinuous,
         ],
     );
 }
