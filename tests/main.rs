@@ -54,6 +54,7 @@ mod start_stop;
 mod structure;
 mod support;
 mod takeover;
+mod tokens;
 mod transcoding;
 mod trickle;
 mod webrtcbin;

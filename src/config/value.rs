@@ -262,6 +262,8 @@ impl Value for Vec<IpNet> {
 impl Value for Vec<IceServer> {
     const TAKES: &'static str = "servers such as stun:host:3478 or \
                                  turn:user:password@host:3478?transport=udp, separated by commas,";
+    // They have passwords.
+    const SECRET: bool = true;
 
     fn read(text: &str) -> Option<Self> {
         text.split(',')
