@@ -1,11 +1,12 @@
 //! Where the keys of tokens come from: a file, or a URL whose answer is kept and refreshed.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
 use http::Uri;
+use tokio::task::JoinSet;
 
 use super::{
     Holder,
@@ -37,6 +38,8 @@ pub struct Issuer {
     fetched: RwLock<Fetched>,
     /// Held during a fetch: there is one at a time.
     fetching: tokio::sync::Mutex<()>,
+    /// Fetches that nobody waits for.
+    refreshing: Mutex<JoinSet<()>>,
     client: Option<HttpClient>,
 }
 
@@ -60,6 +63,7 @@ impl Issuer {
             origin,
             fetched: RwLock::default(),
             fetching: tokio::sync::Mutex::default(),
+            refreshing: Mutex::default(),
             client,
         }
     }
@@ -84,7 +88,12 @@ impl Issuer {
             let issuer = Arc::clone(self);
             let url = url.clone();
             // One at a time, with a time limit.
-            tokio::spawn(async move { issuer.fetch(&url).await });
+            let mut refreshing = self
+                .refreshing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            while refreshing.try_join_next().is_some() {}
+            refreshing.spawn(async move { issuer.fetch(&url).await });
         }
         match keys.verify(&self.options, token) {
             // Keys change: a new one may have been made since.

@@ -14,6 +14,10 @@ pub(super) type AskedRequests = Arc<Mutex<Vec<Request<Bytes>>>>;
 
 /// A server that answers with what `answer` makes of the number of the request, from 1; `None`
 /// never answers.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it ends with the runtime of its test"
+)]
 pub(super) async fn serve(
     answer: impl Fn(usize) -> Option<(u16, String)> + Clone + Send + 'static,
 ) -> (Uri, AskedRequests) {

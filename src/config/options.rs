@@ -176,7 +176,7 @@ section! {
         /// Require the token at session URLs too. Off: anyone who knows such a URL, which is
         /// secret, may end the session; several clients send no token there.
         sessions: bool = "false",
-        /// File with the key of signed tokens (JWT): a public key (PEM) for RS256, ES256 or EdDSA, a
+        /// File with the key of signed tokens (JWT): a public key (PEM) for RS256, ES256 or `EdDSA`, a
         /// JWK Set, or a secret of at least 32 bytes for HS256.
         jwt_key: Option<PathBuf> = "",
         /// URL of a JWK Set with the keys, instead of a file.

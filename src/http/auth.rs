@@ -10,7 +10,7 @@ use ::http::Method;
 use headers::authorization::Basic;
 use percent_encoding::percent_decode_str;
 use std::collections::HashMap;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use zeroize::Zeroizing;
 
 use super::{
@@ -33,6 +33,8 @@ pub(super) struct Auth {
     /// The tokens that sessions began with, by the number of the session. Each session removes its
     /// own.
     tokens: Mutex<HashMap<u64, TokenHash>>,
+    /// What watches over sessions.
+    leases: Mutex<JoinSet<()>>,
     failures: ClientLimits,
     notices: Notices,
 }
@@ -65,6 +67,7 @@ impl Auth {
             failures: ClientLimits::of_failures(options.source_failures),
             policy: watch::Sender::new(Arc::new(Policy::new(options))),
             tokens: Mutex::default(),
+            leases: Mutex::default(),
             notices: Notices::of_requests(),
         }
     }
@@ -77,6 +80,13 @@ impl Auth {
     /// Tells of changes of the policy.
     pub(super) fn changes(&self) -> watch::Receiver<Arc<Policy>> {
         self.policy.subscribe()
+    }
+
+    /// Runs what watches over a session, and ends with it.
+    pub(super) fn spawn(&self, lease: impl Future<Output = ()> + Send + 'static) {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        while leases.try_join_next().is_some() {}
+        leases.spawn(lease);
     }
 
     /// The tokens that sessions began with.

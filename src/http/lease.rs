@@ -41,7 +41,8 @@ impl Lease {
             let hash = TokenHash::of_text(token);
             self.auth.tokens().insert(number, hash);
         }
-        tokio::spawn(async move {
+        let auth = Arc::clone(&self.auth);
+        auth.spawn(async move {
             let auth = Arc::clone(&self.auth);
             let session = Arc::clone(&self.session);
             tokio::select! {
@@ -54,13 +55,13 @@ impl Lease {
 
     /// Resolves when the session may go on no longer.
     async fn until_refused(mut self) -> Revocation {
-        let mut changes = self.auth.changes();
+        let mut policies = self.auth.changes();
         let mut failures = 0;
         let mut until = self.admitted.until;
         loop {
             let is_due = tokio::select! {
                 biased;
-                changed = changes.changed() => {
+                changed = policies.changed() => {
                     if changed.is_err() {
                         return std::future::pending().await;
                     }
