@@ -167,7 +167,7 @@ impl WorkerJob {
         let stopped = self.over.wait_for(|over| *over);
         if awake::timeout(limit, stopped).await.is_err() {
             tracing::warn!(
-                ?limit,
+                seconds = limit.as_secs_f64(),
                 "pipeline did not stop in time; its worker is killed"
             );
         }
