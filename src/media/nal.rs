@@ -199,7 +199,7 @@ pub fn write_fragment_header(
     let position = u8::from(begins) << 7 | u8::from(ends) << 6;
     match (codec, unit_header) {
         (Codec::H264, &[header]) => {
-            out.extend([header & 0xe0 | FU_A, position | unit_type(codec, header)])
+            out.extend([header & 0xe0 | FU_A, position | unit_type(codec, header)]);
         }
         (Codec::H265, &[first, second]) => out.extend([
             first & 0x81 | FU << 1,

@@ -141,9 +141,9 @@ impl Assembler {
             return;
         }
         if let Some(part) = PicturePart::read(self.codec, &packet.payload)
-            && let Some(packet) = self.prove(now, packet, &part, &mut deliver)
+            && let Some(packet) = self.prove(now, packet, part, &mut deliver)
         {
-            self.take(now, &packet, &part, &mut deliver);
+            self.take(now, &packet, part, &mut deliver);
         }
     }
 
@@ -224,7 +224,7 @@ impl Assembler {
         &mut self,
         now: Instant,
         packet: Packet,
-        part: &PicturePart,
+        part: PicturePart,
         deliver: &mut impl FnMut(Frame),
     ) -> Option<Packet> {
         let Markers::Proving(proof) = &mut self.markers else {
@@ -255,7 +255,7 @@ impl Assembler {
         }
         for packet in proof.held {
             if let Some(part) = PicturePart::read(self.codec, &packet.payload) {
-                self.take(now, &packet, &part, deliver);
+                self.take(now, &packet, part, deliver);
             }
         }
     }
@@ -264,7 +264,7 @@ impl Assembler {
         &mut self,
         now: Instant,
         packet: &Packet,
-        part: &PicturePart,
+        part: PicturePart,
         deliver: &mut impl FnMut(Frame),
     ) {
         if self.picture.ends_before(packet.timestamp, part.piece) {
@@ -293,7 +293,7 @@ impl Assembler {
     }
 
     /// Whether a frame that has been ended by its marker goes on with this packet.
-    fn goes_on_behind_marker(&self, packet: &Packet, part: &PicturePart) -> bool {
+    fn goes_on_behind_marker(&self, packet: &Packet, part: PicturePart) -> bool {
         !self.picture.has_begun()
             && part.piece == Some(Piece::Rest)
             && self.ended == Some(packet.timestamp)

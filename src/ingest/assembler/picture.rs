@@ -73,7 +73,7 @@ impl Picture {
         codec: Codec,
         picture_id: u16,
         packet: &Packet,
-        part: &PicturePart,
+        part: PicturePart,
     ) {
         if !self.has_begun() {
             self.timestamp = packet.timestamp;

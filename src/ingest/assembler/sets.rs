@@ -4,7 +4,7 @@ use super::payloads::Payloads;
 use crate::media::{
     Codec,
     nal::{self, Payload, UnitKind},
-    obu::{self, Av1Payload, BEGINS_SEQUENCE},
+    obu::{self, Av1Payload, BEGINS_SEQUENCE, ObuElement},
     parameter_sets,
 };
 
@@ -82,7 +82,7 @@ impl KnownSets {
                 let sequence = elements
                     .into_iter()
                     .flatten()
-                    .find(|element| element.is_sequence_header());
+                    .find(ObuElement::is_sequence_header);
                 if let Some(sequence) = sequence
                     && sequence.bytes.len() <= SET_BYTES_MAX
                 {
