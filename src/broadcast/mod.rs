@@ -64,7 +64,7 @@ pub use metrics::PublisherTotals;
 pub use options::Options;
 pub use roster::SessionStatus;
 pub use session::{Applicant, Introduction, Revocation, Session, SessionId};
-pub use status::{BroadcastCounters, Details, PipelineFigures, SourceKind, State, Status};
+pub use status::{Details, PipelineFigures, SourceKind, State, Status};
 pub use takeover::Times;
 use tokio::{
     sync::{mpsc, oneshot, watch},
