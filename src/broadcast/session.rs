@@ -260,7 +260,7 @@ impl Session {
             user_agent,
             token,
         } = &introduction;
-        self.span.record("client", tracing::field::display(client));
+        self.span.record("client", field::display(client));
         self.span.record("user_agent", user_agent.as_str());
         if let Some(token) = token {
             self.span.record("token", token.as_str());
