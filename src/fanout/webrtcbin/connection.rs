@@ -57,9 +57,8 @@ pub(super) struct WebrtcbinConnection {
 }
 
 impl WebrtcbinConnection {
-    /// Answers an offer whose `sections` have been chosen: starts a pipeline behind `port`, and
-    /// makes the answer. Media for the viewer is pushed into its
-    /// [`WebrtcbinConnection::outlet`].
+    /// Answers an offer: starts a pipeline behind the port, and makes the answer. Media for the
+    /// viewer is pushed into its [`WebrtcbinConnection::outlet`].
     ///
     /// Events are sent without waiting, so the channel must have room: [`Event::Connected`] once,
     /// [`Event::Closed`] last. Keyframe requests go to `on_feedback` only.
@@ -67,16 +66,14 @@ impl WebrtcbinConnection {
     /// # Errors
     /// [`Error::Sdp`] if webrtcbin does not accept a chosen format, else the engine's failure.
     pub(super) async fn accept(
-        offer: &sdp::Offer,
-        sections: &[sdp::Section],
-        port: &Port,
+        negotiation: Negotiation<'_>,
         options: ConnectionOptions,
         on_feedback: OnFeedback,
         events: mpsc::Sender<Event>,
     ) -> Result<(Self, String), Error> {
         let relay = RelayOffer::new()?;
         let signals = Arc::clone(relay.signals());
-        let cname = sdp::stream_id(sections);
+        let cname = sdp::stream_id(negotiation.sections);
         let again = Arc::new(RetransmissionGuard::new());
         let guard = Arc::clone(&again);
         let build = move || pads::build(&cname, &guard);
@@ -106,13 +103,7 @@ impl WebrtcbinConnection {
             reports.close(End::Failed)
         };
         let running = RunningPipeline::start(pipeline, |_, _| {}, events, failed).await?;
-        let negotiation = Negotiation {
-            webrtcbin: &webrtcbin,
-            offer,
-            sections,
-            port,
-        };
-        let (relay, pads, answer) = match negotiation.run(relay, &on_feedback).await {
+        let (relay, pads, answer) = match negotiation.run(&webrtcbin, relay, &on_feedback).await {
             Ok(answered) => answered,
             Err(error) => {
                 drop(webrtcbin);
@@ -188,22 +179,23 @@ impl WebrtcbinConnection {
 type Pads = Vec<(crate::media::Kind, gst::Pad)>;
 
 /// What an answer is made from.
-struct Negotiation<'a> {
-    webrtcbin: &'a gst::Element,
-    offer: &'a sdp::Offer,
-    sections: &'a [sdp::Section],
-    port: &'a Port,
+pub(super) struct Negotiation<'a> {
+    pub(super) offer: &'a sdp::Offer,
+    /// What has been chosen of it.
+    pub(super) sections: &'a [sdp::Section],
+    /// Where the client's datagrams come in.
+    pub(super) port: &'a Port,
 }
 
 impl Negotiation<'_> {
     /// Makes the answer, links the tracks, and starts the relay that the answer names.
     async fn run(
         self,
+        webrtcbin: &gst::Element,
         relay: RelayOffer,
         on_feedback: &OnFeedback,
     ) -> Result<(Relay, Pads, String), Error> {
         let Self {
-            webrtcbin,
             offer,
             sections,
             port,

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tracing::Span;
 
 use super::{
-    connection::WebrtcbinConnection,
+    connection::{Negotiation, WebrtcbinConnection},
     numbering::{NumberedStream, ssrc},
     options::{ConnectionOptions, Feedback},
     viewer::WebrtcbinViewer,
@@ -76,16 +76,15 @@ impl Fanout {
                 worker.tell(Message::Feedback { viewer, feedback });
             }
         };
-        let accepted = WebrtcbinConnection::accept(
+        let negotiation = Negotiation {
             offer,
-            &sections,
-            self.port(),
-            options,
-            Arc::new(on_feedback),
-            events.clone(),
-        )
-        .await?;
-        let (connection, answer) = accepted;
+            sections: &sections,
+            port: self.port(),
+        };
+        let on_feedback = Arc::new(on_feedback);
+        let accepting =
+            WebrtcbinConnection::accept(negotiation, options, on_feedback, events.clone());
+        let (connection, answer) = accepting.await?;
         let counters = Arc::<ViewerCounters>::default();
         let viewer = WebrtcbinViewer::new(
             slot.key,

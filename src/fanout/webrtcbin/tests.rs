@@ -142,7 +142,6 @@ async fn silent_peers_are_given_up() {
     let short = ConnectionOptions {
         connect: Duration::from_secs(1),
         consent: Duration::from_secs(3),
-        ..options()
     };
     let (_never_runs, viewer, mut events) = watch(&stage, short).await;
     let end = Some(Event::Closed(End::ConnectTimeout));

@@ -234,7 +234,7 @@ async fn an_address_that_has_proven_nothing_gets_a_handshake_and_no_more() {
     let media = datagram(1, 1000);
     for _ in 0..50 {
         stage.engine.send_to(&media, relay).unwrap();
-        std::thread::sleep(Duration::from_millis(1));
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let count = || {
         let mut count = 0;
@@ -259,7 +259,7 @@ async fn authentic_media_is_a_sign_of_life_if_it_comes_from_the_client() {
     let stage = Stage::new().await;
     let (client, _) = stage.connect();
     let heard = stage.relay.heard();
-    std::thread::sleep(Duration::from_millis(20));
+    tokio::time::sleep(Duration::from_millis(20)).await;
     client.send_to(&datagram(1, 100), stage.address()).unwrap();
     received(&stage.engine);
     assert_eq!(stage.relay.heard(), heard, "anybody can send it");
