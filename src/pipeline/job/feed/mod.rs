@@ -9,6 +9,8 @@
 
 mod reader;
 mod tap;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
