@@ -53,6 +53,9 @@ async fn offers_of_real_clients_are_answered() {
     let address = port.candidates()[0];
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "sdp") {
+            continue;
+        }
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let text = std::fs::read(&path).unwrap();
         let Ok(offer) = sdp::Offer::parse(&text, sdp::Role::Publisher) else {
