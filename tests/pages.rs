@@ -52,7 +52,8 @@ fn people_at_a_wrong_address_get_a_page_and_programs_a_problem() {
         ("/%ED%95%9C", "./"),
         ("/watch/.x", "../"),
     ] {
-        let page = server.request("GET", path, &as_person, "").expect(404);
+        let page = server.request("GET", path, &as_person, "");
+        assert_eq!(page.status, 404, "{path}");
         assert_eq!(
             page.header("content-type"),
             Some("text/html; charset=utf-8")

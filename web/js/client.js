@@ -48,7 +48,7 @@ const CLOSE_WAIT = 1_000;
 
 /** @abstract */
 export class Client extends EventTarget {
-  /** @type {Required<Omit<ClientOptions, 'signal'>>} */
+  /** @type {Required<Omit<ClientOptions, 'signal' | 'getToken'>> & Pick<ClientOptions, 'getToken'>} */
   settings;
   /** Endpoint. */
   url;

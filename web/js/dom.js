@@ -169,3 +169,13 @@ async function copyText(source) {
     return document.execCommand('copy');
   }
 }
+
+/**
+ * @param {HTMLButtonElement} button
+ * @param {boolean} pressed
+ * @param {Icon} name
+ */
+export function press(button, pressed, name) {
+  button.setAttribute('aria-pressed', String(pressed)); // the label stays; pressed says the rest
+  button.querySelector('[data-icon]')?.replaceChildren(icon(name));
+}

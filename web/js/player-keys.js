@@ -27,3 +27,36 @@ export class KeysPanel {
     this.element.hidden = !shown;
   }
 }
+
+/** @typedef {import('./player.js').AerialPlayer} AerialPlayer */
+
+/** @type {Record<string, (player: AerialPlayer) => unknown>} */
+const ACTIONS = {
+  'i': (player) => player.toggleStats(),
+  'm': (player) => player.toggleMute(),
+  'f': (player) => player.toggleFullscreen(),
+  'p': (player) => player.togglePip(),
+  's': (player) => player.screenshot(),
+  't': (player) => player.toggleTheatre(),
+  '?': (player) => player.keys.toggle(),
+  ' ': (player) => player.togglePlay(),
+  'k': (player) => player.togglePlay(),
+  'ArrowUp': (player) => player.step(0.1),
+  'ArrowDown': (player) => player.step(-0.1),
+};
+
+/**
+ * What a key does.
+ * @param {AerialPlayer} player
+ * @param {KeyboardEvent} event
+ * @returns {(() => unknown)|undefined}
+ */
+export function actionOf(player, event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return undefined;
+  const target = event.composedPath()[0];
+  if (target instanceof HTMLElement && target !== player && /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+    return undefined;
+  if (target instanceof HTMLButtonElement && (event.key === ' ' || event.key === 'Enter')) return undefined;
+  const act = ACTIONS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  return act && (() => act(player));
+}

@@ -1,6 +1,6 @@
 /** The style of `<aerial-player>`: a constructed sheet, so that no inline style is needed. */
 
-export const STYLE = `
+const STYLE = `
 :host {
   --player-accent: var(--accent-strong, #ff5a36);
   display: block; position: relative; overflow: hidden; aspect-ratio: 16 / 9; container-type: inline-size;
@@ -159,3 +159,6 @@ kbd {
   .mark i { display: none; }
 }
 `;
+
+export const SHEET = new CSSStyleSheet();
+SHEET.replaceSync(STYLE);

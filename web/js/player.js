@@ -17,11 +17,15 @@
 
 import { h, icon, setText } from './dom.js';
 import { hideFromSystem, showToSystem } from './media-session.js';
-import { KeysPanel } from './player-keys.js';
+import { AttributesElement } from './player-attributes.js';
+import { button, describe } from './player-bar.js';
+import { coverAction, coverHint, coverTitle } from './player-cover.js';
+import { KeysPanel, actionOf } from './player-keys.js';
 import { QualityMenu, qualities } from './player-quality.js';
+import { screenshot, toggleFullscreen, togglePip } from './player-screen.js';
 import { SoundCover } from './player-sound.js';
 import { StatsPanel } from './player-stats.js';
-import { STYLE } from './player-style.js';
+import { SHEET } from './player-style.js';
 import { TokenLock } from './player-token.js';
 import { read, store } from './storage.js';
 import { t } from './words.js';
@@ -31,19 +35,10 @@ import { WhepClient } from './whep.js';
 const QUIET_AFTER = 2_800;
 const VOLUME_KEY = 'aerial-volume';
 const MUTED_KEY = 'aerial-muted';
-/** How often a paused player says how far it is behind, in milliseconds. */
+/** How often a paused player says how far behind it is, in milliseconds. */
 const BEHIND_EVERY = 1_000;
 
-const sheet = new CSSStyleSheet();
-sheet.replaceSync(STYLE);
-
-/**
- * A button of the bar.
- * @param {() => void} click
- */
-const button = (click) => h('button', { type: 'button', click });
-
-export class AerialPlayer extends HTMLElement {
+export class AerialPlayer extends AttributesElement {
   static observedAttributes = ['src', 'label', 'muted', 'token', 'viewers', 'controls', 'theatre'];
 
   /** The element that shows the picture. */
@@ -53,7 +48,7 @@ export class AerialPlayer extends HTMLElement {
   /** Whether the broadcast may be there. @type {(() => boolean|Promise<boolean>)|undefined} */ ready;
 
   #stats = new StatsPanel(() => this.client?.peer ?? null);
-  #keys = new KeysPanel();
+  keys = new KeysPanel();
   #lock = new TokenLock((token) => this.#onToken(token));
   #soundCover = new SoundCover(this.video);
   #menu = new QualityMenu(this.video, (quality) => void this.#onQuality(quality));
@@ -125,8 +120,8 @@ export class AerialPlayer extends HTMLElement {
   constructor() {
     super();
     const root = this.attachShadow({ mode: 'open' });
-    root.adoptedStyleSheets = [sheet];
-    root.append(this.video, this.#soundCover.element, this.#cover, this.#stats.element, this.#keys.element);
+    root.adoptedStyleSheets = [SHEET];
+    root.append(this.video, this.#soundCover.element, this.#cover, this.#stats.element, this.keys.element);
     root.append(this.#sound, this.#top, this.#bar, this.#menu.element, this.#spoken);
     this.#pipButton.hidden = !document.pictureInPictureEnabled;
     this.#fullButton.hidden = !(document.fullscreenEnabled || 'webkitEnterFullscreen' in this.video);
@@ -159,7 +154,7 @@ export class AerialPlayer extends HTMLElement {
   }
 
   connectedCallback() {
-    this.#adopt();
+    this.adopt([...AerialPlayer.observedAttributes, 'volume', 'broadcast']);
     if (!this.hasAttribute('role')) this.setAttribute('role', 'region');
     if (!this.hasAttribute('tabindex')) this.tabIndex = 0;
     this.#name();
@@ -177,17 +172,6 @@ export class AerialPlayer extends HTMLElement {
     clearInterval(this.#behindTimer);
   }
 
-  /** Takes properties that a page has set before the element was defined. */
-  #adopt() {
-    const own = /** @type {any} */ (this);
-    for (const name of [...AerialPlayer.observedAttributes, 'volume', 'broadcast']) {
-      if (!Object.hasOwn(own, name)) continue;
-      const value = own[name];
-      delete own[name];
-      own[name] = value;
-    }
-  }
-
   /** @param {string} name @param {string|null} previous @param {string|null} value */
   attributeChangedCallback(name, previous, value) {
     if (previous === value) return;
@@ -196,54 +180,6 @@ export class AerialPlayer extends HTMLElement {
     if (name === 'muted' && this.isConnected) this.video.muted = value !== null;
     if ((name === 'src' || name === 'token') && this.isConnected) this.#start();
     this.#show();
-  }
-
-  // --- properties ---------------------------------------------------------------------------
-
-  get src() {
-    return this.getAttribute('src') ?? '';
-  }
-  set src(value) {
-    this.#reflect('src', value);
-  }
-
-  get label() {
-    return this.getAttribute('label') ?? '';
-  }
-  set label(value) {
-    this.#reflect('label', value);
-  }
-
-  get token() {
-    return this.getAttribute('token') ?? '';
-  }
-  set token(value) {
-    this.#reflect('token', value);
-  }
-
-  /** @returns {number|null} */
-  get viewers() {
-    const value = this.getAttribute('viewers');
-    return value === null ? null : Number(value);
-  }
-  set viewers(value) {
-    this.#reflect('viewers', value);
-  }
-
-  /** @returns {string} `off`, or empty. */
-  get controls() {
-    return this.getAttribute('controls') ?? '';
-  }
-  /** @param {string|boolean|null} value */
-  set controls(value) {
-    this.#reflect('controls', value === false ? 'off' : value === true ? null : value);
-  }
-
-  get theatre() {
-    return this.getAttribute('theatre') ?? '';
-  }
-  set theatre(value) {
-    this.#reflect('theatre', value);
   }
 
   get muted() {
@@ -276,33 +212,15 @@ export class AerialPlayer extends HTMLElement {
     this.#show();
   }
 
-  /** @param {string} name @param {unknown} value */
-  #reflect(name, value) {
-    if (value === null || value === undefined || value === '') this.removeAttribute(name);
-    else this.setAttribute(name, String(value));
-  }
-
   /** @returns {import('./client.js').State} */
   get state() {
     return this.client?.state ?? 'idle';
-  }
-
-  /** The name that is shown. */
-  get shownName() {
-    const last = this.src
-      .split(/[?#]/)[0]
-      .split('/')
-      .filter((part) => part && part !== 'whep')
-      .pop();
-    return this.label || last || t('player-nameless');
   }
 
   #name() {
     this.setAttribute('aria-label', t('player', { name: this.shownName }));
     this.video.setAttribute('aria-label', this.shownName);
   }
-
-  // --- session ------------------------------------------------------------------------------
 
   #start() {
     this.#stop();
@@ -369,8 +287,6 @@ export class AerialPlayer extends HTMLElement {
     this.token = token;
     this.client?.retry(); // even if it is the same token
   }
-
-  // --- playing ------------------------------------------------------------------------------
 
   /** Plays with sound if the browser lets us, silently if not. */
   async play() {
@@ -439,46 +355,30 @@ export class AerialPlayer extends HTMLElement {
     this.#statsButton.setAttribute('aria-pressed', String(this.#stats.shown));
   }
 
-  toggleKeys() {
-    this.#keys.toggle();
-  }
-
   toggleTheatre() {
     if (!this.theatre) return;
-    this.theatre = this.theatre === 'on' ? 'off' : 'on';
-    this.dispatchEvent(new CustomEvent('theatre', { detail: this.theatre === 'on' }));
+    const isOn = this.theatre === 'on';
+    this.setAttribute('theatre', isOn ? 'off' : 'on');
+    this.dispatchEvent(new CustomEvent('theatre', { detail: !isOn }));
   }
 
-  async togglePip() {
-    try {
-      if (document.pictureInPictureElement) await document.exitPictureInPicture();
-      else await this.video.requestPictureInPicture();
-    } catch (error) {
-      console.warn('picture in picture refused', error); // needs a picture and a gesture
-    }
+  togglePip() {
+    return togglePip(this.video);
   }
 
-  async toggleFullscreen() {
-    try {
-      if (document.fullscreenElement) await document.exitFullscreen();
-      else if (this.requestFullscreen) await this.requestFullscreen();
-      // iPhones have full screen for the video element only.
-      else /** @type {any} */ (this.video).webkitEnterFullscreen?.();
-    } catch (error) {
-      console.warn('full screen refused', error);
-    }
+  toggleFullscreen() {
+    return toggleFullscreen(this, this.video);
   }
 
   /** Saves the picture as a file. */
-  async screenshot() {
-    const { videoWidth: width, videoHeight: height } = this.video;
-    if (!width) return;
-    const canvas = new OffscreenCanvas(width, height);
-    canvas.getContext('2d')?.drawImage(this.video, 0, 0);
-    const address = URL.createObjectURL(await canvas.convertToBlob());
-    const time = new Date().toISOString().slice(0, 19).replace(/:/g, '-');
-    h('a', { href: address, download: `${this.shownName} ${time}.png` }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 1_000);
+  screenshot() {
+    return screenshot(this.video, this.shownName);
+  }
+
+  /** Makes it louder or quieter. @param {number} by */
+  step(by) {
+    this.video.volume = Math.min(1, Math.max(0, this.video.volume + by));
+    if (by > 0 && this.video.muted) this.#unmute();
   }
 
   #onVolumeInput() {
@@ -495,36 +395,12 @@ export class AerialPlayer extends HTMLElement {
    * @param {KeyboardEvent} event
    */
   onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const target = event.composedPath()[0];
-    if (target instanceof HTMLElement && target !== this && /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
-    if (target instanceof HTMLButtonElement && (event.key === ' ' || event.key === 'Enter')) return;
-    const step = (/** @type {number} */ by) => {
-      this.video.volume = Math.min(1, Math.max(0, this.video.volume + by));
-      if (by > 0 && this.video.muted) this.#unmute();
-    };
-    /** @type {Record<string, () => void>} */
-    const keys = {
-      'i': () => this.toggleStats(),
-      'm': () => this.toggleMute(),
-      'f': () => void this.toggleFullscreen(),
-      'p': () => void this.togglePip(),
-      's': () => void this.screenshot(),
-      't': () => this.toggleTheatre(),
-      '?': () => this.toggleKeys(),
-      ' ': () => this.togglePlay(),
-      'k': () => this.togglePlay(),
-      'ArrowUp': () => step(0.1),
-      'ArrowDown': () => step(-0.1),
-    };
-    if (event.key === 'Escape') return this.#keys.toggle(false);
-    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (event.key === 'Escape') return this.keys.toggle(false);
+    const act = actionOf(this, event);
     if (!act) return;
     event.preventDefault();
     act();
   }
-
-  // --- what is seen -------------------------------------------------------------------------
 
   /** The client's state, unless the server knows better: it learns first that nobody sends any more. */
   get #shownState() {
@@ -549,12 +425,12 @@ export class AerialPlayer extends HTMLElement {
     const lock = state === 'failed' ? this.#lock.show(error ?? null, this.shownName, this.token !== '') : '';
     if (state !== 'failed') this.#lock.show(null, '', false);
     this.#mark.lastElementChild?.replaceWith(icon(lock ? 'lock' : 'signal'));
-    setText(this.#title, lock || this.#words(state, again));
-    setText(this.#hint, lock ? '' : `${error?.words ?? ''} ${this.#hintWords(state, again)}`.trim());
+    setText(this.#title, lock || coverTitle(state, again, this.shownName, this.#pausedAt));
+    setText(this.#hint, lock ? '' : `${error?.words ?? ''} ${coverHint(state, again, this.#pausedAt)}`.trim());
     const over = state === 'failed' || state === 'closed';
     this.#top.hidden = over;
     this.#action.hidden = lock !== '' || !(blocked || over);
-    setText(this.#action, t(this.#actionWords(live, state)));
+    setText(this.#action, coverAction(state, this.#pausedAt));
     const words = live
       ? t('player-is-live', { name: this.shownName })
       : `${this.#title.textContent} ${this.#hint.textContent}`;
@@ -562,26 +438,6 @@ export class AerialPlayer extends HTMLElement {
     this.#soundCover.follow(live ? (this.client?.stream ?? null) : null, this.shownName);
     showToSystem(this, live && !this.video.paused);
     this.#showBar();
-  }
-
-  /** @param {string} state @param {string} again */
-  #words(state, again) {
-    if (state !== 'live') return t(`player-${state}${again}`, { name: this.shownName });
-    return t(this.#pausedAt ? 'player-paused' : 'player-ready');
-  }
-
-  /** @param {string} state @param {string} again */
-  #hintWords(state, again) {
-    if (state === 'live')
-      return this.#pausedAt ? t('player-behind', { count: Math.round((Date.now() - this.#pausedAt) / 1_000) }) : '';
-    if (state === 'waiting') return t(`player-waiting${again}-hint`);
-    return state === 'offline' ? t('player-trying') : '';
-  }
-
-  /** @param {boolean} live @param {string} state */
-  #actionWords(live, state) {
-    if (live) return this.#pausedAt ? 'player-back' : 'player-play';
-    return state === 'failed' ? 'player-again' : 'player-start-again';
   }
 
   #showBar() {
@@ -639,16 +495,6 @@ export class AerialPlayer extends HTMLElement {
       if (this.state === 'live' && !this.video.paused && !keyboard) this.setAttribute('data-quiet', '');
     }, after);
   }
-}
-
-/**
- * @param {HTMLButtonElement} button
- * @param {string} label
- * @param {string} key
- */
-function describe(button, label, key) {
-  button.setAttribute('aria-label', label);
-  button.title = t('player-with-key', { what: label, key });
 }
 
 if (!customElements.get('aerial-player')) customElements.define('aerial-player', AerialPlayer);

@@ -1,12 +1,14 @@
 /** The page `/publish/{name}`: choose, preview, go live. `/publish` alone asks for the name. */
 
 import { Acknowledgements } from './acknowledgements.js';
-import { BroadcastFeed, freeName, isName, nameFromPath, newName } from './broadcasts.js';
-import { byId, durationText, enableCopyButtons, fillIcons, h, icon, setText } from './dom.js';
+import { BroadcastFeed, freeName, isName, nameFromPath } from './broadcasts.js';
+import { byId, durationText, enableCopyButtons, fillIcons, h, icon, press, setText } from './dom.js';
+import { curtainWords } from './curtain.js';
 import { CaptureError, captureProblem } from './media-errors.js';
 import { LevelMeter } from './meter.js';
 import { at } from './site.js';
-import { PRESETS, Sources } from './sources.js';
+import { PRESETS, Sources, permission } from './sources.js';
+import { askForName } from './naming.js';
 import { RefusalLine } from './refusal.js';
 import { StatsSampler, bitrateText } from './stats.js';
 import { TokenForm, pageToken, wantsToken } from './token.js';
@@ -363,17 +365,8 @@ class Studio {
     byId('curtain', HTMLElement).hidden = picture;
     if (picture) return;
     const ready = video?.readyState === 'live' || audio !== null;
-    /** @type {[import('./dom.js').Icon, string, string]} */
-    const [mark, title, text] =
-      this.#cameraOff && video
-        ? ['cameraOff', t('curtain-off'), t('curtain-off-hint')]
-        : ready
-          ? ['mic', t(mode === 'audio' ? 'curtain-sound-only' : 'curtain-no-picture'), t('curtain-heard')]
-          : this.#problem
-            ? ['alert', this.#problem.title, this.#problem.advice]
-            : mode === 'screen'
-              ? ['screen', t('curtain-screen'), t('curtain-screen-hint')]
-              : ['camera', t(mode === 'audio' ? 'curtain-microphone' : 'curtain-camera-microphone'), t('curtain-ask')];
+    const hidden = this.#cameraOff && video !== null;
+    const { mark, title, text } = curtainWords({ mode, ready, hidden, problem: this.#problem });
     byId('curtain', HTMLElement).dataset.mark = mark;
     byId('curtain-mark', HTMLElement).replaceChildren(icon(mark));
     setText(byId('curtain-title', HTMLElement), title);
@@ -493,45 +486,6 @@ class Studio {
       // see #store
     }
   }
-}
-
-/**
- * @param {HTMLButtonElement} button
- * @param {boolean} pressed
- * @param {import('./dom.js').Icon} name
- */
-function press(button, pressed, name) {
-  button.setAttribute('aria-pressed', String(pressed)); // the label stays; pressed says the rest
-  button.querySelector('[data-icon]')?.replaceChildren(icon(name));
-}
-
-/** @param {string} name @returns {Promise<boolean>} True if the browser will not ask. */
-async function permission(name) {
-  try {
-    return (await navigator.permissions.query({ name: /** @type {PermissionName} */ (name) })).state === 'granted';
-  } catch {
-    return false; // not every browser can be asked
-  }
-}
-
-function askForName() {
-  const form = byId('name-form', HTMLFormElement);
-  const input = byId('name', HTMLInputElement);
-  byId('naming', HTMLElement).hidden = false;
-  document.title = t('publish-page-title');
-  input.value = newName();
-  input.select();
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
-    const name = input.value.trim();
-    if (isName(name)) {
-      location.assign(at(`publish/${encodeURIComponent(name)}`));
-      return;
-    }
-    input.setAttribute('aria-invalid', 'true');
-    setText(byId('name-hint', HTMLElement), t(name ? 'name-wrong' : 'name-missing'));
-    input.focus();
-  });
 }
 
 translatePage();

@@ -268,3 +268,12 @@ function microphoneConstraints({ microphone, sound }) {
     channelCount: { ideal: voice ? 1 : 2 },
   };
 }
+
+/** @param {string} name @returns {Promise<boolean>} True if the browser will not ask. */
+export async function permission(name) {
+  try {
+    return (await navigator.permissions.query({ name: /** @type {PermissionName} */ (name) })).state === 'granted';
+  } catch {
+    return false; // not every browser can be asked
+  }
+}

@@ -77,7 +77,7 @@ function start() {
   }
   const share = new ShareSheet(name);
   byId('share', HTMLButtonElement).addEventListener('click', () => share.open());
-  byId('keys', HTMLButtonElement).addEventListener('click', () => player.toggleKeys());
+  byId('keys', HTMLButtonElement).addEventListener('click', () => player.keys.toggle());
   player.label = name;
   player.token = token;
   // A frame hears of its broadcast too late for that.

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 
-use super::files::File;
+use super::files::PageFile;
 
 /// Files that are kept compressed; all of ours fit.
 const KEPT_MAX: usize = 256;
@@ -69,7 +69,7 @@ pub(super) struct Compression {
 
 impl Compression {
     /// A file in this coding; `kept`: for the next requests, too.
-    pub(super) async fn pack(&self, file: &File, coding: Coding, kept: bool) -> Bytes {
+    pub(super) async fn pack(&self, file: &PageFile, coding: Coding, kept: bool) -> Bytes {
         let key = (file.etag.clone(), coding);
         if kept && let Some(packed) = self.lock().get(&key) {
             return packed.clone();
@@ -144,7 +144,7 @@ mod tests {
     async fn files_are_compressed_once() {
         let compression = Compression::default();
         let text = "all the same ".repeat(100);
-        let file = File::of_text(text.clone());
+        let file = PageFile::of_text(text.clone());
         let gzip = compression.pack(&file, Coding::Gzip, true).await;
         let mut unpacked = String::new();
         flate2::read::GzDecoder::new(&*gzip)
@@ -160,7 +160,7 @@ mod tests {
         let again = compression.pack(&file, Coding::Brotli, true).await;
         assert_eq!(again.as_ptr(), brotli.as_ptr());
         compression
-            .pack(&File::of_text(String::new()), Coding::Gzip, false)
+            .pack(&PageFile::of_text(String::new()), Coding::Gzip, false)
             .await;
         assert_eq!(compression.lock().len(), 2);
     }

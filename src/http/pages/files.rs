@@ -38,12 +38,12 @@ pub(super) enum Files {
 }
 
 /// A file's content.
-pub(super) struct File {
+pub(super) struct PageFile {
     pub(super) content: Bytes,
     pub(super) etag: String,
 }
 
-impl File {
+impl PageFile {
     /// A file that is made for one request.
     pub(super) fn of_text(text: String) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -84,7 +84,7 @@ impl Files {
         }
     }
 
-    pub(super) async fn read(&self, path: &str) -> Result<Option<File>, Problem> {
+    pub(super) async fn read(&self, path: &str) -> Result<Option<PageFile>, Problem> {
         let found = match self {
             Self::BuiltIn { .. } => built_in(path),
             Self::Folder(folder) => read(&folder.join(path)).await?,
@@ -96,7 +96,7 @@ impl Files {
     }
 
     /// The languages whose words are there, as a module.
-    async fn languages(&self) -> File {
+    async fn languages(&self) -> PageFile {
         let mut names = match self {
             Self::BuiltIn { .. } => BuiltIn::iter()
                 .filter_map(|path| path.strip_prefix(LANGUAGES).map(str::to_owned))
@@ -107,7 +107,7 @@ impl Files {
         let names = names.iter().filter_map(|name| name.strip_suffix(".js"));
         let names: Vec<_> = names.filter(|name| is_language(name)).collect();
         let list = serde_json::json!(names);
-        File::of_text(format!("export default {list};\n"))
+        PageFile::of_text(format!("export default {list};\n"))
     }
 }
 
@@ -131,7 +131,7 @@ async fn list(folder: &Path) -> Vec<String> {
     names
 }
 
-fn built_in(path: &str) -> Option<File> {
+fn built_in(path: &str) -> Option<PageFile> {
     let file = BuiltIn::get(path)?;
     let content = match file.data {
         Cow::Borrowed(data) => Bytes::from_static(data),
@@ -144,10 +144,10 @@ fn built_in(path: &str) -> Option<File> {
         let _ = write!(etag, "{byte:02x}");
     }
     etag.push('"');
-    Some(File { content, etag })
+    Some(PageFile { content, etag })
 }
 
-async fn read(path: &Path) -> Result<Option<File>, Problem> {
+async fn read(path: &Path) -> Result<Option<PageFile>, Problem> {
     let Ok(metadata) = tokio::fs::metadata(path).await else {
         return Ok(None);
     };
@@ -167,7 +167,7 @@ async fn read(path: &Path) -> Result<Option<File>, Problem> {
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let modified = modified.unwrap_or_default().as_nanos();
     let etag = format!("\"{modified:x}-{:x}\"", metadata.len());
-    Ok(Some(File {
+    Ok(Some(PageFile {
         content: content.into(),
         etag,
     }))

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::plan::Name;
 
 /// Where a page has what is written here.
@@ -34,7 +36,7 @@ impl Site<'_> {
 }
 
 /// Where a page is.
-pub(super) struct Place<'a> {
+pub(super) struct PagePlace<'a> {
     /// Folders above it.
     pub(super) depth: usize,
     /// The version of its files, if they stay as they are.
@@ -43,7 +45,7 @@ pub(super) struct Place<'a> {
     pub(super) broadcast: Option<Name>,
 }
 
-impl Place<'_> {
+impl PagePlace<'_> {
     /// The page's text with all that depends on its place.
     pub(super) fn complete(&self, page: &str, site: &Site<'_>) -> String {
         let mut page = page.to_owned();
@@ -88,7 +90,7 @@ impl Place<'_> {
     <meta name="twitter:card" content="summary_large_image" />"#
         );
         if self.broadcast.is_some() {
-            let of = super::oembed::encoded(&format!("{}/{address}", site.0));
+            let of = encoded(&format!("{}/{address}", site.0));
             let oembed = site.attribute(&format!("oembed?url={of}"));
             // Writing to a String cannot fail.
             let _ = write!(
@@ -98,6 +100,11 @@ impl Place<'_> {
         }
         head
     }
+}
+
+/// A text as the value of a parameter.
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// Text in an attribute: the host in a request may be anything.
@@ -117,7 +124,7 @@ mod tests {
 
     #[test]
     fn files_have_the_version_in_their_addresses() {
-        let place = |depth, version| Place {
+        let place = |depth, version| PagePlace {
             depth,
             version,
             broadcast: None,
@@ -137,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_broadcast_is_described_to_others() {
-        let place = Place {
+        let place = PagePlace {
             depth: 1,
             version: None,
             broadcast: Name::new("demo"),

@@ -10,7 +10,7 @@ use std::path::Path;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 
-use self::{compression::Compression, files::Files, head::Place};
+use self::{compression::Compression, files::Files, head::PagePlace};
 pub(super) use self::{head::Site, oembed::answer as oembed};
 use super::{
     Options,
@@ -87,7 +87,7 @@ impl PageRequest<'_> {
 /// What is sent, before it is compressed.
 struct Content {
     status: StatusCode,
-    file: files::File,
+    file: files::PageFile,
     cached: &'static str,
 }
 
@@ -172,18 +172,18 @@ impl Pages {
     /// A page with what depends on its address.
     fn complete(
         &self,
-        file: &files::File,
+        file: &files::PageFile,
         path: &str,
         request: &PageRequest<'_>,
         site: &Site<'_>,
-    ) -> files::File {
+    ) -> files::PageFile {
         let name = request.path.rsplit('/').next().and_then(Name::new);
-        let place = Place {
+        let place = PagePlace {
             depth: request.path.matches('/').count().saturating_sub(1),
             version: self.files.version(),
             broadcast: if path == "watch.html" { name } else { None },
         };
-        files::File::of_text(place.complete(&String::from_utf8_lossy(&file.content), site))
+        files::PageFile::of_text(place.complete(&String::from_utf8_lossy(&file.content), site))
     }
 
     async fn reply(&self, content: Content, path: &str, request: &PageRequest<'_>) -> Response {

@@ -1,6 +1,6 @@
 //! oEmbed (oembed.com): what a page needs to show a broadcast whose address somebody has pasted.
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use warp::reply::Response;
 
@@ -29,11 +29,6 @@ struct Embed<'a> {
     thumbnail_url: String,
     thumbnail_width: u32,
     thumbnail_height: u32,
-}
-
-/// A text as the value of a parameter.
-pub(super) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// The answer for the address in `?url=`. Says nothing about whether the broadcast exists.
