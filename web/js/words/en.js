@@ -240,6 +240,9 @@ export default {
   'problem-overloaded': 'The server is overloaded at the moment.',
   'problem-unhealthy': 'The server is not well at the moment.',
   'problem-unready': 'The server takes no new viewers at the moment.',
+  'problem-token-expired': 'The server cannot check your permission at the moment.',
+  'problem-denied': 'The server cannot check your permission at the moment.',
+  'problem-authorization-unavailable': 'The server cannot check your permission at the moment.',
   'problem-stopping': 'The server is restarting.',
 
   // Publish
