@@ -240,8 +240,8 @@ export default {
   'problem-overloaded': 'The server is overloaded at the moment.',
   'problem-unhealthy': 'The server is not well at the moment.',
   'problem-unready': 'The server takes no new viewers at the moment.',
-  'problem-token-expired': 'The server cannot check your permission at the moment.',
-  'problem-denied': 'The server cannot check your permission at the moment.',
+  'problem-token-expired': 'This token has expired. You need a new one.',
+  'problem-denied': 'The server does not allow that here.',
   'problem-authorization-unavailable': 'The server cannot check your permission at the moment.',
   'problem-stopping': 'The server is restarting.',
 

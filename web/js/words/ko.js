@@ -235,8 +235,8 @@ export default {
   'problem-overloaded': '지금은 서버에 부하가 너무 큽니다.',
   'problem-unhealthy': '지금은 서버의 상태가 좋지 않습니다.',
   'problem-unready': '지금은 서버가 새 시청자를 받지 않습니다.',
-  'problem-token-expired': '지금은 서버가 권한을 확인할 수 없습니다.',
-  'problem-denied': '지금은 서버가 권한을 확인할 수 없습니다.',
+  'problem-token-expired': '만료된 토큰입니다. 새 토큰이 필요합니다.',
+  'problem-denied': '서버가 이 작업을 허용하지 않았습니다.',
   'problem-authorization-unavailable': '지금은 서버가 권한을 확인할 수 없습니다.',
   'problem-stopping': '서버를 다시 시작하고 있습니다.',
 
