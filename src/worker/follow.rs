@@ -398,7 +398,8 @@ impl Follower {
             let _ = waiting.send(Err(Error::Failed(reason)));
         } else if !ended {
             tracing::debug!(reason, "worker ended");
-            let _ = self.events.try_send(Event::Failed(reason));
+            let report = self.events.send(Event::Failed(reason));
+            let _ = time::timeout(LAST_TIMEOUT, report).await;
         }
         let _ = self.over.send(true);
     }

@@ -173,6 +173,7 @@ impl WorkerJob {
         }
         // The worker is killed when the task is dropped.
         self.tasks.shutdown().await;
+        self.outbox.close();
     }
 }
 
@@ -289,6 +290,9 @@ impl WorkerControl {
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, Error> {
+        if self.outbox.is_closed() {
+            return Err(Error::Failed("the pipeline is gone".to_owned()));
+        }
         let (reply, answer) = oneshot::channel();
         let id = self.shared.next_answer.fetch_add(1, Relaxed);
         {

@@ -174,6 +174,11 @@ impl Outbox {
         track.is_some_and(|track| track.full || track.ages.is_closed())
     }
 
+    /// Whether nothing more is queued.
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting().closed
+    }
+
     /// Nothing more is queued; what is there is still written.
     pub(super) fn close(&self) {
         self.waiting().closed = true;
