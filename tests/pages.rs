@@ -125,7 +125,7 @@ fn other_sites_learn_what_a_link_shows() {
     }
     let oembed = "/oembed?url=https%3A%2F%2Flive.example%2Fwatch%2Fdemo&maxwidth=320";
     let reply = server.get(oembed).expect(200);
-    let embed: serde_json::Value = serde_json::from_str(&reply.text()).unwrap();
+    let embed: serde_json::Value = serde_json::from_str(reply.text()).unwrap();
     assert_eq!(
         (&embed["type"], &embed["height"]),
         (&"video".into(), &180.into())

@@ -357,6 +357,7 @@ mod tests {
         assert_eq!(access.short_tokens().collect::<Vec<_>>(), ["3"]);
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     #[test]
     fn mistakes_are_told_without_the_secret() {
         let one = |rest: &str| format!("[[auth.tokens]]\n{rest}");

@@ -29,13 +29,13 @@ impl Labels {
         Self {
             picture_id: [0x80 | high, low],
             temporal_layer: u8::from(number % 2 == 1),
-            base_index: u8::try_from(250 + number / 2 & 0xff).unwrap(),
+            base_index: u8::try_from((250 + number / 2) & 0xff).unwrap(),
         }
     }
 }
 
-fn in_vp8(packet: Packet) -> Packet {
-    let labels = Labels::of(&packet);
+fn in_vp8(packet: &Packet) -> Packet {
+    let labels = Labels::of(packet);
     let descriptor = Vp8Descriptor::read(&packet.payload).unwrap();
     let start = if descriptor.begins_partition { 0x10 } else { 0 };
     let layer = labels.temporal_layer << 6 | labels.temporal_layer << 5;
@@ -43,7 +43,10 @@ fn in_vp8(packet: Packet) -> Packet {
     payload.extend(labels.picture_id);
     payload.extend([labels.base_index, layer]);
     payload.extend_from_slice(&packet.payload[descriptor.bytes..]);
-    Packet { payload, ..packet }
+    Packet {
+        payload,
+        ..packet.clone()
+    }
 }
 
 /// A payload of VP9 in one spatial layer.
@@ -94,7 +97,7 @@ fn named(name: &str, codec: &str, packets: Vec<Packet>) -> Shape {
 #[test]
 fn layers_of_one_stream_stay_together() {
     let vp8 = encoded("vp8enc", "rtpvp8pay mtu=600");
-    let vp8: Vec<Packet> = vp8.into_iter().map(in_vp8).collect();
+    let vp8: Vec<Packet> = vp8.iter().map(in_vp8).collect();
     let vp9 = encoded("vp9enc lag-in-frames=0", "rtpvp9pay mtu=600");
     let vp9: Vec<Packet> = vp9.into_iter().flat_map(in_layers).collect();
     check(

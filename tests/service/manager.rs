@@ -16,16 +16,16 @@ use crate::{
 
 /// A server under `manager.py`, which passes these sockets.
 fn managed(pass: &str, arguments: &[&str]) -> Server {
-    let served = aerial(&[&["serve", "--demo=false"], arguments].concat());
+    let program = aerial(&[&["serve", "--demo=false"], arguments].concat());
     let manager = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/service/manager.py");
     let mut command = Command::new("python3");
     command
         .arg(manager)
-        .arg(served.get_program())
-        .args(served.get_args())
+        .arg(program.get_program())
+        .args(program.get_args())
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .env("PASS", pass);
-    for (name, value) in served.get_envs() {
+    for (name, value) in program.get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
@@ -62,13 +62,13 @@ fn free_udp_port() -> u16 {
 
 /// Restarts the server while clients come, who all get an answer.
 fn expect_seamless_restart(server: &Server) {
-    let served = AtomicBool::new(true);
+    let restarting = AtomicBool::new(true);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
                     let mut answers = 0;
-                    while served.load(Ordering::Relaxed) {
+                    while restarting.load(Ordering::Relaxed) {
                         server.get("/healthz").expect(200);
                         answers += 1;
                     }
@@ -79,7 +79,7 @@ fn expect_seamless_restart(server: &Server) {
         server.signal("HUP");
         wait_for_notification(server, "READY=1", 2);
         server.get("/healthz").expect(200);
-        served.store(false, Ordering::Relaxed);
+        restarting.store(false, Ordering::Relaxed);
         for client in clients {
             assert!(client.join().unwrap() > 0);
         }

@@ -5,7 +5,7 @@ use super::*;
 use crate::access::web_server::{AskedRequests, serve};
 
 fn key() -> EncodingKey {
-    EncodingKey::from_ed_pem(include_bytes!("../../../tests/fixtures/keys/ed25519.pem")).unwrap()
+    EncodingKey::from_ed_pem(include_bytes!("../../../tests/keys/ed25519.pem")).unwrap()
 }
 
 /// A set with one key of this id.

@@ -8,7 +8,7 @@ const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 macro_rules! key {
     ($name:literal) => {
-        include_bytes!(concat!("../../../tests/fixtures/keys/", $name))
+        include_bytes!(concat!("../../../tests/keys/", $name))
     };
 }
 

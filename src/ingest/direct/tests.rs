@@ -135,7 +135,7 @@ fn publisher() -> RtcConfig {
     config
 }
 
-async fn stage() -> Stage {
+fn stage() -> Stage {
     pipeline::init().unwrap();
     let port = udp::Options {
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -202,7 +202,7 @@ fn connect(client: &mut Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_whose_packets_are_lost_is_repeated() {
-    let mut stage = stage().await;
+    let mut stage = stage();
     // Our ClientHello, and then its repetition.
     stage.client.lose = 2;
     assert!(!stage.publisher.is_checked());
@@ -216,7 +216,7 @@ async fn a_handshake_whose_packets_are_lost_is_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_published_stream_becomes_frames() {
-    let mut stage = stage().await;
+    let mut stage = stage();
     let packets = packets();
     tokio::task::block_in_place(|| {
         let client = &mut stage.client;
@@ -274,7 +274,7 @@ fn send_all(client: &mut Client, sequences: impl Iterator<Item = u64>, packets: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_may_continue_under_another_ssrc() {
-    let mut stage = stage().await;
+    let mut stage = stage();
     let packets = packets();
     let made = |stage: &Stage| stage.frames.lock().unwrap().clone();
     tokio::task::block_in_place(|| {

@@ -39,6 +39,7 @@ fn the_first_marker_waits_for_proof_but_not_for_long() {
 /// Framing of several pictures, and the frames that come out.
 type Case<'a> = (&'a str, &'a [Sent<'a>], &'a [(u32, bool, usize)]);
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 #[test]
 fn however_pictures_are_marked() {
     let cases: &[Case<'_>] = &[

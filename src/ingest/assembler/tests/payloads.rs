@@ -23,6 +23,9 @@ fn long(head: &[u8], length: usize) -> Vec<u8> {
     head.iter().copied().chain(body).collect()
 }
 
+/// Payloads, what becomes of them, and how many there are then.
+type Case<'a> = (&'a [&'a [u8]], Vec<Vec<u8>>, usize);
+
 #[test]
 fn large_units_are_cut_into_fragments() {
     let slice = long(IDR, 3000);
@@ -45,7 +48,7 @@ fn large_units_are_cut_into_fragments() {
         }
         payload
     };
-    let cases: [(&[&[u8]], Vec<Vec<u8>>, usize); 4] = [
+    let cases: [Case<'_>; 4] = [
         (&[&slice], vec![slice.clone()], 3),
         (
             &[&first, &last],

@@ -21,7 +21,7 @@ async fn frames(kind: Kind, encoder: &str) -> Vec<Frame> {
         }
         Kind::Audio => "audiotestsrc samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2",
     };
-    let media = media.replacen(" ", &format!(" num-buffers={FRAMES} "), 1);
+    let media = media.replacen(' ', &format!(" num-buffers={FRAMES} "), 1);
     let text = format!("{media} ! {encoder} ! appsink name={kind}");
     let source = Source::start("test", &text, sinks, sender).await.unwrap();
     while let Some(event) = events.recv().await {
