@@ -218,7 +218,12 @@ impl JwtKey {
             }
             _ => JwtError::Wrong("its content cannot be read".into()),
         })?;
-        holder(options, &claims.claims)
+        let holder = holder(options, &claims.claims)?;
+        // RFC 7519 §4.1.4: not on the second itself either, which the library still accepts.
+        if holder.expires.is_some_and(|at| at <= SystemTime::now()) {
+            return Err(JwtError::Expired);
+        }
+        Ok(holder)
     }
 }
 

@@ -19,11 +19,11 @@ use tracing::Instrument;
 use super::{
     Created, Error, Reply, Session, Shared,
     action::{Action, RunStart, Switched},
+    attendee::Attendee,
     audience::Visitor,
     gate::MediaEvent,
     outcome::Outcome,
     parts::Parts,
-    roster::Attendee,
     rules::Rules,
     session::{Applicant, Command, Stop, jitter},
     slot::{Retry, RunEnd, RunId, SlotId},

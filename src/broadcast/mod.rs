@@ -17,6 +17,7 @@
 mod action;
 mod actor;
 mod attendance;
+mod attendee;
 mod audience;
 mod bitrate;
 mod choice;

@@ -2,7 +2,7 @@
 //!
 //! The actor only says which sessions there are; each session's task tells its own figures.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{
     Broadcasts, Error, Session,
     actor::ActorRequest,
+    attendee::Attendee,
     figures::{ReceivedTrack, SessionFigures},
     session::{Command, Introduction},
     status::rfc3339,
@@ -45,12 +46,6 @@ pub struct SessionStatus {
     /// What has been sent or received, if its task has told in time.
     #[serde(flatten)]
     pub figures: Option<SessionFigures>,
-}
-
-/// A session and what it receives.
-pub(super) struct Attendee {
-    pub(super) session: Arc<Session>,
-    pub(super) tracks: Vec<ReceivedTrack>,
 }
 
 impl Attendee {

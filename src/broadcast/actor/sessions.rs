@@ -12,8 +12,8 @@ use crate::{
     broadcast::{
         Created, Reply, Session,
         action::{InputStart, Switched, Switching, View},
+        attendee::Attendee,
         publisher::PublisherTask,
-        roster::Attendee,
         session::{Applicant, Command, SwitchCommand},
         viewer::ViewerTask,
     },

@@ -173,22 +173,21 @@ async fn hls_plays() {
 /// Who reads a playlist never sees half of it, and a full disk does not empty it.
 #[tokio::test]
 async fn playlists_are_replaced_at_once() {
-    use std::os::unix::fs::MetadataExt as _;
-
     let folder = Folder::new();
     let playlists = ["index.m3u8", "video.m3u8", "audio.m3u8"];
     let begun = playlists.map(|name| {
-        // Whoever has it open goes on reading the old one.
         let path = folder.file(name);
         std::fs::write(&path, "old").unwrap();
-        std::fs::metadata(path).unwrap().ino()
+        std::fs::File::open(path).unwrap()
     });
     output("hls", into(&folder).with("target", "1"), RUN)
         .await
         .unwrap();
-    for (name, before) in playlists.into_iter().zip(begun) {
-        let now = std::fs::metadata(folder.file(name)).unwrap().ino();
-        assert_ne!(now, before, "{name} has been overwritten in place");
+    for (name, open) in playlists.into_iter().zip(begun) {
+        assert_ne!(std::fs::read_to_string(folder.file(name)).unwrap(), "old");
+        // Whoever has it open goes on reading the old one.
+        let still = std::io::read_to_string(open).unwrap();
+        assert_eq!(still, "old", "{name} has been overwritten in place");
     }
 }
 
