@@ -37,7 +37,7 @@ impl DirectViewer {
                     if track.codec.kind() == Kind::Video {
                         self.counters.loss.store(block.fraction_lost, Relaxed);
                     }
-                    if let Some(trip) = track.stream.round_trip(cx.epoch, cx.now, block) {
+                    if let Some(trip) = track.stream.round_trip(cx.now, block) {
                         let micros = u32::try_from(trip.as_micros()).unwrap_or(u32::MAX);
                         self.counters.round_trip.store(micros.max(1), Relaxed);
                     }
@@ -60,7 +60,7 @@ impl DirectViewer {
             return;
         };
         let span = &self.span;
-        let tracks = self.playout.tracks.iter();
+        let tracks = self.playout.tracks.iter_mut();
         for track in tracks.filter(|track| track.stream.has_sent()) {
             let mut report = Vec::with_capacity(80);
             track.stream.write_report(&mut report, cx.epoch, cx.now);
@@ -82,7 +82,7 @@ impl DirectViewer {
             return;
         };
         let mut goodbye = Vec::new();
-        for track in &self.playout.tracks {
+        for track in &mut self.playout.tracks {
             track.stream.write_report(&mut goodbye, cx.epoch, cx.now);
             write_goodbye(&mut goodbye, track.stream.identity.ssrc);
         }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::reports::SentReports;
 use super::{batch::Out, packet::PacketHead};
 use crate::{
     awake,
@@ -55,6 +56,7 @@ pub(crate) struct Stream {
     /// The origin of the times of sending.
     created: Instant,
     last: Option<Last>,
+    reports: SentReports,
 }
 
 /// Consecutive packets of one frame that have been sent.
@@ -90,6 +92,7 @@ impl Stream {
             history: VecDeque::new(),
             created: awake::now(),
             last: None,
+            reports: SentReports::default(),
         }
     }
 

@@ -1,28 +1,53 @@
 //! Sender reports, and what receivers' reports tell.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use str0m::rtp::rtcp::ReceptionReport;
 
-use super::{Last, Stream};
+use super::Stream;
 use crate::{fanout::rtp::low32, media::Kind};
 
-/// A round trip longer than this is an error of a receiver's report.
-const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
+/// Reports that receivers may still refer to: they answer the newest or the one before.
+const REPORTS: usize = 4;
+
+/// The sender reports that were sent last.
+#[derive(Default)]
+pub(super) struct SentReports(VecDeque<SentReport>);
+
+struct SentReport {
+    /// The middle 32 bits of its NTP time, by which receivers refer to it.
+    name: u32,
+    at: Instant,
+}
+
+impl SentReports {
+    fn note(&mut self, name: u32, at: Instant) {
+        self.0.truncate(REPORTS - 1);
+        self.0.push_front(SentReport { name, at });
+    }
+
+    fn sent(&self, name: u32) -> Option<Instant> {
+        let report = self.0.iter().find(|report| report.name == name)?;
+        Some(report.at)
+    }
+}
 
 impl Stream {
     /// Appends a sender report (RFC 3550 §6.4.1) for now. Audio and video share `epoch`, the NTP
     /// time of the server's running time zero: lip sync depends on it.
-    pub(crate) fn write_report(&self, out: &mut Vec<u8>, epoch: Duration, now: Instant) {
+    pub(crate) fn write_report(&mut self, out: &mut Vec<u8>, epoch: Duration, now: Instant) {
         let Some(last) = &self.last else { return };
         let since = now.saturating_duration_since(last.at);
-        let ntp = Self::ntp(last, epoch, now);
+        let ntp = epoch + last.pts + since;
         let clock = match self.kind {
             Kind::Video => 90_000,
             Kind::Audio => 48_000,
         };
         let ticks = u64::try_from(since.as_micros()).unwrap_or(0) * clock / 1_000_000;
-        let fraction = fraction(ntp);
+        let fraction = (u64::from(ntp.subsec_nanos()) << 32) / 1_000_000_000;
         out.extend_from_slice(&[0x80, 200, 0, 6]);
         out.extend_from_slice(&self.identity.ssrc.to_be_bytes());
         out.extend_from_slice(&low32(ntp.as_secs()).to_be_bytes());
@@ -30,39 +55,22 @@ impl Stream {
         out.extend_from_slice(&self.wire_timestamp(last.timestamp + ticks).to_be_bytes());
         out.extend_from_slice(&self.packets.to_be_bytes());
         out.extend_from_slice(&self.octets.to_be_bytes());
+        let middle = low32(ntp.as_secs() << 16 | fraction >> 16);
+        self.reports.note(middle, now);
     }
 
-    /// The NTP time of now on the clock of the reports.
-    fn ntp(last: &Last, epoch: Duration, now: Instant) -> Duration {
-        epoch + last.pts + now.saturating_duration_since(last.at)
-    }
-
-    /// The round trip that a receiver's report shows (RFC 3550 §6.4.1); `None` if the receiver has
-    /// had no report of ours yet, or its times make no sense.
+    /// The round trip that a receiver's report shows (RFC 3550 §6.4.1); `None` if it refers to no
+    /// recent report of ours. Measured on our clock, because the media times behind the NTP times
+    /// jitter by more than a short round trip takes.
     pub(in crate::fanout::direct) fn round_trip(
         &self,
-        epoch: Duration,
         now: Instant,
         report: &ReceptionReport,
     ) -> Option<Duration> {
-        let last = self.last.as_ref()?;
-        if report.last_sr_time == 0 {
-            return None;
-        }
-        let ntp = Self::ntp(last, epoch, now);
-        // The middle 32 bits: units of 1/65536 s.
-        let middle = low32(ntp.as_secs() << 16 | fraction(ntp) >> 16);
-        let units = middle
-            .wrapping_sub(report.last_sr_time)
-            .wrapping_sub(report.last_sr_delay);
-        let trip = Duration::from_micros(u64::from(units) * 1_000_000 / 65_536);
-        (trip <= ROUND_TRIP_MAX).then_some(trip)
+        let since = now.saturating_duration_since(self.reports.sent(report.last_sr_time)?);
+        let held = Duration::from_micros(u64::from(report.last_sr_delay) * 1_000_000 / 65_536);
+        Some(since.saturating_sub(held))
     }
-}
-
-/// The fraction of a second, in units of 1/2^32 s (RFC 5905 §6).
-fn fraction(ntp: Duration) -> u64 {
-    (u64::from(ntp.subsec_nanos()) << 32) / 1_000_000_000
 }
 
 #[cfg(test)]
@@ -119,11 +127,15 @@ mod tests {
             last_sr_time: u32::from_be_bytes(sent[10..14].try_into().unwrap()),
             last_sr_delay: 65_536 / 2,
         };
-        let trip = stream.round_trip(epoch, at(950), &report).unwrap();
-        assert_eq!(trip.as_millis().abs_diff(50), 0, "{trip:?}");
-        // Earlier than the report, or without one: no round trip.
-        assert_eq!(stream.round_trip(epoch, at(850), &report), None);
+        let trip = stream.round_trip(at(950), &report).unwrap();
+        assert_eq!(trip.as_millis(), 50);
+        // A short round trip is not negative, however the receiver rounds.
+        assert_eq!(stream.round_trip(at(899), &report), Some(Duration::ZERO));
+        for number in 0..REPORTS as u64 {
+            stream.write_report(&mut sent, epoch, at(1400 + number));
+        }
+        assert_eq!(stream.round_trip(at(950), &report), None, "too old");
         report.last_sr_time = 0;
-        assert_eq!(stream.round_trip(epoch, at(950), &report), None);
+        assert_eq!(stream.round_trip(at(950), &report), None);
     }
 }
