@@ -40,6 +40,18 @@ fn an_offer_alone_starts_no_encoder() {
 }
 
 #[test]
+fn a_viewer_that_ends_by_itself_gives_its_place_back() {
+    let server = Server::start(&["--limits.source_viewers=1", "--timeouts.first_check=1s"]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let offer = fixture("chrome-whep-av");
+    for ended in 1..=2 {
+        server.post_offer("/whep/a", &offer).expect(201);
+        server.post_offer("/whep/a", &offer).expect(429);
+        wait_for("end", || (server.ended("no_check") == ended).then_some(()));
+    }
+}
+
+#[test]
 fn a_refused_publisher_leaves_a_trace() {
     let server = Server::start(&[]);
     let _publisher = Client::live(&server, "a", &clip::H264);

@@ -364,19 +364,19 @@ impl Actor {
     fn reap(&mut self, child: Result<(task::Id, Outcome), JoinError>) {
         let now = awake::now();
         let (child, outcome) = self.name_child(child);
+        let why = match &outcome {
+            Outcome::Ended(end) => *end,
+            Outcome::Refused(..) | Outcome::Run(_) => End::Failed,
+        };
         match (child, &outcome) {
             (Some(Child::Viewer(number)), _) => {
                 self.parts.viewer_ended(number);
-                self.forget(number);
+                self.forget_ended(number, why);
             }
-            (Some(Child::Publisher(number)), outcome) => {
-                let why = match outcome {
-                    Outcome::Ended(end) => *end,
-                    Outcome::Refused(..) | Outcome::Run(_) => End::Failed,
-                };
+            (Some(Child::Publisher(number)), _) => {
                 let actions = self.parts.publisher_ended(number, why, now);
                 self.perform(actions);
-                self.forget(number);
+                self.forget_ended(number, why);
             }
             (Some(Child::Run(run)), Outcome::Run(end)) => {
                 self.runs.remove(&run);

@@ -17,7 +17,7 @@ use crate::{
         session::{Applicant, Command, SwitchCommand},
         viewer::ViewerTask,
     },
-    peer::sdp::Role,
+    peer::{End, sdp::Role},
 };
 
 impl Actor {
@@ -58,6 +58,13 @@ impl Actor {
         let member = self.members.remove(&number)?;
         self.shared.unregister(&member.session.id);
         Some(member)
+    }
+
+    /// Forgets a session whose task has ended by itself, and tells those who wait for its end.
+    pub(super) fn forget_ended(&mut self, number: u64, why: End) {
+        if let Some(member) = self.forget(number) {
+            member.session.stop.end(why);
+        }
     }
 
     pub(super) fn start_publisher(&mut self, number: u64, input: InputStart) {
