@@ -17,7 +17,7 @@ const countSeen = (page) =>
     Object.assign(window, { seen: 0 });
     const timer = setInterval(() => {
       const player = document.querySelector('aerial-player');
-      const cover = player?.shadowRoot?.querySelector('.cover');
+      const cover = player?.shadowRoot?.querySelector('[part=cover]');
       if (!player?.video || !(cover instanceof HTMLElement)) return;
       clearInterval(timer);
       const note = () => {
