@@ -6,7 +6,7 @@ use super::{extensions::Extension, pages::FilePath, pipelines::PipelinePart};
 use crate::{peer::sdp::Role, plan::Name};
 
 /// Longest path that is read, in bytes.
-const PATH_BYTES_MAX: usize = 512;
+pub(super) const PATH_BYTES_MAX: usize = 512;
 
 /// Folders of files that belong to pages.
 const FOLDERS: [&str; 2] = ["js/", "css/"];

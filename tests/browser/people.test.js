@@ -17,6 +17,8 @@ const PAGES = {
   obs: '/publish/demo/obs',
   missing: '/nothing/here',
 };
+/** Names, which are the same in every language. */
+const EQUAL = new Set(['OBS Studio', 'Aerial']);
 const SIDE = { width: 844, height: 390 };
 const LONG = 'a-name-that-is-longer-than-any-phone-is-wide-but-still-legal.yes';
 
@@ -48,6 +50,29 @@ async function open(page, route) {
   await page.goto(server.origin + route);
   await page.locator('html.ready').waitFor({ state: 'attached' });
 }
+
+test('no text of a Korean page is the English one', async (t) => {
+  const shown = async (/** @type {string} */ locale) => {
+    const page = await (await openBrowser(t, undefined, { locale })).page();
+    /** @type {Record<string, string>} By page and key. */
+    const texts = {};
+    for (const [name, route] of Object.entries(PAGES)) {
+      await open(page, route);
+      const found = await page
+        .locator('[data-t]')
+        .evaluateAll((elements) =>
+          elements.map((element) => [element.getAttribute('data-t'), element.textContent?.trim()]),
+        );
+      for (const [key, text] of found) texts[`${name} ${key}`] = text ?? '';
+    }
+    return texts;
+  };
+  const [english, korean] = [await shown('en-US'), await shown('ko-KR')];
+  assert.ok(Object.keys(english).length > 50);
+  const same = Object.entries(korean).filter(([place, text]) => /[A-Za-z]/.test(text) && text === english[place]);
+  const unexpected = same.filter(([, text]) => !EQUAL.has(text));
+  assert.deepEqual(unexpected, []);
+});
 
 for (const locale of ['en-US', 'ko-KR']) {
   test(`${locale}: every page is in this language and accessible`, async (t) => {
@@ -103,13 +128,21 @@ test('states of the player are accessible: figures, keys, token, failure, share 
   );
 });
 
+test('the code for pages keeps the name of the broadcast', async (t) => {
+  const page = await (await openBrowser(t)).page();
+  await open(page, '/watch/dividend');
+  await page.locator('#share').click();
+  const snippet = await page.locator('#snippet-element').innerText();
+  assert.match(snippet, /<aerial-player src="[^"]*\/whep\/dividend" label="dividend"><\/aerial-player>$/);
+});
+
 test('the language can be chosen, and stays', async (t) => {
   const page = await (await openBrowser(t)).page();
   await open(page, '/');
   await page.locator('select[data-languages]').selectOption('ko');
   await page.locator('h1', { hasText: '지금 방송 중' }).waitFor();
   await open(page, '/watch/nobody');
-  await page.locator('aerial-player .title', { hasText: 'nobody는 아직 시작하지 않았습니다' }).waitFor();
+  await page.locator('aerial-player .title', { hasText: 'nobody 방송이 아직 시작되지 않았습니다' }).waitFor();
   await open(page, '/watch/nobody?lang=en');
   await page.locator('aerial-player .title', { hasText: 'nobody has not started yet' }).waitFor();
 });

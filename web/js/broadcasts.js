@@ -189,7 +189,13 @@ export class BroadcastFeed extends EventTarget {
   #connect() {
     const name = encodeURIComponent(this.#name);
     if (this.#polls) return new BroadcastPoll(at(`api/broadcasts/${name}`), this.#token);
-    if (SharedStream.isAvailable && !sharingFails) return new SharedStream(this.#name, this.#token);
+    if (SharedStream.isAvailable && !sharingFails) {
+      try {
+        return new SharedStream(this.#name, this.#token);
+      } catch {
+        sharingFails = true; // the page's policy forbids workers, or it is on another site
+      }
+    }
     const url = at(name ? `api/events?broadcast=${name}` : 'api/events');
     return this.#token ? new EventStream(url, this.#token) : new EventSource(url);
   }
@@ -226,8 +232,7 @@ export class BroadcastFeed extends EventTarget {
       this.dispatchEvent(new Event('refused')); // asking again would not help
       return;
     }
-    // A worker that does not start never will; a stream that ends has begun before.
-    if (source instanceof SharedStream && this.connected === null) sharingFails = true;
+    if (source instanceof SharedStream && source.broken) sharingFails = true;
     this.#connection(false);
     // Browsers reopen a dropped stream by themselves, but at their own pace, and a refused one
     // never.

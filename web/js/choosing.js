@@ -7,6 +7,7 @@ import { t } from './words.js';
 
 export class Choosing {
   /** @type {Set<string>} */ #names = new Set();
+  /** By name. @type {Map<string, HTMLInputElement>} */ #boxes = new Map();
   #button = byId('several', HTMLButtonElement);
   #bar = byId('choosing', HTMLElement);
   #go = byId('choosing-go', HTMLAnchorElement);
@@ -29,12 +30,23 @@ export class Choosing {
   box(name) {
     const input = h('input', { 'type': 'checkbox', 'aria-label': t('list-several-pick', { name }) });
     input.addEventListener('change', () => {
-      if (input.checked && this.#names.size >= SEVERAL_MAX) input.checked = false;
       if (input.checked) this.#names.add(name);
       else this.#names.delete(name);
       this.#describe();
     });
+    this.#boxes.set(name, input);
+    this.#describe();
     return h('label', { class: 'pick' }, input);
+  }
+
+  /**
+   * The card is gone.
+   * @param {string} name
+   */
+  forget(name) {
+    this.#boxes.delete(name);
+    this.#names.delete(name);
+    this.#describe();
   }
 
   /** @param {boolean} shown */
@@ -48,6 +60,7 @@ export class Choosing {
 
   #describe() {
     const { size } = this.#names;
+    for (const box of this.#boxes.values()) box.disabled = !box.checked && size >= SEVERAL_MAX;
     this.#go.hidden = size === 0;
     setText(this.#go, t('list-several-go', { count: size }));
     this.#go.href = at(`watch/${[...this.#names].map(encodeURIComponent).join('+')}`);

@@ -62,6 +62,7 @@ export class Client extends EventTarget {
   /** @type {AbortController|null} */ #running = null;
   /** @type {(() => void)|null} */ #wake = null;
   #suspended = false;
+  #stops = 0;
 
   /**
    * @param {import('./errors.js').Role} role
@@ -126,6 +127,7 @@ export class Client extends EventTarget {
 
   /** Ends the session on the server too. Settles when that is done; never rejects. */
   async stop() {
+    this.#stops += 1;
     this.#suspended = false;
     removeEventListener('pageshow', this.#onPageShow);
     const closing = this.#halt();
@@ -142,9 +144,13 @@ export class Client extends EventTarget {
   /** Replaces the session with a new one, for changes that need a new negotiation. */
   async renew() {
     if (!this.#running) return;
-    const closing = this.#halt();
-    await closing;
+    const stops = this.#stops;
     const hadBeenLive = this.hasBeenLive;
+    const closing = this.#halt();
+    addEventListener('pagehide', this.#onPageHide);
+    await closing;
+    // Meanwhile it may have been stopped, started, or put aside with its page.
+    if (this.#stops !== stops || this.#running || this.#suspended) return;
     this.start();
     this.hasBeenLive = hadBeenLive;
   }

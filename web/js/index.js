@@ -48,6 +48,7 @@ function show(broadcasts) {
     if (broadcasts.some((broadcast) => broadcast.name === name)) continue;
     item.remove();
     cards.delete(name);
+    choosing.forget(name);
   }
   sorted.forEach((broadcast, index) => {
     const card = cards.get(broadcast.name) ?? makeCard(broadcast.name);

@@ -6,7 +6,7 @@ import { at } from './site.js';
 let shown = null;
 
 /**
- * @param {{shownName: string, togglePlay: () => void}} player
+ * @param {{shownName: string, play: () => unknown, pause: () => void}} player
  * @param {boolean} playing
  */
 export function showToSystem(player, playing) {
@@ -16,8 +16,8 @@ export function showToSystem(player, playing) {
   mediaSession.playbackState = playing ? 'playing' : 'paused';
   const artwork = [{ src: at('touch-icon.png'), sizes: '180x180', type: 'image/png' }];
   mediaSession.metadata = new MediaMetadata({ title: player.shownName, artist: location.host, artwork });
-  for (const action of /** @type {const} */ (['play', 'pause']))
-    mediaSession.setActionHandler(action, () => player.togglePlay());
+  mediaSession.setActionHandler('play', () => void player.play());
+  mediaSession.setActionHandler('pause', () => player.pause());
 }
 
 /** @param {object} player One that is gone. */
@@ -26,4 +26,5 @@ export function hideFromSystem(player) {
   shown = null;
   navigator.mediaSession.metadata = null;
   navigator.mediaSession.playbackState = 'none';
+  for (const action of /** @type {const} */ (['play', 'pause'])) navigator.mediaSession.setActionHandler(action, null);
 }

@@ -10,6 +10,9 @@ const PEAK_HOLD = 1_200;
 /** How often a screen reader needs the level, in milliseconds. */
 const SPOKEN_EVERY = 1_000;
 
+/** After these, browsers let a page make sound. */
+const GESTURES = ['pointerdown', 'keydown'];
+
 export class LevelMeter {
   #element;
   /** @type {HTMLElement} */ #shade;
@@ -29,9 +32,6 @@ export class LevelMeter {
     this.#element = element;
     this.#shade = /** @type {HTMLElement} */ (element.querySelector('i'));
     this.#peakMark = /** @type {HTMLElement} */ (element.querySelector('b'));
-    // A context created before a user gesture stays suspended until there is one.
-    document.addEventListener('pointerdown', () => void this.#context?.resume());
-    document.addEventListener('keydown', () => void this.#context?.resume());
     this.#draw(FLOOR, FLOOR);
   }
 
@@ -43,13 +43,31 @@ export class LevelMeter {
     this.#level = this.#peak = FLOOR;
     this.#draw(FLOOR, FLOOR);
     if (!track) return;
-    this.#context ??= new AudioContext();
+    this.#context ??= this.#open();
     this.#analyser ??= new AnalyserNode(this.#context, { fftSize: 1024 });
     this.#source = this.#context.createMediaStreamSource(new MediaStream([track]));
     this.#source.connect(this.#analyser);
     this.#drawnAt = performance.now();
     this.#frame = requestAnimationFrame(this.#step);
   }
+
+  /** Shows silence, and gives back what the browser holds for it. */
+  close() {
+    this.watch(null);
+    for (const name of GESTURES) document.removeEventListener(name, this.#resume);
+    void this.#context?.close();
+    this.#context = this.#analyser = null;
+  }
+
+  /** A context that is made before a user gesture stays suspended until there is one. */
+  #open() {
+    for (const name of GESTURES) document.addEventListener(name, this.#resume);
+    return new AudioContext();
+  }
+
+  #resume = () => {
+    void this.#context?.resume();
+  };
 
   #step = (/** @type {number} */ now) => {
     if (!this.#analyser) return;

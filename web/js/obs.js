@@ -20,7 +20,7 @@ const feed = new BroadcastFeed(token || publishToken, { name });
 const picture = byId('picture', HTMLVideoElement);
 const client = new WhepClient(at(`whep/${path}`), {
   video: picture,
-  token,
+  token: token || publishToken,
   ready: () => ['live', 'slate'].includes(feed.find(name)?.state ?? ''),
 });
 /** The latest reading. @type {import('./obs-findings.js').Reading|null} */
@@ -29,7 +29,8 @@ let last = null;
 async function look() {
   const { peer } = client;
   const live = client.state === 'live' && peer;
-  setText(byId('state', HTMLElement), t(live ? 'obs-connected' : 'obs-waiting'));
+  const failure = client.state === 'failed' ? client.error?.words : '';
+  setText(byId('state', HTMLElement), live ? t('obs-connected') : failure || t('obs-waiting'));
   byId('state', HTMLElement).classList.toggle('good', Boolean(live));
   byId('watch', HTMLElement).hidden = picture.hidden = !live;
   if (!live) {
@@ -85,7 +86,9 @@ document.title = t('obs-page-title');
 byId('watch', HTMLAnchorElement).href = at(`watch/${path}`);
 void describe();
 new RefusalLine(name, () => publishToken).start();
-feed.addEventListener('broadcasts', () => client.retry());
+feed.addEventListener('broadcasts', () => {
+  if (client.state === 'waiting') client.retry();
+});
 feed.start();
 client.start();
 setInterval(() => void look(), EVERY);

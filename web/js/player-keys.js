@@ -53,6 +53,7 @@ const ACTIONS = {
  */
 export function actionOf(player, event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return undefined;
+  if (event.repeat && !/^Arrow/.test(event.key)) return undefined;
   const target = event.composedPath()[0];
   if (target instanceof HTMLElement && target !== player && /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
     return undefined;

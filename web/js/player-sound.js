@@ -64,6 +64,12 @@ export class SoundCover {
     this.#timer = setInterval(() => this.#look(stream), LOOK_EVERY);
   }
 
+  /** For a player that leaves the page. */
+  close() {
+    this.follow(null, '');
+    this.#meter?.close();
+  }
+
   /** @param {MediaStream} stream */
   #look(stream) {
     if (document.hidden) return;

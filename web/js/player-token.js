@@ -40,14 +40,14 @@ export class TokenLock {
    * @returns {string} The title for the cover; empty if this error is not about tokens.
    */
   show(error, label, given) {
-    const asks = error?.kind === 'unauthorized' || error?.kind === 'forbidden';
+    const asks = error?.kind === 'unauthorized' || error?.reason === 'token-insufficient';
     this.element.hidden = !asks;
     if (!asks) {
       this.#input.value = '';
       return '';
     }
     const forbidden = error.kind === 'forbidden';
-    setText(this.#words, forbidden ? t('token-other-hint') : t(given ? 'token-unknown' : 'token-kept'));
+    setText(this.#words, forbidden ? t('token-other-hint') : given ? error.words : t('token-kept'));
     this.element.dataset.reason = error.kind;
     return t(forbidden ? 'token-other' : 'token-needed', { name: label });
   }

@@ -166,7 +166,7 @@ export class AerialPlayer extends AttributesElement {
   disconnectedCallback() {
     this.#stop();
     this.#stats.stop();
-    this.#soundCover.follow(null, '');
+    this.#soundCover.close();
     hideFromSystem(this);
     clearTimeout(this.#quietTimer);
     clearInterval(this.#behindTimer);
@@ -177,6 +177,7 @@ export class AerialPlayer extends AttributesElement {
     if (previous === value) return;
     if (name === 'viewers') this.#showViewers(value);
     if (name === 'label') this.#name();
+    if (name === 'src') this.#resume();
     if (name === 'muted' && this.isConnected) this.video.muted = value !== null;
     if ((name === 'src' || name === 'token') && this.isConnected) this.#start();
     this.#show();
@@ -223,12 +224,14 @@ export class AerialPlayer extends AttributesElement {
   }
 
   #start() {
+    const layer = this.client?.layer ?? '';
     this.#stop();
     if (!this.src) return;
     const { video, token } = this;
     const client = new WhepClient(this.#endpoint(), { video, token, ready: () => this.ready?.() ?? true });
     this.client = client;
-    client.addEventListener('stream', () => void this.play());
+    client.layer = layer;
+    client.addEventListener('stream', () => void (this.#pausedAt ? this.video.pause() : this.play()));
     client.addEventListener('statechange', (event) => {
       if (this.client !== client || this.#fellBack()) return;
       this.#show();
@@ -265,6 +268,7 @@ export class AerialPlayer extends AttributesElement {
     const { client } = this;
     if (!client) return;
     if (rendition !== this.#rendition) {
+      client.layer = layer;
       this.#rendition = rendition;
       client.url = this.#endpoint();
       await client.renew();
@@ -357,9 +361,8 @@ export class AerialPlayer extends AttributesElement {
 
   toggleTheatre() {
     if (!this.theatre) return;
-    const isOn = this.theatre === 'on';
-    this.setAttribute('theatre', isOn ? 'off' : 'on');
-    this.dispatchEvent(new CustomEvent('theatre', { detail: !isOn }));
+    this.setAttribute('theatre', this.theatre === 'on' ? 'off' : 'on');
+    this.dispatchEvent(new CustomEvent('theatre', { detail: this.theatre === 'on' }));
   }
 
   togglePip() {
@@ -384,10 +387,8 @@ export class AerialPlayer extends AttributesElement {
   #onVolumeInput() {
     this.video.volume = this.#volume.valueAsNumber;
     this.video.muted = this.video.volume === 0;
-    if (!this.video.muted) {
-      this.#sound.hidden = true;
-      store(MUTED_KEY, '');
-    }
+    if (!this.video.muted) this.#sound.hidden = true;
+    store(MUTED_KEY, this.video.muted ? 'yes' : '');
   }
 
   /**
@@ -445,9 +446,7 @@ export class AerialPlayer extends AttributesElement {
     this.#bar.hidden = state === 'failed' || state === 'closed' || this.controls === 'off';
     this.#shotButton.hidden = this.video.videoWidth === 0;
     this.#theatreButton.hidden = this.theatre === '';
-    const isTheatre = this.theatre === 'on';
-    this.#theatreButton.setAttribute('aria-pressed', String(isTheatre));
-    describe(this.#theatreButton, t('player-theatre'), 't');
+    this.#theatreButton.setAttribute('aria-pressed', String(this.theatre === 'on'));
   }
 
   /** @param {string|null} value */

@@ -5,7 +5,7 @@ import { byId, fillIcons, h, icon, setText } from './dom.js';
 import { AerialPlayer } from './player.js';
 import { mayBeThere } from './readiness.js';
 import { ROOT, at } from './site.js';
-import { pageToken } from './token.js';
+import { keepToken, pageToken } from './token.js';
 import { t, translatePage } from './words.js';
 
 const asked = [...new Set(nameFromPath('watch').split('+').filter(Boolean))];
@@ -37,8 +37,20 @@ function makeTile(name) {
   });
   const link = h('a', { href: at(`watch/${encodeURIComponent(name)}`) }, name);
   const tile = h('div', { class: 'tile' }, player, button, h('p', {}, link));
+  player.addEventListener('statechange', () => {
+    // What the player offers then is below this button.
+    button.hidden = ['failed', 'closed'].includes(player.state);
+  });
+  player.addEventListener('token', (event) => takeToken(/** @type {CustomEvent<string>} */ (event).detail));
   tiles.set(name, { player, button });
   grid.append(tile);
+}
+
+/** @param {string} entered The token that one of the players was given, for all. */
+function takeToken(entered) {
+  keepToken('watch', entered);
+  feed.token = entered;
+  for (const { player } of tiles.values()) if (player.state !== 'live') player.token = entered;
 }
 
 /** @param {string} chosen The one with sound. */

@@ -33,7 +33,11 @@ export class ShareSheet {
 
   open() {
     const code = byId('share-qr', HTMLElement);
-    if (!code.hasChildNodes()) code.append(qrSvg(this.#link, t('share-qr', { link: this.#link })));
+    try {
+      if (!code.hasChildNodes()) code.append(qrSvg(this.#link, t('share-qr', { link: this.#link })));
+    } catch {
+      code.hidden = true; // the address is too long for a code
+    }
     this.#dialog.showModal();
   }
 
@@ -58,7 +62,10 @@ export class ShareSheet {
     setText(byId('snippet-frame', HTMLElement), frame.outerHTML);
     const player = h('div', { src: at(`whep/${path}`), label: this.#name, muted: this.#muted.checked });
     if (this.#bare.checked) player.setAttribute('controls', 'off');
-    const element = player.outerHTML.replace(/div/g, 'aerial-player').replace('muted=""', 'muted');
+    const element = player.outerHTML
+      .replace(/^<div/, '<aerial-player')
+      .replace(/div>$/, 'aerial-player>')
+      .replace(' muted=""', ' muted');
     const script = `<script type="module" src="${at('js/player.js')}"></script>`;
     setText(byId('snippet-element', HTMLElement), `${script}\n${element}`);
   }

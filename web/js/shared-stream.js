@@ -3,6 +3,7 @@
 /** Like EventSource: dispatches `broadcasts` with what this page wants, and `error` when there is no stream any more. */
 export class SharedStream extends EventTarget {
   /** True if the server refused the token. */ refused = false;
+  /** True if the worker does not start, which it never will. */ broken = false;
   #port;
 
   /** True if this browser has what it takes; some phones do not. */
@@ -17,7 +18,10 @@ export class SharedStream extends EventTarget {
   constructor(name, token) {
     super();
     const worker = new SharedWorker(new URL('./feed-worker.js', import.meta.url), { type: 'module' });
-    worker.addEventListener('error', () => this.dispatchEvent(new Event('error')));
+    worker.addEventListener('error', () => {
+      this.broken = true;
+      this.dispatchEvent(new Event('error'));
+    });
     this.#port = worker.port;
     this.#port.addEventListener('message', ({ data }) => {
       this.refused = data.refused ?? false;

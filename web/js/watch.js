@@ -109,7 +109,8 @@ function start() {
   showFacts();
   setInterval(showSince, 1_000);
   document.addEventListener('keydown', (event) => {
-    if (
+    if (event.key === 'Escape') player.keys.toggle(false);
+    else if (
       !event.composedPath().includes(player) &&
       !(event.target instanceof Element && event.target.closest('a, button, summary, pre, dialog'))
     )

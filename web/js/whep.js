@@ -39,6 +39,7 @@ const LOSSY_TIME = 30_000;
 
 export class WhepClient extends Client {
   /** @type {MediaStream|null} */ stream = null;
+  /** The simulcast layer to ask for, empty while the server chooses. */ layer = '';
 
   /** @type {Required<Omit<WatchOptions, 'video'>> & Pick<WatchOptions, 'video'>} */ #watch;
   #bytes = 0;
@@ -136,6 +137,7 @@ export class WhepClient extends Client {
     // A picture that is already there stays until the new one arrives.
     if (!this.stream) show();
     else tracks.forEach((track) => track.addEventListener('unmute', show, { once: true }));
+    if (this.layer) void this.#sendLayer();
   }
 
   /** @param {MediaStream} stream */
@@ -146,24 +148,37 @@ export class WhepClient extends Client {
   }
 
   /**
-   * Asks for one of a simulcast publisher's layers.
+   * Asks for one of a simulcast publisher's layers, now and in each later session.
    * @param {string} rid Empty: the server chooses.
    */
   async selectLayer(rid) {
+    this.layer = rid;
+    await this.#sendLayer();
+  }
+
+  async #sendLayer() {
+    const rid = this.layer;
     const section = this.peer?.getTransceivers().find(({ receiver }) => receiver.track.kind === 'video')?.mid;
     if (!this.sessionUrl || !section) return;
     const { token } = this.settings;
-    await fetch(`${this.sessionUrl}/layer`, {
-      method: rid ? 'POST' : 'DELETE',
-      headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) },
-      body: rid ? JSON.stringify({ mediaId: section, rid }) : undefined,
-    });
+    try {
+      const response = await fetch(`${this.sessionUrl}/layer`, {
+        method: rid ? 'POST' : 'DELETE',
+        headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) },
+        body: rid ? JSON.stringify({ mediaId: section, rid }) : undefined,
+      });
+      if (!response.ok) console.warn('layer refused', response.status);
+    } catch (error) {
+      console.warn('layer not selected', error);
+    }
   }
 
   async stop() {
-    await super.stop();
+    // At once: another client may show its stream before this session has ended.
+    const { video } = this.#watch;
+    if (video && video.srcObject === this.stream) video.srcObject = null;
     this.stream = null;
-    if (this.#watch.video) this.#watch.video.srcObject = null;
+    await super.stop();
   }
 
   /**

@@ -94,7 +94,7 @@ export function translatePage() {
 const DIGITS = ['ㅇ', 'ㄹ', '', 'ㅁ', '', '', 'ㄱ', 'ㄹ', 'ㄹ', ''];
 /** Letters that end a syllable when Korean reads a Latin word, and those that may. */
 const CLOSED = /[lmn]$|ng$/i;
-const UNSURE = /[bcgkpt]$/i;
+const UNSURE = /[bckpt]$|(?<!n)g$/i;
 
 /**
  * The particle that fits a word.
@@ -103,13 +103,14 @@ const UNSURE = /[bcgkpt]$/i;
  */
 export function particle(word, pair) {
   const [closed, open] = pair.split('/');
-  const last = word.replace(/[^\p{L}\p{N}]+$/u, '').at(-1) ?? '';
+  const bare = word.replace(/[^\p{L}\p{N}]+$/u, '');
+  const last = bare.at(-1) ?? '';
   const code = last.charCodeAt(0) - 0xac00;
   const isSyllable = code >= 0 && code < 11_172;
-  if (!isSyllable && !/\d/.test(last) && UNSURE.test(last)) return `${closed}(${open})`;
+  if (!isSyllable && !/\d/.test(last) && UNSURE.test(bare)) return `${closed}(${open})`;
   const final = isSyllable
     ? ['', ...'ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ'][code % 28]
-    : finalOf(last, word);
+    : finalOf(last, bare);
   // 로 follows ㄹ as it follows a vowel.
   return final === '' || (final === 'ㄹ' && closed === '으로') ? open : closed;
 }

@@ -60,39 +60,54 @@ impl Coding {
     }
 }
 
+/// What was compressed. The entity tag alone is not enough: two files of a folder may have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    path: String,
+    etag: String,
+    coding: Coding,
+}
+
 /// What has been compressed so far.
 #[derive(Default)]
 pub(super) struct Compression {
-    /// By entity tag.
-    kept: Mutex<HashMap<(String, Coding), Bytes>>,
+    kept: Mutex<HashMap<Key, Bytes>>,
 }
 
 impl Compression {
-    /// A file in this coding; `kept`: for the next requests, too.
-    pub(super) async fn pack(&self, file: &PageFile, coding: Coding, kept: bool) -> Bytes {
-        let key = (file.etag.clone(), coding);
-        if kept && let Some(packed) = self.lock().get(&key) {
-            return packed.clone();
+    /// A file in this coding, which the next requests get, too. `None` if it cannot be compressed.
+    pub(super) async fn pack(&self, path: &str, file: &PageFile, coding: Coding) -> Option<Bytes> {
+        let key = Key {
+            path: path.to_owned(),
+            etag: file.etag.clone(),
+            coding,
+        };
+        if let Some(packed) = self.lock().get(&key) {
+            return Some(packed.clone());
         }
-        let content = file.content.clone();
-        let quality = if kept { QUALITY } else { QUALITY_AT_ONCE };
-        let pack = move || coding.pack(&content, quality);
-        // Neither fails: the compressors write to memory.
-        let packed = tokio::task::spawn_blocking(pack).await;
-        let packed = Bytes::from(packed.ok().and_then(Result::ok).unwrap_or_default());
-        if kept {
-            let mut kept = self.lock();
-            if kept.len() >= KEPT_MAX {
-                kept.clear();
-            }
-            kept.insert(key, packed.clone());
+        let packed = pack(file, coding, QUALITY).await?;
+        let mut kept = self.lock();
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
         }
-        packed
+        kept.insert(key, packed.clone());
+        Some(packed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, Coding), Bytes>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Bytes>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A file that is made for one request, in this coding. `None` if it cannot be compressed.
+pub(super) async fn pack_at_once(file: &PageFile, coding: Coding) -> Option<Bytes> {
+    pack(file, coding, QUALITY_AT_ONCE).await
+}
+
+async fn pack(file: &PageFile, coding: Coding, quality: Quality) -> Option<Bytes> {
+    let content = file.content.clone();
+    let packed = tokio::task::spawn_blocking(move || coding.pack(&content, quality)).await;
+    packed.ok()?.ok().map(Bytes::from)
 }
 
 /// Whether files of this media type become smaller.
@@ -145,23 +160,43 @@ mod tests {
         let compression = Compression::default();
         let text = "all the same ".repeat(100);
         let file = PageFile::of_text(text.clone());
-        let gzip = compression.pack(&file, Coding::Gzip, true).await;
+        let gzip = compression.pack("a.js", &file, Coding::Gzip).await.unwrap();
         let mut unpacked = String::new();
         flate2::read::GzDecoder::new(&*gzip)
             .read_to_string(&mut unpacked)
             .unwrap();
         assert_eq!(unpacked, text);
-        let brotli = compression.pack(&file, Coding::Brotli, true).await;
+        let brotli = compression
+            .pack("a.js", &file, Coding::Brotli)
+            .await
+            .unwrap();
         let mut unpacked = String::new();
         brotli::Decompressor::new(&*brotli, BUFFER_BYTES)
             .read_to_string(&mut unpacked)
             .unwrap();
         assert_eq!(unpacked, text);
-        let again = compression.pack(&file, Coding::Brotli, true).await;
+        let again = compression
+            .pack("a.js", &file, Coding::Brotli)
+            .await
+            .unwrap();
         assert_eq!(again.as_ptr(), brotli.as_ptr());
-        compression
-            .pack(&PageFile::of_text(String::new()), Coding::Gzip, false)
-            .await;
         assert_eq!(compression.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn files_with_the_same_tag_are_kept_apart() {
+        let compression = Compression::default();
+        for (path, text) in [("a.js", "one"), ("b.js", "two")] {
+            let file = PageFile {
+                content: Bytes::from_static(text.as_bytes()),
+                etag: "\"same\"".to_owned(),
+            };
+            let packed = compression.pack(path, &file, Coding::Gzip).await.unwrap();
+            let mut unpacked = String::new();
+            flate2::read::GzDecoder::new(&*packed)
+                .read_to_string(&mut unpacked)
+                .unwrap();
+            assert_eq!(unpacked, text);
+        }
     }
 }

@@ -8,9 +8,14 @@ mod oembed;
 use std::path::Path;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use bytes::Bytes;
 use warp::reply::Response;
 
-use self::{compression::Compression, files::Files, head::PagePlace};
+use self::{
+    compression::{Coding, Compression},
+    files::Files,
+    head::PagePlace,
+};
 pub(super) use self::{head::Site, oembed::answer as oembed};
 use super::{
     Options,
@@ -20,6 +25,7 @@ use super::{
     problem::Problem,
     reply::{empty, set, with_body},
     request::HttpRequest,
+    router::PATH_BYTES_MAX,
 };
 use crate::plan::Name;
 
@@ -91,6 +97,12 @@ struct Content {
     cached: &'static str,
 }
 
+/// What is sent, compressed.
+struct Packed {
+    content: Bytes,
+    coding: Coding,
+}
+
 impl Pages {
     pub(super) fn new(options: &Options) -> Self {
         // URLs at which the pages may find sessions, besides this server itself.
@@ -150,7 +162,7 @@ impl Pages {
         site: &Site<'_>,
     ) -> Result<Response, Problem> {
         let problem = || Problem::not_found("resource");
-        if !is_person(request) {
+        if !is_person(request) || request.path.len() > PATH_BYTES_MAX {
             return Err(problem());
         }
         if let Some(target) = watch_page(request.path) {
@@ -188,10 +200,10 @@ impl Pages {
 
     async fn reply(&self, content: Content, path: &str, request: &PageRequest<'_>) -> Response {
         let kind = content_type(path);
-        let packed = compression::is_worthwhile(&kind)
+        let negotiated = compression::is_worthwhile(&kind)
             .then(|| compression::wanted(request.header(&header::ACCEPT_ENCODING)));
-        let coding = packed.flatten();
-        let etag = match coding {
+        let coding = negotiated.flatten();
+        let mut etag = match coding {
             Some(coding) => content.file.etag_of(coding.name()),
             None => content.file.etag.clone(),
         };
@@ -199,19 +211,17 @@ impl Pages {
         let mut response = if is_current {
             empty(StatusCode::NOT_MODIFIED)
         } else {
-            let body = match coding {
-                Some(coding) => {
-                    let kept = !is_page(path);
-                    self.compression.pack(&content.file, coding, kept).await
-                }
-                None => content.file.content,
-            };
-            with_body(content.status, &kind, body)
+            if let Some(packed) = self.pack(&content.file, path, coding).await {
+                let mut response = with_body(content.status, &kind, packed.content);
+                let coding = packed.coding.name();
+                set(&mut response, &header::CONTENT_ENCODING, coding);
+                response
+            } else {
+                etag.clone_from(&content.file.etag);
+                with_body(content.status, &kind, content.file.content)
+            }
         };
-        if let Some(coding) = coding {
-            set(&mut response, &header::CONTENT_ENCODING, coding.name());
-        }
-        if packed.is_some() {
+        if negotiated.is_some() {
             let vary = HeaderValue::from_static("Accept-Encoding");
             response.headers_mut().append(header::VARY, vary);
         }
@@ -221,6 +231,22 @@ impl Pages {
             self.protect(&mut response, path, request);
         }
         response
+    }
+
+    /// `None`: the file is sent as it is.
+    async fn pack(
+        &self,
+        file: &files::PageFile,
+        path: &str,
+        coding: Option<Coding>,
+    ) -> Option<Packed> {
+        let coding = coding?;
+        let content = if is_page(path) {
+            compression::pack_at_once(file, coding).await?
+        } else {
+            self.compression.pack(path, file, coding).await?
+        };
+        Some(Packed { content, coding })
     }
 
     /// Only the player may be framed; a page on which one click goes live, never.
@@ -258,10 +284,14 @@ fn is_person(request: &PageRequest<'_>) -> bool {
 /// `/NAME` and `/NAME/`, relative to themselves, with the page that their readers look for.
 fn watch_page(path: &str) -> Option<String> {
     let path = path.strip_prefix('/')?;
-    match path.strip_suffix('/') {
-        Some(name) => Name::new(name).map(|name| format!("../watch/{name}")),
-        None => Name::new(path).map(|name| format!("watch/{name}")),
-    }
+    let (name, folder) = match path.strip_suffix('/') {
+        Some(name) => (name, "../watch"),
+        None => (path, "watch"),
+    };
+    // Who asks for robots.txt looks for a file.
+    let is_file = mime_guess::from_path(name).first().is_some();
+    let name = Name::new(name)?;
+    (!is_file).then(|| format!("{folder}/{name}"))
 }
 
 fn is_page(path: &str) -> bool {
@@ -303,7 +333,7 @@ mod tests {
         let leads = |path| watch_page(path);
         assert_eq!(leads("/demo").as_deref(), Some("watch/demo"));
         assert_eq!(leads("/demo/").as_deref(), Some("../watch/demo"));
-        for path in ["/", "//", "/a/b", "/.x", "/whip", "/a%20b"] {
+        for path in ["/", "//", "/a/b", "/.x", "/whip", "/a%20b", "/robots.txt"] {
             assert_eq!(leads(path), None, "{path}");
         }
     }
