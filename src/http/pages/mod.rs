@@ -210,16 +210,17 @@ impl Pages {
         let is_current = content.status == StatusCode::OK && is_known(request.headers, &etag);
         let mut response = if is_current {
             empty(StatusCode::NOT_MODIFIED)
+        } else if let Some(packed) = self.pack(&content.file, path, coding).await {
+            let mut response = with_body(content.status, &kind, packed.content);
+            set(
+                &mut response,
+                &header::CONTENT_ENCODING,
+                packed.coding.name(),
+            );
+            response
         } else {
-            if let Some(packed) = self.pack(&content.file, path, coding).await {
-                let mut response = with_body(content.status, &kind, packed.content);
-                let coding = packed.coding.name();
-                set(&mut response, &header::CONTENT_ENCODING, coding);
-                response
-            } else {
-                etag.clone_from(&content.file.etag);
-                with_body(content.status, &kind, content.file.content)
-            }
+            etag.clone_from(&content.file.etag);
+            with_body(content.status, &kind, content.file.content)
         };
         if negotiated.is_some() {
             let vary = HeaderValue::from_static("Accept-Encoding");
