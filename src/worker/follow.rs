@@ -52,10 +52,13 @@ const NOTES_PER_SECOND: f64 = 500.0;
 
 /// Where the frames of an appsink go.
 pub(super) struct Outlet {
+    appsink: String,
     kind: Kind,
     frames: FrameSink,
     flood: Flood,
     ages: AgeGate,
+    /// When a keyframe was last requested.
+    asked: Option<Instant>,
 }
 
 impl Outlet {
@@ -66,15 +69,18 @@ impl Outlet {
             Kind::Video
         };
         Self {
+            appsink: appsink.to_owned(),
             kind,
             frames: outlet.frames,
             flood: Flood::new(kind, Instant::now()),
             ages: AgeGate::default(),
+            asked: None,
         }
     }
 
-    /// Passes a frame on, unless it is too old.
-    fn take(&mut self, sent: SentFrame) -> Result<(), String> {
+    /// Passes a frame on, unless it is too old or builds on one that was: then it requests a
+    /// keyframe through `outbox`.
+    fn take(&mut self, sent: SentFrame, outbox: &Outbox) -> Result<(), String> {
         if sent.frame.codec.kind() != self.kind {
             return Err(format!(
                 "its process sends {} as {}",
@@ -88,6 +94,10 @@ impl Outlet {
             .is_some();
         if passes {
             (self.frames)(sent.frame);
+        } else if self.ages.is_closed() && may_ask(self.asked, awake::now()) {
+            self.asked = Some(awake::now());
+            let appsink = self.appsink.clone();
+            tell(outbox, &ToWorker::ForceKeyframe { appsink });
         }
         Ok(())
     }
@@ -133,6 +143,11 @@ struct Progress {
     ended: bool,
 }
 
+/// Whether a keyframe may be requested again.
+fn may_ask(asked: Option<Instant>, now: Instant) -> bool {
+    asked.is_none_or(|asked| now.saturating_duration_since(asked) >= keyframe_request::PAUSE)
+}
+
 /// Sends a stream's frames to a worker.
 async fn forward(
     stream: EncodedStream,
@@ -154,9 +169,7 @@ async fn forward(
             shared.lost.get(kind).fetch_add(1, Relaxed);
         }
         let now = awake::now();
-        let may_ask = asked
-            .is_none_or(|asked| now.saturating_duration_since(asked) >= keyframe_request::PAUSE);
-        if may_ask && outbox.waits_for_keyframe(track) {
+        if may_ask(asked, now) && outbox.waits_for_keyframe(track) {
             asked = Some(now);
             stream.want_keyframe();
         }
@@ -221,7 +234,7 @@ impl Follower {
         let outlet = self.outlets.get_mut(usize::from(sent.track));
         let outlet = outlet
             .ok_or_else(|| Parting::Fault("its process sends an unknown track".to_owned()))?;
-        outlet.take(sent).map_err(Parting::Fault)
+        outlet.take(sent, &self.outbox).map_err(Parting::Fault)
     }
 
     fn note(

@@ -115,17 +115,25 @@ pub(super) fn serve(socket: UnixStream, finishes: bool, host: Host) -> io::Resul
                 // Err: the server is gone.
                 let _ = done.send(());
             })?;
-        tokio::select! {
-            read = read(&mut incoming, &mut inputs, &commands) => read?,
-            // Everything has been written.
-            written = tasks.join_next() => return written.map_or(Ok(()), |written| written?),
-        }
+        let result = tokio::select! {
+            read = read(&mut incoming, &mut inputs, &commands) => read,
+            written = tasks.join_next() => match written {
+                Some(Ok(Err(error))) => Err(error),
+                // Everything has been written.
+                _ => return Ok(()),
+            },
+        };
+        // However the server went: one that dies with unread bytes resets the connection.
         if finishes {
-            // Err: the job has ended.
-            let _ = commands.send(ToWorker::Stop).await;
-            let _ = timeout(FINISH_TIMEOUT, &mut over).await;
+            let finish = async {
+                // Err: the job has ended.
+                let _ = commands.send(ToWorker::Stop).await;
+                let _ = (&mut over).await;
+            };
+            // Err: it hangs.
+            let _ = timeout(FINISH_TIMEOUT, finish).await;
         }
-        Ok(())
+        result
     })
 }
 
@@ -289,7 +297,8 @@ impl Hosted {
                     gap: false,
                     frame: Arc::new(frame),
                 };
-                if outbox.frame(outgoing, monotonic()) == FrameFate::Dropped {
+                let fate = outbox.frame(outgoing, monotonic());
+                if fate == FrameFate::Dropped || outbox.waits_for_keyframe(track) {
                     wanted.notify_one();
                 }
             };

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::wire::{Packed, WireError};
 use crate::media::{Frame, Kind, recovery};
 
-/// Bytes that may wait: the largest frame.
+/// Bytes of frames that may wait, and of notes: the largest one of either.
 const BYTES_MAX: usize = 8 << 20;
 /// Bytes beyond which log lines are left out.
 const LOG_BYTES_MAX: usize = 1 << 20;
@@ -48,6 +48,8 @@ pub(super) struct Outbox {
 struct Waiting {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// Those of the notes, which frames do not crowd out.
+    note_bytes: usize,
     tracks: BTreeMap<u16, OutgoingTrack>,
     /// Nothing is taken any more.
     closed: bool,
@@ -116,6 +118,13 @@ impl Entry {
             Self::Frame(outgoing, _) => outgoing.frame.data.len(),
         }
     }
+
+    fn note_bytes(&self) -> usize {
+        match self {
+            Self::Note(packed) => packed.len(),
+            Self::Frame(..) => 0,
+        }
+    }
 }
 
 impl Outbox {
@@ -132,7 +141,7 @@ impl Outbox {
 
     fn push_note(&self, packed: Packed, most: usize, needed: bool) -> bool {
         let mut waiting = self.waiting();
-        let fits = !waiting.closed && waiting.bytes + packed.len() <= most;
+        let fits = !waiting.closed && waiting.note_bytes + packed.len() <= most;
         if fits {
             waiting.push(Entry::Note(packed));
         } else if needed && !waiting.closed {
@@ -149,7 +158,8 @@ impl Outbox {
         if waiting.closed {
             return FrameFate::Dropped;
         }
-        let full = waiting.bytes + outgoing.frame.data.len() > BYTES_MAX;
+        let frame_bytes = waiting.bytes - waiting.note_bytes;
+        let full = frame_bytes + outgoing.frame.data.len() > BYTES_MAX;
         let track = waiting.tracks.entry(outgoing.track).or_default();
         if full {
             track.full = outgoing.frame.codec.kind() == Kind::Video;
@@ -200,8 +210,7 @@ impl Outbox {
         if waiting.overflowed {
             return Some(NextWrite::Overflow);
         }
-        while let Some(entry) = waiting.entries.pop_front() {
-            waiting.bytes = waiting.bytes.saturating_sub(entry.bytes());
+        while let Some(entry) = waiting.pop() {
             match entry {
                 Entry::Note(packed) => return Some(NextWrite::Write(packed)),
                 Entry::Frame(outgoing, sent) => {
@@ -224,7 +233,15 @@ impl Outbox {
 impl Waiting {
     fn push(&mut self, entry: Entry) {
         self.bytes += entry.bytes();
+        self.note_bytes += entry.note_bytes();
         self.entries.push_back(entry);
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.bytes();
+        self.note_bytes -= entry.note_bytes();
+        Some(entry)
     }
 
     /// A frame whose turn it is; `None` if it is too old, or builds on one that was.
@@ -332,6 +349,22 @@ mod tests {
             outbox.note(&line).unwrap();
         }
         assert!(matches!(outbox.take(ms(0)), Some(NextWrite::Overflow)));
+    }
+
+    #[test]
+    fn frames_that_nobody_reads_leave_room_for_notes() {
+        let outbox = Outbox::default();
+        while outbox.frame(frame(Codec::Vp8, true, 1_000_000), ms(0)) == FrameFate::Queued {}
+        let line = "x".repeat(1000);
+        for _ in 0..1000 {
+            outbox.note(&line).unwrap();
+        }
+        assert!(matches!(outbox.take(ms(0)), Some(NextWrite::Write(_))));
+        assert_eq!(
+            outbox.frame(frame(Codec::Vp8, true, 1_000_000), ms(0)),
+            FrameFate::Queued,
+            "notes leave room for frames"
+        );
     }
 
     #[tokio::test]

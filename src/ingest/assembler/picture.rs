@@ -6,7 +6,7 @@ use super::{
     Packet,
     part::{PicturePart, Piece},
     payloads::Payloads,
-    sets::KnownSets,
+    sets::{Completion, KnownSets},
 };
 use crate::media::{
     Codec, FRAME_BYTES_MAX, keyframe,
@@ -28,6 +28,8 @@ pub(super) struct Picture {
     due: Option<Duration>,
     /// Something of it is missing.
     incomplete: bool,
+    /// Packets in front of it are missing: parameter sets, perhaps.
+    lost_before: bool,
     too_large: bool,
     payloads: Payloads,
 }
@@ -64,7 +66,11 @@ impl Picture {
 
     /// Packets are missing behind those that have come.
     pub(super) const fn lose(&mut self) {
-        self.incomplete |= self.has_begun();
+        if self.has_begun() {
+            self.incomplete = true;
+        } else {
+            self.lost_before = true;
+        }
     }
 
     /// Adds a packet.
@@ -107,16 +113,23 @@ impl Picture {
             return None;
         }
         let payloads = &mut self.payloads;
-        let mut keyframe = match codec {
-            Codec::Av1 => starts_av1(payloads, sets),
-            _ => keyframe::in_payloads(codec, payloads.iter()),
+        let key = keyframe::in_payloads(codec, payloads.iter());
+        let starts = key || recovery::in_payloads(codec, payloads.iter());
+        let completion = match codec {
+            Codec::H264 | Codec::H265 if starts => sets.complete_units(codec, payloads),
+            Codec::Av1 => complete_av1(payloads, sets),
+            _ => Completion::Whole,
         };
-        let mut starts = keyframe || recovery::in_payloads(codec, payloads.iter());
-        if starts && matches!(codec, Codec::H264 | Codec::H265) {
-            let complete = sets.complete_units(codec, payloads);
-            keyframe &= complete;
-            starts &= complete;
-        }
+        let complete = match completion {
+            Completion::Whole => true,
+            // What was lost may have been newer.
+            Completion::Inserted => !self.lost_before,
+            Completion::Unknown => false,
+        };
+        // A key frame of AV1 is none without a sequence header.
+        let inserted = codec == Codec::Av1 && completion == Completion::Inserted;
+        let keyframe = complete && (key || inserted);
+        let starts = complete && (starts || inserted);
         match codec {
             Codec::Vp9 => mark_ends(payloads),
             Codec::Av1 => mark_sequence(payloads, keyframe),
@@ -130,14 +143,13 @@ impl Picture {
     }
 }
 
-/// Whether a decoder can start with this temporal unit, which gets a sequence header if it lacks
-/// one.
-fn starts_av1(payloads: &mut Payloads, sets: &KnownSets) -> bool {
+/// Gives a temporal unit with a key frame the sequence header that it lacks.
+fn complete_av1(payloads: &mut Payloads, sets: &KnownSets) -> Completion {
     let start = UnitStart::in_payloads(payloads.iter());
     if start.is_key == Some(true) && !start.has_sequence {
         return sets.complete_obus(payloads);
     }
-    keyframe::in_payloads(Codec::Av1, payloads.iter())
+    Completion::Whole
 }
 
 /// Says in the aggregation headers whether a coded video sequence begins: browsers look there.

@@ -22,6 +22,17 @@ pub(super) struct KnownSets {
     sequence: Vec<u8>,
 }
 
+/// Whether a picture has the sets with which a decoder starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Completion {
+    /// They came with it.
+    Whole,
+    /// It got remembered ones.
+    Inserted,
+    /// One is not known: no decoder can start there.
+    Unknown,
+}
+
 #[derive(Debug)]
 struct ParameterSet {
     id: SetId,
@@ -114,56 +125,71 @@ impl KnownSets {
         }
     }
 
-    /// Puts the parameter sets that a picture lacks in front of it. False if one is not known: no
-    /// decoder can start there.
-    pub(super) fn complete_units(&self, codec: Codec, payloads: &mut Payloads) -> bool {
+    /// Puts the parameter sets that a picture lacks in front of its slices.
+    pub(super) fn complete_units(&self, codec: Codec, payloads: &mut Payloads) -> Completion {
         let mut present = Vec::new();
         let mut delimited = false;
+        let mut slices = payloads.ends.len();
         for (index, payload) in payloads.iter().enumerate() {
             match Payload::read(codec, payload) {
-                Payload::Fragment(fragment) if fragment.kind.is_slice() => break,
-                Payload::Fragment(fragment) => present.extend(SetKind::of(fragment.kind)),
+                Payload::Fragment(fragment) if fragment.kind.is_slice() => {
+                    slices = index;
+                    break;
+                }
+                Payload::Fragment(fragment) => {
+                    present.extend(SetKind::of(fragment.kind).map(|kind| (kind, index)));
+                }
                 Payload::Units(units) => {
                     let kinds = units.filter_map(|range| payload.get(range));
                     let kinds = kinds.map(|unit| UnitKind::of(codec, unit));
                     let kinds: Vec<_> = kinds.take_while(|kind| !kind.is_slice()).collect();
                     delimited |= index == 0 && kinds == [UnitKind::Delimiter];
-                    present.extend(kinds.into_iter().filter_map(SetKind::of));
+                    let sets = kinds.into_iter().filter_map(SetKind::of);
+                    present.extend(sets.map(|kind| (kind, index)));
                     if nal::first_slice(codec, payload).is_some() {
+                        slices = index;
                         break;
                     }
                 }
             }
         }
-        let needed = SetKind::needed(codec).iter();
-        let missing: Vec<_> = needed.filter(|kind| !present.contains(kind)).collect();
-        let mut front = Payloads::default();
-        for kind in &missing {
-            let mut known = self.sets.iter().filter(|set| set.id.kind == **kind);
-            let Some(first) = known.next() else {
-                return false;
-            };
-            for set in std::iter::once(first).chain(known) {
+        let mut insertions = Vec::new();
+        for &kind in SetKind::needed(codec) {
+            if present.iter().any(|(present, _)| *present == kind) {
+                continue;
+            }
+            let mut front = Payloads::default();
+            for set in self.sets.iter().filter(|set| set.id.kind == kind) {
                 front.add_unit(codec, &set.unit);
             }
+            if front.ends.is_empty() {
+                return Completion::Unknown;
+            }
+            // Behind what it builds on. A delimiter is always the first unit (H.264 §7.4.1.2.3).
+            let bases = present.iter().filter(|(present, _)| *present < kind);
+            let behind = bases.map(|(_, index)| index + 1).max();
+            let place = behind.unwrap_or(usize::from(delimited)).min(slices);
+            insertions.push((place, front));
         }
-        if !missing.is_empty() {
-            // A delimiter is always the first unit (H.264 §7.4.1.2.3).
-            payloads.insert(usize::from(delimited), &front);
+        if insertions.is_empty() {
+            return Completion::Whole;
         }
-        true
+        // From the last place to the first, so that places stay what they are.
+        for (place, front) in insertions.iter().rev() {
+            payloads.insert(*place, front);
+        }
+        Completion::Inserted
     }
 
-    /// Puts the sequence header in front of a key frame of AV1 that lacks it. False if none is
-    /// known.
-    pub(super) fn complete_obus(&self, payloads: &mut Payloads) -> bool {
+    /// Puts the sequence header in front of a key frame of AV1 that lacks it.
+    pub(super) fn complete_obus(&self, payloads: &mut Payloads) -> Completion {
         if self.sequence.is_empty() {
-            return false;
+            return Completion::Unknown;
         }
         let header = obu::aggregation_header(true, true) | BEGINS_SEQUENCE;
         let mut front = Payloads::default();
         front.push(&[&[header][..], &self.sequence].concat());
         payloads.insert(0, &front);
-        true
+        Completion::Inserted
     }
 }

@@ -114,7 +114,7 @@ fn keyframes_get_the_parameter_sets_that_they_lack() {
     for (sent, expected) in [
         (&[IDR][..], &[SPS, PPS, IDR][..]),
         (&[SPS, PPS, IDR], &[SPS, PPS, IDR]),
-        (&[SPS, IDR], &[PPS, SPS, IDR]),
+        (&[SPS, IDR], &[SPS, PPS, IDR]),
         (&[aggregated, IDR], &[aggregated, IDR]),
         (&[delimiter, IDR], &[delimiter, SPS, PPS, IDR]),
         (&[sequence, picture, IDR], &[sequence, picture, IDR]),
