@@ -27,6 +27,8 @@ use crate::{
 
 /// Questions on their way at the same time; further ones wait, within the time limit.
 const QUESTIONS_MAX: usize = 64;
+/// The same for questions about sessions that run: new clients cannot keep these waiting.
+const SESSION_QUESTIONS_MAX: usize = 64;
 /// Answers that are kept.
 const ANSWERS_MAX: usize = 10_000;
 /// Shortest and longest life of an answer.
@@ -63,6 +65,24 @@ pub struct Question<'a> {
     pub client: IpAddr,
     /// What the client says it is.
     pub user_agent: &'a str,
+    /// Whether its session already runs.
+    pub runs: bool,
+}
+
+impl Question<'_> {
+    fn body(&self) -> Option<Vec<u8>> {
+        let body = serde_json::to_vec(&QuestionBody {
+            action: match self.role {
+                Role::Publisher => "publish",
+                Role::Viewer => "watch",
+            },
+            broadcast: self.broadcast.as_str(),
+            token: self.token,
+            client: self.client,
+            user_agent: self.user_agent,
+        });
+        body.ok()
+    }
 }
 
 /// What the other server allows.
@@ -121,6 +141,7 @@ pub struct Callback {
     key: hmac::Key,
     client: Option<HttpClient>,
     questions: Semaphore,
+    session_questions: Semaphore,
     answers: Mutex<HashMap<TokenHash, (Verdict, Instant)>>,
 }
 
@@ -139,6 +160,7 @@ impl Callback {
                 .inspect_err(|error| tracing::error!(%error, "nobody can be asked (auth.callback)"))
                 .ok(),
             questions: Semaphore::new(QUESTIONS_MAX),
+            session_questions: Semaphore::new(SESSION_QUESTIONS_MAX),
             answers: Mutex::default(),
             options,
         }
@@ -149,17 +171,7 @@ impl Callback {
     /// # Errors
     /// The answer is no, or there is none.
     pub async fn ask(&self, question: &Question<'_>) -> Result<CallbackPermit, CallbackError> {
-        let body = serde_json::to_vec(&QuestionBody {
-            action: match question.role {
-                Role::Publisher => "publish",
-                Role::Viewer => "watch",
-            },
-            broadcast: question.broadcast.as_str(),
-            token: question.token,
-            client: question.client,
-            user_agent: question.user_agent,
-        })
-        .map_err(|_| CallbackError::Unavailable)?;
+        let body = question.body().ok_or(CallbackError::Unavailable)?;
         let id = TokenHash::of_bytes(&body);
         let verdict = match self.kept(&id) {
             Some(verdict) => verdict,
@@ -168,18 +180,25 @@ impl Callback {
         verdict.map_err(CallbackError::Denied)
     }
 
+    /// Whether an answer is still good, so that nothing is sent.
+    pub fn has_answer(&self, question: &Question<'_>) -> bool {
+        let body = question.body();
+        body.is_some_and(|body| self.kept(&TokenHash::of_bytes(&body)).is_some())
+    }
+
     async fn fresh(
         &self,
         id: TokenHash,
         question: &Question<'_>,
         body: Vec<u8>,
     ) -> Result<Verdict, CallbackError> {
+        let slots = if question.runs {
+            &self.session_questions
+        } else {
+            &self.questions
+        };
         let asked = async {
-            let _permit = self
-                .questions
-                .acquire()
-                .await
-                .map_err(|error| error.to_string())?;
+            let _permit = slots.acquire().await.map_err(|error| error.to_string())?;
             self.send(body).await
         };
         let answer = match timeout(self.options.timeout, asked).await {

@@ -149,7 +149,8 @@ impl Issuer {
         if !reply.status().is_success() {
             return Err(format!("the server answered {}", reply.status()));
         }
-        JwtKeys::of_set(reply.body()).map_err(|expected| format!("the answer is not {expected}"))
+        JwtKeys::of_public_set(reply.body())
+            .map_err(|expected| format!("the answer is not {expected}"))
     }
 }
 

@@ -81,7 +81,7 @@ impl JwtKeys {
             return Self::of_pem(bytes);
         }
         let secret = bytes.trim_ascii();
-        if secret.len() < SECRET_BYTES_MIN {
+        if secret.len() < SECRET_BYTES_MIN || is_key_file(bytes) {
             return Err(format!(
                 "a secret of at least {SECRET_BYTES_MIN} bytes, a public key (PEM) or a JWK Set"
             ));
@@ -114,11 +114,21 @@ impl JwtKeys {
         Ok(Self::one(algorithm, key))
     }
 
-    /// A JWK Set (RFC 7517 §5). Keys for other purposes are left out.
+    /// A JWK Set that others can read: a secret in it would be none.
     ///
     /// # Errors
-    /// It cannot be read, or has no key for this purpose.
-    pub fn of_set(bytes: &[u8]) -> Result<Self, String> {
+    /// It cannot be read, or has no public key for this purpose.
+    pub fn of_public_set(bytes: &[u8]) -> Result<Self, String> {
+        let Self(mut keys) = Self::of_set(bytes)?;
+        keys.retain(|key| key.algorithm != Algorithm::HS256);
+        if keys.is_empty() {
+            return Err("a JWK Set with a public key for RS256, ES256 or EdDSA".into());
+        }
+        Ok(Self(keys))
+    }
+
+    /// A JWK Set (RFC 7517 §5). Keys for other purposes are left out.
+    fn of_set(bytes: &[u8]) -> Result<Self, String> {
         let set: JwkSet = serde_json::from_slice(bytes).map_err(|error| {
             format!(
                 "a JWK Set: line {}, column {}",
@@ -165,6 +175,30 @@ impl JwtKeys {
     }
 }
 
+/// Whether this looks like a key or a set of keys that was meant to be read as one: everybody may
+/// know it, and so it must not become a secret.
+fn is_key_file(bytes: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"-----BEGIN";
+    // Byte order marks (UTF-8, UTF-16), JSON, and DER: RSA, Ed25519 and P-256.
+    const STARTS: [&[u8]; 7] = [
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+        b"\xfe\xff",
+        b"[",
+        b"\x30\x82",
+        b"\x30\x2a",
+        b"\x30\x59",
+    ];
+    let text = bytes.trim_ascii_start();
+    let mut parts = bytes.windows(BEGIN.len());
+    STARTS.iter().any(|start| text.starts_with(start)) || parts.any(|part| part == BEGIN)
+}
+
+/// Whether a secret in base64url (RFC 7518 §6.4.1) is long enough.
+fn is_long(value: &str) -> bool {
+    value.trim_end_matches('=').len() * 3 / 4 >= SECRET_BYTES_MIN
+}
+
 impl JwtKey {
     /// The key of a set, if it is for signatures that are accepted here.
     fn of(jwk: &Jwk) -> Option<Self> {
@@ -178,7 +212,9 @@ impl JwtKey {
                 (Algorithm::ES256, KeyAlgorithm::ES256)
             }
             AlgorithmParameters::OctetKeyPair(_) => (Algorithm::EdDSA, KeyAlgorithm::EdDSA),
-            AlgorithmParameters::OctetKey(_) => (Algorithm::HS256, KeyAlgorithm::HS256),
+            AlgorithmParameters::OctetKey(key) if is_long(&key.value) => {
+                (Algorithm::HS256, KeyAlgorithm::HS256)
+            }
             _ => return None,
         };
         if common.key_algorithm.is_some_and(|given| given != named) {

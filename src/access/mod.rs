@@ -143,8 +143,8 @@ impl Access {
         access
     }
 
-    /// Who sends this token from this address.
-    pub async fn identify(&self, token: &str, client: IpAddr) -> Presented {
+    /// Who sends this token from this address, if that is known.
+    pub async fn identify(&self, token: &str, client: Option<IpAddr>) -> Presented {
         if let Some(holder) = self.holder(token, client) {
             return Presented::Known(holder);
         }
@@ -162,7 +162,7 @@ impl Access {
     }
 
     /// The holder of a configured token. Takes the same time for all texts of the same length.
-    pub fn holder(&self, token: &str, client: IpAddr) -> Option<Holder> {
+    pub fn holder(&self, token: &str, client: Option<IpAddr>) -> Option<Holder> {
         let given = TokenHash::of_text(token);
         let known = self.rules.iter().filter(|rule| rule.is_of(&given));
         let known: Vec<_> = known.collect();
@@ -176,7 +176,7 @@ impl Access {
     }
 
     /// What the client's address alone is good for, and what stands for it in the log.
-    pub fn network(&self, client: IpAddr) -> Option<Holder> {
+    pub fn network(&self, client: Option<IpAddr>) -> Option<Holder> {
         let rules = self.rules.iter().filter(|rule| rule.is_of_network(client));
         let rules: Vec<_> = rules.collect();
         Some(Holder {

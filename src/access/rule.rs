@@ -133,13 +133,17 @@ impl Rule {
     }
 
     /// Whether it needs no token from this client.
-    pub(super) fn is_of_network(&self, client: IpAddr) -> bool {
+    pub(super) fn is_of_network(&self, client: Option<IpAddr>) -> bool {
         self.token.is_none() && self.reaches(client)
     }
 
-    /// Whether the client is where the rule holds.
-    pub(super) fn reaches(&self, client: IpAddr) -> bool {
-        let mut networks = self.networks.iter();
-        self.networks.is_empty() || networks.any(|network| network.contains(&client))
+    /// Whether the client is where the rule holds; one whose address is unknown is in no network.
+    pub(super) fn reaches(&self, client: Option<IpAddr>) -> bool {
+        let is_within = |client: IpAddr| {
+            self.networks
+                .iter()
+                .any(|network| network.contains(&client))
+        };
+        self.networks.is_empty() || client.is_some_and(is_within)
     }
 }

@@ -40,7 +40,7 @@ fn without_rules_everything_is_open() {
     assert!(access.is_open(Role::Publisher, &name("a")));
     assert!(access.is_open(Role::Viewer, &name("a")));
     assert!(access.is_open_to_viewers());
-    assert!(access.holder("", HERE).is_none());
+    assert!(access.holder("", Some(HERE)).is_none());
 }
 
 /// Each right is closed by what grants it, and by nothing else.
@@ -86,13 +86,13 @@ fn public_broadcasts_stay_open() {
 #[test]
 fn tokens_are_for_a_role_and_for_names() {
     let access = rules_only(vec![rule("p", grants(&["live-*"], &["vip"]))], None);
-    let known = access.holder("p", HERE).unwrap();
+    let known = access.holder("p", Some(HERE)).unwrap();
     assert!(known.may(Role::Publisher, &name("live-1")));
     assert!(!known.may(Role::Viewer, &name("live-1")));
     assert!(known.may(Role::Viewer, &name("vip")));
     assert!(!known.may(Role::Publisher, &name("vip")));
     for wrong in ["", "P", "p ", "pp"] {
-        assert!(access.holder(wrong, HERE).is_none(), "{wrong:?}");
+        assert!(access.holder(wrong, Some(HERE)).is_none(), "{wrong:?}");
     }
 }
 
@@ -102,7 +102,7 @@ fn the_same_token_twice_is_for_both() {
         rule("t", grants(&["a"], &[])),
         rule("t", grants(&["b"], &[])),
     ];
-    let known = rules_only(rules, None).holder("t", HERE).unwrap();
+    let known = rules_only(rules, None).holder("t", Some(HERE)).unwrap();
     assert!(known.may(Role::Publisher, &name("a")));
     assert!(known.may(Role::Publisher, &name("b")));
     assert_eq!(known.only(Role::Publisher), None);
@@ -112,7 +112,7 @@ fn the_same_token_twice_is_for_both() {
 #[test]
 fn a_token_for_one_broadcast_names_it() {
     let access = rules_only(vec![rule("k", grants(&["studio"], &["*"]))], None);
-    let known = access.holder("k", HERE).unwrap();
+    let known = access.holder("k", Some(HERE)).unwrap();
     assert_eq!(known.only(Role::Publisher), Some(name("studio")));
     assert_eq!(known.only(Role::Viewer), None, "a pattern names nothing");
 }
@@ -121,8 +121,8 @@ fn a_token_for_one_broadcast_names_it() {
 fn rights_are_apart_from_broadcasts() {
     let access = rules_only(vec![rule("a", operator(false, true))], None);
     let access = access.with(rule("m", operator(true, false)));
-    let admin = access.holder("a", HERE).unwrap();
-    let metrics = access.holder("m", HERE).unwrap();
+    let admin = access.holder("a", Some(HERE)).unwrap();
+    let metrics = access.holder("m", Some(HERE)).unwrap();
     assert!(admin.has(Right::Admin) && admin.has(Right::Metrics));
     assert!(metrics.has(Right::Metrics) && !metrics.has(Right::Admin));
     for known in [admin, metrics] {
@@ -144,16 +144,16 @@ fn networks_have_rights_of_their_own_and_limit_tokens() {
     );
     let inside: [IpAddr; 2] = ["10.1.2.3".parse().unwrap(), "fd00::1".parse().unwrap()];
     for client in inside {
-        let network = access.network(client).unwrap();
+        let network = access.network(Some(client)).unwrap();
         assert_eq!(network.name(), "lan");
         assert!(network.may(Role::Viewer, &name("a")) && !network.may_any(Role::Publisher));
-        let known = access.holder("t", client).unwrap();
+        let known = access.holder("t", Some(client)).unwrap();
         assert!(known.may(Role::Publisher, &name("studio")));
     }
     let outside: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
     for client in outside {
-        assert!(access.network(client).is_none());
-        let known = access.holder("t", client).unwrap();
+        assert!(access.network(Some(client)).is_none());
+        let known = access.holder("t", Some(client)).unwrap();
         assert!(
             !known.may_any(Role::Publisher),
             "known, but good for nothing"

@@ -284,7 +284,7 @@ mod tests {
 
     /// Who has this token on this machine.
     fn holder(access: &Access, token: &str) -> Option<Holder> {
-        access.holder(token, [127, 0, 0, 1].into())
+        access.holder(token, Some([127, 0, 0, 1].into()))
     }
 
     /// The configuration of a file with this text, in words if it is refused.
@@ -332,9 +332,9 @@ mod tests {
         let text = "[[auth.tokens]]\nallow = \"10.0.0.0/8\"\nwatch = \"*\"\n\
              [[auth.tokens]]\ntoken = \"secret\"\nallow = [\"::1\", \"192.0.2.0/24\"]\npublish = \"*-cam-*\"\n";
         let access = load(text, &[]).unwrap().access;
-        let network = access.network([10, 1, 2, 3].into()).unwrap();
+        let network = access.network(Some([10, 1, 2, 3].into())).unwrap();
         assert!(network.may_any(Role::Viewer) && network.name() == "1");
-        assert!(access.network([127, 0, 0, 1].into()).is_none());
+        assert!(access.network(Some([127, 0, 0, 1].into())).is_none());
         assert!(!holder(&access, "secret").unwrap().may_any(Role::Publisher));
     }
 

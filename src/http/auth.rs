@@ -36,6 +36,8 @@ pub(super) struct Auth {
     /// What watches over sessions.
     leases: Mutex<JoinSet<()>>,
     failures: ClientLimits,
+    /// Questions that clients cause the callback to be asked.
+    questions: ClientLimits,
     notices: Notices,
 }
 
@@ -62,9 +64,11 @@ impl Visible {
 }
 
 impl Auth {
-    pub(super) fn new(options: AuthOptions) -> Self {
+    /// `client_offers`: offers per second from one client, and so questions about it.
+    pub(super) fn new(options: AuthOptions, client_offers: usize) -> Self {
         Self {
             failures: ClientLimits::of_failures(options.source_failures),
+            questions: ClientLimits::of_offers(client_offers),
             policy: watch::Sender::new(Arc::new(Policy::new(options))),
             tokens: Mutex::default(),
             leases: Mutex::default(),
@@ -120,7 +124,7 @@ impl Auth {
             return;
         };
         let access = policy.access(request.door);
-        request.presented = access.identify(&token, request.client.ip()).await;
+        request.presented = access.identify(&token, request.known_ip()).await;
         request.token = Some(Zeroizing::new(token));
     }
 
@@ -187,9 +191,9 @@ impl Auth {
             }
             None => {}
         }
-        self.permit(request, session.role, &session.broadcast)
+        let asked = Asked::Session(session.role, &session.broadcast);
+        self.permit_exactly(request, asked, &session.broadcast)
             .await
-            .map(drop)
     }
 
     /// The broadcast that the token is for, if it is only for one.
@@ -245,12 +249,44 @@ impl Auth {
         if request.door == Door::Socket {
             return Ok(());
         }
-        self.judge(request, Asked::View(name)).await.map(drop)
+        self.permit_exactly(request, Asked::View(name), name).await
+    }
+
+    /// Lets a client publish this very broadcast, and not another that a callback names instead.
+    ///
+    /// # Errors
+    /// Like [`Auth::permit`].
+    pub(super) async fn permit_publishing(
+        &self,
+        request: &HttpRequest,
+        name: &Name,
+    ) -> Result<(), Problem> {
+        let asked = Asked::Session(Role::Publisher, name);
+        self.permit_exactly(request, asked, name).await
+    }
+
+    async fn permit_exactly(
+        &self,
+        request: &HttpRequest,
+        asked: Asked<'_>,
+        name: &Name,
+    ) -> Result<(), Problem> {
+        let admitted = self.judge(request, asked).await?;
+        if !admitted.is_for(name) {
+            return Err(self.problem(request, AccessRefusal::Insufficient(asked.detail())));
+        }
+        Ok(())
     }
 
     async fn judge(&self, request: &HttpRequest, asked: Asked<'_>) -> Result<Admitted, Problem> {
         let sender = RequestSender::of(request);
-        let judged = self.policy().judge(&sender, asked).await;
+        let policy = self.policy();
+        if policy.sends_question(&sender, asked) && !self.questions.allow(request.client) {
+            return Err(Problem::too_often(
+                "too many requests came from this address",
+            ));
+        }
+        let judged = policy.judge(&sender, asked).await;
         judged.map_err(|refusal| self.problem(request, refusal))
     }
 
@@ -260,7 +296,14 @@ impl Auth {
             AccessRefusal::Missing => Problem::token_missing(),
             AccessRefusal::Expired => Problem::token_expired(),
             AccessRefusal::Insufficient(detail) => Problem::token_insufficient(&detail),
-            AccessRefusal::Callback(CallbackError::Denied(reason)) => Problem::denied(&reason),
+            AccessRefusal::Callback(CallbackError::Denied(reason)) => {
+                let is_attempt = request.token.is_some() && request.method != Method::OPTIONS;
+                let is_too_often = is_attempt && !self.count_attempt(request, Some(&reason));
+                if is_too_often {
+                    return too_many_attempts();
+                }
+                Problem::denied(&reason)
+            }
             AccessRefusal::Callback(error @ CallbackError::Unavailable) => {
                 Problem::nobody_to_ask(&error.to_string())
             }
@@ -274,14 +317,8 @@ impl Auth {
         if request.method == Method::OPTIONS {
             return Problem::token_missing();
         }
-        if let Some(left_out) = self.notices.line() {
-            // Programs such as fail2ban read it: see docs/deployment.md.
-            let (client, user_agent) = (request.client, request.user_agent());
-            tracing::warn!(%client, user_agent, reason, left_out, "unknown token");
-        }
-        // Never before: neighbours behind the same address hold right ones.
-        if !self.failures.allow(request.client) {
-            return Problem::too_often("too many wrong tokens came from this address");
+        if !self.count_attempt(request, reason.as_deref()) {
+            return too_many_attempts();
         }
         let detail = match reason {
             Some(reason) => format!("this token is not accepted: {reason}"),
@@ -290,6 +327,17 @@ impl Auth {
                 .to_owned(),
         };
         Problem::token_wrong(&detail)
+    }
+
+    /// Logs and counts a wrong token; false after too many.
+    fn count_attempt(&self, request: &HttpRequest, reason: Option<&str>) -> bool {
+        if let Some(left_out) = self.notices.line() {
+            // Programs such as fail2ban read it: see docs/deployment.md.
+            let (client, user_agent) = (request.client, request.user_agent());
+            tracing::warn!(%client, user_agent, reason, left_out, "unknown token");
+        }
+        // Never before: neighbours behind the same address hold right ones.
+        self.failures.allow(request.client)
     }
 
     /// The token, wherever it is.
@@ -304,6 +352,10 @@ impl Auth {
             .or_else(|| in_query.then(query)?);
         token.filter(|token| !token.is_empty())
     }
+}
+
+fn too_many_attempts() -> Problem {
+    Problem::too_often("too many wrong tokens came from this address")
 }
 
 /// A query value without percent encoding (RFC 3986 §2.1). A plus sign stays one: tokens have no

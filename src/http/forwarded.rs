@@ -76,7 +76,9 @@ fn parameters<T>(headers: &HeaderMap, wanted: &str, read: fn(&str) -> Option<T>)
     let lines = headers.get_all(header::FORWARDED).iter();
     let mut values = Vec::new();
     for line in lines {
-        let Ok(line) = line.to_str() else {
+        // A quote that a client has left open would hide what its proxy appends.
+        let line = line.to_str().ok().filter(|line| is_balanced(line));
+        let Some(line) = line else {
             values.push(None);
             continue;
         };
@@ -89,18 +91,37 @@ fn parameters<T>(headers: &HeaderMap, wanted: &str, read: fn(&str) -> Option<T>)
     values
 }
 
-/// Splits at a separator outside quotes.
-fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let mut escaped = false;
-    text.split(move |c: char| {
-        let is_escaped = std::mem::take(&mut escaped);
+/// Whether text that is read so far ends within quotes.
+#[derive(Default)]
+struct Quotes {
+    is_open: bool,
+    is_escaped: bool,
+}
+
+impl Quotes {
+    fn read(&mut self, c: char) {
+        let is_escaped = std::mem::take(&mut self.is_escaped);
         match c {
-            '\\' if quoted && !is_escaped => escaped = true,
-            '"' if !is_escaped => quoted = !quoted,
+            '\\' if self.is_open && !is_escaped => self.is_escaped = true,
+            '"' if !is_escaped => self.is_open = !self.is_open,
             _ => {}
         }
-        c == separator && !quoted
+    }
+}
+
+/// Whether every quote is closed.
+fn is_balanced(text: &str) -> bool {
+    let mut quotes = Quotes::default();
+    text.chars().for_each(|c| quotes.read(c));
+    !quotes.is_open
+}
+
+/// Splits at a separator outside quotes.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut quotes = Quotes::default();
+    text.split(move |c: char| {
+        quotes.read(c);
+        c == separator && !quotes.is_open
     })
 }
 

@@ -1,6 +1,9 @@
 //! Whether somebody may do what a request asks for, and until when.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Instant, SystemTime},
+};
 
 use zeroize::Zeroizing;
 
@@ -105,9 +108,13 @@ impl Asked<'_> {
 pub(super) struct RequestSender {
     door: Door,
     client: ClientAddress,
+    /// The address that networks' rights are for, if it is known.
+    known_ip: Option<IpAddr>,
     user_agent: String,
     pub(super) token: Option<Zeroizing<String>>,
     presented: Presented,
+    /// Whether it has a session that runs.
+    runs: bool,
 }
 
 impl RequestSender {
@@ -115,9 +122,24 @@ impl RequestSender {
         Self {
             door: request.door,
             client: request.client,
+            known_ip: request.known_ip(),
             user_agent: request.user_agent(),
             token: request.token.clone(),
             presented: request.presented.clone(),
+            runs: false,
+        }
+    }
+}
+
+impl RequestSender {
+    fn question<'a>(&'a self, asked: Asked<'_>, broadcast: &'a Name) -> Question<'a> {
+        Question {
+            role: asked.role(),
+            broadcast,
+            token: self.token.as_ref().map(|token| token.as_str()),
+            client: self.client.ip(),
+            user_agent: &self.user_agent,
+            runs: self.runs,
         }
     }
 }
@@ -146,6 +168,11 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
+    /// Whether it is about this broadcast, which was asked for.
+    pub(super) fn is_for(&self, name: &Name) -> bool {
+        self.broadcast.as_ref().is_none_or(|other| other == name)
+    }
+
     fn anyone() -> Self {
         Self {
             broadcast: None,
@@ -211,7 +238,7 @@ impl Policy {
             Presented::Known(holder) => Some(holder.clone()),
             Presented::Nothing | Presented::Unknown(_) | Presented::Expired => None,
         };
-        let network = self.access(sender.door).network(sender.client.ip());
+        let network = self.access(sender.door).network(sender.known_ip);
         token.into_iter().chain(network).collect()
     }
 
@@ -263,9 +290,10 @@ impl Policy {
         asked: Asked<'_>,
         is_due: bool,
     ) -> Result<Option<Admitted>, AccessRefusal> {
+        sender.runs = true;
         let access = self.access(sender.door);
         if let Some(token) = &sender.token {
-            sender.presented = access.identify(token, sender.client.ip()).await;
+            sender.presented = access.identify(token, sender.known_ip).await;
         }
         let is_asked = self.decide(sender, asked) == AccessDecision::AskCallback;
         if is_asked && !is_due {
@@ -276,7 +304,7 @@ impl Policy {
 
     fn decide(&self, sender: &RequestSender, asked: Asked<'_>) -> AccessDecision {
         let access = self.access(sender.door);
-        let network = access.network(sender.client.ip());
+        let network = access.network(sender.known_ip);
         let is_granted = |holder: &Holder| asked.is_granted_to(holder);
         decide(Facts {
             open: asked.is_open(access),
@@ -292,6 +320,16 @@ impl Policy {
         })
     }
 
+    /// Whether the callback has to be sent a question before this can be judged.
+    pub(super) fn sends_question(&self, sender: &RequestSender, asked: Asked<'_>) -> bool {
+        let callback = self.access(sender.door).callback();
+        let (Some(callback), Some(broadcast)) = (callback, asked.name()) else {
+            return false;
+        };
+        self.decide(sender, asked) == AccessDecision::AskCallback
+            && !callback.has_answer(&sender.question(asked, broadcast))
+    }
+
     async fn ask(
         &self,
         sender: &RequestSender,
@@ -301,15 +339,8 @@ impl Policy {
         let (Some(callback), Some(broadcast)) = (callback, asked.name()) else {
             return Err(AccessRefusal::Missing);
         };
-        let question = Question {
-            role: asked.role(),
-            broadcast,
-            token: sender.token.as_ref().map(|token| token.as_str()),
-            client: sender.client.ip(),
-            user_agent: &sender.user_agent,
-        };
         let permit = callback
-            .ask(&question)
+            .ask(&sender.question(asked, broadcast))
             .await
             .map_err(AccessRefusal::Callback)?;
         Ok(Admitted {

@@ -190,7 +190,7 @@ pub async fn serve(
             client_streams: options.client_streams_max,
         }),
         sessions: SessionLimits::new(options.publishers_max, options.viewers_max),
-        auth: Arc::new(Auth::new(options.auth.clone())),
+        auth: Arc::new(Auth::new(options.auth.clone(), options.client_offers)),
         refusals: Refusals::new(),
         notices: Notices::of_requests(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
@@ -251,6 +251,7 @@ fn filter(
             };
             let mut request = HttpRequest::new(caller, method, path, query, headers, body);
             request.base = origin.base;
+            request.is_client_known = origin.is_known;
             let app = Arc::clone(&app);
             async move {
                 match app.admission.request(lane, &request) {

@@ -53,9 +53,13 @@ impl Proxies {
         }
         let chain = Chain::of(headers, self.header);
         let mut client = sender;
+        let mut is_known = !chain.clients.is_empty();
         let mut proxies = 1;
         for node in chain.clients.iter().rev() {
-            let Some(node) = *node else { break };
+            let Some(node) = *node else {
+                is_known = false;
+                break;
+            };
             client = node;
             if !self.trusts(node) {
                 break;
@@ -65,6 +69,7 @@ impl Proxies {
         let site = chain.site(proxies).unwrap_or_default();
         RequestOrigin {
             client,
+            is_known,
             base: site + path_prefix(headers),
         }
     }
@@ -86,6 +91,8 @@ impl Proxies {
 pub(super) struct RequestOrigin {
     /// Who sent it.
     pub(super) client: ClientAddress,
+    /// Whether that is the client, and not a proxy that has not named it.
+    pub(super) is_known: bool,
     /// What the client puts before this server's paths: scheme, host and path, or only a path;
     /// empty if no proxy says anything about it.
     pub(super) base: String,
@@ -94,8 +101,11 @@ pub(super) struct RequestOrigin {
 impl RequestOrigin {
     /// Of a request that came without a proxy.
     pub(super) fn direct(client: ClientAddress) -> Self {
-        let base = String::new();
-        Self { client, base }
+        Self {
+            client,
+            is_known: true,
+            base: String::new(),
+        }
     }
 }
 
@@ -155,6 +165,43 @@ mod tests {
         assert_eq!(client("127.0.0.1", &header), "127.0.0.1");
         assert_eq!(client("10.0.1.2", &header), "10.0.1.2");
         assert_eq!(client("10.0.0.2", &[]), "10.0.0.2");
+    }
+
+    #[test]
+    fn a_proxy_that_names_nobody_is_not_the_client() {
+        for (sender, value, expected) in [
+            ("10.0.0.2", Some("192.0.2.1"), true),
+            ("10.0.0.2", Some("10.0.0.3"), true),
+            ("10.0.0.2", Some("unknown, 192.0.2.1"), true),
+            ("10.0.0.2", Some("unknown"), false),
+            ("10.0.0.2", Some("192.0.2.1, unknown"), false),
+            ("10.0.0.2", Some("unknown, 10.0.0.3"), false),
+            ("10.0.0.2", None, false),
+            ("192.0.2.1", None, true),
+            ("192.0.2.1", Some("unknown"), true),
+        ] {
+            let headers: Vec<_> = value
+                .map(|value| ("x-forwarded-for", value))
+                .into_iter()
+                .collect();
+            let found = origin(ForwardedHeader::XForwardedFor, sender, &headers);
+            assert_eq!(found.is_known, expected, "{sender} {value:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_quote_hides_no_appended_element() {
+        for (lines, expected) in [
+            (vec!["for=\"192.0.2.9, for=192.0.2.1"], None),
+            (vec!["for=\"x, for=\"192.0.2.1\""], None),
+            (vec!["for=\"x", "for=192.0.2.1"], Some("192.0.2.1")),
+            (vec!["for=\"\\\"\", for=192.0.2.1"], Some("192.0.2.1")),
+        ] {
+            let headers: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
+            let found = origin(ForwardedHeader::Forwarded, "10.0.0.2", &headers);
+            let client = found.is_known.then(|| found.client.to_string());
+            assert_eq!(client.as_deref(), expected, "{lines:?}");
+        }
     }
 
     #[test]

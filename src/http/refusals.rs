@@ -171,7 +171,7 @@ pub(super) async fn answer(
     request: &HttpRequest,
 ) -> Result<Response, Problem> {
     if !app.auth.is_operator(request) {
-        app.auth.permit(request, Role::Publisher, name).await?;
+        app.auth.permit_publishing(request, name).await?;
     }
     let last = app.refusals.last(name);
     let time = last.as_ref().and_then(|refusal| {

@@ -1,6 +1,7 @@
 //! A request, and its body read under limits.
 
 use std::{
+    net::IpAddr,
     pin::Pin,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -58,6 +59,8 @@ pub(super) struct Caller {
 pub(super) struct HttpRequest {
     /// Who sent it, behind any trusted proxies.
     pub(super) client: ClientAddress,
+    /// Whether that is the client itself: otherwise its proxy has named nobody.
+    pub(super) is_client_known: bool,
     /// The port that it came through.
     pub(super) door: Door,
     pub(super) method: Method,
@@ -96,6 +99,7 @@ impl HttpRequest {
     ) -> Self {
         Self {
             client,
+            is_client_known: true,
             door,
             method,
             path,
@@ -107,6 +111,11 @@ impl HttpRequest {
             arrived: awake::now(),
             body: Mutex::new(body),
         }
+    }
+
+    /// The address that networks' rights are for: never that of a proxy in place of its client.
+    pub(super) fn known_ip(&self) -> Option<IpAddr> {
+        self.is_client_known.then(|| self.client.ip())
     }
 
     /// A parameter of the query, as written: the values it may have need no escapes.

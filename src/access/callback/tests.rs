@@ -23,6 +23,7 @@ fn question(broadcast: &Name) -> Question<'_> {
         token: Some("their-token"),
         client: IpAddr::from([192, 0, 2, 1]),
         user_agent: "obs",
+        runs: false,
     }
 }
 
@@ -104,6 +105,22 @@ async fn without_a_usable_answer_nobody_is_let_in() {
         }
         assert_eq!(asked.lock().unwrap().len(), 2, "failures are not kept");
     }
+}
+
+#[tokio::test]
+async fn running_sessions_do_not_wait_for_new_clients() {
+    let (url, _) = serve(|_| Some((200, r#"{"allow": true}"#.to_owned()))).await;
+    let callback = callback(url);
+    let all = u32::try_from(QUESTIONS_MAX).unwrap();
+    let _taken = callback.questions.acquire_many(all).await.unwrap();
+    let a = name("a");
+    let mut question = question(&a);
+    let asked = callback.ask(&question).await;
+    assert_eq!(asked, Err(CallbackError::Unavailable));
+    assert!(!callback.has_answer(&question));
+    question.runs = true;
+    assert!(callback.ask(&question).await.is_ok());
+    assert!(callback.has_answer(&question));
 }
 
 /// More questions than are sent at once, to a server that does not answer: all end in time, and none

@@ -117,6 +117,35 @@ fn a_public_key_is_no_secret() {
 }
 
 #[test]
+fn what_was_meant_as_a_key_file_is_no_secret() {
+    let pem = key!("rsa.pub.pem").as_slice();
+    let rest: &[u8] = &[b'x'; 64];
+    for file in [
+        [b"\xef\xbb\xbf", pem].concat(),
+        [b"# the issuer's key\n", pem].concat(),
+        [b"\xff\xfe", rest].concat(),
+        [b"[", rest].concat(),
+        [b"\x30\x82", rest].concat(),
+        [b"\x30\x2a", rest].concat(),
+        [b"\x30\x59", rest].concat(),
+    ] {
+        assert!(JwtKeys::read(&file).is_err(), "{:?}", &file[..3]);
+    }
+    assert!(JwtKeys::read(rest).is_ok());
+}
+
+#[test]
+fn secrets_of_a_set_are_long_and_not_public() {
+    let secret = |bytes: usize| {
+        let key = EncodingKey::from_secret(&vec![b'x'; bytes]).unwrap();
+        set(&[Jwk::from_encoding_key(&key, Algorithm::HS256).unwrap()])
+    };
+    assert!(JwtKeys::read(&secret(32)).is_ok());
+    assert!(JwtKeys::read(&secret(31)).is_err());
+    assert!(JwtKeys::of_public_set(&secret(32)).is_err());
+}
+
+#[test]
 fn rights_are_in_one_claim() {
     let holder = verified(&options(), &json!({})).unwrap();
     let name = |text| Name::new(text).unwrap();
