@@ -9,6 +9,9 @@ use super::Codec;
 /// Largest frame carried, in bytes of RTP payload: more than a 4K keyframe at the highest rates in
 /// use. Larger ones are dropped.
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
+/// Most payloads of a frame carried: half of the sequence numbers, beyond which receivers take later
+/// packets for earlier ones. Frames with more are dropped.
+pub const FRAME_PAYLOADS_MAX: usize = 1 << 15;
 
 /// One encoded access unit, already cut into RTP payloads.
 ///

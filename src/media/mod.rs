@@ -23,6 +23,6 @@ pub mod vp8;
 pub mod vp9;
 
 pub use codec::Codec;
-pub use frame::{FRAME_BYTES_MAX, Frame, FrameSink};
+pub use frame::{FRAME_BYTES_MAX, FRAME_PAYLOADS_MAX, Frame, FrameSink};
 pub use kind::{ByKind, Kind};
 pub use token_bucket::TokenBucket;

@@ -87,7 +87,7 @@ impl Outlet {
                 sent.frame.codec, self.kind
             ));
         }
-        self.flood.note(sent.frame.data.len(), Instant::now())?;
+        self.flood.note(&sent.frame, Instant::now())?;
         let passes = self
             .ages
             .pass(&sent.frame, sent.sent, monotonic())
@@ -293,7 +293,11 @@ impl Follower {
                 }
             }
             ToServer::Log(line) => self.log(&line, &progress.lines),
-            ToServer::Stopped => progress.ended = true,
+            // Nothing follows, asked or not: the end of the events says so.
+            ToServer::Stopped => {
+                progress.ended = true;
+                return Err(Parting::Gone);
+            }
         }
         Ok(())
     }

@@ -3,10 +3,14 @@
 
 use std::{fs, io, os::fd::OwnedFd, process};
 
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{
+    Signal, getppid, getpriority_process, set_parent_process_death_signal, setpriority_process,
+};
 
 /// File descriptors of a worker.
 const FILES_MAX: u64 = 1024;
+/// The lowest priority.
+const NICE_MAX: i32 = 19;
 /// What lists of processes show.
 const NAME: &str = "aerial-worker";
 /// When the system runs out of memory, workers go before the server.
@@ -110,11 +114,15 @@ impl WorkerLimits {
         }
         // A core dump takes longer than a new start, and holds what viewers must not see.
         rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
-        rlimit::setrlimit(rlimit::Resource::DATA, self.memory, self.memory)?;
+        let (_, memory) = rlimit::getrlimit(rlimit::Resource::DATA)?;
+        let memory = memory.min(self.memory);
+        rlimit::setrlimit(rlimit::Resource::DATA, memory, memory)?;
         let (_, files) = rlimit::getrlimit(rlimit::Resource::NOFILE)?;
         let files = files.min(FILES_MAX);
         rlimit::setrlimit(rlimit::Resource::NOFILE, files, files)?;
-        rustix::process::setpriority_process(Some(getpid()), self.nice.into())?;
+        // Relative to the server's: only the privileged may go below that.
+        let own = getpriority_process(None)?;
+        setpriority_process(None, (own + i32::from(self.nice)).min(NICE_MAX))?;
         // Lists of processes otherwise show the name of the link that it was started from.
         let _ = fs::write("/proc/self/comm", NAME);
         // Err: the system has no such file, or has set a higher score itself.

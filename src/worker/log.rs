@@ -159,9 +159,10 @@ pub(super) fn limit() -> Notices {
 
 /// A text for people, on one line and without secrets.
 pub(super) fn readable(text: &str) -> String {
-    let end = text.floor_char_boundary(TEXT_BYTES_MAX);
-    let (text, _) = text.split_at(end);
-    redact(&text.replace(char::is_control, " "))
+    // Secrets first: half of one would not be known any more.
+    let mut text = redact(&text.replace(char::is_control, " "));
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    text
 }
 
 impl LogLine {

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::log::readable;
+use super::log::{self, readable};
 use crate::pipeline::job::ProcessFigures;
 
 /// How long a killed process may take to end before it is left to the thread that reaps.
@@ -26,6 +26,8 @@ const END_INTERVAL: Duration = Duration::from_millis(2);
 const LINES_MAX: usize = 4;
 /// Longest such line, in bytes.
 const LINE_BYTES_MAX: u64 = 1000;
+/// How long nothing is read after a line too many: the full pipe then holds up who writes.
+const READ_PAUSE: Duration = Duration::from_millis(10);
 
 /// The signals that end a broken process, by number.
 const SIGNALS: [(i32, &str); 12] = [
@@ -179,6 +181,9 @@ pub(super) async fn read_stderr(stderr: ChildStderr, words: LastWords) {
     };
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
+    let limit = log::limit();
+    // Whether what comes next belongs to a line that is too long.
+    let mut goes_on = false;
     loop {
         line.clear();
         let mut piece = (&mut stderr).take(LINE_BYTES_MAX);
@@ -186,9 +191,18 @@ pub(super) async fn read_stderr(stderr: ChildStderr, words: LastWords) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
+        let cut_off = std::mem::replace(&mut goes_on, !line.ends_with(b"\n"));
         let text = String::from_utf8_lossy(&line);
-        words.push(&text);
-        tracing::debug!(target: "aerial::pipeline", "{}", readable(text.trim()));
+        if !cut_off {
+            words.push(&text);
+        }
+        match limit.line() {
+            Some(left_out) if !cut_off => {
+                tracing::debug!(target: "aerial::pipeline", left_out, "{}", readable(text.trim()));
+            }
+            Some(_) => {}
+            None => sleep(READ_PAUSE).await,
+        }
     }
 }
 

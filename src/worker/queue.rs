@@ -84,8 +84,7 @@ impl AgeGate {
     /// Whether frames are missing before this one, if it passes. It was sent at `sent`.
     pub(super) fn pass(&mut self, frame: &Frame, sent: Duration, now: Duration) -> Option<bool> {
         if now.saturating_sub(sent) > AGE_MAX {
-            self.closed = frame.codec.kind() == Kind::Video;
-            self.gap = true;
+            self.lose(frame);
             return None;
         }
         if self.closed && !starts(frame) {
@@ -93,6 +92,12 @@ impl AgeGate {
         }
         self.closed = false;
         Some(std::mem::take(&mut self.gap))
+    }
+
+    /// This frame does not pass.
+    fn lose(&mut self, frame: &Frame) {
+        self.closed = frame.codec.kind() == Kind::Video;
+        self.gap = true;
     }
 
     /// Whether it waits for a frame at which a decoder can start.
@@ -254,7 +259,11 @@ impl Waiting {
         let track = self.tracks.entry(outgoing.track).or_default();
         let gap = track.ages.pass(&outgoing.frame, sent, now)?;
         let gap = gap || outgoing.gap;
-        Some(Packed::frame(outgoing.track, gap, sent, &outgoing.frame))
+        let packed = Packed::frame(outgoing.track, gap, sent, &outgoing.frame);
+        if packed.is_err() {
+            track.ages.lose(&outgoing.frame);
+        }
+        Some(packed)
     }
 }
 

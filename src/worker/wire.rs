@@ -14,7 +14,7 @@ use std::{marker::PhantomData, time::Duration};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::media::{Codec, Frame, Kind};
+use crate::media::{Codec, FRAME_PAYLOADS_MAX, Frame, Kind};
 
 /// The version of this format. Server and worker are the same program, unless an upgrade has gone
 /// wrong.
@@ -28,8 +28,6 @@ const FRAME_HEAD_BYTES: usize = 32;
 const NOTE_BYTES_MAX: usize = 8 << 20;
 /// Largest frame. A keyframe of a 4K picture has about one million bytes.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 20;
-/// Most payloads of a frame: the largest frame has about 7000.
-const PAYLOADS_MAX: usize = 16_384;
 /// Longest payload of a video packet; packets are cut to 1200 bytes.
 const VIDEO_PAYLOAD_BYTES_MAX: u32 = 1500;
 /// Longest payload of an audio packet. Opus packets are not cut, and have at most 7.5 kB.
@@ -163,7 +161,7 @@ fn number(codec: Codec) -> u8 {
 /// Whether a frame makes sense.
 fn check(frame: &Frame) -> Result<(), WireError> {
     let len = frame.data.len();
-    if len > FRAME_BYTES_MAX || frame.ends.len() > PAYLOADS_MAX {
+    if len > FRAME_BYTES_MAX || frame.ends.len() > FRAME_PAYLOADS_MAX {
         return Err(WireError::TooLarge(len));
     }
     let (audio, longest) = match frame.codec.kind() {
@@ -213,7 +211,7 @@ impl<N: DeserializeOwned> Decoder<N> {
         let body = u32::from_le_bytes(rest) as usize;
         let most = match kind {
             NOTE => NOTE_BYTES_MAX,
-            FRAME => FRAME_HEAD_BYTES + 4 * PAYLOADS_MAX + FRAME_BYTES_MAX,
+            FRAME => FRAME_HEAD_BYTES + 4 * FRAME_PAYLOADS_MAX + FRAME_BYTES_MAX,
             kind => return Err(WireError::Kind(kind)),
         };
         if body > most || [a, b, c] != [0; 3] {
@@ -249,7 +247,7 @@ fn frame(body: Bytes) -> Result<SentFrame, WireError> {
     }
     let payloads = body.get_u32_le() as usize;
     let (pts, timestamp, sent) = (body.get_u64_le(), body.get_u64_le(), body.get_u64_le());
-    if payloads > PAYLOADS_MAX || 4 * payloads > body.len() {
+    if payloads > FRAME_PAYLOADS_MAX || 4 * payloads > body.len() {
         return Err(WireError::Frame("too many payloads"));
     }
     let mut ends = body.split_to(4 * payloads);

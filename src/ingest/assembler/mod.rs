@@ -203,6 +203,10 @@ impl Assembler {
             // Its end has come: what is missing lies behind it.
             self.end_proof(now, Markers::Unproven, deliver);
         }
+        if matches!(self.markers, Markers::Unproven) {
+            // What comes next proves nothing about the marker before the loss.
+            self.ended = None;
+        }
         self.picture.lose();
         self.gate.lose(now);
     }
@@ -267,6 +271,9 @@ impl Assembler {
         part: PicturePart,
         deliver: &mut impl FnMut(Frame),
     ) {
+        if self.proves_last_marker(part) {
+            self.markers = Markers::Trusted;
+        }
         if self.picture.ends_before(packet.timestamp, part.piece) {
             self.finish(now, deliver);
         }
@@ -290,6 +297,14 @@ impl Assembler {
             }
             Markers::Unproven | Markers::Proving(_) | Markers::Distrusted => {}
         }
+    }
+
+    /// Whether a marker, for whose proof a frame did not wait, was right: another picture begins.
+    fn proves_last_marker(&self, part: PicturePart) -> bool {
+        matches!(self.markers, Markers::Unproven)
+            && !self.picture.has_begun()
+            && self.ended.is_some()
+            && part.piece == Some(Piece::Beginning)
     }
 
     /// Whether a frame that has been ended by its marker goes on with this packet.

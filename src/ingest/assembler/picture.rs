@@ -9,14 +9,11 @@ use super::{
     sets::{Completion, KnownSets},
 };
 use crate::media::{
-    Codec, FRAME_BYTES_MAX, keyframe,
+    Codec, FRAME_BYTES_MAX, FRAME_PAYLOADS_MAX, keyframe,
     obu::{BEGINS_SEQUENCE, UnitStart},
     recovery, vp9,
 };
 
-/// Payloads of a frame: half of the sequence numbers, beyond which receivers take later packets for
-/// earlier ones. Frames with more are dropped.
-const FRAME_PAYLOADS_MAX: usize = 1 << 15;
 /// Bytes that may wait for a picture: parameter sets and supplements are a few hundred at most.
 const LEADING_BYTES_MAX: usize = 64 << 10;
 

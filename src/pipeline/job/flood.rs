@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::media::{Kind, TokenBucket};
+use crate::media::{Frame, Kind, TokenBucket, rtp::PAYLOAD_BYTES_MAX};
 
 /// Frames per second that an appsink may produce in the long run. Video: more than any camera. Audio:
 /// Opus has up to 400 packets a second (RFC 6716 §2.1.4).
@@ -35,12 +35,14 @@ impl Flood {
         }
     }
 
-    /// Counts a frame of `bytes`. The error says which limit is exceeded and what to do.
-    pub(crate) fn note(&mut self, bytes: usize, now: Instant) -> Result<(), String> {
+    /// Counts a frame. Every payload counts as a full one: viewers get a packet for each. The error says which limit is exceeded and what to do.
+    pub(crate) fn note(&mut self, frame: &Frame, now: Instant) -> Result<(), String> {
         let frames = self.frames.take(1.0, now);
+        let packets = frame.ends.len().saturating_mul(PAYLOAD_BYTES_MAX);
+        let bytes = frame.data.len().max(packets);
         #[expect(
             clippy::cast_precision_loss,
-            reason = "a frame is no larger than 8 MiB"
+            reason = "a frame has at most some millions of bytes"
         )]
         let bytes = self.bytes.take(bytes as f64, now);
         let (limit, what) = match (frames, bytes) {
@@ -60,12 +62,31 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::media::Codec;
 
     /// Whether this many frames, this far apart, are too many.
-    fn floods(kind: Kind, count: u32, bytes: usize, apart: Duration) -> bool {
+    fn floods(kind: Kind, count: u32, bytes: u32, apart: Duration) -> bool {
+        floods_of(kind, count, &frame(bytes, 1188), apart)
+    }
+
+    fn floods_of(kind: Kind, count: u32, frame: &Frame, apart: Duration) -> bool {
         let begin = Instant::now();
         let mut flood = Flood::new(kind, begin);
-        (0..count).any(|index| flood.note(bytes, begin + index * apart).is_err())
+        (0..count).any(|index| flood.note(frame, begin + index * apart).is_err())
+    }
+
+    /// A frame of so many bytes, in payloads of so many.
+    fn frame(bytes: u32, payload: u32) -> Frame {
+        Frame {
+            codec: Codec::Vp8,
+            keyframe: true,
+            pts: Duration::ZERO,
+            timestamp: 0,
+            data: vec![0; bytes as usize].into(),
+            ends: (1..=bytes.div_ceil(payload))
+                .map(|count| bytes.min(count * payload))
+                .collect(),
+        }
     }
 
     #[test]
@@ -83,5 +104,7 @@ mod tests {
         assert!(floods(Kind::Video, 20_000, 100, second / 1000));
         assert!(floods(Kind::Video, 2_000, 4_000_000, second / 30));
         assert!(floods(Kind::Audio, 20_000, 100, second / 2000));
+        // Tiny payloads cost as many packets as large ones.
+        assert!(floods_of(Kind::Video, 600, &frame(10_000, 1), second / 30));
     }
 }

@@ -355,7 +355,7 @@ impl Product<'_> {
             let Some(limit) = &mut flood else {
                 return; // it has failed and is about to be stopped
             };
-            if let Err(reason) = limit.note(frame.data.len(), Instant::now()) {
+            if let Err(reason) = limit.note(&frame, Instant::now()) {
                 flood = None;
                 if let Some(sink) = failing.upgrade() {
                     gst::element_error!(sink, gst::StreamError::Failed, ["{}", reason]);

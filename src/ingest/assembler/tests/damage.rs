@@ -114,6 +114,35 @@ fn without_parameter_sets_nothing_starts() {
 }
 
 #[test]
+fn parameter_sets_may_be_what_was_lost() {
+    let mut stage = Stage::live();
+    stage.sequence += 1;
+    stage.send_all(&[(2, true, IDR), (3, true, DELTA)]);
+    assert_eq!(stage.taken(), [], "remembered ones may be stale");
+    stage.send_all(&[(4, false, SPS), (4, false, PPS), (4, true, IDR)]);
+    stage.sequence += 1;
+    stage.send_all(&[(5, false, SPS), (5, false, PPS), (5, true, IDR)]);
+    assert_eq!(stage.taken(), [(4, true, 3), (5, true, 3)]);
+}
+
+#[test]
+fn a_missing_picture_set_comes_behind_its_sequence_set() {
+    let mut stage = Stage::live();
+    stage.send_all(&[(2, false, SPS), (2, true, IDR)]);
+    assert_eq!(payloads(&stage.frames[0]), [SPS, PPS, IDR]);
+}
+
+#[test]
+fn slow_publishers_prove_their_markers_too() {
+    let mut stage = Stage::new(Codec::H264);
+    stage.send_all(&[(0, false, SPS), (0, false, PPS), (0, true, IDR)]);
+    stage.tick(Duration::from_millis(200));
+    assert_eq!(stage.taken(), [(0, true, 3)]);
+    stage.send((5, true, DELTA));
+    assert_eq!(stage.taken(), [(5, false, 1)], "at once");
+}
+
+#[test]
 fn floods_are_bounded() {
     let mut stage = Stage::live();
     let part = [&[0x7c, 0x01][..], &[7; 1100]].concat();
