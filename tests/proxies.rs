@@ -188,7 +188,7 @@ fn behind_nginx() {
         |file| {
             let folder = file.parent().unwrap().display();
             let main = format!(
-                "daemon off; error_log stderr error; pid {folder}/pid; events {{}} http {{ \
+                "daemon off; master_process off; error_log stderr error; pid {folder}/pid; events {{}} http {{ \
                  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/p; \
                  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; \
                  scgi_temp_path {folder}/s; include {}; }}",

@@ -20,6 +20,8 @@ use zeroize::Zeroizing;
 use super::problem::Problem;
 use crate::{access::Presented, awake, client::ClientAddress};
 
+/// Longest path that is read, in bytes.
+pub(super) const PATH_BYTES_MAX: usize = 512;
 /// How much of an oversized body is read before the connection is cut, as a multiple of its limit:
 /// the client should see the answer instead of a reset.
 const DRAIN_FACTOR: usize = 8;

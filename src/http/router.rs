@@ -2,11 +2,10 @@
 
 use ::http::Method;
 
-use super::{extensions::Extension, pages::FilePath, pipelines::PipelinePart};
+use super::{
+    extensions::Extension, pages::FilePath, pipelines::PipelinePart, request::PATH_BYTES_MAX,
+};
 use crate::{peer::sdp::Role, plan::Name};
-
-/// Longest path that is read, in bytes.
-pub(super) const PATH_BYTES_MAX: usize = 512;
 
 /// Folders of files that belong to pages.
 const FOLDERS: [&str; 2] = ["js/", "css/"];

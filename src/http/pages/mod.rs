@@ -24,8 +24,7 @@ use super::{
     preconditions::is_known,
     problem::Problem,
     reply::{empty, set, with_body},
-    request::HttpRequest,
-    router::PATH_BYTES_MAX,
+    request::{HttpRequest, PATH_BYTES_MAX},
 };
 use crate::plan::Name;
 
