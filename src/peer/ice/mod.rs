@@ -2,7 +2,7 @@
 //!
 //! - [`lite`]: what a lite agent decides, without IO.
 //! - [`messages`]: STUN messages, written and authenticated.
-//! - [`credentials`]: the server's credentials, and its half of the transport.
+//! - [`mod@credentials`]: the server's credentials, and its half of the transport.
 //! - this file: the agent at the port: it answers checks, claims addresses, and sends.
 
 mod credentials;
