@@ -48,7 +48,8 @@ def receive(inbox):
         if "FDSTOREREMOVE" in state:
             kept.pop(state["FDNAME"], None)
         for line in lines:
-            print("notify", line, file=sys.stderr, flush=True)
+            # One write: the program writes to the same pipe.
+            os.write(2, f"notify {line}\n".encode())
 
 
 def run(inbox, sockets):

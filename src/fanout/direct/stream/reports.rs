@@ -12,6 +12,8 @@ use crate::{fanout::rtp::low32, media::Kind};
 
 /// Reports that receivers may still refer to: they answer the newest or the one before.
 const REPORTS: usize = 4;
+/// How far a receiver that reads and writes the time of a report anew may be off, in 1/65536 s.
+const ROUNDING: u32 = 4;
 
 /// The sender reports that were sent last.
 #[derive(Default)]
@@ -30,7 +32,9 @@ impl SentReports {
     }
 
     fn sent(&self, name: u32) -> Option<Instant> {
-        let report = self.0.iter().find(|report| report.name == name)?;
+        let distance = |other: u32| name.wrapping_sub(other).min(other.wrapping_sub(name));
+        let mut reports = self.0.iter();
+        let report = reports.find(|report| distance(report.name) <= ROUNDING)?;
         Some(report.at)
     }
 }
