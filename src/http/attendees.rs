@@ -6,15 +6,11 @@ use ::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use warp::reply::Response;
 
-use super::{
-    App, headers::ACCEPT_PATCH, problem::Problem, reply::empty, request::HttpRequest, wire::json,
-};
+use super::{App, problem::Problem, reply::empty, request::HttpRequest, wire::json};
 use crate::{access::Right, broadcast::SessionStatus, plan::Name};
 
 /// Size of a change, in bytes.
 const CHANGE_BYTES_MAX: usize = 4 << 10;
-/// Media type of a change.
-const CHANGE_TYPE: &str = "application/json";
 
 #[derive(Serialize)]
 struct List {
@@ -58,11 +54,5 @@ pub(super) async fn answer(
 async fn change(app: &App, mut request: HttpRequest) -> Result<SessionChange, Problem> {
     let body = request.body(CHANGE_BYTES_MAX, app.options.body_timeout);
     let body = body.await?;
-    if !request.has_type(CHANGE_TYPE) {
-        return Err(Problem::wrong_type(ACCEPT_PATCH, CHANGE_TYPE));
-    }
-    serde_json::from_slice(&body).map_err(|error| {
-        let wanted = r#"send {"rendition": "NAME"}, or null"#;
-        Problem::bad_request(&format!("{wanted}: {error}"))
-    })
+    request.json(&body, r#"send {"rendition": "NAME"}, or null"#)
 }

@@ -18,7 +18,6 @@ use warp::{
 
 use super::{
     App,
-    headers::ACCEPT_POST,
     problem::Problem,
     reply::{add_links, empty, set},
     request::HttpRequest,
@@ -256,9 +255,5 @@ async fn body(app: &App, request: &mut HttpRequest) -> Result<Value, Problem> {
     if body.is_empty() {
         return Ok(Value::Null);
     }
-    if !request.has_type("application/json") {
-        return Err(Problem::wrong_type(ACCEPT_POST, "application/json"));
-    }
-    serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(&format!("not JSON: {error}")))
+    request.json(&body, "not JSON")
 }

@@ -14,6 +14,8 @@ pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patc
 /// `Permissions-Policy` (W3C).
 pub(super) const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
+/// Media type of the API's documents.
+pub(super) const JSON_TYPE: &str = "application/json";
 /// Media type of offers and answers.
 pub(super) const OFFER_TYPE: &str = "application/sdp";
 /// Media type of trickle fragments (RFC 8840 §9).

@@ -8,7 +8,6 @@ use warp::reply::Response;
 
 use super::{
     App,
-    headers::ACCEPT_PATCH,
     problem::Problem,
     reply::{empty, set, with_body},
     request::HttpRequest,
@@ -22,8 +21,6 @@ use crate::{
 
 /// Size of a change of properties, in bytes.
 const CHANGES_BYTES_MAX: usize = 16 << 10;
-/// Media type of a change.
-const CHANGES_TYPE: &str = "application/json";
 /// Maximum number of graphs drawn at the same time.
 pub(super) const DRAWINGS_MAX: usize = 2;
 
@@ -123,13 +120,8 @@ async fn graph(
 async fn changes(app: &App, mut request: HttpRequest) -> Result<Vec<(String, String)>, Problem> {
     let body = request.body(CHANGES_BYTES_MAX, app.options.body_timeout);
     let body = body.await?;
-    if !request.has_type(CHANGES_TYPE) {
-        return Err(Problem::wrong_type(ACCEPT_PATCH, CHANGES_TYPE));
-    }
     let wanted = r#"send {"element.property": value}"#;
-    let read = serde_json::from_slice(&body);
-    let read = read.map_err(|error| Problem::bad_request(&format!("{wanted}: {error}")))?;
-    let Value::Object(changes) = read else {
+    let Value::Object(changes) = request.json(&body, wanted)? else {
         return Err(Problem::bad_request(wanted));
     };
     let text = |(name, value)| {

@@ -14,10 +14,14 @@ use headers::{
     Authorization, HeaderMapExt as _,
     authorization::{Bearer, Credentials},
 };
+use serde::de::DeserializeOwned;
 use warp::{Buf, Stream};
 use zeroize::Zeroizing;
 
-use super::problem::Problem;
+use super::{
+    headers::{ACCEPT_PATCH, ACCEPT_POST, JSON_TYPE},
+    problem::Problem,
+};
 use crate::{access::Presented, awake, client::ClientAddress};
 
 /// Longest path that is read, in bytes.
@@ -166,6 +170,27 @@ impl HttpRequest {
     pub(super) async fn body(&mut self, limit: usize, time: Duration) -> Result<Bytes, Problem> {
         let body = awake::timeout(time, self.collect_body(limit)).await;
         body.map_err(|_| Problem::request_timeout())?
+    }
+
+    /// Reads a body that is a JSON document. `wanted` says what to send instead of another one.
+    ///
+    /// # Errors
+    /// 415 for another media type, 400 for what cannot be read.
+    pub(super) fn json<T: DeserializeOwned>(
+        &self,
+        body: &[u8],
+        wanted: &str,
+    ) -> Result<T, Problem> {
+        if !self.has_type(JSON_TYPE) {
+            let accept = if self.method == Method::PATCH {
+                ACCEPT_PATCH
+            } else {
+                ACCEPT_POST
+            };
+            return Err(Problem::wrong_type(accept, JSON_TYPE));
+        }
+        serde_json::from_slice(body)
+            .map_err(|error| Problem::bad_request(&format!("{wanted}: {error}")))
     }
 
     async fn collect_body(&mut self, limit: usize) -> Result<Bytes, Problem> {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use warp::reply::Response;
 
 use super::{
+    headers::JSON_TYPE,
     problem::Problem,
     reply::{set, with_body},
 };
@@ -12,7 +13,7 @@ use super::{
 /// A JSON document that changes from moment to moment.
 pub(super) fn json(value: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(value).map_err(|error| Problem::failed(error.to_string()))?;
-    let mut response = with_body(StatusCode::OK, "application/json", body);
+    let mut response = with_body(StatusCode::OK, JSON_TYPE, body);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
     Ok(response)
 }

@@ -7,15 +7,6 @@ use gstreamer as gst;
 use super::{framing::FrameAssembler, tidy};
 use crate::media::{Codec, format, keyframe, nal::Separation, order, rtp, timestamps};
 
-const CODECS: [Codec; 6] = [
-    Codec::H264,
-    Codec::H265,
-    Codec::Vp8,
-    Codec::Vp9,
-    Codec::Av1,
-    Codec::Opus,
-];
-
 /// Reads packets, each preceded by its length in one byte, as every codec's.
 ///
 /// # Panics
@@ -33,7 +24,7 @@ pub(crate) fn packets(data: &[u8]) {
     if let Some(payload) = rtp::payload(data) {
         assert!(payload.end <= data.len(), "a payload from nowhere");
     }
-    for codec in CODECS {
+    for codec in Codec::ALL {
         keyframe::in_payloads(codec, packets_of(data));
         order::in_payloads(codec, packets_of(data));
         format::in_payloads(codec, std::iter::once(data));

@@ -40,16 +40,6 @@ const FRAME: u8 = 2;
 const KEYFRAME: u8 = 1;
 const GAP: u8 = 2;
 
-/// The codecs by their [`number`].
-const CODECS: [Codec; 6] = [
-    Codec::H264,
-    Codec::H265,
-    Codec::Vp8,
-    Codec::Vp9,
-    Codec::Av1,
-    Codec::Opus,
-];
-
 /// Why a message cannot be read. The other side is broken, or hostile: the connection ends.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
@@ -239,7 +229,8 @@ fn frame(body: Bytes) -> Result<SentFrame, WireError> {
         return Err(WireError::Frame("it is cut off"));
     }
     let track = body.get_u16_le();
-    let codec = CODECS.get(usize::from(body.get_u8())).copied();
+    let named = body.get_u8();
+    let codec = Codec::ALL.into_iter().find(|&codec| number(codec) == named);
     let codec = codec.ok_or(WireError::Frame("an unknown codec"))?;
     let flags = body.get_u8();
     if flags & !(KEYFRAME | GAP) != 0 {
