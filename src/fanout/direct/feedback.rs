@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use str0m::rtp::rtcp::{Nack, Rtcp};
+use str0m::rtp::rtcp::{Nack, ReceptionReport, Rtcp};
 
 use super::{
     context::{Context, flush},
@@ -28,29 +28,34 @@ impl DirectViewer {
                     layers.estimated(bits, cx.now);
                 }
             }
-            Rtcp::ReceiverReport(report) => {
-                for block in report.reports.iter() {
-                    self.retransmission.lost(block.fraction_lost, cx.now);
-                    let mut tracks = self.playout.tracks.iter_mut();
-                    let track = tracks.find(|track| track.stream.identity.ssrc == *block.ssrc);
-                    let Some(track) = track else { continue };
-                    if track.codec.kind() == Kind::Video {
-                        self.counters.loss.store(block.fraction_lost, Relaxed);
-                    }
-                    if let Some(trip) = track.stream.round_trip(cx.now, block) {
-                        let micros = u32::try_from(trip.as_micros()).unwrap_or(u32::MAX);
-                        self.counters.round_trip.store(micros.max(1), Relaxed);
-                    }
-                    if let Some(layers) = &mut track.layers {
-                        layers.lost(block.fraction_lost);
-                    }
-                }
-            }
+            Rtcp::ReceiverReport(report) => self.received(cx, report.reports.iter()),
+            // A peer that may send, too, puts them here (RFC 3550 §6.4).
+            Rtcp::SenderReport(report) => self.received(cx, report.reports.iter()),
             Rtcp::Pli(_) | Rtcp::Fir(_) => {
                 let heard = self.playout.keyframe_wanted(renditions, cx.now);
                 cx.totals.asked_for_keyframe(heard);
             }
             _ => {}
+        }
+    }
+
+    /// Takes what the peer reports about the streams that it receives.
+    fn received<'a>(&mut self, cx: &Context, reports: impl Iterator<Item = &'a ReceptionReport>) {
+        for report in reports {
+            self.retransmission.lost(report.fraction_lost, cx.now);
+            let mut tracks = self.playout.tracks.iter_mut();
+            let track = tracks.find(|track| track.stream.identity.ssrc == *report.ssrc);
+            let Some(track) = track else { continue };
+            if track.codec.kind() == Kind::Video {
+                self.counters.loss.store(report.fraction_lost, Relaxed);
+            }
+            if let Some(trip) = track.stream.round_trip(cx.now, report) {
+                let micros = u32::try_from(trip.as_micros()).unwrap_or(u32::MAX);
+                self.counters.round_trip.store(micros.max(1), Relaxed);
+            }
+            if let Some(layers) = &mut track.layers {
+                layers.lost(report.fraction_lost);
+            }
         }
     }
 
