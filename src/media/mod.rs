@@ -9,6 +9,7 @@ mod descriptor;
 pub mod format;
 mod frame;
 pub mod keyframe;
+mod keyframe_requests;
 mod kind;
 pub mod nal;
 pub mod obu;
@@ -24,5 +25,8 @@ pub mod vp9;
 
 pub use codec::Codec;
 pub use frame::{FRAME_BYTES_MAX, FRAME_PAYLOADS_MAX, Frame, FrameSink};
+#[cfg(test)]
+pub use keyframe_requests::KEYFRAME_PAUSE;
+pub use keyframe_requests::KeyframeRequests;
 pub use kind::{ByKind, Kind};
 pub use token_bucket::TokenBucket;

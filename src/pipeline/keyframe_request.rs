@@ -1,12 +1,8 @@
 //! Requests for keyframes, as GStreamer's elements send and understand them.
 
-use std::time::Duration;
-
 use gst::prelude::*;
 use gstreamer as gst;
 
-/// How often whatever waits for a keyframe requests one again.
-pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 const NAME: &str = "GstForceKeyUnit";
 
 /// An upstream event that requests a keyframe. Encoders then repeat parameter sets if

@@ -7,7 +7,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::keyframe_request;
-use crate::media::{Codec, keyframe, nal::Separation, recovery};
+use crate::media::{Codec, KeyframeRequests, keyframe, nal::Separation, recovery};
 
 /// Name of the event in front of the first buffer of the other source.
 const NAME: &str = "AerialRestart";
@@ -38,7 +38,7 @@ pub(super) fn gate_pad(pad: &gst::Pad, codec: Codec) {
         };
         match &info.data {
             Some(gst::PadProbeData::Event(event)) if event.has_name(NAME) => {
-                *gate = KeyframeGate::Closed { asked: None };
+                *gate = KeyframeGate::Closed(KeyframeRequests::default());
             }
             Some(gst::PadProbeData::Buffer(buffer)) => {
                 // An unreadable buffer is for the parser to judge.
@@ -69,25 +69,21 @@ fn begins(codec: Codec, bytes: &[u8]) -> Option<bool> {
 enum KeyframeGate {
     Open,
     /// Until a keyframe arrives.
-    Closed {
-        /// When one was last asked for.
-        asked: Option<Instant>,
-    },
+    Closed(KeyframeRequests),
 }
 
 impl KeyframeGate {
     /// Whether to drop a buffer. `starts` tells whether a decoder can start with it; parameter sets
     /// alone do not say.
     fn drops(&mut self, pad: &gst::Pad, starts: impl FnOnce() -> Option<bool>) -> bool {
-        let Self::Closed { asked } = self else {
+        let Self::Closed(requests) = self else {
             return false;
         };
         match starts() {
             Some(true) => *self = Self::Open,
             None => {}
             Some(false) => {
-                if asked.is_none_or(|asked| asked.elapsed() >= keyframe_request::PAUSE) {
-                    *asked = Some(Instant::now());
+                if requests.admits(Instant::now()) {
                     pad.push_event(keyframe_request::event(false));
                 }
                 return true;

@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{KEYFRAME_PAUSE, writer::FrameFacts};
-use crate::media::format::VideoFormat;
+use super::writer::FrameFacts;
+use crate::media::{KeyframeRequests, format::VideoFormat};
 
 /// A layer without a frame for this long has ended.
 const OFF: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub(super) struct LayerFrame {
 pub(super) struct SimulcastLayers {
     pub(super) group: u64,
     all: Vec<SimulcastLayer>,
-    asked: Option<Instant>,
+    requests: KeyframeRequests,
 }
 
 /// One layer.
@@ -63,7 +63,7 @@ impl SimulcastLayers {
         Self {
             group,
             all: Vec::new(),
-            asked: None,
+            requests: KeyframeRequests::default(),
         }
     }
 
@@ -106,15 +106,14 @@ impl SimulcastLayers {
             return LayerVerdict::Ignore;
         }
         if keyframe {
-            self.asked = None;
+            self.requests = KeyframeRequests::default();
             return LayerVerdict::Switch;
         }
-        let asked = self.asked;
-        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < KEYFRAME_PAUSE) {
-            return LayerVerdict::Ignore;
+        if self.requests.admits(now) {
+            LayerVerdict::KeyframeWanted
+        } else {
+            LayerVerdict::Ignore
         }
-        self.asked = Some(now);
-        LayerVerdict::KeyframeWanted
     }
 }
 

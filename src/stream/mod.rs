@@ -14,6 +14,7 @@
 //! it reads what its media demands of decoders.
 
 mod demands;
+mod gate;
 mod gop;
 mod layers;
 mod queue;
@@ -29,13 +30,14 @@ use std::{
 
 pub use self::{
     demands::Demands,
+    gate::{QueueGate, QueueVerdict},
     queue::{Losses, StreamFrame, StreamSubscription},
     writer::StreamWriter,
 };
 use self::{
     gop::BufferedGop,
     layers::{LayerFrame, LayerVerdict, SimulcastLayers},
-    queue::{Offered, Subscriber},
+    queue::Subscriber,
     writer::{FrameFacts, StartPoint},
 };
 use crate::{
@@ -47,8 +49,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(1);
 /// Subscribers that one stream may have: bounds the work per frame.
 const SUBSCRIBERS_MAX: usize = 64;
-/// How often whatever waits for a keyframe requests one again.
-const KEYFRAME_PAUSE: Duration = Duration::from_secs(1);
 /// A stream without keyframes for this long, and with recovery points, is refreshed gradually.
 const GRADUAL_AFTER: Duration = Duration::from_millis(1500);
 
@@ -208,7 +208,7 @@ impl EncodedStream {
         let now = awake::now();
         subscriber.begin(gop, now);
         if wants_keyframe {
-            subscriber.note_request(now);
+            subscriber.gate.note_request(now);
         }
         let subscription = subscriber.subscription(&self.shared, present);
         state.subscribers.push(subscriber);
@@ -288,7 +288,7 @@ impl EncodedStream {
         });
         let mut wanted = false;
         for subscriber in &mut state.subscribers {
-            wanted |= subscriber.offer(&frame, starts, now) == Offered::KeyframeWanted;
+            wanted |= subscriber.offer(&frame, starts, now) == QueueVerdict::Ask;
         }
         if self.shared.cached {
             state.gop.push(frame, start);
@@ -317,7 +317,7 @@ impl State {
             ..Demands::default()
         };
         for subscriber in &mut self.subscribers {
-            subscriber.interrupt();
+            subscriber.gate.interrupt();
         }
     }
 
@@ -369,7 +369,7 @@ impl State {
             tracing::debug!(width, height, "pipelines switch to another layer");
         }
         for subscriber in &mut self.subscribers {
-            subscriber.interrupt();
+            subscriber.gate.interrupt();
         }
     }
 

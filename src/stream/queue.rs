@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{KEYFRAME_PAUSE, SharedStream};
+use super::{QueueGate, QueueVerdict, SharedStream};
 use crate::{
     awake,
     media::{Frame, Kind},
@@ -34,23 +34,11 @@ pub struct StreamFrame {
     pub discontinuous: bool,
 }
 
-/// What became of an offered frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Offered {
-    Done,
-    KeyframeWanted,
-}
-
 /// A subscriber, as its stream sees it.
 pub(super) struct Subscriber {
     pub(super) id: u64,
-    kind: Kind,
+    pub(super) gate: QueueGate,
     queue: Arc<SubscriberQueue>,
-    /// Whether it waits for a keyframe.
-    waiting: bool,
-    /// When one was last asked for.
-    asked: Option<Instant>,
-    discontinuous: bool,
 }
 
 #[derive(Debug, Default)]
@@ -132,69 +120,43 @@ impl Subscriber {
     pub(super) fn new(id: u64, kind: Kind) -> Self {
         Self {
             id,
-            kind,
+            gate: QueueGate::new(kind),
             queue: Arc::default(),
-            waiting: kind == Kind::Video,
-            asked: None,
-            discontinuous: true,
         }
-    }
-
-    /// A keyframe is being asked for.
-    pub(super) fn note_request(&mut self, now: Instant) {
-        self.asked = Some(now);
     }
 
     /// Queues a cached GOP, if there is one.
     pub(super) fn begin(&mut self, gop: &[Arc<Frame>], now: Instant) {
-        if gop.is_empty() {
-            return;
-        }
-        self.waiting = false;
         let mut waiting = self.queue.waiting();
         for frame in gop {
             let frame = StreamFrame {
                 frame: Arc::clone(frame),
-                discontinuous: std::mem::take(&mut self.discontinuous),
+                discontinuous: self.gate.pass(),
             };
             waiting.push(frame, now);
         }
     }
 
-    /// What follows does not continue what came before.
-    pub(super) fn interrupt(&mut self) {
-        self.waiting = self.kind == Kind::Video;
-        self.discontinuous = true;
-    }
-
     /// Queues a frame, if it is of use and there is room. `starts`: a decoder can start with it.
-    pub(super) fn offer(&mut self, frame: &Arc<Frame>, starts: bool, now: Instant) -> Offered {
-        let queue = Arc::clone(&self.queue);
-        let mut waiting = queue.waiting();
+    pub(super) fn offer(&mut self, frame: &Arc<Frame>, starts: bool, now: Instant) -> QueueVerdict {
+        let mut waiting = self.queue.waiting();
+        if std::mem::take(&mut waiting.broken) {
+            self.gate.interrupt();
+        }
         let full = waiting.is_full(frame.data.len(), now);
-        if std::mem::take(&mut waiting.broken) || full {
-            self.interrupt();
-        }
-        if full || self.waiting && !starts {
-            queue.losses.add(1);
-            let asks = self
-                .asked
-                .is_none_or(|asked| now.saturating_duration_since(asked) >= KEYFRAME_PAUSE);
-            if full || self.kind == Kind::Audio || !asks {
-                return Offered::Done; // a keyframe now would be lost too
-            }
-            self.asked = Some(now);
-            return Offered::KeyframeWanted;
-        }
-        self.waiting = false;
+        let verdict = self.gate.judge(full, starts, now);
+        let QueueVerdict::Pass { discontinuous } = verdict else {
+            self.queue.losses.add(1);
+            return verdict;
+        };
         let frame = StreamFrame {
             frame: Arc::clone(frame),
-            discontinuous: std::mem::take(&mut self.discontinuous),
+            discontinuous,
         };
         waiting.push(frame, now);
         drop(waiting);
-        queue.ready.notify_one();
-        Offered::Done
+        self.queue.ready.notify_one();
+        verdict
     }
 
     /// The other end.
@@ -272,13 +234,18 @@ impl Drop for StreamSubscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::tests::video;
+    use crate::{media::KEYFRAME_PAUSE, stream::tests::video};
 
     fn subscriber() -> Subscriber {
         Subscriber::new(1, Kind::Video)
     }
 
-    fn offer(subscriber: &mut Subscriber, bytes: usize, starts: bool, now: Instant) -> Offered {
+    fn offer(
+        subscriber: &mut Subscriber,
+        bytes: usize,
+        starts: bool,
+        now: Instant,
+    ) -> QueueVerdict {
         let frame = Arc::new(video(Duration::ZERO, bytes, starts));
         subscriber.offer(&frame, starts, now)
     }
@@ -297,13 +264,10 @@ mod tests {
     #[test]
     fn a_full_queue_loses_frames_up_to_the_next_keyframe() {
         let (mut subscriber, now) = (subscriber(), Instant::now());
+        assert_eq!(offer(&mut subscriber, 9, false, now), QueueVerdict::Ask);
         assert_eq!(
             offer(&mut subscriber, 9, false, now),
-            Offered::KeyframeWanted
-        );
-        assert_eq!(
-            offer(&mut subscriber, 9, false, now),
-            Offered::Done,
+            QueueVerdict::Drop,
             "asked"
         );
         for _ in 0..3 {
@@ -314,10 +278,10 @@ mod tests {
             [true, false],
             "the third is too much"
         );
-        assert_eq!(offer(&mut subscriber, 9, false, now), Offered::Done);
+        assert_eq!(offer(&mut subscriber, 9, false, now), QueueVerdict::Drop);
         let later = now + KEYFRAME_PAUSE;
         let asked = offer(&mut subscriber, 9, false, later);
-        assert_eq!(asked, Offered::KeyframeWanted);
+        assert_eq!(asked, QueueVerdict::Ask);
         offer(&mut subscriber, 9, true, later);
         offer(&mut subscriber, 9, false, later);
         assert_eq!(taken(&subscriber, later), [true, false]);
@@ -332,15 +296,12 @@ mod tests {
         let late = now + WAIT_MAX + Duration::from_millis(1);
         assert_eq!(
             offer(&mut subscriber, 9, true, late),
-            Offered::Done,
+            QueueVerdict::Drop,
             "nobody takes it"
         );
         assert!(taken(&subscriber, late).is_empty());
         assert_eq!(dropped(&subscriber), 3);
-        assert_eq!(
-            offer(&mut subscriber, 9, false, late),
-            Offered::KeyframeWanted
-        );
+        assert_eq!(offer(&mut subscriber, 9, false, late), QueueVerdict::Ask);
         offer(&mut subscriber, 9, true, late);
         assert_eq!(taken(&subscriber, late), [true]);
     }

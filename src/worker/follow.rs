@@ -24,12 +24,11 @@ use super::{
 };
 use crate::{
     awake,
-    media::{FrameSink, Kind, TokenBucket},
+    media::{FrameSink, KeyframeRequests, Kind, TokenBucket},
     notices::Notices,
     pipeline::{
         Error, Event, TrackOutlet,
         job::{Flood, ProcessFigures, Stalls},
-        keyframe_request,
     },
     stream::{EncodedStream, EncodedStreams, StreamSubscription},
 };
@@ -57,8 +56,7 @@ pub(super) struct Outlet {
     frames: FrameSink,
     flood: Flood,
     ages: AgeGate,
-    /// When a keyframe was last requested.
-    asked: Option<Instant>,
+    requests: KeyframeRequests,
 }
 
 impl Outlet {
@@ -74,7 +72,7 @@ impl Outlet {
             frames: outlet.frames,
             flood: Flood::new(kind, Instant::now()),
             ages: AgeGate::default(),
-            asked: None,
+            requests: KeyframeRequests::default(),
         }
     }
 
@@ -94,8 +92,7 @@ impl Outlet {
             .is_some();
         if passes {
             (self.frames)(sent.frame);
-        } else if self.ages.is_closed() && may_ask(self.asked, awake::now()) {
-            self.asked = Some(awake::now());
+        } else if self.ages.is_closed() && self.requests.admits(awake::now()) {
             let appsink = self.appsink.clone();
             tell(outbox, &ToWorker::ForceKeyframe { appsink });
         }
@@ -143,11 +140,6 @@ struct Progress {
     ended: bool,
 }
 
-/// Whether a keyframe may be requested again.
-fn may_ask(asked: Option<Instant>, now: Instant) -> bool {
-    asked.is_none_or(|asked| now.saturating_duration_since(asked) >= keyframe_request::PAUSE)
-}
-
 /// Sends a stream's frames to a worker.
 async fn forward(
     stream: EncodedStream,
@@ -157,7 +149,7 @@ async fn forward(
 ) {
     let kind = stream.kind();
     let track = track_of(kind);
-    let mut asked = None;
+    let mut requests = KeyframeRequests::default();
     while let Some(next) = subscription.next().await {
         let outgoing = OutgoingFrame {
             track,
@@ -168,9 +160,7 @@ async fn forward(
         if outbox.frame(outgoing, monotonic()) == FrameFate::Dropped {
             shared.lost.get(kind).fetch_add(1, Relaxed);
         }
-        let now = awake::now();
-        if may_ask(asked, now) && outbox.waits_for_keyframe(track) {
-            asked = Some(now);
+        if outbox.waits_for_keyframe(track) && requests.admits(awake::now()) {
             stream.want_keyframe();
         }
     }

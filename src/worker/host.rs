@@ -31,11 +31,10 @@ use super::{
 };
 use crate::{
     awake,
-    media::{ByKind, Frame},
+    media::{ByKind, Frame, KeyframeRequests},
     pipeline::{
         self, Error, Event, TrackOutlet,
         job::{Control, Job, JobSetup},
-        keyframe_request,
     },
     stream::{EncodedStream, EncodedStreams, StreamWriter},
 };
@@ -321,7 +320,7 @@ impl Hosted {
     async fn follow(&mut self, job: &Job, happened: &mut mpsc::Receiver<Event>, video: &[String]) {
         let mut figures = interval(FIGURES_INTERVAL);
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut keyframe_due = awake::now();
+        let mut keyframes = KeyframeRequests::default();
         let mut requests = JoinSet::new();
         loop {
             tokio::select! {
@@ -339,8 +338,8 @@ impl Hosted {
                     Some(ToWorker::Setup(_)) => {}
                     Some(ToWorker::Stop) | None => return,
                 },
-                () = self.keyframe_wanted.notified(), if awake::now() >= keyframe_due => {
-                    keyframe_due = awake::now() + keyframe_request::PAUSE;
+                () = self.keyframe_wanted.notified(), if keyframes.is_due(awake::now()) => {
+                    keyframes.note(awake::now());
                     for appsink in video {
                         job.force_keyframe(appsink);
                     }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How often a keyframe is requested while nothing passes.
-const REQUEST_PAUSE: Duration = Duration::from_secs(1);
+use crate::media::KeyframeRequests;
+
 /// After a loss, nothing passes for so long at most. Longer than the time between keyframes of any
 /// usual publisher: of one that makes none, garbled pictures are better than no picture for ever.
 const LOSS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,18 +23,18 @@ enum GateState {
     Closed {
         /// Frames pass again from then on; `None` at the beginning of a stream.
         until: Option<Instant>,
-        /// When a keyframe was last requested.
-        requested: Option<Instant>,
+        /// While nothing passes.
+        requests: KeyframeRequests,
     },
 }
 
 impl StartGate {
     /// The gate of a stream that begins.
-    pub(super) const fn closed() -> Self {
+    pub(super) fn closed() -> Self {
         Self {
             state: GateState::Closed {
                 until: None,
-                requested: None,
+                requests: KeyframeRequests::default(),
             },
             request: false,
         }
@@ -45,7 +45,7 @@ impl StartGate {
         if matches!(self.state, GateState::Open) {
             self.state = GateState::Closed {
                 until: Some(now + LOSS_TIMEOUT),
-                requested: None,
+                requests: KeyframeRequests::default(),
             };
         }
         self.ask(now);
@@ -73,10 +73,9 @@ impl StartGate {
     }
 
     fn ask(&mut self, now: Instant) {
-        if let GateState::Closed { requested, .. } = &mut self.state
-            && requested.is_none_or(|at| now.saturating_duration_since(at) >= REQUEST_PAUSE)
+        if let GateState::Closed { requests, .. } = &mut self.state
+            && requests.admits(now)
         {
-            *requested = Some(now);
             self.request = true;
         }
     }

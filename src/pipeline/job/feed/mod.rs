@@ -105,7 +105,7 @@ impl Feed {
             }
         };
         if *discontinuous {
-            locked(&self.tap).interrupt();
+            locked(&self.tap).gate.interrupt();
         }
         chain.push(frame, *discontinuous);
         Ok(())

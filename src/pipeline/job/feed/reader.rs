@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{SharedTap, locked, tap::TapOutcome};
+use super::{SharedTap, locked};
 use crate::{
     media::{Codec, format, keyframe, nal::Separation, order::DecodingTimes, recovery},
-    stream::EncodedStream,
+    stream::{EncodedStream, QueueVerdict},
 };
 
 /// Takes everything that passes `pad`. By a probe, because a sink would block while PAUSED.
@@ -86,7 +86,7 @@ impl Reader {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
-        if locked(&self.tap).push(caps, &buffer, starts) == TapOutcome::KeyframeWanted {
+        if locked(&self.tap).push(caps, &buffer, starts) == QueueVerdict::Ask {
             self.stream.want_keyframe();
         }
     }

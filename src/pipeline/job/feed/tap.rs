@@ -12,7 +12,10 @@ use gst::{glib, prelude::*};
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use crate::{media::Kind, pipeline::keyframe_request, stream::Losses};
+use crate::{
+    media::Kind,
+    stream::{Losses, QueueGate, QueueVerdict},
+};
 
 /// Bytes that may wait before one pipeline: two of the largest cached GOPs.
 const QUEUE_BYTES_MAX: u64 = 16 << 20;
@@ -32,13 +35,6 @@ pub(in crate::pipeline::job) struct TapLimits {
     pub(in crate::pipeline::job) fixed: bool,
 }
 
-/// What became of an offered buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TapOutcome {
-    Done,
-    KeyframeWanted,
-}
-
 #[derive(Debug, Default)]
 pub(in crate::pipeline::job) struct TapCounters {
     /// Frames that the stream has dropped.
@@ -52,17 +48,13 @@ pub(in crate::pipeline::job) struct TapCounters {
 }
 
 pub(super) struct Tap {
-    kind: Kind,
+    pub(super) gate: QueueGate,
     source: glib::WeakRef<gst_app::AppSrc>,
     limits: TapLimits,
     counters: Arc<TapCounters>,
     caps: Option<gst::Caps>,
-    /// Whether it waits for a keyframe.
-    waiting: bool,
-    asked: Option<Instant>,
     /// While it works through a cached GOP, the time limit does not apply.
     catching_up: bool,
-    discontinuous: bool,
     /// To be sent before the next buffer.
     segment: Option<gst::Segment>,
 }
@@ -75,15 +67,12 @@ impl Tap {
         counters: Arc<TapCounters>,
     ) -> Self {
         Self {
-            kind,
+            gate: QueueGate::new(kind),
             source: source.downgrade(),
             limits,
             counters,
             caps: None,
-            waiting: kind == Kind::Video,
-            asked: None,
             catching_up: false,
-            discontinuous: true,
             segment: None,
         }
     }
@@ -98,43 +87,30 @@ impl Tap {
         self
     }
 
-    /// What follows does not continue what came before.
-    pub(super) fn interrupt(&mut self) {
-        self.waiting = self.kind == Kind::Video;
-        self.discontinuous = true;
-    }
-
-    /// Queues a buffer, if there is room. `keyframe`: a decoder can start with it.
+    /// Queues a buffer, if there is room. `starts`: a decoder can start with it.
     pub(super) fn push(
         &mut self,
         caps: &gst::Caps,
         buffer: &gst::Buffer,
-        keyframe: bool,
-    ) -> TapOutcome {
+        starts: bool,
+    ) -> QueueVerdict {
         let Some(source) = self.source.upgrade() else {
-            return TapOutcome::Done;
+            return QueueVerdict::Drop;
         };
         if !self.follow(caps, &source) {
-            return TapOutcome::Done;
+            return QueueVerdict::Drop;
         }
         let full = self.is_full(&source, buffer.size() as u64);
-        if full {
-            self.interrupt();
-        }
-        if full || self.waiting && !keyframe {
-            self.counters.dropped.fetch_add(1, Relaxed);
-            let pause = self
-                .asked
-                .is_none_or(|asked| asked.elapsed() >= keyframe_request::PAUSE);
-            if full || self.kind == Kind::Audio || !pause {
-                return TapOutcome::Done; // a keyframe now would be lost too
+        let verdict = self.gate.judge(full, starts, Instant::now());
+        match verdict {
+            QueueVerdict::Pass { discontinuous } => {
+                self.send(&source, buffer.clone(), discontinuous);
             }
-            self.asked = Some(Instant::now());
-            return TapOutcome::KeyframeWanted;
+            QueueVerdict::Drop | QueueVerdict::Ask => {
+                self.counters.dropped.fetch_add(1, Relaxed);
+            }
         }
-        self.waiting = false;
-        self.send(&source, buffer.clone());
-        TapOutcome::Done
+        verdict
     }
 
     fn is_full(&mut self, source: &gst_app::AppSrc, more: u64) -> bool {
@@ -165,8 +141,8 @@ impl Tap {
         true
     }
 
-    fn send(&mut self, source: &gst_app::AppSrc, mut buffer: gst::Buffer) {
-        if std::mem::take(&mut self.discontinuous) {
+    fn send(&mut self, source: &gst_app::AppSrc, mut buffer: gst::Buffer, discontinuous: bool) {
+        if discontinuous {
             // Shares the memory.
             buffer = buffer.copy();
             if let Some(buffer) = buffer.get_mut() {
