@@ -8,7 +8,7 @@ const { SessionError, retryAfter } = await importPages('errors.js');
 const { CatchUp } = await importPages('catch-up.js');
 const { fragment, iceServers, withOpusParameters, withStartBitrate } = await importPages('sdp.js');
 const { freeName, stalledText, transcodingText } = await importPages('broadcasts.js');
-const { withChanges } = await importPages('broadcast-list.js');
+const { afterEvent } = await importPages('broadcast-list.js');
 const { qualities } = await importPages('player-quality.js');
 const { qr } = await importPages('qr.js');
 const { findings } = await importPages('obs-findings.js');
@@ -135,7 +135,7 @@ test('tracks that have stopped are named while the broadcast is live', () => {
   assert.equal(stalledText({ state: 'live', tracks }), 'Picture has stopped');
 });
 
-test('changes replace, add and remove broadcasts', () => {
+test('events replace the list; changes replace, add and remove broadcasts', () => {
   const before = [
     { name: 'a', viewers: 1 },
     { name: 'c', viewers: 1 },
@@ -144,11 +144,14 @@ test('changes replace, add and remove broadcasts', () => {
     { name: 'b', viewers: 0 },
     { name: 'a', viewers: 2 },
   ];
-  assert.deepEqual(withChanges(before, { changed, removed: ['c'] }), [
+  assert.deepEqual(afterEvent(before, 'changes', { changed, removed: ['c'] }), [
     { name: 'a', viewers: 2 },
     { name: 'b', viewers: 0 },
   ]);
-  assert.deepEqual(withChanges(before, { changed: [], removed: [] }), before);
+  assert.deepEqual(afterEvent(before, 'changes', { changed: [], removed: [] }), before);
+  assert.deepEqual(afterEvent(null, 'broadcasts', { broadcasts: before }), before);
+  assert.deepEqual(afterEvent(before, 'broadcast', changed[0]), [changed[0]]);
+  assert.deepEqual(afterEvent(before, 'broadcast', null), []);
 });
 
 /**

@@ -1,6 +1,6 @@
 /** The server's broadcasts, all or one, kept current by server-sent events. */
 
-import { withChanges } from './broadcast-list.js';
+import { KINDS, afterEvent } from './broadcast-list.js';
 import { BroadcastPoll } from './broadcast-poll.js';
 import { EventStream } from './event-stream.js';
 import { SharedStream } from './shared-stream.js';
@@ -181,8 +181,8 @@ export class BroadcastFeed extends EventTarget {
     clearTimeout(this.#timer);
     const source = this.#connect();
     this.#source = source;
-    for (const kind of /** @type {const} */ (['broadcasts', 'changes', 'broadcast']))
-      source.addEventListener(kind, (event) => this.#onEvent(kind, /** @type {MessageEvent<string>} */ (event).data));
+    for (const kind of KINDS)
+      source.addEventListener(kind, (event) => this.#onEvent(kind, /** @type {MessageEvent} */ (event).data));
     source.addEventListener('error', () => this.#onError(source));
   };
 
@@ -207,17 +207,14 @@ export class BroadcastFeed extends EventTarget {
   };
 
   /**
-   * @param {'broadcasts'|'changes'|'broadcast'} kind
-   * @param {string} text
+   * @param {import('./broadcast-list.js').Kind} kind
+   * @param {any} data As text, unless it comes from the worker.
    */
-  #onEvent(kind, text) {
+  #onEvent(kind, data) {
     this.#pause = RETRY_MIN;
     this.#connection(true);
     try {
-      const data = JSON.parse(text);
-      if (kind === 'broadcasts') this.broadcasts = data.broadcasts;
-      else if (kind === 'broadcast') this.broadcasts = data ? [data] : [];
-      else this.broadcasts = withChanges(this.broadcasts ?? [], data);
+      this.broadcasts = afterEvent(this.broadcasts, kind, typeof data === 'string' ? JSON.parse(data) : data);
     } catch (error) {
       console.warn('unreadable event', error);
       return;

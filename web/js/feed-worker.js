@@ -3,9 +3,9 @@
  * over HTTP/1.1. While all pages want the same broadcast, the stream is about that one.
  */
 
+import { KINDS, afterEvent } from './broadcast-list.js';
 import { EventStream } from './event-stream.js';
 import { ROOT } from './site.js';
-import { withChanges } from './broadcast-list.js';
 
 /** @typedef {import('./broadcasts.js').Broadcast} Broadcast */
 
@@ -48,7 +48,7 @@ class Channel {
     const url = new URL(name ? `api/events?broadcast=${encodeURIComponent(name)}` : 'api/events', ROOT);
     const stream = new EventStream(url, this.#token);
     this.#stream = stream;
-    for (const kind of /** @type {const} */ (['broadcasts', 'changes', 'broadcast'])) {
+    for (const kind of KINDS) {
       stream.addEventListener(kind, (event) => {
         if (stream === this.#stream) this.#take(kind, JSON.parse(/** @type {MessageEvent<string>} */ (event).data));
       });
@@ -68,14 +68,11 @@ class Channel {
   }
 
   /**
-   * @param {'broadcasts'|'changes'|'broadcast'} kind
+   * @param {import('./broadcast-list.js').Kind} kind
    * @param {any} data
    */
   #take(kind, data) {
-    const before = this.#broadcasts ?? [];
-    if (kind === 'broadcasts') this.#broadcasts = data.broadcasts;
-    else if (kind === 'changes') this.#broadcasts = withChanges(before, data);
-    else this.#broadcasts = data ? [data] : [];
+    this.#broadcasts = afterEvent(this.#broadcasts, kind, data);
     const changed = new Set(kind === 'changes' ? [...data.removed, ...data.changed.map(nameOf)] : []);
     for (const [port, name] of this.#pages) {
       if (kind !== 'changes' || !name || changed.has(name)) this.#tell(port);

@@ -26,7 +26,7 @@ export class SharedStream extends EventTarget {
     this.#port.addEventListener('message', ({ data }) => {
       this.refused = data.refused ?? false;
       if (data.error) this.dispatchEvent(new Event('error'));
-      else this.dispatchEvent(new MessageEvent('broadcasts', { data: JSON.stringify(data) }));
+      else this.dispatchEvent(new MessageEvent('broadcasts', { data }));
     });
     this.#port.start();
     this.#port.postMessage({ token, name });
