@@ -3,11 +3,11 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -15,7 +15,10 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{PATIENCE, SDP, Server, exchange_on, fixture, wait_for};
+use crate::{
+    outputs::folder,
+    support::{PATIENCE, SDP, Server, exchange_on, fixture, free_port, wait_for},
+};
 
 /// The address of the clients: one that is no proxy's.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
@@ -44,7 +47,7 @@ impl Proxy {
         replacements: &[(&str, &str)],
         command: impl Fn(&Path) -> Command,
     ) -> Self {
-        let folder = folder(name);
+        let folder = folder(&format!("proxies-{name}"), &[], &[]);
         let port = free_port();
         let mut text = example.to_owned();
         for (old, new) in replacements {
@@ -75,18 +78,6 @@ impl Proxy {
         socket.connect(&self.address.into()).unwrap();
         socket.into()
     }
-}
-
-fn folder(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("proxies-{name}"));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A server that believes proxies of this machine, and lets a client send ten offers at once.
@@ -132,7 +123,7 @@ fn expect_service(proxy: &Proxy) {
 
 /// An event stream through a proxy.
 struct Events {
-    seen: Arc<std::sync::Mutex<String>>,
+    seen: Arc<Mutex<String>>,
     ended: Arc<AtomicBool>,
 }
 
@@ -143,7 +134,7 @@ impl Events {
         stream
             .write_all(b"GET /api/events HTTP/1.1\r\nHost: stream.example.org\r\n\r\n")
             .unwrap();
-        let seen = Arc::<std::sync::Mutex<String>>::default();
+        let seen = Arc::<Mutex<String>>::default();
         let ended = Arc::<AtomicBool>::default();
         let (text, end) = (Arc::clone(&seen), Arc::clone(&ended));
         thread::spawn(move || {

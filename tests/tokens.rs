@@ -46,11 +46,6 @@ fn publish(server: &Server, name: &str, token: &str) -> Reply {
     server.request("POST", &path, &headers, &fixture("obs-media-level"))
 }
 
-fn problem(reply: &Reply) -> String {
-    let kind = reply.json()["type"].as_str().unwrap().to_owned();
-    kind.trim_start_matches("urn:aerial:problem:").to_owned()
-}
-
 #[test]
 fn a_session_ends_when_its_token_expires() {
     let key = file(SECRET);
@@ -65,17 +60,17 @@ fn a_session_ends_when_its_token_expires() {
     let long = publish(&server, "live-1", &jwt(600, &rights)).expect(201);
     let short = publish(&server, "live-2", &jwt(2, &rights)).expect(201);
     let refused = publish(&server, "other", &jwt(600, &rights)).expect(403);
-    assert_eq!(problem(&refused), "token-insufficient");
+    assert_eq!(refused.problem(), "token-insufficient");
     wait_for("end of the session", || {
         (server.ended("expired") == 1).then_some(())
     });
     server.get(&short.location()).expect(404);
     server.get(&long.location()).expect(204);
     let expired = publish(&server, "live-2", &jwt(0, &rights)).expect(401);
-    assert_eq!(problem(&expired), "token-expired");
+    assert_eq!(expired.problem(), "token-expired");
     // Without a token, publishing is closed.
     let reply = server.post_offer("/whip/live-3", &fixture("obs-media-level"));
-    assert_eq!(problem(&reply.expect(401)), "token-missing");
+    assert_eq!(reply.expect(401).problem(), "token-missing");
     assert!(server.log().contains("ada"), "the log says who");
 }
 
@@ -145,7 +140,7 @@ fn a_callback_renames_and_takes_back() {
         (server.ended("withdrawn") == 1).then_some(())
     });
     let denied = publish(&server, "stream-key", "another-token").expect(403);
-    assert_eq!(problem(&denied), "denied");
+    assert_eq!(denied.problem(), "denied");
     assert!(denied.text().contains("banned"), "{}", denied.text());
     for secret in ["their-token", "another-token", "shared-secret", &url] {
         assert!(!server.log().contains(secret), "{secret} is in the log");
@@ -162,7 +157,7 @@ fn without_the_callback_nobody_is_let_in() {
     ];
     let server = Server::start(&options);
     let refused = publish(&server, "a", "token").expect(503);
-    assert_eq!(problem(&refused), "authorization-unavailable");
+    assert_eq!(refused.problem(), "authorization-unavailable");
     assert!(refused.header("retry-after").is_some());
     server.get("/healthz").expect(200);
 }

@@ -32,17 +32,6 @@ const OFFERS: [&str; 8] = [
     "chrome-whep-datachannel",
 ];
 
-/// Resident memory of the server in kilobytes.
-fn memory(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap()
-}
-
 /// A fragment that fits an offer.
 fn fragment(offer: &str) -> String {
     let value = |name: &str| {
@@ -112,14 +101,14 @@ fn mutated_offers_and_fragments_harm_nobody() {
                 scope.spawn(move || mutations(server, thread, done, end));
             }
             wait_for("beginning", || {
-                (done.load(Relaxed) >= MUTATIONS_MIN).then(|| memory(server))
+                (done.load(Relaxed) >= MUTATIONS_MIN).then(|| status(server, "VmRSS:"))
             })
         });
         println!("{} requests", done.load(Relaxed));
         wait_for("end of their sessions", || {
             (server.count("sessions") == before).then_some(())
         });
-        let growth = memory(server).saturating_sub(after_the_beginning);
+        let growth = status(server, "VmRSS:").saturating_sub(after_the_beginning);
         assert!(growth < GROWTH_MAX, "{growth} kB more");
     });
 }

@@ -1,7 +1,7 @@
 //! What is said between Aerial and the service manager, and the sockets that pass.
 
 use std::{
-    net::{TcpListener, UdpSocket},
+    net::UdpSocket,
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     rtc::{Client, clip},
-    support::{Server, aerial, wait_for},
+    support::{Server, aerial, free_port, wait_for},
 };
 
 /// A server under `manager.py`, which passes these sockets.
@@ -50,11 +50,6 @@ fn wait_for_notification(server: &Server, text: &str, count: usize) {
 }
 
 /// A port that is free at the moment.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 fn free_udp_port() -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().port()

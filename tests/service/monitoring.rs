@@ -5,6 +5,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::LazyLock,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -19,16 +20,13 @@ fn example(file: &str) -> PathBuf {
     root.join("examples/monitoring").join(file)
 }
 
-/// The metrics of a server that has been used.
-fn metrics(test: &str) -> String {
-    let certificate = Certificate::new(test);
+/// The metrics of a server with a certificate, which nobody has used.
+static METRICS: LazyLock<String> = LazyLock::new(|| {
+    let certificate = Certificate::new("metrics");
     let server = certificate.server(&[]);
-    server
-        .get_as_operator("/metrics")
-        .expect(200)
-        .text()
-        .to_owned()
-}
+    let metrics = server.get_as_operator("/metrics").expect(200);
+    metrics.text().to_owned()
+});
 
 #[test]
 fn promtool_finds_no_fault_in_the_metrics() {
@@ -40,7 +38,7 @@ fn promtool_finds_no_fault_in_the_metrics() {
         .spawn()
         .unwrap();
     let mut stdin = promtool.stdin.take().unwrap();
-    stdin.write_all(metrics("promtool").as_bytes()).unwrap();
+    stdin.write_all(METRICS.as_bytes()).unwrap();
     drop(stdin);
     let done = promtool.wait_with_output().unwrap();
     let complaints = String::from_utf8_lossy(&done.stderr);
@@ -79,8 +77,7 @@ fn named(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_examples_show_metrics_that_exist() {
-    let metrics = metrics("examples");
-    let families = metrics
+    let families = METRICS
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "));
     let families: BTreeSet<_> = families
@@ -102,9 +99,8 @@ fn the_examples_show_metrics_that_exist() {
 
 #[test]
 fn the_certificate_says_when_it_expires() {
-    let metrics = metrics("expiry");
     let name = "aerial_certificate_expiry_timestamp_seconds ";
-    let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let value = METRICS.lines().find_map(|line| line.strip_prefix(name));
     let expiry: u64 = value.unwrap().parse().unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let days = (expiry - now.as_secs()).div_ceil(86_400);
