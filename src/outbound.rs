@@ -1,6 +1,10 @@
 //! Requests to other servers: HTTP with or without TLS, within a time and a size.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
@@ -55,7 +59,7 @@ impl HttpClient {
     /// If TLS cannot be set up.
     pub fn new(timeout: Duration) -> Result<Self, OutboundError> {
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls()?)
+            .with_tls_config(ClientConfig::clone(&*tls()?))
             .https_or_http()
             .enable_http1()
             .build();
@@ -108,17 +112,25 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Trusts the system's certificates, or the browsers' where the system has none.
-fn tls() -> Result<ClientConfig, OutboundError> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) =
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let provider = std::sync::Arc::new(aws_lc_rs::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| OutboundError::Tls(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+/// Trusts the system's certificates, or the browsers' where the system has none. Made once.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn tls() -> Result<Arc<ClientConfig>, OutboundError> {
+    static CONFIG: LazyLock<Result<Arc<ClientConfig>, OutboundError>> = LazyLock::new(|| {
+        let mut roots = RootCertStore::empty();
+        let (added, _) =
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if added == 0 {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(|error| OutboundError::Tls(error.to_string()))?;
+        Ok(Arc::new(
+            config.with_root_certificates(roots).with_no_client_auth(),
+        ))
+    });
+    CONFIG.clone()
 }

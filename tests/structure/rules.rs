@@ -22,7 +22,14 @@ const LINES: &[(&str, &[&str])] = &[
     ("stream", &["awake", "media"]),
     (
         "pipeline",
-        &["awake", "media", "notices", "resources", "stream"],
+        &[
+            "awake",
+            "media",
+            "notices",
+            "outbound",
+            "resources",
+            "stream",
+        ],
     ),
     // Values in words, for log lines.
     ("words", &[]),

@@ -1,9 +1,6 @@
 //! One HTTP/1.1 request on a connection of its own, with or without TLS.
 
-use std::{
-    io,
-    sync::{Arc, LazyLock},
-};
+use std::io;
 
 use bytes::Bytes;
 use futures_util::future::join;
@@ -15,10 +12,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+
+use crate::outbound::{self, OutboundError};
 
 /// Largest response read, in bytes: more than any answer.
 const RESPONSE_BYTES_MAX: usize = 256 << 10;
@@ -32,8 +28,8 @@ pub(super) enum Error {
     Http(#[from] hyper::Error),
     #[error("its name cannot be in a certificate")]
     Name,
-    #[error("TLS is not available: {0}")]
-    Tls(String),
+    #[error("{0}")]
+    Tls(#[from] OutboundError),
     #[error("reading its response: {0}")]
     Body(String),
 }
@@ -58,7 +54,7 @@ pub(super) async fn exchange(
     if !encrypted {
         return converse(stream, request).await;
     }
-    let connector = TlsConnector::from(tls()?);
+    let connector = TlsConnector::from(outbound::tls()?);
     let name = ServerName::try_from(host).map_err(|_| Error::Name)?;
     converse(connector.connect(name, stream).await?, request).await
 }
@@ -96,24 +92,4 @@ where
         tracing::debug!(%error, "connection to the WHIP server failed");
     }
     answer
-}
-
-/// Trusts the system's certificates, or the browsers' where the system has none.
-fn tls() -> Result<Arc<ClientConfig>, Error> {
-    static CONFIG: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
-        let mut roots = RootCertStore::empty();
-        let (added, _) =
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if added == 0 {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(|error| error.to_string())?;
-        Ok(Arc::new(
-            config.with_root_certificates(roots).with_no_client_auth(),
-        ))
-    });
-    CONFIG.clone().map_err(Error::Tls)
 }
