@@ -388,8 +388,9 @@ mod tests {
     #[ignore = "adds addresses: run by `an_ipv6_address_other_than_the_first_is_answered_from`"]
     fn inside_a_namespace_with_ipv6() {
         ip("link set lo up");
-        ip("addr add fd77::1/128 dev lo");
-        ip("addr add fd77::2/128 dev lo");
+        // Usable at once: without the flag, the kernel checks for duplicates in its own time.
+        ip("addr add fd77::1/128 dev lo nodad");
+        ip("addr add fd77::2/128 dev lo nodad");
         let port = socket("[::]:0");
         let number = port.local_addr().unwrap().port();
         let peer = UdpSocket::bind("[::]:0").unwrap();
