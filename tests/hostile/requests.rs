@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::a_broadcast_goes_on;
+use super::{a_broadcast_goes_on, spoofed::status};
 use crate::support::{FRAGMENT, PATIENCE, SDP, Server, damage, damage::Random, fixture, wait_for};
 
 /// How many offers and fragments to send, if time allows.
