@@ -94,7 +94,7 @@ fn with_routes_that_end() {
         let gone = [("unreachable", 9), ("blackhole", 10), ("prohibit", 11)];
         let gone = gone.map(|(route, last)| {
             let address = Ipv4Addr::new(127, 0, 0, last);
-            let relay = Relay::start_as(Path::default(), address);
+            let relay = Relay::start_as(Path::default(), address.into());
             let viewer = Client::watch_through(&server, "live", &relay);
             viewer.wait_for_frames(10);
             ip(&format!("route add table local {route} {address}"));

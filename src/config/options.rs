@@ -79,10 +79,11 @@ section! {
         /// Address and port of HTTP. Beyond 127.0.0.1, use TLS (`http.tls_certificate`) or a TLS
         /// proxy in front: browsers allow cameras only on secure pages.
         listen: SocketAddr = "127.0.0.1:8080",
-        /// Address and port of WebRTC media, one UDP port for everyone. It stays open on the
-        /// machine's network addresses even when HTTP is on loopback, because Firefox never sends
-        /// to 127.0.0.1; it answers only peers that have a session.
-        udp: SocketAddr = "0.0.0.0:8189",
+        /// Address and port of WebRTC media, one UDP port for everyone. `[::]` is every address,
+        /// IPv6 and IPv4; `0.0.0.0` is IPv4 only. It stays open on the machine's network addresses
+        /// even when HTTP is on loopback, because Firefox never sends to 127.0.0.1; it answers only
+        /// peers that have a session.
+        udp: SocketAddr = "[::]:8189",
         /// Folder of pipeline files, instead of the built-in ones.
         pipelines: Option<PathBuf> = "",
         /// Folder of the pages, instead of the built-in ones.

@@ -6,6 +6,7 @@
 //! Knows STUN just well enough to find the session of a message; understands neither DTLS nor RTP.
 
 mod addresses;
+mod families;
 mod routes;
 mod socket;
 pub(crate) mod stun;
@@ -106,7 +107,7 @@ impl Port {
     /// # Errors
     /// If the address cannot be bound, for example because the port is in use.
     pub fn bind(options: &Options) -> io::Result<Self> {
-        Self::on(PortSocket::bind(options.listen)?, options)
+        Self::on(families::bind(options.listen, PortSocket::bind)?, options)
     }
 
     /// The port of a socket that another process has bound. If the system gives it no further

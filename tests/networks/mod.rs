@@ -1,6 +1,7 @@
 //! Bad networks in front of the publisher and of the viewer, on each engine: pictures still decode,
 //! lost packets are retransmitted, and no session is replaced.
 
+mod families;
 mod relay;
 
 use std::{thread, time::Duration};

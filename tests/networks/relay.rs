@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -45,6 +45,7 @@ pub(crate) struct Relay {
 
 struct Way {
     path: Path,
+    seen: IpAddr,
     near: Arc<UdpSocket>,
     far: Mutex<Arc<UdpSocket>>,
     client: Mutex<Option<SocketAddr>>,
@@ -58,15 +59,16 @@ struct Way {
 
 impl Relay {
     pub(crate) fn start(path: Path) -> Self {
-        Self::start_as(path, Ipv4Addr::LOCALHOST)
+        Self::start_as(path, Ipv4Addr::LOCALHOST.into())
     }
 
-    /// The server sees the client at this address.
-    pub(crate) fn start_as(path: Path, seen: Ipv4Addr) -> Self {
+    /// The server sees the client at this address, and is reached at one of the same family.
+    pub(crate) fn start_as(path: Path, seen: IpAddr) -> Self {
         let near = socket();
         let address = near.local_addr().unwrap();
         let way = Arc::new(Way {
             path,
+            seen,
             near: Arc::new(near),
             far: Mutex::new(Arc::new(UdpSocket::bind((seen, 0)).unwrap())),
             client: Mutex::default(),
@@ -102,11 +104,14 @@ impl Relay {
                 return Some(line.to_owned());
             }
             let mut words: Vec<_> = line.split(' ').map(str::to_owned).collect();
-            if words[4] != "127.0.0.1" || !words[2].eq_ignore_ascii_case("udp") {
+            let ip: IpAddr = words[4].parse().unwrap();
+            let is_reached = ip.is_loopback() && ip.is_ipv4() == self.way.seen.is_ipv4();
+            if !is_reached || !words[2].eq_ignore_ascii_case("udp") {
                 return None;
             }
-            let server = format!("{}:{}", words[4], words[5]).parse().unwrap();
+            let server = SocketAddr::new(ip, words[5].parse().unwrap());
             *self.way.server.lock().unwrap() = Some(server);
+            words[4] = self.address.ip().to_string();
             words[5] = self.address.port().to_string();
             Some(words.join(" "))
         };
@@ -122,7 +127,8 @@ impl Relay {
 
     /// Makes the server see the client at a new address, as after a change of network.
     pub(crate) fn rebind(&self) {
-        *self.way.far.lock().unwrap() = Arc::new(socket());
+        let socket = UdpSocket::bind((self.way.seen, 0)).unwrap();
+        *self.way.far.lock().unwrap() = Arc::new(socket);
     }
 
     /// Packets lost so far: of sound, and of pictures.

@@ -70,12 +70,18 @@ pub(super) struct PortSocket {
 
 impl PortSocket {
     /// The first socket of a port. Others can join it, but only while it is open; the address must
-    /// be free.
+    /// be free. `[::]` is every address of both families.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address)?;
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            // Whatever the system's default is (net.ipv6.bindv6only).
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        socket.bind(&address.into())?;
         // Only now: before, it would let a second server share the port by mistake.
-        SockRef::from(&socket).set_reuse_port(true)?;
-        Self::new(socket, false)
+        socket.set_reuse_port(true)?;
+        Self::new(socket.into(), false)
     }
 
     /// A socket that another process has bound. Others can join it if that process has the same user.
