@@ -51,6 +51,7 @@ const FILLED = {
     ...['audio-buffer', 'audio-lost', 'trip'],
   ],
   'publish-nth-${id}': ['camera', 'microphone'],
+  'corner-${corner}': ['top-left', 'top-right', 'bottom-right', 'bottom-left'],
   'watch-${state}': ['paused', 'live', 'on-air', 'off-air'],
 };
 

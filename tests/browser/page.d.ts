@@ -55,6 +55,8 @@ declare global {
     /** publish.test.js, index.test.js */
     microphone: MediaStreamTrack;
     notReloaded: boolean;
+    /** studio.test.js */
+    locks: number;
     /** relay.js */
     relayTo: (index: number, port: number) => Promise<void>;
     /** watch.test.js */

@@ -16,6 +16,7 @@ export function curtainWords({ mode, ready, hidden, problem }) {
   if (ready)
     return { mark: 'mic', title: t(isSound ? 'curtain-sound-only' : 'curtain-no-picture'), text: t('curtain-heard') };
   if (problem) return { mark: 'alert', title: problem.title, text: problem.advice };
+  if (mode === 'both') return { mark: 'both', title: t('curtain-both'), text: t('curtain-both-hint') };
   if (mode === 'screen') return { mark: 'screen', title: t('curtain-screen'), text: t('curtain-screen-hint') };
   const title = t(isSound ? 'curtain-microphone' : 'curtain-camera-microphone');
   return { mark: 'camera', title, text: t('curtain-ask') };

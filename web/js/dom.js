@@ -25,6 +25,8 @@ const PATHS = {
   screen: 'M3 4h18v12H3zM8 20h8M12 16v4',
   alert: 'M12 3.500l9.5 16.500h-19zM12 10v4.500M12 17.200v.1',
   stop: 'M6 6h12v12H6z',
+  record: 'M12 4.500a7.500 7.500 0 1 0 0 15 7.500 7.500 0 0 0 0-15zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6z',
+  both: 'M3 4h18v13H3zM13 10.500h5v3.500h-5zM8 20.500h8',
   lock: 'M6 11h12v9H6zM8.500 11V7.500a3.500 3.500 0 0 1 7 0V11',
   quality: 'M4 7h9M17 7h3M4 12h3M11 12h9M4 17h9M17 17h3M13 5v4M7 10v4M13 15v4',
   theatre: 'M3 6h18v12H3z',

@@ -17,6 +17,7 @@ export class LevelMeter {
   #element;
   /** @type {HTMLElement} */ #shade;
   /** @type {HTMLElement} */ #peakMark;
+  /** @type {MediaStreamTrack|null} */ #track = null;
   /** @type {AudioContext|null} */ #context = null;
   /** @type {MediaStreamAudioSourceNode|null} */ #source = null;
   /** @type {AnalyserNode|null} */ #analyser = null;
@@ -37,6 +38,8 @@ export class LevelMeter {
 
   /** @param {MediaStreamTrack|null} track null shows silence. */
   watch(track) {
+    if (track && track === this.#track) return;
+    this.#track = track;
     this.#source?.disconnect();
     this.#source = null;
     cancelAnimationFrame(this.#frame);

@@ -2,23 +2,29 @@
 
 import { Acknowledgements } from './acknowledgements.js';
 import { BroadcastFeed, freeName, isName, nameFromPath } from './broadcasts.js';
-import { byId, durationText, enableCopyButtons, fillIcons, h, icon, press, setText } from './dom.js';
+import { byId, durationText, enableCopyButtons, fillIcons, icon, press, setText } from './dom.js';
 import { curtainWords } from './curtain.js';
 import { CaptureError, captureProblem } from './media-errors.js';
 import { LevelMeter } from './meter.js';
 import { at } from './site.js';
-import { PRESETS, Sources, permission } from './sources.js';
+import { Sources, permission } from './sources.js';
 import { askForName } from './naming.js';
 import { RefusalLine } from './refusal.js';
-import { StatsSampler, bitrateText } from './stats.js';
+import { StatsSampler } from './stats.js';
+import { showFigures } from './studio-figures.js';
+import { StudioForm } from './studio-form.js';
+import { InsetHandle } from './studio-inset.js';
+import { LocalRecording } from './studio-recording.js';
 import { TokenForm, pageToken, wantsToken } from './token.js';
 import { WhipClient } from './whip.js';
 import { t, translatePage } from './words.js';
 
-const CHOICE_KEY = 'aerial-publish';
 const FIGURES_EVERY = 1_000;
 /** Encoders take this many milliseconds to settle on a bitrate. */
 const SETTLE = 10_000;
+/** Fields that need another device, and those that need another size of the same; what to send has no id. */
+const OPENING = ['', 'camera', 'microphone', 'sound'];
+const SIZING = ['quality', 'rate'];
 
 /** Words for each state, as keys of the catalogue; none where there is nothing to say. @type {Record<string, string>} */
 const STATUS = {
@@ -57,7 +63,9 @@ class Studio {
 
   #preview = byId('preview', HTMLVideoElement);
   #go = byId('go', HTMLButtonElement);
-  #form = byId('settings', HTMLFormElement);
+  #form = new StudioForm();
+  #inset = new InsetHandle((corner) => this.#moveInset(corner));
+  #recording;
   #micButton = byId('mute-mic', HTMLButtonElement);
   #cameraButton = byId('mute-camera', HTMLButtonElement);
 
@@ -65,6 +73,10 @@ class Studio {
   constructor(name) {
     this.#name = name;
     this.#feed = new BroadcastFeed(this.#token, { name });
+    this.#recording = new LocalRecording(name, () => ({
+      tracks: this.#sources.tracks,
+      bitrate: this.#form.choice.preset.bitrate,
+    }));
   }
 
   start() {
@@ -75,16 +87,8 @@ class Studio {
     const link = byId('link', HTMLAnchorElement);
     link.href = at(`watch/${encodeURIComponent(this.#name)}`);
     setText(link, link.href);
-    byId('quality', HTMLSelectElement).append(
-      ...PRESETS.map(({ id, height, fps, bitrate }) =>
-        h('option', { value: id }, t('publish-preset', { height: String(height), fps, rate: bitrateText(bitrate) })),
-      ),
-    );
     byId('obs-assistant', HTMLAnchorElement).href = at(`publish/${encodeURIComponent(this.#name)}/obs`);
-    this.#field('quality').value = '720p';
-    if (!Sources.canShareScreen) byId('screen-choice', HTMLElement).hidden = true;
     byId('notice', HTMLElement).after(this.#tokenForm.element);
-    this.#restore();
     this.#listen();
     this.#feed.start();
     this.#showState();
@@ -97,21 +101,24 @@ class Studio {
   #listen() {
     byId('allow', HTMLButtonElement).addEventListener('click', () => void this.#open());
     this.#go.addEventListener('click', () => void this.#goOrStop());
-    this.#form.addEventListener('submit', (event) => event.preventDefault());
-    this.#form.addEventListener('change', (event) => void this.#onChange(/** @type {Element} */ (event.target)));
+    this.#form.element.addEventListener('submit', (event) => event.preventDefault());
+    this.#form.element.addEventListener('change', (event) => {
+      void this.#onChange(/** @type {Element} */ (event.target).id);
+    });
+    this.#form.element.addEventListener('input', (event) => this.#onSlide(/** @type {Element} */ (event.target)));
     this.#micButton.addEventListener('click', () => this.#mute('microphone'));
     this.#cameraButton.addEventListener('click', () => this.#mute('camera'));
     this.#sources.addEventListener('tracks', () => void this.#onTracks());
     this.#sources.addEventListener('devices', () => this.#onDevices());
     this.#sources.addEventListener('lost', (event) => {
-      this.#missing = this.#choice().mode !== 'screen';
+      this.#missing = this.#form.choice.mode !== 'screen';
       this.#notify(/** @type {CustomEvent} */ (event).detail);
       this.#showCurtain();
     });
     this.#feed.addEventListener('broadcasts', () => this.#showViewers());
     this.#feed.addEventListener('connection', () => this.#showState());
     addEventListener('beforeunload', (event) => {
-      if (this.#client?.running) event.preventDefault();
+      if (this.#client?.running || this.#recording.running) event.preventDefault();
     });
     document.addEventListener('visibilitychange', () => void this.#stayAwake());
   }
@@ -129,24 +136,7 @@ class Studio {
     }
     await this.#sources.listDevices();
     const allowed = await Promise.all(['camera', 'microphone'].map(permission));
-    if (allowed.every(Boolean) && this.#choice().mode !== 'screen') await this.#open();
-  }
-
-  /** @param {string} id */
-  #field(id) {
-    return byId(id, HTMLSelectElement);
-  }
-
-  /** @returns {import('./sources.js').Choice} */
-  #choice() {
-    const mode = new FormData(this.#form).get('source');
-    return {
-      mode: mode === 'screen' || mode === 'audio' ? mode : 'camera',
-      camera: this.#field('camera').value,
-      microphone: this.#field('microphone').value,
-      sound: this.#field('sound').value === 'music' ? 'music' : 'voice',
-      preset: PRESETS.find(({ id }) => id === this.#field('quality').value) ?? PRESETS[2],
-    };
+    if (allowed.every(Boolean) && this.#form.choice.mode === 'camera') await this.#open();
   }
 
   /** @returns {Promise<boolean>} True if there is something to send. */
@@ -156,7 +146,7 @@ class Studio {
   }
 
   async #openNow() {
-    const choice = this.#choice();
+    const { choice } = this.#form;
     const allow = byId('allow', HTMLButtonElement);
     allow.disabled = true;
     const state = STATUS[this.#state];
@@ -166,7 +156,7 @@ class Studio {
       this.#problem = null;
       this.#notify(problem ?? null);
     } catch (error) {
-      this.#problem = CaptureError.from(error, choice.mode === 'screen' ? 'screen' : 'both');
+      this.#problem = CaptureError.from(error, needsScreen(choice) ? 'screen' : 'both');
       this.#notify(this.#problem);
       this.#showCurtain();
     } finally {
@@ -176,45 +166,50 @@ class Studio {
     return this.#sources.open;
   }
 
-  /** @param {Element} target */
-  async #onChange(target) {
-    this.#store();
-    const { mode, preset } = this.#choice();
-    byId('camera-field', HTMLElement).hidden = mode !== 'camera';
-    if (target.id === 'quality') {
-      await this.#sources.resize(preset);
-      await this.#client?.configure(this.#limits());
-    } else if (this.#sources.open || mode === 'screen') {
-      await this.#open();
+  /** @param {string} id Of the field; those of what to send have none. */
+  async #onChange(id) {
+    this.#form.store();
+    this.#form.show(this.#sources.hasScreenSound);
+    const { choice } = this.#form;
+    if (OPENING.includes(id)) {
+      if (this.#sources.open || needsScreen(choice)) await this.#open();
+      else this.#showCurtain();
+    } else if (SIZING.includes(id)) {
+      await this.#sources.resize(choice);
     } else {
-      this.#showCurtain();
+      this.#sources.arrange(choice);
     }
   }
 
-  #limits() {
-    const { mode, preset } = this.#choice();
-    return {
-      maxVideoBitrate: preset.bitrate,
-      maxFramerate: preset.fps,
-      maxHeight: preset.height,
-      maxAudioBitrate: 128_000,
-      contentHint: /** @type {'detail'|'motion'} */ (mode === 'screen' ? 'detail' : 'motion'),
-    };
+  /** @param {Element} target */
+  #onSlide(target) {
+    if (!(target instanceof HTMLInputElement) || target.type !== 'range') return;
+    this.#form.show(this.#sources.hasScreenSound);
+    this.#sources.arrange(this.#form.choice);
+  }
+
+  /** @param {import('./composer.js').Corner} corner */
+  #moveInset(corner) {
+    this.#form.corner = corner;
+    this.#form.store();
+    this.#sources.arrange(this.#form.choice);
   }
 
   async #onTracks() {
     const { video, audio } = this.#sources;
-    this.#preview.srcObject = video ? new MediaStream([video]) : null;
-    this.#preview.classList.toggle(
-      'mirror',
-      this.#choice().mode === 'camera' && video?.getSettings().facingMode !== 'environment',
-    );
+    const { choice } = this.#form;
+    const shown = /** @type {MediaStream|null} */ (this.#preview.srcObject);
+    if ((shown?.getVideoTracks()[0] ?? null) !== video) this.#preview.srcObject = video && new MediaStream([video]);
+    this.#preview.classList.toggle('mirror', this.#sources.facesUser);
     if (video) video.enabled = !this.#cameraOff;
     this.#meter.watch(audio);
+    this.#form.show(this.#sources.hasScreenSound);
     this.#showMutes();
     this.#showCurtain();
+    this.#inset.show(choice.mode === 'both' && this.#sources.isBoth, choice.corner, this.#sources.cameraSize);
+    this.#recording.follow();
     if (!this.#client?.running) return;
-    await this.#client.configure(this.#limits());
+    await this.#client.configure(this.#form.limits(video));
     await this.#client.replaceTrack('video', video);
     await this.#client.replaceTrack('audio', audio);
   }
@@ -250,9 +245,8 @@ class Studio {
       return;
     }
     if (!this.#sources.open && !(await this.#open())) return;
-    const tracks = [this.#sources.video, this.#sources.audio].filter((track) => track !== null);
-    const client = new WhipClient(at(`whip/${encodeURIComponent(this.#name)}`), new MediaStream(tracks), {
-      ...this.#limits(),
+    const client = new WhipClient(at(`whip/${encodeURIComponent(this.#name)}`), new MediaStream(this.#sources.tracks), {
+      ...this.#form.limits(this.#sources.video),
       token: this.#token,
     });
     this.#client = client;
@@ -359,20 +353,20 @@ class Studio {
   }
 
   #showCurtain() {
-    const { video, audio } = this.#sources;
-    const { mode } = this.#choice();
-    const picture = video?.readyState === 'live' && !this.#cameraOff;
+    const { video, audio, hasPicture } = this.#sources;
+    const { choice } = this.#form;
+    const picture = hasPicture && !this.#cameraOff;
     byId('curtain', HTMLElement).hidden = picture;
     if (picture) return;
-    const ready = video?.readyState === 'live' || audio !== null;
+    const ready = hasPicture || audio !== null;
     const hidden = this.#cameraOff && video !== null;
-    const { mark, title, text } = curtainWords({ mode, ready, hidden, problem: this.#problem });
+    const { mark, title, text } = curtainWords({ mode: choice.mode, ready, hidden, problem: this.#problem });
     byId('curtain', HTMLElement).dataset.mark = mark;
     byId('curtain-mark', HTMLElement).replaceChildren(icon(mark));
     setText(byId('curtain-title', HTMLElement), title);
     setText(byId('curtain-text', HTMLElement), text);
     byId('allow', HTMLButtonElement).hidden = ready;
-    const words = this.#problem ? 'publish-try-again' : mode === 'screen' ? 'publish-choose' : 'publish-turn-on';
+    const words = this.#problem ? 'publish-try-again' : needsScreen(choice) ? 'publish-choose' : 'publish-turn-on';
     setText(byId('allow', HTMLButtonElement), t(words));
   }
 
@@ -386,36 +380,10 @@ class Studio {
 
   /** Something was plugged in or out. */
   #onDevices() {
-    this.#showDevices();
+    this.#form.showDevices(this.#sources.devices);
     if (!this.#missing) return;
     this.#missing = false;
     void this.#open(); // it may be back, or there is another one
-  }
-
-  #showDevices() {
-    this.#fill('camera', 'videoinput', [['', t('publish-default-camera')]]);
-    this.#fill('microphone', 'audioinput', [
-      ['', t('publish-default-microphone')],
-      ['none', t('publish-no-microphone')],
-    ]);
-  }
-
-  /**
-   * @param {'camera'|'microphone'} id
-   * @param {MediaDeviceKind} kind
-   * @param {[string, string][]} fixed
-   */
-  #fill(id, kind, fixed) {
-    const select = this.#field(id);
-    const wanted = select.value || select.dataset.wanted || '';
-    const found = this.#sources.devices
-      .filter((device) => device.kind === kind && device.deviceId !== 'default')
-      .map(({ deviceId, label }, index) => {
-        const text = label || t(`publish-nth-${id}`, { number: index + 1 });
-        return /** @type {[string, string]} */ ([deviceId, text]);
-      });
-    select.replaceChildren(...[...fixed, ...found].map(([value, text]) => h('option', { value }, text)));
-    select.value = [...fixed, ...found].some(([value]) => value === wanted) ? wanted : '';
   }
 
   #showTime() {
@@ -434,59 +402,15 @@ class Studio {
   async #showFigures() {
     const peer = this.#client?.peer;
     if (!peer) return;
-    const { video, audio, rtt } = await this.#sampler.sample(peer, 'outbound-rtp');
+    const figures = await this.#sampler.sample(peer, 'outbound-rtp');
     await this.#acknowledged.read(peer);
     this.#showState();
-    const settled = this.#liveSince > 0 && Date.now() - this.#liveSince > SETTLE;
-    const rows = [
-      ...(video
-        ? [
-            [
-              'publish-picture',
-              t('publish-picture-size', {
-                width: String(video.width),
-                height: String(video.height),
-                fps: Math.round(video.fps),
-              }),
-            ],
-            ['stats-video', `${video.codec} · ${bitrateText(video.bitrate)}`],
-          ]
-        : []),
-      ...(audio ? [['publish-sound', `${audio.codec} · ${bitrateText(audio.bitrate)}`]] : []),
-      ...(video?.limited && settled
-        ? [['publish-limited', t(video.limited === 'cpu' ? 'publish-limited-cpu' : 'publish-limited-network')]]
-        : []),
-      ['publish-lost', String((video?.lost ?? 0) + (audio?.lost ?? 0))],
-      ...(rtt === null ? [] : [['stats-trip', `${Math.round(rtt)} ms`]]),
-    ];
-    byId('figures', HTMLElement).replaceChildren(
-      ...rows.flatMap(([term, text]) => [h('dt', {}, t(term)), h('dd', {}, text)]),
-    );
-  }
-
-  // --- remembered ---------------------------------------------------------------------------
-
-  #store() {
-    const { preset, ...choice } = this.#choice();
-    try {
-      localStorage.setItem(CHOICE_KEY, JSON.stringify({ ...choice, quality: preset.id }));
-    } catch {
-      // a private window forgets; that is what it is for
-    }
-  }
-
-  #restore() {
-    try {
-      const { camera, microphone, sound, quality } = JSON.parse(localStorage.getItem(CHOICE_KEY) ?? '{}');
-      this.#field('camera').dataset.wanted = camera ?? '';
-      this.#field('microphone').dataset.wanted = microphone ?? '';
-      if (sound) this.#field('sound').value = sound;
-      if (PRESETS.some(({ id }) => id === quality)) this.#field('quality').value = quality;
-    } catch {
-      // see #store
-    }
+    showFigures(figures, this.#liveSince > 0 && Date.now() - this.#liveSince > SETTLE);
   }
 }
+
+/** @param {import('./sources.js').Choice} choice Whether a screen has to be chosen. */
+const needsScreen = ({ mode }) => mode === 'screen' || mode === 'both';
 
 translatePage();
 fillIcons();

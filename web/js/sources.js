@@ -1,19 +1,29 @@
 /** Camera, microphone and screen: opening, switching and losing them. */
 
+import { Composer } from './composer.js';
 import { CaptureError, captureProblem } from './media-errors.js';
+import { Mixer } from './mixer.js';
 import { t } from './words.js';
 
 /**
  * What the user has chosen.
  * @typedef {object} Choice
- * @property {'camera'|'screen'|'audio'} mode
+ * @property {'camera'|'screen'|'both'|'audio'} mode
  * @property {string} camera Device id, empty for the default.
  * @property {string} microphone Device id, empty for the default, `none` for none.
  * @property {'voice'|'music'} sound
  * @property {Preset} preset
+ * @property {boolean} portrait Whether the picture is higher than it is wide. A screen alone keeps its shape.
+ * @property {boolean} mirror Whether viewers see the camera mirrored.
+ * @property {import('./composer.js').Corner} corner Where the camera is, if the screen is sent, too.
+ * @property {number} gain Of the microphone; 1 leaves it as it is.
+ * @property {number} screenGain Of the sound that comes with the screen.
  */
 
 /** @typedef {{id: string, width: number, height: number, fps: number, bitrate: number}} Preset */
+
+/** Has the browser offer the sound of the computer with a screen. Not every browser knows it. */
+const WITH_SOUND = { systemAudio: 'include' };
 
 /** @type {Preset[]} */
 export const PRESETS = [
@@ -33,11 +43,14 @@ export class Sources extends EventTarget {
   /** Track to send: microphone, sound of the screen, or both mixed. @type {MediaStreamTrack|null} */ audio = null;
   /** @type {MediaDeviceInfo[]} */ devices = [];
 
+  /** @type {MediaStreamTrack|null} */ #camera = null;
+  /** @type {MediaStreamTrack|null} */ #screen = null;
   /** @type {MediaStreamTrack|null} */ #microphone = null;
   /** @type {MediaStreamTrack|null} */ #screenSound = null;
-  /** @type {AudioContext|null} */ #mixer = null;
-  /** What the open tracks were opened for. */
-  #videoKey = '';
+  #mixer = new Mixer();
+  /** @type {Composer|null} */ #composer = null;
+  /** What camera and microphone were opened for. */
+  #cameraKey = '';
   #audioKey = '';
   #muted = false;
 
@@ -55,8 +68,38 @@ export class Sources extends EventTarget {
     return this.#microphone;
   }
 
+  get hasScreenSound() {
+    return this.#screenSound !== null;
+  }
+
   get open() {
     return this.video !== null || this.audio !== null;
+  }
+
+  /** What is sent. */
+  get tracks() {
+    return [this.video, this.audio].filter((track) => track !== null);
+  }
+
+  /** Whether a screen is seen, and a camera with it. */
+  get isBoth() {
+    return this.#camera?.readyState === 'live' && this.#screen?.readyState === 'live';
+  }
+
+  /** Whether a camera or screen is seen. */
+  get hasPicture() {
+    return this.#camera?.readyState === 'live' || this.#screen?.readyState === 'live';
+  }
+
+  /** Whether a camera is seen that looks at the user, just as it is. */
+  get facesUser() {
+    return this.video !== null && this.video === this.#camera && facing(this.#camera) !== 'environment';
+  }
+
+  /** Width and height of the camera's picture. */
+  get cameraSize() {
+    const { width = 0, height = 0 } = this.#camera?.getSettings() ?? {};
+    return { width, height };
   }
 
   /**
@@ -68,27 +111,63 @@ export class Sources extends EventTarget {
   async select(choice) {
     const problem = captureProblem();
     if (problem) throw problem;
-    const videoKey = { camera: `camera ${choice.camera}`, screen: 'screen', audio: '' }[choice.mode];
+    const wantsScreen = choice.mode === 'screen' || choice.mode === 'both';
+    const wantsCamera = choice.mode === 'camera' || choice.mode === 'both';
     const audioKey = choice.microphone === 'none' ? '' : `${choice.microphone} ${choice.sound}`;
-    const needVideo = videoKey !== this.#videoKey || (videoKey !== '' && this.video?.readyState !== 'live');
-    const needAudio = audioKey !== this.#audioKey || (audioKey !== '' && this.#microphone?.readyState !== 'live');
+    const needsCamera = wantsCamera && (choice.camera !== this.#cameraKey || this.#camera?.readyState !== 'live');
+    const needsAudio = audioKey !== this.#audioKey || (audioKey !== '' && this.#microphone?.readyState !== 'live');
     /** @type {CaptureError[]} */
     const problems = [];
-    if (needVideo && choice.mode === 'screen') await this.#openScreen(choice);
-    const wantCamera = needVideo && choice.mode === 'camera';
-    const wantMicrophone = needAudio && audioKey !== '';
+    if (wantsScreen && this.#screen?.readyState !== 'live') await this.#openScreen(choice);
+    if (!wantsScreen) this.#closeScreen();
     // Phones cannot open their second camera, nor some drivers the same one again, until the first is closed.
-    if (wantCamera || choice.mode === 'audio') this.#closeVideo();
-    if (needAudio) this.#closeMicrophone();
-    await this.#openDevices(choice, wantCamera, wantMicrophone, problems);
-    this.#videoKey = this.video ? videoKey : '';
+    if (needsCamera || !wantsCamera) this.#closeCamera();
+    if (needsAudio) this.#closeMicrophone();
+    await this.#openDevices(choice, needsCamera, needsAudio && audioKey !== '', problems);
+    this.#cameraKey = choice.camera;
     this.#audioKey = this.#microphone ? audioKey : '';
-    this.#mix();
+    this.arrange(choice);
     this.setMicrophoneMuted(this.#muted);
     await this.listDevices();
-    this.dispatchEvent(new Event('tracks'));
     if (!this.open && problems[0]) throw problems[0];
     return problems;
+  }
+
+  /**
+   * Makes what is sent of what is open.
+   * @param {Choice} choice
+   */
+  arrange(choice) {
+    this.#compose(choice);
+    this.#mix(choice);
+    this.dispatchEvent(new Event('tracks'));
+  }
+
+  /** @param {Choice} choice */
+  #compose({ mode, portrait, mirror, corner, preset }) {
+    const camera = this.#camera;
+    const { width, height } = this.cameraSize;
+    const isBoth = mode === 'both' && this.hasPicture;
+    const isReshaped = mode === 'camera' && camera?.readyState === 'live' && (mirror || (portrait && width > height));
+    if (!isBoth && !isReshaped) {
+      this.#composer?.close();
+      this.#composer = null;
+      this.video = this.#screen ?? camera;
+      return;
+    }
+    const plan = {
+      main: isBoth ? this.#screen : camera,
+      inset: isBoth ? camera : null,
+      cover: !isBoth,
+      mirror,
+      corner,
+      width: portrait ? preset.height : preset.width,
+      height: portrait ? preset.width : preset.height,
+      fps: preset.fps,
+    };
+    if (this.#composer) this.#composer.show(plan);
+    else this.#composer = new Composer(plan);
+    this.video = this.#composer.track;
   }
 
   /**
@@ -129,9 +208,9 @@ export class Sources extends EventTarget {
 
   /** @param {MediaStream} stream */
   #take(stream) {
-    const [video] = stream.getVideoTracks();
+    const [camera] = stream.getVideoTracks();
     const [microphone] = stream.getAudioTracks();
-    if (video) this.video = this.#guard(video, 'camera');
+    if (camera) this.#camera = this.#guard(camera, 'camera');
     if (microphone) this.#microphone = this.#guard(microphone, 'microphone');
   }
 
@@ -141,9 +220,10 @@ export class Sources extends EventTarget {
       const stream = await navigator.mediaDevices.getDisplayMedia({
         video: { frameRate: { ideal: preset.fps } },
         audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
+        ...WITH_SOUND,
       });
-      this.#closeVideo();
-      this.video = this.#guard(stream.getVideoTracks()[0], 'screen');
+      this.#closeScreen();
+      this.#screen = this.#guard(stream.getVideoTracks()[0], 'screen');
       this.#screenSound = stream.getAudioTracks()[0] ?? null;
     } catch (error) {
       throw CaptureError.from(error, 'screen');
@@ -156,7 +236,7 @@ export class Sources extends EventTarget {
    */
   #guard(track, thing) {
     track.addEventListener('ended', () => {
-      if (track !== this.video && track !== this.#microphone) return; // we closed it
+      if (![this.#camera, this.#screen, this.#microphone].includes(track)) return; // we closed it
       const detail =
         thing === 'screen'
           ? new CaptureError(t('screen-ended'), t('screen-ended-hint'), undefined, 'screen-ended')
@@ -171,20 +251,15 @@ export class Sources extends EventTarget {
     return track;
   }
 
-  /** Builds `audio` from the open tracks. */
-  #mix() {
-    const parts = [this.#microphone, this.#screenSound].filter((track) => track !== null);
-    void this.#mixer?.close();
-    this.#mixer = null;
-    if (parts.length < 2) {
-      this.audio = parts[0] ?? null;
-      return;
-    }
-    const mixer = new AudioContext({ latencyHint: 'interactive' });
-    const output = mixer.createMediaStreamDestination();
-    for (const part of parts) mixer.createMediaStreamSource(new MediaStream([part])).connect(output);
-    this.#mixer = mixer;
-    this.audio = output.stream.getAudioTracks()[0];
+  /**
+   * Builds `audio` from the open tracks.
+   * @param {Choice} choice
+   */
+  #mix({ gain, screenGain }) {
+    this.audio = this.#mixer.mix([
+      { track: this.#microphone, gain },
+      { track: this.#screenSound, gain: screenGain },
+    ]);
   }
 
   /**
@@ -197,19 +272,20 @@ export class Sources extends EventTarget {
   }
 
   /**
-   * Changes size and frame rate of the open camera or screen.
-   * @param {Preset} preset
+   * Changes size and frame rate of what is open.
+   * @param {Choice} choice
    */
-  async resize({ width, height, fps }) {
-    if (this.video?.readyState !== 'live') return;
+  async resize(choice) {
+    const { width, height, fps } = choice.preset;
     const frameRate = { ideal: fps };
+    const size = { width: { ideal: width }, height: { ideal: height }, frameRate };
     try {
-      await this.video.applyConstraints(
-        this.#videoKey === 'screen' ? { frameRate } : { width: { ideal: width }, height: { ideal: height }, frameRate },
-      );
+      if (this.#camera?.readyState === 'live') await this.#camera.applyConstraints(size);
+      if (this.#screen?.readyState === 'live') await this.#screen.applyConstraints({ frameRate });
     } catch (error) {
       console.warn('the camera did not change its size', error); // the sender scales down
     }
+    this.arrange(choice);
   }
 
   async listDevices() {
@@ -219,17 +295,15 @@ export class Sources extends EventTarget {
     this.dispatchEvent(new Event('devices'));
   }
 
-  close() {
-    this.#closeVideo();
-    this.#closeMicrophone();
-    this.#mix();
-    this.dispatchEvent(new Event('tracks'));
+  #closeCamera() {
+    const track = this.#camera;
+    this.#camera = null;
+    track?.stop();
   }
 
-  #closeVideo() {
-    const tracks = [this.video, this.#screenSound];
-    this.video = this.#screenSound = null;
-    this.#videoKey = '';
+  #closeScreen() {
+    const tracks = [this.#screen, this.#screenSound];
+    this.#screen = this.#screenSound = null;
     tracks.forEach((track) => track?.stop());
   }
 
@@ -268,6 +342,9 @@ function microphoneConstraints({ microphone, sound }) {
     channelCount: { ideal: voice ? 1 : 2 },
   };
 }
+
+/** @param {MediaStreamTrack} track Which way it looks. */
+const facing = (track) => track.getSettings().facingMode;
 
 /** @param {string} name @returns {Promise<boolean>} True if the browser will not ask. */
 export async function permission(name) {

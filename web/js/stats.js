@@ -47,7 +47,8 @@ export class StatsSampler {
     /** @type {Figures} */
     const figures = { video: null, audio: null, rtt: null };
     for (const report of reports.values()) {
-      if (report.type === direction && report.kind === 'video') figures.video = this.#video(report, reports);
+      if (report.type === direction && report.kind === 'video')
+        figures.video = together(figures.video, this.#video(report, reports));
       if (report.type === direction && report.kind === 'audio') figures.audio = this.#audio(report, reports);
       if (report.type === 'candidate-pair' && report.nominated && report.currentRoundTripTime !== undefined) {
         figures.rtt = report.currentRoundTripTime * 1000;
@@ -124,6 +125,22 @@ export class StatsSampler {
     const seconds = last ? (report.timestamp - last.timestamp) / 1000 : 0;
     return seconds > 0 ? this.#change(report, key) / seconds : 0;
   }
+}
+
+/**
+ * The figures of several layers of a picture: those of the largest, and what they cost together.
+ * @param {VideoFigures|null} one
+ * @param {VideoFigures} other
+ * @returns {VideoFigures}
+ */
+function together(one, other) {
+  if (!one) return other;
+  return {
+    ...(one.width > other.width ? one : other),
+    bitrate: one.bitrate + other.bitrate,
+    packets: one.packets + other.packets,
+    lost: one.lost + other.lost,
+  };
 }
 
 /**

@@ -29,6 +29,8 @@ import { withOpusParameters, withStartBitrate } from './sdp.js';
  * @property {'motion'|'detail'|'text'|''} [contentHint] What matters in the picture; `detail` or
  *   `text` for a screen. Default '': the browser's choice.
  * @property {boolean} [stereo] Send stereo sound. Default true.
+ * @property {1|2|3} [layers] Sizes to send at once (simulcast), each half as wide and high as the one before, so that
+ *   viewers on slow networks get a smaller one. All of them together need half as much again as the largest. Default 1.
  */
 
 /** @typedef {import('./client.js').ClientOptions & PublishOptions} WhipOptions */
@@ -38,6 +40,17 @@ const TAKEN_RETRIES = 10;
 /** First estimate of what the network carries: this share of the wanted bitrate, at most this many bits per second. */
 const START_SHARE = 0.6;
 const START_MAX = 2_000_000;
+
+/**
+ * The layers of simulcast, smallest first: how many times smaller than the picture, and their share of the bitrate.
+ * Each is a stream of its own, not a part of a scalable one.
+ */
+const LAYERS = [
+  { rid: 'l', down: 4, share: 0.12 },
+  { rid: 'm', down: 2, share: 0.35 },
+  { rid: 'h', down: 1, share: 1 },
+];
+const SEPARATE = 'L1T1';
 
 export class WhipClient extends Client {
   /** @type {Required<PublishOptions>} */ #publish;
@@ -51,7 +64,8 @@ export class WhipClient extends Client {
    * @param {WhipOptions} [options]
    */
   constructor(url, stream, options = {}) {
-    const { codecs, maxVideoBitrate, maxAudioBitrate, maxFramerate, maxHeight, contentHint, stereo, ...rest } = options;
+    const { codecs, maxVideoBitrate, maxAudioBitrate, maxFramerate, maxHeight, contentHint, stereo, layers, ...rest } =
+      options;
     super('whip', url, rest);
     this.#publish = {
       codecs: codecs ?? ['h264', 'vp8'],
@@ -61,6 +75,7 @@ export class WhipClient extends Client {
       maxHeight: maxHeight ?? Infinity,
       contentHint: contentHint ?? '',
       stereo: stereo ?? true,
+      layers: layers ?? 1,
     };
     for (const track of stream.getTracks()) if (!this.#tracks.has(track.kind)) this.#tracks.set(track.kind, track);
   }
@@ -93,10 +108,16 @@ export class WhipClient extends Client {
    * @param {Partial<PublishOptions>} options
    */
   async configure(options) {
-    const codecs = this.#publish.codecs.join();
+    const negotiated = this.#negotiated;
     Object.assign(this.#publish, options);
-    if (this.#publish.codecs.join() !== codecs) await this.renew();
+    if (this.#negotiated !== negotiated) await this.renew();
     else await this.#tune();
+  }
+
+  /** What changes only with a new session. */
+  get #negotiated() {
+    const { codecs, layers } = this.#publish;
+    return [...codecs, layers].join();
   }
 
   /** @param {RTCPeerConnection} peer */
@@ -106,7 +127,8 @@ export class WhipClient extends Client {
     for (const kind of ['video', 'audio']) {
       const track = this.#tracks.get(kind);
       if (!track) continue;
-      const transceiver = peer.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
+      const sendEncodings = kind === 'video' ? this.#encodings() : undefined;
+      const transceiver = peer.addTransceiver(track, { direction: 'sendonly', streams: [stream], sendEncodings });
       this.#senders.set(kind, transceiver.sender);
       if (kind === 'video') this.#prefer(transceiver);
     }
@@ -114,6 +136,17 @@ export class WhipClient extends Client {
     peer.addEventListener('connectionstatechange', () => {
       if (peer === this.peer && peer.connectionState === 'connected') void this.#tune();
     });
+  }
+
+  /** @returns {RTCRtpEncodingParameters[]|undefined} */
+  #encodings() {
+    const { layers } = this.#publish;
+    if (layers === 1) return undefined;
+    return LAYERS.slice(-layers).map(({ rid, down }) => ({
+      rid,
+      scaleResolutionDownBy: down,
+      scalabilityMode: SEPARATE,
+    }));
   }
 
   /** @param {RTCRtpTransceiver} transceiver */
@@ -172,28 +205,27 @@ export class WhipClient extends Client {
       const sharp = contentHint === 'detail' || contentHint === 'text' || this.peer?.connectionState !== 'connected';
       await limit(
         video,
-        {
-          maxBitrate: maxVideoBitrate,
-          maxFramerate,
-          scaleResolutionDownBy: Math.max(1, height / maxHeight),
+        ({ rid }) => {
+          const { down, share } = LAYERS.find((layer) => layer.rid === rid) ?? { down: 1, share: 1 };
+          const scaleResolutionDownBy = down * Math.max(1, height / maxHeight);
+          return { maxBitrate: Math.round(maxVideoBitrate * share), maxFramerate, scaleResolutionDownBy };
         },
         sharp ? 'maintain-resolution' : 'balanced',
       );
     }
-    if (audio?.track) await limit(audio, { maxBitrate: maxAudioBitrate });
+    if (audio?.track) await limit(audio, () => ({ maxBitrate: maxAudioBitrate }));
   }
 }
 
 /**
  * @param {RTCRtpSender} sender
- * @param {RTCRtpEncodingParameters} limits
+ * @param {(encoding: RTCRtpEncodingParameters) => RTCRtpEncodingParameters} limits
  * @param {RTCDegradationPreference} [preference]
  */
 async function limit(sender, limits, preference) {
   const parameters = sender.getParameters();
-  const encoding = parameters.encodings?.[0];
-  if (!encoding) return; // not negotiated yet; negotiated() comes back here
-  Object.assign(encoding, limits);
+  if (!parameters.encodings?.length) return; // not negotiated yet; negotiated() comes back here
+  for (const encoding of parameters.encodings) Object.assign(encoding, limits(encoding));
   if (preference) parameters.degradationPreference = preference;
   try {
     await sender.setParameters(parameters);

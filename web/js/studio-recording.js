@@ -1,0 +1,119 @@
+/** Recording in the browser what the studio sends, to be downloaded. Nothing of it goes to the server. */
+
+import { byId, durationText, h, press } from './dom.js';
+
+/** Formats, the best first. Unlike MP4, WebM takes pictures that change their size. */
+const FORMATS = ['video/webm;codecs=vp8,opus', 'video/webm', 'video/mp4'];
+const SOUND_FORMATS = ['audio/webm;codecs=opus', 'audio/mp4'];
+/** How often the recorder hands over what it has, in milliseconds. */
+const SLICE = 1_000;
+/** Browsers keep recordings in memory or in a temporary file: a new one begins after this many bytes. */
+const PART_BYTES_MAX = 1_000_000_000;
+/** Recordings that are offered; the oldest gives way. */
+const PARTS_MAX = 20;
+/** Bits per second of the recorded picture, as a share of what is sent: it is not sent, so it may be better. */
+const BETTER = 1.5;
+
+/**
+ * One recording.
+ * @typedef {object} Part
+ * @property {MediaRecorder} recorder
+ * @property {Blob[]} pieces
+ * @property {number} bytes
+ * @property {number} since
+ */
+
+export class LocalRecording {
+  #name;
+  #button = byId('record', HTMLButtonElement);
+  #panel = byId('recordings-panel', HTMLElement);
+  #list = byId('recordings', HTMLUListElement);
+  #wanted;
+  /** @type {Part|null} */ #part = null;
+  /** What is recorded. @type {MediaStreamTrack[]} */ #tracks = [];
+  #number = 0;
+
+  /**
+   * @param {string} name Of the broadcast.
+   * @param {() => {tracks: MediaStreamTrack[], bitrate: number}} wanted What there is to record.
+   */
+  constructor(name, wanted) {
+    this.#name = name;
+    this.#wanted = wanted;
+    this.#button.hidden = typeof MediaRecorder !== 'function';
+    this.#button.addEventListener('click', () => this.#toggle());
+  }
+
+  get running() {
+    return this.#part !== null;
+  }
+
+  /** What is sent has changed. A recorder cannot follow, so a new recording begins. */
+  follow() {
+    const { tracks } = this.#wanted();
+    this.#button.disabled = tracks.length === 0 && !this.#part;
+    const isSame = tracks.length === this.#tracks.length && tracks.every((track) => this.#tracks.includes(track));
+    if (!this.#part || isSame) return;
+    this.#end();
+    if (tracks.length > 0) this.#begin();
+  }
+
+  #toggle() {
+    if (this.#part) this.#end();
+    else this.#begin();
+  }
+
+  #begin() {
+    const { tracks, bitrate } = this.#wanted();
+    const hasPicture = tracks.some(({ kind }) => kind === 'video');
+    const mimeType = (hasPicture ? FORMATS : SOUND_FORMATS).find((type) => MediaRecorder.isTypeSupported(type));
+    const recorder = new MediaRecorder(new MediaStream(tracks), { mimeType, videoBitsPerSecond: bitrate * BETTER });
+    /** @type {Part} */
+    const part = { recorder, pieces: [], bytes: 0, since: Date.now() };
+    recorder.addEventListener('dataavailable', ({ data }) => {
+      part.pieces.push(data);
+      part.bytes += data.size;
+      if (part.bytes < PART_BYTES_MAX || this.#part !== part) return;
+      this.#end();
+      this.#begin();
+    });
+    recorder.addEventListener('stop', () => {
+      if (this.#part === part) this.#part = null; // its tracks have ended
+      this.#offer(part);
+      this.#show();
+    });
+    recorder.start(SLICE);
+    this.#part = part;
+    this.#tracks = tracks;
+    this.#show();
+  }
+
+  #end() {
+    const part = this.#part;
+    this.#part = null;
+    if (part && part.recorder.state !== 'inactive') part.recorder.stop();
+    this.#show();
+  }
+
+  /** @param {Part} part */
+  #offer({ recorder, pieces, bytes, since }) {
+    if (bytes === 0) return;
+    this.#number += 1;
+    const type = recorder.mimeType.split(';')[0];
+    const url = URL.createObjectURL(new Blob(pieces, { type }));
+    const file = `${this.#name}-${this.#number}.${type.split('/')[1]}`;
+    const size = (bytes / 1e6).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
+    const facts = h('span', { class: 'muted' }, `${durationText(Date.now() - since)} · ${size} MB`);
+    this.#list.prepend(h('li', {}, h('a', { href: url, download: file }, file), facts));
+    while (this.#list.children.length > PARTS_MAX) {
+      const oldest = this.#list.lastElementChild;
+      URL.revokeObjectURL(oldest?.querySelector('a')?.href ?? '');
+      oldest?.remove();
+    }
+    this.#panel.hidden = false;
+  }
+
+  #show() {
+    press(this.#button, this.running, this.running ? 'stop' : 'record');
+  }
+}
