@@ -39,6 +39,7 @@
 //! | `access` | tokens, networks, other issuers and callbacks, and what they allow |
 //! | `http` | the door: routes, requests, replies, pages; the only room that names warp |
 //! | `broadcast` | one actor per broadcast, which makes all decisions about it |
+//! | `chat` | what the people of a broadcast tell each other, and data for programs |
 //! | `ingest` | publishers to frames, on both engines |
 //! | `fanout` | frames to viewers, on both engines |
 //! | `peer` | what both directions share: SDP, ICE, SRTP, the UDP port, sessions |
@@ -99,6 +100,7 @@
 //! - **GOP**: a keyframe and the frames up to the next one (group of pictures).
 //! - **report**: what a child task tells its parent. **snapshot**: the state last reported.
 //! - **reap**: to collect a child that has ended.
+//! - **conversation**: what is said at one broadcast; **participant**: somebody who takes part in it.
 //! - **origin**: where something comes from: a value of the configuration (flag, environment, file,
 //!   default), or a viewer's track (the original, or a rendition).
 //! - **event types**: the kinds of server-sent events that a viewer has selected.
@@ -107,6 +109,7 @@ mod access;
 mod awake;
 mod bench;
 mod broadcast;
+mod chat;
 pub mod cli;
 mod client;
 mod config;

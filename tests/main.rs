@@ -14,6 +14,7 @@
 mod aiortc;
 mod api;
 mod attendees;
+mod chat;
 mod churn;
 mod clients;
 mod codecs;

@@ -272,6 +272,8 @@ struct Rights {
     #[serde(default)]
     watch: Names,
     #[serde(default)]
+    chat: Names,
+    #[serde(default)]
     metrics: bool,
     #[serde(default)]
     admin: bool,
@@ -314,6 +316,7 @@ fn holder(options: &JwtOptions, claims: &Map<String, Json>) -> Result<Holder, Jw
     let grants = Grants {
         publish: rights.publish.patterns("publish")?,
         watch: rights.watch.patterns("watch")?,
+        chat: rights.chat.patterns("chat")?,
         metrics: rights.metrics,
         admin: rights.admin,
     };

@@ -105,6 +105,12 @@ impl Access {
             || rules.any(|rule| !rule.grants.patterns(role).is_empty())
     }
 
+    /// Whether something grants speaking in some chat, so that it is not for everyone.
+    pub fn closes_chat(&self) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| !rule.grants.chat.is_empty())
+    }
+
     /// Who is asked about clients, if anybody is.
     pub fn callback(&self) -> Option<&Arc<Callback>> {
         self.callback.as_ref()
@@ -224,6 +230,18 @@ impl Holder {
     pub fn may_any(&self, role: Role) -> bool {
         let mut grants = self.grants.iter();
         grants.any(|grants| !grants.patterns(role).is_empty())
+    }
+
+    /// Whether the token is for speaking in the chat of this broadcast, which those who may publish
+    /// it may, too.
+    pub fn may_chat(&self, name: &Name) -> bool {
+        let mut grants = self.grants.iter();
+        grants.any(|grants| grants.allow_chat(name)) || self.moderates(name)
+    }
+
+    /// Whether the token is for keeping order in the chat of this broadcast.
+    pub fn moderates(&self, name: &Name) -> bool {
+        self.may(Role::Publisher, name) || self.has(Right::Admin)
     }
 
     /// Whether the token has this right.

@@ -37,6 +37,8 @@ pub struct Grants {
     pub publish: Vec<Pattern>,
     /// Broadcasts to watch.
     pub watch: Vec<Pattern>,
+    /// Broadcasts in whose chat to speak.
+    pub chat: Vec<Pattern>,
     /// See [`Right::Metrics`].
     pub metrics: bool,
     /// See [`Right::Admin`].
@@ -46,7 +48,13 @@ pub struct Grants {
 impl Grants {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.publish.is_empty() && self.watch.is_empty() && !self.metrics && !self.admin
+        let patterns = [&self.publish, &self.watch, &self.chat];
+        patterns.iter().all(|patterns| patterns.is_empty()) && !self.metrics && !self.admin
+    }
+
+    /// Whether this broadcast's chat may be spoken in.
+    pub(super) fn allow_chat(&self, name: &Name) -> bool {
+        matches(&self.chat, name)
     }
 
     /// The broadcasts that may be published or watched.

@@ -81,6 +81,7 @@ use self::{
 };
 use crate::{
     awake,
+    chat::Chats,
     fanout::Fanout,
     media::Codec,
     peer::{End, sdp::Choice},
@@ -125,6 +126,7 @@ struct Shared {
     changes: watch::Sender<u64>,
     counters: SharedCounters,
     transcodes: TranscodeBudget,
+    chats: Chats,
     stopping: CancellationToken,
     numbers: AtomicU64,
 }
@@ -158,6 +160,7 @@ impl Broadcasts {
         Self {
             shared: Arc::new(Shared {
                 transcodes: TranscodeBudget::new(options.transcodes_max),
+                chats: Chats::new(options.plans.clone()),
                 options,
                 fanout,
                 directory: Mutex::default(),
@@ -286,6 +289,11 @@ impl Broadcasts {
             .get(id)
             .cloned()
             .ok_or(Error::Missing("session"))
+    }
+
+    /// What is said at broadcasts.
+    pub fn chats(&self) -> &Chats {
+        &self.shared.chats
     }
 
     /// Sessions that are running or being negotiated.

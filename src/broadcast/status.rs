@@ -74,6 +74,9 @@ pub struct Status {
     /// Whether its source starts with its first viewer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub on_demand: bool,
+    /// Whether its viewers may chat.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub chat: bool,
     /// Whether its publisher or source is connected, live or not.
     #[serde(skip)]
     pub connected: bool,
@@ -383,6 +386,7 @@ mod tests {
             renditions: Vec::new(),
             transcodes_full: None,
             on_demand: false,
+            chat: false,
             connected: true,
         };
         assert_eq!(

@@ -19,7 +19,7 @@ use crate::{
 const TOKENS_MAX: usize = 1000;
 const PLACES: &str =
     "one of token, token_sha256, token_file and token_env in each section, or only allow";
-const RIGHTS: &str = "publish, watch, metrics or admin beside the token or network";
+const RIGHTS: &str = "publish, watch, chat, metrics or admin beside the token or network";
 const HASH: &str = "a SHA-256 hash of 64 hexadecimal digits";
 const VARIABLE: &str = "an environment variable that is set and does not begin with AERIAL_";
 
@@ -34,6 +34,7 @@ struct Section {
     token_env: Option<Spanned<Text>>,
     publish: Option<Spanned<Names>>,
     watch: Option<Spanned<Names>>,
+    chat: Option<Spanned<Names>>,
     allow: Option<Spanned<Names>>,
     #[serde(default)]
     metrics: bool,
@@ -150,6 +151,7 @@ impl TokenSection {
         let grants = Grants {
             publish: patterns(file, "publish", section.publish)?,
             watch: patterns(file, "watch", section.watch)?,
+            chat: patterns(file, "chat", section.chat)?,
             metrics: section.metrics,
             admin: section.admin,
         };
@@ -366,7 +368,10 @@ mod tests {
                 one("token = \"hunter2 x\"\npublish = \"a\""),
                 ":2: `auth.tokens.token` takes a token",
             ),
-            (one("token = \"a\""), "publish, watch, metrics or admin"),
+            (
+                one("token = \"a\""),
+                "publish, watch, chat, metrics or admin",
+            ),
             (
                 one("token = 2\nadmin = true"),
                 ":2: `auth.tokens` takes a text",

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     access::{CallbackError, Holder, Presented, Right, TokenHash},
     broadcast::Session,
+    chat::Guest,
     notices::Notices,
     peer::sdp::Role,
     plan::Name,
@@ -263,6 +264,51 @@ impl Auth {
     ) -> Result<(), Problem> {
         let asked = Asked::Session(Role::Publisher, name);
         self.permit_exactly(request, asked, name).await
+    }
+
+    /// Lets somebody keep order in the chat of a broadcast, and send data to its viewers: those whose
+    /// token is for publishing it, and the operator. No network is enough, because pages of other
+    /// sites send requests from it, too.
+    ///
+    /// # Errors
+    /// 401 without a known token, 403 with one for something else.
+    pub(super) fn permit_moderation(
+        &self,
+        request: &HttpRequest,
+        name: &Name,
+    ) -> Result<(), Problem> {
+        let refusal = match &request.presented {
+            _ if request.door == Door::Socket => return Ok(()),
+            Presented::Known(holder) if holder.moderates(name) => return Ok(()),
+            Presented::Known(_) => {
+                let detail = format!("this token is not for publishing `{name}`");
+                AccessRefusal::Insufficient(detail)
+            }
+            Presented::Nothing => AccessRefusal::Missing,
+            Presented::Unknown(reason) => AccessRefusal::Unknown(reason.clone()),
+            Presented::Expired => AccessRefusal::Expired,
+        };
+        Err(self.problem(request, refusal))
+    }
+
+    /// Who sends a request, as the chat of a broadcast sees it.
+    pub(super) fn guest(&self, request: &HttpRequest, name: &Name) -> Guest {
+        let policy = self.policy();
+        let holders = policy.holders(&RequestSender::of(request));
+        let moderates = match &request.presented {
+            Presented::Known(holder) => holder.moderates(name),
+            Presented::Nothing | Presented::Unknown(_) | Presented::Expired => {
+                request.door == Door::Socket
+            }
+        };
+        Guest {
+            network: request.is_client_known.then(|| request.client.network()),
+            speaks: moderates
+                || !policy.access(request.door).closes_chat()
+                || holders.iter().any(|holder| holder.may_chat(name)),
+            moderates,
+            publishes: false,
+        }
     }
 
     async fn permit_exactly(

@@ -12,6 +12,7 @@ mod attendees;
 mod auth;
 mod authority;
 mod certificate;
+mod chat;
 mod clients;
 mod connections;
 mod cors;
@@ -200,6 +201,7 @@ pub async fn serve(
         shutdown: shutdown.clone(),
         answer_times: endpoint::AnswerTimes::default(),
     });
+    tasks.spawn(app.broadcasts.chats().clone().deliver());
     if let Some(tls) = app.options.tls.clone() {
         tasks.spawn(tls.keep());
     }
@@ -311,6 +313,7 @@ impl App {
                 | Route::Session(Role::Viewer, _)
                 | Route::Extension(..),
             ) => PageAudience::Everyone,
+            Some(Route::Chat(name)) if self.auth.is_public(Some(name)) => PageAudience::Everyone,
             Some(Route::Endpoint(Role::Viewer, naming)) => {
                 let name = match naming {
                     Naming::Path(name) => Name::new(name),
@@ -410,6 +413,8 @@ impl App {
                 attendees::list(self, name).await
             }
             Route::Attendee(name, number) => attendees::answer(self, name, *number, request).await,
+            Route::Chat(name) => chat::answer(self, name, request).await,
+            Route::Data(name) => chat::announce(self, name, request).await,
             Route::Refusal(name) => refusals::answer(self, name, &request).await,
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),

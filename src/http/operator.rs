@@ -157,6 +157,8 @@ pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Resu
         | Route::Pipelines(_)
         | Route::Pipeline(..)
         | Route::Refusal(_)
+        | Route::Chat(_)
+        | Route::Data(_)
         | Route::Sessions(_)
         | Route::Attendee(..)
         | Route::Events

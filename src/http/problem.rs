@@ -74,6 +74,16 @@ impl Problem {
         )
     }
 
+    /// 404 for what a broadcast does not have.
+    pub(super) fn not_found_because(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// 403: somebody may not speak, or not do this, in a chat.
+    pub(super) fn silenced(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "silenced", detail)
+    }
+
     pub(super) fn method_not_allowed(method: &Method, allowed: &str) -> Self {
         let detail = format!("{method} is not allowed here; allowed: {allowed}");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
@@ -213,6 +223,12 @@ impl Problem {
 
     pub(super) fn too_often(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail).retry_after(RETRY_OFTEN)
+    }
+
+    /// The same, until a certain time.
+    pub(super) fn too_often_for(detail: impl Into<String>, wait: Option<Duration>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail)
+            .retry_after(wait.unwrap_or(RETRY_OFTEN))
     }
 
     /// 429: this client holds as many of something as it may.

@@ -37,6 +37,10 @@ pub(super) enum Route<'a> {
     Pipeline(Name, &'a str, PipelinePart),
     /// `/api/broadcasts/{name}/refusal`.
     Refusal(Name),
+    /// `/api/broadcasts/{name}/chat`.
+    Chat(Name),
+    /// `/api/broadcasts/{name}/data`.
+    Data(Name),
     /// `/api/broadcasts/{name}/sessions`.
     Sessions(Name),
     /// `/api/broadcasts/{name}/sessions/{number}`: a session by its public number.
@@ -117,6 +121,12 @@ impl<'a> Route<'a> {
         let name = Name::new(name)?;
         if rest == "refusal" {
             return Some(Self::Refusal(name));
+        }
+        if rest == "chat" {
+            return Some(Self::Chat(name));
+        }
+        if rest == "data" {
+            return Some(Self::Data(name));
         }
         if rest == "sessions" {
             return Some(Self::Sessions(name));
@@ -220,13 +230,13 @@ impl<'a> Route<'a> {
     /// The value of `Allow`.
     pub(super) fn methods(&self) -> &'static str {
         match self {
-            Self::Endpoint(..) | Self::Extension(_, Extension::Events) => {
+            Self::Endpoint(..) | Self::Extension(_, Extension::Events) | Self::Chat(_) => {
                 "GET, HEAD, OPTIONS, POST"
             }
             Self::Session(..) | Self::Attendee(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
             Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
             Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
-            Self::Drain => "OPTIONS, POST",
+            Self::Drain | Self::Data(_) => "OPTIONS, POST",
             Self::Pipeline(_, _, part) => part.methods(),
             Self::Broadcasts
             | Self::Broadcast(_)

@@ -30,6 +30,12 @@ macro_rules! keys {
             stall: Duration = "10s" from "500ms" to "10m",
             /// Picture or pipeline to show while nobody feeds the broadcast.
             slate: SlateFile = "",
+            /// Whether its viewers and publisher may chat and react.
+            chat: bool = "false",
+            /// Shortest time between two messages of one viewer in the chat.
+            chat_slow: Duration = "0s" from "0s" to "10m",
+            /// Whether data for programs may be sent to its viewers, and from them to its publisher.
+            data: bool = "false",
             /// What carries its publisher, instead of `webrtc.publisher_engine`.
             publisher_engine: Engine = "",
             /// What carries its viewers, instead of `webrtc.viewer_engine`.

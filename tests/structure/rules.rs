@@ -103,10 +103,13 @@ const LINES: &[(&str, &[&str])] = &[
             "pipeline",
         ],
     ),
+    // What people say at broadcasts.
+    ("chat", &["awake", "client", "media", "plan"]),
     (
         "broadcast",
         &[
             "awake",
+            "chat",
             "fanout",
             "histogram",
             "ingest",
@@ -133,6 +136,7 @@ const LINES: &[(&str, &[&str])] = &[
             "awake",
             "access",
             "broadcast",
+            "chat",
             "client",
             "fanout",
             "histogram",
@@ -187,6 +191,7 @@ const ALL: &[&str] = &[
     "access",
     "awake",
     "broadcast",
+    "chat",
     "client",
     "config",
     "fanout",

@@ -33,6 +33,7 @@ impl Parts {
             renditions: self.renditions.status(&self.audience.viewers()),
             transcodes_full: self.renditions.refused(),
             on_demand: self.plan.on_demand,
+            chat: self.plan.chat,
             connected: self.supply.is_connected(),
         }
     }

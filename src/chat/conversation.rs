@@ -1,0 +1,431 @@
+//! The conversation of one broadcast. Pure: it is told the time, and hands out texts.
+
+mod delivery;
+mod moderation;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::{Duration, Instant, SystemTime},
+};
+
+use serde_json::Value;
+
+use super::{
+    ChatRules, Sink,
+    author::{Author, Guest, Sanction},
+    message::{ChatEvent, ChatMessage, ChatRequest, REACTIONS},
+    participant::{Participant, parcel},
+    refusal::ChatRefusal,
+    text::line,
+};
+use crate::media::TokenBucket;
+
+/// Messages that those who join later see.
+pub(super) const HISTORY: usize = 100;
+/// Longest message, in characters.
+pub(super) const TEXT_CHARS_MAX: usize = 500;
+/// Longest name, in characters.
+pub(super) const NAME_CHARS_MAX: usize = 32;
+/// Longest name of a device, in bytes.
+const DEVICE_BYTES_MAX: usize = 64;
+/// Largest data, in bytes of JSON.
+pub(super) const DATA_BYTES_MAX: usize = 4096;
+/// Simultaneous participants.
+pub(super) const PARTICIPANTS_MAX: usize = 20_000;
+/// Messages of all participants together per second in the long run, and at once.
+const PACE: f64 = 20.0;
+const PACE_BURST: f64 = 40.0;
+/// Data from publisher and operator together, likewise.
+const DATA_PACE: f64 = 30.0;
+const DATA_PACE_BURST: f64 = 60.0;
+/// Longest silence and slow mode that a moderator can set: a week.
+const SECONDS_MAX: u64 = 7 * 24 * 3600;
+/// How long a conversation without participants is remembered.
+pub(super) const MEMORY: Duration = Duration::from_mins(30);
+
+/// A message and who wrote it.
+struct Entry {
+    message: ChatMessage,
+    author: Author,
+}
+
+pub(super) struct Conversation {
+    rules: ChatRules,
+    participants: HashMap<u64, Participant>,
+    /// Participants so far.
+    numbers: u64,
+    history: VecDeque<Entry>,
+    /// Messages so far.
+    messages: u64,
+    /// How often each was seen.
+    reactions: BTreeMap<&'static str, u64>,
+    /// Those of them that nobody has been told of.
+    fresh: BTreeMap<&'static str, u64>,
+    sanctions: VecDeque<Sanction>,
+    slow: Duration,
+    pace: TokenBucket,
+    data_pace: TokenBucket,
+    /// What everybody is about to be told.
+    pending: Vec<ChatEvent>,
+    flushed: Instant,
+    /// How many there were when everybody was last told, and when that was.
+    people: usize,
+    counted: Instant,
+    /// When the last participant left.
+    emptied: Instant,
+}
+
+impl Conversation {
+    pub(super) fn new(rules: ChatRules, now: Instant) -> Self {
+        Self {
+            slow: rules.slow,
+            rules,
+            participants: HashMap::new(),
+            numbers: 0,
+            history: VecDeque::new(),
+            messages: 0,
+            reactions: BTreeMap::new(),
+            fresh: BTreeMap::new(),
+            sanctions: VecDeque::new(),
+            pace: TokenBucket::new(PACE, PACE_BURST, now),
+            data_pace: TokenBucket::new(DATA_PACE, DATA_PACE_BURST, now),
+            pending: Vec::new(),
+            flushed: now,
+            people: 0,
+            counted: now,
+            emptied: now,
+        }
+    }
+
+    /// Lets somebody in, who is told everything. Returns their number.
+    pub(super) fn join(
+        &mut self,
+        guest: Guest,
+        key: Option<&str>,
+        sink: Sink,
+        now: Instant,
+    ) -> Result<u64, ChatRefusal> {
+        if self.participants.len() >= PARTICIPANTS_MAX {
+            return Err(ChatRefusal::Full("participants of a chat"));
+        }
+        // Those who are there get what is in the history of the one who comes.
+        self.flush(now);
+        self.numbers += 1;
+        let number = self.numbers;
+        let author = Author {
+            number,
+            device: String::new(),
+            network: guest.network,
+        };
+        let mut participant = Participant::new(author, guest, sink, now);
+        participant.key = key.map(|secret| format!("{number}-{secret}"));
+        self.participants.insert(number, participant);
+        self.greet(number, now);
+        Ok(number)
+    }
+
+    /// Somebody has left.
+    pub(super) fn leave(&mut self, number: u64, now: Instant) {
+        self.participants.remove(&number);
+        self.emptied = now;
+    }
+
+    /// The participant with this key.
+    pub(super) fn holder(&self, key: &str) -> Option<u64> {
+        let number = key.split_once('-')?.0.parse().ok()?;
+        let participant = self.participants.get(&number)?;
+        (participant.key.as_deref() == Some(key)).then_some(number)
+    }
+
+    /// Somebody has proven to publish the broadcast.
+    pub(super) fn promote(&mut self, number: u64, now: Instant) {
+        if let Some(participant) = self.participants.get_mut(&number) {
+            participant.guest.publishes = true;
+            participant.guest.speaks = true;
+        }
+        self.tell_standing(number, now);
+    }
+
+    /// Does what a participant asks for; tells them if it is refused.
+    pub(super) fn request(
+        &mut self,
+        number: u64,
+        request: ChatRequest,
+        now: Instant,
+    ) -> Result<(), ChatRefusal> {
+        let id = match &request {
+            ChatRequest::Say { id, .. } => id.clone(),
+            _ => None,
+        };
+        let done = self.perform(number, request, now);
+        if let Err(refusal) = &done {
+            self.tell_refusal(number, refusal, id, now);
+        }
+        done
+    }
+
+    fn tell_refusal(
+        &mut self,
+        number: u64,
+        refusal: &ChatRefusal,
+        id: Option<String>,
+        now: Instant,
+    ) {
+        // Floods are not answered.
+        if let Some(participant) = self.participants.get_mut(&number)
+            && participant.may_act(now)
+        {
+            participant.tell(&ChatEvent::refused(refusal, id));
+        }
+    }
+
+    fn perform(
+        &mut self,
+        number: u64,
+        request: ChatRequest,
+        now: Instant,
+    ) -> Result<(), ChatRefusal> {
+        let participant = self.participants.get_mut(&number);
+        let participant = participant.ok_or(ChatRefusal::Missing("participant"))?;
+        if !participant.may_act(now) {
+            return Err(ChatRefusal::TooOften(Duration::from_secs(1)));
+        }
+        let moderates = participant.moderates();
+        let publishes = participant.guest.publishes;
+        match request {
+            ChatRequest::Join { name, device } => self.introduce(number, &name, device, now),
+            ChatRequest::Say { text, .. } => self.say(number, &text, now),
+            ChatRequest::React { reaction } => self.react(number, &reaction, now),
+            ChatRequest::Data { data } if moderates || publishes => self.announce(data, now),
+            ChatRequest::Control { data } => self.control(number, data, now),
+            ChatRequest::Claim { .. } => Err(ChatRefusal::Missing("session")),
+            _ if !moderates => Err(ChatRefusal::NotModerator),
+            ChatRequest::Delete { message } => self.delete(message),
+            ChatRequest::Timeout { member, seconds } => self.silence(member, Some(seconds), now),
+            ChatRequest::Ban { member } => self.silence(member, None, now),
+            ChatRequest::Slow { seconds } => {
+                self.slow = Duration::from_secs(seconds.min(SECONDS_MAX));
+                self.pending.push(ChatEvent::Slow {
+                    seconds: self.slow.as_secs(),
+                });
+                Ok(())
+            }
+            ChatRequest::Data { .. } => Err(ChatRefusal::NotModerator),
+        }
+    }
+
+    /// Names a participant.
+    fn introduce(
+        &mut self,
+        number: u64,
+        name: &str,
+        device: String,
+        now: Instant,
+    ) -> Result<(), ChatRefusal> {
+        let name = line(name);
+        if name.chars().count() > NAME_CHARS_MAX {
+            return Err(ChatRefusal::TooLong(NAME_CHARS_MAX));
+        }
+        if device.len() > DEVICE_BYTES_MAX {
+            return Err(ChatRefusal::TooLong(DEVICE_BYTES_MAX));
+        }
+        let name = self.free_name(number, &device, name);
+        if let Some(participant) = self.participants.get_mut(&number) {
+            participant.name = name;
+            participant.author.device = device;
+        }
+        self.tell_standing(number, now);
+        Ok(())
+    }
+
+    /// This name, or with a number behind it if somebody else has it.
+    fn free_name(&self, number: u64, device: &str, name: String) -> String {
+        let is_same = |other: &Participant| {
+            other.author.number == number || (!device.is_empty() && other.author.device == device)
+        };
+        let others = self.participants.values();
+        let taken: Vec<String> = others
+            .filter(|other| !is_same(other))
+            .map(|other| other.name.to_lowercase())
+            .collect();
+        if name.is_empty() || !taken.contains(&name.to_lowercase()) {
+            return name;
+        }
+        let mut numbered = (2_usize..).map(|suffix| {
+            let suffix = suffix.to_string();
+            let room = NAME_CHARS_MAX - suffix.len() - 1;
+            let stem: String = name.chars().take(room).collect();
+            format!("{} {suffix}", stem.trim_end())
+        });
+        let is_free = |name: &String| !taken.contains(&name.to_lowercase());
+        numbered.find(is_free).unwrap_or(name)
+    }
+
+    /// Why a participant may not speak now.
+    fn silenced(&self, number: u64, now: Instant) -> Option<ChatRefusal> {
+        let participant = self.participants.get(&number)?;
+        if participant.moderates() {
+            return None;
+        }
+        if !participant.guest.speaks {
+            return Some(ChatRefusal::NotAllowed);
+        }
+        let sanctions = self.sanctions.iter();
+        let mut counting = sanctions.filter(|one| one.silences(&participant.author, now));
+        counting
+            .clone()
+            .find(|sanction| sanction.until.is_none())
+            .or_else(|| counting.next())
+            .map(|sanction| match sanction.until {
+                None => ChatRefusal::Banned,
+                Some(until) => ChatRefusal::TimedOut(until.saturating_duration_since(now)),
+            })
+    }
+
+    fn say(&mut self, number: u64, text: &str, now: Instant) -> Result<(), ChatRefusal> {
+        if !self.rules.chat {
+            return Err(ChatRefusal::Off("chat"));
+        }
+        if let Some(refusal) = self.silenced(number, now) {
+            return Err(refusal);
+        }
+        // Longer than any allowed text, whatever is left out of it.
+        if text.len() > TEXT_CHARS_MAX * 8 {
+            return Err(ChatRefusal::TooLong(TEXT_CHARS_MAX));
+        }
+        let text = line(text);
+        if text.is_empty() {
+            return Err(ChatRefusal::Empty);
+        }
+        if text.chars().count() > TEXT_CHARS_MAX {
+            return Err(ChatRefusal::TooLong(TEXT_CHARS_MAX));
+        }
+        let slow = self.slow;
+        let participant = self.participants.get_mut(&number);
+        let participant = participant.ok_or(ChatRefusal::Missing("participant"))?;
+        if participant.name.is_empty() {
+            return Err(ChatRefusal::NameMissing);
+        }
+        let next = participant.spoke.map(|spoke| spoke + slow);
+        if let Some(next) = next
+            && now < next
+            && !participant.moderates()
+        {
+            return Err(ChatRefusal::Slow(next - now));
+        }
+        if !participant.may_say(now) {
+            return Err(ChatRefusal::TooOften(Duration::from_secs(2)));
+        }
+        if !self.pace.take(1.0, now) {
+            return Err(ChatRefusal::Busy);
+        }
+        participant.spoke = Some(now);
+        self.messages += 1;
+        let message = ChatMessage {
+            id: self.messages,
+            from: number,
+            name: participant.name.clone(),
+            moderator: participant.moderates(),
+            text,
+            time: unix_time(),
+        };
+        let author = participant.author.clone();
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(Entry {
+            message: message.clone(),
+            author,
+        });
+        self.pending.push(ChatEvent::Message(message));
+        Ok(())
+    }
+
+    fn react(&mut self, number: u64, reaction: &str, now: Instant) -> Result<(), ChatRefusal> {
+        if !self.rules.chat {
+            return Err(ChatRefusal::Off("chat"));
+        }
+        if let Some(refusal) = self.silenced(number, now) {
+            return Err(refusal);
+        }
+        let mut known = REACTIONS.into_iter();
+        let known = known.find(|known| *known == reaction);
+        let known = known.ok_or(ChatRefusal::Missing("reaction"))?;
+        *self.reactions.entry(known).or_default() += 1;
+        *self.fresh.entry(known).or_default() += 1;
+        Ok(())
+    }
+
+    /// Sends data to everybody, at once.
+    pub(super) fn announce(&mut self, data: Value, now: Instant) -> Result<(), ChatRefusal> {
+        self.check_data(&data)?;
+        if !self.data_pace.take(1.0, now) {
+            return Err(ChatRefusal::Busy);
+        }
+        let event = ChatEvent::Data {
+            data,
+            time: unix_time(),
+        };
+        if let Some(parcel) = parcel(&[event], true) {
+            for participant in self.participants.values_mut() {
+                participant.take(&parcel);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends data to the publisher.
+    fn control(&mut self, number: u64, data: Value, now: Instant) -> Result<(), ChatRefusal> {
+        self.check_data(&data)?;
+        if let Some(refusal) = self.silenced(number, now) {
+            return Err(refusal);
+        }
+        let sender = self.participants.get(&number);
+        let event = ChatEvent::Control {
+            from: number,
+            name: sender.map_or_else(String::new, |sender| sender.name.clone()),
+            data,
+        };
+        let everybody = self.participants.values_mut();
+        for publisher in everybody.filter(|participant| participant.guest.publishes) {
+            publisher.tell(&event);
+        }
+        Ok(())
+    }
+
+    fn check_data(&self, data: &Value) -> Result<(), ChatRefusal> {
+        if !self.rules.data {
+            return Err(ChatRefusal::Off("data"));
+        }
+        let length = serde_json::to_string(data).map_or(usize::MAX, |text| text.len());
+        if length > DATA_BYTES_MAX {
+            return Err(ChatRefusal::TooLong(DATA_BYTES_MAX));
+        }
+        Ok(())
+    }
+
+    /// When it is to be forgotten, if nobody comes.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        let is_empty = self.participants.is_empty();
+        is_empty.then(|| self.emptied + MEMORY)
+    }
+
+    /// What the configuration says now.
+    pub(super) fn set_rules(&mut self, rules: ChatRules) {
+        if rules.slow != self.rules.slow {
+            self.slow = rules.slow;
+        }
+        self.rules = rules;
+    }
+}
+
+/// Now, in milliseconds.
+fn unix_time() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests;

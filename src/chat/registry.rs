@@ -1,0 +1,283 @@
+//! All conversations: where they are found, and who delivers what is said in them.
+
+use std::{
+    collections::HashMap,
+    fmt::{self, Write as _},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::{
+    ChatRequest, ChatRules, Guest, Sink, conversation::Conversation, refusal::ChatRefusal,
+};
+use crate::{
+    awake,
+    plan::{Name, Plans},
+};
+
+/// Simultaneous conversations.
+const CONVERSATIONS_MAX: usize = 10_000;
+/// Shortest pause between two rounds of deliveries.
+const ROUND: Duration = Duration::from_millis(5);
+/// Random bytes of a participant's key.
+const KEY_BYTES: usize = 16;
+
+/// All conversations. Cheap to clone.
+#[derive(Clone)]
+pub struct Chats {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    plans: Plans,
+    // Held for a map operation only; so is each conversation's lock, for what it does.
+    conversations: Mutex<HashMap<Name, Arc<Mutex<Conversation>>>>,
+    /// There is something to deliver.
+    news: Notify,
+}
+
+/// A participant's place, which is given up when it is dropped.
+pub struct Seat {
+    chats: Chats,
+    conversation: Arc<Mutex<Conversation>>,
+    number: u64,
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Seat").field(&self.number).finish()
+    }
+}
+
+impl Chats {
+    /// No conversations yet.
+    pub fn new(plans: Plans) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                plans,
+                conversations: Mutex::default(),
+                news: Notify::new(),
+            }),
+        }
+    }
+
+    /// What a broadcast of this name has; `None` if nothing.
+    pub fn rules(&self, name: &Name) -> Option<ChatRules> {
+        let plan = self.shared.plans.of(name);
+        let rules = ChatRules {
+            chat: plan.chat,
+            data: plan.data,
+            slow: plan.chat_slow,
+        };
+        (rules.chat || rules.data).then_some(rules)
+    }
+
+    /// Lets somebody in. They are told everything through `sink`, first of all what there is.
+    ///
+    /// # Errors
+    /// If the broadcast has none of this, or there is no room.
+    pub fn join(&self, name: &Name, guest: Guest, sink: Sink) -> Result<Seat, ChatRefusal> {
+        self.admit(name, guest, None, sink)
+    }
+
+    /// The same for somebody whose requests come apart from it, with a key that they are told.
+    ///
+    /// # Errors
+    /// As [`Chats::join`], or if the system has no random numbers.
+    pub fn join_with_key(
+        &self,
+        name: &Name,
+        guest: Guest,
+        sink: Sink,
+    ) -> Result<Seat, ChatRefusal> {
+        let mut bytes = [0; KEY_BYTES];
+        getrandom::fill(&mut bytes).map_err(|_| ChatRefusal::Full("random numbers"))?;
+        let key = bytes.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        self.admit(name, guest, Some(&key), sink)
+    }
+
+    fn admit(
+        &self,
+        name: &Name,
+        guest: Guest,
+        key: Option<&str>,
+        sink: Sink,
+    ) -> Result<Seat, ChatRefusal> {
+        let conversation = self.conversation(name)?;
+        let joined = lock(&conversation).join(guest, key, sink, awake::now());
+        let number = joined?;
+        self.shared.news.notify_one();
+        Ok(Seat {
+            chats: self.clone(),
+            conversation,
+            number,
+        })
+    }
+
+    /// Does what the holder of a key asks for.
+    ///
+    /// # Errors
+    /// If there is no such participant, or it may not.
+    pub fn request(&self, name: &Name, key: &str, request: ChatRequest) -> Result<(), ChatRefusal> {
+        self.with_holder(name, key, |conversation, number, now| {
+            conversation.request(number, request, now)
+        })
+    }
+
+    /// The holder of this key publishes the broadcast.
+    ///
+    /// # Errors
+    /// If there is no such participant.
+    pub fn promote(&self, name: &Name, key: &str) -> Result<(), ChatRefusal> {
+        self.with_holder(name, key, |conversation, number, now| {
+            conversation.promote(number, now);
+            Ok(())
+        })
+    }
+
+    fn with_holder(
+        &self,
+        name: &Name,
+        key: &str,
+        act: impl FnOnce(&mut Conversation, u64, Instant) -> Result<(), ChatRefusal>,
+    ) -> Result<(), ChatRefusal> {
+        let conversation = self.conversation(name)?;
+        let mut conversation = lock(&conversation);
+        let holder = conversation.holder(key);
+        let number = holder.ok_or(ChatRefusal::Missing("participant"))?;
+        let done = act(&mut conversation, number, awake::now());
+        drop(conversation);
+        self.shared.news.notify_one();
+        done
+    }
+
+    /// Does what somebody asks for who does not take part, such as a script that moderates.
+    ///
+    /// # Errors
+    /// If they may not.
+    pub fn request_once(
+        &self,
+        name: &Name,
+        guest: Guest,
+        sender: String,
+        request: ChatRequest,
+    ) -> Result<(), ChatRefusal> {
+        let seat = self.join(name, guest, Box::new(|_| true))?;
+        if !sender.is_empty() {
+            let device = String::new();
+            seat.request(ChatRequest::Join {
+                name: sender,
+                device,
+            })?;
+        }
+        seat.request(request)
+    }
+
+    /// Sends data to everybody, with the picture of this moment.
+    ///
+    /// # Errors
+    /// If the broadcast has no data, or gets too much of it.
+    pub fn announce(&self, name: &Name, data: Value) -> Result<(), ChatRefusal> {
+        let conversation = self.conversation(name)?;
+        let announced = lock(&conversation).announce(data, awake::now());
+        self.shared.news.notify_one();
+        announced
+    }
+
+    /// Tells participants what has happened, as it happens. Never ends by itself.
+    pub async fn deliver(self) {
+        loop {
+            let due = self.round(awake::now());
+            let rest = due.map(|due| due.saturating_duration_since(awake::now()));
+            let pause = async {
+                match rest {
+                    Some(rest) => tokio::time::sleep(rest).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = pause => {}
+                () = self.shared.news.notified() => {}
+            }
+            tokio::time::sleep(ROUND).await;
+        }
+    }
+
+    /// Delivers what is due; returns when the next is.
+    fn round(&self, now: Instant) -> Option<Instant> {
+        let all: Vec<(Name, Arc<Mutex<Conversation>>)> = {
+            let mut conversations = self.conversations();
+            // Those with a seat are held by it, too.
+            conversations.retain(|_, conversation| {
+                Arc::strong_count(conversation) > 1
+                    || lock(conversation).expires().is_none_or(|at| now < at)
+            });
+            let all = conversations.iter();
+            all.map(|(name, one)| (name.clone(), Arc::clone(one)))
+                .collect()
+        };
+        let dues = all.iter().filter_map(|(_, conversation)| {
+            let mut conversation = lock(conversation);
+            conversation.deliver(now);
+            let expires = conversation.expires().filter(|expires| now < *expires);
+            [conversation.due(), expires].into_iter().flatten().min()
+        });
+        dues.min()
+    }
+
+    fn conversation(&self, name: &Name) -> Result<Arc<Mutex<Conversation>>, ChatRefusal> {
+        let rules = self.rules(name).ok_or(ChatRefusal::Off("chat"))?;
+        let mut conversations = self.conversations();
+        if let Some(known) = conversations.get(name) {
+            let known = Arc::clone(known);
+            drop(conversations);
+            lock(&known).set_rules(rules);
+            return Ok(known);
+        }
+        if conversations.len() >= CONVERSATIONS_MAX {
+            return Err(ChatRefusal::Full("conversations"));
+        }
+        let new = Arc::new(Mutex::new(Conversation::new(rules, awake::now())));
+        conversations.insert(name.clone(), Arc::clone(&new));
+        Ok(new)
+    }
+
+    fn conversations(&self) -> MutexGuard<'_, HashMap<Name, Arc<Mutex<Conversation>>>> {
+        // Map operations cannot leave the map half-changed.
+        self.shared
+            .conversations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Does what the participant asks for.
+    ///
+    /// # Errors
+    /// If they may not, of which they are told as well.
+    pub fn request(&self, request: ChatRequest) -> Result<(), ChatRefusal> {
+        let done = lock(&self.conversation).request(self.number, request, awake::now());
+        self.chats.shared.news.notify_one();
+        done
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        lock(&self.conversation).leave(self.number, awake::now());
+        self.chats.shared.news.notify_one();
+    }
+}
+
+fn lock(conversation: &Mutex<Conversation>) -> MutexGuard<'_, Conversation> {
+    // A panic in one request leaves at worst that request half done.
+    conversation.lock().unwrap_or_else(PoisonError::into_inner)
+}

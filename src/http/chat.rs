@@ -1,0 +1,153 @@
+//! The conversation of a broadcast over HTTP: server-sent events to listen, POST to speak. For those
+//! without a data channel, and for scripts.
+
+use std::{convert::Infallible, time::Duration};
+
+use ::http::{Method, StatusCode, header};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::{sync::mpsc, time::timeout};
+use warp::{Reply as _, reply::Response};
+
+use super::{
+    App,
+    problem::Problem,
+    reply::{empty, set},
+    request::HttpRequest,
+};
+use crate::{
+    broadcast::SessionId,
+    chat::{ChatRefusal, ChatRequest, Parcel, Seat},
+    peer::sdp::Role,
+    plan::Name,
+    quota::Share,
+};
+
+/// Size of a request, in bytes: the largest data, and what is around it.
+const BODY_BYTES_MAX: usize = 16 << 10;
+/// Texts waiting for a listener; one that is slower gets everything again.
+const TEXTS_MAX: usize = 32;
+/// After this long without an event a comment is sent, so that proxies keep the connection and
+/// clients that have gone are noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What is posted.
+#[derive(Deserialize)]
+struct Posted {
+    /// The participant in whose name it is, as told on its stream.
+    key: Option<String>,
+    /// The name under which somebody speaks who does not listen.
+    #[serde(default)]
+    sender: String,
+    #[serde(flatten)]
+    request: ChatRequest,
+}
+
+/// What is on its way to one listener. The order matters: the seat is given up last.
+struct ChatListener {
+    texts: mpsc::Receiver<Bytes>,
+    _seat: Seat,
+    _share: Share,
+}
+
+pub(super) async fn answer(
+    app: &App,
+    name: &Name,
+    request: HttpRequest,
+) -> Result<Response, Problem> {
+    app.auth.permit_view(&request, name).await?;
+    if request.method == Method::POST {
+        return post(app, name, request).await;
+    }
+    listen(app, name, &request)
+}
+
+fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Problem> {
+    let share = app.admission.stream(request.client)?;
+    let (sender, texts) = mpsc::channel(TEXTS_MAX);
+    let sink = move |parcel: &Parcel| {
+        let event = format!("event:chat\ndata:{}\n\n", parcel.text);
+        sender.try_send(event.into()).is_ok()
+    };
+    let guest = app.auth.guest(request, name);
+    let chats = app.broadcasts.chats();
+    let seat = chats.join_with_key(name, guest, Box::new(sink))?;
+    let listener = ChatListener {
+        texts,
+        _seat: seat,
+        _share: share,
+    };
+    let events = stream::unfold(listener, async |mut listener| {
+        let text = match timeout(KEEP_ALIVE, listener.texts.recv()).await {
+            Ok(text) => text?,
+            Err(_) => Bytes::from_static(b":\n\n"),
+        };
+        Some((Ok::<_, Infallible>(text), listener))
+    });
+    let stopping = app.shutdown.stopping.clone().cancelled_owned();
+    let mut response = warp::reply::stream(events.take_until(stopping)).into_response();
+    set(&mut response, &header::CONTENT_TYPE, "text/event-stream");
+    set(&mut response, &header::CACHE_CONTROL, "no-cache");
+    Ok(response)
+}
+
+async fn post(app: &App, name: &Name, mut request: HttpRequest) -> Result<Response, Problem> {
+    let body = request.body(BODY_BYTES_MAX, app.options.body_timeout);
+    let body = body.await?;
+    let posted: Posted = request.json(&body, "send a request as in docs/chat.md")?;
+    let chats = app.broadcasts.chats();
+    match (posted.key, posted.request) {
+        (Some(key), ChatRequest::Claim { session }) => {
+            let session = app.broadcasts.session(&SessionId::from_url(&session))?;
+            if session.role != Role::Publisher || session.broadcast != *name {
+                return Err(Problem::not_found("session"));
+            }
+            chats.promote(name, &key)?;
+        }
+        (Some(key), posted) => chats.request(name, &key, posted)?,
+        (None, once) => {
+            app.auth.permit_moderation(&request, name)?;
+            let guest = app.auth.guest(&request, name);
+            chats.request_once(name, guest, posted.sender, once)?;
+        }
+    }
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Sends data to everybody, with the picture of this moment.
+pub(super) async fn announce(
+    app: &App,
+    name: &Name,
+    mut request: HttpRequest,
+) -> Result<Response, Problem> {
+    app.auth.permit_moderation(&request, name)?;
+    let body = request.body(BODY_BYTES_MAX, app.options.body_timeout);
+    let body = body.await?;
+    let data: Value = request.json(&body, "send JSON")?;
+    app.broadcasts.chats().announce(name, data)?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// A status per way in which a conversation can refuse.
+impl From<ChatRefusal> for Problem {
+    fn from(refusal: ChatRefusal) -> Self {
+        let wait = refusal.wait();
+        let detail = refusal.to_string();
+        match refusal {
+            ChatRefusal::Off(_) | ChatRefusal::Missing(_) => Self::not_found_because(detail),
+            ChatRefusal::Empty | ChatRefusal::TooLong(_) | ChatRefusal::NameMissing => {
+                Self::bad_request(&detail)
+            }
+            ChatRefusal::NotAllowed
+            | ChatRefusal::NotModerator
+            | ChatRefusal::Banned
+            | ChatRefusal::TimedOut(_) => Self::silenced(detail),
+            ChatRefusal::Slow(_) | ChatRefusal::TooOften(_) | ChatRefusal::Busy => {
+                Self::too_often_for(detail, wait)
+            }
+            ChatRefusal::Full(_) => Self::full(detail),
+        }
+    }
+}
