@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    ChatRules, Sink,
+    ChatRules, ChatSink,
     author::{Author, Guest, Sanction},
     message::{ChatEvent, ChatMessage, ChatRequest, REACTIONS},
     participant::{Participant, parcel},
@@ -102,7 +102,7 @@ impl Conversation {
         &mut self,
         guest: Guest,
         key: Option<&str>,
-        sink: Sink,
+        sink: ChatSink,
         now: Instant,
     ) -> Result<u64, ChatRefusal> {
         if self.participants.len() >= PARTICIPANTS_MAX {

@@ -2,7 +2,7 @@
 //!
 //! Each broadcast that has it in its configuration has one [`Conversation`](conversation), which
 //! decides who may say what, remembers the last messages, and tells everybody. It outlives sessions
-//! and publishers. How texts reach somebody is up to a [`Sink`]: a data channel, or a stream of
+//! and publishers. How texts reach somebody is up to a [`ChatSink`]: a data channel, or a stream of
 //! server-sent events. `docs/chat.md` describes the messages.
 //!
 //! What this room does not do: HTTP, tokens, WebRTC.
@@ -35,7 +35,7 @@ pub struct Parcel {
 }
 
 /// Takes the texts for one participant, without waiting. Returns false if it has no room.
-pub type Sink = Box<dyn Fn(&Parcel) -> bool + Send + Sync>;
+pub type ChatSink = Box<dyn Fn(&Parcel) -> bool + Send + Sync>;
 
 /// What the configuration says about a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    Parcel, Sink,
+    ChatSink, Parcel,
     author::{Author, Guest},
     message::ChatEvent,
 };
@@ -22,7 +22,7 @@ pub(super) struct Participant {
     pub(super) name: String,
     /// With which requests over HTTP are made in its name.
     pub(super) key: Option<String>,
-    sink: Sink,
+    sink: ChatSink,
     /// It has missed something, and gets everything again.
     pub(super) is_behind: bool,
     says: TokenBucket,
@@ -32,7 +32,7 @@ pub(super) struct Participant {
 }
 
 impl Participant {
-    pub(super) fn new(author: Author, guest: Guest, sink: Sink, now: Instant) -> Self {
+    pub(super) fn new(author: Author, guest: Guest, sink: ChatSink, now: Instant) -> Self {
         Self {
             author,
             guest,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::{
-    ChatRequest, ChatRules, Guest, Sink, conversation::Conversation, refusal::ChatRefusal,
+    ChatRequest, ChatRules, ChatSink, Guest, conversation::Conversation, refusal::ChatRefusal,
 };
 use crate::{
     awake,
@@ -79,7 +79,7 @@ impl Chats {
     ///
     /// # Errors
     /// If the broadcast has none of this, or there is no room.
-    pub fn join(&self, name: &Name, guest: Guest, sink: Sink) -> Result<Seat, ChatRefusal> {
+    pub fn join(&self, name: &Name, guest: Guest, sink: ChatSink) -> Result<Seat, ChatRefusal> {
         self.admit(name, guest, None, sink)
     }
 
@@ -91,7 +91,7 @@ impl Chats {
         &self,
         name: &Name,
         guest: Guest,
-        sink: Sink,
+        sink: ChatSink,
     ) -> Result<Seat, ChatRefusal> {
         let mut bytes = [0; KEY_BYTES];
         getrandom::fill(&mut bytes).map_err(|_| ChatRefusal::Full("random numbers"))?;
@@ -108,7 +108,7 @@ impl Chats {
         name: &Name,
         guest: Guest,
         key: Option<&str>,
-        sink: Sink,
+        sink: ChatSink,
     ) -> Result<Seat, ChatRefusal> {
         let conversation = self.conversation(name)?;
         let joined = lock(&conversation).join(guest, key, sink, awake::now());

@@ -55,7 +55,7 @@ impl Room {
     fn enter(&mut self, guest: Guest, name: &str, device: &str) -> u64 {
         let inbox = Arc::<Mutex<Vec<Parcel>>>::default();
         let into = Arc::clone(&inbox);
-        let sink: Sink = Box::new(move |parcel| {
+        let sink: ChatSink = Box::new(move |parcel| {
             into.lock().unwrap().push(parcel.clone());
             true
         });
@@ -344,7 +344,7 @@ fn who_falls_behind_gets_everything_again() {
     let inbox = Arc::<Mutex<Vec<Parcel>>>::default();
     let into = Arc::clone(&inbox);
     // Room for one parcel at a time.
-    let sink: Sink = Box::new(move |parcel| {
+    let sink: ChatSink = Box::new(move |parcel| {
         let mut inbox = into.lock().unwrap();
         let has_room = inbox.is_empty();
         if has_room {
@@ -369,7 +369,7 @@ fn who_falls_behind_gets_everything_again() {
 fn many_listeners_are_told_less_often() {
     let mut room = Room::new(rules());
     for _ in 0..1000 {
-        let sink: Sink = Box::new(|_| true);
+        let sink: ChatSink = Box::new(|_| true);
         room.conversation
             .join(viewer(), None, sink, room.now)
             .unwrap();
@@ -384,7 +384,7 @@ fn many_listeners_are_told_less_often() {
 #[test]
 fn keys_are_secret() {
     let mut room = Room::new(rules());
-    let sink: Sink = Box::new(|_| true);
+    let sink: ChatSink = Box::new(|_| true);
     let number = room
         .conversation
         .join(viewer(), Some("secret"), sink, room.now)
