@@ -6,6 +6,7 @@
 //! they like; grants since the last reading are added. Limits of memory are read again each time:
 //! they may change while the server runs.
 
+mod groups;
 mod system;
 mod usage;
 
@@ -15,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::system::{sample, threads_max};
+use self::system::sample;
 pub use self::usage::usage;
 
 /// How long a reading of the system stays valid. With many open files it costs a millisecond.
@@ -290,7 +291,7 @@ static LEDGER: LazyLock<Mutex<Ledger>> = LazyLock::new(|| {
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::from(u16::MAX));
     let limit = Amount {
         files,
-        threads: threads_max(),
+        threads: u64::MAX,
         memory: u64::MAX,
     };
     let mut ledger = Ledger::new(limit, Amount::default(), Instant::now());
@@ -322,6 +323,7 @@ struct Sample {
     in_use: Amount,
     /// See [`system::sample`].
     memory_max: u64,
+    threads_max: u64,
 }
 
 impl Ledger {
@@ -347,6 +349,7 @@ impl Ledger {
     fn sampled(&mut self, sample: Sample, now: Instant) {
         self.in_use = sample.in_use;
         self.limit.memory = sample.memory_max;
+        self.limit.threads = sample.threads_max;
         self.sampled_at = now;
         self.released = Amount::default();
     }
@@ -438,6 +441,7 @@ mod tests {
         let sample = Sample {
             in_use: files(100),
             memory_max: u64::MAX,
+            threads_max: u64::MAX,
         };
         ledger.sampled(sample, Instant::now());
         assert_eq!(granted(&mut ledger, Asker::Client, files(1)), 108);
@@ -466,6 +470,7 @@ mod tests {
                 ..Amount::default()
             },
             memory_max: 256 << 20,
+            threads_max: u64::MAX,
         };
         // A reserve of an eighth is kept: 32 MiB.
         ledger.sampled(used(220), Instant::now());
