@@ -9,12 +9,13 @@ TEST_TIMEOUT := 1500
 BROWSER_TIMEOUT := 1200
 
 .NOTPARALLEL:
-.PHONY: help run build deb deb-test soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
+.PHONY: help run build package deb deb-test soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
 
 help:
 	@echo 'make run    build in release mode and serve http://localhost:8080 (options: make run ARGS="--listen 0.0.0.0:8080")'
 	@echo 'make test   every check: format, lint, dependencies, unit and integration tests, docs, browser, a short benchmark'
 	@echo 'make deb    the Debian package, in target/debian; make deb-test installs it in a fresh Debian 12 and uses it'
+	@echo 'make package  the player for npm, in target/package'
 	@echo 'make audit  dependencies with known vulnerabilities'
 	@echo 'make soak   half an hour with 300 viewers and attackers'
 	@echo 'make bench  the full benchmark (options: make bench ARGS="--viewers 50,100,200,400")'
@@ -24,6 +25,11 @@ run: setup
 
 build: setup
 	$(CARGO) build --release --locked
+
+# The tests pack it as well (tests/browser/package.test.js).
+package: setup-test
+	node web/package/build.js target/package
+	cd target/package && npm pack --silent
 
 deb: build
 	.ci/setup deb

@@ -23,7 +23,7 @@ export async function withModules(page) {
  * @param {Set<string>} seen
  * @returns {Promise<Set<string>>}
  */
-async function imports(name, seen) {
+export async function imports(name, seen) {
   const text = await readFile(path.join(WEB, 'js', name), 'utf8').catch(() => '');
   for (const [, target] of text.matchAll(/^(?:import|export)[^'"]*?['"](\.[^'"]+)['"];$/gm)) {
     const found = path.posix.join(path.posix.dirname(name), target);

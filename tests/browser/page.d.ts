@@ -55,6 +55,8 @@ declare global {
     /** publish.test.js, index.test.js */
     microphone: MediaStreamTrack;
     notReloaded: boolean;
+    /** package.test.js */
+    told: string[];
     /** studio.test.js */
     locks: number;
     /** relay.js */

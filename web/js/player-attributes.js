@@ -56,6 +56,22 @@ export class AttributesElement extends HTMLElement {
     this.#reflect('controls', value === false ? 'off' : value === true ? null : value);
   }
 
+  /** False if nothing is loaded before play() is called: the attribute is `off`. */
+  get autoplay() {
+    return this.getAttribute('autoplay') !== 'off';
+  }
+  set autoplay(value) {
+    this.#reflect('autoplay', value === false ? 'off' : null);
+  }
+
+  /** Address of a picture to show while there is none of the broadcast. */
+  get poster() {
+    return this.getAttribute('poster') ?? '';
+  }
+  set poster(value) {
+    this.#reflect('poster', value);
+  }
+
   get theatre() {
     return this.getAttribute('theatre') ?? '';
   }

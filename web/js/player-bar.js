@@ -1,13 +1,21 @@
 /** The buttons of `<aerial-player>`'s bar. */
 
-import { h } from './dom.js';
+import { h, icon } from './dom.js';
 import { t } from './words.js';
 
 /**
  * A button of the bar.
  * @param {() => void} click
+ * @param {{name: import('./dom.js').Icon, label: string, key: string}} [face] If it stays the same.
  */
-export const button = (click) => h('button', { type: 'button', click });
+export function button(click, face) {
+  const element = h('button', { type: 'button', part: 'button', click });
+  if (face) {
+    element.append(icon(face.name));
+    describe(element, face.label, face.key);
+  }
+  return element;
+}
 
 /**
  * @param {HTMLButtonElement} button

@@ -1,6 +1,10 @@
-/** The words on the cover of `<aerial-player>`. `again` is `-again` for a broadcast that has played before. */
+/** What is on the cover of `<aerial-player>`. `again` is `-again` for a broadcast that has played before. */
 
+import { h, icon } from './dom.js';
 import { t } from './words.js';
+
+/** The mark above the words. @returns {HTMLDivElement} */
+export const coverMark = () => h('div', { 'class': 'mark', 'aria-hidden': 'true' }, h('i'), h('i'), icon('signal'));
 
 /**
  * @param {string} state
@@ -31,5 +35,6 @@ export function coverHint(state, again, pausedAt) {
  */
 export function coverAction(state, pausedAt) {
   if (state === 'live') return t(pausedAt ? 'player-back' : 'player-play');
+  if (state === 'idle') return t('player-play');
   return t(state === 'failed' ? 'player-again' : 'player-start-again');
 }

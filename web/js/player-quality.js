@@ -46,7 +46,13 @@ export class QualityMenu {
     icon('quality'),
   );
   /** The menu. */
-  element = h('div', { 'class': 'menu', 'role': 'radiogroup', 'aria-label': t('player-quality'), 'hidden': true });
+  element = h('div', {
+    'class': 'menu',
+    'part': 'menu',
+    'role': 'radiogroup',
+    'aria-label': t('player-quality'),
+    'hidden': true,
+  });
 
   /** @type {Quality[]} */ #qualities = [];
   /** @type {Quality} */ #chosen = AUTO;
@@ -64,14 +70,28 @@ export class QualityMenu {
     video.addEventListener('resize', () => this.#show());
   }
 
-  /** @param {import('./broadcasts.js').Broadcast|null} broadcast */
+  /** What there is to choose from. */
+  get qualities() {
+    return this.#qualities;
+  }
+
+  /** What has been chosen. */
+  get chosen() {
+    return this.#qualities.find((quality) => this.#isChosen(quality)) ?? this.#chosen;
+  }
+
+  /**
+   * @param {import('./broadcasts.js').Broadcast|null} broadcast
+   * @returns {boolean} Whether there is something else to choose from than before.
+   */
   offer(broadcast) {
     const before = JSON.stringify(this.#qualities);
     this.#qualities = qualities(broadcast);
-    if (JSON.stringify(this.#qualities) === before) return;
+    if (JSON.stringify(this.#qualities) === before) return false;
     this.button.hidden = this.#qualities.length === 0;
     if (this.button.hidden) this.#close();
     this.#show();
+    return true;
   }
 
   /** Back to what the server chooses. */
@@ -96,7 +116,7 @@ export class QualityMenu {
   #show() {
     const focused = this.element.contains(/** @type {any} */ (this.element.getRootNode()).activeElement);
     const rows = this.#qualities.map((quality) => {
-      const chosen = quality.rendition === this.#chosen.rendition && quality.layer === this.#chosen.layer;
+      const chosen = this.#isChosen(quality);
       const isAuto = !quality.rendition && !quality.layer;
       const { videoHeight } = this.#video;
       const label = isAuto && videoHeight > 0 ? t('player-auto-now', { height: String(videoHeight) }) : quality.label;
@@ -107,7 +127,10 @@ export class QualityMenu {
           'role': 'radio',
           'aria-checked': String(chosen),
           'tabindex': chosen ? '0' : '-1',
-          'click': () => this.#take(quality),
+          'click': () => {
+            this.take(quality);
+            this.button.focus();
+          },
         },
         label,
       );
@@ -117,12 +140,16 @@ export class QualityMenu {
   }
 
   /** @param {Quality} quality */
-  #take(quality) {
+  take(quality) {
     this.#chosen = quality;
     this.#close();
     this.#show();
-    this.button.focus();
     this.#choose(quality);
+  }
+
+  /** @param {Quality} quality */
+  #isChosen({ rendition, layer }) {
+    return rendition === this.#chosen.rendition && layer === this.#chosen.layer;
   }
 
   /** @param {KeyboardEvent} event */

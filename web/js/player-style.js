@@ -93,6 +93,11 @@ input[type=range]::-moz-range-thumb { width: 14px; height: 14px; border: 0; bord
 /* Words make room for the figures. */
 :host([data-stats]) .cover { padding-inline-start: min(300px, 60%); }
 
+.poster { position: absolute; inset: 0; z-index: -1; width: 100%; height: 100%; object-fit: cover; opacity: .5; }
+.cover { isolation: isolate; }
+slot[name=overlay] { display: block; position: absolute; inset: 0; pointer-events: none; }
+::slotted([slot=overlay]) { pointer-events: auto; }
+
 .menu {
   position: absolute; bottom: 56px; inset-inline-end: 8px; display: grid; min-width: 140px; max-height: calc(100% - 72px);
   overflow: auto; padding: 6px; border-radius: 12px; background: rgb(8 11 16 / .92);

@@ -3,26 +3,27 @@
  * anyone else's.
  *
  * ```html
- * <script type="module" src="https://your.server/js/player.js"></script>
+ * <script type="module" src="https://your.server/js/v1/player.js"></script>
  * <aerial-player src="https://your.server/whep/demo"></aerial-player>
  * ```
  *
- * Attributes, each also a property: `src` (WHEP endpoint), `label` (the name to show), `muted`, `token` (bearer token),
- * `viewers` (the number to show), `controls="off"`, `theatre` (`off` or `on`: offers theatre mode, which is up to the
- * page). Further properties: `volume`, `paused`, `play()`, `pause()`, `broadcast` (what the server says about it),
- * `ready` (whether the broadcast may be there, see ClientOptions).
+ * Attributes, each also a property: `src` (WHEP endpoint), `label` (the name to show), `muted`, `autoplay="off"`,
+ * `poster`, `token` (bearer token), `viewers` (the number to show), `controls="off"`, `theatre` (`off` or `on`: offers
+ * theatre mode, which is up to the page). Other properties and events are those of HTMLMediaElement as far as they mean
+ * something live (player-media.js). Further: `getToken`, `broadcast` (what the server says about it), `qualities`,
+ * `quality`, `ready` (whether the broadcast may be there, see ClientOptions).
  *
- * Events: `statechange`, as of WhepClient; `token` (detail: the token that the viewer has entered), `theatre`.
+ * Events: `statechange`, as of WhepClient; `stats` (detail: figures, every second), `qualitieschange`, `token` (detail: the
+ * token that the viewer has entered), `theatre`.
  */
 
 import { h, icon, setText } from './dom.js';
 import { hideFromSystem, showToSystem } from './media-session.js';
-import { AttributesElement } from './player-attributes.js';
 import { button, describe } from './player-bar.js';
-import { coverAction, coverHint, coverTitle } from './player-cover.js';
+import { coverAction, coverHint, coverMark, coverTitle } from './player-cover.js';
 import { KeysPanel, actionOf } from './player-keys.js';
+import { PlayerMediaElement } from './player-media.js';
 import { QualityMenu, qualities } from './player-quality.js';
-import { screenshot, toggleFullscreen, togglePip } from './player-screen.js';
 import { SoundCover } from './player-sound.js';
 import { StatsPanel } from './player-stats.js';
 import { SHEET } from './player-style.js';
@@ -38,12 +39,20 @@ const MUTED_KEY = 'aerial-muted';
 /** How often a paused player says how far behind it is, in milliseconds. */
 const BEHIND_EVERY = 1_000;
 
-export class AerialPlayer extends AttributesElement {
-  static observedAttributes = ['src', 'label', 'muted', 'token', 'viewers', 'controls', 'theatre'];
+export class AerialPlayer extends PlayerMediaElement {
+  static observedAttributes = [
+    'src',
+    'label',
+    'muted',
+    'token',
+    'viewers',
+    'controls',
+    'theatre',
+    'poster',
+    'autoplay',
+  ];
 
-  /** The element that shows the picture. */
-  video = h('video', { autoplay: true, playsinline: true, tabindex: '-1', part: 'video' });
-  /** @type {WhepClient|null} */ client = null;
+  /** @override @type {WhepClient|null} */ client = null;
   /** Asks for the smallest picture there is. */ frugal = false;
   /** Whether the broadcast may be there. @type {(() => boolean|Promise<boolean>)|undefined} */ ready;
 
@@ -54,31 +63,28 @@ export class AerialPlayer extends AttributesElement {
   #menu = new QualityMenu(this.video, (quality) => void this.#onQuality(quality));
   #rendition = '';
   /** What a frugal player has asked for. */ #economy = '';
-  #live = h('span', { class: 'chip live off' });
-  #viewers = h('span', { class: 'chip', hidden: true });
-  #title = h('div', { class: 'title' });
-  #hint = h('div', { class: 'hint' });
-  #action = h('button', { class: 'action', type: 'button', hidden: true, click: () => this.#act() });
-  /** @type {HTMLDivElement} */ #mark = h(
-    'div',
-    { 'class': 'mark', 'aria-hidden': 'true' },
-    h('i'),
-    h('i'),
-    icon('signal'),
-  );
+  #live = h('span', { class: 'chip live off', part: 'live' });
+  #viewers = h('span', { class: 'chip', part: 'viewers', hidden: true });
+  #title = h('div', { class: 'title', part: 'title' });
+  #poster = h('img', { class: 'poster', part: 'poster', alt: '', hidden: true });
+  #hint = h('div', { class: 'hint', part: 'hint' });
+  #action = h('button', { class: 'action', part: 'action', type: 'button', hidden: true, click: () => this.#act() });
+  #mark = coverMark();
   /** @type {HTMLDivElement} */ #cover = h(
     'div',
     { class: 'cover', part: 'cover' },
+    this.#poster,
     this.#mark,
     this.#title,
     this.#hint,
     this.#lock.element,
     this.#action,
+    h('slot', { name: 'cover' }),
   );
   #spoken = h('div', { class: 'unseen', role: 'status' });
   #sound = h(
     'button',
-    { class: 'sound', type: 'button', hidden: true, click: () => this.#unmute() },
+    { class: 'sound', part: 'unmute', type: 'button', hidden: true, click: () => this.#unmute() },
     icon('muted'),
     t('player-tap'),
   );
@@ -92,18 +98,19 @@ export class AerialPlayer extends AttributesElement {
     'aria-label': t('player-volume'),
     'input': () => this.#onVolumeInput(),
   });
-  #statsButton = button(() => this.toggleStats());
-  #shotButton = button(() => void this.screenshot());
-  #pipButton = button(() => void this.togglePip());
-  #theatreButton = button(() => this.toggleTheatre());
+  #statsButton = button(() => this.toggleStats(), { name: 'stats', label: t('player-stats'), key: 'i' });
+  #shotButton = button(() => void this.screenshot(), { name: 'shot', label: t('player-screenshot'), key: 's' });
+  #pipButton = button(() => void this.togglePip(), { name: 'pip', label: t('player-pip'), key: 'p' });
+  #theatreButton = button(() => this.toggleTheatre(), { name: 'theatre', label: t('player-theatre'), key: 't' });
   #fullButton = button(() => void this.toggleFullscreen());
   /** @type {HTMLDivElement} */ #bar = h(
     'div',
-    { 'class': 'bar', 'role': 'group', 'aria-label': t('player-controls') },
+    { 'class': 'bar', 'part': 'bar', 'role': 'group', 'aria-label': t('player-controls') },
     this.#playButton,
     this.#muteButton,
     this.#volume,
     h('span', { class: 'spacer' }),
+    h('slot', { name: 'controls' }),
     this.#statsButton,
     this.#menu.button,
     this.#shotButton,
@@ -111,9 +118,10 @@ export class AerialPlayer extends AttributesElement {
     this.#theatreButton,
     this.#fullButton,
   );
-  #top = h('div', { class: 'top' }, this.#live, this.#viewers);
+  #top = h('div', { class: 'top', part: 'top' }, this.#live, this.#viewers);
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #quietTimer;
   /** @type {ReturnType<typeof setInterval>|undefined} */ #behindTimer;
+  /** Whether play() has been called for a source that does not play by itself. */ #asked = false;
   /** When the viewer paused, 0 while nobody has. */ #pausedAt = 0;
   /** @type {import('./broadcasts.js').Broadcast|null|undefined} */ #broadcast;
 
@@ -122,7 +130,7 @@ export class AerialPlayer extends AttributesElement {
     const root = this.attachShadow({ mode: 'open' });
     root.adoptedStyleSheets = [SHEET];
     root.append(this.video, this.#soundCover.element, this.#cover, this.#stats.element, this.keys.element);
-    root.append(this.#sound, this.#top, this.#bar, this.#menu.element, this.#spoken);
+    root.append(h('slot', { name: 'overlay' }), this.#sound, this.#top, this.#bar, this.#menu.element, this.#spoken);
     this.#pipButton.hidden = !document.pictureInPictureEnabled;
     this.#fullButton.hidden = !(document.fullscreenEnabled || 'webkitEnterFullscreen' in this.video);
     const stored = Number.parseFloat(read(VOLUME_KEY) ?? '');
@@ -137,15 +145,6 @@ export class AerialPlayer extends AttributesElement {
     for (const name of ['pointermove', 'pointerdown', 'focusin', 'keydown'])
       this.addEventListener(name, () => this.#stir());
     this.addEventListener('pointerleave', () => this.#settle(600));
-    for (const [button, name, words, key] of /** @type {const} */ ([
-      [this.#statsButton, 'stats', 'player-stats', 'i'],
-      [this.#shotButton, 'shot', 'player-screenshot', 's'],
-      [this.#pipButton, 'pip', 'player-pip', 'p'],
-      [this.#theatreButton, 'theatre', 'player-theatre', 't'],
-    ])) {
-      button.append(icon(name));
-      describe(button, t(words), key);
-    }
     this.#statsButton.setAttribute('aria-pressed', 'false');
     this.#showVolume();
     this.#showPlay();
@@ -154,7 +153,8 @@ export class AerialPlayer extends AttributesElement {
   }
 
   connectedCallback() {
-    this.adopt([...AerialPlayer.observedAttributes, 'volume', 'broadcast']);
+    super.connectedCallback();
+    this.adopt([...AerialPlayer.observedAttributes, 'volume', 'broadcast', 'getToken']);
     if (!this.hasAttribute('role')) this.setAttribute('role', 'region');
     if (!this.hasAttribute('tabindex')) this.tabIndex = 0;
     this.#name();
@@ -164,6 +164,7 @@ export class AerialPlayer extends AttributesElement {
   }
 
   disconnectedCallback() {
+    super.disconnectedCallback();
     this.#stop();
     this.#stats.stop();
     this.#soundCover.close();
@@ -177,29 +178,14 @@ export class AerialPlayer extends AttributesElement {
     if (previous === value) return;
     if (name === 'viewers') this.#showViewers(value);
     if (name === 'label') this.#name();
-    if (name === 'src') this.#resume();
+    if (name === 'src') {
+      this.#resume();
+      this.#asked = false;
+    }
+    if (name === 'poster') this.#poster.src = this.poster;
     if (name === 'muted' && this.isConnected) this.video.muted = value !== null;
-    if ((name === 'src' || name === 'token') && this.isConnected) this.#start();
+    if (['src', 'token', 'autoplay'].includes(name) && this.isConnected) this.#start();
     this.#show();
-  }
-
-  get muted() {
-    return this.isConnected ? this.video.muted : this.hasAttribute('muted');
-  }
-  set muted(value) {
-    this.toggleAttribute('muted', Boolean(value));
-    if (this.isConnected) this.video.muted = Boolean(value);
-  }
-
-  get volume() {
-    return this.video.volume;
-  }
-  set volume(value) {
-    this.video.volume = value;
-  }
-
-  get paused() {
-    return this.video.paused;
   }
 
   /** What the server says about the broadcast: null if there is none, undefined if nobody has asked. */
@@ -208,14 +194,22 @@ export class AerialPlayer extends AttributesElement {
   }
   set broadcast(value) {
     this.#broadcast = value;
-    this.#menu.offer(value ?? null);
+    if (this.#menu.offer(value ?? null)) this.dispatchEvent(new Event('qualitieschange'));
     if (this.frugal && value) this.#economise(value);
     this.#show();
   }
 
-  /** @returns {import('./client.js').State} */
-  get state() {
-    return this.client?.state ?? 'idle';
+  /** What can be asked for; empty if there is nothing to choose. */
+  get qualities() {
+    return this.#menu.qualities;
+  }
+
+  /** What has been asked for: one of `qualities`. */
+  get quality() {
+    return this.#menu.chosen;
+  }
+  set quality(value) {
+    this.#menu.take(value);
   }
 
   #name() {
@@ -226,9 +220,14 @@ export class AerialPlayer extends AttributesElement {
   #start() {
     const layer = this.client?.layer ?? '';
     this.#stop();
-    if (!this.src) return;
+    if (!this.src || !(this.autoplay || this.#asked)) return;
     const { video, token } = this;
-    const client = new WhepClient(this.#endpoint(), { video, token, ready: () => this.ready?.() ?? true });
+    const client = new WhepClient(this.#endpoint(), {
+      video,
+      token,
+      ready: () => this.ready?.() ?? true,
+      getToken: (refused) => this.getToken?.(refused) ?? null,
+    });
     this.client = client;
     client.layer = layer;
     client.addEventListener('stream', () => void (this.#pausedAt ? this.video.pause() : this.play()));
@@ -236,6 +235,7 @@ export class AerialPlayer extends AttributesElement {
       if (this.client !== client || this.#fellBack()) return;
       this.#show();
       const { detail } = /** @type {CustomEvent} */ (event);
+      this.tell(detail);
       this.dispatchEvent(new CustomEvent('statechange', { detail, bubbles: true, composed: true }));
     });
     client.start();
@@ -292,9 +292,17 @@ export class AerialPlayer extends AttributesElement {
     this.client?.retry(); // even if it is the same token
   }
 
-  /** Plays with sound if the browser lets us, silently if not. */
+  /** Plays with sound if the browser lets us, silently if not. Settles when it plays. */
   async play() {
     if (this.#pausedAt) this.#resume();
+    if (!this.client && this.src) {
+      this.#asked = true;
+      this.#start();
+    }
+    if (!this.client?.stream) {
+      await new Promise((resolve) => this.video.addEventListener('playing', resolve, { once: true }));
+      return;
+    }
     try {
       await this.video.play();
       return;
@@ -336,7 +344,7 @@ export class AerialPlayer extends AttributesElement {
   }
 
   #act() {
-    if (this.state === 'live') void this.play().then(() => this.#show());
+    if (this.state === 'live' || this.state === 'idle') void this.play().then(() => this.#show());
     else this.client?.retry();
     this.focus();
   }
@@ -363,19 +371,6 @@ export class AerialPlayer extends AttributesElement {
     if (!this.theatre) return;
     this.setAttribute('theatre', this.theatre === 'on' ? 'off' : 'on');
     this.dispatchEvent(new CustomEvent('theatre', { detail: this.theatre === 'on' }));
-  }
-
-  togglePip() {
-    return togglePip(this.video);
-  }
-
-  toggleFullscreen() {
-    return toggleFullscreen(this, this.video);
-  }
-
-  /** Saves the picture as a file. */
-  screenshot() {
-    return screenshot(this.video, this.shownName);
   }
 
   /** Makes it louder or quieter. @param {number} by */
@@ -430,7 +425,8 @@ export class AerialPlayer extends AttributesElement {
     setText(this.#hint, lock ? '' : `${error?.words ?? ''} ${coverHint(state, again, this.#pausedAt)}`.trim());
     const over = state === 'failed' || state === 'closed';
     this.#top.hidden = over;
-    this.#action.hidden = lock !== '' || !(blocked || over);
+    this.#action.hidden = lock !== '' || !(blocked || over || (state === 'idle' && !this.autoplay && this.src));
+    this.#poster.hidden = !this.poster || this.#cover.classList.contains('clear');
     setText(this.#action, coverAction(state, this.#pausedAt));
     const words = live
       ? t('player-is-live', { name: this.shownName })

@@ -66,7 +66,7 @@ export class ShareSheet {
       .replace(/^<div/, '<aerial-player')
       .replace(/div>$/, 'aerial-player>')
       .replace(' muted=""', ' muted');
-    const script = `<script type="module" src="${at('js/player.js')}"></script>`;
+    const script = `<script type="module" src="${at('js/v1/player.js')}"></script>`;
     setText(byId('snippet-element', HTMLElement), `${script}\n${element}`);
   }
 }

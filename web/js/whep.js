@@ -2,7 +2,7 @@
  * Watch a broadcast over WHEP.
  *
  * ```js
- * import { WhepClient } from 'https://your.server/js/whep.js';
+ * import { WhepClient } from 'https://your.server/js/v1/whep.js';
  * const client = new WhepClient('https://your.server/whep/demo', { video: document.querySelector('video') });
  * client.addEventListener('statechange', ({ detail }) => console.log(detail.state));
  * client.start();

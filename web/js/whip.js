@@ -2,7 +2,7 @@
  * Publish a MediaStream over WHIP (RFC 9725).
  *
  * ```js
- * import { WhipClient } from 'https://your.server/js/whip.js';
+ * import { WhipClient } from 'https://your.server/js/v1/whip.js';
  * const stream = await navigator.mediaDevices.getUserMedia({ video: true, audio: true });
  * const client = new WhipClient('https://your.server/whip/studio', stream, { maxVideoBitrate: 2_500_000 });
  * client.addEventListener('statechange', ({ detail }) => console.log(detail.state));

@@ -1,0 +1,3 @@
+/** Version 1: what is exported here stays. */
+
+export * from '../player.js';

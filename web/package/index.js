@@ -1,0 +1,3 @@
+export { AerialPlayer } from './js/player.js';
+export { WhepClient } from './js/whep.js';
+export { WhipClient } from './js/whip.js';
