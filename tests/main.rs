@@ -36,6 +36,7 @@ mod limits;
 mod networks;
 mod offers;
 mod on_demand;
+mod openapi;
 mod outputs;
 mod pages;
 mod pauses;

@@ -2,6 +2,8 @@
 //!
 //! The actor only hands out a pipeline's handle; the caller does the work.
 
+use serde::Serialize;
+
 use super::{Broadcasts, Error, PipelineFigures, actor::ActorRequest};
 use crate::{
     pipeline::{
@@ -19,6 +21,13 @@ pub enum Drawing {
     Dot,
     /// As a picture, by Graphviz.
     Svg,
+}
+
+/// The properties of a pipeline that its file declares adjustable.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PropertyList {
+    /// With their present values.
+    pub properties: Vec<Property>,
 }
 
 /// A pipeline that runs.
@@ -54,9 +63,10 @@ impl Broadcasts {
     ///
     /// # Errors
     /// If there is no such pipeline, or it does not run.
-    pub async fn properties(&self, name: &Name, pipeline: &str) -> Result<Vec<Property>, Error> {
+    pub async fn properties(&self, name: &Name, pipeline: &str) -> Result<PropertyList, Error> {
         let running = self.running(name, pipeline).await?;
-        Ok(running.control.properties().await?)
+        let properties = running.control.properties().await?;
+        Ok(PropertyList { properties })
     }
 
     /// Sets these properties: all or none. A restart resets them to what the file says.

@@ -1,6 +1,10 @@
 //! What a session carries.
 
 use serde::Serialize;
+use utoipa::openapi::{
+    RefOr,
+    schema::{AnyOfBuilder, ObjectBuilder, Schema},
+};
 
 use crate::{
     fanout::ViewerStatistics,
@@ -9,7 +13,7 @@ use crate::{
 };
 
 /// A track that a viewer receives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ReceivedTrack {
     /// Video or audio.
     pub kind: Kind,
@@ -29,8 +33,23 @@ pub enum SessionFigures {
     Sent(ViewerStatistics),
 }
 
+impl utoipa::ToSchema for SessionFigures {
+    fn schemas(_: &mut Vec<(String, RefOr<Schema>)>) {}
+}
+
+/// Either kind; nothing while the session is being negotiated.
+impl utoipa::PartialSchema for SessionFigures {
+    fn schema() -> RefOr<Schema> {
+        AnyOfBuilder::new()
+            .item(ReceivedFigures::schema())
+            .item(ViewerStatistics::schema())
+            .item(ObjectBuilder::new())
+            .into()
+    }
+}
+
 /// What has been received from a publisher.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
 pub struct ReceivedFigures {
     /// RTP packets.
     pub packets: u64,

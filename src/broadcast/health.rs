@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What a pipeline is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Activity {
     /// Nothing: it is not needed now.
@@ -27,7 +27,7 @@ pub enum Activity {
 
 /// Why a pipeline has failed, in words that are the same for ever. The operator also sees a text,
 /// which may quote files and addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureCode {
     /// An element or a program is not installed.
@@ -73,7 +73,7 @@ impl From<&pipeline::Error> for FailureCode {
 }
 
 /// A pipeline's health.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Health {
     /// What it is doing.
     pub state: Activity,

@@ -26,7 +26,7 @@ use crate::{
 const FIGURES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A session, as the operator sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct SessionStatus {
     /// Its number, which its log lines carry too. Its URL is secret.
     pub id: u64,
@@ -34,6 +34,7 @@ pub struct SessionStatus {
     pub role: Role,
     /// When it was answered.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started: Option<std::time::SystemTime>,
     /// Whether its connection is up.
     pub connected: bool,

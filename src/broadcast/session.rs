@@ -71,11 +71,13 @@ impl fmt::Debug for SessionId {
 }
 
 /// Who is behind a session.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Introduction {
     /// The address that its POST came from.
+    #[schema(required = false)]
     pub client: String,
     /// What the client calls itself.
+    #[schema(required = false)]
     pub user_agent: String,
     /// The name of its token, if it came with one.
     #[serde(skip_serializing_if = "Option::is_none")]

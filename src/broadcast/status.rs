@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Whether a broadcast can be watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Media flows; viewers are welcome.
@@ -36,7 +36,7 @@ pub enum State {
 }
 
 /// What feeds a broadcast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
     /// A pipeline of the configuration.
@@ -46,7 +46,7 @@ pub enum SourceKind {
 }
 
 /// One broadcast, as `/api/broadcasts/{name}` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Status {
     /// Its name.
     pub name: Name,
@@ -56,6 +56,7 @@ pub struct Status {
     pub viewers: usize,
     /// Since when it has been live without a break.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started: Option<SystemTime>,
     /// What feeds it.
     pub source: SourceKind,
@@ -83,7 +84,7 @@ pub struct Status {
 }
 
 /// A pipeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PipelineStatus {
     /// The file's name, without `.launch`.
     pub name: String,
@@ -93,7 +94,7 @@ pub struct PipelineStatus {
 }
 
 /// One broadcast with the figures of its pipelines.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Details {
     /// What the list says about it.
     #[serde(flatten)]
@@ -118,7 +119,7 @@ impl Details {
 }
 
 /// A rendition made by a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RenditionStatus {
     /// Its name: `720p` for `appsink name=video_720p`.
     pub name: String,
@@ -139,7 +140,7 @@ pub struct RenditionStatus {
 }
 
 /// What a pipeline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PipelineKind {
     /// It feeds the broadcast.
@@ -151,7 +152,7 @@ pub enum PipelineKind {
 }
 
 /// A pipeline with its figures.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct PipelineFigures {
     /// The file's name, without `.launch`.
     pub name: String,
@@ -193,7 +194,7 @@ impl PipelineFigures {
 }
 
 /// One track of a broadcast.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct TrackStatus {
     /// Video or audio.
     pub kind: Kind,

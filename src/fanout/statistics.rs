@@ -76,7 +76,7 @@ impl ViewerCounters {
 }
 
 /// One viewer's counters at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct ViewerStatistics {
     /// RTP packets sent.
     pub packets: u64,

@@ -5,13 +5,14 @@ use warp::reply::Response;
 
 use super::{App, auth::Visible, problem::Problem, request::HttpRequest, wire::json};
 use crate::{
-    broadcast::{Broadcasts, SourceKind, Status},
+    broadcast::{Broadcasts, Details, SourceKind, Status},
     peer::sdp::Role,
     plan::Name,
 };
 
-/// The document of `/api/broadcasts` and of its events.
-#[derive(Serialize)]
+/// The broadcasts that the client may see.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = BroadcastList)]
 pub(super) struct List {
     broadcasts: Vec<Status>,
 }
@@ -30,7 +31,8 @@ impl List {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ServerStatus)]
 struct Server {
     version: &'static str,
     broadcasts: usize,
@@ -41,29 +43,61 @@ struct Server {
 }
 
 /// What some or all broadcasts require a token for.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct NeedsToken {
     publish: bool,
     watch: bool,
 }
 
+/// List the broadcasts
+///
+/// Those that the client may watch or publish.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts",
+    operation_id = "broadcasts",
+    tag = "broadcasts",
+    responses((status = 200, body = List))
+)]
 pub(super) fn broadcasts(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
     let view = app.auth.view(request)?;
     json(&List::of(&app.broadcasts).seen(&view))
 }
 
+/// Get a broadcast
+///
+/// With the figures of its pipelines.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts/{name}",
+    operation_id = "broadcast",
+    tag = "broadcasts",
+    params(("name" = Name, Path, description = "The broadcast")),
+    responses((status = 200, body = Details))
+)]
 pub(super) async fn broadcast(
     app: &App,
     name: &Name,
-    for_operator: bool,
+    request: &HttpRequest,
 ) -> Result<Response, Problem> {
+    app.auth.permit_view(request, name).await?;
     let details = app.broadcasts.details_of(name).await?;
-    if for_operator {
+    if app.auth.is_operator(request) {
         return json(&details.with_errors());
     }
     json(&details)
 }
 
+/// Get totals
+///
+/// The version, how many there are of everything, and what needs a token.
+#[utoipa::path(
+    get,
+    path = "/api/v1/server",
+    operation_id = "server",
+    tag = "server",
+    responses((status = 200, body = Server))
+)]
 pub(super) fn server(app: &App) -> Result<Response, Problem> {
     let status = app.broadcasts.status();
     json(&Server {

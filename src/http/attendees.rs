@@ -12,20 +12,38 @@ use crate::{access::Right, broadcast::SessionStatus, plan::Name};
 /// Size of a change, in bytes.
 const CHANGE_BYTES_MAX: usize = 4 << 10;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = SessionList)]
 struct List {
     sessions: Vec<SessionStatus>,
 }
 
 /// What may be changed.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SessionChange {
     /// The rendition that a viewer asks for from now on; `null` for none.
     rendition: Option<String>,
 }
 
-pub(super) async fn list(app: &App, name: &Name) -> Result<Response, Problem> {
+/// List the sessions
+///
+/// Of a broadcast, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts/{name}/sessions",
+    operation_id = "sessions",
+    tag = "sessions",
+    params(("name" = Name, Path, description = "The broadcast")),
+    security(("token" = ["admin"])),
+    responses((status = 200, body = List))
+)]
+pub(super) async fn list(
+    app: &App,
+    name: &Name,
+    request: &HttpRequest,
+) -> Result<Response, Problem> {
+    app.auth.permit_right(request, Right::Admin)?;
     let sessions = app.broadcasts.sessions_of(name).await?;
     json(&List { sessions })
 }
@@ -37,18 +55,76 @@ pub(super) async fn answer(
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     app.auth.permit_right(&request, Right::Admin)?;
-    if request.method == Method::DELETE {
-        app.broadcasts.kick(name, number).await?;
-        return Ok(empty(StatusCode::NO_CONTENT));
+    match request.method {
+        Method::DELETE => kick(app, name, number).await,
+        Method::PATCH => move_viewer(app, name, number, request).await,
+        _ => get(app, name, number).await,
     }
-    if request.method == Method::PATCH {
-        let change = change(app, request).await?;
-        let moving = app
-            .broadcasts
-            .move_viewer(name, number, change.rendition.as_deref());
-        moving.await?;
-    }
+}
+
+/// Get a session
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts/{name}/sessions/{id}",
+    operation_id = "session",
+    tag = "sessions",
+    params(
+        ("name" = Name, Path, description = "The broadcast"),
+        ("id" = u64, Path, description = "The session's number")
+    ),
+    security(("token" = ["admin"])),
+    responses((status = 200, body = SessionStatus))
+)]
+async fn get(app: &App, name: &Name, number: u64) -> Result<Response, Problem> {
     json(&app.broadcasts.session_of(name, number).await?)
+}
+
+/// Move a viewer
+///
+/// It gets what it would get if it had asked for this rendition. With `null` it asks for nothing any more.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/broadcasts/{name}/sessions/{id}",
+    operation_id = "move_session",
+    tag = "sessions",
+    params(
+        ("name" = Name, Path, description = "The broadcast"),
+        ("id" = u64, Path, description = "The session's number")
+    ),
+    request_body = SessionChange,
+    security(("token" = ["admin"])),
+    responses((status = 200, body = SessionStatus))
+)]
+async fn move_viewer(
+    app: &App,
+    name: &Name,
+    number: u64,
+    request: HttpRequest,
+) -> Result<Response, Problem> {
+    let change = change(app, request).await?;
+    let rendition = change.rendition.as_deref();
+    app.broadcasts.move_viewer(name, number, rendition).await?;
+    get(app, name, number).await
+}
+
+/// End a session
+///
+/// Its client may come back unless its token is taken away.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/broadcasts/{name}/sessions/{id}",
+    operation_id = "end_session",
+    tag = "sessions",
+    params(
+        ("name" = Name, Path, description = "The broadcast"),
+        ("id" = u64, Path, description = "The session's number")
+    ),
+    security(("token" = ["admin"])),
+    responses((status = 204, description = "It ends"))
+)]
+async fn kick(app: &App, name: &Name, number: u64) -> Result<Response, Problem> {
+    app.broadcasts.kick(name, number).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
 }
 
 async fn change(app: &App, mut request: HttpRequest) -> Result<SessionChange, Problem> {

@@ -64,6 +64,17 @@ pub(super) async fn answer(
     listen(app, name, &request)
 }
 
+/// Listen to the conversation
+///
+/// Server-sent events named `chat`: see docs/chat.md.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts/{name}/chat",
+    operation_id = "listen",
+    tag = "chat",
+    params(("name" = Name, Path, description = "The broadcast")),
+    responses((status = 200, content_type = "text/event-stream", body = String))
+)]
 fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Problem> {
     let share = app.admission.stream(request.client)?;
     let (sender, texts) = mpsc::channel(TEXTS_MAX);
@@ -93,6 +104,18 @@ fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Pro
     Ok(response)
 }
 
+/// Speak
+///
+/// A request as in docs/chat.md, with the key of a listener, or without one with the right to moderate.
+#[utoipa::path(
+    post,
+    path = "/api/v1/broadcasts/{name}/chat",
+    operation_id = "speak",
+    tag = "chat",
+    params(("name" = Name, Path, description = "The broadcast")),
+    request_body = Object,
+    responses((status = 204, description = "Taken"))
+)]
 async fn post(app: &App, name: &Name, mut request: HttpRequest) -> Result<Response, Problem> {
     let body = request.body(BODY_BYTES_MAX, app.options.body_timeout);
     let body = body.await?;
@@ -116,7 +139,18 @@ async fn post(app: &App, name: &Name, mut request: HttpRequest) -> Result<Respon
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-/// Sends data to everybody, with the picture of this moment.
+/// Send data to everybody
+///
+/// Any JSON; it arrives with the picture of this moment.
+#[utoipa::path(
+    post,
+    path = "/api/v1/broadcasts/{name}/data",
+    operation_id = "announce",
+    tag = "chat",
+    params(("name" = Name, Path, description = "The broadcast")),
+    request_body = Value,
+    responses((status = 204, description = "Sent"))
+)]
 pub(super) async fn announce(
     app: &App,
     name: &Name,

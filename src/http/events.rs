@@ -216,7 +216,18 @@ impl View {
     }
 }
 
-/// The events, with only those broadcasts that the client may see; with `?broadcast=`, of one.
+/// Follow the broadcasts
+///
+/// Server-sent events: `broadcasts` with the whole list, then `changes` with what differs; with `?broadcast=`, an event
+/// `broadcast` with one broadcast's state, at once and at each change.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    operation_id = "events",
+    tag = "broadcasts",
+    params(("broadcast" = Option<Name>, Query, description = "Only this broadcast")),
+    responses((status = 200, content_type = "text/event-stream", body = String))
+)]
 pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
     let visible = app.auth.view(request)?;
     let view = match (request.parameter("broadcast"), visible) {

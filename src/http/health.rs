@@ -2,38 +2,66 @@
 
 use warp::reply::Response;
 
-use super::{problem::Problem, reply};
-use crate::resources::Short;
+use super::{App, problem::Problem, reply};
+use crate::resources::{self, Short};
 
 /// What readiness depends on.
-pub(super) struct Condition {
-    pub(super) is_stopping: bool,
+struct Condition {
+    is_stopping: bool,
     /// Whether every fan-out worker responds.
-    pub(super) has_workers: bool,
-    pub(super) resources: Result<(), Short>,
+    has_workers: bool,
+    resources: Result<(), Short>,
 }
 
-/// # Errors
+/// Ask whether the server is healthy
+///
+/// 503 while a fan-out worker does not respond.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "health",
+    tag = "server",
+    responses((status = 200, content_type = "text/plain; charset=utf-8", body = String))
+)]
+pub(super) fn alive(app: &App) -> Result<Response, Problem> {
+    check_workers(app.fanout.is_healthy()).map(|()| reply::text("ok\n"))
+}
+
+/// Ask whether new sessions are welcome
+///
+/// 503 while the server is draining or stopping, is unhealthy, or has nearly used up what the system allows.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "ready",
+    tag = "server",
+    responses((status = 200, content_type = "text/plain; charset=utf-8", body = String))
+)]
+pub(super) fn ready(app: &App) -> Result<Response, Problem> {
+    let condition = Condition {
+        is_stopping: app.shutdown.has_begun(),
+        has_workers: app.fanout.is_healthy(),
+        resources: resources::check(),
+    };
+    check(&condition).map(|()| reply::text("ready\n"))
+}
+
 /// 503 if a fan-out worker hangs.
-pub(super) fn alive(has_workers: bool) -> Result<Response, Problem> {
+fn check_workers(has_workers: bool) -> Result<(), Problem> {
     if has_workers {
-        Ok(reply::text("ok\n"))
-    } else {
-        Err(Problem::unhealthy("a fan-out worker does not respond"))
+        return Ok(());
     }
+    Err(Problem::unhealthy("a fan-out worker does not respond"))
 }
 
-/// # Errors
 /// 503 with the reason why new sessions should go elsewhere.
-pub(super) fn ready(condition: &Condition) -> Result<Response, Problem> {
+fn check(condition: &Condition) -> Result<(), Problem> {
     if condition.is_stopping {
         return Err(Problem::unready("the server is stopping"));
     }
-    alive(condition.has_workers)?;
-    match condition.resources {
-        Ok(()) => Ok(reply::text("ready\n")),
-        Err(short) => Err(Problem::unready(short.to_string())),
-    }
+    check_workers(condition.has_workers)?;
+    let short = |short: Short| Problem::unready(short.to_string());
+    condition.resources.map_err(short)
 }
 
 #[cfg(test)]
@@ -49,7 +77,8 @@ mod tests {
     };
 
     fn status(condition: &Condition) -> StatusCode {
-        ready(condition).unwrap_or_else(Response::from).status()
+        let refused = check(condition).err().map(Response::from);
+        refused.map_or(StatusCode::OK, |response| response.status())
     }
 
     #[test]
@@ -73,7 +102,7 @@ mod tests {
             assert_eq!(status(condition), StatusCode::SERVICE_UNAVAILABLE);
         }
         // Only what a restart would mend ends the server's life.
-        assert!(alive(true).is_ok());
-        assert!(alive(false).is_err());
+        assert!(check_workers(true).is_ok());
+        assert!(check_workers(false).is_err());
     }
 }

@@ -10,15 +10,28 @@ use ::http::StatusCode;
 use warp::reply::Response;
 
 use self::text::Exposition;
-use super::{App, api, reply::with_body};
+use super::{App, api, problem::Problem, reply::with_body, request::HttpRequest};
 use crate::{
+    access::Right,
     broadcast::{Broadcasts, State},
     peer::sdp::Role,
 };
 
 const ROLES: [(Role, &str); 2] = [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")];
 
-pub(super) fn answer(app: &App) -> Response {
+/// Get the metrics
+///
+/// In Prometheus' text format.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "server",
+    security(("token" = ["metrics"])),
+    responses((status = 200, content_type = "text/plain; version=0.0.4; charset=utf-8", body = String))
+)]
+pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
+    app.auth.permit_right(request, Right::Metrics)?;
     let mut text = Exposition::default();
     gauges(app, &mut text);
     counters(app, &mut text);
@@ -34,7 +47,7 @@ pub(super) fn answer(app: &App) -> Response {
     }
     process::write(&mut text);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    with_body(StatusCode::OK, kind, text.into_text())
+    Ok(with_body(StatusCode::OK, kind, text.into_text()))
 }
 
 fn gauges(app: &App, text: &mut Exposition) {

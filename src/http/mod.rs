@@ -16,6 +16,7 @@ mod chat;
 mod clients;
 mod connections;
 mod cors;
+mod dispatch;
 mod endpoint;
 mod events;
 mod extensions;
@@ -25,6 +26,7 @@ mod health;
 mod judgement;
 mod lease;
 mod metrics;
+mod openapi;
 mod operator;
 mod origins;
 mod pages;
@@ -74,8 +76,8 @@ pub use self::{
     tls::{Tls, TlsError},
 };
 use crate::{
-    access::Right, broadcast::Broadcasts, client::ForwardedHeader, fanout::Fanout,
-    notices::Notices, peer::sdp::Role, plan::Name, resources,
+    broadcast::Broadcasts, client::ForwardedHeader, fanout::Fanout, notices::Notices,
+    peer::sdp::Role, plan::Name,
 };
 
 /// The room's options.
@@ -382,67 +384,5 @@ impl App {
             reply::add_links(&mut response, &self.options.ice_servers);
         }
         response
-    }
-
-    async fn dispatch(&self, route: &Route<'_>, request: HttpRequest) -> Result<Response, Problem> {
-        if request.door != Door::Public {
-            operator::admit(self, route, &request)?;
-        }
-        match route {
-            Route::Endpoint(role, naming) => endpoint::answer(self, *role, *naming, request).await,
-            Route::Session(role, id) => resource::answer(self, *role, id, request).await,
-            Route::Extension(id, extension) => {
-                extensions::answer(self, id, *extension, request).await
-            }
-            Route::Broadcasts => api::broadcasts(self, &request),
-            Route::Broadcast(name) => {
-                self.auth.permit_view(&request, name).await?;
-                let for_operator = self.auth.is_operator(&request);
-                api::broadcast(self, name, for_operator).await
-            }
-            Route::Pipelines(name) => {
-                self.auth.permit_view(&request, name).await?;
-                let for_operator = self.auth.is_operator(&request);
-                pipelines::list(self, name, for_operator).await
-            }
-            Route::Pipeline(name, pipeline, part) => {
-                pipelines::answer(self, name, pipeline, *part, request).await
-            }
-            Route::Sessions(name) => {
-                self.auth.permit_right(&request, Right::Admin)?;
-                attendees::list(self, name).await
-            }
-            Route::Attendee(name, number) => attendees::answer(self, name, *number, request).await,
-            Route::Chat(name) => chat::answer(self, name, request).await,
-            Route::Data(name) => chat::announce(self, name, request).await,
-            Route::Refusal(name) => refusals::answer(self, name, &request).await,
-            Route::Events => events::answer(self, &request),
-            Route::Server => api::server(self),
-            Route::Health => health::alive(self.fanout.is_healthy()),
-            Route::Ready => health::ready(&health::Condition {
-                is_stopping: self.shutdown.has_begun(),
-                has_workers: self.fanout.is_healthy(),
-                resources: resources::check(),
-            }),
-            Route::Metrics => {
-                self.auth.permit_right(&request, Right::Metrics)?;
-                Ok(metrics::answer(self))
-            }
-            Route::Drain => {
-                self.auth.permit_right(&request, Right::Admin)?;
-                self.shutdown.draining.cancel();
-                Ok(empty(StatusCode::ACCEPTED))
-            }
-            Route::OEmbed => pages::oembed(&request, &Site(&self.site(&request))),
-            Route::File(file) => {
-                let site = self.site(&request);
-                let request = PageRequest::from(&request);
-                self.pages.answer(*file, &request, &Site(&site)).await
-            }
-            Route::Moved(target) => {
-                let status = StatusCode::PERMANENT_REDIRECT;
-                Ok(pages::moved(status, target, &request.query))
-            }
-        }
     }
 }

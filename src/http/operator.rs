@@ -150,7 +150,7 @@ pub(super) async fn serve(listener: &AdminListener, app: &Arc<App>, tasks: &mut 
 /// 404 for what only the public port serves; 401 or 403 without the right.
 pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Result<(), Problem> {
     match route {
-        Route::Health | Route::Ready => Ok(()),
+        Route::Health | Route::Ready | Route::ApiDocument => Ok(()),
         Route::Metrics => app.auth.permit_right(request, Right::Metrics),
         Route::Broadcasts
         | Route::Broadcast(_)
@@ -168,6 +168,7 @@ pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Resu
         | Route::Session(..)
         | Route::Extension(..)
         | Route::OEmbed
+        | Route::ApiPage
         | Route::File(_)
         | Route::Moved(_) => Err(Problem::not_found("resource")),
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::Right,
-    broadcast::{Drawing, PipelineFigures},
+    broadcast::{Drawing, PipelineFigures, PropertyList},
     plan::Name,
 };
 
@@ -56,14 +56,32 @@ impl PipelinePart {
     }
 }
 
-#[derive(Serialize)]
+/// The pipelines of a broadcast.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PipelineList)]
 struct List {
     pipelines: Vec<PipelineFigures>,
 }
 
-pub(super) async fn list(app: &App, name: &Name, for_operator: bool) -> Result<Response, Problem> {
+/// List the pipelines
+///
+/// State, restarts and figures of every pipeline of a broadcast.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts/{name}/pipelines",
+    operation_id = "pipelines",
+    tag = "pipelines",
+    params(("name" = Name, Path, description = "The broadcast")),
+    responses((status = 200, body = List))
+)]
+pub(super) async fn list(
+    app: &App,
+    name: &Name,
+    request: &HttpRequest,
+) -> Result<Response, Problem> {
+    app.auth.permit_view(request, name).await?;
     let mut pipelines = app.broadcasts.pipelines_of(name).await?;
-    if for_operator {
+    if app.auth.is_operator(request) {
         pipelines.iter_mut().for_each(PipelineFigures::show_error);
     }
     json(&List { pipelines })
@@ -78,20 +96,136 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     app.auth.permit_right(&request, Right::Admin)?;
     match part {
-        PipelinePart::Graph(drawing) => graph(app, name, pipeline, drawing).await,
-        PipelinePart::Keyframe => {
-            app.broadcasts.force_keyframe(name, pipeline).await?;
-            Ok(empty(StatusCode::ACCEPTED))
+        PipelinePart::Graph(Drawing::Dot) => dot(app, name, pipeline).await,
+        PipelinePart::Graph(Drawing::Svg) => svg(app, name, pipeline).await,
+        PipelinePart::Keyframe => force_keyframe(app, name, pipeline).await,
+        PipelinePart::Properties if request.method == Method::PATCH => {
+            adjust(app, name, pipeline, request).await
         }
-        PipelinePart::Properties => {
-            if request.method == Method::PATCH {
-                let changes = changes(app, request).await?;
-                app.broadcasts.adjust(name, pipeline, changes).await?;
-            }
-            let properties = app.broadcasts.properties(name, pipeline).await?;
-            json(&serde_json::json!({ "properties": properties }))
-        }
+        PipelinePart::Properties => properties(app, name, pipeline).await,
     }
+}
+
+/// Force a keyframe
+///
+/// Its encoders make one, at most one every 500 ms.
+#[utoipa::path(
+    post,
+    path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/force-keyframe",
+    operation_id = "force_keyframe",
+    tag = "pipelines",
+    params(
+        ("name" = Name, Path, description = "The broadcast"),
+        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
+    ),
+    security(("token" = ["admin"])),
+    responses(
+        (status = 202, description = "It comes"),
+        (status = 409, description = "The pipeline is not running")
+    )
+)]
+async fn force_keyframe(app: &App, name: &Name, pipeline: &str) -> Result<Response, Problem> {
+    app.broadcasts.force_keyframe(name, pipeline).await?;
+    Ok(empty(StatusCode::ACCEPTED))
+}
+
+/// List the adjustable properties
+///
+/// Those that the pipeline's file declares adjustable.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/properties",
+    operation_id = "properties",
+    tag = "pipelines",
+    params(
+        ("name" = Name, Path, description = "The broadcast"),
+        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
+    ),
+    security(("token" = ["admin"])),
+    responses(
+        (status = 200, body = PropertyList),
+        (status = 409, description = "The pipeline is not running")
+    )
+)]
+async fn properties(app: &App, name: &Name, pipeline: &str) -> Result<Response, Problem> {
+    json(&app.broadcasts.properties(name, pipeline).await?)
+}
+
+/// Set adjustable properties
+///
+/// All or none, as `{"element.property": value}`. A restart of the pipeline resets them to what its file says.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/properties",
+    operation_id = "adjust",
+    tag = "pipelines",
+    params(
+        ("name" = Name, Path, description = "The broadcast"),
+        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
+    ),
+    request_body(content = std::collections::HashMap<String, Value>, description = "`{\"element.property\": value}`: a number, a text, true or false"),
+    security(("token" = ["admin"])),
+    responses(
+        (status = 200, body = PropertyList),
+        (status = 409, description = "The pipeline is not running"),
+        (status = 422, description = "A property is not adjustable, or a value does not fit")
+    )
+)]
+async fn adjust(
+    app: &App,
+    name: &Name,
+    pipeline: &str,
+    request: HttpRequest,
+) -> Result<Response, Problem> {
+    let changes = changes(app, request).await?;
+    app.broadcasts.adjust(name, pipeline, changes).await?;
+    properties(app, name, pipeline).await
+}
+
+/// Draw the pipeline's graph
+///
+/// With its figures, in Graphviz' language. May hold secrets: the values of properties.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/graph.dot",
+    operation_id = "graph_dot",
+    tag = "pipelines",
+    params(
+        ("name" = Name, Path, description = "The broadcast"),
+        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
+    ),
+    security(("token" = ["admin"])),
+    responses(
+        (status = 200, content_type = "text/vnd.graphviz; charset=utf-8", body = String),
+        (status = 409, description = "The pipeline is not running")
+    )
+)]
+async fn dot(app: &App, name: &Name, pipeline: &str) -> Result<Response, Problem> {
+    let kind = "text/vnd.graphviz; charset=utf-8";
+    graph(app, name, pipeline, Drawing::Dot, kind).await
+}
+
+/// Draw the pipeline's graph as a picture
+///
+/// With its figures. May hold secrets: the values of properties.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/graph.svg",
+    operation_id = "graph_svg",
+    tag = "pipelines",
+    params(
+        ("name" = Name, Path, description = "The broadcast"),
+        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
+    ),
+    security(("token" = ["admin"])),
+    responses(
+        (status = 200, content_type = "image/svg+xml", body = String),
+        (status = 409, description = "The pipeline is not running"),
+        (status = 501, description = "Graphviz is not installed")
+    )
+)]
+async fn svg(app: &App, name: &Name, pipeline: &str) -> Result<Response, Problem> {
+    graph(app, name, pipeline, Drawing::Svg, "image/svg+xml").await
 }
 
 async fn graph(
@@ -99,16 +233,13 @@ async fn graph(
     name: &Name,
     pipeline: &str,
     drawing: Drawing,
+    kind: &str,
 ) -> Result<Response, Problem> {
     let permit = app.drawings.try_acquire();
     let permit =
         permit.map_err(|_| Problem::full("the server has reached its limit of graph drawings"))?;
     let drawn = app.broadcasts.graph(name, pipeline, drawing).await?;
     drop(permit);
-    let kind = match drawing {
-        Drawing::Dot => "text/vnd.graphviz; charset=utf-8",
-        Drawing::Svg => "image/svg+xml",
-    };
     let mut response = with_body(StatusCode::OK, kind, drawn);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
     let policy = "default-src 'none'; style-src 'unsafe-inline'; sandbox";

@@ -36,11 +36,17 @@ pub(super) struct Reason {
     pub(super) detail: String,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// A refusal (RFC 9457).
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody<'a> {
+    /// `urn:aerial:problem:` and a word that stays the same.
     r#type: String,
+    /// The status in words.
     title: &'a str,
+    /// The status.
     status: u16,
+    /// What is wrong and what to do.
     detail: &'a str,
     /// MediaMTX's player reads this member.
     error: &'a str,
@@ -311,7 +317,7 @@ impl From<broadcast::Error> for Problem {
 
 impl From<Problem> for Response {
     fn from(problem: Problem) -> Self {
-        let body = serde_json::to_vec(&Body {
+        let body = serde_json::to_vec(&ProblemBody {
             r#type: format!("urn:aerial:problem:{}", problem.kind),
             title: problem.status.canonical_reason().unwrap_or_default(),
             status: problem.status.as_u16(),

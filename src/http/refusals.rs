@@ -155,8 +155,11 @@ impl Refusals {
 }
 
 /// The last refusal of a name, as its page shows it; every member is `null` if there is none.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Refusal)]
 struct Document {
+    /// When.
+    #[schema(format = DateTime)]
     time: Option<String>,
     status: Option<u16>,
     reason: Option<&'static str>,
@@ -164,7 +167,18 @@ struct Document {
     user_agent: Option<String>,
 }
 
-/// Answers `/api/broadcasts/{name}/refusal`, for clients that may publish there and the operator.
+/// The last refusal of a publisher
+///
+/// The last request to publish under this name that was refused in the past ten minutes, for clients that may publish
+/// there; every member is `null` if there is none.
+#[utoipa::path(
+    get,
+    path = "/api/v1/broadcasts/{name}/refusal",
+    operation_id = "refusal",
+    tag = "broadcasts",
+    params(("name" = Name, Path, description = "The broadcast")),
+    responses((status = 200, body = Document))
+)]
 pub(super) async fn answer(
     app: &App,
     name: &Name,

@@ -1,7 +1,12 @@
 //! What a path is for, and which methods it takes. Pure.
 
+mod table;
+
 use ::http::Method;
 
+use self::table::ApiRoute;
+#[cfg(test)]
+pub(super) use self::table::TABLE;
 use super::{
     extensions::Extension, pages::FilePath, pipelines::PipelinePart, request::PATH_BYTES_MAX,
 };
@@ -45,6 +50,10 @@ pub(super) enum Route<'a> {
     Sessions(Name),
     /// `/api/broadcasts/{name}/sessions/{number}`: a session by its public number.
     Attendee(Name, u64),
+    /// `/api/openapi.json`: the API's document.
+    ApiDocument,
+    /// `/api/docs`: the same as a page.
+    ApiPage,
     /// `/api/events`.
     Events,
     /// `/api/server`.
@@ -90,85 +99,17 @@ impl<'a> Route<'a> {
     }
 
     fn exact(path: &'a str) -> Option<Self> {
+        ApiRoute::find(path).or_else(|| Self::of_page(path))
+    }
+
+    fn of_page(path: &'a str) -> Option<Self> {
         let mut segments = path.strip_prefix('/')?.split('/');
-        let parts = (
-            segments.next(),
-            segments.next(),
-            segments.next(),
-            segments.next().is_none(),
-        );
-        match parts {
-            (Some(first), second, third, true) => Self::of_segments(path, first, second, third),
-            _ => Self::of_extension(path)
-                .or_else(|| Self::below_broadcast(path))
-                .or_else(|| Self::of_file(path)),
-        }
-    }
-
-    fn of_extension(path: &'a str) -> Option<Self> {
-        let (id, rest) = path.strip_prefix("/whep/s/")?.split_once('/')?;
-        let extension = match rest.split_once('/') {
-            None if rest == "events" => Extension::Events,
-            None if rest == "layer" => Extension::Layer,
-            Some(("events", number)) if is_id(number) => Extension::Selection(number),
-            _ => return None,
-        };
-        is_id(id).then_some(Self::Extension(id, extension))
-    }
-
-    fn below_broadcast(path: &'a str) -> Option<Self> {
-        let (name, rest) = path.strip_prefix("/api/broadcasts/")?.split_once('/')?;
-        let name = Name::new(name)?;
-        if rest == "refusal" {
-            return Some(Self::Refusal(name));
-        }
-        if rest == "chat" {
-            return Some(Self::Chat(name));
-        }
-        if rest == "data" {
-            return Some(Self::Data(name));
-        }
-        if rest == "sessions" {
-            return Some(Self::Sessions(name));
-        }
-        if let Some(number) = rest.strip_prefix("sessions/") {
-            return number
-                .parse()
-                .ok()
-                .map(|number| Self::Attendee(name, number));
-        }
-        let rest = rest.strip_prefix("pipelines")?;
-        if rest.is_empty() {
-            return Some(Self::Pipelines(name));
-        }
-        let (pipeline, last) = rest.strip_prefix('/')?.split_once('/')?;
-        Some(Self::Pipeline(name, pipeline, PipelinePart::of(last)?))
-    }
-
-    fn of_segments(
-        path: &'a str,
-        first: &'a str,
-        second: Option<&'a str>,
-        third: Option<&'a str>,
-    ) -> Option<Self> {
-        if let Some(role) = role(first) {
-            return match (second, third) {
-                (None, None) => Some(Self::Endpoint(role, Naming::Token)),
-                (Some("s"), Some(id)) => is_id(id).then_some(Self::Session(role, id)),
-                (Some(name), None) => Self::endpoint(role, name),
-                _ => None,
-            };
+        let first = segments.next()?;
+        let (second, third) = (segments.next(), segments.next());
+        if segments.next().is_some() {
+            return Self::of_file(path);
         }
         match (first, second, third) {
-            ("api", Some("broadcasts"), None) => Some(Self::Broadcasts),
-            ("api", Some("broadcasts"), Some(name)) => Name::new(name).map(Self::Broadcast),
-            ("api", Some("events"), None) => Some(Self::Events),
-            ("api", Some("server"), None) => Some(Self::Server),
-            ("healthz", None, None) => Some(Self::Health),
-            ("readyz", None, None) => Some(Self::Ready),
-            ("metrics", None, None) => Some(Self::Metrics),
-            ("admin", Some("drain"), None) => Some(Self::Drain),
-            ("oembed", None, None) => Some(Self::OEmbed),
             ("", None, None) => Some(Self::page("index.html")),
             // The alias: names are never `whip` or `whep`, so that it is no other path.
             (name, Some(last), None) if role(last).is_some() => Self::endpoint(role(last)?, name),
@@ -245,6 +186,8 @@ impl<'a> Route<'a> {
             | Self::Sessions(_)
             | Self::Events
             | Self::Server
+            | Self::ApiDocument
+            | Self::ApiPage
             | Self::Health
             | Self::Ready
             | Self::Metrics
@@ -328,6 +271,10 @@ mod tests {
                     Some(Route::Broadcast(name.clone())),
                 ),
                 (
+                    format!("/api/v1/broadcasts/{word}"),
+                    Some(Route::Broadcast(name.clone())),
+                ),
+                (
                     format!("/api/broadcasts/{word}/pipelines"),
                     Some(Route::Pipelines(name.clone())),
                 ),
@@ -394,6 +341,8 @@ mod tests {
             "/api/broadcasts/a/pipelines/x/y",
             "/api/broadcasts/a/pipelines/x/graph.svg/y",
             "/api/broadcasts/.a/pipelines",
+            "/api/v2/broadcasts/a/pipelines",
+            "/api/v1/v1/broadcasts",
         ] {
             assert_eq!(of(path), None, "{path}");
         }

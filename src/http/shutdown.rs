@@ -1,9 +1,11 @@
 //! How far the end of the server has come.
 
+use ::http::StatusCode;
 use tokio_util::sync::CancellationToken;
+use warp::reply::Response;
 
-use super::Problem;
-use crate::broadcast;
+use super::{App, Problem, reply::empty, request::HttpRequest};
+use crate::{access::Right, broadcast};
 
 /// The steps to the end of the server, which everybody who serves requests knows of.
 #[derive(Clone, Debug, Default)]
@@ -30,4 +32,22 @@ impl Shutdown {
     pub(super) fn has_begun(&self) -> bool {
         self.draining.is_cancelled() || self.stopping.is_cancelled()
     }
+}
+
+/// Drain the server
+///
+/// Takes it out of service like SIGTERM: new sessions get 503, or 307 to another server; running ones may go on for
+/// `timeouts.drain_sessions`; then the process ends.
+#[utoipa::path(
+    post,
+    path = "/admin/drain",
+    operation_id = "drain",
+    tag = "server",
+    security(("token" = ["admin"])),
+    responses((status = 202, description = "It drains"))
+)]
+pub(super) fn drain(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
+    app.auth.permit_right(request, Right::Admin)?;
+    app.shutdown.draining.cancel();
+    Ok(empty(StatusCode::ACCEPTED))
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use super::Kind;
 
 /// The encodings that Aerial carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// H.264 (RFC 6184), packetization mode 1.

@@ -3,7 +3,10 @@
 use std::fmt;
 
 /// The name of a broadcast: safe in URLs, file names and logs as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, utoipa::ToSchema,
+)]
+#[schema(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$", examples("demo"))]
 pub struct Name(String);
 
 impl Name {

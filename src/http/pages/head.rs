@@ -108,7 +108,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// Text in an attribute: the host in a request may be anything.
-pub(super) fn escape(text: &str) -> String {
+pub(in crate::http) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

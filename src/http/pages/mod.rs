@@ -3,7 +3,7 @@
 mod compression;
 mod files;
 mod head;
-mod oembed;
+pub(super) mod oembed;
 
 use std::path::Path;
 
@@ -16,7 +16,10 @@ use self::{
     files::Files,
     head::PagePlace,
 };
-pub(super) use self::{head::Site, oembed::answer as oembed};
+pub(super) use self::{
+    head::{Site, escape},
+    oembed::answer as oembed,
+};
 use super::{
     Options,
     headers::PERMISSIONS_POLICY,
@@ -40,6 +43,8 @@ const CHECKED: &str = "no-cache";
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// The page for addresses that lead nowhere.
 const MISSING: &str = "missing.html";
+/// Stands for the file of a page that the program has written.
+const WRITTEN: &str = "written.html";
 
 /// Where pages come from.
 pub(super) struct Pages {
@@ -151,6 +156,22 @@ impl Pages {
             cached: if is_current { IMMUTABLE } else { CHECKED },
         };
         Ok(self.reply(content, wanted.path, request).await)
+    }
+
+    /// Serves a page that the program has written.
+    pub(super) async fn show(
+        &self,
+        text: &str,
+        request: &PageRequest<'_>,
+        site: &Site<'_>,
+    ) -> Response {
+        let file = files::PageFile::of_text(text.to_owned());
+        let content = Content {
+            status: StatusCode::OK,
+            file: self.complete(&file, WRITTEN, request, site),
+            cached: CHECKED,
+        };
+        self.reply(content, WRITTEN, request).await
     }
 
     /// What a browser gets at an address that leads nowhere: the page of the broadcast with this name, or one that

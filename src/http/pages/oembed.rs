@@ -16,7 +16,8 @@ const FRAME: Size = Size {
     height: 540,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = OEmbed)]
 struct Embed<'a> {
     version: &'a str,
     r#type: &'a str,
@@ -31,7 +32,27 @@ struct Embed<'a> {
     thumbnail_height: u32,
 }
 
-/// The answer for the address in `?url=`. Says nothing about whether the broadcast exists.
+/// Embed a broadcast
+///
+/// What another site needs to show the broadcast whose page is at `url` (oEmbed). Says nothing about whether the
+/// broadcast exists.
+#[utoipa::path(
+    get,
+    path = "/oembed",
+    operation_id = "oembed",
+    tag = "pages",
+    params(
+        ("url" = String, Query, description = "The address of the page that shows the broadcast"),
+        ("format" = Option<String>, Query, description = "Only `json`"),
+        ("maxwidth" = Option<u32>, Query, description = "In pixels"),
+        ("maxheight" = Option<u32>, Query, description = "In pixels")
+    ),
+    responses(
+        (status = 200, body = Embed<'static>),
+        (status = 404, description = "Not the address of a broadcast's page"),
+        (status = 501, description = "Another format than JSON")
+    )
+)]
 pub(in crate::http) fn answer(request: &HttpRequest, site: &Site<'_>) -> Result<Response, Problem> {
     let url = request.parameter("url").unwrap_or_default();
     let url = percent_decode_str(url).decode_utf8_lossy();

@@ -41,7 +41,7 @@ pub const OFFER_BYTES_MAX: usize = 128 * 1024;
 pub const FRAGMENT_BYTES_MAX: usize = 64 * 1024;
 
 /// Which way the media of a session goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// WHIP: the client sends.

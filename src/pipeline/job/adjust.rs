@@ -37,7 +37,7 @@ pub struct Adjustable {
 }
 
 /// An adjustable property and its current value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Property {
     /// `element.property`.
     pub name: String,

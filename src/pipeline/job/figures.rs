@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::media::Kind;
 
 /// The figures of a job.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JobFigures {
     /// One entry per appsrc.
     pub inputs: Vec<InputFigures>,
@@ -19,7 +19,7 @@ pub struct JobFigures {
 }
 
 /// What the kernel says about the process of a job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProcessFigures {
     /// CPU time so far, in milliseconds.
     pub cpu_ms: u64,
@@ -30,7 +30,7 @@ pub struct ProcessFigures {
 }
 
 /// The figures of an appsrc.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct InputFigures {
     /// The track.
     pub kind: Kind,
@@ -47,7 +47,7 @@ pub struct InputFigures {
 }
 
 /// The figures of an appsink or of a sink of an output.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OutputFigures {
     /// The element's name.
     pub name: String,
@@ -64,7 +64,7 @@ pub struct OutputFigures {
 }
 
 /// How full a queue element is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueFigures {
     /// The element's name.
     pub name: String,

@@ -1,0 +1,73 @@
+//! Who answers a request that has been let in.
+
+use ::http::StatusCode;
+use warp::reply::Response;
+
+use super::{
+    App, api, attendees, chat, endpoint, events, extensions, health, metrics, openapi, operator,
+    pages::{self, FilePath, PageRequest, Site},
+    pipelines,
+    problem::Problem,
+    refusals,
+    request::{Door, HttpRequest},
+    resource,
+    router::Route,
+    shutdown,
+};
+
+impl App {
+    pub(super) async fn dispatch(
+        &self,
+        route: &Route<'_>,
+        request: HttpRequest,
+    ) -> Result<Response, Problem> {
+        if request.door != Door::Public {
+            operator::admit(self, route, &request)?;
+        }
+        match route {
+            Route::Endpoint(role, naming) => endpoint::answer(self, *role, *naming, request).await,
+            Route::Session(role, id) => resource::answer(self, *role, id, request).await,
+            Route::Extension(id, extension) => {
+                extensions::answer(self, id, *extension, request).await
+            }
+            Route::Broadcasts => api::broadcasts(self, &request),
+            Route::Broadcast(name) => api::broadcast(self, name, &request).await,
+            Route::Pipelines(name) => pipelines::list(self, name, &request).await,
+            Route::Pipeline(name, pipeline, part) => {
+                pipelines::answer(self, name, pipeline, *part, request).await
+            }
+            Route::Sessions(name) => attendees::list(self, name, &request).await,
+            Route::Attendee(name, number) => attendees::answer(self, name, *number, request).await,
+            Route::Chat(name) => chat::answer(self, name, request).await,
+            Route::Data(name) => chat::announce(self, name, request).await,
+            Route::Refusal(name) => refusals::answer(self, name, &request).await,
+            Route::Events => events::answer(self, &request),
+            Route::Server => api::server(self),
+            Route::ApiDocument => Ok(openapi::document()),
+            Route::ApiPage => self.api_page(&request).await,
+            Route::Health => health::alive(self),
+            Route::Ready => health::ready(self),
+            Route::Metrics => metrics::answer(self, &request),
+            Route::Drain => shutdown::drain(self, &request),
+            Route::OEmbed => pages::oembed(&request, &Site(&self.site(&request))),
+            Route::File(file) => self.file(*file, &request).await,
+            Route::Moved(target) => {
+                let status = StatusCode::PERMANENT_REDIRECT;
+                Ok(pages::moved(status, target, &request.query))
+            }
+        }
+    }
+
+    async fn file(&self, file: FilePath<'_>, request: &HttpRequest) -> Result<Response, Problem> {
+        let site = self.site(request);
+        let request = PageRequest::from(request);
+        self.pages.answer(file, &request, &Site(&site)).await
+    }
+
+    async fn api_page(&self, request: &HttpRequest) -> Result<Response, Problem> {
+        let site = self.site(request);
+        let request = PageRequest::from(request);
+        let page = openapi::page();
+        Ok(self.pages.show(page, &request, &Site(&site)).await)
+    }
+}
