@@ -42,6 +42,7 @@ mod pages;
 mod pauses;
 mod proxies;
 mod reconnect;
+mod reload;
 mod renditions;
 mod resources;
 mod robustness;

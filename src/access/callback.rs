@@ -166,6 +166,11 @@ impl Callback {
         }
     }
 
+    /// Whether it does the same, so that its answers can be kept.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.options == other.options
+    }
+
     /// Asks, unless an answer is still good.
     ///
     /// # Errors

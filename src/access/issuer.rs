@@ -68,6 +68,17 @@ impl Issuer {
         }
     }
 
+    /// Whether it does the same, so that the keys it has fetched can be kept.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_origin = match (&self.origin, &other.origin) {
+            (KeyOrigin::Url(url, refresh), KeyOrigin::Url(other_url, other_refresh)) => {
+                url == other_url && refresh == other_refresh
+            }
+            _ => false,
+        };
+        same_origin && self.options == other.options
+    }
+
     /// Who has this token. Waits for keys only if none that are known fit, or these are too old.
     ///
     /// # Errors

@@ -97,6 +97,22 @@ impl Access {
         &self.public
     }
 
+    /// Keeps the keys and answers that `before` has got, as far as they are still good.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        if let (Some(new), Some(old)) = (&self.issuer, &before.issuer)
+            && new.is_same(old)
+        {
+            self.issuer = Some(Arc::clone(old));
+        }
+        if let (Some(new), Some(old)) = (&self.callback, &before.callback)
+            && new.is_same(old)
+        {
+            self.callback = Some(Arc::clone(old));
+        }
+        self
+    }
+
     /// Whether something grants this for any broadcast, so that it is not for everyone.
     pub fn closes(&self, role: Role) -> bool {
         let mut rules = self.rules.iter();

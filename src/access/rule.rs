@@ -85,7 +85,7 @@ pub(super) fn matches(patterns: &[Pattern], name: &Name) -> bool {
 
 /// A section `[[auth.tokens]]`: rights for a token, for a network, or for a token that comes from a
 /// network.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Stands for it in the log.
     pub(super) name: String,

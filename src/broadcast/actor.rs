@@ -17,7 +17,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{
-    Created, Error, Reply, Session, Shared,
+    Created, Error, Options, Reply, Session, Shared,
     action::{Action, RunStart, Switched},
     attendee::Attendee,
     audience::Visitor,
@@ -111,6 +111,8 @@ struct Pending {
 pub(super) struct Actor {
     name: Name,
     shared: Arc<Shared>,
+    /// Tells when the options change.
+    followed: watch::Receiver<Arc<Options>>,
     parts: Parts,
     requests: mpsc::Receiver<ActorRequest>,
     media: mpsc::Receiver<MediaEvent>,
@@ -134,15 +136,9 @@ impl Actor {
         let now = awake::now();
         let fanout = shared.fanout.clone();
         let new_rendition: NewRendition = Arc::new(move |kind| fanout.rendition(kind));
-        let options = &shared.options;
-        let rules = Rules {
-            times: options.times,
-            grace: options.grace,
-            viewers_max: options.viewers_max,
-            transcodes: shared.transcodes.clone(),
-            transcodes_max: options.broadcast_transcodes_max,
-            replace_live: options.replace_live,
-        };
+        let mut followed = shared.options.follow();
+        let options = Arc::clone(&followed.borrow_and_update());
+        let rules = Rules::of(&options, &shared.transcodes);
         let plan = Arc::new(options.plans.of(name));
         let parts = Parts::new(name, &rules, plan, &new_rendition, now);
         let (status, receiver) = watch::channel(parts.status(now));
@@ -150,6 +146,7 @@ impl Actor {
         let actor = Self {
             name: name.clone(),
             shared,
+            followed,
             keyframe_wanted: parts.keyframe_notify(),
             parts,
             requests,
@@ -192,6 +189,7 @@ impl Actor {
                     self.perform(action);
                     continue; // it changes nothing that the status tells
                 }
+                Ok(()) = self.followed.changed() => self.reconfigure(),
                 _ = tick.tick() => self.tick(),
             }
             self.publish_status();
@@ -199,6 +197,15 @@ impl Actor {
                 break;
             }
         }
+    }
+
+    /// Follows the options that hold now.
+    fn reconfigure(&mut self) {
+        let options = self.shared.options.now();
+        let rules = Rules::of(&options, &self.shared.transcodes);
+        let plan = Arc::new(options.plans.of(&self.name));
+        let actions = self.parts.reconfigure(rules, plan, awake::now());
+        self.perform(actions);
     }
 
     /// Ends every session and waits for their goodbyes; the server limits the time.
@@ -351,7 +358,7 @@ impl Actor {
             start,
             reports: self.reports.clone(),
             counters: Arc::clone(&self.shared.counters),
-            memory: self.shared.options.pipeline_memory,
+            memory: self.shared.options.now().pipeline_memory,
             stop: stop.clone(),
         };
         let task = async { Outcome::Run(task.run().await) };

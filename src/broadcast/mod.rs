@@ -16,6 +16,7 @@
 
 mod action;
 mod actor;
+mod admittance;
 mod attendance;
 mod attendee;
 mod audience;
@@ -34,6 +35,7 @@ mod outcome;
 mod outputs;
 mod parts;
 mod publisher;
+mod reload;
 mod renditions;
 mod roster;
 mod rules;
@@ -76,6 +78,8 @@ use tracing::Instrument;
 
 use self::{
     actor::{Actor, ActorRequest},
+    admittance::admit,
+    options::CurrentOptions,
     status::SharedCounters,
     transcodes::TranscodeBudget,
 };
@@ -86,7 +90,7 @@ use crate::{
     media::Codec,
     peer::{End, sdp::Choice},
     plan::{Engine, Name},
-    resources::{self, Amount, Asker},
+    resources::Amount,
 };
 
 /// Requests waiting for the actor of a broadcast, which answers each within microseconds.
@@ -119,7 +123,7 @@ pub struct Broadcasts {
 
 /// What the actor tasks share.
 struct Shared {
-    options: Options,
+    options: CurrentOptions,
     fanout: Fanout,
     // Held for a map operation only, never across an await.
     directory: Mutex<Directory>,
@@ -161,7 +165,7 @@ impl Broadcasts {
             shared: Arc::new(Shared {
                 transcodes: TranscodeBudget::new(options.transcodes_max),
                 chats: Chats::new(options.plans.clone()),
-                options,
+                options: CurrentOptions::new(options),
                 fanout,
                 directory: Mutex::default(),
                 changes: watch::Sender::new(0),
@@ -226,8 +230,8 @@ impl Broadcasts {
         applicant: Applicant,
         rendition: Option<&str>,
     ) -> Result<Created, Error> {
-        let engine = self.shared.options.plans.of(name).viewer_engine;
-        let engine = engine.unwrap_or(self.shared.options.viewer.engine);
+        let engine = self.shared.options.now().plans.of(name).viewer_engine;
+        let engine = engine.unwrap_or(self.shared.options.now().viewer.engine);
         let _permit = admit(match engine {
             Engine::Webrtcbin => Amount::SESSION,
             Engine::Direct => Amount::VIEWER,
@@ -238,7 +242,7 @@ impl Broadcasts {
                 requested: rendition.map(str::to_owned),
                 reply,
             };
-            if self.shared.options.plans.has_slate(name) {
+            if self.shared.options.now().plans.has_slate(name) {
                 return Ok((self.actor(name)?, request));
             }
             let directory = self.shared.directory();
@@ -360,7 +364,7 @@ impl Broadcasts {
         if let Some(entry) = directory.broadcasts.get(name) {
             return Ok(entry.requests.clone());
         }
-        if directory.broadcasts.len() >= shared.options.broadcasts_max {
+        if directory.broadcasts.len() >= shared.options.now().broadcasts_max {
             return Err(Error::Full("broadcasts"));
         }
         // Reap the actors that have ended.
@@ -425,12 +429,6 @@ impl Broadcasts {
     }
 }
 
-/// Admits a session if the system has what it needs.
-fn admit(amount: Amount) -> Result<resources::Permit, Error> {
-    let permit = resources::reserve(Asker::Client, amount);
-    permit.map_err(|short| Error::Full(short.name()))
-}
-
 /// Where the answer to a request goes.
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
@@ -449,7 +447,7 @@ impl Shared {
 
     fn register(&self, session: &Arc<Session>) -> Result<(), Error> {
         let mut directory = self.directory();
-        let is_full = directory.sessions.len() >= self.options.sessions_max;
+        let is_full = directory.sessions.len() >= self.options.now().sessions_max;
         if is_full && directory.yielding().is_none() {
             return Err(Error::Full("sessions"));
         }
@@ -458,7 +456,7 @@ impl Shared {
             let same = sessions.filter(|other| other.token == session.token);
             let mut published: BTreeSet<&Name> = same.map(|other| &other.broadcast).collect();
             published.remove(&session.broadcast);
-            if published.len() >= self.options.token_broadcasts_max {
+            if published.len() >= self.options.now().token_broadcasts_max {
                 return Err(Error::Full("broadcasts of one token"));
             }
         }

@@ -1,6 +1,8 @@
 //! The room's options.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
 
 use super::takeover::Times;
 use crate::{fanout::ViewerOptions, ingest, plan::Plans};
@@ -36,4 +38,27 @@ pub struct Options {
     pub viewer: ViewerOptions,
     /// What each broadcast has: source, outputs, renditions.
     pub plans: Plans,
+}
+
+/// The options that hold now.
+pub(super) struct CurrentOptions(watch::Sender<Arc<Options>>);
+
+impl CurrentOptions {
+    pub(super) fn new(options: Options) -> Self {
+        Self(watch::Sender::new(Arc::new(options)))
+    }
+
+    pub(super) fn now(&self) -> Arc<Options> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// What running broadcasts follow.
+    pub(super) fn follow(&self) -> watch::Receiver<Arc<Options>> {
+        self.0.subscribe()
+    }
+
+    /// Returns those of before.
+    pub(super) fn replace(&self, options: Arc<Options>) -> Arc<Options> {
+        self.0.send_replace(options)
+    }
 }

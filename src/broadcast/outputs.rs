@@ -16,6 +16,8 @@ use crate::plan::{PipelineFile, Plan};
 pub(super) struct Outputs {
     plan: Arc<Plan>,
     slots: Vec<Slot>,
+    /// How many there have been: each has a number of its own.
+    numbers: usize,
 }
 
 impl Outputs {
@@ -25,7 +27,35 @@ impl Outputs {
         Self {
             plan: Arc::clone(plan),
             slots: plan.outputs.iter().enumerate().map(slot).collect(),
+            numbers: plan.outputs.len(),
         }
+    }
+
+    /// Follows another plan: outputs that are not in it stop, those that have changed begin again, and
+    /// the rest runs on.
+    pub(super) fn reconfigure(&mut self, plan: &Arc<Plan>) -> Vec<Action> {
+        let before = std::mem::replace(&mut self.plan, Arc::clone(plan));
+        let settings_changed = before.vars != plan.vars || before.stall != plan.stall;
+        let mut actions = Vec::new();
+        let mut known = std::mem::take(&mut self.slots);
+        for file in &plan.outputs {
+            let place = known.iter().position(|slot| slot.file().file == file.file);
+            let Some(place) = place else {
+                let id = SlotId::Output(self.numbers);
+                self.numbers += 1;
+                self.slots.push(Slot::new(id, file.clone()));
+                continue;
+            };
+            let mut slot = known.remove(place);
+            if settings_changed || slot.file() != file {
+                actions.extend(slot.stop(End::BroadcastEnded).map(Action::StopRun));
+                slot.set_file(file.clone());
+            }
+            self.slots.push(slot);
+        }
+        let gone = known.iter_mut();
+        actions.extend(gone.filter_map(|slot| slot.stop(End::BroadcastEnded).map(Action::StopRun)));
+        actions
     }
 
     /// Starts and stops outputs. `live`: somebody publishes; `slate`: nobody does, and viewers see

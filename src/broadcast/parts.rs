@@ -2,6 +2,7 @@
 //! no clock and no IO: tests drive it in virtual time.
 
 mod figures;
+mod reload;
 mod viewers;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+use self::reload::NextRenditions;
 use super::{
     Error, RETRY_MISSING, RETRY_TAKEN,
     action::Action,
@@ -46,6 +48,8 @@ pub(super) struct Parts {
     supply: Supply,
     audience: Audience,
     renditions: RenditionPipelines,
+    /// The renditions that follow them.
+    next_renditions: Option<NextRenditions>,
     outputs: Outputs,
     slate: SlateState,
     /// The video that automatic renditions were last made from.
@@ -70,6 +74,7 @@ impl Parts {
             supply: Supply::new(rules, &plan, Arc::clone(new_rendition), now),
             audience: Audience::default(),
             renditions,
+            next_renditions: None,
             outputs: Outputs::new(&plan),
             slate: SlateState::new(plan.slate.is_some(), plan.grace, now),
             plan,
@@ -276,6 +281,7 @@ impl Parts {
         self.supply.look_for_first_keyframe();
         self.supply.look_at_keyframes(now);
         actions.extend(self.give_up(now));
+        self.renew_renditions(now);
         let supplied = Supplied {
             streams: self.supply.streams(),
             inputs: slot::inputs(self.supply.tracks()),

@@ -3,6 +3,7 @@
 
 mod limits;
 mod pipeline;
+mod reload;
 mod report;
 
 use std::{

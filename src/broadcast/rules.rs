@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{takeover::Times, transcodes::TranscodeBudget};
+use super::{Options, takeover::Times, transcodes::TranscodeBudget};
 
 /// What the configuration says about every broadcast.
 #[derive(Clone, Debug)]
@@ -18,4 +18,17 @@ pub(super) struct Rules {
     pub(super) transcodes_max: usize,
     /// Whether a new publisher replaces a live one.
     pub(super) replace_live: bool,
+}
+
+impl Rules {
+    pub(super) fn of(options: &Options, transcodes: &TranscodeBudget) -> Self {
+        Self {
+            times: options.times,
+            grace: options.grace,
+            viewers_max: options.viewers_max,
+            transcodes: transcodes.clone(),
+            transcodes_max: options.broadcast_transcodes_max,
+            replace_live: options.replace_live,
+        }
+    }
 }

@@ -23,6 +23,12 @@ impl SlateState {
         }
     }
 
+    /// Follows another plan.
+    pub(super) fn reconfigure(&mut self, configured: bool, grace: Duration) {
+        self.configured = configured;
+        self.grace = grace;
+    }
+
     pub(super) fn is_configured(&self) -> bool {
         self.configured
     }

@@ -150,6 +150,21 @@ impl Slot {
         &self.file
     }
 
+    /// Changes what it runs the next time.
+    pub(super) fn set_file(&mut self, file: PipelineFile) {
+        self.file = file;
+    }
+
+    /// Counts on from the runs of what had this place before, so that no two have the same number.
+    pub(super) fn count_from(&mut self, runs: u64) {
+        self.runs = runs;
+    }
+
+    /// Runs so far.
+    pub(super) fn run_count(&self) -> u64 {
+        self.runs
+    }
+
     /// The inputs of the present series of runs.
     pub(super) fn inputs(&self) -> &InputTracks {
         &self.inputs

@@ -2,6 +2,7 @@
 //! keyframes asked of it.
 
 mod input;
+mod source;
 mod stall;
 
 use std::{
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 
 use self::input::{Feeder, Input};
 use super::{
-    action::{Action, InputStart, RunStart, Work},
+    action::{Action, InputStart},
     choice::Original,
     gate::InputId,
     keyframes::{self, KeyframeRequests, KeyframeWatch},
@@ -44,6 +45,8 @@ pub(super) struct Supply {
     new_rendition: NewRendition,
     /// The pipeline that feeds it; `None`: a WHIP publisher does.
     source: Option<Slot>,
+    /// Runs of sources that are configured no longer.
+    former_runs: u64,
     source_keyframe: Arc<Notify>,
     /// When somebody last watched or wanted to; for a source on demand.
     demanded: Instant,
@@ -82,6 +85,7 @@ impl Supply {
             plan: Arc::clone(plan),
             new_rendition,
             source: source.map(|file| Slot::new(SlotId::Source, file)),
+            former_runs: 0,
             source_keyframe: Arc::default(),
             demanded: now,
             input: None,
@@ -264,53 +268,6 @@ impl Supply {
         if self.watch.is_sparse() && !was_sparse {
             tracing::info!(demands.gradual, "keyframes are too far apart");
         }
-    }
-
-    /// Starts the source if it is due and needed, and stops it if it is not needed. `wanted`:
-    /// somebody watches or waits.
-    pub(super) fn run_source(&mut self, now: Instant, wanted: bool) -> Vec<Action> {
-        if wanted {
-            self.demanded = now;
-        }
-        if self.is_on_demand() && !wanted {
-            let unwanted = now.saturating_duration_since(self.demanded);
-            let rests = self.input.is_some() && unwanted >= self.plan.grace;
-            let stop = rests.then(|| self.rest(now)).flatten();
-            return Vec::from_iter(stop);
-        }
-        let Some(source) = &mut self.source else {
-            return Vec::new();
-        };
-        if self.input.is_some() {
-            return Vec::new();
-        }
-        let begun = if source.is_resting() {
-            source.start(Vec::new(), now)
-        } else if source.is_due(now) {
-            source.restart(now)
-        } else {
-            return Vec::new();
-        };
-        let file = source.file().clone();
-        let input = self.begin_input(Feeder::Source(begun.run), Expected::Unknown);
-        vec![Action::StartRun(Box::new(RunStart {
-            run: begun.run,
-            again: begun.again,
-            file,
-            plan: Arc::clone(&self.plan),
-            work: Work::Source(input),
-            keyframe: Arc::clone(&self.source_keyframe),
-            snapshot: begun.snapshot,
-        }))]
-    }
-
-    /// Stops a source that nobody watches; the next viewer starts it at once.
-    fn rest(&mut self, now: Instant) -> Option<Action> {
-        tracing::info!("no viewers left: stopping the source");
-        self.drop_input(now);
-        self.tracks = BroadcastTracks::default();
-        let stop = self.source.as_mut()?.stop(End::BroadcastEnded);
-        stop.map(Action::StopRun)
     }
 
     /// Notes that a keyframe of the input is wanted.

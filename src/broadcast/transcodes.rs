@@ -8,16 +8,25 @@ use std::sync::{
 /// The automatic transcodes of all broadcasts. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct TranscodeBudget {
-    max: usize,
+    max: Arc<AtomicUsize>,
     taken: Arc<AtomicUsize>,
 }
 
 impl TranscodeBudget {
     pub(super) fn new(max: usize) -> Self {
         Self {
-            max,
+            max: Arc::new(AtomicUsize::new(max)),
             taken: Arc::default(),
         }
+    }
+
+    /// Changes how many there may be. Those that run go on.
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
     }
 
     /// Transcodes that run now, or are promised to somebody.
@@ -27,12 +36,13 @@ impl TranscodeBudget {
 
     /// Whether one more may start.
     pub(super) fn has_room(&self) -> bool {
-        self.taken() < self.max
+        self.taken() < self.max()
     }
 
     /// A place for one more, if there is room.
     pub(super) fn take(&self) -> Option<TranscodePermit> {
-        let more = |taken| (taken < self.max).then_some(taken + 1);
+        let max = self.max();
+        let more = |taken| (taken < max).then_some(taken + 1);
         let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
         self.taken.fetch_update(set, get, more).ok()?;
         Some(TranscodePermit(Arc::clone(&self.taken)))
@@ -62,6 +72,9 @@ mod tests {
         assert!(!budget.has_room() && budget.take().is_none());
         drop(first);
         assert_eq!(budget.taken(), 1);
+        budget.set_max(1);
+        assert!(!budget.has_room() && budget.take().is_none());
+        budget.set_max(2);
         assert!(budget.has_room() && budget.take().is_some());
     }
 }

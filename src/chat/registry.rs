@@ -32,7 +32,7 @@ pub struct Chats {
 }
 
 struct Shared {
-    plans: Plans,
+    plans: Mutex<Plans>,
     // Held for a map operation only; so is each conversation's lock, for what it does.
     conversations: Mutex<HashMap<Name, Arc<Mutex<Conversation>>>>,
     /// There is something to deliver.
@@ -57,16 +57,27 @@ impl Chats {
     pub fn new(plans: Plans) -> Self {
         Self {
             shared: Arc::new(Shared {
-                plans,
+                plans: Mutex::new(plans),
                 conversations: Mutex::default(),
                 news: Notify::new(),
             }),
         }
     }
 
+    /// Follows other plans. Those who are in a conversation stay.
+    pub fn reload(&self, plans: Plans) {
+        *self.plans() = plans;
+    }
+
+    fn plans(&self) -> MutexGuard<'_, Plans> {
+        let plans = self.shared.plans.lock();
+        // Never half-changed.
+        plans.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What a broadcast of this name has; `None` if nothing.
     pub fn rules(&self, name: &Name) -> Option<ChatRules> {
-        let plan = self.shared.plans.of(name);
+        let plan = self.plans().of(name);
         let rules = ChatRules {
             chat: plan.chat,
             data: plan.data,

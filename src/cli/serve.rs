@@ -14,12 +14,13 @@ use tokio::{
     sync::Notify,
 };
 use tracing_subscriber::{
-    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer as _, filter::Targets, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
 };
 
 use crate::{
-    config::{self, Config, Opt, RawConfig},
-    resources, server,
+    config::{self, Config, LogFormat, Opt, RawConfig},
+    resources,
+    server::{self, ConfigSource},
     systemd::PassedSockets,
 };
 
@@ -67,21 +68,38 @@ pub(super) fn flag(option: &'static Opt) -> Arg {
 
 /// Runs the server until a signal.
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let flags = config::all()
-        .filter_map(|option| Some((option.key, matches.get_one::<String>(option.key)?.clone())));
-    let file = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
-    let config = Config::load(&RawConfig::read(file, super::environment(), flags)?)?;
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+    let flags: Vec<_> = config::all()
+        .filter_map(|option| Some((option.key, matches.get_one::<String>(option.key)?.clone())))
+        .collect();
+    let file = matches.get_one::<PathBuf>("config").cloned();
+    let read = move || RawConfig::read(file.as_deref(), super::environment(), flags.clone());
+    let raw = read()?;
+    let config = Config::load(&raw)?;
+    let (filter, log) = reload::Layer::new(log_filter(&config.main.log.0)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match config.main.log_format {
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
     tracing_subscriber::registry()
+        .with(filter)
         .with(lines)
-        .with(log_filter(&config.main.log.0)?)
         .init();
     resources::prepare();
     let passed = PassedSockets::take(config.main.listen);
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-    let done = runtime.block_on(until_signal(config, passed));
+    let source = ConfigSource {
+        raw,
+        read: Arc::new(read),
+        log: Box::new(move |wanted| {
+            // The level is part of a configuration that has been checked; the subscriber stays as long
+            // as the process.
+            if let Ok(filter) = log_filter(wanted) {
+                let _ = log.reload(filter);
+            }
+        }),
+    };
+    let done = runtime.block_on(until_signal(config, passed, source));
     // Work on the blocking pool that has outlived the drain time must not keep the process.
     runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
     done
@@ -95,7 +113,11 @@ fn log_filter(wanted: &str) -> anyhow::Result<Targets> {
     format!("{wanted}{quiet}").parse().context("log filter")
 }
 
-async fn until_signal(config: Config, passed: PassedSockets) -> anyhow::Result<()> {
+async fn until_signal(
+    config: Config,
+    passed: PassedSockets,
+    source: ConfigSource,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
     // Before anything is started: a hangup must never end the server.
@@ -103,8 +125,12 @@ async fn until_signal(config: Config, passed: PassedSockets) -> anyhow::Result<(
     // A limit on the size of files makes writing fail, which ends one output. The signal's default
     // would end the server.
     let _exceeded = signal(SignalKind::from_raw(SIGXFSZ)).context("no signal handler")?;
-    let server = server::start(config, passed).await?;
-    let reload = reload_at(hangup, server.reload.clone());
+    let server = server::start(config, passed, source).await?;
+    let reload = reload_at(
+        hangup,
+        Arc::clone(&server.reload),
+        server.reload_tls.clone(),
+    );
     let signal = async || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -118,13 +144,16 @@ async fn until_signal(config: Config, passed: PassedSockets) -> anyhow::Result<(
     Ok(())
 }
 
-/// Reloads the certificate, if there is one, at each signal. Never ends.
-async fn reload_at(mut hangup: Signal, reload: Option<Arc<Notify>>) {
+/// Reloads configuration and certificate at each signal. Never ends.
+async fn reload_at(
+    mut hangup: Signal,
+    configuration: Arc<Notify>,
+    certificate: Option<Arc<Notify>>,
+) {
     while hangup.recv().await.is_some() {
-        if let Some(reload) = &reload {
-            reload.notify_one();
-        } else {
-            tracing::info!("SIGHUP: no certificate to reload");
+        configuration.notify_one();
+        if let Some(certificate) = &certificate {
+            certificate.notify_one();
         }
     }
     std::future::pending::<()>().await;

@@ -8,6 +8,7 @@
 
 mod access;
 mod broadcasts;
+mod changes;
 mod file;
 mod hint;
 mod option;
@@ -22,11 +23,12 @@ mod value;
 use std::{fs, io, path::PathBuf};
 
 pub use broadcasts::broadcast_keys;
+pub use changes::ConfigChanges;
 pub use option::Opt;
 pub use options::{Admin, Auth, Http, Limits, Main, Timeouts, WebRtc, all};
 pub use origin::ValueOrigin;
 pub use raw::RawConfig;
-pub use value::{AdminAddress, IceServer};
+pub use value::{AdminAddress, IceServer, LogFormat};
 
 use crate::{
     access::Access,

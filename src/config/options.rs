@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use super::{
     Error, Opt, RawConfig,
     option::range,
-    value::{AdminAddress, Bytes, IceServer, LogFilter, PageOrigin, PublicUrl, ServiceUrl},
+    value::{
+        AdminAddress, Bytes, IceServer, LogFilter, LogFormat, PageOrigin, PublicUrl, ServiceUrl,
+    },
 };
 use crate::{
     access::Secret,
@@ -91,6 +93,8 @@ section! {
         /// What to log to standard error. The WebRTC library `str0m` logs only errors unless it is
         /// named.
         log: LogFilter = "info",
+        /// How lines of the log look: `text`, or `json` for one object a line.
+        log_format: LogFormat = "text",
         /// Whether the broadcast `demo` runs. Unset: only if no broadcast is configured.
         demo: Option<bool> = "",
     }

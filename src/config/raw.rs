@@ -1,6 +1,9 @@
 //! Flags, environment and file as text by key, with where each value comes from.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{Error, NOT_SHOWN, Opt, ValueOrigin, broadcasts::BroadcastSection};
 use crate::{access::Rule, plan::Value};
@@ -13,11 +16,18 @@ pub struct RawConfig {
     pub(super) broadcasts: Vec<BroadcastSection>,
     /// Whether the file has a `[broadcasts]` section, even an empty one.
     pub(super) has_broadcasts: bool,
+    /// The file, if there is one.
+    pub(super) file: Option<PathBuf>,
     /// `[[auth.tokens]]`.
     pub(super) rules: Vec<Rule>,
 }
 
 impl RawConfig {
+    /// The file that it was read from, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// The value of `option`: what is set, else the default.
     pub(super) fn take<T: Value>(&self, option: &Opt) -> Result<T, Error> {
         let (text, origin) = self.values.get(option.key).map_or_else(

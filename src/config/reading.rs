@@ -47,6 +47,7 @@ impl RawConfig {
             let tokens = raw.add_file(&path, &text)?;
             let tokens = tokens.iter().map(|token| token.resolve(&variables));
             raw.rules = tokens.collect::<Result<_, _>>()?;
+            raw.file = Some(path);
         }
         variables.retain(|name, _| name.starts_with("AERIAL_"));
         for (name, value) in variables {

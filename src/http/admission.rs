@@ -3,11 +3,14 @@
 //! The last part of each limit is a reserve: connections in it serve only what a full server must
 //! still do, one request each.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use ::http::Method;
 
-use super::{problem::Problem, request::HttpRequest, router::Route};
+use super::{Options, problem::Problem, request::HttpRequest, router::Route};
 use crate::{
     client::ClientAddress,
     notices::Notices,
@@ -33,6 +36,16 @@ pub(super) struct Limits {
     pub(super) client_connections: usize,
     /// Event streams of one client.
     pub(super) client_streams: usize,
+}
+
+impl Limits {
+    pub(super) fn of(options: &Options) -> Self {
+        Self {
+            connections: options.connections_max,
+            client_connections: options.client_connections_max,
+            client_streams: options.client_streams_max,
+        }
+    }
 }
 
 /// What a connection may be used for.
@@ -106,7 +119,7 @@ impl Place {
 
 /// Who counts.
 pub(super) struct Admission {
-    limits: Limits,
+    limits: RwLock<Limits>,
     connections: Quota,
     streams: Quota,
     refused: [AtomicU64; Refusal::ALL.len()],
@@ -116,7 +129,7 @@ pub(super) struct Admission {
 impl Admission {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            limits,
+            limits: RwLock::new(limits),
             connections: Quota::default(),
             streams: Quota::default(),
             refused: Default::default(),
@@ -124,9 +137,19 @@ impl Admission {
         }
     }
 
+    fn limits(&self) -> Limits {
+        // Never half-changed.
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the limits. What is open stays open.
+    pub(super) fn set(&self, limits: Limits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
     /// Lets a connection in; whose it is may not be known yet.
     pub(super) fn connection(&self) -> Result<Place, Refusal> {
-        let max = self.limits.connections;
+        let max = self.limits().connections;
         let everyone = |max| {
             let claimant = Claimant::Everyone;
             self.connections.take(&[QuotaClaim { claimant, max }])
@@ -140,7 +163,7 @@ impl Admission {
 
     /// Counts it for its client.
     pub(super) fn connection_of(&self, client: ClientAddress) -> Result<Place, Refusal> {
-        let max = self.limits.client_connections;
+        let max = self.limits().client_connections;
         let take = |max| self.connections.take(&of_client(client, max));
         if let Ok(share) = take(max) {
             return Ok(Place::new(Lane::Normal, share));
@@ -156,10 +179,10 @@ impl Admission {
     /// 503 or 429 if there are too many.
     pub(super) fn stream(&self, client: ClientAddress) -> Result<Share, Problem> {
         resources::check().map_err(|short| Problem::full(short.to_string()))?;
-        let [network, site] = of_client(client, self.limits.client_streams);
+        let [network, site] = of_client(client, self.limits().client_streams);
         let everyone = QuotaClaim {
             claimant: Claimant::Everyone,
-            max: self.limits.connections,
+            max: self.limits().connections,
         };
         let taken = self.streams.take(&[everyone, network, site]);
         taken.map_err(|claimant| {

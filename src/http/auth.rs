@@ -77,6 +77,18 @@ impl Auth {
         }
     }
 
+    /// Takes over these options. Sessions that they do not allow end. `questions`: how often a client
+    /// may cause the callback to be asked.
+    pub(super) fn reload(&self, options: AuthOptions, questions: ClientLimits) {
+        let before = self.policy();
+        let limits = ClientLimits::of_failures(options.source_failures);
+        self.failures.become_like(limits);
+        self.questions.become_like(questions);
+        let access = options.access.after(before.access(Door::Public));
+        let options = AuthOptions { access, ..options };
+        self.policy.send_replace(Arc::new(Policy::new(options)));
+    }
+
     /// What holds now.
     pub(super) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy.borrow())

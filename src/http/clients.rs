@@ -68,6 +68,16 @@ impl ClientLimits {
         }))
     }
 
+    /// Counts as these do from now on. Everybody begins anew.
+    pub(super) fn become_like(&self, new: Self) {
+        let new = new.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |one: f64, other: f64| (one - other).abs() < f64::EPSILON;
+        if !is_same(table.per_second, new.per_second) || !is_same(table.burst, new.burst) {
+            *table = new;
+        }
+    }
+
     /// Counts one; false if the client has sent too many.
     pub(super) fn allow(&self, client: ClientAddress) -> bool {
         self.take(client, Instant::now())

@@ -4,7 +4,8 @@ use ::http::StatusCode;
 use warp::reply::Response;
 
 use super::{
-    App, api, attendees, chat, endpoint, events, extensions, health, metrics, openapi, operator,
+    App, api, attendees, chat, control, endpoint, events, extensions, health, metrics, openapi,
+    operator,
     pages::{self, FilePath, PageRequest, Site},
     pipelines,
     problem::Problem,
@@ -49,6 +50,7 @@ impl App {
             Route::Ready => health::ready(self),
             Route::Metrics => metrics::answer(self, &request),
             Route::Drain => shutdown::drain(self, &request),
+            Route::Reload => control::reload(self, &request).await,
             Route::OEmbed => pages::oembed(&request, &Site(&self.site(&request))),
             Route::File(file) => self.file(*file, &request).await,
             Route::Moved(target) => {

@@ -76,10 +76,10 @@ async fn create(
         return Err(Problem::too_often("too many offers came from this address"));
     }
     let body = request
-        .body(app.options.offer_bytes_max, app.options.body_timeout)
+        .body(app.now().offer_bytes_max, app.options.body_timeout)
         .await?;
     if let Some(elsewhere) = elsewhere(app, role) {
-        return Ok(redirect(elsewhere, &request));
+        return Ok(redirect(&elsewhere, &request));
     }
     app.shutdown.permit_session()?;
     if !request.has_type(OFFER_TYPE) {
@@ -126,7 +126,7 @@ async fn create(
         }
         Err(error) => {
             let hidden =
-                app.options.missing_is_404 && matches!(error, broadcast::Error::NotLive { .. });
+                app.now().missing_is_404 && matches!(error, broadcast::Error::NotLive { .. });
             let problem = Problem::from(error);
             Err(if hidden { problem.hidden() } else { problem })
         }
@@ -150,12 +150,13 @@ pub(super) async fn may_begin(
 }
 
 /// The server that new sessions of this role are redirected to.
-fn elsewhere(app: &App, role: Role) -> Option<&str> {
+fn elsewhere(app: &App, role: Role) -> Option<String> {
+    let options = app.now();
     let base = match role {
-        Role::Publisher => &app.options.redirect_publishers,
-        Role::Viewer => &app.options.redirect_viewers,
+        Role::Publisher => &options.redirect_publishers,
+        Role::Viewer => &options.redirect_viewers,
     };
-    base.as_deref()
+    base.clone()
 }
 
 /// RFC 9725 §4.5: 307, because clients turn a POST into a GET after 301 and 302.
@@ -212,7 +213,7 @@ fn created_response(app: &App, request: &HttpRequest, role: Role, created: Creat
     set(&mut response, &header::ETAG, &etag);
     set(&mut response, &ACCEPT_PATCH, FRAGMENT_TYPE);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
-    add_links(&mut response, &app.options.ice_servers);
+    add_links(&mut response, &app.now().ice_servers);
     if role == Role::Viewer {
         extensions::announce(&mut response, &location);
     }

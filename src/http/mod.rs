@@ -15,6 +15,7 @@ mod certificate;
 mod chat;
 mod clients;
 mod connections;
+mod control;
 mod cors;
 mod dispatch;
 mod endpoint;
@@ -58,6 +59,7 @@ use self::{
     admission::{Admission, Lane},
     auth::Auth,
     clients::ClientLimits,
+    control::HeldOptions,
     origins::{Origins, PageAccess, PageAudience},
     pages::{PageRequest, Pages, Site},
     problem::{Problem, Reason},
@@ -69,6 +71,7 @@ use self::{
     session_limits::SessionLimits,
 };
 pub use self::{
+    control::{ConfigControl, ReloadRequest, Reloaded},
     judgement::AuthOptions,
     operator::AdminListener,
     session_limits::SessionMaxima,
@@ -131,6 +134,8 @@ pub struct Options {
     pub auth: AuthOptions,
     /// `Link` values of STUN and TURN servers.
     pub ice_servers: Vec<String>,
+    /// What changes the options later.
+    pub control: ConfigControl,
     /// Folder of the pages instead of the built-in ones.
     pub web: Option<PathBuf>,
     /// How long requests may take to finish when the server stops.
@@ -139,7 +144,9 @@ pub struct Options {
 
 /// What handlers work with.
 struct App {
+    /// Those that the server has started with.
     options: Options,
+    current: HeldOptions,
     broadcasts: Broadcasts,
     fanout: Fanout,
     pages: Pages,
@@ -187,16 +194,13 @@ pub async fn serve(
             listeners.public.local_addr().ok(),
             listeners.admin.as_ref().and_then(AdminListener::address),
         ),
-        admission: Admission::new(admission::Limits {
-            connections: options.connections_max,
-            client_connections: options.client_connections_max,
-            client_streams: options.client_streams_max,
-        }),
+        admission: Admission::new(admission::Limits::of(&options)),
         sessions: SessionLimits::new(options.publishers_max, options.viewers_max),
         auth: Arc::new(Auth::new(options.auth.clone(), options.client_offers)),
         refusals: Refusals::new(),
         notices: Notices::of_requests(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
+        current: HeldOptions::new(options.clone()),
         options,
         broadcasts,
         fanout,
@@ -204,6 +208,7 @@ pub async fn serve(
         answer_times: endpoint::AnswerTimes::default(),
     });
     tasks.spawn(app.broadcasts.chats().clone().deliver());
+    app.options.control.attach(&app);
     if let Some(tls) = app.options.tls.clone() {
         tasks.spawn(tls.keep());
     }
@@ -381,7 +386,7 @@ impl App {
         if let Route::Endpoint(role, naming) = route
             && endpoint::may_begin(self, *role, *naming, request).await
         {
-            reply::add_links(&mut response, &self.options.ice_servers);
+            reply::add_links(&mut response, &self.now().ice_servers);
         }
         response
     }

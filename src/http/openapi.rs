@@ -19,7 +19,7 @@ use utoipa::{
 use warp::reply::Response;
 
 use super::{
-    api, attendees, chat, events,
+    api, attendees, chat, control, events,
     headers::JSON_TYPE,
     health, metrics, pages, pipelines, problem, refusals,
     reply::{set, with_body},
@@ -101,6 +101,7 @@ const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "There is no such thing")];
         document,
         page,
         shutdown::drain,
+        control::reload,
         health::alive,
         health::ready,
         metrics::answer,

@@ -163,7 +163,8 @@ pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Resu
         | Route::Attendee(..)
         | Route::Events
         | Route::Server
-        | Route::Drain => app.auth.permit_right(request, Right::Admin),
+        | Route::Drain
+        | Route::Reload => app.auth.permit_right(request, Right::Admin),
         Route::Endpoint(..)
         | Route::Session(..)
         | Route::Extension(..)

@@ -172,6 +172,15 @@ impl Problem {
         .retry_after(RETRY_FULL)
     }
 
+    /// The configuration has a mistake; nothing has changed.
+    pub(super) fn bad_configuration(detail: &str) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "bad-configuration",
+            detail,
+        )
+    }
+
     pub(super) fn token_insufficient(detail: &str) -> Self {
         let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\"");
         Self::new(StatusCode::FORBIDDEN, "token-insufficient", detail)

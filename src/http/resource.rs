@@ -55,7 +55,7 @@ async fn patch(
 ) -> Result<Response, Problem> {
     session.allow()?;
     let body = request
-        .body(app.options.fragment_bytes_max, app.options.body_timeout)
+        .body(app.now().fragment_bytes_max, app.options.body_timeout)
         .await?;
     if session.role == Role::Viewer && request.has_type(OFFER_TYPE) {
         // WHEP §4.3.2: an answer belongs to a session that began with our offer; none does.
@@ -70,7 +70,7 @@ async fn patch(
     let change = session.change(&fragment)?;
     match if_match(&request.headers, &wire::ice_etag(&session.ice_id())) {
         Precondition::Holds => {}
-        Precondition::Missing if app.options.lenient_etag => {}
+        Precondition::Missing if app.now().lenient_etag => {}
         Precondition::Missing => return Err(Problem::precondition_required()),
         Precondition::Fails => return Err(Problem::precondition_failed()),
     }

@@ -66,6 +66,8 @@ pub(super) enum Route<'a> {
     Metrics,
     /// `/admin/drain`.
     Drain,
+    /// `/admin/reload`.
+    Reload,
     /// `/oembed`: what other sites need to show a broadcast.
     OEmbed,
     /// A page or what belongs to one: path in the web folder, made of harmless segments.
@@ -177,7 +179,7 @@ impl<'a> Route<'a> {
             Self::Session(..) | Self::Attendee(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
             Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
             Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
-            Self::Drain | Self::Data(_) => "OPTIONS, POST",
+            Self::Drain | Self::Reload | Self::Data(_) => "OPTIONS, POST",
             Self::Pipeline(_, _, part) => part.methods(),
             Self::Broadcasts
             | Self::Broadcast(_)
@@ -244,7 +246,7 @@ mod tests {
     fn any_legal_name_works_on_every_route() {
         let words = "s whip whep api watch publish js css broadcasts events server pipelines \
                      graph.svg properties layer healthz readyz metrics favicon.svg index.html oembed \
-                     v admin drain undefined";
+                     v admin drain reload undefined";
         for word in words.split(' ') {
             let Some(name) = Name::new(word) else {
                 assert!(["whip", "whep"].contains(&word), "{word}");

@@ -1,6 +1,9 @@
 //! How many sessions there may be at once: of one client, and with one token.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use super::{admission::of_client, problem::Problem};
 use crate::{
@@ -26,7 +29,7 @@ pub(super) struct SessionLimits {
 
 struct RoleLimits {
     role: Role,
-    maxima: SessionMaxima,
+    maxima: Mutex<SessionMaxima>,
     quota: Quota,
     refused: AtomicU64,
 }
@@ -58,6 +61,11 @@ impl SessionLimits {
         self.of(role).refused.load(Ordering::Relaxed)
     }
 
+    /// Changes the limits for sessions that begin from now on.
+    pub(super) fn set(&self, role: Role, maxima: SessionMaxima) {
+        *self.of(role).maxima() = maxima;
+    }
+
     fn of(&self, role: Role) -> &RoleLimits {
         match role {
             Role::Publisher => &self.publishers,
@@ -70,15 +78,21 @@ impl RoleLimits {
     fn new(role: Role, maxima: SessionMaxima) -> Self {
         Self {
             role,
-            maxima,
+            maxima: Mutex::new(maxima),
             quota: Quota::default(),
             refused: AtomicU64::new(0),
         }
     }
 
+    fn maxima(&self) -> MutexGuard<'_, SessionMaxima> {
+        // Never half-changed.
+        self.maxima.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self, client: ClientAddress, token: Option<&str>) -> Result<Share, Problem> {
-        let mut claims = of_client(client, self.maxima.client).to_vec();
-        if let (Some(token), Some(max)) = (token, self.maxima.token) {
+        let maxima = *self.maxima();
+        let mut claims = of_client(client, maxima.client).to_vec();
+        if let (Some(token), Some(max)) = (token, maxima.token) {
             claims.push(QuotaClaim {
                 claimant: Claimant::Token(token.to_owned()),
                 max,

@@ -20,7 +20,7 @@ pub use settings::{Plan, Setting, Settings, SlateFile, Vars};
 pub use value::Value;
 
 /// All sections of the configuration. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plans {
     /// The most specific first.
     sections: Arc<Vec<(Pattern, Settings)>>,

@@ -77,13 +77,13 @@ macro_rules! settings {
     ($($(#[doc = $help:literal])+
         $key:ident: $type:ty = $default:literal $(from $min:literal to $max:literal)?,)+) => {
         /// A section of the configuration. A less specific one may fill in what it leaves open.
-        #[derive(Clone, Debug, Default)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Settings {
             $($(#[doc = $help])+ pub $key: Option<$type>,)+
         }
 
         /// What one broadcast has.
-        #[derive(Clone, Debug)]
+        #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Plan {
             $($(#[doc = $help])+
             pub $key: <$type as Setting>::Planned,)+

@@ -11,8 +11,8 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] config::Error),
     /// Correct the pipeline files: one problem a line.
-    #[error("{0}")]
-    Files(String),
+    #[error("{}", .0.join("\naerial: "))]
+    Files(Vec<String>),
     /// Install what is missing.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),

@@ -4,6 +4,7 @@ pub mod check;
 mod error;
 mod operator;
 mod options;
+mod reload;
 
 use std::{
     io,
@@ -19,14 +20,14 @@ use tokio::{
     time::{Instant, interval, sleep, timeout_at},
 };
 
-pub use self::error::StartError;
+pub use self::{error::StartError, reload::ConfigSource};
 use crate::{
     access::{Access, Secret},
     awake,
     broadcast::Broadcasts,
     config::Config,
     fanout::Fanout,
-    http::{self, Listeners, Shutdown, Tls},
+    http::{self, ConfigControl, Listeners, Shutdown, Tls},
     peer::{
         element,
         sdp::Role,
@@ -46,12 +47,16 @@ const DRAIN_TICK: Duration = Duration::from_millis(100);
 
 /// A running server.
 pub struct Server {
+    /// Notify it to read the configuration again.
+    pub reload: Arc<Notify>,
     /// Notify it to reload certificate and key. `None` without TLS.
-    pub reload: Option<Arc<Notify>>,
+    pub reload_tls: Option<Arc<Notify>>,
     broadcasts: Broadcasts,
     fanout: Fanout,
     shutdown: Shutdown,
     tasks: JoinSet<()>,
+    /// What follows the configuration while the server runs.
+    _followers: JoinSet<()>,
     /// The clock of deadlines and the watchdog run until everything has stopped.
     _clock: JoinSet<()>,
     drain: Duration,
@@ -63,41 +68,28 @@ pub struct Server {
 ///
 /// # Errors
 /// A port in use, a missing GStreamer element, or another refusal of the system.
-pub async fn start(config: Config, passed: PassedSockets) -> Result<Server, StartError> {
+pub async fn start(
+    config: Config,
+    passed: PassedSockets,
+    source: ConfigSource,
+) -> Result<Server, StartError> {
     prepare_gstreamer().await?;
+    let loaded = config.plans.clone();
     let config = check_pipelines(config).await?;
-    resources::compare(options::demand(&config));
-    if let Some(bytes) = &config.limits.memory {
-        resources::limit_memory(u64::try_from(bytes.0).unwrap_or(u64::MAX));
-    }
+    prepare_resources(&config);
     let tls = tls(&config)?;
     let mut clock = JoinSet::new();
     clock.spawn(awake::beat());
-    let system = |what| move |source| StartError::System { what, source };
     let is_own = passed.http.is_none();
     let listener = http_listener(&config, passed.http).await?;
-    let address = listener
-        .local_addr()
-        .map_err(system("read the HTTP address"))?;
-    let loopback = address.ip().is_loopback();
-    let port = media_port(&config, passed.udp, loopback)?;
+    let address = address_of(&listener)?;
     let admin = operator::listen(&config).await?;
-    let candidates = port.candidates();
-    port.start();
-    port.check_buffers();
-    let fanout = Fanout::start(port, options::fanout(&config)).map_err(system("start a thread"))?;
-
-    let options = options::broadcasts(&config);
-    let broadcasts = Broadcasts::new(options, fanout.clone());
-    for name in config.plans.with_source() {
-        broadcasts
-            .start_source(&name)
-            .map_err(|error| StartError::Broadcast { name, error })?;
-    }
+    let fanout = start_media(&config, passed.udp, address.ip().is_loopback())?;
+    let broadcasts = start_broadcasts(&config, &fanout)?;
     let (drain, drain_sessions) = (config.timeouts.drain, config.timeouts.drain_sessions);
     let shutdown = Shutdown::default();
-    let mut tasks = JoinSet::new();
-    let reload = tls.as_ref().map(Tls::reload);
+    let (mut tasks, mut followers) = (JoinSet::new(), JoinSet::new());
+    let reload_tls = tls.as_ref().map(Tls::reload);
     let admin_rule = match &admin {
         Some(admin) => operator::token(&config, admin)?,
         None => None,
@@ -108,27 +100,59 @@ pub async fn start(config: Config, passed: PassedSockets) -> Result<Server, Star
     }
     let health = fanout.clone();
     clock.spawn(systemd::keep_watchdog(move || health.is_healthy()));
+    let reload = Arc::new(Notify::new());
+    let (control, requests) = ConfigControl::new();
+    let parts = options::HttpParts {
+        tls,
+        admin_rule,
+        control,
+    };
+    let reloader = reload::Reloader {
+        source,
+        loaded,
+        checked: config.plans.clone(),
+        broadcasts: broadcasts.clone(),
+        http: parts.clone(),
+    };
+    followers.spawn(reloader.run(Arc::clone(&reload), requests));
     tasks.spawn(http::serve(
         Listeners {
             public: listener,
             admin,
         },
-        options::http(config, tls, admin_rule),
+        options::http(config, parts),
         broadcasts.clone(),
         fanout.clone(),
         shutdown.clone(),
     ));
     systemd::ready();
-    tracing::info!(candidates = %Listed(&candidates), "advertised addresses");
+    tracing::info!(candidates = %Listed(&fanout.port().candidates()), "advertised addresses");
     Ok(Server {
         reload,
+        reload_tls,
         broadcasts,
         fanout,
         shutdown,
         tasks,
+        _followers: followers,
         _clock: clock,
         drain,
         drain_sessions,
+    })
+}
+
+/// Compares what clients may use with what the system gives.
+fn prepare_resources(config: &Config) {
+    resources::compare(options::demand(config));
+    if let Some(bytes) = &config.limits.memory {
+        resources::limit_memory(u64::try_from(bytes.0).unwrap_or(u64::MAX));
+    }
+}
+
+fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::System {
+        what: "read the HTTP address",
+        source,
     })
 }
 
@@ -225,8 +249,8 @@ async fn check_pipelines(config: Config) -> Result<Config, StartError> {
     if problems.is_empty() {
         return Ok(config);
     }
-    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    Err(StartError::Files(lines.join("\naerial: ")))
+    let lines = problems.iter().map(ToString::to_string);
+    Err(StartError::Files(lines.collect()))
 }
 
 /// Whether this machine has the elements of a built-in pipeline. Without it, viewers choose among
@@ -280,6 +304,31 @@ fn media_port(
         source,
         option: "udp",
     })
+}
+
+/// Opens the port for media, and starts what sends through it.
+fn start_media(
+    config: &Config,
+    passed: Option<UdpSocket>,
+    loopback: bool,
+) -> Result<Fanout, StartError> {
+    let port = media_port(config, passed, loopback)?;
+    port.start();
+    port.check_buffers();
+    Fanout::start(port, options::fanout(config)).map_err(|source| StartError::System {
+        what: "start a thread",
+        source,
+    })
+}
+
+fn start_broadcasts(config: &Config, fanout: &Fanout) -> Result<Broadcasts, StartError> {
+    let broadcasts = Broadcasts::new(options::broadcasts(config), fanout.clone());
+    for name in config.plans.with_source() {
+        broadcasts
+            .start_source(&name)
+            .map_err(|error| StartError::Broadcast { name, error })?;
+    }
+    Ok(broadcasts)
 }
 
 fn tls(config: &Config) -> Result<Option<Tls>, StartError> {

@@ -5,7 +5,7 @@ use crate::{
     broadcast,
     config::{Config, IceServer},
     fanout::{self, ViewerOptions},
-    http::{self, Tls},
+    http::{self, ConfigControl, Tls},
     ingest,
     plan::Engine,
     resources::Demand,
@@ -99,7 +99,16 @@ fn bits(kilobits: usize) -> u64 {
         .saturating_mul(1000)
 }
 
-pub(super) fn http(config: Config, tls: Option<Tls>, admin_rule: Option<Rule>) -> http::Options {
+/// What the options of `http` have besides the configuration.
+#[derive(Clone)]
+pub(super) struct HttpParts {
+    pub(super) tls: Option<Tls>,
+    /// The token that was made for the operator.
+    pub(super) admin_rule: Option<Rule>,
+    pub(super) control: ConfigControl,
+}
+
+pub(super) fn http(config: Config, parts: HttpParts) -> http::Options {
     let connections = connections(&config);
     let Config {
         main,
@@ -139,16 +148,17 @@ pub(super) fn http(config: Config, tls: Option<Tls>, admin_rule: Option<Rule>) -
         client_offers: limits.source_offers,
         trusted_proxies: http.trusted_proxies,
         forwarded_header: http.forwarded_header,
-        tls,
+        tls: parts.tls,
         auth: http::AuthOptions {
             access,
-            admin_rule,
+            admin_rule: parts.admin_rule,
             query: auth.query,
             basic: auth.basic,
             sessions: auth.sessions,
             source_failures: limits.source_failures,
         },
         ice_servers: webrtc.ice_servers.iter().map(IceServer::link).collect(),
+        control: parts.control,
         web: main.web,
         drain: timeouts.drain,
     }

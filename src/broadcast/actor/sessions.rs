@@ -72,7 +72,7 @@ impl Actor {
             return;
         };
         let plan = self.parts.plan();
-        let mut options = self.shared.options.publisher.clone();
+        let mut options = self.shared.options.now().publisher.clone();
         options.engine = plan.publisher_engine.unwrap_or(options.engine);
         if let Some(max) = session.bitrate_max {
             options.bitrate_max = options.bitrate_max.min(max);
@@ -83,7 +83,7 @@ impl Actor {
         let span = session.span();
         let task = PublisherTask {
             session,
-            first_check: self.shared.options.first_check,
+            first_check: self.shared.options.now().first_check,
             commands: pending.commands,
             offer: pending.offer,
             sinks,
@@ -103,12 +103,12 @@ impl Actor {
             return;
         };
         let plan = self.parts.plan();
-        let mut options = self.shared.options.viewer.clone();
+        let mut options = self.shared.options.now().viewer.clone();
         options.engine = plan.viewer_engine.unwrap_or(options.engine);
         let span = session.span();
         let task = ViewerTask {
             session,
-            first_check: self.shared.options.first_check,
+            first_check: self.shared.options.now().first_check,
             commands: pending.commands,
             offer: pending.offer,
             tracks: view.tracks,

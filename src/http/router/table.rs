@@ -78,6 +78,7 @@ table! {
     "/api/v1/openapi.json" => |_| Some(Route::ApiDocument),
     "/api/v1/docs" => |_| Some(Route::ApiPage),
     "/admin/drain" => |_| Some(Route::Drain),
+    "/admin/reload" => |_| Some(Route::Reload),
     "/healthz" => |_| Some(Route::Health),
     "/readyz" => |_| Some(Route::Ready),
     "/metrics" => |_| Some(Route::Metrics),

@@ -2,6 +2,7 @@
 
 mod outputs;
 mod publishers;
+mod reload;
 mod sources;
 mod viewers;
 

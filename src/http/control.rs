@@ -1,0 +1,121 @@
+//! What the operator changes while the server runs: the options that hold from now on, and the
+//! requests to read the configuration again.
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use warp::reply::Response;
+
+use super::{
+    App, Options, admission, clients::ClientLimits, problem::Problem, request::HttpRequest,
+    wire::json,
+};
+use crate::{access::Right, peer::sdp::Role};
+
+/// Requests that may wait.
+const REQUESTS_MAX: usize = 4;
+
+/// A request to read the configuration again, with where the answer goes: what has changed, or what
+/// is wrong with it.
+pub type ReloadRequest = oneshot::Sender<Result<Reloaded, String>>;
+
+/// What reading the configuration again has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Reloaded {
+    /// Options that hold from now on.
+    pub changed: Vec<String>,
+    /// Options that differ from what the server runs with, and take a restart.
+    pub needs_restart: Vec<String>,
+    /// Broadcasts that run, and follow their new sections.
+    pub broadcasts: Vec<String>,
+}
+
+/// The connection between the HTTP server and whoever has the configuration. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ConfigControl {
+    requests: mpsc::Sender<ReloadRequest>,
+    app: Arc<OnceLock<Weak<App>>>,
+}
+
+impl ConfigControl {
+    /// Also returns where the operator's requests arrive.
+    pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let control = Self {
+            requests,
+            app: Arc::default(),
+        };
+        (control, receiver)
+    }
+
+    /// Begins to change the options of this server.
+    pub(super) fn attach(&self, app: &Arc<App>) {
+        // Err: there is one server.
+        let _ = self.app.set(Arc::downgrade(app));
+    }
+
+    /// Takes over the options that can change.
+    pub fn apply(&self, options: Options) {
+        let Some(app) = self.app.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        app.sessions.set(Role::Publisher, options.publishers_max);
+        app.sessions.set(Role::Viewer, options.viewers_max);
+        app.admission.set(admission::Limits::of(&options));
+        let offers = || ClientLimits::of_offers(options.client_offers);
+        app.clients.become_like(offers());
+        app.auth.reload(options.auth.clone(), offers());
+        app.current.set(options);
+    }
+}
+
+/// The options that hold now.
+pub(super) struct HeldOptions(RwLock<Arc<Options>>);
+
+impl HeldOptions {
+    pub(super) fn new(options: Options) -> Self {
+        Self(RwLock::new(Arc::new(options)))
+    }
+
+    fn set(&self, options: Options) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+    }
+}
+
+impl App {
+    /// The options that hold now; `options` are those that the server has started with.
+    pub(super) fn now(&self) -> Arc<Options> {
+        let current = self.current.0.read();
+        // Never half-changed.
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Read the configuration again
+///
+/// All or nothing: with a mistake in it, nothing changes. Sessions go on.
+#[utoipa::path(
+    post,
+    path = "/admin/reload",
+    operation_id = "reload",
+    tag = "server",
+    security(("token" = ["admin"])),
+    responses(
+        (status = 200, body = Reloaded),
+        (status = 422, description = "The configuration has a mistake")
+    )
+)]
+pub(super) async fn reload(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
+    app.auth.permit_right(request, Right::Admin)?;
+    let (reply, outcome) = oneshot::channel();
+    let requests = &app.options.control.requests;
+    requests
+        .try_send(reply)
+        .map_err(|_| Problem::full("the configuration is being read already"))?;
+    match outcome.await {
+        Ok(Ok(reloaded)) => json(&reloaded),
+        Ok(Err(error)) => Err(Problem::bad_configuration(&error)),
+        Err(_) => Err(Problem::failed("the server is stopping")),
+    }
+}
