@@ -91,6 +91,7 @@ pub(super) async fn run(job: FloorJob, controls: HelperControls) -> Result<()> {
         listen,
         public_addresses: vec![],
         loopback: true,
+        tcp: Vec::new(),
     })?;
     let mut destinations = job
         .ports

@@ -28,7 +28,7 @@ pub use option::Opt;
 pub use options::{Admin, Auth, Http, Limits, Main, Timeouts, WebRtc, all};
 pub use origin::ValueOrigin;
 pub use raw::RawConfig;
-pub use value::{AdminAddress, IceServer, LogFormat};
+pub use value::{AdminAddress, IceServer, LogFormat, MediaOverTcp};
 
 use crate::{
     access::Access,

@@ -12,7 +12,8 @@ use super::{
     Error, Opt, RawConfig,
     option::range,
     value::{
-        AdminAddress, Bytes, IceServer, LogFilter, LogFormat, PageOrigin, PublicUrl, ServiceUrl,
+        AdminAddress, Bytes, IceServer, LogFilter, LogFormat, MediaOverTcp, PageOrigin, PublicUrl,
+        ServiceUrl,
     },
 };
 use crate::{
@@ -301,6 +302,10 @@ section! {
     WebRtc "webrtc." {
         /// Addresses to advertise instead of the machine's own, for a server behind NAT.
         public_addresses: Vec<IpAddr> = "",
+        /// Take media over TCP as well, from clients whose network lets no UDP through (RFC 6544):
+        /// on the port of HTTP, with TLS or without. An address and port, such as `[::]:8189`: there,
+        /// too, for a server whose HTTP port is behind a proxy.
+        tcp: MediaOverTcp = "true",
         /// What carries publishers: GStreamer's webrtcbin, or the direct engine.
         publisher_engine: Engine = "webrtcbin",
         /// What carries viewers: the direct engine, or GStreamer's webrtcbin, which needs several

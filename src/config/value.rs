@@ -15,6 +15,17 @@ use crate::{access::Secret, client::ForwardedHeader, plan::Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub usize);
 
+/// Where media is taken over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MediaOverTcp {
+    /// Nowhere.
+    Off,
+    /// On the port of HTTP.
+    OnHttpPort,
+    /// There, too.
+    Also(SocketAddr),
+}
+
 /// Where the operator's own port is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AdminAddress {
@@ -147,6 +158,18 @@ impl Value for AdminAddress {
             Some(path) => Some(Self::Unix(path.into())),
             None if text == "off" => Some(Self::Off),
             None => text.parse().ok().map(Self::Tcp),
+        }
+    }
+}
+
+impl Value for MediaOverTcp {
+    const TAKES: &'static str = "true, false, or an address and port";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "true" => Some(Self::OnHttpPort),
+            "false" => Some(Self::Off),
+            _ => text.parse().ok().map(Self::Also),
         }
     }
 }
@@ -327,6 +350,15 @@ mod tests {
         for wrong in ["", "unix:", "8190", "localhost:8190"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn media_over_tcp() {
+        let read = MediaOverTcp::read;
+        assert_eq!(read("true"), Some(MediaOverTcp::OnHttpPort));
+        assert_eq!(read("false"), Some(MediaOverTcp::Off));
+        assert!(matches!(read("[::]:8189"), Some(MediaOverTcp::Also(_))));
+        assert_eq!(read("on"), None);
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn fanout_at(listen: &str, timeouts: Timeouts) -> Fanout {
         listen: listen.parse().unwrap(),
         public_addresses: Vec::new(),
         loopback: true,
+        tcp: Vec::new(),
     });
     let port = port.unwrap();
     port.start();

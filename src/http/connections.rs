@@ -1,6 +1,7 @@
-//! Connections: what comes before HTTP, HTTP/1.1 or HTTP/2 on them, and when they end.
+//! Connections: what comes before HTTP, HTTP/1.1 or HTTP/2 on them, and when they end. Some carry
+//! media instead.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use ::http::{Request, Response, header};
 use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
@@ -67,6 +68,10 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 /// HTTP/2 as the TLS handshake calls it.
 const H2_ALPN: &[u8] = b"h2";
 
+/// First byte of a connection that carries media: of the length of a check (RFC 4571). HTTP begins
+/// with a letter, and TLS with 22.
+const MEDIA: &[u8] = &[0];
+
 /// The answers to connections that there is no room for.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
     Retry-After: 5\r\nContent-Length: 0\r\n\r\n";
@@ -79,8 +84,43 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 /// How much of its request is read, in bytes.
 const REFUSED_BYTES: usize = 4 << 10;
 
+/// What a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Http,
+    HttpAndMedia,
+    Media,
+}
+
+impl Speaks {
+    pub(super) const fn on_public_port(takes_media: bool) -> Self {
+        if takes_media {
+            Self::HttpAndMedia
+        } else {
+            Self::Http
+        }
+    }
+}
+
+/// Takes connections for media alone, if there is a listener for them.
+pub(super) async fn accept_media(
+    listener: Option<&TcpListener>,
+    app: &Arc<App>,
+    tasks: &mut JoinSet<()>,
+) {
+    match listener {
+        Some(listener) => accept(listener, Speaks::Media, app, tasks).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Takes connections until the server stops. Each becomes a task.
-pub(super) async fn accept(listener: &TcpListener, app: &Arc<App>, tasks: &mut JoinSet<()>) {
+pub(super) async fn accept(
+    listener: &TcpListener,
+    speaks: Speaks,
+    app: &Arc<App>,
+    tasks: &mut JoinSet<()>,
+) {
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -97,12 +137,12 @@ pub(super) async fn accept(listener: &TcpListener, app: &Arc<App>, tasks: &mut J
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot turn off Nagle's algorithm");
                 }
-                tasks.spawn(serve(stream, peer, place, Arc::clone(app)));
+                tasks.spawn(serve(stream, peer, speaks, place, Arc::clone(app)));
             }
             Err(refusal) => {
                 app.admission.refuse(refusal, peer);
-                if let (None, Ok(permit)) = (&app.options.tls, refusals.clone().try_acquire_owned())
-                {
+                let is_plain = app.options.tls.is_none() && speaks != Speaks::Media;
+                if is_plain && let Ok(permit) = refusals.clone().try_acquire_owned() {
                     let answer = if refusal.is_of_client() {
                         TOO_MANY
                     } else {
@@ -142,8 +182,23 @@ async fn refuse(mut stream: TcpStream, answer: &'static [u8], permit: OwnedSemap
     drop(permit);
 }
 
-/// A connection on which HTTP can begin.
-struct Opened {
+/// A connection whose first bytes have shown what it is for.
+enum Opened {
+    Http(HttpConnection),
+    Media(MediaConnection),
+}
+
+/// One that carries media.
+struct MediaConnection {
+    stream: TcpStream,
+    /// The client, with the port of whoever has connected.
+    client: SocketAddr,
+    /// It counts as long as the connection lasts.
+    _place: Place,
+}
+
+/// One on which HTTP can begin.
+struct HttpConnection {
     stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     version: HttpVersion,
     /// The client, or the last HTTP proxy before the server.
@@ -165,22 +220,34 @@ impl HttpVersion {
 }
 
 /// Serves one connection until it ends.
-async fn serve(stream: TcpStream, peer: ClientAddress, place: Place, app: Arc<App>) {
+async fn serve(
+    stream: TcpStream,
+    peer: ClientAddress,
+    speaks: Speaks,
+    place: Place,
+    app: Arc<App>,
+) {
     let patience = patience(place.lane, &app);
-    let opening = awake::timeout(patience.idle, open(stream, peer, place, &app));
+    let opening = awake::timeout(patience.idle, open(stream, peer, speaks, place, &app));
     let opened = tokio::select! {
         opened = opening => opened,
         () = too_late(&app) => return,
     };
     match opened {
-        Ok(Ok(opened)) => {
-            let Opened {
+        Ok(Ok(Opened::Http(opened))) => {
+            let HttpConnection {
                 stream,
                 version,
                 caller,
                 place,
             } = opened;
             speak(stream, version, caller, place.lane, &app).await;
+        }
+        Ok(Ok(Opened::Media(media))) => {
+            let served = app.fanout.port().serve_tcp(media.stream, media.client);
+            if let Err(error) = served.await {
+                tracing::debug!(client = %media.client, %error, "media connection failed");
+            }
         }
         Ok(Err(error)) => tracing::debug!(client = %peer, %error, "connection not opened"),
         Err(_) => tracing::debug!(client = %peer, "connection not opened in time"),
@@ -209,10 +276,12 @@ fn patience(lane: Lane, app: &App) -> Patience {
     }
 }
 
-/// Reads what comes before HTTP: a PROXY header, the TLS handshake.
+/// Reads what comes before HTTP: a PROXY header, the TLS handshake. Before media comes no more than
+/// the header.
 async fn open(
     mut stream: TcpStream,
     peer: ClientAddress,
+    speaks: Speaks,
     mut place: Place,
     app: &App,
 ) -> io::Result<Opened> {
@@ -229,6 +298,20 @@ async fn open(
             place = place.and(counted?);
         }
     }
+    if speaks != Speaks::Http && proxy_header::begins_with(&stream, MEDIA).await? {
+        if place.lane == Lane::Reserve {
+            app.admission.refuse(Refusal::Connections, sender);
+            return Err(io::Error::other("no room for media"));
+        }
+        return Ok(Opened::Media(MediaConnection {
+            client: SocketAddr::new(sender.ip(), stream.peer_addr()?.port()),
+            stream,
+            _place: place,
+        }));
+    }
+    if speaks == Speaks::Media {
+        return Err(io::Error::other("not media"));
+    }
     let (stream, is_h2) = if let Some(tls) = &app.options.tls {
         let stream = tls.accept(stream).await?;
         let (_, connection) = stream.get_ref();
@@ -238,7 +321,7 @@ async fn open(
         let is_h2 = proxy_header::begins_with(&stream, H2_PREFACE).await?;
         (Either::Left(stream), is_h2)
     };
-    Ok(Opened {
+    Ok(Opened::Http(HttpConnection {
         stream,
         version: HttpVersion::of(is_h2),
         caller: Caller {
@@ -246,7 +329,7 @@ async fn open(
             door: Door::Public,
         },
         place,
-    })
+    }))
 }
 
 /// Speaks HTTP until the connection ends.

@@ -88,6 +88,11 @@ fn gauges(app: &App, text: &mut Exposition) {
             Broadcasts::hanging_pipelines(),
         ),
         (
+            "media_tcp_connections",
+            "TCP connections that carry media.",
+            app.fanout.port().tcp_connections(),
+        ),
+        (
             "udp_send_buffer_bytes",
             "Send buffer of each UDP socket, as granted by the kernel.",
             buffers.send,

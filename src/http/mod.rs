@@ -59,6 +59,7 @@ use self::{
     admission::{Admission, Lane},
     auth::Auth,
     clients::ClientLimits,
+    connections::Speaks,
     control::HeldOptions,
     origins::{Origins, PageAccess, PageAudience},
     pages::{PageRequest, Pages, Site},
@@ -126,6 +127,8 @@ pub struct Options {
     pub client_offers: usize,
     /// Proxies that are believed about their clients.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether the public port takes media as well, from clients that have no UDP.
+    pub takes_media: bool,
     /// Where they name their clients.
     pub forwarded_header: ForwardedHeader,
     /// How connections are encrypted, if they are.
@@ -171,6 +174,8 @@ pub struct Listeners {
     pub public: TcpListener,
     /// The operator's own.
     pub admin: Option<AdminListener>,
+    /// For media only.
+    pub media: Option<TcpListener>,
 }
 
 /// Serves HTTP on `listeners` until the server stops, then lets requests finish.
@@ -213,6 +218,9 @@ pub async fn serve(
         tasks.spawn(tls.keep());
     }
     let (mut connections, mut operators) = (JoinSet::new(), JoinSet::new());
+    let mut peers = JoinSet::new();
+    let speaks = Speaks::on_public_port(app.options.takes_media);
+    let media = connections::accept_media(listeners.media.as_ref(), &app, &mut peers);
     let operator = async {
         match &listeners.admin {
             Some(listener) => operator::serve(listener, &app, &mut operators).await,
@@ -220,20 +228,23 @@ pub async fn serve(
         }
     };
     tokio::select! {
-        () = connections::accept(&listeners.public, &app, &mut connections) => {}
+        () = connections::accept(&listeners.public, speaks, &app, &mut connections) => {}
         () = operator => {}
+        () = media => {}
         () = shutdown.stopping.cancelled() => {}
     }
     drop(listeners);
     let all = async {
         while connections.join_next().await.is_some() {}
         while operators.join_next().await.is_some() {}
+        while peers.join_next().await.is_some() {}
     };
     if timeout(drain, all).await.is_err() {
         tracing::debug!("connections closed by force");
     }
     connections.shutdown().await;
     operators.shutdown().await;
+    peers.shutdown().await;
     tasks.shutdown().await;
 }
 

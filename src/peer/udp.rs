@@ -3,13 +3,17 @@
 //! Each thread that sends much has a socket of its own, with the same address; the kernel spreads
 //! the peers' datagrams over the sockets, and all are read.
 //!
+//! TCP connections can take its place, see `tcp`: then they lead to the same sessions.
+//!
 //! Knows STUN just well enough to find the session of a message; understands neither DTLS nor RTP.
 
 mod addresses;
+mod ends;
 mod families;
 mod routes;
 mod socket;
 pub(crate) mod stun;
+mod tcp;
 
 use std::{
     io::{self, IoSliceMut},
@@ -22,17 +26,20 @@ use std::{
 };
 
 use quinn_udp::{BATCH_SIZE, RecvMeta};
-use tokio::{io::Interest, runtime::Handle, task::JoinSet};
+use tokio::{io::Interest, net::TcpStream, runtime::Handle, task::JoinSet};
 
 pub(crate) use self::routes::{Claim, DatagramLimits, DatagramRoute};
 pub use self::{
     addresses::LocalAddresses,
-    socket::{AddressPair, BufferSizes, Sent},
+    ends::{AddressPair, RemoteEnd},
+    socket::{BufferSizes, Sent},
 };
 use self::{
+    addresses::TcpAddresses,
     routes::{Found, Routes},
     socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until},
     stun::Transaction,
+    tcp::TcpConnections,
 };
 
 /// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
@@ -49,6 +56,9 @@ pub struct Options {
     pub public_addresses: Vec<IpAddr>,
     /// Whether loopback addresses are advertised when `listen` is unspecified. Default: false.
     pub loopback: bool,
+    /// Where connections are accepted that take the port's place, for [`Port::serve_tcp`]. Default:
+    /// none.
+    pub tcp: Vec<SocketAddr>,
 }
 
 /// A datagram, and the addresses between which it travelled.
@@ -84,6 +94,8 @@ struct Shared {
     /// The port's number.
     number: u16,
     advertised: LocalAddresses,
+    advertised_tcp: Vec<TcpAddresses>,
+    connections: TcpConnections,
     buffers: BufferSizes,
     sessions: AtomicU64,
     routes: Mutex<Routes>,
@@ -127,10 +139,13 @@ impl Port {
             LocalAddresses::fixed(options.public_addresses.clone())
         };
         let buffers = socket.buffer_sizes()?;
+        let tcp = options.tcp.iter();
         let port = Self {
             shared: Arc::new(Shared {
                 number: local.port(),
                 advertised,
+                advertised_tcp: tcp.map(|at| TcpAddresses::new(*at, options)).collect(),
+                connections: TcpConnections::default(),
                 buffers,
                 sessions: AtomicU64::new(0),
                 routes: Mutex::default(),
@@ -173,6 +188,17 @@ impl Port {
             .collect()
     }
 
+    /// The same for TCP.
+    pub fn tcp_candidates(&self) -> Vec<SocketAddr> {
+        let all = self.shared.advertised_tcp.iter();
+        all.flat_map(TcpAddresses::now).collect()
+    }
+
+    /// TCP connections that are open.
+    pub fn tcp_connections(&self) -> usize {
+        self.shared.connections.count()
+    }
+
     /// What the port has counted so far.
     pub fn counters(&self) -> &PortCounters {
         &self.shared.counters
@@ -205,11 +231,14 @@ impl Port {
     /// Sends `data` as datagrams of `segment` bytes each (the last may be shorter). A local address
     /// that the machine has lost is taken out of `ends`.
     pub fn send(&self, ends: &mut AddressPair, data: &[u8], segment: usize) -> Sent {
-        self.count(self.socket.send(ends, data, segment))
+        self.count(match ends.remote.connection {
+            Some(connection) => self.shared.connections.send(connection, data, segment),
+            None => self.socket.send(ends, data, segment),
+        })
     }
 
     /// Like [`Port::send`], but waits until `deadline` for room in the socket's buffer. Blocks the
-    /// thread.
+    /// thread. Over TCP, nobody waits for a client.
     pub fn send_until(
         &self,
         deadline: Instant,
@@ -217,6 +246,9 @@ impl Port {
         data: &[u8],
         segment: usize,
     ) -> Sent {
+        if ends.remote.connection.is_some() {
+            return self.send(ends, data, segment);
+        }
         let sent = send_until(deadline, &mut ThreadPause, || {
             self.socket.send(ends, data, segment)
         });
@@ -255,17 +287,26 @@ impl Port {
     /// claim to it.
     pub(crate) fn bind_address(
         &self,
-        address: SocketAddr,
+        address: RemoteEnd,
         route: &DatagramRoute,
         claim: Claim,
         now: Instant,
     ) {
         self.routes().bind(address, route, claim, now);
+        if let Some(connection) = address.connection {
+            self.shared.connections.claim(connection);
+        }
     }
 
-    /// Datagrams from `address` no longer belong to this session.
-    pub(crate) fn release_address(&self, address: SocketAddr, session: u64) {
-        self.routes().release(address, session);
+    /// Datagrams from `address` no longer belong to this session. If it is a connection of the
+    /// session's own, the connection ends.
+    pub(crate) fn release_address(&self, address: RemoteEnd, session: u64) {
+        let released = self.routes().release(address, session);
+        if let Some(connection) = address.connection
+            && released
+        {
+            self.shared.connections.end(connection);
+        }
     }
 
     /// The response to this request belongs to this session, wherever it comes from.
@@ -299,6 +340,22 @@ impl Port {
         for socket in waiting {
             self.read(socket);
         }
+    }
+
+    /// Carries the datagrams of a client over this connection until it ends. `client` is the
+    /// client's address, as far as it is known.
+    ///
+    /// # Errors
+    /// If the client is in no session, or does not keep to the rules.
+    pub async fn serve_tcp(&self, stream: TcpStream, client: SocketAddr) -> io::Result<()> {
+        let connection = self.shared.connections.begin();
+        let ends = AddressPair::from(RemoteEnd {
+            address: client,
+            connection: Some(connection.number),
+        });
+        let is_first = |datagram: &[u8]| self.routes().is_check(datagram);
+        let deliver = |datagram: &[u8]| self.deliver(ends, datagram, Instant::now());
+        connection.run(stream, is_first, deliver).await
     }
 
     /// Stops receiving.
@@ -389,6 +446,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             public_addresses: vec![],
             loopback: false,
+            tcp: vec![],
         };
         let port = Port::bind(&options).unwrap();
         let [candidate] = port.candidates()[..] else {

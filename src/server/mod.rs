@@ -25,7 +25,7 @@ use crate::{
     access::{Access, Secret},
     awake,
     broadcast::Broadcasts,
-    config::Config,
+    config::{Config, MediaOverTcp},
     fanout::Fanout,
     http::{self, ConfigControl, Listeners, Shutdown, Tls},
     peer::{
@@ -83,8 +83,9 @@ pub async fn start(
     let is_own = passed.http.is_none();
     let listener = http_listener(&config, passed.http).await?;
     let address = address_of(&listener)?;
+    let media = media_listener(&config).await?;
     let admin = operator::listen(&config).await?;
-    let fanout = start_media(&config, passed.udp, address.ip().is_loopback())?;
+    let fanout = start_media(&config, passed.udp, address, media.as_ref())?;
     let broadcasts = start_broadcasts(&config, &fanout)?;
     let (drain, drain_sessions) = (config.timeouts.drain, config.timeouts.drain_sessions);
     let shutdown = Shutdown::default();
@@ -119,6 +120,7 @@ pub async fn start(
         Listeners {
             public: listener,
             admin,
+            media,
         },
         options::http(config, parts),
         broadcasts.clone(),
@@ -126,7 +128,7 @@ pub async fn start(
         shutdown.clone(),
     ));
     systemd::ready();
-    tracing::info!(candidates = %Listed(&fanout.port().candidates()), "advertised addresses");
+    announce_addresses(fanout.port());
     Ok(Server {
         reload,
         reload_tls,
@@ -283,16 +285,35 @@ async fn http_listener(
     })
 }
 
-/// The port for media, on the socket that was passed, if there is one.
+/// A listener for media alone, if there is to be one.
+async fn media_listener(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let MediaOverTcp::Also(address) = config.webrtc.tcp else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|source| StartError::Listen {
+        protocol: "TCP",
+        address: address.to_string(),
+        source,
+        option: "webrtc.tcp",
+    })
+}
+
+/// The port for media, on the socket that was passed, if there is one. HTTP is at `http`, and `tcp`
+/// is for media alone.
 fn media_port(
     config: &Config,
     passed: Option<UdpSocket>,
-    loopback: bool,
+    http: SocketAddr,
+    tcp: Option<&TcpListener>,
 ) -> Result<Port, StartError> {
+    let own = tcp.and_then(|listener| listener.local_addr().ok());
+    let shared = (config.webrtc.tcp != MediaOverTcp::Off).then_some(http);
     let options = udp::Options {
         listen: config.main.udp,
         public_addresses: config.webrtc.public_addresses.clone(),
-        loopback,
+        loopback: http.ip().is_loopback(),
+        tcp: own.into_iter().chain(shared).collect(),
     };
     let port = match passed {
         Some(socket) => Port::adopt(socket, &options),
@@ -310,9 +331,10 @@ fn media_port(
 fn start_media(
     config: &Config,
     passed: Option<UdpSocket>,
-    loopback: bool,
+    http: SocketAddr,
+    tcp: Option<&TcpListener>,
 ) -> Result<Fanout, StartError> {
-    let port = media_port(config, passed, loopback)?;
+    let port = media_port(config, passed, http, tcp)?;
     port.start();
     port.check_buffers();
     Fanout::start(port, options::fanout(config)).map_err(|source| StartError::System {
@@ -338,6 +360,15 @@ fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
         .map(|(certificate, key)| Tls::load(certificate, key))
         .transpose()
         .map_err(StartError::from)
+}
+
+/// Logs where clients are told to send media.
+fn announce_addresses(port: &Port) {
+    tracing::info!(
+        candidates = %Listed(&port.candidates()),
+        tcp_candidates = %Listed(&port.tcp_candidates()),
+        "advertised addresses"
+    );
 }
 
 /// Logs what is open to anyone, and warns of what may be so by mistake.

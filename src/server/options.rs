@@ -3,7 +3,7 @@
 use crate::{
     access::Rule,
     broadcast,
-    config::{Config, IceServer},
+    config::{Config, IceServer, MediaOverTcp},
     fanout::{self, ViewerOptions},
     http::{self, ConfigControl, Tls},
     ingest,
@@ -147,6 +147,7 @@ pub(super) fn http(config: Config, parts: HttpParts) -> http::Options {
         redirect_viewers: http.redirect_viewers.map(|url| url.0),
         client_offers: limits.source_offers,
         trusted_proxies: http.trusted_proxies,
+        takes_media: webrtc.tcp != MediaOverTcp::Off,
         forwarded_header: http.forwarded_header,
         tls: parts.tls,
         auth: http::AuthOptions {

@@ -101,10 +101,17 @@ fn check_bundle(name: &str, offered: &Sdp<'_>, answered: &Sdp<'_>, accepted: &[&
     assert!(tagged.has("end-of-candidates"), "W-83 {name}");
     for candidate in &candidates {
         let words: Vec<_> = candidate.split(' ').collect();
-        assert_eq!(words[2].to_ascii_lowercase(), "udp", "W-85 {name}");
+        let type_of_tcp: &[&str] = match words[2] {
+            "udp" => &[],
+            "tcp" => &["tcptype", "passive"],
+            other => panic!("W-85 {name}: {other}"),
+        };
+        assert_eq!(words[8..], *type_of_tcp, "W-85a {name}");
         assert_eq!(words[4], "127.0.0.1", "W-85 {name}: as configured");
         assert_eq!(words[6..8], ["typ", "host"], "W-84 {name}");
     }
+    let is_tcp = |candidate: &&str| candidate.contains(" tcp ");
+    assert!(candidates.iter().is_sorted_by_key(is_tcp), "W-85a {name}");
 }
 
 /// W-90: nothing about the machine or its operator.

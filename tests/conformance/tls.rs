@@ -9,7 +9,11 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use crate::support::{Server, aerial, fixture, log::Line, output, wait_for};
+use crate::{
+    networks::Relay,
+    rtc::Client,
+    support::{Reply, Server, aerial, fixture, log::Line, output, wait_for},
+};
 
 /// A folder with a certificate for 127.0.0.1 and its key.
 pub struct Certificate {
@@ -133,6 +137,27 @@ fn https_takes_tls_1_2_and_1_3_alone() {
     let plain = server.raw(&[GET.as_bytes()]);
     assert_eq!(plain.status, 400);
     assert!(plain.text().contains("https://"), "{plain:?}");
+}
+
+#[test]
+fn media_over_tcp_comes_in_at_the_port_of_https() {
+    let certificate = Certificate::new("media");
+    let server = certificate.server(&[]);
+    let relay = Relay::start_tcp();
+    let viewer = Client::watch_by(&relay, |offer| {
+        let head = format!(
+            "POST /whep/demo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n",
+            offer.len()
+        );
+        let request = head + offer;
+        wait_for("session", || {
+            let output = exchange(server.address, &["-quiet"], &request);
+            let reply = Reply::parse(&output.stdout);
+            (reply.status == 201).then_some(reply)
+        })
+    });
+    viewer.wait_for_frames(30);
 }
 
 /// Row W-01.

@@ -2,7 +2,9 @@
 //! lost packets are retransmitted, and no session is replaced.
 
 mod families;
+mod far;
 mod relay;
+mod tcp;
 
 use std::{thread, time::Duration};
 

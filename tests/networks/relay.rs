@@ -1,6 +1,6 @@
 //! A bad network: a UDP relay on loopback between one client and the server, which loses, delays,
 //! reorders and repeats datagrams as configured. It treats the n-th datagram of a direction the
-//! same way in every run.
+//! same way in every run. It can reach the server over TCP, for clients without.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::far::FarEnd;
 use crate::rtc::clip::AUDIO;
 
 /// Datagrams in flight in one direction; any beyond that are lost.
@@ -46,11 +47,14 @@ pub(crate) struct Relay {
 struct Way {
     path: Path,
     seen: IpAddr,
+    /// Reaches the server over TCP.
+    tcp: bool,
     near: Arc<UdpSocket>,
-    far: Mutex<Arc<UdpSocket>>,
+    far: Mutex<Arc<FarEnd>>,
     client: Mutex<Option<SocketAddr>>,
     server: Mutex<Option<SocketAddr>>,
     blackout: AtomicBool,
+    deaf: AtomicBool,
     quit: AtomicBool,
     /// Packets of sound and of pictures (retransmissions included) that were lost.
     sounds: AtomicU64,
@@ -64,16 +68,27 @@ impl Relay {
 
     /// The server sees the client at this address, and is reached at one of the same family.
     pub(crate) fn start_as(path: Path, seen: IpAddr) -> Self {
+        Self::start_over(path, seen, false)
+    }
+
+    /// The server is reached over TCP.
+    pub(crate) fn start_tcp() -> Self {
+        Self::start_over(Path::default(), Ipv4Addr::LOCALHOST.into(), true)
+    }
+
+    fn start_over(path: Path, seen: IpAddr, tcp: bool) -> Self {
         let near = socket();
         let address = near.local_addr().unwrap();
         let way = Arc::new(Way {
             path,
             seen,
+            tcp,
             near: Arc::new(near),
-            far: Mutex::new(Arc::new(UdpSocket::bind((seen, 0)).unwrap())),
+            far: Mutex::new(Arc::new(FarEnd::udp(seen))),
             client: Mutex::default(),
             server: Mutex::default(),
             blackout: AtomicBool::default(),
+            deaf: AtomicBool::default(),
             quit: AtomicBool::default(),
             sounds: AtomicU64::default(),
             pictures: AtomicU64::default(),
@@ -106,13 +121,19 @@ impl Relay {
             let mut words: Vec<_> = line.split(' ').map(str::to_owned).collect();
             let ip: IpAddr = words[4].parse().unwrap();
             let is_reached = ip.is_loopback() && ip.is_ipv4() == self.way.seen.is_ipv4();
-            if !is_reached || !words[2].eq_ignore_ascii_case("udp") {
+            if !is_reached || words[2].eq_ignore_ascii_case("tcp") != self.way.tcp {
                 return None;
             }
             let server = SocketAddr::new(ip, words[5].parse().unwrap());
             *self.way.server.lock().unwrap() = Some(server);
             words[4] = self.address.ip().to_string();
             words[5] = self.address.port().to_string();
+            if self.way.tcp {
+                *self.way.far.lock().unwrap() = Arc::new(FarEnd::tcp(server));
+                "udp".clone_into(&mut words[2]);
+                words.truncate(8);
+                words[7] += "\r\n";
+            }
             Some(words.join(" "))
         };
         let lines = answer.split_inclusive("\r\n");
@@ -121,14 +142,18 @@ impl Relay {
         answer
     }
 
+    /// Leaves what the server sends from now on where it is.
+    pub(crate) fn stop_reading(&self) {
+        self.way.deaf.store(true, Relaxed);
+    }
+
     pub(crate) fn set_blackout(&self, dark: bool) {
         self.way.blackout.store(dark, Relaxed);
     }
 
     /// Makes the server see the client at a new address, as after a change of network.
     pub(crate) fn rebind(&self) {
-        let socket = UdpSocket::bind((self.way.seen, 0)).unwrap();
-        *self.way.far.lock().unwrap() = Arc::new(socket);
+        *self.way.far.lock().unwrap() = Arc::new(FarEnd::udp(self.way.seen));
     }
 
     /// Packets lost so far: of sound, and of pictures.
@@ -187,18 +212,21 @@ impl Direction {
             let due = self.under_way.first_key_value().map(|((at, _), _)| *at);
             let wait = due.map_or(TICK, |due| due.saturating_duration_since(now));
             let wait = wait.clamp(Duration::from_millis(1), TICK);
-            let socket = if self.up {
-                Arc::clone(&self.way.near)
-            } else {
-                Arc::clone(&self.way.far.lock().unwrap())
-            };
-            socket.set_read_timeout(Some(wait)).unwrap();
-            // Err: nothing has arrived, or the other side is gone.
-            if let Ok((length, source)) = socket.recv_from(&mut buffer) {
-                if self.up {
+            if self.up {
+                let near = Arc::clone(&self.way.near);
+                near.set_read_timeout(Some(wait)).unwrap();
+                // Err: nothing has arrived, or the client is gone.
+                if let Ok((length, source)) = near.recv_from(&mut buffer) {
                     *self.way.client.lock().unwrap() = Some(source);
+                    self.take(&buffer[..length]);
                 }
-                self.take(&buffer[..length]);
+            } else if self.way.deaf.load(Relaxed) {
+                thread::sleep(wait);
+            } else {
+                let far = Arc::clone(&self.way.far.lock().unwrap());
+                if let Some(length) = far.receive(&mut buffer, wait) {
+                    self.take(&buffer[..length]);
+                }
             }
             self.send_due();
         }
@@ -247,14 +275,13 @@ impl Direction {
             } else {
                 *self.way.client.lock().unwrap()
             };
-            let socket = if self.up {
-                Arc::clone(&self.way.far.lock().unwrap())
+            let Some(target) = target else { continue };
+            if self.up {
+                let far = Arc::clone(&self.way.far.lock().unwrap());
+                far.send(&datagram, target);
             } else {
-                Arc::clone(&self.way.near)
-            };
-            if let Some(target) = target {
-                // Err: the other side is gone.
-                let _ = socket.send_to(&datagram, target);
+                // Err: the client is gone.
+                let _ = self.way.near.send_to(&datagram, target);
             }
         }
     }

@@ -7,11 +7,11 @@ pub(crate) mod obs;
 #[path = "../../src/testing/peer.rs"]
 mod peer;
 pub(crate) mod raw;
+mod received;
 mod sending;
 pub(crate) mod wire;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -20,7 +20,6 @@ use std::{
     time::Instant,
 };
 
-use aerial::for_tests::RtpHeader;
 use str0m::{
     Event,
     bwe::BweKind,
@@ -31,11 +30,12 @@ use str0m::{
 
 use crate::{
     networks::Relay,
-    support::{Server, wait_for},
+    support::{Reply, Server, wait_for},
 };
 use clip::Clip;
 use connection::Connection;
 use raw::Script;
+pub(crate) use received::{KeptPacket, Received};
 use wire::Wire;
 
 /// How a client behaves from now on.
@@ -67,72 +67,6 @@ impl Mode {
     /// Whether it sends media, if it has any.
     const fn sends(self) -> bool {
         matches!(self, Self::Normal | Self::Reduced | Self::Blind)
-    }
-}
-
-/// What has been received of one track.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Received {
-    /// Sequence numbers, extended.
-    pub(crate) packets: BTreeSet<u64>,
-    /// The payload of the first one.
-    pub(crate) beginning: Vec<u8>,
-    /// Timestamps, extended.
-    pub(crate) frames: BTreeSet<u64>,
-    /// Whether an RTCP sender report was received.
-    pub(crate) reported: bool,
-    /// Every packet by its sequence number, if the client keeps them.
-    pub(crate) kept: BTreeMap<u64, KeptPacket>,
-}
-
-/// A received packet.
-#[derive(Clone, Debug)]
-pub(crate) struct KeptPacket {
-    pub(crate) timestamp: u32,
-    pub(crate) marker: bool,
-    pub(crate) payload_type: u8,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl KeptPacket {
-    /// The packet with this sequence number.
-    pub(crate) fn write(&self, sequence: u64) -> Vec<u8> {
-        let header = RtpHeader {
-            marker: self.marker,
-            payload_type: self.payload_type,
-            sequence: (sequence & 0xffff).try_into().unwrap(),
-            timestamp: self.timestamp,
-            ssrc: 1,
-        };
-        let mut packet = Vec::new();
-        header.write(&mut packet, &[]);
-        packet.extend_from_slice(&self.payload);
-        packet
-    }
-}
-
-impl Received {
-    /// Packets that are missing between the first and the last.
-    pub(crate) fn missing(&self) -> u64 {
-        match (self.packets.first(), self.packets.last()) {
-            (Some(first), Some(last)) => last - first + 1 - self.packets.len() as u64,
-            _ => 0,
-        }
-    }
-
-    /// Fails if the times of the pictures after the `first` ones have gaps.
-    /// A few missing frames are tolerated: on a busy machine a publisher is late and its times are
-    /// corrected.
-    pub(crate) fn expect_no_glitch(&self, first: usize) {
-        let frames: Vec<_> = self.frames.iter().skip(first).collect();
-        let gaps = frames.windows(2).map(|two| (two[1] - two[0]) / 90);
-        let longest = gaps.max().unwrap_or(0);
-        let span = frames.last().zip(frames.first());
-        let span = span.map_or(0, |(last, first)| *last - *first);
-        let due = span * u64::from(clip::FRAME_RATE) / 90_000 + 1;
-        let count = frames.len() as u64;
-        assert!(longest < 900, "{longest} ms without a frame");
-        assert!(count * 10 >= due * 9, "{count} of {due} frames");
     }
 }
 
@@ -313,6 +247,13 @@ impl Client {
         Self::negotiate(server, &format!("/whep/{broadcast}"), connection, adjust)
     }
 
+    /// Watches through this network; `post` sends the offer.
+    pub(crate) fn watch_by(relay: &Relay, post: impl FnOnce(&str) -> Reply) -> Self {
+        let mut connection = Connection::watching(None);
+        connection.offer = Relay::offer(&connection.offer);
+        Self::converse(connection, post, |answer| relay.answer(answer))
+    }
+
     /// Watches, and accepts only this clip's codec.
     pub(crate) fn watch_only(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
         let connection = Connection::watching(Some(clip));
@@ -351,10 +292,18 @@ impl Client {
     fn negotiate(
         server: &Server,
         path: &str,
-        mut connection: Connection,
+        connection: Connection,
         adjust: impl FnOnce(&str) -> String,
     ) -> Self {
-        let reply = server.post_offer(path, &connection.offer).expect(201);
+        Self::converse(connection, |offer| server.post_offer(path, offer), adjust)
+    }
+
+    fn converse(
+        mut connection: Connection,
+        post: impl FnOnce(&str) -> Reply,
+        adjust: impl FnOnce(&str) -> String,
+    ) -> Self {
+        let reply = post(&connection.offer).expect(201);
         connection.answered(&adjust(reply.text()));
         Self {
             session: reply.location(),

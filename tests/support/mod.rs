@@ -400,7 +400,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    fn parse(bytes: &[u8]) -> Self {
+    pub fn parse(bytes: &[u8]) -> Self {
         let mut rest = bytes;
         loop {
             let end = rest.windows(4).position(|four| four == b"\r\n\r\n");

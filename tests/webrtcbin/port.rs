@@ -57,7 +57,7 @@ fn nothing_else_is_open_to_the_network() {
     for answer in [&publisher.answer, &viewer.answer] {
         let candidates = answer
             .lines()
-            .filter(|line| line.starts_with("a=candidate:"));
+            .filter(|line| line.starts_with("a=candidate:") && line.contains(" udp "));
         let ports: Vec<_> = candidates.map(|line| line.split(' ').nth(5)).collect();
         let expected = port.to_string();
         let all = ports.iter().all(|port| *port == Some(&expected));

@@ -83,6 +83,7 @@ impl TestEngine for DirectEngine {
             listen,
             public_addresses: Vec::new(),
             loopback: true,
+            tcp: Vec::new(),
         });
         let receiver = UdpSocket::bind(listen).unwrap();
         receiver.set_read_timeout(Some(PATIENCE)).unwrap();

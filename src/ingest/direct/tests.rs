@@ -141,6 +141,7 @@ fn stage() -> Stage {
         listen: "127.0.0.1:0".parse().unwrap(),
         public_addresses: Vec::new(),
         loopback: true,
+        tcp: Vec::new(),
     };
     let port = Port::bind(&port).unwrap();
     port.start();

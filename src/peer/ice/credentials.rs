@@ -34,6 +34,7 @@ pub(super) fn transport(local: IceCreds, fingerprint: Vec<u8>, port: &Port) -> s
         ice_lite: true,
         fingerprint,
         candidates: port.candidates(),
+        tcp_candidates: port.tcp_candidates(),
         extensions_used: &[],
         feedback_used: &[],
     }

@@ -9,10 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use str0m::{IceCreds, ice::StunMessage};
 
@@ -23,7 +20,7 @@ use super::{
 use crate::{
     media::TokenBucket,
     peer::udp::{
-        AddressPair,
+        AddressPair, RemoteEnd,
         stun::{self, Transaction},
     },
 };
@@ -55,7 +52,7 @@ const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Ice {
     credentials: Credentials,
     /// Addresses that have sent an authentic check, the one heard last at the end.
-    known: Vec<SocketAddr>,
+    known: Vec<RemoteEnd>,
     newcomers: TokenBucket,
     /// Where everything is sent: the address that the peer nominated last, once it is proven.
     path: Option<Path>,
@@ -99,7 +96,7 @@ impl Challenge {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Handshake {
     None,
-    With(SocketAddr),
+    With(RemoteEnd),
     /// Who receives at one address may have finished what began at another.
     Several,
     Done,
@@ -118,16 +115,16 @@ pub(super) enum CheckOutcome {
 /// What a response has proven: the peer receives at its source, and the path leads there now.
 pub(super) struct Proof {
     /// The address that the path has left, which may be the same.
-    pub(super) before: SocketAddr,
+    pub(super) before: RemoteEnd,
     /// The address that has made room for this one.
-    pub(super) forgotten: Option<SocketAddr>,
+    pub(super) forgotten: Option<RemoteEnd>,
 }
 
 /// An authentic check.
 pub(super) struct Answered {
     pub(super) reply: Vec<u8>,
     /// The address that has made room for this one.
-    pub(super) forgotten: Option<SocketAddr>,
+    pub(super) forgotten: Option<RemoteEnd>,
     pub(super) nominates: bool,
 }
 
@@ -199,7 +196,7 @@ impl Ice {
         let reply = if conflict {
             StunMessage::binding_role_conflict_reply(message.trans_id())
         } else {
-            StunMessage::binding_reply(message.trans_id(), source)
+            StunMessage::binding_reply(message.trans_id(), source.address)
         };
         let Some(reply) = written(reply, &local.pass) else {
             return CheckOutcome::Forged;
@@ -220,7 +217,7 @@ impl Ice {
     }
 
     /// Notes an address; returns the one that has made room for it.
-    fn learn(&mut self, source: SocketAddr) -> Option<SocketAddr> {
+    fn learn(&mut self, source: RemoteEnd) -> Option<RemoteEnd> {
         self.known.retain(|known| *known != source);
         self.known.push(source);
         if self.known.len() <= ADDRESSES_MAX {
@@ -297,7 +294,7 @@ impl Ice {
     }
 
     /// Notes a sign of life; true if it comes from where everything is sent.
-    pub(super) fn hear(&mut self, now: Instant, source: SocketAddr) -> bool {
+    pub(super) fn hear(&mut self, now: Instant, source: RemoteEnd) -> bool {
         let here = self.path.is_some_and(|path| path.ends.remote == source);
         if here {
             self.heard = now;
@@ -420,7 +417,7 @@ impl Ice {
 
     /// The machine has lost the local address that leads to this remote one: the kernel chooses from
     /// now on.
-    pub(super) fn forget_local(&mut self, remote: SocketAddr) {
+    pub(super) fn forget_local(&mut self, remote: RemoteEnd) {
         if let Some(path) = &mut self.path
             && path.ends.remote == remote
         {
@@ -441,7 +438,7 @@ impl Ice {
     }
 
     /// The addresses that have sent authentic checks.
-    pub(super) fn known(&self) -> &[SocketAddr] {
+    pub(super) fn known(&self) -> &[RemoteEnd] {
         &self.known
     }
 }

@@ -9,10 +9,7 @@ mod credentials;
 mod lite;
 pub(crate) mod messages;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use str0m::IceCreds;
 
@@ -23,7 +20,9 @@ use self::{
 };
 use super::{
     sdp,
-    udp::{AddressPair, Claim, DatagramRoute, Port, Sent, UFRAG_CHARS, stun::Transaction},
+    udp::{
+        AddressPair, Claim, DatagramRoute, Port, RemoteEnd, Sent, UFRAG_CHARS, stun::Transaction,
+    },
 };
 
 /// Time between two claims to the address that is sent to, while it gives signs of life.
@@ -163,14 +162,14 @@ impl LiteAgent {
         outcome
     }
 
-    fn release(&self, address: Option<SocketAddr>) {
+    fn release(&self, address: Option<RemoteEnd>) {
         if let Some(address) = address {
             self.port.release_address(address, self.route.session());
         }
     }
 
     /// Claims an address for the session.
-    fn bind(&self, address: SocketAddr, now: Instant) {
+    fn bind(&self, address: RemoteEnd, now: Instant) {
         let claim = if self.ice.proven().is_some_and(|path| path.remote == address) {
             Claim::Proven
         } else {
@@ -234,13 +233,13 @@ impl LiteAgent {
     }
 
     /// The machine has lost the local address of this destination.
-    pub(crate) fn forget_local(&mut self, remote: SocketAddr) {
+    pub(crate) fn forget_local(&mut self, remote: RemoteEnd) {
         self.ice.forget_local(remote);
     }
 
     /// Notes authentic media, which is consent only from where the session's media goes (RFC 7675
     /// §5.1).
-    pub(crate) fn hear(&mut self, now: Instant, from: Option<SocketAddr>) {
+    pub(crate) fn hear(&mut self, now: Instant, from: Option<RemoteEnd>) {
         let Some(AddressPair { remote, .. }) = self.ice.proven() else {
             return;
         };
@@ -289,7 +288,7 @@ impl LiteAgent {
 
     /// The addresses that have sent authentic checks.
     #[cfg(test)]
-    pub(crate) fn known(&self) -> &[SocketAddr] {
+    pub(crate) fn known(&self) -> &[RemoteEnd] {
         self.ice.known()
     }
 }

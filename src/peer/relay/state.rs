@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 use super::{inside::Inside, signals::RelaySignals};
 use crate::peer::{
     ice::{LiteAgent, StunOutcome},
-    udp::{AddressPair, stun},
+    udp::{AddressPair, RemoteEnd, stun},
 };
 
 /// Datagrams that wait for the other side, in each direction: a flight of the DTLS handshake. The
@@ -23,7 +23,7 @@ pub(super) struct RelayState {
     engine: SocketAddr,
     signals: Arc<RelaySignals>,
     /// Where the client's last packet came from.
-    source: Option<SocketAddr>,
+    source: Option<RemoteEnd>,
     /// For webrtcbin, until it listens.
     inwards: VecDeque<Vec<u8>>,
     /// For the client, until it has nominated an address.

@@ -54,6 +54,7 @@ impl Stage {
             listen: "127.0.0.1:0".parse().unwrap(),
             public_addresses: Vec::new(),
             loopback: true,
+            tcp: Vec::new(),
         };
         let port = Port::bind(&options).unwrap();
         port.start();

@@ -297,12 +297,8 @@ impl Writer<'_> {
     }
 
     fn candidates(&mut self) {
-        let transport = self.transport;
-        for (index, address) in transport.candidates.iter().enumerate() {
-            self.line(format_args!(
-                "a=candidate:{}",
-                candidate::host_line(index, *address)
-            ));
+        for line in candidate::lines(self.transport) {
+            self.line(format_args!("a=candidate:{line}"));
         }
         self.line(format_args!("a=end-of-candidates"));
     }

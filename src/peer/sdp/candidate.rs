@@ -2,6 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::Transport;
+
+/// Type preference of host candidates over UDP (RFC 8445 §5.1.2.2).
+const UDP_HOST: u32 = 126;
+/// The same over TCP, below every other type over UDP that is not relayed (RFC 6544 §4.2); browsers
+/// have the same.
+const TCP_HOST: u32 = 90;
+/// Direction preference of a passive candidate.
+const PASSIVE: u32 = 4;
+
 /// Reads the text after `a=candidate:` of webrtcbin's: its address if it is a host candidate for UDP
 /// on loopback.
 pub(super) fn engine_host(value: &str) -> Option<SocketAddr> {
@@ -21,15 +31,38 @@ pub(super) fn engine_host(value: &str) -> Option<SocketAddr> {
     usable.then(|| SocketAddr::new(ip, port))
 }
 
-/// The text after `a=candidate:` for a host candidate of ours; `index` is its place in the order of
-/// preference. Lower-case `udp` before `typ host`: `FFmpeg` looks for both words.
-pub(super) fn host_line(index: usize, address: SocketAddr) -> String {
-    // RFC 8445 §5.1.2.1 with type preference 126 and component 1.
+/// The texts after `a=candidate:` for the candidates of ours, best first.
+pub(super) fn lines(transport: &Transport) -> impl Iterator<Item = String> {
+    let udp = transport.candidates.iter().enumerate();
+    let tcp = transport.tcp_candidates.iter().enumerate();
+    let before = transport.candidates.len();
+    udp.map(|(index, address)| udp_line(index, *address))
+        .chain(tcp.map(move |(index, address)| tcp_line(before, index, *address)))
+}
+
+/// `index` is its place in the order of preference. Lower-case `udp` before `typ host`: `FFmpeg` looks
+/// for both words.
+fn udp_line(index: usize, address: SocketAddr) -> String {
+    // RFC 8445 §5.1.2.1 with component 1.
     let local_preference = 65_535 - u32::try_from(index).unwrap_or(u32::MAX).min(65_535);
-    let priority = (126 << 24) | (local_preference << 8) | 255;
+    let priority = (UDP_HOST << 24) | (local_preference << 8) | 255;
     format!(
         "{} 1 udp {priority} {} {} typ host",
         index + 1,
+        address.ip(),
+        address.port()
+    )
+}
+
+/// `before` candidates have lower foundations. Firefox needs the `tcptype`.
+fn tcp_line(before: usize, index: usize, address: SocketAddr) -> String {
+    // RFC 6544 §4.2: the direction, passive, is the upper part of the local preference.
+    let other_preference = 8191 - u32::try_from(index).unwrap_or(u32::MAX).min(8191);
+    let local_preference = (PASSIVE << 13) | other_preference;
+    let priority = (TCP_HOST << 24) | (local_preference << 8) | 255;
+    format!(
+        "{} 1 tcp {priority} {} {} typ host tcptype passive",
+        before + index + 1,
         address.ip(),
         address.port()
     )
@@ -61,15 +94,20 @@ mod tests {
     }
 
     #[test]
-    fn host_candidates_are_written_in_order_of_preference() {
-        let address = "192.0.2.1:8000".parse().unwrap();
-        assert_eq!(
-            host_line(0, address),
-            "1 1 udp 2130706431 192.0.2.1 8000 typ host"
-        );
-        assert_eq!(
-            host_line(1, address),
-            "2 1 udp 2130706175 192.0.2.1 8000 typ host"
-        );
+    fn candidates_are_written_in_order_of_preference() {
+        let address = |text: &str| text.parse().unwrap();
+        let transport = Transport {
+            candidates: vec![address("192.0.2.1:8000"), address("[2001:db8::1]:8000")],
+            tcp_candidates: vec![address("192.0.2.1:443"), address("[2001:db8::1]:443")],
+            ..Transport::default()
+        };
+        let lines: Vec<_> = lines(&transport).collect();
+        let expected = [
+            "1 1 udp 2130706431 192.0.2.1 8000 typ host",
+            "2 1 udp 2130706175 2001:db8::1 8000 typ host",
+            "3 1 tcp 1520435199 192.0.2.1 443 typ host tcptype passive",
+            "4 1 tcp 1520434943 2001:db8::1 443 typ host tcptype passive",
+        ];
+        assert_eq!(lines, expected);
     }
 }

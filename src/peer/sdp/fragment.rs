@@ -133,9 +133,9 @@ pub fn restart_answer(mid: &str, transport: &Transport) -> String {
         transport.ice_ufrag, transport.ice_pwd
     );
     text.push_str(&head);
-    for (index, address) in transport.candidates.iter().enumerate() {
+    for line in candidate::lines(transport) {
         text.push_str("a=candidate:");
-        text.push_str(&candidate::host_line(index, *address));
+        text.push_str(&line);
         text.push_str("\r\n");
     }
     text.push_str("a=end-of-candidates\r\n");

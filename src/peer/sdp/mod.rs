@@ -230,8 +230,10 @@ pub struct Transport {
     pub ice_lite: bool,
     /// SHA-256 fingerprint of the local certificate.
     pub fingerprint: Vec<u8>,
-    /// Host candidates in order of preference.
+    /// Host candidates over UDP in order of preference.
     pub candidates: Vec<SocketAddr>,
+    /// The same over TCP (passive), which come after them.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// URIs of the RTP header extensions that the engine writes or reads. Offered ones among
     /// them are mirrored in the answer; default none.
     pub extensions_used: &'static [&'static str],

@@ -1,18 +1,21 @@
 //! What str0m has to send and to say, after each input.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use str0m::{Event as RtcEvent, Output, RtcError, rtp::RawPacket};
 
 use super::{PeerSession, Report, keys::Exported};
-use crate::peer::{End, srtp, udp::stun};
+use crate::peer::{
+    End, srtp,
+    udp::{RemoteEnd, stun},
+};
 
 impl PeerSession {
     pub(super) fn finish(
         &mut self,
         now: Instant,
         result: Result<(), RtcError>,
-        from: Option<SocketAddr>,
+        from: Option<RemoteEnd>,
         reports: &mut Vec<Report>,
     ) {
         match result {
@@ -27,7 +30,7 @@ impl PeerSession {
     pub(super) fn poll(
         &mut self,
         now: Instant,
-        from: Option<SocketAddr>,
+        from: Option<RemoteEnd>,
         reports: &mut Vec<Report>,
     ) {
         loop {
@@ -68,7 +71,7 @@ impl PeerSession {
         &mut self,
         now: Instant,
         event: RtcEvent,
-        from: Option<SocketAddr>,
+        from: Option<RemoteEnd>,
         reports: &mut Vec<Report>,
     ) {
         match event {

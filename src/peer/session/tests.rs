@@ -144,7 +144,7 @@ impl Stage {
 
     /// Where media goes.
     fn remote(&self) -> Option<SocketAddr> {
-        self.session.nominated().map(|ends| ends.remote)
+        self.session.nominated().map(|ends| ends.remote.address)
     }
 
     fn connect() -> Self {

@@ -2,11 +2,12 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use super::Options;
 use crate::words::Listed;
 
 /// How long a list of the machine's addresses counts as present. A new interface is advertised this
@@ -14,6 +15,8 @@ use crate::words::Listed;
 const PRESENT: Duration = Duration::from_secs(1);
 /// Most addresses of each family that are advertised: each is a candidate for every client to check.
 const ADVERTISED_MAX: usize = 16;
+/// Most addresses of a listener that are advertised for TCP: each costs clients a connection.
+const TCP_ADVERTISED_MAX: usize = 8;
 
 /// The server's addresses that peers are told of: fixed, or those that the machine has at the
 /// moment. Cheap to clone.
@@ -87,6 +90,37 @@ impl LocalAddresses {
                 list.known.clone()
             }
         }
+    }
+}
+
+/// What is advertised of one TCP listener.
+#[derive(Debug)]
+pub(super) struct TcpAddresses {
+    addresses: LocalAddresses,
+    port: u16,
+}
+
+impl TcpAddresses {
+    /// For a listener at this address. One on loopback is nobody's way in from a public address.
+    pub(super) fn new(listener: SocketAddr, options: &Options) -> Self {
+        let public = &options.public_addresses;
+        let addresses = if public.is_empty() {
+            LocalAddresses::of_listener(listener.ip(), options.loopback)
+        } else if listener.ip().is_loopback() {
+            LocalAddresses::fixed(Vec::new())
+        } else {
+            LocalAddresses::fixed(public.clone())
+        };
+        Self {
+            addresses,
+            port: listener.port(),
+        }
+    }
+
+    /// The addresses as they are now, best first.
+    pub(super) fn now(&self) -> impl Iterator<Item = SocketAddr> {
+        let addresses = self.addresses.now().into_iter().take(TCP_ADVERTISED_MAX);
+        addresses.map(|ip| SocketAddr::new(ip, self.port))
     }
 }
 

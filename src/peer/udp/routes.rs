@@ -3,13 +3,12 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
-    Datagram, UFRAG_CHARS,
+    Datagram, RemoteEnd, UFRAG_CHARS,
     stun::{self, Stun, Transaction},
 };
 use crate::media::TokenBucket;
@@ -152,7 +151,7 @@ pub(super) struct Routes {
     /// The checks of ours that wait for a response, at most one of each session.
     transactions: HashMap<Transaction, DatagramRoute>,
     /// For everything else.
-    addresses: HashMap<SocketAddr, Binding>,
+    addresses: HashMap<RemoteEnd, Binding>,
 }
 
 impl Routes {
@@ -176,7 +175,7 @@ impl Routes {
     /// proven more recently to be there, and to nobody else.
     pub(super) fn bind(
         &mut self,
-        address: SocketAddr,
+        address: RemoteEnd,
         route: &DatagramRoute,
         claim: Claim,
         now: Instant,
@@ -199,16 +198,26 @@ impl Routes {
         self.addresses.insert(address, binding);
     }
 
-    /// Takes an address from a session, if it has it.
-    pub(super) fn release(&mut self, address: SocketAddr, session: u64) {
+    /// Takes an address from a session; false if it does not have it.
+    pub(super) fn release(&mut self, address: RemoteEnd, session: u64) -> bool {
         let bound = self.addresses.get(&address);
-        if bound.is_some_and(|bound| bound.route.session == session) {
+        let has_it = bound.is_some_and(|bound| bound.route.session == session);
+        if has_it {
             self.addresses.remove(&address);
+        }
+        has_it
+    }
+
+    /// Whether a datagram is a check of a session's client.
+    pub(super) fn is_check(&self, datagram: &[u8]) -> bool {
+        match stun::read(datagram) {
+            Some(Stun::Request(ufrag)) => self.ufrags.contains_key(&ufrag),
+            Some(Stun::Success(_)) | None => false,
         }
     }
 
     /// Finds a datagram's session and counts it there.
-    pub(super) fn find(&self, source: SocketAddr, datagram: &[u8], now: Instant) -> Found {
+    pub(super) fn find(&self, source: RemoteEnd, datagram: &[u8], now: Instant) -> Found {
         let bound = self.addresses.get(&source).map(|bound| &bound.route);
         let stun = stun::read(datagram);
         let route = match stun {
@@ -236,12 +245,14 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     const MEDIA: [u8; 12] = [0x80; 12];
 
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
+    fn address(port: u16) -> RemoteEnd {
+        SocketAddr::from(([127, 0, 0, 1], port)).into()
     }
 
     fn route(session: u64) -> DatagramRoute {
@@ -257,13 +268,13 @@ mod tests {
     }
 
     /// How many of many such datagrams get through at once.
-    fn passed(routes: &Routes, source: SocketAddr, datagram: &[u8], now: Instant) -> usize {
+    fn passed(routes: &Routes, source: RemoteEnd, datagram: &[u8], now: Instant) -> usize {
         let all = (0..60_000).map(|_| routes.find(source, datagram, now));
         all.filter(|found| matches!(found, Found::Session(_)))
             .count()
     }
 
-    fn session(routes: &Routes, source: SocketAddr, datagram: &[u8]) -> Option<u64> {
+    fn session(routes: &Routes, source: RemoteEnd, datagram: &[u8]) -> Option<u64> {
         match routes.find(source, datagram, Instant::now()) {
             Found::Session(route) => Some(route.session),
             Found::Refused | Found::Unknown => None,

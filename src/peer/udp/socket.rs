@@ -10,30 +10,14 @@ use std::{
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::ends::AddressPair;
+
 /// Wanted size of a socket's buffers in bytes: 33 ms at 1 Gb/s. The kernel may grant less
 /// (`net.core.wmem_max`, `net.core.rmem_max`).
 pub(super) const BUFFER_BYTES: usize = 4 << 20;
 /// Pause between two tries of a send that finds the buffer full; at 1 Gb/s it makes room for 20
 /// packets.
 const RETRY_PAUSE: Duration = Duration::from_micros(250);
-
-/// The two ends of a peer's datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressPair {
-    /// The peer's address.
-    pub remote: SocketAddr,
-    /// The server's address that the peer uses; `None` leaves the choice to the kernel.
-    pub local: Option<IpAddr>,
-}
-
-impl From<SocketAddr> for AddressPair {
-    fn from(remote: SocketAddr) -> Self {
-        Self {
-            remote,
-            local: None,
-        }
-    }
-}
 
 /// What became of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +146,7 @@ impl PortSocket {
     pub(super) fn ends_of(&self, meta: &RecvMeta) -> AddressPair {
         let local = if self.unspecified { meta.dst_ip } else { None };
         AddressPair {
-            remote: SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port()),
+            remote: SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port()).into(),
             local: local.map(|ip| ip.to_canonical()),
         }
     }
@@ -211,12 +195,13 @@ impl PortSocket {
             }
             self.renew_state();
         }
-        tracing::trace!(%error, to = %ends.remote, "datagram not sent");
+        tracing::trace!(%error, to = %ends.remote.address, "datagram not sent");
         Sent::Failed
     }
 
     fn transmit(&self, ends: AddressPair, data: &[u8], segment: usize) -> io::Result<()> {
         let AddressPair { remote, local } = ends;
+        let remote = remote.address;
         let destination = match remote.ip() {
             IpAddr::V4(ip) if self.ipv6 => {
                 SocketAddr::new(IpAddr::V6(ip.to_ipv6_mapped()), remote.port())
@@ -372,7 +357,7 @@ mod tests {
             let segments = socket.segments_max();
             let peer = UdpSocket::bind(here).unwrap();
             let mut ends = AddressPair {
-                remote: peer.local_addr().unwrap(),
+                remote: peer.local_addr().unwrap().into(),
                 local: Some(lost.parse().unwrap()),
             };
             assert_eq!(socket.send(&mut ends, &[1; 300], 100), Sent::Taken);
@@ -493,9 +478,10 @@ mod tests {
             for last in 1..5 {
                 let remote = SocketAddr::from(([10, 77, 0, last], 9));
                 for local in [None, Some(IpAddr::from([127, 0, 0, 1]))] {
+                    let remote = remote.into();
                     let mut ends = AddressPair { remote, local };
                     let sent = socket.send(&mut ends, &[1; 300], 100);
-                    assert_eq!((sent, ends.local), (Sent::Failed, local), "{remote}");
+                    assert_eq!((sent, ends.local), (Sent::Failed, local), "{remote:?}");
                 }
             }
             assert_eq!(socket.segments_max(), segments);

@@ -195,6 +195,7 @@ fn port() -> Port {
         listen: "127.0.0.1:0".parse().unwrap(),
         public_addresses: Vec::new(),
         loopback: true,
+        tcp: Vec::new(),
     };
     let port = Port::bind(&options).unwrap();
     port.start();

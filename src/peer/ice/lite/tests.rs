@@ -1,5 +1,7 @@
 //! A client's checks, and what becomes of its addresses.
 
+use std::net::SocketAddr;
+
 use str0m::ice::TransId;
 
 use super::*;
@@ -17,8 +19,8 @@ fn credentials(round: u32) -> Credentials {
     }
 }
 
-fn address(number: u16) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 7], number))
+fn address(number: u16) -> RemoteEnd {
+    SocketAddr::from(([192, 0, 2, 7], number)).into()
 }
 
 struct Client {
@@ -38,7 +40,7 @@ impl Client {
     }
 
     /// Sends a check; returns the address that is forgotten, or an error if it is refused.
-    fn check(&mut self, from: u16, nominates: bool) -> Result<Option<SocketAddr>, ()> {
+    fn check(&mut self, from: u16, nominates: bool) -> Result<Option<RemoteEnd>, ()> {
         let Credentials { local, remote } = &self.credentials;
         let username = format!("{}:{}", local.ufrag, remote.ufrag);
         let id = TransId::new();
@@ -52,10 +54,10 @@ impl Client {
     }
 
     /// Receives the check that is due; returns its address and the response.
-    fn response(&mut self) -> (SocketAddr, Vec<u8>) {
+    fn response(&mut self) -> (RemoteEnd, Vec<u8>) {
         let (ends, request) = self.ice.due(self.now).unwrap();
         let id = StunMessage::parse(request).unwrap().trans_id();
-        let reply = StunMessage::binding_reply(id, address(9));
+        let reply = StunMessage::binding_reply(id, address(9).address);
         let reply = written(reply, &self.credentials.remote.pass).unwrap();
         (ends.remote, reply)
     }
@@ -65,7 +67,7 @@ impl Client {
         self.ice.respond(self.now, from.into(), &response)
     }
 
-    fn path(&self) -> Option<SocketAddr> {
+    fn path(&self) -> Option<RemoteEnd> {
         self.ice.proven().map(|ends| ends.remote)
     }
 
@@ -137,7 +139,7 @@ fn every_address_that_was_ever_bound_is_released() {
     bound.extend([proof.before, address(2)]);
     bound.retain(|address| Some(*address) != proof.forgotten);
     for address in bound {
-        assert!(client.ice.known().contains(&address), "{address}");
+        assert!(client.ice.known().contains(&address), "{address:?}");
     }
     assert!(client.ice.known().len() <= ADDRESSES_MAX);
 }

@@ -38,6 +38,7 @@ pub(crate) fn port() -> io::Result<Port> {
         listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         public_addresses: Vec::new(),
         loopback: true,
+        tcp: Vec::new(),
     })
 }
 
