@@ -266,8 +266,11 @@ fn without_a_token_nobody_is_the_operator() {
     let metrics = there(&format!("/metrics?token={}", admin.token)).expect(200);
     assert_eq!(metrics.header("access-control-allow-origin"), None);
     // Only what the operator needs.
-    for path in ["/", "/whep/demo", "/watch/demo", "/js/whep.js"] {
+    for path in ["/", "/whep/demo", "/watch/demo", "/publish/demo"] {
         get(&server, path).expect(404);
+    }
+    for path in ["/admin", "/js/admin.js", "/css/aerial.css", "/favicon.svg"] {
+        get(&server, path).expect(200);
     }
 }
 

@@ -4,8 +4,8 @@ use ::http::StatusCode;
 use warp::reply::Response;
 
 use super::{
-    App, api, attendees, chat, control, endpoint, events, extensions, health, metrics, openapi,
-    operator,
+    App, api, attendees, chat, control, endpoint, events, extensions, health, load, metrics,
+    openapi, operator,
     pages::{self, FilePath, PageRequest, Site},
     pipelines,
     problem::Problem,
@@ -44,6 +44,7 @@ impl App {
             Route::Refusal(name) => refusals::answer(self, name, &request).await,
             Route::Events => events::answer(self, &request),
             Route::Server => api::server(self),
+            Route::Load => load::answer(self, &request),
             Route::ApiDocument => Ok(openapi::document()),
             Route::ApiPage => self.api_page(&request).await,
             Route::Health => health::alive(self),

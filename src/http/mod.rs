@@ -26,6 +26,7 @@ mod headers;
 mod health;
 mod judgement;
 mod lease;
+mod load;
 mod metrics;
 mod openapi;
 mod operator;
@@ -160,6 +161,7 @@ struct App {
     sessions: SessionLimits,
     auth: Arc<Auth>,
     refusals: Refusals,
+    load: load::Load,
     notices: Notices,
     drawings: Semaphore,
     events: events::BroadcastUpdates,
@@ -203,6 +205,7 @@ pub async fn serve(
         sessions: SessionLimits::new(options.publishers_max, options.viewers_max),
         auth: Arc::new(Auth::new(options.auth.clone(), options.client_offers)),
         refusals: Refusals::new(),
+        load: load::Load::default(),
         notices: Notices::of_requests(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         current: HeldOptions::new(options.clone()),
@@ -214,6 +217,7 @@ pub async fn serve(
     });
     tasks.spawn(app.broadcasts.chats().clone().deliver());
     app.options.control.attach(&app);
+    tasks.spawn(load::keep(Arc::clone(&app)));
     if let Some(tls) = app.options.tls.clone() {
         tasks.spawn(tls.keep());
     }

@@ -21,7 +21,7 @@ use warp::reply::Response;
 use super::{
     api, attendees, chat, control, events,
     headers::JSON_TYPE,
-    health, metrics, pages, pipelines, problem, refusals,
+    health, load, metrics, pages, pipelines, problem, refusals,
     reply::{set, with_body},
     shutdown,
 };
@@ -98,6 +98,7 @@ const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "There is no such thing")];
         pipelines::adjust,
         events::answer,
         api::server,
+        load::answer,
         document,
         page,
         shutdown::drain,

@@ -151,6 +151,7 @@ pub(super) async fn serve(listener: &AdminListener, app: &Arc<App>, tasks: &mut 
 pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Result<(), Problem> {
     match route {
         Route::Health | Route::Ready | Route::ApiDocument => Ok(()),
+        Route::File(_) if route.is_for_operators() => Ok(()),
         Route::Metrics => app.auth.permit_right(request, Right::Metrics),
         Route::Broadcasts
         | Route::Broadcast(_)
@@ -163,6 +164,7 @@ pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Resu
         | Route::Attendee(..)
         | Route::Events
         | Route::Server
+        | Route::Load
         | Route::Drain
         | Route::Reload => app.auth.permit_right(request, Right::Admin),
         Route::Endpoint(..)

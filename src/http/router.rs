@@ -8,12 +8,17 @@ use self::table::ApiRoute;
 #[cfg(test)]
 pub(super) use self::table::TABLE;
 use super::{
-    extensions::Extension, pages::FilePath, pipelines::PipelinePart, request::PATH_BYTES_MAX,
+    extensions::Extension,
+    pages::{FilePath, is_page},
+    pipelines::PipelinePart,
+    request::PATH_BYTES_MAX,
 };
 use crate::{peer::sdp::Role, plan::Name};
 
 /// Folders of files that belong to pages.
 const FOLDERS: [&str; 2] = ["js/", "css/"];
+/// The operator's page.
+const ADMIN_PAGE: &str = "admin.html";
 /// Files beside the pages, which browsers and other sites look for.
 const FILES: [&str; 5] = [
     "favicon.svg",
@@ -58,6 +63,8 @@ pub(super) enum Route<'a> {
     Events,
     /// `/api/server`.
     Server,
+    /// `/api/server/load`: the last half hour.
+    Load,
     /// `/healthz`: whether the server works.
     Health,
     /// `/readyz`: whether it takes new sessions.
@@ -112,6 +119,8 @@ impl<'a> Route<'a> {
             return Self::of_file(path);
         }
         match (first, second, third) {
+            ("admin", None, None) => Some(Self::page(ADMIN_PAGE)),
+            ("admin", Some(""), None) => Some(Self::Moved("../admin".to_owned())),
             ("", None, None) => Some(Self::page("index.html")),
             // The alias: names are never `whip` or `whep`, so that it is no other path.
             (name, Some(last), None) if role(last).is_some() => Self::endpoint(role(last)?, name),
@@ -170,6 +179,14 @@ impl<'a> Route<'a> {
         (known && is_harmless).then_some(Self::File(FilePath { path, version }))
     }
 
+    /// Whether this is the operator's page, or a file that it may need.
+    pub(super) fn is_for_operators(&self) -> bool {
+        match self {
+            Self::File(file) => file.path == ADMIN_PAGE || !is_page(file.path),
+            _ => false,
+        }
+    }
+
     /// The value of `Allow`.
     pub(super) fn methods(&self) -> &'static str {
         match self {
@@ -190,6 +207,7 @@ impl<'a> Route<'a> {
             | Self::Server
             | Self::ApiDocument
             | Self::ApiPage
+            | Self::Load
             | Self::Health
             | Self::Ready
             | Self::Metrics

@@ -44,14 +44,14 @@ pub(super) fn token(config: &Config, admin: &AdminListener) -> Result<Option<Rul
         );
     }
     if config.access.grants(Right::Admin) {
-        tracing::info!(admin = %format_args!("http://{address}/"), "listening for the operator");
+        tracing::info!(admin = %format_args!("http://{address}/admin"), "listening for the operator");
         return Ok(None);
     }
     let (secret, text) = random().map_err(|source| StartError::System {
         what: "make a token for the operator",
         source,
     })?;
-    let admin = format_args!("http://{address}/api/broadcasts?token={text}");
+    let admin = format_args!("http://{address}/admin?token={text}");
     // Nobody can use the port without it, so that it is shown even if only warnings are logged.
     if tracing::enabled!(tracing::Level::INFO) {
         tracing::info!(%admin, "listening for the operator; the token is valid until the server stops");

@@ -90,6 +90,7 @@ export class Server {
    * @param {'http'|'https'} [scheme]
    */
   static async start(options = [], scheme = 'http') {
+    const isAdmin = options.includes('--admin.listen');
     const server = new Server();
     server.folder = await mkdtemp(path.join(tmpdir(), 'aerial-browser-'));
     const listen = `127.0.0.1:${await freeTcpPort()}`;
@@ -101,7 +102,7 @@ export class Server {
       [
         'serve',
         ...['--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`],
-        ...['--admin.listen', 'off'], // servers run side by side
+        ...(isAdmin ? [] : ['--admin.listen', 'off']), // servers run side by side
         ...pages,
         ...options,
       ],

@@ -8,7 +8,7 @@
 import { h, setText } from './dom.js';
 import { t } from './words.js';
 
-/** @typedef {'publish'|'watch'} Purpose */
+/** @typedef {'publish'|'watch'|'admin'} Purpose */
 
 /** Errors that another token may fix. */
 const KINDS = new Set(['unauthorized', 'forbidden']);

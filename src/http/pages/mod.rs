@@ -315,7 +315,8 @@ fn watch_page(path: &str) -> Option<String> {
     (!is_file).then(|| format!("{folder}/{name}"))
 }
 
-fn is_page(path: &str) -> bool {
+/// Whether a file is a page.
+pub(super) fn is_page(path: &str) -> bool {
     Path::new(path).extension() == Some("html".as_ref())
 }
 

@@ -75,6 +75,7 @@ table! {
     "/api/v1/broadcasts/{name}/pipelines/{pipeline}/properties" => |path| path.pipeline("properties"),
     "/api/v1/events" => |_| Some(Route::Events),
     "/api/v1/server" => |_| Some(Route::Server),
+    "/api/v1/server/load" => |_| Some(Route::Load),
     "/api/v1/openapi.json" => |_| Some(Route::ApiDocument),
     "/api/v1/docs" => |_| Some(Route::ApiPage),
     "/admin/drain" => |_| Some(Route::Drain),
