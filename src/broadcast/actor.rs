@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     awake,
+    chat::Guest,
     media::Codec,
     peer::{
         End,
@@ -104,6 +105,7 @@ struct Member {
 struct Pending {
     commands: mpsc::Receiver<Command>,
     offer: Arc<Offer>,
+    guest: Guest,
     reply: Reply<Created>,
 }
 

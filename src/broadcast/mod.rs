@@ -33,6 +33,7 @@ mod metrics;
 mod options;
 mod outcome;
 mod outputs;
+mod participation;
 mod parts;
 mod publisher;
 mod reload;

@@ -13,6 +13,7 @@ use super::{
     figures::SessionFigures,
     keyframes::REQUEST_INTERVAL,
     outcome::Outcome,
+    participation::{Invitation, Participation},
     session::Command,
     status::SharedCounters,
     takeover::Pulse,
@@ -38,6 +39,7 @@ pub(super) struct PublisherTask {
     /// From the answer to the client's first check.
     pub(super) first_check: Duration,
     pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) invitation: Invitation,
     pub(super) offer: Arc<Offer>,
     pub(super) sinks: Sinks,
     pub(super) options: ingest::Options,
@@ -51,9 +53,11 @@ impl PublisherTask {
     pub(super) async fn run(self, reply: Reply<Created>) -> Outcome {
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let keyframe_wanted = Arc::<Notify>::default();
+        let (participation, channel) = self.invitation.accept(&self.offer);
         let reports = Reports {
             events: events_sender,
             keyframe_wanted: Arc::clone(&keyframe_wanted),
+            channel,
         };
         let port = self.fanout.port();
         let accepted = Publisher::accept(&self.offer, &self.options, port, self.sinks, reports);
@@ -73,6 +77,7 @@ impl PublisherTask {
                     publisher,
                     commands: self.commands,
                     events,
+                    participation,
                     keyframe_wanted,
                     pulse: self.pulse,
                     bitrate: BitrateWatch::new(self.options.bitrate_max, awake::now()),
@@ -110,6 +115,7 @@ struct PublisherConnection {
     publisher: Publisher,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
+    participation: Participation,
     /// Notified when a loss has broken the picture.
     keyframe_wanted: Arc<Notify>,
     pulse: watch::Sender<Pulse>,
@@ -168,6 +174,12 @@ impl PublisherConnection {
                     Some(Event::Closed(end)) => return end,
                     None => return End::Failed,
                 },
+                event = self.participation.next() => {
+                    self.participation.take(event, || {
+                        let channel = self.publisher.channel()?;
+                        Some(move |text| channel.send(text))
+                    });
+                }
                 Some(command) = self.commands.recv() => self.obey(command).await,
                 () = self.keyframe_wanted.notified(), if awake::since(requested) >= REQUEST_INTERVAL => {
                     requested = awake::now();

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     awake,
+    chat::Guest,
     media::{Kind, TokenBucket},
     peer::{
         End,
@@ -126,15 +127,18 @@ pub struct Applicant {
     share: Arc<Share>,
     /// The most it may send, in bit/s, if less than others.
     bitrate_max: Option<u64>,
+    /// Who it is in the conversation of its broadcast.
+    pub(super) guest: Guest,
 }
 
 impl Applicant {
     /// Who sends this offer; the session will hold the share.
-    pub fn new(offer: Offer, share: Share, bitrate_max: Option<u64>) -> Self {
+    pub fn new(offer: Offer, share: Share, bitrate_max: Option<u64>, guest: Guest) -> Self {
         Self {
             offer: Arc::new(offer),
             share: Arc::new(share),
             bitrate_max,
+            guest,
         }
     }
 }
@@ -400,7 +404,8 @@ impl Session {
     /// If the session has ended.
     pub async fn restart(&self, fragment: Fragment) -> Result<Restarted, Error> {
         let (Some(ice_ufrag), Some(ice_pwd)) = (fragment.ice_ufrag, fragment.ice_pwd) else {
-            return Err(unsupported("a restart needs a=ice-ufrag and a=ice-pwd"));
+            let lack = "a restart needs a=ice-ufrag and a=ice-pwd".to_owned();
+            return Err(sdp::Error::Unsupported(lack).into());
         };
         let (reply, transport) = oneshot::channel();
         let command = Command::Restart {
@@ -431,10 +436,6 @@ impl Session {
             fragment: sdp::restart_answer(mid, &transport),
         })
     }
-}
-
-fn unsupported(message: &str) -> Error {
-    sdp::Error::Unsupported(message.to_owned()).into()
 }
 
 /// Ends a task, with the reason.

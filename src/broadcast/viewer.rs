@@ -13,13 +13,14 @@ use super::{
     figures::SessionFigures,
     gate::MediaEvent,
     outcome::Outcome,
+    participation::{Invitation, Participation},
     session::{Command, SwitchCommand},
     status::SharedCounters,
     tracks::{BroadcastTrack, BroadcastTracks},
 };
 use crate::{
     awake,
-    fanout::{self, Fanout, Viewer, ViewerOptions},
+    fanout::{self, Fanout, Viewer, ViewerOptions, ViewerReports},
     media::Codec,
     peer::{
         End, Event,
@@ -38,6 +39,7 @@ pub(super) struct ViewerTask {
     /// From the answer to the client's first check.
     pub(super) first_check: Duration,
     pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) invitation: Invitation,
     pub(super) offer: Arc<Offer>,
     pub(super) tracks: BroadcastTracks,
     pub(super) options: ViewerOptions,
@@ -58,9 +60,14 @@ impl ViewerTask {
             audio: watched(self.tracks.audio.as_ref()),
             layers: video.map_or(&[], |track| &track.layers),
         };
+        let (participation, channel) = self.invitation.accept(&self.offer);
+        let reports = ViewerReports {
+            events: events_sender,
+            channel,
+        };
         let watching = self
             .fanout
-            .watch(&self.offer, tracks, &self.options, events_sender);
+            .watch(&self.offer, tracks, &self.options, reports);
         let watching = tokio::select! {
             watching = awake::timeout(ANSWER_TIMEOUT, watching) => watching,
             end = self.session.stop.ended() => {
@@ -76,6 +83,7 @@ impl ViewerTask {
                     viewer,
                     commands: self.commands,
                     events,
+                    participation,
                     keyframe_wanted: self.keyframe_wanted,
                     reports: self.reports,
                     counters: self.counters,
@@ -114,6 +122,7 @@ struct ViewerConnection {
     viewer: Viewer,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
+    participation: Participation,
     /// Asks for a keyframe of what the viewer gets.
     keyframe_wanted: Arc<Notify>,
     reports: mpsc::Sender<MediaEvent>,
@@ -164,6 +173,12 @@ impl ViewerConnection {
                     Some(Event::Closed(end)) => return end,
                     None => return End::Failed,
                 },
+                event = self.participation.next() => {
+                    self.participation.take(event, || {
+                        let channel = self.viewer.channel()?;
+                        Some(move |text| channel.send(text))
+                    });
+                }
                 Some(command) = self.commands.recv() => self.obey(command).await,
                 end = self.session.stop.ended() => return end,
                 _ = look.tick(), if awaited => {

@@ -164,6 +164,11 @@ impl Conversation {
         done
     }
 
+    /// Tells a participant that what it has sent cannot be read.
+    pub(super) fn refuse(&mut self, number: u64, refusal: &ChatRefusal, now: Instant) {
+        self.tell_refusal(number, refusal, None, now);
+    }
+
     fn tell_refusal(
         &mut self,
         number: u64,

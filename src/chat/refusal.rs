@@ -41,6 +41,9 @@ pub enum ChatRefusal {
     /// What it is about is not there, or no longer.
     #[error("no such {0}")]
     Missing(&'static str),
+    /// Not readable.
+    #[error("not a request: {0}")]
+    Malformed(String),
     /// No room.
     #[error("the server has reached its limit of {0}")]
     Full(&'static str),
@@ -62,6 +65,7 @@ impl ChatRefusal {
             Self::NameMissing => "name-missing",
             Self::NotModerator => "not-moderator",
             Self::Missing(_) => "missing",
+            Self::Malformed(_) => "malformed",
             Self::Full(_) => "full",
         }
     }

@@ -279,6 +279,21 @@ impl Seat {
         self.chats.shared.news.notify_one();
         done
     }
+
+    /// Does what a text from the participant asks for; what is wrong with it, they are told.
+    pub fn read(&self, text: &str) {
+        let done = match serde_json::from_str(text) {
+            Ok(request) => self.request(request),
+            Err(error) => {
+                let refusal = ChatRefusal::Malformed(error.to_string());
+                lock(&self.conversation).refuse(self.number, &refusal, awake::now());
+                Err(refusal)
+            }
+        };
+        if let Err(refusal) = done {
+            tracing::debug!(reason = refusal.reason(), "chat request refused");
+        }
+    }
 }
 
 impl Drop for Seat {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     media::Frame,
-    peer::{End, sdp, udp::Datagram},
+    peer::{ChannelText, End, sdp, udp::Datagram},
 };
 
 /// A message to a worker. Viewers on both engines draw their keys from one set of numbers.
@@ -37,6 +37,8 @@ pub(super) enum Message {
     Select { viewer: u64, layer: Option<usize> },
     /// Send a viewer another rendition of a track.
     Switch { viewer: u64, to: Target },
+    /// Send a viewer on the direct engine a text over its data channel.
+    Text { viewer: u64, text: ChannelText },
     /// Restart ICE with the peer's new credentials.
     Restart {
         viewer: u64,

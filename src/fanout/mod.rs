@@ -4,7 +4,7 @@
 //! once and costs a viewer only its headers, its encryption and one send. Nothing here knows
 //! broadcasts or HTTP; only `webrtcbin` knows GStreamer.
 //!
-//! - `rendition`, `viewer`: the ends that other modules hold: frames in, a viewer's connection.
+//! - `rendition`, `viewer`, `reports`: the ends that other modules hold: frames in, a viewer's connection.
 //! - `pool`, `worker`, `message`, `queue`, `slot`: the threads, and the messages to them.
 //! - `cache`, `gop`: what a worker keeps of a rendition.
 //! - `playout`, `switcher`, `selection`: what is sent to one viewer, and when, on either engine.
@@ -25,6 +25,7 @@ mod playout;
 mod pool;
 mod queue;
 mod rendition;
+mod reports;
 mod rtp;
 mod selection;
 mod slot;
@@ -53,6 +54,7 @@ pub use self::{
     error::Error,
     gop::GopLimits,
     rendition::Rendition,
+    reports::ViewerReports,
     statistics::{Statistics, ViewerStatistics},
     tracks::{Layer, OfferedTracks},
     viewer::{Viewer, ViewerOptions},

@@ -54,6 +54,8 @@ pub(super) struct ViewerCounters {
     pub(super) closed: AtomicBool,
     /// Whether an authentic check has come (direct engine).
     pub(super) checked: AtomicBool,
+    /// A text was lost because too many were waiting in the data channel (direct engine).
+    pub(super) channel_behind: AtomicBool,
 }
 
 impl ViewerCounters {

@@ -6,9 +6,10 @@ use tokio::sync::mpsc;
 
 use super::{
     Fanout,
-    direct::DirectHandle,
+    direct::{DirectHandle, ViewerChannel},
     error::Error,
     rendition::Rendition,
+    reports::ViewerReports,
     slot::ViewerSlot,
     statistics::ViewerStatistics,
     tracks::{Layer, OfferedTracks, target},
@@ -46,8 +47,7 @@ pub enum Viewer {
 
 impl Fanout {
     /// Answers a viewer's offer on the engine that the options name, and sends it the given tracks
-    /// from now on. `events` gets [`Event::Connected`], [`Event::KeyframeWanted`] and, last,
-    /// [`Event::Closed`].
+    /// from now on.
     ///
     /// # Errors
     /// If the offer has no codec that fits a track it asks for, or cannot be served at all.
@@ -56,14 +56,15 @@ impl Fanout {
         offer: &Offer,
         tracks: OfferedTracks<'_>,
         options: &ViewerOptions,
-        events: mpsc::Sender<Event>,
+        reports: ViewerReports,
     ) -> Result<(Viewer, String), Error> {
         match options.engine {
             Engine::Direct => {
-                let (viewer, answer) = self.watch_on_direct(offer, tracks, events)?;
+                let (viewer, answer) = self.watch_on_direct(offer, tracks, reports)?;
                 Ok((Viewer::Direct(viewer), answer))
             }
             Engine::Webrtcbin => {
+                let events = reports.events;
                 let watching = self.watch_on_webrtcbin(offer, tracks, options.webrtcbin, events);
                 let (viewer, answer) = watching.await?;
                 Ok((Viewer::Webrtcbin(Box::new(viewer)), answer))
@@ -96,6 +97,14 @@ impl Viewer {
         match self {
             Self::Direct(viewer) => viewer.slot().switch(to),
             Self::Webrtcbin(viewer) => viewer.slot().switch(to),
+        }
+    }
+
+    /// Its data channel, if its engine has one.
+    pub fn channel(&self) -> Option<ViewerChannel> {
+        match self {
+            Self::Direct(viewer) => Some(viewer.channel()),
+            Self::Webrtcbin(_) => None,
         }
     }
 

@@ -157,6 +157,9 @@ impl Worker {
                 self.webrtcbin.select(viewer, layer, now);
             }
             Message::Switch { viewer, to } => self.switch(viewer, to),
+            Message::Text { viewer, text } => self.with(viewer, |viewer, cx, all| {
+                viewer.say(cx, all, &text);
+            }),
             Message::Restart {
                 viewer,
                 remote,

@@ -171,9 +171,10 @@ impl From<ChatRefusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             ChatRefusal::Off(_) | ChatRefusal::Missing(_) => Self::not_found_because(detail),
-            ChatRefusal::Empty | ChatRefusal::TooLong(_) | ChatRefusal::NameMissing => {
-                Self::bad_request(&detail)
-            }
+            ChatRefusal::Malformed(_)
+            | ChatRefusal::Empty
+            | ChatRefusal::TooLong(_)
+            | ChatRefusal::NameMissing => Self::bad_request(&detail),
             ChatRefusal::NotAllowed
             | ChatRefusal::NotModerator
             | ChatRefusal::Banned

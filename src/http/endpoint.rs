@@ -88,8 +88,9 @@ async fn create(
     let offer = Offer::parse(&body, role)?;
     let token = admitted.token.as_deref();
     let share = app.sessions.take(role, request.client, token)?;
-    let applicant = Applicant::new(offer, share, admitted.bitrate);
     let broadcast = admitted.broadcast.as_ref().unwrap_or(&name);
+    let guest = app.auth.guest(&request, broadcast);
+    let applicant = Applicant::new(offer, share, admitted.bitrate, guest);
     let created = match role {
         Role::Publisher => {
             let token = token.or_else(|| Auth::token_name(&request));

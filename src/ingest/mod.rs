@@ -34,11 +34,11 @@ use tokio::sync::{Notify, mpsc};
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::assembler::fuzz;
-pub use self::error::Error;
 use self::{direct::DirectPublisher, webrtcbin::WebrtcbinPublisher};
+pub use self::{direct::PublisherChannel, error::Error};
 use crate::{
     peer::{
-        End, Event,
+        ChannelEvent, End, Event,
         sdp::{self, Offer},
         udp::Port,
     },
@@ -84,6 +84,19 @@ pub struct Reports {
     pub events: mpsc::Sender<Event>,
     /// Notified when a loss has broken the picture.
     pub keyframe_wanted: Arc<Notify>,
+    /// What comes over the data channel; without it, the offer's is rejected.
+    pub channel: Option<mpsc::Sender<ChannelEvent>>,
+}
+
+impl Reports {
+    /// Passes on what comes over the data channel. A peer that sends more than its session reads
+    /// loses it.
+    fn converse(&self, event: ChannelEvent) {
+        let told = self.channel.as_ref().map(|channel| channel.try_send(event));
+        if told.is_some_and(|told| told.is_err()) {
+            tracing::debug!("event of the data channel lost");
+        }
+    }
 }
 
 /// What has been received from a publisher.
@@ -149,6 +162,14 @@ impl Publisher {
         match self {
             Self::Webrtcbin(publisher) => publisher.request_bitrate(bitrate),
             Self::Direct(publisher) => publisher.request_bitrate(bitrate),
+        }
+    }
+
+    /// Its data channel, if its engine has one.
+    pub fn channel(&self) -> Option<PublisherChannel> {
+        match self {
+            Self::Webrtcbin(_) => None,
+            Self::Direct(publisher) => Some(publisher.channel()),
         }
     }
 

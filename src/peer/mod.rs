@@ -20,6 +20,8 @@ pub mod session;
 pub mod srtp;
 pub mod udp;
 
+use std::sync::Arc;
+
 use crate::media::{Codec, Kind};
 
 /// What a peer connection reports upwards, on a bounded channel.
@@ -33,6 +35,36 @@ pub enum Event {
     KeyframeWanted,
     /// The connection is over; nothing follows.
     Closed(End),
+}
+
+/// What comes over a peer's data channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelEvent {
+    /// It is open.
+    Opened,
+    /// The peer has sent a text.
+    Text(String),
+    /// The peer has closed it; it may open it again.
+    Closed,
+}
+
+/// A text for a peer's data channel: a JSON array of objects.
+#[derive(Clone, Debug)]
+pub struct ChannelText {
+    /// The text.
+    pub text: Arc<str>,
+    /// It belongs to the picture of this moment.
+    pub is_timed: bool,
+}
+
+impl ChannelText {
+    /// The text that says to which RTP timestamp it belongs.
+    pub(crate) fn at(&self, timestamp: u32) -> String {
+        match self.text.strip_prefix("[{") {
+            Some(rest) => format!("[{{\"rtp\":{timestamp},{rest}"),
+            None => self.text.to_string(),
+        }
+    }
 }
 
 /// Why a peer connection ended.

@@ -55,6 +55,7 @@ const FILLED = {
   'admin-pipeline-${state}': ['idle', 'starting', 'running', 'stalled', 'failed'],
   'admin-failure-${failure}': [...['not-installed', 'misconfigured', 'unfit', 'timeout', 'stalled', 'ended', 'failed']],
   'publish-nth-${id}': ['camera', 'microphone'],
+  'chat-refused-${reason}': ['too-often', 'busy', 'too-long', 'offline'],
   'corner-${corner}': ['top-left', 'top-right', 'bottom-right', 'bottom-left'],
   'watch-${state}': ['paused', 'live', 'on-air', 'off-air'],
 };

@@ -1,5 +1,7 @@
 //! Which offers are accepted and which are refused, on both engines.
 
+use std::{fs, path::Path};
+
 use super::{
     ENGINES, on_both_engines,
     sdp::{Sdp, reversed, without, without_section},
@@ -191,6 +193,32 @@ fn a_data_channel_beside_media_is_declined() {
         assert_eq!(answer.section("2").port(), "0");
         assert_eq!(answer.bundle(), ["0", "1"]);
     });
+}
+
+/// Rows W-72, E-20.
+#[test]
+fn a_data_channel_is_accepted_where_there_is_something_to_say() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("data-channels.toml");
+    let text = "[defaults]\nchat = true\n[broadcasts.w72]\npublisher_engine = \"direct\"\n";
+    fs::write(&file, text).unwrap();
+    let server = Server::configured(&file, &["--demo", "true"]);
+    server.wait_for_state("demo", "live");
+    let viewer = fixture("chrome-whep-datachannel");
+    let publisher = viewer.replace("a=recvonly", "a=sendonly");
+    // As MediaMTX's reader writes it.
+    let first = viewer.replace("a=group:BUNDLE 0 1 2", "a=group:BUNDLE 2 0 1");
+    for (reply, bundle) in [
+        (watch(&server, "E-20", &viewer, 201), ["0", "1", "2"]),
+        (watch(&server, "E-20", &first, 201), ["2", "0", "1"]),
+        (publish(&server, "w72", &publisher, 201), ["0", "1", "2"]),
+    ] {
+        let answer = Sdp::of(reply.text());
+        let section = answer.section("2");
+        assert_eq!(section.port(), "9");
+        assert_eq!(section.value("sctp-port"), Some("5000"));
+        assert_eq!(section.value("setup"), answer.section("0").value("setup"));
+        assert_eq!(answer.bundle(), bundle);
+    }
 }
 
 /// Row W-76.

@@ -14,6 +14,7 @@ import { t } from './words.js';
  * @property {number} viewers
  * @property {string|null} started RFC 3339 time.
  * @property {'pipeline'|'whip'} source
+ * @property {boolean} [chat] Its viewers may chat.
  * @property {boolean} [on_demand] Its source starts with the first viewer.
  * @property {{kind: 'video'|'audio', codec: string, transcoded_from?: string, stalled?: boolean, layers?: string[]}[]} tracks
  * @property {{name: string, kind?: 'video'|'audio', codec: string|null, viewers: number, automatic?: string}[]} [renditions] `automatic` says why

@@ -10,6 +10,7 @@
  * ```
  */
 
+import { AerialChannel } from './aerial-channel.js';
 import { SessionError } from './errors.js';
 import { Session } from './session.js';
 
@@ -30,6 +31,7 @@ import { Session } from './session.js';
  * @property {boolean} [reconnect] Reconnect after a loss. Default true.
  * @property {() => boolean|Promise<boolean>} [ready] Asked before each attempt: false if the broadcast is known not
  *   to be there. Then no request is made until retry(). Default: always true.
+ * @property {boolean} [channel] Offer a data channel, for chat and data. Default true.
  * @property {number} [requestTimeout] Milliseconds for the POST. Default 10 000.
  * @property {number} [connectTimeout] Milliseconds from the answer to a connection. Default 10 000.
  * @property {number} [disconnectTimeout] Milliseconds a connection may be interrupted. Default 4 000.
@@ -59,6 +61,7 @@ export class Client extends EventTarget {
   /** @type {State} */ #state = 'idle';
   /** @type {SessionError|null} */ #error = null;
   /** @type {Session|null} */ #session = null;
+  /** @type {AerialChannel|null} */ #channel = null;
   /** @type {AbortController|null} */ #running = null;
   /** @type {(() => void)|null} */ #wake = null;
   #suspended = false;
@@ -78,6 +81,7 @@ export class Client extends EventTarget {
       token: '',
       iceServers: [],
       reconnect: true,
+      channel: true,
       requestTimeout: 10_000,
       ready: () => true,
       connectTimeout: 10_000,
@@ -106,6 +110,20 @@ export class Client extends EventTarget {
   /** Address of the session on the server, empty without one. */
   get sessionUrl() {
     return this.#session?.url ?? '';
+  }
+
+  /** Whether send() reaches the server. */
+  get channelOpen() {
+    return this.#channel?.open ?? false;
+  }
+
+  /**
+   * Sends a request over the data channel, such as `{ type: 'say', text: 'Hello' }`: see docs/chat.md.
+   * @param {object} request
+   * @returns {boolean} False if there is no channel.
+   */
+  send(request) {
+    return this.#channel?.send(request) ?? false;
   }
 
   /** True between start() and stop() or failure. */
@@ -166,6 +184,15 @@ export class Client extends EventTarget {
   /** @param {string} sdp */
   adjustOffer(sdp) {
     return sdp;
+  }
+
+  /**
+   * Runs something when the frame with this RTP timestamp is shown.
+   * @param {number|undefined} _rtp
+   * @param {() => void} run
+   */
+  whenShown(_rtp, run) {
+    run();
   }
 
   /** @param {string} sdp */
@@ -269,6 +296,7 @@ export class Client extends EventTarget {
     this.#session = session;
     peer.addEventListener('connectionstatechange', () => this.#wake?.());
     this.prepare(peer);
+    this.#openChannel(peer);
     await session.open();
     session.opened = performance.now();
     for (const transport of session.transports) {
@@ -276,6 +304,31 @@ export class Client extends EventTarget {
     }
     await this.negotiated(session);
     this.#become('connecting');
+  }
+
+  /** @param {RTCPeerConnection} peer */
+  #openChannel(peer) {
+    if (!this.settings.channel) return;
+    const isOurs = () => this.#channel === channel;
+    const channel = new AerialChannel(
+      peer,
+      () => isOurs() && this.dispatchEvent(new Event('channel')),
+      (event) => isOurs() && this.take(event),
+    );
+    this.#channel = channel;
+  }
+
+  /**
+   * Hands an event of the server to the page.
+   * @param {import('./aerial-channel.js').ServerEvent} event
+   */
+  take(event) {
+    if (event.type !== 'data') {
+      this.dispatchEvent(new CustomEvent('message', { detail: event }));
+      return;
+    }
+    const { data, time, rtp } = event;
+    this.whenShown(rtp, () => this.dispatchEvent(new CustomEvent('data', { detail: { data, time } })));
   }
 
   /**
@@ -344,6 +397,9 @@ export class Client extends EventTarget {
   async #release() {
     const closing = this.#session?.close();
     this.#session = null;
+    const had = this.#channel !== null;
+    this.#channel = null;
+    if (had) this.dispatchEvent(new Event('channel'));
     // The old session ends first, so that the server has the name free again.
     if (closing) await Promise.race([closing, new Promise((resolve) => setTimeout(resolve, CLOSE_WAIT))]);
   }

@@ -13,10 +13,11 @@
  * something live (player-media.js). Further: `getToken`, `broadcast` (what the server says about it), `qualities`,
  * `quality`, `ready` (whether the broadcast may be there, see ClientOptions).
  *
- * Events: `statechange`, as of WhepClient; `stats` (detail: figures, every second), `qualitieschange`, `token` (detail: the
- * token that the viewer has entered), `theatre`.
+ * Events: `statechange`, `data`, `message`, as of WhepClient; `stats` (detail: figures, every second), `qualitieschange`,
+ * `token` (detail: the token that the viewer has entered), `theatre`.
  */
 
+import { forward } from './aerial-channel.js';
 import { h, icon, setText } from './dom.js';
 import { hideFromSystem, showToSystem } from './media-session.js';
 import { button, describe } from './player-bar.js';
@@ -238,6 +239,7 @@ export class AerialPlayer extends PlayerMediaElement {
       this.tell(detail);
       this.dispatchEvent(new CustomEvent('statechange', { detail, bubbles: true, composed: true }));
     });
+    forward(client, this, ['data', 'message']);
     client.start();
   }
 

@@ -14,6 +14,7 @@ import { StatsSampler } from './stats.js';
 import { showFigures } from './studio-figures.js';
 import { StudioForm } from './studio-form.js';
 import { InsetHandle } from './studio-inset.js';
+import { StudioChat } from './studio-chat.js';
 import { LocalRecording } from './studio-recording.js';
 import { TokenForm, pageToken, wantsToken } from './token.js';
 import { WhipClient } from './whip.js';
@@ -66,6 +67,7 @@ class Studio {
   #form = new StudioForm();
   #inset = new InsetHandle((corner) => this.#moveInset(corner));
   #recording;
+  #chat;
   #micButton = byId('mute-mic', HTMLButtonElement);
   #cameraButton = byId('mute-camera', HTMLButtonElement);
 
@@ -73,6 +75,7 @@ class Studio {
   constructor(name) {
     this.#name = name;
     this.#feed = new BroadcastFeed(this.#token, { name });
+    this.#chat = new StudioChat(name, () => this.#token);
     this.#recording = new LocalRecording(name, () => ({
       tracks: this.#sources.tracks,
       bitrate: this.#form.choice.preset.bitrate,
@@ -253,6 +256,7 @@ class Studio {
     this.#liveSince = 0;
     this.#notify(null);
     client.addEventListener('statechange', () => this.#onState(client));
+    this.#chat.attach(client);
     client.start();
   }
 
@@ -396,6 +400,7 @@ class Studio {
     const viewers = byId('viewers', HTMLElement);
     const broadcast = this.#feed.find(this.#name);
     viewers.hidden = this.#state !== 'live' || !broadcast;
+    this.#chat.show(broadcast?.chat ?? false);
     if (broadcast) viewers.replaceChildren(icon('eye'), t('viewers', { count: broadcast.viewers }));
   }
 

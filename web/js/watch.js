@@ -8,6 +8,7 @@ import { ShareSheet } from './share.js';
 import { ROOT, at } from './site.js';
 import { read, store } from './storage.js';
 import { keepToken, pageToken } from './token.js';
+import { WatchChat } from './watch-chat.js';
 import { t, translatePage } from './words.js';
 
 const THEATRE_KEY = 'aerial-theatre';
@@ -25,6 +26,7 @@ const stalled = byId('stalled', HTMLElement);
 const transcoding = byId('transcoding', HTMLElement);
 const token = pageToken('watch');
 const feed = new BroadcastFeed(token, { name, polls: embedded });
+const chat = embedded ? null : new WatchChat(player, byId('chat', HTMLElement), name);
 
 function showFacts() {
   const broadcast = feed.find(name);
@@ -50,6 +52,7 @@ function showFacts() {
     setText(element, element === transcoding && text ? t('transcoded', { what: text }) : text);
   }
   showSince();
+  chat?.show(broadcast?.chat ?? false);
 }
 
 function showSince() {

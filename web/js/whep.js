@@ -10,13 +10,15 @@
  *
  * States: `idle` `connecting` `live` `waiting` (not started yet) `offline`
  * (interrupted, reconnecting) `failed` (retrying would not help; see `client.error.words`) `closed`.
- * Events: `statechange`, and `stream` whenever there is a new MediaStream to show.
+ * Events: `statechange`, `stream` whenever there is a new MediaStream to show, `data` (detail: `data` and `time`) when
+ * the frame is shown that data for programs belongs to, and `message` with every other event of docs/chat.md.
  */
 
 import { CatchUp } from './catch-up.js';
 import { Client } from './client.js';
 import { SessionError } from './errors.js';
 import { withOpusParameters } from './sdp.js';
+import { ShownFrames } from './shown-frames.js';
 
 /**
  * @typedef {object} WatchOptions
@@ -49,6 +51,7 @@ export class WhepClient extends Client {
   #catchUp = new CatchUp();
   #packets = { received: 0, lost: 0 };
   #lossyUntil = 0;
+  #shown;
 
   /**
    * @param {string|URL} url WHEP endpoint, for example `/whep/demo`.
@@ -75,6 +78,7 @@ export class WhepClient extends Client {
       stallTimeout: stallTimeout ?? 2_500,
       renewTimeout: renewTimeout ?? 12_000,
     };
+    this.#shown = new ShownFrames(video);
   }
 
   /** @param {RTCPeerConnection} peer */
@@ -86,6 +90,11 @@ export class WhepClient extends Client {
     this.#flowing = performance.now();
     this.#packets = { received: 0, lost: 0 };
     this.#buffer(peer);
+  }
+
+  /** @param {number|undefined} rtp @param {() => void} run */
+  whenShown(rtp, run) {
+    this.#shown.when(rtp, run);
   }
 
   /** @param {string} sdp */

@@ -10,8 +10,8 @@
  * ```
  *
  * States: `idle` `connecting` `live` `offline` (interrupted, reconnecting) `failed` (see
- * `client.error.words`) `closed`. Event: `statechange`. The tracks stay yours: stop() does not stop
- * them.
+ * `client.error.words`) `closed`. Events: `statechange`, and `data` and `message` as of WhepClient: what viewers send is
+ * a `message` of the type `control`. The tracks stay yours: stop() does not stop them.
  */
 
 import { Client } from './client.js';

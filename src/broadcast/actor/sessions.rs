@@ -13,10 +13,12 @@ use crate::{
         Created, Reply, Session,
         action::{InputStart, Switched, Switching, View},
         attendee::Attendee,
+        participation::Invitation,
         publisher::PublisherTask,
         session::{Applicant, Command, SwitchCommand},
         viewer::ViewerTask,
     },
+    chat::Guest,
     peer::{End, sdp::Role},
 };
 
@@ -41,6 +43,7 @@ impl Actor {
                 let pending = Some(Pending {
                     commands,
                     offer: applicant.offer,
+                    guest: applicant.guest,
                     reply,
                 });
                 self.members.insert(number, Member { session, pending });
@@ -82,6 +85,11 @@ impl Actor {
             .sinks(&input.tracks, &input.streams, &self.reports);
         let span = session.span();
         let task = PublisherTask {
+            invitation: self.invite(Guest {
+                publishes: true,
+                speaks: true,
+                ..pending.guest
+            }),
             session,
             first_check: self.shared.options.now().first_check,
             commands: pending.commands,
@@ -107,6 +115,7 @@ impl Actor {
         options.engine = plan.viewer_engine.unwrap_or(options.engine);
         let span = session.span();
         let task = ViewerTask {
+            invitation: self.invite(pending.guest),
             session,
             first_check: self.shared.options.now().first_check,
             commands: pending.commands,
@@ -121,6 +130,14 @@ impl Actor {
         let task = task.run(pending.reply).instrument(span);
         let child = self.children.spawn(task);
         self.child_names.insert(child.id(), Child::Viewer(number));
+    }
+
+    fn invite(&self, guest: Guest) -> Invitation {
+        Invitation {
+            chats: self.shared.chats.clone(),
+            broadcast: self.name.clone(),
+            guest,
+        }
     }
 
     /// The session with this number, and what its task needs to start.

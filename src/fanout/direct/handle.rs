@@ -6,9 +6,10 @@ use std::{
 };
 
 use str0m::IceCreds;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
+    channel::ViewerChannel,
     stream::{Identity, Stream},
     viewer::{DirectViewer, Joining},
 };
@@ -19,13 +20,14 @@ use crate::{
         error::Error,
         message::Message,
         playout::{LayerChoice, PlayoutTrack},
+        reports::ViewerReports,
         slot::ViewerSlot,
         statistics::{ViewerCounters, ViewerStatistics},
         target::Target,
         tracks::{self, ChosenTrack, OfferedTracks},
     },
     peer::{
-        End, Event, sdp,
+        End, sdp,
         session::{Incoming, PeerSession},
         udp::{DatagramLimits, DatagramRoute},
     },
@@ -46,10 +48,10 @@ impl Fanout {
         &self,
         offer: &sdp::Offer,
         tracks: OfferedTracks<'_>,
-        events: mpsc::Sender<Event>,
+        reports: impl Into<ViewerReports>,
     ) -> Result<(DirectHandle, String), Error> {
-        let now = awake::now();
-        let (sections, chosen) = tracks.choose(offer, |_, _| tracks::random_ssrc())?;
+        let (now, reports) = (awake::now(), reports.into());
+        let (mut sections, chosen) = tracks.choose(offer, |_, _| tracks::random_ssrc())?;
         let slot = self.slot()?;
         let route = {
             let (viewer, worker) = (slot.key, slot.worker.clone());
@@ -57,8 +59,14 @@ impl Fanout {
                 worker.tell(Message::Datagram { viewer, datagram })
             })
         };
-        let (session, transport) =
+        let (mut session, transport) =
             PeerSession::accept(offer, self.port(), route, Incoming::default())?;
+        if let Some(at) = offer.channel().filter(|_| reports.channel.is_some())
+            && let Some(section) = sections.get_mut(at)
+        {
+            *section = sdp::Section::Channel;
+            session.allow_channel(now);
+        }
         let transport = if chosen.iter().any(|track| !track.target.layers.is_empty()) {
             // The viewer's receiver estimates its bandwidth, from our send times.
             sdp::Transport {
@@ -77,7 +85,7 @@ impl Fanout {
             session,
             tracks: tracks.collect::<Result<_, _>>()?,
             cname: sdp::stream_id(&sections),
-            events,
+            reports,
             counters: Arc::clone(&counters),
         };
         let viewer = Box::new(DirectViewer::new(joining, now));
@@ -110,6 +118,15 @@ pub(in crate::fanout) fn playout_track(
 impl DirectHandle {
     pub(in crate::fanout) const fn slot(&self) -> &ViewerSlot {
         &self.slot
+    }
+
+    /// The viewer's data channel.
+    pub(in crate::fanout) fn channel(&self) -> ViewerChannel {
+        ViewerChannel {
+            key: self.slot.key,
+            worker: self.slot.worker.clone(),
+            counters: Arc::clone(&self.counters),
+        }
     }
 
     pub(in crate::fanout) async fn restart(

@@ -2,11 +2,13 @@
 //! sent here.
 //!
 //! - `viewer`, `feedback`, `retransmission`: one viewer on its worker, and its requests.
+//! - `channel`: its data channel.
 //! - `context`: what the viewers of one worker share.
 //! - `handle`: the session's handle of a viewer, and how a viewer begins.
 //! - `stream`, `packet`, `batch`: one outgoing RTP stream: numbering, encryption, segmented sends.
 
 mod batch;
+mod channel;
 mod context;
 mod feedback;
 mod handle;
@@ -18,7 +20,7 @@ pub(super) mod testing;
 mod viewer;
 
 pub(crate) use self::batch::Batch;
+pub use self::{channel::ViewerChannel, context::Timeouts, handle::DirectHandle};
 pub(super) use self::{context::Context, viewer::DirectViewer};
-pub use self::{context::Timeouts, handle::DirectHandle};
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) use self::{handle::playout_track, viewer::Joining};

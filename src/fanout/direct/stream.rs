@@ -101,6 +101,12 @@ impl Stream {
         self.last.is_some()
     }
 
+    /// The RTP timestamp of the newest frame sent.
+    pub(crate) fn newest(&self) -> Option<u32> {
+        let last = self.last.as_ref()?;
+        Some(self.wire_timestamp(last.timestamp))
+    }
+
     /// Appends packets of a frame, encrypted, to the batch. While catching up, their timestamp is
     /// not the frame's own but the time at which the viewer is to see it.
     pub(crate) fn write(&mut self, out: &mut Out<'_>, part: &Part<'_>) -> Result<(), srtp::Error> {

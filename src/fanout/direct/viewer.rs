@@ -17,10 +17,11 @@ use super::{
 use crate::{
     fanout::{
         playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink},
+        reports::ViewerReports,
         statistics::ViewerCounters,
     },
     peer::{
-        End, Event, sdp,
+        ChannelEvent, End, Event, sdp,
         session::{PeerSession, Report},
         srtp,
         udp::{AddressPair, Datagram},
@@ -43,6 +44,7 @@ pub(in crate::fanout) struct DirectViewer {
     /// The one name of all the viewer's streams (RFC 3550 §6.5.1), as in the answer.
     pub(super) cname: String,
     events: mpsc::Sender<Event>,
+    channel: Option<mpsc::Sender<ChannelEvent>>,
     pub(super) counters: Arc<ViewerCounters>,
     joined: Instant,
     next_report: Option<Instant>,
@@ -64,7 +66,7 @@ pub(in crate::fanout) struct Joining {
     pub(in crate::fanout) tracks: Vec<PlayoutTrack<Stream>>,
     /// See [`DirectViewer::cname`].
     pub(in crate::fanout) cname: String,
-    pub(in crate::fanout) events: mpsc::Sender<Event>,
+    pub(in crate::fanout) reports: ViewerReports,
     pub(in crate::fanout) counters: Arc<ViewerCounters>,
 }
 
@@ -75,7 +77,7 @@ impl DirectViewer {
             session,
             tracks,
             cname,
-            events,
+            reports: ViewerReports { events, channel },
             counters,
         } = joining;
         let span = session.span().clone();
@@ -92,6 +94,7 @@ impl DirectViewer {
             ),
             cname,
             events,
+            channel,
             counters,
             joined: now,
             next_report: None,
@@ -135,14 +138,13 @@ impl DirectViewer {
         renditions: &RenditionCaches,
         datagram: &Datagram,
     ) {
-        let mut reports = std::mem::take(&mut self.reports);
+        let mut reports = self.take_reports();
         let Datagram { ends, bytes } = datagram;
         self.session.receive(cx.now, *ends, bytes, &mut reports);
         if self.sender.is_none() && self.session.is_checked() {
             self.counters.checked.store(true, Relaxed);
         }
-        self.handle(cx, renditions, &mut reports);
-        self.reports = reports;
+        self.report_back(cx, renditions, reports);
         if self.away && self.session.silence(cx.now) < AWAY {
             self.away = false;
             self.playout.start(renditions, cx.now);
@@ -153,10 +155,9 @@ impl DirectViewer {
     pub(in crate::fanout) fn tick(&mut self, cx: &mut Context, renditions: &RenditionCaches) {
         let now = cx.now;
         if self.session.wake() <= now {
-            let mut reports = std::mem::take(&mut self.reports);
+            let mut reports = self.take_reports();
             self.session.tick(now, &mut reports);
-            self.handle(cx, renditions, &mut reports);
-            self.reports = reports;
+            self.report_back(cx, renditions, reports);
         }
         let connecting = self.sender.is_none();
         let silent = || self.session.silence(now) >= cx.timeouts.consent;
@@ -212,6 +213,22 @@ impl DirectViewer {
         }
     }
 
+    /// For what the session reports meanwhile; [`DirectViewer::report_back`] gives it back.
+    pub(super) fn take_reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Handles what the session has reported.
+    pub(super) fn report_back(
+        &mut self,
+        cx: &mut Context,
+        renditions: &RenditionCaches,
+        mut reports: Vec<Report>,
+    ) {
+        self.handle(cx, renditions, &mut reports);
+        self.reports = reports;
+    }
+
     /// Whether the viewer gets no media for now.
     fn is_away(&mut self, now: Instant) -> bool {
         self.away |= self.sender.is_some() && self.session.silence(now) >= AWAY;
@@ -236,8 +253,20 @@ impl DirectViewer {
                 }
                 Report::Rtcp(rtcp) => self.rtcp(cx, renditions, *rtcp),
                 Report::Rtp(_) => {}
+                Report::ChannelOpened => self.converse(ChannelEvent::Opened),
+                Report::Text(text) => self.converse(ChannelEvent::Text(text)),
+                Report::ChannelClosed => self.converse(ChannelEvent::Closed),
                 Report::Closed(why) => self.end(why),
             }
+        }
+    }
+
+    /// Passes on what comes over the data channel. A peer that sends more than its session reads
+    /// loses it.
+    fn converse(&self, event: ChannelEvent) {
+        let told = self.channel.as_ref().map(|channel| channel.try_send(event));
+        if told.is_some_and(|told| told.is_err()) {
+            tracing::debug!(parent: &self.span, "event of the data channel lost");
         }
     }
 

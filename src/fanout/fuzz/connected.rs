@@ -146,7 +146,7 @@ impl Stage {
             session,
             tracks: tracks.collect::<Result<_, _>>()?,
             cname: sdp::stream_id(&sections),
-            events,
+            reports: events.into(),
             counters: Arc::clone(&counters),
         };
         let joined = DirectViewer::new(joining, now);

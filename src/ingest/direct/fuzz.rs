@@ -69,6 +69,7 @@ fn accept(peer: &Adversary, seen: &Arc<AtomicU64>) -> io::Result<(Reception, Str
     let reports = Reports {
         events: mpsc::channel(4).0,
         keyframe_wanted: Arc::default(),
+        channel: None,
     };
     let inputs = [Codec::Vp8, Codec::Opus].map(|codec| StreamInput {
         codec,

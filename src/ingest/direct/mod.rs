@@ -1,5 +1,8 @@
 //! A publisher on the direct engine: a session's task, which makes frames of its packets.
 
+mod channel;
+mod command;
+mod counters;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod reception;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+pub use self::channel::PublisherChannel;
 use self::reception::{Reception, ReceptionHandle, StreamInput};
 use super::{Error, Options, Reports, Sinks, Statistics};
 use crate::{
@@ -53,6 +57,11 @@ impl DirectPublisher {
     /// Asks for at most this many bit/s.
     pub(super) fn request_bitrate(&self, bitrate: u64) {
         self.session.request_bitrate(bitrate);
+    }
+
+    /// Its data channel.
+    pub(super) fn channel(&self) -> PublisherChannel {
+        self.session.channel()
     }
 
     /// Restarts ICE.

@@ -1,10 +1,7 @@
 //! A publisher's session: one task that puts packets in order and makes frames of them.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,18 +12,18 @@ use str0m::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::{channel::PublisherChannel, command::ReceptionCommand, counters::ReceptionCounters};
 use crate::{
     awake,
     ingest::{
         Options, Reports, Statistics,
         assembler::{Assembler, Packet},
-        moment::Moment,
         reorder::Reorder,
         timeline::Timeline,
     },
     media::{Codec, Frame, FrameSink},
     peer::{
-        End, Event,
+        ChannelEvent, End, Event,
         sdp::{self, Choice, Offer, Section},
         session::{EXTENSIONS, Incoming, PeerSession, Report},
         udp::{Datagram, DatagramLimits, DatagramRoute, Port},
@@ -81,44 +78,10 @@ impl LaneOutlet {
     }
 }
 
-#[derive(Debug)]
-struct Counters {
-    packets: AtomicU64,
-    bytes: AtomicU64,
-    lost: AtomicU64,
-    /// Whether an authentic check has come.
-    checked: AtomicBool,
-    last_packet: Moment,
-    last_sign: Moment,
-}
-
-impl Counters {
-    const fn new(begin: Instant) -> Self {
-        Self {
-            packets: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            checked: AtomicBool::new(false),
-            last_packet: Moment::never(begin),
-            last_sign: Moment::never(begin),
-        }
-    }
-}
-
-enum Command {
-    Keyframe,
-    Bitrate(u64),
-    Restart(
-        IceCreds,
-        oneshot::Sender<Result<sdp::Transport, sdp::Error>>,
-    ),
-    Close(End),
-}
-
 /// The handle of a [`Reception`]. Dropping it ends the session.
 pub(super) struct ReceptionHandle {
-    commands: mpsc::Sender<Command>,
-    counters: Arc<Counters>,
+    commands: mpsc::Sender<ReceptionCommand>,
+    counters: Arc<ReceptionCounters>,
 }
 
 /// The task that runs a publisher's session.
@@ -130,9 +93,9 @@ pub(super) struct Reception {
     pub(super) running_time: fn() -> Duration,
     lanes: Vec<Lane>,
     datagrams: mpsc::Receiver<Datagram>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<ReceptionCommand>,
     reports: Reports,
-    counters: Arc<Counters>,
+    counters: Arc<ReceptionCounters>,
     timeline: Timeline,
     connected: bool,
 }
@@ -157,7 +120,11 @@ impl Reception {
             move |datagram| queue.try_send(datagram).is_ok(),
         );
         let incoming = Incoming::new(offer, &choices);
-        let (session, transport) = PeerSession::accept(offer, port, route, incoming)?;
+        let (mut session, transport) = PeerSession::accept(offer, port, route, incoming)?;
+        let channel = offer.channel().filter(|_| reports.channel.is_some());
+        if channel.is_some() {
+            session.allow_channel(awake::now());
+        }
         let transport = sdp::Transport {
             extensions_used: EXTENSIONS,
             feedback_used: &["transport-cc"],
@@ -166,7 +133,9 @@ impl Reception {
         let sections: Vec<Section> = choices
             .into_iter()
             .zip(&offer.media)
-            .map(|(choice, media)| match choice {
+            .enumerate()
+            .map(|(at, (choice, media))| match choice {
+                _ if channel == Some(at) => Section::Channel,
                 Choice::Receive(format) => Section::Receive {
                     format,
                     rids: media.rids.clone(),
@@ -177,7 +146,7 @@ impl Reception {
             .collect();
         let answer = sdp::viewer_answer(offer, &sections, &transport);
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let counters = Arc::new(Counters::new(awake::now()));
+        let counters = Arc::new(ReceptionCounters::new(awake::now()));
         let task = Self {
             session,
             jitter: options.jitter,
@@ -208,12 +177,17 @@ impl Reception {
 impl ReceptionHandle {
     /// Asks for a keyframe now (PLI).
     pub(super) fn request_keyframe(&self) {
-        self.tell(Command::Keyframe);
+        self.tell(ReceptionCommand::Keyframe);
     }
 
     /// Asks for at most this many bit/s (REMB).
     pub(super) fn request_bitrate(&self, bitrate: u64) {
-        self.tell(Command::Bitrate(bitrate));
+        self.tell(ReceptionCommand::Bitrate(bitrate));
+    }
+
+    /// The publisher's data channel.
+    pub(super) fn channel(&self) -> PublisherChannel {
+        PublisherChannel::new(self.commands.clone(), Arc::clone(&self.counters))
     }
 
     /// Restarts ICE with the peer's new credentials and returns the server's (RFC 9725 §4.3.3).
@@ -231,14 +205,19 @@ impl ReceptionHandle {
             ufrag: ufrag.to_owned(),
             pass: pwd.to_owned(),
         };
-        let command = Command::Restart(credentials, reply);
+        let command = ReceptionCommand::Restart(credentials, reply);
         self.commands.try_send(command).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
     /// Ends the session with a `close_notify`; [`Event::Closed`] follows with this reason.
     pub(super) async fn close(&self, why: End) {
-        if self.commands.send(Command::Close(why)).await.is_err() {
+        if self
+            .commands
+            .send(ReceptionCommand::Close(why))
+            .await
+            .is_err()
+        {
             tracing::debug!("the session had ended already");
         }
     }
@@ -259,7 +238,7 @@ impl ReceptionHandle {
         }
     }
 
-    fn tell(&self, command: Command) {
+    fn tell(&self, command: ReceptionCommand) {
         if self.commands.try_send(command).is_err() {
             tracing::debug!("command lost: the queue is full");
         }
@@ -285,8 +264,8 @@ impl Reception {
                     self.session.receive(awake::now(), ends, &bytes, &mut reports);
                 }
                 command = self.commands.recv() => match command {
-                    Some(Command::Close(why)) => break why,
-                    Some(command) => self.command(command),
+                    Some(ReceptionCommand::Close(why)) => break why,
+                    Some(command) => self.command(command, &mut reports),
                     None => break End::Deleted,
                 },
                 () = tokio::time::sleep(rest) => {
@@ -311,6 +290,9 @@ impl Reception {
                 }
                 Report::Rtp(packet) => self.packet(*packet),
                 Report::Rtcp(_) => {}
+                Report::ChannelOpened => self.reports.converse(ChannelEvent::Opened),
+                Report::Text(text) => self.reports.converse(ChannelEvent::Text(text)),
+                Report::ChannelClosed => self.reports.converse(ChannelEvent::Closed),
                 Report::Closed(why) => return Some(why),
             }
         }
@@ -341,15 +323,22 @@ impl Reception {
         self.connected
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: ReceptionCommand, reports: &mut Vec<Report>) {
         match command {
-            Command::Keyframe => self.session.request_keyframe(awake::now()),
-            Command::Bitrate(bitrate) => self.session.request_bitrate(awake::now(), bitrate),
-            Command::Restart(credentials, reply) => {
+            ReceptionCommand::Text(text) => {
+                if !self.session.say(awake::now(), &text.text, reports) {
+                    self.counters.channel_behind.store(true, Ordering::Relaxed);
+                }
+            }
+            ReceptionCommand::Keyframe => self.session.request_keyframe(awake::now()),
+            ReceptionCommand::Bitrate(bitrate) => {
+                self.session.request_bitrate(awake::now(), bitrate);
+            }
+            ReceptionCommand::Restart(credentials, reply) => {
                 // An error means that the caller has given up.
                 drop(reply.send(self.session.restart(credentials)));
             }
-            Command::Close(_) => {}
+            ReceptionCommand::Close(_) => {}
         }
     }
 

@@ -174,6 +174,7 @@ fn stage() -> Stage {
     let reports = Reports {
         events,
         keyframe_wanted: Arc::default(),
+        channel: None,
     };
     let (publisher, task, answer) =
         Reception::accept(&offer, &port, &options, inputs, reports).unwrap();

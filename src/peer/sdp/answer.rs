@@ -9,6 +9,10 @@ pub(super) const FEEDBACK: [&str; 3] = ["nack", "nack pli", "ccm fir"];
 
 /// The `a=rtcp-fb` value of transport-wide congestion control.
 const TRANSPORT_CC: &str = "transport-cc";
+/// The SCTP port of data channels (RFC 8841 §5.1): the same on both sides of every browser.
+const SCTP_PORT: u16 = 5000;
+/// Longest message that peers may send over a data channel, in bytes.
+const MESSAGE_BYTES_MAX: usize = 16 << 10;
 /// Where an encoder begins that gets congestion feedback, in kbit/s: half of what browsers send at
 /// most in 720p. Chromium's own 300 make the first ten seconds small: it halves the picture until
 /// it fits, and is slow to undo that. The estimate is right within a second, wherever it began.
@@ -48,10 +52,11 @@ pub(super) fn write(offer: &Offer, sections: &[Section], transport: &Transport) 
         .map(|(media, section)| {
             (
                 media,
-                if media.is_track() {
-                    section
-                } else {
-                    &Section::Rejected
+                match section {
+                    Section::Channel if media.is_channel() => section,
+                    Section::Channel => &Section::Rejected,
+                    _ if media.is_track() => section,
+                    _ => &Section::Rejected,
                 },
             )
         })
@@ -165,6 +170,16 @@ impl Writer<'_> {
                     self.rtpmap(format);
                 }
             }
+            Section::Channel => {
+                let line = &media.line;
+                self.line(format_args!(
+                    "m={} 9 {} {}",
+                    line.medium, line.protocol, line.first_format
+                ));
+                self.transport(media);
+                self.line(format_args!("a=sctp-port:{SCTP_PORT}"));
+                self.line(format_args!("a=max-message-size:{MESSAGE_BYTES_MAX}"));
+            }
             Section::Rejected => {
                 let line = &media.line;
                 self.line(format_args!(
@@ -192,6 +207,19 @@ impl Writer<'_> {
             "m={} 9 {}{formats}",
             line.medium, line.protocol
         ));
+        self.transport(media);
+        self.line(format_args!("a=rtcp-mux"));
+        // RFC 9725 §4.4.1 demands it in answers, RFC 8858 §4.3 forbids it: mirror the offer.
+        if media.rtcp_mux_only {
+            self.line(format_args!("a=rtcp-mux-only"));
+        }
+        if media.rtcp_rsize {
+            self.line(format_args!("a=rtcp-rsize"));
+        }
+    }
+
+    /// What every accepted section says about the transport.
+    fn transport(&mut self, media: &Media) {
         self.line(format_args!("c=IN IP4 0.0.0.0"));
         self.line(format_args!("a=mid:{}", media.mid));
         let transport = self.transport;
@@ -204,14 +232,6 @@ impl Writer<'_> {
             .collect();
         self.line(format_args!("a=fingerprint:sha-256 {}", hex.join(":")));
         self.line(format_args!("a=setup:{}", self.offer.setup.answer().name()));
-        self.line(format_args!("a=rtcp-mux"));
-        // RFC 9725 §4.4.1 demands it in answers, RFC 8858 §4.3 forbids it: mirror the offer.
-        if media.rtcp_mux_only {
-            self.line(format_args!("a=rtcp-mux-only"));
-        }
-        if media.rtcp_rsize {
-            self.line(format_args!("a=rtcp-rsize"));
-        }
     }
 
     /// Codec, feedback and header extensions. `receives`: whether the server is the receiver;

@@ -59,6 +59,14 @@ impl Offer {
         video.map_or(&[], |section| &section.rids)
     }
 
+    /// The section with data channels that the server can accept: it shares the transport of the
+    /// media.
+    pub fn channel(&self) -> Option<usize> {
+        let bundle = self.bundle.as_deref().unwrap_or_default();
+        let mut sections = self.media.iter();
+        sections.position(|section| section.is_channel() && bundle.contains(&section.mid))
+    }
+
     /// One choice per m= section for a publisher. All tracks are accepted, or none: a broadcast
     /// without its picture helps nobody (RFC 9725 §4.4.3).
     ///

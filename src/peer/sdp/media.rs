@@ -88,6 +88,15 @@ impl Media {
         self.is_track() && self.kind == Some(kind) && self.direction.suits(role)
     }
 
+    /// Data channels in use (RFC 8841).
+    pub(super) fn is_channel(&self) -> bool {
+        let line = &self.line;
+        line.medium == "application"
+            && line.protocol.ends_with("DTLS/SCTP")
+            && line.first_format == "webrtc-datachannel"
+            && !self.rejected
+    }
+
     /// Audio or video in use: a section the server can accept.
     pub(super) fn is_track(&self) -> bool {
         self.kind.is_some() && !self.rejected

@@ -215,7 +215,9 @@ pub enum Section {
     },
     /// `a=inactive`, port 9, in BUNDLE: the broadcast lacks this track.
     Inactive,
-    /// Port 0, not in BUNDLE: not media (data channels).
+    /// Data channels (RFC 8841).
+    Channel,
+    /// Port 0, not in BUNDLE: not media, or not used.
     Rejected,
 }
 

@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     fmt,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, LazyLock, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,14 @@ use str0m::crypto::{
 
 use zeroize::Zeroizing;
 
+use super::channel::GateSlot;
 use crate::peer::srtp;
+
+/// What a new DTLS instance shares with its session.
+pub(super) struct NewInstance {
+    pub(super) keys: KeySlot,
+    pub(super) gate: GateSlot,
+}
 
 /// The DTLS keys of one session, once the handshake is done.
 pub(super) type KeySlot = Arc<OnceLock<Exported>>;
@@ -37,9 +44,9 @@ impl fmt::Debug for Exported {
 }
 
 thread_local! {
-    /// How [`KeyTap`] hands the slot of the new instance to `PeerSession::accept`, which created it
+    /// How [`KeyTap`] hands what is of the new instance to `PeerSession::accept`, which created it
     /// on this same thread.
-    pub(super) static NEW_SLOT: RefCell<Option<KeySlot>> = const { RefCell::new(None) };
+    pub(super) static NEW_SLOT: RefCell<Option<NewInstance>> = const { RefCell::new(None) };
 }
 
 pub(super) static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
@@ -83,10 +90,15 @@ impl DtlsProvider for KeyTap {
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let inner = self.0.new_dtls(certificate, now, version, mtu)?;
         let keys = KeySlot::default();
-        NEW_SLOT.replace(Some(Arc::clone(&keys)));
+        let gate = GateSlot::default();
+        NEW_SLOT.replace(Some(NewInstance {
+            keys: Arc::clone(&keys),
+            gate: Arc::clone(&gate),
+        }));
         Ok(Box::new(TappedInstance {
             inner,
             keys,
+            gate,
             look: now,
             failed: false,
         }))
@@ -103,6 +115,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 struct TappedInstance {
     inner: Box<dyn DtlsInstance>,
     keys: KeySlot,
+    /// Set if the answer negotiates a data channel.
+    gate: GateSlot,
     /// When OpenSSL is to check next, during the handshake.
     look: Instant,
     /// The stock instance panics at datagrams after a failed handshake.
@@ -132,6 +146,13 @@ fn has_stunted_record(datagram: &[u8]) -> bool {
 impl TappedInstance {
     fn is_handshaking(&self) -> bool {
         self.keys.get().is_none()
+    }
+
+    /// Whether str0m gets a packet of SCTP, which it would otherwise accept on every connection, and
+    /// keep state for.
+    fn admits(&self, packet: &[u8]) -> bool {
+        let gate = self.gate.get().map(|gate| gate.lock());
+        gate.is_some_and(|gate| gate.unwrap_or_else(PoisonError::into_inner).admits(packet))
     }
 
     fn take(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
@@ -174,10 +195,10 @@ impl DtlsInstance for TappedInstance {
             DtlsOutput::Timeout(at) if self.is_handshaking() => {
                 DtlsOutput::Timeout(at.min(self.look))
             }
-            // SCTP, which str0m would accept on every connection and keep state for. No answer
-            // negotiates data channels; if one does, this is where associations, channels, bytes
-            // and messages have to be limited. str0m ignores an empty packet.
-            DtlsOutput::ApplicationData(_) => DtlsOutput::ApplicationData(&[]),
+            // str0m ignores an empty packet.
+            DtlsOutput::ApplicationData(packet) if !self.admits(packet) => {
+                DtlsOutput::ApplicationData(&[])
+            }
             output => output,
         }
     }

@@ -5,6 +5,7 @@
 //! [`super::srtp`]); str0m maintains the connection. A session does nothing on its own: a fan-out worker (viewers) or
 //! a task (publishers) gives it datagrams and time, and takes its reports.
 
+mod channel;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod incoming;
@@ -21,6 +22,7 @@ use std::{
 
 use str0m::{
     Candidate, IceCreds, Input, Rtc, RtcError,
+    channel::ChannelId,
     media::Rid,
     net::{Protocol, Receive},
     rtp::{RtpPacket, rtcp::Rtcp},
@@ -30,7 +32,10 @@ use tracing::Span;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::incoming::rtp_stream;
 pub(crate) use self::incoming::{EXTENSIONS, Incoming};
-use self::keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER};
+use self::{
+    channel::{GateSlot, QUEUED_BYTES_MAX},
+    keys::{CERTIFICATE, KeySlot, NEW_SLOT, PROVIDER},
+};
 use super::{
     End,
     ice::{LiteAgent, StunOutcome, refused},
@@ -56,6 +61,12 @@ pub(crate) enum Report {
     Rtcp(Box<Rtcp>),
     /// A decrypted RTP packet from the peer (publishers only), not yet in order.
     Rtp(Box<RtpPacket>),
+    /// The peer has opened its data channel.
+    ChannelOpened,
+    /// A text has come over it.
+    Text(String),
+    /// The peer has closed it.
+    ChannelClosed,
     /// The peer said goodbye, or the session failed. Nothing follows.
     Closed(End),
 }
@@ -64,6 +75,10 @@ pub(crate) enum Report {
 pub(crate) struct PeerSession {
     rtc: Rtc,
     keys: KeySlot,
+    /// Bounds what comes over the data channel.
+    gate: GateSlot,
+    /// The data channel, while it is open.
+    channel: Option<ChannelId>,
     agent: LiteAgent,
     /// When str0m was last shown a check.
     shown: Option<Instant>,
@@ -114,9 +129,10 @@ impl PeerSession {
             .set_ice_lite(true)
             .set_rtp_mode(true)
             .enable_raw_packets(incoming.is_empty())
+            .set_sctp_max_buffered_amount(QUEUED_BYTES_MAX)
             .clear_codecs();
         let mut rtc = incoming.configure(config).build(now);
-        let keys = NEW_SLOT
+        let instance = NEW_SLOT
             .take()
             .ok_or_else(|| refused("no DTLS instance was made"))?;
         rtc.add_local_candidate(Candidate::host(STAND_IN, "udp").map_err(refused)?);
@@ -131,7 +147,9 @@ impl PeerSession {
         let transport = agent.transport(fingerprint);
         let session = Self {
             rtc,
-            keys,
+            keys: instance.keys,
+            gate: instance.gate,
+            channel: None,
             agent,
             shown: None,
             connected: None,
@@ -177,6 +195,7 @@ impl PeerSession {
             // Of a publisher, as its RTP: wherever it comes from.
             self.agent.hear_from_anywhere(now);
         }
+        self.note_time(now);
         let shown = self.show(now, datagram);
         self.finish(now, shown, Some(ends.remote), reports);
     }

@@ -96,6 +96,9 @@ impl PeerSession {
                     reports.push(Report::Rtcp(Box::new(rtcp)));
                 }
             }
+            RtcEvent::ChannelOpen(id, label) => self.channel_opened(id, &label, reports),
+            RtcEvent::ChannelData(message) => self.channel_data(message, reports),
+            RtcEvent::ChannelClose(id) => self.channel_closed(id, reports),
             _ => {}
         }
     }

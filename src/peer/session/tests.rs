@@ -8,6 +8,7 @@ use std::{
 
 use str0m::{
     Event, Rtc,
+    change::DirectApi,
     channel::ChannelConfig,
     ice::{StunMessage, TransId},
     media::{Direction, MediaKind},
@@ -62,6 +63,8 @@ struct Stage {
     answers: bool,
     /// Whether it has opened a data channel.
     opened: bool,
+    /// What has come over the data channel.
+    texts: Vec<String>,
 }
 
 impl Stage {
@@ -87,6 +90,7 @@ impl Stage {
             connected: false,
             answers: true,
             opened: false,
+            texts: Vec::new(),
         }
     }
 
@@ -115,6 +119,9 @@ impl Stage {
         for report in reports {
             assert!(!matches!(report, Report::Closed(_)), "it goes on");
             self.connected |= matches!(report, Report::Connected(_));
+            if let Report::Text(text) = report {
+                self.texts.push(text.clone());
+            }
         }
     }
 
@@ -289,6 +296,51 @@ fn data_channels_that_were_not_negotiated_are_not_opened() {
     });
     stage.run(500, 0, [true, false]);
     assert!(!stage.opened);
+    assert!(stage.session.rtc.is_connected());
+}
+
+#[test]
+fn a_channel_carries_texts_and_a_flood_costs_only_its_sender() {
+    let mut stage = Stage::connect();
+    stage.session.allow_channel(stage.now);
+    let mut api = stage.peer.rtc.direct_api();
+    api.start_sctp(true);
+    let open = |api: &mut DirectApi<'_>, label: &str| {
+        api.create_data_channel(ChannelConfig {
+            label: label.to_owned(),
+            ..ChannelConfig::default()
+        })
+    };
+    open(&mut api, "other");
+    let ours = open(&mut api, "aerial");
+    stage.run(100, 0, [true, false]);
+    let say = |stage: &mut Stage, text: &str| {
+        let channel = stage.peer.rtc.channel(ours);
+        channel.is_some_and(|mut channel| channel.write(false, text.as_bytes()).unwrap())
+    };
+    assert!(say(&mut stage, "hello"));
+    stage.run(50, 0, [true, false]);
+    assert_eq!(stage.texts, ["hello"]);
+    let mut reports = Vec::new();
+    assert!(stage.session.say(stage.now, "[]", &mut reports));
+    let large = "x".repeat(80 << 10);
+    assert!(
+        !stage.session.say(stage.now, &large, &mut reports),
+        "bounded"
+    );
+    // More than the server listens to: it arrives late, and the session goes on.
+    let begun = stage.now;
+    let line = "x".repeat(900);
+    let mut sent = 0;
+    for _ in 0..250 {
+        while say(&mut stage, &line) {
+            sent += 1;
+        }
+        stage.run(1, 0, [true, false]);
+    }
+    let seconds = usize::try_from((stage.now - begun).as_secs()).unwrap();
+    assert!(stage.texts.len() < sent, "{sent} sent");
+    assert!(stage.texts.len() <= 300 + 100 * (seconds + 1));
     assert!(stage.session.rtc.is_connected());
 }
 

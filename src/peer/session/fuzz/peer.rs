@@ -67,7 +67,8 @@ impl Adversary {
         let (inner, offer) = Peer::offering(&config, address, direction, &kinds)?;
         let keys = NEW_SLOT
             .take()
-            .ok_or_else(|| io::Error::other("no DTLS instance was made"))?;
+            .ok_or_else(|| io::Error::other("no DTLS instance was made"))?
+            .keys;
         Ok(Self {
             inner,
             keys,

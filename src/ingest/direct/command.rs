@@ -1,0 +1,18 @@
+//! Commands to a publisher's session.
+
+use str0m::IceCreds;
+use tokio::sync::oneshot;
+
+use crate::peer::{ChannelText, End, sdp};
+
+/// What the handle asks of the task.
+pub(super) enum ReceptionCommand {
+    Keyframe,
+    Text(ChannelText),
+    Bitrate(u64),
+    Restart(
+        IceCreds,
+        oneshot::Sender<Result<sdp::Transport, sdp::Error>>,
+    ),
+    Close(End),
+}
