@@ -193,9 +193,7 @@ export async function through(page, ...relays) {
         if (target) await window.relayTo(index, Number(target));
         return original.call(this, {
           type: description.type,
-          sdp: description.sdp
-            .replace(candidate, `$1$2 ${ports[index]}$4`)
-            .replace(/a=candidate:.* tcp .*\r\n/gi, ''), // past the relay
+          sdp: description.sdp.replace(candidate, `$1$2 ${ports[index]}$4`).replace(/a=candidate:.* tcp .*\r\n/gi, ''), // past the relay
         });
       };
     },

@@ -3,14 +3,12 @@
 import { BroadcastFeed, codecsText, isName, isSoundOnly, newName } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, h, icon, setText } from './dom.js';
 import { Choosing } from './choosing.js';
+import { Finding, stateOf } from './finding.js';
 import { at } from './site.js';
 import { TokenForm, pageToken } from './token.js';
 import { language, t, translatePage } from './words.js';
 
 /** @typedef {import('./broadcasts.js').Broadcast} Broadcast */
-
-/** What can be watched first. */
-const ORDER = { live: 0, demand: 1, stale: 2, slate: 3, waiting: 4 };
 
 const list = byId('broadcasts', HTMLUListElement);
 const empty = byId('empty', HTMLElement);
@@ -19,6 +17,7 @@ const connection = byId('connection', HTMLElement);
 const nameInput = byId('name', HTMLInputElement);
 const nameHint = byId('name-hint', HTMLElement);
 const choosing = new Choosing();
+const finding = new Finding(() => show(feed.broadcasts ?? []));
 const token = pageToken('watch');
 const feed = new BroadcastFeed(token);
 const tokenForm = new TokenForm('watch', (token) => {
@@ -31,20 +30,13 @@ let publishingNeedsToken = false;
 /** @type {Map<string, {item: HTMLLIElement, update: (broadcast: Broadcast) => void}>} */
 const cards = new Map();
 
-/** @param {Broadcast} broadcast @returns {keyof typeof ORDER} */
-function stateOf({ state, on_demand: onDemand }) {
-  return state === 'waiting' && onDemand ? 'demand' : state;
-}
-
 /** @param {Broadcast[]} broadcasts */
 function show(broadcasts) {
-  const rank = (/** @type {Broadcast} */ broadcast) => ORDER[stateOf(broadcast)];
-  const sorted = [...broadcasts].sort(
-    (a, b) => rank(a) - rank(b) || b.viewers - a.viewers || a.name.localeCompare(b.name, language),
-  );
+  const sorted = finding.of(broadcasts);
   list.removeAttribute('aria-busy');
   for (const skeleton of list.querySelectorAll('.skeleton')) skeleton.remove();
   for (const [name, { item }] of cards) {
+    item.hidden = !sorted.some((broadcast) => broadcast.name === name);
     if (broadcasts.some((broadcast) => broadcast.name === name)) continue;
     item.remove();
     cards.delete(name);
@@ -58,10 +50,15 @@ function show(broadcasts) {
     if (list.children[index] !== card.item) list.insertBefore(card.item, list.children[index] ?? null);
   });
   list.hidden = sorted.length === 0;
-  empty.hidden = sorted.length > 0;
-  choosing.offer(sorted.length);
-  const live = sorted.filter(({ state }) => state === 'live').length;
-  setText(summary, sorted.length === 0 ? '' : live === 0 ? t('list-none-live') : t('list-count', { count: live }));
+  empty.hidden = broadcasts.length > 0;
+  choosing.offer(broadcasts.length);
+  const live = broadcasts.filter(({ state }) => state === 'live').length;
+  if (finding.isOn) setText(summary, t('list-found', { count: sorted.length }));
+  else
+    setText(
+      summary,
+      broadcasts.length === 0 ? '' : live === 0 ? t('list-none-live') : t('list-count', { count: live }),
+    );
 }
 
 /** @param {string} name */
