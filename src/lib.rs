@@ -19,14 +19,15 @@
 //!                          +--> output pipelines ---> recordings, HLS, pushes
 //! ```
 //!
-//! Each pipeline (sources, renditions, outputs) runs in a process of its own: see `worker`.
+//! Each pipeline (sources, renditions, outputs) and each publisher on webrtcbin runs in a process of
+//! its own: see `worker`.
 //!
 //! # Two directions, two engines
 //!
 //! | | `webrtcbin` (GStreamer) | `direct` (str0m and our own RTP) |
 //! |---|---|---|
-//! | publishers | the default: `ingest::webrtcbin` on `peer::element` | selectable, always for simulcast: `ingest::direct` on `peer::session`; frames without GStreamer |
-//! | viewers | selectable: `fanout::webrtcbin` on `peer::element` | the default: `fanout::direct` on `peer::session` |
+//! | publishers | the default: `ingest::webrtcbin`, in a worker on `webrtcbin` | selectable, always for simulcast: `ingest::direct` on `peer::session`; frames without GStreamer |
+//! | viewers | selectable: `fanout::webrtcbin` on `webrtcbin::element` | the default: `fanout::direct` on `peer::session` |
 //!
 //! # Rooms
 //!
@@ -44,12 +45,14 @@
 //! | `fanout` | frames to viewers, on both engines |
 //! | `peer` | what both directions share: SDP, ICE, SRTP, the UDP port, sessions |
 //! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
-//! | `worker` | the process that each pipeline runs in, seen from both sides |
+//! | `webrtcbin` | the engine `webrtcbin`, as a worker runs it |
+//! | `worker` | the process that each pipeline, and each publisher on webrtcbin, runs in, from both sides |
 //! | `stream` | the frames of a track, for the pipelines that take them |
 //! | `media` | frames, codecs and their bit streams; a leaf |
 //! | `client` | the addresses of clients; a leaf |
 //! | `quota` | how many of something each client holds; a leaf |
 //! | `histogram` | how long something took, how often; a leaf |
+//! | `moment` | when something last happened, for other threads; a leaf |
 //! | `notices` | how many lines of the log strangers can cause |
 //! | `outbound` | requests to other servers; a leaf |
 //! | `words` | values in words, for log lines; a leaf |
@@ -61,9 +64,10 @@
 //! | `testing` | the WebRTC client of the benchmark and the tests |
 //!
 //! Dependencies point one way. The main ones are `http -> {access, broadcast, plan}`, `broadcast ->
-//! {ingest, fanout, pipeline, plan, worker}`, `{ingest, fanout} -> {peer, pipeline}` and `config ->
-//! {access, plan}`; any room may use the leaves. There are no circles between rooms, and each has
-//! its own errors. Only `pipeline` and the code of the engine `webrtcbin` name GStreamer. `tests/structure` has the whole list and checks it.
+//! {ingest, fanout, pipeline, plan, worker}`, `ingest -> worker -> webrtcbin -> pipeline`, `{ingest,
+//! fanout} -> peer` and `config -> {access, plan}`; any room may use the leaves. There are no circles between rooms, and each has
+//! its own errors. Only `pipeline` and the code of
+//! the engine `webrtcbin` name GStreamer. `tests/structure` has the whole list and checks it.
 //!
 //! # Words
 //!
@@ -89,7 +93,7 @@
 //! - **pipeline**: a running gst-launch description. **pipeline file**: its text.
 //! - **source**, **rendition pipeline**, **output**: a pipeline that feeds a broadcast, makes
 //!   renditions of it, or takes its media elsewhere.
-//! - **worker**: the process that one pipeline runs in. A thread that serves viewers is a **worker
+//! - **worker**: the process that one pipeline, or one publisher on webrtcbin, runs in. A thread that serves viewers is a **worker
 //!   thread** of the fan-out.
 //! - **input**: what a pipeline reads; of a broadcast: its publisher, or a run of its source.
 //! - **slate**: what viewers see while nobody feeds the broadcast.
@@ -120,6 +124,7 @@ mod histogram;
 mod http;
 mod ingest;
 mod media;
+mod moment;
 mod notices;
 mod outbound;
 mod peer;
@@ -131,6 +136,7 @@ mod server;
 mod stream;
 mod systemd;
 mod testing;
+mod webrtcbin;
 mod words;
 mod worker;
 

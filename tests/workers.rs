@@ -1,7 +1,13 @@
 //! The processes of pipelines: killed, stopped, out of memory, orphaned. Only their own pipeline
 //! notices.
 
-use std::{collections::BTreeMap, fs, process::Command, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -22,6 +28,11 @@ const RENDITION: &str = "appsrc name=video ! decodebin ! videoconvert ! videosca
 
 /// The workers of a server, by the names of their pipelines.
 pub(crate) fn workers(server: &Server) -> BTreeMap<String, u32> {
+    all_workers(server).into_iter().collect()
+}
+
+/// The same, with those that have a name in common.
+pub(crate) fn all_workers(server: &Server) -> Vec<(String, u32)> {
     let server = server.pid().to_string();
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let entry = entry.ok()?;
@@ -241,4 +252,72 @@ fn an_output_completes_its_file_when_the_server_is_gone() {
             .any(|(codec, frames)| codec == "h264" && *frames > 10),
         "{decoded:?}"
     );
+}
+
+/// The processes of the peer connections on webrtcbin, the one that is kept ready included.
+fn peers(server: &Server) -> BTreeSet<u32> {
+    let workers = all_workers(server).into_iter();
+    let peers = workers.filter(|(name, _)| name == "webrtcbin");
+    peers.map(|(_, pid)| pid).collect()
+}
+
+/// The process that receives a broadcast's publisher.
+fn publishers_worker(server: &Server, broadcast: &str) -> u32 {
+    let line = server.wait_for_line("the worker", |line| {
+        line.has("name", broadcast) && line.field("pid").is_some()
+    });
+    line.field("pid").unwrap().parse().unwrap()
+}
+
+/// The process that is kept ready, once there is one besides these.
+fn spare(server: &Server, others: &[u32]) -> u32 {
+    wait_for("a spare worker", || {
+        let peers = peers(server);
+        let mut spares = peers.into_iter().filter(|pid| !others.contains(pid));
+        spares.next()
+    })
+}
+
+#[test]
+fn a_publishers_worker_that_ends_or_stops_costs_its_session_and_nobody_else_notices() {
+    let server = Server::start(&[]);
+    let near = Watched::new(&server, "near");
+    for (signal_name, reason) in [
+        ("KILL", "SIGKILL"),
+        ("SEGV", "SIGSEGV"),
+        ("ABRT", "SIGABRT"),
+        ("STOP", "has not answered"),
+    ] {
+        let name = signal_name.to_lowercase();
+        let _publisher = Client::live(&server, &name, &clip::H264);
+        let pid = publishers_worker(&server, &name);
+        signal(signal_name, [pid]);
+        if signal_name == "SEGV" {
+            // Rust's own handler takes the first one.
+            thread::sleep(Duration::from_millis(100));
+            signal(signal_name, [pid]);
+        }
+        server.wait_for_state(&name, "waiting");
+        wait_for("the end of the process", || {
+            state(pid).is_none().then_some(())
+        });
+        assert!(server.log().contains(reason), "{reason}: {}", server.log());
+    }
+    near.assert_complete();
+}
+
+#[test]
+fn a_worker_that_is_kept_ready_is_replaced_when_it_ends_or_hangs() {
+    let server = Server::start(&[]);
+    let first = spare(&server, &[]);
+    signal("KILL", [first]);
+    let second = spare(&server, &[first]);
+    wait_for("the end of the first", || {
+        state(first).is_none().then_some(())
+    });
+    signal("STOP", [second]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    wait_for("the end of the second", || {
+        state(second).is_none().then_some(())
+    });
 }

@@ -1,6 +1,6 @@
 //! Why a viewer cannot be served.
 
-use crate::peer::{element, sdp};
+use crate::{peer::sdp, webrtcbin::element};
 
 /// Why a viewer cannot be served, by what its client can do about it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

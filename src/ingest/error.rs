@@ -1,9 +1,6 @@
 //! Why a publisher cannot be received.
 
-use crate::{
-    peer::{element, sdp},
-    pipeline,
-};
+use crate::{peer::sdp, pipeline};
 
 /// Why a publisher cannot be received, by what its client can do about it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -14,17 +11,6 @@ pub enum Error {
     /// Tell the operator; the log has the details.
     #[error("{0}")]
     Failed(String),
-}
-
-impl From<element::Error> for Error {
-    fn from(error: element::Error) -> Self {
-        match error {
-            element::Error::Sdp(error) => Self::Offer(error),
-            element::Error::Pipeline(_) | element::Error::Engine(_) => {
-                Self::Failed(error.to_string())
-            }
-        }
-    }
 }
 
 impl From<pipeline::Error> for Error {

@@ -1,10 +1,11 @@
 //! The input: what publishers send becomes frames, on both engines.
 //!
 //! ```text
-//!  webrtcbin: webrtcbin (ICE, DTLS, SRTP, jitter buffer, NACK, RTX) -- RTP, a pad per track ---+
+//!  webrtcbin, in a worker: webrtcbin (DTLS, SRTP, jitter buffer, NACK, RTX) -- RTP, a pad per
+//!                                                       track -> depayload -> parse -> packetize
 //!                                                                                              |
 //!                                                                                              v
-//!                                                       depayload -> parse -> packetize --> frames
+//!                                                                                            frames
 //!                                                                                              ^
 //!  direct: peer::session (ICE, DTLS, SRTP, NACK, RTX) --> reorder --> timeline --> assembler --+
 //! ```
@@ -20,7 +21,6 @@
 mod assembler;
 pub(crate) mod direct;
 mod error;
-mod moment;
 mod reorder;
 mod timeline;
 mod webrtcbin;
@@ -44,6 +44,7 @@ use crate::{
     },
     pipeline::{TrackOutlet, TrackSinks},
     plan::Engine,
+    worker::PeerWorkers,
 };
 
 /// How publishers are received.
@@ -58,6 +59,8 @@ pub struct Options {
     pub consent: Duration,
     /// The bit rate above which publishers are asked for less, and then ended, in bit/s.
     pub bitrate_max: u64,
+    /// Run webrtcbin.
+    pub workers: PeerWorkers,
 }
 
 /// Where a publisher's media goes.

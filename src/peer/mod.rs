@@ -3,8 +3,7 @@
 //! Shared by both directions; publishers' connections are in `ingest`, viewers' in `fanout`.
 //!
 //! - [`sdp`]: offers, answers and trickle fragments as pure data (no IO, no GStreamer).
-//! - [`relay`]: what puts it behind the single UDP port.
-//! - [`element`]: a connection on the engine `webrtcbin`, GStreamer's element.
+//! - [`relay`]: what puts a connection on webrtcbin behind the single UDP port.
 //! - [`ice`]: a connection's ICE.
 //! - [`session`]: a connection on the engine `direct`, a str0m session.
 //! - [`srtp`]: its encryption.
@@ -12,7 +11,6 @@
 //!
 //! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
 
-pub mod element;
 pub(crate) mod ice;
 pub(crate) mod relay;
 pub mod sdp;
@@ -25,7 +23,7 @@ use std::sync::Arc;
 use crate::media::{Codec, Kind};
 
 /// What a peer connection reports upwards, on a bounded channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Event {
     /// ICE and DTLS are up; media can flow.
     Connected,
@@ -68,7 +66,7 @@ impl ChannelText {
 }
 
 /// Why a peer connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// DELETE of the session URL.

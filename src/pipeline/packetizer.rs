@@ -70,7 +70,11 @@ fn due(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<std::time::Duration> {
     let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
     let running = segment.to_running_time(buffer.pts().or(buffer.dts())?)?;
     let base = pad.parent_element()?.base_time()?;
-    Some((base + running).saturating_sub(clock::base_time()).into())
+    Some(
+        (base + running)
+            .saturating_sub(clock::base_clock_time())
+            .into(),
+    )
 }
 
 #[cfg(test)]

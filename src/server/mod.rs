@@ -29,7 +29,6 @@ use crate::{
     fanout::Fanout,
     http::{self, ConfigControl, Listeners, Shutdown, Tls},
     peer::{
-        element,
         sdp::Role,
         udp::{self, Port},
     },
@@ -37,6 +36,7 @@ use crate::{
     plan::PipelineFile,
     resources,
     systemd::{self, PassedSockets},
+    webrtcbin::element,
     words::Listed,
 };
 

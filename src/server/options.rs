@@ -9,6 +9,7 @@ use crate::{
     ingest,
     plan::Engine,
     resources::Demand,
+    worker::PeerWorkers,
 };
 
 /// Connections besides one for each viewer, whose page has an event stream.
@@ -55,11 +56,16 @@ pub(super) fn broadcasts(config: &Config) -> broadcast::Options {
         plans,
         ..
     } = config;
+    let workers = PeerWorkers::new(bytes(limits.pipeline_memory.0));
     let publisher = ingest::Options {
         engine: webrtc.publisher_engine,
         jitter: webrtc.jitter,
         consent: timeouts.consent,
         bitrate_max: bits(limits.publisher_bitrate),
+        workers: match webrtc.publisher_engine {
+            Engine::Webrtcbin => workers.keeping_one_ready(),
+            Engine::Direct => workers,
+        },
     };
     let viewer = ViewerOptions {
         engine: webrtc.viewer_engine,
@@ -84,12 +90,16 @@ pub(super) fn broadcasts(config: &Config) -> broadcast::Options {
         viewers_max: limits.viewers,
         transcodes_max: limits.transcodes,
         broadcast_transcodes_max: limits.broadcast_transcodes,
-        pipeline_memory: u64::try_from(limits.pipeline_memory.0).unwrap_or(u64::MAX),
+        pipeline_memory: bytes(limits.pipeline_memory.0),
         replace_live: webrtc.replace_live,
         publisher,
         viewer,
         plans: plans.clone(),
     }
+}
+
+fn bytes(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Bit/s of kbit/s.

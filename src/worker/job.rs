@@ -12,16 +12,15 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    connection::{self, Inbox},
-    follow::{Follower, Outlet},
+    follow::follow,
     limits::WorkerLimits,
-    log,
     note::{Answer, InputSetup, OutletSetup, Request, ToWorker, WorkerSetup},
-    process::{self, LastWords},
+    outlet::Outlet,
+    pipeline::{PipelineProgress, PipelineTask},
+    prepared::{Prepared, preparation},
     queue::Outbox,
     shared::{Shared, lock, tell},
     spawn::{self, Spawned},
-    usage::UsageEntry,
 };
 use crate::{
     awake,
@@ -82,45 +81,28 @@ impl WorkerJob {
         limits: WorkerLimits,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
-        let Spawned {
-            process,
-            stderr,
-            socket,
-        } = spawned;
-        socket.set_nonblocking(true).map_err(no_worker)?;
-        let socket = tokio::net::UnixStream::from_std(socket).map_err(no_worker)?;
-        let (reading, writing) = socket.into_split();
+        let worker = Prepared::begin(spawned, preparation(false)).await;
+        let worker = worker.map_err(no_worker)?;
         let outbox = Arc::new(Outbox::default());
-        let mut tasks = JoinSet::new();
-        let words = LastWords::default();
-        let mut talking = JoinSet::new();
-        if let Some(stderr) = stderr {
-            talking.spawn(process::read_stderr(stderr, words.clone()).in_current_span());
-        }
-        let mut writer = JoinSet::new();
-        writer.spawn(connection::write(writing, Arc::clone(&outbox)));
         let shared = Arc::<Shared>::default();
-        let (over, ended) = watch::channel(false);
         let (started, start) = oneshot::channel();
+        let name = setup.name.clone();
         let setup = SplitSetup::new(setup);
-        let follower = Follower {
-            usage: UsageEntry::new(&setup.note.name, process.pid()),
-            process,
-            words,
-            talking,
-            incoming: Inbox::new(reading),
-            writer,
+        let work = PipelineTask {
+            setup: Some(setup.note),
             shared: Arc::clone(&shared),
             outbox: Arc::clone(&outbox),
             outlets: setup.outlets,
             events,
             started: Some(started),
-            over,
             stall: setup.stall,
             inputs: setup.inputs,
             feeding: JoinSet::new(),
+            progress: PipelineProgress::default(),
         };
-        tasks.spawn(follower.run(setup.note).in_current_span());
+        let (follow, ended) = follow(&name, worker, &outbox, work);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow.in_current_span());
         let job = Self {
             outbox,
             shared,
@@ -211,18 +193,16 @@ impl SplitSetup {
             name,
             text,
             stall,
-            base_time: pipeline::clock::base_time().into(),
             secrets: secrets(&variables),
             variables,
             inputs: Kind::ALL.into_iter().filter_map(input).collect(),
             outlets: outlets.iter().map(outlet).collect(),
-            log: log::levels(),
         };
         let outlets = outlets.into_iter();
         Self {
             note,
             outlets: outlets
-                .map(|(appsink, outlet)| Outlet::new(&appsink, outlet))
+                .map(|(appsink, outlet)| Outlet::new(&appsink, outlet.frames))
                 .collect(),
             inputs,
             stall,
@@ -317,7 +297,7 @@ impl WorkerControl {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn no_worker(error: std::io::Error) -> Error {
+pub(super) fn no_worker(error: std::io::Error) -> Error {
     Error::Failed(format!("no worker: {error}"))
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fmt::{self, Write as _},
     io::Write as _,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use tracing::{
@@ -36,6 +36,9 @@ const FIELDS_MAX: usize = 16;
 /// Lines that a worker may write at once, and per second in the long run.
 const BURST: f64 = 500.0;
 const PER_SECOND: f64 = 50.0;
+/// Lines that strangers can make workers write at once, and per second in the long run.
+const STRANGERS_BURST: f64 = 5.0;
+const STRANGERS_PER_SECOND: f64 = 0.1;
 
 /// The most talkative level that this process logs for a target.
 macro_rules! level {
@@ -157,6 +160,14 @@ pub(super) fn limit() -> Notices {
     Notices::new(PER_SECOND, BURST)
 }
 
+/// The limit of what strangers can make all workers of peer connections say together: `GLib`
+/// complains about datagrams.
+pub(super) fn of_strangers() -> &'static Notices {
+    static NOTICES: LazyLock<Notices> =
+        LazyLock::new(|| Notices::new(STRANGERS_PER_SECOND, STRANGERS_BURST));
+    &NOTICES
+}
+
 /// A text for people, on one line and without secrets.
 pub(super) fn readable(text: &str) -> String {
     // Secrets first: half of one would not be known any more.
@@ -166,6 +177,11 @@ pub(super) fn readable(text: &str) -> String {
 }
 
 impl LogLine {
+    /// Whether `GLib` says it.
+    pub(super) fn is_of_glib(&self) -> bool {
+        self.target == GLIB
+    }
+
     /// What it says, without where it comes from.
     pub(super) fn words(&self) -> String {
         let object = self.fields.iter().find(|(name, _)| name == "object");

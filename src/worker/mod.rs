@@ -1,15 +1,23 @@
-//! Pipelines run in processes of their own, one each: GStreamer's elements are C, fed with what
-//! strangers send, and what ends or holds one of them must not touch the others.
+//! Pipelines, and publishers on webrtcbin, run in processes of their own, one each: GStreamer's
+//! elements are C, fed with what strangers send, and what ends or holds one of them must not touch the
+//! others.
 //!
 //! ```text
 //!  server                                         worker (the same program)
 //!  frames in --> Outbox --> socket --> Inbox --> stream --> pipeline::Job
-//!  sinks <-- flood, age <-- Inbox <-- socket <-- Outbox <-------+
+//!  sinks <-- flood, age <-- Inbox <-- socket <-- Outbox <-------+-- webrtcbin::publisher
 //!  events, figures, control, log: notes on the same socket
 //! ```
 //!
+//! - `spawn`, `prepared`, `process`, `limits`: a process, from its start to its end.
+//! - `wire`, `note`, `queue`, `connection`: what goes over the socket.
+//! - `follow`: the task that follows a worker; `job` and `pipeline`, `receiver`: what it does.
+//! - `peers`: workers for peer connections, one of which is kept ready.
+//! - `host`: the worker's side.
+//!
 //! A worker that ends, hangs, floods or says nothing sensible is killed, and its job fails with a
-//! reason; `broadcast` restarts it. Whatever a worker sends is checked, as if a stranger sent it.
+//! reason; `broadcast` restarts it, or ends the session. Whatever a worker sends is checked, as if a
+//! stranger sent it.
 
 mod connection;
 mod follow;
@@ -18,8 +26,13 @@ mod job;
 mod limits;
 mod log;
 mod note;
+mod outlet;
+mod peers;
+mod pipeline;
+mod prepared;
 mod process;
 mod queue;
+mod receiver;
 mod shared;
 mod spawn;
 #[cfg(test)]
@@ -28,14 +41,16 @@ pub mod trial;
 mod usage;
 mod wire;
 
-use std::time::Duration;
-
 pub use host::run;
 pub use job::{WorkerControl, WorkerJob};
 pub use limits::{Options, WorkerLimits};
-use rustix::time::{ClockId, clock_gettime};
+pub use peers::PeerWorkers;
+pub use receiver::{Receiving, WorkerReceiver};
 pub use spawn::remains as hanging;
 pub use usage::{WorkerUsage, all as usage};
+
+use crate::pipeline::clock::monotonic;
+
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz {
     //! What must hold for any bytes on the socket.
@@ -53,12 +68,3 @@ pub(crate) mod fuzz {
 
 /// The hidden command that a worker is started with.
 pub const COMMAND: &str = "worker";
-
-/// The system's monotonic clock, which all processes share.
-fn monotonic() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    // Never negative.
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
-    Duration::new(seconds, nanoseconds)
-}

@@ -6,23 +6,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     media::{Codec, Kind},
+    peer,
     pipeline::{
         Error, Event, Variables,
         job::{JobFigures, Property},
     },
+    webrtcbin::publisher::{ReceiverFigures, ReceiverSetup},
 };
 
 /// From the server to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum ToWorker {
-    /// The first note.
+    /// The first note. Answered with [`ToServer::Ready`], or [`ToServer::Refused`].
+    Prepare(Preparation),
+    /// The second note: run a pipeline.
     Setup(Box<WorkerSetup>),
+    /// The second note: receive a publisher. Answered with [`ToServer::Answered`].
+    Receive(Box<ReceiverSetup>),
+    /// Asks the publisher for a keyframe.
+    RequestKeyframe,
+    /// Asks the publisher for at most so many bit/s.
+    RequestBitrate(u64),
     /// Requests a keyframe from the encoder before an appsink.
     ForceKeyframe { appsink: String },
     /// Answered with [`ToServer::Answer`].
     Request { id: u64, request: Request },
-    /// Stops the pipeline; an output first completes its files.
+    /// Stops the pipeline; an output first completes its files, and a publisher hears a goodbye.
     Stop,
+}
+
+/// What a worker needs whatever it does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Preparation {
+    /// The clock time that counts as zero, on the system's monotonic clock.
+    pub(super) base_time: Duration,
+    pub(super) log: LogLevels,
+    /// Whether it will run webrtcbin.
+    pub(super) webrtcbin: bool,
 }
 
 /// What a worker shall run.
@@ -32,15 +52,12 @@ pub(super) struct WorkerSetup {
     pub(super) text: String,
     pub(super) variables: Variables,
     pub(super) stall: Duration,
-    /// The clock time that counts as zero, on the system's monotonic clock.
-    pub(super) base_time: Duration,
     /// Values that are kept out of texts, by the names of their variables.
     pub(super) secrets: Vec<(String, String)>,
     /// The inputs that there are, with the codec that they have now.
     pub(super) inputs: Vec<InputSetup>,
     /// The appsinks whose media is wanted. A frame's track is the place in this list.
     pub(super) outlets: Vec<OutletSetup>,
-    pub(super) log: LogLevels,
 }
 
 /// An input. Its frames have [`track_of`] its kind.
@@ -105,11 +122,19 @@ pub(super) enum ToServer {
     Hello {
         version: u32,
     },
+    /// It is ready for its work.
+    Ready,
     /// The pipeline runs.
     Started,
-    /// The pipeline does not start. Nothing follows.
+    /// What it shall do does not start. Nothing follows.
     Refused(Error),
     Event(Event),
+    /// webrtcbin's answer to its offer.
+    Answered(String),
+    /// The publisher's connection reports.
+    Connection(peer::Event),
+    /// Sent regularly: what has been received from the publisher.
+    Received(ReceiverFigures),
     /// A decoder cannot continue without a keyframe of this input.
     KeyframeWanted(Kind),
     /// Sent regularly: a worker that sends none hangs.

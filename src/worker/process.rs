@@ -82,6 +82,12 @@ impl Process {
         self.pid
     }
 
+    /// Whether it has not ended, as far as the system says.
+    pub(super) fn is_alive(&mut self) -> bool {
+        let ended = self.child.as_mut().map(Child::try_wait);
+        !matches!(ended, Some(Ok(Some(_)) | Err(_)))
+    }
+
     /// Ends it, with whatever it has started.
     pub(super) fn kill(&mut self) {
         let Some(child) = &mut self.child else { return };

@@ -18,7 +18,7 @@ use crate::media::{Codec, FRAME_PAYLOADS_MAX, Frame, Kind};
 
 /// The version of this format. Server and worker are the same program, unless an upgrade has gone
 /// wrong.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Bytes in front of every message.
 const HEAD_BYTES: usize = 8;

@@ -190,7 +190,10 @@ fn check(place: &str, text: &str) -> Vec<String> {
     .map(|name| (split(name), String::new()))
     .collect();
     files.push((split("peer"), "pub use crate::media::Kind;".to_owned()));
-    files.push((split("peer::element"), "use crate::pipeline;".to_owned()));
+    files.push((
+        split("fanout::webrtcbin"),
+        "use crate::pipeline;".to_owned(),
+    ));
     files.retain(|(module, _)| *module != split(place));
     files.push((split(place), text.to_owned()));
     crossings(&Code::read(&files))
@@ -208,8 +211,8 @@ fn what_is_allowed_is_not_reported() {
             "use super::batch; use crate::peer::End; fn f() { crate::media::x() }",
         ),
         (
-            "peer::element",
-            "use gstreamer as gst; use super::sdp; use crate::pipeline;",
+            "webrtcbin::element",
+            "use gstreamer as gst; use crate::{peer::sdp, pipeline};",
         ),
         ("http::router", "use warp::Filter; use crate::plan::Name;"),
         (
@@ -240,17 +243,17 @@ fn every_way_to_cross_a_line_is_found() {
         ("fanout::viewer", "use crate::broadcast::Session;"),
         (
             "broadcast::actor",
-            "use crate::{media::Frame, peer::{End, element::Connection}};",
+            "use crate::{media::Frame, fanout::{Fanout, webrtcbin::Connection}};",
         ),
         ("fanout::viewer", "fn f() { crate::pipeline::init() }"),
         ("fanout::viewer", "use super::super::http;"),
         (
             "broadcast::actor",
-            "use crate::peer; fn f() -> peer::element::Connection {}",
+            "use crate::fanout; fn f() -> fanout::webrtcbin::Connection {}",
         ),
         (
             "broadcast::actor",
-            "use crate::peer as p; mod x { fn f() { super::p::element::f() } }",
+            "use crate::fanout as p; mod x { fn f() { super::p::webrtcbin::f() } }",
         ),
         (
             "fanout::viewer",
@@ -264,9 +267,12 @@ fn every_way_to_cross_a_line_is_found() {
         ("fanout::viewer", "use crate::*;"),
         ("fanout::viewer", "use crate::peer::*;"),
         ("fanout::viewer", "fn f() { gstreamer::init() }"),
-        ("peer", "mod element; fn f() { element::f() }"),
+        (
+            "ingest",
+            "use crate::fanout; fn f() { fanout::webrtcbin::f() }",
+        ),
         ("peer", "use crate::pipeline::Error;"),
-        ("peer::sdp::offer", "use super::super::element::Connection;"),
+        ("peer::sdp::offer", "use super::super::Event;"),
         ("pipeline::clock", "pub(crate) use crate::peer::End;"),
         ("broadcast::actor", "use glib::object::Cast;"),
         ("broadcast::actor", "use warp::Filter;"),

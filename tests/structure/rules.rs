@@ -16,6 +16,8 @@ const LINES: &[(&str, &[&str])] = &[
     ("histogram", &[]),
     // The clock of deadlines.
     ("awake", &[]),
+    // When something last happened.
+    ("moment", &[]),
     // How many lines of the log strangers can cause.
     ("notices", &["media"]),
     // The frames of a track, for pipelines.
@@ -33,48 +35,40 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     // Values in words, for log lines.
     ("words", &[]),
-    // Pipelines in processes of their own.
+    // The engine webrtcbin, as a worker runs it.
+    (
+        "webrtcbin",
+        &["awake", "media", "moment", "peer", "peer::sdp", "pipeline"],
+    ),
+    // Pipelines, and publishers on webrtcbin, in processes of their own.
     (
         "worker",
         &[
             "awake",
             "media",
             "notices",
+            "peer",
             "pipeline",
             "resources",
             "stream",
+            "webrtcbin",
         ],
     ),
     ("peer", &["awake", "media", "peer::sdp", "words"]),
     ("peer::sdp", &["media"]),
-    (
-        "peer::element",
-        &["awake", "media", "peer", "peer::sdp", "pipeline"],
-    ),
     // Publishers to frames, on both engines.
     (
         "ingest",
         &[
             "awake",
-            "ingest::webrtcbin",
             "media",
+            "moment",
             "peer",
-            "peer::element",
             "peer::sdp",
             "pipeline",
             "plan",
-        ],
-    ),
-    (
-        "ingest::webrtcbin",
-        &[
-            "awake",
-            "ingest",
-            "media",
-            "peer",
-            "peer::element",
-            "peer::sdp",
-            "pipeline",
+            "webrtcbin",
+            "worker",
         ],
     ),
     (
@@ -85,7 +79,7 @@ const LINES: &[(&str, &[&str])] = &[
             "media",
             "peer",
             "peer::sdp",
-            "peer::element",
+            "webrtcbin",
             "plan",
             "words",
         ],
@@ -99,7 +93,7 @@ const LINES: &[(&str, &[&str])] = &[
             "media",
             "peer",
             "peer::sdp",
-            "peer::element",
+            "webrtcbin",
             "pipeline",
         ],
     ),
@@ -200,11 +194,11 @@ const ALL: &[&str] = &[
     "http",
     "ingest",
     "media",
+    "moment",
     "notices",
     "outbound",
     "peer",
     "peer::sdp",
-    "peer::element",
     "pipeline",
     "plan",
     "quota",
@@ -212,6 +206,7 @@ const ALL: &[&str] = &[
     "stream",
     "systemd",
     "testing",
+    "webrtcbin",
     "words",
     "worker",
 ];
@@ -219,12 +214,7 @@ const ALL: &[&str] = &[
 const LIBRARIES: &[(&str, &[&str])] =
     &[("gst", GSTREAMER), ("glib", GSTREAMER), ("warp", &["http"])];
 /// The parts that run GStreamer's elements.
-const GSTREAMER: &[&str] = &[
-    "fanout::webrtcbin",
-    "ingest::webrtcbin",
-    "peer::element",
-    "pipeline",
-];
+const GSTREAMER: &[&str] = &["fanout::webrtcbin", "pipeline", "webrtcbin"];
 
 /// Every crossed line, in words.
 pub(super) fn crossings(code: &Code) -> Vec<String> {

@@ -11,6 +11,7 @@ use crate::{
     networks::{Path, Relay},
     rtc::{Client, clip},
     support::{Server, aerial},
+    workers,
 };
 
 /// Publishers and viewers on webrtcbin.
@@ -21,9 +22,11 @@ const ENGINES: [&str; 4] = [
     "webrtcbin",
 ];
 
-/// The local addresses of a server's UDP sockets (IPv4).
+/// The local addresses of the UDP sockets of a server and its workers (IPv4).
 fn sockets(server: &Server) -> Vec<SocketAddrV4> {
-    let files = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+    let workers = workers::all_workers(server).into_iter().map(|(_, pid)| pid);
+    let processes = workers.chain([server.pid()]);
+    let files = processes.flat_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap());
     let links = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
     let own: Vec<_> = links
         .map(|link| link.to_string_lossy().into_owned())

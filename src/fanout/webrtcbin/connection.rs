@@ -27,12 +27,12 @@ use crate::{
     awake,
     peer::{
         End, Event,
-        element::{self, Error, Reporter},
         relay::{Relay, RelayOffer},
         sdp,
         udp::Port,
     },
     pipeline::running::{self, RunningPipeline},
+    webrtcbin::element::{self, Error, Reporter},
 };
 
 /// How often liveness is checked.

@@ -12,11 +12,9 @@ use super::{
 };
 use crate::{
     media::{Codec, Kind},
-    peer::{
-        element::{self, Error},
-        sdp::Section,
-    },
+    peer::sdp::Section,
     pipeline::{self, clock, keyframe_request},
+    webrtcbin::element::{self, Error},
 };
 
 /// One track to send.

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use crate::ingest::moment::Moment;
+use crate::moment::Moment;
 
 #[derive(Debug)]
 pub(super) struct ReceptionCounters {

@@ -24,6 +24,7 @@ use crate::{
     pipeline,
     plan::Engine,
     testing::peer::Peer,
+    worker::PeerWorkers,
 };
 
 /// The packets of 60 encoded pictures.
@@ -164,6 +165,7 @@ fn stage() -> Stage {
         jitter: Duration::from_millis(200),
         consent: Duration::from_secs(2),
         bitrate_max: 50_000_000,
+        workers: PeerWorkers::new(0),
     };
     let inputs = vec![StreamInput {
         codec: Codec::H264,

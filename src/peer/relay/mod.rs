@@ -5,7 +5,7 @@
 //!                                            | DTLS, SRTP, SRTCP
 //!                                          relay, a socket of the session's on loopback
 //!                                            | the same, and ICE
-//!                                        webrtcbin, whose only peer is the relay
+//!                                        webrtcbin, in a worker, whose only peer is the relay
 //! ```
 //!
 //! The client does ICE with the session's [`LiteAgent`], and webrtcbin does with the relay: it

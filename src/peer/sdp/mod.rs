@@ -30,7 +30,10 @@ pub use self::{
     answer::{stream_id, viewer_answer},
     choose::Choice,
     fragment::{Change, Fragment, Remote, restart_answer},
-    publisher::{engine_transport, local_description, publisher_answer},
+    publisher::{
+        SectionExtensions, engine_transport, local_description, publisher_answer,
+        section_extensions,
+    },
     viewer::engine_viewer_answer,
 };
 use crate::media::{Codec, Kind};

@@ -1,7 +1,9 @@
 //! webrtcbin's answer, completed for webrtcbin itself and rewritten for the client.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Choice, EngineTransport, Error, Format, Offer, Section, Transport, answer, candidate,
+    Choice, EngineTransport, Error, Format, Media, Offer, Section, Transport, answer, candidate,
     lines::{Description, RawSection, read_lines},
     normalise::{EXTENSIONS, EXTENSIONS_FEEDBACK, extension_lines},
     offer::read_hex,
@@ -10,22 +12,42 @@ use super::{
 /// Largest answer read from webrtcbin, in bytes: many interfaces make many candidates.
 pub(super) const ENGINE_ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// What webrtcbin's local description lacks of one section.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SectionExtensions {
+    mid: String,
+    /// `a=extmap` lines.
+    lines: Vec<String>,
+}
+
+/// What [`local_description`] puts back.
+pub fn section_extensions(offer: &Offer) -> Vec<SectionExtensions> {
+    let of_section = |media: &Media| SectionExtensions {
+        mid: media.mid.clone(),
+        lines: extension_lines(media).collect(),
+    };
+    offer.media.iter().map(of_section).collect()
+}
+
 /// The local description for webrtcbin, from the answer that it created for
 /// [`Offer::normalised`].
 ///
 /// webrtcbin 1.22 drops every header extension from the answers that it creates, but uses those of
 /// its local description: once transport-wide congestion control is put back, it sends the
 /// feedback. Where it is left out, [`publisher_answer`] does not promise the feedback either.
-pub fn local_description(offer: &Offer, created: &str) -> String {
+pub fn local_description(extensions: &[SectionExtensions], created: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in created.lines().filter(|line| !line.is_empty()) {
         lines.push(line.to_owned());
         let mid = line.strip_prefix("a=mid:");
-        let media = offer
-            .media
+        let section = extensions
             .iter()
-            .find(|media| mid == Some(media.mid.as_str()));
-        lines.extend(media.into_iter().flat_map(extension_lines));
+            .find(|section| mid == Some(section.mid.as_str()));
+        lines.extend(
+            section
+                .into_iter()
+                .flat_map(|section| section.lines.clone()),
+        );
     }
     lines.push(String::new());
     lines.join("\r\n")

@@ -18,6 +18,8 @@ async fn h264_high_and_opus_arrive() {
     assert_eq!(tracks[1], Event::Track(Kind::Audio, Codec::Opus));
     call.video.more_than(60).await;
     call.audio.more_than(100).await;
+    // The worker tells five times a second.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let stats = call.publisher.statistics();
     assert!(
         stats.packets > 160 && stats.bytes > 50_000 && stats.lost == 0,

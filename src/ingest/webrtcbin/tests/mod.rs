@@ -4,19 +4,25 @@ mod life;
 mod media;
 
 use std::{
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use gst::prelude::*;
+use gst::{glib, prelude::*};
+use gstreamer as gst;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::*;
 use crate::{
     media::{Codec, Frame, FrameSink, Kind},
-    peer::udp,
-    pipeline::{self, launch, running::PipelineEnd},
+    peer::{End, udp},
+    pipeline::{
+        self, launch,
+        running::{PipelineEnd, RunningPipeline},
+    },
     plan::Engine,
+    webrtcbin::element,
+    worker::PeerWorkers,
 };
 
 const H264: &str = "videotestsrc is-live=true pattern=smpte horizontal-speed=3
@@ -208,6 +214,7 @@ fn options() -> Options {
         jitter: Duration::from_millis(100),
         consent: Duration::from_secs(15),
         bitrate_max: 50_000_000,
+        workers: PeerWorkers::new(1 << 32),
     }
 }
 

@@ -315,7 +315,7 @@ fn congestion_control_is_promised_only_if_webrtcbin_does_it() {
     assert!(!without.contains("extmap") && !without.contains("transport-cc"));
     assert!(!without.contains("start-bitrate"));
 
-    let local = local_description(&offer, &created);
+    let local = local_description(&section_extensions(&offer), &created);
     let with = publisher_answer(&offer, &choices, &local, transport()).unwrap();
     let uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
     assert_eq!(
@@ -331,5 +331,8 @@ fn congestion_control_is_promised_only_if_webrtcbin_does_it() {
 
     let obs = publish(OBS).unwrap();
     let created = engine_answer(&obs, &obs.choose_publish().unwrap());
-    assert_eq!(local_description(&obs, &created), created);
+    assert_eq!(
+        local_description(&section_extensions(&obs), &created),
+        created
+    );
 }

@@ -10,12 +10,17 @@ use gstreamer as gst;
 use tokio::sync::mpsc;
 use tracing::Span;
 
+use super::ReceiverFigures;
 use crate::{
     awake,
-    ingest::{Statistics, moment::Moment},
-    media::{ByKind, Codec, Frame, Kind},
-    peer::{Event, element, relay::RelaySignals},
+    media::{
+        ByKind, Codec, Frame, Kind,
+        rtp::{self, RtpHeader},
+    },
+    moment::Moment,
+    peer::Event,
     pipeline::{Error, TrackSinks, codec, elements, keyframe_request, packetizer, restart},
+    webrtcbin::element,
 };
 
 /// The tracks of one publisher.
@@ -46,23 +51,21 @@ struct Counters {
     bytes: AtomicU64,
     last_packet: Moment,
     last_report: Moment,
-    signals: Arc<RelaySignals>,
+    arrived: ByKind<AtomicU64>,
+    made: ByKind<AtomicU64>,
 }
 
 impl ReceivedTracks {
     /// Call it within the session's span.
-    pub(super) fn new(
-        sinks: TrackSinks,
-        events: mpsc::Sender<Event>,
-        signals: Arc<RelaySignals>,
-    ) -> Self {
+    pub(super) fn new(sinks: TrackSinks, events: mpsc::Sender<Event>) -> Self {
         let begin = awake::now();
         let counters = Counters {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             last_packet: Moment::never(begin),
             last_report: Moment::never(begin),
-            signals,
+            arrived: ByKind::default(),
+            made: ByKind::default(),
         };
         Self {
             sinks,
@@ -183,6 +186,7 @@ impl ReceivedTracks {
     /// Passes frames on, and reports the codec with the first one.
     fn deliver(&self, kind: Kind) -> impl FnMut(Frame) + Send + 'static {
         let (sink, events) = (self.sinks.of(kind).clone(), self.events.clone());
+        let counters = self.counters.clone();
         let mut announced = None;
         move |frame: Frame| {
             if announced != Some(frame.codec)
@@ -190,6 +194,7 @@ impl ReceivedTracks {
             {
                 announced = Some(frame.codec);
             }
+            counters.made.get(kind).fetch_add(1, Relaxed);
             sink(frame);
         }
     }
@@ -216,14 +221,29 @@ impl ReceivedTracks {
         });
     }
 
-    /// Notes the publisher's RTCP, once the sessions exist: it shows that a publisher without media
-    /// lives.
-    pub(super) fn note_reports(&self, webrtcbin: &gst::Element) {
+    /// Notes what the publisher sends, once the sessions exist: RTCP shows that a publisher without
+    /// media lives, and RTP that frames are to be expected. `types` are the payload types of the
+    /// tracks.
+    pub(super) fn note_arrivals(&self, webrtcbin: &gst::Element, types: Vec<(Kind, u8)>) {
         let counters = self.counters.clone();
         element::on_reports(webrtcbin, move || {
             counters.last_report.note(awake::now());
-            counters.signals.authentic();
         });
+        let types: Arc<[_]> = types.into();
+        for session in element::rtp_sessions(webrtcbin) {
+            // Behind the SRTP decoder.
+            let Some(pad) = session.static_pad("recv_rtp_sink") else {
+                continue;
+            };
+            let (counters, types) = (self.counters.clone(), Arc::clone(&types));
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                let kind = info.buffer().and_then(|packet| kind_of(packet, &types));
+                if let Some(kind) = kind {
+                    counters.arrived.get(kind).fetch_add(1, Relaxed);
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
     }
 
     /// Asks the publisher for a keyframe of its picture.
@@ -233,16 +253,32 @@ impl ReceivedTracks {
         }
     }
 
-    pub(super) fn statistics(&self) -> Statistics {
+    /// All but what is lost.
+    pub(super) fn figures(&self) -> ReceiverFigures {
         let counters = &self.counters;
-        Statistics {
+        let both =
+            |counts: &ByKind<AtomicU64>| Kind::ALL.map(|kind| counts.get(kind).load(Relaxed));
+        ReceiverFigures {
             packets: counters.packets.load(Relaxed),
             bytes: counters.bytes.load(Relaxed),
             lost: 0,
-            last_packet: counters.last_packet.latest(),
-            last_sign: counters.last_report.latest(),
+            packet_age: counters.last_packet.latest().map(awake::since),
+            report_age: counters.last_report.latest().map(awake::since),
+            arrived: both(&counters.arrived),
+            made: both(&counters.made),
         }
     }
+}
+
+/// The track that a packet belongs to; `None` if it carries no media, such as one of padding.
+fn kind_of(packet: &gst::BufferRef, types: &[(Kind, u8)]) -> Option<Kind> {
+    let packet = packet.map_readable().ok()?;
+    let header = RtpHeader::read(&packet)?;
+    if rtp::payload(&packet)?.is_empty() {
+        return None;
+    }
+    let (kind, _) = types.iter().find(|(_, of)| *of == header.payload_type)?;
+    Some(*kind)
 }
 
 /// Drops everything from now on: an unlinked pad would make the whole pipeline fail. (gstreamer-rs
@@ -299,6 +335,5 @@ impl Counters {
         self.packets.fetch_add(packets as u64, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
         self.last_packet.note(awake::now());
-        self.signals.authentic();
     }
 }

@@ -1,4 +1,4 @@
-//! A moment that the engine's threads note and that others read.
+//! A moment that some threads note and others read.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -7,7 +7,7 @@ use std::{
 
 /// When something last happened.
 #[derive(Debug)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     begin: Instant,
     /// Nanoseconds from `begin`; 0 before it has happened.
     nanos: AtomicU64,
@@ -15,7 +15,7 @@ pub(super) struct Moment {
 
 impl Moment {
     /// Counts from `begin`; nothing has happened yet.
-    pub(super) const fn never(begin: Instant) -> Self {
+    pub(crate) const fn never(begin: Instant) -> Self {
         Self {
             begin,
             nanos: AtomicU64::new(0),
@@ -23,14 +23,14 @@ impl Moment {
     }
 
     /// Notes that it happened at this time. An earlier time than the latest changes nothing.
-    pub(super) fn note(&self, at: Instant) {
+    pub(crate) fn note(&self, at: Instant) {
         let nanos = at.saturating_duration_since(self.begin).as_nanos();
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
         self.nanos.fetch_max(nanos, Relaxed);
     }
 
     /// When it last happened.
-    pub(super) fn latest(&self) -> Option<Instant> {
+    pub(crate) fn latest(&self) -> Option<Instant> {
         let nanos = self.nanos.load(Relaxed);
         (nanos != 0).then(|| self.begin + Duration::from_nanos(nanos))
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 
-use crate::peer::element;
+use crate::webrtcbin::element;
 
 /// The size of a packet about one stream, in bytes.
 const PACKET_BYTES: usize = 24;

@@ -17,10 +17,10 @@ use gstreamer_webrtc as gst_webrtc;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use super::{End, Event, sdp};
 pub(crate) use crate::pipeline::elements::of_factory;
 use crate::{
     awake,
+    peer::{End, Event, sdp},
     pipeline::{
         self,
         running::{self, RunningPipeline},

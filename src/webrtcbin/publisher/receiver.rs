@@ -1,19 +1,15 @@
 //! A publisher's pipeline: webrtcbin, set up to receive.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 
-use super::tracks::ReceivedTracks;
+use super::{ReceiverSetup, tracks::ReceivedTracks};
 use crate::{
-    ingest::Options,
-    peer::{
-        element::{self, Error},
-        relay::RelayOffer,
-        sdp,
-    },
+    peer::sdp,
     pipeline::{self, clock},
+    webrtcbin::element::{self, Error},
 };
 
 /// Largest shift of one track against the other that sender reports may cause, in nanoseconds:
@@ -32,13 +28,13 @@ const FASTSTART_PACKETS: u32 = 1;
 
 /// Makes the pipeline with its webrtcbin, not running yet.
 pub(super) fn build(
-    options: &Options,
+    jitter: Duration,
     tracks: &Arc<ReceivedTracks>,
 ) -> Result<(gst::Pipeline, gst::Element), pipeline::Error> {
     let failed = |error: glib::BoolError| pipeline::Error::Failed(error.to_string());
     let pipeline = gst::Pipeline::new();
     clock::share(&pipeline);
-    let latency = u32::try_from(options.jitter.as_millis()).unwrap_or(u32::MAX);
+    let latency = u32::try_from(jitter.as_millis()).unwrap_or(u32::MAX);
     let webrtcbin = gst::ElementFactory::make("webrtcbin")
         .property_from_str("bundle-policy", "max-bundle")
         .property("latency", latency)
@@ -88,17 +84,14 @@ pub(super) fn speed_up_feedback(webrtcbin: &gst::Element) {
     element::set_on_sessions(webrtcbin, "bandwidth", SESSION_BANDWIDTH);
 }
 
-/// Gives webrtcbin an offer, from the relay in place of the client, of which `choices` are accepted,
-/// and takes its answer, including its candidate.
+/// Gives webrtcbin its offer, and takes its answer, including its candidate.
 pub(super) async fn negotiate(
     webrtcbin: &gst::Element,
-    relay: &RelayOffer,
-    offer: &sdp::Offer,
-    choices: &[sdp::Choice],
+    setup: &ReceiverSetup,
 ) -> Result<String, Error> {
-    let offered = relay.in_place_of(offer).normalised(choices);
-    element::set_remote_description(webrtcbin, &offered).await?;
-    element::answer(webrtcbin, |created| sdp::local_description(offer, &created)).await
+    element::set_remote_description(webrtcbin, &setup.offer).await?;
+    let complete = |created: String| sdp::local_description(&setup.extensions, &created);
+    element::answer(webrtcbin, complete).await
 }
 
 /// RTP packets that the jitter buffers have given up on.

@@ -1,0 +1,274 @@
+//! The worker: does one piece of work, and passes on what the server sends and the work makes.
+//!
+//! The first thread does nothing but read and write the socket; a second one does the work, because
+//! a broken element may hold whoever asks it something.
+
+mod inputs;
+mod pipeline;
+mod receiver;
+
+use std::{
+    io::{self, Write as _},
+    os::unix::net::UnixStream,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{self, SignalKind},
+    sync::{Notify, mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+
+use self::{inputs::LocalInputs, pipeline::HostedPipeline, receiver::HostedReceiver};
+use super::{
+    connection::{self, Inbox},
+    limits::{Options, take_stdin},
+    log,
+    note::{Preparation, ToServer, ToWorker, WorkerSetup},
+    queue::Outbox,
+    wire::{VERSION, WireMessage},
+};
+use crate::{
+    awake,
+    pipeline::{self as text, Error, clock},
+    stream::EncodedStreams,
+    webrtcbin::{element, publisher::ReceiverSetup},
+};
+
+/// Notes from the server that may wait for the job.
+const COMMANDS_MAX: usize = 256;
+/// How long an output may complete its files when the server is gone.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sent when a file would become larger than the limit of the process (`ulimit -f`).
+const SIGXFSZ: i32 = 25;
+
+/// Runs a worker, whose standard input is the socket. Call it before any thread is started.
+pub fn run(options: &Options) -> ExitCode {
+    let limits = options.limits;
+    let done = limits
+        .apply()
+        .and_then(|()| serve(take_stdin()?.into(), limits.finishes(), Host::Process));
+    if let Err(error) = done {
+        // Err: nobody listens.
+        let _ = writeln!(io::stderr(), "aerial worker: {error}");
+    }
+    // Not by returning: the destructors of C libraries would run beside streaming threads.
+    let _ = kill_process(getpid(), Signal::KILL);
+    ExitCode::FAILURE
+}
+
+/// What the worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    Process,
+    /// A thread of a test.
+    #[cfg(test)]
+    Thread,
+}
+
+/// Serves until the job has ended or the server is gone.
+pub(super) fn serve(socket: UnixStream, finishes: bool, host: Host) -> io::Result<()> {
+    runtime()?.block_on(async {
+        socket.set_nonblocking(true)?;
+        let (reading, writing) = tokio::net::UnixStream::from_std(socket)?.into_split();
+        let outbox = Arc::new(Outbox::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(connection::write(writing, Arc::clone(&outbox)));
+        tell(&outbox, &ToServer::Hello { version: VERSION });
+        let mut incoming = Inbox::new(reading);
+        let Some(WireMessage::Note(ToWorker::Prepare(preparation))) = incoming.next().await? else {
+            return Err(io::Error::other("the server says nothing"));
+        };
+        let _signals = match host {
+            Host::Process => {
+                log::install(&preparation.log, &outbox);
+                ignored_signals()?
+            }
+            #[cfg(test)]
+            Host::Thread => Vec::new(),
+        };
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let (work, begins) = oneshot::channel();
+        let (done, mut over) = oneshot::channel();
+        let hosted = Hosted {
+            outbox: Arc::clone(&outbox),
+            work: begins,
+            commands: received,
+        };
+        thread::Builder::new()
+            .name("job".to_owned())
+            .spawn(move || {
+                hosted.run(&preparation);
+                // Err: the server is gone.
+                let _ = done.send(());
+            })?;
+        let mut reader = Reader {
+            outbox: Arc::clone(&outbox),
+            inputs: None,
+            work: Some(work),
+            commands: commands.clone(),
+        };
+        let result = tokio::select! {
+            read = reader.read(&mut incoming) => read,
+            written = tasks.join_next() => match written {
+                Some(Ok(Err(error))) => Err(error),
+                // Everything has been written.
+                _ => return Ok(()),
+            },
+        };
+        // However the server went: one that dies with unread bytes resets the connection.
+        if finishes {
+            let finish = async {
+                // Err: the job has ended.
+                let _ = commands.send(ToWorker::Stop).await;
+                let _ = (&mut over).await;
+            };
+            // Err: it hangs.
+            let _ = timeout(FINISH_TIMEOUT, finish).await;
+        }
+        result
+    })
+}
+
+/// Signals that do not end a worker, while this is held: the server decides when it ends, and a limit
+/// on the size of files makes writing fail.
+fn ignored_signals() -> io::Result<Vec<unix::Signal>> {
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+        SignalKind::from_raw(SIGXFSZ),
+    ];
+    kinds.into_iter().map(unix::signal).collect()
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+fn tell(outbox: &Outbox, note: &ToServer) {
+    if let Err(error) = outbox.note(note) {
+        tracing::warn!(%error, "not sent");
+    }
+}
+
+/// What a worker shall do.
+enum Assignment {
+    Pipeline(Box<WorkerSetup>, EncodedStreams),
+    Receive(Box<ReceiverSetup>),
+}
+
+/// Passes on what the server sends.
+struct Reader {
+    outbox: Arc<Outbox>,
+    /// For a pipeline, once it is known.
+    inputs: Option<LocalInputs>,
+    /// `None` once the work is known.
+    work: Option<oneshot::Sender<Assignment>>,
+    commands: mpsc::Sender<ToWorker>,
+}
+
+impl Reader {
+    /// Reads until the server is gone.
+    async fn read(&mut self, incoming: &mut Inbox<ToWorker>) -> io::Result<()> {
+        while let Some(message) = incoming.next().await? {
+            match message {
+                WireMessage::Note(ToWorker::Setup(setup)) => {
+                    let inputs = LocalInputs::new(&setup.inputs, &self.outbox);
+                    let streams = inputs.streams.clone();
+                    self.inputs = Some(inputs);
+                    self.assign(Assignment::Pipeline(setup, streams));
+                }
+                WireMessage::Note(ToWorker::Receive(setup)) => {
+                    self.assign(Assignment::Receive(setup));
+                }
+                WireMessage::Note(note) => {
+                    if self.commands.try_send(note).is_err() {
+                        return Err(io::Error::other("the job takes no commands"));
+                    }
+                }
+                WireMessage::Frame(sent) => {
+                    if let Some(inputs) = &mut self.inputs {
+                        inputs.push(&sent);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, assignment: Assignment) {
+        if let Some(work) = self.work.take() {
+            // Err: it could not prepare itself, and the server knows.
+            let _ = work.send(assignment);
+        }
+    }
+}
+
+/// The half that works.
+struct Hosted {
+    outbox: Arc<Outbox>,
+    work: oneshot::Receiver<Assignment>,
+    commands: mpsc::Receiver<ToWorker>,
+}
+
+impl Hosted {
+    fn run(self, preparation: &Preparation) {
+        let outbox = Arc::clone(&self.outbox);
+        match runtime() {
+            Ok(runtime) => runtime.block_on(async {
+                let mut clock = JoinSet::new();
+                clock.spawn(awake::beat());
+                self.host(preparation).await;
+            }),
+            Err(error) => tell(
+                &outbox,
+                &ToServer::Refused(Error::Failed(error.to_string())),
+            ),
+        }
+        outbox.close();
+    }
+
+    async fn host(self, preparation: &Preparation) {
+        clock::set_base_time(preparation.base_time);
+        if let Err(error) = text::init() {
+            return tell(&self.outbox, &ToServer::Refused(error));
+        }
+        if preparation.webrtcbin {
+            element::prepare();
+        }
+        tell(&self.outbox, &ToServer::Ready);
+        let Self {
+            outbox,
+            work,
+            mut commands,
+        } = self;
+        // Err: the server is gone.
+        let Ok(work) = work.await else { return };
+        let keyframe_wanted = Arc::<Notify>::default();
+        match work {
+            Assignment::Pipeline(setup, streams) => {
+                let hosted = HostedPipeline {
+                    outbox,
+                    streams,
+                    keyframe_wanted,
+                };
+                hosted.run(*setup, &mut commands).await;
+            }
+            Assignment::Receive(setup) => {
+                let hosted = HostedReceiver {
+                    outbox,
+                    keyframe_wanted,
+                };
+                hosted.run(*setup, &mut commands).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Where the frames of one track of a worker go, on the server's side.
+
+use std::time::Instant;
+
+use super::{monotonic, queue::AgeGate, wire::SentFrame};
+use crate::{
+    awake,
+    media::{FrameSink, KeyframeRequests, Kind},
+    pipeline::job::Flood,
+};
+
+/// Where the frames of a track go.
+pub(super) struct Outlet {
+    name: String,
+    kind: Kind,
+    frames: FrameSink,
+    flood: Flood,
+    ages: AgeGate,
+    requests: KeyframeRequests,
+}
+
+impl Outlet {
+    /// The name begins with the kind.
+    pub(super) fn new(name: &str, frames: FrameSink) -> Self {
+        let kind = if name.starts_with(Kind::Audio.name()) {
+            Kind::Audio
+        } else {
+            Kind::Video
+        };
+        Self {
+            name: name.to_owned(),
+            kind,
+            frames,
+            flood: Flood::new(kind, Instant::now()),
+            ages: AgeGate::default(),
+            requests: KeyframeRequests::default(),
+        }
+    }
+
+    /// Passes a frame on, unless it is too old or builds on one that was: then the name is returned,
+    /// if a keyframe of that track is to be requested now.
+    pub(super) fn take(&mut self, sent: SentFrame) -> Result<Option<&str>, String> {
+        if sent.frame.codec.kind() != self.kind {
+            return Err(format!(
+                "its process sends {} as {}",
+                sent.frame.codec, self.kind
+            ));
+        }
+        self.flood.note(&sent.frame, Instant::now())?;
+        let passes = self
+            .ages
+            .pass(&sent.frame, sent.sent, monotonic())
+            .is_some();
+        if passes {
+            (self.frames)(sent.frame);
+            return Ok(None);
+        }
+        let wanted = self.ages.is_closed() && self.requests.admits(awake::now());
+        Ok(wanted.then_some(self.name.as_str()))
+    }
+}

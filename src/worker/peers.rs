@@ -1,0 +1,144 @@
+//! Workers for peer connections, one of which is kept ready: no client waits until GStreamer has
+//! started.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, task::JoinSet};
+
+use super::{
+    job::no_worker,
+    limits::WorkerLimits,
+    prepared::{Prepared, preparation},
+    receiver::{Receiving, WorkerReceiver},
+    shared::lock,
+    spawn,
+};
+use crate::{
+    awake,
+    pipeline::Error,
+    resources::{self, Amount, Asker},
+    webrtcbin::publisher::ReceiverSetup,
+};
+
+/// What names such a worker in lists of processes: it is started before anybody knows for whom.
+const NAME: &str = "webrtcbin";
+/// How long a worker that was ready may take to answer: it may have been stopped meanwhile.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often to check whether the one that is ready still runs.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long to wait after a worker that did not become ready.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Starts workers for peer connections. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PeerWorkers {
+    limits: WorkerLimits,
+    spare: Arc<Spare>,
+    /// Keeps the spare worker.
+    _keeper: Arc<JoinSet<()>>,
+}
+
+/// A worker that waits for its work.
+#[derive(Debug, Default)]
+struct Spare {
+    worker: Mutex<Option<Prepared>>,
+    /// It has been taken.
+    changed: Notify,
+}
+
+impl Spare {
+    /// Whether there is one that runs.
+    fn is_there(&self) -> bool {
+        let mut worker = lock(&self.worker);
+        let runs = worker
+            .as_mut()
+            .is_some_and(|worker| worker.process.is_alive());
+        if !runs {
+            *worker = None;
+        }
+        runs
+    }
+}
+
+impl PeerWorkers {
+    /// Starts workers with so many bytes of memory, when they are wanted.
+    pub fn new(memory: u64) -> Self {
+        Self {
+            limits: WorkerLimits::new(memory),
+            spare: Arc::default(),
+            _keeper: Arc::default(),
+        }
+    }
+
+    /// Keeps one ready from now on. Call it within the runtime.
+    #[must_use]
+    pub fn keeping_one_ready(self) -> Self {
+        let mut keeper = JoinSet::new();
+        keeper.spawn(keep(Arc::clone(&self.spare), self.limits));
+        Self {
+            _keeper: Arc::new(keeper),
+            ..self
+        }
+    }
+
+    /// Receives a publisher on webrtcbin, in a worker of its own. Returns webrtcbin's answer.
+    ///
+    /// # Errors
+    /// If the system refuses a process, or webrtcbin does not negotiate.
+    pub async fn receive(
+        &self,
+        setup: ReceiverSetup,
+        receiving: Receiving,
+    ) -> Result<(WorkerReceiver, String), Error> {
+        let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
+        let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
+        let spare = lock(&self.spare.worker).take();
+        if let Some(spare) = spare {
+            self.spare.changed.notify_one();
+            let starting = WorkerReceiver::start(spare, setup.clone(), receiving.clone());
+            match awake::timeout(SPARE_TIMEOUT, starting).await {
+                Ok(Ok(started)) => return Ok(started),
+                Ok(Err(error)) => tracing::warn!(%error, "the spare worker failed"),
+                Err(_) => tracing::warn!("the spare worker hangs"),
+            }
+        }
+        WorkerReceiver::start(start(self.limits).await?, setup, receiving).await
+    }
+}
+
+/// A process that prepares itself.
+async fn start(limits: WorkerLimits) -> Result<Prepared, Error> {
+    let spawned = spawn::spawn(NAME, limits).await.map_err(no_worker)?;
+    let worker = Prepared::begin(spawned, preparation(true)).await;
+    worker.map_err(no_worker)
+}
+
+/// Keeps a worker ready.
+async fn keep(spare: Arc<Spare>, limits: WorkerLimits) {
+    loop {
+        match start_ready(limits).await {
+            Ok(worker) => {
+                *lock(&spare.worker) = Some(worker);
+                while spare.is_there() {
+                    // Err: nobody has taken it.
+                    let _ = awake::timeout(LOOK_INTERVAL, spare.changed.notified()).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no worker is kept ready");
+                awake::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn start_ready(limits: WorkerLimits) -> Result<Prepared, Error> {
+    let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
+    let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
+    let mut worker = start(limits).await?;
+    worker.ready().await?;
+    Ok(worker)
+}
