@@ -33,7 +33,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | `cli` | the commands: `serve`, `check`, `config`, `try`, `bench`, `completions`, `man` |
+//! | `cli` | the commands: `serve`, `check`, `config`, `token`, `hash`, `try`, `bench`, `completions`, `man` |
 //! | `server` | starts everything in order, stops it in reverse |
 //! | `config` | every option: from flags, environment and file to plain data |
 //! | `plan` | what the configuration wants of each broadcast: names, patterns, pipeline files; a leaf |

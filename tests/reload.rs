@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::{
     rtc::{Client, clip},
     support::{Reply, SDP, Server, fixture, wait_for},
+    tokens::events_to_end,
 };
 
 /// A configuration file of its own.
@@ -78,6 +79,30 @@ fn tokens_come_and_go_and_their_sessions_with_them() {
     let unchanged = reload(&server).expect(200).json();
     assert_eq!(unchanged["changed"], json!([]));
     server.get(&second).expect(204);
+}
+
+#[test]
+fn an_event_stream_ends_when_its_token_is_withdrawn() {
+    let watching = |tokens: &[&str]| {
+        let section = |token| format!("[[auth.tokens]]\ntoken = \"{token}\"\nwatch = \"*\"\n");
+        let sections: String = tokens.iter().map(section).collect();
+        format!("demo = false\n{sections}")
+    };
+    let path = file(&watching(&["first-token-secret", "second-token-secret"]));
+    let server = Server::configured(&path, &[]);
+    std::thread::scope(|scope| {
+        let stream = scope.spawn(|| events_to_end(&server, "first-token-secret"));
+        wait_for("the listener", || {
+            (server.metric("aerial_http_event_streams") == 1).then_some(())
+        });
+        // Another token is none of its business.
+        replace(&path, &watching(&["first-token-secret"]));
+        reload(&server).expect(200);
+        assert!(!stream.is_finished());
+        replace(&path, &watching(&["third-token-secret"]));
+        reload(&server).expect(200);
+        assert!(stream.join().unwrap().contains("event:broadcasts"));
+    });
 }
 
 #[test]

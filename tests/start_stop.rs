@@ -1,6 +1,12 @@
 //! The command line, refusals to start, and shutdown.
 
-use std::{net::UdpSocket, path::PathBuf, time::Instant};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::UdpSocket,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 use crate::support::{PATIENCE, Server, aerial, fixture, output};
 
@@ -34,6 +40,49 @@ fn without_a_command_there_is_help() {
         output.stdout,
         concat!("aerial ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()
     );
+}
+
+#[test]
+fn commands_say_what_they_do() {
+    for (command, words) in [
+        ("check", "Tell what is wrong with pipeline files"),
+        ("try", "Run one pipeline file alone"),
+        ("token", "Make a token"),
+        ("bench", "Measure what a server"),
+    ] {
+        let output = output(aerial(&[command, "--help"]));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with(words), "{text}");
+    }
+}
+
+/// On a terminal, the server begins with what a person needs; elsewhere with lines of the log only.
+#[test]
+fn a_person_is_told_where_to_go() {
+    let server = Server::start(&[]);
+    assert!(!server.log().contains("bearer token"), "{}", server.log());
+    let program = aerial(&[]).get_program().to_str().unwrap().to_owned();
+    let words = "serve --listen 127.0.0.1:0 --udp 127.0.0.1:0 --admin.listen off --demo false";
+    // `script` makes the terminal; `timeout` ends the server if the test fails.
+    let line = format!("timeout --foreground 60 {program} {words}");
+    let mut terminal = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(terminal.stdout.take().unwrap()).lines();
+    let mut shown = lines.map_while(Result::ok);
+    let told = shown.find(|line| line.contains("OBS")).unwrap();
+    assert!(
+        told.contains("/whip/NAME; bearer token: leave it empty"),
+        "{told}"
+    );
+    // Ctrl+C.
+    terminal.stdin.take().unwrap().write_all(&[3]).unwrap();
+    assert!(shown.any(|line| line.contains("stopped")));
+    assert!(terminal.wait().unwrap().success());
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -44,6 +44,41 @@ fn publish(server: &Server, name: &str, token: &str) -> Reply {
     let headers = [SDP, ("Authorization", authorization.as_str())];
     let path = format!("/whip/{name}");
     server.request("POST", &path, &headers, &fixture("obs-media-level"))
+}
+
+/// What an event stream has sent when the server ends it.
+pub(crate) fn events_to_end(server: &Server, token: &str) -> String {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let request = format!(
+        "GET /api/events HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\
+         Connection: close\r\n\r\n",
+        server.address
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an end");
+    text
+}
+
+#[test]
+fn an_event_stream_ends_when_its_token_expires() {
+    let key = file(SECRET);
+    let options = [
+        "--auth.jwt_key",
+        key.to_str().unwrap(),
+        "--auth.jwt_leeway",
+        "0s",
+    ];
+    let server = Server::start(&options);
+    let token = jwt(2, &serde_json::json!({ "watch": "*" }));
+    let events = events_to_end(&server, &token);
+    assert!(events.contains("event:broadcasts"), "{events}");
+    let headers = [("Authorization", &*format!("Bearer {token}"))];
+    let refused = server.request("GET", "/api/events", &headers, "");
+    assert_eq!(refused.expect(401).problem(), "token-expired");
 }
 
 #[test]

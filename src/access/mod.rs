@@ -211,7 +211,7 @@ impl Access {
 }
 
 /// Somebody with rights.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     name: String,
     /// Of each rule about the token: one may have several.

@@ -1,8 +1,14 @@
 //! The text of a token, and its hash.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    io,
+};
 
 use aws_lc_rs::{constant_time, digest};
+
+/// Length of a secret that is made, in bytes.
+const RANDOM_BYTES: usize = 16;
 
 /// The secret text of a token: 1 to 256 visible ASCII characters. Never shown.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +25,17 @@ impl Secret {
         let legal = (1..=Self::CHARS_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic());
         legal.then(|| Self(text.to_owned()))
+    }
+
+    /// A secret that nobody guesses, and its text.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn random() -> io::Result<(Self, String)> {
+        let mut bytes = [0; RANDOM_BYTES];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        let text = hex(&bytes);
+        Ok((Self(text.clone()), text))
     }
 
     /// Whether it could be guessed.
@@ -71,6 +88,11 @@ impl TokenHash {
             *byte = u8::from_str_radix(text.get(start..start + 2)?, 16).ok()?;
         }
         Some(Self(bytes))
+    }
+
+    /// As 64 hexadecimal digits.
+    pub fn to_hex(self) -> String {
+        hex(&self.0)
     }
 
     pub(super) fn equals(&self, other: &Self) -> bool {

@@ -3,7 +3,9 @@
 mod check;
 mod manual;
 mod serve;
+mod summary;
 mod template;
+mod tokens;
 mod tryout;
 
 use std::{
@@ -14,11 +16,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args as _, Command, FromArgMatches as _};
+use clap::{Command, FromArgMatches as _};
 
 use self::{
     check::Check,
     manual::{Completions, Manual},
+    tokens::NewToken,
     tryout::Try,
 };
 use crate::{bench, config, server::StartError, worker};
@@ -47,6 +50,13 @@ pub fn run() -> ExitCode {
         Some(("config", matches)) => template::run(matches, &mut io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(anyhow::Error::from),
+        Some(("token", matches)) => NewToken::from_arg_matches(matches)
+            .map_err(anyhow::Error::from)
+            .and_then(|options| tokens::token(&options, &mut io::stdout()))
+            .map(|()| ExitCode::SUCCESS),
+        Some(("hash", _)) => {
+            tokens::hash(io::stdin(), &mut io::stdout()).map(|()| ExitCode::SUCCESS)
+        }
         Some(("completions", matches)) => Completions::from_arg_matches(matches)
             .map_err(anyhow::Error::from)
             .and_then(|options| Ok(manual::completions(&options, command(), &mut io::stdout())?))
@@ -81,39 +91,54 @@ fn command() -> Command {
     Command::new("aerial")
         .version(env!("CARGO_PKG_VERSION"))
         .about("One-to-many WebRTC broadcast server: publish with WHIP, watch with WHEP")
+        .after_help(
+            "Example: `aerial serve`, then open http://127.0.0.1:8080/. It shows a demo until you \
+             configure or publish something else. `aerial config > aerial.toml` writes a \
+             configuration file with every option.",
+        )
         .arg_required_else_help(true)
         .subcommand_required(true)
         .subcommand(serve::command())
-        .subcommand(Check::augment_args(Command::new("check").about(
+        .subcommand(described::<Check>(
+            "check",
             "Tell what is wrong with pipeline files and configuration, without starting anything",
-        )))
+        ))
         .subcommand(template::command())
-        .subcommand(Try::augment_args(Command::new("try").about(
-            "Run one pipeline file alone and show what goes in and comes out each second",
-        )))
+        .subcommand(described::<NewToken>(
+            "token",
+            "Make a token, and print it with its section of the configuration",
+        ))
         .subcommand(
-            // The derived options would add a description of their own.
-            bench::Options::augment_args(Command::new("bench"))
-                .about("Measure what a server on this machine costs and how fast it is"),
+            Command::new("hash")
+                .about("Print the hash of the token on standard input, for token_sha256"),
         )
-        .subcommand(Completions::augment_args(
-            Command::new("completions")
-                .about("Print a shell's completion script")
-                .hide(true),
+        .subcommand(described::<Try>(
+            "try",
+            "Run one pipeline file alone and show what goes in and comes out each second",
         ))
-        .subcommand(Manual::augment_args(
-            Command::new("man").about("Write manual pages").hide(true),
+        .subcommand(described::<bench::Options>(
+            "bench",
+            "Measure what a server on this machine costs and how fast it is",
         ))
-        .subcommand(worker::Options::augment_args(
-            Command::new(worker::COMMAND)
-                .about("The process of one pipeline")
-                .hide(true),
-        ))
+        .subcommand(
+            described::<Completions>("completions", "Print a shell's completion script").hide(true),
+        )
+        .subcommand(described::<Manual>("man", "Write manual pages").hide(true))
+        .subcommand(
+            described::<worker::Options>(worker::COMMAND, "The process of one pipeline").hide(true),
+        )
         .subcommand(
             Command::new("bench-part")
                 .about("A helper process of bench")
                 .hide(true),
         )
+}
+
+/// A command with derived options, whose own description must not take the command's place.
+fn described<T: clap::Args>(name: &'static str, about: &'static str) -> Command {
+    T::augment_args(Command::new(name))
+        .about(about)
+        .long_about(None)
 }
 
 /// Prints what is wrong with the command line in one line, and help and version in full.

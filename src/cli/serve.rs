@@ -17,6 +17,7 @@ use tracing_subscriber::{
     Layer as _, filter::Targets, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
 };
 
+use super::summary::Summary;
 use crate::{
     config::{self, Config, LogFormat, Opt, RawConfig},
     resources,
@@ -125,7 +126,11 @@ async fn until_signal(
     // A limit on the size of files makes writing fail, which ends one output. The signal's default
     // would end the server.
     let _exceeded = signal(SignalKind::from_raw(SIGXFSZ)).context("no signal handler")?;
+    let summary = io::stderr().is_terminal().then(|| Summary::of(&config));
     let server = server::start(config, passed, source).await?;
+    if let Some(summary) = summary {
+        super::say(&summary.text(server.address));
+    }
     let reload = reload_at(
         hangup,
         Arc::clone(&server.reload),

@@ -16,6 +16,7 @@ use super::{
     problem::Problem,
     reply::{empty, set},
     request::HttpRequest,
+    sight,
 };
 use crate::{
     broadcast::SessionId,
@@ -98,7 +99,9 @@ fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Pro
         Some((Ok::<_, Infallible>(text), listener))
     });
     let stopping = app.shutdown.stopping.clone().cancelled_owned();
-    let mut response = warp::reply::stream(events.take_until(stopping)).into_response();
+    let events = events.take_until(sight::watch(app, request));
+    let events = events.take_until(stopping);
+    let mut response = warp::reply::stream(events).into_response();
     set(&mut response, &header::CONTENT_TYPE, "text/event-stream");
     set(&mut response, &header::CACHE_CONTROL, "no-cache");
     Ok(response)

@@ -16,7 +16,7 @@ use tokio::{
 };
 use warp::{Reply, reply::Response};
 
-use super::{App, auth::Visible, problem::Problem, reply::set, request::HttpRequest};
+use super::{App, auth::Visible, problem::Problem, reply::set, request::HttpRequest, sight};
 use crate::{broadcast::Broadcasts, plan::Name, quota::Share};
 
 /// Shortest time between two events.
@@ -249,9 +249,9 @@ pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Probl
         let event = listener.next().await?;
         Some((event, listener))
     });
-    Ok(reply(events.take_until(
-        app.shutdown.stopping.clone().cancelled_owned(),
-    )))
+    let stopping = app.shutdown.stopping.clone().cancelled_owned();
+    let events = events.take_until(sight::watch(app, request));
+    Ok(reply(events.take_until(stopping)))
 }
 
 fn reply(events: impl Stream<Item = Bytes> + Send + Sync + 'static) -> Response {

@@ -129,6 +129,10 @@ impl RequestSender {
             runs: false,
         }
     }
+
+    pub(super) fn presented(&self) -> &Presented {
+        &self.presented
+    }
 }
 
 impl RequestSender {
@@ -291,15 +295,20 @@ impl Policy {
         is_due: bool,
     ) -> Result<Option<Admitted>, AccessRefusal> {
         sender.runs = true;
-        let access = self.access(sender.door);
-        if let Some(token) = &sender.token {
-            sender.presented = access.identify(token, sender.known_ip).await;
-        }
+        self.identify_again(sender).await;
         let is_asked = self.decide(sender, asked) == AccessDecision::AskCallback;
         if is_asked && !is_due {
             return Ok(None);
         }
         self.judge(sender, asked).await.map(Some)
+    }
+
+    /// Finds out again who somebody is.
+    pub(super) async fn identify_again(&self, sender: &mut RequestSender) {
+        if let Some(token) = &sender.token {
+            let access = self.access(sender.door);
+            sender.presented = access.identify(token, sender.known_ip).await;
+        }
     }
 
     fn decide(&self, sender: &RequestSender, asked: Asked<'_>) -> AccessDecision {

@@ -95,7 +95,7 @@ impl Lease {
 }
 
 /// Resolves when it is time to judge again.
-async fn due(until: Until) {
+pub(super) async fn due(until: Until) {
     match until {
         Until::Changed => std::future::pending().await,
         Until::AskedAgain(at) => sleep(at.saturating_duration_since(Instant::now())).await,

@@ -45,6 +45,7 @@ mod resource;
 mod router;
 mod session_limits;
 mod shutdown;
+mod sight;
 mod tls;
 mod urls;
 mod wire;

@@ -47,6 +47,8 @@ const DRAIN_TICK: Duration = Duration::from_millis(100);
 
 /// A running server.
 pub struct Server {
+    /// Where HTTP is.
+    pub address: SocketAddr,
     /// Notify it to read the configuration again.
     pub reload: Arc<Notify>,
     /// Notify it to reload certificate and key. `None` without TLS.
@@ -91,10 +93,7 @@ pub async fn start(
     let shutdown = Shutdown::default();
     let (mut tasks, mut followers) = (JoinSet::new(), JoinSet::new());
     let reload_tls = tls.as_ref().map(Tls::reload);
-    let admin_rule = match &admin {
-        Some(admin) => operator::token(&config, admin)?,
-        None => None,
-    };
+    let admin_rule = operator::token(&config, admin.as_ref())?;
     announce(&config, address);
     if is_own {
         systemd::keep(&listener);
@@ -130,6 +129,7 @@ pub async fn start(
     systemd::ready();
     announce_addresses(fanout.port());
     Ok(Server {
+        address,
         reload,
         reload_tls,
         broadcasts,

@@ -1,16 +1,11 @@
 //! Opens the operator's own port, and makes its token if there is none.
 
-use std::{fmt::Write as _, io};
-
 use super::StartError;
 use crate::{
     access::{Grants, Right, Rule, Secret},
     config::{AdminAddress, Config},
     http::AdminListener,
 };
-
-/// Length of a token that is made, in bytes.
-const TOKEN_BYTES: usize = 16;
 
 /// Listens where the configuration says, if anywhere.
 pub(super) async fn listen(config: &Config) -> Result<Option<AdminListener>, StartError> {
@@ -31,7 +26,13 @@ pub(super) async fn listen(config: &Config) -> Result<Option<AdminListener>, Sta
 
 /// Announces the port. At an address it needs a token: if none with the right is configured, one is
 /// made and logged, once.
-pub(super) fn token(config: &Config, admin: &AdminListener) -> Result<Option<Rule>, StartError> {
+pub(super) fn token(
+    config: &Config,
+    admin: Option<&AdminListener>,
+) -> Result<Option<Rule>, StartError> {
+    let Some(admin) = admin else {
+        return Ok(None);
+    };
     let Some(address) = admin.address() else {
         tracing::info!(admin = %config.admin.listen, "listening for the operator");
         return Ok(None);
@@ -47,7 +48,7 @@ pub(super) fn token(config: &Config, admin: &AdminListener) -> Result<Option<Rul
         tracing::info!(admin = %format_args!("http://{address}/admin"), "listening for the operator");
         return Ok(None);
     }
-    let (secret, text) = random().map_err(|source| StartError::System {
+    let (secret, text) = Secret::random().map_err(|source| StartError::System {
         what: "make a token for the operator",
         source,
     })?;
@@ -63,17 +64,4 @@ pub(super) fn token(config: &Config, admin: &AdminListener) -> Result<Option<Rul
         ..Grants::default()
     };
     Ok(Some(Rule::for_token("admin.listen", &secret, grants)))
-}
-
-/// A token that nobody guesses.
-fn random() -> io::Result<(Secret, String)> {
-    let mut bytes = [0; TOKEN_BYTES];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let text = bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    let secret = Secret::new(&text).ok_or_else(|| io::Error::other("no token"))?;
-    Ok((secret, text))
 }

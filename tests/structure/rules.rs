@@ -148,9 +148,12 @@ const LINES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "access",
             "bench",
             "config",
             "media",
+            "peer::sdp",
+            "peer::sdp",
             "pipeline",
             "resources",
             "server",
