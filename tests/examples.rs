@@ -72,7 +72,7 @@ fn the_composed_container_lets_its_tokens_in() {
     let secrets = [
         ("PUBLISH_TOKEN", "publish-0123456789abcdef"),
         ("METRICS_TOKEN", "metrics-0123456789abcdef"),
-        ("TURN_PASSWORD", "turn-0123456789abcdef"),
+        ("TURN_SECRET", "turn-0123456789abcdef"),
     ];
     let variables = composed(&secrets);
     assert!(variables.len() > 6, "{variables:?}");
@@ -80,12 +80,13 @@ fn the_composed_container_lets_its_tokens_in() {
     let mut command = aerial(&["serve", "--config", config.to_str().unwrap()]);
     command
         .args(["--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
+        .args(["--webrtc.tcp", "127.0.0.1:0"])
         .envs(variables)
         .stderr(Stdio::piped());
     let server = Server::attach(command.spawn().unwrap());
     let offer = fixture("obs-session-level");
     server.post_offer("/whip/show", &offer).expect(401);
-    let [(_, publish), (_, metrics), (_, turn)] = secrets;
+    let [(_, publish), (_, metrics), _] = secrets;
     let bearer = |token: &str| format!("Bearer {token}");
     let publish = bearer(publish);
     let headers = [SDP, ("Authorization", publish.as_str())];
@@ -93,6 +94,7 @@ fn the_composed_container_lets_its_tokens_in() {
     let created = created.expect(201);
     let location = created.header("location").unwrap();
     assert!(location.starts_with("https://stream.example.org/whip/s/"));
+    let turn = "<turn:stream.example.org:3478>";
     assert!(created.head.contains(turn), "{}", created.head);
     assert!(created.text().contains("203.0.113.7"), "{}", created.text());
     let metrics = bearer(metrics);

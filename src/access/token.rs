@@ -44,7 +44,7 @@ impl Secret {
     }
 
     /// Its bytes, as a key of HMAC.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 

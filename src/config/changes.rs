@@ -39,6 +39,8 @@ const LIVE: &[&str] = &[
     "webrtc.publisher_engine",
     "webrtc.viewer_engine",
     "webrtc.ice_servers",
+    "webrtc.turn_secret",
+    "webrtc.turn_lifetime",
     "webrtc.jitter",
     "webrtc.replace_live",
 ];

@@ -161,6 +161,7 @@ impl Config {
         }
         config.check_tls(raw)?;
         config.check_hsts(raw)?;
+        config.check_turn(raw)?;
         config.access = config.access(raw)?;
         config.plans = config.plans(raw)?;
         Ok(config)
@@ -203,6 +204,28 @@ impl Config {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_turn(&self, raw: &RawConfig) -> Result<(), Error> {
+        let mut servers = self.webrtc.ice_servers.iter();
+        let shared = servers.any(|server| server.takes_made_password().is_some());
+        let (key, expected) = match (shared, &self.webrtc.turn_secret) {
+            (true, None) => (
+                "webrtc.ice_servers",
+                "TURN servers with a user name, or webrtc.turn_secret beside it",
+            ),
+            (false, Some(_)) => (
+                "webrtc.turn_secret",
+                "a TURN server without a user name in webrtc.ice_servers",
+            ),
+            _ => return Ok(()),
+        };
+        Err(Error::bad_value(
+            &raw.origin_of(key),
+            key,
+            expected,
+            "neither",
+        ))
     }
 
     /// Reads the pipeline files that the sections name.

@@ -312,8 +312,15 @@ section! {
         /// times the CPU and some threads per viewer.
         viewer_engine: Engine = "direct",
         /// STUN and TURN servers that clients are told about (RFC 9725 section 4.6). Anyone who may
-        /// publish or watch sees the passwords.
+        /// publish or watch sees the passwords. A TURN server without a user name needs
+        /// `webrtc.turn_secret`.
         ice_servers: Vec<IceServer> = "",
+        /// Secret that the TURN servers without a user name know as well (coturn:
+        /// `static-auth-secret`). Each session gets a user name and a password of its own, made from
+        /// it.
+        turn_secret: Option<Secret> = "",
+        /// How long such a password may be used to begin.
+        turn_lifetime: Duration = "24h" from "1m" to "720h",
         /// How long to wait for a publisher's lost packets.
         jitter: Duration = "200ms" from "0ms" to "5s",
         /// Let a new publisher replace a live one. Otherwise it gets 409.

@@ -110,6 +110,12 @@ impl IceServer {
         }
     }
 
+    /// The URL of a TURN server whose passwords are made for each session.
+    pub fn takes_made_password(&self) -> Option<&str> {
+        let is_turn = self.url.starts_with("turn");
+        (is_turn && self.login.is_none()).then_some(&self.url)
+    }
+
     fn read(text: &str) -> Option<Self> {
         // OBS and MediaMTX cut the header at `,` and `;`, also within quotes.
         let harmless = |c: char| c.is_ascii_graphic() && !"<>,;".contains(c);
@@ -119,6 +125,10 @@ impl IceServer {
         }
         match (scheme, rest.rsplit_once('@')) {
             ("stun" | "stuns", None) => Some(Self {
+                url: text.to_owned(),
+                login: None,
+            }),
+            ("turn" | "turns", None) => Some(Self {
                 url: text.to_owned(),
                 login: None,
             }),
@@ -304,7 +314,7 @@ impl Value for Vec<IpNet> {
 }
 
 impl Value for Vec<IceServer> {
-    const TAKES: &'static str = "servers such as stun:host:3478 or \
+    const TAKES: &'static str = "servers such as stun:host:3478, turn:host:3478 or \
                                  turn:user:password@host:3478?transport=udp, separated by commas,";
     // They have passwords.
     const SECRET: bool = true;
@@ -418,7 +428,6 @@ mod tests {
             "a.example",
             "stun:",
             "stun:u:p@a",
-            "turn:a.example",
             "turn:u:p;q@a",
             "http://a",
         ] {

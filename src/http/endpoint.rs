@@ -1,6 +1,6 @@
 //! The WHIP and WHEP endpoints: where sessions begin (RFC 9725 §4.2, WHEP §4.3).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use ::http::{HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
@@ -214,7 +214,10 @@ fn created_response(app: &App, request: &HttpRequest, role: Role, created: Creat
     set(&mut response, &header::ETAG, &etag);
     set(&mut response, &ACCEPT_PATCH, FRAGMENT_TYPE);
     set(&mut response, &header::CACHE_CONTROL, "no-store");
-    add_links(&mut response, &app.now().ice_servers);
+    // By its number: its id is secret.
+    let who = session.number.to_string();
+    let links = app.now().ice_servers.links(&who, SystemTime::now());
+    add_links(&mut response, &links);
     if role == Role::Viewer {
         extensions::announce(&mut response, &location);
     }

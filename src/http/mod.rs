@@ -24,6 +24,7 @@ mod extensions;
 mod forwarded;
 mod headers;
 mod health;
+mod ice_servers;
 mod judgement;
 mod lease;
 mod load;
@@ -50,7 +51,11 @@ mod tls;
 mod urls;
 mod wire;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ::http::{Method, StatusCode};
 use ipnet::IpNet;
@@ -75,6 +80,7 @@ use self::{
 };
 pub use self::{
     control::{ConfigControl, ReloadRequest, Reloaded},
+    ice_servers::{IceServers, TurnSecret},
     judgement::AuthOptions,
     operator::AdminListener,
     session_limits::SessionMaxima,
@@ -137,8 +143,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Who may publish and watch, and how requests prove it.
     pub auth: AuthOptions,
-    /// `Link` values of STUN and TURN servers.
-    pub ice_servers: Vec<String>,
+    /// STUN and TURN servers that clients are told about.
+    pub ice_servers: IceServers,
     /// What changes the options later.
     pub control: ConfigControl,
     /// Folder of the pages instead of the built-in ones.
@@ -402,7 +408,9 @@ impl App {
         if let Route::Endpoint(role, naming) = route
             && endpoint::may_begin(self, *role, *naming, request).await
         {
-            reply::add_links(&mut response, &self.now().ice_servers);
+            // No session has begun.
+            let links = self.now().ice_servers.links("0", SystemTime::now());
+            reply::add_links(&mut response, &links);
         }
         response
     }

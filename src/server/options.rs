@@ -3,7 +3,7 @@
 use crate::{
     access::Rule,
     broadcast,
-    config::{Config, IceServer, MediaOverTcp},
+    config::{Config, IceServer, MediaOverTcp, WebRtc},
     fanout::{self, ViewerOptions},
     http::{self, ConfigControl, Tls},
     ingest,
@@ -102,6 +102,24 @@ fn bytes(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
+fn ice_servers(webrtc: &WebRtc) -> http::IceServers {
+    let servers = webrtc.ice_servers.iter();
+    let (shared, fixed): (Vec<_>, Vec<_>) =
+        servers.partition(|server| server.takes_made_password().is_some());
+    let urls = shared
+        .into_iter()
+        .filter_map(IceServer::takes_made_password);
+    let secret = webrtc.turn_secret.clone();
+    http::IceServers {
+        fixed: fixed.into_iter().map(IceServer::link).collect(),
+        shared: urls.map(str::to_owned).collect(),
+        turn: secret.map(|secret| http::TurnSecret {
+            secret,
+            lifetime: webrtc.turn_lifetime,
+        }),
+    }
+}
+
 /// Bit/s of kbit/s.
 fn bits(kilobits: usize) -> u64 {
     u64::try_from(kilobits)
@@ -168,7 +186,7 @@ pub(super) fn http(config: Config, parts: HttpParts) -> http::Options {
             sessions: auth.sessions,
             source_failures: limits.source_failures,
         },
-        ice_servers: webrtc.ice_servers.iter().map(IceServer::link).collect(),
+        ice_servers: ice_servers(&webrtc),
         control: parts.control,
         web: main.web,
         drain: timeouts.drain,

@@ -1,6 +1,12 @@
 //! What the server tells clients about other servers, and how much it accepts from one client.
 
-use crate::support::{Reply, SDP, Server, fixture};
+use std::{
+    collections::BTreeSet,
+    process::Command,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use crate::support::{Reply, SDP, Server, aerial, fixture, output};
 
 const ICE_SERVERS: &str = "stun:stun.example:3478,turn:user:pa\"ss@turn.example:3478?transport=udp";
 const LINKS: [&str; 2] = [
@@ -36,6 +42,80 @@ fn ice_servers_are_links_of_their_own() {
         assert_eq!(preflight.header("link"), None, "{path}");
     }
     assert!(!server.log().contains("pa\"ss"));
+}
+
+/// Rows W-15, W-92, W-93.
+#[test]
+fn turn_passwords_are_made_for_each_session() {
+    let arguments = [
+        &[
+            "--webrtc.turn_secret",
+            "north",
+            "--webrtc.turn_lifetime",
+            "1h",
+        ][..],
+        &[
+            "--webrtc.ice_servers",
+            "stun:stun.example,turn:turn.example:3478",
+        ],
+    ];
+    let server = Server::start(&arguments.concat());
+    let mut users = BTreeSet::new();
+    for path in ["/whip/a", "/whip/b"] {
+        let created = server.post_offer(path, &fixture("obs-media-level"));
+        let options = server.request("OPTIONS", path, &[], "");
+        for reply in [created.expect(201), options.expect(200)] {
+            let [stun, turn] = links(&reply).0[..] else {
+                panic!("{}", reply.head)
+            };
+            assert_eq!(stun, "<stun:stun.example>; rel=\"ice-server\"");
+            let parts: Vec<_> = turn.split('"').collect();
+            let [
+                "<turn:turn.example:3478>; rel=",
+                "ice-server",
+                "; username=",
+                user,
+                _,
+                password,
+                ..,
+            ] = parts[..]
+            else {
+                panic!("{turn}")
+            };
+            let (expiry, _) = user.split_once(':').unwrap();
+            let left = Duration::from_secs(expiry.parse().unwrap())
+                .saturating_sub(UNIX_EPOCH.elapsed().unwrap());
+            assert!(left > Duration::from_mins(50) && left <= Duration::from_hours(1));
+            assert_eq!(password, hmac(user, "north"));
+            users.insert(user.to_owned());
+        }
+    }
+    assert_eq!(users.len(), 3, "two sessions, and who has none: {users:?}");
+    assert!(!server.log().contains("north"));
+}
+
+/// What a TURN server computes from its secret, in base64.
+fn hmac(text: &str, secret: &str) -> String {
+    let command = "printf %s \"$1\" | openssl dgst -sha1 -hmac \"$2\" -binary | base64";
+    let arguments = ["-c", command, "sh", text, secret];
+    let output = Command::new("sh").args(arguments).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_turn_server_without_a_user_name_needs_a_secret_and_the_other_way_round() {
+    for (flags, said) in [
+        (
+            ["--webrtc.ice_servers", "turn:a.example"],
+            "webrtc.turn_secret",
+        ),
+        (["--webrtc.turn_secret", "north"], "webrtc.ice_servers"),
+    ] {
+        let refused = output(aerial(&[&["config"][..], &flags].concat()));
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && text.contains(said), "{text}");
+        assert!(!text.contains("north"), "{text}");
+    }
 }
 
 /// Rows W-94, W-111, E-68.
