@@ -90,6 +90,7 @@ pub(super) async fn run(job: FloorJob, controls: HelperControls) -> Result<()> {
     let port = Port::bind(&Options {
         listen,
         public_addresses: vec![],
+        only_public: false,
         loopback: true,
         tcp: Vec::new(),
     })?;

@@ -11,6 +11,7 @@ mod broadcasts;
 mod changes;
 mod file;
 mod hint;
+mod network;
 mod option;
 mod options;
 mod origin;
@@ -24,11 +25,12 @@ use std::{fs, io, path::PathBuf};
 
 pub use broadcasts::broadcast_keys;
 pub use changes::ConfigChanges;
+pub use network::{MediaOverTcp, PublicAddress};
 pub use option::Opt;
 pub use options::{Admin, Auth, Http, Limits, Main, Timeouts, WebRtc, all};
 pub use origin::ValueOrigin;
 pub use raw::RawConfig;
-pub use value::{AdminAddress, IceServer, LogFormat, MediaOverTcp};
+pub use value::{AdminAddress, IceServer, LogFormat};
 
 use crate::{
     access::Access,
@@ -216,7 +218,7 @@ impl Config {
             ),
             (false, Some(_)) => (
                 "webrtc.turn_secret",
-                "a TURN server without a user name in webrtc.ice_servers",
+                "a TURN server without a user name beside it in webrtc.ice_servers",
             ),
             _ => return Ok(()),
         };

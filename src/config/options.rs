@@ -1,19 +1,15 @@
 //! The table of all options: the structs, their documentation, defaults and ranges, once.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
 use super::{
     Error, Opt, RawConfig,
+    network::{MediaOverTcp, PublicAddress, StunServer},
     option::range,
     value::{
-        AdminAddress, Bytes, IceServer, LogFilter, LogFormat, MediaOverTcp, PageOrigin, PublicUrl,
-        ServiceUrl,
+        AdminAddress, Bytes, IceServer, LogFilter, LogFormat, PageOrigin, PublicUrl, ServiceUrl,
     },
 };
 use crate::{
@@ -300,8 +296,16 @@ section! {
 section! {
     /// `[webrtc]`: peer connections.
     WebRtc "webrtc." {
-        /// Addresses to advertise instead of the machine's own, for a server behind NAT.
-        public_addresses: Vec<IpAddr> = "",
+        /// Addresses that clients reach, or names of them, for a server behind NAT. They are
+        /// advertised besides the machine's own, and before them.
+        public_addresses: Vec<PublicAddress> = "",
+        /// STUN server that is asked, from the UDP port itself, by which address the port is reached.
+        /// That is advertised like `webrtc.public_addresses`. Needs a NAT that keeps the port open,
+        /// such as one that forwards it.
+        stun_server: Option<StunServer> = "",
+        /// Advertise the machine's own addresses although public ones are known. They serve clients in
+        /// the same network.
+        local_addresses: bool = "true",
         /// Take media over TCP as well, from clients whose network lets no UDP through (RFC 6544):
         /// on the port of HTTP, with TLS or without. An address and port, such as `[::]:8189`: there,
         /// too, for a server whose HTTP port is behind a proxy.

@@ -15,17 +15,6 @@ use crate::{access::Secret, client::ForwardedHeader, plan::Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub usize);
 
-/// Where media is taken over TCP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MediaOverTcp {
-    /// Nowhere.
-    Off,
-    /// On the port of HTTP.
-    OnHttpPort,
-    /// There, too.
-    Also(SocketAddr),
-}
-
 /// Where the operator's own port is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AdminAddress {
@@ -124,11 +113,7 @@ impl IceServer {
             return None;
         }
         match (scheme, rest.rsplit_once('@')) {
-            ("stun" | "stuns", None) => Some(Self {
-                url: text.to_owned(),
-                login: None,
-            }),
-            ("turn" | "turns", None) => Some(Self {
+            ("stun" | "stuns" | "turn" | "turns", None) => Some(Self {
                 url: text.to_owned(),
                 login: None,
             }),
@@ -168,18 +153,6 @@ impl Value for AdminAddress {
             Some(path) => Some(Self::Unix(path.into())),
             None if text == "off" => Some(Self::Off),
             None => text.parse().ok().map(Self::Tcp),
-        }
-    }
-}
-
-impl Value for MediaOverTcp {
-    const TAKES: &'static str = "true, false, or an address and port";
-
-    fn read(text: &str) -> Option<Self> {
-        match text {
-            "true" => Some(Self::OnHttpPort),
-            "false" => Some(Self::Off),
-            _ => text.parse().ok().map(Self::Also),
         }
     }
 }
@@ -285,17 +258,6 @@ impl Value for ForwardedHeader {
     }
 }
 
-impl Value for Vec<IpAddr> {
-    const TAKES: &'static str = "IP addresses, separated by commas";
-
-    fn read(text: &str) -> Option<Self> {
-        text.split(',')
-            .filter(|part| !part.trim().is_empty())
-            .map(|part| part.trim().parse().ok())
-            .collect()
-    }
-}
-
 impl Value for Vec<IpNet> {
     const TAKES: &'static str =
         "addresses and networks such as 10.0.0.2 or 10.0.0.0/24, separated by commas";
@@ -360,15 +322,6 @@ mod tests {
         for wrong in ["", "unix:", "8190", "localhost:8190"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn media_over_tcp() {
-        let read = MediaOverTcp::read;
-        assert_eq!(read("true"), Some(MediaOverTcp::OnHttpPort));
-        assert_eq!(read("false"), Some(MediaOverTcp::Off));
-        assert!(matches!(read("[::]:8189"), Some(MediaOverTcp::Also(_))));
-        assert_eq!(read("on"), None);
     }
 
     #[test]

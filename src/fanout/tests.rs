@@ -33,6 +33,7 @@ fn fanout_at(listen: &str, timeouts: Timeouts) -> Fanout {
     let port = Port::bind(&udp::Options {
         listen: listen.parse().unwrap(),
         public_addresses: Vec::new(),
+        only_public: false,
         loopback: true,
         tcp: Vec::new(),
     });

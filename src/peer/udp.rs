@@ -10,6 +10,7 @@
 mod addresses;
 mod ends;
 mod families;
+mod public;
 mod routes;
 mod socket;
 pub(crate) mod stun;
@@ -32,10 +33,12 @@ pub(crate) use self::routes::{Claim, DatagramLimits, DatagramRoute};
 pub use self::{
     addresses::LocalAddresses,
     ends::{AddressPair, RemoteEnd},
+    public::Discovery,
     socket::{BufferSizes, Sent},
 };
 use self::{
     addresses::TcpAddresses,
+    public::PublicAddresses,
     routes::{Found, Routes},
     socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until},
     stun::Transaction,
@@ -52,8 +55,10 @@ pub const UFRAG_CHARS: usize = 8;
 pub struct Options {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Addresses to advertise instead of the machine's own (NAT 1:1). Default: none.
+    /// Addresses to advertise besides the machine's own (NAT 1:1). Default: none.
     pub public_addresses: Vec<IpAddr>,
+    /// Whether public addresses are advertised instead. Default: false.
+    pub only_public: bool,
     /// Whether loopback addresses are advertised when `listen` is unspecified. Default: false.
     pub loopback: bool,
     /// Where connections are accepted that take the port's place, for [`Port::serve_tcp`]. Default:
@@ -94,6 +99,8 @@ struct Shared {
     /// The port's number.
     number: u16,
     advertised: LocalAddresses,
+    public: PublicAddresses,
+    only_public: bool,
     advertised_tcp: Vec<TcpAddresses>,
     connections: TcpConnections,
     buffers: BufferSizes,
@@ -133,17 +140,15 @@ impl Port {
 
     fn on(socket: PortSocket, options: &Options) -> io::Result<Self> {
         let local = socket.local_addr()?;
-        let advertised = if options.public_addresses.is_empty() {
-            LocalAddresses::of_listener(local.ip(), options.loopback)
-        } else {
-            LocalAddresses::fixed(options.public_addresses.clone())
-        };
+        let advertised = LocalAddresses::of_listener(local.ip(), options.loopback);
         let buffers = socket.buffer_sizes()?;
         let tcp = options.tcp.iter();
         let port = Self {
             shared: Arc::new(Shared {
                 number: local.port(),
                 advertised,
+                public: PublicAddresses::new(options.public_addresses.clone()),
+                only_public: options.only_public,
                 advertised_tcp: tcp.map(|at| TcpAddresses::new(*at, options)).collect(),
                 connections: TcpConnections::default(),
                 buffers,
@@ -178,20 +183,6 @@ impl Port {
             shared: Arc::clone(&self.shared),
             socket,
         })
-    }
-
-    /// The host candidates to put into answers, as the machine's addresses are now, best first.
-    pub fn candidates(&self) -> Vec<SocketAddr> {
-        let addresses = self.shared.advertised.now().into_iter();
-        addresses
-            .map(|ip| SocketAddr::new(ip, self.shared.number))
-            .collect()
-    }
-
-    /// The same for TCP.
-    pub fn tcp_candidates(&self) -> Vec<SocketAddr> {
-        let all = self.shared.advertised_tcp.iter();
-        all.flat_map(TcpAddresses::now).collect()
     }
 
     /// TCP connections that are open.
@@ -445,6 +436,7 @@ mod tests {
         let options = Options {
             listen: "127.0.0.1:0".parse().unwrap(),
             public_addresses: vec![],
+            only_public: false,
             loopback: false,
             tcp: vec![],
         };
@@ -460,6 +452,15 @@ mod tests {
             ..options
         };
         let port = Port::bind(&public).unwrap();
-        assert_eq!(port.candidates()[0].ip(), public.public_addresses[0]);
+        let ips = |port: Port| -> Vec<IpAddr> {
+            port.candidates().into_iter().map(|at| at.ip()).collect()
+        };
+        let both = [public.public_addresses[0], public.listen.ip()];
+        assert_eq!(ips(port), both);
+        let only_public = Options {
+            only_public: true,
+            ..public
+        };
+        assert_eq!(ips(Port::bind(&only_public).unwrap()), both[..1]);
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     http::{self, ConfigControl, Listeners, Shutdown, Tls},
     peer::{
         sdp::Role,
-        udp::{self, Port},
+        udp::{Discovery, Port},
     },
     pipeline::{self, Variables},
     plan::PipelineFile,
@@ -95,6 +95,7 @@ pub async fn start(
     let reload_tls = tls.as_ref().map(Tls::reload);
     let admin_rule = operator::token(&config, admin.as_ref())?;
     announce(&config, address);
+    advertise(fanout.port(), options::discovery(&config), &mut clock);
     if is_own {
         systemd::keep(&listener);
     }
@@ -127,7 +128,6 @@ pub async fn start(
         shutdown.clone(),
     ));
     systemd::ready();
-    announce_addresses(fanout.port());
     Ok(Server {
         address,
         reload,
@@ -309,12 +309,8 @@ fn media_port(
 ) -> Result<Port, StartError> {
     let own = tcp.and_then(|listener| listener.local_addr().ok());
     let shared = (config.webrtc.tcp != MediaOverTcp::Off).then_some(http);
-    let options = udp::Options {
-        listen: config.main.udp,
-        public_addresses: config.webrtc.public_addresses.clone(),
-        loopback: http.ip().is_loopback(),
-        tcp: own.into_iter().chain(shared).collect(),
-    };
+    let tcp = own.into_iter().chain(shared).collect();
+    let options = options::port(config, http.ip().is_loopback(), tcp);
     let port = match passed {
         Some(socket) => Port::adopt(socket, &options),
         None => Port::bind(&options),
@@ -362,13 +358,16 @@ fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
         .map_err(StartError::from)
 }
 
-/// Logs where clients are told to send media.
-fn announce_addresses(port: &Port) {
+/// Logs where clients are told to send media, and finds out more if there is more.
+fn advertise(port: &Port, discovery: Discovery, tasks: &mut JoinSet<()>) {
     tracing::info!(
         candidates = %Listed(&port.candidates()),
         tcp_candidates = %Listed(&port.tcp_candidates()),
         "advertised addresses"
     );
+    if !discovery.is_empty() {
+        tasks.spawn(port.clone().discover(discovery));
+    }
 }
 
 /// Logs what is open to anyone, and warns of what may be so by mistake.

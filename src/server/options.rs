@@ -1,12 +1,15 @@
 //! The options of each room, from the configuration.
 
+use std::net::SocketAddr;
+
 use crate::{
     access::Rule,
     broadcast,
-    config::{Config, IceServer, MediaOverTcp, WebRtc},
+    config::{Config, IceServer, MediaOverTcp, PublicAddress, WebRtc},
     fanout::{self, ViewerOptions},
     http::{self, ConfigControl, Tls},
     ingest,
+    peer::udp::{self, Discovery},
     plan::Engine,
     resources::Demand,
     worker::PeerWorkers,
@@ -100,6 +103,38 @@ pub(super) fn broadcasts(config: &Config) -> broadcast::Options {
 
 fn bytes(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// Where the UDP port is, and what clients are told of it.
+pub(super) fn port(config: &Config, loopback: bool, tcp: Vec<SocketAddr>) -> udp::Options {
+    let public = config.webrtc.public_addresses.iter();
+    udp::Options {
+        listen: config.main.udp,
+        public_addresses: public
+            .filter_map(|address| match address {
+                PublicAddress::Ip(ip) => Some(*ip),
+                PublicAddress::Name(_) => None,
+            })
+            .collect(),
+        only_public: !config.webrtc.local_addresses,
+        loopback,
+        tcp,
+    }
+}
+
+/// What is to be found out about public addresses.
+pub(super) fn discovery(config: &Config) -> Discovery {
+    let public = config.webrtc.public_addresses.iter();
+    let server = config.webrtc.stun_server.as_ref();
+    Discovery {
+        names: public
+            .filter_map(|address| match address {
+                PublicAddress::Ip(_) => None,
+                PublicAddress::Name(name) => Some(name.clone()),
+            })
+            .collect(),
+        stun_server: server.map(|server| server.0.clone()),
+    }
 }
 
 fn ice_servers(webrtc: &WebRtc) -> http::IceServers {

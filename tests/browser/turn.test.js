@@ -13,20 +13,6 @@ import { decodesMore, hears, moves, plays } from './media.js';
 const TURNSERVER = process.env.TURNSERVER ?? '/usr/bin/turnserver';
 const SECRET = 'shared-with-coturn';
 
-/** @type {Server} */
-let server;
-/** @type {Turn} */
-let turn;
-before(async () => {
-  turn = await Turn.start();
-  const servers = `turn:127.0.0.1:${turn.port}?transport=udp`;
-  server = await Server.start(['--webrtc.ice_servers', servers, '--webrtc.turn_secret', SECRET]);
-});
-after(async () => {
-  await server?.stop();
-  await turn?.stop();
-});
-
 /** A coturn of the test's own on loopback. */
 class Turn {
   /** @type {number} */ port;
@@ -64,6 +50,20 @@ class Turn {
     await rm(this.folder, { recursive: true, force: true });
   }
 }
+
+/** @type {Server} */
+let server;
+/** @type {Turn} */
+let turn;
+before(async () => {
+  turn = await Turn.start();
+  const servers = `turn:127.0.0.1:${turn.port}?transport=udp`;
+  server = await Server.start(['--webrtc.ice_servers', servers, '--webrtc.turn_secret', SECRET]);
+});
+after(async () => {
+  await server?.stop();
+  await turn?.stop();
+});
 
 /** A page whose connections use nothing but TURN. @param {Awaited<ReturnType<typeof openBrowser>>} browser */
 async function relayed(browser) {

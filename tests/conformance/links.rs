@@ -111,7 +111,7 @@ fn a_turn_server_without_a_user_name_needs_a_secret_and_the_other_way_round() {
         ),
         (["--webrtc.turn_secret", "north"], "webrtc.ice_servers"),
     ] {
-        let refused = output(aerial(&[&["config"][..], &flags].concat()));
+        let refused = output(aerial(&[&["serve"][..], &flags].concat()));
         let text = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && text.contains(said), "{text}");
         assert!(!text.contains("north"), "{text}");

@@ -3,6 +3,7 @@
 
 mod families;
 mod far;
+mod public;
 mod relay;
 mod tcp;
 

@@ -85,7 +85,7 @@ fn a_viewer_that_reads_nothing_costs_the_others_nothing() {
 
 #[test]
 fn strangers_are_shown_the_door() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--timeouts.first_check", "1m"]);
     let _publisher = Client::live(&server, "a", &clip::H264);
     let (answer, check) = Client::ask_to_watch(&server, "a");
     let framed = |bytes: &[u8]| {

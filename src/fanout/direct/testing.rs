@@ -82,6 +82,7 @@ impl TestEngine for DirectEngine {
         let port = Port::bind(&udp::Options {
             listen,
             public_addresses: Vec::new(),
+            only_public: false,
             loopback: true,
             tcp: Vec::new(),
         });

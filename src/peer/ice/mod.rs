@@ -12,6 +12,7 @@ pub(crate) mod messages;
 use std::time::{Duration, Instant};
 
 use str0m::IceCreds;
+use tracing::Span;
 
 pub(crate) use self::credentials::{credentials, refused};
 use self::{
@@ -24,9 +25,13 @@ use super::{
         AddressPair, Claim, DatagramRoute, Port, RemoteEnd, Sent, UFRAG_CHARS, stun::Transaction,
     },
 };
+use crate::{awake, words::Listed};
 
 /// Time between two claims to the address that is sent to, while it gives signs of life.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A session that ends younger than this without a connection has been given up, and has not failed.
+const FAILURE_AGE: Duration = Duration::from_secs(2);
 
 /// Both sides' credentials.
 pub(crate) struct Credentials {
@@ -60,6 +65,9 @@ pub(crate) struct LiteAgent {
     heard: Instant,
     /// When the session last claimed the address that it sends to.
     claimed: Instant,
+    begun: Instant,
+    /// The span of its log lines: the one in which it was made.
+    span: Span,
 }
 
 impl LiteAgent {
@@ -83,6 +91,8 @@ impl LiteAgent {
             expected: None,
             heard: now,
             claimed: now,
+            begun: now,
+            span: Span::current(),
         })
     }
 
@@ -293,8 +303,32 @@ impl LiteAgent {
     }
 }
 
+impl LiteAgent {
+    /// Logs how far a connection has come that was never there.
+    fn explain_failure(&self) {
+        let problem = match (self.ice.known(), self.ice.path()) {
+            ([], _) => "the client has reached none of the advertised addresses",
+            (_, None) => "the client has chosen none of the ways by which it has come",
+            (_, Some(_)) => "the client does not answer at the address that it has chosen",
+        };
+        let reached_from: Vec<_> = self.ice.known().iter().map(|end| end.address).collect();
+        tracing::info!(
+            parent: &self.span,
+            advertised = %Listed(&self.port.candidates()),
+            advertised_tcp = %Listed(&self.port.tcp_candidates()),
+            reached_from = %Listed(&reached_from),
+            chosen = self.ice.path().map(|path| path.remote.address.to_string()),
+            problem,
+            "never connected"
+        );
+    }
+}
+
 impl Drop for LiteAgent {
     fn drop(&mut self) {
+        if self.ice.proven().is_none() && awake::since(self.begun) >= FAILURE_AGE {
+            self.explain_failure();
+        }
         self.port.forget_ufrag(self.ufrag);
         if let Some(transaction) = self.expected {
             self.port.forget_response(transaction);

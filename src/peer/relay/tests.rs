@@ -53,6 +53,7 @@ impl Stage {
         let options = udp::Options {
             listen: "127.0.0.1:0".parse().unwrap(),
             public_addresses: Vec::new(),
+            only_public: false,
             loopback: true,
             tcp: Vec::new(),
         };

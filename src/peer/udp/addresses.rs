@@ -97,30 +97,32 @@ impl LocalAddresses {
 #[derive(Debug)]
 pub(super) struct TcpAddresses {
     addresses: LocalAddresses,
-    port: u16,
+    listener: SocketAddr,
 }
 
 impl TcpAddresses {
     /// For a listener at this address. One on loopback is nobody's way in from a public address.
     pub(super) fn new(listener: SocketAddr, options: &Options) -> Self {
-        let public = &options.public_addresses;
-        let addresses = if public.is_empty() {
-            LocalAddresses::of_listener(listener.ip(), options.loopback)
-        } else if listener.ip().is_loopback() {
-            LocalAddresses::fixed(Vec::new())
-        } else {
-            LocalAddresses::fixed(public.clone())
-        };
         Self {
-            addresses,
-            port: listener.port(),
+            addresses: LocalAddresses::of_listener(listener.ip(), options.loopback),
+            listener,
         }
     }
 
-    /// The addresses as they are now, best first.
-    pub(super) fn now(&self) -> impl Iterator<Item = SocketAddr> {
-        let addresses = self.addresses.now().into_iter().take(TCP_ADVERTISED_MAX);
-        addresses.map(|ip| SocketAddr::new(ip, self.port))
+    /// The addresses as they are now, best first, with these public ones, or only them.
+    pub(super) fn now(&self, public: &[IpAddr], only: bool) -> Vec<SocketAddr> {
+        let has_public = !public.is_empty();
+        let mut addresses = Vec::new();
+        if !self.listener.ip().is_loopback() {
+            addresses.extend_from_slice(public);
+        }
+        if !(has_public && (only || self.listener.ip().is_loopback())) {
+            addresses.extend(self.addresses.now());
+        }
+        let addresses = addresses.into_iter().take(TCP_ADVERTISED_MAX);
+        addresses
+            .map(|ip| SocketAddr::new(ip, self.listener.port()))
+            .collect()
     }
 }
 
@@ -137,7 +139,7 @@ impl AddressList {
                 if left_out > 0 && !std::mem::replace(&mut self.told, true) {
                     tracing::warn!(
                         left_out,
-                        "too many addresses: some are not advertised; webrtc.public_addresses chooses"
+                        "too many addresses: some are not advertised; webrtc.local_addresses turns them off"
                     );
                 }
                 if addresses == self.known {

@@ -1,5 +1,7 @@
 //! What the port reads of STUN (RFC 8489 §5) to find a datagram's session.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::UFRAG_CHARS;
 
 /// Bytes of a transaction id.
@@ -41,6 +43,41 @@ pub(crate) fn transaction(message: &[u8]) -> Option<Transaction> {
     rest.first_chunk().copied()
 }
 
+/// A binding request that is no check: it asks a server from where it comes (RFC 8489 §2). `None` if
+/// the system has no random numbers.
+pub(super) fn question() -> Option<[u8; 20]> {
+    let mut request = [0; 20];
+    request[1] = 0x01;
+    request[4..8].copy_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
+    getrandom::fill(&mut request[8..]).ok()?;
+    Some(request)
+}
+
+/// The same as a response, which the port takes for the one it expects.
+pub(super) const fn as_response(mut question: [u8; 20]) -> [u8; 20] {
+    question[0] = 0x01;
+    question
+}
+
+/// From where a request has come, says the response to it (RFC 8489 §14.2).
+pub(super) fn mapped_address(response: &[u8]) -> Option<SocketAddr> {
+    const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+    let mask = response.get(4..20)?;
+    let value = attribute(response, XOR_MAPPED_ADDRESS)?;
+    let [_, family, p0, p1, address @ ..] = value else {
+        return None;
+    };
+    let port = u16::from_be_bytes([p0 ^ mask.first()?, p1 ^ mask.get(1)?]);
+    let bytes = address.iter().zip(mask);
+    let bytes: Vec<u8> = bytes.map(|(byte, mask)| byte ^ mask).collect();
+    let ip = match family {
+        1 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
+        2 => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
 /// Whether a datagram is STUN (RFC 7983 §7).
 pub(crate) const fn is_stun(datagram: &[u8]) -> bool {
     matches!(datagram, [0..4, ..])
@@ -62,6 +99,7 @@ fn attribute(message: &[u8], wanted: u16) -> Option<&[u8]> {
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn look(datagram: &[u8]) {
     let _ = (read(datagram), transaction(datagram), is_stun(datagram));
+    let _ = mapped_address(datagram);
 }
 
 #[cfg(test)]
@@ -91,6 +129,29 @@ mod tests {
         assert_eq!(read(&response), Some(Stun::Success([7; 12])));
         assert_eq!(transaction(&response), Some([7; 12]));
         assert_eq!(read(&response[..19]), None);
+    }
+
+    /// RFC 5769 §2.2 and §2.3.
+    #[test]
+    fn a_response_says_where_the_request_came_from() {
+        let header = [
+            1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86,
+            0xfa, 0x87, 0xdf, 0xae,
+        ];
+        let ipv4 = [0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43];
+        let ipv6 = [
+            0, 0x20, 0, 20, 0, 2, 0xa1, 0x47, 0x01, 0x13, 0xa9, 0xfa, 0xa5, 0xd3, 0xf1, 0x79, 0xbc,
+            0x25, 0xf4, 0xb5, 0xbe, 0xd2, 0xb9, 0xd9,
+        ];
+        for (attribute, expected) in [
+            (&ipv4[..], "192.0.2.1:32853"),
+            (&ipv6[..], "[2001:db8:1234:5678:11:2233:4455:6677]:32853"),
+        ] {
+            let response = [&header[..], attribute].concat();
+            assert_eq!(mapped_address(&response), expected.parse().ok());
+            assert_eq!(mapped_address(&response[..response.len() - 1]), None);
+        }
+        assert_eq!(mapped_address(&header), None);
     }
 
     #[test]

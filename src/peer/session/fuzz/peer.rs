@@ -37,6 +37,7 @@ pub(crate) fn port() -> io::Result<Port> {
     Port::bind(&udp::Options {
         listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         public_addresses: Vec::new(),
+        only_public: false,
         loopback: true,
         tcp: Vec::new(),
     })
