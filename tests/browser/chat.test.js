@@ -14,6 +14,11 @@ chat = true
 data = true
 publisher_engine = "direct"
 
+# The ban of one test holds for everybody at this address.
+[broadcasts.timed]
+data = true
+publisher_engine = "direct"
+
 [broadcasts.plain]
 chat = true
 data = true
@@ -56,7 +61,7 @@ async function say(page, text) {
 }
 
 /** @param {Page} page @param {string} text */
-const reads = (page, text) => page.locator('.chat-log li p', { hasText: text }).waitFor();
+const reads = (page, text) => page.locator('.chat-row p', { hasText: text }).waitFor();
 
 /** How the player reaches the server. @param {Page} page */
 const hasChannel = (page) =>
@@ -64,7 +69,7 @@ const hasChannel = (page) =>
 
 /** @param {Page} page @param {string} text @param {string} action */
 async function moderate(page, text, action) {
-  const row = page.locator('.chat-log li', { hasText: text });
+  const row = page.locator('.chat-row', { hasText: text });
   await row.locator('summary').click();
   await row.getByRole('button', { name: action }).click();
 }
@@ -109,10 +114,10 @@ test('two viewers and the publisher talk over the channel, and the publisher kee
 
   // The publisher deletes, and bans.
   await moderate(host, '<b>Hi</b> Mina', 'Delete this message');
-  await until(async () => (await mina.locator('.chat-log li', { hasText: 'Hi' }).count()) === 0, 'the deletion');
+  await until(async () => (await mina.locator('.chat-row', { hasText: '<b>Hi</b>' }).count()) === 0, 'the deletion');
   await moderate(host, 'Hello from Mina', 'Ban');
   await mina.locator('#chat-text:disabled').waitFor();
-  assert.equal(await june.locator('.chat-log li', { hasText: 'Hello from Mina' }).count(), 0);
+  assert.equal(await june.locator('.chat-row', { hasText: 'Hello from Mina' }).count(), 0);
   const refused = mina.evaluate(() => {
     const { client } = /** @type {any} */ (document.querySelector('aerial-player'));
     const answer = new Promise((resolve) => {
@@ -135,15 +140,15 @@ test('data arrives with its frame, and what viewers send reaches the publisher',
   await host.evaluate(async () => {
     const { WhipClient } = await import(/** @type {any} */ ('/js/whip.js'));
     const stream = await navigator.mediaDevices.getUserMedia({ video: true, audio: true });
-    const client = new WhipClient('/whip/room', stream);
+    const client = new WhipClient('/whip/timed', stream);
     Object.assign(window, { client, controls: [] });
     client.addEventListener('message', (/** @type {CustomEvent} */ { detail }) => {
       if (detail.type === 'control') /** @type {any} */ (window).controls.push(detail.data);
     });
     client.start();
   });
-  await server.live('room');
-  await viewer.goto(`${server.origin}/watch/room`);
+  await server.live('timed');
+  await viewer.goto(`${server.origin}/watch/timed`);
   await until(() => hasChannel(viewer), 'the channel');
   await until(() => viewer.evaluate(() => document.querySelector('aerial-player')?.state === 'live'), 'the picture');
   const arrived = viewer.evaluate(() => {

@@ -21,7 +21,7 @@ const TOLD = ['too-often', 'busy', 'too-long', 'offline'];
 export class ChatPanel {
   #room;
   #people = h('span', { class: 'chat-people' });
-  #log = h('ol', { 'class': 'chat-log', 'role': 'log', 'aria-label': t('chat-log'), 'tabindex': '0' });
+  #log = h('div', { 'class': 'chat-log', 'role': 'log', 'aria-label': t('chat-log'), 'tabindex': '0' });
   #empty = h('p', { class: 'hint chat-empty' }, t('chat-empty'));
   #below = h('button', { class: 'button small chat-below', type: 'button', hidden: true }, t('chat-below'));
   #note = h('p', { class: 'hint chat-note', role: 'status' });
@@ -202,8 +202,8 @@ export class ChatPanel {
     const said = new Date(time);
     const own = from === this.#room.you;
     return h(
-      'li',
-      { 'class': own ? 'own' : '', 'data-id': String(message.id) },
+      'div',
+      { 'class': own ? 'chat-row own' : 'chat-row', 'data-id': String(message.id) },
       h('span', { class: 'chat-name' }, name),
       ...(moderator ? [h('span', { class: 'chat-mark' }, t('chat-moderator'))] : []),
       h('time', { datetime: said.toISOString() }, said.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })),

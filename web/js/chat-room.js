@@ -131,8 +131,8 @@ export class ChatRoom extends EventTarget {
   /** @param {boolean} open */
   #onChannel(open) {
     if (!this.#running) return;
-    clearTimeout(this.#timer);
     if (open) {
+      clearTimeout(this.#timer);
       this.#close();
       this.#use('channel');
     } else if (this.transport === 'channel') {

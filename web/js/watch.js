@@ -115,7 +115,7 @@ function start() {
     if (event.key === 'Escape') player.keys.toggle(false);
     else if (
       !event.composedPath().includes(player) &&
-      !(event.target instanceof Element && event.target.closest('a, button, summary, pre, dialog'))
+      !(event.target instanceof Element && event.target.closest('a, button, summary, pre, dialog, .chat'))
     )
       player.onKey(event);
   });

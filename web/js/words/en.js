@@ -217,6 +217,7 @@ export default {
   'error-browser': 'This browser could not set up the connection.',
 
   // Refusals, by the last part of their type
+  'problem-bad-configuration': 'The server’s configuration has a mistake; nothing has changed.',
   'problem-silenced': 'You may not do this in the chat.',
   'problem-malformed': 'The server could not read the request. Please report this.',
   'problem-name-missing': 'The request names no broadcast.',

@@ -213,6 +213,7 @@ export default {
   'error-browser': '이 브라우저에서 연결을 설정하지 못했습니다.',
 
   // Refusals, by the last part of their type
+  'problem-bad-configuration': '서버 설정에 오류가 있어 아무것도 바뀌지 않았습니다.',
   'problem-silenced': '채팅에서 할 수 없는 일입니다.',
   'problem-malformed': '서버가 요청을 해석하지 못했습니다. 문제를 신고해 주세요.',
   'problem-name-missing': '요청에 방송 이름이 없습니다.',
