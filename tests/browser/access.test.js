@@ -14,6 +14,7 @@ const PAGES = {
   several: '/watch/demo+nobody',
   obs: '/publish/demo/obs',
   missing: '/nothing/here',
+  admin: '/admin',
 };
 const SCREENS = { desktop: { width: 1280, height: 800 }, phone: { width: 375, height: 812 } };
 

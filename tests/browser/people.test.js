@@ -16,6 +16,7 @@ const PAGES = {
   naming: '/publish',
   obs: '/publish/demo/obs',
   missing: '/nothing/here',
+  admin: '/admin',
 };
 /** Names, which are the same in every language. */
 const EQUAL = new Set(['OBS Studio', 'Aerial']);

@@ -135,7 +135,8 @@ export class SessionList {
 /** @param {Row} row @param {Session} session */
 function describe({ who, what, rate }, session) {
   const { role, client, token, started, connected, tracks, bytes } = session;
-  setText(who, `${t(`admin-${role}`)} · ${client ?? session.id}${token ? ` · ${token}` : ''}`);
+  const name = t(`admin-${role}`);
+  setText(who, [name, client ?? session.id, token ?? ''].filter(Boolean).join(' · '));
   const received = (tracks ?? []).map(({ codec, rendition }) => (rendition ? `${codec} (${rendition})` : codec));
   const loss = session.loss ?? share(session.lost, session.packets);
   const parts = [
