@@ -11,7 +11,6 @@ use tokio::{net::lookup_host, sync::mpsc};
 
 use super::{
     AddressPair, Port, Sent, Shared,
-    addresses::TcpAddresses,
     routes::{DatagramLimits, DatagramRoute},
     stun,
 };
@@ -122,45 +121,47 @@ impl Port {
         unique(all.collect())
     }
 
-    /// Finds out the public addresses, and again whenever they may have changed. Says in the log what
-    /// it has found and what is to be opened. Never ends.
+    /// Finds out the public addresses, and again whenever they may have changed. What cannot be found
+    /// out stays as it was. Says in the log what it has found and what is to be opened. Never ends.
     pub async fn discover(self, discovery: Discovery) {
+        let mut told = false;
         loop {
+            let mut problems = Vec::new();
             let before = self.shared.public.found();
+            let resolved = resolved(&discovery.names, &mut problems).await;
+            let seen = self.seen(&discovery, &mut problems).await;
             let found = Found {
-                resolved: self.resolved(&discovery.names, before.resolved).await,
-                seen: self.seen(discovery.stun_server.as_deref()).await,
+                resolved: resolved.unwrap_or(before.resolved),
+                seen: seen.clone().unwrap_or(before.seen),
             };
-            let seen = found.seen.clone();
             if self.shared.public.replace(found) {
                 tracing::info!(candidates = %Listed(&self.candidates()), "advertised addresses");
-                for address in seen {
+                for address in seen.unwrap_or_default() {
                     self.judge(address).await;
+                }
+            }
+            // Once, until all is well again.
+            let tell = !problems.is_empty() && !told;
+            told = !problems.is_empty();
+            if tell {
+                for problem in problems {
+                    tracing::warn!(problem, "public address not found out");
                 }
             }
             awake::sleep(REFRESH).await;
         }
     }
 
-    /// The addresses of names, or the present ones while the resolver does not answer.
-    async fn resolved(&self, names: &[String], present: Vec<IpAddr>) -> Vec<IpAddr> {
-        let mut addresses = Vec::new();
-        for name in names {
-            let found = resolve(&format!("{name}:0")).await;
-            if found.is_empty() {
-                return present;
-            }
-            addresses.extend(found.into_iter().map(|address| address.ip()));
-        }
-        addresses
-    }
-
-    /// Where the STUN server sees the port, in each family.
-    async fn seen(&self, server: Option<&str>) -> Vec<SocketAddr> {
-        let Some(server) = server else {
-            return Vec::new();
+    /// Where the STUN server sees the port, in each family; `None` if that cannot be found out.
+    async fn seen(
+        &self,
+        discovery: &Discovery,
+        problems: &mut Vec<String>,
+    ) -> Option<Vec<SocketAddr>> {
+        let Some(server) = &discovery.stun_server else {
+            return Some(Vec::new());
         };
-        let addresses = resolve(server).await;
+        let addresses = resolve(server, problems).await?;
         let mut seen = Vec::new();
         for ipv6 in [false, true] {
             let of_family = |address: &&SocketAddr| address.is_ipv6() == ipv6;
@@ -168,12 +169,11 @@ impl Port {
                 seen.extend(self.ask(*address).await);
             }
         }
-        if seen.is_empty() && !self.shared.public.found().seen.is_empty() {
-            tracing::warn!(server, "the STUN server does not answer any more");
-        } else if seen.is_empty() {
-            tracing::warn!(server, "the STUN server does not answer");
+        if seen.is_empty() {
+            problems.push(format!("{server} does not answer"));
+            return None;
         }
-        seen
+        Some(seen)
     }
 
     /// Asks a STUN server where it sees the port.
@@ -253,17 +253,27 @@ fn unique(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     unique
 }
 
-/// The addresses of a host and port; none if the resolver does not know it.
-async fn resolve(host: &str) -> Vec<SocketAddr> {
+/// The addresses of names; `None` if one cannot be resolved.
+async fn resolved(names: &[String], problems: &mut Vec<String>) -> Option<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    for name in names {
+        let found = resolve(&format!("{name}:0"), problems).await?;
+        addresses.extend(found.into_iter().map(|address| address.ip()));
+    }
+    Some(addresses)
+}
+
+/// The addresses of a host and port; `None` if it cannot be resolved.
+async fn resolve(host: &str, problems: &mut Vec<String>) -> Option<Vec<SocketAddr>> {
     match awake::timeout(RESOLVE_TIMEOUT, lookup_host(host)).await {
-        Ok(Ok(addresses)) => addresses.take(RESOLVED_MAX).collect(),
+        Ok(Ok(addresses)) => Some(addresses.take(RESOLVED_MAX).collect()),
         Ok(Err(error)) => {
-            tracing::warn!(host, %error, "name not resolved");
-            Vec::new()
+            problems.push(format!("{host}: {error}"));
+            None
         }
         Err(_) => {
-            tracing::warn!(host, "name not resolved in time");
-            Vec::new()
+            problems.push(format!("{host}: not resolved in time"));
+            None
         }
     }
 }
