@@ -47,6 +47,7 @@ mod renditions;
 mod resources;
 mod robustness;
 mod rtc;
+mod secrets;
 mod service;
 mod sessions;
 mod simulcast;

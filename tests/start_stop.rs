@@ -190,7 +190,7 @@ fn a_broadcast_section_turns_the_demo_off() {
             "--udp",
             "127.0.0.1:0",
         ])
-        .stderr(std::process::Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
         let server = Server::attach(child);
