@@ -61,7 +61,9 @@ struct Document {
 #[derive(Clone, Copy)]
 struct Totals {
     at: Instant,
-    cpu: Duration,
+    /// Of this process, and of those of pipelines: what one that has ended had used is gone.
+    own_cpu: Duration,
+    pipelines_cpu: Duration,
     received_bytes: u64,
     sent_bytes: u64,
 }
@@ -73,7 +75,8 @@ impl Totals {
         let publishers = app.broadcasts.publishers();
         Self {
             at: Instant::now(),
-            cpu: resources::usage().cpu + Duration::from_millis(pipelines),
+            own_cpu: resources::usage().cpu,
+            pipelines_cpu: Duration::from_millis(pipelines),
             received_bytes: publishers.iter().map(|one| one.bytes).sum(),
             sent_bytes: app.fanout.statistics().bytes,
         }
@@ -89,9 +92,10 @@ impl Totals {
 
     /// Processors in use since then.
     fn processors(self, earlier: Self) -> f64 {
-        let used = self.cpu.saturating_sub(earlier.cpu).as_secs_f64();
+        let own = self.own_cpu.saturating_sub(earlier.own_cpu);
+        let pipelines = self.pipelines_cpu.saturating_sub(earlier.pipelines_cpu);
         let passed = self.at.saturating_duration_since(earlier.at);
-        used / passed.as_secs_f64().max(0.001)
+        (own + pipelines).as_secs_f64() / passed.as_secs_f64().max(0.001)
     }
 }
 
@@ -207,13 +211,15 @@ mod tests {
         let at = Instant::now();
         let earlier = Totals {
             at,
-            cpu: Duration::from_secs(10),
+            own_cpu: Duration::from_secs(10),
+            pipelines_cpu: Duration::from_secs(5),
             received_bytes: 5000,
             sent_bytes: 1000,
         };
         let now = Totals {
             at: at + Duration::from_secs(2),
-            cpu: Duration::from_secs(13),
+            own_cpu: Duration::from_secs(13),
+            pipelines_cpu: Duration::ZERO,
             received_bytes: 0,
             sent_bytes: 2000,
         };

@@ -182,6 +182,8 @@ test('a phone on its side has the picture and the buttons in sight, and long nam
   await open(page, `/publish/${LONG}`);
   const go = await page.locator('#go').boundingBox();
   assert.ok(go.y + go.height <= SIDE.height, JSON.stringify(go));
+  const over = await page.locator('.choice > div').evaluate((choices) => choices.scrollWidth - choices.clientWidth);
+  assert.ok(over <= 0, `the choices are ${over} pixels too wide`);
   for (const width of [320, 390]) {
     await page.setViewportSize({ width, height: 844 });
     for (const route of [`/publish/${LONG}`, `/watch/${LONG}`, `/publish/${LONG}/obs`]) {
