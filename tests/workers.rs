@@ -321,3 +321,29 @@ fn a_worker_that_is_kept_ready_is_replaced_when_it_ends_or_hangs() {
         state(second).is_none().then_some(())
     });
 }
+
+/// What GStreamer has loaded into a process: its plugins. The library itself is linked.
+fn plugins(pid: u32) -> BTreeSet<String> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let files = maps.lines().filter_map(|line| line.split(' ').next_back());
+    let plugins = files.filter(|file| file.contains("gstreamer-1.0/"));
+    plugins.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_server_itself_does_not_start_gstreamer() {
+    let files = [("made.launch", SOURCE), ("small.launch", RENDITION)];
+    let folder = folder("workers-none", &["record-mkv.launch"], &files);
+    let config = "[broadcasts.made]\nsource = \"made.launch\"\n\
+                  [broadcasts.taken]\nrenditions = [\"small.launch\"]\n\
+                  outputs = [\"record-mkv.launch\"]\nvars = { directory = \"FOLDER\" }\n";
+    // Publishers are on webrtcbin.
+    let server = server(&folder, config, &[]);
+    let _publisher = Client::live(&server, "taken", &clip::H264);
+    let viewer = Client::watch(&server, "taken?rendition=small");
+    viewer.wait_for_frames(10);
+    server.wait_for_state("made", "live");
+    assert_eq!(plugins(server.pid()), BTreeSet::new());
+    let worker = publishers_worker(&server, "taken");
+    assert!(!plugins(worker).is_empty());
+}

@@ -55,7 +55,9 @@ pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitC
             .all()
             .map(|plan| plan.files().count())
             .sum::<usize>();
-        problems.extend(check::problems(&config.plans, &variables));
+        let uses = check::uses(&config.plans, &variables);
+        let found = uses.iter().map(|used| used.check.run()).collect();
+        problems.extend(check::problems(&uses, found));
         notes.extend(check::notes(&config.plans, &variables));
     }
     for problem in &problems {

@@ -6,12 +6,13 @@ mod links;
 use std::fmt;
 
 use gstreamer as gst;
+use serde::{Deserialize, Serialize};
 
 use super::{Error, PipelineRole, Variables, codec, expand, job, launch, lexer};
 use crate::media::Codec;
 
 /// Something to fix before a file works.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileProblem {
     /// The file.
     pub file: String,
@@ -27,6 +28,24 @@ impl fmt::Display for FileProblem {
             Some(line) => write!(f, "{}:{line}: {}", self.file, self.text),
             None => write!(f, "{}: {}", self.file, self.text),
         }
+    }
+}
+
+/// A file to check.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FileCheck {
+    /// The file.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// The configured values of its variables.
+    pub variables: Variables,
+}
+
+impl FileCheck {
+    /// See [`check`].
+    pub fn run(&self) -> Vec<FileProblem> {
+        check(&self.file, &self.text, &self.variables)
     }
 }
 

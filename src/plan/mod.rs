@@ -44,6 +44,11 @@ impl Plans {
         self.automatic = automatic.filter(|text| can_run(text)).cloned().collect();
     }
 
+    /// The pipelines of [`Plan::automatic`].
+    pub fn automatic(&self) -> &[PipelineFile] {
+        &self.automatic
+    }
+
     /// What the broadcast of this name has.
     pub fn of(&self, name: &Name) -> Plan {
         let fitting = self.sections.iter();

@@ -4,15 +4,23 @@ use crate::{
     media::{Codec, Kind},
     pipeline::{
         PipelineRole, Variables,
-        check::{FileProblem, check as problems_in},
+        check::{FileCheck, FileProblem},
         job,
     },
-    plan::{PipelineFile, Plans},
+    plan::Plans,
 };
 
-/// The problems of every pipeline file that the configuration names.
-pub fn problems(plans: &Plans, variables: &Variables) -> Vec<FileProblem> {
-    let mut problems = Vec::new();
+/// A pipeline file, where the configuration names it.
+#[derive(Clone, Debug)]
+pub struct FileUse {
+    /// What is to be checked.
+    pub check: FileCheck,
+    used_as: &'static str,
+}
+
+/// Every pipeline file that the configuration names.
+pub fn uses(plans: &Plans, variables: &Variables) -> Vec<FileUse> {
+    let mut uses = Vec::new();
     for plan in plans.all() {
         let variables = variables.clone().with_all(&plan.vars);
         let source = plan.source.iter().map(|file| (file, "source"));
@@ -20,15 +28,29 @@ pub fn problems(plans: &Plans, variables: &Variables) -> Vec<FileProblem> {
         let renditions = plan.renditions.iter().map(|file| (file, "renditions"));
         let slate = plan.slate.iter().map(|file| (file, "source"));
         for (file, used_as) in source.chain(outputs).chain(renditions).chain(slate) {
-            let mut found = problems_in(&file.file, &file.text, &variables);
-            if found.is_empty() {
-                found.extend(misused(file, used_as, &variables));
-            }
-            for problem in found {
-                // Sections share files and their faults.
-                if !problems.contains(&problem) {
-                    problems.push(problem);
-                }
+            let check = FileCheck {
+                file: file.file.clone(),
+                text: file.text.to_string(),
+                variables: variables.clone(),
+            };
+            uses.push(FileUse { check, used_as });
+        }
+    }
+    uses
+}
+
+/// The problems of these files, of which each by itself has those in `found`.
+pub fn problems(uses: &[FileUse], found: Vec<Vec<FileProblem>>) -> Vec<FileProblem> {
+    let mut problems = Vec::new();
+    for (used, found) in uses.iter().zip(found) {
+        let mut found = found;
+        if found.is_empty() {
+            found.extend(used.misused());
+        }
+        for problem in found {
+            // Sections share files and their faults.
+            if !problems.contains(&problem) {
+                problems.push(problem);
             }
         }
     }
@@ -74,22 +96,30 @@ fn server_set(variables: Variables) -> Variables {
     })
 }
 
-/// Reports a valid file that is used where it does not belong.
-fn misused(file: &PipelineFile, used_as: &str, variables: &Variables) -> Option<FileProblem> {
-    let variables = server_set(variables.clone());
-    let role = PipelineRole::of(&variables.expand(&file.text).ok()?).ok()?;
-    let is = match role {
-        PipelineRole::Source { .. } => "source",
-        PipelineRole::Output { .. } => "output",
-        PipelineRole::Renditions { .. } => "renditions",
-    };
-    (is != used_as).then(|| FileProblem {
-        file: file.file.clone(),
-        line: None,
-        text: format!(
-            "configured as {used_as}, but its appsrc and appsink elements make it {is}: put it \
-             under {is}{}",
-            if is == "output" { "s" } else { "" }
-        ),
-    })
+impl FileUse {
+    /// Reports a valid file that is used where it does not belong.
+    fn misused(&self) -> Option<FileProblem> {
+        let FileCheck {
+            file,
+            text,
+            variables,
+        } = &self.check;
+        let variables = server_set(variables.clone());
+        let role = PipelineRole::of(&variables.expand(text).ok()?).ok()?;
+        let is = match role {
+            PipelineRole::Source { .. } => "source",
+            PipelineRole::Output { .. } => "output",
+            PipelineRole::Renditions { .. } => "renditions",
+        };
+        let used_as = self.used_as;
+        (is != used_as).then(|| FileProblem {
+            file: file.clone(),
+            line: None,
+            text: format!(
+                "configured as {used_as}, but its appsrc and appsink elements make it {is}: put \
+                 it under {is}{}",
+                if is == "output" { "s" } else { "" }
+            ),
+        })
+    }
 }

@@ -33,11 +33,11 @@ use crate::{
         udp::{Discovery, Port},
     },
     pipeline::{self, Variables},
-    plan::PipelineFile,
     resources,
     systemd::{self, PassedSockets},
     webrtcbin::element,
     words::Listed,
+    worker::{self, PeerWorkers},
 };
 
 /// What the process may take to end after the time for stopping is over.
@@ -75,9 +75,9 @@ pub async fn start(
     passed: PassedSockets,
     source: ConfigSource,
 ) -> Result<Server, StartError> {
-    prepare_gstreamer().await?;
     let loaded = config.plans.clone();
     let config = check_pipelines(config).await?;
+    prepare_gstreamer(&config).await?;
     prepare_resources(&config);
     let tls = tls(&config)?;
     let mut clock = JoinSet::new();
@@ -88,7 +88,8 @@ pub async fn start(
     let media = media_listener(&config).await?;
     let admin = operator::listen(&config).await?;
     let fanout = start_media(&config, passed.udp, address, media.as_ref())?;
-    let broadcasts = start_broadcasts(&config, &fanout)?;
+    let workers = options::peer_workers(&config);
+    let broadcasts = start_broadcasts(&config, &fanout, &workers)?;
     let (drain, drain_sessions) = (config.timeouts.drain, config.timeouts.drain_sessions);
     let shutdown = Shutdown::default();
     let (mut tasks, mut followers) = (JoinSet::new(), JoinSet::new());
@@ -113,6 +114,7 @@ pub async fn start(
         loaded,
         checked: config.plans.clone(),
         broadcasts: broadcasts.clone(),
+        workers,
         http: parts.clone(),
     };
     followers.spawn(reloader.run(Arc::clone(&reload), requests));
@@ -158,8 +160,11 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     })
 }
 
-/// Before the first request arrives, which would have to wait for it.
-async fn prepare_gstreamer() -> Result<(), StartError> {
+/// Viewers on webrtcbin run in this process. Before the first one arrives, who would have to wait.
+async fn prepare_gstreamer(config: &Config) -> Result<(), StartError> {
+    if !options::has_viewers_on_webrtcbin(config) {
+        return Ok(());
+    }
     let prepared = spawn_blocking(|| pipeline::init().map(|()| element::prepare()));
     prepared.await.map_err(|error| StartError::System {
         what: "start GStreamer",
@@ -233,36 +238,35 @@ impl Server {
     }
 }
 
-/// Reports problems of pipeline files now, not when somebody wants to watch.
+/// Reports problems of pipeline files now, not when somebody wants to watch, and leaves out the
+/// built-in pipelines whose elements this machine lacks: then viewers choose among the rest. A worker
+/// creates the elements. It also builds GStreamer's registry, if there is none.
 async fn check_pipelines(config: Config) -> Result<Config, StartError> {
     let mut config = config;
     for (name, value) in config.plans.all().flat_map(|plan| plan.vars) {
         pipeline::remember(&name, &value);
     }
-    let checked = spawn_blocking(move || {
-        config.plans.retain_automatic(can_run);
-        let problems = check::problems(&config.plans, &Variables::default());
-        (config, problems)
+    let uses = check::uses(&config.plans, &Variables::default());
+    let files = uses.iter().map(|used| used.check.clone()).collect();
+    let automatic = config.plans.automatic().to_vec();
+    let texts = automatic.iter().map(|file| file.text.to_string());
+    let memory = options::pipeline_memory(&config);
+    let (found, lacking) = worker::check(files, texts.collect(), memory).await?;
+    let lacking: Vec<_> = automatic.iter().zip(lacking).collect();
+    config.plans.retain_automatic(|file| {
+        let lacks = lacking.iter().find(|(of, _)| *of == file);
+        let Some((_, Some(error))) = lacks else {
+            return true;
+        };
+        tracing::warn!(pipeline = file.name(), %error, "built-in pipeline not available");
+        false
     });
-    let (config, problems) = checked.await.map_err(|error| StartError::System {
-        what: "check the pipeline files",
-        source: io::Error::other(error),
-    })?;
+    let problems = check::problems(&uses, found);
     if problems.is_empty() {
         return Ok(config);
     }
     let lines = problems.iter().map(ToString::to_string);
     Err(StartError::Files(lines.collect()))
-}
-
-/// Whether this machine has the elements of a built-in pipeline. Without it, viewers choose among
-/// the rest.
-fn can_run(file: &PipelineFile) -> bool {
-    let found = pipeline::check::has_elements(&file.text);
-    if let Err(error) = &found {
-        tracing::warn!(pipeline = file.name(), %error, "built-in pipeline not available");
-    }
-    found.is_ok()
 }
 
 /// The socket for HTTP that was passed, or one of the server's own.
@@ -339,8 +343,12 @@ fn start_media(
     })
 }
 
-fn start_broadcasts(config: &Config, fanout: &Fanout) -> Result<Broadcasts, StartError> {
-    let broadcasts = Broadcasts::new(options::broadcasts(config), fanout.clone());
+fn start_broadcasts(
+    config: &Config,
+    fanout: &Fanout,
+    workers: &PeerWorkers,
+) -> Result<Broadcasts, StartError> {
+    let broadcasts = Broadcasts::new(options::broadcasts(config, workers), fanout.clone());
     for name in config.plans.with_source() {
         broadcasts
             .start_source(&name)

@@ -51,7 +51,7 @@ pub(super) fn fanout(config: &Config) -> fanout::Options {
 }
 
 /// The options of `broadcast`.
-pub(super) fn broadcasts(config: &Config) -> broadcast::Options {
+pub(super) fn broadcasts(config: &Config, workers: &PeerWorkers) -> broadcast::Options {
     let Config {
         timeouts,
         limits,
@@ -59,16 +59,12 @@ pub(super) fn broadcasts(config: &Config) -> broadcast::Options {
         plans,
         ..
     } = config;
-    let workers = PeerWorkers::new(bytes(limits.pipeline_memory.0));
     let publisher = ingest::Options {
         engine: webrtc.publisher_engine,
         jitter: webrtc.jitter,
         consent: timeouts.consent,
         bitrate_max: bits(limits.publisher_bitrate),
-        workers: match webrtc.publisher_engine {
-            Engine::Webrtcbin => workers.keeping_one_ready(),
-            Engine::Direct => workers,
-        },
+        workers: workers.clone(),
     };
     let viewer = ViewerOptions {
         engine: webrtc.viewer_engine,
@@ -99,6 +95,28 @@ pub(super) fn broadcasts(config: &Config) -> broadcast::Options {
         viewer,
         plans: plans.clone(),
     }
+}
+
+/// Whether any viewers are carried by webrtcbin.
+pub(super) fn has_viewers_on_webrtcbin(config: &Config) -> bool {
+    let mut engines = config.plans.all().map(|plan| plan.viewer_engine);
+    let default = config.webrtc.viewer_engine;
+    default == Engine::Webrtcbin || engines.any(|engine| engine == Some(Engine::Webrtcbin))
+}
+
+/// What starts the workers of publishers on webrtcbin: one for the life of the server. Call it within
+/// the runtime.
+pub(super) fn peer_workers(config: &Config) -> PeerWorkers {
+    let workers = PeerWorkers::new(pipeline_memory(config));
+    match config.webrtc.publisher_engine {
+        Engine::Webrtcbin => workers.keeping_one_ready(),
+        Engine::Direct => workers,
+    }
+}
+
+/// Bytes of memory for one pipeline's process.
+pub(super) fn pipeline_memory(config: &Config) -> u64 {
+    bytes(config.limits.pipeline_memory.0)
 }
 
 fn bytes(count: usize) -> u64 {

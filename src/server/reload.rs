@@ -20,6 +20,7 @@ use crate::{
     config::{self, Config, ConfigChanges, RawConfig},
     http::{ReloadRequest, Reloaded},
     plan::Plans,
+    worker::PeerWorkers,
 };
 
 /// How often the file is looked at. A change counts when two looks have found the same: some editors
@@ -44,6 +45,7 @@ pub(super) struct Reloader {
     /// Without what this machine cannot run.
     pub(super) checked: Plans,
     pub(super) broadcasts: Broadcasts,
+    pub(super) workers: PeerWorkers,
     pub(super) http: options::HttpParts,
 }
 
@@ -188,7 +190,9 @@ impl Reloader {
         self.loaded = loaded;
         self.checked = config.plans.clone();
         self.source.raw = effective;
-        let broadcasts = self.broadcasts.reload(options::broadcasts(&config));
+        let broadcasts = self
+            .broadcasts
+            .reload(options::broadcasts(&config, &self.workers));
         let control = self.http.control.clone();
         control.apply(options::http(config, self.http.clone()));
         Reloaded {

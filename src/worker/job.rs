@@ -211,7 +211,7 @@ impl SplitSetup {
 }
 
 /// The values of a pipeline's variables may be secret; those that every pipeline has are not.
-fn secrets(variables: &Variables) -> Vec<(String, String)> {
+pub(super) fn secrets(variables: &Variables) -> Vec<(String, String)> {
     let all = variables
         .iter()
         .filter(|(name, _)| !["name", "time"].contains(name));

@@ -12,6 +12,7 @@
 //! - `spawn`, `prepared`, `process`, `limits`: a process, from its start to its end.
 //! - `wire`, `note`, `queue`, `connection`: what goes over the socket.
 //! - `follow`: the task that follows a worker; `job` and `pipeline`, `receiver`: what it does.
+//! - `checking`: pipeline files, checked without running them.
 //! - `peers`: workers for peer connections, one of which is kept ready.
 //! - `host`: the worker's side.
 //!
@@ -19,6 +20,7 @@
 //! reason; `broadcast` restarts it, or ends the session. Whatever a worker sends is checked, as if a
 //! stranger sent it.
 
+mod checking;
 mod connection;
 mod follow;
 mod host;
@@ -41,6 +43,7 @@ pub mod trial;
 mod usage;
 mod wire;
 
+pub use checking::check;
 pub use host::run;
 pub use job::{WorkerControl, WorkerJob};
 pub use limits::{Options, WorkerLimits};

@@ -9,6 +9,7 @@ use crate::{
     peer,
     pipeline::{
         Error, Event, Variables,
+        check::{FileCheck, FileProblem},
         job::{JobFigures, Property},
     },
     webrtcbin::publisher::{ReceiverFigures, ReceiverSetup},
@@ -23,6 +24,8 @@ pub(super) enum ToWorker {
     Setup(Box<WorkerSetup>),
     /// The second note: receive a publisher. Answered with [`ToServer::Answered`].
     Receive(Box<ReceiverSetup>),
+    /// The second note: check pipeline files. Answered with [`ToServer::Checked`].
+    Check(Box<CheckSetup>),
     /// Asks the publisher for a keyframe.
     RequestKeyframe,
     /// Asks the publisher for at most so many bit/s.
@@ -43,6 +46,25 @@ pub(super) struct Preparation {
     pub(super) log: LogLevels,
     /// Whether it will run webrtcbin.
     pub(super) webrtcbin: bool,
+}
+
+/// What a worker shall check.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct CheckSetup {
+    /// Values that are kept out of texts, by the names of their variables.
+    pub(super) secrets: Vec<(String, String)>,
+    pub(super) files: Vec<FileCheck>,
+    /// Texts whose elements are looked for.
+    pub(super) texts: Vec<String>,
+}
+
+/// What a worker has found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct CheckedFiles {
+    /// Of each file.
+    pub(super) problems: Vec<Vec<FileProblem>>,
+    /// Why each text cannot run.
+    pub(super) lacking: Vec<Option<Error>>,
 }
 
 /// What a worker shall run.
@@ -129,6 +151,8 @@ pub(super) enum ToServer {
     /// What it shall do does not start. Nothing follows.
     Refused(Error),
     Event(Event),
+    /// What is wrong with pipeline files. Nothing follows.
+    Checked(CheckedFiles),
     /// webrtcbin's answer to its offer.
     Answered(String),
     /// The publisher's connection reports.

@@ -43,6 +43,8 @@ pub(super) fn build(
     cname: &str,
     again: &Arc<RetransmissionGuard>,
 ) -> Result<(gst::Pipeline, gst::Element), pipeline::Error> {
+    // The configuration may have changed since the start.
+    pipeline::init()?;
     let failed = |error: glib::BoolError| pipeline::Error::Failed(error.to_string());
     let pipeline = gst::Pipeline::new();
     clock::share(&pipeline);

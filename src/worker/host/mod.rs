@@ -30,13 +30,17 @@ use super::{
     connection::{self, Inbox},
     limits::{Options, take_stdin},
     log,
-    note::{Preparation, ToServer, ToWorker, WorkerSetup},
+    note::{CheckSetup, CheckedFiles, Preparation, ToServer, ToWorker, WorkerSetup},
     queue::Outbox,
     wire::{VERSION, WireMessage},
 };
 use crate::{
     awake,
-    pipeline::{self as text, Error, clock},
+    pipeline::{
+        self as text, Error,
+        check::{FileCheck, has_elements},
+        clock,
+    },
     stream::EncodedStreams,
     webrtcbin::{element, publisher::ReceiverSetup},
 };
@@ -163,6 +167,7 @@ fn tell(outbox: &Outbox, note: &ToServer) {
 enum Assignment {
     Pipeline(Box<WorkerSetup>, EncodedStreams),
     Receive(Box<ReceiverSetup>),
+    Check(Box<CheckSetup>),
 }
 
 /// Passes on what the server sends.
@@ -188,6 +193,9 @@ impl Reader {
                 }
                 WireMessage::Note(ToWorker::Receive(setup)) => {
                     self.assign(Assignment::Receive(setup));
+                }
+                WireMessage::Note(ToWorker::Check(setup)) => {
+                    self.assign(Assignment::Check(setup));
                 }
                 WireMessage::Note(note) => {
                     if self.commands.try_send(note).is_err() {
@@ -269,6 +277,19 @@ impl Hosted {
                 };
                 hosted.run(*setup, &mut commands).await;
             }
+            Assignment::Check(setup) => tell(&outbox, &ToServer::Checked(check(&setup))),
         }
+    }
+}
+
+/// Creates the elements of pipeline files, and starts none.
+fn check(setup: &CheckSetup) -> CheckedFiles {
+    for (name, value) in &setup.secrets {
+        text::remember(name, value);
+    }
+    let texts = setup.texts.iter();
+    CheckedFiles {
+        problems: setup.files.iter().map(FileCheck::run).collect(),
+        lacking: texts.map(|text| has_elements(text).err()).collect(),
     }
 }
