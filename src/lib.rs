@@ -55,6 +55,8 @@
 //! | `moment` | when something last happened, for other threads; a leaf |
 //! | `notices` | how many lines of the log strangers can cause |
 //! | `outbound` | requests to other servers; a leaf |
+//! | `events` | what has happened, for the operator |
+//! | `webhooks` | tells other servers what has happened |
 //! | `words` | values in words, for log lines; a leaf |
 //! | `awake` | the clock of deadlines, which stands still while the process is paused; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
@@ -117,6 +119,7 @@ mod chat;
 pub mod cli;
 mod client;
 mod config;
+mod events;
 mod fanout;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
@@ -136,6 +139,7 @@ mod server;
 mod stream;
 mod systemd;
 mod testing;
+mod webhooks;
 mod webrtcbin;
 mod words;
 mod worker;

@@ -1,13 +1,14 @@
 //! Requests to other servers: HTTP with or without TLS, within a time and a size.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     sync::{Arc, LazyLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use ::aws_lc_rs::hmac;
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
@@ -99,6 +100,50 @@ impl HttpClient {
             .await
             .map_err(|_| OutboundError::Timeout(self.timeout))?
     }
+}
+
+/// Signs what is sent, so that its receiver knows who has sent it, and when.
+pub struct Signer(hmac::Key);
+
+impl Signer {
+    /// Signs with this secret.
+    pub fn new(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// A POST of JSON. `Aerial-Signature` is `sha256=` and the HMAC of `Aerial-Timestamp`, a dot and
+    /// the body.
+    ///
+    /// # Errors
+    /// If it is no request.
+    pub fn post(&self, url: &Uri, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let time = time.map_or(0, |time| time.as_secs()).to_string();
+        let mut signed = hmac::Context::with_key(&self.0);
+        signed.update(time.as_bytes());
+        signed.update(b".");
+        signed.update(&body);
+        let signature = hex(signed.sign().as_ref());
+        Request::post(url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(
+                header::USER_AGENT,
+                concat!("aerial/", env!("CARGO_PKG_VERSION")),
+            )
+            .header("Aerial-Timestamp", time)
+            .header("Aerial-Signature", format!("sha256={signature}"))
+            .body(Full::new(body))
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let digits = String::with_capacity(2 * bytes.len());
+    bytes.iter().fold(digits, |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// An error with what caused it.

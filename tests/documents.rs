@@ -211,6 +211,7 @@ fn the_printed_configuration_has_every_option_and_is_valid() {
         fs::write(&path, text).unwrap();
         let mut command = aerial(&["check", path.to_str().unwrap()]);
         command.env("VIEWERS", "viewers-0123456789abcdef");
+        command.env("HOOK", "hook-0123456789abcdef");
         let done = output(command);
         assert!(done.status.success(), "{name}: {done:?}");
     }

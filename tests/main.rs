@@ -24,6 +24,7 @@ mod control;
 mod cors;
 mod documents;
 mod drain;
+mod events;
 mod examples;
 mod extensions;
 mod fallback;

@@ -8,19 +8,17 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use aws_lc_rs::hmac;
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::Full;
+use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{Secret, TokenHash};
 use crate::{
-    outbound::{HttpClient, OutboundError},
+    outbound::{HttpClient, OutboundError, Signer},
     peer::sdp::Role,
     plan::Name,
 };
@@ -138,7 +136,7 @@ type Verdict = Result<CallbackPermit, String>;
 /// See the module.
 pub struct Callback {
     options: CallbackOptions,
-    key: hmac::Key,
+    signer: Signer,
     client: Option<HttpClient>,
     questions: Semaphore,
     session_questions: Semaphore,
@@ -155,7 +153,7 @@ impl Callback {
     /// Nothing is asked yet.
     pub fn new(options: CallbackOptions) -> Self {
         Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, options.secret.bytes()),
+            signer: Signer::new(options.secret.bytes()),
             client: HttpClient::new(options.timeout)
                 .inspect_err(|error| tracing::error!(%error, "nobody can be asked (auth.callback)"))
                 .ok(),
@@ -219,27 +217,10 @@ impl Callback {
         Ok(verdict)
     }
 
-    /// Sends a question: `Aerial-Signature` is `sha256=` and the HMAC of the timestamp, a dot and
-    /// the body.
     async fn send(&self, body: Vec<u8>) -> Result<Answer, String> {
         let client = self.client.as_ref().ok_or("TLS is not available")?;
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let time = time.map_or(0, |time| time.as_secs()).to_string();
-        let mut signed = hmac::Context::with_key(&self.key);
-        signed.update(time.as_bytes());
-        signed.update(b".");
-        signed.update(&body);
-        let signature = super::token::hex(signed.sign().as_ref());
-        let request = Request::post(&self.options.url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(
-                header::USER_AGENT,
-                concat!("aerial/", env!("CARGO_PKG_VERSION")),
-            )
-            .header("Aerial-Timestamp", time)
-            .header("Aerial-Signature", format!("sha256={signature}"))
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| error.to_string())?;
+        let request = self.signer.post(&self.options.url, Bytes::from(body));
+        let request = request.map_err(|error| error.to_string())?;
         let reply = client
             .send(request)
             .await

@@ -1,11 +1,10 @@
 //! The text of a token, and its hash.
 
-use std::{
-    fmt::{self, Write as _},
-    io,
-};
+use std::{fmt, io};
 
 use aws_lc_rs::{constant_time, digest};
+
+use crate::outbound::hex;
 
 /// Length of a secret that is made, in bytes.
 const RANDOM_BYTES: usize = 16;
@@ -105,16 +104,6 @@ impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenHash")
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digits = String::with_capacity(2 * bytes.len());
-    bytes.iter().fold(digits, |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

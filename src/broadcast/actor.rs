@@ -1,10 +1,11 @@
 //! The actor of a broadcast: one task that hands events to the parts, one at a time, and carries
 //! out the actions that they return.
 
+mod happenings;
 mod sessions;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -22,6 +23,7 @@ use super::{
     attendee::Attendee,
     audience::Visitor,
     gate::MediaEvent,
+    happenings::between,
     outcome::Outcome,
     parts::Parts,
     rules::Rules,
@@ -94,6 +96,13 @@ enum Child {
     Run(RunId),
 }
 
+/// A run of a pipeline.
+struct ActiveRun {
+    stop: Stop,
+    /// The pipeline's name.
+    pipeline: String,
+}
+
 /// A session of the broadcast.
 struct Member {
     session: Arc<Session>,
@@ -123,7 +132,9 @@ pub(super) struct Actor {
     keyframe_wanted: Arc<Notify>,
     /// By number.
     members: BTreeMap<u64, Member>,
-    runs: HashMap<RunId, Stop>,
+    runs: HashMap<RunId, ActiveRun>,
+    /// Viewers whose connections have come up, by number.
+    joined: BTreeSet<u64>,
     children: JoinSet<Outcome>,
     child_names: HashMap<task::Id, Child>,
     status: watch::Sender<Status>,
@@ -156,6 +167,7 @@ impl Actor {
             reports,
             members: BTreeMap::new(),
             runs: HashMap::new(),
+            joined: BTreeSet::new(),
             children: JoinSet::new(),
             child_names: HashMap::new(),
             status,
@@ -166,12 +178,14 @@ impl Actor {
     pub(super) async fn run(mut self) {
         let begun = awake::now();
         tracing::info!("broadcast started");
+        self.tell_started();
         let stopping = self.shared.stopping.clone();
         tokio::select! {
             () = self.work() => {}
             () = stopping.cancelled() => self.drain().await,
         }
         tracing::info!(seconds = awake::since(begun).as_secs(), "broadcast ended");
+        self.tell_ended();
     }
 
     /// Runs until nothing is left of the broadcast and it is removed from the directory.
@@ -182,6 +196,9 @@ impl Actor {
             tokio::select! {
                 Some(request) = self.requests.recv() => self.answer(request),
                 Some(event) = self.media.recv() => {
+                    if let MediaEvent::Connected { session } = event {
+                        self.tell_joined(session);
+                    }
                     let actions = self.parts.media(event, awake::now());
                     self.perform(actions);
                 }
@@ -217,7 +234,12 @@ impl Actor {
         self.perform(actions);
         while let Some(child) = self.children.join_next_with_id().await {
             match self.name_child(child) {
-                (_, Outcome::Ended(end)) => self.shared.counters.ended(end),
+                (child, Outcome::Ended(end)) => {
+                    if let Some(Child::Viewer(number)) = child {
+                        self.tell_left(number, end);
+                    }
+                    self.shared.counters.ended(end);
+                }
                 (_, Outcome::Refused(reply, error)) => respond(reply, Err(error)),
                 (_, Outcome::Run(_)) => {}
             }
@@ -322,7 +344,7 @@ impl Actor {
                 Action::StartRun(start) => self.start_run(*start),
                 Action::StopRun(stop) => {
                     if let Some(run) = self.runs.get(&stop.run) {
-                        run.end(stop.why);
+                        run.stop.end(stop.why);
                     }
                 }
                 Action::Admit { session, view } => self.start_viewer(session, view),
@@ -353,20 +375,21 @@ impl Actor {
             counters.source_restarts.fetch_add(1, Ordering::Relaxed);
         }
         let stop = Stop::default();
-        let pipeline = start.file.name();
+        let pipeline = start.file.name().to_owned();
         let span = tracing::error_span!("pipeline", name = pipeline);
         let task = Run {
             broadcast: self.name.clone(),
             start,
             reports: self.reports.clone(),
             counters: Arc::clone(&self.shared.counters),
+            events: self.shared.events.clone(),
             memory: self.shared.options.now().pipeline_memory,
             stop: stop.clone(),
         };
         let task = async { Outcome::Run(task.run().await) };
         let child = self.children.spawn(task.instrument(span));
         self.child_names.insert(child.id(), Child::Run(run));
-        self.runs.insert(run, stop);
+        self.runs.insert(run, ActiveRun { stop, pipeline });
     }
 
     /// Handles the end of a child task.
@@ -379,6 +402,7 @@ impl Actor {
         };
         match (child, &outcome) {
             (Some(Child::Viewer(number)), _) => {
+                self.tell_left(number, why);
                 self.parts.viewer_ended(number);
                 self.forget_ended(number, why);
             }
@@ -388,6 +412,9 @@ impl Actor {
                 self.forget_ended(number, why);
             }
             (Some(Child::Run(run)), Outcome::Run(end)) => {
+                if let Some(error) = &end.error {
+                    self.tell_failed(run, error);
+                }
                 self.runs.remove(&run);
                 let actions = self.parts.run_ended(end, now);
                 self.perform(actions);
@@ -432,11 +459,18 @@ impl Actor {
 
     fn publish_status(&self) {
         let new = self.parts.status(awake::now());
+        let mut happened = Vec::new();
         let changed = self.status.send_if_modified(|status| {
             let changed = *status != new;
+            if changed {
+                happened = between(status, &new);
+            }
             *status = new;
             changed
         });
+        for what in happened {
+            self.shared.events.tell(what);
+        }
         if changed {
             self.shared.notify();
         }

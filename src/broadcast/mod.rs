@@ -27,6 +27,7 @@ mod error;
 mod event_types;
 mod figures;
 mod gate;
+mod happenings;
 mod health;
 mod keyframes;
 mod metrics;
@@ -87,6 +88,7 @@ use self::{
 use crate::{
     awake,
     chat::Chats,
+    events::EventBus,
     fanout::Fanout,
     media::Codec,
     peer::{End, sdp::Choice},
@@ -130,6 +132,7 @@ struct Shared {
     directory: Mutex<Directory>,
     changes: watch::Sender<u64>,
     counters: SharedCounters,
+    events: EventBus,
     transcodes: TranscodeBudget,
     chats: Chats,
     stopping: CancellationToken,
@@ -171,6 +174,7 @@ impl Broadcasts {
                 directory: Mutex::default(),
                 changes: watch::Sender::new(0),
                 counters: SharedCounters::default(),
+                events: EventBus::default(),
                 stopping: CancellationToken::new(),
                 numbers: AtomicU64::new(0),
             }),

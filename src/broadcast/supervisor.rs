@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     awake,
+    events::{EventBus, Happening},
     media::{Codec, Kind},
     peer::End,
     pipeline::{
@@ -101,6 +102,7 @@ pub(super) struct Run {
     pub(super) start: RunStart,
     pub(super) reports: mpsc::Sender<MediaEvent>,
     pub(super) counters: SharedCounters,
+    pub(super) events: EventBus,
     /// Bytes for the pipeline's process.
     pub(super) memory: u64,
     pub(super) stop: Stop,
@@ -264,6 +266,11 @@ impl Run {
             snapshot.control = None;
         });
         job.stop().await;
+        while let Ok(event) = events.try_recv() {
+            if let Event::FileFinished(path) = event {
+                self.tell_file(path).await;
+            }
+        }
         let seconds = awake::since(began).as_secs();
         tracing::info!(seconds, frames, "pipeline ended");
         self.end(frames > 0, outcome)
@@ -274,6 +281,20 @@ impl Run {
             snapshot.health.state = Activity::Running;
             snapshot.health.failure = None;
             snapshot.health.error = None;
+        });
+    }
+
+    /// Tells of a file that the pipeline has finished.
+    async fn tell_file(&self, path: String) {
+        // Its process could say anything.
+        let Ok(metadata) = tokio::fs::metadata(&path).await else {
+            return;
+        };
+        self.events.tell(Happening::SegmentFinished {
+            broadcast: self.broadcast.clone(),
+            pipeline: self.start.file.name().to_owned(),
+            file: path,
+            bytes: metadata.len(),
         });
     }
 
@@ -300,6 +321,7 @@ impl Run {
                         return RunOutcome::Failed(FailureCode::Stalled, self.stalled());
                     }
                     Some(Event::Resumed) => {}
+                    Some(Event::FileFinished(path)) => self.tell_file(path).await,
                     Some(Event::Reshaped) => {
                         tracing::info!("format changed; starting a new file");
                         return RunOutcome::Reshaped;

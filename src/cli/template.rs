@@ -23,6 +23,12 @@ const EXAMPLES: &str = r#"
 #token_env = "VIEWERS"
 #watch = ["*"]
 
+# Servers that are told what happens.
+#[[webhooks]]
+#url = "https://example.org/aerial"
+#secret_env = "HOOK"
+#events = ["broadcast.*", "pipeline.failed"]
+
 # What applies to every broadcast, those of publishers included. The pipelines that are named here are
 # part of the program; those in a folder of your own are found if `pipelines` names it.
 #[defaults]

@@ -91,6 +91,7 @@ fn happened(event: &Event) -> String {
         Event::Stalled => "stalled: media goes in, and nothing comes out".to_owned(),
         Event::Reshaped => "the format has changed: the server would start a new file".to_owned(),
         Event::Resumed => "media comes out again".to_owned(),
+        Event::FileFinished(path) => format!("file finished: {path}"),
         Event::Failed(reason) => format!("failed: {reason}"),
         Event::Ended => "ended".to_owned(),
     }

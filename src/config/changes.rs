@@ -72,6 +72,9 @@ impl ConfigChanges {
         if before.rules != after.rules {
             changes.live.push("auth.tokens".to_owned());
         }
+        if before.webhooks != after.webhooks {
+            changes.fixed.push("webhooks".to_owned());
+        }
         changes
     }
 }
@@ -82,6 +85,7 @@ impl RawConfig {
     pub fn without_restart(mut self, running: &Self) -> Self {
         self.values.retain(|key, _| is_live(key));
         let fixed = running.values.iter().filter(|(key, _)| !is_live(key));
+        self.webhooks.clone_from(&running.webhooks);
         self.values
             .extend(fixed.map(|(key, value)| (*key, value.clone())));
         self

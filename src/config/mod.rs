@@ -20,6 +20,7 @@ mod raw;
 mod reading;
 mod tokens;
 mod value;
+mod webhooks;
 
 use std::{fs, io, path::PathBuf};
 
@@ -35,6 +36,7 @@ pub use value::{AdminAddress, IceServer, LogFormat};
 use crate::{
     access::Access,
     plan::{Pattern, Plans, Settings},
+    webhooks::WebhookOptions,
 };
 
 /// The file that is read if none is named and it exists in the working directory.
@@ -132,6 +134,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Peer connections.
     pub webrtc: WebRtc,
+    /// `[[webhooks]]`.
+    pub webhooks: Vec<WebhookOptions>,
     /// `[broadcasts.NAME]` and `[defaults]`.
     pub plans: Plans,
 }
@@ -151,6 +155,7 @@ impl Config {
             limits: Limits::take(raw)?,
             timeouts: Timeouts::take(raw)?,
             webrtc: WebRtc::take(raw)?,
+            webhooks: raw.webhooks.clone(),
             plans: Plans::default(),
         };
         if let Some(web) = &config.main.web {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Error, NOT_SHOWN, Opt, ValueOrigin, broadcasts::BroadcastSection};
-use crate::{access::Rule, plan::Value};
+use crate::{access::Rule, plan::Value, webhooks::WebhookOptions};
 
 /// What file, environment and flags say; later ones override earlier ones.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,8 @@ pub struct RawConfig {
     pub(super) file: Option<PathBuf>,
     /// `[[auth.tokens]]`.
     pub(super) rules: Vec<Rule>,
+    /// `[[webhooks]]`.
+    pub(super) webhooks: Vec<WebhookOptions>,
 }
 
 impl RawConfig {

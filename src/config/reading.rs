@@ -18,6 +18,7 @@ use super::{
     hint::hint,
     options,
     tokens::{self, TokenSection},
+    webhooks,
 };
 
 impl RawConfig {
@@ -44,7 +45,7 @@ impl RawConfig {
                 path: path.clone(),
                 source,
             })?;
-            let tokens = raw.add_file(&path, &text)?;
+            let tokens = raw.add_file(&path, &text, &variables)?;
             let tokens = tokens.iter().map(|token| token.resolve(&variables));
             raw.rules = tokens.collect::<Result<_, _>>()?;
             raw.file = Some(path);
@@ -80,7 +81,12 @@ impl RawConfig {
     }
 
     /// Returns the tokens, which may be stored elsewhere.
-    fn add_file(&mut self, path: &Path, text: &str) -> Result<Vec<TokenSection>, Error> {
+    fn add_file(
+        &mut self,
+        path: &Path,
+        text: &str,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Vec<TokenSection>, Error> {
         let file = File { path, text };
         let mut tokens = Vec::new();
         let table = DeTable::parse(text).map_err(|error| Error::Syntax {
@@ -100,6 +106,7 @@ impl RawConfig {
                     self.broadcasts
                         .push(BroadcastSection::defaults(&file, table)?);
                 }
+                ("webhooks", _) => self.webhooks = webhooks::read(&file, value, variables)?,
                 (section, DeValue::Table(table)) => {
                     for (key, value) in table {
                         let name = format!("{section}.{}", key.get_ref());
@@ -150,7 +157,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<RawConfig, Error> {
         let mut raw = RawConfig::default();
-        raw.add_file(Path::new("aerial.toml"), text)?;
+        raw.add_file(Path::new("aerial.toml"), text, &BTreeMap::new())?;
         Ok(raw)
     }
 

@@ -16,7 +16,7 @@ use super::{
     problem::Problem,
     reply::{empty, set},
     request::HttpRequest,
-    sight,
+    sight::{self, Watcher},
 };
 use crate::{
     broadcast::SessionId,
@@ -99,7 +99,7 @@ fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Pro
         Some((Ok::<_, Infallible>(text), listener))
     });
     let stopping = app.shutdown.stopping.clone().cancelled_owned();
-    let events = events.take_until(sight::watch(app, request));
+    let events = events.take_until(sight::watch(app, request, Watcher::Viewer));
     let events = events.take_until(stopping);
     let mut response = warp::reply::stream(events).into_response();
     set(&mut response, &header::CONTENT_TYPE, "text/event-stream");

@@ -4,8 +4,8 @@ use ::http::StatusCode;
 use warp::reply::Response;
 
 use super::{
-    App, api, attendees, chat, control, endpoint, events, extensions, health, load, metrics,
-    openapi, operator,
+    App, api, attendees, chat, control, endpoint, events, extensions, happened, health, load,
+    metrics, openapi, operator,
     pages::{self, FilePath, PageRequest, Site},
     pipelines,
     problem::Problem,
@@ -50,6 +50,7 @@ impl App {
             Route::Health => health::alive(self),
             Route::Ready => health::ready(self),
             Route::Metrics => metrics::answer(self, &request),
+            Route::Happenings => happened::answer(self, &request),
             Route::Drain => shutdown::drain(self, &request),
             Route::Reload => control::reload(self, &request).await,
             Route::OEmbed => pages::oembed(&request, &Site(&self.site(&request))),

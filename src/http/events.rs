@@ -16,7 +16,14 @@ use tokio::{
 };
 use warp::{Reply, reply::Response};
 
-use super::{App, auth::Visible, problem::Problem, reply::set, request::HttpRequest, sight};
+use super::{
+    App,
+    auth::Visible,
+    problem::Problem,
+    reply::set,
+    request::HttpRequest,
+    sight::{self, Watcher},
+};
 use crate::{broadcast::Broadcasts, plan::Name, quota::Share};
 
 /// Shortest time between two events.
@@ -250,7 +257,7 @@ pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Probl
         Some((event, listener))
     });
     let stopping = app.shutdown.stopping.clone().cancelled_owned();
-    let events = events.take_until(sight::watch(app, request));
+    let events = events.take_until(sight::watch(app, request, Watcher::Viewer));
     Ok(reply(events.take_until(stopping)))
 }
 

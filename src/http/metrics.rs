@@ -45,9 +45,21 @@ pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Probl
         let name = "aerial_certificate_expiry_timestamp_seconds";
         text.single(name, "gauge", help, expiry);
     }
+    webhooks(app, &mut text);
     process::write(&mut text);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(with_body(StatusCode::OK, kind, text.into_text()))
+}
+
+fn webhooks(app: &App, text: &mut Exposition) {
+    let name = "aerial_webhook_events_total";
+    let help = "Events for webhooks, by what has become of them.";
+    text.family(name, "counter", help);
+    for (webhook, counters) in app.options.webhooks.all() {
+        for (result, count) in counters.results() {
+            text.value(name, &[("webhook", webhook), ("result", result)], count);
+        }
+    }
 }
 
 fn gauges(app: &App, text: &mut Exposition) {

@@ -22,11 +22,13 @@ mod endpoint;
 mod events;
 mod extensions;
 mod forwarded;
+mod happened;
 mod headers;
 mod health;
 mod ice_servers;
 mod judgement;
 mod lease;
+mod limit_tells;
 mod load;
 mod metrics;
 mod openapi;
@@ -68,6 +70,7 @@ use self::{
     clients::ClientLimits,
     connections::Speaks,
     control::HeldOptions,
+    limit_tells::LimitTells,
     origins::{Origins, PageAccess, PageAudience},
     pages::{PageRequest, Pages, Site},
     problem::{Problem, Reason},
@@ -89,7 +92,7 @@ pub use self::{
 };
 use crate::{
     broadcast::Broadcasts, client::ForwardedHeader, fanout::Fanout, notices::Notices,
-    peer::sdp::Role, plan::Name,
+    peer::sdp::Role, plan::Name, webhooks::WebhookFigures,
 };
 
 /// The room's options.
@@ -147,6 +150,8 @@ pub struct Options {
     pub ice_servers: IceServers,
     /// What changes the options later.
     pub control: ConfigControl,
+    /// What has become of the events for webhooks.
+    pub webhooks: WebhookFigures,
     /// Folder of the pages instead of the built-in ones.
     pub web: Option<PathBuf>,
     /// How long requests may take to finish when the server stops.
@@ -169,6 +174,7 @@ struct App {
     auth: Arc<Auth>,
     refusals: Refusals,
     load: load::Load,
+    limit_tells: LimitTells,
     notices: Notices,
     drawings: Semaphore,
     events: events::BroadcastUpdates,
@@ -213,6 +219,7 @@ pub async fn serve(
         auth: Arc::new(Auth::new(options.auth.clone(), options.client_offers)),
         refusals: Refusals::new(),
         load: load::Load::default(),
+        limit_tells: LimitTells::default(),
         notices: Notices::of_requests(),
         drawings: Semaphore::new(pipelines::DRAWINGS_MAX),
         current: HeldOptions::new(options.clone()),
@@ -313,6 +320,9 @@ impl App {
         let is_probe = matches!(route, Some(Route::Health | Route::Ready));
         let (client, user_agent) = (request.client, request.user_agent());
         let mut response = self.judged(route, access, request).await;
+        if let Some(reason) = response.extensions().get::<Reason>() {
+            self.limit_tells.note(reason, self.broadcasts.events());
+        }
         if let Some(attempt) = attempt {
             self.refusals.note(attempt, &response);
         } else if !is_probe && is_exhaustion(response.status()) {

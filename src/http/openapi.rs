@@ -19,7 +19,7 @@ use utoipa::{
 use warp::reply::Response;
 
 use super::{
-    api, attendees, chat, control, events,
+    api, attendees, chat, control, events, happened,
     headers::JSON_TYPE,
     health, load, metrics, pages, pipelines, problem, refusals,
     reply::{set, with_body},
@@ -103,6 +103,7 @@ const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "There is no such thing")];
         page,
         shutdown::drain,
         control::reload,
+        happened::answer,
         health::alive,
         health::ready,
         metrics::answer,

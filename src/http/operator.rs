@@ -165,6 +165,7 @@ pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Resu
         | Route::Events
         | Route::Server
         | Route::Load
+        | Route::Happenings
         | Route::Drain
         | Route::Reload => app.auth.permit_right(request, Right::Admin),
         Route::Endpoint(..)

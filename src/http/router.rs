@@ -75,6 +75,8 @@ pub(super) enum Route<'a> {
     Drain,
     /// `/admin/reload`.
     Reload,
+    /// `/admin/events`: everything that happens.
+    Happenings,
     /// `/oembed`: what other sites need to show a broadcast.
     OEmbed,
     /// A page or what belongs to one: path in the web folder, made of harmless segments.
@@ -208,6 +210,7 @@ impl<'a> Route<'a> {
             | Self::ApiDocument
             | Self::ApiPage
             | Self::Load
+            | Self::Happenings
             | Self::Health
             | Self::Ready
             | Self::Metrics

@@ -17,6 +17,15 @@ use crate::{
     plan::Pattern,
 };
 
+/// Who watches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watcher {
+    /// Somebody who needs no token for what anyone may see.
+    Viewer,
+    /// Somebody who is let in by a right.
+    Operator,
+}
+
 /// What somebody may see, and why.
 #[derive(PartialEq, Eq)]
 struct Sight {
@@ -27,9 +36,9 @@ struct Sight {
 }
 
 impl Sight {
-    fn of(policy: &Policy, sender: &RequestSender) -> Self {
+    fn of(policy: &Policy, sender: &RequestSender, watcher: Watcher) -> Self {
         let access = policy.access(Door::Public);
-        let holders = if access.is_open_to_viewers() {
+        let holders = if watcher == Watcher::Viewer && access.is_open_to_viewers() {
             Vec::new()
         } else {
             policy.holders(sender)
@@ -47,21 +56,21 @@ impl Sight {
 }
 
 /// Resolves when the sender of a request may no longer see the same as now.
-pub(super) fn watch(app: &App, request: &HttpRequest) -> oneshot::Receiver<()> {
+pub(super) fn watch(app: &App, request: &HttpRequest, watcher: Watcher) -> oneshot::Receiver<()> {
     let (mut ends, end) = oneshot::channel();
     let (auth, sender) = (Arc::clone(&app.auth), RequestSender::of(request));
     app.auth.spawn(async move {
         tokio::select! {
             () = ends.closed() => {}
-            () = until_changed(auth, sender) => {}
+            () = until_changed(auth, sender, watcher) => {}
         }
     });
     end
 }
 
-async fn until_changed(auth: Arc<Auth>, mut sender: RequestSender) {
+async fn until_changed(auth: Arc<Auth>, mut sender: RequestSender, watcher: Watcher) {
     let mut policies = auth.changes();
-    let first = Sight::of(&auth.policy(), &sender);
+    let first = Sight::of(&auth.policy(), &sender, watcher);
     let until = first.expires().map_or(Until::Changed, Until::Expiry);
     loop {
         tokio::select! {
@@ -76,7 +85,7 @@ async fn until_changed(auth: Arc<Auth>, mut sender: RequestSender) {
         if !matches!(sender.presented(), Presented::Nothing) {
             policy.identify_again(&mut sender).await;
         }
-        if Sight::of(&policy, &sender) != first {
+        if Sight::of(&policy, &sender, watcher) != first {
             return;
         }
     }

@@ -93,6 +93,8 @@ pub enum Event {
     /// The media of an output has changed its shape, such as its size, and the output must begin
     /// anew. The pipeline still runs, but gets no more of that track.
     Reshaped,
+    /// A file sink of an output has finished the file at this path.
+    FileFinished(String),
     /// The pipeline failed; names the element and the reason. Nothing follows.
     Failed(String),
     /// The pipeline reached its end (EOS). Nothing follows.

@@ -35,6 +35,7 @@ use crate::{
     pipeline::{self, Variables},
     resources,
     systemd::{self, PassedSockets},
+    webhooks::Webhooks,
     webrtcbin::element,
     words::Listed,
     worker::{self, PeerWorkers},
@@ -59,6 +60,7 @@ pub struct Server {
     tasks: JoinSet<()>,
     /// What follows the configuration while the server runs.
     _followers: JoinSet<()>,
+    webhooks: Webhooks,
     /// The clock of deadlines and the watchdog run until everything has stopped.
     _clock: JoinSet<()>,
     drain: Duration,
@@ -89,7 +91,7 @@ pub async fn start(
     let admin = operator::listen(&config).await?;
     let fanout = start_media(&config, passed.udp, address, media.as_ref())?;
     let workers = options::peer_workers(&config);
-    let broadcasts = start_broadcasts(&config, &fanout, &workers)?;
+    let (broadcasts, webhooks) = start_broadcasts(&config, &fanout, &workers)?;
     let (drain, drain_sessions) = (config.timeouts.drain, config.timeouts.drain_sessions);
     let shutdown = Shutdown::default();
     let (mut tasks, mut followers) = (JoinSet::new(), JoinSet::new());
@@ -108,6 +110,7 @@ pub async fn start(
         tls,
         admin_rule,
         control,
+        webhooks: webhooks.figures(),
     };
     let reloader = reload::Reloader {
         source,
@@ -139,6 +142,7 @@ pub async fn start(
         shutdown,
         tasks,
         _followers: followers,
+        webhooks,
         _clock: clock,
         drain,
         drain_sessions,
@@ -226,6 +230,7 @@ impl Server {
         self.shutdown.stopping.cancel();
         let parts = async {
             self.broadcasts.stop(self.drain).await;
+            self.webhooks.finish().await;
             while self.tasks.join_next().await.is_some() {}
             self.fanout.stop().await;
             self.fanout.port().stop().await;
@@ -347,14 +352,15 @@ fn start_broadcasts(
     config: &Config,
     fanout: &Fanout,
     workers: &PeerWorkers,
-) -> Result<Broadcasts, StartError> {
+) -> Result<(Broadcasts, Webhooks), StartError> {
     let broadcasts = Broadcasts::new(options::broadcasts(config, workers), fanout.clone());
+    let webhooks = Webhooks::start(config.webhooks.clone(), broadcasts.events());
     for name in config.plans.with_source() {
         broadcasts
             .start_source(&name)
             .map_err(|error| StartError::Broadcast { name, error })?;
     }
-    Ok(broadcasts)
+    Ok((broadcasts, webhooks))
 }
 
 fn tls(config: &Config) -> Result<Option<Tls>, StartError> {

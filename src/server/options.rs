@@ -12,6 +12,7 @@ use crate::{
     peer::udp::{self, Discovery},
     plan::Engine,
     resources::Demand,
+    webhooks::WebhookFigures,
     worker::PeerWorkers,
 };
 
@@ -187,6 +188,7 @@ pub(super) struct HttpParts {
     /// The token that was made for the operator.
     pub(super) admin_rule: Option<Rule>,
     pub(super) control: ConfigControl,
+    pub(super) webhooks: WebhookFigures,
 }
 
 pub(super) fn http(config: Config, parts: HttpParts) -> http::Options {
@@ -241,6 +243,7 @@ pub(super) fn http(config: Config, parts: HttpParts) -> http::Options {
         },
         ice_servers: ice_servers(&webrtc),
         control: parts.control,
+        webhooks: parts.webhooks,
         web: main.web,
         drain: timeouts.drain,
     }

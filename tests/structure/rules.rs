@@ -104,6 +104,7 @@ const LINES: &[(&str, &[&str])] = &[
         &[
             "awake",
             "chat",
+            "events",
             "fanout",
             "histogram",
             "ingest",
@@ -122,16 +123,20 @@ const LINES: &[(&str, &[&str])] = &[
     ("plan", &[]),
     // Requests to other servers.
     ("outbound", &[]),
+    // What has happened, for the operator.
+    ("events", &["media", "plan"]),
+    ("webhooks", &["access", "events", "notices", "outbound"]),
     // Who may do what with which broadcast.
     ("access", &["outbound", "peer::sdp", "plan"]),
     (
         "http",
         &[
-            "awake",
             "access",
+            "awake",
             "broadcast",
             "chat",
             "client",
+            "events",
             "fanout",
             "histogram",
             "media",
@@ -140,10 +145,14 @@ const LINES: &[(&str, &[&str])] = &[
             "plan",
             "quota",
             "resources",
+            "webhooks",
         ],
     ),
     // Plain data for all.
-    ("config", &["access", "client", "plan"]),
+    (
+        "config",
+        &["access", "client", "events", "plan", "webhooks"],
+    ),
     ("server", ALL),
     (
         "cli",
@@ -191,6 +200,7 @@ const ALL: &[&str] = &[
     "chat",
     "client",
     "config",
+    "events",
     "fanout",
     "fanout::webrtcbin",
     "histogram",
@@ -209,6 +219,7 @@ const ALL: &[&str] = &[
     "stream",
     "systemd",
     "testing",
+    "webhooks",
     "webrtcbin",
     "words",
     "worker",

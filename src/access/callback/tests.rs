@@ -1,5 +1,6 @@
 use super::*;
 use crate::access::web_server::serve;
+use aws_lc_rs::hmac;
 
 const SECRET: &str = "a-shared-secret";
 
@@ -43,7 +44,7 @@ async fn questions_are_signed_and_answers_kept() {
     let header = |name: &str| request.headers()[name].to_str().unwrap();
     let signed = [header("aerial-timestamp").as_bytes(), b".", request.body()].concat();
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-    let expected = crate::access::token::hex(hmac::sign(&key, &signed).as_ref());
+    let expected = crate::outbound::hex(hmac::sign(&key, &signed).as_ref());
     assert_eq!(header("aerial-signature"), format!("sha256={expected}"));
     assert_eq!(request.uri().query(), Some("key=1"));
     let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();

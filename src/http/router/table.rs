@@ -80,6 +80,7 @@ table! {
     "/api/v1/docs" => |_| Some(Route::ApiPage),
     "/admin/drain" => |_| Some(Route::Drain),
     "/admin/reload" => |_| Some(Route::Reload),
+    "/admin/events" => |_| Some(Route::Happenings),
     "/healthz" => |_| Some(Route::Health),
     "/readyz" => |_| Some(Route::Ready),
     "/metrics" => |_| Some(Route::Metrics),

@@ -8,6 +8,7 @@ mod adjust;
 mod control;
 mod feed;
 mod figures;
+mod files;
 mod fit;
 mod flood;
 mod graph;
@@ -287,6 +288,7 @@ fn build(
         }
         PipelineRole::Output { inputs } => {
             meters.watch_sinks(&pipeline);
+            files::watch(&pipeline, events);
             playlists::set_up(&pipeline);
             (&inputs[..], Vec::new())
         }

@@ -54,6 +54,12 @@ impl HostedPipeline {
         self.tell(&ToServer::Started);
         self.follow(&job, commands, &mut happened, &video).await;
         job.stop().await;
+        // Stopping finishes files.
+        while let Ok(event) = happened.try_recv() {
+            if matches!(event, Event::FileFinished(_)) {
+                self.tell(&ToServer::Event(event));
+            }
+        }
         self.tell(&ToServer::Stopped);
     }
 
