@@ -66,7 +66,7 @@ impl Participation {
         match event {
             ChannelEvent::Opened => {
                 let Some(send) = send() else { return };
-                let sink: ChatSink = Box::new(move |Parcel { text, is_timed }| {
+                let sink: ChatSink = Box::new(move |Parcel { text, is_timed }: &Parcel| {
                     send(ChannelText {
                         text: text.clone(),
                         is_timed: *is_timed,

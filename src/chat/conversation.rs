@@ -2,21 +2,25 @@
 
 mod delivery;
 mod moderation;
+mod names;
+mod once;
+mod programs;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use serde_json::Value;
-
+use self::names::Names;
+pub(super) use self::programs::check_data;
 use super::{
     ChatRules, ChatSink,
     author::{Author, Guest, Sanction},
     message::{ChatEvent, ChatMessage, ChatRequest, REACTIONS},
-    participant::{Participant, parcel},
+    participant::Participant,
     refusal::ChatRefusal,
-    text::line,
+    text::{is_visible, line},
 };
 use crate::media::TokenBucket;
 
@@ -52,9 +56,12 @@ struct Entry {
 pub(super) struct Conversation {
     rules: ChatRules,
     participants: HashMap<u64, Participant>,
+    names: Names,
     /// Participants so far.
     numbers: u64,
     history: VecDeque<Entry>,
+    /// The history as it is sent, until it changes.
+    history_text: Option<Arc<str>>,
     /// Messages so far.
     messages: u64,
     /// How often each was seen.
@@ -81,8 +88,10 @@ impl Conversation {
             slow: rules.slow,
             rules,
             participants: HashMap::new(),
+            names: Names::default(),
             numbers: 0,
             history: VecDeque::new(),
+            history_text: None,
             messages: 0,
             reactions: BTreeMap::new(),
             fresh: BTreeMap::new(),
@@ -108,8 +117,6 @@ impl Conversation {
         if self.participants.len() >= PARTICIPANTS_MAX {
             return Err(ChatRefusal::Full("participants of a chat"));
         }
-        // Those who are there get what is in the history of the one who comes.
-        self.flush(now);
         self.numbers += 1;
         let number = self.numbers;
         let author = Author {
@@ -126,8 +133,10 @@ impl Conversation {
 
     /// Somebody has left.
     pub(super) fn leave(&mut self, number: u64, now: Instant) {
-        self.participants.remove(&number);
-        self.emptied = now;
+        if let Some(gone) = self.participants.remove(&number) {
+            self.names.give_up(&gone.name, number);
+            self.emptied = now;
+        }
     }
 
     /// The participant with this key.
@@ -180,7 +189,7 @@ impl Conversation {
         if let Some(participant) = self.participants.get_mut(&number)
             && participant.may_act(now)
         {
-            participant.tell(&ChatEvent::refused(refusal, id));
+            participant.tell(&ChatEvent::refused(refusal, id), now);
         }
     }
 
@@ -196,26 +205,14 @@ impl Conversation {
             return Err(ChatRefusal::TooOften(Duration::from_secs(1)));
         }
         let moderates = participant.moderates();
-        let publishes = participant.guest.publishes;
         match request {
-            ChatRequest::Join { name, device } => self.introduce(number, &name, device, now),
+            ChatRequest::Join { name, device } => self.introduce(number, &name, &device, now),
             ChatRequest::Say { text, .. } => self.say(number, &text, now),
             ChatRequest::React { reaction } => self.react(number, &reaction, now),
-            ChatRequest::Data { data } if moderates || publishes => self.announce(data, now),
             ChatRequest::Control { data } => self.control(number, data, now),
             ChatRequest::Claim { .. } => Err(ChatRefusal::Missing("session")),
-            _ if !moderates => Err(ChatRefusal::NotModerator),
-            ChatRequest::Delete { message } => self.delete(message),
-            ChatRequest::Timeout { member, seconds } => self.silence(member, Some(seconds), now),
-            ChatRequest::Ban { member } => self.silence(member, None, now),
-            ChatRequest::Slow { seconds } => {
-                self.slow = Duration::from_secs(seconds.min(SECONDS_MAX));
-                self.pending.push(ChatEvent::Slow {
-                    seconds: self.slow.as_secs(),
-                });
-                Ok(())
-            }
-            ChatRequest::Data { .. } => Err(ChatRefusal::NotModerator),
+            request if moderates => self.moderate(request, now),
+            _ => Err(ChatRefusal::NotModerator),
         }
     }
 
@@ -224,46 +221,20 @@ impl Conversation {
         &mut self,
         number: u64,
         name: &str,
-        device: String,
+        device: &str,
         now: Instant,
     ) -> Result<(), ChatRefusal> {
-        let name = line(name);
-        if name.chars().count() > NAME_CHARS_MAX {
-            return Err(ChatRefusal::TooLong(NAME_CHARS_MAX));
-        }
+        let name = name_text(name)?;
         if device.len() > DEVICE_BYTES_MAX {
             return Err(ChatRefusal::TooLong(DEVICE_BYTES_MAX));
         }
-        let name = self.free_name(number, &device, name);
-        if let Some(participant) = self.participants.get_mut(&number) {
-            participant.name = name;
-            participant.author.device = device;
+        let participant = self.participants.get(&number);
+        if participant.is_some_and(Participant::moderates) {
+            self.reserve(&name, device, now);
         }
+        self.rename(number, &name, device);
         self.tell_standing(number, now);
         Ok(())
-    }
-
-    /// This name, or with a number behind it if somebody else has it.
-    fn free_name(&self, number: u64, device: &str, name: String) -> String {
-        let is_same = |other: &Participant| {
-            other.author.number == number || (!device.is_empty() && other.author.device == device)
-        };
-        let others = self.participants.values();
-        let taken: Vec<String> = others
-            .filter(|other| !is_same(other))
-            .map(|other| other.name.to_lowercase())
-            .collect();
-        if name.is_empty() || !taken.contains(&name.to_lowercase()) {
-            return name;
-        }
-        let mut numbered = (2_usize..).map(|suffix| {
-            let suffix = suffix.to_string();
-            let room = NAME_CHARS_MAX - suffix.len() - 1;
-            let stem: String = name.chars().take(room).collect();
-            format!("{} {suffix}", stem.trim_end())
-        });
-        let is_free = |name: &String| !taken.contains(&name.to_lowercase());
-        numbered.find(is_free).unwrap_or(name)
     }
 
     /// Why a participant may not speak now.
@@ -287,24 +258,19 @@ impl Conversation {
             })
     }
 
-    fn say(&mut self, number: u64, text: &str, now: Instant) -> Result<(), ChatRefusal> {
+    fn check_chat(&self) -> Result<(), ChatRefusal> {
         if !self.rules.chat {
             return Err(ChatRefusal::Off("chat"));
         }
+        Ok(())
+    }
+
+    fn say(&mut self, number: u64, text: &str, now: Instant) -> Result<(), ChatRefusal> {
+        self.check_chat()?;
         if let Some(refusal) = self.silenced(number, now) {
             return Err(refusal);
         }
-        // Longer than any allowed text, whatever is left out of it.
-        if text.len() > TEXT_CHARS_MAX * 8 {
-            return Err(ChatRefusal::TooLong(TEXT_CHARS_MAX));
-        }
-        let text = line(text);
-        if text.is_empty() {
-            return Err(ChatRefusal::Empty);
-        }
-        if text.chars().count() > TEXT_CHARS_MAX {
-            return Err(ChatRefusal::TooLong(TEXT_CHARS_MAX));
-        }
+        let text = message_text(text)?;
         let slow = self.slow;
         let participant = self.participants.get_mut(&number);
         let participant = participant.ok_or(ChatRefusal::Missing("participant"))?;
@@ -325,16 +291,22 @@ impl Conversation {
             return Err(ChatRefusal::Busy);
         }
         participant.spoke = Some(now);
+        let author = participant.author.clone();
+        let (name, moderates) = (participant.name.clone(), participant.moderates());
+        self.post(author, name, moderates, text);
+        Ok(())
+    }
+
+    fn post(&mut self, author: Author, name: String, moderator: bool, text: String) {
         self.messages += 1;
         let message = ChatMessage {
             id: self.messages,
-            from: number,
-            name: participant.name.clone(),
-            moderator: participant.moderates(),
+            from: author.number,
+            name,
+            moderator,
             text,
             time: unix_time(),
         };
-        let author = participant.author.clone();
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
@@ -342,17 +314,19 @@ impl Conversation {
             message: message.clone(),
             author,
         });
+        self.history_text = None;
         self.pending.push(ChatEvent::Message(message));
-        Ok(())
     }
 
     fn react(&mut self, number: u64, reaction: &str, now: Instant) -> Result<(), ChatRefusal> {
-        if !self.rules.chat {
-            return Err(ChatRefusal::Off("chat"));
-        }
+        self.check_chat()?;
         if let Some(refusal) = self.silenced(number, now) {
             return Err(refusal);
         }
+        self.count(reaction)
+    }
+
+    fn count(&mut self, reaction: &str) -> Result<(), ChatRefusal> {
         let mut known = REACTIONS.into_iter();
         let known = known.find(|known| *known == reaction);
         let known = known.ok_or(ChatRefusal::Missing("reaction"))?;
@@ -361,58 +335,16 @@ impl Conversation {
         Ok(())
     }
 
-    /// Sends data to everybody, at once.
-    pub(super) fn announce(&mut self, data: Value, now: Instant) -> Result<(), ChatRefusal> {
-        self.check_data(&data)?;
-        if !self.data_pace.take(1.0, now) {
-            return Err(ChatRefusal::Busy);
-        }
-        let event = ChatEvent::Data {
-            data,
-            time: unix_time(),
-        };
-        if let Some(parcel) = parcel(&[event], true) {
-            for participant in self.participants.values_mut() {
-                participant.take(&parcel);
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends data to the publisher.
-    fn control(&mut self, number: u64, data: Value, now: Instant) -> Result<(), ChatRefusal> {
-        self.check_data(&data)?;
-        if let Some(refusal) = self.silenced(number, now) {
-            return Err(refusal);
-        }
-        let sender = self.participants.get(&number);
-        let event = ChatEvent::Control {
-            from: number,
-            name: sender.map_or_else(String::new, |sender| sender.name.clone()),
-            data,
-        };
-        let everybody = self.participants.values_mut();
-        for publisher in everybody.filter(|participant| participant.guest.publishes) {
-            publisher.tell(&event);
-        }
-        Ok(())
-    }
-
-    fn check_data(&self, data: &Value) -> Result<(), ChatRefusal> {
-        if !self.rules.data {
-            return Err(ChatRefusal::Off("data"));
-        }
-        let length = serde_json::to_string(data).map_or(usize::MAX, |text| text.len());
-        if length > DATA_BYTES_MAX {
-            return Err(ChatRefusal::TooLong(DATA_BYTES_MAX));
-        }
-        Ok(())
-    }
-
     /// When it is to be forgotten, if nobody comes.
     pub(super) fn expires(&self) -> Option<Instant> {
-        let is_empty = self.participants.is_empty();
-        is_empty.then(|| self.emptied + MEMORY)
+        if !self.participants.is_empty() {
+            return None;
+        }
+        let is_blank = self.history.is_empty()
+            && self.sanctions.is_empty()
+            && self.reactions.is_empty()
+            && self.slow == self.rules.slow;
+        Some(self.emptied + if is_blank { Duration::ZERO } else { MEMORY })
     }
 
     /// What the configuration says now.
@@ -422,6 +354,39 @@ impl Conversation {
         }
         self.rules = rules;
     }
+}
+
+/// A name as it is shown; empty if nothing of it can be seen.
+fn name_text(name: &str) -> Result<String, ChatRefusal> {
+    // Longer than any allowed name, whatever is left out of it.
+    if name.len() > NAME_CHARS_MAX * 8 {
+        return Err(ChatRefusal::TooLong(NAME_CHARS_MAX));
+    }
+    let name = line(name);
+    if name.chars().count() > NAME_CHARS_MAX {
+        return Err(ChatRefusal::TooLong(NAME_CHARS_MAX));
+    }
+    Ok(if is_visible(&name) {
+        name
+    } else {
+        String::new()
+    })
+}
+
+/// A message as it is shown.
+fn message_text(text: &str) -> Result<String, ChatRefusal> {
+    // Longer than any allowed text, whatever is left out of it.
+    if text.len() > TEXT_CHARS_MAX * 8 {
+        return Err(ChatRefusal::TooLong(TEXT_CHARS_MAX));
+    }
+    let text = line(text);
+    if !is_visible(&text) {
+        return Err(ChatRefusal::Empty);
+    }
+    if text.chars().count() > TEXT_CHARS_MAX {
+        return Err(ChatRefusal::TooLong(TEXT_CHARS_MAX));
+    }
+    Ok(text)
 }
 
 /// Now, in milliseconds.

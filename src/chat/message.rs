@@ -103,7 +103,7 @@ pub(super) struct Standing {
     pub(super) silent: Option<u64>,
 }
 
-/// Everything at one moment.
+/// Everything at one moment, but for the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Hello {
     pub(super) v: u32,
@@ -116,7 +116,6 @@ pub(super) struct Hello {
     pub(super) data: bool,
     pub(super) slow: u64,
     pub(super) people: usize,
-    pub(super) history: Vec<ChatMessage>,
     pub(super) reactions: BTreeMap<&'static str, u64>,
     pub(super) limits: ChatLimits,
 }
@@ -169,6 +168,15 @@ pub(super) enum ChatEvent {
         name: String,
         data: Value,
     },
+}
+
+/// A [`Hello`] as it is sent, with a history that is JSON already.
+pub(super) fn hello_text(hello: Hello, history: &str) -> Option<String> {
+    let text = serde_json::to_string(&ChatEvent::Hello(Box::new(hello)))
+        .inspect_err(|error| tracing::error!(%error, "greeting of a chat is not JSON"))
+        .ok()?;
+    let members = text.strip_suffix('}')?;
+    Some(format!("[{members},\"history\":{history}}}]"))
 }
 
 impl ChatEvent {

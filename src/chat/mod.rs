@@ -34,8 +34,30 @@ pub struct Parcel {
     pub is_timed: bool,
 }
 
-/// Takes the texts for one participant, without waiting. Returns false if it has no room.
-pub type ChatSink = Box<dyn Fn(&Parcel) -> bool + Send + Sync>;
+/// Takes the texts for one participant, without waiting.
+pub trait ParcelSink: Send + Sync {
+    /// Takes one. Returns false if it has no room.
+    fn take(&self, parcel: &Parcel) -> bool;
+
+    /// Whether it would take one, as far as it knows.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Whether a participant who has not read for long is sent away: its client comes again.
+    fn comes_again(&self) -> bool {
+        false
+    }
+}
+
+impl<F: Fn(&Parcel) -> bool + Send + Sync> ParcelSink for F {
+    fn take(&self, parcel: &Parcel) -> bool {
+        self(parcel)
+    }
+}
+
+/// The way to one participant.
+pub type ChatSink = Box<dyn ParcelSink>;
 
 /// What the configuration says about a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

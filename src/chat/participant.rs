@@ -1,11 +1,11 @@
 //! One participant of a conversation.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     ChatSink, Parcel,
     author::{Author, Guest},
-    message::ChatEvent,
+    message::{ChatEvent, Hello, hello_text},
 };
 use crate::media::TokenBucket;
 
@@ -15,6 +15,21 @@ const SAYS_BURST: f64 = 5.0;
 /// Requests of any kind, likewise.
 const ACTS: f64 = 5.0;
 const ACTS_BURST: f64 = 20.0;
+/// After this long somebody who has missed something gets everything again; twice as long each
+/// time that there is no room for it.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(8);
+/// Somebody who has not read for this long is sent away.
+const LAG_MAX: Duration = Duration::from_secs(15);
+
+/// Somebody has missed something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChatLag {
+    since: Instant,
+    /// When it is told everything again.
+    pub(super) next: Instant,
+    pause: Duration,
+}
 
 pub(super) struct Participant {
     pub(super) author: Author,
@@ -23,8 +38,9 @@ pub(super) struct Participant {
     /// With which requests over HTTP are made in its name.
     pub(super) key: Option<String>,
     sink: ChatSink,
-    /// It has missed something, and gets everything again.
-    pub(super) is_behind: bool,
+    pub(super) lag: Option<ChatLag>,
+    /// How many of the events that everybody is about to be told it knows already.
+    pub(super) known: usize,
     says: TokenBucket,
     acts: TokenBucket,
     /// When it last said something.
@@ -39,7 +55,8 @@ impl Participant {
             name: String::new(),
             key: None,
             sink,
-            is_behind: false,
+            lag: None,
+            known: 0,
             says: TokenBucket::new(SAYS, SAYS_BURST, now),
             acts: TokenBucket::new(ACTS, ACTS_BURST, now),
             spoke: None,
@@ -61,18 +78,53 @@ impl Participant {
         self.acts.take(1.0, now)
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        self.sink.has_room()
+    }
+
     /// Hands it a text that all get.
-    pub(super) fn take(&mut self, parcel: &Parcel) {
-        if !(self.sink)(parcel) {
-            self.is_behind = true;
+    pub(super) fn take(&mut self, parcel: &Parcel, now: Instant) {
+        if !self.sink.take(parcel) && self.lag.is_none() {
+            self.fall_behind(now);
         }
     }
 
     /// Tells it something that nobody else gets.
-    pub(super) fn tell(&mut self, event: &ChatEvent) {
+    pub(super) fn tell(&mut self, event: &ChatEvent, now: Instant) {
         if let Some(parcel) = parcel(std::slice::from_ref(event), false) {
-            self.take(&parcel);
+            self.take(&parcel, now);
         }
+    }
+
+    /// Tells it everything.
+    pub(super) fn greet(&mut self, hello: Hello, history: &str, now: Instant) {
+        let text = hello_text(hello, history);
+        let parcel = text.map(|text| Parcel {
+            text: text.into(),
+            is_timed: false,
+        });
+        if parcel.is_some_and(|parcel| self.sink.take(&parcel)) {
+            self.lag = None;
+        } else {
+            self.fall_behind(now);
+        }
+    }
+
+    /// It has missed something, and gets everything again later.
+    pub(super) fn fall_behind(&mut self, now: Instant) {
+        let lag = self.lag.get_or_insert(ChatLag {
+            since: now,
+            next: now,
+            pause: AGAIN,
+        });
+        lag.next = now + lag.pause;
+        lag.pause = (lag.pause * 2).min(AGAIN_MAX);
+    }
+
+    /// Whether it has not read for so long that it had better come again.
+    pub(super) fn is_lost(&self, now: Instant) -> bool {
+        let is_late = self.lag.is_some_and(|lag| lag.since + LAG_MAX <= now);
+        is_late && self.sink.comes_again()
     }
 }
 

@@ -11,7 +11,9 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::{
-    ChatRequest, ChatRules, ChatSink, Guest, conversation::Conversation, refusal::ChatRefusal,
+    ChatRequest, ChatRules, ChatSink, Guest,
+    conversation::{Conversation, check_data},
+    refusal::ChatRefusal,
 };
 use crate::{
     awake,
@@ -159,7 +161,8 @@ impl Chats {
         key: &str,
         act: impl FnOnce(&mut Conversation, u64, Instant) -> Result<(), ChatRefusal>,
     ) -> Result<(), ChatRefusal> {
-        let conversation = self.conversation(name)?;
+        let known = self.known(name)?;
+        let conversation = known.ok_or(ChatRefusal::Missing("participant"))?;
         let mut conversation = lock(&conversation);
         let holder = conversation.holder(key);
         let number = holder.ok_or(ChatRefusal::Missing("participant"))?;
@@ -176,19 +179,14 @@ impl Chats {
     pub fn request_once(
         &self,
         name: &Name,
-        guest: Guest,
-        sender: String,
+        guest: &Guest,
+        sender: &str,
         request: ChatRequest,
     ) -> Result<(), ChatRefusal> {
-        let seat = self.join(name, guest, Box::new(|_| true))?;
-        if !sender.is_empty() {
-            let device = String::new();
-            seat.request(ChatRequest::Join {
-                name: sender,
-                device,
-            })?;
-        }
-        seat.request(request)
+        let conversation = self.conversation(name)?;
+        let done = lock(&conversation).once(guest, sender, request, awake::now());
+        self.shared.news.notify_one();
+        done
     }
 
     /// Sends data to everybody, with the picture of this moment.
@@ -196,7 +194,10 @@ impl Chats {
     /// # Errors
     /// If the broadcast has no data, or gets too much of it.
     pub fn announce(&self, name: &Name, data: Value) -> Result<(), ChatRefusal> {
-        let conversation = self.conversation(name)?;
+        let Some(conversation) = self.known(name)? else {
+            let rules = self.rules(name).ok_or(ChatRefusal::Off("data"))?;
+            return check_data(rules, &data);
+        };
         let announced = lock(&conversation).announce(data, awake::now());
         self.shared.news.notify_one();
         announced
@@ -243,21 +244,32 @@ impl Chats {
         dues.min()
     }
 
+    /// The conversation of a broadcast, which need not be there yet.
     fn conversation(&self, name: &Name) -> Result<Arc<Mutex<Conversation>>, ChatRefusal> {
-        let rules = self.rules(name).ok_or(ChatRefusal::Off("chat"))?;
-        let mut conversations = self.conversations();
-        if let Some(known) = conversations.get(name) {
-            let known = Arc::clone(known);
-            drop(conversations);
-            lock(&known).set_rules(rules);
+        if let Some(known) = self.known(name)? {
             return Ok(known);
         }
+        let rules = self.rules(name).ok_or(ChatRefusal::Off("chat"))?;
+        let mut conversations = self.conversations();
         if conversations.len() >= CONVERSATIONS_MAX {
             return Err(ChatRefusal::Full("conversations"));
         }
-        let new = Arc::new(Mutex::new(Conversation::new(rules, awake::now())));
-        conversations.insert(name.clone(), Arc::clone(&new));
-        Ok(new)
+        // Somebody else may have been faster.
+        let conversation = conversations.entry(name.clone()).or_insert_with(|| {
+            let new = Conversation::new(rules, awake::now());
+            Arc::new(Mutex::new(new))
+        });
+        Ok(Arc::clone(conversation))
+    }
+
+    /// The conversation of a broadcast, if there is one.
+    fn known(&self, name: &Name) -> Result<Option<Arc<Mutex<Conversation>>>, ChatRefusal> {
+        let rules = self.rules(name).ok_or(ChatRefusal::Off("chat"))?;
+        let known = self.conversations().get(name).map(Arc::clone);
+        if let Some(known) = &known {
+            lock(known).set_rules(rules);
+        }
+        Ok(known)
     }
 
     fn conversations(&self) -> MutexGuard<'_, HashMap<Name, Arc<Mutex<Conversation>>>> {
@@ -307,3 +319,6 @@ fn lock(conversation: &Mutex<Conversation>) -> MutexGuard<'_, Conversation> {
     // A panic in one request leaves at worst that request half done.
     conversation.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

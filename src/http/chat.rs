@@ -1,7 +1,7 @@
 //! The conversation of a broadcast over HTTP: server-sent events to listen, POST to speak. For those
 //! without a data channel, and for scripts.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use ::http::{Method, StatusCode, header};
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     broadcast::SessionId,
-    chat::{ChatRefusal, ChatRequest, Parcel, Seat},
+    chat::{ChatRefusal, ChatRequest, Parcel, ParcelSink, Seat},
     peer::sdp::Role,
     plan::Name,
     quota::Share,
@@ -48,9 +48,26 @@ struct Posted {
 
 /// What is on its way to one listener. The order matters: the seat is given up last.
 struct ChatListener {
-    texts: mpsc::Receiver<Bytes>,
+    texts: mpsc::Receiver<Arc<str>>,
     _seat: Seat,
     _share: Share,
+}
+
+/// The texts on their way to a listener, shared among all of them.
+struct ChatQueue(mpsc::Sender<Arc<str>>);
+
+impl ParcelSink for ChatQueue {
+    fn take(&self, parcel: &Parcel) -> bool {
+        self.0.try_send(Arc::clone(&parcel.text)).is_ok()
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.capacity() > 0
+    }
+
+    fn comes_again(&self) -> bool {
+        true
+    }
 }
 
 pub(super) async fn answer(
@@ -79,13 +96,9 @@ pub(super) async fn answer(
 fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Problem> {
     let share = app.admission.stream(request.client)?;
     let (sender, texts) = mpsc::channel(TEXTS_MAX);
-    let sink = move |parcel: &Parcel| {
-        let event = format!("event:chat\ndata:{}\n\n", parcel.text);
-        sender.try_send(event.into()).is_ok()
-    };
     let guest = app.auth.guest(request, name);
     let chats = app.broadcasts.chats();
-    let seat = chats.join_with_key(name, guest, Box::new(sink))?;
+    let seat = chats.join_with_key(name, guest, Box::new(ChatQueue(sender)))?;
     let listener = ChatListener {
         texts,
         _seat: seat,
@@ -93,7 +106,7 @@ fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Pro
     };
     let events = stream::unfold(listener, async |mut listener| {
         let text = match timeout(KEEP_ALIVE, listener.texts.recv()).await {
-            Ok(text) => text?,
+            Ok(text) => format!("event:chat\ndata:{}\n\n", text?).into(),
             Err(_) => Bytes::from_static(b":\n\n"),
         };
         Some((Ok::<_, Infallible>(text), listener))
@@ -136,7 +149,7 @@ async fn post(app: &App, name: &Name, mut request: HttpRequest) -> Result<Respon
         (None, once) => {
             app.auth.permit_moderation(&request, name)?;
             let guest = app.auth.guest(&request, name);
-            chats.request_once(name, guest, posted.sender, once)?;
+            chats.request_once(name, &guest, &posted.sender, once)?;
         }
     }
     Ok(empty(StatusCode::NO_CONTENT))

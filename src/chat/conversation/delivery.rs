@@ -1,6 +1,9 @@
 //! Who is told what, and when.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::{
     super::{
@@ -35,25 +38,31 @@ impl Conversation {
         let standing = self.standing(number, now);
         if let (Some(standing), Some(participant)) = (standing, self.participants.get_mut(&number))
         {
-            participant.tell(&ChatEvent::Standing(standing));
+            participant.tell(&ChatEvent::Standing(standing), now);
         }
     }
 
-    /// Tells a participant everything.
+    /// Tells a participant everything, if it has room for that.
     pub(super) fn greet(&mut self, number: u64, now: Instant) {
         let Some(standing) = self.standing(number, now) else {
             return;
         };
-        let history = self.history.iter();
+        let people = self.participants.len();
+        let Some(participant) = self.participants.get_mut(&number) else {
+            return;
+        };
+        if !participant.has_room() {
+            participant.fall_behind(now);
+            return;
+        }
         let hello = Hello {
             v: VERSION,
             standing,
-            key: None,
+            key: participant.key.clone(),
             chat: self.rules.chat,
             data: self.rules.data,
             slow: self.slow.as_secs(),
-            people: self.participants.len(),
-            history: history.map(|entry| entry.message.clone()).collect(),
+            people,
             reactions: self.reactions.clone(),
             limits: ChatLimits {
                 text: TEXT_CHARS_MAX,
@@ -61,11 +70,15 @@ impl Conversation {
                 data: DATA_BYTES_MAX,
             },
         };
-        if let Some(participant) = self.participants.get_mut(&number) {
-            participant.is_behind = false;
-            let key = participant.key.clone();
-            participant.tell(&ChatEvent::Hello(Box::new(Hello { key, ..hello })));
-        }
+        let history = self.history_text.get_or_insert_with(|| {
+            let messages: Vec<_> = self.history.iter().map(|entry| &entry.message).collect();
+            let text = serde_json::to_string(&messages)
+                .inspect_err(|error| tracing::error!(%error, "history of a chat is not JSON"));
+            text.unwrap_or_else(|_| "[]".to_owned()).into()
+        });
+        participant.greet(hello, history, now);
+        // What is in the history, it is not told again.
+        participant.known = self.pending.len();
     }
 
     /// Tells everybody what has happened, if it is time.
@@ -90,17 +103,41 @@ impl Conversation {
             events.push(ChatEvent::People { count: people });
         }
         self.flushed = now;
-        let behind = self.participants.values().filter(|one| one.is_behind);
-        let behind: Vec<u64> = behind.map(|one| one.author.number).collect();
-        if !events.is_empty()
-            && let Some(parcel) = parcel(&events, false)
-        {
-            let everybody = self.participants.values_mut();
-            for participant in everybody.filter(|participant| !participant.is_behind) {
-                participant.take(&parcel);
+        self.share(&events, now);
+        self.catch_up(now);
+    }
+
+    /// Tells events to everybody who has missed none.
+    fn share(&mut self, events: &[ChatEvent], now: Instant) {
+        // One for each number of events that somebody knows already.
+        let mut parcels = BTreeMap::new();
+        for participant in self.participants.values_mut() {
+            let known = std::mem::take(&mut participant.known);
+            let news = events.get(known..).unwrap_or_default();
+            if participant.lag.is_some() || news.is_empty() {
+                continue;
+            }
+            let parcel = parcels.entry(known).or_insert_with(|| parcel(news, false));
+            if let Some(parcel) = parcel {
+                participant.take(parcel, now);
             }
         }
-        for number in behind {
+    }
+
+    /// Tells everything to those who have missed something, and sends away those who do not read.
+    fn catch_up(&mut self, now: Instant) {
+        let everybody = self.participants.values();
+        let lost: Vec<u64> = everybody
+            .filter(|participant| participant.is_lost(now))
+            .map(|participant| participant.author.number)
+            .collect();
+        for number in lost {
+            self.leave(number, now);
+        }
+        let everybody = self.participants.values();
+        let due = everybody.filter(|one| one.lag.is_some_and(|lag| lag.next <= now));
+        let due: Vec<u64> = due.map(|one| one.author.number).collect();
+        for number in due {
             self.greet(number, now);
         }
     }
@@ -113,8 +150,8 @@ impl Conversation {
         let is_news = !self.pending.is_empty() || !self.fresh.is_empty();
         let is_counting = self.participants.len() != self.people;
         let counting = is_counting.then(|| next.max(self.counted + PEOPLE_INTERVAL));
-        let mut behind = self.participants.values().filter(|one| one.is_behind);
-        let again = behind.next().map(|_| self.flushed + INTERVAL_MAX);
+        let behind = self.participants.values().filter_map(|one| one.lag);
+        let again = behind.map(|lag| lag.next).min();
         [is_news.then_some(next), counting, again]
             .into_iter()
             .flatten()

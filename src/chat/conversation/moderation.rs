@@ -1,11 +1,14 @@
 //! What moderators do.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{
     super::{
-        author::{SANCTIONS_MAX, Sanction},
-        message::ChatEvent,
+        author::{Author, SANCTIONS_MAX, Sanction},
+        message::{ChatEvent, ChatRequest},
         participant::Participant,
         refusal::ChatRefusal,
     },
@@ -13,6 +16,33 @@ use super::{
 };
 
 impl Conversation {
+    /// Does what only moderators ask for.
+    pub(super) fn moderate(
+        &mut self,
+        request: ChatRequest,
+        now: Instant,
+    ) -> Result<(), ChatRefusal> {
+        match request {
+            ChatRequest::Data { data } => self.announce(data, now),
+            ChatRequest::Delete { message } => self.delete(message),
+            ChatRequest::Timeout { member, seconds: 0 } => self.pardon(member, now),
+            ChatRequest::Timeout { member, seconds } => self.silence(member, Some(seconds), now),
+            ChatRequest::Ban { member } => self.silence(member, None, now),
+            ChatRequest::Slow { seconds } => {
+                self.slow = Duration::from_secs(seconds.min(SECONDS_MAX));
+                self.pending.push(ChatEvent::Slow {
+                    seconds: self.slow.as_secs(),
+                });
+                Ok(())
+            }
+            ChatRequest::Join { .. }
+            | ChatRequest::Say { .. }
+            | ChatRequest::React { .. }
+            | ChatRequest::Control { .. }
+            | ChatRequest::Claim { .. } => Err(ChatRefusal::Missing("request")),
+        }
+    }
+
     /// Deletes a message.
     pub(super) fn delete(&mut self, id: u64) -> Result<(), ChatRefusal> {
         let before = self.history.len();
@@ -20,6 +50,7 @@ impl Conversation {
         if self.history.len() == before {
             return Err(ChatRefusal::Missing("message"));
         }
+        self.history_text = None;
         self.pending.push(ChatEvent::Deleted { message: id });
         Ok(())
     }
@@ -32,24 +63,17 @@ impl Conversation {
         seconds: Option<u64>,
         now: Instant,
     ) -> Result<(), ChatRefusal> {
-        let present = self.participants.get(&number);
-        let present = present.map(|participant| participant.author.clone());
-        let mut entries = self.history.iter().rev();
-        let mut past = || entries.find(|entry| entry.message.from == number);
-        let author = present.or_else(|| past().map(|entry| entry.author.clone()));
-        let author = author.ok_or(ChatRefusal::Missing("participant"))?;
+        let author = self.author(number)?;
         let seconds = seconds.map(|seconds| Duration::from_secs(seconds.min(SECONDS_MAX)));
         let until = seconds.map(|seconds| now + seconds);
-        self.sanctions
-            .retain(|sanction| sanction.author.number != number);
+        self.sanctions.retain(|sanction| {
+            sanction.author.number != number && sanction.until.is_none_or(|until| now < until)
+        });
         if self.sanctions.len() == SANCTIONS_MAX {
             self.sanctions.pop_front();
         }
         let sanction = Sanction { author, until };
-        let is_silent = |participant: &Participant| {
-            sanction.author.number == participant.author.number
-                || sanction.silences(&participant.author, now)
-        };
+        let is_silent = |participant: &Participant| sanction.silences(&participant.author, now);
         let silent: Vec<u64> = self
             .participants
             .values()
@@ -58,6 +82,7 @@ impl Conversation {
             .collect();
         self.sanctions.push_back(sanction);
         if until.is_none() {
+            self.history_text = None;
             self.history.retain(|entry| entry.message.from != number);
             self.pending.push(ChatEvent::Removed { from: number });
         }
@@ -65,5 +90,34 @@ impl Conversation {
             self.tell_standing(number, now);
         }
         Ok(())
+    }
+
+    /// Lets the participant with this number speak again, whatever silences them.
+    fn pardon(&mut self, number: u64, now: Instant) -> Result<(), ChatRefusal> {
+        let author = self.author(number)?;
+        let (lifted, kept): (VecDeque<_>, _) = self.sanctions.drain(..).partition(|sanction| {
+            sanction.author.number == number || sanction.silences(&author, now)
+        });
+        self.sanctions = kept;
+        let is_free = |participant: &&Participant| {
+            let mut lifted = lifted.iter();
+            lifted.any(|sanction: &Sanction| sanction.silences(&participant.author, now))
+        };
+        let free = self.participants.values().filter(is_free);
+        let free: Vec<u64> = free.map(|participant| participant.author.number).collect();
+        for number in free {
+            self.tell_standing(number, now);
+        }
+        Ok(())
+    }
+
+    /// Who has this number: somebody who is there, has said something, or may not speak.
+    fn author(&self, number: u64) -> Result<Author, ChatRefusal> {
+        let present = self.participants.get(&number).map(|one| &one.author);
+        let said = self.history.iter().map(|entry| &entry.author);
+        let silenced = self.sanctions.iter().map(|sanction| &sanction.author);
+        let mut all = present.into_iter().chain(said).chain(silenced);
+        let author = all.find(|author| author.number == number);
+        author.cloned().ok_or(ChatRefusal::Missing("participant"))
     }
 }

@@ -1,9 +1,11 @@
 use std::sync::{Arc, Mutex};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::chat::Parcel;
+use crate::chat::{Parcel, ParcelSink};
+
+mod abuse;
 
 /// A conversation in virtual time, and what each participant has been told.
 struct Room {
@@ -55,7 +57,7 @@ impl Room {
     fn enter(&mut self, guest: Guest, name: &str, device: &str) -> u64 {
         let inbox = Arc::<Mutex<Vec<Parcel>>>::default();
         let into = Arc::clone(&inbox);
-        let sink: ChatSink = Box::new(move |parcel| {
+        let sink: ChatSink = Box::new(move |parcel: &Parcel| {
             into.lock().unwrap().push(parcel.clone());
             true
         });
@@ -344,7 +346,7 @@ fn who_falls_behind_gets_everything_again() {
     let inbox = Arc::<Mutex<Vec<Parcel>>>::default();
     let into = Arc::clone(&inbox);
     // Room for one parcel at a time.
-    let sink: ChatSink = Box::new(move |parcel| {
+    let sink: ChatSink = Box::new(move |parcel: &Parcel| {
         let mut inbox = into.lock().unwrap();
         let has_room = inbox.is_empty();
         if has_room {
@@ -369,7 +371,7 @@ fn who_falls_behind_gets_everything_again() {
 fn many_listeners_are_told_less_often() {
     let mut room = Room::new(rules());
     for _ in 0..1000 {
-        let sink: ChatSink = Box::new(|_| true);
+        let sink: ChatSink = Box::new(|_: &Parcel| true);
         room.conversation
             .join(viewer(), None, sink, room.now)
             .unwrap();
@@ -384,7 +386,7 @@ fn many_listeners_are_told_less_often() {
 #[test]
 fn keys_are_secret() {
     let mut room = Room::new(rules());
-    let sink: ChatSink = Box::new(|_| true);
+    let sink: ChatSink = Box::new(|_: &Parcel| true);
     let number = room
         .conversation
         .join(viewer(), Some("secret"), sink, room.now)
@@ -400,6 +402,7 @@ fn it_is_forgotten_once_nobody_is_there() {
     let mut room = Room::new(rules());
     let mina = room.enter(viewer(), "Mina", "");
     assert_eq!(room.conversation.expires(), None);
+    room.ask(mina, say("hi")).unwrap();
     room.pass(5);
     room.conversation.leave(mina, room.now);
     assert_eq!(room.conversation.expires(), Some(room.now + MEMORY));
