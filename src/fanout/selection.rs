@@ -159,8 +159,10 @@ impl Selection {
             return train;
         }
         let Some(estimate) = estimate else {
+            if !lossy {
+                return Decision::Stay;
+            }
             let lower = fitting(rates, rate - 1).filter(|&layer| rates.get(layer) < Some(&rate));
-            let lower = lower.filter(|_| lossy);
             return lower.map_or(Decision::Stay, |layer| self.switch(layer, false, now));
         };
         if (estimate < rate || lossy) && self.probing.is_some() {

@@ -115,7 +115,10 @@ impl Origins {
             Door::Admin => self.admin_is_local,
             Door::Socket => false,
         };
-        let Some(host) = headers.get(header::HOST).filter(|_| is_local) else {
+        if !is_local {
+            return true;
+        }
+        let Some(host) = headers.get(header::HOST) else {
             return true;
         };
         let name = name(host.to_str().unwrap_or_default());
