@@ -6,7 +6,7 @@ import { at } from './site.js';
 let shown = null;
 
 /**
- * @param {{shownName: string, play: () => unknown, pause: () => void}} player
+ * @param {{shownName: string, play: () => Promise<unknown>, pause: () => void}} player
  * @param {boolean} playing
  */
 export function showToSystem(player, playing) {
@@ -16,7 +16,7 @@ export function showToSystem(player, playing) {
   mediaSession.playbackState = playing ? 'playing' : 'paused';
   const artwork = [{ src: at('touch-icon.png'), sizes: '180x180', type: 'image/png' }];
   mediaSession.metadata = new MediaMetadata({ title: player.shownName, artist: location.host, artwork });
-  mediaSession.setActionHandler('play', () => void player.play());
+  mediaSession.setActionHandler('play', () => void player.play().catch(() => {})); // the player says why
   mediaSession.setActionHandler('pause', () => player.pause());
 }
 

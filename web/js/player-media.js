@@ -13,6 +13,15 @@ const FORWARDED = [
 /** How often `stats` is fired, in milliseconds. */
 const STATS_EVERY = 1_000;
 
+/** @typedef {{promise: Promise<void>, resolve: () => void, reject: (error: DOMException) => void}} Awaited */
+
+/** @returns {Awaited} A promise that is settled from outside. */
+function awaited() {
+  const settle = {};
+  const promise = new Promise((resolve, reject) => Object.assign(settle, { resolve, reject }));
+  return /** @type {Awaited} */ (Object.assign(settle, { promise }));
+}
+
 export class PlayerMediaElement extends AttributesElement {
   /** The element that shows the picture. */
   video = h('video', { autoplay: true, playsinline: true, tabindex: '-1', part: 'video' });
@@ -20,12 +29,14 @@ export class PlayerMediaElement extends AttributesElement {
 
   /** @type {((refused: string) => string|null|Promise<string|null>)|undefined} */ #getToken;
   #ended = false;
+  /** What {@link awaitPlaying} has promised. @type {Awaited|null} */ #awaited = null;
   #sampler = new StatsSampler();
   /** @type {ReturnType<typeof setInterval>|undefined} */ #statsTimer;
 
   constructor() {
     super();
     for (const name of FORWARDED) this.video.addEventListener(name, () => this.dispatchEvent(new Event(name)));
+    this.video.addEventListener('playing', () => this.#settlePlay());
   }
 
   connectedCallback() {
@@ -34,6 +45,27 @@ export class PlayerMediaElement extends AttributesElement {
 
   disconnectedCallback() {
     clearInterval(this.#statsTimer);
+    this.forget();
+  }
+
+  /** Settles when it plays. Rejects if it cannot be played, or if another source takes its place. */
+  awaitPlaying() {
+    this.#awaited ??= awaited();
+    return this.#awaited.promise;
+  }
+
+  /** Another source begins. */
+  forget() {
+    this.#ended = false;
+    this.#settlePlay(new DOMException('another source has been chosen', 'AbortError'));
+  }
+
+  /** @param {DOMException} [error] */
+  #settlePlay(error) {
+    const awaited = this.#awaited;
+    this.#awaited = null;
+    if (error) awaited?.reject(error);
+    else awaited?.resolve();
   }
 
   async #sample() {
@@ -48,7 +80,10 @@ export class PlayerMediaElement extends AttributesElement {
    * @param {import('./client.js').StateChange} change
    */
   tell({ state }) {
-    if (state === 'failed') this.dispatchEvent(new Event('error'));
+    if (state === 'failed') {
+      this.#settlePlay(new DOMException(this.error?.words, 'NotSupportedError'));
+      this.dispatchEvent(new Event('error'));
+    }
     const ended = state === 'waiting' && (this.client?.hasBeenLive ?? false);
     if (ended && !this.#ended) this.dispatchEvent(new Event('ended'));
     if (ended || state === 'live') this.#ended = ended;

@@ -125,6 +125,7 @@ export class AerialPlayer extends PlayerMediaElement {
   /** Whether play() has been called for a source that does not play by itself. */ #asked = false;
   /** When the viewer paused, 0 while nobody has. */ #pausedAt = 0;
   /** @type {import('./broadcasts.js').Broadcast|null|undefined} */ #broadcast;
+  /** @type {() => unknown} */ #tryToPlay = () => this.play().catch(() => this.#show());
 
   constructor() {
     super();
@@ -182,10 +183,12 @@ export class AerialPlayer extends PlayerMediaElement {
     if (name === 'src') {
       this.#resume();
       this.#asked = false;
+      this.forget();
     }
     if (name === 'poster') this.#poster.src = this.poster;
     if (name === 'muted' && this.isConnected) this.video.muted = value !== null;
-    if (['src', 'token', 'autoplay'].includes(name) && this.isConnected) this.#start();
+    const begins = name === 'src' || name === 'token' || (name === 'autoplay' && !this.client);
+    if (begins && this.isConnected) this.#start();
     this.#show();
   }
 
@@ -231,7 +234,7 @@ export class AerialPlayer extends PlayerMediaElement {
     });
     this.client = client;
     client.layer = layer;
-    client.addEventListener('stream', () => void (this.#pausedAt ? this.video.pause() : this.play()));
+    client.addEventListener('stream', () => (this.#pausedAt ? this.video.pause() : this.#tryToPlay()));
     client.addEventListener('statechange', (event) => {
       if (this.client !== client || this.#fellBack()) return;
       this.#show();
@@ -268,10 +271,11 @@ export class AerialPlayer extends PlayerMediaElement {
   /** @param {import('./player-quality.js').Quality} quality */
   async #onQuality({ rendition, layer }) {
     const { client } = this;
+    const isOther = rendition !== this.#rendition;
+    this.#rendition = rendition;
     if (!client) return;
-    if (rendition !== this.#rendition) {
+    if (isOther) {
       client.layer = layer;
-      this.#rendition = rendition;
       client.url = this.#endpoint();
       await client.renew();
     }
@@ -294,17 +298,15 @@ export class AerialPlayer extends PlayerMediaElement {
     this.client?.retry(); // even if it is the same token
   }
 
-  /** Plays with sound if the browser lets us, silently if not. Settles when it plays. */
+  /** Plays with sound if the browser lets us, silently if not. Settles when it plays, rejects if it cannot. */
   async play() {
     if (this.#pausedAt) this.#resume();
-    if (!this.client && this.src) {
+    if (!this.src) throw new DOMException('the player needs a src', 'NotSupportedError');
+    if (!this.client) {
       this.#asked = true;
       this.#start();
-    }
-    if (!this.client?.stream) {
-      await new Promise((resolve) => this.video.addEventListener('playing', resolve, { once: true }));
-      return;
-    }
+    } else if (!this.client.running) this.client.retry();
+    if (!this.client?.stream) return this.awaitPlaying();
     try {
       await this.video.play();
       return;
@@ -341,18 +343,18 @@ export class AerialPlayer extends PlayerMediaElement {
     this.video.muted = false;
     store(MUTED_KEY, '');
     if (this.video.volume === 0) this.video.volume = 0.8;
-    void this.play();
+    this.#tryToPlay();
     this.focus();
   }
 
   #act() {
-    if (this.state === 'live' || this.state === 'idle') void this.play().then(() => this.#show());
+    if (this.state === 'live' || this.state === 'idle') this.#tryToPlay();
     else this.client?.retry();
     this.focus();
   }
 
   togglePlay() {
-    if (this.video.paused) void this.play();
+    if (this.video.paused) this.#tryToPlay();
     else this.pause();
     this.#show();
   }

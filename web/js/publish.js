@@ -114,9 +114,11 @@ class Studio {
     this.#sources.addEventListener('tracks', () => void this.#onTracks());
     this.#sources.addEventListener('devices', () => this.#onDevices());
     this.#sources.addEventListener('lost', (event) => {
-      this.#missing = this.#form.choice.mode !== 'screen';
-      this.#notify(/** @type {CustomEvent} */ (event).detail);
-      this.#showCurtain();
+      const { detail } = /** @type {CustomEvent<CaptureError>} */ (event);
+      // A screen is chosen by hand, so nothing that is plugged in brings it back.
+      this.#missing = detail.reason !== 'screen-ended';
+      this.#sources.arrange(this.#form.choice);
+      this.#notify(detail);
     });
     this.#feed.addEventListener('broadcasts', () => this.#showViewers());
     this.#feed.addEventListener('connection', () => this.#showState());
@@ -204,7 +206,6 @@ class Studio {
     const shown = /** @type {MediaStream|null} */ (this.#preview.srcObject);
     if ((shown?.getVideoTracks()[0] ?? null) !== video) this.#preview.srcObject = video && new MediaStream([video]);
     this.#preview.classList.toggle('mirror', this.#sources.facesUser);
-    if (video) video.enabled = !this.#cameraOff;
     this.#meter.watch(audio);
     this.#form.show(this.#sources.hasScreenSound);
     this.#showMutes();
@@ -224,7 +225,7 @@ class Studio {
       this.#sources.setMicrophoneMuted(this.#micOff);
     } else {
       this.#cameraOff = !this.#cameraOff;
-      if (this.#sources.video) this.#sources.video.enabled = !this.#cameraOff;
+      this.#sources.setCameraOff(this.#cameraOff, this.#form.choice);
     }
     this.#showMutes();
     this.#showCurtain();
@@ -248,6 +249,7 @@ class Studio {
       return;
     }
     if (!this.#sources.open && !(await this.#open())) return;
+    if (this.#client?.running) return; // another click, while the browser asked
     const client = new WhipClient(at(`whip/${encodeURIComponent(this.#name)}`), new MediaStream(this.#sources.tracks), {
       ...this.#form.limits(this.#sources.video),
       token: this.#token,
@@ -359,7 +361,8 @@ class Studio {
   #showCurtain() {
     const { video, audio, hasPicture } = this.#sources;
     const { choice } = this.#form;
-    const picture = hasPicture && !this.#cameraOff;
+    // With both, the screen stays when the camera is off.
+    const picture = hasPicture && (!this.#cameraOff || this.#sources.isBoth);
     byId('curtain', HTMLElement).hidden = picture;
     if (picture) return;
     const ready = hasPicture || audio !== null;

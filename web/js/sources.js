@@ -53,6 +53,7 @@ export class Sources extends EventTarget {
   #cameraKey = '';
   #audioKey = '';
   #muted = false;
+  #cameraOff = false;
 
   constructor() {
     super();
@@ -118,7 +119,7 @@ export class Sources extends EventTarget {
     const needsAudio = audioKey !== this.#audioKey || (audioKey !== '' && this.#microphone?.readyState !== 'live');
     /** @type {CaptureError[]} */
     const problems = [];
-    if (wantsScreen && this.#screen?.readyState !== 'live') await this.#openScreen(choice);
+    if (wantsScreen && this.#screen?.readyState !== 'live') await this.#openScreen(choice, problems);
     if (!wantsScreen) this.#closeScreen();
     // Phones cannot open their second camera, nor some drivers the same one again, until the first is closed.
     if (needsCamera || !wantsCamera) this.#closeCamera();
@@ -138,6 +139,8 @@ export class Sources extends EventTarget {
    * @param {Choice} choice
    */
   arrange(choice) {
+    if (this.#camera) this.#camera.enabled = !this.#cameraOff;
+    if (this.#screen) this.#screen.enabled = !this.#cameraOff || choice.mode === 'both';
     this.#compose(choice);
     this.#mix(choice);
     this.dispatchEvent(new Event('tracks'));
@@ -157,7 +160,7 @@ export class Sources extends EventTarget {
     }
     const plan = {
       main: isBoth ? this.#screen : camera,
-      inset: isBoth ? camera : null,
+      inset: isBoth && !this.#cameraOff ? camera : null,
       cover: !isBoth,
       mirror,
       corner,
@@ -214,8 +217,12 @@ export class Sources extends EventTarget {
     if (microphone) this.#microphone = this.#guard(microphone, 'microphone');
   }
 
-  /** @param {Choice} choice */
-  async #openScreen({ preset }) {
+  /**
+   * @param {Choice} choice
+   * @param {CaptureError[]} problems
+   * @throws {CaptureError} if there is nothing else to send.
+   */
+  async #openScreen({ mode, preset }, problems) {
     try {
       const stream = await navigator.mediaDevices.getDisplayMedia({
         video: { frameRate: { ideal: preset.fps } },
@@ -226,7 +233,9 @@ export class Sources extends EventTarget {
       this.#screen = this.#guard(stream.getVideoTracks()[0], 'screen');
       this.#screenSound = stream.getAudioTracks()[0] ?? null;
     } catch (error) {
-      throw CaptureError.from(error, 'screen');
+      const problem = CaptureError.from(error, 'screen');
+      if (mode === 'screen') throw problem;
+      problems.push(problem);
     }
   }
 
@@ -269,6 +278,16 @@ export class Sources extends EventTarget {
   setMicrophoneMuted(muted) {
     this.#muted = muted;
     if (this.#microphone) this.#microphone.enabled = !muted;
+  }
+
+  /**
+   * Blackens the camera, or the screen where no camera is sent.
+   * @param {boolean} off
+   * @param {Choice} choice
+   */
+  setCameraOff(off, choice) {
+    this.#cameraOff = off;
+    this.arrange(choice);
   }
 
   /**

@@ -92,14 +92,15 @@ export class WhipClient extends Client {
    * @param {MediaStreamTrack|null} track null sends nothing of this kind.
    */
   async replaceTrack(kind, track) {
+    if ((this.#tracks.get(kind) ?? null) === track) return;
     if (track) this.#tracks.set(kind, track);
     else this.#tracks.delete(kind);
     const sender = this.#senders.get(kind);
     if (sender && this.peer) {
       await sender.replaceTrack(track);
       await this.#tune();
-    } else if (track) {
-      await this.renew();
+    } else if (track && this.peer) {
+      await this.renew(); // without a connection, the next one takes it
     }
   }
 

@@ -254,7 +254,6 @@ export default {
   'problem-token-expired': 'This token has expired. You need a new one.',
   'problem-denied': 'The server does not allow that here.',
   'problem-authorization-unavailable': 'The server cannot check your permission at the moment.',
-  'problem-bad-configuration': 'The configuration is wrong, so that nothing has changed.',
   'problem-stopping': 'The server is restarting.',
 
   // Publish

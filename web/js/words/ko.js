@@ -249,7 +249,6 @@ export default {
   'problem-token-expired': '만료된 토큰입니다. 새 토큰이 필요합니다.',
   'problem-denied': '서버가 이 작업을 허용하지 않았습니다.',
   'problem-authorization-unavailable': '지금은 서버가 권한을 확인할 수 없습니다.',
-  'problem-bad-configuration': '설정에 오류가 있어 아무것도 바뀌지 않았습니다.',
   'problem-stopping': '서버를 다시 시작하고 있습니다.',
 
   // Publish
