@@ -317,11 +317,10 @@ struct Ledger {
     memory_max: u64,
 }
 
-/// What the system says.
+/// What [`system::sample`] says.
 #[derive(Clone, Copy)]
 struct Sample {
     in_use: Amount,
-    /// See [`system::sample`].
     memory_max: u64,
     threads_max: u64,
 }

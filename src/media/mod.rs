@@ -9,7 +9,7 @@ mod descriptor;
 pub mod format;
 mod frame;
 pub mod keyframe;
-mod keyframe_requests;
+mod keyframe_request_limit;
 mod kind;
 pub mod nal;
 pub mod obu;
@@ -26,7 +26,7 @@ pub mod vp9;
 pub use codec::Codec;
 pub use frame::{FRAME_BYTES_MAX, FRAME_PAYLOADS_MAX, Frame, FrameSink};
 #[cfg(test)]
-pub use keyframe_requests::KEYFRAME_PAUSE;
-pub use keyframe_requests::KeyframeRequests;
+pub use keyframe_request_limit::KEYFRAME_PAUSE;
+pub use keyframe_request_limit::KeyframeRequestLimit;
 pub use kind::{ByKind, Kind};
 pub use token_bucket::TokenBucket;

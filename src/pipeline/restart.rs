@@ -7,7 +7,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::keyframe_request;
-use crate::media::{Codec, KeyframeRequests, keyframe, nal::Separation, recovery};
+use crate::media::{Codec, KeyframeRequestLimit, keyframe, nal::Separation, recovery};
 
 /// Name of the event in front of the first buffer of the other source.
 const NAME: &str = "AerialRestart";
@@ -38,7 +38,7 @@ pub(super) fn gate_pad(pad: &gst::Pad, codec: Codec) {
         };
         match &info.data {
             Some(gst::PadProbeData::Event(event)) if event.has_name(NAME) => {
-                *gate = KeyframeGate::Closed(KeyframeRequests::default());
+                *gate = KeyframeGate::Closed(KeyframeRequestLimit::default());
             }
             Some(gst::PadProbeData::Buffer(buffer)) => {
                 // An unreadable buffer is for the parser to judge.
@@ -69,7 +69,7 @@ fn begins(codec: Codec, bytes: &[u8]) -> Option<bool> {
 enum KeyframeGate {
     Open,
     /// Until a keyframe arrives.
-    Closed(KeyframeRequests),
+    Closed(KeyframeRequestLimit),
 }
 
 impl KeyframeGate {

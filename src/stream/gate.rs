@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::media::{KeyframeRequests, Kind};
+use crate::media::{KeyframeRequestLimit, Kind};
 
 /// What to do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct QueueGate {
     /// Whether it waits for a keyframe.
     waiting: bool,
     discontinuous: bool,
-    requests: KeyframeRequests,
+    requests: KeyframeRequestLimit,
 }
 
 impl QueueGate {
@@ -35,7 +35,7 @@ impl QueueGate {
             kind,
             waiting: kind == Kind::Video,
             discontinuous: true,
-            requests: KeyframeRequests::default(),
+            requests: KeyframeRequestLimit::default(),
         }
     }
 

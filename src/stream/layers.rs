@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::writer::FrameFacts;
-use crate::media::{KeyframeRequests, format::VideoFormat};
+use crate::media::{KeyframeRequestLimit, format::VideoFormat};
 
 /// A layer without a frame for this long has ended.
 const OFF: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub(super) struct LayerFrame {
 pub(super) struct SimulcastLayers {
     pub(super) group: u64,
     all: Vec<SimulcastLayer>,
-    requests: KeyframeRequests,
+    requests: KeyframeRequestLimit,
 }
 
 /// One layer.
@@ -63,7 +63,7 @@ impl SimulcastLayers {
         Self {
             group,
             all: Vec::new(),
-            requests: KeyframeRequests::default(),
+            requests: KeyframeRequestLimit::default(),
         }
     }
 
@@ -106,7 +106,7 @@ impl SimulcastLayers {
             return LayerVerdict::Ignore;
         }
         if keyframe {
-            self.requests = KeyframeRequests::default();
+            self.requests = KeyframeRequestLimit::default();
             return LayerVerdict::Switch;
         }
         if self.requests.admits(now) {

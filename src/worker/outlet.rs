@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{monotonic, queue::AgeGate, wire::SentFrame};
 use crate::{
     awake,
-    media::{FrameSink, KeyframeRequests, Kind},
+    media::{FrameSink, KeyframeRequestLimit, Kind},
     pipeline::job::Flood,
 };
 
@@ -16,7 +16,7 @@ pub(super) struct Outlet {
     frames: FrameSink,
     flood: Flood,
     ages: AgeGate,
-    requests: KeyframeRequests,
+    requests: KeyframeRequestLimit,
 }
 
 impl Outlet {
@@ -33,7 +33,7 @@ impl Outlet {
             frames,
             flood: Flood::new(kind, Instant::now()),
             ages: AgeGate::default(),
-            requests: KeyframeRequests::default(),
+            requests: KeyframeRequestLimit::default(),
         }
     }
 

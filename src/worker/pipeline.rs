@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     awake,
-    media::{KeyframeRequests, Kind},
+    media::{KeyframeRequestLimit, Kind},
     pipeline::{
         Error, Event,
         job::{ProcessFigures, Stalls},
@@ -76,7 +76,7 @@ async fn forward(
 ) {
     let kind = stream.kind();
     let track = track_of(kind);
-    let mut requests = KeyframeRequests::default();
+    let mut requests = KeyframeRequestLimit::default();
     while let Some(next) = subscription.next().await {
         let outgoing = OutgoingFrame {
             track,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::media::KeyframeRequests;
+use crate::media::KeyframeRequestLimit;
 
 /// After a loss, nothing passes for so long at most. Longer than the time between keyframes of any
 /// usual publisher: of one that makes none, garbled pictures are better than no picture for ever.
@@ -24,7 +24,7 @@ enum GateState {
         /// Frames pass again from then on; `None` at the beginning of a stream.
         until: Option<Instant>,
         /// While nothing passes.
-        requests: KeyframeRequests,
+        requests: KeyframeRequestLimit,
     },
 }
 
@@ -34,7 +34,7 @@ impl StartGate {
         Self {
             state: GateState::Closed {
                 until: None,
-                requests: KeyframeRequests::default(),
+                requests: KeyframeRequestLimit::default(),
             },
             request: false,
         }
@@ -45,7 +45,7 @@ impl StartGate {
         if matches!(self.state, GateState::Open) {
             self.state = GateState::Closed {
                 until: Some(now + LOSS_TIMEOUT),
-                requests: KeyframeRequests::default(),
+                requests: KeyframeRequestLimit::default(),
             };
         }
         self.ask(now);

@@ -11,7 +11,7 @@ use tokio::{
 use super::tell;
 use crate::{
     awake,
-    media::{Frame, KeyframeRequests},
+    media::{Frame, KeyframeRequestLimit},
     pipeline::{
         self, Event, TrackOutlet,
         job::{Control, Job, JobSetup},
@@ -115,7 +115,7 @@ impl HostedPipeline {
     ) {
         let mut figures = interval(FIGURES_INTERVAL);
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut keyframes = KeyframeRequests::default();
+        let mut keyframes = KeyframeRequestLimit::default();
         let mut requests = JoinSet::new();
         loop {
             tokio::select! {

@@ -10,7 +10,7 @@ use tokio::{
 use super::tell;
 use crate::{
     awake,
-    media::{Frame, FrameSink, KeyframeRequests, Kind},
+    media::{Frame, FrameSink, KeyframeRequestLimit, Kind},
     peer::Event,
     pipeline::{Error, TrackSinks},
     webrtcbin::publisher::{ReceiverSetup, ReceivingElement},
@@ -77,7 +77,7 @@ impl HostedReceiver {
     ) {
         let mut figures = interval(FIGURES_INTERVAL);
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut keyframes = KeyframeRequests::default();
+        let mut keyframes = KeyframeRequestLimit::default();
         loop {
             tokio::select! {
                 Some(event) = happened.recv() => {

@@ -7,11 +7,11 @@ pub const KEYFRAME_PAUSE: Duration = Duration::from_secs(1);
 
 /// Limits the rate of keyframe requests. The first one is always due.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct KeyframeRequests {
+pub struct KeyframeRequestLimit {
     last: Option<Instant>,
 }
 
-impl KeyframeRequests {
+impl KeyframeRequestLimit {
     /// Whether a keyframe may be requested now.
     pub fn is_due(&self, now: Instant) -> bool {
         self.last
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn one_request_per_pause() {
-        let (mut requests, begin) = (KeyframeRequests::default(), Instant::now());
+        let (mut requests, begin) = (KeyframeRequestLimit::default(), Instant::now());
         assert!(requests.admits(begin), "the first one");
         assert!(!requests.admits(begin + KEYFRAME_PAUSE / 2));
         let next = begin + KEYFRAME_PAUSE;
