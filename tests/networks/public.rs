@@ -36,7 +36,7 @@ fn stun_server() -> u16 {
             // RFC 8489 §14.2: combined with the magic cookie.
             response.extend([0, 0x20, 0, 8, 0, 1]);
             response.extend([0x9c ^ 0x21, 0x40 ^ 0x12]);
-            response.extend([192 ^ 0x21, 0x12, 2 ^ 0xa4, 7 ^ 0x42]);
+            response.extend([0xc0 ^ 0x21, 0x12, 0x02 ^ 0xa4, 0x07 ^ 0x42]);
             socket.send_to(&response, source).unwrap();
         }
     });

@@ -110,6 +110,8 @@ fn no_file_is_long() {
         .iter()
         .flat_map(|folder| files(folder, &[".rs", ".js", ".css", ".html", ".py"]));
     let long: Vec<_> = all
+        // A language is one list of words in one file.
+        .filter(|file| !file.starts_with(root().join("web/js/words")))
         .filter_map(|file| {
             let lines = std::fs::read_to_string(&file).unwrap().lines().count();
             (lines > LINES_MAX).then(|| format!("{}: {lines} lines", file.display()))

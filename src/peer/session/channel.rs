@@ -247,10 +247,13 @@ mod tests {
         for second in 0..5000 {
             gate.note_time(gate.now + Duration::from_secs(1));
             for chunk in &chunks {
-                assert!(gate.admits(&packet(&[chunk.clone()])), "second {second}");
+                assert!(
+                    gate.admits(&packet(std::slice::from_ref(chunk))),
+                    "second {second}"
+                );
             }
             // A retransmission that was not needed.
-            assert!(gate.admits(&packet(&[chunks[0].clone()])));
+            assert!(gate.admits(&packet(&chunks[..1])));
             gate.read(4100);
         }
     }
