@@ -78,9 +78,7 @@ pub async fn start(
     source: ConfigSource,
 ) -> Result<Server, StartError> {
     let loaded = config.plans.clone();
-    let config = check_pipelines(config).await?;
-    prepare_gstreamer(&config).await?;
-    prepare_resources(&config);
+    let config = prepare(config).await?;
     let tls = tls(&config)?;
     let mut clock = JoinSet::new();
     clock.spawn(awake::beat());
@@ -147,6 +145,14 @@ pub async fn start(
         drain,
         drain_sessions,
     })
+}
+
+/// Everything that other things need to be there first.
+async fn prepare(config: Config) -> Result<Config, StartError> {
+    let config = check_pipelines(config).await?;
+    prepare_gstreamer(&config).await?;
+    prepare_resources(&config);
+    Ok(config)
 }
 
 /// Compares what clients may use with what the system gives.
