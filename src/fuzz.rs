@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    fanout, ingest,
+    cluster, fanout, ingest,
     media::{Codec, Frame, Kind},
     peer::{
         sdp::{self, Fragment, Offer, Role, Section, Transport},
@@ -149,6 +149,15 @@ pub fn switcher(data: &[u8]) {
 /// If a frame does not make sense, or changes on its way.
 pub fn worker(data: &[u8]) {
     worker::fuzz::both_ways(data);
+}
+
+/// Messages from another node, each after its length: frames come out whole or not at all.
+///
+/// # Panics
+///
+/// If a frame does not make sense, or changes on its way.
+pub fn cluster(data: &[u8]) {
+    cluster::fuzz::cluster(data);
 }
 
 fn frame(millis: u64, keyframe: bool, [bytes, packets]: [u8; 2]) -> Arc<Frame> {
@@ -316,6 +325,14 @@ mod tests {
     #[test]
     fn packets() {
         run(|data| rtp(data).unwrap(), &files("fuzz/corpus/rtp"));
+    }
+
+    #[test]
+    fn nodes() {
+        let seeds = files("fuzz/corpus/cluster");
+        let frames = seeds.iter().map(|seed| cluster::fuzz::cluster(seed));
+        assert!(frames.sum::<usize>() > 1, "the corpus holds whole frames");
+        run(cluster, &seeds);
     }
 
     #[test]

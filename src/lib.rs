@@ -41,6 +41,7 @@
 //! | `http` | the door: routes, requests, replies, pages; the only room that names warp |
 //! | `broadcast` | one actor per broadcast, which makes all decisions about it |
 //! | `chat` | what the people of a broadcast tell each other, and data for programs |
+//! | `cluster` | several nodes as one service: who publishes where, frames from node to node; the only room that names NATS |
 //! | `ingest` | publishers to frames, on both engines |
 //! | `fanout` | frames to viewers, on both engines |
 //! | `peer` | what both directions share: SDP, ICE, SRTP, the UDP port, sessions |
@@ -101,6 +102,9 @@
 //! - **slate**: what viewers see while nobody feeds the broadcast.
 //! - **live**: somebody feeds the broadcast.
 //! - **takeover**: a publisher takes the place of one that is gone.
+//! - **node**: one of several servers that are one service. A broadcast's origin is the node with its
+//!   publisher or source; other nodes with viewers of it are **edges**. The origin's **claim** to
+//!   the broadcast and the **lease** that says that a node lives are in the **registry**.
 //! - **frame**: one encoded access unit. **packet**: one RTP packet's payload with its timestamp
 //!   and marker.
 //! - **GOP**: a keyframe and the frames up to the next one (group of pictures).
@@ -108,7 +112,7 @@
 //! - **reap**: to collect a child that has ended.
 //! - **conversation**: what is said at one broadcast; **participant**: somebody who takes part in it.
 //! - **origin**: where something comes from: a value of the configuration (flag, environment, file,
-//!   default), or a viewer's track (the original, or a rendition).
+//!   default), a viewer's track (the original, or a rendition), or a broadcast (a node).
 //! - **event types**: the kinds of server-sent events that a viewer has selected.
 
 mod access;
@@ -118,6 +122,7 @@ mod broadcast;
 mod chat;
 pub mod cli;
 mod client;
+mod cluster;
 mod config;
 mod events;
 mod fanout;

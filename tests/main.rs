@@ -17,6 +17,7 @@ mod attendees;
 mod chat;
 mod churn;
 mod clients;
+mod cluster;
 mod codecs;
 mod conformance;
 mod connections;

@@ -9,6 +9,7 @@ use super::{
     choice::TrackOrigin,
     gate::Gate,
     health::{Activity, Snapshot},
+    place::RemoteOrigin,
     slot::{RunId, StopRun},
     takeover::Pulse,
     tracks::{BroadcastTrack, BroadcastTracks},
@@ -39,6 +40,14 @@ pub(super) enum Action {
     Close { session: u64, why: End },
     /// Ask a publisher for a keyframe.
     AskForKeyframe { session: u64 },
+    /// Make this node the origin.
+    Claim,
+    /// Follow an origin at another node.
+    StartRemote(Box<RemoteStart>),
+    /// No longer follow it.
+    StopRemote,
+    /// Ask it for a keyframe.
+    AskOrigin,
 }
 
 /// The start of an input.
@@ -50,6 +59,12 @@ pub(super) struct InputStart {
     pub(super) streams: EncodedStreams,
 }
 
+/// The start of an input that comes from another node.
+pub(super) struct RemoteStart {
+    pub(super) input: InputStart,
+    pub(super) origin: RemoteOrigin,
+}
+
 /// The start of a pipeline run.
 pub(super) struct RunStart {
     pub(super) run: RunId,
@@ -59,6 +74,8 @@ pub(super) struct RunStart {
     /// Where its variables come from.
     pub(super) plan: Arc<Plan>,
     pub(super) work: Work,
+    /// The node that makes the renditions, if it is another one.
+    pub(super) origin: Option<RemoteOrigin>,
     /// Asks its encoders for a keyframe.
     pub(super) keyframe: Arc<Notify>,
     /// Where the run reports its state.

@@ -1,12 +1,14 @@
 //! The actor of a broadcast: one task that hands events to the parts, one at a time, and carries
 //! out the actions that they return.
 
+mod children;
 mod happenings;
+mod nodes;
 mod sessions;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,27 +17,26 @@ use tokio::{
     task::{self, JoinError, JoinSet},
     time::{MissedTickBehavior, interval},
 };
-use tracing::Instrument;
 
+pub(super) use self::nodes::NodeQuestion;
 use super::{
     Created, Error, Options, Reply, Session, Shared,
-    action::{Action, RunStart, Switched},
+    action::{Action, Switched},
     attendee::Attendee,
     audience::Visitor,
     gate::MediaEvent,
     happenings::between,
     outcome::Outcome,
     parts::Parts,
-    rules::Rules,
-    session::{Applicant, Command, Stop, jitter},
-    slot::{Retry, RunEnd, RunId, SlotId},
+    session::{Applicant, Command, Stop},
+    slot::RunId,
     status::{Details, PipelineFigures, Status},
-    supervisor::Run,
     tracks::NewRendition,
 };
 use crate::{
     awake,
     chat::Guest,
+    cluster::ClaimHold,
     media::Codec,
     peer::{
         End,
@@ -58,6 +59,8 @@ pub(super) enum ActorRequest {
         arrived: Instant,
         /// Stands for the token that it came with.
         token: Option<Arc<str>>,
+        /// That this node is the origin; none for a server on its own.
+        claim: Option<Arc<ClaimHold>>,
         reply: Reply<Created>,
     },
     /// Start a viewer of the rendition that it names, or of whatever suits it.
@@ -86,6 +89,8 @@ pub(super) enum ActorRequest {
     Pipelines { reply: Reply<Vec<PipelineFigures>> },
     /// Force a keyframe in a pipeline.
     Keyframe { pipeline: String, reply: Reply<()> },
+    /// Answer another node.
+    Node(NodeQuestion),
 }
 
 /// What a child task was.
@@ -94,6 +99,8 @@ enum Child {
     Publisher(u64),
     Viewer(u64),
     Run(RunId),
+    Claim,
+    Remote,
 }
 
 /// A run of a pipeline.
@@ -138,6 +145,16 @@ pub(super) struct Actor {
     children: JoinSet<Outcome>,
     child_names: HashMap<task::Id, Child>,
     status: watch::Sender<Status>,
+    /// While this node is the origin, if there are several nodes.
+    claim: Option<Arc<ClaimHold>>,
+    /// Whether an attempt is being made to get one.
+    claiming: bool,
+    /// Ends what follows another node.
+    remote: Option<Stop>,
+    /// Counts what has followed other nodes.
+    remotes: u64,
+    /// This node's viewers, for the origin.
+    watchers: watch::Sender<usize>,
 }
 
 impl Actor {
@@ -151,7 +168,7 @@ impl Actor {
         let new_rendition: NewRendition = Arc::new(move |kind| fanout.rendition(kind));
         let mut followed = shared.options.follow();
         let options = Arc::clone(&followed.borrow_and_update());
-        let rules = Rules::of(&options, &shared.transcodes);
+        let rules = shared.rules(&options);
         let plan = Arc::new(options.plans.of(name));
         let parts = Parts::new(name, &rules, plan, &new_rendition, now);
         let (status, receiver) = watch::channel(parts.status(now));
@@ -171,6 +188,11 @@ impl Actor {
             children: JoinSet::new(),
             child_names: HashMap::new(),
             status,
+            claim: None,
+            claiming: false,
+            remote: None,
+            remotes: 0,
+            watchers: watch::Sender::new(0),
         };
         (actor, receiver)
     }
@@ -192,9 +214,14 @@ impl Actor {
     async fn work(&mut self) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changes = self.node_changes();
+        self.look_around();
         loop {
+            let claim = self.claim.clone();
             tokio::select! {
                 Some(request) = self.requests.recv() => self.answer(request),
+                Some(()) = changed(&mut changes) => self.look_around(),
+                Some(()) = lost(claim.as_ref()) => self.lose_claim(),
                 Some(event) = self.media.recv() => {
                     if let MediaEvent::Connected { session } = event {
                         self.tell_joined(session);
@@ -212,6 +239,8 @@ impl Actor {
                 _ = tick.tick() => self.tick(),
             }
             self.publish_status();
+            drop(claim);
+            self.tell_nodes();
             if self.is_idle() && self.shared.remove(&self.name, &mut self.requests) {
                 break;
             }
@@ -221,7 +250,7 @@ impl Actor {
     /// Follows the options that hold now.
     fn reconfigure(&mut self) {
         let options = self.shared.options.now();
-        let rules = Rules::of(&options, &self.shared.transcodes);
+        let rules = self.shared.rules(&options);
         let plan = Arc::new(options.plans.of(&self.name));
         let actions = self.parts.reconfigure(rules, plan, awake::now());
         self.perform(actions);
@@ -241,9 +270,10 @@ impl Actor {
                     self.shared.counters.ended(end);
                 }
                 (_, Outcome::Refused(reply, error)) => respond(reply, Err(error)),
-                (_, Outcome::Run(_)) => {}
+                (_, Outcome::Run(_) | Outcome::Claimed(_) | Outcome::Followed(_)) => {}
             }
         }
+        self.claim = None;
     }
 
     /// Whether nobody publishes or watches and nobody is about to.
@@ -280,6 +310,7 @@ impl Actor {
                 codecs,
                 arrived,
                 token,
+                claim,
                 reply,
             } => {
                 if let Err(error) = self.parts.check_publisher(arrived, now) {
@@ -287,6 +318,10 @@ impl Actor {
                 }
                 let rids = applicant.offer.layers().to_vec();
                 if let Some(number) = self.admit(Role::Publisher, applicant, token, reply) {
+                    if claim.is_some() {
+                        self.claim = claim;
+                        self.look_around();
+                    }
                     let actions = self.parts.publish(number, &codecs, &rids, now);
                     self.perform(actions);
                 }
@@ -326,6 +361,7 @@ impl Actor {
                 let moved = self.parts.move_viewer(session, requested, now);
                 respond(reply, moved.map(|actions| self.perform(actions)));
             }
+            ActorRequest::Node(question) => self.answer_node(question),
             ActorRequest::Attendees { reply } => respond(reply, Ok(self.attendees())),
             ActorRequest::Describe { reply } => respond(reply, Ok(self.parts.details(now))),
             ActorRequest::Pipelines { reply } => respond(reply, Ok(self.parts.pipelines())),
@@ -361,35 +397,15 @@ impl Actor {
                     }
                 }
                 Action::AskForKeyframe { session } => self.ask_for_keyframe(session),
+                Action::Claim => self.start_claim(),
+                Action::StartRemote(start) => self.start_remote(*start),
+                Action::StopRemote => self.stop_remote(),
+                Action::AskOrigin => self.ask_origin(),
             }
         }
         for (Switched { kind, from, to }, viewers) in switched {
             tracing::info!(%kind, from, to, viewers, "viewers switched");
         }
-    }
-
-    fn start_run(&mut self, start: RunStart) {
-        let run = start.run;
-        if start.again && run.slot == SlotId::Source {
-            let counters = &self.shared.counters;
-            counters.source_restarts.fetch_add(1, Ordering::Relaxed);
-        }
-        let stop = Stop::default();
-        let pipeline = start.file.name().to_owned();
-        let span = tracing::error_span!("pipeline", name = pipeline);
-        let task = Run {
-            broadcast: self.name.clone(),
-            start,
-            reports: self.reports.clone(),
-            counters: Arc::clone(&self.shared.counters),
-            events: self.shared.events.clone(),
-            memory: self.shared.options.now().pipeline_memory,
-            stop: stop.clone(),
-        };
-        let task = async { Outcome::Run(task.run().await) };
-        let child = self.children.spawn(task.instrument(span));
-        self.child_names.insert(child.id(), Child::Run(run));
-        self.runs.insert(run, ActiveRun { stop, pipeline });
     }
 
     /// Handles the end of a child task.
@@ -398,7 +414,9 @@ impl Actor {
         let (child, outcome) = self.name_child(child);
         let why = match &outcome {
             Outcome::Ended(end) => *end,
-            Outcome::Refused(..) | Outcome::Run(_) => End::Failed,
+            Outcome::Refused(..) | Outcome::Run(_) | Outcome::Claimed(_) | Outcome::Followed(_) => {
+                End::Failed
+            }
         };
         match (child, &outcome) {
             (Some(Child::Viewer(number)), _) => {
@@ -419,7 +437,7 @@ impl Actor {
                 let actions = self.parts.run_ended(end, now);
                 self.perform(actions);
             }
-            (Some(Child::Run(_)) | None, _) => {}
+            (Some(Child::Run(_) | Child::Claim | Child::Remote) | None, _) => {}
         }
         match outcome {
             Outcome::Ended(end) => self.shared.counters.ended(end),
@@ -428,33 +446,9 @@ impl Actor {
                 respond(reply, Err(error));
             }
             Outcome::Run(_) => {}
+            Outcome::Claimed(claim) => self.claimed(claim),
+            Outcome::Followed(number) => self.followed(number),
         }
-    }
-
-    /// What a child task was, and how it ended.
-    fn name_child(
-        &mut self,
-        child: Result<(task::Id, Outcome), JoinError>,
-    ) -> (Option<Child>, Outcome) {
-        let (id, outcome) = match child {
-            Ok((id, outcome)) => (id, Some(outcome)),
-            Err(error) => {
-                tracing::error!(%error, "a task failed");
-                (error.id(), None)
-            }
-        };
-        let child = self.child_names.remove(&id);
-        let outcome = outcome.unwrap_or_else(|| match child {
-            Some(Child::Run(run)) => Outcome::Run(RunEnd {
-                run,
-                made_frames: false,
-                error: Some("its task failed".to_owned()),
-                jitter: jitter(),
-                retry: Retry::default(),
-            }),
-            _ => Outcome::Ended(End::Failed),
-        });
-        (child, outcome)
     }
 
     fn publish_status(&self) {
@@ -475,6 +469,17 @@ impl Actor {
             self.shared.notify();
         }
     }
+}
+
+/// Waits for a change, if there can be one.
+async fn changed(changes: &mut Option<watch::Receiver<u64>>) -> Option<()> {
+    changes.as_mut()?.changed().await.ok()
+}
+
+/// Waits for the loss of a claim, if there is one.
+async fn lost(claim: Option<&Arc<ClaimHold>>) -> Option<()> {
+    claim?.lost().await;
+    Some(())
 }
 
 fn respond<T>(reply: Reply<T>, answer: Result<T, Error>) {

@@ -54,6 +54,12 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Try again when the registry of nodes can be reached.
+    #[error("the registry of nodes cannot be reached")]
+    Away {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// Try again when there is room.
     #[error("the server has reached its limit of {0}")]
     Full(&'static str),

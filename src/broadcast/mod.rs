@@ -31,17 +31,21 @@ mod happenings;
 mod health;
 mod keyframes;
 mod metrics;
+mod nodes;
 mod options;
 mod outcome;
 mod outputs;
 mod participation;
 mod parts;
+mod place;
 mod publisher;
 mod reload;
+mod remote;
 mod renditions;
 mod roster;
 mod rules;
 mod session;
+mod session_id;
 mod slate;
 mod slot;
 mod status;
@@ -66,9 +70,11 @@ pub use control::{Drawing, PropertyList};
 pub use error::Error;
 pub use event_types::EventKind;
 pub use metrics::PublisherTotals;
+pub use nodes::Relayed;
 pub use options::Options;
 pub use roster::SessionStatus;
-pub use session::{Applicant, Introduction, Revocation, Session, SessionId};
+pub use session::{Applicant, Introduction, Revocation, Session};
+pub use session_id::SessionId;
 pub use status::{Details, PipelineFigures, SourceKind, State, Status};
 pub use takeover::Times;
 use tokio::{
@@ -88,6 +94,7 @@ use self::{
 use crate::{
     awake,
     chat::Chats,
+    cluster::Cluster,
     events::EventBus,
     fanout::Fanout,
     media::Codec,
@@ -128,6 +135,8 @@ pub struct Broadcasts {
 struct Shared {
     options: CurrentOptions,
     fanout: Fanout,
+    /// If this server is one of several nodes.
+    cluster: Option<Cluster>,
     // Held for a map operation only, never across an await.
     directory: Mutex<Directory>,
     changes: watch::Sender<u64>,
@@ -163,14 +172,15 @@ struct Entry {
 }
 
 impl Broadcasts {
-    /// No broadcasts yet.
-    pub fn new(options: Options, fanout: Fanout) -> Self {
+    /// No broadcasts yet. `cluster`: this server is one of several nodes.
+    pub fn new(options: Options, fanout: Fanout, cluster: Option<Cluster>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 transcodes: TranscodeBudget::new(options.transcodes_max),
                 chats: Chats::new(options.plans.clone()),
                 options: CurrentOptions::new(options),
                 fanout,
+                cluster,
                 directory: Mutex::default(),
                 changes: watch::Sender::new(0),
                 counters: SharedCounters::default(),
@@ -211,12 +221,14 @@ impl Broadcasts {
             })
             .collect();
         let _permit = admit(Amount::SESSION)?;
+        let claim = self.claim(name, arrived).await?;
         self.ask(|reply| {
             let request = ActorRequest::Publish {
                 applicant: applicant.clone(),
                 codecs: codecs.clone(),
                 arrived,
                 token: token.clone(),
+                claim: claim.clone(),
                 reply,
             };
             Ok((self.actor(name)?, request))
@@ -247,7 +259,8 @@ impl Broadcasts {
                 requested: rendition.map(str::to_owned),
                 reply,
             };
-            if self.shared.options.now().plans.has_slate(name) {
+            let options = self.shared.options.now();
+            if options.plans.has_slate(name) || self.is_elsewhere(name) {
                 return Ok((self.actor(name)?, request));
             }
             let directory = self.shared.directory();
@@ -310,36 +323,16 @@ impl Broadcasts {
         self.shared.directory().sessions.len()
     }
 
-    /// All broadcasts, by name.
-    pub fn status(&self) -> Vec<Status> {
-        let directory = self.shared.directory();
-        directory
-            .broadcasts
-            .values()
-            .map(|entry| entry.status.borrow().clone())
-            .collect()
-    }
-
-    /// One broadcast.
-    ///
-    /// # Errors
-    /// If there is no such broadcast.
-    pub fn status_of(&self, name: &Name) -> Result<Status, Error> {
-        let directory = self.shared.directory();
-        let entry = directory
-            .broadcasts
-            .get(name)
-            .ok_or(Error::Missing("broadcast"))?;
-        Ok(entry.status.borrow().clone())
-    }
-
     /// One broadcast, with the figures of its pipelines.
     ///
     /// # Errors
     /// If there is no such broadcast.
     pub async fn details_of(&self, name: &Name) -> Result<Details, Error> {
-        self.ask_existing(name, |reply| ActorRequest::Describe { reply })
-            .await
+        let described = self.ask_existing(name, |reply| ActorRequest::Describe { reply });
+        match (described.await, self.status_elsewhere(name)) {
+            (Err(Error::Missing(_)), Some(status)) => Ok(Details::of_status(status)),
+            (described, _) => described,
+        }
     }
 
     /// Changes whenever any status changes.

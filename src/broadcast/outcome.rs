@@ -1,7 +1,9 @@
 //! What a child task of the actor reports when it ends.
 
+use std::sync::Arc;
+
 use super::{Created, Error, Reply, slot::RunEnd};
-use crate::peer::End;
+use crate::{cluster::ClaimHold, peer::End};
 
 /// How a child task ended.
 pub(super) enum Outcome {
@@ -11,4 +13,8 @@ pub(super) enum Outcome {
     Refused(Reply<Created>, Error),
     /// A run of a pipeline.
     Run(RunEnd),
+    /// An attempt to make this node the origin.
+    Claimed(Option<Arc<ClaimHold>>),
+    /// What followed an origin at another node, by number.
+    Followed(u64),
 }

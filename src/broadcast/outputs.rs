@@ -131,6 +131,7 @@ fn begin(slot: &Slot, begun: Begun, plan: &Arc<Plan>, supplied: &Supplied<'_>) -
         again: begun.again,
         file: slot.file().clone(),
         plan: Arc::clone(plan),
+        origin: None,
         work: Work::Output {
             inputs: supplied.select(slot.inputs()),
         },

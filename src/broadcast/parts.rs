@@ -2,6 +2,7 @@
 //! no clock and no IO: tests drive it in virtual time.
 
 mod figures;
+mod nodes;
 mod reload;
 mod viewers;
 
@@ -12,7 +13,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use self::reload::NextRenditions;
+use self::{nodes::Lent, reload::NextRenditions};
 use super::{
     Error, RETRY_MISSING, RETRY_TAKEN,
     action::Action,
@@ -56,6 +57,8 @@ pub(super) struct Parts {
     transcoded: Option<Original>,
     /// The input whose oversized frames the log has told of.
     oversized: Option<InputId>,
+    /// What other nodes want.
+    lent: Lent,
 }
 
 impl Parts {
@@ -80,6 +83,7 @@ impl Parts {
             plan,
             transcoded: None,
             oversized: None,
+            lent: Lent::default(),
         }
     }
 
@@ -121,7 +125,8 @@ impl Parts {
     pub(super) fn check_viewer(&self, requested: Option<&str>, now: Instant) -> Result<(), Error> {
         let state = self.state(now);
         let waits = self.slate.is_configured() && state != State::Stale;
-        let comes = self.supply.is_on_demand() || self.supply.is_starting();
+        let comes =
+            self.supply.is_on_demand() || self.supply.is_starting() || self.supply.is_elsewhere();
         if state != State::Live && !comes && !waits {
             return Err(self.not_live());
         }
@@ -137,7 +142,7 @@ impl Parts {
         let mut actions = Vec::from_iter(self.make_room());
         self.audience.arrive(session, visitor, now);
         actions.extend(self.decide(now));
-        if self.supply.is_on_demand() {
+        if self.supply.is_on_demand() || self.supply.is_elsewhere() {
             actions.extend(self.run_source(now));
         }
         actions
@@ -285,10 +290,13 @@ impl Parts {
         let supplied = Supplied {
             streams: self.supply.streams(),
             inputs: slot::inputs(self.supply.tracks()),
+            origin: self.supply.origin(),
         };
-        let watched = self.audience.watched();
+        let lent = self.lent.renditions(now);
+        let watched = &self.audience.watched() | &lent;
         let slate = self.slate.is_shown();
-        self.renditions.keep_promises(&self.audience.promised());
+        let promised = &self.audience.promised() | &lent;
+        self.renditions.keep_promises(&promised);
         actions.extend(self.renditions.tick(&watched, slate, &supplied, now));
         actions.extend(self.decide(now));
         actions.extend(self.run_source(now));
@@ -326,8 +334,11 @@ impl Parts {
         let supplied = Supplied {
             streams: self.supply.streams(),
             inputs: slot::inputs(self.supply.tracks()),
+            origin: self.supply.origin(),
         };
-        let (live, slate) = (self.supply.is_live(), self.slate.is_shown());
+        // Outputs run at the origin.
+        let live = self.supply.is_live() && !self.supply.is_remote();
+        let slate = self.slate.is_shown();
         actions.extend(self.outputs.tick(live, slate, &supplied, now));
         actions.extend(self.supply.ask_for_keyframe(now));
         actions

@@ -44,6 +44,8 @@ pub(super) struct RenditionPipelines {
     transcodes_max: usize,
     /// The limit that kept the last transcode that was needed from starting.
     refused: Option<&'static str>,
+    /// Whether other nodes may take them.
+    lends: bool,
 }
 
 impl RenditionPipelines {
@@ -68,6 +70,7 @@ impl RenditionPipelines {
             budget: rules.transcodes.clone(),
             transcodes_max: rules.transcodes_max,
             refused: None,
+            lends: rules.clustered,
         };
         let mut add = |files: &[PipelineFile], purpose, plan: &Arc<Plan>| {
             for file in files {
@@ -108,7 +111,11 @@ impl RenditionPipelines {
         {
             let keyframe = Arc::clone(&pipeline.keyframe);
             let stream = match pipeline.purpose {
+                // Taken by other pipelines or by other nodes.
                 Use::Slate => EncodedStream::new(kind, move || keyframe.notify_one()),
+                Use::Configured | Use::Automatic if self.lends => {
+                    EncodedStream::new(kind, move || keyframe.notify_one())
+                }
                 _ => EncodedStream::observed(kind),
             };
             // Viewers need not wait to learn it: the built-in ones are named for their codec, and
@@ -271,16 +278,18 @@ impl RenditionPipelines {
         });
         let made = made.collect();
         let pipeline = self.pipelines.get(index)?;
-        let inputs = if pipeline.purpose.is_slate() {
-            self.slate_streams()
+        let (inputs, origin) = if pipeline.purpose.is_slate() {
+            (self.slate_streams(), None)
         } else {
-            supplied.select(pipeline.slot.inputs())
+            let inputs = supplied.select(pipeline.slot.inputs());
+            (inputs, supplied.origin.cloned())
         };
         Some(Action::StartRun(Box::new(RunStart {
             run: begun.run,
             again: begun.again,
             file: pipeline.slot.file().clone(),
             plan: Arc::clone(&pipeline.plan),
+            origin,
             work: Work::Renditions { inputs, made },
             keyframe: Arc::clone(&pipeline.keyframe),
             snapshot: begun.snapshot,

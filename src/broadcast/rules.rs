@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Options, takeover::Times, transcodes::TranscodeBudget};
+use super::{Options, place::OriginPlace, takeover::Times, transcodes::TranscodeBudget};
 
 /// What the configuration says about every broadcast.
 #[derive(Clone, Debug)]
@@ -18,9 +18,20 @@ pub(super) struct Rules {
     pub(super) transcodes_max: usize,
     /// Whether a new publisher replaces a live one.
     pub(super) replace_live: bool,
+    /// Whether this server is one of several nodes.
+    pub(super) clustered: bool,
 }
 
 impl Rules {
+    /// Where a new broadcast's origin is, before anybody has looked.
+    pub(super) fn place(&self) -> OriginPlace {
+        if self.clustered {
+            OriginPlace::Free
+        } else {
+            OriginPlace::Alone
+        }
+    }
+
     pub(super) fn of(options: &Options, transcodes: &TranscodeBudget) -> Self {
         Self {
             times: options.times,
@@ -29,6 +40,7 @@ impl Rules {
             transcodes: transcodes.clone(),
             transcodes_max: options.broadcast_transcodes_max,
             replace_live: options.replace_live,
+            clustered: false,
         }
     }
 }

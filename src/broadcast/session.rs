@@ -1,7 +1,7 @@
 //! A session as the rest of the server sees it: identity, its commands, and how it ends.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,6 +20,7 @@ use super::{
     event_types::{EventKind, EventStreams},
     figures::SessionFigures,
     metrics::ReceivedCounters,
+    session_id::{SessionId, random_hex},
     tracks::BroadcastTrack,
 };
 use crate::{
@@ -44,32 +45,6 @@ const RESTART_TIMEOUT: Duration = Duration::from_secs(3);
 const BURST: f64 = 40.0;
 /// PATCH requests a session may send per second in the long run.
 const RATE: f64 = 20.0;
-
-/// The secret part of a session URL: 160 random bits (RFC 9725 §5).
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionId(String);
-
-impl SessionId {
-    fn random() -> Result<Self, Error> {
-        random_hex::<20>().map(Self)
-    }
-
-    /// The id in a URL, whether or not such a session exists.
-    pub fn from_url(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-
-    /// The id as it appears in a URL. Whoever has it controls the session: never log it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionId(..)")
-    }
-}
 
 /// Who is behind a session.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -129,6 +104,8 @@ pub struct Applicant {
     bitrate_max: Option<u64>,
     /// Who it is in the conversation of its broadcast.
     pub(super) guest: Guest,
+    /// What its id begins with.
+    pub(super) node: Arc<str>,
 }
 
 impl Applicant {
@@ -139,6 +116,7 @@ impl Applicant {
             share: Arc::new(share),
             bitrate_max,
             guest,
+            node: Arc::default(),
         }
     }
 }
@@ -228,7 +206,7 @@ impl Session {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let offer = &applicant.offer;
         let session = Self {
-            id: SessionId::random()?,
+            id: SessionId::random(&applicant.node)?,
             number,
             role,
             broadcast,
@@ -465,34 +443,7 @@ impl Stop {
     }
 }
 
-/// `BYTES` random bytes of the system's generator, as hexadecimal digits.
-fn random_hex<const BYTES: usize>() -> Result<String, Error> {
-    let mut bytes = [0; BYTES];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
-    Ok(bytes
-        .iter()
-        .fold(String::with_capacity(2 * BYTES), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        }))
-}
-
 /// A random number between 0 and 1 that spreads restarts.
 pub(super) fn jitter() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_long_and_different() {
-        let ids: std::collections::HashSet<_> =
-            (0..1000).map(|_| SessionId::random().unwrap()).collect();
-        assert_eq!(ids.len(), 1000);
-        assert!(ids.iter().all(|id| id.as_str().len() == 40));
-    }
 }

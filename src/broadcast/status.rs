@@ -108,6 +108,15 @@ pub struct Details {
 }
 
 impl Details {
+    /// A broadcast whose pipelines run elsewhere.
+    pub(super) const fn of_status(status: Status) -> Self {
+        Self {
+            status,
+            outputs: Vec::new(),
+            rendition_pipelines: Vec::new(),
+        }
+    }
+
     /// Adds the reasons for failures, for the operator.
     #[must_use]
     pub fn with_errors(mut self) -> Self {

@@ -2,6 +2,8 @@
 //! keyframes asked of it.
 
 mod input;
+mod remote;
+mod requests;
 mod source;
 mod stall;
 
@@ -18,6 +20,7 @@ use super::{
     choice::Original,
     gate::InputId,
     keyframes::{self, KeyframeRequests, KeyframeWatch},
+    place::OriginPlace,
     rules::Rules,
     slot::{RunEnd, Slot, SlotId},
     status::{PipelineFigures, State},
@@ -43,6 +46,8 @@ pub(super) struct Supply {
     grace: Duration,
     plan: Arc<Plan>,
     new_rendition: NewRendition,
+    /// Where its origin is.
+    place: OriginPlace,
     /// The pipeline that feeds it; `None`: a WHIP publisher does.
     source: Option<Slot>,
     /// Runs of sources that are configured no longer.
@@ -84,6 +89,7 @@ impl Supply {
             grace: rules.grace,
             plan: Arc::clone(plan),
             new_rendition,
+            place: rules.place(),
             source: source.map(|file| Slot::new(SlotId::Source, file)),
             former_runs: 0,
             source_keyframe: Arc::default(),
@@ -112,6 +118,9 @@ impl Supply {
         let Some(input) = &self.input else {
             return true;
         };
+        if self.is_remote() {
+            return true; // its origin has agreed
+        }
         let takeover = input.pulse.borrow().takeover(arrived, now, &self.times);
         self.replace_live || takeover == Takeover::Replace
     }
@@ -147,6 +156,7 @@ impl Supply {
                 let stop = self.source.as_mut()?.stop_and_restart(why);
                 stop.map(Action::StopRun)
             }
+            Feeder::Remote(_) => Some(Action::StopRemote),
         }
     }
 
@@ -193,6 +203,7 @@ impl Supply {
                 session,
                 why: End::Shutdown,
             }),
+            Some(Feeder::Remote(_)) => Some(Action::StopRemote),
             Some(Feeder::Source(_)) | None => None,
         };
         stop.map(Action::StopRun)
@@ -270,44 +281,6 @@ impl Supply {
         }
     }
 
-    /// Notes that a keyframe of the input is wanted.
-    pub(super) fn want_keyframe(&mut self) {
-        self.requests.want();
-    }
-
-    /// Asks for a keyframe if one is wanted.
-    pub(super) fn ask_for_keyframe(&mut self, now: Instant) -> Option<Action> {
-        match self.feeder() {
-            Some(Feeder::Publisher(session)) => {
-                let due = self.requests.take(now);
-                due.then_some(Action::AskForKeyframe { session })
-            }
-            Some(Feeder::Source(_)) => {
-                if self.requests.take(now) {
-                    self.source_keyframe.notify_one();
-                }
-                None
-            }
-            None => {
-                self.requests.forget();
-                None
-            }
-        }
-    }
-
-    /// Has a source make a keyframe. Returns whether it runs; `None` if it is not this pipeline.
-    pub(super) fn force_keyframe(&mut self, pipeline: &str) -> Option<bool> {
-        let source = self.source.as_ref()?;
-        if source.file().name() != pipeline {
-            return None;
-        }
-        let up = source.is_up();
-        if up {
-            self.requests.want();
-        }
-        Some(up)
-    }
-
     /// Prepares an audio track for viewers of the slate before anybody has published, so that the
     /// publisher's will be heard.
     pub(super) fn expect_audio(&mut self) {
@@ -375,7 +348,7 @@ impl Supply {
     pub(super) fn publisher(&self) -> Option<u64> {
         match self.feeder()? {
             Feeder::Publisher(session) => Some(session),
-            Feeder::Source(_) => None,
+            Feeder::Source(_) | Feeder::Remote(_) => None,
         }
     }
 

@@ -12,6 +12,7 @@ mod changes;
 mod file;
 mod hint;
 mod network;
+mod nodes;
 mod option;
 mod options;
 mod origin;
@@ -27,8 +28,9 @@ use std::{fs, io, path::PathBuf};
 pub use broadcasts::broadcast_keys;
 pub use changes::ConfigChanges;
 pub use network::{MediaOverTcp, PublicAddress};
+pub use nodes::{AlonePolicy, NatsServer, NodeName};
 pub use option::Opt;
-pub use options::{Admin, Auth, Http, Limits, Main, Timeouts, WebRtc, all};
+pub use options::{Admin, Auth, ClusterOptions, Http, Limits, Main, Timeouts, WebRtc, all};
 pub use origin::ValueOrigin;
 pub use raw::RawConfig;
 pub use value::{AdminAddress, IceServer, LogFormat};
@@ -134,6 +136,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Peer connections.
     pub webrtc: WebRtc,
+    /// Several servers as one service.
+    pub cluster: ClusterOptions,
     /// `[[webhooks]]`.
     pub webhooks: Vec<WebhookOptions>,
     /// `[broadcasts.NAME]` and `[defaults]`.
@@ -155,6 +159,7 @@ impl Config {
             limits: Limits::take(raw)?,
             timeouts: Timeouts::take(raw)?,
             webrtc: WebRtc::take(raw)?,
+            cluster: ClusterOptions::take(raw)?,
             webhooks: raw.webhooks.clone(),
             plans: Plans::default(),
         };
@@ -169,6 +174,7 @@ impl Config {
         config.check_tls(raw)?;
         config.check_hsts(raw)?;
         config.check_turn(raw)?;
+        config.check_cluster(raw)?;
         config.access = config.access(raw)?;
         config.plans = config.plans(raw)?;
         Ok(config)
@@ -232,6 +238,23 @@ impl Config {
             key,
             expected,
             "neither",
+        ))
+    }
+
+    fn check_cluster(&self, raw: &RawConfig) -> Result<(), Error> {
+        let ClusterOptions {
+            certificate, key, ..
+        } = &self.cluster;
+        let present = match (certificate, key) {
+            (Some(_), None) => "cluster.certificate",
+            (None, Some(_)) => "cluster.key",
+            _ => return Ok(()),
+        };
+        Err(Error::bad_value(
+            &raw.origin_of(present),
+            present,
+            "both cluster.certificate and cluster.key",
+            "one of them",
         ))
     }
 

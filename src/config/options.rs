@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 
 use super::{
-    Error, Opt, RawConfig,
+    AlonePolicy, Error, NatsServer, NodeName, Opt, RawConfig,
     network::{MediaOverTcp, PublicAddress, StunServer},
     option::range,
     value::{
@@ -28,6 +28,7 @@ pub fn all() -> impl Iterator<Item = &'static Opt> {
         Limits::OPTIONS,
         Timeouts::OPTIONS,
         WebRtc::OPTIONS,
+        ClusterOptions::OPTIONS,
     ]
     .into_iter()
     .flatten()
@@ -329,5 +330,38 @@ section! {
         jitter: Duration = "200ms" from "0ms" to "5s",
         /// Let a new publisher replace a live one. Otherwise it gets 409.
         replace_live: bool = "false",
+    }
+}
+
+section! {
+    /// `[cluster]`: several servers as one service, on NATS.
+    ClusterOptions "cluster." {
+        /// Addresses of NATS servers (2.11 or later, with `JetStream`), separated by commas. The server
+        /// becomes a node of a cluster: publishers and viewers may connect to any node. TLS is
+        /// required unless every address is on loopback. Unset: the server is on its own.
+        nats: Vec<NatsServer> = "",
+        /// This node's name, different from that of every other one. Unset: the host name.
+        node: Option<NodeName> = "",
+        /// File with the credentials for NATS: a `.creds` file, or the seed of an nkey.
+        credentials: Option<PathBuf> = "",
+        /// Certificates of the authorities that sign those of the NATS servers: a PEM file. Unset:
+        /// those of the system.
+        ca: Option<PathBuf> = "",
+        /// This node's certificate for NATS: a PEM file.
+        certificate: Option<PathBuf> = "",
+        /// Private key of the certificate: a PEM file without a password.
+        key: Option<PathBuf> = "",
+        /// How long a node that gives no sign of life still counts as alive. Then its broadcasts are
+        /// free, and another node may run its sources.
+        lease: Duration = "2s" from "1s" to "1m",
+        /// How long frames from another node may fail to arrive before they are asked for again, and
+        /// the NATS server is doubted.
+        silence: Duration = "300ms" from "100ms" to "10s",
+        /// What publishers get while NATS cannot be reached: `accept`, for the viewers of this node
+        /// until it can be, or `refuse` (503).
+        alone: AlonePolicy = "accept",
+        /// Copies of the registry, at most one for each NATS server. Unset: 3 if there are at least
+        /// three addresses, otherwise 1.
+        replicas: Option<usize> = "" from "1" to "5",
     }
 }

@@ -19,6 +19,7 @@ use warp::{
 use super::{
     App,
     problem::Problem,
+    relay,
     reply::{add_links, empty, set},
     request::HttpRequest,
     resource::find,
@@ -63,9 +64,15 @@ pub(super) async fn answer(
     app: &App,
     id: &str,
     extension: Extension<'_>,
-    request: HttpRequest,
+    mut request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let session = find(app, Role::Viewer, id)?;
+    let session = match find(app, Role::Viewer, id) {
+        Ok(session) => session,
+        Err(problem) => {
+            let elsewhere = relay::elsewhere(app, id, &mut request).await;
+            return elsewhere.ok_or(problem);
+        }
+    };
     app.auth.permit_session(&request, &session).await?;
     match extension {
         Extension::Events if request.method == Method::POST => select(app, &session, request).await,

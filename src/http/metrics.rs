@@ -38,7 +38,8 @@ pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Probl
     sessions(app, &mut text);
     pipelines(&mut text);
     times(app, &mut text);
-    let status = app.broadcasts.status();
+    cluster(app, &mut text);
+    let status = app.broadcasts.local_status();
     broadcasts::write(&mut text, &status, &app.broadcasts.publishers());
     if let Some(expiry) = app.options.tls.as_ref().and_then(super::Tls::expiry) {
         let help = "When the certificate expires, since 1970.";
@@ -63,7 +64,7 @@ fn webhooks(app: &App, text: &mut Exposition) {
 }
 
 fn gauges(app: &App, text: &mut Exposition) {
-    let status = app.broadcasts.status();
+    let status = app.broadcasts.local_status();
     let live = status.iter().filter(|one| one.state == State::Live).count();
     let publishers = api::publishers(&status);
     let viewers = api::viewers(&status);
@@ -139,6 +140,26 @@ fn counters(app: &App, text: &mut Exposition) {
         ("worker_panics_total", "Faults that ended the viewers of one worker.", fanout.worker_panics),
     ] {
         text.single(&format!("aerial_{name}"), "counter", help, value);
+    }
+}
+
+/// What has crossed between this node and others.
+fn cluster(app: &App, text: &mut Exposition) {
+    let Some(cluster) = app.broadcasts.cluster() else {
+        return;
+    };
+    for (name, help, value) in [
+        ("nodes", "Nodes that live.", cluster.nodes()),
+        (
+            "connected",
+            "Whether NATS can be reached.",
+            usize::from(cluster.is_connected()),
+        ),
+    ] {
+        text.single(&format!("aerial_cluster_{name}"), "gauge", help, value);
+    }
+    for (name, help, value) in cluster.counters().all() {
+        text.single(name, "counter", help, value);
     }
 }
 

@@ -42,6 +42,7 @@ mod problem;
 mod proxies;
 mod proxy_header;
 mod refusals;
+mod relay;
 mod reply;
 mod request;
 mod resource;
@@ -61,7 +62,12 @@ use std::{
 
 use ::http::{Method, StatusCode};
 use ipnet::IpNet;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
 use warp::{Filter, path::FullPath, reply::Response};
 
 use self::{
@@ -91,8 +97,13 @@ pub use self::{
     tls::{Tls, TlsError},
 };
 use crate::{
-    broadcast::Broadcasts, client::ForwardedHeader, fanout::Fanout, notices::Notices,
-    peer::sdp::Role, plan::Name, webhooks::WebhookFigures,
+    broadcast::{Broadcasts, Relayed},
+    client::ForwardedHeader,
+    fanout::Fanout,
+    notices::Notices,
+    peer::sdp::Role,
+    plan::Name,
+    webhooks::WebhookFigures,
 };
 
 /// The room's options.
@@ -191,6 +202,8 @@ pub struct Listeners {
     pub admin: Option<AdminListener>,
     /// For media only.
     pub media: Option<TcpListener>,
+    /// From other nodes, which pass on what is for sessions of this one.
+    pub relayed: Option<mpsc::Receiver<Relayed>>,
 }
 
 /// Serves HTTP on `listeners` until the server stops, then lets requests finish.
@@ -238,6 +251,8 @@ pub async fn serve(
     let (mut connections, mut operators) = (JoinSet::new(), JoinSet::new());
     let mut peers = JoinSet::new();
     let speaks = Speaks::on_public_port(app.options.takes_media);
+    let mut listeners = listeners;
+    let relayed = listeners.relayed.take();
     let media = connections::accept_media(listeners.media.as_ref(), &app, &mut peers);
     let operator = async {
         match &listeners.admin {
@@ -249,6 +264,7 @@ pub async fn serve(
         () = connections::accept(&listeners.public, speaks, &app, &mut connections) => {}
         () = operator => {}
         () = media => {}
+        () = relay::serve(&app, relayed) => {}
         () = shutdown.stopping.cancelled() => {}
     }
     drop(listeners);

@@ -309,6 +309,10 @@ impl From<broadcast::Error> for Problem {
             Error::Taken { retry_after, .. } => {
                 Self::new(StatusCode::CONFLICT, "name-taken", detail).retry_after(retry_after)
             }
+            Error::Away { retry_after } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "registry-away", detail)
+                    .retry_after(retry_after)
+            }
             Error::Full(_) => Self::full(detail),
             Error::Overloaded => Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
                 .retry_after(RETRY_FULL),

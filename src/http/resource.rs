@@ -10,6 +10,7 @@ use super::{
     headers::{ACCEPT_PATCH, FRAGMENT_TYPE, OFFER_TYPE},
     preconditions::{Precondition, if_match},
     problem::Problem,
+    relay,
     reply::{empty, set, with_body},
     request::HttpRequest,
     wire,
@@ -33,9 +34,15 @@ pub(super) async fn answer(
     app: &App,
     role: Role,
     id: &str,
-    request: HttpRequest,
+    mut request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let session = find(app, role, id)?;
+    let session = match find(app, role, id) {
+        Ok(session) => session,
+        Err(problem) => {
+            let elsewhere = relay::elsewhere(app, id, &mut request).await;
+            return elsewhere.ok_or(problem);
+        }
+    };
     app.auth.permit_session(&request, &session).await?;
     if request.method == Method::DELETE {
         // RFC 9725 §4.3.1: entity tags do not matter here. 200, not 204: several clients insist.

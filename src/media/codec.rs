@@ -35,6 +35,23 @@ impl Codec {
         Self::Opus,
     ];
 
+    /// Its number between processes and nodes.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::H264 => 0,
+            Self::H265 => 1,
+            Self::Vp8 => 2,
+            Self::Vp9 => 3,
+            Self::Av1 => 4,
+            Self::Opus => 5,
+        }
+    }
+
+    /// The codec with this number.
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.number() == number)
+    }
+
     /// The track kind this codec encodes.
     pub const fn kind(self) -> Kind {
         match self {

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::Codec;
+use super::{Codec, Kind};
 
 /// Largest frame carried, in bytes of RTP payload: more than a 4K keyframe at the highest rates in
 /// use. Larger ones are dropped.
@@ -12,6 +12,11 @@ pub const FRAME_BYTES_MAX: usize = 8 << 20;
 /// Most payloads of a frame carried: half of the sequence numbers, beyond which receivers take later
 /// packets for earlier ones. Frames with more are dropped.
 pub const FRAME_PAYLOADS_MAX: usize = 1 << 15;
+
+/// Longest payload of a video packet; packets are cut to 1200 bytes.
+const VIDEO_PAYLOAD_BYTES_MAX: u32 = 1500;
+/// Longest payload of an audio packet. Opus packets are not cut, and have at most 7.5 kB.
+const AUDIO_PAYLOAD_BYTES_MAX: u32 = 8000;
 
 /// One encoded access unit, already cut into RTP payloads.
 ///
@@ -45,6 +50,30 @@ impl Frame {
             start = range.end;
             range
         })
+    }
+
+    /// Why a frame from another process makes no sense; `None` if it does.
+    pub fn flaw(&self) -> Option<&'static str> {
+        let len = self.data.len();
+        if len > FRAME_BYTES_MAX || self.ends.len() > FRAME_PAYLOADS_MAX {
+            return Some("too large");
+        }
+        let longest = match self.codec.kind() {
+            Kind::Video => VIDEO_PAYLOAD_BYTES_MAX,
+            Kind::Audio if !self.keyframe => return Some("sound that builds on other sound"),
+            Kind::Audio => AUDIO_PAYLOAD_BYTES_MAX,
+        };
+        let mut start = 0;
+        for &end in &self.ends {
+            if end <= start {
+                return Some("an empty payload");
+            }
+            if end - start > longest {
+                return Some("too long a payload");
+            }
+            start = end;
+        }
+        (start == 0 || start as usize != len).then_some("payloads that do not fill it")
     }
 }
 

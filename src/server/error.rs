@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{broadcast, config, http::TlsError, pipeline, plan::Name};
+use crate::{broadcast, cluster, config, http::TlsError, pipeline, plan::Name};
 
 /// Why the server does not start. One line each; nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum StartError {
     /// Correct the certificate's files.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Correct what it names.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
     /// Choose another address or stop what uses it.
     #[error("cannot listen on {protocol} {address}: {source}; set another with --{option}")]
     Listen {

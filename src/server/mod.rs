@@ -2,6 +2,7 @@
 
 pub mod check;
 mod error;
+mod nodes;
 mod operator;
 mod options;
 mod reload;
@@ -38,7 +39,7 @@ use crate::{
     webhooks::Webhooks,
     webrtcbin::element,
     words::Listed,
-    worker::{self, PeerWorkers},
+    worker,
 };
 
 /// What the process may take to end after the time for stopping is over.
@@ -60,6 +61,7 @@ pub struct Server {
     tasks: JoinSet<()>,
     /// What follows the configuration while the server runs.
     _followers: JoinSet<()>,
+    node_tasks: JoinSet<()>,
     webhooks: Webhooks,
     /// The clock of deadlines and the watchdog run until everything has stopped.
     _clock: JoinSet<()>,
@@ -89,32 +91,30 @@ pub async fn start(
     let admin = operator::listen(&config).await?;
     let fanout = start_media(&config, passed.udp, address, media.as_ref())?;
     let workers = options::peer_workers(&config);
-    let (broadcasts, webhooks) = start_broadcasts(&config, &fanout, &workers)?;
+    let node = nodes::start(&config, fanout.clone(), &workers).await?;
     let (drain, drain_sessions) = (config.timeouts.drain, config.timeouts.drain_sessions);
     let shutdown = Shutdown::default();
     let (mut tasks, mut followers) = (JoinSet::new(), JoinSet::new());
     let reload_tls = tls.as_ref().map(Tls::reload);
     let admin_rule = operator::token(&config, admin.as_ref())?;
-    announce(&config, address);
-    advertise(fanout.port(), options::discovery(&config), &mut clock);
+    announce(&config, address, fanout.port(), &mut clock);
     if is_own {
         systemd::keep(&listener);
     }
-    let health = fanout.clone();
-    clock.spawn(systemd::keep_watchdog(move || health.is_healthy()));
+    keep_watchdog(fanout.clone(), &mut clock);
     let reload = Arc::new(Notify::new());
     let (control, requests) = ConfigControl::new();
     let parts = options::HttpParts {
         tls,
         admin_rule,
         control,
-        webhooks: webhooks.figures(),
+        webhooks: node.webhooks.figures(),
     };
     let reloader = reload::Reloader {
         source,
         loaded,
         checked: config.plans.clone(),
-        broadcasts: broadcasts.clone(),
+        broadcasts: node.broadcasts.clone(),
         workers,
         http: parts.clone(),
     };
@@ -124,9 +124,10 @@ pub async fn start(
             public: listener,
             admin,
             media,
+            relayed: node.relayed,
         },
         options::http(config, parts),
-        broadcasts.clone(),
+        node.broadcasts.clone(),
         fanout.clone(),
         shutdown.clone(),
     ));
@@ -135,12 +136,13 @@ pub async fn start(
         address,
         reload,
         reload_tls,
-        broadcasts,
+        broadcasts: node.broadcasts,
         fanout,
         shutdown,
         tasks,
         _followers: followers,
-        webhooks,
+        node_tasks: node.tasks,
+        webhooks: node.webhooks,
         _clock: clock,
         drain,
         drain_sessions,
@@ -161,6 +163,10 @@ fn prepare_resources(config: &Config) {
     if let Some(bytes) = &config.limits.memory {
         resources::limit_memory(u64::try_from(bytes.0).unwrap_or(u64::MAX));
     }
+}
+
+fn keep_watchdog(fanout: Fanout, tasks: &mut JoinSet<()>) {
+    tasks.spawn(systemd::keep_watchdog(move || fanout.is_healthy()));
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
@@ -236,6 +242,9 @@ impl Server {
         self.shutdown.stopping.cancel();
         let parts = async {
             self.broadcasts.stop(self.drain).await;
+            if let Some(cluster) = self.broadcasts.cluster() {
+                cluster.stop().await;
+            }
             self.webhooks.finish().await;
             while self.tasks.join_next().await.is_some() {}
             self.fanout.stop().await;
@@ -245,6 +254,7 @@ impl Server {
             tracing::warn!("shutdown timed out");
         }
         self.tasks.shutdown().await;
+        self.node_tasks.shutdown().await;
         tracing::info!(milliseconds = begun.elapsed().as_millis(), "stopped");
     }
 }
@@ -354,19 +364,15 @@ fn start_media(
     })
 }
 
-fn start_broadcasts(
-    config: &Config,
-    fanout: &Fanout,
-    workers: &PeerWorkers,
-) -> Result<(Broadcasts, Webhooks), StartError> {
-    let broadcasts = Broadcasts::new(options::broadcasts(config, workers), fanout.clone());
+/// Starts the broadcasts that pipelines of the configuration feed, and webhooks, which hear of it.
+fn start_sources(config: &Config, broadcasts: &Broadcasts) -> Result<Webhooks, StartError> {
     let webhooks = Webhooks::start(config.webhooks.clone(), broadcasts.events());
     for name in config.plans.with_source() {
         broadcasts
             .start_source(&name)
             .map_err(|error| StartError::Broadcast { name, error })?;
     }
-    Ok((broadcasts, webhooks))
+    Ok(webhooks)
 }
 
 fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
@@ -413,8 +419,8 @@ fn announce_access(access: &Access) {
 }
 
 /// Logs where HTTP is and whether tokens are needed, and warns if they can be overheard
-/// (RFC 9725 §5).
-fn announce(config: &Config, address: SocketAddr) {
+/// (RFC 9725 §5). Tells where media goes.
+fn announce(config: &Config, address: SocketAddr, port: &Port, tasks: &mut JoinSet<()>) {
     let tls = config.http.tls_certificate.is_some();
     let scheme = if tls { "https" } else { "http" };
     tracing::info!(url = %format_args!("{scheme}://{address}/"), "listening");
@@ -431,4 +437,5 @@ fn announce(config: &Config, address: SocketAddr) {
              in front and set http.public_url to its https:// address"
         );
     }
+    advertise(port, options::discovery(config), tasks);
 }

@@ -14,7 +14,7 @@ use std::{marker::PhantomData, time::Duration};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::media::{Codec, FRAME_PAYLOADS_MAX, Frame, Kind};
+use crate::media::{Codec, FRAME_BYTES_MAX, FRAME_PAYLOADS_MAX, Frame};
 
 /// The version of this format. Server and worker are the same program, unless an upgrade has gone
 /// wrong.
@@ -26,12 +26,6 @@ const HEAD_BYTES: usize = 8;
 const FRAME_HEAD_BYTES: usize = 32;
 /// Largest note: a pipeline's graph is the longest.
 const NOTE_BYTES_MAX: usize = 8 << 20;
-/// Largest frame. A keyframe of a 4K picture has about one million bytes.
-pub(super) const FRAME_BYTES_MAX: usize = 8 << 20;
-/// Longest payload of a video packet; packets are cut to 1200 bytes.
-const VIDEO_PAYLOAD_BYTES_MAX: u32 = 1500;
-/// Longest payload of an audio packet. Opus packets are not cut, and have at most 7.5 kB.
-const AUDIO_PAYLOAD_BYTES_MAX: u32 = 8000;
 
 /// The first byte of a message.
 const NOTE: u8 = 1;
@@ -109,7 +103,7 @@ impl Packed {
         let mut bytes = head(FRAME, body);
         bytes.reserve(FRAME_HEAD_BYTES + 4 * frame.ends.len());
         bytes.put_u16_le(track);
-        bytes.put_u8(number(frame.codec));
+        bytes.put_u8(frame.codec.number());
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         bytes.put_u8(flag(frame.keyframe, KEYFRAME) | flag(gap, GAP));
         bytes.put_u32_le(u32::try_from(frame.ends.len()).unwrap_or(u32::MAX));
@@ -137,43 +131,11 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn number(codec: Codec) -> u8 {
-    match codec {
-        Codec::H264 => 0,
-        Codec::H265 => 1,
-        Codec::Vp8 => 2,
-        Codec::Vp9 => 3,
-        Codec::Av1 => 4,
-        Codec::Opus => 5,
-    }
-}
-
 /// Whether a frame makes sense.
 fn check(frame: &Frame) -> Result<(), WireError> {
-    let len = frame.data.len();
-    if len > FRAME_BYTES_MAX || frame.ends.len() > FRAME_PAYLOADS_MAX {
-        return Err(WireError::TooLarge(len));
-    }
-    let (audio, longest) = match frame.codec.kind() {
-        Kind::Video => (false, VIDEO_PAYLOAD_BYTES_MAX),
-        Kind::Audio => (true, AUDIO_PAYLOAD_BYTES_MAX),
-    };
-    if audio && !frame.keyframe {
-        return Err(WireError::Frame("sound that builds on other sound"));
-    }
-    let mut start = 0;
-    for &end in &frame.ends {
-        let payload = end.checked_sub(start).filter(|payload| *payload > 0);
-        let payload = payload.ok_or(WireError::Frame("an empty payload"))?;
-        if payload > longest {
-            return Err(WireError::Frame("too long a payload"));
-        }
-        start = end;
-    }
-    if start == 0 || start as usize != len {
-        return Err(WireError::Frame("payloads that do not fill it"));
-    }
-    Ok(())
+    frame
+        .flaw()
+        .map_or(Ok(()), |flaw| Err(WireError::Frame(flaw)))
 }
 
 /// Reads messages from bytes that arrive in any pieces.
@@ -230,8 +192,7 @@ fn frame(body: Bytes) -> Result<SentFrame, WireError> {
     }
     let track = body.get_u16_le();
     let named = body.get_u8();
-    let codec = Codec::ALL.into_iter().find(|&codec| number(codec) == named);
-    let codec = codec.ok_or(WireError::Frame("an unknown codec"))?;
+    let codec = Codec::numbered(named).ok_or(WireError::Frame("an unknown codec"))?;
     let flags = body.get_u8();
     if flags & !(KEYFRAME | GAP) != 0 {
         return Err(WireError::Frame("unknown flags"));

@@ -99,11 +99,14 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     // What people say at broadcasts.
     ("chat", &["awake", "client", "media", "plan"]),
+    // Several nodes as one service.
+    ("cluster", &["awake", "media", "plan", "stream"]),
     (
         "broadcast",
         &[
             "awake",
             "chat",
+            "cluster",
             "events",
             "fanout",
             "histogram",
@@ -136,6 +139,7 @@ const LINES: &[(&str, &[&str])] = &[
             "broadcast",
             "chat",
             "client",
+            "cluster",
             "events",
             "fanout",
             "histogram",
@@ -175,6 +179,7 @@ const LINES: &[(&str, &[&str])] = &[
     (
         "fuzz",
         &[
+            "cluster",
             "fanout",
             "ingest",
             "media",
@@ -199,6 +204,7 @@ const ALL: &[&str] = &[
     "broadcast",
     "chat",
     "client",
+    "cluster",
     "config",
     "events",
     "fanout",
@@ -225,8 +231,12 @@ const ALL: &[&str] = &[
     "worker",
 ];
 /// Libraries by prefix of their names, and the only parts that may name them.
-const LIBRARIES: &[(&str, &[&str])] =
-    &[("gst", GSTREAMER), ("glib", GSTREAMER), ("warp", &["http"])];
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("async_nats", &["cluster"]),
+    ("gst", GSTREAMER),
+    ("glib", GSTREAMER),
+    ("warp", &["http"]),
+];
 /// The parts that run GStreamer's elements.
 const GSTREAMER: &[&str] = &["fanout::webrtcbin", "pipeline", "webrtcbin"];
 

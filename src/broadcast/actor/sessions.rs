@@ -33,6 +33,10 @@ impl Actor {
         reply: Reply<Created>,
     ) -> Option<u64> {
         let number = self.shared.number();
+        let mut applicant = applicant;
+        if let Some(cluster) = &self.shared.cluster {
+            applicant.node = cluster.incarnation().into();
+        }
         let made = Session::new(number, role, self.name.clone(), token, &applicant);
         let made = made.and_then(|(session, commands)| {
             self.shared.register(&session)?;

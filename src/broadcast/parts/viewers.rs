@@ -83,7 +83,9 @@ impl Parts {
         let patient = waiting.is_patient(now);
         if self.state(now) == State::Waiting {
             let starting = self.supply.is_starting() && waiting.waited(now) < SOURCE_WAIT_MAX;
-            let comes = self.supply.is_on_demand() || self.slate.is_configured();
+            let comes = self.supply.is_on_demand()
+                || self.supply.is_elsewhere()
+                || self.slate.is_configured();
             return if starting || comes && patient {
                 Answer::Later
             } else {
@@ -204,6 +206,7 @@ impl Parts {
         let supplied = Supplied {
             streams: self.supply.streams(),
             inputs: slot::inputs(self.supply.tracks()),
+            origin: self.supply.origin(),
         };
         self.renditions.need(id, &supplied, now)
     }

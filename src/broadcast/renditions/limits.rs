@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use super::RenditionPipelines;
-use crate::broadcast::choice::RenditionId;
+use crate::{broadcast::choice::RenditionId, media::Kind, stream::EncodedStream};
 
 impl RenditionPipelines {
     /// Promises a rendition to a viewer that has yet to connect: it can be negotiated, and its
@@ -21,6 +21,22 @@ impl RenditionPipelines {
             self.carry(index);
         }
         has_place
+    }
+
+    /// A rendition that other nodes may take: never the slate.
+    pub(in crate::broadcast) fn lendable(
+        &self,
+        kind: Kind,
+        name: &str,
+    ) -> Option<(RenditionId, EncodedStream)> {
+        let mut made = self.made.iter().enumerate();
+        let (index, rendition) = made.find(|(_, rendition)| {
+            let pipeline = self.pipelines.get(rendition.pipeline);
+            rendition.kind == kind
+                && rendition.name == name
+                && pipeline.is_some_and(|pipeline| !pipeline.purpose.is_slate())
+        })?;
+        Some((RenditionId(index), rendition.stream.clone()))
     }
 
     /// Gives back the places of what is promised to nobody any more. `promised` are the renditions

@@ -8,6 +8,7 @@ use crate::{
     broadcast::{
         action::Action,
         choice::Use,
+        place::RemoteOrigin,
         slot::{InputTracks, Slot},
         transcodes::TranscodePermit,
     },
@@ -60,6 +61,8 @@ pub(super) struct MadeRendition {
 pub(in crate::broadcast) struct Supplied<'a> {
     pub(in crate::broadcast) streams: &'a EncodedStreams,
     pub(in crate::broadcast) inputs: InputTracks,
+    /// The node that makes the renditions, if it is another one.
+    pub(in crate::broadcast) origin: Option<&'a RemoteOrigin>,
 }
 
 impl Supplied<'_> {

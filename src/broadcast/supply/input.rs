@@ -47,6 +47,15 @@ pub(super) enum Feeder {
     /// A WHIP session, by number.
     Publisher(u64),
     Source(RunId),
+    /// Another node.
+    Remote(RemoteInput),
+}
+
+/// What is followed at another node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct RemoteInput {
+    /// Of the node's claim.
+    pub(super) epoch: u64,
 }
 
 impl Input {
@@ -96,7 +105,9 @@ impl Input {
         };
         let has = |kind| self.started.contains(&kind);
         match self.feeder {
-            Feeder::Publisher(_) => has(Kind::Video) || self.tracks.video.is_none(),
+            Feeder::Publisher(_) | Feeder::Remote(_) => {
+                has(Kind::Video) || self.tracks.video.is_none()
+            }
             Feeder::Source(_) => {
                 let settled = now.saturating_duration_since(first_frame) >= SETTLE;
                 settled || has(Kind::Video) && has(Kind::Audio)

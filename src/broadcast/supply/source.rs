@@ -6,6 +6,7 @@ use super::{Supply, input::Feeder};
 use crate::{
     broadcast::{
         action::{Action, RunStart, Work},
+        place::OriginPlace,
         rules::Rules,
         slot::{Slot, SlotId},
         tracks::{BroadcastTracks, Expected},
@@ -56,6 +57,9 @@ impl Supply {
         if wanted {
             self.demanded = now;
         }
+        if self.is_remote() || matches!(self.place, OriginPlace::Elsewhere(_)) {
+            return self.follow(wanted, now);
+        }
         if self.is_on_demand() && !wanted {
             let unwanted = now.saturating_duration_since(self.demanded);
             let rests = self.input.is_some() && unwanted >= self.plan.grace;
@@ -67,6 +71,9 @@ impl Supply {
         };
         if self.input.is_some() {
             return Vec::new();
+        }
+        if self.place == OriginPlace::Free {
+            return vec![Action::Claim];
         }
         let begun = if source.is_resting() {
             source.start(Vec::new(), now)
@@ -82,6 +89,7 @@ impl Supply {
             again: begun.again,
             file,
             plan: Arc::clone(&self.plan),
+            origin: None,
             work: Work::Source(input),
             keyframe: Arc::clone(&self.source_keyframe),
             snapshot: begun.snapshot,

@@ -246,6 +246,7 @@ export default {
   'problem-failed': 'The server had an internal error.',
   'problem-not-implemented': 'The server cannot do this.',
   'problem-missing-program': 'The server lacks a program that it needs for this.',
+  'problem-registry-away': 'The servers cannot reach each other at the moment.',
   'problem-not-ready': 'This quality is being prepared.',
   'problem-full': 'The server is full at the moment.',
   'problem-overloaded': 'The server is overloaded at the moment.',

@@ -241,6 +241,7 @@ export default {
   'problem-failed': '서버 내부 오류가 발생했습니다.',
   'problem-not-implemented': '서버가 지원하지 않는 작업입니다.',
   'problem-missing-program': '이 작업에 필요한 프로그램이 서버에 없습니다.',
+  'problem-registry-away': '지금은 서버끼리 연결할 수 없습니다.',
   'problem-not-ready': '이 화질을 준비하고 있습니다.',
   'problem-full': '지금은 서버의 자리가 다 찼습니다.',
   'problem-overloaded': '지금은 서버에 부하가 너무 큽니다.',

@@ -1,5 +1,6 @@
 //! What the actor of a broadcast decides, in virtual time: no task runs, and no time passes.
 
+mod nodes;
 mod outputs;
 mod publishers;
 mod reload;
@@ -82,6 +83,7 @@ fn rules() -> Rules {
         transcodes: TranscodeBudget::new(16),
         transcodes_max: 4,
         replace_live: false,
+        clustered: false,
     }
 }
 
@@ -172,6 +174,13 @@ impl Broadcast {
                     format!("close {session}: {why:?}")
                 }
                 Action::AskForKeyframe { session } => format!("keyframe of {session}"),
+                Action::Claim => "claim".to_owned(),
+                Action::StartRemote(start) => {
+                    self.begin_input(0, start.input);
+                    format!("follow {}", start.origin.node)
+                }
+                Action::StopRemote => "stop following".to_owned(),
+                Action::AskOrigin => "keyframe of the origin".to_owned(),
             };
             self.noted.push(note);
         }

@@ -1,0 +1,270 @@
+//! Leases and claims in the registry: two buckets that every node reads into its replica, and
+//! writes by compare-and-set.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_nats::jetstream::{
+    self,
+    kv::{self, Entry, Operation, Store},
+    stream::StorageType,
+};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde::Serialize;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::{
+    ClusterShared,
+    claim::{ENTRY_BYTES_MAX, NodeLease, Revised},
+};
+
+/// The bucket of leases.
+const NODES: &str = "AERIAL_NODES";
+/// The bucket of claims.
+const BROADCASTS: &str = "AERIAL_BROADCASTS";
+/// How long an operation of the registry may take.
+pub(super) const OPERATION_MAX: Duration = Duration::from_millis(1500);
+/// How long a lease may take to be renewed before the server is doubted.
+const RENEWAL_MAX: Duration = Duration::from_millis(400);
+/// Pause before the registry is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long the registry may take to say that it is empty.
+const READING_MAX: Duration = Duration::from_millis(500);
+/// A claim whose node has had no lease for this long is deleted.
+const ORPHAN_AFTER: Duration = Duration::from_secs(10);
+
+/// The buckets.
+#[derive(Clone, Debug)]
+pub(super) struct Stores {
+    pub(super) nodes: Store,
+    pub(super) broadcasts: Store,
+}
+
+/// As it goes to other nodes.
+pub(super) fn text(value: &impl Serialize) -> Bytes {
+    // Plain data, whose maps have text for keys.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+pub(super) fn claim_of(entry: &Entry) -> Option<Revised> {
+    let is_put = entry.operation == Operation::Put && entry.value.len() <= ENTRY_BYTES_MAX;
+    let claim = is_put.then(|| serde_json::from_slice(&entry.value))?;
+    Some(Revised {
+        claim: claim.ok()?,
+        revision: entry.revision,
+    })
+}
+
+fn lease_of(entry: &Entry) -> Option<NodeLease> {
+    let is_put = entry.operation == Operation::Put && entry.value.len() <= ENTRY_BYTES_MAX;
+    is_put.then(|| serde_json::from_slice(&entry.value))?.ok()
+}
+
+/// Renews this node's lease until the node stops.
+pub(super) async fn renew(shared: Arc<ClusterShared>) {
+    let lease = text(&NodeLease {
+        incarnation: shared.incarnation.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        digest: shared.options.digest.clone(),
+    });
+    let mut tick = interval(shared.options.lease / 4);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stores = shared.stores.subscribe();
+    loop {
+        tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            _ = tick.tick() => {}
+            Ok(()) = stores.changed() => {}
+        }
+        let bucket = stores
+            .borrow_and_update()
+            .as_ref()
+            .map(|stores| stores.nodes.clone());
+        let Some(bucket) = bucket.filter(|_| shared.connection.is_up()) else {
+            continue;
+        };
+        let put = bucket.put(&shared.options.node, lease.clone());
+        if timeout(RENEWAL_MAX, put).await.is_err() {
+            shared.connection.doubt().await;
+        }
+    }
+}
+
+/// Gives back this node's lease and claims, so that others need not wait for their ends.
+pub(super) async fn leave(shared: &ClusterShared) {
+    let stores = shared.stores.borrow().clone();
+    if let Some(stores) = stores.filter(|_| shared.connection.is_up()) {
+        let deleted = stores.nodes.delete(&shared.options.node);
+        let _ = timeout(RENEWAL_MAX, deleted).await;
+        let _ = timeout(RENEWAL_MAX, shared.connection.client.flush()).await;
+    }
+}
+
+/// Reads the registry into the replica until the node stops; from the start after each loss of the
+/// connection.
+pub(super) async fn read(shared: Arc<ClusterShared>) {
+    let mut connected = shared.connection.connected.clone();
+    let mut said = None;
+    loop {
+        let reading = async {
+            // Err: the connection is gone for good.
+            let _ = connected.wait_for(|times| *times > 0).await;
+            connected.mark_unchanged();
+            let outcome = tokio::select! {
+                outcome = read_once(&shared) => outcome,
+                _ = connected.changed() => return,
+            };
+            if let Err(error) = outcome {
+                if said.as_ref() != Some(&error) {
+                    tracing::warn!(error, "the registry cannot be read");
+                }
+                said = Some(error);
+            }
+            sleep(PAUSE).await;
+        };
+        tokio::select! {
+            () = reading => {}
+            () = shared.stopping.cancelled() => return,
+        }
+    }
+}
+
+async fn read_once(shared: &Arc<ClusterShared>) -> Result<(), String> {
+    let stores = open(shared).await?;
+    let failed = |error: kv::WatchError| error.to_string();
+    let mut nodes = stores.nodes.watch_with_history(">").await.map_err(failed)?;
+    let mut broadcasts = stores
+        .broadcasts
+        .watch_with_history(">")
+        .await
+        .map_err(failed)?;
+    shared.replica().begin();
+    shared.stores.send_replace(Some(stores.clone()));
+    let begun = Instant::now();
+    let (mut claims_read, mut leases_read) = (false, false);
+    let mut orphans = HashMap::new();
+    let mut tick = interval(PAUSE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let changed = tokio::select! {
+            entry = nodes.next() => {
+                let entry = entry.ok_or("the leases end")?.map_err(|error| error.to_string())?;
+                shared.note_lease(&entry)
+            }
+            entry = broadcasts.next() => {
+                let entry = entry.ok_or("the claims end")?.map_err(|error| error.to_string())?;
+                shared.replica().set_claim(&entry.key, claim_of(&entry));
+                true
+            }
+            _ = tick.tick() => {
+                let were_read = (claims_read, leases_read);
+                if !claims_read && begun.elapsed() >= READING_MAX {
+                    claims_read = true;
+                    shared.replica().complete_claims();
+                    shared.readings.send_modify(|readings| *readings += 1);
+                }
+                if !leases_read && begun.elapsed() >= shared.options.lease * 2 {
+                    leases_read = true;
+                    shared.replica().complete_leases();
+                }
+                if leases_read {
+                    delete_orphans(shared, &stores.broadcasts, &mut orphans).await;
+                }
+                were_read != (claims_read, leases_read)
+            }
+        };
+        if changed {
+            shared.changed();
+        }
+    }
+}
+
+impl ClusterShared {
+    /// Notes a node's lease. Returns whether that is news.
+    fn note_lease(&self, entry: &Entry) -> bool {
+        let lease = lease_of(entry);
+        let mut replica = self.replica();
+        let known = replica.leases().any(|(node, known)| {
+            node == entry.key && lease.as_ref().is_some_and(|lease| lease == known)
+        });
+        replica.set_lease(&entry.key, lease.clone());
+        drop(replica);
+        let node = &entry.key;
+        match lease {
+            Some(lease) if !known => {
+                let is_self = *node == self.options.node;
+                if is_self && lease.incarnation != self.incarnation {
+                    tracing::warn!(node, "another server may have the same cluster.node");
+                } else if !is_self {
+                    tracing::info!(node, version = lease.version, "node joined");
+                    if lease.digest != self.options.digest {
+                        tracing::warn!(node, "the node's broadcasts are configured differently");
+                    }
+                }
+            }
+            Some(_) => return false,
+            None => tracing::info!(node, "node left"),
+        }
+        true
+    }
+}
+
+/// Deletes the claims of nodes that have been gone for long.
+async fn delete_orphans(
+    shared: &ClusterShared,
+    bucket: &Store,
+    since: &mut HashMap<(String, u64), Instant>,
+) {
+    let orphans = shared.replica().orphans();
+    since.retain(|orphan, _| orphans.contains(orphan));
+    for orphan in orphans {
+        let first = *since.entry(orphan.clone()).or_insert_with(Instant::now);
+        if first.elapsed() >= ORPHAN_AFTER {
+            let deleted = bucket.delete_expect_revision(&orphan.0, Some(orphan.1));
+            // Otherwise another node was first.
+            let _ = timeout(OPERATION_MAX, deleted).await;
+        }
+    }
+}
+
+/// The buckets; they are made if they are missing.
+async fn open(shared: &ClusterShared) -> Result<Stores, String> {
+    let mut context = jetstream::new(shared.connection.client.clone());
+    context.set_timeout(OPERATION_MAX);
+    let options = &shared.options;
+    let nodes = kv::Config {
+        bucket: NODES.to_owned(),
+        description: "Aerial: nodes that live".to_owned(),
+        history: 1,
+        max_age: options.lease,
+        storage: StorageType::Memory,
+        num_replicas: options.replicas,
+        // So that watchers are told when a lease is over.
+        limit_markers: Some(options.lease.max(Duration::from_secs(1))),
+        ..kv::Config::default()
+    };
+    let broadcasts = kv::Config {
+        bucket: BROADCASTS.to_owned(),
+        description: "Aerial: origins of broadcasts".to_owned(),
+        history: 1,
+        storage: StorageType::File,
+        num_replicas: options.replicas,
+        ..kv::Config::default()
+    };
+    Ok(Stores {
+        nodes: bucket(&context, nodes).await?,
+        broadcasts: bucket(&context, broadcasts).await?,
+    })
+}
+
+async fn bucket(context: &jetstream::Context, config: kv::Config) -> Result<Store, String> {
+    if let Ok(store) = context.get_key_value(&config.bucket).await {
+        return Ok(store);
+    }
+    let created = context.create_key_value(config).await;
+    created.map_err(|error| error.to_string())
+}
