@@ -42,7 +42,7 @@ use self::{
     routes::{Found, Routes},
     socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until},
     stun::Transaction,
-    tcp::TcpConnections,
+    tcp::{TcpConnections, TcpReader},
 };
 
 /// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
@@ -344,9 +344,7 @@ impl Port {
             address: client,
             connection: Some(connection.number),
         });
-        let is_first = |datagram: &[u8]| self.routes().is_check(datagram);
-        let deliver = |datagram: &[u8]| self.deliver(ends, datagram, Instant::now());
-        connection.run(stream, is_first, deliver).await
+        connection.run(stream, TcpReader::new(self, ends)).await
     }
 
     /// Stops receiving.
@@ -410,20 +408,29 @@ impl Port {
 
     /// Hands a datagram to its session.
     fn deliver(&self, ends: AddressPair, datagram: &[u8], now: Instant) {
+        let route = self.route(ends, datagram, now);
+        if route.is_some_and(|route| !route.offer(ends, datagram)) {
+            self.count_queue_dropped();
+        }
+    }
+
+    /// The session that takes a datagram. If none does, that is counted.
+    fn route(&self, ends: AddressPair, datagram: &[u8], now: Instant) -> Option<DatagramRoute> {
         let counters = &self.shared.counters;
         let found = self.routes().find(ends.remote, datagram, now);
         let lost = match found {
-            Found::Session(route) => {
-                let bytes = datagram.to_vec();
-                if (route.deliver)(Datagram { ends, bytes }) {
-                    return;
-                }
-                &counters.queue_dropped
-            }
+            Found::Session(route) => return Some(route),
             Found::Refused => &counters.refused,
             Found::Unknown => &counters.unknown,
         };
         lost.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    /// Counts a datagram dropped because its session had no room for it.
+    fn count_queue_dropped(&self) {
+        let dropped = &self.shared.counters.queue_dropped;
+        dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 

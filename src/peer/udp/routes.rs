@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Datagram, RemoteEnd, UFRAG_CHARS,
+    AddressPair, Datagram, RemoteEnd, UFRAG_CHARS,
     stun::{self, Stun, Transaction},
 };
 use crate::media::TokenBucket;
@@ -67,7 +67,7 @@ type Deliver = Arc<dyn Fn(Datagram) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct DatagramRoute {
     session: u64,
-    pub(super) deliver: Deliver,
+    deliver: Deliver,
     budget: Arc<Mutex<Budget>>,
 }
 
@@ -94,6 +94,12 @@ impl DatagramRoute {
 
     pub(crate) const fn session(&self) -> u64 {
         self.session
+    }
+
+    /// Offers the session a datagram; false if it has no room.
+    pub(super) fn offer(&self, ends: AddressPair, datagram: &[u8]) -> bool {
+        let bytes = datagram.to_vec();
+        (self.deliver)(Datagram { ends, bytes })
     }
 
     /// Counts a datagram; false if it is one too many. What comes from elsewhere costs the session
@@ -244,7 +250,7 @@ impl Routes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::SocketAddr;
 
     use super::*;
@@ -259,8 +265,10 @@ mod tests {
         DatagramRoute::new(session, DatagramLimits::VIEWER, |_| true)
     }
 
-    /// A check for the session with the fragment `abcdefgh`.
-    fn check() -> Vec<u8> {
+    pub(in crate::peer::udp) const UFRAG: [u8; UFRAG_CHARS] = *b"abcdefgh";
+
+    /// A check for the session with this fragment.
+    pub(in crate::peer::udp) fn check() -> Vec<u8> {
         let mut check = vec![0, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42];
         check.extend([1; 12]);
         check.extend(*b"\0\x06\0\x0aabcdefgh:x\0\0");

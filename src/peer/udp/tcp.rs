@@ -4,6 +4,8 @@
 //! A connection belongs to a session once its first frame is an authentic check of one, and ends when
 //! the session gives it up. It has one bounded queue; whoever sends never waits for it.
 
+mod reader;
+
 use std::{
     collections::{HashMap, VecDeque},
     io,
@@ -14,26 +16,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf as _, BytesMut};
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::AsyncWriteExt as _,
+    net::{TcpStream, tcp::OwnedWriteHalf},
     sync::Notify,
 };
 
+pub(super) use self::reader::TcpReader;
 use super::Sent;
 use crate::awake;
 
-/// Longest frame that is taken, in bytes: as on UDP, no peer sends more.
-const FRAME_BYTES_MAX: usize = 9216;
-/// Longest first frame: a check. Its length, as the longest that begins with a zero byte.
-const FIRST_BYTES_MAX: usize = 255;
-/// Bytes read at once.
-const READ_BYTES: usize = 16 << 10;
 /// Bytes that wait for a connection: the start of a broadcast with a high bit rate.
 const QUEUE_BYTES_MAX: usize = 2 << 20;
 /// How long bytes wait before no more are taken: pictures would be late, and a later keyframe is
@@ -203,25 +196,19 @@ impl Drop for OpenConnection<'_> {
 }
 
 impl OpenConnection<'_> {
-    /// Carries datagrams until the connection ends: `is_first` says whether the first one is a
-    /// session's, `deliver` takes them all.
+    /// Carries datagrams until the connection ends.
     ///
     /// # Errors
     /// What ends it, other than its session and the client.
-    pub(super) async fn run(
-        &self,
-        stream: TcpStream,
-        is_first: impl Fn(&[u8]) -> bool,
-        deliver: impl Fn(&[u8]),
-    ) -> io::Result<()> {
+    pub(super) async fn run(&self, stream: TcpStream, reader: TcpReader<'_>) -> io::Result<()> {
         let socket = SockRef::from(&stream);
         if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT_BYTES) {
             tracing::debug!(%error, "the kernel keeps more of a TCP connection than it should");
         }
-        let (reader, writer) = stream.into_split();
+        let (incoming, outgoing) = stream.into_split();
         tokio::select! {
-            ended = read(reader, is_first, deliver) => ended,
-            ended = self.write(writer) => ended,
+            ended = reader.run(incoming) => ended,
+            ended = self.write(outgoing) => ended,
             () = self.unclaimed() => Err(io::Error::other("no session claims it")),
         }
     }
@@ -245,48 +232,6 @@ impl OpenConnection<'_> {
     }
 }
 
-async fn read(
-    mut reader: OwnedReadHalf,
-    is_first: impl Fn(&[u8]) -> bool,
-    deliver: impl Fn(&[u8]),
-) -> io::Result<()> {
-    let mut buffer = BytesMut::new();
-    let mut length_max = FIRST_BYTES_MAX;
-    loop {
-        buffer.reserve(READ_BYTES);
-        if reader.read_buf(&mut buffer).await? == 0 {
-            return Ok(());
-        }
-        while let Some(frame) = next_frame(&mut buffer, length_max)? {
-            if length_max == FIRST_BYTES_MAX {
-                if !is_first(&frame) {
-                    return Err(io::Error::other("not a check of a session"));
-                }
-                length_max = FRAME_BYTES_MAX;
-            }
-            deliver(&frame);
-        }
-        // A fast client must not keep the others waiting.
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Takes a frame that has arrived as a whole.
-fn next_frame(buffer: &mut BytesMut, length_max: usize) -> io::Result<Option<BytesMut>> {
-    let Some((head, rest)) = buffer.split_first_chunk::<2>() else {
-        return Ok(None);
-    };
-    let length = usize::from(u16::from_be_bytes(*head));
-    if length > length_max {
-        return Err(io::Error::other("a frame is too long"));
-    }
-    if rest.len() < length {
-        return Ok(None);
-    }
-    buffer.advance(head.len());
-    Ok(Some(buffer.split_to(length)))
-}
-
 /// Datagrams of `segment` bytes each (the last may be shorter) as frames.
 fn framed(data: &[u8], segment: usize) -> Vec<u8> {
     let segment = segment.clamp(1, usize::from(u16::MAX));
@@ -303,28 +248,6 @@ fn framed(data: &[u8], segment: usize) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::testing::block_on;
-
-    #[test]
-    fn datagrams_arrive_as_they_were_sent() {
-        let data: Vec<u8> = (0..250).collect();
-        let mut buffer = BytesMut::new();
-        let mut received = Vec::new();
-        // Byte by byte.
-        for byte in framed(&data, 100) {
-            buffer.extend_from_slice(&[byte]);
-            received.extend(next_frame(&mut buffer, 100).unwrap());
-        }
-        let lengths: Vec<_> = received.iter().map(BytesMut::len).collect();
-        assert_eq!((received.concat(), lengths), (data, vec![100, 100, 50]));
-        assert!(buffer.is_empty());
-    }
-
-    #[test]
-    fn a_frame_that_is_too_long_is_refused_before_it_has_arrived() {
-        let mut buffer = BytesMut::from(&[1, 0][..]);
-        assert!(next_frame(&mut buffer, 256).unwrap().is_none());
-        assert!(next_frame(&mut buffer, 255).is_err());
-    }
 
     #[test]
     fn a_queue_takes_no_more_bytes_than_it_has_room_for() {
