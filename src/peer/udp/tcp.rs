@@ -4,53 +4,64 @@
 //! A connection belongs to a session once its first frame is an authentic check of one, and ends when
 //! the session gives it up. It has one bounded queue; whoever sends never waits for it.
 
+mod queue;
 mod reader;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use socket2::SockRef;
 use tokio::{
-    io::AsyncWriteExt as _,
-    net::{TcpStream, tcp::OwnedWriteHalf},
-    sync::Notify,
+    io::{AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Semaphore,
 };
 
+use self::queue::Outgoing;
 pub(super) use self::reader::TcpReader;
 use super::Sent;
 use crate::awake;
 
-/// Bytes that wait for a connection: the start of a broadcast with a high bit rate.
-const QUEUE_BYTES_MAX: usize = 2 << 20;
-/// How long bytes wait before no more are taken: pictures would be late, and a later keyframe is
-/// better.
-const QUEUE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Bytes that the kernel holds and has not sent: what waits there can no longer be dropped.
 const UNSENT_BYTES: u32 = 64 << 10;
 /// Time for a new connection to show that it is a session's.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for a client to take what was handed over, and for the last bytes of a connection.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that wait for all connections together, apart from the first few of each.
+const ALL_BYTES_MAX: usize = 256 << 20;
+/// Time for a client to take the end of a connection.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connections that media may travel over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TcpConnections {
     last: AtomicU64,
+    /// One permit for each byte that may still wait.
+    room: Arc<Semaphore>,
     open: RwLock<HashMap<u64, Arc<Outgoing>>>,
+}
+
+impl Default for TcpConnections {
+    fn default() -> Self {
+        Self {
+            last: AtomicU64::new(0),
+            room: Arc::new(Semaphore::new(ALL_BYTES_MAX)),
+            open: RwLock::default(),
+        }
+    }
 }
 
 impl TcpConnections {
     /// A new connection. It is open until the returned value is dropped.
     pub(super) fn begin(&self) -> OpenConnection<'_> {
         let number = self.last.fetch_add(1, Relaxed);
-        let outgoing = Arc::<Outgoing>::default();
+        let outgoing = Arc::new(Outgoing::new(Arc::clone(&self.room)));
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(number, Arc::clone(&outgoing));
         drop(open);
@@ -83,97 +94,15 @@ impl TcpConnections {
     /// A session has it.
     pub(super) fn claim(&self, number: u64) {
         if let Some(outgoing) = self.find(number) {
-            outgoing.change(|queue| queue.claimed = true);
+            outgoing.claim();
         }
     }
 
     /// No session has it any more: it ends once everything is sent.
     pub(super) fn end(&self, number: u64) {
         if let Some(outgoing) = self.find(number) {
-            outgoing.change(|queue| queue.ended = true);
+            outgoing.end();
         }
-    }
-}
-
-/// What waits for one connection.
-#[derive(Debug, Default)]
-struct Outgoing {
-    queue: Mutex<SendQueue>,
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct SendQueue {
-    waiting: VecDeque<Frames>,
-    bytes: usize,
-    /// Since when the piece waits that the kernel is taking now.
-    under_way: Option<Instant>,
-    claimed: bool,
-    ended: bool,
-}
-
-/// Frames that were sent at one moment.
-#[derive(Debug)]
-struct Frames {
-    bytes: Vec<u8>,
-    at: Instant,
-}
-
-impl SendQueue {
-    fn has_room(&self, bytes: usize, now: Instant) -> bool {
-        let first = self.waiting.front().map(|frames| frames.at);
-        let late = |since: Instant| now.saturating_duration_since(since) >= QUEUE_TIME_MAX;
-        self.bytes + bytes <= QUEUE_BYTES_MAX && !self.under_way.or(first).is_some_and(late)
-    }
-}
-
-impl Outgoing {
-    fn send(&self, data: &[u8], segment: usize, now: Instant) -> Sent {
-        let bytes = framed(data, segment);
-        let mut queue = self.queue();
-        if queue.ended {
-            return Sent::Failed;
-        }
-        if !queue.has_room(bytes.len(), now) {
-            return Sent::Full;
-        }
-        queue.bytes += bytes.len();
-        queue.waiting.push_back(Frames { bytes, at: now });
-        drop(queue);
-        self.changed.notify_one();
-        Sent::Taken
-    }
-
-    fn change(&self, change: impl FnOnce(&mut SendQueue)) {
-        change(&mut self.queue());
-        self.changed.notify_one();
-    }
-
-    fn is_claimed(&self) -> bool {
-        self.queue().claimed
-    }
-
-    /// The next bytes to send; `None` after the last.
-    async fn next(&self) -> Option<Vec<u8>> {
-        loop {
-            {
-                let mut queue = self.queue();
-                queue.under_way = None;
-                if let Some(Frames { bytes, at }) = queue.waiting.pop_front() {
-                    queue.bytes -= bytes.len();
-                    queue.under_way = Some(at);
-                    return Some(bytes);
-                }
-                if queue.ended {
-                    return None;
-                }
-            }
-            self.changed.notified().await;
-        }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, SendQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -221,13 +150,15 @@ impl OpenConnection<'_> {
         }
     }
 
-    async fn write(&self, mut writer: OwnedWriteHalf) -> io::Result<()> {
+    async fn write(&self, mut stream: impl AsyncWrite + Unpin) -> io::Result<()> {
         let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        while let Some(bytes) = self.outgoing.next().await {
-            let written = awake::timeout(WRITE_TIMEOUT, writer.write_all(&bytes)).await;
+        while let Some(frames) = self.outgoing.next().await {
+            let left = frames.time_left(awake::now());
+            let left = left.ok_or(io::ErrorKind::TimedOut)?;
+            let written = awake::timeout(left, stream.write_all(&frames.bytes)).await;
             written.map_err(late)??;
         }
-        let end = awake::timeout(WRITE_TIMEOUT, writer.shutdown()).await;
+        let end = awake::timeout(END_TIMEOUT, stream.shutdown()).await;
         end.map_err(late)?
     }
 }
@@ -250,31 +181,6 @@ mod tests {
     use crate::testing::block_on;
 
     #[test]
-    fn a_queue_takes_no_more_bytes_than_it_has_room_for() {
-        let (outgoing, now) = (Outgoing::default(), Instant::now());
-        let data = vec![0; 60_000];
-        let taken = (0..100).take_while(|_| outgoing.send(&data, 1200, now) == Sent::Taken);
-        assert_eq!(taken.count(), QUEUE_BYTES_MAX / (60_000 + 50 * 2));
-        assert_eq!(outgoing.send(&data, 1200, now), Sent::Full);
-        // Room for a check is left.
-        assert_eq!(outgoing.send(&[0; 100], 100, now), Sent::Taken);
-    }
-
-    #[test]
-    fn a_queue_takes_nothing_while_its_oldest_bytes_are_late() {
-        let (outgoing, now) = (Outgoing::default(), Instant::now());
-        let late = now + QUEUE_TIME_MAX;
-        assert_eq!(outgoing.send(&[1], 1, now), Sent::Taken);
-        assert_eq!(outgoing.send(&[2], 1, late), Sent::Full);
-        // The kernel is slow to take them.
-        assert_eq!(block_on(outgoing.next()), Some(vec![0, 1, 1]));
-        assert_eq!(outgoing.send(&[3], 1, late), Sent::Full);
-        outgoing.change(|queue| queue.ended = true);
-        assert_eq!(block_on(outgoing.next()), None, "the kernel has them");
-        assert_eq!(outgoing.send(&[4], 1, now), Sent::Failed);
-    }
-
-    #[test]
     fn a_connection_is_known_for_as_long_as_it_is_open() {
         let all = TcpConnections::default();
         let connection = all.begin();
@@ -285,5 +191,25 @@ mod tests {
         assert!(connection.outgoing.is_claimed());
         drop(connection);
         assert_eq!((all.count(), all.send(number, &[1], 1)), (0, Sent::Failed));
+    }
+
+    #[test]
+    fn a_connection_that_has_been_late_for_long_ends() {
+        let all = TcpConnections::default();
+        let connection = all.begin();
+        let now = awake::now();
+        let send = |before: u64| {
+            let at = now.checked_sub(Duration::from_secs(before)).unwrap();
+            assert_eq!(connection.outgoing.send(&[9; 10], 10, at), Sent::Taken);
+        };
+        // As if the line had taken everything before it, piece by piece.
+        send(12);
+        let error = block_on(connection.write(tokio::io::sink())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        send(2);
+        all.end(connection.number);
+        let mut written = Vec::new();
+        block_on(connection.write(&mut written)).unwrap();
+        assert_eq!(written, framed(&[9; 10], 10));
     }
 }
