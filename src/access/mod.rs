@@ -121,10 +121,11 @@ impl Access {
             || rules.any(|rule| !rule.grants.patterns(role).is_empty())
     }
 
-    /// Whether something grants speaking in some chat, so that it is not for everyone.
+    /// Whether something grants speaking in some chat, so that it is not for everyone. Tokens of
+    /// other issuers may.
     pub fn closes_chat(&self) -> bool {
         let mut rules = self.rules.iter();
-        rules.any(|rule| !rule.grants.chat.is_empty())
+        self.issuer.is_some() || rules.any(|rule| !rule.grants.chat.is_empty())
     }
 
     /// Who is asked about clients, if anybody is.

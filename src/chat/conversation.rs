@@ -5,6 +5,7 @@ mod moderation;
 mod names;
 mod once;
 mod programs;
+mod shares;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -12,8 +13,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use self::names::Names;
 pub(super) use self::programs::check_data;
+use self::{names::Names, shares::NetworkShares};
 use super::{
     ChatRules, ChatSink,
     author::{Author, Guest, Sanction},
@@ -42,6 +43,11 @@ const PACE_BURST: f64 = 40.0;
 /// Data from publisher and operator together, likewise.
 const DATA_PACE: f64 = 30.0;
 const DATA_PACE_BURST: f64 = 60.0;
+/// Data from participants to the publisher, likewise.
+const CONTROL_PACE: f64 = 20.0;
+const CONTROL_PACE_BURST: f64 = 16.0;
+/// Sessions by which one participant proves to publish the broadcast.
+const CLAIMS_MAX: usize = 8;
 /// Longest silence and slow mode that a moderator can set: a week.
 const SECONDS_MAX: u64 = 7 * 24 * 3600;
 /// How long a conversation without participants is remembered.
@@ -69,9 +75,10 @@ pub(super) struct Conversation {
     /// Those of them that nobody has been told of.
     fresh: BTreeMap<&'static str, u64>,
     sanctions: VecDeque<Sanction>,
-    slow: Duration,
+    shares: NetworkShares,
     pace: TokenBucket,
     data_pace: TokenBucket,
+    control_pace: TokenBucket,
     /// What everybody is about to be told.
     pending: Vec<ChatEvent>,
     flushed: Instant,
@@ -85,7 +92,10 @@ pub(super) struct Conversation {
 impl Conversation {
     pub(super) fn new(rules: ChatRules, now: Instant) -> Self {
         Self {
-            slow: rules.slow,
+            shares: NetworkShares {
+                slow: rules.slow,
+                ..NetworkShares::default()
+            },
             rules,
             participants: HashMap::new(),
             names: Names::default(),
@@ -98,6 +108,7 @@ impl Conversation {
             sanctions: VecDeque::new(),
             pace: TokenBucket::new(PACE, PACE_BURST, now),
             data_pace: TokenBucket::new(DATA_PACE, DATA_PACE_BURST, now),
+            control_pace: TokenBucket::new(CONTROL_PACE, CONTROL_PACE_BURST, now),
             pending: Vec::new(),
             flushed: now,
             people: 0,
@@ -124,7 +135,8 @@ impl Conversation {
             device: String::new(),
             network: guest.network,
         };
-        let mut participant = Participant::new(author, guest, sink, now);
+        let allowance = self.shares.allowance(author.network, now);
+        let mut participant = Participant::new(author, guest, sink, allowance);
         participant.key = key.map(|secret| format!("{number}-{secret}"));
         self.participants.insert(number, participant);
         self.greet(number, now);
@@ -135,6 +147,9 @@ impl Conversation {
     pub(super) fn leave(&mut self, number: u64, now: Instant) {
         if let Some(gone) = self.participants.remove(&number) {
             self.names.give_up(&gone.name, number);
+            if !gone.moderates() {
+                self.shares.keep(gone.author.network, gone.allowance, now);
+            }
             self.emptied = now;
         }
     }
@@ -146,11 +161,31 @@ impl Conversation {
         (participant.key.as_deref() == Some(key)).then_some(number)
     }
 
-    /// Somebody has proven to publish the broadcast.
-    pub(super) fn promote(&mut self, number: u64, now: Instant) {
+    /// Somebody has proven to publish the broadcast, by a session. Returns whether that is new.
+    pub(super) fn promote(
+        &mut self,
+        number: u64,
+        session: u64,
+        now: Instant,
+    ) -> Result<bool, ChatRefusal> {
+        let participant = self.participants.get_mut(&number);
+        let participant = participant.ok_or(ChatRefusal::Missing("participant"))?;
+        let claims = &mut participant.claims;
+        let is_new = !claims.contains(&session);
+        if is_new {
+            if claims.len() >= CLAIMS_MAX {
+                return Err(ChatRefusal::Full("sessions of a participant"));
+            }
+            claims.push(session);
+        }
+        self.tell_standing(number, now);
+        Ok(is_new)
+    }
+
+    /// A session has ended by which somebody has proven to publish.
+    pub(super) fn demote(&mut self, number: u64, session: u64, now: Instant) {
         if let Some(participant) = self.participants.get_mut(&number) {
-            participant.guest.publishes = true;
-            participant.guest.speaks = true;
+            participant.claims.retain(|claim| *claim != session);
         }
         self.tell_standing(number, now);
     }
@@ -187,7 +222,7 @@ impl Conversation {
     ) {
         // Floods are not answered.
         if let Some(participant) = self.participants.get_mut(&number)
-            && participant.may_act(now)
+            && participant.allowance.may_act(now)
         {
             participant.tell(&ChatEvent::refused(refusal, id), now);
         }
@@ -201,10 +236,12 @@ impl Conversation {
     ) -> Result<(), ChatRefusal> {
         let participant = self.participants.get_mut(&number);
         let participant = participant.ok_or(ChatRefusal::Missing("participant"))?;
-        if !participant.may_act(now) {
+        let moderates = participant.moderates();
+        let is_within = participant.allowance.may_act(now)
+            && (moderates || self.shares.may_act(participant.author.network, now));
+        if !is_within {
             return Err(ChatRefusal::TooOften(Duration::from_secs(1)));
         }
-        let moderates = participant.moderates();
         match request {
             ChatRequest::Join { name, device } => self.introduce(number, &name, &device, now),
             ChatRequest::Say { text, .. } => self.say(number, &text, now),
@@ -271,28 +308,35 @@ impl Conversation {
             return Err(refusal);
         }
         let text = message_text(text)?;
-        let slow = self.slow;
+        let slow = self.shares.slow;
         let participant = self.participants.get_mut(&number);
         let participant = participant.ok_or(ChatRefusal::Missing("participant"))?;
         if participant.name.is_empty() {
             return Err(ChatRefusal::NameMissing);
         }
-        let next = participant.spoke.map(|spoke| spoke + slow);
-        if let Some(next) = next
-            && now < next
-            && !participant.moderates()
-        {
-            return Err(ChatRefusal::Slow(next - now));
+        let moderates = participant.moderates();
+        let author = participant.author.clone();
+        if !moderates {
+            let next = participant.allowance.spoke.map(|spoke| spoke + slow);
+            let wait = next.map(|next| next.saturating_duration_since(now));
+            let wait = wait.max(self.shares.wait(author.network, now));
+            if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+                return Err(ChatRefusal::Slow(wait));
+            }
         }
-        if !participant.may_say(now) {
+        let is_within = participant.allowance.may_say(now)
+            && (moderates || self.shares.may_say(author.network, now));
+        if !is_within {
             return Err(ChatRefusal::TooOften(Duration::from_secs(2)));
         }
         if !self.pace.take(1.0, now) {
             return Err(ChatRefusal::Busy);
         }
-        participant.spoke = Some(now);
-        let author = participant.author.clone();
-        let (name, moderates) = (participant.name.clone(), participant.moderates());
+        participant.allowance.spoke = Some(now);
+        if !moderates {
+            self.shares.spoke(author.network, now);
+        }
+        let name = participant.name.clone();
         self.post(author, name, moderates, text);
         Ok(())
     }
@@ -343,14 +387,14 @@ impl Conversation {
         let is_blank = self.history.is_empty()
             && self.sanctions.is_empty()
             && self.reactions.is_empty()
-            && self.slow == self.rules.slow;
+            && self.shares.slow == self.rules.slow;
         Some(self.emptied + if is_blank { Duration::ZERO } else { MEMORY })
     }
 
     /// What the configuration says now.
     pub(super) fn set_rules(&mut self, rules: ChatRules) {
         if rules.slow != self.rules.slow {
-            self.slow = rules.slow;
+            self.shares.slow = rules.slow;
         }
         self.rules = rules;
     }

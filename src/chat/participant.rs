@@ -31,6 +31,42 @@ pub(super) struct ChatLag {
     pause: Duration,
 }
 
+/// What somebody may still do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    says: TokenBucket,
+    acts: TokenBucket,
+    /// When they last said something.
+    pub(super) spoke: Option<Instant>,
+}
+
+impl Allowance {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            says: TokenBucket::new(SAYS, SAYS_BURST, now),
+            acts: TokenBucket::new(ACTS, ACTS_BURST, now),
+            spoke: None,
+        }
+    }
+
+    /// Takes a message out of it.
+    pub(super) fn may_say(&mut self, now: Instant) -> bool {
+        self.says.take(1.0, now)
+    }
+
+    /// Takes a request out of it.
+    pub(super) fn may_act(&mut self, now: Instant) -> bool {
+        self.acts.take(1.0, now)
+    }
+
+    /// Whether it is as good as new in this slow mode.
+    pub(super) fn is_whole(&self, slow: Duration, now: Instant) -> bool {
+        self.says.is_full(now)
+            && self.acts.is_full(now)
+            && self.spoke.is_none_or(|spoke| spoke + slow <= now)
+    }
+}
+
 pub(super) struct Participant {
     pub(super) author: Author,
     pub(super) guest: Guest,
@@ -41,14 +77,13 @@ pub(super) struct Participant {
     pub(super) lag: Option<ChatLag>,
     /// How many of the events that everybody is about to be told it knows already.
     pub(super) known: usize,
-    says: TokenBucket,
-    acts: TokenBucket,
-    /// When it last said something.
-    pub(super) spoke: Option<Instant>,
+    pub(super) allowance: Allowance,
+    /// The sessions by which it has proven to publish the broadcast.
+    pub(super) claims: Vec<u64>,
 }
 
 impl Participant {
-    pub(super) fn new(author: Author, guest: Guest, sink: ChatSink, now: Instant) -> Self {
+    pub(super) fn new(author: Author, guest: Guest, sink: ChatSink, allowance: Allowance) -> Self {
         Self {
             author,
             guest,
@@ -57,25 +92,19 @@ impl Participant {
             sink,
             lag: None,
             known: 0,
-            says: TokenBucket::new(SAYS, SAYS_BURST, now),
-            acts: TokenBucket::new(ACTS, ACTS_BURST, now),
-            spoke: None,
+            allowance,
+            claims: Vec::new(),
         }
     }
 
     /// Whether it may delete and silence.
     pub(super) fn moderates(&self) -> bool {
-        self.guest.moderates || self.guest.publishes
+        self.guest.moderates || self.publishes()
     }
 
-    /// Takes a message out of its allowance.
-    pub(super) fn may_say(&mut self, now: Instant) -> bool {
-        self.says.take(1.0, now)
-    }
-
-    /// Takes a request out of its allowance.
-    pub(super) fn may_act(&mut self, now: Instant) -> bool {
-        self.acts.take(1.0, now)
+    /// Whether it publishes the broadcast.
+    pub(super) fn publishes(&self) -> bool {
+        self.guest.publishes || !self.claims.is_empty()
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -144,23 +144,34 @@ impl Chats {
         })
     }
 
-    /// The holder of this key publishes the broadcast.
+    /// The holder of this key publishes the broadcast, by the session of this number. Returns
+    /// whether that is new: then [`Chats::demote`] has to follow once the session has ended.
     ///
     /// # Errors
     /// If there is no such participant.
-    pub fn promote(&self, name: &Name, key: &str) -> Result<(), ChatRefusal> {
+    pub fn promote(&self, name: &Name, key: &str, session: u64) -> Result<bool, ChatRefusal> {
         self.with_holder(name, key, |conversation, number, now| {
-            conversation.promote(number, now);
-            Ok(())
+            conversation.promote(number, session, now)
         })
     }
 
-    fn with_holder(
+    /// A session has ended by which the holder of this key has proven to publish.
+    pub fn demote(&self, name: &Name, key: &str, session: u64) {
+        let demoted = self.with_holder(name, key, |conversation, number, now| {
+            conversation.demote(number, session, now);
+            Ok(())
+        });
+        if let Err(refusal) = demoted {
+            tracing::debug!(%refusal, "publisher has left the chat already");
+        }
+    }
+
+    fn with_holder<T>(
         &self,
         name: &Name,
         key: &str,
-        act: impl FnOnce(&mut Conversation, u64, Instant) -> Result<(), ChatRefusal>,
-    ) -> Result<(), ChatRefusal> {
+        act: impl FnOnce(&mut Conversation, u64, Instant) -> Result<T, ChatRefusal>,
+    ) -> Result<T, ChatRefusal> {
         let known = self.known(name)?;
         let conversation = known.ok_or(ChatRefusal::Missing("participant"))?;
         let mut conversation = lock(&conversation);

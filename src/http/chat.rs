@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     broadcast::SessionId,
-    chat::{ChatRefusal, ChatRequest, Parcel, ParcelSink, Seat},
+    chat::{ChatRefusal, ChatRequest, Parcel, ParcelSink},
     peer::sdp::Role,
     plan::Name,
     quota::Share,
@@ -46,10 +46,9 @@ struct Posted {
     request: ChatRequest,
 }
 
-/// What is on its way to one listener. The order matters: the seat is given up last.
+/// What is on its way to one listener.
 struct ChatListener {
     texts: mpsc::Receiver<Arc<str>>,
-    _seat: Seat,
     _share: Share,
 }
 
@@ -101,7 +100,6 @@ fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Pro
     let seat = chats.join_with_key(name, guest, Box::new(ChatQueue(sender)))?;
     let listener = ChatListener {
         texts,
-        _seat: seat,
         _share: share,
     };
     let events = stream::unfold(listener, async |mut listener| {
@@ -112,7 +110,7 @@ fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Pro
         Some((Ok::<_, Infallible>(text), listener))
     });
     let stopping = app.shutdown.stopping.clone().cancelled_owned();
-    let events = events.take_until(sight::watch(app, request, Watcher::Viewer));
+    let events = events.take_until(sight::hold(app, request, Watcher::Speaker, seat));
     let events = events.take_until(stopping);
     let mut response = warp::reply::stream(events).into_response();
     set(&mut response, &header::CONTENT_TYPE, "text/event-stream");
@@ -143,7 +141,14 @@ async fn post(app: &App, name: &Name, mut request: HttpRequest) -> Result<Respon
             if session.role != Role::Publisher || session.broadcast != *name {
                 return Err(Problem::not_found("session"));
             }
-            chats.promote(name, &key)?;
+            let number = session.number;
+            if chats.promote(name, &key, number)? {
+                let (chats, name) = (chats.clone(), name.clone());
+                app.auth.spawn(async move {
+                    session.ended().await;
+                    chats.demote(&name, &key, number);
+                });
+            }
         }
         (Some(key), posted) => chats.request(name, &key, posted)?,
         (None, once) => {

@@ -1,4 +1,4 @@
-//! Ends event streams when their listeners may no longer see the same: a token has expired or been
+//! Ends event streams when their listeners may no longer see, or say, the same: a token has expired or been
 //! taken away, or other broadcasts are public. A client that still may connects again.
 
 use std::{sync::Arc, time::SystemTime};
@@ -22,6 +22,8 @@ use crate::{
 pub(super) enum Watcher {
     /// Somebody who needs no token for what anyone may see.
     Viewer,
+    /// Somebody who may do in a chat what their token lets them.
+    Speaker,
     /// Somebody who is let in by a right.
     Operator,
 }
@@ -33,6 +35,8 @@ struct Sight {
     public: Vec<Pattern>,
     /// What lets them see more.
     holders: Vec<Holder>,
+    /// Whether speaking in a chat takes a right.
+    is_chat_closed: bool,
 }
 
 impl Sight {
@@ -46,6 +50,7 @@ impl Sight {
         Self {
             public: access.public().to_vec(),
             holders,
+            is_chat_closed: watcher == Watcher::Speaker && access.closes_chat(),
         }
     }
 
@@ -57,6 +62,16 @@ impl Sight {
 
 /// Resolves when the sender of a request may no longer see the same as now.
 pub(super) fn watch(app: &App, request: &HttpRequest, watcher: Watcher) -> oneshot::Receiver<()> {
+    hold(app, request, watcher, ())
+}
+
+/// The same. Drops `held` then, even if the stream is not read, or once the stream has ended.
+pub(super) fn hold<T: Send + 'static>(
+    app: &App,
+    request: &HttpRequest,
+    watcher: Watcher,
+    held: T,
+) -> oneshot::Receiver<()> {
     let (mut ends, end) = oneshot::channel();
     let (auth, sender) = (Arc::clone(&app.auth), RequestSender::of(request));
     app.auth.spawn(async move {
@@ -64,6 +79,7 @@ pub(super) fn watch(app: &App, request: &HttpRequest, watcher: Watcher) -> onesh
             () = ends.closed() => {}
             () = until_changed(auth, sender, watcher) => {}
         }
+        drop(held);
     });
     end
 }

@@ -61,7 +61,7 @@ impl Conversation {
             key: participant.key.clone(),
             chat: self.rules.chat,
             data: self.rules.data,
-            slow: self.slow.as_secs(),
+            slow: self.shares.slow.as_secs(),
             people,
             reactions: self.reactions.clone(),
             limits: ChatLimits {

@@ -29,9 +29,9 @@ impl Conversation {
             ChatRequest::Timeout { member, seconds } => self.silence(member, Some(seconds), now),
             ChatRequest::Ban { member } => self.silence(member, None, now),
             ChatRequest::Slow { seconds } => {
-                self.slow = Duration::from_secs(seconds.min(SECONDS_MAX));
+                self.shares.slow = Duration::from_secs(seconds.min(SECONDS_MAX));
                 self.pending.push(ChatEvent::Slow {
-                    seconds: self.slow.as_secs(),
+                    seconds: self.shares.slow.as_secs(),
                 });
                 Ok(())
             }

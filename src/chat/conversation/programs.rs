@@ -1,6 +1,6 @@
 //! Data for programs: to everybody, and to the publisher.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -60,7 +60,14 @@ impl Conversation {
             return Err(refusal);
         }
         let sender = self.participants.get(&number);
-        let name = sender.map_or_else(String::new, |sender| sender.name.clone());
+        let sender = sender.ok_or(ChatRefusal::Missing("participant"))?;
+        if !sender.moderates() && !self.shares.may_control(sender.author.network, now) {
+            return Err(ChatRefusal::TooOften(Duration::from_secs(1)));
+        }
+        if !self.control_pace.take(1.0, now) {
+            return Err(ChatRefusal::Busy);
+        }
+        let name = sender.name.clone();
         self.pass_on(number, name, data, now);
         Ok(())
     }
@@ -68,7 +75,7 @@ impl Conversation {
     pub(super) fn pass_on(&mut self, from: u64, name: String, data: Value, now: Instant) {
         let event = ChatEvent::Control { from, name, data };
         let everybody = self.participants.values_mut();
-        for publisher in everybody.filter(|participant| participant.guest.publishes) {
+        for publisher in everybody.filter(|participant| participant.publishes()) {
             publisher.tell(&event, now);
         }
     }

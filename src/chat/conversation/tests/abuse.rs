@@ -185,3 +185,84 @@ fn what_nobody_has_used_is_forgotten_at_once() {
     room.conversation.leave(reader, room.now);
     assert_eq!(room.conversation.expires(), Some(room.now));
 }
+
+#[test]
+fn an_address_gets_a_quarter_of_the_pace() {
+    let mut room = Room::new(rules());
+    let many: Vec<u64> = (0..40).map(|_| room.enter(at(1), "One", "")).collect();
+    let said = many.iter().filter(|one| room.ask(**one, say("hi")).is_ok());
+    assert_eq!(said.count(), 10);
+    let other = room.enter(at(2), "Other", "");
+    room.ask(other, say("hi")).unwrap();
+}
+
+#[test]
+fn coming_again_restores_nothing() {
+    let mut room = Room::new(ChatRules {
+        slow: Duration::from_secs(60),
+        ..rules()
+    });
+    let mina = room.enter(at(1), "Mina", "a");
+    room.ask(mina, say("one")).unwrap();
+    room.pass(20);
+    room.conversation.leave(mina, room.now);
+    let again = room.enter(at(1), "June", "b");
+    let wait = Err(ChatRefusal::Slow(Duration::from_secs(40)));
+    assert_eq!(room.ask(again, say("two")), wait);
+    // Others of the household need not wait as long.
+    let other = room.enter(at(1), "Other", "c");
+    room.ask(other, say("hello")).unwrap();
+}
+
+#[test]
+fn slow_mode_counts_an_address_as_ten_people() {
+    let mut room = Room::new(ChatRules {
+        slow: Duration::from_secs(10),
+        ..rules()
+    });
+    let many: Vec<u64> = (0..40).map(|_| room.enter(at(1), "One", "")).collect();
+    let mut taken = 0;
+    for one in many {
+        taken += usize::from(room.ask(one, say("hi")).is_ok());
+        room.now += Duration::from_millis(250);
+    }
+    assert_eq!(taken, 10);
+}
+
+#[test]
+fn data_to_the_publisher_has_a_pace() {
+    let mut room = Room::new(rules());
+    let publisher = Guest {
+        publishes: true,
+        ..viewer()
+    };
+    let publisher = room.enter(publisher, "", "");
+    let control = ChatRequest::Control { data: json!(1) };
+    let crowd: Vec<u64> = (0..30).map(|_| room.enter(at(1), "", "")).collect();
+    for one in crowd {
+        let _ = room.ask(one, control.clone());
+    }
+    assert_eq!(room.heard_of(publisher, "control").len(), 4);
+    for last in 2..100 {
+        let one = room.enter(at(last), "", "");
+        let _ = room.ask(one, control.clone());
+    }
+    assert_eq!(room.heard_of(publisher, "control").len(), 12);
+}
+
+#[test]
+fn a_claim_ends_with_its_session() {
+    let mut room = Room::new(rules());
+    let mina = room.enter(viewer(), "Mina", "");
+    let slow = ChatRequest::Slow { seconds: 1 };
+    let now = room.now;
+    assert_eq!(room.conversation.promote(mina, 7, now), Ok(true));
+    assert_eq!(room.conversation.promote(mina, 7, now), Ok(false));
+    assert_eq!(room.conversation.promote(mina, 8, now), Ok(true));
+    room.conversation.demote(mina, 7, now);
+    room.ask(mina, slow.clone()).unwrap();
+    room.conversation.demote(mina, 8, now);
+    assert_eq!(room.ask(mina, slow), Err(ChatRefusal::NotModerator));
+    let standing = room.heard_of(mina, "standing").pop().unwrap();
+    assert_eq!(standing["moderator"], false);
+}
