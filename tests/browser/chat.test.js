@@ -84,8 +84,7 @@ test('two viewers and the publisher talk over the channel, and the publisher kee
   await until(async () => (await hasChannel(mina)) && (await hasChannel(june)), 'the channels');
   await say(mina, 'Hello from Mina, see https://example.com/a?b=1.');
   await Promise.all([reads(june, 'Hello from Mina'), reads(host, 'Hello from Mina')]);
-  const link = june.locator('.chat-log a');
-  assert.equal(await link.getAttribute('href'), 'https://example.com/a?b=1');
+  assert.equal(await june.locator('.chat-log a').count(), 0, 'an address is text');
   await say(june, '<b>Hi</b> Mina');
   await reads(mina, '<b>Hi</b> Mina');
   await host.locator('#chat-name').fill('Host');

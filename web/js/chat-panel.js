@@ -2,7 +2,6 @@
 
 import { REACTIONS } from './chat-reactions.js';
 import { h, icon, setText } from './dom.js';
-import { linked } from './links.js';
 import { t } from './words.js';
 
 /** How close to the end, in pixels, somebody reads along. */
@@ -207,7 +206,7 @@ export class ChatPanel {
       h('span', { class: 'chat-name' }, name),
       ...(moderator ? [h('span', { class: 'chat-mark' }, t('chat-moderator'))] : []),
       h('time', { datetime: said.toISOString() }, said.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })),
-      h('p', {}, ...linked(text)),
+      h('p', {}, text), // addresses, too: nobody should follow a stranger's by mistake
       this.#tools(message),
     );
   }
