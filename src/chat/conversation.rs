@@ -92,10 +92,7 @@ pub(super) struct Conversation {
 impl Conversation {
     pub(super) fn new(rules: ChatRules, now: Instant) -> Self {
         Self {
-            shares: NetworkShares {
-                slow: rules.slow,
-                ..NetworkShares::default()
-            },
+            shares: NetworkShares::new(rules.slow),
             rules,
             participants: HashMap::new(),
             names: Names::default(),

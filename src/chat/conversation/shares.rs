@@ -52,7 +52,6 @@ impl NetworkShare {
 }
 
 /// The shares of all addresses. Those whose address is not known have none, and no bounds here.
-#[derive(Default)]
 pub(super) struct NetworkShares {
     /// Without an address: of all for which there was no room.
     shares: HashMap<Option<Network>, NetworkShare>,
@@ -62,6 +61,14 @@ pub(super) struct NetworkShares {
 }
 
 impl NetworkShares {
+    pub(super) fn new(slow: Duration) -> Self {
+        Self {
+            shares: HashMap::new(),
+            swept: None,
+            slow,
+        }
+    }
+
     fn of(&mut self, network: Option<Network>, now: Instant) -> Option<&mut NetworkShare> {
         network?;
         let is_new = !self.shares.contains_key(&network);

@@ -187,7 +187,15 @@ pub(super) async fn run_output(
     let job = Job::start(setup, sender)
         .await
         .map_err(|error: Error| error.to_string())?;
-    let event = tokio::time::timeout(length, events.recv()).await;
+    let fault = async {
+        loop {
+            match events.recv().await {
+                Some(Event::FileFinished(_)) => {}
+                event => return event,
+            }
+        }
+    };
+    let event = tokio::time::timeout(length, fault).await;
     let figures = job.figures();
     job.stop().await;
     match event {

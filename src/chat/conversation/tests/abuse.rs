@@ -199,7 +199,7 @@ fn an_address_gets_a_quarter_of_the_pace() {
 #[test]
 fn coming_again_restores_nothing() {
     let mut room = Room::new(ChatRules {
-        slow: Duration::from_secs(60),
+        slow: Duration::from_mins(1),
         ..rules()
     });
     let mina = room.enter(at(1), "Mina", "a");

@@ -208,7 +208,7 @@ mod tests {
         let port = port();
         register(&port, 0);
         // Nothing is bound to this connection.
-        let flood = framed(&[0x80; 8 * 10_000], 8);
+        let flood = framed(&vec![0x80; 8 * 10_000], 8);
         assert!(read(&port, &[framed(&check(), 100), flood].concat()).is_err());
         let unknown = port.counters().unknown.load(Relaxed);
         assert!((200..1000).contains(&unknown), "{unknown}");
