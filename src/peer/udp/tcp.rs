@@ -196,17 +196,18 @@ mod tests {
     #[test]
     fn a_connection_that_has_been_late_for_long_ends() {
         let all = TcpConnections::default();
-        let connection = all.begin();
         let now = awake::now();
-        let send = |before: u64| {
+        let send = |connection: &OpenConnection<'_>, before: u64| {
             let at = now.checked_sub(Duration::from_secs(before)).unwrap();
             assert_eq!(connection.outgoing.send(&[9; 10], 10, at), Sent::Taken);
         };
         // As if the line had taken everything before it, piece by piece.
-        send(12);
+        let connection = all.begin();
+        send(&connection, 12);
         let error = block_on(connection.write(tokio::io::sink())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        send(2);
+        let connection = all.begin();
+        send(&connection, 2);
         all.end(connection.number);
         let mut written = Vec::new();
         block_on(connection.write(&mut written)).unwrap();
