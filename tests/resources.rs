@@ -54,7 +54,7 @@ fn event_stream(server: &Server) -> (TcpStream, String) {
 
 #[test]
 fn open_files_run_out_with_refusals_and_nothing_else() {
-    let server = limited(256);
+    let server = limited(128);
     let publisher = Client::live(&server, "a", &clip::H264);
     let viewer = Client::watch(&server, "a");
     viewer.wait_for_frames(10);

@@ -37,7 +37,8 @@ fn resources(server: &Server) -> (usize, usize) {
 
 #[test]
 fn nothing_is_left_of_many_sessions() {
-    let server = Server::demo(&[]);
+    // None of them connects.
+    let server = Server::demo(&["--timeouts.first_check", "15s"]);
     let round = |publishers: usize, viewers: usize| {
         let publishers =
             (0..publishers).map(|number| (format!("/whip/a{number}"), "obs-media-level"));
