@@ -12,4 +12,6 @@ pub(crate) use h264::H264Packets;
 #[cfg(test)]
 pub(crate) use packets::RtpPacket;
 #[cfg(test)]
-pub(crate) use unit::{block_on, count_threads_and_files, ip, run_alone, run_in_namespace};
+pub(crate) use unit::{
+    add_to_loopback, block_on, count_threads_and_files, ip, run_alone, run_in_namespace,
+};

@@ -1,8 +1,16 @@
 //! Processes, runtimes and counts for unit tests.
 
-use std::{env, fs, process::Command, time::Duration};
+use std::{
+    env, fs,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use tokio::runtime;
+
+/// How long the kernel may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs an ignored test of this program in a process of its own: other tests' threads come and go.
 pub(crate) fn run_alone(test: &str) {
@@ -35,6 +43,22 @@ pub(crate) fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output();
     let output = output.unwrap();
     assert!(output.status.success(), "ip {arguments}: {output:?}");
+}
+
+/// Adds an IPv6 address to the loopback device of the test's own namespace. The kernel makes it local
+/// in its own time, and until then drops what is sent to it: this waits.
+pub(crate) fn add_to_loopback(address: &str) {
+    ip(&format!("addr add {address}/128 dev lo"));
+    let end = Instant::now() + PATIENCE;
+    let route = || {
+        Command::new("ip")
+            .args(["-6", "route", "get", address])
+            .output()
+    };
+    while !route().unwrap().stdout.starts_with(b"local ") {
+        assert!(Instant::now() < end, "{address} does not become local");
+        thread::park_timeout(Duration::from_millis(10));
+    }
 }
 
 fn run_ignored(mut command: Command, test: &str) {

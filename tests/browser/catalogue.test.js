@@ -177,7 +177,7 @@ function literals(source) {
     const text = match[1] ?? match[2] ?? match[3];
     if (text === undefined) continue;
     const before = source.slice(Math.max(0, match.index - 60), match.index);
-    if (/class'?: $|console\.warn\($|Error\((?:'[a-z-]+', )?$/.test(before)) continue;
+    if (/class'?: $|console\.warn\($|(?:Error|Exception)\((?:'[a-z-]+', )?$/.test(before)) continue;
     found.push(text.replace(/\$\{[^}]*\}/g, ''));
   }
   return found;

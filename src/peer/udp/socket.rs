@@ -272,7 +272,7 @@ pub(super) fn send_until(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{ip, run_in_namespace};
+    use crate::testing::{add_to_loopback, ip, run_in_namespace};
 
     /// How long a datagram may take over loopback.
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -379,9 +379,8 @@ mod tests {
     #[ignore = "adds addresses: run by `an_ipv6_address_other_than_the_first_is_answered_from`"]
     fn inside_a_namespace_with_ipv6() {
         ip("link set lo up");
-        // Usable at once: without the flag, the kernel checks for duplicates in its own time.
-        ip("addr add fd77::1/128 dev lo nodad");
-        ip("addr add fd77::2/128 dev lo nodad");
+        add_to_loopback("fd77::1");
+        add_to_loopback("fd77::2");
         let port = socket("[::]:0");
         let number = port.local_addr().unwrap().port();
         let peer = UdpSocket::bind("[::]:0").unwrap();
