@@ -6,7 +6,7 @@ NODE_TOOLS := tests/browser/node_modules/.bin
 CARGO_DENY := $(CURDIR)/target/tools/cargo-deny/bin
 # Running all tests is bounded too, so that nothing can hang a build; compiling is not. In seconds.
 TEST_TIMEOUT := 1500
-BROWSER_TIMEOUT := 1200
+BROWSER_TIMEOUT := 2400
 
 .NOTPARALLEL:
 .PHONY: help run build package deb deb-test soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
