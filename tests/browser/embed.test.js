@@ -104,7 +104,8 @@ test('Eyevinn: whip-web-client publishes, webrtc-player watches', async (t) => {
 });
 
 test('medooze: whip-whep publishes and watches, and both restart ICE', async (t) => {
-  const options = ['--webrtc.publisher_engine', 'direct'];
+  // Its restart understands one candidate only.
+  const options = ['--webrtc.publisher_engine', 'direct', '--webrtc.tcp', 'false'];
   const { server, studio, viewer } = await plays(t, {
     whip: 'medoozeWhip',
     whep: 'medoozeWhep',
