@@ -126,7 +126,7 @@ fn a_live_name_is_refused_everywhere_and_a_stale_one_is_free_everywhere() {
 #[test]
 fn of_fifty_publishers_at_five_nodes_one_wins() {
     let nats = [Nats::alone("")];
-    let nodes: [Server; 5] = nodes(&nats, &[]);
+    let nodes: [Server; 5] = nodes(&nats, &["--timeouts.first_check=15s"]);
     let offer = fixture("obs-media-level");
     let statuses: Vec<u16> = thread::scope(|scope| {
         let posts: Vec<_> = (0..50)

@@ -82,12 +82,12 @@ fn turn_passwords_are_made_for_each_session() {
             else {
                 panic!("{turn}")
             };
-            let (expiry, _) = user.split_once(':').unwrap();
+            let (expiry, session) = user.split_once(':').unwrap();
             let left = Duration::from_secs(expiry.parse().unwrap())
                 .saturating_sub(UNIX_EPOCH.elapsed().unwrap());
             assert!(left > Duration::from_mins(50) && left <= Duration::from_hours(1));
             assert_eq!(password, hmac(user, "north"));
-            users.insert(user.to_owned());
+            users.insert(session.to_owned());
         }
     }
     assert_eq!(users.len(), 3, "two sessions, and who has none: {users:?}");
