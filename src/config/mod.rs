@@ -19,6 +19,7 @@ mod origin;
 mod pipelines;
 mod raw;
 mod reading;
+mod sections;
 mod tokens;
 mod value;
 mod webhooks;

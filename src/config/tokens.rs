@@ -4,12 +4,9 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use toml::{
-    Spanned,
-    de::{DeValue, ValueDeserializer},
-};
+use toml::{Spanned, de::DeValue};
 
-use super::{Error, NOT_SHOWN, ValueOrigin, file::File};
+use super::{Error, NOT_SHOWN, ValueOrigin, file::File, sections};
 use crate::{
     access::{Grants, Rule, Secret, TokenHash},
     plan::{Pattern, Value},
@@ -113,35 +110,10 @@ pub(super) fn read(
     file: &File<'_>,
     value: &Spanned<DeValue<'_>>,
 ) -> Result<Vec<TokenSection>, Error> {
-    let wrong = |error: &toml::de::Error| {
-        let start = error.span().unwrap_or_else(|| value.span()).start;
-        mistake(file.origin(start), error.message())
-    };
-    let sections = Vec::<Spanned<Section>>::deserialize(ValueDeserializer::from(value.clone()));
-    let sections = sections.map_err(|error| wrong(&error))?;
-    if sections.len() > TOKENS_MAX {
-        let expected = format!("at most {TOKENS_MAX} sections [[auth.tokens]]");
-        let (origin, count) = (file.origin(value.span().start), sections.len().to_string());
-        return Err(Error::bad_value(&origin, "auth.tokens", &expected, &count));
-    }
-    let numbered = sections.into_iter().zip(1..);
-    numbered
+    let sections = sections::read(file, "auth.tokens", value, TOKENS_MAX)?;
+    sections
         .map(|(section, number)| TokenSection::of(file, section, number))
         .collect()
-}
-
-/// What the parser says, without the values that it quotes.
-fn mistake(origin: ValueOrigin, message: &str) -> Error {
-    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    if let Some(key) = what.strip_prefix("unknown field ") {
-        return Error::UnknownKey {
-            origin,
-            key: format!("auth.tokens.{}", key.trim_matches('`')),
-            hint: format!("expected {expected}"),
-        };
-    }
-    let expected = if expected.is_empty() { what } else { expected };
-    Error::bad_value(&origin, "auth.tokens", expected, NOT_SHOWN)
 }
 
 impl TokenSection {

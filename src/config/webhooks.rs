@@ -4,12 +4,9 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use http::Uri;
 use serde::Deserialize;
-use toml::{
-    Spanned,
-    de::{DeValue, ValueDeserializer},
-};
+use toml::{Spanned, de::DeValue};
 
-use super::{Error, NOT_SHOWN, ValueOrigin, file::File};
+use super::{Error, NOT_SHOWN, file::File, sections};
 use crate::{access::Secret, events::EventFilter, plan::Value, webhooks::WebhookOptions};
 
 /// Maximum receivers: each has a queue and a task.
@@ -36,34 +33,10 @@ pub(super) fn read(
     value: &Spanned<DeValue<'_>>,
     variables: &BTreeMap<String, String>,
 ) -> Result<Vec<WebhookOptions>, Error> {
-    let sections = Vec::<Spanned<Section>>::deserialize(ValueDeserializer::from(value.clone()));
-    let sections = sections.map_err(|error| {
-        let start = error.span().unwrap_or_else(|| value.span()).start;
-        mistake(file.origin(start), error.message())
-    })?;
-    if sections.len() > WEBHOOKS_MAX {
-        let expected = format!("at most {WEBHOOKS_MAX} sections [[webhooks]]");
-        let (origin, count) = (file.origin(value.span().start), sections.len().to_string());
-        return Err(Error::bad_value(&origin, "webhooks", &expected, &count));
-    }
-    let numbered = sections.into_iter().zip(1..);
-    numbered
+    let sections = sections::read(file, "webhooks", value, WEBHOOKS_MAX)?;
+    sections
         .map(|(section, number)| receiver(file, section, number, variables))
         .collect()
-}
-
-/// What the parser says, without the values that it quotes.
-fn mistake(origin: ValueOrigin, message: &str) -> Error {
-    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    if let Some(key) = what.strip_prefix("unknown field ") {
-        return Error::UnknownKey {
-            origin,
-            key: format!("webhooks.{}", key.trim_matches('`')),
-            hint: format!("expected {expected}"),
-        };
-    }
-    let expected = if expected.is_empty() { what } else { expected };
-    Error::bad_value(&origin, "webhooks", expected, NOT_SHOWN)
 }
 
 fn receiver(
