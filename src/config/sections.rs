@@ -1,5 +1,7 @@
 //! Lists of sections that may hold secrets: `[[auth.tokens]]`, `[[webhooks]]`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::{
     Spanned,
@@ -27,6 +29,22 @@ pub(super) fn read<T: DeserializeOwned>(
         return Err(Error::bad_value(&origin, table, &expected, &count));
     }
     Ok(sections.into_iter().zip(1..))
+}
+
+/// The secret in an environment variable: not in an option of Aerial's own.
+pub(super) fn variable<'a>(
+    variables: &'a BTreeMap<String, String>,
+    name: &str,
+    key: &str,
+    origin: &ValueOrigin,
+) -> Result<&'a str, Error> {
+    match variables.get(name) {
+        Some(text) if !name.starts_with("AERIAL_") => Ok(text),
+        _ => {
+            let expected = "an environment variable that is set and does not begin with AERIAL_";
+            Err(Error::bad_value(origin, key, expected, name))
+        }
+    }
 }
 
 /// What the parser says, without the values that it quotes.

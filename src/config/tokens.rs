@@ -18,7 +18,6 @@ const PLACES: &str =
     "one of token, token_sha256, token_file and token_env in each section, or only allow";
 const RIGHTS: &str = "publish, watch, chat, metrics or admin beside the token or network";
 const HASH: &str = "a SHA-256 hash of 64 hexadecimal digits";
-const VARIABLE: &str = "an environment variable that is set and does not begin with AERIAL_";
 
 /// A section of the file. Its texts are never shown: they may be secrets in a wrong place.
 #[derive(Deserialize)]
@@ -188,15 +187,11 @@ impl TokenSection {
                 })?;
                 (format!("auth.tokens.token_file = {}", path.display()), text)
             }
-            Place::Variable(name) => match variables.get(name) {
-                Some(text) if !is_option(name) => {
-                    (format!("auth.tokens.token_env = {name}"), text.clone())
-                }
-                _ => {
-                    let key = "auth.tokens.token_env";
-                    return Err(Error::bad_value(&self.origin, key, VARIABLE, name));
-                }
-            },
+            Place::Variable(name) => {
+                let key = "auth.tokens.token_env";
+                let text = sections::variable(variables, name, key, &self.origin)?;
+                (format!("{key} = {name}"), text.to_owned())
+            }
         };
         let secret = Secret::new(text.trim());
         let secret =
@@ -241,11 +236,6 @@ fn networks(file: &File<'_>, names: Option<Spanned<Names>>) -> Result<Vec<IpNet>
             ))
         }
     }
-}
-
-/// Whether an environment variable is one of the server's own.
-fn is_option(variable: &str) -> bool {
-    variable.starts_with("AERIAL_")
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use crate::{access::Secret, events::EventFilter, plan::Value, webhooks::WebhookO
 const WEBHOOKS_MAX: usize = 16;
 const URL: &str = "an http:// or https:// address";
 const PLACES: &str = "one of secret, secret_file and secret_env in each section";
-const VARIABLE: &str = "an environment variable that is set and does not begin with AERIAL_";
 
 /// A section of the file. Its secret is never shown.
 #[derive(Deserialize)]
@@ -106,17 +105,9 @@ impl Written {
             }
             (None, None, Some(name)) => {
                 let start = name.span().start;
-                let name = name.into_inner();
-                match variables.get(&name) {
-                    Some(text) if !name.starts_with("AERIAL_") => {
-                        ("webhooks.secret_env", text.clone(), start)
-                    }
-                    _ => {
-                        let origin = file.origin(start);
-                        let key = "webhooks.secret_env";
-                        return Err(Error::bad_value(&origin, key, VARIABLE, &name));
-                    }
-                }
+                let (key, origin) = ("webhooks.secret_env", file.origin(start));
+                let text = sections::variable(variables, &name.into_inner(), key, &origin)?;
+                (key, text.to_owned(), start)
             }
             _ => {
                 let origin = file.origin(start);
