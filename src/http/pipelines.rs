@@ -56,6 +56,18 @@ impl PipelinePart {
     }
 }
 
+/// What the document says about the URL of a pipeline.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "for the document; the router reads URLs")]
+struct PipelinePath {
+    /// The broadcast
+    name: Name,
+    /// The pipeline: its file's name without `.launch`
+    #[param(example = "demo")]
+    pipeline: String,
+}
+
 /// The pipelines of a broadcast.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = PipelineList)]
@@ -114,10 +126,7 @@ pub(super) async fn answer(
     path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/force-keyframe",
     operation_id = "force_keyframe",
     tag = "pipelines",
-    params(
-        ("name" = Name, Path, description = "The broadcast"),
-        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
-    ),
+    params(PipelinePath),
     security(("token" = ["admin"])),
     responses(
         (status = 202, description = "It comes"),
@@ -137,10 +146,7 @@ async fn force_keyframe(app: &App, name: &Name, pipeline: &str) -> Result<Respon
     path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/properties",
     operation_id = "properties",
     tag = "pipelines",
-    params(
-        ("name" = Name, Path, description = "The broadcast"),
-        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
-    ),
+    params(PipelinePath),
     security(("token" = ["admin"])),
     responses(
         (status = 200, body = PropertyList),
@@ -159,10 +165,7 @@ async fn properties(app: &App, name: &Name, pipeline: &str) -> Result<Response, 
     path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/properties",
     operation_id = "adjust",
     tag = "pipelines",
-    params(
-        ("name" = Name, Path, description = "The broadcast"),
-        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
-    ),
+    params(PipelinePath),
     request_body(content = std::collections::HashMap<String, Value>, description = "`{\"element.property\": value}`: a number, a text, true or false"),
     security(("token" = ["admin"])),
     responses(
@@ -190,10 +193,7 @@ async fn adjust(
     path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/graph.dot",
     operation_id = "graph_dot",
     tag = "pipelines",
-    params(
-        ("name" = Name, Path, description = "The broadcast"),
-        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
-    ),
+    params(PipelinePath),
     security(("token" = ["admin"])),
     responses(
         (status = 200, content_type = "text/vnd.graphviz; charset=utf-8", body = String),
@@ -213,10 +213,7 @@ async fn dot(app: &App, name: &Name, pipeline: &str) -> Result<Response, Problem
     path = "/api/v1/broadcasts/{name}/pipelines/{pipeline}/graph.svg",
     operation_id = "graph_svg",
     tag = "pipelines",
-    params(
-        ("name" = Name, Path, description = "The broadcast"),
-        ("pipeline" = String, Path, example = "demo", description = "The pipeline: its file's name without `.launch`")
-    ),
+    params(PipelinePath),
     security(("token" = ["admin"])),
     responses(
         (status = 200, content_type = "image/svg+xml", body = String),
