@@ -63,10 +63,12 @@ fn a_person_is_told_where_to_go() {
     assert!(!server.log().contains("bearer token"), "{}", server.log());
     let program = aerial(&[]).get_program().to_str().unwrap().to_owned();
     let words = "serve --listen 127.0.0.1:0 --udp 127.0.0.1:0 --admin.listen off --demo false";
-    // `script` makes the terminal; `timeout` ends the server if the test fails.
-    let line = format!("timeout --foreground 60 {program} {words}");
-    let mut terminal = Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
+    // `script` makes the terminal; `timeout` ends both if the test fails. It stays outside the
+    // terminal: inside, it would pass Ctrl+C on a second time, and a second one ends the server at
+    // once.
+    let line = format!("exec {program} {words}");
+    let mut terminal = Command::new("timeout")
+        .args(["60", "script", "-qec", &line, "/dev/null"])
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
