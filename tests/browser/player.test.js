@@ -43,10 +43,21 @@ test('paused, theatre, screenshot, figures to copy, keys, and the system', async
   assert.equal(await page.locator('aerial-player .keys').isVisible(), false);
 
   await page.keyboard.press('i');
-  await page.locator('aerial-player .stats', { hasText: 'fps' }).waitFor();
-  await page.locator('aerial-player .stats button').click();
+  const stats = page.locator('aerial-player .stats');
+  await stats.getByText('fps').waitFor();
+  await until(async () => (await stats.locator('path[d*=L]').count()) === 6, 'six lines');
+  await stats.locator('.plots div', { hasText: 'Delay' }).getByText(/\d ms/).waitFor();
+  await screenshot(page, 'watch-plots');
+  await stats.locator('button').click();
   const copied = JSON.parse(await page.evaluate(() => navigator.clipboard.readText()));
   assert.equal(copied.video.codec, 'H264');
+  assert.ok(
+    copied.lastMinute.bitrate.some((/** @type {number|null} */ value) => value > 0),
+    JSON.stringify(copied),
+  );
+  assert.match(await page.locator('aerial-player .chip.live').innerText(), /^LIVE\s+\d+ ms$/);
+  await page.keyboard.press('Escape');
+  assert.equal(await stats.isVisible(), false);
 
   const system = await page.evaluate(() => [
     navigator.mediaSession.metadata?.title,

@@ -11,6 +11,8 @@ const { freeName, stalledText, transcodingText } = await importPages('broadcasts
 const { afterEvent } = await importPages('broadcast-list.js');
 const { qualities } = await importPages('player-quality.js');
 const { qr } = await importPages('qr.js');
+const { path, POINTS } = await importPages('sparkline.js');
+const { PlayoutDelay } = await importPages('playout-delay.js');
 const { findings } = await importPages('obs-findings.js');
 
 const OFFER = [
@@ -251,4 +253,31 @@ test('what arrives from OBS is judged', () => {
   const good = at(20, 11);
   good.get('v').bytesReceived += 350_000;
   assert.deepEqual(advice(findings({ reports: good.set('a', sound), first }, last, undefined)), []);
+});
+
+test('a sparkline ends at its newest figure and is broken where there is none', () => {
+  assert.equal(path([], 1), '');
+  assert.equal(path([0, 10, null, 5], 10), `M${POINTS - 4} 22.0L${POINTS - 3} 2.0M${POINTS - 1} 12.0`);
+  assert.equal(path([1], 10), `M${POINTS - 1} 20.0`, 'small changes stay small');
+});
+
+test('the delay is told by the clock of the server, as the fastest report gives it', () => {
+  const unix = 1_800_000_000_000;
+  const reports = (/** @type {object} */ media, /** @type {object|null} */ report) =>
+    new Map(
+      /** @type {any[]} */ ([
+        { id: 'i', type: 'inbound-rtp', kind: 'video', remoteId: 'o', timestamp: unix, ...media },
+        { id: 'o', type: 'remote-outbound-rtp', ...report },
+      ]).map((each) => [each.id, each]),
+    );
+  const shown = { estimatedPlayoutTimestamp: unix + 2_208_988_800_000 + 5_000 - 120 };
+  const delay = new PlayoutDelay();
+  assert.equal(delay.of(reports({}, null), 20), null, 'the browser does not tell');
+  // The server's clock is 5 s ahead, and the report was on its way for 10 ms.
+  const sent = { remoteTimestamp: unix + 4_000, timestamp: unix - 1_000 + 10 };
+  assert.equal(delay.of(reports(shown, sent), 20), 120);
+  // A report that took 300 ms more says nothing new.
+  assert.equal(delay.of(reports(shown, { ...sent, remoteTimestamp: sent.remoteTimestamp - 300 }), 20), 120);
+  delay.reset();
+  assert.equal(delay.of(reports(shown, { ...sent, timestamp: unix - 1_000 - 30 }), 20), 160);
 });

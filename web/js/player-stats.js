@@ -1,64 +1,133 @@
-/** The statistics panel of `<aerial-player>`. */
+/** The statistics panel of `<aerial-player>`: figures, and their course over the last minute. */
 
-import { h } from './dom.js';
-import { StatsSampler, bitrateText } from './stats.js';
+import { h, setText } from './dom.js';
+import { POINTS, Sparkline } from './sparkline.js';
+import { bitrateText, delayText } from './stats.js';
 import { t } from './words.js';
 
-/** How often the figures are read, in milliseconds. */
+/** How often figures come, in milliseconds. */
 const INTERVAL = 1_000;
+
+/** @typedef {import('./stats.js').Figures} Figures */
+
+/**
+ * What is plotted.
+ * @typedef {object} Plotted
+ * @property {string} name As it is copied.
+ * @property {string} words Key of the catalogue.
+ * @property {number} least What reaches the top of the plot if nothing larger has been there.
+ * @property {(figures: Figures) => number|null} value
+ * @property {(value: number, figures: Figures) => string} text
+ */
+
+/** @type {Plotted[]} */
+const PLOTTED = [
+  { name: 'bitrate', words: 'stats-bitrate', least: 100_000, value: bitrate, text: bitrateText },
+  {
+    name: 'loss',
+    words: 'stats-loss',
+    least: 0.02,
+    value: ({ loss }) => loss,
+    text: (loss) => `${(loss * 100).toFixed(1)} %`,
+  },
+  { name: 'rtt', words: 'stats-trip', least: 50, value: ({ rtt }) => rtt, text: (rtt) => `${Math.round(rtt)} ms` },
+  {
+    name: 'fps',
+    words: 'stats-rate',
+    least: 10,
+    value: ({ video }) => video?.fps ?? null,
+    text: (fps) => `${Math.round(fps)} fps`,
+  },
+  {
+    name: 'frameTime',
+    words: 'stats-frame-time',
+    least: 50,
+    value: ({ video }) => (video?.frameTime ? video.frameTime.mean + video.frameTime.deviation : null),
+    text: (_, { video }) =>
+      `${Math.round(video?.frameTime?.mean ?? 0)} ± ${Math.round(video?.frameTime?.deviation ?? 0)} ms`,
+  },
+  { name: 'delay', words: 'stats-delay', least: 100, value: ({ delay }) => delay, text: delayText },
+];
+
+/** @param {Figures} figures */
+function bitrate({ video, audio }) {
+  return video || audio ? (video?.bitrate ?? 0) + (audio?.bitrate ?? 0) : null;
+}
 
 export class StatsPanel {
   /** The panel; hidden until toggle(). */
   element;
 
-  #list = h('dl');
-  /** The latest reading, as it is copied. @type {import('./stats.js').Figures|null} */ #figures = null;
+  #plots = PLOTTED.map((plotted) => ({ plotted, line: new Sparkline(plotted.least), text: h('span') }));
+  #facts = h('dl');
+  /** The latest reading, as it is copied. @type {Figures|null} */ #figures = null;
   #copy = h('button', { type: 'button', click: () => void this.#onCopy() }, t('stats-copy'));
-  #sampler = new StatsSampler();
-  #peer;
-  /** @type {ReturnType<typeof setInterval>|undefined} */ #timer;
+  /** When figures came last. */ #at = 0;
 
-  /** @param {() => RTCPeerConnection|null} peer Where the figures come from. */
-  constructor(peer) {
-    this.#peer = peer;
+  constructor() {
+    const rows = this.#plots.map(({ plotted, line, text }) =>
+      h('div', {}, h('dt', {}, t(plotted.words)), h('dd', {}, line.element, text)),
+    );
     this.element = h(
       'div',
-      { 'class': 'stats', 'part': 'stats', 'role': 'group', 'aria-label': t('player-stats'), 'tabindex': '0' },
-      this.#list,
+      {
+        'class': 'stats',
+        'part': 'stats',
+        'role': 'group',
+        'aria-label': t('player-stats'),
+        'tabindex': '0',
+        'hidden': true,
+      },
+      h('dl', { class: 'plots' }, ...rows),
+      this.#facts,
       this.#copy,
     );
-    this.element.hidden = true;
   }
 
   get shown() {
     return !this.element.hidden;
   }
 
-  toggle() {
-    this.element.hidden = !this.element.hidden;
-    if (this.shown) this.#start();
-    else this.stop();
+  toggle(shown = !this.shown) {
+    this.element.hidden = !shown;
+    this.#show();
   }
 
-  #start() {
-    this.stop();
-    this.#timer = setInterval(() => void this.#update(), INTERVAL);
-    void this.#update();
+  /** @param {Figures|null} figures Null if there is no connection. */
+  tell(figures) {
+    if (figures && this.#figures) this.#record(figures); // the first reading has no rates yet
+    const isSame = figures === this.#figures;
+    this.#figures = figures;
+    if (!isSame) this.#show();
   }
 
-  stop() {
-    clearInterval(this.#timer);
+  /** @param {Figures} figures */
+  #record(figures) {
+    const now = Date.now();
+    const missed = Math.min(Math.round((now - this.#at) / INTERVAL) - 1, this.#at ? POINTS : 0);
+    this.#at = now;
+    for (const { plotted, line } of this.#plots) {
+      for (let gap = 0; gap < missed; gap += 1) line.push(null);
+      line.push(plotted.value(figures));
+    }
   }
 
-  async #update() {
-    const peer = this.#peer();
-    this.#figures = peer ? await this.#sampler.sample(peer) : null;
-    const rows = this.#figures ? lines(this.#figures) : [['connection', t('stats-none')]];
-    this.#list.replaceChildren(...rows.flatMap(([term, text]) => [h('dt', {}, t(`stats-${term}`)), h('dd', {}, text)]));
+  #show() {
+    if (!this.shown) return;
+    const figures = this.#figures;
+    for (const { plotted, text } of this.#plots) {
+      const value = figures && plotted.value(figures);
+      setText(text, figures && value !== null ? plotted.text(value, figures) : '–');
+    }
+    const facts = figures ? lines(figures) : [['connection', t('stats-none')]];
+    this.#facts.replaceChildren(
+      ...facts.flatMap(([term, text]) => [h('dt', {}, t(`stats-${term}`)), h('dd', {}, text)]),
+    );
   }
 
   async #onCopy() {
-    const text = JSON.stringify({ time: new Date().toISOString(), ...this.#figures }, null, 2);
+    const lastMinute = Object.fromEntries(this.#plots.map(({ plotted, line }) => [plotted.name, line.values]));
+    const text = JSON.stringify({ time: new Date().toISOString(), ...this.#figures, lastMinute }, null, 2);
     try {
       await navigator.clipboard.writeText(text); // missing in insecure contexts
       this.#copy.textContent = t('copied');
@@ -70,17 +139,16 @@ export class StatsPanel {
 }
 
 /**
- * @param {import('./stats.js').Figures} figures
+ * @param {Figures} figures
  * @returns {[string, string][]} Key of the catalogue and value.
  */
-function lines({ video, audio, rtt }) {
+function lines({ video, audio }) {
   /** @type {[string, string][]} */
   const rows = [];
   if (video) {
     const { dropped, frames } = video;
     rows.push(
       ['resolution', `${video.width} × ${video.height}`],
-      ['rate', `${Math.round(video.fps)} fps`],
       ['video', `${video.codec} · ${bitrateText(video.bitrate)}`],
       ['video-buffer', `${Math.round(video.bufferDelay)} ms`],
       ['video-lost', lostText(video)],
@@ -96,7 +164,6 @@ function lines({ video, audio, rtt }) {
       ['audio-lost', lostText(audio)],
     );
   }
-  if (rtt !== null) rows.push(['trip', `${Math.round(rtt)} ms`]);
   return rows.length > 0 ? rows : [['connection', t('stats-no-media')]];
 }
 

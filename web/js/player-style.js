@@ -42,6 +42,7 @@ button:focus-visible, input:focus-visible { outline: 3px solid #8fc7ff; outline-
 .chip .icon { width: 16px; height: 16px; }
 .live { background: #e0301e; letter-spacing: .06em; font-size: 12px; font-weight: 700; }
 .live::before { content: ""; width: 7px; height: 7px; border-radius: 50%; background: #fff; animation: blink 2s infinite; }
+.live .delay { font-weight: 600; letter-spacing: 0; }
 .live.off { background: rgb(8 11 16 / .62); }
 .live.off::before { background: #8d97a8; animation: none; }
 @keyframes blink { 50% { opacity: .35; } }
@@ -89,6 +90,11 @@ input[type=range]::-moz-range-thumb { width: 14px; height: 14px; border: 0; bord
 .stats dl { display: grid; grid-template-columns: auto auto; gap: 1px 18px; margin: 0; }
 .stats dt { color: #a6b1c3; font-weight: 450; }
 .stats dd { margin: 0; text-align: end; white-space: nowrap; }
+.stats .plots > div { display: contents; }
+.stats .plots { grid-template-columns: auto minmax(64px, 1fr) auto; align-items: center; gap: 3px 14px; margin-bottom: 6px; }
+.stats .plots dd { display: contents; }
+.stats .plots span { text-align: end; white-space: nowrap; }
+.sparkline { display: block; width: 100%; height: 16px; border-radius: 3px; background: rgb(255 255 255 / .08); fill: none; stroke: #8fc7ff; stroke-width: 1.5; }
 .stats button { margin-top: 8px; padding: 4px 10px; border-radius: 7px; background: rgb(255 255 255 / .16); }
 /* Words make room for the figures. */
 :host([data-stats]) .cover { padding-inline-start: min(300px, 60%); }
@@ -151,7 +157,12 @@ kbd {
 @container (max-width: 380px) {
   .bar button { width: 38px; }
 }
+@media (max-height: 500px) {
+  .stats:not([hidden]) { display: grid; grid-template-columns: auto auto; column-gap: 24px; max-height: calc(100% - 64px); }
+  .stats button { justify-self: start; }
+}
 @media (forced-colors: active) {
+  .sparkline { stroke: CanvasText; }
   .chip, .stats, .menu, .keys, .sound, .action, .meter { border: 1px solid; }
   input[type=range] { forced-color-adjust: none; }
   .bar { background: Canvas; }

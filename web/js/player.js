@@ -23,8 +23,10 @@ import { hideFromSystem, showToSystem } from './media-session.js';
 import { button, describe } from './player-bar.js';
 import { coverAction, coverHint, coverMark, coverTitle } from './player-cover.js';
 import { KeysPanel, actionOf } from './player-keys.js';
+import { LiveBadge } from './player-live.js';
 import { PlayerMediaElement } from './player-media.js';
 import { QualityMenu, qualities } from './player-quality.js';
+import { QuietControls } from './player-quiet.js';
 import { SoundCover } from './player-sound.js';
 import { StatsPanel } from './player-stats.js';
 import { SHEET } from './player-style.js';
@@ -33,8 +35,6 @@ import { read, store } from './storage.js';
 import { t } from './words.js';
 import { WhepClient } from './whep.js';
 
-/** Controls hide after this many milliseconds without movement. */
-const QUIET_AFTER = 2_800;
 const VOLUME_KEY = 'aerial-volume';
 const MUTED_KEY = 'aerial-muted';
 /** How often a paused player says how far behind it is, in milliseconds. */
@@ -57,14 +57,14 @@ export class AerialPlayer extends PlayerMediaElement {
   /** Asks for the smallest picture there is. */ frugal = false;
   /** Whether the broadcast may be there. @type {(() => boolean|Promise<boolean>)|undefined} */ ready;
 
-  #stats = new StatsPanel(() => this.client?.peer ?? null);
+  #stats = new StatsPanel();
   keys = new KeysPanel();
   #lock = new TokenLock((token) => this.#onToken(token));
   #soundCover = new SoundCover(this.video);
   #menu = new QualityMenu(this.video, (quality) => void this.#onQuality(quality));
   #rendition = '';
   /** What a frugal player has asked for. */ #economy = '';
-  #live = h('span', { class: 'chip live off', part: 'live' });
+  #live = new LiveBadge();
   #viewers = h('span', { class: 'chip', part: 'viewers', hidden: true });
   #title = h('div', { class: 'title', part: 'title' });
   #poster = h('img', { class: 'poster', part: 'poster', alt: '', hidden: true });
@@ -119,8 +119,8 @@ export class AerialPlayer extends PlayerMediaElement {
     this.#theatreButton,
     this.#fullButton,
   );
-  #top = h('div', { class: 'top', part: 'top' }, this.#live, this.#viewers);
-  /** @type {ReturnType<typeof setTimeout>|undefined} */ #quietTimer;
+  #top = h('div', { class: 'top', part: 'top' }, this.#live.element, this.#viewers);
+  #quiet = new QuietControls(this, () => this.state === 'live' && !this.video.paused);
   /** @type {ReturnType<typeof setInterval>|undefined} */ #behindTimer;
   /** Whether play() has been called for a source that does not play by itself. */ #asked = false;
   /** When the viewer paused, 0 while nobody has. */ #pausedAt = 0;
@@ -138,15 +138,13 @@ export class AerialPlayer extends PlayerMediaElement {
     const stored = Number.parseFloat(read(VOLUME_KEY) ?? '');
     if (stored > 0 && stored <= 1) this.video.volume = stored;
     this.video.addEventListener('volumechange', () => this.#showVolume());
-    this.video.addEventListener('click', () => this.#stir());
+    this.video.addEventListener('click', () => this.#quiet.stir());
     this.video.addEventListener('dblclick', () => void this.toggleFullscreen());
     for (const name of ['play', 'pause']) this.video.addEventListener(name, () => this.#showPlay());
     this.video.addEventListener('resize', () => this.#showBar());
     this.addEventListener('fullscreenchange', () => this.#showFullscreen());
     this.addEventListener('keydown', (event) => this.onKey(event));
-    for (const name of ['pointermove', 'pointerdown', 'focusin', 'keydown'])
-      this.addEventListener(name, () => this.#stir());
-    this.addEventListener('pointerleave', () => this.#settle(600));
+    this.addEventListener('stats', (event) => this.#tell(/** @type {CustomEvent} */ (event).detail));
     this.#statsButton.setAttribute('aria-pressed', 'false');
     this.#showVolume();
     this.#showPlay();
@@ -162,16 +160,15 @@ export class AerialPlayer extends PlayerMediaElement {
     this.#name();
     this.video.muted = this.hasAttribute('muted') || read(MUTED_KEY) === 'yes';
     this.#start();
-    this.#stir();
+    this.#quiet.stir();
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
     this.#stop();
-    this.#stats.stop();
     this.#soundCover.close();
     hideFromSystem(this);
-    clearTimeout(this.#quietTimer);
+    this.#quiet.stop();
     clearInterval(this.#behindTimer);
   }
 
@@ -365,10 +362,23 @@ export class AerialPlayer extends PlayerMediaElement {
     store(MUTED_KEY, 'yes');
   }
 
-  toggleStats() {
-    this.#stats.toggle();
+  /** @param {import('./stats.js').Figures} figures */
+  #tell(figures) {
+    this.#stats.tell(figures);
+    this.#live.tell(this.paused ? null : figures.delay);
+  }
+
+  /** @param {boolean} [shown] */
+  toggleStats(shown) {
+    this.#stats.toggle(shown);
     this.toggleAttribute('data-stats', this.#stats.shown);
     this.#statsButton.setAttribute('aria-pressed', String(this.#stats.shown));
+  }
+
+  /** Closes what covers the picture. */
+  closePanels() {
+    this.keys.toggle(false);
+    this.toggleStats(false);
   }
 
   toggleTheatre() {
@@ -395,7 +405,7 @@ export class AerialPlayer extends PlayerMediaElement {
    * @param {KeyboardEvent} event
    */
   onKey(event) {
-    if (event.key === 'Escape') return this.keys.toggle(false);
+    if (event.key === 'Escape') return this.closePanels();
     const act = actionOf(this, event);
     if (!act) return;
     event.preventDefault();
@@ -419,8 +429,8 @@ export class AerialPlayer extends PlayerMediaElement {
     this.#cover.hidden = live && !blocked;
     this.#cover.dataset.state = state;
     this.#cover.classList.toggle('clear', blocked || (stays && this.video.videoWidth > 0));
-    this.#live.classList.toggle('off', !live);
-    setText(this.#live, t(live ? 'player-live' : 'player-off-air'));
+    this.#live.show(live);
+    if (!live) this.#stats.tell(null);
     const error = this.state === state && ['failed', 'offline'].includes(state) ? this.client?.error : null;
     const lock = state === 'failed' ? this.#lock.show(error ?? null, this.shownName, this.token !== '') : '';
     if (state !== 'failed') this.#lock.show(null, '', false);
@@ -478,21 +488,6 @@ export class AerialPlayer extends PlayerMediaElement {
     const full = document.fullscreenElement === this;
     this.#fullButton.replaceChildren(icon(full ? 'shrink' : 'fullscreen'));
     describe(this.#fullButton, t(full ? 'player-leave-full' : 'player-full'), 'f');
-  }
-
-  /** Shows the controls for a while. */
-  #stir() {
-    this.removeAttribute('data-quiet');
-    this.#settle(QUIET_AFTER);
-  }
-
-  /** @param {number} after Milliseconds. */
-  #settle(after) {
-    clearTimeout(this.#quietTimer);
-    this.#quietTimer = setTimeout(() => {
-      const keyboard = this.shadowRoot?.activeElement?.matches(':focus-visible');
-      if (this.state === 'live' && !this.video.paused && !keyboard) this.setAttribute('data-quiet', '');
-    }, after);
   }
 }
 

@@ -1,5 +1,7 @@
 /** Figures of a peer connection, from two readings of getStats(). */
 
+import { PlayoutDelay } from './playout-delay.js';
+
 /**
  * @typedef {object} VideoFigures
  * @property {string} codec
@@ -14,6 +16,7 @@
  * @property {number} frames Decoded or encoded in all.
  * @property {number} dropped
  * @property {number} freezes
+ * @property {{mean: number, deviation: number}|null} frameTime From one frame to the next, in milliseconds.
  * @property {string} limited What keeps the sender below its bitrate: `cpu`, `bandwidth` or empty.
  */
 
@@ -27,11 +30,20 @@
  * @property {number} lost
  */
 
-/** @typedef {{video: VideoFigures|null, audio: AudioFigures|null, rtt: number|null}} Figures */
+/**
+ * @typedef {object} Figures
+ * @property {VideoFigures|null} video
+ * @property {AudioFigures|null} audio
+ * @property {number|null} rtt Milliseconds.
+ * @property {number|null} delay From the server to the screen, in milliseconds; null if the browser does not tell.
+ * @property {number|null} loss Share of the packets that were lost since the last sample; null if there were none.
+ */
 
 export class StatsSampler {
   /** @type {RTCPeerConnection|null} */ #peer = null;
   /** @type {Map<string, any>} */ #last = new Map();
+  #delay = new PlayoutDelay();
+  /** Packets so far. */ #counted = { lost: 0, all: 0 };
 
   /**
    * @param {RTCPeerConnection} peer
@@ -39,13 +51,13 @@ export class StatsSampler {
    * @returns {Promise<Figures>} Rates are since the last call with the same peer.
    */
   async sample(peer, direction = 'inbound-rtp') {
-    if (peer !== this.#peer) this.#last.clear();
+    if (peer !== this.#peer) this.#reset();
     this.#peer = peer;
     /** @type {Map<string, any>} */
     const reports = new Map();
     (await peer.getStats()).forEach((report) => reports.set(report.id, report));
     /** @type {Figures} */
-    const figures = { video: null, audio: null, rtt: null };
+    const figures = { video: null, audio: null, rtt: null, delay: null, loss: null };
     for (const report of reports.values()) {
       if (report.type === direction && report.kind === 'video')
         figures.video = together(figures.video, this.#video(report, reports));
@@ -54,8 +66,26 @@ export class StatsSampler {
         figures.rtt = report.currentRoundTripTime * 1000;
       }
     }
+    figures.delay = this.#delay.of(reports, figures.rtt);
+    figures.loss = this.#loss(figures);
     this.#last = reports;
     return figures;
+  }
+
+  /** Another connection counts from the beginning. */
+  #reset() {
+    this.#last.clear();
+    this.#delay.reset();
+    this.#counted = { lost: 0, all: 0 };
+  }
+
+  /** @param {Figures} figures */
+  #loss({ video, audio }) {
+    const lost = (video?.lost ?? 0) + (audio?.lost ?? 0);
+    const all = lost + (video?.packets ?? 0) + (audio?.packets ?? 0);
+    const before = this.#counted;
+    this.#counted = { lost, all };
+    return all > before.all ? Math.max(0, lost - before.lost) / (all - before.all) : null;
   }
 
   /**
@@ -74,8 +104,18 @@ export class StatsSampler {
       frames,
       dropped: report.framesDropped ?? 0,
       freezes: report.freezeCount ?? 0,
+      frameTime: this.#frameTime(report),
       limited: ['cpu', 'bandwidth'].includes(report.qualityLimitationReason) ? report.qualityLimitationReason : '',
     };
+  }
+
+  /** @param {any} report */
+  #frameTime(report) {
+    const frames = this.#change(report, 'framesRendered') || this.#change(report, 'framesDecoded');
+    if (report.totalInterFrameDelay === undefined || frames <= 0) return null;
+    const mean = this.#change(report, 'totalInterFrameDelay') / frames;
+    const variance = this.#change(report, 'totalSquaredInterFrameDelay') / frames - mean ** 2;
+    return { mean: mean * 1000, deviation: Math.sqrt(Math.max(0, variance)) * 1000 };
   }
 
   /**
@@ -149,4 +189,12 @@ function together(one, other) {
  */
 export function bitrateText(bits) {
   return bits >= 1e6 ? `${(bits / 1e6).toFixed(1)} Mb/s` : `${Math.round(bits / 1e3)} kb/s`;
+}
+
+/**
+ * @param {number} ms
+ * @returns {string} `40 ms`, `1.2 s`
+ */
+export function delayText(ms) {
+  return ms < 1_000 ? `${Math.round(ms / 10) * 10} ms` : `${(ms / 1_000).toFixed(1)} s`;
 }

@@ -112,7 +112,7 @@ function start() {
   showFacts();
   setInterval(showSince, 1_000);
   document.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape') player.keys.toggle(false);
+    if (event.key === 'Escape') player.closePanels();
     else if (
       !event.composedPath().includes(player) &&
       !(event.target instanceof Element && event.target.closest('a, button, summary, pre, dialog, .chat'))
