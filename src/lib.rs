@@ -44,6 +44,7 @@
 //! | `cluster` | several nodes as one service: who publishes where, frames from node to node; the only room that names NATS |
 //! | `ingest` | publishers to frames, on both engines |
 //! | `fanout` | frames to viewers, on both engines |
+//! | `playout` | what is sent to one viewer, and when, on either engine |
 //! | `peer` | what both directions share: SDP, ICE, SRTP, the UDP port, sessions |
 //! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
 //! | `webrtcbin` | the engine `webrtcbin`, as a worker runs it |
@@ -68,7 +69,7 @@
 //!
 //! Dependencies point one way. The main ones are `http -> {access, broadcast, plan}`, `broadcast ->
 //! {ingest, fanout, pipeline, plan, worker}`, `ingest -> worker -> webrtcbin -> pipeline`, `{ingest,
-//! fanout} -> peer` and `config -> {access, plan}`; any room may use the leaves. There are no circles between rooms, and each has
+//! fanout} -> peer`, `fanout -> playout` and `config -> {access, plan}`; any room may use the leaves. There are no circles between rooms, and each has
 //! its own errors. Only `pipeline` and the code of
 //! the engine `webrtcbin` name GStreamer. `tests/structure` has the whole list and checks it.
 //!
@@ -138,6 +139,7 @@ mod outbound;
 mod peer;
 mod pipeline;
 mod plan;
+mod playout;
 mod quota;
 mod resources;
 mod server;

@@ -10,10 +10,10 @@ const OF_SESSIONS: [&str; 7] = [
     "aerial::broadcast::publisher",
     "aerial::broadcast::viewer",
     "aerial::fanout::direct",
-    "aerial::fanout::playout",
     "aerial::fanout::webrtcbin",
     "aerial::ingest",
     "aerial::peer::session",
+    "aerial::playout",
 ];
 
 #[test]

@@ -4,11 +4,10 @@ pub(crate) mod connected;
 
 use std::sync::Arc;
 
-use super::{
-    gop::{Gop, GopLimits},
-    switcher::Switcher,
+use crate::{
+    media::Frame,
+    playout::{Gop, GopLimits, Switcher},
 };
-use crate::media::Frame;
 
 /// Frames with more payload are sent in portions.
 const BURST_BYTES: usize = 600;

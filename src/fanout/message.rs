@@ -7,12 +7,12 @@ use tokio::sync::oneshot;
 
 use super::{
     direct::DirectViewer,
-    target::Target,
     webrtcbin::{Feedback, WebrtcbinViewer},
 };
 use crate::{
     media::Frame,
     peer::{ChannelText, End, sdp, udp::Datagram},
+    playout::Target,
 };
 
 /// A message to a worker. Viewers on both engines draw their keys from one set of numbers.

@@ -1,4 +1,4 @@
-//! From frames to every viewer: GOP cache, per-viewer rewrite, encryption, segmented sends.
+//! From frames to every viewer: per-viewer rewrite, encryption, segmented sends.
 //!
 //! Worker threads, one per core, each own a share of the viewers; a frame is handed to each worker
 //! once and costs a viewer only its headers, its encryption and one send. Nothing here knows
@@ -6,32 +6,25 @@
 //!
 //! - `rendition`, `viewer`, `reports`: the ends that other modules hold: frames in, a viewer's connection.
 //! - `pool`, `worker`, `message`, `queue`, `slot`: the threads, and the messages to them.
-//! - `cache`, `gop`: what a worker keeps of a rendition.
-//! - `playout`, `switcher`, `selection`: what is sent to one viewer, and when, on either engine.
 //! - `tracks`: a viewer's tracks, as its answer announces them.
 //! - `direct`: viewers on the direct engine: encryption and segmented sends.
 //! - `webrtcbin`: viewers on webrtcbin: packets pushed into its pads.
-//! - `rtp`, `budget`, `statistics`: RTCP, retransmission budgets, counters.
+//! - `rtp`, `statistics`: RTCP, counters.
+//!
+//! What is sent to one viewer, and when, is decided in `playout`.
 
-mod budget;
-mod cache;
 mod direct;
 mod error;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
-mod gop;
 mod message;
-mod playout;
 mod pool;
 mod queue;
 mod rendition;
 mod reports;
 mod rtp;
-mod selection;
 mod slot;
 mod statistics;
-mod switcher;
-mod target;
 #[cfg(test)]
 mod tests;
 mod tracks;
@@ -48,17 +41,19 @@ use std::{
 };
 
 pub(crate) use self::direct::Batch;
+#[cfg(test)]
+pub(crate) use self::direct::testing::DirectEngine;
 use self::pool::Pool;
 pub use self::{
     direct::Timeouts,
     error::Error,
-    gop::GopLimits,
     rendition::Rendition,
     reports::ViewerReports,
-    statistics::{Statistics, ViewerStatistics},
+    statistics::Statistics,
     tracks::{Layer, OfferedTracks},
     viewer::{Viewer, ViewerOptions},
 };
+pub use crate::playout::{GopLimits, ViewerStatistics};
 use crate::{media::Kind, peer::udp::Port};
 
 /// How the fan-out is set up.

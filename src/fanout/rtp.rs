@@ -1,22 +1,4 @@
-//! What both engines write alike, and the RTCP that describes what has been sent (RFC 3550 §6).
-
-/// The low bits of a packet index: its sequence number.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are what is wanted"
-)]
-pub(super) const fn low16(value: u64) -> u16 {
-    value as u16
-}
-
-/// The low bits of a timestamp, as sent.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are what is wanted"
-)]
-pub(super) const fn low32(value: u64) -> u32 {
-    value as u32
-}
+//! The RTCP that describes what has been sent (RFC 3550 §6).
 
 /// Appends BYE for one stream (RFC 3550 §6.6).
 pub(super) fn write_goodbye(out: &mut Vec<u8>, ssrc: u32) {

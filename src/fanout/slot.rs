@@ -9,7 +9,8 @@ use std::{
     thread::Thread,
 };
 
-use super::{message::Message, queue::QueueSenders, statistics::Totals, target::Target};
+use super::{message::Message, queue::QueueSenders, statistics::Totals};
+use crate::playout::Target;
 
 /// The channel to one worker.
 #[derive(Clone)]

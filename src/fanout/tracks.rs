@@ -1,9 +1,10 @@
 //! Which tracks a viewer gets, and how they are announced in its answer.
 
-use super::{rendition::Rendition, target::Target};
+use super::rendition::Rendition;
 use crate::{
     media::{Codec, Kind},
     peer::sdp,
+    playout::Target,
 };
 
 /// Header extension with the time of sending, 24 bits of 6.18 fixed-point seconds

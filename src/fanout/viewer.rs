@@ -11,7 +11,6 @@ use super::{
     rendition::Rendition,
     reports::ViewerReports,
     slot::ViewerSlot,
-    statistics::ViewerStatistics,
     tracks::{Layer, OfferedTracks, target},
     webrtcbin::{ConnectionOptions, WebrtcbinHandle},
 };
@@ -23,6 +22,7 @@ use crate::{
         sdp::{self, Offer},
     },
     plan::Engine,
+    playout::ViewerStatistics,
 };
 
 /// How long the engine may take to say goodbye.

@@ -11,20 +11,17 @@ use std::{
 
 use super::{
     Options,
-    cache::RenditionCache,
     direct::{Batch, Context, DirectViewer},
-    gop::GopLimits,
     message::Message,
-    playout::{Arrival, RenditionCaches},
     queue::{Queues, WorkerStep},
     statistics::Totals,
-    target::Target,
     webrtcbin::WebrtcbinViewers,
 };
 use crate::{
     awake,
     media::Frame,
     peer::{End, udp::Port},
+    playout::{Arrival, GopLimits, RenditionCache, RenditionCaches, Target},
 };
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (RFC 5905 §6).

@@ -117,6 +117,24 @@ pub fn payload(packet: &[u8]) -> Option<Range<usize>> {
     (start <= end).then_some(start..end)
 }
 
+/// The low bits of a packet index: its sequence number.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is wanted"
+)]
+pub(crate) const fn low16(value: u64) -> u16 {
+    value as u16
+}
+
+/// The low bits of a timestamp, as sent.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is wanted"
+)]
+pub(crate) const fn low32(value: u64) -> u32 {
+    value as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

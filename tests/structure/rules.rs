@@ -79,11 +79,14 @@ const LINES: &[(&str, &[&str])] = &[
             "media",
             "peer",
             "peer::sdp",
+            "playout",
             "webrtcbin",
             "plan",
             "words",
         ],
     ),
+    // What is sent to one viewer, and when.
+    ("playout", &["awake", "media", "peer"]),
     // Viewers on webrtcbin: workers push frames into its pads.
     (
         "fanout::webrtcbin",
@@ -93,6 +96,7 @@ const LINES: &[(&str, &[&str])] = &[
             "media",
             "peer",
             "peer::sdp",
+            "playout",
             "webrtcbin",
             "pipeline",
         ],
@@ -220,6 +224,7 @@ const ALL: &[&str] = &[
     "peer::sdp",
     "pipeline",
     "plan",
+    "playout",
     "quota",
     "resources",
     "stream",

@@ -4,11 +4,10 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{context::Context, viewer::DirectViewer};
 use crate::{
-    fanout::{
-        message::Message, playout::RenditionCaches, slot::WorkerHandle, statistics::ViewerCounters,
-    },
+    fanout::{message::Message, slot::WorkerHandle},
     media::Kind,
     peer::ChannelText,
+    playout::{RenditionCaches, ViewerCounters},
 };
 
 /// Sends texts to a viewer.

@@ -8,11 +8,12 @@ use std::{
 use super::batch::{Batch, Out};
 use crate::{
     awake,
-    fanout::statistics::{Totals, ViewerCounters},
+    fanout::statistics::Totals,
     peer::{
         srtp,
         udp::{AddressPair, Port, Sent},
     },
+    playout::ViewerCounters,
 };
 
 /// Timeouts after which a viewer is given up.

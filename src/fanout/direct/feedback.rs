@@ -9,11 +9,9 @@ use super::{
     viewer::DirectViewer,
 };
 use crate::{
-    fanout::{
-        playout::RenditionCaches,
-        rtp::{write_goodbye, write_source_description},
-    },
+    fanout::rtp::{write_goodbye, write_source_description},
     media::Kind,
+    playout::RenditionCaches,
 };
 
 impl DirectViewer {

@@ -19,11 +19,8 @@ use crate::{
         Fanout,
         error::Error,
         message::Message,
-        playout::{LayerChoice, PlayoutTrack},
         reports::ViewerReports,
         slot::ViewerSlot,
-        statistics::{ViewerCounters, ViewerStatistics},
-        target::Target,
         tracks::{self, ChosenTrack, OfferedTracks},
     },
     peer::{
@@ -31,6 +28,7 @@ use crate::{
         session::{Incoming, PeerSession},
         udp::{DatagramLimits, DatagramRoute},
     },
+    playout::{LayerChoice, PlayoutTrack, Target, ViewerCounters, ViewerStatistics},
 };
 
 /// How long an ICE restart may take: a worker answers within one frame.

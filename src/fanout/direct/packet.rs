@@ -2,8 +2,7 @@
 
 use super::batch::Batch;
 use crate::{
-    fanout::rtp::low16,
-    media::rtp::RtpHeader,
+    media::rtp::{RtpHeader, low16},
     peer::srtp::{self, Sender},
 };
 

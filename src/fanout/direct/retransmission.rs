@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fanout::budget::RetransmissionBudget;
+use crate::playout::RetransmissionBudget;
 
 /// From this loss on, in 256ths (1.5 %), as a receiver reports it (RFC 3550 §6.4.1),
 /// retransmissions are sent twice: a receiver that loses one asks again only after 100 ms

@@ -15,12 +15,12 @@ use self::reports::SentReports;
 use super::{batch::Out, packet::PacketHead};
 use crate::{
     awake,
-    fanout::{
-        playout::Part,
+    media::{
+        Frame, Kind,
         rtp::{low16, low32},
     },
-    media::{Frame, Kind},
     peer::srtp,
+    playout::Part,
 };
 
 /// Most packets of one portion of padding.

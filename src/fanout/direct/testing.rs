@@ -13,24 +13,22 @@ use super::{
     viewer::DirectSink,
 };
 use crate::{
-    fanout::{
-        playout::{
-            Arrival, Playout, RenditionCaches,
-            testing::{Taken, TestEngine},
-        },
-        statistics::{Totals, ViewerCounters},
-    },
+    fanout::statistics::Totals,
     media::Kind,
     peer::{
         srtp::{MasterKey, Profile, Sender},
         udp::{self, AddressPair, Port},
+    },
+    playout::{
+        Arrival, Playout, RenditionCaches, ViewerCounters,
+        testing::{Taken, TestEngine},
     },
 };
 
 /// How long a packet may take over loopback.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(in crate::fanout) struct DirectEngine {
+pub(crate) struct DirectEngine {
     cx: Context,
     sender: Sender,
     receiver: UdpSocket,

@@ -15,16 +15,15 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    fanout::{
-        playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink},
-        reports::ViewerReports,
-        statistics::ViewerCounters,
-    },
+    fanout::reports::ViewerReports,
     peer::{
         ChannelEvent, End, Event, sdp,
         session::{PeerSession, Report},
         srtp,
         udp::{AddressPair, Datagram},
+    },
+    playout::{
+        Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink, ViewerCounters,
     },
 };
 

@@ -14,7 +14,7 @@ use super::super::{
     Layer, OfferedTracks, Options, Rendition, Timeouts,
     direct::{self, DirectViewer, Joining},
     message::Message,
-    statistics::{Totals, ViewerCounters},
+    statistics::Totals,
     tracks,
     worker::Worker,
 };
@@ -33,6 +33,7 @@ use crate::{
         },
         udp::{Datagram, DatagramLimits, DatagramRoute, Port},
     },
+    playout::ViewerCounters,
 };
 
 /// Time between two pictures.

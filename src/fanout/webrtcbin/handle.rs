@@ -17,13 +17,11 @@ use crate::{
         Fanout,
         error::Error,
         message::Message,
-        playout::{LayerChoice, PlayoutTrack},
         slot::ViewerSlot,
-        statistics::{ViewerCounters, ViewerStatistics},
-        target::Target,
         tracks::{ChosenTrack, OfferedTracks},
     },
     peer::{End, Event, sdp},
+    playout::{LayerChoice, PlayoutTrack, Target, ViewerCounters, ViewerStatistics},
 };
 
 /// A viewer on webrtcbin, held by its session. Dropping it ends the connection without a goodbye.
@@ -55,7 +53,7 @@ impl Drop for Subscribed {
 
 impl Fanout {
     /// [`Fanout::watch`] on webrtcbin.
-    pub(in crate::fanout) async fn watch_on_webrtcbin(
+    pub(crate) async fn watch_on_webrtcbin(
         &self,
         offer: &sdp::Offer,
         tracks: OfferedTracks<'_>,
@@ -117,13 +115,13 @@ fn playout_track(track: ChosenTrack) -> PlayoutTrack<NumberedStream> {
 }
 
 impl WebrtcbinHandle {
-    pub(in crate::fanout) const fn slot(&self) -> &ViewerSlot {
+    pub(crate) const fn slot(&self) -> &ViewerSlot {
         &self.subscribed.slot
     }
 
     /// Ends the connection with a `close_notify`, and frees everything, within the engine's time
     /// limits. No event follows.
-    pub(in crate::fanout) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let (totals, own) = (&self.slot().worker.totals, self.statistics());
         for (total, own) in [
             (&totals.retransmitted, own.retransmitted),
@@ -139,23 +137,19 @@ impl WebrtcbinHandle {
     }
 
     /// Restarts ICE.
-    pub(in crate::fanout) fn restart(
-        &self,
-        ufrag: &str,
-        pwd: &str,
-    ) -> Result<sdp::Transport, sdp::Error> {
+    pub(crate) fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
         let gone = || sdp::Error::Unsupported("the session has ended".to_owned());
         let connection = self.connection.as_ref().ok_or_else(gone)?;
         connection.restart(ufrag, pwd)
     }
 
     /// Whether the viewer has sent an authentic check.
-    pub(in crate::fanout) fn is_checked(&self) -> bool {
+    pub(crate) fn is_checked(&self) -> bool {
         let connection = self.connection.as_ref();
         connection.is_some_and(WebrtcbinConnection::is_checked)
     }
 
-    pub(in crate::fanout) fn statistics(&self) -> ViewerStatistics {
+    pub(crate) fn statistics(&self) -> ViewerStatistics {
         let connection = self.connection.as_ref();
         ViewerStatistics {
             retransmitted: connection.map_or(0, WebrtcbinConnection::retransmitted),

@@ -22,7 +22,7 @@ mod outlet;
 mod pads;
 mod retransmission;
 #[cfg(test)]
-pub(super) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod viewer;
@@ -32,12 +32,11 @@ use std::{collections::HashMap, time::Instant};
 use self::numbering::Numbering;
 pub use self::{handle::WebrtcbinHandle, options::ConnectionOptions};
 pub(super) use self::{options::Feedback, viewer::WebrtcbinViewer};
-use super::{
-    direct::Context,
-    playout::{Arrival, RenditionCaches},
-    target::Target,
+use super::direct::Context;
+use crate::{
+    peer::End,
+    playout::{Arrival, RenditionCaches, Target},
 };
-use crate::peer::End;
 
 /// All such viewers of one worker.
 #[derive(Default)]

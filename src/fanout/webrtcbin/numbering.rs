@@ -5,12 +5,11 @@ use std::sync::OnceLock;
 
 use super::outlet::{Packets, RunHeader};
 use crate::{
-    fanout::{
-        gop::Gop,
-        playout::Part,
+    media::{
+        Kind,
         rtp::{low16, low32},
     },
-    media::Kind,
+    playout::{Gop, Part},
 };
 
 /// Variants of one frame that are kept for others to share.
@@ -67,7 +66,7 @@ impl Numbering {
 }
 
 /// The numbers of one track's packets, as one viewer sees them.
-pub(in crate::fanout) struct NumberedStream {
+pub(crate) struct NumberedStream {
     pub(super) kind: Kind,
     ssrc: u32,
     pt: u8,
@@ -148,8 +147,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        fanout::gop::GopLimits,
         media::{Codec, Frame},
+        playout::GopLimits,
     };
 
     fn frame(keyframe: bool, packets: u32) -> Arc<Frame> {

@@ -13,7 +13,7 @@ pub struct ConnectionOptions {
 
 /// What a connection reports to its worker, on threads that must not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::fanout) enum Feedback {
+pub(crate) enum Feedback {
     /// The outlet is open.
     Connected,
     /// The viewer's decoder needs a keyframe (PLI or FIR).

@@ -8,7 +8,7 @@ use std::sync::{
 use gst::prelude::*;
 use gstreamer as gst;
 
-use crate::{fanout::budget::RetransmissionBudget, media::Kind};
+use crate::{media::Kind, playout::RetransmissionBudget};
 
 /// The cost of a requested packet before any has been sent.
 const PACKET_BYTES: usize = 1200;

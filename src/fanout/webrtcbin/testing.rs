@@ -18,18 +18,16 @@ use super::{
     viewer::{Numbers, OutletSink},
 };
 use crate::{
-    fanout::{
-        playout::{
-            Arrival, Playout, RenditionCaches,
-            testing::{Taken, TestEngine},
-        },
-        statistics::{Totals, ViewerCounters},
-    },
+    fanout::statistics::Totals,
     media::Kind,
     pipeline,
+    playout::{
+        Arrival, Playout, RenditionCaches, ViewerCounters,
+        testing::{Taken, TestEngine},
+    },
 };
 
-pub(in crate::fanout) struct OutletEngine {
+pub(crate) struct OutletEngine {
     outlet: ViewerOutlet,
     _sinks: Vec<gst::Pad>,
     packets: mpsc::Receiver<(Kind, Vec<u8>)>,

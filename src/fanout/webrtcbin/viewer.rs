@@ -15,19 +15,19 @@ use super::{
 };
 use crate::{
     awake,
-    fanout::{
-        playout::{Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink},
-        statistics::{Totals, ViewerCounters},
-    },
+    fanout::statistics::Totals,
     media::Frame,
     peer::{End, Event},
+    playout::{
+        Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink, ViewerCounters,
+    },
 };
 
 /// How often to check whether a viewer has connected: the notification may be lost.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One viewer on its worker.
-pub(in crate::fanout) struct WebrtcbinViewer {
+pub(crate) struct WebrtcbinViewer {
     pub(super) key: u64,
     outlet: ViewerOutlet,
     pub(super) playout: Playout<NumberedStream>,

@@ -8,7 +8,7 @@ use std::{
 use str0m::rtp::rtcp::ReceptionReport;
 
 use super::Stream;
-use crate::{fanout::rtp::low32, media::Kind};
+use crate::media::{Kind, rtp::low32};
 
 /// Reports that receivers may still refer to: they answer the newest or the one before.
 const REPORTS: usize = 4;

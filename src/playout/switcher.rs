@@ -167,7 +167,7 @@ fn advance(last: &mut Option<u64>, next: &mut u64, gop: &Gop, edge: u64) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fanout::gop::{GopLimits, tests::frame};
+    use crate::playout::gop::{GopLimits, tests::frame};
 
     const BURST: usize = 1000;
 

@@ -7,16 +7,27 @@
 //!
 //! Time is the argument `now`, and packets go out through a [`Sink`]: one for each engine.
 //!
+//! - `cache`, `gop`: what is kept of a rendition.
 //! - `sink`: the output.
-//! - `track`: one track of a viewer.
-//! - `layers`: which layer of a simulcast picture is sent.
+//! - `track`, `target`: one track of a viewer, and which rendition it gets.
+//! - `switcher`: which frames of it are sent, with which timestamps.
+//! - `layers`, `selection`: which layer of a simulcast picture is sent.
 //! - `requests`: how often keyframes are requested.
+//! - `budget`: how much lost media is sent again.
+//! - `statistics`: counters.
 
+mod budget;
+mod cache;
+mod gop;
 mod layers;
 mod requests;
+mod selection;
 mod sink;
+mod statistics;
+mod switcher;
+mod target;
 #[cfg(test)]
-pub(super) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -31,12 +42,19 @@ use tokio::sync::mpsc;
 use tracing::Span;
 
 use self::requests::{KEYFRAME_FRESH, KEYFRAME_PATIENCE, Refresh, RequestLimiter};
-pub(super) use self::{
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use self::switcher::Switcher;
+pub(crate) use self::{
+    budget::RetransmissionBudget,
+    cache::RenditionCache,
+    gop::{Continuity, Gop},
     layers::LayerChoice,
     sink::{Delivery, Part, Sink},
+    statistics::ViewerCounters,
+    target::Target,
     track::PlayoutTrack,
 };
-use super::{cache::RenditionCache, gop::Continuity, statistics::ViewerCounters, target::Target};
+pub use self::{gop::GopLimits, statistics::ViewerStatistics};
 use crate::{
     media::{Frame, Kind},
     peer::Event,
@@ -48,21 +66,21 @@ const PACE_INTERVAL: Duration = Duration::from_millis(5);
 const BURST_BYTES: usize = 64_000;
 
 /// The renditions of a worker.
-pub(super) type RenditionCaches = HashMap<u64, RenditionCache>;
+pub(crate) type RenditionCaches = HashMap<u64, RenditionCache>;
 
 /// A frame that has arrived, and is in its rendition's cache.
-pub(super) struct Arrival<'a> {
+pub(crate) struct Arrival<'a> {
     /// The key of its rendition.
-    pub(super) rendition: u64,
-    pub(super) number: u64,
-    pub(super) frame: &'a Arc<Frame>,
-    pub(super) continuity: Continuity,
+    pub(crate) rendition: u64,
+    pub(crate) number: u64,
+    pub(crate) frame: &'a Arc<Frame>,
+    pub(crate) continuity: Continuity,
 }
 
 /// What is sent to one viewer, and when.
-pub(super) struct Playout<S> {
+pub(crate) struct Playout<S> {
     /// At most one of each kind.
-    pub(super) tracks: Vec<PlayoutTrack<S>>,
+    pub(crate) tracks: Vec<PlayoutTrack<S>>,
     events: mpsc::Sender<Event>,
     counters: Arc<ViewerCounters>,
     /// The session's span: workers serve many.
@@ -78,7 +96,7 @@ pub(super) struct Playout<S> {
 }
 
 impl<S> Playout<S> {
-    pub(super) const fn new(
+    pub(crate) const fn new(
         tracks: Vec<PlayoutTrack<S>>,
         measured: bool,
         events: mpsc::Sender<Event>,
@@ -100,7 +118,7 @@ impl<S> Playout<S> {
     }
 
     /// Every rendition that may be sent to the viewer.
-    pub(super) fn renditions(&self) -> Vec<u64> {
+    pub(crate) fn renditions(&self) -> Vec<u64> {
         let tracks = self.tracks.iter();
         tracks
             .flat_map(|track| track.renditions().iter().copied())
@@ -108,12 +126,12 @@ impl<S> Playout<S> {
     }
 
     /// Whether [`Playout::start`] has been called.
-    pub(super) const fn has_started(&self) -> bool {
+    pub(crate) const fn has_started(&self) -> bool {
         self.started
     }
 
     /// The viewer is connected: begins at the cached keyframes.
-    pub(super) fn start(&mut self, renditions: &RenditionCaches, now: Instant) {
+    pub(crate) fn start(&mut self, renditions: &RenditionCaches, now: Instant) {
         self.started = true;
         for track in &mut self.tracks {
             track.choose_first(renditions, now);
@@ -132,7 +150,7 @@ impl<S> Playout<S> {
     }
 
     /// Takes a frame of one of the viewer's renditions.
-    pub(super) fn frame<K: Sink<Stream = S>>(
+    pub(crate) fn frame<K: Sink<Stream = S>>(
         &mut self,
         sink: &mut K,
         arrival: &Arrival<'_>,
@@ -187,7 +205,7 @@ impl<S> Playout<S> {
 
     /// The viewer's decoder asks for a keyframe (PLI or FIR). Returns false, and does nothing, if
     /// it asks too often.
-    pub(super) fn keyframe_wanted(&mut self, renditions: &RenditionCaches, now: Instant) -> bool {
+    pub(crate) fn keyframe_wanted(&mut self, renditions: &RenditionCaches, now: Instant) -> bool {
         let mut pictures = self.tracks.iter().filter(|track| track.is_video());
         let Some(track) = pictures.next() else {
             return true;
@@ -218,7 +236,7 @@ impl<S> Playout<S> {
 
     /// Sends another rendition of a track, of the same codec, from a keyframe of it on. Call
     /// [`Playout::switch`] next, when the renditions know of this.
-    pub(super) fn set_rendition(&mut self, to: Target, now: Instant) {
+    pub(crate) fn set_rendition(&mut self, to: Target, now: Instant) {
         let measured = self.measured;
         if let Some(track) = self.track_of(to.kind) {
             track.rendition = to.rendition;
@@ -227,7 +245,7 @@ impl<S> Playout<S> {
     }
 
     /// Begins with the rendition that [`Playout::set_rendition`] has set.
-    pub(super) fn switch(&mut self, kind: Kind, renditions: &RenditionCaches, now: Instant) {
+    pub(crate) fn switch(&mut self, kind: Kind, renditions: &RenditionCaches, now: Instant) {
         if !self.started {
             return;
         }
@@ -253,14 +271,14 @@ impl<S> Playout<S> {
     }
 
     /// When [`Playout::tick`] is due next.
-    pub(super) fn wake(&self) -> Option<Instant> {
+    pub(crate) fn wake(&self) -> Option<Instant> {
         let refresh = self.refresh.as_ref().and_then(Refresh::wake);
         let wakes = [self.next_portion, self.next_choice, refresh];
         wakes.into_iter().flatten().min()
     }
 
     /// Does everything that is due by now.
-    pub(super) fn tick<K: Sink<Stream = S>>(
+    pub(crate) fn tick<K: Sink<Stream = S>>(
         &mut self,
         sink: &mut K,
         renditions: &RenditionCaches,

@@ -2,11 +2,12 @@
 
 use std::{ops::Range, sync::Arc};
 
-use crate::{fanout::gop::Gop, media::Frame};
+use super::gop::Gop;
+use crate::media::Frame;
 
 /// Where a viewer's packets go. One playout serves one kind of sink, so that nothing in a packet's
 /// path is dispatched at run time.
-pub(in crate::fanout) trait Sink {
+pub(crate) trait Sink {
     /// Numbers the packets of one track.
     type Stream;
 
@@ -24,20 +25,20 @@ pub(in crate::fanout) trait Sink {
 }
 
 /// Packets of one frame.
-pub(in crate::fanout) struct Part<'a> {
+pub(crate) struct Part<'a> {
     /// The key of its rendition.
-    pub(in crate::fanout) rendition: u64,
-    pub(in crate::fanout) frame: &'a Arc<Frame>,
-    pub(in crate::fanout) packets: Range<usize>,
+    pub(crate) rendition: u64,
+    pub(crate) frame: &'a Arc<Frame>,
+    pub(crate) packets: Range<usize>,
     /// RTP timestamp in the track's units, as this viewer sees it.
-    pub(in crate::fanout) timestamp: u64,
+    pub(crate) timestamp: u64,
     /// The group of pictures it comes from; `None` for a frame that has just arrived.
-    pub(in crate::fanout) cached: Option<&'a Gop>,
+    pub(crate) cached: Option<&'a Gop>,
 }
 
 /// What became of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::fanout) enum Delivery {
+pub(crate) enum Delivery {
     /// They are on their way.
     Sent,
     /// The connection does not keep pace: frames after these are useless before a keyframe.

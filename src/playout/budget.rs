@@ -7,28 +7,28 @@ const BYTES_MAX: usize = 256 << 10;
 
 /// One peer's remaining retransmission budget.
 #[derive(Debug)]
-pub(super) struct RetransmissionBudget {
+pub(crate) struct RetransmissionBudget {
     bytes: usize,
 }
 
 impl RetransmissionBudget {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             bytes: BYTES_MAX / 4,
         }
     }
 
     /// `bytes` of media have been sent for the first time.
-    pub(super) fn earn(&mut self, bytes: usize) {
+    pub(crate) fn earn(&mut self, bytes: usize) {
         self.bytes = BYTES_MAX.min(self.bytes.saturating_add(bytes / SHARE));
     }
 
-    pub(super) const fn is_spent(&self) -> bool {
+    pub(crate) const fn is_spent(&self) -> bool {
         self.bytes == 0
     }
 
     /// `bytes` have been sent again; the last packet may be larger than what was left.
-    pub(super) const fn spend(&mut self, bytes: usize) {
+    pub(crate) const fn spend(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 }

@@ -10,19 +10,19 @@ use crate::media::{
 
 /// A packet as sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::fanout) struct Taken {
-    pub(in crate::fanout) kind: Kind,
-    pub(in crate::fanout) sequence: u16,
+pub(crate) struct Taken {
+    pub(crate) kind: Kind,
+    pub(crate) sequence: u16,
     /// Without its stream's random offset.
-    pub(in crate::fanout) timestamp: u32,
-    pub(in crate::fanout) marker: bool,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
     /// Size of the payload.
-    pub(in crate::fanout) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Taken {
     /// Reads a packet without header extensions; `kind` derives its track from its SSRC.
-    pub(in crate::fanout) fn read(packet: &[u8], kind: impl FnOnce(u32) -> Kind) -> Self {
+    pub(crate) fn read(packet: &[u8], kind: impl FnOnce(u32) -> Kind) -> Self {
         let header = RtpHeader::read(packet).unwrap();
         Self {
             kind: kind(header.ssrc),
@@ -35,7 +35,7 @@ impl Taken {
 }
 
 /// An output, and what has been sent there.
-pub(in crate::fanout) trait TestEngine {
+pub(crate) trait TestEngine {
     type Stream;
 
     fn new() -> Self;

@@ -17,11 +17,11 @@ const METER_WINDOW: Duration = Duration::from_secs(1);
 const METER_OFF: Duration = Duration::from_secs(2);
 
 /// The cached group of pictures of a rendition, its viewers, and when its frames came.
-pub(super) struct RenditionCache {
-    pub(super) gop: Gop,
+pub(crate) struct RenditionCache {
+    pub(crate) gop: Gop,
     /// Viewers on the direct engine.
-    pub(super) viewers: Vec<u64>,
-    pub(super) meter: Meter,
+    pub(crate) viewers: Vec<u64>,
+    pub(crate) meter: Meter,
     /// When the newest frame came.
     newest_at: Instant,
     /// When the newest keyframe came.
@@ -29,7 +29,7 @@ pub(super) struct RenditionCache {
 }
 
 impl RenditionCache {
-    pub(super) const fn new(limits: GopLimits, now: Instant) -> Self {
+    pub(crate) const fn new(limits: GopLimits, now: Instant) -> Self {
         Self {
             gop: Gop::new(limits),
             viewers: Vec::new(),
@@ -40,7 +40,7 @@ impl RenditionCache {
     }
 
     /// Takes the next frame. A jump in `number` says that frames are missing.
-    pub(super) fn push(&mut self, number: u64, frame: &Arc<Frame>, now: Instant) -> Continuity {
+    pub(crate) fn push(&mut self, number: u64, frame: &Arc<Frame>, now: Instant) -> Continuity {
         self.newest_at = now;
         if frame.keyframe {
             self.keyframe_at = Some(now);
@@ -50,7 +50,7 @@ impl RenditionCache {
     }
 
     /// The timestamp of a frame that would come now, less a margin.
-    pub(super) fn edge(&self, now: Instant) -> u64 {
+    pub(crate) fn edge(&self, now: Instant) -> u64 {
         let Some(newest) = self.gop.newest() else {
             return 0;
         };
@@ -66,14 +66,14 @@ impl RenditionCache {
     }
 
     /// How long ago the cached keyframe came, if there is one.
-    pub(super) fn keyframe_age(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn keyframe_age(&self, now: Instant) -> Option<Duration> {
         self.gop.keyframe()?;
         self.keyframe_at.map(|at| now.saturating_duration_since(at))
     }
 }
 
 /// Measures the bit rate of a rendition.
-pub(super) struct Meter {
+pub(crate) struct Meter {
     bytes: u64,
     since: Instant,
     rate: u64,
@@ -109,7 +109,7 @@ impl Meter {
     }
 
     /// Bits per second; 0 if nothing comes. A guess until the first window is over.
-    pub(super) fn rate(&self, now: Instant) -> u64 {
+    pub(crate) fn rate(&self, now: Instant) -> u64 {
         match self.last {
             Some(last) if now.duration_since(last) < METER_OFF => self.rate.max(1),
             _ => 0,

@@ -10,7 +10,7 @@ use super::{
     stage::{AUDIO, FRAME, OTHER, Recorder, Stage, VIDEO},
 };
 use crate::{
-    fanout::{direct::testing::DirectEngine, webrtcbin::testing::OutletEngine},
+    fanout::{DirectEngine, webrtcbin::testing::OutletEngine},
     media::{Codec, Kind},
 };
 

@@ -4,13 +4,13 @@ use std::{ops::RangeInclusive, time::Instant};
 
 use super::{
     PACE_INTERVAL, RenditionCaches,
+    cache::RenditionCache,
+    gop::Gop,
     layers::LayerChoice,
     sink::{Delivery, Part, Sink},
+    switcher::Switcher,
 };
-use crate::{
-    fanout::{cache::RenditionCache, gop::Gop, switcher::Switcher},
-    media::{Codec, Kind},
-};
+use crate::media::{Codec, Kind};
 
 /// Least and most bytes of one portion: 25 and 100 Mb/s. A receiver's socket buffer (Chromium
 /// asks for 128 KiB, which holds about 60 packets) must hold one.
@@ -18,18 +18,18 @@ const PACE_BYTES: RangeInclusive<usize> = 16_000..=64_000;
 /// Catching up is this many times faster than real time.
 const PACE_FACTOR: usize = 8;
 /// One track, as sent to the viewer.
-pub(in crate::fanout) struct PlayoutTrack<S> {
+pub(crate) struct PlayoutTrack<S> {
     /// The key of the rendition being sent.
-    pub(in crate::fanout) rendition: u64,
-    pub(in crate::fanout) codec: Codec,
-    pub(in crate::fanout) stream: S,
+    pub(crate) rendition: u64,
+    pub(crate) codec: Codec,
+    pub(crate) stream: S,
     pub(super) switcher: Switcher,
     /// The layers to choose from, if the track is simulcast.
-    pub(in crate::fanout) layers: Option<LayerChoice>,
+    pub(crate) layers: Option<LayerChoice>,
 }
 
 impl<S> PlayoutTrack<S> {
-    pub(in crate::fanout) fn new(
+    pub(crate) fn new(
         rendition: u64,
         codec: Codec,
         stream: S,

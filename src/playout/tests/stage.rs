@@ -9,11 +9,11 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::super::{
-    Arrival, Delivery, LayerChoice, Part, Playout, PlayoutTrack, RenditionCaches, Sink,
+    Arrival, Delivery, GopLimits, LayerChoice, Part, Playout, PlayoutTrack, RenditionCache,
+    RenditionCaches, Sink, Target, ViewerCounters,
     testing::{Taken, TestEngine},
 };
 use crate::{
-    fanout::{cache::RenditionCache, gop::GopLimits, statistics::ViewerCounters},
     media::{Codec, Frame, Kind},
     peer::Event,
 };
@@ -243,7 +243,7 @@ impl<E: TestEngine> Stage<E> {
     }
 
     pub(super) fn switch(&mut self, kind: Kind, rendition: u64) {
-        let to = crate::fanout::target::Target {
+        let to = Target {
             kind,
             rendition,
             layers: Vec::new(),

@@ -4,11 +4,11 @@ use crate::media::Kind;
 
 /// The rendition that a track gets.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Of the track.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     /// Its key.
-    pub(super) rendition: u64,
+    pub(crate) rendition: u64,
     /// All layers of a simulcast picture; else empty.
-    pub(super) layers: Vec<u64>,
+    pub(crate) layers: Vec<u64>,
 }

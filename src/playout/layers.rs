@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
-use super::{Playout, RenditionCaches, Sink};
-use crate::{
-    fanout::selection::{Decision, Selection},
-    words::Listed,
+use super::{
+    Playout, RenditionCaches, Sink,
+    selection::{Decision, Selection},
 };
+use crate::words::Listed;
 
 /// How often a viewer's layer is reconsidered.
 const CHOICE_INTERVAL: Duration = Duration::from_millis(250);
@@ -27,7 +27,7 @@ const TRAIN_INTERVAL_MIN: Duration = Duration::from_millis(1);
 const TARGET_PAUSE: Duration = Duration::from_secs(2);
 
 /// The layers of a simulcast track, as one viewer sees them.
-pub(in crate::fanout) struct LayerChoice {
+pub(crate) struct LayerChoice {
     /// The keys of their renditions, in the order of the offer.
     renditions: Vec<u64>,
     selection: Selection,
@@ -74,11 +74,7 @@ enum Step {
 impl LayerChoice {
     /// The choice among these renditions; `None` without any. `measured` says whether the engine
     /// measures the capacity of the viewer's network.
-    pub(in crate::fanout) fn new(
-        renditions: Vec<u64>,
-        measured: bool,
-        now: Instant,
-    ) -> Option<Self> {
+    pub(crate) fn new(renditions: Vec<u64>, measured: bool, now: Instant) -> Option<Self> {
         if renditions.is_empty() {
             return None;
         }
@@ -96,12 +92,12 @@ impl LayerChoice {
     }
 
     /// The receiver's estimate of its bandwidth, in bits per second.
-    pub(in crate::fanout) fn estimated(&mut self, bits_per_second: u64, now: Instant) {
+    pub(crate) fn estimated(&mut self, bits_per_second: u64, now: Instant) {
         self.selection.estimated(bits_per_second, now);
     }
 
     /// The fraction of packets that the receiver reports lost, in 1/256.
-    pub(in crate::fanout) fn lost(&mut self, fraction: u8) {
+    pub(crate) fn lost(&mut self, fraction: u8) {
         self.selection.lost(fraction);
     }
 
@@ -209,7 +205,7 @@ impl LayerChoice {
 
 impl<S> Playout<S> {
     /// The viewer wants this layer of its picture (its index), or (`None`) the server's choice.
-    pub(in crate::fanout) fn select(&mut self, layer: Option<usize>, now: Instant) {
+    pub(crate) fn select(&mut self, layer: Option<usize>, now: Instant) {
         let tracks = self.tracks.iter_mut();
         for layers in tracks.filter_map(|track| track.layers.as_mut()) {
             layers.selection.wanted = layer;

@@ -51,7 +51,7 @@ const LOSS_MAX: u8 = 26;
 
 /// What to do with the viewer's track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// Carry on, with any switch under way.
     Stay,
     /// Carry on, and send this many bits per second of padding.
@@ -64,9 +64,9 @@ pub(super) enum Decision {
 
 /// A viewer's choice, and what is known of its network.
 #[derive(Debug)]
-pub(super) struct Selection {
+pub(crate) struct Selection {
     /// The layer the viewer wants; `None` leaves it to the server.
-    pub(super) wanted: Option<usize>,
+    pub(crate) wanted: Option<usize>,
     /// Whether the network has been measured. If not, the best layer is the right one.
     measured: bool,
     estimate: Option<(u64, Instant)>,
@@ -96,7 +96,7 @@ struct Probe {
 }
 
 impl Selection {
-    pub(super) const fn new(measured: bool, now: Instant) -> Self {
+    pub(crate) const fn new(measured: bool, now: Instant) -> Self {
         Self {
             wanted: None,
             measured,
@@ -114,17 +114,17 @@ impl Selection {
     }
 
     /// The receiver's estimate (draft-alvestrand-rmcat-remb) in bits per second.
-    pub(super) fn estimated(&mut self, bits_per_second: u64, now: Instant) {
+    pub(crate) fn estimated(&mut self, bits_per_second: u64, now: Instant) {
         self.estimate = Some((bits_per_second.min(ESTIMATE_MAX), now));
     }
 
     /// The fraction lost of a receiver report, in 1/256 (RFC 3550 §6.4.1).
-    pub(super) fn lost(&mut self, fraction: u8) {
+    pub(crate) fn lost(&mut self, fraction: u8) {
         self.loss = fraction;
     }
 
     /// The layer to begin with. `rates` are the layers' bits per second, 0 for one that is off.
-    pub(super) fn first(&mut self, rates: &[u64], now: Instant) -> Option<usize> {
+    pub(crate) fn first(&mut self, rates: &[u64], now: Instant) -> Option<usize> {
         self.begun = now;
         let wanted = self.wanted.filter(|&layer| is_on(rates, layer));
         let estimate = if self.measured {
@@ -136,7 +136,7 @@ impl Selection {
     }
 
     /// What to do now; call it a few times a second.
-    pub(super) fn decide(&mut self, current: usize, rates: &[u64], now: Instant) -> Decision {
+    pub(crate) fn decide(&mut self, current: usize, rates: &[u64], now: Instant) -> Decision {
         if let Some(wanted) = self.wanted.filter(|&layer| is_on(rates, layer)) {
             self.probing = None;
             return Decision::Switch(wanted);
