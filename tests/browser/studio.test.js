@@ -218,7 +218,9 @@ test('what is sent can be recorded, and is kept in parts when the source changes
   const { page } = await openStudio(t, 'tape');
   const record = page.locator('#record');
   await record.click();
-  assert.equal(await record.getAttribute('aria-pressed'), 'true');
+  await page.locator('#record[aria-pressed=true]').waitFor();
+  const room = page.locator('#recordings-room');
+  assert.match(await room.innerText(), /^Room for .* more, in 20 files/);
   await page.waitForTimeout(2_200);
   await choose(page, 'screen');
   await page.locator('#recordings a').first().waitFor();
@@ -233,6 +235,65 @@ test('what is sent can be recorded, and is kept in parts when the source changes
   assert.equal(await record.getAttribute('aria-pressed'), 'false');
   await clean(page, 'recordings');
   await screenshot(page, 'studio-recordings');
+  assert.match(await room.innerText(), /18 files/);
+  await page.locator('#recordings button').first().click();
+  assert.match(await room.innerText(), /19 files/);
+  assert.equal(await page.locator('#recordings a').count(), 1);
+});
+
+test('a recording that the browser has no room for does not begin', async (t) => {
+  const { page } = await openStudio(t, 'full');
+  await page.evaluate(() => {
+    navigator.storage.estimate = async () => ({ quota: 5_000, usage: 5_000 });
+  });
+  await page.locator('#record').click();
+  await page.locator('#recordings-room', { hasText: 'no room' }).waitFor();
+  assert.equal(await page.locator('#record').getAttribute('aria-pressed'), 'false');
+});
+
+test('figures have their course while live, and a summary when it is over', async (t) => {
+  const { browser, page } = await openStudio(t, 'course');
+  await page.locator('#go').click();
+  await onAir(page);
+  for (const name of ['bitrate', 'fps', 'rtt', 'viewers'])
+    await page.locator(`#figures-panel [data-plot=${name}] path[d*=L]`).waitFor({ state: 'attached' });
+  await page.locator('[data-plot=bitrate]', { hasText: /[1-9].*b\/s/ }).waitFor();
+  await clean(page, 'live');
+  await screenshot(page, 'studio-live');
+  const viewer = await browser.page();
+  await viewer.goto(`${server.origin}/watch/course`);
+  await plays(viewer);
+  await page.locator('[data-plot=viewers]', { hasText: '1' }).waitFor();
+  await page.locator('#go').click();
+  const summary = page.locator('#summary');
+  await summary.getByText('Average bitrate').waitFor();
+  assert.match(
+    await summary.innerText(),
+    /Duration\s+0:\d\d\s+Most viewers at once\s+1\s+Average bitrate\s+[1-9].*b\/s/,
+  );
+  assert.equal(await page.locator('#figures-panel').isVisible(), false);
+  await clean(page, 'summary');
+  await screenshot(page, 'studio-summary');
+  await page.locator('#go').click();
+  await summary.waitFor({ state: 'hidden' });
+});
+
+test('five seconds are recorded and played back as a test', async (t) => {
+  const { browser, page } = await openStudio(t, 'try', { locale: 'ko-KR' });
+  await page.locator('#test', { hasText: '5초 녹화해서 확인하기' }).click();
+  await page.locator('#test', { hasText: '녹화 중' }).waitFor();
+  await page.locator('#test-sheet').waitFor();
+  await until(
+    () =>
+      page.evaluate(() => /** @type {HTMLVideoElement} */ (document.querySelector('#test-video')).currentTime > 0.5),
+    'the recording to play',
+  );
+  await clean(page, 'test recording');
+  await screenshot(page, 'studio-test');
+  await page.locator('#test-close').click();
+  await page.locator('#test-sheet').waitFor({ state: 'hidden' });
+  assert.equal(await page.locator('#test-video').getAttribute('src'), null);
+  assert.deepEqual(browser.faults, []);
 });
 
 test('a phone keeps its screen on while live, and shows all settings', async (t) => {

@@ -13,6 +13,7 @@ const { qualities } = await importPages('player-quality.js');
 const { qr } = await importPages('qr.js');
 const { path, POINTS } = await importPages('sparkline.js');
 const { PlayoutDelay } = await importPages('playout-delay.js');
+const { advice } = await importPages('studio-advice.js');
 const { findings } = await importPages('obs-findings.js');
 
 const OFFER = [
@@ -280,4 +281,19 @@ test('the delay is told by the clock of the server, as the fastest report gives 
   assert.equal(delay.of(reports(shown, { ...sent, remoteTimestamp: sent.remoteTimestamp - 300 }), 20), 120);
   delay.reset();
   assert.equal(delay.of(reports(shown, { ...sent, timestamp: unix - 1_000 - 30 }), 20), 160);
+});
+
+test('a publisher is told what is wrong, the worst first', () => {
+  const video = (/** @type {string} */ limited) => ({ limited, bitrate: 900_000 });
+  const good = { video: video(''), rtt: 40, loss: 0.01, available: 3_000_000 };
+  for (const [changed, words] of /** @type {[object, RegExp][]} */ ([
+    [{}, /^$/],
+    [{ rtt: null, loss: null, video: null }, /^$/],
+    [{ video: video('bandwidth'), available: 1_200_000 }, /Your upload holds 1\.2 Mb\/s/],
+    [{ video: video('bandwidth'), available: null }, /Your upload holds 900 kb\/s/],
+    [{ video: video('cpu'), loss: 0.3 }, /too busy/],
+    [{ loss: 0.08, rtt: 900 }, /8 % of what you send/],
+    [{ rtt: 900 }, /900 ms away/],
+  ]))
+    assert.match(advice({ ...good, ...changed }), words);
 });

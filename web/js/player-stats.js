@@ -1,26 +1,13 @@
 /** The statistics panel of `<aerial-player>`: figures, and their course over the last minute. */
 
-import { h, setText } from './dom.js';
-import { POINTS, Sparkline } from './sparkline.js';
+import { h } from './dom.js';
+import { Plots } from './plots.js';
 import { bitrateText, delayText } from './stats.js';
 import { t } from './words.js';
 
-/** How often figures come, in milliseconds. */
-const INTERVAL = 1_000;
-
 /** @typedef {import('./stats.js').Figures} Figures */
 
-/**
- * What is plotted.
- * @typedef {object} Plotted
- * @property {string} name As it is copied.
- * @property {string} words Key of the catalogue.
- * @property {number} least What reaches the top of the plot if nothing larger has been there.
- * @property {(figures: Figures) => number|null} value
- * @property {(value: number, figures: Figures) => string} text
- */
-
-/** @type {Plotted[]} */
+/** @type {import('./plots.js').Plotted<Figures>[]} */
 const PLOTTED = [
   { name: 'bitrate', words: 'stats-bitrate', least: 100_000, value: bitrate, text: bitrateText },
   {
@@ -58,16 +45,12 @@ export class StatsPanel {
   /** The panel; hidden until toggle(). */
   element;
 
-  #plots = PLOTTED.map((plotted) => ({ plotted, line: new Sparkline(plotted.least), text: h('span') }));
+  #plots = new Plots(PLOTTED);
   #facts = h('dl');
   /** The latest reading, as it is copied. @type {Figures|null} */ #figures = null;
   #copy = h('button', { type: 'button', click: () => void this.#onCopy() }, t('stats-copy'));
-  /** When figures came last. */ #at = 0;
 
   constructor() {
-    const rows = this.#plots.map(({ plotted, line, text }) =>
-      h('div', {}, h('dt', {}, t(plotted.words)), h('dd', {}, line.element, text)),
-    );
     this.element = h(
       'div',
       {
@@ -78,7 +61,7 @@ export class StatsPanel {
         'tabindex': '0',
         'hidden': true,
       },
-      h('dl', { class: 'plots' }, ...rows),
+      this.#plots.element,
       this.#facts,
       this.#copy,
     );
@@ -95,30 +78,15 @@ export class StatsPanel {
 
   /** @param {Figures|null} figures Null if there is no connection. */
   tell(figures) {
-    if (figures && this.#figures) this.#record(figures); // the first reading has no rates yet
-    const isSame = figures === this.#figures;
+    if (figures === this.#figures) return;
+    if (this.#figures || !figures) this.#plots.tell(figures); // the first reading has no rates yet
     this.#figures = figures;
-    if (!isSame) this.#show();
-  }
-
-  /** @param {Figures} figures */
-  #record(figures) {
-    const now = Date.now();
-    const missed = Math.min(Math.round((now - this.#at) / INTERVAL) - 1, this.#at ? POINTS : 0);
-    this.#at = now;
-    for (const { plotted, line } of this.#plots) {
-      for (let gap = 0; gap < missed; gap += 1) line.push(null);
-      line.push(plotted.value(figures));
-    }
+    this.#show();
   }
 
   #show() {
     if (!this.shown) return;
     const figures = this.#figures;
-    for (const { plotted, text } of this.#plots) {
-      const value = figures && plotted.value(figures);
-      setText(text, figures && value !== null ? plotted.text(value, figures) : '–');
-    }
     const facts = figures ? lines(figures) : [['connection', t('stats-none')]];
     this.#facts.replaceChildren(
       ...facts.flatMap(([term, text]) => [h('dt', {}, t(`stats-${term}`)), h('dd', {}, text)]),
@@ -126,8 +94,11 @@ export class StatsPanel {
   }
 
   async #onCopy() {
-    const lastMinute = Object.fromEntries(this.#plots.map(({ plotted, line }) => [plotted.name, line.values]));
-    const text = JSON.stringify({ time: new Date().toISOString(), ...this.#figures, lastMinute }, null, 2);
+    const text = JSON.stringify(
+      { time: new Date().toISOString(), ...this.#figures, lastMinute: this.#plots.values },
+      null,
+      2,
+    );
     try {
       await navigator.clipboard.writeText(text); // missing in insecure contexts
       this.#copy.textContent = t('copied');

@@ -11,18 +11,18 @@ import { Sources, permission } from './sources.js';
 import { askForName } from './naming.js';
 import { RefusalLine } from './refusal.js';
 import { StatsSampler } from './stats.js';
-import { showFigures } from './studio-figures.js';
+import { StudioFigures } from './studio-figures.js';
 import { StudioForm } from './studio-form.js';
 import { InsetHandle } from './studio-inset.js';
 import { StudioChat } from './studio-chat.js';
 import { LocalRecording } from './studio-recording.js';
+import { StudioSummary } from './studio-summary.js';
+import { TestRecording } from './studio-test.js';
 import { TokenForm, pageToken, wantsToken } from './token.js';
 import { WhipClient } from './whip.js';
 import { t, translatePage } from './words.js';
 
 const FIGURES_EVERY = 1_000;
-/** Encoders take this many milliseconds to settle on a bitrate. */
-const SETTLE = 10_000;
 /** Fields that need another device, and those that need another size of the same; what to send has no id. */
 const OPENING = ['', 'camera', 'microphone', 'sound'];
 const SIZING = ['quality', 'rate'];
@@ -53,7 +53,6 @@ class Studio {
   #sampler = new StatsSampler();
   /** @type {WhipClient|null} */ #client = null;
   /** @type {WakeLockSentinel|null} */ #wakeLock = null;
-  #liveSince = 0;
   #cameraOff = false;
   #micOff = false;
   /** A device that was in use is gone. */ #missing = false;
@@ -65,6 +64,9 @@ class Studio {
   #preview = byId('preview', HTMLVideoElement);
   #go = byId('go', HTMLButtonElement);
   #form = new StudioForm();
+  #figures = new StudioFigures();
+  #summary = new StudioSummary();
+  #test = new TestRecording(() => this.#sources.tracks);
   #inset = new InsetHandle((corner) => this.#moveInset(corner));
   #recording;
   #chat;
@@ -212,6 +214,7 @@ class Studio {
     this.#showCurtain();
     this.#inset.show(choice.mode === 'both' && this.#sources.isBoth, choice.corner, this.#sources.cameraSize);
     this.#recording.follow();
+    this.#test.offer(!this.#client?.running && this.#sources.tracks.length > 0);
     if (!this.#client?.running) return;
     await this.#client.configure(this.#form.limits(video));
     await this.#client.replaceTrack('video', video);
@@ -255,7 +258,7 @@ class Studio {
       token: this.#token,
     });
     this.#client = client;
-    this.#liveSince = 0;
+    this.#summary.begin();
     this.#notify(null);
     client.addEventListener('statechange', () => this.#onState(client));
     this.#chat.attach(client);
@@ -275,7 +278,7 @@ class Studio {
     const { error } = client;
     if (error && wantsToken(error)) this.#tokenForm.ask(`${error.words} ${t('token-kept')}`, error.kind);
     else this.#tokenForm.hide();
-    if (client.state === 'live') this.#liveSince ||= Date.now();
+    this.#summary.follow(client.state);
     if (client.state === 'failed' && error) {
       this.#notify({
         title: t(error.kind === 'name-taken' ? 'publish-taken' : 'publish-not-live'),
@@ -353,7 +356,8 @@ class Studio {
     this.#go.classList.toggle('primary', !running);
     setText(this.#go, t(!running ? 'publish-go' : state === 'connecting' ? 'cancel' : 'publish-stop'));
     byId('foot', HTMLElement).hidden = running; // another language would end the broadcast
-    byId('figures-panel', HTMLElement).hidden = !running;
+    this.#figures.show(running);
+    this.#test.offer(!running && this.#sources.tracks.length > 0);
     this.#showTime();
     this.#showViewers();
   }
@@ -395,8 +399,8 @@ class Studio {
 
   #showTime() {
     const time = byId('time', HTMLElement);
-    time.hidden = !(this.#client?.running && this.#liveSince);
-    if (!time.hidden) setText(time, durationText(Date.now() - this.#liveSince));
+    time.hidden = !(this.#client?.running && this.#summary.since);
+    if (!time.hidden) setText(time, durationText(Date.now() - this.#summary.since));
   }
 
   #showViewers() {
@@ -413,7 +417,9 @@ class Studio {
     const figures = await this.#sampler.sample(peer, 'outbound-rtp');
     await this.#acknowledged.read(peer);
     this.#showState();
-    showFigures(figures, this.#liveSince > 0 && Date.now() - this.#liveSince > SETTLE);
+    const sending = { figures, viewers: this.#feed.find(this.#name)?.viewers ?? null };
+    this.#figures.tell(sending, this.#summary.since);
+    this.#summary.tell(sending);
   }
 }
 

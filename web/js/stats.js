@@ -36,7 +36,8 @@ import { PlayoutDelay } from './playout-delay.js';
  * @property {AudioFigures|null} audio
  * @property {number|null} rtt Milliseconds.
  * @property {number|null} delay From the server to the screen, in milliseconds; null if the browser does not tell.
- * @property {number|null} loss Share of the packets that were lost since the last sample; null if there were none.
+ * @property {number|null} loss Share of the packets that were lost lately; null if nobody knows.
+ * @property {number|null} available What the network takes when sending, in bits per second, as the browser estimates it.
  */
 
 export class StatsSampler {
@@ -57,17 +58,18 @@ export class StatsSampler {
     const reports = new Map();
     (await peer.getStats()).forEach((report) => reports.set(report.id, report));
     /** @type {Figures} */
-    const figures = { video: null, audio: null, rtt: null, delay: null, loss: null };
+    const figures = { video: null, audio: null, rtt: null, delay: null, loss: null, available: null };
     for (const report of reports.values()) {
       if (report.type === direction && report.kind === 'video')
         figures.video = together(figures.video, this.#video(report, reports));
       if (report.type === direction && report.kind === 'audio') figures.audio = this.#audio(report, reports);
       if (report.type === 'candidate-pair' && report.nominated && report.currentRoundTripTime !== undefined) {
         figures.rtt = report.currentRoundTripTime * 1000;
+        figures.available = report.availableOutgoingBitrate ?? null;
       }
     }
     figures.delay = this.#delay.of(reports, figures.rtt);
-    figures.loss = this.#loss(figures);
+    figures.loss = direction === 'inbound-rtp' ? this.#loss(figures) : reportedLoss(reports);
     this.#last = reports;
     return figures;
   }
@@ -79,7 +81,7 @@ export class StatsSampler {
     this.#counted = { lost: 0, all: 0 };
   }
 
-  /** @param {Figures} figures */
+  /** Since the last sample. @param {Figures} figures */
   #loss({ video, audio }) {
     const lost = (video?.lost ?? 0) + (audio?.lost ?? 0);
     const all = lost + (video?.packets ?? 0) + (audio?.packets ?? 0);
@@ -181,6 +183,16 @@ function together(one, other) {
     packets: one.packets + other.packets,
     lost: one.lost + other.lost,
   };
+}
+
+/**
+ * The worst that the receiver has last reported of any stream.
+ * @param {Map<string, any>} reports
+ */
+function reportedLoss(reports) {
+  const received = [...reports.values()].filter(({ type }) => type === 'remote-inbound-rtp');
+  const shares = received.map(({ fractionLost }) => fractionLost).filter((share) => share !== undefined);
+  return shares.length > 0 ? Math.max(...shares) : null;
 }
 
 /**
