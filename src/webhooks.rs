@@ -83,8 +83,9 @@ pub struct WebhookFigures(Arc<Vec<(String, Arc<WebhookCounters>)>>);
 impl WebhookFigures {
     /// Each receiver by its name.
     pub fn all(&self) -> impl Iterator<Item = (&str, &WebhookCounters)> {
-        let all = self.0.iter();
-        all.map(|(name, counters)| (name.as_str(), &**counters))
+        self.0
+            .iter()
+            .map(|(name, counters)| (name.as_str(), &**counters))
     }
 }
 

@@ -45,8 +45,10 @@ fn the_operator_sees_moves_and_kicks_sessions() {
     assert!(sessions[0]["lost"].is_u64() && sessions[0].get("tracks").is_none());
     let tracks = |session: &Value| {
         let tracks = session["tracks"].as_array().unwrap();
-        let names = tracks.iter().map(|track| track["rendition"].clone());
-        names.collect::<Vec<_>>()
+        tracks
+            .iter()
+            .map(|track| track["rendition"].clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(tracks(&sessions[1]), ["source", "source"]);
     let text = serde_json::to_string(&sessions).unwrap();

@@ -36,8 +36,12 @@ fn get_and_head_of_the_whep_endpoint_are_empty_sdp() {
     assert_eq!(get.header("content-type"), Some("application/sdp"));
     assert_eq!(get.header("content-length"), Some("0"));
     let but_date = |reply: &Reply| {
-        let headers = reply.headers.iter().filter(|(name, _)| name != "date");
-        headers.cloned().collect::<BTreeSet<_>>()
+        reply
+            .headers
+            .iter()
+            .filter(|(name, _)| name != "date")
+            .cloned()
+            .collect::<BTreeSet<_>>()
     };
     assert_eq!(but_date(&get), but_date(&head));
 }

@@ -65,8 +65,11 @@ fn every_type_of_problem_is_documented() {
 /// The document has a table of exactly these rows below this head.
 pub(crate) fn expect_table(document: &str, head: &str, rows: &[String]) {
     let (_, after) = document.split_once(head).unwrap_or_default();
-    let lines = after.lines().skip(2);
-    let listed: Vec<_> = lines.take_while(|line| line.starts_with('|')).collect();
+    let listed: Vec<_> = after
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
     let wanted = rows.join("\n");
     assert_eq!(
         listed, rows,
@@ -77,8 +80,9 @@ pub(crate) fn expect_table(document: &str, head: &str, rows: &[String]) {
 /// The blocks of docs/pipelines.md in one language.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("\n```{language}\n");
-    let found = PIPELINES.split(&fence).skip(1);
-    found
+    PIPELINES
+        .split(&fence)
+        .skip(1)
         .map(|rest| rest.split_once("\n```\n").unwrap().0)
         .collect()
 }

@@ -6,8 +6,9 @@ use crate::{
 };
 
 fn without(text: &str, part: &str) -> String {
-    let lines = text.split_inclusive("\r\n");
-    lines.filter(|line| !line.contains(part)).collect()
+    text.split_inclusive("\r\n")
+        .filter(|line| !line.contains(part))
+        .collect()
 }
 
 #[test]

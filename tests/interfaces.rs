@@ -147,8 +147,8 @@ fn candidates(server: &Server, path: &str, offer: &str) -> Vec<String> {
     let reply = reply.expect(201);
     server.delete(&reply.location()).expect(200);
     let lines = reply.text().lines().map(str::to_owned);
-    let lines = lines.filter(|line| line.starts_with("a=candidate:"));
     let mut addresses: Vec<_> = lines
+        .filter(|line| line.starts_with("a=candidate:"))
         .filter_map(|line| line.split(' ').nth(4).map(str::to_owned))
         .collect();
     addresses.sort();

@@ -147,9 +147,11 @@ fn a_changed_file_and_a_signal_are_noticed() {
         (reply.status == 201).then_some(())
     });
     let reloads = |why| {
-        let lines = server.lines();
-        let of = lines.iter().filter(|line| line.has("why", why));
-        of.count()
+        server
+            .lines()
+            .iter()
+            .filter(|line| line.has("why", why))
+            .count()
     };
     assert_eq!(reloads("changed file"), 1);
     server.signal("HUP");

@@ -188,8 +188,10 @@ impl Group {
 
     /// A file of version 2 or 1, whichever is there.
     fn file(&self, names: [&str; 2]) -> Option<PathBuf> {
-        let files = names.map(|name| self.0.join(name));
-        files.into_iter().find(|file| file.exists())
+        names
+            .map(|name| self.0.join(name))
+            .into_iter()
+            .find(|file| file.exists())
     }
 
     fn take(&self, server: &Server) {

@@ -74,8 +74,9 @@ fn a_person_is_told_where_to_go() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(terminal.stdout.take().unwrap()).lines();
-    let mut shown = lines.map_while(Result::ok);
+    let mut shown = BufReader::new(terminal.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
     let told = shown.find(|line| line.contains("OBS")).unwrap();
     assert!(
         told.contains("/whip/NAME; bearer token: leave it empty"),

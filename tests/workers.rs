@@ -256,9 +256,11 @@ fn an_output_completes_its_file_when_the_server_is_gone() {
 
 /// The processes of the peer connections on webrtcbin, the one that is kept ready included.
 fn peers(server: &Server) -> BTreeSet<u32> {
-    let workers = all_workers(server).into_iter();
-    let peers = workers.filter(|(name, _)| name == "webrtcbin");
-    peers.map(|(_, pid)| pid).collect()
+    all_workers(server)
+        .into_iter()
+        .filter(|(name, _)| name == "webrtcbin")
+        .map(|(_, pid)| pid)
+        .collect()
 }
 
 /// The process that receives a broadcast's publisher.
@@ -325,9 +327,11 @@ fn a_worker_that_is_kept_ready_is_replaced_when_it_ends_or_hangs() {
 /// What GStreamer has loaded into a process: its plugins. The library itself is linked.
 fn plugins(pid: u32) -> BTreeSet<String> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let files = maps.lines().filter_map(|line| line.split(' ').next_back());
-    let plugins = files.filter(|file| file.contains("gstreamer-1.0/"));
-    plugins.map(str::to_owned).collect()
+    maps.lines()
+        .filter_map(|line| line.split(' ').next_back())
+        .filter(|file| file.contains("gstreamer-1.0/"))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]

@@ -148,8 +148,10 @@ impl Access {
 
     /// What stands in the log for tokens that are too short to be safe.
     pub fn short_tokens(&self) -> impl Iterator<Item = &str> {
-        let short = self.rules.iter().filter(|rule| rule.is_short);
-        short.map(|rule| rule.name.as_str())
+        self.rules
+            .iter()
+            .filter(|rule| rule.is_short)
+            .map(|rule| rule.name.as_str())
     }
 
     /// Whether a rule grants this, so that the operator needs no other.

@@ -146,8 +146,9 @@ impl BenchConnection {
         let rtc = &self.inner.rtc;
         let negotiated = rtc.media(self.inner.mid(kind)?)?.remote_pts();
         let params = rtc.codec_config().params();
-        let of_codec = params.iter().filter(|params| params.spec().codec == codec);
-        of_codec
+        params
+            .iter()
+            .filter(|params| params.spec().codec == codec)
             .map(str0m::format::PayloadParams::pt)
             .find(|pt| negotiated.contains(pt))
     }

@@ -73,8 +73,10 @@ fn children(pid: u32) -> Vec<u32> {
         fs::read_to_string(list).ok()
     });
     let pids = |list: String| {
-        let pids = list.split_whitespace().map(str::parse);
-        pids.filter_map(Result::ok).collect::<Vec<_>>()
+        list.split_whitespace()
+            .map(str::parse)
+            .filter_map(Result::ok)
+            .collect::<Vec<_>>()
     };
     lists.flat_map(pids).collect()
 }

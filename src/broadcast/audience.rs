@@ -98,11 +98,12 @@ impl Watching {
 
     /// The renditions that it gets.
     fn renditions(&self) -> impl Iterator<Item = RenditionId> {
-        let subscriptions = self.subscriptions.iter();
-        subscriptions.filter_map(|subscription| match subscription.present.origin {
-            TrackOrigin::Rendition(id) => Some(id),
-            TrackOrigin::Original => None,
-        })
+        self.subscriptions
+            .iter()
+            .filter_map(|subscription| match subscription.present.origin {
+                TrackOrigin::Rendition(id) => Some(id),
+                TrackOrigin::Original => None,
+            })
     }
 
     fn next(&self, situation: &Situation, subscription: &Subscription) -> Next {
@@ -139,8 +140,8 @@ impl Audience {
 
     /// The waiting viewers, in order of arrival.
     pub(super) fn waiting(&self) -> Vec<(u64, Waiting)> {
-        let waiting = self.waiting.iter();
-        waiting
+        self.waiting
+            .iter()
             .map(|(session, viewer)| (*session, viewer.clone()))
             .collect()
     }
@@ -249,15 +250,19 @@ impl Audience {
 
     /// The renditions that have viewers whose connections are up.
     pub(super) fn watched(&self) -> BTreeSet<RenditionId> {
-        let watching = self.watching.values();
-        let connected = watching.filter(|viewer| viewer.is_connected());
-        connected.flat_map(Watching::renditions).collect()
+        self.watching
+            .values()
+            .filter(|viewer| viewer.is_connected())
+            .flat_map(Watching::renditions)
+            .collect()
     }
 
     /// The renditions that somebody watches, or has been promised.
     pub(super) fn promised(&self) -> BTreeSet<RenditionId> {
-        let watching = self.watching.values();
-        watching.flat_map(Watching::renditions).collect()
+        self.watching
+            .values()
+            .flat_map(Watching::renditions)
+            .collect()
     }
 
     /// Every connected viewer that should get something else now. While the situation stays the
@@ -322,8 +327,8 @@ impl Audience {
             }
         };
         let present = || KINDS.into_iter().filter(|kind| tracks.of(*kind).is_some());
-        let watching = self.watching.iter();
-        watching
+        self.watching
+            .iter()
             .filter(|(_, viewer)| present().any(|kind| lacks(viewer, kind)))
             .map(|(session, _)| *session)
             .collect()

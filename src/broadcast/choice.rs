@@ -264,8 +264,9 @@ pub(super) fn ranked(situation: &Situation, wants: &Wants<'_>) -> Vec<TrackOrigi
     let first = ranking.first().copied();
     let candidates = || {
         let of = |purpose| acceptable(situation, purpose, wants);
-        let all = of(Use::Configured).chain(of(Use::Automatic));
-        all.filter(move |candidate| first != Some(TrackOrigin::Rendition(candidate.id)))
+        of(Use::Configured)
+            .chain(of(Use::Automatic))
+            .filter(move |candidate| first != Some(TrackOrigin::Rendition(candidate.id)))
     };
     let origin = |candidate: &RenditionCandidate| TrackOrigin::Rendition(candidate.id);
     let good = candidates().filter(|candidate| wants.misfit_of(candidate).is_none());
@@ -297,8 +298,11 @@ fn ranked_slate(situation: &Situation, wants: &Wants<'_>) -> Vec<TrackOrigin> {
         let unusual = candidate.codec.is_some() && candidate.codec != usual;
         (wants.misfit_of(candidate).is_some(), unusual)
     });
-    let ids = candidates.into_iter().map(|candidate| candidate.id);
-    ids.map(TrackOrigin::Rendition).collect()
+    candidates
+        .into_iter()
+        .map(|candidate| candidate.id)
+        .map(TrackOrigin::Rendition)
+        .collect()
 }
 
 /// The renditions for a purpose whose codec the viewer accepts or is not known yet.

@@ -107,8 +107,11 @@ impl Gate {
 
     /// When the last frame passed.
     pub(super) fn last_frame(&self) -> Option<Instant> {
-        let times = Kind::ALL.map(|kind| self.last_frame_of(kind));
-        times.into_iter().flatten().max()
+        Kind::ALL
+            .map(|kind| self.last_frame_of(kind))
+            .into_iter()
+            .flatten()
+            .max()
     }
 
     /// When the last frame of this kind passed.

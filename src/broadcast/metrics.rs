@@ -48,9 +48,10 @@ impl Broadcasts {
     /// What the publishers that are here have sent.
     pub fn publishers(&self) -> Vec<PublisherTotals> {
         let directory = self.shared.directory();
-        let sessions = directory.sessions.values();
-        let publishers = sessions.filter(|session| session.role == Role::Publisher);
-        publishers
+        directory
+            .sessions
+            .values()
+            .filter(|session| session.role == Role::Publisher)
             .map(|session| PublisherTotals {
                 broadcast: session.broadcast.clone(),
                 packets: session.received.packets.load(Ordering::Relaxed),

@@ -159,9 +159,11 @@ impl Directory {
     /// The session that makes room when the server is full: the oldest of those that have sent no
     /// check, otherwise the oldest of those that are not connected.
     fn yielding(&self) -> Option<Arc<Session>> {
-        let sessions = self.sessions.values();
-        let unconnected = sessions.filter(|session| !session.is_connected());
-        let first = unconnected.min_by_key(|session| (session.is_checked(), session.number));
+        let first = self
+            .sessions
+            .values()
+            .filter(|session| !session.is_connected())
+            .min_by_key(|session| (session.is_checked(), session.number));
         first.cloned()
     }
 }
@@ -450,9 +452,12 @@ impl Shared {
             return Err(Error::Full("sessions"));
         }
         if session.token.is_some() {
-            let sessions = directory.sessions.values();
-            let same = sessions.filter(|other| other.token == session.token);
-            let mut published: BTreeSet<&Name> = same.map(|other| &other.broadcast).collect();
+            let mut published: BTreeSet<&Name> = directory
+                .sessions
+                .values()
+                .filter(|other| other.token == session.token)
+                .map(|other| &other.broadcast)
+                .collect();
             published.remove(&session.broadcast);
             if published.len() >= self.options.now().token_broadcasts_max {
                 return Err(Error::Full("broadcasts of one token"));

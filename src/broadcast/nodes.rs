@@ -158,8 +158,10 @@ impl Broadcasts {
         let Some(cluster) = &self.shared.cluster else {
             return own;
         };
-        let own = own.into_iter().map(|status| (status.name.clone(), status));
-        let mut all: BTreeMap<Name, Status> = own.collect();
+        let mut all: BTreeMap<Name, Status> = own
+            .into_iter()
+            .map(|status| (status.name.clone(), status))
+            .collect();
         for (name, claim) in cluster.claims() {
             let status = merged(all.remove(&name), &name, &claim);
             all.insert(name, status);

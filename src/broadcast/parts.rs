@@ -394,8 +394,9 @@ impl Parts {
     fn end_broadcast(&mut self) -> Vec<Action> {
         self.supply.forget_tracks();
         let why = End::BroadcastEnded;
-        let watching = self.audience.take_watching().into_iter();
-        watching
+        self.audience
+            .take_watching()
+            .into_iter()
             .map(|session| Action::Close { session, why })
             .collect()
     }

@@ -16,8 +16,12 @@ impl Broadcasts {
         let has_changed = |name: &&Name| before.plans.of(name) != options.plans.of(name);
         let changed = {
             let directory = self.shared.directory();
-            let names = directory.broadcasts.keys().filter(has_changed);
-            names.cloned().collect()
+            directory
+                .broadcasts
+                .keys()
+                .filter(has_changed)
+                .cloned()
+                .collect()
         };
         for name in options.plans.with_source() {
             if let Err(error) = self.start_source(&name) {

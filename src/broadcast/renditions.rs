@@ -206,8 +206,7 @@ impl RenditionPipelines {
                 carrier: rendition.carrier.as_ref().map(|carrier| carrier.key()),
             })
         };
-        let renditions = self.made.iter().enumerate();
-        renditions.filter_map(candidate).collect()
+        self.made.iter().enumerate().filter_map(candidate).collect()
     }
 
     /// Gives the renditions of a pipeline what carries them.
@@ -237,8 +236,9 @@ impl RenditionPipelines {
         let mut pipelines = self.pipelines.iter();
         let slate = pipelines.position(|pipeline| pipeline.purpose == Use::Slate);
         let slate = takes_slate.then_some(slate).flatten();
-        let needed = slate.into_iter().chain([index]);
-        needed
+        slate
+            .into_iter()
+            .chain([index])
             .filter_map(|index| self.start(index, supplied, now))
             .collect()
     }

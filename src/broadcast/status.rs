@@ -366,8 +366,9 @@ mod tests {
     fn sessions_that_never_arrive_are_told_of_once() {
         let counters = BroadcastCounters::default();
         let told = |ends: &[End]| {
-            let told = ends.iter().filter(|end| counters.is_unreachable(**end));
-            told.count()
+            ends.iter()
+                .filter(|end| counters.is_unreachable(**end))
+                .count()
         };
         assert_eq!(told(&[End::NoCheck; 4]), 0);
         assert_eq!(told(&[End::Yielded, End::NoCheck]), 1);

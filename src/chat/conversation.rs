@@ -280,8 +280,10 @@ impl Conversation {
         if !participant.guest.speaks {
             return Some(ChatRefusal::NotAllowed);
         }
-        let sanctions = self.sanctions.iter();
-        let mut counting = sanctions.filter(|one| one.silences(&participant.author, now));
+        let mut counting = self
+            .sanctions
+            .iter()
+            .filter(|one| one.silences(&participant.author, now));
         counting
             .clone()
             .find(|sanction| sanction.until.is_none())

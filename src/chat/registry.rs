@@ -242,8 +242,9 @@ impl Chats {
                 Arc::strong_count(conversation) > 1
                     || lock(conversation).expires().is_none_or(|at| now < at)
             });
-            let all = conversations.iter();
-            all.map(|(name, one)| (name.clone(), Arc::clone(one)))
+            conversations
+                .iter()
+                .map(|(name, one)| (name.clone(), Arc::clone(one)))
                 .collect()
         };
         let dues = all.iter().filter_map(|(_, conversation)| {

@@ -167,15 +167,16 @@ impl Replica {
     /// All broadcasts whose origins live, by name.
     pub(super) fn claims(&self) -> impl Iterator<Item = (&str, &OriginClaim)> {
         let claims = self.claims.iter();
-        let claims = claims.map(|(name, kept)| (name.as_str(), &kept.value.claim));
-        claims.filter(|(_, claim)| self.lives(claim))
+        claims
+            .map(|(name, kept)| (name.as_str(), &kept.value.claim))
+            .filter(|(_, claim)| self.lives(claim))
     }
 
     /// Claims of nodes that live no more, with their revisions.
     pub(super) fn orphans(&self) -> Vec<(String, u64)> {
-        let claims = self.claims.iter();
-        let orphans = claims.filter(|(_, kept)| !self.lives(&kept.value.claim));
-        orphans
+        self.claims
+            .iter()
+            .filter(|(_, kept)| !self.lives(&kept.value.claim))
             .map(|(name, kept)| (name.clone(), kept.value.revision))
             .collect()
     }

@@ -90,8 +90,9 @@ impl Key for Vec<PipelineFile> {
     }
 
     fn load(written: &Written<Vec<String>>, files: Files<'_>) -> Result<Self, Error> {
-        let named = written.value.iter();
-        named
+        written
+            .value
+            .iter()
             .map(|file| pipelines::read(files, file, &written.origin))
             .collect()
     }

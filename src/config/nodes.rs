@@ -62,8 +62,8 @@ impl Value for Vec<NatsServer> {
         "addresses such as nats://10.0.0.1:4222 without credentials, separated by commas";
 
     fn read(text: &str) -> Option<Self> {
-        let parts = text.split(',').map(str::trim);
-        parts
+        text.split(',')
+            .map(str::trim)
             .filter(|part| !part.is_empty())
             .map(NatsServer::new)
             .collect()

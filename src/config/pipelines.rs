@@ -44,8 +44,7 @@ pub(super) fn read(
 
 /// The built-in pipelines that make what viewers can decode.
 pub(super) fn automatic() -> Vec<PipelineFile> {
-    let texts = AUTOMATIC.into_iter().filter_map(built_in);
-    texts.collect()
+    AUTOMATIC.into_iter().filter_map(built_in).collect()
 }
 
 fn built_in(file: &str) -> Option<PipelineFile> {
@@ -70,8 +69,9 @@ pub(super) fn slate(
             picture: None,
         });
     }
-    let beside = directory.map(|directory| directory.join(file));
-    let picture = beside.filter(|path| path.is_file());
+    let picture = directory
+        .map(|directory| directory.join(file))
+        .filter(|path| path.is_file());
     let picture = picture.unwrap_or_else(|| file.into());
     fs::File::open(&picture).map_err(|source| Error::Unreadable {
         path: picture.clone(),

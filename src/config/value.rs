@@ -264,8 +264,10 @@ impl Value for Vec<IpNet> {
 
     fn read(text: &str) -> Option<Self> {
         let network = |part: &str| {
-            let address = part.parse::<IpAddr>().ok().map(IpNet::from);
-            address.or_else(|| part.parse().ok())
+            part.parse::<IpAddr>()
+                .ok()
+                .map(IpNet::from)
+                .or_else(|| part.parse().ok())
         };
         text.split(',')
             .map(str::trim)

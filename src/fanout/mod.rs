@@ -129,8 +129,11 @@ impl Fanout {
             datagrams_refused: port.refused.load(Relaxed),
             ..Statistics::default()
         };
-        let workers = self.inner.pool.workers().iter();
-        workers.fold(start, |sum, worker| worker.totals.add_to(sum))
+        self.inner
+            .pool
+            .workers()
+            .iter()
+            .fold(start, |sum, worker| worker.totals.add_to(sum))
     }
 
     /// Closes every viewer with a `close_notify` and waits for the workers to end.

@@ -61,9 +61,11 @@ impl Pool {
 
     /// A place for a viewer on the worker with the fewest; `None` if no worker runs.
     pub(super) fn slot(&self, key: u64) -> Option<ViewerSlot> {
-        let workers = self.workers.iter();
-        let running = workers.filter(|worker| !worker.totals.is_stuck());
-        let worker = running.min_by_key(|worker| worker.viewers())?;
+        let worker = self
+            .workers
+            .iter()
+            .filter(|worker| !worker.totals.is_stuck())
+            .min_by_key(|worker| worker.viewers())?;
         Some(ViewerSlot::new(key, worker))
     }
 
@@ -88,8 +90,11 @@ impl Pool {
             std::mem::take(&mut *threads)
         };
         let joined = tokio::task::spawn_blocking(move || {
-            let ends = threads.into_iter().map(JoinHandle::join);
-            ends.filter(Result::is_err).count()
+            threads
+                .into_iter()
+                .map(JoinHandle::join)
+                .filter(Result::is_err)
+                .count()
         });
         if joined.await.unwrap_or(1) > 0 {
             tracing::error!("fan-out worker had panicked");

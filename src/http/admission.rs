@@ -245,8 +245,10 @@ impl Admission {
 
     /// Refusals so far.
     pub(super) fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let counters = self.refused.iter().zip(Refusal::ALL);
-        counters.map(|(count, refusal)| (refusal.name(), count.load(Ordering::Relaxed)))
+        self.refused
+            .iter()
+            .zip(Refusal::ALL)
+            .map(|(count, refusal)| (refusal.name(), count.load(Ordering::Relaxed)))
     }
 }
 

@@ -118,8 +118,11 @@ impl BroadcastList {
 
 /// The event with all broadcasts that are visible.
 fn list(broadcasts: &BTreeMap<Name, Arc<str>>, shows: impl Fn(&Name) -> bool) -> Bytes {
-    let visible = broadcasts.iter().filter(|(name, _)| shows(name));
-    let texts: Vec<&str> = visible.map(|(_, text)| &**text).collect();
+    let texts: Vec<&str> = broadcasts
+        .iter()
+        .filter(|(name, _)| shows(name))
+        .map(|(_, text)| &**text)
+        .collect();
     let json = format!(r#"{{"broadcasts":[{}]}}"#, texts.join(","));
     event("broadcasts", &json)
 }

@@ -63,9 +63,10 @@ fn values<T>(
     name: &HeaderName,
     read: fn(&str) -> Option<T>,
 ) -> Vec<Option<T>> {
-    let lines = headers.get_all(name).iter();
-    let values = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    values
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
         .map(|value| read(std::str::from_utf8(value).ok()?))
         .collect()
 }

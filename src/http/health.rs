@@ -77,8 +77,10 @@ mod tests {
     };
 
     fn status(condition: &Condition) -> StatusCode {
-        let refused = check(condition).err().map(Response::from);
-        refused.map_or(StatusCode::OK, |response| response.status())
+        check(condition)
+            .err()
+            .map(Response::from)
+            .map_or(StatusCode::OK, |response| response.status())
     }
 
     #[test]

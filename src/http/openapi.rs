@@ -180,10 +180,13 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 /// Adds what holds for all operations.
 fn complete_operation(operation: &mut Operation, has_parameters: bool) {
     let has_body = operation.request_body.is_some();
-    let problems = ALWAYS
-        .iter()
-        .chain(WITH_BODY.iter().filter(|_| has_body))
-        .chain(WITH_PARAMETERS.iter().filter(|_| has_parameters));
+    let with_body: &[_] = if has_body { &WITH_BODY } else { &[] };
+    let with_parameters: &[_] = if has_parameters {
+        &WITH_PARAMETERS
+    } else {
+        &[]
+    };
+    let problems = ALWAYS.iter().chain(with_body).chain(with_parameters);
     for (status, meaning) in problems {
         let responses = &mut operation.responses.responses;
         let entry = responses.entry((*status).to_owned());
@@ -233,8 +236,10 @@ mod tests {
             ("PATCH", item.patch.is_some()),
             ("DELETE", item.delete.is_some()),
         ];
-        let described = all.into_iter().filter(|(_, is_described)| *is_described);
-        described.map(|(method, _)| method).collect()
+        all.into_iter()
+            .filter(|(_, is_described)| *is_described)
+            .map(|(method, _)| method)
+            .collect()
     }
 
     #[test]

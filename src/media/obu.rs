@@ -109,9 +109,10 @@ impl UnitStart {
 
     /// How the temporal unit in these RTP payloads begins.
     pub fn in_payloads<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Self {
-        let payloads = payloads.filter_map(Av1Payload::read);
-        let elements = payloads.flat_map(Av1Payload::elements);
-        let begun = elements.filter(|element| element.begins);
+        let begun = payloads
+            .filter_map(Av1Payload::read)
+            .flat_map(Av1Payload::elements)
+            .filter(|element| element.begins);
         Self::of(begun.filter_map(|element| Some(Obu::read(element.bytes)?.0)))
     }
 

@@ -85,8 +85,10 @@ mod tests {
     #[test]
     fn recovery_points_are_found_among_other_messages() {
         let found = |codec, units: &[&[u8]]| {
-            let coded = units.iter().flat_map(|unit| [&[0, 0, 1], *unit].concat());
-            let frame: Vec<u8> = coded.collect();
+            let frame: Vec<u8> = units
+                .iter()
+                .flat_map(|unit| [&[0, 0, 1], *unit].concat())
+                .collect();
             is_recovery_point(codec, Separation::StartCodes, &frame)
         };
         let slice: &[u8] = &[0x41, 0x9a];

@@ -122,12 +122,14 @@ pub(crate) fn of_factory(
     bin: &gst::Bin,
     factory: &'static str,
 ) -> impl Iterator<Item = gst::Element> + use<> {
-    let elements = bin.iterate_recurse().into_iter().flatten();
-    elements.filter(move |element: &gst::Element| {
-        element
-            .factory()
-            .is_some_and(|made_by| made_by.name() == factory)
-    })
+    bin.iterate_recurse()
+        .into_iter()
+        .flatten()
+        .filter(move |element: &gst::Element| {
+            element
+                .factory()
+                .is_some_and(|made_by| made_by.name() == factory)
+        })
 }
 
 #[cfg(test)]

@@ -67,8 +67,9 @@ fn secrets(value: &str) -> Vec<&str> {
         .map(|both| both.1);
     let (folder, query) = path.split_once('?').unwrap_or((path, ""));
     let key = folder.rsplit('/').next();
-    let pairs = query.split('&');
-    let values = pairs.filter_map(|pair| pair.split_once('=').map(|both| both.1));
+    let values = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('=').map(|both| both.1));
     let parts = [user, password, key, Some(path), Some(query)];
     let parts = parts.into_iter().flatten().chain(values);
     secrets.extend(parts.filter(|part| part.len() >= PART_BYTES_MIN));

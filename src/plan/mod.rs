@@ -66,8 +66,10 @@ impl Plans {
     /// The broadcasts that have a source.
     pub fn with_source(&self) -> impl Iterator<Item = Name> {
         let has_source = |section: &&(Pattern, Settings)| section.1.source.is_some();
-        let sections = self.sections.iter().filter(has_source);
-        sections.filter_map(|(pattern, _)| pattern.name())
+        self.sections
+            .iter()
+            .filter(has_source)
+            .filter_map(|(pattern, _)| pattern.name())
     }
 
     /// The plan of each section, with what it is certain to get from less specific ones.
@@ -85,8 +87,9 @@ impl Plans {
 
     /// The first that says something counts.
     fn merge<'a>(&self, sections: impl Iterator<Item = &'a (Pattern, Settings)>) -> Plan {
-        let said = sections.map(|(_, settings)| settings.clone());
-        said.fold(Settings::default(), Settings::or)
+        sections
+            .map(|(_, settings)| settings.clone())
+            .fold(Settings::default(), Settings::or)
             .planned(&self.automatic)
     }
 }

@@ -172,8 +172,11 @@ mod tests {
                 ..Settings::default()
             };
             let plan = settings.planned(&automatic);
-            let names = plan.automatic.iter().map(|file| file.name().to_owned());
-            names.collect::<Vec<_>>().join(" ")
+            plan.automatic
+                .iter()
+                .map(|file| file.name().to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(names(None), "h264 vp8");
         assert_eq!(names(Some(true)), "h264 av1 vp8 h265");

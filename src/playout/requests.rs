@@ -87,8 +87,10 @@ mod tests {
     fn a_peer_that_goes_on_asking_is_heard_less_and_less() {
         let start = Instant::now();
         let mut limiter = RequestLimiter::new();
-        let asks = (0..600).map(|tenth| start + Duration::from_millis(100) * tenth);
-        let heard: Vec<_> = asks.filter(|at| limiter.admits_peer(*at)).collect();
+        let heard: Vec<_> = (0..600)
+            .map(|tenth| start + Duration::from_millis(100) * tenth)
+            .filter(|at| limiter.admits_peer(*at))
+            .collect();
         let gaps: Vec<_> = heard.windows(2).map(|two| two[1] - two[0]).collect();
         let seconds = [0.5, 1.0, 2.0, 4.0, 8.0, 8.0].map(Duration::from_secs_f32);
         assert_eq!(gaps[..6], seconds);

@@ -291,8 +291,9 @@ fn best(current: usize, rates: &[u64]) -> Option<usize> {
 /// The best layer that fits, or else the cheapest.
 fn fitting(rates: &[u64], estimate: u64) -> Option<usize> {
     let on = || rates.iter().enumerate().filter(|(_, rate)| **rate > 0);
-    let fits = on().filter(|(_, rate)| **rate <= estimate * FIT / 100);
-    let best = fits.max_by_key(|(_, rate)| **rate);
+    let best = on()
+        .filter(|(_, rate)| **rate <= estimate * FIT / 100)
+        .max_by_key(|(_, rate)| **rate);
     best.or_else(|| on().min_by_key(|(_, rate)| **rate))
         .map(|(layer, _)| layer)
 }

@@ -49,8 +49,11 @@ fn threads_max(own: u64) -> u64 {
     let kernel = fs::read_to_string("/proc/sys/kernel/threads-max");
     let kernel = kernel.ok().and_then(|text| text.trim().parse().ok());
     let user = rlimit::getrlimit(rlimit::Resource::NPROC).ok();
-    let limits = [kernel, user.map(|(soft, _)| soft), groups::threads_max(own)];
-    limits.into_iter().flatten().min().unwrap_or(u64::MAX)
+    [kernel, user.map(|(soft, _)| soft), groups::threads_max(own)]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

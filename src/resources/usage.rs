@@ -72,8 +72,10 @@ const VSIZE: usize = 20;
 /// The fields after the program's name, which may hold anything. What is no natural number is 0.
 fn fields(stat: &str) -> Vec<u64> {
     let (_, after) = stat.rsplit_once(") ").unwrap_or_default();
-    let fields = after.split_whitespace();
-    fields.map(|field| field.parse().unwrap_or(0)).collect()
+    after
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0))
+        .collect()
 }
 
 #[cfg(test)]

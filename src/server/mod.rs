@@ -181,11 +181,12 @@ async fn prepare_gstreamer(config: &Config) -> Result<(), StartError> {
     if !options::has_viewers_on_webrtcbin(config) {
         return Ok(());
     }
-    let prepared = spawn_blocking(|| pipeline::init().map(|()| element::prepare()));
-    prepared.await.map_err(|error| StartError::System {
-        what: "start GStreamer",
-        source: io::Error::other(error),
-    })??;
+    spawn_blocking(|| pipeline::init().map(|()| element::prepare()))
+        .await
+        .map_err(|error| StartError::System {
+            what: "start GStreamer",
+            source: io::Error::other(error),
+        })??;
     Ok(())
 }
 
@@ -377,8 +378,9 @@ fn start_sources(config: &Config, broadcasts: &Broadcasts) -> Result<Webhooks, S
 
 fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
     let http = &config.http;
-    let files = http.tls_certificate.clone().zip(http.tls_key.clone());
-    files
+    http.tls_certificate
+        .clone()
+        .zip(http.tls_key.clone())
         .map(|(certificate, key)| Tls::load(certificate, key))
         .transpose()
         .map_err(StartError::from)

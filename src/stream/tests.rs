@@ -37,8 +37,9 @@ fn stream() -> (EncodedStream, Arc<AtomicU32>) {
 /// Times in milliseconds of what waits, with a mark where it does not continue.
 fn taken(subscription: &mut StreamSubscription) -> Vec<(u128, bool)> {
     let frames = std::iter::from_fn(|| subscription.try_next());
-    let frames = frames.map(|frame| (frame.frame.pts.as_millis(), frame.discontinuous));
-    frames.collect()
+    frames
+        .map(|frame| (frame.frame.pts.as_millis(), frame.discontinuous))
+        .collect()
 }
 
 #[test]

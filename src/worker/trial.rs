@@ -97,12 +97,10 @@ fn per_second(count: u64, elapsed: Duration) -> f64 {
 fn appsinks(role: &PipelineRole) -> Vec<String> {
     match role {
         PipelineRole::Source { tracks } => tracks.iter().map(ToString::to_string).collect(),
-        PipelineRole::Renditions { outputs, .. } => {
-            let outputs = outputs.iter();
-            outputs
-                .map(|(kind, name)| format!("{kind}_{name}"))
-                .collect()
-        }
+        PipelineRole::Renditions { outputs, .. } => outputs
+            .iter()
+            .map(|(kind, name)| format!("{kind}_{name}"))
+            .collect(),
         PipelineRole::Output { .. } => Vec::new(),
     }
 }

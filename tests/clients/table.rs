@@ -58,8 +58,9 @@ impl Version {
 }
 
 fn python(package: &str) -> String {
-    let lines = REQUIREMENTS.lines();
-    let mut pins = lines.filter_map(|line| line.split_once("=="));
+    let mut pins = REQUIREMENTS
+        .lines()
+        .filter_map(|line| line.split_once("=="));
     pins.find(|(name, _)| *name == package)
         .unwrap()
         .1

@@ -17,8 +17,10 @@ const LINKS: [&str; 2] = [
 
 /// The `Link` lines that name ICE servers, and the others.
 fn links(reply: &Reply) -> (Vec<&str>, Vec<&str>) {
-    let links = reply.headers.iter().filter(|(name, _)| name == "link");
-    links
+    reply
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "link")
         .map(|(_, value)| value.as_str())
         .partition(|value| value.contains("ice-server"))
 }

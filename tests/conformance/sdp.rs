@@ -108,8 +108,9 @@ pub(super) fn all_equal(text: &str, start: &str) -> bool {
 
 /// The text without the lines with this prefix.
 pub(super) fn without(text: &str, start: &str) -> String {
-    let kept = text.split_inclusive("\r\n");
-    kept.filter(|line| !line.starts_with(start)).collect()
+    text.split_inclusive("\r\n")
+        .filter(|line| !line.starts_with(start))
+        .collect()
 }
 
 /// The text without its m= section of this medium, which also leaves the bundle.

@@ -155,8 +155,11 @@ fn by_row(tests: &[Test]) -> BTreeMap<&str, Vec<&str>> {
 /// One line of the document.
 fn line(row: &Row<'_>, tests: &[&str], units: &[&str]) -> String {
     let names = |tests: &[&str]| {
-        let names = tests.iter().map(|test| format!("`{test}`"));
-        names.collect::<Vec<_>>().join("<br>")
+        tests
+            .iter()
+            .map(|test| format!("`{test}`"))
+            .collect::<Vec<_>>()
+            .join("<br>")
     };
     // Without the module, which may move.
     let units: Vec<_> = units

@@ -61,15 +61,22 @@ pub(super) fn tone(packets: &BTreeMap<u64, KeptPacket>) -> usize {
         let pairs = bytes.chunks_exact(2);
         waves.extend(pairs.map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
     }
-    let heard = waves.chunks_exact(PIECE).filter(|piece| is_tone(piece));
-    heard.count() * PIECE * 1000 / RATE
+    waves
+        .chunks_exact(PIECE)
+        .filter(|piece| is_tone(piece))
+        .count()
+        * PIECE
+        * 1000
+        / RATE
 }
 
 /// Whether a piece is loud and changes its sign as often as the tone.
 fn is_tone(piece: &[i16]) -> bool {
     let loudest = piece.iter().map(|value| value.unsigned_abs()).max();
-    let signs = piece.windows(2);
-    let changes = signs.filter(|two| (two[0] < 0) != (two[1] < 0)).count();
+    let changes = piece
+        .windows(2)
+        .filter(|two| (two[0] < 0) != (two[1] < 0))
+        .count();
     let expected = 2 * TONE as usize * PIECE / RATE;
     loudest > Some(2000) && changes.abs_diff(expected) <= expected / 10
 }

@@ -56,8 +56,11 @@ fn check(test: &str, shapes: &[Shape]) {
                 }));
             }
         }
-        let ends = running.into_iter().map(|one| one.join().unwrap());
-        ends.filter_map(Result::err).collect()
+        running
+            .into_iter()
+            .map(|one| one.join().unwrap())
+            .filter_map(Result::err)
+            .collect()
     });
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
@@ -97,8 +100,12 @@ fn judge(viewer: &Client, expected: Expected) -> Result<(), String> {
     let seen: Vec<u16> = pictures.iter().filter_map(|picture| *picture).collect();
     let unclean = pictures.iter().rposition(Option::is_none);
     let problem = |what: &str| {
-        let times = video.kept.values().map(|packet| packet.timestamp);
-        let frames = times.collect::<BTreeSet<_>>().len();
+        let frames = video
+            .kept
+            .values()
+            .map(|packet| packet.timestamp)
+            .collect::<BTreeSet<_>>()
+            .len();
         Err(format!(
             "{what}: {frames} frames, {encoding} {pictures:?}, {tone} ms of tone"
         ))

@@ -22,8 +22,7 @@ fn shape(name: &str, sound: Vec<Packet>) -> Shape {
 /// Packets of 120 ms: six of 20 ms in one.
 fn long_packets() -> Vec<Packet> {
     let short = encode::tone(SECONDS, "20", "");
-    let whole = short.chunks_exact(6);
-    whole.map(six_in_one).collect()
+    short.chunks_exact(6).map(six_in_one).collect()
 }
 
 fn six_in_one(packets: &[Packet]) -> Packet {

@@ -13,8 +13,9 @@ fn candidates(answer: &str) -> Vec<String> {
         .lines()
         .filter(|line| line.starts_with("a=candidate:"));
     let words = lines.map(|line| line.split(' ').collect::<Vec<_>>());
-    let udp = words.filter(|words| words[2] == "udp");
-    udp.map(|words| format!("{}:{}", words[4], words[5]))
+    words
+        .filter(|words| words[2] == "udp")
+        .map(|words| format!("{}:{}", words[4], words[5]))
         .collect()
 }
 

@@ -106,8 +106,8 @@ impl Relay {
 
     /// The offer without the client's own addresses: the server could reach them past the relay.
     pub(crate) fn offer(offer: &str) -> String {
-        let lines = offer.split_inclusive("\r\n");
-        lines
+        offer
+            .split_inclusive("\r\n")
             .filter(|line| !line.starts_with("a=candidate:"))
             .collect()
     }
@@ -136,8 +136,7 @@ impl Relay {
             }
             Some(words.join(" "))
         };
-        let lines = answer.split_inclusive("\r\n");
-        let answer = lines.filter_map(relayed).collect();
+        let answer = answer.split_inclusive("\r\n").filter_map(relayed).collect();
         assert!(self.way.server.lock().unwrap().is_some(), "{answer}");
         answer
     }

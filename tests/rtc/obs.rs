@@ -84,8 +84,11 @@ fn publish_as(server: &Server, broadcast: &str, offer: &str, layers: &[&'static 
         rid: Some("0".into()),
         ..ExtensionValues::default()
     };
-    let rids = RIDS.into_iter().map(|rid| Some(rid.into()));
-    let layers = rids.zip(layers.iter().copied()).collect();
+    let layers = RIDS
+        .into_iter()
+        .map(|rid| Some(rid.into()))
+        .zip(layers.iter().copied())
+        .collect();
     let playing =
         Playing::with_layers(layers, video, Some(audio)).starting_at(LOST_FRAMES, extensions);
     let offering = Offering {

@@ -61,8 +61,11 @@ impl Received {
     /// corrected.
     pub(crate) fn expect_no_glitch(&self, first: usize) {
         let frames: Vec<_> = self.frames.iter().skip(first).collect();
-        let gaps = frames.windows(2).map(|two| (two[1] - two[0]) / 90);
-        let longest = gaps.max().unwrap_or(0);
+        let longest = frames
+            .windows(2)
+            .map(|two| (two[1] - two[0]) / 90)
+            .max()
+            .unwrap_or(0);
         let span = frames.last().zip(frames.first());
         let span = span.map_or(0, |(last, first)| *last - *first);
         let due = span * u64::from(clip::FRAME_RATE) / 90_000 + 1;

@@ -64,8 +64,7 @@ fn promtool_finds_no_fault_in_the_examples() {
 
 /// Every name of a metric in a text.
 fn named(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| word.starts_with("aerial_") || word.starts_with("process_"))
         .map(|word| {
             let endings = ["_bucket", "_sum", "_count"];

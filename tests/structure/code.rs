@@ -35,8 +35,10 @@ impl Code {
 
     /// The file that a path leads into.
     pub(super) fn file(&self, path: &[String]) -> Option<&Path> {
-        let holds = self.files.iter().filter(|file| path.starts_with(file));
-        holds.max_by_key(|file| file.len())
+        self.files
+            .iter()
+            .filter(|file| path.starts_with(file))
+            .max_by_key(|file| file.len())
     }
 
     fn knows(&self, path: &[String]) -> bool {

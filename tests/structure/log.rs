@@ -34,8 +34,10 @@ fn fields(tokens: &TokenStream) -> Vec<String> {
         .map(|token| token.to_string())
         .collect();
     let begins = |at: usize| at == 0 || [",", "="].contains(&words[at - 1].as_str());
-    let marks = (0..words.len()).filter(|&at| words[at] == "?" && begins(at));
-    marks.filter_map(|at| words.get(at + 1).cloned()).collect()
+    (0..words.len())
+        .filter(|&at| words[at] == "?" && begins(at))
+        .filter_map(|at| words.get(at + 1).cloned())
+        .collect()
 }
 
 #[test]

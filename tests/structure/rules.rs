@@ -293,6 +293,9 @@ fn part(path: &[String]) -> Option<(&'static str, &'static [&'static str])> {
         let rest = text.strip_prefix(name);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
-    let parts = LINES.iter().copied().filter(|(name, _)| holds(name));
-    parts.max_by_key(|(name, _)| name.len())
+    LINES
+        .iter()
+        .copied()
+        .filter(|(name, _)| holds(name))
+        .max_by_key(|(name, _)| name.len())
 }

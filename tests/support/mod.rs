@@ -139,8 +139,12 @@ impl Server {
     /// A server without the demo.
     pub fn start(arguments: &[&str]) -> Self {
         let fixed = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
-        let fixed = fixed.iter().copied().chain(["--demo", "false"]);
-        let arguments: Vec<_> = fixed.chain(arguments.iter().copied()).collect();
+        let arguments: Vec<_> = fixed
+            .iter()
+            .copied()
+            .chain(["--demo", "false"])
+            .chain(arguments.iter().copied())
+            .collect();
         let child = aerial(&arguments).stderr(Stdio::piped()).spawn().unwrap();
         Self::attach(child)
     }

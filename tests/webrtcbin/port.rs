@@ -24,11 +24,12 @@ const ENGINES: [&str; 4] = [
 
 /// The local addresses of the UDP sockets of a server and its workers (IPv4).
 fn sockets(server: &Server) -> Vec<SocketAddrV4> {
-    let workers = workers::all_workers(server).into_iter().map(|(_, pid)| pid);
-    let processes = workers.chain([server.pid()]);
-    let files = processes.flat_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap());
-    let links = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
-    let own: Vec<_> = links
+    let own: Vec<_> = workers::all_workers(server)
+        .into_iter()
+        .map(|(_, pid)| pid)
+        .chain([server.pid()])
+        .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap())
+        .filter_map(|file| fs::read_link(file.unwrap().path()).ok())
         .map(|link| link.to_string_lossy().into_owned())
         .collect();
     let table = fs::read_to_string(format!("/proc/{}/net/udp", server.pid())).unwrap();

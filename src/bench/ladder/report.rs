@@ -320,8 +320,10 @@ impl Ladder {
 
     /// Every target that was missed, in words.
     pub(in super::super) fn missed(&self) -> Vec<String> {
-        let windows = self.raw.iter().flat_map(LadderRound::all);
-        let least = windows
+        let least = self
+            .raw
+            .iter()
+            .flat_map(LadderRound::all)
             .map(LadderWindow::frames_per_second_least)
             .min_by(f64::total_cmp);
         let left_out = FRAMES_PER_SECOND - least.unwrap_or(f64::NAN);

@@ -173,8 +173,8 @@ impl Actor {
 
     /// The sessions, oldest first, and what each viewer receives.
     pub(super) fn attendees(&self) -> Vec<Attendee> {
-        let members = self.members.iter();
-        members
+        self.members
+            .iter()
             .map(|(number, member)| Attendee {
                 session: Arc::clone(&member.session),
                 tracks: self.parts.received(*number),

@@ -134,8 +134,9 @@ fn situation(broadcast: &str, renditions: &str) -> Situation {
             }
         }
     }
-    let words = renditions.split_whitespace().filter(|word| *word != "-");
-    let candidates = words
+    let candidates = renditions
+        .split_whitespace()
+        .filter(|word| *word != "-")
         .enumerate()
         .map(|(index, word)| candidate(index, word));
     situation.candidates = candidates.collect();

@@ -68,8 +68,9 @@ impl Parts {
 
     /// Every pipeline of the broadcast, running or not.
     pub(in crate::broadcast) fn pipelines(&self) -> Vec<PipelineFigures> {
-        let source = self.supply.source_figures().into_iter();
-        source
+        self.supply
+            .source_figures()
+            .into_iter()
             .chain(self.renditions.figures())
             .chain(self.outputs.figures())
             .collect()

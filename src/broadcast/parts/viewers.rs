@@ -264,8 +264,9 @@ impl Parts {
 
     /// What a viewer receives.
     pub(in crate::broadcast) fn received(&self, session: u64) -> Vec<ReceivedTrack> {
-        let subscriptions = self.audience.subscriptions(session).iter();
-        subscriptions
+        self.audience
+            .subscriptions(session)
+            .iter()
             .map(|subscription| ReceivedTrack {
                 kind: subscription.kind,
                 codec: subscription.codec,

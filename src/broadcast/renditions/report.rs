@@ -46,8 +46,7 @@ impl RenditionPipelines {
                 health: pipeline.slot.health(),
             })
         };
-        let renditions = self.made.iter().enumerate();
-        renditions.filter_map(status).collect()
+        self.made.iter().enumerate().filter_map(status).collect()
     }
 
     pub(in crate::broadcast) fn figures(&self) -> Vec<PipelineFigures> {

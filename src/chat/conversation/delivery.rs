@@ -134,8 +134,10 @@ impl Conversation {
         for number in lost {
             self.leave(number, now);
         }
-        let everybody = self.participants.values();
-        let due = everybody.filter(|one| one.lag.is_some_and(|lag| lag.next <= now));
+        let due = self
+            .participants
+            .values()
+            .filter(|one| one.lag.is_some_and(|lag| lag.next <= now));
         let due: Vec<u64> = due.map(|one| one.author.number).collect();
         for number in due {
             self.greet(number, now);
@@ -150,8 +152,12 @@ impl Conversation {
         let is_news = !self.pending.is_empty() || !self.fresh.is_empty();
         let is_counting = self.participants.len() != self.people;
         let counting = is_counting.then(|| next.max(self.counted + PEOPLE_INTERVAL));
-        let behind = self.participants.values().filter_map(|one| one.lag);
-        let again = behind.map(|lag| lag.next).min();
+        let again = self
+            .participants
+            .values()
+            .filter_map(|one| one.lag)
+            .map(|lag| lag.next)
+            .min();
         [is_news.then_some(next), counting, again]
             .into_iter()
             .flatten()

@@ -39,15 +39,25 @@ impl DirectViewer {
         renditions: &RenditionCaches,
         text: &ChannelText,
     ) {
-        let video = self.playout.tracks.iter();
-        let mut video = video.filter(|track| track.codec.kind() == Kind::Video);
-        let newest = video.next().and_then(|track| track.stream.newest());
-        let timed = newest.filter(|_| text.is_timed).map(|at| text.at(at));
-        let written = timed.as_deref().unwrap_or(&text.text);
+        let timed = if text.is_timed {
+            self.newest_picture().map(|at| text.at(at))
+        } else {
+            None
+        };
         let mut reports = self.take_reports();
+        let written = timed.as_deref().unwrap_or(&text.text);
         if !self.session.say(cx.now, written, &mut reports) {
             self.counters.channel_behind.store(true, Relaxed);
         }
         self.report_back(cx, renditions, reports);
+    }
+    /// The RTP timestamp of the newest picture sent.
+    fn newest_picture(&self) -> Option<u32> {
+        self.playout
+            .tracks
+            .iter()
+            .find(|track| track.codec.kind() == Kind::Video)?
+            .stream
+            .newest()
     }
 }

@@ -96,8 +96,9 @@ impl DirectViewer {
 
     fn nack(&mut self, cx: &mut Context, nack: &Nack) {
         for entry in nack.reports.iter() {
-            let following = (0..16_u16).filter(|bit| entry.blp >> bit & 1 == 1);
-            let lost = following.map(|bit| entry.pid.wrapping_add(bit + 1));
+            let lost = (0..16_u16)
+                .filter(|bit| entry.blp >> bit & 1 == 1)
+                .map(|bit| entry.pid.wrapping_add(bit + 1));
             for sequence in std::iter::once(entry.pid).chain(lost) {
                 if self.send_again(cx, *nack.ssrc, sequence) {
                     self.retransmission

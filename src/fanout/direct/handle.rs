@@ -59,7 +59,8 @@ impl Fanout {
         };
         let (mut session, transport) =
             PeerSession::accept(offer, self.port(), route, Incoming::default())?;
-        if let Some(at) = offer.channel().filter(|_| reports.channel.is_some())
+        if reports.channel.is_some()
+            && let Some(at) = offer.channel()
             && let Some(section) = sections.get_mut(at)
         {
             *section = sdp::Section::Channel;

@@ -197,8 +197,10 @@ impl DirectViewer {
             playout,
             self.retransmission.wake(),
         ];
-        let wakes = wakes.into_iter().flatten();
-        wakes.fold(self.session.wake(), Instant::min)
+        wakes
+            .into_iter()
+            .flatten()
+            .fold(self.session.wake(), Instant::min)
     }
 
     /// Closes the connection and tells its session.

@@ -47,8 +47,10 @@ impl Numbering {
     /// Number of the first packet in the cache, if all of it is still to be sent.
     pub(super) fn of_cache(&self, gop: &Gop) -> u64 {
         let first = gop.keyframe().unwrap_or(gop.end());
-        let frames = (first..gop.end()).filter_map(|number| gop.at(number));
-        let packets: usize = frames.map(|(_, frame)| frame.ends.len()).sum();
+        let packets: usize = (first..gop.end())
+            .filter_map(|number| gop.at(number))
+            .map(|(_, frame)| frame.ends.len())
+            .sum();
         self.next - packets as u64
     }
 

@@ -89,8 +89,8 @@ impl KnownSets {
                 }
             }
             Codec::Av1 => {
-                let elements = Av1Payload::read(payload).map(Av1Payload::elements);
-                let sequence = elements
+                let sequence = Av1Payload::read(payload)
+                    .map(Av1Payload::elements)
                     .into_iter()
                     .flatten()
                     .find(ObuElement::is_sequence_header);
@@ -166,8 +166,11 @@ impl KnownSets {
                 return Completion::Unknown;
             }
             // Behind what it builds on. A delimiter is always the first unit (H.264 §7.4.1.2.3).
-            let bases = present.iter().filter(|(present, _)| *present < kind);
-            let behind = bases.map(|(_, index)| index + 1).max();
+            let behind = present
+                .iter()
+                .filter(|(present, _)| *present < kind)
+                .map(|(_, index)| index + 1)
+                .max();
             let place = behind.unwrap_or(usize::from(delimited)).min(slices);
             insertions.push((place, front));
         }

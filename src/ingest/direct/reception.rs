@@ -345,8 +345,9 @@ impl Reception {
     fn wake(&self) -> Instant {
         // Signs of life are checked at every wake-up.
         let deadline = awake::now() + self.consent / 10;
-        let waiting = self.lanes.iter().flat_map(Lane::deadlines);
-        waiting
+        self.lanes
+            .iter()
+            .flat_map(Lane::deadlines)
             .chain([self.session.wake()])
             .fold(deadline, Instant::min)
     }

@@ -114,8 +114,12 @@ impl Sender {
 
     /// The sender's clock at a time of the server.
     fn clock(&self, now: i64) -> i64 {
-        let jumps = self.jumps.iter().filter(|(at, _)| *at <= now);
-        let jumped: i64 = jumps.map(|(_, by)| by).sum();
+        let jumped: i64 = self
+            .jumps
+            .iter()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, by)| by)
+            .sum();
         5_000 * SECOND + now + now / SECOND * self.drift + jumped
     }
 

@@ -33,8 +33,10 @@ impl Offer {
 
     /// Why [`Offer::choose`] finds nothing for this codec.
     pub fn lack(&self, codec: Codec) -> String {
-        let sections = self.media.iter();
-        let mut active = sections.filter(|section| section.is_active(codec.kind(), self.role));
+        let mut active = self
+            .media
+            .iter()
+            .filter(|section| section.is_active(codec.kind(), self.role));
         let listed = active.any(|section| {
             let mut formats = section.formats.iter();
             formats.any(|format| format.codec == Some(codec))

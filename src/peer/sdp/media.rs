@@ -214,11 +214,15 @@ impl Format {
     /// a client that wants to hear it so (RFC 7587 §6.1).
     #[must_use]
     pub fn to_send(&self, stereo: bool) -> Self {
-        let parameters = self.fmtp.iter().flat_map(|fmtp| fmtp.split(';'));
-        let of_receiver = parameters.map(str::trim).filter(|parameter| {
-            let name = parameter.get(..6).unwrap_or_default();
-            !parameter.is_empty() && !name.eq_ignore_ascii_case("sprop-")
-        });
+        let of_receiver = self
+            .fmtp
+            .iter()
+            .flat_map(|fmtp| fmtp.split(';'))
+            .map(str::trim)
+            .filter(|parameter| {
+                let name = parameter.get(..6).unwrap_or_default();
+                !parameter.is_empty() && !name.eq_ignore_ascii_case("sprop-")
+            });
         let mut fmtp: Vec<&str> = of_receiver.collect();
         if stereo && self.parameter("stereo") == Some("1") {
             fmtp.push("sprop-stereo=1");

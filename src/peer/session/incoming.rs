@@ -250,13 +250,14 @@ impl Incoming {
 
     /// The video streams that were negotiated, one for each layer.
     fn video_streams(&self) -> impl Iterator<Item = (Mid, Option<Rid>)> {
-        let sections = self.sections.iter();
-        let video = sections.filter(|section| section.kind == Kind::Video);
-        video.flat_map(|section| {
-            let layers = section.rids.iter().copied().map(Some);
-            let plain = section.rids.is_empty().then_some(None);
-            layers.chain(plain).map(|rid| (section.mid, rid))
-        })
+        self.sections
+            .iter()
+            .filter(|section| section.kind == Kind::Video)
+            .flat_map(|section| {
+                let layers = section.rids.iter().copied().map(Some);
+                let plain = section.rids.is_empty().then_some(None);
+                layers.chain(plain).map(|rid| (section.mid, rid))
+            })
     }
 }
 

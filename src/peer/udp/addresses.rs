@@ -119,8 +119,9 @@ impl TcpAddresses {
         if !(has_public && (only || self.listener.ip().is_loopback())) {
             addresses.extend(self.addresses.now());
         }
-        let addresses = addresses.into_iter().take(TCP_ADVERTISED_MAX);
         addresses
+            .into_iter()
+            .take(TCP_ADVERTISED_MAX)
             .map(|ip| SocketAddr::new(ip, self.listener.port()))
             .collect()
     }

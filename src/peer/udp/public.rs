@@ -71,14 +71,17 @@ impl PublicAddresses {
     pub(super) fn candidates(&self, number: u16) -> Vec<SocketAddr> {
         let found = self.found();
         let own = self.configured.iter().chain(&found.resolved);
-        let own = own.map(|ip| SocketAddr::new(*ip, number));
-        own.chain(found.seen).collect()
+        own.map(|ip| SocketAddr::new(*ip, number))
+            .chain(found.seen)
+            .collect()
     }
 
     /// Without ports.
     pub(super) fn ips(&self) -> Vec<IpAddr> {
-        let all = self.candidates(0).into_iter();
-        all.map(|address| address.ip()).collect()
+        self.candidates(0)
+            .into_iter()
+            .map(|address| address.ip())
+            .collect()
     }
 
     fn found(&self) -> Found {
@@ -116,8 +119,9 @@ impl Port {
             ..
         } = &*self.shared;
         let public = public.ips();
-        let listeners = advertised_tcp.iter();
-        let all = listeners.flat_map(|listener| listener.now(&public, *only_public));
+        let all = advertised_tcp
+            .iter()
+            .flat_map(|listener| listener.now(&public, *only_public));
         unique(all.collect())
     }
 

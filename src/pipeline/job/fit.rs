@@ -23,9 +23,11 @@ const FIXED: [&str; 8] = [
 
 /// Whether a pipeline must begin anew when its media changes its shape.
 pub(super) fn is_fixed(pipeline: &gst::Pipeline) -> bool {
-    let elements = pipeline.iterate_recurse().into_iter().flatten();
-    let factories = elements.filter_map(|element| element.factory());
-    factories
+    pipeline
+        .iterate_recurse()
+        .into_iter()
+        .flatten()
+        .filter_map(|element| element.factory())
         .into_iter()
         .any(|factory| FIXED.contains(&factory.name().as_str()))
 }
@@ -113,8 +115,10 @@ mod tests {
                 ("name", "x"),
                 ("time", "0"),
             ];
-            let taken = video_codecs(&text, &given.into_iter().collect());
-            let names: Vec<_> = taken.iter().map(ToString::to_string).collect();
+            let names: Vec<_> = video_codecs(&text, &given.into_iter().collect())
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             assert_eq!(names.join(" "), expected, "{name}");
         }
     }

@@ -167,8 +167,11 @@ impl Inputs {
 
     /// Meters of what the pipeline has taken.
     pub(super) fn taken(&self) -> Vec<Arc<BufferMeter>> {
-        let meters = self.list.iter().map(|input| &input.taken);
-        meters.cloned().collect()
+        self.list
+            .iter()
+            .map(|input| &input.taken)
+            .cloned()
+            .collect()
     }
 
     /// Ends every input, after what is queued.

@@ -171,8 +171,11 @@ impl Meters {
 
     /// The meters of the appsinks; an output has none.
     pub(super) fn made(&self) -> Vec<Arc<BufferMeter>> {
-        let meters = self.outputs.iter().map(|output| &output.meter);
-        meters.cloned().collect()
+        self.outputs
+            .iter()
+            .map(|output| &output.meter)
+            .cloned()
+            .collect()
     }
 }
 

@@ -110,14 +110,17 @@ async fn remove_branch(pipeline: &gst::Pipeline, last: gst::Element) {
 
 /// Decoders and demuxers that have never had data: they have added no pads.
 fn dead_ends(pipeline: &gst::Pipeline) -> Vec<gst::Element> {
-    let elements = pipeline.iterate_elements().into_iter().flatten();
-    let dead = elements.filter(|element| {
-        let adds_pads = element.pad_template_list().iter().any(|template| {
-            template.direction() == gst::PadDirection::Src
-                && template.presence() == gst::PadPresence::Sometimes
+    let dead = pipeline
+        .iterate_elements()
+        .into_iter()
+        .flatten()
+        .filter(|element| {
+            let adds_pads = element.pad_template_list().iter().any(|template| {
+                template.direction() == gst::PadDirection::Src
+                    && template.presence() == gst::PadPresence::Sometimes
+            });
+            adds_pads && element.num_src_pads() == 0 && element.num_sink_pads() > 0
         });
-        adds_pads && element.num_src_pads() == 0 && element.num_sink_pads() > 0
-    });
     dead.collect()
 }
 

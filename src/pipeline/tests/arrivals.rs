@@ -29,8 +29,10 @@ fn files() -> BTreeMap<String, (String, Vec<String>)> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let given = ["url", "file", "picture", "video_parser"].map(|name| (name, "x"));
-        let values: Variables = given.into_iter().collect();
+        let values: Variables = ["url", "file", "picture", "video_parser"]
+            .map(|name| (name, "x"))
+            .into_iter()
+            .collect();
         let role = PipelineRole::of(&values.expand(&text).unwrap()).unwrap();
         if let PipelineRole::Renditions { inputs, outputs } = role
             && inputs == [Kind::Video]

@@ -159,8 +159,10 @@ fn is_web(url: &Uri) -> bool {
 
 fn refused(response: &Response<Bytes>) -> Error {
     let text = String::from_utf8_lossy(response.body());
-    let reason = text.chars().take(REASON_CHARACTERS_MAX);
-    let printable = reason.map(|c| if c.is_control() { ' ' } else { c });
+    let printable = text
+        .chars()
+        .take(REASON_CHARACTERS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c });
     Error::Refused(response.status(), printable.collect())
 }
 

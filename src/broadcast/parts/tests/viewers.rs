@@ -25,8 +25,9 @@ fn a_rendition_starts_with_its_first_viewer_is_shared_and_stops_after_its_last()
     broadcast.expect(&["admit 3", "admit 4"]);
     let viewers = |broadcast: &Broadcast| {
         let status = broadcast.parts.status(broadcast.now);
-        let renditions = status.renditions.iter();
-        renditions
+        status
+            .renditions
+            .iter()
             .map(|rendition| rendition.viewers)
             .collect::<Vec<_>>()
     };

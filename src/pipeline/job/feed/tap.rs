@@ -173,8 +173,9 @@ impl Tap {
 fn shape(caps: &gst::Caps) -> gst::Caps {
     let mut shape = caps.clone();
     for structure in shape.make_mut().iter_mut() {
-        let fields = structure.fields().map(ToString::to_string);
-        let rest: Vec<_> = fields
+        let rest: Vec<_> = structure
+            .fields()
+            .map(ToString::to_string)
             .filter(|field| !SHAPE.contains(&field.as_str()))
             .collect();
         structure.remove_fields(rest);
