@@ -166,8 +166,8 @@ impl Replica {
 
     /// All broadcasts whose origins live, by name.
     pub(super) fn claims(&self) -> impl Iterator<Item = (&str, &OriginClaim)> {
-        let claims = self.claims.iter();
-        claims
+        self.claims
+            .iter()
             .map(|(name, kept)| (name.as_str(), &kept.value.claim))
             .filter(|(_, claim)| self.lives(claim))
     }

@@ -119,8 +119,8 @@ impl<S> Playout<S> {
 
     /// Every rendition that may be sent to the viewer.
     pub(crate) fn renditions(&self) -> Vec<u64> {
-        let tracks = self.tracks.iter();
-        tracks
+        self.tracks
+            .iter()
             .flat_map(|track| track.renditions().iter().copied())
             .collect()
     }

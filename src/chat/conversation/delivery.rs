@@ -126,8 +126,9 @@ impl Conversation {
 
     /// Tells everything to those who have missed something, and sends away those who do not read.
     fn catch_up(&mut self, now: Instant) {
-        let everybody = self.participants.values();
-        let lost: Vec<u64> = everybody
+        let lost: Vec<u64> = self
+            .participants
+            .values()
             .filter(|participant| participant.is_lost(now))
             .map(|participant| participant.author.number)
             .collect();

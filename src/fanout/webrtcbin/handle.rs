@@ -115,7 +115,7 @@ fn playout_track(track: ChosenTrack) -> PlayoutTrack<NumberedStream> {
 }
 
 impl WebrtcbinHandle {
-    pub(crate) const fn slot(&self) -> &ViewerSlot {
+    pub(in crate::fanout) const fn slot(&self) -> &ViewerSlot {
         &self.subscribed.slot
     }
 

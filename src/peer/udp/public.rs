@@ -70,8 +70,10 @@ impl PublicAddresses {
     /// For the port with this number, best first.
     pub(super) fn candidates(&self, number: u16) -> Vec<SocketAddr> {
         let found = self.found();
-        let own = self.configured.iter().chain(&found.resolved);
-        own.map(|ip| SocketAddr::new(*ip, number))
+        self.configured
+            .iter()
+            .chain(&found.resolved)
+            .map(|ip| SocketAddr::new(*ip, number))
             .chain(found.seen)
             .collect()
     }
