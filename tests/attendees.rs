@@ -36,6 +36,13 @@ fn the_operator_sees_moves_and_kicks_sessions() {
     let sessions = list(&server);
     let roles: Vec<_> = sessions.iter().map(|session| &session["role"]).collect();
     assert_eq!(roles, ["publisher", "viewer", "viewer"]);
+    let of_role = |role: &str| {
+        let path = format!("{SESSIONS}?role={role}");
+        let list = server.get_as_operator(&path).expect(200).json();
+        list["sessions"].as_array().unwrap().len()
+    };
+    assert_eq!((of_role("publisher"), of_role("viewer")), (1, 2));
+    server.get_as_operator(&format!("{SESSIONS}?role=x")).expect(400);
     for session in &sessions {
         assert_eq!(session["client"], "127.0.0.1", "{session}");
         assert_eq!(session["connected"], true, "{session}");

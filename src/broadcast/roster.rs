@@ -74,12 +74,17 @@ impl Session {
 }
 
 impl Broadcasts {
-    /// The sessions of a broadcast, oldest first.
+    /// The sessions of a broadcast, or those with this role, oldest first.
     ///
     /// # Errors
     /// If there is no such broadcast.
-    pub async fn sessions_of(&self, name: &Name) -> Result<Vec<SessionStatus>, Error> {
-        let attendees = self.attendees(name).await?;
+    pub async fn sessions_of(
+        &self,
+        name: &Name,
+        role: Option<Role>,
+    ) -> Result<Vec<SessionStatus>, Error> {
+        let mut attendees = self.attendees(name).await?;
+        attendees.retain(|attendee| role.is_none_or(|role| attendee.session.role == role));
         Ok(join_all(attendees.into_iter().map(Attendee::status)).await)
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use warp::reply::Response;
 
 use super::{App, problem::Problem, reply::empty, request::HttpRequest, wire::json};
-use crate::{access::Right, broadcast::SessionStatus, plan::Name};
+use crate::{access::Right, broadcast::SessionStatus, peer::sdp::Role, plan::Name};
 
 /// Size of a change, in bytes.
 const CHANGE_BYTES_MAX: usize = 4 << 10;
@@ -34,7 +34,10 @@ struct SessionChange {
     path = "/api/v1/broadcasts/{name}/sessions",
     operation_id = "sessions",
     tag = "sessions",
-    params(("name" = Name, Path, description = "The broadcast")),
+    params(
+        ("name" = Name, Path, description = "The broadcast"),
+        ("role" = Option<Role>, Query, description = "Only sessions with this role")
+    ),
     security(("token" = ["admin"])),
     responses((status = 200, body = List))
 )]
@@ -44,7 +47,13 @@ pub(super) async fn list(
     request: &HttpRequest,
 ) -> Result<Response, Problem> {
     app.auth.permit_right(request, Right::Admin)?;
-    let sessions = app.broadcasts.sessions_of(name).await?;
+    let role = match request.parameter("role") {
+        None => None,
+        Some("publisher") => Some(Role::Publisher),
+        Some("viewer") => Some(Role::Viewer),
+        Some(_) => return Err(Problem::bad_request("role is publisher or viewer")),
+    };
+    let sessions = app.broadcasts.sessions_of(name, role).await?;
     json(&List { sessions })
 }
 

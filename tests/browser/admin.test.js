@@ -72,15 +72,22 @@ test('the operator sees the server, adjusts a pipeline, and ends a session', asy
   await field.fill(TOKEN);
   await field.press('Enter');
 
+  /** Lists of sessions that the page has asked for. @type {string[]} */
+  const asked = [];
+  page.on('request', (request) => {
+    if (request.url().includes('/sessions')) asked.push(new URL(request.url()).search);
+  });
   const strip = page.locator('#strip');
   await strip.locator('dd', { hasText: /^\d+ MB/ }).waitFor();
   const row = page.locator('#rows > li', { hasText: 'demo' });
   await row.locator('.facts', { hasText: /1280 × 720 30 fps · [\d.]+ [Mk]b\/s · 1 viewer/ }).waitFor();
+  assert.deepEqual([...new Set(asked)], ['?role=publisher'], 'nobody sees the viewers of a closed row');
   await row.locator('summary').first().click();
   const session = row.locator('.sessions li', { hasText: 'Viewer · 127.0.0.1' });
   await session.waitFor();
   await session.locator('select').selectOption('h264-small');
   await session.locator('.muted', { hasText: 'h264-small' }).waitFor();
+  assert.equal(await session.locator('select').inputValue(), 'h264-small');
 
   const pipeline = row.locator('.pipelines > li', { hasText: 'Source · running' });
   const slider = pipeline.locator('input[type=range]');

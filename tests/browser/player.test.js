@@ -103,6 +103,13 @@ test('the menu of qualities asks for renditions and layers', async (t) => {
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('Enter');
   assert.deepEqual((await layer).postDataJSON(), { mediaId: '0', rid: 'low' });
+  // Back to what the server chooses: the menu says so at once, whatever arrives in the meantime.
+  await button.click();
+  await page.locator('aerial-player .menu button').first().click();
+  await offer({ renditions: [], tracks: [{ kind: 'video', codec: 'h264', layers: ['high', 'low', 'tiny'] }] });
+  await button.click();
+  assert.match(await page.locator('aerial-player .menu [aria-checked=true]').innerText(), /^Auto/);
+  assert.equal(await page.evaluate(() => document.querySelector('aerial-player').quality.layer), '');
 });
 
 test('several broadcasts at once, one with sound', async (t) => {

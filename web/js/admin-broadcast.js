@@ -74,12 +74,14 @@ export class BroadcastRow {
   /** Asks for what the list does not have. @returns {Promise<void>} */
   async refresh() {
     try {
+      // A closed row shows what arrives, not who watches.
+      const only = this.#details.open ? '' : '?role=publisher';
       const [{ sessions }, { pipelines }] = await Promise.all([
-        this.#api.get(`${this.#path}/sessions`),
+        this.#api.get(`${this.#path}/sessions${only}`),
         this.#api.get(`${this.#path}/pipelines`),
       ]);
       this.#describe(this.#measured(sessions, pipelines));
-      if (!this.#details.open) return;
+      if (only || !this.#details.open) return;
       const made = (this.#broadcast?.renditions ?? []).filter(({ kind }) => kind === 'video').map(({ name }) => name);
       this.#sessions.show(sessions, made.length > 0 ? ['source', ...made] : []);
       this.#showPipelines(pipelines);

@@ -105,7 +105,10 @@ export class SessionList {
     const options = this.#renditions.map((name) =>
       h('option', { value: name }, name === ORIGINAL ? t('player-original') : name),
     );
+    const { value } = select;
     select.replaceChildren(h('option', { value: '' }, t('player-auto')), ...options);
+    // A rendition may have come because somebody was moved to it.
+    select.value = this.#renditions.includes(value) ? value : '';
     select.disabled = this.#renditions.length === 0;
   }
 
