@@ -20,6 +20,7 @@ mod pipelines;
 mod raw;
 mod reading;
 mod sections;
+mod site;
 mod tokens;
 mod value;
 mod webhooks;
@@ -31,7 +32,9 @@ pub use changes::ConfigChanges;
 pub use network::{MediaOverTcp, PublicAddress};
 pub use nodes::{AlonePolicy, NatsServer, NodeName};
 pub use option::Opt;
-pub use options::{Admin, Auth, ClusterOptions, Http, Limits, Main, Timeouts, WebRtc, all};
+pub use options::{
+    Admin, Auth, ClusterOptions, Http, Limits, Main, SiteOptions, Timeouts, WebRtc, all,
+};
 pub use origin::ValueOrigin;
 pub use raw::RawConfig;
 pub use value::{AdminAddress, IceServer, LogFormat};
@@ -125,6 +128,8 @@ pub struct Config {
     pub main: Main,
     /// The HTTP port.
     pub http: Http,
+    /// What the pages look like.
+    pub site: SiteOptions,
     /// The operator's own port.
     pub admin: Admin,
     /// How tokens are accepted.
@@ -154,6 +159,7 @@ impl Config {
         let mut config = Self {
             main: Main::take(raw)?,
             http: Http::take(raw)?,
+            site: SiteOptions::take(raw)?,
             admin: Admin::take(raw)?,
             auth: Auth::take(raw)?,
             access: Access::default(),
@@ -164,13 +170,11 @@ impl Config {
             webhooks: raw.webhooks.clone(),
             plans: Plans::default(),
         };
-        if let Some(web) = &config.main.web {
-            // Checked now: a wrong folder is a mistake to report at the start.
-            let index = web.join("index.html");
-            fs::File::open(&index).map_err(|source| Error::Unreadable {
-                path: index,
-                source,
-            })?;
+        // Checked now: a wrong folder or file is a mistake to report at the start.
+        let index = config.main.web.as_ref().map(|web| web.join("index.html"));
+        let logo = config.site.logo.as_ref().map(|logo| logo.0.clone());
+        for path in index.into_iter().chain(logo) {
+            fs::File::open(&path).map_err(|source| Error::Unreadable { path, source })?;
         }
         config.check_tls(raw)?;
         config.check_hsts(raw)?;

@@ -8,6 +8,7 @@ use super::{
     AlonePolicy, Error, NatsServer, NodeName, Opt, RawConfig,
     network::{MediaOverTcp, PublicAddress, StunServer},
     option::range,
+    site::{AccentColour, LogoFile, SiteText},
     value::{
         AdminAddress, Bytes, IceServer, LogFilter, LogFormat, PageOrigin, PublicUrl, ServiceUrl,
     },
@@ -23,6 +24,7 @@ pub fn all() -> impl Iterator<Item = &'static Opt> {
     [
         Main::OPTIONS,
         Http::OPTIONS,
+        SiteOptions::OPTIONS,
         Admin::OPTIONS,
         Auth::OPTIONS,
         Limits::OPTIONS,
@@ -147,6 +149,24 @@ section! {
         redirect_publishers: Option<PublicUrl> = "",
         /// Send viewers to this server instead (307), which needs `http.public_url` as well.
         redirect_viewers: Option<PublicUrl> = "",
+    }
+}
+
+section! {
+    /// `[site]`: what the pages look like.
+    SiteOptions "site." {
+        /// What the server is called, on its pages and where they are shared.
+        name: SiteText = "Aerial",
+        /// What it is about, for search engines and messengers. Unset: a line of ours.
+        description: Option<SiteText> = "",
+        /// A line at the foot of each page. Unset: a line of ours.
+        footer: Option<SiteText> = "",
+        /// A picture before the name, also as the icon of the pages: a file that ends in .svg, .png,
+        /// .webp or .jpg.
+        logo: Option<LogoFile> = "",
+        /// The colour of buttons and other things that stand out. It is darkened on light grounds and
+        /// lightened on dark ones until it can be read.
+        accent: Option<AccentColour> = "",
     }
 }
 

@@ -53,7 +53,10 @@ impl App {
             Route::Happenings => happened::answer(self, &request),
             Route::Drain => shutdown::drain(self, &request),
             Route::Reload => control::reload(self, &request).await,
-            Route::OEmbed => pages::oembed(&request, &Site(&self.site(&request))),
+            Route::OEmbed => {
+                let site = self.site(&request);
+                pages::oembed(&request, &Site(&site), &self.options.theme)
+            }
             Route::File(file) => self.file(*file, &request).await,
             Route::Moved(target) => {
                 let status = StatusCode::PERMANENT_REDIRECT;
@@ -72,6 +75,6 @@ impl App {
         let site = self.site(request);
         let request = PageRequest::from(request);
         let page = openapi::page();
-        Ok(self.pages.show(page, &request, &Site(&site)).await)
+        self.pages.show(page, &request, &Site(&site)).await
     }
 }

@@ -92,6 +92,7 @@ pub use self::{
     ice_servers::{IceServers, TurnSecret},
     judgement::AuthOptions,
     operator::AdminListener,
+    pages::Theme,
     session_limits::SessionMaxima,
     shutdown::Shutdown,
     tls::{Tls, TlsError},
@@ -165,6 +166,8 @@ pub struct Options {
     pub webhooks: WebhookFigures,
     /// Folder of the pages instead of the built-in ones.
     pub web: Option<PathBuf>,
+    /// What the operator has made of the pages.
+    pub theme: Theme,
     /// How long requests may take to finish when the server stops.
     pub drain: Duration,
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{peer::sdp::Role, plan::Name};
 
 /// Folders of files that belong to pages.
-const FOLDERS: [&str; 2] = ["js/", "css/"];
+const FOLDERS: [&str; 3] = ["js/", "css/", "site/"];
 /// The operator's page.
 const ADMIN_PAGE: &str = "admin.html";
 /// Files beside the pages, which browsers and other sites look for.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     access::Rule,
     broadcast,
-    config::{Config, IceServer, MediaOverTcp, PublicAddress, WebRtc},
+    config::{Config, IceServer, MediaOverTcp, PublicAddress, SiteOptions, WebRtc},
     fanout::{self, ViewerOptions},
     http::{self, ConfigControl, Tls},
     ingest,
@@ -181,6 +181,16 @@ fn bits(kilobits: usize) -> u64 {
         .saturating_mul(1000)
 }
 
+fn theme(site: SiteOptions) -> http::Theme {
+    http::Theme {
+        name: site.name.0,
+        description: site.description.map(|text| text.0),
+        footer: site.footer.map(|text| text.0),
+        logo: site.logo.map(|file| file.0),
+        accent: site.accent.map(|colour| colour.0),
+    }
+}
+
 /// What the options of `http` have besides the configuration.
 #[derive(Clone)]
 pub(super) struct HttpParts {
@@ -196,6 +206,7 @@ pub(super) fn http(config: Config, parts: HttpParts) -> http::Options {
     let Config {
         main,
         http,
+        site,
         limits,
         timeouts,
         webrtc,
@@ -245,6 +256,7 @@ pub(super) fn http(config: Config, parts: HttpParts) -> http::Options {
         control: parts.control,
         webhooks: parts.webhooks,
         web: main.web,
+        theme: theme(site),
         drain: timeouts.drain,
     }
 }

@@ -5,7 +5,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { pages, withModules } from './modules.js';
+import { pages, parts, withModules } from './modules.js';
 import { importPages } from './node-modules.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -139,7 +139,7 @@ test('texts are filled in', async () => {
 
 test('keys in use are in the catalogue, and all of it is in use', async () => {
   const used = new Set();
-  const sources = [...(await pages()), ...(await modules())];
+  const sources = [...(await pages()), ...(await parts()), ...(await modules())];
   for (const { text: whole } of sources) {
     const text = whole.replace(/\/\*[\s\S]*?\*\//g, '');
     for (const [, key] of text.matchAll(/data-t(?:-[a-z-]+)?="([^"]+)"/g)) used.add(key);
@@ -199,11 +199,11 @@ test('no words outside the catalogue', async () => {
   for (const { name, text } of await modules()) {
     for (const literal of literals(text)) if (isWords(literal)) outside.push(`${name}: ${literal}`);
   }
-  for (const { name, text } of await pages()) {
+  for (const { name, text } of [...(await pages()), ...(await parts())]) {
     // Without JavaScript there is no catalogue.
     const shown = text.replace(/<!--[\s\S]*?-->|<noscript[\s\S]*?<\/noscript|<(script|code)\b[\s\S]*?<\/\1>/g, '');
     for (const [, words] of shown.matchAll(/>([^<]*[\p{L}][^<]*)</gu)) {
-      if (words.trim() !== 'Aerial') outside.push(`${name}: ${words.trim()}`);
+      if (words.trim() !== '{site.name}') outside.push(`${name}: ${words.trim()}`);
     }
     for (const [, attribute, words] of shown.matchAll(/\s(title|aria-label|placeholder|alt)="([^"]*)"/g))
       outside.push(`${name}: ${attribute}="${words}"`);

@@ -35,9 +35,15 @@ export async function imports(name, seen) {
 }
 
 /** Every page, by its name. */
-export async function pages() {
-  const names = (await readdir(WEB)).filter((name) => name.endsWith('.html'));
-  return Promise.all(names.map(async (name) => ({ name, text: await readFile(path.join(WEB, name), 'utf8') })));
+export const pages = () => read('');
+
+/** What several pages have in common: the server puts it in. */
+export const parts = () => read('parts');
+
+/** @param {string} folder */
+async function read(folder) {
+  const names = (await readdir(path.join(WEB, folder))).filter((name) => name.endsWith('.html'));
+  return Promise.all(names.map(async (name) => ({ name, text: await readFile(path.join(WEB, folder, name), 'utf8') })));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

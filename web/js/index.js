@@ -6,7 +6,7 @@ import { Choosing } from './choosing.js';
 import { Finding, stateOf } from './finding.js';
 import { at } from './site.js';
 import { TokenForm, pageToken } from './token.js';
-import { language, t, translatePage } from './words.js';
+import { SITE, language, t, translatePage } from './words.js';
 
 /** @typedef {import('./broadcasts.js').Broadcast} Broadcast */
 
@@ -140,7 +140,7 @@ async function showServer() {
     const response = await fetch(at('api/server'));
     if (!response.ok) return;
     const { version, needs_token: needs } = await response.json();
-    if (version) setText(byId('server', HTMLElement), `Aerial ${version}`);
+    if (version) setText(byId('server', HTMLElement), [...new Set([SITE, 'Aerial'])].join(' · ') + ` ${version}`);
     publishingNeedsToken = Boolean(needs?.publish);
     checkName();
     if (needs?.watch && !token) tokenForm.ask(t('token-listed'), 'listed', { focus: false });

@@ -2,7 +2,7 @@
  * The words of the pages, in the language of the browser or the one that was chosen. Each language is one file in
  * `words/`; the server lists them.
  *
- * `{name}` in a text is replaced. `{name|은/는}` is followed by the particle that fits it. A text with forms (`one`,
+ * `{name}` in a text is replaced, and `{site}` by the name of the server. `{name|은/는}` is followed by the particle that fits it. A text with forms (`one`,
  * `other`) is chosen by `count`.
  */
 
@@ -17,6 +17,8 @@ const FIRST = 'en';
 const KEY = 'aerial-language';
 /** Pages of this server say so; elsewhere the player follows the page that it is part of. */
 const OWN = 'aerial' in document.documentElement.dataset;
+/** What the operator calls this server: `{site}` in any text. */
+export const SITE = document.documentElement.dataset.aerial || 'Aerial';
 
 /** The language in use. */
 export const language = choose();
@@ -46,7 +48,7 @@ export function t(key, values = {}) {
   if (entry === undefined) return key;
   const text = typeof entry === 'string' ? entry : (entry[forms.select(Number(values.count))] ?? entry.other ?? key);
   return text.replace(/\{(\w+)(?:\|([^}]*))?\}/g, (_, name, particles) => {
-    const value = values[name] ?? '';
+    const value = values[name] ?? (name === 'site' ? SITE : '');
     const shown = typeof value === 'number' ? value.toLocaleString(language) : value;
     return particles ? shown + particle(shown, particles) : shown;
   });

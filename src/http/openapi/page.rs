@@ -15,18 +15,12 @@ const SCHEMAS: &str = "#/components/schemas/";
 const HEAD: &str = r#"<!doctype html>
 <html lang="en">
   <head>
-    <meta charset="utf-8" />
-    <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover" />
-    <meta name="color-scheme" content="dark light" />
-    <title>Aerial: API</title>
-    <link rel="icon" href="{root}favicon.ico" sizes="32x32" />
-    <link rel="icon" href="{root}favicon.svg" type="image/svg+xml" />
-    <link rel="stylesheet" href="{root}css/aerial.css" />
+    <!-- part head -->
     <link rel="stylesheet" href="{root}css/api.css" />
   </head>
   <body>
     <header class="head">
-      <a class="brand" href="{root}">Aerial</a>
+      <a class="brand" href="{root}">{site.name}</a>
     </header>
     <main class="api">
 "#;

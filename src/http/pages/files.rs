@@ -95,6 +95,17 @@ impl Files {
         Ok(found)
     }
 
+    /// The text of a part of pages. Folders without it, which are older, get ours.
+    pub(super) async fn read_part(&self, path: &str) -> Result<String, Problem> {
+        let own = match self {
+            Self::BuiltIn { .. } => None,
+            Self::Folder(folder) => read(&folder.join(path)).await?,
+        };
+        let file = own.or_else(|| built_in(path));
+        let content = file.map(|file| file.content).unwrap_or_default();
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
     /// The languages whose words are there, as a module.
     async fn languages(&self) -> PageFile {
         let mut names = match self {
@@ -147,7 +158,8 @@ fn built_in(path: &str) -> Option<PageFile> {
     Some(PageFile { content, etag })
 }
 
-async fn read(path: &Path) -> Result<Option<PageFile>, Problem> {
+/// A file on disk, if it is there.
+pub(super) async fn read(path: &Path) -> Result<Option<PageFile>, Problem> {
     let Ok(metadata) = tokio::fs::metadata(path).await else {
         return Ok(None);
     };

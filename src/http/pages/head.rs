@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::theme::Theme;
 use crate::plan::Name;
 
 /// Where a page has what is written here.
@@ -12,8 +13,6 @@ const MARK: &str = "<!-- head -->";
 const ROOT: &str = "{root}";
 /// Folders whose files have the version in their addresses.
 const VERSIONED: [&str; 2] = ["js/", "css/"];
-/// How pages refer to the root.
-const ROOTS: [&str; 3] = ["", "../", ROOT];
 /// Size of the picture that others show, in pixels.
 pub(super) const CARD: Size = Size {
     width: 1200,
@@ -43,6 +42,8 @@ pub(super) struct PagePlace<'a> {
     pub(super) version: Option<&'a str>,
     /// The broadcast that it shows.
     pub(super) broadcast: Option<Name>,
+    /// What the operator has made of the pages.
+    pub(super) theme: &'a Theme,
 }
 
 impl PagePlace<'_> {
@@ -51,35 +52,44 @@ impl PagePlace<'_> {
         let mut page = page.to_owned();
         if let Some(version) = self.version {
             for folder in VERSIONED {
-                for root in ROOTS {
-                    let plain = format!("\"{root}{folder}");
-                    page = page.replace(&plain, &format!("\"{root}v/{version}/{folder}"));
-                }
+                let plain = format!("\"{ROOT}{folder}");
+                page = page.replace(&plain, &format!("\"{ROOT}v/{version}/{folder}"));
             }
         }
         let root = match self.depth {
             0 => "./".to_owned(),
             depth => "../".repeat(depth),
         };
-        page.replace(ROOT, &root)
-            .replace(MARK, &self.describe(site))
+        let page = page.replace(ROOT, &root);
+        // The page first: what the operator and the request say may be anything.
+        let (before, after) = page.split_once(MARK).unwrap_or((&page, ""));
+        let (before, after) = (
+            self.theme.apply(before, &root),
+            self.theme.apply(after, &root),
+        );
+        if page.contains(MARK) {
+            format!("{before}{}{after}", self.describe(site))
+        } else {
+            before
+        }
     }
 
     /// For pages and messengers that show what a link leads to (Open Graph, oEmbed).
     fn describe(&self, site: &Site<'_>) -> String {
         let (title, kind, address) = match &self.broadcast {
-            Some(name) => (name.as_str(), "video.other", format!("watch/{name}")),
-            None => ("Aerial", "website", String::new()),
+            Some(name) => (name.to_string(), "video.other", format!("watch/{name}")),
+            None => (escape(&self.theme.name), "website", String::new()),
         };
         let description = match &self.broadcast {
-            Some(name) => format!("Watch {name} live, with less than a second of delay."),
-            None => "Live broadcasts with less than a second of delay.".to_owned(),
+            Some(name) => format!("Watch {name} live, with less than a second of delay.").into(),
+            None => self.theme.about(),
         };
+        let server = escape(&self.theme.name);
         let Size { width, height } = CARD;
         let (url, picture) = (site.attribute(&address), site.attribute("card.png"));
         let mut head = format!(
             r#"<meta name="description" content="{description}" />
-    <meta property="og:site_name" content="Aerial" />
+    <meta property="og:site_name" content="{server}" />
     <meta property="og:type" content="{kind}" />
     <meta property="og:title" content="{title}" />
     <meta property="og:description" content="{description}" />
@@ -120,34 +130,47 @@ mod tests {
     use super::*;
 
     const PAGE: &str = r#"<!-- head --><a href="{root}">x</a>
-        <link href="../css/a.css"><link href="css/a.css"><script src="{root}js/a.js"></script>"#;
+        <link href="{root}css/a.css"><script src="{root}js/a.js"></script>{site.name}"#;
+
+    fn theme() -> Theme {
+        Theme {
+            name: "<!-- head -->{root}".to_owned(),
+            description: Some("a \"b\"".to_owned()),
+            footer: None,
+            logo: None,
+            accent: None,
+        }
+    }
 
     #[test]
     fn files_have_the_version_in_their_addresses() {
+        let theme = theme();
         let place = |depth, version| PagePlace {
             depth,
             version,
             broadcast: None,
+            theme: &theme,
         };
         let page = place(2, Some("7")).complete(PAGE, &Site("https://a"));
         for part in [
-            "href=\"../v/7/css/a.css\"",
-            "href=\"v/7/css/a.css\"",
+            "href=\"../../v/7/css/a.css\"",
             "src=\"../../v/7/js/a.js\"",
             "href=\"../../\"",
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }
         let page = place(0, None).complete(PAGE, &Site("https://a"));
-        assert!(page.contains("href=\"./\"") && page.contains("href=\"../css/a.css\""));
+        assert!(page.contains("href=\"./\"") && page.contains("href=\"./css/a.css\""));
     }
 
     #[test]
     fn a_broadcast_is_described_to_others() {
+        let theme = theme();
         let place = PagePlace {
             depth: 1,
             version: None,
             broadcast: Name::new("demo"),
+            theme: &theme,
         };
         let page = place.complete(PAGE, &Site("https://a\"><b"));
         for part in [
@@ -155,6 +178,25 @@ mod tests {
             "og:url\" content=\"https://a&quot;&gt;&lt;b/watch/demo\"",
             "og:image\" content=\"https://a&quot;&gt;&lt;b/card.png\"",
             "/oembed?url=https%3A%2F%2Fa%22%3E%3Cb%2Fwatch%2Fdemo\"",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_described_as_the_operator_does() {
+        let theme = theme();
+        let place = PagePlace {
+            depth: 0,
+            version: None,
+            broadcast: None,
+            theme: &theme,
+        };
+        let page = place.complete(PAGE, &Site("https://a"));
+        for part in [
+            "og:site_name\" content=\"&lt;!-- head --&gt;{root}\"",
+            "og:description\" content=\"a &quot;b&quot;\"",
+            "</script>&lt;!-- head --&gt;{root}",
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }

@@ -1,9 +1,11 @@
 //! Pages and what belongs to them, from the binary or from a folder.
 
+mod accent;
 mod compression;
 mod files;
 mod head;
 pub(super) mod oembed;
+mod theme;
 
 use std::path::Path;
 
@@ -11,10 +13,12 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use warp::reply::Response;
 
+pub use self::theme::Theme;
 use self::{
     compression::{Coding, Compression},
-    files::Files,
+    files::{Files, PageFile},
     head::PagePlace,
+    theme::{LOGO, MANIFEST, PARTS, STYLE},
 };
 pub(super) use self::{
     head::{Site, escape},
@@ -37,6 +41,8 @@ const CAPTURES: &str = "camera=(self), microphone=(self), display-capture=(self)
 /// What other pages may do.
 const CAPTURES_NOTHING: &str = "camera=(), microphone=(), display-capture=(), geolocation=(), \
                                 midi=(), payment=(), usb=()";
+/// What an operator's logo may do where it is opened as a page.
+const LOGO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 /// Cached, but checked again each time: a new server brings new pages at once.
 const CHECKED: &str = "no-cache";
 /// An address with the version of the pages in it never gets other content.
@@ -50,6 +56,7 @@ const WRITTEN: &str = "written.html";
 pub(super) struct Pages {
     files: Files,
     compression: Compression,
+    theme: Theme,
     /// What the built-in pages may load and contact, as a Content-Security-Policy.
     policy: String,
 }
@@ -97,7 +104,7 @@ impl PageRequest<'_> {
 /// What is sent, before it is compressed.
 struct Content {
     status: StatusCode,
-    file: files::PageFile,
+    file: PageFile,
     cached: &'static str,
 }
 
@@ -133,6 +140,7 @@ impl Pages {
         Self {
             files: Files::new(options.web.clone()),
             compression: Compression::default(),
+            theme: options.theme.clone(),
             policy,
         }
     }
@@ -144,10 +152,10 @@ impl Pages {
         request: &PageRequest<'_>,
         site: &Site<'_>,
     ) -> Result<Response, Problem> {
-        let file = self.files.read(wanted.path).await?;
+        let file = self.find(wanted.path).await?;
         let mut file = file.ok_or_else(|| Problem::not_found("page"))?;
         if is_page(wanted.path) {
-            file = self.complete(&file, wanted.path, request, site);
+            file = self.complete(&file, wanted.path, request, site).await?;
         }
         let is_current = wanted.version.is_some() && wanted.version == self.files.version();
         let content = Content {
@@ -158,20 +166,33 @@ impl Pages {
         Ok(self.reply(content, wanted.path, request).await)
     }
 
+    /// A file as the operator wants it.
+    async fn find(&self, path: &str) -> Result<Option<PageFile>, Problem> {
+        match (path, &self.theme.logo) {
+            (LOGO, Some(logo)) => files::read(logo).await,
+            (STYLE, _) => Ok(self.theme.style()),
+            (MANIFEST, _) => {
+                let file = self.files.read(path).await?;
+                Ok(file.map(|file| self.theme.manifest(file)))
+            }
+            _ => self.files.read(path).await,
+        }
+    }
+
     /// Serves a page that the program has written.
     pub(super) async fn show(
         &self,
         text: &str,
         request: &PageRequest<'_>,
         site: &Site<'_>,
-    ) -> Response {
-        let file = files::PageFile::of_text(text.to_owned());
+    ) -> Result<Response, Problem> {
+        let file = PageFile::of_text(text.to_owned());
         let content = Content {
             status: StatusCode::OK,
-            file: self.complete(&file, WRITTEN, request, site),
+            file: self.complete(&file, WRITTEN, request, site).await?,
             cached: CHECKED,
         };
-        self.reply(content, WRITTEN, request).await
+        Ok(self.reply(content, WRITTEN, request).await)
     }
 
     /// What a browser gets at an address that leads nowhere: the page of the broadcast with this name, or one that
@@ -195,31 +216,47 @@ impl Pages {
         let file = self.files.read(MISSING).await?.ok_or_else(problem)?;
         let content = Content {
             status: StatusCode::NOT_FOUND,
-            file: self.complete(&file, MISSING, request, site),
+            file: self.complete(&file, MISSING, request, site).await?,
             cached: CHECKED,
         };
         Ok(self.reply(content, MISSING, request).await)
     }
 
-    /// A page with what depends on its address.
-    fn complete(
+    /// A page with its parts, and with what depends on its address.
+    async fn complete(
         &self,
-        file: &files::PageFile,
+        file: &PageFile,
         path: &str,
         request: &PageRequest<'_>,
         site: &Site<'_>,
-    ) -> files::PageFile {
+    ) -> Result<PageFile, Problem> {
+        let mut page = String::from_utf8_lossy(&file.content).into_owned();
+        for part in PARTS {
+            if page.contains(part.mark) {
+                let text = self.files.read_part(part.file).await?;
+                page = page.replace(part.mark, text.trim_end());
+            }
+        }
         let name = request.path.rsplit('/').next().and_then(Name::new);
         let place = PagePlace {
             depth: request.path.matches('/').count().saturating_sub(1),
             version: self.files.version(),
             broadcast: if path == "watch.html" { name } else { None },
+            theme: &self.theme,
         };
-        files::PageFile::of_text(place.complete(&String::from_utf8_lossy(&file.content), site))
+        Ok(PageFile::of_text(place.complete(&page, site)))
+    }
+
+    /// The media type of a file.
+    fn content_type(&self, path: &str) -> String {
+        match &self.theme.logo {
+            Some(logo) if path == LOGO => content_type(logo),
+            _ => content_type(Path::new(path)),
+        }
     }
 
     async fn reply(&self, content: Content, path: &str, request: &PageRequest<'_>) -> Response {
-        let kind = content_type(path);
+        let kind = self.content_type(path);
         let negotiated = compression::is_worthwhile(&kind)
             .then(|| compression::wanted(request.header(&header::ACCEPT_ENCODING)));
         let coding = negotiated.flatten();
@@ -250,17 +287,15 @@ impl Pages {
         set(&mut response, &header::CACHE_CONTROL, content.cached);
         if is_page(path) {
             self.protect(&mut response, path, request);
+        } else if path == LOGO {
+            // A drawing may hold scripts. As a picture it runs none; opened by itself, neither.
+            set(&mut response, &header::CONTENT_SECURITY_POLICY, LOGO_POLICY);
         }
         response
     }
 
     /// `None`: the file is sent as it is.
-    async fn pack(
-        &self,
-        file: &files::PageFile,
-        path: &str,
-        coding: Option<Coding>,
-    ) -> Option<Packed> {
+    async fn pack(&self, file: &PageFile, path: &str, coding: Option<Coding>) -> Option<Packed> {
         let coding = coding?;
         let content = if is_page(path) {
             compression::pack_at_once(file, coding).await?
@@ -321,7 +356,7 @@ pub(super) fn is_page(path: &str) -> bool {
 }
 
 /// The media type of a file, by its name.
-fn content_type(path: &str) -> String {
+fn content_type(path: &Path) -> String {
     let guess = mime_guess::from_path(path).first_or_octet_stream();
     if guess.type_() == mime_guess::mime::TEXT {
         format!("{guess}; charset=utf-8")
@@ -346,7 +381,7 @@ mod tests {
             ("manifest.webmanifest", "application/manifest+json"),
             ("js/unknown", "application/octet-stream"),
         ] {
-            assert_eq!(content_type(path), expected, "{path}");
+            assert_eq!(content_type(Path::new(path)), expected, "{path}");
         }
     }
 

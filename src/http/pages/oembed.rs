@@ -7,6 +7,7 @@ use warp::reply::Response;
 use super::{
     super::{problem::Problem, request::HttpRequest, wire::json},
     head::{CARD, Site, Size, escape},
+    theme::Theme,
 };
 use crate::plan::Name;
 
@@ -53,7 +54,11 @@ struct Embed<'a> {
         (status = 501, description = "Another format than JSON")
     )
 )]
-pub(in crate::http) fn answer(request: &HttpRequest, site: &Site<'_>) -> Result<Response, Problem> {
+pub(in crate::http) fn answer(
+    request: &HttpRequest,
+    site: &Site<'_>,
+    theme: &Theme,
+) -> Result<Response, Problem> {
     let url = request.parameter("url").unwrap_or_default();
     let url = percent_decode_str(url).decode_utf8_lossy();
     let name = name_in(&url, site).ok_or_else(|| Problem::not_found("broadcast"))?;
@@ -69,7 +74,7 @@ pub(in crate::http) fn answer(request: &HttpRequest, site: &Site<'_>) -> Result<
     json(&Embed {
         version: "1.0",
         r#type: "video",
-        provider_name: "Aerial",
+        provider_name: &theme.name,
         provider_url: site.0,
         title: name.as_str(),
         width,

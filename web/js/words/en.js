@@ -28,7 +28,7 @@ export default {
 
   // The list
   'list-title': 'Live now',
-  'list-page-title': 'Aerial: live now',
+  'list-page-title': '{site}: live now',
   'list-skip': 'Skip to the broadcasts',
   'list-looking': 'Looking for broadcasts…',
   'list-count': { one: '{count} broadcast', other: '{count} broadcasts' },
@@ -77,12 +77,12 @@ export default {
   'slogan': 'WHIP in, WHEP out, in less than a second.',
 
   // Addresses that lead nowhere
-  'missing-page-title': 'Not found - Aerial',
+  'missing-page-title': 'Not found - {site}',
   'missing-title': 'There is nothing at this address',
   'missing-hint': 'Broadcasts are at /watch/NAME. The list has those that are live.',
 
   // Watch
-  'watch-page-title': '{name} - Aerial',
+  'watch-page-title': '{name} - {site}',
   'watch-live': 'Live',
   'watch-on-air': 'On air',
   'watch-off-air': 'Off air',
@@ -110,7 +110,7 @@ export default {
   'close': 'Close',
 
   // Several at once
-  'multi-page-title': { one: '{count} broadcast - Aerial', other: '{count} broadcasts - Aerial' },
+  'multi-page-title': { one: '{count} broadcast - {site}', other: '{count} broadcasts - {site}' },
   'multi-title': { one: '{count} broadcast at once', other: '{count} broadcasts at once' },
   'multi-hint': 'Choose a picture to hear it.',
   'multi-hear': 'Hear {name}',
@@ -263,8 +263,8 @@ export default {
   'problem-stopping': 'The server is restarting.',
 
   // Publish
-  'publish-page-title': 'Publish - Aerial',
-  'publish-name-page-title': 'Publish {name} - Aerial',
+  'publish-page-title': 'Publish - {site}',
+  'publish-name-page-title': 'Publish {name} - {site}',
   'publish-name-hint': 'People will find your broadcast under this name.',
   'publish-continue': 'Continue',
   'publish-preview-label': 'Preview of your picture',
@@ -411,7 +411,7 @@ export default {
   'incapable-hint': 'It has no access to cameras and microphones. Try another browser, or publish with OBS.',
 
   // OBS assistant
-  'obs-page-title': 'OBS assistant - Aerial',
+  'obs-page-title': 'OBS assistant - {site}',
   'obs-title': 'OBS assistant',
   'obs-intro': 'Copy these values into OBS, start streaming, and see here what to improve.',
   'obs-program-obs': 'OBS Studio',
@@ -448,7 +448,7 @@ export default {
   'obs-advice-audio': 'No sound arrives. Check the audio mixer, and that the audio encoder is Opus.',
 
   // The operator's page
-  'admin-page-title': 'Operator - Aerial',
+  'admin-page-title': 'Operator - {site}',
   'admin-title': 'Operator',
   'admin-token': '{words} This page needs the right “admin”.',
   'admin-version': 'Version {version}',

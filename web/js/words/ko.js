@@ -25,7 +25,7 @@ export default {
 
   // The list
   'list-title': '지금 방송 중',
-  'list-page-title': 'Aerial: 지금 방송 중',
+  'list-page-title': '{site}: 지금 방송 중',
   'list-skip': '방송 목록으로 건너뛰기',
   'list-looking': '방송을 찾고 있습니다…',
   'list-count': '방송 {count}개',
@@ -74,12 +74,12 @@ export default {
   'slogan': 'WHIP으로 받아 1초 안에 WHEP으로 전합니다.',
 
   // Addresses that lead nowhere
-  'missing-page-title': '페이지를 찾을 수 없음 - Aerial',
+  'missing-page-title': '페이지를 찾을 수 없음 - {site}',
   'missing-title': '이 주소에는 아무것도 없습니다',
   'missing-hint': '방송 주소는 /watch/이름 형식입니다. 진행 중인 방송은 목록에 있습니다.',
 
   // Watch
-  'watch-page-title': '{name} - Aerial',
+  'watch-page-title': '{name} - {site}',
   'watch-live': '방송 중',
   'watch-on-air': '방송 중',
   'watch-off-air': '오프라인',
@@ -107,7 +107,7 @@ export default {
   'close': '닫기',
 
   // Several at once
-  'multi-page-title': '방송 {count}개 - Aerial',
+  'multi-page-title': '방송 {count}개 - {site}',
   'multi-title': '방송 {count}개 함께 보기',
   'multi-hint': '화면을 고르면 그 방송의 소리가 들립니다.',
   'multi-hear': '{name} 소리 듣기',
@@ -258,8 +258,8 @@ export default {
   'problem-stopping': '서버를 다시 시작하고 있습니다.',
 
   // Publish
-  'publish-page-title': '방송하기 - Aerial',
-  'publish-name-page-title': '{name} 방송하기 - Aerial',
+  'publish-page-title': '방송하기 - {site}',
+  'publish-name-page-title': '{name} 방송하기 - {site}',
   'publish-name-hint': '시청자는 이 이름으로 방송을 찾습니다.',
   'publish-continue': '계속',
   'publish-preview-label': '내 영상 미리 보기',
@@ -402,7 +402,7 @@ export default {
   'incapable-hint': '브라우저가 카메라와 마이크에 접근할 수 없습니다. 다른 브라우저를 사용하거나 OBS로 방송하세요.',
 
   // OBS assistant
-  'obs-page-title': 'OBS 도우미 - Aerial',
+  'obs-page-title': 'OBS 도우미 - {site}',
   'obs-title': 'OBS 도우미',
   'obs-intro': '아래 값을 OBS에 복사하고 방송을 시작하면, 무엇을 고치면 좋을지 여기에 나타납니다.',
   'obs-program-obs': 'OBS Studio',
@@ -442,7 +442,7 @@ export default {
   'obs-advice-audio': '소리가 도착하지 않습니다. 오디오 믹서를 확인하고 오디오 인코더가 Opus인지 확인하세요.',
 
   // The operator's page
-  'admin-page-title': '운영 - Aerial',
+  'admin-page-title': '운영 - {site}',
   'admin-title': '운영',
   'admin-token': '{words} 이 페이지에는 “admin” 권한이 필요합니다.',
   'admin-version': '버전 {version}',

@@ -1,0 +1,89 @@
+/** What an operator makes of the pages: name, texts, logo, colour. */
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before } from 'node:test';
+import axe from 'axe-core';
+import { Server, openBrowser, screenshot, test } from './harness.js';
+
+const NAME = 'Kanal <b>9</b> & "Söhne"';
+/** Too light for a light page, and too dark for none. */
+const ACCENT = '#ffd400';
+const LOGO = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 20"><script>window.ran = true</script>
+  <rect width="40" height="20" rx="4" fill="#0a5"/></svg>`;
+const PAGES = ['/', '/watch/demo', '/watch/a+b', '/publish/look', '/publish/look/obs', '/nothing/here', '/api/docs'];
+
+/** @type {Server} */
+let server;
+/** @type {string} */
+let folder;
+before(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'aerial-theme-'));
+  const logo = path.join(folder, 'logo.svg');
+  await writeFile(logo, LOGO);
+  server = await Server.start([
+    ...['--site.name', NAME, '--site.description', 'Live from "here"', '--site.footer', 'Imprint: <here>'],
+    ...['--site.logo', logo, '--site.accent', ACCENT],
+  ]);
+  await server.live('demo');
+});
+after(async () => {
+  await server?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
+  test(`${colorScheme}: every page has the operator's name, logo and colour, and can be read`, async (t) => {
+    const browser = await openBrowser(t, undefined, { colorScheme, reducedMotion: 'reduce' });
+    const page = await browser.page();
+    for (const route of PAGES) {
+      await page.goto(server.origin + route);
+      await page.locator('.brand').waitFor();
+      assert.equal((await page.locator('.brand').innerText()).trim(), NAME, route);
+      assert.ok((await page.title()).includes(NAME), `${route}: ${await page.title()}`);
+      const { accent, written, ran } = await page.evaluate(() => ({
+        accent: getComputedStyle(document.documentElement).getPropertyValue('--accent'),
+        written: document.querySelectorAll('.brand b').length,
+        ran: 'ran' in window,
+      }));
+      assert.equal(accent === ACCENT, colorScheme === 'dark', `${route}: ${accent}`);
+      assert.deepEqual({ written, ran }, { written: 0, ran: false }, route);
+      await page.evaluate(axe.source);
+      const { violations } = await page.evaluate(() => /** @type {any} */ (window).axe.run());
+      assert.deepEqual(
+        violations.map((/** @type {{id: string}} */ { id }) => id),
+        [],
+        route,
+      );
+      if (route === '/api/docs') continue;
+      const width = await page.locator('.brand img').evaluate((image) => {
+        const { naturalWidth } = /** @type {HTMLImageElement} */ (image);
+        return naturalWidth;
+      });
+      assert.ok(width > 0, `${route}: the logo is not shown`);
+      assert.match(await page.locator('.foot').innerText(), /Imprint: <here>/, route);
+    }
+    await page.goto(server.origin);
+    await screenshot(page, `theme-${colorScheme}`);
+    assert.deepEqual(browser.faults, []);
+  });
+}
+
+test('others show the name and the description, and nothing of it becomes markup', async () => {
+  const text = async (/** @type {string} */ route) => (await fetch(server.origin + route)).text();
+  const page = await text('/');
+  assert.match(page, /og:site_name" content="Kanal &lt;b&gt;9&lt;\/b&gt; &amp; &quot;Söhne&quot;"/);
+  assert.match(page, /og:description" content="Live from &quot;here&quot;"/);
+  assert.match(page, /rel="icon" href="\.\/site\/logo"/);
+  assert.match(await text('/watch/demo'), /og:title" content="demo"/);
+  const manifest = JSON.parse(await text('/manifest.webmanifest'));
+  assert.equal(manifest.name, NAME);
+  const embed = await server.json(`/oembed?url=${encodeURIComponent(`${server.origin}/watch/demo`)}`);
+  assert.equal(embed.provider_name, NAME);
+  const logo = await fetch(`${server.origin}/site/logo`);
+  assert.equal(logo.headers.get('content-type'), 'image/svg+xml');
+  assert.match(logo.headers.get('content-security-policy') ?? '', /default-src 'none'.*sandbox/);
+  assert.equal((await fetch(`${server.origin}/site/other`)).status, 404);
+});
