@@ -42,7 +42,9 @@ fn the_operator_sees_moves_and_kicks_sessions() {
         list["sessions"].as_array().unwrap().len()
     };
     assert_eq!((of_role("publisher"), of_role("viewer")), (1, 2));
-    server.get_as_operator(&format!("{SESSIONS}?role=x")).expect(400);
+    server
+        .get_as_operator(&format!("{SESSIONS}?role=x"))
+        .expect(400);
     for session in &sessions {
         assert_eq!(session["client"], "127.0.0.1", "{session}");
         assert_eq!(session["connected"], true, "{session}");

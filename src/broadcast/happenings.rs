@@ -68,12 +68,13 @@ mod tests {
             status::{RenditionStatus, SourceKind},
         },
         media::Kind,
-        plan::Name,
+        plan::{About, Name},
     };
 
     fn status(state: State) -> Status {
         Status {
             name: Name::new("demo").unwrap(),
+            about: About::default(),
             state,
             viewers: 0,
             started: None,

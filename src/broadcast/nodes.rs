@@ -18,7 +18,7 @@ use crate::{
     cluster::{
         ClaimHold, ClaimRefusal, Cluster, NodeRequest, OriginClaim, RelayedReply, RelayedRequest,
     },
-    plan::Name,
+    plan::{About, Name},
 };
 
 /// A client's request for a session of this node that came in at another one.
@@ -227,7 +227,8 @@ fn merged(own: Option<Status>, name: &Name, claim: &OriginClaim) -> Status {
         renditions: Vec::new(),
         transcodes_full: None,
         on_demand: false,
-        // It does not cross from node to node.
+        // These do not cross from node to node.
+        about: About::default(),
         chat: false,
         connected: shown.live,
     }

@@ -17,7 +17,7 @@ use crate::{
     media::{Codec, Kind},
     peer::{End, sdp::Role},
     pipeline::job::JobFigures,
-    plan::{Name, PipelineFile},
+    plan::{About, Name, PipelineFile},
     worker::WorkerControl,
 };
 
@@ -50,6 +50,9 @@ pub enum SourceKind {
 pub struct Status {
     /// Its name.
     pub name: Name,
+    /// What people are told about it.
+    #[serde(flatten)]
+    pub about: About,
     /// Whether it can be watched.
     pub state: State,
     /// Viewers, connected or connecting.
@@ -381,6 +384,7 @@ mod tests {
     fn status_json() {
         let mut status = Status {
             name: Name::new("demo").unwrap(),
+            about: About::default(),
             state: State::Live,
             viewers: 3,
             started: Some(UNIX_EPOCH + Duration::from_hours(490_896)),

@@ -15,7 +15,7 @@ use super::{
     pipelines,
 };
 use crate::plan::{
-    Engine, Name, Pattern, PipelineFile, Setting, Settings, SlateFile, Value, Vars, keys,
+    Engine, Name, PageText, Pattern, PipelineFile, Setting, Settings, SlateFile, Value, Vars, keys,
 };
 
 /// Maximum outputs, or rendition files, of one broadcast: bounds what one publisher can start.

@@ -8,7 +8,7 @@ use super::{
     AlonePolicy, Error, NatsServer, NodeName, Opt, RawConfig,
     network::{MediaOverTcp, PublicAddress, StunServer},
     option::range,
-    site::{AccentColour, LogoFile, SiteText},
+    site::{AccentColour, LogoFile},
     value::{
         AdminAddress, Bytes, IceServer, LogFilter, LogFormat, PageOrigin, PublicUrl, ServiceUrl,
     },
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     access::Secret,
     client::ForwardedHeader,
-    plan::{Engine, Pattern, Value},
+    plan::{Engine, PageText, Pattern, Value},
 };
 
 /// Every option outside `[broadcasts]`, in the order of the documentation.
@@ -156,11 +156,11 @@ section! {
     /// `[site]`: what the pages look like.
     SiteOptions "site." {
         /// What the server is called, on its pages and where they are shared.
-        name: SiteText = "Aerial",
+        name: PageText = "Aerial",
         /// What it is about, for search engines and messengers. Unset: a line of ours.
-        description: Option<SiteText> = "",
+        description: Option<PageText> = "",
         /// A line at the foot of each page. Unset: a line of ours.
-        footer: Option<SiteText> = "",
+        footer: Option<PageText> = "",
         /// A picture before the name, also as the icon of the pages: a file that ends in .svg, .png,
         /// .webp or .jpg.
         logo: Option<LogoFile> = "",

@@ -1,25 +1,8 @@
-//! What an operator makes of the pages: texts, logo, colour.
+//! What an operator makes of the pages: logo and colour.
 
 use std::path::PathBuf;
 
 use crate::plan::Value;
-
-/// Length of a text on the pages.
-const SITE_TEXT_CHARS_MAX: usize = 200;
-
-/// A line of text on the pages.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SiteText(pub String);
-
-impl Value for SiteText {
-    const TAKES: &'static str = "a line of at most 200 characters";
-
-    fn read(text: &str) -> Option<Self> {
-        let fits = !text.trim().is_empty() && text.chars().count() <= SITE_TEXT_CHARS_MAX;
-        let is_line = !text.chars().any(char::is_control);
-        (fits && is_line).then(|| Self(text.trim().to_owned()))
-    }
-}
 
 /// A picture that browsers show.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,14 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_logos_and_colours_of_the_pages() {
-        assert_eq!(
-            SiteText::read(" Canal 9 "),
-            Some(SiteText("Canal 9".into()))
-        );
-        for wrong in ["", "  ", "two\nlines", &"x".repeat(201)] {
-            assert_eq!(SiteText::read(wrong), None, "{wrong}");
-        }
+    fn logos_and_colours() {
         assert_eq!(
             LogoFile::read("/etc/a.SVG"),
             Some(LogoFile("/etc/a.SVG".into()))

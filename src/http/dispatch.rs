@@ -6,7 +6,7 @@ use warp::reply::Response;
 use super::{
     App, api, attendees, chat, control, endpoint, events, extensions, happened, health, load,
     metrics, openapi, operator,
-    pages::{self, FilePath, PageRequest, Site},
+    pages::{self, FilePath, PageRequest, ShownBroadcast, Site, WATCH},
     pipelines,
     problem::Problem,
     refusals,
@@ -15,6 +15,7 @@ use super::{
     router::Route,
     shutdown,
 };
+use crate::plan::{About, Name};
 
 impl App {
     pub(super) async fn dispatch(
@@ -67,8 +68,23 @@ impl App {
 
     async fn file(&self, file: FilePath<'_>, request: &HttpRequest) -> Result<Response, Problem> {
         let site = self.site(request);
-        let request = PageRequest::from(request);
-        self.pages.answer(file, &request, &Site(&site)).await
+        let mut page = PageRequest::from(request);
+        if file.path == WATCH {
+            page.broadcast = self.shown_broadcast(request);
+        }
+        self.pages.answer(file, &page, &Site(&site)).await
+    }
+
+    /// The broadcast whose page is asked for. Who may not see it learns its name only, which is in the address.
+    fn shown_broadcast(&self, request: &HttpRequest) -> Option<ShownBroadcast> {
+        let name = request.path.rsplit('/').next().and_then(Name::new)?;
+        let may_know = self.auth.view(request).is_ok_and(|view| view.shows(&name));
+        let about = if may_know {
+            self.broadcasts.about(&name)
+        } else {
+            About::default()
+        };
+        Some(ShownBroadcast { name, about })
     }
 
     async fn api_page(&self, request: &HttpRequest) -> Result<Response, Problem> {

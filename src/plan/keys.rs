@@ -30,6 +30,12 @@ macro_rules! keys {
             stall: Duration = "10s" from "500ms" to "10m",
             /// Picture or pipeline to show while nobody feeds the broadcast.
             slate: SlateFile = "",
+            /// What the pages call it, instead of its name.
+            title: PageText = "",
+            /// What it is about, for its page, search engines and messengers.
+            description: PageText = "",
+            /// Words to find it by in the list. At most 8.
+            tags: Vec<PageText> = "",
             /// Whether its viewers and publisher may chat and react.
             chat: bool = "false",
             /// Shortest time between two messages of one viewer in the chat.

@@ -1,6 +1,7 @@
 //! What the configuration wants of broadcasts, by name or pattern. Pure data that every room may
 //! know; names no other room.
 
+mod about;
 mod engine;
 mod file;
 mod keys;
@@ -11,6 +12,7 @@ mod value;
 
 use std::sync::Arc;
 
+pub use about::{About, PageText};
 pub use engine::Engine;
 pub use file::PipelineFile;
 pub(crate) use keys::keys;

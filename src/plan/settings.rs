@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Engine, PipelineFile, Value, keys};
+use super::{Engine, PageText, PipelineFile, Value, keys};
 
 /// Built-in pipelines whose encoders are too slow to run for anyone who asks.
 const HEAVY: [&str; 2] = ["av1", "h265"];
@@ -58,11 +58,13 @@ always_set! {
     bool: Value::read,
     Duration: Value::read,
     Vec<PipelineFile>: |_| None,
+    Vec<PageText>: |_| None,
     Vars: |_| None,
 }
 optional! {
     PipelineFile,
     Engine,
+    PageText,
 }
 
 impl Setting for SlateFile {

@@ -10,6 +10,9 @@ import { t } from './words.js';
 /**
  * @typedef {object} Broadcast
  * @property {string} name
+ * @property {string} [title] What it is called, if not by its name.
+ * @property {string} [description]
+ * @property {string[]} [tags]
  * @property {'live'|'stale'|'slate'|'waiting'} state
  * @property {number} viewers
  * @property {string|null} started RFC 3339 time.
@@ -43,6 +46,9 @@ const RESERVED = ['whip', 'whep'];
 export function isName(name) {
   return new RegExp(`^${NAME_PATTERN}$`).test(name) && !RESERVED.includes(name);
 }
+
+/** What people call a broadcast. @param {Broadcast} broadcast */
+export const titleOf = ({ name, title }) => title ?? name;
 
 const CODECS = new Map([
   ['h264', 'H.264'],

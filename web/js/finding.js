@@ -1,6 +1,6 @@
 /** Search, filter and order of the list of broadcasts. Offered once there are more than one sees at a glance. */
 
-import { isSoundOnly } from './broadcasts.js';
+import { isSoundOnly, titleOf } from './broadcasts.js';
 import { byId } from './dom.js';
 import { read, store } from './storage.js';
 import { language } from './words.js';
@@ -20,7 +20,7 @@ export function stateOf({ state, on_demand: onDemand }) {
 }
 
 /** @param {Broadcast} a @param {Broadcast} b */
-const byName = (a, b) => a.name.localeCompare(b.name, language, { numeric: true });
+const byName = (a, b) => titleOf(a).localeCompare(titleOf(b), language, { numeric: true });
 
 /** @type {Record<string, (a: Broadcast, b: Broadcast) => number>} */
 const ORDERS = {
@@ -67,9 +67,11 @@ export class Finding {
     this.#bar.hidden = broadcasts.length <= FEW && !this.isOn;
     const fits = FILTERS[this.#filter.value];
     const words = plain(this.#search.value).split(/\s+/);
-    const found = broadcasts.filter(
-      (broadcast) => fits(broadcast) && words.every((word) => plain(broadcast.name).includes(word)),
-    );
+    const found = broadcasts.filter((broadcast) => {
+      const { name, title = '', description = '', tags = [] } = broadcast;
+      const text = plain([name, title, description, ...tags].join(' '));
+      return fits(broadcast) && words.every((word) => text.includes(word));
+    });
     return found.sort(ORDERS[this.#order.value]);
   }
 }

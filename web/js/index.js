@@ -1,8 +1,9 @@
 /** The page `/`: what is live, and how to go live. */
 
-import { BroadcastFeed, codecsText, isName, isSoundOnly, newName } from './broadcasts.js';
+import { BroadcastFeed, codecsText, isName, isSoundOnly, newName, titleOf } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, h, icon, setText } from './dom.js';
 import { Choosing } from './choosing.js';
+import { showTags } from './tags.js';
 import { Finding, stateOf } from './finding.js';
 import { at } from './site.js';
 import { TokenForm, pageToken } from './token.js';
@@ -65,7 +66,9 @@ function show(broadcasts) {
 function makeCard(name) {
   const badge = h('span', { class: 'badge' });
   const count = h('span', { class: 'badge plain count' });
-  const facts = h('p');
+  const facts = h('p', { class: 'facts' });
+  const description = h('p', { class: 'description', hidden: true });
+  const tags = h('ul', { class: 'tags', hidden: true });
   const mark = h('span', { class: 'poster-mark' });
   const poster = h('div', { class: 'poster' }, mark, badge, count);
   poster.style.setProperty('--hue', String(hue(name)));
@@ -74,7 +77,7 @@ function makeCard(name) {
     'li',
     { 'class': 'card', 'data-name': name },
     poster,
-    h('div', { class: 'card-body' }, link, facts),
+    h('div', { class: 'card-body' }, link, facts, description, tags),
     choosing.box(name),
   );
   /** @param {Broadcast} broadcast */
@@ -92,7 +95,15 @@ function makeCard(name) {
       .join(' · ');
     item.dataset.without = t(broadcast.on_demand ? 'card-on-demand' : 'card-no-media');
     showFacts(item, facts);
-    link.setAttribute('aria-label', t('card', { name, state: badge.textContent ?? '', count: broadcast.viewers }));
+    const title = titleOf(broadcast);
+    setText(link, title);
+    description.hidden = !broadcast.description;
+    setText(description, broadcast.description ?? '');
+    showTags(tags, broadcast);
+    link.setAttribute(
+      'aria-label',
+      t('card', { name: title, state: badge.textContent ?? '', count: broadcast.viewers }),
+    );
   };
   return { item, update };
 }
@@ -182,6 +193,6 @@ feed.addEventListener('connection', () => {
 });
 feed.start();
 setInterval(() => {
-  for (const { item } of cards.values()) showFacts(item, /** @type {Element} */ (item.querySelector('.card-body p')));
+  for (const { item } of cards.values()) showFacts(item, /** @type {Element} */ (item.querySelector('.facts')));
 }, 1_000);
 void showServer();

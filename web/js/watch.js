@@ -1,12 +1,13 @@
 /** The page `/watch/{name}`. With `?embed=1` it is only the player, for frames. */
 
-import { BroadcastFeed, codecsText, nameFromPath, stalledText, transcodingText } from './broadcasts.js';
+import { BroadcastFeed, codecsText, nameFromPath, stalledText, titleOf, transcodingText } from './broadcasts.js';
 import { byId, durationText, enableCopyButtons, fillIcons, setText } from './dom.js';
 import { AerialPlayer } from './player.js';
 import { mayBeThere } from './readiness.js';
 import { ShareSheet } from './share.js';
 import { ROOT, at } from './site.js';
 import { read, store } from './storage.js';
+import { showTags } from './tags.js';
 import { keepToken, pageToken } from './token.js';
 import { WatchChat } from './watch-chat.js';
 import { t, translatePage } from './words.js';
@@ -51,8 +52,21 @@ function showFacts() {
     element.hidden = text === '';
     setText(element, element === transcoding && text ? t('transcoded', { what: text }) : text);
   }
+  showAbout(broadcast);
   showSince();
   chat?.show(broadcast?.chat ?? false);
+}
+
+/** @param {import('./broadcasts.js').Broadcast|undefined} broadcast */
+function showAbout(broadcast) {
+  const shown = broadcast ? titleOf(broadcast) : name;
+  setText(byId('title', HTMLElement), shown);
+  document.title = t('watch-page-title', { name: shown });
+  player.label = shown;
+  const description = byId('description', HTMLElement);
+  description.hidden = !broadcast?.description;
+  setText(description, broadcast?.description ?? '');
+  showTags(byId('tags', HTMLElement), broadcast);
 }
 
 function showSince() {
@@ -71,9 +85,7 @@ function start() {
   translatePage();
   fillIcons();
   enableCopyButtons();
-  document.title = t('watch-page-title', { name });
   const title = byId('title', HTMLElement);
-  setText(title, name);
   if (embedded) {
     title.classList.add('unseen');
     player.before(title);
@@ -81,7 +93,6 @@ function start() {
   const share = new ShareSheet(name);
   byId('share', HTMLButtonElement).addEventListener('click', () => share.open());
   byId('keys', HTMLButtonElement).addEventListener('click', () => player.keys.toggle());
-  player.label = name;
   player.token = token;
   // A frame hears of its broadcast too late for that.
   if (!embedded) player.ready = () => mayBeThere(feed, name);

@@ -20,6 +20,7 @@ impl Parts {
         };
         Status {
             name: self.name.clone(),
+            about: self.plan.about(),
             state,
             viewers: self.audience.watchers(),
             started: self.supply.live_since(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::theme::Theme;
-use crate::plan::Name;
+use crate::plan::{About, Name};
 
 /// Where a page has what is written here.
 const MARK: &str = "<!-- head -->";
@@ -34,6 +34,32 @@ impl Site<'_> {
     }
 }
 
+/// A broadcast that has a page.
+pub(in crate::http) struct ShownBroadcast {
+    pub(in crate::http) name: Name,
+    /// What this reader may know about it.
+    pub(in crate::http) about: About,
+}
+
+impl ShownBroadcast {
+    fn title(&self) -> String {
+        match &self.about.title {
+            Some(title) => escape(&title.0),
+            None => self.name.to_string(),
+        }
+    }
+
+    fn description(&self) -> String {
+        match &self.about.description {
+            Some(description) => escape(&description.0),
+            None => format!(
+                "Watch {} live, with less than a second of delay.",
+                self.title()
+            ),
+        }
+    }
+}
+
 /// Where a page is.
 pub(super) struct PagePlace<'a> {
     /// Folders above it.
@@ -41,7 +67,7 @@ pub(super) struct PagePlace<'a> {
     /// The version of its files, if they stay as they are.
     pub(super) version: Option<&'a str>,
     /// The broadcast that it shows.
-    pub(super) broadcast: Option<Name>,
+    pub(super) broadcast: Option<&'a ShownBroadcast>,
     /// What the operator has made of the pages.
     pub(super) theme: &'a Theme,
 }
@@ -62,7 +88,7 @@ impl PagePlace<'_> {
         };
         let page = page.replace(ROOT, &root);
         // The page first: what the operator and the request say may be anything.
-        let (before, after) = page.split_once(MARK).unwrap_or((&page, ""));
+        let (before, after) = page.split_once(MARK).unwrap_or((page.as_str(), ""));
         let (before, after) = (
             self.theme.apply(before, &root),
             self.theme.apply(after, &root),
@@ -76,12 +102,16 @@ impl PagePlace<'_> {
 
     /// For pages and messengers that show what a link leads to (Open Graph, oEmbed).
     fn describe(&self, site: &Site<'_>) -> String {
-        let (title, kind, address) = match &self.broadcast {
-            Some(name) => (name.to_string(), "video.other", format!("watch/{name}")),
+        let (title, kind, address) = match self.broadcast {
+            Some(shown) => (
+                shown.title(),
+                "video.other",
+                format!("watch/{}", shown.name),
+            ),
             None => (escape(&self.theme.name), "website", String::new()),
         };
-        let description = match &self.broadcast {
-            Some(name) => format!("Watch {name} live, with less than a second of delay.").into(),
+        let description = match self.broadcast {
+            Some(shown) => shown.description().into(),
             None => self.theme.about(),
         };
         let server = escape(&self.theme.name);
@@ -128,6 +158,7 @@ pub(in crate::http) fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{PageText, Value as _};
 
     const PAGE: &str = r#"<!-- head --><a href="{root}">x</a>
         <link href="{root}css/a.css"><script src="{root}js/a.js"></script>{site.name}"#;
@@ -166,10 +197,14 @@ mod tests {
     #[test]
     fn a_broadcast_is_described_to_others() {
         let theme = theme();
+        let demo = ShownBroadcast {
+            name: Name::new("demo").unwrap(),
+            about: About::default(),
+        };
         let place = PagePlace {
             depth: 1,
             version: None,
-            broadcast: Name::new("demo"),
+            broadcast: Some(&demo),
             theme: &theme,
         };
         let page = place.complete(PAGE, &Site("https://a\"><b"));
@@ -178,6 +213,34 @@ mod tests {
             "og:url\" content=\"https://a&quot;&gt;&lt;b/watch/demo\"",
             "og:image\" content=\"https://a&quot;&gt;&lt;b/card.png\"",
             "/oembed?url=https%3A%2F%2Fa%22%3E%3Cb%2Fwatch%2Fdemo\"",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+    }
+
+    #[test]
+    fn a_broadcast_is_described_by_its_title() {
+        let line = |text: &str| PageText::read(text);
+        let theme = theme();
+        let demo = ShownBroadcast {
+            name: Name::new("demo").unwrap(),
+            about: About {
+                title: line("\"Demo\" & more"),
+                description: line("<b>"),
+                tags: Vec::new(),
+            },
+        };
+        let place = PagePlace {
+            depth: 1,
+            version: None,
+            broadcast: Some(&demo),
+            theme: &theme,
+        };
+        let page = place.complete(PAGE, &Site("https://a"));
+        for part in [
+            "og:title\" content=\"&quot;Demo&quot; &amp; more\"",
+            "og:description\" content=\"&lt;b&gt;\"",
+            "og:url\" content=\"https://a/watch/demo\"",
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }

@@ -21,7 +21,7 @@ use self::{
     theme::{LOGO, MANIFEST, PARTS, STYLE},
 };
 pub(super) use self::{
-    head::{Site, escape},
+    head::{ShownBroadcast, Site, escape},
     oembed::answer as oembed,
 };
 use super::{
@@ -49,6 +49,8 @@ const CHECKED: &str = "no-cache";
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// The page for addresses that lead nowhere.
 const MISSING: &str = "missing.html";
+/// The page of a broadcast.
+pub(super) const WATCH: &str = "watch.html";
 /// Stands for the file of a page that the program has written.
 const WRITTEN: &str = "written.html";
 
@@ -78,6 +80,8 @@ pub(super) struct PageRequest<'a> {
     headers: &'a HeaderMap,
     /// Whether the page is for a frame.
     is_embedded: bool,
+    /// The broadcast whose page it may be.
+    pub(super) broadcast: Option<ShownBroadcast>,
 }
 
 impl<'a> From<&'a HttpRequest> for PageRequest<'a> {
@@ -88,6 +92,7 @@ impl<'a> From<&'a HttpRequest> for PageRequest<'a> {
             query: &request.query,
             headers: &request.headers,
             is_embedded: request.parameter("embed") == Some("1"),
+            broadcast: None,
         }
     }
 }
@@ -155,7 +160,7 @@ impl Pages {
         let file = self.find(wanted.path).await?;
         let mut file = file.ok_or_else(|| Problem::not_found("page"))?;
         if is_page(wanted.path) {
-            file = self.complete(&file, wanted.path, request, site).await?;
+            file = self.complete(&file, request, site).await?;
         }
         let is_current = wanted.version.is_some() && wanted.version == self.files.version();
         let content = Content {
@@ -189,7 +194,7 @@ impl Pages {
         let file = PageFile::of_text(text.to_owned());
         let content = Content {
             status: StatusCode::OK,
-            file: self.complete(&file, WRITTEN, request, site).await?,
+            file: self.complete(&file, request, site).await?,
             cached: CHECKED,
         };
         Ok(self.reply(content, WRITTEN, request).await)
@@ -216,7 +221,7 @@ impl Pages {
         let file = self.files.read(MISSING).await?.ok_or_else(problem)?;
         let content = Content {
             status: StatusCode::NOT_FOUND,
-            file: self.complete(&file, MISSING, request, site).await?,
+            file: self.complete(&file, request, site).await?,
             cached: CHECKED,
         };
         Ok(self.reply(content, MISSING, request).await)
@@ -226,7 +231,6 @@ impl Pages {
     async fn complete(
         &self,
         file: &PageFile,
-        path: &str,
         request: &PageRequest<'_>,
         site: &Site<'_>,
     ) -> Result<PageFile, Problem> {
@@ -237,11 +241,10 @@ impl Pages {
                 page = page.replace(part.mark, text.trim_end());
             }
         }
-        let name = request.path.rsplit('/').next().and_then(Name::new);
         let place = PagePlace {
             depth: request.path.matches('/').count().saturating_sub(1),
             version: self.files.version(),
-            broadcast: if path == "watch.html" { name } else { None },
+            broadcast: request.broadcast.as_ref(),
             theme: &self.theme,
         };
         Ok(PageFile::of_text(place.complete(&page, site)))
@@ -307,7 +310,7 @@ impl Pages {
 
     /// Only the player may be framed; a page on which one click goes live, never.
     fn protect(&self, response: &mut Response, path: &str, request: &PageRequest<'_>) {
-        let framed = path == "watch.html" && request.is_embedded;
+        let framed = path == WATCH && request.is_embedded;
         let ancestors = if framed { "*" } else { "'none'" };
         let policy = format!("{}frame-ancestors {ancestors}", self.policy);
         set(response, &header::CONTENT_SECURITY_POLICY, &policy);

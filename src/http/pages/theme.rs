@@ -5,12 +5,12 @@ use std::{borrow::Cow, path::PathBuf};
 use super::{accent, files::PageFile, head::escape};
 
 /// Parts that pages have in common, between them and their marks in pages.
-pub(super) const PARTS: [Part; 2] = [
-    Part {
+pub(super) const PARTS: [PagePart; 2] = [
+    PagePart {
         mark: "<!-- part head -->",
         file: "parts/head.html",
     },
-    Part {
+    PagePart {
         mark: "<!-- part foot -->",
         file: "parts/foot.html",
     },
@@ -30,7 +30,7 @@ const NAME: &str = "{site.name}";
 const SLOGAN: &str = "<p data-t=\"slogan\"></p>";
 
 /// A part of many pages.
-pub(super) struct Part {
+pub(super) struct PagePart {
     /// Where pages have it.
     pub(super) mark: &'static str,
     /// In the folder of the pages.

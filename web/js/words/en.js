@@ -82,6 +82,7 @@ export default {
   'missing-hint': 'Broadcasts are at /watch/NAME. The list has those that are live.',
 
   // Watch
+  'tags': 'Tags',
   'watch-page-title': '{name} - {site}',
   'watch-live': 'Live',
   'watch-on-air': 'On air',

@@ -79,6 +79,7 @@ export default {
   'missing-hint': '방송 주소는 /watch/이름 형식입니다. 진행 중인 방송은 목록에 있습니다.',
 
   // Watch
+  'tags': '태그',
   'watch-page-title': '{name} - {site}',
   'watch-live': '방송 중',
   'watch-on-air': '방송 중',
