@@ -69,8 +69,8 @@
 //!
 //! Dependencies point one way. The main ones are `http -> {access, broadcast, plan}`, `broadcast ->
 //! {ingest, fanout, pipeline, plan, worker}`, `ingest -> worker -> webrtcbin -> pipeline`, `{ingest,
-//! fanout} -> peer`, `fanout -> playout` and `config -> {access, plan}`; any room may use the leaves. There are no circles between rooms, and each has
-//! its own errors. Only `pipeline` and the code of
+//! fanout} -> peer`, `fanout -> playout` and `config -> {access, plan}`; any room may use the leaves.
+//! There are no circles between rooms, and each has its own errors. Only `pipeline` and the code of
 //! the engine `webrtcbin` name GStreamer. `tests/structure` has the whole list and checks it.
 //!
 //! # Words

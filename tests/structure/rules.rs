@@ -86,7 +86,7 @@ const LINES: &[(&str, &[&str])] = &[
         ],
     ),
     // What is sent to one viewer, and when.
-    ("playout", &["awake", "media", "peer"]),
+    ("playout", &["awake", "media", "peer", "words"]),
     // Viewers on webrtcbin: workers push frames into its pads.
     (
         "fanout::webrtcbin",
@@ -120,6 +120,8 @@ const LINES: &[(&str, &[&str])] = &[
             "peer::sdp",
             "pipeline",
             "plan",
+            // The statistics of a viewer.
+            "playout",
             "quota",
             "resources",
             "stream",
