@@ -37,6 +37,7 @@
 //! | `server` | starts everything in order, stops it in reverse |
 //! | `config` | every option: from flags, environment and file to plain data |
 //! | `plan` | what the configuration wants of each broadcast: names, patterns, pipeline files; a leaf |
+//! | `amendments` | what the operator has changed through the API, on top of the configuration; a leaf |
 //! | `access` | tokens, networks, other issuers and callbacks, and what they allow |
 //! | `http` | the door: routes, requests, replies, pages; the only room that names warp |
 //! | `broadcast` | one actor per broadcast, which makes all decisions about it |
@@ -87,6 +88,8 @@
 //!   request are **actions**.
 //! - **slot**: a pipeline file's place in a broadcast. **run**: one run of its pipeline.
 //! - **plan**: what the configuration wants of one broadcast.
+//! - **amendments**: what the operator has changed through the API. They count more than the
+//!   configuration.
 //! - **track**: one medium of a broadcast (video, audio).
 //! - **layer**: one of several encodings that a publisher sends (simulcast).
 //! - **rendition**: one encoding of a track that viewers can receive: the **original**, which is
@@ -117,6 +120,7 @@
 //! - **event types**: the kinds of server-sent events that a viewer has selected.
 
 mod access;
+mod amendments;
 mod awake;
 mod bench;
 mod broadcast;

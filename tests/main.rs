@@ -59,6 +59,7 @@ mod spans;
 mod start_stop;
 mod structure;
 mod support;
+mod switched_outputs;
 mod takeover;
 mod tokens;
 mod transcoding;

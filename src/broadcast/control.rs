@@ -4,13 +4,15 @@
 
 use serde::Serialize;
 
-use super::{Broadcasts, Error, PipelineFigures, actor::ActorRequest};
+use super::{
+    Broadcasts, Error, PipelineFigures, actor::ActorRequest, health::Health, status::PipelineKind,
+};
 use crate::{
     pipeline::{
         self,
         job::{JobFigures, Property},
     },
-    plan::Name,
+    plan::{Name, PlannedOutput},
     worker::{self, WorkerControl, WorkerUsage},
 };
 
@@ -30,6 +32,36 @@ pub struct PropertyList {
     pub properties: Vec<Property>,
 }
 
+/// An output that the configuration or the operator has given a broadcast.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct OutputStatus {
+    /// The pipeline file's name, without `.launch`.
+    pub name: String,
+    /// Whether the configuration starts it.
+    pub configured: bool,
+    /// Whether it runs whenever the broadcast is live.
+    pub running: bool,
+    /// How it is.
+    #[serde(flatten)]
+    pub health: Health,
+    /// Why it last failed, if it is not running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl OutputStatus {
+    /// Of an output that nobody wants.
+    pub fn stopped(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            configured: false,
+            running: false,
+            health: Health::default(),
+            error: None,
+        }
+    }
+}
+
 /// A pipeline that runs.
 struct Running {
     control: WorkerControl,
@@ -44,6 +76,35 @@ impl Broadcasts {
     pub async fn pipelines_of(&self, name: &Name) -> Result<Vec<PipelineFigures>, Error> {
         self.ask_existing(name, |reply| ActorRequest::Pipelines { reply })
             .await
+    }
+
+    /// The outputs of a broadcast, which need not be on air.
+    ///
+    /// # Errors
+    /// If the broadcast does not answer.
+    pub async fn outputs_of(&self, name: &Name) -> Result<Vec<OutputStatus>, Error> {
+        let planned = self.shared.options.now().plans.outputs_of(name);
+        let pipelines = match self.pipelines_of(name).await {
+            Ok(pipelines) => pipelines,
+            Err(Error::Missing(_)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let status = |output: PlannedOutput| {
+            let mut pipelines = pipelines.iter();
+            let running = pipelines
+                .find(|found| found.kind == PipelineKind::Output && found.file == output.file);
+            let health = running.map(|found| found.health.clone());
+            let health = health.unwrap_or_default();
+            let name = output.file.strip_suffix(".launch");
+            OutputStatus {
+                name: name.unwrap_or(&output.file).to_owned(),
+                configured: output.configured,
+                running: output.runs,
+                error: health.error.clone(),
+                health,
+            }
+        };
+        Ok(planned.into_iter().map(status).collect())
     }
 
     /// Has the encoders of a pipeline make a keyframe; for an output, whoever feeds the

@@ -66,7 +66,7 @@ use std::{
 };
 
 pub use attendance::AnswerDelivery;
-pub use control::{Drawing, PropertyList};
+pub use control::{Drawing, OutputStatus, PropertyList};
 pub use error::Error;
 pub use event_types::EventKind;
 pub use metrics::PublisherTotals;

@@ -252,7 +252,7 @@ impl Run {
         self.tell(|snapshot| {
             snapshot.control = Some(job.control());
         });
-        if !matches!(self.start.work, Work::Output { .. }) {
+        if !self.is_output() {
             self.tell_running();
         }
         let outcome = self.follow(&job, &mut events).await;
@@ -273,7 +273,22 @@ impl Run {
         }
         let seconds = awake::since(began).as_secs();
         tracing::info!(seconds, frames, "pipeline ended");
+        if self.is_output() && self.start.snapshot.borrow().health.state == Activity::Running {
+            let (broadcast, pipeline) = (self.broadcast.clone(), self.file_name());
+            self.events.tell(Happening::OutputEnded {
+                broadcast,
+                pipeline,
+            });
+        }
         self.end(frames > 0, outcome)
+    }
+
+    fn is_output(&self) -> bool {
+        matches!(self.start.work, Work::Output { .. })
+    }
+
+    fn file_name(&self) -> String {
+        self.start.file.name().to_owned()
     }
 
     fn tell_running(&self) {
@@ -292,7 +307,7 @@ impl Run {
         };
         self.events.tell(Happening::SegmentFinished {
             broadcast: self.broadcast.clone(),
-            pipeline: self.start.file.name().to_owned(),
+            pipeline: self.file_name(),
             file: path,
             bytes: metadata.len(),
         });
@@ -342,10 +357,12 @@ impl Run {
                 }
                 _ = figures.tick() => {
                     let figures = job.figures();
-                    if matches!(self.start.work, Work::Output { .. })
+                    if self.is_output()
                         && acceptance.is_proven(&figures, awake::now())
                     {
                         self.tell_running();
+                        let (broadcast, pipeline) = (self.broadcast.clone(), self.file_name());
+                        self.events.tell(Happening::OutputStarted { broadcast, pipeline });
                     }
                     self.tell(|snapshot| snapshot.figures = figures);
                 }

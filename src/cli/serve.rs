@@ -75,7 +75,8 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let file = matches.get_one::<PathBuf>("config").cloned();
     let read = move || RawConfig::read(file.as_deref(), super::environment(), flags.clone());
     let raw = read()?;
-    let config = Config::load(&raw)?;
+    let amendments = raw.kept_amendments()?;
+    let config = Config::load(&raw.clone().amended(&amendments)?)?;
     let (filter, log) = reload::Layer::new(log_filter(&config.main.log.0)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = match config.main.log_format {
@@ -91,6 +92,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     let source = ConfigSource {
         raw,
+        amendments,
         read: Arc::new(read),
         log: Box::new(move |wanted| {
             // The level is part of a configuration that has been checked; the subscriber stays as long

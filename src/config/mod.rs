@@ -7,6 +7,7 @@
 //! key `name` under `[section]` in `aerial.toml`. Nothing here starts anything.
 
 mod access;
+mod amending;
 mod broadcasts;
 mod changes;
 mod file;
@@ -289,6 +290,7 @@ impl Config {
             };
             sections.push((pattern, settings));
         }
-        Ok(Plans::new(sections, pipelines::automatic()))
+        let plans = Plans::new(sections, pipelines::automatic());
+        raw.switch_outputs(plans, directory)
     }
 }

@@ -90,6 +90,9 @@ section! {
         pipelines: Option<PathBuf> = "",
         /// Folder of the pages, instead of the built-in ones.
         web: Option<PathBuf> = "",
+        /// Folder for what the server itself keeps: `api.toml`, with what was changed through the
+        /// API. Unset: such changes hold until the server stops.
+        state: Option<PathBuf> = "",
         /// What to log to standard error. The WebRTC library `str0m` logs only errors unless it is
         /// named.
         log: LogFilter = "info",

@@ -13,6 +13,8 @@ pub enum ValueOrigin {
     Variable(String),
     /// A flag of the command line.
     Flag(String),
+    /// A change through the API.
+    Api,
 }
 
 impl fmt::Display for ValueOrigin {
@@ -22,6 +24,7 @@ impl fmt::Display for ValueOrigin {
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => write!(f, "--{name}"),
+            Self::Api => f.write_str("changed through the API"),
         }
     }
 }

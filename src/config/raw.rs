@@ -6,7 +6,12 @@ use std::{
 };
 
 use super::{Error, NOT_SHOWN, Opt, ValueOrigin, broadcasts::BroadcastSection};
-use crate::{access::Rule, plan::Value, webhooks::WebhookOptions};
+use crate::{
+    access::Rule,
+    amendments::OutputSwitch,
+    plan::{Name, Value},
+    webhooks::WebhookOptions,
+};
 
 /// What file, environment and flags say; later ones override earlier ones.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +27,8 @@ pub struct RawConfig {
     pub(super) rules: Vec<Rule>,
     /// `[[webhooks]]`.
     pub(super) webhooks: Vec<WebhookOptions>,
+    /// Outputs that the API has started or stopped.
+    pub(super) outputs: Vec<(Name, OutputSwitch)>,
 }
 
 impl RawConfig {

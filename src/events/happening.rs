@@ -55,6 +55,16 @@ happenings! {
         /// As in the metric `aerial_sessions_ended_total`.
         reason: &'static str,
     }
+    /// An output runs: what it takes elsewhere is accepted.
+    OutputStarted = "output.started" {
+        broadcast: Name,
+        pipeline: String,
+    }
+    /// An output that ran has ended: it was stopped, the broadcast has ended, or it has failed.
+    OutputEnded = "output.ended" {
+        broadcast: Name,
+        pipeline: String,
+    }
     /// An output has finished a file.
     SegmentFinished = "segment.finished" {
         broadcast: Name,

@@ -1,5 +1,5 @@
 //! What the operator changes while the server runs: the options that hold from now on, and the
-//! requests to read the configuration again.
+//! requests to read the configuration again or to change it.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
@@ -11,14 +11,58 @@ use super::{
     App, Options, admission, clients::ClientLimits, problem::Problem, request::HttpRequest,
     wire::json,
 };
-use crate::{access::Right, peer::sdp::Role};
+use crate::{
+    access::Right,
+    amendments::{AmendmentError, OutputSwitch},
+    peer::sdp::Role,
+    plan::Name,
+};
 
 /// Requests that may wait.
 const REQUESTS_MAX: usize = 4;
 
-/// A request to read the configuration again, with where the answer goes: what has changed, or what
-/// is wrong with it.
-pub type ReloadRequest = oneshot::Sender<Result<Reloaded, String>>;
+/// What somebody wants of whoever has the configuration.
+#[derive(Debug)]
+pub struct ConfigRequest {
+    /// What.
+    pub what: ConfigChange,
+    /// Where the answer goes: what has changed, or why nothing has.
+    pub reply: oneshot::Sender<Result<Reloaded, ConfigRefusal>>,
+}
+
+/// What is to change.
+#[derive(Clone, Debug)]
+pub enum ConfigChange {
+    /// Whatever the files say now.
+    Reload,
+    /// An output of a broadcast starts or stops.
+    Output(Name, OutputSwitch),
+}
+
+/// Why nothing has changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConfigRefusal {
+    /// There is a mistake in it.
+    #[error("{0}")]
+    Mistake(String),
+    /// There are as many as there may be.
+    #[error(transparent)]
+    Amendment(#[from] AmendmentError),
+    /// It cannot be kept.
+    #[error("the change cannot be kept: {0}")]
+    Unkept(String),
+}
+
+impl From<ConfigRefusal> for Problem {
+    fn from(refusal: ConfigRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            ConfigRefusal::Mistake(_) => Self::bad_configuration(&detail),
+            ConfigRefusal::Amendment(AmendmentError::Full(_)) => Self::full(detail),
+            ConfigRefusal::Unkept(_) => Self::failed(detail),
+        }
+    }
+}
 
 /// What reading the configuration again has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -34,19 +78,30 @@ pub struct Reloaded {
 /// The connection between the HTTP server and whoever has the configuration. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ConfigControl {
-    requests: mpsc::Sender<ReloadRequest>,
+    requests: mpsc::Sender<ConfigRequest>,
     app: Arc<OnceLock<Weak<App>>>,
 }
 
 impl ConfigControl {
     /// Also returns where the operator's requests arrive.
-    pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
+    pub fn new() -> (Self, mpsc::Receiver<ConfigRequest>) {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let control = Self {
             requests,
             app: Arc::default(),
         };
         (control, receiver)
+    }
+
+    /// Has the configuration changed, and waits until the change holds.
+    pub(super) async fn change(&self, what: ConfigChange) -> Result<Reloaded, Problem> {
+        let (reply, outcome) = oneshot::channel();
+        let sent = self.requests.try_send(ConfigRequest { what, reply });
+        sent.map_err(|_| Problem::full("the configuration is being changed already"))?;
+        match outcome.await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(Problem::failed("the server is stopping")),
+        }
     }
 
     /// Begins to change the options of this server.
@@ -108,14 +163,6 @@ impl App {
 )]
 pub(super) async fn reload(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
     app.auth.permit_right(request, Right::Admin)?;
-    let (reply, outcome) = oneshot::channel();
-    let requests = &app.options.control.requests;
-    requests
-        .try_send(reply)
-        .map_err(|_| Problem::full("the configuration is being read already"))?;
-    match outcome.await {
-        Ok(Ok(reloaded)) => json(&reloaded),
-        Ok(Err(error)) => Err(Problem::bad_configuration(&error)),
-        Err(_) => Err(Problem::failed("the server is stopping")),
-    }
+    let control = &app.options.control;
+    json(&control.change(ConfigChange::Reload).await?)
 }

@@ -5,7 +5,7 @@ use warp::reply::Response;
 
 use super::{
     App, api, attendees, chat, control, endpoint, events, extensions, happened, health, load,
-    metrics, openapi, operator,
+    metrics, openapi, operator, outputs,
     pages::{self, FilePath, PageRequest, ShownBroadcast, Site, WATCH},
     pipelines,
     problem::Problem,
@@ -38,6 +38,8 @@ impl App {
             Route::Pipeline(name, pipeline, part) => {
                 pipelines::answer(self, name, pipeline, *part, request).await
             }
+            Route::Outputs(name) => outputs::list(self, name, &request).await,
+            Route::Output(name, pipeline) => outputs::answer(self, name, pipeline, request).await,
             Route::Sessions(name) => attendees::list(self, name, &request).await,
             Route::Attendee(name, number) => attendees::answer(self, name, *number, request).await,
             Route::Chat(name) => chat::answer(self, name, request).await,

@@ -34,6 +34,7 @@ mod metrics;
 mod openapi;
 mod operator;
 mod origins;
+mod outputs;
 mod pages;
 mod patience;
 mod pipelines;
@@ -88,7 +89,7 @@ use self::{
     session_limits::SessionLimits,
 };
 pub use self::{
-    control::{ConfigControl, ReloadRequest, Reloaded},
+    control::{ConfigChange, ConfigControl, ConfigRefusal, ConfigRequest, Reloaded},
     ice_servers::{IceServers, TurnSecret},
     judgement::AuthOptions,
     operator::AdminListener,

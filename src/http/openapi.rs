@@ -21,7 +21,7 @@ use warp::reply::Response;
 use super::{
     api, attendees, chat, control, events, happened,
     headers::JSON_TYPE,
-    health, load, metrics, pages, pipelines, problem, refusals,
+    health, load, metrics, outputs, pages, pipelines, problem, refusals,
     reply::{set, with_body},
     shutdown,
 };
@@ -96,6 +96,9 @@ const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "There is no such thing")];
         pipelines::force_keyframe,
         pipelines::properties,
         pipelines::adjust,
+        outputs::list,
+        outputs::get,
+        outputs::switch,
         events::answer,
         api::server,
         load::answer,

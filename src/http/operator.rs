@@ -157,6 +157,8 @@ pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Resu
         | Route::Broadcast(_)
         | Route::Pipelines(_)
         | Route::Pipeline(..)
+        | Route::Outputs(_)
+        | Route::Output(..)
         | Route::Refusal(_)
         | Route::Chat(_)
         | Route::Data(_)

@@ -45,6 +45,10 @@ pub(super) enum Route<'a> {
     Pipelines(Name),
     /// `/api/broadcasts/{name}/pipelines/{pipeline}/...`.
     Pipeline(Name, &'a str, PipelinePart),
+    /// `/api/broadcasts/{name}/outputs`.
+    Outputs(Name),
+    /// `/api/broadcasts/{name}/outputs/{pipeline}`.
+    Output(Name, &'a str),
     /// `/api/broadcasts/{name}/refusal`.
     Refusal(Name),
     /// `/api/broadcasts/{name}/chat`.
@@ -199,10 +203,12 @@ impl<'a> Route<'a> {
             Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
             Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
             Self::Drain | Self::Reload | Self::Data(_) => "OPTIONS, POST",
+            Self::Output(..) => "GET, HEAD, OPTIONS, PATCH",
             Self::Pipeline(_, _, part) => part.methods(),
             Self::Broadcasts
             | Self::Broadcast(_)
             | Self::Pipelines(_)
+            | Self::Outputs(_)
             | Self::Refusal(_)
             | Self::Sessions(_)
             | Self::Events

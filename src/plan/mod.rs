@@ -8,6 +8,7 @@ mod keys;
 mod name;
 mod pattern;
 mod settings;
+mod switched;
 mod value;
 
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(crate) use keys::keys;
 pub use name::Name;
 pub use pattern::Pattern;
 pub use settings::{Plan, Setting, Settings, SlateFile, Vars};
+use switched::Switches;
+pub use switched::{PlannedOutput, SwitchedOutput};
 pub use value::Value;
 
 /// All sections of the configuration. Cheap to clone.
@@ -28,6 +31,7 @@ pub struct Plans {
     sections: Arc<Vec<(Pattern, Settings)>>,
     /// See [`Plan::automatic`].
     automatic: Arc<[PipelineFile]>,
+    switches: Arc<Switches>,
 }
 
 impl Plans {
@@ -37,6 +41,16 @@ impl Plans {
         Self {
             sections: Arc::new(sections),
             automatic: automatic.into(),
+            switches: Arc::default(),
+        }
+    }
+
+    /// With outputs that the operator has started and stopped.
+    #[must_use]
+    pub fn switched(self, outputs: Vec<(Name, SwitchedOutput)>) -> Self {
+        Self {
+            switches: Arc::new(Switches::new(outputs)),
+            ..self
         }
     }
 
@@ -53,6 +67,18 @@ impl Plans {
 
     /// What the broadcast of this name has.
     pub fn of(&self, name: &Name) -> Plan {
+        let mut plan = self.configured(name);
+        self.switches.apply(name, &mut plan);
+        plan
+    }
+
+    /// The outputs of the broadcast of this name, including those that the operator has stopped.
+    pub fn outputs_of(&self, name: &Name) -> Vec<PlannedOutput> {
+        self.switches.outputs(name, &self.configured(name))
+    }
+
+    /// What the sections say of the broadcast of this name.
+    fn configured(&self, name: &Name) -> Plan {
         let fitting = self.sections.iter();
         self.merge(fitting.filter(|(pattern, _)| pattern.matches(name)))
     }
@@ -74,17 +100,20 @@ impl Plans {
             .filter_map(|(pattern, _)| pattern.name())
     }
 
-    /// The plan of each section, with what it is certain to get from less specific ones.
+    /// The plan of each section, with what it is certain to get from less specific ones, and those of
+    /// broadcasts whose outputs the operator has switched.
     pub fn all(&self) -> impl Iterator<Item = Plan> {
         let any = Pattern::any();
-        self.sections.iter().map(move |section| {
+        let switched = self.switches.names().map(|name| self.of(name));
+        let sections = self.sections.iter().map(move |section| {
             if let Some(name) = section.0.name() {
                 return self.of(&name);
             }
             let defaults = self.sections.iter().filter(|(pattern, _)| *pattern == any);
             // Those of `*` itself say the same twice.
             self.merge([section].into_iter().chain(defaults))
-        })
+        });
+        sections.chain(switched)
     }
 
     /// The first that says something counts.
@@ -148,6 +177,41 @@ mod tests {
         assert!(plan.outputs.is_empty());
         assert_eq!(plan.vars.len(), 3);
         assert_eq!(plan.vars["b"], "2");
+    }
+
+    #[test]
+    fn the_operator_starts_and_stops_outputs() {
+        let file = |name: &str| PipelineFile {
+            file: name.to_owned(),
+            text: "".into(),
+        };
+        let settings = Settings {
+            outputs: Some(vec![file("a"), file("b")]),
+            ..Settings::default()
+        };
+        let started = |name| SwitchedOutput::Started(file(name));
+        let plans = Plans::new(vec![(Pattern::any(), settings)], Vec::new()).switched(vec![
+            (name("x"), started("c")),
+            (name("x"), started("b")),
+            (name("x"), SwitchedOutput::Stopped("a".to_owned())),
+            (name("x"), SwitchedOutput::Stopped("d".to_owned())),
+        ]);
+        let files = |plan: Plan| plan.outputs.into_iter().map(|output| output.file);
+        assert!(files(plans.of(&name("x"))).eq(["b", "c"]));
+        assert!(files(plans.of(&name("y"))).eq(["a", "b"]));
+        let outputs = plans.outputs_of(&name("x")).into_iter();
+        let told: Vec<_> = outputs
+            .map(|output| (output.file, output.configured, output.runs))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("a".to_owned(), true, false),
+                ("b".to_owned(), true, true),
+                ("c".to_owned(), false, true),
+            ]
+        );
+        assert_eq!(plans.all().count(), 2, "the section, and the broadcast");
     }
 
     #[test]

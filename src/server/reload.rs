@@ -1,8 +1,8 @@
 //! Reads the configuration again: at a signal, at the operator's request, and when the file has
-//! changed. Whatever can fail is done before anything changes.
+//! changed; and changes it as the API asks. Whatever can fail is done before anything changes.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -16,9 +16,10 @@ use tokio::{
 
 use super::{StartError, check_pipelines, options};
 use crate::{
+    amendments::Amendments,
     broadcast::Broadcasts,
     config::{self, Config, ConfigChanges, RawConfig},
-    http::{ReloadRequest, Reloaded},
+    http::{ConfigChange, ConfigRefusal, ConfigRequest, Reloaded},
     plan::Plans,
     worker::PeerWorkers,
 };
@@ -29,8 +30,10 @@ const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where the configuration comes from, and where the log's filter goes.
 pub struct ConfigSource {
-    /// What has been read.
+    /// What has been read, without what the API has changed.
     pub raw: RawConfig,
+    /// What the API has changed.
+    pub amendments: Amendments,
     /// Reads it again.
     pub read: Arc<dyn Fn() -> Result<RawConfig, config::Error> + Send + Sync>,
     /// Sets what is logged.
@@ -59,10 +62,11 @@ struct FileMark {
 
 /// A configuration that can be taken over.
 struct Candidate {
-    /// As read.
+    /// As read, with the amendments.
+    wanted: RawConfig,
+    /// As it will hold: without what takes a restart, and without the amendments.
     raw: RawConfig,
-    /// As it will hold: without what takes a restart.
-    effective: RawConfig,
+    amendments: Amendments,
     config: Config,
     loaded: Plans,
 }
@@ -72,7 +76,7 @@ impl Reloader {
     pub(super) async fn run(
         mut self,
         hangup: Arc<Notify>,
-        mut requests: mpsc::Receiver<ReloadRequest>,
+        mut requests: mpsc::Receiver<ConfigRequest>,
     ) {
         let mut tick = interval(FILE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -85,9 +89,13 @@ impl Reloader {
                     // The log has told how it went.
                     let _ = self.reload("SIGHUP").await;
                 }
-                Some(reply) = requests.recv() => {
-                    known = self.file_mark();
-                    let outcome = self.reload("request").await;
+                Some(ConfigRequest { what, reply }) = requests.recv() => {
+                    let outcome = if matches!(what, ConfigChange::Reload) {
+                        known = self.file_mark();
+                        self.reload("request").await
+                    } else {
+                        self.amend(&what).await
+                    };
                     // Err: the client has gone.
                     let _ = reply.send(outcome);
                 }
@@ -114,16 +122,62 @@ impl Reloader {
     }
 
     /// Reads, checks, and takes over. Logs the outcome.
-    async fn reload(&mut self, why: &'static str) -> Result<Reloaded, String> {
-        let candidate = self.candidate().await.inspect_err(|error| {
+    async fn reload(&mut self, why: &'static str) -> Result<Reloaded, ConfigRefusal> {
+        let read = Arc::clone(&self.source.read);
+        let amendments = self.source.amendments.clone();
+        let candidate = self.candidate(move || read(), amendments).await;
+        let candidate = candidate.map_err(|error| {
             tracing::error!(why, error, "configuration not reloaded: nothing changed");
+            ConfigRefusal::Mistake(error)
         })?;
-        let reloaded = self.take_over(candidate);
+        let reloaded = self.take_over(candidate)?;
+        Self::tell(why, &reloaded);
+        Ok(reloaded)
+    }
+
+    /// Checks what the API asks for, keeps it, and takes it over. Logs the outcome.
+    async fn amend(&mut self, change: &ConfigChange) -> Result<Reloaded, ConfigRefusal> {
+        let mut amendments = self.source.amendments.clone();
+        self.apply(change, &mut amendments)?;
+        let raw = self.source.raw.clone();
+        let candidate = self.candidate(move || Ok(raw), amendments).await;
+        let candidate = candidate.map_err(ConfigRefusal::Mistake)?;
+        let (raw, amendments) = (candidate.raw.clone(), candidate.amendments.clone());
+        let kept = spawn_blocking(move || raw.keep_amendments(&amendments)).await;
+        let kept = kept.unwrap_or_else(|error| Err(io::Error::other(error)));
+        kept.map_err(|error| {
+            tracing::error!(%error, "change through the API cannot be kept: nothing changed");
+            ConfigRefusal::Unkept(error.to_string())
+        })?;
+        let reloaded = self.take_over(candidate)?;
+        Self::tell("api", &reloaded);
+        Ok(reloaded)
+    }
+
+    fn apply(
+        &self,
+        change: &ConfigChange,
+        amendments: &mut Amendments,
+    ) -> Result<(), ConfigRefusal> {
+        match change {
+            ConfigChange::Reload => {}
+            ConfigChange::Output(broadcast, switch) => {
+                let outputs = self.loaded.outputs_of(broadcast);
+                let configured = outputs
+                    .iter()
+                    .any(|output| output.configured && output.file == switch.file);
+                amendments.switch_output(broadcast, switch, configured)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(why: &'static str, reloaded: &Reloaded) {
         let Reloaded {
             changed,
             needs_restart,
             broadcasts,
-        } = &reloaded;
+        } = reloaded;
         tracing::info!(
             why,
             changed = changed.join(","),
@@ -134,23 +188,27 @@ impl Reloader {
             let options = needs_restart.join(",");
             tracing::warn!(options, "these changes need a restart");
         }
-        Ok(reloaded)
     }
 
     /// Reads and checks everything.
-    async fn candidate(&self) -> Result<Candidate, String> {
-        let read = Arc::clone(&self.source.read);
+    async fn candidate(
+        &self,
+        read: impl FnOnce() -> Result<RawConfig, config::Error> + Send + 'static,
+        amendments: Amendments,
+    ) -> Result<Candidate, String> {
         let running = self.source.raw.clone();
+        let amending = amendments.clone();
         let loading = spawn_blocking(move || {
-            let raw = read()?;
+            let read = read()?;
+            let wanted = read.clone().amended(&amending)?;
             // What takes a restart must be right as well.
-            Config::load(&raw)?;
-            let effective = raw.clone().without_restart(&running);
-            let config = Config::load(&effective)?;
-            Ok::<_, config::Error>((raw, effective, config))
+            Config::load(&wanted)?;
+            let raw = read.without_restart(&running);
+            let config = Config::load(&raw.clone().amended(&amending)?)?;
+            Ok::<_, config::Error>((wanted, raw, config))
         });
         let loaded = loading.await.map_err(|error| error.to_string())?;
-        let (raw, effective, mut config) = loaded.map_err(|error| error.to_string())?;
+        let (wanted, raw, mut config) = loaded.map_err(|error| error.to_string())?;
         let loaded = config.plans.clone();
         if loaded == self.loaded {
             config.plans = self.checked.clone();
@@ -161,25 +219,30 @@ impl Reloader {
             })?;
         }
         Ok(Candidate {
+            wanted,
             raw,
-            effective,
+            amendments,
             config,
             loaded,
         })
     }
 
-    /// Swaps everything. Nothing can fail here.
-    fn take_over(&mut self, candidate: Candidate) -> Reloaded {
+    /// Swaps everything.
+    fn take_over(&mut self, candidate: Candidate) -> Result<Reloaded, ConfigRefusal> {
         let Candidate {
+            wanted,
             raw,
-            effective,
+            amendments,
             config,
             loaded,
         } = candidate;
+        let running = self.source.raw.clone().amended(&self.source.amendments);
+        let running = running.map_err(|error| ConfigRefusal::Mistake(error.to_string()))?;
+        // Nothing can fail from here on.
         let ConfigChanges {
             live: mut changed,
             fixed: needs_restart,
-        } = ConfigChanges::between(&self.source.raw, &raw);
+        } = ConfigChanges::between(&running, &wanted);
         if loaded != self.loaded {
             changed.push("broadcasts".to_owned());
         }
@@ -189,16 +252,17 @@ impl Reloader {
         (self.source.log)(&config.main.log.0);
         self.loaded = loaded;
         self.checked = config.plans.clone();
-        self.source.raw = effective;
+        self.source.raw = raw;
+        self.source.amendments = amendments;
         let broadcasts = self
             .broadcasts
             .reload(options::broadcasts(&config, &self.workers));
         let control = self.http.control.clone();
         control.apply(options::http(config, self.http.clone()));
-        Reloaded {
+        Ok(Reloaded {
             changed,
             needs_restart,
             broadcasts: broadcasts.iter().map(ToString::to_string).collect(),
-        }
+        })
     }
 }

@@ -130,6 +130,8 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     // The configuration's content: data that every room may know.
     ("plan", &[]),
+    // What the operator has changed through the API.
+    ("amendments", &["plan"]),
     // Requests to other servers.
     ("outbound", &[]),
     // What has happened, for the operator.
@@ -141,6 +143,7 @@ const LINES: &[(&str, &[&str])] = &[
         "http",
         &[
             "access",
+            "amendments",
             "awake",
             "broadcast",
             "chat",
@@ -161,13 +164,21 @@ const LINES: &[(&str, &[&str])] = &[
     // Plain data for all.
     (
         "config",
-        &["access", "client", "events", "plan", "webhooks"],
+        &[
+            "access",
+            "amendments",
+            "client",
+            "events",
+            "plan",
+            "webhooks",
+        ],
     ),
     ("server", ALL),
     (
         "cli",
         &[
             "access",
+            "amendments",
             "bench",
             "config",
             "media",
@@ -206,6 +217,7 @@ const LINES: &[(&str, &[&str])] = &[
 ];
 const ALL: &[&str] = &[
     "access",
+    "amendments",
     "awake",
     "broadcast",
     "chat",

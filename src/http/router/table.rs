@@ -73,6 +73,8 @@ table! {
     "/api/v1/broadcasts/{name}/pipelines/{pipeline}/graph.svg" => |path| path.pipeline("graph.svg"),
     "/api/v1/broadcasts/{name}/pipelines/{pipeline}/force-keyframe" => |path| path.pipeline("force-keyframe"),
     "/api/v1/broadcasts/{name}/pipelines/{pipeline}/properties" => |path| path.pipeline("properties"),
+    "/api/v1/broadcasts/{name}/outputs" => |path| path.name().map(Route::Outputs),
+    "/api/v1/broadcasts/{name}/outputs/{pipeline}" => |path| Some(Route::Output(path.name()?, path.text("pipeline")?)),
     "/api/v1/events" => |_| Some(Route::Events),
     "/api/v1/server" => |_| Some(Route::Server),
     "/api/v1/server/load" => |_| Some(Route::Load),
