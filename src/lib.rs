@@ -37,7 +37,7 @@
 //! | `server` | starts everything in order, stops it in reverse |
 //! | `config` | every option: from flags, environment and file to plain data |
 //! | `plan` | what the configuration wants of each broadcast: names, patterns, pipeline files; a leaf |
-//! | `amendments` | what the operator has changed through the API, on top of the configuration; a leaf |
+//! | `amendments` | what the operator has changed through the API, on top of the configuration |
 //! | `access` | tokens, networks, other issuers and callbacks, and what they allow |
 //! | `http` | the door: routes, requests, replies, pages; the only room that names warp |
 //! | `broadcast` | one actor per broadcast, which makes all decisions about it |
@@ -60,6 +60,7 @@
 //! | `outbound` | requests to other servers; a leaf |
 //! | `events` | what has happened, for the operator |
 //! | `webhooks` | tells other servers what has happened |
+//! | `recordings` | the files that outputs have recorded: list, playlists, how long they are kept |
 //! | `words` | values in words, for log lines; a leaf |
 //! | `awake` | the clock of deadlines, which stands still while the process is paused; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
@@ -103,6 +104,7 @@
 //! - **worker**: the process that one pipeline, or one publisher on webrtcbin, runs in. A thread that serves viewers is a **worker
 //!   thread** of the fan-out.
 //! - **input**: what a pipeline reads; of a broadcast: its publisher, or a run of its source.
+//! - **recording**: what one run of an output has recorded, in one file or several.
 //! - **slate**: what viewers see while nobody feeds the broadcast.
 //! - **live**: somebody feeds the broadcast.
 //! - **takeover**: a publisher takes the place of one that is gone.
@@ -145,6 +147,7 @@ mod pipeline;
 mod plan;
 mod playout;
 mod quota;
+mod recordings;
 mod resources;
 mod server;
 mod stream;

@@ -120,8 +120,10 @@ impl Receiver {
 fn a_broadcast_is_told_from_its_start_to_its_end() {
     let receiver = Receiver::start(&[]);
     let config = format!(
-        "{}[broadcasts.cam]\noutputs = [\"record-mp4.launch\"]\nvars = {{ directory = \"FOLDER\" }}\n",
-        receiver.section("\"broadcast.*\", \"viewer.*\", \"segment.finished\"")
+        "{}[broadcasts.cam]\noutputs = [\"record-mp4.launch\"]\n[recordings]\ndirectory = \"FOLDER/kept\"\n",
+        receiver.section(
+            "\"broadcast.*\", \"viewer.*\", \"output.*\", \"recording.*\", \"segment.finished\""
+        )
     );
     let folder = folder("events-life", &["record-mp4.launch"], &[]);
     let server = server(&folder, &config, &[]);
@@ -135,19 +137,24 @@ fn a_broadcast_is_told_from_its_start_to_its_end() {
         (&left["session"], &left["reason"]),
         (&joined["session"], &"deleted".into())
     );
+    receiver.wait_for("output.started");
     server.delete(&publisher.session).expect(200);
     let finished = receiver.wait_for("segment.finished");
     receiver.wait_for("broadcast.ended");
+    receiver.wait_for("output.ended");
+    let recording = receiver.wait_for("recording.finished");
     assert_eq!(
         (&finished["broadcast"], &finished["pipeline"]),
         (&"cam".into(), &"record-mp4".into())
     );
-    let recordings = files(&folder, ".mp4");
+    let recordings = files(&folder.join("kept"), ".mp4");
     let file = finished["file"].as_str().unwrap();
     assert!(
         recordings.iter().any(|path| path.to_str() == Some(file)),
         "{file}"
     );
+    let name = recording["recording"].as_str().unwrap();
+    assert!(file.contains(name.strip_suffix(".mp4").unwrap()), "{name}");
     let size = std::fs::metadata(file).unwrap().len();
     assert_eq!(finished["bytes"].as_u64(), Some(size));
     assert!(!decoded(file.as_ref()).is_empty());

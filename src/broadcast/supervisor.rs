@@ -273,7 +273,7 @@ impl Run {
         }
         let seconds = awake::since(began).as_secs();
         tracing::info!(seconds, frames, "pipeline ended");
-        if self.is_output() && self.start.snapshot.borrow().health.state == Activity::Running {
+        if self.is_output() {
             let (broadcast, pipeline) = (self.broadcast.clone(), self.file_name());
             self.events.tell(Happening::OutputEnded {
                 broadcast,

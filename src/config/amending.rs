@@ -7,10 +7,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Error, RawConfig, ValueOrigin, options::Main, pipelines};
+use serde_json::{Map, Value as Json};
+use toml::de::DeTable;
+
+use super::{
+    Error, NOT_SHOWN, Opt, RawConfig, ValueOrigin,
+    broadcasts::BroadcastSection,
+    changes::is_live,
+    file::File,
+    hint::hint,
+    options::{self, Main},
+    pipelines,
+};
 use crate::{
     amendments::{Amendments, OutputSwitch},
-    plan::{Name, Plans, SwitchedOutput},
+    plan::{Name, Pattern, Plans, SwitchedOutput},
 };
 
 /// The file in the state folder.
@@ -70,12 +81,72 @@ impl RawConfig {
     /// # Errors
     /// If it changes something in a way that cannot be.
     pub fn amended(mut self, amendments: &Amendments) -> Result<Self, Error> {
+        for (key, value) in amendments.options() {
+            let option = amendable(key)?;
+            let value = (value.to_owned(), ValueOrigin::Api);
+            self.values.insert(option.key, value);
+        }
+        self.add_sections(amendments)?;
         for (name, switch) in amendments.outputs() {
             let name = Name::new(name)
                 .ok_or_else(|| Error::bad_value(&ValueOrigin::Api, "outputs", Name::RULE, name))?;
             self.outputs.push((name, switch));
         }
         Ok(self)
+    }
+
+    /// Puts the sections of broadcasts before those of the file: of two for the same broadcasts, the
+    /// first that says something counts.
+    fn add_sections(&mut self, amendments: &Amendments) -> Result<(), Error> {
+        let syntax = |message: String| Error::Syntax {
+            origin: ValueOrigin::Api,
+            message: message.replace('\n', ", "),
+        };
+        let text = amendments.broadcasts();
+        let Some(text) = text.map_err(|error| syntax(error.to_string()))? else {
+            return Ok(());
+        };
+        let file = File {
+            path: None,
+            text: &text,
+        };
+        let table = DeTable::parse(&text).map_err(|error| syntax(error.message().to_owned()))?;
+        let mut sections = Vec::new();
+        for (_, broadcasts) in table.get_ref() {
+            for (key, value) in broadcasts.get_ref().as_table().into_iter().flatten() {
+                sections.push(BroadcastSection::named(&file, key, value)?);
+            }
+        }
+        self.broadcasts.splice(0..0, sections);
+        Ok(())
+    }
+
+    /// Every option: its value unless that is secret, where it is set, and whether the API may set it.
+    pub fn shown_options(&self) -> impl Iterator<Item = ShownOption> {
+        options::all().map(|option| {
+            let set = self.values.get(option.key).map(|(text, _)| text.as_str());
+            let value = set.unwrap_or(option.default);
+            let value = if option.secret { NOT_SHOWN } else { value };
+            let is_empty = set.unwrap_or(option.default).is_empty();
+            ShownOption {
+                key: option.key,
+                value: (!is_empty).then(|| value.to_owned()),
+                origin: self.origin_of(option.key),
+                changeable: amendable(option.key).is_ok(),
+            }
+        })
+    }
+
+    /// The sections of broadcasts, those that count more first, without values that may be secret.
+    pub fn shown_sections(&self) -> impl Iterator<Item = ShownSection<'_>> {
+        self.broadcasts.iter().map(|section| {
+            let (pattern, origin, keys) = section.shown();
+            ShownSection {
+                pattern,
+                origin,
+                keys,
+            }
+        })
     }
 
     /// Starts and stops the outputs that the API has switched.
@@ -111,6 +182,49 @@ impl RawConfig {
     }
 }
 
+/// An option as it is shown.
+pub struct ShownOption {
+    /// Its key.
+    pub key: &'static str,
+    /// As text, if it has a value.
+    pub value: Option<String>,
+    /// Where the value is from.
+    pub origin: ValueOrigin,
+    /// Whether the API may set it.
+    pub changeable: bool,
+}
+
+/// A section of broadcasts as it is shown.
+pub struct ShownSection<'a> {
+    /// Which broadcasts it is for.
+    pub pattern: &'a Pattern,
+    /// Where it is.
+    pub origin: &'a ValueOrigin,
+    /// What it says.
+    pub keys: &'a Map<String, Json>,
+}
+
+/// The option of this key, if the API may set it: it takes no restart, and is about neither secrets
+/// nor who may do what nor which files are read.
+fn amendable(key: &str) -> Result<&'static Opt, Error> {
+    let option = options::all().find(|option| option.key == key);
+    let option = option.ok_or_else(|| Error::UnknownKey {
+        origin: ValueOrigin::Api,
+        key: key.to_owned(),
+        hint: hint(key, options::all().map(|option| option.key)),
+    })?;
+    let is_closed = option.secret || key == "pipelines" || key.starts_with("auth.");
+    if is_closed || !is_live(key) {
+        let expected = if is_closed {
+            "a value only outside the API: what it is about is for whoever installs the server"
+        } else {
+            "a value only outside the API: it needs a restart"
+        };
+        return Err(Error::bad_value(&ValueOrigin::Api, key, expected, "one"));
+    }
+    Ok(option)
+}
+
 /// Replaces a file at once: whatever happens, the old one or the new one is there.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
@@ -131,6 +245,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::amendments::BroadcastChange;
 
     fn raw(state: &Path) -> RawConfig {
         let flags = [("state", state.display().to_string())];
@@ -160,6 +275,67 @@ mod tests {
         let error = raw.kept_amendments().unwrap_err().to_string();
         assert!(error.contains("api.toml:3"), "{error}");
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn options_are_shown_without_secrets_and_changed_if_they_may() {
+        let flags = [
+            ("auth.publish_token", "a-secret-token".to_owned()),
+            ("limits.viewers", "7".to_owned()),
+        ];
+        let raw = RawConfig::read(None, [], flags).unwrap();
+        let change = |key: &str, value: &str| {
+            let mut amendments = Amendments::default();
+            let changes = [(key.to_owned(), Some(value.to_owned()))].into();
+            amendments.set_options(&changes);
+            amendments
+        };
+        let amended = raw.clone().amended(&change("limits.viewers", "9")).unwrap();
+        let shown: Vec<_> = amended.shown_options().collect();
+        let of = |key: &str| shown.iter().find(|option| option.key == key).unwrap();
+        let viewers = of("limits.viewers");
+        assert_eq!(viewers.value.as_deref(), Some("9"), "more than a flag");
+        assert_eq!(viewers.origin, ValueOrigin::Api);
+        assert!(viewers.changeable && !of("listen").changeable);
+        let token = of("auth.publish_token");
+        assert_eq!(token.value.as_deref(), Some(NOT_SHOWN));
+        for key in [
+            "listen",
+            "auth.query",
+            "pipelines",
+            "webrtc.turn_secret",
+            "lisen",
+        ] {
+            assert!(raw.clone().amended(&change(key, "x")).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_broadcast_of_the_api_counts_more_than_the_same_of_the_file() {
+        let mut amendments = Amendments::default();
+        let keys = serde_json::json!({"grace": "3s", "vars": {"key": "hidden-one"}});
+        let put = BroadcastChange::Put(keys.as_object().unwrap().clone());
+        let name = Name::new("cam").unwrap();
+        amendments.change_broadcast(&name, &put).unwrap();
+        let raw = RawConfig::default().amended(&amendments).unwrap();
+        let sections: Vec<_> = raw.shown_sections().collect();
+        assert_eq!(sections[0].pattern.name(), Some(name.clone()));
+        let shown = serde_json::to_string(sections[0].keys).unwrap();
+        assert!(
+            shown.contains("3s") && !shown.contains("hidden-one"),
+            "{shown}"
+        );
+        let loaded = crate::config::Config::load(&raw).unwrap();
+        assert_eq!(loaded.plans.of(&name).vars["key"], "hidden-one");
+        let wrong = serde_json::json!({"grace": "soon"});
+        let put = BroadcastChange::Put(wrong.as_object().unwrap().clone());
+        amendments.change_broadcast(&name, &put).unwrap();
+        let error = RawConfig::default().amended(&amendments).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("changed through the API: `broadcasts.cam.grace`")
+        );
     }
 
     #[test]

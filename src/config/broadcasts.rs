@@ -2,13 +2,14 @@
 
 use std::{borrow::Cow, fmt::Debug, path::Path, time::Duration};
 
+use serde_json::{Map, Value as Json};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{
-    Error, Opt, ValueOrigin,
+    Error, NOT_SHOWN, Opt, ValueOrigin,
     file::{File, text},
     hint::hint,
     option::range,
@@ -139,6 +140,7 @@ macro_rules! entries {
             key: stringify!($key),
             help: concat!($($help),+),
             takes: <$type as Key>::TAKES,
+            secret: false,
             default: $default,
             range: range!($($min $max)?),
         }),+];
@@ -181,11 +183,33 @@ pub fn broadcast_keys() -> impl Iterator<Item = &'static Opt> {
     KEYS.iter()
 }
 
+/// What a section is called, and where it is.
+struct Place<'a> {
+    name: &'a str,
+    origin: ValueOrigin,
+}
+
+/// A value as it is shown: without those of a table, which are variables.
+fn json(value: &DeValue<'_>) -> Json {
+    match value {
+        DeValue::Boolean(value) => Json::Bool(*value),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let names = table.iter().map(|(name, _)| name.get_ref().to_string());
+            names.map(|name| (name, Json::from(NOT_SHOWN))).collect()
+        }
+        other => text(other).map_or(Json::Null, Json::from),
+    }
+}
+
 /// A section as written.
 #[derive(Clone, Debug)]
 pub(super) struct BroadcastSection {
     pattern: Pattern,
     entries: Entries,
+    origin: ValueOrigin,
+    /// The keys that it sets, with their values as JSON.
+    shown: Map<String, Json>,
 }
 
 impl BroadcastSection {
@@ -203,21 +227,44 @@ impl BroadcastSection {
         let pattern = Pattern::new(written).ok_or_else(|| bad(Name::RULE))?;
         let table = value.get_ref().as_table();
         let table = table.ok_or_else(|| bad("sections [broadcasts.NAME]"))?;
-        Self::read(pattern, file, &format!("broadcasts.{written}"), table)
+        let place = Place {
+            name: &format!("broadcasts.{written}"),
+            origin: file.origin(key.span().start),
+        };
+        Self::read(pattern, file, place, table)
     }
 
     /// `[defaults]`: what every broadcast has unless its own section says otherwise.
-    pub(super) fn defaults(file: &File<'_>, table: &DeTable<'_>) -> Result<Self, Error> {
-        Self::read(Pattern::any(), file, "defaults", table)
+    pub(super) fn defaults(
+        file: &File<'_>,
+        key: &Spanned<Cow<'_, str>>,
+        table: &DeTable<'_>,
+    ) -> Result<Self, Error> {
+        let place = Place {
+            name: "defaults",
+            origin: file.origin(key.span().start),
+        };
+        Self::read(Pattern::any(), file, place, table)
+    }
+
+    /// Which broadcasts it is for, where it is, and what it sets. The values of variables, which may be
+    /// secret, are left out.
+    pub(super) fn shown(&self) -> (&Pattern, &ValueOrigin, &Map<String, Json>) {
+        (&self.pattern, &self.origin, &self.shown)
     }
 
     fn read(
         pattern: Pattern,
         file: &File<'_>,
-        name: &str,
+        place: Place<'_>,
         table: &DeTable<'_>,
     ) -> Result<Self, Error> {
+        let Place {
+            name,
+            origin: section,
+        } = place;
         let mut entries = Entries::default();
+        let mut shown = Map::new();
         for (key, value) in table {
             let origin = file.origin(key.span().start);
             let key = key.get_ref().as_ref();
@@ -234,8 +281,14 @@ impl BroadcastSection {
                 let given = text(value).unwrap_or_else(|| value.type_str().to_owned());
                 Error::bad_value(&origin, &full, &option.expected(), &given)
             })?;
+            shown.insert(key.to_owned(), json(value));
         }
-        let section = Self { pattern, entries };
+        let section = Self {
+            pattern,
+            entries,
+            origin: section,
+            shown,
+        };
         section.check(name)?;
         Ok(section)
     }

@@ -98,7 +98,7 @@ impl RawConfig {
 }
 
 /// Whether an option can change while the server runs.
-fn is_live(key: &str) -> bool {
+pub(super) fn is_live(key: &str) -> bool {
     let stands_for = |live: &str| key == live || live.ends_with('.') && key.starts_with(live);
     LIVE.iter().any(|live| stands_for(live))
 }

@@ -7,19 +7,23 @@ use toml::de::DeValue;
 use super::ValueOrigin;
 
 pub(super) struct File<'a> {
-    pub(super) path: &'a Path,
+    /// None for what comes through the API.
+    pub(super) path: Option<&'a Path>,
     pub(super) text: &'a str,
 }
 
 impl File<'_> {
     pub(super) fn origin(&self, offset: usize) -> ValueOrigin {
+        let Some(path) = self.path else {
+            return ValueOrigin::Api;
+        };
         let line = 1 + self
             .text
             .bytes()
             .take(offset)
             .filter(|&byte| byte == b'\n')
             .count();
-        ValueOrigin::File(self.path.to_owned(), line)
+        ValueOrigin::File(path.to_owned(), line)
     }
 }
 

@@ -34,11 +34,12 @@ pub use network::{MediaOverTcp, PublicAddress};
 pub use nodes::{AlonePolicy, NatsServer, NodeName};
 pub use option::Opt;
 pub use options::{
-    Admin, Auth, ClusterOptions, Http, Limits, Main, SiteOptions, Timeouts, WebRtc, all,
+    Admin, Auth, ClusterOptions, Http, Limits, Main, RecordingOptions, SiteOptions, Timeouts,
+    WebRtc, all,
 };
 pub use origin::ValueOrigin;
 pub use raw::RawConfig;
-pub use value::{AdminAddress, IceServer, LogFormat};
+pub use value::{AdminAddress, Bytes, IceServer, LogFormat};
 
 use crate::{
     access::Access,
@@ -143,6 +144,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Peer connections.
     pub webrtc: WebRtc,
+    /// What outputs have recorded.
+    pub recordings: RecordingOptions,
     /// Several servers as one service.
     pub cluster: ClusterOptions,
     /// `[[webhooks]]`.
@@ -167,6 +170,7 @@ impl Config {
             limits: Limits::take(raw)?,
             timeouts: Timeouts::take(raw)?,
             webrtc: WebRtc::take(raw)?,
+            recordings: RecordingOptions::take(raw)?,
             cluster: ClusterOptions::take(raw)?,
             webhooks: raw.webhooks.clone(),
             plans: Plans::default(),
@@ -289,6 +293,15 @@ impl Config {
                 ..Settings::default()
             };
             sections.push((pattern, settings));
+        }
+        if let Some(folder) = &self.recordings.directory {
+            let folder = folder.display().to_string();
+            let settings = Settings {
+                vars: Some([("directory".to_owned(), folder)].into()),
+                ..Settings::default()
+            };
+            // The least specific: any other section counts more.
+            sections.push((Pattern::any(), settings));
         }
         let plans = Plans::new(sections, pipelines::automatic());
         raw.switch_outputs(plans, directory)

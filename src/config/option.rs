@@ -9,6 +9,8 @@ pub struct Opt {
     pub help: &'static str,
     /// What its values look like.
     pub takes: &'static str,
+    /// Whether its values are secret.
+    pub secret: bool,
     /// The value when nobody sets it; empty means unset.
     pub default: &'static str,
     /// Smallest and largest value, both allowed.

@@ -30,6 +30,7 @@ pub fn all() -> impl Iterator<Item = &'static Opt> {
         Limits::OPTIONS,
         Timeouts::OPTIONS,
         WebRtc::OPTIONS,
+        RecordingOptions::OPTIONS,
         ClusterOptions::OPTIONS,
     ]
     .into_iter()
@@ -44,6 +45,7 @@ macro_rules! section {
             key: concat!($prefix, stringify!($field)),
             help: concat!($($help),+),
             takes: <$type as Value>::TAKES,
+            secret: <$type as Value>::SECRET,
             default: $default,
             range: range!($($range)*),
         }
@@ -353,6 +355,23 @@ section! {
         jitter: Duration = "200ms" from "0ms" to "5s",
         /// Let a new publisher replace a live one. Otherwise it gets 409.
         replace_live: bool = "false",
+    }
+}
+
+section! {
+    /// `[recordings]`: what outputs have recorded.
+    RecordingOptions "recordings." {
+        /// Folder of recordings, for the list, playback and the options below. It is created if it is
+        /// missing, and is the variable `directory` of pipelines unless `vars` has another. Only files
+        /// named as the recording pipelines name them count.
+        directory: Option<PathBuf> = "",
+        /// Delete recordings this long after they were last written to, such as 720h. Unset: never.
+        max_age: Option<Duration> = "" from "1m" to "876000h",
+        /// Delete the oldest recordings while all together are larger, such as 500GiB. Unset: never.
+        max_size: Option<Bytes> = "",
+        /// Delete the oldest recordings while less than this is free where they are, such as 20GiB.
+        /// Unset: never.
+        min_free: Option<Bytes> = "",
     }
 }
 

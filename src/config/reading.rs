@@ -87,7 +87,10 @@ impl RawConfig {
         text: &str,
         variables: &BTreeMap<String, String>,
     ) -> Result<Vec<TokenSection>, Error> {
-        let file = File { path, text };
+        let file = File {
+            path: Some(path),
+            text,
+        };
         let mut tokens = Vec::new();
         let table = DeTable::parse(text).map_err(|error| Error::Syntax {
             origin: file.origin(error.span().map_or(0, |span| span.start)),
@@ -104,7 +107,7 @@ impl RawConfig {
                 }
                 ("defaults", DeValue::Table(table)) => {
                     self.broadcasts
-                        .push(BroadcastSection::defaults(&file, table)?);
+                        .push(BroadcastSection::defaults(&file, key, table)?);
                 }
                 ("webhooks", _) => self.webhooks = webhooks::read(&file, value, variables)?,
                 (section, DeValue::Table(table)) => {

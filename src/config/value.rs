@@ -169,11 +169,11 @@ impl Value for Bytes {
     const TAKES: &'static str = "a size in bytes, such as 65536 or 64KiB,";
 
     fn read(text: &str) -> Option<Self> {
-        let (number, factor) = match (text.strip_suffix("KiB"), text.strip_suffix("MiB")) {
-            (Some(number), _) => (number, 1 << 10),
-            (_, Some(number)) => (number, 1 << 20),
-            _ => (text, 1),
-        };
+        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+        let mut sizes = units
+            .into_iter()
+            .filter_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+        let (number, factor) = sizes.next().unwrap_or((text, 1));
         number.parse::<usize>().ok()?.checked_mul(factor).map(Self)
     }
 }

@@ -140,7 +140,10 @@ mod tests {
         let path = Path::new("aerial.toml");
         let table = DeTable::parse(text).unwrap();
         let variables = BTreeMap::from([("HOOK".to_owned(), "from-a-variable".to_owned())]);
-        let file = File { path, text };
+        let file = File {
+            path: Some(path),
+            text,
+        };
         let value = table.get_ref().get("webhooks").unwrap();
         read(&file, value, &variables).map_err(|error| error.to_string())
     }

@@ -60,7 +60,7 @@ happenings! {
         broadcast: Name,
         pipeline: String,
     }
-    /// An output that ran has ended: it was stopped, the broadcast has ended, or it has failed.
+    /// An output has ended: it was stopped, the broadcast has ended, or it has failed.
     OutputEnded = "output.ended" {
         broadcast: Name,
         pipeline: String,
@@ -73,6 +73,19 @@ happenings! {
         file: String,
         /// Its size.
         bytes: u64,
+    }
+    /// An output has finished a recording: it writes none of its files any more.
+    RecordingFinished = "recording.finished" {
+        broadcast: Name,
+        /// As in the API.
+        recording: String,
+    }
+    /// A recording, or a part of one, was deleted.
+    RecordingDeleted = "recording.deleted" {
+        broadcast: Name,
+        recording: String,
+        /// `request`, or the option that wants it so, such as `recordings.max_age`.
+        reason: &'static str,
     }
     /// A pipeline has failed. It starts again after a pause.
     PipelineFailed = "pipeline.failed" {

@@ -1,7 +1,10 @@
 //! What the operator changes while the server runs: the options that hold from now on, and the
 //! requests to read the configuration again or to change it.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock, PoisonError, RwLock, Weak},
+};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +16,7 @@ use super::{
 };
 use crate::{
     access::Right,
-    amendments::{AmendmentError, OutputSwitch},
+    amendments::{AmendmentError, BroadcastChange, OutputSwitch},
     peer::sdp::Role,
     plan::Name,
 };
@@ -35,6 +38,10 @@ pub struct ConfigRequest {
 pub enum ConfigChange {
     /// Whatever the files say now.
     Reload,
+    /// Options are set, or let go.
+    Options(BTreeMap<String, Option<String>>),
+    /// The entry of a broadcast.
+    Broadcast(Name, BroadcastChange),
     /// An output of a broadcast starts or stops.
     Output(Name, OutputSwitch),
 }
@@ -59,6 +66,8 @@ impl From<ConfigRefusal> for Problem {
         match refusal {
             ConfigRefusal::Mistake(_) => Self::bad_configuration(&detail),
             ConfigRefusal::Amendment(AmendmentError::Full(_)) => Self::full(detail),
+            ConfigRefusal::Amendment(AmendmentError::Missing(_)) => Self::not_found_because(detail),
+            ConfigRefusal::Amendment(AmendmentError::Unfit(_)) => Self::bad_configuration(&detail),
             ConfigRefusal::Unkept(_) => Self::failed(detail),
         }
     }

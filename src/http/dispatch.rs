@@ -4,12 +4,12 @@ use ::http::StatusCode;
 use warp::reply::Response;
 
 use super::{
-    App, api, attendees, chat, control, endpoint, events, extensions, happened, health, load,
-    metrics, openapi, operator, outputs,
+    App, api, attendees, chat, configuration, control, endpoint, events, extensions, happened,
+    health, load, metrics, openapi, operator, outputs,
     pages::{self, FilePath, PageRequest, ShownBroadcast, Site, WATCH},
     pipelines,
     problem::Problem,
-    refusals,
+    recordings, refusals,
     request::{Door, HttpRequest},
     resource,
     router::Route,
@@ -38,6 +38,13 @@ impl App {
             Route::Pipeline(name, pipeline, part) => {
                 pipelines::answer(self, name, pipeline, *part, request).await
             }
+            Route::Configuration => configuration::answer(self, request).await,
+            Route::BroadcastConfiguration(name) => {
+                configuration::answer_broadcast(self, name, request).await
+            }
+            Route::Recordings => recordings::list(self, &request).await,
+            Route::Recording(id) => recordings::answer(self, id, &request).await,
+            Route::RecordingFile(path) => recordings::file(self, *path, &request).await,
             Route::Outputs(name) => outputs::list(self, name, &request).await,
             Route::Output(name, pipeline) => outputs::answer(self, name, pipeline, request).await,
             Route::Sessions(name) => attendees::list(self, name, &request).await,

@@ -14,6 +14,7 @@ mod authority;
 mod certificate;
 mod chat;
 mod clients;
+mod configuration;
 mod connections;
 mod control;
 mod cors;
@@ -42,6 +43,9 @@ mod preconditions;
 mod problem;
 mod proxies;
 mod proxy_header;
+mod ranges;
+mod recording_keys;
+mod recordings;
 mod refusals;
 mod relay;
 mod reply;
@@ -82,6 +86,7 @@ use self::{
     pages::{PageRequest, Pages, Site},
     problem::{Problem, Reason},
     proxies::{Proxies, RequestOrigin},
+    recording_keys::RecordingKeys,
     refusals::{Attempt, Refusals},
     reply::empty,
     request::{Caller, Door, HttpRequest},
@@ -89,6 +94,7 @@ use self::{
     session_limits::SessionLimits,
 };
 pub use self::{
+    configuration::{ConfigView, OptionView, SectionView},
     control::{ConfigChange, ConfigControl, ConfigRefusal, ConfigRequest, Reloaded},
     ice_servers::{IceServers, TurnSecret},
     judgement::AuthOptions,
@@ -105,6 +111,7 @@ use crate::{
     notices::Notices,
     peer::sdp::Role,
     plan::Name,
+    recordings::Recordings,
     webhooks::WebhookFigures,
 };
 
@@ -163,6 +170,10 @@ pub struct Options {
     pub ice_servers: IceServers,
     /// What changes the options later.
     pub control: ConfigControl,
+    /// The configuration as the operator sees it.
+    pub configuration: Arc<ConfigView>,
+    /// Those of the outputs.
+    pub recordings: Recordings,
     /// What has become of the events for webhooks.
     pub webhooks: WebhookFigures,
     /// Folder of the pages instead of the built-in ones.
@@ -195,6 +206,7 @@ struct App {
     events: events::BroadcastUpdates,
     shutdown: Shutdown,
     answer_times: endpoint::AnswerTimes,
+    recording_keys: RecordingKeys,
 }
 
 /// The ports of HTTP.
@@ -245,6 +257,7 @@ pub async fn serve(
         fanout,
         shutdown: shutdown.clone(),
         answer_times: endpoint::AnswerTimes::default(),
+        recording_keys: RecordingKeys::new(),
     });
     tasks.spawn(app.broadcasts.chats().clone().deliver());
     app.options.control.attach(&app);
@@ -330,6 +343,10 @@ fn is_exhaustion(status: StatusCode) -> bool {
 }
 
 impl App {
+    fn recordings(&self) -> &Recordings {
+        &self.options.recordings
+    }
+
     async fn answer(&self, request: HttpRequest) -> Response {
         let path = request.path.clone();
         let headers = request.headers.clone();

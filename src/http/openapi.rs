@@ -19,9 +19,9 @@ use utoipa::{
 use warp::reply::Response;
 
 use super::{
-    api, attendees, chat, control, events, happened,
+    api, attendees, chat, configuration, control, events, happened,
     headers::JSON_TYPE,
-    health, load, metrics, outputs, pages, pipelines, problem, refusals,
+    health, load, metrics, outputs, pages, pipelines, problem, recordings, refusals,
     reply::{set, with_body},
     shutdown,
 };
@@ -74,6 +74,8 @@ const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "There is no such thing")];
         (name = "sessions", description = "Who publishes and watches: for the operator"),
         (name = "chat", description = "The conversation of a broadcast"),
         (name = "pipelines", description = "What runs for a broadcast"),
+        (name = "recordings", description = "What outputs have recorded"),
+        (name = "configuration", description = "What the operator has configured, and changes while the server runs"),
         (name = "server", description = "The server itself"),
         (name = "whip", description = "Publish (RFC 9725)"),
         (name = "whep", description = "Watch (draft-ietf-wish-whep)"),
@@ -99,6 +101,10 @@ const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "There is no such thing")];
         outputs::list,
         outputs::get,
         outputs::switch,
+        recordings::list,
+        recordings::get,
+        recordings::delete,
+        recordings::file,
         events::answer,
         api::server,
         load::answer,
@@ -106,6 +112,12 @@ const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "There is no such thing")];
         page,
         shutdown::drain,
         control::reload,
+        configuration::get,
+        configuration::patch,
+        configuration::get_broadcast,
+        configuration::put_broadcast,
+        configuration::patch_broadcast,
+        configuration::delete_broadcast,
         happened::answer,
         health::alive,
         health::ready,
@@ -256,6 +268,9 @@ mod tests {
                 ("{pipeline}", "h264"),
                 ("{id}", "7"),
                 ("{stream}", "1"),
+                ("{recording}", "demo-20260101T000000Z.mp4"),
+                ("{key}", "1.a"),
+                ("{file}", "index.m3u8"),
             ] {
                 path = path.replace(parameter, value);
             }

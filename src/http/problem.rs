@@ -85,6 +85,18 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
+    /// 409: a file must not be touched now.
+    pub(super) fn being_written(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "being-written", detail)
+    }
+
+    /// 416: a file of this length does not have what `Range` asks for.
+    pub(super) fn no_such_range(length: u64) -> Self {
+        let detail = format!("the file has {length} bytes");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "no-such-range", detail)
+            .with(header::CONTENT_RANGE, format!("bytes */{length}"))
+    }
+
     /// 403: somebody may not speak, or not do this, in a chat.
     pub(super) fn silenced(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "silenced", detail)

@@ -11,14 +11,16 @@ use super::{
     extensions::Extension,
     pages::{FilePath, is_page},
     pipelines::PipelinePart,
+    recordings::RecordingPath,
     request::PATH_BYTES_MAX,
 };
 use crate::{peer::sdp::Role, plan::Name};
 
 /// Folders of files that belong to pages.
 const FOLDERS: [&str; 3] = ["js/", "css/", "site/"];
-/// The operator's page.
+/// The operator's pages.
 const ADMIN_PAGE: &str = "admin.html";
+const RECORDINGS_PAGE: &str = "recordings.html";
 /// Files beside the pages, which browsers and other sites look for.
 const FILES: [&str; 5] = [
     "favicon.svg",
@@ -63,6 +65,16 @@ pub(super) enum Route<'a> {
     ApiDocument,
     /// `/api/docs`: the same as a page.
     ApiPage,
+    /// `/api/configuration`.
+    Configuration,
+    /// `/api/configuration/broadcasts/{name}`.
+    BroadcastConfiguration(Name),
+    /// `/api/recordings`.
+    Recordings,
+    /// `/api/recordings/{recording}`.
+    Recording(&'a str),
+    /// `/api/recordings/{recording}/{key}/{file}`.
+    RecordingFile(RecordingPath<'a>),
     /// `/api/events`.
     Events,
     /// `/api/server`.
@@ -126,6 +138,7 @@ impl<'a> Route<'a> {
         }
         match (first, second, third) {
             ("admin", None, None) => Some(Self::page(ADMIN_PAGE)),
+            ("admin", Some("recordings"), None) => Some(Self::page(RECORDINGS_PAGE)),
             ("admin", Some(""), None) => Some(Self::Moved("../admin".to_owned())),
             ("", None, None) => Some(Self::page("index.html")),
             // The alias: names are never `whip` or `whep`, so that it is no other path.
@@ -185,10 +198,12 @@ impl<'a> Route<'a> {
         (known && is_harmless).then_some(Self::File(FilePath { path, version }))
     }
 
-    /// Whether this is the operator's page, or a file that it may need.
+    /// Whether this is a page of the operator's, or a file that one may need.
     pub(super) fn is_for_operators(&self) -> bool {
         match self {
-            Self::File(file) => file.path == ADMIN_PAGE || !is_page(file.path),
+            Self::File(file) => {
+                [ADMIN_PAGE, RECORDINGS_PAGE].contains(&file.path) || !is_page(file.path)
+            }
             _ => false,
         }
     }
@@ -203,7 +218,9 @@ impl<'a> Route<'a> {
             Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
             Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
             Self::Drain | Self::Reload | Self::Data(_) => "OPTIONS, POST",
-            Self::Output(..) => "GET, HEAD, OPTIONS, PATCH",
+            Self::Recording(_) => "GET, HEAD, OPTIONS, DELETE",
+            Self::BroadcastConfiguration(_) => "GET, HEAD, OPTIONS, PUT, PATCH, DELETE",
+            Self::Configuration | Self::Output(..) => "GET, HEAD, OPTIONS, PATCH",
             Self::Pipeline(_, _, part) => part.methods(),
             Self::Broadcasts
             | Self::Broadcast(_)
@@ -211,6 +228,8 @@ impl<'a> Route<'a> {
             | Self::Outputs(_)
             | Self::Refusal(_)
             | Self::Sessions(_)
+            | Self::Recordings
+            | Self::RecordingFile(_)
             | Self::Events
             | Self::Server
             | Self::ApiDocument
@@ -388,6 +407,8 @@ mod tests {
             ("/js/a/b/c.js", "js/a/b/c.js"),
             ("/watch/a+b+c", "several.html"),
             ("/publish/demo/obs", "obs.html"),
+            ("/admin", "admin.html"),
+            ("/admin/recordings", "recordings.html"),
             ("/favicon.svg", "favicon.svg"),
             ("/favicon.ico", "favicon.ico"),
             ("/card.png", "card.png"),

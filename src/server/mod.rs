@@ -5,6 +5,7 @@ mod error;
 mod nodes;
 mod operator;
 mod options;
+mod recordings;
 mod reload;
 
 use std::{
@@ -103,12 +104,15 @@ pub async fn start(
     }
     keep_watchdog(fanout.clone(), &mut clock);
     let reload = Arc::new(Notify::new());
+    let recordings = recordings::keep(&config, &node.broadcasts, &mut followers)?;
     let (control, requests) = ConfigControl::new();
     let parts = options::HttpParts {
         tls,
         admin_rule,
         control,
         webhooks: node.webhooks.figures(),
+        recordings,
+        view: source.view(),
     };
     let reloader = reload::Reloader {
         source,

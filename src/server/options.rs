@@ -1,16 +1,20 @@
 //! The options of each room, from the configuration.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     access::Rule,
+    amendments::Amendments,
     broadcast,
-    config::{Config, IceServer, MediaOverTcp, PublicAddress, SiteOptions, WebRtc},
+    config::{
+        Config, IceServer, MediaOverTcp, PublicAddress, RawConfig, SiteOptions, ValueOrigin, WebRtc,
+    },
     fanout::{self, ViewerOptions},
-    http::{self, ConfigControl, Tls},
+    http::{self, ConfigControl, ConfigView, OptionView, SectionView, Tls},
     ingest,
     peer::udp::{self, Discovery},
     plan::Engine,
+    recordings::Recordings,
     resources::Demand,
     webhooks::WebhookFigures,
     worker::PeerWorkers,
@@ -191,6 +195,32 @@ fn theme(site: SiteOptions) -> http::Theme {
     }
 }
 
+/// The configuration as the operator sees it. `raw` has the amendments.
+pub(super) fn view(raw: &RawConfig, amendments: &Amendments) -> Arc<ConfigView> {
+    let options = raw.shown_options().map(|option| {
+        let shown = OptionView {
+            value: option.value,
+            origin: option.origin.to_string(),
+            changeable: option.changeable,
+        };
+        (option.key, shown)
+    });
+    let sections = raw.shown_sections().map(|section| {
+        let name = section.pattern.name();
+        SectionView {
+            broadcasts: section.pattern.to_string(),
+            origin: section.origin.to_string(),
+            changeable: *section.origin == ValueOrigin::Api
+                && name.is_some_and(|name| amendments.configures(&name)),
+            keys: section.keys.clone(),
+        }
+    });
+    Arc::new(ConfigView {
+        options: options.collect(),
+        sections: sections.collect(),
+    })
+}
+
 /// What the options of `http` have besides the configuration.
 #[derive(Clone)]
 pub(super) struct HttpParts {
@@ -199,6 +229,8 @@ pub(super) struct HttpParts {
     pub(super) admin_rule: Option<Rule>,
     pub(super) control: ConfigControl,
     pub(super) webhooks: WebhookFigures,
+    pub(super) recordings: Recordings,
+    pub(super) view: Arc<ConfigView>,
 }
 
 pub(super) fn http(config: Config, parts: HttpParts) -> http::Options {
@@ -254,6 +286,8 @@ pub(super) fn http(config: Config, parts: HttpParts) -> http::Options {
         },
         ice_servers: ice_servers(&webrtc),
         control: parts.control,
+        recordings: parts.recordings,
+        configuration: parts.view,
         webhooks: parts.webhooks,
         web: main.web,
         theme: theme(site),

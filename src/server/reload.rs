@@ -19,7 +19,7 @@ use crate::{
     amendments::Amendments,
     broadcast::Broadcasts,
     config::{self, Config, ConfigChanges, RawConfig},
-    http::{ConfigChange, ConfigRefusal, ConfigRequest, Reloaded},
+    http::{ConfigChange, ConfigRefusal, ConfigRequest, ConfigView, Reloaded},
     plan::Plans,
     worker::PeerWorkers,
 };
@@ -38,6 +38,18 @@ pub struct ConfigSource {
     pub read: Arc<dyn Fn() -> Result<RawConfig, config::Error> + Send + Sync>,
     /// Sets what is logged.
     pub log: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl ConfigSource {
+    /// As the operator sees it.
+    pub(super) fn view(&self) -> Arc<ConfigView> {
+        let amended = self.raw.clone().amended(&self.amendments);
+        // The configuration has been loaded from the same.
+        options::view(
+            &amended.unwrap_or_else(|_| self.raw.clone()),
+            &self.amendments,
+        )
+    }
 }
 
 /// What follows the configuration while the server runs.
@@ -161,6 +173,10 @@ impl Reloader {
     ) -> Result<(), ConfigRefusal> {
         match change {
             ConfigChange::Reload => {}
+            ConfigChange::Options(changes) => amendments.set_options(changes),
+            ConfigChange::Broadcast(broadcast, change) => {
+                amendments.change_broadcast(broadcast, change)?;
+            }
             ConfigChange::Output(broadcast, switch) => {
                 let outputs = self.loaded.outputs_of(broadcast);
                 let configured = outputs
@@ -236,8 +252,12 @@ impl Reloader {
             config,
             loaded,
         } = candidate;
-        let running = self.source.raw.clone().amended(&self.source.amendments);
-        let running = running.map_err(|error| ConfigRefusal::Mistake(error.to_string()))?;
+        let amended = |raw: &RawConfig, amendments| {
+            let amended = raw.clone().amended(amendments);
+            amended.map_err(|error| ConfigRefusal::Mistake(error.to_string()))
+        };
+        let running = amended(&self.source.raw, &self.source.amendments)?;
+        let view = options::view(&amended(&raw, &amendments)?, &amendments);
         // Nothing can fail from here on.
         let ConfigChanges {
             live: mut changed,
@@ -258,7 +278,11 @@ impl Reloader {
             .broadcasts
             .reload(options::broadcasts(&config, &self.workers));
         let control = self.http.control.clone();
-        control.apply(options::http(config, self.http.clone()));
+        let parts = options::HttpParts {
+            view,
+            ..self.http.clone()
+        };
+        control.apply(options::http(config, parts));
         Ok(Reloaded {
             changed,
             needs_restart,

@@ -50,7 +50,7 @@ pub use limits::{Options, WorkerLimits};
 pub use peers::PeerWorkers;
 pub use receiver::{Receiving, WorkerReceiver};
 pub use spawn::remains as hanging;
-pub use usage::{WorkerUsage, all as usage};
+pub use usage::{WorkerUsage, all as usage, processes};
 
 use crate::pipeline::clock::monotonic;
 

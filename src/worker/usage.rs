@@ -17,6 +17,11 @@ pub struct WorkerUsage {
 /// The workers that run, by the numbers of their processes.
 static WORKERS: Mutex<BTreeMap<u32, WorkerUsage>> = Mutex::new(BTreeMap::new());
 
+/// The numbers of the processes of the workers that run now.
+pub fn processes() -> Vec<u32> {
+    lock(&WORKERS).keys().copied().collect()
+}
+
 /// What the workers use that run now.
 pub fn all() -> Vec<WorkerUsage> {
     lock(&WORKERS).values().cloned().collect()

@@ -41,7 +41,13 @@ fn call(address: &str, left_out: &str, arguments: &[&str]) {
 /// operator's port has neither pages nor sessions.
 #[test]
 fn both_ports_answer_as_the_document_says() {
-    let server = Server::demo(&[]);
+    // It starts and stops recordings, too.
+    let folder = concat!(
+        "--recordings.directory=",
+        env!("CARGO_TARGET_TMPDIR"),
+        "/openapi"
+    );
+    let server = Server::demo(&[folder]);
     let admin = server.admin.as_ref().unwrap();
     let token = format!("Authorization: Bearer {}", admin.token);
     thread::scope(|scope| {

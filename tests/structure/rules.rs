@@ -132,6 +132,8 @@ const LINES: &[(&str, &[&str])] = &[
     ("plan", &[]),
     // What the operator has changed through the API.
     ("amendments", &["plan"]),
+    // The files that outputs have recorded.
+    ("recordings", &["events", "plan", "worker"]),
     // Requests to other servers.
     ("outbound", &[]),
     // What has happened, for the operator.
@@ -157,6 +159,7 @@ const LINES: &[(&str, &[&str])] = &[
             "peer::sdp",
             "plan",
             "quota",
+            "recordings",
             "resources",
             "webhooks",
         ],
@@ -240,6 +243,7 @@ const ALL: &[&str] = &[
     "plan",
     "playout",
     "quota",
+    "recordings",
     "resources",
     "stream",
     "systemd",

@@ -2,7 +2,7 @@
 
 use super::{Naming, Route, is_id};
 use crate::{
-    http::{extensions::Extension, pipelines::PipelinePart},
+    http::{extensions::Extension, pipelines::PipelinePart, recordings::RecordingPath},
     peer::sdp::Role,
     plan::Name,
 };
@@ -46,6 +46,14 @@ impl<'a> Parameters<'a> {
         Some(Route::Extension(self.id()?, extension))
     }
 
+    fn recording_file(&self) -> Option<Route<'a>> {
+        Some(Route::RecordingFile(RecordingPath {
+            recording: self.text("recording")?,
+            key: self.text("key")?,
+            file: self.text("file")?,
+        }))
+    }
+
     fn pipeline(&self, last: &str) -> Option<Route<'a>> {
         let part = PipelinePart::of(last)?;
         Some(Route::Pipeline(self.name()?, self.text("pipeline")?, part))
@@ -75,6 +83,11 @@ table! {
     "/api/v1/broadcasts/{name}/pipelines/{pipeline}/properties" => |path| path.pipeline("properties"),
     "/api/v1/broadcasts/{name}/outputs" => |path| path.name().map(Route::Outputs),
     "/api/v1/broadcasts/{name}/outputs/{pipeline}" => |path| Some(Route::Output(path.name()?, path.text("pipeline")?)),
+    "/api/v1/configuration" => |_| Some(Route::Configuration),
+    "/api/v1/configuration/broadcasts/{name}" => |path| path.name().map(Route::BroadcastConfiguration),
+    "/api/v1/recordings" => |_| Some(Route::Recordings),
+    "/api/v1/recordings/{recording}" => |path| path.text("recording").map(Route::Recording),
+    "/api/v1/recordings/{recording}/{key}/{file}" => |path| path.recording_file(),
     "/api/v1/events" => |_| Some(Route::Events),
     "/api/v1/server" => |_| Some(Route::Server),
     "/api/v1/server/load" => |_| Some(Route::Load),

@@ -498,6 +498,24 @@ export default {
   'admin-graph': 'Graph',
   'admin-graph-of': 'Graph of the pipeline {name}',
 
+  // Recordings
+  'recordings-page-title': 'Recordings - Aerial',
+  'recordings-title': 'Recordings',
+  'recordings-list': 'Recordings, newest first',
+  'recordings-none':
+    'There are no recordings. They need a folder (recordings.directory), and an output that records, such as record-mp4.',
+  'recordings-more': 'Show older ones',
+  'recordings-growing': 'recording',
+  'recordings-parts': { one: '{count} file', other: '{count} files' },
+  'recordings-play': 'Play',
+  'recordings-play-one': 'Play the recording {name}',
+  'recordings-download': 'Download',
+  'recordings-download-one': 'Download {name}',
+  'recordings-delete': 'Delete',
+  'recordings-delete-one': 'Delete the recording {name}',
+  'recordings-delete-sure': 'Delete for good',
+  'recordings-unplayable': 'This browser cannot play this recording. Download it instead.',
+
   // Chat
   'chat': 'Chat',
   'chat-log': 'Messages',

@@ -492,6 +492,23 @@ export default {
   'admin-graph': '그래프',
   'admin-graph-of': '파이프라인 {name}의 그래프',
 
+  // Recordings
+  'recordings-page-title': '녹화 - Aerial',
+  'recordings-title': '녹화',
+  'recordings-list': '녹화 목록, 최신순',
+  'recordings-none': '녹화가 없습니다. 녹화 폴더(recordings.directory)와 record-mp4처럼 녹화하는 출력이 필요합니다.',
+  'recordings-more': '이전 녹화 보기',
+  'recordings-growing': '녹화 중',
+  'recordings-parts': '파일 {count}개',
+  'recordings-play': '재생',
+  'recordings-play-one': '{name} 녹화 재생',
+  'recordings-download': '다운로드',
+  'recordings-download-one': '{name} 다운로드',
+  'recordings-delete': '삭제',
+  'recordings-delete-one': '{name} 녹화 삭제',
+  'recordings-delete-sure': '완전히 삭제',
+  'recordings-unplayable': '이 브라우저에서는 이 녹화를 재생할 수 없습니다. 다운로드해서 보세요.',
+
   // Chat
   'chat': '채팅',
   'chat-log': '메시지',
