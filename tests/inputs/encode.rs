@@ -32,6 +32,21 @@ pub(crate) fn pictures(
     encoder: &str,
     payloader: &str,
 ) -> Vec<Packet> {
+    drawn(
+        numbers.map(|number| draw(number, size)),
+        size,
+        encoder,
+        payloader,
+    )
+}
+
+/// These pictures. Their timestamps begin at 0.
+pub(crate) fn drawn(
+    pictures: impl Iterator<Item = Vec<u8>>,
+    size: Size,
+    encoder: &str,
+    payloader: &str,
+) -> Vec<Packet> {
     gst::init().unwrap();
     aerial::for_tests::init().unwrap();
     let Size { width, height } = size;
@@ -44,8 +59,8 @@ pub(crate) fn pictures(
     let source = pipeline.by_name("pictures").unwrap();
     let source = source.downcast::<AppSrc>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
-    for (index, number) in (0..).zip(numbers) {
-        let mut buffer = gst::Buffer::from_slice(draw(number, size));
+    for (index, picture) in (0..).zip(pictures) {
+        let mut buffer = gst::Buffer::from_slice(picture);
         let frame = gst::ClockTime::SECOND / u64::from(FRAME_RATE);
         let edit = buffer.get_mut().unwrap();
         edit.set_pts(gst::ClockTime::SECOND * index / u64::from(FRAME_RATE));

@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 mod encodings;
 mod framing;
+mod large;
 mod layers;
 mod picture;
 mod refresh;

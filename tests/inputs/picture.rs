@@ -10,8 +10,10 @@ const DARK: u8 = 40;
 const BRIGHT: u8 = 210;
 /// How far a cell's brightness may be off after encoding.
 const TOLERANCE: u8 = 30;
+/// How much brighter grain makes a pixel, at most.
+const GRAIN: u8 = 16;
 
-/// A picture's size in pixels: a multiple of 16 each.
+/// A picture's size in pixels: each a multiple of the cells there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) width: usize,
@@ -22,6 +24,11 @@ impl Size {
     pub(crate) const SMALL: Self = Self {
         width: 256,
         height: 128,
+    };
+    /// 4K.
+    pub(crate) const HUGE: Self = Self {
+        width: 3840,
+        height: 2160,
     };
 }
 
@@ -40,12 +47,25 @@ fn cell(number: u16, column: usize, row: usize) -> u8 {
 pub(crate) fn draw(number: u16, size: Size) -> Vec<u8> {
     let Size { width, height } = size;
     let mut bytes = Vec::with_capacity(width * height * 3 / 2);
-    for y in 0..height {
-        for x in 0..width {
-            bytes.push(cell(number, x * COLUMNS / width, y * ROWS / height));
+    for row in 0..ROWS {
+        let line = (0..width).map(|x| cell(number, x * COLUMNS / width, row));
+        let line: Vec<u8> = line.collect();
+        for _ in row * height / ROWS..(row + 1) * height / ROWS {
+            bytes.extend_from_slice(&line);
         }
     }
     bytes.resize(width * height * 3 / 2, 128);
+    bytes
+}
+
+/// The same, and grain all over it, which takes about a bit for each pixel and is always the same.
+pub(crate) fn draw_grained(number: u16, size: Size) -> Vec<u8> {
+    let mut state = 1u32;
+    let mut bytes = draw(number, size);
+    for byte in &mut bytes[..size.width * size.height] {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *byte = byte.wrapping_add((state >> 24) as u8 % GRAIN);
+    }
     bytes
 }
 

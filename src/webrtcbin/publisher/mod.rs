@@ -7,6 +7,7 @@
 //!
 //! - `receiver`: webrtcbin set up to receive.
 //! - `tracks`: the elements linked behind its pads, and the counters.
+//! - `socket`: a larger receive buffer.
 //! - `remb`: requests for a lower bit rate.
 //! - this file: its life from offer to close.
 //!
@@ -17,6 +18,7 @@
 
 mod receiver;
 mod remb;
+mod socket;
 mod tracks;
 
 use std::{sync::Arc, time::Duration};
@@ -30,7 +32,10 @@ use self::{remb::BitrateRequests, tracks::ReceivedTracks};
 use super::element::{self, Error, Reporter};
 use crate::{
     media::Kind,
-    peer::{End, Event, sdp::SectionExtensions},
+    peer::{
+        End, Event,
+        sdp::{self, SectionExtensions},
+    },
     pipeline::{
         TrackSinks,
         running::{self, RunningPipeline},
@@ -115,6 +120,10 @@ impl ReceivingElement {
                 return Err(error);
             }
         };
+        if let Ok(engine) = sdp::engine_transport(&answer) {
+            let work = move || socket::enlarge(engine.candidate);
+            running::blocking("enlarging a buffer", running::STATE_TIMEOUT, work).await?;
+        }
         receiver::speed_up_feedback(&webrtcbin);
         let bitrate = BitrateRequests::default();
         bitrate.attach(&webrtcbin);
