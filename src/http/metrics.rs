@@ -9,6 +9,7 @@ use std::time::Duration;
 use ::http::StatusCode;
 use warp::reply::Response;
 
+pub(super) use self::broadcasts::BroadcastLabels;
 use self::text::Exposition;
 use super::{App, api, problem::Problem, reply::with_body, request::HttpRequest};
 use crate::{
@@ -40,7 +41,8 @@ pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Probl
     times(app, &mut text);
     cluster(app, &mut text);
     let status = app.broadcasts.local_status();
-    broadcasts::write(&mut text, &status, &app.broadcasts.publishers());
+    let publishers = app.broadcasts.publishers();
+    broadcasts::write(&mut text, &app.broadcast_labels, &status, &publishers);
     if let Some(expiry) = app.options.tls.as_ref().and_then(super::Tls::expiry) {
         let help = "When the certificate expires, since 1970.";
         let name = "aerial_certificate_expiry_timestamp_seconds";

@@ -207,6 +207,7 @@ struct App {
     shutdown: Shutdown,
     answer_times: endpoint::AnswerTimes,
     recording_keys: RecordingKeys,
+    broadcast_labels: metrics::BroadcastLabels,
 }
 
 /// The ports of HTTP.
@@ -258,6 +259,7 @@ pub async fn serve(
         shutdown: shutdown.clone(),
         answer_times: endpoint::AnswerTimes::default(),
         recording_keys: RecordingKeys::new(),
+        broadcast_labels: metrics::BroadcastLabels::default(),
     });
     tasks.spawn(app.broadcasts.chats().clone().deliver());
     app.options.control.attach(&app);

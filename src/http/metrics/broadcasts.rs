@@ -1,13 +1,23 @@
 //! Figures of each broadcast, with its name as a label.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use super::text::Exposition;
-use crate::broadcast::{PublisherTotals, State, Status};
+use crate::{
+    awake,
+    broadcast::{PublisherTotals, State, Status},
+};
 
 /// Broadcasts with a label of their own. Names are publishers' choice, and each costs Prometheus
 /// memory for as long as it keeps figures.
 const LABELS_MAX: usize = 200;
+/// How long a broadcast that is over keeps its label: whatever names publishers invent, no more than
+/// [`LABELS_MAX`] new ones come in this time.
+const LABEL_KEPT: Duration = Duration::from_hours(24);
 /// The label of all others.
 const OTHER: &str = "other";
 
@@ -26,21 +36,51 @@ struct Received {
     lost: u64,
 }
 
-/// The labels: names until there are too many, and then [`OTHER`].
+/// The broadcasts with a label of their own, and when each was last there: those that came first,
+/// over the life of the server.
+#[derive(Debug, Default)]
+pub(in crate::http) struct BroadcastLabels(Mutex<BTreeMap<String, Instant>>);
+
+impl BroadcastLabels {
+    /// The labels of the broadcasts with these names, which are there now.
+    fn of<'a>(&self, names: impl Iterator<Item = &'a str>, now: Instant) -> Labels<'a> {
+        let mut last_there = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut own, mut others) = (BTreeSet::new(), Vec::new());
+        for name in names {
+            if let Some(last) = last_there.get_mut(name) {
+                *last = now;
+                own.insert(name);
+            } else {
+                others.push(name);
+            }
+        }
+        last_there.retain(|_, last| now.saturating_duration_since(*last) < LABEL_KEPT);
+        let room = LABELS_MAX.saturating_sub(last_there.len());
+        for name in others.into_iter().take(room) {
+            last_there.insert(name.to_owned(), now);
+            own.insert(name);
+        }
+        Labels(own)
+    }
+}
+
+/// The labels: names of their own for some, and [`OTHER`] for the rest.
 struct Labels<'a>(BTreeSet<&'a str>);
 
 impl<'a> Labels<'a> {
-    fn new(names: impl Iterator<Item = &'a str>) -> Self {
-        Self(names.take(LABELS_MAX).collect())
-    }
-
     fn of(&self, name: &'a str) -> &'a str {
         if self.0.contains(name) { name } else { OTHER }
     }
 }
 
-pub(super) fn write(text: &mut Exposition, status: &[Status], publishers: &[PublisherTotals]) {
-    let labels = Labels::new(status.iter().map(|one| one.name.as_str()));
+pub(super) fn write(
+    text: &mut Exposition,
+    known: &BroadcastLabels,
+    status: &[Status],
+    publishers: &[PublisherTotals],
+) {
+    let names = status.iter().map(|one| one.name.as_str());
+    let labels = known.of(names, awake::now());
     let sums = sums(&labels, status, publishers);
     let name = "aerial_broadcast_live";
     text.family(name, "gauge", "Whether the broadcast can be watched.");
@@ -149,15 +189,30 @@ fn renditions<'a>(text: &mut Exposition, labels: &Labels<'a>, status: &'a [Statu
 mod tests {
     use super::*;
 
+    fn names(from: usize, to: usize) -> Vec<String> {
+        (from..to).map(|number| format!("b{number:04}")).collect()
+    }
+
     #[test]
-    fn too_many_broadcasts_share_a_label() {
-        let names: Vec<_> = (0..LABELS_MAX + 7)
-            .map(|number| format!("b{number:04}"))
-            .collect();
-        let labels = Labels::new(names.iter().map(String::as_str));
-        let own = names.iter().filter(|name| labels.of(name) != OTHER);
-        assert_eq!(own.count(), LABELS_MAX);
-        assert_eq!(labels.of("b0206"), OTHER);
-        assert_eq!(labels.of("b0000"), "b0000");
+    fn broadcasts_beyond_a_number_share_a_label_for_as_long_as_the_server_runs() {
+        let (known, begin) = (BroadcastLabels::default(), Instant::now());
+        let own = |names: &[String], hours: u64| {
+            let now = begin + Duration::from_hours(hours);
+            let labels = known.of(names.iter().map(String::as_str), now);
+            let own = names.iter().filter(|name| labels.of(name) != OTHER);
+            own.cloned().collect::<Vec<_>>()
+        };
+        let many = names(100, 107 + LABELS_MAX);
+        assert_eq!(own(&many, 0), names(100, 100 + LABELS_MAX));
+        // Others come and go, also such whose names come first.
+        for hour in 1..23 {
+            let others = names(1000 * hour, 1000 * hour + 500);
+            let hour = u64::try_from(hour).unwrap();
+            assert_eq!(own(&others, hour), Vec::<String>::new());
+            assert_eq!(own(&names(0, 101), hour), names(100, 101));
+        }
+        // Most of the first ones have been gone for a day.
+        let fresh = names(500, 1000);
+        assert_eq!(own(&fresh, 24), names(500, 500 + LABELS_MAX - 1));
     }
 }
