@@ -80,6 +80,8 @@ pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sende
 pub(crate) struct Stalls {
     offered: u64,
     made: u64,
+    /// When media last went in.
+    offered_at: Option<Instant>,
     /// Since when media has gone in and nothing has come out.
     since: Option<Instant>,
     stalled: bool,
@@ -101,6 +103,10 @@ impl Stalls {
         }
         if !offered_more {
             return None; // no publisher: nothing is expected
+        }
+        let before = self.offered_at.replace(now).unwrap_or(now);
+        if now.saturating_duration_since(before) >= limit {
+            self.since = None; // the publisher has paused, and what comes now takes its time
         }
         let since = *self.since.get_or_insert(now);
         let stalled = !self.stalled && now.saturating_duration_since(since) >= limit;
@@ -128,5 +134,21 @@ mod tests {
         assert_eq!(look(6250, 30, 4), Some(Event::Resumed));
         assert_eq!(look(6500, 35, 5), None);
         assert_eq!(look(60_000, 35, 5), None);
+    }
+
+    #[test]
+    fn a_pause_of_the_publisher_is_no_stall() {
+        let (begin, limit) = (Instant::now(), Duration::from_secs(2));
+        let mut stalls = Stalls::default();
+        let mut look = |ms, offered, made| {
+            stalls.look(begin + Duration::from_millis(ms), offered, made, limit)
+        };
+        assert_eq!(look(0, 5, 3), None);
+        // The last frame before the pause is still in the encoder.
+        assert_eq!(look(250, 6, 3), None);
+        assert_eq!(look(60_000, 6, 3), None);
+        assert_eq!(look(60_250, 7, 3), None);
+        assert_eq!(look(61_000, 10, 3), None);
+        assert_eq!(look(62_250, 15, 3), Some(Event::Stalled));
     }
 }
