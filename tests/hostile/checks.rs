@@ -88,22 +88,58 @@ fn a_check_from_elsewhere_brings_no_media_there() {
 }
 
 fn no_media_goes_elsewhere(server: &Server) {
-    a_broadcast_goes_on(server, |_, _| {
+    a_broadcast_goes_on(server, |publisher, _| {
         let viewer = Client::watch(server, "live");
         viewer.wait_for_frames(10);
-        let victim = UdpSocket::bind("127.0.0.1:0").unwrap();
-        victim.set_nonblocking(true).unwrap();
-        for check in viewer.wire().sent(Content::Stun) {
-            victim.send_to(&check, port(&viewer.answer)).unwrap();
-        }
+        let victims = [publisher, &viewer].map(Victim::of);
+        // Meanwhile the publisher gets reports, and requests for keyframes.
         viewer.wait_for_frames(60);
+        for victim in victims {
+            victim.expect_little();
+        }
+    });
+}
+
+/// An address that the checks of a client seem to come from.
+struct Victim {
+    socket: UdpSocket,
+    checks: usize,
+}
+
+impl Victim {
+    /// Sends the client's checks, some of which nominate, from elsewhere.
+    fn of(client: &Client) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let checks = client.wire().sent(Content::Stun);
+        assert!(checks.iter().any(|check| nominates(check)), "{checks:?}");
+        for check in &checks {
+            socket.send_to(check, port(&client.answer)).unwrap();
+        }
+        Self {
+            socket,
+            checks: checks.len(),
+        }
+    }
+
+    fn expect_little(&self) {
         let mut buffer = [0; 2000];
         let mut bytes = 0;
-        while let Ok(length) = victim.recv(&mut buffer) {
+        while let Ok(length) = self.socket.recv(&mut buffer) {
+            let is_media = (128..192).contains(&buffer[0]);
+            assert!(!is_media, "{length} bytes of RTP or RTCP");
             bytes += length;
         }
         println!("{bytes} bytes");
-        let answers = viewer.wire().sent(Content::Stun).len() * 100;
+        let answers = self.checks * 100;
         assert!(bytes < UNPROVEN_MAX + answers, "{bytes} bytes");
-    });
+    }
+}
+
+/// Whether a check has the attribute USE-CANDIDATE (RFC 8445 §16.1).
+fn nominates(check: &[u8]) -> bool {
+    const REQUEST: [u8; 2] = [0, 1];
+    const USE_CANDIDATE: [u8; 4] = [0, 0x25, 0, 0];
+    let mut words = check.chunks_exact(4).skip(5);
+    check.starts_with(&REQUEST) && words.any(|word| word == USE_CANDIDATE)
 }

@@ -33,6 +33,8 @@ fn usual_split(name: &str, after: Stream) -> Shape {
     )
 }
 
+/// Of a codec that is offered second.
+const OTHER_TYPE: u8 = 97;
 const OTHER_VIDEO: Stream = Stream {
     ssrc: 0x3333,
     sequence: 30_000,
@@ -187,6 +189,30 @@ fn many_types() -> Shape {
     }
 }
 
+/// Pictures in another payload type, which was offered and not answered, come between two groups:
+/// they are ignored, and the others go on.
+fn foreign_type() -> Shape {
+    const GROUP: u32 = 15;
+    let is_between =
+        |timestamp: u32| (GROUP * 2 * PICTURE..GROUP * 3 * PICTURE).contains(&timestamp);
+    let mut video = Stream::VIDEO.send(usual("", PAY_H264));
+    for packet in &mut video {
+        if is_between(packet.timestamp - Stream::VIDEO.timestamp + 1) {
+            packet.payload_type = OTHER_TYPE;
+        }
+    }
+    let formats = [
+        (VIDEO, "H264", super::shape::H264_PARAMETERS),
+        (OTHER_TYPE, "VP8", ""),
+    ];
+    let mut shape = Shape {
+        offer: super::shape::offer(&formats),
+        ..h264("foreign-type", video)
+    };
+    shape.expected.missing = GROUP as usize;
+    shape
+}
+
 #[test]
 fn numbers_wrap_and_other_packets_come_between() {
     let shapes = [
@@ -196,6 +222,7 @@ fn numbers_wrap_and_other_packets_come_between() {
         extensions(),
         disorder(),
         many_types(),
+        foreign_type(),
     ];
     check("numbers", &shapes);
 }
