@@ -19,15 +19,15 @@
 //!                          +--> output pipelines ---> recordings, HLS, pushes
 //! ```
 //!
-//! Each pipeline (sources, renditions, outputs) and each publisher on webrtcbin runs in a process of
-//! its own: see `worker`.
+//! Each pipeline (sources, renditions, outputs), each publisher on webrtcbin, and the viewers on it of
+//! each broadcast run in a process of their own: see `worker`.
 //!
 //! # Two directions, two engines
 //!
 //! | | `webrtcbin` (GStreamer) | `direct` (str0m and our own RTP) |
 //! |---|---|---|
 //! | publishers | the default: `ingest::webrtcbin`, in a worker on `webrtcbin` | selectable, always for simulcast: `ingest::direct` on `peer::session`; frames without GStreamer |
-//! | viewers | selectable: `fanout::webrtcbin` on `webrtcbin::element` | the default: `fanout::direct` on `peer::session` |
+//! | viewers | selectable: `fanout::webrtcbin`, in a worker on `webrtcbin` | the default: `fanout::direct` on `peer::session` |
 //!
 //! # Rooms
 //!
@@ -49,7 +49,7 @@
 //! | `peer` | what both directions share: SDP, ICE, SRTP, the UDP port, sessions |
 //! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
 //! | `webrtcbin` | the engine `webrtcbin`, as a worker runs it |
-//! | `worker` | the process that each pipeline, and each publisher on webrtcbin, runs in, from both sides |
+//! | `worker` | the processes of pipelines, of publishers on webrtcbin and of the viewers on it, from both sides |
 //! | `stream` | the frames of a track, for the pipelines that take them |
 //! | `media` | frames, codecs and their bit streams; a leaf |
 //! | `client` | the addresses of clients; a leaf |
@@ -70,9 +70,9 @@
 //! | `testing` | the WebRTC client of the benchmark and the tests |
 //!
 //! Dependencies point one way. The main ones are `http -> {access, broadcast, plan}`, `broadcast ->
-//! {ingest, fanout, pipeline, plan, worker}`, `ingest -> worker -> webrtcbin -> pipeline`, `{ingest,
-//! fanout} -> peer`, `fanout -> playout` and `config -> {access, plan}`; any room may use the leaves.
-//! There are no circles between rooms, and each has its own errors. Only `pipeline` and the code of
+//! {ingest, fanout, pipeline, plan, worker}`, `{ingest, fanout} -> {peer, worker}`, `worker -> webrtcbin
+//! -> pipeline`, `{fanout, webrtcbin} -> playout` and `config -> {access, plan}`; any room may use the
+//! leaves. There are no circles between rooms, and each has its own errors. Only `pipeline` and the code of
 //! the engine `webrtcbin` name GStreamer. `tests/structure` has the whole list and checks it.
 //!
 //! # Words
@@ -101,8 +101,8 @@
 //! - **pipeline**: a running gst-launch description. **pipeline file**: its text.
 //! - **source**, **rendition pipeline**, **output**: a pipeline that feeds a broadcast, makes
 //!   renditions of it, or takes its media elsewhere.
-//! - **worker**: the process that one pipeline, or one publisher on webrtcbin, runs in. A thread that serves viewers is a **worker
-//!   thread** of the fan-out.
+//! - **worker**: the process that one pipeline, one publisher on webrtcbin, or the viewers on it of one
+//!   broadcast run in. A thread that serves viewers is a **worker thread** of the fan-out.
 //! - **input**: what a pipeline reads; of a broadcast: its publisher, or a run of its source.
 //! - **recording**: what one run of an output has recorded, in one file or several.
 //! - **slate**: what viewers see while nobody feeds the broadcast.

@@ -266,9 +266,20 @@ fn peers(server: &Server) -> BTreeSet<u32> {
 /// The process that receives a broadcast's publisher.
 fn publishers_worker(server: &Server, broadcast: &str) -> u32 {
     let line = server.wait_for_line("the worker", |line| {
-        line.has("name", broadcast) && line.field("pid").is_some()
+        line.has("name", broadcast) && line.has("role", "publisher") && line.field("pid").is_some()
     });
     line.field("pid").unwrap().parse().unwrap()
+}
+
+/// The processes that have served a broadcast's viewers on webrtcbin, the newest last.
+fn viewers_workers(server: &Server, broadcast: &str) -> Vec<u32> {
+    let lines = server.lines();
+    let of_viewers = lines
+        .iter()
+        .filter(|line| line.has("name", broadcast) && line.field("role").is_none());
+    of_viewers
+        .filter_map(|line| line.field("pid")?.parse().ok())
+        .collect()
 }
 
 /// The process that is kept ready, once there is one besides these.
@@ -308,6 +319,64 @@ fn a_publishers_worker_that_ends_or_stops_costs_its_session_and_nobody_else_noti
     near.assert_complete();
 }
 
+/// A server whose broadcasts with names in `far-` have their viewers on webrtcbin.
+fn with_far_viewers(name: &str) -> Server {
+    let config = "[broadcasts.\"far-*\"]\nviewer_engine = \"webrtcbin\"\n";
+    server(
+        &folder(name, &[], &[]),
+        config,
+        &["--webrtc.publisher_engine=direct"],
+    )
+}
+
+/// Waits until a viewer's session and its process are gone, and checks that the next viewer gets
+/// another one.
+fn assert_replaced(server: &Server, broadcast: &str, viewer: &Client, pid: u32) {
+    wait_for("the end of the session", || {
+        (server.get(&viewer.session).status == 404).then_some(())
+    });
+    wait_for("the end of the process", || {
+        state(pid).is_none().then_some(())
+    });
+    let next = Client::watch(server, broadcast);
+    next.wait_for_frames(20);
+    next.wait_for_all();
+    assert_ne!(viewers_workers(server, broadcast).last(), Some(&pid));
+}
+
+#[test]
+fn a_viewers_worker_that_ends_or_stops_costs_its_sessions_and_nobody_else_notices() {
+    let server = with_far_viewers("workers-viewers");
+    let near = Watched::new(&server, "near");
+    for (signal_name, reason) in [
+        ("KILL", "SIGKILL"),
+        ("SEGV", "SIGSEGV"),
+        ("ABRT", "SIGABRT"),
+        ("STOP", "has not answered"),
+    ] {
+        let name = format!("far-{}", signal_name.to_lowercase());
+        let publisher = Client::live(&server, &name, &clip::H264);
+        let viewers = [Client::watch(&server, &name), Client::watch(&server, &name)];
+        for viewer in &viewers {
+            viewer.wait_for_frames(10);
+        }
+        let pids = viewers_workers(&server, &name);
+        assert_eq!(pids.len(), 1, "one for all viewers of a broadcast");
+        signal(signal_name, [pids[0]]);
+        if signal_name == "SEGV" {
+            // Rust's own handler takes the first one.
+            thread::sleep(Duration::from_millis(100));
+            signal(signal_name, [pids[0]]);
+        }
+        for viewer in &viewers {
+            assert_replaced(&server, &name, viewer, pids[0]);
+        }
+        assert!(server.log().contains(reason), "{reason}: {}", server.log());
+        assert!(!publisher.is_closed());
+    }
+    near.assert_complete();
+}
+
 #[test]
 fn a_worker_that_is_kept_ready_is_replaced_when_it_ends_or_hangs() {
     let server = Server::start(&[]);
@@ -339,9 +408,10 @@ fn the_server_itself_does_not_start_gstreamer() {
     let files = [("made.launch", SOURCE), ("small.launch", RENDITION)];
     let folder = folder("workers-none", &["record-mkv.launch"], &files);
     let config = "[broadcasts.made]\nsource = \"made.launch\"\n\
-                  [broadcasts.taken]\nrenditions = [\"small.launch\"]\n\
+                  [broadcasts.taken]\nviewer_engine = \"webrtcbin\"\n\
+                  renditions = [\"small.launch\"]\n\
                   outputs = [\"record-mkv.launch\"]\nvars = { directory = \"FOLDER\" }\n";
-    // Publishers are on webrtcbin.
+    // Publishers are on webrtcbin, and the viewers of one broadcast.
     let server = server(&folder, config, &[]);
     let _publisher = Client::live(&server, "taken", &clip::H264);
     let viewer = Client::watch(&server, "taken?rendition=small");
@@ -349,5 +419,7 @@ fn the_server_itself_does_not_start_gstreamer() {
     server.wait_for_state("made", "live");
     assert_eq!(plugins(server.pid()), BTreeSet::new());
     let worker = publishers_worker(&server, "taken");
+    assert!(!plugins(worker).is_empty());
+    let worker = viewers_workers(&server, "taken")[0];
     assert!(!plugins(worker).is_empty());
 }

@@ -37,6 +37,7 @@ use crate::{
     awake,
     chat::Guest,
     cluster::ClaimHold,
+    fanout::webrtcbin::ViewerWorkers,
     media::Codec,
     peer::{
         End,
@@ -155,6 +156,8 @@ pub(super) struct Actor {
     remotes: u64,
     /// This node's viewers, for the origin.
     watchers: watch::Sender<usize>,
+    /// The processes of its viewers on webrtcbin.
+    viewer_workers: ViewerWorkers,
 }
 
 impl Actor {
@@ -193,6 +196,7 @@ impl Actor {
             remote: None,
             remotes: 0,
             watchers: watch::Sender::new(0),
+            viewer_workers: options.viewer.webrtcbin.workers.of(name.as_str()),
         };
         (actor, receiver)
     }

@@ -1,6 +1,6 @@
 //! Why a viewer cannot be served.
 
-use crate::{peer::sdp, webrtcbin::element};
+use crate::peer::sdp;
 
 /// Why a viewer cannot be served, by what its client can do about it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -14,15 +14,4 @@ pub enum Error {
     /// Tell the operator; the log has the details.
     #[error("{0}")]
     Failed(String),
-}
-
-impl From<element::Error> for Error {
-    fn from(error: element::Error) -> Self {
-        match error {
-            element::Error::Sdp(error) => Self::Offer(error),
-            element::Error::Pipeline(_) | element::Error::Engine(_) => {
-                Self::Failed(error.to_string())
-            }
-        }
-    }
 }

@@ -5,17 +5,15 @@ use std::{sync::Arc, time::Instant};
 use str0m::IceCreds;
 use tokio::sync::oneshot;
 
-use super::{
-    direct::DirectViewer,
-    webrtcbin::{Feedback, WebrtcbinViewer},
-};
+use super::direct::DirectViewer;
 use crate::{
     media::Frame,
     peer::{ChannelText, End, sdp, udp::Datagram},
     playout::Target,
+    worker::{FrameFeed, ViewerSwitch},
 };
 
-/// A message to a worker. Viewers on both engines draw their keys from one set of numbers.
+/// A message to a worker thread. Viewers on both engines draw their keys from one set of numbers.
 pub(super) enum Message {
     /// The next frame of a rendition.
     Frame {
@@ -29,13 +27,15 @@ pub(super) enum Message {
     Datagram { viewer: u64, datagram: Datagram },
     /// A new viewer on the direct engine.
     Join(Box<DirectViewer>),
-    /// A new viewer on webrtcbin; it may not be connected yet.
-    JoinOnWebrtcbin(Box<WebrtcbinViewer>),
-    /// Feedback from the connection of a viewer on webrtcbin.
-    Feedback { viewer: u64, feedback: Feedback },
-    /// Give a viewer this layer of its picture, or let the server choose.
+    /// Pass on a rendition to a process that serves viewers on webrtcbin.
+    Feed { rendition: u64, feed: FrameFeed },
+    /// No longer pass on a rendition there.
+    Unfeed { rendition: u64, feed: FrameFeed },
+    /// Send a viewer on webrtcbin another rendition, which has been passed on.
+    SwitchInWorker(ViewerSwitch),
+    /// Give a viewer on the direct engine this layer of its picture, or let the server choose.
     Select { viewer: u64, layer: Option<usize> },
-    /// Send a viewer another rendition of a track.
+    /// Send a viewer on the direct engine another rendition of a track.
     Switch { viewer: u64, to: Target },
     /// Send a viewer on the direct engine a text over its data channel.
     Text { viewer: u64, text: ChannelText },

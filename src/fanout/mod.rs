@@ -2,19 +2,20 @@
 //!
 //! Worker threads, one per core, each own a share of the viewers; a frame is handed to each worker
 //! once and costs a viewer only its headers, its encryption and one send. Nothing here knows
-//! broadcasts or HTTP; only `webrtcbin` knows GStreamer.
+//! broadcasts, HTTP or GStreamer.
 //!
 //! - `rendition`, `viewer`, `reports`: the ends that other modules hold: frames in, a viewer's connection.
 //! - `pool`, `worker`, `message`, `queue`, `slot`: the threads, and the messages to them.
 //! - `tracks`: a viewer's tracks, as its answer announces them.
 //! - `direct`: viewers on the direct engine: encryption and segmented sends.
-//! - `webrtcbin`: viewers on webrtcbin: packets pushed into its pads.
+//! - `webrtcbin`, `feeds`: viewers on webrtcbin, in processes that get the frames.
 //! - `rtp`, `statistics`: RTCP, counters.
 //!
 //! What is sent to one viewer, and when, is decided in `playout`.
 
 mod direct;
 mod error;
+mod feeds;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod message;

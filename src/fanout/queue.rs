@@ -7,7 +7,7 @@ use super::message::Message;
 
 /// Frames and commands that may wait: two seconds of frames of several hundred tracks.
 const MEDIA_MAX: usize = 8192;
-/// Datagrams and feedback that may wait: one second of reports of several thousand viewers.
+/// Datagrams that may wait: one second of reports of several thousand viewers.
 const INCOMING_MAX: usize = 4096;
 /// Frames and commands handled in one turn.
 const MEDIA_AT_ONCE: usize = 64;
@@ -59,7 +59,7 @@ impl QueueSenders {
     /// The queue for this message.
     pub(super) const fn of(&self, message: &Message) -> &SyncSender<Message> {
         match message {
-            Message::Datagram { .. } | Message::Feedback { .. } => &self.incoming,
+            Message::Datagram { .. } => &self.incoming,
             _ => &self.media,
         }
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::awake;
+use crate::{awake, webrtcbin::viewers::SenderFigures};
 
 /// A worker that has not taken a turn for this long is stuck: it takes one at least every second.
 const STUCK: Duration = Duration::from_secs(5);
@@ -17,9 +17,9 @@ pub struct Statistics {
     pub packets: u64,
     /// Bytes of these, encrypted, without UDP and IP headers.
     pub bytes: u64,
-    /// Packets sent again on request. Those of a viewer on webrtcbin are added when it ends.
+    /// Packets sent again on request.
     pub retransmitted: u64,
-    /// Requests for packets past a viewer's retransmission budget, counted the same way.
+    /// Requests for packets past a viewer's retransmission budget.
     pub retransmissions_refused: u64,
     /// Viewers' requests for keyframes that came too soon after the previous one.
     pub keyframe_requests_capped: u64,
@@ -70,6 +70,19 @@ impl Totals {
     pub(super) fn asked_for_keyframe(&self, heard: bool) {
         if !heard {
             self.capped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A process has sent this to a viewer on webrtcbin.
+    pub(super) fn sent_by_worker(&self, sent: SenderFigures) {
+        for (total, more) in [
+            (&self.packets, sent.packets),
+            (&self.bytes, sent.bytes),
+            (&self.retransmitted, sent.retransmitted),
+            (&self.refused, sent.refused),
+            (&self.capped, sent.capped),
+        ] {
+            total.fetch_add(more, Relaxed);
         }
     }
 

@@ -33,7 +33,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct ViewerOptions {
     /// The engine that carries them.
     pub engine: Engine,
-    /// When connections on webrtcbin are given up.
+    /// How connections on webrtcbin are made.
     pub webrtcbin: ConnectionOptions,
 }
 
@@ -65,7 +65,7 @@ impl Fanout {
             }
             Engine::Webrtcbin => {
                 let events = reports.events;
-                let watching = self.watch_on_webrtcbin(offer, tracks, options.webrtcbin, events);
+                let watching = self.watch_on_webrtcbin(offer, tracks, &options.webrtcbin, events);
                 let (viewer, answer) = watching.await?;
                 Ok((Viewer::Webrtcbin(Box::new(viewer)), answer))
             }
@@ -85,7 +85,7 @@ impl Viewer {
     pub fn select(&self, layer: Option<usize>) {
         match self {
             Self::Direct(viewer) => viewer.slot().select(layer),
-            Self::Webrtcbin(viewer) => viewer.slot().select(layer),
+            Self::Webrtcbin(viewer) => viewer.select(layer),
         }
     }
 
@@ -96,7 +96,7 @@ impl Viewer {
         let to = target(kind, to, layers);
         match self {
             Self::Direct(viewer) => viewer.slot().switch(to),
-            Self::Webrtcbin(viewer) => viewer.slot().switch(to),
+            Self::Webrtcbin(viewer) => viewer.switch(to),
         }
     }
 

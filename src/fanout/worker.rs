@@ -12,10 +12,10 @@ use std::{
 use super::{
     Options,
     direct::{Batch, Context, DirectViewer},
+    feeds::Feeds,
     message::Message,
     queue::{Queues, WorkerStep},
     statistics::Totals,
-    webrtcbin::WebrtcbinViewers,
 };
 use crate::{
     awake,
@@ -46,7 +46,7 @@ pub(super) struct Worker {
     epoch: Arc<OnceLock<Duration>>,
     renditions: RenditionCaches,
     viewers: HashMap<u64, Box<DirectViewer>>,
-    webrtcbin: WebrtcbinViewers,
+    feeds: Feeds,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
 }
 
@@ -64,7 +64,7 @@ impl Worker {
             epoch: Arc::clone(epoch),
             renditions: HashMap::new(),
             viewers: HashMap::new(),
-            webrtcbin: WebrtcbinViewers::default(),
+            feeds: Feeds::default(),
             timers: BinaryHeap::new(),
         }
     }
@@ -96,7 +96,6 @@ impl Worker {
             self.context.now = awake::now();
             self.context.send_until = Instant::now() + TIMER_PATIENCE;
             self.run_timers();
-            self.webrtcbin.run_timers(&self.context, &self.renditions);
             if rests {
                 // Whoever sends a message wakes this thread.
                 thread::park_timeout(self.pause());
@@ -120,7 +119,7 @@ impl Worker {
 
     fn pause(&self) -> Duration {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        match timer.into_iter().chain(self.webrtcbin.wake()).min() {
+        match timer {
             Some(at) => at.saturating_duration_since(awake::now()).min(IDLE),
             None => IDLE,
         }
@@ -142,16 +141,15 @@ impl Worker {
                 viewer.datagram(cx, all, &datagram);
             }),
             Message::Join(viewer) => self.join(viewer),
-            Message::JoinOnWebrtcbin(viewer) => self.webrtcbin.join(viewer, self.context.now),
-            Message::Feedback { viewer, feedback } => {
-                let renditions = &self.renditions;
-                self.webrtcbin
-                    .feedback(&self.context, renditions, viewer, feedback);
+            Message::Feed { rendition, feed } => {
+                let cache = self.renditions.get(&rendition);
+                self.feeds.begin(rendition, feed, cache, self.context.now);
             }
+            Message::Unfeed { rendition, feed } => self.feeds.end(rendition, &feed),
+            Message::SwitchInWorker(switch) => switch.send(),
             Message::Select { viewer, layer } => {
                 let now = self.context.now;
                 self.with(viewer, |viewer, _, _| viewer.playout.select(layer, now));
-                self.webrtcbin.select(viewer, layer, now);
             }
             Message::Switch { viewer, to } => self.switch(viewer, to),
             Message::Text { viewer, text } => self.with(viewer, |viewer, cx, all| {
@@ -195,8 +193,7 @@ impl Worker {
                 schedule(&mut self.timers, viewer, &self.context);
             }
         }
-        // Last, because it takes longer.
-        self.webrtcbin.frame(&self.context, &arrival);
+        self.feeds.frame(rendition, number, frame);
     }
 
     fn join(&mut self, mut viewer: Box<DirectViewer>) {
@@ -213,7 +210,6 @@ impl Worker {
         let kind = to.kind;
         let now = self.context.now;
         let Some(viewer) = self.viewers.get_mut(&key) else {
-            self.webrtcbin.switch(key, to, &self.renditions, now);
             return;
         };
         for rendition in viewer.playout.renditions() {
@@ -263,7 +259,6 @@ impl Worker {
 
     fn remove(&mut self, key: u64, why: End) {
         let Some(viewer) = self.viewers.remove(&key) else {
-            self.webrtcbin.remove(key);
             return;
         };
         for rendition in viewer.playout.renditions() {
@@ -276,7 +271,6 @@ impl Worker {
 
     fn close_all(&mut self, why: End) {
         self.context.now = awake::now();
-        self.webrtcbin.close_all(why);
         for (_, viewer) in self.viewers.drain() {
             let close = AssertUnwindSafe(|| viewer.close(&mut self.context, why));
             if catch_unwind(close).is_err() {

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::gop::{Continuity, Gop, GopLimits};
 use crate::media::Frame;
 
@@ -26,6 +28,19 @@ pub(crate) struct RenditionCache {
     newest_at: Instant,
     /// When the newest keyframe came.
     keyframe_at: Option<Instant>,
+    /// How much older the first keyframe is than its arrival.
+    first_age: Duration,
+}
+
+/// What a cache cannot learn from its frames when they come all at once, out of another cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// How long ago the cached keyframe came.
+    keyframe_age: Duration,
+    /// Bits per second; 0 if nothing comes.
+    rate: u64,
+    /// Bytes of the cached frames.
+    bytes: u64,
 }
 
 impl RenditionCache {
@@ -36,6 +51,29 @@ impl RenditionCache {
             meter: Meter::new(now),
             newest_at: now,
             keyframe_at: None,
+            first_age: Duration::ZERO,
+        }
+    }
+
+    /// One whose first frames come out of another cache.
+    pub(crate) fn resumed(limits: GopLimits, now: Instant, backlog: Backlog) -> Self {
+        Self {
+            meter: Meter {
+                rate: backlog.rate,
+                uncounted: backlog.bytes,
+                ..Meter::new(now)
+            },
+            first_age: backlog.keyframe_age,
+            ..Self::new(limits, now)
+        }
+    }
+
+    /// What another cache must know that gets all cached frames now.
+    pub(crate) fn backlog(&self, now: Instant) -> Backlog {
+        Backlog {
+            keyframe_age: self.keyframe_age(now).unwrap_or_default(),
+            rate: self.meter.rate(now),
+            bytes: self.gop.bytes() as u64,
         }
     }
 
@@ -43,7 +81,8 @@ impl RenditionCache {
     pub(crate) fn push(&mut self, number: u64, frame: &Arc<Frame>, now: Instant) -> Continuity {
         self.newest_at = now;
         if frame.keyframe {
-            self.keyframe_at = Some(now);
+            // None: longer ago than the clock reaches.
+            self.keyframe_at = now.checked_sub(std::mem::take(&mut self.first_age));
         }
         self.meter.count(frame.data.len(), now);
         self.gop.push(number, Arc::clone(frame))
@@ -78,6 +117,8 @@ pub(crate) struct Meter {
     since: Instant,
     rate: u64,
     last: Option<Instant>,
+    /// Bytes that count for nothing: they come all at once.
+    uncounted: u64,
 }
 
 impl Meter {
@@ -87,11 +128,15 @@ impl Meter {
             since: now,
             rate: 0,
             last: None,
+            uncounted: 0,
         }
     }
 
     fn count(&mut self, bytes: usize, now: Instant) {
-        self.bytes += bytes as u64;
+        let bytes = bytes as u64;
+        let counted = bytes.saturating_sub(self.uncounted);
+        self.uncounted = self.uncounted.saturating_sub(bytes);
+        self.bytes += counted;
         self.last = Some(now);
         let time = now.duration_since(self.since);
         if time < METER_WINDOW {
@@ -119,7 +164,32 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::gop::tests::frame, *};
+
+    #[test]
+    fn frames_out_of_another_cache_are_as_old_and_as_many_as_there() {
+        let start = Instant::now();
+        let mut cache = RenditionCache::new(GopLimits::default(), start);
+        for number in 0..120_u32 {
+            let at = start + Duration::from_millis(33) * number;
+            cache.push(
+                number.into(),
+                &frame(33 * u64::from(number), number % 60 == 0, 5000),
+                at,
+            );
+        }
+        let now = start + Duration::from_secs(4);
+        let mut copy = RenditionCache::resumed(GopLimits::default(), now, cache.backlog(now));
+        for number in 60..120 {
+            copy.push(number - 60, cache.gop.at(number).unwrap().1, now);
+        }
+        assert_eq!(copy.keyframe_age(now), cache.keyframe_age(now));
+        let later = now + METER_WINDOW;
+        copy.push(60, &frame(0, true, 150_000), later);
+        let rate = copy.meter.rate(later);
+        assert!(rate.abs_diff(1_200_000) < 60_000, "{rate}");
+        assert_eq!(copy.keyframe_age(later), Some(Duration::ZERO));
+    }
 
     #[test]
     fn a_rate_is_measured_and_ends() {

@@ -72,6 +72,11 @@ impl Gop {
         Continuity::Continuous
     }
 
+    /// Payload bytes of all frames.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Number of the frame that comes next.
     pub(crate) fn end(&self) -> u64 {
         self.first + self.frames.len() as u64

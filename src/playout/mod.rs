@@ -51,10 +51,9 @@ pub(crate) use self::{
     layers::LayerChoice,
     sink::{Delivery, Part, Sink},
     statistics::ViewerCounters,
-    target::Target,
     track::PlayoutTrack,
 };
-pub use self::{gop::GopLimits, statistics::ViewerStatistics};
+pub use self::{cache::Backlog, gop::GopLimits, statistics::ViewerStatistics, target::Target};
 use crate::{
     media::{Frame, Kind},
     peer::Event,

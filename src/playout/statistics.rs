@@ -11,6 +11,8 @@ pub(crate) struct ViewerCounters {
     pub(crate) refused: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) keyframe_requests: AtomicU64,
+    /// Requests of the viewer for keyframes that came too soon (webrtcbin).
+    pub(crate) keyframe_requests_capped: AtomicU64,
     /// As in [`ViewerStatistics::loss`], in 256ths.
     pub(crate) loss: AtomicU8,
     /// In microseconds; 0 if unknown.

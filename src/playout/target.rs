@@ -1,14 +1,16 @@
 //! Which rendition a track gets.
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::Kind;
 
 /// The rendition that a track gets.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Target {
     /// Of the track.
-    pub(crate) kind: Kind,
+    pub kind: Kind,
     /// Its key.
-    pub(crate) rendition: u64,
+    pub rendition: u64,
     /// All layers of a simulcast picture; else empty.
-    pub(crate) layers: Vec<u64>,
+    pub layers: Vec<u64>,
 }

@@ -9,7 +9,6 @@ mod recordings;
 mod reload;
 
 use std::{
-    io,
     net::{SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
@@ -18,7 +17,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     sync::Notify,
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::{Instant, interval, sleep, timeout_at},
 };
 
@@ -38,7 +37,6 @@ use crate::{
     resources,
     systemd::{self, PassedSockets},
     webhooks::Webhooks,
-    webrtcbin::element,
     words::Listed,
     worker,
 };
@@ -156,7 +154,6 @@ pub async fn start(
 /// Everything that other things need to be there first.
 async fn prepare(config: Config) -> Result<Config, StartError> {
     let config = check_pipelines(config).await?;
-    prepare_gstreamer(&config).await?;
     prepare_resources(&config);
     Ok(config)
 }
@@ -178,20 +175,6 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
         what: "read the HTTP address",
         source,
     })
-}
-
-/// Viewers on webrtcbin run in this process. Before the first one arrives, who would have to wait.
-async fn prepare_gstreamer(config: &Config) -> Result<(), StartError> {
-    if !options::has_viewers_on_webrtcbin(config) {
-        return Ok(());
-    }
-    spawn_blocking(|| pipeline::init().map(|()| element::prepare()))
-        .await
-        .map_err(|error| StartError::System {
-            what: "start GStreamer",
-            source: io::Error::other(error),
-        })??;
-    Ok(())
 }
 
 impl Server {

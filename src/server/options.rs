@@ -76,6 +76,7 @@ pub(super) fn broadcasts(config: &Config, workers: &PeerWorkers) -> broadcast::O
         webrtcbin: fanout::webrtcbin::ConnectionOptions {
             connect: timeouts.connect,
             consent: timeouts.consent,
+            workers: fanout::webrtcbin::ViewerWorkers::new(workers.clone(), ""),
         },
     };
     broadcast::Options {
@@ -103,19 +104,21 @@ pub(super) fn broadcasts(config: &Config, workers: &PeerWorkers) -> broadcast::O
 }
 
 /// Whether any viewers are carried by webrtcbin.
-pub(super) fn has_viewers_on_webrtcbin(config: &Config) -> bool {
+fn has_viewers_on_webrtcbin(config: &Config) -> bool {
     let mut engines = config.plans.all().map(|plan| plan.viewer_engine);
     let default = config.webrtc.viewer_engine;
     default == Engine::Webrtcbin || engines.any(|engine| engine == Some(Engine::Webrtcbin))
 }
 
-/// What starts the workers of publishers on webrtcbin: one for the life of the server. Call it within
-/// the runtime.
+/// What starts the workers of publishers and viewers on webrtcbin: one for the life of the server.
+/// Call it within the runtime.
 pub(super) fn peer_workers(config: &Config) -> PeerWorkers {
     let workers = PeerWorkers::new(pipeline_memory(config));
-    match config.webrtc.publisher_engine {
-        Engine::Webrtcbin => workers.keeping_one_ready(),
-        Engine::Direct => workers,
+    let publishers = config.webrtc.publisher_engine == Engine::Webrtcbin;
+    if publishers || has_viewers_on_webrtcbin(config) {
+        workers.keeping_one_ready()
+    } else {
+        workers
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::{self, MissedTickBehavior, interval},
 };
+use tracing::Span;
 
 use super::{
     connection::{self, Inbox},
@@ -48,6 +49,10 @@ pub(super) trait WorkerTask: Send + 'static {
     fn frame(&mut self, sent: SentFrame) -> Result<(), String>;
     /// Takes what else it says.
     fn note(&mut self, note: ToServer) -> Result<(), String>;
+    /// The span that a line of its log belongs to, if it is not the worker's.
+    fn span(&self, _line: &LogLine) -> Option<Span> {
+        None
+    }
     /// What the kernel says that it uses.
     fn measured(&mut self, figures: ProcessFigures);
     /// Whether it must show that it works.
@@ -188,6 +193,7 @@ impl<W: WorkerTask> Follower<W> {
                 | ToServer::Answered(_)
                 | ToServer::Figures { .. }
                 | ToServer::Received(_)
+                | ToServer::Served { .. }
         );
         if works {
             progress.heard = awake::now();
@@ -224,7 +230,11 @@ impl<W: WorkerTask> Follower<W> {
             lines
         };
         if let Some(left_out) = lines.line() {
-            line.emit(&text, left_out);
+            let emit = || line.emit(&text, left_out);
+            match self.work.span(line) {
+                Some(span) => span.in_scope(emit),
+                None => emit(),
+            }
         }
     }
 

@@ -85,6 +85,11 @@ impl WorkerLimits {
         Self { nice, ..self }
     }
 
+    /// Bytes of memory.
+    pub(super) fn memory(self) -> u64 {
+        self.memory
+    }
+
     /// Whether it may complete its files when the server is gone.
     pub(super) fn finishes(self) -> bool {
         self.finishes

@@ -10,11 +10,13 @@ use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
+    span::{Attributes, Id},
 };
 use tracing_subscriber::{
     Layer,
     filter::Targets,
     layer::{Context, SubscriberExt as _},
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -29,6 +31,9 @@ const GSTREAMER: &str = "gstreamer";
 const GLIB: &str = "glib";
 /// The target of all lines of its own code.
 const OWN: &str = "aerial";
+/// The field that says which viewer a line is about, by its key: the server writes it in the span of
+/// the session.
+pub(super) const VIEWER: &str = "viewer";
 /// Longest text of a line, in bytes.
 const TEXT_BYTES_MAX: usize = 2000;
 /// Most fields of a line.
@@ -111,8 +116,16 @@ struct Forward {
     notices: Notices,
 }
 
-impl<S: Subscriber> Layer<S> for Forward {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Forward {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut text = LineText::default();
+            attributes.record(&mut text);
+            span.extensions_mut().insert(SpanFields(text.fields));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
         let mut text = LineText::default();
         event.record(&mut text);
@@ -123,6 +136,11 @@ impl<S: Subscriber> Layer<S> for Forward {
         let Some(left_out) = self.notices.line() else {
             return;
         };
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(SpanFields(fields)) = span.extensions().get() {
+                text.fields.extend(fields.iter().cloned());
+            }
+        }
         self.outbox.log(&ToServer::Log(LogLine {
             level: (*metadata.level()).into(),
             target: metadata.target().to_owned(),
@@ -132,6 +150,9 @@ impl<S: Subscriber> Layer<S> for Forward {
         }));
     }
 }
+
+/// The fields of a span.
+struct SpanFields(Vec<(String, String)>);
 
 /// The text of a line.
 #[derive(Default)]
@@ -182,6 +203,12 @@ impl LogLine {
         self.target == GLIB
     }
 
+    /// The viewer that it is about.
+    pub(super) fn viewer(&self) -> Option<u64> {
+        let field = self.fields.iter().find(|(name, _)| name == VIEWER);
+        field?.1.parse().ok()
+    }
+
     /// What it says, without where it comes from.
     pub(super) fn words(&self) -> String {
         let object = self.fields.iter().find(|(name, _)| name == "object");
@@ -195,7 +222,8 @@ impl LogLine {
     /// The whole line; the same text as if the server had written it.
     pub(super) fn text(&self) -> String {
         let mut text = self.message.clone();
-        let fields = self.fields.iter().filter(|(name, _)| name != "left_out");
+        let own = |name: &str| name == "left_out" || name == VIEWER;
+        let fields = self.fields.iter().filter(|(name, _)| !own(name));
         for (name, value) in fields.take(FIELDS_MAX) {
             // Writing to a String cannot fail.
             let _ = write!(text, " {name}={value}");

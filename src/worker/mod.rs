@@ -1,17 +1,19 @@
-//! Pipelines, and publishers on webrtcbin, run in processes of their own, one each: GStreamer's
+//! Pipelines, publishers on webrtcbin and the viewers on it run in processes of their own: GStreamer's
 //! elements are C, fed with what strangers send, and what ends or holds one of them must not touch the
 //! others.
 //!
 //! ```text
 //!  server                                         worker (the same program)
 //!  frames in --> Outbox --> socket --> Inbox --> stream --> pipeline::Job
+//!                                                  |-------> webrtcbin::viewers
 //!  sinks <-- flood, age <-- Inbox <-- socket <-- Outbox <-------+-- webrtcbin::publisher
 //!  events, figures, control, log: notes on the same socket
 //! ```
 //!
 //! - `spawn`, `prepared`, `process`, `limits`: a process, from its start to its end.
 //! - `wire`, `note`, `queue`, `connection`: what goes over the socket.
-//! - `follow`: the task that follows a worker; `job` and `pipeline`, `receiver`: what it does.
+//! - `follow`: the task that follows a worker; `job` and `pipeline`, `receiver`, `viewers` and `feed`: what
+//!   it does.
 //! - `checking`: pipeline files, checked without running them.
 //! - `peers`: workers for peer connections, one of which is kept ready.
 //! - `host`: the worker's side.
@@ -22,6 +24,7 @@
 
 mod checking;
 mod connection;
+mod feed;
 mod follow;
 mod host;
 mod job;
@@ -41,9 +44,11 @@ mod spawn;
 mod tests;
 pub mod trial;
 mod usage;
+mod viewers;
 mod wire;
 
 pub use checking::check;
+pub use feed::FrameFeed;
 pub use host::run;
 pub use job::{WorkerControl, WorkerJob};
 pub use limits::{Options, WorkerLimits};
@@ -51,6 +56,7 @@ pub use peers::PeerWorkers;
 pub use receiver::{Receiving, WorkerReceiver};
 pub use spawn::remains as hanging;
 pub use usage::{WorkerUsage, all as usage, processes};
+pub use viewers::{ViewerSwitch, Viewing, WorkerViewer, WorkerViewerState, WorkerViewers};
 
 use crate::pipeline::clock::monotonic;
 

@@ -12,7 +12,11 @@ use crate::{
         check::{FileCheck, FileProblem},
         job::{JobFigures, Property},
     },
-    webrtcbin::publisher::{ReceiverFigures, ReceiverSetup},
+    playout::{Backlog, Target},
+    webrtcbin::{
+        publisher::{ReceiverFigures, ReceiverSetup},
+        viewers::{SenderFigures, SenderSetup},
+    },
 };
 
 /// From the server to a worker.
@@ -24,18 +28,58 @@ pub(super) enum ToWorker {
     Setup(Box<WorkerSetup>),
     /// The second note: receive a publisher. Answered with [`ToServer::Answered`].
     Receive(Box<ReceiverSetup>),
+    /// The second note: serve viewers. Answered with [`ToServer::Started`].
+    ServeViewers,
     /// The second note: check pipeline files. Answered with [`ToServer::Checked`].
     Check(Box<CheckSetup>),
     /// Asks the publisher for a keyframe.
     RequestKeyframe,
     /// Asks the publisher for at most so many bit/s.
     RequestBitrate(u64),
+    /// The frames of this rendition follow as this track, the cached ones first.
+    BeginRendition {
+        track: u16,
+        rendition: u64,
+        backlog: Backlog,
+    },
+    /// No more frames of this track follow.
+    EndRendition { track: u16 },
+    /// To one viewer.
+    Viewer { viewer: u64, command: ViewerCommand },
     /// Requests a keyframe from the encoder before an appsink.
     ForceKeyframe { appsink: String },
     /// Answered with [`ToServer::Answer`].
     Request { id: u64, request: Request },
     /// Stops the pipeline; an output first completes its files, and a publisher hears a goodbye.
     Stop,
+}
+
+/// What the server wants of one viewer's connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum ViewerCommand {
+    /// The first one. Answered with [`ViewerNote::Answered`].
+    Join(Box<SenderSetup>),
+    /// Media may flow: the relay knows that the connection is up.
+    Open,
+    /// Send this layer of its picture, or choose.
+    Select(Option<usize>),
+    /// Send another rendition of a track.
+    Switch(Target),
+    /// Say goodbye. Answered with [`ViewerNote::Gone`].
+    Close,
+}
+
+/// What is told of one viewer's connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum ViewerNote {
+    /// webrtcbin's answer, or why there is none; then nothing follows.
+    Answered(Result<String, Error>),
+    /// The connection, or the playout, reports.
+    Event(peer::Event),
+    /// What has been sent so far, after every change.
+    Sent(SenderFigures),
+    /// The connection is closed; what has been sent in all. Nothing follows.
+    Gone(SenderFigures),
 }
 
 /// What a worker needs whatever it does.
@@ -146,19 +190,28 @@ pub(super) enum ToServer {
     },
     /// It is ready for its work.
     Ready,
-    /// The pipeline runs.
+    /// The pipeline runs, or viewers can join.
     Started,
     /// What it shall do does not start. Nothing follows.
     Refused(Error),
     Event(Event),
     /// What is wrong with pipeline files. Nothing follows.
     Checked(CheckedFiles),
-    /// webrtcbin's answer to its offer.
+    /// webrtcbin's answer to a publisher's offer.
     Answered(String),
     /// The publisher's connection reports.
     Connection(peer::Event),
     /// Sent regularly: what has been received from the publisher.
     Received(ReceiverFigures),
+    /// Sent regularly: how many frames for viewers have been taken.
+    Served {
+        taken: u64,
+    },
+    /// Of one viewer.
+    Viewer {
+        viewer: u64,
+        note: ViewerNote,
+    },
     /// A decoder cannot continue without a keyframe of this input.
     KeyframeWanted(Kind),
     /// Sent regularly: a worker that sends none hangs.

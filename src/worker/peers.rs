@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::{sync::Notify, task::JoinSet};
+use tracing::Span;
 
 use super::{
     job::no_worker,
@@ -15,6 +16,7 @@ use super::{
     receiver::{Receiving, WorkerReceiver},
     shared::lock,
     spawn,
+    viewers::WorkerViewers,
 };
 use crate::{
     awake,
@@ -27,6 +29,11 @@ use crate::{
 const NAME: &str = "webrtcbin";
 /// How long a worker that was ready may take to answer: it may have been stopped meanwhile.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Viewers of one worker: each opens about ten of its file descriptors.
+const VIEWERS_MAX: usize = 64;
+/// What a viewer takes of its memory: most of it for the stacks of six threads, which are reserved
+/// rather than used.
+const VIEWER_BYTES: u64 = 56 << 20;
 /// How often to check whether the one that is ready still runs.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to wait after a worker that did not become ready.
@@ -106,6 +113,35 @@ impl PeerWorkers {
             }
         }
         WorkerReceiver::start(start(self.limits).await?, setup, receiving).await
+    }
+
+    /// Starts a worker for the viewers of one broadcast. `name` names it in figures, and its log lines
+    /// belong to `span`.
+    ///
+    /// # Errors
+    /// If the system refuses a process, or GStreamer does not start.
+    pub async fn serve_viewers(&self, name: &str, span: &Span) -> Result<WorkerViewers, Error> {
+        let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
+        let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
+        let spare = lock(&self.spare.worker).take();
+        if let Some(spare) = spare {
+            self.spare.changed.notify_one();
+            let starting = WorkerViewers::start(name, spare, span.clone());
+            match awake::timeout(SPARE_TIMEOUT, starting).await {
+                Ok(Ok(started)) => return Ok(started),
+                Ok(Err(error)) => tracing::warn!(%error, "the spare worker failed"),
+                Err(_) => tracing::warn!("the spare worker hangs"),
+            }
+        }
+        WorkerViewers::start(name, start(self.limits).await?, span.clone()).await
+    }
+
+    /// How many viewers one worker can serve: its memory holds the stacks of their threads.
+    pub fn viewers_max(&self) -> usize {
+        let fitting = self.limits.memory() / VIEWER_BYTES;
+        usize::try_from(fitting)
+            .unwrap_or(usize::MAX)
+            .clamp(1, VIEWERS_MAX)
     }
 }
 

@@ -51,6 +51,8 @@ struct Waiting {
     /// Those of the notes, which frames do not crowd out.
     note_bytes: usize,
     tracks: BTreeMap<u16, OutgoingTrack>,
+    /// Frames that were too old when their turn came, or built on such ones.
+    outdated: u64,
     /// Nothing is taken any more.
     closed: bool,
     /// Whether notes did not fit: the other side does not read.
@@ -189,6 +191,23 @@ impl Outbox {
         track.is_some_and(|track| track.full || track.ages.is_closed())
     }
 
+    /// Whether that holds for any track.
+    pub(super) fn waits_for_any_keyframe(&self) -> bool {
+        let waiting = self.waiting();
+        let mut tracks = waiting.tracks.values();
+        tracks.any(|track| track.full || track.ages.is_closed())
+    }
+
+    /// No more frames of this track are queued for now.
+    pub(super) fn end_track(&self, track: u16) {
+        self.waiting().tracks.remove(&track);
+    }
+
+    /// Frames that were queued and never written.
+    pub(super) fn outdated(&self) -> u64 {
+        self.waiting().outdated
+    }
+
     /// Whether nothing more is queued.
     pub(super) fn is_closed(&self) -> bool {
         self.waiting().closed
@@ -257,7 +276,10 @@ impl Waiting {
         now: Duration,
     ) -> Option<Result<Packed, WireError>> {
         let track = self.tracks.entry(outgoing.track).or_default();
-        let gap = track.ages.pass(&outgoing.frame, sent, now)?;
+        let Some(gap) = track.ages.pass(&outgoing.frame, sent, now) else {
+            self.outdated += 1;
+            return None;
+        };
         let gap = gap || outgoing.gap;
         let packed = Packed::frame(outgoing.track, gap, sent, &outgoing.frame);
         if packed.is_err() {

@@ -38,9 +38,17 @@ const LINES: &[(&str, &[&str])] = &[
     // The engine webrtcbin, as a worker runs it.
     (
         "webrtcbin",
-        &["awake", "media", "moment", "peer", "peer::sdp", "pipeline"],
+        &[
+            "awake",
+            "media",
+            "moment",
+            "peer",
+            "peer::sdp",
+            "pipeline",
+            "playout",
+        ],
     ),
-    // Pipelines, and publishers on webrtcbin, in processes of their own.
+    // Pipelines, publishers on webrtcbin and the viewers on it, in processes of their own.
     (
         "worker",
         &[
@@ -49,6 +57,7 @@ const LINES: &[(&str, &[&str])] = &[
             "notices",
             "peer",
             "pipeline",
+            "playout",
             "resources",
             "stream",
             "webrtcbin",
@@ -75,7 +84,6 @@ const LINES: &[(&str, &[&str])] = &[
         "fanout",
         &[
             "awake",
-            "fanout::webrtcbin",
             "media",
             "peer",
             "peer::sdp",
@@ -83,24 +91,11 @@ const LINES: &[(&str, &[&str])] = &[
             "webrtcbin",
             "plan",
             "words",
+            "worker",
         ],
     ),
     // What is sent to one viewer, and when.
     ("playout", &["awake", "media", "peer", "words"]),
-    // Viewers on webrtcbin: workers push frames into its pads.
-    (
-        "fanout::webrtcbin",
-        &[
-            "awake",
-            "fanout",
-            "media",
-            "peer",
-            "peer::sdp",
-            "playout",
-            "webrtcbin",
-            "pipeline",
-        ],
-    ),
     // What people say at broadcasts.
     ("chat", &["awake", "client", "media", "plan"]),
     // Several nodes as one service.
@@ -229,7 +224,6 @@ const ALL: &[&str] = &[
     "config",
     "events",
     "fanout",
-    "fanout::webrtcbin",
     "histogram",
     "http",
     "ingest",
@@ -261,7 +255,26 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("warp", &["http"]),
 ];
 /// The parts that run GStreamer's elements.
-const GSTREAMER: &[&str] = &["fanout::webrtcbin", "pipeline", "webrtcbin"];
+const GSTREAMER: &[&str] = &["pipeline", "webrtcbin"];
+/// What starts GStreamer, or runs elements.
+const STARTING: &[&str] = &[
+    "pipeline::init",
+    "pipeline::job::Job",
+    "pipeline::running",
+    "webrtcbin::element",
+    "webrtcbin::publisher::ReceivingElement",
+    "webrtcbin::viewers::sender",
+];
+/// Who may: a worker, the commands that are no servers, and tools. Never the server itself.
+const STARTERS: &[&str] = &[
+    "bench",
+    "cli",
+    "for_tests",
+    "fuzz",
+    "pipeline",
+    "webrtcbin",
+    "worker::host",
+];
 
 /// Every crossed line, in words.
 pub(super) fn crossings(code: &Code) -> Vec<String> {
@@ -299,6 +312,29 @@ pub(super) fn crossings(code: &Code) -> Vec<String> {
     found
 }
 
+/// Whoever starts GStreamer and must not, in words.
+pub(super) fn starters(code: &Code) -> Vec<String> {
+    let mut found = Vec::new();
+    for (module, names) in code.modules() {
+        let place = module.join("::");
+        if STARTERS.iter().any(|starter| is_in(&place, starter)) {
+            continue;
+        }
+        let targets = names.paths.iter();
+        let targets = targets.filter_map(|path| code.resolve(module, path));
+        let named = targets.map(|target| target.join("::"));
+        let starting = named.filter(|name| STARTING.iter().any(|start| is_in(name, start)));
+        found.extend(starting.map(|name| format!("{place} starts GStreamer: {name}")));
+    }
+    found
+}
+
+/// Whether a path is another one, or leads on from there.
+fn is_in(path: &str, other: &str) -> bool {
+    let rest = path.strip_prefix(other);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
 fn is_of(word: &str, library: &str) -> bool {
     let rest = word.strip_prefix(library);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_') || rest.starts_with("reamer"))
@@ -307,13 +343,9 @@ fn is_of(word: &str, library: &str) -> bool {
 /// The innermost part that contains a path.
 fn part(path: &[String]) -> Option<(&'static str, &'static [&'static str])> {
     let text = path.join("::");
-    let holds = |name: &str| {
-        let rest = text.strip_prefix(name);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    };
     LINES
         .iter()
         .copied()
-        .filter(|(name, _)| holds(name))
+        .filter(|(name, _)| is_in(&text, name))
         .max_by_key(|(name, _)| name.len())
 }

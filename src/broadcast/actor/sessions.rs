@@ -117,6 +117,7 @@ impl Actor {
         let plan = self.parts.plan();
         let mut options = self.shared.options.now().viewer.clone();
         options.engine = plan.viewer_engine.unwrap_or(options.engine);
+        options.webrtcbin.workers = self.viewer_workers.clone();
         let span = session.span();
         let task = ViewerTask {
             invitation: self.invite(pending.guest),

@@ -1,160 +1,251 @@
 //! The session's handle of a viewer on webrtcbin, and how a viewer begins.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
-
-use tokio::sync::mpsc;
-use tracing::Span;
-
-use super::{
-    connection::{Negotiation, WebrtcbinConnection},
-    numbering::{NumberedStream, ssrc},
-    options::{ConnectionOptions, Feedback},
-    viewer::WebrtcbinViewer,
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::Instrument as _;
+
+use super::{options::ConnectionOptions, workers::Served};
 use crate::{
     awake,
     fanout::{
         Fanout,
         error::Error,
         message::Message,
-        slot::ViewerSlot,
         tracks::{ChosenTrack, OfferedTracks},
     },
-    peer::{End, Event, sdp},
-    playout::{LayerChoice, PlayoutTrack, Target, ViewerCounters, ViewerStatistics},
+    media::{ByKind, Kind},
+    peer::{
+        End, Event,
+        relay::{Relay, RelayOffer},
+        sdp,
+    },
+    playout::{Target, ViewerStatistics},
+    webrtcbin::viewers::{SenderSetup, SentTrack, ssrc},
+    worker::{Viewing, WorkerViewer, WorkerViewerState},
 };
+
+/// How often liveness is checked.
+const WATCH: Duration = Duration::from_millis(250);
 
 /// A viewer on webrtcbin, held by its session. Dropping it ends the connection without a goodbye.
 pub struct WebrtcbinHandle {
-    /// Taken out by [`WebrtcbinHandle::close`].
-    connection: Option<WebrtcbinConnection>,
+    viewer: WorkerViewer,
+    relay: Arc<Relay>,
     subscribed: Subscribed,
-    counters: Arc<ViewerCounters>,
+    /// The watch; it ends with the viewer.
+    tasks: JoinSet<()>,
 }
 
-/// A viewer that a worker may know; dropping this makes the worker forget it.
+/// The renditions that a viewer may be sent. Its process gets them for as long as this lives.
 struct Subscribed {
-    slot: ViewerSlot,
-    span: Span,
+    served: Arc<Served>,
+    renditions: Mutex<ByKind<Vec<u64>>>,
+}
+
+impl Subscribed {
+    fn new(served: Arc<Served>, tracks: &[ChosenTrack]) -> Result<Self, Error> {
+        let subscribed = Self {
+            served,
+            renditions: Mutex::default(),
+        };
+        for track in tracks {
+            if !subscribed.change(&track.target) {
+                return Err(Error::Overloaded);
+            }
+        }
+        Ok(subscribed)
+    }
+
+    /// Takes other renditions for a track. Returns false if the thread that passes them on is
+    /// overloaded: then nothing has changed.
+    fn change(&self, to: &Target) -> bool {
+        let entered = renditions(to);
+        let done = self.served.enter(&entered);
+        if done {
+            let mut all = self
+                .renditions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(all.get_mut(to.kind), entered);
+            drop(all);
+            self.served.leave(&before);
+        }
+        done
+    }
 }
 
 impl Drop for Subscribed {
     fn drop(&mut self) {
-        let message = Message::Close {
-            viewer: self.slot.key,
-            why: End::Deleted,
-        };
-        if !self.slot.worker.tell(message) {
-            // From now on every push is refused, and little is left to free.
-            tracing::debug!(parent: &self.span, "close not passed on: the worker is behind");
+        let all = self.renditions.get_mut();
+        let all = all.unwrap_or_else(PoisonError::into_inner);
+        for kind in Kind::ALL {
+            self.served.leave(all.get_mut(kind));
         }
     }
+}
+
+/// Every rendition that a track may be sent.
+fn renditions(target: &Target) -> Vec<u64> {
+    let mut renditions = target.layers.clone();
+    if !renditions.contains(&target.rendition) {
+        renditions.push(target.rendition);
+    }
+    renditions
 }
 
 impl Fanout {
     /// [`Fanout::watch`] on webrtcbin.
-    pub(crate) async fn watch_on_webrtcbin(
+    pub(in crate::fanout) async fn watch_on_webrtcbin(
         &self,
         offer: &sdp::Offer,
         tracks: OfferedTracks<'_>,
-        options: ConnectionOptions,
+        options: &ConnectionOptions,
         events: mpsc::Sender<Event>,
     ) -> Result<(WebrtcbinHandle, String), Error> {
         let (sections, chosen) =
             tracks.choose(offer, |rendition, kind| Ok(ssrc(rendition.key(), kind)))?;
-        let subscribed = Subscribed {
-            slot: self.slot()?,
-            span: Span::current(),
+        let served = options.workers.with_room(self).await?;
+        let relay = RelayOffer::new()?;
+        let setup = SenderSetup {
+            offer: relay.in_place_of(offer).normalised_for_sending(&sections),
+            cname: sdp::stream_id(&sections),
+            tracks: sent_tracks(&sections, &chosen),
         };
-        let slot = &subscribed.slot;
-        let on_feedback = {
-            let (viewer, worker) = (slot.key, slot.worker.clone());
-            move |feedback: Feedback| {
-                // Losing one does no harm: the worker checks by itself, and viewers ask again.
-                worker.tell(Message::Feedback { viewer, feedback });
-            }
-        };
-        let negotiation = Negotiation {
-            offer,
-            sections: &sections,
-            port: self.port(),
-        };
-        let on_feedback = Arc::new(on_feedback);
-        let accepting =
-            WebrtcbinConnection::accept(negotiation, options, on_feedback, events.clone());
-        let (connection, answer) = accepting.await?;
-        let counters = Arc::<ViewerCounters>::default();
-        let viewer = WebrtcbinViewer::new(
-            slot.key,
-            connection.outlet().clone(),
-            chosen.into_iter().map(playout_track).collect(),
+        let totals = Arc::clone(&served.slot.worker.totals);
+        let viewing = Viewing {
             events,
-            Arc::clone(&counters),
-        );
-        if !slot.worker.tell(Message::JoinOnWebrtcbin(Box::new(viewer))) {
-            connection.close().await;
-            return Err(Error::Overloaded);
-        }
-        let viewer = WebrtcbinHandle {
-            connection: Some(connection),
-            subscribed,
-            counters,
+            signals: Arc::clone(relay.signals()),
+            on_sent: Arc::new(move |figures| totals.sent_by_worker(figures)),
         };
-        Ok((viewer, answer))
+        let worker = Arc::clone(&served.worker);
+        let subscribed = Subscribed::new(served, &chosen)?;
+        let joining = worker.join(self.port().next_session(), setup, viewing);
+        let joined = joining.await;
+        let (viewer, engine_answer) = joined.map_err(|error| Error::Failed(error.to_string()))?;
+        let relay = Arc::new(relay.start(offer, &engine_answer, self.port()).await?);
+        let transport = relay.transport();
+        let answer = sdp::engine_viewer_answer(offer, &sections, &engine_answer, &transport)?;
+        let tasks = watch(viewer.state().clone(), Arc::clone(&relay), options);
+        let handle = WebrtcbinHandle {
+            viewer,
+            relay,
+            subscribed,
+            tasks,
+        };
+        Ok((handle, answer))
     }
 }
 
-fn playout_track(track: ChosenTrack) -> PlayoutTrack<NumberedStream> {
-    let Target {
-        rendition, layers, ..
-    } = track.target;
-    let stream = NumberedStream::new(rendition, track.codec.kind(), track.ssrc, track.pt);
-    // webrtcbin 1.22 measures no bandwidth.
-    let layers = LayerChoice::new(layers, false, awake::now());
-    PlayoutTrack::new(rendition, track.codec, stream, layers)
+/// What is sent in each section that sends.
+fn sent_tracks(sections: &[sdp::Section], chosen: &[ChosenTrack]) -> Vec<SentTrack> {
+    let sent = sections.iter().filter_map(|section| {
+        let sdp::Section::Send { ssrc, .. } = section else {
+            return None;
+        };
+        let track = chosen.iter().find(|track| track.ssrc == *ssrc)?;
+        Some(SentTrack {
+            codec: track.codec,
+            pt: track.pt,
+            ssrc: *ssrc,
+            target: track.target.clone(),
+        })
+    });
+    sent.collect()
+}
+
+/// Ends the session when its peer does not come, or has gone.
+fn watch(viewer: WorkerViewerState, relay: Arc<Relay>, options: &ConnectionOptions) -> JoinSet<()> {
+    let (connect, consent) = (options.connect, options.consent);
+    let mut tasks = JoinSet::new();
+    let watching = async move {
+        let begin = awake::now();
+        let mut tick = interval(WATCH);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let end = if viewer.is_connected() {
+                let gone = relay.silence() >= consent || !relay.has_consent();
+                gone.then_some(End::Vanished)
+            } else {
+                (awake::since(begin) >= connect).then_some(End::ConnectTimeout)
+            };
+            if let Some(end) = end {
+                return viewer.report_end(end);
+            }
+        }
+    };
+    tasks.spawn(watching.in_current_span());
+    tasks
 }
 
 impl WebrtcbinHandle {
-    pub(in crate::fanout) const fn slot(&self) -> &ViewerSlot {
-        &self.subscribed.slot
+    /// Gives the viewer this layer of its picture, or leaves the choice to the server.
+    pub(in crate::fanout) fn select(&self, layer: Option<usize>) {
+        self.viewer.select(layer);
+    }
+
+    /// Sends the viewer another rendition of a track. Returns false if the thread that passes it on
+    /// is overloaded: then nothing has changed.
+    pub(in crate::fanout) fn switch(&self, to: Target) -> bool {
+        let subscribed = &self.subscribed;
+        if !subscribed.change(&to) {
+            return false;
+        }
+        // After the frames of the rendition, so that the viewer begins at its cached keyframe.
+        let switch = self.viewer.switch(to);
+        subscribed
+            .served
+            .slot
+            .worker
+            .tell(Message::SwitchInWorker(switch))
     }
 
     /// Ends the connection with a `close_notify`, and frees everything, within the engine's time
     /// limits. No event follows.
-    pub(crate) async fn close(mut self) {
-        let (totals, own) = (&self.slot().worker.totals, self.statistics());
-        for (total, own) in [
-            (&totals.retransmitted, own.retransmitted),
-            (&totals.refused, own.retransmissions_refused),
-        ] {
-            total.fetch_add(own, Relaxed);
-        }
-        let connection = self.connection.take();
-        drop(self);
-        if let Some(connection) = connection {
-            connection.close().await;
-        }
+    pub(in crate::fanout) async fn close(self) {
+        let Self {
+            viewer,
+            relay,
+            subscribed,
+            mut tasks,
+        } = self;
+        tasks.abort_all();
+        viewer.close().await;
+        drop((relay, subscribed));
     }
 
     /// Restarts ICE.
-    pub(crate) fn restart(&self, ufrag: &str, pwd: &str) -> Result<sdp::Transport, sdp::Error> {
-        let gone = || sdp::Error::Unsupported("the session has ended".to_owned());
-        let connection = self.connection.as_ref().ok_or_else(gone)?;
-        connection.restart(ufrag, pwd)
+    pub(in crate::fanout) fn restart(
+        &self,
+        ufrag: &str,
+        pwd: &str,
+    ) -> Result<sdp::Transport, sdp::Error> {
+        self.relay.restart(ufrag, pwd)
     }
 
     /// Whether the viewer has sent an authentic check.
-    pub(crate) fn is_checked(&self) -> bool {
-        let connection = self.connection.as_ref();
-        connection.is_some_and(WebrtcbinConnection::is_checked)
+    pub(in crate::fanout) fn is_checked(&self) -> bool {
+        self.relay.is_checked()
     }
 
-    pub(crate) fn statistics(&self) -> ViewerStatistics {
-        let connection = self.connection.as_ref();
+    pub(in crate::fanout) fn statistics(&self) -> ViewerStatistics {
+        let figures = self.viewer.state().figures();
         ViewerStatistics {
-            retransmitted: connection.map_or(0, WebrtcbinConnection::retransmitted),
-            retransmissions_refused: connection.map_or(0, WebrtcbinConnection::refused),
-            ..self.counters.statistics()
+            packets: figures.packets,
+            bytes: figures.bytes,
+            retransmitted: figures.retransmitted,
+            retransmissions_refused: figures.refused,
+            dropped: figures.dropped,
+            keyframe_requests: figures.keyframe_requests,
+            ..ViewerStatistics::default()
         }
     }
 }

@@ -221,11 +221,6 @@ impl Relay {
         Ok(self.transport())
     }
 
-    /// What webrtcbin's threads tell the relay.
-    pub(crate) fn signals(&self) -> &Arc<RelaySignals> {
-        &self.shared.signals
-    }
-
     /// Whether the client has sent an authentic check.
     pub(crate) fn is_checked(&self) -> bool {
         self.shared.state().agent.is_checked()

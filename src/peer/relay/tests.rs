@@ -250,7 +250,7 @@ async fn an_address_that_has_proven_nothing_gets_a_handshake_and_no_more() {
     let sent = count();
     assert!((1..=8).contains(&sent), "{sent}");
     // As FFmpeg 8 does: it answers no checks, but finishes the handshake.
-    stage.relay.signals().handshake_done();
+    stage.relay.shared.signals.handshake_done();
     stage.engine.send_to(&media, relay).unwrap();
     assert_eq!(count(), 1);
     stage.port.stop().await;
@@ -265,7 +265,7 @@ async fn authentic_media_is_a_sign_of_life_if_it_comes_from_the_client() {
     client.send_to(&datagram(1, 100), stage.address()).unwrap();
     received(&stage.engine);
     assert_eq!(stage.relay.heard(), heard, "anybody can send it");
-    stage.relay.signals().authentic();
+    stage.relay.shared.signals.authentic();
     assert!(stage.relay.heard() > heard);
     stage.port.stop().await;
 }

@@ -10,8 +10,9 @@ use super::{
     stage::{AUDIO, FRAME, OTHER, Recorder, Stage, VIDEO},
 };
 use crate::{
-    fanout::{DirectEngine, webrtcbin::testing::OutletEngine},
+    fanout::DirectEngine,
     media::{Codec, Kind},
+    webrtcbin::viewers::testing::OutletEngine,
 };
 
 /// Runs each of these on every engine.

@@ -6,7 +6,7 @@ use super::{
     super::testing::TestEngine,
     stage::{OTHER, Recorder, Stage, VIDEO},
 };
-use crate::fanout::{DirectEngine, webrtcbin::testing::OutletEngine};
+use crate::{fanout::DirectEngine, webrtcbin::viewers::testing::OutletEngine};
 
 /// Packets of a frame of each layer.
 const HIGH: usize = 8;

@@ -6,6 +6,7 @@
 mod inputs;
 mod pipeline;
 mod receiver;
+mod viewers;
 
 use std::{
     io::{self, Write as _},
@@ -25,12 +26,17 @@ use tokio::{
     time::timeout,
 };
 
-use self::{inputs::LocalInputs, pipeline::HostedPipeline, receiver::HostedReceiver};
+use self::{
+    inputs::LocalInputs,
+    pipeline::HostedPipeline,
+    receiver::HostedReceiver,
+    viewers::{HostedViewers, PlayoutThread, ViewersInput},
+};
 use super::{
     connection::{self, Inbox},
     limits::{Options, take_stdin},
     log,
-    note::{CheckSetup, CheckedFiles, Preparation, ToServer, ToWorker, WorkerSetup},
+    note::{CheckSetup, CheckedFiles, Preparation, ToServer, ToWorker, ViewerCommand, WorkerSetup},
     queue::Outbox,
     wire::{VERSION, WireMessage},
 };
@@ -115,7 +121,7 @@ pub(super) fn serve(socket: UnixStream, finishes: bool, host: Host) -> io::Resul
             })?;
         let mut reader = Reader {
             outbox: Arc::clone(&outbox),
-            inputs: None,
+            inputs: Inputs::None,
             work: Some(work),
             commands: commands.clone(),
         };
@@ -167,14 +173,22 @@ fn tell(outbox: &Outbox, note: &ToServer) {
 enum Assignment {
     Pipeline(Box<WorkerSetup>, EncodedStreams),
     Receive(Box<ReceiverSetup>),
+    ServeViewers(PlayoutThread),
     Check(Box<CheckSetup>),
+}
+
+/// Where the server's frames go.
+enum Inputs {
+    /// Nowhere: the work is not known, or needs none.
+    None,
+    Pipeline(LocalInputs),
+    Viewers(ViewersInput),
 }
 
 /// Passes on what the server sends.
 struct Reader {
     outbox: Arc<Outbox>,
-    /// For a pipeline, once it is known.
-    inputs: Option<LocalInputs>,
+    inputs: Inputs,
     /// `None` once the work is known.
     work: Option<oneshot::Sender<Assignment>>,
     commands: mpsc::Sender<ToWorker>,
@@ -188,7 +202,7 @@ impl Reader {
                 WireMessage::Note(ToWorker::Setup(setup)) => {
                     let inputs = LocalInputs::new(&setup.inputs, &self.outbox);
                     let streams = inputs.streams.clone();
-                    self.inputs = Some(inputs);
+                    self.inputs = Inputs::Pipeline(inputs);
                     self.assign(Assignment::Pipeline(setup, streams));
                 }
                 WireMessage::Note(ToWorker::Receive(setup)) => {
@@ -197,16 +211,44 @@ impl Reader {
                 WireMessage::Note(ToWorker::Check(setup)) => {
                     self.assign(Assignment::Check(setup));
                 }
+                WireMessage::Note(ToWorker::ServeViewers) => {
+                    let playout = PlayoutThread::start()?;
+                    let input = ViewersInput::new(playout.clone(), Arc::clone(&self.outbox));
+                    self.inputs = Inputs::Viewers(input);
+                    self.assign(Assignment::ServeViewers(playout));
+                }
+                WireMessage::Note(ToWorker::BeginRendition {
+                    track,
+                    rendition,
+                    backlog,
+                }) => {
+                    if let Inputs::Viewers(input) = &mut self.inputs {
+                        input.begin(track, rendition, backlog).await;
+                    }
+                }
+                WireMessage::Note(ToWorker::Viewer {
+                    viewer,
+                    command: ViewerCommand::Switch(to),
+                }) => {
+                    if let Inputs::Viewers(input) = &mut self.inputs {
+                        input.switch(viewer, to).await;
+                    }
+                }
+                WireMessage::Note(ToWorker::EndRendition { track }) => {
+                    if let Inputs::Viewers(input) = &mut self.inputs {
+                        input.end(track).await;
+                    }
+                }
                 WireMessage::Note(note) => {
                     if self.commands.try_send(note).is_err() {
                         return Err(io::Error::other("the job takes no commands"));
                     }
                 }
-                WireMessage::Frame(sent) => {
-                    if let Some(inputs) = &mut self.inputs {
-                        inputs.push(&sent);
-                    }
-                }
+                WireMessage::Frame(sent) => match &mut self.inputs {
+                    Inputs::None => {}
+                    Inputs::Pipeline(inputs) => inputs.push(&sent),
+                    Inputs::Viewers(input) => input.frame(sent).await,
+                },
             }
         }
         Ok(())
@@ -276,6 +318,10 @@ impl Hosted {
                     keyframe_wanted,
                 };
                 hosted.run(*setup, &mut commands).await;
+            }
+            Assignment::ServeViewers(playout) => {
+                let hosted = HostedViewers { outbox, playout };
+                hosted.run(&mut commands).await;
             }
             Assignment::Check(setup) => tell(&outbox, &ToServer::Checked(check(&setup))),
         }

@@ -11,14 +11,13 @@ use gstreamer as gst;
 
 use super::{
     numbering::{NumberedStream, Numbering},
-    options::OnFeedback,
     outlet::ViewerOutlet,
     pads,
     retransmission::RetransmissionGuard,
+    setup::OnFeedback,
     viewer::{Numbers, OutletSink},
 };
 use crate::{
-    fanout::statistics::Totals,
     media::Kind,
     pipeline,
     playout::{
@@ -32,7 +31,6 @@ pub(crate) struct OutletEngine {
     _sinks: Vec<gst::Pad>,
     packets: mpsc::Receiver<(Kind, Vec<u8>)>,
     counters: ViewerCounters,
-    totals: Totals,
     numberings: HashMap<u64, Numbering>,
 }
 
@@ -75,7 +73,6 @@ impl TestEngine for OutletEngine {
             _sinks: sinks,
             packets,
             counters: ViewerCounters::default(),
-            totals: Totals::new(),
             numberings: HashMap::new(),
         }
     }
@@ -96,7 +93,6 @@ impl TestEngine for OutletEngine {
         let mut sink = OutletSink {
             outlet: &self.outlet,
             counters: &self.counters,
-            totals: &self.totals,
             numbers: Numbers::Live(numbering),
         };
         playout.frame(&mut sink, arrival, now);
@@ -112,7 +108,6 @@ impl TestEngine for OutletEngine {
         let mut sink = OutletSink {
             outlet: &self.outlet,
             counters: &self.counters,
-            totals: &self.totals,
             numbers: Numbers::Cached(&self.numberings),
         };
         playout.tick(&mut sink, renditions, now);

@@ -1,4 +1,4 @@
-//! The path of packets into webrtcbin: made once, pushed from the fan-out's workers.
+//! The path of packets into webrtcbin: made once, pushed from the playout's thread.
 
 use std::{
     ops::Range,
@@ -13,7 +13,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use tracing::Span;
 
-use super::retransmission::RetransmissionGuard;
+use super::{pads::TrackPad, retransmission::RetransmissionGuard};
 use crate::{
     awake,
     media::{
@@ -122,16 +122,16 @@ pub(super) enum Pushed {
 
 /// The way into one viewer's webrtcbin. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct ViewerOutlet {
+pub(crate) struct ViewerOutlet {
     state: Arc<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The session's span: workers serve many.
+    /// The viewer's span: one thread serves many.
     span: Span,
     /// At most one of each kind.
-    pads: Vec<(Kind, gst::Pad)>,
+    pads: Vec<TrackPad>,
     again: Arc<RetransmissionGuard>,
     /// Before the connection is up a push would wait for it; after its end a push is useless.
     open: AtomicBool,
@@ -141,8 +141,8 @@ struct State {
 }
 
 impl ViewerOutlet {
-    /// Call it within the session's span.
-    pub(super) fn new(pads: Vec<(Kind, gst::Pad)>, again: Arc<RetransmissionGuard>) -> Self {
+    /// Call it within the viewer's span.
+    pub(super) fn new(pads: Vec<TrackPad>, again: Arc<RetransmissionGuard>) -> Self {
         let state = State {
             span: Span::current(),
             pads,

@@ -1,4 +1,4 @@
-//! One viewer on its worker, and where its playout sends packets.
+//! One viewer, and where its playout sends packets.
 
 use std::{
     collections::HashMap,
@@ -12,69 +12,65 @@ use tracing::Span;
 use super::{
     numbering::{NumberedStream, Numbering},
     outlet::{Packets, Pushed, ViewerOutlet},
+    setup::SentTrack,
 };
 use crate::{
     awake,
-    fanout::statistics::Totals,
     media::Frame,
-    peer::{End, Event},
+    peer::Event,
     playout::{
-        Arrival, Delivery, Part, Playout, PlayoutTrack, RenditionCaches, Sink, ViewerCounters,
+        Arrival, Delivery, LayerChoice, Part, Playout, PlayoutTrack, RenditionCaches, Sink,
+        ViewerCounters,
     },
 };
 
 /// How often to check whether a viewer has connected: the notification may be lost.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One viewer on its worker.
+/// One viewer.
 pub(crate) struct WebrtcbinViewer {
     pub(super) key: u64,
     outlet: ViewerOutlet,
     pub(super) playout: Playout<NumberedStream>,
-    events: mpsc::Sender<Event>,
     counters: Arc<ViewerCounters>,
-    /// The session's span: workers serve many.
-    span: Span,
     next_look: Option<Instant>,
 }
 
 impl WebrtcbinViewer {
-    /// Call it within the session's span.
-    pub(super) fn new(
+    /// Call it within the viewer's span.
+    pub(crate) fn new(
         key: u64,
         outlet: ViewerOutlet,
-        tracks: Vec<PlayoutTrack<NumberedStream>>,
+        tracks: &[SentTrack],
         events: mpsc::Sender<Event>,
         counters: Arc<ViewerCounters>,
     ) -> Self {
-        let span = Span::current();
-        let (copy, shared) = (events.clone(), Arc::clone(&counters));
+        let tracks = tracks.iter().map(playout_track).collect();
+        let shared = Arc::clone(&counters);
         Self {
             key,
             outlet,
-            playout: Playout::new(tracks, false, copy, shared, span.clone()),
-            events,
+            playout: Playout::new(tracks, false, events, shared, Span::current()),
             counters,
-            span,
             next_look: Some(awake::now()),
         }
     }
 
     /// A frame of one of the viewer's renditions has arrived.
-    pub(super) fn frame(
-        &mut self,
-        totals: &Totals,
-        numbering: &mut Numbering,
-        arrival: &Arrival<'_>,
-        now: Instant,
-    ) {
+    pub(super) fn frame(&mut self, numbering: &mut Numbering, arrival: &Arrival<'_>, now: Instant) {
         let mut sink = OutletSink {
             outlet: &self.outlet,
             counters: &self.counters,
-            totals,
             numbers: Numbers::Live(numbering),
         };
         self.playout.frame(&mut sink, arrival, now);
+    }
+
+    /// The viewer's decoder asks for a keyframe.
+    pub(super) fn keyframe_wanted(&mut self, renditions: &RenditionCaches, now: Instant) {
+        if !self.playout.keyframe_wanted(renditions, now) {
+            self.counters.keyframe_requests_capped.fetch_add(1, Relaxed);
+        }
     }
 
     /// When [`WebrtcbinViewer::tick`] is due next.
@@ -85,7 +81,6 @@ impl WebrtcbinViewer {
     /// Does everything that is due by now.
     pub(super) fn tick(
         &mut self,
-        totals: &Totals,
         renditions: &RenditionCaches,
         numberings: &HashMap<u64, Numbering>,
         now: Instant,
@@ -101,25 +96,24 @@ impl WebrtcbinViewer {
         let mut sink = OutletSink {
             outlet: &self.outlet,
             counters: &self.counters,
-            totals,
             numbers: Numbers::Cached(numberings),
         };
         self.playout.tick(&mut sink, renditions, now);
     }
+}
 
-    /// Tells the viewer's session that it is over.
-    pub(super) fn close(&self, why: End) {
-        if self.events.try_send(Event::Closed(why)).is_err() {
-            tracing::debug!(parent: &self.span, "close event lost: the session is gone");
-        }
-    }
+fn playout_track(track: &SentTrack) -> PlayoutTrack<NumberedStream> {
+    let rendition = track.target.rendition;
+    let stream = NumberedStream::new(rendition, track.codec.kind(), track.ssrc, track.pt);
+    // webrtcbin 1.22 measures no bandwidth.
+    let layers = LayerChoice::new(track.target.layers.clone(), false, awake::now());
+    PlayoutTrack::new(rendition, track.codec, stream, layers)
 }
 
 /// The output to one viewer: packets are pushed as they are written.
 pub(super) struct OutletSink<'a> {
     pub(super) outlet: &'a ViewerOutlet,
     pub(super) counters: &'a ViewerCounters,
-    pub(super) totals: &'a Totals,
     pub(super) numbers: Numbers<'a>,
 }
 
@@ -164,8 +158,6 @@ impl Sink for OutletSink<'_> {
             let (packets, bytes) = (packets.len() as u64, packets.bytes() as u64);
             self.counters.packets.fetch_add(packets, Relaxed);
             self.counters.bytes.fetch_add(bytes, Relaxed);
-            self.totals.packets.fetch_add(packets, Relaxed);
-            self.totals.bytes.fetch_add(bytes, Relaxed);
         }
         match pushed {
             Pushed::Sent => Delivery::Sent,

@@ -7,35 +7,17 @@ use gstreamer as gst;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::{
-    options::{Feedback, OnFeedback},
     retransmission::RetransmissionGuard,
+    setup::{Feedback, OnFeedback, SentTrack},
 };
 use crate::{
-    media::{Codec, Kind},
-    peer::sdp::Section,
+    media::Kind,
     pipeline::{self, clock, keyframe_request},
     webrtcbin::element::{self, Error},
 };
 
-/// One track to send.
-pub(super) struct Track {
-    codec: Codec,
-    pt: u8,
-    ssrc: u32,
-}
-
-/// The tracks of the sections that send, in order.
-pub(super) fn tracks(sections: &[Section]) -> Vec<Track> {
-    let track = |section: &Section| match section {
-        Section::Send { format, ssrc, .. } => Some(Track {
-            codec: format.codec?,
-            pt: format.pt,
-            ssrc: *ssrc,
-        }),
-        _ => None,
-    };
-    sections.iter().filter_map(track).collect()
-}
+/// Where the packets of one track go.
+pub(super) type TrackPad = (Kind, gst::Pad);
 
 /// Makes the pipeline with its webrtcbin, not running yet. `cname` names the viewer's streams in
 /// RTCP (RFC 3550 §6.5.1), as in the answer; webrtcbin's own reveals the user and the host.
@@ -43,8 +25,6 @@ pub(super) fn build(
     cname: &str,
     again: &Arc<RetransmissionGuard>,
 ) -> Result<(gst::Pipeline, gst::Element), pipeline::Error> {
-    // The configuration may have changed since the start.
-    pipeline::init()?;
     let failed = |error: glib::BoolError| pipeline::Error::Failed(error.to_string());
     let pipeline = gst::Pipeline::new();
     clock::share(&pipeline);
@@ -82,9 +62,9 @@ fn adjust_inside(webrtcbin: &gst::Element, again: &Arc<RetransmissionGuard>) {
 /// Binds each track to its section of the offer given to webrtcbin. Blocks briefly.
 pub(super) fn link(
     webrtcbin: &gst::Element,
-    tracks: &[Track],
+    tracks: &[SentTrack],
     on_feedback: &OnFeedback,
-) -> Result<Vec<(Kind, gst::Pad)>, Error> {
+) -> Result<Vec<TrackPad>, Error> {
     let mut pads = Vec::with_capacity(tracks.len());
     for (index, track) in tracks.iter().enumerate() {
         let failed = |what: &str| Error::Engine(format!("track {index}: {what}"));
@@ -105,7 +85,7 @@ pub(super) fn link(
     Ok(pads)
 }
 
-fn caps(track: &Track) -> gst::Caps {
+fn caps(track: &SentTrack) -> gst::Caps {
     let (codec, kind) = (track.codec, track.codec.kind());
     gst::Caps::builder("application/x-rtp")
         .field("media", kind.name())

@@ -121,7 +121,7 @@ impl NumberedStream {
 }
 
 /// The SSRC of a rendition towards all viewers: each has a session of its own, with its own keys.
-pub(super) fn ssrc(rendition: u64, kind: Kind) -> u32 {
+pub(crate) fn ssrc(rendition: u64, kind: Kind) -> u32 {
     // The lowest bit distinguishes the kinds, the next keeps the number from being zero.
     let random = (mix(rendition) >> 32) as u32 & !3 | 2;
     random | u32::from(kind == Kind::Video)
