@@ -499,7 +499,7 @@ export default {
   'admin-graph-of': 'Graph of the pipeline {name}',
 
   // Recordings
-  'recordings-page-title': 'Recordings - Aerial',
+  'recordings-page-title': 'Recordings - {site}',
   'recordings-title': 'Recordings',
   'recordings-list': 'Recordings, newest first',
   'recordings-none':

@@ -493,7 +493,7 @@ export default {
   'admin-graph-of': '파이프라인 {name}의 그래프',
 
   // Recordings
-  'recordings-page-title': '녹화 - Aerial',
+  'recordings-page-title': '녹화 - {site}',
   'recordings-title': '녹화',
   'recordings-list': '녹화 목록, 최신순',
   'recordings-none': '녹화가 없습니다. 녹화 폴더(recordings.directory)와 record-mp4처럼 녹화하는 출력이 필요합니다.',
