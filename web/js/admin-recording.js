@@ -52,12 +52,22 @@ export class RecordingRow {
     const name = recording.id;
     this.#play = h(
       'button',
-      { 'type': 'button', 'aria-label': t('recordings-play-one', { name }), 'click': () => this.#start() },
+      {
+        'class': 'button small',
+        'type': 'button',
+        'aria-label': t('recordings-play-one', { name }),
+        'click': () => this.#start(),
+      },
       t('recordings-play'),
     );
     this.#delete = h(
       'button',
-      { 'type': 'button', 'aria-label': t('recordings-delete-one', { name }), 'click': () => void this.#remove() },
+      {
+        'class': 'button small',
+        'type': 'button',
+        'aria-label': t('recordings-delete-one', { name }),
+        'click': () => void this.#remove(),
+      },
       t('recordings-delete'),
     );
     const started = h('span', { class: 'muted' }, TIMES.format(new Date(recording.started)));
