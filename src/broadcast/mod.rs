@@ -99,7 +99,7 @@ use crate::{
     fanout::Fanout,
     media::Codec,
     peer::{End, sdp::Choice},
-    plan::{About, Engine, Name},
+    plan::{Engine, Name},
     resources::Amount,
 };
 
@@ -199,11 +199,6 @@ impl Broadcasts {
     /// If there are too many broadcasts.
     pub fn start_source(&self, name: &Name) -> Result<(), Error> {
         self.actor(name).map(drop)
-    }
-
-    /// What people are told about a broadcast, whether or not it is there.
-    pub fn about(&self, name: &Name) -> About {
-        self.shared.options.now().plans.of(name).about()
     }
 
     /// Starts a publisher session. `arrived` is when the request came in; `token` stands for the

@@ -135,6 +135,11 @@ impl Broadcasts {
             .collect()
     }
 
+    /// What people are told about a broadcast, whether or not it is there.
+    pub fn about(&self, name: &Name) -> About {
+        self.shared.options.now().plans.of(name).about()
+    }
+
     /// One broadcast of the whole service.
     ///
     /// # Errors

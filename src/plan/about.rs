@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Plan, Value};
+use super::Value;
 
 /// Length of a line, in characters.
 const LINE_CHARS_MAX: usize = 200;
@@ -45,17 +45,6 @@ pub struct About {
     /// Words to find it by.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<PageText>,
-}
-
-impl Plan {
-    /// What people are told.
-    pub fn about(&self) -> About {
-        About {
-            title: self.title.clone(),
-            description: self.description.clone(),
-            tags: self.tags.clone(),
-        }
-    }
 }
 
 #[cfg(test)]

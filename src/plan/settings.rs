@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Engine, PageText, PipelineFile, Value, keys};
+use super::{About, Engine, PageText, PipelineFile, Value, keys};
 
 /// Built-in pipelines whose encoders are too slow to run for anyone who asks.
 const HEAVY: [&str; 2] = ["av1", "h265"];
@@ -110,6 +110,17 @@ macro_rules! settings {
     };
 }
 keys!(settings);
+
+impl Plan {
+    /// What people are told.
+    pub fn about(&self) -> About {
+        About {
+            title: self.title.clone(),
+            description: self.description.clone(),
+            tags: self.tags.clone(),
+        }
+    }
+}
 
 impl Settings {
     /// Completes these with a less specific section: a key that is set stays, but variables add up.

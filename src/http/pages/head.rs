@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::theme::Theme;
+use super::{escape::escape, theme::Theme};
 use crate::plan::{About, Name};
 
 /// Where a page has what is written here.
@@ -145,14 +145,6 @@ impl PagePlace<'_> {
 /// A text as the value of a parameter.
 fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-/// Text in an attribute: the host in a request may be anything.
-pub(in crate::http) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod accent;
 mod compression;
+mod escape;
 mod files;
 mod head;
 pub(super) mod oembed;
@@ -21,7 +22,8 @@ use self::{
     theme::{LOGO, MANIFEST, PARTS, STYLE},
 };
 pub(super) use self::{
-    head::{ShownBroadcast, Site, escape},
+    escape::escape,
+    head::{ShownBroadcast, Site},
     oembed::answer as oembed,
 };
 use super::{

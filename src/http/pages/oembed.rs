@@ -6,7 +6,8 @@ use warp::reply::Response;
 
 use super::{
     super::{problem::Problem, request::HttpRequest, wire::json},
-    head::{CARD, Site, Size, escape},
+    escape::escape,
+    head::{CARD, Site, Size},
     theme::Theme,
 };
 use crate::plan::Name;

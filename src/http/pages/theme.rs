@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, path::PathBuf};
 
-use super::{accent, files::PageFile, head::escape};
+use super::{accent, escape::escape, files::PageFile};
 
 /// Parts that pages have in common, between them and their marks in pages.
 pub(super) const PARTS: [PagePart; 2] = [
