@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(Amendments::parse("").unwrap(), Amendments::default());
     }
 
-    fn entry(json: Json) -> Map<String, Json> {
+    fn entry(json: &Json) -> Map<String, Json> {
         json.as_object().unwrap().clone()
     }
 
@@ -254,10 +254,10 @@ mod tests {
 
         let mut amendments = Amendments::default();
         let cam = name("cam.1");
-        let put = entry(json!({"source": "rtsp.launch", "vars": {"url": "a", "user": "b"}}));
+        let put = entry(&json!({"source": "rtsp.launch", "vars": {"url": "a", "user": "b"}}));
         let put = BroadcastChange::Put(put);
         amendments.change_broadcast(&cam, &put).unwrap();
-        let patch = entry(json!({"on_demand": true, "vars": {"url": "c", "user": null}}));
+        let patch = entry(&json!({"on_demand": true, "vars": {"url": "c", "user": null}}));
         let patch = BroadcastChange::Patch(patch);
         amendments.change_broadcast(&cam, &patch).unwrap();
         let text = amendments.broadcasts().unwrap().unwrap();
@@ -268,7 +268,7 @@ mod tests {
         );
         let kept = Amendments::parse(&amendments.text().unwrap()).unwrap();
         assert_eq!(kept, amendments);
-        let unfit = BroadcastChange::Put(entry(json!({"outputs": [null]})));
+        let unfit = BroadcastChange::Put(entry(&json!({"outputs": [null]})));
         let refused = amendments.change_broadcast(&cam, &unfit);
         assert_eq!(refused, Err(AmendmentError::Unfit("outputs".to_owned())));
         let delete = BroadcastChange::Delete;

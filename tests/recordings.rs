@@ -126,9 +126,8 @@ fn a_recording_is_played_while_it_is_written_and_afterwards() {
 
     switch(&server, "record-mkv", true);
     let archive = wait_for("the archive", || {
-        let all = list(&server).into_iter();
-        let mut archives = all.filter(|one| one["id"].as_str().unwrap().ends_with(".mkv"));
-        archives.next()
+        let is_archive = |one: &Value| one["id"].as_str().unwrap().contains(".mkv");
+        list(&server).into_iter().find(is_archive)
     });
     let refused = server.get(&link(&archive, "index.m3u8")).expect(422);
     assert_eq!(refused.problem(), "unsupported");

@@ -64,10 +64,11 @@ impl From<ConfigRefusal> for Problem {
     fn from(refusal: ConfigRefusal) -> Self {
         let detail = refusal.to_string();
         match refusal {
-            ConfigRefusal::Mistake(_) => Self::bad_configuration(&detail),
+            ConfigRefusal::Mistake(_) | ConfigRefusal::Amendment(AmendmentError::Unfit(_)) => {
+                Self::bad_configuration(&detail)
+            }
             ConfigRefusal::Amendment(AmendmentError::Full(_)) => Self::full(detail),
             ConfigRefusal::Amendment(AmendmentError::Missing(_)) => Self::not_found_because(detail),
-            ConfigRefusal::Amendment(AmendmentError::Unfit(_)) => Self::bad_configuration(&detail),
             ConfigRefusal::Unkept(_) => Self::failed(detail),
         }
     }

@@ -215,10 +215,11 @@ impl<'a> Route<'a> {
                 "GET, HEAD, OPTIONS, POST"
             }
             Self::Session(..) | Self::Attendee(..) => "GET, HEAD, OPTIONS, PATCH, DELETE",
-            Self::Extension(_, Extension::Selection(_)) => "GET, HEAD, OPTIONS, DELETE",
+            Self::Extension(_, Extension::Selection(_)) | Self::Recording(_) => {
+                "GET, HEAD, OPTIONS, DELETE"
+            }
             Self::Extension(_, Extension::Layer) => "OPTIONS, POST, DELETE",
             Self::Drain | Self::Reload | Self::Data(_) => "OPTIONS, POST",
-            Self::Recording(_) => "GET, HEAD, OPTIONS, DELETE",
             Self::BroadcastConfiguration(_) => "GET, HEAD, OPTIONS, PUT, PATCH, DELETE",
             Self::Configuration | Self::Output(..) => "GET, HEAD, OPTIONS, PATCH",
             Self::Pipeline(_, _, part) => part.methods(),

@@ -171,7 +171,7 @@ impl Recordings {
         let (folder, id) = (self.folder()?, id.to_owned());
         blocking(move || {
             let recording = find(&folder, &id)?;
-            if !id.ends_with(".mp4") {
+            if !is_mp4(&id) {
                 return Err(RecordingError::NoPlaylist);
             }
             let mut files = Vec::new();
@@ -319,10 +319,16 @@ fn open(folder: &Path, file: &str) -> Result<File, RecordingError> {
     is_same.then_some(file).ok_or(RecordingError::Missing)
 }
 
+fn is_mp4(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|ending| ending == "mp4")
+}
+
 /// What the picture is, as its first file says. `None` also if it cannot be read.
 fn picture(folder: &Path, recording: &Recording) -> Option<RecordedPicture> {
     let first = recording.files.first()?;
-    if !first.name.ends_with(".mp4") {
+    if !is_mp4(&first.name) {
         return None;
     }
     mp4::picture(&mut open(folder, &first.name).ok()?).ok()?

@@ -170,8 +170,7 @@ impl Scan {
         let Some(track) = &self.track else {
             return;
         };
-        let fragments = all(moof, *b"traf");
-        let Some(run) = fragments.filter_map(|traf| Run::of(traf, track)).next() else {
+        let Some(run) = all(moof, *b"traf").find_map(|traf| Run::of(traf, track)) else {
             return;
         };
         if run.begins_with_keyframe || self.begins.is_empty() {
@@ -365,10 +364,10 @@ mod tests {
 
     use super::*;
 
-    fn packed(kind: &[u8; 4], content: &[&[u8]]) -> Vec<u8> {
+    fn packed(kind: [u8; 4], content: &[&[u8]]) -> Vec<u8> {
         let content = content.concat();
         let length = u32::try_from(content.len() + 8).unwrap();
-        [&length.to_be_bytes()[..], kind, &content].concat()
+        [&length.to_be_bytes()[..], &kind, &content].concat()
     }
 
     fn words(words: &[u32]) -> Vec<u8> {
@@ -379,26 +378,26 @@ mod tests {
     fn head() -> Vec<u8> {
         let mut entry = vec![0; 44];
         entry[12..16].copy_from_slice(b"avc1");
-        entry[40..44].copy_from_slice(&(640_u32 << 16 | 360).to_be_bytes());
-        let stbl = packed(b"stbl", &[&packed(b"stsd", &[&entry])]);
+        entry[40..44].copy_from_slice(&[640_u16.to_be_bytes(), 360_u16.to_be_bytes()].concat());
+        let stbl = packed(*b"stbl", &[&packed(*b"stsd", &[&entry])]);
         let handler = [&words(&[0, 0])[..], b"vide"].concat();
         let mdia = packed(
-            b"mdia",
+            *b"mdia",
             &[
-                &packed(b"mdhd", &[&words(&[0, 0, 0, 1000, 0])]),
-                &packed(b"hdlr", &[&handler]),
-                &packed(b"minf", &[&stbl]),
+                &packed(*b"mdhd", &[&words(&[0, 0, 0, 1000, 0])]),
+                &packed(*b"hdlr", &[&handler]),
+                &packed(*b"minf", &[&stbl]),
             ],
         );
-        let tkhd = packed(b"tkhd", &[&words(&[0, 0, 0, 7])]);
-        let trak = packed(b"trak", &[&tkhd, &mdia]);
+        let tkhd = packed(*b"tkhd", &[&words(&[0, 0, 0, 7])]);
+        let trak = packed(*b"trak", &[&tkhd, &mdia]);
         let mvex = packed(
-            b"mvex",
-            &[&packed(b"trex", &[&words(&[0, 7, 1, 40, 0, 0])])],
+            *b"mvex",
+            &[&packed(*b"trex", &[&words(&[0, 7, 1, 40, 0, 0])])],
         );
         [
-            packed(b"ftyp", &[b"iso5"]),
-            packed(b"moov", &[&trak, &mvex]),
+            packed(*b"ftyp", &[b"iso5"]),
+            packed(*b"moov", &[&trak, &mvex]),
         ]
         .concat()
     }
@@ -407,14 +406,14 @@ mod tests {
     fn fragment(seconds: u32, keyframe: bool) -> Vec<u8> {
         let flags = if keyframe { 0 } else { NON_SYNC };
         let traf = packed(
-            b"traf",
+            *b"traf",
             &[
-                &packed(b"tfhd", &[&words(&[0, 7])]),
-                &packed(b"tfdt", &[&words(&[0, seconds * 1000])]),
-                &packed(b"trun", &[&words(&[0x4, 25, flags])]),
+                &packed(*b"tfhd", &[&words(&[0, 7])]),
+                &packed(*b"tfdt", &[&words(&[0, seconds * 1000])]),
+                &packed(*b"trun", &[&words(&[0x4, 25, flags])]),
             ],
         );
-        [packed(b"moof", &[&traf]), packed(b"mdat", &[&[0; 100]])].concat()
+        [packed(*b"moof", &[&traf]), packed(*b"mdat", &[&[0; 100]])].concat()
     }
 
     #[test]

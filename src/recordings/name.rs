@@ -26,14 +26,13 @@ impl RecordingName {
         let (stem, ending) = file.rsplit_once('.')?;
         let ending = ENDINGS.into_iter().find(|known| *known == ending)?;
         let (before, last) = stem.rsplit_once('-')?;
-        let (broadcast, started, part) = match time(last) {
-            Some(started) => (before, started, None),
-            None => {
-                let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
-                let part = is_number.then(|| last.parse().ok())??;
-                let (broadcast, started) = before.rsplit_once('-')?;
-                (broadcast, time(started)?, Some(part))
-            }
+        let (broadcast, started, part) = if let Some(started) = time(last) {
+            (before, started, None)
+        } else {
+            let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+            let part = is_number.then(|| last.parse().ok())??;
+            let (broadcast, started) = before.rsplit_once('-')?;
+            (broadcast, time(started)?, Some(part))
         };
         Some(Self {
             broadcast: Name::new(broadcast)?,
