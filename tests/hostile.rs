@@ -86,7 +86,7 @@ fn a_viewer_on_webrtcbin_that_floods_feedback_costs_the_others_nothing() {
 }
 
 fn a_flood_is_capped(engine: &str) {
-    let (server, publisher, bad) = others_lose_nothing(Mode::Flood, engine);
+    let (server, publisher, bad) = others_lose_nothing(Mode::Flood(20), engine);
     wait_for("flood", || (bad.flooded() > 10_000).then_some(()));
     server.get(&bad.session).expect(204);
     let sent = server.metric("aerial_sent_packets_total");

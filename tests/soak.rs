@@ -30,6 +30,10 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 /// Datagrams that an attacker sends at once, and its pause after them.
 const BURST: usize = 20;
 const PAUSE: Duration = Duration::from_millis(20);
+/// Feedback packets that each of those who flood sends in a millisecond: more than a session may
+/// send. About 30 of 300 guests do so at once, and all of it has to fit the processors of this machine
+/// beside the crowd itself: beyond that, the kernel drops what the others send as well.
+const FLOOD: usize = 3;
 /// Connections that an attacker holds open without reading or finishing a request.
 const CONNECTIONS: usize = 100;
 /// How often the server's resources are looked at during a soak.
@@ -142,7 +146,7 @@ impl Soak {
             2 => {
                 let client = Client::watch(&self.server, "live");
                 client.wait_for_frames(5);
-                client.set(Mode::Flood);
+                client.set(Mode::Flood(FLOOD));
                 self.stay(time);
                 &self.deeds.flooded
             }

@@ -29,8 +29,6 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const RECEIVE_BUFFER_DEAF: usize = 2048;
 /// How often commands are checked.
 const TICK: Duration = Duration::from_millis(10);
-/// Feedback packets per millisecond of a flood.
-const FLOOD: usize = 20;
 const BOTH: [MediaKind; 2] = [MediaKind::Video, MediaKind::Audio];
 
 /// A client that waits for the answer to its offer.
@@ -223,7 +221,7 @@ impl Connection {
     fn change(&mut self, mode: Mode) {
         match mode {
             Mode::Close => self.peer.rtc.close().unwrap(),
-            Mode::Flood | Mode::Refresh => self.flood = self.seen.keys.sender(),
+            Mode::Flood(_) | Mode::Refresh => self.flood = self.seen.keys.sender(),
             Mode::Deaf => {
                 let options = socket2::SockRef::from(&self.socket);
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
@@ -282,7 +280,7 @@ impl Connection {
 
     fn send_due(&mut self, now: Instant, mode: Mode) {
         match mode {
-            Mode::Flood => self.complain(FLOOD, |media, newest, round| {
+            Mode::Flood(packets) => self.complain(packets, |media, newest, round| {
                 complaint(media, newest, round % 4 == 0)
             }),
             Mode::Refresh => self.complain(1, |media, _, _| full_intra_request(media)),
