@@ -13,7 +13,7 @@ const SWITCHED_MAX: usize = 1000;
 /// Broadcasts that may be configured.
 const BROADCASTS_MAX: usize = 1000;
 /// Begins the file.
-const HEAD: &str = "# Written by Aerial: what was changed through its API. It counts more than the\n\
+const HEAD: &str = "# Written by Aerial: what was changed through its API. It overrides the\n\
                     # configuration. Change it through the API, or while the server is stopped.\n\n";
 
 /// Everything that has been changed.

@@ -162,9 +162,9 @@ section! {
     SiteOptions "site." {
         /// What the server is called, on its pages and where they are shared.
         name: PageText = "Aerial",
-        /// What it is about, for search engines and messengers. Unset: a line of ours.
+        /// One sentence about it, for search engines and messengers. Unset: a sentence about Aerial.
         description: Option<PageText> = "",
-        /// A line at the foot of each page. Unset: a line of ours.
+        /// A line at the foot of each page. Unset: a line about Aerial.
         footer: Option<PageText> = "",
         /// A picture before the name, also as the icon of the pages: a file that ends in .svg, .png,
         /// .webp or .jpg.

@@ -20,7 +20,7 @@ const CHANGE_BYTES_MAX: usize = 64 << 10;
 pub struct ConfigView {
     /// Every option by its key.
     pub options: BTreeMap<&'static str, OptionView>,
-    /// What is said of broadcasts. Of two sections for the same broadcasts, the first counts more.
+    /// What is said of broadcasts. Of two sections for the same broadcast, the first one wins.
     pub sections: Vec<SectionView>,
 }
 
@@ -77,7 +77,7 @@ fn get(app: &App) -> Result<Response, Problem> {
 /// Set options
 ///
 /// As `{"log": "debug"}`: all or none, and those that take no restart. `null` lets go of what was set in this way. It
-/// counts more than files, variables and flags, also after a restart if there is a folder for the server's state.
+/// overrides files, variables and flags, also after a restart if there is a folder for the server's state.
 #[utoipa::path(
     patch,
     path = "/api/v1/configuration",
@@ -158,7 +158,7 @@ fn get_broadcast(app: &App, name: &Name) -> Result<Response, Problem> {
 
 /// Create or replace the entry of a broadcast
 ///
-/// With the keys of `[broadcasts.NAME]` in the configuration file. It counts more, key by key, than that section.
+/// With the keys of `[broadcasts.NAME]` in the configuration file. Key by key, it overrides that section.
 #[utoipa::path(
     put,
     path = "/api/v1/configuration/broadcasts/{name}",
