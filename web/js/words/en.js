@@ -238,6 +238,8 @@ export default {
   'problem-not-live': 'This broadcast has not started yet.',
   'problem-name-taken':
     'Someone is already live under this name. Choose another name, or stop the other publisher first.',
+  'problem-being-written': 'It is still being written. Stop its output first.',
+  'problem-no-such-range': 'The file has no such part.',
   'problem-not-running': 'This is not running at the moment.',
   'problem-precondition-failed': 'This has changed in the meantime. Try again.',
   'problem-precondition-required': 'The request lacks a condition. Please report this.',

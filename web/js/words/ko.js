@@ -234,6 +234,8 @@ export default {
   'problem-not-live': '이 방송은 아직 시작되지 않았습니다.',
   'problem-name-taken':
     '다른 사람이 이미 이 이름으로 방송하고 있습니다. 다른 이름을 고르거나 그 방송을 먼저 중지하세요.',
+  'problem-being-written': '아직 기록하는 중입니다. 먼저 출력을 멈추세요.',
+  'problem-no-such-range': '파일에 그런 부분이 없습니다.',
   'problem-not-running': '지금은 실행 중이 아닙니다.',
   'problem-precondition-failed': '그사이에 내용이 바뀌었습니다. 다시 시도하세요.',
   'problem-precondition-required': '요청에 조건이 빠져 있습니다. 문제를 신고해 주세요.',
