@@ -317,7 +317,7 @@ impl Actor {
                 claim,
                 reply,
             } => {
-                if let Err(error) = self.parts.check_publisher(arrived, now) {
+                if let Err(error) = self.check_publisher(arrived, claim.as_deref(), now) {
                     return respond(reply, Err(error));
                 }
                 let rids = applicant.offer.layers().to_vec();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::RETRY_TAKEN;
 use crate::{fanout, ingest, media::Kind, peer::sdp, pipeline, plan::Name};
 
 /// Why a request is refused. `http` gives each variant its status.
@@ -94,6 +95,16 @@ fn not_live(name: &Name, awaited: Option<Kind>) -> String {
 impl From<pipeline::Error> for Error {
     fn from(error: pipeline::Error) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+impl Error {
+    /// Somebody else publishes the broadcast.
+    pub(super) fn taken(name: &Name) -> Self {
+        Self::Taken {
+            name: name.clone(),
+            retry_after: RETRY_TAKEN,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Broadcasts, Error, Options, RETRY_MISSING, RETRY_TAKEN, Shared, SourceKind, State, Status,
+    Broadcasts, Error, Options, RETRY_MISSING, Shared, SourceKind, State, Status,
     actor::{ActorRequest, NodeQuestion},
     rules::Rules,
     status::TrackStatus,
@@ -85,11 +85,15 @@ impl Broadcasts {
                 return;
             }
         };
+        // A publisher that has just been given the claim may not have got to its broadcast yet.
+        let promised = self
+            .cluster()
+            .is_some_and(|cluster| cluster.has_claim(&name));
         let directory = self.shared.directory();
         if let Some(entry) = directory.broadcasts.get(&name) {
             let _ = entry.requests.try_send(ActorRequest::Node(question));
         } else if let NodeQuestion::Yield { reply, .. } = question {
-            let _ = reply.send(true);
+            let _ = reply.send(!promised);
         }
     }
 
@@ -104,10 +108,7 @@ impl Broadcasts {
         };
         let claimed = cluster.claim(name, arrived).await;
         claimed.map(Some).map_err(|refusal| match refusal {
-            ClaimRefusal::Taken => Error::Taken {
-                name: name.clone(),
-                retry_after: RETRY_TAKEN,
-            },
+            ClaimRefusal::Taken => Error::taken(name),
             ClaimRefusal::Away => Error::Away {
                 retry_after: RETRY_MISSING,
             },

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use self::{nodes::Lent, reload::NextRenditions};
 use super::{
-    Error, RETRY_MISSING, RETRY_TAKEN,
+    Error, RETRY_MISSING,
     action::Action,
     audience::{Audience, Visitor},
     choice::{Original, Showing, Situation},
@@ -101,10 +101,7 @@ impl Parts {
         if self.supply.admits_publisher(arrived, now) {
             return Ok(());
         }
-        Err(Error::Taken {
-            name: self.name.clone(),
-            retry_after: RETRY_TAKEN,
-        })
+        Err(Error::taken(&self.name))
     }
 
     /// Begins a publisher, which replaces the present one.

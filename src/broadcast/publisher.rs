@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_TIMEOUT, AnswerDelivery, Created, Error, RETRY_TAKEN, Reply, Session,
+    ANSWER_TIMEOUT, AnswerDelivery, Created, Error, Reply, Session,
     bitrate::{BitrateWatch, Pace},
     figures::SessionFigures,
     keyframes::REQUEST_INTERVAL,
@@ -98,10 +98,7 @@ fn stopped(session: &Session, end: End) -> Error {
     match end {
         End::Shutdown => Error::Stopping,
         End::Yielded => Error::Full("sessions"),
-        _ => Error::Taken {
-            name: session.broadcast.clone(),
-            retry_after: RETRY_TAKEN,
-        },
+        _ => Error::taken(&session.broadcast),
     }
 }
 

@@ -60,6 +60,11 @@ impl ClaimHold {
         });
     }
 
+    /// Whether another node has the broadcast.
+    pub fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+
     /// Resolves when another node has the broadcast.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
@@ -108,6 +113,18 @@ impl Cluster {
             }
             Err(refusal) => Err(refusal),
         }
+    }
+
+    /// Whether this node is claiming a broadcast, or somebody here holds its claim. A publisher does
+    /// before its broadcast knows of it.
+    pub fn has_claim(&self, name: &Name) -> bool {
+        let claiming = self.shared.claiming.lock();
+        let claiming = claiming.unwrap_or_else(PoisonError::into_inner);
+        let is_claiming = claiming
+            .get(name)
+            .is_some_and(|turn| Arc::strong_count(turn) > 1);
+        drop(claiming);
+        is_claiming || self.shared.hold(name).is_some()
     }
 }
 

@@ -1,7 +1,10 @@
 //! What an actor does as one of several nodes: it claims its broadcast, follows another node, lends
 //! tracks to others, and gives way.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{oneshot, watch};
 use tracing::Instrument;
@@ -10,6 +13,7 @@ use super::{Actor, Child};
 use crate::{
     awake,
     broadcast::{
+        Error,
         action::RemoteStart,
         outcome::Outcome,
         place::{OriginPlace, RemoteOrigin},
@@ -190,6 +194,10 @@ impl Actor {
                 let action = self.parts.remote_keyframe(&track, now);
                 self.perform(action);
             }
+            // Its next publisher has been given the claim, and is on the way here.
+            NodeQuestion::Yield { reply, .. } if self.claim.is_none() && self.is_promised() => {
+                let _ = reply.send(false);
+            }
             NodeQuestion::Yield { waited, reply } => {
                 let arrived = now.checked_sub(waited).unwrap_or(now);
                 let actions = self.parts.give_way(arrived, now);
@@ -201,6 +209,25 @@ impl Actor {
                 let _ = reply.send(yields);
             }
         }
+    }
+
+    /// Whether somebody may publish, who has been given this claim.
+    pub(super) fn check_publisher(
+        &self,
+        arrived: Instant,
+        claim: Option<&ClaimHold>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        if claim.is_some_and(ClaimHold::is_lost) {
+            return Err(Error::taken(&self.name));
+        }
+        self.parts.check_publisher(arrived, now)
+    }
+
+    /// Whether somebody at this node holds the claim to the broadcast, or is getting it.
+    fn is_promised(&self) -> bool {
+        let cluster = self.shared.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.has_claim(&self.name))
     }
 
     /// Changes when a claim or a lease does; never, for a server on its own.
