@@ -157,6 +157,15 @@ test('keys in use are in the catalogue, and all of it is in use', async () => {
   assert.deepEqual(idle, []);
 });
 
+test('ids are unique on each page', async () => {
+  const shared = (await parts()).map(({ text }) => text).join('');
+  for (const { name, text } of await pages()) {
+    const ids = [...(text + shared).matchAll(/\sid="([^"]+)"/g)].map(([, id]) => id);
+    const twice = ids.filter((id, at) => ids.indexOf(id) !== at);
+    assert.deepEqual(twice, [], name);
+  }
+});
+
 test('every refusal of the server has words', async () => {
   const kinds = await refusals();
   assert.ok(kinds.length > 20);

@@ -38,19 +38,33 @@ const CONFIG: &str = "[broadcasts.\"direct-*\"]\npublisher_engine = \"direct\"\n
                       viewer_engine = \"webrtcbin\"\n";
 /// How long a shape may take until it is live, and beyond its end.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Shapes at the same time: each starts up to two processes with GStreamer, before anybody has an
+/// answer.
+const AT_ONCE: usize = 5;
+/// Pictures at the beginning whose sound need not have come.
+const PICTURES_AT_FIRST: usize = 20;
+/// Milliseconds of tone, at the least, that belong to a picture after those.
+const TONE_OF_A_PICTURE: usize = 20;
 /// After the last packet, what it causes still has to arrive.
 const TAIL: Duration = Duration::from_millis(400);
 
-/// Checks every shape on both engines, and some with viewers on webrtcbin, all at the same time.
+/// Checks every shape on both engines, and some with viewers on webrtcbin.
 fn check(test: &str, shapes: &[Shape]) {
     let server = server(&folder(&format!("inputs-{test}"), &[], &[]), CONFIG, &[]);
-    let failures: Vec<String> = thread::scope(|scope| {
+    let failures: Vec<String> = shapes
+        .chunks(AT_ONCE)
+        .flat_map(|shapes| check_at_once(&server, shapes))
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn check_at_once(server: &Server, shapes: &[Shape]) -> Vec<String> {
+    thread::scope(|scope| {
         let mut running = Vec::new();
         for shape in shapes {
             let watched = shape.watched.then_some("watched");
             for engine in ["direct", "webrtcbin"].into_iter().chain(watched) {
                 let broadcast = format!("{engine}-{}", shape.name);
-                let server = &server;
                 running.push(scope.spawn(move || {
                     let played = play(server, &broadcast, shape);
                     played.map_err(|error| format!("{broadcast}: {error}"))
@@ -62,8 +76,7 @@ fn check(test: &str, shapes: &[Shape]) {
             .map(|one| one.join().unwrap())
             .filter_map(Result::err)
             .collect()
-    });
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    })
 }
 
 /// Publishes a shape and watches it from when it is live to its end.
@@ -89,7 +102,13 @@ fn play(server: &Server, broadcast: &str, shape: &Shape) -> Result<(), String> {
     if shape.expected.asked && publisher.keyframe_requests().is_empty() {
         return Err("no keyframe was requested".to_owned());
     }
-    judge(&viewer, shape.expected)
+    let mut expected = shape.expected;
+    if broadcast.starts_with("watched-") {
+        // A process has to start for each of them: who comes late hears less.
+        let pictures = viewer.seen_pictures().saturating_sub(PICTURES_AT_FIRST);
+        expected.tone = expected.tone.min(TONE_OF_A_PICTURE * pictures);
+    }
+    judge(&viewer, expected)
 }
 
 /// Whether a viewer has seen and heard what it must.

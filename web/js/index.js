@@ -151,7 +151,7 @@ async function showServer() {
     const response = await fetch(at('api/server'));
     if (!response.ok) return;
     const { version, needs_token: needs } = await response.json();
-    if (version) setText(byId('server', HTMLElement), [...new Set([SITE, 'Aerial'])].join(' · ') + ` ${version}`);
+    if (version) setText(byId('site-version', HTMLElement), [...new Set([SITE, 'Aerial'])].join(' · ') + ` ${version}`);
     publishingNeedsToken = Boolean(needs?.publish);
     checkName();
     if (needs?.watch && !token) tokenForm.ask(t('token-listed'), 'listed', { focus: false });
