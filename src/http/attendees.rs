@@ -39,7 +39,10 @@ struct SessionChange {
         ("role" = Option<Role>, Query, description = "Only sessions with this role")
     ),
     security(("token" = ["admin"])),
-    responses((status = 200, body = List))
+    responses(
+        (status = 200, body = List),
+        (status = 400, description = "There is no such role")
+    )
 )]
 pub(super) async fn list(
     app: &App,
