@@ -1,11 +1,9 @@
 /** The page `/admin`: what the server uses, and every broadcast with all that the operator may do. */
 
-import { AdminApi } from './admin-api.js';
 import { BroadcastRow } from './admin-broadcast.js';
 import { Strip } from './admin-strip.js';
 import { byId, fillIcons, setText } from './dom.js';
-import { SessionError } from './errors.js';
-import { TokenForm, keepToken, pageToken } from './token.js';
+import { OperatorPage } from './operator-page.js';
 import { t, translatePage } from './words.js';
 
 /** How often the broadcasts are asked for, and how often what the server uses, in milliseconds. */
@@ -14,44 +12,22 @@ const LOAD_EVERY = 10_000;
 /** So many rows show what was measured, even while they are closed. */
 const MEASURED_MAX = 12;
 
-class AdminPage {
-  #api = new AdminApi(pageToken('admin'));
-  #tokenForm = new TokenForm('admin', (token) => {
-    this.#api.token = token;
-    void this.#look();
-  });
+class AdminPage extends OperatorPage {
   #strip = new Strip(byId('strip', HTMLElement));
   /** @type {Map<string, BroadcastRow>} */ #rows = new Map();
   /** When the load was last asked for. */ #loadAt = -Infinity;
-  #isLooking = false;
 
-  start() {
-    document.title = t('admin-page-title');
-    byId('token-place', HTMLElement).append(this.#tokenForm.element);
-    document.addEventListener('visibilitychange', () => void this.#look());
-    setInterval(() => void this.#look(), EVERY);
-    void this.#look();
-  }
-
-  async #look() {
-    if (document.hidden || this.#isLooking || !this.#tokenForm.element.hidden) return;
-    this.#isLooking = true;
-    try {
-      await this.#showLoad();
-      const { broadcasts } = await this.#api.get('broadcasts');
-      byId('content', HTMLElement).hidden = false;
-      setText(byId('status', HTMLElement), '');
-      await this.#showBroadcasts(broadcasts);
-    } catch (error) {
-      this.#tell(SessionError.from(error));
-    } finally {
-      this.#isLooking = false;
-    }
+  /** @override */
+  async refresh() {
+    await this.#showLoad();
+    const { broadcasts } = await this.api.get('broadcasts');
+    this.showContent();
+    await this.#showBroadcasts(broadcasts);
   }
 
   async #showLoad() {
     if (performance.now() - this.#loadAt < LOAD_EVERY) return;
-    const [load, server] = await Promise.all([this.#api.get('server/load'), this.#api.get('server')]);
+    const [load, server] = await Promise.all([this.api.get('server/load'), this.api.get('server')]);
     // A server that has just started has nothing to show yet.
     if (load.readings.length > 0) this.#loadAt = performance.now();
     this.#strip.show(load);
@@ -68,7 +44,7 @@ class AdminPage {
       this.#rows.delete(name);
     }
     for (const broadcast of broadcasts) {
-      const row = this.#rows.get(broadcast.name) ?? new BroadcastRow(this.#api, broadcast.name);
+      const row = this.#rows.get(broadcast.name) ?? new BroadcastRow(this.api, broadcast.name);
       if (!this.#rows.has(broadcast.name)) list.append(row.element);
       this.#rows.set(broadcast.name, row);
       row.show(broadcast);
@@ -76,20 +52,8 @@ class AdminPage {
     const rows = [...this.#rows.values()];
     await Promise.all(rows.filter((row, index) => row.isOpen || index < MEASURED_MAX).map((row) => row.refresh()));
   }
-
-  /** @param {SessionError} error */
-  #tell(error) {
-    if (error.kind === 'unauthorized' || error.kind === 'forbidden') {
-      byId('content', HTMLElement).hidden = true;
-      setText(byId('status', HTMLElement), '');
-      keepToken('admin', '');
-      this.#tokenForm.ask(t('admin-token', { words: error.words }), error.kind);
-      return;
-    }
-    setText(byId('status', HTMLElement), error.words);
-  }
 }
 
 translatePage();
 fillIcons();
-new AdminPage().start();
+new AdminPage().start(t('admin-page-title'), EVERY);

@@ -1,72 +1,48 @@
 /** The page `/admin/recordings`: what outputs have recorded. */
 
-import { AdminApi } from './admin-api.js';
 import { RecordingRow } from './admin-recording.js';
-import { byId, fillIcons, setText } from './dom.js';
-import { SessionError } from './errors.js';
-import { TokenForm, keepToken, pageToken } from './token.js';
+import { byId, fillIcons } from './dom.js';
+import { OperatorPage } from './operator-page.js';
 import { t, translatePage } from './words.js';
 
 /** How often the newest are asked for, in milliseconds. */
 const EVERY = 10_000;
 
-class RecordingsPage {
-  #api = new AdminApi(pageToken('admin'));
-  #tokenForm = new TokenForm('admin', (token) => {
-    this.#api.token = token;
-    void this.#look();
-  });
+class RecordingsPage extends OperatorPage {
   /** @type {Map<string, RecordingRow>} */ #rows = new Map();
   /** What the older ones come after. @type {string|null} */ #next = null;
-  #isLooking = false;
 
-  start() {
-    document.title = t('recordings-page-title');
-    byId('token-place', HTMLElement).append(this.#tokenForm.element);
-    document.addEventListener('visibilitychange', () => void this.#look());
-    byId('more', HTMLElement).addEventListener('click', () => void this.#showMore());
-    setInterval(() => void this.#look(), EVERY);
-    void this.#look();
+  /** @override @param {string} title @param {number} every */
+  start(title, every) {
+    byId('more', HTMLElement).addEventListener('click', () => void this.attempt(() => this.#showMore()));
+    super.start(title, every);
   }
 
-  /** Asks for the newest; older ones stay as they are. */
-  async #look() {
-    if (document.hidden || this.#isLooking || !this.#tokenForm.element.hidden) return;
-    this.#isLooking = true;
-    try {
-      const isFirst = this.#rows.size === 0;
-      const { recordings, next } = await this.#api.get('recordings');
-      if (isFirst) this.#next = next;
-      byId('content', HTMLElement).hidden = false;
-      setText(byId('status', HTMLElement), '');
-      const list = byId('rows', HTMLElement);
-      const isNew = (/** @type {{id: string}} */ { id }) => !this.#rows.has(id);
-      list.prepend(...recordings.filter(isNew).map((/** @type {Recording} */ recording) => this.#row(recording)));
-      for (const recording of recordings) this.#rows.get(recording.id)?.show(recording);
-      this.#count();
-    } catch (error) {
-      this.#tell(SessionError.from(error));
-    } finally {
-      this.#isLooking = false;
-    }
+  /** Asks for the newest; older ones stay as they are. @override */
+  async refresh() {
+    const isFirst = this.#rows.size === 0;
+    const { recordings, next } = await this.api.get('recordings');
+    if (isFirst) this.#next = next;
+    this.showContent();
+    const list = byId('rows', HTMLElement);
+    const isNew = (/** @type {{id: string}} */ { id }) => !this.#rows.has(id);
+    list.prepend(...recordings.filter(isNew).map((/** @type {Recording} */ recording) => this.#row(recording)));
+    for (const recording of recordings) this.#rows.get(recording.id)?.show(recording);
+    this.#count();
   }
 
   async #showMore() {
-    try {
-      const { recordings, next } = await this.#api.get(`recordings?after=${this.#next}`);
-      this.#next = next;
-      byId('rows', HTMLElement).append(...recordings.map((/** @type {Recording} */ recording) => this.#row(recording)));
-      this.#count();
-    } catch (error) {
-      this.#tell(SessionError.from(error));
-    }
+    const { recordings, next } = await this.api.get(`recordings?after=${this.#next}`);
+    this.#next = next;
+    byId('rows', HTMLElement).append(...recordings.map((/** @type {Recording} */ recording) => this.#row(recording)));
+    this.#count();
   }
 
   /** @typedef {import('./admin-recording.js').Recording} Recording */
 
   /** @param {Recording} recording */
   #row(recording) {
-    const row = new RecordingRow(this.#api, recording, () => {
+    const row = new RecordingRow(this.api, recording, () => {
       this.#rows.delete(recording.id);
       this.#count();
     });
@@ -78,20 +54,8 @@ class RecordingsPage {
     byId('none', HTMLElement).hidden = this.#rows.size > 0;
     byId('more', HTMLElement).hidden = this.#next === null;
   }
-
-  /** @param {SessionError} error */
-  #tell(error) {
-    if (error.kind === 'unauthorized' || error.kind === 'forbidden') {
-      byId('content', HTMLElement).hidden = true;
-      setText(byId('status', HTMLElement), '');
-      keepToken('admin', '');
-      this.#tokenForm.ask(t('admin-token', { words: error.words }), error.kind);
-      return;
-    }
-    setText(byId('status', HTMLElement), error.words);
-  }
 }
 
 translatePage();
 fillIcons();
-new RecordingsPage().start();
+new RecordingsPage().start(t('recordings-page-title'), EVERY);
