@@ -88,11 +88,8 @@ pub(super) struct FloorReport {
 pub(super) async fn run(job: FloorJob, controls: HelperControls) -> Result<()> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let port = Port::bind(&Options {
-        listen,
-        public_addresses: vec![],
-        only_public: false,
         loopback: true,
-        tcp: Vec::new(),
+        ..Options::at(listen)
     })?;
     let mut destinations = job
         .ports

@@ -31,11 +31,8 @@ fn fanout(timeouts: Timeouts) -> Fanout {
 
 fn fanout_at(listen: &str, timeouts: Timeouts) -> Fanout {
     let port = Port::bind(&udp::Options {
-        listen: listen.parse().unwrap(),
-        public_addresses: Vec::new(),
-        only_public: false,
         loopback: true,
-        tcp: Vec::new(),
+        ..udp::Options::at(listen.parse().unwrap())
     });
     let port = port.unwrap();
     port.start();

@@ -66,6 +66,19 @@ pub struct Options {
     pub tcp: Vec<SocketAddr>,
 }
 
+impl Options {
+    /// The defaults, at this address.
+    pub const fn at(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            public_addresses: Vec::new(),
+            only_public: false,
+            loopback: false,
+            tcp: Vec::new(),
+        }
+    }
+}
+
 /// A datagram, and the addresses between which it travelled.
 pub(crate) struct Datagram {
     pub(crate) ends: AddressPair,
@@ -440,13 +453,7 @@ mod tests {
 
     #[test]
     fn the_bound_address_is_advertised() {
-        let options = Options {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            public_addresses: vec![],
-            only_public: false,
-            loopback: false,
-            tcp: vec![],
-        };
+        let options = Options::at("127.0.0.1:0".parse().unwrap());
         let port = Port::bind(&options).unwrap();
         let [candidate] = port.candidates()[..] else {
             panic!("one candidate")

@@ -78,11 +78,8 @@ impl TestEngine for DirectEngine {
     fn new() -> Self {
         let listen = "127.0.0.1:0".parse().unwrap();
         let port = Port::bind(&udp::Options {
-            listen,
-            public_addresses: Vec::new(),
-            only_public: false,
             loopback: true,
-            tcp: Vec::new(),
+            ..udp::Options::at(listen)
         });
         let receiver = UdpSocket::bind(listen).unwrap();
         receiver.set_read_timeout(Some(PATIENCE)).unwrap();

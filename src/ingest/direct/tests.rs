@@ -139,11 +139,8 @@ fn publisher() -> RtcConfig {
 fn stage() -> Stage {
     pipeline::init().unwrap();
     let port = udp::Options {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        public_addresses: Vec::new(),
-        only_public: false,
         loopback: true,
-        tcp: Vec::new(),
+        ..udp::Options::at("127.0.0.1:0".parse().unwrap())
     };
     let port = Port::bind(&port).unwrap();
     port.start();

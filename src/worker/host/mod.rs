@@ -3,6 +3,7 @@
 //! The first thread does nothing but read and write the socket; a second one does the work, because
 //! a broken element may hold whoever asks it something.
 
+mod frames;
 mod inputs;
 mod pipeline;
 mod receiver;

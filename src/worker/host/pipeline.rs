@@ -8,19 +8,18 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::tell;
+use super::{frames::FrameQueue, tell};
 use crate::{
     awake,
-    media::{Frame, KeyframeRequestLimit},
+    media::KeyframeRequestLimit,
     pipeline::{
         self, Event, TrackOutlet,
         job::{Control, Job, JobSetup},
     },
     stream::EncodedStreams,
     worker::{
-        monotonic,
         note::{Answer, OutletSetup, Request, ToServer, ToWorker, WorkerSetup},
-        queue::{FrameFate, Outbox, OutgoingFrame},
+        queue::Outbox,
     },
 };
 
@@ -76,23 +75,15 @@ impl HostedPipeline {
             outlets,
             ..
         } = setup;
+        let frames = FrameQueue {
+            outbox: &self.outbox,
+            keyframe_wanted: &self.keyframe_wanted,
+        };
         let outlets = (0..).zip(outlets).map(|(track, outlet)| {
             let OutletSetup { appsink, transcode } = outlet;
-            let (outbox, wanted) = (Arc::clone(&self.outbox), Arc::clone(&self.keyframe_wanted));
-            let send = move |frame: Frame| {
-                let outgoing = OutgoingFrame {
-                    track,
-                    gap: false,
-                    frame: Arc::new(frame),
-                };
-                let fate = outbox.frame(outgoing, monotonic());
-                if fate == FrameFate::Dropped || outbox.waits_for_keyframe(track) {
-                    wanted.notify_one();
-                }
-            };
             let outlet = TrackOutlet {
                 transcode,
-                ..TrackOutlet::new(send)
+                ..TrackOutlet::new(frames.sink(track))
             };
             (appsink, outlet)
         });

@@ -7,17 +7,16 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::tell;
+use super::{frames::FrameQueue, tell};
 use crate::{
     awake,
-    media::{Frame, FrameSink, KeyframeRequestLimit, Kind},
+    media::{FrameSink, KeyframeRequestLimit, Kind},
     peer::Event,
     pipeline::{Error, TrackSinks},
     webrtcbin::publisher::{ReceiverSetup, ReceivingElement},
     worker::{
-        monotonic,
         note::{ToServer, ToWorker, track_of},
-        queue::{FrameFate, Outbox, OutgoingFrame},
+        queue::Outbox,
     },
 };
 
@@ -54,19 +53,11 @@ impl HostedReceiver {
 
     /// Sends the frames of one track to the server.
     fn sink(&self, kind: Kind) -> FrameSink {
-        let track = track_of(kind);
-        let (outbox, wanted) = (Arc::clone(&self.outbox), Arc::clone(&self.keyframe_wanted));
-        Arc::new(move |frame: Frame| {
-            let outgoing = OutgoingFrame {
-                track,
-                gap: false,
-                frame: Arc::new(frame),
-            };
-            let fate = outbox.frame(outgoing, monotonic());
-            if fate == FrameFate::Dropped || outbox.waits_for_keyframe(track) {
-                wanted.notify_one();
-            }
-        })
+        let frames = FrameQueue {
+            outbox: &self.outbox,
+            keyframe_wanted: &self.keyframe_wanted,
+        };
+        Arc::new(frames.sink(track_of(kind)))
     }
 
     async fn follow(

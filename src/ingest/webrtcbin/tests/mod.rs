@@ -198,11 +198,8 @@ async fn call(streams: &str) -> Call {
 
 fn port() -> Port {
     let options = udp::Options {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        public_addresses: Vec::new(),
-        only_public: false,
         loopback: true,
-        tcp: Vec::new(),
+        ..udp::Options::at("127.0.0.1:0".parse().unwrap())
     };
     let port = Port::bind(&options).unwrap();
     port.start();

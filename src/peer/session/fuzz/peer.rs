@@ -35,11 +35,8 @@ const TURN: Duration = Duration::from_millis(20);
 /// A port of the server on the loopback address.
 pub(crate) fn port() -> io::Result<Port> {
     Port::bind(&udp::Options {
-        listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-        public_addresses: Vec::new(),
-        only_public: false,
         loopback: true,
-        tcp: Vec::new(),
+        ..udp::Options::at(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))
     })
 }
 

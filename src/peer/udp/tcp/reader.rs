@@ -137,14 +137,7 @@ mod tests {
     };
 
     fn port() -> Port {
-        let options = Options {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            public_addresses: vec![],
-            only_public: false,
-            loopback: false,
-            tcp: vec![],
-        };
-        Port::bind(&options).unwrap()
+        Port::bind(&Options::at("127.0.0.1:0".parse().unwrap())).unwrap()
     }
 
     /// A session that has room from the offer with this number on. Returns the number of offers.
