@@ -5,8 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
-import axe from 'axe-core';
-import { AUTOPLAY, Server, openBrowser, screenshot, test, until } from './harness.js';
+import { AUTOPLAY, Server, assertAccessible, openBrowser, screenshot, test, until } from './harness.js';
 import { plays } from './media.js';
 
 const TOKEN = 'operator-secret-1';
@@ -36,19 +35,6 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** @param {import('playwright-core').Page} page @param {string} what */
-async function clean(page, what) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => /** @type {any} */ (window).axe.run());
-  assert.deepEqual(
-    violations.map(
-      (/** @type {{id: string, nodes: {target: string[]}[]}} */ { id, nodes }) => `${id} ${nodes[0].target}`,
-    ),
-    [],
-    what,
-  );
-}
-
 /** What the server says of the demo's pipeline. @param {string} part */
 async function property(part) {
   const headers = { Authorization: `Bearer ${TOKEN}` };
@@ -68,7 +54,7 @@ test('the operator sees the server, adjusts a pipeline, and ends a session', asy
   await field.fill('wrong');
   await field.press('Enter');
   await page.locator('.token[data-reason=unauthorized]').waitFor();
-  await clean(page, 'token');
+  await assertAccessible(page, 'token');
   await field.fill(TOKEN);
   await field.press('Enter');
 
@@ -103,7 +89,7 @@ test('the operator sees the server, adjusts a pipeline, and ends a session', asy
     () => pipeline.locator('img').evaluate((image) => /** @type {HTMLImageElement} */ (image).naturalWidth > 300),
     'the graph',
   );
-  await clean(page, 'an open broadcast');
+  await assertAccessible(page, 'an open broadcast');
   await page.evaluate(() => scrollTo(0, 0));
   await screenshot(page, 'admin');
 
@@ -131,7 +117,7 @@ test('a phone shows it, in Korean too', async (t) => {
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
     assert.ok(wide <= 390, `${wide} pixels wide`);
     assert.equal(/[가-힣]{2}/.test((await page.locator('main').innerText()) ?? ''), locale === 'ko-KR');
-    await clean(page, locale);
+    await assertAccessible(page, locale);
     await screenshot(page, `admin-phone-${locale}`);
   }
 });

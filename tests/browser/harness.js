@@ -1,5 +1,6 @@
 /** Starts the server and the browsers for the tests, and ends exactly what it has started. */
 
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
@@ -9,6 +10,7 @@ import { test as nodeTest } from 'node:test';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -250,6 +252,25 @@ export async function openBrowser(
 export async function screenshot(page, name) {
   await mkdir(SCREENSHOTS, { recursive: true });
   return page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
+}
+
+/**
+ * Checks that axe finds nothing on a page, once its transitions are over: halfway, colours are neither of the two.
+ * @param {import('playwright-core').Page} page
+ * @param {string} [what] The state that the page is in.
+ */
+export async function assertAccessible(page, what) {
+  await page.evaluate(() => {
+    const passing = document.getAnimations().filter(({ effect }) => effect?.getComputedTiming().endTime !== Infinity);
+    return Promise.allSettled(passing.map(({ finished }) => finished));
+  });
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => /** @type {any} */ (window).axe.run());
+  const found = violations.map(
+    (/** @type {{id: string, nodes: {target: string[]}[]}} */ { id, nodes }) =>
+      `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`,
+  );
+  assert.deepEqual(found, [], what);
 }
 
 /** What shows that a publishing page is live. */

@@ -2,8 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import axe from 'axe-core';
-import { AUTOPLAY, Server, openBrowser, screenshot, test, until } from './harness.js';
+import { AUTOPLAY, Server, assertAccessible, openBrowser, screenshot, test, until } from './harness.js';
 import { plays } from './media.js';
 
 const PAGES = {
@@ -30,21 +29,6 @@ before(async () => {
   await server.live('demo');
 });
 after(() => server?.stop());
-
-/**
- * Nothing on a page breaks a rule of accessibility.
- * @param {import('playwright-core').Page} page
- * @param {string} what
- */
-async function clean(page, what) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => /** @type {any} */ (window).axe.run());
-  const found = violations.map(
-    (/** @type {{id: string, nodes: {target: string[]}[]}} */ { id, nodes }) =>
-      `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`,
-  );
-  assert.deepEqual(found, [], what);
-}
 
 /** @param {import('playwright-core').Page} page @param {string} route */
 async function open(page, route) {
@@ -85,7 +69,7 @@ for (const locale of ['en-US', 'ko-KR']) {
       assert.equal(await page.locator('html').getAttribute('lang'), locale.slice(0, 2));
       const text = await page.locator('body').innerText();
       if (name !== 'embed') assert.equal(/[가-힣]{2}/.test(text.replace('한국어', '')), locale === 'ko-KR', name);
-      await clean(page, name);
+      await assertAccessible(page, name);
     }
     assert.deepEqual(browser.faults, []);
   });
@@ -98,13 +82,13 @@ test('states of the player are accessible: figures, keys, token, failure, share 
   await plays(page);
   await page.keyboard.press('i');
   await page.keyboard.press('?');
-  await clean(page, 'figures and keys');
+  await assertAccessible(page, 'figures and keys');
   await page.keyboard.press('Escape');
   await page.locator('#share').click();
   await page.locator('#share-qr svg').waitFor();
   await page.locator('#share-bare').check();
   assert.match(await page.locator('#snippet-frame').innerText(), /watch\/demo\?embed=1&amp;controls=off/);
-  await clean(page, 'share sheet');
+  await assertAccessible(page, 'share sheet');
   await screenshot(page, 'share');
   for (const [status, type] of /** @type {const} */ ([
     [401, 'token-missing'],
@@ -120,7 +104,7 @@ test('states of the player are accessible: figures, keys, token, failure, share 
     );
     await open(page, '/watch/demo');
     await page.locator('aerial-player .cover[data-state=failed]').waitFor();
-    await clean(page, type);
+    await assertAccessible(page, type);
     await page.unrouteAll();
   }
   assert.match(
@@ -266,7 +250,7 @@ test('sound without a picture has a cover, and the choice of silence is kept', a
     'the level to move',
   );
   await screenshot(viewer, 'watch-sound-only');
-  await clean(viewer, 'sound only');
+  await assertAccessible(viewer, 'sound only');
   await viewer.keyboard.press('m');
   await viewer.reload();
   await viewer.locator('aerial-player .sound-only').waitFor();

@@ -5,8 +5,7 @@ import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
-import axe from 'axe-core';
-import { AUTOPLAY, Server, openBrowser, screenshot, test, until } from './harness.js';
+import { AUTOPLAY, Server, assertAccessible, openBrowser, screenshot, test, until } from './harness.js';
 
 const TOKEN = 'operator-secret-1';
 const CONFIG = `
@@ -45,26 +44,13 @@ async function record(output, running) {
   assert.equal(response.status, 200);
 }
 
-/** @param {import('playwright-core').Page} page @param {string} what */
-async function clean(page, what) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => /** @type {any} */ (window).axe.run());
-  assert.deepEqual(
-    violations.map(
-      (/** @type {{id: string, nodes: {target: string[]}[]}} */ { id, nodes }) => `${id} ${nodes[0].target}`,
-    ),
-    [],
-    what,
-  );
-}
-
 test('the operator plays, downloads and deletes a recording', async (t) => {
   const browser = await openBrowser(t, AUTOPLAY, { viewport: { width: 1440, height: 900 } });
   const page = await browser.page();
   await page.goto(`${server.origin}/admin?token=${TOKEN}`);
   await page.locator('#recordings').click();
   await page.locator('#none').waitFor();
-  await clean(page, 'no recordings');
+  await assertAccessible(page, 'no recordings');
   await record('record-mp4', true);
   await page.waitForTimeout(4000);
   await page.reload();
@@ -90,7 +76,7 @@ test('the operator plays, downloads and deletes a recording', async (t) => {
         ),
     'the picture',
   );
-  await clean(page, 'a recording');
+  await assertAccessible(page, 'a recording');
   await screenshot(page, 'recordings');
   const [download] = await Promise.all([
     page.waitForEvent('download'),
@@ -118,7 +104,7 @@ test('a phone shows it in Korean', async (t) => {
   await page.goto(`${server.origin}/admin/recordings?token=${TOKEN}`);
   await page.locator('#rows > li', { hasText: 'demo' }).waitFor();
   await page.locator('h1', { hasText: '녹화' }).waitFor();
-  await clean(page, 'a phone');
+  await assertAccessible(page, 'a phone');
   const { width, inner } = await page.evaluate(() => ({
     width: document.documentElement.scrollWidth,
     inner: innerWidth,

@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before } from 'node:test';
-import axe from 'axe-core';
-import { Server, onAir, openBrowser, screenshot, test, until } from './harness.js';
+import { Server, assertAccessible, onAir, openBrowser, screenshot, test, until } from './harness.js';
 import { plays } from './media.js';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -73,17 +72,6 @@ async function cameraIn(page, corner) {
   }, `the camera in the ${corner}`);
 }
 
-/** @param {Page} page @param {string} what */
-async function clean(page, what) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => /** @type {any} */ (window).axe.run());
-  assert.deepEqual(
-    violations.map((/** @type {{id: string}} */ { id }) => id),
-    [],
-    what,
-  );
-}
-
 test('a camera in a corner of the screen is moved by keys, clicks and the pointer, and viewers see it', async (t) => {
   const { browser, page } = await openStudio(t, 'both');
   await page.locator('#go').click();
@@ -113,7 +101,7 @@ test('a camera in a corner of the screen is moved by keys, clicks and the pointe
   await page.mouse.move(box.x - 300, box.y + 350, { steps: 5 });
   await page.mouse.up();
   await cameraIn(viewer, 'bottom-left');
-  await clean(page, 'screen and camera');
+  await assertAccessible(page, 'screen and camera');
   await screenshot(page, 'studio-both');
 
   await choose(page, 'camera');
@@ -189,7 +177,7 @@ test('microphone and shared sound have their own volume', async (t) => {
   await slide('#screen-gain', '0');
   await until(async () => (await level()) < -55, 'silence');
   assert.equal(await page.locator('#screen-gain-value').textContent(), '0 %');
-  await clean(page, 'all settings');
+  await assertAccessible(page, 'all settings');
   await screenshot(page, 'studio-settings');
 });
 
@@ -233,7 +221,7 @@ test('what is sent can be recorded, and is kept in parts when the source changes
   assert.equal(content.readUInt32BE(0), 0x1a45dfa3, 'WebM');
   assert.ok(content.length > 20_000, `${content.length} bytes`);
   assert.equal(await record.getAttribute('aria-pressed'), 'false');
-  await clean(page, 'recordings');
+  await assertAccessible(page, 'recordings');
   await screenshot(page, 'studio-recordings');
   assert.match(await room.innerText(), /18 files/);
   await page.locator('#recordings button').first().click();
@@ -258,7 +246,7 @@ test('figures have their course while live, and a summary when it is over', asyn
   for (const name of ['bitrate', 'fps', 'rtt', 'viewers'])
     await page.locator(`#figures-panel [data-plot=${name}] path[d*=L]`).waitFor({ state: 'attached' });
   await page.locator('[data-plot=bitrate]', { hasText: /[1-9].*b\/s/ }).waitFor();
-  await clean(page, 'live');
+  await assertAccessible(page, 'live');
   await screenshot(page, 'studio-live');
   const viewer = await browser.page();
   await viewer.goto(`${server.origin}/watch/course`);
@@ -272,7 +260,7 @@ test('figures have their course while live, and a summary when it is over', asyn
     /Duration\s+0:\d\d\s+Most viewers at once\s+1\s+Average bitrate\s+[1-9].*b\/s/,
   );
   assert.equal(await page.locator('#figures-panel').isVisible(), false);
-  await clean(page, 'summary');
+  await assertAccessible(page, 'summary');
   await screenshot(page, 'studio-summary');
   await page.locator('#go').click();
   await summary.waitFor({ state: 'hidden' });
@@ -288,7 +276,7 @@ test('five seconds are recorded and played back as a test', async (t) => {
       page.evaluate(() => /** @type {HTMLVideoElement} */ (document.querySelector('#test-video')).currentTime > 0.5),
     'the recording to play',
   );
-  await clean(page, 'test recording');
+  await assertAccessible(page, 'test recording');
   await screenshot(page, 'studio-test');
   await page.locator('#test-close').click();
   await page.locator('#test-sheet').waitFor({ state: 'hidden' });
@@ -313,7 +301,7 @@ test('a phone keeps its screen on while live, and shows all settings', async (t)
   await page.locator('#more summary').click();
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(wide <= 390, `${wide} pixels wide`);
-  await clean(page, 'phone');
+  await assertAccessible(page, 'phone');
   await screenshot(page, 'studio-phone');
 });
 

@@ -5,8 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
-import axe from 'axe-core';
-import { Server, openBrowser, screenshot, test } from './harness.js';
+import { Server, assertAccessible, openBrowser, screenshot, test } from './harness.js';
 
 const NAME = 'Kanal <b>9</b> & "Söhne"';
 /** Too light for a light page, and too dark for none. */
@@ -61,13 +60,7 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
       }));
       assert.equal(accent === ACCENT, colorScheme === 'dark', `${route}: ${accent}`);
       assert.deepEqual({ written, ran }, { written: 0, ran: false }, route);
-      await page.evaluate(axe.source);
-      const { violations } = await page.evaluate(() => /** @type {any} */ (window).axe.run());
-      assert.deepEqual(
-        violations.map((/** @type {{id: string}} */ { id }) => id),
-        [],
-        route,
-      );
+      await assertAccessible(page, route);
       if (route === '/api/docs') continue;
       const width = await page.locator('.brand img').evaluate((image) => {
         const { naturalWidth } = /** @type {HTMLImageElement} */ (image);
@@ -114,11 +107,6 @@ test('a broadcast has its title, description and tags in the list and on its pag
   await page.locator('#description', { hasText: 'with a clock' }).waitFor();
   assert.deepEqual(await page.locator('#tags li').allInnerTexts(), ['test', 'Bild & Ton']);
   assert.ok((await page.title()).startsWith(TITLE));
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => /** @type {any} */ (window).axe.run());
-  assert.deepEqual(
-    violations.map((/** @type {{id: string}} */ { id }) => id),
-    [],
-  );
+  await assertAccessible(page);
   await screenshot(page, 'watch-about');
 });
