@@ -65,7 +65,7 @@ impl Amendments {
     /// As TOML.
     ///
     /// # Errors
-    /// If a value cannot be written, which none of those that are taken is.
+    /// If a value cannot be written as TOML. Accepted values always can.
     pub fn text(&self) -> Result<String, toml::ser::Error> {
         let body = toml::to_string(self)?;
         Ok(format!("{HEAD}{body}"))
@@ -120,10 +120,10 @@ impl Amendments {
         self.broadcasts.contains_key(broadcast.as_str())
     }
 
-    /// The entries of broadcasts as the configuration file would have them; none if there are none.
+    /// The entries of broadcasts, as they would stand in the configuration file.
     ///
     /// # Errors
-    /// If a value cannot be written, which none of those that are taken is.
+    /// If a value cannot be written as TOML. Accepted values always can.
     pub fn broadcasts(&self) -> Result<Option<String>, toml::ser::Error> {
         if self.broadcasts.is_empty() {
             return Ok(None);

@@ -54,7 +54,7 @@ impl Broadcasts {
         }
     }
 
-    /// Hands a request to whom it concerns. Whoever has no time for it does not answer.
+    /// Passes a request to the broadcast that it concerns. A busy broadcast does not answer.
     fn serve_node(&self, request: NodeRequest, relayed: &mpsc::Sender<Relayed>) {
         let (name, question) = match request {
             NodeRequest::Lend {

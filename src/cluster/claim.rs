@@ -172,7 +172,7 @@ impl Replica {
             .filter(|(_, claim)| self.lives(claim))
     }
 
-    /// Claims of nodes that live no more, with their revisions.
+    /// Claims of nodes that are gone, with their revisions.
     pub(super) fn orphans(&self) -> Vec<(String, u64)> {
         self.claims
             .iter()

@@ -115,7 +115,7 @@ impl Cluster {
         }
     }
 
-    /// Whether this node is claiming a broadcast, or somebody here holds its claim. A publisher does
+    /// Whether this node is claiming a broadcast or holds its claim. A publisher holds the claim
     /// before its broadcast knows of it.
     pub fn has_claim(&self, name: &Name) -> bool {
         let claiming = self.shared.claiming.lock();

@@ -79,7 +79,7 @@ impl RawConfig {
     /// This reading, with what the API has changed.
     ///
     /// # Errors
-    /// If it changes something in a way that cannot be.
+    /// If a change does not fit the configuration.
     pub fn amended(mut self, amendments: &Amendments) -> Result<Self, Error> {
         for (key, value) in amendments.options() {
             let option = amendable(key)?;
@@ -96,7 +96,7 @@ impl RawConfig {
     }
 
     /// Puts the sections of broadcasts before those of the file: of two for the same broadcasts, the
-    /// first that says something counts.
+    /// first that sets a key wins.
     fn add_sections(&mut self, amendments: &Amendments) -> Result<(), Error> {
         let syntax = |message: String| Error::Syntax {
             origin: ValueOrigin::Api,

@@ -20,7 +20,7 @@ const CHANGE_BYTES_MAX: usize = 64 << 10;
 pub struct ConfigView {
     /// Every option by its key.
     pub options: BTreeMap<&'static str, OptionView>,
-    /// What is said of broadcasts. Of two sections for the same broadcast, the first one wins.
+    /// The sections about broadcasts. Of two sections for the same broadcast, the first one wins.
     pub sections: Vec<SectionView>,
 }
 
@@ -36,12 +36,12 @@ pub struct OptionView {
     pub changeable: bool,
 }
 
-/// What is said of some broadcasts.
+/// A section about some broadcasts.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SectionView {
     /// The name of the broadcast, or a pattern.
     pub broadcasts: String,
-    /// Where it is said.
+    /// Where the section is.
     pub origin: String,
     /// Whether the API has made it, and may change it.
     pub changeable: bool,
@@ -76,7 +76,7 @@ fn get(app: &App) -> Result<Response, Problem> {
 
 /// Set options
 ///
-/// As `{"log": "debug"}`: all or none, and those that take no restart. `null` lets go of what was set in this way. It
+/// As `{"log": "debug"}`: all or none, and those that take no restart. `null` restores what is configured. It
 /// overrides files, variables and flags, also after a restart if there is a folder for the server's state.
 #[utoipa::path(
     patch,
@@ -206,7 +206,7 @@ async fn patch_broadcast(
 
 /// Delete the entry of a broadcast
 ///
-/// What the configuration file says of it counts again.
+/// What the configuration file says about it applies again.
 #[utoipa::path(
     delete,
     path = "/api/v1/configuration/broadcasts/{name}",

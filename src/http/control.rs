@@ -24,7 +24,7 @@ use crate::{
 /// Requests that may wait.
 const REQUESTS_MAX: usize = 4;
 
-/// What somebody wants of whoever has the configuration.
+/// A request to read or change the configuration.
 #[derive(Debug)]
 pub struct ConfigRequest {
     /// What.
@@ -38,7 +38,7 @@ pub struct ConfigRequest {
 pub enum ConfigChange {
     /// Whatever the files say now.
     Reload,
-    /// Options are set, or let go.
+    /// Options are set, or restored.
     Options(BTreeMap<String, Option<String>>),
     /// The entry of a broadcast.
     Broadcast(Name, BroadcastChange),

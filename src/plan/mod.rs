@@ -116,7 +116,7 @@ impl Plans {
         sections.chain(switched)
     }
 
-    /// The first that says something counts.
+    /// The first that sets a key wins.
     fn merge<'a>(&self, sections: impl Iterator<Item = &'a (Pattern, Settings)>) -> Plan {
         sections
             .map(|(_, settings)| settings.clone())

@@ -8,7 +8,7 @@ use std::{
 use super::{super::participant::Allowance, CONTROL_PACE, CONTROL_PACE_BURST, PACE, PACE_BURST};
 use crate::{client::Network, media::TokenBucket};
 
-/// As how many people an address counts at most in slow mode.
+/// The most people that one address counts as in slow mode.
 const HOUSEHOLD: u32 = 10;
 /// The part of what everybody has together that an address may take.
 const SHARE: f64 = 0.25;
@@ -118,7 +118,7 @@ impl NetworkShares {
         }
     }
 
-    /// Keeps what somebody had left who leaves.
+    /// Keeps the allowance of somebody who leaves.
     pub(super) fn keep(&mut self, network: Option<Network>, left: Allowance, now: Instant) {
         if left.is_whole(self.slow, now) {
             return;
@@ -131,7 +131,7 @@ impl NetworkShares {
         }
     }
 
-    /// What somebody has who comes: as much as one who has left, if there is one.
+    /// The allowance of somebody who arrives: that of one who has left, if there is one.
     pub(super) fn allowance(&mut self, network: Option<Network>, now: Instant) -> Allowance {
         let slow = self.slow;
         let left = self.of(network, now).and_then(|share| {

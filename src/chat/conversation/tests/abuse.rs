@@ -1,4 +1,4 @@
-//! What some do at the cost of all, and how it is bounded.
+//! Abuse: what a few people do at everybody's cost is bounded.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
