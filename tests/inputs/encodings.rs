@@ -69,9 +69,10 @@ fn jumping_clock(name: &str, ticks: u32) -> Shape {
     h264(name, packets)
 }
 
-/// A keyframe of a megabyte in the middle, most of it filler data. It takes a tenth of a second.
+/// A keyframe of a quarter of a megabyte in the middle, most of it filler data, sent within a tenth of
+/// a second. Larger ones are in [`super::large`].
 fn huge_keyframe() -> Shape {
-    const UNITS: u32 = 900;
+    const UNITS: u32 = 220;
     let filler = [&[0x0c][..], &[0xff; 1150], &[0x80]].concat();
     let time = u32::from(MIDDLE) * PICTURE;
     let mut packets = Vec::new();

@@ -1,6 +1,7 @@
 //! A client's thread: its socket, its str0m session and what it sends.
 
 use std::{
+    mem,
     net::{SocketAddr, UdpSocket},
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
@@ -289,7 +290,8 @@ impl Connection {
         if let (Some(script), Some(target)) = (&mut self.script, self.target)
             && self.peer.rtc.is_connected()
         {
-            for datagram in script.take(&self.seen.keys, now) {
+            let missed = mem::take(&mut *self.seen.missed.lock().unwrap());
+            for datagram in script.take(&self.seen.keys, now, &missed) {
                 // Err: the other side is already gone.
                 let _ = self.socket.send_to(&datagram, target);
             }

@@ -89,6 +89,8 @@ pub(crate) struct Seen {
     pictures: AtomicU64,
     /// Whether it has sent packets with header extensions.
     extensions: AtomicBool,
+    /// What it was asked to send again.
+    missed: Mutex<Vec<raw::Name>>,
     /// Whether everything in its script has been sent.
     done: AtomicBool,
     /// Whether it keeps what it receives.
@@ -110,12 +112,16 @@ impl Seen {
                 requests.push(Instant::now());
             }
             // Of a publisher that str0m does not know to send anything.
-            Event::RawPacket(packet) => {
-                if matches!(*packet, RawPacket::RtcpRx(Rtcp::Pli(_) | Rtcp::Fir(_))) {
+            Event::RawPacket(packet) => match *packet {
+                RawPacket::RtcpRx(Rtcp::Pli(_) | Rtcp::Fir(_)) => {
                     let mut requests = self.keyframe_requests.lock().unwrap();
                     requests.push(Instant::now());
                 }
-            }
+                RawPacket::RtcpRx(Rtcp::Nack(nack)) => {
+                    self.missed.lock().unwrap().extend(raw::missed(&nack));
+                }
+                _ => {}
+            },
             Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
                 self.asked_bitrate.store(estimate.as_u64(), Relaxed);
             }

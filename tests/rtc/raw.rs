@@ -1,9 +1,12 @@
 //! A publisher whose SDP and RTP are written by hand: str0m does ICE and DTLS, nothing else.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use aerial::for_tests::{PacketId, RtpHeader, Sender};
-use str0m::{Candidate, IceCreds, Rtc, crypto::Fingerprint};
+use str0m::{Candidate, IceCreds, Rtc, crypto::Fingerprint, rtp::rtcp::Nack};
 
 use super::{connection::Offering, connection::socket, keys::Keys, peer::Peer};
 
@@ -54,11 +57,33 @@ impl Scripted {
     }
 }
 
+/// Packets at once, and how long apart: a client that could not run for a while does not send
+/// all that is due in one burst, which no receive buffer takes.
+const BATCH: usize = 20;
+const BATCH_DISTANCE: Duration = Duration::from_millis(2);
+
+/// What names a packet in a NACK (RFC 4585 §6.2.1): its SSRC and its sequence number.
+pub(super) type Name = (u32, u16);
+
+/// The packets that a NACK lists.
+pub(super) fn missed(nack: &Nack) -> impl Iterator<Item = Name> {
+    nack.reports.iter().flat_map(|entry| {
+        let following = (0..16).filter(|bit| entry.blp & 1 << bit != 0);
+        let following = following.map(|bit| entry.pid.wrapping_add(bit + 1));
+        let numbers = [entry.pid].into_iter().chain(following);
+        numbers.map(|number| (*nack.ssrc, number))
+    })
+}
+
 /// What a publisher sends, in the order of time.
 pub(crate) struct Script {
     packets: std::vec::IntoIter<Scripted>,
     begun: Option<Instant>,
+    /// When the next batch may go.
+    next: Option<Instant>,
     sender: Option<Sender>,
+    /// To be sent again to who lacks it, as a busy machine drops datagrams.
+    sent: HashMap<Name, Vec<u8>>,
 }
 
 impl Script {
@@ -67,23 +92,26 @@ impl Script {
         Self {
             packets: packets.into_iter(),
             begun: None,
+            next: None,
             sender: None,
+            sent: HashMap::new(),
         }
     }
 
     /// When the next packet is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        let next = self.packets.as_slice().first()?;
-        Some(self.begun? + next.at)
+        let packet = self.packets.as_slice().first()?;
+        Some(self.next?.max(self.begun? + packet.at))
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.packets.len() == 0
     }
 
-    /// The datagrams that are due.
-    pub(super) fn take(&mut self, keys: &Keys, now: Instant) -> Vec<Vec<u8>> {
-        let mut datagrams = Vec::new();
+    /// The datagrams that are due, after those that are missed.
+    pub(super) fn take(&mut self, keys: &Keys, now: Instant, missed: &[Name]) -> Vec<Vec<u8>> {
+        let missed = missed.iter().filter_map(|name| self.sent.get(name));
+        let mut datagrams: Vec<_> = missed.cloned().collect();
         if self.sender.is_none() {
             self.sender = keys.sender();
         }
@@ -91,10 +119,18 @@ impl Script {
             return datagrams;
         };
         let begun = *self.begun.get_or_insert(now);
-        while let Some(packet) = self.packets.as_slice().first()
+        if self.next.is_some_and(|next| now < next) {
+            return datagrams;
+        }
+        self.next = Some(now + BATCH_DISTANCE);
+        while datagrams.len() < BATCH
+            && let Some(packet) = self.packets.as_slice().first()
             && begun + packet.at <= now
         {
-            datagrams.push(packet.protected(sender));
+            let datagram = packet.protected(sender);
+            let number = (packet.sequence & 0xffff).try_into().unwrap();
+            self.sent.insert((packet.ssrc, number), datagram.clone());
+            datagrams.push(datagram);
             self.packets.next();
         }
         datagrams
