@@ -76,7 +76,8 @@ impl Soak {
             "--listen=127.0.0.1:0",
             "--udp=127.0.0.1:0",
             "--demo=false",
-            "--timeouts.consent=5s",
+            // A client that roams finds out by its next check, up to some seconds later.
+            "--timeouts.consent=10s",
             "--timeouts.grace=1s",
             // The whole crowd has one address.
             "--limits.source_offers=10000",
@@ -176,6 +177,20 @@ impl Soak {
         deed.fetch_add(1, Relaxed);
     }
 
+    /// What the server has refused or lost so far, by metric.
+    fn drops(&self) -> [(&'static str, u64); 4] {
+        [
+            "queue_dropped",
+            "send_dropped",
+            "datagrams_refused",
+            "unknown_datagrams",
+        ]
+        .map(|name| {
+            let metric = format!("aerial_{name}_total");
+            (name, self.server.metric(&metric))
+        })
+    }
+
     /// Sends datagrams of strangers, and others in the names of the bystanders.
     fn attack(&self, clients: &[&Client]) {
         let mut random = Random(0xa77ac);
@@ -260,7 +275,8 @@ fn soak(time: Duration, crowd: usize) -> Vec<Held> {
         let sample = |_| {
             thread::sleep(time / SAMPLES);
             let held = Held::by(&soak.server);
-            println!("{held:?}, {} sessions", soak.server.count("sessions"));
+            let sessions = soak.server.count("sessions");
+            println!("{held:?}, {sessions} sessions, {:?}", soak.drops());
             held
         };
         let samples: Vec<_> = (0..SAMPLES).map(sample).collect();

@@ -105,10 +105,7 @@ mod tests {
     fn datagram(viewer: u64) -> Message {
         Message::Datagram {
             viewer,
-            datagram: Datagram {
-                ends: SocketAddr::from(([127, 0, 0, 1], 1)).into(),
-                bytes: Vec::new(),
-            },
+            datagram: Datagram::detached(SocketAddr::from(([127, 0, 0, 1], 1)).into(), Vec::new()),
         }
     }
 

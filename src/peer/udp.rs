@@ -15,6 +15,7 @@ mod routes;
 mod socket;
 pub(crate) mod stun;
 mod tcp;
+mod waiting;
 
 use std::{
     io::{self, IoSliceMut},
@@ -43,6 +44,7 @@ use self::{
     socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until},
     stun::Transaction,
     tcp::{TcpConnections, TcpReader},
+    waiting::Place,
 };
 
 /// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
@@ -83,6 +85,21 @@ impl Options {
 pub(crate) struct Datagram {
     pub(crate) ends: AddressPair,
     pub(crate) bytes: Vec<u8>,
+    /// Its place in the receiver's queue; none in tests.
+    #[expect(dead_code, reason = "its drop frees the place")]
+    place: Option<Place>,
+}
+
+impl Datagram {
+    /// One that counts nowhere.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) const fn detached(ends: AddressPair, bytes: Vec<u8>) -> Self {
+        Self {
+            ends,
+            bytes,
+            place: None,
+        }
+    }
 }
 
 /// What the port has counted so far.

@@ -28,6 +28,8 @@ use super::{
 /// The system may grant less: Linux allows 208 KiB by default.
 const RECEIVE_BUFFER: usize = 4 << 20;
 const RECEIVE_BUFFER_DEAF: usize = 2048;
+/// Between two batches of a flood.
+const FLOOD_DISTANCE: Duration = Duration::from_millis(1);
 /// How often commands are checked.
 const TICK: Duration = Duration::from_millis(10);
 const BOTH: [MediaKind; 2] = [MediaKind::Video, MediaKind::Audio];
@@ -55,6 +57,8 @@ pub(super) struct Connection {
     watched: Option<u32>,
     target: Option<SocketAddr>,
     flood: Option<aerial::for_tests::Sender>,
+    /// When the next batch of a flood goes.
+    flood_at: Instant,
 }
 
 pub(super) fn socket() -> UdpSocket {
@@ -162,6 +166,7 @@ impl Connection {
             watched: None,
             target: None,
             flood: None,
+            flood_at: Instant::now(),
         }
     }
 
@@ -281,9 +286,12 @@ impl Connection {
 
     fn send_due(&mut self, now: Instant, mode: Mode) {
         match mode {
-            Mode::Flood(packets) => self.complain(packets, |media, newest, round| {
-                complaint(media, newest, round % 4 == 0)
-            }),
+            Mode::Flood(packets) if self.flood_at <= now => {
+                self.flood_at = now + FLOOD_DISTANCE;
+                self.complain(packets, |media, newest, round| {
+                    complaint(media, newest, round % 4 == 0)
+                });
+            }
             Mode::Refresh => self.complain(1, |media, _, _| full_intra_request(media)),
             _ => {}
         }

@@ -138,7 +138,7 @@ impl DirectViewer {
         datagram: &Datagram,
     ) {
         let mut reports = self.take_reports();
-        let Datagram { ends, bytes } = datagram;
+        let Datagram { ends, bytes, .. } = datagram;
         self.session.receive(cx.now, *ends, bytes, &mut reports);
         if self.sender.is_none() && self.session.is_checked() {
             self.counters.checked.store(true, Relaxed);

@@ -176,10 +176,7 @@ impl Stage {
     fn datagram(&mut self, source: SocketAddr, datagram: Vec<u8>) {
         self.handle(Message::Datagram {
             viewer: self.viewer,
-            datagram: Datagram {
-                ends: source.into(),
-                bytes: datagram,
-            },
+            datagram: Datagram::detached(source.into(), datagram),
         });
     }
 

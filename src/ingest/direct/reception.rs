@@ -260,7 +260,7 @@ impl Reception {
             let rest = self.wake().saturating_duration_since(awake::now());
             tokio::select! {
                 datagram = self.datagrams.recv() => {
-                    let Some(Datagram { ends, bytes }) = datagram else { break End::Failed };
+                    let Some(Datagram { ends, bytes, .. }) = datagram else { break End::Failed };
                     self.session.receive(awake::now(), ends, &bytes, &mut reports);
                 }
                 command = self.commands.recv() => match command {

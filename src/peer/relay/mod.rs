@@ -180,7 +180,7 @@ impl Shared {
     /// Takes a datagram of the client's, on the port's reader. False if it is lost because there is
     /// no room.
     fn take(&self, datagram: &Datagram) -> bool {
-        let Datagram { ends, bytes } = datagram;
+        let Datagram { ends, bytes, .. } = datagram;
         let inbound = self.state().receive(awake::now(), *ends, bytes);
         match inbound {
             Inbound::Done => true,

@@ -10,6 +10,7 @@ use std::{
 use super::{
     AddressPair, Datagram, RemoteEnd, UFRAG_CHARS,
     stun::{self, Stun, Transaction},
+    waiting::Waiting,
 };
 use crate::media::TokenBucket;
 
@@ -21,14 +22,21 @@ const LIVE: Duration = Duration::from_secs(15);
 pub(crate) struct DatagramLimits {
     /// From the session's own addresses, each second and at once, apart from STUN.
     per_second: f64,
+    /// How many may wait for the receiver, apart from STUN.
+    waiting: usize,
 }
 
 impl DatagramLimits {
     /// A viewer sends feedback and checks: some tens a second, a few hundred on a bad network.
-    pub(crate) const VIEWER: Self = Self { per_second: 2000.0 };
-    /// A publisher sends media: this is 200 Mb/s in full packets.
+    /// All viewers of a worker thread share its queue.
+    pub(crate) const VIEWER: Self = Self {
+        per_second: 2000.0,
+        waiting: 64,
+    };
+    /// A publisher sends media: this is 200 Mb/s in full packets. Its queue is its own.
     pub(crate) const PUBLISHER: Self = Self {
         per_second: 20_000.0,
+        waiting: 4096,
     };
 }
 
@@ -36,6 +44,9 @@ impl DatagramLimits {
 const CHECKS_AT_ONCE: f64 = 100.0;
 /// The same each second.
 const CHECKS_PER_SECOND: f64 = 50.0;
+
+/// STUN messages that may wait for the receiver beside other datagrams.
+const CHECKS_WAITING: usize = 16;
 
 /// What is known of a datagram before anybody has authenticated it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +80,7 @@ pub(crate) struct DatagramRoute {
     session: u64,
     deliver: Deliver,
     budget: Arc<Mutex<Budget>>,
+    waiting: Waiting,
 }
 
 impl DatagramRoute {
@@ -89,6 +101,7 @@ impl DatagramRoute {
             session,
             deliver: Arc::new(deliver),
             budget: Arc::new(Mutex::new(budget)),
+            waiting: Waiting::new(limits.waiting),
         }
     }
 
@@ -98,8 +111,17 @@ impl DatagramRoute {
 
     /// Offers the session a datagram; false if it has no room.
     pub(super) fn offer(&self, ends: AddressPair, datagram: &[u8]) -> bool {
+        let is_check = stun::read(datagram).is_some();
+        let reserve = if is_check { CHECKS_WAITING } else { 0 };
+        let Some(place) = self.waiting.enter(reserve) else {
+            return false;
+        };
         let bytes = datagram.to_vec();
-        (self.deliver)(Datagram { ends, bytes })
+        (self.deliver)(Datagram {
+            ends,
+            bytes,
+            place: Some(place),
+        })
     }
 
     /// Counts a datagram; false if it is one too many. What comes from elsewhere costs the session
@@ -371,6 +393,25 @@ pub(super) mod tests {
         let later = now + Duration::from_secs(2);
         routes.bind(address(2), &owner, Claim::Checked, later);
         assert_eq!(passed(&routes, address(2), &MEDIA, later), 2000);
+    }
+
+    #[test]
+    fn a_session_has_few_places_in_the_queue_and_some_more_for_checks() {
+        let queue = Arc::new(Mutex::new(Vec::new()));
+        let receiver = Arc::clone(&queue);
+        let route = DatagramRoute::new(1, DatagramLimits::VIEWER, move |datagram| {
+            receiver.lock().unwrap().push(datagram);
+            true
+        });
+        let ends = AddressPair::from(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let offered = |datagram: &[u8]| {
+            let all = (0..1000).filter(|_| route.clone().offer(ends, datagram));
+            all.count()
+        };
+        assert_eq!(offered(&MEDIA), DatagramLimits::VIEWER.waiting);
+        assert_eq!(offered(&check()), CHECKS_WAITING);
+        queue.lock().unwrap().clear();
+        assert_eq!(offered(&MEDIA), DatagramLimits::VIEWER.waiting);
     }
 
     #[test]

@@ -1,0 +1,58 @@
+//! How many of a session's datagrams wait in the queue of its receiver. Sessions share such queues:
+//! without this bound, a few that send as much as they may would fill them for all.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+/// The datagrams of a session that have not been handled.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    count: Arc<AtomicUsize>,
+    max: usize,
+}
+
+/// A place in the queue, which becomes free when the datagram has been handled or dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Waiting {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            count: Arc::default(),
+            max,
+        }
+    }
+
+    /// A place for one more, unless there are too many; `reserve` are allowed beyond that.
+    pub(super) fn enter(&self, reserve: usize) -> Option<Place> {
+        let before = self.count.fetch_add(1, Relaxed);
+        let place = Place(Arc::clone(&self.count));
+        (before < self.max.saturating_add(reserve)).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_few_and_come_back() {
+        let waiting = Waiting::new(2);
+        let places: Vec<_> = (0..5).filter_map(|_| waiting.enter(0)).collect();
+        assert_eq!(places.len(), 2);
+        let reserved: Vec<_> = (0..5).filter_map(|_| waiting.enter(1)).collect();
+        assert_eq!(reserved.len(), 1);
+        drop(places);
+        assert!(waiting.enter(0).is_some());
+        drop(reserved);
+        assert_eq!(waiting.count.load(Relaxed), 0);
+    }
+}
