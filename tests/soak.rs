@@ -16,7 +16,7 @@ use crate::{
     hostile::{spoofed, strangers},
     networks::{Path, Relay},
     rtc::{Client, Mode, clip, wait_for_frames_of_all},
-    support::{Server, aerial, damage::Random, fixture, wait_for},
+    support::{PATIENCE, Server, aerial, damage::Random, fixture, wait_for},
 };
 
 /// Viewers that must get every frame.
@@ -117,11 +117,31 @@ impl Soak {
         }
     }
 
+    /// Waits until a viewer has seen some frames. If it sees none, says what the server knows of it.
+    fn sees(&self, viewer: &Client) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let (video, audio) = viewer.frames();
+            if video >= 5 && audio >= 5 {
+                return;
+            }
+            if Instant::now() > end {
+                let status = self.server.get(&viewer.session).status;
+                let (connected, closed) = (viewer.is_connected(), viewer.is_closed());
+                panic!(
+                    "{} ({status}): {video} and {audio} frames, connected {connected}, closed {closed}",
+                    viewer.session
+                );
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn publish(&self, number: usize, time: Duration) {
         let name = format!("guest-{number}");
         let publisher = Client::live(&self.server, &name, &clip::H264);
         let viewer = Client::watch(&self.server, &name);
-        viewer.wait_for_frames(5);
+        self.sees(&viewer);
         self.stay(time);
         drop(viewer);
         self.server.delete(&publisher.session).expect(200);
@@ -139,21 +159,21 @@ impl Soak {
             1 => {
                 let relay = Relay::start(Path::default());
                 let client = Client::watch_through(&self.server, "live", &relay);
-                client.wait_for_frames(5);
+                self.sees(&client);
                 relay.rebind();
                 client.wait_for_frames(20);
                 &self.deeds.roamed
             }
             2 => {
                 let client = Client::watch(&self.server, "live");
-                client.wait_for_frames(5);
+                self.sees(&client);
                 client.set(Mode::Flood(FLOOD));
                 self.stay(time);
                 &self.deeds.flooded
             }
             3 => {
                 let client = Client::watch(&self.server, "live");
-                client.wait_for_frames(5);
+                self.sees(&client);
                 client.set(Mode::Deaf);
                 self.stay(time);
                 &self.deeds.deaf
@@ -168,7 +188,7 @@ impl Soak {
             }
             how => {
                 let client = Client::watch(&self.server, "live");
-                client.wait_for_frames(5);
+                self.sees(&client);
                 self.stay(time);
                 leave(&self.server, client, how);
                 &self.deeds.watched
@@ -177,18 +197,22 @@ impl Soak {
         deed.fetch_add(1, Relaxed);
     }
 
-    /// What the server has refused or lost so far, by metric.
-    fn drops(&self) -> [(&'static str, u64); 4] {
-        [
-            "queue_dropped",
-            "send_dropped",
-            "datagrams_refused",
-            "unknown_datagrams",
-        ]
-        .map(|name| {
-            let metric = format!("aerial_{name}_total");
-            (name, self.server.metric(&metric))
-        })
+    /// What the server has refused or lost so far, and why sessions have ended.
+    fn losses(&self) -> Vec<String> {
+        let metrics = self.server.get_as_operator("/metrics").expect(200);
+        let told = [
+            "aerial_queue_dropped_total ",
+            "aerial_send_dropped_total ",
+            "aerial_datagrams_refused_total ",
+            "aerial_unknown_datagrams_total ",
+            "aerial_sessions_ended_total{",
+        ];
+        metrics
+            .text()
+            .lines()
+            .filter(|line| told.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0"))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Sends datagrams of strangers, and others in the names of the bystanders.
@@ -276,7 +300,7 @@ fn soak(time: Duration, crowd: usize) -> Vec<Held> {
             thread::sleep(time / SAMPLES);
             let held = Held::by(&soak.server);
             let sessions = soak.server.count("sessions");
-            println!("{held:?}, {sessions} sessions, {:?}", soak.drops());
+            println!("{held:?}, {sessions} sessions, {:?}", soak.losses());
             held
         };
         let samples: Vec<_> = (0..SAMPLES).map(sample).collect();

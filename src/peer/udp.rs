@@ -8,6 +8,7 @@
 //! Knows STUN just well enough to find the session of a message; understands neither DTLS nor RTP.
 
 mod addresses;
+mod datagram;
 mod ends;
 mod families;
 mod public;
@@ -15,7 +16,6 @@ mod routes;
 mod socket;
 pub(crate) mod stun;
 mod tcp;
-mod waiting;
 
 use std::{
     io::{self, IoSliceMut},
@@ -30,7 +30,6 @@ use std::{
 use quinn_udp::{BATCH_SIZE, RecvMeta};
 use tokio::{io::Interest, net::TcpStream, runtime::Handle, task::JoinSet};
 
-pub(crate) use self::routes::{Claim, DatagramLimits, DatagramRoute};
 pub use self::{
     addresses::LocalAddresses,
     ends::{AddressPair, RemoteEnd},
@@ -40,11 +39,14 @@ pub use self::{
 use self::{
     addresses::TcpAddresses,
     public::PublicAddresses,
-    routes::{Found, Routes},
+    routes::{Found, Offered, Routes},
     socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until},
     stun::Transaction,
     tcp::{TcpConnections, TcpReader},
-    waiting::Place,
+};
+pub(crate) use self::{
+    datagram::Datagram,
+    routes::{Claim, DatagramLimits, DatagramRoute},
 };
 
 /// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
@@ -77,27 +79,6 @@ impl Options {
             only_public: false,
             loopback: false,
             tcp: Vec::new(),
-        }
-    }
-}
-
-/// A datagram, and the addresses between which it travelled.
-pub(crate) struct Datagram {
-    pub(crate) ends: AddressPair,
-    pub(crate) bytes: Vec<u8>,
-    /// Its place in the receiver's queue; none in tests.
-    #[expect(dead_code, reason = "its drop frees the place")]
-    place: Option<Place>,
-}
-
-impl Datagram {
-    /// One that counts nowhere.
-    #[cfg(any(test, feature = "fuzz"))]
-    pub(crate) const fn detached(ends: AddressPair, bytes: Vec<u8>) -> Self {
-        Self {
-            ends,
-            bytes,
-            place: None,
         }
     }
 }
@@ -438,9 +419,15 @@ impl Port {
 
     /// Hands a datagram to its session.
     fn deliver(&self, ends: AddressPair, datagram: &[u8], now: Instant) {
-        let route = self.route(ends, datagram, now);
-        if route.is_some_and(|route| !route.offer(ends, datagram)) {
-            self.count_queue_dropped();
+        let Some(route) = self.route(ends, datagram, now) else {
+            return;
+        };
+        match route.offer(ends, datagram) {
+            Offered::Taken => {}
+            Offered::TooMany => {
+                self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            Offered::NoRoom => self.count_queue_dropped(),
         }
     }
 

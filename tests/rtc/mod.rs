@@ -393,7 +393,7 @@ impl Client {
         self.seen.video.lock().unwrap().frames.len()
     }
 
-    fn frames(&self) -> (usize, usize) {
+    pub(crate) fn frames(&self) -> (usize, usize) {
         let video = self.seen.video.lock().unwrap().frames.len();
         (video, self.seen.audio.lock().unwrap().frames.len())
     }

@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    AddressPair, Datagram, RemoteEnd, UFRAG_CHARS,
+    AddressPair, RemoteEnd, UFRAG_CHARS,
+    datagram::{Datagram, Waiting},
     stun::{self, Stun, Transaction},
-    waiting::Waiting,
 };
 use crate::media::TokenBucket;
 
@@ -70,6 +70,16 @@ struct Budget {
     proven: bool,
 }
 
+/// What has become of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    Taken,
+    /// Too many of the session's own wait.
+    TooMany,
+    /// The queue that its receiver shares with others is full.
+    NoRoom,
+}
+
 /// Takes a session's datagrams. Must not wait; returns false, and drops the datagram, if there is no
 /// room.
 type Deliver = Arc<dyn Fn(Datagram) -> bool + Send + Sync>;
@@ -109,19 +119,24 @@ impl DatagramRoute {
         self.session
     }
 
-    /// Offers the session a datagram; false if it has no room.
-    pub(super) fn offer(&self, ends: AddressPair, datagram: &[u8]) -> bool {
+    /// Offers the session a datagram.
+    pub(super) fn offer(&self, ends: AddressPair, datagram: &[u8]) -> Offered {
         let is_check = stun::read(datagram).is_some();
         let reserve = if is_check { CHECKS_WAITING } else { 0 };
         let Some(place) = self.waiting.enter(reserve) else {
-            return false;
+            return Offered::TooMany;
         };
         let bytes = datagram.to_vec();
-        (self.deliver)(Datagram {
+        let taken = (self.deliver)(Datagram {
             ends,
             bytes,
             place: Some(place),
-        })
+        });
+        if taken {
+            Offered::Taken
+        } else {
+            Offered::NoRoom
+        }
     }
 
     /// Counts a datagram; false if it is one too many. What comes from elsewhere costs the session
@@ -405,8 +420,8 @@ pub(super) mod tests {
         });
         let ends = AddressPair::from(SocketAddr::from(([127, 0, 0, 1], 1)));
         let offered = |datagram: &[u8]| {
-            let all = (0..1000).filter(|_| route.clone().offer(ends, datagram));
-            all.count()
+            let all = (0..1000).map(|_| route.offer(ends, datagram));
+            all.filter(|offered| *offered == Offered::Taken).count()
         };
         assert_eq!(offered(&MEDIA), DatagramLimits::VIEWER.waiting);
         assert_eq!(offered(&check()), CHECKS_WAITING);

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::super::{AddressPair, Port};
+use super::super::{AddressPair, Port, routes::Offered};
 use crate::{awake, media::TokenBucket};
 
 /// Shortest frame that is taken, in bytes: the shortest of RTCP. All others are longer.
@@ -87,7 +87,7 @@ impl<'a> TcpReader<'a> {
             return Ok(());
         };
         let taken = async {
-            while !route.offer(self.ends, datagram) {
+            while route.offer(self.ends, datagram) != Offered::Taken {
                 tokio::time::sleep(ROOM_PAUSE).await;
             }
         };

@@ -1,10 +1,34 @@
-//! How many of a session's datagrams wait in the queue of its receiver. Sessions share such queues:
-//! without this bound, a few that send as much as they may would fill them for all.
+//! Datagrams on their way to sessions, and how many of each session's wait in the queue of its
+//! receiver. Sessions share such queues: without this bound, a few that send as much as they may would
+//! fill them for all.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
+
+use super::AddressPair;
+
+/// A datagram, and the addresses between which it travelled.
+pub(crate) struct Datagram {
+    pub(crate) ends: AddressPair,
+    pub(crate) bytes: Vec<u8>,
+    /// Its place in the receiver's queue; none in tests.
+    #[expect(dead_code, reason = "dropping it frees the place")]
+    pub(super) place: Option<QueuePlace>,
+}
+
+impl Datagram {
+    /// One that counts nowhere.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) const fn detached(ends: AddressPair, bytes: Vec<u8>) -> Self {
+        Self {
+            ends,
+            bytes,
+            place: None,
+        }
+    }
+}
 
 /// The datagrams of a session that have not been handled.
 #[derive(Clone, Debug)]
@@ -15,7 +39,7 @@ pub(super) struct Waiting {
 
 /// A place in the queue, which becomes free when the datagram has been handled or dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
+pub(super) struct QueuePlace(Arc<AtomicUsize>);
 
 impl Waiting {
     pub(super) fn new(max: usize) -> Self {
@@ -26,14 +50,14 @@ impl Waiting {
     }
 
     /// A place for one more, unless there are too many; `reserve` are allowed beyond that.
-    pub(super) fn enter(&self, reserve: usize) -> Option<Place> {
+    pub(super) fn enter(&self, reserve: usize) -> Option<QueuePlace> {
         let before = self.count.fetch_add(1, Relaxed);
-        let place = Place(Arc::clone(&self.count));
+        let place = QueuePlace(Arc::clone(&self.count));
         (before < self.max.saturating_add(reserve)).then_some(place)
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
