@@ -32,7 +32,7 @@ impl Datagram {
 
 /// The datagrams of a session that have not been handled.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
+pub(super) struct QueueShare {
     count: Arc<AtomicUsize>,
     max: usize,
 }
@@ -41,7 +41,7 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) struct QueuePlace(Arc<AtomicUsize>);
 
-impl Waiting {
+impl QueueShare {
     pub(super) fn new(max: usize) -> Self {
         Self {
             count: Arc::default(),
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn places_are_few_and_come_back() {
-        let waiting = Waiting::new(2);
+        let waiting = QueueShare::new(2);
         let places: Vec<_> = (0..5).filter_map(|_| waiting.enter(0)).collect();
         assert_eq!(places.len(), 2);
         let reserved: Vec<_> = (0..5).filter_map(|_| waiting.enter(1)).collect();

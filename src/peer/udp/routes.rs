@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     AddressPair, RemoteEnd, UFRAG_CHARS,
-    datagram::{Datagram, Waiting},
+    datagram::{Datagram, QueueShare},
     stun::{self, Stun, Transaction},
 };
 use crate::media::TokenBucket;
@@ -90,7 +90,7 @@ pub(crate) struct DatagramRoute {
     session: u64,
     deliver: Deliver,
     budget: Arc<Mutex<Budget>>,
-    waiting: Waiting,
+    waiting: QueueShare,
 }
 
 impl DatagramRoute {
@@ -111,7 +111,7 @@ impl DatagramRoute {
             session,
             deliver: Arc::new(deliver),
             budget: Arc::new(Mutex::new(budget)),
-            waiting: Waiting::new(limits.waiting),
+            waiting: QueueShare::new(limits.waiting),
         }
     }
 
