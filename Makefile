@@ -80,14 +80,14 @@ audit: setup-test
 unit: export RUST_TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 unit:
 	$(CARGO) test --locked --no-run
-	G_DEBUG=fatal-criticals timeout -k 10 $(TEST_TIMEOUT) $(CARGO) test --locked
+	G_DEBUG=fatal-criticals timeout -k 10 $(TEST_TIMEOUT) .ci/tests
 
 docs:
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps --document-private-items
 
 browser:
 	$(CARGO) build --locked
-	cd tests/browser && timeout -k 10 $(BROWSER_TIMEOUT) node --test
+	timeout -k 10 $(BROWSER_TIMEOUT) .ci/browser-tests
 
 # Do all viewers get everything? The figures of a debug build say nothing.
 bench-smoke:
