@@ -136,10 +136,6 @@ impl MasterKey {
         Ok(out)
     }
 
-    fn salt<const N: usize>(&self, label: u8) -> Result<[u8; N], Error> {
-        self.derive(label).map(|salt| *salt)
-    }
-
     fn cipher(&self, labels: [u8; 3]) -> Result<Cipher, Error> {
         let [encryption, authentication, salting] = labels;
         let failed = |_| Error("key has the wrong length");
@@ -148,21 +144,21 @@ impl MasterKey {
                 let key = UnboundKey::new(&AES_128_GCM, &*self.derive::<16>(encryption)?);
                 Cipher::Gcm {
                     key: Box::new(LessSafeKey::new(key.map_err(failed)?)),
-                    salt: self.salt(salting)?,
+                    salt: self.derive(salting)?,
                 }
             }
             Profile::Aes256Gcm => {
                 let key = UnboundKey::new(&AES_256_GCM, &*self.derive::<32>(encryption)?);
                 Cipher::Gcm {
                     key: Box::new(LessSafeKey::new(key.map_err(failed)?)),
-                    salt: self.salt(salting)?,
+                    salt: self.derive(salting)?,
                 }
             }
             Profile::Aes128CmSha1 => {
                 let key = UnboundCipherKey::new(&AES_128, &*self.derive::<16>(encryption)?);
                 Cipher::Cm {
                     key: Box::new(EncryptingKey::ctr(key.map_err(failed)?).map_err(failed)?),
-                    salt: self.salt(salting)?,
+                    salt: self.derive(salting)?,
                     authentication: Box::new(hmac::Key::new(
                         hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
                         &*self.derive::<20>(authentication)?,
@@ -176,11 +172,11 @@ impl MasterKey {
 enum Cipher {
     Gcm {
         key: Box<LessSafeKey>,
-        salt: [u8; 12],
+        salt: Zeroizing<[u8; 12]>,
     },
     Cm {
         key: Box<EncryptingKey>,
-        salt: [u8; 14],
+        salt: Zeroizing<[u8; 14]>,
         authentication: Box<hmac::Key>,
     },
 }

@@ -11,6 +11,8 @@ use std::{
 
 /// Values shorter than this, in bytes, are not secrets, and are part of too many words.
 const VALUE_BYTES_MIN: usize = 4;
+/// The same for numbers: shorter ones are sizes and rates.
+const NUMBER_BYTES_MIN: usize = 8;
 /// The same for parts of a URL.
 const PART_BYTES_MIN: usize = 6;
 /// Most values remembered; a configuration has no more variables than this.
@@ -53,8 +55,13 @@ pub fn redact(text: &str) -> String {
 /// the parts of these.
 fn secrets(value: &str) -> Vec<&str> {
     let mut secrets = Vec::new();
-    let plain = value.bytes().all(|byte| byte.is_ascii_digit());
-    if value.len() >= VALUE_BYTES_MIN && !plain {
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes_min = if is_number {
+        NUMBER_BYTES_MIN
+    } else {
+        VALUE_BYTES_MIN
+    };
+    if value.len() >= bytes_min {
         secrets.push(value);
     }
     let Some((_, rest)) = value.split_once("://") else {
@@ -145,6 +152,8 @@ mod tests {
     #[test]
     fn numbers_and_short_words_stay() {
         assert_eq!(secrets("2000"), [""; 0]);
+        assert_eq!(secrets("2500000"), [""; 0]);
+        assert_eq!(secrets("4711081542"), ["4711081542"], "a stream key");
         assert_eq!(secrets("/x"), [""; 0]);
         assert_eq!(secrets("/recordings"), ["/recordings"]);
     }

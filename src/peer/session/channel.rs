@@ -21,7 +21,7 @@ const MESSAGE_BYTES_MAX: usize = 16 << 10;
 pub(super) const QUEUED_BYTES_MAX: usize = 64 << 10;
 /// Streams that a peer may send on.
 const STREAMS_MAX: usize = 8;
-/// Times that a peer may begin an association: the first one counts, and may have to be repeated.
+/// Times that a peer may begin its association (RFC 9260 §3.3.2): one that is lost is repeated.
 const BEGINNINGS_MAX: u32 = 16;
 /// SCTP packets of a peer per second in the long run, acknowledgements included, and at once.
 const PACKETS: f64 = 100.0;
@@ -47,6 +47,8 @@ pub(super) struct ChannelGate {
     packets: TokenBucket,
     streams: Vec<u16>,
     beginnings: u32,
+    /// The initiate tag of the one association: of every other, str0m would keep something for ever.
+    association: Option<[u8; 4]>,
     unread: f64,
 }
 
@@ -57,6 +59,7 @@ impl ChannelGate {
             packets: TokenBucket::new(PACKETS, PACKETS_BURST, now),
             streams: Vec::with_capacity(STREAMS_MAX),
             beginnings: 0,
+            association: None,
             unread: 0.0,
         }
     }
@@ -80,10 +83,13 @@ impl ChannelGate {
 
     fn admits_chunk(&mut self, kind: u8, length: usize, body: &[u8]) -> bool {
         match (kind, body) {
-            (INIT, _) => {
+            (INIT, [t0, t1, t2, t3, ..]) => {
                 self.beginnings += 1;
-                self.beginnings <= BEGINNINGS_MAX
+                let tag = [*t0, *t1, *t2, *t3];
+                let is_first = *self.association.get_or_insert(tag) == tag;
+                is_first && self.beginnings <= BEGINNINGS_MAX
             }
+            (INIT, _) => false,
             (DATA, [_, _, _, _, s0, s1, ..]) => {
                 self.unread += as_f64(length.saturating_sub(DATA_HEAD));
                 let stream = u16::from_be_bytes([*s0, *s1]);
@@ -212,8 +218,12 @@ mod tests {
     fn associations_streams_and_packets_are_bounded() {
         let now = Instant::now();
         let mut gate = ChannelGate::new(now);
-        let inits = (0..100).filter(|_| gate.admits(&packet(&[chunk(INIT, &[0; 16])])));
-        assert_eq!(inits.count(), 16);
+        let init = |tag: u8| packet(&[chunk(INIT, &[tag; 16])]);
+        assert!(gate.admits(&init(1)));
+        assert!(!gate.admits(&init(2)), "another association");
+        assert!(!gate.admits(&packet(&[chunk(INIT, &[])])), "no tag");
+        let repeated = (0..100).filter(|_| gate.admits(&init(1)));
+        assert!(repeated.count() < 16);
         let streams = (0..100).filter(|stream| gate.admits(&packet(&[data(*stream, 5)])));
         assert_eq!(streams.count(), STREAMS_MAX);
         assert!(gate.admits(&packet(&[chunk(3, &[0; 12]), data(1, 3)])));
