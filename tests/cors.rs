@@ -319,6 +319,21 @@ fn pages_of_other_sites_may_only_watch() {
     assert_eq!(ended.header("access-control-allow-origin"), Some("*"));
 }
 
+/// Where watching needs a token, embedding needs `http.origins` as well.
+#[test]
+fn pages_of_other_sites_may_not_watch_what_needs_a_token() {
+    let server = Server::start(&["--auth.watch_token=a-secret-of-viewers"]);
+    let token = ("Authorization", "Bearer a-secret-of-viewers");
+    let offer = fixture("chrome-whep-av");
+    let post = |more: &[(&str, &str)]| {
+        let headers = [&[SDP, token], more].concat();
+        server.request("POST", "/whep/nobody", &headers, &offer)
+    };
+    let refused = post(&[ORIGIN]).expect(403);
+    assert_eq!(refused.problem(), "foreign-page");
+    post(&[]).expect(409); // offline
+}
+
 /// After DNS rebinding, a browser takes a foreign page for the server's own.
 #[test]
 fn on_loopback_the_server_answers_under_its_own_names() {
