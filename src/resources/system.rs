@@ -1,6 +1,6 @@
 //! What the system says about this process: its limits, and what it uses of them.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{Amount, Sample, groups};
 
@@ -44,16 +44,61 @@ pub(super) fn tightest(kinds: [(u64, u64); 3]) -> (u64, u64) {
 }
 
 /// The lowest of the limits on threads: the kernel's, the user's, and what control groups (systemd's
-/// `TasksMax`, a container's limit) leave to this process, which has `own` of them.
+/// `TasksMax`, a container's limit) leave to this process, which has `own` of them. All three count
+/// other processes' threads too, among them those of its pipelines.
 fn threads_max(own: u64) -> u64 {
     let kernel = fs::read_to_string("/proc/sys/kernel/threads-max");
     let kernel = kernel.ok().and_then(|text| text.trim().parse().ok());
+    let kernel = kernel.map(|limit| left_to(own, limit, threads_of_the_system));
     let user = rlimit::getrlimit(rlimit::Resource::NPROC).ok();
-    [kernel, user.map(|(soft, _)| soft), groups::threads_max(own)]
+    let user = user
+        .map(|(soft, _)| soft)
+        .filter(|limit| *limit < u64::MAX && !is_root())
+        .map(|limit| left_to(own, limit, || threads_of_the_user(Path::new("/proc"))));
+    [kernel, user, groups::threads_max(own)]
         .into_iter()
         .flatten()
         .min()
         .unwrap_or(u64::MAX)
+}
+
+/// What a limit on the threads of several processes leaves to this one.
+fn left_to(own: u64, limit: u64, count: impl FnOnce() -> Option<u64>) -> u64 {
+    let others = count().unwrap_or(own).saturating_sub(own);
+    limit.saturating_sub(others)
+}
+
+/// The kernel does not hold root to the limit of a user (setrlimit(2), `RLIMIT_NPROC`).
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0)
+}
+
+/// The fourth field of `/proc/loadavg` ends with it (proc(5)).
+fn threads_of_the_system() -> Option<u64> {
+    let loads = fs::read_to_string("/proc/loadavg").ok()?;
+    let (_, threads) = loads.split(' ').nth(3)?.split_once('/')?;
+    threads.parse().ok()
+}
+
+/// Threads of all processes in this folder that belong to the user of this process.
+fn threads_of_the_user(processes: &Path) -> Option<u64> {
+    let user = fs::metadata(processes.join("self")).ok()?.uid();
+    let threads = fs::read_dir(processes)
+        .ok()?
+        .flatten()
+        .filter(|process| {
+            let name = process.file_name();
+            name.as_encoded_bytes()
+                .first()
+                .is_some_and(u8::is_ascii_digit)
+        })
+        .filter(|process| process.metadata().is_ok_and(|of| of.uid() == user))
+        .filter_map(|process| fs::read_to_string(process.path().join("status")).ok())
+        .filter_map(|status| {
+            let mut lines = status.lines();
+            lines.find_map(|line| line.strip_prefix("Threads:")?.trim().parse::<u64>().ok())
+        });
+    Some(threads.sum())
 }
 
 #[cfg(test)]
@@ -67,6 +112,26 @@ mod tests {
         assert_eq!(tightest([(10, 100), (50, 120), NONE]), (50, 120));
         assert_eq!(tightest([(10, 100), NONE, (80, 180)]), (10, 100));
         assert_eq!(tightest([(200, 100), (50, 120), NONE]), (200, 100));
+    }
+
+    #[test]
+    fn threads_of_other_processes_count() {
+        assert_eq!(left_to(10, 100, || Some(30)), 80);
+        assert_eq!(left_to(10, 100, || None), 100);
+        assert_eq!(left_to(10, 100, || Some(500)), 0);
+        let (own, before) = (sample(u64::MAX).in_use.threads, threads_of_the_system());
+        let user = threads_of_the_user(Path::new("/proc"));
+        assert!(
+            before >= Some(own) && user >= Some(own),
+            "{before:?} {user:?} {own}"
+        );
+        // Of another process.
+        let child = std::process::Command::new("sleep").arg("60").spawn();
+        let mut child = child.unwrap();
+        let more = threads_of_the_user(Path::new("/proc"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(more > Some(own), "{more:?} {own}");
     }
 
     #[test]
