@@ -64,13 +64,19 @@ impl From<pipeline::Error> for RunOutcome {
     }
 }
 
-/// How a run ended that was told to.
-fn stopped(end: End) -> RunOutcome {
-    if matches!(end, End::Failed | End::NoMedia | End::Vanished) {
-        RunOutcome::Failed(FailureCode::of_end(end), format!("{end:?}"))
-    } else {
-        RunOutcome::Stopped
-    }
+/// How a run ended that was told to. `appsinks`: what it was to make.
+fn stopped(end: End, appsinks: &[String]) -> RunOutcome {
+    let named = || {
+        let named = appsinks.iter().map(|name| format!("`appsink name={name}`"));
+        named.collect::<Vec<_>>().join(" or ")
+    };
+    let reason = match end {
+        End::NoMedia => format!("no media has reached {}", named()),
+        End::Vanished => format!("media no longer reaches {}", named()),
+        End::Failed => "its task failed".to_owned(),
+        _ => return RunOutcome::Stopped,
+    };
+    RunOutcome::Failed(FailureCode::of_end(end), reason)
 }
 
 /// Whether an output's sinks have accepted anything. A full disk shows only when data is written,
@@ -225,11 +231,12 @@ impl Run {
         for (_, stream) in self.made_streams() {
             stream.set_origin(None); // until its appsink says so
         }
+        let appsinks: Vec<String> = setup.outlets.keys().cloned().collect();
         let began = awake::now();
         let job = tokio::select! {
             job = awake::timeout(START_TIMEOUT, WorkerJob::start(setup, self.limits(), sender)) => job,
             // Its worker is killed.
-            end = self.stop.ended() => return self.end(false, stopped(end)),
+            end = self.stop.ended() => return self.end(false, stopped(end, &appsinks)),
         };
         let job = match job {
             Ok(Ok(job)) => job,
@@ -242,20 +249,17 @@ impl Run {
         };
         tracing::info!("pipeline started");
         self.counters.pipeline_started(self.start.run.slot.kind());
-        if let Work::Source(InputStart { pulse, .. }) = &self.start.work {
-            pulse.send_replace(Pulse {
-                answered: Some(began),
-                connected: Some(began),
-                ..Pulse::default()
-            });
-        }
+        self.begin_pulse(began);
         self.tell(|snapshot| {
             snapshot.control = Some(job.control());
         });
         if !self.is_output() {
             self.tell_running();
         }
-        let outcome = self.follow(&job, &mut events).await;
+        let outcome = tokio::select! {
+            outcome = self.follow(&job, &mut events) => outcome,
+            end = self.stop.ended() => stopped(end, &appsinks),
+        };
         let figures = job.figures();
         let frames: u64 = match &self.start.work {
             Work::Source(input) => input.gate.frames(),
@@ -281,6 +285,17 @@ impl Run {
             });
         }
         self.end(frames > 0, outcome)
+    }
+
+    /// A source is connected once its pipeline runs.
+    fn begin_pulse(&self, began: Instant) {
+        if let Work::Source(InputStart { pulse, .. }) = &self.start.work {
+            pulse.send_replace(Pulse {
+                answered: Some(began),
+                connected: Some(began),
+                ..Pulse::default()
+            });
+        }
     }
 
     fn is_output(&self) -> bool {
@@ -371,7 +386,6 @@ impl Run {
                         pulse.send_modify(|pulse| pulse.looked(gate.last_frame(), None));
                     }
                 }
-                end = self.stop.ended() => return stopped(end),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::{Error, elements, tidy};
+use super::{Error, elements, temporal_unit, tidy};
 use crate::media::{Codec, Kind};
 
 /// [`crate::media::rtp::PACKET_BYTES_MAX`] as a payloader's property.
@@ -161,7 +161,13 @@ impl Elements {
     /// tidying up.
     pub(crate) fn frame_depayloader(&self) -> Result<Vec<gst::Element>, Error> {
         let (factory, properties) = self.depayloader;
-        let mut chain = vec![elements::make(factory, properties)?];
+        let depayloader = elements::make(factory, properties)?;
+        if self.codec() == Some(Codec::Av1)
+            && let Some(pad) = depayloader.static_pad("src")
+        {
+            temporal_unit::join_pad(&pad);
+        }
+        let mut chain = vec![depayloader];
         if let Some(caps) = self.depayed {
             chain.push(elements::make("capsfilter", &[("caps", caps)])?);
         }

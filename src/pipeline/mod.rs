@@ -23,6 +23,7 @@ pub(crate) mod codec;
 pub(crate) mod elements;
 mod error;
 mod expand;
+mod failing_track;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -42,6 +43,7 @@ pub(crate) mod restart;
 mod role;
 pub(crate) mod running;
 mod source;
+mod temporal_unit;
 #[cfg(test)]
 mod tests;
 mod tidy;

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::{Instrument, Span};
 
-use super::{Error, redact};
+use super::{Error, failing_track, redact};
 use crate::{
     awake,
     resources::{self, Amount, Asker},
@@ -235,21 +235,32 @@ async fn play_again(pipeline: &glib::WeakRef<gst::Pipeline>) -> bool {
         .unwrap_or(false)
 }
 
-/// Reads messages until the pipeline fails or ends.
+/// Reads messages until the pipeline fails or ends. A source that lacks a decoder for one of its tracks
+/// goes on with the other one.
 async fn next_report(
     bus: &mut gst::bus::BusStream,
     pipeline: Option<&glib::WeakRef<gst::Pipeline>>,
 ) -> Option<PipelineEnd> {
+    let mut given_up = None;
     while let Some(message) = bus.next().await {
         let source = message.src().map(|object| object.path_string().to_string());
         let source = source.as_deref().unwrap_or("pipeline");
         match message.view() {
             gst::MessageView::Error(error) => {
-                return Some(PipelineEnd::Failed(explain(
-                    source,
-                    &error.error(),
-                    error.debug().as_ref(),
-                )));
+                let reason = explain(source, &error.error(), error.debug().as_ref());
+                let track = message.src().and_then(failing_track::of);
+                let lacks_decoder = error.error().matches(gst::CoreError::MissingPlugin);
+                match track.map(|kind| (kind, failing_track::advice(kind))) {
+                    Some((kind, _)) if given_up == Some(kind) => tracing::debug!("{reason}"),
+                    Some((kind, advice)) if lacks_decoder && given_up.is_none() => {
+                        tracing::warn!("{reason}; continuing without it; {advice}");
+                        given_up = Some(kind);
+                    }
+                    Some((_, advice)) => {
+                        return Some(PipelineEnd::Failed(format!("{reason}; {advice}")));
+                    }
+                    None => return Some(PipelineEnd::Failed(reason)),
+                }
             }
             gst::MessageView::Eos(_) => return Some(PipelineEnd::Ended),
             gst::MessageView::Warning(warning) => {

@@ -8,6 +8,7 @@ use gstreamer as gst;
 use super::{
     keyframe_request,
     markers::{MarkerProof, MarkerVerdict},
+    temporal_unit,
 };
 use crate::media::{
     Codec,
@@ -134,15 +135,16 @@ impl PadState {
     }
 }
 
-/// Corrects what reaches the depayloaders of a pipeline, including those that it adds later.
+/// Corrects what reaches the depayloaders of a pipeline, including those that it adds later, and joins
+/// what they pass on in pieces.
 pub(super) fn tidy_pipeline(pipeline: &gst::Pipeline) {
     let tidy = |element: &gst::Element| {
-        let codec = match element.factory()?.name().as_str() {
-            "rtph264depay" => Codec::H264,
-            "rtph265depay" => Codec::H265,
-            _ => return None,
-        };
-        tidy_pad(&element.static_pad("sink")?, codec);
+        match element.factory()?.name().as_str() {
+            "rtph264depay" => tidy_pad(&element.static_pad("sink")?, Codec::H264),
+            "rtph265depay" => tidy_pad(&element.static_pad("sink")?, Codec::H265),
+            "rtpav1depay" => temporal_unit::join_pad(&element.static_pad("src")?),
+            _ => {}
+        }
         Some(())
     };
     for element in pipeline.iterate_recurse().into_iter().flatten() {

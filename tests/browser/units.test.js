@@ -9,7 +9,7 @@ const { CatchUp } = await importPages('catch-up.js');
 const { fragment, iceServers, withOpusParameters, withStartBitrate } = await importPages('sdp.js');
 const { freeName, stalledText, transcodingText } = await importPages('broadcasts.js');
 const { afterEvent } = await importPages('broadcast-list.js');
-const { qualities } = await importPages('player-quality.js');
+const { qualities, smallest } = await importPages('player-quality.js');
 const { qr } = await importPages('qr.js');
 const { path, POINTS } = await importPages('sparkline.js');
 const { PlayoutDelay } = await importPages('playout-delay.js');
@@ -196,6 +196,19 @@ test('the qualities are what was sent and what the server makes', () => {
   ];
   assert.deepEqual(labels({ tracks: [track], renditions }), ['Auto', 'Original', '720p', '360p']);
   assert.deepEqual(labels({ tracks: [{ ...track, layers: ['high', 'low'] }] }), ['Auto', 'high', 'low']);
+});
+
+test('the smallest quality is a rendition of known size', () => {
+  const of = (/** @type {string[]} */ names, /** @type {string[]} */ ...layers) => {
+    const renditions = names.map((name) => ({ name, kind: 'video', codec: 'h264', viewers: 0 }));
+    /** @type {any} */
+    const broadcast = { tracks: [{ kind: 'video', codec: 'h264', layers }], renditions };
+    return smallest(broadcast)?.label;
+  };
+  assert.equal(of([]), undefined);
+  assert.equal(of(['vp9']), undefined, 'as large as the original');
+  assert.equal(of(['240p', 'vp9', '720p']), '240p');
+  assert.equal(of([], 'l', 'm', 'h'), undefined, 'nobody knows which is the smallest');
 });
 
 test('a name that is free is found', () => {

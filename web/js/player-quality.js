@@ -28,6 +28,17 @@ export function qualities(broadcast) {
   return choices.length > 0 ? [{ ...AUTO, label: t('player-auto') }, ...choices] : [];
 }
 
+/**
+ * What needs least of the line: the lowest rendition. Names of layers do not tell which is the smallest.
+ * @param {import('./broadcasts.js').Broadcast|null} broadcast
+ * @returns {Quality|undefined} Undefined if no size is known.
+ */
+export function smallest(broadcast) {
+  return qualities(broadcast)
+    .filter(({ layer, label }) => !layer && height(label) > 0)
+    .at(-1);
+}
+
 /** @param {string} label */
 const height = (label) => Number(HEIGHT.exec(label)?.[1] ?? 0);
 

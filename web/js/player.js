@@ -25,7 +25,7 @@ import { coverAction, coverHint, coverMark, coverTitle } from './player-cover.js
 import { KeysPanel, actionOf } from './player-keys.js';
 import { LiveBadge } from './player-live.js';
 import { PlayerMediaElement } from './player-media.js';
-import { QualityMenu, qualities } from './player-quality.js';
+import { QualityMenu, smallest } from './player-quality.js';
 import { QuietControls } from './player-quiet.js';
 import { SoundCover } from './player-sound.js';
 import { StatsPanel } from './player-stats.js';
@@ -281,11 +281,11 @@ export class AerialPlayer extends PlayerMediaElement {
 
   /** @param {import('./broadcasts.js').Broadcast} broadcast */
   #economise(broadcast) {
-    const smallest = qualities(broadcast).at(-1);
-    const key = JSON.stringify(smallest);
-    if (!smallest || key === this.#economy || this.state !== 'live') return;
+    const quality = smallest(broadcast);
+    const key = JSON.stringify(quality);
+    if (!quality || key === this.#economy || this.state !== 'live') return;
     this.#economy = key;
-    void this.#onQuality(smallest);
+    void this.#onQuality(quality);
   }
 
   /** @param {string} token */

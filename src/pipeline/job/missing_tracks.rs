@@ -20,18 +20,28 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// Elements of one branch, at most.
 const ELEMENTS_MAX: usize = 64;
 
-/// Removes the branches of tracks that get no data while they hold up the others. Ends once all
-/// tracks have data, or a branch has been removed.
+/// Names the tracks that get no data while others play, and removes the branches of those that hold up
+/// others. Ends once all tracks have data, or a branch has been removed.
 pub(super) async fn run(pipeline: glib::WeakRef<gst::Pipeline>, appsinks: Vec<MeteredAppsink>) {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut waiting = Waiting::default();
+    let missing = || appsinks.iter().filter(|sink| sink.meter.frames() == 0);
     loop {
         tick.tick().await;
         let now = awake::now();
         let frames: Vec<_> = appsinks.iter().map(|sink| sink.meter.frames()).collect();
         match waiting.look(&frames, now) {
             Verdict::Wait => {}
+            Verdict::Absent => {
+                for appsink in missing() {
+                    tracing::warn!(
+                        track = appsink.name,
+                        "no media for this track so far: the source is live without it. If it has none, \
+                         take its branch out of the pipeline file"
+                    );
+                }
+            }
             Verdict::Complete => return,
             Verdict::HeldUp => break,
         }
@@ -39,15 +49,25 @@ pub(super) async fn run(pipeline: glib::WeakRef<gst::Pipeline>, appsinks: Vec<Me
     let Some(pipeline) = pipeline.upgrade() else {
         return;
     };
-    for appsink in appsinks.iter().filter(|sink| sink.meter.frames() == 0) {
+    for appsink in missing() {
         let (name, track) = (pipeline.name(), &appsink.name);
-        tracing::warn!(pipeline = %name, track, "no media for this track: continuing without it");
+        tracing::warn!(
+            pipeline = %name,
+            track,
+            "no media for this track: continuing without it. Without its branch in the pipeline file, \
+             the source starts sooner"
+        );
         if let Some(element) = pipeline.by_name(&appsink.name) {
             remove_branch(&pipeline, element).await;
         }
     }
     for element in dead_ends(&pipeline) {
         remove_branch(&pipeline, element).await;
+    }
+    // If an element has failed, the pipeline has broken off its change to PLAYING.
+    let played = running::set_state(&pipeline, gst::State::Playing, running::STATE_TIMEOUT).await;
+    if let Err(error) = played {
+        tracing::warn!(%error, "the source does not go on without a track");
     }
 }
 
@@ -57,14 +77,21 @@ enum Verdict {
     Wait,
     /// All tracks have data.
     Complete,
+    /// Some have none, although the others play. Said once.
+    Absent,
     /// Some have none, and the others wait for them.
     HeldUp,
 }
 
-/// Since when the tracks that have data make no progress.
+/// What has become of the tracks that have data.
 #[derive(Debug, Default)]
 struct Waiting {
     frames: u64,
+    /// When the first frame was seen.
+    begun: Option<Instant>,
+    /// Whether the tracks without data have been named.
+    told: bool,
+    /// Since when they make no progress.
     since: Option<Instant>,
 }
 
@@ -77,13 +104,27 @@ impl Waiting {
         let sum = frames.iter().sum();
         if sum == 0 || std::mem::replace(&mut self.frames, sum) != sum {
             self.since = None;
-            return Verdict::Wait;
+            return self.look_at_progress(sum, now);
         }
         let since = *self.since.get_or_insert(now);
         if now.saturating_duration_since(since) < SETTLE {
             return Verdict::Wait;
         }
         Verdict::HeldUp
+    }
+
+    /// Some tracks make progress, unless there is no frame at all.
+    fn look_at_progress(&mut self, frames: u64, now: Instant) -> Verdict {
+        if frames == 0 || self.told {
+            return Verdict::Wait;
+        }
+        let begun = *self.begun.get_or_insert(now);
+        self.told = now.saturating_duration_since(begun) >= SETTLE;
+        if self.told {
+            Verdict::Absent
+        } else {
+            Verdict::Wait
+        }
     }
 }
 
@@ -164,7 +205,12 @@ mod tests {
         let mut live = Waiting::default();
         for second in 0..60 {
             let verdict = look(&mut live, second, [second * 25 + 1, 0]);
-            assert_eq!(verdict, Verdict::Wait, "the other may still come");
+            let expected = if second == 3 {
+                Verdict::Absent
+            } else {
+                Verdict::Wait // the other may still come
+            };
+            assert_eq!(verdict, expected, "{second}");
         }
         assert_eq!(look(&mut live, 60, [1500, 1]), Verdict::Complete);
     }

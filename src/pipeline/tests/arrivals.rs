@@ -1,5 +1,6 @@
-//! Every ready-made rendition of video accepts every codec that can arrive, without durations and
-//! in odd sizes, as browsers send shared windows.
+//! Every ready-made file that takes video accepts every codec that can arrive, without durations and in
+//! odd sizes, as browsers send shared windows: renditions, and outputs that write files. What the
+//! others accept is tested in `job::fit`.
 
 use std::{
     collections::BTreeMap,
@@ -10,15 +11,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use super::super::{
-    Job, PipelineRole, TrackOutlet, Variables, init, job::JobSetup, trial::TestMedia,
+use super::{
+    super::{
+        Event, Job, PipelineRole, Source, TrackOutlet, Variables, init,
+        job::JobSetup,
+        trial::{TestMedia, into_streams},
+    },
+    peers::{Folder, file, probe},
 };
-use crate::media::Kind;
+use crate::{
+    media::Kind,
+    stream::{EncodedStream, EncodedStreams},
+};
 
 /// Frames that each rendition must make.
 const FRAMES: u32 = 5;
+/// Frames that each output must take: more than two seconds of them.
+const OUTPUT_FRAMES: u64 = 35;
 /// Longest wait for them.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -58,7 +70,49 @@ async fn publish(size: [u32; 2], encoder: &str, rtp: &str) -> TestMedia {
     .unwrap()
 }
 
-async fn check(media: TestMedia) {
+async fn check(size: [u32; 2], encoder: &str, rtp: &str) {
+    let media = publish(size, encoder, rtp).await;
+    check_renditions(&media).await;
+    tokio::join!(
+        check_output("record-mkv", ".mkv", size, &media),
+        check_output("record-mp4", ".mp4", size, &media),
+    );
+    media.stop().await;
+}
+
+/// Runs an output until it has taken some frames; what it has written decodes, in this size.
+async fn check_output(name: &str, ending: &str, size: [u32; 2], media: &TestMedia) {
+    let folder = Folder::new();
+    let [width, height] = size;
+    let mut setup = JobSetup::new(name, file(name));
+    setup.variables =
+        Variables::of_broadcast("x").with("directory", folder.path().display().to_string());
+    setup.inputs = media.streams.clone();
+    setup.inputs.audio = None;
+    let (sender, mut events) = mpsc::channel(16);
+    let job = Job::start(setup, sender).await.unwrap();
+    let end = Instant::now() + LIMIT;
+    while job.taken() < OUTPUT_FRAMES {
+        let heard: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+        assert!(
+            Instant::now() < end && heard.is_empty(),
+            "{name}: {heard:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    job.stop().await;
+    let files = folder.files(ending);
+    let written = files
+        .first()
+        .unwrap_or_else(|| panic!("{name} wrote nothing"));
+    let streams = probe(&folder.file(written)).await;
+    let found = streams
+        .first()
+        .map(|stream| (stream.1, stream.2, stream.3 > 0));
+    assert_eq!(found, Some((width, height, true)), "{name}: {streams:?}");
+}
+
+async fn check_renditions(media: &TestMedia) {
     let files = files();
     assert!(files.len() >= 7, "{:?}", files.keys());
     for (file, (text, sinks)) in files {
@@ -104,47 +158,87 @@ async fn check(media: TestMedia) {
         }
         job.stop().await;
     }
-    media.stop().await;
 }
 
 const ODD: [u32; 2] = [323, 185];
 /// H.264 and H.265 have no odd sizes with 4:2:0 subsampling.
 const EVEN: [u32; 2] = [322, 186];
 
+const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15";
+const VP9: &str = "vp9enc deadline=1 cpu-used=8 lag-in-frames=0 keyframe-max-dist=15";
+const AV1: &str = "av1enc usage-profile=realtime cpu-used=10 lag-in-frames=0 end-usage=cbr \
+                   keyframe-max-dist=15 ! av1parse";
+const H264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse";
+const H265: &str = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h265parse";
+
 #[tokio::test]
 async fn vp8_arrives() {
-    check(
-        publish(
-            ODD,
-            "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15",
-            "vp8",
-        )
-        .await,
-    )
-    .await;
+    check(ODD, VP8, "vp8").await;
 }
 
 #[tokio::test]
 async fn vp9_arrives() {
-    let encoder = "vp9enc deadline=1 cpu-used=8 lag-in-frames=0 keyframe-max-dist=15";
-    check(publish(ODD, encoder, "vp9").await).await;
+    check(ODD, VP9, "vp9").await;
 }
 
 #[tokio::test]
 async fn av1_arrives() {
-    let encoder = "av1enc usage-profile=realtime cpu-used=10 lag-in-frames=0 end-usage=cbr \
-                   keyframe-max-dist=15 ! av1parse";
-    check(publish(ODD, encoder, "av1").await).await;
+    check(ODD, AV1, "av1").await;
 }
 
 #[tokio::test]
 async fn h264_arrives() {
-    let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse";
-    check(publish(EVEN, encoder, "h264").await).await;
+    check(EVEN, H264, "h264").await;
 }
 
 #[tokio::test]
 async fn h265_arrives() {
-    let encoder = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h265parse";
-    check(publish(EVEN, encoder, "h265").await).await;
+    check(EVEN, H265, "h265").await;
+}
+
+/// Who needs a rendition while the picture pauses, such as a camera that is off, gets the last one.
+#[tokio::test]
+async fn every_rendition_shows_the_last_picture_of_one_that_pauses() {
+    init().unwrap();
+    let streams = EncodedStreams::from_fn(|kind| Some(EncodedStream::new(kind, || ())));
+    let text = format!(
+        "videotestsrc is-live=true num-buffers=20 ! video/x-raw,width=160,height=90,framerate=30/1
+           ! {H264} ! appsink name=video"
+    );
+    let (sender, mut events) = mpsc::channel(16);
+    let source = Source::start("pauses", &text, into_streams(&streams), sender);
+    let source = source.await.unwrap();
+    while events.recv().await.unwrap() != Event::Ended {}
+    source.stop().await;
+    let (files, streams) = (files(), &streams);
+    let judged = files.iter().map(|(file, (text, sinks))| async move {
+        let made = made(text, &sinks[0], streams, 1).await;
+        assert_eq!(made, 1, "{file}");
+    });
+    join_all(judged).await;
+}
+
+/// How many of so many frames of a rendition are made in time.
+async fn made(text: &str, sink: &str, streams: &EncodedStreams, count: u32) -> u32 {
+    let mut setup = JobSetup::new("paused", text);
+    setup.inputs.video.clone_from(&streams.video);
+    let (seen, mut frames) = mpsc::channel(64);
+    let outlet = TrackOutlet::new(move |_| {
+        // Err: there are enough.
+        let _ = seen.try_send(());
+    });
+    setup.outlets.insert(sink.to_owned(), outlet);
+    let (sender, _events) = mpsc::channel(16);
+    let job = Job::start(setup, sender).await.unwrap();
+    let mut made = 0;
+    while made < count
+        && matches!(
+            tokio::time::timeout(LIMIT, frames.recv()).await,
+            Ok(Some(()))
+        )
+    {
+        made += 1;
+    }
+    job.stop().await;
+    made
 }

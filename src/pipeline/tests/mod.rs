@@ -290,6 +290,49 @@ async fn source_that_fails_says_which_element_and_why() {
     assert!(said.contains("Track") || said.contains("Ended"), "{said}");
 }
 
+const PICTURE: &str = "videotestsrc is-live=true
+    ! video/x-raw,width=160,height=90,framerate=15/1 ! vp8enc deadline=1 ! appsink name=video";
+
+/// A camera whose sound nothing here decodes.
+#[tokio::test]
+async fn a_source_goes_on_without_a_track_that_nothing_decodes() {
+    init().unwrap();
+    let video = SeenFrames::default();
+    let sinks = TrackSinks::new(sink(&video), sink(&SeenFrames::default()));
+    let text = format!(
+        "{PICTURE} fakesrc sizetype=fixed sizemax=99 ! audio/x-nonsense ! queue ! decodebin
+           ! audioconvert ! opusenc ! appsink name=audio"
+    );
+    let (sender, mut events) = mpsc::channel(4);
+    let source = Source::start("x", &text, sinks, sender).await.unwrap();
+    let begin = Instant::now();
+    while video.lock().unwrap().len() < 40 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "too slow");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let heard: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert_eq!(heard, [Event::Track(Kind::Video, Codec::Vp8)]);
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn a_track_that_fails_is_named_with_what_plays_the_other_one() {
+    let text = format!(
+        "{PICTURE} audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2
+           ! identity error-after=5 ! opusenc ! appsink name=audio"
+    );
+    let (.., events) = run(&text, usize::MAX).await;
+    let Some(Event::Failed(reason)) = events.last() else {
+        panic!("{events:?}");
+    };
+    let advice = "this is the audio: the same file without the branch of `appsink name=audio` plays \
+                  the video alone";
+    assert!(
+        reason.contains("identity") && reason.contains(advice),
+        "{reason}"
+    );
+}
+
 /// Starting and stopping leaves nothing behind.
 #[tokio::test]
 async fn dropped_source_stops() {

@@ -187,6 +187,21 @@ async fn sources_without_sound_are_live() {
     frames("rtsp", &[("url", &url)], &[Kind::Video], 40).await;
 }
 
+/// A stream whose sound is announced and never comes is live with its picture.
+#[tokio::test]
+async fn rtmp_without_its_announced_sound_is_live() {
+    let folder = Folder::new();
+    let clip = clip(&folder).await;
+    let (_server, port) = rtmp_server(&folder);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let url = format!("rtmp://127.0.0.1:{port}/live/x");
+    // The header of the sound, and none of its packets.
+    let silent = "flv -bsf:a noise=drop=1 -max_interleave_delta 1";
+    let _peer = send(&clip, silent, &url);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    frames("rtmp", &[("url", &url)], &[Kind::Video], 40).await;
+}
+
 /// Sends a file over and over, unchanged.
 fn send(file: &str, format: &str, url: &str) -> tokio::process::Child {
     let arguments =
@@ -229,6 +244,18 @@ async fn rtsp_is_pulled() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     frames("rtsp", &[("url", &url)], BOTH, 40).await;
     frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
+}
+
+/// BroadVoice, which nothing decodes.
+#[tokio::test]
+async fn a_camera_with_strange_sound_is_live() {
+    let launch = "( videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1
+        ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0
+        fakesrc sizetype=fixed sizemax=40 filltype=random format=time datarate=2000
+        ! audio/x-bv,mode=16 ! rtpbvpay name=pay1 )";
+    let (_peer, url) = rtsp_server(launch, false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    frames("rtsp", &[("url", &url)], &[Kind::Video], 60).await;
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ macro_rules! on_every_engine {
 
 on_every_engine!(
     a_joining_viewer_catches_up_and_goes_on_live,
+    who_joins_late_in_a_long_group_is_live_within_a_second,
     a_group_of_pictures_is_sent_in_portions,
     a_fresh_keyframe_answers_a_request_by_itself,
     a_request_reaches_the_publisher_and_its_keyframe_is_enough,
@@ -73,6 +74,39 @@ mod on_any {
         assert!(taken.iter().all(|packet| packet.timestamp >= earliest));
         assert_eq!(taken[51].timestamp, live);
         assert_eq!(stage.requests(), 0, "missing sound is no reason to ask");
+    }
+
+    /// Eight seconds between keyframes, as OBS has them by default, at 2.4 Mb/s and at four times as
+    /// much.
+    pub(super) fn who_joins_late_in_a_long_group_is_live_within_a_second<E: TestEngine>() {
+        for packets in [12, 48] {
+            let mut stage = Stage::<E>::new();
+            stage.feed(VIDEO, true, packets);
+            for _ in 1..199 {
+                stage.feed(VIDEO, false, packets);
+            }
+            let joined = stage.now;
+            let edge = stage.timestamp();
+            stage.start();
+            let mut shown = Vec::new();
+            let live = |shown: &[(u32, usize)], newest: u32| {
+                let last = shown.last();
+                last.is_some_and(|(timestamp, _)| *timestamp == newest)
+            };
+            let mut newest = 0;
+            while !live(&shown, newest) && stage.now < joined + Duration::from_secs(4) {
+                newest = stage.timestamp();
+                stage.feed(VIDEO, false, packets);
+                shown.extend(stage.pictures());
+                // One may go out in two portions.
+                shown.dedup_by_key(|(timestamp, _)| *timestamp);
+            }
+            let took = stage.now - joined;
+            assert!(took <= Duration::from_millis(1200), "{took:?}");
+            // Nothing is dated back, so that the receiver's buffer does not grow.
+            assert!(is_ascending(&shown), "{shown:?}");
+            assert!(shown[0].0 >= edge - 100 * 90, "{shown:?}");
+        }
     }
 
     pub(super) fn a_group_of_pictures_is_sent_in_portions<E: TestEngine>() {

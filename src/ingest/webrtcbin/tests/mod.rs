@@ -25,6 +25,9 @@ use crate::{
     worker::PeerWorkers,
 };
 
+/// Longest wait on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 const H264: &str = "videotestsrc is-live=true pattern=smpte horizontal-speed=3
     ! video/x-raw,format=I420,width=320,height=180,framerate=30/1
     ! x264enc name=encoder tune=zerolatency speed-preset=veryfast key-int-max=300 bitrate=600
@@ -45,6 +48,8 @@ impl Client {
     /// Starts a client and makes its offer, with all candidates.
     async fn offer(streams: &str) -> (Self, String) {
         pipeline::init().unwrap();
+        // The first offer would wait for the certificate, on a busy machine longer than it may.
+        tokio::task::spawn_blocking(element::prepare).await.unwrap();
         let text = format!("webrtcbin name=w bundle-policy=max-bundle {streams}");
         let pipeline = launch::parse("client", &text).unwrap();
         let webrtcbin = pipeline.by_name("w").unwrap();
@@ -157,9 +162,8 @@ impl Seen {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let limit = Duration::from_secs(15);
         assert!(
-            tokio::time::timeout(limit, more).await.is_ok(),
+            tokio::time::timeout(PATIENCE, more).await.is_ok(),
             "{} frames",
             self.count()
         );
@@ -176,13 +180,22 @@ struct Call {
 }
 
 async fn call(streams: &str) -> Call {
+    call_waiting(streams, options().jitter).await
+}
+
+/// A call whose receiver waits for a missing packet as long as this.
+async fn call_waiting(streams: &str, jitter: Duration) -> Call {
     let (client, offer) = Client::offer(streams).await;
     let offer = claim_constrained_baseline(&offer);
     let offer = sdp::Offer::parse(offer.as_bytes(), sdp::Role::Publisher).unwrap();
     let (video, audio) = (Seen::default(), Seen::default());
     let sinks = TrackSinks::new(video.sink(), audio.sink());
     let (sender, events) = mpsc::channel(16);
-    let (port, options) = (port(), options());
+    let port = port();
+    let options = Options {
+        jitter,
+        ..options()
+    };
     let accepting = WebrtcbinPublisher::accept(&offer, &options, &port, sinks, sender);
     let (publisher, answer) = accepting.await.unwrap();
     client.answer(&answer).await;
