@@ -12,7 +12,8 @@
 //!   because that would make sending over the loopback interface cheaper than it is;
 //! - the CPU time is the server process's, from the operating system.
 //!
-//! With `--ladder` it measures renditions instead: see `ladder`.
+//! With `--ladder` it measures renditions instead: see `ladder`. With `--workers`, processes: see
+//! `workers`.
 //!
 //! What it does not show: real networks (loss, delay), congestion control feedback from viewers
 //! that only count packets, and the cost of a network card.
@@ -31,6 +32,7 @@ mod rtp;
 mod server;
 mod viewers;
 mod watch;
+mod workers;
 
 use std::{
     io::Write,
@@ -57,6 +59,7 @@ use publisher::ClipPublisher;
 use report::{Measured, Row, Watched};
 use server::BenchServer;
 use watch::Schedule;
+use workers::WorkersReport;
 
 use crate::plan::{Engine, Value};
 
@@ -87,10 +90,14 @@ pub struct Options {
     engines: Vec<Engine>,
     /// Measure what three renditions of one publisher cost, beside gst-launch-1.0 with the same
     /// pipeline, and how soon a rendition plays that nobody has watched
-    #[arg(long, conflicts_with = "engines")]
+    #[arg(long, group = "repeated", conflicts_with = "engines")]
     ladder: bool,
-    /// How often all is measured; the medians count
-    #[arg(long, default_value_t = 5, requires = "ladder",
+    /// Measure what it costs that pipelines run in processes of their own, beside the same pipelines
+    /// in this process
+    #[arg(long, group = "repeated", conflicts_with_all = ["engines", "viewers"])]
+    workers: bool,
+    /// How often all is measured, with --ladder or --workers; the medians count
+    #[arg(long, default_value_t = 5, requires = "repeated",
           value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Seconds measured, after all viewers have joined
@@ -103,7 +110,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Compare with the project's targets, which are for 200 viewers, for how cost grows with
-    /// several numbers, and for the ladder; the exit code is 1 if one is missed
+    /// several numbers, for the ladder and for workers; the exit code is 1 if one is missed
     #[arg(long)]
     check: bool,
 }
@@ -121,6 +128,9 @@ struct BenchFigures<'a> {
     /// What `--ladder` found.
     #[serde(skip_serializing_if = "Option::is_none")]
     ladder: Option<Ladder>,
+    /// What `--workers` found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers: Option<WorkersReport>,
     /// CPU time per packet with the most viewers, relative to that with the fewest.
     linearity: Option<f64>,
 }
@@ -161,16 +171,19 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
             "this machine is busy (load {load}): times will be too long\n"
         ))?;
     }
-    say("encoding the clip\n")?;
-    let clip = Arc::new(clip::make().await?);
-    let http = peer::http_client();
-    let mut rows = Vec::new();
-    let ladder = if options.ladder {
-        Some(Box::pin(ladder::run(options, &clip, &http)).await?)
+    let (mut rows, mut ladder, mut workers) = (Vec::new(), None, None);
+    if options.workers {
+        workers = Some(Box::pin(workers::run(options)).await?);
     } else {
-        rows = measure_rows(options, &clip, &http).await?;
-        None
-    };
+        say("encoding the clip\n")?;
+        let clip = Arc::new(clip::make().await?);
+        let http = peer::http_client();
+        if options.ladder {
+            ladder = Some(Box::pin(ladder::run(options, &clip, &http)).await?);
+        } else {
+            rows = measure_rows(options, &clip, &http).await?;
+        }
+    }
     let figures = BenchFigures {
         version: env!("CARGO_PKG_VERSION"),
         cores,
@@ -179,12 +192,14 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
         linearity: report::linearity(&rows),
         runs: &rows,
         ladder,
+        workers,
     };
     if let Some(file) = &options.json {
         let json = serde_json::to_vec_pretty(&figures)?;
         std::fs::write(file, json).with_context(|| format!("writing {}", file.display()))?;
     }
     let tables = figures.ladder.as_ref().map(Ladder::tables);
+    let tables = tables.or_else(|| figures.workers.as_ref().map(WorkersReport::table));
     say(&format!(
         "\n{}",
         tables.unwrap_or_else(|| report::table(&rows))
@@ -222,6 +237,7 @@ fn verdict(options: &Options, figures: &BenchFigures<'_>) -> Result<ExitCode> {
     if options.check {
         faults.extend(report::missed(figures.runs));
         faults.extend(figures.ladder.iter().flat_map(Ladder::missed));
+        faults.extend(figures.workers.iter().flat_map(WorkersReport::missed));
     }
     for fault in &faults {
         say(&format!("FAILED {fault}\n"))?;

@@ -121,6 +121,33 @@ pub(super) fn threads_cpu(pid: u32, prefix: &str) -> Result<Duration> {
     Ok(stats.filter_map(of_one).sum())
 }
 
+/// User and system time of the threads that a process has now, as precise as the scheduler knows it.
+///
+/// # Errors
+///
+/// If the process is gone.
+pub(super) fn precise_cpu(pid: u32) -> Result<Duration> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).context("no such process")?;
+    let of_one = |thread: std::io::Result<fs::DirEntry>| {
+        let times = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        let running = times.split_ascii_whitespace().next()?.parse().ok()?;
+        Some(Duration::from_nanos(running))
+    };
+    Ok(threads.filter_map(of_one).sum())
+}
+
+/// Memory that a process shares with nobody, in bytes.
+///
+/// # Errors
+///
+/// If the process is gone.
+pub(super) fn private_bytes(pid: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+    let rollup = rollup.context("no such process")?;
+    let of = |name| bytes(&rollup, name).unwrap_or_default();
+    Ok(of("Private_Clean:") + of("Private_Dirty:"))
+}
+
 /// The machine's load average of the last minute.
 ///
 /// # Errors
@@ -163,5 +190,7 @@ mod tests {
     fn this_process_has_threads_and_memory() {
         let usage = Usage::of(std::process::id()).unwrap();
         assert!(usage.threads > 0 && usage.resident_bytes > 0);
+        assert!(private_bytes(std::process::id()).unwrap() < usage.resident_bytes);
+        assert!(precise_cpu(std::process::id()).unwrap() > Duration::ZERO);
     }
 }
