@@ -12,46 +12,70 @@ use std::{
 
 use crate::{
     outputs::{decoded, files, folder, server, status, wait_for_output},
-    rtc::{Client, Mode, clip},
+    rtc::{Client, Mode, clip, wait_for_frames_of_all},
     support::{Server, aerial, output, wait_for},
 };
 
-/// A viewer, and how far it and its publisher had got at a given moment.
+/// Viewers, and how far they and their publisher had got at a given moment.
 pub(crate) struct Watched {
     publisher: Client,
-    viewer: Client,
+    viewers: Vec<WatchedViewer>,
     pictures: usize,
+}
+
+struct WatchedViewer {
+    client: Client,
     frames: usize,
 }
 
 impl Watched {
     pub(crate) fn new(server: &Server, broadcast: &str) -> Self {
+        Self::by(server, broadcast, 1)
+    }
+
+    /// With so many viewers.
+    pub(crate) fn by(server: &Server, broadcast: &str, viewers: usize) -> Self {
         let publisher = Client::live(server, broadcast, &clip::H264);
-        let viewer = Client::watch(server, broadcast);
-        viewer.wait_for_frames(clip::GOP);
+        let clients: Vec<_> = (0..viewers)
+            .map(|_| Client::watch(server, broadcast))
+            .collect();
+        wait_for_frames_of_all(&clients, clip::GOP);
+        let viewers = clients.into_iter().map(|client| WatchedViewer {
+            frames: client.seen_pictures(),
+            client,
+        });
         Self {
+            viewers: viewers.collect(),
             pictures: publisher.pictures(),
-            frames: viewer.video().frames.len(),
             publisher,
-            viewer,
         }
     }
 
-    /// Checks that the viewer has received every picture and packet sent since.
+    /// Waits for this many more frames.
+    fn wait_for_frames(&self, more: usize) {
+        for viewer in &self.viewers {
+            viewer.client.wait_for_frames(more);
+        }
+    }
+
+    /// Checks that the viewers have received every picture and packet sent since.
     pub(crate) fn assert_complete(self) {
-        self.viewer.wait_for_frames(clip::GOP);
-        assert!(!self.publisher.is_closed() && !self.viewer.is_closed());
+        self.wait_for_frames(clip::GOP);
+        assert!(!self.publisher.is_closed());
         self.publisher.set(Mode::Mute);
         let sent = wait_for("the last picture", || {
             let before = self.publisher.pictures();
             thread::sleep(Duration::from_millis(200));
             (self.publisher.pictures() == before).then_some(before)
         });
-        wait_for("every picture", || {
-            let seen = self.viewer.video().frames.len();
-            (seen - self.frames >= sent - self.pictures).then_some(())
-        });
-        self.viewer.wait_for_all();
+        for WatchedViewer { client, frames } in &self.viewers {
+            assert!(!client.is_closed());
+            wait_for("every picture", || {
+                let seen = client.seen_pictures();
+                (seen - frames >= sent - self.pictures).then_some(())
+            });
+            client.wait_for_all();
+        }
     }
 }
 
@@ -105,7 +129,7 @@ fn a_killed_source_comes_back_to_its_viewers_and_disturbs_nobody() {
     more_frames(30);
     drop(first);
     server.wait_for_state("far", "waiting");
-    near.viewer.wait_for_frames(30);
+    near.wait_for_frames(30);
     let before = far.video().frames.len();
     let _second = feeder(&address.to_string());
     more_frames(before + 30);
@@ -139,7 +163,7 @@ fn an_output_that_stalls_goes_on_when_it_can_and_disturbs_nobody() {
     wait_for_output(&server, "a", "stalled", "stalled");
     let good = wait_for_output(&server, "a", "record-mkv", "running");
     assert_eq!(good["inputs"][0]["dropped"], 0, "{good}");
-    watched.viewer.wait_for_frames(30);
+    watched.wait_for_frames(30);
     wait_for_output(&server, "a", "stalled", "failed");
 
     thread::spawn(move || {
@@ -228,7 +252,7 @@ fn a_full_disk_stops_only_the_recording() {
         (recording["state"] == "failed").then_some(error)
     });
     assert!(full.contains("No space left"), "{full}");
-    watched.viewer.wait_for_frames(30);
+    watched.wait_for_frames(30);
     let other = status(&server, "a", "count").unwrap();
     assert_eq!(
         (

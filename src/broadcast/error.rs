@@ -64,7 +64,7 @@ pub enum Error {
     /// Try again when there is room.
     #[error("the server has reached its limit of {0}")]
     Full(&'static str),
-    /// Try again when the server has recovered.
+    /// Try again when the server has time for it.
     #[error("the server is overloaded")]
     Overloaded,
     /// Send less often.
@@ -94,7 +94,10 @@ fn not_live(name: &Name, awaited: Option<Kind>) -> String {
 
 impl From<pipeline::Error> for Error {
     fn from(error: pipeline::Error) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            pipeline::Error::Busy(_) => Self::Overloaded,
+            error => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -112,6 +115,7 @@ impl From<ingest::Error> for Error {
     fn from(error: ingest::Error) -> Self {
         match error {
             ingest::Error::Offer(error) => Self::Offer(error),
+            ingest::Error::Overloaded => Self::Overloaded,
             ingest::Error::Failed(why) => Self::Failed(why),
         }
     }

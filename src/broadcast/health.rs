@@ -66,7 +66,7 @@ impl From<&pipeline::Error> for FailureCode {
             }
             Error::Text(_) => Self::Misconfigured,
             Error::Unfit { .. } => Self::Unfit,
-            Error::Failed(_) => Self::Failed,
+            Error::Failed(_) | Error::Busy(_) => Self::Failed,
             Error::Timeout { .. } => Self::Timeout,
         }
     }

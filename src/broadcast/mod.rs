@@ -425,7 +425,7 @@ impl Broadcasts {
         };
         awake::timeout(ANSWER_TIMEOUT, attempts)
             .await
-            .unwrap_or_else(|_| Err(Error::Failed("no answer in time".to_owned())))
+            .unwrap_or(Err(Error::Overloaded))
     }
 }
 

@@ -86,7 +86,10 @@ impl PublisherTask {
                 return Outcome::Ended(connection.serve(answer, reply).await);
             }
             Ok(Err(error)) => error.into(),
-            Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
+            Err(_) => {
+                tracing::warn!("the engine did not answer in time");
+                Error::Overloaded
+            }
         };
         tracing::debug!(%error, "publisher refused");
         Outcome::Refused(reply, error)

@@ -91,7 +91,10 @@ impl ViewerTask {
                 return Outcome::Ended(connection.serve(answer, reply).await);
             }
             Ok(Err(error)) => error.into(),
-            Err(_) => Error::Failed("the engine did not answer in time".to_owned()),
+            Err(_) => {
+                tracing::warn!("the engine did not answer in time");
+                Error::Overloaded
+            }
         };
         Outcome::Refused(reply, error)
     }

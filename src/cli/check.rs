@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode};
 
 use crate::{
     config::{Config, RawConfig},
-    pipeline::{self, Variables, check::check as problems_in},
+    pipeline::{self, Variables, check::FileCheck},
     server::check,
 };
 
@@ -36,11 +36,13 @@ pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitC
         {
             configurations.push(Some(path.as_path()));
         } else {
-            problems.extend(problems_in(
-                &path.display().to_string(),
-                &super::read(path)?,
-                &variables,
-            ));
+            let check = FileCheck {
+                file: path.display().to_string(),
+                text: super::read(path)?,
+                variables: variables.clone(),
+            };
+            problems.extend(check.run());
+            notes.extend(check::sandbox_note(&check));
             files += 1;
         }
     }
@@ -58,6 +60,10 @@ pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitC
         let uses = check::uses(&config.plans, &variables);
         let found = uses.iter().map(|used| used.check.run()).collect();
         problems.extend(check::problems(&uses, found));
+        notes.extend(
+            uses.iter()
+                .filter_map(|used| check::sandbox_note(&used.check)),
+        );
         notes.extend(check::notes(&config.plans, &variables));
     }
     for problem in &problems {

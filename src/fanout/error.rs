@@ -1,5 +1,7 @@
 //! Why a viewer cannot be served.
 
+use std::fmt;
+
 use crate::peer::sdp;
 
 /// Why a viewer cannot be served, by what its client can do about it.
@@ -8,10 +10,21 @@ pub enum Error {
     /// Send a better offer.
     #[error(transparent)]
     Offer(#[from] sdp::Error),
-    /// Try again later: no worker has room.
+    /// Try again later: no worker has room, or the machine has no time for it now.
     #[error("the server is overloaded")]
     Overloaded,
     /// Tell the operator; the log has the details.
     #[error("{0}")]
     Failed(String),
+}
+
+impl Error {
+    /// Of a viewer for whom there is no worker. `passing`: there may be one later.
+    pub(super) fn without_worker(why: impl fmt::Display, passing: bool) -> Self {
+        if passing {
+            tracing::warn!(error = %why, "no time or no room for a viewer");
+            return Self::Overloaded;
+        }
+        Self::Failed(why.to_string())
+    }
 }

@@ -8,6 +8,9 @@ pub enum Error {
     /// Send a better offer.
     #[error(transparent)]
     Offer(#[from] sdp::Error),
+    /// Try again later: the machine has no time or no room for it now.
+    #[error("the server is overloaded")]
+    Overloaded,
     /// Tell the operator; the log has the details.
     #[error("{0}")]
     Failed(String),
@@ -15,6 +18,10 @@ pub enum Error {
 
 impl From<pipeline::Error> for Error {
     fn from(error: pipeline::Error) -> Self {
+        if error.is_passing() {
+            tracing::warn!(%error, "no time or no room for a publisher");
+            return Self::Overloaded;
+        }
         Self::Failed(error.to_string())
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use gstreamer as gst;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, PipelineRole, Variables, codec, expand, job, launch, lexer};
+use super::{Error, PipelineRole, Variables, codec, expand, job, launch, lexer, sandbox::Sandbox};
 use crate::media::Codec;
 
 /// Something to fix before a file works.
@@ -77,6 +77,9 @@ pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<FileProblem> 
         found.error(&error);
         Vec::new()
     });
+    if let Err(error) = Sandbox::declared(text, &values) {
+        found.error(&error);
+    }
     let description = match values.expand(text) {
         Ok(description) => description,
         Err(error) => {

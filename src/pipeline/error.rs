@@ -44,6 +44,9 @@ pub enum Error {
     /// An element of the pipeline failed.
     #[error("{0}")]
     Failed(String),
+    /// The system has too little left for it now.
+    #[error("{0}")]
+    Busy(String),
     /// A step took longer than its limit.
     #[error("{step} took longer than {limit:?}")]
     Timeout {
@@ -52,6 +55,13 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
+}
+
+impl Error {
+    /// Whether it may work later: the machine has no time or no room for it now.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::Timeout { .. })
+    }
 }
 
 fn advice(package: Option<&str>) -> String {

@@ -8,6 +8,7 @@ use super::Error;
 
 /// Longest pipeline text, in bytes, with its variables filled in.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
+const UNCLOSED: &str = "${ without }";
 
 /// Fills in `${variable}` and `${variable:-default}` and blanks out comment lines, whose first
 /// character is `#`. Line numbers stay as they are.
@@ -15,7 +16,7 @@ const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// # Errors
 /// [`Error::Text`] with the line: a variable without value or default, a `${` without its `}`, a
 /// value with a control character, text that is too long.
-pub fn expand<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> Result<String, Error> {
+pub fn expand<'a>(text: &'a str, value: impl Fn(&str) -> Option<&'a str>) -> Result<String, Error> {
     let mut out = String::with_capacity(text.len());
     let mut quote = None;
     for (index, line) in text.lines().enumerate() {
@@ -56,7 +57,7 @@ pub(crate) fn without_value(text: &str, is_set: impl Fn(&str) -> bool) -> Vec<(u
 
 /// `quote` is the quotation mark that is open before the line, and then after it.
 fn expand_line<'a>(
-    line: &str,
+    line: &'a str,
     quote: &mut Option<char>,
     value: &impl Fn(&str) -> Option<&'a str>,
     out: &mut String,
@@ -64,9 +65,7 @@ fn expand_line<'a>(
     let mut rest = line;
     while let Some(c) = rest.chars().next() {
         if let Some(inside) = rest.strip_prefix("${") {
-            let (variable, tail) = inside
-                .split_once('}')
-                .ok_or_else(|| "${ without }".to_owned())?;
+            let (variable, tail) = inside.split_once('}').ok_or(UNCLOSED)?;
             insert(variable, *quote, value, out)?;
             rest = tail;
             continue;
@@ -85,12 +84,11 @@ fn expand_line<'a>(
     Ok(())
 }
 
-fn insert<'a>(
-    variable: &str,
-    quote: Option<char>,
+/// What takes the place of `${variable}`.
+fn value_of<'a>(
+    variable: &'a str,
     value: &impl Fn(&str) -> Option<&'a str>,
-    out: &mut String,
-) -> Result<(), String> {
+) -> Result<&'a str, String> {
     let (name, default) = match variable.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (variable, None),
@@ -107,13 +105,44 @@ fn insert<'a>(
     if text.chars().any(char::is_control) {
         return Err(format!("the value of {name} has a control character"));
     }
+    Ok(text)
+}
+
+fn insert<'a>(
+    variable: &'a str,
+    quote: Option<char>,
+    value: &impl Fn(&str) -> Option<&'a str>,
+    out: &mut String,
+) -> Result<(), String> {
+    let text = value_of(variable, value)?;
     if quote.is_some() && text.ends_with('\\') {
+        let name = variable.split(":-").next().unwrap_or(variable);
         return Err(format!(
             "the value of {name} ends with a backslash, inside quotation marks"
         ));
     }
     escape(text, quote.is_some(), out);
     Ok(())
+}
+
+/// Fills in variables where nothing has to be escaped.
+///
+/// # Errors
+/// As [`expand`], without the line.
+pub(super) fn expand_plain<'a>(
+    text: &'a str,
+    value: impl Fn(&str) -> Option<&'a str>,
+) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, inside)) = rest.split_once("${") {
+        let (variable, tail) = inside.split_once('}').ok_or(UNCLOSED)?;
+        out.push_str(before);
+        out.push_str(value_of(variable, &value)?);
+        rest = tail;
+    }
+    out.push_str(rest);
+    Ok(out)
 }
 
 /// Writes a value so that gst-launch reads it back: a backslash makes the next character literal.

@@ -42,6 +42,7 @@ mod redact;
 pub(crate) mod restart;
 mod role;
 pub(crate) mod running;
+pub mod sandbox;
 mod source;
 mod temporal_unit;
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, codec::elements, expand::expand};
+use super::{
+    Error,
+    codec::elements,
+    expand::{expand, expand_plain},
+};
 use crate::media::Codec;
 
 /// The values of a pipeline text's variables, by name.
@@ -58,6 +62,14 @@ impl Variables {
     /// As [`super::expand()`].
     pub fn expand(&self, text: &str) -> Result<String, Error> {
         expand(text, |name| self.value(name))
+    }
+
+    /// The same for a text that is not one of gst-launch: nothing is escaped, and `#` means nothing.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn expand_plain(&self, text: &str) -> Result<String, String> {
+        expand_plain(text, |name| self.value(name))
     }
 }
 

@@ -6,8 +6,10 @@ use crate::{
         PipelineRole, Variables,
         check::{FileCheck, FileProblem},
         job,
+        sandbox::{Sandbox, SandboxState},
     },
     plan::Plans,
+    worker,
 };
 
 /// A pipeline file, where the configuration names it.
@@ -78,6 +80,23 @@ pub fn notes(plans: &Plans, variables: &Variables) -> Vec<String> {
         }
     }
     notes
+}
+
+/// What is to be known of a file that declares a sandbox: how much of it this machine enforces, if not
+/// all.
+pub fn sandbox_note(check: &FileCheck) -> Option<String> {
+    let variables = server_set(check.variables.clone());
+    Sandbox::declared(&check.text, &variables).ok()??;
+    let file = &check.file;
+    match worker::sandbox_support() {
+        SandboxState::Enforced => None,
+        SandboxState::Partial => Some(format!(
+            "{file}: this kernel is too old to enforce all of its sandbox"
+        )),
+        SandboxState::Unavailable => Some(format!(
+            "{file}: runs without its sandbox: this kernel has no Landlock"
+        )),
+    }
 }
 
 /// Any values will do: element names do not depend on the variables that the server sets.

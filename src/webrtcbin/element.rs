@@ -49,6 +49,15 @@ pub enum Error {
     Engine(String),
 }
 
+impl From<Error> for pipeline::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Pipeline(error) => error,
+            Error::Sdp(_) | Error::Engine(_) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 /// Prepares what the first session would otherwise wait for: GStreamer generates one DTLS
 /// certificate for the life of the process, with an RSA key that takes 0.2 s, and seconds on a busy
 /// machine. Blocks.
@@ -319,7 +328,10 @@ pub(crate) async fn ask(
         reply
     };
     let reply = awake::timeout(STEP_TIMEOUT, reply).await;
-    let reply = reply.map_err(|_| Error::Engine(format!("{action} took too long")))?;
+    let reply = reply.map_err(|_| pipeline::Error::Timeout {
+        step: format!("webrtcbin: {action}").into(),
+        limit: STEP_TIMEOUT,
+    })?;
     let reply = reply.map_err(|error| Error::Engine(format!("{action}: {error:?}")))?;
     match reply
         .as_ref()

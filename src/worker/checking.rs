@@ -8,6 +8,7 @@ use super::{
     note::{CheckSetup, CheckedFiles, ToServer, ToWorker},
     prepared::{Prepared, preparation},
     spawn,
+    starting::Turn,
     wire::{Packed, WireMessage},
 };
 use crate::{
@@ -41,7 +42,7 @@ pub async fn check(
         texts,
     };
     let (count, texts) = (setup.files.len(), setup.texts.len());
-    let spawned = spawn::spawn(NAME, WorkerLimits::new(memory)).await;
+    let spawned = spawn::spawn(NAME, WorkerLimits::new(memory), Turn::wait().await).await;
     let worker = Prepared::begin(spawned.map_err(no_worker)?, preparation(false)).await;
     let mut worker = worker.map_err(no_worker)?;
     let checked = awake::timeout(CHECK_TIMEOUT, ask(&mut worker, setup)).await;

@@ -20,10 +20,16 @@ use super::{
     prepared::Prepared,
     process::{self, LastWords, Process},
     queue::Outbox,
+    starting::Turn,
     usage::UsageEntry,
     wire::{SentFrame, VERSION, WireMessage},
 };
-use crate::{awake, media::TokenBucket, notices::Notices, pipeline::job::ProcessFigures};
+use crate::{
+    awake,
+    media::TokenBucket,
+    notices::Notices,
+    pipeline::{job::ProcessFigures, sandbox::SandboxState},
+};
 
 /// How often the counters are checked.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
@@ -53,6 +59,8 @@ pub(super) trait WorkerTask: Send + 'static {
     fn span(&self, _line: &LogLine) -> Option<Span> {
         None
     }
+    /// How much of its sandbox the kernel enforces.
+    fn confined(&mut self, _sandbox: SandboxState) {}
     /// What the kernel says that it uses.
     fn measured(&mut self, figures: ProcessFigures);
     /// Whether it must show that it works.
@@ -74,6 +82,8 @@ pub(super) struct Follower<W> {
     outbox: Arc<Outbox>,
     over: watch::Sender<bool>,
     usage: UsageEntry,
+    /// `None` once the worker is ready for its work.
+    turn: Option<Turn>,
     work: W,
 }
 
@@ -118,6 +128,7 @@ pub(super) fn follow<W: WorkerTask>(
         incoming,
         writing,
         greeted,
+        turn,
     } = worker;
     let mut writer = JoinSet::new();
     writer.spawn(connection::write(writing, Arc::clone(outbox)));
@@ -131,6 +142,7 @@ pub(super) fn follow<W: WorkerTask>(
         writer,
         outbox: Arc::clone(outbox),
         over,
+        turn,
         work,
     };
     (follower.run(greeted), ended)
@@ -206,7 +218,13 @@ impl<W: WorkerTask> Follower<W> {
                 self.work.begin().map_err(Parting::Fault)
             }
             ToServer::Hello { version } => fault(format!("its process speaks version {version}")),
-            ToServer::Ready => Ok(()),
+            ToServer::Ready { sandbox } => {
+                self.turn = None;
+                if let Some(sandbox) = sandbox {
+                    self.work.confined(sandbox);
+                }
+                Ok(())
+            }
             ToServer::Log(line) => {
                 self.log(&line, &progress.lines);
                 Ok(())

@@ -1,10 +1,12 @@
 //! A pipeline in a worker, seen from the server.
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
+use rustix::io::Errno;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -14,13 +16,14 @@ use tracing::Instrument as _;
 use super::{
     follow::follow,
     limits::WorkerLimits,
-    note::{Answer, InputSetup, OutletSetup, Request, ToWorker, WorkerSetup},
+    note::{Answer, InputSetup, OutletSetup, Preparation, Request, ToWorker, WorkerSetup},
     outlet::Outlet,
     pipeline::{PipelineProgress, PipelineTask},
     prepared::{Prepared, preparation},
     queue::Outbox,
     shared::{Shared, lock, tell},
     spawn::{self, Spawned},
+    starting::Turn,
 };
 use crate::{
     awake,
@@ -28,6 +31,7 @@ use crate::{
     pipeline::{
         self, Error, Event, Variables,
         job::{JobFigures, JobSetup, Property, svg},
+        sandbox::Sandbox,
     },
     resources::{self, Amount, Asker},
     stream::EncodedStreams,
@@ -68,10 +72,11 @@ impl WorkerJob {
         limits: WorkerLimits,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
+        let turn = Turn::wait().await;
         let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
-        let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
-        let spawned = spawn::spawn(&setup.name, limits).await.map_err(no_worker)?;
-        Self::start_in(spawned, setup, limits, events).await
+        let _permit = permit.map_err(|short| Error::Busy(short.to_string()))?;
+        let spawned = spawn::spawn(&setup.name, limits, turn).await;
+        Self::start_in(spawned.map_err(no_worker)?, setup, limits, events).await
     }
 
     /// As [`WorkerJob::start`], in a process that has been started.
@@ -81,7 +86,11 @@ impl WorkerJob {
         limits: WorkerLimits,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
-        let worker = Prepared::begin(spawned, preparation(false)).await;
+        let preparation = Preparation {
+            sandbox: Sandbox::declared(&setup.text, &setup.variables)?,
+            ..preparation(false)
+        };
+        let worker = Prepared::begin(spawned, preparation).await;
         let worker = worker.map_err(no_worker)?;
         let outbox = Arc::new(Outbox::default());
         let shared = Arc::<Shared>::default();
@@ -297,8 +306,15 @@ impl WorkerControl {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn no_worker(error: std::io::Error) -> Error {
-    Error::Failed(format!("no worker: {error}"))
+pub(super) fn no_worker(error: io::Error) -> Error {
+    let why = format!("no worker: {error}");
+    let short = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
+    let is_short = Errno::from_io_error(&error).is_some_and(|errno| short.contains(&errno));
+    if is_short || error.kind() == io::ErrorKind::WouldBlock {
+        Error::Busy(why)
+    } else {
+        Error::Failed(why)
+    }
 }
 
 fn nonsense() -> Error {

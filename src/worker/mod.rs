@@ -10,7 +10,8 @@
 //!  events, figures, control, log: notes on the same socket
 //! ```
 //!
-//! - `spawn`, `prepared`, `process`, `limits`: a process, from its start to its end.
+//! - `starting`, `spawn`, `prepared`, `process`, `limits`: a process, from its start to its end.
+//! - `sandbox`: the files that a worker may use.
 //! - `wire`, `note`, `queue`, `connection`: what goes over the socket.
 //! - `follow`: the task that follows a worker; `job` and `pipeline`, `receiver`, `viewers` and `feed`: what
 //!   it does.
@@ -38,8 +39,10 @@ mod prepared;
 mod process;
 mod queue;
 mod receiver;
+mod sandbox;
 mod shared;
 mod spawn;
+mod starting;
 #[cfg(test)]
 mod tests;
 pub mod trial;
@@ -54,6 +57,7 @@ pub use job::{WorkerControl, WorkerJob};
 pub use limits::{Options, WorkerLimits};
 pub use peers::PeerWorkers;
 pub use receiver::{Receiving, WorkerReceiver};
+pub use sandbox::support as sandbox_support;
 pub use spawn::remains as hanging;
 pub use usage::{WorkerUsage, all as usage, processes};
 pub use viewers::{ViewerSwitch, Viewing, WorkerViewer, WorkerViewerState, WorkerViewers};

@@ -11,6 +11,7 @@ use crate::{
         Error, Event, Variables,
         check::{FileCheck, FileProblem},
         job::{JobFigures, Property},
+        sandbox::{Sandbox, SandboxState},
     },
     playout::{Backlog, Target},
     webrtcbin::{
@@ -90,6 +91,8 @@ pub(super) struct Preparation {
     pub(super) log: LogLevels,
     /// Whether it will run webrtcbin.
     pub(super) webrtcbin: bool,
+    /// What it may use, if its pipeline says so.
+    pub(super) sandbox: Option<Sandbox>,
 }
 
 /// What a worker shall check.
@@ -189,7 +192,10 @@ pub(super) enum ToServer {
         version: u32,
     },
     /// It is ready for its work.
-    Ready,
+    Ready {
+        /// How much of its sandbox the kernel enforces.
+        sandbox: Option<SandboxState>,
+    },
     /// The pipeline runs, or viewers can join.
     Started,
     /// What it shall do does not start. Nothing follows.

@@ -16,12 +16,13 @@ use super::{
     receiver::{Receiving, WorkerReceiver},
     shared::lock,
     spawn,
+    starting::Turn,
     viewers::WorkerViewers,
 };
 use crate::{
     awake,
     pipeline::Error,
-    resources::{self, Amount, Asker},
+    resources::{self, Amount, Asker, Permit},
     webrtcbin::publisher::ReceiverSetup,
 };
 
@@ -57,6 +58,12 @@ struct Spare {
 }
 
 impl Spare {
+    fn take(&self) -> Option<Prepared> {
+        let worker = lock(&self.worker).take()?;
+        self.changed.notify_one();
+        Some(worker)
+    }
+
     /// Whether there is one that runs.
     fn is_there(&self) -> bool {
         let mut worker = lock(&self.worker);
@@ -100,11 +107,8 @@ impl PeerWorkers {
         setup: ReceiverSetup,
         receiving: Receiving,
     ) -> Result<(WorkerReceiver, String), Error> {
-        let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
-        let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
-        let spare = lock(&self.spare.worker).take();
-        if let Some(spare) = spare {
-            self.spare.changed.notify_one();
+        let _permit = reserve()?;
+        if let Some(spare) = self.spare.take() {
             let starting = WorkerReceiver::start(spare, setup.clone(), receiving.clone());
             match awake::timeout(SPARE_TIMEOUT, starting).await {
                 Ok(Ok(started)) => return Ok(started),
@@ -112,7 +116,7 @@ impl PeerWorkers {
                 Err(_) => tracing::warn!("the spare worker hangs"),
             }
         }
-        WorkerReceiver::start(start(self.limits).await?, setup, receiving).await
+        WorkerReceiver::start(self.next().await?, setup, receiving).await
     }
 
     /// Starts a worker for the viewers of one broadcast. `name` names it in figures, and its log lines
@@ -121,11 +125,8 @@ impl PeerWorkers {
     /// # Errors
     /// If the system refuses a process, or GStreamer does not start.
     pub async fn serve_viewers(&self, name: &str, span: &Span) -> Result<WorkerViewers, Error> {
-        let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
-        let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
-        let spare = lock(&self.spare.worker).take();
-        if let Some(spare) = spare {
-            self.spare.changed.notify_one();
+        let _permit = reserve()?;
+        if let Some(spare) = self.spare.take() {
             let starting = WorkerViewers::start(name, spare, span.clone());
             match awake::timeout(SPARE_TIMEOUT, starting).await {
                 Ok(Ok(started)) => return Ok(started),
@@ -133,7 +134,16 @@ impl PeerWorkers {
                 Err(_) => tracing::warn!("the spare worker hangs"),
             }
         }
-        WorkerViewers::start(name, start(self.limits).await?, span.clone()).await
+        WorkerViewers::start(name, self.next().await?, span.clone()).await
+    }
+
+    /// A worker, when it is this one's turn: one that has become ready meanwhile, or a new one.
+    async fn next(&self) -> Result<Prepared, Error> {
+        let turn = Turn::wait().await;
+        match self.spare.take() {
+            Some(worker) => Ok(worker),
+            None => start(self.limits, turn).await,
+        }
     }
 
     /// How many viewers one worker can serve: its memory holds the stacks of their threads.
@@ -145,9 +155,14 @@ impl PeerWorkers {
     }
 }
 
+fn reserve() -> Result<Permit, Error> {
+    let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
+    permit.map_err(|short| Error::Busy(short.to_string()))
+}
+
 /// A process that prepares itself.
-async fn start(limits: WorkerLimits) -> Result<Prepared, Error> {
-    let spawned = spawn::spawn(NAME, limits).await.map_err(no_worker)?;
+async fn start(limits: WorkerLimits, turn: Turn) -> Result<Prepared, Error> {
+    let spawned = spawn::spawn(NAME, limits, turn).await.map_err(no_worker)?;
     let worker = Prepared::begin(spawned, preparation(true)).await;
     worker.map_err(no_worker)
 }
@@ -172,9 +187,10 @@ async fn keep(spare: Arc<Spare>, limits: WorkerLimits) {
 }
 
 async fn start_ready(limits: WorkerLimits) -> Result<Prepared, Error> {
+    let turn = Turn::wait().await;
     let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
     let _permit = permit.map_err(|short| Error::Failed(short.to_string()))?;
-    let mut worker = start(limits).await?;
+    let mut worker = start(limits, turn).await?;
     worker.ready().await?;
     Ok(worker)
 }

@@ -26,6 +26,7 @@ use crate::{
     pipeline::{
         Error, Event,
         job::{ProcessFigures, Stalls},
+        sandbox::SandboxState,
     },
     stream::{EncodedStream, EncodedStreams, StreamSubscription},
 };
@@ -63,6 +64,7 @@ pub(super) struct PipelineProgress {
     taken: u64,
     stalls: Stalls,
     process: Option<ProcessFigures>,
+    sandbox: Option<SandboxState>,
     /// Nothing more is reported.
     ended: bool,
 }
@@ -162,6 +164,7 @@ impl WorkerTask for PipelineTask {
                 self.progress.taken = taken;
                 let mut figures = figures;
                 figures.process = self.progress.process;
+                figures.sandbox = self.progress.sandbox;
                 for input in &mut figures.inputs {
                     input.dropped += self.shared.lost.get(input.kind).load(Relaxed);
                 }
@@ -178,6 +181,14 @@ impl WorkerTask for PipelineTask {
             _ => return Err("its process speaks of something else".to_owned()),
         }
         Ok(())
+    }
+
+    fn confined(&mut self, sandbox: SandboxState) {
+        if sandbox == SandboxState::Unavailable {
+            tracing::warn!("this kernel has no Landlock: the pipeline runs without its sandbox");
+        }
+        self.progress.sandbox = Some(sandbox);
+        lock(&self.shared.figures).sandbox = Some(sandbox);
     }
 
     fn measured(&mut self, figures: ProcessFigures) {

@@ -15,6 +15,7 @@ use super::{
     note::{Preparation, ToServer, ToWorker},
     process::{self, LastWords, Process},
     spawn::Spawned,
+    starting::Turn,
     wire::{Packed, VERSION, WireMessage},
 };
 use crate::{
@@ -31,6 +32,7 @@ pub(super) fn preparation(webrtcbin: bool) -> Preparation {
         base_time: clock::base_time(),
         log: log::levels(),
         webrtcbin,
+        sandbox: None,
     }
 }
 
@@ -45,6 +47,8 @@ pub(super) struct Prepared {
     pub(super) writing: OwnedWriteHalf,
     /// Whether it has said which version it speaks.
     pub(super) greeted: bool,
+    /// `None` once it is ready for its work.
+    pub(super) turn: Option<Turn>,
 }
 
 impl Prepared {
@@ -57,6 +61,7 @@ impl Prepared {
             process,
             stderr,
             socket,
+            turn,
         } = spawned;
         socket.set_nonblocking(true)?;
         let socket = tokio::net::UnixStream::from_std(socket)?;
@@ -77,6 +82,7 @@ impl Prepared {
             incoming: Inbox::new(reading),
             writing,
             greeted: false,
+            turn: Some(turn),
         })
     }
 
@@ -93,7 +99,10 @@ impl Prepared {
                     Some(WireMessage::Note(ToServer::Hello { version: VERSION })) => {
                         self.greeted = true;
                     }
-                    Some(WireMessage::Note(ToServer::Ready)) if self.greeted => return Ok(()),
+                    Some(WireMessage::Note(ToServer::Ready { .. })) if self.greeted => {
+                        self.turn = None;
+                        return Ok(());
+                    }
                     Some(WireMessage::Note(ToServer::Log(line))) => line.emit(&line.text(), 0),
                     Some(WireMessage::Note(ToServer::Refused(error))) => return Err(error),
                     Some(_) => return Err(failed("it says something else")),

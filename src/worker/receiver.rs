@@ -288,6 +288,7 @@ impl WorkerTask for ReceiverTask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::{Codec, Frame};
 
     fn task() -> (ReceiverTask, mpsc::Receiver<Event>) {
         let (events, happened) = mpsc::channel(4);
@@ -329,6 +330,26 @@ mod tests {
         }
         let verdict = verdict(70, [59, 70]).unwrap_err();
         assert!(verdict.contains("no frames of the video"), "{verdict}");
+    }
+
+    #[test]
+    fn a_worker_that_floods_is_found() {
+        let (mut task, _happened) = task();
+        let sent = SentFrame {
+            track: 0,
+            gap: false,
+            sent: super::super::monotonic(),
+            frame: Frame {
+                codec: Codec::Vp8,
+                keyframe: true,
+                pts: Duration::ZERO,
+                timestamp: 0,
+                data: vec![0; 10].into(),
+                ends: vec![10],
+            },
+        };
+        let verdict = (0..20_000).find_map(|_| task.frame(sent.clone()).err());
+        assert!(verdict.is_some_and(|reason| reason.contains("floods")));
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use super::{
     limits::{Options, WorkerLimits},
     process::Process,
+    starting::Turn,
 };
 
 /// Starts that may wait for the thread.
@@ -94,10 +95,13 @@ pub(super) struct Spawned {
     pub(super) stderr: Option<ChildStderr>,
     /// The server's end of the socket.
     pub(super) socket: UnixStream,
+    /// Until it is ready for its work.
+    pub(super) turn: Turn,
 }
 
 struct Request {
     options: Options,
+    turn: Turn,
     reply: oneshot::Sender<io::Result<Spawned>>,
 }
 
@@ -126,7 +130,7 @@ pub(super) use self::spawn_process as spawn;
 /// Starts a worker as a thread of the test.
 #[cfg(test)]
 #[expect(clippy::unused_async, reason = "as the other one")]
-pub(super) async fn spawn(_name: &str, limits: WorkerLimits) -> io::Result<Spawned> {
+pub(super) async fn spawn(_name: &str, limits: WorkerLimits, turn: Turn) -> io::Result<Spawned> {
     let (socket, theirs) = UnixStream::pair()?;
     let host = super::host::Host::Thread;
     let serve = move || super::host::serve(theirs, limits.finishes(), host);
@@ -135,6 +139,7 @@ pub(super) async fn spawn(_name: &str, limits: WorkerLimits) -> io::Result<Spawn
         process: Process::of_thread(),
         stderr: None,
         socket,
+        turn,
     })
 }
 
@@ -142,16 +147,25 @@ pub(super) async fn spawn(_name: &str, limits: WorkerLimits) -> io::Result<Spawn
 ///
 /// # Errors
 /// If the system refuses a process, a socket or a thread.
-pub(super) async fn spawn_process(name: &str, limits: WorkerLimits) -> io::Result<Spawned> {
+pub(super) async fn spawn_process(
+    name: &str,
+    limits: WorkerLimits,
+    turn: Turn,
+) -> io::Result<Spawned> {
     let (reply, spawned) = oneshot::channel();
     {
         let mut desk = desk();
         desk.staff()?;
         if desk.requests.len() >= REQUESTS_MAX {
-            return Err(io::Error::other("too many workers start at once"));
+            let full = "too many workers start at once";
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, full));
         }
         let options = Options::new(name, limits);
-        desk.requests.push_back(Request { options, reply });
+        desk.requests.push_back(Request {
+            options,
+            turn,
+            reply,
+        });
     }
     BELL.notify_one();
     let spawned = spawned.await;
@@ -189,10 +203,10 @@ impl Desk {
 fn serve() {
     let mut desk = desk();
     loop {
-        if let Some(Request { options, reply }) = desk.requests.pop_front() {
+        if let Some(request) = desk.requests.pop_front() {
             drop(desk);
             // If nobody waits for it any more, it is killed when it is dropped.
-            drop(reply.send(start(&options)));
+            drop(request.reply.send(start(&request.options, request.turn)));
             desk = self::desk();
             continue;
         }
@@ -207,7 +221,7 @@ fn serve() {
     }
 }
 
-fn start(options: &Options) -> io::Result<Spawned> {
+fn start(options: &Options, turn: Turn) -> io::Result<Spawned> {
     let (socket, theirs) = UnixStream::pair()?;
     let mut child = Command::new(PROGRAM)
         .arg0("aerial")
@@ -224,6 +238,7 @@ fn start(options: &Options) -> io::Result<Spawned> {
         stderr: child.stderr.take(),
         process: Process::new(child, reap),
         socket,
+        turn,
     })
 }
 

@@ -14,6 +14,7 @@ use super::{
     note::ToServer,
     process::Process,
     spawn::Spawned,
+    starting::Turn,
     wire::{Packed, VERSION},
     *,
 };
@@ -145,7 +146,7 @@ async fn a_pipeline_that_fails_reports_it_once() {
 /// The test's own program is no worker: it does not know the command.
 #[tokio::test]
 async fn a_process_that_ends_is_explained_in_its_own_words() {
-    let spawned = spawn::spawn_process("test", WorkerLimits::new(1 << 32))
+    let spawned = spawn::spawn_process("test", WorkerLimits::new(1 << 32), Turn::wait().await)
         .await
         .unwrap();
     let words = process::LastWords::default();
@@ -191,6 +192,7 @@ async fn verdict(messages: Vec<Packed>) -> String {
         process: Process::of_thread(),
         stderr: None,
         socket,
+        turn: Turn::wait().await,
     };
     let (events, mut happened) = mpsc::channel(64);
     let setup = setup(SOURCE, &Seen::default());

@@ -29,7 +29,7 @@ pub enum TrialNews {
     /// The pipeline reported something.
     Happened(Event),
     /// A second has passed.
-    Second(TrialSecond),
+    Second(Box<TrialSecond>),
 }
 
 /// What happened within a second.
@@ -166,7 +166,8 @@ pub async fn run(
                 let (now, at) = (job.figures(), begin.elapsed());
                 let elapsed = std::mem::replace(&mut last, Instant::now()).elapsed();
                 let before = std::mem::replace(&mut before, now.clone());
-                tell(TrialNews::Second(TrialSecond { at, before, now, elapsed }));
+                let second = TrialSecond { at, before, now, elapsed };
+                tell(TrialNews::Second(Box::new(second)));
                 if at >= length {
                     break Ok(());
                 }

@@ -38,15 +38,7 @@ const LINES: &[(&str, &[&str])] = &[
     // The engine webrtcbin, as a worker runs it.
     (
         "webrtcbin",
-        &[
-            "awake",
-            "media",
-            "moment",
-            "peer",
-            "peer::sdp",
-            "pipeline",
-            "playout",
-        ],
+        &["awake", "media", "moment", "peer", "peer::sdp", "playout"],
     ),
     // Pipelines, publishers on webrtcbin and the viewers on it, in processes of their own.
     (
@@ -87,6 +79,7 @@ const LINES: &[(&str, &[&str])] = &[
             "media",
             "peer",
             "peer::sdp",
+            "pipeline",
             "playout",
             "webrtcbin",
             "plan",

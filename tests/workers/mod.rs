@@ -1,6 +1,9 @@
 //! The processes of pipelines: killed, stopped, out of memory, orphaned. Only their own pipeline
 //! notices.
 
+mod figures;
+mod sandbox;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -129,7 +129,11 @@ impl Fanout {
         let subscribed = Subscribed::new(served, &chosen)?;
         let joining = worker.join(self.port().next_session(), setup, viewing);
         let joined = joining.await;
-        let (viewer, engine_answer) = joined.map_err(|error| Error::Failed(error.to_string()))?;
+        let joined = joined.map_err(|error| {
+            let passing = error.is_passing();
+            Error::without_worker(error, passing)
+        });
+        let (viewer, engine_answer) = joined?;
         let relay = Arc::new(relay.start(offer, &engine_answer, self.port()).await?);
         let transport = relay.transport();
         let answer = sdp::engine_viewer_answer(offer, &sections, &engine_answer, &transport)?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::media::Kind;
+use crate::{media::Kind, pipeline::sandbox::SandboxState};
 
 /// The figures of a job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -16,6 +16,9 @@ pub struct JobFigures {
     /// What its process uses; `None` before it has been measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessFigures>,
+    /// How much of its sandbox the kernel enforces; `None` if its file declares none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxState>,
 }
 
 /// What the kernel says about the process of a job.

@@ -195,6 +195,7 @@ impl Job {
                 .map(meters::queues)
                 .unwrap_or_default(),
             process: None,
+            sandbox: None,
         }
     }
 

@@ -39,6 +39,7 @@ use super::{
     log,
     note::{CheckSetup, CheckedFiles, Preparation, ToServer, ToWorker, ViewerCommand, WorkerSetup},
     queue::Outbox,
+    sandbox,
     wire::{VERSION, WireMessage},
 };
 use crate::{
@@ -47,6 +48,7 @@ use crate::{
         self as text, Error,
         check::{FileCheck, has_elements},
         clock,
+        sandbox::SandboxState,
     },
     stream::EncodedStreams,
     webrtcbin::{element, publisher::ReceiverSetup},
@@ -105,11 +107,23 @@ pub(super) fn serve(socket: UnixStream, finishes: bool, host: Host) -> io::Resul
             #[cfg(test)]
             Host::Thread => Vec::new(),
         };
+        // Before the first thread: those that follow inherit it.
+        let sandbox = match preparation.sandbox.as_ref().map(sandbox::enter) {
+            Some(Err(error)) => {
+                tell(&outbox, &ToServer::Refused(error));
+                outbox.close();
+                tasks.join_next().await;
+                return Ok(());
+            }
+            Some(Ok(state)) => Some(state),
+            None => None,
+        };
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (work, begins) = oneshot::channel();
-        let (done, mut over) = oneshot::channel();
+        let (done, over) = oneshot::channel();
         let hosted = Hosted {
             outbox: Arc::clone(&outbox),
+            sandbox,
             work: begins,
             commands: received,
         };
@@ -136,16 +150,18 @@ pub(super) fn serve(socket: UnixStream, finishes: bool, host: Host) -> io::Resul
         };
         // However the server went: one that dies with unread bytes resets the connection.
         if finishes {
-            let finish = async {
-                // Err: the job has ended.
-                let _ = commands.send(ToWorker::Stop).await;
-                let _ = (&mut over).await;
-            };
             // Err: it hangs.
-            let _ = timeout(FINISH_TIMEOUT, finish).await;
+            let _ = timeout(FINISH_TIMEOUT, finish(&commands, over)).await;
         }
         result
     })
+}
+
+/// Lets the job complete its files.
+async fn finish(commands: &mpsc::Sender<ToWorker>, over: oneshot::Receiver<()>) {
+    // Err: the job has ended.
+    let _ = commands.send(ToWorker::Stop).await;
+    let _ = over.await;
 }
 
 /// Signals that do not end a worker, while this is held: the server decides when it ends, and a limit
@@ -266,6 +282,8 @@ impl Reader {
 /// The half that works.
 struct Hosted {
     outbox: Arc<Outbox>,
+    /// How much of it the kernel enforces.
+    sandbox: Option<SandboxState>,
     work: oneshot::Receiver<Assignment>,
     commands: mpsc::Receiver<ToWorker>,
 }
@@ -295,12 +313,13 @@ impl Hosted {
         if preparation.webrtcbin {
             element::prepare();
         }
-        tell(&self.outbox, &ToServer::Ready);
         let Self {
             outbox,
+            sandbox,
             work,
             mut commands,
         } = self;
+        tell(&outbox, &ToServer::Ready { sandbox });
         // Err: the server is gone.
         let Ok(work) = work.await else { return };
         let keyframe_wanted = Arc::<Notify>::default();

@@ -12,7 +12,7 @@ use crate::{
     awake,
     media::{FrameSink, KeyframeRequestLimit, Kind},
     peer::Event,
-    pipeline::{Error, TrackSinks},
+    pipeline::TrackSinks,
     webrtcbin::publisher::{ReceiverSetup, ReceivingElement},
     worker::{
         note::{ToServer, ToWorker, track_of},
@@ -39,10 +39,7 @@ impl HostedReceiver {
         let (publisher, answer) = match ReceivingElement::accept(setup, sinks, events).await {
             Ok(accepted) => accepted,
             Err(error) => {
-                return tell(
-                    &self.outbox,
-                    &ToServer::Refused(Error::Failed(error.to_string())),
-                );
+                return tell(&self.outbox, &ToServer::Refused(error.into()));
             }
         };
         tell(&self.outbox, &ToServer::Answered(answer));

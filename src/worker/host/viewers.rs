@@ -26,7 +26,6 @@ use crate::{
     awake,
     media::Frame,
     peer::Event,
-    pipeline::Error,
     playout::{Backlog, Target, ViewerCounters},
     webrtcbin::viewers::{
         Feedback, OnFeedback, SenderFigures, SenderSetup, SendingElement, WebrtcbinViewer,
@@ -305,8 +304,7 @@ impl HostedViewer {
         let (element, answer) = match accepting.await {
             Ok(accepted) => accepted,
             Err(error) => {
-                let error = Error::Failed(error.to_string());
-                self.tell(ViewerNote::Answered(Err(error)));
+                self.tell(ViewerNote::Answered(Err(error.into())));
                 return self.viewer;
             }
         };
