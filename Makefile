@@ -12,7 +12,7 @@ BROWSER_TIMEOUT := 2400
 .PHONY: help run build package deb deb-test soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
 
 help:
-	@echo 'make run    build in release mode and serve http://localhost:8080 (options: make run ARGS="--listen 0.0.0.0:8080")'
+	@echo 'make run    build quickly and serve http://localhost:8080 (options: make run ARGS="--listen 0.0.0.0:8080")'
 	@echo 'make test   every check: format, lint, dependencies, unit and integration tests, docs, browser, a short benchmark'
 	@echo 'make deb    the Debian package, in target/debian; make deb-test installs it in a fresh Debian 12 and uses it'
 	@echo 'make package  the player for npm, in target/package'
@@ -21,7 +21,7 @@ help:
 	@echo 'make bench  the full benchmark (options: make bench ARGS="--viewers 50,100,200,400")'
 
 run: setup
-	$(CARGO) run --release --locked -- serve $(ARGS)
+	$(CARGO) run --profile quick --locked -- serve $(ARGS)
 
 build: setup
 	$(CARGO) build --release --locked
