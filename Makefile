@@ -9,10 +9,11 @@ TEST_TIMEOUT := 1500
 BROWSER_TIMEOUT := 2400
 
 .NOTPARALLEL:
-.PHONY: help run build package deb deb-test soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
+.PHONY: help run cluster build package deb deb-test soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
 
 help:
 	@echo 'make run    build quickly and serve http://localhost:8080 (options: make run ARGS="--listen 0.0.0.0:8080")'
+	@echo 'make cluster  three nodes on this machine as one service, with NATS and a proxy: http://localhost:8080'
 	@echo 'make test   every check: format, lint, dependencies, unit and integration tests, docs, browser, a short benchmark'
 	@echo 'make deb    the Debian package, in target/debian; make deb-test installs it in a fresh Debian 12 and uses it'
 	@echo 'make package  the player for npm, in target/package'
@@ -22,6 +23,11 @@ help:
 
 run: setup
 	$(CARGO) run --profile quick --locked -- serve $(ARGS)
+
+# Ctrl+C ends all that it starts.
+cluster: build
+	.ci/setup cluster
+	.ci/cluster
 
 build: setup
 	$(CARGO) build --release --locked
@@ -94,3 +100,5 @@ bench-smoke:
 	$(CARGO) build --locked
 	timeout -k 10 120 $(CARGO) run --locked -- bench --viewers 5 --seconds 3
 	timeout -k 10 120 $(CARGO) run --locked -- bench --ladder --viewers 2,4 --seconds 1 --rounds 1
+	timeout -k 10 120 $(CARGO) run --locked -- bench --cluster --edges 2 --seconds 1 \
+		--nats-server tests/.venv/bin/nats-server

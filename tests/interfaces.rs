@@ -31,7 +31,7 @@ fn an_internal_failure_leaves_no_session() {
 }
 
 /// Runs an ignored test where it may change the network.
-fn run_in_namespace(test: &str) {
+pub(crate) fn run_in_namespace(test: &str) {
     let unshare = |rest: &[&str]| {
         let mut command = Command::new("unshare");
         command.args(["--net", "--map-root-user"]).args(rest);
@@ -132,7 +132,7 @@ fn without_ports() {
     server.post_offer("/whip/a", &offer).expect(201);
 }
 
-fn ip(arguments: &str) {
+pub(crate) fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output();
     let output = output.unwrap();
     assert!(output.status.success(), "ip {arguments}: {output:?}");

@@ -12,13 +12,14 @@
 //!   because that would make sending over the loopback interface cheaper than it is;
 //! - the CPU time is the server process's, from the operating system.
 //!
-//! With `--ladder` it measures renditions instead: see `ladder`. With `--workers`, processes: see
-//! `workers`.
+//! With `--ladder` it measures renditions instead, with `--workers` processes, with `--cluster`
+//! several servers as one service: see `ladder`, `workers` and `cluster`.
 //!
 //! What it does not show: real networks (loss, delay), congestion control feedback from viewers
 //! that only count packets, and the cost of a network card.
 
 mod clip;
+mod cluster;
 mod floor;
 mod h264;
 mod helper;
@@ -51,6 +52,7 @@ use tokio::{
 pub use job::run as run_part;
 
 use clip::Clip;
+use cluster::ClusterRow;
 use helper::Helper;
 use job::HelperJob;
 use ladder::Ladder;
@@ -96,6 +98,22 @@ pub struct Options {
     /// in this process
     #[arg(long, group = "repeated", conflicts_with_all = ["engines", "viewers"])]
     workers: bool,
+    /// Measure what it costs and how long it takes to pass a broadcast from one server to others, by
+    /// way of NATS, with one viewer at each
+    #[arg(long, conflicts_with_all = ["engines", "repeated", "viewers"])]
+    cluster: bool,
+    /// Number of servers that the broadcast is passed to; several numbers make several runs
+    #[arg(long, value_delimiter = ',', default_value = "1,4,16", requires = "cluster",
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    edges: Vec<u32>,
+    /// The NATS server's program
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        default_value = "nats-server",
+        requires = "cluster"
+    )]
+    nats_server: PathBuf,
     /// How often all is measured, with --ladder or --workers; the medians count
     #[arg(long, default_value_t = 5, requires = "repeated",
           value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -110,7 +128,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Compare with the project's targets, which are for 200 viewers, for how cost grows with
-    /// several numbers, for the ladder and for workers; the exit code is 1 if one is missed
+    /// several numbers, for the ladder, for workers and for the cluster; the exit code is 1 if one
+    /// is missed
     #[arg(long)]
     check: bool,
 }
@@ -131,6 +150,9 @@ struct BenchFigures<'a> {
     /// What `--workers` found.
     #[serde(skip_serializing_if = "Option::is_none")]
     workers: Option<WorkersReport>,
+    /// What `--cluster` found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cluster: Vec<ClusterRow>,
     /// CPU time per packet with the most viewers, relative to that with the fewest.
     linearity: Option<f64>,
 }
@@ -171,7 +193,7 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
             "this machine is busy (load {load}): times will be too long\n"
         ))?;
     }
-    let (mut rows, mut ladder, mut workers) = (Vec::new(), None, None);
+    let (mut rows, mut ladder, mut workers, mut nodes) = (Vec::new(), None, None, Vec::new());
     if options.workers {
         workers = Some(Box::pin(workers::run(options)).await?);
     } else {
@@ -180,6 +202,8 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
         let http = peer::http_client();
         if options.ladder {
             ladder = Some(Box::pin(ladder::run(options, &clip, &http)).await?);
+        } else if options.cluster {
+            nodes = Box::pin(cluster::run(options, &clip, &http)).await?;
         } else {
             rows = measure_rows(options, &clip, &http).await?;
         }
@@ -193,17 +217,13 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
         runs: &rows,
         ladder,
         workers,
+        cluster: nodes,
     };
     if let Some(file) = &options.json {
         let json = serde_json::to_vec_pretty(&figures)?;
         std::fs::write(file, json).with_context(|| format!("writing {}", file.display()))?;
     }
-    let tables = figures.ladder.as_ref().map(Ladder::tables);
-    let tables = tables.or_else(|| figures.workers.as_ref().map(WorkersReport::table));
-    say(&format!(
-        "\n{}",
-        tables.unwrap_or_else(|| report::table(&rows))
-    ))?;
+    say(&format!("\n{}", tables(&figures)))?;
     if let Some(linearity) = figures.linearity {
         say(&format!(
             "\ncost of a packet, most viewers against fewest: {linearity:.2}\n"
@@ -213,6 +233,21 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
         say("\nThis is a debug build: the figures say nothing about a release.\n")?;
     }
     verdict(options, &figures)
+}
+
+/// What was found, as Markdown.
+fn tables(figures: &BenchFigures<'_>) -> String {
+    if let Some(ladder) = &figures.ladder {
+        return ladder.tables();
+    }
+    if let Some(workers) = &figures.workers {
+        return workers.table();
+    }
+    if figures.cluster.is_empty() {
+        report::table(figures.runs)
+    } else {
+        ClusterRow::table(&figures.cluster)
+    }
 }
 
 async fn measure_rows(options: &Options, clip: &Arc<Clip>, http: &Http) -> Result<Vec<Row>> {
@@ -234,10 +269,12 @@ fn verdict(options: &Options, figures: &BenchFigures<'_>) -> Result<ExitCode> {
     let broken = figures.runs.iter().filter_map(Row::broken);
     let mut faults: Vec<String> = broken.collect();
     faults.extend(figures.ladder.iter().flat_map(Ladder::broken));
+    faults.extend(figures.cluster.iter().filter_map(ClusterRow::broken));
     if options.check {
         faults.extend(report::missed(figures.runs));
         faults.extend(figures.ladder.iter().flat_map(Ladder::missed));
         faults.extend(figures.workers.iter().flat_map(WorkersReport::missed));
+        faults.extend(figures.cluster.iter().flat_map(ClusterRow::missed));
     }
     for fault in &faults {
         say(&format!("FAILED {fault}\n"))?;

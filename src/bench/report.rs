@@ -21,6 +21,11 @@ pub(super) struct Percentiles {
 }
 
 impl Percentiles {
+    /// Both, with so many decimals.
+    pub(super) fn pair(self, decimals: usize) -> String {
+        format!("{:.decimals$} / {:.decimals$}", self.p50, self.p99)
+    }
+
     /// By nearest rank.
     pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
@@ -222,18 +227,16 @@ const FIGURES: &[Figure] = &[
     ("memory a viewer, kB", |row| {
         format!("{:.0}", row.memory_bytes_per_viewer / 1000.0)
     }),
-    ("POST to 201, ms", |row| pair(row.created_ms)),
-    ("POST to connected, ms", |row| pair(row.connected_ms)),
-    ("POST to first packet, ms", |row| pair(row.first_packet_ms)),
-    ("POST to first keyframe, ms", |row| {
-        pair(row.first_keyframe_ms)
+    ("POST to 201, ms", |row| row.created_ms.pair(1)),
+    ("POST to connected, ms", |row| row.connected_ms.pair(1)),
+    ("POST to first packet, ms", |row| {
+        row.first_packet_ms.pair(1)
     }),
-    ("server transit, ms", |row| pair(row.transit_ms)),
+    ("POST to first keyframe, ms", |row| {
+        row.first_keyframe_ms.pair(1)
+    }),
+    ("server transit, ms", |row| row.transit_ms.pair(1)),
 ];
-
-fn pair(times: Percentiles) -> String {
-    format!("{:.1} / {:.1}", times.p50, times.p99)
-}
 
 /// The figures as a table in Markdown, a column for each run.
 pub(super) fn table(rows: &[Row]) -> String {

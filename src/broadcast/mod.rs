@@ -176,6 +176,7 @@ struct Entry {
 impl Broadcasts {
     /// No broadcasts yet. `cluster`: this server is one of several nodes.
     pub fn new(options: Options, fanout: Fanout, cluster: Option<Cluster>) -> Self {
+        let first = cluster.as_ref().map_or(0, Cluster::first_number);
         Self {
             shared: Arc::new(Shared {
                 transcodes: TranscodeBudget::new(options.transcodes_max),
@@ -188,7 +189,7 @@ impl Broadcasts {
                 counters: SharedCounters::default(),
                 events: EventBus::default(),
                 stopping: CancellationToken::new(),
-                numbers: AtomicU64::new(0),
+                numbers: AtomicU64::new(first),
             }),
         }
     }
@@ -333,6 +334,7 @@ impl Broadcasts {
         let described = self.ask_existing(name, |reply| ActorRequest::Describe { reply });
         match (described.await, self.status_elsewhere(name)) {
             (Err(Error::Missing(_)), Some(status)) => Ok(Details::of_status(status)),
+            (Ok(details), Some(status)) => Ok(details.led_by(status)),
             (described, _) => described,
         }
     }

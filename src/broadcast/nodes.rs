@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Broadcasts, Error, Options, RETRY_MISSING, Shared, SourceKind, State, Status,
+    Broadcasts, Details, Error, Options, RETRY_MISSING, Shared, SourceKind, State, Status,
     actor::{ActorRequest, NodeQuestion},
     rules::Rules,
     status::TrackStatus,
@@ -138,7 +138,11 @@ impl Broadcasts {
 
     /// What people are told about a broadcast, whether or not it is there.
     pub fn about(&self, name: &Name) -> About {
-        self.shared.options.now().plans.of(name).about()
+        let cluster = self.shared.cluster.as_ref();
+        match cluster.and_then(|cluster| cluster.claim_elsewhere(name)) {
+            Some(claim) => claim.shown.about,
+            None => self.shared.options.now().plans.of(name).about(),
+        }
     }
 
     /// One broadcast of the whole service.
@@ -169,7 +173,15 @@ impl Broadcasts {
             .map(|status| (status.name.clone(), status))
             .collect();
         for (name, claim) in cluster.claims() {
-            let status = merged(all.remove(&name), &name, &claim);
+            let own = all.remove(&name);
+            let is_own = claim.incarnation == cluster.incarnation();
+            let status = match own {
+                Some(own) if is_own => Status {
+                    viewers: claim.shown.viewers.max(own.viewers),
+                    ..own
+                },
+                own => merged(own, &name, &claim),
+            };
             all.insert(name, status);
         }
         all.into_values().collect()
@@ -178,7 +190,7 @@ impl Broadcasts {
     /// One broadcast of the whole service.
     pub(super) fn status_elsewhere(&self, name: &Name) -> Option<Status> {
         let claim = self.shared.cluster.as_ref()?.claim_elsewhere(name)?;
-        Some(merged(None, name, &claim))
+        Some(shown_elsewhere(name, &claim))
     }
 }
 
@@ -194,15 +206,40 @@ impl Shared {
 
 /// What this node knows of a broadcast, and what its origin says.
 fn merged(own: Option<Status>, name: &Name, claim: &OriginClaim) -> Status {
-    let shown = &claim.shown;
-    if let Some(own) = own
-        && own.state != State::Waiting
-    {
-        return Status {
-            viewers: shown.viewers.max(own.viewers),
-            ..own
-        };
+    let elsewhere = shown_elsewhere(name, claim);
+    match own {
+        Some(own) => own.led_by(elsewhere),
+        None => elsewhere,
     }
+}
+
+impl Status {
+    /// What this node knows of a broadcast, and what its origin, another one, says.
+    fn led_by(self, elsewhere: Self) -> Self {
+        if self.state == State::Waiting {
+            return elsewhere;
+        }
+        Self {
+            viewers: elsewhere.viewers.max(self.viewers),
+            about: elsewhere.about,
+            ..self
+        }
+    }
+}
+
+impl Details {
+    /// The same, with the figures of this node's pipelines.
+    pub(super) fn led_by(self, elsewhere: Status) -> Self {
+        Self {
+            status: self.status.led_by(elsewhere),
+            ..self
+        }
+    }
+}
+
+/// What the origin of a broadcast says.
+fn shown_elsewhere(name: &Name, claim: &OriginClaim) -> Status {
+    let shown = &claim.shown;
     let tracks = shown.tracks.iter().map(|track| TrackStatus {
         kind: track.kind,
         codec: track.codec,
@@ -233,8 +270,8 @@ fn merged(own: Option<Status>, name: &Name, claim: &OriginClaim) -> Status {
         renditions: Vec::new(),
         transcodes_full: None,
         on_demand: false,
-        // These do not cross from node to node.
-        about: About::default(),
+        about: shown.about.clone(),
+        // It does not cross from node to node.
         chat: false,
         connected: shown.live,
     }

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::media::{Codec, Kind};
+use crate::{
+    media::{Codec, Kind},
+    plan::About,
+};
 
-/// Longest text of a claim or a lease, in bytes.
-pub(super) const ENTRY_BYTES_MAX: usize = 4096;
+/// Longest text of a claim or a lease, in bytes: most of it is the title, the description and the
+/// tags.
+pub(super) const ENTRY_BYTES_MAX: usize = 16 << 10;
 /// Entries of each kind that a node keeps.
 const ENTRIES_MAX: usize = 100_000;
 
@@ -52,6 +56,9 @@ pub struct Shown {
     pub viewers: usize,
     /// Its tracks.
     pub tracks: Vec<ShownTrack>,
+    /// What people are told about it.
+    #[serde(default)]
+    pub about: About,
 }
 
 /// A track of a broadcast.
@@ -128,6 +135,13 @@ impl Replica {
             }
             Some(_) => {}
             None => drop(self.leases.remove(node)),
+        }
+    }
+
+    /// A node's lease is over, but it may be about to renew it.
+    pub(super) fn doubt_lease(&mut self, node: &str) {
+        if let Some(kept) = self.leases.get_mut(node) {
+            kept.old = true;
         }
     }
 
@@ -281,6 +295,20 @@ mod tests {
         assert_eq!(replica.next_epoch(2000), 5001);
         replica.judge(Some(&revised("a", "a1", 7000)), "b1");
         assert_eq!(replica.next_epoch(2000), 7001);
+    }
+
+    #[test]
+    fn a_lease_in_doubt_counts_until_its_node_had_time_to_renew_it() {
+        let mut replica = replica();
+        replica.set_claim("x", Some(revised("a", "a1", 5)));
+        for node in ["a", "b", "nobody"] {
+            replica.doubt_lease(node);
+        }
+        assert!(replica.claim("x").is_some());
+        replica.set_lease("a", Some(lease("a1")));
+        replica.complete_leases();
+        assert!(replica.claim("x").is_some());
+        assert_eq!(replica.leases().count(), 1);
     }
 
     #[test]

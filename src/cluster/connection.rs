@@ -12,15 +12,14 @@ use std::{
 };
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
-use bytes::Bytes;
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-use super::{Error, Options, subject};
+use super::{Error, Options};
 
 /// Messages that wait for the connection.
 const COMMANDS_MAX: usize = 1024;
@@ -30,8 +29,6 @@ const MESSAGES_MAX: usize = 1024;
 const RECONNECT_MAX: Duration = Duration::from_millis(500);
 /// How often the server is asked whether it lives.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// How long it may take to answer, once there is doubt.
-const ANSWER_MAX: Duration = Duration::from_millis(150);
 
 /// The connection of this node.
 pub(super) struct Connection {
@@ -39,35 +36,38 @@ pub(super) struct Connection {
     servers: Vec<ServerAddr>,
     /// Counts the changes to another server.
     turns: AtomicUsize,
-    /// Whether a change is being considered.
-    doubted: AtomicBool,
+    /// Whether a change is under way.
+    changing: AtomicBool,
     /// Counts the connections that came up.
     pub(super) connected: watch::Receiver<u64>,
 }
 
 impl Connection {
-    /// Begins to connect; it goes on until it succeeds.
-    pub(super) async fn open(options: &Options) -> Result<Self, Error> {
+    /// Begins to connect; it goes on until it succeeds. `seed`: which server is the first one, so
+    /// that nodes with the same list spread over it.
+    pub(super) async fn open(options: &Options, seed: u64) -> Result<Self, Error> {
         let servers = options.servers.iter().map(|server| {
             let parsed = server.parse::<ServerAddr>();
             parsed.map_err(|_| Error::Address(server.clone()))
         });
-        let servers = servers.collect::<Result<Vec<_>, _>>()?;
+        let mut servers = servers.collect::<Result<Vec<_>, _>>()?;
+        let first = usize::try_from(seed).unwrap_or_default() % servers.len().max(1);
+        servers.rotate_left(first);
         let (sender, connected) = watch::channel(0);
         let sender = Arc::new(sender);
         let said = Arc::new(AtomicBool::new(false));
         let mut connecting = ConnectOptions::new()
             .name(format!("aerial {}", options.node))
             .retry_on_initial_connect()
+            // A turn to the next server must not end at the same one.
+            .retain_servers_order()
             .ping_interval(PING_INTERVAL)
             .client_capacity(COMMANDS_MAX)
             .subscription_capacity(MESSAGES_MAX)
             .connection_timeout(Duration::from_secs(2))
             .reconnect_delay_callback(|attempts| {
-                let millis = u64::try_from(attempts)
-                    .unwrap_or(u64::MAX)
-                    .saturating_mul(50);
-                Duration::from_millis(millis).min(RECONNECT_MAX)
+                let failed = u64::try_from(attempts.saturating_sub(1)).unwrap_or(u64::MAX);
+                Duration::from_millis(failed.saturating_mul(50)).min(RECONNECT_MAX)
             })
             .event_callback(move |event| {
                 note(&event, &sender, &said);
@@ -92,7 +92,7 @@ impl Connection {
             client: client.map_err(|error| Error::Connect(error.to_string()))?,
             servers,
             turns: AtomicUsize::new(0),
-            doubted: AtomicBool::new(false),
+            changing: AtomicBool::new(false),
             connected,
         })
     }
@@ -101,30 +101,20 @@ impl Connection {
         self.client.connection_state() == State::Connected
     }
 
-    /// Something that should have come has not: if the server does not answer at once, goes to
-    /// another one.
-    pub(super) async fn doubt(&self) {
-        if !self.is_up() || self.doubted.swap(true, Relaxed) {
+    /// Goes to another server: this one has died, or is cut off from where the others are.
+    pub(super) async fn change(&self) {
+        if self.servers.len() < 2 || !self.is_up() || self.changing.swap(true, Relaxed) {
             return;
         }
-        // Nobody is there to answer, which a server that lives says at once.
-        let asked = self
-            .client
-            .request(subject::node("=", "ping"), Bytes::new());
-        if timeout(ANSWER_MAX, asked).await.is_err() {
-            self.turn().await;
-        }
-        self.doubted.store(false, Relaxed);
+        self.turn().await;
+        self.changing.store(false, Relaxed);
     }
 
     async fn turn(&self) {
-        if self.servers.len() < 2 {
-            return;
-        }
         let turn = self.turns.fetch_add(1, Relaxed) + 1;
         let mut servers = self.servers.clone();
         servers.rotate_left(turn % self.servers.len());
-        tracing::info!("the NATS server does not answer; changing to another one");
+        tracing::info!("the NATS server brings no answers; changing to another one");
         let changed = self.client.set_server_pool(servers.as_slice()).await;
         if changed.is_ok() {
             // Err: the client is closing.

@@ -3,8 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::Message;
-use futures_util::StreamExt as _;
+use async_nats::{Message, RequestErrorKind};
+use futures_util::{StreamExt as _, future::join_all};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -26,10 +26,21 @@ const YIELD_MAX: Duration = Duration::from_millis(300);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long a request of a client may take at another node.
 const RELAY_MAX: Duration = Duration::from_secs(5);
+/// How long all nodes together may take to answer one.
+const GATHER_MAX: Duration = Duration::from_secs(2);
 /// Requests that are answered at a time.
 const CONCURRENT_MAX: usize = 256;
 /// Pause before a subscription that has ended is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why a node has not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The server knows of no such node.
+    Absent,
+    /// No answer has come, or none that can be read.
+    Silent,
+}
 
 /// What another node asks of this one.
 #[derive(Debug)]
@@ -85,6 +96,9 @@ pub struct RelayedRequest {
     pub headers: Vec<(String, String)>,
     /// Where the client is.
     pub client: String,
+    /// It is the operator, whom the node that passes it on has let in.
+    #[serde(default)]
+    pub operator: bool,
     /// The body, as text.
     pub body: String,
 }
@@ -147,7 +161,21 @@ impl Cluster {
         if node == self.node() {
             return None;
         }
-        ask(&self.shared, &node, "http", request, RELAY_MAX).await
+        let asked = ask(&self.shared, &node, "http", request, RELAY_MAX).await;
+        asked.ok()
+    }
+
+    /// Has all other nodes answer a client. Those that do not answer are left out.
+    pub async fn relay_to_others(&self, request: &RelayedRequest) -> Vec<RelayedReply> {
+        let nodes: Vec<String> = {
+            let replica = self.shared.replica();
+            let nodes = replica.leases().map(|(node, _)| node.to_owned());
+            nodes.filter(|node| node != self.node()).collect()
+        };
+        let asked = nodes
+            .iter()
+            .map(|node| ask(&self.shared, node, "http", request, GATHER_MAX));
+        join_all(asked).await.into_iter().flatten().collect()
     }
 }
 
@@ -163,8 +191,8 @@ pub(super) async fn asks_to_yield(
         broadcast: broadcast.to_string(),
         waited: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
     };
-    let answer: Option<Yielded> = ask(shared, node, "claim", &request, YIELD_MAX).await;
-    answer.is_some_and(|answer| answer.yields)
+    let answer: Result<Yielded, _> = ask(shared, node, "claim", &request, YIELD_MAX).await;
+    answer.is_ok_and(|answer| answer.yields)
 }
 
 /// Asks a node for a track.
@@ -173,7 +201,7 @@ pub(super) async fn ask_for_track(
     node: &str,
     want: &Want,
     time: Duration,
-) -> Option<Wanted> {
+) -> Result<Wanted, Unanswered> {
     ask(shared, node, "want", want, time).await
 }
 
@@ -183,14 +211,20 @@ async fn ask<T: DeserializeOwned>(
     what: &str,
     question: &impl Serialize,
     time: Duration,
-) -> Option<T> {
+) -> Result<T, Unanswered> {
     if !shared.connection.is_up() {
-        return None;
+        return Err(Unanswered::Silent);
     }
     let subject = subject::node(node, what);
     let request = shared.connection.client.request(subject, text(question));
-    let reply = timeout(time, request).await.ok()?.ok()?;
-    serde_json::from_slice(&reply.payload).ok()
+    let reply = timeout(time, request)
+        .await
+        .map_err(|_| Unanswered::Silent)?
+        .map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => Unanswered::Absent,
+            _ => Unanswered::Silent,
+        })?;
+    serde_json::from_slice(&reply.payload).map_err(|_| Unanswered::Silent)
 }
 
 /// Answers other nodes until this one stops.

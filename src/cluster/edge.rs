@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     Cluster, ClusterShared,
     clock::ClockOffset,
-    control,
+    control::{self, Unanswered},
     frames::{Assembly, HEAD_BYTES, NumberedFrame},
     sequence::TrackSequence,
     subject::{self, TrackName},
@@ -33,6 +33,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(250);
 /// How often gaps and silence are looked for.
 const TICK: Duration = Duration::from_millis(50);
+/// How long the origin may take to answer after a silence, before the server is doubted.
+const DOUBT: Duration = Duration::from_millis(100);
 
 /// Tracks of another node's broadcast to follow.
 #[derive(Clone, Debug)]
@@ -89,6 +91,9 @@ impl Cluster {
             clock: ClockOffset::default(),
             answers: JoinSet::new(),
             heard: awake::now(),
+            doubt_after: self.shared.options.silence + DOUBT,
+            absent: false,
+            connections: *self.shared.connection.connected.borrow(),
             take,
         };
         following.run().await;
@@ -122,7 +127,7 @@ impl FollowedTrack {
 /// An answer to the request for the track with this index.
 struct TrackAnswer {
     track: usize,
-    wanted: Option<Wanted>,
+    wanted: Result<Wanted, Unanswered>,
 }
 
 struct Following<T> {
@@ -134,8 +139,15 @@ struct Following<T> {
     /// One for all tracks: they stay in sync.
     clock: ClockOffset,
     answers: JoinSet<TrackAnswer>,
-    /// When the last frame or answer came.
+    /// When the last frame or answer came, or the connection that is to bring them.
     heard: Instant,
+    /// After how long a silence to go to another server. Each time that this does not help, it
+    /// doubles.
+    doubt_after: Duration,
+    /// The server does not know the origin: it has died, or cannot be reached from there.
+    absent: bool,
+    /// How many connections there had been when this was looked at last.
+    connections: u64,
     take: T,
 }
 
@@ -196,9 +208,9 @@ impl<T: FnMut(Followed) + Send> Following<T> {
             return;
         }
         let now = awake::now();
-        self.heard = now;
-        self.shared.counters.received_frame();
         let due = track.sequence.push(frame, now);
+        self.hear(now);
+        self.shared.counters.received_frame();
         self.hand_over(index, due);
     }
 
@@ -210,12 +222,28 @@ impl<T: FnMut(Followed) + Send> Following<T> {
         }
     }
 
-    fn answered(&mut self, answer: &TrackAnswer) {
-        let Some(Wanted { lent: true, begins }) = answer.wanted else {
-            return;
-        };
-        let now = awake::now();
+    /// The origin has given a sign of life.
+    fn hear(&mut self, now: Instant) {
         self.heard = now;
+        self.doubt_after = self.shared.options.silence + DOUBT;
+        self.absent = false;
+    }
+
+    fn answered(&mut self, answer: &TrackAnswer) {
+        let now = awake::now();
+        let begins = match answer.wanted {
+            Ok(Wanted { lent, begins }) => {
+                self.hear(now);
+                if !lent {
+                    return;
+                }
+                begins
+            }
+            Err(unanswered) => {
+                self.absent = unanswered == Unanswered::Absent;
+                return;
+            }
+        };
         (self.take)(Followed::Alive);
         if let Some(begins) = begins
             && let Some(track) = self.tracks.get_mut(answer.track)
@@ -229,8 +257,12 @@ impl<T: FnMut(Followed) + Send> Following<T> {
     fn look(&mut self) {
         let now = awake::now();
         let past = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
+        let resumes = self.is_new_connection();
+        if resumes {
+            self.heard = now;
+        }
         let silent = past(self.heard, self.shared.options.silence);
-        let (mut keyframes, mut doubts) = (Vec::new(), false);
+        let mut keyframes = Vec::new();
         for index in 0..self.tracks.len() {
             let Some(track) = self.tracks.get_mut(index) else {
                 continue;
@@ -240,7 +272,7 @@ impl<T: FnMut(Followed) + Send> Following<T> {
             self.shared.counters.gaps(repaired, lost);
             let waits = track.sequence.needs_keyframe();
             let limit = if waits || silent { RETRY } else { RENEWAL };
-            let is_due = track.asked.is_none_or(|asked| past(asked, limit));
+            let is_due = resumes || track.asked.is_none_or(|asked| past(asked, limit));
             let asks = track.sequence.asks(now);
             let begun = track.asked.is_some();
             if is_due || asks {
@@ -252,9 +284,8 @@ impl<T: FnMut(Followed) + Send> Following<T> {
                 keyframes.push(track.name.clone());
             }
             self.hand_over(index, due);
-            doubts |= is_due && silent;
             if is_due || asks {
-                self.ask(index, waits || silent || asks);
+                self.ask(index, waits || silent || asks || resumes);
             }
         }
         for track in keyframes {
@@ -266,11 +297,30 @@ impl<T: FnMut(Followed) + Send> Following<T> {
             } = &self.request;
             cluster.ask_for_keyframe(node, broadcast, &track);
         }
-        if doubts {
-            let shared = Arc::clone(&self.shared);
-            self.shared
-                .spawn(async move { shared.connection.doubt().await });
+        self.doubt(now);
+    }
+
+    /// Whether there has been another connection since this was asked last.
+    fn is_new_connection(&mut self) -> bool {
+        let connections = *self.shared.connection.connected.borrow();
+        std::mem::replace(&mut self.connections, connections) != connections
+    }
+
+    /// Goes to another server if this one brings nothing from an origin that lives.
+    fn doubt(&mut self, now: Instant) {
+        // An origin that has died is not in the replica for longer than that.
+        let lease = if self.absent {
+            self.shared.options.lease
+        } else {
+            Duration::ZERO
+        };
+        if now.saturating_duration_since(self.heard) < lease + self.doubt_after {
+            return;
         }
+        self.doubt_after *= 2;
+        let shared = Arc::clone(&self.shared);
+        self.shared
+            .spawn(async move { shared.connection.change().await });
     }
 
     /// Asks for a track; `again`: and for what is kept of it.

@@ -237,6 +237,7 @@ struct KeptClaim {
 impl KeptClaim {
     async fn run(mut self) {
         let mut readings = self.shared.readings.subscribe();
+        let mut changes = self.shared.changes.subscribe();
         let mut retry = interval(VIEWERS_INTERVAL);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut dirty = self.revision.is_none();
@@ -252,6 +253,9 @@ impl KeptClaim {
                     dirty = !(urgent && self.revision.is_some() && self.update().await);
                 }
                 Ok(()) = readings.changed() => dirty = !self.enter_again().await,
+                Ok(()) = changes.changed() => if self.is_overtaken() {
+                    dirty = !self.enter_again().await;
+                },
                 _ = retry.tick() => if dirty {
                     dirty = !(if self.revision.is_some() {
                         self.update().await
@@ -269,6 +273,13 @@ impl KeptClaim {
             // Otherwise it is an orphan, or another node has it already.
             let _ = timeout(OPERATION_MAX, deleted).await;
         }
+    }
+
+    /// Whether another node has claimed the broadcast, while this one could not be asked.
+    fn is_overtaken(&self) -> bool {
+        let replica = self.shared.replica();
+        let claim = replica.claim(&self.key);
+        claim.is_some_and(|claim| claim.epoch > self.claim.epoch)
     }
 
     fn bucket(&self) -> Option<Store> {

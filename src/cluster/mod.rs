@@ -27,8 +27,8 @@ use std::{
     collections::HashMap,
     fmt, io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -116,6 +116,12 @@ pub struct Cluster {
 struct ClusterShared {
     options: Options,
     incarnation: String,
+    /// This node's lease has been seen in the registry.
+    entered: AtomicBool,
+    /// Another server has this node's name.
+    has_namesake: AtomicBool,
+    /// When this node's lease could last not be renewed.
+    renewal_failed: Mutex<Option<Instant>>,
     connection: Connection,
     /// The registry's buckets, while they are known to exist.
     stores: watch::Sender<Option<Stores>>,
@@ -147,10 +153,14 @@ pub async fn start(
 ) -> Result<(Cluster, mpsc::Receiver<NodeRequest>), Error> {
     let mut bytes = [0; INCARNATION_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| Error::Connect(error.to_string()))?;
-    let connection = Connection::open(&options).await?;
+    let number = u64::from_be_bytes(bytes);
+    let connection = Connection::open(&options, number).await?;
     let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
     let shared = Arc::new(ClusterShared {
-        incarnation: format!("{:016x}", u64::from_be_bytes(bytes)),
+        incarnation: format!("{number:016x}"),
+        entered: AtomicBool::new(false),
+        has_namesake: AtomicBool::new(false),
+        renewal_failed: Mutex::default(),
         connection,
         stores: watch::Sender::new(None),
         replica: Mutex::default(),
@@ -176,6 +186,14 @@ impl Cluster {
     /// This node's incarnation, which the ids of its sessions begin with.
     pub fn incarnation(&self) -> &str {
         &self.shared.incarnation
+    }
+
+    /// Sessions of this node have numbers from here on, which no other node's sessions have. A
+    /// JavaScript number holds them.
+    pub fn first_number(&self) -> u64 {
+        let head = self.incarnation().get(..8);
+        let head = head.and_then(|head| u32::from_str_radix(head, 16).ok());
+        u64::from(head.unwrap_or_default()) << 20
     }
 
     /// This node's name.

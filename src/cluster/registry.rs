@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use super::{
     ClusterShared,
     claim::{ENTRY_BYTES_MAX, NodeLease, Revised},
 };
+use crate::awake;
 
 /// The bucket of leases.
 const NODES: &str = "AERIAL_NODES";
@@ -74,6 +75,7 @@ pub(super) async fn renew(shared: Arc<ClusterShared>) {
     let mut tick = interval(shared.options.lease / 4);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stores = shared.stores.subscribe();
+    let mut failures = 0_u32;
     loop {
         tokio::select! {
             () = shared.stopping.cancelled() => return,
@@ -88,8 +90,16 @@ pub(super) async fn renew(shared: Arc<ClusterShared>) {
             continue;
         };
         let put = bucket.put(&shared.options.node, lease.clone());
-        if timeout(RENEWAL_MAX, put).await.is_err() {
-            shared.connection.doubt().await;
+        if let Ok(Ok(_)) = timeout(RENEWAL_MAX, put).await {
+            failures = 0;
+            continue;
+        }
+        failures = failures.saturating_add(1);
+        shared.note_failed_renewal();
+        // The server may have died, or be cut off from the others. While these choose a leader, a
+        // change does not help, and is tried more and more rarely.
+        if failures.is_power_of_two() {
+            shared.connection.change().await;
         }
     }
 }
@@ -145,7 +155,10 @@ async fn read_once(shared: &Arc<ClusterShared>) -> Result<(), String> {
     shared.replica().begin();
     shared.stores.send_replace(Some(stores.clone()));
     let begun = Instant::now();
-    let (mut claims_read, mut leases_read) = (false, false);
+    let mut claims_read = false;
+    // When every node that lives has renewed its lease since; `None` if that has been so.
+    let lives = shared.options.lease * 2;
+    let mut leases_due = Some(begun + lives);
     let mut orphans = HashMap::new();
     let mut tick = interval(PAUSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -153,7 +166,11 @@ async fn read_once(shared: &Arc<ClusterShared>) -> Result<(), String> {
         let changed = tokio::select! {
             entry = nodes.next() => {
                 let entry = entry.ok_or("the leases end")?.map_err(|error| error.to_string())?;
-                shared.note_lease(&entry)
+                let news = shared.note_lease(&entry);
+                if news == LeaseNews::Doubtful {
+                    leases_due = Some(Instant::now() + lives);
+                }
+                news == LeaseNews::Changed
             }
             entry = broadcasts.next() => {
                 let entry = entry.ok_or("the claims end")?.map_err(|error| error.to_string())?;
@@ -161,20 +178,20 @@ async fn read_once(shared: &Arc<ClusterShared>) -> Result<(), String> {
                 true
             }
             _ = tick.tick() => {
-                let were_read = (claims_read, leases_read);
+                let before = (claims_read, leases_due);
                 if !claims_read && begun.elapsed() >= READING_MAX {
                     claims_read = true;
                     shared.replica().complete_claims();
                     shared.readings.send_modify(|readings| *readings += 1);
                 }
-                if !leases_read && begun.elapsed() >= shared.options.lease * 2 {
-                    leases_read = true;
+                if leases_due.is_some_and(|due| Instant::now() >= due) {
+                    leases_due = None;
                     shared.replica().complete_leases();
                 }
-                if leases_read {
+                if leases_due.is_none() {
                     delete_orphans(shared, &stores.broadcasts, &mut orphans).await;
                 }
-                were_read != (claims_read, leases_read)
+                before != (claims_read, leases_due)
             }
         };
         if changed {
@@ -183,10 +200,37 @@ async fn read_once(shared: &Arc<ClusterShared>) -> Result<(), String> {
     }
 }
 
+/// What a lease in the registry tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeaseNews {
+    /// Nothing new.
+    Same,
+    /// A node has come or gone.
+    Changed,
+    /// A lease is over, and perhaps only because nobody could renew one.
+    Doubtful,
+}
+
 impl ClusterShared {
-    /// Notes a node's lease. Returns whether that is news.
-    fn note_lease(&self, entry: &Entry) -> bool {
+    fn note_failed_renewal(&self) {
+        let failed = self.renewal_failed.lock();
+        *failed.unwrap_or_else(PoisonError::into_inner) = Some(awake::now());
+    }
+
+    /// Whether this node could not renew its own lease, a moment ago: then others could not either.
+    fn registry_was_away(&self) -> bool {
+        let failed = self.renewal_failed.lock();
+        let failed = failed.unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|failed| awake::since(failed) < self.options.lease)
+    }
+
+    /// Notes a node's lease.
+    fn note_lease(&self, entry: &Entry) -> LeaseNews {
         let lease = lease_of(entry);
+        if entry.operation == Operation::Purge && self.registry_was_away() {
+            self.replica().doubt_lease(&entry.key);
+            return LeaseNews::Doubtful;
+        }
         let mut replica = self.replica();
         let known = replica.leases().any(|(node, known)| {
             node == entry.key && lease.as_ref().is_some_and(|lease| lease == known)
@@ -196,20 +240,30 @@ impl ClusterShared {
         let node = &entry.key;
         match lease {
             Some(lease) if !known => {
-                let is_self = *node == self.options.node;
-                if is_self && lease.incarnation != self.incarnation {
-                    tracing::warn!(node, "another server may have the same cluster.node");
-                } else if !is_self {
+                if *node == self.options.node {
+                    self.note_own_name(&lease);
+                } else {
                     tracing::info!(node, version = lease.version, "node joined");
                     if lease.digest != self.options.digest {
                         tracing::warn!(node, "the node's broadcasts are configured differently");
                     }
                 }
             }
-            Some(_) => return false,
+            Some(_) => return LeaseNews::Same,
             None => tracing::info!(node, "node left"),
         }
-        true
+        LeaseNews::Changed
+    }
+
+    /// Notes a lease under this node's name: its own, or that of an earlier process, or, once its
+    /// own has been there, that of another server.
+    fn note_own_name(&self, lease: &NodeLease) {
+        if lease.incarnation == self.incarnation {
+            self.entered.store(true, Relaxed);
+        } else if self.entered.load(Relaxed) && !self.has_namesake.swap(true, Relaxed) {
+            let node = &self.options.node;
+            tracing::warn!(node, "another server has the same cluster.node");
+        }
     }
 }
 

@@ -4,9 +4,10 @@
 
 use ::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use warp::reply::Response;
 
-use super::{App, problem::Problem, reply::empty, request::HttpRequest, wire::json};
+use super::{App, problem::Problem, relay, reply::empty, request::HttpRequest, wire::json};
 use crate::{access::Right, broadcast::SessionStatus, peer::sdp::Role, plan::Name};
 
 /// Size of a change, in bytes.
@@ -16,6 +17,12 @@ const CHANGE_BYTES_MAX: usize = 4 << 10;
 #[schema(as = SessionList)]
 struct List {
     sessions: Vec<SessionStatus>,
+}
+
+/// The same, of another node, or of several.
+#[derive(Serialize, Deserialize)]
+struct ListElsewhere {
+    sessions: Vec<Value>,
 }
 
 /// What may be changed.
@@ -28,7 +35,7 @@ struct SessionChange {
 
 /// List the sessions
 ///
-/// Of a broadcast, oldest first.
+/// Of a broadcast, oldest first; in a cluster, those of all nodes.
 #[utoipa::path(
     get,
     path = "/api/v1/broadcasts/{name}/sessions",
@@ -56,21 +63,46 @@ pub(super) async fn list(
         Some("viewer") => Some(Role::Viewer),
         Some(_) => return Err(Problem::bad_request("role is publisher or viewer")),
     };
-    let sessions = app.broadcasts.sessions_of(name, role).await?;
-    json(&List { sessions })
+    let own = app.broadcasts.sessions_of(name, role).await;
+    let replies = relay::others(app, request, &[]).await;
+    let elsewhere = replies
+        .iter()
+        .filter_map(|reply| serde_json::from_str::<ListElsewhere>(&reply.body).ok());
+    let mut sessions: Vec<Value> = elsewhere.flat_map(|list| list.sessions).collect();
+    if sessions.is_empty() {
+        return json(&List { sessions: own? });
+    }
+    for session in own.unwrap_or_default() {
+        let value = serde_json::to_value(session);
+        sessions.push(value.map_err(|error| Problem::failed(error.to_string()))?);
+    }
+    let started = |session: &Value| session["started"].as_str().map(str::to_owned);
+    sessions.sort_by_cached_key(started);
+    json(&ListElsewhere { sessions })
 }
 
 pub(super) async fn answer(
     app: &App,
     name: &Name,
     number: u64,
-    request: HttpRequest,
+    mut request: HttpRequest,
 ) -> Result<Response, Problem> {
     app.auth.permit_right(&request, Right::Admin)?;
-    match request.method {
+    let body = request.body(CHANGE_BYTES_MAX, app.options.body_timeout);
+    let body = body.await?;
+    let answer = match request.method {
         Method::DELETE => kick(app, name, number).await,
-        Method::PATCH => move_viewer(app, name, number, request).await,
+        Method::PATCH => move_viewer(app, name, number, change(&request, &body)?).await,
         _ => get(app, name, number).await,
+    };
+    match answer {
+        Err(problem) if problem.is_not_found() => {
+            let replies = relay::others(app, &request, &body).await;
+            let mut replies = replies.into_iter();
+            let found = replies.find(|reply| StatusCode::NOT_FOUND != reply.status);
+            found.and_then(relay::response).ok_or(problem)
+        }
+        answer => answer,
     }
 }
 
@@ -111,9 +143,8 @@ async fn move_viewer(
     app: &App,
     name: &Name,
     number: u64,
-    request: HttpRequest,
+    change: SessionChange,
 ) -> Result<Response, Problem> {
-    let change = change(app, request).await?;
     let rendition = change.rendition.as_deref();
     app.broadcasts.move_viewer(name, number, rendition).await?;
     get(app, name, number).await
@@ -139,8 +170,6 @@ async fn kick(app: &App, name: &Name, number: u64) -> Result<Response, Problem> 
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-async fn change(app: &App, mut request: HttpRequest) -> Result<SessionChange, Problem> {
-    let body = request.body(CHANGE_BYTES_MAX, app.options.body_timeout);
-    let body = body.await?;
-    request.json(&body, r#"send {"rendition": "NAME"}, or null"#)
+fn change(request: &HttpRequest, body: &[u8]) -> Result<SessionChange, Problem> {
+    request.json(body, r#"send {"rendition": "NAME"}, or null"#)
 }

@@ -68,6 +68,10 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     let session = match find(app, Role::Viewer, id) {
         Ok(session) => session,
+        // Answers of other nodes are whole, and a stream never is.
+        Err(problem) if ![Method::POST, Method::DELETE].contains(&request.method) => {
+            return Err(problem);
+        }
         Err(problem) => {
             let elsewhere = relay::elsewhere(app, id, &mut request).await;
             return elsewhere.ok_or(problem);

@@ -80,6 +80,10 @@ impl Problem {
         )
     }
 
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     /// 404 for what a broadcast does not have.
     pub(super) fn not_found_because(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)

@@ -21,8 +21,8 @@ use crate::{
     cluster::{RelayedReply, RelayedRequest},
 };
 
-/// Largest body of an answer.
-const REPLY_BYTES_MAX: usize = 256 << 10;
+/// Largest body of an answer; as a text in JSON it is a part of one message.
+const REPLY_BYTES_MAX: usize = 640 << 10;
 /// Requests of other nodes that are answered at a time.
 const ANSWERS_MAX: usize = 256;
 /// Headers of a request that the other node needs.
@@ -53,21 +53,47 @@ pub(super) async fn elsewhere(
     request: &mut HttpRequest,
 ) -> Option<Response> {
     let cluster = app.broadcasts.cluster()?;
-    let changes = [Method::PATCH, Method::DELETE, Method::POST];
-    if session.starts_with(cluster.incarnation()) || !changes.contains(&request.method) {
+    if request.is_relayed || session.starts_with(cluster.incarnation()) {
         return None;
     }
     let body = request.body(app.options.fragment_bytes_max, app.options.body_timeout);
     let body = body.await.ok()?;
-    let relayed = RelayedRequest {
+    let reply = cluster.relay(session, &relayed(request, &body)?).await?;
+    response(reply)
+}
+
+/// Asks all other nodes for what the operator wants, whom this one has let in. Empty if this one is
+/// the only one, or is asked by another.
+pub(super) async fn others(app: &App, request: &HttpRequest, body: &[u8]) -> Vec<RelayedReply> {
+    let cluster = app.broadcasts.cluster();
+    let Some(cluster) = cluster.filter(|_| !request.is_relayed) else {
+        return Vec::new();
+    };
+    let Some(relayed) = relayed(request, body) else {
+        return Vec::new();
+    };
+    let operators = RelayedRequest {
+        operator: true,
+        ..relayed
+    };
+    cluster.relay_to_others(&operators).await
+}
+
+/// What the other node needs of a request. `None` if its body is not text.
+fn relayed(request: &HttpRequest, body: &[u8]) -> Option<RelayedRequest> {
+    Some(RelayedRequest {
         method: request.method.to_string(),
         path: request.path.clone(),
         query: request.query.clone(),
         headers: texts(&request.headers, &REQUEST_HEADERS),
         client: request.client.to_string(),
+        operator: false,
         body: String::from_utf8(body.to_vec()).ok()?,
-    };
-    let reply = cluster.relay(session, &relayed).await?;
+    })
+}
+
+/// Passes on what the other node has answered.
+pub(super) fn response(reply: RelayedReply) -> Option<Response> {
     let status = StatusCode::from_u16(reply.status).ok()?;
     let mut response = empty(status);
     if !reply.body.is_empty() {
@@ -115,11 +141,29 @@ pub(super) async fn serve(app: &Arc<App>, requests: Option<mpsc::Receiver<Relaye
     }
 }
 
+/// Whether a path is that of a broadcast's sessions, or one of them.
+fn is_about_sessions(path: &str) -> bool {
+    let Some(path) = path.strip_prefix("/api/") else {
+        return false;
+    };
+    let path = path.strip_prefix("v1/").unwrap_or(path);
+    let mut parts = path.split('/');
+    parts.next() == Some("broadcasts") && parts.nth(1) == Some("sessions")
+}
+
 async fn answer(app: &App, request: RelayedRequest) -> Option<RelayedReply> {
     let address: IpAddr = request.client.parse().ok()?;
+    // The other node has let the operator in, for this and nothing else.
+    if request.operator && !is_about_sessions(&request.path) {
+        return None;
+    }
     let caller = Caller {
         address: ClientAddress::new(address),
-        door: Door::Public,
+        door: if request.operator {
+            Door::Socket
+        } else {
+            Door::Public
+        },
     };
     let mut headers = HeaderMap::new();
     for (name, value) in request.headers {
@@ -130,7 +174,8 @@ async fn answer(app: &App, request: RelayedRequest) -> Option<RelayedReply> {
     }
     let body = stream::iter([Ok(Bytes::from(request.body))]).boxed();
     let method = Method::try_from(request.method.as_str()).ok()?;
-    let request = HttpRequest::new(caller, method, request.path, request.query, headers, body);
+    let mut request = HttpRequest::new(caller, method, request.path, request.query, headers, body);
+    request.is_relayed = true;
     let response = app.answer(request).await;
     let (parts, body) = response.into_parts();
     let body = Limited::new(body, REPLY_BYTES_MAX).collect().await.ok()?;

@@ -50,7 +50,7 @@ pub(super) enum Door {
     Public,
     /// The operator's own, at an address.
     Admin,
-    /// The operator's own, at a Unix socket.
+    /// The operator's own, at a Unix socket, or at another node that has let the operator in.
     Socket,
 }
 
@@ -69,6 +69,8 @@ pub(super) struct HttpRequest {
     pub(super) is_client_known: bool,
     /// The port that it came through.
     pub(super) door: Door,
+    /// Another node has passed it on: it goes no further.
+    pub(super) is_relayed: bool,
     pub(super) method: Method,
     pub(super) path: String,
     /// What its client puts before this server's paths, as trusted proxies say: scheme, host and
@@ -107,6 +109,7 @@ impl HttpRequest {
             client,
             is_client_known: true,
             door,
+            is_relayed: false,
             method,
             path,
             base: String::new(),

@@ -1,6 +1,6 @@
 //! What people are told about a broadcast.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Value;
 
@@ -10,8 +10,19 @@ const LINE_CHARS_MAX: usize = 200;
 const TAGS_MAX: usize = 8;
 
 /// A line of text on the pages.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(try_from = "String")]
 pub struct PageText(pub String);
+
+impl TryFrom<String> for PageText {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::read(&text).ok_or(Self::TAKES)
+    }
+}
 
 impl Value for PageText {
     const TAKES: &'static str = "a line of at most 200 characters";
@@ -34,7 +45,7 @@ impl Value for Vec<PageText> {
 }
 
 /// What the pages show of a broadcast besides its name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct About {
     /// What it is called, if not by its name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +54,7 @@ pub struct About {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<PageText>,
     /// Words to find it by.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<PageText>,
 }
 
@@ -60,6 +71,9 @@ mod tests {
         for wrong in ["", "  ", "two\nlines", &"x".repeat(201)] {
             assert_eq!(PageText::read(wrong), None, "{wrong}");
         }
+        let kept = serde_json::from_str::<PageText>("\"Canal 9\"").unwrap();
+        assert_eq!(kept, PageText("Canal 9".into()));
+        assert!(serde_json::from_str::<PageText>("\"\"").is_err());
         let tags = Vec::<PageText>::read("music, live").unwrap();
         assert_eq!(tags, ["music", "live"].map(|tag| PageText(tag.into())));
         for wrong in ["a,,b", "a,", "1,2,3,4,5,6,7,8,9"] {

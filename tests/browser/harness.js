@@ -14,7 +14,7 @@ import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
-const BINARY = path.resolve(process.env.AERIAL_BIN ?? path.join(HERE, '../../target/debug/aerial'));
+export const BINARY = path.resolve(process.env.AERIAL_BIN ?? path.join(HERE, '../../target/debug/aerial'));
 const NGINX = '/usr/sbin/nginx';
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** Debug builds on small machines are slow to start. */

@@ -4,25 +4,37 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
+
+use super::machines::address;
 
 /// A user of the documentation of NATS.
 pub(super) const USER: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 /// The seed of its key.
 const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
 
-/// An authority, the certificate of a server at 127.0.0.1, and the seed of a user.
+/// Machines that the certificate is good for, beside this one.
+const MACHINES_MAX: u8 = 3;
+
+/// An authority, the certificate of its servers, and the seed of a user.
 pub(super) struct Keys {
     folder: PathBuf,
 }
 
 impl Keys {
     pub(super) fn new() -> Self {
-        let name = format!("nats-keys-{}", std::process::id());
+        static NUMBERS: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBERS.fetch_add(1, Relaxed);
+        let name = format!("nats-keys-{}-{number}", std::process::id());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("user.nk"), SEED).unwrap();
-        fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+        let names: Vec<_> = (1..=MACHINES_MAX)
+            .map(|number| format!("IP:{}", address(number)))
+            .collect();
+        let names = format!("subjectAltName=IP:127.0.0.1,{}\n", names.join(","));
+        fs::write(folder.join("names"), names).unwrap();
         let keys = Self { folder };
         let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
         keys.openssl(&format!(
@@ -54,10 +66,10 @@ impl Keys {
     /// What the server's configuration says of them.
     pub(super) fn nats(&self) -> String {
         format!(
-            "tls {{ cert_file: \"{}\", key_file: \"{}\" }}\n\
-             authorization {{ users: [{{ nkey: {USER} }}] }}",
+            "tls {{ cert_file: \"{}\", key_file: \"{}\" }}\n{}",
             self.path("nats.pem"),
-            self.path("nats.key")
+            self.path("nats.key"),
+            permissions()
         )
     }
 
@@ -70,6 +82,15 @@ impl Keys {
             self.path("ca.pem"),
         ]
     }
+}
+
+/// What the documentation allows a user to do; here all nodes are one user.
+fn permissions() -> String {
+    let document = include_str!("../../docs/cluster.md");
+    let (_, rest) = document.split_once("```nats-permissions\n").unwrap();
+    let (block, _) = rest.split_once("```").unwrap();
+    assert!(block.contains(USER) && block.contains("node-1"), "{block}");
+    block.replace("node-1", "*")
 }
 
 impl Drop for Keys {

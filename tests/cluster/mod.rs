@@ -1,7 +1,12 @@
 //! Several servers as one service: what one of them has, viewers and publishers at any other get.
 
+mod cuts;
 mod keys;
+mod local;
+mod machines;
 mod nats;
+mod parts;
+mod takeovers;
 
 use std::{
     collections::BTreeSet,
@@ -14,19 +19,31 @@ use self::{
     nats::Nats,
 };
 use crate::{
+    outputs::folder,
     rtc::{Client, Mode, clip},
     support::{Server, fixture, log::Line, wait_for},
 };
 
 /// A node of a cluster on these NATS servers.
-fn node(nats: &[Nats], name: &str, arguments: &[&str]) -> Server {
-    let servers: Vec<_> = nats
-        .iter()
-        .map(|nats| format!("127.0.0.1:{}", nats.port))
-        .collect();
-    let servers = servers.join(",");
+fn node<'a>(nats: impl IntoIterator<Item = &'a Nats>, name: &str, arguments: &[&str]) -> Server {
+    let servers = addresses(nats);
     let cluster = ["--cluster.nats", &servers, "--cluster.node", name];
     Server::start(&[&cluster[..], arguments].concat())
+}
+
+/// What `cluster.nats` says.
+fn addresses<'a>(nats: impl IntoIterator<Item = &'a Nats>) -> String {
+    let addresses: Vec<_> = nats
+        .into_iter()
+        .map(|nats| nats.address.to_string())
+        .collect();
+    addresses.join(",")
+}
+
+fn wait_for_nodes(node: &Server, count: u64) {
+    wait_for(&format!("{count} nodes"), || {
+        (node.metric("aerial_cluster_nodes") == count).then_some(())
+    });
 }
 
 /// So many nodes that know each other.
@@ -34,9 +51,7 @@ fn nodes<const NODES: usize>(nats: &[Nats], arguments: &[&str]) -> [Server; NODE
     let names: [String; NODES] = std::array::from_fn(|number| format!("node-{number}"));
     let nodes = names.each_ref().map(|name| node(nats, name, arguments));
     for node in &nodes {
-        wait_for("nodes", || {
-            (node.metric("aerial_cluster_nodes") == NODES as u64).then_some(())
-        });
+        wait_for_nodes(node, NODES as u64);
     }
     nodes
 }
@@ -102,6 +117,41 @@ fn a_broadcast_is_watched_at_any_node_and_only_crosses_to_those_that_watch() {
 }
 
 #[test]
+fn the_operator_of_any_node_sees_and_ends_the_sessions_of_all() {
+    let nats = [Nats::alone("")];
+    let [origin, edge, asked] = nodes(&nats, &[]);
+    let publisher = Client::live(&origin, "a", &clip::VP8);
+    edge.wait_for_state("a", "live");
+    let viewers = [&origin, &edge].map(|node| Client::watch(node, "a"));
+    for viewer in &viewers {
+        wait_for_pictures(viewer, 5);
+    }
+    let path = "/api/broadcasts/a/sessions";
+    let list = |query: &str| {
+        let path = format!("{path}{query}");
+        let list = asked.get_as_operator(&path).expect(200).json();
+        list["sessions"].as_array().unwrap().clone()
+    };
+    asked.get(path).expect(401);
+    let roles = list("").into_iter().map(|session| session["role"].clone());
+    assert_eq!(roles.collect::<Vec<_>>(), ["publisher", "viewer", "viewer"]);
+    for session in list("?role=viewer") {
+        let one = format!("{path}/{}", session["id"]);
+        let same = asked.get_as_operator(&one).expect(200).json();
+        assert_eq!(same["started"], session["started"]);
+        asked.operate("DELETE", &one, &[], "").expect(204);
+    }
+    for viewer in &viewers {
+        wait_for("end of a session", || viewer.is_closed().then_some(()));
+    }
+    assert_eq!(list("").len(), 1);
+    assert!(!publisher.is_closed());
+    asked
+        .operate("DELETE", &format!("{path}/1"), &[], "")
+        .expect(404);
+}
+
+#[test]
 fn a_live_name_is_refused_everywhere_and_a_stale_one_is_free_everywhere() {
     let nats = [Nats::alone("")];
     let [first, second, third] = nodes(&nats, &[]);
@@ -156,10 +206,7 @@ fn viewers_survive_the_death_of_the_origin_if_the_publisher_comes_back_elsewhere
     origin.signal("KILL");
     drop(publisher);
     // Its claim is protected until its lease is over.
-    wait_for("free name", || {
-        let left = other.metric("aerial_cluster_nodes") == 2;
-        left.then_some(())
-    });
+    wait_for_nodes(&other, 2);
     let _back = Client::live(&other, "a", &clip::VP8);
     wait_for_pictures(&viewer, 20);
     assert!(!viewer.is_closed());
@@ -201,6 +248,17 @@ fn one_of_three_nats_servers_may_die() {
     }
     assert_eq!(edge.metric("aerial_cluster_frames_lost_total"), 0);
     viewer.video().expect_no_glitch(5);
+    // While the registry has no leader, no lease is renewed, and still no node has left.
+    assert_eq!(follows(&edge), 1, "{}", edge.log());
+}
+
+/// How often a node has begun to follow an origin.
+fn follows(node: &Server) -> usize {
+    let lines = node.lines();
+    let begins = |line: &&Line| {
+        line.target == "aerial::broadcast::actor::nodes" && line.has("node", "node-0")
+    };
+    lines.iter().filter(begins).count()
 }
 
 #[test]
@@ -263,4 +321,37 @@ fn nodes_meet_over_tls_with_keys_and_strangers_stay_outside() {
     });
     assert_eq!(stranger.metric("aerial_cluster_connected"), 0);
     assert_eq!(origin.metric("aerial_cluster_nodes"), 2);
+}
+
+#[test]
+fn foreign_nodes_and_other_configurations_are_named_once() {
+    let nats = [Nats::alone("")];
+    let node_0 = node(&nats, "node-0", &[]);
+    let folder = folder(
+        "cluster-configured",
+        &[],
+        &[("aerial.toml", "[broadcasts.x]\ngrace = \"9s\"\n")],
+    );
+    let servers = addresses(&nats);
+    let cluster = ["--cluster.nats", &servers, "--cluster.node", "other"];
+    let _other = Server::configured(&folder.join("aerial.toml"), &cluster);
+    let warns = |line: &Line| line.level == "WARN" && line.target == "aerial::cluster::registry";
+    node_0.wait_for_line("other configuration", |line| {
+        warns(line) && line.has("node", "other")
+    });
+    wait_for_nodes(&node_0, 2);
+
+    let namesake = node(&nats, "node-0", &[]);
+    for node in [&node_0, &namesake] {
+        node.wait_for_line("namesake", |line| warns(line) && line.has("node", "node-0"));
+    }
+    // Both renew their leases meanwhile.
+    thread::sleep(Duration::from_secs(2));
+    for node in ["other", "node-0"] {
+        let lines = node_0.lines();
+        let about = lines
+            .iter()
+            .filter(|line| warns(line) && line.has("node", node));
+        assert_eq!(about.count(), 1, "{}", node_0.log());
+    }
 }

@@ -42,7 +42,7 @@ import { Session } from './session.js';
 const BACKOFF_MIN = 300;
 /** How often a session is checked, in milliseconds, before and after it is live. */
 const PROBE_CONNECTING = 50;
-const PROBE_LIVE = 1_000;
+const PROBE_LIVE = 500;
 /** How long a client waits for a broadcast that is not there before it looks again, in milliseconds. */
 const READY_PAUSE = 30_000;
 /** How long ending a lost session may delay the next one, in milliseconds. */

@@ -11,6 +11,8 @@ import { fragment, iceServers } from './sdp.js';
 const TRICKLE_BATCH = 60;
 /** Time limit of a PATCH or DELETE in milliseconds. */
 const REQUEST_TIMEOUT = 5_000;
+/** How long the server may take to say whether a session is gone, in milliseconds. */
+const GONE_TIMEOUT = 2_000;
 /** `fetch(keepalive)` is limited to 64 KiB of body; ours has none. */
 const KEEPALIVE = true;
 
@@ -173,6 +175,19 @@ export class Session {
   get transports() {
     const all = this.peer.getTransceivers().map(({ sender, receiver }) => receiver.transport ?? sender.transport);
     return [...new Set(all.filter((transport) => transport !== null))];
+  }
+
+  /**
+   * Asks the server whether the session is gone: the server may have restarted, or this machine of several may have died.
+   * @returns {Promise<boolean>} False if the server does not say; never rejects.
+   */
+  async isGone() {
+    if (!this.url || this.#closed) return false;
+    try {
+      return (await request(this.url, { headers: this.#headers() }, GONE_TIMEOUT)).status === 404;
+    } catch {
+      return false;
+    }
   }
 
   /**

@@ -39,6 +39,9 @@ const LOSSY_SHARE = 0.01;
 /** Milliseconds without such a loss until it no longer does. */
 const LOSSY_TIME = 30_000;
 
+/** Milliseconds without media until the server is asked whether the session is gone; each time it is not, this doubles. */
+const DOUBT_TIME = 800;
+
 export class WhepClient extends Client {
   /** @type {MediaStream|null} */ stream = null;
   /** The simulcast layer to ask for, empty while the server chooses. */ layer = '';
@@ -48,6 +51,7 @@ export class WhepClient extends Client {
   #frames = 0;
   #flowing = 0;
   #decoding = 0;
+  #doubtAfter = DOUBT_TIME;
   #catchUp = new CatchUp();
   #packets = { received: 0, lost: 0 };
   #lossyUntil = 0;
@@ -88,6 +92,7 @@ export class WhepClient extends Client {
     this.#bytes = this.#frames = this.#decoding = 0;
     this.#catchUp = new CatchUp();
     this.#flowing = performance.now();
+    this.#doubtAfter = DOUBT_TIME;
     this.#packets = { received: 0, lost: 0 };
     this.#buffer(peer);
   }
@@ -194,7 +199,8 @@ export class WhepClient extends Client {
    * @param {import('./session.js').Session} session
    * @returns {Promise<import('./client.js').State>}
    */
-  async probe({ peer }) {
+  async probe(session) {
+    const { peer } = session;
     const { bytes, frames, video, packets } = await received(peer);
     this.#noteLoss(peer, packets);
     const now = performance.now();
@@ -205,6 +211,12 @@ export class WhepClient extends Client {
     this.#bytes = bytes;
     this.#frames = frames;
     const quiet = Math.max(now - this.#flowing, now - this.#decoding);
+    if (now === this.#flowing) {
+      this.#doubtAfter = DOUBT_TIME;
+    } else if (now - this.#flowing > this.#doubtAfter) {
+      this.#doubtAfter *= 2;
+      if (await session.isGone()) throw new SessionError('lost', 'the server does not have the session any more');
+    }
     if (quiet > this.#watch.renewTimeout) throw new SessionError('stalled', `no media for ${Math.round(quiet)} ms`);
     if (quiet > this.#watch.stallTimeout) return 'offline';
     return begun || (this.hasBeenLive && this.state === 'live')

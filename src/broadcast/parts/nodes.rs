@@ -173,6 +173,7 @@ impl Parts {
             } else {
                 Vec::new()
             },
+            about: status.about,
         }
     }
 }
