@@ -79,7 +79,6 @@ const LINES: &[(&str, &[&str])] = &[
             "media",
             "peer",
             "peer::sdp",
-            "pipeline",
             "playout",
             "webrtcbin",
             "plan",
