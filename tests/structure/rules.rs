@@ -38,7 +38,15 @@ const LINES: &[(&str, &[&str])] = &[
     // The engine webrtcbin, as a worker runs it.
     (
         "webrtcbin",
-        &["awake", "media", "moment", "peer", "peer::sdp", "playout"],
+        &[
+            "awake",
+            "media",
+            "moment",
+            "peer",
+            "peer::sdp",
+            "pipeline",
+            "playout",
+        ],
     ),
     // Pipelines, publishers on webrtcbin and the viewers on it, in processes of their own.
     (
