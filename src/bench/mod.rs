@@ -80,6 +80,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Options of `aerial bench`.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct Options {
     /// Number of viewers; several numbers, separated by commas, make several runs; 10,50 unless
     /// given with --ladder

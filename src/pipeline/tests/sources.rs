@@ -246,7 +246,7 @@ async fn rtsp_is_pulled() {
     frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
 }
 
-/// BroadVoice, which nothing decodes.
+/// `BroadVoice`, which nothing decodes.
 #[tokio::test]
 async fn a_camera_with_strange_sound_is_live() {
     let launch = "( videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1
