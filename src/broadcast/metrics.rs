@@ -26,6 +26,8 @@ impl ReceivedCounters {
 pub struct PublisherTotals {
     /// The broadcast.
     pub broadcast: Name,
+    /// Whether its connection is up.
+    pub connected: bool,
     /// RTP packets.
     pub packets: u64,
     /// Bytes of their payloads.
@@ -54,6 +56,7 @@ impl Broadcasts {
             .filter(|session| session.role == Role::Publisher)
             .map(|session| PublisherTotals {
                 broadcast: session.broadcast.clone(),
+                connected: session.is_connected(),
                 packets: session.received.packets.load(Ordering::Relaxed),
                 bytes: session.received.bytes.load(Ordering::Relaxed),
                 lost: session.received.lost.load(Ordering::Relaxed),

@@ -150,7 +150,7 @@ fn with_the_origin_cut_off() {
 
     site.isolate();
     wait_for_nodes(other, 2);
-    let _next = Client::live(other, "a", &clip::VP8);
+    let next = Client::live(other, "a", &clip::VP8);
     wait_for_pictures(&remote, 20);
     assert!(!remote.is_closed());
     // Nobody at the origin has noticed anything.
@@ -167,10 +167,11 @@ fn with_the_origin_cut_off() {
     wait_for_pictures(&local, 20);
     wait_for_pictures(&remote, 20);
     assert!(!local.is_closed() && !remote.is_closed());
-    wait_for("one publisher", || {
-        let publishers = [&origin, other].map(|node| node.count("publishers"));
-        (publishers == [0, 1]).then_some(())
-    });
+    let replaced = "aerial_sessions_ended_total{reason=\"replaced\"}";
+    assert_eq!([&origin, other].map(|node| node.metric(replaced)), [1, 0]);
+    let publishers = [&origin, other, edge].map(|node| node.metric("aerial_publishers"));
+    assert_eq!(publishers, [0, 1, 0]);
+    assert!(!next.is_closed());
 }
 
 #[test]
