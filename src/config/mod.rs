@@ -12,6 +12,7 @@ mod broadcasts;
 mod changes;
 mod file;
 mod hint;
+mod mark;
 mod network;
 mod nodes;
 mod option;
@@ -30,6 +31,7 @@ use std::{fs, io, path::PathBuf};
 
 pub use broadcasts::broadcast_keys;
 pub use changes::ConfigChanges;
+pub use mark::FileMark;
 pub use network::{MediaOverTcp, PublicAddress};
 pub use nodes::{AlonePolicy, NatsServer, NodeName};
 pub use option::Opt;

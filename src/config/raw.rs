@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Error, NOT_SHOWN, Opt, ValueOrigin, broadcasts::BroadcastSection};
+use super::{Error, FileMark, NOT_SHOWN, Opt, ValueOrigin, broadcasts::BroadcastSection};
 use crate::{
     access::Rule,
     amendments::OutputSwitch,
@@ -23,6 +23,8 @@ pub struct RawConfig {
     pub(super) has_broadcasts: bool,
     /// The file, if there is one.
     pub(super) file: Option<PathBuf>,
+    /// The state of the file when it was read.
+    pub(super) mark: Option<FileMark>,
     /// `[[auth.tokens]]`.
     pub(super) rules: Vec<Rule>,
     /// `[[webhooks]]`.
@@ -35,6 +37,11 @@ impl RawConfig {
     /// The file that it was read from, if there is one.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
+    }
+
+    /// The state of that file when it was read.
+    pub const fn mark(&self) -> Option<FileMark> {
+        self.mark
     }
 
     /// The value of `option`: what is set, else the default.

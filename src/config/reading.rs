@@ -12,7 +12,7 @@ use toml::{
 };
 
 use super::{
-    DEFAULT_FILE, Error, FILE_VARIABLE, Opt, RawConfig, ValueOrigin,
+    DEFAULT_FILE, Error, FILE_VARIABLE, FileMark, Opt, RawConfig, ValueOrigin,
     broadcasts::BroadcastSection,
     file::{File, text},
     hint::hint,
@@ -41,6 +41,7 @@ impl RawConfig {
             .or_else(|| fallback.exists().then_some(fallback));
         let mut raw = Self::default();
         if let Some(path) = file {
+            raw.mark = FileMark::of(&path);
             let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable {
                 path: path.clone(),
                 source,

@@ -10,17 +10,22 @@ use crate::media::Kind;
 /// Elements between a source and the first one that knows its media, at most.
 const ELEMENTS_MAX: usize = 16;
 
-/// The track that an element which has failed belongs to, in a source that has the other one, too.
+/// The track that an element which has failed belongs to; `None` if it serves both, or is no longer in
+/// its pipeline.
 pub(super) fn of(failed: &gst::Object) -> Option<Kind> {
-    let (pipeline, element) = place(failed)?;
-    let has = |kind: Kind| {
-        let appsink = pipeline.by_name(kind.name());
-        appsink.is_some_and(|element| element.is::<gst_app::AppSink>())
-    };
-    if !Kind::ALL.into_iter().all(has) {
-        return None;
-    }
+    let (_, element) = place(failed)?;
     kind_of(&element)
+}
+
+/// Whether the pipeline of an element has both tracks.
+pub(super) fn has_other(failed: &gst::Object) -> bool {
+    place(failed).is_some_and(|(pipeline, _)| {
+        let has = |kind: Kind| {
+            let appsink = pipeline.by_name(kind.name());
+            appsink.is_some_and(|element| element.is::<gst_app::AppSink>())
+        };
+        Kind::ALL.into_iter().all(has)
+    })
 }
 
 /// What plays the other track alone.
@@ -53,7 +58,7 @@ fn kind_of(element: &gst::Element) -> Option<Kind> {
     let mut element = element.clone();
     for _ in 0..ELEMENTS_MAX {
         let pads = element.sink_pads();
-        if let Some(caps) = pads.iter().find_map(gst::Pad::current_caps) {
+        if let Some(caps) = pads.iter().find_map(arriving) {
             return kind_of_caps(&caps);
         }
         // A source: what it makes shows further on.
@@ -61,6 +66,12 @@ fn kind_of(element: &gst::Element) -> Option<Kind> {
         element = pad.peer()?.parent_element()?;
     }
     None
+}
+
+/// The caps of a sink pad. Until an element has taken them, which is when it may fail, only the pad
+/// before it has them.
+fn arriving(pad: &gst::Pad) -> Option<gst::Caps> {
+    pad.current_caps().or_else(|| pad.peer()?.current_caps())
 }
 
 fn kind_of_caps(caps: &gst::Caps) -> Option<Kind> {

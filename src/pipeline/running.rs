@@ -249,17 +249,22 @@ async fn next_report(
             gst::MessageView::Error(error) => {
                 let reason = explain(source, &error.error(), error.debug().as_ref());
                 let track = message.src().and_then(failing_track::of);
+                let has_other = message.src().is_some_and(failing_track::has_other);
                 let lacks_decoder = error.error().matches(gst::CoreError::MissingPlugin);
-                match track.map(|kind| (kind, failing_track::advice(kind))) {
-                    Some((kind, _)) if given_up == Some(kind) => tracing::debug!("{reason}"),
-                    Some((kind, advice)) if lacks_decoder && given_up.is_none() => {
+                match (track, given_up) {
+                    (Some(kind), Some(gone)) if kind == gone => tracing::debug!("{reason}"),
+                    // Of an element that is being taken out.
+                    (None, Some(_)) if lacks_decoder => tracing::debug!("{reason}"),
+                    (Some(kind), None) if lacks_decoder && has_other => {
+                        let advice = failing_track::advice(kind);
                         tracing::warn!("{reason}; continuing without it; {advice}");
                         given_up = Some(kind);
                     }
-                    Some((_, advice)) => {
+                    (Some(kind), _) if has_other => {
+                        let advice = failing_track::advice(kind);
                         return Some(PipelineEnd::Failed(format!("{reason}; {advice}")));
                     }
-                    None => return Some(PipelineEnd::Failed(reason)),
+                    _ => return Some(PipelineEnd::Failed(reason)),
                 }
             }
             gst::MessageView::Eos(_) => return Some(PipelineEnd::Ended),

@@ -1,12 +1,7 @@
 //! Reads the configuration again: at a signal, at the operator's request, and when the file has
 //! changed; and changes it as the API asks. Whatever can fail is done before anything changes.
 
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt as _,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, mpsc},
@@ -18,7 +13,7 @@ use super::{StartError, check_pipelines, options};
 use crate::{
     amendments::Amendments,
     broadcast::Broadcasts,
-    config::{self, Config, ConfigChanges, RawConfig},
+    config::{self, Config, ConfigChanges, FileMark, RawConfig},
     http::{ConfigChange, ConfigRefusal, ConfigRequest, ConfigView, Reloaded},
     plan::Plans,
     worker::PeerWorkers,
@@ -64,14 +59,6 @@ pub(super) struct Reloader {
     pub(super) http: options::HttpParts,
 }
 
-/// What tells one state of a file from the next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct FileMark {
-    modified: Option<SystemTime>,
-    length: u64,
-    inode: u64,
-}
-
 /// A configuration that can be taken over.
 struct Candidate {
     /// As read, with the amendments.
@@ -92,7 +79,8 @@ impl Reloader {
     ) {
         let mut tick = interval(FILE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut known = self.file_mark();
+        // Not as it is by now: it may have changed since it was read.
+        let mut known = self.source.raw.mark();
         let mut last_seen = known;
         loop {
             tokio::select! {
@@ -125,12 +113,7 @@ impl Reloader {
     }
 
     fn file_mark(&self) -> Option<FileMark> {
-        let metadata = fs::metadata(self.source.raw.file()?).ok()?;
-        Some(FileMark {
-            modified: metadata.modified().ok(),
-            length: metadata.len(),
-            inode: metadata.ino(),
-        })
+        FileMark::of(self.source.raw.file()?)
     }
 
     /// Reads, checks, and takes over. Logs the outcome.
