@@ -319,7 +319,9 @@ impl KeptClaim {
         let present = entry.as_ref().and_then(claim_of);
         let revision = match present {
             None => None,
-            Some(present) if present.claim.epoch == self.claim.epoch => Some(present.revision),
+            // An older claim gives way. What was read may also be old: after a cut, a NATS server can
+            // answer with what it knew before.
+            Some(present) if present.claim.epoch <= self.claim.epoch => Some(present.revision),
             Some(present) => {
                 let verdict = self
                     .shared
