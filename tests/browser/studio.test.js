@@ -139,7 +139,7 @@ test('the picture goes on without the timers of the page, which browsers stop in
 
 test('the camera is sent upright, and mirrored', async (t) => {
   const { page } = await openStudio(t, 'upright');
-  assert.equal(await colourAt(page, [0.2, 0.5]), 'blue');
+  await until(async () => (await colourAt(page, [0.2, 0.5])) === 'blue', 'the picture');
   await page.locator('#more summary').click();
   await page.locator('#shape').selectOption('portrait');
   await until(
