@@ -280,7 +280,7 @@ test('five seconds are recorded and played back as a test', async (t) => {
   await screenshot(page, 'studio-test');
   await page.locator('#test-close').click();
   await page.locator('#test-sheet').waitFor({ state: 'hidden' });
-  assert.equal(await page.locator('#test-video').getAttribute('src'), null);
+  await until(async () => (await page.locator('#test-video').getAttribute('src')) === null, 'the recording to be gone');
   assert.deepEqual(browser.faults, []);
 });
 
