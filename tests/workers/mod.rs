@@ -143,13 +143,7 @@ fn a_worker_that_ends_or_stops_is_restarted_and_nobody_else_notices() {
     ] {
         let before = wait_for("all pipelines", || restarts(&server));
         let pids = workers(&server);
-        signal(name, pids.values().copied());
-        if name == "SEGV" {
-            // Rust's own handler takes the first one and goes back to where a true fault would
-            // happen again.
-            thread::sleep(Duration::from_millis(100));
-            signal(name, pids.values().copied());
-        }
+        end_by(name, pids.values().copied());
         wait_for(&format!("restarts after SIG{name}"), || {
             let after = restarts(&server)?;
             let more = before
@@ -285,6 +279,24 @@ fn viewers_workers(server: &Server, broadcast: &str) -> Vec<u32> {
         .collect()
 }
 
+/// Signals that end a worker or stop it for good, and what the log says then.
+const ENDS: [(&str, &str); 4] = [
+    ("KILL", "SIGKILL"),
+    ("SEGV", "SIGSEGV"),
+    ("ABRT", "SIGABRT"),
+    ("STOP", "has not answered"),
+];
+
+fn end_by(signal_name: &str, pids: impl IntoIterator<Item = u32> + Clone) {
+    signal(signal_name, pids.clone());
+    if signal_name == "SEGV" {
+        // Rust's own handler takes the first one and goes back to where a true fault would happen
+        // again.
+        thread::sleep(Duration::from_millis(100));
+        signal(signal_name, pids);
+    }
+}
+
 /// The process that is kept ready, once there is one besides these.
 fn spare(server: &Server, others: &[u32]) -> u32 {
     wait_for("a spare worker", || {
@@ -298,21 +310,11 @@ fn spare(server: &Server, others: &[u32]) -> u32 {
 fn a_publishers_worker_that_ends_or_stops_costs_its_session_and_nobody_else_notices() {
     let server = Server::start(&[]);
     let near = Watched::new(&server, "near");
-    for (signal_name, reason) in [
-        ("KILL", "SIGKILL"),
-        ("SEGV", "SIGSEGV"),
-        ("ABRT", "SIGABRT"),
-        ("STOP", "has not answered"),
-    ] {
+    for (signal_name, reason) in ENDS {
         let name = signal_name.to_lowercase();
         let _publisher = Client::live(&server, &name, &clip::H264);
         let pid = publishers_worker(&server, &name);
-        signal(signal_name, [pid]);
-        if signal_name == "SEGV" {
-            // Rust's own handler takes the first one.
-            thread::sleep(Duration::from_millis(100));
-            signal(signal_name, [pid]);
-        }
+        end_by(signal_name, [pid]);
         server.wait_for_state(&name, "waiting");
         wait_for("the end of the process", || {
             state(pid).is_none().then_some(())
@@ -351,12 +353,7 @@ fn assert_replaced(server: &Server, broadcast: &str, viewer: &Client, pid: u32) 
 fn a_viewers_worker_that_ends_or_stops_costs_its_sessions_and_nobody_else_notices() {
     let server = with_far_viewers("workers-viewers");
     let near = Watched::new(&server, "near");
-    for (signal_name, reason) in [
-        ("KILL", "SIGKILL"),
-        ("SEGV", "SIGSEGV"),
-        ("ABRT", "SIGABRT"),
-        ("STOP", "has not answered"),
-    ] {
+    for (signal_name, reason) in ENDS {
         let name = format!("far-{}", signal_name.to_lowercase());
         let publisher = Client::live(&server, &name, &clip::H264);
         let viewers = [Client::watch(&server, &name), Client::watch(&server, &name)];
@@ -365,12 +362,7 @@ fn a_viewers_worker_that_ends_or_stops_costs_its_sessions_and_nobody_else_notice
         }
         let pids = viewers_workers(&server, &name);
         assert_eq!(pids.len(), 1, "one for all viewers of a broadcast");
-        signal(signal_name, [pids[0]]);
-        if signal_name == "SEGV" {
-            // Rust's own handler takes the first one.
-            thread::sleep(Duration::from_millis(100));
-            signal(signal_name, [pids[0]]);
-        }
+        end_by(signal_name, [pids[0]]);
         for viewer in &viewers {
             assert_replaced(&server, &name, viewer, pids[0]);
         }
