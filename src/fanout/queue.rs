@@ -1,33 +1,44 @@
-//! A worker's two queues: what the server sends to viewers, and what peers send to it. A peer that
-//! floods the server fills the second one; frames have their own.
+//! A worker's three queues: what the server sends to viewers, what peers send to connect and to stay
+//! connected, and everything else that peers send. Those that flood the server with feedback fill the
+//! last one: the frames, connections and consent of the others do not wait behind it.
 
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use super::message::Message;
+use crate::peer::udp::Datagram;
 
 /// Frames and commands that may wait: two seconds of frames of several hundred tracks.
 const MEDIA_MAX: usize = 8192;
-/// Datagrams that may wait: one second of reports of several thousand viewers.
+/// Checks and handshakes that may wait: those of a thousand viewers that join at once.
+const CHECKS_MAX: usize = 4096;
+/// Other datagrams that may wait: one second of reports of several thousand viewers.
 const INCOMING_MAX: usize = 4096;
 /// Frames and commands handled in one turn.
 const MEDIA_AT_ONCE: usize = 64;
-/// Datagrams handled in one turn: few, so that the next frame does not wait long for them.
+/// Checks, and as many other datagrams, handled in one turn: few, so that the next frame does not wait
+/// long for them.
 const INCOMING_AT_ONCE: usize = 16;
 
 /// The sending ends of a worker's queues.
 #[derive(Clone)]
 pub(super) struct QueueSenders {
     media: SyncSender<Message>,
+    checks: SyncSender<Message>,
     incoming: SyncSender<Message>,
 }
 
 /// The receiving ends of a worker's queues.
 pub(super) struct Queues {
-    media: Receiver<Message>,
-    incoming: Receiver<Message>,
-    /// How many more to take from each in this turn.
-    media_left: usize,
-    incoming_left: usize,
+    media: Turns,
+    checks: Turns,
+    incoming: Turns,
+}
+
+/// A queue, and how many more messages to take from it in this turn.
+struct Turns {
+    receiver: Receiver<Message>,
+    left: usize,
+    at_once: usize,
 }
 
 /// What a worker is to do next.
@@ -45,54 +56,82 @@ pub(super) enum WorkerStep {
 /// The queues of a new worker.
 pub(super) fn queues() -> (QueueSenders, Queues) {
     let (media, media_receiver) = sync_channel(MEDIA_MAX);
+    let (checks, check_receiver) = sync_channel(CHECKS_MAX);
     let (incoming, incoming_receiver) = sync_channel(INCOMING_MAX);
     let queues = Queues {
-        media: media_receiver,
-        incoming: incoming_receiver,
-        media_left: MEDIA_AT_ONCE,
-        incoming_left: INCOMING_AT_ONCE,
+        media: Turns::of(media_receiver, MEDIA_AT_ONCE),
+        checks: Turns::of(check_receiver, INCOMING_AT_ONCE),
+        incoming: Turns::of(incoming_receiver, INCOMING_AT_ONCE),
     };
-    (QueueSenders { media, incoming }, queues)
+    let senders = QueueSenders {
+        media,
+        checks,
+        incoming,
+    };
+    (senders, queues)
 }
 
 impl QueueSenders {
     /// The queue for this message.
-    pub(super) const fn of(&self, message: &Message) -> &SyncSender<Message> {
+    pub(super) fn of(&self, message: &Message) -> &SyncSender<Message> {
         match message {
+            Message::Datagram { datagram, .. } if connects(datagram) => &self.checks,
             Message::Datagram { .. } => &self.incoming,
             _ => &self.media,
         }
     }
 }
 
+impl Turns {
+    const fn of(receiver: Receiver<Message>, at_once: usize) -> Self {
+        Self {
+            receiver,
+            left: at_once,
+            at_once,
+        }
+    }
+
+    /// The next message of this turn, if there is one.
+    fn next(&mut self) -> Result<Message, TryRecvError> {
+        if self.left == 0 {
+            return Err(TryRecvError::Empty);
+        }
+        let message = self.receiver.try_recv()?;
+        self.left -= 1;
+        Ok(message)
+    }
+
+    /// Begins another turn. Returns whether this one may have left something.
+    const fn begin(&mut self) -> bool {
+        let left = self.left;
+        self.left = self.at_once;
+        left == 0
+    }
+}
+
 impl Queues {
-    /// The next message of this turn: frames and commands first.
+    /// The next message of this turn: frames and commands first, then what connects.
     pub(super) fn next(&mut self) -> WorkerStep {
-        for (queue, left) in [
-            (&self.media, &mut self.media_left),
-            (&self.incoming, &mut self.incoming_left),
-        ] {
-            if *left == 0 {
-                continue;
-            }
-            match queue.try_recv() {
+        for queue in [&mut self.media, &mut self.checks, &mut self.incoming] {
+            match queue.next() {
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return WorkerStep::End,
-                Ok(message) => {
-                    *left -= 1;
-                    return WorkerStep::Handle(message);
-                }
+                Ok(message) => return WorkerStep::Handle(message),
                 Err(TryRecvError::Empty) => {}
             }
         }
-        let full = self.media_left == 0 || self.incoming_left == 0;
-        self.media_left = MEDIA_AT_ONCE;
-        self.incoming_left = INCOMING_AT_ONCE;
-        if full {
+        let full = [&mut self.media, &mut self.checks, &mut self.incoming].map(Turns::begin);
+        if full.contains(&true) {
             WorkerStep::Yield
         } else {
             WorkerStep::Rest
         }
     }
+}
+
+/// Whether a datagram is of ICE or of a handshake: STUN, or DTLS (RFC 7983 §7) other than application
+/// data (RFC 6347 §4.3.1).
+fn connects(datagram: &Datagram) -> bool {
+    matches!(datagram.bytes.first(), Some(0..=3 | 20..=22 | 24..=63))
 }
 
 #[cfg(test)]
@@ -105,8 +144,34 @@ mod tests {
     fn datagram(viewer: u64) -> Message {
         Message::Datagram {
             viewer,
-            datagram: Datagram::detached(SocketAddr::from(([127, 0, 0, 1], 1)).into(), Vec::new()),
+            datagram: of(0x80),
         }
+    }
+
+    /// A datagram that begins with this byte.
+    fn of(first: u8) -> Datagram {
+        let ends = SocketAddr::from(([127, 0, 0, 1], 1)).into();
+        Datagram::detached(ends, vec![first])
+    }
+
+    #[test]
+    fn a_check_does_not_wait_behind_a_flood_of_feedback() {
+        let (senders, mut queues) = queues();
+        let tell = |message: Message| senders.of(&message).try_send(message).is_ok();
+        while tell(datagram(1)) {}
+        for first in [0, 20, 22] {
+            let (viewer, datagram) = (2, of(first));
+            assert!(tell(Message::Datagram { viewer, datagram }), "{first}");
+        }
+        for _ in 0..3 {
+            let next = queues.next();
+            assert!(matches!(
+                next,
+                WorkerStep::Handle(Message::Datagram { viewer: 2, .. })
+            ));
+        }
+        let (viewer, datagram) = (2, of(23));
+        assert!(!tell(Message::Datagram { viewer, datagram }), "of a channel");
     }
 
     #[test]
