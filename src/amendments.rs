@@ -13,8 +13,8 @@ const SWITCHED_MAX: usize = 1000;
 /// Broadcasts that may be configured.
 const BROADCASTS_MAX: usize = 1000;
 /// Begins the file.
-const HEAD: &str = "# Written by Aerial: what was changed through its API. It overrides the\n\
-                    # configuration. Change it through the API, or while the server is stopped.\n\n";
+const HEAD: &str = "# Written by Aerial: changes made through its API. They override the\n\
+                    # configuration. Edit this through the API, or while the server is stopped.\n\n";
 
 /// Everything that has been changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,13 +32,13 @@ pub struct Amendments {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmendmentError {
     /// There are as many as there may be.
-    #[error("the API has changed as many {0} as it may")]
+    #[error("the API has reached its limit of changed {0}")]
     Full(&'static str),
     /// There is no such thing among what has been changed.
-    #[error("the API has configured no broadcast `{0}`")]
+    #[error("no broadcast `{0}` has been configured through the API")]
     Missing(Name),
     /// It cannot be a part of the configuration.
-    #[error("`{0}` takes no such value")]
+    #[error("`{0}` does not accept this value")]
     Unfit(String),
 }
 

@@ -27,13 +27,13 @@ const IDLE_CONNECTIONS_MAX: usize = 4;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OutboundError {
     /// The server cannot be reached, or breaks off.
-    #[error("it cannot be reached: {0}")]
+    #[error("cannot reach the server: {0}")]
     Unreachable(String),
     /// It took too long.
-    #[error("it did not answer within {0:?}")]
+    #[error("the server did not answer within {0:?}")]
     Timeout(Duration),
     /// The reply is too large, or breaks off.
-    #[error("its answer cannot be read: {0}")]
+    #[error("cannot read the server's answer: {0}")]
     Body(String),
     /// TLS cannot be used at all.
     #[error("TLS is not available: {0}")]

@@ -41,16 +41,16 @@ impl PassedSockets {
                 } else if taken.http.is_none() {
                     taken.http = Some(listener);
                 } else {
-                    tracing::warn!(name, "systemd passes more than one socket for HTTP");
+                    tracing::warn!(name, "systemd passed more than one socket for HTTP");
                 }
             } else if let Ok(Some(socket)) = passed.take_udp_socket(index) {
                 if taken.udp.is_none() {
                     taken.udp = Some(socket);
                 } else {
-                    tracing::warn!(name, "systemd passes more than one socket for UDP");
+                    tracing::warn!(name, "systemd passed more than one socket for UDP");
                 }
             } else {
-                tracing::warn!(name, "systemd passes a socket that is neither TCP nor UDP");
+                tracing::warn!(name, "systemd passed a socket that is neither TCP nor UDP");
             }
         }
         taken
@@ -107,6 +107,6 @@ fn tell(state: &[NotifyState<'_>], sockets: &[BorrowedFd<'_>]) {
         sd_notify::notify_with_fds(state, sockets)
     };
     if let Err(error) = told {
-        tracing::warn!(%error, "systemd cannot be told");
+        tracing::warn!(%error, "cannot notify systemd");
     }
 }

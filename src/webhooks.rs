@@ -245,7 +245,7 @@ impl Webhook {
             return Ok(());
         }
         Err(Refusal {
-            why: format!("it answered {status}"),
+            why: format!("the server answered with status {status}"),
             is_final: status == StatusCode::GONE,
         })
     }

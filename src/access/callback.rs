@@ -103,7 +103,7 @@ pub enum CallbackError {
     #[error("{0}")]
     Denied(String),
     /// There is no answer.
-    #[error("whether this is allowed cannot be found out now")]
+    #[error("cannot check at the moment whether this is allowed")]
     Unavailable,
 }
 
@@ -155,7 +155,9 @@ impl Callback {
         Self {
             signer: Signer::new(options.secret.bytes()),
             client: HttpClient::new(options.timeout)
-                .inspect_err(|error| tracing::error!(%error, "nobody can be asked (auth.callback)"))
+                .inspect_err(|error| {
+                    tracing::error!(%error, "cannot send requests to auth.callback");
+                })
                 .ok(),
             questions: Semaphore::new(QUESTIONS_MAX),
             session_questions: Semaphore::new(SESSION_QUESTIONS_MAX),
@@ -210,7 +212,7 @@ impl Callback {
         };
         let judged = answer.and_then(|answer| self.judge(question, answer));
         let (verdict, until) = judged.map_err(|error| {
-            tracing::warn!(error, "no answer about a client (auth.callback): refused");
+            tracing::warn!(error, "no usable answer from auth.callback: client refused");
             CallbackError::Unavailable
         })?;
         self.keep(id, verdict.clone(), until);
@@ -227,7 +229,7 @@ impl Callback {
             .map_err(|error| error.to_string())?;
         match reply.status() {
             StatusCode::OK => serde_json::from_slice(reply.body())
-                .map_err(|error| format!("its answer is not as documented: {error}")),
+                .map_err(|error| format!("the answer is not in the documented form: {error}")),
             // Servers that have only a status to give.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Answer {
                 allow: false,
@@ -237,7 +239,7 @@ impl Callback {
                 bitrate: None,
                 lifetime: None,
             }),
-            status => Err(format!("it answered {status}")),
+            status => Err(format!("it answered with status {status}")),
         }
     }
 
@@ -254,7 +256,7 @@ impl Callback {
             return Ok((Err(reason), until));
         }
         let broadcast = match &answer.broadcast {
-            Some(text) => Name::new(text).ok_or("its `broadcast` is no name")?,
+            Some(text) => Name::new(text).ok_or("its `broadcast` is not a valid name")?,
             None => question.broadcast.clone(),
         };
         let permit = CallbackPermit {

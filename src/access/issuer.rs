@@ -55,7 +55,7 @@ impl Issuer {
         let client = match origin {
             KeyOrigin::File(_) => None,
             KeyOrigin::Url(..) => HttpClient::new(FETCH_TIMEOUT)
-                .inspect_err(|error| tracing::error!(%error, "no keys for tokens"))
+                .inspect_err(|error| tracing::error!(%error, "no keys for signed tokens"))
                 .ok(),
         };
         Self {
@@ -143,9 +143,12 @@ impl Issuer {
         match self.read(url).await {
             Ok(keys) => {
                 self.fetched_mut().keys = Some((Arc::new(keys), Instant::now()));
-                tracing::debug!("keys for tokens fetched");
+                tracing::debug!("keys for signed tokens fetched");
             }
-            Err(error) => tracing::warn!(error, "keys for tokens (auth.jwt_url) not fetched"),
+            Err(error) => tracing::warn!(
+                error,
+                "cannot fetch the keys for signed tokens (auth.jwt_url)"
+            ),
         }
     }
 

@@ -43,7 +43,7 @@ pub struct JwtOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
     /// It is something else.
-    #[error("it is no JWT")]
+    #[error("it is not a JWT")]
     NotJwt,
     /// No key fits its algorithm and key id.
     #[error("no key for its algorithm and key id")]
@@ -245,14 +245,18 @@ impl JwtKey {
         let read = jsonwebtoken::decode::<Map<String, Json>>(token, &self.key, &validation);
         let claims = read.map_err(|error| match error.kind() {
             ErrorKind::ExpiredSignature => JwtError::Expired,
-            ErrorKind::InvalidSignature => JwtError::Wrong("its signature is wrong".into()),
-            ErrorKind::InvalidIssuer => JwtError::Wrong("it has another issuer (iss)".into()),
-            ErrorKind::InvalidAudience => JwtError::Wrong("it is for others (aud)".into()),
+            ErrorKind::InvalidSignature => JwtError::Wrong("its signature is invalid".into()),
+            ErrorKind::InvalidIssuer => {
+                JwtError::Wrong("it comes from another issuer (iss)".into())
+            }
+            ErrorKind::InvalidAudience => {
+                JwtError::Wrong("it is meant for another audience (aud)".into())
+            }
             ErrorKind::ImmatureSignature => JwtError::Wrong("it is not yet valid (nbf)".into()),
             ErrorKind::MissingRequiredClaim(claim) => {
                 JwtError::Wrong(format!("it has no `{claim}`"))
             }
-            _ => JwtError::Wrong("its content cannot be read".into()),
+            _ => JwtError::Wrong("its claims cannot be read".into()),
         })?;
         let holder = holder(options, &claims.claims)?;
         // RFC 7519 §4.1.4: not on the second itself either, which the library still accepts.
@@ -300,8 +304,9 @@ impl Names {
             Self::One(text) => text,
             Self::Many(texts) => texts.join(","),
         };
-        Vec::<Pattern>::read(&text)
-            .ok_or_else(|| JwtError::Wrong(format!("`{member}` in its rights is no list of names")))
+        Vec::<Pattern>::read(&text).ok_or_else(|| {
+            JwtError::Wrong(format!("`{member}` in its rights is not a list of names"))
+        })
     }
 }
 

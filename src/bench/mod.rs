@@ -94,16 +94,16 @@ pub struct Options {
     /// What carries the viewers: direct, webrtcbin, or both, separated by commas, side by side
     #[arg(long, value_delimiter = ',', default_value = "direct", value_parser = engine)]
     engines: Vec<Engine>,
-    /// Measure what three renditions of one publisher cost, beside gst-launch-1.0 with the same
-    /// pipeline, and how soon a rendition plays that nobody has watched
+    /// Measure what three renditions of one publisher cost, next to gst-launch-1.0 with the same
+    /// pipeline, and how soon an idle rendition plays
     #[arg(long, group = "repeated", conflicts_with = "engines")]
     ladder: bool,
-    /// Measure what it costs that pipelines run in processes of their own, beside the same pipelines
-    /// in this process
+    /// Measure what it costs to run pipelines in processes of their own, compared with the same
+    /// pipelines in this process
     #[arg(long, group = "repeated", conflicts_with_all = ["engines", "viewers"])]
     workers: bool,
-    /// Measure what it costs and how long it takes to pass a broadcast from one server to others, by
-    /// way of NATS, with one viewer at each
+    /// Measure the cost and the delay of passing a broadcast from one server to others over NATS,
+    /// with one viewer at each
     #[arg(long, conflicts_with_all = ["engines", "repeated", "viewers"])]
     cluster: bool,
     /// Number of servers that the broadcast is passed to; several numbers make several runs
@@ -118,7 +118,7 @@ pub struct Options {
         requires = "cluster"
     )]
     nats_server: PathBuf,
-    /// How often all is measured, with --ladder or --workers; the medians count
+    /// Rounds of measurement with --ladder or --workers; the medians count
     #[arg(long, default_value_t = 5, requires = "repeated",
           value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -131,9 +131,8 @@ pub struct Options {
     /// Also write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Compare with the project's targets, which are for 200 viewers, for how cost grows with
-    /// several numbers, for the ladder, for workers and for the cluster; the exit code is 1 if one
-    /// is missed
+    /// Compare with the project's targets (for 200 viewers, for growing numbers of viewers, for the
+    /// ladder, for workers and for the cluster); the exit code is 1 if one is missed
     #[arg(long)]
     check: bool,
 }
@@ -162,7 +161,7 @@ struct BenchFigures<'a> {
 }
 
 fn engine(text: &str) -> Result<Engine, String> {
-    Engine::read(text).ok_or_else(|| format!("it takes {}", Engine::TAKES))
+    Engine::read(text).ok_or_else(|| format!("it accepts {}", Engine::TAKES))
 }
 
 /// Runs the benchmark and prints what it finds. The exit code is 1 if viewers got no media or

@@ -131,7 +131,7 @@ impl BenchServer {
                 return Ok(());
             }
             if begin.elapsed() > START_TIMEOUT {
-                bail!("{url} is not as it should be: {answer:?}");
+                bail!("{url} gave an unexpected answer: {answer:?}");
             }
             sleep(POLL_INTERVAL).await;
         }

@@ -74,7 +74,7 @@ impl Participation {
                 });
                 let joined = self.chats.join(&self.broadcast, self.guest.clone(), sink);
                 self.seat = joined
-                    .inspect_err(|refusal| tracing::debug!(%refusal, "no seat in the chat"))
+                    .inspect_err(|refusal| tracing::debug!(%refusal, "not admitted to the chat"))
                     .ok();
             }
             ChannelEvent::Text(text) => {

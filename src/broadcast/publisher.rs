@@ -212,7 +212,7 @@ impl PublisherConnection {
         match self.bitrate.look(awake::now(), &received) {
             Pace::Fine => None,
             Pace::AskFor(bitrate) => {
-                tracing::debug!(bitrate, "publisher asked for a lower bit rate");
+                tracing::debug!(bitrate, "asking the publisher for a lower bit rate");
                 self.publisher.request_bitrate(bitrate);
                 None
             }

@@ -99,7 +99,10 @@ impl RenditionPipelines {
 
     fn add(&mut self, broadcast: &Name, pipeline: RenditionPipeline) {
         let appsinks = pipeline.appsinks(broadcast).unwrap_or_else(|error| {
-            tracing::error!(pipeline = pipeline.slot.file().name(), %error, "no renditions");
+            tracing::error!(
+                pipeline = pipeline.slot.file().name(), %error,
+                "renditions not available"
+            );
             Vec::new()
         });
         for Appsink {

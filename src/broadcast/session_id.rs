@@ -34,8 +34,9 @@ impl fmt::Debug for SessionId {
 /// `BYTES` random bytes of the system's generator, as hexadecimal digits.
 pub(super) fn random_hex<const BYTES: usize>() -> Result<String, Error> {
     let mut bytes = [0; BYTES];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::Failed(format!("the system provides no random numbers: {error}"))
+    })?;
     Ok(bytes
         .iter()
         .fold(String::with_capacity(2 * BYTES), |mut text, byte| {

@@ -285,7 +285,7 @@ impl Slot {
                 tracing::warn!(
                     pipeline = self.file.name(),
                     error = end.error,
-                    "pipeline cannot take what is published"
+                    "pipeline does not support the published codec"
                 );
                 None
             }

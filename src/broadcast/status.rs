@@ -285,8 +285,9 @@ impl BroadcastCounters {
         if self.is_unreachable(why) {
             tracing::warn!(
                 sessions = UNREACHED_MAX,
-                "clients get answers over HTTP, but none of their packets arrives: is the UDP port open, and does \
-                 the server advertise an address that they reach (webrtc.public_addresses)?"
+                "clients reach the server over HTTP, but none of their UDP packets arrive: is the \
+                 UDP port open, and does the server advertise an address that clients can reach \
+                 (webrtc.public_addresses)?"
             );
         }
     }

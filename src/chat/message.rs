@@ -173,7 +173,9 @@ pub(super) enum ChatEvent {
 /// A [`Hello`] as it is sent, with a history that is JSON already.
 pub(super) fn hello_text(hello: Hello, history: &str) -> Option<String> {
     let text = serde_json::to_string(&ChatEvent::Hello(Box::new(hello)))
-        .inspect_err(|error| tracing::error!(%error, "greeting of a chat is not JSON"))
+        .inspect_err(|error| {
+            tracing::error!(%error, "cannot encode the greeting of a chat as JSON");
+        })
         .ok()?;
     let members = text.strip_suffix('}')?;
     Some(format!("[{members},\"history\":{history}}}]"))

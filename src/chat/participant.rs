@@ -160,7 +160,7 @@ impl Participant {
 /// Events as they are sent.
 pub(super) fn parcel(events: &[ChatEvent], is_timed: bool) -> Option<Parcel> {
     let text = serde_json::to_string(events)
-        .inspect_err(|error| tracing::error!(%error, "events of a chat are not JSON"))
+        .inspect_err(|error| tracing::error!(%error, "cannot encode the events of a chat as JSON"))
         .ok()?;
     Some(Parcel {
         text: text.into(),

@@ -9,7 +9,7 @@ pub enum ChatRefusal {
     #[error("this broadcast has no {0}")]
     Off(&'static str),
     /// It takes the right to chat.
-    #[error("speaking here takes a token with the right `chat`")]
+    #[error("you need a token with the right `chat` to speak here")]
     NotAllowed,
     /// Banned.
     #[error("a moderator has banned you")]

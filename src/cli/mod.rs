@@ -101,12 +101,12 @@ fn command() -> Command {
         .subcommand(serve::command())
         .subcommand(described::<Check>(
             "check",
-            "Tell what is wrong with pipeline files and configuration, without starting anything",
+            "Check pipeline files and configuration without starting anything",
         ))
         .subcommand(template::command())
         .subcommand(described::<NewToken>(
             "token",
-            "Make a token, and print it with its section of the configuration",
+            "Make a token and print it with its section of the configuration",
         ))
         .subcommand(
             Command::new("hash")

@@ -44,7 +44,8 @@ impl Summary {
         let (tcp, udp) = (address.port(), self.udp.port());
         let reach = if address.ip().is_loopback() {
             format!(
-                "only this machine reaches the pages; for others, set listen = \"0.0.0.0:{tcp}\""
+                "only this machine can reach the pages; to let others in, set listen = \
+                 \"0.0.0.0:{tcp}\""
             )
         } else {
             format!("let TCP {tcp} and UDP {udp} through the firewall")

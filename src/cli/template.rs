@@ -23,13 +23,13 @@ const EXAMPLES: &str = r#"
 #token_env = "VIEWERS"
 #watch = ["*"]
 
-# Servers that are told what happens.
+# Servers that are notified of events.
 #[[webhooks]]
 #url = "https://example.org/aerial"
 #secret_env = "HOOK"
 #events = ["broadcast.*", "pipeline.failed"]
 
-# What applies to every broadcast, those of publishers included. The pipelines that are named here are
+# Applies to every broadcast, publishers' broadcasts included. The pipelines named here are
 # part of the program; those in a folder of your own are found if `pipelines` names it.
 #[defaults]
 #outputs = ["record-mkv.launch"]
@@ -43,8 +43,8 @@ const EXAMPLES: &str = r#"
 /// The command. Its flags are those of `serve`.
 pub(super) fn command() -> Command {
     Command::new("config")
-        .about("Print a configuration file with every option, its meaning and its default")
-        .after_help("What is given here is set in the file; the other options are commented out.")
+        .about("Print a configuration file that lists every option with its meaning and default")
+        .after_help("Options given here are set in the file; all others are commented out.")
         .args(config::all().map(super::serve::flag))
 }
 

@@ -86,9 +86,9 @@ fn happened(event: &Event) -> String {
         Event::Track(kind, codec) => format!("first frame of {kind}: {codec}"),
         Event::Rendition { kind, name, codec } => format!("first frame of {kind}_{name}: {codec}"),
         Event::Transcoded { appsink, from } => {
-            format!("{appsink} is transcoded, because no browser plays {from}")
+            format!("{appsink} is transcoded because no browser plays {from}")
         }
-        Event::Stalled => "stalled: media goes in, and nothing comes out".to_owned(),
+        Event::Stalled => "stalled: media goes in, but nothing comes out".to_owned(),
         Event::Reshaped => "the format has changed: the server would start a new file".to_owned(),
         Event::Resumed => "media comes out again".to_owned(),
         Event::FileFinished(path) => format!("file finished: {path}"),

@@ -114,7 +114,7 @@ impl Connection {
         let turn = self.turns.fetch_add(1, Relaxed) + 1;
         let mut servers = self.servers.clone();
         servers.rotate_left(turn % self.servers.len());
-        tracing::info!("the NATS server brings no answers; changing to another one");
+        tracing::info!("no answers from the NATS server; switching to another one");
         let changed = self.client.set_server_pool(servers.as_slice()).await;
         if changed.is_ok() {
             // Err: the client is closing.
@@ -136,10 +136,10 @@ fn note(event: &Event, connected: &watch::Sender<u64>, said: &AtomicBool) {
         }
         Event::LameDuckMode => tracing::info!("the NATS server is about to stop"),
         Event::ServerError(error) if !said.swap(true, Relaxed) => {
-            tracing::warn!(%error, "NATS refuses this node");
+            tracing::warn!(%error, "NATS refused this node");
         }
         Event::ClientError(error) if !said.swap(true, Relaxed) => {
-            tracing::warn!(%error, "NATS cannot be reached");
+            tracing::warn!(%error, "cannot reach NATS");
         }
         Event::SlowConsumer(_)
         | Event::ServerError(_)

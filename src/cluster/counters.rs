@@ -61,12 +61,12 @@ impl ClusterCounters {
             ),
             (
                 "aerial_cluster_frames_lost_total",
-                "Frames of other nodes that never came.",
+                "Frames from other nodes that never arrived.",
                 value(&self.frames_lost),
             ),
             (
                 "aerial_cluster_gaps_repaired_total",
-                "Gaps in what other nodes sent that were filled.",
+                "Repaired gaps in the frames from other nodes.",
                 value(&self.gaps_repaired),
             ),
         ]

@@ -33,7 +33,7 @@ pub(super) enum MessageFlaw {
     Short,
     #[error("unknown version {0}")]
     Version(u8),
-    #[error("it makes no sense: {0}")]
+    #[error("it is malformed: {0}")]
     Nonsense(&'static str),
     #[error("a piece of it is missing")]
     Torn,
@@ -182,7 +182,7 @@ impl Assembly {
             _ => return Err(MessageFlaw::Torn),
         };
         if body.len() + bytes.len() > head.body as usize {
-            return Err(MessageFlaw::Nonsense("more than it says"));
+            return Err(MessageFlaw::Nonsense("longer than announced"));
         }
         body.extend_from_slice(&bytes);
         if head.piece + 1 == head.pieces {
@@ -196,7 +196,7 @@ impl Assembly {
 fn finish(head: &Head, body: Bytes) -> Result<NumberedFrame, MessageFlaw> {
     let mut body = body;
     if body.len() != head.body as usize {
-        return Err(MessageFlaw::Nonsense("less than it says"));
+        return Err(MessageFlaw::Nonsense("shorter than announced"));
     }
     let payloads = head.payloads as usize;
     let mut ends = body.split_to(4 * payloads);
@@ -333,7 +333,7 @@ mod tests {
             (2, 9, "it makes no sense: an unknown codec"),
             (4, 1, "it makes no sense: a piece too many"),
             (42, 1, "it makes no sense: a length that is too large"),
-            (44, 27, "it makes no sense: less than it says"),
+            (44, 27, "it makes no sense: shorter than announced"),
             (46, 0x90, "it makes no sense: a length that is too large"),
             (48, 20, "it makes no sense: an empty payload"),
         ] {

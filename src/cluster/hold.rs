@@ -107,7 +107,10 @@ impl Cluster {
         match shared.enter(name, arrived).await {
             Ok((claim, revision)) => Ok(shared.keep(name, claim, Some(revision))),
             Err(ClaimRefusal::Away) if shared.options.alone == Alone::Accept => {
-                tracing::warn!(%name, "NATS is away: published for the viewers of this node only");
+                tracing::warn!(
+                    %name,
+                    "NATS is unavailable: publishing to the viewers of this node only"
+                );
                 let claim = shared.new_claim();
                 Ok(shared.keep(name, claim, None))
             }
@@ -329,7 +332,10 @@ impl KeptClaim {
                     .judge(Some(&present), &self.shared.incarnation);
                 match verdict {
                     Verdict::Ask { node, .. } => {
-                        tracing::warn!(%node, broadcast = self.key, "another node has the broadcast now");
+                        tracing::warn!(
+                            %node, broadcast = self.key,
+                            "another node has taken over the broadcast"
+                        );
                         self.lost.cancel();
                         return true;
                     }

@@ -175,7 +175,7 @@ pub async fn start(
         stopping: CancellationToken::new(),
         options,
     });
-    tracing::info!(node = shared.options.node, "part of a cluster");
+    tracing::info!(node = shared.options.node, "joined the cluster");
     tasks.spawn(registry::renew(Arc::clone(&shared)));
     tasks.spawn(registry::read(Arc::clone(&shared)));
     tasks.spawn(control::serve(Arc::clone(&shared)));

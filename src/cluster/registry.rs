@@ -130,7 +130,7 @@ pub(super) async fn read(shared: Arc<ClusterShared>) {
             };
             if let Err(error) = outcome {
                 if said.as_ref() != Some(&error) {
-                    tracing::warn!(error, "the registry cannot be read");
+                    tracing::warn!(error, "cannot read the registry");
                 }
                 said = Some(error);
             }

@@ -216,7 +216,7 @@ fn amendable(key: &str) -> Result<&'static Opt, Error> {
     let is_closed = option.secret || key == "pipelines" || key.starts_with("auth.");
     if is_closed || !is_live(key) {
         let expected = if is_closed {
-            "a value only outside the API: what it is about is for whoever installs the server"
+            "a value only outside the API: it is reserved for whoever installs the server"
         } else {
             "a value only outside the API: it needs a restart"
         };

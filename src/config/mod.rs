@@ -112,7 +112,7 @@ pub enum Error {
 }
 
 /// Stands for a value that is a secret.
-const NOT_SHOWN: &str = "the present value (not shown)";
+const NOT_SHOWN: &str = "the current value (not shown)";
 
 impl Error {
     fn bad_value(origin: &ValueOrigin, key: &str, expected: &str, given: &str) -> Self {
@@ -237,7 +237,7 @@ impl Config {
         let (key, expected) = match (shared, &self.webrtc.turn_secret) {
             (true, None) => (
                 "webrtc.ice_servers",
-                "TURN servers with a user name, or webrtc.turn_secret beside it",
+                "TURN servers with a user name, or webrtc.turn_secret set as well",
             ),
             (false, Some(_)) => (
                 "webrtc.turn_secret",

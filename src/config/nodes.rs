@@ -59,7 +59,7 @@ impl NatsServer {
 
 impl Value for Vec<NatsServer> {
     const TAKES: &'static str =
-        "addresses such as nats://10.0.0.1:4222 without credentials, separated by commas";
+        "addresses without credentials, such as nats://10.0.0.1:4222, separated by commas";
 
     fn read(text: &str) -> Option<Self> {
         text.split(',')

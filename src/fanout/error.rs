@@ -22,7 +22,7 @@ impl Error {
     /// Of a viewer for whom there is no worker. `passing`: there may be one later.
     pub(super) fn without_worker(why: impl fmt::Display, passing: bool) -> Self {
         if passing {
-            tracing::warn!(error = %why, "no time or no room for a viewer");
+            tracing::warn!(error = %why, "no capacity for another viewer");
             return Self::Overloaded;
         }
         Self::Failed(why.to_string())

@@ -97,7 +97,7 @@ impl Pool {
                 .count()
         });
         if joined.await.unwrap_or(1) > 0 {
-            tracing::error!("fan-out worker had panicked");
+            tracing::error!("fan-out worker has panicked");
         }
     }
 }

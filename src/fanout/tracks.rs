@@ -114,7 +114,7 @@ pub(super) fn random_ssrc() -> Result<u32, sdp::Error> {
 /// If the system has no random numbers.
 pub(super) fn random() -> Result<u64, sdp::Error> {
     getrandom::u64().map_err(|error| {
-        sdp::Error::Unsupported(format!("the system has no random numbers: {error}"))
+        sdp::Error::Unsupported(format!("the system provides no random numbers: {error}"))
     })
 }
 

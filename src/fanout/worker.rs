@@ -73,7 +73,7 @@ impl Worker {
     /// viewers, so that players come back, and starts over.
     pub(super) fn run(mut self, mut queues: Queues) {
         while catch_unwind(AssertUnwindSafe(|| self.serve(&mut queues))).is_err() {
-            tracing::error!("fan-out worker panicked: its viewers are closed");
+            tracing::error!("fan-out worker panicked: closing its viewers");
             self.context.totals.panic();
             self.clear();
         }

@@ -43,7 +43,7 @@ struct SessionChange {
     tag = "sessions",
     params(
         ("name" = Name, Path, description = "The broadcast"),
-        ("role" = Option<Role>, Query, description = "Only sessions with this role")
+        ("role" = Option<Role>, Query, description = "Only sessions in this role")
     ),
     security(("token" = ["admin"])),
     responses(

@@ -152,7 +152,10 @@ impl Auth {
         let sender = RequestSender::of(request);
         let admitted = self.policy().judge_right(&sender, right);
         let holder = admitted.map_err(|refusal| self.problem(request, refusal))?;
-        tracing::debug!(client = %request.client, token = holder.name(), right = right.name(), "let in");
+        tracing::debug!(
+            client = %request.client, token = holder.name(), right = right.name(),
+            "access granted"
+        );
         Ok(())
     }
 
@@ -219,7 +222,7 @@ impl Auth {
             Presented::Expired => return refused(AccessRefusal::Expired),
         };
         if !holder.may_any(role) {
-            let detail = "this token does not allow this".to_owned();
+            let detail = "this token does not allow that".to_owned();
             return refused(AccessRefusal::Insufficient(detail));
         }
         holder.only(role).ok_or_else(|| {

@@ -87,7 +87,7 @@ fn get(app: &App) -> Result<Response, Problem> {
     security(("token" = ["admin"])),
     responses(
         (status = 200, body = ConfigView),
-        (status = 422, description = "There is no such option, the API may not set it, or it takes no such value")
+        (status = 422, description = "There is no such option, the API may not set it, or it does not accept this value")
     )
 )]
 async fn patch(app: &App, request: HttpRequest) -> Result<Response, Problem> {
@@ -169,7 +169,7 @@ fn get_broadcast(app: &App, name: &Name) -> Result<Response, Problem> {
     security(("token" = ["admin"])),
     responses(
         (status = 200, body = SectionView),
-        (status = 422, description = "The configuration would have a mistake; nothing has changed")
+        (status = 422, description = "The configuration would be invalid; nothing has changed")
     )
 )]
 async fn put_broadcast(app: &App, name: &Name, request: HttpRequest) -> Result<Response, Problem> {
@@ -191,7 +191,7 @@ async fn put_broadcast(app: &App, name: &Name, request: HttpRequest) -> Result<R
     security(("token" = ["admin"])),
     responses(
         (status = 200, body = SectionView),
-        (status = 422, description = "The configuration would have a mistake; nothing has changed")
+        (status = 422, description = "The configuration would be invalid; nothing has changed")
     )
 )]
 async fn patch_broadcast(
@@ -215,8 +215,8 @@ async fn patch_broadcast(
     params(("name" = Name, Path, description = "The broadcast")),
     security(("token" = ["admin"])),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 422, description = "The configuration would have a mistake; nothing has changed")
+        (status = 204, description = "Deleted"),
+        (status = 422, description = "The configuration would be invalid; nothing has changed")
     )
 )]
 async fn delete_broadcast(app: &App, name: &Name) -> Result<Response, Problem> {

@@ -293,7 +293,7 @@ async fn open(
         if !app.proxies.trusts(sender) {
             let counted = app.admission.connection_of(sender).map_err(|refusal| {
                 app.admission.refuse(refusal, sender);
-                io::Error::other("too many connections of one client")
+                io::Error::other("too many connections from one client")
             });
             place = place.and(counted?);
         }
@@ -301,7 +301,7 @@ async fn open(
     if speaks != Speaks::Http && proxy_header::begins_with(&stream, MEDIA).await? {
         if place.lane == Lane::Reserve {
             app.admission.refuse(Refusal::Connections, sender);
-            return Err(io::Error::other("no room for media"));
+            return Err(io::Error::other("no capacity for media connections"));
         }
         return Ok(Opened::Media(MediaConnection {
             client: SocketAddr::new(sender.ip(), stream.peer_addr()?.port()),
@@ -408,7 +408,7 @@ async fn converse<C>(
         () = activity.expired(patience) => {
             connection.as_mut().graceful_shutdown();
             let Ok(ended) = awake::timeout(close, connection).await else {
-                return tracing::debug!("useless connection closed");
+                return tracing::debug!("idle or stuck connection closed");
             };
             ended
         }

@@ -56,7 +56,7 @@ pub enum ConfigRefusal {
     #[error(transparent)]
     Amendment(#[from] AmendmentError),
     /// It cannot be kept.
-    #[error("the change cannot be kept: {0}")]
+    #[error("the change cannot be saved: {0}")]
     Unkept(String),
 }
 
@@ -168,7 +168,7 @@ impl App {
     security(("token" = ["admin"])),
     responses(
         (status = 200, body = Reloaded),
-        (status = 422, description = "The configuration has a mistake")
+        (status = 422, description = "The configuration is invalid")
     )
 )]
 pub(super) async fn reload(app: &App, request: &HttpRequest) -> Result<Response, Problem> {

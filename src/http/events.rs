@@ -94,7 +94,7 @@ impl BroadcastList {
             match serde_json::to_string(&status) {
                 Ok(text) => now.insert(status.name, Arc::from(text)),
                 Err(error) => {
-                    tracing::error!(%error, "a broadcast's status is not JSON");
+                    tracing::error!(%error, "cannot encode a broadcast's status as JSON");
                     continue;
                 }
             };

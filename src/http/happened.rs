@@ -62,7 +62,7 @@ impl OperatorStream {
 
 fn text(event: &ServerEvent) -> Option<String> {
     let json = serde_json::to_string(event)
-        .inspect_err(|error| tracing::error!(%error, "an event is not JSON"));
+        .inspect_err(|error| tracing::error!(%error, "cannot encode an event as JSON"));
     let (id, name) = (&event.id, event.what.name());
     Some(format!("id:{id}\nevent:{name}\ndata:{}\n\n", json.ok()?))
 }
@@ -78,7 +78,7 @@ fn text(event: &ServerEvent) -> Option<String> {
     tag = "server",
     params(
         ("events" = Option<String>, Query, description = "Only these, such as `viewer.*,broadcast.live`"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that has been seen")
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")
     ),
     security(("token" = ["admin"])),
     responses(

@@ -56,7 +56,7 @@ pub(super) fn answer(app: &App, request: &HttpRequest) -> Result<Response, Probl
 
 fn webhooks(app: &App, text: &mut Exposition) {
     let name = "aerial_webhook_events_total";
-    let help = "Events for webhooks, by what has become of them.";
+    let help = "Events for webhooks, by outcome.";
     text.family(name, "counter", help);
     for (webhook, counters) in app.options.webhooks.all() {
         for (result, count) in counters.results() {
@@ -96,12 +96,12 @@ fn gauges(app: &App, text: &mut Exposition) {
         ),
         (
             "http_event_streams",
-            "Event streams that run.",
+            "Open event streams.",
             app.admission.streams(),
         ),
         (
             "pipelines_hanging",
-            "Pipelines whose processes have been killed and do not end.",
+            "Pipelines whose killed processes do not end.",
             Broadcasts::hanging_pipelines(),
         ),
         (
@@ -129,19 +129,19 @@ fn counters(app: &App, text: &mut Exposition) {
     let own = app.broadcasts.counters();
     let fanout = app.fanout.statistics();
     for (name, help, value) in [
-        ("keyframe_requests_total", "Keyframes asked of publishers.", own.keyframe_requests()),
+        ("keyframe_requests_total", "Keyframes requested from publishers.", own.keyframe_requests()),
         ("source_restarts_total", "Restarts of source pipelines.", own.source_restarts()),
         ("sent_packets_total", "RTP packets sent to viewers.", fanout.packets),
         ("sent_bytes_total", "Bytes of RTP sent to viewers.", fanout.bytes),
-        ("retransmitted_packets_total", "Packets sent to viewers again.", fanout.retransmitted),
-        ("retransmissions_refused_total", "Requests past a viewer's budget.", fanout.retransmissions_refused),
+        ("retransmitted_packets_total", "Packets retransmitted to viewers.", fanout.retransmitted),
+        ("retransmissions_refused_total", "Retransmissions refused because a viewer's budget was spent.", fanout.retransmissions_refused),
         ("keyframe_requests_capped_total", "Viewers' keyframe requests that came too soon.", fanout.keyframe_requests_capped),
         ("send_dropped_total", "Frames and datagrams dropped because a socket's buffer stayed full.", fanout.send_dropped),
         ("send_failed_total", "Sends that failed for another reason, such as no route.", fanout.send_failed),
         ("queue_dropped_total", "Frames and datagrams lost to full queues.", fanout.queue_dropped),
-        ("unknown_datagrams_total", "Datagrams of no session.", fanout.unknown_datagrams),
-        ("datagrams_refused_total", "Datagrams past a session's budget.", fanout.datagrams_refused),
-        ("worker_panics_total", "Faults that ended the viewers of one worker.", fanout.worker_panics),
+        ("unknown_datagrams_total", "Datagrams that belong to no session.", fanout.unknown_datagrams),
+        ("datagrams_refused_total", "Datagrams dropped because a session exceeded its budget.", fanout.datagrams_refused),
+        ("worker_panics_total", "Faults that ended the viewers of one worker thread.", fanout.worker_panics),
     ] {
         text.single(&format!("aerial_{name}"), "counter", help, value);
     }
@@ -153,7 +153,7 @@ fn cluster(app: &App, text: &mut Exposition) {
         return;
     };
     for (name, help, value) in [
-        ("nodes", "Nodes that live.", cluster.nodes()),
+        ("nodes", "Live nodes of the cluster.", cluster.nodes()),
         (
             "connected",
             "Whether NATS can be reached.",

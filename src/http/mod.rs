@@ -293,7 +293,7 @@ pub async fn serve(
         while peers.join_next().await.is_some() {}
     };
     if timeout(drain, all).await.is_err() {
-        tracing::debug!("connections closed by force");
+        tracing::debug!("closing connections that did not end in time");
     }
     connections.shutdown().await;
     operators.shutdown().await;

@@ -34,7 +34,7 @@ const PROBLEM_TYPE: &str = "application/problem+json";
 const ALWAYS: [(&str, &str); 5] = [
     (
         "401",
-        "A token is needed, or this one is unknown or has expired",
+        "A token is required, or this one is unknown or has expired",
     ),
     (
         "403",
@@ -43,7 +43,7 @@ const ALWAYS: [(&str, &str); 5] = [
     ("421", "The server does not know the name in `Host`"),
     (
         "429",
-        "Too many requests came from this address, or it has as many of something as it may",
+        "Too many requests came from this address, or it has reached one of its limits",
     ),
     (
         "503",
@@ -58,24 +58,23 @@ const WITH_BODY: [(&str, &str); 4] = [
     ("415", "The body has the wrong type"),
 ];
 /// The same for requests whose path has parameters.
-const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "There is no such thing")];
+const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "Not found")];
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Aerial",
-        description = "The API of a one-to-many WebRTC broadcast server. The paths below `/api/v1` are stable; `/api` \
-                       without a version means the present one. Refusals are problem documents (RFC 9457).",
+        description = "The API of a one-to-many WebRTC broadcast server. The paths below `/api/v1` are stable; `/api` without a version means the current one. Refusals are problem documents (RFC 9457).",
         contact(),
         license(name = "MIT", identifier = "MIT")
     ),
     tags(
         (name = "broadcasts", description = "What is on air"),
         (name = "sessions", description = "Who publishes and watches: for the operator"),
-        (name = "chat", description = "The conversation of a broadcast"),
+        (name = "chat", description = "The chat of a broadcast"),
         (name = "pipelines", description = "What runs for a broadcast"),
         (name = "recordings", description = "What outputs have recorded"),
-        (name = "configuration", description = "What the operator has configured, and changes while the server runs"),
+        (name = "configuration", description = "Configuration, and changes to it while the server runs"),
         (name = "server", description = "The server itself"),
         (name = "whip", description = "Publish (RFC 9725)"),
         (name = "whep", description = "Watch (draft-ietf-wish-whep)"),
@@ -155,7 +154,7 @@ pub(super) fn document() -> Response {
     tag = "pages",
     responses(
         (status = 200, content_type = "text/html; charset=utf-8", body = String),
-        (status = 304, description = "The page is as `If-None-Match` says")
+        (status = 304, description = "The page has not changed since `If-None-Match`")
     )
 )]
 pub(super) fn page() -> &'static str {

@@ -102,7 +102,7 @@ async fn get(app: &App, name: &Name, pipeline: &str) -> Result<Response, Problem
     security(("token" = ["admin"])),
     responses(
         (status = 200, body = OutputStatus),
-        (status = 422, description = "There is no such pipeline, or it is no output, or the broadcast has too many")
+        (status = 422, description = "There is no such pipeline, it is not an output, or the broadcast has too many")
     )
 )]
 async fn switch(

@@ -120,7 +120,7 @@ impl Problem {
         Self::new(
             StatusCode::REQUEST_TIMEOUT,
             "too-slow",
-            "the body did not come in time",
+            "the body did not arrive in time",
         )
         .with(header::CONNECTION, "close")
     }
@@ -188,7 +188,7 @@ impl Problem {
         .retry_after(RETRY_FULL)
     }
 
-    /// The configuration has a mistake; nothing has changed.
+    /// The configuration is invalid; nothing has changed.
     pub(super) fn bad_configuration(detail: &str) -> Self {
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,

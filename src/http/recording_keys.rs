@@ -16,7 +16,7 @@ impl RecordingKeys {
     pub(super) fn new() -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         if key.is_err() {
-            tracing::error!("the system gives no random numbers: recordings cannot be played");
+            tracing::error!("the system provides no random numbers: recordings cannot be played");
         }
         Self(key.ok())
     }

@@ -87,7 +87,7 @@ struct List {
 impl LinkedRecording {
     fn new(app: &App, recording: Recording) -> Result<Self, Problem> {
         let key = app.recording_keys.key(&recording.id, SystemTime::now());
-        let key = key.ok_or_else(|| Problem::failed("the system gives no random numbers"))?;
+        let key = key.ok_or_else(|| Problem::failed("the system provides no random numbers"))?;
         let link = format!("/api/v1/recordings/{}/{key}/", recording.id);
         Ok(Self { recording, link })
     }
@@ -157,7 +157,7 @@ async fn get(app: &App, id: &str) -> Result<Response, Problem> {
     params(("recording" = String, Path, description = "The recording")),
     security(("token" = ["admin"])),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "Deleted"),
         (status = 409, description = "It is still being written")
     )
 )]
@@ -284,7 +284,7 @@ impl From<RecordingError> for Problem {
             RecordingError::Growing => Self::being_written(detail),
             RecordingError::NoPlaylist => Self::unprocessable(&detail),
             RecordingError::System(_) => {
-                tracing::error!(error = detail, "recordings cannot be read");
+                tracing::error!(error = detail, "cannot read recordings");
                 Self::failed("the server failed; its log says why")
             }
         }

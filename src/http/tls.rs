@@ -180,7 +180,10 @@ fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| refused(certificate, describe(&error)))?;
     if chain.is_empty() {
-        return Err(refused(certificate, "no PEM certificate in it".to_owned()));
+        return Err(refused(
+            certificate,
+            "it contains no PEM certificate".to_owned(),
+        ));
     }
     let expiry = chain
         .first()
@@ -213,7 +216,7 @@ fn describe(error: &pem::Error) -> String {
     match error {
         pem::Error::Io(error) => format!("cannot be read: {error}"),
         pem::Error::NoItemsFound => {
-            "no PEM private key in it that can be used; one with a password cannot".to_owned()
+            "no usable PEM private key in it; keys with a password are not supported".to_owned()
         }
         error => format!("not PEM: {error}"),
     }

@@ -19,7 +19,7 @@ pub enum Error {
 impl From<pipeline::Error> for Error {
     fn from(error: pipeline::Error) -> Self {
         if error.is_passing() {
-            tracing::warn!(%error, "no time or no room for a publisher");
+            tracing::warn!(%error, "no capacity for another publisher");
             return Self::Overloaded;
         }
         Self::Failed(error.to_string())

@@ -60,7 +60,7 @@ impl Frame {
         }
         let longest = match self.codec.kind() {
             Kind::Video => VIDEO_PAYLOAD_BYTES_MAX,
-            Kind::Audio if !self.keyframe => return Some("sound that builds on other sound"),
+            Kind::Audio if !self.keyframe => return Some("audio that depends on other audio"),
             Kind::Audio => AUDIO_PAYLOAD_BYTES_MAX,
         };
         let mut start = 0;
@@ -69,11 +69,11 @@ impl Frame {
                 return Some("an empty payload");
             }
             if end - start > longest {
-                return Some("too long a payload");
+                return Some("a payload that is too long");
             }
             start = end;
         }
-        (start == 0 || start as usize != len).then_some("payloads that do not fill it")
+        (start == 0 || start as usize != len).then_some("payloads that do not add up to it")
     }
 }
 

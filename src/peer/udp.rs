@@ -184,7 +184,7 @@ impl Port {
             Ok(socket) => Arc::new(socket),
             // The kernel lets only one user's sockets share a port (socket(7), SO_REUSEPORT).
             Err(error) if self.socket.is_adopted() && error.kind() == io::ErrorKind::AddrInUse => {
-                tracing::debug!("the passed UDP socket serves all threads");
+                tracing::debug!("all threads share the UDP socket that was passed");
                 return Ok(self.clone());
             }
             Err(error) => return Err(error),

@@ -226,7 +226,7 @@ impl Recordings {
                         self.tell_deleted(broadcast, recording, reason);
                     }
                 }
-                Err(error) => tracing::warn!(%error, "recordings cannot be looked at"),
+                Err(error) => tracing::warn!(%error, "cannot list recordings"),
             }
         }
     }
@@ -358,7 +358,7 @@ fn clean(
                 tracing::info!(file, reason, "recording deleted");
                 deleted.insert((name.broadcast.clone(), name.recording()), reason);
             }
-            Err(error) => tracing::warn!(file, %error, "recording cannot be deleted"),
+            Err(error) => tracing::warn!(file, %error, "cannot delete the recording"),
         }
     }
     Ok(deleted)

@@ -10,7 +10,7 @@ pub(super) fn free(directory: &Path) -> Option<u64> {
     let info =
         folder.query_filesystem_info(gio::FILE_ATTRIBUTE_FILESYSTEM_FREE, gio::Cancellable::NONE);
     let info = info
-        .inspect_err(|error| tracing::warn!(%error, "free space is not known"))
+        .inspect_err(|error| tracing::warn!(%error, "cannot determine the free space"))
         .ok()?;
     Some(info.attribute_uint64(gio::FILE_ATTRIBUTE_FILESYSTEM_FREE))
 }

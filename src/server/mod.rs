@@ -395,7 +395,7 @@ fn announce_access(access: &Access) {
     if publishing || watching {
         let public: Vec<_> = access.public().iter().map(ToString::to_string).collect();
         let public = public.join(",");
-        tracing::info!(publishing, watching, public, "what needs a token");
+        tracing::info!(publishing, watching, public, "token requirements");
     }
     if watching && !publishing {
         tracing::warn!(
@@ -426,7 +426,7 @@ fn announce(config: &Config, address: SocketAddr, port: &Port, tasks: &mut JoinS
         tracing::warn!(
             %address,
             "HTTP is reachable without TLS: tokens can be overheard, and browsers deny the pages \
-             the camera. Set http.tls_certificate and http.tls_key, or put a proxy with TLS \
+             access to cameras. Set http.tls_certificate and http.tls_key, or put a proxy with TLS \
              in front and set http.public_url to its https:// address"
         );
     }

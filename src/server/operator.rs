@@ -41,11 +41,14 @@ pub(super) fn token(
         tracing::warn!(
             %address,
             "the operator's port is reachable from other machines, without TLS: tokens can be \
-             overheard. Set admin.listen to an address that only the operator reaches"
+             overheard. Set admin.listen to an address that only the operator can reach"
         );
     }
     if config.access.grants(Right::Admin) {
-        tracing::info!(admin = %format_args!("http://{address}/admin"), "listening for the operator");
+        tracing::info!(
+            admin = %format_args!("http://{address}/admin"),
+            "listening for the operator"
+        );
         return Ok(None);
     }
     let (secret, text) = Secret::random().map_err(|source| StartError::System {
@@ -55,9 +58,15 @@ pub(super) fn token(
     let admin = format_args!("http://{address}/admin?token={text}");
     // Nobody can use the port without it, so that it is shown even if only warnings are logged.
     if tracing::enabled!(tracing::Level::INFO) {
-        tracing::info!(%admin, "listening for the operator; the token is valid until the server stops");
+        tracing::info!(
+            %admin,
+            "listening for the operator; the token is valid until the server stops"
+        );
     } else {
-        tracing::warn!(%admin, "listening for the operator; the token is valid until the server stops");
+        tracing::warn!(
+            %admin,
+            "listening for the operator; the token is valid until the server stops"
+        );
     }
     let grants = Grants {
         admin: true,

@@ -141,7 +141,7 @@ impl Reloader {
         let kept = spawn_blocking(move || raw.keep_amendments(&amendments)).await;
         let kept = kept.unwrap_or_else(|error| Err(io::Error::other(error)));
         kept.map_err(|error| {
-            tracing::error!(%error, "change through the API cannot be kept: nothing changed");
+            tracing::error!(%error, "cannot save the change made through the API: nothing changed");
             ConfigRefusal::Unkept(error.to_string())
         })?;
         let reloaded = self.take_over(candidate)?;

@@ -366,7 +366,7 @@ impl State {
                 format.map(|format| format.width),
                 format.map(|format| format.height),
             );
-            tracing::debug!(width, height, "pipelines switch to another layer");
+            tracing::debug!(width, height, "pipelines switched to another layer");
         }
         for subscriber in &mut self.subscribers {
             subscriber.gate.interrupt();

@@ -46,7 +46,7 @@ pub async fn check(
     let worker = Prepared::begin(spawned.map_err(no_worker)?, preparation(false)).await;
     let mut worker = worker.map_err(no_worker)?;
     let checked = awake::timeout(CHECK_TIMEOUT, ask(&mut worker, setup)).await;
-    let checked = checked.unwrap_or_else(|_| Err(failed("it takes too long")));
+    let checked = checked.unwrap_or_else(|_| Err(failed("it took too long")));
     let CheckedFiles { problems, lacking } = match checked {
         Ok(checked) => checked,
         Err(error) => return Err(explain(worker, error).await),
@@ -76,7 +76,7 @@ async fn ask(worker: &mut Prepared, setup: CheckSetup) -> Result<CheckedFiles, E
                 worker.words.push(&line.words());
                 line.emit(&line.text(), 0);
             }
-            Some(_) => return Err(failed("it says something else")),
+            Some(_) => return Err(failed("it sent an unexpected message")),
             None => return Err(failed("it has ended")),
         }
     }

@@ -178,14 +178,14 @@ impl<W: WorkerTask> Follower<W> {
                     }
                     Ok(Some(WireMessage::Note(note))) => self.note(note, &mut progress),
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        fault(format!("its process does not make sense: {error}"))
+                        fault(format!("its process sent an invalid message: {error}"))
                     }
                     Ok(None) | Err(_) => Err(Parting::Gone),
                 },
                 _ = tick.tick() => self.watch(&mut progress).await,
                 Some(written) = self.writer.join_next() => match written {
                     Ok(Err(error)) if error.kind() == io::ErrorKind::Other => {
-                        fault("its process reads nothing")
+                        fault("its process does not read its messages")
                     }
                     // It has ended, but its last words may still be on their way.
                     _ => Ok(()),

@@ -159,7 +159,7 @@ impl WorkerJob {
         if awake::timeout(limit, stopped).await.is_err() {
             tracing::warn!(
                 seconds = limit.as_secs_f64(),
-                "pipeline did not stop in time; its worker is killed"
+                "pipeline did not stop in time; killing its worker"
             );
         }
         // The worker is killed when the task is dropped.
@@ -318,5 +318,5 @@ pub(super) fn no_worker(error: io::Error) -> Error {
 }
 
 fn nonsense() -> Error {
-    Error::Failed("the worker answers something else".to_owned())
+    Error::Failed("the worker sent an unexpected answer".to_owned())
 }

@@ -179,7 +179,7 @@ async fn keep(spare: Arc<Spare>, limits: WorkerLimits) {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "no worker is kept ready");
+                tracing::warn!(%error, "cannot keep a worker ready");
                 awake::sleep(RETRY_PAUSE).await;
             }
         }

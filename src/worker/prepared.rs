@@ -91,7 +91,7 @@ impl Prepared {
     /// # Errors
     /// If it ends, or says something else, or takes too long.
     pub(super) async fn ready(&mut self) -> Result<(), Error> {
-        let failed = |what: &str| Error::Failed(format!("a worker does not start: {what}"));
+        let failed = |what: &str| Error::Failed(format!("a worker did not start: {what}"));
         let ready = async {
             loop {
                 let message = self.incoming.next().await;
@@ -105,12 +105,12 @@ impl Prepared {
                     }
                     Some(WireMessage::Note(ToServer::Log(line))) => line.emit(&line.text(), 0),
                     Some(WireMessage::Note(ToServer::Refused(error))) => return Err(error),
-                    Some(_) => return Err(failed("it says something else")),
+                    Some(_) => return Err(failed("it sent an unexpected message")),
                     None => return Err(failed("it has ended")),
                 }
             }
         };
         let ready = awake::timeout(PREPARE_TIMEOUT, ready).await;
-        ready.unwrap_or_else(|_| Err(failed("it takes too long")))
+        ready.unwrap_or_else(|_| Err(failed("it took too long")))
     }
 }

@@ -155,7 +155,7 @@ impl WorkerReceiver {
         tell(&self.outbox, &ToWorker::Stop);
         let stopped = self.over.wait_for(|over| *over);
         if awake::timeout(STOP_TIMEOUT, stopped).await.is_err() {
-            tracing::warn!("publisher's worker did not stop in time; it is killed");
+            tracing::warn!("publisher's worker did not stop in time; killing it");
         }
         // The worker is killed when the task is dropped.
         self.tasks.shutdown().await;

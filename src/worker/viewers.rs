@@ -402,7 +402,7 @@ impl WorkerTask for ViewersTask {
             ToServer::KeyframeWanted(_) => self.want_keyframe(),
             ToServer::Stopped => {}
             ToServer::Refused(error) => return Err(error.to_string()),
-            _ => return Err("its process says what only others say".to_owned()),
+            _ => return Err("its process sent a message of another kind of worker".to_owned()),
         }
         Ok(())
     }

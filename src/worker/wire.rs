@@ -41,7 +41,7 @@ pub(crate) enum WireError {
     Kind(u8),
     #[error("message of {0} bytes")]
     TooLarge(usize),
-    #[error("frame without sense: {0}")]
+    #[error("invalid frame: {0}")]
     Frame(&'static str),
     #[error("unreadable note: {0}")]
     Note(String),

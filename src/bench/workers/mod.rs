@@ -116,7 +116,7 @@ impl Arrivals {
                 sleep(Duration::from_micros(500)).await;
             }
         };
-        timeout(PATIENCE, arrived).await.context("no frame comes")
+        timeout(PATIENCE, arrived).await.context("no frame arrives")
     }
 }
 
@@ -188,7 +188,9 @@ async fn worker() -> Result<u32> {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, found).await.context("no worker runs")
+    timeout(PATIENCE, found)
+        .await
+        .context("no worker is running")
 }
 
 /// Measures the way from a worker for one text, in both places in turns.
@@ -257,13 +259,13 @@ async fn time_death() -> Result<Duration> {
             match events.recv().await {
                 Some(Event::Failed(_)) => return Ok(begin.elapsed()),
                 Some(_) => {}
-                None => bail!("nobody says that the worker is gone"),
+                None => bail!("the worker's death was not reported"),
             }
         }
     };
     let took = timeout(PATIENCE, failed)
         .await
-        .context("it is not noticed")??;
+        .context("its death was not noticed")??;
     running.stop().await;
     Ok(took)
 }

@@ -72,8 +72,9 @@ impl Conversation {
         };
         let history = self.history_text.get_or_insert_with(|| {
             let messages: Vec<_> = self.history.iter().map(|entry| &entry.message).collect();
-            let text = serde_json::to_string(&messages)
-                .inspect_err(|error| tracing::error!(%error, "history of a chat is not JSON"));
+            let text = serde_json::to_string(&messages).inspect_err(|error| {
+                tracing::error!(%error, "cannot encode the history of a chat as JSON");
+            });
             text.unwrap_or_else(|_| "[]".to_owned()).into()
         });
         participant.greet(hello, history, now);

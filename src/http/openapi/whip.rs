@@ -48,13 +48,13 @@ fn endpoint(protocol: &str, is_named: bool) -> PathItem {
         _ => ("Watch", "200"),
     };
     let suffix = if is_named { "" } else { "_by_token" };
-    let discovered = OperationBuilder::new().summary(Some("Find out whether this is an endpoint"));
+    let discovered = OperationBuilder::new().summary(Some("Check whether this is an endpoint"));
     let discovered = discovered.response(found, ResponseBuilder::new().description("It is"));
     let discovered = finish(discovered, protocol, &format!("find_{protocol}{suffix}"));
     let created = ResponseBuilder::new()
         .description("The SDP answer")
         .header("Location", text_header("The session's URL, a secret"))
-        .header("ETag", text_header("Of the ICE session"))
+        .header("ETag", text_header("Identifies the ICE session"))
         .content(OFFER_TYPE, text());
     let elsewhere = ResponseBuilder::new()
         .description("Another server takes new sessions")
@@ -84,7 +84,7 @@ fn endpoint(protocol: &str, is_named: bool) -> PathItem {
         let parameter = parameter(
             "rendition",
             ParameterIn::Query,
-            "The rendition to begin with",
+            "The rendition to start with",
         );
         begin = begin.parameter(parameter.schema(Some(String::schema())));
     }
@@ -101,11 +101,11 @@ fn endpoint(protocol: &str, is_named: bool) -> PathItem {
 
 fn session(protocol: &str) -> PathItem {
     let exists = OperationBuilder::new()
-        .summary(Some("Find out whether a session runs"))
+        .summary(Some("Check whether the session exists"))
         .response("204", ResponseBuilder::new().description("It does"));
     let restarted = ResponseBuilder::new()
         .description("ICE has restarted: the server's fragment")
-        .header("ETag", text_header("Of the new ICE session"))
+        .header("ETag", text_header("Identifies the new ICE session"))
         .content(FRAGMENT_TYPE, text());
     let change = OperationBuilder::new()
         .summary(Some("Trickle ICE, or restart it"))
@@ -125,7 +125,10 @@ fn session(protocol: &str) -> PathItem {
         .response("428", refusal("`If-Match` is missing"));
     let end = OperationBuilder::new()
         .summary(Some("End the session"))
-        .response("200", ResponseBuilder::new().description("It has ended"));
+        .response(
+            "200",
+            ResponseBuilder::new().description("The session has ended"),
+        );
     let id = |verb: &str| format!("{verb}_{protocol}_session");
     below_session()
         .operation(HttpMethod::Get, finish(exists, protocol, &id("find")))
@@ -158,7 +161,7 @@ fn events() -> PathItem {
         .description("Made")
         .header("Location", text_header("The stream's URL"));
     let select = OperationBuilder::new()
-        .summary(Some("Make a stream of some events"))
+        .summary(Some("Create a stream of selected events"))
         .description(Some("A JSON array of their names."))
         .request_body(Some(body(JSON_TYPE)))
         .response("201", made);
@@ -170,7 +173,7 @@ fn events() -> PathItem {
 
 fn stream() -> PathItem {
     let forget = OperationBuilder::new()
-        .summary(Some("Forget the stream"))
+        .summary(Some("Delete the stream"))
         .response("200", ResponseBuilder::new().description("Forgotten"));
     let number = parameter("stream", ParameterIn::Path, "From `Location`");
     let number = number.schema(Some(String::schema())).build();

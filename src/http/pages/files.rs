@@ -170,7 +170,7 @@ pub(super) async fn read(path: &Path) -> Result<Option<PageFile>, Problem> {
         return Err(Problem::failed(format!("{} is too large", path.display())));
     }
     let content = tokio::fs::read(path).await.map_err(|error| {
-        tracing::warn!(path = %path.display(), %error, "page cannot be read");
+        tracing::warn!(path = %path.display(), %error, "cannot read a page");
         Problem::failed("the page cannot be read")
     })?;
     let modified = metadata

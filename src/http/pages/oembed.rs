@@ -52,7 +52,7 @@ struct Embed<'a> {
     responses(
         (status = 200, body = Embed<'static>),
         (status = 404, description = "Not the address of a broadcast's page"),
-        (status = 501, description = "Another format than JSON")
+        (status = 501, description = "A format other than JSON")
     )
 )]
 pub(in crate::http) fn answer(

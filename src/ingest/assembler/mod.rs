@@ -253,7 +253,7 @@ impl Assembler {
             return;
         };
         if matches!(self.markers, Markers::Distrusted) {
-            tracing::debug!(codec = %self.codec, "pictures go on behind markers");
+            tracing::debug!(codec = %self.codec, "pictures continue after their markers");
         } else {
             self.end_at_marker(now, deliver);
         }
@@ -278,7 +278,7 @@ impl Assembler {
             self.finish(now, deliver);
         }
         if self.goes_on_behind_marker(packet, part) {
-            tracing::debug!(codec = %self.codec, "pictures go on behind markers");
+            tracing::debug!(codec = %self.codec, "pictures continue after their markers");
             self.markers = Markers::Distrusted;
             self.gate.lose(now);
         }

@@ -308,8 +308,8 @@ impl LiteAgent {
     fn explain_failure(&self) {
         let problem = match (self.ice.known(), self.ice.path()) {
             ([], _) => "the client has reached none of the advertised addresses",
-            (_, None) => "the client has chosen none of the ways by which it has come",
-            (_, Some(_)) => "the client does not answer at the address that it has chosen",
+            (_, None) => "the client has nominated none of the paths that it tried",
+            (_, Some(_)) => "the client does not answer at the address it has nominated",
         };
         let reached_from: Vec<_> = self.ice.known().iter().map(|end| end.address).collect();
         tracing::info!(

@@ -115,7 +115,7 @@ fn receive(format: &Format, answered: &RawSection<'_>) -> Result<Section, Error>
     if !accepts(answered, format.pt) {
         let name = format.rtpmap.as_deref().unwrap_or("an unnamed codec");
         return Err(Error::CodecMismatch(format!(
-            "{name} cannot be received by this server: publish with another codec"
+            "this server cannot receive {name}: publish with another codec"
         )));
     }
     let rtx = format.rtx.filter(|rtx| accepts(answered, *rtx));

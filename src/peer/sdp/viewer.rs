@@ -61,7 +61,7 @@ fn send(format: &Format, ssrc: u32, raw: &RawSection<'_>) -> Result<Section, Err
     if !accepts(raw, format.pt) {
         let name = format.rtpmap.as_deref().unwrap_or("an unnamed codec");
         return Err(Error::CodecMismatch(format!(
-            "{name} cannot be sent by this server: offer another variant of it"
+            "this server cannot send {name}: offer another variant of it"
         )));
     }
     let rtx_ssrc = retransmission_ssrc(raw, ssrc);

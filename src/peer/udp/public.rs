@@ -151,7 +151,7 @@ impl Port {
             told = !problems.is_empty();
             if tell {
                 for problem in problems {
-                    tracing::warn!(problem, "public address not found out");
+                    tracing::warn!(problem, "cannot determine the public address");
                 }
             }
             awake::sleep(REFRESH).await;
@@ -222,18 +222,18 @@ impl Port {
                 %address,
                 port,
                 public_port = public.port(),
-                "the NAT gives the UDP port another number: forward the port to this machine"
+                "the NAT maps the UDP port to another number: forward the port to this machine"
             );
         }
         if self.comes_back(SocketAddr::new(address, port)).await {
             let milliseconds = begun.elapsed().as_millis();
-            tracing::info!(%address, port, milliseconds, "the public address leads here");
+            tracing::info!(%address, port, milliseconds, "the public address reaches this server");
         } else {
             tracing::info!(
                 %address,
                 port,
-                "nothing comes back from the public address: forward the UDP port to this machine, \
-                 unless the router only fails to lead its own clients back"
+                "packets to the public address do not come back: forward the UDP port to this \
+                 machine (or the router merely lacks hairpin NAT, which other clients do not need)"
             );
         }
     }

@@ -150,7 +150,10 @@ impl Inputs {
         self.detached.send_replace(true);
         let ended = async { while self.feeding.join_next().await.is_some() {} };
         if awake::timeout(DETACH_TIMEOUT, ended).await.is_err() {
-            tracing::warn!(seconds = DETACH_TIMEOUT.as_secs(), "an input does not end");
+            tracing::warn!(
+                seconds = DETACH_TIMEOUT.as_secs(),
+                "an input did not end in time"
+            );
         }
     }
 

@@ -67,7 +67,7 @@ pub(super) async fn run(pipeline: glib::WeakRef<gst::Pipeline>, appsinks: Vec<Me
     // If an element has failed, the pipeline has broken off its change to PLAYING.
     let played = running::set_state(&pipeline, gst::State::Playing, running::STATE_TIMEOUT).await;
     if let Err(error) = played {
-        tracing::warn!(%error, "the source does not go on without a track");
+        tracing::warn!(%error, "the source cannot continue without the track");
     }
 }
 

@@ -383,7 +383,7 @@ impl Product<'_> {
                 from: from.to_owned(),
             };
             if transcoded.try_send(event).is_err() {
-                tracing::debug!("nobody learns of a transcoded source");
+                tracing::debug!("report of a transcoded source lost");
             }
         };
         let transcode = outlet.transcode.then(|| Box::new(began) as Box<_>);

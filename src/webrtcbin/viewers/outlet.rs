@@ -186,7 +186,10 @@ impl ViewerOutlet {
             Ok(_) if took > PUSH_MAX => Pushed::Late,
             Ok(_) => Pushed::Sent,
             Err(error) => {
-                tracing::debug!(parent: &state.span, %error, %kind, "viewer takes no more packets");
+                tracing::debug!(
+                    parent: &state.span, %error, %kind,
+                    "viewer no longer accepts packets"
+                );
                 self.set_open(false);
                 Pushed::Refused
             }

@@ -65,7 +65,7 @@ impl<'a> TcpReader<'a> {
             while let Some(frame) = next_frame(&mut buffer, length_max)? {
                 if length_max == FIRST_BYTES_MAX {
                     if !self.port.routes().is_check(&frame) {
-                        return Err(io::Error::other("not a check of a session"));
+                        return Err(io::Error::other("not a connectivity check of a session"));
                     }
                     length_max = FRAME_BYTES_MAX;
                 }
@@ -81,7 +81,7 @@ impl<'a> TcpReader<'a> {
         let now = Instant::now();
         let Some(route) = self.port.route(self.ends, datagram, now) else {
             if !self.refusals.take(1.0, now) {
-                return Err(io::Error::other("too many datagrams that nobody takes"));
+                return Err(io::Error::other("too many datagrams without a receiver"));
             }
             tokio::time::sleep(REFUSAL_PAUSE).await;
             return Ok(());
