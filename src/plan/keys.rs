@@ -10,7 +10,7 @@ macro_rules! keys {
             source: PipelineFile = "",
             /// Whether the source runs only while someone is watching.
             on_demand: bool = "false",
-            /// Pipelines whose renditions viewers can ask for, or get if they cannot decode the
+            /// Pipelines whose renditions viewers can request, or get if they cannot decode the
             /// source. At most 16.
             renditions: Vec<PipelineFile> = "",
             /// Pipelines that take the media elsewhere while the broadcast is live. At most 16.
@@ -19,22 +19,22 @@ macro_rules! keys {
             vars: Vars = "",
             /// How long renditions, slates and sources on demand keep running unwatched.
             grace: Duration = "10s",
-            /// Whether Aerial makes what viewers could not decode otherwise.
+            /// Whether Aerial transcodes for viewers that could not decode anything otherwise.
             transcode: bool = "true",
             /// Whether `transcode` includes AV1 and H.265, whose encoders need several times the CPU.
             transcode_heavy: bool = "false",
-            /// Longest time between keyframes before new viewers are transcoded for.
+            /// Longest time between keyframes; beyond it, new viewers get a transcode.
             gop_max: Duration = "10s" from "1s" to "5m",
             /// A rendition that produces nothing, or an output that accepts nothing, for this long
-            /// has failed; at its start, three times as long.
+            /// has failed; at startup, three times as long.
             stall: Duration = "10s" from "500ms" to "10m",
             /// Picture or pipeline to show while nobody feeds the broadcast.
             slate: SlateFile = "",
-            /// What the pages call it, instead of its name.
+            /// Title on the pages, instead of the name.
             title: PageText = "",
-            /// What it is about, for its page, search engines and messengers.
+            /// Description for its page, search engines and messengers.
             description: PageText = "",
-            /// Words to find it by in the list. At most 8.
+            /// Words that the search of the list finds it by. At most 8.
             tags: Vec<PageText> = "",
             /// Whether its viewers and publisher may chat and react.
             chat: bool = "false",
@@ -42,9 +42,9 @@ macro_rules! keys {
             chat_slow: Duration = "0s" from "0s" to "10m",
             /// Whether data for programs may be sent to its viewers, and from them to its publisher.
             data: bool = "false",
-            /// What carries its publisher, instead of `webrtc.publisher_engine`.
+            /// The engine for its publisher, instead of `webrtc.publisher_engine`.
             publisher_engine: Engine = "",
-            /// What carries its viewers, instead of `webrtc.viewer_engine`.
+            /// The engine for its viewers, instead of `webrtc.viewer_engine`.
             viewer_engine: Engine = "",
         }
     };
