@@ -1,6 +1,6 @@
 /** Whether a server still hears what a page sends. */
 
-/** So many milliseconds without a sign from the server are too many. */
+/** Milliseconds without a sign from the server after which it counts as deaf. */
 const SILENCE_MAX = 4_000;
 
 /** What the server has confirmed: reports about the media, and answers to checks of the connection. */

@@ -29,7 +29,7 @@ export class ChatRoom extends EventTarget {
   you = 0;
   moderator = false;
   speaks = false;
-  /** Until when one may not speak, as Date.now(); 0 if that does not end. */ silentUntil = 0;
+  /** Until when this user may not write, as Date.now(); 0 if that does not end. */ silentUntil = 0;
   slow = 0;
   people = 0;
   /** What the server calls this user. */ name = '';
@@ -176,7 +176,7 @@ export class ChatRoom extends EventTarget {
     });
   }
 
-  /** Proves to be the publisher, where that does not follow from a token or the channel. */
+  /** Proves that this user is the publisher, unless a token or the channel shows that already. */
   #claim() {
     const session = this.#client?.sessionUrl.split('/').pop();
     if (session && this.#key && !this.moderator) this.#request({ type: 'claim', session });
@@ -268,7 +268,7 @@ export class ChatRoom extends EventTarget {
   }
 }
 
-/** A random text by which this browser is known again. */
+/** A random text by which the server recognises this browser. */
 function device() {
   const known = read(DEVICE_KEY);
   if (known) return known;

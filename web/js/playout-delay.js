@@ -20,7 +20,7 @@ export class PlayoutDelay {
   /**
    * @param {Map<string, any>} reports As of getStats().
    * @param {number|null} rtt In milliseconds.
-   * @returns {number|null} Milliseconds; null if the browser does not tell.
+   * @returns {number|null} Milliseconds; null if the browser does not report it.
    */
   of(reports, rtt) {
     const received = [...reports.values()].filter(({ type }) => type === 'inbound-rtp');

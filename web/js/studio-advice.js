@@ -1,14 +1,14 @@
-/** What a publisher is told when the figures are bad. */
+/** Advice for the publisher when the figures are bad. */
 
 import { bitrateText } from './stats.js';
 import { t } from './words.js';
 
-/** Share of lost packets, and milliseconds to the server and back, from which somebody has to know. */
+/** Thresholds for advice: share of lost packets, and round trip to the server in milliseconds. */
 const LOSS_BAD = 0.05;
 const TRIP_BAD = 500;
 
 /**
- * The worst that is wrong, in words; empty if nothing is.
+ * The worst problem, in words; empty if there is none.
  * @param {import('./stats.js').Figures} figures
  */
 export function advice({ video, rtt, loss, available }) {
