@@ -286,12 +286,11 @@ impl KeptClaim {
     }
 
     fn bucket(&self) -> Option<Store> {
+        if !self.shared.connection.is_up() {
+            return None;
+        }
         let stores = self.shared.stores.borrow();
-        let is_up = self.shared.connection.is_up();
-        stores
-            .as_ref()
-            .filter(|_| is_up)
-            .map(|stores| stores.broadcasts.clone())
+        Some(stores.as_ref()?.broadcasts.clone())
     }
 
     /// Writes what it shows now. Returns whether it is written.

@@ -86,9 +86,12 @@ pub(super) async fn renew(shared: Arc<ClusterShared>) {
             .borrow_and_update()
             .as_ref()
             .map(|stores| stores.nodes.clone());
-        let Some(bucket) = bucket.filter(|_| shared.connection.is_up()) else {
+        let Some(bucket) = bucket else {
             continue;
         };
+        if !shared.connection.is_up() {
+            continue;
+        }
         let put = bucket.put(&shared.options.node, lease.clone());
         if let Ok(Ok(_)) = timeout(RENEWAL_MAX, put).await {
             failures = 0;
@@ -107,7 +110,9 @@ pub(super) async fn renew(shared: Arc<ClusterShared>) {
 /// Gives back this node's lease and claims, so that others need not wait for their ends.
 pub(super) async fn leave(shared: &ClusterShared) {
     let stores = shared.stores.borrow().clone();
-    if let Some(stores) = stores.filter(|_| shared.connection.is_up()) {
+    if let Some(stores) = stores
+        && shared.connection.is_up()
+    {
         let deleted = stores.nodes.delete(&shared.options.node);
         let _ = timeout(RENEWAL_MAX, deleted).await;
         let _ = timeout(RENEWAL_MAX, shared.connection.client.flush()).await;

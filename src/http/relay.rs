@@ -65,8 +65,10 @@ pub(super) async fn elsewhere(
 /// Asks all other nodes for what the operator wants, whom this one has let in. Empty if this one is
 /// the only one, or is asked by another.
 pub(super) async fn others(app: &App, request: &HttpRequest, body: &[u8]) -> Vec<RelayedReply> {
-    let cluster = app.broadcasts.cluster();
-    let Some(cluster) = cluster.filter(|_| !request.is_relayed) else {
+    if request.is_relayed {
+        return Vec::new();
+    }
+    let Some(cluster) = app.broadcasts.cluster() else {
         return Vec::new();
     };
     let Some(relayed) = relayed(request, body) else {

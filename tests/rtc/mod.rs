@@ -403,7 +403,8 @@ impl Client {
         self.wait_for_frames_after(self.frames(), more);
     }
 
-    fn wait_for_frames_after(&self, (video, audio): (usize, usize), more: usize) {
+    fn wait_for_frames_after(&self, before: (usize, usize), more: usize) {
+        let (video, audio) = before;
         let what = format!("{more} more frames after {video} and {audio}");
         wait_for(&what, || {
             let now = self.frames();

@@ -31,8 +31,13 @@ const SINK: &str =
 /// Samples kept of one sink: half an hour.
 const SAMPLES_MAX: usize = 3600;
 
-/// A time, and how many frames had reached a sink by then.
-type Sample = (Instant, u64);
+/// How many frames had reached a sink at some time.
+#[derive(Clone, Copy)]
+struct Sample {
+    at: Instant,
+    frames: u64,
+}
+
 /// By the sink's name.
 type Seen = Arc<Mutex<BTreeMap<String, Vec<Sample>>>>;
 
@@ -90,17 +95,22 @@ impl Twin {
     pub(super) fn frames_per_second(&self, [from, to]: [Instant; 2]) -> f64 {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let rate = |samples: &Vec<Sample>| {
-            let mut within = samples.iter().filter(|(at, _)| (from..=to).contains(at));
-            let first = within.next();
-            first.zip(within.next_back()).map_or(f64::NAN, rate)
+            let mut within = samples
+                .iter()
+                .filter(|sample| (from..=to).contains(&sample.at));
+            match (within.next(), within.next_back()) {
+                (Some(first), Some(last)) => rate(*first, *last),
+                _ => f64::NAN,
+            }
         };
         seen.values().map(rate).reduce(f64::min).unwrap_or(f64::NAN)
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
-fn rate(((from, before), (to, after)): (&Sample, &Sample)) -> f64 {
-    (after - before) as f64 / to.saturating_duration_since(*from).as_secs_f64()
+fn rate(from: Sample, to: Sample) -> f64 {
+    let frames = to.frames - from.frames;
+    frames as f64 / to.at.saturating_duration_since(from.at).as_secs_f64()
 }
 
 /// The text without what only a server provides.
@@ -137,7 +147,10 @@ async fn listen(output: ChildStdout, seen: Seen) -> Result<()> {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             let samples = seen.entry(sink.to_owned()).or_default();
             if samples.len() < SAMPLES_MAX {
-                samples.push((Instant::now(), frames));
+                samples.push(Sample {
+                    at: Instant::now(),
+                    frames,
+                });
             }
         }
     }

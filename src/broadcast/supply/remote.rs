@@ -73,8 +73,10 @@ impl Supply {
 
     /// The claim that is followed, for renditions.
     pub(in crate::broadcast) fn origin(&self) -> Option<&RemoteOrigin> {
-        let remote = self.is_remote();
-        self.place.remote().filter(|_| remote)
+        if !self.is_remote() {
+            return None;
+        }
+        self.place.remote()
     }
 
     /// Follows the origin while somebody watches.

@@ -121,7 +121,11 @@ impl Reception {
         );
         let incoming = Incoming::new(offer, &choices);
         let (mut session, transport) = PeerSession::accept(offer, port, route, incoming)?;
-        let channel = offer.channel().filter(|_| reports.channel.is_some());
+        let channel = if reports.channel.is_some() {
+            offer.channel()
+        } else {
+            None
+        };
         if channel.is_some() {
             session.allow_channel(awake::now());
         }
