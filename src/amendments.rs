@@ -83,8 +83,9 @@ impl Amendments {
 
     /// The options that are set.
     pub fn options(&self) -> impl Iterator<Item = (&str, &str)> {
-        let options = self.options.iter();
-        options.map(|(key, value)| (key.as_str(), value.as_str()))
+        self.options
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// Changes the entry of a broadcast.

@@ -102,8 +102,11 @@ fn the_log_level_and_other_options_are_set_while_the_server_runs() {
         json!({"value": "info", "origin": "default", "changeable": true})
     );
     let told = || {
-        let lines = server.lines().into_iter();
-        lines.filter(|line| line.has("why", "api")).count()
+        server
+            .lines()
+            .into_iter()
+            .filter(|line| line.has("why", "api"))
+            .count()
     };
     let change = json!({"limits.viewers": 7});
     let set = send(&server, "PATCH", CONFIGURATION, &change)

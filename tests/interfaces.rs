@@ -146,8 +146,10 @@ fn candidates(server: &Server, path: &str, offer: &str) -> Vec<String> {
     }
     let reply = reply.expect(201);
     server.delete(&reply.location()).expect(200);
-    let lines = reply.text().lines().map(str::to_owned);
-    let mut addresses: Vec<_> = lines
+    let mut addresses: Vec<_> = reply
+        .text()
+        .lines()
+        .map(str::to_owned)
         .filter(|line| line.starts_with("a=candidate:"))
         .filter_map(|line| line.split(' ').nth(4).map(str::to_owned))
         .collect();

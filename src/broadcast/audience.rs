@@ -199,11 +199,15 @@ impl Audience {
     /// The viewer that makes room when the broadcast is full: the oldest of those that have sent
     /// no check, otherwise the oldest of those that are not connected.
     pub(super) fn yielding(&self) -> Option<u64> {
-        let watching = self.watching.iter();
-        let watching = watching.filter(|(_, viewer)| !viewer.is_connected());
+        let watching = self
+            .watching
+            .iter()
+            .filter(|(_, viewer)| !viewer.is_connected());
         let watching = watching.map(|(session, viewer)| (viewer.progress, *session));
-        let waiting = self.waiting.keys();
-        let waiting = waiting.map(|session| (ConnectionProgress::Answered, *session));
+        let waiting = self
+            .waiting
+            .keys()
+            .map(|session| (ConnectionProgress::Answered, *session));
         let (_, session) = watching.chain(waiting).min()?;
         Some(session)
     }
@@ -241,8 +245,7 @@ impl Audience {
     /// The viewers of each rendition that has any.
     pub(super) fn viewers(&self) -> BTreeMap<RenditionId, usize> {
         let mut viewers = BTreeMap::new();
-        let watching = self.watching.values();
-        for id in watching.flat_map(Watching::renditions) {
+        for id in self.watching.values().flat_map(Watching::renditions) {
             *viewers.entry(id).or_default() += 1;
         }
         viewers

@@ -53,8 +53,11 @@ impl Outputs {
             }
             self.slots.push(slot);
         }
-        let gone = known.iter_mut();
-        actions.extend(gone.filter_map(|slot| slot.stop(End::BroadcastEnded).map(Action::StopRun)));
+        actions.extend(
+            known
+                .iter_mut()
+                .filter_map(|slot| slot.stop(End::BroadcastEnded).map(Action::StopRun)),
+        );
         actions
     }
 
@@ -87,8 +90,8 @@ impl Outputs {
 
     /// Stops everything.
     pub(super) fn stop(&mut self, why: End) -> Vec<Action> {
-        let slots = self.slots.iter_mut();
-        slots
+        self.slots
+            .iter_mut()
             .filter_map(|slot| slot.stop(why).map(Action::StopRun))
             .collect()
     }

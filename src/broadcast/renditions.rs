@@ -148,8 +148,9 @@ impl RenditionPipelines {
     }
 
     fn of_pipeline(&mut self, index: usize) -> impl Iterator<Item = &mut MadeRendition> {
-        let renditions = self.made.iter_mut();
-        renditions.filter(move |rendition| rendition.pipeline == index)
+        self.made
+            .iter_mut()
+            .filter(move |rendition| rendition.pipeline == index)
     }
 
     /// Whether a viewer may request this rendition.
@@ -371,8 +372,8 @@ impl RenditionPipelines {
 
     /// Stops everything.
     pub(super) fn stop(&mut self, why: End) -> Vec<Action> {
-        let pipelines = self.pipelines.iter_mut();
-        pipelines
+        self.pipelines
+            .iter_mut()
             .filter_map(|pipeline| pipeline.stop(why))
             .collect()
     }

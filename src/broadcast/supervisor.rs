@@ -67,8 +67,11 @@ impl From<pipeline::Error> for RunOutcome {
 /// How a run ended that was told to. `appsinks`: what it was to make.
 fn stopped(end: End, appsinks: &[String]) -> RunOutcome {
     let named = || {
-        let named = appsinks.iter().map(|name| format!("`appsink name={name}`"));
-        named.collect::<Vec<_>>().join(" or ")
+        appsinks
+            .iter()
+            .map(|name| format!("`appsink name={name}`"))
+            .collect::<Vec<_>>()
+            .join(" or ")
     };
     let reason = match end {
         End::NoMedia => format!("no media has reached {}", named()),

@@ -169,8 +169,11 @@ impl Cluster {
     pub async fn relay_to_others(&self, request: &RelayedRequest) -> Vec<RelayedReply> {
         let nodes: Vec<String> = {
             let replica = self.shared.replica();
-            let nodes = replica.leases().map(|(node, _)| node.to_owned());
-            nodes.filter(|node| node != self.node()).collect()
+            replica
+                .leases()
+                .map(|(node, _)| node.to_owned())
+                .filter(|node| node != self.node())
+                .collect()
         };
         let asked = nodes
             .iter()

@@ -194,10 +194,10 @@ fn json(value: &DeValue<'_>) -> Json {
     match value {
         DeValue::Boolean(value) => Json::Bool(*value),
         DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
-        DeValue::Table(table) => {
-            let names = table.iter().map(|(name, _)| name.get_ref().to_string());
-            names.map(|name| (name, Json::from(NOT_SHOWN))).collect()
-        }
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(name, _)| (name.get_ref().to_string(), Json::from(NOT_SHOWN)))
+            .collect(),
         other => text(other).map_or(Json::Null, Json::from),
     }
 }

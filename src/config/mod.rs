@@ -273,8 +273,9 @@ impl Config {
     /// Reads the pipeline files that the sections name.
     fn plans(&self, raw: &RawConfig) -> Result<Plans, Error> {
         let directory = self.main.pipelines.as_deref();
-        let sections = raw.broadcasts.iter();
-        let mut sections = sections
+        let mut sections = raw
+            .broadcasts
+            .iter()
             .map(|section| section.load(directory))
             .collect::<Result<Vec<_>, _>>()?;
         let demo = self.main.demo.unwrap_or(!raw.has_broadcasts);

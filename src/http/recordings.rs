@@ -111,8 +111,8 @@ impl LinkedRecording {
 pub(super) async fn list(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
     app.auth.permit_right(request, Right::Admin)?;
     let RecordingPage { recordings, next } = app.recordings().list(query(request)?).await?;
-    let recordings = recordings.into_iter();
     let recordings = recordings
+        .into_iter()
         .map(|recording| LinkedRecording::new(app, recording))
         .collect::<Result<_, _>>()?;
     json(&List { recordings, next })

@@ -79,8 +79,11 @@ impl Plans {
 
     /// What the sections say of the broadcast of this name.
     fn configured(&self, name: &Name) -> Plan {
-        let fitting = self.sections.iter();
-        self.merge(fitting.filter(|(pattern, _)| pattern.matches(name)))
+        self.merge(
+            self.sections
+                .iter()
+                .filter(|(pattern, _)| pattern.matches(name)),
+        )
     }
 
     /// Whether the configuration names a broadcast, not only a pattern for it, that has a slate:
@@ -199,8 +202,9 @@ mod tests {
         let files = |plan: Plan| plan.outputs.into_iter().map(|output| output.file);
         assert!(files(plans.of(&name("x"))).eq(["b", "c"]));
         assert!(files(plans.of(&name("y"))).eq(["a", "b"]));
-        let outputs = plans.outputs_of(&name("x")).into_iter();
-        let told: Vec<_> = outputs
+        let told: Vec<_> = plans
+            .outputs_of(&name("x"))
+            .into_iter()
             .map(|output| (output.file, output.configured, output.runs))
             .collect();
         assert_eq!(

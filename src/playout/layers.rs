@@ -206,8 +206,11 @@ impl LayerChoice {
 impl<S> Playout<S> {
     /// The viewer wants this layer of its picture (its index), or (`None`) the server's choice.
     pub(crate) fn select(&mut self, layer: Option<usize>, now: Instant) {
-        let tracks = self.tracks.iter_mut();
-        for layers in tracks.filter_map(|track| track.layers.as_mut()) {
+        for layers in self
+            .tracks
+            .iter_mut()
+            .filter_map(|track| track.layers.as_mut())
+        {
             layers.selection.wanted = layer;
             self.next_choice = Some(now);
         }

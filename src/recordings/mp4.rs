@@ -270,8 +270,10 @@ impl Samples {
         }
         let fields = [0x100, 0x200, 0x400, 0x800];
         let bytes = 4 * fields.into_iter().filter(|bit| has(*bit)).count();
-        let samples = trun.get(at..)?.chunks_exact(bytes);
-        let durations = samples.filter_map(|sample| u32_at(sample, 0));
+        let durations = trun
+            .get(at..)?
+            .chunks_exact(bytes)
+            .filter_map(|sample| u32_at(sample, 0));
         let durations = durations.take(usize::try_from(count).ok()?);
         Some(Self {
             duration: durations.map(u64::from).sum(),

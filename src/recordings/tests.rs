@@ -35,8 +35,10 @@ fn query(limit: usize) -> RecordingQuery {
 }
 
 fn ids(page: &RecordingPage) -> Vec<&str> {
-    let recordings = page.recordings.iter();
-    recordings.map(|recording| recording.id.as_str()).collect()
+    page.recordings
+        .iter()
+        .map(|recording| recording.id.as_str())
+        .collect()
 }
 
 const FILES: [&str; 5] = [

@@ -230,8 +230,8 @@ fn the_codec_offered_first_is_answered_alone() {
         let answer = Sdp::of(reply.text());
         let video = answer.section("0");
         assert_eq!(video.formats()[0], "96", "VP8 was offered first");
-        let codecs = video.values("rtpmap");
-        let media: Vec<_> = codecs
+        let media: Vec<_> = video
+            .values("rtpmap")
             .iter()
             .filter(|codec| !codec.contains("rtx"))
             .collect();

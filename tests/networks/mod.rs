@@ -126,8 +126,9 @@ fn survive(server: &Server, all: &[Far<'_>]) {
         far.watcher.wait_for_pictures(20);
     }
     let dark = |on| {
-        let all = all.iter().filter(|far| far.name == BLACKOUT);
-        all.for_each(|far| far.relay.set_blackout(on));
+        for far in all.iter().filter(|far| far.name == BLACKOUT) {
+            far.relay.set_blackout(on);
+        }
     };
     dark(true);
     for far in all.iter().filter(|far| far.name == REBOUND) {

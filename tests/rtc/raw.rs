@@ -70,8 +70,10 @@ pub(super) fn missed(nack: &Nack) -> impl Iterator<Item = Name> {
     nack.reports.iter().flat_map(|entry| {
         let following = (0..16).filter(|bit| entry.blp & 1 << bit != 0);
         let following = following.map(|bit| entry.pid.wrapping_add(bit + 1));
-        let numbers = [entry.pid].into_iter().chain(following);
-        numbers.map(|number| (*nack.ssrc, number))
+        [entry.pid]
+            .into_iter()
+            .chain(following)
+            .map(|number| (*nack.ssrc, number))
     })
 }
 
@@ -110,8 +112,11 @@ impl Script {
 
     /// The datagrams that are due, after those that are missed.
     pub(super) fn take(&mut self, keys: &Keys, now: Instant, missed: &[Name]) -> Vec<Vec<u8>> {
-        let missed = missed.iter().filter_map(|name| self.sent.get(name));
-        let mut datagrams: Vec<_> = missed.cloned().collect();
+        let mut datagrams: Vec<_> = missed
+            .iter()
+            .filter_map(|name| self.sent.get(name))
+            .cloned()
+            .collect();
         if self.sender.is_none() {
             self.sender = keys.sender();
         }

@@ -139,8 +139,8 @@ fn log_lines_have_no_rust_in_them() {
 
 #[test]
 fn no_file_is_long() {
-    let folders = ["src", "tests", "web"].map(|folder| root().join(folder));
-    let all = folders
+    let all = ["src", "tests", "web"]
+        .map(|folder| root().join(folder))
         .iter()
         .flat_map(|folder| files(folder, &[".rs", ".js", ".css", ".html", ".py"]));
     let long: Vec<_> = all

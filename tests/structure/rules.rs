@@ -320,10 +320,12 @@ pub(super) fn starters(code: &Code) -> Vec<String> {
         if STARTERS.iter().any(|starter| is_in(&place, starter)) {
             continue;
         }
-        let targets = names.paths.iter();
-        let targets = targets.filter_map(|path| code.resolve(module, path));
-        let named = targets.map(|target| target.join("::"));
-        let starting = named.filter(|name| STARTING.iter().any(|start| is_in(name, start)));
+        let starting = names
+            .paths
+            .iter()
+            .filter_map(|path| code.resolve(module, path))
+            .map(|target| target.join("::"))
+            .filter(|name| STARTING.iter().any(|start| is_in(name, start)));
         found.extend(starting.map(|name| format!("{place} starts GStreamer: {name}")));
     }
     found

@@ -141,9 +141,9 @@ impl WorkersReport {
 
     /// The targets that were missed.
     pub(in crate::bench) fn missed(&self) -> Vec<String> {
-        let rows = self.rows().into_iter();
-        let missed = rows.filter(|(_, measured, target)| measured.is_nan() || measured > target);
-        missed
+        self.rows()
+            .into_iter()
+            .filter(|(_, measured, target)| measured.is_nan() || measured > target)
             .map(|(what, measured, target)| format!("{what}: {measured:.3}, at most {target}"))
             .collect()
     }

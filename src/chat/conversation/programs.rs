@@ -74,8 +74,11 @@ impl Conversation {
 
     pub(super) fn pass_on(&mut self, from: u64, name: String, data: Value, now: Instant) {
         let event = ChatEvent::Control { from, name, data };
-        let everybody = self.participants.values_mut();
-        for publisher in everybody.filter(|participant| participant.publishes()) {
+        for publisher in self
+            .participants
+            .values_mut()
+            .filter(|participant| participant.publishes())
+        {
             publisher.tell(&event, now);
         }
     }

@@ -21,8 +21,12 @@ impl DirectViewer {
             Rtcp::Remb(remb) => {
                 let bits =
                     Duration::try_from_secs_f32(remb.bitrate).map_or(0, |bits| bits.as_secs());
-                let tracks = self.playout.tracks.iter_mut();
-                for layers in tracks.filter_map(|track| track.layers.as_mut()) {
+                for layers in self
+                    .playout
+                    .tracks
+                    .iter_mut()
+                    .filter_map(|track| track.layers.as_mut())
+                {
                     layers.estimated(bits, cx.now);
                 }
             }
@@ -63,8 +67,12 @@ impl DirectViewer {
             return;
         };
         let span = &self.span;
-        let tracks = self.playout.tracks.iter_mut();
-        for track in tracks.filter(|track| track.stream.has_sent()) {
+        for track in self
+            .playout
+            .tracks
+            .iter_mut()
+            .filter(|track| track.stream.has_sent())
+        {
             let mut report = Vec::with_capacity(80);
             track.stream.write_report(&mut report, cx.epoch, cx.now);
             write_source_description(&mut report, track.stream.identity.ssrc, &self.cname);

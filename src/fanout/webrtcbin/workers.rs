@@ -42,8 +42,10 @@ impl ViewerWorkers {
         let mut running = self.running.lock().await;
         running.retain(|served| served.strong_count() > 0);
         let room = self.peers.viewers_max();
-        let with_room = running.iter().filter(|served| served.strong_count() < room);
-        let mut upgraded = with_room.filter_map(Weak::upgrade);
+        let mut upgraded = running
+            .iter()
+            .filter(|served| served.strong_count() < room)
+            .filter_map(Weak::upgrade);
         if let Some(served) = upgraded.find(|served| !served.worker.is_over()) {
             return Ok(served);
         }

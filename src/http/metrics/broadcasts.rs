@@ -199,8 +199,11 @@ mod tests {
         let own = |names: &[String], hours: u64| {
             let now = begin + Duration::from_hours(hours);
             let labels = known.of(names.iter().map(String::as_str), now);
-            let own = names.iter().filter(|name| labels.of(name) != OTHER);
-            own.cloned().collect::<Vec<_>>()
+            names
+                .iter()
+                .filter(|name| labels.of(name) != OTHER)
+                .cloned()
+                .collect::<Vec<_>>()
         };
         let many = names(100, 107 + LABELS_MAX);
         assert_eq!(own(&many, 0), names(100, 100 + LABELS_MAX));

@@ -420,8 +420,10 @@ pub(super) mod tests {
         });
         let ends = AddressPair::from(SocketAddr::from(([127, 0, 0, 1], 1)));
         let offered = |datagram: &[u8]| {
-            let all = (0..1000).map(|_| route.offer(ends, datagram));
-            all.filter(|offered| *offered == Offered::Taken).count()
+            (0..1000)
+                .map(|_| route.offer(ends, datagram))
+                .filter(|offered| *offered == Offered::Taken)
+                .count()
         };
         assert_eq!(offered(&MEDIA), DatagramLimits::VIEWER.waiting);
         assert_eq!(offered(&check()), CHECKS_WAITING);

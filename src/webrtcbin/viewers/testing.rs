@@ -114,8 +114,8 @@ impl TestEngine for OutletEngine {
     }
 
     fn taken(&mut self) -> Vec<Taken> {
-        let packets = self.packets.try_iter();
-        packets
+        self.packets
+            .try_iter()
             .map(|(kind, bytes)| Taken::read(&bytes, |_| kind))
             .collect()
     }
