@@ -217,7 +217,8 @@ pub fn reserve(asker: Asker, amount: Amount) -> Result<Permit, Short> {
         && ledger.may_complain(now)
     {
         let Ledger { limit, in_use, .. } = *ledger;
-        tracing::warn!(asker = asker.name(), %in_use, %limit, "refused: {short}");
+        let (asker, resource) = (asker.name(), short.name());
+        tracing::warn!(asker, resource, %in_use, %limit, "refused: a limit is nearly reached");
     }
     granted
 }

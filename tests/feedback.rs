@@ -65,5 +65,5 @@ fn what_a_viewer_of_single_nal_units_has_to_offer_is_said() {
     let reply = server.post_offer("/whep/a", &single).expect(422);
     assert_eq!(reply.problem(), "codec-mismatch");
     let detail = reply.text();
-    assert!(detail.contains("offer packetization-mode=1"), "{detail}");
+    assert!(detail.contains("packetization-mode=1"), "{detail}");
 }

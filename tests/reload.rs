@@ -112,15 +112,12 @@ fn a_mistake_changes_nothing_and_is_named() {
     let right = tokens(&["second-token-secret"]);
     let pipeline = format!("{right}[broadcasts.a]\noutputs = [\"no-such.launch\"]\n");
     for (mistake, words) in [
-        (
-            right.replace("first_check", "first_chekc"),
-            ".toml:3: unknown key",
-        ),
-        (pipeline, "no pipeline file `no-such.launch`"),
-        (format!("{right}["), "not valid TOML"),
+        (right.replace("first_check", "first_chekc"), ".toml:3: "),
+        (pipeline, "`no-such.launch`"),
+        (format!("{right}["), "TOML"),
         (
             format!("{right}[limits]\nviewers = \"many\"\n"),
-            "`limits.viewers` takes",
+            "`limits.viewers`",
         ),
     ] {
         replace(&path, &mistake);
@@ -186,9 +183,7 @@ fn limits_ice_servers_and_log_change_and_the_rest_waits() {
     let link = after.header("link").unwrap_or_default();
     assert!(link.contains("stun.example"), "{link}");
     server.get(&before.location()).expect(204);
-    wait_for("lines of debugging", || {
-        server.log().contains("DEBUG").then_some(())
-    });
+    server.wait_for_line("debugging", |line| line.level == "DEBUG");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::support::{Reply, SDP, Server, aerial, fixture, output, wait_for};
+use crate::support::{Reply, SDP, Server, aerial, fixture, output};
 
 /// Begins every secret.
 const MARK: &str = "hunter2";
@@ -123,10 +123,10 @@ fn no_line_and_no_answer_has_a_secret() {
     let refused = ask(&server, "POST", "/admin/reload", &operator).expect(422);
     assert!(refused.text().contains("auth.basic"), "{}", refused.text());
     expect_no_secret(refused.text());
-    let log = wait_for("the line about the mistake", || {
-        let log = server.log();
-        log.contains("nothing changed").then_some(log)
+    server.wait_for_line("the line about the mistake", |line| {
+        line.level == "ERROR" && line.target == "aerial::server::reload"
     });
+    let log = server.log();
     assert!(log.contains("TRACE") && log.contains("publish_token"));
     expect_no_secret(&log);
 }

@@ -67,21 +67,21 @@ fn the_log_says_who_began_and_ended_a_session_and_who_had_a_wrong_token() {
     post("wrong").expect(401);
     let session = post("studio-secret-123").expect(201).location();
     server.delete(&session).expect(200);
-    server.wait_for_line("end", |line| line.has("end", "deleted"));
-    // As docs/deployment.md tells fail2ban.
-    let log = server.log();
-    let refused = " WARN aerial::http::auth: unknown token client=127.0.0.1 ";
-    assert!(log.lines().any(|line| line.contains(refused)), "{log}");
-    let of_session = |what: &str| {
-        let found = log.lines().find(|line| line.contains(what));
-        found.unwrap_or_else(|| panic!("no {what} in {log}"))
-    };
-    for what in ["session began", "publisher ended"] {
-        let line = of_session(what);
-        for part in ["client=127.0.0.1", "token=\"studio\"", "OBS "] {
-            assert!(line.contains(part), "{part} in {line}");
+    let ended = server.wait_for_line("end", |line| line.has("end", "deleted"));
+    let refused = server.wait_for_line("wrong token", |line| line.target == "aerial::http::auth");
+    assert_eq!(refused.level, "WARN");
+    assert!(refused.has("client", "127.0.0.1"), "{refused:?}");
+    let began = server.wait_for_line("begin", |line| line.target == "aerial::broadcast::session");
+    for line in [began, ended] {
+        for (name, value) in [
+            ("client", "127.0.0.1"),
+            ("token", "studio"),
+            ("user_agent", "OBS \"31\""),
+        ] {
+            assert!(line.has(name, value), "{name}: {line:?}");
         }
     }
+    let log = server.log();
     assert!(
         !log.contains("studio-secret-123") && !log.contains("Bearer"),
         "{log}"

@@ -105,13 +105,14 @@ fn what_is_switched_outlives_the_server_and_mistakes_change_nothing() {
     switch(&first, "a", "record-mkv", true).expect(200);
     switch(&first, "b", "record-mkv", false).expect(200);
     let written = fs::read_to_string(&kept).unwrap();
-    for (name, words) in [
-        ("nothing", "no pipeline file `nothing.launch`"),
-        ("camera", "make it source"),
-    ] {
+    for name in ["nothing", "camera"] {
         let refused = switch(&first, "a", name, true).expect(422);
         assert_eq!(refused.problem(), "bad-configuration");
-        assert!(refused.text().contains(words), "{}", refused.text());
+        assert!(
+            refused.text().contains(&format!("{name}.launch")),
+            "{}",
+            refused.text()
+        );
     }
     let path = "/api/v1/broadcasts/a/outputs/record-mkv";
     first.operate("PATCH", path, &[JSON], "{}").expect(400);

@@ -106,7 +106,7 @@ fn a_session_ends_when_its_token_expires() {
     // Without a token, publishing is closed.
     let reply = server.post_offer("/whip/live-3", &fixture("obs-media-level"));
     assert_eq!(reply.expect(401).problem(), "token-missing");
-    assert!(server.log().contains("ada"), "the log says who");
+    server.wait_for_line("who", |line| line.has("token", "ada"));
 }
 
 /// A server that is asked, and says yes as long as the switch is on.

@@ -352,7 +352,7 @@ mod tests {
     fn frames_without_sense_are_refused_on_both_sides() {
         let refused = |frame: &SentFrame| packed(frame).unwrap_err().to_string();
         for (codec, ends, reason) in [
-            (Codec::H264, &[][..], "do not fill"),
+            (Codec::H264, &[][..], "do not add up"),
             (Codec::H264, &[5, 5], "an empty payload"),
             (Codec::H264, &[5, 3], "an empty payload"),
             (Codec::H264, &[1501], "too long"),
@@ -362,18 +362,18 @@ mod tests {
         }
         let mut longer = sent(Codec::Vp8, &[10, 20]);
         longer.frame.data = vec![0; 21].into();
-        assert!(refused(&longer).contains("do not fill"));
+        assert!(refused(&longer).contains("do not add up"));
         let mut delta = sent(Codec::Opus, &[10]);
         delta.frame.keyframe = false;
-        assert!(refused(&delta).contains("builds on other sound"));
+        assert!(refused(&delta).contains("depends on other audio"));
 
         let good = bytes(&packed(&sent(Codec::H264, &[10, 20])).unwrap());
         for (at, value, reason) in [
             (10, 6, "an unknown codec"),
             (11, 4, "unknown flags"),
-            (12, 1, "do not fill"),
+            (12, 1, "do not add up"),
             (40, 21, "an empty payload"),
-            (44, 19, "do not fill"),
+            (44, 19, "do not add up"),
         ] {
             let mut bad = good.clone();
             bad[at] = value;
