@@ -18,7 +18,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{direct::DirectHandle, *};
 use crate::{
-    media::{Codec, Frame},
+    media::{Codec, Frame, rtp::RtpHeader},
     peer::{End, Event, sdp, udp},
     testing::peer::Peer,
 };
@@ -172,11 +172,11 @@ impl Client {
             let _ = self.peer.poll(send, tell);
             if let Ok((len, source)) = self.socket.recv_from(&mut buffer) {
                 let datagram = &buffer[..len];
-                if datagram[0] & 0xc0 == 0x80 && !(192..224).contains(&datagram[1]) {
-                    let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);
-                    if (self.lose)(sequence) && self.lost.insert(sequence) {
-                        continue;
-                    }
+                if let Some(RtpHeader { sequence, .. }) = RtpHeader::read(datagram)
+                    && (self.lose)(sequence)
+                    && self.lost.insert(sequence)
+                {
+                    continue;
                 }
                 let _ = self.peer.receive(Instant::now(), source, datagram);
             }

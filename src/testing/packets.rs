@@ -2,7 +2,7 @@
 
 use crate::media::{
     Codec,
-    nal::{self, Payload},
+    nal::{self, Payload, UnitKind},
     rtp::{self, RtpHeader},
 };
 
@@ -65,4 +65,31 @@ pub fn date_parameter_sets_back(packets: &mut [RtpPacket]) {
             packet.timestamp = before.unwrap_or(packet.timestamp);
         }
     }
+}
+
+/// The first header byte of each NAL unit of H.264 in a payload, or of the one that it is a part of.
+fn unit_headers(payload: &[u8]) -> Vec<u8> {
+    match Payload::read(Codec::H264, payload) {
+        Payload::Fragment(fragment) => fragment.header().first().copied().into_iter().collect(),
+        Payload::Units(units) => units
+            .filter_map(|range| payload.get(range)?.first().copied())
+            .collect(),
+    }
+}
+
+/// Whether a payload of H.264 holds filler data, or a part of it.
+pub fn has_filler(payload: &[u8]) -> bool {
+    unit_headers(payload)
+        .into_iter()
+        .any(|header| nal::as_filler(Codec::H264, header) == Some(header))
+}
+
+/// Whether a payload of H.264 holds a parameter set.
+pub fn has_parameter_sets(payload: &[u8]) -> bool {
+    unit_headers(payload).into_iter().any(|header| {
+        matches!(
+            UnitKind::of(Codec::H264, &[header]),
+            UnitKind::SequenceParameters | UnitKind::PictureParameters
+        )
+    })
 }

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aerial::for_tests::packets;
+
 use super::{ENGINES, on_both_engines, server};
 use crate::{
     rtc::{Client, Mode, clip, obs},
@@ -61,16 +63,7 @@ fn the_first_picture_waits_for_no_keyframe() {
             (!viewer.video().frames.is_empty()).then_some(())
         });
         let beginning = viewer.video().beginning;
-        // RFC 6184 section 5.7.1: an aggregation packet, here with the parameter sets in it.
-        assert_eq!(beginning[0] & 0x1f, 24, "{beginning:?}");
-        let mut units = &beginning[1..];
-        let mut sets = false;
-        while let [high, low, rest @ ..] = units {
-            let (unit, rest) = rest.split_at(u16::from_be_bytes([*high, *low]).into());
-            sets |= unit[0] & 0x1f == 7;
-            units = rest;
-        }
-        assert!(sets, "{beginning:?}");
+        assert!(packets::has_parameter_sets(&beginning), "{beginning:?}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aerial::for_tests::packets;
+
 use super::{
     check,
     encode::{self, PAY_H264, PAY_H264_APART, Packet, x264},
@@ -21,7 +23,7 @@ const LARGE: Size = Size {
 /// Every parameter set twice.
 fn duplicated_sets() -> Shape {
     let packets = usual("", PAY_H264_APART).into_iter().flat_map(|packet| {
-        let is_set = matches!(packet.payload[0] & 0x1f, 7 | 8);
+        let is_set = packets::has_parameter_sets(&packet.payload);
         vec![packet; if is_set { 2 } else { 1 }]
     });
     h264("duplicated-sets", Stream::VIDEO.send(packets.collect()))

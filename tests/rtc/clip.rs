@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use aerial::for_tests::packets::{self, RtpPacket};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app::AppSink;
@@ -106,37 +107,13 @@ fn h264(height: u32, profile: &str, rate: &str, options: &str) -> Vec<Vec<Arc<[u
     )
 }
 
-/// Whether a payload is or contains filler (RFC 6184 §5.2).
-fn has_filler(payload: &[u8]) -> bool {
-    match payload[0] & 0x1f {
-        FILLER => true,
-        // STAP-A: each unit follows its length.
-        24 => {
-            let mut rest = &payload[1..];
-            while let [high, low, unit @ ..] = rest {
-                if unit[0] & 0x1f == FILLER {
-                    return true;
-                }
-                rest = &unit[usize::from(u16::from_be_bytes([*high, *low]))..];
-            }
-            false
-        }
-        // FU-A.
-        28 => payload[1] & 0x1f == FILLER,
-        _ => false,
-    }
-}
-
-/// The type of filler NAL units (H.264 §7.4.1).
-const FILLER: u8 = 12;
-
 #[test]
 fn the_clip_of_obs_has_filler() {
     let count = |clip: &Clip| {
         clip.frames
             .iter()
             .flatten()
-            .filter(|payload| has_filler(payload))
+            .filter(|payload| packets::has_filler(payload))
             .count()
     };
     assert!(count(&H264_HIGH) >= FRAMES / 2, "{}", count(&H264_HIGH));
@@ -158,10 +135,10 @@ fn encode(height: u32, description: &str) -> Vec<Vec<Arc<[u8]>>> {
     pipeline.set_state(gst::State::Playing).unwrap();
     let mut frames = vec![Vec::new()];
     while let Ok(sample) = sink.pull_sample() {
-        let packet = sample.buffer().unwrap().map_readable().unwrap();
-        assert_eq!(packet[0], 0x80, "an RTP header of twelve bytes");
-        frames.last_mut().unwrap().push(Arc::from(&packet[12..]));
-        if packet[1] & 0x80 != 0 {
+        let buffer = sample.buffer().unwrap().map_readable().unwrap();
+        let packet = RtpPacket::read(&buffer).unwrap();
+        frames.last_mut().unwrap().push(packet.payload.into());
+        if packet.marker {
             frames.push(Vec::new());
         }
     }

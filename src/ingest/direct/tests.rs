@@ -23,12 +23,12 @@ use crate::{
     peer::{Event, udp},
     pipeline,
     plan::Engine,
-    testing::peer::Peer,
+    testing::{packets::RtpPacket, peer::Peer},
     worker::PeerWorkers,
 };
 
 /// The packets of 60 encoded pictures.
-fn packets() -> Vec<Vec<u8>> {
+fn packets() -> Vec<RtpPacket> {
     let description = "videotestsrc num-buffers=60 ! video/x-raw,width=320,height=240,framerate=30/1 \
          ! x264enc tune=zerolatency key-int-max=30 ! video/x-h264,profile=constrained-baseline \
          ! rtph264pay config-interval=-1 mtu=1200 ! appsink name=sink sync=false";
@@ -45,7 +45,7 @@ fn packets() -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     while let Ok(sample) = sink.pull_sample() {
         let map = sample.buffer().unwrap().map_readable().unwrap();
-        packets.push(map.as_slice().to_vec());
+        packets.push(RtpPacket::read(&map).unwrap());
     }
     #[expect(clippy::disallowed_methods, reason = "a test may block")]
     pipeline.set_state(gst::State::Null).unwrap();
@@ -98,19 +98,18 @@ impl Client {
         api.declare_stream_tx(ssrc, Some(rtx), mid, None);
     }
 
-    fn send(&mut self, sequence: u64, packet: &[u8]) {
-        let timestamp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
+    fn send(&mut self, sequence: u64, packet: &RtpPacket) {
         let mid = self.peer.mid(MediaKind::Video).unwrap();
         let mut api = self.peer.rtc.direct_api();
         let stream = api.stream_tx_by_mid(mid, None).unwrap();
         let write = RtpWrite::new(
             96.into(),
             SeqNo::from(sequence),
-            timestamp,
+            packet.timestamp,
             Instant::now(),
-            Arc::<[u8]>::from(&packet[12..]),
+            Arc::<[u8]>::from(&*packet.payload),
         );
-        stream.write_rtp(write.marker(packet[1] & 0x80 != 0));
+        stream.write_rtp(write.marker(packet.marker));
     }
 }
 
@@ -226,7 +225,7 @@ async fn a_published_stream_becomes_frames() {
         let mut due = Instant::now();
         for (sequence, packet) in (1000..).zip(&packets) {
             client.send(sequence, packet);
-            if packet[1] & 0x80 != 0 {
+            if packet.marker {
                 due += Duration::from_millis(33);
                 client.run(due);
             }
@@ -263,11 +262,11 @@ async fn a_published_stream_becomes_frames() {
 }
 
 /// Sends packets at their pace, with these sequence numbers.
-fn send_all(client: &mut Client, sequences: impl Iterator<Item = u64>, packets: &[Vec<u8>]) {
+fn send_all(client: &mut Client, sequences: impl Iterator<Item = u64>, packets: &[RtpPacket]) {
     let mut due = Instant::now();
     for (sequence, packet) in sequences.zip(packets) {
         client.send(sequence, packet);
-        if packet[1] & 0x80 != 0 {
+        if packet.marker {
             due += Duration::from_millis(33);
             client.run(due);
         }

@@ -20,6 +20,7 @@ use super::{
     fuzz::peer::{Adversary, port},
 };
 use crate::{
+    media::rtp::RtpHeader,
     peer::{
         ice::messages::hmac,
         sdp::{self, Offer, Role},
@@ -344,6 +345,21 @@ fn a_channel_carries_texts_and_a_flood_costs_only_its_sender() {
     assert!(stage.session.rtc.is_connected());
 }
 
+/// A packet of sound.
+fn sound(sequence: u16, ssrc: u32) -> Vec<u8> {
+    let header = RtpHeader {
+        marker: false,
+        payload_type: 111,
+        sequence,
+        timestamp: sequence.into(),
+        ssrc,
+    };
+    let mut packet = Vec::new();
+    header.write(&mut packet, &[]);
+    packet.extend([1, 2, 3]);
+    packet
+}
+
 /// A publisher whose consent checks nominate nothing, as those of Firefox and pion.
 struct Publisher {
     now: Instant,
@@ -410,11 +426,9 @@ impl Publisher {
     }
 
     /// Sends a packet of sound.
-    fn send(&mut self, source: SocketAddr, ssrc: u8) {
+    fn send(&mut self, source: SocketAddr, ssrc: u32) {
         self.sequence += 1;
-        let [q0, q1] = self.sequence.to_be_bytes();
-        let packet = [0x80, 111, q0, q1, 0, 0, q0, q1, 0, 0, 0, ssrc, 1, 2, 3];
-        let packet = self.peer.rtp(&packet).unwrap();
+        let packet = self.peer.rtp(&sound(self.sequence, ssrc)).unwrap();
         self.deliver(source, &packet);
     }
 }
@@ -469,10 +483,7 @@ fn a_publisher_whose_packets_come_from_elsewhere_is_alive() {
     assert_eq!(publisher.taken, 100);
     // Nobody else can keep it so.
     publisher.now += Duration::from_secs(10);
-    publisher.deliver(
-        elsewhere,
-        &[0x80, 111, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3],
-    );
+    publisher.deliver(elsewhere, &sound(1, 1));
     assert_eq!(
         publisher.session.silence(publisher.now),
         Duration::from_secs(10)

@@ -16,7 +16,10 @@ mod sources;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::media::{Frame, FrameSink, format};
+use crate::media::{
+    Frame, FrameSink, format,
+    nal::{Payload, UnitKind},
+};
 
 type SeenFrames = Arc<Mutex<Vec<(Instant, Duration, Frame)>>>;
 
@@ -157,9 +160,15 @@ async fn parameter_sets_are_in_front_of_every_h264_keyframe() {
     let (video, ..) = run(text, usize::MAX).await;
     let video = video.lock().unwrap();
     for (.., frame) in video.iter().filter(|(.., frame)| frame.keyframe) {
-        // STAP-A: access unit delimiter, sequence parameter set, ...
         let first = payloads(frame).next().unwrap();
-        assert!(matches!(first, [header, 0, 2, 9, _, 0, _, 0x67, ..] if header & 0x1f == 24));
+        let Payload::Units(units) = Payload::read(Codec::H264, first) else {
+            panic!("a fragment: {first:?}");
+        };
+        let kinds: Vec<_> = units
+            .map(|range| UnitKind::of(Codec::H264, &first[range]))
+            .collect();
+        let expected = [UnitKind::Delimiter, UnitKind::SequenceParameters];
+        assert_eq!(kinds[..2], expected, "{kinds:?}");
     }
 }
 
