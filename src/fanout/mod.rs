@@ -5,7 +5,7 @@
 //! broadcasts, HTTP or GStreamer.
 //!
 //! - `rendition`, `viewer`, `reports`: the ends that other modules hold: frames in, a viewer's connection.
-//! - `pool`, `worker`, `message`, `queue`, `slot`: the threads, and the messages to them.
+//! - `pool`, `worker`, `message`, `queue`, `place`: the threads, and the messages to them.
 //! - `tracks`: a viewer's tracks, as its answer announces them.
 //! - `direct`: viewers on the direct engine: encryption and segmented sends.
 //! - `webrtcbin`, `feeds`: viewers on webrtcbin, in processes that get the frames.
@@ -19,12 +19,12 @@ mod feeds;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod message;
+mod place;
 mod pool;
 mod queue;
 mod rendition;
 mod reports;
 mod rtp;
-mod slot;
 mod statistics;
 #[cfg(test)]
 mod tests;

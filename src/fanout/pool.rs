@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     Options,
+    place::{WorkerHandle, WorkerPlace},
     queue::queues,
-    slot::{ViewerSlot, WorkerHandle},
     statistics::Totals,
     worker::Worker,
 };
@@ -60,13 +60,13 @@ impl Pool {
     }
 
     /// A place for a viewer on the worker with the fewest; `None` if no worker runs.
-    pub(super) fn slot(&self, key: u64) -> Option<ViewerSlot> {
+    pub(super) fn place(&self, key: u64) -> Option<WorkerPlace> {
         let worker = self
             .workers
             .iter()
             .filter(|worker| !worker.totals.is_stuck())
             .min_by_key(|worker| worker.viewers())?;
-        Some(ViewerSlot::new(key, worker))
+        Some(WorkerPlace::new(key, worker))
     }
 
     /// Whether every worker runs.

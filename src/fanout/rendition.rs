@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use super::{message::Message, slot::WorkerHandle};
+use super::{message::Message, place::WorkerHandle};
 use crate::media::{Codec, Frame, FrameSink, Kind, opus};
 
 /// One encoding of a track of a broadcast, as the fan-out sees it. Freed when dropped.

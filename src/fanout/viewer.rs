@@ -8,9 +8,9 @@ use super::{
     Fanout,
     direct::{DirectHandle, ViewerChannel},
     error::Error,
+    place::WorkerPlace,
     rendition::Rendition,
     reports::ViewerReports,
-    slot::ViewerSlot,
     tracks::{Layer, OfferedTracks, target},
     webrtcbin::{ConnectionOptions, WebrtcbinHandle},
 };
@@ -73,9 +73,9 @@ impl Fanout {
     }
 
     /// A place for a new viewer.
-    pub(super) fn slot(&self) -> Result<ViewerSlot, Error> {
+    pub(super) fn place(&self) -> Result<WorkerPlace, Error> {
         let key = self.inner.port.next_session();
-        self.inner.pool.slot(key).ok_or(Error::Overloaded)
+        self.inner.pool.place(key).ok_or(Error::Overloaded)
     }
 }
 
@@ -84,7 +84,7 @@ impl Viewer {
     /// choice to the server again. Does nothing without simulcast.
     pub fn select(&self, layer: Option<usize>) {
         match self {
-            Self::Direct(viewer) => viewer.slot().select(layer),
+            Self::Direct(viewer) => viewer.place().select(layer),
             Self::Webrtcbin(viewer) => viewer.select(layer),
         }
     }
@@ -95,7 +95,7 @@ impl Viewer {
     pub fn switch(&self, kind: Kind, to: &Rendition, layers: &[Layer]) -> bool {
         let to = target(kind, to, layers);
         match self {
-            Self::Direct(viewer) => viewer.slot().switch(to),
+            Self::Direct(viewer) => viewer.place().switch(to),
             Self::Webrtcbin(viewer) => viewer.switch(to),
         }
     }

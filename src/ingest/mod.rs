@@ -16,7 +16,7 @@
 //! - `reorder`, `timeline`: packets in order, and when they are due (pure).
 //! - `assembler`: packets in order become frames (pure).
 //!
-//! What this layer does not do: HTTP, broadcast rules, deciding whether media is still coming.
+//! What this room does not do: HTTP, broadcast rules, deciding whether media is still coming.
 
 mod assembler;
 pub(crate) mod direct;

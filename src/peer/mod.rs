@@ -9,7 +9,7 @@
 //! - [`srtp`]: its encryption.
 //! - [`udp`]: its single UDP port.
 //!
-//! What this layer does not do: HTTP, broadcast rules, choosing what a viewer sees.
+//! What this room does not do: HTTP, broadcast rules, choosing what a viewer sees.
 
 pub(crate) mod ice;
 pub(crate) mod relay;

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{context::Context, viewer::DirectViewer};
 use crate::{
-    fanout::{message::Message, slot::WorkerHandle},
+    fanout::{message::Message, place::WorkerHandle},
     media::Kind,
     peer::ChannelText,
     playout::{RenditionCaches, ViewerCounters},

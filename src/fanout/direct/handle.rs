@@ -19,8 +19,8 @@ use crate::{
         Fanout,
         error::Error,
         message::Message,
+        place::WorkerPlace,
         reports::ViewerReports,
-        slot::ViewerSlot,
         tracks::{self, ChosenTrack, OfferedTracks},
     },
     peer::{
@@ -36,7 +36,7 @@ const RESTART_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A viewer on the direct engine, held by its session. Dropping it ends the connection.
 pub struct DirectHandle {
-    slot: ViewerSlot,
+    place: WorkerPlace,
     counters: Arc<ViewerCounters>,
 }
 
@@ -50,9 +50,9 @@ impl Fanout {
     ) -> Result<(DirectHandle, String), Error> {
         let (now, reports) = (awake::now(), reports.into());
         let (mut sections, chosen) = tracks.choose(offer, |_, _| tracks::random_ssrc())?;
-        let slot = self.slot()?;
+        let place = self.place()?;
         let route = {
-            let (viewer, worker) = (slot.key, slot.worker.clone());
+            let (viewer, worker) = (place.key, place.worker.clone());
             DatagramRoute::new(viewer, DatagramLimits::VIEWER, move |datagram| {
                 worker.tell(Message::Datagram { viewer, datagram })
             })
@@ -80,7 +80,7 @@ impl Fanout {
         let tracks = chosen.into_iter().map(|track| playout_track(track, now));
         let counters = Arc::<ViewerCounters>::default();
         let joining = Joining {
-            key: slot.key,
+            key: place.key,
             session,
             tracks: tracks.collect::<Result<_, _>>()?,
             cname: sdp::stream_id(&sections),
@@ -88,10 +88,10 @@ impl Fanout {
             counters: Arc::clone(&counters),
         };
         let viewer = Box::new(DirectViewer::new(joining, now));
-        if !slot.worker.tell(Message::Join(viewer)) {
+        if !place.worker.tell(Message::Join(viewer)) {
             return Err(Error::Overloaded);
         }
-        Ok((DirectHandle { slot, counters }, answer))
+        Ok((DirectHandle { place, counters }, answer))
     }
 }
 
@@ -115,15 +115,15 @@ pub(in crate::fanout) fn playout_track(
 }
 
 impl DirectHandle {
-    pub(in crate::fanout) const fn slot(&self) -> &ViewerSlot {
-        &self.slot
+    pub(in crate::fanout) const fn place(&self) -> &WorkerPlace {
+        &self.place
     }
 
     /// The viewer's data channel.
     pub(in crate::fanout) fn channel(&self) -> ViewerChannel {
         ViewerChannel {
-            key: self.slot.key,
-            worker: self.slot.worker.clone(),
+            key: self.place.key,
+            worker: self.place.worker.clone(),
             counters: Arc::clone(&self.counters),
         }
     }
@@ -136,14 +136,14 @@ impl DirectHandle {
         let gone = || sdp::Error::Unsupported("the session has ended".to_owned());
         let (reply, answer) = oneshot::channel();
         let message = Message::Restart {
-            viewer: self.slot.key,
+            viewer: self.place.key,
             remote: IceCreds {
                 ufrag: ufrag.to_owned(),
                 pass: pwd.to_owned(),
             },
             reply,
         };
-        if !self.slot.worker.tell(message) {
+        if !self.place.worker.tell(message) {
             return Err(gone());
         }
         let answer = awake::timeout(RESTART_TIMEOUT, answer).await;
@@ -153,10 +153,10 @@ impl DirectHandle {
     /// Ends the connection with a `close_notify`; `Event::Closed` follows with this reason.
     pub(in crate::fanout) fn close(&self, why: End) {
         let message = Message::Close {
-            viewer: self.slot.key,
+            viewer: self.place.key,
             why,
         };
-        if !self.slot.worker.tell(message) {
+        if !self.place.worker.tell(message) {
             self.counters.closed.store(true, Relaxed);
         }
     }

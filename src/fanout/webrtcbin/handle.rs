@@ -119,7 +119,7 @@ impl Fanout {
             cname: sdp::stream_id(&sections),
             tracks: sent_tracks(&sections, &chosen),
         };
-        let totals = Arc::clone(&served.slot.worker.totals);
+        let totals = Arc::clone(&served.place.worker.totals);
         let viewing = Viewing {
             events,
             signals: Arc::clone(relay.signals()),
@@ -207,7 +207,7 @@ impl WebrtcbinHandle {
         let switch = self.viewer.switch(to);
         subscribed
             .served
-            .slot
+            .place
             .worker
             .tell(Message::SwitchInWorker(switch))
     }

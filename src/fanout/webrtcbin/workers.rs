@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    fanout::{Fanout, error::Error, message::Message, slot::ViewerSlot},
+    fanout::{Fanout, error::Error, message::Message, place::WorkerPlace},
     worker::{PeerWorkers, WorkerViewers},
 };
 
@@ -58,7 +58,7 @@ impl ViewerWorkers {
         });
         let served = Arc::new(Served {
             worker: Arc::new(started?),
-            slot: fanout.slot()?,
+            place: fanout.place()?,
             renditions: Mutex::default(),
         });
         running.push(Arc::downgrade(&served));
@@ -70,12 +70,12 @@ impl ViewerWorkers {
 pub(super) struct Served {
     pub(super) worker: Arc<WorkerViewers>,
     /// On the thread that passes the renditions on.
-    pub(super) slot: ViewerSlot,
-    renditions: Mutex<BTreeMap<u64, Fed>>,
+    pub(super) place: WorkerPlace,
+    renditions: Mutex<BTreeMap<u64, PassedRendition>>,
 }
 
 /// A rendition that the process gets.
-struct Fed {
+struct PassedRendition {
     /// What names it on the way.
     track: u16,
     /// How many viewers may be sent it.
@@ -97,18 +97,18 @@ impl Served {
 
     fn enter_one(&self, rendition: u64) -> bool {
         let mut renditions = self.renditions();
-        if let Some(fed) = renditions.get_mut(&rendition) {
-            fed.viewers += 1;
+        if let Some(passed) = renditions.get_mut(&rendition) {
+            passed.viewers += 1;
             return true;
         }
-        let is_free = |track: &u16| renditions.values().all(|fed| fed.track != *track);
+        let is_free = |track: &u16| renditions.values().all(|passed| passed.track != *track);
         let Some(track) = (0..=u16::MAX).find(is_free) else {
             return false;
         };
         let feed = self.worker.feed(track);
-        let told = self.slot.worker.tell(Message::Feed { rendition, feed });
+        let told = self.place.worker.tell(Message::Feed { rendition, feed });
         if told {
-            renditions.insert(rendition, Fed { track, viewers: 1 });
+            renditions.insert(rendition, PassedRendition { track, viewers: 1 });
         }
         told
     }
@@ -117,20 +117,21 @@ impl Served {
     pub(super) fn leave(&self, left: &[u64]) {
         let mut renditions = self.renditions();
         for rendition in left {
-            if let Some(fed) = renditions.get_mut(rendition) {
-                fed.viewers = fed.viewers.saturating_sub(1);
+            if let Some(passed) = renditions.get_mut(rendition) {
+                passed.viewers = passed.viewers.saturating_sub(1);
             }
         }
         // Those that an overloaded thread went on with are tried again.
-        renditions.retain(|&rendition, fed| fed.viewers > 0 || !self.end(rendition, fed.track));
+        renditions
+            .retain(|&rendition, passed| passed.viewers > 0 || !self.end(rendition, passed.track));
     }
 
     fn end(&self, rendition: u64, track: u16) -> bool {
         let feed = self.worker.feed(track);
-        self.slot.worker.tell(Message::Unfeed { rendition, feed })
+        self.place.worker.tell(Message::Unfeed { rendition, feed })
     }
 
-    fn renditions(&self) -> MutexGuard<'_, BTreeMap<u64, Fed>> {
+    fn renditions(&self) -> MutexGuard<'_, BTreeMap<u64, PassedRendition>> {
         // Never half-changed.
         self.renditions
             .lock()
@@ -140,9 +141,9 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        for (&rendition, fed) in &*self.renditions() {
+        for (&rendition, passed) in &*self.renditions() {
             // What is not passed on ends with the next frame: the process is gone.
-            self.end(rendition, fed.track);
+            self.end(rendition, passed.track);
         }
     }
 }

@@ -54,12 +54,12 @@ impl WorkerHandle {
 }
 
 /// A viewer's place on a worker; given up when dropped.
-pub(super) struct ViewerSlot {
+pub(super) struct WorkerPlace {
     pub(super) key: u64,
     pub(super) worker: WorkerHandle,
 }
 
-impl ViewerSlot {
+impl WorkerPlace {
     pub(super) fn new(key: u64, worker: &WorkerHandle) -> Self {
         worker.viewers.fetch_add(1, Relaxed);
         Self {
@@ -87,7 +87,7 @@ impl ViewerSlot {
     }
 }
 
-impl Drop for ViewerSlot {
+impl Drop for WorkerPlace {
     fn drop(&mut self) {
         self.worker.viewers.fetch_sub(1, Relaxed);
     }
