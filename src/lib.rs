@@ -19,8 +19,8 @@
 //!                          +--> output pipelines ---> recordings, HLS, pushes
 //! ```
 //!
-//! Each pipeline (sources, renditions, outputs), each publisher on webrtcbin, and the viewers on it of
-//! each broadcast run in a process of their own: see `worker`.
+//! Each pipeline (source, rendition pipeline, output) and each publisher on webrtcbin runs in a process
+//! of its own; the viewers on webrtcbin share one process per broadcast: see `worker`.
 //!
 //! # Two directions, two engines
 //!
@@ -37,11 +37,11 @@
 //! | `server` | starts everything in order, stops it in reverse |
 //! | `config` | every option: from flags, environment and file to plain data |
 //! | `plan` | what the configuration wants of each broadcast: names, patterns, pipeline files; a leaf |
-//! | `amendments` | what the operator has changed through the API, on top of the configuration |
+//! | `amendments` | changes that the operator has made through the API, on top of the configuration |
 //! | `access` | tokens, networks, other issuers and callbacks, and what they allow |
-//! | `http` | the door: routes, requests, replies, pages; the only room that names warp |
+//! | `http` | routes, requests, replies, pages; the only room that names warp |
 //! | `broadcast` | one actor per broadcast, which makes all decisions about it |
-//! | `chat` | what the people of a broadcast tell each other, and data for programs |
+//! | `chat` | the chat of a broadcast, its reactions and presence, and data for programs |
 //! | `cluster` | several nodes as one service: who publishes where, frames from node to node; the only room that names NATS |
 //! | `ingest` | publishers to frames, on both engines |
 //! | `fanout` | frames to viewers, on both engines |
@@ -49,22 +49,22 @@
 //! | `peer` | what both directions share: SDP, ICE, SRTP, the UDP port, sessions |
 //! | `pipeline` | runs gst-launch text: sources, renditions, outputs |
 //! | `webrtcbin` | the engine `webrtcbin`, as a worker runs it |
-//! | `worker` | the processes of pipelines, of publishers on webrtcbin and of the viewers on it, from both sides |
+//! | `worker` | the processes of pipelines, of publishers on webrtcbin and of viewers on it, from both sides |
 //! | `stream` | the frames of a track, for the pipelines that take them |
 //! | `media` | frames, codecs and their bit streams; a leaf |
 //! | `client` | the addresses of clients; a leaf |
-//! | `quota` | how many of something each client holds; a leaf |
-//! | `histogram` | how long something took, how often; a leaf |
+//! | `quota` | counts what each client holds, and limits it |
+//! | `histogram` | distributions of durations, for the metrics; a leaf |
 //! | `moment` | when something last happened, for other threads; a leaf |
-//! | `notices` | how many lines of the log strangers can cause |
+//! | `notices` | limits the log lines that strangers can cause |
 //! | `outbound` | requests to other servers; a leaf |
 //! | `events` | what has happened, for the operator |
 //! | `webhooks` | tells other servers what has happened |
 //! | `recordings` | the files that outputs have recorded: list, playlists, how long they are kept |
-//! | `words` | values in words, for log lines; a leaf |
+//! | `words` | how log lines write lists of values; a leaf |
 //! | `awake` | the clock of deadlines, which stands still while the process is paused; a leaf |
 //! | `resources` | the open files and threads that the system allows; a leaf |
-//! | `systemd` | sockets that the service manager passes, and what it is told; a leaf |
+//! | `systemd` | sockets from the service manager, and notifications to it; a leaf |
 //! | `bench` | measures what a server costs |
 //! | `fuzz` | what must hold for any bytes |
 //! | `testing` | the WebRTC client of the benchmark and the tests |
@@ -101,25 +101,30 @@
 //! - **pipeline**: a running gst-launch description. **pipeline file**: its text.
 //! - **source**, **rendition pipeline**, **output**: a pipeline that feeds a broadcast, makes
 //!   renditions of it, or takes its media elsewhere.
-//! - **worker**: the process that one pipeline, one publisher on webrtcbin, or the viewers on it of one
-//!   broadcast run in. A thread that serves viewers is a **worker thread** of the fan-out.
+//! - **worker**: the process that runs one pipeline, one publisher on webrtcbin, or one broadcast's
+//!   viewers on webrtcbin. A thread that serves viewers is a **worker thread** of the fan-out; within
+//!   `fanout`, worker for short.
 //! - **input**: what a pipeline reads; of a broadcast: its publisher, or a run of its source.
 //! - **recording**: what one run of an output has recorded, in one file or several.
 //! - **slate**: what viewers see while nobody feeds the broadcast.
 //! - **live**: somebody feeds the broadcast.
 //! - **takeover**: a publisher takes the place of one that is gone.
-//! - **node**: one of several servers that are one service. A broadcast's origin is the node with its
-//!   publisher or source; other nodes with viewers of it are **edges**. The origin's **claim** to
-//!   the broadcast and the **lease** that says that a node lives are in the **registry**.
+//! - **node**: one of several servers that form one service. A broadcast's origin is the node with its
+//!   publisher or source; other nodes with viewers of it are **edges**. The **registry** holds the
+//!   origin's **claim** to the broadcast, and the **lease** that says that a node is alive.
 //! - **frame**: one encoded access unit. **packet**: one RTP packet's payload with its timestamp
 //!   and marker.
 //! - **GOP**: a keyframe and the frames up to the next one (group of pictures).
 //! - **report**: what a child task tells its parent. **snapshot**: the state last reported.
-//! - **reap**: to collect a child that has ended.
-//! - **conversation**: what is said at one broadcast; **participant**: somebody who takes part in it.
+//! - **reap**: to collect a child task that has ended.
+//! - **conversation**: the chat of one broadcast; **participant**: somebody who takes part in it;
+//!   **seat**: the participant's place, given up when it is dropped.
 //! - **origin**: where something comes from: a value of the configuration (flag, environment, file,
-//!   default), a viewer's track (the original, or a rendition), or a broadcast (a node).
+//!   default), a viewer's track (the original, or a rendition), or a broadcast (a node). In `http`,
+//!   also the origin of a web page (RFC 6454).
 //! - **event types**: the kinds of server-sent events that a viewer has selected.
+//! - **figures**: what something has counted or used so far, for the API and the metrics.
+//! - **stranger**: anyone who has not proven to be somebody.
 
 mod access;
 mod amendments;

@@ -211,7 +211,7 @@ async fn measure_hop(
     Ok(hop)
 }
 
-/// From the wish for a worker to its first frame.
+/// From the request for a worker to its first frame.
 async fn time_start(text: &str, appsink: &str) -> Result<Duration> {
     let arrivals = Arrivals::default();
     let (sender, _events) = mpsc::channel(EVENTS_MAX);
@@ -224,7 +224,7 @@ async fn time_start(text: &str, appsink: &str) -> Result<Duration> {
     Ok(took)
 }
 
-/// From the wish for many workers to the first frame of the last of them.
+/// From the request for many workers to the first frame of the last one.
 async fn time_many() -> Result<Duration> {
     let begin = Instant::now();
     let starts = (0..AT_ONCE).map(|_| async {

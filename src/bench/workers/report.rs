@@ -107,7 +107,7 @@ pub(in crate::bench) struct WorkersReport {
     sound: HopFigures,
     picture: HopFigures,
     rendition: HopFigures,
-    /// From the wish for a worker to its first frame, in milliseconds.
+    /// From the request for a worker to its first frame, in milliseconds.
     start_sound: Percentiles,
     start_picture: Percentiles,
     /// To the first frame of the last of several that are wanted at once.

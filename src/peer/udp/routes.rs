@@ -329,17 +329,17 @@ pub(super) mod tests {
     #[test]
     fn a_checked_address_does_not_take_a_proven_live_one() {
         let (now, home) = (Instant::now(), address(5000));
-        let (owner, thief) = (route(1), route(2));
+        let (holder, thief) = (route(1), route(2));
         let mut routes = Routes::default();
-        routes.bind(home, &owner, Claim::Proven, now);
+        routes.bind(home, &holder, Claim::Proven, now);
         let later = now + LIVE.mul_f64(0.9);
         routes.bind(home, &thief, Claim::Checked, later);
         assert_eq!(session(&routes, home, &MEDIA), Some(1));
         // Its session gives no sign of life.
         routes.bind(home, &thief, Claim::Checked, now + LIVE);
         assert_eq!(session(&routes, home, &MEDIA), Some(2));
-        // The owner's authentic check binds it again: the thief has proven nothing.
-        routes.bind(home, &owner, Claim::Checked, now + LIVE);
+        // The holder's authentic check binds it again: the thief has proven nothing.
+        routes.bind(home, &holder, Claim::Checked, now + LIVE);
         assert_eq!(session(&routes, home, &MEDIA), Some(1));
     }
 
@@ -400,13 +400,13 @@ pub(super) mod tests {
         let (now, home) = (Instant::now(), address(1));
         let mut routes = Routes::default();
         routes.register(*b"abcdefgh", route(1));
-        let owner = routes.ufrags[b"abcdefgh"].clone();
-        routes.bind(home, &owner, Claim::Proven, now);
+        let holder = routes.ufrags[b"abcdefgh"].clone();
+        routes.bind(home, &holder, Claim::Proven, now);
         assert_eq!(passed(&routes, home, &MEDIA, now), 2000);
         assert_eq!(passed(&routes, home, &check(), now), 100);
         // One that moves keeps what it has proven.
         let later = now + Duration::from_secs(2);
-        routes.bind(address(2), &owner, Claim::Checked, later);
+        routes.bind(address(2), &holder, Claim::Checked, later);
         assert_eq!(passed(&routes, address(2), &MEDIA, later), 2000);
     }
 
@@ -436,8 +436,8 @@ pub(super) mod tests {
         let (now, home) = (Instant::now(), address(1));
         let mut routes = Routes::default();
         routes.register(*b"abcdefgh", route(1));
-        let owner = routes.ufrags[b"abcdefgh"].clone();
-        routes.bind(home, &owner, Claim::Checked, now);
+        let holder = routes.ufrags[b"abcdefgh"].clone();
+        routes.bind(home, &holder, Claim::Checked, now);
         let all = passed(&routes, home, &check(), now) + passed(&routes, home, &MEDIA, now);
         assert_eq!(all, 100);
     }
