@@ -12,7 +12,7 @@ use crate::plan::Name;
 const SWITCHED_MAX: usize = 1000;
 /// Broadcasts that may be configured.
 const BROADCASTS_MAX: usize = 1000;
-/// Begins the file.
+/// The beginning of the file.
 const HEAD: &str = "# Written by Aerial: changes made through its API. They override the\n\
                     # configuration. Edit this through the API, or while the server is stopped.\n\n";
 
@@ -42,12 +42,12 @@ pub enum AmendmentError {
     Unfit(String),
 }
 
-/// What is to become of the entry of a broadcast.
+/// A change to the entry of a broadcast.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BroadcastChange {
-    /// It says this and nothing else.
+    /// It is replaced by this.
     Put(Map<String, Json>),
-    /// These keys change; those that are `null` go. Variables are merged in the same way.
+    /// These keys change; `null` removes one. Variables are merged in the same way.
     Patch(Map<String, Json>),
     /// It goes.
     Delete,

@@ -1,10 +1,10 @@
-//! Time that passes while the process runs. A pause of the process or the machine (SIGSTOP, a
-//! suspended laptop, a virtual machine that moves) is no reason to give anybody up: what they have
-//! sent meanwhile has not been read yet. So deadlines are kept on this clock, which stands still
-//! during a pause.
+//! A clock that runs only while the process does. After a pause of the process or the machine
+//! (SIGSTOP, a suspended laptop, a migrating virtual machine), clients must not count as gone: what
+//! they have sent meanwhile has not been read yet. So deadlines use this clock, which stops during
+//! a pause.
 //!
-//! A task beats several times a second. Whoever reads the clock first after a longer gap between
-//! two beats takes the gap out of it.
+//! A task beats several times a second. The first reader after a longer gap between two beats
+//! removes that gap from the clock.
 
 use std::{
     sync::{
@@ -58,9 +58,9 @@ pub(crate) async fn timeout<W: Future>(limit: Duration, work: W) -> Result<W::Ou
     }
 }
 
-/// Keeps the clock. Runs for ever; without it, pauses count like other time.
+/// Drives the clock. Never ends; without it, pauses count like other time.
 pub(crate) async fn beat() {
-    /// Afterwards nobody beats: what follows is no pause.
+    /// Afterwards nobody beats, so what follows is not a pause.
     struct Stop;
     impl Drop for Stop {
         fn drop(&mut self) {
@@ -158,7 +158,7 @@ mod tests {
         clock.beat(at(0.5));
         assert_eq!(shown(1.0), Duration::from_secs(1));
         clock.beat(at(1.0));
-        // Paused for 17 s: who reads the clock first notices, and all see the same.
+        // Paused for 17 s: the first reader of the clock notices, and all see the same time.
         assert_eq!(shown(18.0), Duration::from_secs(1));
         assert_eq!(shown(18.1), at(1.1) - begin);
         clock.beat(at(18.5));

@@ -1,5 +1,5 @@
-//! What has happened, for the operator: webhooks and event streams follow it. Whoever tells it never
-//! waits, and remembers nothing but the newest events.
+//! What has happened, for the operator: webhooks and event streams follow it. Reporting an event
+//! never waits, and only the newest events are remembered.
 
 mod filter;
 mod happening;
@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 
 pub use self::{filter::EventFilter, happening::Happening};
 
-/// Events that are remembered for those who come back after a broken connection.
+/// Events that are remembered for followers that reconnect.
 const RECENT_MAX: usize = 1000;
 /// Events that may wait for one follower; one that is slower loses the oldest.
 const WAITING_MAX: usize = 1024;
@@ -34,7 +34,7 @@ pub struct ServerEvent {
     pub what: Happening,
 }
 
-/// Takes events, and hands them to whoever follows. Cheap to clone.
+/// Takes events, and hands them to the followers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EventBus(Arc<Shared>);
 
@@ -78,7 +78,7 @@ impl EventBus {
         }))
     }
 
-    /// Tells something. Never waits.
+    /// Reports an event. Never waits.
     pub fn tell(&self, what: Happening) {
         self.tell_at(what, SystemTime::now());
     }
@@ -118,7 +118,7 @@ impl EventBus {
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.0.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

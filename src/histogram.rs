@@ -1,4 +1,4 @@
-//! How long something took, how often: counts in classes, without locks.
+//! A histogram of durations: counts per class, without locks.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -39,7 +39,7 @@ impl Notices {
     }
 
     fn line_at(&self, now: Instant) -> Option<u64> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.lines.take(1.0, now) {
             Some(std::mem::take(&mut inner.left_out))

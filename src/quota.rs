@@ -7,7 +7,7 @@ use std::{
 
 use crate::client::Network;
 
-/// Who holds something.
+/// A holder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Claimant {
     /// All clients together.
@@ -18,7 +18,7 @@ pub enum Claimant {
     Token(String),
 }
 
-/// Who wants to hold one more, and how many they may hold.
+/// A request for one more, and the maximum.
 #[derive(Clone, Debug)]
 pub struct QuotaClaim {
     /// Who.
@@ -62,7 +62,7 @@ impl Quota {
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<Claimant, usize>> {
-        // Numbers only: never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

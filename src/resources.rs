@@ -162,7 +162,7 @@ impl fmt::Display for Short {
     }
 }
 
-/// Who asks. Each leaves part of the reserve to those listed after it.
+/// What asks. Each leaves part of the reserve to those listed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// Somebody who wants to stay: a session, an event stream.
@@ -301,7 +301,7 @@ static LEDGER: LazyLock<Mutex<Ledger>> = LazyLock::new(|| {
 });
 
 fn ledger() -> std::sync::MutexGuard<'static, Ledger> {
-    // Numbers only: never half-changed.
+    // A poisoned lock is fine: nothing is ever left half-changed.
     LEDGER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

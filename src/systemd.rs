@@ -1,5 +1,5 @@
-//! The service manager: sockets that it passes, and what it is told. Without one, nothing here does
-//! anything.
+//! The service manager: sockets that it passes, and notifications to it. Without one, nothing here
+//! does anything.
 
 use std::{
     env,

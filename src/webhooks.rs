@@ -30,7 +30,7 @@ use crate::{
     outbound::{HttpClient, Signer},
 };
 
-/// Events that wait for one receiver; while there are so many, further ones are lost.
+/// Events that may wait for one receiver; further ones are lost.
 const QUEUE_MAX: usize = 1000;
 /// How often an event is sent before it is given up.
 const ATTEMPTS_MAX: u32 = 6;
@@ -56,7 +56,7 @@ pub struct WebhookOptions {
     pub events: EventFilter,
 }
 
-/// What has become of the events for one receiver.
+/// Outcomes of the events for one receiver.
 #[derive(Debug, Default)]
 pub struct WebhookCounters {
     delivered: AtomicU64,
@@ -65,7 +65,7 @@ pub struct WebhookCounters {
 }
 
 impl WebhookCounters {
-    /// Events by what has become of them.
+    /// Events by outcome.
     pub fn results(&self) -> [(&'static str, u64); 3] {
         [
             ("delivered", &self.delivered),
@@ -123,7 +123,7 @@ impl Webhooks {
         }
     }
 
-    /// What has become of events so far.
+    /// Outcomes so far.
     pub fn figures(&self) -> WebhookFigures {
         self.figures.clone()
     }

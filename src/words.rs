@@ -1,4 +1,4 @@
-//! Values in words, for log lines: no Rust syntax. Pure.
+//! Lists of values in log lines, without Rust syntax. Pure.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! Asks another server who may publish and watch: a signed POST whose answer is kept for a while.
+//! Asks another server who may publish and watch: a signed POST whose answer is cached for a while.
 //!
-//! Without an answer nobody is let in. The number of questions at a time and of kept answers is
-//! bounded; whoever waits holds nothing that others need.
+//! Without an answer, nobody is let in. The number of simultaneous questions and of cached answers
+//! is bounded; a waiting client holds nothing that others need.
 
 use std::{
     collections::HashMap,
@@ -23,9 +23,9 @@ use crate::{
     plan::Name,
 };
 
-/// Questions on their way at the same time; further ones wait, within the time limit.
+/// Questions in flight at once; further ones wait, within the time limit.
 const QUESTIONS_MAX: usize = 64;
-/// The same for questions about sessions that run: new clients cannot keep these waiting.
+/// The same for questions about running sessions, so that new clients cannot delay them.
 const SESSION_QUESTIONS_MAX: usize = 64;
 /// Answers that are kept.
 const ANSWERS_MAX: usize = 10_000;
@@ -46,7 +46,7 @@ pub struct CallbackOptions {
     pub secret: Secret,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// How long an answer is good that does not say so itself.
+    /// How long an answer without a lifetime of its own is valid.
     pub lifetime: Duration,
 }
 
@@ -61,7 +61,7 @@ pub struct Question<'a> {
     pub token: Option<&'a str>,
     /// The address of the client.
     pub client: IpAddr,
-    /// What the client says it is.
+    /// The client's user agent.
     pub user_agent: &'a str,
     /// Whether its session already runs.
     pub runs: bool,
@@ -88,7 +88,7 @@ impl Question<'_> {
 pub struct CallbackPermit {
     /// The broadcast: the one asked for, or another.
     pub broadcast: Name,
-    /// Stands for the client in the log.
+    /// Identifies the client in the log.
     pub user: Option<String>,
     /// The most a publisher may send, in bit/s.
     pub bitrate: Option<u64>,
@@ -166,12 +166,12 @@ impl Callback {
         }
     }
 
-    /// Whether it does the same, so that its answers can be kept.
+    /// Whether it is configured alike, so that its answers remain valid.
     pub fn is_same(&self, other: &Self) -> bool {
         self.options == other.options
     }
 
-    /// Asks, unless an answer is still good.
+    /// Asks, unless a cached answer is still valid.
     ///
     /// # Errors
     /// The answer is no, or there is none.
@@ -185,7 +185,7 @@ impl Callback {
         verdict.map_err(CallbackError::Denied)
     }
 
-    /// Whether an answer is still good, so that nothing is sent.
+    /// Whether a cached answer is still valid, so that no request is needed.
     pub fn has_answer(&self, question: &Question<'_>) -> bool {
         let body = question.body();
         body.is_some_and(|body| self.kept(&TokenHash::of_bytes(&body)).is_some())
@@ -230,7 +230,7 @@ impl Callback {
         match reply.status() {
             StatusCode::OK => serde_json::from_slice(reply.body())
                 .map_err(|error| format!("the answer is not in the documented form: {error}")),
-            // Servers that have only a status to give.
+            // Servers that answer with a status only.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Answer {
                 allow: false,
                 reason: None,
@@ -276,7 +276,7 @@ impl Callback {
         (Instant::now() < *until).then(|| verdict.clone())
     }
 
-    /// Keeps an answer, unless there are too many that are still good.
+    /// Caches an answer, unless too many valid ones are cached already.
     fn keep(&self, id: TokenHash, verdict: Verdict, until: Instant) {
         let mut answers = self.answers();
         if answers.len() >= ANSWERS_MAX {
@@ -289,7 +289,7 @@ impl Callback {
     }
 
     fn answers(&self) -> MutexGuard<'_, HashMap<TokenHash, (Verdict, Instant)>> {
-        // Map operations leave nothing half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

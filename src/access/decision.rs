@@ -1,5 +1,5 @@
-//! Which of several reasons to let somebody in, or not, counts. The table in
-//! `docs/configuration.md` has the same rows in the same order.
+//! Which of several reasons to allow or refuse access counts. The table in `docs/configuration.md`
+//! has the same rows in the same order.
 
 /// What is known about a request for one right.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! Where the keys of tokens come from: a file, or a URL whose answer is kept and refreshed.
+//! Where the keys of tokens come from: a file, or a URL whose answer is cached and refreshed.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard},
@@ -16,7 +16,7 @@ use crate::outbound::HttpClient;
 
 /// Time for a server to send its keys.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
-/// Shortest time between two fetches: tokens with unknown keys cannot cause more.
+/// Shortest time between two fetches, so that tokens with unknown keys cannot cause more.
 const FETCH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long keys that cannot be refreshed stay good.
 const KEYS_AGE_MAX: Duration = Duration::from_hours(24);
@@ -38,7 +38,7 @@ pub struct Issuer {
     fetched: RwLock<Fetched>,
     /// Held during a fetch: there is one at a time.
     fetching: tokio::sync::Mutex<()>,
-    /// Fetches that nobody waits for.
+    /// Background fetches.
     refreshing: Mutex<JoinSet<()>>,
     client: Option<HttpClient>,
 }
@@ -68,7 +68,7 @@ impl Issuer {
         }
     }
 
-    /// Whether it does the same, so that the keys it has fetched can be kept.
+    /// Whether it is configured alike, so that its keys remain valid.
     pub fn is_same(&self, other: &Self) -> bool {
         let same_origin = match (&self.origin, &other.origin) {
             (KeyOrigin::Url(url, refresh), KeyOrigin::Url(other_url, other_refresh)) => {
@@ -79,7 +79,8 @@ impl Issuer {
         same_origin && self.options == other.options
     }
 
-    /// Who has this token. Waits for keys only if none that are known fit, or these are too old.
+    /// The holder of this token. Waits for keys only if no known key fits, or the known ones are
+    /// too old.
     ///
     /// # Errors
     /// Why it is not accepted.
@@ -133,7 +134,7 @@ impl Issuer {
         (age < KEYS_AGE_MAX).then(|| (Arc::clone(keys), age))
     }
 
-    /// Fetches the keys, unless somebody has just done so. Those of before stay if it fails.
+    /// Fetches the keys, unless somebody has just done so. If it fails, the previous ones stay.
     async fn fetch(&self, url: &Uri) {
         let _one = self.fetching.lock().await;
         if !self.may_fetch() {
@@ -153,7 +154,7 @@ impl Issuer {
     }
 
     fn fetched_mut(&self) -> RwLockWriteGuard<'_, Fetched> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.fetched.write().unwrap_or_else(PoisonError::into_inner)
     }
 

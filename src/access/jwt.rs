@@ -1,7 +1,7 @@
-//! Tokens that say themselves what they are for: signed claims (JWT, RFC 7519).
+//! Self-contained tokens: signed claims (JWT, RFC 7519).
 //!
-//! The algorithm is that of the key, whatever the header of a token says. Pure: where the keys come
-//! from is another module's work.
+//! The key determines the algorithm, whatever the header of a token says. Pure: another module
+//! provides the keys.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +25,7 @@ const SECRET_BYTES_MIN: usize = 32;
 /// How much of a token's subject the log shows, in characters.
 const SUBJECT_CHARS_MAX: usize = 64;
 
-/// What a token must say, beside being signed.
+/// What a token must contain, besides a valid signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtOptions {
     /// The only issuer (`iss`), if it matters.
@@ -114,7 +114,7 @@ impl JwtKeys {
         Ok(Self::one(algorithm, key))
     }
 
-    /// A JWK Set that others can read: a secret in it would be none.
+    /// A JWK Set that others can read, so it must not contain secrets.
     ///
     /// # Errors
     /// It cannot be read, or has no public key for this purpose.

@@ -2,8 +2,8 @@
 //! issuers (JWT), and a callback.
 //!
 //! A right is open until something grants it: the first token or network that may publish closes
-//! publishing to everyone else, and so with watching, where `public` says what stays open. Metrics
-//! and the operator's part of the API are never open. [`decide`] says which rule counts.
+//! publishing to everyone else. Watching works alike, except that `public` stays open. Metrics and
+//! the operator's part of the API are never open. [`decide`] says which rule counts.
 
 mod callback;
 mod decision;
@@ -44,7 +44,7 @@ pub struct Access {
 pub struct Authorities {
     /// Whose tokens (JWT) are accepted.
     pub issuer: Option<Issuer>,
-    /// Who is asked about clients.
+    /// The server that decides about clients.
     pub callback: Option<Callback>,
 }
 
@@ -55,7 +55,7 @@ impl Authorities {
     }
 }
 
-/// What a request shows of who sent it.
+/// What a request reveals about its sender.
 #[derive(Clone, Debug)]
 pub enum Presented {
     /// No token.
@@ -128,7 +128,7 @@ impl Access {
         self.issuer.is_some() || rules.any(|rule| !rule.grants.chat.is_empty())
     }
 
-    /// Who is asked about clients, if anybody is.
+    /// The server that decides about clients, if there is one.
     pub fn callback(&self) -> Option<&Arc<Callback>> {
         self.callback.as_ref()
     }
@@ -168,7 +168,7 @@ impl Access {
         access
     }
 
-    /// Who sends this token from this address, if that is known.
+    /// The holder of a token sent from this address, if known.
     pub async fn identify(&self, token: &str, client: Option<IpAddr>) -> Presented {
         if let Some(holder) = self.holder(token, client) {
             return Presented::Known(holder);
@@ -200,7 +200,7 @@ impl Access {
         })
     }
 
-    /// What the client's address alone is good for, and what stands for it in the log.
+    /// The rights of the client's address alone, and its name in the log.
     pub fn network(&self, client: Option<IpAddr>) -> Option<Holder> {
         let rules = self.rules.iter().filter(|rule| rule.is_of_network(client));
         let rules: Vec<_> = rules.collect();
@@ -234,7 +234,7 @@ impl Holder {
         self.bitrate
     }
 
-    /// What stands for the token in the log.
+    /// What identifies the token in the log.
     pub fn name(&self) -> &str {
         &self.name
     }

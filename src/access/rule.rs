@@ -10,7 +10,7 @@ use crate::{
     plan::{Name, Pattern},
 };
 
-/// What is not about one broadcast.
+/// Rights that do not concern a single broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// Read the metrics.
@@ -87,7 +87,7 @@ pub(super) fn matches(patterns: &[Pattern], name: &Name) -> bool {
 /// network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Stands for it in the log.
+    /// Identifies it in the log.
     pub(super) name: String,
     /// `None`: the network is enough.
     token: Option<TokenHash>,
@@ -99,7 +99,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// For holders of a token; `name` stands for it in the log.
+    /// For holders of a token; `name` identifies it in the log.
     pub fn for_token(name: impl Into<String>, secret: &Secret, grants: Grants) -> Self {
         Self {
             is_short: secret.is_short(),

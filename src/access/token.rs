@@ -26,7 +26,7 @@ impl Secret {
         legal.then(|| Self(text.to_owned()))
     }
 
-    /// A secret that nobody guesses, and its text.
+    /// A secret that nobody can guess, and its text.
     ///
     /// # Errors
     /// If the system has no random numbers.

@@ -56,7 +56,7 @@ pub(super) struct ClipFrame {
     pub(super) ticks: u32,
     /// RTP payloads.
     pub(super) payloads: Vec<Arc<[u8]>>,
-    /// Identifies a video frame behind the server, if it is unique.
+    /// Identifies a video frame on the viewers' side of the server, if it is unique.
     pub(super) tag: Option<u64>,
 }
 

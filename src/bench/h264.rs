@@ -1,5 +1,5 @@
 //! Proof from H264 payloads (RFC 6184) that a viewer can start decoding, and the tag by which a
-//! frame is recognised behind the server.
+//! frame is recognised on the viewers' side of the server.
 
 use crate::media::{
     Codec,

@@ -21,7 +21,7 @@ pub(super) struct Percentiles {
 }
 
 impl Percentiles {
-    /// Both, with so many decimals.
+    /// Both, with this many decimals.
     pub(super) fn pair(self, decimals: usize) -> String {
         format!("{:.decimals$} / {:.decimals$}", self.p50, self.p99)
     }

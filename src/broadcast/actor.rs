@@ -58,7 +58,7 @@ pub(super) enum ActorRequest {
         applicant: Applicant,
         codecs: Vec<Codec>,
         arrived: Instant,
-        /// Stands for the token that it came with.
+        /// Identifies the token that it came with.
         token: Option<Arc<str>>,
         /// That this node is the origin; none for a server on its own.
         claim: Option<Arc<ClaimHold>>,

@@ -8,7 +8,7 @@ use std::{
 
 use crate::awake;
 
-/// How often a client that has not shown up yet is looked for.
+/// How often to check for a client that has not shown up yet.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// When a client last gave a sign of life over HTTP. Copies belong to the same client.
@@ -30,7 +30,7 @@ impl Attendance {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Instant>> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

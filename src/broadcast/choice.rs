@@ -382,7 +382,7 @@ pub(super) enum Next {
     Switch(TrackOrigin),
     /// This rendition is started; it switches once the rendition makes frames.
     Start(RenditionId),
-    /// It stays with what is not good: too many transcodes are running.
+    /// It keeps a poor rendition: too many transcodes are running.
     Full,
 }
 

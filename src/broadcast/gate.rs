@@ -211,7 +211,7 @@ impl Gate {
             }
             let bytes = frame.data.len();
             if bytes > FRAME_BYTES_MAX {
-                // What follows depends on it. Told of once until a keyframe has passed.
+                // Later frames depend on it. Reported once until a keyframe has passed.
                 if started.swap(false, Ordering::Relaxed)
                     || !complained.swap(true, Ordering::Relaxed)
                 {

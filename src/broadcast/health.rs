@@ -25,8 +25,8 @@ pub enum Activity {
     Failed,
 }
 
-/// Why a pipeline has failed, in words that are the same for ever. The operator also sees a text,
-/// which may quote files and addresses.
+/// Why a pipeline has failed, as a stable code. The operator also sees a text, which may quote
+/// files and addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureCode {

@@ -47,7 +47,7 @@ impl Broadcasts {
         self.shared.transcodes.taken()
     }
 
-    /// What the publishers that are here have sent.
+    /// What the current publishers have sent.
     pub fn publishers(&self) -> Vec<PublisherTotals> {
         let directory = self.shared.directory();
         directory

@@ -436,7 +436,7 @@ type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 impl Shared {
     fn directory(&self) -> MutexGuard<'_, Directory> {
-        // Map operations cannot leave the maps half-changed, so a poisoned lock is still good.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.directory
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

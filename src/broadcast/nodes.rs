@@ -136,7 +136,7 @@ impl Broadcasts {
             .collect()
     }
 
-    /// What people are told about a broadcast, whether or not it is there.
+    /// The title, description and tags of a broadcast, whether or not it exists.
     pub fn about(&self, name: &Name) -> About {
         let cluster = self.shared.cluster.as_ref();
         match cluster.and_then(|cluster| cluster.claim_elsewhere(name)) {

@@ -57,7 +57,7 @@ impl CurrentOptions {
         self.0.subscribe()
     }
 
-    /// Returns those of before.
+    /// Returns the previous ones.
     pub(super) fn replace(&self, options: Arc<Options>) -> Arc<Options> {
         self.0.send_replace(options)
     }

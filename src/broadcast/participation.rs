@@ -49,7 +49,7 @@ impl Invitation {
 }
 
 impl Participation {
-    /// What comes next over the channel; never resolves without one.
+    /// The next message from the channel; never resolves without a channel.
     pub(super) async fn next(&mut self) -> ChannelEvent {
         match self.events.recv().await {
             Some(event) => event,

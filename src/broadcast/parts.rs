@@ -55,7 +55,7 @@ pub(super) struct Parts {
     slate: SlateState,
     /// The video that automatic renditions were last made from.
     transcoded: Option<Original>,
-    /// The input whose oversized frames the log has told of.
+    /// The input whose oversized frames have been logged.
     oversized: Option<InputId>,
     /// What other nodes want.
     lent: Lent,

@@ -20,7 +20,7 @@ pub(super) enum OriginPlace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RemoteOrigin {
     pub(super) node: String,
-    /// Tells this claim from all others to the broadcast.
+    /// Distinguishes this claim from all others to the broadcast.
     pub(super) epoch: u64,
     /// What it sends; nothing while it is not live.
     pub(super) codecs: Vec<Codec>,

@@ -142,7 +142,7 @@ pub struct Restarted {
 pub enum Revocation {
     /// Its token has expired.
     Expired,
-    /// What allowed it is no more.
+    /// What allowed it no longer does.
     Withdrawn,
 }
 
@@ -160,7 +160,7 @@ pub struct Session {
     /// When it began.
     pub(super) started: SystemTime,
     introduction: OnceLock<Introduction>,
-    /// Stands for the token that a publisher came with.
+    /// Identifies the token that a publisher came with.
     pub(super) token: Option<Arc<str>>,
     /// The most that this publisher may send, in bit/s, if less than others.
     pub(super) bitrate_max: Option<u64>,
@@ -305,7 +305,7 @@ impl Session {
     }
 
     fn event_streams(&self) -> MutexGuard<'_, EventStreams> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.event_streams
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -431,12 +431,12 @@ impl Stop {
         self.token.cancel();
     }
 
-    /// Whether the task has been told to end.
+    /// Whether the task has been asked to end.
     pub(super) fn is_set(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Resolves with the reason once the task is told to end.
+    /// Resolves with the reason once the task is asked to end.
     pub(super) async fn ended(&self) -> End {
         self.token.cancelled().await;
         *self.why.get_or_init(|| End::Shutdown)

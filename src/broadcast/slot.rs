@@ -155,7 +155,7 @@ impl Slot {
         self.file = file;
     }
 
-    /// Counts on from the runs of what had this place before, so that no two have the same number.
+    /// Continues the numbers of the runs that had this place before, so that no two runs share one.
     pub(super) fn count_from(&mut self, runs: u64) {
         self.runs = runs;
     }
@@ -175,7 +175,7 @@ impl Slot {
         matches!(self.phase, Phase::Resting)
     }
 
-    /// Whether it runs and has been told to stop.
+    /// Whether it runs and has been asked to stop.
     pub(super) fn is_stopping(&self) -> bool {
         matches!(&self.phase, Phase::Running { afterwards, .. } if *afterwards != Afterwards::Restart)
     }

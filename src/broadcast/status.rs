@@ -50,7 +50,7 @@ pub enum SourceKind {
 pub struct Status {
     /// Its name.
     pub name: Name,
-    /// What people are told about it.
+    /// Its title, description and tags.
     #[serde(flatten)]
     pub about: About,
     /// Whether it can be watched.
@@ -245,7 +245,8 @@ pub struct BroadcastCounters {
     unreached: AtomicU64,
 }
 
-/// So many sessions in a row without a check: not the clients are at fault, but what is between.
+/// After this many sessions in a row without a check, the network is to blame rather than the
+/// clients.
 const UNREACHED_MAX: u64 = 5;
 
 /// Every kind of pipeline, with its name in metrics.
@@ -292,7 +293,7 @@ impl BroadcastCounters {
         }
     }
 
-    /// Whether it is time to say that media does not get through. Said once, until a session connects.
+    /// Whether to report that media does not get through: once, until a session connects.
     fn is_unreachable(&self, end: End) -> bool {
         match end {
             End::NoCheck => self.unreached.fetch_add(1, Ordering::Relaxed) + 1 == UNREACHED_MAX,

@@ -64,7 +64,7 @@ impl From<pipeline::Error> for RunOutcome {
     }
 }
 
-/// How a run ended that was told to. `appsinks`: what it was to make.
+/// How a run that was asked to stop ended. `appsinks`: what it was meant to make.
 fn stopped(end: End, appsinks: &[String]) -> RunOutcome {
     let named = || {
         appsinks
@@ -317,9 +317,9 @@ impl Run {
         });
     }
 
-    /// Tells of a file that the pipeline has finished.
+    /// Reports a file that the pipeline has finished.
     async fn tell_file(&self, path: String) {
-        // Its process could say anything.
+        // Do not trust what its process says.
         let Ok(metadata) = tokio::fs::metadata(&path).await else {
             return;
         };

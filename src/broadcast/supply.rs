@@ -63,7 +63,7 @@ pub(super) struct Supply {
     keyframe_wanted: Arc<Notify>,
     requests: KeyframeRequests,
     watch: KeyframeWatch,
-    /// Whether it was stale at the last look.
+    /// Whether it was stale when last checked.
     stale: bool,
     vacant_since: Instant,
     /// When the last input that went live ended; for the grace period.

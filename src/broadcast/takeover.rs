@@ -7,7 +7,7 @@ use crate::peer::End;
 /// The longest wait that a publisher's own gaps earn it. Consent checks are at most 5 s apart, and
 /// audio's RTCP about as much.
 const PATIENCE_MAX: Duration = Duration::from_secs(8);
-/// Shorter gaps are not told apart from the time between two looks at a publisher.
+/// Shorter gaps cannot be distinguished from the interval between two checks of a publisher.
 const GAP_MIN: Duration = Duration::from_millis(500);
 
 /// How long a publisher may take to start and may be silent.
@@ -63,8 +63,8 @@ impl Pulse {
         }
     }
 
-    /// Notes what was found at a look at the publisher: its last packet, and the last other sign of
-    /// life.
+    /// Takes in what a check of the publisher has found: its last packet, and the last other sign
+    /// of life.
     pub(super) fn looked(&mut self, last_packet: Option<Instant>, last_sign: Option<Instant>) {
         let before = self.alive();
         self.last_packet = last_packet;
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(live.overdue(clock.at(17.0), &TIMES), Some(End::Vanished));
     }
 
-    /// A publisher that sends at fixed intervals, and is looked at.
+    /// A publisher that sends at fixed intervals, and is checked.
     struct Watched {
         pulse: Pulse,
         clock: Clock,
@@ -236,7 +236,7 @@ mod tests {
             stale
         }
 
-        /// It sends nothing any more. Returns how long after its last sign of life it is stale.
+        /// It stops sending. Returns how long after its last sign of life it is stale.
         fn crash(&mut self) -> f64 {
             (self.packets, self.reports) = (None, None);
             let last = self.pulse.alive().unwrap();
@@ -267,7 +267,7 @@ mod tests {
     fn a_publisher_that_leaves_long_gaps_gets_a_longer_wait() {
         let mut slides = Watched::new(Some(4.0), None);
         let stale = slides.until(60.0);
-        // Until the first gap has ended, nothing is known of it.
+        // Nothing is known of a gap until it has ended.
         assert!(stale.iter().all(|seconds| (2.0..4.0).contains(seconds)));
         assert!((slides.crash() - 6.0).abs() < 0.01);
     }

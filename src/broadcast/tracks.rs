@@ -64,7 +64,7 @@ pub(super) struct BroadcastTracks {
     pub(super) audio: Option<BroadcastTrack>,
 }
 
-/// What is known of a new input's tracks before it begins.
+/// What is known about a new input's tracks before it begins.
 #[derive(Clone, Copy)]
 pub(super) enum Expected<'a> {
     /// What a publisher negotiated: its codecs, and the layers of its video by rid.

@@ -1,4 +1,4 @@
-//! Who takes part, as far as the server can tell, and how somebody is known again.
+//! Who takes part, as far as the server can tell, and how participants are recognised again.
 
 use std::time::Instant;
 
@@ -20,12 +20,12 @@ pub struct Guest {
     pub publishes: bool,
 }
 
-/// By what the author of a message is known after they have left.
+/// What identifies the author of a message after they have left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Author {
     /// Their number.
     pub(super) number: u64,
-    /// What their browser calls itself; empty if it does not.
+    /// Their device's identifier; empty if the browser sends none.
     pub(super) device: String,
     /// Where they came from.
     pub(super) network: Option<Network>,

@@ -1,4 +1,4 @@
-//! The conversation of one broadcast. Pure: it is told the time, and hands out texts.
+//! The conversation of one broadcast. Pure: time comes in, texts go out.
 
 mod delivery;
 mod moderation;
@@ -46,7 +46,7 @@ const DATA_PACE_BURST: f64 = 60.0;
 /// Data from participants to the publisher, likewise.
 const CONTROL_PACE: f64 = 20.0;
 const CONTROL_PACE_BURST: f64 = 16.0;
-/// Sessions by which one participant proves to publish the broadcast.
+/// Sessions with which one participant proves that they publish the broadcast.
 const CLAIMS_MAX: usize = 8;
 /// Longest silence and slow mode that a moderator can set: a week.
 const SECONDS_MAX: u64 = 7 * 24 * 3600;
@@ -72,17 +72,17 @@ pub(super) struct Conversation {
     messages: u64,
     /// How often each was seen.
     reactions: BTreeMap<&'static str, u64>,
-    /// Those of them that nobody has been told of.
+    /// Those that have not been delivered yet.
     fresh: BTreeMap<&'static str, u64>,
     sanctions: VecDeque<Sanction>,
     shares: NetworkShares,
     pace: TokenBucket,
     data_pace: TokenBucket,
     control_pace: TokenBucket,
-    /// What everybody is about to be told.
+    /// Events about to be delivered to everybody.
     pending: Vec<ChatEvent>,
     flushed: Instant,
-    /// How many there were when everybody was last told, and when that was.
+    /// The number that was last announced, and when.
     people: usize,
     counted: Instant,
     /// When the last participant left.
@@ -114,7 +114,7 @@ impl Conversation {
         }
     }
 
-    /// Lets somebody in, who is told everything. Returns their number.
+    /// Lets somebody in, and sends them everything. Returns their number.
     pub(super) fn join(
         &mut self,
         guest: Guest,
@@ -158,7 +158,8 @@ impl Conversation {
         (participant.key.as_deref() == Some(key)).then_some(number)
     }
 
-    /// Somebody has proven to publish the broadcast, by a session. Returns whether that is new.
+    /// A participant has proven, by a session, that they publish the broadcast. Returns whether
+    /// that is new.
     pub(super) fn promote(
         &mut self,
         number: u64,
@@ -179,7 +180,7 @@ impl Conversation {
         Ok(is_new)
     }
 
-    /// A session has ended by which somebody has proven to publish.
+    /// A session that proved that a participant publishes has ended.
     pub(super) fn demote(&mut self, number: u64, session: u64, now: Instant) {
         if let Some(participant) = self.participants.get_mut(&number) {
             participant.claims.retain(|claim| *claim != session);
@@ -187,7 +188,7 @@ impl Conversation {
         self.tell_standing(number, now);
     }
 
-    /// Does what a participant asks for; tells them if it is refused.
+    /// Carries out a participant's request, or sends them the refusal.
     pub(super) fn request(
         &mut self,
         number: u64,
@@ -205,7 +206,7 @@ impl Conversation {
         done
     }
 
-    /// Tells a participant that what it has sent cannot be read.
+    /// Tells a participant that its request is malformed.
     pub(super) fn refuse(&mut self, number: u64, refusal: &ChatRefusal, now: Instant) {
         self.tell_refusal(number, refusal, None, now);
     }
@@ -378,7 +379,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// When it is to be forgotten, if nobody comes.
+    /// When to forget it, unless somebody joins.
     pub(super) fn expires(&self) -> Option<Instant> {
         if !self.participants.is_empty() {
             return None;

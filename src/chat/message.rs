@@ -9,7 +9,7 @@ use super::refusal::ChatRefusal;
 
 /// Version of the messages.
 pub(super) const VERSION: u32 = 1;
-/// Reactions that there are.
+/// The available reactions.
 pub(super) const REACTIONS: [&str; 6] = ["👏", "❤️", "😂", "😮", "🎉", "👍"];
 
 /// What a participant asks for.
@@ -21,7 +21,7 @@ pub enum ChatRequest {
         /// Shown with each message; empty for those who only read.
         #[serde(default)]
         name: String,
-        /// A random text by which the browser is known again.
+        /// A random text by which the browser is recognised.
         #[serde(default)]
         device: String,
     },
@@ -109,7 +109,7 @@ pub(super) struct Hello {
     pub(super) v: u32,
     #[serde(flatten)]
     pub(super) standing: Standing,
-    /// With which requests over HTTP are made in its name.
+    /// Identifies it in requests over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<String>,
     pub(super) chat: bool,
@@ -128,7 +128,7 @@ pub(super) struct ChatLimits {
     pub(super) data: usize,
 }
 
-/// What participants are told.
+/// Events for participants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ChatEvent {

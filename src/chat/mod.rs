@@ -1,9 +1,9 @@
-//! What the people of a broadcast tell each other: chat, reactions, presence, and data for programs.
+//! The chat of a broadcast: messages, reactions, presence, and data for programs.
 //!
-//! Each broadcast that has it in its configuration has one [`Conversation`](conversation), which
-//! decides who may say what, remembers the last messages, and tells everybody. It outlives sessions
-//! and publishers. How texts reach somebody is up to a [`ChatSink`]: a data channel, or a stream of
-//! server-sent events. `docs/chat.md` describes the messages.
+//! Each broadcast with chat or data in its configuration has one [`Conversation`](conversation),
+//! which decides who may say what, remembers the last messages, and delivers them. It outlives
+//! sessions and publishers. How texts reach somebody is up to a [`ChatSink`]: a data channel, or a
+//! stream of server-sent events. `docs/chat.md` describes the messages.
 //!
 //! What this room does not do: HTTP, tokens, WebRTC.
 
@@ -44,7 +44,7 @@ pub trait ParcelSink: Send + Sync {
         true
     }
 
-    /// Whether a participant who has not read for long is sent away: its client comes again.
+    /// Whether to disconnect a participant that has not read for long: its client reconnects.
     fn comes_again(&self) -> bool {
         false
     }

@@ -15,18 +15,18 @@ const SAYS_BURST: f64 = 5.0;
 /// Requests of any kind, likewise.
 const ACTS: f64 = 5.0;
 const ACTS_BURST: f64 = 20.0;
-/// After this long somebody who has missed something gets everything again; twice as long each
-/// time that there is no room for it.
+/// After this long, a participant that has missed something gets everything again; twice as long
+/// each time that there is no room for it.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(8);
-/// Somebody who has not read for this long is sent away.
+/// A participant that has not read for this long is disconnected.
 const LAG_MAX: Duration = Duration::from_secs(15);
 
-/// Somebody has missed something.
+/// A participant that has missed something.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChatLag {
     since: Instant,
-    /// When it is told everything again.
+    /// When it gets everything again.
     pub(super) next: Instant,
     pause: Duration,
 }
@@ -59,7 +59,7 @@ impl Allowance {
         self.acts.take(1.0, now)
     }
 
-    /// Whether it is as good as new in this slow mode.
+    /// Whether it is fully recovered in this slow mode.
     pub(super) fn is_whole(&self, slow: Duration, now: Instant) -> bool {
         self.says.is_full(now)
             && self.acts.is_full(now)
@@ -71,14 +71,14 @@ pub(super) struct Participant {
     pub(super) author: Author,
     pub(super) guest: Guest,
     pub(super) name: String,
-    /// With which requests over HTTP are made in its name.
+    /// Identifies it in requests over HTTP.
     pub(super) key: Option<String>,
     sink: ChatSink,
     pub(super) lag: Option<ChatLag>,
-    /// How many of the events that everybody is about to be told it knows already.
+    /// How many of the pending events it already knows.
     pub(super) known: usize,
     pub(super) allowance: Allowance,
-    /// The sessions by which it has proven to publish the broadcast.
+    /// The sessions with which it has proven that it publishes the broadcast.
     pub(super) claims: Vec<u64>,
 }
 
@@ -118,14 +118,14 @@ impl Participant {
         }
     }
 
-    /// Tells it something that nobody else gets.
+    /// Sends it something that nobody else gets.
     pub(super) fn tell(&mut self, event: &ChatEvent, now: Instant) {
         if let Some(parcel) = parcel(std::slice::from_ref(event), false) {
             self.take(&parcel, now);
         }
     }
 
-    /// Tells it everything.
+    /// Sends it everything.
     pub(super) fn greet(&mut self, hello: Hello, history: &str, now: Instant) {
         let text = hello_text(hello, history);
         let parcel = text.map(|text| Parcel {
@@ -150,7 +150,7 @@ impl Participant {
         lag.pause = (lag.pause * 2).min(AGAIN_MAX);
     }
 
-    /// Whether it has not read for so long that it had better come again.
+    /// Whether it has not read for so long that it should reconnect.
     pub(super) fn is_lost(&self, now: Instant) -> bool {
         let is_late = self.lag.is_some_and(|lag| lag.since + LAG_MAX <= now);
         is_late && self.sink.comes_again()

@@ -38,7 +38,7 @@ pub enum ChatRefusal {
     /// Only moderators do this.
     #[error("only moderators may do this")]
     NotModerator,
-    /// What it is about is not there, or no longer.
+    /// Its target does not exist, or no longer.
     #[error("no such {0}")]
     Missing(&'static str),
     /// Not readable.

@@ -1,4 +1,4 @@
-//! All conversations: where they are found, and who delivers what is said in them.
+//! All conversations, and the task that delivers what is said in them.
 
 use std::{
     collections::HashMap,
@@ -66,14 +66,14 @@ impl Chats {
         }
     }
 
-    /// Follows other plans. Those who are in a conversation stay.
+    /// Takes over new plans. Participants of conversations stay.
     pub fn reload(&self, plans: Plans) {
         *self.plans() = plans;
     }
 
     fn plans(&self) -> MutexGuard<'_, Plans> {
         let plans = self.shared.plans.lock();
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         plans.unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -88,7 +88,7 @@ impl Chats {
         (rules.chat || rules.data).then_some(rules)
     }
 
-    /// Lets somebody in. They are told everything through `sink`, first of all what there is.
+    /// Lets somebody in. They get everything through `sink`, starting with the current state.
     ///
     /// # Errors
     /// If the broadcast has none of this, or there is no room.
@@ -96,7 +96,7 @@ impl Chats {
         self.admit(name, guest, None, sink)
     }
 
-    /// The same for somebody whose requests come apart from it, with a key that they are told.
+    /// The same for a participant whose requests arrive separately: they get a key for them.
     ///
     /// # Errors
     /// As [`Chats::join`], or if the system has no random numbers.
@@ -155,7 +155,7 @@ impl Chats {
         })
     }
 
-    /// A session has ended by which the holder of this key has proven to publish.
+    /// A session that proved that the holder of this key publishes has ended.
     pub fn demote(&self, name: &Name, key: &str, session: u64) {
         let demoted = self.with_holder(name, key, |conversation, number, now| {
             conversation.demote(number, session, now);
@@ -183,7 +183,8 @@ impl Chats {
         done
     }
 
-    /// Does what somebody asks for who does not take part, such as a script that moderates.
+    /// Carries out a request from a client that does not take part, such as a script that
+    /// moderates.
     ///
     /// # Errors
     /// If they may not.
@@ -214,7 +215,7 @@ impl Chats {
         announced
     }
 
-    /// Tells participants what has happened, as it happens. Never ends by itself.
+    /// Delivers events to participants as they happen. Never ends by itself.
     pub async fn deliver(self) {
         loop {
             let due = self.round(awake::now());
@@ -285,7 +286,7 @@ impl Chats {
     }
 
     fn conversations(&self) -> MutexGuard<'_, HashMap<Name, Arc<Mutex<Conversation>>>> {
-        // Map operations cannot leave the map half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.shared
             .conversations
             .lock()
@@ -297,14 +298,14 @@ impl Seat {
     /// Does what the participant asks for.
     ///
     /// # Errors
-    /// If they may not, of which they are told as well.
+    /// If they may not; they get the refusal as an event as well.
     pub fn request(&self, request: ChatRequest) -> Result<(), ChatRefusal> {
         let done = lock(&self.conversation).request(self.number, request, awake::now());
         self.chats.shared.news.notify_one();
         done
     }
 
-    /// Does what a text from the participant asks for; what is wrong with it, they are told.
+    /// Carries out a request in text form; if it is malformed, the participant gets a refusal.
     pub fn read(&self, text: &str) {
         let done = match serde_json::from_str(text) {
             Ok(request) => self.request(request),

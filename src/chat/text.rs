@@ -1,4 +1,4 @@
-//! Texts of strangers, made harmless.
+//! Makes texts from strangers harmless.
 
 /// Whether a character could make a line look like another: it changes the order of the others, or
 /// cannot be seen. The joiners and variants of emoji and scripts stay.

@@ -1,4 +1,4 @@
-//! `aerial check`: what is wrong with pipeline files and configuration.
+//! `aerial check`: reports problems of pipeline files and configuration.
 
 use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode};
 

@@ -25,7 +25,7 @@ use crate::{
     systemd::PassedSockets,
 };
 
-/// How long the process waits for what did not stop within the drain time.
+/// How long the process waits for work that did not stop within the drain time.
 const LEFTOVERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Sent when a file would become larger than the limit of the process (`ulimit -f`).

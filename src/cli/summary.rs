@@ -1,4 +1,4 @@
-//! What a person who has started the server on a terminal wants to know.
+//! A summary for people who start the server on a terminal.
 
 use std::net::SocketAddr;
 

@@ -11,7 +11,7 @@ use crate::config::{self, Opt};
 
 /// Longest line of a comment.
 const COLUMNS: usize = 100;
-/// What is no option: examples, because their names are the operator's.
+/// Examples of what is not an option, because the operator chooses the names.
 const EXAMPLES: &str = r#"
 # Tokens: until there is one, anyone who can reach the port may publish and watch. Instead of
 # token_file: token, token_env or token_sha256.

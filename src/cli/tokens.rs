@@ -64,10 +64,10 @@ pub(super) fn token(options: &NewToken, out: &mut impl Write) -> anyhow::Result<
     Ok(())
 }
 
-/// Prints the hash of the token that comes in, for `token_sha256`.
+/// Prints the hash of the token on `input`, for `token_sha256`.
 ///
 /// # Errors
-/// If it is no token.
+/// If it is not a token.
 pub(super) fn hash(input: impl Read, out: &mut impl Write) -> anyhow::Result<()> {
     let mut text = String::new();
     // A line feed more than a token, and one byte to notice that it is too long.

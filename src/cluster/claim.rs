@@ -1,5 +1,5 @@
-//! Who is the origin of which broadcast: what nodes write into the registry, this node's copy of
-//! it, and what follows from both. Pure.
+//! Which node is the origin of which broadcast: the entries of the registry, this node's copy of
+//! them, and what follows from both. Pure.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) const ENTRY_BYTES_MAX: usize = 16 << 10;
 /// Entries of each kind that a node keeps.
 const ENTRIES_MAX: usize = 100_000;
 
-/// That a node lives.
+/// Says that a node is alive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeLease {
     /// Tells restarts of a node apart.
@@ -27,7 +27,7 @@ pub struct NodeLease {
     pub digest: String,
 }
 
-/// That a node is the origin of a broadcast.
+/// Says that a node is the origin of a broadcast.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OriginClaim {
     /// The node.
@@ -56,7 +56,7 @@ pub struct Shown {
     pub viewers: usize,
     /// Its tracks.
     pub tracks: Vec<ShownTrack>,
-    /// What people are told about it.
+    /// Its title, description and tags.
     #[serde(default)]
     pub about: About,
 }
@@ -77,14 +77,14 @@ pub(super) struct Revised {
     pub(super) revision: u64,
 }
 
-/// What is to be done about a broadcast that somebody wants to publish here.
+/// What to do about a broadcast that somebody wants to publish here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nobody has it: create the claim.
     Create,
     /// Its node is gone, or it is this node's own: replace this revision.
     Replace(u64),
-    /// Its node lives: ask whether it yields.
+    /// Its node is alive: ask whether it yields.
     Ask { node: String, revision: u64 },
 }
 
@@ -117,7 +117,7 @@ impl Replica {
         self.claims.values_mut().for_each(|kept| kept.old = true);
     }
 
-    /// The claims have been read: those that were not there are no more.
+    /// The claims have been read: those that were missing no longer exist.
     pub(super) fn complete_claims(&mut self) {
         self.claims.retain(|_, kept| !kept.old);
     }
@@ -201,7 +201,7 @@ impl Replica {
         self.epoch
     }
 
-    /// What is to be done about a broadcast whose entry in the registry is this.
+    /// What to do about a broadcast with this entry in the registry.
     pub(super) fn judge(&mut self, entry: Option<&Revised>, incarnation: &str) -> Verdict {
         let Some(Revised { claim, revision }) = entry else {
             return Verdict::Create;

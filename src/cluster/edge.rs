@@ -29,11 +29,11 @@ use crate::{awake, media::Frame, plan::Name};
 const RENEWAL: Duration = Duration::from_secs(1);
 /// Time for the origin to answer one.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// How often a track that has not begun is asked for.
+/// How often to ask for a track that has not begun.
 const RETRY: Duration = Duration::from_millis(250);
-/// How often gaps and silence are looked for.
+/// How often to check for gaps and silence.
 const TICK: Duration = Duration::from_millis(50);
-/// How long the origin may take to answer after a silence, before the server is doubted.
+/// How long the origin may take to answer after a silence before the NATS server is suspected.
 const DOUBT: Duration = Duration::from_millis(100);
 
 /// Tracks of another node's broadcast to follow.
@@ -51,7 +51,7 @@ pub struct FollowRequest {
     pub viewers: watch::Receiver<usize>,
 }
 
-/// What following brings.
+/// What following yields.
 #[derive(Debug)]
 pub enum Followed {
     /// The next frame of a track, on this node's clock.
@@ -139,14 +139,14 @@ struct Following<T> {
     /// One for all tracks: they stay in sync.
     clock: ClockOffset,
     answers: JoinSet<TrackAnswer>,
-    /// When the last frame or answer came, or the connection that is to bring them.
+    /// When the last frame or answer arrived, or the connection came up.
     heard: Instant,
-    /// After how long a silence to go to another server. Each time that this does not help, it
-    /// doubles.
+    /// How long a silence may last before switching to another server. Doubles each time that this
+    /// does not help.
     doubt_after: Duration,
     /// The server does not know the origin: it has died, or cannot be reached from there.
     absent: bool,
-    /// How many connections there had been when this was looked at last.
+    /// The number of connections at the last check.
     connections: u64,
     take: T,
 }
@@ -306,7 +306,7 @@ impl<T: FnMut(Followed) + Send> Following<T> {
         std::mem::replace(&mut self.connections, connections) != connections
     }
 
-    /// Goes to another server if this one brings nothing from an origin that lives.
+    /// Switches to another server if this one delivers nothing from a live origin.
     fn doubt(&mut self, now: Instant) {
         // An origin that has died is not in the replica for longer than that.
         let lease = if self.absent {

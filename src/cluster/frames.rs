@@ -49,7 +49,7 @@ pub(super) struct NumberedFrame {
     pub(super) frame: Frame,
 }
 
-/// A frame as messages of at most so many bytes.
+/// A frame as messages of at most this many bytes.
 pub(super) fn pack(
     number: u64,
     sent: Duration,

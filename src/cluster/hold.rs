@@ -1,5 +1,5 @@
-//! The claims of this node: how a broadcast is claimed, and what looks after the claim until nobody
-//! holds it.
+//! The claims of this node: how a broadcast is claimed, and the task that maintains the claim until
+//! nobody holds it.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ use crate::{awake, cluster::Cluster, plan::Name};
 
 /// Shortest time between two changes of a claim in which nothing but the viewers changed.
 const VIEWERS_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a claim is tried that others change at the same time.
+/// Attempts to make a claim while others change it at the same time.
 const ATTEMPTS_MAX: usize = 5;
 /// How long a publisher waits for a node that has just started to read the registry.
 const START_MAX: Duration = Duration::from_secs(2);
@@ -39,9 +39,9 @@ pub enum ClaimRefusal {
     Away,
 }
 
-/// That this node is the origin of a broadcast, for as long as this is kept.
+/// While this is held, this node is the origin of a broadcast.
 pub struct ClaimHold {
-    /// Tells this claim from all others to the broadcast.
+    /// Distinguishes this claim from all others to the broadcast.
     pub epoch: u64,
     shown: watch::Sender<Shown>,
     /// Nobody keeps it any more.
@@ -193,7 +193,7 @@ impl ClusterShared {
         Err(ClaimRefusal::Taken)
     }
 
-    /// Looks after a claim until nobody holds it.
+    /// Maintains a claim until nobody holds it.
     fn keep(
         self: &Arc<Self>,
         name: &Name,

@@ -95,13 +95,13 @@ pub struct Options {
     pub tls: bool,
     /// How long a node counts as alive without a sign of life.
     pub lease: Duration,
-    /// How long a live track may bring nothing before its server is doubted.
+    /// How long a live track may deliver nothing before its NATS server is suspected.
     pub silence: Duration,
     /// What to do with publishers while the registry cannot be reached.
     pub alone: Alone,
     /// Copies of the registry.
     pub replicas: usize,
-    /// Stands for the configuration of broadcasts, which all nodes should share.
+    /// Identifies the configuration of broadcasts, which all nodes should share.
     pub digest: String,
     /// The clock of frames.
     pub clock: fn() -> Duration,
@@ -138,7 +138,7 @@ struct ClusterShared {
     taps: Taps,
     requests: mpsc::Sender<NodeRequest>,
     counters: ClusterCounters,
-    /// Claims that are looked after, tracks that are lent, and questions.
+    /// The tasks that maintain claims, lend tracks and answer requests.
     tasks: Mutex<JoinSet<()>>,
     stopping: CancellationToken,
 }
@@ -256,12 +256,12 @@ impl fmt::Debug for Cluster {
 
 impl ClusterShared {
     fn replica(&self) -> MutexGuard<'_, Replica> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.replica.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Name, Weak<ClaimHold>>> {
-        // Map operations cannot leave the map half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -272,7 +272,7 @@ impl ClusterShared {
 
     /// Runs a task that ends by itself, or with the node.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);

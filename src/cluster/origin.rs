@@ -1,6 +1,6 @@
 //! Lends the tracks of this node's broadcasts to nodes whose viewers want them: each frame is sent
-//! once, by subject; the frames since the keyframe to whoever joins, and what is missing to whoever
-//! asks.
+//! once, by subject; joining nodes get the frames since the keyframe, and missing frames are sent
+//! again on request.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -30,13 +30,13 @@ use crate::{
 pub(super) const LEASE: Duration = Duration::from_secs(3);
 /// Requests that wait for the task of a track.
 const REQUESTS_MAX: usize = 64;
-/// How often leases are looked at.
+/// How often to check leases.
 const TICK: Duration = Duration::from_millis(500);
 /// Bounds of what is kept to be sent again.
 const FRAMES_MAX: usize = 1200;
 const BYTES_MAX: usize = 16 << 20;
 const TIME_MAX: Duration = Duration::from_secs(10);
-/// Sound has a keyframe in each frame: so much of it is kept to fill gaps.
+/// Every frame of sound is a keyframe; this many are kept to fill gaps.
 const AUDIO_FRAMES_MAX: usize = 100;
 
 /// The tracks that this node lends.

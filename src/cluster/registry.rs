@@ -29,7 +29,7 @@ const NODES: &str = "AERIAL_NODES";
 const BROADCASTS: &str = "AERIAL_BROADCASTS";
 /// How long an operation of the registry may take.
 pub(super) const OPERATION_MAX: Duration = Duration::from_millis(1500);
-/// How long a lease may take to be renewed before the server is doubted.
+/// How long the renewal of a lease may take before the NATS server is suspected.
 const RENEWAL_MAX: Duration = Duration::from_millis(400);
 /// Pause before the registry is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -302,7 +302,7 @@ async fn open(shared: &ClusterShared) -> Result<Stores, String> {
         max_age: options.lease,
         storage: StorageType::Memory,
         num_replicas: options.replicas,
-        // So that watchers are told when a lease is over.
+        // So that watchers learn when a lease expires.
         limit_markers: Some(options.lease.max(Duration::from_secs(1))),
         ..kv::Config::default()
     };

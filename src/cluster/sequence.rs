@@ -92,7 +92,7 @@ impl TrackSequence {
         true
     }
 
-    /// The last frame that has come; everything after it is wanted.
+    /// The last frame that has arrived; everything after it is wanted.
     pub(super) fn last(&self) -> Option<u64> {
         self.next.map(|next| next.saturating_sub(1))
     }

@@ -76,7 +76,7 @@ impl Config {
         Ok(Some(Issuer::new(options, origin)))
     }
 
-    /// Who is asked about clients.
+    /// The server that decides about clients.
     fn callback(&self, raw: &RawConfig) -> Result<Option<Callback>, Error> {
         let auth = &self.auth;
         let (url, secret) = match (&auth.callback, &auth.callback_secret) {

@@ -1,4 +1,5 @@
-//! What the API has changed: read from the state folder, written to it, and put on top of the rest.
+//! Changes made through the API: read from the state folder, written to it, and applied on top of
+//! the rest.
 
 use std::{
     fs,
@@ -204,8 +205,8 @@ pub struct ShownSection<'a> {
     pub keys: &'a Map<String, Json>,
 }
 
-/// The option of this key, if the API may set it: it takes no restart, and is about neither secrets
-/// nor who may do what nor which files are read.
+/// The option of this key, if the API may set it: it needs no restart, and concerns neither
+/// secrets, nor permissions, nor which files are read.
 fn amendable(key: &str) -> Result<&'static Opt, Error> {
     let option = options::all().find(|option| option.key == key);
     let option = option.ok_or_else(|| Error::UnknownKey {
@@ -225,7 +226,7 @@ fn amendable(key: &str) -> Result<&'static Opt, Error> {
     Ok(option)
 }
 
-/// Replaces a file at once: whatever happens, the old one or the new one is there.
+/// Replaces a file atomically: whatever happens, either the old or the new one exists.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;

@@ -19,7 +19,7 @@ const PLACES: &str =
 const RIGHTS: &str = "publish, watch, chat, metrics or admin beside the token or network";
 const HASH: &str = "a SHA-256 hash of 64 hexadecimal digits";
 
-/// A section of the file. Its texts are never shown: they may be secrets in a wrong place.
+/// A section of the file. Its texts are never shown: they may be misplaced secrets.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "sections [[auth.tokens]]")]
 struct Section {

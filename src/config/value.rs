@@ -65,7 +65,7 @@ impl Value for LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicUrl(pub String);
 
-/// An address of another server that is asked something; it may have a query.
+/// The URL of another server that gets requests; it may have a query.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceUrl(pub String);
 
@@ -73,7 +73,7 @@ pub struct ServiceUrl(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PageOrigin(pub String);
 
-/// A STUN or TURN server that clients are told about (RFC 7064, RFC 7065).
+/// A STUN or TURN server that is announced to clients (RFC 7064, RFC 7065).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IceServer {
     /// `stun:host:port` or `turn:host:port?transport=udp`.

@@ -19,7 +19,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Of a viewer for whom there is no worker. `passing`: there may be one later.
+    /// For a viewer without a worker. `passing`: there may be one later.
     pub(super) fn without_worker(why: impl fmt::Display, passing: bool) -> Self {
         if passing {
             tracing::warn!(error = %why, "no capacity for another viewer");

@@ -62,7 +62,7 @@ fn frame(codec: Codec, number: u8, keyframe: bool, pts: Duration) -> Frame {
 /// How far ahead of their due time frames come: nothing may wait for that.
 const AHEAD: Duration = Duration::from_secs(100);
 
-/// Feeds 30 frames a second for ever, a keyframe every `gop` frames, and audio alongside.
+/// Feeds 30 frames a second forever, a keyframe every `gop` frames, and audio alongside.
 pub(super) fn feed(tasks: &mut JoinSet<()>, video: &Rendition, audio: &Rendition, gop: u64) {
     let (video, audio) = (video.sink(), audio.sink());
     crate::pipeline::init().unwrap();

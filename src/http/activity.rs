@@ -1,4 +1,4 @@
-//! What goes on on one connection, to tell when it has become useless.
+//! What happens on one connection, to tell when it has become useless.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::awake;
 
-/// How often a connection is looked at by who waits for its first request.
+/// How often to check whether a connection has brought its first request.
 const FIRST_REQUEST_TICK: Duration = Duration::from_millis(10);
 
 /// The requests of one connection.
@@ -98,7 +98,7 @@ impl ConnectionUse {
     }
 
     fn requests(&self) -> MutexGuard<'_, Requests> {
-        // Numbers only: never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

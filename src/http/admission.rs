@@ -138,7 +138,7 @@ impl Admission {
     }
 
     fn limits(&self) -> Limits {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 

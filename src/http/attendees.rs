@@ -1,4 +1,4 @@
-//! The sessions of a broadcast, for the operator: who they are, what they get, how to end them.
+//! The sessions of a broadcast, for the operator: list them, move viewers, end them.
 //!
 //! They go by their public numbers here; the URL of a session is its client's secret.
 

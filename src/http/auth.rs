@@ -28,7 +28,7 @@ use crate::{
     plan::Name,
 };
 
-/// Who is let in.
+/// Decides who is let in.
 pub(super) struct Auth {
     policy: watch::Sender<Arc<Policy>>,
     /// The tokens that sessions began with, by the number of the session. Each session removes its
@@ -37,7 +37,7 @@ pub(super) struct Auth {
     /// What watches over sessions.
     leases: Mutex<JoinSet<()>>,
     failures: ClientLimits,
-    /// Questions that clients cause the callback to be asked.
+    /// Questions to the callback that clients cause.
     questions: ClientLimits,
     notices: Notices,
 }
@@ -94,7 +94,7 @@ impl Auth {
         Arc::clone(&self.policy.borrow())
     }
 
-    /// Tells of changes of the policy.
+    /// Notifies of policy changes.
     pub(super) fn changes(&self) -> watch::Receiver<Arc<Policy>> {
         self.policy.subscribe()
     }
@@ -108,7 +108,7 @@ impl Auth {
 
     /// The tokens that sessions began with.
     pub(super) fn tokens(&self) -> MutexGuard<'_, HashMap<u64, TokenHash>> {
-        // Map operations leave nothing half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -306,7 +306,7 @@ impl Auth {
         Err(self.problem(request, refusal))
     }
 
-    /// Who sends a request, as the chat of a broadcast sees it.
+    /// The sender of a request, as the chat of a broadcast sees it.
     pub(super) fn guest(&self, request: &HttpRequest, name: &Name) -> Guest {
         let policy = self.policy();
         let holders = policy.holders(&RequestSender::of(request));
@@ -351,7 +351,7 @@ impl Auth {
         judged.map_err(|refusal| self.problem(request, refusal))
     }
 
-    /// The answer to somebody who is not let in. Counts wrong tokens.
+    /// The response to a client that is not let in. Counts wrong tokens.
     fn problem(&self, request: &HttpRequest, refusal: AccessRefusal) -> Problem {
         match refusal {
             AccessRefusal::Missing => Problem::token_missing(),
@@ -374,7 +374,7 @@ impl Auth {
 
     /// Counts a wrong token.
     fn unknown(&self, request: &HttpRequest, reason: Option<String>) -> Problem {
-        // Asking what would be allowed is no attempt.
+        // Asking what would be allowed does not count as an attempt.
         if request.method == Method::OPTIONS {
             return Problem::token_missing();
         }
@@ -397,7 +397,7 @@ impl Auth {
             let (client, user_agent) = (request.client, request.user_agent());
             tracing::warn!(%client, user_agent, reason, left_out, "unknown token");
         }
-        // Never before: neighbours behind the same address hold right ones.
+        // Not before this point: neighbours behind the same address may hold valid tokens.
         self.failures.allow(request.client)
     }
 

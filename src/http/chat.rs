@@ -39,7 +39,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 struct Posted {
     /// The participant in whose name it is, as told on its stream.
     key: Option<String>,
-    /// The name under which somebody speaks who does not listen.
+    /// The name under which a client writes that does not listen.
     #[serde(default)]
     sender: String,
     #[serde(flatten)]

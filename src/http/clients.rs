@@ -84,7 +84,7 @@ impl ClientLimits {
     }
 
     fn take(&self, client: ClientAddress, now: Instant) -> bool {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (network, site) = (client.network(), client.site());
         // Looked at first, so that a site that is over its limit adds nothing to the table.

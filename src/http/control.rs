@@ -152,7 +152,7 @@ impl App {
     /// The options that hold now; `options` are those that the server has started with.
     pub(super) fn now(&self) -> Arc<Options> {
         let current = self.current.0.read();
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 }

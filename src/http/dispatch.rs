@@ -1,4 +1,4 @@
-//! Who answers a request that has been let in.
+//! Dispatches an admitted request to its handler.
 
 use ::http::StatusCode;
 use warp::reply::Response;
@@ -84,7 +84,8 @@ impl App {
         self.pages.answer(file, &page, &Site(&site)).await
     }
 
-    /// The broadcast whose page is asked for. Who may not see it learns its name only, which is in the address.
+    /// The broadcast whose page is requested. A client that may not see it learns only its name,
+    /// which is in the address.
     fn shown_broadcast(&self, request: &HttpRequest) -> Option<ShownBroadcast> {
         let name = request.path.rsplit('/').next().and_then(Name::new)?;
         let may_know = self.auth.view(request).is_ok_and(|view| view.shows(&name));

@@ -307,7 +307,7 @@ mod tests {
             all(Some(&two), &one),
             "event:changes\ndata:{\"changed\":[2],\"removed\":[\"b\"]}\n\n"
         );
-        // Who has missed some starts over.
+        // A listener that has missed some starts over.
         assert_eq!(
             all(Some(&start), &one),
             "event:broadcasts\ndata:{\"broadcasts\":[2]}\n\n"

@@ -1,5 +1,5 @@
-//! What proxies append to a request: whom it came from, and to which URL it was sent. Pure; whom to
-//! believe is for others to say.
+//! What proxies append to a request: where it came from, and to which URL it was sent. Pure; other
+//! modules decide whom to believe.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

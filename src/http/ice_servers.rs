@@ -1,6 +1,6 @@
-//! The STUN and TURN servers that clients are told about (RFC 9725 §4.6), with passwords made for
-//! each session: a TURN server that shares a secret with this one knows no users, and believes whoever
-//! proves with it until when a name is good (draft-uberti-behave-turn-rest).
+//! The STUN and TURN servers that are announced to clients (RFC 9725 §4.6), with passwords made for
+//! each session: a TURN server that shares a secret with this one knows no users, and believes
+//! whoever proves with it until when a name is good (draft-uberti-behave-turn-rest).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -103,7 +103,7 @@ impl Asked<'_> {
     }
 }
 
-/// Who sends a request. It outlives the request as long as its session runs.
+/// The sender of a request. It outlives the request for as long as its session runs.
 #[derive(Clone)]
 pub(super) struct RequestSender {
     door: Door,
@@ -164,7 +164,7 @@ pub(super) enum Until {
 pub(super) struct Admitted {
     /// The broadcast: the one asked for, unless a callback names another.
     pub(super) broadcast: Option<Name>,
-    /// Stands for the token in the log, if one was needed.
+    /// Identifies the token in the log, if one was needed.
     pub(super) token: Option<String>,
     /// The most that a publisher may send, in bit/s.
     pub(super) bitrate: Option<u64>,
@@ -246,7 +246,7 @@ impl Policy {
         token.into_iter().chain(network).collect()
     }
 
-    /// Who has this right.
+    /// The holder of this right.
     ///
     /// # Errors
     /// Why the sender has not.
@@ -303,7 +303,7 @@ impl Policy {
         self.judge(sender, asked).await.map(Some)
     }
 
-    /// Finds out again who somebody is.
+    /// Identifies the sender again.
     pub(super) async fn identify_again(&self, sender: &mut RequestSender) {
         if let Some(token) = &sender.token {
             let access = self.access(sender.door);

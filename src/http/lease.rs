@@ -17,7 +17,7 @@ use crate::{
     plan::Name,
 };
 
-/// Longest time until the clock is looked at again, which somebody may set.
+/// Longest time until the wall clock, which may be set, is checked again.
 const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
 /// How often a callback that does not answer is asked again, and how long after.
 const RETRIES_MAX: u32 = 3;

@@ -1,4 +1,4 @@
-//! Tells the operator of limits that keep clients out: each at most once in a while.
+//! Reports limits that keep clients out to the operator: each at most once in a while.
 
 use std::{
     collections::BTreeMap,
@@ -14,12 +14,12 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// The types of problems that mean a limit.
 const LIMITS: [&str; 4] = ["full", "overloaded", "too-many", "too-often"];
 
-/// When each limit was last told of.
+/// When each limit was last reported.
 #[derive(Debug, Default)]
 pub(super) struct LimitTells(Mutex<BTreeMap<&'static str, Instant>>);
 
 impl LimitTells {
-    /// Tells of a refusal, if a limit is its reason.
+    /// Reports a refusal, if a limit is its reason.
     pub(super) fn note(&self, reason: &Reason, events: &EventBus) {
         if LIMITS.contains(&reason.kind) && self.is_due(reason.kind, Instant::now()) {
             events.tell(Happening::LimitHit {
@@ -31,7 +31,7 @@ impl LimitTells {
     }
 
     fn is_due(&self, kind: &'static str, now: Instant) -> bool {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = told
             .get(kind)

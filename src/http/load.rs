@@ -115,7 +115,7 @@ impl Load {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Reading>> {
-        // Pushing and popping leave nothing half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! The door: WHIP, WHEP, session URLs, the API, events, metrics and pages over HTTP/1.1 and
-//! HTTP/2, with or without TLS.
+//! WHIP, WHEP, session URLs, the API, events, metrics and pages over HTTP/1.1 and HTTP/2, with or
+//! without TLS.
 //!
 //! The only room that names warp. One filter collects the parts of a request, the `router` says
 //! what it is for, and handlers return replies, never rejections. Nothing here decides anything
@@ -166,7 +166,7 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Who may publish and watch, and how requests prove it.
     pub auth: AuthOptions,
-    /// STUN and TURN servers that clients are told about.
+    /// STUN and TURN servers that are announced to clients.
     pub ice_servers: IceServers,
     /// What changes the options later.
     pub control: ConfigControl,
@@ -174,7 +174,7 @@ pub struct Options {
     pub configuration: Arc<ConfigView>,
     /// Those of the outputs.
     pub recordings: Recordings,
-    /// What has become of the events for webhooks.
+    /// Outcomes of the events for webhooks.
     pub webhooks: WebhookFigures,
     /// Folder of the pages instead of the built-in ones.
     pub web: Option<PathBuf>,
@@ -382,8 +382,8 @@ impl App {
             return PageAudience::Own;
         }
         match route {
-            // Players on other sites load files; whether a page is framed, it says itself. The URL of
-            // a session is secret: who knows it has been let in.
+            // Players on other sites load files; whether a page is framed, it says itself. The URL
+            // of a session is secret: whoever knows it has been let in.
             Some(
                 Route::OEmbed
                 | Route::File(_)

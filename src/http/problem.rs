@@ -172,13 +172,13 @@ impl Problem {
             .with(header::WWW_AUTHENTICATE, challenge)
     }
 
-    /// The server that is asked about clients says no.
+    /// The server that decides about clients refuses.
     pub(super) fn denied(reason: &str) -> Self {
         let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\"");
         Self::new(StatusCode::FORBIDDEN, "denied", reason).with(header::WWW_AUTHENTICATE, challenge)
     }
 
-    /// The server that is asked about clients does not answer.
+    /// The server that decides about clients does not answer.
     pub(super) fn nobody_to_ask(detail: &str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -247,7 +247,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", detail)
     }
 
-    /// The server runs, but takes no new sessions.
+    /// The server runs, but accepts no new sessions.
     pub(super) fn unready(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unready", detail).retry_after(RETRY_FULL)
     }

@@ -89,7 +89,7 @@ impl Proxies {
 /// Where a request comes from.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RequestOrigin {
-    /// Who sent it.
+    /// Its sender.
     pub(super) client: ClientAddress,
     /// Whether that is the client, and not a proxy that has not named it.
     pub(super) is_known: bool,

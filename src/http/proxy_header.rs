@@ -26,7 +26,7 @@ const PEEK_BYTES_MAX: usize = 16;
 const PEEK_PAUSE_MIN: Duration = Duration::from_millis(5);
 const PEEK_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Who a header speaks for.
+/// Whom a header speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Speaker {
     Client(IpAddr),

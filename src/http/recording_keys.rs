@@ -1,5 +1,5 @@
-//! Links to recordings: who knows one may play and download for a while. Players of HLS and `<video>`
-//! send no token.
+//! Links to recordings: whoever knows one may play and download for a while. HLS players and
+//! `<video>` send no token.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -168,8 +168,8 @@ async fn delete(app: &App, id: &str) -> Result<Response, Problem> {
 
 /// Play or download a recording
 ///
-/// Who knows `link` of a recording needs no token. `index.m3u8` is a playlist of HLS over the files of an MP4
-/// recording, as they are. `Range` selects a part of a file.
+/// No token is needed with the `link` of a recording. `index.m3u8` is a playlist of HLS over the
+/// files of an MP4 recording, as they are. `Range` selects a part of a file.
 #[utoipa::path(
     get,
     path = "/api/v1/recordings/{recording}/{key}/{file}",

@@ -94,7 +94,7 @@ impl Refusals {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -45,8 +45,8 @@ const REPLY_HEADERS: [HeaderName; 9] = [
     ACCEPT_POST,
 ];
 
-/// Has the node answer that has this session. `None` if this node is to answer itself: it is the
-/// only one, it has the session, or nobody has.
+/// Lets the node with this session answer. `None` if this node is to answer itself: it is the only
+/// one, it has the session, or nobody has.
 pub(super) async fn elsewhere(
     app: &App,
     session: &str,
@@ -62,8 +62,8 @@ pub(super) async fn elsewhere(
     response(reply)
 }
 
-/// Asks all other nodes for what the operator wants, whom this one has let in. Empty if this one is
-/// the only one, or is asked by another.
+/// Passes the request of an operator, whom this node has let in, to all other nodes. Empty if this
+/// one is the only one, or is asked by another.
 pub(super) async fn others(app: &App, request: &HttpRequest, body: &[u8]) -> Vec<RelayedReply> {
     if request.is_relayed {
         return Vec::new();

@@ -63,7 +63,7 @@ pub(super) struct Caller {
 
 /// What handlers see of a request.
 pub(super) struct HttpRequest {
-    /// Who sent it, behind any trusted proxies.
+    /// Its sender, behind any trusted proxies.
     pub(super) client: ClientAddress,
     /// Whether that is the client itself: otherwise its proxy has named nobody.
     pub(super) is_client_known: bool,
@@ -79,7 +79,7 @@ pub(super) struct HttpRequest {
     /// Without the question mark; empty if there is none.
     pub(super) query: String,
     pub(super) headers: HeaderMap,
-    /// What it shows of who sent it; see `Auth::identify`.
+    /// What it reveals about its sender; see `Auth::identify`.
     pub(super) presented: Presented,
     /// The token, if it has one.
     pub(super) token: Option<Zeroizing<String>>,

@@ -21,7 +21,7 @@ pub struct SessionMaxima {
     pub token: Option<usize>,
 }
 
-/// Who has how many sessions.
+/// Counts sessions per client and token.
 pub(super) struct SessionLimits {
     publishers: RoleLimits,
     viewers: RoleLimits,
@@ -85,7 +85,7 @@ impl RoleLimits {
     }
 
     fn maxima(&self) -> MutexGuard<'_, SessionMaxima> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.maxima.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

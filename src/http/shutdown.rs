@@ -7,7 +7,7 @@ use warp::reply::Response;
 use super::{App, Problem, reply::empty, request::HttpRequest};
 use crate::{access::Right, broadcast};
 
-/// The steps to the end of the server, which everybody who serves requests knows of.
+/// The steps to the end of the server, known to everything that serves requests.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     /// Cancelled when no more sessions may begin.

@@ -17,7 +17,7 @@ use crate::{
     plan::Pattern,
 };
 
-/// Who watches.
+/// Who listens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Watcher {
     /// Somebody who needs no token for what anyone may see.

@@ -114,7 +114,7 @@ impl Tls {
                 Ok(Ok(Loaded { config, expiry })) => {
                     let expiry = expiry.unwrap_or_default();
                     self.0.expiry.store(expiry, Ordering::Relaxed);
-                    // Never half-changed.
+                    // A poisoned lock is fine: nothing is ever left half-changed.
                     let mut current = self
                         .0
                         .config

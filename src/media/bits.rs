@@ -22,7 +22,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The bits of a NAL unit behind its header.
+    /// The bits of a NAL unit after its header.
     pub(super) const fn of_unit(bytes: &'a [u8]) -> Self {
         Self {
             escaped: true,

@@ -52,7 +52,7 @@ impl Frame {
         })
     }
 
-    /// Why a frame from another process makes no sense; `None` if it does.
+    /// What is wrong with a frame from another process; `None` if nothing is.
     pub fn flaw(&self) -> Option<&'static str> {
         let len = self.data.len();
         if len > FRAME_BYTES_MAX || self.ends.len() > FRAME_PAYLOADS_MAX {

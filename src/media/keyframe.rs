@@ -1,8 +1,8 @@
 //! Whether a decoder can start with a frame, judged by its bits.
 //!
-//! GStreamer's `DELTA_UNIT` flag is no help: payloaders lose it, depayloaders do not set it for
-//! every codec, and `h264parse` leaves it out on pictures that are intra-coded but not a place to
-//! start.
+//! GStreamer's `DELTA_UNIT` flag is no help: payloaders lose it, depayloaders do not set it
+//! for every codec, and `h264parse` leaves it out on pictures that are intra-coded but not a place
+//! to start.
 
 use super::{
     Codec,
@@ -70,7 +70,7 @@ const fn vp9_starts(first: u8) -> bool {
     first & 0b1100_0000 == MARKER && !existing && !inter
 }
 
-/// The beginning of a key frame, behind the payload descriptor (RFC 7741 §4.3).
+/// The beginning of a key frame, after the payload descriptor (RFC 7741 §4.3).
 fn vp8_payload(payload: &[u8]) -> bool {
     Vp8Descriptor::read(payload).is_some_and(|descriptor| {
         let frame = payload.get(descriptor.bytes);
@@ -78,7 +78,7 @@ fn vp8_payload(payload: &[u8]) -> bool {
     })
 }
 
-/// The beginning of a key frame, behind the payload descriptor (RFC 9628 §4.2).
+/// The beginning of a key frame, after the payload descriptor (RFC 9628 §4.2).
 fn vp9_payload(payload: &[u8]) -> bool {
     Vp9Descriptor::read(payload).is_some_and(|descriptor| {
         let frame = payload.get(descriptor.bytes);

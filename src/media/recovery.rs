@@ -1,8 +1,9 @@
 //! Recovery points: where a decoder can start although no keyframe is there.
 //!
-//! An encoder with periodic intra refresh makes one keyframe and then renews a part of each picture.
-//! It says by a message where such a round begins (H.264 §D.2.8, H.265 §D.3.8): who starts there has
-//! whole pictures when the round is over. Browsers do not start there, other decoders do.
+//! An encoder with periodic intra refresh makes one keyframe and then renews a part of each
+//! picture. It says by a message where such a round begins (H.264 §D.2.8, H.265 §D.3.8): a decoder
+//! that starts there has whole pictures when the round is over. Browsers do not start there, other
+//! decoders do.
 
 use super::{
     Codec,

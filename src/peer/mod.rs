@@ -90,8 +90,7 @@ pub enum End {
     BitrateExceeded,
     /// The token with which the session began has expired.
     Expired,
-    /// What the session was allowed by is no more: a token that was taken away, a callback that says
-    /// no.
+    /// What allowed the session no longer does: its token was revoked, or the callback refuses.
     Withdrawn,
     /// Another publisher took over a stale broadcast.
     Replaced,

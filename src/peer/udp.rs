@@ -385,7 +385,7 @@ impl Port {
         receivers.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Receives for ever. Errors of single receives are counted by the kernel and ignored: an ICMP
+    /// Receives forever. Errors of single receives are counted by the kernel and ignored: an ICMP
     /// error of one peer must not stop the others.
     ///
     /// # Errors

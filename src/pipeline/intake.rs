@@ -23,7 +23,7 @@ const TRANSCODER_VIDEO: &str = "decodebin name=first ! videoconvert ! deinterlac
     ! x264enc tune=zerolatency speed-preset=superfast bitrate=2500 key-int-max=60 bframes=0 \
     ! capsfilter name=last caps=video/x-h264,profile=constrained-baseline";
 
-/// Is told what media type is transcoded.
+/// Gets the media type that is transcoded.
 type TranscodingBegins = Box<dyn Fn(&str) + Send>;
 
 /// Takes everything that an appsink receives. `deliver` is called with each frame on a streaming
@@ -78,7 +78,7 @@ struct Intake {
     chain: Option<Chain>,
 }
 
-/// What becomes of an appsink's media.
+/// What happens to an appsink's media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Encoding {
     /// The codec that viewers receive.

@@ -171,7 +171,7 @@ mod tests {
         assert!(unit.buffer(part(&[0x12, 0, 0x32, 0], false)).is_empty());
         let both = unit.buffer(part(&[0x12, 0, 0x22, 0], true));
         assert_eq!(bytes(&both), [[0x12, 0, 0x32, 0], [0x12, 0, 0x22, 0]]);
-        // One without an end does not grow for ever.
+        // One without an end does not grow forever.
         let large = vec![0; FRAME_BYTES_MAX - 1];
         assert!(unit.buffer(part(&large, false)).is_empty());
         let passed = unit.buffer(part(&[0x32, 0], false));

@@ -16,7 +16,7 @@ use crate::media::{
     rtp::{self, RtpHeader},
 };
 
-/// Packets that may wait behind the first marker: supplements and parameter sets, a few at most.
+/// Packets that may wait after the first marker: supplements and parameter sets, a few at most.
 const HELD_PACKETS_MAX: usize = 16;
 
 /// Corrects every RTP packet that passes `pad`, on its way into a depayloader.

@@ -1,4 +1,4 @@
-//! What people are told about a broadcast.
+//! What the pages say about a broadcast.
 
 use serde::{Deserialize, Serialize};
 

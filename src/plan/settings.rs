@@ -112,7 +112,7 @@ macro_rules! settings {
 keys!(settings);
 
 impl Plan {
-    /// What people are told.
+    /// What the pages say about it.
     pub fn about(&self) -> About {
         About {
             title: self.title.clone(),

@@ -7,7 +7,7 @@ use crate::worker;
 /// The files that the processes of pipelines have open, by device and inode.
 pub(super) struct GrowingFiles {
     open: BTreeSet<(u64, u64)>,
-    /// Whether every process could be looked at.
+    /// Whether every process could be inspected.
     is_known: bool,
 }
 

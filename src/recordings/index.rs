@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{growing::GrowingFiles, mp4::RecordedPicture, name::RecordingName};
 use crate::plan::Name;
 
-/// Files that are looked at; a folder with more shows some of them.
+/// Files that are read; a folder with more shows only some.
 const FILES_MAX: usize = 100_000;
 
 /// A file with a recording, or with a part of one.

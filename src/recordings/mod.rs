@@ -35,7 +35,7 @@ use crate::{
     plan::Name,
 };
 
-/// How often it is decided what is kept.
+/// How often retention is applied.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(30);
 /// The reason for what is deleted on request.
 const ON_REQUEST: &str = "request";
@@ -64,7 +64,7 @@ pub struct RecordingQuery {
     pub broadcast: Option<Name>,
     /// Only those that come after this one in the list, which may be gone.
     pub after: Option<String>,
-    /// At most so many.
+    /// At most this many.
     pub limit: usize,
 }
 
@@ -231,7 +231,7 @@ impl Recordings {
         }
     }
 
-    /// Tells of recordings that are finished, from what outputs tell. Never ends by itself.
+    /// Reports finished recordings, from the events of outputs. Never ends by itself.
     pub async fn follow(self) {
         let Some(folder) = &self.folder else {
             return;

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-/// Boxes of a file that are looked at: a day in fragments of a quarter of a second.
+/// Boxes of a file that are read: a day in fragments of a quarter of a second.
 const BOXES_MAX: usize = 1_000_000;
 /// Largest box that is read, in bytes. Media is not read.
 const BOX_BYTES_MAX: u64 = 4 << 20;

@@ -377,7 +377,7 @@ fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
         .map_err(StartError::from)
 }
 
-/// Logs where clients are told to send media, and finds out more if there is more.
+/// Logs the advertised addresses, and starts to determine public ones.
 fn advertise(port: &Port, discovery: Discovery, tasks: &mut JoinSet<()>) {
     tracing::info!(
         candidates = %Listed(&port.candidates()),

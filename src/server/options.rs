@@ -131,7 +131,7 @@ fn bytes(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// Where the UDP port is, and what clients are told of it.
+/// Where the UDP port is, and what is advertised.
 pub(super) fn port(config: &Config, loopback: bool, tcp: Vec<SocketAddr>) -> udp::Options {
     let public = config.webrtc.public_addresses.iter();
     udp::Options {

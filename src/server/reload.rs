@@ -19,7 +19,7 @@ use crate::{
     worker::PeerWorkers,
 };
 
-/// How often the file is looked at. A change counts when two looks have found the same: some editors
+/// How often to check the file. A change counts when two checks have found the same: some editors
 /// empty a file before they write it.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -86,7 +86,7 @@ impl Reloader {
             tokio::select! {
                 () = hangup.notified() => {
                     known = self.file_mark();
-                    // The log has told how it went.
+                    // The outcome has been logged.
                     let _ = self.reload("SIGHUP").await;
                 }
                 Some(ConfigRequest { what, reply }) = requests.recv() => {

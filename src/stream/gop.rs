@@ -41,8 +41,8 @@ impl BufferedGop {
         }
     }
 
-    /// A recovery point is next. Keeps what has come since the one before: who starts there has
-    /// whole pictures by now.
+    /// A recovery point is next. Keeps everything since the previous one: a decoder that starts
+    /// there has whole pictures by now.
     fn recover(&mut self) {
         if let Some(before) = self.recovery.take() {
             let dropped = self.frames.drain(..before);

@@ -21,7 +21,7 @@ use crate::{
 const BYTES_MAX: usize = 16 << 20;
 /// Frames that may wait for one subscriber: four of the longest cached GOPs.
 const FRAMES_MAX: usize = 4800;
-/// How long a frame may wait. Who is further behind goes on at the next keyframe.
+/// How long a frame may wait. A subscriber that is further behind continues at the next keyframe.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A frame on its way to a subscriber.
@@ -81,7 +81,7 @@ struct QueuedFrame {
 
 impl SubscriberQueue {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing in there can leave it half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -42,7 +42,7 @@ impl Options {
     }
 }
 
-/// What a worker may use, and what becomes of it when the server is gone.
+/// What a worker may use, and what happens to it when the server is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub struct WorkerLimits {
     /// The server's process: a worker does not outlive it
@@ -60,7 +60,7 @@ pub struct WorkerLimits {
 }
 
 impl WorkerLimits {
-    /// For a worker of this process, with so many bytes of memory.
+    /// For a worker of this process, with this many bytes of memory.
     pub fn new(memory: u64) -> Self {
         Self {
             parent: process::id(),

@@ -35,7 +35,7 @@ pub(super) enum ToWorker {
     Check(Box<CheckSetup>),
     /// Asks the publisher for a keyframe.
     RequestKeyframe,
-    /// Asks the publisher for at most so many bit/s.
+    /// Asks the publisher for at most this many bit/s.
     RequestBitrate(u64),
     /// The frames of this rendition follow as this track, the cached ones first.
     BeginRendition {
@@ -70,7 +70,7 @@ pub(super) enum ViewerCommand {
     Close,
 }
 
-/// What is told of one viewer's connection.
+/// What is reported about one viewer's connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum ViewerNote {
     /// webrtcbin's answer, or why there is none; then nothing follows.

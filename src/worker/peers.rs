@@ -78,7 +78,7 @@ impl Spare {
 }
 
 impl PeerWorkers {
-    /// Starts workers with so many bytes of memory, when they are wanted.
+    /// Starts workers with this many bytes of memory, when they are wanted.
     pub fn new(memory: u64) -> Self {
         Self {
             limits: WorkerLimits::new(memory),

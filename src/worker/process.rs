@@ -26,7 +26,7 @@ const END_INTERVAL: Duration = Duration::from_millis(2);
 const LINES_MAX: usize = 4;
 /// Longest such line, in bytes.
 const LINE_BYTES_MAX: u64 = 1000;
-/// How long nothing is read after a line too many: the full pipe then holds up who writes.
+/// Pause in reading after too many lines: the full pipe then blocks the writer.
 const READ_PAUSE: Duration = Duration::from_millis(10);
 
 /// The signals that end a broken process, by number.

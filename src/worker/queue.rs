@@ -1,5 +1,5 @@
-//! What waits to be written to the socket, bounded by bytes and by age: whoever falls behind loses
-//! frames up to the next keyframe, and never gets old ones.
+//! Messages waiting to be written to the socket, bounded by bytes and by age: a receiver that falls
+//! behind loses frames up to the next keyframe, and never gets old ones.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -249,7 +249,7 @@ impl Outbox {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Shared {
 }
 
 pub(super) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Never half-changed.
+    // A poisoned lock is fine: nothing is ever left half-changed.
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

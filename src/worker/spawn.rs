@@ -184,7 +184,7 @@ fn reap(child: Child) {
 }
 
 fn desk() -> MutexGuard<'static, Desk> {
-    // Never half-changed.
+    // A poisoned lock is fine: nothing is ever left half-changed.
     DESK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

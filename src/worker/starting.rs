@@ -29,7 +29,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Waits until another worker may start: those who wait are served in order.
+    /// Waits for a turn to start a worker; waiters are served in order.
     pub(super) async fn wait() -> Self {
         STARTS.turn().await
     }

@@ -51,7 +51,7 @@ const MEMORY: u64 = 4 << 30;
 const EVENTS_MAX: usize = 16;
 /// From a job's start to what is measured.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How long anything may take that is waited for.
+/// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often each start and each death is timed in a round.
 const TIMES: u32 = 5;

@@ -28,7 +28,7 @@ const SOURCE_WAIT_MAX: Duration = Duration::from_secs(3);
 /// When to ask again for a rendition that is not ready.
 const RETRY_NOT_READY: Duration = Duration::from_secs(2);
 
-/// What becomes of a viewer that waits.
+/// What happens to a waiting viewer.
 enum Answer {
     Admit {
         view: View,
@@ -52,7 +52,7 @@ enum Found {
     NoKeyframe,
     /// Nothing will do.
     Nothing,
-    /// What would do must not start.
+    /// A suitable rendition exists but must not start.
     Full,
 }
 

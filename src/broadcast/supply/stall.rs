@@ -15,7 +15,7 @@ const STALL_SECOND: Duration = Duration::from_secs(10);
 /// A track without a frame for this long has stalled in any case.
 const STALL_MAX: Duration = Duration::from_mins(1);
 
-/// What has become of a track.
+/// The state of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TrackChange {
     Stalled,
@@ -89,7 +89,7 @@ impl Supply {
         }
     }
 
-    /// Says when viewers wait for the first keyframe in vain.
+    /// Reports that viewers wait for the first keyframe in vain.
     pub(in crate::broadcast) fn look_for_first_keyframe(&mut self) {
         let session = self.publisher();
         let keyless = self.is_keyless() && self.is_live();
@@ -160,7 +160,7 @@ mod tests {
         let expected = [
             (5000, TrackChange::Stalled),
             (10_000, TrackChange::Resumed),
-            // A stall of eight seconds is no habit.
+            // A single stall of eight seconds does not change the usual interval.
             (15_000, TrackChange::Stalled),
         ];
         assert_eq!(changes(&frames, 16_000), expected);

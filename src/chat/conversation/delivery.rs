@@ -1,4 +1,4 @@
-//! Who is told what, and when.
+//! Which events go to whom, and when.
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +42,7 @@ impl Conversation {
         }
     }
 
-    /// Tells a participant everything, if it has room for that.
+    /// Sends a participant everything, if its queue has room.
     pub(super) fn greet(&mut self, number: u64, now: Instant) {
         let Some(standing) = self.standing(number, now) else {
             return;
@@ -78,11 +78,11 @@ impl Conversation {
             text.unwrap_or_else(|_| "[]".to_owned()).into()
         });
         participant.greet(hello, history, now);
-        // What is in the history, it is not told again.
+        // Events in the history are not sent again.
         participant.known = self.pending.len();
     }
 
-    /// Tells everybody what has happened, if it is time.
+    /// Delivers what has happened to everybody, if it is time.
     pub(in crate::chat) fn deliver(&mut self, now: Instant) {
         if self.due().is_some_and(|due| due <= now) {
             self.flush(now);
@@ -108,9 +108,9 @@ impl Conversation {
         self.catch_up(now);
     }
 
-    /// Tells events to everybody who has missed none.
+    /// Sends events to everybody who has missed none.
     fn share(&mut self, events: &[ChatEvent], now: Instant) {
-        // One for each number of events that somebody knows already.
+        // One for each number of events that some participant already knows.
         let mut parcels = BTreeMap::new();
         for participant in self.participants.values_mut() {
             let known = std::mem::take(&mut participant.known);
@@ -125,7 +125,7 @@ impl Conversation {
         }
     }
 
-    /// Tells everything to those who have missed something, and sends away those who do not read.
+    /// Sends everything to those who have missed something, and disconnects those who do not read.
     fn catch_up(&mut self, now: Instant) {
         let lost: Vec<u64> = self
             .participants

@@ -16,7 +16,7 @@ use super::{
 };
 
 impl Conversation {
-    /// Does what only moderators ask for.
+    /// Carries out requests that only moderators may make.
     pub(super) fn moderate(
         &mut self,
         request: ChatRequest,
@@ -111,7 +111,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Who has this number: somebody who is there, has said something, or may not speak.
+    /// The author with this number: somebody who is present, has said something, or may not speak.
     fn author(&self, number: u64) -> Result<Author, ChatRefusal> {
         let present = self.participants.get(&number).map(|one| &one.author);
         let said = self.history.iter().map(|entry| &entry.author);

@@ -1,4 +1,4 @@
-//! Which names are taken, so that nobody speaks under another's.
+//! Which names are taken, so that nobody can write under another's.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,10 +11,10 @@ use super::{
     Conversation, NAME_CHARS_MAX,
 };
 
-/// Numbers that are tried behind a name before the participant's own.
+/// Numbers that are tried after a name before the participant's own.
 const SUFFIXES: RangeInclusive<u64> = 2..=9;
 
-/// Who has which name. Names that look alike are one.
+/// The holders of names. Names that look alike count as one.
 #[derive(Default)]
 pub(super) struct Names(HashMap<String, NameHolders>);
 
@@ -30,7 +30,7 @@ impl Names {
         holders.is_none_or(|holders| !device.is_empty() && holders.device == device)
     }
 
-    /// This name, or with a number behind it if somebody else has it; empty if those are taken, too.
+    /// This name, with a number appended if somebody else has it; empty if those are taken as well.
     fn free(&self, name: &str, device: &str, number: u64) -> String {
         if self.is_free(name, device) {
             return name.to_owned();
@@ -80,7 +80,7 @@ impl Conversation {
         self.names.take(&participant.name, device, number);
     }
 
-    /// Frees a name for somebody who moderates: those who do not get a number behind it.
+    /// Frees a name for a moderator: other holders get a number appended.
     pub(super) fn reserve(&mut self, name: &str, device: &str, now: Instant) {
         if self.names.is_free(name, device) {
             return;

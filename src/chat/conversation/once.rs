@@ -1,4 +1,4 @@
-//! Requests of those who do not take part, such as scripts that moderate.
+//! Requests from clients that do not take part, such as scripts that moderate.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 impl Conversation {
-    /// Does what a moderator without a seat asks for, under the name `sender`.
+    /// Carries out a request of a moderator without a seat, under the name `sender`.
     pub(in crate::chat) fn once(
         &mut self,
         guest: &Guest,

@@ -1,4 +1,4 @@
-//! What one address may take of what everybody has together, and what those who come again may.
+//! How much of the common allowance one address may use, and what returning participants get.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,7 +10,7 @@ use crate::{client::Network, media::TokenBucket};
 
 /// The most people that one address counts as in slow mode.
 const HOUSEHOLD: u32 = 10;
-/// The part of what everybody has together that an address may take.
+/// The part of the common allowance that one address may use.
 const SHARE: f64 = 0.25;
 /// Requests of any kind of an address per second in the long run, and at once.
 const ACTS: f64 = 50.0;
@@ -28,7 +28,7 @@ struct NetworkShare {
     acts: TokenBucket,
     controls: TokenBucket,
     spoke: Option<Instant>,
-    /// Of those who have left, so that coming again gives nothing.
+    /// Of those who have left, so that returning resets nothing.
     left: VecDeque<Allowance>,
 }
 
@@ -131,7 +131,7 @@ impl NetworkShares {
         }
     }
 
-    /// The allowance of somebody who arrives: that of one who has left, if there is one.
+    /// The allowance of a new participant: that of one who has left, if there is one.
     pub(super) fn allowance(&mut self, network: Option<Network>, now: Instant) -> Allowance {
         let slow = self.slow;
         let left = self.of(network, now).and_then(|share| {

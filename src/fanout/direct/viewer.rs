@@ -186,7 +186,7 @@ impl DirectViewer {
             None => Some(self.joined + timeouts.connect),
             Some(_) => None,
         };
-        // Nothing can be sent without an address; a datagram brings the first one.
+        // Nothing can be sent without an address; the first one comes with a datagram.
         let playout = match self.session.nominated() {
             Some(_) if !self.away => self.playout.wake(),
             _ => None,

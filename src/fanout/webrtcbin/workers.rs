@@ -36,7 +36,7 @@ impl ViewerWorkers {
         Self::new(self.peers.clone(), name)
     }
 
-    /// A process with room for a viewer; starts one if there is none. Who waits for that waits for
+    /// A process with room for a viewer; starts one if there is none. Concurrent callers wait for
     /// the same one.
     pub(super) async fn with_room(&self, fanout: &Fanout) -> Result<Arc<Served>, Error> {
         let mut running = self.running.lock().await;
@@ -121,7 +121,7 @@ impl Served {
                 passed.viewers = passed.viewers.saturating_sub(1);
             }
         }
-        // Those that an overloaded thread went on with are tried again.
+        // Retries those that an overloaded thread did not stop passing on.
         renditions
             .retain(|&rendition, passed| passed.viewers > 0 || !self.end(rendition, passed.track));
     }
@@ -132,7 +132,7 @@ impl Served {
     }
 
     fn renditions(&self) -> MutexGuard<'_, BTreeMap<u64, PassedRendition>> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.renditions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

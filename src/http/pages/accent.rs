@@ -73,7 +73,7 @@ impl fmt::Display for Colour {
     }
 }
 
-/// The style sheet that brings a colour to the pages.
+/// The style sheet that sets the accent colour of the pages.
 pub(super) fn style_sheet(accent: [u8; 3]) -> String {
     let light = Colour(accent).legible_on(LIGHT_GROUND, BLACK);
     let light_hover = light.with(HOVER, BLACK);

@@ -45,7 +45,7 @@ const CAPTURES_NOTHING: &str = "camera=(), microphone=(), display-capture=(), ge
                                 midi=(), payment=(), usb=()";
 /// What an operator's logo may do where it is opened as a page.
 const LOGO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
-/// Cached, but checked again each time: a new server brings new pages at once.
+/// Cached, but revalidated each time, so that a new server shows new pages at once.
 const CHECKED: &str = "no-cache";
 /// An address with the version of the pages in it never gets other content.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -349,7 +349,7 @@ fn watch_page(path: &str) -> Option<String> {
         Some(name) => (name, "../watch"),
         None => (path, "watch"),
     };
-    // Who asks for robots.txt looks for a file.
+    // A request for robots.txt is for a file.
     let is_file = mime_guess::from_path(name).first().is_some();
     let name = Name::new(name)?;
     (!is_file).then(|| format!("{folder}/{name}"))

@@ -1,11 +1,11 @@
-//! What decoders may see: from a place on where they can start, until something is lost.
+//! What decoders may see: from a point where they can start, until something is lost.
 
 use std::time::{Duration, Instant};
 
 use crate::media::KeyframeRequestLimit;
 
-/// After a loss, nothing passes for so long at most. Longer than the time between keyframes of any
-/// usual publisher: of one that makes none, garbled pictures are better than no picture for ever.
+/// Longest time without passing anything after a loss: longer than the keyframe interval of any
+/// usual publisher. From one that makes no keyframes, garbled pictures are better than none at all.
 const LOSS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether frames pass.

@@ -43,12 +43,13 @@ use crate::media::{
     timestamps::{OpusTimestamps, VideoTimestamps},
 };
 
-/// Packets that may wait behind the first marker: supplements and parameter sets, a few at most.
+/// Packets that may wait after the first marker: supplements and parameter sets, a few at most.
 const HELD_PACKETS_MAX: usize = 16;
 /// How long the first frame may wait for what follows its marker: longer than between two pictures,
 /// but a slide show's first picture comes at once.
 const PROOF_TIMEOUT: Duration = Duration::from_millis(100);
-/// A jump of the sequence numbers without one of the timestamps, in seconds, is no loss.
+/// A jump of the sequence numbers without a jump of the timestamps by this many seconds is not a
+/// loss.
 const RENUMBERED_WITHIN: u32 = 1;
 
 /// One RTP packet, in order.
@@ -105,7 +106,7 @@ enum Markers {
 /// A frame whose marker waits for proof.
 struct Proof {
     until: Instant,
-    /// Packets behind the marker that say nothing: they belong to this frame or to the next.
+    /// Packets after the marker that prove nothing: they belong to this frame or to the next.
     held: Vec<Packet>,
 }
 
@@ -307,7 +308,7 @@ impl Assembler {
             && part.piece == Some(Piece::Beginning)
     }
 
-    /// Whether a frame that has been ended by its marker goes on with this packet.
+    /// Whether a frame that its marker has ended continues with this packet.
     fn goes_on_behind_marker(&self, packet: &Packet, part: PicturePart) -> bool {
         !self.picture.has_begun()
             && part.piece == Some(Piece::Rest)

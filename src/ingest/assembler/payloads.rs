@@ -40,7 +40,7 @@ impl Payloads {
         }
     }
 
-    /// Puts other payloads behind the first `count` of these.
+    /// Inserts other payloads after the first `count` of these.
     pub(super) fn insert(&mut self, count: usize, other: &Self) {
         let at = self.range(count).start;
         let (Ok(start), Ok(by)) = (u32::try_from(at), u32::try_from(other.data.len())) else {
@@ -191,7 +191,7 @@ struct Cut {
     last: bool,
 }
 
-/// Cuts so many bytes into as few parts as possible, none longer than `room`.
+/// Cuts this many bytes into as few parts as possible, none longer than `room`.
 fn cuts(bytes: usize, room: usize) -> impl Iterator<Item = Cut> {
     let count = bytes.div_ceil(room);
     let each = bytes.div_ceil(count.max(1));

@@ -61,7 +61,7 @@ impl Picture {
         self.has_begun() && (timestamp != self.timestamp || piece == Some(Piece::Beginning))
     }
 
-    /// Packets are missing behind those that have come.
+    /// Packets are missing after those that have arrived.
     pub(super) const fn lose(&mut self) {
         if self.has_begun() {
             self.incomplete = true;

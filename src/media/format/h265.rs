@@ -78,8 +78,8 @@ pub(in crate::media) fn tier(bits: &mut Bits<'_>, sub_layers: u32) -> Option<Tie
     })
 }
 
-/// How far pictures are reordered, behind the flag that says whether every layer has its own numbers.
-/// The highest layer counts: it comes last.
+/// How far pictures are reordered, after the flag that says whether every layer has its own
+/// numbers. The highest layer counts: it comes last.
 pub(in crate::media) fn reordered_max(bits: &mut Bits<'_>, sub_layers: u32) -> Option<u32> {
     let each = bits.take(1)? == 1;
     let mut reordered = 0;

@@ -3,7 +3,7 @@
 use super::VideoFormat;
 use crate::media::{bits::Bits, vp8::Vp8Descriptor, vp9::Vp9Descriptor};
 
-/// The beginning of a VP8 frame behind the payload descriptor (RFC 7741 §4.2). `None` if the payload
+/// The beginning of a VP8 frame after the payload descriptor (RFC 7741 §4.2). `None` if the payload
 /// begins no frame.
 pub(super) fn vp8_frame(payload: &[u8]) -> Option<&[u8]> {
     let descriptor = Vp8Descriptor::read(payload)?;
@@ -31,7 +31,7 @@ pub(super) fn vp8(frame: &[u8]) -> Option<VideoFormat> {
     })
 }
 
-/// The beginning of a VP9 frame behind the payload descriptor (RFC 9628 §4.2). `None` if the payload
+/// The beginning of a VP9 frame after the payload descriptor (RFC 9628 §4.2). `None` if the payload
 /// begins no frame.
 pub(super) fn vp9_frame(payload: &[u8]) -> Option<&[u8]> {
     let descriptor = Vp9Descriptor::read(payload)?;

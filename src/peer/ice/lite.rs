@@ -1,10 +1,10 @@
 //! ICE as a lite agent does it (RFC 8445 §2.5), and where a session may send.
 //!
-//! str0m's agent remembers every address for ever and believes a nominated one at once. This one
+//! str0m's agent remembers every address forever and believes a nominated one at once. This one
 //! answers the checks itself, remembers a few addresses, and sends media only to one that has
 //! proven that it receives (RFC 8445 §19.5.1), and proves it again and again: it checks the peer,
-//! too, as a full agent does (RFC 7675 §5.1). A lite agent need not; but whoever has left an address
-//! can still send checks in its name. Pure: no socket, no clock.
+//! too, as a full agent does (RFC 7675 §5.1). A lite agent need not; but whoever has left an
+//! address can still send checks in its name. Pure: no socket, no clock.
 
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ pub(super) struct ChannelGate {
     packets: TokenBucket,
     streams: Vec<u16>,
     beginnings: u32,
-    /// The initiate tag of the one association: of every other, str0m would keep something for ever.
+    /// The initiate tag of the one association: of every other, str0m would keep something forever.
     association: Option<[u8; 4]>,
     unread: f64,
 }
@@ -143,7 +143,7 @@ impl PeerSession {
 
     fn gate(&self) -> Option<MutexGuard<'_, ChannelGate>> {
         let gate = self.gate.get()?;
-        // Numbers only: never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         Some(gate.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

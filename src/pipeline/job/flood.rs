@@ -75,7 +75,7 @@ mod tests {
         (0..count).any(|index| flood.note(frame, begin + index * apart).is_err())
     }
 
-    /// A frame of so many bytes, in payloads of so many.
+    /// A frame of this many bytes, in payloads of this many.
     fn frame(bytes: u32, payload: u32) -> Frame {
         Frame {
             codec: Codec::Vp8,

@@ -83,7 +83,7 @@ enum Verdict {
     HeldUp,
 }
 
-/// What has become of the tracks that have data.
+/// The progress of the tracks that have data.
 #[derive(Debug, Default)]
 struct Waiting {
     frames: u64,

@@ -51,7 +51,7 @@ pub struct PlaylistStreamPrivate(Mutex<Playlist>);
 
 impl PlaylistStreamPrivate {
     fn playlist(&self) -> MutexGuard<'_, Playlist> {
-        // Never half-changed.
+        // A poisoned lock is fine: nothing is ever left half-changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

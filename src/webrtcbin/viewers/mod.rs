@@ -11,7 +11,7 @@
 //! - `numbering`: how packets are numbered, so that they can be shared.
 //! - `sender`, `pads`, `retransmission`: its peer connection, and the pipeline around it.
 //! - `outlet`: the path of packets into it.
-//! - `setup`: what it needs, and what is told of it.
+//! - `setup`: what it needs, and what it reports.
 //! - this file: all viewers of one process, and the renditions that they get.
 
 mod numbering;

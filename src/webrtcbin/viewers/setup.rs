@@ -1,4 +1,4 @@
-//! What a viewer's webrtcbin needs, and what is told of it.
+//! What a viewer's webrtcbin needs, and what it reports.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 

@@ -48,9 +48,9 @@ const FEEDBACK_MAX: usize = 256;
 const EVENTS_MAX: usize = 16;
 /// Commands that may wait for a viewer.
 const COMMANDS_MAX: usize = 32;
-/// How often the server is told that frames are taken.
+/// How often to report to the server that frames are taken.
 const SERVED_INTERVAL: Duration = Duration::from_millis(200);
-/// How often a viewer is looked at, and its figures are sent.
+/// How often a viewer is checked, and its figures are sent.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest rest of the playout.
 const IDLE: Duration = Duration::from_secs(1);
