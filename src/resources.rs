@@ -1,10 +1,9 @@
 //! Open files, threads and memory: what the system allows this process, and how much is left.
 //!
 //! `GLib` ends the process when it cannot make a pipe or a thread, and the kernel when there is no
-//! memory. Whoever opens something on behalf of a client therefore asks here first, and refuses the
-//! client instead. What is in use is read from the system, because GStreamer's elements open what
-//! they like; grants since the last reading are added. Limits of memory are read again each time:
-//! they may change while the server runs.
+//! memory. Whatever opens something on behalf of a client therefore asks here first, and refuses
+//! the client instead. GStreamer's elements open what they like, so use is read from the system, and
+//! grants since are added. Limits of memory are read each time, because they may change.
 
 mod groups;
 mod system;
@@ -217,8 +216,8 @@ pub fn reserve(asker: Asker, amount: Amount) -> Result<Permit, Short> {
         && ledger.may_complain(now)
     {
         let Ledger { limit, in_use, .. } = *ledger;
-        let (asker, resource) = (asker.name(), short.name());
-        tracing::warn!(asker, resource, %in_use, %limit, "refused: a limit is nearly reached");
+        let resource = short.name();
+        tracing::warn!(asker = asker.name(), resource, %in_use, %limit, "refused: limit reached");
     }
     granted
 }
