@@ -7,9 +7,9 @@ use std::{
 
 use crate::client::Network;
 
-/// A holder.
+/// What is counted for: all clients, or some of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Claimant {
+pub enum QuotaHolder {
     /// All clients together.
     Everyone,
     /// The clients of one network.
@@ -20,70 +20,73 @@ pub enum Claimant {
 
 /// A request for one more, and the maximum.
 #[derive(Clone, Debug)]
-pub struct QuotaClaim {
-    /// Who.
-    pub claimant: Claimant,
+pub struct QuotaRequest {
+    /// Whom it counts for.
+    pub holder: QuotaHolder,
     /// How many in all.
     pub max: usize,
 }
 
-/// How many each claimant holds. Remembers only those that hold something, so what is counted
+/// How much each holder has. Remembers only those that have something, so what is counted
 /// bounds its size. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Quota(Arc<Mutex<HashMap<Claimant, usize>>>);
+pub struct Quota(Arc<Mutex<HashMap<QuotaHolder, usize>>>);
 
 impl Quota {
-    /// Counts one for all of these claimants, or for none.
+    /// Counts one for all of these holders, or for none.
     ///
     /// # Errors
-    /// The first claimant that holds its maximum.
-    pub fn take(&self, claims: &[QuotaClaim]) -> Result<Share, Claimant> {
+    /// The first holder that has its maximum.
+    pub fn take(&self, requests: &[QuotaRequest]) -> Result<Share, QuotaHolder> {
         let mut counts = self.counts();
-        let is_full = |claim: &&QuotaClaim| {
-            let held = counts.get(&claim.claimant).copied().unwrap_or(0);
-            held >= claim.max
+        let is_full = |request: &&QuotaRequest| {
+            let held = counts.get(&request.holder).copied().unwrap_or(0);
+            held >= request.max
         };
-        if let Some(full) = claims.iter().find(is_full) {
-            return Err(full.claimant.clone());
+        if let Some(full) = requests.iter().find(is_full) {
+            return Err(full.holder.clone());
         }
-        let claimants: Vec<_> = claims.iter().map(|claim| claim.claimant.clone()).collect();
-        for claimant in &claimants {
-            *counts.entry(claimant.clone()).or_default() += 1;
+        let holders: Vec<_> = requests
+            .iter()
+            .map(|request| request.holder.clone())
+            .collect();
+        for holder in &holders {
+            *counts.entry(holder.clone()).or_default() += 1;
         }
         Ok(Share {
             quota: self.clone(),
-            claimants,
+            holders,
         })
     }
 
-    /// How many this claimant holds.
-    pub fn held(&self, claimant: &Claimant) -> usize {
-        self.counts().get(claimant).copied().unwrap_or(0)
+    /// How much this holder has.
+    pub fn held(&self, holder: &QuotaHolder) -> usize {
+        self.counts().get(holder).copied().unwrap_or(0)
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Claimant, usize>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<QuotaHolder, usize>> {
         // A poisoned lock is fine: nothing is ever left half-changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What counts for some claimants until it is dropped.
+/// What counts for some holders until it is dropped.
 #[derive(Debug)]
 pub struct Share {
     quota: Quota,
-    claimants: Vec<Claimant>,
+    holders: Vec<QuotaHolder>,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         let mut counts = self.quota.counts();
-        for claimant in &self.claimants {
-            let Some(count) = counts.get_mut(claimant) else {
+        for holder in &self.holders {
+            let Some(count) = counts.get_mut(holder) else {
                 continue;
             };
             *count -= 1;
             if *count == 0 {
-                counts.remove(claimant);
+                counts.remove(holder);
             }
         }
     }
@@ -94,15 +97,15 @@ mod tests {
     use super::*;
     use crate::client::ClientAddress;
 
-    fn claims(address: &str) -> [QuotaClaim; 2] {
+    fn requests(address: &str) -> [QuotaRequest; 2] {
         let client = ClientAddress::new(address.parse().unwrap());
         [
-            QuotaClaim {
-                claimant: Claimant::Everyone,
+            QuotaRequest {
+                holder: QuotaHolder::Everyone,
                 max: 5,
             },
-            QuotaClaim {
-                claimant: Claimant::Network(client.network()),
+            QuotaRequest {
+                holder: QuotaHolder::Network(client.network()),
                 max: 2,
             },
         ]
@@ -112,17 +115,17 @@ mod tests {
     fn each_has_its_maximum_and_all_have_one() {
         let quota = Quota::default();
         let mut held = Vec::new();
-        let mut take = |address| quota.take(&claims(address)).map(|share| held.push(share));
+        let mut take = |address| quota.take(&requests(address)).map(|share| held.push(share));
         for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.2"] {
             take(address).unwrap();
         }
-        let [_, first] = claims("192.0.2.1");
-        assert_eq!(take("192.0.2.1"), Err(first.claimant.clone()));
+        let [_, first] = requests("192.0.2.1");
+        assert_eq!(take("192.0.2.1"), Err(first.holder.clone()));
         take("192.0.2.3").unwrap();
-        assert_eq!(take("192.0.2.4"), Err(Claimant::Everyone));
-        assert_eq!(quota.held(&Claimant::Everyone), 5);
+        assert_eq!(take("192.0.2.4"), Err(QuotaHolder::Everyone));
+        assert_eq!(quota.held(&QuotaHolder::Everyone), 5);
         held.truncate(1);
-        assert_eq!(quota.held(&first.claimant), 1);
+        assert_eq!(quota.held(&first.holder), 1);
         held.clear();
         assert!(quota.counts().is_empty(), "nobody is remembered");
     }

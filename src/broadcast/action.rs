@@ -39,7 +39,7 @@ pub(super) enum Action {
     /// End a session.
     Close { session: u64, why: End },
     /// Ask a publisher for a keyframe.
-    AskForKeyframe { session: u64 },
+    RequestKeyframe { session: u64 },
     /// Make this node the origin.
     Claim,
     /// Follow an origin at another node.

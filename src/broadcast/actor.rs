@@ -400,7 +400,7 @@ impl Actor {
                         member.session.stop.end(why);
                     }
                 }
-                Action::AskForKeyframe { session } => self.ask_for_keyframe(session),
+                Action::RequestKeyframe { session } => self.request_keyframe(session),
                 Action::Claim => self.start_claim(),
                 Action::StartRemote(start) => self.start_remote(*start),
                 Action::StopRemote => self.stop_remote(),

@@ -243,7 +243,7 @@ impl Parts {
     /// Handles the need for a keyframe from the publisher or source.
     pub(super) fn keyframe_wanted(&mut self, now: Instant) -> Option<Action> {
         self.supply.want_keyframe();
-        self.supply.ask_for_keyframe(now)
+        self.supply.request_keyframe(now)
     }
 
     /// Forces a keyframe in a pipeline's encoders; for an output, from whoever feeds the broadcast.
@@ -266,7 +266,7 @@ impl Parts {
         if !up {
             return Err(Error::Idle(pipeline.to_owned()));
         }
-        Ok(self.supply.ask_for_keyframe(now))
+        Ok(self.supply.request_keyframe(now))
     }
 
     /// Enforces the time limits: ends what has been silent or unused for too long, and starts what is
@@ -337,7 +337,7 @@ impl Parts {
         let live = self.supply.is_live() && !self.supply.is_remote();
         let slate = self.slate.is_shown();
         actions.extend(self.outputs.tick(live, slate, &supplied, now));
-        actions.extend(self.supply.ask_for_keyframe(now));
+        actions.extend(self.supply.request_keyframe(now));
         actions
     }
 

@@ -146,7 +146,7 @@ impl RemoteRun {
                 let video = tracks.iter().filter(|track| track.kind == Kind::Video);
                 for track in video {
                     let node = &self.origin.node;
-                    self.cluster.ask_for_keyframe(node, &self.broadcast, track);
+                    self.cluster.request_keyframe(node, &self.broadcast, track);
                 }
             }
         };

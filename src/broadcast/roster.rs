@@ -44,7 +44,7 @@ pub struct SessionStatus {
     /// What a viewer receives.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tracks: Vec<ReceivedTrack>,
-    /// What has been sent or received, if its task has told in time.
+    /// What has been sent or received, if its task has reported in time.
     #[serde(flatten)]
     pub figures: Option<SessionFigures>,
 }

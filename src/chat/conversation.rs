@@ -47,7 +47,7 @@ const DATA_PACE_BURST: f64 = 60.0;
 const CONTROL_PACE: f64 = 20.0;
 const CONTROL_PACE_BURST: f64 = 16.0;
 /// Sessions with which one participant proves that they publish the broadcast.
-const CLAIMS_MAX: usize = 8;
+const PROOFS_MAX: usize = 8;
 /// Longest silence and slow mode that a moderator can set: a week.
 const SECONDS_MAX: u64 = 7 * 24 * 3600;
 /// How long a conversation without participants is remembered.
@@ -168,13 +168,13 @@ impl Conversation {
     ) -> Result<bool, ChatRefusal> {
         let participant = self.participants.get_mut(&number);
         let participant = participant.ok_or(ChatRefusal::Missing("participant"))?;
-        let claims = &mut participant.claims;
-        let is_new = !claims.contains(&session);
+        let proofs = &mut participant.proofs;
+        let is_new = !proofs.contains(&session);
         if is_new {
-            if claims.len() >= CLAIMS_MAX {
+            if proofs.len() >= PROOFS_MAX {
                 return Err(ChatRefusal::Full("sessions of a participant"));
             }
-            claims.push(session);
+            proofs.push(session);
         }
         self.tell_standing(number, now);
         Ok(is_new)
@@ -183,7 +183,7 @@ impl Conversation {
     /// A session that proved that a participant publishes has ended.
     pub(super) fn demote(&mut self, number: u64, session: u64, now: Instant) {
         if let Some(participant) = self.participants.get_mut(&number) {
-            participant.claims.retain(|claim| *claim != session);
+            participant.proofs.retain(|proof| *proof != session);
         }
         self.tell_standing(number, now);
     }

@@ -79,7 +79,7 @@ pub(super) struct Participant {
     pub(super) known: usize,
     pub(super) allowance: Allowance,
     /// The sessions with which it has proven that it publishes the broadcast.
-    pub(super) claims: Vec<u64>,
+    pub(super) proofs: Vec<u64>,
 }
 
 impl Participant {
@@ -93,7 +93,7 @@ impl Participant {
             lag: None,
             known: 0,
             allowance,
-            claims: Vec::new(),
+            proofs: Vec::new(),
         }
     }
 
@@ -104,7 +104,7 @@ impl Participant {
 
     /// Whether it publishes the broadcast.
     pub(super) fn publishes(&self) -> bool {
-        self.guest.publishes || !self.claims.is_empty()
+        self.guest.publishes || !self.proofs.is_empty()
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -134,7 +134,7 @@ struct Yielded {
 
 impl Cluster {
     /// Asks the origin of a track for a keyframe.
-    pub fn ask_for_keyframe(&self, node: &str, broadcast: &Name, track: &TrackName) {
+    pub fn request_keyframe(&self, node: &str, broadcast: &Name, track: &TrackName) {
         let request = KeyframeRequest {
             broadcast: broadcast.to_string(),
             track: track.to_string(),

@@ -295,7 +295,7 @@ impl<T: FnMut(Followed) + Send> Following<T> {
             let FollowRequest {
                 node, broadcast, ..
             } = &self.request;
-            cluster.ask_for_keyframe(node, broadcast, &track);
+            cluster.request_keyframe(node, broadcast, &track);
         }
         self.doubt(now);
     }

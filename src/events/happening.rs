@@ -101,7 +101,8 @@ happenings! {
         /// Why.
         reason: String,
     }
-    /// A limit keeps clients from what they ask for. Told at most once every 10 s for each limit.
+    /// A limit keeps clients from what they ask for. Reported at most once every 10 s for each
+    /// limit.
     LimitHit = "limit.hit" {
         /// An option such as `limits.transcodes`, or the type of the problem that clients get.
         limit: LimitName,

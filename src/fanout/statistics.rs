@@ -67,7 +67,7 @@ impl Totals {
     }
 
     /// A viewer has asked for a keyframe; `heard` is false if it asks too often.
-    pub(super) fn asked_for_keyframe(&self, heard: bool) {
+    pub(super) fn requested_keyframe(&self, heard: bool) {
         if !heard {
             self.capped.fetch_add(1, Relaxed);
         }

@@ -14,7 +14,7 @@ use super::{Options, problem::Problem, request::HttpRequest, router::Route};
 use crate::{
     client::ClientAddress,
     notices::Notices,
-    quota::{Claimant, Quota, QuotaClaim, Share},
+    quota::{Quota, QuotaHolder, QuotaRequest, Share},
     resources,
 };
 
@@ -151,8 +151,8 @@ impl Admission {
     pub(super) fn connection(&self) -> Result<Place, Refusal> {
         let max = self.limits().connections;
         let everyone = |max| {
-            let claimant = Claimant::Everyone;
-            self.connections.take(&[QuotaClaim { claimant, max }])
+            let holder = QuotaHolder::Everyone;
+            self.connections.take(&[QuotaRequest { holder, max }])
         };
         if let Ok(share) = everyone(max - reserve(max)) {
             return Ok(Place::new(Lane::Normal, share));
@@ -180,15 +180,15 @@ impl Admission {
     pub(super) fn stream(&self, client: ClientAddress) -> Result<Share, Problem> {
         resources::check().map_err(|short| Problem::full(short.to_string()))?;
         let [network, site] = of_client(client, self.limits().client_streams);
-        let everyone = QuotaClaim {
-            claimant: Claimant::Everyone,
+        let everyone = QuotaRequest {
+            holder: QuotaHolder::Everyone,
             max: self.limits().connections,
         };
         let taken = self.streams.take(&[everyone, network, site]);
-        taken.map_err(|claimant| {
-            let refusal = match claimant {
-                Claimant::Everyone => Refusal::Streams,
-                Claimant::Network(_) | Claimant::Token(_) => Refusal::ClientStreams,
+        taken.map_err(|holder| {
+            let refusal = match holder {
+                QuotaHolder::Everyone => Refusal::Streams,
+                QuotaHolder::Network(_) | QuotaHolder::Token(_) => Refusal::ClientStreams,
             };
             self.refuse(refusal, client);
             match refusal {
@@ -235,12 +235,12 @@ impl Admission {
 
     /// Connections that are open.
     pub(super) fn connections(&self) -> usize {
-        self.connections.held(&Claimant::Everyone)
+        self.connections.held(&QuotaHolder::Everyone)
     }
 
     /// Event streams that run.
     pub(super) fn streams(&self) -> usize {
-        self.streams.held(&Claimant::Everyone)
+        self.streams.held(&QuotaHolder::Everyone)
     }
 
     /// Refusals so far.
@@ -257,14 +257,14 @@ fn reserve(max: usize) -> usize {
 }
 
 /// What a connection, a stream or a session of this client counts for.
-pub(super) fn of_client(client: ClientAddress, max: usize) -> [QuotaClaim; 2] {
+pub(super) fn of_client(client: ClientAddress, max: usize) -> [QuotaRequest; 2] {
     [
-        QuotaClaim {
-            claimant: Claimant::Network(client.network()),
+        QuotaRequest {
+            holder: QuotaHolder::Network(client.network()),
             max,
         },
-        QuotaClaim {
-            claimant: Claimant::Network(client.site()),
+        QuotaRequest {
+            holder: QuotaHolder::Network(client.site()),
             max: max.saturating_mul(SITE_FACTOR),
         },
     ]

@@ -37,7 +37,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What is posted.
 #[derive(Deserialize)]
 struct Posted {
-    /// The participant in whose name it is, as told on its stream.
+    /// The participant in whose name it is, as announced on its stream.
     key: Option<String>,
     /// The name under which a client writes that does not listen.
     #[serde(default)]

@@ -9,7 +9,7 @@ use super::{admission::of_client, problem::Problem};
 use crate::{
     client::ClientAddress,
     peer::sdp::Role,
-    quota::{Claimant, Quota, QuotaClaim, Share},
+    quota::{Quota, QuotaHolder, QuotaRequest, Share},
 };
 
 /// The limits of one role.
@@ -91,22 +91,22 @@ impl RoleLimits {
 
     fn take(&self, client: ClientAddress, token: Option<&str>) -> Result<Share, Problem> {
         let maxima = *self.maxima();
-        let mut claims = of_client(client, maxima.client).to_vec();
+        let mut requests = of_client(client, maxima.client).to_vec();
         if let (Some(token), Some(max)) = (token, maxima.token) {
-            claims.push(QuotaClaim {
-                claimant: Claimant::Token(token.to_owned()),
+            requests.push(QuotaRequest {
+                holder: QuotaHolder::Token(token.to_owned()),
                 max,
             });
         }
-        self.quota.take(&claims).map_err(|full| {
+        self.quota.take(&requests).map_err(|full| {
             self.refused.fetch_add(1, Ordering::Relaxed);
             let what = match self.role {
                 Role::Publisher => "publishers",
                 Role::Viewer => "viewers",
             };
             let (whose, option) = match full {
-                Claimant::Token(_) => ("with this token", "token"),
-                Claimant::Network(_) | Claimant::Everyone => ("at this address", "source"),
+                QuotaHolder::Token(_) => ("with this token", "token"),
+                QuotaHolder::Network(_) | QuotaHolder::Everyone => ("at this address", "source"),
             };
             Problem::too_many(format!(
                 "too many {what} {whose}: end one and try again (limits.{option}_{what})"

@@ -46,7 +46,7 @@ use self::{
 };
 pub(crate) use self::{
     datagram::Datagram,
-    routes::{Claim, DatagramLimits, DatagramRoute},
+    routes::{AddressRight, DatagramLimits, DatagramRoute},
 };
 
 /// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
@@ -286,17 +286,17 @@ impl Port {
     }
 
     /// From now on datagrams from `address` belong to this session, unless another one has a better
-    /// claim to it.
+    /// right to it.
     pub(crate) fn bind_address(
         &self,
         address: RemoteEnd,
         route: &DatagramRoute,
-        claim: Claim,
+        right: AddressRight,
         now: Instant,
     ) {
-        self.routes().bind(address, route, claim, now);
+        self.routes().bind(address, route, right, now);
         if let Some(connection) = address.connection {
-            self.shared.connections.claim(connection);
+            self.shared.connections.bind(connection);
         }
     }
 

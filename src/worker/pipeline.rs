@@ -46,7 +46,7 @@ pub(super) struct PipelineTask {
     pub(super) outbox: Arc<Outbox>,
     pub(super) outlets: Vec<Outlet>,
     pub(super) events: mpsc::Sender<Event>,
-    /// Told when the pipeline runs, or does not start.
+    /// Notified when the pipeline runs, or does not start.
     pub(super) started: Option<oneshot::Sender<Result<(), Error>>>,
     pub(super) stall: Duration,
     pub(super) inputs: EncodedStreams,

@@ -172,7 +172,7 @@ struct ReceiverTask {
     outlets: [Outlet; 2],
     events: mpsc::Sender<Event>,
     signals: Arc<RelaySignals>,
-    /// Told webrtcbin's answer, or why there is none.
+    /// Gets webrtcbin's answer, or why there is none.
     answered: Option<oneshot::Sender<Result<String, Error>>>,
     stalls: ByKind<Stalls>,
 }

@@ -153,7 +153,7 @@ fn allow(
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, Error> {
     for SandboxPath { path, line } in declared {
-        // The path itself may come from a variable, whose value is not told.
+        // The path itself may come from a variable, whose value is not shown.
         let missing = |error| Error::Text(format!("line {line}: sandbox: {error}"));
         fs::metadata(path).map_err(missing)?;
     }

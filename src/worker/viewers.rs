@@ -95,7 +95,7 @@ struct Entry {
     connected: bool,
     /// Nothing more is reported.
     closed: bool,
-    /// Told webrtcbin's answer, or why there is none.
+    /// Gets webrtcbin's answer, or why there is none.
     answered: Option<oneshot::Sender<Result<String, Error>>>,
     /// Dropped when it is gone.
     gone: Option<oneshot::Sender<()>>,
@@ -330,7 +330,7 @@ impl Drop for WorkerViewer {
 struct ViewersTask {
     outbox: Arc<Outbox>,
     shared: Arc<SharedViewers>,
-    /// Told when the worker is ready for viewers.
+    /// Notified when the worker is ready for viewers.
     started: Option<oneshot::Sender<()>>,
     /// Frames that the worker has taken.
     taken: u64,

@@ -169,7 +169,7 @@ impl Actor {
         let origin = self.parts.origin().cloned();
         if let Some((cluster, origin)) = self.shared.cluster.clone().zip(origin) {
             let track = TrackName::original(Kind::Video);
-            cluster.ask_for_keyframe(&origin.node, &self.name, &track);
+            cluster.request_keyframe(&origin.node, &self.name, &track);
         }
     }
 

@@ -183,7 +183,7 @@ impl Actor {
             .collect()
     }
 
-    pub(super) fn ask_for_keyframe(&self, number: u64) {
+    pub(super) fn request_keyframe(&self, number: u64) {
         let Some(member) = self.members.get(&number) else {
             return;
         };

@@ -1,4 +1,4 @@
-//! Keyframes that are asked of whatever feeds the broadcast.
+//! Keyframe requests to whatever feeds the broadcast.
 
 use std::time::Instant;
 
@@ -11,12 +11,12 @@ impl Supply {
         self.requests.want();
     }
 
-    /// Asks for a keyframe if one is wanted.
-    pub(in crate::broadcast) fn ask_for_keyframe(&mut self, now: Instant) -> Option<Action> {
+    /// Requests a keyframe if one is wanted.
+    pub(in crate::broadcast) fn request_keyframe(&mut self, now: Instant) -> Option<Action> {
         match self.feeder() {
             Some(Feeder::Publisher(session)) => {
                 let due = self.requests.take(now);
-                due.then_some(Action::AskForKeyframe { session })
+                due.then_some(Action::RequestKeyframe { session })
             }
             Some(Feeder::Source(_)) => {
                 if self.requests.take(now) {

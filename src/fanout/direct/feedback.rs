@@ -35,7 +35,7 @@ impl DirectViewer {
             Rtcp::SenderReport(report) => self.received(cx, report.reports.iter()),
             Rtcp::Pli(_) | Rtcp::Fir(_) => {
                 let heard = self.playout.keyframe_wanted(renditions, cx.now);
-                cx.totals.asked_for_keyframe(heard);
+                cx.totals.requested_keyframe(heard);
             }
             _ => {}
         }

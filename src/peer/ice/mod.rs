@@ -3,7 +3,7 @@
 //! - [`lite`]: what a lite agent decides, without IO.
 //! - [`messages`]: STUN messages, written and authenticated.
 //! - [`mod@credentials`]: the server's credentials, and its half of the transport.
-//! - this file: the agent at the port: it answers checks, claims addresses, and sends.
+//! - this file: the agent at the port: it answers checks, binds addresses, and sends.
 
 mod credentials;
 mod lite;
@@ -22,13 +22,14 @@ use self::{
 use super::{
     sdp,
     udp::{
-        AddressPair, Claim, DatagramRoute, Port, RemoteEnd, Sent, UFRAG_CHARS, stun::Transaction,
+        AddressPair, AddressRight, DatagramRoute, Port, RemoteEnd, Sent, UFRAG_CHARS,
+        stun::Transaction,
     },
 };
 use crate::{awake, words::Listed};
 
-/// Time between two claims to the address that is sent to, while it gives signs of life.
-const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two bindings of the address that is sent to, while it gives signs of life.
+const BIND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A session that ends younger than this without a connection has been given up, and has not failed.
 const FAILURE_AGE: Duration = Duration::from_secs(2);
@@ -63,8 +64,8 @@ pub(crate) struct LiteAgent {
     expected: Option<Transaction>,
     /// When the peer last gave a sign of life (RFC 7675), or sent media.
     heard: Instant,
-    /// When the session last claimed the address that it sends to.
-    claimed: Instant,
+    /// When the session last bound the address that it sends to.
+    bound: Instant,
     begun: Instant,
     /// The span of its log lines: the one in which it was made.
     span: Span,
@@ -90,7 +91,7 @@ impl LiteAgent {
             ufrag,
             expected: None,
             heard: now,
-            claimed: now,
+            bound: now,
             begun: now,
             span: Span::current(),
         })
@@ -178,14 +179,14 @@ impl LiteAgent {
         }
     }
 
-    /// Claims an address for the session.
+    /// Binds an address to the session.
     fn bind(&self, address: RemoteEnd, now: Instant) {
-        let claim = if self.ice.proven().is_some_and(|path| path.remote == address) {
-            Claim::Proven
+        let right = if self.ice.proven().is_some_and(|path| path.remote == address) {
+            AddressRight::Proven
         } else {
-            Claim::Checked
+            AddressRight::Checked
         };
-        self.port.bind_address(address, &self.route, claim, now);
+        self.port.bind_address(address, &self.route, right, now);
     }
 
     /// Has the response to the present check of ours, and to no other, delivered to this session.
@@ -257,8 +258,8 @@ impl LiteAgent {
             return;
         }
         self.ice.hear(now, remote);
-        if now.saturating_duration_since(self.claimed) >= CLAIM_INTERVAL {
-            self.claimed = now;
+        if now.saturating_duration_since(self.bound) >= BIND_INTERVAL {
+            self.bound = now;
             self.bind(remote, now);
         }
         self.heard = now;

@@ -43,7 +43,7 @@ struct Check {
 }
 
 impl Inside {
-    /// `local` is what webrtcbin was told, `remote` its own.
+    /// `local` is the candidate given to webrtcbin, `remote` its own.
     pub(super) const fn new(local: IceCreds, remote: IceCreds) -> Self {
         Self {
             credentials: Credentials { local, remote },

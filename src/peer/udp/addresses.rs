@@ -1,4 +1,4 @@
-//! The addresses that peers are told of.
+//! The addresses that are advertised to peers.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ const ADVERTISED_MAX: usize = 16;
 /// Most addresses of a listener that are advertised for TCP: each costs clients a connection.
 const TCP_ADVERTISED_MAX: usize = 8;
 
-/// The server's addresses that peers are told of: fixed, or those that the machine has at the
+/// The server's addresses that are advertised to peers: fixed, or those that the machine has at the
 /// moment. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LocalAddresses {

@@ -164,7 +164,7 @@ impl fmt::Debug for DatagramRoute {
 
 /// A session's right to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum AddressRight {
     /// An authentic check came from there; its source may be forged.
     Checked,
     /// The peer has proven that it receives there.
@@ -220,7 +220,7 @@ impl Routes {
         &mut self,
         address: RemoteEnd,
         route: &DatagramRoute,
-        claim: Claim,
+        right: AddressRight,
         now: Instant,
     ) {
         let bound = self.addresses.get(&address);
@@ -228,15 +228,15 @@ impl Routes {
             let live = |at| now.saturating_duration_since(at) < LIVE;
             bound.route.session != route.session && bound.proven.is_some_and(live)
         });
-        if taken && claim == Claim::Checked {
+        if taken && right == AddressRight::Checked {
             return;
         }
-        if claim == Claim::Proven {
+        if right == AddressRight::Proven {
             route.budget().proven = true;
         }
         let binding = Binding {
             route: route.clone(),
-            proven: (claim == Claim::Proven).then_some(now),
+            proven: (right == AddressRight::Proven).then_some(now),
         };
         self.addresses.insert(address, binding);
     }
@@ -331,15 +331,15 @@ pub(super) mod tests {
         let (now, home) = (Instant::now(), address(5000));
         let (holder, thief) = (route(1), route(2));
         let mut routes = Routes::default();
-        routes.bind(home, &holder, Claim::Proven, now);
+        routes.bind(home, &holder, AddressRight::Proven, now);
         let later = now + LIVE.mul_f64(0.9);
-        routes.bind(home, &thief, Claim::Checked, later);
+        routes.bind(home, &thief, AddressRight::Checked, later);
         assert_eq!(session(&routes, home, &MEDIA), Some(1));
         // Its session gives no sign of life.
-        routes.bind(home, &thief, Claim::Checked, now + LIVE);
+        routes.bind(home, &thief, AddressRight::Checked, now + LIVE);
         assert_eq!(session(&routes, home, &MEDIA), Some(2));
         // The holder's authentic check binds it again: the thief has proven nothing.
-        routes.bind(home, &holder, Claim::Checked, now + LIVE);
+        routes.bind(home, &holder, AddressRight::Checked, now + LIVE);
         assert_eq!(session(&routes, home, &MEDIA), Some(1));
     }
 
@@ -347,14 +347,14 @@ pub(super) mod tests {
     fn who_has_proven_to_be_there_last_has_the_address() {
         let (now, home) = (Instant::now(), address(5000));
         let mut routes = Routes::default();
-        routes.bind(home, &route(1), Claim::Proven, now);
-        routes.bind(home, &route(2), Claim::Proven, now);
+        routes.bind(home, &route(1), AddressRight::Proven, now);
+        routes.bind(home, &route(2), AddressRight::Proven, now);
         assert_eq!(session(&routes, home, &MEDIA), Some(2));
         routes.release(home, 1);
         assert_eq!(session(&routes, home, &MEDIA), Some(2));
         // The session has moved elsewhere.
-        routes.bind(home, &route(2), Claim::Checked, now);
-        routes.bind(home, &route(3), Claim::Checked, now);
+        routes.bind(home, &route(2), AddressRight::Checked, now);
+        routes.bind(home, &route(3), AddressRight::Checked, now);
         assert_eq!(session(&routes, home, &MEDIA), Some(3));
         routes.release(home, 3);
         assert_eq!(session(&routes, home, &MEDIA), None);
@@ -363,7 +363,12 @@ pub(super) mod tests {
     #[test]
     fn a_response_finds_its_session_at_an_address_of_another() {
         let mut routes = Routes::default();
-        routes.bind(address(5000), &route(1), Claim::Proven, Instant::now());
+        routes.bind(
+            address(5000),
+            &route(1),
+            AddressRight::Proven,
+            Instant::now(),
+        );
         routes.expect([7; 12], route(2));
         let response = [&[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
         assert_eq!(session(&routes, address(5000), &response), Some(2));
@@ -376,7 +381,7 @@ pub(super) mod tests {
         let (now, home) = (Instant::now(), address(1));
         let mut routes = Routes::default();
         routes.register(*b"abcdefgh", route(1));
-        routes.bind(home, &route(1), Claim::Proven, now);
+        routes.bind(home, &route(1), AddressRight::Proven, now);
         let check = check();
         let passed = (2..60_000).filter(|port| {
             let found = routes.find(address(*port), &check, now);
@@ -401,12 +406,12 @@ pub(super) mod tests {
         let mut routes = Routes::default();
         routes.register(*b"abcdefgh", route(1));
         let holder = routes.ufrags[b"abcdefgh"].clone();
-        routes.bind(home, &holder, Claim::Proven, now);
+        routes.bind(home, &holder, AddressRight::Proven, now);
         assert_eq!(passed(&routes, home, &MEDIA, now), 2000);
         assert_eq!(passed(&routes, home, &check(), now), 100);
         // One that moves keeps what it has proven.
         let later = now + Duration::from_secs(2);
-        routes.bind(address(2), &holder, Claim::Checked, later);
+        routes.bind(address(2), &holder, AddressRight::Checked, later);
         assert_eq!(passed(&routes, address(2), &MEDIA, later), 2000);
     }
 
@@ -437,7 +442,7 @@ pub(super) mod tests {
         let mut routes = Routes::default();
         routes.register(*b"abcdefgh", route(1));
         let holder = routes.ufrags[b"abcdefgh"].clone();
-        routes.bind(home, &holder, Claim::Checked, now);
+        routes.bind(home, &holder, AddressRight::Checked, now);
         let all = passed(&routes, home, &check(), now) + passed(&routes, home, &MEDIA, now);
         assert_eq!(all, 100);
     }

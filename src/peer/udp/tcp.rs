@@ -32,7 +32,7 @@ use crate::awake;
 /// Bytes that the kernel holds and has not sent: what waits there can no longer be dropped.
 const UNSENT_BYTES: u32 = 64 << 10;
 /// Time for a new connection to show that it is a session's.
-const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
+const BIND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that wait for all connections together, apart from the first few of each.
 const ALL_BYTES_MAX: usize = 256 << 20;
 /// Time for a client to take the end of a connection.
@@ -92,9 +92,9 @@ impl TcpConnections {
     }
 
     /// A session has it.
-    pub(super) fn claim(&self, number: u64) {
+    pub(super) fn bind(&self, number: u64) {
         if let Some(outgoing) = self.find(number) {
-            outgoing.claim();
+            outgoing.bind();
         }
     }
 
@@ -138,14 +138,14 @@ impl OpenConnection<'_> {
         tokio::select! {
             ended = reader.run(incoming) => ended,
             ended = self.write(outgoing) => ended,
-            () = self.unclaimed() => Err(io::Error::other("no session claims it")),
+            () = self.unbound() => Err(io::Error::other("no session uses it")),
         }
     }
 
-    /// Resolves if no session has claimed it in time.
-    async fn unclaimed(&self) {
-        awake::sleep(CLAIM_TIMEOUT).await;
-        if self.outgoing.is_claimed() {
+    /// Resolves if no session has bound it in time.
+    async fn unbound(&self) {
+        awake::sleep(BIND_TIMEOUT).await;
+        if self.outgoing.is_bound() {
             std::future::pending::<()>().await;
         }
     }
@@ -186,9 +186,9 @@ mod tests {
         let connection = all.begin();
         let number = connection.number;
         assert_eq!((all.count(), all.send(number, &[1], 1)), (1, Sent::Taken));
-        assert!(!connection.outgoing.is_claimed());
-        all.claim(number);
-        assert!(connection.outgoing.is_claimed());
+        assert!(!connection.outgoing.is_bound());
+        all.bind(number);
+        assert!(connection.outgoing.is_bound());
         drop(connection);
         assert_eq!((all.count(), all.send(number, &[1], 1)), (0, Sent::Failed));
     }

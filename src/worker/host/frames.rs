@@ -15,7 +15,7 @@ use crate::{
 /// Where frames of any track are queued for the server.
 pub(super) struct FrameQueue<'a> {
     pub(super) outbox: &'a Arc<Outbox>,
-    /// Told when frames are lost that others build on.
+    /// Notified when frames are lost that others build on.
     pub(super) keyframe_wanted: &'a Arc<Notify>,
 }
 

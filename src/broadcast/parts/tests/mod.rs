@@ -173,7 +173,7 @@ impl Broadcast {
                     self.publishers.remove(&session);
                     format!("close {session}: {why:?}")
                 }
-                Action::AskForKeyframe { session } => format!("keyframe of {session}"),
+                Action::RequestKeyframe { session } => format!("keyframe of {session}"),
                 Action::Claim => "claim".to_owned(),
                 Action::StartRemote(start) => {
                     self.begin_input(0, start.input);
@@ -314,7 +314,7 @@ impl Broadcast {
         self.perform(actions);
     }
 
-    /// A pipeline fails, or ends because it was told to stop.
+    /// A pipeline fails, or ends because it was asked to stop.
     fn end_run(&mut self, pipeline: &str) {
         let end = RunEnd {
             run: self.runs[pipeline],

@@ -222,7 +222,7 @@ fn broadcasts_share_the_servers_transcodes() {
         broadcast.live(&[Codec::Av1]);
     }
     let refused = "the server has reached its limit of automatic transcodes";
-    // A place is promised once. Who comes later gets what exists, or is told.
+    // A place is promised once. Later viewers get what exists, or a refusal.
     let first = other.watch(&["h264"], None).unwrap();
     one.watch(&["h264"], None).unwrap();
     one.watch(&["av1", "h264"], None).unwrap();

@@ -44,7 +44,7 @@ struct SendQueue {
     media: Line,
     /// Since when the frames wait that the kernel is taking now.
     under_way: Option<Instant>,
-    claimed: bool,
+    bound: bool,
     ended: bool,
 }
 
@@ -167,12 +167,12 @@ impl Outgoing {
     }
 
     /// A session has the connection.
-    pub(super) fn claim(&self) {
-        self.queue().claimed = true;
+    pub(super) fn bind(&self) {
+        self.queue().bound = true;
     }
 
-    pub(super) fn is_claimed(&self) -> bool {
-        self.queue().claimed
+    pub(super) fn is_bound(&self) -> bool {
+        self.queue().bound
     }
 
     /// The connection ends once everything is sent.
