@@ -111,7 +111,8 @@
 //! - **takeover**: a publisher takes the place of one that is gone.
 //! - **node**: one of several servers that form one service. A broadcast's origin is the node with its
 //!   publisher or source; other nodes with viewers of it are **edges**. The **registry** holds the
-//!   origin's **claim** to the broadcast, and the **lease** that says that a node is alive.
+//!   origin's **claim** to the broadcast, and the **lease** that says that a node is alive. (Signed
+//!   tokens have claims of their own: RFC 7519.)
 //! - **frame**: one encoded access unit. **packet**: one RTP packet's payload with its timestamp
 //!   and marker.
 //! - **GOP**: a keyframe and the frames up to the next one (group of pictures).

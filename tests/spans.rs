@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Modules that log about one session at a time.
-const OF_SESSIONS: [&str; 7] = [
+const OF_SESSIONS: [&str; 9] = [
     "aerial::broadcast::publisher",
     "aerial::broadcast::viewer",
     "aerial::fanout::direct",
@@ -14,6 +14,8 @@ const OF_SESSIONS: [&str; 7] = [
     "aerial::ingest",
     "aerial::peer::session",
     "aerial::playout",
+    "aerial::webrtcbin",
+    "aerial::worker::receiver",
 ];
 
 #[test]
