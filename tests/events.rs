@@ -117,7 +117,7 @@ impl Receiver {
 }
 
 #[test]
-fn a_broadcast_is_told_from_its_start_to_its_end() {
+fn a_broadcast_is_reported_from_its_start_to_its_end() {
     let receiver = Receiver::start(&[]);
     let config = format!(
         "{}[broadcasts.cam]\noutputs = [\"record-mp4.launch\"]\n[recordings]\ndirectory = \"FOLDER/kept\"\n",

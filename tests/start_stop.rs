@@ -60,7 +60,7 @@ fn commands_say_what_they_do() {
 
 /// On a terminal, the server begins with what a person needs; elsewhere with lines of the log only.
 #[test]
-fn a_person_is_told_where_to_go() {
+fn a_person_learns_where_to_go() {
     let server = Server::start(&[]);
     assert!(!server.log().contains("bearer token"), "{}", server.log());
     let program = aerial(&[]).get_program().to_str().unwrap().to_owned();

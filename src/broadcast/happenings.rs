@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_told_when_it_is_reached() {
+    fn a_limit_is_reported_when_it_is_reached() {
         let old = status(State::Live);
         let mut new = status(State::Live);
         new.transcodes_full = Some("limits.transcodes");

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_gets_the_frames_since_the_keyframe() {
+    fn a_new_lease_gets_the_frames_since_the_keyframe() {
         let cache = cache(25, 100);
         let sent = |after| {
             let start = cache.start(after)?;

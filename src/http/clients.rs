@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_takes_nothing_from_the_neighbours() {
+    fn a_refused_client_takes_nothing_from_its_neighbours() {
         let clients = ClientLimits::of_failures(60);
         let now = Instant::now();
         assert_eq!((0..10_000).filter(|_| clients.take(v6(1), now)).count(), 60);

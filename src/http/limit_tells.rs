@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_limit_is_told_of_once_in_a_while() {
+    fn each_limit_is_reported_once_in_a_while() {
         let tells = LimitTells::default();
         let now = Instant::now();
         assert!(tells.is_due("full", now));

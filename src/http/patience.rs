@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_takes_nothing_is_given_up() {
+    async fn a_client_that_reads_nothing_is_dropped() {
         let (stream, mut client) = tokio::io::duplex(4);
         let mut stream = WriteLimit::new(stream, Duration::from_hours(1));
         stream.write_all(b"four").await.unwrap();

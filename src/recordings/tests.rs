@@ -87,7 +87,7 @@ async fn only_recordings_are_shown_and_deleted() {
 }
 
 #[tokio::test]
-async fn the_list_is_told_in_parts() {
+async fn the_list_comes_in_parts() {
     let folder = Folder::new("parts", &FILES);
     let recordings = folder.recordings();
     let first = recordings.list(query(1)).await.unwrap();

@@ -112,7 +112,7 @@ fn whoever_leaves_hears_and_says_goodbye() {
 
 /// Rows W-97g, E-55.
 #[test]
-fn who_vanishes_is_noticed() {
+fn a_vanished_peer_is_noticed() {
     for engine in ENGINES {
         let times = ["--timeouts.ended=2s", "--timeouts.consent=2s"];
         let server = server(engine, &times);

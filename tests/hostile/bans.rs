@@ -28,7 +28,7 @@ fn banned(log: &str) -> Vec<String> {
 }
 
 #[test]
-fn fail2ban_bans_who_tries_wrong_tokens_and_nobody_else() {
+fn fail2ban_bans_a_client_with_wrong_tokens_and_nobody_else() {
     if Command::new("fail2ban-regex")
         .arg("--version")
         .output()

@@ -48,7 +48,7 @@ fn streams_without_keyframes_play_from_a_recovery_point() {
 }
 
 #[test]
-fn who_can_get_no_keyframe_is_told_so() {
+fn keyframes_that_cannot_be_forced_are_reported() {
     let config = format!("{CONFIG}[defaults]\ntranscode = false\n");
     let server = server(&folder("inputs-keyless", &[], &[]), &config, &[]);
     let shape = refreshing("keyless", 5);

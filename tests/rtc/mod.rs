@@ -400,11 +400,11 @@ impl Client {
 
     /// Waits for this many more frames of video and audio.
     pub(crate) fn wait_for_frames(&self, more: usize) {
-        self.wait_for_frames_after(self.frames(), more);
+        let (video, audio) = self.frames();
+        self.wait_for_frames_after(video, audio, more);
     }
 
-    fn wait_for_frames_after(&self, before: (usize, usize), more: usize) {
-        let (video, audio) = before;
+    fn wait_for_frames_after(&self, video: usize, audio: usize, more: usize) {
         let what = format!("{more} more frames after {video} and {audio}");
         wait_for(&what, || {
             let now = self.frames();
@@ -435,8 +435,8 @@ impl Client {
 /// Waits until each viewer has received this many more frames without a gap.
 pub(crate) fn wait_for_frames_of_all(viewers: &[Client], more: usize) {
     let before: Vec<_> = viewers.iter().map(Client::frames).collect();
-    for (viewer, before) in viewers.iter().zip(before) {
-        viewer.wait_for_frames_after(before, more);
+    for (viewer, (video, audio)) in viewers.iter().zip(before) {
+        viewer.wait_for_frames_after(video, audio, more);
         viewer.wait_for_all();
     }
 }

@@ -116,7 +116,7 @@ fn what_cannot_take_its_inputs_waits_for_others() {
 }
 
 #[test]
-fn a_stopped_pipeline_rests_and_is_told_once() {
+fn a_stopped_pipeline_rests_and_is_reported_once() {
     let (mut slot, now) = (slot(), Instant::now());
     assert_eq!(slot.stop(End::Shutdown), None, "nothing runs");
     let begun = slot.start(Vec::new(), now);

@@ -105,7 +105,7 @@ impl Room {
 }
 
 #[test]
-fn everybody_hears_what_is_said_and_who_comes_later_reads_it() {
+fn everybody_hears_what_is_said_and_latecomers_read_it() {
     let mut room = Room::new(rules());
     let mina = room.enter(viewer(), "Mina", "m");
     let june = room.enter(viewer(), "June", "j");
@@ -332,7 +332,7 @@ fn data_reaches_viewers_and_control_the_publisher() {
 }
 
 #[test]
-fn who_may_only_read_reads() {
+fn a_reader_only_reads() {
     let mut room = Room::new(rules());
     let reader = room.enter(Guest::default(), "Reader", "");
     assert_eq!(room.ask(reader, say("hi")), Err(ChatRefusal::NotAllowed));
@@ -340,7 +340,7 @@ fn who_may_only_read_reads() {
 }
 
 #[test]
-fn who_falls_behind_gets_everything_again() {
+fn a_participant_that_falls_behind_gets_everything_again() {
     let mut room = Room::new(rules());
     let mina = room.enter(viewer(), "Mina", "");
     let inbox = Arc::<Mutex<Vec<Parcel>>>::default();

@@ -344,7 +344,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_has_proven_to_be_there_last_has_the_address() {
+    fn the_session_that_proved_itself_last_has_the_address() {
         let (now, home) = (Instant::now(), address(5000));
         let mut routes = Routes::default();
         routes.bind(home, &route(1), AddressRight::Proven, now);

@@ -322,7 +322,7 @@ async fn failing_rendition_disturbs_nobody() {
 
 /// A publisher that comes back with another codec ends the job, with the reason.
 #[tokio::test]
-async fn another_codec_is_told() {
+async fn another_codec_is_reported() {
     let mut running = start(&file("h264"), &["video_h264"]).await;
     running.wait(5).await;
     let sinks = into_streams(&running.media.streams);

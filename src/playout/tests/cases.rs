@@ -29,7 +29,7 @@ macro_rules! on_every_engine {
 
 on_every_engine!(
     a_joining_viewer_catches_up_and_goes_on_live,
-    who_joins_late_in_a_long_group_is_live_within_a_second,
+    a_viewer_joining_late_in_a_long_group_is_live_within_a_second,
     a_group_of_pictures_is_sent_in_portions,
     a_fresh_keyframe_answers_a_request_by_itself,
     a_request_reaches_the_publisher_and_its_keyframe_is_enough,
@@ -78,7 +78,7 @@ mod on_any {
 
     /// Eight seconds between keyframes, as OBS has them by default, at 2.4 Mb/s and at four times as
     /// much.
-    pub(super) fn who_joins_late_in_a_long_group_is_live_within_a_second<E: TestEngine>() {
+    pub(super) fn a_viewer_joining_late_in_a_long_group_is_live_within_a_second<E: TestEngine>() {
         for packets in [12, 48] {
             let mut stage = Stage::<E>::new();
             stage.feed(VIDEO, true, packets);
@@ -282,7 +282,7 @@ mod on_any {
 }
 
 #[test]
-fn who_falls_behind_waits_and_is_shown_the_cached_keyframe() {
+fn a_viewer_that_falls_behind_waits_and_sees_the_cached_keyframe() {
     let mut stage = Stage::<Recorder>::watching(5);
     stage.engine.held_up = true;
     stage.feed(VIDEO, false, 1);
@@ -315,7 +315,7 @@ fn sound_that_is_lost_shows_no_picture_again() {
 }
 
 #[test]
-fn who_cannot_catch_up_waits_with_the_picture_and_goes_on_with_the_sound() {
+fn a_viewer_that_cannot_catch_up_waits_for_pictures_but_keeps_the_sound() {
     let mut stage = Stage::<Recorder>::new();
     stage.feed(VIDEO, true, 1);
     stage.feed(AUDIO, true, 1);

@@ -65,7 +65,7 @@ fn a_layer_that_has_ended_is_left_at_once<E: TestEngine>(measured: bool) {
     assert_eq!(newest(&mut stage), LOW, "though no keyframe has come");
 }
 
-fn who_changes_their_mind_stays<E: TestEngine>(measured: bool) {
+fn a_viewer_that_changes_its_mind_stays<E: TestEngine>(measured: bool) {
     let mut stage = watching::<E>(measured);
     stage.playout.select(Some(1), stage.now);
     both(&mut stage, false);
@@ -129,7 +129,7 @@ fn layers_are_chosen_alike_on_every_engine() {
         the_better_one_is_begun_with::<E>(measured);
         a_smaller_one_is_taken_at_once_and_a_better_one_at_its_keyframe::<E>(measured);
         a_layer_that_has_ended_is_left_at_once::<E>(measured);
-        who_changes_their_mind_stays::<E>(measured);
+        a_viewer_that_changes_its_mind_stays::<E>(measured);
         a_lost_request_is_repeated::<E>(measured);
     }
     on::<Recorder>(true);

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_at_the_cache_shares_packets_from_then_on() {
+    fn a_viewer_that_joins_at_the_cache_shares_packets_from_then_on() {
         crate::pipeline::init().unwrap();
         let stream = || NumberedStream::new(7, Kind::Video, 1, 96);
         let (mut gop, mut numbering) = (Gop::new(GopLimits::default()), Numbering::new(7));

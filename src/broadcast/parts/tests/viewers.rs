@@ -111,7 +111,7 @@ fn a_viewer_that_needs_another_codec_falls_back_to_the_next_rendition_and_stays(
 }
 
 #[test]
-fn the_automatic_rendition_is_started_for_who_needs_it() {
+fn the_automatic_rendition_starts_when_a_viewer_needs_it() {
     let mut broadcast = Broadcast::new(Plan {
         automatic: vec![file("automatic", AUTOMATIC)],
         ..plan()
@@ -268,7 +268,7 @@ fn a_broadcast_promises_a_place_once() {
 }
 
 #[test]
-fn a_configured_rendition_starts_for_who_is_connected() {
+fn a_configured_rendition_starts_for_connected_viewers() {
     let text = "appsrc name=video  x264enc  appsink name=video_720p";
     let mut broadcast = Broadcast::new(Plan {
         renditions: vec![file("ladder", text)],
@@ -302,7 +302,7 @@ fn a_rendition_that_makes_another_codec_than_its_text_says_leaves_nobody_without
 }
 
 #[test]
-fn who_has_sent_no_check_makes_room_first() {
+fn viewers_without_a_check_make_room_first() {
     let rules = Rules {
         viewers_max: 2,
         ..rules()
@@ -330,7 +330,7 @@ fn who_has_sent_no_check_makes_room_first() {
 }
 
 #[test]
-fn a_viewer_that_nothing_suits_is_told_so_by_the_engine() {
+fn a_viewer_that_nothing_suits_is_refused_by_the_engine() {
     let mut broadcast = Broadcast::new(plan());
     broadcast.live(&[Codec::H264]);
     let viewer = broadcast.watch(&["vp8"], None).unwrap();

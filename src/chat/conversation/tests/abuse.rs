@@ -37,7 +37,7 @@ impl Room {
 }
 
 #[test]
-fn who_does_not_read_is_offered_little_and_sent_away() {
+fn a_participant_that_does_not_read_is_offered_little_and_disconnected() {
     let mut room = Room::new(rules());
     let mina = room.enter(viewer(), "Mina", "");
     let reader = Arc::new(Reader::default());
@@ -59,7 +59,7 @@ fn who_does_not_read_is_offered_little_and_sent_away() {
 }
 
 #[test]
-fn who_joins_makes_nobody_hear_more_often() {
+fn joining_makes_nobody_hear_more_often() {
     let mut room = Room::new(rules());
     let mina = room.enter(viewer(), "Mina", "");
     room.pass(2);

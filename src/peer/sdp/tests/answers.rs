@@ -269,7 +269,7 @@ fn only_who_takes_no_pli_is_asked_by_fir() {
 }
 
 #[test]
-fn an_engine_that_refuses_or_fails_is_told_apart() {
+fn refusals_and_failures_of_an_engine_are_distinguished() {
     let offer = publish(OBS).unwrap();
     let choices = offer.choose_publish().unwrap();
     let engine = engine_answer(&offer, &choices);
