@@ -42,7 +42,7 @@ pub struct Amount {
     pub files: u64,
     /// Threads.
     pub threads: u64,
-    /// Memory in bytes. What asks for none is not refused for lack of it.
+    /// Memory in bytes. A request for none is never refused for lack of it.
     pub memory: u64,
 }
 
@@ -164,7 +164,7 @@ impl fmt::Display for Short {
 /// What asks. Each leaves part of the reserve to those listed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// Somebody who wants to stay: a session, an event stream.
+    /// A client that will stay: a session, an event stream.
     Client,
     /// A connection, on which a refusal can at least be sent.
     Connection,

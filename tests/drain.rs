@@ -5,7 +5,7 @@ use crate::{
     support::{Server, fixture, wait_for},
 };
 
-/// A server with a publisher and a viewer, who may go on for this long.
+/// A server with a publisher and a viewer, which may continue for this long.
 fn busy(time: &str) -> (Server, Client, Client) {
     let server = Server::start(&["--timeouts.drain_sessions", time]);
     let publisher = Client::live(&server, "a", &clip::H264);

@@ -33,7 +33,7 @@ impl Watched {
         Self::by(server, broadcast, 1)
     }
 
-    /// With so many viewers.
+    /// With this many viewers.
     pub(crate) fn by(server: &Server, broadcast: &str, viewers: usize) -> Self {
         let publisher = Client::live(server, broadcast, &clip::H264);
         let clients: Vec<_> = (0..viewers)

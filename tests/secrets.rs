@@ -114,7 +114,7 @@ fn no_line_and_no_answer_has_a_secret() {
         let reply = ask(&server, "GET", path, &operator).expect(200);
         expect_no_secret(reply.text());
     }
-    // Who may publish is told the password of the TURN server, and nobody else.
+    // Clients that may publish get the password of the TURN server, and nobody else does.
     let told = ask(&server, "POST", "/whip/y", &secret("publish")).expect(201);
     assert!(told.header("link").unwrap().contains(&secret("turn")));
     // A mistake beside secrets is named without them.

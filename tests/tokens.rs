@@ -30,7 +30,7 @@ fn file(text: &str) -> PathBuf {
     path
 }
 
-/// A token that expires after so many seconds.
+/// A token that expires after this many seconds.
 fn jwt(seconds: u64, rights: &serde_json::Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let claims =

@@ -50,7 +50,7 @@ pub struct CallbackOptions {
     pub lifetime: Duration,
 }
 
-/// Who wants what.
+/// A client and what it wants.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// Whether to publish or to watch.

@@ -148,7 +148,7 @@ impl JwtKeys {
         Ok(Self(keys))
     }
 
-    /// Who has this token.
+    /// The holder of this token.
     ///
     /// # Errors
     /// Why it is not accepted.

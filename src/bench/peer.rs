@@ -1,5 +1,5 @@
-//! The benchmark's WebRTC client: str0m on a socket of its own, and the HTTP exchange of WHIP
-//! and WHEP in front of it.
+//! The benchmark's WebRTC client: str0m on a socket of its own, and the HTTP exchange of WHIP and
+//! WHEP.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

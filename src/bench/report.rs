@@ -83,7 +83,7 @@ pub(super) struct Measured {
     pub(super) sends: Sends,
     /// What the floor cost.
     pub(super) floor: floor::FloorReport,
-    /// What arrived of it.
+    /// The part that arrived.
     pub(super) floor_received: u64,
 }
 

@@ -121,8 +121,8 @@ impl RenditionPipelines {
                 }
                 _ => EncodedStream::observed(kind),
             };
-            // Viewers need not wait to learn it: the built-in ones are named for their codec, and
-            // the text of others tells it as a rule.
+            // Viewers need not wait to learn it: the built-in ones are named after their codec, and
+            // the text of others usually shows it.
             let codec = match pipeline.purpose {
                 Use::Automatic | Use::SlateAutomatic => codec_named(&name),
                 Use::Configured => codec,
@@ -213,7 +213,7 @@ impl RenditionPipelines {
         self.made.iter().enumerate().filter_map(candidate).collect()
     }
 
-    /// Gives the renditions of a pipeline what carries them.
+    /// Makes the carriers of a pipeline's renditions.
     fn carry(&mut self, index: usize) {
         let new_rendition = Arc::clone(&self.new_rendition);
         for rendition in self.of_pipeline(index) {

@@ -38,7 +38,7 @@ pub struct SessionStatus {
     pub started: Option<std::time::SystemTime>,
     /// Whether its connection is up.
     pub connected: bool,
-    /// Who is behind it.
+    /// Its client.
     #[serde(flatten)]
     pub introduction: Option<Introduction>,
     /// What a viewer receives.

@@ -46,7 +46,7 @@ const BURST: f64 = 40.0;
 /// PATCH requests a session may send per second in the long run.
 const RATE: f64 = 20.0;
 
-/// Who is behind a session.
+/// The client of a session.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Introduction {
     /// The address that its POST came from.
@@ -71,7 +71,7 @@ pub(super) enum Command {
     Layer(Option<usize>),
     /// Give the viewer another rendition.
     Switch(SwitchCommand),
-    /// Restart ICE with the peer's new credentials; the reply is the engine's side of it.
+    /// Restart ICE with the peer's new credentials; the reply has the engine's.
     Restart {
         ice_ufrag: String,
         ice_pwd: String,
@@ -93,7 +93,7 @@ impl fmt::Debug for SwitchCommand {
     }
 }
 
-/// Who wants a session.
+/// A client that wants a session.
 #[derive(Clone, Debug)]
 pub struct Applicant {
     /// The offer.
@@ -109,7 +109,7 @@ pub struct Applicant {
 }
 
 impl Applicant {
-    /// Who sends this offer; the session will hold the share.
+    /// The sender of this offer; the session will hold the share.
     pub fn new(offer: Offer, share: Share, bitrate_max: Option<u64>, guest: Guest) -> Self {
         Self {
             offer: Arc::new(offer),
@@ -237,7 +237,7 @@ impl Session {
         Ok((Arc::new(session), receiver))
     }
 
-    /// Makes its log lines, and the API, say who is behind it.
+    /// Adds its client to its log lines and to the API.
     pub fn introduce(&self, introduction: Introduction) {
         let Introduction {
             client,
@@ -254,7 +254,7 @@ impl Session {
         let _ = self.introduction.set(introduction);
     }
 
-    /// Who is behind it, once it has been answered.
+    /// Its client, once it has been answered.
     pub(super) fn introduction(&self) -> Option<Introduction> {
         self.introduction.get().cloned()
     }

@@ -345,7 +345,7 @@ impl Slot {
     }
 }
 
-/// A run that is to be stopped.
+/// A run to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StopRun {
     pub(super) run: RunId,

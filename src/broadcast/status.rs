@@ -265,7 +265,7 @@ impl BroadcastCounters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that came up so long after its request.
+    /// Counts a connection that came up this long after its request.
     pub(super) fn connected(&self, role: Role, time: Duration) {
         self.connect_times(role).note(time);
     }

@@ -35,7 +35,7 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the figures are read.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
-/// How long an output must go on after data has first reached a sink before it counts as running.
+/// How long an output must run after data first reached a sink before it counts as running.
 const PROOF: Duration = Duration::from_millis(900);
 /// How often a source's gate is read.
 const PULSE_INTERVAL: Duration = Duration::from_millis(250);
@@ -83,7 +83,7 @@ fn stopped(end: End, appsinks: &[String]) -> RunOutcome {
 }
 
 /// Whether an output's sinks have accepted anything. A full disk shows only when data is written,
-/// so that a pipeline that has started proves nothing.
+/// so a successful start proves nothing.
 #[derive(Debug, Default)]
 struct Acceptance {
     /// When data was first seen to have reached a sink.

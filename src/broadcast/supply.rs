@@ -1,5 +1,5 @@
-//! What feeds a broadcast: a publisher or the source pipeline, who may take over, and the
-//! keyframes asked of it.
+//! What feeds a broadcast: a publisher or the source pipeline, who may take over, and keyframe
+//! requests.
 
 mod input;
 mod remote;

@@ -1,5 +1,5 @@
-//! Requests between nodes: tracks that are wanted, keyframes, claims that are to be yielded, and
-//! requests of clients for sessions of another node.
+//! Requests between nodes: wanted tracks, keyframes, claims to yield, and clients' requests for
+//! sessions of another node.
 
 use std::{sync::Arc, time::Duration};
 

@@ -323,7 +323,7 @@ impl<T: FnMut(Followed) + Send> Following<T> {
             .spawn(async move { shared.connection.change().await });
     }
 
-    /// Asks for a track; `again`: and for what is kept of it.
+    /// Asks for a track; `again`: and for its cached frames.
     fn ask(&mut self, index: usize, again: bool) {
         let Some(track) = self.tracks.get(index) else {
             return;

@@ -1,5 +1,4 @@
-//! What differs between two readings of the configuration, and what of it can change while the server
-//! runs.
+//! What differs between two readings of the configuration, and which changes need no restart.
 
 use super::{Opt, RawConfig, options};
 

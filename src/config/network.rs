@@ -18,7 +18,7 @@ pub enum MediaOverTcp {
     Also(SocketAddr),
 }
 
-/// An address by which clients reach the server, or a name of it.
+/// An address by which clients reach the server, or a host name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PublicAddress {
     /// An address.

@@ -246,7 +246,7 @@ mod tests {
         peer::sdp::Role,
     };
 
-    /// Who has this token on this machine.
+    /// The holder of this token on this machine.
     fn holder(access: &Access, token: &str) -> Option<Holder> {
         access.holder(token, Some([127, 0, 0, 1].into()))
     }

@@ -15,7 +15,7 @@ struct Feed {
 }
 
 impl Feeds {
-    /// Passes on a rendition from now on: first what is cached of it.
+    /// Passes on a rendition from now on, starting with its cached frames.
     pub(super) fn begin(
         &mut self,
         rendition: u64,

@@ -130,7 +130,8 @@ impl Auth {
         access.is_open_to_viewers() || name.is_some_and(is_open)
     }
 
-    /// Finds out who sends a request. Whether that is enough is decided when something is asked for.
+    /// Identifies the sender of a request. Whether that is enough is decided when something is
+    /// asked for.
     pub(super) async fn identify(&self, request: &mut HttpRequest) {
         let policy = self.policy();
         let Some(token) = Self::token(&policy.options, request) else {

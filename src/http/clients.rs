@@ -68,7 +68,7 @@ impl ClientLimits {
         }))
     }
 
-    /// Counts as these do from now on. Everybody begins anew.
+    /// Counts as these do from now on. Every client starts with a full allowance.
     pub(super) fn become_like(&self, new: Self) {
         let new = new.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);

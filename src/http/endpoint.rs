@@ -185,7 +185,7 @@ pub(super) fn name(
 ) -> Result<Name, Problem> {
     let name = match (naming, request.parameter("broadcast")) {
         (Naming::Path(name), _) | (Naming::Token, Some(name)) => Name::new(name),
-        // Here a bearer token proves who is sending, and is not a name.
+        // Here a bearer token authenticates the sender, and is not a name.
         (Naming::Token, None) if app.auth.closes(role) => return app.auth.name(request, role),
         // Never a name: it is a secret.
         (Naming::Token, None) if Auth::token_name(request).is_some() => {

@@ -159,7 +159,7 @@ pub(super) enum Until {
     AskedAgain(Instant),
 }
 
-/// Somebody who is let in.
+/// A client that is let in.
 #[derive(Clone, Debug)]
 pub(super) struct Admitted {
     /// The broadcast: the one asked for, unless a callback names another.

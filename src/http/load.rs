@@ -57,7 +57,7 @@ struct Document {
     readings: Vec<Reading>,
 }
 
-/// What only grows, or falls when something of it has gone.
+/// What only grows, or falls when part of it has gone.
 #[derive(Clone, Copy)]
 struct Totals {
     at: Instant,

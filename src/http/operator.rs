@@ -150,7 +150,7 @@ pub(super) async fn serve(listener: &AdminListener, app: &Arc<App>, tasks: &mut 
 /// 404 for what only the public port serves; 401 or 403 without the right.
 pub(super) fn admit(app: &App, route: &Route<'_>, request: &HttpRequest) -> Result<(), Problem> {
     match route {
-        // A file's URL says itself who may.
+        // A file's URL carries the permission.
         Route::Health | Route::Ready | Route::ApiDocument | Route::RecordingFile(_) => Ok(()),
         Route::File(_) if route.is_for_operators() => Ok(()),
         Route::Metrics => app.auth.permit_right(request, Right::Metrics),

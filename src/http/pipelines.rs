@@ -1,5 +1,5 @@
-//! The pipelines of a broadcast: figures for all who may watch; graphs, properties and keyframes
-//! for the operator.
+//! The pipelines of a broadcast: figures for everyone who may watch; graphs, properties and
+//! keyframes for the operator.
 
 use ::http::{Method, StatusCode, header};
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! The part of a file that a request asks for (RFC 9110 §14). Pure.
 
-/// What is to be sent.
+/// What to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileRange {
     /// Everything.

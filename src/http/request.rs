@@ -54,7 +54,7 @@ pub(super) enum Door {
     Socket,
 }
 
-/// Who is at the other end of a connection, and which port they came through.
+/// The client of a connection, and the port that it came through.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
     pub(super) address: ClientAddress,

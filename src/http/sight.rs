@@ -20,11 +20,11 @@ use crate::{
 /// Who listens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Watcher {
-    /// Somebody who needs no token for what anyone may see.
+    /// A client without a token, where anyone may watch.
     Viewer,
-    /// Somebody who may do in a chat what their token lets them.
+    /// A participant of a chat, as far as their token allows.
     Speaker,
-    /// Somebody who is let in by a right.
+    /// A client that is let in by a right.
     Operator,
 }
 

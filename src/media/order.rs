@@ -76,7 +76,7 @@ const STEP: Duration = Duration::from_millis(1);
 /// Muxers expect every decoding time to be later than the one before.
 const LEAST_STEP: Duration = Duration::from_nanos(1);
 
-/// When the frames of a stream are to be decoded, from when they are to be shown.
+/// Computes when to decode the frames of a stream from when to show them.
 #[derive(Debug, Default)]
 pub struct DecodingTimes {
     /// How many frames may arrive before one that is shown earlier.
@@ -93,8 +93,8 @@ impl DecodingTimes {
         self.shown.clear();
     }
 
-    /// When a frame is to be decoded that is shown at `pts`. `reordered_max`: how far frames are
-    /// reordered from here on, if it says so.
+    /// When to decode a frame that is shown at `pts`. `reordered_max`: how far frames are reordered
+    /// from here on, if it says so.
     ///
     /// If `n` frames are reordered, at most `n` of those before a frame are shown after it. So the
     /// `n+1`-th latest time at which any is shown is never later than its own, and never steps back.

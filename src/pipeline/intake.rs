@@ -87,7 +87,7 @@ struct Encoding {
     transcoded: bool,
 }
 
-/// How buffers are to be understood.
+/// How to interpret buffers.
 #[derive(Clone, Debug)]
 struct Format {
     caps: gst::Caps,

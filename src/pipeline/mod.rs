@@ -93,8 +93,8 @@ pub enum Event {
     Stalled,
     /// After [`Event::Stalled`]: media comes out again.
     Resumed,
-    /// The media of an output has changed its shape, such as its size, and the output must begin
-    /// anew. The pipeline still runs, but gets no more of that track.
+    /// The media of an output has changed its shape, such as its size, and the output must restart.
+    /// The pipeline still runs, but gets no more of that track.
     Reshaped,
     /// A file sink of an output has finished the file at this path.
     FileFinished(String),

@@ -235,8 +235,8 @@ async fn play_again(pipeline: &glib::WeakRef<gst::Pipeline>) -> bool {
         .unwrap_or(false)
 }
 
-/// Reads messages until the pipeline fails or ends. A source that lacks a decoder for one of its tracks
-/// goes on with the other one.
+/// Reads messages until the pipeline fails or ends. A source that lacks a decoder for one of its
+/// tracks continues with the other one.
 async fn next_report(
     bus: &mut gst::bus::BusStream,
     pipeline: Option<&glib::WeakRef<gst::Pipeline>>,

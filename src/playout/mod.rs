@@ -7,10 +7,10 @@
 //!
 //! Time is the argument `now`, and packets go out through a [`Sink`]: one for each engine.
 //!
-//! - `cache`, `gop`: what is kept of a rendition.
+//! - `cache`, `gop`: the recent frames of a rendition.
 //! - `sink`: the output.
 //! - `track`, `target`: one track of a viewer, and which rendition it gets.
-//! - `switcher`: which frames of it are sent, with which timestamps.
+//! - `switcher`: which of its frames are sent, with which timestamps.
 //! - `layers`, `selection`: which layer of a simulcast picture is sent.
 //! - `requests`: how often keyframes are requested.
 //! - `budget`: how much lost media is sent again.
@@ -233,7 +233,7 @@ impl<S> Playout<S> {
         true
     }
 
-    /// Sends another rendition of a track, of the same codec, from a keyframe of it on. Call
+    /// Switches a track to another rendition of the same codec, from one of its keyframes on. Call
     /// [`Playout::switch`] next, when the renditions know of this.
     pub(crate) fn set_rendition(&mut self, to: Target, now: Instant) {
         let measured = self.measured;

@@ -81,7 +81,7 @@ impl Switcher {
     }
 
     /// Takes a frame, after [`Gop::push`] said how it continues. Returns the timestamp to send it
-    /// with now, or `None` if it is to be sent later or not at all.
+    /// with now, or `None` to send it later or not at all.
     ///
     /// A frame with more than `burst` payload bytes is sent paced, from the cache.
     pub(crate) fn live(

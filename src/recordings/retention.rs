@@ -72,7 +72,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + HOUR * 1000
     }
 
-    /// Files of 100 bytes, last written to so many hours ago. The newest is being written.
+    /// Files of 100 bytes, last written to this many hours ago. The newest is being written.
     fn files() -> Vec<FoundFile> {
         let file = |hours: u32| {
             let file = format!("cam-20260101T00000{hours}Z.mkv");

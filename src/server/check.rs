@@ -15,7 +15,7 @@ use crate::{
 /// A pipeline file, where the configuration names it.
 #[derive(Clone, Debug)]
 pub struct FileUse {
-    /// What is to be checked.
+    /// What to check.
     pub check: FileCheck,
     used_as: &'static str,
 }
@@ -82,8 +82,7 @@ pub fn notes(plans: &Plans, variables: &Variables) -> Vec<String> {
     notes
 }
 
-/// What is to be known of a file that declares a sandbox: how much of it this machine enforces, if not
-/// all.
+/// A note on a file that declares a sandbox: how much of it this machine enforces, if not all.
 pub fn sandbox_note(check: &FileCheck) -> Option<String> {
     let variables = server_set(check.variables.clone());
     Sandbox::declared(&check.text, &variables).ok()??;

@@ -302,7 +302,7 @@ async fn http_listener(
     })
 }
 
-/// A listener for media alone, if there is to be one.
+/// A listener for media alone, if one is configured.
 async fn media_listener(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let MediaOverTcp::Also(address) = config.webrtc.tcp else {
         return Ok(None);
@@ -356,7 +356,7 @@ fn start_media(
     })
 }
 
-/// Starts the broadcasts that pipelines of the configuration feed, and webhooks, which hear of it.
+/// Starts webhooks, and the broadcasts with configured sources.
 fn start_sources(config: &Config, broadcasts: &Broadcasts) -> Result<Webhooks, StartError> {
     let webhooks = Webhooks::start(config.webhooks.clone(), broadcasts.events());
     for name in config.plans.with_source() {

@@ -148,7 +148,7 @@ pub(super) fn port(config: &Config, loopback: bool, tcp: Vec<SocketAddr>) -> udp
     }
 }
 
-/// What is to be found out about public addresses.
+/// What to find out about public addresses.
 pub(super) fn discovery(config: &Config) -> Discovery {
     let public = config.webrtc.public_addresses.iter();
     let server = config.webrtc.stun_server.as_ref();

@@ -14,7 +14,7 @@ pub enum QueueVerdict {
     },
     /// It is lost.
     Drop,
-    /// It is lost, and a keyframe is to be requested.
+    /// It is lost: request a keyframe.
     Ask,
 }
 

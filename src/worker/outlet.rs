@@ -37,8 +37,8 @@ impl Outlet {
         }
     }
 
-    /// Passes a frame on, unless it is too old or builds on one that was: then the name is returned,
-    /// if a keyframe of that track is to be requested now.
+    /// Passes a frame on, unless it is too old or builds on one that was: then the name is
+    /// returned, if it is time to request a keyframe of that track.
     pub(super) fn take(&mut self, sent: SentFrame) -> Result<Option<&str>, String> {
         if sent.frame.codec.kind() != self.kind {
             return Err(format!(

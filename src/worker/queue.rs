@@ -65,7 +65,7 @@ enum Entry {
     Frame(OutgoingFrame, Duration),
 }
 
-/// A track, and what is missing of it.
+/// A track, and which of its frames are missing.
 #[derive(Debug, Default)]
 struct OutgoingTrack {
     /// The queue was full: frames are not queued up to one at which a decoder can start.
@@ -238,7 +238,7 @@ impl Outbox {
             match entry {
                 Entry::Note(packed) => return Some(NextWrite::Write(packed)),
                 Entry::Frame(outgoing, sent) => {
-                    // Err: no message can be made of it, so that it is as good as lost.
+                    // Err: it does not fit a message, so it counts as lost.
                     if let Some(Ok(packed)) = waiting.pack(&outgoing, sent, now) {
                         return Some(NextWrite::Write(packed));
                     }

@@ -148,8 +148,8 @@ impl WorkerReceiver {
         *lock(&self.shared.received)
     }
 
-    /// Says goodbye to the publisher, and ends the worker, within a time limit. Nothing is reported of
-    /// it.
+    /// Says goodbye to the publisher, and ends the worker, within a time limit. Nothing more is
+    /// reported.
     pub async fn close(mut self) {
         self.shared.closed.store(true, Relaxed);
         tell(&self.outbox, &ToWorker::Stop);

@@ -284,7 +284,7 @@ impl WorkerViewer {
         tell(&self.worker.outbox, &ToWorker::Viewer { viewer, command });
     }
 
-    /// What the server knows of it.
+    /// The server's view of it.
     pub const fn state(&self) -> &WorkerViewerState {
         &self.state
     }
@@ -305,7 +305,7 @@ impl WorkerViewer {
         }
     }
 
-    /// Says goodbye to the viewer, within a time limit. Nothing is reported of it.
+    /// Says goodbye to the viewer, within a time limit. Nothing more is reported.
     pub async fn close(mut self) {
         self.state.entry(|entry| entry.closed = true);
         self.tell(ViewerCommand::Close);

@@ -80,7 +80,7 @@ impl Site {
     }
 }
 
-/// The longest time between two pictures of a viewer until it has so many more.
+/// The longest time between two pictures of a viewer until it has this many more.
 fn longest_pause(viewer: &Client, more: usize) -> Duration {
     let begun = viewer.seen_pictures();
     let (mut seen, mut since) = (begun, Instant::now());

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{interfaces::ip, support::wait_for};
 
-/// The network of all machines; this program is the last address of it.
+/// The network of all machines; this program has its last address.
 const NETWORK: [u8; 3] = [10, 77, 7];
 const HERE: u8 = 254;
 

@@ -56,7 +56,7 @@ fn nodes<const NODES: usize>(nats: &[Nats], arguments: &[&str]) -> [Server; NODE
     nodes
 }
 
-/// Waits until a viewer has received so many more pictures.
+/// Waits until a viewer has received this many more pictures.
 fn wait_for_pictures(viewer: &Client, more: usize) {
     let begun = viewer.seen_pictures();
     wait_for("pictures", || {
@@ -167,7 +167,7 @@ fn a_live_name_is_refused_everywhere_and_a_stale_one_is_free_everywhere() {
     first.wait_for_state("a", "stale");
     let _next = Client::live(&second, "a", &clip::VP8);
     first.get(&publisher.session).expect(404);
-    // The viewer at the third node stays, and goes on with the new publisher.
+    // The viewer at the third node stays, and continues with the new publisher.
     wait_for_pictures(&viewer, 20);
     assert!(!viewer.is_closed());
     third.get(&viewer.session).expect(204);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 const TAKEOVERS: u32 = 20;
-/// After so many, nothing may be left of earlier ones.
+/// After this many, nothing may be left of earlier ones.
 const WARM: u32 = 5;
 /// Longest pause between two of them, in milliseconds.
 const PAUSE_MAX: u32 = 20_000;

@@ -29,7 +29,7 @@ fn duplicated_sets() -> Shape {
     h264("duplicated-sets", Stream::VIDEO.send(packets.collect()))
 }
 
-/// Another encoder goes on with a keyframe, under the same numbers.
+/// Another encoder continues with a keyframe, under the same numbers.
 fn changing(name: &str, size: Size, encoder: &str) -> Shape {
     let mut packets = encode::pictures(0..MIDDLE, Size::SMALL, &x264(""), PAY_H264);
     let mut other = encode::pictures(MIDDLE..PICTURES, size, encoder, PAY_H264);

@@ -104,7 +104,7 @@ fn play(server: &Server, broadcast: &str, shape: &Shape) -> Result<(), String> {
     }
     let mut expected = shape.expected;
     if broadcast.starts_with("watched-") {
-        // A process has to start for each of them: who comes late hears less.
+        // A process has to start for each of them: a late one hears less.
         let pictures = viewer.seen_pictures().saturating_sub(PICTURES_AT_FIRST);
         expected.tone = expected.tone.min(TONE_OF_A_PICTURE * pictures);
     }

@@ -17,7 +17,7 @@ pub(super) const PICTURES: u16 = 75;
 /// Seconds of sound.
 const SOUND: u32 = 3;
 
-/// What a publisher offers and sends, and what viewers must see of it.
+/// What a publisher offers and sends, and what viewers must see.
 pub(super) struct Shape {
     pub(super) name: String,
     pub(super) offer: String,

@@ -53,7 +53,7 @@ pub(crate) enum Mode {
     Silent,
     /// Never reads its socket again, and keeps up its consent checks for as long as str0m does.
     Deaf,
-    /// Requests every packet and keyframes all the time, with so many packets a millisecond.
+    /// Requests every packet and keyframes all the time, with this many packets a millisecond.
     Flood(usize),
     /// Requests keyframes by FIR all the time.
     Refresh,

@@ -265,7 +265,7 @@ const STARTING: &[&str] = &[
     "webrtcbin::publisher::ReceivingElement",
     "webrtcbin::viewers::sender",
 ];
-/// Who may: a worker, the commands that are no servers, and tools. Never the server itself.
+/// Allowed: a worker, the commands that are not servers, and tools. Never the server itself.
 const STARTERS: &[&str] = &[
     "bench",
     "cli",

@@ -244,7 +244,7 @@ async fn time_many() -> Result<Duration> {
     Ok(last)
 }
 
-/// From a worker's death to the report of it.
+/// From a worker's death to its report.
 async fn time_death() -> Result<Duration> {
     let arrivals = Arrivals::default();
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);

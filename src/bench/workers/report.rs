@@ -112,7 +112,7 @@ pub(in crate::bench) struct WorkersReport {
     start_picture: Percentiles,
     /// To the first frame of the last of several that are wanted at once.
     start_many: Percentiles,
-    /// From a worker's death to the report of it, in milliseconds.
+    /// From a worker's death to its report, in milliseconds.
     death: Percentiles,
 }
 

@@ -211,7 +211,7 @@ impl Actor {
         }
     }
 
-    /// Whether somebody may publish, who has been given this claim.
+    /// Whether a publisher with this claim may publish.
     pub(super) fn check_publisher(
         &self,
         arrived: Instant,

@@ -8,8 +8,8 @@ use crate::{
     plan::Plan,
 };
 
-/// Renditions that are to be made from now on: as soon as none of the present ones is in use, because
-/// viewers know them by their place.
+/// Renditions to make from now on: as soon as none of the present ones is in use, because viewers
+/// know them by index.
 pub(super) struct NextRenditions {
     rules: Rules,
     plan: Arc<Plan>,

@@ -1,4 +1,4 @@
-//! The source pipeline: when it starts and rests, and what happens when it is configured anew.
+//! The source pipeline: when it starts and rests, and what happens when its configuration changes.
 
 use std::{sync::Arc, time::Instant};
 

@@ -110,8 +110,7 @@ impl Supply {
         }
     }
 
-    /// Whether no decoder can start with what has arrived, and the server may not make anything
-    /// else of it.
+    /// Whether no decoder can start with what has arrived, and the server may not transcode it.
     pub(in crate::broadcast) fn is_keyless(&self) -> bool {
         let video = self.streams.video.as_ref();
         !self.transcodes() && video.is_some_and(|video| video.demands().keyless)

@@ -234,7 +234,7 @@ fn a_ban_is_for_good_for_the_household_and_deletes_what_was_said() {
     let june = room.enter(at(2), "June", "j");
     room.ask(mina, say("spam")).unwrap();
     room.ask(june, say("hello")).unwrap();
-    // Who has left can be banned by what they have said.
+    // Participants who have left can be banned by their messages.
     room.conversation.leave(mina, room.now);
     let ban = ChatRequest::Ban { member: mina };
     assert_eq!(room.ask(june, ban.clone()), Err(ChatRefusal::NotModerator));

@@ -106,7 +106,7 @@ impl DirectViewer {
         }
     }
 
-    /// Why the viewer is to be removed, if so.
+    /// Why to remove the viewer, if so.
     pub(in crate::fanout) fn ended(&self) -> Option<End> {
         let dropped = || self.counters.closed.load(Relaxed).then_some(End::Deleted);
         self.ended.or_else(dropped)

@@ -33,7 +33,7 @@ pub(super) enum Files {
         /// Changes with any of the files.
         version: String,
     },
-    /// In a folder of the operator's, who may change them at any time.
+    /// In a folder of the operator's; they may change at any time.
     Folder(PathBuf),
 }
 

@@ -1,4 +1,4 @@
-//! What a page says about itself: where its files are, and what others show of it.
+//! What a page says about itself: where its files are, and what link previews show.
 
 use std::fmt::Write as _;
 

@@ -12,7 +12,7 @@ const LOSS_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct StartGate {
     state: GateState,
-    /// A keyframe is to be requested.
+    /// Whether to request a keyframe.
     request: bool,
 }
 
@@ -67,7 +67,7 @@ impl StartGate {
         false
     }
 
-    /// Whether a keyframe is to be requested; true once for each request.
+    /// Whether to request a keyframe; true once for each request.
     pub(super) fn takes_request(&mut self) -> bool {
         std::mem::take(&mut self.request)
     }

@@ -2,7 +2,7 @@
 //!
 //! A frame is what the packets of one timestamp carry, cut as it came. What changes on the way:
 //! - parameter sets and sequence headers are remembered, and put in front of keyframes without them;
-//! - payloads that are too large for viewers are cut anew;
+//! - payloads that are too large for viewers are split;
 //! - descriptors of VP8 and VP9 get picture ids of our own and say nothing about layers, because
 //!   receivers relate both across frames: another publisher or layer would confuse them.
 //!
@@ -163,7 +163,7 @@ impl Assembler {
         }
     }
 
-    /// Whether a keyframe is to be requested; true once for each request.
+    /// Whether to request a keyframe; true once for each request.
     pub(super) fn takes_keyframe_request(&mut self) -> bool {
         self.gate.takes_request()
     }

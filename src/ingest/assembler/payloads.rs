@@ -54,10 +54,10 @@ impl Payloads {
         self.ends.splice(count..count, ends);
     }
 
-    /// Adds what a packet carries, cut anew if it is too large. `picture_id` is that of its frame,
-    /// for VP8 and VP9. `begun`: a slice precedes it, so that parameter sets and delimiters are left
-    /// out. `rtph264pay` (GStreamer 1.22) repeats them between slices, where they would begin another
-    /// access unit (H.264 §7.4.1.2.3).
+    /// Adds a packet's payload, split if it is too large. `picture_id` is that of its frame, for
+    /// VP8 and VP9. `begun`: a slice precedes it, so that parameter sets and delimiters are left
+    /// out. `rtph264pay` (GStreamer 1.22) repeats them between slices, where they would begin
+    /// another access unit (H.264 §7.4.1.2.3).
     pub(super) fn add(&mut self, codec: Codec, picture_id: u16, payload: &[u8], begun: bool) {
         match codec {
             Codec::H264 | Codec::H265 => self.add_units(codec, payload, begun),

@@ -21,9 +21,9 @@ const LEADING_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Picture {
     timestamp: u32,
-    /// When it is due, once a piece of it has come.
+    /// When it is due, once a part has arrived.
     due: Option<Duration>,
-    /// Something of it is missing.
+    /// Part of it is missing.
     incomplete: bool,
     /// Packets in front of it are missing: parameter sets, perhaps.
     lost_before: bool,
@@ -101,7 +101,7 @@ impl Picture {
         }
     }
 
-    /// Ends the frame. `None` if something of it is missing, or it is too large.
+    /// Ends the frame. `None` if part of it is missing, or it is too large.
     pub(super) fn finish(mut self, codec: Codec, sets: &KnownSets) -> Option<WholePicture> {
         if self.too_large {
             tracing::warn!(%codec, "frame dropped: too large");

@@ -284,7 +284,7 @@ async fn a_publisher_may_continue_under_another_ssrc() {
         for round in 1..4 {
             stage.client.change_ssrc();
             let before = made(&stage).len();
-            // Below the previous numbers, but not by so much that it would pass as a new beginning.
+            // Below the previous numbers, but too close to pass as a new beginning.
             send_all(&mut stage.client, 3000 - 400 * round.., &packets);
             stage
                 .client

@@ -102,7 +102,7 @@ enum Handshake {
     Done,
 }
 
-/// What becomes of a check.
+/// The outcome of a check.
 pub(super) enum CheckOutcome {
     /// It is not authentic.
     Forged,
@@ -154,7 +154,7 @@ impl Ice {
     /// nominates another address (RFC 8445 §9).
     pub(super) fn restart(&mut self, credentials: Credentials, now: Instant) {
         self.credentials = credentials;
-        // The peer gathers its addresses anew.
+        // The peer gathers its addresses again.
         self.newcomers = newcomers(now);
         self.challenge = None;
     }
@@ -318,7 +318,7 @@ impl Ice {
         })
     }
 
-    /// A check of ours that is to be sent now, and where.
+    /// A check of ours to send now, and where to.
     pub(super) fn due(&mut self, now: Instant) -> Option<(&mut AddressPair, &[u8])> {
         let challenge = self.challenge.as_mut()?;
         if challenge.sent == CHECKS_MAX || now < challenge.next {

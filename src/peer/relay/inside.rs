@@ -75,7 +75,7 @@ impl Inside {
         true
     }
 
-    /// The check that is to be sent now.
+    /// The check to send now.
     pub(super) fn due(&mut self, now: Instant) -> Option<&[u8]> {
         let State::Checking(check) = &mut self.state else {
             return None;

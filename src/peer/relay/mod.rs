@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The client does ICE with the session's [`LiteAgent`], and webrtcbin does with the relay: it
-//! learns no address of the client's, and its session outlives every change of it.
+//! learns no address of the client's, and its session outlives every change of address.
 //!
 //! - `inside`: ICE with webrtcbin (pure).
 //! - `state`: what goes where (pure but for the port).

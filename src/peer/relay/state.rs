@@ -30,7 +30,7 @@ pub(super) struct RelayState {
     outwards: VecDeque<Vec<u8>>,
 }
 
-/// What is to be done with a client's datagram.
+/// What to do with a client's datagram.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Inbound {
     /// Nothing.

@@ -233,7 +233,7 @@ impl Format {
         }
     }
 
-    /// Whether its sender is to be asked for keyframes by FIR (RFC 5104 §4.3.1), as it does not
+    /// Whether to request keyframes from its sender by FIR (RFC 5104 §4.3.1), because it does not
     /// understand PLI.
     pub fn takes_only_fir(&self) -> bool {
         let takes = |value: &str| self.feedback.iter().any(|offered| offered == value);

@@ -28,7 +28,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses of one name that are used.
 const RESOLVED_MAX: usize = 8;
 
-/// What is to be found out.
+/// What to find out.
 #[derive(Clone, Debug, Default)]
 pub struct Discovery {
     /// Names whose addresses are advertised.
@@ -127,8 +127,8 @@ impl Port {
         unique(all.collect())
     }
 
-    /// Finds out the public addresses, and again whenever they may have changed. What cannot be found
-    /// out stays as it was. Says in the log what it has found and what is to be opened. Never ends.
+    /// Finds out the public addresses, and again whenever they may have changed. What cannot be
+    /// found out stays as it was. Logs what it has found and which ports to open. Never ends.
     pub async fn discover(self, discovery: Discovery) {
         let mut told = false;
         loop {

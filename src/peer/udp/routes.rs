@@ -70,7 +70,7 @@ struct Budget {
     proven: bool,
 }
 
-/// What has become of a datagram.
+/// What happened to a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offered {
     Taken,

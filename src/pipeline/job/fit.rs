@@ -21,7 +21,7 @@ const FIXED: [&str; 8] = [
     "webmmux",
 ];
 
-/// Whether a pipeline must begin anew when its media changes its shape.
+/// Whether a pipeline must restart when its media changes its shape.
 pub(super) fn is_fixed(pipeline: &gst::Pipeline) -> bool {
     pipeline
         .iterate_recurse()

@@ -39,7 +39,7 @@ impl Progress {
     }
 }
 
-/// Runs until the job is stopped, or its media changes so that it must begin anew.
+/// Runs until the job is stopped, or a change of its media requires a restart.
 pub(super) async fn run(progress: Progress, stall: Duration, events: mpsc::Sender<Event>) {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

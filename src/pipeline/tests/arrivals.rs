@@ -196,7 +196,8 @@ async fn h265_arrives() {
     check(EVEN, H265, "h265").await;
 }
 
-/// Who needs a rendition while the picture pauses, such as a camera that is off, gets the last one.
+/// A viewer that needs a rendition while the picture pauses (a camera that is off) gets the last
+/// one.
 #[tokio::test]
 async fn every_rendition_shows_the_last_picture_of_one_that_pauses() {
     init().unwrap();
@@ -218,7 +219,7 @@ async fn every_rendition_shows_the_last_picture_of_one_that_pauses() {
     join_all(judged).await;
 }
 
-/// How many of so many frames of a rendition are made in time.
+/// How many of this many frames of a rendition are made in time.
 async fn made(text: &str, sink: &str, streams: &EncodedStreams, count: u32) -> u32 {
     let mut setup = JobSetup::new("paused", text);
     setup.inputs.video.clone_from(&streams.video);

@@ -170,7 +170,7 @@ async fn hls_plays() {
     assert!(folder.files(".m4s").len() >= 6);
 }
 
-/// Who reads a playlist never sees half of it, and a full disk does not empty it.
+/// Readers of a playlist never see half of it, and a full disk does not empty it.
 #[tokio::test]
 async fn playlists_are_replaced_at_once() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! A publisher on webrtcbin: one pipeline that receives RTP and makes frames of it.
+//! A publisher on webrtcbin: one pipeline that turns RTP into frames.
 //!
 //! ```text
 //!  webrtcbin (ICE, DTLS, SRTP, jitter buffer, NACK, RTX) -- a pad per track --> depayloader

@@ -222,8 +222,7 @@ impl ReceivedTracks {
     }
 
     /// Notes what the publisher sends, once the sessions exist: RTCP shows that a publisher without
-    /// media lives, and RTP that frames are to be expected. `types` are the payload types of the
-    /// tracks.
+    /// media is alive, and RTP announces frames. `types` are the payload types of the tracks.
     pub(super) fn note_arrivals(&self, webrtcbin: &gst::Element, types: Vec<(Kind, u8)>) {
         let counters = self.counters.clone();
         element::on_reports(webrtcbin, move || {

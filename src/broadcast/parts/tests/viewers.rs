@@ -323,7 +323,7 @@ fn viewers_without_a_check_make_room_first() {
         "close 3: Yielded",
         "admit 4",
     ]);
-    // Then who has sent one but is not connected.
+    // Then those that have sent one but are not connected.
     broadcast.connect_viewer(last);
     broadcast.watch(&["h264"], None).unwrap();
     broadcast.expect(&["close 2: Yielded", "admit 5"]);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 
-/// Somebody who reads or does not, as they like.
+/// A participant who reads or not, as the test likes.
 #[derive(Default)]
 struct Reader {
     is_full: AtomicBool,

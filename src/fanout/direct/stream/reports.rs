@@ -12,7 +12,7 @@ use crate::media::{Kind, rtp::low32};
 
 /// Reports that receivers may still refer to: they answer the newest or the one before.
 const REPORTS: usize = 4;
-/// How far a receiver that reads and writes the time of a report anew may be off, in 1/65536 s.
+/// Largest rounding error of a receiver that converts the time of a report, in 1/65536 s.
 const ROUNDING: u32 = 1;
 
 /// The sender reports that were sent last.

@@ -1,4 +1,4 @@
-//! What becomes of payloads: cut anew, completed, and the descriptors of VP8 and VP9.
+//! Payloads that are split, completed, and get new descriptors (VP8 and VP9).
 
 use super::*;
 use crate::media::nal::{self, Payload};
@@ -23,7 +23,7 @@ fn long(head: &[u8], length: usize) -> Vec<u8> {
     head.iter().copied().chain(body).collect()
 }
 
-/// Payloads, what becomes of them, and how many there are then.
+/// Payloads in, payloads out, and their number.
 type Case<'a> = (&'a [&'a [u8]], Vec<Vec<u8>>, usize);
 
 #[test]

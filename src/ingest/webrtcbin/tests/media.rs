@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
 
-/// A receiver waits for a missing packet so long, where it matters: far longer than a busy machine holds
-/// packets up.
+/// How long a receiver waits for a missing packet, where it matters: far longer than a busy machine
+/// delays packets.
 const JITTER_LONG: Duration = Duration::from_secs(4);
 
 #[tokio::test]

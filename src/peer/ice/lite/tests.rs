@@ -1,4 +1,4 @@
-//! A client's checks, and what becomes of its addresses.
+//! A client's checks, and what they do to its addresses.
 
 use std::net::SocketAddr;
 

@@ -31,7 +31,7 @@ pub(in crate::pipeline::job) struct TapLimits {
     /// True if the pipeline decodes: it decodes the cached GOP to reach the present, but outputs
     /// none of it.
     pub(in crate::pipeline::job) decodes: bool,
-    /// True if the pipeline must begin anew when the media changes its shape: see [`shape`].
+    /// True if the pipeline must restart when the media changes its shape: see [`shape`].
     pub(in crate::pipeline::job) fixed: bool,
 }
 
@@ -230,7 +230,7 @@ impl TapCounters {
         self.dropped.load(Relaxed) + self.losses.count()
     }
 
-    /// Whether the stream has changed its shape, and this pipeline must begin anew.
+    /// Whether the stream has changed its shape, and this pipeline must restart.
     pub(in crate::pipeline::job) fn is_reshaped(&self) -> bool {
         self.reshaped.load(Relaxed)
     }
