@@ -34,7 +34,7 @@ pub enum AmendmentError {
     /// There are as many as there may be.
     #[error("the API has reached its limit of changed {0}")]
     Full(&'static str),
-    /// There is no such thing among what has been changed.
+    /// It is not among the changes.
     #[error("no broadcast `{0}` has been configured through the API")]
     Missing(Name),
     /// It cannot be a part of the configuration.

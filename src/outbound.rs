@@ -102,7 +102,7 @@ impl HttpClient {
     }
 }
 
-/// Signs what is sent, so that its receiver knows who has sent it, and when.
+/// Signs what is sent, so that the receiver can verify the sender and the time.
 pub struct Signer(hmac::Key);
 
 impl Signer {
@@ -115,7 +115,7 @@ impl Signer {
     /// the body.
     ///
     /// # Errors
-    /// If it is no request.
+    /// If it is not a request.
     pub fn post(&self, url: &Uri, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let time = time.map_or(0, |time| time.as_secs()).to_string();

@@ -254,7 +254,7 @@ impl Webhook {
 /// Why an event was not taken.
 struct Refusal {
     why: String,
-    /// Whether it is no use to try again.
+    /// Whether retrying is useless.
     is_final: bool,
 }
 

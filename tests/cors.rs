@@ -119,7 +119,7 @@ fn illegal_names_are_not_found() {
             );
         }
     }
-    // A slash at the end is no name: the endpoint is the one that takes it from elsewhere.
+    // A trailing slash is not a name: the endpoint takes the name from elsewhere.
     let nameless = server.post_offer("/whip/", &fixture("obs-media-level"));
     assert_eq!(nameless.expect(401).problem(), "name-missing");
     assert_eq!(server.count("broadcasts"), 0);

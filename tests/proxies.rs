@@ -20,7 +20,7 @@ use crate::{
     support::{PATIENCE, SDP, Server, exchange_on, fixture, free_port, wait_for},
 };
 
-/// The address of the clients: one that is no proxy's.
+/// The address of the clients: not a proxy's.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
 /// A proxy that runs until it is dropped.

@@ -86,7 +86,7 @@ impl Question<'_> {
 /// What the other server allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackPermit {
-    /// The broadcast: the one asked for, or another.
+    /// The broadcast: the requested one, or another.
     pub broadcast: Name,
     /// Identifies the client in the log.
     pub user: Option<String>,
@@ -150,7 +150,7 @@ impl fmt::Debug for Callback {
 }
 
 impl Callback {
-    /// Nothing is asked yet.
+    /// No question has been asked yet.
     pub fn new(options: CallbackOptions) -> Self {
         Self {
             signer: Signer::new(options.secret.bytes()),

@@ -75,13 +75,13 @@ struct Watching {
     progress: ConnectionProgress,
 }
 
-/// How far a viewer has come. Until it is connected, nothing is transcoded for it: an offer alone
+/// How far a viewer has got. Until it is connected, nothing is transcoded for it: an offer alone
 /// must not start an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ConnectionProgress {
     /// It has its answer.
     Answered,
-    /// Its first connectivity check has come.
+    /// Its first connectivity check has arrived.
     Checked,
     Connected,
 }
@@ -166,7 +166,7 @@ impl Audience {
         }
     }
 
-    /// Notes that a viewer's first connectivity check has come.
+    /// Notes that a viewer's first connectivity check has arrived.
     pub(super) fn checked(&mut self, session: u64) {
         if let Some(viewer) = self.watching.get_mut(&session) {
             viewer.progress = viewer.progress.max(ConnectionProgress::Checked);

@@ -13,7 +13,8 @@ const WINDOWS_MAX: u32 = 5;
 const FLOOD_FACTOR: u64 = 4;
 /// What a packet costs besides its payload, in bytes: headers of RTP, SRTP, UDP and IP.
 const PACKET_BYTES: u64 = 60;
-/// How much of the limit a publisher is asked for, in hundredths: rates vary around their target.
+/// The part of the limit that a publisher is asked to send, in hundredths: rates vary around their
+/// target.
 const ASKED_PERCENT: u64 = 90;
 
 /// Measures a publisher's bit rate.

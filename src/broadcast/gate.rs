@@ -54,7 +54,7 @@ pub(super) enum MediaEvent {
         kind: Kind,
         bytes: usize,
     },
-    /// A viewer's first connectivity check has come.
+    /// A viewer's first connectivity check has arrived.
     Checked { session: u64 },
     /// A viewer's connection is up.
     Connected { session: u64 },

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Shortest time between two requests to an input, or to the encoders of a pipeline.
 pub(super) const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
-/// An input that refreshes its picture gradually makes no keyframes unless it is asked: it is asked
-/// after this long.
+/// An input that refreshes its picture gradually makes keyframes only on request: they are
+/// requested after this long.
 const GRADUAL_GOP_MAX: Duration = Duration::from_secs(2);
 /// How long an input may take to answer a keyframe request.
 const PATIENCE: Duration = Duration::from_secs(2);

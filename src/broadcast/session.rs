@@ -316,12 +316,12 @@ impl Session {
         self.attendance.is_missed(limit, awake::now())
     }
 
-    /// Notes that its first connectivity check has come.
+    /// Notes that its first connectivity check has arrived.
     pub(super) fn checked(&self) {
         self.checked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its first connectivity check has come.
+    /// Whether its first connectivity check has arrived.
     pub(super) fn is_checked(&self) -> bool {
         self.checked.load(Ordering::Relaxed)
     }

@@ -336,7 +336,7 @@ impl BroadcastCounters {
             .map(|(count, (_, name))| (name, count.load(Ordering::Relaxed)))
     }
 
-    /// Keyframes asked of publishers.
+    /// Keyframes requested from publishers.
     pub fn keyframe_requests(&self) -> u64 {
         self.keyframe_requests.load(Ordering::Relaxed)
     }

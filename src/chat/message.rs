@@ -151,7 +151,7 @@ pub(super) enum ChatEvent {
     Slow { seconds: u64 },
     /// What you may do has changed.
     Standing(Standing),
-    /// What you have asked for is refused.
+    /// Your request is refused.
     Refused {
         reason: &'static str,
         detail: String,

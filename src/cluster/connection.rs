@@ -23,11 +23,11 @@ use super::{Error, Options};
 
 /// Messages that wait for the connection.
 const COMMANDS_MAX: usize = 1024;
-/// Messages that wait in one subscription; beyond that they are lost, and asked for again.
+/// Messages that wait in one subscription; beyond that they are lost, and requested again.
 const MESSAGES_MAX: usize = 1024;
 /// Longest pause between two attempts to connect.
 const RECONNECT_MAX: Duration = Duration::from_millis(500);
-/// How often the server is asked whether it lives.
+/// How often to ask the server whether it is alive.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The connection of this node.

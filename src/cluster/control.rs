@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) enum Unanswered {
     /// The server knows of no such node.
     Absent,
-    /// No answer has come, or none that can be read.
+    /// No answer arrived, or none that can be read.
     Silent,
 }
 

@@ -106,7 +106,7 @@ struct FollowedTrack {
     live: Assembly,
     again: Assembly,
     sequence: TrackSequence,
-    /// When it was last asked for.
+    /// When it was last requested.
     asked: Option<Instant>,
     keyframe_asked: Option<Instant>,
 }

@@ -170,7 +170,7 @@ impl Tap {
         }
     }
 
-    /// Sends a frame, unless there is no connection: then it can be asked for later.
+    /// Sends a frame, unless there is no connection: then it can be requested later.
     async fn send(&self, subject: &str, number: u64, frame: &Frame) {
         let connection = &self.shared.connection;
         if !connection.is_up() {

@@ -104,7 +104,7 @@ pub enum Error {
         origin: ValueOrigin,
         /// The file as written.
         file: String,
-        /// Where it was looked for.
+        /// Where it should be.
         place: String,
         /// What is there.
         known: String,

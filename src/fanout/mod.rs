@@ -64,7 +64,7 @@ pub struct Options {
     pub workers: usize,
     /// Bounds of the cached group of pictures of each rendition.
     pub gop: GopLimits,
-    /// When a viewer is given up.
+    /// When a viewer is dropped.
     pub timeouts: Timeouts,
 }
 

@@ -62,7 +62,7 @@ impl Rendition {
         self.input.key
     }
 
-    /// Whether its frames are sound in stereo, as far as they have come.
+    /// Whether its frames so far are sound in stereo.
     pub(super) fn is_stereo(&self) -> bool {
         self.input.stereo.load(Ordering::Relaxed)
     }

@@ -36,7 +36,7 @@ const TIMER_RESOLUTION: Duration = Duration::from_millis(1);
 const SEND_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long replays, retransmissions and padding wait for such room, all of one turn together. Less
-/// than live frames do, which are waiting behind them; a replay that finds none begins again later.
+/// than live frames, which wait for them; a replay that finds none is retried later.
 const TIMER_PATIENCE: Duration = Duration::from_millis(5);
 
 pub(super) struct Worker {

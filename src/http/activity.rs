@@ -41,7 +41,7 @@ pub(super) struct Patience {
     pub(super) once: bool,
 }
 
-/// How far a request has come.
+/// How far a request has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Handling,
@@ -68,7 +68,7 @@ impl ConnectionUse {
         })))
     }
 
-    /// A request has come.
+    /// A request has arrived.
     pub(super) fn begin(&self) -> Exchange {
         self.requests().enter(Stage::Handling);
         Exchange {

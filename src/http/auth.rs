@@ -1,8 +1,8 @@
 //! Tokens in requests (RFC 6750): where they are, and the answer to requests without one.
 //!
 //! `access` decides what a token allows. What is open to anyone stays open whatever token is sent:
-//! some clients send `Bearer undefined`. Only what is asked for and not open makes a wrong token an
-//! attempt.
+//! some clients send `Bearer undefined`. A wrong token counts as an attempt only if the request
+//! needs one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -130,8 +130,7 @@ impl Auth {
         access.is_open_to_viewers() || name.is_some_and(is_open)
     }
 
-    /// Identifies the sender of a request. Whether that is enough is decided when something is
-    /// asked for.
+    /// Identifies the sender of a request. Whether that is enough is decided with the request.
     pub(super) async fn identify(&self, request: &mut HttpRequest) {
         let policy = self.policy();
         let Some(token) = Self::token(&policy.options, request) else {
@@ -160,8 +159,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Whether the request may see what is only for the operator. Not an attempt to get in: what
-    /// is asked for is open anyway.
+    /// Whether the request may see what is only for the operator. Not an attempt to get in: the
+    /// request needs no token.
     pub(super) fn is_operator(&self, request: &HttpRequest) -> bool {
         let holders = self.policy().holders(&RequestSender::of(request));
         request.door == Door::Socket || holders.iter().any(|holder| holder.has(Right::Admin))

@@ -60,7 +60,7 @@ const H2_PENDING_RESETS: usize = 20;
 const H2_ERROR_RESETS: usize = 100;
 /// Bytes of a reply that wait for the client, for each stream.
 const H2_SEND_BYTES: usize = 64 << 10;
-/// How often a client with HTTP/2 is asked whether it is still there, and how long it has to answer.
+/// How often to ping a client with HTTP/2, and how long it has to answer.
 const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// First bytes of HTTP/2 (RFC 9113 §3.4).
@@ -388,7 +388,7 @@ fn h2(app: &App, lane: Lane) -> http2::Builder<TokioExecutor> {
 /// Resolves when the server stops, and the connection has brought a request or had time to.
 async fn last_request(activity: &ConnectionUse, app: &App) {
     app.shutdown.stopping.cancelled().await;
-    // Err: none has come.
+    // Err: none has arrived.
     let _ = awake::timeout(LAST_REQUEST_TIMEOUT, activity.used()).await;
 }
 

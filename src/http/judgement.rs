@@ -162,7 +162,7 @@ pub(super) enum Until {
 /// A client that is let in.
 #[derive(Clone, Debug)]
 pub(super) struct Admitted {
-    /// The broadcast: the one asked for, unless a callback names another.
+    /// The broadcast: the requested one, unless a callback names another.
     pub(super) broadcast: Option<Name>,
     /// Identifies the token in the log, if one was needed.
     pub(super) token: Option<String>,
@@ -172,7 +172,7 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
-    /// Whether it is about this broadcast, which was asked for.
+    /// Whether it is about this broadcast, which was requested.
     pub(super) fn is_for(&self, name: &Name) -> bool {
         self.broadcast.as_ref().is_none_or(|other| other == name)
     }
@@ -265,7 +265,7 @@ impl Policy {
         }
     }
 
-    /// Whether the sender may have what is asked for. Waits for the callback if it decides.
+    /// Whether the sender may have what it requests. Waits for the callback if it decides.
     ///
     /// # Errors
     /// Why not.

@@ -28,7 +28,7 @@ pub(super) struct Lease {
     pub(super) auth: Arc<Auth>,
     pub(super) session: Arc<Session>,
     pub(super) sender: RequestSender,
-    /// The broadcast as it was asked for.
+    /// The broadcast as it was requested.
     pub(super) name: Name,
     pub(super) admitted: Admitted,
 }

@@ -15,7 +15,7 @@ use crate::awake;
 
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
-/// The clock by which hyper gives up clients.
+/// The clock by which hyper drops clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AwakeTimer;
 

@@ -71,8 +71,8 @@ struct FilePathParameters {
 struct LinkedRecording {
     #[serde(flatten)]
     recording: Recording,
-    /// Where its files are for the next 12 hours, for whoever knows this: put the name of a file behind it, or
-    /// `index.m3u8` to play an MP4 recording as HLS. Relative to the server's root.
+    /// Where its files are for the next 12 hours, for whoever knows this: append the name of a
+    /// file, or `index.m3u8` to play an MP4 recording as HLS. Relative to the server's root.
     link: String,
 }
 

@@ -20,7 +20,7 @@ use crate::{
     peer::sdp::{Change, Fragment, Role},
 };
 
-/// The session behind a URL.
+/// The session of a URL.
 pub(super) fn find(app: &App, role: Role, id: &str) -> Result<Arc<Session>, Problem> {
     let session = app.broadcasts.session(&SessionId::from_url(id))?;
     if session.role == role {

@@ -141,7 +141,7 @@ impl<'a> Route<'a> {
             ("admin", Some("recordings"), None) => Some(Self::page(RECORDINGS_PAGE)),
             ("admin", Some(""), None) => Some(Self::Moved("../admin".to_owned())),
             ("", None, None) => Some(Self::page("index.html")),
-            // The alias: names are never `whip` or `whep`, so that it is no other path.
+            // The alias: names are never `whip` or `whep`, so it cannot be another path.
             (name, Some(last), None) if role(last).is_some() => Self::endpoint(role(last)?, name),
             // Pages refer to their files relative to their own depth.
             ("publish", None, None) => Some(Self::Moved("publish/".to_owned())),

@@ -1,4 +1,4 @@
-//! How far the end of the server has come.
+//! How far the shutdown of the server has got.
 
 use ::http::StatusCode;
 use tokio_util::sync::CancellationToken;

@@ -57,7 +57,7 @@ pub struct Options {
     /// A publisher on the direct engine that shows no sign of life for this long is gone (RFC 7675
     /// §5.1 allows 30 s).
     pub consent: Duration,
-    /// The bit rate above which publishers are asked for less, and then ended, in bit/s.
+    /// The bit rate above which publishers are asked to send less, and then disconnected, in bit/s.
     pub bitrate_max: u64,
     /// Run webrtcbin.
     pub workers: PeerWorkers,

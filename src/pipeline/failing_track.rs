@@ -52,8 +52,8 @@ fn place(failed: &gst::Object) -> Option<(gst::Pipeline, gst::Element)> {
     None
 }
 
-/// The kind of media that an element takes, or that those behind it do; `None` if they take both, as
-/// demuxers do.
+/// The kind of media that an element takes, or that those downstream do; `None` if they take both,
+/// as demuxers do.
 fn kind_of(element: &gst::Element) -> Option<Kind> {
     let mut element = element.clone();
     for _ in 0..ELEMENTS_MAX {

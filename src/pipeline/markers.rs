@@ -23,7 +23,7 @@ pub(super) enum MarkerVerdict {
 /// Looks for proof. A stream needs one only at its beginning.
 pub(super) struct MarkerProof {
     codec: Codec,
-    /// Timestamp of the picture that has had a marker behind a slice.
+    /// Timestamp of the picture that has had a marker after a slice.
     marked: Option<u32>,
 }
 

@@ -49,7 +49,7 @@ pub(super) fn join_pad(pad: &gst::Pad) {
     });
 }
 
-/// Hands buffers to the element behind a pad.
+/// Hands buffers to the element downstream of a pad.
 fn push(pad: &gst::Pad, buffers: impl IntoIterator<Item = gst::Buffer>) {
     let Some(peer) = pad.peer() else { return };
     for buffer in buffers {

@@ -30,8 +30,8 @@ const HELD_PACKETS_MAX: usize = 16;
 /// Marker bits stay only where a picture can end, because depayloaders end the access unit there.
 /// Some senders mark parameter sets too, which would separate them from their picture. Others mark
 /// every slice: then each picture ends where the next one begins. The stream's first marker is held
-/// back until the next picture proves it; should a picture continue behind one later, markers are
-/// no longer trusted.
+/// back until the next picture proves it; should a picture continue after one later, markers are no
+/// longer trusted.
 pub(super) fn tidy_pad(pad: &gst::Pad, codec: Codec) {
     if nal::header_bytes(codec) == 0 {
         return;

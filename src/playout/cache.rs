@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::gop::{Continuity, Gop, GopLimits};
 use crate::media::Frame;
 
-/// A cached frame is shown this much behind the live edge, so that the next live frame, early by a
-/// little jitter, still comes after it.
+/// Cached frames are placed this long before the live edge, so that the next live frame, early by a
+/// little jitter, still comes after them.
 const EDGE_MARGIN: Duration = Duration::from_millis(10);
 /// Window over which the bit rate is measured.
 const METER_WINDOW: Duration = Duration::from_secs(1);

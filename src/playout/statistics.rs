@@ -19,7 +19,7 @@ pub(crate) struct ViewerCounters {
     pub(crate) round_trip: AtomicU32,
     /// The handle is gone, so the viewer is to go too.
     pub(crate) closed: AtomicBool,
-    /// Whether an authentic check has come (direct engine).
+    /// Whether an authentic check has arrived (direct engine).
     pub(crate) checked: AtomicBool,
     /// A text was lost because too many were waiting in the data channel (direct engine).
     pub(crate) channel_behind: AtomicBool,

@@ -304,7 +304,7 @@ fn find(folder: &Path, id: &str) -> Result<Recording, RecordingError> {
         .ok_or(RecordingError::Missing)
 }
 
-/// Opens a file in the folder that is no link.
+/// Opens a file in the folder that is not a link.
 fn open(folder: &Path, file: &str) -> Result<File, RecordingError> {
     let path = folder.join(file);
     let missing = |_| RecordingError::Missing;

@@ -12,7 +12,7 @@ use serde::Serialize;
 const BOXES_MAX: usize = 1_000_000;
 /// Largest box that is read, in bytes. Media is not read.
 const BOX_BYTES_MAX: u64 = 4 << 20;
-/// The flag of samples that are no keyframes.
+/// The flag of samples that are not keyframes.
 const NON_SYNC: u32 = 0x1_0000;
 
 /// The picture of a recording.

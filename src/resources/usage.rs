@@ -69,7 +69,8 @@ const STIME: usize = 12;
 const STARTTIME: usize = 19;
 const VSIZE: usize = 20;
 
-/// The fields after the program's name, which may hold anything. What is no natural number is 0.
+/// The fields after the program's name, which may hold anything. Anything but a natural number is
+/// 0.
 fn fields(stat: &str) -> Vec<u64> {
     let (_, after) = stat.rsplit_once(") ").unwrap_or_default();
     after

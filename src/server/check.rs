@@ -59,7 +59,7 @@ pub fn problems(uses: &[FileUse], found: Vec<Vec<FileProblem>>) -> Vec<FileProbl
     problems
 }
 
-/// What is no problem in itself: outputs that cannot take every codec that publishers may send.
+/// Not a problem in itself: outputs that cannot take every codec that publishers may send.
 pub fn notes(plans: &Plans, variables: &Variables) -> Vec<String> {
     let mut notes = Vec::new();
     for plan in plans.all() {

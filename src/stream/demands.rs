@@ -14,7 +14,7 @@ pub struct Demands {
     pub reordered: bool,
     /// Whether the picture is refreshed gradually, without keyframes.
     pub gradual: bool,
-    /// Whether it began with a recovery point, and no keyframe has come: no browser has a picture.
+    /// Whether it began with a recovery point, without a keyframe since: no browser has a picture.
     pub keyless: bool,
     /// When the newest keyframe of the current writer arrived, or its first recovery point.
     pub keyframe_at: Option<Instant>,

@@ -143,7 +143,7 @@ impl SimulcastLayer {
             .is_none_or(|last| now.saturating_duration_since(last) >= OFF)
     }
 
-    /// Pixels per picture, if its headers have come.
+    /// Pixels per picture, if its headers have arrived.
     fn size(&self) -> Option<u64> {
         self.format.as_ref().map(VideoFormat::pixels)
     }

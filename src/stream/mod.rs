@@ -80,7 +80,7 @@ struct State {
     /// The newest presentation time; for layers.
     newest: Option<Duration>,
     codec: Option<Codec>,
-    /// The format of the writer's pictures, once their headers have come.
+    /// The format of the writer's pictures, once their headers have arrived.
     format: Option<VideoFormat>,
     gop: BufferedGop,
     subscribers: Vec<Subscriber>,

@@ -211,8 +211,8 @@ impl StreamSubscription {
         self.queue.waiting().pop(now, &self.queue.losses)
     }
 
-    /// When the newest frame was due that had come before: those up to it are there only to start
-    /// from. `None` if there were none.
+    /// When the newest earlier frame was due: those up to it are only there to start from. `None`
+    /// if there were none.
     pub const fn present(&self) -> Option<Duration> {
         self.present
     }

@@ -143,7 +143,7 @@ async fn a_pipeline_that_fails_reports_it_once() {
     assert_eq!(happened.recv().await, None);
 }
 
-/// The test's own program is no worker: it does not know the command.
+/// The test's own program is not a worker: it does not know the command.
 #[tokio::test]
 async fn a_process_that_ends_is_explained_in_its_own_words() {
     let spawned = spawn::spawn_process("test", WorkerLimits::new(1 << 32), Turn::wait().await)

@@ -40,7 +40,7 @@ fn sessions_that_never_connect_do_not_shut_out_who_connects() {
 
 /// Row E-56.
 ///
-/// Once a check has come, the client has `timeouts.connect` to connect.
+/// After its first check, the client has `timeouts.connect` to connect.
 #[test]
 fn a_check_gives_a_session_time_to_connect() {
     for engine in ["direct", "webrtcbin"] {

@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Shapes at the same time: each starts up to two processes with GStreamer, before anybody has an
 /// answer.
 const AT_ONCE: usize = 3;
-/// Pictures at the beginning whose sound need not have come.
+/// Pictures at the beginning whose sound need not have arrived.
 const PICTURES_AT_FIRST: usize = 20;
 /// Milliseconds of tone, at the least, that belong to a picture after those.
 const TONE_OF_A_PICTURE: usize = 20;

@@ -7,7 +7,7 @@ use super::{
 };
 
 const SECONDS: u32 = 3;
-/// Six frames in a packet, each but the last one behind its length (RFC 6716 §3.2.5).
+/// Six frames in a packet, each but the last one preceded by its length (RFC 6716 §3.2.5).
 const SIX_FRAMES: [u8; 1] = [0x80 | 6];
 /// In the first byte of a packet: a number of frames follows.
 const CODE_3: u8 = 3;

@@ -29,7 +29,7 @@ const NODES_MAX: usize = 4096;
 pub(super) struct Lent {
     /// When each node last asked, and how many viewers it has.
     nodes: BTreeMap<String, LentTo>,
-    /// When each rendition was last asked for.
+    /// When each rendition was last requested.
     renditions: BTreeMap<RenditionId, Instant>,
 }
 

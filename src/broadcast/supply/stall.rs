@@ -137,7 +137,7 @@ impl Supply {
 mod tests {
     use super::*;
 
-    /// The changes of a track with frames at these milliseconds, looked at as often as the actor
+    /// The changes of a track with frames at these milliseconds, checked as often as the actor
     /// does.
     fn changes(frames: &[u64], end: u64) -> Vec<(u64, TrackChange)> {
         let begin = Instant::now();

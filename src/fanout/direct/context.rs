@@ -16,7 +16,7 @@ use crate::{
     playout::ViewerCounters,
 };
 
-/// Timeouts after which a viewer is given up.
+/// Timeouts after which a viewer is dropped.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// From the answer to ICE and DTLS being up. Default: 15 s.

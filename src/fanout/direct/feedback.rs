@@ -87,7 +87,7 @@ impl DirectViewer {
         }
     }
 
-    /// Says BYE for all streams (RFC 3550 §6.6: in a compound packet, behind a report).
+    /// Says BYE for all streams (RFC 3550 §6.6: in a compound packet, after a report).
     pub(super) fn say_goodbye(&mut self, cx: &Context) {
         let (Some(sender), Some(ends)) = (&mut self.sender, self.session.nominated_mut()) else {
             return;

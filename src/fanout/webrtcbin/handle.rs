@@ -165,7 +165,7 @@ fn sent_tracks(sections: &[sdp::Section], chosen: &[ChosenTrack]) -> Vec<SentTra
     sent.collect()
 }
 
-/// Ends the session when its peer does not come, or has gone.
+/// Ends the session when its peer does not arrive, or has gone.
 fn watch(viewer: WorkerViewerState, relay: Arc<Relay>, options: &ConnectionOptions) -> JoinSet<()> {
     let (connect, consent) = (options.connect, options.consent);
     let mut tasks = JoinSet::new();

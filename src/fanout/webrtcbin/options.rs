@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::workers::ViewerWorkers;
 
-/// When a viewer's connection is given up, and what carries it.
+/// When a viewer's connection is dropped, and what carries it.
 #[derive(Clone, Debug)]
 pub struct ConnectionOptions {
     /// From the answer to ICE and DTLS being up.

@@ -201,7 +201,7 @@ impl Assembler {
             return;
         }
         if matches!(self.markers, Markers::Proving(_)) {
-            // Its end has come: what is missing lies behind it.
+            // Its end has arrived: what is missing comes after it.
             self.end_proof(now, Markers::Unproven, deliver);
         }
         if matches!(self.markers, Markers::Unproven) {

@@ -51,7 +51,7 @@ impl Picture {
         self.due
     }
 
-    /// Whether a piece of a picture has come.
+    /// Whether a part of a picture has arrived.
     pub(super) const fn has_begun(&self) -> bool {
         self.due.is_some()
     }

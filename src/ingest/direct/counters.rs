@@ -12,7 +12,7 @@ pub(super) struct ReceptionCounters {
     pub(super) packets: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) lost: AtomicU64,
-    /// Whether an authentic check has come.
+    /// Whether an authentic check has arrived.
     pub(super) checked: AtomicBool,
     pub(super) last_packet: Moment,
     pub(super) last_sign: Moment,

@@ -42,8 +42,8 @@ const RESPONSE_WAIT: Duration = Duration::from_millis(250);
 const PATH_SILENCE: Duration = Duration::from_secs(5);
 /// How often a check of ours is sent.
 const CHECKS_MAX: u32 = 5;
-/// How often a peer that is sent media is asked whether it still receives, in milliseconds: a random
-/// time, so that not all are asked at once (RFC 7675 §5.1).
+/// How often to check the consent of a peer that is sent media, in milliseconds: a random time, so
+/// that not all are checked at once (RFC 7675 §5.1).
 const CONSENT_INTERVAL: std::ops::RangeInclusive<u32> = 4000..=6000;
 /// How long an answer is good for (RFC 7675 §5.1).
 const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -336,7 +336,7 @@ impl Ice {
         match &self.challenge {
             None => ask,
             Some(challenge) if challenge.sent < CHECKS_MAX => Some(challenge.next),
-            // Nobody is asked while an answer may still come.
+            // No check while an answer may still come.
             Some(challenge) => ask.map(|ask| ask.max(challenge.next)),
         }
     }
@@ -448,7 +448,7 @@ fn newcomers(now: Instant) -> TokenBucket {
 }
 
 fn consent_interval() -> Duration {
-    // Without random numbers, all are asked at the same time.
+    // Without random numbers, all are checked at the same time.
     let random = getrandom::u32().unwrap_or_default();
     let span = CONSENT_INTERVAL.end() - CONSENT_INTERVAL.start() + 1;
     Duration::from_millis(u64::from(CONSENT_INTERVAL.start() + random % span))

@@ -31,7 +31,7 @@ use crate::{awake, words::Listed};
 /// Time between two bindings of the address that is sent to, while it gives signs of life.
 const BIND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A session that ends younger than this without a connection has been given up, and has not failed.
+/// A session that ends younger than this without a connection was abandoned rather than failed.
 const FAILURE_AGE: Duration = Duration::from_secs(2);
 
 /// Both sides' credentials.
@@ -305,7 +305,7 @@ impl LiteAgent {
 }
 
 impl LiteAgent {
-    /// Logs how far a connection has come that was never there.
+    /// Logs how far a connection got that never came up.
     fn explain_failure(&self) {
         let problem = match (self.ice.known(), self.ice.path()) {
             ([], _) => "the client has reached none of the advertised addresses",

@@ -98,7 +98,7 @@ impl Outbound {
         self.flush();
     }
 
-    /// Takes the datagram behind the batch into it.
+    /// Adds the datagram after the batch to it.
     fn take(&mut self, length: usize) {
         let arrived = self.used..self.used + length;
         let Some(datagram) = self.batch.get(arrived.clone()) else {

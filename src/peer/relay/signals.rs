@@ -30,7 +30,7 @@ impl RelaySignals {
         self.handshake_done.load(Relaxed) && self.handshake_done.swap(false, Relaxed)
     }
 
-    /// Whether authentic packets have come since the last call.
+    /// Whether authentic packets have arrived since the last call.
     pub(super) fn take_authentic(&self) -> bool {
         self.authentic.load(Relaxed) && self.authentic.swap(false, Relaxed)
     }

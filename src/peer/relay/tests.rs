@@ -125,7 +125,7 @@ impl Stage {
         self.check(&client, true);
         let relay = self.accept();
         self.prove(&client);
-        // What has come after the proof shows that this has been seen.
+        // What arrived after the proof shows that this has been seen.
         let last = datagram(0, 100);
         client.send_to(&last, self.address()).unwrap();
         assert_eq!(received(&self.engine), last);
@@ -153,7 +153,7 @@ async fn datagrams_pass_and_ice_does_not() {
             .unwrap();
         assert_eq!(received(&stage.engine), datagram(number, 500));
     }
-    // In batches of equal ones, each with a shorter or a longer one behind it.
+    // In batches of equal ones, each followed by a shorter or a longer one.
     let lengths = [1200, 1200, 1200, 700, 1200, 40, 1300];
     for round in 0..20 {
         let sent = lengths.map(|length| datagram(round, length));

@@ -26,7 +26,7 @@ const BEGINNINGS_MAX: u32 = 16;
 /// SCTP packets of a peer per second in the long run, acknowledgements included, and at once.
 const PACKETS: f64 = 100.0;
 const PACKETS_BURST: f64 = 300.0;
-/// Bytes that may have come without being part of a message: what str0m keeps of unfinished ones.
+/// Bytes that may have arrived without completing a message: str0m keeps unfinished ones.
 const UNREAD_BYTES_MAX: f64 = 262_144.0;
 /// Bytes of them that are forgotten per second: chunks that came twice are in no message.
 const FORGOTTEN_PER_SECOND: f64 = 2_048.0;
@@ -106,7 +106,7 @@ impl ChannelGate {
         }
     }
 
-    /// A whole message has come.
+    /// A whole message has arrived.
     fn read(&mut self, bytes: usize) {
         self.unread = (self.unread - as_f64(bytes)).max(0.0);
     }

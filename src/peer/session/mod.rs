@@ -63,7 +63,7 @@ pub(crate) enum Report {
     Rtp(Box<RtpPacket>),
     /// The peer has opened its data channel.
     ChannelOpened,
-    /// A text has come over it.
+    /// A text has arrived on it.
     Text(String),
     /// The peer has closed it.
     ChannelClosed,

@@ -64,7 +64,7 @@ struct Stage {
     answers: bool,
     /// Whether it has opened a data channel.
     opened: bool,
-    /// What has come over the data channel.
+    /// What has arrived on the data channel.
     texts: Vec<String>,
 }
 
@@ -223,7 +223,7 @@ fn media_moves_only_to_an_address_that_has_proven_that_it_receives() {
     assert_eq!(stage.remote(), Some(home));
     let sent = stage.places[1].bytes;
     assert!(0 < sent && sent < 8 << 10, "{sent} bytes to the victim");
-    // Its checks from elsewhere are no consent to send home.
+    // Its checks from elsewhere are not consent to send to its first address.
     let silence = stage.session.silence(stage.now);
     assert!(silence > (stage.now - began) / 2, "{silence:?}");
     // Now it is really there.
@@ -369,7 +369,7 @@ struct Publisher {
     username: String,
     password: String,
     sequence: u16,
-    /// Packets that have come through.
+    /// Packets that got through.
     taken: usize,
     _port: Port,
 }

@@ -43,8 +43,8 @@ pub(crate) fn transaction(message: &[u8]) -> Option<Transaction> {
     rest.first_chunk().copied()
 }
 
-/// A binding request that is no check: it asks a server from where it comes (RFC 8489 §2). `None` if
-/// the system has no random numbers.
+/// A binding request that is not a check: it asks a server where it comes from (RFC 8489 §2).
+/// `None` if the system has no random numbers.
 pub(super) fn question() -> Option<[u8; 20]> {
     let mut request = [0; 20];
     request[1] = 0x01;
@@ -59,7 +59,7 @@ pub(super) const fn as_response(mut question: [u8; 20]) -> [u8; 20] {
     question
 }
 
-/// From where a request has come, says the response to it (RFC 8489 §14.2).
+/// The response to a request says where it came from (RFC 8489 §14.2).
 pub(super) fn mapped_address(response: &[u8]) -> Option<SocketAddr> {
     const XOR_MAPPED_ADDRESS: u16 = 0x0020;
     let mask = response.get(4..20)?;

@@ -82,7 +82,7 @@ pub(crate) struct Stalls {
     made: u64,
     /// When media last went in.
     offered_at: Option<Instant>,
-    /// Since when media has gone in and nothing has come out.
+    /// Since when media has gone in without anything coming out.
     since: Option<Instant>,
     stalled: bool,
 }

@@ -353,7 +353,7 @@ async fn screen_is_captured() {
     frames("screen", &[("display", &display)], &[Kind::Video], 20).await;
 }
 
-/// There is no camera on a build machine: the text is right, and the failure is explained.
+/// A build machine has no camera: the text is right, and the failure is explained.
 #[tokio::test]
 async fn missing_camera_is_explained() {
     init().unwrap();

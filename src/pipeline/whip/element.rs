@@ -62,7 +62,7 @@ impl ObjectImpl for WhipSinkBin {
         let bin = self.obj();
         bin.set_suppressed_flags(gst::ElementFlags::SINK | gst::ElementFlags::SOURCE);
         bin.set_element_flags(gst::ElementFlags::SINK);
-        // `elements::check` has found it at startup; without it there are no pads.
+        // `elements::check` has found it at startup; without it, pads do not exist.
         let Ok(webrtcbin) = gst::ElementFactory::make("webrtcbin").build() else {
             return;
         };

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - `receiver`: webrtcbin set up to receive.
-//! - `tracks`: the elements linked behind its pads, and the counters.
+//! - `tracks`: the elements linked to its pads, and the counters.
 //! - `socket`: a larger receive buffer.
 //! - `remb`: requests for a lower bit rate.
 //! - this file: its life from offer to close.

@@ -1,4 +1,4 @@
-//! The elements linked behind webrtcbin's pads: one depayloader and packetizer per track.
+//! The elements linked to webrtcbin's pads: one depayloader and packetizer per track.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -302,8 +302,8 @@ fn needs_fir(pad: &gst::Pad) -> bool {
     })
 }
 
-/// Sends the keyframe requests of the elements behind a pad of webrtcbin in the form that the
-/// publisher understands.
+/// Sends the keyframe requests of the elements downstream of a pad of webrtcbin in the form that
+/// the publisher understands.
 fn translate_requests(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |pad, info| {
         if let Some(gst::PadProbeData::Event(event)) = &mut info.data

@@ -1,4 +1,4 @@
-//! Viewers and renditions: what is started for whom, shared, left and given up.
+//! Viewers and renditions: which ones start for whom, are shared, and stop.
 
 use super::*;
 

@@ -233,7 +233,7 @@ mod tests {
         let checks = (0..10_000).take_while(|_| outgoing.send(&CHECK, 20, late) == Sent::Taken);
         assert_eq!(checks.count(), CHECK_BYTES_MAX / (CHECK.len() + 2));
         assert_eq!(next(&outgoing), Some(framed(&CHECK, 20)));
-        // A check that is under way is no sign that media is on time.
+        // A check in flight does not show that media is on time.
         assert_eq!(outgoing.send(&[9], 1, late), Sent::Full);
         while next(&outgoing) == Some(framed(&CHECK, 20)) {}
         assert_eq!(next(&outgoing), Some(framed(&[9; 30], 10)));
