@@ -1,5 +1,5 @@
-//! What the operator has changed through the API, on top of the configuration. Plain data that can be
-//! written to a file and read again.
+//! Changes that the operator has made through the API, on top of the configuration. Plain data that
+//! can be written to a file and read again.
 
 use std::collections::BTreeMap;
 

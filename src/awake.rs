@@ -106,7 +106,7 @@ impl AwakeClock {
         Duration::from_nanos(self.paused.load(Ordering::Acquire))
     }
 
-    /// What this clock shows at `now`.
+    /// The time of this clock at `now`.
     fn at(&self, now: Instant) -> Instant {
         if self.gap(now) > GAP {
             self.beat(now);

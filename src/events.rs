@@ -54,11 +54,11 @@ struct Recent {
     events: VecDeque<Arc<ServerEvent>>,
 }
 
-/// What one follower gets.
+/// The events of one follower.
 pub struct Following {
-    /// What it has missed since the event that it knows.
+    /// Those that it has missed since the one that it knows.
     pub missed: Vec<Arc<ServerEvent>>,
-    /// What happens from now on.
+    /// Those from now on.
     pub receiver: broadcast::Receiver<Arc<ServerEvent>>,
 }
 

@@ -16,7 +16,7 @@ pub struct TimeHistogram {
     microseconds: AtomicU64,
 }
 
-/// What has been counted.
+/// The counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimeDistribution {
     /// Upper ends in seconds, and how many times were no longer.
@@ -39,7 +39,7 @@ impl TimeHistogram {
         self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
     }
 
-    /// What has been counted so far.
+    /// The counts so far.
     pub fn read(&self) -> TimeDistribution {
         let mut count = 0;
         let up_to = self.classes.iter().zip(ENDS).map(|(class, end)| {

@@ -70,7 +70,7 @@ impl Quota {
     }
 }
 
-/// What counts for some holders until it is dropped.
+/// Counts for some holders until it is dropped.
 #[derive(Debug)]
 pub struct Share {
     quota: Quota,

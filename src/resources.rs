@@ -28,7 +28,7 @@ const RESERVE_SHARE: u64 = 8;
 const RESERVE: std::ops::RangeInclusive<u64> = 48..=1024;
 /// Smallest and largest part of the memory held back, in bytes.
 const MEMORY_RESERVE: std::ops::RangeInclusive<u64> = 16 << 20..=512 << 20;
-/// What the server itself needs, without any clients.
+/// The server's own needs, without any clients.
 const OWN: Amount = Amount {
     files: 64,
     threads: 32,
@@ -317,7 +317,7 @@ struct Ledger {
     memory_max: u64,
 }
 
-/// What [`system::sample`] says.
+/// The readings of [`system::sample`].
 #[derive(Clone, Copy)]
 struct Sample {
     in_use: Amount,

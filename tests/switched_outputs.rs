@@ -138,7 +138,7 @@ fn what_is_switched_outlives_the_server_and_mistakes_change_nothing() {
     switch(&second, "a", "record-mkv", false).expect(200);
     switch(&second, "b", "record-mkv", true).expect(200);
     assert!(!fs::read_to_string(&kept).unwrap().contains("record-mkv"));
-    // What cannot be kept is not done.
+    // A change that cannot be kept is not made.
     fs::remove_dir_all(&state).unwrap();
     fs::write(&state, "no folder").unwrap();
     switch(&second, "a", "record-mkv", true).expect(500);

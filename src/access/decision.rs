@@ -6,7 +6,7 @@
 pub struct Facts {
     /// Whether the right is open to anyone.
     pub open: bool,
-    /// What the token of the request is worth.
+    /// The standing of the request's token.
     pub token: TokenFact,
     /// Whether the client's network has the right.
     pub network: bool,
@@ -14,7 +14,7 @@ pub struct Facts {
     pub callback: bool,
 }
 
-/// What the token of a request is worth.
+/// The standing of a request's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFact {
     /// There is none.
@@ -29,7 +29,7 @@ pub enum TokenFact {
     Granting,
 }
 
-/// What follows.
+/// The outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessDecision {
     /// Allowed: anyone may.

@@ -146,7 +146,7 @@ impl Access {
         self.public.contains(&Pattern::any())
     }
 
-    /// What stands in the log for tokens that are too short to be safe.
+    /// The name in the log of tokens that are too short to be safe.
     pub fn short_tokens(&self) -> impl Iterator<Item = &str> {
         self.rules
             .iter()

@@ -9,7 +9,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// What was asked, oldest first.
+/// The questions, oldest first.
 pub(super) type AskedRequests = Arc<Mutex<Vec<Request<Bytes>>>>;
 
 /// A server that answers with what `answer` makes of the number of the request, from 1; `None`

@@ -94,7 +94,7 @@ impl Helper {
         Ok(self.input.flush().await?)
     }
 
-    /// What it has used so far.
+    /// The resources it has used so far.
     pub(super) fn usage(&self) -> Result<Usage> {
         Usage::of(self.child.id().context("a helper process has ended")?)
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{floor, helper::HelperControls, viewers};
 
-/// What a helper process is to do.
+/// The job of a helper process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
 pub(super) enum HelperJob {

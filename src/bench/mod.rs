@@ -147,13 +147,13 @@ struct BenchFigures<'a> {
     load: f64,
     debug_build: bool,
     runs: &'a [Row],
-    /// What `--ladder` found.
+    /// The findings of `--ladder`.
     #[serde(skip_serializing_if = "Option::is_none")]
     ladder: Option<Ladder>,
-    /// What `--workers` found.
+    /// The findings of `--workers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     workers: Option<WorkersReport>,
-    /// What `--cluster` found.
+    /// The findings of `--cluster`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cluster: Vec<ClusterRow>,
     /// CPU time per packet with the most viewers, relative to that with the fewest.
@@ -238,7 +238,7 @@ async fn measure_all(options: &Options) -> Result<ExitCode> {
     verdict(options, &figures)
 }
 
-/// What was found, as Markdown.
+/// The findings as Markdown.
 fn tables(figures: &BenchFigures<'_>) -> String {
     if let Some(ladder) = &figures.ladder {
         return ladder.tables();

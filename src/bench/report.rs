@@ -1,4 +1,4 @@
-//! What a run found, as numbers, as a table, and against the targets.
+//! The findings of a run: as numbers, as a table, and against the targets.
 
 use std::{collections::HashMap, fmt::Write as _, time::Duration};
 

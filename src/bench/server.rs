@@ -137,12 +137,12 @@ impl BenchServer {
         }
     }
 
-    /// What it has used so far.
+    /// The resources it has used so far.
     pub(super) fn usage(&self) -> Result<Usage> {
         Usage::of_server(self.pid()?)
     }
 
-    /// What its fan-out threads have used so far.
+    /// The processor time that its fan-out threads have used so far.
     pub(super) fn fanout_cpu(&self) -> Result<Duration> {
         threads_cpu(self.pid()?, "fanout-")
     }

@@ -33,7 +33,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Frames timed by one sampled viewer at most: ten minutes of video.
 const ARRIVALS_MAX: usize = 18_000;
 
-/// What the process is to do.
+/// The job of the process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ViewersJob {
     /// WHEP endpoints; the viewers are spread over them.
@@ -89,7 +89,7 @@ pub(super) struct ViewerStats {
 }
 
 impl ViewerStats {
-    /// What was seen since `earlier`; the times stay.
+    /// The observations since `earlier`; the times stay.
     fn since(mut self, earlier: &Self) -> Self {
         self.video_packets -= earlier.video_packets;
         self.video_frames -= earlier.video_frames;

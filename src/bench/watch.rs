@@ -20,9 +20,9 @@ pub(super) struct Schedule {
     pub(super) window: Duration,
 }
 
-/// What was measured.
+/// The measurements.
 pub(super) struct Viewed<T> {
-    /// What was sampled, at the beginning and the end.
+    /// The samples at the beginning and the end.
     pub(super) looks: [T; 2],
     /// The viewers' process likewise.
     pub(super) viewers_usage: [Usage; 2],

@@ -60,7 +60,7 @@ pub(super) enum ActorRequest {
         arrived: Instant,
         /// Identifies the token that it came with.
         token: Option<Arc<str>>,
-        /// That this node is the origin; none for a server on its own.
+        /// This node's claim as the origin; none for a server on its own.
         claim: Option<Arc<ClaimHold>>,
         reply: Reply<Created>,
     },
@@ -94,7 +94,7 @@ pub(super) enum ActorRequest {
     Node(NodeQuestion),
 }
 
-/// What a child task was.
+/// The kind of a child task.
 #[derive(Clone, Copy, Debug)]
 enum Child {
     Publisher(u64),

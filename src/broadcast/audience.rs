@@ -28,7 +28,7 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    /// What it wants of one kind. `codec` is what it has negotiated.
+    /// Its wants of one kind. `codec` is what it has negotiated.
     pub(super) fn wants(&self, kind: Kind, codec: Option<Codec>) -> Wants<'_> {
         Wants {
             kind,
@@ -298,7 +298,7 @@ impl Audience {
         steps
     }
 
-    /// What a viewer wants of one kind.
+    /// A viewer's wants of one kind.
     pub(super) fn wants(&self, session: u64, kind: Kind) -> Option<Wants<'_>> {
         let viewer = self.watching.get(&session)?;
         let subscription = viewer.subscription(kind)?;

@@ -11,7 +11,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 const WINDOWS_MAX: u32 = 5;
 /// Above the limit by this factor, each window counts as three.
 const FLOOD_FACTOR: u64 = 4;
-/// What a packet costs besides its payload, in bytes: headers of RTP, SRTP, UDP and IP.
+/// Overhead of a packet besides its payload, in bytes: headers of RTP, SRTP, UDP and IP.
 const PACKET_BYTES: u64 = 60;
 /// The part of the limit that a publisher is asked to send, in hundredths: rates vary around their
 /// target.

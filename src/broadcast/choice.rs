@@ -327,7 +327,7 @@ pub(super) enum Join {
     Wait(Option<RenditionId>),
     /// It has waited long enough, or everything that would do has failed.
     NotReady,
-    /// What would do must not start: too many others run.
+    /// A suitable rendition must not start: too many others run.
     Full,
     /// Nothing will do.
     Nothing,
@@ -463,7 +463,7 @@ fn is_good(situation: &Situation, wants: &Wants<'_>, present: Present) -> bool {
     }
 }
 
-/// What carries the frames of an origin, if there are any in the viewer's codec.
+/// The carrier of an origin's frames, if there are any in the viewer's codec.
 fn live_carrier(situation: &Situation, origin: TrackOrigin, wants: &Wants<'_>) -> Option<u64> {
     match origin {
         TrackOrigin::Original => {

@@ -41,7 +41,7 @@ pub struct OutputStatus {
     pub configured: bool,
     /// Whether it runs whenever the broadcast is live.
     pub running: bool,
-    /// How it is.
+    /// Its health.
     #[serde(flatten)]
     pub health: Health,
     /// Why it last failed, if it is not running.
@@ -180,7 +180,7 @@ impl Broadcasts {
         worker::hanging()
     }
 
-    /// What the processes of pipelines use.
+    /// The resources that the processes of pipelines use.
     pub fn pipeline_usage() -> Vec<WorkerUsage> {
         worker::usage()
     }

@@ -19,7 +19,7 @@ pub enum Error {
     NotLive {
         /// The broadcast.
         name: Name,
-        /// What its publisher, which is connected, has not sent yet.
+        /// The kind of media that its connected publisher has not sent yet.
         awaited: Option<Kind>,
         /// When to try again.
         retry_after: Duration,

@@ -1,4 +1,4 @@
-//! What a session carries.
+//! The media that a session carries.
 
 use serde::Serialize;
 use utoipa::openapi::{
@@ -23,7 +23,7 @@ pub struct ReceivedTrack {
     pub rendition: String,
 }
 
-/// What a session has carried.
+/// The media that a session has carried.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 pub enum SessionFigures {
@@ -48,7 +48,7 @@ impl utoipa::PartialSchema for SessionFigures {
     }
 }
 
-/// What has been received from a publisher.
+/// The media received from a publisher.
 #[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
 pub struct ReceivedFigures {
     /// RTP packets.

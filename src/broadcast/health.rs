@@ -40,7 +40,7 @@ pub enum FailureCode {
     Timeout,
     /// Nothing came out of it any more, or nothing was accepted.
     Stalled,
-    /// What it reads has ended.
+    /// Its input has ended.
     Ended,
     /// One of its elements failed: an unreachable server, a full disk, wrong media.
     Failed,

@@ -131,7 +131,7 @@ pub struct Broadcasts {
     shared: Arc<Shared>,
 }
 
-/// What the actor tasks share.
+/// State that the actor tasks share.
 struct Shared {
     options: CurrentOptions,
     fanout: Fanout,
@@ -316,7 +316,7 @@ impl Broadcasts {
             .ok_or(Error::Missing("session"))
     }
 
-    /// What is said at broadcasts.
+    /// The chats of broadcasts.
     pub fn chats(&self) -> &Chats {
         &self.shared.chats
     }

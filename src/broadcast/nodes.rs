@@ -204,7 +204,7 @@ impl Shared {
     }
 }
 
-/// What this node knows of a broadcast, and what its origin says.
+/// This node's view of a broadcast, merged with its origin's.
 fn merged(own: Option<Status>, name: &Name, claim: &OriginClaim) -> Status {
     let elsewhere = shown_elsewhere(name, claim);
     match own {
@@ -214,7 +214,7 @@ fn merged(own: Option<Status>, name: &Name, claim: &OriginClaim) -> Status {
 }
 
 impl Status {
-    /// What this node knows of a broadcast, and what its origin, another one, says.
+    /// This node's view of a broadcast, merged with that of its origin, another node.
     fn led_by(self, elsewhere: Self) -> Self {
         if self.state == State::Waiting {
             return elsewhere;
@@ -237,7 +237,7 @@ impl Details {
     }
 }
 
-/// What the origin of a broadcast says.
+/// The view of a broadcast's origin.
 fn shown_elsewhere(name: &Name, claim: &OriginClaim) -> Status {
     let shown = &claim.shown;
     let tracks = shown.tracks.iter().map(|track| TrackStatus {

@@ -36,7 +36,7 @@ pub struct Options {
     pub publisher: ingest::Options,
     /// How viewers connect.
     pub viewer: ViewerOptions,
-    /// What each broadcast has: source, outputs, renditions.
+    /// The pipelines of each broadcast: source, outputs, renditions.
     pub plans: Plans,
 }
 
@@ -52,7 +52,7 @@ impl CurrentOptions {
         Arc::clone(&self.0.borrow())
     }
 
-    /// What running broadcasts follow.
+    /// Rules and plans of running broadcasts.
     pub(super) fn follow(&self) -> watch::Receiver<Arc<Options>> {
         self.0.subscribe()
     }

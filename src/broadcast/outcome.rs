@@ -15,6 +15,6 @@ pub(super) enum Outcome {
     Run(RunEnd),
     /// An attempt to make this node the origin.
     Claimed(Option<Arc<ClaimHold>>),
-    /// What followed an origin at another node, by number.
+    /// The task that followed an origin at another node, by number.
     Followed(u64),
 }

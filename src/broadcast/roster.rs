@@ -1,4 +1,4 @@
-//! What the operator sees of the sessions of a broadcast, and does with them.
+//! The sessions of a broadcast, as the operator sees and changes them.
 //!
 //! The actor only says which sessions there are; each session's task tells its own figures.
 
@@ -65,7 +65,7 @@ impl Attendee {
 }
 
 impl Session {
-    /// What it has carried so far; `None` if its task is busy or has not begun.
+    /// The media that it has carried so far; `None` if its task is busy or has not begun.
     async fn figures(&self) -> Option<SessionFigures> {
         let (reply, figures) = oneshot::channel();
         self.commands.try_send(Command::Figures(reply)).ok()?;

@@ -52,7 +52,7 @@ pub struct Introduction {
     /// The address that its POST came from.
     #[schema(required = false)]
     pub client: String,
-    /// What the client calls itself.
+    /// The client's user agent.
     #[schema(required = false)]
     pub user_agent: String,
     /// The name of its token, if it came with one.
@@ -98,13 +98,13 @@ impl fmt::Debug for SwitchCommand {
 pub struct Applicant {
     /// The offer.
     pub(super) offer: Arc<Offer>,
-    /// What the session counts for, until it has ended.
+    /// The session's share of the quotas, until it has ended.
     share: Arc<Share>,
     /// The most it may send, in bit/s, if less than others.
     bitrate_max: Option<u64>,
     /// Who it is in the conversation of its broadcast.
     pub(super) guest: Guest,
-    /// What its id begins with.
+    /// The prefix of its id.
     pub(super) node: Arc<str>,
 }
 
@@ -267,7 +267,7 @@ impl Session {
         });
     }
 
-    /// What its log lines carry.
+    /// The fields of its log lines.
     pub(super) fn span(&self) -> tracing::Span {
         self.span.clone()
     }

@@ -68,7 +68,7 @@ pub struct Status {
     /// Its outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<PipelineStatus>,
-    /// What viewers can ask for besides the source.
+    /// The renditions that viewers can request besides the source.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub renditions: Vec<RenditionStatus>,
     /// The limit that keeps the server from transcoding for more of its viewers, which get what
@@ -99,7 +99,7 @@ pub struct PipelineStatus {
 /// One broadcast with the figures of its pipelines.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Details {
-    /// What the list says about it.
+    /// Its entry in the list.
     #[serde(flatten)]
     pub status: Status,
     /// Its outputs.
@@ -178,7 +178,7 @@ pub struct PipelineFigures {
     /// [`Health::error`], once it is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// What goes in and out.
+    /// Its inputs and outputs.
     #[serde(flatten)]
     pub figures: JobFigures,
     /// While it runs.

@@ -37,7 +37,7 @@ use crate::{
 /// Media is flowing if its last frame is at most this old.
 const FLOWING: Duration = Duration::from_secs(1);
 
-/// What feeds a broadcast, and what it brings.
+/// The input of a broadcast, and its media.
 pub(super) struct Supply {
     times: Times,
     /// Whether a publisher may replace one that is live.

@@ -391,7 +391,7 @@ impl Conversation {
         Some(self.emptied + if is_blank { Duration::ZERO } else { MEMORY })
     }
 
-    /// What the configuration says now.
+    /// The present configuration.
     pub(super) fn set_rules(&mut self, rules: ChatRules) {
         if rules.slow != self.rules.slow {
             self.shares.slow = rules.slow;

@@ -1,4 +1,4 @@
-//! What goes over the wire, in version 1. `docs/chat.md` describes it.
+//! The messages on the wire, in version 1. `docs/chat.md` describes them.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) const VERSION: u32 = 1;
 /// The available reactions.
 pub(super) const REACTIONS: [&str; 6] = ["👏", "❤️", "😂", "😮", "🎉", "👍"];
 
-/// What a participant asks for.
+/// A participant's request.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ChatRequest {
@@ -149,7 +149,7 @@ pub(super) enum ChatEvent {
     },
     /// Slow mode has changed.
     Slow { seconds: u64 },
-    /// What you may do has changed.
+    /// Your rights have changed.
     Standing(Standing),
     /// Your request is refused.
     Refused {

@@ -31,7 +31,7 @@ pub(super) struct ChatLag {
     pause: Duration,
 }
 
-/// What somebody may still do.
+/// The rest of a participant's allowance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     says: TokenBucket,

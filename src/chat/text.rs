@@ -24,7 +24,7 @@ pub(super) fn is_visible(line: &str) -> bool {
         .any(|character| !joins(character) && !character.is_whitespace())
 }
 
-/// What two lines that look alike have in common.
+/// The common form of lines that look alike.
 pub(super) fn skeleton(line: &str) -> String {
     let plain: String = line.chars().filter(|one| !joins(*one)).collect();
     plain.to_lowercase()

@@ -36,12 +36,12 @@ pub struct OriginClaim {
     pub incarnation: String,
     /// Of two claims to a broadcast, the later one has the greater epoch.
     pub epoch: u64,
-    /// What it shows.
+    /// The state that it announces.
     #[serde(flatten)]
     pub shown: Shown,
 }
 
-/// What the origin of a broadcast says about it.
+/// The state of a broadcast, as its origin announces it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// Whether it can be watched.

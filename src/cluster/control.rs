@@ -42,7 +42,7 @@ pub(super) enum Unanswered {
     Silent,
 }
 
-/// What another node asks of this one.
+/// A request of another node.
 #[derive(Debug)]
 pub enum NodeRequest {
     /// Lend a track for another few seconds.

@@ -1,8 +1,8 @@
-//! What has crossed between nodes.
+//! The traffic between nodes.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What has crossed between this node and others since the start.
+/// The traffic between this node and others since the start.
 #[derive(Debug, Default)]
 pub struct ClusterCounters {
     pub(super) frames_sent: AtomicU64,

@@ -90,7 +90,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What stands in front of each piece.
+/// The header of each piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
     keyframe: bool,
@@ -223,8 +223,8 @@ fn finish(head: &Head, body: Bytes) -> Result<NumberedFrame, MessageFlaw> {
 pub(crate) mod fuzz {
     use super::*;
 
-    /// Each message is two bytes of length, and the message. What comes out whole is the same after
-    /// another way through, in pieces.
+    /// Each message is two bytes of length, and the message. A frame that comes out whole is the
+    /// same after being cut into pieces again.
     ///
     /// # Panics
     /// If a frame does not make sense, or changes on its way.

@@ -321,8 +321,8 @@ impl KeptClaim {
         let present = entry.as_ref().and_then(claim_of);
         let revision = match present {
             None => None,
-            // An older claim gives way. What was read may also be old: after a cut, a NATS server can
-            // answer with what it knew before.
+            // An older claim gives way. The value may also be old: after a cut, a NATS server can
+            // answer with an earlier state.
             Some(present) if present.claim.epoch <= self.claim.epoch => Some(present.revision),
             Some(present) => {
                 let verdict = self
@@ -351,7 +351,7 @@ impl KeptClaim {
     }
 }
 
-/// What became of a change to the registry.
+/// The outcome of a change to the registry.
 enum Written {
     Done(u64),
     /// Somebody else was first.

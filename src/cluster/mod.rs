@@ -232,7 +232,7 @@ impl Cluster {
         self.shared.connection.is_up()
     }
 
-    /// What has crossed so far.
+    /// The traffic so far.
     pub fn counters(&self) -> &ClusterCounters {
         &self.shared.counters
     }

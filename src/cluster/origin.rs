@@ -55,7 +55,7 @@ pub(super) struct TapKey {
 
 /// A node wants the track for another while.
 struct TapRequest {
-    /// Where to send what is kept, and after which frame; `None` if the node has all.
+    /// Where to send the cached frames, and after which one; `None` if the node has all.
     again: Option<Again>,
     /// The first frame that is sent again.
     begins: oneshot::Sender<Option<u64>>,
@@ -127,7 +127,7 @@ struct Tap {
 
 impl Tap {
     async fn run(mut self) {
-        // What the stream has cached goes to whoever asks for it.
+        // Whoever asks gets the stream's cached frames.
         while let Some(next) = self.subscription.try_next() {
             self.cache.push(next.frame, self.kind);
         }

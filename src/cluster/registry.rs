@@ -205,7 +205,7 @@ async fn read_once(shared: &Arc<ClusterShared>) -> Result<(), String> {
     }
 }
 
-/// What a lease in the registry tells.
+/// The news in a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LeaseNews {
     /// Nothing new.

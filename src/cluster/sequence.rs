@@ -56,7 +56,7 @@ impl TrackSequence {
         due
     }
 
-    /// What is due when time passes: a track that has waited too long goes on at a keyframe.
+    /// Handles the passing of time: a track that has waited too long continues at a keyframe.
     pub(super) fn tick(&mut self, now: Instant) -> Vec<NumberedFrame> {
         let late = |since: Instant| now.saturating_duration_since(since) >= WAIT_MAX;
         if self.missing.is_some_and(late) {

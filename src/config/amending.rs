@@ -33,7 +33,7 @@ const FILE_MODE: u32 = 0o600;
 const OUTPUTS_MAX: usize = 16;
 
 impl RawConfig {
-    /// What the API has changed, as far as it has been kept.
+    /// The API's changes, as far as they have been kept.
     ///
     /// # Errors
     /// If the file cannot be read or is not as the server has written it.
@@ -201,7 +201,7 @@ pub struct ShownSection<'a> {
     pub pattern: &'a Pattern,
     /// Where it is.
     pub origin: &'a ValueOrigin,
-    /// What it says.
+    /// Its keys and values.
     pub keys: &'a Map<String, Json>,
 }
 

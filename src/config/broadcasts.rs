@@ -28,7 +28,7 @@ const VARIABLES_MAX: usize = 64;
 trait Key: Setting {
     /// Completes "this key takes ...".
     const TAKES: &'static str;
-    /// What is kept until the pipeline files are read.
+    /// The sections, until the pipeline files are read.
     type Written: Clone + Debug;
 
     /// Reads a value within a range; `None` if it is not one.
@@ -145,7 +145,7 @@ macro_rules! entries {
             range: range!($($min $max)?),
         }),+];
 
-        /// What a section says.
+        /// The content of a section.
         #[derive(Clone, Debug, Default)]
         struct Entries {
             $($key: Option<Written<<$type as Key>::Written>>,)+
@@ -183,7 +183,7 @@ pub fn broadcast_keys() -> impl Iterator<Item = &'static Opt> {
     KEYS.iter()
 }
 
-/// What a section is called, and where it is.
+/// The name of a section, and its origin.
 struct Place<'a> {
     name: &'a str,
     origin: ValueOrigin,

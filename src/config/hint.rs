@@ -1,4 +1,4 @@
-//! What to do about a mistake.
+//! Hints on how to mend a mistake.
 
 /// Options that are gone, and what to do instead.
 const GONE: [(&str, &str); 2] = [

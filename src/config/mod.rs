@@ -64,7 +64,7 @@ pub enum Error {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The file is not TOML.
@@ -72,7 +72,7 @@ pub enum Error {
     Syntax {
         /// Where.
         origin: ValueOrigin,
-        /// What the parser says.
+        /// The parser's error.
         message: String,
     },
     /// A key that no option has.
@@ -82,7 +82,7 @@ pub enum Error {
         origin: ValueOrigin,
         /// The key as written.
         key: String,
-        /// What to do.
+        /// A hint.
         hint: String,
     },
     /// A value that the option does not take.
@@ -92,9 +92,9 @@ pub enum Error {
         origin: ValueOrigin,
         /// The option.
         key: String,
-        /// What it takes.
+        /// The values that it takes.
         expected: String,
-        /// What was given.
+        /// The value given.
         given: String,
     },
     /// A broadcast names a pipeline file that does not exist.
@@ -106,7 +106,7 @@ pub enum Error {
         file: String,
         /// Where it should be.
         place: String,
-        /// What is there.
+        /// The files that exist.
         known: String,
     },
 }
@@ -132,7 +132,7 @@ pub struct Config {
     pub main: Main,
     /// The HTTP port.
     pub http: Http,
-    /// What the pages look like.
+    /// The design of the pages.
     pub site: SiteOptions,
     /// The operator's own port.
     pub admin: Admin,
@@ -146,7 +146,7 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Peer connections.
     pub webrtc: WebRtc,
-    /// What outputs have recorded.
+    /// The recordings of outputs.
     pub recordings: RecordingOptions,
     /// Several servers as one service.
     pub cluster: ClusterOptions,

@@ -5,9 +5,9 @@
 pub struct Opt {
     /// `section.name`, or `name` for those outside a section.
     pub key: &'static str,
-    /// What it does.
+    /// Its description.
     pub help: &'static str,
-    /// What its values look like.
+    /// The form of its values.
     pub takes: &'static str,
     /// Whether its values are secret.
     pub secret: bool,
@@ -23,7 +23,7 @@ impl Opt {
         format!("AERIAL_{}", self.key.replace('.', "_").to_uppercase())
     }
 
-    /// What the option takes, with its range.
+    /// The type of the option, with its range.
     pub fn expected(&self) -> String {
         match self.range {
             Some((min, max)) => format!("{} from {min} to {max}", self.takes),

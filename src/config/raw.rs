@@ -13,7 +13,7 @@ use crate::{
     webhooks::WebhookOptions,
 };
 
-/// What file, environment and flags say; later ones override earlier ones.
+/// The values of file, environment and flags; later ones override earlier ones.
 #[derive(Clone, Debug, Default)]
 pub struct RawConfig {
     pub(super) values: BTreeMap<&'static str, (String, ValueOrigin)>,

@@ -47,7 +47,7 @@ pub(super) fn variable<'a>(
     }
 }
 
-/// What the parser says, without the values that it quotes.
+/// The parser's message, without the values that it quotes.
 fn mistake(origin: ValueOrigin, table: &str, message: &str) -> Error {
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     if let Some(key) = what.strip_prefix("unknown field ") {

@@ -1,4 +1,4 @@
-//! What an operator makes of the pages: logo and colour.
+//! The operator's design of the pages: logo and colour.
 
 use std::path::PathBuf;
 

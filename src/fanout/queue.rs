@@ -41,7 +41,7 @@ struct Turns {
     at_once: usize,
 }
 
-/// What a worker is to do next.
+/// A worker's next step.
 pub(super) enum WorkerStep {
     /// Handle this message.
     Handle(Message),

@@ -9,7 +9,7 @@ use crate::peer::{ChannelEvent, Event};
 pub struct ViewerReports {
     /// Gets [`Event::Connected`], [`Event::KeyframeWanted`] and, last, [`Event::Closed`].
     pub events: mpsc::Sender<Event>,
-    /// What comes over the data channel; without it, the offer's is rejected.
+    /// Gets the messages of the data channel; without it, the offer's channel is rejected.
     pub channel: Option<mpsc::Sender<ChannelEvent>>,
 }
 

@@ -37,7 +37,7 @@ pub struct Statistics {
     pub worker_panics: u64,
 }
 
-/// What has been sent to all viewers of one worker, and the worker's state.
+/// The media sent to all viewers of one worker, and the worker's state.
 #[derive(Debug)]
 pub(super) struct Totals {
     pub(super) packets: AtomicU64,

@@ -128,7 +128,7 @@ impl Viewer {
         }
     }
 
-    /// What has been sent to the viewer.
+    /// The media sent to the viewer.
     pub fn statistics(&self) -> ViewerStatistics {
         match self {
             Self::Direct(viewer) => viewer.statistics(),

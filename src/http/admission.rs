@@ -142,7 +142,7 @@ impl Admission {
         *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the limits. What is open stays open.
+    /// Changes the limits. Open connections and streams stay.
     pub(super) fn set(&self, limits: Limits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
@@ -256,7 +256,7 @@ fn reserve(max: usize) -> usize {
     (max / RESERVE_SHARE).min(RESERVE_MAX)
 }
 
-/// What a connection, a stream or a session of this client counts for.
+/// The quotas that a connection, a stream or a session of this client counts for.
 pub(super) fn of_client(client: ClientAddress, max: usize) -> [QuotaRequest; 2] {
     [
         QuotaRequest {
@@ -270,7 +270,8 @@ pub(super) fn of_client(client: ClientAddress, max: usize) -> [QuotaRequest; 2] 
     ]
 }
 
-/// What a full server must still do: let sessions begin and end, and say how it is.
+/// Whether even a full server must serve this request: sessions begin and end, and its health is
+/// reported.
 fn is_essential(method: &Method, path: &str) -> bool {
     let begins_or_ends = [Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
     begins_or_ends.contains(method)

@@ -1,8 +1,8 @@
 //! Tokens in requests (RFC 6750): where they are, and the answer to requests without one.
 //!
-//! `access` decides what a token allows. What is open to anyone stays open whatever token is sent:
-//! some clients send `Bearer undefined`. A wrong token counts as an attempt only if the request
-//! needs one.
+//! `access` decides what a token allows. A wrong token does not close what is open to anyone: some
+//! clients send `Bearer undefined`. A wrong token counts as an attempt only if the request needs
+//! one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +34,7 @@ pub(super) struct Auth {
     /// The tokens that sessions began with, by the number of the session. Each session removes its
     /// own.
     tokens: Mutex<HashMap<u64, TokenHash>>,
-    /// What watches over sessions.
+    /// The supervision of sessions.
     leases: Mutex<JoinSet<()>>,
     failures: ClientLimits,
     /// Questions to the callback that clients cause.
@@ -89,7 +89,7 @@ impl Auth {
         self.policy.send_replace(Arc::new(Policy::new(options)));
     }
 
-    /// What holds now.
+    /// The present policy.
     pub(super) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy.borrow())
     }
@@ -181,7 +181,7 @@ impl Auth {
         self.judge(request, asked).await
     }
 
-    /// What stands for the token of a request, if it has a known one.
+    /// The name of a request's token, if it has a known one.
     pub(super) fn token_name(request: &HttpRequest) -> Option<&str> {
         match &request.presented {
             Presented::Known(holder) => Some(holder.name()),

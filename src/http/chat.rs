@@ -34,7 +34,7 @@ const TEXTS_MAX: usize = 32;
 /// clients that have gone are noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What is posted.
+/// The body of a POST.
 #[derive(Deserialize)]
 struct Posted {
     /// The participant in whose name it is, as announced on its stream.
@@ -46,7 +46,7 @@ struct Posted {
     request: ChatRequest,
 }
 
-/// What is on its way to one listener.
+/// The queue to one listener.
 struct ChatListener {
     texts: mpsc::Receiver<Arc<str>>,
     _share: Share,

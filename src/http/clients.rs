@@ -32,7 +32,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct ClientLimits(Mutex<Table>);
 
 struct Table {
-    /// What an address may send.
+    /// The allowance of an address.
     per_second: f64,
     /// At once.
     burst: f64,

@@ -206,7 +206,7 @@ async fn patch_broadcast(
 
 /// Delete the entry of a broadcast
 ///
-/// What the configuration file says about it applies again.
+/// Removes the API's changes: the configuration file applies again.
 #[utoipa::path(
     delete,
     path = "/api/v1/configuration/broadcasts/{name}",

@@ -84,7 +84,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 /// How much of its request is read, in bytes.
 const REFUSED_BYTES: usize = 4 << 10;
 
-/// What a port is for.
+/// The purpose of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Speaks {
     Http,
@@ -206,7 +206,7 @@ struct HttpConnection {
     place: Place,
 }
 
-/// What is spoken on a connection.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HttpVersion {
     Http1,
@@ -426,7 +426,7 @@ async fn converse<C>(
 /// The body of a reply, watched on its way.
 type ReplyBody = UnsyncBoxBody<Bytes, warp::Error>;
 
-/// What answers the requests of one connection.
+/// The service that answers the requests of one connection.
 fn service(
     app: &Arc<App>,
     caller: Caller,

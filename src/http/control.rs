@@ -1,4 +1,4 @@
-//! What the operator changes while the server runs: the options that hold from now on, and the
+//! Changes by the operator while the server runs: the options that hold from now on, and the
 //! requests to read the configuration again or to change it.
 
 use std::{
@@ -33,7 +33,7 @@ pub struct ConfigRequest {
     pub reply: oneshot::Sender<Result<Reloaded, ConfigRefusal>>,
 }
 
-/// What is to change.
+/// The changes.
 #[derive(Clone, Debug)]
 pub enum ConfigChange {
     /// Whatever the files say now.
@@ -74,7 +74,7 @@ impl From<ConfigRefusal> for Problem {
     }
 }
 
-/// What reading the configuration again has changed.
+/// The changes that reading the configuration again has made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Reloaded {
     /// Options that hold from now on.

@@ -159,7 +159,7 @@ fn event(name: &str, json: &str) -> Bytes {
     text.into()
 }
 
-/// What one listener gets.
+/// The events of one listener.
 enum View {
     /// Everything.
     All,
@@ -169,7 +169,7 @@ enum View {
     One(Option<Name>),
 }
 
-/// What is on its way to one listener.
+/// The queue to one listener.
 struct Listener {
     view: View,
     newest: watch::Receiver<Arc<BroadcastList>>,
@@ -201,7 +201,7 @@ impl Listener {
 }
 
 impl View {
-    /// What this listener has to learn, if anything.
+    /// The news for this listener, if any.
     fn event(&self, previous: Option<&BroadcastList>, now: &BroadcastList) -> Option<Bytes> {
         match (self, previous) {
             (Self::One(name), previous) => {

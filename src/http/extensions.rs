@@ -35,7 +35,7 @@ const BODY_BYTES_MAX: usize = 4096;
 /// After this long without an event a comment is sent, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What hangs below a session's URL.
+/// The resources below a session's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extension<'a> {
     /// `events`: all events (GET), or a selection of them (POST).

@@ -29,7 +29,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The last event that a client has seen; browsers send it when they reconnect.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// What is on its way to one operator.
+/// The queue to one operator.
 struct OperatorStream {
     /// The oldest last.
     missed: Vec<Arc<ServerEvent>>,

@@ -16,7 +16,7 @@ pub struct IceServers {
     pub fixed: Vec<String>,
     /// URLs of TURN servers that share a secret with this one.
     pub shared: Vec<String>,
-    /// That secret.
+    /// The secret shared with the TURN servers.
     pub turn: Option<TurnSecret>,
 }
 

@@ -35,14 +35,14 @@ pub struct AuthOptions {
     pub source_failures: usize,
 }
 
-/// What a request asks for.
+/// The subject of a request.
 #[derive(Clone, Copy)]
 pub(super) enum Asked<'a> {
     /// A session.
     Session(Role, &'a Name),
     /// To see a broadcast: for those who may watch or publish it.
     View(&'a Name),
-    /// What is not about one broadcast.
+    /// A right that does not concern a single broadcast.
     Right(Right),
 }
 
@@ -82,7 +82,7 @@ impl Asked<'_> {
         }
     }
 
-    /// What to say to a token that is for something else.
+    /// The refusal of a token that is for something else.
     pub(super) fn detail(self) -> String {
         match self {
             Self::Session(Role::Publisher, name) => {
@@ -214,7 +214,7 @@ pub(super) enum AccessRefusal {
 /// The options, and what follows from them for each port.
 pub(super) struct Policy {
     pub(super) options: AuthOptions,
-    /// What holds on the operator's own port.
+    /// The policy of the operator's own port.
     admin_access: Access,
 }
 
@@ -228,7 +228,7 @@ impl Policy {
         }
     }
 
-    /// What holds at the port that a request came through.
+    /// The policy of the port that a request came through.
     pub(super) fn access(&self, door: Door) -> &Access {
         match door {
             Door::Public => &self.options.access,

@@ -154,7 +154,7 @@ fn read(app: &App, now: Totals, earlier: Totals) -> Reading {
 
 /// Get the last half hour
 ///
-/// What the server and its pipelines have used.
+/// The resources that the server and its pipelines have used.
 #[utoipa::path(
     get,
     path = "/api/v1/server/load",

@@ -147,7 +147,7 @@ fn counters(app: &App, text: &mut Exposition) {
     }
 }
 
-/// What has crossed between this node and others.
+/// Writes the traffic between this node and others.
 fn cluster(app: &App, text: &mut Exposition) {
     let Some(cluster) = app.broadcasts.cluster() else {
         return;

@@ -168,7 +168,7 @@ pub struct Options {
     pub auth: AuthOptions,
     /// STUN and TURN servers that are announced to clients.
     pub ice_servers: IceServers,
-    /// What changes the options later.
+    /// Changes the options later.
     pub control: ConfigControl,
     /// The configuration as the operator sees it.
     pub configuration: Arc<ConfigView>,
@@ -178,13 +178,13 @@ pub struct Options {
     pub webhooks: WebhookFigures,
     /// Folder of the pages instead of the built-in ones.
     pub web: Option<PathBuf>,
-    /// What the operator has made of the pages.
+    /// The operator's design of the pages.
     pub theme: Theme,
     /// How long requests may take to finish when the server stops.
     pub drain: Duration,
 }
 
-/// What handlers work with.
+/// The state of the handlers.
 struct App {
     /// Those that the server has started with.
     options: Options,
@@ -301,7 +301,7 @@ pub async fn serve(
     tasks.shutdown().await;
 }
 
-/// What answers the requests of one connection.
+/// The service that answers the requests of one connection.
 fn filter(
     app: Arc<App>,
     caller: Caller,

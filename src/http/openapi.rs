@@ -30,7 +30,7 @@ use super::{
 const TOKEN: &str = "token";
 /// The media type of refusals.
 const PROBLEM_TYPE: &str = "application/problem+json";
-/// What any request may get instead of its answer.
+/// Responses that any request may get instead of its own.
 const ALWAYS: [(&str, &str); 5] = [
     (
         "401",

@@ -40,7 +40,7 @@ pub(super) enum PageAccess<'a> {
 
 /// The rules.
 pub(super) struct Origins {
-    /// That of the public URL.
+    /// The host name of the public URL.
     public: Option<String>,
     listed: Vec<String>,
     /// Whether a port is on loopback, and therefore only answers under names of loopback.
@@ -77,7 +77,7 @@ impl Origins {
             return PageAccess::Everyone;
         }
         let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-        // What the browser says itself, if it does, which no page can change.
+        // The browser's own statement, if there is one; no page can change it.
         let site = text(&SEC_FETCH_SITE);
         if matches!(site, Some("same-origin" | "none")) {
             return PageAccess::Own;

@@ -24,7 +24,7 @@ const CHANGES_BYTES_MAX: usize = 16 << 10;
 /// Maximum number of graphs drawn at the same time.
 pub(super) const DRAWINGS_MAX: usize = 2;
 
-/// What hangs below a pipeline's URL.
+/// The resources below a pipeline's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PipelinePart {
     /// `graph.dot` and `graph.svg`.

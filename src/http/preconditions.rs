@@ -2,7 +2,7 @@
 
 use ::http::{HeaderMap, header};
 
-/// What `If-Match` says.
+/// The value of `If-Match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Precondition {
     /// The request may proceed.

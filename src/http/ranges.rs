@@ -17,7 +17,7 @@ pub(super) enum FileRange {
 }
 
 impl FileRange {
-    /// What `Range` asks for. Whatever else it says is ignored, as the RFC allows: other units, and
+    /// The value of `Range`. Whatever else it says is ignored, as the RFC allows: other units, and
     /// several parts at once.
     pub(super) fn of(header: Option<&str>, length: u64) -> Self {
         let range = header.and_then(|header| header.trim().strip_prefix("bytes="));

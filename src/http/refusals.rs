@@ -26,7 +26,7 @@ const NAMES_MAX: usize = 1000;
 /// How long a refusal is remembered: somebody is trying to go live now.
 const MEMORY: Duration = Duration::from_mins(10);
 
-/// What has been refused so far.
+/// The refusals so far.
 pub(super) struct Refusals {
     notices: Notices,
     inner: Mutex<Inner>,

@@ -81,7 +81,7 @@ pub(super) async fn others(app: &App, request: &HttpRequest, body: &[u8]) -> Vec
     cluster.relay_to_others(&operators).await
 }
 
-/// What the other node needs of a request. `None` if its body is not text.
+/// The part of a request that the other node needs. `None` if its body is not text.
 fn relayed(request: &HttpRequest, body: &[u8]) -> Option<RelayedRequest> {
     Some(RelayedRequest {
         method: request.method.to_string(),

@@ -61,7 +61,7 @@ pub(super) struct Caller {
     pub(super) door: Door,
 }
 
-/// What handlers see of a request.
+/// A request as handlers see it.
 pub(super) struct HttpRequest {
     /// Its sender, behind any trusted proxies.
     pub(super) client: ClientAddress,
@@ -141,7 +141,7 @@ impl HttpRequest {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// What the client says it is, shortened, for the log.
+    /// The client's user agent, shortened, for the log.
     pub(super) fn user_agent(&self) -> String {
         let text = self.header(&header::USER_AGENT).unwrap_or_default();
         text.chars().take(USER_AGENT_CHARS_MAX).collect()

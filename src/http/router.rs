@@ -1,4 +1,4 @@
-//! What a path is for, and which methods it takes. Pure.
+//! The meaning of paths, and the methods that they take. Pure.
 
 mod table;
 
@@ -30,14 +30,14 @@ const FILES: [&str; 5] = [
     "card.png",
 ];
 
-/// What a path is for.
+/// The meaning of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     /// A WHIP or WHEP endpoint.
     Endpoint(Role, Naming<'a>),
     /// A session; whether it exists is another question.
     Session(Role, &'a str),
-    /// What hangs below a viewer's session: events and layer selection.
+    /// The resources below a viewer's session: events and layer selection.
     Extension(&'a str, Extension<'a>),
     /// `/api/broadcasts`.
     Broadcasts,

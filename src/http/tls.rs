@@ -42,7 +42,7 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
 /// How much of such a client's request is read first, in bytes: otherwise it would see a reset.
 const NOT_TLS_BYTES: usize = 16 << 10;
 
-/// What is wrong with the certificate's files.
+/// The problem with the certificate's files.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {problem}", path = .path.display())]
 pub struct TlsError {
@@ -163,7 +163,7 @@ fn stamp(certificate: &Path, key: &Path) -> Stamp {
     })
 }
 
-/// What the files are for.
+/// The purpose of the files.
 struct Loaded {
     config: ServerConfig,
     /// See [`Tls::expiry`].

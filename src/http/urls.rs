@@ -14,8 +14,8 @@ pub(super) fn prefix(role: Role) -> &'static str {
 }
 
 impl App {
-    /// What comes before this server's paths in the URLs that a client sees. What the operator has
-    /// configured counts more than what a proxy says.
+    /// What comes before this server's paths in the URLs that a client sees. The operator's
+    /// configuration overrides a proxy.
     fn base<'a>(&'a self, request: &'a HttpRequest) -> &'a str {
         match &self.options.public_url {
             Some(url) => url,

@@ -87,7 +87,7 @@ pub struct Reports {
     pub events: mpsc::Sender<Event>,
     /// Notified when a loss has broken the picture.
     pub keyframe_wanted: Arc<Notify>,
-    /// What comes over the data channel; without it, the offer's is rejected.
+    /// Gets the messages of the data channel; without it, the offer's channel is rejected.
     pub channel: Option<mpsc::Sender<ChannelEvent>>,
 }
 
@@ -102,7 +102,7 @@ impl Reports {
     }
 }
 
-/// What has been received from a publisher.
+/// The media received from a publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// RTP packets received.
@@ -195,7 +195,7 @@ impl Publisher {
         }
     }
 
-    /// What has been received so far.
+    /// The media received so far.
     pub fn statistics(&self) -> Statistics {
         match self {
             Self::Webrtcbin(publisher) => publisher.statistics(),

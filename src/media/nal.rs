@@ -211,7 +211,7 @@ pub fn write_fragment_header(
 }
 
 impl<'a> Payload<'a> {
-    /// What the payload carries. For codecs without NAL units, one unit of unknown kind.
+    /// The content of the payload. For codecs without NAL units, one unit of unknown kind.
     pub fn read(codec: Codec, payload: &'a [u8]) -> Self {
         let units = |behind| {
             Self::Units(PayloadUnits {
@@ -302,7 +302,7 @@ impl Iterator for PayloadUnits<'_> {
 /// A part of a NAL unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitFragment<'a> {
-    /// What the whole unit is.
+    /// The kind of the whole unit.
     pub kind: UnitKind,
     header: [u8; 2],
     header_bytes: usize,

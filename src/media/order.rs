@@ -88,7 +88,7 @@ pub struct DecodingTimes {
 }
 
 impl DecodingTimes {
-    /// What follows does not continue what came before.
+    /// The next frame does not continue the stream.
     pub fn interrupt(&mut self) {
         self.shown.clear();
     }

@@ -22,12 +22,12 @@ impl TokenBucket {
         }
     }
 
-    /// What flows in each second.
+    /// The inflow per second.
     pub const fn per_second(&self) -> f64 {
         self.per_second
     }
 
-    /// What is left in it.
+    /// The present level.
     pub fn left(&self, now: Instant) -> f64 {
         let seconds = now.saturating_duration_since(self.at).as_secs_f64();
         self.burst.min(self.left + seconds * self.per_second)

@@ -15,7 +15,7 @@ const HAS_LAYER_OR_KEY: u8 = 0x30;
 /// Length of a descriptor that [`Vp8Descriptor::write`] writes.
 pub const WRITTEN_BYTES: usize = 2 + PICTURE_ID_BYTES;
 
-/// What a descriptor says.
+/// The content of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vp8Descriptor {
     /// No other picture refers to this one.

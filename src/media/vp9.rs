@@ -16,7 +16,7 @@ const REFERENCES_MAX: usize = 3;
 /// Length of a descriptor that [`Vp9Descriptor::write`] writes.
 pub const WRITTEN_BYTES: usize = 1 + PICTURE_ID_BYTES;
 
-/// What a descriptor says.
+/// The content of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vp9Descriptor {
     /// The frame refers to earlier pictures.

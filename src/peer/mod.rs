@@ -35,7 +35,7 @@ pub enum Event {
     Closed(End),
 }
 
-/// What comes over a peer's data channel.
+/// Events of a peer's data channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChannelEvent {
     /// It is open.

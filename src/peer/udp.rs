@@ -83,7 +83,7 @@ impl Options {
     }
 }
 
-/// What the port has counted so far.
+/// The port's counts so far.
 #[derive(Debug, Default)]
 pub struct PortCounters {
     /// Datagrams that belonged to no session.
@@ -201,7 +201,7 @@ impl Port {
         self.shared.connections.count()
     }
 
-    /// What the port has counted so far.
+    /// The port's counts so far.
     pub fn counters(&self) -> &PortCounters {
         &self.shared.counters
     }

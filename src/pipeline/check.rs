@@ -18,7 +18,7 @@ pub struct FileProblem {
     pub file: String,
     /// The line, counted from 1, if the problem has one.
     pub line: Option<usize>,
-    /// What is wrong, and how to fix it.
+    /// The problem, and how to fix it.
     pub text: String,
 }
 

@@ -38,7 +38,7 @@ pub enum Error {
     Unfit {
         /// The codec.
         codec: Codec,
-        /// What does not take it.
+        /// The element's complaint.
         reason: String,
     },
     /// An element of the pipeline failed.
@@ -50,7 +50,7 @@ pub enum Error {
     /// A step took longer than its limit.
     #[error("{step} took longer than {limit:?}")]
     Timeout {
-        /// What took too long.
+        /// The step that took too long.
         step: Cow<'static, str>,
         /// The limit.
         limit: Duration,

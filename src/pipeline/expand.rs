@@ -84,7 +84,7 @@ fn expand_line<'a>(
     Ok(())
 }
 
-/// What takes the place of `${variable}`.
+/// The replacement of `${variable}`.
 fn value_of<'a>(
     variable: &'a str,
     value: &impl Fn(&str) -> Option<&'a str>,

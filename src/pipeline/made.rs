@@ -3,7 +3,7 @@
 use super::lexer::{TokenKind, tokens};
 use crate::media::Codec;
 
-/// What elements and caps are called that make or describe a codec: part of their names.
+/// Parts of the names of elements and caps that make or describe a codec.
 const NAMES: [(&str, Codec); 8] = [
     ("h264", Codec::H264),
     ("x264", Codec::H264),

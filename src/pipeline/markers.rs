@@ -93,7 +93,7 @@ mod tests {
     const SECOND: &[u8] = &[0x41, 0x40];
     const PARAMETERS: &[u8] = &[0x67, 1];
 
-    /// What is said of packets with these timestamps, markers and payloads.
+    /// The decisions on packets with these timestamps, markers and payloads.
     fn verdicts(packets: &[(u32, bool, &[u8])]) -> Vec<MarkerVerdict> {
         let mut proof = MarkerProof::new(Codec::H264);
         let verdicts = packets.iter().map(|&(timestamp, marker, payload)| {

@@ -53,7 +53,7 @@ pub enum SandboxState {
 }
 
 impl Sandbox {
-    /// What a file's text declares.
+    /// The declarations in a file's text.
     ///
     /// # Errors
     /// [`Error::Text`] with the line of a declaration that cannot be read.

@@ -47,10 +47,10 @@ impl Value for Vec<PageText> {
 /// What the pages show of a broadcast besides its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct About {
-    /// What it is called, if not by its name.
+    /// Its title, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<PageText>,
-    /// What it is about.
+    /// Its description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<PageText>,
     /// Words to find it by.

@@ -65,7 +65,7 @@ impl Plans {
         &self.automatic
     }
 
-    /// What the broadcast of this name has.
+    /// The plan of the broadcast of this name.
     pub fn of(&self, name: &Name) -> Plan {
         let mut plan = self.configured(name);
         self.switches.apply(name, &mut plan);
@@ -77,7 +77,7 @@ impl Plans {
         self.switches.outputs(name, &self.configured(name))
     }
 
-    /// What the sections say of the broadcast of this name.
+    /// The settings of the broadcast of this name.
     fn configured(&self, name: &Name) -> Plan {
         self.merge(
             self.sections

@@ -10,7 +10,7 @@ const HEAVY: [&str; 2] = ["av1", "h265"];
 /// Values of variables in pipeline files.
 pub type Vars = BTreeMap<String, String>;
 
-/// What is shown when nobody feeds a broadcast.
+/// The slate of a broadcast that nobody feeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlateFile {
     /// The pipeline that shows it.
@@ -21,10 +21,10 @@ pub struct SlateFile {
 
 /// A type of key: what a broadcast gets, whether or not a section sets it.
 pub trait Setting: Sized {
-    /// What a [`Plan`] has.
+    /// The value in a [`Plan`].
     type Planned;
 
-    /// What is set, else the default.
+    /// The setting, else the default.
     fn planned(set: Option<Self>, default: &str) -> Self::Planned;
 }
 
@@ -84,7 +84,7 @@ macro_rules! settings {
             $($(#[doc = $help])+ pub $key: Option<$type>,)+
         }
 
-        /// What one broadcast has.
+        /// The settings of one broadcast.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Plan {
             $($(#[doc = $help])+
@@ -133,7 +133,7 @@ impl Settings {
         }
     }
 
-    /// What a broadcast with these settings gets. `automatic` is for those that may be transcoded
+    /// The plan of a broadcast with these settings. `automatic` is for those that may be transcoded
     /// unasked.
     pub(super) fn planned(mut self, automatic: &[PipelineFile]) -> Plan {
         let picture = self.slate.as_mut().and_then(|slate| slate.picture.take());

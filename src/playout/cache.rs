@@ -1,4 +1,4 @@
-//! What a worker keeps of one rendition.
+//! The recent frames of one rendition, as a worker keeps them.
 
 use std::{
     sync::Arc,
@@ -32,7 +32,7 @@ pub(crate) struct RenditionCache {
     first_age: Duration,
 }
 
-/// What a cache cannot learn from its frames when they come all at once, out of another cache.
+/// Facts that a cache cannot learn from frames that arrive all at once, out of another cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backlog {
     /// How long ago the cached keyframe came.
@@ -68,7 +68,7 @@ impl RenditionCache {
         }
     }
 
-    /// What another cache must know that gets all cached frames now.
+    /// The facts for another cache that gets all cached frames now.
     pub(crate) fn backlog(&self, now: Instant) -> Backlog {
         Backlog {
             keyframe_age: self.keyframe_age(now).unwrap_or_default(),

@@ -36,7 +36,7 @@ pub(crate) struct Part<'a> {
     pub(crate) cached: Option<&'a Gop>,
 }
 
-/// What became of packets.
+/// The outcome of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// They are on their way.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// What has been sent to one viewer.
+/// The media sent to one viewer.
 #[derive(Debug, Default)]
 pub(crate) struct ViewerCounters {
     pub(crate) packets: AtomicU64,

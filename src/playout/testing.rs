@@ -51,6 +51,6 @@ pub(crate) trait TestEngine {
         now: Instant,
     );
 
-    /// What has been sent since the last call.
+    /// The packets sent since the last call.
     fn taken(&mut self) -> Vec<Taken>;
 }

@@ -1,4 +1,4 @@
-//! What lies in the folder: files, and the recordings that they are parts of.
+//! The contents of the folder: files, and the recordings that they are parts of.
 
 use std::{
     collections::BTreeMap,

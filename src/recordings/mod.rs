@@ -325,7 +325,7 @@ fn is_mp4(name: &str) -> bool {
         .is_some_and(|ending| ending == "mp4")
 }
 
-/// What the picture is, as its first file says. `None` also if it cannot be read.
+/// The format of the picture, according to its first file. `None` also if it cannot be read.
 fn picture(folder: &Path, recording: &Recording) -> Option<RecordedPicture> {
     let first = recording.files.first()?;
     if !is_mp4(&first.name) {

@@ -54,7 +54,7 @@ struct FileTrack {
     default_flags: u32,
 }
 
-/// What a fragment has of one track.
+/// One track of a fragment.
 struct Run {
     time: u64,
     duration: u64,
@@ -143,7 +143,7 @@ impl BoxHead {
     }
 }
 
-/// What has been seen of a file.
+/// The findings about a file.
 #[derive(Default)]
 struct Scan {
     init: u64,

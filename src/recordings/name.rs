@@ -11,7 +11,7 @@ const TIME: &str = "%Y%m%dT%H%M%SZ";
 /// The endings of files that recording pipelines write.
 const ENDINGS: [&str; 3] = ["mkv", "mp4", "webm"];
 
-/// What the name of a file says. Those of one recording are next to each other, in order.
+/// The facts in the name of a file. Those of one recording are next to each other, in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RecordingName {
     pub(super) broadcast: Name,

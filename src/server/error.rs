@@ -29,7 +29,7 @@ pub enum StartError {
         protocol: &'static str,
         /// The address.
         address: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
         /// The option that changes it.
         option: &'static str,
@@ -45,9 +45,9 @@ pub enum StartError {
     /// Find out why the system refuses.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was tried.
+        /// The attempt.
         what: &'static str,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }

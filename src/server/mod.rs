@@ -41,7 +41,7 @@ use crate::{
     worker,
 };
 
-/// What the process may take to end after the time for stopping is over.
+/// How long the process may take to end after the time for stopping is over.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// How often the sessions are counted while the server waits for them to end.
 const DRAIN_TICK: Duration = Duration::from_millis(100);
@@ -58,7 +58,7 @@ pub struct Server {
     fanout: Fanout,
     shutdown: Shutdown,
     tasks: JoinSet<()>,
-    /// What follows the configuration while the server runs.
+    /// The parts that follow the configuration while the server runs.
     _followers: JoinSet<()>,
     node_tasks: JoinSet<()>,
     webhooks: Webhooks,

@@ -25,13 +25,13 @@ const RELAYED_MAX: usize = 256;
 /// Copies of the registry where there are as many servers.
 const REPLICAS: usize = 3;
 
-/// What the server begins with.
+/// The nodes at the start.
 pub(super) struct NodeStart {
     pub(super) broadcasts: Broadcasts,
     /// Requests for sessions of this node that came in at others, if there are any.
     pub(super) relayed: Option<mpsc::Receiver<Relayed>>,
     pub(super) webhooks: Webhooks,
-    /// What serves other nodes.
+    /// The tasks that serve other nodes.
     pub(super) tasks: JoinSet<()>,
 }
 

@@ -110,8 +110,8 @@ fn has_viewers_on_webrtcbin(config: &Config) -> bool {
     default == Engine::Webrtcbin || engines.any(|engine| engine == Some(Engine::Webrtcbin))
 }
 
-/// What starts the workers of publishers and viewers on webrtcbin: one for the life of the server.
-/// Call it within the runtime.
+/// The pool that starts workers of publishers and viewers on webrtcbin: one for the life of the
+/// server. Call it within the runtime.
 pub(super) fn peer_workers(config: &Config) -> PeerWorkers {
     let workers = PeerWorkers::new(pipeline_memory(config));
     let publishers = config.webrtc.publisher_engine == Engine::Webrtcbin;
@@ -224,7 +224,7 @@ pub(super) fn view(raw: &RawConfig, amendments: &Amendments) -> Arc<ConfigView> 
     })
 }
 
-/// What the options of `http` have besides the configuration.
+/// Options of `http` that do not come from the configuration.
 #[derive(Clone)]
 pub(super) struct HttpParts {
     pub(super) tls: Option<Tls>,

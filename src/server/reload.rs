@@ -25,9 +25,9 @@ const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where the configuration comes from, and where the log's filter goes.
 pub struct ConfigSource {
-    /// What has been read, without what the API has changed.
+    /// The configuration as read, without the API's changes.
     pub raw: RawConfig,
-    /// What the API has changed.
+    /// The API's changes.
     pub amendments: Amendments,
     /// Reads it again.
     pub read: Arc<dyn Fn() -> Result<RawConfig, config::Error> + Send + Sync>,
@@ -47,7 +47,7 @@ impl ConfigSource {
     }
 }
 
-/// What follows the configuration while the server runs.
+/// The parts that follow the configuration while the server runs.
 pub(super) struct Reloader {
     pub(super) source: ConfigSource,
     /// As the files say.
@@ -200,7 +200,7 @@ impl Reloader {
         let loading = spawn_blocking(move || {
             let read = read()?;
             let wanted = read.clone().amended(&amending)?;
-            // What takes a restart must be right as well.
+            // Options that need a restart must be valid as well.
             Config::load(&wanted)?;
             let raw = read.without_restart(&running);
             let config = Config::load(&raw.clone().amended(&amending)?)?;

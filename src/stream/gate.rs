@@ -39,7 +39,7 @@ impl QueueGate {
         }
     }
 
-    /// What follows does not continue what came before.
+    /// The next frame does not continue the stream.
     pub fn interrupt(&mut self) {
         self.waiting = self.kind == Kind::Video;
         self.discontinuous = true;

@@ -1,4 +1,4 @@
-//! What measures and tests the server: a WebRTC client, and helpers for unit tests.
+//! Tools that measure and test the server: a WebRTC client, and helpers for unit tests.
 
 #[cfg(test)]
 mod h264;

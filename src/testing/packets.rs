@@ -13,12 +13,12 @@ pub struct RtpPacket {
     pub timestamp: u32,
     /// The marker bit.
     pub marker: bool,
-    /// What it carries.
+    /// Its payload.
     pub payload: Vec<u8>,
 }
 
 impl RtpPacket {
-    /// What a payloader has made.
+    /// The output of a payloader.
     pub fn read(packet: &[u8]) -> Option<Self> {
         let header = RtpHeader::read(packet)?;
         Some(Self {

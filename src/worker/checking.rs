@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What names such a worker in lists of processes.
+/// The name of such a worker in lists of processes.
 const NAME: &str = "check";
 /// How long it may take: to create an element takes up to some tenths of a second.
 const CHECK_TIMEOUT: Duration = Duration::from_mins(1);

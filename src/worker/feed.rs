@@ -21,7 +21,7 @@ use crate::{media::Frame, playout::Backlog};
 #[derive(Clone)]
 pub struct FrameFeed {
     pub(super) outbox: Arc<Outbox>,
-    /// What names the rendition on the way.
+    /// The rendition's key on the way.
     pub(super) track: u16,
     /// Frames that were queued for the worker, of all renditions.
     pub(super) queued: Arc<AtomicU64>,

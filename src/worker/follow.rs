@@ -61,7 +61,7 @@ pub(super) trait WorkerTask: Send + 'static {
     }
     /// How much of its sandbox the kernel enforces.
     fn confined(&mut self, _sandbox: SandboxState) {}
-    /// What the kernel says that it uses.
+    /// Takes the resources that it uses, according to the kernel.
     fn measured(&mut self, figures: ProcessFigures);
     /// Whether it must show that it works.
     fn is_running(&self) -> bool;
@@ -87,7 +87,7 @@ pub(super) struct Follower<W> {
     work: W,
 }
 
-/// How it went so far.
+/// Its progress.
 struct Progress {
     /// It has said which version it speaks.
     greeted: bool,

@@ -133,7 +133,7 @@ impl WorkerJob {
         tell(&self.outbox, &ToWorker::ForceKeyframe { appsink });
     }
 
-    /// What an operator may do with the job.
+    /// The operator's control of the job.
     pub fn control(&self) -> WorkerControl {
         WorkerControl {
             outbox: Arc::clone(&self.outbox),

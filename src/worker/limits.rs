@@ -11,7 +11,7 @@ use rustix::process::{
 const FILES_MAX: u64 = 1024;
 /// The lowest priority.
 const NICE_MAX: i32 = 19;
-/// What lists of processes show.
+/// The name in lists of processes.
 const NAME: &str = "aerial-worker";
 /// When the system runs out of memory, workers go before the server.
 const OOM_SCORE: &str = "500";

@@ -209,7 +209,7 @@ impl LogLine {
         field?.1.parse().ok()
     }
 
-    /// What it says, without where it comes from.
+    /// Its text, without its origin.
     pub(super) fn words(&self) -> String {
         let object = self.fields.iter().find(|(name, _)| name == "object");
         let message = readable(&self.message);

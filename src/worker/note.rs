@@ -1,4 +1,4 @@
-//! What server and worker tell each other besides frames.
+//! The messages between server and worker, besides frames.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -91,11 +91,11 @@ pub(super) struct Preparation {
     pub(super) log: LogLevels,
     /// Whether it will run webrtcbin.
     pub(super) webrtcbin: bool,
-    /// What it may use, if its pipeline says so.
+    /// The sandbox, if its pipeline declares one.
     pub(super) sandbox: Option<Sandbox>,
 }
 
-/// What a worker shall check.
+/// The subject of a check.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct CheckSetup {
     /// Values that are kept out of texts, by the names of their variables.
@@ -105,7 +105,7 @@ pub(super) struct CheckSetup {
     pub(super) texts: Vec<String>,
 }
 
-/// What a worker has found.
+/// The findings of a check.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct CheckedFiles {
     /// Of each file.
@@ -114,7 +114,7 @@ pub(super) struct CheckedFiles {
     pub(super) lacking: Vec<Option<Error>>,
 }
 
-/// What a worker shall run.
+/// The work of a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct WorkerSetup {
     pub(super) name: String,
@@ -198,10 +198,10 @@ pub(super) enum ToServer {
     },
     /// The pipeline runs, or viewers can join.
     Started,
-    /// What it shall do does not start. Nothing follows.
+    /// Its work does not start. Nothing follows.
     Refused(Error),
     Event(Event),
-    /// What is wrong with pipeline files. Nothing follows.
+    /// Problems of pipeline files. Nothing follows.
     Checked(CheckedFiles),
     /// webrtcbin's answer to a publisher's offer.
     Answered(String),

@@ -26,7 +26,7 @@ use crate::{
     webrtcbin::publisher::ReceiverSetup,
 };
 
-/// What names such a worker in lists of processes: it is started before anybody knows for whom.
+/// The name of such a worker in lists of processes: it is started before its session is known.
 const NAME: &str = "webrtcbin";
 /// How long a worker that was ready may take to answer: it may have been stopped meanwhile.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(2);

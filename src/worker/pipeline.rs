@@ -55,7 +55,7 @@ pub(super) struct PipelineTask {
     pub(super) progress: PipelineProgress,
 }
 
-/// How it went so far.
+/// Its progress.
 #[derive(Default)]
 pub(super) struct PipelineProgress {
     /// Frames that have come out.

@@ -55,7 +55,7 @@ pub(super) struct Process {
     reap: fn(Child),
 }
 
-/// What GStreamer and the process itself have said last.
+/// The last words of GStreamer and of the process itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastWords(Arc<Mutex<VecDeque<String>>>);
 
@@ -107,7 +107,7 @@ impl Process {
             let ended = self.child.as_mut().map(Child::try_wait);
             match ended {
                 Some(Ok(Some(status))) => {
-                    // What it started may go on.
+                    // Its children may go on.
                     self.child = None;
                     return describe(status, killed);
                 }
@@ -212,7 +212,8 @@ pub(super) async fn read_stderr(stderr: ChildStderr, words: LastWords) {
     }
 }
 
-/// What the kernel says that a process uses. Reading it takes up to some milliseconds.
+/// The resources that a process uses, according to the kernel. Reading it takes up to some
+/// milliseconds.
 pub(super) fn figures(pid: u32) -> io::Result<ProcessFigures> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();

@@ -29,7 +29,7 @@ pub(super) struct OutgoingFrame {
     pub(super) frame: Arc<Frame>,
 }
 
-/// What became of a frame.
+/// The outcome of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameFate {
     Queued,
@@ -108,7 +108,7 @@ impl AgeGate {
     }
 }
 
-/// What to write next.
+/// The next message.
 #[derive(Debug)]
 pub(super) enum NextWrite {
     Write(Packed),

@@ -40,7 +40,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 const STALL: Duration = Duration::from_secs(10);
 /// Before the first frame it may take this many times longer: there may be no keyframe.
 const FIRST_FACTOR: u32 = 3;
-/// What names a publisher's worker in figures and lists.
+/// The name of a publisher's worker in figures and lists.
 const NAME: &str = "publisher";
 
 /// Where the server's side of a publisher is.
@@ -51,11 +51,11 @@ pub struct Receiving {
     /// Gets [`Event::Connected`] once, [`Event::Track`] once per track and codec,
     /// [`Event::Closed`] last.
     pub events: mpsc::Sender<Event>,
-    /// What the relay learns from webrtcbin.
+    /// Signals from webrtcbin to the relay.
     pub signals: Arc<RelaySignals>,
 }
 
-/// What has been received from a publisher.
+/// The media received from a publisher.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Received {
     /// As the worker said last.
@@ -79,7 +79,7 @@ pub struct WorkerReceiver {
     tasks: JoinSet<()>,
 }
 
-/// What the task that follows the worker and the handle share.
+/// State that the task that follows the worker and the handle share.
 #[derive(Debug, Default)]
 struct SharedReceived {
     received: Mutex<Received>,
@@ -143,7 +143,7 @@ impl WorkerReceiver {
         tell(&self.outbox, &ToWorker::RequestBitrate(bitrate));
     }
 
-    /// What has been received so far.
+    /// The media received so far.
     pub fn received(&self) -> Received {
         *lock(&self.shared.received)
     }

@@ -137,7 +137,7 @@ fn confine(sandbox: &Sandbox) -> Result<RestrictionStatus, Error> {
     ruleset.restrict_self().map_err(refused)
 }
 
-/// What is forbidden unless a rule allows it.
+/// Forbids everything that no rule allows.
 fn rules(ruleset: Ruleset, version: ABI) -> Result<Ruleset, RulesetError> {
     let ruleset = ruleset.handle_access(AccessFs::from_all(version))?;
     if version < ABI::V6 {
@@ -162,7 +162,7 @@ fn allow(
     added.map_err(|error: RulesetError| Error::Failed(format!("sandbox: {error}")))
 }
 
-/// What the environment names.
+/// The paths that the environment names.
 fn named() -> Vec<PathBuf> {
     let paths = VARIABLES.into_iter().filter_map(env::var_os);
     let mut paths: Vec<_> = paths

@@ -1,4 +1,4 @@
-//! What the task of a job and its handles share.
+//! State that the task of a job and its handles share.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::{
     pipeline::{Error, job::JobFigures},
 };
 
-/// What the task of a job and its handles share.
+/// State that the task of a job and its handles share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) figures: Mutex<JobFigures>,

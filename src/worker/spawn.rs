@@ -105,7 +105,7 @@ struct Request {
     reply: oneshot::Sender<io::Result<Spawned>>,
 }
 
-/// What the thread has to do.
+/// The thread's work.
 struct Desk {
     requests: VecDeque<Request>,
     /// Killed workers.

@@ -32,7 +32,7 @@ pub enum TrialNews {
     Second(Box<TrialSecond>),
 }
 
-/// What happened within a second.
+/// The events of one second.
 #[derive(Debug)]
 pub struct TrialSecond {
     /// Time since the file started.

@@ -1,16 +1,16 @@
-//! What all workers use, for the metrics.
+//! The resources that all workers use, for the metrics.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
 use super::shared::lock;
 use crate::pipeline::job::ProcessFigures;
 
-/// What one pipeline's process uses.
+/// The resources that one pipeline's process uses.
 #[derive(Clone, Debug)]
 pub struct WorkerUsage {
     /// The pipeline's name, with that of its broadcast.
     pub name: String,
-    /// What the kernel says.
+    /// The kernel's figures.
     pub figures: ProcessFigures,
 }
 
@@ -22,7 +22,7 @@ pub fn processes() -> Vec<u32> {
     lock(&WORKERS).keys().copied().collect()
 }
 
-/// What the workers use that run now.
+/// The resources that the running workers use.
 pub fn all() -> Vec<WorkerUsage> {
     lock(&WORKERS).values().cloned().collect()
 }

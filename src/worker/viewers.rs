@@ -49,7 +49,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// For how long frames may arrive of which none is taken.
 const STALL: Duration = Duration::from_secs(10);
 
-/// What takes note of what else has been sent to a viewer.
+/// Takes note of everything else that is sent to a viewer.
 pub type OnSent = Arc<dyn Fn(SenderFigures) + Send + Sync>;
 
 /// Where the server's side of a viewer is.
@@ -57,7 +57,7 @@ pub type OnSent = Arc<dyn Fn(SenderFigures) + Send + Sync>;
 pub struct Viewing {
     /// Gets [`Event::Connected`] once, [`Event::KeyframeWanted`], and [`Event::Closed`] last.
     pub events: mpsc::Sender<Event>,
-    /// What the relay learns from webrtcbin.
+    /// Signals from webrtcbin to the relay.
     pub signals: Arc<RelaySignals>,
     /// Gets what has been sent since the last call.
     pub on_sent: OnSent,
@@ -74,7 +74,7 @@ pub struct WorkerViewers {
     _tasks: JoinSet<()>,
 }
 
-/// What the task that follows the worker and the handles share.
+/// State that the task that follows the worker and the handles share.
 #[derive(Default)]
 struct SharedViewers {
     viewers: Mutex<HashMap<u64, Entry>>,
@@ -226,7 +226,7 @@ impl Drop for WorkerViewers {
     }
 }
 
-/// What the server knows of one viewer in a worker. Cheap to clone.
+/// The server's view of one viewer in a worker. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WorkerViewerState {
     shared: Arc<SharedViewers>,
@@ -243,7 +243,7 @@ impl WorkerViewerState {
         self.entry(|entry| entry.connected).unwrap_or(false)
     }
 
-    /// What has been sent, as the worker said last.
+    /// The media sent, as last reported by the worker.
     pub fn figures(&self) -> SenderFigures {
         self.entry(|entry| entry.figures).unwrap_or_default()
     }

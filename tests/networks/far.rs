@@ -12,7 +12,7 @@ pub(super) enum FarEnd {
     Udp(UdpSocket),
     Tcp {
         stream: TcpStream,
-        /// What has arrived of the next frames.
+        /// The part of the next frames that has arrived.
         arrived: Mutex<Vec<u8>>,
     },
 }

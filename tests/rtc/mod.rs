@@ -89,7 +89,7 @@ pub(crate) struct Seen {
     pictures: AtomicU64,
     /// Whether it has sent packets with header extensions.
     extensions: AtomicBool,
-    /// What it was asked to send again.
+    /// The packets it was asked to send again.
     missed: Mutex<Vec<raw::Name>>,
     /// Whether everything in its script has been sent.
     done: AtomicBool,

@@ -96,7 +96,7 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     // What is sent to one viewer, and when.
     ("playout", &["awake", "media", "peer", "words"]),
-    // What people say at broadcasts.
+    // The chats of broadcasts.
     ("chat", &["awake", "client", "media", "plan"]),
     // Several nodes as one service.
     ("cluster", &["awake", "media", "plan", "stream"]),
@@ -125,7 +125,7 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     // The configuration's content: data that every room may know.
     ("plan", &[]),
-    // What the operator has changed through the API.
+    // Changes that the operator has made through the API.
     ("amendments", &["plan"]),
     // The files that outputs have recorded.
     ("recordings", &["events", "plan", "worker"]),

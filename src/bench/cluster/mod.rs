@@ -36,7 +36,7 @@ use crate::plan::Engine;
 /// After the last viewer of an edge: until it follows nothing any more.
 const COOLING: Duration = Duration::from_secs(5);
 
-/// What all processes have used so far.
+/// The resources that all processes have used so far.
 struct Look {
     origin: Usage,
     nats: Usage,

@@ -78,7 +78,7 @@ impl BenchNats {
         Ok(())
     }
 
-    /// What it has used so far.
+    /// The resources it has used so far.
     pub(super) fn usage(&self) -> Result<Usage> {
         Usage::of(self.child.id().context("the NATS server has ended")?)
     }

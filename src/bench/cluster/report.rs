@@ -39,7 +39,7 @@ pub(super) struct ClusterRun {
     pub(super) lent: ClusterWindow,
 }
 
-/// What was found with one number of edges.
+/// The findings with one number of edges.
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::bench) struct ClusterRow {
     edges: usize,

@@ -45,7 +45,7 @@ const RENDITIONS: [&str; 3] = ["720p", "480p", "240p"];
 /// Between cold tries, so that each meets a different point between keyframes, which are 2 s apart.
 const STAGGER: Duration = Duration::from_millis(370);
 
-/// What the processes have used so far.
+/// The resources that the processes have used so far.
 struct Look {
     at: Instant,
     server: Usage,

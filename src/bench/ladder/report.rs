@@ -9,7 +9,7 @@ use super::{
     RENDITIONS,
 };
 
-/// What the processes used during the measurement.
+/// The resources that the processes used during the measurement.
 pub(super) struct Used {
     pub(super) elapsed: Duration,
     pub(super) server: Duration,
@@ -29,7 +29,7 @@ pub(super) struct LadderWindow {
     server_cores: f64,
     /// The part of it that its fan-out threads used.
     fanout_cores: f64,
-    /// That of `gst-launch-1.0`.
+    /// The figure of `gst-launch-1.0`.
     twin_cores: f64,
     packets_per_second: f64,
     lost: u64,
@@ -108,7 +108,7 @@ pub(super) struct LadderRound {
     pub(super) source: LadderWindow,
 }
 
-/// What a round shows.
+/// The findings of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct Costs {
     /// Decode and encodes in the server, against the same in `gst-launch-1.0`.
@@ -349,7 +349,7 @@ impl Ladder {
 const RATIO_MAX: f64 = 1.1;
 /// Longest time that the first viewer of a cold rendition may wait for its first keyframe.
 const FIRST_KEYFRAME_MAX_MS: f64 = 1000.0;
-/// What is published.
+/// The frame rate of the published clip.
 const FRAMES_PER_SECOND: f64 = 30.0;
 /// If one of the two processes leaves out more frames than this, they did not do the same work.
 const LEFT_OUT_MAX: f64 = 1.0;

@@ -68,7 +68,7 @@ impl Twin {
         Ok(Self { child, tasks, seen })
     }
 
-    /// What it has used so far.
+    /// The resources it has used so far.
     ///
     /// # Errors
     ///

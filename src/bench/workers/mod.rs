@@ -65,7 +65,7 @@ enum Place {
     Worker,
 }
 
-/// What runs.
+/// The pipeline under test.
 enum Running {
     Here(Job),
     Worker(WorkerJob),
@@ -128,7 +128,7 @@ fn setup(text: &str, appsink: &str, arrivals: &Arrivals) -> JobSetup {
     setup
 }
 
-/// What one run has shown.
+/// The findings of one run.
 struct RunFigures {
     ages: Vec<Duration>,
     /// CPU time of this process.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{AT_ONCE, Percentiles, RunFigures};
 
-/// What one text has shown, in this process and in a worker.
+/// The findings for one text, in this process and in a worker.
 #[derive(Default)]
 pub(super) struct Hop {
     here: PlaceFigures,
@@ -15,7 +15,7 @@ pub(super) struct Hop {
     threads: u64,
 }
 
-/// What has been seen in one place.
+/// The findings in one place.
 #[derive(Default)]
 struct PlaceFigures {
     ages: Vec<Duration>,
@@ -101,7 +101,7 @@ impl HopFigures {
     }
 }
 
-/// What `--workers` found.
+/// The findings of `--workers`.
 #[derive(Debug, Serialize)]
 pub(in crate::bench) struct WorkersReport {
     sound: HopFigures,

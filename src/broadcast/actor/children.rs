@@ -64,7 +64,7 @@ impl Actor {
         self.runs.insert(run, ActiveRun { stop, pipeline });
     }
 
-    /// What a child task was, and how it ended.
+    /// The kind of a child task, and how it ended.
     pub(super) fn name_child(
         &mut self,
         child: Result<(task::Id, Outcome), JoinError>,

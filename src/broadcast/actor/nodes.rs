@@ -1,5 +1,5 @@
-//! What an actor does as one of several nodes: it claims its broadcast, follows another node, lends
-//! tracks to others, and gives way.
+//! The actor's part in a cluster: it claims its broadcast, follows another node, lends tracks to
+//! others, and gives way.
 
 use std::{
     sync::Arc,
@@ -26,7 +26,7 @@ use crate::{
     stream::EncodedStream,
 };
 
-/// What another node asks an actor for.
+/// Requests of other nodes to an actor.
 pub(in crate::broadcast) enum NodeQuestion {
     Lend {
         track: TrackName,
@@ -149,7 +149,7 @@ impl Actor {
         self.remote = Some(stop);
     }
 
-    /// What followed an origin has ended.
+    /// The task that followed an origin has ended.
     pub(super) fn followed(&mut self, number: u64) {
         if number == self.remotes && self.remote.take().is_some() {
             let actions = self.parts.remote_ended(awake::now());

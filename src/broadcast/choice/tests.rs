@@ -6,7 +6,7 @@ use super::*;
 use crate::peer::sdp::Role;
 
 const CASES: &str = include_str!("cases.txt");
-/// What carries the original. Renditions have the numbers after it.
+/// The carrier of the original. Renditions have the numbers after it.
 const ORIGINAL_CARRIER: u64 = 1;
 const OLD_CARRIER: u64 = 99;
 

@@ -1,4 +1,4 @@
-//! What other nodes have to do with a broadcast: they feed it, or their viewers watch it.
+//! A broadcast among other nodes: they feed it, or their viewers watch it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,7 +85,7 @@ impl Parts {
         actions
     }
 
-    /// What followed the origin has ended by itself.
+    /// The task that followed the origin has ended by itself.
     pub(in crate::broadcast) fn remote_ended(&mut self, now: Instant) -> Vec<Action> {
         self.supply.remote_ended(now);
         self.decide(now)

@@ -51,13 +51,13 @@ pub(super) struct MadeRendition {
     pub(super) codec: Option<Codec>,
     /// While its pipeline runs, or is promised to somebody.
     pub(super) carrier: Option<Arc<fanout::Rendition>>,
-    /// What its pipeline makes, or made last.
+    /// The stream that its pipeline makes, or last made.
     pub(super) stream: EncodedStream,
     /// Whether it is making frames.
     pub(super) live: bool,
 }
 
-/// What rendition pipelines may take.
+/// The inputs of rendition pipelines.
 pub(in crate::broadcast) struct Supplied<'a> {
     pub(in crate::broadcast) streams: &'a EncodedStreams,
     pub(in crate::broadcast) inputs: InputTracks,

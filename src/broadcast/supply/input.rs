@@ -51,7 +51,7 @@ pub(super) enum Feeder {
     Remote(RemoteInput),
 }
 
-/// What is followed at another node.
+/// The origin that is followed at another node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct RemoteInput {
     /// Of the node's claim.

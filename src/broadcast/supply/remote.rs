@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Supply {
-    /// Notes where the origin is. What another node no longer sends ends.
+    /// Notes where the origin is. Tracks that the other node no longer sends end.
     pub(in crate::broadcast) fn set_place(
         &mut self,
         place: OriginPlace,

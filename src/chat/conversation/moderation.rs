@@ -1,4 +1,4 @@
-//! What moderators do.
+//! Requests of moderators.
 
 use std::{
     collections::VecDeque,

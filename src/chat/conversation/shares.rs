@@ -22,7 +22,7 @@ const LEFT_MAX: usize = 10;
 /// Shortest time between two searches for addresses that need not be counted any more.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What an address has left.
+/// The rest of an address's allowance.
 struct NetworkShare {
     says: TokenBucket,
     acts: TokenBucket,

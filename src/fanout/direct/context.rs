@@ -1,4 +1,4 @@
-//! What the viewers of one worker share, and how their packets leave.
+//! State that the viewers of one worker share, and the way that their packets leave.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -70,8 +70,9 @@ impl Context {
     }
 }
 
-/// Sends everything written. Returns false if the socket's buffer stayed full. What cannot be sent
-/// for another reason is lost as in the network: the viewer's connection ends if that lasts.
+/// Sends everything written. Returns false if the socket's buffer stayed full. Packets that cannot
+/// be sent for another reason count as lost in the network: the viewer's connection ends if that
+/// lasts.
 pub(super) fn flush(cx: &mut Context, counters: &ViewerCounters, ends: &mut AddressPair) -> bool {
     let (packets, bytes) = (cx.batch.len() as u64, cx.batch.bytes() as u64);
     let Context {

@@ -148,7 +148,7 @@ impl Fanout {
     }
 }
 
-/// What is sent in each section that sends.
+/// The tracks of the sections that send.
 fn sent_tracks(sections: &[sdp::Section], chosen: &[ChosenTrack]) -> Vec<SentTrack> {
     let sent = sections.iter().filter_map(|section| {
         let sdp::Section::Send { ssrc, .. } = section else {

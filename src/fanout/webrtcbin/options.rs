@@ -1,4 +1,4 @@
-//! What a connection is made with.
+//! The settings of a connection.
 
 use std::time::Duration;
 

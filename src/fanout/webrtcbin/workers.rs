@@ -76,7 +76,7 @@ pub(super) struct Served {
 
 /// A rendition that the process gets.
 struct PassedRendition {
-    /// What names it on the way.
+    /// Its key on the way.
     track: u16,
     /// How many viewers may be sent it.
     viewers: usize,
@@ -142,7 +142,7 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         for (&rendition, passed) in &*self.renditions() {
-            // What is not passed on ends with the next frame: the process is gone.
+            // A process that is gone gets no more frames: passing on ends with the next one.
             self.end(rendition, passed.track);
         }
     }

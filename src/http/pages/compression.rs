@@ -60,7 +60,7 @@ impl Coding {
     }
 }
 
-/// What was compressed. The entity tag alone is not enough: two files of a folder may have the same.
+/// The original. The entity tag alone is not enough: two files of a folder may have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     path: String,
@@ -68,7 +68,7 @@ struct Key {
     coding: Coding,
 }
 
-/// What has been compressed so far.
+/// The files compressed so far.
 #[derive(Default)]
 pub(super) struct Compression {
     kept: Mutex<HashMap<Key, Bytes>>,

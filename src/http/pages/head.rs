@@ -68,7 +68,7 @@ pub(super) struct PagePlace<'a> {
     pub(super) version: Option<&'a str>,
     /// The broadcast that it shows.
     pub(super) broadcast: Option<&'a ShownBroadcast>,
-    /// What the operator has made of the pages.
+    /// The operator's design of the pages.
     pub(super) theme: &'a Theme,
 }
 

@@ -108,14 +108,14 @@ impl PageRequest<'_> {
     }
 }
 
-/// What is sent, before it is compressed.
+/// The content, before compression.
 struct Content {
     status: StatusCode,
     file: PageFile,
     cached: &'static str,
 }
 
-/// What is sent, compressed.
+/// The compressed content.
 struct Packed {
     content: Bytes,
     coding: Coding,

@@ -1,4 +1,4 @@
-//! What the operator has made of the pages: name, texts, logo, colour.
+//! The operator's design of the pages: name, texts, logo, colour.
 
 use std::{borrow::Cow, path::PathBuf};
 
@@ -37,12 +37,12 @@ pub(super) struct PagePart {
     pub(super) file: &'static str,
 }
 
-/// What the pages of this server look like.
+/// The design of this server's pages.
 #[derive(Clone, Debug)]
 pub struct Theme {
-    /// What the server is called.
+    /// The name of the server.
     pub name: String,
-    /// What it is about, for search engines and messengers.
+    /// Its description, for search engines and messengers.
     pub description: Option<String>,
     /// A line at the foot of each page.
     pub footer: Option<String>,
@@ -111,7 +111,7 @@ impl Theme {
         PageFile::of_text(manifest.to_string())
     }
 
-    /// What the server is about.
+    /// The description of the server.
     pub(super) fn about(&self) -> Cow<'_, str> {
         match &self.description {
             Some(description) => escape(description).into(),

@@ -119,7 +119,7 @@ impl Picture {
         };
         let complete = match completion {
             Completion::Whole => true,
-            // What was lost may have been newer.
+            // The lost packet may have been newer.
             Completion::Inserted => !self.lost_before,
             Completion::Unknown => false,
         };

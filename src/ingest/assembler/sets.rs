@@ -13,7 +13,7 @@ const SETS_MAX: usize = 32;
 /// Largest parameter set or sequence header remembered, in bytes: more than any encoder makes.
 const SET_BYTES_MAX: usize = 4 << 10;
 
-/// What is remembered of one stream.
+/// The parameter sets of one stream.
 #[derive(Debug, Default)]
 pub(super) struct KnownSets {
     /// In the order in which decoders need them.

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use crate::peer::{ChannelText, End, sdp};
 
-/// What the handle asks of the task.
+/// Requests of the handle to the task.
 pub(super) enum ReceptionCommand {
     Keyframe,
     Text(ChannelText),

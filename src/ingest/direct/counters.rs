@@ -1,4 +1,4 @@
-//! What a publisher's session counts, for those who look.
+//! The counters of a publisher's session.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64},

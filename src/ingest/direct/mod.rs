@@ -78,7 +78,7 @@ impl DirectPublisher {
         self.session.is_checked()
     }
 
-    /// What has been received so far.
+    /// The media received so far.
     pub(super) fn statistics(&self) -> Statistics {
         self.session.statistics()
     }

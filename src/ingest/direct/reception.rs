@@ -231,7 +231,7 @@ impl ReceptionHandle {
         self.counters.checked.load(Ordering::Relaxed)
     }
 
-    /// What has been received so far.
+    /// The media received so far.
     pub(super) fn statistics(&self) -> Statistics {
         Statistics {
             packets: self.counters.packets.load(Ordering::Relaxed),

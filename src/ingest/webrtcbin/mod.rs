@@ -90,7 +90,7 @@ impl WebrtcbinPublisher {
         self.relay.is_checked()
     }
 
-    /// What has been received so far.
+    /// The media received so far.
     pub(super) fn statistics(&self) -> Statistics {
         let received = self.receiver.received();
         let figures = received.figures;

@@ -40,7 +40,7 @@ pub(crate) struct Credentials {
     pub(crate) remote: IceCreds,
 }
 
-/// What a STUN message has done.
+/// The outcome of a STUN message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StunOutcome {
     /// It is not authentic, or its address is one too many.

@@ -80,7 +80,7 @@ impl RelayOffer {
         }
     }
 
-    /// What webrtcbin's threads tell the relay.
+    /// Where webrtcbin's threads report to the relay.
     pub(crate) const fn signals(&self) -> &Arc<RelaySignals> {
         &self.signals
     }
@@ -149,7 +149,7 @@ impl RelayOffer {
 async fn connected(engine: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     socket.connect(engine).await?;
-    // What the kernel does not grant only costs burst tolerance.
+    // A smaller buffer only costs burst tolerance.
     if let Err(error) = SockRef::from(&socket).set_recv_buffer_size(BUFFER_BYTES) {
         tracing::debug!(%error, "socket buffer stays at the system's size");
     }
@@ -165,7 +165,7 @@ pub(crate) struct Relay {
     _tasks: JoinSet<()>,
 }
 
-/// What the port's reader and the relay's task have in common.
+/// State that the port's reader and the relay's task share.
 struct Shared {
     state: Mutex<RelayState>,
     socket: UdpSocket,

@@ -74,7 +74,7 @@ impl RelayState {
         if datagram.len() > DATAGRAM_BYTES_MAX {
             return Inbound::Done;
         }
-        // What was authentic came before this one.
+        // Authentic packets count as older than this one.
         self.settle(now);
         self.source = Some(ends.remote);
         if self.inside.is_connected() {

@@ -105,7 +105,7 @@ fn covers(codec: Codec, format: &Format, profile: &str) -> bool {
     }
 }
 
-/// What a `profile-level-id` stands for; `None` if unknown.
+/// The meaning of a `profile-level-id`; `None` if unknown.
 fn offered_h264(id: &str) -> Option<H264> {
     let profile = u8::from_str_radix(id.get(..2)?, 16).ok()?;
     let constraints = u8::from_str_radix(id.get(2..4)?, 16).ok()?;

@@ -1,7 +1,7 @@
 //! A session's data channel, and the bounds of what its peer may send over it.
 //!
 //! str0m accepts any number of associations and channels, and keeps state for each, so every SCTP
-//! packet passes the [`ChannelGate`] first. What is refused is lost as in the network.
+//! packet passes the [`ChannelGate`] first. Refused packets count as lost in the network.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},

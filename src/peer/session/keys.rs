@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::channel::GateSlot;
 use crate::peer::srtp;
 
-/// What a new DTLS instance shares with its session.
+/// State that a new DTLS instance shares with its session.
 pub(super) struct NewInstance {
     pub(super) keys: KeySlot,
     pub(super) gate: GateSlot,

@@ -93,7 +93,7 @@ impl LocalAddresses {
     }
 }
 
-/// What is advertised of one TCP listener.
+/// The advertised addresses of one TCP listener.
 #[derive(Debug)]
 pub(super) struct TcpAddresses {
     addresses: LocalAddresses,

@@ -127,8 +127,9 @@ impl Port {
         unique(all.collect())
     }
 
-    /// Finds out the public addresses, and again whenever they may have changed. What cannot be
-    /// found out stays as it was. Logs what it has found and which ports to open. Never ends.
+    /// Finds out the public addresses, and again whenever they may have changed. Addresses that
+    /// cannot be determined stay as they were. Logs what it has found and which ports to open.
+    /// Never ends.
     pub async fn discover(self, discovery: Discovery) {
         let mut told = false;
         loop {

@@ -17,7 +17,7 @@ use crate::media::TokenBucket;
 /// How long an address that has proven to be a session's stays its own without a sign of life.
 const LIVE: Duration = Duration::from_secs(15);
 
-/// How many datagrams a session may get. What exceeds that is dropped before it is queued.
+/// How many datagrams a session may get. Excess is dropped before it is queued.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DatagramLimits {
     /// From the session's own addresses, each second and at once, apart from STUN.
@@ -59,7 +59,7 @@ enum Traffic {
     Media,
 }
 
-/// What a session may still get.
+/// The rest of a session's allowance.
 #[derive(Debug)]
 struct Budget {
     media: TokenBucket,
@@ -139,8 +139,8 @@ impl DatagramRoute {
         }
     }
 
-    /// Counts a datagram; false if it is one too many. What comes from elsewhere costs the session
-    /// nothing of what its own addresses may send.
+    /// Counts a datagram; false if it is one too many. Datagrams from elsewhere do not use up the
+    /// allowance of the session's own addresses.
     fn allows(&self, traffic: Traffic, now: Instant) -> bool {
         let mut budget = self.budget();
         let bucket = match traffic {

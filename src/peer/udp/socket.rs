@@ -19,7 +19,7 @@ pub(super) const BUFFER_BYTES: usize = 4 << 20;
 /// packets.
 const RETRY_PAUSE: Duration = Duration::from_micros(250);
 
-/// What became of a send.
+/// The outcome of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// The kernel has taken it.
@@ -231,7 +231,7 @@ impl PortSocket {
     }
 }
 
-/// What passes time: the thread's own clock and sleep, or a test's.
+/// A clock: the thread's own clock and sleep, or a test's.
 pub(super) trait Pause {
     fn now(&self) -> Instant;
     fn sleep(&mut self, time: Duration);

@@ -13,7 +13,7 @@ pub struct JobFigures {
     pub outputs: Vec<OutputFigures>,
     /// One entry per queue of the text.
     pub queues: Vec<QueueFigures>,
-    /// What its process uses; `None` before it has been measured.
+    /// The resources that its process uses; `None` before it has been measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessFigures>,
     /// How much of its sandbox the kernel enforces; `None` if its file declares none.
@@ -21,7 +21,7 @@ pub struct JobFigures {
     pub sandbox: Option<SandboxState>,
 }
 
-/// What the kernel says about the process of a job.
+/// The kernel's figures of a job's process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProcessFigures {
     /// CPU time so far, in milliseconds.

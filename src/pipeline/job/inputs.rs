@@ -145,7 +145,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// Detaches every appsrc from its stream. What has been sent by then is still queued.
+    /// Detaches every appsrc from its stream. Frames sent by then are still queued.
     pub(super) async fn detach(&mut self) {
         self.detached.send_replace(true);
         let ended = async { while self.feeding.join_next().await.is_some() {} };

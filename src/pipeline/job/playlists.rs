@@ -45,7 +45,7 @@ struct Playlist {
     text: Vec<u8>,
 }
 
-/// What a [`PlaylistStream`] holds.
+/// The state of a [`PlaylistStream`].
 #[derive(Default)]
 pub struct PlaylistStreamPrivate(Mutex<Playlist>);
 

@@ -42,12 +42,12 @@ use crate::{
     },
 };
 
-/// What a publisher's webrtcbin needs.
+/// The setup of a publisher's webrtcbin.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReceiverSetup {
     /// The offer, normalised, from the relay in place of the client.
     pub offer: String,
-    /// What webrtcbin leaves out of its answer.
+    /// Attributes that webrtcbin leaves out of its answer.
     pub extensions: Vec<SectionExtensions>,
     /// The payload types of the tracks.
     pub types: Vec<(Kind, u8)>,
@@ -55,7 +55,7 @@ pub struct ReceiverSetup {
     pub jitter: Duration,
 }
 
-/// What has been received so far.
+/// The media received so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiverFigures {
     /// RTP packets.
@@ -154,7 +154,7 @@ impl ReceivingElement {
         }
     }
 
-    /// What has been received so far.
+    /// The media received so far.
     pub fn figures(&self) -> ReceiverFigures {
         let webrtcbin = self.webrtcbin.upgrade();
         ReceiverFigures {

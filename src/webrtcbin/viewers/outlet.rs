@@ -109,7 +109,7 @@ impl Packets {
     }
 }
 
-/// What became of pushed packets.
+/// The outcome of pushed packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
     /// They are on their way.

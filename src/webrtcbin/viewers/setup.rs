@@ -1,4 +1,4 @@
-//! What a viewer's webrtcbin needs, and what it reports.
+//! The setup of a viewer's webrtcbin, and its reports.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -9,7 +9,7 @@ use crate::{
     playout::{Target, ViewerCounters},
 };
 
-/// What a viewer's webrtcbin needs.
+/// The setup of a viewer's webrtcbin.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SenderSetup {
     /// The offer, reduced to the sections that send, from the relay in place of the client.
@@ -33,7 +33,7 @@ pub struct SentTrack {
     pub target: Target,
 }
 
-/// What has been sent to a viewer so far.
+/// The media sent to a viewer so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SenderFigures {
     /// RTP packets.
@@ -55,7 +55,7 @@ pub struct SenderFigures {
 }
 
 impl SenderFigures {
-    /// What the playout has counted.
+    /// From the counts of the playout.
     pub(crate) fn new(counters: &ViewerCounters) -> Self {
         let counted = counters.statistics();
         Self {
@@ -68,7 +68,7 @@ impl SenderFigures {
         }
     }
 
-    /// What has been sent since these figures were right.
+    /// The media sent since these figures.
     pub(crate) const fn since(self, before: Self) -> Self {
         Self {
             packets: self.packets.saturating_sub(before.packets),
@@ -85,7 +85,7 @@ impl SenderFigures {
     }
 }
 
-/// What a connection reports to the playout, on threads that must not wait.
+/// Reports of a connection to the playout, on threads that must not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feedback {
     /// The outlet is open.

@@ -56,7 +56,7 @@ impl LocalInputs {
         };
         let writer = self.writers.get_mut(kind);
         if gap || sent.gap {
-            // What follows does not continue what came before.
+            // The next frame does not continue the stream.
             *writer = Some(stream.writer());
         }
         if let Some(writer) = writer {

@@ -77,7 +77,7 @@ pub fn run(options: &Options) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What the worker is.
+/// The role of the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Host {
     Process,
@@ -186,7 +186,7 @@ fn tell(outbox: &Outbox, note: &ToServer) {
     }
 }
 
-/// What a worker shall do.
+/// The work of a worker.
 enum Assignment {
     Pipeline(Box<WorkerSetup>, EncodedStreams),
     Receive(Box<ReceiverSetup>),

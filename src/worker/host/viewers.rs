@@ -55,7 +55,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest rest of the playout.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What the playout gets.
+/// Messages to the playout.
 enum Media {
     Begin {
         rendition: u64,

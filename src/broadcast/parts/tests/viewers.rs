@@ -257,7 +257,7 @@ fn a_broadcast_promises_a_place_once() {
     let refusal =
         format!("refuse {second}: the server has reached its limit of automatic transcodes");
     broadcast.expect(&["publisher 1 begins", "admit 2", &refusal]);
-    // What is promised to one can be promised to others.
+    // A rendition that is promised to one can be promised to others.
     let third = broadcast.watch(&["h264", "vp8"], None).unwrap();
     broadcast.connect_viewer(third);
     broadcast.expect(&["admit 4", "start vp8"]);

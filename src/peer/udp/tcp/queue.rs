@@ -1,4 +1,4 @@
-//! What waits for one TCP connection.
+//! The queue of one TCP connection.
 //!
 //! Checks overtake media, and are taken while media is late: a line that is too slow for the
 //! pictures is still one that its session has.
@@ -29,12 +29,12 @@ const LATE_AFTER: Duration = Duration::from_secs(1);
 /// How long a connection may be late.
 const LATE_MAX: Duration = Duration::from_secs(10);
 
-/// What waits for one connection.
+/// The queue of one connection.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     queue: Mutex<SendQueue>,
     changed: Notify,
-    /// What all connections share.
+    /// State that all connections share.
     room: Arc<Semaphore>,
 }
 
@@ -255,7 +255,7 @@ mod tests {
         let modest = Outgoing::new(Arc::clone(&room));
         assert_eq!(fill(&modest), 1);
         assert_eq!(modest.send(&CHECK, 20, now), Sent::Taken);
-        // What is sent or given up makes room.
+        // Sent and dropped frames make room.
         drop(greedy);
         assert_eq!(room.available_permits(), MEDIA_BYTES_MAX);
         assert!(fill(&modest) > 1);

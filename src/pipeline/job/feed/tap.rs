@@ -77,7 +77,7 @@ impl Tap {
         }
     }
 
-    /// What is due up to `present` is a cached GOP.
+    /// Frames due up to `present` are a cached GOP.
     pub(super) fn beginning_at(mut self, present: Option<Duration>) -> Self {
         self.catching_up = present.is_some();
         if self.limits.decodes {
@@ -169,7 +169,7 @@ impl Tap {
     }
 }
 
-/// What a file says once about its media.
+/// The properties of media that a file states once.
 fn shape(caps: &gst::Caps) -> gst::Caps {
     let mut shape = caps.clone();
     for structure in shape.make_mut().iter_mut() {
