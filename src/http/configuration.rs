@@ -206,7 +206,7 @@ async fn patch_broadcast(
 
 /// Delete the entry of a broadcast
 ///
-/// Removes the API's changes: the configuration file applies again.
+/// The entry in the configuration file, if there is one, applies again.
 #[utoipa::path(
     delete,
     path = "/api/v1/configuration/broadcasts/{name}",
