@@ -1,4 +1,4 @@
-/** The sessions of a broadcast: who they are, what they get; they are moved and ended here. */
+/** The sessions of a broadcast: their clients and renditions; viewers are moved and sessions ended here. */
 
 import { Rate } from './admin-api.js';
 import { durationText, h, setText } from './dom.js';

@@ -118,7 +118,7 @@ export function freeName(name, isTaken) {
   }
 }
 
-/** A name for somebody who has none yet, unlike that of anyone else. */
+/** A default name, different from everybody else's. */
 export const newName = () => `live-${(1_000 + Math.floor(Math.random() * 9_000)).toString()}`;
 
 /**

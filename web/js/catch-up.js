@@ -7,7 +7,7 @@
 const RATE = 90;
 /** Milliseconds for which the rate is measured: longer than browsers keep their figures. */
 const WINDOW = 100;
-/** A picture counts as live after so many milliseconds, however fast it is decoded. */
+/** A picture counts as live after this many milliseconds, however fast it is decoded. */
 const PATIENCE = 2_000;
 
 export class CatchUp {

@@ -76,5 +76,5 @@ export class Finding {
   }
 }
 
-/** Text without what one does not type when searching. @param {string} text */
+/** Text without the characters that people do not type when searching. @param {string} text */
 const plain = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').toLocaleLowerCase(language).trim();

@@ -16,7 +16,7 @@ export class Mixer {
   #inputs = new Map();
 
   /**
-   * The track with all parts. It stays the same one from one mix to the next, so that a sender goes on.
+   * The track with all parts. It stays the same from one mix to the next, so that a sender continues.
    * @param {Part[]} parts
    * @returns {MediaStreamTrack|null} The part itself, if there is one and it is to be left as it is.
    */

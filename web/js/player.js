@@ -37,7 +37,7 @@ import { WhepClient } from './whep.js';
 
 const VOLUME_KEY = 'aerial-volume';
 const MUTED_KEY = 'aerial-muted';
-/** How often a paused player says how far behind it is, in milliseconds. */
+/** How often a paused player shows its delay, in milliseconds. */
 const BEHIND_EVERY = 1_000;
 
 export class AerialPlayer extends PlayerMediaElement {

@@ -17,7 +17,7 @@ export async function mayBeThere(feed, name) {
   if (!feed.broadcasts || !feed.connected) return true;
   const broadcast = feed.find(name);
   if (broadcast) return broadcast.on_demand || ['live', 'slate'].includes(broadcast.state);
-  // It may be hidden from viewers without the right token, who have to be told so.
+  // It may be hidden from viewers without the right token, who need an explanation.
   needsToken ??= asksForTokens();
   return needsToken;
 }

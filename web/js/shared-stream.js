@@ -6,7 +6,7 @@ export class SharedStream extends EventTarget {
   /** True if the worker does not start, which it never will. */ broken = false;
   #port;
 
-  /** True if this browser has what it takes; some phones do not. */
+  /** True if this browser supports it; some phones do not. */
   static get isAvailable() {
     return typeof SharedWorker === 'function';
   }

@@ -66,7 +66,7 @@ export class StudioForm {
   }
 
   /**
-   * What the sender is told.
+   * The settings of the sender.
    * @param {MediaStreamTrack|null} video
    */
   limits(video) {

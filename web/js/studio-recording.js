@@ -1,4 +1,4 @@
-/** Recording in the browser what the studio sends, to be downloaded. Nothing of it goes to the server. */
+/** Records in the browser what the studio sends, for download. Nothing is uploaded. */
 
 import { byId, durationText, h, press, setText } from './dom.js';
 import { language, t } from './words.js';

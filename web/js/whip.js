@@ -60,7 +60,7 @@ export class WhipClient extends Client {
 
   /**
    * @param {string|URL} url WHIP endpoint, for example `/whip/studio`.
-   * @param {MediaStream} stream At most one video and one audio track of it are sent.
+   * @param {MediaStream} stream At most one of its video and one of its audio tracks are sent.
    * @param {WhipOptions} [options]
    */
   constructor(url, stream, options = {}) {
