@@ -232,10 +232,10 @@ fn the_codec_offered_first_is_answered_alone() {
         assert_eq!(video.formats()[0], "96", "VP8 was offered first");
         let media: Vec<_> = video
             .values("rtpmap")
-            .iter()
+            .into_iter()
             .filter(|codec| !codec.contains("rtx"))
             .collect();
-        assert_eq!(media, [&"96 VP8/90000"]);
+        assert_eq!(media, ["96 VP8/90000"]);
         assert_eq!(answer.section("1").formats(), ["111"]);
     });
 }
