@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use crate::{
     outputs::folder,
-    support::{SDP, Server, fixture, output},
+    support::{SDP, Server, fixture, output, wait_for},
 };
 
 const DEPLOYMENT: &str = include_str!("../../docs/deployment.md");
@@ -59,10 +59,10 @@ fn fail2ban_bans_a_client_with_wrong_tokens_and_nobody_else() {
         ];
         server.request("POST", "/whip/a", &headers, &fixture("obs-media-level"));
     }
-    server.wait_for_line("the session's begin", |line| {
-        line.target == "aerial::broadcast::session"
+    let log = wait_for("line of the last client", || {
+        let log = server.log();
+        log.contains("client=192.0.2.10").then_some(log)
     });
-    let log = server.log();
     let wrong = ["192.0.2.7", "2001:db8::7", "192.0.2.8", "192.0.2.9"];
     assert_eq!(banned(&log), wrong);
     // As the journal has the lines.
