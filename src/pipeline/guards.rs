@@ -6,34 +6,38 @@ use std::sync::Mutex;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::elements;
+use super::{elements, frame_rate};
 
 /// Assumed length of a frame without a duration if there is no previous frame to judge by.
 const FRAME: gst::ClockTime = gst::ClockTime::from_mseconds(33);
-/// Assumed frame rate of a stream that states none.
-const FRAME_RATE: gst::Fraction = gst::Fraction::new_raw(30, 1);
 /// A longer pause between two frames says nothing about how long a frame lasts.
 const FRAME_MAX: gst::ClockTime = gst::ClockTime::from_seconds(1);
 
-/// Prepares a pipeline that does not run yet.
-pub(super) fn set_up(pipeline: &gst::Pipeline) {
-    bound_quantizers(pipeline);
-    for videorate in elements::of_factory(pipeline.upcast_ref(), "videorate") {
+/// Encoders that need to know a frame rate.
+const ENCODERS: [&str; 2] = ["x264enc", "x265enc"];
+
+/// Prepares a pipeline, or a part of one, that does not run yet.
+pub(super) fn set_up(bin: &gst::Bin) {
+    bound_quantizers(bin);
+    for videorate in elements::of_factory(bin, "videorate") {
         if let Some(pad) = videorate.static_pad("sink") {
             give_durations(&pad);
         }
+        frame_rate::for_videorate(&videorate);
     }
-    for encoder in elements::of_factory(pipeline.upcast_ref(), "x265enc") {
-        if let Some(pad) = encoder.static_pad("sink") {
-            give_frame_rate(&pad);
+    for factory in ENCODERS {
+        for encoder in elements::of_factory(bin, factory) {
+            if let Some(pad) = encoder.static_pad("sink") {
+                frame_rate::for_encoder(&pad);
+            }
         }
     }
 }
 
 /// By default, `av1enc` allows no quantizer but zero. With a constant bit rate libaom then aborts
 /// the process. 63 is libaom's own default.
-fn bound_quantizers(pipeline: &gst::Pipeline) {
-    for encoder in elements::of_factory(pipeline.upcast_ref(), "av1enc") {
+fn bound_quantizers(bin: &gst::Bin) {
+    for encoder in elements::of_factory(bin, "av1enc") {
         if encoder.property::<u32>("max-quantizer") == 0 {
             encoder.set_property("max-quantizer", 63_u32);
         }
@@ -57,31 +61,6 @@ fn give_durations(pad: &gst::Pad) {
         }
         gst::PadProbeReturn::Ok
     });
-}
-
-/// `x265enc` refuses pictures whose frame rate varies, such as all that arrive over RTP. The rate
-/// only guides its rate control.
-fn give_frame_rate(pad: &gst::Pad) {
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
-        if let Some(gst::PadProbeData::Event(event)) = &mut info.data
-            && let gst::EventView::Caps(caps) = event.view()
-            && let Some(caps) = with_frame_rate(caps.caps())
-        {
-            *event = gst::event::Caps::new(&caps);
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
-/// The caps with [`FRAME_RATE`], if they have no fixed one.
-fn with_frame_rate(caps: &gst::CapsRef) -> Option<gst::Caps> {
-    let rate = caps.structure(0)?.get::<gst::Fraction>("framerate");
-    if rate.is_ok_and(|rate| rate.numer() > 0) {
-        return None;
-    }
-    let mut caps = caps.to_owned();
-    caps.make_mut().set("framerate", FRAME_RATE);
-    Some(caps)
 }
 
 /// How long the frames of a stream last.

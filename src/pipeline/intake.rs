@@ -6,7 +6,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::{Error, codec, keyframe_request, packetizer};
+use super::{Error, codec, guards, keyframe_request, packetizer};
 use crate::media::{Codec, Frame, Kind};
 
 /// Buffers that may wait in an appsink that sets no limit itself: they are taken at once.
@@ -274,6 +274,7 @@ fn transcoder(kind: Kind) -> Result<gst::Bin, Error> {
     // Not ghosted by the parser: it would pick the converter's pad, which is not linked yet.
     let bin = gst::parse::bin_from_description(description, false);
     let bin = bin.map_err(|error| Error::Failed(error.to_string()))?;
+    guards::set_up(&bin);
     for (element, name) in [("first", "sink"), ("last", "src")] {
         let target = bin
             .by_name(element)

@@ -27,6 +27,6 @@ pub(crate) fn parse(name: &str, description: &str) -> Result<gst::Pipeline, Erro
         }
     };
     pipeline.set_property("name", name);
-    guards::set_up(&pipeline);
+    guards::set_up(pipeline.upcast_ref());
     Ok(pipeline)
 }

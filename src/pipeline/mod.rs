@@ -24,6 +24,7 @@ pub(crate) mod elements;
 mod error;
 mod expand;
 mod failing_track;
+mod frame_rate;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;

@@ -103,6 +103,7 @@ mod tests {
             ("record-mkv", all),
             ("record-mp4", all),
             ("snapshot", all),
+            ("rtsp-push", all),
             ("hls", "H264"),
             ("rtmp-push", "H264"),
             ("whip-push", "H264"),

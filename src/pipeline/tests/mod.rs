@@ -36,7 +36,10 @@ fn sink(seen: &SeenFrames) -> FrameSink {
 async fn run(text: &str, count: usize) -> (SeenFrames, SeenFrames, Vec<Event>) {
     init().unwrap();
     let (video, audio) = (SeenFrames::default(), SeenFrames::default());
-    let sinks = TrackSinks::new(sink(&video), sink(&audio));
+    let sinks = TrackSinks {
+        transcode: true,
+        ..TrackSinks::new(sink(&video), sink(&audio))
+    };
     let (sender, mut events) = mpsc::channel(16);
     let PipelineRole::Source { tracks } = PipelineRole::of(text).unwrap() else {
         panic!("no source")
@@ -244,31 +247,42 @@ async fn demo_plays_in_sync() {
     assert!((1_500_000..3_500_000).contains(&rate), "{rate} bit/s");
 }
 
-/// Media of a source that is not live is passed on when due, not as fast as it can be read.
+/// Media of a source that is not live is passed on when due, not as fast as it can be read; that of
+/// another codec, too, which is transcoded first.
 #[tokio::test]
 async fn file_plays_at_its_own_pace() {
     init().unwrap();
-    let begin = running_time();
-    let text = "videotestsrc num-buffers=30 ! video/x-raw,width=160,height=90,framerate=30/1
-        ! vp8enc deadline=1 cpu-used=8 lag-in-frames=0 ! appsink name=video";
-    let (video, _, events) = run(text, usize::MAX).await;
-    assert_eq!(
-        events,
-        [Event::Track(Kind::Video, Codec::Vp8), Event::Ended]
-    );
-    let video = video.lock().unwrap();
-    let (first, last) = (video.first().unwrap(), video.last().unwrap());
-    assert!(
-        last.0 - first.0 > Duration::from_millis(800),
-        "{:?}",
-        last.0 - first.0
-    );
-    assert!(first.2.pts > begin, "on the server's clock");
-    assert!(
-        video
+    for (encoder, codec) in [
+        ("vp8enc deadline=1 cpu-used=8 lag-in-frames=0", Codec::Vp8),
+        ("jpegenc", Codec::H264),
+        ("mpeg2enc ! mpegvideoparse", Codec::H264),
+    ] {
+        let begun = running_time();
+        let text = format!(
+            "videotestsrc num-buffers=30 ! video/x-raw,width=160,height=96,framerate=30/1
+               ! {encoder} ! appsink name=video"
+        );
+        let (video, _, events) = run(&text, usize::MAX).await;
+        let expected = [Event::Track(Kind::Video, codec), Event::Ended];
+        let heard: Vec<_> = events
+            .into_iter()
+            .filter(|event| !matches!(event, Event::Transcoded { .. }))
+            .collect();
+        assert_eq!(heard, expected, "{encoder}");
+        let video = video.lock().unwrap();
+        let (first, last) = (video.first().unwrap(), video.last().unwrap());
+        let took = last.0 - first.0;
+        assert!(took > Duration::from_millis(800), "{encoder}: {took:?}");
+        assert!(first.2.pts > begun, "on the server's clock");
+        let late = video
             .iter()
-            .all(|(_, now, frame)| now.abs_diff(frame.pts).as_millis() < 300)
-    );
+            .map(|(_, now, frame)| now.abs_diff(frame.pts))
+            .max();
+        assert!(
+            late < Some(Duration::from_millis(300)),
+            "{encoder}: {late:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -167,8 +167,18 @@ pub(super) async fn output(
     variables: Variables,
     length: Duration,
 ) -> Result<(), String> {
+    output_of(MEDIA, name, variables, length).await
+}
+
+/// The same on other media.
+pub(super) async fn output_of(
+    media: &str,
+    name: &str,
+    variables: Variables,
+    length: Duration,
+) -> Result<(), String> {
     init().unwrap();
-    let media = TestMedia::start_as(MEDIA).await.unwrap();
+    let media = TestMedia::start_as(media).await.unwrap();
     let result = run_output(name, variables, length, &media).await;
     media.stop().await;
     result
@@ -219,6 +229,21 @@ pub(super) const MEDIA: &str = "
       ! video/x-h264,profile=constrained-baseline ! appsink name=video
     audiotestsrc is-live=true volume=0.1 samplesperbuffer=960
       ! audio/x-raw,rate=48000,channels=2 ! opusenc frame-size=20 ! appsink name=audio";
+
+/// As small, through this video encoder.
+pub(super) fn media(encoder: &str) -> String {
+    format!(
+        "videotestsrc is-live=true horizontal-speed=2
+           ! video/x-raw,format=I420,width=320,height=180,framerate=15/1
+           ! {encoder} ! appsink name=video
+         audiotestsrc is-live=true volume=0.1 samplesperbuffer=960
+           ! audio/x-raw,rate=48000,channels=2 ! opusenc frame-size=20 ! appsink name=audio"
+    )
+}
+
+/// H.265 without delay.
+pub(super) const H265: &str =
+    "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h265parse";
 
 /// An RTMP server: nginx with its RTMP module. (GStreamer's RTMP elements and FFmpeg's `-listen`
 /// do not understand each other.)
