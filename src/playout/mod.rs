@@ -41,7 +41,6 @@ use std::{
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use self::requests::{KEYFRAME_FRESH, KEYFRAME_PATIENCE, Refresh, RequestLimiter};
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use self::switcher::Switcher;
 pub(crate) use self::{
@@ -54,6 +53,10 @@ pub(crate) use self::{
     track::PlayoutTrack,
 };
 pub use self::{cache::Backlog, gop::GopLimits, statistics::ViewerStatistics, target::Target};
+use self::{
+    requests::{KEYFRAME_FRESH, KEYFRAME_PATIENCE, Refresh, RequestLimiter},
+    track::CachePortion,
+};
 use crate::{
     media::{Frame, Kind},
     peer::Event,
@@ -308,20 +311,21 @@ impl<S> Playout<S> {
         }
     }
 
-    /// Sends the next portion of cached frames.
+    /// Sends the next portion of cached frames: a larger one if it is late.
     fn portion<K: Sink<Stream = S>>(
         &mut self,
         sink: &mut K,
         renditions: &RenditionCaches,
         now: Instant,
     ) {
-        self.next_portion = None;
+        let due = self.next_portion.take().unwrap_or(now);
+        let time = PACE_INTERVAL + now.saturating_duration_since(due);
         let mut behind = None;
         for track in &mut self.tracks {
             let Some(rendition) = renditions.get(&track.rendition) else {
                 continue;
             };
-            let written = track.write_cached(sink, rendition, now);
+            let written = track.write_cached(sink, rendition, CachePortion { now, time });
             let sent = sink.flush();
             if written == Delivery::Behind || sent == Delivery::Behind {
                 behind = Some(track.rendition);

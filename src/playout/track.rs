@@ -1,6 +1,9 @@
 //! One track of a viewer: which frames it takes, and what it sends from the cache.
 
-use std::{ops::RangeInclusive, time::Instant};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use super::{
     PACE_INTERVAL, RenditionCaches,
@@ -17,6 +20,15 @@ use crate::media::{Codec, Kind};
 const PACE_BYTES: RangeInclusive<usize> = 16_000..=64_000;
 /// Catching up is this many times faster than real time.
 const PACE_FACTOR: usize = 8;
+
+/// A portion of cached frames.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CachePortion {
+    pub(super) now: Instant,
+    /// The time that it is to last.
+    pub(super) time: Duration,
+}
+
 /// One track, as sent to the viewer.
 pub(crate) struct PlayoutTrack<S> {
     /// The key of the rendition being sent.
@@ -86,10 +98,10 @@ impl<S> PlayoutTrack<S> {
         &mut self,
         sink: &mut K,
         rendition: &RenditionCache,
-        now: Instant,
+        portion: CachePortion,
     ) -> Delivery {
-        let mut left = portion_bytes(&rendition.gop);
-        let mut edge = rendition.edge(now);
+        let mut left = portion_bytes(&rendition.gop, portion.time);
+        let mut edge = rendition.edge(portion.now);
         while left > 0
             && let Some(cursor) = self.switcher.replay(&rendition.gop, edge)
         {
@@ -123,9 +135,14 @@ impl<S> PlayoutTrack<S> {
     }
 }
 
-/// Payload bytes of one portion.
-fn portion_bytes(gop: &Gop) -> usize {
+/// Payload bytes of a portion that is to last so long.
+fn portion_bytes(gop: &Gop, time: Duration) -> usize {
+    let micros = |time: Duration| usize::try_from(time.as_micros()).unwrap_or(usize::MAX);
+    let interval = micros(PACE_INTERVAL);
     let rate = gop.bytes_per_second().unwrap_or(0) * PACE_FACTOR;
-    let portion = rate * usize::try_from(PACE_INTERVAL.as_millis()).unwrap_or(1) / 1000;
-    portion.clamp(*PACE_BYTES.start(), *PACE_BYTES.end())
+    let portion = rate * interval / 1_000_000;
+    let portion = portion.clamp(*PACE_BYTES.start(), *PACE_BYTES.end());
+    // Who comes late makes up for it, as far as the receiver's buffer allows.
+    let late = portion.saturating_mul(micros(time)) / interval;
+    late.min(*PACE_BYTES.end())
 }

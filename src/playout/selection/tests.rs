@@ -49,6 +49,40 @@ fn a_good_network_keeps_the_best_layer() {
     assert_eq!(layers, vec![2; 240]);
 }
 
+/// As OBS sends three layers at 2.5 Mb/s.
+#[test]
+fn the_best_layer_of_obs_is_begun_with() {
+    let now = Instant::now();
+    let mut selection = Selection::new(true, now);
+    assert_eq!(
+        selection.first(&[300_000, 900_000, 2_500_000], now),
+        Some(2)
+    );
+}
+
+/// On a good line, a receiver's estimate says what a train has measured 200 ms after it.
+#[test]
+fn the_best_layer_comes_within_two_seconds_however_large() {
+    let begin = Instant::now();
+    let rates = [150_000, 900_000, 12_000_000];
+    let mut selection = Selection::new(true, begin);
+    let mut layer = selection.first(&rates, begin).unwrap();
+    assert_eq!(layer, 1, "what is sure to fit");
+    let mut measured: Option<(u64, Instant)> = None;
+    for step in 0..40 {
+        let now = begin + Duration::from_millis(50) * step;
+        if let Some((bits, _)) = measured.take_if(|(_, at)| *at <= now) {
+            selection.estimated(bits, now);
+        }
+        match selection.decide(layer, &rates, now) {
+            Decision::Train(bits) => measured = Some((bits, now + Duration::from_millis(200))),
+            Decision::Switch(to) => layer = to,
+            Decision::Stay | Decision::Probe(_) => {}
+        }
+    }
+    assert_eq!(layer, 2);
+}
+
 #[test]
 fn what_does_not_fit_is_left_at_once_and_not_tried_all_the_time() {
     let now = Instant::now();

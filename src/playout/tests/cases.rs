@@ -31,6 +31,7 @@ on_every_engine!(
     a_joining_viewer_catches_up_and_goes_on_live,
     a_viewer_joining_late_in_a_long_group_is_live_within_a_second,
     a_group_of_pictures_is_sent_in_portions,
+    portions_that_are_late_are_larger,
     a_fresh_keyframe_answers_a_request_by_itself,
     a_request_reaches_the_publisher_and_its_keyframe_is_enough,
     a_large_keyframe_is_enough,
@@ -119,6 +120,29 @@ mod on_any {
         stage.run(Duration::from_millis(50));
         let packets: usize = stage.pictures().iter().map(|picture| picture.1).sum();
         assert_eq!(first[0].1 + packets, 100);
+    }
+
+    /// Otherwise a busy machine would send large keyframes more slowly than they come.
+    pub(super) fn portions_that_are_late_are_larger<E: TestEngine>() {
+        let mut stage = Stage::<E>::new();
+        stage.feed(VIDEO, true, 100);
+        stage.start();
+        let mut portions = Vec::new();
+        for _ in 0..4 {
+            stage.run_late(Duration::from_millis(15));
+            portions.push(stage.engine.taken().len());
+        }
+        assert_eq!(portions.iter().sum::<usize>(), 100, "{portions:?}");
+        assert!(
+            portions.iter().all(|packets| *packets <= 64),
+            "{portions:?}"
+        );
+        // However late it is, a receiver's buffer has to hold it.
+        let mut stage = Stage::<E>::new();
+        stage.feed(VIDEO, true, 100);
+        stage.start();
+        stage.run_late(Duration::from_secs(1));
+        assert_eq!(stage.engine.taken().len(), 64);
     }
 
     pub(super) fn a_fresh_keyframe_answers_a_request_by_itself<E: TestEngine>() {

@@ -57,6 +57,28 @@ fn a_smaller_one_is_taken_at_once_and_a_better_one_at_its_keyframe<E: TestEngine
     assert_eq!(newest(&mut stage), HIGH);
 }
 
+/// What comes after a switch is dated as what came before it, so that no receiver's delay grows.
+fn no_picture_lags_behind_a_switch<E: TestEngine>(measured: bool) {
+    let mut stage = watching::<E>(measured);
+    let mut last = 0;
+    for layer in [1, 0, 1, 0] {
+        stage.playout.select(Some(layer), stage.now);
+        for number in 0..20 {
+            let high = stage.timestamp();
+            both(&mut stage, number == 10);
+            let low = stage.timestamp() - 40 * 90;
+            for (timestamp, _) in stage.pictures() {
+                assert!(last < timestamp && timestamp <= low, "{layer}, {number}");
+                last = timestamp;
+            }
+            assert!(
+                last >= high,
+                "{layer}, {number}: the newest one has been sent"
+            );
+        }
+    }
+}
+
 fn a_layer_that_has_ended_is_left_at_once<E: TestEngine>(measured: bool) {
     let mut stage = watching::<E>(measured);
     for _ in 0..80 {
@@ -128,6 +150,7 @@ fn layers_are_chosen_alike_on_every_engine() {
     fn on<E: TestEngine>(measured: bool) {
         the_better_one_is_begun_with::<E>(measured);
         a_smaller_one_is_taken_at_once_and_a_better_one_at_its_keyframe::<E>(measured);
+        no_picture_lags_behind_a_switch::<E>(measured);
         a_layer_that_has_ended_is_left_at_once::<E>(measured);
         a_viewer_that_changes_its_mind_stays::<E>(measured);
         a_lost_request_is_repeated::<E>(measured);

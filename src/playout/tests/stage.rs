@@ -237,6 +237,13 @@ impl<E: TestEngine> Stage<E> {
         self.now = end;
     }
 
+    /// Lets time pass on a busy machine: what is due then is done at its end.
+    pub(super) fn run_late(&mut self, time: Duration) {
+        self.now += time;
+        self.engine
+            .tick(&mut self.playout, &self.renditions, self.now);
+    }
+
     pub(super) fn asks(&mut self) -> bool {
         let (renditions, now) = (&self.renditions, self.now);
         self.playout.keyframe_wanted(renditions, now)
