@@ -6,6 +6,7 @@ import { importPages } from './node-modules.js';
 
 const { SessionError, retryAfter } = await importPages('errors.js');
 const { CatchUp } = await importPages('catch-up.js');
+const { WhepClient } = await importPages('whep.js');
 const { fragment, iceServers, withOpusParameters, withStartBitrate } = await importPages('sdp.js');
 const { freeName, stalledText, transcodingText } = await importPages('broadcasts.js');
 const { afterEvent } = await importPages('broadcast-list.js');
@@ -181,6 +182,44 @@ test('a picture counts as live when it has caught up', () => {
   assert.ok(caughtUp >= 1_200 && caughtUp <= 1_450, `${caughtUp}`);
   // One that never slows down is shown all the same.
   assert.ok(liveAfter((at) => (at * 240) / 1_000) <= 2_100);
+});
+
+/**
+ * The states of a viewer that gets a second of everything, then this in each quarter of 20 s.
+ * @param {import('node:test').TestContext} t
+ * @param {{sound?: number, picture?: number, frames?: number}} rest Bytes and frames.
+ */
+async function statesWith(t, rest) {
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const sound = { type: 'inbound-rtp', kind: 'audio', bytesReceived: 0 };
+  const picture = { type: 'inbound-rtp', kind: 'video', bytesReceived: 0, framesDecoded: 0 };
+  const peer = { getStats: async () => [sound, picture], getTransceivers: () => [], addTransceiver: () => {} };
+  const client = new WhepClient('http://localhost/whep/x');
+  client.prepare(peer);
+  const states = new Set();
+  for (let quarter = 0; quarter < 84; quarter += 1) {
+    const media = quarter < 4 ? { sound: 900, picture: 9_000, frames: 7 } : rest;
+    now += 250;
+    sound.bytesReceived += media.sound ?? 0;
+    picture.bytesReceived += media.picture ?? 0;
+    picture.framesDecoded += media.frames ?? 0;
+    const state = client.probe({ peer, isGone: async () => false });
+    states.add(await state.catch((/** @type {Error} */ error) => Reflect.get(error, 'kind')));
+  }
+  return [...states];
+}
+
+test('a picture that pauses while sound goes on is live', async (t) => {
+  assert.deepEqual(await statesWith(t, { sound: 900 }), ['connecting', 'live']);
+});
+
+test('a picture that arrives and is not decoded is none', async (t) => {
+  assert.deepEqual(await statesWith(t, { sound: 900, picture: 9_000 }), ['connecting', 'live', 'offline', 'stalled']);
+});
+
+test('without any media a viewer is offline', async (t) => {
+  assert.deepEqual(await statesWith(t, {}), ['connecting', 'live', 'offline', 'stalled']);
 });
 
 test('the qualities are what was sent and what the server makes', () => {

@@ -48,6 +48,7 @@ export class WhepClient extends Client {
 
   /** @type {Required<Omit<WatchOptions, 'video'>> & Pick<WatchOptions, 'video'>} */ #watch;
   #bytes = 0;
+  #pictureBytes = 0;
   #frames = 0;
   #flowing = 0;
   #decoding = 0;
@@ -89,7 +90,7 @@ export class WhepClient extends Client {
   prepare(peer) {
     if (this.#watch.receiveVideo) peer.addTransceiver('video', { direction: 'recvonly' });
     if (this.#watch.receiveAudio) peer.addTransceiver('audio', { direction: 'recvonly' });
-    this.#bytes = this.#frames = this.#decoding = 0;
+    this.#bytes = this.#pictureBytes = this.#frames = this.#decoding = 0;
     this.#catchUp = new CatchUp();
     this.#flowing = performance.now();
     this.#doubtAfter = DOUBT_TIME;
@@ -201,14 +202,17 @@ export class WhepClient extends Client {
    */
   async probe(session) {
     const { peer } = session;
-    const { bytes, frames, video, packets } = await received(peer);
+    const { bytes, pictureBytes, frames, packets } = await received(peer);
     this.#noteLoss(peer, packets);
     const now = performance.now();
     if (bytes !== this.#bytes) this.#flowing = now;
-    // A hidden page may decode nothing; that is not a stall.
-    if (frames !== this.#frames || !video || document.hidden || this.#decoding === 0) this.#decoding = now;
-    const begun = bytes > 0 && (frames > 0 || !video) && !this.#catchUp.lasts(frames, now);
+    // Neither a hidden page, which may decode nothing, nor a picture that pauses, such as that of a camera which is off,
+    // is a stall: only a picture that arrives and is not decoded.
+    const arrives = pictureBytes !== this.#pictureBytes;
+    if (frames !== this.#frames || !arrives || document.hidden || this.#decoding === 0) this.#decoding = now;
+    const begun = bytes > 0 && (frames > 0 || pictureBytes === 0) && !this.#catchUp.lasts(frames, now);
     this.#bytes = bytes;
+    this.#pictureBytes = pictureBytes;
     this.#frames = frames;
     const quiet = Math.max(now - this.#flowing, now - this.#decoding);
     if (now === this.#flowing) {
@@ -233,8 +237,8 @@ export class WhepClient extends Client {
  */
 async function received(peer) {
   let bytes = 0;
+  let pictureBytes = 0;
   let frames = 0;
-  let video = false;
   const packets = { received: 0, lost: 0 };
   (await peer.getStats()).forEach((report) => {
     if (report.type !== 'inbound-rtp') return;
@@ -242,8 +246,8 @@ async function received(peer) {
     packets.received += report.packetsReceived ?? 0;
     packets.lost += report.packetsLost ?? 0;
     if (report.kind !== 'video') return;
-    video ||= (report.bytesReceived ?? 0) > 0;
+    pictureBytes += report.bytesReceived ?? 0;
     frames += report.framesDecoded ?? 0;
   });
-  return { bytes, frames, video, packets };
+  return { bytes, pictureBytes, frames, packets };
 }
