@@ -2,7 +2,7 @@
 
 use crate::{
     rtc::{Client, clip},
-    support::{Server, fixture, wait_for},
+    support::{SDP, Server, fixture, wait_for},
 };
 
 #[test]
@@ -56,18 +56,21 @@ fn a_refused_publisher_leaves_a_trace() {
     let server = Server::start(&[]);
     let _publisher = Client::live(&server, "a", &clip::H264);
     let offer = fixture("obs-session-level");
-    let sdp = ("Content-Type", "application/sdp");
     let agent = ("User-Agent", "OBS-Studio/32.1");
     let nothing = server.get("/api/broadcasts/a/refusal").expect(200).json();
     assert!(nothing["reason"].is_null(), "{nothing}");
+    let useless = offer
+        .replace("opus/48000/2", "PCMU/8000")
+        .replace("H264/90000", "H263/90000");
     for (method, path, body, status, reason) in [
         ("POST", "/whip/a", offer.as_str(), 409, "name-taken"),
         ("PUT", "/whip/a", "", 405, "method-not-allowed"),
         ("POST", "/whip/a%20b", offer.as_str(), 404, "not-found"),
         ("POST", "/whip", offer.as_str(), 401, "name-missing"),
+        ("POST", "/whip/b", useless.as_str(), 422, "codec-mismatch"),
         ("POST", "/whip/a", "v=0", 400, "malformed"),
     ] {
-        let request = server.request(method, path, &[sdp, agent], body);
+        let request = server.request(method, path, &[SDP, agent], body);
         request.expect(status);
         let metric = format!("aerial_publishers_refused_total{{reason=\"{reason}\"}}");
         assert_eq!(server.metric(&metric), 1, "{reason}");
@@ -88,17 +91,30 @@ fn a_refused_publisher_leaves_a_trace() {
 
 #[test]
 fn only_who_may_publish_sees_the_last_refusal() {
-    let server = Server::start(&["--auth.publish_token=secret-of-mine"]);
+    let server = Server::start(&[
+        "--auth.publish_token=secret-of-mine",
+        "--auth.watch_token=secret-of-all",
+    ]);
     let offer = fixture("obs-session-level");
+    let watching = ("Authorization", "Bearer secret-of-all");
+    server
+        .request("POST", "/whip/a", &[watching, SDP], &offer)
+        .expect(403);
     server.post_offer("/whip/a", &offer).expect(401);
+    for (status, reason) in [("403", "token-insufficient"), ("401", "token-missing")] {
+        let metric = format!("aerial_publishers_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(server.metric(&metric), 1, "{reason}");
+        server.wait_for_line(&format!("line about {status}"), |line| {
+            line.target.ends_with("refusals") && line.has("status", status)
+        });
+    }
     server.get("/api/broadcasts/a/refusal").expect(401);
     let token = ("Authorization", "Bearer secret-of-mine");
     let request = server.request("GET", "/api/broadcasts/a/refusal", &[token], "");
     let last = request.expect(200).json();
     assert_eq!(last["reason"], "token-missing", "{last}");
     // Whoever succeeds leaves nothing to explain.
-    let sdp = ("Content-Type", "application/sdp");
-    let request = server.request("POST", "/whip/a", &[token, sdp], &offer);
+    let request = server.request("POST", "/whip/a", &[token, SDP], &offer);
     request.expect(201);
     let request = server.request("GET", "/api/broadcasts/a/refusal", &[token], "");
     let last = request.expect(200).json();
@@ -114,6 +130,12 @@ fn a_broadcast_may_be_called_s() {
     server.get(&publisher.session).expect(204);
     assert_eq!(server.state("s").as_deref(), Some("live"));
     server.get("/watch/s").expect(200);
+    // By its alias it is the same broadcast, which is taken.
+    let offer = fixture("obs-session-level");
+    server.post_offer("/s/whip", &offer).expect(409);
+    server
+        .post_offer("/s/whep", &fixture("chrome-whep-av"))
+        .expect(201);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::{
     outputs::{folder, server},
     rtc::Client,
-    support::{aerial, output, wait_for},
+    support::{Server, aerial, output, wait_for},
 };
 
 #[test]
@@ -39,6 +39,16 @@ fn a_source_on_demand_runs_while_somebody_watches() {
             let shown = server.get("/api/broadcasts/card/pipelines").json();
             (shown["pipelines"][0]["state"] == "idle").then_some(())
         });
+    }
+}
+
+#[test]
+fn who_comes_while_a_source_starts_waits_for_its_first_frame() {
+    for engine in ["direct", "webrtcbin"] {
+        let server = Server::with_demo(&["--webrtc.viewer_engine", engine]);
+        // Not 409.
+        let viewer = Client::watch(&server, "demo");
+        viewer.wait_for_frames(10);
     }
 }
 

@@ -82,6 +82,9 @@ fn a_stale_publisher_is_replaced_and_viewers_survive() {
     viewer.wait_for_sound(10);
     first.set(Mode::Mute);
     server.wait_for_state("a", "stale");
+    server.wait_for_line("line about it", |line| {
+        line.target.ends_with("::supply") && line.level == "INFO" && line.field("session").is_some()
+    });
     server
         .post_offer("/whep/a", &fixture("chrome-whep-av"))
         .expect(409);

@@ -171,7 +171,10 @@ mod tests {
             ));
         }
         let (viewer, datagram) = (2, of(23));
-        assert!(!tell(Message::Datagram { viewer, datagram }), "of a channel");
+        assert!(
+            !tell(Message::Datagram { viewer, datagram }),
+            "of a channel"
+        );
     }
 
     #[test]

@@ -15,10 +15,20 @@ use super::{
 const PICTURE: u32 = 90_000 / encode::FRAME_RATE;
 /// The first picture of a group, in the middle of the stream.
 const MIDDLE: u16 = 30;
-const LARGE: Size = Size {
-    width: 512,
-    height: 256,
-};
+
+/// Each picture parameter set before its sequence parameter set.
+fn reordered_sets() -> Shape {
+    let mut packets = usual("", PAY_H264_APART);
+    let mut swapped = 0;
+    for first in 1..packets.len() {
+        if packets[first - 1].payload[0] & 0x1f == 7 && packets[first].payload[0] & 0x1f == 8 {
+            packets.swap(first - 1, first);
+            swapped += 1;
+        }
+    }
+    assert!(swapped > 1, "{swapped}");
+    h264("reordered-sets", Stream::VIDEO.send(packets))
+}
 
 /// Every parameter set twice.
 fn duplicated_sets() -> Shape {
@@ -105,7 +115,8 @@ fn encoders_change_and_keyframes_are_of_every_kind() {
         "encodings",
         &[
             duplicated_sets(),
-            changing("changing-size", LARGE, &x264("")).watched(),
+            reordered_sets(),
+            changing("changing-size", Size::LARGE, &x264("")).watched(),
             changing_profile(),
             groups_of(1),
             groups_of(1000),

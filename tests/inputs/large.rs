@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    check,
+    check_so_many,
     encode::{self, FRAME_RATE, Packet},
     picture::{Size, draw_grained},
     shape::{Stream, VIDEO, h264, tone_of},
 };
 
-const PICTURES: u16 = 9;
+const PICTURES: u16 = 6;
 const KEYFRAME_INTERVAL: u16 = 4;
 /// Ticks between two pictures as they are encoded.
 const ENCODED: u32 = 90_000 / FRAME_RATE;
@@ -18,7 +18,7 @@ const PICTURE: u32 = 90_000 * 2 / 5;
 /// A picture takes this long on the line: 24 Mbit/s for a keyframe.
 const SENDING: Duration = Duration::from_millis(350);
 /// Seconds: longer than the pictures.
-const SOUND: u32 = 6;
+const SOUND: u32 = 4;
 const KEYFRAME_BYTES_MIN: usize = 1_000_000;
 
 fn packets() -> Vec<Packet> {
@@ -63,5 +63,6 @@ fn keyframes_of_a_megabyte_in_4k_are_seen() {
     shape.packets.retain(|packet| packet.payload_type == VIDEO);
     shape.packets.extend(tone_of(SOUND));
     shape.expected.last = PICTURES - 1;
-    check("large", &[shape]);
+    // One at a time: they are as much as a small machine can carry, in a debug build.
+    check_so_many("large", &[shape], 1);
 }

@@ -25,6 +25,10 @@ impl Size {
         width: 256,
         height: 128,
     };
+    pub(crate) const LARGE: Self = Self {
+        width: 512,
+        height: 256,
+    };
     /// 4K.
     pub(crate) const HUGE: Self = Self {
         width: 3840,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    CONFIG,
+    CONFIG, decode,
     encode::{self, PAY_H264, x264},
+    encoding,
     picture::Size,
     shape::{Stream, VIDEO, h264, tone_of},
 };
@@ -14,10 +15,12 @@ use crate::{
     support::{Server, wait_for},
 };
 
-/// When the picture goes on.
-const RESUMES: Duration = Duration::from_secs(6);
+/// When the picture goes on: late enough for a viewer to join before, and to need no luck for it.
+const RESUMES: Duration = Duration::from_secs(10);
 /// Pictures before the stall, and as many after it.
 const PICTURES: u16 = 30;
+/// Seconds of sound.
+const SOUND: u32 = 14;
 
 /// Whether the API says that the picture and the sound have stalled; `None` without both tracks.
 fn stalled(server: &Server, broadcast: &str) -> Option<[bool; 2]> {
@@ -30,37 +33,62 @@ fn stalled(server: &Server, broadcast: &str) -> Option<[bool; 2]> {
     (status["state"] == "live").then_some([of("video")?, of("audio")?])
 }
 
+/// The number of the last picture that a viewer has seen.
+fn last_seen(viewer: &Client) -> Option<u16> {
+    let kept = viewer.video().kept;
+    *decode::pictures(&encoding(&viewer.answer), &kept).last()?
+}
+
 #[test]
-fn a_picture_that_stops_while_sound_goes_on_is_named() {
+fn a_picture_that_stops_while_sound_goes_on_is_named_and_stays() {
     let server = server(&folder("inputs-stalls", &[], &[]), CONFIG, &[]);
     let clip = |numbers| encode::pictures(numbers, Size::SMALL, &x264(""), PAY_H264);
     let before = Stream::VIDEO.send(clip(0..PICTURES));
     let resumed = Stream {
         sequence: before.last().unwrap().sequence + 1,
-        timestamp: Stream::VIDEO.timestamp + 6 * 90_000,
+        timestamp: Stream::VIDEO.timestamp + 10 * 90_000,
         from: RESUMES,
         ..Stream::VIDEO
     };
     let after = resumed.send(clip(PICTURES..2 * PICTURES));
     let mut shape = h264("stalls", [before, after].concat());
     shape.packets.retain(|packet| packet.payload_type == VIDEO);
-    shape.packets.extend(tone_of(10));
-    let engines = ["direct-stalls", "webrtcbin-stalls"];
-    let _publishers = engines.map(|broadcast| {
+    shape.packets.extend(tone_of(SOUND));
+    let broadcasts = ["direct-stalls", "webrtcbin-stalls", "watched-stalls"];
+    let _publishers = broadcasts.map(|broadcast| {
         let script = Script::new(shape.packets.clone());
         Client::publish_script(&server, broadcast, &shape.offer, script)
     });
-    for expected in [[false, false], [true, false], [false, false]] {
-        for broadcast in engines {
+    let expect = |expected: [bool; 2]| {
+        for broadcast in broadcasts {
             wait_for(&format!("{broadcast}: {expected:?}"), || {
                 (stalled(&server, broadcast)? == expected).then_some(())
             });
         }
+    };
+    expect([false, false]);
+    expect([true, false]);
+    // Who joins meanwhile sees the last picture, and hears the sound.
+    let viewers = broadcasts.map(|broadcast| Client::record(&server, broadcast));
+    for (viewer, broadcast) in viewers.iter().zip(broadcasts) {
+        wait_for(&format!("{broadcast}: the last picture"), || {
+            (last_seen(viewer)? == PICTURES - 1).then_some(())
+        });
+        viewer.wait_for_sound(10);
+        assert_eq!(stalled(&server, broadcast), Some([true, false]));
     }
-    // Stalled and resumed, for each engine.
-    wait_for("four lines", || {
+    expect([false, false]);
+    for (viewer, broadcast) in viewers.iter().zip(broadcasts) {
+        wait_for(&format!("{broadcast}: the picture goes on"), || {
+            (last_seen(viewer)? == 2 * PICTURES - 1).then_some(())
+        });
+        assert!(!viewer.is_closed(), "{broadcast}");
+    }
+    // Stalled and resumed, for each broadcast.
+    let said = 2 * broadcasts.len();
+    wait_for(&format!("{said} lines"), || {
         let lines = server.lines();
-        let said = lines.iter().filter(|line| line.target.ends_with("::stall"));
-        (said.filter(|line| line.has("kind", "video")).count() == 4).then_some(())
+        let lines = lines.iter().filter(|line| line.target.ends_with("::stall"));
+        (lines.filter(|line| line.has("kind", "video")).count() == said).then_some(())
     });
 }

@@ -81,9 +81,25 @@ fn other_encoder() -> Shape {
     shape
 }
 
+/// An encoder that is restarted goes on with a keyframe and other numbers under its SSRC.
+fn reset() -> Shape {
+    // A picture's timestamp may be a tick early.
+    const KEYFRAME: u32 = 45 * PICTURE - PICTURE / 2;
+    let after = Stream {
+        sequence: Stream::VIDEO.sequence + 20_000,
+        timestamp: 0x9000_0000,
+        ..Stream::VIDEO
+    };
+    let packets = usual("", PAY_H264);
+    let mut shape = h264("reset", split(&packets, KEYFRAME, Stream::VIDEO, after));
+    // Whether packets between the numbers are missing shows late.
+    shape.expected.missing = 15;
+    shape
+}
+
 #[test]
 fn a_track_goes_on_from_another_source() {
-    check("sources", &[other_ssrcs(), other_encoder()]);
+    check("sources", &[other_ssrcs(), other_encoder(), reset()]);
 }
 
 /// Sequence numbers and timestamps begin at their ends.

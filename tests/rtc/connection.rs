@@ -304,6 +304,8 @@ impl Connection {
                 let _ = self.socket.send_to(&datagram, target);
             }
             self.seen.done.store(script.is_over(), Relaxed);
+            let late = u64::try_from(script.late().as_millis()).unwrap();
+            self.seen.late.store(late, Relaxed);
         }
         if let Some(playing) = &mut self.playing
             && mode.sends()

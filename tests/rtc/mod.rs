@@ -17,7 +17,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use str0m::{
@@ -93,6 +93,8 @@ pub(crate) struct Seen {
     missed: Mutex<Vec<raw::Name>>,
     /// Whether everything in its script has been sent.
     done: AtomicBool,
+    /// How late a packet of its script was at worst, in milliseconds.
+    late: AtomicU64,
     /// Whether it keeps what it receives.
     keeps: AtomicBool,
     keys: keys::Keys,
@@ -222,7 +224,7 @@ impl Client {
         Self::start(server, &format!("/whip/{broadcast}"), Connection::talking())
     }
 
-    /// Publishes this script with this offer.
+    /// Publishes this script with this offer, as soon as the server can take it.
     pub(crate) fn publish_script(
         server: &Server,
         broadcast: &str,
@@ -230,14 +232,14 @@ impl Client {
         script: Script,
     ) -> Self {
         let connection = Connection::scripted(offer, script);
-        Self::start(server, &format!("/whip/{broadcast}"), connection)
+        Self::start_patiently(server, &format!("/whip/{broadcast}"), connection)
     }
 
-    /// Watches and keeps every packet.
+    /// Watches and keeps every packet, as soon as the server can take it.
     pub(crate) fn record(server: &Server, broadcast: &str) -> Self {
         let connection = Connection::watching(None);
         connection.seen.keeps.store(true, Relaxed);
-        Self::start(server, &format!("/whep/{broadcast}"), connection)
+        Self::start_patiently(server, &format!("/whep/{broadcast}"), connection)
     }
 
     pub(crate) fn watch(server: &Server, broadcast: &str) -> Self {
@@ -295,6 +297,21 @@ impl Client {
         Self::negotiate(server, path, connection, str::to_owned)
     }
 
+    /// Comes back when a busy server says so: processes with GStreamer start in turns.
+    fn start_patiently(server: &Server, path: &str, connection: Connection) -> Self {
+        let post = |offer: &str| {
+            wait_for("a server with room", || {
+                let reply = server.post_offer(path, offer);
+                let later = reply.status == 503;
+                if later {
+                    thread::sleep(Duration::from_secs(1));
+                }
+                (!later).then_some(reply)
+            })
+        };
+        Self::converse(connection, post, str::to_owned)
+    }
+
     fn negotiate(
         server: &Server,
         path: &str,
@@ -330,6 +347,11 @@ impl Client {
     /// Whether everything in its script has been sent.
     pub(crate) fn is_done(&self) -> bool {
         self.seen.done.load(Relaxed)
+    }
+
+    /// How late a packet of its script was, at worst.
+    pub(crate) fn lateness(&self) -> Duration {
+        Duration::from_millis(self.seen.late.load(Relaxed))
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -86,6 +86,8 @@ pub(crate) struct Script {
     sender: Option<Sender>,
     /// To be sent again to who lacks it, as a busy machine drops datagrams.
     sent: HashMap<Name, Vec<u8>>,
+    /// How late a packet was, at worst.
+    late: Duration,
 }
 
 impl Script {
@@ -97,6 +99,7 @@ impl Script {
             next: None,
             sender: None,
             sent: HashMap::new(),
+            late: Duration::ZERO,
         }
     }
 
@@ -108,6 +111,11 @@ impl Script {
 
     pub(super) fn is_over(&self) -> bool {
         self.packets.len() == 0
+    }
+
+    /// How late a packet was, at worst: its client could not run, as on a busy machine.
+    pub(super) const fn late(&self) -> Duration {
+        self.late
     }
 
     /// The datagrams that are due, after those that are missed.
@@ -132,6 +140,7 @@ impl Script {
             && let Some(packet) = self.packets.as_slice().first()
             && begun + packet.at <= now
         {
+            self.late = self.late.max(now - (begun + packet.at));
             let datagram = packet.protected(sender);
             let number = (packet.sequence & 0xffff).try_into().unwrap();
             self.sent.insert((packet.ssrc, number), datagram.clone());
