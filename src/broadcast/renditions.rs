@@ -282,11 +282,13 @@ impl RenditionPipelines {
         });
         let made = made.collect();
         let pipeline = self.pipelines.get(index)?;
-        let (inputs, origin) = if pipeline.purpose.is_slate() {
-            (self.slate_streams(), None)
-        } else {
-            let inputs = supplied.select(pipeline.slot.inputs());
-            (inputs, supplied.origin.cloned())
+        let (inputs, origin) = match pipeline.purpose {
+            Use::Slate => (EncodedStreams::default(), None),
+            Use::SlateAutomatic => (self.slate_streams(), None),
+            Use::Configured | Use::Automatic => {
+                let inputs = supplied.select(pipeline.slot.inputs());
+                (inputs, supplied.origin.cloned())
+            }
         };
         Some(Action::StartRun(Box::new(RunStart {
             run: begun.run,

@@ -18,7 +18,7 @@ use super::{
     limits::WorkerLimits,
     note::{Answer, InputSetup, OutletSetup, Preparation, Request, ToWorker, WorkerSetup},
     outlet::Outlet,
-    pipeline::{PipelineProgress, PipelineTask},
+    pipeline::{PipelineProgress, PipelineTask, WatchedOutlet},
     prepared::{Prepared, preparation},
     queue::Outbox,
     shared::{Shared, lock, tell},
@@ -172,7 +172,7 @@ impl WorkerJob {
 struct SplitSetup {
     note: WorkerSetup,
     inputs: EncodedStreams,
-    outlets: Vec<Outlet>,
+    outlets: Vec<WatchedOutlet>,
     stall: Duration,
 }
 
@@ -212,6 +212,7 @@ impl SplitSetup {
             note,
             outlets: outlets
                 .map(|(appsink, outlet)| Outlet::new(&appsink, outlet.frames))
+                .map(WatchedOutlet::new)
                 .collect(),
             inputs,
             stall,

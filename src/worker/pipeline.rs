@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     awake,
-    media::{KeyframeRequestLimit, Kind},
+    media::{ByKind, KeyframeRequestLimit, Kind},
     pipeline::{
         Error, Event,
         job::{ProcessFigures, Stalls},
@@ -38,13 +38,31 @@ const FIRST_FACTOR: u32 = 3;
 /// How long the last event may take to be taken.
 const LAST_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// An appsink of the pipeline, and whether it goes on.
+pub(super) struct WatchedOutlet {
+    outlet: Outlet,
+    /// Frames that have come out.
+    made: u64,
+    stalls: Stalls,
+}
+
+impl WatchedOutlet {
+    pub(super) fn new(outlet: Outlet) -> Self {
+        Self {
+            outlet,
+            made: 0,
+            stalls: Stalls::default(),
+        }
+    }
+}
+
 /// A pipeline in a worker.
 pub(super) struct PipelineTask {
     /// `None` once it has been sent.
     pub(super) setup: Option<WorkerSetup>,
     pub(super) shared: Arc<Shared>,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) outlets: Vec<Outlet>,
+    pub(super) outlets: Vec<WatchedOutlet>,
     pub(super) events: mpsc::Sender<Event>,
     /// Notified when the pipeline runs, or does not start.
     pub(super) started: Option<oneshot::Sender<Result<(), Error>>>,
@@ -58,11 +76,12 @@ pub(super) struct PipelineTask {
 /// Its progress.
 #[derive(Default)]
 pub(super) struct PipelineProgress {
-    /// Frames that have come out.
-    made: u64,
     /// Frames that the pipeline has taken.
     taken: u64,
+    /// Whether an output goes on.
     stalls: Stalls,
+    /// How often it has been looked at.
+    looks: u64,
     process: Option<ProcessFigures>,
     sandbox: Option<SandboxState>,
     /// Nothing more is reported.
@@ -85,7 +104,7 @@ async fn forward(
             gap: next.discontinuous,
             frame: next.frame,
         };
-        shared.offered.fetch_add(1, Relaxed);
+        shared.offered.get(kind).fetch_add(1, Relaxed);
         if outbox.frame(outgoing, monotonic()) == FrameFate::Dropped {
             shared.lost.get(kind).fetch_add(1, Relaxed);
         }
@@ -116,6 +135,53 @@ impl PipelineTask {
         Ok(())
     }
 
+    /// How much has gone in of what an appsink of this kind is made of. A pipeline without inputs always
+    /// has something to make.
+    fn offered(&self, kind: Kind) -> u64 {
+        if self.inputs.of(kind).is_some() {
+            return self.shared.offered.get(kind).load(Relaxed);
+        }
+        if Kind::ALL.iter().all(|kind| self.inputs.of(*kind).is_none()) {
+            return self.progress.looks;
+        }
+        self.offered_of_all()
+    }
+
+    fn offered_of_all(&self) -> u64 {
+        let counts = Kind::ALL.map(|kind| self.shared.offered.get(kind).load(Relaxed));
+        counts.iter().sum()
+    }
+
+    /// Looks whether the pipeline goes on: an output if it takes anything, any other if each appsink
+    /// that has begun does, whatever the others do.
+    fn look(&mut self, now: Instant) -> Option<Event> {
+        self.progress.looks += 1;
+        if self.outlets.is_empty() {
+            let limit = self.stall_limit(self.progress.taken > 0);
+            let (offered, taken) = (self.offered_of_all(), self.progress.taken);
+            return self.progress.stalls.look(now, offered, taken, limit);
+        }
+        let begun = self.outlets.iter().any(|watched| watched.made > 0);
+        let limit = self.stall_limit(begun);
+        let offered = ByKind::from_fn(|kind| self.offered(kind));
+        let mut found = None;
+        for watched in &mut self.outlets {
+            if begun && watched.made == 0 {
+                continue;
+            }
+            let offered = *offered.get(watched.outlet.kind());
+            let event = watched.stalls.look(now, offered, watched.made, limit);
+            found = found.or(event);
+        }
+        found
+    }
+
+    fn stall_limit(&self, begun: bool) -> Duration {
+        let factor = if begun { 1 } else { FIRST_FACTOR };
+        let limit = self.stall.saturating_mul(factor);
+        limit.saturating_add(STALL_GRACE)
+    }
+
     fn tell_start(&mut self, started: Result<(), Error>) {
         if let Some(waiting) = self.started.take() {
             // Err: nobody waits any more.
@@ -135,10 +201,10 @@ impl WorkerTask for PipelineTask {
     }
 
     fn frame(&mut self, sent: SentFrame) -> Result<(), String> {
-        self.progress.made += 1;
-        let outlet = self.outlets.get_mut(usize::from(sent.track));
-        let outlet = outlet.ok_or("its process sends an unknown track")?;
-        if let Some(appsink) = outlet.take(sent)? {
+        let watched = self.outlets.get_mut(usize::from(sent.track));
+        let watched = watched.ok_or("its process sends an unknown track")?;
+        watched.made += 1;
+        if let Some(appsink) = watched.outlet.take(sent)? {
             let appsink = appsink.to_owned();
             tell(&self.outbox, &ToWorker::ForceKeyframe { appsink });
         }
@@ -201,19 +267,7 @@ impl WorkerTask for PipelineTask {
     }
 
     fn watch(&mut self, now: Instant) -> Result<(), String> {
-        let progress = &mut self.progress;
-        let made = if self.outlets.is_empty() {
-            progress.taken
-        } else {
-            progress.made
-        };
-        let factor = if made == 0 { FIRST_FACTOR } else { 1 };
-        let limit = self
-            .stall
-            .saturating_mul(factor)
-            .saturating_add(STALL_GRACE);
-        let offered = self.shared.offered.load(Relaxed);
-        if let Some(event) = progress.stalls.look(now, offered, made, limit) {
+        if let Some(event) = self.look(now) {
             // Err: nobody listens any more.
             let _ = self.events.try_send(event);
         }
@@ -230,5 +284,103 @@ impl WorkerTask for PipelineTask {
             let report = self.events.send(Event::Failed(reason));
             let _ = time::timeout(LAST_TIMEOUT, report).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{Codec, Frame};
+
+    /// A pipeline that runs, with these inputs and these appsinks.
+    fn task(inputs: EncodedStreams, appsinks: &[&str]) -> (PipelineTask, mpsc::Receiver<Event>) {
+        let (events, happened) = mpsc::channel(4);
+        let outlet = |name: &&str| WatchedOutlet::new(Outlet::new(name, Arc::new(|_| {})));
+        let task = PipelineTask {
+            setup: None,
+            shared: Arc::default(),
+            outbox: Arc::default(),
+            outlets: appsinks.iter().map(outlet).collect(),
+            events,
+            started: None,
+            stall: Duration::from_secs(10),
+            inputs,
+            feeding: JoinSet::new(),
+            progress: PipelineProgress::default(),
+        };
+        (task, happened)
+    }
+
+    fn frame(track: u16, codec: Codec) -> SentFrame {
+        SentFrame {
+            track,
+            gap: false,
+            sent: monotonic(),
+            frame: Frame {
+                codec,
+                keyframe: true,
+                pts: Duration::ZERO,
+                timestamp: 0,
+                data: vec![0; 10].into(),
+                ends: vec![10],
+            },
+        }
+    }
+
+    /// Until which of these seconds it is said to go on, if `work` is what happens in each.
+    fn stalls_at(
+        (mut task, mut happened): (PipelineTask, mpsc::Receiver<Event>),
+        seconds: u64,
+        work: impl Fn(&mut PipelineTask, u64),
+    ) -> Option<u64> {
+        let begin = Instant::now();
+        (0..seconds).find(|&second| {
+            work(&mut task, second);
+            let looked = task.watch(begin + Duration::from_secs(second));
+            assert_eq!(looked, Ok(()));
+            happened.try_recv() == Ok(Event::Stalled)
+        })
+    }
+
+    /// A slate has no inputs, and answers while its streaming thread loops.
+    #[test]
+    fn a_pipeline_without_inputs_must_always_make_something() {
+        let slate = || task(EncodedStreams::default(), &["video"]);
+        let goes_on = |task: &mut PipelineTask, _| task.frame(frame(0, Codec::H264)).unwrap();
+        assert_eq!(stalls_at(slate(), 100, goes_on), None);
+        let loops = |task: &mut PipelineTask, second| {
+            if second < 50 {
+                task.frame(frame(0, Codec::H264)).unwrap();
+            }
+        };
+        assert_eq!(stalls_at(slate(), 100, loops), Some(61));
+        assert_eq!(stalls_at(slate(), 100, |_, _| {}), Some(31), "its start");
+    }
+
+    #[test]
+    fn one_appsink_that_stops_is_found_beside_others_that_go_on() {
+        let both = || {
+            let streams = EncodedStreams::from_fn(|kind| Some(EncodedStream::new(kind, || ())));
+            task(streams, &["video_small", "audio_small", "video_seldom"])
+        };
+        let offer = |task: &PipelineTask, kind| task.shared.offered.get(kind).fetch_add(1, Relaxed);
+        let loops = |task: &mut PipelineTask, second| {
+            offer(task, Kind::Video);
+            offer(task, Kind::Audio);
+            task.frame(frame(1, Codec::Opus)).unwrap();
+            if second < 50 {
+                task.frame(frame(0, Codec::H264)).unwrap();
+            }
+        };
+        assert_eq!(stalls_at(both(), 100, loops), Some(61));
+        let camera_off = |task: &mut PipelineTask, second| {
+            offer(task, Kind::Audio);
+            task.frame(frame(1, Codec::Opus)).unwrap();
+            if second < 50 {
+                offer(task, Kind::Video);
+                task.frame(frame(0, Codec::H264)).unwrap();
+            }
+        };
+        assert_eq!(stalls_at(both(), 100, camera_off), None);
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Shared {
     pub(super) answers: Mutex<BTreeMap<u64, oneshot::Sender<Result<Answer, Error>>>>,
     pub(super) next_answer: AtomicU64,
     /// Frames of the inputs.
-    pub(super) offered: AtomicU64,
+    pub(super) offered: ByKind<AtomicU64>,
     /// Those of them that never reached the worker.
     pub(super) lost: ByKind<AtomicU64>,
 }
