@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode};
 
 use crate::{
     config::{Config, RawConfig},
-    pipeline::{self, Variables, check::FileCheck},
+    pipeline::{Variables, check::FileCheck},
     server::check,
+    worker,
 };
 
 /// Options of `aerial check`.
@@ -20,15 +21,15 @@ pub(super) struct Check {
     variables: Vec<(String, String)>,
 }
 
-/// Reports every problem of the files on `out`; the exit code is 1 if there is one.
+/// Reports every problem of the files on `out`; the exit code is 1 if there is one. Workers create
+/// the elements.
 ///
 /// # Errors
-/// If GStreamer does not start, or a file cannot be read.
+/// If a file cannot be read, or a worker does not start or ends.
 pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    pipeline::init()?;
     let variables: Variables = options.variables.iter().cloned().collect();
     let (mut problems, mut notes) = (Vec::new(), BTreeSet::new());
-    let (mut files, mut configurations) = (0, Vec::new());
+    let (mut files, mut configurations) = (Vec::new(), Vec::new());
     for path in &options.files {
         if path
             .extension()
@@ -36,35 +37,39 @@ pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitC
         {
             configurations.push(Some(path.as_path()));
         } else {
-            let check = FileCheck {
+            files.push(FileCheck {
                 file: path.display().to_string(),
                 text: super::read(path)?,
                 variables: variables.clone(),
-            };
-            problems.extend(check.run());
-            notes.extend(check::sandbox_note(&check));
-            files += 1;
+            });
         }
     }
     if options.files.is_empty() {
         configurations.push(None);
     }
+    let mut count = files.len();
+    notes.extend(files.iter().filter_map(check::sandbox_note));
+    if !files.is_empty() {
+        problems.extend(super::problems_in(files)?.concat());
+    }
     for path in configurations {
         let raw = RawConfig::read(path, super::environment(), std::iter::empty())?;
         let config = Config::load(&raw)?;
-        files += config
+        count += config
             .plans
             .all()
             .map(|plan| plan.files().count())
             .sum::<usize>();
         let uses = check::uses(&config.plans, &variables);
-        let found = uses.iter().map(|used| used.check.run()).collect();
-        problems.extend(check::problems(&uses, found));
+        let checks = uses.iter().map(|used| used.check.clone()).collect();
+        problems.extend(check::problems(&uses, super::problems_in(checks)?));
         notes.extend(
             uses.iter()
                 .filter_map(|used| check::sandbox_note(&used.check)),
         );
-        notes.extend(check::notes(&config.plans, &variables));
+        let outputs = check::outputs(&config.plans, &variables);
+        let taken = worker::video_codecs(outputs.clone(), worker::MEMORY_DEFAULT);
+        notes.extend(check::notes(&outputs, &super::runtime()?.block_on(taken)?));
     }
     for problem in &problems {
         writeln!(out, "{problem}")?;
@@ -73,7 +78,7 @@ pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitC
         writeln!(out, "{note}")?;
     }
     if problems.is_empty() {
-        writeln!(out, "{files} pipeline files, no problems")?;
+        writeln!(out, "{count} pipeline files, no problems")?;
         return Ok(ExitCode::SUCCESS);
     }
     let plural = if problems.len() == 1 { "" } else { "s" };

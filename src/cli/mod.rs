@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Command, FromArgMatches as _};
+use tokio::runtime::Runtime;
 
 use self::{
     check::Check,
@@ -24,7 +25,12 @@ use self::{
     tokens::NewToken,
     tryout::Try,
 };
-use crate::{bench, config, server::StartError, worker};
+use crate::{
+    bench, config,
+    pipeline::check::{FileCheck, FileProblem},
+    server::StartError,
+    worker,
+};
 
 /// Exit code if the command line, the configuration or the machine keeps the server from starting.
 const NOT_STARTED: u8 = 2;
@@ -178,6 +184,17 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+/// The problems of each pipeline file. A worker creates their elements.
+fn problems_in(files: Vec<FileCheck>) -> anyhow::Result<Vec<Vec<FileProblem>>> {
+    let check = worker::check(files, Vec::new(), worker::MEMORY_DEFAULT);
+    let (problems, _) = runtime()?.block_on(check)?;
+    Ok(problems)
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Runtime::new().context("no runtime")
 }
 
 fn say(line: &str) {

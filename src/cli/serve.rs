@@ -89,7 +89,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         .init();
     resources::prepare();
     let passed = PassedSockets::take(config.main.listen);
-    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    let runtime = super::runtime()?;
     let source = ConfigSource {
         raw,
         amendments,

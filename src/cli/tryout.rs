@@ -2,11 +2,11 @@
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
 use crate::{
     media::Kind,
-    pipeline::{self, Event, PipelineRole, Variables, check::check as problems_in},
+    pipeline::{Event, PipelineRole, Variables, check::FileCheck},
     worker::trial::{self, TrialNews},
 };
 
@@ -28,11 +28,14 @@ pub(super) struct Try {
 /// # Errors
 /// If the file cannot be read, has problems, or its pipeline does not start or fails.
 pub(super) fn run(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
-    pipeline::init()?;
     let text = super::read(&options.file)?;
     let name = options.file.display().to_string();
-    let given: Variables = options.variables.iter().cloned().collect();
-    let problems = problems_in(&name, &text, &given);
+    let file = FileCheck {
+        file: name.clone(),
+        text: text.clone(),
+        variables: options.variables.iter().cloned().collect(),
+    };
+    let problems = super::problems_in(vec![file])?.concat();
     if !problems.is_empty() {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         bail!("{}", lines.join("\n"));
@@ -54,8 +57,7 @@ pub(super) fn run(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
         };
     };
     let length = Duration::from_secs(options.seconds);
-    tokio::runtime::Runtime::new()
-        .context("no runtime")?
+    super::runtime()?
         .block_on(trial::run(&stem, &text, variables, length, &mut tell))
         .map_err(|error| anyhow::anyhow!("{name}: {error}"))
 }

@@ -42,27 +42,19 @@ pub struct FileCheck {
     pub variables: Variables,
 }
 
-impl FileCheck {
-    /// See [`check`].
-    pub fn run(&self) -> Vec<FileProblem> {
-        check(&self.file, &self.text, &self.variables)
-    }
-}
-
-/// Everything that is wrong with a pipeline file's text. `variables` are the configured values;
-/// those that the server itself sets may be left out. Elements are created, but nothing is started.
-/// Blocks: call it on the blocking pool.
-pub fn check(file: &str, text: &str, variables: &Variables) -> Vec<FileProblem> {
+/// Everything that is wrong with a pipeline file's text. Variables that the server itself sets need
+/// no value. Elements are created, but nothing is started: call it in a worker, and it may block.
+pub fn check(file: &FileCheck) -> Vec<FileProblem> {
+    let FileCheck {
+        file,
+        text,
+        variables,
+    } = file;
     let mut found = Findings {
         file,
         problems: Vec::new(),
     };
-    let mut values = variables.clone();
-    for (name, value) in server_variables() {
-        if values.value(name).is_none() {
-            values = values.with(name, value);
-        }
-    }
+    let mut values = with_server_variables(variables);
     let without_value = expand::without_value(text, |name| values.value(name).is_some());
     let complete = without_value.is_empty();
     for (line, name) in without_value {
@@ -120,6 +112,23 @@ pub fn has_elements(text: &str) -> Result<(), Error> {
     let description = Variables::default().expand(text)?;
     let tokens = lexer::tokens(&description);
     elements::named(&tokens).try_for_each(|name| known(name).map(drop))
+}
+
+/// The video codecs that an output can take; empty if it takes no video, or is wrong. Elements are
+/// created, but nothing is started: call it in a worker.
+pub fn video_codecs(file: &FileCheck) -> Vec<Codec> {
+    job::video_codecs(&file.text, &with_server_variables(&file.variables))
+}
+
+/// Variables, with those that the server itself sets.
+fn with_server_variables(variables: &Variables) -> Variables {
+    let mut values = variables.clone();
+    for (name, value) in server_variables() {
+        if values.value(name).is_none() {
+            values = values.with(name, value);
+        }
+    }
+    values
 }
 
 /// The variables that the server sets for every pipeline; any value will do here.
@@ -198,7 +207,11 @@ mod tests {
 
     fn problems(text: &str) -> Vec<String> {
         crate::pipeline::init().unwrap();
-        let found = check("x.launch", text, &Variables::default());
+        let found = check(&FileCheck {
+            file: "x.launch".to_owned(),
+            text: text.to_owned(),
+            variables: Variables::default(),
+        });
         found.iter().map(ToString::to_string).collect()
     }
 
@@ -209,18 +222,17 @@ mod tests {
         let mut seen = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let text = std::fs::read_to_string(&path).unwrap();
             // what has no default must come from the configuration
             let given = [
                 ("url", "rtsp://127.0.0.1/x"),
                 ("file", "/tmp/x.mp4"),
                 ("picture", "/tmp/x.png"),
             ];
-            let found = check(
-                &path.display().to_string(),
-                &text,
-                &given.into_iter().collect(),
-            );
+            let found = check(&FileCheck {
+                file: path.display().to_string(),
+                text: std::fs::read_to_string(&path).unwrap(),
+                variables: given.into_iter().collect(),
+            });
             assert_eq!(found, [], "{}", path.display());
             seen += 1;
         }

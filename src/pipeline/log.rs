@@ -1,5 +1,7 @@
 //! The logs of `GStreamer` and `GLib` as tracing events.
 
+use std::io::{self, Write as _};
+
 use gstreamer as gst;
 use tracing::Level;
 
@@ -22,15 +24,18 @@ pub(crate) fn install() {
 /// Logs messages of `GLib`, most of which are warnings about misuse, until there are too many.
 fn of_glib() -> impl Fn(Option<&str>, glib::LogLevel, &str) + Send + Sync {
     let notices = Notices::new(GLIB_PER_SECOND, GLIB_BURST);
+    let debug = std::env::var("G_DEBUG").unwrap_or_default();
     move |domain, level, message| {
+        if is_fatal(level, &debug) {
+            // Err: nobody is reading.
+            let _ = writeln!(io::stderr(), "{}", redact(message));
+            return;
+        }
         let Some(left_out) = notices.line() else {
             return;
         };
         let (domain, message) = (domain.unwrap_or_default(), redact(message));
         match level {
-            glib::LogLevel::Error => {
-                tracing::error!(target: "glib", domain, left_out, "fatal: {message}");
-            }
             glib::LogLevel::Critical => {
                 tracing::error!(target: "glib", domain, left_out, "CRITICAL: {message}");
             }
@@ -39,6 +44,19 @@ fn of_glib() -> impl Fn(Option<&str>, glib::LogLevel, &str) + Send + Sync {
             }
             _ => tracing::debug!(target: "glib", domain, left_out, "{message}"),
         }
+    }
+}
+
+/// Whether a message ends the process, which leaves no time to pass it on: what is written to standard
+/// error is among a worker's last words.
+fn is_fatal(level: glib::LogLevel, debug: &str) -> bool {
+    match level {
+        glib::LogLevel::Error => true,
+        glib::LogLevel::Critical => {
+            debug.contains("fatal-criticals") || debug.contains("fatal-warnings")
+        }
+        glib::LogLevel::Warning => debug.contains("fatal-warnings"),
+        _ => false,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The test media: like a browser's, with a keyframe every second.
-const TEST_MEDIA: &str = "
+pub const TEST_MEDIA: &str = "
     videotestsrc is-live=true pattern=smpte horizontal-speed=2
       ! video/x-raw,format=I420,width=1280,height=720,framerate=30/1 ! timeoverlay
       ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=2500 key-int-max=30 bframes=0
@@ -21,7 +21,7 @@ const TEST_MEDIA: &str = "
 /// Longest wait for the test media to begin.
 const MEDIA_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Test media as a broadcast has it: H.264 and Opus.
+/// Test media as a broadcast has it, H.264 and Opus, made in this process.
 #[derive(Debug)]
 pub struct TestMedia {
     source: Source,
@@ -51,21 +51,7 @@ impl TestMedia {
             .into_iter()
             .filter(|kind| text.contains(&format!("name={kind}")))
             .count();
-        let mut begun = 0;
-        while begun < tracks {
-            let limit = MEDIA_TIMEOUT;
-            let event = tokio::time::timeout(limit, events.recv()).await;
-            let event = event.map_err(|_| Error::Timeout {
-                step: "starting test media".into(),
-                limit,
-            })?;
-            match event {
-                Some(Event::Track(..)) => begun += 1,
-                Some(Event::Failed(reason)) => return Err(Error::Failed(reason)),
-                Some(_) => {}
-                None => return Err(Error::Failed("the test media has ended".to_owned())),
-            }
-        }
+        wait_for_tracks(&mut events, tracks).await?;
         Ok(Self { source, streams })
     }
 
@@ -75,8 +61,34 @@ impl TestMedia {
     }
 }
 
+/// Waits until a source has begun with so many tracks.
+///
+/// # Errors
+/// If it fails, or takes too long.
+pub async fn wait_for_tracks(
+    events: &mut mpsc::Receiver<Event>,
+    tracks: usize,
+) -> Result<(), Error> {
+    let mut begun = 0;
+    while begun < tracks {
+        let limit = MEDIA_TIMEOUT;
+        let event = tokio::time::timeout(limit, events.recv()).await;
+        let event = event.map_err(|_| Error::Timeout {
+            step: "starting test media".into(),
+            limit,
+        })?;
+        match event {
+            Some(Event::Track(..)) => begun += 1,
+            Some(Event::Failed(reason)) => return Err(Error::Failed(reason)),
+            Some(_) => {}
+            None => return Err(Error::Failed("the test media has ended".to_owned())),
+        }
+    }
+    Ok(())
+}
+
 /// Sinks that write into streams.
-pub(super) fn into_streams(streams: &EncodedStreams) -> TrackSinks {
+pub fn into_streams(streams: &EncodedStreams) -> TrackSinks {
     let sink = |kind| {
         let writer = streams.of(kind).map(EncodedStream::writer);
         Arc::new(move |frame| {

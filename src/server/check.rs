@@ -5,10 +5,9 @@ use crate::{
     pipeline::{
         PipelineRole, Variables,
         check::{FileCheck, FileProblem},
-        job,
         sandbox::{Sandbox, SandboxState},
     },
-    plan::Plans,
+    plan::{PipelineFile, Plans},
     worker,
 };
 

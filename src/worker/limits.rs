@@ -7,6 +7,8 @@ use rustix::process::{
     Signal, getppid, getpriority_process, set_parent_process_death_signal, setpriority_process,
 };
 
+/// Bytes of memory of a worker, unless the configuration says otherwise.
+pub const MEMORY_DEFAULT: u64 = 4 << 30;
 /// File descriptors of a worker.
 const FILES_MAX: u64 = 1024;
 /// The lowest priority.

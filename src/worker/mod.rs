@@ -50,11 +50,11 @@ mod usage;
 mod viewers;
 mod wire;
 
-pub use checking::check;
+pub use checking::{check, video_codecs};
 pub use feed::FrameFeed;
 pub use host::run;
 pub use job::{WorkerControl, WorkerJob};
-pub use limits::{Options, WorkerLimits};
+pub use limits::{MEMORY_DEFAULT, Options, WorkerLimits};
 pub use peers::PeerWorkers;
 pub use receiver::{Receiving, WorkerReceiver};
 pub use sandbox::support as sandbox_support;

@@ -31,8 +31,14 @@ pub(super) enum ToWorker {
     Receive(Box<ReceiverSetup>),
     /// The second note: serve viewers. Answered with [`ToServer::Started`].
     ServeViewers,
-    /// The second note: check pipeline files. Answered with [`ToServer::Checked`].
-    Check(Box<CheckSetup>),
+    /// The second note: check pipeline files, which follow one by one.
+    Check(CheckSetup),
+    /// Answered with [`ToServer::Checked`].
+    CheckFile(FileCheck),
+    /// Answered with [`ToServer::Codecs`].
+    FindCodecs(FileCheck),
+    /// Looks for the elements that a text names. Answered with [`ToServer::Searched`].
+    FindElements(String),
     /// Asks the publisher for a keyframe.
     RequestKeyframe,
     /// Asks the publisher for at most this many bit/s.

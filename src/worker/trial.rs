@@ -11,15 +11,19 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{WorkerJob, WorkerLimits};
-use crate::pipeline::{
-    Error, Event, PipelineRole, TrackOutlet, Variables,
-    job::{JobFigures, JobSetup},
-    trial::TestMedia,
+use super::{MEMORY_DEFAULT, WorkerJob, WorkerLimits};
+use crate::{
+    media::Kind,
+    pipeline::{
+        Error, Event, PipelineRole, TrackOutlet, Variables,
+        job::{JobFigures, JobSetup},
+        trial::{TEST_MEDIA, into_streams, wait_for_tracks},
+    },
+    stream::{EncodedStream, EncodedStreams},
 };
 
-/// Bytes of memory for a file on trial: as the server's default.
-const MEMORY: u64 = 4 << 30;
+/// Events that may wait.
+const EVENTS_MAX: usize = 16;
 
 /// An event of a file on trial.
 #[derive(Debug)]
@@ -105,6 +109,34 @@ fn appsinks(role: &PipelineRole) -> Vec<String> {
     }
 }
 
+/// Test media, made by a worker of its own.
+struct TrialMedia {
+    job: WorkerJob,
+    streams: EncodedStreams,
+    /// A worker whose events nobody takes is ended.
+    _events: mpsc::Receiver<Event>,
+}
+
+impl TrialMedia {
+    /// Returns once both tracks flow.
+    async fn start() -> Result<Self, Error> {
+        let streams = EncodedStreams::from_fn(|kind| Some(EncodedStream::new(kind, || ())));
+        let sinks = into_streams(&streams);
+        let mut setup = JobSetup::new("test media", TEST_MEDIA);
+        setup.outlets = Kind::ALL
+            .map(|kind| (kind.name().to_owned(), sinks.outlet(kind)))
+            .into();
+        let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+        let job = WorkerJob::start(setup, WorkerLimits::new(MEMORY_DEFAULT), sender).await?;
+        wait_for_tracks(&mut events, Kind::ALL.len()).await?;
+        Ok(Self {
+            job,
+            streams,
+            _events: events,
+        })
+    }
+}
+
 /// Runs a text for `length`, or until it ends, and calls `tell` with each event.
 ///
 /// # Errors
@@ -125,23 +157,26 @@ pub async fn run(
     let media = match role {
         PipelineRole::Source { .. } => None,
         PipelineRole::Renditions { .. } | PipelineRole::Output { .. } => {
-            Some(TestMedia::start().await?)
+            Some(TrialMedia::start().await?)
         }
     };
     let mut setup = JobSetup::new(name, text);
     setup.variables = variables;
+    if matches!(role, PipelineRole::Source { .. }) {
+        setup.stall = Duration::MAX; // it may make something whenever it likes
+    }
     setup.inputs = media
         .as_ref()
         .map(|media| media.streams.clone())
         .unwrap_or_default();
     let nowhere = |appsink| (appsink, TrackOutlet::new(|_| ()));
     setup.outlets = appsinks(&role).into_iter().map(nowhere).collect();
-    let limits = WorkerLimits::new(MEMORY);
+    let limits = WorkerLimits::new(MEMORY_DEFAULT);
     let limits = match role {
         PipelineRole::Output { .. } => limits.finishing(),
         PipelineRole::Source { .. } | PipelineRole::Renditions { .. } => limits,
     };
-    let (sender, mut events) = mpsc::channel(16);
+    let (sender, mut events) = mpsc::channel(EVENTS_MAX);
     let job = WorkerJob::start(setup, limits, sender).await?;
     tell(TrialNews::Began(role));
     let (begin, period) = (Instant::now(), Duration::from_secs(1));
@@ -176,7 +211,7 @@ pub async fn run(
     };
     job.stop().await;
     if let Some(media) = media {
-        media.stop().await;
+        media.job.stop().await;
     }
     outcome
 }

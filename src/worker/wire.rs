@@ -18,7 +18,7 @@ use crate::media::{Codec, FRAME_BYTES_MAX, FRAME_PAYLOADS_MAX, Frame};
 
 /// The version of this format. Server and worker are the same program, unless an upgrade has gone
 /// wrong.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// Bytes in front of every message.
 const HEAD_BYTES: usize = 8;

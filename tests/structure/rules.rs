@@ -258,9 +258,15 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 const GSTREAMER: &[&str] = &["pipeline", "webrtcbin"];
 /// What starts GStreamer, or runs elements.
 const STARTING: &[&str] = &[
+    "pipeline::check::check",
+    "pipeline::check::has_elements",
+    "pipeline::check::video_codecs",
     "pipeline::init",
     "pipeline::job::Job",
+    "pipeline::job::fit",
     "pipeline::running",
+    "pipeline::source",
+    "pipeline::trial::TestMedia",
     "webrtcbin::element",
     "webrtcbin::publisher::ReceivingElement",
     "webrtcbin::viewers::sender",
@@ -268,7 +274,6 @@ const STARTING: &[&str] = &[
 /// Allowed: a worker, the commands that are not servers, and tools. Never the server itself.
 const STARTERS: &[&str] = &[
     "bench",
-    "cli",
     "for_tests",
     "fuzz",
     "pipeline",

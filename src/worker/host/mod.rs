@@ -37,7 +37,7 @@ use super::{
     connection::{self, Inbox},
     limits::{Options, take_stdin},
     log,
-    note::{CheckSetup, CheckedFiles, Preparation, ToServer, ToWorker, ViewerCommand, WorkerSetup},
+    note::{CheckSetup, Preparation, ToServer, ToWorker, ViewerCommand, WorkerSetup},
     queue::Outbox,
     sandbox,
     wire::{VERSION, WireMessage},
@@ -46,7 +46,7 @@ use crate::{
     awake,
     pipeline::{
         self as text, Error,
-        check::{FileCheck, has_elements},
+        check::{self, has_elements},
         clock,
         sandbox::SandboxState,
     },
@@ -191,7 +191,7 @@ enum Assignment {
     Pipeline(Box<WorkerSetup>, EncodedStreams),
     Receive(Box<ReceiverSetup>),
     ServeViewers(PlayoutThread),
-    Check(Box<CheckSetup>),
+    Check(CheckSetup),
 }
 
 /// Where the server's frames go.
@@ -343,19 +343,28 @@ impl Hosted {
                 let hosted = HostedViewers { outbox, playout };
                 hosted.run(&mut commands).await;
             }
-            Assignment::Check(setup) => tell(&outbox, &ToServer::Checked(check(&setup))),
+            Assignment::Check(setup) => check(&setup, &outbox, &mut commands).await,
         }
     }
 }
 
 /// Creates the elements of pipeline files, and starts none.
-fn check(setup: &CheckSetup) -> CheckedFiles {
+async fn check(setup: &CheckSetup, outbox: &Outbox, commands: &mut mpsc::Receiver<ToWorker>) {
     for (name, value) in &setup.secrets {
         text::remember(name, value);
     }
-    let texts = setup.texts.iter();
-    CheckedFiles {
-        problems: setup.files.iter().map(FileCheck::run).collect(),
-        lacking: texts.map(|text| has_elements(text).err()).collect(),
+    while let Some(command) = commands.recv().await {
+        match command {
+            ToWorker::CheckFile(file) => tell(outbox, &ToServer::Checked(check::check(&file))),
+            ToWorker::FindCodecs(file) => {
+                tell(outbox, &ToServer::Codecs(check::video_codecs(&file)));
+            }
+            ToWorker::FindElements(text) => {
+                tell(outbox, &ToServer::Searched(has_elements(&text).err()));
+            }
+            ToWorker::Stop => return,
+            // For other work.
+            _ => {}
+        }
     }
 }
