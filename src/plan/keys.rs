@@ -25,8 +25,8 @@ macro_rules! keys {
             transcode_heavy: bool = "false",
             /// Longest time between keyframes; beyond it, new viewers get a transcode.
             gop_max: Duration = "10s" from "1s" to "5m",
-            /// A rendition that produces nothing, or an output that accepts nothing, for this long
-            /// has failed; at startup, three times as long.
+            /// A rendition or slate that produces nothing, or an output that accepts nothing, for this
+            /// long has failed; at startup, three times as long.
             stall: Duration = "10s" from "500ms" to "10m",
             /// Picture or pipeline to show while nobody feeds the broadcast.
             slate: SlateFile = "",

@@ -58,27 +58,40 @@ pub fn problems(uses: &[FileUse], found: Vec<Vec<FileProblem>>) -> Vec<FileProbl
     problems
 }
 
-/// Not a problem in itself: outputs that cannot take every codec that publishers may send.
-pub fn notes(plans: &Plans, variables: &Variables) -> Vec<String> {
-    let mut notes = Vec::new();
-    for plan in plans.all() {
-        let variables = server_set(variables.clone().with_all(&plan.vars));
-        for file in &plan.outputs {
-            let taken = job::video_codecs(&file.text, &variables);
-            let of_video = |codec: &Codec| codec.kind() == Kind::Video;
-            let all = Codec::ALL.iter().filter(|codec| of_video(codec)).count();
-            if taken.is_empty() || taken.len() == all {
-                continue;
-            }
-            let names: Vec<_> = taken.iter().map(ToString::to_string).collect();
-            notes.push(format!(
-                "{}: takes only {}: does not run while something else is published",
-                file.file,
-                names.join(" and ")
-            ));
-        }
-    }
-    notes
+/// The outputs that the configuration names.
+pub fn outputs(plans: &Plans, variables: &Variables) -> Vec<FileCheck> {
+    let outputs = plans.all().flat_map(|plan| {
+        let variables = variables.clone().with_all(&plan.vars);
+        let output = |file: &PipelineFile| FileCheck {
+            file: file.file.clone(),
+            text: file.text.to_string(),
+            variables: variables.clone(),
+        };
+        plan.outputs.iter().map(output).collect::<Vec<_>>()
+    });
+    outputs.collect()
+}
+
+/// Not a problem in itself: outputs that cannot take every codec that publishers may send. `taken`:
+/// the video codecs that each of them can take.
+pub fn notes(outputs: &[FileCheck], taken: &[Vec<Codec>]) -> Vec<String> {
+    let all = Codec::ALL
+        .iter()
+        .filter(|codec| codec.kind() == Kind::Video)
+        .count();
+    let choosy = outputs
+        .iter()
+        .zip(taken)
+        .filter(|(_, taken)| !taken.is_empty() && taken.len() < all);
+    let note = |(output, taken): (&FileCheck, &Vec<Codec>)| {
+        let names: Vec<_> = taken.iter().map(ToString::to_string).collect();
+        format!(
+            "{}: takes only {}: does not run while something else is published",
+            output.file,
+            names.join(" and ")
+        )
+    };
+    choosy.map(note).collect()
 }
 
 /// A note on a file that declares a sandbox: how much of it this machine enforces, if not all.

@@ -42,24 +42,14 @@ pub async fn check(
     texts: Vec<String>,
     memory: u64,
 ) -> Result<(Vec<Vec<FileProblem>>, Vec<Option<Error>>), Error> {
-    let secrets = files.iter().flat_map(|file| secrets(&file.variables));
-    let setup = CheckSetup {
-        secrets: secrets.collect(),
-        files,
-        texts,
-    };
-    let (count, texts) = (setup.files.len(), setup.texts.len());
-    let spawned = spawn::spawn(NAME, WorkerLimits::new(memory), Turn::wait().await).await;
-    let worker = Prepared::begin(spawned.map_err(no_worker)?, preparation(false)).await;
-    let mut worker = worker.map_err(no_worker)?;
-    let checked = awake::timeout(CHECK_TIMEOUT, ask(&mut worker, setup)).await;
-    let checked = checked.unwrap_or_else(|_| Err(failed("it took too long")));
-    let CheckedFiles { problems, lacking } = match checked {
-        Ok(checked) => checked,
-        Err(error) => return Err(explain(worker, error).await),
-    };
-    if problems.len() != count || lacking.len() != texts {
-        return Err(failed("it has left something out"));
+    let mut checker = FileChecker::new(&files, memory);
+    let mut problems = Vec::new();
+    for file in files {
+        problems.push(checker.check(file).await?);
+    }
+    let mut lacking = Vec::new();
+    for text in texts {
+        lacking.push(checker.search(text).await?);
     }
     Ok((problems, lacking))
 }
@@ -74,16 +64,26 @@ pub async fn video_codecs(files: Vec<FileCheck>, memory: u64) -> Result<Vec<Vec<
     for file in files {
         codecs.push(checker.codecs(file).await?);
     }
-    loop {
-        let message = worker.incoming.next().await;
-        match message.map_err(|error| failed(&error.to_string()))? {
-            Some(WireMessage::Note(ToServer::Checked(checked))) => return Ok(checked),
-            Some(WireMessage::Note(ToServer::Log(line))) => {
-                worker.words.push(&line.words());
-                line.emit(&line.text(), 0);
-            }
-            Some(_) => return Err(failed("it sent an unexpected message")),
-            None => return Err(failed("it has ended")),
+    Ok(codecs)
+}
+
+/// Has files checked one by one, so that it is known which one a worker fails at.
+struct FileChecker {
+    setup: CheckSetup,
+    memory: u64,
+    /// `None` before the first file, and after one that has ended or held it.
+    worker: Option<Prepared>,
+}
+
+impl FileChecker {
+    fn new(files: &[FileCheck], memory: u64) -> Self {
+        let secrets = files.iter().flat_map(|file| secrets(&file.variables));
+        Self {
+            setup: CheckSetup {
+                secrets: secrets.collect(),
+            },
+            memory,
+            worker: None,
         }
     }
 
@@ -162,7 +162,7 @@ async fn ask(worker: &mut Prepared, note: &ToWorker) -> io::Result<ToServer> {
         }
     };
     let answer = awake::timeout(CHECK_TIMEOUT, answer).await;
-    answer.unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "it takes too long")))
+    answer.unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "it took too long")))
 }
 
 async fn send(worker: &mut Prepared, note: &ToWorker) -> io::Result<()> {
@@ -172,7 +172,10 @@ async fn send(worker: &mut Prepared, note: &ToWorker) -> io::Result<()> {
 }
 
 fn something_else() -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, "its process says something else")
+    io::Error::new(
+        ErrorKind::InvalidData,
+        "its process sent an unexpected message",
+    )
 }
 
 /// Why a worker has not answered: how it ended, if it did so by itself.

@@ -101,23 +101,11 @@ pub(super) struct Preparation {
     pub(super) sandbox: Option<Sandbox>,
 }
 
-/// The subject of a check.
+/// What a worker needs in order to check files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct CheckSetup {
     /// Values that are kept out of texts, by the names of their variables.
     pub(super) secrets: Vec<(String, String)>,
-    pub(super) files: Vec<FileCheck>,
-    /// Texts whose elements are looked for.
-    pub(super) texts: Vec<String>,
-}
-
-/// The findings of a check.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct CheckedFiles {
-    /// Of each file.
-    pub(super) problems: Vec<Vec<FileProblem>>,
-    /// Why each text cannot run.
-    pub(super) lacking: Vec<Option<Error>>,
 }
 
 /// The work of a worker.
@@ -207,8 +195,12 @@ pub(super) enum ToServer {
     /// Its work does not start. Nothing follows.
     Refused(Error),
     Event(Event),
-    /// Problems of pipeline files. Nothing follows.
-    Checked(CheckedFiles),
+    /// The problems of a pipeline file.
+    Checked(Vec<FileProblem>),
+    /// The video codecs that an output can take.
+    Codecs(Vec<Codec>),
+    /// Why a text cannot run on this machine, if it cannot.
+    Searched(Option<Error>),
     /// webrtcbin's answer to a publisher's offer.
     Answered(String),
     /// The publisher's connection reports.

@@ -37,6 +37,10 @@ impl Outlet {
         }
     }
 
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Passes a frame on, unless it is too old or builds on one that was: then the name is
     /// returned, if it is time to request a keyframe of that track.
     pub(super) fn take(&mut self, sent: SentFrame) -> Result<Option<&str>, String> {

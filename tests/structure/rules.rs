@@ -271,7 +271,7 @@ const STARTING: &[&str] = &[
     "webrtcbin::publisher::ReceivingElement",
     "webrtcbin::viewers::sender",
 ];
-/// Allowed: a worker, the commands that are not servers, and tools. Never the server itself.
+/// Allowed: a worker, and tools. Never the server itself, nor a command that takes an operator's files.
 const STARTERS: &[&str] = &[
     "bench",
     "for_tests",

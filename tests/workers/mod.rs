@@ -1,6 +1,8 @@
-//! The processes of pipelines: killed, stopped, out of memory, orphaned. Only their own pipeline
-//! notices.
+//! The processes of pipelines and peer connections: how they start, what they use, how they end.
 
+mod commands;
+mod excess;
+mod faults;
 mod figures;
 mod sandbox;
 
@@ -15,7 +17,6 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    kill::Watched,
     outputs::{folder, server, wait_for_output},
     rtc::{Client, clip},
     support::{Server, wait_for},
@@ -128,48 +129,6 @@ fn full_house(name: &str) -> (Server, Vec<Client>) {
 }
 
 #[test]
-fn a_worker_that_ends_or_stops_is_restarted_and_nobody_else_notices() {
-    let (server, _clients) = full_house("workers-signals");
-    let near = Watched::new(&server, "near");
-    let others = [
-        Client::watch(&server, "near"),
-        Client::watch(&server, "near"),
-    ];
-    for (name, reason) in [
-        ("SEGV", Some("SIGSEGV")),
-        ("ABRT", Some("SIGABRT")),
-        ("KILL", Some("SIGKILL")),
-        ("STOP", None),
-    ] {
-        let before = wait_for("all pipelines", || restarts(&server));
-        let pids = workers(&server);
-        end_by(name, pids.values().copied());
-        wait_for(&format!("restarts after SIG{name}"), || {
-            let after = restarts(&server)?;
-            let more = before
-                .iter()
-                .zip(&after)
-                .all(|(before, after)| after > before);
-            more.then_some(())
-        });
-        let now = workers(&server);
-        for (pipeline, pid) in &pids {
-            assert_ne!(now.get(pipeline), Some(pid), "{pipeline}");
-            assert_eq!(state(*pid), None, "a remnant of {pipeline}");
-        }
-        if let Some(reason) = reason {
-            let explained = server.log().matches(reason).count();
-            assert!(explained >= PIPELINES.len(), "{reason}: {explained}");
-        }
-    }
-    near.assert_complete();
-    for viewer in &others {
-        viewer.wait_for_all();
-    }
-    assert_eq!(server.metric("aerial_pipelines_hanging"), 0);
-}
-
-#[test]
 fn a_killed_server_leaves_no_worker() {
     let (server, _clients) = full_house("workers-orphans");
     let pids: Vec<_> = workers(&server).into_values().collect();
@@ -179,28 +138,6 @@ fn a_killed_server_leaves_no_worker() {
     wait_for("the end of all workers", || {
         pids.iter().all(|pid| state(*pid).is_none()).then_some(())
     });
-}
-
-#[test]
-fn a_pipeline_that_leaks_ends_at_its_limit_of_memory() {
-    let leaking = "videotestsrc is-live=true ! video/x-raw,width=1920,height=1080,framerate=30/1\n\
-        ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! identity sleep-time=2000000\n\
-        ! videoscale ! video/x-raw,width=160,height=120 ! x264enc ! appsink name=video\n";
-    let folder = folder("workers-leak", &[], &[("leaking.launch", leaking)]);
-    let config = "[broadcasts.leaky]\nsource = \"leaking.launch\"\n";
-    let arguments = [
-        "--limits.pipeline_memory=256MiB",
-        "--webrtc.publisher_engine=direct",
-    ];
-    let server = server(&folder, config, &arguments);
-    let near = Watched::new(&server, "near");
-    let error = wait_for("the reason", || {
-        let leaking = pipelines(&server, "leaky").remove("leaking")?;
-        let error = leaking["error"].as_str()?;
-        error.contains("was ended by").then(|| error.to_owned())
-    });
-    assert!(error.contains("failed to allocate"), "{error}");
-    near.assert_complete();
 }
 
 #[test]
@@ -260,12 +197,17 @@ fn peers(server: &Server) -> BTreeSet<u32> {
         .collect()
 }
 
-/// The process that receives a broadcast's publisher.
+/// The process that receives a broadcast's publisher: the newest one.
 fn publishers_worker(server: &Server, broadcast: &str) -> u32 {
-    let line = server.wait_for_line("the worker", |line| {
-        line.has("name", broadcast) && line.has("role", "publisher") && line.field("pid").is_some()
-    });
-    line.field("pid").unwrap().parse().unwrap()
+    wait_for("the worker", || {
+        let mut lines = server.lines().into_iter().rev();
+        let line = lines.find(|line| {
+            line.has("name", broadcast)
+                && line.has("role", "publisher")
+                && line.field("pid").is_some()
+        });
+        line?.field("pid")?.parse().ok()
+    })
 }
 
 /// The processes that have served a broadcast's viewers on webrtcbin, the newest last.
@@ -279,24 +221,6 @@ fn viewers_workers(server: &Server, broadcast: &str) -> Vec<u32> {
         .collect()
 }
 
-/// Signals that end a worker or stop it for good, and what the log says then.
-const ENDS: [(&str, &str); 4] = [
-    ("KILL", "SIGKILL"),
-    ("SEGV", "SIGSEGV"),
-    ("ABRT", "SIGABRT"),
-    ("STOP", "has not answered"),
-];
-
-fn end_by(signal_name: &str, pids: impl IntoIterator<Item = u32> + Clone) {
-    signal(signal_name, pids.clone());
-    if signal_name == "SEGV" {
-        // Rust's own handler takes the first one and goes back to where a true fault would happen
-        // again.
-        thread::sleep(Duration::from_millis(100));
-        signal(signal_name, pids);
-    }
-}
-
 /// The process that is kept ready, once there is one besides these.
 fn spare(server: &Server, others: &[u32]) -> u32 {
     wait_for("a spare worker", || {
@@ -304,72 +228,6 @@ fn spare(server: &Server, others: &[u32]) -> u32 {
         let mut spares = peers.into_iter().filter(|pid| !others.contains(pid));
         spares.next()
     })
-}
-
-#[test]
-fn a_publishers_worker_that_ends_or_stops_costs_its_session_and_nobody_else_notices() {
-    let server = Server::start(&[]);
-    let near = Watched::new(&server, "near");
-    for (signal_name, reason) in ENDS {
-        let name = signal_name.to_lowercase();
-        let _publisher = Client::live(&server, &name, &clip::H264);
-        let pid = publishers_worker(&server, &name);
-        end_by(signal_name, [pid]);
-        server.wait_for_state(&name, "waiting");
-        wait_for("the end of the process", || {
-            state(pid).is_none().then_some(())
-        });
-        assert!(server.log().contains(reason), "{reason}: {}", server.log());
-    }
-    near.assert_complete();
-}
-
-/// A server whose broadcasts with names in `far-` have their viewers on webrtcbin.
-fn with_far_viewers(name: &str) -> Server {
-    let config = "[broadcasts.\"far-*\"]\nviewer_engine = \"webrtcbin\"\n";
-    server(
-        &folder(name, &[], &[]),
-        config,
-        &["--webrtc.publisher_engine=direct"],
-    )
-}
-
-/// Waits until a viewer's session and its process are gone, and checks that the next viewer gets
-/// another one.
-fn assert_replaced(server: &Server, broadcast: &str, viewer: &Client, pid: u32) {
-    wait_for("the end of the session", || {
-        (server.get(&viewer.session).status == 404).then_some(())
-    });
-    wait_for("the end of the process", || {
-        state(pid).is_none().then_some(())
-    });
-    let next = Client::watch(server, broadcast);
-    next.wait_for_frames(20);
-    next.wait_for_all();
-    assert_ne!(viewers_workers(server, broadcast).last(), Some(&pid));
-}
-
-#[test]
-fn a_viewers_worker_that_ends_or_stops_costs_its_sessions_and_nobody_else_notices() {
-    let server = with_far_viewers("workers-viewers");
-    let near = Watched::new(&server, "near");
-    for (signal_name, reason) in ENDS {
-        let name = format!("far-{}", signal_name.to_lowercase());
-        let publisher = Client::live(&server, &name, &clip::H264);
-        let viewers = [Client::watch(&server, &name), Client::watch(&server, &name)];
-        for viewer in &viewers {
-            viewer.wait_for_frames(10);
-        }
-        let pids = viewers_workers(&server, &name);
-        assert_eq!(pids.len(), 1, "one for all viewers of a broadcast");
-        end_by(signal_name, [pids[0]]);
-        for viewer in &viewers {
-            assert_replaced(&server, &name, viewer, pids[0]);
-        }
-        assert!(server.log().contains(reason), "{reason}: {}", server.log());
-        assert!(!publisher.is_closed());
-    }
-    near.assert_complete();
 }
 
 #[test]
