@@ -194,7 +194,9 @@ async function statesWith(t, rest) {
   t.mock.method(performance, 'now', () => now);
   const sound = { type: 'inbound-rtp', kind: 'audio', bytesReceived: 0 };
   const picture = { type: 'inbound-rtp', kind: 'video', bytesReceived: 0, framesDecoded: 0 };
-  const peer = { getStats: async () => [sound, picture], getTransceivers: () => [], addTransceiver: () => {} };
+  /** @type {object[]} */
+  const none = [];
+  const peer = { getStats: async () => [sound, picture], getTransceivers: () => none, addTransceiver: () => {} };
   const client = new WhepClient('http://localhost/whep/x');
   client.prepare(peer);
   const states = new Set();
