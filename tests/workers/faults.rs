@@ -303,6 +303,11 @@ impl OnWebrtcbin {
         }
     }
 
+    /// One after the other: each takes the worker that is kept ready.
+    fn of_all(server: &Server) -> Vec<Self> {
+        SETS.map(|set| Self::new(server, set)).into()
+    }
+
     fn wait_for_end(&self, server: &Server) {
         for client in self.viewers.iter().chain([&self.publisher]) {
             wait_for("the end of the sessions", || {
@@ -353,7 +358,7 @@ impl House {
         Self {
             publishers: publishers.into_iter().flatten().collect(),
             viewers: viewers.into_iter().flatten().collect(),
-            on_webrtcbin: for_each_set(|set| OnWebrtcbin::new(&server, set)),
+            on_webrtcbin: OnWebrtcbin::of_all(&server),
             server,
         }
     }
@@ -397,7 +402,7 @@ impl House {
             }
         }
         self.on_webrtcbin.clear(); // those that were not hit leave, too
-        self.on_webrtcbin = for_each_set(|set| OnWebrtcbin::new(server, set));
+        self.on_webrtcbin = OnWebrtcbin::of_all(server);
         self.assert_that_others_go_on();
     }
 
