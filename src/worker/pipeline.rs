@@ -292,23 +292,41 @@ mod tests {
     use super::*;
     use crate::media::{Codec, Frame};
 
-    /// A pipeline that runs, with these inputs and these appsinks.
-    fn task(inputs: EncodedStreams, appsinks: &[&str]) -> (PipelineTask, mpsc::Receiver<Event>) {
-        let (events, happened) = mpsc::channel(4);
-        let outlet = |name: &&str| WatchedOutlet::new(Outlet::new(name, Arc::new(|_| {})));
-        let task = PipelineTask {
-            setup: None,
-            shared: Arc::default(),
-            outbox: Arc::default(),
-            outlets: appsinks.iter().map(outlet).collect(),
-            events,
-            started: None,
-            stall: Duration::from_secs(10),
-            inputs,
-            feeding: JoinSet::new(),
-            progress: PipelineProgress::default(),
-        };
-        (task, happened)
+    struct WatchedTask {
+        task: PipelineTask,
+        happened: mpsc::Receiver<Event>,
+    }
+
+    impl WatchedTask {
+        /// A pipeline that runs, with these inputs and these appsinks.
+        fn new(inputs: EncodedStreams, appsinks: &[&str]) -> Self {
+            let (events, happened) = mpsc::channel(4);
+            let outlet = |name: &&str| WatchedOutlet::new(Outlet::new(name, Arc::new(|_| {})));
+            let task = PipelineTask {
+                setup: None,
+                shared: Arc::default(),
+                outbox: Arc::default(),
+                outlets: appsinks.iter().map(outlet).collect(),
+                events,
+                started: None,
+                stall: Duration::from_secs(10),
+                inputs,
+                feeding: JoinSet::new(),
+                progress: PipelineProgress::default(),
+            };
+            Self { task, happened }
+        }
+
+        /// The first of these seconds in which it has stalled, if `work` happens in each.
+        fn stalls_at(mut self, seconds: u64, work: impl Fn(&mut PipelineTask, u64)) -> Option<u64> {
+            let begin = Instant::now();
+            (0..seconds).find(|&second| {
+                work(&mut self.task, second);
+                let looked = self.task.watch(begin + Duration::from_secs(second));
+                assert_eq!(looked, Ok(()));
+                self.happened.try_recv() == Ok(Event::Stalled)
+            })
+        }
     }
 
     fn frame(track: u16, codec: Codec) -> SentFrame {
@@ -327,41 +345,26 @@ mod tests {
         }
     }
 
-    /// Until which of these seconds it is said to go on, if `work` is what happens in each.
-    fn stalls_at(
-        (mut task, mut happened): (PipelineTask, mpsc::Receiver<Event>),
-        seconds: u64,
-        work: impl Fn(&mut PipelineTask, u64),
-    ) -> Option<u64> {
-        let begin = Instant::now();
-        (0..seconds).find(|&second| {
-            work(&mut task, second);
-            let looked = task.watch(begin + Duration::from_secs(second));
-            assert_eq!(looked, Ok(()));
-            happened.try_recv() == Ok(Event::Stalled)
-        })
-    }
-
     /// A slate has no inputs, and answers while its streaming thread loops.
     #[test]
     fn a_pipeline_without_inputs_must_always_make_something() {
-        let slate = || task(EncodedStreams::default(), &["video"]);
+        let slate = || WatchedTask::new(EncodedStreams::default(), &["video"]);
         let goes_on = |task: &mut PipelineTask, _| task.frame(frame(0, Codec::H264)).unwrap();
-        assert_eq!(stalls_at(slate(), 100, goes_on), None);
+        assert_eq!(slate().stalls_at(100, goes_on), None);
         let loops = |task: &mut PipelineTask, second| {
             if second < 50 {
                 task.frame(frame(0, Codec::H264)).unwrap();
             }
         };
-        assert_eq!(stalls_at(slate(), 100, loops), Some(61));
-        assert_eq!(stalls_at(slate(), 100, |_, _| {}), Some(31), "its start");
+        assert_eq!(slate().stalls_at(100, loops), Some(61));
+        assert_eq!(slate().stalls_at(100, |_, _| {}), Some(31), "its start");
     }
 
     #[test]
     fn one_appsink_that_stops_is_found_beside_others_that_go_on() {
         let both = || {
             let streams = EncodedStreams::from_fn(|kind| Some(EncodedStream::new(kind, || ())));
-            task(streams, &["video_small", "audio_small", "video_seldom"])
+            WatchedTask::new(streams, &["video_small", "audio_small", "video_seldom"])
         };
         let offer = |task: &PipelineTask, kind| task.shared.offered.get(kind).fetch_add(1, Relaxed);
         let loops = |task: &mut PipelineTask, second| {
@@ -372,7 +375,7 @@ mod tests {
                 task.frame(frame(0, Codec::H264)).unwrap();
             }
         };
-        assert_eq!(stalls_at(both(), 100, loops), Some(61));
+        assert_eq!(both().stalls_at(100, loops), Some(61));
         let camera_off = |task: &mut PipelineTask, second| {
             offer(task, Kind::Audio);
             task.frame(frame(1, Codec::Opus)).unwrap();
@@ -381,6 +384,6 @@ mod tests {
                 task.frame(frame(0, Codec::H264)).unwrap();
             }
         };
-        assert_eq!(stalls_at(both(), 100, camera_off), None);
+        assert_eq!(both().stalls_at(100, camera_off), None);
     }
 }
