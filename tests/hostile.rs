@@ -17,8 +17,10 @@ use crate::{
     support::{Server, wait_for},
 };
 
-/// Shortest time between two keyframe requests to a publisher.
-const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+/// What viewers may make a publisher send together: so many keyframes at once, and one in this time
+/// in the long run (docs/architecture.md).
+const KEYFRAMES_AT_ONCE: u128 = 4;
+const KEYFRAME_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Checks that well-behaved viewers see everything while another one misbehaves.
 fn others_lose_nothing(mode: Mode, engine: &str) -> (Server, Client, Client) {
@@ -99,10 +101,38 @@ fn a_flood_is_capped(engine: &str) {
     assert!(0 < again && again < sent, "{again} again beside {sent}");
     // Nearly all of its requests for keyframes come too soon, or a fresh keyframe answers them.
     assert!(server.metric("aerial_keyframe_requests_capped_total") > 0);
+    keyframes_are_within_the_budget(&publisher);
+}
+
+/// Any of the requests may have been delayed, so only their number counts.
+fn keyframes_are_within_the_budget(publisher: &Client) {
     let requests = publisher.keyframe_requests();
     if let (Some(first), Some(last)) = (requests.first(), requests.last()) {
-        // Any of them may have been delayed, so only their number counts.
-        let allowed = (*last - *first).as_millis() / KEYFRAME_INTERVAL.as_millis() + 2;
+        let time = last.duration_since(*first).as_millis();
+        let allowed = KEYFRAMES_AT_ONCE + 1 + time / KEYFRAME_INTERVAL.as_millis();
         assert!(requests.len() as u128 <= allowed, "{requests:?}");
+    }
+}
+
+/// Row W-113.
+#[test]
+fn viewers_that_ask_all_the_time_cause_few_keyframes() {
+    for engine in ["direct", "webrtcbin"] {
+        let server = Server::start(&["--webrtc.viewer_engine", engine]);
+        // Every request counts: no keyframe comes without one.
+        let publisher = Client::live_on_demand(&server, "a", &clip::H264);
+        let good = Client::watch(&server, "a");
+        let bad: Vec<_> = (0..5).map(|_| Client::watch(&server, "a")).collect();
+        wait_for_frames_of_all(&bad, 10);
+        let before = publisher.keyframe_requests().len();
+        for viewer in &bad {
+            viewer.set(Mode::Flood(4));
+        }
+        // 8 s.
+        good.wait_for_frames(240);
+        good.wait_for_all();
+        keyframes_are_within_the_budget(&publisher);
+        let caused = publisher.keyframe_requests().len() - before;
+        assert!((1..=6).contains(&caused), "{engine}: {caused}");
     }
 }

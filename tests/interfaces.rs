@@ -24,6 +24,11 @@ fn viewers_that_become_unreachable_cost_the_others_nothing() {
     run_in_namespace("interfaces::with_routes_that_end");
 }
 
+#[test]
+fn viewers_on_webrtcbin_that_become_unreachable_cost_the_others_nothing() {
+    run_in_namespace("interfaces::with_routes_that_end_behind_webrtcbin");
+}
+
 /// Row W-104.
 #[test]
 fn an_internal_failure_leaves_no_session() {
@@ -88,22 +93,50 @@ fn with_addresses_that_come_and_go() {
 #[test]
 #[ignore = "changes routes: run in a namespace"]
 fn with_routes_that_end() {
+    routes_end("direct");
+}
+
+#[test]
+#[ignore = "changes routes: run in a namespace"]
+fn with_routes_that_end_behind_webrtcbin() {
+    routes_end("webrtcbin");
+}
+
+/// Makes viewers unreachable, for every reason that Linux knows.
+fn routes_end(engine: &str) {
+    const REASONS: [(&str, &str); 5] = [
+        ("EHOSTUNREACH", "route add table local unreachable ADDRESS"),
+        ("EINVAL", "route add table local blackhole ADDRESS"),
+        ("EACCES", "route add table local prohibit ADDRESS"),
+        ("ENETUNREACH", "route add table local throw ADDRESS"),
+        // As a packet filter does.
+        (
+            "EPERM",
+            "xfrm policy add src 0.0.0.0/0 dst ADDRESS dir out action block",
+        ),
+    ];
     ip("link set lo up");
-    let server = Server::start(&[]);
+    // Policies hold on loopback, too.
+    fs::write("/proc/sys/net/ipv4/conf/lo/disable_xfrm", "0").unwrap();
+    let server = Server::start(&["--webrtc.viewer_engine", engine]);
+    let failed = || server.metric("aerial_send_failed_total");
     a_broadcast_goes_on(&server, |_, others| {
-        let gone = [("unreachable", 9), ("blackhole", 10), ("prohibit", 11)];
-        let gone = gone.map(|(route, last)| {
+        let mut gone = Vec::new();
+        for (last, (reason, change)) in (9..).zip(REASONS) {
             let address = Ipv4Addr::new(127, 0, 0, last);
             let relay = Relay::start_as(Path::default(), address.into());
             let viewer = Client::watch_through(&server, "live", &relay);
             viewer.wait_for_frames(10);
-            ip(&format!("route add table local {route} {address}"));
-            (relay, viewer)
-        });
+            ip(&change.replace("ADDRESS", &format!("{address}/32")));
+            // The server goes on trying.
+            let before = failed();
+            wait_for(reason, || (failed() > before + 30).then_some(()));
+            gone.push((reason, relay, viewer.seen_pictures(), viewer));
+        }
         wait_for_frames_of_all(others, 90);
-        // The server has tried to send to them.
-        assert!(server.metric("aerial_send_failed_total") > 0);
-        drop(gone);
+        for (reason, _, seen, viewer) in &gone {
+            assert_eq!(viewer.seen_pictures(), *seen, "{reason}");
+        }
     });
 }
 

@@ -63,6 +63,7 @@ mod structure;
 mod support;
 mod switched_outputs;
 mod takeover;
+mod threads;
 mod tokens;
 mod transcoding;
 mod trickle;

@@ -1,8 +1,10 @@
 //! Output pipelines run while a broadcast is live, without disturbing it.
 
 use std::{
+    io::Read as _,
+    net::UdpSocket,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -189,24 +191,27 @@ fn a_source_has_outputs_too_and_stopping_finishes_their_files() {
 }
 
 #[test]
-fn a_change_of_resolution_begins_the_next_file_at_once() {
+fn a_change_of_resolution_begins_the_next_file_and_loses_nothing() {
     let outputs = ["record-mkv.launch", "record-mp4.launch", "hls.launch"];
     let folder = folder("resized", &outputs, &[]);
     let config = "[defaults]\nvars = { directory = \"FOLDER\", fragment = 1, target = 1 }\n\
                   outputs = [\"record-mkv.launch\", \"record-mp4.launch\", \"hls.launch\"]\n";
     let mut server = server(&folder, config, &["--timeouts.grace=30s"]);
-    let viewed = |frames| {
-        let viewer = Client::watch(&server, "a");
-        viewer.wait_for_frames(frames);
-    };
     let small = Client::live(&server, "a", &clip::H264);
+    let viewer = Client::watch(&server, "a");
     for output in ["record-mkv", "record-mp4", "hls"] {
         wait_for_output(&server, "a", output, "running");
     }
-    viewed(60);
+    let before = small.pictures();
+    viewer.wait_for_frames(60);
+    let sent_small = small.pictures() - before;
+    // By then, those have come.
+    viewer.wait_for_frames(10);
     server.delete(&small.session).expect(200);
     let large = Client::live(&server, "a", &clip::H264_LARGE);
-    viewed(90);
+    viewer.wait_for_frames(90);
+    let sent_large = large.pictures();
+    viewer.wait_for_frames(10);
     server.delete(&large.session).expect(200);
     for output in ["record-mkv", "record-mp4", "hls"] {
         let status = status(&server, "a", output).unwrap();
@@ -221,9 +226,105 @@ fn a_change_of_resolution_begins_the_next_file_at_once() {
         recorded.retain(|path| !path.to_str().unwrap().contains("init"));
         recorded.sort();
         assert_eq!(recorded.len(), 2, "{recorded:?}");
-        for file in &recorded {
+        for (file, sent) in recorded.iter().zip([sent_small, sent_large]) {
             let streams = decoded(file);
-            assert!(streams[0].1 >= 55, "{}: {streams:?}", file.display());
+            let file = file.display();
+            assert!(streams[0].1 >= sent as u64, "{file}: {sent} of {streams:?}");
+        }
+    }
+}
+
+/// FFmpeg, which takes a stream and says how large each picture is.
+struct StreamReceiver(Child);
+
+impl StreamReceiver {
+    fn start(url: &str) -> Self {
+        let mut command = Command::new("ffprobe");
+        command
+            .args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0"])
+            .args(["-show_entries", "frame=width"])
+            .arg(url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    /// The widths of the pictures, once the stream has ended.
+    fn widths(mut self) -> Vec<u32> {
+        let mut lines = String::new();
+        let mut output = self.0.stdout.take().unwrap();
+        output.read_to_string(&mut lines).unwrap();
+        let widths = lines.lines().map(|line| line.trim_matches(',').parse());
+        widths.collect::<Result<_, _>>().unwrap()
+    }
+}
+
+impl Drop for StreamReceiver {
+    fn drop(&mut self) {
+        // Err: it has already ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A UDP port that is free at the moment.
+fn free_udp_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+#[test]
+fn a_change_of_resolution_interrupts_no_push() {
+    let srt = format!("srt://127.0.0.1:{}", free_udp_port());
+    let receiver = StreamReceiver::start(&format!("{srt}?mode=listener"));
+    // Each has an address of its own. FFmpeg's RTMP server confuses GStreamer's client, so that what
+    // would be pushed goes into a file.
+    let changes = [
+        (
+            "rtmp-push",
+            "rtmp2sink location=${url}",
+            "filesink location=${directory}/a.flv",
+        ),
+        ("srt-push", "${url}", &srt),
+    ];
+    let texts = changes.map(|(name, from, to)| {
+        let path = format!("{}/pipelines/{name}.launch", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains(from), "{text}");
+        (format!("{name}.launch"), text.replace(from, to))
+    });
+    let own = texts.each_ref().map(|(name, text)| (&**name, &**text));
+    let folder = folder("resized-pushes", &[], &own);
+    let names = texts.each_ref().map(|(name, _)| name);
+    let config =
+        format!("[broadcasts.a]\noutputs = {names:?}\nvars = {{ directory = \"FOLDER\" }}\n");
+    let mut server = server(&folder, &config, &["--timeouts.grace=30s"]);
+    let small = Client::live(&server, "a", &clip::H264);
+    for output in ["rtmp-push", "srt-push"] {
+        wait_for_output(&server, "a", output, "running");
+    }
+    let viewer = Client::watch(&server, "a");
+    viewer.wait_for_frames(60);
+    server.delete(&small.session).expect(200);
+    let large = Client::live(&server, "a", &clip::H264_LARGE);
+    viewer.wait_for_frames(90);
+    server.delete(&large.session).expect(200);
+    for output in ["rtmp-push", "srt-push"] {
+        let status = status(&server, "a", output).unwrap();
+        assert_eq!(status["restarts"], 0, "{status}");
+        assert!(status["error"].is_null(), "{status}");
+    }
+    server.signal("TERM");
+    server.wait_for_exit();
+    let file = folder.join("a.flv");
+    let pushed = StreamReceiver::start(file.to_str().unwrap());
+    for (receiver, name) in [(receiver, "srt"), (pushed, "rtmp")] {
+        let widths = receiver.widths();
+        let changes = widths.windows(2).filter(|two| two[0] != two[1]).count();
+        assert_eq!(changes, 1, "{name}: {widths:?}");
+        for width in [320, 640] {
+            let count = widths.iter().filter(|of| **of == width).count();
+            assert!(count >= 60, "{name}: {count} of {width}");
         }
     }
 }

@@ -1,10 +1,8 @@
 //! When open files or memory run out, clients are refused, and running sessions continue.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -14,6 +12,7 @@ use crate::{
     hostile::spoofed::status,
     rtc::{Client, clip},
     support::{PATIENCE, Server, aerial, fixture, wait_for},
+    threads::groups::{self, ControlGroup},
 };
 
 /// Waits for the line that says which resource clients were refused for.
@@ -169,63 +168,10 @@ fn a_limit_of_memory_on_a_running_server_refuses_clients_and_ends_nothing() {
     Client::watch(&server, "a").wait_for_frames(10);
 }
 
-/// A control group of the test's own, which ends with it.
-struct Group(PathBuf);
-
-impl Group {
-    /// A group that limits memory, inside this process's own; `None` where the system gives none.
-    fn new() -> Option<Self> {
-        let listed = fs::read_to_string("/proc/self/cgroup").unwrap();
-        let path = |key: &str| {
-            listed
-                .lines()
-                .find_map(|line| Some(line.split_once(key)?.1))
-        };
-        let own = match (path(":memory:/"), path("0::/")) {
-            (Some(path), _) => Path::new("/sys/fs/cgroup/memory").join(path),
-            (None, path) => Path::new("/sys/fs/cgroup").join(path?),
-        };
-        let group = Self(own.join(format!("aerial-test-{}", std::process::id())));
-        fs::create_dir(&group.0).ok()?;
-        group.file(["memory.max", "memory.limit_in_bytes"])?;
-        Some(group)
-    }
-
-    /// A file of version 2 or 1, whichever is there.
-    fn file(&self, names: [&str; 2]) -> Option<PathBuf> {
-        names
-            .map(|name| self.0.join(name))
-            .into_iter()
-            .find(|file| file.exists())
-    }
-
-    fn take(&self, server: &Server) {
-        fs::write(self.0.join("cgroup.procs"), server.pid().to_string()).unwrap();
-    }
-
-    fn limit_memory(&self, bytes: u64) {
-        let file = self.file(["memory.max", "memory.limit_in_bytes"]);
-        fs::write(file.unwrap(), bytes.to_string()).unwrap();
-    }
-
-    fn memory(&self) -> u64 {
-        let file = self.file(["memory.current", "memory.usage_in_bytes"]);
-        let bytes = fs::read_to_string(file.unwrap()).unwrap();
-        bytes.trim().parse().unwrap()
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Err: something of the server has not ended yet.
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 /// The limit of systemd's `MemoryMax` and of containers.
 #[test]
 fn a_limit_of_memory_for_the_control_group_refuses_clients_and_ends_nothing() {
-    let Some(group) = Group::new() else {
+    let Some(group) = ControlGroup::new(groups::MEMORY) else {
         println!("skipped: the system gives no control groups");
         return;
     };
@@ -238,7 +184,7 @@ fn a_limit_of_memory_for_the_control_group_refuses_clients_and_ends_nothing() {
     server.get("/readyz").expect(200);
 
     // Less than is kept back is left.
-    group.limit_memory(group.memory() + (8 << 20));
+    group.limit(group.usage() + (8 << 20));
     let unready = wait_for("refusal", || {
         let reply = server.get("/readyz");
         (reply.status == 503).then_some(reply)
@@ -250,7 +196,7 @@ fn a_limit_of_memory_for_the_control_group_refuses_clients_and_ends_nothing() {
     viewer.wait_for_all();
     assert!(!publisher.is_closed() && !viewer.is_closed());
 
-    group.limit_memory(1 << 40);
+    group.limit(1 << 40);
     wait_for("room", || {
         (server.get("/readyz").status == 200).then_some(())
     });

@@ -4,19 +4,25 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::support::{Reply, SDP, Server, aerial, fixture, output};
+use crate::{
+    outputs::{folder, server},
+    support::{Reply, SDP, Server, aerial, fixture, output},
+};
 
 /// Begins every secret.
 const MARK: &str = "hunter2";
+/// Is in every secret, behind its place.
+const REST: &str = "0123456789abcdef";
 
 /// A secret of its own for each place that can hold one.
 fn secret(place: &str) -> String {
-    format!("{MARK}-{place}-0123456789abcdef-0123456789")
+    format!("{MARK}-{place}-{REST}-0123456789")
 }
 
 fn file(text: &str) -> PathBuf {
@@ -75,7 +81,9 @@ fn start(config: &Path, format: &str) -> Server {
 
 #[track_caller]
 fn expect_no_secret(text: &str) {
-    let found = text.lines().find(|line| line.contains(MARK));
+    let found = text
+        .lines()
+        .find(|line| line.contains(MARK) || line.contains(REST));
     assert_eq!(found, None, "a secret, or a part of one");
 }
 
@@ -129,6 +137,57 @@ fn no_line_and_no_answer_has_a_secret() {
     let log = server.log();
     assert!(log.contains("TRACE") && log.contains("publish_token"));
     expect_no_secret(&log);
+}
+
+/// Graphs name variables in place of their values, however long these are and however GStreamer
+/// quotes them, and show URLs of files without what is secret in them.
+#[test]
+fn no_graph_has_a_secret() {
+    // It takes connections, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let source = format!(
+        "videotestsrc is-live=true ! x264enc tune=zerolatency ! appsink name=video\n\
+         souphttpsrc is-live=true location=\"${{url}}\" user-agent=\"${{key}}\"\n\
+         extra-headers=\"headers,secret=(string)\\\"${{key}}\\\"\" ! fakesink async=false\n\
+         souphttpsrc is-live=true location=\"http://user:{}@127.0.0.1:{port}/x?key={}\"\n\
+         ! fakesink async=false\n",
+        secret("file-user"),
+        secret("file-query")
+    );
+    let folder = folder("secret-graph", &[], &[("graph.launch", &source)]);
+    let config = format!(
+        "[broadcasts.a]\nsource = \"graph.launch\"\n[broadcasts.a.vars]\n\
+         url = \"http://user:{}@127.0.0.1:{port}/live/{}?token={}\"\nkey = \"{}&{}={}\"\n",
+        secret("user"),
+        secret("stream"),
+        secret("token"),
+        secret("key"),
+        secret("other-key"),
+        secret("last-key"),
+    );
+    let server = server(&folder, &config, &["--log=trace"]);
+    server.wait_for_state("a", "live");
+    let pipeline = "/api/v1/broadcasts/a/pipelines/graph";
+    let dot = format!("{pipeline}/graph.dot");
+    let graph = server.get_as_operator(&dot).expect(200);
+    assert!(graph.text().contains("GstSoupHTTPSrc"), "{}", graph.text());
+    assert!(graph.text().contains("${url}") && graph.text().contains("${key}"));
+    expect_no_secret(graph.text());
+    let svg = format!("{pipeline}/graph.svg");
+    expect_no_secret(server.get_as_operator(&svg).expect(200).text());
+    for path in [dot, svg] {
+        let status = server.get(&path).status;
+        assert!([401, 403].contains(&status), "{status}");
+    }
+    // What it says when it fails is stored and logged.
+    drop(silent);
+    server.wait_for_line("a failed source", |line| line.field("pause_ms").is_some());
+    for path in ["/api/broadcasts/a", "/api/broadcasts/a/pipelines"] {
+        expect_no_secret(server.get_as_operator(path).expect(200).text());
+        expect_no_secret(server.get(path).text());
+    }
+    expect_no_secret(&server.log());
 }
 
 /// A secret in the wrong place is not repeated.

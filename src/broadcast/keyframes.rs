@@ -3,8 +3,16 @@
 
 use std::time::{Duration, Instant};
 
+use crate::media::TokenBucket;
+
 /// Shortest time between two requests to an input, or to the encoders of a pipeline.
 pub(super) const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+/// Requests to an input that may follow each other at the shortest interval: viewers who come or go
+/// to another layer together.
+const REQUESTS_AT_ONCE: f64 = 4.0;
+/// Requests to an input in the long run: whatever viewers do, keyframes take no more of its bit rate
+/// than those of an ordinary publisher do.
+const REQUESTS_PER_SECOND: f64 = 0.5;
 /// An input that refreshes its picture gradually makes keyframes only on request: they are
 /// requested after this long.
 const GRADUAL_GOP_MAX: Duration = Duration::from_secs(2);
@@ -20,12 +28,16 @@ pub(super) fn gop_max(configured: Duration, gradual: bool) -> Duration {
     }
 }
 
-/// Keyframe requests: at most one per [`REQUEST_INTERVAL`] is passed on. Further ones are merged
-/// into one at the end of the interval.
+/// Keyframe requests to an input: at most one per [`REQUEST_INTERVAL`] is passed on, and in the long
+/// run [`REQUESTS_PER_SECOND`]. Further ones are merged into one, as soon as that is due.
 #[derive(Debug, Default)]
 pub(super) struct KeyframeRequests {
     wanted: bool,
+    /// The operator wants it, whatever viewers have used up.
+    forced: bool,
     asked: Option<Instant>,
+    /// Made by the first request.
+    budget: Option<TokenBucket>,
 }
 
 impl KeyframeRequests {
@@ -33,9 +45,16 @@ impl KeyframeRequests {
         self.wanted = true;
     }
 
+    /// The operator wants one.
+    pub(super) fn force(&mut self) {
+        self.wanted = true;
+        self.forced = true;
+    }
+
     /// Drops the request: there is nobody to ask.
     pub(super) fn forget(&mut self) {
         self.wanted = false;
+        self.forced = false;
     }
 
     /// Whether to ask now.
@@ -46,7 +65,12 @@ impl KeyframeRequests {
         if !self.wanted || recent {
             return false;
         }
-        self.wanted = false;
+        let full = || TokenBucket::new(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE, now);
+        let within = self.budget.get_or_insert_with(full).take(1.0, now);
+        if !within && !self.forced {
+            return false;
+        }
+        self.forget();
         self.asked = Some(now);
         true
     }
@@ -124,5 +148,36 @@ mod tests {
         assert!(!requests.take(at(499)));
         assert!(requests.take(at(500)));
         assert!(!requests.take(at(2000)));
+    }
+
+    #[test]
+    fn whatever_is_wanted_an_input_is_asked_every_other_second_in_the_long_run() {
+        let begin = Instant::now();
+        let mut requests = KeyframeRequests::default();
+        let asked: Vec<_> = (0..6000)
+            .map(|hundredth| begin + Duration::from_millis(10) * hundredth)
+            .filter(|at| {
+                requests.want();
+                requests.take(*at)
+            })
+            .collect();
+        let gaps: Vec<_> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(gaps.iter().all(|gap| *gap >= REQUEST_INTERVAL), "{gaps:?}");
+        assert!((33..=34).contains(&asked.len()), "{}", asked.len());
+        let slow = Duration::from_millis(1990);
+        assert!(gaps.iter().skip(5).all(|gap| *gap >= slow));
+        // The operator's own requests keep to the shortest interval only.
+        let last = *asked.last().unwrap();
+        for number in 1..10 {
+            requests.force();
+            assert!(requests.take(last + REQUEST_INTERVAL * number));
+        }
+        // After a quiet time, several may follow each other again.
+        let later = begin + Duration::from_mins(2);
+        let soon = (0..8).filter(|number| {
+            requests.want();
+            requests.take(later + REQUEST_INTERVAL * *number)
+        });
+        assert_eq!(soon.count(), 5);
     }
 }

@@ -256,7 +256,7 @@ impl Parts {
             up
         } else if let Some(up) = self.outputs.is_up(pipeline) {
             if up {
-                self.supply.want_keyframe();
+                self.supply.want_forced_keyframe();
             }
             up
         } else {

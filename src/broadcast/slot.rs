@@ -23,7 +23,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// After a run of this length that made something, the pauses start over.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 /// Shortest time from one start to the next: outputs name their files by the second.
-const START_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const START_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A pipeline file's place in its broadcast, for the broadcast's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,8 +69,6 @@ pub(super) enum Retry {
     /// After a pause: it has failed.
     #[default]
     Later,
-    /// At once: its media has changed its shape, which needs the next file.
-    AtOnce,
     /// Not with these inputs: it cannot take them.
     Never,
 }
@@ -277,10 +275,9 @@ impl Slot {
             self.rest();
             return true;
         }
-        self.failed = end.retry != Retry::AtOnce;
+        self.failed = true;
         let due = match end.retry {
             Retry::Later => Some(self.pause_until(end, began, now)),
-            Retry::AtOnce => Some(now.max(began + START_INTERVAL)),
             Retry::Never => {
                 tracing::warn!(
                     pipeline = self.file.name(),

@@ -1,4 +1,7 @@
-//! Runs a pipeline once: starts it, follows it, stops it. `slot` decides when it runs again.
+//! Runs a pipeline: starts it, follows it, stops it. `slot` decides when it runs again after a failure.
+
+mod acceptance;
+mod outcome;
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +10,17 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use self::{
+    acceptance::Acceptance,
+    outcome::{RunOnce, RunOutcome, stopped},
+};
 use super::{
     action::{InputStart, Made, RunStart, Work},
     gate::MediaEvent,
     health::{Activity, FailureCode, Snapshot},
     keyframes::REQUEST_INTERVAL,
     session::{Stop, jitter},
-    slot::{Retry, RunEnd},
+    slot::{Retry, RunEnd, START_INTERVAL},
     status::SharedCounters,
     takeover::Pulse,
 };
@@ -21,13 +28,9 @@ use crate::{
     awake,
     events::{EventBus, Happening},
     media::{Codec, Kind},
-    peer::End,
-    pipeline::{
-        self, Event, PipelineRole, TrackOutlet, TrackSinks, Variables,
-        job::{JobFigures, JobSetup},
-    },
+    pipeline::{self, Event, PipelineRole, TrackOutlet, TrackSinks, Variables, job::JobSetup},
     plan::Name,
-    stream::{EncodedStream, EncodedStreams},
+    stream::{EncodedStream, EncodedStreams, StreamSubscriptions},
     worker::{WorkerJob, WorkerLimits},
 };
 
@@ -35,8 +38,6 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the figures are read.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
-/// How long an output must run after data first reached a sink before it counts as running.
-const PROOF: Duration = Duration::from_millis(900);
 /// How often a source's gate is read.
 const PULSE_INTERVAL: Duration = Duration::from_millis(250);
 /// Priority of outputs and of renditions that nobody configured: on a busy machine they give way to
@@ -44,66 +45,6 @@ const PULSE_INTERVAL: Duration = Duration::from_millis(250);
 const NICE: u8 = 5;
 /// Events waiting for the task: one per rendition of a file, and an end.
 const EVENTS_MAX: usize = 64;
-
-/// How a run ended.
-enum RunOutcome {
-    Stopped,
-    Failed(FailureCode, String),
-    /// It cannot take its inputs.
-    Unfit(String),
-    /// Its media has changed its shape.
-    Reshaped,
-}
-
-impl From<pipeline::Error> for RunOutcome {
-    fn from(error: pipeline::Error) -> Self {
-        match error {
-            pipeline::Error::Unfit { .. } => Self::Unfit(error.to_string()),
-            error => Self::Failed((&error).into(), error.to_string()),
-        }
-    }
-}
-
-/// How a run that was asked to stop ended. `appsinks`: what it was meant to make.
-fn stopped(end: End, appsinks: &[String]) -> RunOutcome {
-    let named = || {
-        appsinks
-            .iter()
-            .map(|name| format!("`appsink name={name}`"))
-            .collect::<Vec<_>>()
-            .join(" or ")
-    };
-    let reason = match end {
-        End::NoMedia => format!("no media has reached {}", named()),
-        End::Vanished => format!("media no longer reaches {}", named()),
-        End::Failed => "its task failed".to_owned(),
-        _ => return RunOutcome::Stopped,
-    };
-    RunOutcome::Failed(FailureCode::of_end(end), reason)
-}
-
-/// Whether an output's sinks have accepted anything. A full disk shows only when data is written,
-/// so a successful start proves nothing.
-#[derive(Debug, Default)]
-struct Acceptance {
-    /// When data was first seen to have reached a sink.
-    since: Option<Instant>,
-    proven: bool,
-}
-
-impl Acceptance {
-    /// Looks at the figures; true once, when it is proven.
-    fn is_proven(&mut self, figures: &JobFigures, now: Instant) -> bool {
-        let reached = figures.outputs.iter().any(|output| output.frames > 0);
-        if reached {
-            self.since.get_or_insert(now);
-        }
-        let accepted = |since: Instant| now.saturating_duration_since(since) >= PROOF;
-        let proven = !self.proven && self.since.is_some_and(accepted);
-        self.proven |= proven;
-        proven
-    }
-}
 
 /// Everything that one run needs.
 pub(super) struct Run {
@@ -120,16 +61,21 @@ pub(super) struct Run {
 impl Run {
     /// Runs the pipeline until it fails or is stopped.
     pub(super) async fn run(self) -> RunEnd {
-        let end = if self.stop.is_set() {
-            self.end(false, RunOutcome::Stopped)
+        let RunOnce {
+            made_frames,
+            outcome,
+        } = if self.stop.is_set() {
+            RunOnce::without_frames(RunOutcome::Stopped)
         } else {
-            self.run_once().await
+            self.start.tell_start();
+            self.run_through_changes().await
         };
+        let end = self.end(made_frames, outcome);
         self.tell(|snapshot| {
-            snapshot.health.state = match (&end.error, end.retry) {
-                (Some(_), _) => Activity::Failed,
-                (None, Retry::AtOnce) => Activity::Starting,
-                (None, Retry::Later | Retry::Never) => Activity::Idle,
+            snapshot.health.state = if end.error.is_some() {
+                Activity::Failed
+            } else {
+                Activity::Idle
             };
             snapshot.health.error.clone_from(&end.error);
             snapshot.control = None;
@@ -139,10 +85,9 @@ impl Run {
 
     fn end(&self, made_frames: bool, outcome: RunOutcome) -> RunEnd {
         let (failure, error, retry) = match outcome {
-            RunOutcome::Stopped => (None, None, Retry::Later),
+            RunOutcome::Stopped | RunOutcome::Reshaped(_) => (None, None, Retry::Later),
             RunOutcome::Failed(code, error) => (Some(code), Some(error), Retry::Later),
             RunOutcome::Unfit(error) => (Some(FailureCode::Unfit), Some(error), Retry::Never),
-            RunOutcome::Reshaped => (None, None, Retry::AtOnce),
         };
         self.tell(|snapshot| snapshot.health.failure = failure);
         RunEnd {
@@ -223,13 +168,43 @@ impl Run {
         sinks.tracks
     }
 
-    /// One run, from the start of the pipeline to its end.
-    async fn run_once(&self) -> RunEnd {
-        self.start.tell_start();
+    /// Runs the pipeline, and begins anew whenever its media changes its shape. Nothing that comes
+    /// meanwhile is lost.
+    async fn run_through_changes(&self) -> RunOnce {
+        let mut held = StreamSubscriptions::default();
+        let mut made_frames = false;
+        loop {
+            let began = awake::now();
+            let ended = self.run_once(held).await;
+            made_frames |= ended.made_frames;
+            let outcome = ended.outcome;
+            let RunOutcome::Reshaped(inputs) = outcome else {
+                return RunOnce {
+                    made_frames,
+                    outcome,
+                };
+            };
+            held = inputs;
+            self.tell(|snapshot| snapshot.health.state = Activity::Starting);
+            let rest = START_INTERVAL.saturating_sub(awake::since(began));
+            tokio::select! {
+                () = awake::sleep(rest) => {}
+                end = self.stop.ended() => {
+                    return RunOnce {
+                        made_frames,
+                        outcome: stopped(end, &[]),
+                    };
+                }
+            }
+        }
+    }
+
+    /// One run, from the start of the pipeline to its end. Its inputs begin with what has been held.
+    async fn run_once(&self, held: StreamSubscriptions) -> RunOnce {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let setup = match self.setup() {
             Ok(setup) => setup,
-            Err(error) => return self.end(false, error.into()),
+            Err(error) => return RunOnce::without_frames(error.into()),
         };
         for (_, stream) in self.made_streams() {
             stream.set_origin(None); // until its appsink says so
@@ -237,17 +212,20 @@ impl Run {
         let appsinks: Vec<String> = setup.outlets.keys().cloned().collect();
         let began = awake::now();
         let job = tokio::select! {
-            job = awake::timeout(START_TIMEOUT, WorkerJob::start(setup, self.limits(), sender)) => job,
+            job = awake::timeout(
+                START_TIMEOUT,
+                WorkerJob::start_with(setup, held, self.limits(), sender),
+            ) => job,
             // Its worker is killed.
-            end = self.stop.ended() => return self.end(false, stopped(end, &appsinks)),
+            end = self.stop.ended() => return RunOnce::without_frames(stopped(end, &appsinks)),
         };
         let job = match job {
             Ok(Ok(job)) => job,
-            Ok(Err(error)) => return self.end(false, error.into()),
+            Ok(Err(error)) => return RunOnce::without_frames(error.into()),
             Err(_) => {
                 let late =
                     RunOutcome::Failed(FailureCode::Timeout, "did not start in time".to_owned());
-                return self.end(false, late);
+                return RunOnce::without_frames(late);
             }
         };
         tracing::info!("pipeline started");
@@ -287,7 +265,18 @@ impl Run {
                 pipeline,
             });
         }
-        self.end(frames > 0, outcome)
+        RunOnce {
+            made_frames: frames > 0,
+            outcome,
+        }
+    }
+
+    /// Takes what comes from now on, for the next file.
+    fn hold(&self) -> StreamSubscriptions {
+        let Work::Output { inputs } = &self.start.work else {
+            return StreamSubscriptions::default();
+        };
+        StreamSubscriptions::from_fn(|kind| Some(inputs.of(kind)?.subscribe()?.held()))
     }
 
     /// A source is connected once its pipeline runs.
@@ -357,7 +346,7 @@ impl Run {
                     Some(Event::FileFinished(path)) => self.tell_file(path).await,
                     Some(Event::Reshaped) => {
                         tracing::info!("format changed; starting a new file");
-                        return RunOutcome::Reshaped;
+                        return RunOutcome::Reshaped(self.hold());
                     }
                     Some(Event::Failed(why)) => {
                         return RunOutcome::Failed(FailureCode::Failed, why);
@@ -458,33 +447,5 @@ impl Run {
             }
             Work::Output { .. } => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::job::OutputFigures;
-
-    #[test]
-    fn an_output_counts_as_running_once_its_data_has_been_accepted() {
-        let begin = Instant::now();
-        let at = |millis| begin + Duration::from_millis(millis);
-        let figures = |frames| JobFigures {
-            outputs: vec![OutputFigures {
-                frames,
-                ..OutputFigures::default()
-            }],
-            ..JobFigures::default()
-        };
-        let mut acceptance = Acceptance::default();
-        assert!(!acceptance.is_proven(&JobFigures::default(), at(0)));
-        assert!(!acceptance.is_proven(&figures(0), at(5000)));
-        assert!(
-            !acceptance.is_proven(&figures(1), at(6000)),
-            "it may fail yet"
-        );
-        assert!(acceptance.is_proven(&figures(1), at(7000)));
-        assert!(!acceptance.is_proven(&figures(9), at(8000)), "said once");
     }
 }

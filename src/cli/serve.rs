@@ -145,10 +145,9 @@ async fn until_signal(
         }
     };
     tokio::select! {
-        () = server.run_until(signal) => {}
-        () = reload => {}
+        ended = server.run_until(signal) => Ok(ended?),
+        () = reload => Ok(()),
     }
-    Ok(())
 }
 
 /// Reloads configuration and certificate at each signal. Never ends.

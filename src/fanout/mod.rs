@@ -34,11 +34,12 @@ pub mod webrtcbin;
 mod worker;
 
 use std::{
-    io,
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 pub(crate) use self::direct::Batch;
@@ -68,6 +69,27 @@ pub struct Options {
     pub timeouts: Timeouts,
 }
 
+/// How often to look whether a worker hangs.
+const HANG_LOOK: Duration = Duration::from_secs(1);
+
+/// What keeps viewers from getting anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FanoutFault {
+    /// A worker does not respond.
+    Worker,
+    /// A socket of the port is not read.
+    Port,
+}
+
+impl fmt::Display for FanoutFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Worker => "a fan-out worker does not respond",
+            Self::Port => "the UDP port is not read",
+        })
+    }
+}
+
 /// The fan-out: worker threads that serve viewers. Cheap to clone.
 #[derive(Clone)]
 pub struct Fanout {
@@ -76,19 +98,22 @@ pub struct Fanout {
 
 struct Inner {
     port: Port,
+    /// The same, with a socket that the relays of viewers on webrtcbin send through.
+    relay_port: Port,
     pool: Pool,
     queue_dropped: Arc<AtomicU64>,
 }
 
 impl Fanout {
     /// Starts the workers. They send to viewers on the direct engine from `port`, each through a
-    /// socket of its own.
+    /// socket of its own; viewers on webrtcbin share another one.
     ///
     /// # Errors
     /// If the system refuses a thread or a socket.
     pub fn start(port: Port, options: Options) -> io::Result<Self> {
         let pool = Pool::start(&port, options)?;
         let inner = Inner {
+            relay_port: port.with_own_socket()?,
             port,
             pool,
             queue_dropped: Arc::default(),
@@ -113,9 +138,25 @@ impl Fanout {
         &self.inner.port
     }
 
-    /// Whether every worker runs; if not, some viewers get nothing.
-    pub fn is_healthy(&self) -> bool {
-        self.inner.pool.is_healthy()
+    /// The same port, for the relays of viewers on webrtcbin.
+    fn relay_port(&self) -> &Port {
+        &self.inner.relay_port
+    }
+
+    /// Why some viewers get nothing, if that is so.
+    pub fn fault(&self) -> Option<FanoutFault> {
+        if !self.inner.pool.is_healthy() {
+            return Some(FanoutFault::Worker);
+        }
+        (!self.inner.port.is_read()).then_some(FanoutFault::Port)
+    }
+
+    /// Waits until a worker has hung for so long that it never comes back.
+    pub async fn hangs(&self) {
+        let mut look = tokio::time::interval(HANG_LOOK);
+        while !self.inner.pool.hangs() {
+            look.tick().await;
+        }
     }
 
     /// The counters, summed over all workers.
@@ -128,6 +169,7 @@ impl Fanout {
             queue_dropped: dropped + port.queue_dropped.load(Relaxed),
             unknown_datagrams: port.unknown.load(Relaxed),
             datagrams_refused: port.refused.load(Relaxed),
+            reader_panics: port.reader_panics.load(Relaxed),
             ..Statistics::default()
         };
         self.inner

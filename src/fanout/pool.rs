@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
+
 use super::{
     Options,
     place::{WorkerHandle, WorkerPlace},
@@ -77,14 +79,22 @@ impl Pool {
         running.count() == self.workers.len() && !stuck
     }
 
+    /// Whether a worker has hung for so long that it never comes back, or has ended.
+    pub(super) fn hangs(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = threads.iter().any(JoinHandle::is_finished);
+        ended || self.workers.iter().any(|worker| worker.totals.hangs())
+    }
+
     /// Makes every worker close its viewers, and waits for the workers to end.
     pub(super) async fn stop(&self) {
-        for worker in &*self.workers {
-            // A full queue drains within milliseconds.
+        let stops = self.workers.iter().map(async |worker| {
+            // A full queue drains within milliseconds, unless its worker hangs.
             while !worker.stop() {
                 tokio::time::sleep(STOP_PAUSE).await;
             }
-        }
+        });
+        join_all(stops).await;
         let threads = {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *threads)

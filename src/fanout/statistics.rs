@@ -9,6 +9,8 @@ use crate::{awake, webrtcbin::viewers::SenderFigures};
 
 /// A worker that has not taken a turn for this long is stuck: it takes one at least every second.
 const STUCK: Duration = Duration::from_secs(5);
+/// One that has not for this long hangs, and never will again.
+const HANGING: Duration = Duration::from_secs(15);
 
 /// The fan-out's counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -35,6 +37,8 @@ pub struct Statistics {
     pub datagrams_refused: u64,
     /// Panics that workers have recovered from; each ended the viewers of one worker.
     pub worker_panics: u64,
+    /// Panics that tasks which read the UDP port have recovered from.
+    pub reader_panics: u64,
 }
 
 /// The media sent to all viewers of one worker, and the worker's state.
@@ -112,7 +116,15 @@ impl Totals {
     }
 
     pub(super) fn is_stuck(&self) -> bool {
+        self.since_turn() > STUCK
+    }
+
+    pub(super) fn hangs(&self) -> bool {
+        self.since_turn() > HANGING
+    }
+
+    fn since_turn(&self) -> Duration {
         let turn = Duration::from_millis(self.turn.load(Relaxed));
-        awake::since(self.begun).saturating_sub(turn) > STUCK
+        awake::since(self.begun).saturating_sub(turn)
     }
 }

@@ -444,7 +444,7 @@ async fn a_worker_that_panics_closes_its_viewers_and_serves_new_ones() {
         !client.peer.rtc.is_alive(),
         "the player learns of it at once"
     );
-    assert!(stage.fanout.is_healthy());
+    assert_eq!(stage.fanout.fault(), None);
     // The viewer knows of its own worker only.
     let all = async {
         while stage.fanout.statistics().worker_panics < workers.len() as u64 {
@@ -459,7 +459,7 @@ async fn a_worker_that_panics_closes_its_viewers_and_serves_new_ones() {
     tokio::task::block_in_place(|| client.run(|c| c.video.len() > 30));
     assert!(client.video.len() > 30, "somebody new is served");
     stage.fanout.stop().await;
-    assert!(!stage.fanout.is_healthy(), "no worker runs any more");
+    assert_eq!(stage.fanout.fault(), Some(FanoutFault::Worker), "none runs");
 }
 
 #[tokio::test]

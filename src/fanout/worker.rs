@@ -20,7 +20,10 @@ use super::{
 use crate::{
     awake,
     media::Frame,
-    peer::{End, udp::Port},
+    peer::{
+        End,
+        udp::{Port, SEND_PATIENCE},
+    },
     playout::{Arrival, GopLimits, RenditionCache, RenditionCaches, Target},
 };
 
@@ -30,11 +33,6 @@ const NTP_TO_UNIX: Duration = Duration::from_hours(613_608);
 const IDLE: Duration = Duration::from_secs(1);
 /// Shortest time between two timer runs of one viewer.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(1);
-/// How long a frame waits for room in the socket's buffer, from its arrival on. Longer than a
-/// keyframe of 2 Mbit takes to a hundred viewers at 1 Gb/s; the worker is behind by no more than
-/// this.
-const SEND_PATIENCE: Duration = Duration::from_millis(250);
-
 /// How long replays, retransmissions and padding wait for such room, all of one turn together. Less
 /// than live frames, which wait for them; a replay that finds none is retried later.
 const TIMER_PATIENCE: Duration = Duration::from_millis(5);

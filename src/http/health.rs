@@ -3,19 +3,22 @@
 use warp::reply::Response;
 
 use super::{App, problem::Problem, reply};
-use crate::resources::{self, Short};
+use crate::{
+    fanout::FanoutFault,
+    resources::{self, Short},
+};
 
 /// What readiness depends on.
 struct Condition {
     is_stopping: bool,
-    /// Whether every fan-out worker responds.
-    has_workers: bool,
+    /// What keeps viewers from getting anything.
+    fault: Option<FanoutFault>,
     resources: Result<(), Short>,
 }
 
 /// Ask whether the server is healthy
 ///
-/// 503 while a fan-out worker does not respond.
+/// 503 while a fan-out worker does not respond, or the UDP port is not read.
 #[utoipa::path(
     get,
     path = "/healthz",
@@ -24,7 +27,7 @@ struct Condition {
     responses((status = 200, content_type = "text/plain; charset=utf-8", body = String))
 )]
 pub(super) fn alive(app: &App) -> Result<Response, Problem> {
-    check_workers(app.fanout.is_healthy()).map(|()| reply::text("ok\n"))
+    check_fanout(app.fanout.fault()).map(|()| reply::text("ok\n"))
 }
 
 /// Ask whether new sessions are welcome
@@ -40,18 +43,18 @@ pub(super) fn alive(app: &App) -> Result<Response, Problem> {
 pub(super) fn ready(app: &App) -> Result<Response, Problem> {
     let condition = Condition {
         is_stopping: app.shutdown.has_begun(),
-        has_workers: app.fanout.is_healthy(),
+        fault: app.fanout.fault(),
         resources: resources::check(),
     };
     check(&condition).map(|()| reply::text("ready\n"))
 }
 
-/// 503 if a fan-out worker hangs.
-fn check_workers(has_workers: bool) -> Result<(), Problem> {
-    if has_workers {
-        return Ok(());
+/// 503 while some viewers get nothing.
+fn check_fanout(fault: Option<FanoutFault>) -> Result<(), Problem> {
+    match fault {
+        None => Ok(()),
+        Some(fault) => Err(Problem::unhealthy(fault.to_string())),
     }
-    Err(Problem::unhealthy("a fan-out worker does not respond"))
 }
 
 /// 503 with the reason why new sessions should go elsewhere.
@@ -59,7 +62,7 @@ fn check(condition: &Condition) -> Result<(), Problem> {
     if condition.is_stopping {
         return Err(Problem::unready("the server is stopping"));
     }
-    check_workers(condition.has_workers)?;
+    check_fanout(condition.fault)?;
     let short = |short: Short| Problem::unready(short.to_string());
     condition.resources.map_err(short)
 }
@@ -72,7 +75,7 @@ mod tests {
 
     const GOOD: Condition = Condition {
         is_stopping: false,
-        has_workers: true,
+        fault: None,
         resources: Ok(()),
     };
 
@@ -92,7 +95,7 @@ mod tests {
                 ..GOOD
             },
             Condition {
-                has_workers: false,
+                fault: Some(FanoutFault::Worker),
                 ..GOOD
             },
             Condition {
@@ -104,7 +107,7 @@ mod tests {
             assert_eq!(status(condition), StatusCode::SERVICE_UNAVAILABLE);
         }
         // Only what a restart would mend ends the server's life.
-        assert!(check_workers(true).is_ok());
-        assert!(check_workers(false).is_err());
+        assert!(check_fanout(None).is_ok());
+        assert!(check_fanout(Some(FanoutFault::Port)).is_err());
     }
 }

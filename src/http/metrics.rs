@@ -142,6 +142,7 @@ fn counters(app: &App, text: &mut Exposition) {
         ("unknown_datagrams_total", "Datagrams that belong to no session.", fanout.unknown_datagrams),
         ("datagrams_refused_total", "Datagrams dropped because a session exceeded its budget.", fanout.datagrams_refused),
         ("worker_panics_total", "Faults that ended the viewers of one worker thread.", fanout.worker_panics),
+        ("udp_reader_panics_total", "Faults of tasks that read the UDP port.", fanout.reader_panics),
     ] {
         text.single(&format!("aerial_{name}"), "counter", help, value);
     }

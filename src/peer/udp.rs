@@ -12,23 +12,24 @@ mod datagram;
 mod ends;
 mod families;
 mod public;
+mod reading;
 mod routes;
 mod socket;
 pub(crate) mod stun;
 mod tcp;
+mod unsent;
 
 use std::{
-    io::{self, IoSliceMut},
+    io,
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use quinn_udp::{BATCH_SIZE, RecvMeta};
-use tokio::{io::Interest, net::TcpStream, runtime::Handle, task::JoinSet};
+use tokio::net::TcpStream;
 
 pub use self::{
     addresses::LocalAddresses,
@@ -39,6 +40,7 @@ pub use self::{
 use self::{
     addresses::TcpAddresses,
     public::PublicAddresses,
+    reading::Receivers,
     routes::{Found, Offered, Routes},
     socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until},
     stun::Transaction,
@@ -47,10 +49,12 @@ use self::{
 pub(crate) use self::{
     datagram::Datagram,
     routes::{AddressRight, DatagramLimits, DatagramRoute},
+    unsent::UnsentDatagrams,
 };
 
-/// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
-const RECEIVE_BYTES: usize = 65_535;
+/// How long media waits for room in the socket's buffer, from its arrival on. Longer than a keyframe
+/// of 2 Mbit takes to a hundred viewers at 1 Gb/s; who sends it is behind by no more than this.
+pub const SEND_PATIENCE: Duration = Duration::from_millis(250);
 /// Characters in a local user name fragment: 48 random bits (RFC 8445 §5.3 asks for 24).
 pub const UFRAG_CHARS: usize = 8;
 
@@ -96,6 +100,8 @@ pub struct PortCounters {
     pub queue_dropped: AtomicU64,
     /// Datagrams dropped because their session had got too many, or checks from too many addresses.
     pub refused: AtomicU64,
+    /// Panics of tasks that read a socket. Each cost the datagrams that had just been read.
+    pub reader_panics: AtomicU64,
 }
 
 /// The UDP port shared by all sessions, and the socket that this handle sends from. Cheap to clone.
@@ -119,16 +125,8 @@ struct Shared {
     routes: Mutex<Routes>,
     counters: PortCounters,
     receivers: Mutex<Receivers>,
-}
-
-/// The tasks that read the sockets. They hold the port, so [`Port::stop`] has to end them.
-#[derive(Debug, Default)]
-struct Receivers {
-    tasks: JoinSet<()>,
-    /// Sockets that nobody reads yet, because the port has not been started.
-    waiting: Vec<Arc<PortSocket>>,
-    /// Where the tasks run, once the port has been started.
-    runtime: Option<Handle>,
+    /// Sockets that should be read, and are not.
+    unread: AtomicUsize,
 }
 
 impl Port {
@@ -167,6 +165,7 @@ impl Port {
                 routes: Mutex::default(),
                 counters: PortCounters::default(),
                 receivers: Mutex::default(),
+                unread: AtomicUsize::new(0),
             }),
             socket: Arc::new(socket),
         };
@@ -257,13 +256,38 @@ impl Port {
         self.count(sent)
     }
 
+    /// Like [`Port::send`], for one who tries again: `None` if the socket's buffer is full, which is
+    /// not counted. Over TCP, nobody waits for a client.
+    pub(crate) fn try_send(
+        &self,
+        ends: &mut AddressPair,
+        data: &[u8],
+        segment: usize,
+    ) -> Option<Sent> {
+        if ends.remote.connection.is_some() {
+            return Some(self.send(ends, data, segment));
+        }
+        let sent = self.socket.send(ends, data, segment);
+        (sent != Sent::Full).then(|| self.count(sent))
+    }
+
+    /// Makes the buffer for datagrams on their way out this small.
+    #[cfg(test)]
+    pub(crate) fn limit_send_buffer(&self, bytes: usize) {
+        self.socket.limit_send_buffer(bytes);
+    }
+
+    /// Counts sends that found no room in time.
+    pub(crate) fn count_dropped(&self, sends: u64) {
+        let dropped = &self.shared.counters.send_dropped;
+        dropped.fetch_add(sends, Ordering::Relaxed);
+    }
+
     fn count(&self, sent: Sent) -> Sent {
         let counters = &self.shared.counters;
         match sent {
             Sent::Taken => {}
-            Sent::Full => {
-                counters.send_dropped.fetch_add(1, Ordering::Relaxed);
-            }
+            Sent::Full => self.count_dropped(1),
             Sent::Failed => {
                 counters.send_failed.fetch_add(1, Ordering::Relaxed);
             }
@@ -333,17 +357,6 @@ impl Port {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts receiving. Must be called inside a tokio runtime.
-    pub fn start(&self) {
-        let mut receivers = self.receivers();
-        receivers.runtime = Some(Handle::current());
-        let waiting = std::mem::take(&mut receivers.waiting);
-        drop(receivers);
-        for socket in waiting {
-            self.read(socket);
-        }
-    }
-
     /// Carries the datagrams of a client over this connection until it ends. `client` is the
     /// client's address, as far as it is known.
     ///
@@ -356,65 +369,6 @@ impl Port {
             connection: Some(connection.number),
         });
         connection.run(stream, TcpReader::new(self, ends)).await
-    }
-
-    /// Stops receiving.
-    pub async fn stop(&self) {
-        let mut receivers = std::mem::take(&mut *self.receivers());
-        receivers.tasks.shutdown().await;
-    }
-
-    /// Reads a socket, from the start of the port on.
-    fn read(&self, socket: Arc<PortSocket>) {
-        let mut receivers = self.receivers();
-        let Some(runtime) = receivers.runtime.clone() else {
-            receivers.waiting.push(socket);
-            return;
-        };
-        let port = self.clone();
-        let read = async move {
-            if let Err(error) = port.receive(&socket).await {
-                tracing::error!(%error, "cannot read the UDP port");
-            }
-        };
-        receivers.tasks.spawn_on(read, &runtime);
-    }
-
-    fn receivers(&self) -> std::sync::MutexGuard<'_, Receivers> {
-        let receivers = self.shared.receivers.lock();
-        receivers.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Receives forever. Errors of single receives are counted by the kernel and ignored: an ICMP
-    /// error of one peer must not stop the others.
-    ///
-    /// # Errors
-    /// If the socket cannot be watched by the runtime.
-    async fn receive(&self, socket: &PortSocket) -> io::Result<()> {
-        let watched = socket.watched()?;
-        let mut buffers = vec![0; RECEIVE_BYTES * BATCH_SIZE];
-        let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        loop {
-            let mut slices: Vec<IoSliceMut<'_>> = buffers
-                .chunks_mut(RECEIVE_BYTES)
-                .map(IoSliceMut::new)
-                .collect();
-            let received = watched
-                .async_io(Interest::READABLE, || socket.recv(&mut slices, &mut metas))
-                .await;
-            let Ok(count) = received else {
-                tokio::task::yield_now().await;
-                continue;
-            };
-            let now = Instant::now();
-            for (meta, slice) in metas.iter().zip(&slices).take(count) {
-                let data = slice.get(..meta.len).unwrap_or_default();
-                let ends = socket.ends_of(meta);
-                for datagram in data.chunks(meta.stride.max(1)) {
-                    self.deliver(ends, datagram, now);
-                }
-            }
-        }
     }
 
     /// Hands a datagram to its session.

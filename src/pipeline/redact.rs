@@ -2,10 +2,12 @@
 //! contain stream keys and tokens, and GStreamer's messages and graphs quote both.
 //!
 //! A value is replaced by its variable's name, `${url}`, so that the text still says what it is
-//! about. URLs written in pipeline files themselves lose their user names, passwords and queries.
+//! about, in whichever way GStreamer has quoted it. URLs written in pipeline files themselves lose
+//! their user names, passwords and queries.
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{PoisonError, RwLock},
 };
 
@@ -15,8 +17,10 @@ const VALUE_BYTES_MIN: usize = 4;
 const NUMBER_BYTES_MIN: usize = 8;
 /// The same for parts of a URL.
 const PART_BYTES_MIN: usize = 6;
-/// Most values remembered; a configuration has no more variables than this.
+/// Most values remembered, in all ways to write them; a configuration has no more variables.
 const VALUES_MAX: usize = 10_000;
+/// Characters of URLs that GStreamer quotes in structures.
+const IN_URLS: [char; 11] = ['@', '?', '=', '&', '%', ';', ',', '~', '!', '$', '*'];
 /// Replaces a part of a URL.
 const MARK: &str = "***";
 
@@ -27,11 +31,56 @@ static VALUES: RwLock<BTreeMap<String, String>> = RwLock::new(BTreeMap::new());
 /// From now on, this variable's value is kept out of texts.
 pub fn remember(name: &str, value: &str) {
     let mut values = VALUES.write().unwrap_or_else(PoisonError::into_inner);
-    for secret in secrets(value) {
-        if values.len() < VALUES_MAX && !values.contains_key(secret) {
-            values.insert(secret.to_owned(), format!("${{{name}}}"));
+    for written in secrets(value).into_iter().flat_map(ways_to_write) {
+        if values.len() < VALUES_MAX && !values.contains_key(&written) {
+            values.insert(written, format!("${{{name}}}"));
         }
     }
+}
+
+/// A text as it is, and as GStreamer quotes it: for structures, and each of both once or, in graphs,
+/// twice as a string.
+fn ways_to_write(text: &str) -> impl Iterator<Item = String> + use<> {
+    let in_structure = quoted(text, is_plain_in_structures);
+    [text.to_owned(), in_structure]
+        .into_iter()
+        .flat_map(|text| {
+            let once = quoted(&text, is_plain_in_strings);
+            let twice = quoted(&once, is_plain_in_strings);
+            [text, once, twice]
+        })
+}
+
+/// What `gst_value_serialize` does not quote.
+fn is_plain_in_structures(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-+/:.".contains(&byte)
+}
+
+/// What `g_strescape` does not quote.
+fn is_plain_in_strings(byte: u8) -> bool {
+    is_printable(byte) && byte != b'"' && byte != b'\\'
+}
+
+fn is_printable(byte: u8) -> bool {
+    (b' '..0x7f).contains(&byte)
+}
+
+/// A text with a backslash before every character that is not plain, which is written in octal if it
+/// cannot be printed.
+fn quoted(text: &str, is_plain: impl Fn(u8) -> bool) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if !is_plain(byte) {
+            quoted.push('\\');
+        }
+        if is_printable(byte) {
+            quoted.push(char::from(byte));
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(quoted, "{byte:03o}");
+        }
+    }
+    quoted
 }
 
 /// A text without its secrets.
@@ -88,8 +137,7 @@ fn without_credentials(text: &str) -> String {
     let mut redacted = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
-        let ends = |c: char| c.is_whitespace() || "\"'<>\\".contains(c);
-        let (url, behind) = after.split_at(after.find(ends).unwrap_or(after.len()));
+        let (url, behind) = after.split_at(end_of_url(after));
         redacted.push_str(before);
         redacted.push_str("://");
         push_url(&mut redacted, url);
@@ -97,6 +145,20 @@ fn without_credentials(text: &str) -> String {
     }
     redacted.push_str(rest);
     redacted
+}
+
+/// Where a URL ends that the text begins with. A backslash before one of its own characters belongs
+/// to it.
+fn end_of_url(text: &str) -> usize {
+    let ends = |(at, c): &(usize, char)| match c {
+        '\\' => {
+            let behind = text.get(*at..).unwrap_or_default();
+            !behind.trim_start_matches('\\').starts_with(IN_URLS)
+        }
+        c => c.is_whitespace() || "\"'<>".contains(*c),
+    };
+    let mut chars = text.char_indices();
+    chars.find(ends).map_or(text.len(), |(at, _)| at)
 }
 
 fn push_url(text: &mut String, url: &str) {
@@ -150,6 +212,22 @@ mod tests {
     }
 
     #[test]
+    fn quoting_hides_no_value() {
+        remember("redact_quoted", "p&q=\"é\\r");
+        for text in [
+            r#"key=p&q="é\r;"#,
+            r#"key="p&q=\"\303\251\\r""#,
+            r#"secret=(string)"p\&q\=\"\303\251\\r""#,
+            r#"secret=(string)\"p\\&q\\=\\\"\\303\\251\\\\r\""#,
+            r#"key=\"p&q=\\\"\\303\\251\\\\r\""#,
+            r#"secret=(string)\\\"p\\\\&q\\\\=\\\\\\\"\\\\303\\\\251\\\\\\\\r\\\""#,
+        ] {
+            let shown = redact(text);
+            assert!(shown.contains("${redact_quoted}"), "{text}: {shown}");
+        }
+    }
+
+    #[test]
     fn numbers_and_short_words_stay() {
         assert_eq!(secrets("2000"), [""; 0]);
         assert_eq!(secrets("2500000"), [""; 0]);
@@ -181,6 +259,10 @@ mod tests {
             ("a http://me:pw@h:80/x?k=v b", "a http://***@h:80/x?*** b"),
             ("\"srt://h:1?k=@v\" c", "\"srt://h:1?***\" c"),
             ("http://h/a https://i/b?c", "http://h/a https://i/b?***"),
+            (
+                r#"(string)\"http://me:pw\\@h/x\\?k\\=v\""#,
+                r#"(string)\"http://***@h/x\\?***\""#,
+            ),
             ("no://", "no://"),
             ("plain", "plain"),
         ] {

@@ -268,7 +268,7 @@ impl<S> Playout<S> {
             }
         }
         if request {
-            self.request_keyframe(now);
+            self.request_caused_keyframe(now);
         }
     }
 }

@@ -95,6 +95,8 @@ pub(crate) struct Playout<S> {
     next_choice: Option<Instant>,
     refresh: Option<Refresh>,
     requests: RequestLimiter,
+    /// For what the viewer causes without asking: it chooses other layers, or does not keep pace.
+    caused: RequestLimiter,
 }
 
 impl<S> Playout<S> {
@@ -116,6 +118,7 @@ impl<S> Playout<S> {
             next_choice: None,
             refresh: None,
             requests: RequestLimiter::new(),
+            caused: RequestLimiter::new(),
         }
     }
 
@@ -352,7 +355,7 @@ impl<S> Playout<S> {
                 due: now + KEYFRAME_PATIENCE,
                 live: false,
             });
-            self.request_keyframe(now);
+            self.request_caused_keyframe(now);
         }
     }
 
@@ -366,6 +369,13 @@ impl<S> Playout<S> {
         if self.requests.admits_own(now) {
             self.counters.keyframe_requests.fetch_add(1, Relaxed);
             self.tell(Event::KeyframeWanted);
+        }
+    }
+
+    /// The same for what the viewer may cause again and again: less and less often.
+    fn request_caused_keyframe(&mut self, now: Instant) {
+        if self.caused.admits_peer(now) {
+            self.request_keyframe(now);
         }
     }
 

@@ -41,8 +41,8 @@ impl RequestLimiter {
         true
     }
 
-    /// Whether the peer's request (PLI or FIR) counts. Each one that does doubles the next pause,
-    /// until the peer has been quiet for a while.
+    /// Whether the peer's request (PLI or FIR), or one that it causes, counts. Each one that does
+    /// doubles the next pause, until the peer has been quiet for a while.
     pub(super) fn admits_peer(&mut self, now: Instant) -> bool {
         let Some(last) = self.last else {
             self.last = Some(now);

@@ -1,4 +1,4 @@
-//! Why the server does not start.
+//! Why the server does not start, or ends on its own.
 
 use std::io;
 
@@ -50,4 +50,15 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+}
+
+/// Why the server ends that nobody has asked to.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Nobody can reach it.
+    #[error("the HTTP server has ended")]
+    Http,
+    /// Some viewers get nothing.
+    #[error("a fan-out worker hangs")]
+    Worker,
 }

@@ -21,7 +21,10 @@ use tokio::{
     time::{Instant, interval, sleep, timeout_at},
 };
 
-pub use self::{error::StartError, reload::ConfigSource};
+pub use self::{
+    error::{ServeError, StartError},
+    reload::ConfigSource,
+};
 use crate::{
     access::{Access, Secret},
     awake,
@@ -171,7 +174,7 @@ fn prepare_resources(config: &Config) {
 }
 
 fn keep_watchdog(fanout: Fanout, tasks: &mut JoinSet<()>) {
-    tasks.spawn(systemd::keep_watchdog(move || fanout.is_healthy()));
+    tasks.spawn(systemd::keep_watchdog(move || fanout.fault().is_none()));
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
@@ -184,22 +187,25 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
 impl Server {
     /// Serves until the first signal or the operator's request, lets sessions end, and stops. The
     /// next signal ends the sessions, and one while the server stops ends the process.
-    pub async fn run_until(mut self, mut signal: impl AsyncFnMut()) {
-        let drains = tokio::select! {
-            () = signal() => true,
-            () = self.shutdown.draining.cancelled() => true,
-            _ = self.tasks.join_next() => {
-                tracing::error!("the HTTP server ended unexpectedly");
-                false
-            }
+    ///
+    /// # Errors
+    /// What the server cannot go on without.
+    pub async fn run_until(mut self, mut signal: impl AsyncFnMut()) -> Result<(), ServeError> {
+        let served = tokio::select! {
+            () = signal() => Ok(()),
+            () = self.shutdown.draining.cancelled() => Ok(()),
+            _ = self.tasks.join_next() => Err(ServeError::Http),
+            () = self.fanout.hangs() => Err(ServeError::Worker),
         };
-        if drains {
-            self.drain(&mut signal).await;
+        match &served {
+            Ok(()) => self.drain(&mut signal).await,
+            Err(error) => tracing::error!(%error, "the server ends, to be started again"),
         }
         tokio::select! {
             () = self.stop() => {}
             () = signal() => tracing::warn!("signal while stopping: ending at once"),
         }
+        served
     }
 
     /// Refuses new sessions, and waits for the others to end, for as long as they may.

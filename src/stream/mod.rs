@@ -84,6 +84,8 @@ struct State {
     format: Option<VideoFormat>,
     gop: BufferedGop,
     subscribers: Vec<Subscriber>,
+    /// For the next one who subscribes.
+    held: Option<StreamSubscription>,
     last_subscriber: u64,
     frames: u64,
     stereo: bool,
@@ -196,6 +198,9 @@ impl EncodedStream {
     /// which is requested. Ends when the subscription is dropped. `None` if there are too many.
     pub fn subscribe(&self) -> Option<StreamSubscription> {
         let mut state = self.state();
+        if let Some(held) = state.held.take() {
+            return Some(held);
+        }
         if state.subscribers.len() >= SUBSCRIBERS_MAX {
             return None;
         }
@@ -217,6 +222,12 @@ impl EncodedStream {
             self.want_keyframe();
         }
         Some(subscription)
+    }
+
+    /// Holds everything from now on for the next one who subscribes, within the limits of a queue.
+    pub fn hold(&self) {
+        let held = self.subscribe().map(StreamSubscription::held);
+        self.state().held = held;
     }
 
     /// The number of a new writer. Older writers are ignored from now on, except for other layers of
@@ -401,3 +412,6 @@ impl fmt::Debug for EncodedStream {
 
 /// The streams of a broadcast, one for each track it has.
 pub type EncodedStreams = ByKind<Option<EncodedStream>>;
+
+/// What comes from the streams of a broadcast.
+pub type StreamSubscriptions = ByKind<Option<StreamSubscription>>;

@@ -23,6 +23,9 @@ const BYTES_MAX: usize = 16 << 20;
 const FRAMES_MAX: usize = 4800;
 /// How long a frame may wait. A subscriber that is further behind continues at the next keyframe.
 const WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a frame may wait that is held: an output may take half of this to finish a file, and the
+/// other half to begin the next.
+const HELD_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A frame on its way to a subscriber.
 #[derive(Clone, Debug)]
@@ -71,6 +74,8 @@ struct Waiting {
     broken: bool,
     /// The stream has ended.
     over: bool,
+    /// See [`StreamSubscription::held`].
+    held: bool,
 }
 
 #[derive(Debug)]
@@ -89,9 +94,10 @@ impl SubscriberQueue {
 impl Waiting {
     /// Whether the oldest frame has waited too long.
     fn is_late(&self, now: Instant) -> bool {
+        let most = if self.held { HELD_WAIT_MAX } else { WAIT_MAX };
         self.frames
             .front()
-            .is_some_and(|oldest| now.saturating_duration_since(oldest.since) > WAIT_MAX)
+            .is_some_and(|oldest| now.saturating_duration_since(oldest.since) > most)
     }
 
     fn is_full(&self, more: usize, now: Instant) -> bool {
@@ -211,6 +217,13 @@ impl StreamSubscription {
         self.queue.waiting().pop(now, &self.queue.losses)
     }
 
+    /// The same for a pipeline that is yet to start: frames wait for longer.
+    #[must_use]
+    pub fn held(self) -> Self {
+        self.queue.waiting().held = true;
+        self
+    }
+
     /// When the newest earlier frame was due: those up to it are only there to start from. `None`
     /// if there were none.
     pub const fn present(&self) -> Option<Duration> {
@@ -304,5 +317,22 @@ mod tests {
         assert_eq!(offer(&mut subscriber, 9, false, late), QueueVerdict::Ask);
         offer(&mut subscriber, 9, true, late);
         assert_eq!(taken(&subscriber, late), [true]);
+    }
+
+    #[test]
+    fn what_is_held_waits_until_a_pipeline_has_started() {
+        let now = Instant::now();
+        let mut subscriber = subscriber();
+        subscriber.queue.waiting().held = true;
+        for second in 0..10 {
+            let at = now + Duration::from_secs(second);
+            offer(&mut subscriber, 9, second == 0, at);
+        }
+        let started = now + HELD_WAIT_MAX;
+        assert_eq!(taken(&subscriber, started).len(), 10);
+        assert_eq!(dropped(&subscriber), 0);
+        offer(&mut subscriber, 9, false, started);
+        let late = started + HELD_WAIT_MAX + Duration::from_millis(1);
+        assert!(taken(&subscriber, late).is_empty());
     }
 }

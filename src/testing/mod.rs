@@ -14,4 +14,5 @@ pub(crate) use packets::RtpPacket;
 #[cfg(test)]
 pub(crate) use unit::{
     add_to_loopback, block_on, count_threads_and_files, ip, run_alone, run_in_namespace,
+    slow_loopback_down,
 };

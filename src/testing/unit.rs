@@ -45,6 +45,14 @@ pub(crate) fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments}: {output:?}");
 }
 
+/// Limits the loopback device of the test's own namespace to 60 Mb/s. Its queue is long: only the
+/// buffers of sockets refuse anything.
+pub(crate) fn slow_loopback_down() {
+    let limits = "qdisc add dev lo root tbf rate 60mbit burst 16kb limit 4mb";
+    let limited = Command::new("tc").args(limits.split(' ')).status();
+    assert!(limited.unwrap().success());
+}
+
 /// Adds an IPv6 address to the loopback device of the test's own namespace. The kernel makes it local
 /// in its own time, and until then drops what is sent to it: this waits.
 pub(crate) fn add_to_loopback(address: &str) {

@@ -34,7 +34,7 @@ use crate::{
         sandbox::Sandbox,
     },
     resources::{self, Amount, Asker},
-    stream::EncodedStreams,
+    stream::{EncodedStreams, StreamSubscriptions},
 };
 
 /// How long an output may take to complete its files when it is stopped.
@@ -72,17 +72,31 @@ impl WorkerJob {
         limits: WorkerLimits,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
+        Self::start_with(setup, StreamSubscriptions::default(), limits, events).await
+    }
+
+    /// The same for inputs that begin with what has been held for them.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn start_with(
+        setup: JobSetup,
+        held: StreamSubscriptions,
+        limits: WorkerLimits,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, Error> {
         let turn = Turn::wait().await;
         let permit = resources::reserve(Asker::Pipeline, Amount::WORKER);
         let _permit = permit.map_err(|short| Error::Busy(short.to_string()))?;
         let spawned = spawn::spawn(&setup.name, limits, turn).await;
-        Self::start_in(spawned.map_err(no_worker)?, setup, limits, events).await
+        Self::start_in(spawned.map_err(no_worker)?, setup, held, limits, events).await
     }
 
-    /// As [`WorkerJob::start`], in a process that has been started.
+    /// As [`WorkerJob::start_with`], in a process that has been started.
     pub(super) async fn start_in(
         spawned: Spawned,
         setup: JobSetup,
+        held: StreamSubscriptions,
         limits: WorkerLimits,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
@@ -96,7 +110,7 @@ impl WorkerJob {
         let shared = Arc::<Shared>::default();
         let (started, start) = oneshot::channel();
         let name = setup.name.clone();
-        let setup = SplitSetup::new(setup);
+        let setup = SplitSetup::new(setup, &held);
         let work = PipelineTask {
             setup: Some(setup.note),
             shared: Arc::clone(&shared),
@@ -106,6 +120,7 @@ impl WorkerJob {
             started: Some(started),
             stall: setup.stall,
             inputs: setup.inputs,
+            held,
             feeding: JoinSet::new(),
             progress: PipelineProgress::default(),
         };
@@ -177,7 +192,7 @@ struct SplitSetup {
 }
 
 impl SplitSetup {
-    fn new(setup: JobSetup) -> Self {
+    fn new(setup: JobSetup, held: &StreamSubscriptions) -> Self {
         let JobSetup {
             name,
             text,
@@ -196,6 +211,7 @@ impl SplitSetup {
                 kind,
                 codec: stream.codec(),
                 stereo: stream.is_stereo(),
+                held: held.of(kind).is_some(),
             })
         };
         let note = WorkerSetup {

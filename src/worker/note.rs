@@ -130,6 +130,9 @@ pub(super) struct InputSetup {
     pub(super) codec: Option<Codec>,
     /// Whether its sound is known to be in stereo.
     pub(super) stereo: bool,
+    /// Whether everything that comes counts, and not only the last group of pictures before the
+    /// pipeline runs.
+    pub(super) held: bool,
 }
 
 /// The track of an input's frames.

@@ -28,7 +28,7 @@ use crate::{
         job::{ProcessFigures, Stalls},
         sandbox::SandboxState,
     },
-    stream::{EncodedStream, EncodedStreams, StreamSubscription},
+    stream::{EncodedStream, EncodedStreams, StreamSubscription, StreamSubscriptions},
 };
 
 /// How much later than the worker itself this side notices that nothing comes out.
@@ -68,6 +68,8 @@ pub(super) struct PipelineTask {
     pub(super) started: Option<oneshot::Sender<Result<(), Error>>>,
     pub(super) stall: Duration,
     pub(super) inputs: EncodedStreams,
+    /// What has come for them already.
+    pub(super) held: StreamSubscriptions,
     /// Send the inputs' frames, once the worker is there.
     pub(super) feeding: JoinSet<()>,
     pub(super) progress: PipelineProgress,
@@ -121,8 +123,9 @@ impl PipelineTask {
             .into_iter()
             .filter_map(|kind| self.inputs.of(kind))
         {
-            let subscription = stream
-                .subscribe()
+            let held = self.held.get_mut(stream.kind()).take();
+            let subscription = held
+                .or_else(|| stream.subscribe())
                 .ok_or_else(|| format!("too many pipelines take the {} track", stream.kind()))?;
             let forward = forward(
                 stream.clone(),
@@ -311,6 +314,7 @@ mod tests {
                 started: None,
                 stall: Duration::from_secs(10),
                 inputs,
+                held: StreamSubscriptions::default(),
                 feeding: JoinSet::new(),
                 progress: PipelineProgress::default(),
             };

@@ -24,6 +24,7 @@ use crate::{
         self, Error, Event, TrackOutlet,
         job::{JobSetup, STALL_DEFAULT},
     },
+    stream::StreamSubscriptions,
 };
 
 const SOURCE: &str = "# adjustable: enc.bitrate (100..2000) kbit/s\n\
@@ -195,8 +196,11 @@ async fn verdict(messages: Vec<Packed>) -> String {
         turn: Turn::wait().await,
     };
     let (events, mut happened) = mpsc::channel(64);
-    let setup = setup(SOURCE, &Seen::default());
-    let job = WorkerJob::start_in(spawned, setup, WorkerLimits::new(1 << 32), events).await;
+    let (setup, held) = (
+        setup(SOURCE, &Seen::default()),
+        StreamSubscriptions::default(),
+    );
+    let job = WorkerJob::start_in(spawned, setup, held, WorkerLimits::new(1 << 32), events).await;
     let failed = async {
         loop {
             match happened.recv().await {

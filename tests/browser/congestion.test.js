@@ -159,8 +159,11 @@ for (const engine of ['webrtcbin', 'direct']) {
     }
     t.diagnostic(rates.map((rate) => Math.round(rate / 1000)).join(' '));
     const [least, most] = [Math.min(...rates), Math.max(...rates)];
-    assert.ok(least >= 700_000, `${least} bit/s`);
-    assert.ok(most <= least * 2, `${least} to ${most} bit/s`);
+    assert.ok(least >= 1_200_000, `${least} bit/s`);
+    assert.ok(most <= least * 1.5, `${least} to ${most} bit/s`);
+    // One may be the line's own: the queue has been full.
+    const falls = rates.filter((rate, at) => rate < (rates[at - 1] ?? 0) * 0.8);
+    assert.ok(falls.length <= 1, `fell to ${falls} bit/s`);
     assert.ok(relay.counts.lost > 20, 'it was lossy');
   });
 }

@@ -108,6 +108,14 @@ impl Connection {
         }
     }
 
+    /// The same, but keyframes come only when they are asked for.
+    pub(super) fn on_demand(self) -> Self {
+        Self {
+            playing: self.playing.map(Playing::on_demand),
+            ..self
+        }
+    }
+
     /// Publishes a picture of this clip every 4 s, and no sound.
     pub(super) fn showing(clip: &'static Clip) -> Self {
         let kinds = [MediaKind::Video];
@@ -316,6 +324,7 @@ impl Connection {
                 Mode::Blind => 0,
                 _ => usize::MAX,
             };
+            playing.asked(self.seen.keyframe_requests.lock().unwrap().len());
             playing.send(&mut self.peer.rtc, now);
             self.seen.pictures.store(playing.pictures.into(), Relaxed);
         }

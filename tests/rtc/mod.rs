@@ -193,6 +193,14 @@ impl Client {
         Self::start(server, &format!("/whip/{broadcast}"), connection)
     }
 
+    /// Publishes with keyframes only when they are asked for, and waits until that can be watched.
+    pub(crate) fn live_on_demand(server: &Server, broadcast: &str, clip: &'static Clip) -> Self {
+        let connection = Connection::publishing(clip).on_demand();
+        let client = Self::start(server, &format!("/whip/{broadcast}"), connection);
+        server.wait_for_state(broadcast, "live");
+        client
+    }
+
     /// Publishes through a bad network.
     pub(crate) fn publish_through(
         server: &Server,

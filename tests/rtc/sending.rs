@@ -8,7 +8,7 @@ use str0m::{
     rtp::{ExtensionValues, RtpWrite, SeqNo},
 };
 
-use super::clip::{AUDIO, Clip, FRAME_RATE, SILENCE, VIDEO};
+use super::clip::{AUDIO, Clip, FRAME_RATE, GOP, SILENCE, VIDEO};
 
 /// Not one of str0m's SSRCs: two senders must not share one.
 const COMPLAINER: u32 = 0x0bad_cafe;
@@ -34,8 +34,30 @@ pub(super) struct Playing {
     first: usize,
     /// Header extensions of pictures.
     extensions: ExtensionValues,
+    /// `None` if keyframes come as the clip has them.
+    demand: Option<Demand>,
     pub(super) pictures: u32,
     sounds: u32,
+}
+
+/// Keyframes that come at the beginning, and then only when they are asked for.
+#[derive(Default)]
+struct Demand {
+    has_begun: bool,
+    asked: usize,
+    answered: usize,
+}
+
+impl Demand {
+    /// The number of the clip's frame to be sent next, after so many.
+    fn next(&mut self, pictures: u32) -> usize {
+        if self.has_begun && self.asked == self.answered {
+            return 1 + pictures as usize % (GOP - 1);
+        }
+        self.has_begun = true;
+        self.answered = self.asked;
+        0
+    }
 }
 
 /// A stream of pictures.
@@ -71,6 +93,7 @@ impl Playing {
             begun: None,
             first: 0,
             extensions: ExtensionValues::default(),
+            demand: None,
             pictures: 0,
             sounds: 0,
         }
@@ -87,6 +110,21 @@ impl Playing {
         Self {
             step: SLIDE_FRAMES,
             ..Self::with_layers(vec![(None, clip)], video, None)
+        }
+    }
+
+    /// Sends keyframes when they are asked for.
+    pub(super) fn on_demand(self) -> Self {
+        Self {
+            demand: Some(Demand::default()),
+            ..self
+        }
+    }
+
+    /// It has been asked for so many keyframes by now.
+    pub(super) fn asked(&mut self, times: usize) {
+        if let Some(demand) = &mut self.demand {
+            demand.asked = times;
         }
     }
 
@@ -150,7 +188,10 @@ impl Playing {
     }
 
     fn send_picture(&mut self, rtc: &mut Rtc, now: Instant) {
-        let number = self.first + self.pictures as usize;
+        let number = match &mut self.demand {
+            Some(demand) => demand.next(self.pictures),
+            None => self.first + self.pictures as usize,
+        };
         for layer in self.layers.iter_mut().take(self.layers_max) {
             let payloads = &layer.clip.frames[number % layer.clip.frames.len()];
             let mut api = rtc.direct_api();

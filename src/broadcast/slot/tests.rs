@@ -74,30 +74,6 @@ fn files_named_by_the_second_do_not_collide() {
 }
 
 #[test]
-fn the_next_file_begins_at_once_and_is_no_restart() {
-    let (mut slot, mut now) = (slot(), Instant::now());
-    let end = |run, retry| RunEnd {
-        run,
-        error: None,
-        made_frames: true,
-        jitter: 1.0,
-        retry,
-    };
-    let mut run = slot.start(Vec::new(), now).run;
-    for _ in 0..5 {
-        now += START_INTERVAL;
-        slot.ended(&end(run, Retry::AtOnce), now);
-        assert!(slot.is_due(now));
-        let begun = slot.restart(now);
-        assert!(!begun.again, "nothing has failed");
-        run = begun.run;
-    }
-    slot.ended(&end(run, Retry::AtOnce), now);
-    assert!(!slot.is_due(now), "its name would be the same");
-    assert!(slot.is_due(now + START_INTERVAL));
-}
-
-#[test]
 fn what_cannot_take_its_inputs_waits_for_others() {
     let (mut slot, now) = (slot(), Instant::now());
     let run = slot.start(Vec::new(), now).run;

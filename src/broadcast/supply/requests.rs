@@ -11,6 +11,11 @@ impl Supply {
         self.requests.want();
     }
 
+    /// Notes that the operator wants a keyframe of the input.
+    pub(in crate::broadcast) fn want_forced_keyframe(&mut self) {
+        self.requests.force();
+    }
+
     /// Requests a keyframe if one is wanted.
     pub(in crate::broadcast) fn request_keyframe(&mut self, now: Instant) -> Option<Action> {
         match self.feeder() {
@@ -40,7 +45,7 @@ impl Supply {
         }
         let up = source.is_up();
         if up {
-            self.requests.want();
+            self.requests.force();
         }
         Some(up)
     }

@@ -128,4 +128,22 @@ mod tests {
         }
         assert_eq!(retransmission.seconds.len(), SECONDS_MAX);
     }
+
+    #[test]
+    fn requests_for_unknown_packets_use_up_the_budget() {
+        let mut retransmission = Retransmission::new();
+        let mut ask = |most: usize, sent: usize| {
+            retransmission.sent(sent);
+            let asked = std::iter::from_fn(|| {
+                let admitted = !retransmission.is_spent();
+                admitted.then(|| retransmission.unknown())
+            });
+            asked.take(most).count()
+        };
+        let at_first = ask(10_000, 0);
+        assert!((1..1000).contains(&at_first), "{at_first}");
+        assert_eq!(ask(10_000, 0), 0, "spent");
+        // Half of what is sent may be asked for again.
+        assert_eq!(ask(10_000, 2 * 7 * UNKNOWN_COST), 7);
+    }
 }

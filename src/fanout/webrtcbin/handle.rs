@@ -134,7 +134,11 @@ impl Fanout {
             Error::without_worker(error, passing)
         });
         let (viewer, engine_answer) = joined?;
-        let relay = Arc::new(relay.start(offer, &engine_answer, self.port()).await?);
+        let relay = Arc::new(
+            relay
+                .start(offer, &engine_answer, self.relay_port())
+                .await?,
+        );
         let transport = relay.transport();
         let answer = sdp::engine_viewer_answer(offer, &sections, &engine_answer, &transport)?;
         let tasks = watch(viewer.state().clone(), Arc::clone(&relay), options);

@@ -49,9 +49,10 @@ use super::{
 };
 use crate::awake;
 
-/// Wanted size of the receive buffer in bytes: a group of pictures, which a viewer gets at once when
-/// it joins. The kernel may grant less (`net.core.rmem_max`).
-const BUFFER_BYTES: usize = 1 << 20;
+/// Wanted size of the receive buffer in bytes: a group of pictures in 4K, of which webrtcbin sends a
+/// megabyte at once when its viewer joins or a keyframe comes. The kernel may grant less
+/// (`net.core.rmem_max`).
+const BUFFER_BYTES: usize = 4 << 20;
 
 /// What webrtcbin is offered in place of the client, until its answer is there.
 pub(crate) struct RelayOffer {

@@ -1,11 +1,11 @@
 //! webrtcbin's datagrams on their way to the client.
 
-use std::{io::ErrorKind, sync::Arc};
+use std::{io::ErrorKind, sync::Arc, time::Instant};
 
 use super::Shared;
 use crate::{
     awake,
-    peer::udp::{Port, stun},
+    peer::udp::{Port, UnsentDatagrams, stun},
 };
 
 /// Room for one datagram: webrtcbin's packets fit Ethernet.
@@ -18,7 +18,7 @@ const ROUND_MAX: usize = 64;
 /// The task that carries them, and keeps the relay's time.
 pub(super) struct Outbound {
     shared: Arc<Shared>,
-    port: Port,
+    client: ToClient,
     batch: Box<[u8]>,
     /// Bytes in the batch.
     used: usize,
@@ -29,8 +29,12 @@ pub(super) struct Outbound {
 impl Outbound {
     pub(super) fn new(shared: Arc<Shared>, port: Port) -> Self {
         Self {
+            client: ToClient {
+                shared: Arc::clone(&shared),
+                port,
+                unsent: UnsentDatagrams::default(),
+            },
             shared,
-            port,
             batch: vec![0; BATCH_BYTES].into(),
             used: 0,
             segment: 0,
@@ -43,7 +47,8 @@ impl Outbound {
         let mut usable = shared.socket.writable().await;
         while usable.is_ok() {
             self.run_due();
-            let wake = shared.state().wake();
+            let wakes = [shared.state().wake(), self.client.unsent.wake()];
+            let wake = wakes.into_iter().flatten().min();
             let rest = wake.map(|wake| wake.saturating_duration_since(awake::now()));
             let due = async {
                 match rest {
@@ -63,8 +68,9 @@ impl Outbound {
     }
 
     /// Sends what is due, and what no longer has to wait.
-    fn run_due(&self) {
+    fn run_due(&mut self) {
         let now = awake::now();
+        self.client.retry(now);
         let check = {
             let mut state = self.shared.state();
             state.settle(now);
@@ -79,7 +85,7 @@ impl Outbound {
             self.shared.to_engine(&datagram);
         }
         while let Some(datagram) = { self.shared.state().next_outwards() } {
-            self.to_client(&datagram, datagram.len());
+            self.client.send(&datagram, datagram.len());
         }
     }
 
@@ -122,7 +128,10 @@ impl Outbound {
         self.used += length;
         let room = self.batch.len() - self.used;
         let segments = self.used.div_ceil(self.segment);
-        if length < self.segment || room < DATAGRAM_BYTES || segments >= self.port.segments_max() {
+        if length < self.segment
+            || room < DATAGRAM_BYTES
+            || segments >= self.client.port.segments_max()
+        {
             self.flush();
         }
     }
@@ -134,22 +143,53 @@ impl Outbound {
         if let Some(data) = self.batch.get(..used)
             && !data.is_empty()
         {
-            self.to_client(data, segment);
+            self.client.send(data, segment);
         }
+    }
+}
+
+/// The way to the client.
+struct ToClient {
+    shared: Arc<Shared>,
+    port: Port,
+    /// What has found no room in the port's socket.
+    unsent: UnsentDatagrams,
+}
+
+impl ToClient {
+    /// Sends datagrams of `segment` bytes each (the last may be shorter), if the client may be sent
+    /// to: now, or as soon as there is room.
+    fn send(&mut self, data: &[u8], segment: usize) {
+        let attempt = |data: &[u8], segment| attempt(&self.shared, &self.port, data, segment);
+        let lost = self.unsent.send(awake::now(), data, segment, attempt);
+        self.port.count_dropped(lost);
     }
 
-    /// Sends datagrams of `segment` bytes each (the last may be shorter), if the client may be sent
-    /// to.
-    fn to_client(&self, data: &[u8], segment: usize) {
-        let destination = {
-            let mut state = self.shared.state();
-            state.destination(awake::now(), data, segment)
-        };
-        let Some(before) = destination else { return };
-        let mut ends = before;
-        self.port.send(&mut ends, data, segment);
-        if ends != before {
-            self.shared.state().agent.forget_local(ends.remote);
-        }
+    /// Tries again what has found no room, if it is time to.
+    fn retry(&mut self, now: Instant) {
+        let attempt = |data: &[u8], segment| attempt(&self.shared, &self.port, data, segment);
+        let lost = self.unsent.retry(now, attempt);
+        self.port.count_dropped(lost);
     }
+}
+
+/// Sends datagrams to the client, if it may be sent to; false if there is no room for them now.
+fn attempt(shared: &Shared, port: &Port, data: &[u8], segment: usize) -> bool {
+    let mut state = shared.state();
+    let Some(before) = state.destination(awake::now(), data, segment) else {
+        return true;
+    };
+    let is_proven = state.agent.proven().is_some();
+    drop(state);
+    let mut ends = before;
+    let sent = if is_proven {
+        port.try_send(&mut ends, data, segment)
+    } else {
+        // A handshake is repeated anyway, and each attempt would count as sent.
+        Some(port.send(&mut ends, data, segment))
+    };
+    if ends != before {
+        shared.state().agent.forget_local(ends.remote);
+    }
+    sent.is_some()
 }

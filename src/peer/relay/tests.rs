@@ -5,10 +5,13 @@ use std::{net::UdpSocket as StdSocket, time::Duration};
 use str0m::ice::{StunMessage, TransId};
 
 use super::*;
-use crate::peer::{
-    ice::messages::{PRIORITY, written},
-    sdp::{Offer, Role},
-    udp::{self, stun},
+use crate::{
+    peer::{
+        ice::messages::{PRIORITY, written},
+        sdp::{Offer, Role},
+        udp::{self, stun},
+    },
+    testing::{ip, run_in_namespace, slow_loopback_down},
 };
 
 /// How long a datagram may take over loopback on a busy machine.
@@ -286,5 +289,45 @@ async fn a_restart_changes_the_credentials_and_nothing_else() {
     stage.prove(&moved);
     moved.send_to(&media, stage.address()).unwrap();
     assert_eq!(received(&stage.engine), media);
+    stage.port.stop().await;
+}
+
+#[test]
+fn what_finds_no_room_in_the_socket_goes_a_little_later() {
+    run_in_namespace("peer::relay::tests::inside_a_namespace_with_a_slow_line");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slows loopback down: run by `what_finds_no_room_in_the_socket_goes_a_little_later`"]
+async fn inside_a_namespace_with_a_slow_line() {
+    const FRAMES: u8 = 20;
+    const PACKETS: usize = 80;
+    const BYTES: usize = 1200;
+    /// Half of what a frame takes.
+    const BUFFER: usize = 48 << 10;
+    ip("link set lo up");
+    let stage = Stage::new().await;
+    let (client, relay) = stage.connect();
+    SockRef::from(&client)
+        .set_recv_buffer_size(BUFFER_BYTES)
+        .unwrap();
+    stage.port.limit_send_buffer(BUFFER);
+    slow_loopback_down();
+    for number in 0..FRAMES {
+        for _ in 0..PACKETS {
+            let packet = datagram(number, BYTES);
+            stage.engine.send_to(&packet, relay).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(35)).await;
+    }
+    let mut came = [0; FRAMES as usize];
+    while came.iter().sum::<usize>() < usize::from(FRAMES) * PACKETS {
+        let got = received(&client);
+        if !stun::is_stun(&got) {
+            came[usize::from(got[1])] += 1;
+        }
+    }
+    let dropped = &stage.port.counters().send_dropped;
+    assert_eq!(dropped.load(std::sync::atomic::Ordering::Relaxed), 0);
     stage.port.stop().await;
 }

@@ -17,7 +17,7 @@ use super::ends::AddressPair;
 pub(super) const BUFFER_BYTES: usize = 4 << 20;
 /// Pause between two tries of a send that finds the buffer full; at 1 Gb/s it makes room for 20
 /// packets.
-const RETRY_PAUSE: Duration = Duration::from_micros(250);
+pub(super) const RETRY_PAUSE: Duration = Duration::from_micros(250);
 
 /// The outcome of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +126,14 @@ impl PortSocket {
             send: socket.send_buffer_size()? / 2,
             receive: socket.recv_buffer_size()? / 2,
         })
+    }
+
+    /// Makes the buffer for datagrams on their way out this small.
+    #[cfg(test)]
+    pub(super) fn limit_send_buffer(&self, bytes: usize) {
+        SockRef::from(&self.socket)
+            .set_send_buffer_size(bytes)
+            .unwrap();
     }
 
     /// The same socket, for the runtime to watch.
@@ -272,7 +280,7 @@ pub(super) fn send_until(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{add_to_loopback, ip, run_in_namespace};
+    use crate::testing::{add_to_loopback, ip, run_in_namespace, slow_loopback_down};
 
     /// How long a datagram may take over loopback.
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -418,15 +426,9 @@ mod tests {
         /// Half of what a frame takes. The queue holds more: only the socket's buffer refuses.
         const BUFFER: usize = 48 << 10;
         ip("link set lo up");
-        let limits = "qdisc add dev lo root tbf rate 60mbit burst 16kb limit 4mb";
-        let limited = std::process::Command::new("tc")
-            .args(limits.split(' '))
-            .status();
-        assert!(limited.unwrap().success());
+        slow_loopback_down();
         let socket = socket("127.0.0.1:0");
-        SockRef::from(&socket.socket)
-            .set_send_buffer_size(BUFFER)
-            .unwrap();
+        socket.limit_send_buffer(BUFFER);
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
         SockRef::from(&peer)

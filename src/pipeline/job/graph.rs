@@ -29,7 +29,10 @@ const DOT: &str = "dot";
 /// # Errors
 /// If it is too large.
 pub(super) fn dot(pipeline: &gst::Pipeline, figures: &JobFigures) -> Result<String, Error> {
-    let details = gst::DebugGraphDetails::MEDIA_TYPE | gst::DebugGraphDetails::NON_DEFAULT_PARAMS;
+    // Whole values: a part of a secret would not be recognised.
+    let details = gst::DebugGraphDetails::MEDIA_TYPE
+        | gst::DebugGraphDetails::NON_DEFAULT_PARAMS
+        | gst::DebugGraphDetails::FULL_PARAMS;
     let drawn = redact(&pipeline.debug_to_dot_data(details));
     let label = label(figures);
     // GStreamer's own label is the first attribute of the graph: ours goes into it.

@@ -37,6 +37,12 @@ const STUCK_MAX: Duration = Duration::from_secs(1);
 /// Until then players cannot synchronise picture and sound. GStreamer's default is 5 s.
 const REPORT_INTERVAL: u64 = 1_000_000_000;
 
+/// Packets that are kept to be sent again: a keyframe of two megabytes. webrtcbin keeps 500, so that
+/// the first ones of a large keyframe would be gone before they are asked for.
+const HISTORY_PACKETS: u32 = 2048;
+/// Milliseconds of media that are kept, at the most: who asks later shows the picture too late.
+const HISTORY_MILLIS: u32 = 2000;
+
 /// A viewer's peer connection. Dropping it ends the connection without a goodbye.
 pub struct SendingElement {
     running: RunningPipeline,
@@ -99,6 +105,7 @@ impl SendingElement {
             .get_or_init(|| ViewerOutlet::new(pads, Arc::clone(&again)))
             .clone();
         element::set_on_sessions(&webrtcbin, "rtcp-min-interval", REPORT_INTERVAL);
+        keep_large_keyframes(&webrtcbin);
         element::watch(&webrtcbin, &reporter);
         let reports = Arc::<AtomicU64>::default();
         element::on_reports(&webrtcbin, {
@@ -142,11 +149,8 @@ impl SendingElement {
 
     /// Adds what webrtcbin has counted.
     pub(crate) fn figures(&self, counted: SenderFigures) -> SenderFigures {
-        let bin = self.webrtcbin.upgrade();
-        let bin = bin.and_then(|bin| bin.downcast::<gst::Bin>().ok());
-        let senders = bin
-            .iter()
-            .flat_map(|bin| element::of_factory(bin, "rtprtxsend"));
+        let webrtcbin = self.webrtcbin.upgrade();
+        let senders = webrtcbin.iter().flat_map(retransmitters);
         SenderFigures {
             retransmitted: senders
                 .map(|sender| u64::from(sender.property::<u32>("num-rtx-packets")))
@@ -163,6 +167,21 @@ impl SendingElement {
         self.reporter.close(End::Deleted); // nothing is reported of what follows
         self.outlet.set_open(false);
         element::close(self.running, self.webrtcbin).await;
+    }
+}
+
+/// The elements that send packets again.
+fn retransmitters(webrtcbin: &gst::Element) -> Vec<gst::Element> {
+    let bin = webrtcbin.downcast_ref::<gst::Bin>().into_iter();
+    bin.flat_map(|bin| element::of_factory(bin, "rtprtxsend"))
+        .collect()
+}
+
+/// Has enough kept to be sent again.
+fn keep_large_keyframes(webrtcbin: &gst::Element) {
+    for sender in retransmitters(webrtcbin) {
+        sender.set_property("max-size-packets", HISTORY_PACKETS);
+        sender.set_property("max-size-time", HISTORY_MILLIS);
     }
 }
 

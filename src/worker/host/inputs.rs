@@ -29,6 +29,9 @@ impl LocalInputs {
             let outbox = Arc::clone(outbox);
             let wanted = move || tell(&outbox, &ToServer::KeyframeWanted(kind));
             let stream = EncodedStream::new(kind, wanted);
+            if input.held {
+                stream.hold();
+            }
             if let Some(codec) = input.codec {
                 stream.expect(codec, input.stereo);
             }
