@@ -152,6 +152,7 @@ for (const engine of ['webrtcbin', 'direct']) {
     await through(page, relay);
     await goLive(page, `${server.origin}/publish/lossy`);
     await sleep(8_000);
+    /** @type {number[]} */
     const rates = [];
     for (let sample = 0; sample < 16; sample += 1) {
       rates.push((await sent(page)).rate);
@@ -159,7 +160,7 @@ for (const engine of ['webrtcbin', 'direct']) {
     }
     t.diagnostic(rates.map((rate) => Math.round(rate / 1000)).join(' '));
     const [least, most] = [Math.min(...rates), Math.max(...rates)];
-    assert.ok(least >= 1_200_000, `${least} bit/s`);
+    assert.ok(least >= 1_000_000, `${least} bit/s`);
     assert.ok(most <= least * 1.5, `${least} to ${most} bit/s`);
     // One may be the line's own: the queue has been full.
     const falls = rates.filter((rate, at) => rate < (rates[at - 1] ?? 0) * 0.8);
