@@ -293,7 +293,17 @@ fn ranked_slate(situation: &Situation, wants: &Wants<'_>) -> Vec<TrackOrigin> {
         .original(wants.kind)
         .map(|original| original.codec);
     let of = |purpose| acceptable(situation, purpose, wants);
-    let mut candidates: Vec<_> = of(Use::Slate).chain(of(Use::SlateAutomatic)).collect();
+    let mut candidates: Vec<_> = of(Use::Slate).collect();
+    // What the slate's own pipeline delivers, or will deliver once it runs again, need not be made
+    // of it.
+    let delivers = |codec| {
+        let mut slates = of(Use::Slate);
+        slates.any(|slate| {
+            slate.codec.is_none_or(|of| of == codec) && wants.misfit_of(slate).is_none()
+        })
+    };
+    let made = of(Use::SlateAutomatic);
+    candidates.extend(made.filter(|made| made.codec.is_none_or(|codec| !delivers(codec))));
     candidates.sort_by_key(|candidate| {
         let unusual = candidate.codec.is_some() && candidate.codec != usual;
         (wants.misfit_of(candidate).is_some(), unusual)
