@@ -71,7 +71,7 @@ impl RelayState {
                 StunOutcome::Proven => Inbound::Wake,
             };
         }
-        if datagram.len() > DATAGRAM_BYTES_MAX {
+        if datagram.len() > DATAGRAM_BYTES_MAX || is_bye_of_nobody(datagram) {
             return Inbound::Done;
         }
         // Authentic packets count as older than this one.
@@ -138,6 +138,12 @@ impl RelayState {
         let (agent, inside) = (self.agent.wake(), self.inside.wake());
         agent.into_iter().chain(inside).min()
     }
+}
+
+/// An RTCP BYE without a source (RFC 3550 §6.6), which SRTCP leaves in the clear (RFC 3711 §3.4).
+/// GStreamer's `srtpdec` takes the first of its sources before it has authenticated the packet.
+fn is_bye_of_nobody(datagram: &[u8]) -> bool {
+    matches!(datagram, [0x80 | 0xa0, 203, ..])
 }
 
 fn hold(held: &mut VecDeque<Vec<u8>>, datagram: &[u8]) {
