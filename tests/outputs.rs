@@ -254,7 +254,9 @@ impl StreamReceiver {
         let mut lines = String::new();
         let mut output = self.0.stdout.take().unwrap();
         output.read_to_string(&mut lines).unwrap();
-        let widths = lines.lines().map(|line| line.trim_matches(',').parse());
+        // Side data leaves empty lines.
+        let widths = lines.lines().map(|line| line.trim_matches(','));
+        let widths = widths.filter(|width| !width.is_empty()).map(str::parse);
         widths.collect::<Result<_, _>>().unwrap()
     }
 }
