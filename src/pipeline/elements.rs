@@ -148,14 +148,8 @@ mod tests {
     #[test]
     fn missing_element_names_the_package() {
         let text = missing("x264enc").to_string();
-        assert_eq!(
-            text,
-            "no GStreamer element x264enc: install the Debian package gstreamer1.0-plugins-ugly"
-        );
-        assert!(
-            missing("nonsense")
-                .to_string()
-                .starts_with("no GStreamer element nonsense")
-        );
+        assert!(text.contains("x264enc"), "{text}");
+        assert!(text.contains("gstreamer1.0-plugins-ugly"), "{text}");
+        assert!(missing("nonsense").to_string().contains("nonsense"));
     }
 }

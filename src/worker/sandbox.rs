@@ -254,9 +254,6 @@ mod tests {
         let work = move || enter(&sandbox);
         let refused = thread::Builder::new().spawn(work).unwrap().join().unwrap();
         let refused = refused.unwrap_err().to_string();
-        assert!(
-            refused.starts_with("line 7: sandbox: No such file"),
-            "{refused}"
-        );
+        assert!(refused.starts_with("line 7: sandbox: "), "{refused}");
     }
 }

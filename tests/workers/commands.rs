@@ -57,10 +57,8 @@ fn check_creates_elements_in_a_worker() {
     let text = String::from_utf8(done.stdout).unwrap();
     assert!(!done.status.success(), "{text}");
     // Only the element knows that.
-    assert!(
-        text.contains("wrong.launch:1: videotestsrc has no property is-life"),
-        "{text}"
-    );
+    let wrong = text.lines().find(|line| line.contains("wrong.launch:1: "));
+    assert!(wrong.unwrap().contains("is-life"), "{text}");
     assert_without_plugins(&loaded);
 }
 
@@ -83,7 +81,7 @@ fn a_file_that_crashes_its_check_is_named_and_the_others_are_checked() {
     assert_eq!(done.status.code(), Some(1), "{text}");
     let bad = text.lines().find(|line| line.contains("bad.launch"));
     let bad = bad.unwrap_or_default();
-    assert!(bad.contains("was ended by SIGTRAP"), "{text}");
+    assert!(bad.contains("SIGTRAP"), "{text}");
     assert!(bad.contains("out of range for property"), "{text}");
     assert!(text.contains("wrong.launch:1: "), "{text}");
 }

@@ -108,7 +108,7 @@ fn a_publishers_worker_without_memory_ends(server: &Server) {
     wait_for("its worker's end", || state(worker).is_none().then_some(()));
     server.wait_for_line("the reason", |line| {
         let reason = line.field("reason").unwrap_or_default();
-        line.has("name", "rtc") && reason.contains("was ended by")
+        line.has("name", "rtc") && reason.contains("SIG")
     });
 }
 

@@ -250,12 +250,9 @@ mod tests {
                 .unwrap_err()
                 .contains("100 to 20000 kbit/s")
         );
-        assert!(
-            set("enc.bitrate", "much")
-                .unwrap_err()
-                .contains("not a number")
-        );
-        assert!(set("enc.bitrate", "-1").is_err() && set("enc.bitrate", "1.5").is_err());
+        for value in ["much", "-1", "1.5"] {
+            assert!(set("enc.bitrate", value).is_err(), "{value}");
+        }
         set("t.text", "h\" i").unwrap();
         assert_eq!(
             pipeline.by_name("t").unwrap().property::<String>("text"),

