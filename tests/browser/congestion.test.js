@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { demandingCamera } from './camera.js';
 import { AUTOPLAY, Server, onAir, openBrowser, sleep, test, until } from './harness.js';
+import { publishes } from './media.js';
 import { Relay, through } from './relay.js';
 
 /** What a browser without feedback has not reached after 15 s, in bit/s. */
@@ -14,28 +15,6 @@ const CAMERA = ['--use-fake-device-for-media-stream=fps=30', '--use-fake-ui-for-
 /** A line that takes what a page sends at most, but loses some of it. */
 const LOSSY = { rate: 3_000_000, loss: 0.02, queue: 200, delay: 20 };
 const TRANSPORT_CC = 'draft-holmer-rmcat-transport-wide-cc-extensions-01';
-
-/**
- * Publishes from a page that does nothing but that. Returns the server's answer.
- * @param {import('playwright-core').Page} page
- * @param {string} url
- */
-const publish = (page, url) =>
-  page.evaluate(async (url) => {
-    const stream = await navigator.mediaDevices.getUserMedia({
-      audio: true,
-      video: { width: 1280, height: 720, frameRate: 30 },
-    });
-    const peer = new RTCPeerConnection();
-    Object.assign(window, { peer });
-    for (const track of stream.getTracks()) peer.addTransceiver(track, { direction: 'sendonly' });
-    await peer.setLocalDescription();
-    const headers = { 'content-type': 'application/sdp' };
-    const reply = await fetch(url, { method: 'POST', headers, body: peer.localDescription?.sdp });
-    const answer = await reply.text();
-    await peer.setRemoteDescription({ type: 'answer', sdp: answer });
-    return answer;
-  }, url);
 
 /** @param {import('playwright-core').Page} page */
 const estimate = (page) =>
@@ -96,7 +75,7 @@ for (const engine of ['webrtcbin', 'direct']) {
     const browser = await openBrowser(t, CAMERA);
     const page = await browser.page();
     await page.goto(`${server.origin}/publish`); // only this one may use the camera
-    const answer = await publish(page, `${server.origin}/whip/estimate`);
+    const answer = await publishes(page, `${server.origin}/whip/estimate`, { width: 1280, height: 720, frameRate: 30 });
     const sections = answer.split('\r\nm=').slice(1);
     assert.equal(sections.length, 2);
     for (const section of sections) {

@@ -233,3 +233,27 @@ export function match(shown, seen) {
 export function median(values) {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
+
+/**
+ * Publishes sound and picture from a page that does nothing but that. Returns the server's answer.
+ * @param {import('playwright-core').Page} page
+ * @param {string} url
+ * @param {MediaTrackConstraints} video
+ */
+export function publishes(page, url, video) {
+  return page.evaluate(
+    async ({ url, video }) => {
+      const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video });
+      const peer = new RTCPeerConnection();
+      Object.assign(window, { peer });
+      for (const track of stream.getTracks()) peer.addTransceiver(track, { direction: 'sendonly' });
+      await peer.setLocalDescription();
+      const headers = { 'content-type': 'application/sdp' };
+      const reply = await fetch(url, { method: 'POST', headers, body: peer.localDescription?.sdp });
+      const answer = await reply.text();
+      await peer.setRemoteDescription({ type: 'answer', sdp: answer });
+      return answer;
+    },
+    { url, video },
+  );
+}

@@ -2,27 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { Server, openBrowser, sleep, test, until } from './harness.js';
-import { played, plays } from './media.js';
+import { played, plays, publishes } from './media.js';
 
 /** Longer than a player waits for media. */
 const PAUSE_SECONDS = 4;
-
-/**
- * Publishes camera and microphone.
- * @param {import('playwright-core').Page} page
- * @param {string} url
- */
-const publish = (page, url) =>
-  page.evaluate(async (url) => {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 180 } });
-    const peer = new RTCPeerConnection();
-    Object.assign(window, { peer });
-    for (const track of stream.getTracks()) peer.addTransceiver(track, { direction: 'sendonly' });
-    await peer.setLocalDescription();
-    const headers = { 'content-type': 'application/sdp' };
-    const reply = await fetch(url, { method: 'POST', headers, body: peer.localDescription?.sdp });
-    await peer.setRemoteDescription({ type: 'answer', sdp: await reply.text() });
-  }, url);
 
 /** @param {import('playwright-core').Page} page */
 const switchOff = (page) =>
@@ -42,7 +25,7 @@ for (const engine of ['webrtcbin', 'direct']) {
     const browser = await openBrowser(t);
     const studio = await browser.page();
     await studio.goto(`${server.origin}/publish`); // only this one may use the camera
-    await publish(studio, `${server.origin}/whip/pause`);
+    await publishes(studio, `${server.origin}/whip/pause`, { width: 320, height: 180 });
     await server.live('pause');
     const early = await browser.page();
     await early.goto(`${server.origin}/watch/pause`);
