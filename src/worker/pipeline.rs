@@ -293,7 +293,7 @@ impl WorkerTask for PipelineTask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{Codec, Frame};
+    use crate::{media::Codec, worker::tests::small_frame};
 
     struct WatchedTask {
         task: PipelineTask,
@@ -338,14 +338,7 @@ mod tests {
             track,
             gap: false,
             sent: monotonic(),
-            frame: Frame {
-                codec,
-                keyframe: true,
-                pts: Duration::ZERO,
-                timestamp: 0,
-                data: vec![0; 10].into(),
-                ends: vec![10],
-            },
+            frame: small_frame(codec),
         }
     }
 

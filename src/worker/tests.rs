@@ -161,16 +161,20 @@ fn packed(note: &ToServer) -> Packed {
     Packed::note(note).unwrap()
 }
 
-fn frame(track: u16, codec: Codec) -> Packed {
-    let frame = Frame {
+/// A keyframe of one small payload.
+pub(super) fn small_frame(codec: Codec) -> Frame {
+    Frame {
         codec,
         keyframe: true,
         pts: Duration::ZERO,
         timestamp: 0,
         data: vec![0; 10].into(),
         ends: vec![10],
-    };
-    Packed::frame(track, false, monotonic(), &frame).unwrap()
+    }
+}
+
+fn frame(track: u16, codec: Codec) -> Packed {
+    Packed::frame(track, false, monotonic(), &small_frame(codec)).unwrap()
 }
 
 /// Why a job fails whose worker sends this once it has started, and then waits.

@@ -138,13 +138,7 @@ const ENDS: [Fault; 3] = [
 const HANGS: [Fault; 3] = [
     Fault {
         means: Means::Signal("STOP"),
-        reasons: &[
-            "has not answered",
-            "no longer reaches",
-            "no output for",
-            "no data accepted for",
-            "takes no frames",
-        ],
+        reasons: &UNANSWERED,
     },
     Fault {
         means: Means::LoopInMedia,
@@ -158,14 +152,16 @@ const HANGS: [Fault; 3] = [
     },
     Fault {
         means: Means::LoopInReader,
-        reasons: &[
-            "has not answered",
-            "no longer reaches",
-            "no output for",
-            "no data accepted for",
-            "takes no frames",
-        ],
+        reasons: &UNANSWERED,
     },
+];
+/// How a process is found that neither answers nor takes media.
+const UNANSWERED: [&str; 5] = [
+    "has not answered",
+    "no longer reaches",
+    "no output for",
+    "no data accepted for",
+    "takes no frames",
 ];
 
 impl Fault {
