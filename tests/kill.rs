@@ -1,10 +1,9 @@
-//! Pipelines that break off, fail, stall or fill the disk cost no one else a frame.
+//! Pipelines that break off, fail or stall cost no one else a frame.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io::Read,
     net::TcpListener,
-    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -13,7 +12,7 @@ use std::{
 use crate::{
     outputs::{decoded, files, folder, server, status, wait_for_output},
     rtc::{Client, Mode, clip, wait_for_frames_of_all},
-    support::{Server, aerial, output, wait_for},
+    support::{Server, wait_for},
 };
 
 /// Viewers, and how far they and their publisher had got at a given moment.
@@ -52,7 +51,7 @@ impl Watched {
     }
 
     /// Waits for this many more frames.
-    fn wait_for_frames(&self, more: usize) {
+    pub(crate) fn wait_for_frames(&self, more: usize) {
         for viewer in &self.viewers {
             viewer.client.wait_for_frames(more);
         }
@@ -198,72 +197,6 @@ fn an_output_that_hangs_at_its_start_costs_neither_the_server_nor_its_stop() {
     server.signal("TERM");
     assert!(server.wait_for_exit().success());
     assert!(begun.elapsed() < Duration::from_secs(15));
-}
-
-/// A server whose recordings go to a file system with room for a few seconds; `None` where such a
-/// file system cannot be mounted.
-fn server_on_small_disk(folder: &Path) -> Option<Server> {
-    let disk = folder.join("disk");
-    fs::create_dir_all(&disk).unwrap();
-    let isolated = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-ec", script, "sh"]);
-        command.arg(&disk);
-        command
-    };
-    let mount = "mount -t tmpfs -o size=256k tmpfs \"$1\"";
-    if !output(isolated(mount)).status.success() {
-        return None;
-    }
-    let config = folder.join("aerial.toml");
-    let server = aerial(&["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
-    let mut command = isolated(&format!("{mount}; shift; exec \"$@\""));
-    command
-        .arg(server.get_program())
-        .args(server.get_args())
-        .args(["--demo", "false"])
-        .args(["--webrtc.publisher_engine", "direct", "--pipelines"])
-        .arg(folder)
-        .arg("--config")
-        .arg(config)
-        .stderr(Stdio::piped());
-    Some(Server::attach(command.spawn().unwrap()))
-}
-
-#[test]
-fn a_full_disk_stops_only_the_recording() {
-    let count = "appsrc name=video ! fakesink async=false";
-    let files = [("count.launch", count)];
-    let folder = folder("full", &["record-mp4.launch"], &files);
-    let directory = folder.join("disk").display().to_string();
-    let config = format!(
-        "[defaults]\noutputs = [\"record-mp4.launch\", \"count.launch\"]\n\
-         vars = {{ directory = \"{directory}\", fragment = \"1\" }}\n"
-    );
-    fs::write(folder.join("aerial.toml"), config).unwrap();
-    let Some(server) = server_on_small_disk(&folder) else {
-        println!("skipped: a small file system cannot be mounted here");
-        return;
-    };
-    let watched = Watched::new(&server, "a");
-    let full = wait_for("full disk", || {
-        let recording = status(&server, "a", "record-mp4")?;
-        let error = recording["error"].as_str()?.to_owned();
-        (recording["state"] == "failed").then_some(error)
-    });
-    assert!(full.contains("No space left"), "{full}");
-    watched.wait_for_frames(30);
-    let other = status(&server, "a", "count").unwrap();
-    assert_eq!(
-        (
-            &other["state"],
-            &other["restarts"],
-            &other["inputs"][0]["dropped"]
-        ),
-        (&"running".into(), &0.into(), &0.into()),
-        "{other}"
-    );
-    watched.assert_complete();
 }
 
 /// Records until the server is killed. Returns the frames put in and the frames FFmpeg then finds.

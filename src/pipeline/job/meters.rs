@@ -138,7 +138,7 @@ impl Meters {
         self.outputs.push(counted);
     }
 
-    /// Meters every sink element of an output.
+    /// Meters every sink element of an output that its inputs can reach.
     pub(super) fn watch_sinks(&mut self, pipeline: &gst::Pipeline) {
         for element in pipeline.iterate_recurse().into_iter().flatten() {
             watch_sink(&self.sinks, &element);
@@ -245,7 +245,7 @@ fn full_name(element: &gst::Element) -> String {
 
 fn watch_sink(sinks: &Mutex<Vec<Counted>>, element: &gst::Element) {
     let is_sink = element.element_flags().contains(gst::ElementFlags::SINK);
-    if !is_sink || element.is::<gst::Bin>() {
+    if !is_sink || element.is::<gst::Bin>() || has_own_source(element) {
         return;
     }
     if let (Some(pad), Ok(mut sinks)) = (element.static_pad("sink"), sinks.lock())
@@ -253,6 +253,17 @@ fn watch_sink(sinks: &Mutex<Vec<Counted>>, element: &gst::Element) {
     {
         sinks.push(count(&full_name(element), &pad, |_, _| ()));
     }
+}
+
+/// Whether what a sink gets is in the text itself, such as HLS's main playlist: that it has been
+/// written proves nothing.
+fn has_own_source(sink: &gst::Element) -> bool {
+    let source = sink.static_pad("sink").and_then(|pad| pad.peer());
+    let source = source.and_then(|pad| pad.parent_element());
+    source.is_some_and(|source| {
+        source.element_flags().contains(gst::ElementFlags::SOURCE)
+            && !source.is::<gstreamer_app::AppSrc>()
+    })
 }
 
 /// How full the queues of a pipeline are.

@@ -48,6 +48,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// webrtcbin holds packets back until they are due, which is as late as an output may be, and for ever
+/// if their times leap. What comes here is live.
+fn send_at_once(webrtcbin: &gst::Element) {
+    let Some(bin) = webrtcbin.downcast_ref::<gst::Bin>() else {
+        return;
+    };
+    bin.connect_deep_element_added(|_, _, element| {
+        let factory = element.factory();
+        if factory.is_some_and(|factory| factory.name() == "clocksync") {
+            element.set_property("sync", false);
+        }
+    });
+}
+
 #[glib::object_subclass]
 impl ObjectSubclass for WhipSinkBin {
     const NAME: &'static str = "AerialWhipSink";
@@ -73,6 +87,7 @@ impl ObjectImpl for WhipSinkBin {
             transceiver.set_property("direction", Sendonly);
             None
         });
+        send_at_once(&webrtcbin);
         if bin.add(&webrtcbin).is_ok() {
             *lock(&self.webrtcbin) = Some(webrtcbin);
         }

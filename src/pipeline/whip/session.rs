@@ -9,7 +9,9 @@ use std::{
 use gst::{glib, prelude::*};
 use gstreamer as gst;
 use gstreamer_sdp::SDPMessage;
-use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCSDPType, WebRTCSessionDescription};
+use gstreamer_webrtc::{
+    WebRTCICEGatheringState, WebRTCRTPTransceiver, WebRTCSDPType, WebRTCSessionDescription,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -132,6 +134,7 @@ async fn publish(
     let (promise, offered) = gst::Promise::new_future();
     {
         let webrtcbin = webrtcbin.upgrade().ok_or_else(gone)?;
+        send_again(&webrtcbin);
         webrtcbin.emit_by_name::<()>("create-offer", &[&None::<gst::Structure>, &promise]);
     }
     let offer = match offered.await {
@@ -152,6 +155,20 @@ async fn publish(
     let offer = offer.ok_or_else(|| "webrtcbin has no offer".to_owned())?;
     let published = endpoint.publish(offer).await;
     published.map_err(|error| error.to_string())
+}
+
+/// Offers to send lost packets of the picture again (RFC 4588).
+fn send_again(webrtcbin: &gst::Element) {
+    for pad in webrtcbin.sink_pads() {
+        // webrtcbin's own pad has its caps a moment after it asks to negotiate.
+        let caps = pad.peer().and_then(|peer| peer.current_caps());
+        let caps = caps.as_ref().and_then(|caps| caps.structure(0));
+        let media = caps.and_then(|caps| caps.get::<&str>("media").ok());
+        if media == Some("video") {
+            let transceiver = pad.property::<WebRTCRTPTransceiver>("transceiver");
+            transceiver.set_property("do-nack", true);
+        }
+    }
 }
 
 fn accept(webrtcbin: &glib::WeakRef<gst::Element>, answer: &[u8]) -> Result<(), String> {
