@@ -11,8 +11,9 @@ use std::{
 use crate::{
     hostile::spoofed::status,
     rtc::{Client, clip},
-    support::{PATIENCE, Server, aerial, fixture, wait_for},
+    support::{PATIENCE, Server, aerial, fixture, log::Line, wait_for},
     threads::groups::{self, ControlGroup},
+    workers::faults::limit,
 };
 
 /// Waits for the line that says which resource clients were refused for.
@@ -22,12 +23,17 @@ fn short_of(server: &Server, resource: &str) {
 
 /// A server that may have this many open files, and cannot raise the limit.
 fn limited(files: usize) -> Server {
+    started_after(&format!("ulimit -n {files}"))
+}
+
+/// A server that a shell has started after this command.
+fn started_after(command: &str) -> Server {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
     let patient = ["--demo", "false", "--timeouts.first_check=15s"];
     let program = aerial(&[&arguments[..], &patient].concat());
-    let mut command = Command::new("sh");
-    let limit = format!("ulimit -n {files} && exec \"$@\"");
-    command
+    let mut shell = Command::new("sh");
+    let limit = format!("{command} && exec \"$@\"");
+    shell
         .args(["-c", &limit, "sh"])
         .arg(program.get_program())
         .args(program.get_args())
@@ -38,9 +44,27 @@ fn limited(files: usize) -> Server {
         )
         .stderr(Stdio::piped());
     if let Some(folder) = program.get_current_dir() {
-        command.current_dir(folder);
+        shell.current_dir(folder);
     }
-    Server::attach(command.spawn().unwrap())
+    Server::attach(shell.spawn().unwrap())
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_and_one_line_says_that_it_does_not_suffice() {
+    let server = started_after("ulimit -S -n 64 && ulimit -H -n 2048");
+    assert_eq!(limit(server.pid(), "Max open files"), 2048);
+    let short = |line: &Line| line.field("files_needed").is_some();
+    let line = server.wait_for_line("comparison", short);
+    assert!(line.level == "WARN" && line.has("files", "2048"));
+    let needed: u64 = line.field("files_needed").unwrap().parse().unwrap();
+    assert!(needed > 2048, "{needed}");
+    assert_eq!(server.lines().iter().filter(|line| short(line)).count(), 1);
+    drop(server);
+    // With limits that fit, there is nothing to say.
+    let program = ["--http.connections=200", "--limits.sessions=20"];
+    let server = Server::start(&[&program[..], &["--limits.broadcasts=20"]].concat());
+    server.get("/readyz").expect(200);
+    assert!(!server.lines().iter().any(short));
 }
 
 /// Opens an event stream and leaves it open; returns it with the status of the answer.

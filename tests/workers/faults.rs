@@ -417,7 +417,7 @@ impl House {
 }
 
 /// A limit of a process, as the kernel says.
-fn limit(pid: u32, name: &str) -> u64 {
+pub(crate) fn limit(pid: u32, name: &str) -> u64 {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix(name));
     let soft = line.unwrap().split_whitespace().next().unwrap();

@@ -2,7 +2,7 @@
 
 mod commands;
 mod excess;
-mod faults;
+pub(crate) mod faults;
 mod figures;
 mod sandbox;
 
