@@ -16,8 +16,8 @@ const VIEWERS: usize = 10;
 /// after the first. While connected, each takes 0.3 MB and 2 MB.
 const GROWTH_KILOBYTES_MAX: usize = 8_000;
 
-/// The resources of the server's process.
-#[derive(Clone, Copy, Debug)]
+/// The resources of a process.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Held {
     pub(crate) threads: usize,
     pub(crate) descriptors: usize,
@@ -26,20 +26,34 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn by(server: &Server) -> Self {
-        let process = format!("/proc/{}", server.pid());
-        let count = |what: &str| fs::read_dir(format!("{process}/{what}")).unwrap().count();
-        let status = fs::read_to_string(format!("{process}/status")).unwrap();
+        Self::by_process(server.pid()).unwrap()
+    }
+
+    /// `None` if the process has ended.
+    pub(crate) fn by_process(pid: u32) -> Option<Self> {
+        let process = format!("/proc/{pid}");
+        let count = |what: &str| Some(fs::read_dir(format!("{process}/{what}")).ok()?.count());
+        let status = fs::read_to_string(format!("{process}/status")).ok()?;
         let line = status.lines().find(|line| line.starts_with("RssAnon:"));
-        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
-        Self {
-            threads: count("task"),
-            descriptors: count("fd"),
-            kilobytes: kilobytes.parse().unwrap(),
-        }
+        let kilobytes = line?.split_whitespace().nth(1)?;
+        Some(Self {
+            threads: count("task")?,
+            descriptors: count("fd")?,
+            kilobytes: kilobytes.parse().ok()?,
+        })
+    }
+
+    /// The most of each resource.
+    pub(crate) fn largest(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().fold(Self::default(), |most, held| Self {
+            threads: most.threads.max(held.threads),
+            descriptors: most.descriptors.max(held.descriptors),
+            kilobytes: most.kilobytes.max(held.kilobytes),
+        })
     }
 }
 
-pub(crate) fn leave(server: &Server, client: Client, how: usize) {
+fn leave(server: &Server, client: Client, how: usize) {
     match how % 3 {
         0 => {
             // Only connected clients can be sent a goodbye.

@@ -13,13 +13,16 @@ use std::{
 };
 
 use crate::{
-    churn::{Held, leave},
+    churn::Held,
     hostile::{spoofed, strangers},
     networks::{Path, Relay},
     rtc::{Client, Mode, clip, wait_for_frames_of_all},
     support::{PATIENCE, Server, aerial, damage::Random, fixture, wait_for},
+    workers::all_workers,
 };
 
+/// Guests of half an hour.
+const CROWD: usize = 300;
 /// Viewers that must get every frame.
 const BYSTANDERS: usize = 20;
 /// One in this many guests publishes a broadcast of its own instead of watching.
@@ -37,6 +40,8 @@ const FLOOD: usize = 3;
 /// So many flood at once. All of it has to fit the processors of this machine beside the crowd itself:
 /// beyond that, the kernel drops what the others send as well.
 const FLOODERS: usize = 8;
+/// How often an attacker begins a session whose first check it then sends from everywhere.
+const NEW_CHECK: Duration = Duration::from_secs(1);
 /// Connections that an attacker holds open without reading or finishing a request.
 const CONNECTIONS: usize = 100;
 /// How often the server's resources are looked at during a soak.
@@ -63,6 +68,8 @@ struct Deeds {
     flooding: AtomicUsize,
     deaf: AtomicUsize,
     never_connected: AtomicUsize,
+    /// Guests that ran too seldom to keep their sessions: other work has taken the processors.
+    starved: AtomicUsize,
     datagrams: AtomicUsize,
     connections: AtomicUsize,
 }
@@ -150,8 +157,17 @@ impl Soak {
         self.sees(&viewer);
         self.stay(time);
         drop(viewer);
-        self.server.delete(&publisher.session).expect(200);
+        self.end(&publisher);
         self.deeds.published.fetch_add(1, Relaxed);
+    }
+
+    /// Ends a guest's session, which may have ended by itself.
+    fn end(&self, guest: &Client) {
+        match self.server.delete(&guest.session).status {
+            200 => {}
+            404 => drop(self.deeds.starved.fetch_add(1, Relaxed)),
+            status => panic!("{status} for {}", guest.session),
+        }
     }
 
     fn watch(&self, time: Duration, random: &mut Random) {
@@ -193,10 +209,12 @@ impl Soak {
                 &self.deeds.deaf
             }
             4 => {
-                let reply = self
-                    .server
-                    .post_offer("/whep/live", &fixture("chrome-whep-av"));
-                reply.expect(201);
+                let mut offer = fixture("chrome-whep-av");
+                if random.below(2) == 0 {
+                    // An encoder would have to be started.
+                    offer = offer.replace("H264/90000", "other/90000");
+                }
+                self.server.post_offer("/whep/live", &offer).expect(201);
                 self.stay(time);
                 &self.deeds.never_connected
             }
@@ -204,7 +222,15 @@ impl Soak {
                 let client = Client::watch(&self.server, "live");
                 self.sees(&client);
                 self.stay(time);
-                leave(&self.server, client, how);
+                match how % 3 {
+                    0 => self.end(&client),
+                    1 => {
+                        client.set(Mode::Close);
+                        wait_for("end of the client", || client.is_closed().then_some(()));
+                    }
+                    // Silently.
+                    _ => {}
+                }
                 &self.deeds.watched
             }
         };
@@ -229,7 +255,7 @@ impl Soak {
             .collect()
     }
 
-    /// Sends datagrams of strangers, and others in the names of the bystanders.
+    /// Sends datagrams of strangers, others in the names of the bystanders, and copies of valid checks.
     fn attack(&self, clients: &[&Client]) {
         let mut random = Random(0xa77ac);
         let answer = &clients[0].answer;
@@ -238,20 +264,27 @@ impl Soak {
             strangers::line(answer, "a=ice-ufrag:"),
         );
         let mut number = 0;
+        let mut asked = Instant::now();
+        let (_, mut check) = Client::ask_to_watch(&self.server, "live");
         while !self.is_over() {
+            if asked.elapsed() > NEW_CHECK {
+                asked = Instant::now();
+                (_, check) = Client::ask_to_watch(&self.server, "live");
+            }
             // All of 127.0.0.0/8 is this machine: every burst comes from another address.
             let host = format!("127.{}.{}.1:0", 1 + random.below(200), random.below(250));
             let socket = UdpSocket::bind(host).unwrap();
             for _ in 0..BURST {
                 // Err: the kernel's buffer is full, or an earlier datagram was answered with an error.
                 let _ = socket.send_to(&strangers::datagram(ufrag, &mut random), port);
+                let _ = socket.send_to(&check, port);
                 let client = clients[random.below(clients.len())];
                 client
                     .wire()
                     .forge(&spoofed::datagram(client, number, &mut random));
                 number += 1;
             }
-            self.deeds.datagrams.fetch_add(2 * BURST, Relaxed);
+            self.deeds.datagrams.fetch_add(3 * BURST, Relaxed);
             thread::sleep(PAUSE);
         }
     }
@@ -293,18 +326,51 @@ fn give_way() {
     assert!(command.stdout(Stdio::null()).status().unwrap().success());
 }
 
-/// The most of each resource in some samples.
-fn largest(samples: &[Held]) -> Held {
-    let max = |of: fn(&Held) -> usize| samples.iter().map(of).max().unwrap();
-    Held {
-        threads: max(|held| held.threads),
-        descriptors: max(|held| held.descriptors),
-        kilobytes: max(|held| held.kilobytes),
+/// What the server and its workers hold.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    server: Held,
+    workers: usize,
+    /// The most of each resource that a worker holds.
+    worker: Held,
+}
+
+impl Sample {
+    fn of(server: &Server) -> Self {
+        let workers = all_workers(server);
+        let held = workers.iter().map(|(_, pid)| *pid);
+        Self {
+            server: Held::by(server),
+            workers: workers.len(),
+            // Some end meanwhile.
+            worker: Held::largest(held.filter_map(Held::by_process)),
+        }
+    }
+
+    fn largest(samples: &[Self]) -> Self {
+        Self {
+            server: Held::largest(samples.iter().map(|sample| sample.server)),
+            workers: samples.iter().map(|sample| sample.workers).max().unwrap(),
+            worker: Held::largest(samples.iter().map(|sample| sample.worker)),
+        }
+    }
+
+    /// Each figure, with its name.
+    fn figures(&self) -> Vec<(String, usize)> {
+        let of = |whose: &str, held: Held| {
+            [
+                (format!("threads of {whose}"), held.threads),
+                (format!("descriptors of {whose}"), held.descriptors),
+                (format!("kilobytes of {whose}"), held.kilobytes),
+            ]
+        };
+        let (server, worker) = (of("the server", self.server), of("a worker", self.worker));
+        server.into_iter().chain(worker).collect()
     }
 }
 
 /// Runs a soak, which fails if a bystander loses a frame. Returns what the server held meanwhile.
-fn soak(time: Duration, crowd: usize) -> Vec<Held> {
+fn soak(time: Duration, crowd: usize) -> Vec<Sample> {
     let soak = Soak::start();
     let publisher = Client::live(&soak.server, "live", &clip::H264);
     let bystanders: Vec<_> = (0..BYSTANDERS)
@@ -324,7 +390,7 @@ fn soak(time: Duration, crowd: usize) -> Vec<Held> {
         scope.spawn(|| soak.hold_connections());
         let sample = |_| {
             thread::sleep(time / SAMPLES);
-            let held = Held::by(&soak.server);
+            let held = Sample::of(&soak.server);
             let sessions = soak.server.count("sessions");
             println!("{held:?}, {sessions} sessions, {:?}", soak.losses());
             held
@@ -344,6 +410,12 @@ fn soak(time: Duration, crowd: usize) -> Vec<Held> {
         assert!(bystander.is_connected() && !bystander.is_closed());
     }
     println!("{sent} pictures sent, none lost by {BYSTANDERS} bystanders");
+    let [starved, watched] =
+        [&soak.deeds.starved, &soak.deeds.watched].map(|count| count.load(Relaxed));
+    assert!(
+        starved <= 1 + watched / 20,
+        "{starved} of {watched} starved"
+    );
     samples
 }
 
@@ -355,16 +427,20 @@ fn a_small_crowd_for_a_few_seconds() {
 #[test]
 #[ignore = "takes half an hour: make soak"]
 fn a_crowd_for_half_an_hour() {
-    let samples = soak(Duration::from_mins(30), 300);
+    let samples = soak(Duration::from_mins(30), CROWD);
     // The crowd is complete after the first samples.
-    let quarters: Vec<_> = samples.chunks(samples.len() / 4).map(largest).collect();
+    let quarter = samples.len() / 4;
+    let quarters: Vec<_> = samples.chunks(quarter).map(Sample::largest).collect();
     let (early, late) = (quarters[1], quarters[3]);
     println!("second quarter {early:?}, last quarter {late:?}");
-    for (name, early, late) in [
-        ("threads", early.threads, late.threads),
-        ("descriptors", early.descriptors, late.descriptors),
-        ("kilobytes", early.kilobytes, late.kilobytes),
-    ] {
+    for ((name, early), (_, late)) in early.figures().into_iter().zip(late.figures()) {
         assert!(late <= early + early / 10, "{name}: {early}, then {late}");
     }
+    // Those of the publishers, and one that is kept ready for the next, while others end.
+    let publishers = 1 + CROWD / PUBLISHERS;
+    assert!(
+        late.workers <= 2 * publishers + 1,
+        "{} workers",
+        late.workers
+    );
 }
