@@ -56,10 +56,14 @@ export class Relay {
 
   #path;
   #random;
-  #pending = 0;
   /** @type {Map<string, {socket: import('node:dgram').Socket, up: Direction, down: Direction}>} */ #upstreams =
     new Map();
-  /** @type {Set<NodeJS.Timeout>} */ #timers = new Set();
+  /**
+   * What is on its way, in the order in which it arrives.
+   * @type {{at: number, send: () => void}[]}
+   */
+  #flying = [];
+  /** @type {NodeJS.Timeout|undefined} For the first of them. */ #timer;
   #socket = createSocket('udp4').bind(0, '127.0.0.1');
 
   /**
@@ -87,7 +91,7 @@ export class Relay {
   }
 
   stop() {
-    for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#timer);
     this.rebind();
     this.#socket.close();
   }
@@ -127,35 +131,38 @@ export class Relay {
     const sent = Math.max(now, direction.busy) + ((bytes + HEADER_BYTES) * 8_000) / rate;
     const fits = sent - now <= queue || rate === Infinity;
     if (direction.losing > 0) direction.losing -= 1;
-    else if (!this.blackout && fits && this.#pending < QUEUE_MAX) {
+    else if (!this.blackout && fits && this.#flying.length < QUEUE_MAX) {
       this.counts.passed += 1;
       direction.busy = sent;
       let at = sent + delay + this.#random() * jitter;
       if (this.#random() < reorder) at = Math.max(now, at - 30);
       else direction.until = at = Math.max(at, direction.until);
-      this.#later(at - now, send);
-      if (this.#random() < duplicate) this.#later(at - now + 5, send);
+      this.#later(at, send);
+      if (this.#random() < duplicate) this.#later(at + 5, send);
       return;
     }
     this.counts.lost += 1;
   }
 
   /**
-   * @param {number} time Milliseconds.
+   * @param {number} at By `performance.now()`.
    * @param {() => void} send
    */
-  #later(time, send) {
-    if (time < 1) {
-      send();
-      return;
-    }
-    this.#pending += 1;
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.#pending -= 1;
-      send();
-    }, time);
-    this.#timers.add(timer);
+  #later(at, send) {
+    let place = this.#flying.length;
+    while (place > 0 && this.#flying[place - 1].at > at) place -= 1;
+    this.#flying.splice(place, 0, { at, send });
+    // One timer for all of them: Node keeps no order among timers of different lengths.
+    if (place === 0) this.#land();
+  }
+
+  /** Sends what is due, and waits for the next one. */
+  #land() {
+    clearTimeout(this.#timer);
+    const now = performance.now();
+    const next = this.#flying.findIndex(({ at }) => at > now);
+    for (const { send } of this.#flying.splice(0, next < 0 ? this.#flying.length : next)) send();
+    if (next >= 0) this.#timer = setTimeout(() => this.#land(), Math.ceil(this.#flying[0].at - now));
   }
 }
 
