@@ -2,20 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { Server, openBrowser, screenshot, sleep, test } from './harness.js';
+import { Server, openBrowser, screenshot, test } from './harness.js';
+import { PAGES, openPage } from './pages.js';
 
-const PAGES = {
-  index: '/',
-  watch: '/watch/demo',
-  waiting: '/watch/nobody',
-  embed: '/watch/demo?embed=1',
-  publish: '/publish/look',
-  naming: '/publish',
-  several: '/watch/demo+nobody',
-  obs: '/publish/demo/obs',
-  missing: '/nothing/here',
-  admin: '/admin',
-};
 const SCREENS = { desktop: { width: 1280, height: 800 }, phone: { width: 375, height: 812 } };
 
 /** @type {Server} */
@@ -76,24 +65,29 @@ async function tabStops(page) {
       let active = document.activeElement;
       while (active?.shadowRoot?.activeElement) active = active.shadowRoot.activeElement;
       if (!active || active === document.body) return '';
+      /** @type {Set<Element>} */
+      const stops = Reflect.get(window, 'stops') ?? new Set();
+      Object.assign(window, { stops });
+      if (stops.has(active)) return null; // the round is over
+      stops.add(active);
       const visible =
         getComputedStyle(active).outlineStyle !== 'none' ||
         active.matches('input[type=radio]') ||
         active.closest('.card') !== null;
       return `${active.localName}#${active.id}.${active.className}|${active.getAttribute('aria-label') ?? active.textContent?.trim().slice(0, 20)}|${visible}`;
     });
+    if (at === null) break;
     if (at) seen.add(at);
   }
   return [...seen];
 }
 
-for (const [name, route] of Object.entries(PAGES)) {
+for (const name of Object.keys(PAGES)) {
   test(`${name}: everything has a name and the Tab key reaches it with a visible focus`, async (t) => {
     const browser = await openBrowser(t);
     const page = await browser.page();
     await page.route('**', forbidInline);
-    await page.goto(server.origin + route);
-    await sleep(1_500);
+    await openPage(page, server.origin, name);
     const found = await controls(page);
     assert.ok(found.length > 0);
     assert.deepEqual(
@@ -130,10 +124,9 @@ for (const [screen, viewport] of Object.entries(SCREENS)) {
     test(`${screen}, ${colorScheme}: pages are not blank and not wider than the screen`, async (t) => {
       const browser = await openBrowser(t, undefined, { viewport, colorScheme, reducedMotion: 'reduce' });
       const blank = await browser.page();
-      for (const [name, route] of Object.entries(PAGES)) {
+      for (const name of Object.keys(PAGES)) {
         const page = await browser.page();
-        await page.goto(server.origin + route);
-        await sleep(1_200);
+        await openPage(page, server.origin, name);
         const picture = await screenshot(page, `${name}-${screen}-${colorScheme}`);
         const colours = await blank.evaluate(countColours, picture.toString('base64'));
         assert.ok(colours > 12, `${name} shows only ${colours} colours`);

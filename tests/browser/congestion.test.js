@@ -76,7 +76,7 @@ async function goLive(page, url) {
 
 for (const engine of /** @type {const} */ (['webrtcbin', 'direct'])) {
   test(`${engine}: feedback lets a publisher's estimate grow`, async (t) => {
-    const server = await Server.start(['--webrtc.publisher_engine', engine]);
+    const server = await Server.start(['--demo', 'false', '--webrtc.publisher_engine', engine]);
     t.after(() => server.stop());
     const browser = await openBrowser(t, CAMERA);
     const page = await browser.page();
@@ -95,7 +95,7 @@ for (const engine of /** @type {const} */ (['webrtcbin', 'direct'])) {
   });
 
   test(`${engine}: the page sends 720p at 2 Mb/s within 5 s`, async (t) => {
-    const server = await Server.start(['--webrtc.publisher_engine', engine]);
+    const server = await Server.start(['--demo', 'false', '--webrtc.publisher_engine', engine]);
     t.after(() => server.stop());
     const browser = await openBrowser(t, CAMERA);
     const page = await browser.page();
@@ -112,7 +112,14 @@ for (const engine of /** @type {const} */ (['webrtcbin', 'direct'])) {
 
   test(`${engine}: a publisher that is asked for less sends less, and stays`, async (t) => {
     const limit = 500; // kbit/s, in all
-    const server = await Server.start(['--webrtc.publisher_engine', engine, '--limits.publisher_bitrate', `${limit}`]);
+    const server = await Server.start([
+      '--demo',
+      'false',
+      '--webrtc.publisher_engine',
+      engine,
+      '--limits.publisher_bitrate',
+      `${limit}`,
+    ]);
     t.after(() => server.stop());
     const browser = await openBrowser(t, await demandingCamera(t, 1280, 720));
     const page = await browser.page();
@@ -128,7 +135,7 @@ for (const engine of /** @type {const} */ (['webrtcbin', 'direct'])) {
   });
 
   test(`${engine}: a lossy line of 3 Mb/s is held without oscillation`, async (t) => {
-    const server = await Server.start(['--webrtc.publisher_engine', engine]);
+    const server = await Server.start(['--demo', 'false', '--webrtc.publisher_engine', engine]);
     t.after(() => server.stop());
     // Small, so that the encoder keeps up on any machine: what it cannot spend, no estimate is for.
     const browser = await openBrowser(t, await demandingCamera(t, 640, 360));

@@ -57,7 +57,7 @@ async function started(browser, name, url) {
 }
 
 /** @param {import('playwright-core').Page} page */
-async function decodesMore(page, more = 60) {
+async function decodesMore(page, more = 30) {
   const decoded = () => page.evaluate(() => window.decoded());
   const before = await decoded();
   await until(async () => (await decoded()) >= before + more, `${more} more frames`, FRAMES_TIMEOUT);
@@ -135,7 +135,7 @@ for (const name of EXAMPLES) {
       });
     await until(async () => (await shown()) > 0, `the first frame of ${name}`);
     const before = await shown();
-    await until(async () => (await shown()) >= before + 60, '60 more frames', FRAMES_TIMEOUT);
+    await until(async () => (await shown()) >= before + 30, '30 more frames', FRAMES_TIMEOUT);
     assert.deepEqual(faults, []);
   });
 }

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { SYSTEM_H264, openFirefox } from './firefox.js';
 import { AUTOPLAY, Server, openBrowser, test, until } from './harness.js';
-import { decodesMore, hears, moves, played, plays } from './media.js';
+import { played, plays, seenAndHeard } from './media.js';
 
 /** @type {Server} */
 let server;
@@ -38,9 +38,7 @@ test('Firefox: what its publish page sends plays in Firefox and in Chromium, unt
   for (const viewer of viewers) {
     await viewer.goto(`${server.origin}/watch/fox`);
     await plays(viewer);
-    await decodesMore(viewer);
-    await moves(viewer);
-    await hears(viewer);
+    await seenAndHeard(viewer);
     assert.equal((await played(viewer)).codec, 'video/VP8');
   }
   await button(studio, 'Stop').click();
@@ -55,8 +53,6 @@ test('Firefox: H264 plays', async (t) => {
   const viewer = await firefox.page();
   await viewer.goto(`${server.origin}/watch/demo`);
   await plays(viewer);
-  await decodesMore(viewer);
-  await moves(viewer);
-  await hears(viewer);
+  await seenAndHeard(viewer);
   assert.equal((await played(viewer)).codec, 'video/H264');
 });

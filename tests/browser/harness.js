@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
-import { test as nodeTest } from 'node:test';
+import { after, test as nodeTest } from 'node:test';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,6 +40,9 @@ const FLAGS = [
   '--disable-renderer-backgrounding',
   '--disable-backgrounding-occluded-windows',
 ];
+/** The demo in a quarter of its size: in most tests it only has to be there. */
+const SMALL_DEMO =
+  '[broadcasts.demo]\nsource = "demo.launch"\nvars = { width = "640", height = "360", bitrate = "800" }\n';
 export const FAKE_DEVICES = ['--use-fake-device-for-media-stream'];
 export const AUTOPLAY = ['--autoplay-policy=no-user-gesture-required'];
 
@@ -88,13 +91,16 @@ export class Server {
   process;
 
   /**
-   * @param {string[]} [options] Flags of `aerial serve`.
+   * @param {string[]} [options] Flags of `aerial serve`. Without a configuration the demo is there, small.
    * @param {'http'|'https'} [scheme]
    */
   static async start(options = [], scheme = 'http') {
     const isAdmin = options.includes('--admin.listen');
     const server = new Server();
     server.folder = await mkdtemp(path.join(tmpdir(), 'aerial-browser-'));
+    const file = path.join(server.folder, 'demo.toml');
+    const isPlain = !options.includes('--config') && !options.includes('--demo');
+    if (isPlain) await writeFile(file, SMALL_DEMO);
     const listen = `127.0.0.1:${await freeTcpPort()}`;
     server.origin = `${scheme}://${listen}`;
     const pages = process.env.AERIAL_WEB ? ['--web', path.resolve(process.env.AERIAL_WEB)] : []; // otherwise those in the binary
@@ -106,6 +112,7 @@ export class Server {
         ...['--listen', listen, '--udp', `127.0.0.1:${server.udpPort}`],
         ...(isAdmin ? [] : ['--admin.listen', 'off']), // servers run side by side
         ...pages,
+        ...(isPlain ? ['--config', file] : []),
         ...options,
       ],
       {
@@ -217,20 +224,63 @@ export async function startNginx(t, port, locations) {
  */
 
 /**
- * A browser with an empty profile, closed at the end of the test. Errors of its pages
- * are printed when the test fails.
+ * The browsers of this file by their flags: a start costs more than many a test.
+ * @type {Map<string, Promise<import('playwright-core').Browser>>}
+ */
+const browsers = new Map();
+
+/** @param {string[]} flags */
+const launch = (flags) => chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...FLAGS, ...flags] });
+
+/** @param {string[]} flags */
+function sharedBrowser(flags) {
+  const key = flags.join(' ');
+  const known = browsers.get(key);
+  const browser = (async () => {
+    const open = await known?.catch(() => launch(flags));
+    return open?.isConnected() ? open : launch(flags);
+  })();
+  browsers.set(key, browser);
+  return browser;
+}
+
+/** Closes what the tests have shared. */
+export async function closeBrowsers() {
+  await Promise.all([...browsers.values()].map(async (browser) => (await browser).close()));
+}
+
+/** What a page needs to publish and to play without being asked. */
+const UNATTENDED = [...FAKE_DEVICES, '--use-fake-ui-for-media-stream', ...AUTOPLAY];
+
+/**
+ * A browser of the test's own, which it may kill; closed at the end of the test. See {@link openBrowser}.
+ * @param {Context} t
+ * @param {string[]} [flags]
+ */
+export async function ownBrowser(t, flags = UNATTENDED) {
+  const browser = await launch(flags);
+  t.after(() => browser.close());
+  return { ...(await openContext(t, browser, {})), browser };
+}
+
+/**
+ * An empty profile in a browser with these flags, closed at the end of the test. Errors of its pages are printed when
+ * the test fails.
  * @param {Context} t
  * @param {string[]} [flags]
  * @param {import('playwright-core').BrowserContextOptions} [options]
  */
-export async function openBrowser(
-  t,
-  flags = [...FAKE_DEVICES, '--use-fake-ui-for-media-stream', ...AUTOPLAY],
-  options = {},
-) {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...FLAGS, ...flags] });
-  t.after(() => browser.close());
+export const openBrowser = async (t, flags = UNATTENDED, options = {}) =>
+  openContext(t, await sharedBrowser(flags), options);
+
+/**
+ * @param {Context} t
+ * @param {import('playwright-core').Browser} browser
+ * @param {import('playwright-core').BrowserContextOptions} options
+ */
+async function openContext(t, browser, options) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  t.after(() => context.close());
   context.setDefaultTimeout(WAIT);
   /**
    * Uncaught errors and forbidden resources; there must be none.
@@ -242,7 +292,7 @@ export async function openBrowser(
     if (/Content Security Policy|Refused to/.test(message.text())) faults.push(message.text());
     if (process.env.AERIAL_VERBOSE) t.diagnostic(`${message.page()?.url()}: ${message.text()}`);
   });
-  return { browser, context, faults, page: () => context.newPage() };
+  return { context, faults, page: () => context.newPage() };
 }
 
 /**
@@ -296,12 +346,18 @@ export async function until(probe, what, timeout = WAIT) {
   }
 }
 
+let endsBrowsers = false;
+
 /**
- * node:test's `test` with a time limit.
+ * node:test's `test` with a time limit. The browsers that the tests of a file share end with the last one.
  * @param {string} name
  * @param {(t: import('node:test').TestContext) => Promise<void>} run
  */
-export const test = (name, run) => nodeTest(name, { timeout: TEST_TIMEOUT }, run);
+export function test(name, run) {
+  if (!endsBrowsers) after(closeBrowsers);
+  endsBrowsers = true;
+  return nodeTest(name, { timeout: TEST_TIMEOUT }, run);
+}
 
 /** @param {number} ms */
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -68,10 +68,13 @@ export async function playsWhole(t, page, url) {
   await page.goto(url);
   await plays(page);
   t.diagnostic(`playing ${Date.now() - from} ms after navigation`);
-  await keepsDecoding(page, { fps: 10 });
-  await moves(page);
-  await hears(page);
-  t.diagnostic(`picture ahead of sound by ${Math.round(await inStep(page))} ms`);
+  const [apart] = await Promise.all([
+    inStep(page),
+    keepsDecoding(page, { seconds: 4, fps: 10 }),
+    moves(page),
+    hears(page),
+  ]);
+  t.diagnostic(`picture ahead of sound by ${Math.round(apart)} ms`);
 }
 
 /**
@@ -79,7 +82,7 @@ export async function playsWhole(t, page, url) {
  * @param {AnyPage} page
  * @param {{seconds?: number, fps?: number}} [expected] At least this many frames in each second.
  */
-export async function keepsDecoding(page, { seconds = 4, fps = 5 } = {}) {
+export async function keepsDecoding(page, { seconds = 2, fps = 5 } = {}) {
   let before = await played(page);
   for (let second = 1; second <= seconds; second += 1) {
     await sleep(1_000);
@@ -91,6 +94,8 @@ export async function keepsDecoding(page, { seconds = 4, fps = 5 } = {}) {
 
 /** Share of the sound that a browser may have made up, because it had none in time. */
 const CONCEALED_MAX = 0.1;
+/** So long is listened at a time, in milliseconds: fake microphones beep once a second or more often. */
+const HEARD = 1_500;
 /** Milliseconds until sound flows; a busy machine has some stutter at the beginning. */
 const SOUND_TIMEOUT = 25_000;
 /** So many frames more than before are decoded within this many milliseconds, however busy the machine is. */
@@ -101,7 +106,7 @@ const MORE_TIMEOUT = 60_000;
  * @param {AnyPage} page
  * @param {number} [more]
  */
-export async function decodesMore(page, more = 60) {
+export async function decodesMore(page, more = 30) {
   const before = (await played(page)).frames;
   await until(async () => (await played(page)).frames >= before + more, `${more} more frames`, MORE_TIMEOUT);
 }
@@ -114,7 +119,7 @@ export async function hears(page) {
   let before = await played(page);
   const seen = [];
   for (const end = Date.now() + SOUND_TIMEOUT; Date.now() < end;) {
-    await sleep(2_500);
+    await sleep(HEARD);
     const now = await played(page);
     const concealed = (now.concealed - before.concealed) / (now.samples - before.samples);
     if (now.energy > before.energy && concealed < CONCEALED_MAX) return;
@@ -125,6 +130,12 @@ export async function hears(page) {
   }
   assert.fail(`no sound, or too little: ${seen.join('; ')}`);
 }
+
+/**
+ * Asserts that a picture goes on and moves, and that sound comes with it.
+ * @param {AnyPage} page
+ */
+export const seenAndHeard = (page) => Promise.all([decodesMore(page), moves(page), hears(page)]);
 
 /** Lips and voice further apart than this many milliseconds are noticed. */
 const APART_MAX = 60;

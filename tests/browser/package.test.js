@@ -219,13 +219,17 @@ test('the element behaves as a media element', async (t) => {
     player.pause();
     const renditions = [{ name: '360p', kind: 'video', codec: 'h264', viewers: 0 }];
     player.broadcast = /** @type {any} */ ({ name: 'demo', state: 'live', viewers: 1, tracks: [{}], renditions });
-    await new Promise((resolve) => setTimeout(resolve, 200));
     window.told.push(player.qualities.map(({ rendition }) => rendition).join());
     window.told.push(String(player.paused));
   });
-  const seen = await page.evaluate(() => window.told);
-  for (const event of ['play', 'playing', 'volumechange', 'pause', 'qualitieschange', ',source,360p', 'true'])
-    assert.ok(seen.includes(event), `${event} in ${seen}`);
+  /** @type {string[]} */
+  let seen = [];
+  for (const event of ['play', 'playing', 'volumechange', 'pause', 'qualitieschange', ',source,360p', 'true']) {
+    await until(async () => {
+      seen = await page.evaluate(() => window.told);
+      return seen.includes(event);
+    }, event);
+  }
   assert.ok(!seen.includes('ended') && !seen.includes('error'));
   await page.route('**/whep/gone', (route) =>
     route.fulfill({ status: 400, headers: { 'access-control-allow-origin': '*' }, body: '' }),

@@ -20,7 +20,7 @@ const switchOff = (page) =>
 
 for (const engine of ['webrtcbin', 'direct']) {
   test(`${engine}: the last picture stays, and who comes meanwhile gets it`, async (t) => {
-    const server = await Server.start(['--webrtc.publisher_engine', engine]);
+    const server = await Server.start(['--demo', 'false', '--webrtc.publisher_engine', engine]);
     t.after(() => server.stop());
     const browser = await openBrowser(t);
     const studio = await browser.page();

@@ -4,19 +4,8 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { AUTOPLAY, Server, assertAccessible, openBrowser, screenshot, test, until } from './harness.js';
 import { plays } from './media.js';
+import { PAGES, openPage } from './pages.js';
 
-const PAGES = {
-  index: '/',
-  watch: '/watch/demo',
-  waiting: '/watch/nobody',
-  embed: '/watch/demo?embed=1',
-  several: '/watch/demo+nobody',
-  publish: '/publish/look',
-  naming: '/publish',
-  obs: '/publish/demo/obs',
-  missing: '/nothing/here',
-  admin: '/admin',
-};
 /** Names, which are the same in every language. */
 const EQUAL = new Set(['OBS Studio', 'Aerial']);
 const SIDE = { width: 844, height: 390 };
@@ -63,9 +52,8 @@ for (const locale of ['en-US', 'ko-KR']) {
   test(`${locale}: every page is in this language and accessible`, async (t) => {
     const browser = await openBrowser(t, undefined, { locale, reducedMotion: 'reduce' });
     const page = await browser.page();
-    for (const [name, route] of Object.entries(PAGES)) {
-      await open(page, route);
-      await page.waitForTimeout(200);
+    for (const name of Object.keys(PAGES)) {
+      await openPage(page, server.origin, name);
       assert.equal(await page.locator('html').getAttribute('lang'), locale.slice(0, 2));
       const text = await page.locator('body').innerText();
       if (name !== 'embed') assert.equal(/[가-힣]{2}/.test(text.replace('한국어', '')), locale === 'ko-KR', name);
@@ -192,7 +180,7 @@ test('waiting makes no failed requests, and the player believes the server at on
   });
   await open(page, '/watch/nobody');
   await page.locator('aerial-player .cover[data-state=waiting]').waitFor();
-  await page.waitForTimeout(1_500);
+  await page.waitForTimeout(500); // a request would come at once
   assert.deepEqual(posts, []);
 
   await open(page, '/watch/demo');

@@ -64,7 +64,7 @@ const watch = (page, url) =>
 const widths = (page) => page.evaluate(() => Reflect.get(window, 'widths'));
 
 test('on a good line the best layer comes soon, however large', async (t) => {
-  const server = await Server.start();
+  const server = await Server.start(['--demo', 'false']);
   t.after(() => server.stop());
   const browser = await openBrowser(t, await demandingCamera(t, 640, 360));
   const publisher = await browser.page();

@@ -49,7 +49,7 @@ for (const codec of ['h264', 'vp8', 'vp9', 'av1']) {
     const viewer = await browser.page();
     await viewer.goto(`${server.origin}/watch/${broadcast}`);
     await plays(viewer);
-    await decodesMore(viewer, 30);
+    await decodesMore(viewer);
     await viewer.evaluate(() => {
       window.firstPeer = document.querySelector('aerial-player').client.peer;
     });
@@ -57,11 +57,11 @@ for (const codec of ['h264', 'vp8', 'vp9', 'av1']) {
     const state = async () => (await server.json(`/api/broadcasts/${broadcast}`)).state;
     await until(async () => (await state()) === 'slate', 'the slate');
     await until(async () => (await played(viewer)).width === 1280, 'the size of the slate');
-    await decodesMore(viewer, 30);
+    await decodesMore(viewer);
     await viewer.locator('#badge.slate').waitFor();
     await goLive();
     await until(async () => (await played(viewer)).width === 320, 'the size of the publisher');
-    await decodesMore(viewer, 60);
+    await decodesMore(viewer);
     assert.equal((await played(viewer)).codec, `video/${codec.toUpperCase()}`);
     assert.ok(
       await viewer.evaluate(() => window.firstPeer === document.querySelector('aerial-player').client.peer),

@@ -61,7 +61,7 @@ const listen = (page, name) =>
 
 for (const engine of ['webrtcbin', 'direct']) {
   test(`${engine}: two channels arrive as two`, async (t) => {
-    const server = await Server.start(['--webrtc.publisher_engine', engine]);
+    const server = await Server.start(['--demo', 'false', '--webrtc.publisher_engine', engine]);
     t.after(() => server.stop());
     const browser = await openBrowser(t);
     const publisher = await browser.page();

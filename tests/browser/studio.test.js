@@ -19,7 +19,7 @@ const PLACES = {
 /** @type {Server} */
 let server;
 before(async () => {
-  server = await Server.start();
+  server = await Server.start(['--demo', 'false']);
 });
 after(() => server?.stop());
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { SYSTEM_H264, openFirefox } from './firefox.js';
 import { AUTOPLAY, FAKE_DEVICES, Server, onAir, openBrowser, test } from './harness.js';
-import { decodesMore, hears, moves, plays } from './media.js';
+import { decodesMore, plays, seenAndHeard } from './media.js';
 
 /** As an administrator's policy: neither UDP nor addresses of the machine's own. */
 const NO_UDP = [
@@ -49,9 +49,7 @@ test('Chromium without UDP publishes and watches', async (t) => {
   const viewer = await browser.page();
   await viewer.goto(`${server.origin}/watch/tcp`);
   await plays(viewer);
-  await decodesMore(viewer);
-  await moves(viewer);
-  await hears(viewer);
+  await seenAndHeard(viewer);
   assert.equal(await carrier(viewer), 'tcp');
 });
 

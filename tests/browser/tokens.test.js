@@ -93,7 +93,7 @@ test('pages ask for a token, take one from their address, and say what is wrong 
   await screenshot(viewer, 'watch-forbidden');
   await give(viewer, 'for-watching');
   await plays(viewer);
-  await keepsDecoding(viewer, { seconds: 2 });
+  await keepsDecoding(viewer);
   await viewer.locator('#viewers', { hasText: '1' }).waitFor();
   // Kept while the tab is open.
   await viewer.reload();

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
 import { Server, freeTcpPort, onAir, openBrowser, test, until } from './harness.js';
-import { decodesMore, hears, moves, plays } from './media.js';
+import { plays, seenAndHeard } from './media.js';
 
 const TURNSERVER = process.env.TURNSERVER ?? '/usr/bin/turnserver';
 const SECRET = 'shared-with-coturn';
@@ -58,7 +58,7 @@ let turn;
 before(async () => {
   turn = await Turn.start();
   const servers = `turn:127.0.0.1:${turn.port}?transport=udp`;
-  server = await Server.start(['--webrtc.ice_servers', servers, '--webrtc.turn_secret', SECRET]);
+  server = await Server.start(['--demo', 'false', '--webrtc.ice_servers', servers, '--webrtc.turn_secret', SECRET]);
 });
 after(async () => {
   await server?.stop();
@@ -90,9 +90,7 @@ test('Chromium that may only use TURN publishes and watches', async (t) => {
   const viewer = await relayed(browser);
   await viewer.goto(`${server.origin}/watch/turn`);
   await plays(viewer);
-  await decodesMore(viewer);
-  await moves(viewer);
-  await hears(viewer);
+  await seenAndHeard(viewer);
   // Each with a name of its own: when it ends, and the session's number.
   const users = new Set([...turn.log.matchAll(/user <(\d+:[1-9]\d*)>/g)].map(([, user]) => user));
   assert.equal(users.size, 2, [...users].join());

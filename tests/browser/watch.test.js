@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { after, before } from 'node:test';
-import { AUTOPLAY, Server, openBrowser, screenshot, sleep, test, until } from './harness.js';
+import { AUTOPLAY, Server, openBrowser, screenshot, test, until } from './harness.js';
 import { keepsDecoding, played, plays, playsWhole } from './media.js';
 
 /** @type {Server} */
@@ -40,23 +40,24 @@ test('the server notices when a viewer leaves', async (t) => {
 test('if the browser insists, playback starts silently and one tap turns on the sound', async (t) => {
   const browser = await openBrowser(t, ['--autoplay-policy=document-user-activation-required']);
   const page = await browser.page();
+  // To Chromium, each look into a page by Playwright is a user's gesture: it must not come before the page has tried.
+  await page.addInitScript(() => {
+    const { play } = HTMLMediaElement.prototype;
+    HTMLMediaElement.prototype.play = function tried() {
+      const playing = play.call(this);
+      const tell = () => console.log('tried to play');
+      playing.then(tell, tell);
+      return playing;
+    };
+  });
+  const tried = page.waitForEvent('console', (message) => message.text() === 'tried to play');
   await page.goto(`${server.origin}/watch/demo`);
-  await plays(page);
+  await tried;
   const tap = page.locator('aerial-player button.sound');
-  await until(async () => {
-    if (await tap.isVisible()) return true;
-    // Now and then Chromium plays sound in spite of its policy, which is fine, but not the subject
-    // here.
-    const loud = await page.evaluate(() => {
-      const { video } = document.querySelector('aerial-player');
-      return !video.muted && !video.paused && video.currentTime > 0.5;
-    });
-    if (loud) await page.reload();
-    await sleep(500);
-    return false;
-  }, 'the button for sound');
+  await tap.waitFor();
+  await plays(page);
   assert.equal(await page.evaluate(() => document.querySelector('aerial-player').video.muted), true);
-  await keepsDecoding(page, { seconds: 2 });
+  await keepsDecoding(page);
   await screenshot(page, 'watch-tap-for-sound');
   await tap.click();
   await tap.waitFor({ state: 'hidden' });
@@ -133,6 +134,6 @@ test('a viewer reconnects by itself after losing its connection', async (t) => {
   assert.equal(lost, 'closed');
   await until(async () => (await page.evaluate(() => window.states)).includes('offline'), 'the loss to be noticed');
   await plays(page, 'the player to come back');
-  await sleep(500);
+  await keepsDecoding(page, { seconds: 1 });
   assert.equal((await played(page)).state, 'live');
 });
