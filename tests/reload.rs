@@ -239,7 +239,7 @@ fn viewers_lose_nothing() {
             })
         });
         assert_eq!(answer.json()["needs_restart"], json!([]));
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(20));
     }
     crate::rtc::wait_for_frames_of_all(&viewers, 10);
     assert_eq!(server.count("sessions"), 4);

@@ -143,7 +143,7 @@ fn a_session_outlives_every_timeout() {
         let server = server(engine, &times);
         let publisher = Client::live(&server, "a", &clip::VP8);
         let viewer = Client::watch(&server, "a");
-        thread::sleep(Duration::from_secs(5));
+        thread::sleep(Duration::from_secs(3));
         viewer.wait_for_frames(FRAMES);
         for session in [&publisher.session, &viewer.session] {
             server.get(session).expect(204);

@@ -12,8 +12,8 @@ use super::{a_broadcast_goes_on, spoofed::status};
 use crate::support::{FRAGMENT, PATIENCE, SDP, Server, damage, damage::Random, fixture, wait_for};
 
 /// How many offers and fragments to send, if time allows.
-const MUTATIONS: usize = 10_000;
-const MUTATIONS_TIME: Duration = Duration::from_secs(40);
+const MUTATIONS: usize = 3000;
+const MUTATIONS_TIME: Duration = Duration::from_secs(20);
 /// How many even a slow machine must manage.
 const MUTATIONS_MIN: usize = 300;
 const THREADS: u64 = 2;

@@ -66,7 +66,7 @@ fn a_check_gives_a_session_time_to_connect() {
 fn a_patch_keeps_a_session_that_has_not_connected() {
     for engine in ["direct", "webrtcbin"] {
         let engine = ["--webrtc.publisher_engine", engine];
-        let server = Server::start(&[&engine[..], &["--timeouts.first_check=1s"]].concat());
+        let server = Server::start(&[&engine[..], &["--timeouts.first_check=500ms"]].concat());
         let offer = fixture("obs-media-level");
         let created = server.post_offer("/whip/a", &offer).expect(201);
         let (session, etag) = (created.location(), created.etag());
@@ -76,7 +76,7 @@ fn a_patch_keeps_a_session_that_has_not_connected() {
         };
         let (ufrag, pwd) = (value("a=ice-ufrag:"), value("a=ice-pwd:"));
         let fragment = format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n");
-        for _ in 0..20 {
+        for _ in 0..10 {
             thread::sleep(Duration::from_millis(100));
             let patch = server.patch(&session, &[("If-Match", &etag)], &fragment);
             patch.expect(204);

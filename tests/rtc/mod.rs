@@ -312,7 +312,7 @@ impl Client {
                 let reply = server.post_offer(path, offer);
                 let later = reply.status == 503;
                 if later {
-                    thread::sleep(Duration::from_secs(1));
+                    thread::sleep(Duration::from_millis(200));
                 }
                 (!later).then_some(reply)
             })
