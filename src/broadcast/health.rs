@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     peer::End,
-    pipeline::{self, job::JobFigures},
+    pipeline::{self, LossCause, job::JobFigures},
     worker::WorkerControl,
 };
 
@@ -40,6 +40,10 @@ pub enum FailureCode {
     Timeout,
     /// Nothing came out of it any more, or nothing was accepted.
     Stalled,
+    /// Its process crashed.
+    Crashed,
+    /// Its process no longer answered.
+    Hung,
     /// Its input has ended.
     Ended,
     /// One of its elements failed: an unreachable server, a full disk, wrong media.
@@ -47,6 +51,21 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
+    /// Its name in the log, as in the API.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::NotInstalled => "not-installed",
+            Self::Misconfigured => "misconfigured",
+            Self::Unfit => "unfit",
+            Self::Timeout => "timeout",
+            Self::Stalled => "stalled",
+            Self::Crashed => "crashed",
+            Self::Hung => "hung",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+        }
+    }
+
     /// Why the broadcast gave a pipeline up.
     pub(super) fn of_end(end: End) -> Self {
         match end {
@@ -66,8 +85,20 @@ impl From<&pipeline::Error> for FailureCode {
             }
             Error::Text(_) => Self::Misconfigured,
             Error::Unfit { .. } => Self::Unfit,
+            Error::Lost(loss) => loss.cause.into(),
             Error::Failed(_) | Error::Busy(_) => Self::Failed,
             Error::Timeout { .. } => Self::Timeout,
+        }
+    }
+}
+
+impl From<LossCause> for FailureCode {
+    fn from(cause: LossCause) -> Self {
+        match cause {
+            LossCause::Crashed => Self::Crashed,
+            LossCause::Hung => Self::Hung,
+            LossCause::Stalled => Self::Stalled,
+            LossCause::Misbehaved | LossCause::Refused => Self::Failed,
         }
     }
 }
@@ -94,4 +125,26 @@ pub(super) struct Snapshot {
     pub(super) figures: JobFigures,
     /// While its pipeline is up.
     pub(super) control: Option<WorkerControl>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_one_name_in_log_and_api() {
+        for code in [
+            FailureCode::NotInstalled,
+            FailureCode::Misconfigured,
+            FailureCode::Unfit,
+            FailureCode::Timeout,
+            FailureCode::Stalled,
+            FailureCode::Crashed,
+            FailureCode::Hung,
+            FailureCode::Ended,
+            FailureCode::Failed,
+        ] {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.name());
+        }
+    }
 }

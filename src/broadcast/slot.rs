@@ -281,6 +281,7 @@ impl Slot {
             Retry::Never => {
                 tracing::warn!(
                     pipeline = self.file.name(),
+                    failure = self.failure(),
                     error = end.error,
                     "pipeline does not support the published codec"
                 );
@@ -303,11 +304,17 @@ impl Slot {
         let due = due.max(began + START_INTERVAL);
         tracing::warn!(
             pipeline = self.file.name(),
+            failure = self.failure(),
             error = end.error,
             pause_ms = due.saturating_duration_since(now).as_millis(),
             "pipeline failed; restarting after a pause"
         );
         due
+    }
+
+    /// Why the last run failed, as a code.
+    fn failure(&self) -> Option<&'static str> {
+        Some(self.last.health.failure?.name())
     }
 
     fn rest(&mut self) {

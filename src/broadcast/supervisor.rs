@@ -168,7 +168,7 @@ impl Run {
         sinks.tracks
     }
 
-    /// Runs the pipeline, and begins anew whenever its media changes its shape. Nothing that comes
+    /// Runs the pipeline, and starts again whenever its media changes its shape. Nothing that comes
     /// meanwhile is lost.
     async fn run_through_changes(&self) -> RunOnce {
         let mut held = StreamSubscriptions::default();
@@ -350,6 +350,9 @@ impl Run {
                     }
                     Some(Event::Failed(why)) => {
                         return RunOutcome::Failed(FailureCode::Failed, why);
+                    }
+                    Some(Event::Lost(loss)) => {
+                        return RunOutcome::Failed(loss.cause.into(), loss.reason);
                     }
                     Some(Event::Ended) | None => {
                         let why = "end of stream".to_owned();

@@ -95,6 +95,7 @@ fn happened(event: &Event) -> String {
         Event::Resumed => "media comes out again".to_owned(),
         Event::FileFinished(path) => format!("file finished: {path}"),
         Event::Failed(reason) => format!("failed: {reason}"),
+        Event::Lost(loss) => format!("failed: {loss}"),
         Event::Ended => "ended".to_owned(),
     }
 }

@@ -4,6 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::ProcessLoss;
 use crate::media::Codec;
 
 /// Why a pipeline does not start, or does not stop in time.
@@ -44,6 +45,9 @@ pub enum Error {
     /// An element of the pipeline failed.
     #[error("{0}")]
     Failed(String),
+    /// Its process is gone.
+    #[error(transparent)]
+    Lost(#[from] ProcessLoss),
     /// The system has too little left for it now.
     #[error("{0}")]
     Busy(String),

@@ -35,6 +35,7 @@ pub(crate) mod keyframe_request;
 pub(crate) mod launch;
 mod lexer;
 mod log;
+mod loss;
 mod made;
 mod markers;
 mod outlet;
@@ -59,6 +60,7 @@ pub use clock::running_time;
 pub use error::Error;
 pub use expand::expand;
 pub use job::Job;
+pub use loss::{LossCause, ProcessLoss};
 pub use made::codec_of_appsink;
 pub use outlet::{TrackOutlet, TrackSinks};
 pub use redact::{redact, remember};
@@ -101,6 +103,8 @@ pub enum Event {
     FileFinished(String),
     /// The pipeline failed; names the element and the reason. Nothing follows.
     Failed(String),
+    /// The process of the pipeline is gone. Nothing follows.
+    Lost(ProcessLoss),
     /// The pipeline reached its end (EOS). Nothing follows.
     Ended,
 }

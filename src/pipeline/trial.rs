@@ -61,7 +61,7 @@ impl TestMedia {
     }
 }
 
-/// Waits until a source has begun with so many tracks.
+/// Waits until a source has begun to deliver this many tracks.
 ///
 /// # Errors
 /// If it fails, or takes too long.
@@ -80,6 +80,7 @@ pub async fn wait_for_tracks(
         match event {
             Some(Event::Track(..)) => begun += 1,
             Some(Event::Failed(reason)) => return Err(Error::Failed(reason)),
+            Some(Event::Lost(loss)) => return Err(loss.into()),
             Some(_) => {}
             None => return Err(Error::Failed("the test media has ended".to_owned())),
         }

@@ -139,8 +139,9 @@ impl FileChecker {
         let worker = Prepared::begin(spawned.map_err(no_worker)?, preparation(false)).await;
         let mut worker = worker.map_err(no_worker)?;
         worker.ready().await?;
-        let setup = ToWorker::Check(self.setup.clone());
-        send(&mut worker, &setup).await.map_err(no_worker)?;
+        send(&mut worker, &ToWorker::Check(self.setup.clone()))
+            .await
+            .map_err(no_worker)?;
         Ok(worker)
     }
 }

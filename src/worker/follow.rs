@@ -15,6 +15,7 @@ use tracing::Span;
 
 use super::{
     connection::{self, Inbox},
+    fault::WorkerFault,
     log,
     note::{LogLevel, LogLine, ToServer},
     prepared::Prepared,
@@ -28,7 +29,7 @@ use crate::{
     awake,
     media::TokenBucket,
     notices::Notices,
-    pipeline::{job::ProcessFigures, sandbox::SandboxState},
+    pipeline::{LossCause, ProcessLoss, job::ProcessFigures, sandbox::SandboxState},
 };
 
 /// How often the counters are checked.
@@ -50,11 +51,11 @@ pub(super) trait WorkerTask: Send + 'static {
     const SERVES_STRANGERS: bool;
 
     /// The worker is there: gives it its work.
-    fn begin(&mut self) -> Result<(), String>;
+    fn begin(&mut self) -> Result<(), WorkerFault>;
     /// Takes a frame that it has made.
-    fn frame(&mut self, sent: SentFrame) -> Result<(), String>;
+    fn frame(&mut self, sent: SentFrame) -> Result<(), WorkerFault>;
     /// Takes what else it says.
-    fn note(&mut self, note: ToServer) -> Result<(), String>;
+    fn note(&mut self, note: ToServer) -> Result<(), WorkerFault>;
     /// The span that a line of its log belongs to, if it is not the worker's.
     fn span(&self, _line: &LogLine) -> Option<Span> {
         None
@@ -66,9 +67,9 @@ pub(super) trait WorkerTask: Send + 'static {
     /// Whether it must show that it works.
     fn is_running(&self) -> bool;
     /// Whether it still works. Only its media proves that: it may hang and answer.
-    fn watch(&mut self, now: Instant) -> Result<(), String>;
+    fn watch(&mut self, now: Instant) -> Result<(), WorkerFault>;
     /// It is gone.
-    fn end(self, reason: String) -> impl Future<Output = ()> + Send;
+    fn end(self, loss: ProcessLoss) -> impl Future<Output = ()> + Send;
 }
 
 /// Follows a worker until it has ended.
@@ -104,11 +105,13 @@ enum Parting {
     /// It has ended.
     Gone,
     /// It has broken a rule, and is killed.
-    Fault(String),
+    Fault(WorkerFault),
 }
 
-fn fault<T>(what: impl Into<String>) -> Result<T, Parting> {
-    Err(Parting::Fault(what.into()))
+impl From<WorkerFault> for Parting {
+    fn from(fault: WorkerFault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 /// Follows a worker on a task of its own. The watch becomes true when it has ended.
@@ -163,7 +166,7 @@ impl<W: WorkerTask> Follower<W> {
         let mut tick = interval(WATCH_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut done = if greeted {
-            self.work.begin().map_err(Parting::Fault)
+            self.work.begin().map_err(Parting::from)
         } else {
             Ok(())
         };
@@ -174,18 +177,18 @@ impl<W: WorkerTask> Follower<W> {
             done = tokio::select! {
                 message = self.incoming.next() => match message {
                     Ok(Some(WireMessage::Frame(sent))) => {
-                        self.work.frame(sent).map_err(Parting::Fault)
+                        self.work.frame(sent).map_err(Parting::from)
                     }
                     Ok(Some(WireMessage::Note(note))) => self.note(note, &mut progress),
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        fault(format!("its process sent an invalid message: {error}"))
+                        Err(WorkerFault::InvalidMessage(error.to_string()).into())
                     }
                     Ok(None) | Err(_) => Err(Parting::Gone),
                 },
                 _ = tick.tick() => self.watch(&mut progress).await,
                 Some(written) = self.writer.join_next() => match written {
                     Ok(Err(error)) if error.kind() == io::ErrorKind::Other => {
-                        fault("its process does not read its messages")
+                        Err(WorkerFault::Unread.into())
                     }
                     // It has ended, but its last words may still be on their way.
                     _ => Ok(()),
@@ -197,7 +200,7 @@ impl<W: WorkerTask> Follower<W> {
 
     fn note(&mut self, note: ToServer, progress: &mut Progress) -> Result<(), Parting> {
         if !progress.notes.take(1.0, Instant::now()) {
-            return fault("its process sends too many messages");
+            return Err(WorkerFault::TooManyMessages.into());
         }
         let works = matches!(
             note,
@@ -213,11 +216,11 @@ impl<W: WorkerTask> Follower<W> {
         match note {
             ToServer::Hello { version: VERSION } => {
                 if std::mem::replace(&mut progress.greeted, true) {
-                    return fault("its process starts twice");
+                    return Err(WorkerFault::StartsTwice.into());
                 }
-                self.work.begin().map_err(Parting::Fault)
+                Ok(self.work.begin()?)
             }
-            ToServer::Hello { version } => fault(format!("its process speaks version {version}")),
+            ToServer::Hello { version } => Err(WorkerFault::Version(version).into()),
             ToServer::Ready { sandbox } => {
                 self.turn = None;
                 if let Some(sandbox) = sandbox {
@@ -231,7 +234,7 @@ impl<W: WorkerTask> Follower<W> {
             }
             note => {
                 let stopped = matches!(note, ToServer::Stopped);
-                self.work.note(note).map_err(Parting::Fault)?;
+                self.work.note(note)?;
                 if stopped { Err(Parting::Gone) } else { Ok(()) }
             }
         }
@@ -262,9 +265,9 @@ impl<W: WorkerTask> Follower<W> {
         }
         let now = awake::now();
         if now.saturating_duration_since(progress.heard) >= SILENCE_MAX {
-            return fault(format!("its process has not answered for {SILENCE_MAX:?}"));
+            return Err(WorkerFault::Silent(SILENCE_MAX).into());
         }
-        self.work.watch(now).map_err(Parting::Fault)?;
+        self.work.watch(now)?;
         self.measure(progress, now).await;
         Ok(())
     }
@@ -292,20 +295,23 @@ impl<W: WorkerTask> Follower<W> {
     /// Ends the worker, and says why if that is news.
     async fn part(mut self, parting: Parting) {
         self.outbox.close();
-        let reason = match parting {
+        let loss = match parting {
             Parting::Gone => {
                 let how = self.process.end(time::Instant::now() + LAST_TIMEOUT).await;
                 // Err: something that it has started goes on talking.
                 let _ = time::timeout(LAST_TIMEOUT, self.talking.join_next()).await;
-                self.words.explain(&how)
+                ProcessLoss {
+                    cause: LossCause::Crashed,
+                    reason: self.words.explain(&how),
+                }
             }
-            Parting::Fault(reason) => {
+            Parting::Fault(fault) => {
                 self.process.kill();
                 self.process.end(time::Instant::now()).await;
-                reason
+                fault.into()
             }
         };
-        self.work.end(reason).await;
+        self.work.end(loss).await;
         let _ = self.over.send(true);
     }
 }

@@ -61,8 +61,8 @@ pub struct WorkerJob {
 impl WorkerJob {
     /// Starts a worker and in it the pipeline. Media goes to the outlets on a task of the runtime.
     /// `events` gets [`Event::Track`] or [`Event::Rendition`] with the first frame of each, and the
-    /// pipeline's other events. After [`Event::Failed`] or [`Event::Ended`] nothing follows, and the
-    /// job must be stopped.
+    /// pipeline's other events. After [`Event::Failed`], [`Event::Lost`] or [`Event::Ended`] nothing
+    /// follows, and the job must be stopped.
     ///
     /// # Errors
     /// The text fits no role, a variable has no value, an element is missing, an element does not
@@ -104,8 +104,9 @@ impl WorkerJob {
             sandbox: Sandbox::declared(&setup.text, &setup.variables)?,
             ..preparation(false)
         };
-        let worker = Prepared::begin(spawned, preparation).await;
-        let worker = worker.map_err(no_worker)?;
+        let worker = Prepared::begin(spawned, preparation)
+            .await
+            .map_err(no_worker)?;
         let outbox = Arc::new(Outbox::default());
         let shared = Arc::<Shared>::default();
         let (started, start) = oneshot::channel();

@@ -13,6 +13,7 @@
 //! - `starting`, `spawn`, `prepared`, `process`, `limits`: a process, from its start to its end.
 //! - `sandbox`: the files that a worker may use.
 //! - `wire`, `note`, `queue`, `connection`: what goes over the socket.
+//! - `fault`: the rules that a worker can break.
 //! - `follow`: the task that follows a worker; `job` and `pipeline`, `receiver`, `viewers` and `feed`: what
 //!   it does.
 //! - `checking`: pipeline files, checked without running them.
@@ -25,6 +26,7 @@
 
 mod checking;
 mod connection;
+mod fault;
 mod feed;
 mod follow;
 mod host;

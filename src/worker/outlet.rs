@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{monotonic, queue::AgeGate, wire::SentFrame};
+use super::{fault::WorkerFault, monotonic, queue::AgeGate, wire::SentFrame};
 use crate::{
     awake,
     media::{FrameSink, KeyframeRequestLimit, Kind},
@@ -43,14 +43,13 @@ impl Outlet {
 
     /// Passes a frame on, unless it is too old or builds on one that was: then the name is
     /// returned, if it is time to request a keyframe of that track.
-    pub(super) fn take(&mut self, sent: SentFrame) -> Result<Option<&str>, String> {
+    pub(super) fn take(&mut self, sent: SentFrame) -> Result<Option<&str>, WorkerFault> {
         if sent.frame.codec.kind() != self.kind {
-            return Err(format!(
-                "its process sends {} as {}",
-                sent.frame.codec, self.kind
-            ));
+            return Err(WorkerFault::WrongCodec(sent.frame.codec, self.kind));
         }
-        self.flood.note(&sent.frame, Instant::now())?;
+        self.flood
+            .note(&sent.frame, Instant::now())
+            .map_err(WorkerFault::Flood)?;
         let passes = self
             .ages
             .pass(&sent.frame, sent.sent, monotonic())

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    fault::WorkerFault,
     follow::WorkerTask,
     monotonic,
     note::{ToServer, ToWorker, WorkerSetup, track_of},
@@ -24,7 +25,7 @@ use crate::{
     awake,
     media::{ByKind, KeyframeRequestLimit, Kind},
     pipeline::{
-        Error, Event,
+        Error, Event, ProcessLoss,
         job::{ProcessFigures, Stalls},
         sandbox::SandboxState,
     },
@@ -118,15 +119,17 @@ async fn forward(
 
 impl PipelineTask {
     /// Sends the worker what its inputs bring from now on. It keeps that until its pipeline runs.
-    fn feed(&mut self) -> Result<(), String> {
+    fn feed(&mut self) -> Result<(), WorkerFault> {
         for stream in Kind::ALL
             .into_iter()
             .filter_map(|kind| self.inputs.of(kind))
         {
-            let held = self.held.get_mut(stream.kind()).take();
-            let subscription = held
+            let subscription = self
+                .held
+                .get_mut(stream.kind())
+                .take()
                 .or_else(|| stream.subscribe())
-                .ok_or_else(|| format!("too many pipelines take the {} track", stream.kind()))?;
+                .ok_or(WorkerFault::TooManyReaders(stream.kind()))?;
             let forward = forward(
                 stream.clone(),
                 subscription,
@@ -173,16 +176,16 @@ impl PipelineTask {
                 continue;
             }
             let offered = *offered.get(watched.outlet.kind());
-            let event = watched.stalls.look(now, offered, watched.made, limit);
-            found = found.or(event);
+            found = found.or(watched.stalls.look(now, offered, watched.made, limit));
         }
         found
     }
 
     fn stall_limit(&self, begun: bool) -> Duration {
         let factor = if begun { 1 } else { FIRST_FACTOR };
-        let limit = self.stall.saturating_mul(factor);
-        limit.saturating_add(STALL_GRACE)
+        self.stall
+            .saturating_mul(factor)
+            .saturating_add(STALL_GRACE)
     }
 
     fn tell_start(&mut self, started: Result<(), Error>) {
@@ -196,16 +199,16 @@ impl PipelineTask {
 impl WorkerTask for PipelineTask {
     const SERVES_STRANGERS: bool = false;
 
-    fn begin(&mut self) -> Result<(), String> {
+    fn begin(&mut self) -> Result<(), WorkerFault> {
         if let Some(setup) = self.setup.take() {
             tell(&self.outbox, &ToWorker::Setup(Box::new(setup)));
         }
         self.feed()
     }
 
-    fn frame(&mut self, sent: SentFrame) -> Result<(), String> {
+    fn frame(&mut self, sent: SentFrame) -> Result<(), WorkerFault> {
         let watched = self.outlets.get_mut(usize::from(sent.track));
-        let watched = watched.ok_or("its process sends an unknown track")?;
+        let watched = watched.ok_or(WorkerFault::UnknownTrack)?;
         watched.made += 1;
         if let Some(appsink) = watched.outlet.take(sent)? {
             let appsink = appsink.to_owned();
@@ -214,14 +217,15 @@ impl WorkerTask for PipelineTask {
         Ok(())
     }
 
-    fn note(&mut self, note: ToServer) -> Result<(), String> {
+    fn note(&mut self, note: ToServer) -> Result<(), WorkerFault> {
         match note {
             ToServer::Started => self.tell_start(Ok(())),
             ToServer::Refused(error) => self.tell_start(Err(error)),
             ToServer::Event(event) => {
-                self.progress.ended |= matches!(event, Event::Failed(_) | Event::Ended);
+                self.progress.ended |=
+                    matches!(event, Event::Failed(_) | Event::Lost(_) | Event::Ended);
                 if self.events.try_send(event).is_err() {
-                    return Err("its process reports too many events".to_owned());
+                    return Err(WorkerFault::TooManyEvents);
                 }
             }
             ToServer::KeyframeWanted(kind) => {
@@ -247,7 +251,7 @@ impl WorkerTask for PipelineTask {
             }
             // Nothing follows, asked or not: the end of the events says so.
             ToServer::Stopped => self.progress.ended = true,
-            _ => return Err("its process speaks of something else".to_owned()),
+            _ => return Err(WorkerFault::UnexpectedMessage),
         }
         Ok(())
     }
@@ -269,7 +273,7 @@ impl WorkerTask for PipelineTask {
         self.started.is_none() && !self.progress.ended
     }
 
-    fn watch(&mut self, now: Instant) -> Result<(), String> {
+    fn watch(&mut self, now: Instant) -> Result<(), WorkerFault> {
         if let Some(event) = self.look(now) {
             // Err: nobody listens any more.
             let _ = self.events.try_send(event);
@@ -277,14 +281,15 @@ impl WorkerTask for PipelineTask {
         Ok(())
     }
 
-    async fn end(mut self, reason: String) {
+    async fn end(mut self, loss: ProcessLoss) {
         lock(&self.shared.answers).clear();
         if let Some(waiting) = self.started.take() {
             // Err: nobody waits any more.
-            let _ = waiting.send(Err(Error::Failed(reason)));
+            let _ = waiting.send(Err(loss.into()));
         } else if !self.progress.ended {
-            tracing::debug!(reason, "worker ended");
-            let report = self.events.send(Event::Failed(reason));
+            let failure = loss.cause.name();
+            tracing::debug!(failure, reason = loss.reason, "worker ended");
+            let report = self.events.send(Event::Lost(loss));
             let _ = time::timeout(LAST_TIMEOUT, report).await;
         }
     }

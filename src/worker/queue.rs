@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_waited_too_long_is_dropped_up_to_the_next_keyframe() {
+    fn old_frames_are_dropped_up_to_the_next_keyframe() {
         let outbox = Outbox::default();
         outbox.frame(frame(Codec::Vp8, true, 9000), ms(0));
         outbox.frame(frame(Codec::Vp8, false, 1000), ms(600));
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_up_to_the_next_keyframe() {
+    fn excess_frames_are_dropped_up_to_the_next_keyframe() {
         let outbox = Outbox::default();
         let push = |keyframe, bytes| outbox.frame(frame(Codec::Vp8, keyframe, bytes), ms(0));
         assert_eq!(push(true, 8_000_000), FrameFate::Queued);

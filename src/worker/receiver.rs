@@ -15,6 +15,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
+    fault::WorkerFault,
     follow::{WorkerTask, follow},
     note::{ToServer, ToWorker},
     outlet::Outlet,
@@ -28,7 +29,7 @@ use crate::{
     media::{ByKind, Kind},
     peer::{End, Event, relay::RelaySignals},
     pipeline::{
-        self, Error, TrackSinks,
+        self, Error, ProcessLoss, TrackSinks,
         job::{ProcessFigures, Stalls},
     },
     webrtcbin::publisher::{ReceiverFigures, ReceiverSetup},
@@ -185,7 +186,7 @@ impl ReceiverTask {
         }
     }
 
-    fn report(&self, event: Event) -> Result<(), String> {
+    fn report(&self, event: Event) -> Result<(), WorkerFault> {
         let over = match event {
             Event::Closed(_) => self.shared.closed.swap(true, Relaxed),
             _ => self.shared.closed.load(Relaxed),
@@ -197,8 +198,9 @@ impl ReceiverTask {
             lock(&self.shared.received).connected = true;
             self.signals.handshake_done();
         }
-        let sent = self.events.try_send(event);
-        sent.map_err(|_| "its process reports too many events".to_owned())
+        self.events
+            .try_send(event)
+            .map_err(|_| WorkerFault::TooManyEvents)
     }
 
     fn received(&self, figures: ReceiverFigures) {
@@ -219,16 +221,16 @@ impl ReceiverTask {
 impl WorkerTask for ReceiverTask {
     const SERVES_STRANGERS: bool = true;
 
-    fn begin(&mut self) -> Result<(), String> {
+    fn begin(&mut self) -> Result<(), WorkerFault> {
         if let Some(setup) = self.setup.take() {
             tell(&self.outbox, &ToWorker::Receive(Box::new(setup)));
         }
         Ok(())
     }
 
-    fn frame(&mut self, sent: SentFrame) -> Result<(), String> {
+    fn frame(&mut self, sent: SentFrame) -> Result<(), WorkerFault> {
         let outlet = self.outlets.get_mut(usize::from(sent.track));
-        let outlet = outlet.ok_or("its process sends an unknown track")?;
+        let outlet = outlet.ok_or(WorkerFault::UnknownTrack)?;
         if outlet.take(sent)?.is_some() {
             tell(&self.outbox, &ToWorker::RequestKeyframe);
         }
@@ -236,14 +238,14 @@ impl WorkerTask for ReceiverTask {
         Ok(())
     }
 
-    fn note(&mut self, note: ToServer) -> Result<(), String> {
+    fn note(&mut self, note: ToServer) -> Result<(), WorkerFault> {
         match note {
             ToServer::Answered(answer) => self.answer(Ok(answer)),
             ToServer::Refused(error) => self.answer(Err(error)),
             ToServer::Connection(event) => return self.report(event),
             ToServer::Received(figures) => self.received(figures),
             ToServer::Stopped => {}
-            _ => return Err("its process speaks of something else".to_owned()),
+            _ => return Err(WorkerFault::UnexpectedMessage),
         }
         Ok(())
     }
@@ -254,7 +256,7 @@ impl WorkerTask for ReceiverTask {
         self.answered.is_none() && !self.shared.closed.load(Relaxed)
     }
 
-    fn watch(&mut self, now: Instant) -> Result<(), String> {
+    fn watch(&mut self, now: Instant) -> Result<(), WorkerFault> {
         let figures = lock(&self.shared.received).figures;
         for (index, kind) in Kind::ALL.into_iter().enumerate() {
             let (Some(&arrived), Some(&made)) =
@@ -266,19 +268,18 @@ impl WorkerTask for ReceiverTask {
             let stalls = self.stalls.get_mut(kind);
             let stalled = stalls.look(now, arrived, made, STALL * factor);
             if stalled == Some(pipeline::Event::Stalled) {
-                return Err(format!(
-                    "its process makes no frames of the {kind} that arrives"
-                ));
+                return Err(WorkerFault::MakesNoFrames(kind));
             }
         }
         Ok(())
     }
 
-    async fn end(mut self, reason: String) {
+    async fn end(mut self, loss: ProcessLoss) {
         if self.answered.is_some() {
-            self.answer(Err(Error::Failed(reason)));
+            self.answer(Err(loss.into()));
         } else if !self.shared.closed.swap(true, Relaxed) {
-            tracing::warn!(reason, "publisher's worker ended");
+            let failure = loss.cause.name();
+            tracing::warn!(failure, reason = loss.reason, "publisher's worker ended");
             // Err: the session is gone.
             let _ = self.events.try_send(Event::Closed(End::Failed));
         }
@@ -288,7 +289,10 @@ impl WorkerTask for ReceiverTask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{Codec, Frame};
+    use crate::{
+        media::{Codec, Frame},
+        worker::tests::crash,
+    };
 
     fn task() -> (ReceiverTask, mpsc::Receiver<Event>) {
         let (events, happened) = mpsc::channel(4);
@@ -328,8 +332,8 @@ mod tests {
         for second in 60..70 {
             assert_eq!(verdict(second, [59, u64::from(second)]), Ok(()));
         }
-        let verdict = verdict(70, [59, 70]).unwrap_err();
-        assert!(verdict.contains("video"), "{verdict}");
+        let stalled = WorkerFault::MakesNoFrames(Kind::Video);
+        assert_eq!(verdict(70, [59, 70]), Err(stalled));
     }
 
     #[test]
@@ -349,7 +353,7 @@ mod tests {
             },
         };
         let verdict = (0..20_000).find_map(|_| task.frame(sent.clone()).err());
-        assert!(verdict.is_some_and(|reason| reason.contains("floods")));
+        assert!(matches!(verdict, Some(WorkerFault::Flood(_))));
     }
 
     #[tokio::test]
@@ -360,12 +364,12 @@ mod tests {
             task.note(closed.clone()).unwrap();
         }
         task.note(ToServer::Connection(Event::Connected)).unwrap();
-        task.end("gone".to_owned()).await;
+        task.end(crash()).await;
         assert_eq!(happened.recv().await, Some(Event::Closed(End::PeerClosed)));
         assert_eq!(happened.recv().await, None);
 
         let (task, mut happened) = self::task();
-        task.end("gone".to_owned()).await;
+        task.end(crash()).await;
         assert_eq!(happened.recv().await, Some(Event::Closed(End::Failed)));
     }
 }

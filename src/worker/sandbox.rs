@@ -198,8 +198,7 @@ mod tests {
         let folder = folder.to_owned();
         let sandbox = sandbox.clone();
         let work = move || {
-            let state = enter(&sandbox).unwrap();
-            assert_eq!(state, support());
+            assert_eq!(enter(&sandbox).unwrap(), support());
             let mut done = Vec::new();
             for name in ["read", "write", "other"] {
                 let file = folder.join(name).join("file");

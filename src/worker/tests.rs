@@ -5,24 +5,25 @@ use std::{
     os::unix::net::UnixStream,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
+    fault::WorkerFault,
     note::ToServer,
     process::Process,
     spawn::Spawned,
     starting::Turn,
-    wire::{Packed, VERSION},
+    wire::{Packed, VERSION, WireError},
     *,
 };
 use crate::{
     media::{Codec, Frame, Kind},
     pipeline::{
-        self, Error, Event, TrackOutlet,
-        job::{JobSetup, STALL_DEFAULT},
+        self, Error, Event, LossCause, ProcessLoss, TrackOutlet,
+        job::{Flood, JobSetup, STALL_DEFAULT},
     },
     stream::StreamSubscriptions,
 };
@@ -100,12 +101,9 @@ async fn a_source_feeds_its_outlet_and_takes_commands() {
 }
 
 #[tokio::test]
-async fn what_does_not_start_says_why() {
+async fn a_pipeline_that_does_not_start_names_the_cause() {
     for (text, expected) in [
-        (
-            "nosuchelement ! appsink name=video",
-            "no GStreamer element nosuchelement",
-        ),
+        ("nosuchelement ! appsink name=video", "nosuchelement"),
         ("videotestsrc ! appsink name=video ${missing}", "missing"),
     ] {
         let (events, _happened) = mpsc::channel(64);
@@ -161,6 +159,14 @@ fn packed(note: &ToServer) -> Packed {
     Packed::note(note).unwrap()
 }
 
+/// A worker that has ended by itself.
+pub(super) fn crash() -> ProcessLoss {
+    ProcessLoss {
+        cause: LossCause::Crashed,
+        reason: String::new(),
+    }
+}
+
 /// A keyframe of one small payload.
 pub(super) fn small_frame(codec: Codec) -> Frame {
     Frame {
@@ -177,8 +183,8 @@ fn frame(track: u16, codec: Codec) -> Packed {
     Packed::frame(track, false, monotonic(), &small_frame(codec)).unwrap()
 }
 
-/// Why a job fails whose worker sends this once it has started, and then waits.
-async fn verdict(messages: Vec<Packed>) -> String {
+/// How a worker is lost that sends this once it has started, and then waits.
+async fn verdict(messages: Vec<Packed>) -> Option<ProcessLoss> {
     let (socket, mut theirs) = UnixStream::pair().unwrap();
     let work = move || {
         let begin = [
@@ -204,19 +210,19 @@ async fn verdict(messages: Vec<Packed>) -> String {
         StreamSubscriptions::default(),
     );
     let job = WorkerJob::start_in(spawned, setup, held, WorkerLimits::new(1 << 32), events).await;
-    let failed = async {
+    let verdict = async {
         loop {
             match happened.recv().await {
-                Some(Event::Failed(reason)) => return reason,
+                Some(Event::Lost(loss)) => return Some(loss),
                 Some(_) => {}
-                None => return "nothing".to_owned(),
+                None => return None,
             }
         }
     };
-    let reason = timeout(Duration::from_secs(20), failed).await.unwrap();
+    let loss = timeout(Duration::from_secs(20), verdict).await.unwrap();
     job.unwrap().stop().await;
     worker.join().unwrap();
-    reason
+    loss
 }
 
 #[tokio::test]
@@ -228,16 +234,28 @@ async fn a_worker_that_breaks_the_rules_is_parted_with() {
     let hello = packed(&ToServer::Hello { version: VERSION });
     let keyframe = packed(&ToServer::KeyframeWanted(Kind::Video));
     let track = packed(&ToServer::Event(Event::Track(Kind::Video, Codec::H264)));
-    for (messages, expected) in [
-        (vec![nonsense], "unknown kind of message"),
-        (vec![hello], "starts twice"),
-        (vec![frame(7, Codec::Vp8)], "unknown track"),
-        (vec![frame(0, Codec::Opus)], "sends opus as video"),
-        (vec![frame(0, Codec::Vp8); 20_000], "floods"),
-        (vec![keyframe; 20_000], "too many messages"),
-        (vec![track; 200], "too many events"),
+    let now = Instant::now();
+    let mut flood = Flood::new(Kind::Video, now);
+    let mut floods = (0..20_000).map(|_| flood.note(&small_frame(Codec::Vp8), now));
+    let flood = floods.find_map(Result::err).unwrap();
+    for (messages, fault) in [
+        (
+            vec![nonsense],
+            WorkerFault::InvalidMessage(WireError::Kind(9).to_string()),
+        ),
+        (vec![hello], WorkerFault::StartsTwice),
+        (vec![frame(7, Codec::Vp8)], WorkerFault::UnknownTrack),
+        (
+            vec![frame(0, Codec::Opus)],
+            WorkerFault::WrongCodec(Codec::Opus, Kind::Video),
+        ),
+        (
+            vec![frame(0, Codec::Vp8); 20_000],
+            WorkerFault::Flood(flood),
+        ),
+        (vec![keyframe; 20_000], WorkerFault::TooManyMessages),
+        (vec![track; 200], WorkerFault::TooManyEvents),
     ] {
-        let reason = verdict(messages).await;
-        assert!(reason.contains(expected), "{expected}: {reason}");
+        assert_eq!(verdict(messages).await, Some(fault.into()));
     }
 }

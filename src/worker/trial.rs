@@ -188,6 +188,7 @@ pub async fn run(
         tokio::select! {
             event = events.recv() => match event {
                 Some(Event::Failed(reason)) => break Err(Error::Failed(reason)),
+                Some(Event::Lost(loss)) => break Err(loss.into()),
                 Some(event) => {
                     let over = event == Event::Ended;
                     tell(TrialNews::Happened(event));

@@ -25,6 +25,7 @@ use tokio::{
 use tracing::{Instrument as _, Span};
 
 use super::{
+    fault::WorkerFault,
     feed::FrameFeed,
     follow::{WorkerTask, follow},
     note::{LogLine, ToServer, ToWorker, ViewerCommand, ViewerNote},
@@ -37,7 +38,7 @@ use crate::{
     awake,
     peer::{End, Event, relay::RelaySignals},
     pipeline::{
-        self, Error,
+        self, Error, ProcessLoss,
         job::{ProcessFigures, Stalls},
     },
     playout::Target,
@@ -380,16 +381,16 @@ impl ViewersTask {
 impl WorkerTask for ViewersTask {
     const SERVES_STRANGERS: bool = true;
 
-    fn begin(&mut self) -> Result<(), String> {
+    fn begin(&mut self) -> Result<(), WorkerFault> {
         tell(&self.outbox, &ToWorker::ServeViewers);
         Ok(())
     }
 
-    fn frame(&mut self, _: SentFrame) -> Result<(), String> {
-        Err("its process sends frames".to_owned())
+    fn frame(&mut self, _: SentFrame) -> Result<(), WorkerFault> {
+        Err(WorkerFault::UnexpectedMessage)
     }
 
-    fn note(&mut self, note: ToServer) -> Result<(), String> {
+    fn note(&mut self, note: ToServer) -> Result<(), WorkerFault> {
         match note {
             ToServer::Started => {
                 if let Some(started) = self.started.take() {
@@ -401,8 +402,8 @@ impl WorkerTask for ViewersTask {
             ToServer::Served { taken } => self.taken = taken,
             ToServer::KeyframeWanted(_) => self.want_keyframe(),
             ToServer::Stopped => {}
-            ToServer::Refused(error) => return Err(error.to_string()),
-            _ => return Err("its process sent a message of another kind of worker".to_owned()),
+            ToServer::Refused(error) => return Err(WorkerFault::Refused(error)),
+            _ => return Err(WorkerFault::UnexpectedMessage),
         }
         Ok(())
     }
@@ -418,27 +419,33 @@ impl WorkerTask for ViewersTask {
         self.started.is_none()
     }
 
-    fn watch(&mut self, now: Instant) -> Result<(), String> {
+    fn watch(&mut self, now: Instant) -> Result<(), WorkerFault> {
         if self.outbox.waits_for_any_keyframe() {
             self.want_keyframe();
         }
         let queued = self.shared.queued.load(Relaxed);
         let done = self.taken + self.outbox.outdated();
         match self.stalls.look(now, queued, done, STALL) {
-            Some(pipeline::Event::Stalled) => Err("its process takes no frames".to_owned()),
+            Some(pipeline::Event::Stalled) => Err(WorkerFault::TakesNoFrames),
             _ => Ok(()),
         }
     }
 
-    async fn end(self, reason: String) {
+    async fn end(self, loss: ProcessLoss) {
         let mut viewers = lock(&self.shared.viewers);
         if !viewers.is_empty() {
-            tracing::warn!(reason, viewers = viewers.len(), "viewers' worker ended");
+            let (failure, reason) = (loss.cause.name(), &loss.reason);
+            tracing::warn!(
+                failure,
+                reason,
+                viewers = viewers.len(),
+                "viewers' worker ended"
+            );
         }
         for entry in viewers.values_mut() {
             if let Some(waiting) = entry.answered.take() {
                 // Err: nobody waits any more.
-                let _ = waiting.send(Err(Error::Failed(reason.clone())));
+                let _ = waiting.send(Err(loss.clone().into()));
             }
             entry.report(Event::Closed(End::Failed));
             entry.gone = None;

@@ -342,37 +342,34 @@ mod tests {
             FRAME, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0x7f,
         ];
         let mut decoder = decoder(&[&many[..], &[0; 24]].concat());
-        assert_eq!(
-            decoder.next().unwrap_err(),
-            WireError::Frame("too many payloads")
-        );
+        assert!(matches!(decoder.next(), Err(WireError::Frame(_))));
     }
 
     #[test]
     fn frames_without_sense_are_refused_on_both_sides() {
         for (codec, ends, reason) in [
-            (Codec::H264, &[][..], "do not add up"),
-            (Codec::H264, &[5, 5], "an empty payload"),
-            (Codec::H264, &[5, 3], "an empty payload"),
-            (Codec::H264, &[1501], "too long"),
-            (Codec::Opus, &[8001], "too long"),
+            (Codec::H264, &[][..], "sum"),
+            (Codec::H264, &[5, 5], "empty"),
+            (Codec::H264, &[5, 3], "empty"),
+            (Codec::H264, &[1501], "long"),
+            (Codec::Opus, &[8001], "long"),
         ] {
             assert!(packed(&sent(codec, ends)).is_err(), "{reason}: {ends:?}");
         }
         let mut longer = sent(Codec::Vp8, &[10, 20]);
         longer.frame.data = vec![0; 21].into();
-        assert!(packed(&longer).is_err(), "do not add up");
+        assert!(packed(&longer).is_err(), "sum");
         let mut delta = sent(Codec::Opus, &[10]);
         delta.frame.keyframe = false;
-        assert!(packed(&delta).is_err(), "depends on other audio");
+        assert!(packed(&delta).is_err(), "delta");
 
         let good = bytes(&packed(&sent(Codec::H264, &[10, 20])).unwrap());
         for (at, value, reason) in [
-            (10, 6, "an unknown codec"),
-            (11, 4, "unknown flags"),
-            (12, 1, "do not add up"),
-            (40, 21, "an empty payload"),
-            (44, 19, "do not add up"),
+            (10, 6, "codec"),
+            (11, 4, "flags"),
+            (12, 1, "sum"),
+            (40, 21, "empty"),
+            (44, 19, "sum"),
         ] {
             let mut bad = good.clone();
             bad[at] = value;

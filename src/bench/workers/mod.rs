@@ -257,7 +257,7 @@ async fn time_death() -> Result<Duration> {
     let failed = async {
         loop {
             match events.recv().await {
-                Some(Event::Failed(_)) => return Ok(begin.elapsed()),
+                Some(Event::Lost(_)) => return Ok(begin.elapsed()),
                 Some(_) => {}
                 None => bail!("the worker's death was not reported"),
             }

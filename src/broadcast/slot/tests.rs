@@ -74,12 +74,12 @@ fn files_named_by_the_second_do_not_collide() {
 }
 
 #[test]
-fn what_cannot_take_its_inputs_waits_for_others() {
+fn a_pipeline_that_cannot_take_its_inputs_waits_for_others() {
     let (mut slot, now) = (slot(), Instant::now());
     let run = slot.start(Vec::new(), now).run;
     let end = RunEnd {
         run,
-        error: Some("it does not take VP8".to_owned()),
+        error: Some("unfit".to_owned()),
         made_frames: false,
         jitter: 0.0,
         retry: Retry::Never,

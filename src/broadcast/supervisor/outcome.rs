@@ -8,7 +8,7 @@ pub(super) enum RunOutcome {
     Failed(FailureCode, String),
     /// It cannot take its inputs.
     Unfit(String),
-    /// Its media has changed its shape: it begins anew, with what has been held for it.
+    /// Its media has changed its shape: it starts again, with what has been held for it.
     Reshaped(StreamSubscriptions),
 }
 

@@ -38,7 +38,7 @@ pub(super) struct HostedPipeline {
 }
 
 impl HostedPipeline {
-    /// Runs it until it shall stop.
+    /// Runs it until it is told to stop.
     pub(super) async fn run(&self, setup: WorkerSetup, commands: &mut mpsc::Receiver<ToWorker>) {
         for (name, value) in &setup.secrets {
             pipeline::remember(name, value);
@@ -96,7 +96,7 @@ impl HostedPipeline {
         }
     }
 
-    /// Serves a running job until it shall stop.
+    /// Serves a running job until it is told to stop.
     async fn follow(
         &self,
         job: &Job,

@@ -1,7 +1,10 @@
 //! The server's side, without a worker.
 
 use super::*;
-use crate::media::{Codec, Frame};
+use crate::{
+    media::{Codec, Frame},
+    worker::tests::crash,
+};
 
 fn task() -> (ViewersTask, WorkerViewerState, mpsc::Receiver<Event>) {
     let (events, happened) = mpsc::channel(4);
@@ -85,17 +88,17 @@ async fn media_flows_when_the_relay_knows_and_the_end_is_reported_once() {
     }
     state.report_end(End::Vanished);
     say(&mut task, Event::KeyframeWanted);
-    task.end("gone".to_owned()).await;
+    task.end(crash()).await;
     assert_eq!(happened.recv().await, Some(Event::Closed(End::PeerClosed)));
     assert!(happened.try_recv().is_err());
 
     let (task, _state, mut happened) = self::task();
-    task.end("gone".to_owned()).await;
+    task.end(crash()).await;
     assert_eq!(happened.recv().await, Some(Event::Closed(End::Failed)));
 }
 
 #[test]
-fn what_has_been_sent_is_counted_once() {
+fn sent_media_is_counted_once() {
     let (mut task, state, _happened) = task();
     let sum = Arc::<AtomicU64>::default();
     let counted = Arc::clone(&sum);

@@ -492,6 +492,8 @@ export default {
   'admin-failure-unfit': 'It cannot take this codec.',
   'admin-failure-timeout': 'It did not start in time.',
   'admin-failure-stalled': 'Nothing came out of it.',
+  'admin-failure-crashed': 'Its process crashed.',
+  'admin-failure-hung': 'Its process stopped responding.',
   'admin-failure-ended': 'Its input has ended.',
   'admin-failure-failed': 'It has failed.',
   'admin-keyframe': 'Keyframe',

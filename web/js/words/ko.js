@@ -486,6 +486,8 @@ export default {
   'admin-failure-unfit': '이 코덱을 처리할 수 없습니다.',
   'admin-failure-timeout': '제때 시작하지 못했습니다.',
   'admin-failure-stalled': '아무것도 출력되지 않았습니다.',
+  'admin-failure-crashed': '프로세스가 비정상 종료되었습니다.',
+  'admin-failure-hung': '프로세스가 응답하지 않습니다.',
   'admin-failure-ended': '입력이 끝났습니다.',
   'admin-failure-failed': '실패했습니다.',
   'admin-keyframe': '키프레임',
