@@ -60,8 +60,9 @@ pub(super) async fn request(
 ) -> Result<http::Response<Bytes>> {
     let exchange = async {
         let (parts, body) = http.request(request).await?.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        let body = body
+        let body = Limited::new(body, ANSWER_BYTES_MAX)
+            .collect()
+            .await
             .map_err(|error| anyhow!("reading the response: {error}"))?
             .to_bytes();
         Ok(http::Response::from_parts(parts, body))
@@ -176,8 +177,8 @@ impl BenchConnection {
     }
 
     /// Hands a received datagram to the session.
-    pub(super) fn feed(&mut self, datagram: &[u8], source: SocketAddr) -> Result<()> {
-        Ok(self.inner.receive(Instant::now(), source, datagram)?)
+    pub(super) fn feed(&mut self, datagram: &[u8], sender: SocketAddr) -> Result<()> {
+        Ok(self.inner.receive(Instant::now(), sender, datagram)?)
     }
 
     /// Lets time pass.
@@ -195,8 +196,9 @@ impl BenchConnection {
         let (socket, sent_ns) = (&self.socket, &mut self.sent_ns);
         let send = |datagram: &Transmit| {
             *sent_ns = clock_ns();
-            let sent = socket.try_send_to(&datagram.contents, datagram.destination);
-            sent.map(drop)
+            socket
+                .try_send_to(&datagram.contents, datagram.destination)
+                .map(drop)
         };
         self.wake = self.inner.poll(send, on_event)?;
         Ok(())

@@ -154,8 +154,8 @@ impl Publishing {
         tokio::select! {
             () = sleep_until(due) => self.peer.tick()?,
             received = self.peer.socket().recv_from(&mut buffer) => {
-                let (len, source) = received?;
-                self.peer.feed(buffer.get(..len).unwrap_or_default(), source)?;
+                let (len, sender) = received?;
+                self.peer.feed(buffer.get(..len).unwrap_or_default(), sender)?;
             }
         }
         self.drain()

@@ -259,7 +259,7 @@ impl BenchViewer {
     /// Takes everything that has arrived.
     fn receive(&mut self, sampled: bool) -> Result<()> {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
-        while let Ok((len, source)) = self.peer.socket().try_recv_from(&mut buffer) {
+        while let Ok((len, sender)) = self.peer.socket().try_recv_from(&mut buffer) {
             let datagram = buffer.get(..len).unwrap_or_default();
             if let Some(header) = RtpHeader::read(datagram) {
                 self.count(header, len as u64);
@@ -267,7 +267,7 @@ impl BenchViewer {
                     continue;
                 }
             }
-            self.peer.feed(datagram, source)?;
+            self.peer.feed(datagram, sender)?;
             self.drain(sampled)?;
         }
         Ok(())

@@ -245,7 +245,7 @@ impl Conversation {
             ChatRequest::Say { text, .. } => self.say(number, &text, now),
             ChatRequest::React { reaction } => self.react(number, &reaction, now),
             ChatRequest::Control { data } => self.control(number, data, now),
-            ChatRequest::Claim { .. } => Err(ChatRefusal::Missing("session")),
+            ChatRequest::Prove { .. } => Err(ChatRefusal::Missing("session")),
             request if moderates => self.moderate(request, now),
             _ => Err(ChatRefusal::NotModerator),
         }
@@ -263,8 +263,11 @@ impl Conversation {
         if device.len() > DEVICE_BYTES_MAX {
             return Err(ChatRefusal::TooLong(DEVICE_BYTES_MAX));
         }
-        let participant = self.participants.get(&number);
-        if participant.is_some_and(Participant::moderates) {
+        if self
+            .participants
+            .get(&number)
+            .is_some_and(Participant::moderates)
+        {
             self.reserve(&name, device, now);
         }
         self.rename(number, &name, device);

@@ -71,7 +71,8 @@ pub enum ChatRequest {
         data: Value,
     },
     /// Over HTTP: prove to be the publisher.
-    Claim {
+    #[serde(rename = "claim")]
+    Prove {
         /// The last part of the session's URL.
         session: String,
     },

@@ -21,7 +21,7 @@ use super::summary::Summary;
 use crate::{
     config::{self, Config, LogFormat, Opt, RawConfig},
     resources,
-    server::{self, ConfigSource},
+    server::{self, RunningConfig},
     systemd::PassedSockets,
 };
 
@@ -90,7 +90,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     resources::prepare();
     let passed = PassedSockets::take(config.main.listen);
     let runtime = super::runtime()?;
-    let source = ConfigSource {
+    let running = RunningConfig {
         raw,
         amendments,
         read: Arc::new(read),
@@ -102,7 +102,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             }
         }),
     };
-    let done = runtime.block_on(until_signal(config, passed, source));
+    let done = runtime.block_on(until_signal(config, passed, running));
     // Work on the blocking pool that has outlived the drain time must not keep the process.
     runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
     done
@@ -119,7 +119,7 @@ fn log_filter(wanted: &str) -> anyhow::Result<Targets> {
 async fn until_signal(
     config: Config,
     passed: PassedSockets,
-    source: ConfigSource,
+    running: RunningConfig,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
@@ -129,7 +129,7 @@ async fn until_signal(
     // would end the server.
     let _exceeded = signal(SignalKind::from_raw(SIGXFSZ)).context("no signal handler")?;
     let summary = io::stderr().is_terminal().then(|| Summary::of(&config));
-    let server = server::start(config, passed, source).await?;
+    let server = server::start(config, passed, running).await?;
     if let Some(summary) = summary {
         super::say(&summary.text(server.address));
     }

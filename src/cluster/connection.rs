@@ -47,8 +47,9 @@ impl Connection {
     /// that nodes with the same list spread over it.
     pub(super) async fn open(options: &Options, seed: u64) -> Result<Self, Error> {
         let servers = options.servers.iter().map(|server| {
-            let parsed = server.parse::<ServerAddr>();
-            parsed.map_err(|_| Error::Address(server.clone()))
+            server
+                .parse::<ServerAddr>()
+                .map_err(|_| Error::Address(server.clone()))
         });
         let mut servers = servers.collect::<Result<Vec<_>, _>>()?;
         let first = usize::try_from(seed).unwrap_or_default() % servers.len().max(1);
@@ -74,7 +75,7 @@ impl Connection {
                 async {}
             });
         if let Some(file) = &options.credentials {
-            let unreadable = |source| Error::File(file.clone(), source);
+            let unreadable = |cause| Error::File(file.clone(), cause);
             let text = fs::read_to_string(file).map_err(unreadable)?;
             let seed = text.trim();
             connecting = if seed.starts_with("SU") && !seed.contains(char::is_whitespace) {

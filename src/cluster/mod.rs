@@ -60,7 +60,7 @@ pub enum Error {
     #[error("cluster.nats: `{0}` is not the address of a NATS server")]
     Address(String),
     /// Correct the file.
-    #[error("{path}: cannot be used: {source}", path = .0.display(), source = .1)]
+    #[error("{path}: cannot be used: {cause}", path = .0.display(), cause = .1)]
     File(PathBuf, io::Error),
     /// Find out why.
     #[error("cannot use NATS: {0}")]

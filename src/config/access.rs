@@ -105,9 +105,9 @@ impl Config {
 
 /// The keys in a file.
 fn keys(path: &Path, origin: &ValueOrigin) -> Result<JwtKeys, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::Unreadable {
+    let bytes = fs::read(path).map_err(|cause| Error::Unreadable {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     let expected = |what: String| {
         let given = "the content of the file (not shown)";

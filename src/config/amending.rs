@@ -46,7 +46,7 @@ impl RawConfig {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Amendments::default());
             }
-            Err(source) => return Err(Error::Unreadable { path, source }),
+            Err(cause) => return Err(Error::Unreadable { path, cause }),
         };
         Amendments::parse(&text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
@@ -68,8 +68,7 @@ impl RawConfig {
         let Some(path) = file else {
             return Ok(());
         };
-        let text = amendments.text().map_err(io::Error::other)?;
-        replace(&path, &text)
+        replace(&path, &amendments.text().map_err(io::Error::other)?)
     }
 
     fn amendments_file(&self) -> Result<Option<PathBuf>, Error> {
@@ -126,8 +125,11 @@ impl RawConfig {
     pub fn shown_options(&self) -> impl Iterator<Item = ShownOption> {
         options::all().map(|option| {
             let set = self.values.get(option.key).map(|(text, _)| text.as_str());
-            let value = set.unwrap_or(option.default);
-            let value = if option.secret { NOT_SHOWN } else { value };
+            let value = if option.secret {
+                NOT_SHOWN
+            } else {
+                set.unwrap_or(option.default)
+            };
             let is_empty = set.unwrap_or(option.default).is_empty();
             ShownOption {
                 key: option.key,
@@ -333,9 +335,8 @@ mod tests {
         amendments.change_broadcast(&name, &put).unwrap();
         let error = RawConfig::default().amended(&amendments).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("changed through the API: `broadcasts.cam.grace`")
+            error.to_string().contains("`broadcasts.cam.grace`"),
+            "{error}"
         );
     }
 
@@ -345,9 +346,6 @@ mod tests {
         let amended = raw.amended(&started("nothing.launch")).unwrap();
         let plans = Plans::new(Vec::new(), Vec::new());
         let error = amended.switch_outputs(plans, None).unwrap_err().to_string();
-        assert!(
-            error.contains("no pipeline file `nothing.launch`"),
-            "{error}"
-        );
+        assert!(error.contains("`nothing.launch`"), "{error}");
     }
 }

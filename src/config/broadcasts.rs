@@ -221,8 +221,12 @@ impl BroadcastSection {
     ) -> Result<Self, Error> {
         let written = key.get_ref();
         let bad = |expected| {
-            let origin = file.origin(key.span().start);
-            Error::bad_value(&origin, "broadcasts", expected, written)
+            Error::bad_value(
+                &file.origin(key.span().start),
+                "broadcasts",
+                expected,
+                written,
+            )
         };
         let pattern = Pattern::new(written).ok_or_else(|| bad(Name::RULE))?;
         let table = value.get_ref().as_table();

@@ -91,8 +91,9 @@ impl RawConfig {
     }
 
     fn text_of(&self, option: &'static Opt) -> &str {
-        let value = self.values.get(option.key);
-        value.map_or(option.default, |(text, _)| text)
+        self.values
+            .get(option.key)
+            .map_or(option.default, |(text, _)| text)
     }
 }
 
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_a_restart_stays() {
+    fn options_that_need_a_restart_keep_their_values() {
         let running = read(&[("udp", "127.0.0.1:5"), ("limits.viewers", "5")]);
         let after = read(&[("listen", "[::1]:1"), ("limits.viewers", "6")]);
         let effective = after.clone().without_restart(&running);

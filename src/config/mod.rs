@@ -60,12 +60,13 @@ const DEMO: &str = "demo";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file that was named cannot be read.
-    #[error("{path}: cannot be read: {source}", path = .path.display())]
+    #[error("{path}: cannot be read: {cause}", path = .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        #[source]
+        cause: io::Error,
     },
     /// The file is not TOML.
     #[error("{origin}: not valid TOML: {message}")]
@@ -181,7 +182,7 @@ impl Config {
         let index = config.main.web.as_ref().map(|web| web.join("index.html"));
         let logo = config.site.logo.as_ref().map(|logo| logo.0.clone());
         for path in index.into_iter().chain(logo) {
-            fs::File::open(&path).map_err(|source| Error::Unreadable { path, source })?;
+            fs::File::open(&path).map_err(|cause| Error::Unreadable { path, cause })?;
         }
         config.check_tls(raw)?;
         config.check_hsts(raw)?;

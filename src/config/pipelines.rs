@@ -73,9 +73,9 @@ pub(super) fn slate(
         .map(|directory| directory.join(file))
         .filter(|path| path.is_file());
     let picture = picture.unwrap_or_else(|| file.into());
-    fs::File::open(&picture).map_err(|source| Error::Unreadable {
+    fs::File::open(&picture).map_err(|cause| Error::Unreadable {
         path: picture.clone(),
-        source,
+        cause,
     })?;
     Ok(SlateFile {
         file: read(None, PICTURE, origin)?,
@@ -86,7 +86,7 @@ pub(super) fn slate(
 fn read_from(directory: &Path, file: &str, origin: &ValueOrigin) -> Result<String, Error> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
-        move |source| Error::Unreadable { path, source }
+        move |cause| Error::Unreadable { path, cause }
     };
     let entries = fs::read_dir(directory).map_err(unreadable(directory))?;
     let known: Vec<_> = entries

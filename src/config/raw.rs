@@ -58,8 +58,9 @@ impl RawConfig {
 
     /// Where an option is set.
     pub(super) fn origin_of(&self, key: &str) -> ValueOrigin {
-        let value = self.values.get(key);
-        value.map_or(ValueOrigin::Default, |(_, origin)| origin.clone())
+        self.values
+            .get(key)
+            .map_or(ValueOrigin::Default, |(_, origin)| origin.clone())
     }
 
     /// Where an option of this section is set, if any is: the first by name, and its key.

@@ -42,9 +42,9 @@ impl RawConfig {
         let mut raw = Self::default();
         if let Some(path) = file {
             raw.mark = FileMark::of(&path);
-            let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable {
+            let text = fs::read_to_string(&path).map_err(|cause| Error::Unreadable {
                 path: path.clone(),
-                source,
+                cause,
             })?;
             let tokens = raw.add_file(&path, &text, &variables)?;
             let tokens = tokens.iter().map(|token| token.resolve(&variables));
@@ -203,47 +203,45 @@ mod tests {
     #[test]
     fn errors_name_file_line_key_and_remedy() {
         let cases = [
-            ("a\n", "aerial.toml:1: not valid TOML"),
-            (
-                "\nlissten = \"x\"",
-                "aerial.toml:2: unknown key `lissten`; did you mean `listen`?",
-            ),
+            ("a\n", (1, &[][..])),
+            ("\nlissten = \"x\"", (2, &["lissten", "listen"])),
             (
                 "[webrtc]\nzzzz = 1",
-                "aerial.toml:2: unknown key `webrtc.zzzz`; `aerial serve --help`",
+                (2, &["webrtc.zzzz", "aerial serve --help"]),
             ),
             (
                 "[broadcasts.a]\nsauce = \"x\"",
-                "aerial.toml:2: unknown key `broadcasts.a.sauce`; did",
+                (2, &["broadcasts.a.sauce", "source"]),
             ),
-            (
-                "[broadcasts.\"a b\"]\nsource = \"x\"",
-                "aerial.toml:1: `broadcasts` takes",
-            ),
+            ("[broadcasts.\"a b\"]\nsource = \"x\"", (1, &["broadcasts"])),
             (
                 "[broadcasts.a]\nvars = { a = [1] }",
-                "aerial.toml:2: `broadcasts.a.vars` takes",
+                (2, &["broadcasts.a.vars"]),
             ),
             (
                 "[broadcasts.\"a-*\"]\nsource = \"x\"",
-                "aerial.toml:2: `broadcasts.a-*.source` takes",
+                (2, &["broadcasts.a-*.source"]),
             ),
-            (
-                "[defaults]\non_demand = true",
-                "aerial.toml:2: `defaults.on_demand` takes",
-            ),
+            ("[defaults]\non_demand = true", (2, &["defaults.on_demand"])),
             (
                 "[defaults]\nviewer_engine = \"str0m\"",
-                "aerial.toml:2: `defaults.viewer_engine` takes webrtcbin or direct, not `str0m`",
+                (2, &["defaults.viewer_engine", "str0m"]),
             ),
             (
                 "[defaults]\noutputs = [\"a\", \"a\"]",
-                "aerial.toml:2: `defaults.outputs` takes",
+                (2, &["defaults.outputs"]),
             ),
         ];
         for (text, expected) in cases {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.starts_with(expected), "{error}");
+            let (place, names) = expected;
+            assert!(
+                error.starts_with(&format!("aerial.toml:{place}: ")),
+                "{error}"
+            );
+            for name in names {
+                assert!(error.contains(&format!("`{name}`")), "{name}: {error}");
+            }
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
@@ -251,11 +249,16 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused() {
         let raw = parse("[timeouts]\n\nconnect = \"0s\"").unwrap();
-        assert_eq!(
-            Timeouts::take(&raw).unwrap_err().to_string(),
-            "aerial.toml:3: `timeouts.connect` takes a time with its unit, such as 500ms, 5s or \
-             2m, from 100ms to 5m, not `0s`",
-        );
+        let error = Timeouts::take(&raw).unwrap_err().to_string();
+        for part in [
+            "aerial.toml:3: ",
+            "`timeouts.connect`",
+            "100ms",
+            "5m",
+            "`0s`",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
     }
 
     #[test]

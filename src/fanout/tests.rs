@@ -170,7 +170,7 @@ impl Client {
             };
             // A session that fails shows in is_alive.
             let _ = self.peer.poll(send, tell);
-            if let Ok((len, source)) = self.socket.recv_from(&mut buffer) {
+            if let Ok((len, sender)) = self.socket.recv_from(&mut buffer) {
                 let datagram = &buffer[..len];
                 if let Some(RtpHeader { sequence, .. }) = RtpHeader::read(datagram)
                     && (self.lose)(sequence)
@@ -178,7 +178,7 @@ impl Client {
                 {
                     continue;
                 }
-                let _ = self.peer.receive(Instant::now(), source, datagram);
+                let _ = self.peer.receive(Instant::now(), sender, datagram);
             }
             let _ = self.peer.tick(Instant::now());
         }

@@ -111,8 +111,7 @@ fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Pro
     });
     let stopping = app.shutdown.stopping.clone().cancelled_owned();
     let events = events.take_until(sight::hold(app, request, Watcher::Speaker, seat));
-    let events = events.take_until(stopping);
-    let mut response = warp::reply::stream(events).into_response();
+    let mut response = warp::reply::stream(events.take_until(stopping)).into_response();
     set(&mut response, &header::CONTENT_TYPE, "text/event-stream");
     set(&mut response, &header::CACHE_CONTROL, "no-cache");
     Ok(response)
@@ -131,12 +130,13 @@ fn listen(app: &App, name: &Name, request: &HttpRequest) -> Result<Response, Pro
     responses((status = 204, description = "Taken"))
 )]
 async fn post(app: &App, name: &Name, mut request: HttpRequest) -> Result<Response, Problem> {
-    let body = request.body(BODY_BYTES_MAX, app.options.body_timeout);
-    let body = body.await?;
+    let body = request
+        .body(BODY_BYTES_MAX, app.options.body_timeout)
+        .await?;
     let posted: Posted = request.json(&body, "send a request as in docs/chat.md")?;
     let chats = app.broadcasts.chats();
     match (posted.key, posted.request) {
-        (Some(key), ChatRequest::Claim { session }) => {
+        (Some(key), ChatRequest::Prove { session }) => {
             let session = app.broadcasts.session(&SessionId::from_url(&session))?;
             if session.role != Role::Publisher || session.broadcast != *name {
                 return Err(Problem::not_found("session"));
@@ -178,8 +178,9 @@ pub(super) async fn announce(
     mut request: HttpRequest,
 ) -> Result<Response, Problem> {
     app.auth.permit_moderation(&request, name)?;
-    let body = request.body(BODY_BYTES_MAX, app.options.body_timeout);
-    let body = body.await?;
+    let body = request
+        .body(BODY_BYTES_MAX, app.options.body_timeout)
+        .await?;
     let data: Value = request.json(&body, "send JSON")?;
     app.broadcasts.chats().announce(name, data)?;
     Ok(empty(StatusCode::NO_CONTENT))

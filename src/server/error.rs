@@ -23,14 +23,15 @@ pub enum StartError {
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     /// Choose another address or stop what uses it.
-    #[error("cannot listen on {protocol} {address}: {source}; set another with --{option}")]
+    #[error("cannot listen on {protocol} {address}: {cause}; set another with --{option}")]
     Listen {
         /// `HTTP` or `UDP`.
         protocol: &'static str,
         /// The address.
         address: String,
         /// The system's error.
-        source: io::Error,
+        #[source]
+        cause: io::Error,
         /// The option that changes it.
         option: &'static str,
     },
@@ -43,12 +44,13 @@ pub enum StartError {
         error: broadcast::Error,
     },
     /// Find out why the system refuses.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {cause}")]
     System {
         /// The attempt.
         what: &'static str,
         /// The system's error.
-        source: io::Error,
+        #[source]
+        cause: io::Error,
     },
 }
 
@@ -61,4 +63,14 @@ pub enum ServeError {
     /// Some viewers get nothing.
     #[error("a fan-out worker hangs")]
     Worker,
+}
+
+impl ServeError {
+    /// The part of the server that has failed, in the log.
+    pub(super) const fn part(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Worker => "fanout",
+        }
+    }
 }

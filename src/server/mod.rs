@@ -23,7 +23,7 @@ use tokio::{
 
 pub use self::{
     error::{ServeError, StartError},
-    reload::ConfigSource,
+    reload::RunningConfig,
 };
 use crate::{
     access::{Access, Secret},
@@ -83,7 +83,7 @@ pub struct Server {
 pub async fn start(
     config: Config,
     passed: PassedSockets,
-    source: ConfigSource,
+    running: RunningConfig,
 ) -> Result<Server, StartError> {
     let loaded = config.plans.clone();
     let config = prepare(config).await?;
@@ -117,10 +117,10 @@ pub async fn start(
         control,
         webhooks: node.webhooks.figures(),
         recordings,
-        view: source.view(),
+        view: running.view(),
     };
     let reloader = reload::Reloader {
-        source,
+        running,
         loaded,
         checked: config.plans.clone(),
         broadcasts: node.broadcasts.clone(),
@@ -178,9 +178,9 @@ fn keep_watchdog(fanout: Fanout, tasks: &mut JoinSet<()>) {
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|source| StartError::System {
+    listener.local_addr().map_err(|cause| StartError::System {
         what: "read the HTTP address",
-        source,
+        cause,
     })
 }
 
@@ -199,7 +199,10 @@ impl Server {
         };
         match &served {
             Ok(()) => self.drain(&mut signal).await,
-            Err(error) => tracing::error!(%error, "the server ends, to be started again"),
+            Err(error) => {
+                let part = error.part();
+                tracing::error!(part, %error, "the server ends so that it can be restarted");
+            }
         }
         tokio::select! {
             () = self.stop() => {}
@@ -300,10 +303,10 @@ async fn http_listener(
             .and_then(|()| TcpListener::from_std(listener)),
         None => TcpListener::bind(address).await,
     };
-    listener.map_err(|source| StartError::Listen {
+    listener.map_err(|cause| StartError::Listen {
         protocol: "HTTP",
         address: address.to_string(),
-        source,
+        cause,
         option: "listen",
     })
 }
@@ -314,10 +317,10 @@ async fn media_listener(config: &Config) -> Result<Option<TcpListener>, StartErr
         return Ok(None);
     };
     let listener = TcpListener::bind(address).await;
-    listener.map(Some).map_err(|source| StartError::Listen {
+    listener.map(Some).map_err(|cause| StartError::Listen {
         protocol: "TCP",
         address: address.to_string(),
-        source,
+        cause,
         option: "webrtc.tcp",
     })
 }
@@ -338,10 +341,10 @@ fn media_port(
         Some(socket) => Port::adopt(socket, &options),
         None => Port::bind(&options),
     };
-    port.map_err(|source| StartError::Listen {
+    port.map_err(|cause| StartError::Listen {
         protocol: "UDP",
         address: options.listen.to_string(),
-        source,
+        cause,
         option: "udp",
     })
 }
@@ -356,9 +359,9 @@ fn start_media(
     let port = media_port(config, passed, http, tcp)?;
     port.start();
     port.check_buffers();
-    Fanout::start(port, options::fanout(config)).map_err(|source| StartError::System {
+    Fanout::start(port, options::fanout(config)).map_err(|cause| StartError::System {
         what: "start a thread",
-        source,
+        cause,
     })
 }
 
@@ -404,9 +407,7 @@ fn announce_access(access: &Access) {
         tracing::info!(publishing, watching, public, "token requirements");
     }
     if watching && !publishing {
-        tracing::warn!(
-            "watching needs a token, but anyone may publish: no token is for publishing"
-        );
+        tracing::warn!("watching needs a token, but anyone may publish");
     }
     for token in access.short_tokens() {
         tracing::warn!(

@@ -68,9 +68,9 @@ fn options(config: &Config) -> Result<Option<cluster::Options>, StartError> {
     }
     let node = match &options.node {
         Some(node) => node.0.clone(),
-        None => fs::read_to_string(HOST_NAME).map_err(|source| StartError::System {
+        None => fs::read_to_string(HOST_NAME).map_err(|cause| StartError::System {
             what: "read the host name",
-            source,
+            cause,
         })?,
     };
     let all = if options.nats.len() >= REPLICAS {

@@ -15,10 +15,10 @@ pub(super) async fn listen(config: &Config) -> Result<Option<AdminListener>, Sta
         AdminAddress::Tcp(address) => AdminListener::tcp(*address).await,
         AdminAddress::Unix(path) => AdminListener::unix(path),
     };
-    let refused = |source| StartError::Listen {
+    let refused = |cause| StartError::Listen {
         protocol: "HTTP",
         address: address.to_string(),
-        source,
+        cause,
         option: "admin.listen",
     };
     Ok(Some(listener.map_err(refused)?))
@@ -51,9 +51,9 @@ pub(super) fn token(
         );
         return Ok(None);
     }
-    let (secret, text) = Secret::random().map_err(|source| StartError::System {
+    let (secret, text) = Secret::random().map_err(|cause| StartError::System {
         what: "make a token for the operator",
-        source,
+        cause,
     })?;
     let admin = format_args!("http://{address}/admin?token={text}");
     // Nobody can use the port without it, so that it is shown even if only warnings are logged.

@@ -19,9 +19,9 @@ pub(super) fn keep(
 ) -> Result<Recordings, StartError> {
     let options = &config.recordings;
     if let Some(folder) = &options.directory {
-        fs::create_dir_all(folder).map_err(|source| StartError::System {
+        fs::create_dir_all(folder).map_err(|cause| StartError::System {
             what: "create the folder of recordings (recordings.directory)",
-            source,
+            cause,
         })?;
     }
     let recordings = Recordings::new(options.directory.clone(), broadcasts.events().clone());

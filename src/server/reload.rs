@@ -23,8 +23,8 @@ use crate::{
 /// empty a file before they write it.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the configuration comes from, and where the log's filter goes.
-pub struct ConfigSource {
+/// What the configuration consists of, how to read it again, and where the log's filter goes.
+pub struct RunningConfig {
     /// The configuration as read, without the API's changes.
     pub raw: RawConfig,
     /// The API's changes.
@@ -35,7 +35,7 @@ pub struct ConfigSource {
     pub log: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-impl ConfigSource {
+impl RunningConfig {
     /// As the operator sees it.
     pub(super) fn view(&self) -> Arc<ConfigView> {
         let amended = self.raw.clone().amended(&self.amendments);
@@ -49,7 +49,7 @@ impl ConfigSource {
 
 /// The parts that follow the configuration while the server runs.
 pub(super) struct Reloader {
-    pub(super) source: ConfigSource,
+    pub(super) running: RunningConfig,
     /// As the files say.
     pub(super) loaded: Plans,
     /// Without what this machine cannot run.
@@ -80,7 +80,7 @@ impl Reloader {
         let mut tick = interval(FILE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         // Not as it is by now: it may have changed since it was read.
-        let mut known = self.source.raw.mark();
+        let mut known = self.running.raw.mark();
         let mut last_seen = known;
         loop {
             tokio::select! {
@@ -106,20 +106,20 @@ impl Reloader {
                         continue;
                     }
                     known = seen;
-                    let _ = self.reload("changed file").await;
+                    let _ = self.reload("file").await;
                 }
             }
         }
     }
 
     fn file_mark(&self) -> Option<FileMark> {
-        FileMark::of(self.source.raw.file()?)
+        FileMark::of(self.running.raw.file()?)
     }
 
     /// Reads, checks, and takes over. Logs the outcome.
     async fn reload(&mut self, why: &'static str) -> Result<Reloaded, ConfigRefusal> {
-        let read = Arc::clone(&self.source.read);
-        let amendments = self.source.amendments.clone();
+        let read = Arc::clone(&self.running.read);
+        let amendments = self.running.amendments.clone();
         let candidate = self.candidate(move || read(), amendments).await;
         let candidate = candidate.map_err(|error| {
             tracing::error!(why, error, "configuration not reloaded: nothing changed");
@@ -132,9 +132,9 @@ impl Reloader {
 
     /// Checks what the API asks for, keeps it, and takes it over. Logs the outcome.
     async fn amend(&mut self, change: &ConfigChange) -> Result<Reloaded, ConfigRefusal> {
-        let mut amendments = self.source.amendments.clone();
+        let mut amendments = self.running.amendments.clone();
         self.apply(change, &mut amendments)?;
-        let raw = self.source.raw.clone();
+        let raw = self.running.raw.clone();
         let candidate = self.candidate(move || Ok(raw), amendments).await;
         let candidate = candidate.map_err(ConfigRefusal::Mistake)?;
         let (raw, amendments) = (candidate.raw.clone(), candidate.amendments.clone());
@@ -195,7 +195,7 @@ impl Reloader {
         read: impl FnOnce() -> Result<RawConfig, config::Error> + Send + 'static,
         amendments: Amendments,
     ) -> Result<Candidate, String> {
-        let running = self.source.raw.clone();
+        let running = self.running.raw.clone();
         let amending = amendments.clone();
         let loading = spawn_blocking(move || {
             let read = read()?;
@@ -239,7 +239,7 @@ impl Reloader {
             let amended = raw.clone().amended(amendments);
             amended.map_err(|error| ConfigRefusal::Mistake(error.to_string()))
         };
-        let running = amended(&self.source.raw, &self.source.amendments)?;
+        let running = amended(&self.running.raw, &self.running.amendments)?;
         let view = options::view(&amended(&raw, &amendments)?, &amendments);
         // Nothing can fail from here on.
         let ConfigChanges {
@@ -252,11 +252,11 @@ impl Reloader {
         if changed.iter().any(|key| key.starts_with("auth.")) {
             super::announce_access(&config.access);
         }
-        (self.source.log)(&config.main.log.0);
+        (self.running.log)(&config.main.log.0);
         self.loaded = loaded;
         self.checked = config.plans.clone();
-        self.source.raw = raw;
-        self.source.amendments = amendments;
+        self.running.raw = raw;
+        self.running.amendments = amendments;
         let broadcasts = self
             .broadcasts
             .reload(options::broadcasts(&config, &self.workers));

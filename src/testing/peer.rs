@@ -87,7 +87,7 @@ impl Peer {
     pub(crate) fn receive(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        sender: SocketAddr,
         datagram: &[u8],
     ) -> io::Result<()> {
         let Ok(contents) = datagram.try_into() else {
@@ -95,7 +95,7 @@ impl Peer {
         };
         let receive = Receive {
             proto: Protocol::Udp,
-            source,
+            source: sender,
             destination: self.address,
             contents,
         };

@@ -39,7 +39,7 @@ impl Conversation {
             | ChatRequest::Say { .. }
             | ChatRequest::React { .. }
             | ChatRequest::Control { .. }
-            | ChatRequest::Claim { .. } => Err(ChatRefusal::Missing("request")),
+            | ChatRequest::Prove { .. } => Err(ChatRefusal::Missing("request")),
         }
     }
 

@@ -55,7 +55,7 @@ impl Conversation {
                 self.pass_on(self.numbers, name, data, now);
                 Ok(())
             }
-            ChatRequest::Claim { .. } => Err(ChatRefusal::Missing("session")),
+            ChatRequest::Prove { .. } => Err(ChatRefusal::Missing("session")),
             request => self.moderate(request, now),
         }
     }

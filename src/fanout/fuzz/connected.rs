@@ -64,9 +64,9 @@ pub(crate) fn viewer(data: &[u8]) -> io::Result<u64> {
     let (events, mut received) = mpsc::channel(16);
     let (mut stage, answer) = Stage::new(&peer.offer, events).map_err(io::Error::other)?;
     let (mut now, mut connected) = (stage.now, false);
-    peer.connect(&mut now, &answer, |now, source, datagram| {
+    peer.connect(&mut now, &answer, |now, sender, datagram| {
         stage.now = now;
-        stage.datagram(source, datagram.to_vec());
+        stage.datagram(sender, datagram.to_vec());
         connected |= received.try_recv() == Ok(Event::Connected);
         connected
     })?;
@@ -173,10 +173,10 @@ impl Stage {
         self.worker.step(self.now, message);
     }
 
-    fn datagram(&mut self, source: SocketAddr, datagram: Vec<u8>) {
+    fn datagram(&mut self, sender: SocketAddr, datagram: Vec<u8>) {
         self.handle(Message::Datagram {
             viewer: self.viewer,
-            datagram: Datagram::detached(source.into(), datagram),
+            datagram: Datagram::detached(sender.into(), datagram),
         });
     }
 
@@ -241,9 +241,9 @@ mod tests {
         let (events, mut received) = mpsc::channel(16);
         let (mut stage, answer) = Stage::new(&peer.offer, events).unwrap();
         let (mut now, mut connected) = (stage.now, false);
-        let connecting = peer.connect(&mut now, &answer, |now, source, datagram| {
+        let connecting = peer.connect(&mut now, &answer, |now, sender, datagram| {
             stage.now = now;
-            stage.datagram(source, datagram.to_vec());
+            stage.datagram(sender, datagram.to_vec());
             connected |= received.try_recv() == Ok(Event::Connected);
             connected
         });

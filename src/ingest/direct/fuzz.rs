@@ -37,8 +37,8 @@ pub(crate) fn publisher(data: &[u8]) -> io::Result<u64> {
     let (mut now, seen) = (Instant::now(), Arc::default());
     let mut peer = Adversary::new(Direction::SendOnly)?;
     let (mut task, answer) = accept(&peer, &seen)?;
-    peer.connect(&mut now, &answer, |now, source, datagram| {
-        task.step(now, Some((source, datagram)));
+    peer.connect(&mut now, &answer, |now, sender, datagram| {
+        task.step(now, Some((sender, datagram)));
         task.is_connected()
     })?;
     for step in steps(data) {
@@ -105,10 +105,10 @@ mod tests {
         let mut peer = Adversary::new(Direction::SendOnly).unwrap();
         let (mut task, answer) = accept(&peer, &Arc::default()).unwrap();
         let mut ended = false;
-        let connected = peer.connect(&mut Instant::now(), &answer, |now, source, datagram| {
+        let connected = peer.connect(&mut Instant::now(), &answer, |now, sender, datagram| {
             let dtls = (20..64).contains(&datagram[0]);
             let datagram = if dtls { &alert } else { datagram };
-            ended |= task.step(now, Some((source, datagram))).is_some();
+            ended |= task.step(now, Some((sender, datagram))).is_some();
             for _ in 0..3 {
                 task.step(now + Duration::from_secs(1), None);
             }

@@ -316,7 +316,7 @@ impl Reception {
     ) -> Option<End> {
         let mut reports = Vec::new();
         match datagram {
-            Some((source, data)) => self.session.receive(now, source.into(), data, &mut reports),
+            Some((sender, data)) => self.session.receive(now, sender.into(), data, &mut reports),
             None => self.session.tick(now, &mut reports),
         }
         self.handle(&mut reports)

@@ -76,13 +76,13 @@ impl Client {
             if Instant::now() >= until || !rtc.is_alive() {
                 return rtc.is_connected();
             }
-            if let Ok((len, source)) = self.socket.recv_from(&mut buffer) {
+            if let Ok((len, sender)) = self.socket.recv_from(&mut buffer) {
                 // RFC 7983 §7: the first byte of DTLS.
                 if self.lose > 0 && (20..64).contains(&buffer[0]) {
                     self.lose -= 1;
                     continue;
                 }
-                let _ = self.peer.receive(Instant::now(), source, &buffer[..len]);
+                let _ = self.peer.receive(Instant::now(), sender, &buffer[..len]);
             }
             let _ = self.peer.tick(Instant::now());
         }

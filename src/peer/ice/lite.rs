@@ -97,7 +97,7 @@ impl Challenge {
 enum Handshake {
     None,
     With(RemoteEnd),
-    /// Who receives at one address may have finished what began at another.
+    /// A peer that receives at one address may have finished what began at another.
     Several,
     Done,
 }
@@ -171,7 +171,7 @@ impl Ice {
         ends: AddressPair,
         datagram: &[u8],
     ) -> CheckOutcome {
-        let source = ends.remote;
+        let sender = ends.remote;
         let Ok(message) = StunMessage::parse(datagram) else {
             return CheckOutcome::Forged;
         };
@@ -181,7 +181,7 @@ impl Ice {
         {
             return CheckOutcome::Forged;
         }
-        let known = self.known.contains(&source);
+        let known = self.known.contains(&sender);
         if !known && self.newcomers.left(now) < 1.0 {
             return CheckOutcome::Refused;
         }
@@ -196,14 +196,14 @@ impl Ice {
         let reply = if conflict {
             StunMessage::binding_role_conflict_reply(message.trans_id())
         } else {
-            StunMessage::binding_reply(message.trans_id(), source.address)
+            StunMessage::binding_reply(message.trans_id(), sender.address)
         };
         let Some(reply) = written(reply, &local.pass) else {
             return CheckOutcome::Forged;
         };
         let nominates = message.use_candidate() && !conflict;
-        let forgotten = self.learn(source);
-        self.hear(now, source);
+        let forgotten = self.learn(sender);
+        self.hear(now, sender);
         if nominates {
             self.nominate(now, ends);
         } else {
@@ -217,9 +217,9 @@ impl Ice {
     }
 
     /// Notes an address; returns the one that has made room for it.
-    fn learn(&mut self, source: RemoteEnd) -> Option<RemoteEnd> {
-        self.known.retain(|known| *known != source);
-        self.known.push(source);
+    fn learn(&mut self, sender: RemoteEnd) -> Option<RemoteEnd> {
+        self.known.retain(|known| *known != sender);
+        self.known.push(sender);
         if self.known.len() <= ADDRESSES_MAX {
             return None;
         }
@@ -294,8 +294,8 @@ impl Ice {
     }
 
     /// Notes a sign of life; true if it comes from where everything is sent.
-    pub(super) fn hear(&mut self, now: Instant, source: RemoteEnd) -> bool {
-        let here = self.path.is_some_and(|path| path.ends.remote == source);
+    pub(super) fn hear(&mut self, now: Instant, sender: RemoteEnd) -> bool {
+        let here = self.path.is_some_and(|path| path.ends.remote == sender);
         if here {
             self.heard = now;
         }
@@ -331,8 +331,11 @@ impl Ice {
 
     /// When a check of ours is due.
     pub(super) fn wake(&self) -> Option<Instant> {
-        let ask = self.proven().map(|_| self.ask);
-        let ask = if self.sends_media { ask } else { None };
+        let ask = if self.sends_media {
+            self.proven().map(|_| self.ask)
+        } else {
+            None
+        };
         match &self.challenge {
             None => ask,
             Some(challenge) if challenge.sent < CHECKS_MAX => Some(challenge.next),

@@ -125,8 +125,8 @@ impl LiteAgent {
     /// If the system has no random numbers.
     pub(crate) fn restart(&mut self, remote: IceCreds, now: Instant) -> Result<(), sdp::Error> {
         let NewCredentials { ufrag, local } = credentials()?;
-        let old = std::mem::replace(&mut self.ufrag, ufrag);
-        self.port.forget_ufrag(old);
+        self.port
+            .forget_ufrag(std::mem::replace(&mut self.ufrag, ufrag));
         self.port.register(ufrag, self.route.clone());
         self.ice.restart(Credentials { local, remote }, now);
         self.expect_response();
@@ -140,14 +140,14 @@ impl LiteAgent {
         mut ends: AddressPair,
         message: &[u8],
     ) -> StunOutcome {
-        let source = ends.remote;
+        let sender = ends.remote;
         let outcome = match self.ice.check(now, ends, message) {
             CheckOutcome::Authentic(answered) => {
                 let reply = &answered.reply;
                 self.port.send(&mut ends, reply, reply.len());
                 self.release(answered.forgotten);
-                self.bind(source, now);
-                if self.ice.path().is_some_and(|path| path.remote == source) {
+                self.bind(sender, now);
+                if self.ice.path().is_some_and(|path| path.remote == sender) {
                     self.heard = now;
                 }
                 StunOutcome::Checked {
@@ -163,7 +163,7 @@ impl LiteAgent {
                     return StunOutcome::Refused;
                 };
                 self.bind(proof.before, now);
-                self.bind(source, now);
+                self.bind(sender, now);
                 self.release(proof.forgotten);
                 self.heard = now;
                 StunOutcome::Proven
@@ -307,10 +307,19 @@ impl LiteAgent {
 impl LiteAgent {
     /// Logs how far a connection got that never came up.
     fn explain_failure(&self) {
-        let problem = match (self.ice.known(), self.ice.path()) {
-            ([], _) => "the client has reached none of the advertised addresses",
-            (_, None) => "the client has nominated none of the paths that it tried",
-            (_, Some(_)) => "the client does not answer at the address it has nominated",
+        let (stage, problem) = match (self.ice.known(), self.ice.path()) {
+            ([], _) => (
+                "unreached",
+                "the client has reached none of the advertised addresses",
+            ),
+            (_, None) => (
+                "unnominated",
+                "the client has nominated none of the paths that it tried",
+            ),
+            (_, Some(_)) => (
+                "silent",
+                "the client does not answer at the address it has nominated",
+            ),
         };
         let reached_from: Vec<_> = self.ice.known().iter().map(|end| end.address).collect();
         tracing::info!(
@@ -319,6 +328,7 @@ impl LiteAgent {
             advertised_tcp = %Listed(&self.port.tcp_candidates()),
             reached_from = %Listed(&reached_from),
             chosen = self.ice.path().map(|path| path.remote.address.to_string()),
+            stage,
             problem,
             "never connected"
         );

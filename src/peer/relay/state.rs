@@ -23,7 +23,7 @@ pub(super) struct RelayState {
     engine: SocketAddr,
     signals: Arc<RelaySignals>,
     /// Where the client's last packet came from.
-    source: Option<RemoteEnd>,
+    sender: Option<RemoteEnd>,
     /// For webrtcbin, until it listens.
     inwards: VecDeque<Vec<u8>>,
     /// For the client, until it has nominated an address.
@@ -53,7 +53,7 @@ impl RelayState {
             inside,
             engine,
             signals,
-            source: None,
+            sender: None,
             inwards: VecDeque::new(),
             outwards: VecDeque::new(),
         }
@@ -76,7 +76,7 @@ impl RelayState {
         }
         // Authentic packets count as older than this one.
         self.settle(now);
-        self.source = Some(ends.remote);
+        self.sender = Some(ends.remote);
         if self.inside.is_connected() {
             return Inbound::Forward;
         }
@@ -90,7 +90,7 @@ impl RelayState {
             self.agent.handshake_done(now);
         }
         if self.signals.take_authentic() {
-            self.agent.hear(now, self.source);
+            self.agent.hear(now, self.sender);
         }
     }
 

@@ -109,10 +109,10 @@ impl Stage {
         written
     }
 
-    fn deliver(&mut self, source: SocketAddr, datagram: &[u8]) {
+    fn deliver(&mut self, sender: SocketAddr, datagram: &[u8]) {
         let mut reports = Vec::new();
         self.session
-            .receive(self.now, source.into(), datagram, &mut reports);
+            .receive(self.now, sender.into(), datagram, &mut reports);
         self.note(&reports);
     }
 
@@ -170,8 +170,8 @@ fn one_of_many_addresses_is_refused_before_anything_remembers_it() {
     let check = stage.written().remove(0);
     for number in 0..5000_u16 {
         let [high, low] = number.to_be_bytes();
-        let source = SocketAddr::from(([127, 1, high, low], 40_000));
-        stage.deliver(source, &check);
+        let sender = SocketAddr::from(([127, 1, high, low], 40_000));
+        stage.deliver(sender, &check);
     }
     assert_eq!(stage.session.agent.known().len(), 16);
     let refused = &stage.port.counters().refused;
@@ -191,12 +191,12 @@ fn only_an_authentic_check_shows_that_the_client_has_come() {
     // In front of the fingerprint, which protects nothing.
     let tag = forged.len() - 9;
     forged[tag] ^= 1;
-    let source = stage.places[0].address;
+    let sender = stage.places[0].address;
     for other in [&forged[..], &[22; 100], &[]] {
-        stage.deliver(source, other);
+        stage.deliver(sender, other);
         assert!(!stage.session.is_checked());
     }
-    stage.deliver(source, &check);
+    stage.deliver(sender, &check);
     assert!(stage.session.is_checked() && !stage.connected);
 }
 
@@ -388,8 +388,8 @@ impl Publisher {
             &[sdp::Section::Inactive, sdp::Section::Inactive],
             &transport,
         );
-        let connecting = peer.connect(&mut now, &answer, |now, source, datagram| {
-            session.receive(now, source.into(), datagram, &mut Vec::new());
+        let connecting = peer.connect(&mut now, &answer, |now, sender, datagram| {
+            session.receive(now, sender.into(), datagram, &mut Vec::new());
             session.nominated().is_some() && session.verifier.is_some()
         });
         connecting.unwrap();
@@ -405,11 +405,11 @@ impl Publisher {
         }
     }
 
-    fn deliver(&mut self, source: SocketAddr, datagram: &[u8]) {
+    fn deliver(&mut self, sender: SocketAddr, datagram: &[u8]) {
         let mut reports = Vec::new();
         let now = self.now;
         self.session
-            .receive(now, source.into(), datagram, &mut reports);
+            .receive(now, sender.into(), datagram, &mut reports);
         self.session.tick(now, &mut reports);
         for report in reports {
             assert!(!matches!(report, Report::Closed(_)), "it goes on");
@@ -417,19 +417,19 @@ impl Publisher {
         }
     }
 
-    fn check(&mut self, source: SocketAddr) {
+    fn check(&mut self, sender: SocketAddr) {
         let id = TransId::new();
         let check = StunMessage::binding_request(&self.username, id, true, 7, 1, false);
         let mut bytes = vec![0; 500];
         let length = check.to_bytes(Some(self.password.as_bytes()), &mut bytes, hmac);
-        self.deliver(source, &bytes[..length.unwrap()]);
+        self.deliver(sender, &bytes[..length.unwrap()]);
     }
 
     /// Sends a packet of sound.
-    fn send(&mut self, source: SocketAddr, ssrc: u32) {
+    fn send(&mut self, sender: SocketAddr, ssrc: u32) {
         self.sequence += 1;
         let packet = self.peer.rtp(&sound(self.sequence, ssrc)).unwrap();
-        self.deliver(source, &packet);
+        self.deliver(sender, &packet);
     }
 }
 

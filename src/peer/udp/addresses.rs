@@ -22,11 +22,11 @@ const TCP_ADVERTISED_MAX: usize = 8;
 /// moment. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LocalAddresses {
-    source: Arc<AddressSource>,
+    choice: Arc<AddressChoice>,
 }
 
 #[derive(Debug)]
-enum AddressSource {
+enum AddressChoice {
     Fixed(Vec<IpAddr>),
     Machine {
         /// Which of the machine's addresses count.
@@ -54,7 +54,7 @@ impl LocalAddresses {
     /// Always these.
     pub fn fixed(addresses: Vec<IpAddr>) -> Self {
         Self {
-            source: Arc::new(AddressSource::Fixed(addresses)),
+            choice: Arc::new(AddressChoice::Fixed(addresses)),
         }
     }
 
@@ -69,7 +69,7 @@ impl LocalAddresses {
             loopback,
         };
         Self {
-            source: Arc::new(AddressSource::Machine {
+            choice: Arc::new(AddressChoice::Machine {
                 wanted,
                 list: Mutex::default(),
             }),
@@ -82,9 +82,9 @@ impl LocalAddresses {
     }
 
     fn at(&self, now: Instant) -> Vec<IpAddr> {
-        match &*self.source {
-            AddressSource::Fixed(addresses) => addresses.clone(),
-            AddressSource::Machine { wanted, list } => {
+        match &*self.choice {
+            AddressChoice::Fixed(addresses) => addresses.clone(),
+            AddressChoice::Machine { wanted, list } => {
                 let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
                 list.refresh(now, *wanted);
                 list.known.clone()

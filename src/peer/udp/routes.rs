@@ -260,8 +260,8 @@ impl Routes {
     }
 
     /// Finds a datagram's session and counts it there.
-    pub(super) fn find(&self, source: RemoteEnd, datagram: &[u8], now: Instant) -> Found {
-        let bound = self.addresses.get(&source).map(|bound| &bound.route);
+    pub(super) fn find(&self, sender: RemoteEnd, datagram: &[u8], now: Instant) -> Found {
+        let bound = self.addresses.get(&sender).map(|bound| &bound.route);
         let stun = stun::read(datagram);
         let route = match stun {
             // A request names its session; this is how an address is learnt or changes.
@@ -313,14 +313,14 @@ pub(super) mod tests {
     }
 
     /// How many of many such datagrams get through at once.
-    fn passed(routes: &Routes, source: RemoteEnd, datagram: &[u8], now: Instant) -> usize {
-        let all = (0..60_000).map(|_| routes.find(source, datagram, now));
+    fn passed(routes: &Routes, sender: RemoteEnd, datagram: &[u8], now: Instant) -> usize {
+        let all = (0..60_000).map(|_| routes.find(sender, datagram, now));
         all.filter(|found| matches!(found, Found::Session(_)))
             .count()
     }
 
-    fn session(routes: &Routes, source: RemoteEnd, datagram: &[u8]) -> Option<u64> {
-        match routes.find(source, datagram, Instant::now()) {
+    fn session(routes: &Routes, sender: RemoteEnd, datagram: &[u8]) -> Option<u64> {
+        match routes.find(sender, datagram, Instant::now()) {
             Found::Session(route) => Some(route.session),
             Found::Refused | Found::Unknown => None,
         }
@@ -383,15 +383,11 @@ pub(super) mod tests {
         routes.register(*b"abcdefgh", route(1));
         routes.bind(home, &route(1), AddressRight::Proven, now);
         let check = check();
-        let passed = (2..60_000).filter(|port| {
-            let found = routes.find(address(*port), &check, now);
-            matches!(found, Found::Session(_))
-        });
+        let passed = (2..60_000)
+            .filter(|port| matches!(routes.find(address(*port), &check, now), Found::Session(_)));
         assert_eq!(passed.count(), 100);
-        let media = (0..60_000).filter(|_| {
-            let found = routes.find(home, &MEDIA, now);
-            matches!(found, Found::Session(_))
-        });
+        let media =
+            (0..60_000).filter(|_| matches!(routes.find(home, &MEDIA, now), Found::Session(_)));
         assert_eq!(media.count(), 2000);
         assert!(matches!(routes.find(home, &MEDIA, now), Found::Refused));
         assert!(matches!(

@@ -166,17 +166,17 @@ fn forged_checks_are_not_answered() {
     let username = format!("{}:{}", local.ufrag, remote.ufrag);
     let check = StunMessage::binding_request(&username, TransId::new(), true, 7, PRIORITY, true);
     let mut check = written(check, &local.pass).unwrap();
-    let (now, source) = (client.now, AddressPair::from(address(1)));
+    let (now, sender) = (client.now, AddressPair::from(address(1)));
     let changed = check.len() - 12;
     check[changed] ^= 1;
-    let outcome = client.ice.check(now, source, &check);
+    let outcome = client.ice.check(now, sender, &check);
     assert!(matches!(outcome, CheckOutcome::Forged));
     check[changed] ^= 1;
-    let CheckOutcome::Authentic(Answered { reply, .. }) = client.ice.check(now, source, &check)
+    let CheckOutcome::Authentic(Answered { reply, .. }) = client.ice.check(now, sender, &check)
     else {
         panic!("authentic");
     };
     assert_eq!(reply[..2], [1, 1]);
-    let outcome = client.ice.check(now, source, &[0; 20]);
+    let outcome = client.ice.check(now, sender, &[0; 20]);
     assert!(matches!(outcome, CheckOutcome::Forged));
 }

@@ -173,9 +173,9 @@ impl Adversary {
     /// Receives what the server has sent.
     fn read(&mut self, now: Instant) -> io::Result<()> {
         let mut buffer = [0; 2000];
-        while let Ok((length, source)) = self.socket.recv_from(&mut buffer) {
+        while let Ok((length, sender)) = self.socket.recv_from(&mut buffer) {
             let datagram = buffer.get(..length).unwrap_or_default();
-            self.inner.receive(now, source, datagram)?;
+            self.inner.receive(now, sender, datagram)?;
         }
         Ok(())
     }
