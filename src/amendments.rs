@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn amendments_survive_writing_and_reading() {
         let mut amendments = Amendments::default();
         let broadcast = name("cam.1");
         amendments
@@ -231,7 +231,7 @@ mod tests {
             .switch_output(&broadcast, &switch("hls.launch", false), true)
             .unwrap();
         let text = amendments.text().unwrap();
-        assert!(text.starts_with("# Written by Aerial"), "{text}");
+        assert!(text.starts_with("# "), "{text}");
         assert_eq!(Amendments::parse(&text).unwrap(), amendments);
         let outputs: Vec<_> = amendments.outputs().collect();
         assert_eq!(
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_configuration_says_as_well_is_not_kept() {
+    fn changes_equal_to_the_configuration_are_not_kept() {
         let mut amendments = Amendments::default();
         for (runs, configured) in [(true, false), (false, false), (false, true), (true, true)] {
             let output = switch("x.launch", runs);

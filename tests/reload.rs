@@ -150,7 +150,7 @@ fn a_changed_file_and_a_signal_are_noticed() {
             .filter(|line| line.has("why", why))
             .count()
     };
-    assert_eq!(reloads("changed file"), 1);
+    assert_eq!(reloads("file"), 1);
     server.signal("HUP");
     wait_for("reload at the signal", || {
         (reloads("SIGHUP") == 1).then_some(())

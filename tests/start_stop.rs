@@ -62,7 +62,7 @@ fn commands_say_what_they_do() {
 #[test]
 fn a_person_learns_where_to_go() {
     let server = Server::start(&[]);
-    assert!(!server.log().contains("bearer token"), "{}", server.log());
+    assert!(!server.log().contains("/whip/NAME"), "{}", server.log());
     let program = aerial(&[]).get_program().to_str().unwrap().to_owned();
     let words = "serve --listen 127.0.0.1:0 --udp 127.0.0.1:0 --admin.listen off --demo false";
     // `script` makes the terminal; `timeout` ends both if the test fails. It stays outside the
@@ -79,8 +79,7 @@ fn a_person_learns_where_to_go() {
     let mut shown = BufReader::new(terminal.stdout.take().unwrap())
         .lines()
         .map_while(Result::ok);
-    let told = shown.find(|line| line.contains("OBS")).unwrap();
-    assert!(told.contains("/whip/NAME"), "{told}");
+    assert!(shown.any(|line| line.contains("/whip/NAME")));
     // Ctrl+C.
     terminal.stdin.take().unwrap().write_all(&[3]).unwrap();
     assert!(shown.any(|line| line.contains("stopped")));

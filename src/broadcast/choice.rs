@@ -187,19 +187,15 @@ impl Situation {
         }
     }
 
-    /// Why an automatic rendition is needed, in words.
-    pub(super) fn reason(&self, id: RenditionId, wants: &Wants<'_>) -> String {
+    /// Why an automatic rendition is needed.
+    pub(super) fn reason(&self, id: RenditionId, wants: &Wants<'_>) -> Misfit {
         let of_slate = self
             .candidate(id)
             .is_some_and(|candidate| candidate.purpose.is_slate());
-        let misfit = match self.original(wants.kind) {
-            Some(original) if !of_slate => self.misfit(original, wants),
-            _ => Some(Misfit::Slate),
-        };
-        misfit.map_or_else(
-            || "the usual rendition has failed".to_owned(),
-            |misfit| misfit.to_string(),
-        )
+        match self.original(wants.kind) {
+            Some(original) if !of_slate => self.misfit(original, wants).unwrap_or(Misfit::Failed),
+            _ => Misfit::Slate,
+        }
     }
 }
 

@@ -123,7 +123,7 @@ mod tests {
         };
         new.renditions = vec![rendition(None)];
         assert!(names(&old, &new).is_empty(), "configured");
-        new.renditions = vec![rendition(Some("a viewer does not accept VP8"))];
+        new.renditions = vec![rendition(Some("a reason"))];
         assert_eq!(names(&old, &new), ["transcode.inserted"]);
         assert!(names(&new, &new.clone()).is_empty());
     }

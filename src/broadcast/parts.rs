@@ -335,8 +335,10 @@ impl Parts {
         };
         // Outputs run at the origin.
         let live = self.supply.is_live() && !self.supply.is_remote();
-        let slate = self.slate.is_shown();
-        actions.extend(self.outputs.tick(live, slate, &supplied, now));
+        actions.extend(
+            self.outputs
+                .tick(live, self.slate.is_shown(), &supplied, now),
+        );
         actions.extend(self.supply.request_keyframe(now));
         actions
     }

@@ -73,33 +73,31 @@ mod tests {
     }
 
     #[test]
-    fn it_says_where_to_go() {
+    fn the_summary_has_the_addresses() {
         let text = text(&[], "127.0.0.1:8080");
-        for words in [
-            "Watch    http://127.0.0.1:8080/\n",
-            "Publish  http://127.0.0.1:8080/publish/NAME, in a browser\n",
-            "server: http://127.0.0.1:8080/whip/NAME; bearer token: leave it empty",
-            "only this machine",
-        ] {
-            assert!(text.contains(words), "{text}");
+        for place in ["/\n", "/publish/NAME", "/whip/NAME"] {
+            let url = format!("http://127.0.0.1:8080{place}");
+            assert!(text.contains(&url), "{text}");
         }
     }
 
     #[test]
-    fn it_says_what_is_needed_but_no_secret() {
+    fn the_summary_asks_for_a_token_and_has_no_secret() {
         let flags = [
             ("auth.publish_token", "hunter2-hunter2-hunter2"),
             ("http.public_url", "https://live.example/tv"),
             ("udp", "0.0.0.0:8189"),
         ];
-        let text = text(&flags, "0.0.0.0:80");
-        for words in [
-            "https://live.example/tv/publish/NAME (needs a token)",
-            "bearer token: one that may publish",
-            "let TCP 80 and UDP 8189 through",
-        ] {
-            assert!(text.contains(words), "{text}");
+        let closed = text(&flags, "0.0.0.0:80");
+        for part in ["https://live.example/tv/publish/NAME", " 80 ", " 8189 "] {
+            assert!(closed.contains(part), "{closed}");
         }
-        assert!(!text.contains("hunter2"));
+        assert!(!closed.contains("hunter2"));
+        let line = |text: &str| {
+            text.lines()
+                .find(|line| line.contains("/publish/"))
+                .map(str::to_owned)
+        };
+        assert_ne!(line(&closed), line(&text(&flags[1..], "0.0.0.0:80")));
     }
 }

@@ -33,8 +33,18 @@ pub(super) enum MessageFlaw {
     Short,
     #[error("unknown version {0}")]
     Version(u8),
-    #[error("it is malformed: {0}")]
-    Nonsense(&'static str),
+    #[error("it has unknown flags")]
+    Flags,
+    #[error("it has an unknown codec")]
+    Codec,
+    #[error("it announces too large a length")]
+    TooLarge,
+    #[error("it has more pieces than it announces")]
+    ExtraPiece,
+    #[error("its length is not the announced one")]
+    Length,
+    #[error("its frame is invalid: {0}")]
+    Frame(&'static str),
     #[error("a piece of it is missing")]
     Torn,
 }
@@ -134,7 +144,7 @@ impl Head {
         let reserved = bytes.get_u8();
         let head = Self {
             keyframe: flags & KEYFRAME != 0,
-            codec: codec.ok_or(MessageFlaw::Nonsense("an unknown codec"))?,
+            codec: codec.ok_or(MessageFlaw::Codec)?,
             piece: bytes.get_u16_le(),
             pieces: bytes.get_u16_le(),
             number: bytes.get_u64_le(),
@@ -146,11 +156,11 @@ impl Head {
         };
         let (payloads, body) = (head.payloads as usize, head.body as usize);
         if flags & !KEYFRAME != 0 || reserved != 0 {
-            Err(MessageFlaw::Nonsense("unknown flags"))
+            Err(MessageFlaw::Flags)
         } else if payloads > FRAME_PAYLOADS_MAX || body > BODY_BYTES_MAX || 4 * payloads > body {
-            Err(MessageFlaw::Nonsense("a length that is too large"))
+            Err(MessageFlaw::TooLarge)
         } else if head.piece >= head.pieces || usize::from(head.pieces) > body {
-            Err(MessageFlaw::Nonsense("a piece too many"))
+            Err(MessageFlaw::ExtraPiece)
         } else {
             Ok(head)
         }
@@ -182,7 +192,7 @@ impl Assembly {
             _ => return Err(MessageFlaw::Torn),
         };
         if body.len() + bytes.len() > head.body as usize {
-            return Err(MessageFlaw::Nonsense("longer than announced"));
+            return Err(MessageFlaw::Length);
         }
         body.extend_from_slice(&bytes);
         if head.piece + 1 == head.pieces {
@@ -196,7 +206,7 @@ impl Assembly {
 fn finish(head: &Head, body: Bytes) -> Result<NumberedFrame, MessageFlaw> {
     let mut body = body;
     if body.len() != head.body as usize {
-        return Err(MessageFlaw::Nonsense("shorter than announced"));
+        return Err(MessageFlaw::Length);
     }
     let payloads = head.payloads as usize;
     let mut ends = body.split_to(4 * payloads);
@@ -209,7 +219,7 @@ fn finish(head: &Head, body: Bytes) -> Result<NumberedFrame, MessageFlaw> {
         data: body,
     };
     match frame.flaw() {
-        Some(flaw) => Err(MessageFlaw::Nonsense(flaw)),
+        Some(flaw) => Err(MessageFlaw::Frame(flaw)),
         None => Ok(NumberedFrame {
             number: head.number,
             sent: Duration::from_nanos(head.sent),
@@ -318,8 +328,11 @@ mod tests {
         let messages = packed(&large(), 1 << 18);
         let torn = [&messages[..1], &messages[2..]].concat();
         assert_eq!(through(&torn).unwrap_err(), MessageFlaw::Torn);
-        let next = [&torn[..], &messages[..]].concat();
-        assert!(through(&next).unwrap().is_some());
+        assert!(
+            through(&[&torn[..], &messages[..]].concat())
+                .unwrap()
+                .is_some()
+        );
         let cut_short = [&messages[..1], &messages[..]].concat();
         assert!(through(&cut_short).unwrap().is_some());
     }
@@ -329,22 +342,21 @@ mod tests {
         let good = packed(&frame(&[10, 20]), 1 << 20).remove(0);
         for (at, value, flaw) in [
             (0, 2, MessageFlaw::Version(2)),
-            (1, 2, MessageFlaw::Nonsense("unknown flags")),
-            (2, 9, MessageFlaw::Nonsense("an unknown codec")),
-            (4, 1, MessageFlaw::Nonsense("a piece too many")),
-            (42, 1, MessageFlaw::Nonsense("a length that is too large")),
-            (44, 27, MessageFlaw::Nonsense("shorter than announced")),
-            (
-                46,
-                0x90,
-                MessageFlaw::Nonsense("a length that is too large"),
-            ),
-            (48, 20, MessageFlaw::Nonsense("an empty payload")),
+            (1, 2, MessageFlaw::Flags),
+            (2, 9, MessageFlaw::Codec),
+            (4, 1, MessageFlaw::ExtraPiece),
+            (42, 1, MessageFlaw::TooLarge),
+            (44, 27, MessageFlaw::Length),
+            (46, 0x90, MessageFlaw::TooLarge),
         ] {
             let mut bad = good.to_vec();
             bad[at] = value;
             assert_eq!(through(&[bad.into()]).unwrap_err(), flaw, "{at}");
         }
+        let mut empty = good.to_vec();
+        empty[48] = 20;
+        let flaw = through(&[empty.into()]).unwrap_err();
+        assert!(matches!(flaw, MessageFlaw::Frame(_)), "{flaw}");
         let short = good.slice(..HEAD_BYTES - 1);
         assert_eq!(through(&[short]).unwrap_err(), MessageFlaw::Short);
     }

@@ -84,13 +84,8 @@ fn a_session_that_never_connects_says_how_far_it_has_come() {
     let server = Server::start(&["--timeouts.first_check", "2500ms"]);
     let _publisher = Client::live(&server, "a", &clip::H264);
     let (answer, _) = Client::ask_to_watch(&server, "a");
-    let line = server.wait_for_line("reason", |line| line.field("problem").is_some());
+    let line = server.wait_for_line("reason", |line| line.has("stage", "unreached"));
     let advertised = line.field("advertised").unwrap();
     assert_eq!(advertised, candidates(&answer).join(","));
-    let problem = line.field("problem").unwrap();
-    assert_eq!(
-        problem,
-        "the client has reached none of the advertised addresses"
-    );
     assert!(line.has("role", "viewer"), "{line:?}");
 }

@@ -4,6 +4,7 @@ mod circles;
 mod code;
 mod log;
 mod names;
+mod prose;
 mod rules;
 mod types;
 
@@ -102,6 +103,25 @@ fn whoever_starts_gstreamer_is_found() {
 }
 
 #[test]
+fn tests_do_not_depend_on_the_servers_sentences() {
+    let mut sentences = prose::Sentences::default();
+    for folder in ["src", "tests"] {
+        for file in files(&root().join(folder), &[".rs"]) {
+            let relative = file.strip_prefix(root()).unwrap();
+            let mut parts = relative.iter().map(|part| part.to_str().unwrap());
+            // This rule's own tests quote what it finds.
+            let is_own = parts.clone().any(|part| part == "structure");
+            if !is_own {
+                let is_test = parts.any(|part| part.trim_end_matches(".rs") == "tests");
+                sentences.read(&std::fs::read_to_string(&file).unwrap(), is_test);
+            }
+        }
+    }
+    let shared = sentences.shared();
+    assert!(shared.is_empty(), "{}", shared.join("\n"));
+}
+
+#[test]
 fn no_rooms_form_a_circle() {
     let found = circles::between_rooms(&server());
     assert!(found.is_empty(), "{found:#?}");
@@ -182,7 +202,7 @@ fn circles_are_found_through_others_and_through_re_exports() {
 }
 
 #[test]
-fn what_files_share_in_their_folder_and_tests_make_no_circle() {
+fn shared_files_of_a_folder_and_tests_form_no_circle() {
     let code = made_up(&[
         ("a", "mod x; use x::f; pub struct Shared;"),
         ("a::x", "use super::Shared; pub fn f() {}"),
@@ -232,7 +252,7 @@ fn check(place: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_allowed_is_not_reported() {
+fn allowed_dependencies_are_not_reported() {
     for (place, text) in [
         (
             "broadcast::actor",

@@ -59,7 +59,7 @@ impl ControlGroup {
         Some(group)
     }
 
-    /// The one of these files that is there.
+    /// Whichever of these files exists.
     fn file(&self, names: [&str; 2]) -> Option<PathBuf> {
         names
             .map(|name| self.folder.join(name))

@@ -141,7 +141,7 @@ fn a_killed_server_leaves_no_worker() {
 }
 
 #[test]
-fn what_a_pipelines_process_uses_is_shown() {
+fn a_pipelines_process_shows_its_resources() {
     let folder = folder("workers-figures", &[], &[("made.launch", SOURCE)]);
     let server = server(
         &folder,

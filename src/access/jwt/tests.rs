@@ -117,7 +117,7 @@ fn a_public_key_is_no_secret() {
 }
 
 #[test]
-fn what_was_meant_as_a_key_file_is_no_secret() {
+fn a_file_that_looks_like_a_key_is_not_used_as_a_secret() {
     let pem = key!("rsa.pub.pem").as_slice();
     let rest: &[u8] = &[b'x'; 64];
     for file in [
@@ -176,7 +176,7 @@ fn expiry_counts_with_the_leeway() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn wrong_claims_are_named() {
     let strict = JwtOptions {
         issuer: Some("https://issuer.example".to_owned()),
         audience: Some("aerial".to_owned()),
@@ -198,16 +198,16 @@ fn what_is_wrong_is_said() {
             "(aud)",
         ),
         (&options(), json!({ "exp": null }), "`exp`"),
-        (&options(), json!({ "aerial": null }), "no claim `aerial`"),
+        (&options(), json!({ "aerial": null }), "`aerial`"),
         (
             &options(),
             json!({ "aerial": { "watch": "a b" } }),
-            "`watch` in its rights",
+            "`watch`",
         ),
         (
             &options(),
             json!({ "aerial": { "watch": "*", "only_from": "10.0.0.0/8" } }),
-            "unknown field `only_from`",
+            "`only_from`",
         ),
     ] {
         let error = verified(options, &changes).unwrap_err().to_string();
@@ -250,10 +250,10 @@ fn keys_of_a_set_are_chosen_by_their_id_and_purpose() {
 #[test]
 fn unusable_key_files_are_refused_without_their_content() {
     for (file, words) in [
-        (&b"hunter2"[..], "at least 32 bytes"),
-        (key!("rsa.pem"), "a private one"),
-        (b"{\"keys\": [\"hunter2\"]}", "a JWK Set: line 1"),
-        (b"{\"keys\": []}", "with a key for HS256"),
+        (&b"hunter2"[..], "32"),
+        (key!("rsa.pem"), "private"),
+        (b"{\"keys\": [\"hunter2\"]}", "JWK"),
+        (b"{\"keys\": []}", "HS256"),
         (
             b"-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----\n",
             "PEM",

@@ -1,18 +1,19 @@
-//! Why a viewer cannot show an encoding well.
+//! Why a viewer needs another encoding.
 
 use std::fmt;
 
 use crate::media::Codec;
 
-/// Why a viewer cannot show an encoding well.
+/// Why a viewer needs another encoding: it cannot show the usual one well, or there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Misfit {
+pub(in crate::broadcast) enum Misfit {
     Codec(Codec),
     Profile(Codec, String),
     Level(Codec, String),
     Reordered,
     SparseKeyframes,
     Slate,
+    Failed,
 }
 
 impl fmt::Display for Misfit {
@@ -28,6 +29,7 @@ impl fmt::Display for Misfit {
             Self::Reordered => f.write_str("the source has B-frames"),
             Self::SparseKeyframes => f.write_str("keyframes from the source are too far apart"),
             Self::Slate => f.write_str("a viewer cannot decode the slate"),
+            Self::Failed => f.write_str("the usual rendition has failed"),
         }
     }
 }

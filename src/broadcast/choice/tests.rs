@@ -303,24 +303,20 @@ fn every_case_has_its_answer() {
 #[test]
 fn automatic_renditions_tell_why_they_are_needed() {
     for (broadcast, viewer_text, reason) in [
-        ("live h264", "vp8", "a viewer does not accept H264"),
+        ("live h264", "vp8", Misfit::Codec(Codec::H264)),
         (
             "live h264:high",
             "h264",
-            "a viewer does not accept H264 of profile high",
+            Misfit::Profile(Codec::H264, "high".to_owned()),
         ),
         (
             "live h264:baseline@4",
             "h264-strict",
-            "a viewer does not accept H264 of level 4",
+            Misfit::Level(Codec::H264, "4".to_owned()),
         ),
-        ("live h264+b", "h264", "the source has B-frames"),
-        (
-            "live sparse h264",
-            "h264",
-            "keyframes from the source are too far apart",
-        ),
-        ("live h264", "h264", "the usual rendition has failed"),
+        ("live h264+b", "h264", Misfit::Reordered),
+        ("live sparse h264", "h264", Misfit::SparseKeyframes),
+        ("live h264", "h264", Misfit::Failed),
     ] {
         let situation = situation(broadcast, "auto-a=vp8.");
         let viewer = viewer(viewer_text);

@@ -164,7 +164,9 @@ impl Broadcast {
                     admitted.push(session);
                     format!("admit {session}")
                 }
-                Action::Refuse { session, error } => format!("refuse {session}: {error}"),
+                Action::Refuse { session, error } => {
+                    format!("refuse {session}: {}", variant(&error))
+                }
                 Action::Switch(switching) => {
                     let Switched { from, to, .. } = self.parts.switched(&switching).unwrap();
                     format!("switch {} from {from} to {to}", switching.session)
@@ -326,4 +328,11 @@ impl Broadcast {
         let actions = self.parts.run_ended(&end, self.now);
         self.perform(actions);
     }
+}
+
+/// The name of an error's variant.
+fn variant(error: &Error) -> String {
+    let shown = format!("{error:?}");
+    let is_name = |c: &char| c.is_ascii_alphanumeric();
+    shown.chars().take_while(is_name).collect()
 }

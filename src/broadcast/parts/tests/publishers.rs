@@ -187,7 +187,7 @@ fn a_codec_that_changes_on_the_way_ends_everything() {
 }
 
 #[test]
-fn what_a_replaced_publisher_reports_counts_for_nothing() {
+fn reports_of_a_replaced_publisher_are_ignored() {
     let rules = Rules {
         replace_live: true,
         ..rules()
@@ -289,7 +289,7 @@ fn a_stop_ends_everybody_and_everything() {
     broadcast.expect(&[
         "close 1: Shutdown",
         "close 2: Shutdown",
-        "refuse 3: the server is stopping",
+        "refuse 3: Stopping",
         "stop ladder",
         "stop record",
     ]);

@@ -58,7 +58,7 @@ fn a_viewer_waits_for_a_source_for_so_long_and_not_while_it_pauses() {
     broadcast.until(2.75);
     broadcast.expect(&["start card"]);
     broadcast.until(3.0);
-    broadcast.expect(&["refuse 1: nobody publishes `demo` at the moment"]);
+    broadcast.expect(&["refuse 1: NotLive"]);
     broadcast.end_run("card");
     let refused = broadcast.watch(&["h264"], None).unwrap_err();
     assert!(matches!(refused, Error::NotLive { .. }), "{refused}");
@@ -156,7 +156,7 @@ fn viewers_of_a_source_that_does_not_come_are_refused_in_the_end() {
     broadcast.until(4.75);
     broadcast.expect(&["start card"]);
     broadcast.until(5.0);
-    broadcast.expect(&["refuse 1: nobody publishes `demo` at the moment"]);
+    broadcast.expect(&["refuse 1: NotLive"]);
     broadcast.until(14.5);
     broadcast.expect(&[]);
     broadcast.until(14.75);

@@ -56,7 +56,7 @@ fn a_viewer_waits_for_a_rendition_for_so_long() {
     broadcast.expect(&["publisher 1 begins", "start ladder"]);
     broadcast.until(5.0);
     // A viewer that can show the original gets it.
-    broadcast.expect(&["refuse 2: the rendition has no frames yet", "admit 3"]);
+    broadcast.expect(&["refuse 2: NotReady", "admit 3"]);
 }
 
 #[test]
@@ -187,15 +187,12 @@ fn a_broadcast_runs_so_many_transcodes() {
     let first = broadcast.watch(&["vp8"], None).unwrap();
     broadcast.rendition("vp8", "vp8", Codec::Vp8);
     broadcast.expect(&["publisher 1 begins", "admit 2", "start vp8"]);
-    // Who accepts what exists gets it, although another would be preferred.
+    // A viewer that accepts an existing rendition gets it, although another would be preferred.
     let second = broadcast.watch(&["h264", "vp8"], None).unwrap();
     let tracks = &broadcast.views[&second].tracks;
     assert_eq!(tracks.video.as_ref().unwrap().codec, Some(Codec::Vp8));
     broadcast.watch(&["h264"], None).unwrap();
-    broadcast.expect(&[
-        "admit 3",
-        "refuse 4: the server has reached its limit of automatic transcodes",
-    ]);
+    broadcast.expect(&["admit 3", "refuse 4: Full"]);
     let full = |broadcast: &Broadcast| broadcast.parts.status(broadcast.now).transcodes_full;
     assert_eq!(full(&broadcast), Some("limits.broadcast_transcodes"));
     broadcast.unwatch(first);
@@ -221,13 +218,11 @@ fn broadcasts_share_the_servers_transcodes() {
         broadcast.viewers_connect = false;
         broadcast.live(&[Codec::Av1]);
     }
-    let refused = "the server has reached its limit of automatic transcodes";
     // A place is promised once. Later viewers get what exists, or a refusal.
     let first = other.watch(&["h264"], None).unwrap();
     one.watch(&["h264"], None).unwrap();
     one.watch(&["av1", "h264"], None).unwrap();
-    let refusal = format!("refuse 2: {refused}");
-    one.expect(&["publisher 1 begins", &refusal, "admit 3"]);
+    one.expect(&["publisher 1 begins", "refuse 2: Full", "admit 3"]);
     assert_eq!(shared.taken(), 1);
     let full = one.parts.status(one.now).transcodes_full;
     assert_eq!(full, Some("limits.transcodes"));
@@ -254,8 +249,7 @@ fn a_broadcast_promises_a_place_once() {
     broadcast.live(&[Codec::Av1]);
     let first = broadcast.watch(&["vp8"], None).unwrap();
     let second = broadcast.watch(&["h264"], None).unwrap();
-    let refusal =
-        format!("refuse {second}: the server has reached its limit of automatic transcodes");
+    let refusal = format!("refuse {second}: Full");
     broadcast.expect(&["publisher 1 begins", "admit 2", &refusal]);
     // A rendition that is promised to one can be promised to others.
     let third = broadcast.watch(&["h264", "vp8"], None).unwrap();
@@ -433,7 +427,7 @@ fn a_viewer_that_waits_for_its_answer_makes_room_as_well() {
     broadcast.watch(&["h264"], Some("720p")).unwrap();
     broadcast.noted.clear();
     broadcast.watch(&["h264"], Some("720p")).unwrap();
-    broadcast.expect(&["refuse 2: the server has reached its limit of viewers"]);
+    broadcast.expect(&["refuse 2: Full"]);
 }
 
 #[test]

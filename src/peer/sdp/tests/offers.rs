@@ -27,7 +27,7 @@ pub(super) fn without(text: &str, start: &str) -> String {
 
 /// Rows W-41, W-42.
 #[test]
-fn what_is_no_sdp_is_malformed() {
+fn text_that_is_no_sdp_is_malformed() {
     for text in [
         "",
         "\r\n",
@@ -378,7 +378,7 @@ fn the_codec_is_chosen_from_what_both_sides_have() {
     let mode_0 = view(&mode_0).unwrap();
     assert_eq!(mode_0.choose(Kind::Video, &[Codec::H264]), None);
     let lack = mode_0.lack(Codec::H264);
-    assert!(lack.contains("offer packetization-mode=1"), "{lack}");
+    assert!(lack.contains("packetization-mode=1"), "{lack}");
     assert!(!mode_0.lack(Codec::Vp8).contains("packetization"));
 
     let exotic = fixture!("chrome-whep-av")
