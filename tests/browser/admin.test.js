@@ -7,6 +7,7 @@ import path from 'node:path';
 import { after, before } from 'node:test';
 import { AUTOPLAY, Server, assertAccessible, openBrowser, screenshot, test, until } from './harness.js';
 import { plays } from './media.js';
+import { textOf } from './texts.js';
 
 const TOKEN = 'operator-secret-1';
 const CONFIG = `
@@ -66,25 +67,27 @@ test('the operator sees the server, adjusts a pipeline, and ends a session', asy
   const strip = page.locator('#strip');
   await strip.locator('dd', { hasText: /^\d+ MB/ }).waitFor();
   const row = page.locator('#rows > li', { hasText: 'demo' });
-  await row.locator('.facts', { hasText: /1280 × 720 30 fps · [\d.]+ [Mk]b\/s · 1 viewer/ }).waitFor();
+  await row.locator('.facts', { hasText: /1280 × 720 30 fps · [\d.]+ [Mk]b\/s · 1 / }).waitFor();
   assert.deepEqual([...new Set(asked)], ['?role=publisher'], 'nobody sees the viewers of a closed row');
   await row.locator('summary').first().click();
-  const session = row.locator('.sessions li', { hasText: 'Viewer · 127.0.0.1' });
+  const session = row.locator('.sessions li', { hasText: `${textOf('admin-viewer')} · 127.0.0.1` });
   await session.waitFor();
   await session.locator('select').selectOption('h264-small');
   await session.locator('.muted', { hasText: 'h264-small' }).waitFor();
   assert.equal(await session.locator('select').inputValue(), 'h264-small');
 
-  const pipeline = row.locator('.pipelines > li', { hasText: 'Source · running' });
+  const pipeline = row.locator('.pipelines > li', {
+    hasText: `${textOf('admin-source')} · ${textOf('admin-pipeline-running')}`,
+  });
   const slider = pipeline.locator('input[type=range]');
   await slider.fill('1500');
   await until(async () => (await property('encoder.bitrate')) === 1500, 'the bitrate');
   await pipeline.locator('input[type=text]').fill('Hello');
   await pipeline.locator('input[type=text]').press('Enter');
   await until(async () => (await property('title.text')) === 'Hello', 'the title');
-  await pipeline.locator('button', { hasText: 'Keyframe' }).click();
-  await pipeline.locator('[role=status]', { hasText: 'Requested' }).waitFor();
-  await pipeline.locator('summary', { hasText: 'Graph' }).click();
+  await pipeline.locator('button', { hasText: textOf('admin-keyframe') }).click();
+  await pipeline.locator('[role=status]', { hasText: textOf('admin-keyframe-done') }).waitFor();
+  await pipeline.locator('summary', { hasText: textOf('admin-graph') }).click();
   await until(
     () => pipeline.locator('img').evaluate((image) => /** @type {HTMLImageElement} */ (image).naturalWidth > 300),
     'the graph',
@@ -94,7 +97,7 @@ test('the operator sees the server, adjusts a pipeline, and ends a session', asy
   await screenshot(page, 'admin');
 
   const first = await viewer.evaluate(() => document.querySelector('aerial-player').client.sessionUrl);
-  await session.locator('button', { hasText: 'End' }).click();
+  await session.locator('button', { hasText: textOf('admin-kick') }).click();
   await until(
     () => viewer.evaluate((first) => document.querySelector('aerial-player').client?.sessionUrl !== first, first),
     'the session to end',

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
 import { Server, assertAccessible, onAir, openBrowser, screenshot, test, until } from './harness.js';
+import { textOf } from './texts.js';
 
 const CONFIG = `
 [broadcasts.room]
@@ -66,11 +67,11 @@ const reads = (page, text) => page.locator('.chat-row p', { hasText: text }).wai
 const hasChannel = (page) =>
   page.evaluate(() => /** @type {any} */ (document.querySelector('aerial-player')).client.channelOpen);
 
-/** @param {Page} page @param {string} text @param {string} action */
+/** @param {Page} page @param {string} text @param {string} action The key of a button. */
 async function moderate(page, text, action) {
   const row = page.locator('.chat-row', { hasText: text });
   await row.locator('summary').click();
-  await row.getByRole('button', { name: action }).click();
+  await row.getByRole('button', { name: textOf(action) }).click();
 }
 
 test('two viewers and the publisher talk over the channel, and the publisher keeps order', async (t) => {
@@ -97,7 +98,7 @@ test('two viewers and the publisher talk over the channel, and the publisher kee
     mina.evaluate(() => document.querySelector('aerial-player')?.shadowRoot?.querySelectorAll('.floats span').length);
   await until(floats, 'a reaction');
 
-  // Who comes late reads what was said.
+  // Latecomers read what was said.
   const late = await (await openBrowser(t)).page();
   await late.setViewportSize(PHONE);
   await join(late, 'room', 'Late');
@@ -111,9 +112,9 @@ test('two viewers and the publisher talk over the channel, and the publisher kee
   await screenshot(late, 'chat-watch-390');
 
   // The publisher deletes, and bans.
-  await moderate(host, '<b>Hi</b> Mina', 'Delete this message');
+  await moderate(host, '<b>Hi</b> Mina', 'chat-delete');
   await until(async () => (await mina.locator('.chat-row', { hasText: '<b>Hi</b>' }).count()) === 0, 'the deletion');
-  await moderate(host, 'Hello from Mina', 'Ban');
+  await moderate(host, 'Hello from Mina', 'chat-ban');
   await mina.locator('#chat-text:disabled').waitFor();
   assert.equal(await june.locator('.chat-row', { hasText: 'Hello from Mina' }).count(), 0);
   const refused = mina.evaluate(() => {
@@ -194,9 +195,9 @@ test('without a channel, the chat goes over HTTP', async (t) => {
   await reads(host, 'over HTTP');
   // The publisher proves itself with its session.
   await host.locator('.moderated').waitFor();
-  await moderate(host, 'over HTTP', 'Silence for 5 minutes');
+  await moderate(host, 'over HTTP', 'chat-timeout');
   await mina.locator('#chat-text:disabled').waitFor();
-  await mina.getByText('A moderator has silenced you').waitFor();
+  await mina.getByText(new RegExp(textOf('chat-silent', { count: '\\d+' }))).waitFor();
   await assertAccessible(mina);
   assert.deepEqual(browser.faults, []);
 });

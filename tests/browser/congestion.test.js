@@ -126,7 +126,7 @@ for (const engine of /** @type {const} */ (['webrtcbin', 'direct'])) {
     await goLive(page, `${server.origin}/publish/modest`);
     await until(async () => (await sent(page)).rate > limit * 1000, 'more than the limit', PATIENCE);
     await until(async () => (await sent(page)).rate < limit * 1000, 'less than the limit', PATIENCE);
-    // Longer than who does not listen may stay.
+    // Longer than a publisher that does not listen may stay.
     await sleep(7_000);
     assert.equal((await server.json('/api/broadcasts/modest')).state, 'live');
     const { rate } = await sent(page);

@@ -5,6 +5,7 @@ import { after, before } from 'node:test';
 import { SYSTEM_H264, openFirefox } from './firefox.js';
 import { AUTOPLAY, Server, openBrowser, test, until } from './harness.js';
 import { played, plays, seenAndHeard } from './media.js';
+import { textOf } from './texts.js';
 
 /** @type {Server} */
 let server;
@@ -25,7 +26,7 @@ test('Firefox: what its publish page sends plays in Firefox and in Chromium, unt
   const studio = await firefox.page();
   await studio.goto(`${server.origin}/publish/fox`);
   await studio.select('#quality', '360p');
-  await button(studio, 'Go live').click();
+  await button(studio, textOf('publish-go')).click();
   await server.live('fox');
   const { tracks } = await server.json('/api/broadcasts/fox');
   assert.deepEqual(
@@ -41,7 +42,7 @@ test('Firefox: what its publish page sends plays in Firefox and in Chromium, unt
     await seenAndHeard(viewer);
     assert.equal((await played(viewer)).codec, 'video/VP8');
   }
-  await button(studio, 'Stop').click();
+  await button(studio, textOf('publish-stop')).click();
   for (const viewer of viewers) {
     await until(async () => (await played(viewer)).state !== 'live', 'the viewer to notice');
   }

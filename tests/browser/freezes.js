@@ -159,7 +159,7 @@ async function run(path) {
     };
     // What the server never received from its publisher.
     await server.stop();
-    const [, unrecovered] = server.log.match(/publisher ended.* lost=(\d+)/) ?? [];
+    const [, unrecovered] = server.log.match(/role=publisher.* lost=(\d+)/) ?? [];
     return unrecovered ? { ...figures, unrecovered: Number(unrecovered) } : figures;
   } finally {
     for (const end of ends) await end();

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { Server, assertAccessible, openBrowser, screenshot, test, until } from './harness.js';
+import { textOf } from './texts.js';
 
 /** @type {Server} */
 let server;
@@ -97,7 +98,7 @@ test('a long list is searched, filtered and ordered', async (t) => {
   await shows('zeta cam9 cam10 radio-one beta alpha later');
   await page.locator('#search').fill('CAM');
   await shows('cam9 cam10');
-  assert.equal(await page.locator('#summary').innerText(), '2 broadcasts found');
+  assert.equal(await page.locator('#summary').innerText(), textOf('list-found', { count: 2 }));
   await page.locator('#search').fill('');
   await page.locator('#filter').selectOption('sound');
   await shows('radio-one');

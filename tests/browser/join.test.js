@@ -1,4 +1,4 @@
-/** What is seen of a stream with keyframes far apart by who joins between two of them. */
+/** What a viewer that joins between two keyframes sees if these are far apart. */
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -5,6 +5,7 @@ import { after, before } from 'node:test';
 import { AUTOPLAY, Server, assertAccessible, openBrowser, screenshot, test, until } from './harness.js';
 import { plays } from './media.js';
 import { PAGES, openPage } from './pages.js';
+import { koreanOf, textOf } from './texts.js';
 
 /** Names, which are the same in every language. */
 const EQUAL = new Set(['OBS Studio', 'Aerial']);
@@ -95,9 +96,9 @@ test('states of the player are accessible: figures, keys, token, failure, share 
     await assertAccessible(page, type);
     await page.unrouteAll();
   }
-  assert.match(
+  assert.equal(
     await page.locator('aerial-player .cover:not(.sound-only) .hint').first().innerText(),
-    /full at the moment/,
+    textOf('problem-full'),
   );
 });
 
@@ -113,11 +114,11 @@ test('the language can be chosen, and stays', async (t) => {
   const page = await (await openBrowser(t)).page();
   await open(page, '/');
   await page.locator('select[data-languages]').selectOption('ko');
-  await page.locator('h1', { hasText: '지금 방송 중' }).waitFor();
+  await page.locator('h1', { hasText: koreanOf('list-title') }).waitFor();
   await open(page, '/watch/nobody');
-  await page.locator('aerial-player .title', { hasText: 'nobody 방송이 아직 시작되지 않았습니다' }).waitFor();
+  await page.locator('aerial-player .title', { hasText: textOf('player-waiting', { name: 'nobody' }, 'ko') }).waitFor();
   await open(page, '/watch/nobody?lang=en');
-  await page.locator('aerial-player .title', { hasText: 'nobody has not started yet' }).waitFor();
+  await page.locator('aerial-player .title', { hasText: textOf('player-waiting', { name: 'nobody' }) }).waitFor();
 });
 
 test('more than six tabs of a browser hear from the server', async (t) => {
@@ -187,14 +188,14 @@ test('waiting makes no failed requests, and the player believes the server at on
   await plays(page);
   const chip = page.locator('aerial-player .chip.live');
   for (const [state, shown] of [
-    ['stale', 'Interrupted'],
-    ['waiting', 'demo is off air'],
+    ['stale', textOf('player-offline-again')],
+    ['waiting', textOf('player-waiting-again', { name: 'demo' })],
   ]) {
     await page.evaluate((state) => {
       const player = document.querySelector('aerial-player');
       player.broadcast = /** @type {any} */ ({ ...player.broadcast, state });
     }, state);
-    assert.equal(await chip.innerText(), 'OFF AIR');
+    assert.equal(await chip.innerText(), textOf('player-off-air'));
     assert.equal(await page.locator('aerial-player .cover:not(.sound-only) .title').innerText(), shown);
   }
 });
@@ -220,7 +221,8 @@ test('blocked media is told from a slow server', async (t) => {
       }),
     'the obstacle to be found',
   );
-  assert.match(await page.locator('aerial-player .cover:not(.sound-only) .hint').first().innerText(), /firewall.*UDP/s);
+  const hint = page.locator('aerial-player .cover:not(.sound-only) .hint').first();
+  assert.equal(await hint.innerText(), textOf('error-blocked'));
 });
 
 test('sound without a picture has a cover, and the choice of silence is kept', async (t) => {
@@ -280,7 +282,7 @@ test('a server that has died is not shown as live', async (t) => {
   const badge = page.locator('.card[data-name=demo] .badge').first();
   await page.locator('.card[data-name=demo] .badge.live').waitFor();
   await mortal.stop();
-  await until(async () => (await badge.innerText()).toLowerCase() === 'unknown', 'the card to say so', 5_000);
+  await until(async () => (await badge.textContent())?.trim() === textOf('state-lost'), 'the card to say so', 5_000);
 });
 
 test('list and watch page are small', async (t) => {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
 import { AUTOPLAY, Server, assertAccessible, openBrowser, screenshot, test, until } from './harness.js';
+import { koreanOf, textOf } from './texts.js';
 
 const TOKEN = 'operator-secret-1';
 const CONFIG = `
@@ -56,15 +57,15 @@ test('the operator plays, downloads and deletes a recording', async (t) => {
   await page.reload();
   const row = page.locator('#rows > li', { hasText: 'demo' });
   await row.locator('.badge').waitFor();
-  assert.equal(await row.locator('button', { hasText: 'Delete' }).isDisabled(), true);
+  assert.equal(await row.locator('button', { hasText: textOf('recordings-delete') }).isDisabled(), true);
   await record('record-mp4', false);
   await until(async () => {
     await page.reload();
     await row.waitFor();
-    return row.locator('button', { hasText: 'Delete' }).isEnabled();
+    return row.locator('button', { hasText: textOf('recordings-delete') }).isEnabled();
   }, 'the end of the recording');
-  await row.locator('.facts', { hasText: /h264 1280 × 720 · 1 file/ }).waitFor();
-  await row.locator('button', { hasText: 'Play' }).click();
+  await row.locator('.facts', { hasText: `h264 1280 × 720 · ${textOf('recordings-parts', { count: 1 })}` }).waitFor();
+  await row.locator('button', { hasText: textOf('recordings-play') }).click();
   await until(
     () =>
       row
@@ -80,14 +81,14 @@ test('the operator plays, downloads and deletes a recording', async (t) => {
   await screenshot(page, 'recordings');
   const [download] = await Promise.all([
     page.waitForEvent('download'),
-    row.locator('a', { hasText: 'Download' }).click(),
+    row.locator('a', { hasText: textOf('recordings-download') }).click(),
   ]);
   const [name] = await readdir(path.join(folder, 'kept'));
   assert.equal(download.suggestedFilename(), name);
   const saved = await stat(await download.path());
   assert.equal(saved.size, (await stat(path.join(folder, 'kept', name))).size);
-  await row.locator('button', { hasText: 'Delete' }).click();
-  await row.locator('button', { hasText: 'Delete for good' }).click();
+  await row.locator('button', { hasText: textOf('recordings-delete') }).click();
+  await row.locator('button', { hasText: textOf('recordings-delete-sure') }).click();
   await page.locator('#none').waitFor();
   assert.deepEqual(await readdir(path.join(folder, 'kept')), []);
   assert.deepEqual(browser.faults, []);
@@ -103,7 +104,7 @@ test('a phone shows it in Korean', async (t) => {
   const page = await browser.page();
   await page.goto(`${server.origin}/admin/recordings?token=${TOKEN}`);
   await page.locator('#rows > li', { hasText: 'demo' }).waitFor();
-  await page.locator('h1', { hasText: '녹화' }).waitFor();
+  await page.locator('h1', { hasText: koreanOf('recordings-title') }).waitFor();
   await assertAccessible(page, 'a phone');
   const { width, inner } = await page.evaluate(() => ({
     width: document.documentElement.scrollWidth,

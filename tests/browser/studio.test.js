@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { after, before } from 'node:test';
 import { Server, assertAccessible, onAir, openBrowser, screenshot, test, until } from './harness.js';
 import { plays } from './media.js';
+import { textOf } from './texts.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 
@@ -92,7 +93,7 @@ test('a camera in a corner of the screen is moved by keys, clicks and the pointe
   await cameraIn(page, 'bottom-left');
   await page.keyboard.press('ArrowUp');
   await cameraIn(page, 'top-left');
-  assert.match(await inset.getAttribute('aria-label'), /top left/);
+  assert.ok((await inset.getAttribute('aria-label')).includes(textOf('corner-top-left')));
   await page.keyboard.press('Enter');
   await cameraIn(page, 'top-right');
   const box = await inset.boundingBox();
@@ -202,13 +203,13 @@ test('codec, bitrate, frame rate and layers are as chosen', async (t) => {
   assert.equal(await page.locator('#layers').inputValue(), '3', 'remembered');
 });
 
-test('what is sent can be recorded, and is kept in parts when the source changes', async (t) => {
+test('a sent broadcast can be recorded, and is kept in parts when the source changes', async (t) => {
   const { page } = await openStudio(t, 'tape');
   const record = page.locator('#record');
   await record.click();
   await page.locator('#record[aria-pressed=true]').waitFor();
   const room = page.locator('#recordings-room');
-  assert.match(await room.innerText(), /^Room for .* more, in 20 files/);
+  assert.match(await room.innerText(), / 20 /);
   await page.waitForTimeout(2_200);
   await choose(page, 'screen');
   await page.locator('#recordings a').first().waitFor();
@@ -223,9 +224,9 @@ test('what is sent can be recorded, and is kept in parts when the source changes
   assert.equal(await record.getAttribute('aria-pressed'), 'false');
   await assertAccessible(page, 'recordings');
   await screenshot(page, 'studio-recordings');
-  assert.match(await room.innerText(), /18 files/);
+  assert.match(await room.innerText(), / 18 /);
   await page.locator('#recordings button').first().click();
-  assert.match(await room.innerText(), /19 files/);
+  assert.match(await room.innerText(), / 19 /);
   assert.equal(await page.locator('#recordings a').count(), 1);
 });
 
@@ -235,7 +236,7 @@ test('a recording that the browser has no room for does not begin', async (t) =>
     navigator.storage.estimate = async () => ({ quota: 5_000, usage: 5_000 });
   });
   await page.locator('#record').click();
-  await page.locator('#recordings-room', { hasText: 'no room' }).waitFor();
+  await page.locator('#recordings-room', { hasText: textOf('publish-recordings-full') }).waitFor();
   assert.equal(await page.locator('#record').getAttribute('aria-pressed'), 'false');
 });
 
@@ -254,11 +255,8 @@ test('figures have their course while live, and a summary when it is over', asyn
   await page.locator('[data-plot=viewers]', { hasText: '1' }).waitFor();
   await page.locator('#go').click();
   const summary = page.locator('#summary');
-  await summary.getByText('Average bitrate').waitFor();
-  assert.match(
-    await summary.innerText(),
-    /Duration\s+0:\d\d\s+Most viewers at once\s+1\s+Average bitrate\s+[1-9].*b\/s/,
-  );
+  await summary.getByText(textOf('summary-bitrate')).waitFor();
+  assert.match(await summary.innerText(), /\s0:\d\d\s[^\d]*\s1\s[^\d]*\s[1-9].*b\/s/);
   assert.equal(await page.locator('#figures-panel').isVisible(), false);
   await assertAccessible(page, 'summary');
   await screenshot(page, 'studio-summary');
@@ -268,8 +266,8 @@ test('figures have their course while live, and a summary when it is over', asyn
 
 test('five seconds are recorded and played back as a test', async (t) => {
   const { browser, page } = await openStudio(t, 'try', { locale: 'ko-KR' });
-  await page.locator('#test', { hasText: '5초 녹화해서 확인하기' }).click();
-  await page.locator('#test', { hasText: '녹화 중' }).waitFor();
+  await page.locator('#test', { hasText: textOf('test', { count: 5 }, 'ko') }).click();
+  await page.locator('#test', { hasText: textOf('test-left', { count: 5 }, 'ko') }).waitFor();
   await page.locator('#test-sheet').waitFor();
   await until(
     () =>

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { importPages } from './node-modules.js';
+import { textOf } from './texts.js';
 
 const { SessionError, retryAfter } = await importPages('errors.js');
 const { CatchUp } = await importPages('catch-up.js');
@@ -36,7 +37,7 @@ const OFFER = [
   '',
 ].join('\r\n');
 
-test('opus parameters are added to the fmtp that is there', () => {
+test('opus parameters are added to an existing fmtp', () => {
   const sdp = withOpusParameters(OFFER, { 'stereo': 1, 'sprop-stereo': 1 });
   assert.match(sdp, /^a=fmtp:111 minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1\r$/m);
   assert.equal(withOpusParameters(sdp, { stereo: 1 }).match(/stereo=1/g).length, 2);
@@ -93,7 +94,7 @@ test('errors know what to do and what to say', async () => {
     status: 503,
     headers: { 'Content-Type': 'application/problem+json' },
   });
-  assert.equal((await SessionError.fromResponse(full, 'whep')).words, 'The server is full at the moment.');
+  assert.equal((await SessionError.fromResponse(full, 'whep')).words, textOf('problem-full'));
   assert.equal((await SessionError.fromResponse(new Response('', { status: 503 }), 'whep')).kind, 'busy');
   assert.equal(
     (
@@ -120,12 +121,15 @@ test('automatic transcoding is shown, with the reason', () => {
   assert.equal(transcodingText(undefined), '');
   const renditions = [
     { name: '720p', codec: 'h264', viewers: 3 },
-    { name: 'vp8', codec: 'vp8', viewers: 1, automatic: 'a viewer does not accept H264' },
+    { name: 'vp8', codec: 'vp8', viewers: 1, automatic: 'a reason' },
   ];
   const tracks = [{ kind: 'audio', codec: 'opus', transcoded_from: 'audio/mpeg' }];
   assert.equal(
     transcodingText({ renditions, tracks }),
-    'VP8 for 1 viewer: a viewer does not accept H264; Opus from audio/mpeg',
+    [
+      textOf('transcoded-for', { codec: 'VP8', count: 1, reason: 'a reason' }),
+      textOf('transcoded-from', { codec: 'Opus', from: 'audio/mpeg' }),
+    ].join('; '),
   );
 });
 
@@ -136,7 +140,7 @@ test('tracks that have stopped are named while the broadcast is live', () => {
   ];
   assert.equal(stalledText(undefined), '');
   assert.equal(stalledText({ state: 'stale', tracks }), '');
-  assert.equal(stalledText({ state: 'live', tracks }), 'Picture has stopped');
+  assert.equal(stalledText({ state: 'live', tracks }), textOf('video-stopped'));
 });
 
 test('events replace the list; changes replace, add and remove broadcasts', () => {
@@ -274,7 +278,7 @@ test('a QR code has its patterns, its format and room for its text', () => {
   assert.throws(() => qr('x'.repeat(214)), RangeError);
 });
 
-test('what arrives from OBS is judged', () => {
+test('media from OBS is judged', () => {
   /** @type {any} */
   const codec = { id: 'c', mimeType: 'video/H264', sdpFmtpLine: 'profile-level-id=640028' };
   const at = (/** @type {number} */ seconds, /** @type {number} */ keyFramesDecoded) => {
@@ -343,11 +347,11 @@ test('a publisher is told what is wrong, the worst first', () => {
   for (const [changed, words] of /** @type {[object, RegExp][]} */ ([
     [{}, /^$/],
     [{ rtt: null, loss: null, video: null }, /^$/],
-    [{ video: video('bandwidth'), available: 1_200_000 }, /Your upload holds 1\.2 Mb\/s/],
-    [{ video: video('bandwidth'), available: null }, /Your upload holds 900 kb\/s/],
-    [{ video: video('cpu'), loss: 0.3 }, /too busy/],
-    [{ loss: 0.08, rtt: 900 }, /8 % of what you send/],
-    [{ rtt: 900 }, /900 ms away/],
+    [{ video: video('bandwidth'), available: 1_200_000 }, /1\.2 Mb\/s/],
+    [{ video: video('bandwidth'), available: null }, /900 kb\/s/],
+    [{ video: video('cpu'), loss: 0.3 }, new RegExp(textOf('advice-cpu'))],
+    [{ loss: 0.08, rtt: 900 }, /8 %/],
+    [{ rtt: 900 }, /900 ms/],
   ]))
     assert.match(advice({ ...good, ...changed }), words);
 });
