@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_say_is_understood() {
+    fn the_corpus_is_understood() {
         let seed = |name: &str| {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
             std::fs::read(path.join(name)).unwrap()

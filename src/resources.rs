@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_counts_until_the_system_is_looked_at_again() {
+    fn returned_resources_count_until_the_next_look_at_the_system() {
         let mut ledger = ledger(256, 56);
         granted(&mut ledger, Asker::Client, files(1));
         ledger.released = std::mem::take(&mut ledger.held);
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_adds_up() {
+    fn needs_of_allowed_clients_add_up() {
         let demand = Demand {
             connections: 2000,
             sessions: 100,

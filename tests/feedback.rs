@@ -57,7 +57,7 @@ fn sound_in_stereo_is_announced_to_viewers_who_want_it() {
 }
 
 #[test]
-fn what_a_viewer_of_single_nal_units_has_to_offer_is_said() {
+fn a_viewer_without_packetization_mode_1_learns_what_to_offer() {
     let server = Server::start(&[]);
     let _publisher = Client::live(&server, "a", &clip::H264);
     let single =

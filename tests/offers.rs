@@ -129,7 +129,7 @@ fn only_sdp_is_taken_as_an_offer() {
 
 /// Rows W-41, W-42, E-30, E-42.
 #[test]
-fn what_is_no_offer_is_refused() {
+fn text_that_is_no_offer_is_refused() {
     let server = Server::demo(&[]);
     let offer = fixture("obs-media-level");
     let truncated = &offer[..offer.find("m=video").unwrap() + 5];

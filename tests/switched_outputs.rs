@@ -90,7 +90,7 @@ fn a_recording_is_started_and_stopped_while_the_broadcast_goes_on() {
 }
 
 #[test]
-fn what_is_switched_outlives_the_server_and_mistakes_change_nothing() {
+fn switched_outputs_outlive_the_server_and_mistakes_change_nothing() {
     let source = "videotestsrc ! x264enc ! appsink name=video";
     let folder = folder(
         "switched-kept",

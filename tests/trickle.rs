@@ -132,7 +132,7 @@ fn only_fragments_are_taken_as_patches() {
 
 /// Rows W-95g, W-95j, W-96d.
 #[test]
-fn what_is_no_fragment_is_refused() {
+fn text_that_is_no_fragment_is_refused() {
     both(|session| {
         let wrong_mid = Session::fragment_with(&session.ufrag, &session.pwd, "nope");
         let half = Session::fragment_with("new1", &session.pwd, "0");

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_shown_to_viewers_and_for_a_while_to_nobody() {
+    fn the_slate_is_shown_to_viewers_and_for_a_while_to_nobody() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let mut slate = SlateState::new(true, Duration::from_secs(10), begin);

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_makes_no_difference() {
+    fn invisible_characters_make_no_difference() {
         let ignorable =
             "\u{ad}\u{34f}\u{61c}\u{115f}\u{180e}\u{200c}\u{200d}\u{2800}\u{3164}\u{ffa0}\u{e0041}";
         for character in ignorable.chars() {

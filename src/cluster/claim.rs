@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_when_the_registry_is_read_again_is_forgotten() {
+    fn claims_missing_from_a_new_reading_are_forgotten() {
         let mut replica = replica();
         replica.set_claim("x", Some(revised("a", "a1", 5)));
         replica.set_claim("y", Some(revised("b", "b1", 6)));

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_again_does_not_disturb_the_clock() {
+    fn retransmissions_do_not_disturb_the_clock() {
         let mut clock = ClockOffset::default();
         let cached = clock.apply(frame(3000), millis(5000), millis(100));
         assert_eq!(

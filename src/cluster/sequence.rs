@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_comes_costs_up_to_the_next_keyframe() {
+    fn a_lost_frame_costs_up_to_the_next_keyframe() {
         let mut track = Track::new();
         track.push([10, 11, 18, 19, 20, 21]);
         assert_eq!(track.wait(1499), [0; 0]);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_origin_no_longer_has_is_not_waited_for() {
+    fn frames_that_the_origin_has_dropped_are_not_awaited() {
         let mut track = Track::new();
         track.push([10, 11, 22, 23]);
         let due = track.sequence.begin_at(20, track.now);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn the_queue_is_bounded() {
         let mut track = Track::new();
         track.push([10]);
         for number in 12..12 + FRAMES_MAX as u64 {

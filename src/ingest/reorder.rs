@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn the_queue_is_bounded() {
         let (mut reorder, now) = (Reorder::new(LATENCY), Instant::now());
         reorder.push(now, 0, 0);
         assert_eq!(pop_all(&mut reorder, now).len(), 1);

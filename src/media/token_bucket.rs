@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_taken() {
+    fn an_empty_bucket_gives_nothing() {
         let begin = Instant::now();
         let mut bucket = TokenBucket::new(1.0, 10.0, begin);
         assert!(!bucket.take(11.0, begin));

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_descriptor_is_read_back() {
         let descriptor = Vp8Descriptor::read(&[0xb2, 0xe0, 5, 7, 0x20]).unwrap();
         let mut written = Vec::new();
         descriptor.write(0x1234, &mut written);

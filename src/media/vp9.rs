@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_descriptor_is_read_back() {
         let descriptor = Vp9Descriptor::read(&[0xec, 0x81, 0x02, 0x20, 9, 0x86]).unwrap();
         let mut written = Vec::new();
         descriptor.write(0x1234, &mut written);

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_first_marker_tells() {
+    fn the_unit_after_the_first_marker_decides() {
         use MarkerVerdict::{Hold, Pass, Right, Wrong};
         let marked = (1, true, FIRST);
         for (next, verdict) in [

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sent_allows_half_as_much_again() {
+    fn the_budget_grows_by_half_of_what_is_sent() {
         let mut budget = RetransmissionBudget::new();
         budget.spend(BYTES_MAX);
         assert!(budget.is_spent());

@@ -118,7 +118,7 @@ async fn without_a_folder_there_are_none() {
 }
 
 #[test]
-fn what_is_too_old_is_deleted() {
+fn recordings_past_their_age_are_deleted() {
     let folder = Folder::new("old", &FILES);
     let old = File::options().write(true).open(folder.0.join(FILES[0]));
     let long_ago = SystemTime::now() - Duration::from_hours(2);

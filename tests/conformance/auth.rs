@@ -201,7 +201,7 @@ fn a_switch_makes_session_urls_need_the_token() {
 
 /// Rows W-98h, E-53.
 #[test]
-fn what_is_open_is_open_whatever_token_comes() {
+fn tokens_do_not_matter_where_access_is_open() {
     let server = Server::demo(&[]);
     for token in ["Bearer undefined", "Bearer wrong", "Basic dTpw", "x"] {
         for (path, offer) in [

@@ -398,7 +398,7 @@ fn keys_are_secret() {
 }
 
 #[test]
-fn it_is_forgotten_once_nobody_is_there() {
+fn a_conversation_is_forgotten_once_it_is_empty() {
     let mut room = Room::new(rules());
     let mina = room.enter(viewer(), "Mina", "");
     assert_eq!(room.conversation.expires(), None);

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_writes_is_text() {
+    fn the_operators_texts_are_escaped() {
         let theme = Theme {
             name: "<b>\"{site.name}\"".to_owned(),
             footer: Some("a & {site.name} <i>".to_owned()),

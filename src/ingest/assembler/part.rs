@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_carried() {
+    fn units_that_cannot_be_carried_are_refused() {
         for (codec, payload) in [
             (Codec::H264, &[0x79, 0, 1, 2][..]), // STAP-B
             (Codec::H264, &[0x00, 1]),

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn it_controls_and_nominates_until_webrtcbin_answers() {
+    fn the_relay_controls_and_nominates_until_webrtcbin_answers() {
         let (mut inside, now) = (inside(), Instant::now());
         assert_eq!((inside.wake(), inside.due(now)), (None, None));
         assert!(inside.begin(now));

@@ -183,7 +183,7 @@ async fn datagrams_pass_and_ice_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_too_early_waits() {
+async fn early_packets_wait_for_the_address() {
     let stage = Stage::new().await;
     let client = bound();
     stage.check(&client, false);
@@ -297,12 +297,12 @@ async fn a_restart_changes_the_credentials_and_nothing_else() {
 }
 
 #[test]
-fn what_finds_no_room_in_the_socket_goes_a_little_later() {
+fn packets_without_room_in_the_socket_go_a_little_later() {
     run_in_namespace("peer::relay::tests::inside_a_namespace_with_a_slow_line");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "slows loopback down: run by `what_finds_no_room_in_the_socket_goes_a_little_later`"]
+#[ignore = "slows loopback down: run by `packets_without_room_in_the_socket_go_a_little_later`"]
 async fn inside_a_namespace_with_a_slow_line() {
     const FRAMES: u8 = 20;
     const PACKETS: usize = 80;

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_finished_is_bounded() {
+    fn unfinished_messages_are_bounded() {
         let mut gate = ChannelGate::new(Instant::now());
         let mut came = |is_read| {
             gate.note_time(gate.now + Duration::from_millis(20));

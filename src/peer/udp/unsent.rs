@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_goes_later_and_in_order() {
+    fn packets_without_room_go_later_and_in_order() {
         let mut stage = Stage::new(2);
         for number in 0..6 {
             assert_eq!(stage.send(number, 3000, 1200), 0);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_late_is_lost_and_what_follows_is_not() {
+    fn late_packets_are_dropped_and_later_ones_sent() {
         let mut stage = Stage::new(0);
         stage.send(0, 100, 100);
         assert_eq!(stage.run(SEND_PATIENCE / 2), 0);

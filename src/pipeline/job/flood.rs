@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_make_is_no_flood() {
+    fn ordinary_media_is_no_flood() {
         let (second, minutes) = (Duration::from_secs(1), 300);
         assert!(!floods(Kind::Video, 240 * minutes, 20_000, second / 240));
         assert!(!floods(Kind::Audio, 400 * minutes, 200, second / 400));

@@ -84,7 +84,7 @@ fn the_best_layer_comes_within_two_seconds_however_large() {
 }
 
 #[test]
-fn what_does_not_fit_is_left_at_once_and_not_tried_all_the_time() {
+fn layers_that_do_not_fit_are_left_at_once_and_seldom_tried() {
     let now = Instant::now();
     let layers = watch(&mut Selection::new(true, now), now, 120, 700_000);
     assert_eq!(layers[0], 1, "down at the first estimate");

@@ -179,7 +179,7 @@ fn scripts_moderate_without_a_seat() {
 }
 
 #[test]
-fn what_nobody_has_used_is_forgotten_at_once() {
+fn unused_conversations_are_forgotten_at_once() {
     let mut room = Room::new(rules());
     let reader = room.enter(viewer(), "Reader", "");
     room.conversation.leave(reader, room.now);

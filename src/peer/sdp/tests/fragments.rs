@@ -25,7 +25,7 @@ fn a_fragment_is_read() {
 
 /// Row W-95g.
 #[test]
-fn what_is_no_fragment_is_malformed() {
+fn text_that_is_no_fragment_is_malformed() {
     for text in [
         "",
         "\r\n",
