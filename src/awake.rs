@@ -180,8 +180,10 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_is_done_is_not_too_late() {
-        let done = timeout(Duration::ZERO, std::future::ready(1)).await;
-        assert_eq!(done.ok(), Some(1));
+        assert_eq!(
+            timeout(Duration::ZERO, std::future::ready(1)).await.ok(),
+            Some(1)
+        );
         let never = timeout(Duration::ZERO, std::future::pending::<()>()).await;
         assert!(never.is_err());
     }

@@ -33,8 +33,9 @@ impl TimeHistogram {
         let seconds = time.as_secs_f64();
         let mut classes = self.classes.iter().zip(ENDS);
         let class = classes.find(|(_, end)| seconds <= *end);
-        let class = class.map_or(&self.longer, |(class, _)| class);
-        class.fetch_add(1, Ordering::Relaxed);
+        class
+            .map_or(&self.longer, |(class, _)| class)
+            .fetch_add(1, Ordering::Relaxed);
         let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
     }

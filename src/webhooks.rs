@@ -176,8 +176,7 @@ struct Webhook {
 
 impl Webhook {
     fn new(options: WebhookOptions, counters: Arc<WebhookCounters>) -> Option<Self> {
-        let client = HttpClient::new(ANSWER_TIMEOUT);
-        let client = client
+        let client = HttpClient::new(ANSWER_TIMEOUT)
             .inspect_err(|error| tracing::error!(%error, webhook = options.name, "cannot send"));
         Some(Self {
             signer: Signer::new(options.secret.bytes()),

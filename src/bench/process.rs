@@ -179,8 +179,10 @@ mod tests {
     #[test]
     fn threads_are_found_by_name() {
         let stat = "7 (fanout-1) S 1 7 7 0 -1 4 3 0 0 0 25 5 0 0 20 0 9 0 1 2 3";
-        let found = name_and_cpu(stat).unwrap();
-        assert_eq!(found, ("fanout-1", Duration::from_millis(300)));
+        assert_eq!(
+            name_and_cpu(stat).unwrap(),
+            ("fanout-1", Duration::from_millis(300))
+        );
         let none = threads_cpu(std::process::id(), "no such name").unwrap();
         assert_eq!(none, Duration::ZERO);
         assert!(threads_cpu(0, "").is_err());

@@ -93,8 +93,9 @@ impl Broadcasts {
             let mut pipelines = pipelines.iter();
             let running = pipelines
                 .find(|found| found.kind == PipelineKind::Output && found.file == output.file);
-            let health = running.map(|found| found.health.clone());
-            let health = health.unwrap_or_default();
+            let health = running
+                .map(|found| found.health.clone())
+                .unwrap_or_default();
             let name = output.file.strip_suffix(".launch");
             OutputStatus {
                 name: name.unwrap_or(&output.file).to_owned(),

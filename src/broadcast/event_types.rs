@@ -63,8 +63,10 @@ impl EventStreams {
     }
 
     pub(super) fn find(&self, number: &str) -> Option<Vec<EventKind>> {
-        let found = self.known.iter().find(|(known, _)| known == number);
-        found.map(|(_, kinds)| kinds.clone())
+        self.known
+            .iter()
+            .find(|(known, _)| known == number)
+            .map(|(_, kinds)| kinds.clone())
     }
 
     pub(super) fn forget(&mut self, number: &str) {

@@ -106,13 +106,16 @@ impl Broadcasts {
         let Some(cluster) = &self.shared.cluster else {
             return Ok(None);
         };
-        let claimed = cluster.claim(name, arrived).await;
-        claimed.map(Some).map_err(|refusal| match refusal {
-            ClaimRefusal::Taken => Error::taken(name),
-            ClaimRefusal::Away => Error::Away {
-                retry_after: RETRY_MISSING,
-            },
-        })
+        cluster
+            .claim(name, arrived)
+            .await
+            .map(Some)
+            .map_err(|refusal| match refusal {
+                ClaimRefusal::Taken => Error::taken(name),
+                ClaimRefusal::Away => Error::Away {
+                    retry_after: RETRY_MISSING,
+                },
+            })
     }
 
     /// Whether another node has the broadcast.

@@ -106,8 +106,7 @@ impl Outputs {
     /// Whether there is such an output, and whether it runs.
     pub(super) fn is_up(&self, pipeline: &str) -> Option<bool> {
         let mut slots = self.slots.iter();
-        let found = slots.find(|slot| slot.file().name() == pipeline)?;
-        Some(found.is_up())
+        Some(slots.find(|slot| slot.file().name() == pipeline)?.is_up())
     }
 
     /// Whether an output runs or is about to.

@@ -218,8 +218,9 @@ impl RenditionPipelines {
         let new_rendition = Arc::clone(&self.new_rendition);
         for rendition in self.of_pipeline(index) {
             let kind = rendition.kind;
-            let new = || Arc::new(new_rendition(kind));
-            rendition.carrier.get_or_insert_with(new);
+            rendition
+                .carrier
+                .get_or_insert_with(|| Arc::new(new_rendition(kind)));
         }
     }
 

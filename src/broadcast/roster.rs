@@ -93,8 +93,7 @@ impl Broadcasts {
     /// # Errors
     /// If there is no such broadcast or session.
     pub async fn session_of(&self, name: &Name, number: u64) -> Result<SessionStatus, Error> {
-        let attendees = self.attendees(name).await?;
-        let mut attendees = attendees.into_iter();
+        let mut attendees = self.attendees(name).await?.into_iter();
         let attendee = attendees.find(|attendee| attendee.session.number == number);
         Ok(attendee.ok_or(Error::Missing("session"))?.status().await)
     }

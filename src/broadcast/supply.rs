@@ -312,8 +312,11 @@ impl Supply {
     pub(super) fn originals(&self, tracks: &BroadcastTracks) -> Vec<Original> {
         let original = |kind| {
             let track = tracks.of(kind)?;
-            let stream = self.streams.of(kind);
-            let demands = stream.map(EncodedStream::demands).unwrap_or_default();
+            let demands = self
+                .streams
+                .of(kind)
+                .map(EncodedStream::demands)
+                .unwrap_or_default();
             Some(Original {
                 codec: track.codec?,
                 demands: Demands {

@@ -259,8 +259,10 @@ mod tests {
         still.until(69.75);
         let now = still.clock.at(still.seconds);
         assert_eq!(still.pulse.overdue(now, &TIMES), None);
-        let now = still.clock.at(70.0);
-        assert_eq!(still.pulse.overdue(now, &TIMES), Some(End::Vanished));
+        assert_eq!(
+            still.pulse.overdue(still.clock.at(70.0), &TIMES),
+            Some(End::Vanished)
+        );
     }
 
     #[test]
@@ -322,8 +324,10 @@ mod tests {
         let mut idle = Watched::new(None, Some(1.0));
         assert_eq!(idle.until(1.75), [0.0; 0]);
         assert_eq!(idle.until(2.0), [2.0]);
-        let now = idle.clock.at(10.0);
-        assert_eq!(idle.pulse.overdue(now, &TIMES), Some(End::NoMedia));
+        assert_eq!(
+            idle.pulse.overdue(idle.clock.at(10.0), &TIMES),
+            Some(End::NoMedia)
+        );
     }
 
     #[test]

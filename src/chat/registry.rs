@@ -172,11 +172,13 @@ impl Chats {
         key: &str,
         act: impl FnOnce(&mut Conversation, u64, Instant) -> Result<T, ChatRefusal>,
     ) -> Result<T, ChatRefusal> {
-        let known = self.known(name)?;
-        let conversation = known.ok_or(ChatRefusal::Missing("participant"))?;
+        let conversation = self
+            .known(name)?
+            .ok_or(ChatRefusal::Missing("participant"))?;
         let mut conversation = lock(&conversation);
-        let holder = conversation.holder(key);
-        let number = holder.ok_or(ChatRefusal::Missing("participant"))?;
+        let number = conversation
+            .holder(key)
+            .ok_or(ChatRefusal::Missing("participant"))?;
         let done = act(&mut conversation, number, awake::now());
         drop(conversation);
         self.shared.news.notify_one();

@@ -78,7 +78,8 @@ pub(super) fn run(options: &Check, out: &mut impl Write) -> anyhow::Result<ExitC
         writeln!(out, "{note}")?;
     }
     if problems.is_empty() {
-        writeln!(out, "{count} pipeline files, no problems")?;
+        let files = if count == 1 { "file" } else { "files" };
+        writeln!(out, "{count} pipeline {files}, no problems")?;
         return Ok(ExitCode::SUCCESS);
     }
     let plural = if problems.len() == 1 { "" } else { "s" };

@@ -54,8 +54,7 @@ pub(super) fn command() -> Command {
 /// If `out` cannot be written to.
 pub(super) fn run(matches: &ArgMatches, out: &mut impl Write) -> io::Result<()> {
     let value = |option: &Opt| matches.get_one::<String>(option.key).cloned();
-    let text = file(value).map_err(io::Error::other)?;
-    out.write_all(text.as_bytes())
+    out.write_all(file(value).map_err(io::Error::other)?.as_bytes())
 }
 
 /// The file, with these values set.

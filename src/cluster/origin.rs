@@ -180,8 +180,12 @@ impl Tap {
         let most = connection.client.max_payload();
         for message in frames::pack(number, sent, frame, most) {
             let bytes = message.len() - HEAD_BYTES;
-            let published = connection.client.publish(subject.to_owned(), message);
-            if published.await.is_err() {
+            if connection
+                .client
+                .publish(subject.to_owned(), message)
+                .await
+                .is_err()
+            {
                 return;
             }
             self.shared.counters.sent_bytes(bytes);
@@ -312,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn kept_frames_are_bounded() {
         let by_time = cache(1000, 10);
         assert_eq!((by_time.first, by_time.frames.len()), (749, 251));
         assert_eq!(by_time.start(Some(700)), Some(990), "too long ago");

@@ -324,6 +324,8 @@ async fn bucket(context: &jetstream::Context, config: kv::Config) -> Result<Stor
     if let Ok(store) = context.get_key_value(&config.bucket).await {
         return Ok(store);
     }
-    let created = context.create_key_value(config).await;
-    created.map_err(|error| error.to_string())
+    context
+        .create_key_value(config)
+        .await
+        .map_err(|error| error.to_string())
 }

@@ -23,8 +23,10 @@ impl Feeds {
         cache: Option<&RenditionCache>,
         now: Instant,
     ) {
-        let backlog = cache.map(|cache| cache.backlog(now));
-        frames.begin(rendition, backlog.unwrap_or_default());
+        frames.begin(
+            rendition,
+            cache.map(|cache| cache.backlog(now)).unwrap_or_default(),
+        );
         let mut next = None;
         if let Some(gop) = cache.map(|cache| &cache.gop) {
             for number in gop

@@ -116,8 +116,7 @@ impl Worker {
     }
 
     fn pause(&self) -> Duration {
-        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        match timer {
+        match self.timers.peek().map(|Reverse((at, _))| *at) {
             Some(at) => at.saturating_duration_since(awake::now()).min(IDLE),
             None => IDLE,
         }
@@ -197,8 +196,9 @@ impl Worker {
     fn join(&mut self, mut viewer: Box<DirectViewer>) {
         let now = self.context.now;
         for rendition in viewer.playout.renditions() {
-            let cache = cache_of(&mut self.renditions, rendition, self.limits, now);
-            cache.viewers.push(viewer.key);
+            cache_of(&mut self.renditions, rendition, self.limits, now)
+                .viewers
+                .push(viewer.key);
         }
         schedule(&mut self.timers, &mut viewer, &self.context);
         self.viewers.insert(viewer.key, viewer);
@@ -217,8 +217,9 @@ impl Worker {
         }
         viewer.playout.set_rendition(to, now);
         for rendition in viewer.playout.renditions() {
-            let cache = cache_of(&mut self.renditions, rendition, self.limits, now);
-            cache.viewers.push(key);
+            cache_of(&mut self.renditions, rendition, self.limits, now)
+                .viewers
+                .push(key);
         }
         self.with(key, |viewer, _, all| viewer.playout.switch(kind, all, now));
     }
@@ -302,8 +303,9 @@ fn schedule(
     viewer: &mut DirectViewer,
     context: &Context,
 ) {
-    let wake = viewer.wake(&context.timeouts);
-    let wake = wake.max(context.now + TIMER_RESOLUTION);
+    let wake = viewer
+        .wake(&context.timeouts)
+        .max(context.now + TIMER_RESOLUTION);
     if viewer.scheduled.is_none_or(|at| wake < at) {
         viewer.scheduled = Some(wake);
         timers.push(Reverse((wake, viewer.key)));

@@ -192,8 +192,9 @@ mod tests {
         let activity = ConnectionUse::new();
         let useless_after = || {
             let requests = activity.requests();
-            let deadline = requests.deadline(PATIENCE);
-            deadline.map(|at| (at - requests.since).as_secs())
+            requests
+                .deadline(PATIENCE)
+                .map(|at| (at - requests.since).as_secs())
         };
         assert_eq!(useless_after(), Some(20), "no request");
         let exchange = activity.begin();
@@ -234,7 +235,11 @@ mod tests {
         assert_eq!(activity.requests().deadline(once), None);
         drop(exchange.reply(false));
         let _next = activity.begin();
-        let deadline = activity.requests().deadline(once);
-        assert!(deadline.is_some_and(|at| at <= Instant::now()));
+        assert!(
+            activity
+                .requests()
+                .deadline(once)
+                .is_some_and(|at| at <= Instant::now())
+        );
     }
 }

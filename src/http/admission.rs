@@ -184,8 +184,7 @@ impl Admission {
             holder: QuotaHolder::Everyone,
             max: self.limits().connections,
         };
-        let taken = self.streams.take(&[everyone, network, site]);
-        taken.map_err(|holder| {
+        self.streams.take(&[everyone, network, site]).map_err(|holder| {
             let refusal = match holder {
                 QuotaHolder::Everyone => Refusal::Streams,
                 QuotaHolder::Network(_) | QuotaHolder::Token(_) => Refusal::ClientStreams,

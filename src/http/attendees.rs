@@ -88,8 +88,9 @@ pub(super) async fn answer(
     mut request: HttpRequest,
 ) -> Result<Response, Problem> {
     app.auth.permit_right(&request, Right::Admin)?;
-    let body = request.body(CHANGE_BYTES_MAX, app.options.body_timeout);
-    let body = body.await?;
+    let body = request
+        .body(CHANGE_BYTES_MAX, app.options.body_timeout)
+        .await?;
     let answer = match request.method {
         Method::DELETE => kick(app, name, number).await,
         Method::PATCH => move_viewer(app, name, number, change(&request, &body)?).await,
@@ -97,8 +98,7 @@ pub(super) async fn answer(
     };
     match answer {
         Err(problem) if problem.is_not_found() => {
-            let replies = relay::others(app, &request, &body).await;
-            let mut replies = replies.into_iter();
+            let mut replies = relay::others(app, &request, &body).await.into_iter();
             let found = replies.find(|reply| StatusCode::NOT_FOUND != reply.status);
             found.and_then(relay::response).ok_or(problem)
         }

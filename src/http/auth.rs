@@ -347,8 +347,10 @@ impl Auth {
                 "too many requests came from this address",
             ));
         }
-        let judged = policy.judge(&sender, asked).await;
-        judged.map_err(|refusal| self.problem(request, refusal))
+        policy
+            .judge(&sender, asked)
+            .await
+            .map_err(|refusal| self.problem(request, refusal))
     }
 
     /// The response to a client that is not let in. Counts wrong tokens.
@@ -422,8 +424,7 @@ fn too_many_attempts() -> Problem {
 /// A query value without percent encoding (RFC 3986 §2.1). A plus sign stays one: tokens have no
 /// spaces.
 fn decoded(text: &str) -> Option<String> {
-    let decoded = percent_decode_str(text).decode_utf8().ok()?;
-    Some(decoded.into_owned())
+    Some(percent_decode_str(text).decode_utf8().ok()?.into_owned())
 }
 
 #[cfg(test)]

@@ -234,7 +234,8 @@ async fn object(
     mut request: HttpRequest,
     wanted: &str,
 ) -> Result<Map<String, Value>, Problem> {
-    let body = request.body(CHANGE_BYTES_MAX, app.options.body_timeout);
-    let body = body.await?;
+    let body = request
+        .body(CHANGE_BYTES_MAX, app.options.body_timeout)
+        .await?;
     request.json(&body, wanted)
 }

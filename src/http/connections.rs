@@ -72,7 +72,7 @@ const H2_ALPN: &[u8] = b"h2";
 /// with a letter, and TLS with 22.
 const MEDIA: &[u8] = &[0];
 
-/// The answers to connections that there is no room for.
+/// The answers to connections for which there is no room.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
     Retry-After: 5\r\nContent-Length: 0\r\n\r\n";
 const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\n\
@@ -165,7 +165,7 @@ fn admit(app: &App, peer: ClientAddress) -> Result<Place, Refusal> {
     Ok(place.and(app.admission.connection_of(peer)?))
 }
 
-/// Answers the first request of a connection that there is no room for. Reads what has
+/// Answers the first request of a connection for which there is no room. Reads what has
 /// arrived first; otherwise the client would see a reset.
 async fn refuse(mut stream: TcpStream, answer: &'static [u8], permit: OwnedSemaphorePermit) {
     let mut request = [0; REFUSED_BYTES];
@@ -244,8 +244,12 @@ async fn serve(
             speak(stream, version, caller, place.lane, &app).await;
         }
         Ok(Ok(Opened::Media(media))) => {
-            let served = app.fanout.port().serve_tcp(media.stream, media.client);
-            if let Err(error) = served.await {
+            if let Err(error) = app
+                .fanout
+                .port()
+                .serve_tcp(media.stream, media.client)
+                .await
+            {
                 tracing::debug!(client = %media.client, %error, "media connection failed");
             }
         }

@@ -100,7 +100,8 @@ impl App {
     async fn api_page(&self, request: &HttpRequest) -> Result<Response, Problem> {
         let site = self.site(request);
         let request = PageRequest::from(request);
-        let page = openapi::page();
-        self.pages.show(page, &request, &Site(&site)).await
+        self.pages
+            .show(openapi::page(), &request, &Site(&site))
+            .await
     }
 }

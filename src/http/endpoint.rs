@@ -93,16 +93,16 @@ async fn create(
     let applicant = Applicant::new(offer, share, admitted.bitrate, guest);
     let created = match role {
         Role::Publisher => {
-            let token = token.or_else(|| Auth::token_name(&request));
-            let token = token.map(Arc::from);
+            let token = token.or_else(|| Auth::token_name(&request)).map(Arc::from);
             let arrived = request.arrived;
             app.broadcasts
                 .publish(broadcast, applicant, arrived, token)
                 .await
         }
         Role::Viewer => {
-            let rendition = request.parameter("rendition");
-            app.broadcasts.watch(broadcast, applicant, rendition).await
+            app.broadcasts
+                .watch(broadcast, applicant, request.parameter("rendition"))
+                .await
         }
     };
     match created {

@@ -73,8 +73,7 @@ pub(super) async fn answer(
             return Err(problem);
         }
         Err(problem) => {
-            let elsewhere = relay::elsewhere(app, id, &mut request).await;
-            return elsewhere.ok_or(problem);
+            return relay::elsewhere(app, id, &mut request).await.ok_or(problem);
         }
     };
     app.auth.permit_session(&request, &session).await?;

@@ -242,8 +242,10 @@ impl Policy {
             Presented::Known(holder) => Some(holder.clone()),
             Presented::Nothing | Presented::Unknown(_) | Presented::Expired => None,
         };
-        let network = self.access(sender.door).network(sender.known_ip);
-        token.into_iter().chain(network).collect()
+        token
+            .into_iter()
+            .chain(self.access(sender.door).network(sender.known_ip))
+            .collect()
     }
 
     /// The holder of this right.

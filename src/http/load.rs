@@ -70,8 +70,10 @@ struct Totals {
 
 impl Totals {
     fn of(app: &App) -> Self {
-        let pipelines = Broadcasts::pipeline_usage();
-        let pipelines = pipelines.iter().map(|one| one.figures.cpu_ms).sum();
+        let pipelines = Broadcasts::pipeline_usage()
+            .iter()
+            .map(|one| one.figures.cpu_ms)
+            .sum();
         let publishers = app.broadcasts.publishers();
         Self {
             at: Instant::now(),

@@ -69,8 +69,12 @@ fn gauges(app: &App, text: &mut Exposition) {
     let status = app.broadcasts.local_status();
     let live = status.iter().filter(|one| one.state == State::Live).count();
     // Of this node: those of others are in its list of broadcasts as well.
-    let publishers = app.broadcasts.publishers();
-    let publishers = publishers.iter().filter(|one| one.connected).count();
+    let publishers = app
+        .broadcasts
+        .publishers()
+        .iter()
+        .filter(|one| one.connected)
+        .count();
     let viewers = api::viewers(&status);
     let sessions = app.broadcasts.sessions();
     let buffers = app.fanout.port().buffer_sizes();

@@ -148,7 +148,7 @@ pub struct Options {
     pub missing_is_404: bool,
     /// Origins whose pages may use the API and publish; `*` for all.
     pub origins: Vec<String>,
-    /// How long browsers shall refuse plain HTTP.
+    /// How long browsers are to refuse plain HTTP.
     pub hsts: Option<Duration>,
     /// Scheme and authority of the server that publishers are redirected to.
     pub redirect_publishers: Option<String>,
@@ -353,8 +353,9 @@ impl App {
         let path = request.path.clone();
         let headers = request.headers.clone();
         let route = Route::of(&path);
-        let audience = self.audience(route.as_ref(), request.door);
-        let access = self.origins.judge(audience, &headers);
+        let access = self
+            .origins
+            .judge(self.audience(route.as_ref(), request.door), &headers);
         let attempt = Attempt::of(self, route.as_ref(), &request);
         let is_probe = matches!(route, Some(Route::Health | Route::Ready));
         let (client, user_agent) = (request.client, request.user_agent());
@@ -423,8 +424,11 @@ impl App {
             }
             let site = self.site(&request);
             let request = PageRequest::from(&request);
-            let missing = self.pages.missing(&request, &Site(&site)).await;
-            return missing.unwrap_or_else(Response::from);
+            return self
+                .pages
+                .missing(&request, &Site(&site))
+                .await
+                .unwrap_or_else(Response::from);
         };
         self.auth.identify(&mut request).await;
         if !route.allows(&request.method) {

@@ -203,8 +203,9 @@ fn complete_operation(operation: &mut Operation, has_parameters: bool) {
     let problems = ALWAYS.iter().chain(with_body).chain(with_parameters);
     for (status, meaning) in problems {
         let responses = &mut operation.responses.responses;
-        let entry = responses.entry((*status).to_owned());
-        entry.or_insert_with(|| RefOr::T(refusal(meaning)));
+        responses
+            .entry((*status).to_owned())
+            .or_insert_with(|| RefOr::T(refusal(meaning)));
     }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response

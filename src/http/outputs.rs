@@ -111,8 +111,9 @@ async fn switch(
     pipeline: &str,
     mut request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let body = request.body(CHANGE_BYTES_MAX, app.options.body_timeout);
-    let body = body.await?;
+    let body = request
+        .body(CHANGE_BYTES_MAX, app.options.body_timeout)
+        .await?;
     let OutputChange { running } = request.json(&body, r#"send {"running": true}, or false"#)?;
     let switch = OutputSwitch {
         file: format!("{pipeline}.launch"),

@@ -246,8 +246,9 @@ async fn graph(
 
 /// `{"element.property": value}`.
 async fn changes(app: &App, mut request: HttpRequest) -> Result<Vec<(String, String)>, Problem> {
-    let body = request.body(CHANGES_BYTES_MAX, app.options.body_timeout);
-    let body = body.await?;
+    let body = request
+        .body(CHANGES_BYTES_MAX, app.options.body_timeout)
+        .await?;
     let wanted = r#"send {"element.property": value}"#;
     let Value::Object(changes) = request.json(&body, wanted)? else {
         return Err(Problem::bad_request(wanted));

@@ -111,8 +111,9 @@ impl RequestOrigin {
 
 /// The path below which a trusted proxy has put this server: `/live`. Otherwise empty.
 fn path_prefix(headers: &HeaderMap) -> &str {
-    let prefix = headers.get(X_FORWARDED_PREFIX);
-    let prefix = prefix.and_then(|value| value.to_str().ok());
+    let prefix = headers
+        .get(X_FORWARDED_PREFIX)
+        .and_then(|value| value.to_str().ok());
     let prefix = prefix.unwrap_or_default().trim_end_matches('/');
     if is_path(prefix) { prefix } else { "" }
 }
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_wrote_is_not_believed() {
+    fn addresses_that_the_client_wrote_are_ignored() {
         for list in [
             "127.0.0.1, 192.0.2.1",
             "nonsense, 192.0.2.1",

@@ -105,10 +105,10 @@ fn parse_v1(line: &[u8]) -> Option<Speaker> {
     if family == "UNKNOWN" {
         return Some(Speaker::Proxy);
     }
-    let (source, destination) = (words.next()?, words.next()?);
+    let (client, destination) = (words.next()?, words.next()?);
     let address: IpAddr = match family {
-        "TCP4" => source.parse::<Ipv4Addr>().ok()?.into(),
-        "TCP6" => source.parse::<Ipv6Addr>().ok()?.into(),
+        "TCP4" => client.parse::<Ipv4Addr>().ok()?.into(),
+        "TCP6" => client.parse::<Ipv6Addr>().ok()?.into(),
         _ => return None,
     };
     destination.parse::<IpAddr>().ok()?;
@@ -123,12 +123,12 @@ fn parse_v2(command: u8, family: u8, rest: &[u8]) -> Option<Speaker> {
     match (command, family) {
         // TCP over IPv4, over IPv6.
         (0x21, 0x11) => {
-            let (source, _) = rest.get(..12)?.split_first_chunk::<4>()?;
-            Some(Speaker::Client(Ipv4Addr::from(*source).into()))
+            let (client, _) = rest.get(..12)?.split_first_chunk::<4>()?;
+            Some(Speaker::Client(Ipv4Addr::from(*client).into()))
         }
         (0x21, 0x21) => {
-            let (source, _) = rest.get(..36)?.split_first_chunk::<16>()?;
-            Some(Speaker::Client(Ipv6Addr::from(*source).into()))
+            let (client, _) = rest.get(..36)?.split_first_chunk::<16>()?;
+            Some(Speaker::Client(Ipv6Addr::from(*client).into()))
         }
         // Another family, or LOCAL: a health check of the proxy's own.
         (0x20 | 0x21, _) => Some(Speaker::Proxy),

@@ -58,8 +58,7 @@ pub(super) async fn elsewhere(
     }
     let body = request.body(app.options.fragment_bytes_max, app.options.body_timeout);
     let body = body.await.ok()?;
-    let reply = cluster.relay(session, &relayed(request, &body)?).await?;
-    response(reply)
+    response(cluster.relay(session, &relayed(request, &body)?).await?)
 }
 
 /// Passes the request of an operator, whom this node has let in, to all other nodes. Empty if this

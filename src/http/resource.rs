@@ -39,8 +39,7 @@ pub(super) async fn answer(
     let session = match find(app, role, id) {
         Ok(session) => session,
         Err(problem) => {
-            let elsewhere = relay::elsewhere(app, id, &mut request).await;
-            return elsewhere.ok_or(problem);
+            return relay::elsewhere(app, id, &mut request).await.ok_or(problem);
         }
     };
     app.auth.permit_session(&request, &session).await?;

@@ -143,8 +143,7 @@ impl Tls {
             stream.shutdown().await?;
             return Err(io::Error::other("not TLS"));
         }
-        let config = self.0.config.read();
-        let config = Arc::clone(&config.unwrap_or_else(PoisonError::into_inner));
+        let config = Arc::clone(&self.0.config.read().unwrap_or_else(PoisonError::into_inner));
         TlsAcceptor::from(config).accept(stream).await
     }
 }

@@ -32,8 +32,9 @@ pub fn in_frame(codec: Codec, separation: Separation, frame: &[u8]) -> Option<bo
     match codec {
         Codec::Opus => Some(true),
         Codec::H264 | Codec::H265 => {
-            let kinds = separation.units(frame);
-            let mut kinds = kinds.map(|unit| UnitKind::of(codec, unit));
+            let mut kinds = separation
+                .units(frame)
+                .map(|unit| UnitKind::of(codec, unit));
             let first = kinds.find(|kind| kind.is_slice())?;
             Some(first == UnitKind::StartingSlice)
         }

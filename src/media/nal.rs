@@ -347,8 +347,10 @@ mod tests {
     use super::*;
 
     fn kinds(codec: Codec, separation: Separation, frame: &[u8]) -> Vec<UnitKind> {
-        let units = separation.units(frame);
-        units.map(|unit| UnitKind::of(codec, unit)).collect()
+        separation
+            .units(frame)
+            .map(|unit| UnitKind::of(codec, unit))
+            .collect()
     }
 
     #[test]

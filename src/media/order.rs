@@ -100,8 +100,7 @@ impl DecodingTimes {
     /// `n+1`-th latest time at which any is shown is never later than its own, and never steps back.
     pub fn next(&mut self, pts: Duration, reordered_max: Option<u32>) -> Duration {
         if let Some(frames) = reordered_max {
-            let frames = usize::try_from(frames.min(REORDERED_MAX)).unwrap_or_default();
-            self.reordered_max = frames;
+            self.reordered_max = usize::try_from(frames.min(REORDERED_MAX)).unwrap_or_default();
         }
         let place = self.shown.partition_point(|shown| *shown <= pts);
         self.shown.insert(place, pts);
@@ -125,8 +124,9 @@ mod tests {
     fn decoding_times_increase_and_are_never_later_than_the_picture() {
         let mut times = DecodingTimes::default();
         let mut decoded = |pts: u64, reordered_max| {
-            let time = times.next(Duration::from_millis(pts), reordered_max);
-            time.as_millis()
+            times
+                .next(Duration::from_millis(pts), reordered_max)
+                .as_millis()
         };
         // I P B B P B B, two of which arrive early
         let shown = [100, 220, 140, 180, 340, 260, 300];

@@ -65,8 +65,7 @@ pub(super) fn for_videorate(videorate: &gst::Element) {
             && let Some(source) = source.upgrade()
             && !source.peer_query_caps(None).can_intersect(&varying())
         {
-            let caps = with_rate(caps.caps(), ASSUMED);
-            *event = gst::event::Caps::new(&caps);
+            *event = gst::event::Caps::new(&with_rate(caps.caps(), ASSUMED));
         }
         gst::PadProbeReturn::Ok
     });
@@ -148,8 +147,7 @@ impl AssumedRate {
     }
 
     fn replacement(&self) -> Option<gst::Caps> {
-        let stated = self.stated.as_ref()?;
-        Some(with_rate(stated, self.rate))
+        Some(with_rate(self.stated.as_ref()?, self.rate))
     }
 }
 

@@ -18,8 +18,9 @@ pub(crate) fn announce(pad: &gst::Pad) {
         if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
             buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
             if let Some(peer) = pad.peer() {
-                let name = gst::Structure::new_empty(NAME);
-                peer.send_event(gst::event::CustomDownstream::new(name));
+                peer.send_event(gst::event::CustomDownstream::new(
+                    gst::Structure::new_empty(NAME),
+                ));
             }
         }
         gst::PadProbeReturn::Remove

@@ -208,8 +208,10 @@ fn on_a_thread(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         let _context = runtime.as_ref().map(Handle::enter);
         span.in_scope(work);
     };
-    let thread = thread::Builder::new().name("pipeline".to_owned());
-    thread.spawn(work).map(drop)
+    thread::Builder::new()
+        .name("pipeline".to_owned())
+        .spawn(work)
+        .map(drop)
 }
 
 #[expect(

@@ -64,8 +64,9 @@ impl Sandbox {
             let Some(declaration) = comment.and_then(|text| text.strip_prefix(MARK)) else {
                 continue;
             };
-            let sandbox = sandbox.get_or_insert_default();
-            let added = sandbox.add(declaration.trim(), number, variables);
+            let added = sandbox
+                .get_or_insert_default()
+                .add(declaration.trim(), number, variables);
             added.map_err(|why| Error::Text(format!("line {number}: {why}")))?;
         }
         Ok(sandbox)
@@ -85,8 +86,7 @@ impl Sandbox {
                 ));
             }
         };
-        let path = words.map_or("", |(_, path)| path.trim());
-        let path = variables.expand_plain(path)?;
+        let path = variables.expand_plain(words.map_or("", |(_, path)| path.trim()))?;
         if path.is_empty() {
             return Err(format!("{MARK} the path is empty"));
         }

@@ -374,8 +374,10 @@ mod tests {
             tidied(Codec::H264, &[(1, IDR), (1, &STAP[..length])]);
         }
         let beyond = [0x78, 0xff, 0xff, 0x67];
-        let result = tidied(Codec::H264, &[(1, IDR), (1, &beyond)]);
-        assert_eq!(result, [vec![], vec![]]);
+        assert_eq!(
+            tidied(Codec::H264, &[(1, IDR), (1, &beyond)]),
+            [vec![], vec![]]
+        );
     }
 
     #[test]
@@ -451,7 +453,6 @@ mod tests {
         let packets = [(1, vps), (1, slice), (1, vps), (2, part), (2, several)];
         let expected = [vec![], vec![], vec![(12, 76)], vec![], vec![(16, 76)]];
         assert_eq!(tidied(Codec::H265, &packets), expected);
-        let result = tidied(Codec::Vp8, &[(1, IDR), (1, SPS)]);
-        assert_eq!(result, [vec![], vec![]]);
+        assert_eq!(tidied(Codec::Vp8, &[(1, IDR), (1, SPS)]), [vec![], vec![]]);
     }
 }

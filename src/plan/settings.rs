@@ -138,8 +138,9 @@ impl Settings {
     pub(super) fn planned(mut self, automatic: &[PipelineFile]) -> Plan {
         let picture = self.slate.as_mut().and_then(|slate| slate.picture.take());
         if let Some(picture) = picture {
-            let vars = self.vars.get_or_insert_default();
-            vars.insert("picture".to_owned(), picture);
+            self.vars
+                .get_or_insert_default()
+                .insert("picture".to_owned(), picture);
         }
         let mut plan = self.defaulted();
         if plan.transcode {

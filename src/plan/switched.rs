@@ -70,12 +70,15 @@ impl Switches {
             let mut known = configured.outputs.iter();
             known.all(|known| known.file != output.file)
         };
-        let started = plan.outputs.iter().filter(is_new);
-        let started = started.map(|output| PlannedOutput {
-            file: output.file.clone(),
-            configured: false,
-            runs: true,
-        });
+        let started = plan
+            .outputs
+            .iter()
+            .filter(is_new)
+            .map(|output| PlannedOutput {
+                file: output.file.clone(),
+                configured: false,
+                runs: true,
+            });
         of_configuration.chain(started).collect()
     }
 }

@@ -258,8 +258,9 @@ impl<S> Playout<S> {
             return;
         };
         track.choose_first(renditions, now);
-        let rendition = renditions.get(&track.rendition);
-        track.switcher.switch(rendition.map(|cache| &cache.gop));
+        track
+            .switcher
+            .switch(renditions.get(&track.rendition).map(|cache| &cache.gop));
         let (layers, waiting) = (track.layers.is_some(), track.switcher.is_waiting());
         if layers {
             self.next_choice = Some(now);

@@ -35,7 +35,7 @@ const QUIET_MAX: Duration = Duration::from_secs(80);
 const PROBE: Duration = Duration::from_secs(4);
 /// A probe sends this share (percent) of the estimate, which a receiver then raises by 8 % a second.
 const PROBE_SHARE: u64 = 125;
-/// A higher estimate counts as raised from this share (percent) of the last one on.
+/// An estimate counts as raised if it is at least this share (percent) of the last one.
 const RAISED: u64 = 105;
 /// A layer fits if it takes no more than this share (percent) of the estimate.
 const FIT: u64 = 90;

@@ -142,7 +142,7 @@ fn portion_bytes(gop: &Gop, time: Duration) -> usize {
     let rate = gop.bytes_per_second().unwrap_or(0) * PACE_FACTOR;
     let portion = rate * interval / 1_000_000;
     let portion = portion.clamp(*PACE_BYTES.start(), *PACE_BYTES.end());
-    // Who comes late makes up for it, as far as the receiver's buffer allows.
+    // A viewer that joins late makes up for it, as far as the receiver's buffer allows.
     let late = portion.saturating_mul(micros(time)) / interval;
     late.min(*PACE_BYTES.end())
 }

@@ -292,8 +292,9 @@ impl Recordings {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RecordingError> + Send + 'static,
 ) -> Result<T, RecordingError> {
-    let done = spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(io::Error::other(error).into()))
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }
 
 fn find(folder: &Path, id: &str) -> Result<Recording, RecordingError> {

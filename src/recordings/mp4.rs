@@ -98,7 +98,7 @@ pub(super) fn layout(file: &mut (impl Read + Seek)) -> io::Result<Layout> {
     Ok(scan.finish())
 }
 
-/// The head of a box that is there as a whole.
+/// The head of a complete box.
 struct BoxHead {
     kind: [u8; 4],
     /// Where its content begins.
@@ -151,7 +151,7 @@ struct Scan {
     track: Option<FileTrack>,
     /// The offset and the time at which each part begins.
     begins: Vec<(u64, u64)>,
-    /// Where the media ends that is there.
+    /// Where the media recorded so far ends.
     end: u64,
     /// The time at which it ends.
     end_time: u64,

@@ -50,8 +50,8 @@ fn threads_max(own: u64) -> u64 {
     let kernel = fs::read_to_string("/proc/sys/kernel/threads-max");
     let kernel = kernel.ok().and_then(|text| text.trim().parse().ok());
     let kernel = kernel.map(|limit| left_to(own, limit, threads_of_the_system));
-    let user = rlimit::getrlimit(rlimit::Resource::NPROC).ok();
-    let user = user
+    let user = rlimit::getrlimit(rlimit::Resource::NPROC)
+        .ok()
         .map(|(soft, _)| soft)
         .filter(|limit| *limit < u64::MAX && !is_root())
         .map(|limit| left_to(own, limit, || threads_of_the_user(Path::new("/proc"))));
@@ -126,8 +126,10 @@ mod tests {
             "{before:?} {user:?} {own}"
         );
         // Of another process.
-        let child = std::process::Command::new("sleep").arg("60").spawn();
-        let mut child = child.unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let more = threads_of_the_user(Path::new("/proc"));
         child.kill().unwrap();
         child.wait().unwrap();

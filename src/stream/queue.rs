@@ -213,8 +213,7 @@ impl StreamSubscription {
 
     /// The next frame, if there is one.
     pub fn try_next(&mut self) -> Option<StreamFrame> {
-        let now = awake::now();
-        self.queue.waiting().pop(now, &self.queue.losses)
+        self.queue.waiting().pop(awake::now(), &self.queue.losses)
     }
 
     /// The same for a pipeline that is yet to start: frames wait for longer.
@@ -265,8 +264,7 @@ mod tests {
 
     fn taken(subscriber: &Subscriber, now: Instant) -> Vec<bool> {
         let queue = &subscriber.queue;
-        let next = || queue.waiting().pop(now, &queue.losses);
-        let frames = std::iter::from_fn(next);
+        let frames = std::iter::from_fn(|| queue.waiting().pop(now, &queue.losses));
         frames.map(|frame| frame.discontinuous).collect()
     }
 
@@ -302,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_waited_too_long_is_of_no_use() {
+    fn frames_that_have_waited_too_long_are_dropped() {
         let (mut subscriber, now) = (subscriber(), Instant::now());
         offer(&mut subscriber, 9, true, now);
         offer(&mut subscriber, 9, false, now);
@@ -320,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_waits_until_a_pipeline_has_started() {
+    fn held_frames_wait_until_a_pipeline_has_started() {
         let now = Instant::now();
         let mut subscriber = subscriber();
         subscriber.queue.waiting().held = true;

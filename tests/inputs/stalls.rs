@@ -68,7 +68,7 @@ fn a_picture_that_stops_while_sound_goes_on_is_named_and_stays() {
     };
     expect([false, false]);
     expect([true, false]);
-    // Who joins meanwhile sees the last picture, and hears the sound.
+    // A viewer that joins meanwhile sees the last picture and hears the sound.
     let viewers = broadcasts.map(|broadcast| Client::record(&server, broadcast));
     for (viewer, broadcast) in viewers.iter().zip(broadcasts) {
         wait_for(&format!("{broadcast}: the last picture"), || {

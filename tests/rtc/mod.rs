@@ -180,8 +180,7 @@ impl Client {
         Self::start(server, &format!("/whip/{broadcast}"), connection)
     }
 
-    /// Publishes from the second picture on, which needs a first, with the offer that `adjust` makes of
-    /// its own.
+    /// Publishes from the second picture on, which depends on the first. `adjust` changes its offer.
     pub(crate) fn publish_incomplete(
         server: &Server,
         broadcast: &str,

@@ -84,7 +84,7 @@ pub(crate) struct Script {
     /// When the next batch may go.
     next: Option<Instant>,
     sender: Option<Sender>,
-    /// To be sent again to who lacks it, as a busy machine drops datagrams.
+    /// To be sent again to whoever lacks it, as a busy machine drops datagrams.
     sent: HashMap<Name, Vec<u8>>,
     /// How late a packet was, at worst.
     late: Duration,

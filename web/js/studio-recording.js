@@ -84,7 +84,7 @@ export class LocalRecording {
     return this.#list.children.length >= PARTS_MAX || this.#left <= 0;
   }
 
-  /** Bytes that there is still room for. */
+  /** Bytes for which there is still room. */
   get #left() {
     return this.#room - this.#kept - (this.#part?.bytes ?? 0);
   }

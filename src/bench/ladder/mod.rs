@@ -134,8 +134,7 @@ impl Bench<'_> {
             settle: Duration::ZERO,
             window: Duration::ZERO,
         };
-        let job = self.job(1, &[rendition]);
-        let measured = watch::measure(job, at_once, || Ok(())).await?;
+        let measured = watch::measure(self.job(1, &[rendition]), at_once, || Ok(())).await?;
         let viewer = measured.viewers.into_iter().next();
         Ok(ColdTry::new(rendition, viewer.context("no viewer")?))
     }
@@ -169,8 +168,7 @@ impl Bench<'_> {
     }
 
     async fn watched(&self, job: viewers::ViewersJob, twin: &Twin) -> Result<LadderWindow> {
-        let time = self.time(self.settle());
-        let viewed = watch::measure(job, time, || self.look(twin)).await?;
+        let viewed = watch::measure(job, self.time(self.settle()), || self.look(twin)).await?;
         Ok(window(&viewed, twin))
     }
 

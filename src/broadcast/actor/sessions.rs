@@ -104,8 +104,9 @@ impl Actor {
             pulse: input.pulse,
             counters: Arc::clone(&self.shared.counters),
         };
-        let task = task.run(pending.reply).instrument(span);
-        let child = self.children.spawn(task);
+        let child = self
+            .children
+            .spawn(task.run(pending.reply).instrument(span));
         self.child_names
             .insert(child.id(), Child::Publisher(number));
     }
@@ -132,8 +133,9 @@ impl Actor {
             reports: self.reports.clone(),
             counters: Arc::clone(&self.shared.counters),
         };
-        let task = task.run(pending.reply).instrument(span);
-        let child = self.children.spawn(task);
+        let child = self
+            .children
+            .spawn(task.run(pending.reply).instrument(span));
         self.child_names.insert(child.id(), Child::Viewer(number));
     }
 

@@ -101,7 +101,9 @@ impl Supply {
         tracing::info!("no viewers left: stopping the source");
         self.drop_input(now);
         self.tracks = BroadcastTracks::default();
-        let stop = self.source.as_mut()?.stop(End::BroadcastEnded);
-        stop.map(Action::StopRun)
+        self.source
+            .as_mut()?
+            .stop(End::BroadcastEnded)
+            .map(Action::StopRun)
     }
 }

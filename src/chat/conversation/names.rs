@@ -49,8 +49,7 @@ impl Names {
         if name.is_empty() {
             return;
         }
-        let holders = self.0.entry(skeleton(name));
-        let holders = holders.or_insert_with(|| NameHolders {
+        let holders = self.0.entry(skeleton(name)).or_insert_with(|| NameHolders {
             device: device.to_owned(),
             numbers: BTreeSet::new(),
         });

@@ -59,8 +59,10 @@ impl Conversation {
         if let Some(refusal) = self.silenced(number, now) {
             return Err(refusal);
         }
-        let sender = self.participants.get(&number);
-        let sender = sender.ok_or(ChatRefusal::Missing("participant"))?;
+        let sender = self
+            .participants
+            .get(&number)
+            .ok_or(ChatRefusal::Missing("participant"))?;
         if !sender.moderates() && !self.shares.may_control(sender.author.network, now) {
             return Err(ChatRefusal::TooOften(Duration::from_secs(1)));
         }

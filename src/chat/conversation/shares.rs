@@ -77,8 +77,11 @@ impl NetworkShares {
         }
         let is_counted = !is_new || self.shares.len() < NETWORKS_MAX;
         let key = if is_counted { network } else { None };
-        let share = self.shares.entry(key);
-        Some(share.or_insert_with(|| NetworkShare::new(now)))
+        Some(
+            self.shares
+                .entry(key)
+                .or_insert_with(|| NetworkShare::new(now)),
+        )
     }
 
     fn sweep(&mut self, now: Instant) {

@@ -146,8 +146,7 @@ impl DirectViewer {
             Ok(true) => {
                 self.counters.retransmitted.fetch_add(1, Relaxed);
                 cx.totals.retransmitted.fetch_add(1, Relaxed);
-                let bytes = cx.batch.bytes() - before;
-                self.retransmission.spend(bytes);
+                self.retransmission.spend(cx.batch.bytes() - before);
                 true
             }
             Ok(false) => {

@@ -84,8 +84,10 @@ impl Subscribed {
 
 impl Drop for Subscribed {
     fn drop(&mut self) {
-        let all = self.renditions.get_mut();
-        let all = all.unwrap_or_else(PoisonError::into_inner);
+        let all = self
+            .renditions
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         for kind in Kind::ALL {
             self.served.leave(all.get_mut(kind));
         }
@@ -128,8 +130,7 @@ impl Fanout {
         let worker = Arc::clone(&served.worker);
         let subscribed = Subscribed::new(served, &chosen)?;
         let joining = worker.join(self.port().next_session(), setup, viewing);
-        let joined = joining.await;
-        let joined = joined.map_err(|error| {
+        let joined = joining.await.map_err(|error| {
             let passing = error.is_passing();
             Error::without_worker(error, passing)
         });

@@ -51,11 +51,14 @@ impl ViewerWorkers {
         }
         let span = tracing::error_span!(parent: None, "viewers", name = %self.name);
         let name = format!("viewers-{}", self.name);
-        let started = self.peers.serve_viewers(&name, &span).await;
-        let started = started.map_err(|error| {
-            let passing = error.is_passing();
-            Error::without_worker(error, passing)
-        });
+        let started = self
+            .peers
+            .serve_viewers(&name, &span)
+            .await
+            .map_err(|error| {
+                let passing = error.is_passing();
+                Error::without_worker(error, passing)
+            });
         let served = Arc::new(Served {
             worker: Arc::new(started?),
             place: fanout.place()?,

@@ -42,7 +42,7 @@ struct Received {
 pub(in crate::http) struct BroadcastLabels(Mutex<BTreeMap<String, Instant>>);
 
 impl BroadcastLabels {
-    /// The labels of the broadcasts with these names, which are there now.
+    /// The labels of the broadcasts with these names that exist now.
     fn of<'a>(&self, names: impl Iterator<Item = &'a str>, now: Instant) -> Labels<'a> {
         let mut last_there = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut own, mut others) = (BTreeSet::new(), Vec::new());

@@ -37,8 +37,7 @@ pub(super) fn of(document: &OpenApi) -> String {
         prose(&info["version"])
     );
     let groups = by_tag(&document);
-    let tags = at(&document, "/tags").as_array().into_iter().flatten();
-    for tag in tags {
+    for tag in at(&document, "/tags").as_array().into_iter().flatten() {
         let name = tag["name"].as_str().unwrap_or_default();
         let operations = groups.get(name).map(Vec::as_slice).unwrap_or_default();
         add(
@@ -191,8 +190,11 @@ fn contents(page: &mut String, body: &Value) {
 /// The members of an object, or the values of a word.
 fn members(page: &mut String, schema: &Value) {
     let parts = ["allOf", "anyOf", "oneOf"];
-    let parts = parts.iter().filter_map(|parts| schema[*parts].as_array());
-    for part in parts.flatten() {
+    for part in parts
+        .iter()
+        .filter_map(|parts| schema[*parts].as_array())
+        .flatten()
+    {
         if part["$ref"].is_string() {
             add(page, &format!("<p>With all of {}</p>\n", shape(part)));
         } else {
@@ -226,8 +228,9 @@ fn shape(schema: &Value) -> String {
         return format!("<a href=\"#schema-{name}\">{name}</a>");
     }
     if let Some(words) = schema["enum"].as_array() {
-        let words = words.iter().filter_map(Value::as_str);
         let words: Vec<_> = words
+            .iter()
+            .filter_map(Value::as_str)
             .map(|word| format!("<code>{}</code>", escape(word)))
             .collect();
         return words.join(", ");

@@ -159,8 +159,10 @@ impl Pages {
         request: &PageRequest<'_>,
         site: &Site<'_>,
     ) -> Result<Response, Problem> {
-        let file = self.find(wanted.path).await?;
-        let mut file = file.ok_or_else(|| Problem::not_found("page"))?;
+        let mut file = self
+            .find(wanted.path)
+            .await?
+            .ok_or_else(|| Problem::not_found("page"))?;
         if is_page(wanted.path) {
             file = self.complete(&file, request, site).await?;
         }

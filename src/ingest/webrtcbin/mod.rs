@@ -64,8 +64,7 @@ impl WebrtcbinPublisher {
         let started = options.workers.receive(setup, receiving).await?;
         let (receiver, engine_answer) = started;
         let relay = relay.start(offer, &engine_answer, port).await?;
-        let transport = relay.transport();
-        let answer = sdp::publisher_answer(offer, &choices, &engine_answer, transport)?;
+        let answer = sdp::publisher_answer(offer, &choices, &engine_answer, relay.transport())?;
         Ok((Self { receiver, relay }, answer))
     }
 

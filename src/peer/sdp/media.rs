@@ -51,8 +51,7 @@ impl Media {
                         "m= line {number} has the protocol {protocol}: offer UDP/TLS/RTP/SAVPF"
                     )));
                 }
-                let words = std::iter::once(first_format).chain(words);
-                read_formats(kind, words, attributes)
+                read_formats(kind, std::iter::once(first_format).chain(words), attributes)
                     .ok_or_else(|| malformed(format!("m= line {number} has a bad payload type")))?
             }
             None => Vec::new(),

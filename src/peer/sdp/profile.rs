@@ -64,8 +64,9 @@ fn reaches(codec: Codec, format: &Format, level: &str) -> bool {
 
 fn covers(codec: Codec, format: &Format, profile: &str) -> bool {
     let number = |name: &str, default: u8| {
-        let value = format.parameter(name);
-        value.map_or(Some(default), |text| text.parse::<u8>().ok())
+        format
+            .parameter(name)
+            .map_or(Some(default), |text| text.parse::<u8>().ok())
     };
     match codec {
         Codec::H264 => {

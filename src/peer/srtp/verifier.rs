@@ -82,8 +82,7 @@ impl Verifier {
                 let (rest, trailer) = packet.split_last_chunk::<4>()?;
                 let (_, body) = rest.split_first_chunk::<RTCP_CLEAR>()?;
                 let index = u32::from_be_bytes(*trailer) & !ENCRYPTED;
-                let nonce = gcm_nonce(salt, ssrc, u64::from(index));
-                let nonce = Nonce::assume_unique_for_key(nonce);
+                let nonce = Nonce::assume_unique_for_key(gcm_nonce(salt, ssrc, u64::from(index)));
                 let mut aad = [0; RTCP_CLEAR + 4];
                 let (clear, end) = aad.split_at_mut(RTCP_CLEAR);
                 clear.copy_from_slice(head);

@@ -162,8 +162,10 @@ mod tests {
             };
             timeout(PATIENCE, seen).await.expect("it is noticed");
             good.send(&datagram).unwrap();
-            let heard = timeout(PATIENCE, heard.recv()).await;
-            heard.expect("the port is read again").unwrap();
+            timeout(PATIENCE, heard.recv())
+                .await
+                .expect("the port is read again")
+                .unwrap();
         }
         assert!(port.is_read());
         port.stop().await;

@@ -197,8 +197,7 @@ impl PortSocket {
         }
         if is_invalid {
             let mut datagrams = data.chunks(segment.max(1));
-            let all = datagrams.all(|datagram| self.transmit(*ends, datagram, segment).is_ok());
-            if all {
+            if datagrams.all(|datagram| self.transmit(*ends, datagram, segment).is_ok()) {
                 return Sent::Taken; // segmentation it was
             }
             self.renew_state();
@@ -335,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_not_tried_again() {
+    fn unsendable_packets_are_not_retried() {
         let begin = Instant::now();
         let mut time = Virtual(begin);
         let sent = send_until(begin + RETRY_PAUSE, &mut time, || Sent::Failed);
@@ -349,8 +348,10 @@ mod tests {
         let second = first.another().unwrap();
         assert_eq!(second.local_addr().unwrap(), address);
         for _ in 0..2 {
-            let error = PortSocket::bind(address).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+            assert_eq!(
+                PortSocket::bind(address).unwrap_err().kind(),
+                ErrorKind::AddrInUse
+            );
         }
     }
 

@@ -68,8 +68,11 @@ pub(super) fn mapped_address(response: &[u8]) -> Option<SocketAddr> {
         return None;
     };
     let port = u16::from_be_bytes([p0 ^ mask.first()?, p1 ^ mask.get(1)?]);
-    let bytes = address.iter().zip(mask);
-    let bytes: Vec<u8> = bytes.map(|(byte, mask)| byte ^ mask).collect();
+    let bytes: Vec<u8> = address
+        .iter()
+        .zip(mask)
+        .map(|(byte, mask)| byte ^ mask)
+        .collect();
     let ip = match family {
         1 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
         2 => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),

@@ -85,8 +85,7 @@ impl TcpConnections {
 
     /// Sends `data` as frames of `segment` bytes each (the last may be shorter). Never waits.
     pub(super) fn send(&self, number: u64, data: &[u8], segment: usize) -> Sent {
-        let found = self.find(number);
-        found.map_or(Sent::Failed, |outgoing| {
+        self.find(number).map_or(Sent::Failed, |outgoing| {
             outgoing.send(data, segment, awake::now())
         })
     }
@@ -153,8 +152,9 @@ impl OpenConnection<'_> {
     async fn write(&self, mut stream: impl AsyncWrite + Unpin) -> io::Result<()> {
         let late = |_| io::Error::from(io::ErrorKind::TimedOut);
         while let Some(frames) = self.outgoing.next().await {
-            let left = frames.time_left(awake::now());
-            let left = left.ok_or(io::ErrorKind::TimedOut)?;
+            let left = frames
+                .time_left(awake::now())
+                .ok_or(io::ErrorKind::TimedOut)?;
             let written = awake::timeout(left, stream.write_all(&frames.bytes)).await;
             written.map_err(late)??;
         }

@@ -41,8 +41,7 @@ pub(super) fn parse(
     description: &str,
     codecs: &[Codec],
 ) -> Result<gst::Pipeline, Error> {
-    let parsed = launch::parse(name, description);
-    let pipeline = match parsed {
+    let pipeline = match launch::parse(name, description) {
         Ok(pipeline) => pipeline,
         // Another codec's parser may lack a property that the text sets.
         Err(Error::Text(reason)) if codecs.iter().any(|codec| *codec != Codec::H264) => {
@@ -96,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_each_ready_made_output_takes() {
+    fn ready_made_outputs_take_their_codecs() {
         crate::pipeline::init().unwrap();
         let all = "H264 H265 VP8 VP9 AV1";
         for (name, expected) in [

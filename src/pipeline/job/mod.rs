@@ -148,8 +148,7 @@ impl Job {
         }
         running.spawn(watch::run(progress(&meters, &inputs), stall, events));
         if is_source && let Some(pipeline) = running.pipeline() {
-            let pipeline = pipeline.downgrade();
-            running.spawn(missing_tracks::run(pipeline, meters.appsinks()));
+            running.spawn(missing_tracks::run(pipeline.downgrade(), meters.appsinks()));
         }
         Ok(Self {
             role,
@@ -210,8 +209,7 @@ impl Job {
         self.inputs.detach().await;
         if matches!(self.role, PipelineRole::Output { .. }) && !*self.over.borrow() {
             self.inputs.end();
-            let over = self.over.wait_for(|over| *over);
-            let finished = awake::timeout(FINISH_TIMEOUT, over).await;
+            let finished = awake::timeout(FINISH_TIMEOUT, self.over.wait_for(|over| *over)).await;
             if finished.is_err() {
                 let seconds = FINISH_TIMEOUT.as_secs_f64();
                 tracing::warn!(seconds, "output did not finish in time");

@@ -153,8 +153,10 @@ async fn publish(
     };
     let offer = offer.and_then(|offer| offer.sdp().as_text().ok());
     let offer = offer.ok_or_else(|| "webrtcbin has no offer".to_owned())?;
-    let published = endpoint.publish(offer).await;
-    published.map_err(|error| error.to_string())
+    endpoint
+        .publish(offer)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 /// Offers to send lost packets of the picture again (RFC 4588).

@@ -134,8 +134,10 @@ impl ReceivedTracks {
     /// is late.
     fn go_on(&self, pad: &gst::Pad, track: LinkedTrack) -> Result<(), Error> {
         let failed = |reason: &str| Error::Failed(reason.to_owned());
-        let funnel = track.funnel.upgrade();
-        let funnel = funnel.ok_or_else(|| failed("the track has ended"))?;
+        let funnel = track
+            .funnel
+            .upgrade()
+            .ok_or_else(|| failed("the track has ended"))?;
         let target = funnel.request_pad_simple("sink_%u");
         let target = target.ok_or_else(|| failed("funnel has no pad"))?;
         if let Some(before) = track.pad.upgrade() {
@@ -158,8 +160,7 @@ impl ReceivedTracks {
         let funnel = elements::make("funnel", &[])?;
         let mut chain = vec![funnel.clone()];
         chain.extend(codec::elements(codec).depayloader()?);
-        let deliver = self.deliver(codec.kind());
-        chain.push(packetizer::bin(codec, deliver)?.upcast());
+        chain.push(packetizer::bin(codec, self.deliver(codec.kind()))?.upcast());
         pipeline.add_many(&chain).map_err(failed)?;
         gst::Element::link_many(&chain).map_err(failed)?;
         for element in chain.iter().rev() {

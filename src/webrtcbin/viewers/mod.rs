@@ -165,8 +165,10 @@ impl WebrtcbinViewers {
     fn enter(&mut self, key: u64, renditions: &[u64]) {
         for &rendition in renditions {
             let numbering = self.numberings.entry(rendition);
-            let numbering = numbering.or_insert_with(|| Numbering::new(rendition));
-            numbering.viewers.push(key);
+            numbering
+                .or_insert_with(|| Numbering::new(rendition))
+                .viewers
+                .push(key);
         }
     }
 

@@ -198,6 +198,5 @@ async fn negotiate(
         move || pads::link(&webrtcbin, &tracks, &on_feedback)
     };
     let pads = running::blocking("linking a viewer", running::STATE_TIMEOUT, link).await??;
-    let answer = element::answer(webrtcbin, |created| created).await?;
-    Ok((pads, answer))
+    Ok((pads, element::answer(webrtcbin, |created| created).await?))
 }

@@ -36,8 +36,9 @@ pub(crate) struct OutletEngine {
 
 impl OutletEngine {
     fn enter(&mut self, rendition: u64) {
-        let numbering = self.numberings.entry(rendition);
-        numbering.or_insert_with(|| Numbering::new(rendition));
+        self.numberings
+            .entry(rendition)
+            .or_insert_with(|| Numbering::new(rendition));
     }
 }
 

@@ -146,8 +146,9 @@ impl Outgoing {
     }
 
     fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let room = Arc::clone(&self.room);
-        room.try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+        Arc::clone(&self.room)
+            .try_acquire_many_owned(u32::try_from(bytes).ok()?)
+            .ok()
     }
 
     /// The next frames to send; `None` after the last.
@@ -155,8 +156,7 @@ impl Outgoing {
         loop {
             {
                 let mut queue = self.queue();
-                let next = queue.checks.pop();
-                let next = next.or_else(|| queue.media.pop());
+                let next = queue.checks.pop().or_else(|| queue.media.pop());
                 queue.under_way = next.as_ref().map(|frames| frames.at);
                 if next.is_some() || queue.ended {
                     return next;
@@ -245,8 +245,9 @@ mod tests {
         let now = Instant::now();
         let data = vec![9; 60_000];
         let fill = |outgoing: &Outgoing| {
-            let taken = (0..100).take_while(|_| outgoing.send(&data, 1200, now) == Sent::Taken);
-            taken.count()
+            (0..100)
+                .take_while(|_| outgoing.send(&data, 1200, now) == Sent::Taken)
+                .count()
         };
         let greedy: Vec<_> = (0..2).map(|_| Outgoing::new(Arc::clone(&room))).collect();
         let taken = greedy.iter().map(fill).sum::<usize>();
