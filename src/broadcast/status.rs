@@ -35,6 +35,18 @@ pub enum State {
     Waiting,
 }
 
+impl State {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Stale => "stale",
+            Self::Slate => "slate",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
 /// What feeds a broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

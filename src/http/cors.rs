@@ -20,7 +20,7 @@ const METHODS: &str = "GET, HEAD, OPTIONS, POST, PATCH, DELETE";
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, If-None-Match, ETag, Accept, Cache-Control, Last-Event-ID";
 /// Without these a page cannot see where its session is.
 const EXPOSED: &str = "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, Retry-After, \
-                       WWW-Authenticate, Access-Control-Allow-Methods";
+                       WWW-Authenticate, Access-Control-Allow-Methods, Broadcast-State";
 /// How long a browser may remember a preflight, in seconds: the most that Chromium takes.
 const MAX_AGE: &str = "7200";
 

@@ -11,6 +11,8 @@ use super::reply::set;
 pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 /// `Accept-Patch` (RFC 5789 §3.1).
 pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+/// In what `GET` of a viewer's session gets: the state of its broadcast.
+pub(super) const BROADCAST_STATE: HeaderName = HeaderName::from_static("broadcast-state");
 /// `Permissions-Policy` (W3C).
 pub(super) const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 

@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::{
     App,
-    headers::{ACCEPT_PATCH, ACCEPT_POST},
+    headers::{ACCEPT_PATCH, ACCEPT_POST, BROADCAST_STATE},
     reply::{empty, set, with_body},
     request::{Caller, Door, HttpRequest},
 };
@@ -33,7 +33,7 @@ const REQUEST_HEADERS: [HeaderName; 4] = [
     header::USER_AGENT,
 ];
 /// Headers of its answer.
-const REPLY_HEADERS: [HeaderName; 9] = [
+const REPLY_HEADERS: [HeaderName; 10] = [
     header::CONTENT_TYPE,
     header::ETAG,
     header::LOCATION,
@@ -43,6 +43,7 @@ const REPLY_HEADERS: [HeaderName; 9] = [
     header::WWW_AUTHENTICATE,
     ACCEPT_PATCH,
     ACCEPT_POST,
+    BROADCAST_STATE,
 ];
 
 /// Lets the node with this session answer. `None` if this node is to answer itself: it is the only

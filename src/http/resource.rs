@@ -7,7 +7,7 @@ use warp::reply::Response;
 
 use super::{
     App,
-    headers::{ACCEPT_PATCH, FRAGMENT_TYPE, OFFER_TYPE},
+    headers::{ACCEPT_PATCH, BROADCAST_STATE, FRAGMENT_TYPE, OFFER_TYPE},
     preconditions::{Precondition, if_match},
     problem::Problem,
     relay,
@@ -16,7 +16,7 @@ use super::{
     wire,
 };
 use crate::{
-    broadcast::{Session, SessionId},
+    broadcast::{Session, SessionId, State},
     peer::sdp::{Change, Fragment, Role},
 };
 
@@ -50,8 +50,19 @@ pub(super) async fn answer(
     } else if request.method == Method::PATCH {
         patch(app, &session, request).await
     } else {
-        Ok(empty(StatusCode::NO_CONTENT))
+        Ok(exists(app, &session))
     }
+}
+
+/// A viewer that receives nothing learns whether there is anything to receive.
+fn exists(app: &App, session: &Session) -> Response {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    if session.role == Role::Viewer {
+        let state = app.broadcasts.status_of(&session.broadcast);
+        let state = state.map_or(State::Waiting, |status| status.state);
+        set(&mut response, &BROADCAST_STATE, state.name());
+    }
+    response
 }
 
 async fn patch(

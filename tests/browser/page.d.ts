@@ -55,13 +55,16 @@ declare global {
     /** publish.test.js, index.test.js */
     microphone: MediaStreamTrack;
     notReloaded: boolean;
+    /** pause.test.js */
+    slower: () => void;
+    peers: RTCPeerConnection[];
     /** package.test.js */
     told: string[];
     /** studio.test.js */
     locks: number;
     /** relay.js */
     relayTo: (index: number, port: number) => Promise<void>;
-    /** watch.test.js */
+    /** pause.test.js, watch.test.js */
     states: string[];
   }
 }

@@ -191,26 +191,35 @@ test('a picture counts as live when it has caught up', () => {
 /**
  * The states of a viewer that gets a second of everything, then this in each quarter of 20 s.
  * @param {import('node:test').TestContext} t
- * @param {{sound?: number, picture?: number, frames?: number}} rest Bytes and frames.
+ * @param {{sound?: number, picture?: number, frames?: number, reported?: number}} rest Bytes and frames, and packets that
+ *   the server reports as sent.
+ * @param {(now: number) => string} [said] What the server says of the broadcast.
  */
-async function statesWith(t, rest) {
+async function statesWith(t, rest, said = () => '') {
   let now = 0;
   t.mock.method(performance, 'now', () => now);
   const sound = { type: 'inbound-rtp', kind: 'audio', bytesReceived: 0 };
-  const picture = { type: 'inbound-rtp', kind: 'video', bytesReceived: 0, framesDecoded: 0 };
+  const picture = { type: 'inbound-rtp', kind: 'video', bytesReceived: 0, framesDecoded: 0, packetsReceived: 0 };
+  const report = { type: 'remote-outbound-rtp', packetsSent: 0 };
   /** @type {object[]} */
   const none = [];
-  const peer = { getStats: async () => [sound, picture], getTransceivers: () => none, addTransceiver: () => {} };
+  const peer = {
+    getStats: async () => [sound, picture, report],
+    getTransceivers: () => none,
+    addTransceiver: () => {},
+  };
   const client = new WhepClient('http://localhost/whep/x');
   client.prepare(peer);
   const states = new Set();
   for (let quarter = 0; quarter < 84; quarter += 1) {
-    const media = quarter < 4 ? { sound: 900, picture: 9_000, frames: 7 } : rest;
+    const media = quarter < 4 ? { sound: 900, picture: 9_000, frames: 7, reported: 10 } : rest;
     now += 250;
     sound.bytesReceived += media.sound ?? 0;
     picture.bytesReceived += media.picture ?? 0;
+    picture.packetsReceived += media.picture ? 10 : 0;
     picture.framesDecoded += media.frames ?? 0;
-    const state = client.probe({ peer, isGone: async () => false });
+    report.packetsSent += media.reported ?? 0;
+    const state = client.probe({ peer, ask: async () => ({ gone: false, state: said(now) }) });
     states.add(await state.catch((/** @type {Error} */ error) => Reflect.get(error, 'kind')));
   }
   return [...states];
@@ -226,6 +235,20 @@ test('a picture that arrives and is not decoded is none', async (t) => {
 
 test('without any media a viewer is offline', async (t) => {
   assert.deepEqual(await statesWith(t, {}), ['connecting', 'live', 'offline', 'stalled']);
+});
+
+test('without any media a viewer of a live broadcast is live: it pauses', async (t) => {
+  assert.deepEqual(await statesWith(t, {}, () => 'live'), ['connecting', 'live']);
+});
+
+test('a pause ends when the server says so', async (t) => {
+  const said = (/** @type {number} */ now) => (now < 4_000 ? 'live' : 'stale');
+  assert.deepEqual(await statesWith(t, {}, said), ['connecting', 'live', 'offline', 'stalled']);
+});
+
+test('what the server has sent and nobody has received is no pause', async (t) => {
+  const states = await statesWith(t, { reported: 10 }, () => 'live');
+  assert.deepEqual(states, ['connecting', 'live', 'offline', 'stalled']);
 });
 
 test('the qualities are what was sent and what the server makes', () => {

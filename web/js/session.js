@@ -11,8 +11,8 @@ import { fragment, iceServers } from './sdp.js';
 const TRICKLE_BATCH = 60;
 /** Time limit of a PATCH or DELETE in milliseconds. */
 const REQUEST_TIMEOUT = 5_000;
-/** How long the server may take to say whether a session is gone, in milliseconds. */
-const GONE_TIMEOUT = 2_000;
+/** How long the server may take to say how a session is, in milliseconds. */
+const ASK_TIMEOUT = 2_000;
 /** `fetch(keepalive)` is limited to 64 KiB of body; ours has none. */
 const KEEPALIVE = true;
 
@@ -178,15 +178,17 @@ export class Session {
   }
 
   /**
-   * Asks the server whether the session is gone: the server may have restarted, or this machine of several may have died.
-   * @returns {Promise<boolean>} False if the server does not say; never rejects.
+   * Asks the server about the session: the server may have restarted, or this machine of several may have died.
+   * @returns {Promise<{gone: boolean, state: string}>} Whether the session is gone, and the state of its broadcast, empty
+   *   if the server does not say. Never rejects.
    */
-  async isGone() {
-    if (!this.url || this.#closed) return false;
+  async ask() {
+    if (!this.url || this.#closed) return { gone: false, state: '' };
     try {
-      return (await request(this.url, { headers: this.#headers() }, GONE_TIMEOUT)).status === 404;
+      const { status, headers } = await request(this.url, { headers: this.#headers() }, ASK_TIMEOUT);
+      return { gone: status === 404, state: headers.get('Broadcast-State') ?? '' };
     } catch {
-      return false;
+      return { gone: false, state: '' };
     }
   }
 

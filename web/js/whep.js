@@ -28,8 +28,10 @@ import { ShownFrames } from './shown-frames.js';
  * @property {number} [jitterBufferTarget] Milliseconds of buffer the browser should aim at. Default 0: lowest latency.
  * @property {number} [lossyJitterBufferTarget] The same while packets are being lost, so that the picture
  *   does not freeze while they are sent again. Default 250.
- * @property {number} [stallTimeout] Milliseconds without media until the state is `offline`. Default 2 500.
- * @property {number} [renewTimeout] Milliseconds without media until the client starts a new session. Default 12 000.
+ * @property {number} [stallTimeout] Milliseconds without media until the state is `offline`, unless the server says that the
+ *   broadcast is live: it pauses, as between slides without sound. Default 2 500.
+ * @property {number} [renewTimeout] Milliseconds without media until the client starts a new session, likewise. Default
+ *   12 000.
  */
 
 /** @typedef {import('./client.js').ClientOptions & WatchOptions} WhepOptions */
@@ -39,8 +41,14 @@ const LOSSY_SHARE = 0.01;
 /** Milliseconds without such a loss until it no longer does. */
 const LOSSY_TIME = 30_000;
 
-/** Milliseconds without media until the server is asked whether the session is gone; each time it is not, this doubles. */
+/**
+ * Milliseconds without media until the server is asked whether the session is gone; each time it is not, this doubles.
+ */
 const DOUBT_TIME = 800;
+/** The longest time between two such questions, in milliseconds. */
+const DOUBT_INTERVAL_MAX = 5_000;
+/** What a server has sent arrives within so many milliseconds of its report about that, or is lost. */
+const REPORT_TIME = 2_500;
 
 export class WhepClient extends Client {
   /** @type {MediaStream|null} */ stream = null;
@@ -53,6 +61,9 @@ export class WhepClient extends Client {
   #flowing = 0;
   #decoding = 0;
   #doubtAfter = DOUBT_TIME;
+  /** Whether the server says that the broadcast is live, although nothing arrives. */ #pauses = false;
+  /** Packets that the server has reported as sent, and when their number last changed. */ #sent = { count: 0, at: 0 };
+  /** When a packet last arrived. */ #arrived = 0;
   #catchUp = new CatchUp();
   #packets = { received: 0, lost: 0 };
   #lossyUntil = 0;
@@ -94,7 +105,9 @@ export class WhepClient extends Client {
     this.#catchUp = new CatchUp();
     this.#flowing = performance.now();
     this.#doubtAfter = DOUBT_TIME;
+    this.#pauses = false;
     this.#packets = { received: 0, lost: 0 };
+    this.#sent = { count: 0, at: 0 };
     this.#buffer(peer);
   }
 
@@ -202,9 +215,11 @@ export class WhepClient extends Client {
    */
   async probe(session) {
     const { peer } = session;
-    const { bytes, pictureBytes, frames, packets } = await received(peer);
-    this.#noteLoss(peer, packets);
+    const { bytes, pictureBytes, frames, packets, sent } = await received(peer);
     const now = performance.now();
+    if (packets.received !== this.#packets.received) this.#arrived = now;
+    if (sent !== this.#sent.count) this.#sent = { count: sent, at: now };
+    this.#noteLoss(peer, packets);
     if (bytes !== this.#bytes) this.#flowing = now;
     // Neither a hidden page, which may decode nothing, nor a picture that pauses, such as that of a camera which is off,
     // is a stall: only a picture that arrives and is not decoded.
@@ -214,13 +229,18 @@ export class WhepClient extends Client {
     this.#bytes = bytes;
     this.#pictureBytes = pictureBytes;
     this.#frames = frames;
-    const quiet = Math.max(now - this.#flowing, now - this.#decoding);
     if (now === this.#flowing) {
       this.#doubtAfter = DOUBT_TIME;
+      this.#pauses = false;
     } else if (now - this.#flowing > this.#doubtAfter) {
-      this.#doubtAfter *= 2;
-      if (await session.isGone()) throw new SessionError('lost', 'the server does not have the session any more');
+      this.#doubtAfter += Math.min(this.#doubtAfter, DOUBT_INTERVAL_MAX);
+      const { gone, state } = await session.ask();
+      if (gone) throw new SessionError('lost', 'the server does not have the session any more');
+      this.#pauses = state === 'live';
     }
+    // Slides without sound: the server has nothing to send, and nothing that it sends is missing.
+    const isPaused = this.#pauses && bytes > 0 && this.#sent.at - this.#arrived < REPORT_TIME;
+    const quiet = Math.max(isPaused ? 0 : now - this.#flowing, now - this.#decoding);
     if (quiet > this.#watch.renewTimeout) throw new SessionError('stalled', `no media for ${Math.round(quiet)} ms`);
     if (quiet > this.#watch.stallTimeout) return 'offline';
     return begun || (this.hasBeenLive && this.state === 'live')
@@ -239,8 +259,10 @@ async function received(peer) {
   let bytes = 0;
   let pictureBytes = 0;
   let frames = 0;
+  let sent = 0;
   const packets = { received: 0, lost: 0 };
   (await peer.getStats()).forEach((report) => {
+    if (report.type === 'remote-outbound-rtp') sent += report.packetsSent ?? 0;
     if (report.type !== 'inbound-rtp') return;
     bytes += report.bytesReceived ?? 0;
     packets.received += report.packetsReceived ?? 0;
@@ -249,5 +271,5 @@ async function received(peer) {
     pictureBytes += report.bytesReceived ?? 0;
     frames += report.framesDecoded ?? 0;
   });
-  return { bytes, pictureBytes, frames, packets };
+  return { bytes, pictureBytes, frames, packets, sent };
 }

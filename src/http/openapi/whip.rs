@@ -100,9 +100,14 @@ fn endpoint(protocol: &str, is_named: bool) -> PathItem {
 }
 
 fn session(protocol: &str) -> PathItem {
+    let mut found = ResponseBuilder::new().description("It does");
+    if protocol == "whep" {
+        let state = text_header("The state of its broadcast");
+        found = found.header("Broadcast-State", state);
+    }
     let exists = OperationBuilder::new()
         .summary(Some("Check whether the session exists"))
-        .response("204", ResponseBuilder::new().description("It does"));
+        .response("204", found);
     let restarted = ResponseBuilder::new()
         .description("ICE has restarted: the server's fragment")
         .header("ETag", text_header("Identifies the new ICE session"))
