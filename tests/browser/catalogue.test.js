@@ -35,6 +35,7 @@ function places(entry) {
 const FILLED = {
   '${kind}-stopped': ['video', 'audio'],
   'problem-${this.reason}': await refusals(),
+  'problem-${reason}': await refusals(),
   'error-${this.kind}': [
     ...['aborted', 'network', 'timeout', 'blocked', 'lost', 'stalled', 'not-live', 'name-taken', 'unauthorized'],
     ...['forbidden', 'not-found', 'bad-offer', 'unsupported', 'too-large', 'busy', 'server', 'protocol', 'browser'],

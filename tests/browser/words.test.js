@@ -63,6 +63,48 @@ for (const name of ['NotReadableError', 'OverconstrainedError']) {
   });
 }
 
+for (const locale of ['en-US', 'ko-KR']) {
+  test(`${locale}: the pages for publishers show why OBS was refused`, async (t) => {
+    const name = `refused-${locale}`;
+    const [agent, other] = ['OBS-Studio/32.1', 'ffmpeg'];
+    const refuse = (/** @type {string} */ method, /** @type {string} */ agent) =>
+      fetch(`${server.origin}/whip/${name}`, {
+        method,
+        headers: { 'content-type': 'application/sdp', 'user-agent': agent },
+        body: 'v=0',
+      });
+    assert.equal((await refuse('POST', agent)).status, 400);
+    const browser = await openBrowser(t, undefined, { locale });
+    const pages = await Promise.all(
+      [`/publish/${name}/obs`, `/publish/${name}`].map(async (route) => {
+        const page = await browser.page();
+        await page.goto(server.origin + route);
+        return page;
+      }),
+    );
+    /** The line, once it is about this reason. @param {string} reason @param {string} agent */
+    const said = (reason, agent) =>
+      Promise.all(
+        pages.map(async (page) => {
+          const line = page.locator(`#refusal[data-reason=${reason}]`, { hasText: `“${agent}”` });
+          await line.waitFor();
+          return line.innerText();
+        }),
+      );
+    const first = await said('malformed', agent);
+    assert.equal((await refuse('PUT', other)).status, 405);
+    const second = await said('method-not-allowed', other);
+    for (const text of [...first, ...second]) {
+      // Besides what the server says.
+      assert.equal(/[가-힣]{2}/.test(text), locale === 'ko-KR', text);
+    }
+    for (const text of second)
+      assert.doesNotMatch(text.replace(other, ''), locale === 'ko-KR' ? /[a-z]{3}/ : /[가-힣]/);
+    await screenshot(pages[0], `obs-refused-${locale}`);
+    assert.deepEqual(browser.faults, []);
+  });
+}
+
 test('a name that is taken', async (t) => {
   const browser = await openBrowser(t);
   const first = await browser.page();

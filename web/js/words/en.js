@@ -377,7 +377,8 @@ export default {
   'curtain-screen-hint': 'Choose a screen, window or tab. Nothing is sent before you go live.',
   'curtain-both': 'Screen and camera',
   'curtain-both-hint': 'Choose a screen, window or tab. Your camera appears in a corner of it.',
-  'refused': '“{who}” was refused {time} ago: {detail}.',
+  'refused': '“{who}” was refused {time} ago. {words}',
+  'refused-unfit': 'It offered no video or audio format that can be used here.',
   'refused-publisher': 'A publisher',
 
   // Devices

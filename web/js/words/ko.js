@@ -368,7 +368,8 @@ export default {
   'curtain-screen-hint': '화면, 창 또는 탭을 고르세요. 방송을 시작하기 전에는 아무것도 전송되지 않습니다.',
   'curtain-both': '화면과 카메라',
   'curtain-both-hint': '화면, 창 또는 탭을 고르세요. 카메라가 그 한쪽 모서리에 나타납니다.',
-  'refused': '“{who}”의 송출이 거부되었습니다({time} 전): {detail}.',
+  'refused': '“{who}”의 송출이 거부되었습니다({time} 전). {words}',
+  'refused-unfit': '여기서 쓸 수 있는 영상이나 소리 형식이 없습니다.',
   'refused-publisher': '송출 프로그램',
 
   // Devices
