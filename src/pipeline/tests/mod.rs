@@ -12,6 +12,7 @@ mod outputs;
 mod peers;
 mod renditions;
 mod sources;
+mod transport;
 
 use tokio::sync::mpsc;
 

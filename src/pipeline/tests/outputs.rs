@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{
     super::{Event, Job, Variables, init, job::JobSetup, trial::TestMedia},
     peers::{
-        Folder, H265, MEDIA, ffmpeg, file, finish, free_port, media, output, output_of, probe,
-        rtmp_server, rtsp_server, run_output, spawn,
+        Folder, H265, MEDIA, ffmpeg, file, finish, free_port, media, opened, output, output_of,
+        probe, rtmp_server, rtsp_server, run_output, spawn,
     },
 };
 use crate::{
@@ -209,6 +209,8 @@ struct Push<'a> {
     url: &'a str,
     /// How FFmpeg gets it there.
     peer: &'a str,
+    /// Where FFmpeg listens, if it does: the output does not wait for it.
+    listens: Option<u16>,
     /// What FFmpeg finds.
     codecs: [&'a str; 2],
 }
@@ -220,6 +222,7 @@ async fn check_push(push: Push<'_>) {
         media,
         url,
         peer,
+        listens,
         codecs,
     } = push;
     let folder = Folder::new();
@@ -228,13 +231,16 @@ async fn check_push(push: Push<'_>) {
     arguments.extend(peer.split_whitespace());
     arguments.extend(["-c", "copy", "-t", "2", &received]);
     let receive = async {
-        // a server needs media first; a listener is waited for below
-        let wait = if peer.contains("listener") { 0 } else { 2500 };
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        if listens.is_none() {
+            // A server needs media first.
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+        }
         finish(spawn("ffmpeg", &arguments)).await
     };
     let send = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Some(port) = listens {
+            opened(port).await;
+        }
         let variables = Variables::of_broadcast("demo").with("url", url);
         output_of(media, name, variables, Duration::from_secs(9)).await
     };
@@ -252,13 +258,14 @@ async fn check_push(push: Push<'_>) {
 #[tokio::test]
 async fn rtmp_push_arrives() {
     let folder = Folder::new();
-    let (_server, port) = rtmp_server(&folder);
+    let (_server, port) = rtmp_server(&folder).await;
     let url = format!("rtmp://127.0.0.1:{port}/live/demo");
     check_push(Push {
         name: "rtmp-push",
         media: MEDIA,
         url: &url,
         peer: &format!("-i {url}"),
+        listens: None,
         codecs: ["aac", "h264"],
     })
     .await;
@@ -271,6 +278,7 @@ async fn check_srt_push(media: &str, codec: &str) {
         media,
         url: &format!("srt://127.0.0.1:{port}"),
         peer: &format!("-i srt://127.0.0.1:{port}?mode=listener"),
+        listens: Some(port),
         codecs: ["aac", codec],
     })
     .await;
@@ -292,8 +300,7 @@ async fn check_rtsp_push(media: &str, depayloader: &str, codecs: [&str; 2]) {
         "( rtpopusdepay name=depay0 ! opusparse ! queue ! matroskamux name=m
            ! filesink location={received} {first} name=depay1 {rest} ! queue ! m. )"
     );
-    let (_server, url) = rtsp_server(&launch, true);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (_server, url) = rtsp_server(&launch, true).await;
     let variables = Variables::default().with("url", url);
     let pushed = output_of(media, "rtsp-push", variables, RUN).await;
     pushed.unwrap_or_else(|error| panic!("{depayloader}: {error}"));

@@ -61,6 +61,32 @@ pub(super) fn free_port() -> u16 {
         .port()
 }
 
+/// Waits until a peer has opened its port, of UDP or TCP.
+pub(super) async fn opened(port: u16) {
+    let suffix = format!(":{port:04X}");
+    let is_open = || {
+        ["udp", "udp6", "tcp", "tcp6"].iter().any(|protocol| {
+            let table = std::fs::read_to_string(format!("/proc/net/{protocol}"));
+            // Behind the number: the local address, and the remote one, which is none.
+            table.is_ok_and(|table| {
+                table.lines().any(|line| {
+                    let mut fields = line.split_whitespace().skip(1);
+                    let is_local = fields.next().is_some_and(|local| local.ends_with(&suffix));
+                    is_local
+                        && fields
+                            .next()
+                            .is_some_and(|remote| remote.ends_with(":0000"))
+                })
+            })
+        })
+    };
+    let end = tokio::time::Instant::now() + PROGRAM_TIMEOUT;
+    while !is_open() {
+        assert!(tokio::time::Instant::now() < end, "port {port} stays shut");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// A ready-made file's text.
 pub(super) fn file(name: &str) -> String {
     let path = format!("{}/pipelines/{name}.launch", env!("CARGO_MANIFEST_DIR"));
@@ -247,7 +273,7 @@ pub(super) const H265: &str =
 
 /// An RTMP server: nginx with its RTMP module. (GStreamer's RTMP elements and FFmpeg's `-listen`
 /// do not understand each other.)
-pub(super) fn rtmp_server(folder: &Folder) -> (Child, u16) {
+pub(super) async fn rtmp_server(folder: &Folder) -> (Child, u16) {
     let port = free_port();
     let at = folder.path().display();
     let text = format!(
@@ -258,12 +284,14 @@ pub(super) fn rtmp_server(folder: &Folder) -> (Child, u16) {
     );
     let configuration = folder.file("nginx.conf");
     std::fs::write(&configuration, text).unwrap();
-    (spawn("/usr/sbin/nginx", &["-c", &configuration]), port)
+    let server = spawn("/usr/sbin/nginx", &["-c", &configuration]);
+    opened(port).await;
+    (server, port)
 }
 
 /// GStreamer's own RTSP server, from Python: arguments are the port, what it plays or records, and
 /// which of the two.
-pub(super) fn rtsp_server(launch: &str, records: bool) -> (Child, String) {
+pub(super) async fn rtsp_server(launch: &str, records: bool) -> (Child, String) {
     const SERVER: &str = r#"
 import gi, sys
 gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
@@ -279,8 +307,10 @@ server.get_mount_points().add_factory("/x", factory)
 server.attach(None)
 GLib.MainLoop().run()
 "#;
-    let port = free_port().to_string();
+    let port = free_port();
     let mode = if records { "records" } else { "plays" };
-    let child = spawn("/usr/bin/python3", &["-c", SERVER, &port, launch, mode]);
+    let arguments = ["-c", SERVER, &port.to_string(), launch, mode];
+    let child = spawn("/usr/bin/python3", &arguments);
+    opened(port).await;
     (child, format!("rtsp://127.0.0.1:{port}/x"))
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::{
     super::{Event, Source, TrackSinks, Variables, init},
     SeenFrames,
-    peers::{Folder, H265, clip, ffmpeg, file, finish, free_port, rtmp_server, rtsp_server, spawn},
+    peers::{Folder, H265, clip, ffmpeg, file, free_port, opened, rtmp_server, rtsp_server, spawn},
     sink,
 };
 use crate::media::{Codec, Kind};
@@ -23,7 +23,7 @@ struct Wanted<'a> {
 }
 
 /// Runs a ready-made source until each track has this many frames, the video in H.264.
-async fn frames(name: &str, variables: &[(&str, &str)], tracks: &[Kind], count: usize) {
+pub(super) async fn frames(name: &str, variables: &[(&str, &str)], tracks: &[Kind], count: usize) {
     let wanted = Wanted {
         tracks,
         codec: Codec::H264,
@@ -101,7 +101,7 @@ async fn attempt(name: &str, variables: &[(&str, &str)], wanted: Wanted<'_>) -> 
     outcome
 }
 
-const BOTH: &[Kind] = &[Kind::Video, Kind::Audio];
+pub(super) const BOTH: &[Kind] = &[Kind::Video, Kind::Audio];
 
 /// 6 s long, played for 8: the end joins the beginning.
 #[tokio::test]
@@ -117,8 +117,7 @@ async fn file_loops() {
 async fn rtmp_is_pulled() {
     let folder = Folder::new();
     let clip = clip(&folder).await;
-    let (_server, port) = rtmp_server(&folder);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (_server, port) = rtmp_server(&folder).await;
     let url = format!("rtmp://127.0.0.1:{port}/live/x");
     let arguments = format!("-v error -nostdin -re -stream_loop 5 -i {clip} -c copy -f flv {url}");
     let _peer = spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>());
@@ -130,19 +129,8 @@ async fn rtmp_is_pulled() {
 async fn srt_is_pulled() {
     let folder = Folder::new();
     let clip = clip(&folder).await;
-    let port = free_port();
-    let arguments = format!(
-        "-v error -nostdin -re -stream_loop 5 -i {clip} -c copy -f mpegts srt://127.0.0.1:{port}?mode=listener"
-    );
-    let _peer = spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>());
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    frames(
-        "srt",
-        &[("url", &format!("srt://127.0.0.1:{port}"))],
-        BOTH,
-        40,
-    )
-    .await;
+    let (_peer, url) = srt_listener(&clip).await;
+    frames("srt", &[("url", &url)], BOTH, 40).await;
 }
 
 #[tokio::test]
@@ -153,13 +141,7 @@ async fn mpeg_2_over_srt_is_made_h264() {
         "-i {clip} -c:v mpeg2video -g 25 -bf 2 -b:v 1M -c:a mp2 {old}"
     ))
     .await;
-    let port = free_port();
-    let arguments = format!(
-        "-v error -nostdin -re -stream_loop 5 -i {old} -c copy -f mpegts srt://127.0.0.1:{port}?mode=listener"
-    );
-    let _peer = spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>());
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let url = format!("srt://127.0.0.1:{port}");
+    let (_peer, url) = srt_listener(&old).await;
     frames("srt", &[("url", &url)], BOTH, 40).await;
 }
 
@@ -171,9 +153,7 @@ async fn h265_over_srt_passes_through() {
         "-i {clip} -c:v libx265 -preset ultrafast -x265-params keyint=25:bframes=0:log-level=none -c:a aac {encoded}"
     ))
     .await;
-    let url = format!("srt://127.0.0.1:{}", free_port());
-    let _peer = send(&encoded, "mpegts", &format!("{url}?mode=listener"));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_peer, url) = srt_listener(&encoded).await;
     let wanted = Wanted {
         tracks: BOTH,
         codec: Codec::H265,
@@ -205,23 +185,18 @@ async fn sources_without_sound_are_live() {
     ffmpeg(&format!("-i {clip} -c copy -an {silent}")).await;
     frames("file", &[("file", &silent)], &[Kind::Video], 40).await;
 
-    let (_server, port) = rtmp_server(&folder);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (_server, port) = rtmp_server(&folder).await;
     let url = format!("rtmp://127.0.0.1:{port}/live/x");
     let _rtmp = send(&silent, "flv", &url);
     tokio::time::sleep(Duration::from_secs(1)).await;
     frames("rtmp", &[("url", &url)], &[Kind::Video], 40).await;
 
-    let port = free_port();
-    let url = format!("srt://127.0.0.1:{port}");
-    let _srt = send(&silent, "mpegts", &format!("{url}?mode=listener"));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_srt, url) = srt_listener(&silent).await;
     frames("srt", &[("url", &url)], &[Kind::Video], 40).await;
 
     let launch = "( videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1
         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0 )";
-    let (_camera, url) = rtsp_server(launch, false);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (_camera, url) = rtsp_server(launch, false).await;
     frames("rtsp", &[("url", &url)], &[Kind::Video], 40).await;
 }
 
@@ -230,14 +205,22 @@ async fn sources_without_sound_are_live() {
 async fn rtmp_without_its_announced_sound_is_live() {
     let folder = Folder::new();
     let clip = clip(&folder).await;
-    let (_server, port) = rtmp_server(&folder);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (_server, port) = rtmp_server(&folder).await;
     let url = format!("rtmp://127.0.0.1:{port}/live/x");
     // The header of the sound, and none of its packets.
     let silent = "flv -bsf:a noise=drop=1 -max_interleave_delta 1";
     let _peer = send(&clip, silent, &url);
     tokio::time::sleep(Duration::from_secs(1)).await;
     frames("rtmp", &[("url", &url)], &[Kind::Video], 40).await;
+}
+
+/// Waits for whoever pulls over SRT, and sends a file over and over, unchanged.
+async fn srt_listener(file: &str) -> (tokio::process::Child, String) {
+    let port = free_port();
+    let url = format!("srt://127.0.0.1:{port}");
+    let peer = send(file, "mpegts", &format!("{url}?mode=listener"));
+    opened(port).await;
+    (peer, url)
 }
 
 /// Sends a file over and over, unchanged.
@@ -247,39 +230,13 @@ fn send(file: &str, format: &str, url: &str) -> tokio::process::Child {
     spawn("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>())
 }
 
-/// Metadata ahead of the sound in the stream is not mistaken for it.
-#[tokio::test]
-async fn srt_with_metadata_has_its_sound() {
-    let folder = Folder::new();
-    let file = folder.file("drone.ts");
-    let text = format!(
-        "mpegtsmux name=mux ! filesink location={file}
-         fakesrc num-buffers=250 sizetype=fixed sizemax=40 filltype=random format=time datarate=1000
-           ! meta/x-klv,parsed=true ! queue ! mux.
-         videotestsrc num-buffers=250 ! video/x-raw,width=320,height=180,framerate=25/1
-           ! x264enc tune=zerolatency key-int-max=25 ! h264parse ! queue ! mux.
-         audiotestsrc num-buffers=470 ! audio/x-raw,rate=48000,channels=2 ! audioconvert
-           ! avenc_aac ! aacparse ! queue ! mux."
-    );
-    let writing = spawn(
-        "gst-launch-1.0",
-        &text.split_whitespace().collect::<Vec<_>>(),
-    );
-    finish(writing).await;
-    let url = format!("srt://127.0.0.1:{}", free_port());
-    let _peer = send(&file, "mpegts -map 0", &format!("{url}?mode=listener"));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    frames("srt", &[("url", &url)], BOTH, 40).await;
-}
-
 #[tokio::test]
 async fn rtsp_is_pulled() {
     let launch = "( videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1
         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0
         audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! avenc_aac
         ! rtpmp4gpay name=pay1 )";
-    let (_peer, url) = rtsp_server(launch, false);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (_peer, url) = rtsp_server(launch, false).await;
     frames("rtsp", &[("url", &url)], BOTH, 40).await;
     frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
 }
@@ -293,8 +250,7 @@ async fn other_codecs_over_rtsp_pass_through() {
                ! {encoder} name=pay0 )"
         );
         async move {
-            let (_peer, url) = rtsp_server(&launch, false);
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            let (_peer, url) = rtsp_server(&launch, false).await;
             let wanted = Wanted {
                 tracks: &[Kind::Video],
                 codec,
@@ -323,8 +279,7 @@ async fn a_camera_with_strange_sound_is_live() {
         ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0
         fakesrc sizetype=fixed sizemax=40 filltype=random format=time datarate=2000
         ! audio/x-bv,mode=16 ! rtpbvpay name=pay1 )";
-    let (_peer, url) = rtsp_server(launch, false);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (_peer, url) = rtsp_server(launch, false).await;
     frames("rtsp", &[("url", &url)], &[Kind::Video], 60).await;
 }
 
@@ -333,8 +288,7 @@ async fn motion_jpeg_over_rtsp_is_made_h264() {
     let launch =
         "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=25/1
         ! jpegenc ! rtpjpegpay name=pay0 )";
-    let (_peer, url) = rtsp_server(launch, false);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (_peer, url) = rtsp_server(launch, false).await;
     frames("rtsp-video", &[("url", &url)], &[Kind::Video], 40).await;
 }
 
