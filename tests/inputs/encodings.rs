@@ -81,6 +81,25 @@ fn jumping_clock(name: &str, ticks: u32) -> Shape {
     h264(name, packets)
 }
 
+/// The clock of the picture runs at this many ticks a second, although 90 000 are announced.
+fn wrong_clock(name: &str, clock: u32) -> Shape {
+    let stream = Stream {
+        clock,
+        ..Stream::VIDEO
+    };
+    h264(name, stream.send(usual("", PAY_H264)))
+}
+
+/// It counts milliseconds.
+fn clock_of_milliseconds() -> Shape {
+    let mut video = Stream::VIDEO.send(usual("", PAY_H264));
+    for packet in &mut video {
+        packet.timestamp =
+            Stream::VIDEO.timestamp + (packet.timestamp - Stream::VIDEO.timestamp) / 90;
+    }
+    h264("milliseconds", video)
+}
+
 /// A keyframe of a quarter of a megabyte in the middle, most of it filler data, sent within a tenth of
 /// a second. Larger ones are in [`super::large`].
 fn huge_keyframe() -> Shape {
@@ -125,12 +144,15 @@ fn encoders_change_and_keyframes_are_of_every_kind() {
 }
 
 #[test]
-fn clocks_jump_and_keyframes_are_huge() {
+fn clocks_are_wrong_or_jump_and_keyframes_are_huge() {
     check(
         "jumps",
         &[
             jumping_clock("forward", 3600 * 90_000),
             jumping_clock("backward", 0u32.wrapping_sub(3600 * 90_000)),
+            wrong_clock("slow-clock", 75_000),
+            wrong_clock("fast-clock", 110_000),
+            clock_of_milliseconds(),
             huge_keyframe(),
         ],
     );
