@@ -2,8 +2,9 @@
 //!
 //! The same text runs in a worker and in this process, in turns, and each frame's age is taken when it
 //! arrives here: the difference is the way from the worker. This process stands for the server. Then
-//! workers are started and killed, and timed.
+//! workers are started and killed, and timed. At last, publishers wait for their answers from a server.
 
+mod answers;
 mod report;
 
 use std::{
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 pub(super) use report::WorkersReport;
-use report::{Hop, Starts};
+use report::{Hop, Hops, Starts};
 
 use super::{Options, process, report::Percentiles, say};
 use crate::{
@@ -85,7 +86,9 @@ impl Running {
     async fn stop(self) {
         match self {
             Self::Here(job) => job.stop().await,
-            Self::Worker(job) => job.stop().await,
+            Self::Worker(job) => {
+                job.stop().await;
+            }
         }
     }
 }
@@ -297,5 +300,12 @@ pub(super) async fn run(options: &Options) -> Result<WorkersReport> {
     media.stop().await;
     say("starts and deaths\n")?;
     let starts = measure_starts(options).await?;
-    Ok(WorkersReport::new(&sound, &picture, &rendition?, &starts))
+    say("answers to publishers\n")?;
+    let answers = answers::measure(options).await?;
+    let hops = Hops {
+        sound,
+        picture,
+        rendition: rendition?,
+    };
+    Ok(WorkersReport::new(&hops, &starts, &answers))
 }
