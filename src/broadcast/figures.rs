@@ -10,6 +10,7 @@ use crate::{
     fanout::ViewerStatistics,
     ingest,
     media::{Codec, Kind},
+    worker::ProcessFigures,
 };
 
 /// A track that a viewer receives.
@@ -21,6 +22,14 @@ pub struct ReceivedTrack {
     pub codec: Codec,
     /// The rendition's name; `source` for what the publisher sends.
     pub rendition: String,
+}
+
+/// What a session's task tells about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionReport {
+    pub(super) figures: SessionFigures,
+    /// What its process uses, if it has one and that has been measured.
+    pub(super) process: Option<ProcessFigures>,
 }
 
 /// The media that a session has carried.

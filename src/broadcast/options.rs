@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use super::takeover::Times;
-use crate::{fanout::ViewerOptions, ingest, plan::Plans};
+use crate::{fanout::ViewerOptions, ingest, plan::Plans, worker::WorkerLimits};
 
 /// What the configuration says about broadcasts.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ pub struct Options {
     pub transcodes_max: usize,
     /// Maximum automatic transcodes of one broadcast at once.
     pub broadcast_transcodes_max: usize,
-    /// Bytes of memory for the process of one pipeline.
-    pub pipeline_memory: u64,
+    /// What the process of one pipeline may use.
+    pub workers: WorkerLimits,
     /// Whether a new publisher replaces a live one.
     pub replace_live: bool,
     /// How publishers connect.

@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     ANSWER_TIMEOUT, AnswerDelivery, Created, Error, Reply, Session,
     bitrate::{BitrateWatch, Pace},
-    figures::SessionFigures,
+    figures::{SessionFigures, SessionReport},
     keyframes::REQUEST_INTERVAL,
     outcome::Outcome,
     participation::{Invitation, Participation},
@@ -230,7 +230,10 @@ impl PublisherConnection {
             Command::Figures(reply) => {
                 let received = self.publisher.statistics().into();
                 // Err: the operator has not waited.
-                let _ = reply.send(SessionFigures::Received(received));
+                let _ = reply.send(SessionReport {
+                    figures: SessionFigures::Received(received),
+                    process: self.publisher.process(),
+                });
             }
             Command::Restart {
                 ice_ufrag,

@@ -12,7 +12,7 @@ use super::{
     Broadcasts, Error, Session,
     actor::ActorRequest,
     attendee::Attendee,
-    figures::{ReceivedTrack, SessionFigures},
+    figures::{ReceivedTrack, SessionFigures, SessionReport},
     session::{Command, Introduction},
     status::rfc3339,
 };
@@ -20,6 +20,7 @@ use crate::{
     awake,
     peer::{End, sdp::Role},
     plan::Name,
+    worker::ProcessFigures,
 };
 
 /// How long the sessions' tasks may take to tell their figures.
@@ -47,11 +48,15 @@ pub struct SessionStatus {
     /// What has been sent or received, if its task has reported in time.
     #[serde(flatten)]
     pub figures: Option<SessionFigures>,
+    /// What its process uses, on webrtcbin. Viewers of a broadcast share theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessFigures>,
 }
 
 impl Attendee {
     async fn status(self) -> SessionStatus {
         let Self { session, tracks } = self;
+        let report = session.report().await;
         SessionStatus {
             id: session.number,
             role: session.role,
@@ -59,14 +64,15 @@ impl Attendee {
             connected: session.is_connected(),
             introduction: session.introduction(),
             tracks,
-            figures: session.figures().await,
+            figures: report.map(|report| report.figures),
+            process: report.and_then(|report| report.process),
         }
     }
 }
 
 impl Session {
-    /// The media that it has carried so far; `None` if its task is busy or has not begun.
-    async fn figures(&self) -> Option<SessionFigures> {
+    /// What it has carried and uses so far; `None` if its task is busy or has not begun.
+    async fn report(&self) -> Option<SessionReport> {
         let (reply, figures) = oneshot::channel();
         self.commands.try_send(Command::Figures(reply)).ok()?;
         awake::timeout(FIGURES_TIMEOUT, figures).await.ok()?.ok()

@@ -18,7 +18,7 @@ use super::{
     Error,
     attendance::Attendance,
     event_types::{EventKind, EventStreams},
-    figures::SessionFigures,
+    figures::SessionReport,
     metrics::ReceivedCounters,
     session_id::{SessionId, random_hex},
     tracks::BroadcastTrack,
@@ -64,7 +64,7 @@ pub struct Introduction {
 #[derive(Debug)]
 pub(super) enum Command {
     /// Tell what has been carried.
-    Figures(oneshot::Sender<SessionFigures>),
+    Figures(oneshot::Sender<SessionReport>),
     /// A viewer needs a keyframe.
     Keyframe,
     /// The viewer wants this layer of its picture, or the server's choice.

@@ -53,8 +53,8 @@ pub(super) struct Run {
     pub(super) reports: mpsc::Sender<MediaEvent>,
     pub(super) counters: SharedCounters,
     pub(super) events: EventBus,
-    /// Bytes for the pipeline's process.
-    pub(super) memory: u64,
+    /// What the process of any pipeline may use.
+    pub(super) limits: WorkerLimits,
     pub(super) stop: Stop,
 }
 
@@ -102,7 +102,7 @@ impl Run {
     /// What its worker may use.
     fn limits(&self) -> WorkerLimits {
         let RunStart { file, plan, .. } = &self.start;
-        let limits = WorkerLimits::new(self.memory);
+        let limits = self.limits;
         match &self.start.work {
             Work::Renditions { .. } if plan.automatic.contains(file) => limits.nice(NICE),
             Work::Source(_) | Work::Renditions { .. } => limits,
@@ -241,16 +241,13 @@ impl Run {
             outcome = self.follow(&job, &mut events) => outcome,
             end = self.stop.ended() => stopped(end, &appsinks),
         };
-        let figures = job.figures();
+        self.tell(|snapshot| snapshot.control = None);
+        let figures = job.stop().await;
         let frames: u64 = match &self.start.work {
             Work::Source(input) => input.gate.frames(),
             _ => figures.outputs.iter().map(|output| output.frames).sum(),
         };
-        self.tell(|snapshot| {
-            snapshot.figures = figures;
-            snapshot.control = None;
-        });
-        job.stop().await;
+        self.tell(|snapshot| snapshot.figures = figures);
         while let Ok(event) = events.try_recv() {
             if let Event::FileFinished(path) = event {
                 self.tell_file(path).await;

@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     ANSWER_TIMEOUT, AnswerDelivery, Created, Error, RETRY_MISSING, Reply, Session,
     attendance::LOOK_INTERVAL,
-    figures::SessionFigures,
+    figures::{SessionFigures, SessionReport},
     gate::MediaEvent,
     outcome::Outcome,
     participation::{Invitation, Participation},
@@ -219,7 +219,10 @@ impl ViewerConnection {
             Command::Keyframe => {}
             Command::Figures(reply) => {
                 // Err: the operator has not waited.
-                let _ = reply.send(SessionFigures::Sent(self.viewer.statistics()));
+                let _ = reply.send(SessionReport {
+                    figures: SessionFigures::Sent(self.viewer.statistics()),
+                    process: self.viewer.process(),
+                });
             }
             Command::Layer(layer) => self.viewer.select(layer),
             Command::Switch(to) => self.switch(to).await,

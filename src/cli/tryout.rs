@@ -54,6 +54,11 @@ pub(super) fn run(options: &Try, out: &mut impl Write) -> anyhow::Result<()> {
             TrialNews::Began(role) => writeln!(out, "{}", describe(&role)),
             TrialNews::Happened(event) => writeln!(out, "        {}", happened(&event)),
             TrialNews::Second(second) => writeln!(out, "{second}"),
+            TrialNews::Over(process) => writeln!(
+                out,
+                "        process: {} ms of CPU time in all",
+                process.cpu_ms
+            ),
         };
     };
     let length = Duration::from_secs(options.seconds);

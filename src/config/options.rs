@@ -315,6 +315,10 @@ section! {
         consent: Duration = "15s" from "1s" to "30s",
         /// How long viewers wait for a publisher that is gone.
         grace: Duration = "5s" from "0s" to "1h",
+        /// Time after which the process of a pipeline, or of peers on webrtcbin, is killed if it
+        /// does not answer, or passes nothing on of the media of its peers. `stall` is the limit for
+        /// the media of pipelines.
+        worker: Duration = "10s" from "1s" to "5m",
         /// How long the server may take to stop.
         drain: Duration = "5s" from "100ms" to "1m",
         /// How long sessions may go on after SIGTERM, SIGINT or `POST /admin/drain`, while new ones

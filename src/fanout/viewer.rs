@@ -23,6 +23,7 @@ use crate::{
     },
     plan::Engine,
     playout::ViewerStatistics,
+    worker::ProcessFigures,
 };
 
 /// How long the engine may take to say goodbye.
@@ -133,6 +134,14 @@ impl Viewer {
         match self {
             Self::Direct(viewer) => viewer.statistics(),
             Self::Webrtcbin(viewer) => viewer.statistics(),
+        }
+    }
+
+    /// What its process uses, if it has one and that has been measured; others share it.
+    pub fn process(&self) -> Option<ProcessFigures> {
+        match self {
+            Self::Direct(_) => None,
+            Self::Webrtcbin(viewer) => viewer.process(),
         }
     }
 

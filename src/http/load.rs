@@ -61,7 +61,7 @@ struct Document {
 #[derive(Clone, Copy)]
 struct Totals {
     at: Instant,
-    /// Of this process, and of those of pipelines: what one that has ended had used is gone.
+    /// Of this process, and of those of pipelines.
     own_cpu: Duration,
     pipelines_cpu: Duration,
     received_bytes: u64,
@@ -72,7 +72,7 @@ impl Totals {
     fn of(app: &App) -> Self {
         let pipelines = Broadcasts::pipeline_usage()
             .iter()
-            .map(|one| one.figures.cpu_ms)
+            .map(|one| one.cpu_ms)
             .sum();
         let publishers = app.broadcasts.publishers();
         Self {
@@ -137,7 +137,7 @@ pub(super) async fn keep(app: Arc<App>) {
 fn read(app: &App, now: Totals, earlier: Totals) -> Reading {
     let usage = resources::usage();
     let pipelines = Broadcasts::pipeline_usage();
-    let pipelines: u64 = pipelines.iter().map(|one| one.figures.memory_bytes).sum();
+    let pipelines: u64 = pipelines.iter().filter_map(|one| one.memory_bytes).sum();
     let status = app.broadcasts.status();
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
     Reading {

@@ -256,15 +256,25 @@ fn times(app: &App, text: &mut Exposition) {
 fn pipelines(text: &mut Exposition) {
     let usage = Broadcasts::pipeline_usage();
     let name = "aerial_pipeline_cpu_seconds_total";
-    text.family(name, "counter", "CPU time of each pipeline's process.");
+    text.family(name, "counter", "CPU time of each pipeline's processes.");
     for one in &usage {
-        let time = Duration::from_millis(one.figures.cpu_ms);
+        let time = Duration::from_millis(one.cpu_ms);
         text.value(name, &[("pipeline", &one.name)], time.as_secs_f64());
     }
     let name = "aerial_pipeline_memory_bytes";
     let help = "Memory of each pipeline's process (PSS).";
     text.family(name, "gauge", help);
     for one in &usage {
-        text.value(name, &[("pipeline", &one.name)], one.figures.memory_bytes);
+        if let Some(bytes) = one.memory_bytes {
+            text.value(name, &[("pipeline", &one.name)], bytes);
+        }
+    }
+    let name = "aerial_pipeline_queued_bytes";
+    let help = "Frames and messages that wait for each pipeline's process to read them.";
+    text.family(name, "gauge", help);
+    for one in &usage {
+        if let Some(bytes) = one.queued_bytes {
+            text.value(name, &[("pipeline", &one.name)], bytes);
+        }
     }
 }

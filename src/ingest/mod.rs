@@ -44,7 +44,7 @@ use crate::{
     },
     pipeline::{TrackOutlet, TrackSinks},
     plan::Engine,
-    worker::PeerWorkers,
+    worker::{PeerWorkers, ProcessFigures},
 };
 
 /// How publishers are received.
@@ -200,6 +200,14 @@ impl Publisher {
         match self {
             Self::Webrtcbin(publisher) => publisher.statistics(),
             Self::Direct(publisher) => publisher.statistics(),
+        }
+    }
+
+    /// What its process uses, if it has one and that has been measured.
+    pub fn process(&self) -> Option<ProcessFigures> {
+        match self {
+            Self::Webrtcbin(publisher) => publisher.process(),
+            Self::Direct(_) => None,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     recordings::Recordings,
     resources::Demand,
     webhooks::WebhookFigures,
-    worker::PeerWorkers,
+    worker::{PeerWorkers, WorkerLimits},
 };
 
 /// Connections besides one for each viewer, whose page has an event stream.
@@ -95,7 +95,7 @@ pub(super) fn broadcasts(config: &Config, workers: &PeerWorkers) -> broadcast::O
         viewers_max: limits.viewers,
         transcodes_max: limits.transcodes,
         broadcast_transcodes_max: limits.broadcast_transcodes,
-        pipeline_memory: bytes(limits.pipeline_memory.0),
+        workers: worker_limits(config),
         replace_live: webrtc.replace_live,
         publisher,
         viewer,
@@ -113,13 +113,18 @@ fn has_viewers_on_webrtcbin(config: &Config) -> bool {
 /// The pool that starts workers of publishers and viewers on webrtcbin: one for the life of the
 /// server. Call it within the runtime.
 pub(super) fn peer_workers(config: &Config) -> PeerWorkers {
-    let workers = PeerWorkers::new(pipeline_memory(config));
+    let workers = PeerWorkers::new(worker_limits(config));
     let publishers = config.webrtc.publisher_engine == Engine::Webrtcbin;
     if publishers || has_viewers_on_webrtcbin(config) {
         workers.keeping_one_ready()
     } else {
         workers
     }
+}
+
+/// What one worker may use.
+fn worker_limits(config: &Config) -> WorkerLimits {
+    WorkerLimits::new(pipeline_memory(config)).killed_after(config.timeouts.worker)
 }
 
 /// Bytes of memory for one pipeline's process.

@@ -190,8 +190,8 @@ async fn explain(worker: Prepared, error: &io::Error) -> String {
     if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::InvalidData) {
         return words.explain(&error.to_string());
     }
-    let how = process.end(time::Instant::now() + LAST_TIMEOUT).await;
+    let end = process.end(time::Instant::now() + LAST_TIMEOUT).await;
     // Err: something that it has started goes on talking.
     let _ = time::timeout(LAST_TIMEOUT, talking.join_next()).await;
-    words.explain(&how)
+    words.explain(&end.how)
 }

@@ -19,10 +19,9 @@ use super::{
     log,
     note::{LogLevel, LogLine, ToServer},
     prepared::Prepared,
-    process::{self, LastWords, Process},
+    process::{self, LastWords, Process, ProcessEnd},
     queue::Outbox,
     starting::Turn,
-    usage::UsageEntry,
     wire::{SentFrame, VERSION, WireMessage},
 };
 use crate::{
@@ -34,8 +33,6 @@ use crate::{
 
 /// How often the counters are checked.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
-/// A worker that has sent no figures for this long hangs.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How long a worker whose socket has ended may take to end itself, so that its own reason is seen.
 const LAST_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often the kernel is asked what a worker uses.
@@ -81,8 +78,9 @@ pub(super) struct Follower<W> {
     incoming: Inbox<ToServer>,
     writer: JoinSet<io::Result<()>>,
     outbox: Arc<Outbox>,
+    /// A worker that has sent no figures for this long hangs.
+    silence: Duration,
     over: watch::Sender<bool>,
-    usage: UsageEntry,
     /// `None` once the worker is ready for its work.
     turn: Option<Turn>,
     work: W,
@@ -114,10 +112,12 @@ impl From<WorkerFault> for Parting {
     }
 }
 
-/// Follows a worker on a task of its own. The watch becomes true when it has ended.
+/// Follows a worker on a task of its own, and kills it when it is silent for so long. The watch becomes
+/// true when it has ended.
 pub(super) fn follow<W: WorkerTask>(
     name: &str,
     worker: Prepared,
+    silence: Duration,
     outbox: &Arc<Outbox>,
     work: W,
 ) -> (
@@ -136,14 +136,15 @@ pub(super) fn follow<W: WorkerTask>(
     let mut writer = JoinSet::new();
     writer.spawn(connection::write(writing, Arc::clone(outbox)));
     let (over, ended) = watch::channel(false);
+    process.begin(name, outbox);
     let follower = Follower {
-        usage: UsageEntry::new(name, process.pid()),
         process,
         words,
         talking,
         incoming,
         writer,
         outbox: Arc::clone(outbox),
+        silence,
         over,
         turn,
         work,
@@ -264,8 +265,9 @@ impl<W: WorkerTask> Follower<W> {
             return Ok(());
         }
         let now = awake::now();
-        if now.saturating_duration_since(progress.heard) >= SILENCE_MAX {
-            return Err(WorkerFault::Silent(SILENCE_MAX).into());
+        let silence = self.silence;
+        if now.saturating_duration_since(progress.heard) >= silence {
+            return Err(WorkerFault::Silent(silence).into());
         }
         self.work.watch(now)?;
         self.measure(progress, now).await;
@@ -281,7 +283,7 @@ impl<W: WorkerTask> Follower<W> {
             && let Some(measuring) = progress.measuring.take()
             && let Ok(Ok(figures)) = measuring.await
         {
-            self.usage.set(figures);
+            self.process.measured(figures);
             self.work.measured(figures);
         }
         let due = now.saturating_duration_since(progress.measured) >= PROCESS_INTERVAL;
@@ -295,22 +297,27 @@ impl<W: WorkerTask> Follower<W> {
     /// Ends the worker, and says why if that is news.
     async fn part(mut self, parting: Parting) {
         self.outbox.close();
-        let loss = match parting {
+        let (loss, figures) = match parting {
             Parting::Gone => {
-                let how = self.process.end(time::Instant::now() + LAST_TIMEOUT).await;
+                let ending = self.process.end(time::Instant::now() + LAST_TIMEOUT);
+                let ProcessEnd { how, figures } = ending.await;
                 // Err: something that it has started goes on talking.
                 let _ = time::timeout(LAST_TIMEOUT, self.talking.join_next()).await;
-                ProcessLoss {
+                let loss = ProcessLoss {
                     cause: LossCause::Crashed,
                     reason: self.words.explain(&how),
-                }
+                };
+                (loss, figures)
             }
             Parting::Fault(fault) => {
                 self.process.kill();
-                self.process.end(time::Instant::now()).await;
-                fault.into()
+                let end = self.process.end(time::Instant::now()).await;
+                (fault.into(), end.figures)
             }
         };
+        if let Some(figures) = figures {
+            self.work.measured(figures);
+        }
         self.work.end(loss).await;
         let _ = self.over.send(true);
     }

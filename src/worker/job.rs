@@ -125,7 +125,7 @@ impl WorkerJob {
             feeding: JoinSet::new(),
             progress: PipelineProgress::default(),
         };
-        let (follow, ended) = follow(&name, worker, &outbox, work);
+        let (follow, ended) = follow(&name, worker, limits.silence(), &outbox, work);
         let mut tasks = JoinSet::new();
         tasks.spawn(follow.in_current_span());
         let job = Self {
@@ -163,8 +163,8 @@ impl WorkerJob {
     }
 
     /// Stops the pipeline within a time limit, after which its worker is killed. An output first
-    /// writes what it holds, so that its files are complete.
-    pub async fn stop(mut self) {
+    /// writes what it holds, so that its files are complete. Returns the last figures.
+    pub async fn stop(mut self) -> JobFigures {
         tell(&self.outbox, &ToWorker::Stop);
         let limit = if self.finishes {
             FINISH_TIMEOUT
@@ -181,6 +181,7 @@ impl WorkerJob {
         // The worker is killed when the task is dropped.
         self.tasks.shutdown().await;
         self.outbox.close();
+        self.figures()
     }
 }
 

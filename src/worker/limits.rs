@@ -1,7 +1,7 @@
 //! What a worker may use. The server decides; the worker sets it on itself before it starts a
 //! thread.
 
-use std::{fs, io, os::fd::OwnedFd, process};
+use std::{fs, io, os::fd::OwnedFd, process, time::Duration};
 
 use rustix::process::{
     Signal, getppid, getpriority_process, set_parent_process_death_signal, setpriority_process,
@@ -9,6 +9,8 @@ use rustix::process::{
 
 /// Bytes of memory of a worker, unless the configuration says otherwise.
 pub const MEMORY_DEFAULT: u64 = 4 << 30;
+/// How long a worker may show no sign of life, unless the configuration says otherwise.
+const SILENCE_DEFAULT: Duration = Duration::from_secs(10);
 /// File descriptors of a worker.
 const FILES_MAX: u64 = 1024;
 /// The lowest priority.
@@ -36,6 +38,10 @@ impl Options {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// These options as arguments.
     pub(super) fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![format!("--name={}", self.name)];
@@ -59,6 +65,9 @@ pub struct WorkerLimits {
     /// Bytes of memory
     #[arg(long)]
     memory: u64,
+    /// How long it may show no sign of life before the server kills it. It does not know that itself
+    #[arg(skip)]
+    silence: Duration,
 }
 
 impl WorkerLimits {
@@ -69,7 +78,19 @@ impl WorkerLimits {
             finishes: false,
             nice: 0,
             memory,
+            silence: SILENCE_DEFAULT,
         }
+    }
+
+    /// How long it may show no sign of life.
+    #[must_use]
+    pub fn killed_after(self, silence: Duration) -> Self {
+        Self { silence, ..self }
+    }
+
+    /// How long it may show no sign of life before it is killed.
+    pub(super) fn silence(self) -> Duration {
+        self.silence
     }
 
     /// It may complete its files when the server is gone.

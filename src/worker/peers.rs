@@ -78,10 +78,10 @@ impl Spare {
 }
 
 impl PeerWorkers {
-    /// Starts workers with this many bytes of memory, when they are wanted.
-    pub fn new(memory: u64) -> Self {
+    /// Starts workers with these limits, when they are wanted.
+    pub fn new(limits: WorkerLimits) -> Self {
         Self {
-            limits: WorkerLimits::new(memory),
+            limits,
             spare: Arc::default(),
             _keeper: Arc::default(),
         }
@@ -108,15 +108,16 @@ impl PeerWorkers {
         receiving: Receiving,
     ) -> Result<(WorkerReceiver, String), Error> {
         let _permit = reserve()?;
+        let silence = self.limits.silence();
         if let Some(spare) = self.spare.take() {
-            let starting = WorkerReceiver::start(spare, setup.clone(), receiving.clone());
+            let starting = WorkerReceiver::start(spare, silence, setup.clone(), receiving.clone());
             match awake::timeout(SPARE_TIMEOUT, starting).await {
                 Ok(Ok(started)) => return Ok(started),
                 Ok(Err(error)) => tracing::warn!(%error, "the spare worker failed"),
                 Err(_) => tracing::warn!("the spare worker hangs"),
             }
         }
-        WorkerReceiver::start(self.next().await?, setup, receiving).await
+        WorkerReceiver::start(self.next().await?, silence, setup, receiving).await
     }
 
     /// Starts a worker for the viewers of one broadcast. `name` names it in figures, and its log lines
@@ -126,15 +127,16 @@ impl PeerWorkers {
     /// If the system refuses a process, or GStreamer does not start.
     pub async fn serve_viewers(&self, name: &str, span: &Span) -> Result<WorkerViewers, Error> {
         let _permit = reserve()?;
+        let silence = self.limits.silence();
         if let Some(spare) = self.spare.take() {
-            let starting = WorkerViewers::start(name, spare, span.clone());
+            let starting = WorkerViewers::start(name, spare, silence, span.clone());
             match awake::timeout(SPARE_TIMEOUT, starting).await {
                 Ok(Ok(started)) => return Ok(started),
                 Ok(Err(error)) => tracing::warn!(%error, "the spare worker failed"),
                 Err(_) => tracing::warn!("the spare worker hangs"),
             }
         }
-        WorkerViewers::start(name, self.next().await?, span.clone()).await
+        WorkerViewers::start(name, self.next().await?, silence, span.clone()).await
     }
 
     /// A worker, when it is this one's turn: one that has become ready meanwhile, or a new one.

@@ -9,13 +9,17 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     time::{Instant, sleep},
 };
 
-use super::log::{self, readable};
+use super::{
+    log::{self, readable},
+    queue::Outbox,
+    usage::UsageEntry,
+};
 use crate::pipeline::job::ProcessFigures;
 
 /// How long a killed process may take to end before it is left to the thread that reaps.
@@ -49,10 +53,53 @@ const SIGNALS: [(i32, &str); 12] = [
 #[derive(Debug)]
 pub(super) struct Process {
     /// `None` once it has been collected.
-    child: Option<Child>,
+    child: Option<MeasuredChild>,
     pid: u32,
     /// Collects it when it has been killed.
-    reap: fn(Child),
+    reap: fn(MeasuredChild),
+}
+
+/// A child process whose last figures are taken when it is collected.
+#[derive(Debug)]
+pub(super) struct MeasuredChild {
+    child: Child,
+    usage: UsageEntry,
+    /// Once it has ended.
+    last: Option<ProcessFigures>,
+}
+
+impl MeasuredChild {
+    pub(super) fn new(name: &str, child: Child) -> Self {
+        Self {
+            usage: UsageEntry::new(name, child.id()),
+            child,
+            last: None,
+        }
+    }
+
+    /// Collects it, if it has ended.
+    pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.last.is_none() && self.has_ended() {
+            self.last = Some(self.usage.end());
+        }
+        self.child.try_wait()
+    }
+
+    /// Whether it has ended; it is not collected.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        pid.is_some_and(|pid| matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_))))
+    }
+}
+
+/// The end of a process.
+#[derive(Debug)]
+pub(super) struct ProcessEnd {
+    /// How it ended, in words.
+    pub(super) how: String,
+    /// The kernel's last figures.
+    pub(super) figures: Option<ProcessFigures>,
 }
 
 /// The last words of GStreamer and of the process itself.
@@ -60,9 +107,9 @@ pub(super) struct Process {
 pub(super) struct LastWords(Arc<Mutex<VecDeque<String>>>);
 
 impl Process {
-    pub(super) fn new(child: Child, reap: fn(Child)) -> Self {
+    pub(super) fn new(child: MeasuredChild, reap: fn(MeasuredChild)) -> Self {
         Self {
-            pid: child.id(),
+            pid: child.child.id(),
             child: Some(child),
             reap,
         }
@@ -82,9 +129,23 @@ impl Process {
         self.pid
     }
 
+    /// It has got work: what it is called from now on, and what waits for it.
+    pub(super) fn begin(&self, name: &str, outbox: &Arc<Outbox>) {
+        if let Some(child) = &self.child {
+            child.usage.begin(name, outbox);
+        }
+    }
+
+    /// Takes note of what it uses.
+    pub(super) fn measured(&self, figures: ProcessFigures) {
+        if let Some(child) = &self.child {
+            child.usage.set(figures);
+        }
+    }
+
     /// Whether it has not ended, as far as the system says.
     pub(super) fn is_alive(&mut self) -> bool {
-        let ended = self.child.as_mut().map(Child::try_wait);
+        let ended = self.child.as_mut().map(MeasuredChild::try_wait);
         !matches!(ended, Some(Ok(Some(_)) | Err(_)))
     }
 
@@ -96,32 +157,44 @@ impl Process {
             // Err: it has ended.
             let _ = kill_process_group(pid, Signal::KILL);
         }
-        let _ = child.kill();
+        let _ = child.child.kill();
     }
 
     /// Waits until it has ended, kills it at the deadline, and says how it ended.
-    pub(super) async fn end(mut self, deadline: Instant) -> String {
+    pub(super) async fn end(mut self, deadline: Instant) -> ProcessEnd {
         let mut killed = false;
         let mut deadline = deadline;
         loop {
-            let ended = self.child.as_mut().map(Child::try_wait);
+            let ended = self.child.as_mut().map(MeasuredChild::try_wait);
             match ended {
                 Some(Ok(Some(status))) => {
                     // Its children may go on.
-                    self.child = None;
-                    return describe(status, killed);
+                    let child = self.child.take();
+                    return ProcessEnd {
+                        how: describe(status, killed),
+                        figures: child.and_then(|child| child.last),
+                    };
                 }
                 Some(Ok(None)) => {}
-                Some(Err(_)) | None => return "the pipeline's process is gone".to_owned(),
+                Some(Err(_)) | None => return ProcessEnd::unseen("is gone"),
             }
             if Instant::now() >= deadline {
                 if killed {
-                    return "the pipeline's process does not end".to_owned();
+                    return ProcessEnd::unseen("does not end");
                 }
                 self.kill();
                 (killed, deadline) = (true, Instant::now() + END_TIMEOUT);
             }
             sleep(END_INTERVAL).await;
+        }
+    }
+}
+
+impl ProcessEnd {
+    fn unseen(what: &str) -> Self {
+        Self {
+            how: format!("the pipeline's process {what}"),
+            figures: None,
         }
     }
 }
@@ -212,8 +285,8 @@ pub(super) async fn read_stderr(stderr: ChildStderr, words: LastWords) {
     }
 }
 
-/// The resources that a process uses, according to the kernel. Reading it takes up to some
-/// milliseconds.
+/// The resources that a process uses, according to the kernel, or has used, if it has not been collected
+/// yet. Reading it takes up to some milliseconds.
 pub(super) fn figures(pid: u32) -> io::Result<ProcessFigures> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -225,8 +298,9 @@ fn parse(stat: &str, memory: &str) -> Option<ProcessFigures> {
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<_> = fields.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    // Of 100 per second, whatever the kernel uses itself.
-    let ticks = number(11)?.saturating_add(number(12)?);
+    // Of 100 per second, whatever the kernel uses itself: its own, and of children that it has collected.
+    let ticks = [11, 12, 13, 14].into_iter().map(number);
+    let ticks = ticks.sum::<Option<u64>>()?;
     let of = |name: &str| {
         let line = memory.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<u64>().ok()
@@ -259,10 +333,10 @@ mod tests {
 
     #[test]
     fn the_kernels_figures_are_read() {
-        let stat = "4242 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 13 14 15 16 5 18 19 20";
+        let stat = "4242 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 3 2 15 16 5 18 19 20";
         let memory = "5583-7ffd ---p 00 00:00 0 [rollup]\nRss:  9000 kB\nPss:  5120 kB\n";
         let expected = ProcessFigures {
-            cpu_ms: 2000,
+            cpu_ms: 2050,
             memory_bytes: 5 << 20,
             threads: 5,
         };

@@ -203,6 +203,11 @@ impl Outbox {
         self.waiting().tracks.remove(&track);
     }
 
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting().bytes
+    }
+
     /// Frames that were queued and never written.
     pub(super) fn outdated(&self) -> u64 {
         self.waiting().outdated

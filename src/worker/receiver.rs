@@ -37,9 +37,7 @@ use crate::{
 
 /// How long the goodbye and the worker's end may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-/// For how long packets of a track may arrive of which no frame is made.
-const STALL: Duration = Duration::from_secs(10);
-/// Before the first frame it may take this many times longer: there may be no keyframe.
+/// Before the first frame it may take this many times longer to make one: there may be no keyframe.
 const FIRST_FACTOR: u32 = 3;
 /// The name of a publisher's worker in figures and lists.
 const NAME: &str = "publisher";
@@ -67,6 +65,8 @@ pub struct Received {
     pub last_packet: Option<Instant>,
     /// When the last authentic RTCP came.
     pub last_report: Option<Instant>,
+    /// What its process uses, once that has been measured.
+    pub process: Option<ProcessFigures>,
 }
 
 /// A publisher's webrtcbin in a worker. Dropping it kills the worker.
@@ -89,12 +89,14 @@ struct SharedReceived {
 }
 
 impl WorkerReceiver {
-    /// Gives a worker its work, and waits for webrtcbin's answer.
+    /// Gives a worker its work, and waits for webrtcbin's answer. A worker that is silent, or makes no
+    /// frames of what arrives, for so long is killed.
     ///
     /// # Errors
     /// If webrtcbin does not negotiate, or the worker ends.
     pub(super) async fn start(
         worker: Prepared,
+        silence: Duration,
         setup: ReceiverSetup,
         receiving: Receiving,
     ) -> Result<(Self, String), Error> {
@@ -115,10 +117,11 @@ impl WorkerReceiver {
             events,
             signals,
             answered: Some(answered),
+            silence,
             stalls: ByKind::default(),
         };
         let pid = worker.process.pid();
-        let (follow, over) = follow(NAME, worker, &outbox, work);
+        let (follow, over) = follow(NAME, worker, silence, &outbox, work);
         let mut tasks = JoinSet::new();
         tasks.spawn(follow.in_current_span());
         let receiver = Self {
@@ -175,6 +178,8 @@ struct ReceiverTask {
     signals: Arc<RelaySignals>,
     /// Gets webrtcbin's answer, or why there is none.
     answered: Option<oneshot::Sender<Result<String, Error>>>,
+    /// For how long packets of a track may arrive of which no frame is made.
+    silence: Duration,
     stalls: ByKind<Stalls>,
 }
 
@@ -250,7 +255,9 @@ impl WorkerTask for ReceiverTask {
         Ok(())
     }
 
-    fn measured(&mut self, _: ProcessFigures) {}
+    fn measured(&mut self, figures: ProcessFigures) {
+        lock(&self.shared.received).process = Some(figures);
+    }
 
     fn is_running(&self) -> bool {
         self.answered.is_none() && !self.shared.closed.load(Relaxed)
@@ -266,7 +273,7 @@ impl WorkerTask for ReceiverTask {
             };
             let factor = if made == 0 { FIRST_FACTOR } else { 1 };
             let stalls = self.stalls.get_mut(kind);
-            let stalled = stalls.look(now, arrived, made, STALL * factor);
+            let stalled = stalls.look(now, arrived, made, self.silence * factor);
             if stalled == Some(pipeline::Event::Stalled) {
                 return Err(WorkerFault::MakesNoFrames(kind));
             }
@@ -305,6 +312,7 @@ mod tests {
             events,
             signals: Arc::default(),
             answered: None,
+            silence: Duration::from_secs(10),
             stalls: ByKind::default(),
         };
         (task, happened)

@@ -12,7 +12,7 @@ use std::{
         fd::OwnedFd,
         unix::{net::UnixStream, process::CommandExt as _},
     },
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{ChildStderr, Command, Stdio},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use super::{
     limits::{Options, WorkerLimits},
-    process::Process,
+    process::{MeasuredChild, Process},
     starting::Turn,
 };
 
@@ -109,7 +109,7 @@ struct Request {
 struct Desk {
     requests: VecDeque<Request>,
     /// Killed workers.
-    remains: Vec<Child>,
+    remains: Vec<MeasuredChild>,
     staffed: bool,
 }
 
@@ -178,7 +178,7 @@ pub fn remains() -> usize {
 }
 
 /// Collects a killed worker when it has ended.
-fn reap(child: Child) {
+fn reap(child: MeasuredChild) {
     desk().remains.push(child);
     BELL.notify_one();
 }
@@ -236,7 +236,7 @@ fn start(options: &Options, turn: Turn) -> io::Result<Spawned> {
         .spawn()?;
     Ok(Spawned {
         stderr: child.stderr.take(),
-        process: Process::new(child, reap),
+        process: Process::new(MeasuredChild::new(options.name(), child), reap),
         socket,
         turn,
     })

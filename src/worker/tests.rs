@@ -151,7 +151,7 @@ async fn a_process_that_ends_is_explained_in_its_own_words() {
     let words = process::LastWords::default();
     process::read_stderr(spawned.stderr.unwrap(), words.clone()).await;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    let reason = words.explain(&spawned.process.end(deadline).await);
+    let reason = words.explain(&spawned.process.end(deadline).await.how);
     assert!(reason.contains("Unrecognized option"), "{reason}");
 }
 

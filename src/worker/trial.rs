@@ -11,7 +11,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{MEMORY_DEFAULT, WorkerJob, WorkerLimits};
+use super::{MEMORY_DEFAULT, ProcessFigures, WorkerJob, WorkerLimits};
 use crate::{
     media::Kind,
     pipeline::{
@@ -34,6 +34,8 @@ pub enum TrialNews {
     Happened(Event),
     /// A second has passed.
     Second(Box<TrialSecond>),
+    /// It has ended, and its process has used this.
+    Over(ProcessFigures),
 }
 
 /// The events of one second.
@@ -210,7 +212,9 @@ pub async fn run(
             }
         }
     };
-    job.stop().await;
+    if let Some(process) = job.stop().await.process {
+        tell(TrialNews::Over(process));
+    }
     if let Some(media) = media {
         media.job.stop().await;
     }

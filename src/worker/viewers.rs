@@ -47,8 +47,6 @@ use crate::{
 
 /// How long the goodbye to a viewer may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// For how long frames may arrive of which none is taken.
-const STALL: Duration = Duration::from_secs(10);
 
 /// Takes note of everything else that is sent to a viewer.
 pub type OnSent = Arc<dyn Fn(SenderFigures) + Send + Sync>;
@@ -79,6 +77,8 @@ pub struct WorkerViewers {
 #[derive(Default)]
 struct SharedViewers {
     viewers: Mutex<HashMap<u64, Entry>>,
+    /// What the process uses, once that has been measured.
+    process: Mutex<Option<ProcessFigures>>,
     /// Frames that were queued for the worker.
     queued: Arc<AtomicU64>,
 }
@@ -133,11 +133,16 @@ impl Entry {
 }
 
 impl WorkerViewers {
-    /// Makes a worker serve viewers.
+    /// Makes a worker serve viewers. One that is silent, or takes no frames, for so long is killed.
     ///
     /// # Errors
     /// If the worker ends.
-    pub(super) async fn start(name: &str, worker: Prepared, span: Span) -> Result<Self, Error> {
+    pub(super) async fn start(
+        name: &str,
+        worker: Prepared,
+        silence: Duration,
+        span: Span,
+    ) -> Result<Self, Error> {
         let outbox = Arc::new(Outbox::default());
         let shared = Arc::<SharedViewers>::default();
         let (started, start) = oneshot::channel();
@@ -146,10 +151,11 @@ impl WorkerViewers {
             shared: Arc::clone(&shared),
             started: Some(started),
             taken: 0,
+            silence,
             stalls: Stalls::default(),
         };
         let pid = worker.process.pid();
-        let (follow, over) = follow(name, worker, &outbox, work);
+        let (follow, over) = follow(name, worker, silence, &outbox, work);
         let mut tasks = JoinSet::new();
         tasks.spawn(follow.instrument(span.clone()));
         let viewers = Self {
@@ -249,6 +255,11 @@ impl WorkerViewerState {
         self.entry(|entry| entry.figures).unwrap_or_default()
     }
 
+    /// What its process uses, which serves other viewers, too.
+    pub fn process(&self) -> Option<ProcessFigures> {
+        *lock(&self.shared.process)
+    }
+
     /// Reports that the connection has ended.
     pub fn report_end(&self, end: End) {
         self.entry(|entry| entry.report(Event::Closed(end)));
@@ -335,6 +346,8 @@ struct ViewersTask {
     started: Option<oneshot::Sender<()>>,
     /// Frames that the worker has taken.
     taken: u64,
+    /// For how long frames may arrive of which none is taken.
+    silence: Duration,
     stalls: Stalls,
 }
 
@@ -413,7 +426,9 @@ impl WorkerTask for ViewersTask {
         Some(viewers.get(&line.viewer()?)?.span.clone())
     }
 
-    fn measured(&mut self, _: ProcessFigures) {}
+    fn measured(&mut self, figures: ProcessFigures) {
+        *lock(&self.shared.process) = Some(figures);
+    }
 
     fn is_running(&self) -> bool {
         self.started.is_none()
@@ -425,7 +440,7 @@ impl WorkerTask for ViewersTask {
         }
         let queued = self.shared.queued.load(Relaxed);
         let done = self.taken + self.outbox.outdated();
-        match self.stalls.look(now, queued, done, STALL) {
+        match self.stalls.look(now, queued, done, self.silence) {
             Some(pipeline::Event::Stalled) => Err(WorkerFault::TakesNoFrames),
             _ => Ok(()),
         }

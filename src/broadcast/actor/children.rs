@@ -54,7 +54,7 @@ impl Actor {
                 reports: self.reports.clone(),
                 counters: Arc::clone(&self.shared.counters),
                 events: self.shared.events.clone(),
-                memory: self.shared.options.now().pipeline_memory,
+                limits: self.shared.options.now().workers,
                 stop: stop.clone(),
             };
             Box::pin(async { Outcome::Run(run.run().await) })

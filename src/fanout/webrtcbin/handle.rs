@@ -29,7 +29,7 @@ use crate::{
     },
     playout::{Target, ViewerStatistics},
     webrtcbin::viewers::{SenderSetup, SentTrack, ssrc},
-    worker::{Viewing, WorkerViewer, WorkerViewerState},
+    worker::{ProcessFigures, Viewing, WorkerViewer, WorkerViewerState},
 };
 
 /// How often liveness is checked.
@@ -243,6 +243,10 @@ impl WebrtcbinHandle {
     /// Whether the viewer has sent an authentic check.
     pub(in crate::fanout) fn is_checked(&self) -> bool {
         self.relay.is_checked()
+    }
+
+    pub(in crate::fanout) fn process(&self) -> Option<ProcessFigures> {
+        self.viewer.state().process()
     }
 
     pub(in crate::fanout) fn statistics(&self) -> ViewerStatistics {

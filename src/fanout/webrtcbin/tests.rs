@@ -12,14 +12,14 @@ use super::{
 use crate::{
     peer::{End, Event},
     testing,
-    worker::PeerWorkers,
+    worker::{PeerWorkers, WorkerLimits},
 };
 
 fn options() -> ConnectionOptions {
     ConnectionOptions {
         connect: Duration::from_secs(5),
         consent: Duration::from_secs(5),
-        workers: ViewerWorkers::new(PeerWorkers::new(1 << 32), "a"),
+        workers: ViewerWorkers::new(PeerWorkers::new(WorkerLimits::new(1 << 32)), "a"),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
         },
     },
     plan::Engine,
-    worker::PeerWorkers,
+    worker::{PeerWorkers, WorkerLimits},
 };
 
 /// What a connected publisher may send: no bytes from its address end the session, and frames come
@@ -66,7 +66,7 @@ fn accept(peer: &Adversary, seen: &Arc<AtomicU64>) -> io::Result<(Reception, Str
         jitter: Duration::from_millis(50),
         consent: Duration::from_hours(1),
         bitrate_max: 50_000_000,
-        workers: PeerWorkers::new(0),
+        workers: PeerWorkers::new(WorkerLimits::new(0)),
     };
     let reports = Reports {
         events: mpsc::channel(4).0,

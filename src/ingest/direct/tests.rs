@@ -24,7 +24,7 @@ use crate::{
     pipeline,
     plan::Engine,
     testing::{packets::RtpPacket, peer::Peer},
-    worker::PeerWorkers,
+    worker::{PeerWorkers, WorkerLimits},
 };
 
 /// The packets of 60 encoded pictures.
@@ -162,7 +162,7 @@ fn stage() -> Stage {
         jitter: Duration::from_millis(200),
         consent: Duration::from_secs(2),
         bitrate_max: 50_000_000,
-        workers: PeerWorkers::new(0),
+        workers: PeerWorkers::new(WorkerLimits::new(0)),
     };
     let inputs = vec![StreamInput {
         codec: Codec::H264,

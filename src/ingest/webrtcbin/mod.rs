@@ -22,7 +22,7 @@ use crate::{
     },
     pipeline::TrackSinks,
     webrtcbin::publisher::ReceiverSetup,
-    worker::{Receiving, WorkerReceiver},
+    worker::{ProcessFigures, Receiving, WorkerReceiver},
 };
 
 /// A publisher's peer connection. Dropping it ends the connection without a goodbye.
@@ -101,6 +101,11 @@ impl WebrtcbinPublisher {
             last_packet: received.last_packet,
             last_sign: received.last_report.max(heard),
         }
+    }
+
+    /// What its worker uses, once that has been measured.
+    pub(super) fn process(&self) -> Option<ProcessFigures> {
+        self.receiver.received().process
     }
 
     /// Says goodbye to the peer (DTLS `close_notify`), and ends the worker, within a time limit.

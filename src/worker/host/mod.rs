@@ -229,8 +229,8 @@ impl Reader {
                     self.assign(Assignment::Check(setup));
                 }
                 WireMessage::Note(ToWorker::ServeViewers) => {
-                    let playout = PlayoutThread::start()?;
-                    let input = ViewersInput::new(playout.clone(), Arc::clone(&self.outbox));
+                    let playout = PlayoutThread::start(&self.outbox)?;
+                    let input = ViewersInput::new(playout.clone());
                     self.inputs = Inputs::Viewers(input);
                     self.assign(Assignment::ServeViewers(playout));
                 }

@@ -67,6 +67,8 @@ enum Media {
     Frame {
         rendition: u64,
         gap: bool,
+        /// When the server sent it.
+        sent: Duration,
         frame: Arc<Frame>,
     },
     Join(Box<WebrtcbinViewer>),
@@ -93,7 +95,7 @@ pub(super) struct PlayoutThread {
 
 impl PlayoutThread {
     /// Starts it. It ends when nobody can send to it any more.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(outbox: &Arc<Outbox>) -> io::Result<Self> {
         let (media, received) = mpsc::channel(MEDIA_MAX);
         let (feedback, reported) = mpsc::channel(FEEDBACK_MAX);
         let taken = Arc::<AtomicU64>::default();
@@ -102,6 +104,8 @@ impl PlayoutThread {
             feedback: reported,
             taken: Arc::clone(&taken),
             viewers: WebrtcbinViewers::default(),
+            ages: HashMap::new(),
+            outbox: Arc::clone(outbox),
         };
         let runtime = runtime()?;
         thread::Builder::new()
@@ -126,6 +130,9 @@ struct Playing {
     feedback: mpsc::Receiver<(u64, Feedback)>,
     taken: Arc<AtomicU64>,
     viewers: WebrtcbinViewers,
+    /// By rendition. Here, because a push into webrtcbin may have held this thread.
+    ages: HashMap<u64, AgeGate>,
+    outbox: Arc<Outbox>,
 }
 
 impl Playing {
@@ -154,15 +161,28 @@ impl Playing {
     fn take(&mut self, media: Media, now: Instant) {
         let viewers = &mut self.viewers;
         match media {
-            Media::Begin { rendition, backlog } => viewers.begin(rendition, backlog, now),
-            Media::End { rendition } => viewers.forget(rendition),
+            Media::Begin { rendition, backlog } => {
+                self.ages.insert(rendition, AgeGate::default());
+                viewers.begin(rendition, backlog, now);
+            }
+            Media::End { rendition } => {
+                self.ages.remove(&rendition);
+                viewers.forget(rendition);
+            }
             Media::Frame {
                 rendition,
                 gap,
+                sent,
                 frame,
             } => {
-                viewers.frame(rendition, gap, &frame, now);
                 self.taken.fetch_add(1, Relaxed);
+                let ages = self.ages.entry(rendition).or_default();
+                if let Some(lost) = ages.pass(&frame, sent, monotonic()) {
+                    viewers.frame(rendition, gap || lost, &frame, now);
+                } else if ages.is_closed() {
+                    let kind = frame.codec.kind();
+                    tell(&self.outbox, &ToServer::KeyframeWanted(kind));
+                }
             }
             Media::Join(viewer) => viewers.join(viewer, now),
             Media::Select { viewer, layer } => viewers.select(viewer, layer, now),
@@ -175,33 +195,25 @@ impl Playing {
 /// Passes the frames of the server on to the playout.
 pub(super) struct ViewersInput {
     playout: PlayoutThread,
-    tracks: HashMap<u16, InputTrack>,
-    outbox: Arc<Outbox>,
-}
-
-/// A rendition on its way.
-struct InputTrack {
-    rendition: u64,
-    ages: AgeGate,
+    /// The renditions on their way.
+    tracks: HashMap<u16, u64>,
 }
 
 impl ViewersInput {
-    pub(super) fn new(playout: PlayoutThread, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(playout: PlayoutThread) -> Self {
         Self {
             playout,
             tracks: HashMap::new(),
-            outbox,
         }
     }
 
     pub(super) async fn begin(&mut self, track: u16, rendition: u64, backlog: Backlog) {
-        let ages = AgeGate::default();
-        self.tracks.insert(track, InputTrack { rendition, ages });
+        self.tracks.insert(track, rendition);
         self.playout.send(Media::Begin { rendition, backlog }).await;
     }
 
     pub(super) async fn end(&mut self, track: u16) {
-        if let Some(InputTrack { rendition, .. }) = self.tracks.remove(&track) {
+        if let Some(rendition) = self.tracks.remove(&track) {
             self.playout.send(Media::End { rendition }).await;
         }
     }
@@ -211,25 +223,16 @@ impl ViewersInput {
         self.playout.send(Media::Switch { viewer, to }).await;
     }
 
-    pub(super) async fn frame(&mut self, sent: SentFrame) {
-        let Some(track) = self.tracks.get_mut(&sent.track) else {
-            return;
-        };
-        let passes = track.ages.pass(&sent.frame, sent.sent, monotonic());
-        if track.ages.is_closed() {
-            let kind = sent.frame.codec.kind();
-            tell(&self.outbox, &ToServer::KeyframeWanted(kind));
+    pub(super) async fn frame(&self, sent: SentFrame) {
+        if let Some(&rendition) = self.tracks.get(&sent.track) {
+            let frame = Media::Frame {
+                rendition,
+                gap: sent.gap,
+                sent: sent.sent,
+                frame: Arc::new(sent.frame),
+            };
+            self.playout.send(frame).await;
         }
-        let Some(gap) = passes else {
-            self.playout.taken.fetch_add(1, Relaxed);
-            return;
-        };
-        let frame = Media::Frame {
-            rendition: track.rendition,
-            gap: gap || sent.gap,
-            frame: Arc::new(sent.frame),
-        };
-        self.playout.send(frame).await;
     }
 }
 

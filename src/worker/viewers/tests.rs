@@ -32,6 +32,7 @@ fn task() -> (ViewersTask, WorkerViewerState, mpsc::Receiver<Event>) {
         shared,
         started: None,
         taken: 0,
+        silence: Duration::from_secs(10),
         stalls: Stalls::default(),
     };
     (task, state, happened)

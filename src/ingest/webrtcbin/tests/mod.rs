@@ -22,7 +22,7 @@ use crate::{
     },
     plan::Engine,
     webrtcbin::element,
-    worker::PeerWorkers,
+    worker::{PeerWorkers, WorkerLimits},
 };
 
 /// Longest wait on a busy machine.
@@ -225,7 +225,7 @@ fn options() -> Options {
         jitter: Duration::from_millis(100),
         consent: Duration::from_secs(15),
         bitrate_max: 50_000_000,
-        workers: PeerWorkers::new(1 << 32),
+        workers: PeerWorkers::new(WorkerLimits::new(1 << 32)),
     }
 }
 
