@@ -143,6 +143,7 @@ impl TrialMedia {
 ///
 /// # Errors
 /// If it does not start, or fails.
+#[expect(clippy::too_many_lines, reason = "one thing after the other")]
 pub async fn run(
     name: &str,
     text: &str,

@@ -18,6 +18,8 @@ const FRAMES: usize = 2 * GOP;
 pub(crate) const VIDEO: u8 = 96;
 const VIDEO_RTX: u8 = 97;
 pub(crate) const AUDIO: u8 = 111;
+/// What is seen, unless it is said.
+const SMPTE: &str = "smpte";
 /// Twenty milliseconds of silence.
 pub(crate) const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
@@ -64,10 +66,23 @@ pub(crate) static H264_LIMITED: Clip = Clip {
     parameters: "level-asymmetry-allowed=0;packetization-mode=1;profile-level-id=42e01f",
     frames: Vec::new(),
 };
+/// Noise, which compresses badly: about 20 Mbit/s.
+pub(crate) static H264_SNOW: LazyLock<Clip> = LazyLock::new(|| Clip {
+    codec: str0m::format::Codec::H264,
+    parameters: H264.parameters,
+    frames: h264_of(
+        "snow",
+        180,
+        "constrained-baseline",
+        "pass=quant quantizer=5 bframes=0",
+        "",
+    ),
+});
 pub(crate) static VP8: LazyLock<Clip> = LazyLock::new(|| Clip {
     codec: str0m::format::Codec::Vp8,
     parameters: "",
     frames: encode(
+        SMPTE,
         180,
         &format!(
             "vp8enc deadline=1 cpu-used=8 target-bitrate=400000 keyframe-max-dist={GOP}
@@ -96,7 +111,18 @@ impl Clip {
 }
 
 fn h264(height: u32, profile: &str, rate: &str, options: &str) -> Vec<Vec<Arc<[u8]>>> {
+    h264_of(SMPTE, height, profile, rate, options)
+}
+
+fn h264_of(
+    pattern: &str,
+    height: u32,
+    profile: &str,
+    rate: &str,
+    options: &str,
+) -> Vec<Vec<Arc<[u8]>>> {
     encode(
+        pattern,
         height,
         &format!(
             "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={GOP} {rate}
@@ -120,11 +146,11 @@ fn the_clip_of_obs_has_filler() {
     assert_eq!(count(&H264), 0);
 }
 
-fn encode(height: u32, description: &str) -> Vec<Vec<Arc<[u8]>>> {
+fn encode(pattern: &str, height: u32, description: &str) -> Vec<Vec<Arc<[u8]>>> {
     gst::init().unwrap();
     let width = height * 16 / 9;
     let description = format!(
-        "videotestsrc num-buffers={FRAMES} pattern=smpte horizontal-speed=3
+        "videotestsrc num-buffers={FRAMES} pattern={pattern} horizontal-speed=3
          ! video/x-raw,format=I420,width={width},height={height},framerate={FRAME_RATE}/1
          ! {description} ! appsink name=sink sync=false max-buffers=0"
     );

@@ -241,6 +241,7 @@ impl Connection {
                 options.set_recv_buffer_size(RECEIVE_BUFFER_DEAF).unwrap();
             }
             Mode::Normal
+            | Mode::Rapid
             | Mode::Reduced
             | Mode::Blind
             | Mode::Mute
@@ -325,6 +326,9 @@ impl Connection {
                 _ => usize::MAX,
             };
             playing.asked(self.seen.keyframe_requests.lock().unwrap().len());
+            if mode == Mode::Rapid {
+                playing.hurry(&mut self.peer.rtc, now);
+            }
             playing.send(&mut self.peer.rtc, now);
             self.seen.pictures.store(playing.pictures.into(), Relaxed);
         }

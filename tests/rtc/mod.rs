@@ -57,6 +57,8 @@ pub(crate) enum Mode {
     Flood(usize),
     /// Requests keyframes by FIR all the time.
     Refresh,
+    /// Sends pictures as fast as it can: thousands a second.
+    Rapid,
     /// Says goodbye (DTLS `close_notify`) and ends.
     Close,
     /// Ends silently.
@@ -66,7 +68,10 @@ pub(crate) enum Mode {
 impl Mode {
     /// Whether it sends media, if it has any.
     const fn sends(self) -> bool {
-        matches!(self, Self::Normal | Self::Reduced | Self::Blind)
+        matches!(
+            self,
+            Self::Normal | Self::Reduced | Self::Blind | Self::Rapid
+        )
     }
 }
 
@@ -231,7 +236,7 @@ impl Client {
         Self::start(server, &format!("/whip/{broadcast}"), Connection::talking())
     }
 
-    /// Publishes this script with this offer, as soon as the server can take it.
+    /// Publishes this script with this offer.
     pub(crate) fn publish_script(
         server: &Server,
         broadcast: &str,
@@ -239,14 +244,14 @@ impl Client {
         script: Script,
     ) -> Self {
         let connection = Connection::scripted(offer, script);
-        Self::start_patiently(server, &format!("/whip/{broadcast}"), connection)
+        Self::start(server, &format!("/whip/{broadcast}"), connection)
     }
 
-    /// Watches and keeps every packet, as soon as the server can take it.
+    /// Watches and keeps every packet.
     pub(crate) fn record(server: &Server, broadcast: &str) -> Self {
         let connection = Connection::watching(None);
         connection.seen.keeps.store(true, Relaxed);
-        Self::start_patiently(server, &format!("/whep/{broadcast}"), connection)
+        Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
     pub(crate) fn watch(server: &Server, broadcast: &str) -> Self {
@@ -300,12 +305,8 @@ impl Client {
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
-    fn start(server: &Server, path: &str, connection: Connection) -> Self {
-        Self::negotiate(server, path, connection, str::to_owned)
-    }
-
     /// Comes back when a busy server says so: processes with GStreamer start in turns.
-    fn start_patiently(server: &Server, path: &str, connection: Connection) -> Self {
+    fn start(server: &Server, path: &str, connection: Connection) -> Self {
         let post = |offer: &str| {
             wait_for("a server with room", || {
                 let reply = server.post_offer(path, offer);

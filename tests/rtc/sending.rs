@@ -12,6 +12,8 @@ use super::clip::{AUDIO, Clip, FRAME_RATE, GOP, SILENCE, VIDEO};
 
 /// Not one of str0m's SSRCs: two senders must not share one.
 const COMPLAINER: u32 = 0x0bad_cafe;
+/// Pictures at once of a client that hurries.
+const HURRIED: usize = 20;
 const SECOND: Duration = Duration::from_secs(1);
 /// Packets kept for retransmission.
 const CACHED: usize = 1024;
@@ -184,6 +186,13 @@ impl Playing {
             };
             stream.write_rtp(write.ext_vals(extensions));
             self.sounds += 1;
+        }
+    }
+
+    /// Sends pictures that are not due yet.
+    pub(super) fn hurry(&mut self, rtc: &mut Rtc, now: Instant) {
+        for _ in 0..HURRIED {
+            self.send_picture(rtc, now);
         }
     }
 

@@ -108,5 +108,11 @@ fn try_runs_everything_in_workers_and_tells_what_they_use() {
         panic!("{process}");
     };
     assert!(mebibytes > 0 && threads > 1, "{process}");
+    // From its start to its end, as the kernel says.
+    let in_all = text.lines().rev().find_map(|line| {
+        let (before, _) = line.split_once(" ms of CPU")?;
+        before.rsplit(' ').next()?.parse().ok()
+    });
+    assert!(in_all > Some(0_u64), "{text}");
     assert_without_plugins(&loaded);
 }

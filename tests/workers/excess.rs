@@ -156,5 +156,19 @@ fn a_worker_that_floods_is_ended() {
         // The element that would help.
         wait_for_failure(&server, broadcast, pipeline, "failed", "clocksync");
     }
+    a_publisher_that_floods_its_worker_is_disconnected(&server);
     near.assert_complete();
+}
+
+/// From outside: a client sends many times what is allowed.
+fn a_publisher_that_floods_its_worker_is_disconnected(server: &Server) {
+    let publisher = Client::live(server, "rtc", &clip::H264);
+    let worker = publishers_worker(server, "rtc");
+    publisher.set(Mode::Rapid);
+    wait_for("the end of the publisher's session", || {
+        (server.get(&publisher.session).status == 404).then_some(())
+    });
+    wait_for("its worker's end", || state(worker).is_none().then_some(()));
+    drop(publisher);
+    let _next = Client::live(server, "rtc", &clip::H264);
 }

@@ -1,5 +1,6 @@
 //! The processes of pipelines and peer connections: how they start, what they use, how they end.
 
+mod bounds;
 mod commands;
 mod excess;
 pub(crate) mod faults;
@@ -159,9 +160,54 @@ fn a_pipelines_process_shows_its_resources() {
         "{figures}"
     );
     assert!(figures["threads"].as_u64() >= Some(2), "{figures}");
-    let cpu = "aerial_pipeline_cpu_seconds_total{pipeline=\"source-made\"}";
+    // Those of sessions, too.
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let figures = wait_for("a publisher's figures", || {
+        let sessions = server.get_as_operator("/api/broadcasts/a/sessions").json();
+        sessions["sessions"][0].get("process").cloned()
+    });
+    assert!(
+        figures["memory_bytes"].as_u64() > Some(1 << 20),
+        "{figures}"
+    );
+    for _ in 0..3 {
+        let before = pipelines(&server, "made").remove("made").unwrap()["restarts"].as_u64();
+        signal("KILL", workers(&server).remove("source-made"));
+        wait_for("a restart", || {
+            let made = pipelines(&server, "made").remove("made")?;
+            let restarted = made["restarts"].as_u64() > before && made["state"] == "running";
+            restarted.then_some(())
+        });
+    }
+    the_time_of_all_processes_is_complete(&server);
+}
+
+/// What the server's children have used in all is what the kernel has charged it for.
+fn the_time_of_all_processes_is_complete(server: &Server) {
+    // Of each process the kernel shows full hundredths.
+    const TOLERANCE: f64 = 0.08;
+    let collected = cpu_seconds(server.pid(), 13);
     let metrics = server.get_as_operator("/metrics").expect(200);
-    assert!(metrics.text().contains(cpu), "{}", metrics.text());
+    let name = "aerial_pipeline_cpu_seconds_total{";
+    let lines = metrics.text().lines().filter(|line| line.starts_with(name));
+    let values = lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>());
+    let told: f64 = values.map(Result::unwrap).sum();
+    let running = all_workers(server).into_iter();
+    let running: f64 = running.map(|(_, pid)| cpu_seconds(pid, 11)).sum();
+    let all = cpu_seconds(server.pid(), 13) + running;
+    assert!(collected > 0.2, "{collected}");
+    assert!(told >= collected - TOLERANCE, "{told} of {collected}");
+    assert!(told <= all + TOLERANCE, "{told} of {all}");
+}
+
+/// Two times in `/proc/PID/stat`, after the name, which are in hundredths of a second.
+fn cpu_seconds(pid: u32, field: usize) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let times = fields.split_whitespace().skip(field).take(2);
+    times
+        .map(|ticks| ticks.parse::<f64>().unwrap() / 100.0)
+        .sum()
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl WorkersReport {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "sizes stay far below 2^52")]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn rows(&self) -> Vec<(String, f64, f64)> {
         let mut rows = Vec::new();
         let mut row =
