@@ -63,7 +63,7 @@
 //! | `recordings` | the files that outputs have recorded: list, playlists, how long they are kept |
 //! | `words` | how log lines write lists of values; a leaf |
 //! | `awake` | the clock of deadlines, which stands still while the process is paused; a leaf |
-//! | `resources` | the open files and threads that the system allows; a leaf |
+//! | `resources` | the open files and threads that the system allows, and what a process uses; a leaf |
 //! | `systemd` | sockets from the service manager, and notifications to it; a leaf |
 //! | `bench` | measures what a server costs |
 //! | `fuzz` | what must hold for any bytes |

@@ -1,11 +1,11 @@
-//! Open files, threads and memory: what the system allows this process, and how much is left.
+//! Open files, threads and memory: what the system allows this process, how much is left, and what a process uses.
 //!
-//! `GLib` ends the process when it cannot make a pipe or a thread, and the kernel when there is no
-//! memory. Whatever opens something on behalf of a client therefore asks here first, and refuses
-//! the client instead. GStreamer's elements open what they like, so use is read from the system, and
-//! grants since are added. Limits of memory are read each time, because they may change.
+//! `GLib` ends the process when it cannot make a pipe or a thread, and the kernel when memory runs out. Whatever opens
+//! something on behalf of a client therefore asks here first, and refuses the client instead. GStreamer's elements open
+//! what they like, so use is read from the system, and grants since are added. Limits of memory are read each time.
 
 mod groups;
+mod process;
 mod system;
 mod usage;
 
@@ -16,7 +16,7 @@ use std::{
 };
 
 use self::system::sample;
-pub use self::usage::usage;
+pub use self::{process::ProcessFigures, usage::usage};
 
 /// How long a reading of the system stays valid. With many open files it costs a millisecond.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);

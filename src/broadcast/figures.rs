@@ -10,7 +10,7 @@ use crate::{
     fanout::ViewerStatistics,
     ingest,
     media::{Codec, Kind},
-    worker::ProcessFigures,
+    resources::ProcessFigures,
 };
 
 /// A track that a viewer receives.

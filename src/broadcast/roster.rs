@@ -20,7 +20,7 @@ use crate::{
     awake,
     peer::{End, sdp::Role},
     plan::Name,
-    worker::ProcessFigures,
+    resources::ProcessFigures,
 };
 
 /// How long the sessions' tasks may take to tell their figures.

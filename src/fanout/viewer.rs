@@ -23,7 +23,7 @@ use crate::{
     },
     plan::Engine,
     playout::ViewerStatistics,
-    worker::ProcessFigures,
+    resources::ProcessFigures,
 };
 
 /// How long the engine may take to say goodbye.

@@ -44,7 +44,8 @@ use crate::{
     },
     pipeline::{TrackOutlet, TrackSinks},
     plan::Engine,
-    worker::{PeerWorkers, ProcessFigures},
+    resources::ProcessFigures,
+    worker::PeerWorkers,
 };
 
 /// How publishers are received.

@@ -19,7 +19,7 @@ use super::{
     log,
     note::{LogLevel, LogLine, ToServer},
     prepared::Prepared,
-    process::{self, LastWords, Process, ProcessEnd},
+    process::{LastWords, Process, ProcessEnd},
     queue::Outbox,
     starting::Turn,
     wire::{SentFrame, VERSION, WireMessage},
@@ -28,7 +28,8 @@ use crate::{
     awake,
     media::TokenBucket,
     notices::Notices,
-    pipeline::{LossCause, ProcessLoss, job::ProcessFigures, sandbox::SandboxState},
+    pipeline::{LossCause, ProcessLoss, sandbox::SandboxState},
+    resources::ProcessFigures,
 };
 
 /// How often the counters are checked.
@@ -290,7 +291,7 @@ impl<W: WorkerTask> Follower<W> {
         if due && progress.measuring.is_none() {
             let pid = self.process.pid();
             progress.measured = now;
-            progress.measuring = Some(tokio::task::spawn_blocking(move || process::figures(pid)));
+            progress.measuring = Some(tokio::task::spawn_blocking(move || ProcessFigures::of(pid)));
         }
     }
 

@@ -63,7 +63,6 @@ pub use sandbox::support as sandbox_support;
 pub use spawn::remains as hanging;
 pub use usage::{WorkerUsage, all as usage, processes};
 
-pub use crate::pipeline::job::ProcessFigures;
 pub use viewers::{ViewerSwitch, Viewing, WorkerViewer, WorkerViewerState, WorkerViewers};
 
 use crate::pipeline::clock::monotonic;

@@ -24,11 +24,8 @@ use super::{
 use crate::{
     awake,
     media::{ByKind, KeyframeRequestLimit, Kind},
-    pipeline::{
-        Error, Event, ProcessLoss,
-        job::{ProcessFigures, Stalls},
-        sandbox::SandboxState,
-    },
+    pipeline::{Error, Event, ProcessLoss, job::Stalls, sandbox::SandboxState},
+    resources::ProcessFigures,
     stream::{EncodedStream, EncodedStreams, StreamSubscription, StreamSubscriptions},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fs, io,
+    io,
     os::unix::process::ExitStatusExt as _,
     process::{Child, ChildStderr, ExitStatus},
     sync::{Arc, Mutex, PoisonError},
@@ -20,7 +20,7 @@ use super::{
     queue::Outbox,
     usage::UsageEntry,
 };
-use crate::pipeline::job::ProcessFigures;
+use crate::resources::ProcessFigures;
 
 /// How long a killed process may take to end before it is left to the thread that reaps.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -285,33 +285,6 @@ pub(super) async fn read_stderr(stderr: ChildStderr, words: LastWords) {
     }
 }
 
-/// The resources that a process uses, according to the kernel, or has used, if it has not been collected
-/// yet. Reading it takes up to some milliseconds.
-pub(super) fn figures(pid: u32) -> io::Result<ProcessFigures> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    parse(&stat, &memory).ok_or_else(|| io::Error::other("unknown format"))
-}
-
-fn parse(stat: &str, memory: &str) -> Option<ProcessFigures> {
-    // The name in parentheses may contain anything.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let fields: Vec<_> = fields.split_whitespace().collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    // Of 100 per second, whatever the kernel uses itself: its own, and of children that it has collected.
-    let ticks = [11, 12, 13, 14].into_iter().map(number);
-    let ticks = ticks.sum::<Option<u64>>()?;
-    let of = |name: &str| {
-        let line = memory.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    Some(ProcessFigures {
-        cpu_ms: ticks.saturating_mul(10),
-        memory_bytes: of("Pss:").unwrap_or(0).saturating_mul(1024),
-        threads: number(17)?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,20 +302,5 @@ mod tests {
         assert!(reason.ends_with(expected), "{reason}");
         let reason = describe(ExitStatus::from_raw(3 << 8), false);
         assert!(reason.ends_with(" 3"), "{reason}");
-    }
-
-    #[test]
-    fn the_kernels_figures_are_read() {
-        let stat = "4242 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 3 2 15 16 5 18 19 20";
-        let memory = "5583-7ffd ---p 00 00:00 0 [rollup]\nRss:  9000 kB\nPss:  5120 kB\n";
-        let expected = ProcessFigures {
-            cpu_ms: 2050,
-            memory_bytes: 5 << 20,
-            threads: 5,
-        };
-        assert_eq!(parse(stat, memory), Some(expected));
-        assert_eq!(parse("no", memory), None);
-        let own = figures(std::process::id()).unwrap();
-        assert!(own.threads > 0 && own.memory_bytes > 0);
     }
 }

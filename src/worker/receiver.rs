@@ -28,10 +28,8 @@ use crate::{
     awake,
     media::{ByKind, Kind},
     peer::{End, Event, relay::RelaySignals},
-    pipeline::{
-        self, Error, ProcessLoss, TrackSinks,
-        job::{ProcessFigures, Stalls},
-    },
+    pipeline::{self, Error, ProcessLoss, TrackSinks, job::Stalls},
+    resources::ProcessFigures,
     webrtcbin::publisher::{ReceiverFigures, ReceiverSetup},
 };
 

@@ -11,7 +11,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{MEMORY_DEFAULT, ProcessFigures, WorkerJob, WorkerLimits};
+use super::{MEMORY_DEFAULT, WorkerJob, WorkerLimits};
 use crate::{
     media::Kind,
     pipeline::{
@@ -19,6 +19,7 @@ use crate::{
         job::{JobFigures, JobSetup},
         trial::{TEST_MEDIA, into_streams, wait_for_tracks},
     },
+    resources::ProcessFigures,
     stream::{EncodedStream, EncodedStreams},
 };
 

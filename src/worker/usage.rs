@@ -8,8 +8,8 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
-use super::{process, queue::Outbox, shared::lock};
-use crate::pipeline::job::ProcessFigures;
+use super::{queue::Outbox, shared::lock};
+use crate::resources::ProcessFigures;
 
 /// Names of workers that have ended whose CPU time is kept; that of further ones is added up.
 const NAMES_MAX: usize = 1000;
@@ -143,7 +143,7 @@ impl UsageEntry {
 
     /// It has ended, and is about to be collected: its last figures.
     pub(super) fn end(&self) -> ProcessFigures {
-        let last = process::figures(self.pid).unwrap_or_default();
+        let last = ProcessFigures::of(self.pid).unwrap_or_default();
         let mut workers = lock(&WORKERS);
         let worker = workers.running.get(&self.pid);
         let measured = worker.and_then(|worker| worker.figures).unwrap_or_default();

@@ -37,11 +37,9 @@ use super::{
 use crate::{
     awake,
     peer::{End, Event, relay::RelaySignals},
-    pipeline::{
-        self, Error, ProcessLoss,
-        job::{ProcessFigures, Stalls},
-    },
+    pipeline::{self, Error, ProcessLoss, job::Stalls},
     playout::Target,
+    resources::ProcessFigures,
     webrtcbin::viewers::{SenderFigures, SenderSetup},
 };
 

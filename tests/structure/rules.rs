@@ -5,7 +5,7 @@ use super::code::Code;
 /// What each part may name besides itself. Parts inside another one have rules of their own.
 const LINES: &[(&str, &[&str])] = &[
     ("media", &[]),
-    // The system's limits for this process.
+    // The system's limits for this process, and what a process uses.
     ("resources", &[]),
     // The service manager: sockets that it passes, and what it is told.
     ("systemd", &[]),
@@ -76,6 +76,7 @@ const LINES: &[(&str, &[&str])] = &[
             "peer::sdp",
             "pipeline",
             "plan",
+            "resources",
             "webrtcbin",
             "worker",
         ],
@@ -90,6 +91,7 @@ const LINES: &[(&str, &[&str])] = &[
             "playout",
             "webrtcbin",
             "plan",
+            "resources",
             "words",
             "worker",
         ],

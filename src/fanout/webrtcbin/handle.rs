@@ -28,8 +28,9 @@ use crate::{
         sdp,
     },
     playout::{Target, ViewerStatistics},
+    resources::ProcessFigures,
     webrtcbin::viewers::{SenderSetup, SentTrack, ssrc},
-    worker::{ProcessFigures, Viewing, WorkerViewer, WorkerViewerState},
+    worker::{Viewing, WorkerViewer, WorkerViewerState},
 };
 
 /// How often liveness is checked.

@@ -21,8 +21,9 @@ use crate::{
         udp::Port,
     },
     pipeline::TrackSinks,
+    resources::ProcessFigures,
     webrtcbin::publisher::ReceiverSetup,
-    worker::{ProcessFigures, Receiving, WorkerReceiver},
+    worker::{Receiving, WorkerReceiver},
 };
 
 /// A publisher's peer connection. Dropping it ends the connection without a goodbye.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{media::Kind, pipeline::sandbox::SandboxState};
+use crate::{media::Kind, pipeline::sandbox::SandboxState, resources::ProcessFigures};
 
 /// The figures of a job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -19,17 +19,6 @@ pub struct JobFigures {
     /// How much of its sandbox the kernel enforces; `None` if its file declares none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxState>,
-}
-
-/// The kernel's figures of a job's process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct ProcessFigures {
-    /// CPU time so far, in milliseconds.
-    pub cpu_ms: u64,
-    /// Memory in bytes: its own, and its share of what it has in common with others (PSS).
-    pub memory_bytes: u64,
-    /// Threads.
-    pub threads: u64,
 }
 
 /// The figures of an appsrc.

@@ -28,9 +28,9 @@ use std::{
 pub(crate) use adjust::declared;
 pub use adjust::{Adjustable, Property};
 pub use control::Control;
+pub use figures::JobFigures;
 #[cfg(test)]
 pub use figures::OutputFigures;
-pub use figures::{JobFigures, ProcessFigures};
 pub use fit::video_codecs;
 pub(crate) use flood::Flood;
 pub(crate) use graph::svg;
