@@ -95,7 +95,7 @@ test('the menu of qualities asks for renditions and layers', async (t) => {
   await button.click();
   await screenshot(page, 'watch-quality');
   const asked = page.waitForRequest((request) => request.method() === 'POST');
-  await page.locator('aerial-player .menu').getByText('360p').click();
+  await page.locator('aerial-player .menu').getByText('360p', { exact: true }).click();
   assert.equal(new URL((await asked).url()).searchParams.get('rendition'), '360p');
   // The server has no such rendition.
   await plays(page, 'the automatic quality');
