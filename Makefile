@@ -98,7 +98,7 @@ browser:
 # Do all viewers get everything? The figures of a debug build say nothing.
 bench-smoke:
 	$(CARGO) build --locked
-	timeout -k 10 120 $(CARGO) run --locked -- bench --viewers 5 --seconds 3
+	timeout -k 10 120 $(CARGO) run --locked -- bench --viewers 5 --seconds 1
 	timeout -k 10 120 $(CARGO) run --locked -- bench --ladder --viewers 2,4 --seconds 1 --rounds 1
 	timeout -k 10 120 $(CARGO) run --locked -- bench --cluster --edges 2 --seconds 1 \
 		--nats-server tests/.venv/bin/nats-server

@@ -6,7 +6,7 @@ use crate::{
     outputs::{folder, server},
     renditions::status,
     rtc::{Client, clip},
-    support::{Server, wait_for},
+    support::{Server, engines::with_each_engine, wait_for},
 };
 
 /// Encoded H264 whose encoder gets `faulty` in front.
@@ -25,7 +25,7 @@ fn viewers(server: &Server, rendition: &str) -> u64 {
 
 #[test]
 fn viewers_of_a_failing_rendition_see_the_source_until_it_runs_again() {
-    for engine in ["direct", "webrtcbin"] {
+    with_each_engine(|engine| {
         let bad = rendition("bad", "identity error-after=60");
         let folder = folder(&format!("fall-{engine}"), &[], &[("bad.launch", &bad)]);
         let config =
@@ -50,7 +50,7 @@ fn viewers_of_a_failing_rendition_see_the_source_until_it_runs_again() {
         for client in [&publisher, &other, &asked] {
             assert!(!client.is_closed() && !client.heard_goodbye());
         }
-    }
+    });
 }
 
 /// Waits until viewers have switched from one rendition to another.

@@ -2,7 +2,7 @@
 
 use crate::{
     rtc::{Client, Mode, clip},
-    support::{Server, fixture, wait_for},
+    support::{Server, engines::with_each_engine, fixture, wait_for},
 };
 
 fn without(text: &str, part: &str) -> String {
@@ -13,7 +13,7 @@ fn without(text: &str, part: &str) -> String {
 
 #[test]
 fn publishers_that_know_only_fir_are_asked_by_fir() {
-    for engine in ["webrtcbin", "direct"] {
+    with_each_engine(|engine| {
         let server = Server::start(&["--webrtc.publisher_engine", engine]);
         let only_fir = |offer: &str| without(offer, "nack pli");
         let publisher = Client::publish_incomplete(&server, "a", &clip::VP8, only_fir);
@@ -23,12 +23,12 @@ fn publishers_that_know_only_fir_are_asked_by_fir() {
             (publisher.firs() > 0).then_some(())
         });
         assert_eq!(publisher.firs(), publisher.keyframe_requests().len() as u64);
-    }
+    });
 }
 
 #[test]
 fn viewers_are_heard_by_fir() {
-    for engine in ["direct", "webrtcbin"] {
+    with_each_engine(|engine| {
         let server = Server::start(&["--webrtc.viewer_engine", engine]);
         let _publisher = Client::live(&server, "a", &clip::H264);
         let viewer = Client::watch(&server, "a");
@@ -40,12 +40,12 @@ fn viewers_are_heard_by_fir() {
         wait_for(&format!("a FIR on {engine}"), || {
             (capped() > 0).then_some(())
         });
-    }
+    });
 }
 
 #[test]
 fn sound_in_stereo_is_announced_to_viewers_who_want_it() {
-    for engine in ["direct", "webrtcbin"] {
+    with_each_engine(|engine| {
         let server = Server::demo(&["--webrtc.viewer_engine", engine]);
         let offer = fixture("chrome-whep-av");
         let wanting = offer.replace("useinbandfec=1", "useinbandfec=1;stereo=1");
@@ -53,7 +53,7 @@ fn sound_in_stereo_is_announced_to_viewers_who_want_it() {
         assert!(answer.text().contains(";stereo=1;sprop-stereo=1\r\n"));
         let answer = server.post_offer("/whep/demo", &offer).expect(201);
         assert!(!answer.text().contains("stereo"));
-    }
+    });
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use crate::{
     rtc::{Client, clip},
-    support::{SDP, Server, fixture, wait_for},
+    support::{SDP, Server, engines::with_each_engine, fixture, wait_for},
 };
 
 #[test]
 fn a_publisher_above_its_bit_rate_is_asked_for_less_and_then_ended() {
-    for engine in ["webrtcbin", "direct"] {
+    with_each_engine(|engine| {
         let server = Server::start(&[
             "--limits.publisher_bitrate=60",
             "--webrtc.publisher_engine",
@@ -22,7 +22,7 @@ fn a_publisher_above_its_bit_rate_is_asked_for_less_and_then_ended() {
         wait_for("end", || {
             (server.ended("bitrate_exceeded") == 1).then_some(())
         });
-    }
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::{
     outputs::{folder, server},
     rtc::Client,
-    support::{Server, aerial, output, wait_for},
+    support::{Server, aerial, engines::with_each_engine, output, wait_for},
 };
 
 #[test]
@@ -44,12 +44,12 @@ fn a_source_on_demand_runs_while_somebody_watches() {
 
 #[test]
 fn who_comes_while_a_source_starts_waits_for_its_first_frame() {
-    for engine in ["direct", "webrtcbin"] {
+    with_each_engine(|engine| {
         let server = Server::with_demo(&["--webrtc.viewer_engine", engine]);
         // Not 409.
         let viewer = Client::watch(&server, "demo");
         viewer.wait_for_frames(10);
-    }
+    });
 }
 
 #[test]

@@ -55,13 +55,19 @@ fn sessions_and_sources_survive_a_pause() {
 /// Stops a server for twice as long as its HTTP waits for anything.
 fn pause(server: &Server) {
     server.signal("STOP");
-    thread::sleep(PAUSE);
+    thread::sleep(HTTP_PAUSE);
     server.signal("CONT");
     // Whatever ran out during the pause would have ended by now.
-    thread::sleep(PAUSE / 8);
+    thread::sleep(AFTERWARDS);
 }
 
-const HTTP_TIMEOUTS: &[&str] = &["--http.header_timeout=2s", "--http.write_timeout=2s"];
+/// Twice what HTTP waits for anything.
+const HTTP_PAUSE: Duration = Duration::from_secs(3);
+const HTTP_TIMEOUTS: &[&str] = &[
+    "--http.header_timeout=1500ms",
+    "--http.write_timeout=1500ms",
+];
+const AFTERWARDS: Duration = Duration::from_millis(250);
 
 #[test]
 fn connections_survive_a_pause() {
@@ -92,7 +98,7 @@ fn tls_handshakes_survive_a_pause() {
     let server = certificate.server(HTTP_TIMEOUTS);
     let mut stream = TcpStream::connect(server.address).unwrap();
     pause(&server);
-    stream.set_read_timeout(Some(PAUSE / 8)).unwrap();
+    stream.set_read_timeout(Some(AFTERWARDS)).unwrap();
     // The server still waits for the client to begin.
     let waited = stream.read(&mut [0]).unwrap_err();
     assert_eq!(waited.kind(), std::io::ErrorKind::WouldBlock);

@@ -2,7 +2,7 @@
 
 use crate::{
     rtc::{Client, clip},
-    support::{SDP, Server, fixture},
+    support::{SDP, Server, engines::with_each_engine, fixture},
 };
 
 /// Modules that log about one session at a time.
@@ -20,7 +20,7 @@ const OF_SESSIONS: [&str; 9] = [
 
 #[test]
 fn log_lines_of_a_session_carry_broadcast_role_and_session() {
-    for engine in ["webrtcbin", "direct"] {
+    with_each_engine(|engine| {
         let server = Server::start(&[
             "--log=aerial=debug",
             &format!("--webrtc.publisher_engine={engine}"),
@@ -47,7 +47,7 @@ fn log_lines_of_a_session_carry_broadcast_role_and_session() {
             let found = of_sessions().any(|line| line.has("role", role));
             assert!(found, "{engine}: no line of a {role}");
         }
-    }
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     outputs::{folder, server},
     rtc::{Client, clip},
-    support::{Server, run_to_end, wait_for},
+    support::{Server, engines::with_each_engine, run_to_end, wait_for},
     webrtcbin::{H264, OPUS, Peer},
 };
 
@@ -40,7 +40,7 @@ fn reason(rendition: &Value) -> &str {
 
 #[test]
 fn a_codec_that_a_viewer_lacks_is_made_once_for_all_and_only_while_needed() {
-    for engine in ["direct", "webrtcbin"] {
+    with_each_engine(|engine| {
         let folder = folder(&format!("lacking-{engine}"), &[], &[]);
         let config = format!("[defaults]\nviewer_engine = \"{engine}\"\ngrace = \"500ms\"\n");
         let server = server(&folder, &config, &[]);
@@ -77,7 +77,7 @@ fn a_codec_that_a_viewer_lacks_is_made_once_for_all_and_only_while_needed() {
         source.wait_for_all();
         source.video().expect_no_glitch(5);
         assert!(!source.is_closed() && !publisher.is_closed());
-    }
+    });
 }
 
 #[test]

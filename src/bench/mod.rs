@@ -137,6 +137,19 @@ pub struct Options {
     check: bool,
 }
 
+impl Options {
+    /// How long a measurement lasts.
+    fn window(&self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+
+    /// The pause before the first join and before a measurement. One of a few seconds only shows whether everything
+    /// arrives.
+    fn settle(&self) -> Duration {
+        SETTLE.min(self.window() / 2)
+    }
+}
+
 /// Everything that `--json` writes.
 #[derive(serde::Serialize)]
 struct BenchFigures<'a> {
@@ -297,7 +310,7 @@ async fn measure(
     clip: &Arc<Clip>,
     http: &Http,
 ) -> Result<Measured> {
-    let window = Duration::from_secs(options.seconds.into());
+    let window = options.window();
     let mut server = BenchServer::start(http, engine, "").await?;
     let endpoint = server.url(&format!("/whip/{BROADCAST}"));
     let mut publisher = ClipPublisher::start(http, &endpoint, Arc::clone(clip)).await?;
@@ -324,7 +337,7 @@ async fn watch(
     server: &mut BenchServer,
 ) -> Result<Watched> {
     server.wait_live(http, BROADCAST).await?;
-    sleep(SETTLE).await;
+    sleep(options.settle()).await;
     let idle = server.usage()?;
     let job = viewers::ViewersJob {
         endpoints: vec![server.url(&format!("/whep/{BROADCAST}"))],
@@ -333,8 +346,8 @@ async fn watch(
         sampled: SAMPLED_VIEWERS,
     };
     let time = Schedule {
-        settle: SETTLE,
-        window: Duration::from_secs(options.seconds.into()),
+        settle: options.settle(),
+        window: options.window(),
     };
     let viewed = watch::measure(job, time, || server.usage()).await?;
     Ok(Watched {

@@ -7,7 +7,7 @@ use super::{
     sdp::{Sdp, Section, all_equal},
     server,
 };
-use crate::support::{Server, fixture};
+use crate::support::{Server, engines::with_each_engine, fixture};
 
 const PUBLISHERS: [&str; 6] = [
     "obs-media-level",
@@ -196,11 +196,11 @@ fn the_address_for_others_is_the_first_candidate() {
         let line = answer.lines().find(host).unwrap().to_owned();
         assert!(line.contains(" 203.0.113.7 "), "{line}");
     };
-    for engine in super::ENGINES {
+    with_each_engine(|engine| {
         let server = server(engine, &public);
         let offer = fixture("ffmpeg-av");
         first(server.post_offer("/whip/a", &offer).expect(201).text());
-    }
+    });
     let server = Server::demo(&public);
     let offer = fixture("chrome-whep-av");
     first(server.post_offer("/whep/demo", &offer).expect(201).text());

@@ -7,10 +7,10 @@ use std::{
 
 use aerial::for_tests::packets;
 
-use super::{ENGINES, on_both_engines, server};
+use super::{on_both_engines, server};
 use crate::{
     rtc::{Client, Mode, clip, obs},
-    support::{Server, fixture, wait_for},
+    support::{Server, engines::with_each_engine, fixture, wait_for},
 };
 
 /// Frames to wait for.
@@ -113,7 +113,7 @@ fn whoever_leaves_hears_and_says_goodbye() {
 /// Rows W-97g, E-55.
 #[test]
 fn a_vanished_peer_is_noticed() {
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         let times = ["--timeouts.ended=2s", "--timeouts.consent=2s"];
         let server = server(engine, &times);
         let publisher = Client::live(&server, "a", &clip::VP8);
@@ -126,13 +126,13 @@ fn a_vanished_peer_is_noticed() {
         let session = publisher.session.clone();
         drop(publisher);
         ended(&server, &session);
-    }
+    });
 }
 
 /// Row W-112.
 #[test]
 fn a_session_outlives_every_timeout() {
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         let times = [
             "--timeouts.connect=2s",
             "--timeouts.media=1s",
@@ -149,13 +149,13 @@ fn a_session_outlives_every_timeout() {
             server.get(session).expect(204);
             server.delete(session).expect(200);
         }
-    }
+    });
 }
 
 /// Rows W-106, W-107, W-108.
 #[test]
 fn publishers_that_do_not_go_on_lose_the_name() {
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         let times = ["--timeouts.connect=1s", "--timeouts.media=1s"];
         let server = server(engine, &times);
         let silent = server
@@ -173,13 +173,13 @@ fn publishers_that_do_not_go_on_lose_the_name() {
         server.get(&first).expect(404);
         server.get(&second).expect(204);
         assert_eq!(server.count("sessions"), 1);
-    }
+    });
 }
 
 /// Rows W-101, W-102, W-103.
 #[test]
 fn a_live_publisher_holds_its_name() {
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         let server = server(engine, &["--timeouts.stale=500ms"]);
         let first = Client::live(&server, "a", &clip::VP8);
         let offer = fixture("obs-media-level");
@@ -199,7 +199,7 @@ fn a_live_publisher_holds_its_name() {
             statuses.contains(&201) && statuses.contains(&409),
             "{engine}: {statuses:?}"
         );
-    }
+    });
 }
 
 /// A fragment with credentials that the session does not know yet.

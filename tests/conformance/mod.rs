@@ -11,10 +11,7 @@ mod sdp;
 mod table;
 pub mod tls;
 
-use crate::support::Server;
-
-/// The engines for publishers.
-const ENGINES: [&str; 2] = ["webrtcbin", "direct"];
+use crate::support::{Server, engines::with_each_engine};
 
 /// A server with this engine for publishers.
 fn server(engine: &str, arguments: &[&str]) -> Server {
@@ -22,10 +19,7 @@ fn server(engine: &str, arguments: &[&str]) -> Server {
     Server::start(&[&engine, arguments].concat())
 }
 
-/// Runs a check on a server with each engine.
-fn on_both_engines(check: impl Fn(&Server, &str)) {
-    for engine in ENGINES {
-        println!("publishers on {engine}");
-        check(&server(engine, &[]), engine);
-    }
+/// Runs a check on a server with each engine for publishers.
+fn on_both_engines(check: impl Fn(&Server, &str) + Sync) {
+    with_each_engine(|engine| check(&server(engine, &[]), engine));
 }

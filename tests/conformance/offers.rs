@@ -3,13 +3,13 @@
 use std::{fs, path::Path};
 
 use super::{
-    ENGINES, on_both_engines,
+    on_both_engines,
     sdp::{Sdp, reversed, without, without_section},
     server,
 };
 use crate::{
     rtc::{Client, clip},
-    support::{Reply, SDP, Server, fixture},
+    support::{Reply, SDP, Server, engines::with_each_engine, fixture},
 };
 
 const ALL_OFFERS: [&str; 4] = [
@@ -442,7 +442,7 @@ fn without_a_codec_in_common_the_status_is_422_and_never_406() {
 #[test]
 fn simulcast_is_answered_on_either_engine() {
     let offer = fixture("obs-32.1-simulcast");
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         // webrtcbin cannot answer simulcast, so such publishers always get the direct engine.
         let server = server(engine, &[]);
         let reply = publish(&server, "w74", &offer, 201);
@@ -450,5 +450,5 @@ fn simulcast_is_answered_on_either_engine() {
         let video = answer.section("1");
         assert_eq!(video.values("rid"), ["0 recv", "1 recv", "2 recv"]);
         assert_eq!(video.value("simulcast"), Some("recv 0;1;2"));
-    }
+    });
 }

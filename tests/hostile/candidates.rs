@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::UdpSocket};
 
-use crate::support::{Server, fixture, wait_for};
+use crate::support::{Server, engines::with_each_engine, fixture, wait_for};
 
 /// Candidates that one client names.
 const CANDIDATES: u8 = 64;
@@ -25,7 +25,7 @@ fn value<'a>(text: &'a str, start: &str) -> &'a str {
 /// Rows W-65, W-95h.
 #[test]
 fn candidates_do_not_make_the_server_send_anything() {
-    for engine in ["webrtcbin", "direct"] {
+    with_each_engine(|engine| {
         let arguments = ["--webrtc.publisher_engine", engine];
         let arguments = [&arguments[..], &["--webrtc.viewer_engine", engine]].concat();
         let server = Server::demo(&[&arguments[..], &["--timeouts.connect=2s"]].concat());
@@ -62,5 +62,5 @@ fn candidates_do_not_make_the_server_send_anything() {
             sent += 1;
         }
         assert_eq!(sent, 0, "datagrams of {engine}");
-    }
+    });
 }

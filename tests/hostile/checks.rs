@@ -9,7 +9,7 @@ use std::{
 use super::{a_broadcast_goes_on, spoofed::status, strangers::port};
 use crate::{
     rtc::{Client, wire::Content},
-    support::Server,
+    support::{Server, engines::with_each_engine},
 };
 
 /// Copies of a check, each from another address, and how many at once.
@@ -21,9 +21,7 @@ const MEMORY_MAX: u64 = 8000;
 /// Bytes that may go to an address that has proven nothing: the answer to a check, and checks.
 const UNPROVEN_MAX: usize = 2000;
 
-/// What carries publishers and viewers.
-const ENGINES: [&str; 2] = ["direct", "webrtcbin"];
-
+/// A server with this engine for publishers and viewers.
 fn on(engine: &str) -> Server {
     Server::start(&[
         "--webrtc.publisher_engine",
@@ -62,9 +60,9 @@ fn copies_of_a_check_from_many_addresses_cost_nobody_anything() {
 
 #[test]
 fn a_check_in_the_name_of_another_client_does_not_take_its_address() {
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         no_address_is_taken(&on(engine));
-    }
+    });
 }
 
 fn no_address_is_taken(server: &Server) {
@@ -82,9 +80,9 @@ fn no_address_is_taken(server: &Server) {
 
 #[test]
 fn a_check_from_elsewhere_brings_no_media_there() {
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         no_media_goes_elsewhere(&on(engine));
-    }
+    });
 }
 
 fn no_media_goes_elsewhere(server: &Server) {

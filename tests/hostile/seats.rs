@@ -5,7 +5,7 @@ use std::{net::UdpSocket, thread, time::Duration};
 use super::strangers::port;
 use crate::{
     rtc::{Client, clip},
-    support::{Server, fixture, wait_for},
+    support::{Server, engines::with_each_engine, fixture, wait_for},
 };
 
 /// Viewers of one broadcast.
@@ -14,7 +14,7 @@ const VIEWERS: usize = 10;
 /// Row E-56.
 #[test]
 fn sessions_that_never_connect_do_not_shut_out_who_connects() {
-    for engine in ["direct", "webrtcbin"] {
+    with_each_engine(|engine| {
         let maximum = format!("--limits.viewers={VIEWERS}");
         let server = Server::start(&[&maximum, "--webrtc.viewer_engine", engine]);
         let _publisher = Client::live(&server, "a", &clip::H264);
@@ -35,7 +35,7 @@ fn sessions_that_never_connect_do_not_shut_out_who_connects() {
         });
         viewer.wait_for_frames(30);
         server.get(&viewer.session).expect(204);
-    }
+    });
 }
 
 /// Row E-56.
@@ -43,7 +43,7 @@ fn sessions_that_never_connect_do_not_shut_out_who_connects() {
 /// After its first check, the client has `timeouts.connect` to connect.
 #[test]
 fn a_check_gives_a_session_time_to_connect() {
-    for engine in ["direct", "webrtcbin"] {
+    with_each_engine(|engine| {
         let times = ["--timeouts.first_check=1s", "--timeouts.connect=4s"];
         let engine = ["--webrtc.viewer_engine", engine];
         let server = Server::start(&[times, engine].concat());
@@ -55,7 +55,7 @@ fn a_check_gives_a_session_time_to_connect() {
             (server.ended("connect_timeout") == 1).then_some(())
         });
         assert_eq!(server.ended("no_check"), 0);
-    }
+    });
 }
 
 /// Row W-106.
@@ -64,7 +64,7 @@ fn a_check_gives_a_session_time_to_connect() {
 /// take.
 #[test]
 fn a_patch_keeps_a_session_that_has_not_connected() {
-    for engine in ["direct", "webrtcbin"] {
+    with_each_engine(|engine| {
         let engine = ["--webrtc.publisher_engine", engine];
         let server = Server::start(&[&engine[..], &["--timeouts.first_check=500ms"]].concat());
         let offer = fixture("obs-media-level");
@@ -83,5 +83,5 @@ fn a_patch_keeps_a_session_that_has_not_connected() {
         }
         wait_for("end", || (server.ended("no_check") == 1).then_some(()));
         server.get(&session).expect(404);
-    }
+    });
 }

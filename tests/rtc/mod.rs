@@ -305,8 +305,17 @@ impl Client {
         Self::start(server, &format!("/whep/{broadcast}"), connection)
     }
 
-    /// Comes back when a busy server says so: processes with GStreamer start in turns.
     fn start(server: &Server, path: &str, connection: Connection) -> Self {
+        Self::negotiate(server, path, connection, str::to_owned)
+    }
+
+    /// Comes back when a busy server says so: processes with GStreamer start in turns.
+    fn negotiate(
+        server: &Server,
+        path: &str,
+        connection: Connection,
+        adjust: impl FnOnce(&str) -> String,
+    ) -> Self {
         let post = |offer: &str| {
             wait_for("a server with room", || {
                 let reply = server.post_offer(path, offer);
@@ -317,16 +326,7 @@ impl Client {
                 (!later).then_some(reply)
             })
         };
-        Self::converse(connection, post, str::to_owned)
-    }
-
-    fn negotiate(
-        server: &Server,
-        path: &str,
-        connection: Connection,
-        adjust: impl FnOnce(&str) -> String,
-    ) -> Self {
-        Self::converse(connection, |offer| server.post_offer(path, offer), adjust)
+        Self::converse(connection, post, adjust)
     }
 
     fn converse(

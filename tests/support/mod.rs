@@ -1,6 +1,7 @@
 //! The server as a child process, and an HTTP client that exposes every byte.
 
 pub mod damage;
+pub mod engines;
 pub mod log;
 
 use std::{
@@ -326,10 +327,9 @@ impl Server {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
-                .args(["-s", name, &pid])
+                .args(["-s", name, &self.pid().to_string()])
                 .status()
                 .unwrap()
                 .success()

@@ -11,14 +11,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     process::Command,
-    thread,
-    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::{
-    outputs::{folder, server, wait_for_output},
+    outputs::{folder, server, status, wait_for_output},
     rtc::{Client, clip},
     support::{Server, wait_for},
 };
@@ -218,7 +216,10 @@ fn an_output_completes_its_file_when_the_server_is_gone() {
     let server = server(&folder, config, &["--webrtc.publisher_engine=direct"]);
     let _publisher = Client::live(&server, "a", &clip::H264);
     wait_for_output(&server, "a", "record-mp4", "running");
-    thread::sleep(Duration::from_secs(2));
+    wait_for("frames", || {
+        let output = status(&server, "a", "record-mp4")?;
+        (output["inputs"][0]["frames"].as_u64()? > 45).then_some(())
+    });
     let pids: Vec<_> = workers(&server).into_values().collect();
     signal("KILL", [server.pid()]);
     wait_for("the end of the worker", || {

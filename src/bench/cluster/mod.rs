@@ -21,7 +21,7 @@ pub(super) use report::ClusterRow;
 use report::{ClusterRun, ClusterWindow};
 
 use super::{
-    BROADCAST, Options, SETTLE,
+    BROADCAST, Options,
     clip::Clip,
     peer::Http,
     process::Usage,
@@ -107,7 +107,7 @@ impl<'a> ClusterBench<'a> {
         for server in [&mut self.origin].into_iter().chain(&mut self.edges) {
             server.wait_live(self.http, BROADCAST).await?;
         }
-        sleep(SETTLE).await;
+        sleep(self.options.settle()).await;
         let mut cold = Vec::new();
         for edge in &self.edges {
             cold.push(self.cold(edge).await?);
@@ -137,8 +137,8 @@ impl<'a> ClusterBench<'a> {
     /// One viewer at the origin, and one at each of these edges.
     async fn watched(&self, edges: &[BenchServer]) -> Result<ClusterWindow> {
         let time = Schedule {
-            settle: SETTLE,
-            window: Duration::from_secs(self.options.seconds.into()),
+            settle: self.options.settle(),
+            window: self.options.window(),
         };
         let job = self.job([&self.origin].into_iter().chain(edges));
         let viewed = watch::measure(job, time, || self.look()).await?;

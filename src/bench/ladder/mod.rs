@@ -23,7 +23,7 @@ use report::{ColdTry, LadderRound, LadderWindow};
 use twin::Twin;
 
 use super::{
-    BROADCAST, Options, SETTLE,
+    BROADCAST, Options,
     clip::Clip,
     peer::Http,
     process::Usage,
@@ -98,7 +98,7 @@ pub(super) async fn run(options: &Options, clip: &Arc<Clip>, http: &Http) -> Res
 impl Bench<'_> {
     async fn measure(&mut self, counts: &[usize]) -> Result<Ladder> {
         self.server.wait_live(self.http, BROADCAST).await?;
-        sleep(self.settle()).await;
+        sleep(self.options.settle()).await;
         let mut cold = Vec::new();
         for number in 0..self.options.rounds {
             say(&format!("cold renditions, try {}\n", number + 1))?;
@@ -115,14 +115,10 @@ impl Bench<'_> {
         Ok(Ladder::new(rounds, cold))
     }
 
-    fn settle(&self) -> Duration {
-        SETTLE.min(self.time(Duration::ZERO).window / 2)
-    }
-
     fn time(&self, settle: Duration) -> Schedule {
         Schedule {
             settle,
-            window: Duration::from_secs(self.options.seconds.into()),
+            window: self.options.window(),
         }
     }
 
@@ -141,11 +137,11 @@ impl Bench<'_> {
 
     async fn round(&mut self, counts: &[usize], twin: &mut Twin) -> Result<LadderRound> {
         self.server.wait_idle(self.http, BROADCAST).await?;
-        sleep(self.settle()).await;
+        sleep(self.options.settle()).await;
         let begin = self.look(twin)?;
         tokio::select! {
             failure = twin.failure() => return Err(failure),
-            () = sleep(self.time(Duration::ZERO).window) => {}
+            () = sleep(self.options.window()) => {}
         }
         let idle = Viewed {
             elapsed: begin.at.elapsed(),
@@ -168,7 +164,8 @@ impl Bench<'_> {
     }
 
     async fn watched(&self, job: viewers::ViewersJob, twin: &Twin) -> Result<LadderWindow> {
-        let viewed = watch::measure(job, self.time(self.settle()), || self.look(twin)).await?;
+        let time = self.time(self.options.settle());
+        let viewed = watch::measure(job, time, || self.look(twin)).await?;
         Ok(window(&viewed, twin))
     }
 
