@@ -8,8 +8,9 @@ CARGO_DENY := $(CURDIR)/target/tools/cargo-deny/bin
 TEST_TIMEOUT := 1500
 BROWSER_TIMEOUT := 2400
 
-.NOTPARALLEL:
-.PHONY: help run cluster build package deb deb-test soak test setup setup-test format lint deny audit unit docs browser bench-smoke bench
+.PHONY: help run cluster build package deb deb-test soak test setup setup-test compile format lint deny audit unit docs \
+	browser bench-smoke bench
+MAKEFLAGS += --no-print-directory
 
 help:
 	@echo 'make run    build quickly and serve http://localhost:8080 (options: make run ARGS="--listen 0.0.0.0:8080")'
@@ -54,7 +55,10 @@ soak: setup-test
 	G_DEBUG=fatal-criticals timeout -k 10 3600 \
 		$(CARGO) test --release --locked --test aerial -- soak::a_crowd --ignored --nocapture
 
-test: setup-test format lint deny unit docs browser bench-smoke
+# The compiler runs while the rest of the set-up waits for the network.
+test: setup
+	$(MAKE) -j2 setup-test compile
+	$(MAKE) -j1 format lint deny unit docs browser bench-smoke
 	@echo 'make test: all checks passed'
 
 setup:
@@ -62,6 +66,10 @@ setup:
 
 setup-test:
 	.ci/setup test
+
+compile:
+	$(CARGO) test --locked --no-run
+	$(CARGO) build --locked
 
 format:
 	$(CARGO) fmt --check
@@ -84,20 +92,17 @@ audit: setup-test
 # A GStreamer critical is a bug in how we use it: it ends the test program. Most tests wait for media in real time, so
 # there are more of them at once than processors.
 unit: export RUST_TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
-unit:
-	$(CARGO) test --locked --no-run
+unit: compile
 	G_DEBUG=fatal-criticals timeout -k 10 $(TEST_TIMEOUT) .ci/tests
 
 docs:
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps --document-private-items
 
-browser:
-	$(CARGO) build --locked
+browser: compile
 	timeout -k 10 $(BROWSER_TIMEOUT) .ci/browser-tests
 
 # Do all viewers get everything? The figures of a debug build say nothing.
-bench-smoke:
-	$(CARGO) build --locked
+bench-smoke: compile
 	timeout -k 10 120 $(CARGO) run --locked -- bench --viewers 5 --seconds 1
 	timeout -k 10 120 $(CARGO) run --locked -- bench --ladder --viewers 2,4 --seconds 1 --rounds 1
 	timeout -k 10 120 $(CARGO) run --locked -- bench --cluster --edges 2 --seconds 1 \
