@@ -7,11 +7,7 @@ mod public;
 mod relay;
 mod tcp;
 
-use std::{
-    sync::{Mutex, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
 use crate::{
     rtc::{Client, clip},
@@ -21,9 +17,6 @@ use crate::{
 pub(crate) use relay::Path;
 pub(crate) use relay::Relay;
 
-/// Held by a test that runs several sessions over bad networks: each starts many processes and
-/// decodes what it receives, so that two at once are too much for two processors.
-static HEAVY: Mutex<()> = Mutex::new(());
 /// How long nothing gets through in a [`BLACKOUT`].
 const DARK: Duration = Duration::from_secs(5);
 const BLACKOUT: &str = "blackout";
@@ -152,7 +145,6 @@ fn logged(server: &Server, ends: usize, figure: &str) -> u64 {
 }
 
 fn publishers(engine: &str) {
-    let _alone = HEAVY.lock().unwrap_or_else(PoisonError::into_inner);
     let server = Server::start(&[PATIENT, &["--webrtc.publisher_engine", engine]].concat());
     let begin = |(name, path)| {
         let relay = Relay::start(path);
@@ -190,7 +182,6 @@ fn publishers(engine: &str) {
 }
 
 fn viewers(engine: &str) {
-    let _alone = HEAVY.lock().unwrap_or_else(PoisonError::into_inner);
     let server = Server::start(&[PATIENT, &["--webrtc.viewer_engine", engine]].concat());
     let _publisher = Client::live(&server, "a", &clip::H264);
     let begin = |(name, path)| {
@@ -227,22 +218,12 @@ fn viewers(engine: &str) {
     }
 }
 
+/// One test: each of its parts starts many processes and decodes what it receives, so that two at once
+/// are too much for two processors.
 #[test]
-fn publishers_on_the_direct_engine_survive() {
-    publishers("direct");
-}
-
-#[test]
-fn publishers_on_webrtcbin_survive() {
-    publishers("webrtcbin");
-}
-
-#[test]
-fn viewers_on_the_direct_engine_survive() {
-    viewers("direct");
-}
-
-#[test]
-fn viewers_on_webrtcbin_survive() {
-    viewers("webrtcbin");
+fn sessions_survive_bad_networks() {
+    for engine in ["direct", "webrtcbin"] {
+        publishers(engine);
+        viewers(engine);
+    }
 }
