@@ -85,9 +85,12 @@ fn a_stale_publisher_is_replaced_and_viewers_survive() {
     server.wait_for_line("line about it", |line| {
         line.target.ends_with("::supply") && line.level == "INFO" && line.field("session").is_some()
     });
-    server
-        .post_offer("/whep/a", &fixture("chrome-whep-av"))
-        .expect(409);
+    wait_for("a refusal", || {
+        // What was on its way makes it live again.
+        server.wait_for_state("a", "stale");
+        let reply = server.post_offer("/whep/a", &fixture("chrome-whep-av"));
+        (reply.status == 409).then_some(())
+    });
     let _second = live(&server);
     server.get(&first.session).expect(404);
     viewer.wait_for_sound(10);
