@@ -1,6 +1,8 @@
 //! Output pipelines run while a broadcast is live, without disturbing it.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -12,21 +14,21 @@ use crate::{
     pushes::widths,
     rtc::{Client, clip},
     support::{Server, output, wait_for},
-    workers::workers,
+    workers::{signal, workers},
 };
 
 /// Creates a folder for the test with these built-in pipelines and these files.
 pub(crate) fn folder(name: &str, built_in: &[&str], own: &[(&str, &str)]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     // Err: no earlier run has left one.
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
     for file in built_in {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
-        std::fs::copy(from.join(file), folder.join(file)).unwrap();
+        fs::copy(from.join(file), folder.join(file)).unwrap();
     }
     for (file, text) in own {
-        std::fs::write(folder.join(file), text).unwrap();
+        fs::write(folder.join(file), text).unwrap();
     }
     folder
 }
@@ -35,7 +37,7 @@ pub(crate) fn folder(name: &str, built_in: &[&str], own: &[(&str, &str)]) -> Pat
 pub(crate) fn server(folder: &Path, config: &str, arguments: &[&str]) -> Server {
     let path = folder.display().to_string();
     let file = folder.join("aerial.toml");
-    std::fs::write(&file, config.replace("FOLDER", &path)).unwrap();
+    fs::write(&file, config.replace("FOLDER", &path)).unwrap();
     let fixed = ["--config", file.to_str().unwrap(), "--pipelines", &path];
     let arguments: Vec<_> = fixed.iter().chain(arguments).copied().collect();
     Server::start(&arguments)
@@ -64,7 +66,7 @@ pub(crate) fn wait_for_output(
 }
 
 pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap();
+    let entries = fs::read_dir(folder).unwrap();
     entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.to_str().unwrap().ends_with(ending))
@@ -242,12 +244,60 @@ fn a_change_of_resolution_begins_the_next_file_and_loses_nothing() {
             assert!(streams[0].1 >= sent as u64, "{file}: {sent} of {streams:?}");
         }
     }
-    // It begins anew, and has the large ones only.
+    // One playlist goes on, and no segment is written over.
     let pictures = widths(&folder.join("video.m3u8"));
-    assert!(pictures.len() >= sent_large, "{sent_large} of {pictures:?}");
-    assert!(pictures.iter().all(|width| *width == 640), "{pictures:?}");
+    let large = pictures.iter().filter(|width| **width == 640).count();
+    let small = pictures.len() - large;
+    assert!(small >= sent_small, "{sent_small} of {pictures:?}");
+    assert!(large >= sent_large, "{sent_large} of {pictures:?}");
+    for name in ["video.m3u8", "audio.m3u8"] {
+        let playlist = fs::read_to_string(folder.join(name)).unwrap();
+        let tags = |tag: &str| playlist.lines().filter(|line| *line == tag).count();
+        assert_eq!(tags("#EXT-X-DISCONTINUITY"), 1, "{playlist}");
+        assert_eq!(tags("#EXT-X-ENDLIST"), 1, "{playlist}");
+    }
     let pictures = files(&folder, ".jpg");
     assert_eq!(decoded(&pictures[0]), [("mjpeg".to_owned(), 1)]);
+}
+
+/// What players of a playlist rely on (RFC 8216, section 6.2.2): its number, and its segments.
+fn listed(folder: &Path) -> Option<(u64, Vec<String>)> {
+    let playlist = fs::read_to_string(folder.join("video.m3u8")).ok()?;
+    assert!(!playlist.contains("#EXT-X-ENDLIST"), "{playlist}");
+    let number = |line: &str| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")?.parse().ok();
+    let segments = playlist.lines().filter(|line| !line.starts_with('#'));
+    let segments: Vec<_> = segments.map(str::to_owned).collect();
+    Some((playlist.lines().find_map(number).unwrap_or(0), segments))
+}
+
+#[test]
+fn a_playlist_goes_on_when_its_process_was_killed() {
+    let folder = folder("playlist", &["hls.launch"], &[]);
+    let config = "[defaults]\noutputs = [\"hls.launch\"]\n\
+                  vars = { directory = \"FOLDER\", target = 1, length = 4 }\n";
+    let server = server(&folder, config, &["--webrtc.publisher_engine=direct"]);
+    let _publisher = Client::live(&server, "a", &clip::H264);
+    let (first, before) = wait_for("segments", || {
+        let (first, segments) = listed(&folder)?;
+        (segments.len() >= 2).then_some((first, segments))
+    });
+    let bytes = fs::read(folder.join(&before[0])).unwrap();
+    assert_eq!(first, 0, "{before:?}");
+    signal("KILL", [workers(&server)["a-hls"]]);
+    // Every list on the way has each segment under its own number.
+    let mut numbers: BTreeMap<u64, String> = (0..).zip(before.iter().cloned()).collect();
+    wait_for("the first segments to leave", || {
+        let (first, segments) = listed(&folder)?;
+        assert!(segments.len() <= 4, "{segments:?}");
+        for (number, segment) in (first..).zip(segments) {
+            let known = numbers.entry(number).or_insert_with(|| segment.clone());
+            assert_eq!(*known, segment, "segment {number}");
+        }
+        (first >= 2).then_some(())
+    });
+    let names: BTreeSet<_> = numbers.values().collect();
+    assert_eq!(names.len(), numbers.len(), "{numbers:?}");
+    assert_eq!(fs::read(folder.join(&before[0])).unwrap(), bytes);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-fn signal(name: &str, pids: impl IntoIterator<Item = u32>) {
+pub(crate) fn signal(name: &str, pids: impl IntoIterator<Item = u32>) {
     for pid in pids {
         let mut command = Command::new("kill");
         command.args(["-s", name, &pid.to_string()]);

@@ -162,6 +162,12 @@ impl Inputs {
         self.list.iter().map(JobInput::figures).collect()
     }
 
+    /// Whether a stream has changed its shape, and the pipeline must restart.
+    pub(super) fn are_reshaped(&self) -> bool {
+        let mut counters = self.list.iter().filter_map(JobInput::counters);
+        counters.any(|counters| counters.is_reshaped())
+    }
+
     /// The counters of the streams, by kind.
     pub(super) fn counters(&self) -> Vec<(Kind, Arc<TapCounters>)> {
         let counters = |input: &JobInput| Some((input.kind, input.counters()?));

@@ -41,7 +41,7 @@ use inputs::Inputs;
 use tokio::sync::{mpsc, watch as channel};
 
 pub(crate) use self::watch::Stalls;
-use self::{meters::Meters, watch::Progress};
+use self::{meters::Meters, playlists::Playlists, watch::Progress};
 use super::{
     Error, Event, PipelineRole, TrackOutlet, Variables, clock, intake, keyframe_request, launch,
     running::{self, PipelineEnd, RunningPipeline},
@@ -98,6 +98,7 @@ pub struct Job {
     running: RunningPipeline,
     inputs: Inputs,
     meters: Meters,
+    playlists: Playlists,
     adjustables: Arc<[Adjustable]>,
     /// Becomes true when the pipeline has failed or ended.
     over: channel::Receiver<bool>,
@@ -124,8 +125,12 @@ impl Job {
         let streams = setup.inputs.clone();
         let (parts, announce, failures) = (role.clone(), events.clone(), events.clone());
         let build = move || build(&setup, &description, &parts, &announce);
-        let (pipeline, meters, mut inputs) =
-            running::blocking("parsing", running::STATE_TIMEOUT, build).await??;
+        let Built {
+            pipeline,
+            meters,
+            mut inputs,
+            playlists,
+        } = running::blocking("parsing", running::STATE_TIMEOUT, build).await??;
         let (end, over) = channel::channel(false);
         let event = move |report| {
             // Err: the receiver is gone.
@@ -155,6 +160,7 @@ impl Job {
             running,
             inputs,
             meters,
+            playlists,
             adjustables,
             over,
         })
@@ -207,6 +213,9 @@ impl Job {
     /// so that its files are complete.
     pub async fn stop(mut self) {
         self.inputs.detach().await;
+        if self.inputs.are_reshaped() {
+            self.playlists.leave_open();
+        }
         if matches!(self.role, PipelineRole::Output { .. }) && !*self.over.borrow() {
             self.inputs.end();
             let finished = awake::timeout(FINISH_TIMEOUT, self.over.wait_for(|over| *over)).await;
@@ -248,12 +257,20 @@ fn render_at_once(pipeline: &gst::Pipeline) {
     }
 }
 
+/// A pipeline that has not started.
+struct Built {
+    pipeline: gst::Pipeline,
+    meters: Meters,
+    inputs: Inputs,
+    playlists: Playlists,
+}
+
 fn build(
     setup: &JobSetup,
     description: &str,
     role: &PipelineRole,
     events: &mpsc::Sender<Event>,
-) -> Result<(gst::Pipeline, Meters, Inputs), Error> {
+) -> Result<Built, Error> {
     let pipeline = match role {
         PipelineRole::Output { .. } => {
             let codecs = Kind::ALL
@@ -266,7 +283,7 @@ fn build(
         }
     };
     peers::set_up(&pipeline);
-    let mut meters = Meters::new();
+    let (mut meters, mut playlists) = (Meters::new(), Playlists::default());
     let (takes, makes) = match role {
         PipelineRole::Source { tracks } => {
             // not the shared base time: a file begins at zero whenever it starts
@@ -288,7 +305,7 @@ fn build(
         PipelineRole::Output { inputs } => {
             meters.watch_sinks(&pipeline);
             files::watch(&pipeline, events);
-            playlists::set_up(&pipeline);
+            playlists = Playlists::set_up(&pipeline);
             (&inputs[..], Vec::new())
         }
     };
@@ -304,7 +321,12 @@ fn build(
     for product in makes {
         product.connect(&pipeline, setup, events, &mut meters)?;
     }
-    Ok((pipeline, meters, inputs))
+    Ok(Built {
+        pipeline,
+        meters,
+        inputs,
+        playlists,
+    })
 }
 
 /// The product of an appsink: a track of a source, or a rendition.
