@@ -1,9 +1,33 @@
 //! Limits of what clients can make the server do, and what it says about those it turns away.
 
+use std::fs;
+
 use crate::{
     rtc::{Client, clip},
     support::{SDP, Server, engines::with_each_engine, fixture, wait_for},
 };
+
+/// What each UDP socket should get in each direction, in bytes.
+const UDP_BUFFER: u64 = 4 << 20;
+
+#[test]
+fn a_limit_of_the_kernel_on_udp_buffers_is_named_with_its_option() {
+    let server = Server::start(&[]);
+    let named = server.lines();
+    for (metric, option) in [
+        ("aerial_udp_send_buffer_bytes", "wmem_max"),
+        ("aerial_udp_receive_buffer_bytes", "rmem_max"),
+    ] {
+        let limit = fs::read_to_string(format!("/proc/sys/net/core/{option}")).unwrap();
+        let limit: u64 = limit.trim().parse().unwrap();
+        assert_eq!(server.metric(metric), UDP_BUFFER.min(limit), "{option}");
+        let option = format!("net.core.{option}");
+        let is_named = named
+            .iter()
+            .any(|line| line.level == "WARN" && line.field("option") == Some(&*option));
+        assert_eq!(is_named, limit < UDP_BUFFER, "{option} is {limit}");
+    }
+}
 
 #[test]
 fn a_publisher_above_its_bit_rate_is_asked_for_less_and_then_ended() {

@@ -216,6 +216,7 @@ impl Port {
         for (option, granted) in [("net.core.wmem_max", send), ("net.core.rmem_max", receive)] {
             if granted < BUFFER_BYTES {
                 tracing::warn!(
+                    option,
                     granted,
                     "the kernel limits the UDP buffers: packets may be lost with many viewers. \
                      Set `sysctl -w {option}={BUFFER_BYTES}`"
