@@ -13,8 +13,11 @@ use crate::{
     outputs::{decoded, files, folder, server},
     rtc::{Client, clip},
     support::{Reply, Server, output, wait_for},
+    workers::{signal, workers},
 };
 
+/// How many pieces `record-mp4` writes in a second.
+const CHUNKS: usize = 4;
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 fn list(server: &Server) -> Vec<Value> {
@@ -145,6 +148,40 @@ fn a_recording_is_played_while_it_is_written_and_afterwards() {
     assert!(files(&folder.join("kept"), ".mp4").is_empty());
     let stranger = server.get("/api/v1/recordings");
     assert!([401, 403].contains(&stranger.status));
+}
+
+#[test]
+fn a_recording_that_a_crash_has_cut_is_listed_and_played_after_it() {
+    let folder = folder("recordings-cut", &["record-mp4.launch"], &[]);
+    let config = "[recordings]\ndirectory = \"FOLDER/kept\"\n\
+                  [defaults]\nvars = { fragment = 1 }\n";
+    let mut crashing = server(&folder, config, &[]);
+    let _publisher = Client::live(&crashing, "cam", &clip::H264);
+    switch(&crashing, "record-mp4", true);
+    let file = wait_for("three seconds on the disk", || {
+        let file = files(&folder.join("kept"), ".mp4").pop()?;
+        let text = fs::read(&file).ok()?;
+        let fragments = text.windows(4).filter(|name| name == b"moof");
+        (fragments.count() >= 3 * CHUNKS).then_some(file)
+    });
+    // As when the machine stops: the worker has no time to complete its file.
+    signal("KILL", [workers(&crashing)["cam-record-mp4"]]);
+    crashing.signal("KILL");
+    crashing.wait_for_exit();
+
+    let server = server(&folder, config, &[]);
+    let [recording] = &list(&server)[..] else {
+        panic!("{:?}", list(&server));
+    };
+    assert_eq!(recording["growing"], false, "{recording}");
+    assert_eq!(recording["video"]["codec"], "h264", "{recording}");
+    let playlist = link(recording, "index.m3u8");
+    let text = server.get(&playlist).expect(200).text().to_owned();
+    assert!(text.ends_with("#EXT-X-ENDLIST\n"), "{text}");
+    let played = played_frames(&format!("http://{}{playlist}", server.address));
+    assert!(played > 60, "{played}: {text}");
+    delete(&server, recording).expect(204);
+    assert!(!file.exists());
 }
 
 /// Whole, in part, and only with its key.
