@@ -106,6 +106,18 @@ impl Watching {
             })
     }
 
+    /// The renditions that it requests by name.
+    fn requested(&self, situation: &Situation) -> impl Iterator<Item = RenditionId> {
+        self.subscriptions.iter().filter_map(|subscription| {
+            let codec = Some(subscription.codec);
+            let wants = self.visitor.wants(subscription.kind, codec);
+            match situation.preferred(&wants)? {
+                TrackOrigin::Rendition(id) => Some(id),
+                TrackOrigin::Original => None,
+            }
+        })
+    }
+
     fn next(&self, situation: &Situation, subscription: &Subscription) -> Next {
         let codec = Some(subscription.codec);
         let wants = self.visitor.wants(subscription.kind, codec);
@@ -257,6 +269,16 @@ impl Audience {
             .values()
             .filter(|viewer| viewer.is_connected())
             .flat_map(Watching::renditions)
+            .collect()
+    }
+
+    /// The renditions that connected viewers watch, or request by name: these may get something else
+    /// while a rendition has failed.
+    pub(super) fn needed(&self, situation: &Situation) -> BTreeSet<RenditionId> {
+        self.watching
+            .values()
+            .filter(|viewer| viewer.is_connected())
+            .flat_map(|viewer| viewer.renditions().chain(viewer.requested(situation)))
             .collect()
     }
 

@@ -145,7 +145,7 @@ impl Situation {
 
     /// The origin that a viewer requests by name, if there is one of this kind, and not in another
     /// codec than it has negotiated.
-    fn preferred(&self, wants: &Wants<'_>) -> Option<TrackOrigin> {
+    pub(super) fn preferred(&self, wants: &Wants<'_>) -> Option<TrackOrigin> {
         let requested = wants.requested?;
         if requested == ORIGINAL {
             return Some(TrackOrigin::Original);

@@ -290,11 +290,11 @@ impl Parts {
             origin: self.supply.origin(),
         };
         let lent = self.lent.renditions(now);
-        let watched = &self.audience.watched() | &lent;
+        let needed = &self.audience.needed(&self.situation()) | &lent;
         let slate = self.slate.is_shown();
         let promised = &self.audience.promised() | &lent;
         self.renditions.keep_promises(&promised);
-        actions.extend(self.renditions.tick(&watched, slate, &supplied, now));
+        actions.extend(self.renditions.tick(&needed, slate, &supplied, now));
         actions.extend(self.decide(now));
         actions.extend(self.run_source(now));
         actions

@@ -320,16 +320,15 @@ impl RenditionPipelines {
         }
     }
 
-    /// Restarts what is due, and stops what nobody needs. `watched` are the renditions that have
-    /// viewers.
+    /// Restarts what is due, and stops what is not among the `needed` for too long.
     pub(super) fn tick(
         &mut self,
-        watched: &BTreeSet<RenditionId>,
+        needed: &BTreeSet<RenditionId>,
         slate: bool,
         supplied: &Supplied<'_>,
         now: Instant,
     ) -> Vec<Action> {
-        let mut in_use: BTreeSet<usize> = watched
+        let mut in_use: BTreeSet<usize> = needed
             .iter()
             .filter_map(|id| Some(self.made.get(id.0)?.pipeline))
             .collect();
@@ -358,7 +357,7 @@ impl RenditionPipelines {
             if in_use.contains(&index) {
                 pipeline.used = now;
             }
-            let unused = now.saturating_duration_since(pipeline.used) >= self.plan.grace;
+            let unused = pipeline.is_unused(self.plan.grace, now);
             let past = of_slate && !slate && !in_use.contains(&index);
             if supplied.inputs.is_empty() && !slate || outdated || unused || past {
                 actions.extend(pipeline.stop(End::BroadcastEnded));

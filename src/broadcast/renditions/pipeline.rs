@@ -1,6 +1,9 @@
 //! One rendition pipeline: its file, what it makes and what it takes.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Notify;
 
@@ -22,6 +25,9 @@ use crate::{
 
 /// The name of what is shown while nobody publishes.
 const SLATE: &str = "slate";
+/// A pipeline runs at least this long without use: who waits for it wants it anew at each tick of the
+/// actor.
+const UNUSED_MIN: Duration = Duration::from_millis(500);
 
 /// A pipeline that makes renditions.
 pub(super) struct RenditionPipeline {
@@ -84,6 +90,11 @@ impl Supplied<'_> {
 }
 
 impl RenditionPipeline {
+    /// Whether nobody has watched or wanted its renditions for this long.
+    pub(super) fn is_unused(&self, grace: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.used) >= grace.max(UNUSED_MIN)
+    }
+
     /// The appsinks of its file.
     pub(super) fn appsinks(&self, broadcast: &Name) -> Result<Vec<Appsink>, pipeline::Error> {
         let file = self.slot.file();

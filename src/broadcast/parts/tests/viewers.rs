@@ -85,6 +85,38 @@ fn viewers_of_a_failing_rendition_see_the_original_until_it_runs_again() {
     broadcast.expect(&["switch 3 from source to 720p"]);
 }
 
+/// Its viewers see the original meanwhile: that nobody watches it is no reason to forget how often it
+/// has failed.
+#[test]
+fn a_requested_rendition_that_fails_is_started_again_ever_later() {
+    let mut broadcast = Broadcast::new(Plan {
+        grace: Duration::ZERO,
+        ..ladder()
+    });
+    broadcast.live(&[Codec::H264]);
+    let viewer = broadcast.watch(&["h264"], Some("720p")).unwrap();
+    broadcast.rendition("ladder", "720p", Codec::H264);
+    broadcast.expect(&["publisher 1 begins", "start ladder", "admit 2"]);
+    let mut seconds = 0.0;
+    for pause in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
+        broadcast.end_run("ladder");
+        broadcast.expect(&["switch 2 from 720p to source"]);
+        broadcast.until(seconds + pause - 0.25);
+        broadcast.expect(&[]);
+        seconds += pause;
+        broadcast.until(seconds);
+        broadcast.expect(&["restart ladder"]);
+        broadcast.rendition("ladder", "720p", Codec::H264);
+        broadcast.expect(&["switch 2 from source to 720p"]);
+    }
+    // It is not needed once they have left.
+    broadcast.end_run("ladder");
+    broadcast.expect(&["switch 2 from 720p to source"]);
+    broadcast.unwatch(viewer);
+    broadcast.until(seconds + 60.0);
+    broadcast.expect(&[]);
+}
+
 #[test]
 fn a_viewer_that_needs_another_codec_falls_back_to_the_next_rendition_and_stays() {
     let mut broadcast = Broadcast::new(Plan {
